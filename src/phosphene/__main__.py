@@ -1,0 +1,6 @@
+"""``python -m phosphene``."""
+
+from phosphene.cli import entry
+
+if __name__ == "__main__":
+    entry()

@@ -1,0 +1,61 @@
+"""The Python interface in one function; the rest of it is re-exported by the package root."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from phosphene.classifier import Classifier
+from phosphene.concept_map import ConceptMap, Job
+from phosphene.engine import Engine
+from phosphene.mapper import Step, map_jobs
+from phosphene.recipe import DEFAULT_RECIPE, Recipe, resolve
+from phosphene.samples import SamplePool, load_samples
+from phosphene.samples import default as default_samples
+
+
+def map_concepts(
+    classifier: Classifier,
+    concepts: "Sequence[str | int] | None" = None,
+    *,
+    recipe: "str | Path | Recipe" = DEFAULT_RECIPE,
+    overrides: "Mapping[str, Any] | None" = None,
+    samples: "str | Path | SamplePool | None" = None,
+    seeds: int = 1,
+    seed: int = 0,
+    device: str = "auto",
+    precision: str = "auto",
+    watch: "Callable[[Step], None] | None" = None,
+) -> list[ConceptMap]:
+    """Map what a classifier means by some of its classes.
+
+    Args:
+        classifier: From :func:`phosphene.load`, or made from a module.
+        concepts: Indices, labels or synonyms; ``None`` for all classes.
+        recipe: A name, a TOML file or a :class:`~phosphene.recipe.Recipe`.
+        overrides: Recipe fields to change.
+        samples: A sample spec or a pool; by default ``synthetic:mixed``, which needs no data.
+        seeds: Maps a concept; their seeds are ``seed`` to ``seed + seeds - 1``.
+        seed: The first seed.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
+        precision: ``auto``, ``fp32`` or ``bf16``.
+        watch: Called after every step.
+
+    Returns:
+        One map a (concept, seed), concepts first.
+
+    Raises:
+        PhospheneError: an argument does not fit; the message names the fix.
+    """
+    settings = resolve(recipe, overrides)
+    wanted = range(classifier.num_classes) if concepts is None else concepts
+    indices = [classifier.labels.find(concept) for concept in wanted]
+    if samples is None:
+        samples = default_samples(classifier.spec)
+    pool = samples if isinstance(samples, SamplePool) else load_samples(samples, classifier.input.shape)
+    jobs = [Job(index, number) for index in indices for number in range(seed, seed + seeds)]
+    maps: list[ConceptMap] = []
+    with Engine(classifier, device=device, precision=precision) as engine:
+        size = max(1, engine.micro_batch // settings.batch_size)
+        for start in range(0, len(jobs), size):
+            maps += map_jobs(engine, pool, jobs[start : start + size], settings, watch)
+    return maps

@@ -1,0 +1,85 @@
+"""The command line: one file a command. Each parses, calls, prints; the work is done below."""
+
+import importlib
+import os
+import sys
+
+import click
+
+import phosphene
+
+# command -> module; a command's module is imported when it is called, so that --help costs nothing.
+COMMANDS = {
+    "demo": ("phosphene.cli.demo", "The whole job on the embedded world, in about a minute."),
+    "map": ("phosphene.cli.map", "Map what a classifier means by its classes."),
+    "models": ("phosphene.cli.models", "List the models that can be loaded as they stand."),
+    "recipes": ("phosphene.cli.recipes", "List the recipes, or show one as TOML."),
+    "doctor": ("phosphene.cli.doctor", "Say what works here, and whether a model makes sense of its input."),
+    "report": ("phosphene.cli.report", "Write a run's report.html again."),
+}
+
+
+class _Commands(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> "click.Command | None":
+        if cmd_name not in COMMANDS:
+            return None
+        command = importlib.import_module(COMMANDS[cmd_name][0]).command
+        assert isinstance(command, click.Command)  # noqa: S101  (for the type checker)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> "tuple[str | None, click.Command | None, list[str]]":
+        from phosphene.errors import nearest  # noqa: PLC0415
+
+        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
+            fix = nearest(args[0], list(COMMANDS)) or f" Commands: {', '.join(COMMANDS)}."
+            raise click.UsageError(f"there is no command {args[0]!r}.{fix}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(phosphene.__version__, prog_name="phosphene")
+def main() -> None:
+    """What an image classifier sees for a class when it is given no image at all.
+
+    Exit codes: 0 done; 1 backdoor suspected (only from scan); 2 could not do it; 3 inconclusive; 130 interrupted.
+    """
+
+
+def entry() -> None:
+    """Run the command line; every failure is one line on stderr."""
+    try:
+        code = main(standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except click.ClickException as error:
+        _fail(error.format_message())
+    except (KeyboardInterrupt, click.Abort):
+        print("\nphosphene: interrupted. The same command goes on from here.", file=sys.stderr)  # noqa: T201
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(2)
+    except Exception as error:
+        from phosphene.errors import PhospheneError  # noqa: PLC0415
+
+        if os.environ.get("PHOSPHENE_DEBUG"):
+            raise
+        if isinstance(error, PhospheneError):
+            _fail(str(error))
+        line = (str(error).strip() or "no message").splitlines()[0]
+        _fail(f"unexpected {type(error).__name__}: {line} (PHOSPHENE_DEBUG=1 shows where)")
+
+
+def _fail(message: str) -> None:
+    print(f"phosphene: {' '.join(message.split())}", file=sys.stderr)  # noqa: T201
+    sys.exit(2)

@@ -1,0 +1,57 @@
+"""Options that several commands share, and how their results are printed."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from phosphene.errors import RecipeError
+from phosphene.recipe import DEFAULT_RECIPE, RECIPES
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+def _together(*options: Decorator) -> Decorator:
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+mapping = _together(
+    click.option("--samples", metavar="SPEC", help="Folder, .parquet, .npz or synthetic:KIND.  [synthetic:mixed]"),
+    click.option(
+        "--recipe", default=DEFAULT_RECIPE, show_default=True, metavar="NAME", help=f"{', '.join(RECIPES)}, or FILE.toml."
+    ),
+    click.option("--set", "overrides", multiple=True, metavar="FIELD=VALUE", help="Change a recipe field (repeatable)."),
+)
+seeds = _together(
+    click.option("--seeds", default=1, show_default=True, type=click.IntRange(min=1), help="Maps a concept."),
+    click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="The first seed."),
+)
+machine = _together(
+    click.option("--device", default="auto", show_default=True, metavar="NAME", help="auto, cpu, cuda or cuda:1."),
+    click.option("--precision", default="auto", show_default=True, type=click.Choice(["auto", "fp32", "bf16"])),
+)
+trust = click.option("--trust", is_flag=True, help="Run code that came with the model (a factory in a .py file).")
+as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout, and nothing else there.")
+
+
+def parse_overrides(pairs: tuple[str, ...]) -> dict[str, str]:
+    """Split FIELD=VALUE pairs.
+
+    Raises:
+        RecipeError: a pair has no ``=``.
+    """
+    for pair in pairs:
+        if "=" not in pair:
+            raise RecipeError(f"--set {pair} must read field=value, for example --set steps=60.")
+    return {key.strip(): value.strip() for key, value in (pair.split("=", 1) for pair in pairs)}
+
+
+def print_json(data: Any) -> None:
+    """Print one JSON document on stdout."""
+    click.echo(json.dumps(data, indent=1, ensure_ascii=False))

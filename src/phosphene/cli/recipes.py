@@ -1,0 +1,22 @@
+"""``phosphene recipes``: the recipes, or one of them as TOML."""
+
+import click
+
+from phosphene.cli import options
+from phosphene.recipe import DEFAULT_RECIPE, RECIPES, resolve
+
+
+@click.command("recipes", context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("name", required=False)
+@options.as_json
+def command(name: "str | None", as_json: bool) -> None:
+    """List the recipes; with NAME, print it as TOML, to be changed and given back with --recipe FILE.toml."""
+    if name is not None:
+        recipe = resolve(name)
+        options.print_json(recipe.to_dict()) if as_json else click.echo(recipe.to_toml(), nl=False)
+        return
+    if as_json:
+        options.print_json({key: {"description": text, **recipe.to_dict()} for key, (text, recipe) in RECIPES.items()})
+        return
+    for key, (text, _) in RECIPES.items():
+        click.echo(f"{key:<8} {text}{'  (default)' if key == DEFAULT_RECIPE else ''}")

@@ -1,0 +1,85 @@
+"""A concept map: what a classifier means by one class, and the facts of how it was found."""
+
+import io
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+
+def render(nu: Tensor, contrast: float = 0.2) -> Tensor:
+    """Turn maps (..., c, h, w) into pictures in [0, 1]: ``clip(0.5 - contrast nu / std(nu))``, std a map.
+
+    The minus sign is there because a map is what is *subtracted* from a sample.
+    """
+    deviation = nu.flatten(-3).std(-1, correction=0).clamp_min(torch.finfo(nu.dtype).tiny)
+    return (0.5 - contrast * nu / deviation[..., None, None, None]).clamp(0, 1)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One map to make: a class and a seed."""
+
+    index: int
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class ConceptMap:
+    """What a classifier means by one class: ``sample - nu`` moves towards the class.
+
+    Attributes:
+        nu: float32 (c, h, w), in units of pixels in [0, 1].
+        xi: float32 (1, h, w) in [0, 1]: where the network's last spatial activation answers to the picture (Eq. 2).
+        index: The class.
+        label: Its full label.
+        seed: The seed that chose the samples.
+        recipe_sha256: Hash of the recipe.
+        contrast: The recipe's contrast, for the picture.
+        p_class: Probability of the class for the picture, by the network that the map comes from.
+        targeting_rate: Share of held-out samples that the network reads as the class after the nudge, of those that it
+            does not read so before; ``None`` if it reads all of them so.
+        loss: Mean cross-entropy at every step.
+        passes: Images sent through the network, a backward counted as one more.
+        seconds: Wall time.
+    """
+
+    nu: Tensor
+    xi: Tensor
+    index: int
+    label: str
+    seed: int
+    recipe_sha256: str
+    contrast: float
+    p_class: float
+    targeting_rate: "float | None"
+    loss: tuple[float, ...]
+    passes: int
+    seconds: float
+
+    @property
+    def picture(self) -> Tensor:
+        """The visualisation as floats, (c, h, w) in [0, 1]. Scores are taken on this, not on the 8-bit image."""
+        return render(self.nu, self.contrast)
+
+    @cached_property
+    def image(self) -> Image.Image:
+        """The visualisation as a PIL image; several channels other than 3 are shown by their mean."""
+        return to_image(self.picture)
+
+    def _repr_png_(self) -> bytes:
+        """Show the picture in a notebook."""
+        data = io.BytesIO()
+        self.image.save(data, "PNG")
+        return data.getvalue()
+
+
+def to_image(picture: Tensor) -> Image.Image:
+    """Turn a picture (c, h, w) in [0, 1] into an 8-bit PIL image."""
+    pixels = (picture.detach().cpu() * 255).round().clamp(0, 255).to(torch.uint8)
+    if pixels.shape[0] == 3:
+        return Image.fromarray(np.ascontiguousarray(pixels.permute(1, 2, 0).numpy()))
+    return Image.fromarray(pixels.float().mean(0).round().to(torch.uint8).numpy())

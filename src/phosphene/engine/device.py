@@ -1,0 +1,45 @@
+"""Devices and precisions, by the names that the command line gives them."""
+
+import torch
+
+from phosphene.errors import DeviceError
+
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp64": torch.float64}
+
+
+def pick_device(name: str) -> torch.device:
+    """Turn ``auto``, ``cpu``, ``cuda`` or ``cuda:1`` into a device that is there.
+
+    Raises:
+        DeviceError: the device is unknown or not on this machine.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise DeviceError(f"device {name!r} is unknown: use auto, cpu, cuda or cuda:0.") from None
+    if device.type == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if (device.index or 0) >= count:
+            there = f"{count} CUDA device{'s' * (count != 1)}" if count else "no CUDA device"
+            raise DeviceError(f"device {name} is not there: this machine has {there}. Use --device auto or cpu.")
+    elif device.type != "cpu":
+        raise DeviceError(f"device {name!r} is not supported: use auto, cpu, cuda or cuda:0.")
+    return device
+
+
+def pick_precision(name: str) -> torch.dtype:
+    """Turn ``auto``, ``fp32``, ``bf16`` or ``fp64`` into the type that the network computes in.
+
+    ``auto`` is single precision everywhere. ``bf16`` is autocast: maps, moments and pixels stay single.
+    ``fp64`` serves the reference tests.
+
+    Raises:
+        DeviceError: the precision is unknown.
+    """
+    if name == "auto":
+        return torch.float32
+    if name not in PRECISIONS:
+        raise DeviceError(f"precision {name!r} is unknown: use auto, {', '.join(PRECISIONS)}.")
+    return PRECISIONS[name]

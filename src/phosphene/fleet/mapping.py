@@ -1,0 +1,125 @@
+"""Maps of one model into one run directory: plan the jobs, make the missing ones in groups."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from phosphene.classifier import Classifier
+from phosphene.concept_map import ConceptMap, Job
+from phosphene.engine import Engine
+from phosphene.errors import ConceptError
+from phosphene.mapper import Step, map_jobs
+from phosphene.mapper.cycle import passes
+from phosphene.recipe import Recipe
+from phosphene.runs import RunDirectory, RunFacts
+from phosphene.samples import SamplePool
+
+
+@dataclass(frozen=True)
+class MapPlan:
+    """What a ``map`` command comes to, for one model.
+
+    Attributes:
+        classifier: The model.
+        recipe: Hyper-parameters.
+        jobs: Classes and seeds, finished ones included.
+        pool: Samples.
+        run: Where the results go.
+    """
+
+    classifier: Classifier
+    recipe: Recipe
+    jobs: tuple[Job, ...]
+    pool: SamplePool
+    run: RunDirectory
+
+    @property
+    def passes(self) -> int:
+        """Images that all jobs together send through the network, a backward counted as one more."""
+        return len(self.jobs) * passes(self.recipe)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where an execution stands: which maps are being made, and what the last step said."""
+
+    maps_done: int
+    maps_total: int
+    labels: tuple[str, ...]
+    step: Step
+
+
+def plan(
+    classifier: Classifier,
+    recipe: Recipe,
+    pool: SamplePool,
+    out: "str | Path",
+    concepts: "Sequence[str | int] | None" = None,
+    seeds: Sequence[int] = (0,),
+) -> MapPlan:
+    """Turn concepts (``None`` for all classes) and seeds into jobs.
+
+    Raises:
+        ConceptError: a concept names no class, or several.
+    """
+    if concepts is None:
+        indices = list(range(classifier.num_classes))
+    else:
+        indices = list(dict.fromkeys(classifier.labels.find(concept) for concept in concepts))
+    if not indices:
+        raise ConceptError("no concept was given: name one with -c, or take --all.")
+    jobs = tuple(Job(index, seed) for index in indices for seed in seeds)
+    return MapPlan(classifier, recipe, jobs, pool, RunDirectory(out))
+
+
+def execute(
+    plan: MapPlan,
+    *,
+    device: str = "auto",
+    precision: str = "auto",
+    watch: "Callable[[Progress], None] | None" = None,
+    done: "Callable[[ConceptMap], None] | None" = None,
+) -> list[ConceptMap]:
+    """Make the maps that are not there yet, a group at a time, and return all maps of the plan.
+
+    A group's maps are written when it is finished; after an interruption the same plan goes on from there.
+
+    Args:
+        plan: What to make.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
+        precision: ``auto``, ``fp32`` or ``bf16``.
+        watch: Called after every step.
+        done: Called for every map, also for those that were there already.
+
+    Raises:
+        RunError: the run directory belongs to something else or cannot be written.
+        NumericError: the network answers with NaN or infinity.
+    """
+    labels = plan.classifier.labels
+    found: dict[Job, ConceptMap] = {}
+
+    def keep(job: Job, one: ConceptMap) -> None:
+        found[job] = one
+        if done is not None:
+            done(one)
+
+    with Engine(plan.classifier, device=device, precision=precision) as engine:
+        facts = RunFacts.of(plan.classifier, plan.recipe, plan.pool, str(engine.device), precision)
+        plan.run.begin(facts, [(job, labels[job.index]) for job in plan.jobs])
+        for job in plan.jobs:
+            if plan.run.finished(job, labels[job.index]):
+                keep(job, plan.run.read(plan.run.folder(job, labels[job.index])))
+        missing = [job for job in plan.jobs if job not in found]
+        size = max(1, engine.micro_batch // plan.recipe.batch_size)
+        for start in range(0, len(missing), size):
+            group = missing[start : start + size]
+            names = tuple(labels.short(job.index) for job in group)
+
+            def stepped(step: Step, names: tuple[str, ...] = names) -> None:
+                if watch is not None:
+                    watch(Progress(len(found), len(plan.jobs), names, step))
+
+            for job, one in zip(group, map_jobs(engine, plan.pool, group, plan.recipe, stepped), strict=True):
+                plan.run.write(one)
+                keep(job, one)
+    return [found[job] for job in plan.jobs]

@@ -1,0 +1,88 @@
+"""Class names, and how a user's words find a class."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from phosphene.errors import CardError, ConceptError, nearest
+
+
+class Labels(Sequence[str]):
+    """The names of a classifier's classes, in output order.
+
+    A concept is an index, a full label, or one of its synonyms: ImageNet writes a label as
+    ``lion, king of beasts, Panthera leo``. Case and surrounding blanks do not matter.
+    """
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._names = tuple(name.strip() for name in names)
+        self._found: dict[str, list[int]] = {}
+        for index, name in enumerate(self._names):
+            for key in {_key(part) for part in (name, *name.split(","))}:
+                if key:
+                    self._found.setdefault(key, []).append(index)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __getitem__(self, index):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN204
+        return self._names[index]
+
+    def short(self, index: int) -> str:
+        """Return the first synonym of a label, for captions."""
+        return self._names[index].split(",")[0].strip()
+
+    def find(self, concept: "str | int") -> int:
+        """Return the index of the class that ``concept`` names.
+
+        Raises:
+            ConceptError: no class answers to it, or several do; the message lists them.
+        """
+        text = str(concept).strip()
+        if text.lstrip("-").isdigit():
+            if 0 <= int(text) < len(self):
+                return int(text)
+            raise ConceptError(f"class index {text} is out of range: the classifier has classes 0 to {len(self) - 1}.")
+        found = self._found.get(_key(text), [])
+        if len(found) == 1:
+            return found[0]
+        if found:
+            listed = "; ".join(f"{index} ({self._names[index]})" for index in found)
+            raise ConceptError(f"{text!r} names {len(found)} classes: give the index of one, {listed}.")
+        raise ConceptError(f"no class is called {text!r}.{nearest(text, list(self._found)) or ' Try an index.'}")
+
+    @classmethod
+    def numbered(cls, count: int) -> "Labels":
+        """Names for a classifier that came without any: ``class 0`` and so on."""
+        return cls([f"class {index}" for index in range(count)])
+
+    @classmethod
+    def read(cls, path: Path) -> "Labels":
+        """Read a text file, one label a line, or JSON: a list, or an object from index to label.
+
+        Raises:
+            CardError: the file is missing or is neither.
+        """
+        try:
+            text = path.read_text(encoding="utf-8-sig")
+            if path.suffix.lower() != ".json":
+                names = text.splitlines()
+                while names and not names[-1].strip():
+                    names.pop()
+                return cls(names)
+            data = json.loads(text)
+            if isinstance(data, dict):
+                data = [data[str(index)] for index in range(len(data))]
+        except FileNotFoundError:
+            raise CardError(f"label file {path} does not exist.") from None
+        except KeyError as error:
+            raise CardError(f"label file {path} has no label for class {error.args[0]}.") from None
+        except (OSError, UnicodeDecodeError, ValueError) as error:
+            raise CardError(f"label file {path} cannot be read: {error}.") from None
+        if not (isinstance(data, list) and all(isinstance(name, str) for name in data)):
+            raise CardError(f"label file {path} must hold a list of names, or an object from index to name.")
+        return cls(data)
+
+
+def _key(text: str) -> str:
+    return " ".join(text.casefold().split())

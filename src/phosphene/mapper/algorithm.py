@@ -1,0 +1,59 @@
+"""Algorithm 1 of Akhtar & Jalwana (arXiv 2303.17836): accumulate gradients into a norm-bounded map."""
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+
+from phosphene.engine import Engine, Nudge
+from phosphene.recipe import Recipe
+
+BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
+
+Draw = Callable[[], Tensor]
+
+
+def accumulate(
+    engine: Engine, draw: Draw, classes: Tensor, nu: Tensor, recipe: Recipe
+) -> Iterator[tuple[Tensor, Nudge]]:
+    """Run Algorithm 1 on m maps at once; yield the maps and what the nudge did, after every step.
+
+    Args:
+        engine: Calls the network.
+        draw: Gives a fresh mini-batch for every map: uint8 (m, b, c, h, w).
+        classes: int64 (m,).
+        nu: (m, c, h, w): the seed of each map.
+        recipe: ``steps`` (K), ``radius`` (eta), ``step_size``, ``sign_test``.
+    """
+    radius = recipe.radius_for(engine.classifier.input.shape)
+    mean, square = torch.zeros_like(nu), torch.zeros_like(nu)  # line 1: mu and sigma
+    for k in range(1, recipe.steps + 1):  # line 2; from 1, because at 0 the bias correction divides by 0
+        batch = draw()  # line 3
+        nudge = engine.nudge(batch, nu, classes)  # lines 3 and 4
+        x = nudge.gradient
+        mean = BETA1 * mean + (1 - BETA1) * x  # line 5
+        square = BETA2 * square + (1 - BETA2) * x * x  # line 6
+        v = (mean / (1 - BETA1**k)) / ((square / (1 - BETA2**k)).sqrt() + EPSILON)  # line 7
+        sign = better_sign(engine, batch, nu, v, classes) if recipe.sign_test else 1.0  # lines 8 to 10
+        nu = nu + sign * recipe.step_size * v  # lines 11 to 14
+        nu = project(nu, radius)  # line 15
+        yield nu, nudge
+
+
+def better_sign(engine: Engine, batch: Tensor, nu: Tensor, v: Tensor, classes: Tensor) -> Tensor:
+    """Return +1 or -1 a map, (m, 1, 1, 1): the direction whose unit step makes the class likelier; a tie keeps +."""
+    unit = v / norm(v).clamp_min(torch.finfo(v.dtype).tiny)
+    along = engine.probability(batch, nu + unit, classes)
+    against = engine.probability(batch, nu - unit, classes)
+    return torch.where(along >= against, 1.0, -1.0).to(v.dtype).view(-1, 1, 1, 1)
+
+
+def project(nu: Tensor, radius: float) -> Tensor:
+    """Project each map (m, c, h, w) on the l2 ball: ``nu min(1, eta / norm(nu))``."""
+    return nu * (radius / norm(nu).clamp_min(torch.finfo(nu.dtype).tiny)).clamp_max(1)
+
+
+def norm(nu: Tensor) -> Tensor:
+    """Return the l2 norm of each map over all of (c, h, w), as (m, 1, 1, 1)."""
+    answer: Tensor = torch.linalg.vector_norm(nu, dim=(1, 2, 3), keepdim=True)
+    return answer

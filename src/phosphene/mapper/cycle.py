@@ -1,0 +1,132 @@
+"""The whole method: cycle between Algorithm 1 and Eq. 2, then measure the map."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from phosphene.concept_map import ConceptMap, Job, render
+from phosphene.engine import Engine, Nudge
+from phosphene.errors import NumericError
+from phosphene.mapper.activations import activation_weights
+from phosphene.mapper.algorithm import accumulate
+from phosphene.mapper.refinement import refine
+from phosphene.recipe import Recipe
+from phosphene.samples.pool import SamplePool
+
+
+@dataclass(frozen=True)
+class Step:
+    """Where a group of maps stands.
+
+    Attributes:
+        done: Steps taken, over all rounds.
+        total: Steps to take.
+        loss: Mean cross-entropy, over the maps of the group.
+        hits: Share of this step's samples that were read as their map's class, in [0, 1].
+        nu: The maps as they are now, (m, c, h, w).
+    """
+
+    done: int
+    total: int
+    loss: float
+    hits: float
+    nu: Tensor
+
+
+def map_jobs(
+    engine: Engine,
+    pool: SamplePool,
+    jobs: Sequence[Job],
+    recipe: Recipe,
+    watch: "Callable[[Step], None] | None" = None,
+) -> list[ConceptMap]:
+    """Make the maps of ``jobs`` together, in one stream of work.
+
+    Every map draws from a generator of its own, seeded by its job, so that company does not change it.
+
+    Args:
+        engine: An open engine.
+        pool: Samples on any device.
+        jobs: Classes and seeds.
+        recipe: Hyper-parameters.
+        watch: Called after every step.
+
+    Raises:
+        NumericError: the network answers with NaN or infinity.
+    """
+    began = time.perf_counter()
+    pool = pool.to(engine.device)
+    generators = [torch.Generator().manual_seed(job.seed * 1_000_003 + job.index) for job in jobs]
+    classes = torch.tensor([job.index for job in jobs], device=engine.device)
+    nu = torch.zeros((len(jobs), *engine.classifier.input.shape), dtype=engine.dtype, device=engine.device)
+    total = recipe.rounds * (recipe.steps + recipe.refine_steps)
+    losses: list[Tensor] = []
+    xi: Tensor | None = None
+
+    def draw() -> Tensor:
+        return pool.draw(recipe.batch_size, generators)
+
+    def take(steps: Iterator[tuple[Tensor, Nudge]]) -> Tensor:
+        moved = nu
+        for moved, nudge in steps:
+            losses.append(nudge.loss)
+            loss = float(nudge.loss.mean())
+            if loss != loss or loss == float("inf"):  # noqa: PLR0124  (NaN)
+                name = engine.classifier.name
+                raise NumericError(f"network {name} answered with NaN or infinity at step {len(losses)} of {total}.")
+            if watch is not None:
+                watch(Step(len(losses), total, loss, float(nudge.hits.mean()), moved))
+        return moved
+
+    for _ in range(recipe.rounds):
+        nu = take(accumulate(engine, draw, classes, nu, recipe))
+        if recipe.refine_steps:
+            xi = activation_weights(engine, nu, recipe)
+            nu = take(refine(engine, draw, classes, nu, xi, recipe))
+    if xi is None:
+        xi = activation_weights(engine, nu, recipe)
+
+    probabilities = engine.logits(render(nu, recipe.contrast)).softmax(1)
+    rates = targeting_rates(engine, pool.held_out, nu, classes)
+    curve = torch.stack(losses, 1).tolist()
+    seconds = (time.perf_counter() - began) / len(jobs)
+    return [
+        ConceptMap(
+            nu=nu[row].float().cpu(),
+            xi=xi[row].float().cpu(),
+            index=job.index,
+            label=engine.classifier.labels[job.index],
+            seed=job.seed,
+            recipe_sha256=recipe.sha256,
+            contrast=recipe.contrast,
+            p_class=float(probabilities[row, job.index]),
+            targeting_rate=rates[row],
+            loss=tuple(curve[row]),
+            passes=passes(recipe),
+            seconds=seconds,
+        )
+        for row, job in enumerate(jobs)
+    ]
+
+
+def targeting_rates(engine: Engine, held_out: Tensor, nu: Tensor, classes: Tensor) -> "list[float | None]":
+    """Share of held-out samples (n, c, h, w), uint8, that each map moves to its class, of those not there already."""
+    before = engine.logits(held_out.to(engine.dtype) / 255).argmax(1)
+    rates: list[float | None] = []
+    for shift, index in zip(nu, classes, strict=True):
+        others = held_out[before != index]
+        if len(others):
+            after = engine.logits((others.to(engine.dtype) / 255 - shift).clamp(0, 1)).argmax(1)
+            rates.append(float((after == index).double().mean()))
+        else:
+            rates.append(None)
+    return rates
+
+
+def passes(recipe: Recipe) -> int:
+    """Images that one map sends through the network, a backward counted as one more; measuring is left out."""
+    a_step = recipe.batch_size * (4 if recipe.sign_test else 2)
+    return recipe.rounds * (recipe.steps * a_step + recipe.refine_steps * recipe.batch_size * 2)

@@ -1,0 +1,179 @@
+"""Recipes: every hyper-parameter of the mapper, named, frozen, hashable, in TOML and out.
+
+A recipe is a flat frozen dataclass whose defaults are the paper's values (Akhtar & Jalwana,
+arXiv 2303.17836, section "Hyper-parameter settings"). A new recipe is one entry in ``RECIPES``.
+"""
+
+import dataclasses
+import hashlib
+import json
+import math
+import tomllib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from phosphene.errors import RecipeError, nearest
+
+# The radius is stated for an ImageNet picture; elsewhere it is scaled by sqrt(pixels / PAPER_PIXELS).
+PAPER_PIXELS = 224 * 224 * 3
+
+
+def _knob(default: Any, meaning: str, check: Callable[[Any], bool], wants: str) -> Any:
+    return dataclasses.field(default=default, metadata={"meaning": meaning, "check": check, "wants": wants})
+
+
+def _positive(default: float, meaning: str) -> Any:
+    return _knob(default, meaning, lambda v: v > 0, "above 0")
+
+
+def _not_negative(default: float, meaning: str) -> Any:
+    return _knob(default, meaning, lambda v: v >= 0, "0 or more")
+
+
+def _switch(default: bool, meaning: str) -> Any:
+    return _knob(default, meaning, lambda _: True, "true or false")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Hyper-parameters of one map. Defaults are the paper's; what the paper does not have is off.
+
+    Raises:
+        RecipeError: a value has the wrong type or lies outside its range.
+    """
+
+    name: str = _knob("paper", "what to call it", bool, "a name")
+    # Algorithm 1
+    batch_size: int = _positive(128, "b, samples a step")
+    steps: int = _positive(650, "K, steps of Algorithm 1 a round")
+    radius: float = _positive(30.0, "eta, radius of the l2 ball, for 224 x 224 x 3 (scaled elsewhere)")
+    step_size: float = _positive(1.0, "length factor of an update, times v")
+    sign_test: bool = _switch(True, "lines 8 to 14: try the flipped direction as well")
+    # the cycle and Eq. 2
+    rounds: int = _positive(2, "cycles of Algorithm 1 and refinement")
+    refine_steps: int = _not_negative(150, "steps of Eq. 2 a round; 0 leaves the refinement out")
+    refine_lr: float = _positive(0.01, "Adam's learning rate in Eq. 2")
+    penalty: float = _not_negative(50.0, "lambda, weight of mean |nu (1 - Xi)|")
+    xi_layer: str = _knob(
+        "", "module whose output gives Xi; empty finds the last spatial one", lambda _: True, "a name"
+    )
+    # the picture
+    contrast: float = _positive(0.2, "deviation of nu in the picture: clip(0.5 - contrast nu / std(nu))")
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = _typed(field, getattr(self, field.name))
+            object.__setattr__(self, field.name, value)
+            if isinstance(value, float) and not math.isfinite(value):
+                raise RecipeError(f"recipe field {field.name} is {value}; it must be finite.")
+            if not field.metadata["check"](value):
+                raise RecipeError(f"recipe field {field.name} is {value!r}; it must be {field.metadata['wants']}.")
+
+    def radius_for(self, shape: tuple[int, int, int]) -> float:
+        """Radius of the l2 ball for maps of ``shape`` (c, h, w), so that the mean energy a pixel stays the same."""
+        return self.radius * math.sqrt(math.prod(shape) / PAPER_PIXELS)
+
+    def replace(self, **changes: Any) -> "Recipe":
+        """Return a copy with some fields changed.
+
+        Raises:
+            RecipeError: a field does not exist or a value does not fit.
+        """
+        known = [field.name for field in dataclasses.fields(self)]
+        for key in changes:
+            if key not in known:
+                raise RecipeError(
+                    f"recipe has no field {key!r}.{nearest(key, known) or ' Fields: ' + ', '.join(known)}"
+                )
+        return dataclasses.replace(self, **changes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return every field by name."""
+        return dataclasses.asdict(self)
+
+    def to_toml(self) -> str:
+        """Return the recipe as TOML that :func:`resolve` reads back to an equal recipe."""
+        import tomli_w  # noqa: PLC0415  (writing is rare)
+
+        return tomli_w.dumps(self.to_dict())
+
+    @property
+    def sha256(self) -> str:
+        """Hash of everything that shapes a map: all fields but the name."""
+        facts = {key: value for key, value in self.to_dict().items() if key != "name"}
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def _typed(field: "dataclasses.Field[Any]", value: Any) -> Any:
+    """Accept an int where a float is wanted; refuse everything else that is not of the field's type."""
+    if field.type in (float, "float") and type(value) is int:
+        return float(value)
+    wanted: Any = field.type
+    if type(value) is not wanted:
+        name = wanted.__name__
+        raise RecipeError(
+            f"recipe field {field.name} is {value!r}; it must be {'an' if name == 'int' else 'a'} {name}."
+        )
+    return value
+
+
+RECIPES: dict[str, tuple[str, Recipe]] = {
+    "paper": ("the published method to the letter", Recipe()),
+    "quick": (
+        "the same method at a cost that a laptop bears",
+        Recipe(name="quick", batch_size=16, steps=120, sign_test=False, rounds=1, refine_steps=60),
+    ),
+}
+DEFAULT_RECIPE = "quick"
+
+
+def resolve(recipe: "str | Path | Recipe", overrides: Mapping[str, Any] | None = None) -> Recipe:
+    """Turn a name, a TOML file or a recipe, and overrides, into a recipe.
+
+    A TOML file holds fields of :class:`Recipe`; ``base = "quick"`` starts from a named recipe instead of ``paper``.
+
+    Args:
+        recipe: ``paper``, ``quick``, ..., a path to a TOML file, or a :class:`Recipe`.
+        overrides: Field names to values; values may be strings, as ``--set`` gives them.
+
+    Raises:
+        RecipeError: no such recipe or field, or a value that does not fit.
+    """
+    if isinstance(recipe, Recipe):
+        found = recipe
+    elif str(recipe) in RECIPES:
+        found = RECIPES[str(recipe)][1]
+    elif str(recipe).endswith(".toml"):
+        found = _from_toml(Path(recipe))
+    else:
+        names = list(RECIPES)
+        hint = nearest(str(recipe), names) or f" Known: {', '.join(names)}, or a .toml file."
+        raise RecipeError(f"no recipe is called {str(recipe)!r}.{hint}")
+    changes = {key: _parse(key, value) for key, value in (overrides or {}).items()}
+    return found.replace(**changes)
+
+
+def _from_toml(path: Path) -> Recipe:
+    try:
+        fields = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RecipeError(f"recipe file {path} does not exist.") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise RecipeError(f"recipe file {path} cannot be read: {error}.") from None
+    base = fields.pop("base", "paper")
+    if base not in RECIPES:
+        raise RecipeError(f"recipe file {path}: base is {base!r}; known recipes: {', '.join(RECIPES)}.")
+    fields.setdefault("name", path.stem)
+    return RECIPES[base][1].replace(**fields)
+
+
+def _parse(key: str, value: Any) -> Any:
+    """Read a ``--set`` value as TOML would, so that 10, 0.5, true and "text" keep their types."""
+    fields = {field.name: field for field in dataclasses.fields(Recipe)}
+    if not isinstance(value, str) or key not in fields or fields[key].type is str:
+        return value
+    try:
+        return tomllib.loads(f"value = {value.strip()}")["value"]
+    except tomllib.TOMLDecodeError:
+        return value

@@ -1,0 +1,91 @@
+"""Files that appear whole or not at all."""
+
+import contextlib
+import errno
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from phosphene.errors import RunError
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file beside its place, flush it to the disk, and move it there in one step.
+
+    Raises:
+        RunError: the disk is full, or the directory cannot be written; nothing is left behind.
+    """
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(beside, 0o644)  # noqa: PTH101  (mkstemp's 0600 would hide results from colleagues)
+            os.replace(beside, path)  # noqa: PTH105
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(beside)  # noqa: PTH108
+            raise
+        _sync_folder(path.parent)
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Write ``data`` as indented JSON, atomically."""
+    write_bytes(path, (json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode())
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON.
+
+    Raises:
+        RunError: the file is missing, unreadable or no JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RunError(f"{path} does not exist.") from None
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path} is damaged: {error}. Delete it and run again.") from None
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn the ways in which writing fails into one line."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise RunError(f"the disk is full while writing {path}: free some space and run the same command again.") from None
+        raise RunError(f"{path} cannot be written: {error.strerror or error}. Choose another --out.") from None
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock, so that two processes do not rewrite one file from each other's old state."""
+    try:
+        import fcntl  # noqa: PLC0415  (POSIX only; elsewhere single files are still replaced whole)
+    except ImportError:
+        yield
+        return
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / ".lock").open("w")
+    with file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the rename itself durable; where folders cannot be synced, the file is still whole."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

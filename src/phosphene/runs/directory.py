@@ -1,0 +1,218 @@
+"""One run: the maps of one model by one recipe from one set of samples."""
+
+import hashlib
+import io
+import platform
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+
+import phosphene
+from phosphene.classifier import Classifier
+from phosphene.concept_map import ConceptMap, Job
+from phosphene.errors import RunError
+from phosphene.recipe import Recipe
+from phosphene.runs.atomic import locked, read_json, write_bytes, write_json
+from phosphene.samples.pool import SamplePool
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What a run is made from: with the class and the seed, this determines every map."""
+
+    model: dict[str, Any]
+    recipe: dict[str, Any]
+    samples: dict[str, Any]
+    device: str
+    precision: str
+
+    @classmethod
+    def of(cls, classifier: Classifier, recipe: Recipe, pool: SamplePool, device: str, precision: str) -> "RunFacts":
+        """Collect the facts of a run that is about to begin."""
+        space = classifier.input
+        return cls(
+            model={
+                "name": classifier.name,
+                "spec": classifier.spec,
+                "sha256": classifier.sha256,
+                "classes": classifier.num_classes,
+                "input": {"size": list(space.size), "mean": list(space.mean), "std": list(space.std)},
+            },
+            recipe={**recipe.to_dict(), "sha256": recipe.sha256},
+            samples={
+                "spec": pool.spec,
+                "sha256": pool.sha256,
+                "count": len(pool.pixels),
+                "held_out": len(pool.held_out),
+                "skipped": list(pool.skipped),
+            },
+            device=device,
+            precision=precision,
+        )
+
+
+class RunDirectory:
+    """The files of a run. Every file appears whole or not at all; a finished map is never computed twice.
+
+    Args:
+        path: The directory. :meth:`begin` creates it, :meth:`maps` reads it.
+    """
+
+    def __init__(self, path: "str | Path") -> None:
+        self.path = Path(path)
+
+    def begin(self, facts: RunFacts, jobs: Iterable[tuple[Job, str]]) -> None:
+        """Start the run, or go on with it: check that it is the same one, and note the jobs (with their labels).
+
+        Raises:
+            RunError: the directory belongs to another model, recipe or set of samples, is no run, or cannot be written.
+        """
+        note = self.path / "run.json"
+        if not note.exists() and self.path.exists():
+            if not self.path.is_dir():
+                raise RunError(f"{self.path} is a file, not a directory: choose another --out.")
+            if any(child.name != ".lock" for child in self.path.iterdir()):
+                raise RunError(f"{self.path} holds files but is no run directory: choose another --out.")
+        if note.exists():
+            self._check_same(read_json(note), facts)
+        with locked(self.path):
+            old = read_json(note) if note.exists() else {}
+            listed = {(row["index"], row["seed"]): row for row in old.get("jobs", [])}
+            for job, label in jobs:
+                listed.setdefault((job.index, job.seed), {"index": job.index, "label": label, "seed": job.seed})
+            write_json(
+                note,
+                {
+                    "schema": SCHEMA,
+                    "model": facts.model,
+                    "recipe": facts.recipe,
+                    "samples": facts.samples,
+                    "versions": versions(),
+                    "device": facts.device,
+                    "precision": facts.precision,
+                    "jobs": [listed[key] for key in sorted(listed)],
+                },
+            )
+
+    def _check_same(self, old: Any, facts: RunFacts) -> None:
+        try:
+            if old["schema"] != SCHEMA:
+                raise RunError(f"{self.path} was written in schema {old['schema']}; this version writes {SCHEMA}.")
+            pairs = [
+                ("model", old["model"], facts.model, "name"),
+                ("recipe", old["recipe"], facts.recipe, "name"),
+                ("samples", old["samples"], facts.samples, "spec"),
+            ]
+            for what, was, now, called in pairs:
+                if was["sha256"] != now["sha256"]:
+                    raise RunError(
+                        f"{self.path} belongs to another {what} ({was[called]}, {was['sha256'][:8]}; this one is "
+                        f"{now[called]}, {now['sha256'][:8]}): choose another --out."
+                    )
+        except (KeyError, TypeError):
+            raise RunError(f"{self.path / 'run.json'} is no run of this program: choose another --out.") from None
+
+    def facts(self) -> dict[str, Any]:
+        """Return run.json.
+
+        Raises:
+            RunError: this is no run directory, or its file is damaged.
+        """
+        if not (self.path / "run.json").exists():
+            raise RunError(f"{self.path} is no run directory (it has no run.json).")
+        data = read_json(self.path / "run.json")
+        if not isinstance(data, dict) or data.get("schema") != SCHEMA:
+            raise RunError(f"{self.path / 'run.json'} is no run of this version (schema {SCHEMA}).")
+        return data
+
+    def folder(self, job: Job, label: str) -> Path:
+        """Return where a job's files go."""
+        return self.path / "maps" / f"{slug(label)}-{job.index}" / f"seed-{job.seed}"
+
+    def finished(self, job: Job, label: str) -> bool:
+        """Say whether the job's map is there and whole (its tensor file has the noted hash)."""
+        try:
+            self.read(self.folder(job, label))
+        except RunError:
+            return False
+        return True
+
+    def write(self, found: ConceptMap) -> None:
+        """Write a map's files; map.json comes last, so that its presence means that the map is finished."""
+        folder = self.folder(Job(found.index, found.seed), found.label)
+        tensors = save_tensors({"nu": found.nu.contiguous(), "xi": found.xi.contiguous()})
+        picture = io.BytesIO()
+        found.image.save(picture, "PNG", optimize=True)
+        write_bytes(folder / "map.safetensors", tensors)
+        write_bytes(folder / "map.png", picture.getvalue())
+        write_json(
+            folder / "map.json",
+            {
+                "index": found.index,
+                "label": found.label,
+                "seed": found.seed,
+                "recipe_sha256": found.recipe_sha256,
+                "map_sha256": hashlib.sha256(tensors).hexdigest(),
+                "contrast": found.contrast,
+                "p_class": found.p_class,
+                "targeting_rate": found.targeting_rate,
+                "loss": [round(value, 6) for value in found.loss],
+                "passes": found.passes,
+                "seconds": round(found.seconds, 3),
+            },
+        )
+
+    def read(self, folder: Path) -> ConceptMap:
+        """Read one map.
+
+        Raises:
+            RunError: it is missing, unfinished or damaged.
+        """
+        facts = read_json(folder / "map.json")
+        try:
+            data = (folder / "map.safetensors").read_bytes()
+            if hashlib.sha256(data).hexdigest() != facts["map_sha256"]:
+                raise RunError(f"{folder / 'map.safetensors'} is damaged (its hash differs): run the map again.")
+            tensors = load_tensors(data)
+            return ConceptMap(
+                nu=tensors["nu"],
+                xi=tensors["xi"],
+                loss=tuple(facts["loss"]),
+                **{
+                    key: facts[key]
+                    for key in (
+                        *("index", "label", "seed", "recipe_sha256", "contrast"),
+                        *("p_class", "targeting_rate", "passes", "seconds"),
+                    )
+                },
+            )
+        except (OSError, KeyError, TypeError, SafetensorError) as error:
+            raise RunError(f"map {folder} is damaged: {type(error).__name__}: {error}. Run it again.") from None
+
+    def maps(self) -> Iterator[ConceptMap]:
+        """Read the finished maps in the order of run.json."""
+        for row in self.facts()["jobs"]:
+            folder = self.folder(Job(row["index"], row["seed"]), row["label"])
+            if (folder / "map.json").exists():
+                yield self.read(folder)
+
+
+def slug(label: str) -> str:
+    """Turn a label into a safe file name: the first synonym in lower-case ASCII letters, digits and dashes."""
+    plain = unicodedata.normalize("NFKD", label.split(",")[0]).encode("ascii", "ignore").decode().lower()
+    return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:60] or "class"
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that shape a result."""
+    return {"phosphene": phosphene.__version__, "torch": torch.__version__, "python": platform.python_version()}

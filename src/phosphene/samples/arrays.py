@@ -1,0 +1,54 @@
+"""Pictures as arrays: ``.npy``, or the first picture-shaped array of an ``.npz``."""
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from phosphene.errors import SamplesError
+from phosphene.samples.pool import chosen
+
+
+def read(where: str, shape: tuple[int, int, int]) -> tuple[Tensor, list[str]]:
+    """Read pictures, channels first or last, uint8 or floats in [0, 1], resized to ``shape`` where they differ.
+
+    Raises:
+        SamplesError: the file is unreadable, or holds no array of pictures with the right number of channels.
+    """
+    try:
+        loaded = np.load(where, allow_pickle=False)
+        arrays = {"": loaded} if isinstance(loaded, np.ndarray) else {name: loaded[name] for name in loaded.files}
+    except FileNotFoundError:
+        raise SamplesError(f"sample file {where} does not exist.") from None
+    except (OSError, ValueError, EOFError, KeyError) as error:
+        raise SamplesError(f"sample file {where} holds no readable arrays: {str(error).splitlines()[0]}") from None
+    found = next(
+        (picture for array in arrays.values() if (picture := _channels_first(array, shape[0])) is not None), None
+    )
+    if found is None:
+        listed = ", ".join(f"{name} {array.dtype}{array.shape}" for name, array in arrays.items())
+        raise SamplesError(f"sample file {where} has no pictures of {shape[0]} channels (n, h, w, c): {listed}.")
+    found = found[chosen(len(found))]
+    pixels = torch.from_numpy(np.ascontiguousarray(found))
+    if pixels.dtype != torch.uint8:
+        pixels = pixels.float()
+        low, high = float(pixels.min()), float(pixels.max())
+        if not (low >= 0 and high <= 1):
+            raise SamplesError(f"sample file {where} spans [{low:g}, {high:g}]: give uint8, or floats in [0, 1].")
+        pixels = (pixels * 255).round().byte()
+    if tuple(pixels.shape[-2:]) != shape[1:]:
+        resized = functional.interpolate(pixels.float(), shape[1:], mode="bilinear", antialias=True)
+        pixels = resized.round().clamp(0, 255).byte()
+    return pixels, []
+
+
+def _channels_first(array: np.ndarray, channels: int) -> "np.ndarray | None":
+    if not (array.dtype == np.uint8 or np.issubdtype(array.dtype, np.floating)):
+        return None
+    if array.ndim == 3 and channels == 1:
+        return array[:, None]
+    if array.ndim != 4:
+        return None
+    if array.shape[1] == channels:
+        return array
+    return array.transpose(0, 3, 1, 2) if array.shape[3] == channels else None

@@ -1,0 +1,66 @@
+"""Dead leaves: pictures of discs that hide one another, with the statistics of natural scenes and no data."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+LEAVES = 90
+
+
+@lru_cache(maxsize=1024)
+def _disc(radius: int) -> NDArray[np.bool_]:
+    """Disc of a whole radius in its bounding square, bool (2 radius + 1, 2 radius + 1)."""
+    y, x = np.ogrid[-radius : radius + 1, -radius : radius + 1]
+    mask: NDArray[np.bool_] = x * x + y * y <= (radius + 0.5) ** 2
+    return mask
+
+
+def leaf_labels(rng: np.random.Generator, count: int, size: tuple[int, int], leaves: int = LEAVES) -> NDArray[np.uint8]:
+    """Which leaf lies on top at each pixel, uint8 (count, h, w) in [0, leaves]; 0 is the ground.
+
+    Radii follow the density r^-3, between 2 % and 45 % of the shorter side: every scale then covers the
+    same area, which is what gives natural pictures their spectrum. At most 255 leaves.
+    """
+    if not 1 <= leaves <= 255:
+        raise ValueError(f"leaves must be in [1, 255] (labels are bytes), got {leaves}")
+    height, width = size
+    smallest, largest = 0.02 * min(size), 0.45 * min(size)
+    # Inverse of the cumulative distribution of r^-3.
+    u = rng.random((count, leaves))
+    radii = (smallest**-2 - u * (smallest**-2 - largest**-2)) ** -0.5
+    # The rare large leaves go down first: otherwise one of them often hides the whole picture.
+    half = leaves // 2
+    radii[:, :half] = -np.sort(-radii[:, :half], axis=1)
+    ys = rng.integers(0, height, (count, leaves)).tolist()
+    xs = rng.integers(0, width, (count, leaves)).tolist()
+    whole = np.maximum(np.rint(radii), 1).astype(int).tolist()
+    out = np.zeros((count, height, width), np.uint8)
+    for canvas, row_y, row_x, row_r in zip(out, ys, xs, whole, strict=True):
+        for label, (y, x, r) in enumerate(zip(row_y, row_x, row_r, strict=True), start=1):
+            top, left = max(y - r, 0), max(x - r, 0)
+            patch = canvas[top : y + r + 1, left : x + r + 1]
+            mask = _disc(r)[top - y + r :, left - x + r :][: patch.shape[0], : patch.shape[1]]
+            patch[mask] = label
+    return out
+
+
+def dead_leaves(rng: np.random.Generator, count: int, size: tuple[int, int], channels: int = 3) -> NDArray[np.uint8]:
+    """Discs of random colours and power-law radii that hide one another.
+
+    Args:
+        rng: source of all randomness; the same state gives the same pictures.
+        count: number of pictures.
+        size: (h, w) in pixels.
+        channels: colour channels, drawn independently.
+
+    Returns:
+        uint8 (count, channels, h, w) in [0, 255].
+    """
+    labels = leaf_labels(rng, count, size)
+    colours = rng.integers(0, 256, (count, channels, LEAVES + 1), dtype=np.uint8)
+    flat = labels.reshape(count, 1, -1)
+    out: NDArray[np.uint8] = np.take_along_axis(colours, flat.astype(np.intp), axis=2)
+    return out.reshape(count, channels, *size)

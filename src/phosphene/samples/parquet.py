@@ -1,0 +1,48 @@
+"""A parquet file with a column ``image``: encoded bytes, or a struct with ``bytes`` (as the HF hub stores them)."""
+
+import io
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from phosphene.errors import SamplesError
+from phosphene.samples.pool import chosen, fit, stack
+
+COLUMNS = ("image", "img")
+
+
+def read(where: str, shape: tuple[int, int, int]) -> tuple[Tensor, list[str]]:
+    """Decode the pictures of file ``where``: uint8 (n, c, h, w), and the rows that hold none.
+
+    Raises:
+        SamplesError: pyarrow is missing, or the file, its column or all of its pictures are unreadable.
+    """
+    try:
+        import pyarrow.parquet as pq  # noqa: PLC0415  (an optional extra)
+    except ImportError:
+        raise SamplesError("parquet samples need pyarrow: pip install 'phosphene[parquet]'.") from None
+    try:
+        table = pq.read_table(where)
+    except FileNotFoundError:
+        raise SamplesError(f"sample file {where} does not exist.") from None
+    except (OSError, ValueError) as error:
+        raise SamplesError(f"sample file {where} is not readable parquet: {str(error).splitlines()[0]}") from None
+    column = next((name for name in COLUMNS if name in table.column_names), None)
+    if column is None:
+        raise SamplesError(f"sample file {where} has no column 'image', only {', '.join(table.column_names)}.")
+    pictures: list[np.ndarray] = []
+    skipped: list[str] = []
+    cells = table.column(column)
+    for row in chosen(len(cells)):
+        cell: Any = cells[row].as_py()
+        data: Any = cell.get("bytes") if isinstance(cell, dict) else cell
+        try:
+            with Image.open(io.BytesIO(data)) as image:
+                pictures.append(fit(image, shape))
+        except (OSError, TypeError, ValueError, SyntaxError, Image.DecompressionBombError):
+            skipped.append(f"row {row}")
+    if not pictures:
+        raise SamplesError(f"sample file {where}: none of {len(skipped)} rows holds a readable image.")
+    return stack(pictures, shape), skipped

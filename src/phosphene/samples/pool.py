@@ -1,0 +1,110 @@
+"""A pool of sample pictures, decoded once, with a part that maps never see."""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from phosphene.errors import SamplesError
+
+# More pictures than this add nothing that a map could show, and take memory: 2,048 at 224 pixels are 310 MB.
+MOST = 2048
+# Every tenth picture is held out, between these bounds.
+HELD_OUT = (1, 128)
+
+
+@dataclass(frozen=True)
+class SamplePool:
+    """Pictures that stand for the data distribution.
+
+    Attributes:
+        pixels: uint8 (n, c, h, w): what maps are made from.
+        held_out: uint8 (m, c, h, w): what maps never see; the targeting rate is measured here.
+        spec: What the pool was made from.
+        skipped: Names of files that could not be decoded.
+    """
+
+    pixels: Tensor
+    held_out: Tensor
+    spec: str
+    skipped: tuple[str, ...] = field(default=())
+
+    def __len__(self) -> int:
+        return len(self.pixels) + len(self.held_out)
+
+    @property
+    def sha256(self) -> str:
+        """Hash of all pixels, and of which are held out."""
+        digest = hashlib.sha256()
+        for part in (self.pixels, self.held_out):
+            digest.update(repr(tuple(part.shape)).encode())
+            digest.update(part.cpu().numpy().tobytes())
+        return digest.hexdigest()
+
+    def to(self, device: "torch.device | str") -> "SamplePool":
+        """Return the pool with its pixels on ``device``."""
+        return SamplePool(self.pixels.to(device), self.held_out.to(device), self.spec, self.skipped)
+
+    def draw(self, count: int, generators: Sequence[torch.Generator]) -> Tensor:
+        """Draw a mini-batch for every map: uint8 (maps, count, c, h, w), each from its map's own generator.
+
+        Without replacement where the pool is large enough (Alg. 1, line 3: a subset of size b).
+        """
+        total = len(self.pixels)
+        rows = [
+            torch.randperm(total, generator=own)[:count]
+            if total >= count
+            else torch.randint(total, (count,), generator=own)
+            for own in generators
+        ]
+        return self.pixels[torch.stack(rows).to(self.pixels.device)]
+
+
+def make_pool(pictures: Tensor, spec: str, skipped: Sequence[str] = ()) -> SamplePool:
+    """Split pictures (n, c, h, w), uint8, into a pool and its held-out part, always the same way.
+
+    Raises:
+        SamplesError: fewer than two pictures.
+    """
+    count = len(pictures)
+    if count < 2:
+        raise SamplesError(
+            f"samples {spec} hold {count} usable picture{'s' * (count != 1)}; at least 2 are needed, one is held out."
+        )
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(0))
+    held = min(max(count // 10, HELD_OUT[0]), HELD_OUT[1])
+    return SamplePool(pictures[order[held:]].contiguous(), pictures[order[:held]].contiguous(), spec, tuple(skipped))
+
+
+def chosen(count: int, most: int = MOST) -> list[int]:
+    """Return at most ``most`` of ``count`` positions, spread by a fixed shuffle, in rising order."""
+    if count <= most:
+        return list(range(count))
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(1))[:most]
+    return sorted(order.tolist())
+
+
+def fit(image: Image.Image, shape: tuple[int, int, int]) -> np.ndarray:
+    """Resize and centre-crop a picture to ``shape`` (c, h, w): uint8, channels first."""
+    channels, height, width = shape
+    modes = {1: "L", 3: "RGB", 4: "RGBA"}
+    if channels not in modes:
+        raise SamplesError(f"image files have 1, 3 or 4 channels, the network wants {channels}: give samples as .npz.")
+    image = image.convert(modes[channels])
+    scale = max(height / image.height, width / image.width)
+    size = (max(round(image.width * scale), width), max(round(image.height * scale), height))
+    if size != image.size:
+        image = image.resize(size, Image.Resampling.BILINEAR)
+    left, top = (size[0] - width) // 2, (size[1] - height) // 2
+    pixels = np.asarray(image.crop((left, top, left + width, top + height)))
+    return np.ascontiguousarray(pixels.reshape(height, width, channels).transpose(2, 0, 1))
+
+
+def stack(pictures: Iterable[np.ndarray], shape: tuple[int, int, int]) -> Tensor:
+    """Stack uint8 pictures (c, h, w) to one tensor (n, c, h, w), also when there are none."""
+    listed = list(pictures)
+    return torch.from_numpy(np.stack(listed)) if listed else torch.empty((0, *shape), dtype=torch.uint8)

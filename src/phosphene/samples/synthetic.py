@@ -1,0 +1,74 @@
+"""``synthetic:KIND``: pictures made from nothing, so that the tool needs no data to run."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from phosphene.errors import SamplesError, nearest
+from phosphene.samples.dead_leaves import dead_leaves
+
+COUNT = 320
+SEED = 2303
+
+Maker = Callable[[np.random.Generator, int, tuple[int, int, int]], np.ndarray]
+
+
+def read(where: str, shape: tuple[int, int, int]) -> tuple[Tensor, list[str]]:
+    """Make ``COUNT`` pictures of kind ``where``: uint8 (n, c, h, w), always the same ones.
+
+    Raises:
+        SamplesError: there is no such kind.
+    """
+    if where not in KINDS:
+        known = nearest(where, list(KINDS)) or f" Known: {', '.join(KINDS)}."
+        raise SamplesError(f"no synthetic samples are called {where!r}.{known}")
+    return torch.from_numpy(KINDS[where](np.random.default_rng(SEED), COUNT, shape)), []
+
+
+def noise(rng: np.random.Generator, count: int, shape: tuple[int, int, int]) -> np.ndarray:
+    """Every pixel and channel uniform in [0, 255], independent."""
+    return rng.integers(0, 256, (count, *shape), dtype=np.uint8)
+
+
+def pink(rng: np.random.Generator, count: int, shape: tuple[int, int, int]) -> np.ndarray:
+    """Noise with amplitude 1 / frequency, as natural pictures have, around mid-grey with deviation 0.2."""
+    coloured = spectral_noise(rng, np.ones(count), shape)
+    return _to_uint8(0.5 + 0.2 * coloured)
+
+
+def mixed(rng: np.random.Generator, count: int, shape: tuple[int, int, int]) -> np.ndarray:
+    """Flat random colours plus noise of many slopes and contrasts, mostly low.
+
+    What a map is subtracted from should neither hide it nor help it; plain pink noise does the first.
+    """
+    colour = rng.uniform(0, 1, (count, shape[0], 1, 1))
+    contrast = 0.3 * rng.uniform(0, 1, (count, 1, 1, 1)) ** 2
+    return _to_uint8(colour + contrast * spectral_noise(rng, rng.uniform(0.7, 1.5, count), shape))
+
+
+def leaves(rng: np.random.Generator, count: int, shape: tuple[int, int, int]) -> np.ndarray:
+    """Occluding discs of random size and colour (Lee, Mumford & Huang 2001): edges and flat parts."""
+    return dead_leaves(rng, count, shape[1:], shape[0])
+
+
+def spectral_noise(rng: np.random.Generator, slope: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
+    """Noise with amplitude frequency^-slope, one slope a picture: (n, c, h, w), mean 0, deviation 1 a picture."""
+    _, height, width = shape
+    frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None])
+    frequency[0, 0] = np.inf  # no constant part
+    out = np.empty((len(slope), *shape), dtype=np.float32)
+    for position, steepness in enumerate(slope):
+        white = np.fft.rfft2(rng.standard_normal(shape, dtype=np.float32))
+        coloured = np.fft.irfft2(white * frequency**-steepness, s=(height, width))
+        out[position] = coloured / max(coloured.std(), 1e-12)
+    return out
+
+
+def _to_uint8(pixels: np.ndarray) -> np.ndarray:
+    whole: np.ndarray = np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
+    return whole
+
+
+KINDS: dict[str, Maker] = {"mixed": mixed, "noise": noise, "pink": pink, "dead-leaves": leaves}

@@ -1,0 +1,185 @@
+"""Model cards: a TOML file that says what a network is and where its weights and labels lie.
+
+Fields: ``name``, ``factory`` (``file.py:function`` beside the card, or ``package.module:function``),
+``weights`` (safetensors, or a state dict), ``labels``, ``description`` and a table ``[input]`` with
+``size``, ``mean``, ``std``, ``channels``. Paths are relative to the card.
+"""
+
+import importlib
+import importlib.util
+import inspect
+import tomllib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from phosphene.classifier import Classifier
+from phosphene.errors import CardError, TrustError, WeightsError, nearest
+from phosphene.labels import Labels
+
+FIELDS = {"name": str, "description": str, "factory": str, "weights": str, "labels": str, "input": dict}
+INPUT_FIELDS = {"size": list, "mean": list, "std": list, "channels": int}
+
+
+def list_specs() -> list[tuple[str, str]]:
+    """Cards are the user's own files: none is listed."""
+    return []
+
+
+def load(rest: str, *, trust: bool) -> Classifier:
+    """Load the classifier that the card at ``rest`` describes.
+
+    Raises:
+        CardError: the card is missing, malformed, or contradicts its network.
+        TrustError: the factory is a ``.py`` file and ``trust`` was not given.
+        WeightsError: the weights are missing, unreadable, or do not fit.
+    """
+    path = Path(rest)
+    card = read(path)
+    module = build(card["factory"], path, trust=trust)
+    if "weights" in card:
+        load_weights(module, path.parent / card["weights"], network=card["name"])
+    space = card["input"]
+    channels = space.get("channels", len(space.get("mean", (0, 0, 0))))
+    labels = Labels.read(path.parent / card["labels"]) if "labels" in card else None
+    return Classifier(
+        module.float().eval(),
+        size=tuple(space["size"]),
+        mean=space.get("mean", [0.0] * channels),
+        std=space.get("std", [1.0] * channels),
+        labels=labels,
+        name=card["name"],
+        spec=rest,
+    )
+
+
+def describe(path: Path) -> str:
+    """Return the card's one-line description."""
+    return str(read(path).get("description", ""))
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Parse a card and check its fields.
+
+    Raises:
+        CardError: the file is missing or not TOML, or a field is unknown, missing or of the wrong type.
+    """
+    try:
+        card = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CardError(f"model card {path} does not exist.") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise CardError(f"model card {path} cannot be read: {error}.") from None
+    card.setdefault("name", path.stem)
+    _check(card, FIELDS, f"model card {path}")
+    for field in ("factory", "input"):
+        if field not in card:
+            raise CardError(f"model card {path} lacks {'the table [input]' if field == 'input' else repr(field)}.")
+    space = card["input"]
+    _check(space, INPUT_FIELDS, f"model card {path}, [input]")
+    if "size" not in space or len(space["size"]) != 2 or not all(type(side) is int for side in space["size"]):
+        raise CardError(f"model card {path}: [input] needs size = [height, width].")
+    for field in ("mean", "std"):
+        if not all(isinstance(value, int | float) for value in space.get(field, [])):
+            raise CardError(f"model card {path}: [input] {field} must be a list of numbers.")
+        if len(space.get(field, [])) not in (0, space.get("channels", len(space.get(field, [])))):
+            raise CardError(f"model card {path}: [input] {field} needs one number a channel.")
+    return card
+
+
+def _check(fields: Mapping[str, Any], known: Mapping[str, type], where: str) -> None:
+    for key, value in fields.items():
+        if key not in known:
+            raise CardError(f"{where} has an unknown field {key!r}.{nearest(key, list(known))}")
+        if not isinstance(value, known[key]):
+            raise CardError(f"{where}: {key} is {value!r}; it must be a {known[key].__name__}.")
+
+
+def build(factory: str, card: Path, *, trust: bool) -> nn.Module:
+    """Call the factory ``file.py:function`` or ``package.module:function`` and return its network."""
+    where, colon, function = factory.rpartition(":")
+    if not colon or not where or not function:
+        raise CardError(f"model card {card}: factory {factory!r} must be file.py:function or package.module:function.")
+    if where.endswith(".py"):
+        file = card.parent / where
+        if not file.is_file():
+            raise CardError(f"model card {card}: factory file {file} does not exist.")
+        if not trust:
+            raise TrustError(f"model card {card} would run the code in {file}: read it, then add --trust.")
+        spec = importlib.util.spec_from_file_location(f"_phosphene_factory_{file.stem}", file)
+        if spec is None or spec.loader is None:
+            raise CardError(f"model card {card}: {file} is not a Python file.")
+        module = importlib.util.module_from_spec(spec)
+        run: Callable[[], Any] = lambda: spec.loader.exec_module(module)  # type: ignore[union-attr]  # noqa: E731
+        _guarded(run, f"factory file {file}")
+    else:
+        module = _guarded(lambda: importlib.import_module(where), f"factory module {where}")
+    make = getattr(module, function, None)
+    if not callable(make):
+        names = [name for name, _ in inspect.getmembers(module, callable) if not name.startswith("_")]
+        raise CardError(f"model card {card}: {where} has no function {function!r}.{nearest(function, names)}")
+    network = _guarded(make, f"factory {factory}")
+    if not isinstance(network, nn.Module):
+        raise CardError(f"model card {card}: factory {factory} gave a {type(network).__name__}, not a torch.nn.Module.")
+    return network
+
+
+def _guarded(call: Callable[[], Any], what: str) -> Any:
+    """Run foreign code; whatever it raises becomes one line."""
+    try:
+        return call()
+    except Exception as error:
+        raise CardError(f"{what} failed: {type(error).__name__}: {error}") from error
+
+
+def load_weights(module: nn.Module, path: Path, *, network: str) -> None:
+    """Read a state dict from ``path`` into ``module``; half precision is widened to single.
+
+    Raises:
+        WeightsError: the file is missing or unreadable, or names or shapes do not fit; the first ones are named.
+    """
+    state = read_state_dict(path)
+    own = module.state_dict()
+    missing = [key for key in own if key not in state]
+    extra = [key for key in state if key not in own]
+    shapes = [
+        f"{key} is {tuple(state[key].shape)}, the network wants {tuple(own[key].shape)}"
+        for key in own
+        if key in state and own[key].shape != state[key].shape
+    ]
+    wrong = [
+        *([f"missing: {_first(missing)}"] if missing else []),
+        *([f"not in the network: {_first(extra)}"] if extra else []),
+        *([_first(shapes)] if shapes else []),
+    ]
+    if wrong:
+        raise WeightsError(f"weights {path} do not fit network {network}: {'; '.join(wrong)}.")
+    module.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
+
+
+def read_state_dict(path: Path) -> dict[str, Tensor]:
+    """Read safetensors, or a ``.pt``/``.pth`` state dict without running anything that it holds."""
+    if not path.is_file():
+        raise WeightsError(f"weights {path} do not exist.")
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file  # noqa: PLC0415  (only one of the two readers is needed)
+
+            return load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        line = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise WeightsError(f"weights {path} cannot be read as plain tensors: {line}") from error
+    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
+        state = state["state_dict"]
+    if not (isinstance(state, dict) and state and all(isinstance(value, Tensor) for value in state.values())):
+        raise WeightsError(f"weights {path} hold no state dict (names to tensors).")
+    return state
+
+
+def _first(names: list[str], most: int = 3) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
