@@ -30,7 +30,7 @@ class Labels(Sequence[str]):
 
     def short(self, index: int) -> str:
         """Return the first synonym of a label, for captions."""
-        return self._names[index].split(",")[0].strip()
+        return self._names[index].split(",", 1)[0].strip()
 
     def find(self, concept: "str | int") -> int:
         """Return the index of the class that ``concept`` names.

@@ -18,7 +18,9 @@ from phosphene.sources import load
 
 @click.command("map", context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("models", nargs=-1, required=True, metavar="MODEL...")
-@click.option("-c", "--concept", "concepts", multiple=True, metavar="CONCEPT", help="Index, label or synonym (repeatable).")
+@click.option(
+    "-c", "--concept", "concepts", multiple=True, metavar="CONCEPT", help="Index, label or synonym (repeatable)."
+)
 @click.option("--all", "every", is_flag=True, help="Map every class.")
 @options.mapping
 @options.seeds
@@ -63,7 +65,9 @@ def command(
         options.print_json(documents[0] if len(documents) == 1 else documents)
     elif dry_run:
         for document in documents:
-            click.echo(f"{document['model']}: {document['jobs']} maps, {document['passes']:,} passes -> {document['run']}")
+            click.echo(
+                f"{document['model']}: {document['jobs']} maps, {document['passes']:,} passes -> {document['run']}"
+            )
 
 
 def _describe(one: MapPlan) -> dict[str, Any]:

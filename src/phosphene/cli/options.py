@@ -24,9 +24,15 @@ def _together(*options: Decorator) -> Decorator:
 mapping = _together(
     click.option("--samples", metavar="SPEC", help="Folder, .parquet, .npz or synthetic:KIND.  [synthetic:mixed]"),
     click.option(
-        "--recipe", default=DEFAULT_RECIPE, show_default=True, metavar="NAME", help=f"{', '.join(RECIPES)}, or FILE.toml."
+        "--recipe",
+        default=DEFAULT_RECIPE,
+        show_default=True,
+        metavar="NAME",
+        help=f"{', '.join(RECIPES)}, or FILE.toml.",
     ),
-    click.option("--set", "overrides", multiple=True, metavar="FIELD=VALUE", help="Change a recipe field (repeatable)."),
+    click.option(
+        "--set", "overrides", multiple=True, metavar="FIELD=VALUE", help="Change a recipe field (repeatable)."
+    ),
 )
 seeds = _together(
     click.option("--seeds", default=1, show_default=True, type=click.IntRange(min=1), help="Maps a concept."),
@@ -37,7 +43,9 @@ machine = _together(
     click.option("--precision", default="auto", show_default=True, type=click.Choice(["auto", "fp32", "bf16"])),
 )
 trust = click.option("--trust", is_flag=True, help="Run code that came with the model (a factory in a .py file).")
-as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout, and nothing else there.")
+as_json = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON document on stdout, and nothing else there."
+)
 
 
 def parse_overrides(pairs: tuple[str, ...]) -> dict[str, str]:

@@ -61,7 +61,9 @@ def writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise RunError(f"the disk is full while writing {path}: free some space and run the same command again.") from None
+            raise RunError(
+                f"the disk is full while writing {path}: free some space and run the same command again."
+            ) from None
         raise RunError(f"{path} cannot be written: {error.strerror or error}. Choose another --out.") from None
 
 

@@ -209,7 +209,7 @@ class RunDirectory:
 
 def slug(label: str) -> str:
     """Turn a label into a safe file name: the first synonym in lower-case ASCII letters, digits and dashes."""
-    plain = unicodedata.normalize("NFKD", label.split(",")[0]).encode("ascii", "ignore").decode().lower()
+    plain = unicodedata.normalize("NFKD", label.split(",", 1)[0]).encode("ascii", "ignore").decode().lower()
     return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:60] or "class"
 
 
