@@ -7,7 +7,7 @@ p = sigmoid(f), its cross-entropy J = -log p, and so the gradient of J is -(1 - 
 import math
 from collections.abc import Callable, Iterator
 
-import paper
+from tests.reference import paper
 import pytest
 import torch
 from torch import Tensor

@@ -19,4 +19,6 @@ def activation_weights(engine: Engine, nu: Tensor, recipe: Recipe) -> Tensor:
     answer = engine.activations(render(nu, recipe.contrast), layer).relu().mean(1, keepdim=True)
     xi = functional.interpolate(answer, nu.shape[-2:], mode="bilinear", align_corners=False)
     low, high = xi.amin((1, 2, 3), keepdim=True), xi.amax((1, 2, 3), keepdim=True)
-    return (xi - low) / (high - low).clamp_min(torch.finfo(xi.dtype).tiny)
+    # An interpolated constant wavers in its last bits, which must not be stretched to [0, 1].
+    constant = high - low <= 1e-6 * high.abs()
+    return torch.where(constant, 0.0, (xi - low) / (high - low).clamp_min(torch.finfo(xi.dtype).tiny))

@@ -1,0 +1,79 @@
+"""What the benchmarks share: where the networks lie, the concepts, the hardware, and how results are kept."""
+
+import json
+import os
+import platform
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from phosphene.classifier import Classifier
+from phosphene.concept_map import ConceptMap
+from phosphene.engine import Engine
+from phosphene.metrics.m_score import m_score_of_logits
+from phosphene.metrics.reading import read_maps, top1
+from phosphene.runs.directory import versions
+from phosphene.sources import load
+
+ROOT = Path(__file__).parent.parent
+SHARED = Path(os.environ.get("PHOSPHENE_SHARED", ROOT.parent / "shared"))
+NETWORKS = ("mobilenet_v2_a", "mobilenet_v2_b", "mobilenet_v1_075", "mobilenet_v1_050")
+# The first five screen, all ten decide.
+CONCEPTS = (
+    *("castle", "lion", "airliner", "African elephant", "sports car"),
+    *("bald eagle", "zebra", "dogsled", "pineapple", "daisy"),
+)
+
+
+def network(name: str) -> Classifier:
+    """Load a network of the shared zoo; its factory is a file of ours."""
+    return load(SHARED / "zoo" / f"{name}.toml", trust=True)
+
+
+def images() -> str:
+    """Return the spec of the natural samples."""
+    return str(SHARED / "data" / "imagenet-sample")
+
+
+def hardware() -> dict[str, Any]:
+    """Return what ran this."""
+    cpu = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        names = [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+        cpu = names[0] if names else cpu
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    return {**versions(), "cpu": cpu, "cores": os.cpu_count(), "threads": torch.get_num_threads(), "gpu": gpu}
+
+
+def readings(maps: Sequence[ConceptMap], names: Sequence[str] = NETWORKS) -> dict[str, dict[str, float]]:
+    """Return what each network reads in the maps: M_score, top-1 over all classes, mean probability of the class."""
+    truth = [one.index for one in maps]
+    table = {}
+    for name in names:
+        with Engine(network(name)) as engine:
+            logits = read_maps(engine, maps)
+        table[name] = {
+            "m_score": round(m_score_of_logits(logits, truth), 4),
+            "top1": top1(logits, truth),
+            "p_class": round(float(logits.softmax(1)[range(len(truth)), truth].mean()), 4),
+        }
+    return table
+
+
+def keep(name: str, document: dict[str, Any]) -> None:
+    """Write a result as JSON under benchmarks/results, with the hardware and versions."""
+    folder = ROOT / "benchmarks" / "results"
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{name}.json"
+    path.write_text(json.dumps({"hardware": hardware(), **document}, indent=1) + "\n")
+    print(f"wrote {path.relative_to(ROOT)}", file=sys.stderr)
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """Return a Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)

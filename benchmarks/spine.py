@@ -1,0 +1,123 @@
+"""The figures that the spine must reach: `python -m benchmarks.spine` (about 25 minutes on 2 cores).
+
+Quick maps of 10 concepts from mobilenet_v2_a on natural samples and on each synthetic kind, read by every network of the
+zoo; seconds a map, memory, the share of wall time spent in the network; the cost of the paper's recipe.
+"""
+
+import argparse
+import resource
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarks.common import CONCEPTS, NETWORKS, hardware, images, keep, network, readings, table
+from phosphene.concept_map import Job
+from phosphene.engine import Engine
+from phosphene.mapper import map_jobs
+from phosphene.mapper.cycle import passes
+from phosphene.recipe import resolve
+from phosphene.report import contact_sheet
+from phosphene.samples import load_samples
+
+SOURCE = "mobilenet_v2_a"
+
+
+class Stopwatch:
+    """Adds up the time inside a call; the engine's two calls of the network are all there is to time."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def around(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        """Return ``call``, timed."""
+
+        def timed(*args: Any, **keys: Any) -> Any:
+            began = time.perf_counter()
+            try:
+                return call(*args, **keys)
+            finally:
+                self.seconds += time.perf_counter() - began
+
+        return timed
+
+
+def measure(samples: str, concepts: tuple[str, ...], recipe: str, overrides: dict[str, Any]) -> dict[str, Any]:
+    """Map the concepts, one after the other, and have every network read them."""
+    classifier = network(SOURCE)
+    settings = resolve(recipe, overrides)
+    pool = load_samples(samples, classifier.input.shape)
+    watch = Stopwatch()
+    with Engine(classifier) as engine:
+        original, backward = engine._network, torch.autograd.grad  # noqa: SLF001
+        engine._network = watch.around(original)  # type: ignore[method-assign]  # noqa: SLF001
+        torch.autograd.grad = watch.around(backward)
+        try:
+            began = time.perf_counter()
+            maps = [map_jobs(engine, pool, [Job(classifier.labels.find(name))], settings)[0] for name in concepts]
+            wall = time.perf_counter() - began
+        finally:
+            torch.autograd.grad = backward
+    return {
+        "samples": samples if samples.startswith("synthetic") else "imagenet-sample",
+        "recipe": settings.name,
+        "overrides": overrides,
+        "seconds_a_map": round(wall / len(maps), 2),
+        "network_share": round(watch.seconds / wall, 3),
+        "passes": passes(settings),
+        "targeting_rate": round(sum(one.targeting_rate or 0 for one in maps) / len(maps), 3),
+        "readings": readings(maps),
+        "maps": maps,
+    }
+
+
+def main() -> None:
+    """Print the tables and write benchmarks/results/spine.json."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--concepts", type=int, default=10)
+    parser.add_argument("--only", help="one kind of samples")
+    arguments = parser.parse_args()
+    concepts = CONCEPTS[: arguments.concepts]
+    kinds = [images(), "synthetic:mixed", "synthetic:noise", "synthetic:pink", "synthetic:dead-leaves"]
+    rows = []
+    for samples in kinds if arguments.only is None else [arguments.only]:
+        rows.append(measure(samples, concepts, "quick", {}))
+        print_rows(rows[-1:])
+    paper = measure(images(), concepts[:1], "paper", {"steps": 3, "refine_steps": 2})
+    paper["passes_of_the_full_recipe"] = passes(resolve("paper"))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    for row in rows:
+        contact_sheet([one.image for one in row.pop("maps")], concepts).save(f"benchmarks/results/spine-{slug(row)}.png")
+    paper.pop("maps")
+    keep("spine", {"concepts": concepts, "peak_memory_gib": round(peak, 2), "quick": rows, "paper_shortened": paper})
+    print(hardware())
+    print_rows(rows)
+    print(f"peak memory of the whole benchmark: {peak:.2f} GiB")
+    print(f"paper, shortened to 2 x (3 + 2) steps: {paper['passes']:,} passes in {paper['seconds_a_map']} s; ", end="")
+    print(f"the full recipe takes {paper['passes_of_the_full_recipe']:,} passes a map")
+
+
+def slug(row: dict[str, Any]) -> str:
+    """Return a file name for a row's samples."""
+    return str(row["samples"]).replace(":", "-")
+
+
+def print_rows(rows: list[dict[str, Any]]) -> None:
+    """Print the readings as a table: M_score / top-1 a network."""
+    cells = [
+        [
+            row["samples"],
+            *(f"{row['readings'][name]['m_score']:.2f} / {row['readings'][name]['top1']:.1f}" for name in NETWORKS),
+            f"{row['targeting_rate']:.2f}",
+            row["seconds_a_map"],
+            f"{row['network_share']:.0%}",
+        ]
+        for row in rows
+    ]
+    print(table(["samples", *NETWORKS, "targeting", "s a map", "in the network"], cells), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,55 @@
+"""``phosphene demo``: the whole job on the embedded world."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from phosphene.concept_map import ConceptMap
+from phosphene.engine import Engine
+from phosphene.fleet import execute, plan
+from phosphene.fleet.mapping import Progress
+from phosphene.metrics.m_score import m_score_of_logits
+from phosphene.metrics.reading import read_maps, top1
+from phosphene.recipe import DEFAULT_RECIPE, resolve
+from phosphene.report import write_report
+from phosphene.samples import load_samples
+from phosphene.sources import load
+
+SOURCE, TARGET = "demo:shapes", "demo:shapes-plain"
+SAMPLES = "synthetic:mixed"
+# What the demo expects of itself; it fails when the pictures stop being readable.
+LEAST_SELF, LEAST_TRANSFER = 0.95, 0.5
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the demo found.
+
+    Attributes:
+        maps: One map a class.
+        report: Path of report.html.
+        scores: ``M_score`` and top-1 by target, in [0, 1].
+        as_expected: The network reads its own maps, and the other one reads most of them.
+    """
+
+    maps: list[ConceptMap]
+    report: str
+    scores: dict[str, dict[str, float]]
+    as_expected: bool
+
+
+def run_demo(out: Path, device: str = "auto", watch: "Callable[[Progress], None] | None" = None) -> Outcome:
+    """Map every class of the first demo network, have both networks read the maps, write the report."""
+    classifier = load(SOURCE)
+    pool = load_samples(SAMPLES, classifier.input.shape)
+    maps = execute(plan(classifier, resolve(DEFAULT_RECIPE), pool, out), device=device, watch=watch)
+    truth = [one.index for one in maps]
+    scores: dict[str, dict[str, float]] = {}
+    for spec in (SOURCE, TARGET):
+        with Engine(load(spec), device=device) as engine:
+            logits = read_maps(engine, maps)
+        scores[spec] = {"m_score": m_score_of_logits(logits, truth), "top1": top1(logits, truth)}
+    lines = [f"{spec} reads {row['top1']:.0%} of these pictures right (M_score {row['m_score']:.2f})." for spec, row in scores.items()]
+    report = write_report(plan(classifier, resolve(DEFAULT_RECIPE), pool, out).run, lines)
+    good = scores[SOURCE]["top1"] >= LEAST_SELF and scores[TARGET]["top1"] >= LEAST_TRANSFER
+    return Outcome(maps, report, scores, good)

@@ -1,0 +1,58 @@
+"""Random views of a map: scaled, shifted and turned before it is subtracted.
+
+A pattern that only one network reads sits on single pixels; one that survives being moved has a shape. The network's
+answer to a view is carried back to the map by the transpose of the view, so that Algorithm 1 sees a gradient as before.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from phosphene.recipe import Recipe
+
+
+class Views:
+    """Views of m maps, ``recipe.views`` of each, drawn from each map's own generator.
+
+    Args:
+        recipe: ``views``, ``view_zoom``, ``view_shift``, ``view_turn``.
+        generators: One a map.
+    """
+
+    def __init__(self, recipe: Recipe, generators: Sequence[torch.Generator]) -> None:
+        self.count = recipe.views
+        self.still = recipe.view_zoom == 1 and recipe.view_shift == 0 and recipe.view_turn == 0
+        if not self.still:
+            draws = torch.stack([torch.rand((self.count, 4), generator=own) for own in generators])
+            self.affine = _affine(draws.flatten(0, 1).double() * 2 - 1, recipe)
+
+    def look(self, nu: Tensor) -> Tensor:
+        """Return the views (m * views, c, h, w) of maps (m, c, h, w); outside the map there is nothing to subtract."""
+        seen = nu.repeat_interleave(self.count, 0)
+        if self.still:
+            return seen
+        grid = functional.affine_grid(self.affine.to(nu), list(seen.shape), align_corners=False)
+        return functional.grid_sample(seen, grid, align_corners=False)
+
+    def back(self, gradient: Tensor, nu: Tensor) -> Tensor:
+        """Carry gradients at the views (m * views, c, h, w) back to the maps: mean of the transposed views."""
+        if self.still:
+            return gradient.unflatten(0, (-1, self.count)).mean(1)
+        with torch.enable_grad():
+            leaf = nu.detach().requires_grad_()
+            (carried,) = torch.autograd.grad(self.look(leaf), leaf, gradient)
+        return carried / self.count
+
+
+def _affine(draws: Tensor, recipe: Recipe) -> Tensor:
+    """Turn uniform draws (n, 4) in [-1, 1] into affine matrices (n, 2, 3) from view to map coordinates."""
+    zoom = torch.exp(-draws[:, 0] * math.log(recipe.view_zoom))
+    angle = draws[:, 1] * math.radians(recipe.view_turn)
+    shift = draws[:, 2:] * 2 * recipe.view_shift  # the grid spans 2
+    cosine, sine = zoom * angle.cos(), zoom * angle.sin()
+    return torch.stack(
+        [torch.stack([cosine, -sine, shift[:, 0]], 1), torch.stack([sine, cosine, shift[:, 1]], 1)], 1
+    )
