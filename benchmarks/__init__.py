@@ -1,0 +1,1 @@
+"""Commands that print the figures of README and docs, with the hardware."""

@@ -1,7 +1,7 @@
 """The figures that the spine must reach: `python -m benchmarks.spine` (about 25 minutes on 2 cores).
 
-Quick maps of 10 concepts from mobilenet_v2_a on natural samples and on each synthetic kind, read by every network of the
-zoo; seconds a map, memory, the share of wall time spent in the network; the cost of the paper's recipe.
+Quick maps of 10 concepts from mobilenet_v2_a on natural samples and on each synthetic kind, read by every network of
+the zoo; seconds a map, memory, the share of wall time spent in the network; the cost of the paper's recipe.
 """
 
 import argparse
@@ -11,7 +11,6 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from benchmarks.common import CONCEPTS, NETWORKS, hardware, images, keep, network, readings, table
 from phosphene.concept_map import Job
@@ -89,7 +88,8 @@ def main() -> None:
     paper["passes_of_the_full_recipe"] = passes(resolve("paper"))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     for row in rows:
-        contact_sheet([one.image for one in row.pop("maps")], concepts).save(f"benchmarks/results/spine-{slug(row)}.png")
+        sheet = contact_sheet([one.image for one in row.pop("maps")], concepts)
+        sheet.save(f"benchmarks/results/spine-{slug(row)}.png")
     paper.pop("maps")
     keep("spine", {"concepts": concepts, "peak_memory_gib": round(peak, 2), "quick": rows, "paper_shortened": paper})
     print(hardware())

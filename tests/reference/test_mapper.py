@@ -36,6 +36,7 @@ class Wavy(nn.Module):
     def spatial(self, x: Tensor) -> Tensor:
         return self.keep(self.base(x))
 
+
 def wavy() -> Classifier:
     torch.manual_seed(3)
     net = Wavy()

@@ -7,10 +7,11 @@ p = sigmoid(f), its cross-entropy J = -log p, and so the gradient of J is -(1 - 
 import math
 from collections.abc import Callable, Iterator
 
-from tests.reference import paper
 import pytest
 import torch
 from torch import Tensor
+
+from tests.reference import paper
 
 LN3 = math.log(3)
 

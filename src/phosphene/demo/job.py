@@ -42,14 +42,18 @@ def run_demo(out: Path, device: str = "auto", watch: "Callable[[Progress], None]
     """Map every class of the first demo network, have both networks read the maps, write the report."""
     classifier = load(SOURCE)
     pool = load_samples(SAMPLES, classifier.input.shape)
-    maps = execute(plan(classifier, resolve(DEFAULT_RECIPE), pool, out), device=device, watch=watch)
+    todo = plan(classifier, resolve(DEFAULT_RECIPE), pool, out)
+    maps = execute(todo, device=device, watch=watch)
     truth = [one.index for one in maps]
     scores: dict[str, dict[str, float]] = {}
     for spec in (SOURCE, TARGET):
         with Engine(load(spec), device=device) as engine:
             logits = read_maps(engine, maps)
         scores[spec] = {"m_score": m_score_of_logits(logits, truth), "top1": top1(logits, truth)}
-    lines = [f"{spec} reads {row['top1']:.0%} of these pictures right (M_score {row['m_score']:.2f})." for spec, row in scores.items()]
-    report = write_report(plan(classifier, resolve(DEFAULT_RECIPE), pool, out).run, lines)
+    lines = [
+        f"{spec} reads {row['top1']:.0%} of these pictures right (M_score {row['m_score']:.2f})."
+        for spec, row in scores.items()
+    ]
+    report = write_report(todo.run, lines)
     good = scores[SOURCE]["top1"] >= LEAST_SELF and scores[TARGET]["top1"] >= LEAST_TRANSFER
     return Outcome(maps, report, scores, good)
