@@ -115,7 +115,7 @@ def test_the_sign_test_goes_both_ways() -> None:
         {"penalty": 5000.0, "refine_lr": 0.2},
         {"rounds": 1, "contrast": 0.7},
     ],
-    ids=lambda changes: ",".join(changes),
+    ids=",".join,
 )
 def test_each_knob_means_what_the_paper_means(changes: dict[str, object]) -> None:
     nu, xi, expected, expected_xi, _ = run_both(RECIPE.replace(**changes), Job(2))
