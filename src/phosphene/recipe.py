@@ -31,6 +31,10 @@ def _not_negative(default: float, meaning: str) -> Any:
     return _knob(default, meaning, lambda v: v >= 0, "0 or more")
 
 
+def _share(value: float) -> bool:
+    return 0 < value <= 1
+
+
 def _switch(default: bool, meaning: str) -> Any:
     return _knob(default, meaning, lambda _: True, "true or false")
 
@@ -50,6 +54,13 @@ class Recipe:
     radius: float = _positive(30.0, "eta, radius of the l2 ball, for 224 x 224 x 3 (scaled elsewhere)")
     step_size: float = _positive(1.0, "length factor of an update, times v")
     sign_test: bool = _switch(True, "lines 8 to 14: try the flipped direction as well")
+    # beyond the paper: off by default
+    step_decay: float = _knob(1.0, "length of the last step over the first, along a cosine", _share, "in (0, 1]")
+    smoothing: float = _not_negative(0.0, "p: gradient and step are divided by frequency^p")
+    views: int = _positive(1, "random views of the map a step; the batch is shared out between them")
+    view_zoom: float = _knob(1.0, "views are scaled by 1/zoom to zoom", lambda v: v >= 1, "1 or more")
+    view_shift: float = _not_negative(0.0, "views are shifted by up to this share of a side")
+    view_turn: float = _not_negative(0.0, "views are turned by up to this many degrees")
     # the cycle and Eq. 2
     rounds: int = _positive(2, "cycles of Algorithm 1 and refinement")
     refine_steps: int = _not_negative(150, "steps of Eq. 2 a round; 0 leaves the refinement out")
@@ -69,6 +80,9 @@ class Recipe:
                 raise RecipeError(f"recipe field {field.name} is {value}; it must be finite.")
             if not field.metadata["check"](value):
                 raise RecipeError(f"recipe field {field.name} is {value!r}; it must be {field.metadata['wants']}.")
+
+        if self.batch_size % self.views:
+            raise RecipeError(f"recipe field views is {self.views}; it must divide batch_size ({self.batch_size}).")
 
     def radius_for(self, shape: tuple[int, int, int]) -> float:
         """Radius of the l2 ball for maps of ``shape`` (c, h, w), so that the mean energy a pixel stays the same."""

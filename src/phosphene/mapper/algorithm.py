@@ -1,43 +1,56 @@
 """Algorithm 1 of Akhtar & Jalwana (arXiv 2303.17836): accumulate gradients into a norm-bounded map."""
 
+import math
 from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
 
 from phosphene.engine import Engine, Nudge
+from phosphene.mapper.smoothing import Smoothing
+from phosphene.mapper.views import Views
 from phosphene.recipe import Recipe
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 
 Draw = Callable[[], Tensor]
+See = Callable[[], Views]
 
 
 def accumulate(
-    engine: Engine, draw: Draw, classes: Tensor, nu: Tensor, recipe: Recipe
+    engine: Engine, draw: Draw, see: See, classes: Tensor, nu: Tensor, recipe: Recipe
 ) -> Iterator[tuple[Tensor, Nudge]]:
     """Run Algorithm 1 on m maps at once; yield the maps and what the nudge did, after every step.
 
     Args:
         engine: Calls the network.
         draw: Gives a fresh mini-batch for every map: uint8 (m, b, c, h, w).
+        see: Gives fresh views of every map; in the paper there is one, the map itself.
         classes: int64 (m,).
         nu: (m, c, h, w): the seed of each map.
-        recipe: ``steps`` (K), ``radius`` (eta), ``step_size``, ``sign_test``.
+        recipe: ``steps`` (K), ``radius`` (eta), ``step_size``, ``sign_test``; ours: ``step_decay``, ``smoothing``.
     """
     radius = recipe.radius_for(engine.classifier.input.shape)
+    smooth = Smoothing(recipe.smoothing, nu)
     mean, square = torch.zeros_like(nu), torch.zeros_like(nu)  # line 1: mu and sigma
     for k in range(1, recipe.steps + 1):  # line 2; from 1, because at 0 the bias correction divides by 0
         batch = draw()  # line 3
-        nudge = engine.nudge(batch, nu, classes)  # lines 3 and 4
-        x = nudge.gradient
+        views = see()
+        nudge = views.nudge(engine, batch, nu, classes)  # lines 3 and 4
+        x = smooth(nudge.gradient)
         mean = BETA1 * mean + (1 - BETA1) * x  # line 5
         square = BETA2 * square + (1 - BETA2) * x * x  # line 6
-        v = (mean / (1 - BETA1**k)) / ((square / (1 - BETA2**k)).sqrt() + EPSILON)  # line 7
+        v = smooth((mean / (1 - BETA1**k)) / ((square / (1 - BETA2**k)).sqrt() + EPSILON))  # line 7
         sign = better_sign(engine, batch, nu, v, classes) if recipe.sign_test else 1.0  # lines 8 to 10
-        nu = nu + sign * recipe.step_size * v  # lines 11 to 14
+        nu = nu + sign * step_size(recipe, k) * v  # lines 11 to 14
         nu = project(nu, radius)  # line 15
         yield nu, nudge
+
+
+def step_size(recipe: Recipe, k: int) -> float:
+    """Length factor of step ``k`` of ``recipe.steps``: constant in the paper, falling along a cosine with a decay."""
+    fallen = (1 - math.cos(math.pi * (k - 1) / max(recipe.steps - 1, 1))) / 2
+    return recipe.step_size * (1 - (1 - recipe.step_decay) * fallen)
 
 
 def better_sign(engine: Engine, batch: Tensor, nu: Tensor, v: Tensor, classes: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from phosphene.errors import NumericError
 from phosphene.mapper.activations import activation_weights
 from phosphene.mapper.algorithm import accumulate
 from phosphene.mapper.refinement import refine
+from phosphene.mapper.views import Views
 from phosphene.recipe import Recipe
 from phosphene.samples.pool import SamplePool
 
@@ -69,6 +70,9 @@ def map_jobs(
     def draw() -> Tensor:
         return pool.draw(recipe.batch_size, generators)
 
+    def see() -> Views:
+        return Views(recipe, generators)
+
     def take(steps: Iterator[tuple[Tensor, Nudge]]) -> Tensor:
         moved = nu
         for moved, nudge in steps:
@@ -82,7 +86,7 @@ def map_jobs(
         return moved
 
     for _ in range(recipe.rounds):
-        nu = take(accumulate(engine, draw, classes, nu, recipe))
+        nu = take(accumulate(engine, draw, see, classes, nu, recipe))
         if recipe.refine_steps:
             xi = activation_weights(engine, nu, recipe)
             nu = take(refine(engine, draw, classes, nu, xi, recipe))

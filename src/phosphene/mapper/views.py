@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from phosphene.engine import Engine, Nudge
 from phosphene.recipe import Recipe
 
 
@@ -29,18 +30,23 @@ class Views:
             draws = torch.stack([torch.rand((self.count, 4), generator=own) for own in generators])
             self.affine = _affine(draws.flatten(0, 1).double() * 2 - 1, recipe)
 
+    def nudge(self, engine: Engine, samples: Tensor, nu: Tensor, classes: Tensor) -> Nudge:
+        """Nudge each map's samples, uint8 (m, b, c, h, w), shared out between its views; see :meth:`Engine.nudge`."""
+        if self.still:
+            return engine.nudge(samples, nu, classes)
+        shared = samples.reshape(len(nu) * self.count, -1, *nu.shape[1:])
+        seen = engine.nudge(shared, self.look(nu), classes.repeat_interleave(self.count))
+        loss, hits = (fact.view(-1, self.count).mean(1) for fact in (seen.loss, seen.hits))
+        return Nudge(self.back(seen.gradient, nu), loss, hits)
+
     def look(self, nu: Tensor) -> Tensor:
         """Return the views (m * views, c, h, w) of maps (m, c, h, w); outside the map there is nothing to subtract."""
         seen = nu.repeat_interleave(self.count, 0)
-        if self.still:
-            return seen
         grid = functional.affine_grid(self.affine.to(nu), list(seen.shape), align_corners=False)
         return functional.grid_sample(seen, grid, align_corners=False)
 
     def back(self, gradient: Tensor, nu: Tensor) -> Tensor:
         """Carry gradients at the views (m * views, c, h, w) back to the maps: mean of the transposed views."""
-        if self.still:
-            return gradient.unflatten(0, (-1, self.count)).mean(1)
         with torch.enable_grad():
             leaf = nu.detach().requires_grad_()
             (carried,) = torch.autograd.grad(self.look(leaf), leaf, gradient)
@@ -53,6 +59,4 @@ def _affine(draws: Tensor, recipe: Recipe) -> Tensor:
     angle = draws[:, 1] * math.radians(recipe.view_turn)
     shift = draws[:, 2:] * 2 * recipe.view_shift  # the grid spans 2
     cosine, sine = zoom * angle.cos(), zoom * angle.sin()
-    return torch.stack(
-        [torch.stack([cosine, -sine, shift[:, 0]], 1), torch.stack([sine, cosine, shift[:, 1]], 1)], 1
-    )
+    return torch.stack([torch.stack([cosine, -sine, shift[:, 0]], 1), torch.stack([sine, cosine, shift[:, 1]], 1)], 1)

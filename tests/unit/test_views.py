@@ -1,0 +1,93 @@
+"""Views and their transpose, the preconditioner, the falling step."""
+
+import pytest
+import torch
+
+from phosphene.mapper.algorithm import project, step_size
+from phosphene.mapper.smoothing import Smoothing
+from phosphene.mapper.views import Views
+from phosphene.recipe import Recipe
+
+MOVING = Recipe(batch_size=4, views=4, view_zoom=1.5, view_shift=0.2, view_turn=15.0)
+
+
+def views(recipe: Recipe, maps: int = 2, seed: int = 0) -> Views:
+    return Views(recipe, [torch.Generator().manual_seed(seed + k) for k in range(maps)])
+
+
+def test_back_is_the_transpose_of_look() -> None:
+    """<look(nu), g> = <nu, sum of back(g)>: else the gradient that the algorithm sees is not one."""
+    torch.manual_seed(0)
+    seen = views(MOVING)
+    nu, g = torch.randn(2, 3, 16, 16, dtype=torch.float64), torch.randn(8, 3, 16, 16, dtype=torch.float64)
+    left = (seen.look(nu) * g).view(2, 4, -1).sum((1, 2))
+    right = (nu * seen.back(g, nu)).sum((1, 2, 3)) * 4
+    torch.testing.assert_close(left, right)
+
+
+def test_a_shift_moves_the_map_and_leaves_nothing_outside() -> None:
+    recipe = MOVING.replace(view_zoom=1.0, view_turn=0.0, view_shift=0.25)
+    nu = torch.ones(1, 1, 16, 16)
+    seen = views(recipe, 1).look(nu)
+    assert seen.shape == (4, 1, 16, 16)
+    assert float(seen.min()) == 0  # what moved out of sight
+    assert float(seen.max()) == pytest.approx(1)
+
+
+def test_zoom_covers_its_range() -> None:
+    """A square of ones grows and shrinks in area by up to the square of the zoom."""
+    recipe = Recipe(batch_size=256, views=256, view_zoom=1.5)
+    nu = torch.zeros(1, 1, 64, 64)
+    nu[..., 24:40, 24:40] = 1
+    area = views(recipe, 1).look(nu).sum((1, 2, 3)) / 256
+    assert 0.40 < float(area.min()) < 0.55
+    assert 1.9 < float(area.max()) < 2.4
+
+
+def test_each_map_draws_from_its_own_generator() -> None:
+    together = views(MOVING, 2, seed=3).affine.view(2, 4, 2, 3)
+    torch.testing.assert_close(together[1], views(MOVING, 1, seed=4).affine)
+    assert not torch.allclose(together[0], together[1])
+
+
+def test_the_paper_looks_at_the_map_itself_and_draws_nothing() -> None:
+    generator = torch.Generator().manual_seed(0)
+    before = generator.get_state()
+    assert Views(Recipe(), [generator]).still
+    assert torch.equal(generator.get_state(), before)
+
+
+def test_smoothing_keeps_the_deviation_of_white_noise_and_damps_what_is_fine() -> None:
+    torch.manual_seed(0)
+    noise = torch.randn(4, 3, 64, 64, dtype=torch.float64)
+    smoothed = Smoothing(1.0, noise)(noise)
+    assert float(smoothed.std()) == pytest.approx(1, abs=0.15)
+    rough = [float((x - x.roll(1, -1)).std() / x.std()) for x in (noise, smoothed)]
+    assert rough[1] < 0.6 * rough[0]
+    assert Smoothing(0.0, noise)(noise) is noise
+
+
+def test_smoothing_is_its_own_transpose() -> None:
+    torch.manual_seed(1)
+    a, b = torch.randn(2, 1, 1, 12, 10, dtype=torch.float64)
+    smooth = Smoothing(0.7, a)
+    assert float((smooth(a) * b).sum()) == pytest.approx(float((a * smooth(b)).sum()))
+
+
+def test_the_step_falls_from_its_size_to_its_decay() -> None:
+    recipe = Recipe(steps=11, step_size=0.5, step_decay=0.1)
+    sizes = [step_size(recipe, k) for k in range(1, 12)]
+    assert sizes[0] == pytest.approx(0.5)
+    assert sizes[-1] == pytest.approx(0.05)
+    assert sizes == sorted(sizes, reverse=True)
+    assert {step_size(Recipe(), k) for k in (1, 300, 650)} == {1.0}
+    assert step_size(Recipe(steps=1), 1) == 1.0
+
+
+def test_projection_keeps_what_is_inside_and_the_direction_of_what_is_outside() -> None:
+    nu = torch.stack([torch.full((3, 4, 4), 0.1), torch.full((3, 4, 4), 5.0), torch.zeros(3, 4, 4)])
+    projected = project(nu, 2.0)
+    torch.testing.assert_close(projected[0], nu[0])
+    assert float(projected[1].norm()) == pytest.approx(2.0)
+    torch.testing.assert_close(projected[1] / projected[1].norm(), nu[1] / nu[1].norm())
+    assert torch.equal(projected[2], nu[2])
