@@ -1,0 +1,131 @@
+"""The engine: right gradients, and a network that is given back as it was."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from phosphene.classifier import Classifier
+from phosphene.concept_map import Job
+from phosphene.engine import Engine
+from phosphene.errors import DeviceError, NumericError, PhospheneError, RecipeError
+from phosphene.mapper import map_jobs
+from phosphene.recipe import Recipe
+from phosphene.samples.pool import make_pool
+
+
+def network() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(3, 6, 3, padding=1),
+        nn.BatchNorm2d(6),
+        nn.ReLU(),
+        nn.Dropout(0.5),
+        nn.Conv2d(6, 8, 3, stride=2),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(8, 5),
+    )
+
+
+def classifier() -> Classifier:
+    return Classifier(network(), size=12, mean=[0.5] * 3, std=[0.25] * 3)
+
+
+def samples(*shape: int) -> Tensor:
+    return torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("micro_batch", [1, 4, 7, 64])
+def test_nudge_is_the_mean_gradient_at_the_clipped_input(micro_batch: int) -> None:
+    one = classifier()
+    batch, classes = samples(3, 5, 3, 12, 12), torch.tensor([0, 4, 4])
+    nu = torch.randn(3, 3, 12, 12, generator=torch.Generator().manual_seed(2)) * 0.5
+    with Engine(one, device="cpu", micro_batch=micro_batch) as engine:
+        found = engine.nudge(batch, nu, classes)
+        probability = engine.probability(batch, nu, classes)
+    one.module.eval()
+    for row in range(3):
+        clipped = (batch[row].float() / 255 - nu[row]).clamp(0, 1).requires_grad_()
+        logits = one.logits(clipped)
+        loss = functional.cross_entropy(logits, classes[row].repeat(5))
+        (gradient,) = torch.autograd.grad(loss, clipped)  # the mean is in the loss
+        torch.testing.assert_close(found.gradient[row], gradient.sum(0), atol=1e-6, rtol=1e-4)
+        torch.testing.assert_close(found.loss[row], loss.detach())
+        torch.testing.assert_close(probability[row], logits.softmax(1)[:, classes[row]].mean().detach())
+        assert float(found.hits[row]) == pytest.approx(float((logits.argmax(1) == classes[row]).float().mean()))
+
+
+def state(module: nn.Module) -> list[object]:
+    flags: list[object] = [part.training for part in module.modules()]
+    flags += [len(part._forward_hooks) for part in module.modules()]
+    for tensor in [*module.parameters(), *module.buffers()]:
+        flags += [tensor.requires_grad, tensor.dtype, tensor.stride(), tensor.data_ptr(), tensor.grad is None]
+    return flags
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp64", "bf16"])
+def test_the_network_is_given_back_as_it_was(precision: str) -> None:
+    one = classifier()
+    one.module.train()
+    one.module[4].eval()
+    one.module[0].weight.requires_grad_(requires_grad=False)
+    before, weights = state(one.module), {k: v.clone() for k, v in one.module.state_dict().items()}
+    with Engine(one, device="cpu", precision=precision) as engine:
+        assert not any(part.training for part in one.module.modules())
+        engine.activations(torch.rand(2, 3, 12, 12), "4")
+    assert state(one.module) == before
+    with pytest.raises(RecipeError), Engine(one, device="cpu", precision=precision) as engine:
+        engine.spatial_layer("there is no such module")
+    assert state(one.module) == before
+    for key, value in one.module.state_dict().items():
+        assert torch.equal(value, weights[key]), key
+
+
+def test_random_state_is_left_alone() -> None:
+    one, pool = classifier(), make_pool(samples(12, 3, 12, 12), "test")
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    with Engine(one, device="cpu") as engine:
+        map_jobs(engine, pool, [Job(1)], Recipe(batch_size=2, steps=2, refine_steps=1, rounds=1))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_the_last_spatial_module_is_found_or_named() -> None:
+    with Engine(classifier(), device="cpu") as engine:
+        assert engine.spatial_layer() == "4"
+        assert engine.spatial_layer("2") == "2"
+        with pytest.raises(RecipeError, match="no module"):
+            engine.spatial_layer("features.9")
+        with pytest.raises(RecipeError, match="no spatial activation"):
+            engine.spatial_layer("7")
+
+
+def test_a_network_without_space_says_so() -> None:
+    flat = Classifier(nn.Sequential(nn.Flatten(), nn.Linear(3 * 144, 4)), size=12)
+    with Engine(flat, device="cpu") as engine, pytest.raises(RecipeError, match="xi_layer"):
+        engine.spatial_layer()
+
+
+def test_nan_stops_and_names_the_network_and_the_step() -> None:
+    one = classifier()
+    one.name = "broken"
+    with torch.no_grad():
+        one.module[7].weight.fill_(float("nan"))
+    pool = make_pool(samples(12, 3, 12, 12), "test")
+    recipe = Recipe(batch_size=2, steps=2, refine_steps=0, rounds=1)
+    with Engine(one, device="cpu") as engine, pytest.raises(NumericError, match=r"broken.*step 1 of 2"):
+        map_jobs(engine, pool, [Job(0)], recipe)
+
+
+def test_a_closed_engine_says_how_to_open_it() -> None:
+    with pytest.raises(PhospheneError, match="with Engine"):
+        Engine(classifier(), device="cpu").logits(torch.rand(1, 3, 12, 12))
+
+
+@pytest.mark.parametrize("device", ["tpu", "cuda:99", "mps"])
+def test_devices_that_are_not_there(device: str) -> None:
+    with pytest.raises(DeviceError, match=device):
+        Engine(classifier(), device=device)
+    with pytest.raises(DeviceError, match="fp8"):
+        Engine(classifier(), device="cpu", precision="fp8")
