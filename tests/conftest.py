@@ -1,0 +1,98 @@
+"""Fixtures that every test may use: the shared folder, a tiny classifier on disk, pictures, the command line."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from phosphene.cli import entry
+from tests import tiny
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder with real networks and pictures: skipped where it is missing, failed in CI."""
+    folder = Path(os.environ.get("PHOSPHENE_SHARED") or ROOT.parent / "shared")
+    if not (folder / "zoo").is_dir():
+        message = f"{folder} with zoo/ and data/ is missing: set PHOSPHENE_SHARED"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
+    return folder
+
+
+@pytest.fixture
+def card(tmp_path: Path) -> tiny.Card:
+    """The card of a tiny classifier with single-precision weights; its factory needs trust."""
+    return tiny.make_card(tmp_path / "card")
+
+
+@pytest.fixture
+def half_card(tmp_path: Path) -> tiny.Card:
+    """The same with half-precision weights."""
+    return tiny.make_card(tmp_path / "half", half=True)
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """A folder of twelve small pictures."""
+    return tiny.make_pictures(tmp_path / "pictures")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command line said and how it ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def complaint(self) -> str:
+        """The one line in which a command that could not do its job says why; anything else is a failed test."""
+        assert self.code == 2, (self.code, self.out, self.err)
+        assert self.out == ""
+        assert "Traceback" not in self.err
+        lines = self.err.splitlines()
+        assert len(lines) == 1, lines
+        assert lines[0].startswith("phosphene: ")
+        assert "unexpected" not in lines[0]
+        return lines[0]
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., Answer]:
+    """Call the command line's entry point in this process: the installed command without its two seconds of imports."""
+
+    def call(*words: Any) -> Answer:
+        monkeypatch.setattr(sys, "argv", ["phosphene", *map(str, words)])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            entry()
+        return Answer(int(stop.value.code or 0), *capfd.readouterr())
+
+    return call
+
+
+def command(*words: Any) -> list[str]:
+    """The words of a command line for a process of its own."""
+    return [sys.executable, "-m", "phosphene", *map(str, words)]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Callable[..., Answer]:
+    """Run the command in a process of its own, in an empty folder."""
+
+    def run(*words: Any, **options: Any) -> Answer:
+        options = {"cwd": tmp_path, "timeout": 120} | options
+        done = subprocess.run(command(*words), capture_output=True, text=True, check=False, **options)
+        return Answer(done.returncode, done.stdout, done.stderr)
+
+    return run

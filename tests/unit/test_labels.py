@@ -1,0 +1,129 @@
+"""How words find a class, and how label files are read."""
+
+import json
+
+import pytest
+
+from phosphene.errors import CardError, ConceptError
+from phosphene.labels import Labels
+from tests.tiny import LABELS
+
+
+@pytest.fixture
+def labels():
+    return Labels(LABELS)
+
+
+@pytest.mark.parametrize(
+    "concept",
+    [
+        0,
+        "0",
+        " 0 ",
+        "lion, king of beasts, Panthera leo",
+        "lion",
+        "king of beasts",
+        "panthera LEO",
+        "  King   of\tBeasts ",
+        "LION, king of beasts,  panthera leo",
+    ],
+)
+def test_a_class_is_found_by_index_label_and_synonym(labels, concept):
+    assert labels.find(concept) == 0
+
+
+def test_a_full_label_with_synonyms_is_found_although_its_first_word_is_ambiguous(labels):
+    assert labels.find("maillot, tank suit") == 4
+    assert labels.find("tank suit") == 4
+
+
+@pytest.mark.parametrize(("word", "first", "second"), [("crane", 1, 2), ("Maillot", 3, 4), (" CRANE ", 1, 2)])
+def test_an_ambiguous_word_is_refused_with_both_candidates(labels, word, first, second):
+    with pytest.raises(ConceptError) as error:
+        labels.find(word)
+    assert f"{first} ({LABELS[first]})" in str(error.value)
+    assert f"{second} ({LABELS[second]})" in str(error.value)
+
+
+def test_a_label_that_repeats_its_own_synonym_is_not_ambiguous():
+    assert Labels(["tank, tank, army tank", "ship"]).find("tank") == 0
+
+
+def test_an_unknown_word_is_refused_with_the_nearest(labels):
+    with pytest.raises(ConceptError, match=r"'loin'.* lion"):
+        labels.find("loin")
+    with pytest.raises(ConceptError, match=r"'qqqqqq'.*index"):
+        labels.find("qqqqqq")
+
+
+@pytest.mark.parametrize("concept", [5, "5", -1, "-1", "99999999999999999999"])
+def test_an_index_out_of_range_is_refused_with_the_range(labels, concept):
+    with pytest.raises(ConceptError, match="0 to 4"):
+        labels.find(concept)
+
+
+@pytest.mark.parametrize("word", ["", " ", ",", "²", "--1", "1.0", "-"])
+def test_words_that_only_look_like_an_index_or_a_name_are_refused(labels, word):
+    with pytest.raises(ConceptError):
+        labels.find(word)
+
+
+def test_labels_are_a_sequence_in_output_order(labels):
+    assert len(labels) == 5
+    assert list(labels) == list(LABELS)
+    assert labels[-1] == LABELS[-1]
+    assert labels[:2] == LABELS[:2]
+    assert labels.short(0) == "lion"
+
+
+def test_numbered_labels_are_found():
+    numbered = Labels.numbered(12)
+    assert numbered.find("class 11") == 11
+    assert len(numbered) == 12
+
+
+def test_text_file_may_have_a_mark_blank_ends_and_windows_lines(tmp_path):
+    file = tmp_path / "labels.txt"
+    file.write_bytes("\ufefftench, Tinca tinca\r\n  goldfish \r\n\r\n\n".encode())
+    assert list(Labels.read(file)) == ["tench, Tinca tinca", "goldfish"]
+
+
+def test_a_blank_line_inside_a_text_file_keeps_its_place(tmp_path):
+    file = tmp_path / "labels.txt"
+    file.write_text("a\n\nc\n", encoding="utf-8")
+    assert list(Labels.read(file)) == ["a", "", "c"]
+
+
+@pytest.mark.parametrize("data", [["a", "b", "c"], {"2": "c", "0": "a", "1": "b"}])
+def test_json_list_and_object(tmp_path, data):
+    file = tmp_path / "labels.json"
+    file.write_text(json.dumps(data), encoding="utf-8")
+    assert list(Labels.read(file)) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("{", "cannot be read"),
+        ('{"0": "a", "2": "c"}', "no label for class 1"),
+        ('["a", 1]', "list of names"),
+        ('{"0": ["n01", "a"]}', "list of names"),
+        ("7", "list of names"),
+    ],
+)
+def test_malformed_json_is_refused_by_name(tmp_path, text, says):
+    file = tmp_path / "labels.json"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(CardError, match=says) as error:
+        Labels.read(file)
+    assert str(file) in str(error.value)
+
+
+def test_missing_unreadable_and_undecodable_files_are_refused(tmp_path):
+    with pytest.raises(CardError, match="does not exist"):
+        Labels.read(tmp_path / "none.txt")
+    with pytest.raises(CardError, match="cannot be read"):
+        Labels.read(tmp_path)
+    (tmp_path / "bad.txt").write_bytes(b"caf\xe9\n")
+    with pytest.raises(CardError, match="cannot be read"):
+        Labels.read(tmp_path / "bad.txt")
