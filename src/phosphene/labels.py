@@ -1,6 +1,7 @@
 """Class names, and how a user's words find a class."""
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -39,7 +40,7 @@ class Labels(Sequence[str]):
             ConceptError: no class answers to it, or several do; the message lists them.
         """
         text = str(concept).strip()
-        if text.lstrip("-").isdigit():
+        if re.fullmatch(r"-?[0-9]+", text):  # str.isdigit also takes "²", which is no number
             if 0 <= int(text) < len(self):
                 return int(text)
             raise ConceptError(f"class index {text} is out of range: the classifier has classes 0 to {len(self) - 1}.")

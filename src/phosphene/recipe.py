@@ -88,7 +88,7 @@ class Recipe:
         """Radius of the l2 ball for maps of ``shape`` (c, h, w), so that the mean energy a pixel stays the same."""
         return self.radius * math.sqrt(math.prod(shape) / PAPER_PIXELS)
 
-    def replace(self, **changes: Any) -> "Recipe":
+    def replace(self, /, **changes: Any) -> "Recipe":
         """Return a copy with some fields changed.
 
         Raises:
@@ -122,7 +122,10 @@ class Recipe:
 def _typed(field: "dataclasses.Field[Any]", value: Any) -> Any:
     """Accept an int where a float is wanted; refuse everything else that is not of the field's type."""
     if field.type in (float, "float") and type(value) is int:
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            raise RecipeError(f"recipe field {field.name} is too large for a number; it must be finite.") from None
     wanted: Any = field.type
     if type(value) is not wanted:
         name = wanted.__name__
@@ -176,7 +179,7 @@ def _from_toml(path: Path) -> Recipe:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise RecipeError(f"recipe file {path} cannot be read: {error}.") from None
     base = fields.pop("base", "paper")
-    if base not in RECIPES:
+    if not isinstance(base, str) or base not in RECIPES:  # a TOML list cannot be looked up in a dict
         raise RecipeError(f"recipe file {path}: base is {base!r}; known recipes: {', '.join(RECIPES)}.")
     fields.setdefault("name", path.stem)
     return RECIPES[base][1].replace(**fields)
