@@ -5,6 +5,7 @@ This is the only place that knows means, deviations and sizes. Everything above 
 """
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -37,8 +38,10 @@ class InputSpace:
             raise CardError(
                 f"{len(self.mean)} means and {len(self.std)} deviations; there must be one of each a channel."
             )
-        if min(self.std) <= 0:
-            raise CardError(f"input std is {list(self.std)}; each must be above 0.")
+        if not all(map(math.isfinite, self.mean)):
+            raise CardError(f"input mean is {list(self.mean)}; each must be finite.")
+        if not all(math.isfinite(value) and value > 0 for value in self.std):
+            raise CardError(f"input std is {list(self.std)}; each must be finite and above 0.")
 
     @property
     def channels(self) -> int:
@@ -116,7 +119,7 @@ class Classifier:
             with torch.no_grad():
                 self.module.eval()
                 answer = self.logits(grey)
-        except (RuntimeError, ValueError, TypeError, IndexError) as error:
+        except Exception as error:  # noqa: BLE001  (the network is the user's: it may raise anything)
             line = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise CardError(f"network {self.name} refuses its declared input {self.input.shape}: {line}") from None
         finally:

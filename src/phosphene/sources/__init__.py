@@ -44,13 +44,13 @@ def load(spec: "str | Path", *, trust: bool = False) -> Classifier:
         TrustError: loading needs ``trust``.
     """
     text = str(spec)
-    if text.endswith(".toml"):
+    prefix, colon, rest = text.partition(":")
+    if colon and prefix in SOURCES:
+        classifier = source(prefix).load(rest, trust=trust)
+    elif text.endswith(".toml"):
         classifier = source("card").load(text, trust=trust)
     else:
-        prefix, colon, rest = text.partition(":")
-        if not colon or prefix not in SOURCES:
-            raise SpecError(f"no model answers to {text!r}.{_hint(text)}")
-        classifier = source(prefix).load(rest, trust=trust)
+        raise SpecError(f"no model answers to {text!r}.{_hint(text)}")
     classifier.spec = text
     _ = classifier.labels  # asks the network once, so that a contradiction is found here and not in the middle of a job
     return classifier

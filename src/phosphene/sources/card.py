@@ -5,10 +5,13 @@ Fields: ``name``, ``factory`` (``file.py:function`` beside the card, or ``packag
 ``size``, ``mean``, ``std``, ``channels``. Paths are relative to the card.
 """
 
+import hashlib
 import importlib
 import importlib.util
 import inspect
+import sys
 import tomllib
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +25,7 @@ from phosphene.labels import Labels
 
 FIELDS = {"name": str, "description": str, "factory": str, "weights": str, "labels": str, "input": dict}
 INPUT_FIELDS = {"size": list, "mean": list, "std": list, "channels": int}
+WORDS = {str: "a string", list: "a list", dict: "a table", int: "a whole number"}
 
 
 def list_specs() -> list[tuple[str, str]]:
@@ -82,8 +86,10 @@ def read(path: Path) -> dict[str, Any]:
     _check(space, INPUT_FIELDS, f"model card {path}, [input]")
     if "size" not in space or len(space["size"]) != 2 or not all(type(side) is int for side in space["size"]):
         raise CardError(f"model card {path}: [input] needs size = [height, width].")
+    if space.get("channels", 1) < 1:
+        raise CardError(f"model card {path}: [input] channels is {space['channels']}; it must be 1 or more.")
     for field in ("mean", "std"):
-        if not all(isinstance(value, int | float) for value in space.get(field, [])):
+        if not all(type(value) in (int, float) for value in space.get(field, [])):
             raise CardError(f"model card {path}: [input] {field} must be a list of numbers.")
         if len(space.get(field, [])) not in (0, space.get("channels", len(space.get(field, [])))):
             raise CardError(f"model card {path}: [input] {field} needs one number a channel.")
@@ -94,8 +100,8 @@ def _check(fields: Mapping[str, Any], known: Mapping[str, type], where: str) -> 
     for key, value in fields.items():
         if key not in known:
             raise CardError(f"{where} has an unknown field {key!r}.{nearest(key, list(known))}")
-        if not isinstance(value, known[key]):
-            raise CardError(f"{where}: {key} is {value!r}; it must be a {known[key].__name__}.")
+        if type(value) is not known[key]:  # exactly: isinstance takes true for a whole number
+            raise CardError(f"{where}: {key} is {value!r}; it must be {WORDS[known[key]]}.")
 
 
 def build(factory: str, card: Path, *, trust: bool) -> nn.Module:
@@ -109,13 +115,19 @@ def build(factory: str, card: Path, *, trust: bool) -> nn.Module:
             raise CardError(f"model card {card}: factory file {file} does not exist.")
         if not trust:
             raise TrustError(f"model card {card} would run the code in {file}: read it, then add --trust.")
-        spec = importlib.util.spec_from_file_location(f"_phosphene_factory_{file.stem}", file)
+        name = f"_phosphene_factory_{hashlib.sha256(str(file.resolve()).encode()).hexdigest()[:16]}"
+        spec = importlib.util.spec_from_file_location(name, file)
         if spec is None or spec.loader is None:
             raise CardError(f"model card {card}: {file} is not a Python file.")
-        module = importlib.util.module_from_spec(spec)
+        module = sys.modules[name] = importlib.util.module_from_spec(spec)  # dataclasses look for it there
         run: Callable[[], Any] = lambda: spec.loader.exec_module(module)  # type: ignore[union-attr]  # noqa: E731
         _guarded(run, f"factory file {file}")
     else:
+        if not trust and _is_foreign(where.partition(".")[0], card):
+            raise TrustError(
+                f"model card {card} would run the module {where}, which lies in the working directory or beside the "
+                "card: read it, then add --trust."
+            )
         module = _guarded(lambda: importlib.import_module(where), f"factory module {where}")
     make = getattr(module, function, None)
     if not callable(make):
@@ -127,11 +139,26 @@ def build(factory: str, card: Path, *, trust: bool) -> nn.Module:
     return network
 
 
+def _is_foreign(package: str, card: Path) -> bool:
+    """Say whether a module is found in the working directory or beside the card, and so may have come with it.
+
+    `python -m` and notebooks search the working directory first. Finding a module does not run it.
+    """
+    try:
+        spec = importlib.util.find_spec(package)
+    except (ImportError, ValueError):
+        spec = None
+    if spec is None or package == __name__.partition(".")[0]:  # this program itself runs already
+        return False
+    places = spec.submodule_search_locations or [spec.origin or ""]
+    return any(Path(place).resolve().parent in (Path.cwd(), card.parent.resolve()) for place in places)
+
+
 def _guarded(call: Callable[[], Any], what: str) -> Any:
     """Run foreign code; whatever it raises becomes one line."""
     try:
         return call()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise CardError(f"{what} failed: {type(error).__name__}: {error}") from error
 
 
@@ -169,9 +196,13 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
             from safetensors.torch import load_file  # noqa: PLC0415  (only one of the two readers is needed)
 
             return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # about TorchScript, which is refused below
+            state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         line = (str(error).strip() or type(error).__name__).splitlines()[0]
+        if path.suffix != ".safetensors" and not isinstance(error, OSError):
+            # torch's own words advise to switch the guard off.
+            line = "damaged, or more than a state dict, which would run code: save the state dict as .safetensors."
         raise WeightsError(f"weights {path} cannot be read as plain tensors: {line}") from error
     if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
         state = state["state_dict"]
