@@ -1,0 +1,294 @@
+"""Model cards: what they may hold, what does not fit, and that no foreign code runs unasked."""
+
+import os
+import re
+import sys
+
+import pytest
+import torch
+from torch import nn
+
+from phosphene import sources
+from phosphene.errors import CardError, PhospheneError, SpecError, TrustError, WeightsError
+from tests import tiny
+
+SPACE = {"size": [16, 16], "mean": [0.5] * 3, "std": [0.25] * 3}
+
+
+def load(card, *, trust=True):
+    return sources.load(card.path, trust=trust)
+
+
+def test_a_card_is_its_network_with_its_weights_input_and_labels(card):
+    found = load(card)
+    assert found.input.shape == (3, 16, 16)
+    assert found.input.mean == (0.5,) * 3
+    assert found.input.std == (0.25,) * 3
+    assert tuple(found.labels) == tiny.LABELS
+    assert found.name == "tiny"
+    assert found.spec == str(card.path)
+    assert not found.module.training
+    assert found.sha256 == tiny.classifier().sha256
+    pixels = torch.rand((2, 3, 16, 16), generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(found.logits(pixels), tiny.classifier().logits(pixels))
+
+
+def test_card_prefix_and_path_are_the_same(card):
+    assert sources.load(f"card:{card.path}", trust=True).sha256 == load(card).sha256
+
+
+def test_half_precision_is_widened(half_card):
+    found = load(half_card)
+    assert {tensor.dtype for tensor in found.module.state_dict().values()} == {torch.float32, torch.int64}
+    for key, value in tiny.network().state_dict().items():
+        rounded = value.half().float() if value.is_floating_point() else value
+        assert torch.equal(found.module.state_dict()[key], rounded), key
+
+
+def test_what_a_card_may_leave_out(card):
+    card.write(name=None, labels=None, weights=None, description="a line", input={"size": [16, 16], "channels": 3})
+    found = load(card)
+    assert found.name == "tiny"  # the file's name
+    assert found.labels[4] == "class 4"
+    assert found.input.mean == (0.0,) * 3
+    assert found.input.std == (1.0,) * 3
+
+
+@pytest.fixture
+def installed(tmp_path, monkeypatch):
+    """A module that can be imported from a folder of installed ones, away from the card and the working directory."""
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "installed_nets.py").write_text("from tests.tiny import network", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    yield "installed_nets:network"
+    sys.modules.pop("installed_nets", None)
+
+
+def test_a_factory_may_be_a_function_of_an_installed_module_without_trust(card, installed):
+    card.write(factory=installed)
+    assert load(card, trust=False).sha256 == tiny.classifier().sha256
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"factroy": "x.py:y"}, r"unknown field 'factroy'.*factory"),
+        ({"zzz": 1}, r"unknown field 'zzz'"),
+        ({"input": {**SPACE, "means": [0.5]}}, r"\[input\] has an unknown field 'means'.*mean"),
+        ({"factory": None}, r"lacks 'factory'"),
+        ({"input": None}, r"lacks the table \[input\]"),
+        ({"name": 3}, r"name is 3; it must be a string"),
+        ({"input": "16"}, r"input is '16'; it must be a table"),
+        ({"input": {"size": 16}}, r"size is 16; it must be a list"),
+        ({"input": {"mean": [0.5] * 3}}, r"needs size = \[height, width\]"),
+        ({"input": {"size": [16]}}, r"needs size = \[height, width\]"),
+        ({"input": {"size": [16.0, 16.0]}}, r"needs size = \[height, width\]"),
+        ({"input": {"size": ["16", "16"]}}, r"needs size = \[height, width\]"),
+        ({"input": {"size": [0, 16]}}, r"size is \[0, 16\]"),
+        ({"input": {"size": [-16, 16]}}, r"size is \[-16, 16\]"),
+        ({"input": {**SPACE, "mean": ["half"] * 3}}, r"mean must be a list of numbers"),
+        ({"input": {**SPACE, "mean": [True] * 3}}, r"mean must be a list of numbers"),
+        ({"input": {**SPACE, "mean": [0.5, 0.5]}}, r"2 means and 3 deviations"),
+        ({"input": {**SPACE, "channels": 1}}, r"mean needs one number a channel"),
+        ({"input": {"size": [16, 16], "std": [0.5]}}, r"3 means and 1 deviations"),
+        ({"input": {**SPACE, "std": [0.5, 0.0, 0.5]}}, r"std is .*above 0"),
+        ({"input": {**SPACE, "std": [0.5, float("nan"), 0.5]}}, r"std is .*finite"),
+        ({"input": {**SPACE, "mean": [0.5, float("inf"), 0.5]}}, r"mean is .*finite"),
+        ({"input": {"size": [16, 16], "channels": 0}}, r"channels is 0"),
+        ({"input": {"size": [16, 16], "channels": -1}}, r"channels is -1"),
+        ({"input": {"size": [16, 16], "channels": True}}, r"channels is True; it must be a whole number"),
+        ({"input": {"size": [16, 16], "channels": 1}}, r"network tiny refuses its declared input \(1, 16, 16\)"),
+        ({"labels": "none.txt"}, r"none\.txt does not exist"),
+        ({"factory": "nets"}, r"must be file\.py:function or package\.module:function"),
+        ({"factory": ":tiny"}, r"must be file\.py:function or package\.module:function"),
+        ({"factory": "nets.py:"}, r"must be file\.py:function or package\.module:function"),
+        ({"factory": "none.py:tiny"}, r"factory file .*none\.py does not exist"),
+        ({"factory": "nets.py:tinny"}, r"no function 'tinny'.*tiny"),
+        ({"factory": "no_such_module_here:net"}, r"no_such_module_here failed: ModuleNotFoundError"),
+        ({"factory": "sys:exit"}, r"factory sys:exit failed: SystemExit"),
+        ({"factory": "builtins:dict"}, r"gave a dict, not a torch\.nn\.Module"),
+        ({"factory": "torch.nn:Conv2d"}, r"factory torch\.nn:Conv2d failed: TypeError"),
+    ],
+)
+def test_malformed_cards_are_refused(card, change, says):
+    card.write(**change)
+    with pytest.raises(CardError, match=says):
+        load(card)
+
+
+@pytest.mark.parametrize("text", [b"name = ", b"name = 'a'\nname = 'b'\n", b'name = "\xff"', b"\x00\x01", b"[input"])
+def test_files_that_are_no_toml_are_refused(card, text):
+    card.path.write_bytes(text)
+    with pytest.raises(CardError, match=f"model card {re.escape(str(card.path))} cannot be read"):
+        load(card)
+
+
+def test_missing_cards_are_refused(tmp_path):
+    with pytest.raises(CardError, match=r"none\.toml does not exist"):
+        sources.load(tmp_path / "none.toml")
+    (tmp_path / "folder.toml").mkdir()
+    with pytest.raises(CardError, match=r"folder\.toml cannot be read"):
+        sources.load(tmp_path / "folder.toml")
+
+
+def test_a_label_file_of_another_length_is_refused_with_both_counts(card):
+    (card.folder / "labels.txt").write_text("a\nb\n", encoding="utf-8")
+    with pytest.raises(CardError, match="network tiny has 5 classes, and its label file has 2"):
+        load(card)
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ("raise ValueError('broken here')", r"nets\.py failed: ValueError: broken here"),
+        ("this is no python", r"nets\.py failed: SyntaxError"),
+        ("import sys\nsys.exit(0)", r"nets\.py failed: SystemExit"),
+        ("def tiny():\n    raise KeyError('k')", r"factory nets\.py:tiny failed: KeyError"),
+        ("def tiny():\n    return 3", r"gave a int, not a torch\.nn\.Module"),
+        ("tiny = 3", r"no function 'tiny'"),
+    ],
+)
+def test_factories_that_fail_are_one_line(card, body, says):
+    (card.folder / "nets.py").write_text(body, encoding="utf-8")
+    with pytest.raises(CardError, match=says):
+        load(card.write(weights=None))
+
+
+def test_a_factory_may_use_dataclasses(card):
+    """dataclasses look their module up in sys.modules, so a factory's module must stand there."""
+    head = (
+        "from __future__ import annotations\nimport dataclasses\n@dataclasses.dataclass\nclass Sizes:\n    a: int = 6\n"
+    )
+    (card.folder / "nets.py").write_text(head + tiny.FACTORY.replace("from __future__", ""), encoding="utf-8")
+    assert load(card).num_classes == 5
+
+
+def test_two_factories_of_one_file_name_do_not_mix(tmp_path):
+    first = tiny.make_card(tmp_path / "a")
+    second = tiny.make_card(tmp_path / "b")
+    (second.folder / "nets.py").write_text(tiny.FACTORY.replace("nn.Linear(8, 5)", "nn.Linear(8, 7)"), encoding="utf-8")
+    second.write(weights=None, labels=None)
+    assert (load(first).num_classes, load(second).num_classes, load(first).num_classes) == (5, 7, 5)
+
+
+def test_a_factory_file_needs_trust_and_leaves_no_mark_without(card):
+    with pytest.raises(TrustError, match=r"nets\.py.*--trust"):
+        load(card, trust=False)
+    assert not card.mark.exists()
+    load(card, trust=True)
+    assert card.mark.exists()  # so the mark shows what it should
+
+
+def test_a_module_that_lies_beside_the_card_needs_trust_too(card, monkeypatch):
+    """``python -m phosphene`` and notebooks search the working directory: a downloaded folder would run its code."""
+    monkeypatch.chdir(card.folder)
+    monkeypatch.setattr(sys, "path", ["", *sys.path])
+    (card.folder / "beside_the_card.py").write_text(tiny.FACTORY, encoding="utf-8")
+    card.write(factory="beside_the_card:tiny")
+    with pytest.raises(TrustError, match=r"beside_the_card.*--trust"):
+        load(card, trust=False)
+    assert not card.mark.exists()
+    assert load(card, trust=True).num_classes == 5
+    assert card.mark.exists()
+    sys.modules.pop("beside_the_card")
+
+
+def test_missing_weights_are_refused(card):
+    (card.folder / "tiny.safetensors").unlink()
+    with pytest.raises(WeightsError, match=r"tiny\.safetensors do not exist"):
+        load(card)
+
+
+@pytest.mark.parametrize("data", [b"", b"garbage" * 9, b"\xff" * 64])
+@pytest.mark.parametrize("name", ["tiny.safetensors", "tiny.pt"])
+def test_unreadable_weights_are_refused_by_name(card, data, name):
+    (card.folder / name).write_bytes(data)
+    with pytest.raises(WeightsError, match=rf"{re.escape(name)} cannot be read as plain tensors: \S"):
+        load(card.write(weights=name))
+
+
+def test_weights_that_do_not_fit_name_the_first_keys(card):
+    state = card.state()
+    kept = {f"body.{key}": value for key, value in state.items() if key.startswith("0")}
+    with pytest.raises(WeightsError) as error:
+        load(card.weigh(kept))
+    message = str(error.value)
+    assert "network tiny" in message
+    assert "missing: 0.weight, 0.bias, 1.weight and 8 more" in message
+    assert "not in the network: body.0.bias, body.0.weight." in message
+    assert "\n" not in message
+
+
+def test_weights_of_another_shape_name_both_shapes(card):
+    state = card.state() | {"7.weight": torch.zeros(4, 8), "7.bias": torch.zeros(4)}
+    says = r"7\.weight is \(4, 8\), the network wants \(5, 8\), 7\.bias is \(4,\), the network wants \(5,\)"
+    with pytest.raises(WeightsError, match=says):
+        load(card.weigh(state))
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".pth"])
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_a_state_dict_in_a_pickle_is_read_without_running_it(card, suffix, wrapped):
+    state = card.state()
+    torch.save({"state_dict": state, "epoch": 3} if wrapped else state, card.folder / f"tiny{suffix}")
+    (card.folder / "tiny.safetensors").unlink()
+    assert load(card.write(weights=f"tiny{suffix}")).sha256 == tiny.classifier().sha256
+
+
+class Bomb:
+    """Makes a folder when it is unpickled by a reader that runs what it reads."""
+
+    def __init__(self, mark):
+        self.mark = str(mark)
+
+    def __reduce__(self):
+        return (os.mkdir, (self.mark,))
+
+
+@pytest.mark.parametrize("trust", [False, True])
+def test_a_pickle_that_would_run_code_is_refused_and_leaves_no_mark(card, tmp_path, installed, trust):
+    mark, file = tmp_path / "mark", card.folder / "tiny.pt"
+    torch.save(card.state() | {"bomb": Bomb(mark)}, file)
+    card.write(weights="tiny.pt", factory=installed)
+    with pytest.raises(WeightsError, match=r"tiny\.pt.*safetensors") as error:
+        load(card, trust=trust)
+    assert not mark.exists()
+    assert "weights_only" not in str(error.value)  # torch's own advice is to switch the guard off
+    torch.load(file, weights_only=False)
+    assert mark.exists()  # so the mark shows what it should
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.:DeprecationWarning")
+def test_torchscript_is_refused_in_one_line_without_a_warning(card, recwarn):
+    script = torch.jit.trace(nn.Linear(2, 2), torch.zeros(1, 2))
+    script.save(str(card.folder / "tiny.pt"))
+    recwarn.clear()
+    with pytest.raises(WeightsError, match=r"tiny\.pt.*state dict") as error:
+        load(card.write(weights="tiny.pt"))
+    assert "weights_only" not in str(error.value)
+    assert not recwarn.list
+
+
+@pytest.mark.parametrize("data", [[1, 2], {}, {"a": 3}, {"state_dict": {"a": "b"}}, torch.zeros(2)])
+def test_a_pickle_of_something_else_is_refused(card, data):
+    torch.save(data, card.folder / "tiny.pt")
+    with pytest.raises(WeightsError, match=r"tiny\.pt hold no state dict"):
+        load(card.write(weights="tiny.pt"))
+
+
+@pytest.mark.parametrize("spec", ["nosuch", "nosuch:model", "demo", "", "/"])
+def test_specs_that_nothing_answers_to_are_refused_with_what_there_is(spec):
+    with pytest.raises(SpecError, match=f"'{spec}'"):
+        sources.load(spec)
+
+
+def test_nearby_specs_are_suggested_and_bare_weights_need_a_card(card):
+    with pytest.raises(SpecError, match="Did you mean shapes"):
+        sources.load("demo:shape")
+    with pytest.raises(SpecError, match=r"needs a card"):
+        sources.load(card.folder / "tiny.safetensors")
+
+
+def test_every_refusal_is_of_one_family():
+    for kind in (CardError, SpecError, TrustError, WeightsError):
+        assert issubclass(kind, PhospheneError)

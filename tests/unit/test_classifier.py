@@ -1,0 +1,110 @@
+"""A classifier: its input space, its classes, its identity."""
+
+import pytest
+import torch
+from torch import nn
+
+from phosphene.classifier import Classifier, InputSpace
+from phosphene.errors import CardError
+from tests import tiny
+
+
+class Answering(nn.Module):
+    """Answers with whatever it was given to answer with."""
+
+    def __init__(self, answer):
+        super().__init__()
+        self.answer = answer
+
+    def forward(self, pixels):
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+def test_pixels_are_normalised_on_the_way_in():
+    seen = []
+    module = nn.Sequential(nn.Flatten(), nn.Linear(3 * 4, 2))
+    module.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    mean, std = (0.1, 0.2, 0.3), (0.5, 1.0, 2.0)
+    pixels = torch.rand((2, 3, 2, 2), generator=torch.Generator().manual_seed(0))
+    Classifier(module, size=2, mean=mean, std=std).logits(pixels)
+    expected = torch.stack([(pixels[:, c] - mean[c]) / std[c] for c in range(3)], 1)
+    torch.testing.assert_close(seen[0], expected)
+
+
+def test_size_may_be_one_number_and_channels_follow_the_means():
+    space = Classifier(nn.Identity(), size=7, mean=[0.0], std=[1.0]).input
+    assert space == InputSpace((7, 7), (0.0,), (1.0,))
+    assert space.channels == 1
+    assert space.shape == (1, 7, 7)
+
+
+@pytest.mark.parametrize(
+    ("space", "says"),
+    [
+        ({"size": (16,)}, "size"),
+        ({"size": (16, 0)}, "size"),
+        ({"size": (16, 16), "mean": ()}, "0 means"),
+        ({"size": (16, 16), "mean": (0.5,)}, "1 means and 3 deviations"),
+        ({"size": (16, 16), "std": (1.0, 0.0, 1.0)}, "std"),
+        ({"size": (16, 16), "std": (1.0, float("nan"), 1.0)}, "std"),
+        ({"size": (16, 16), "std": (1.0, float("inf"), 1.0)}, "std"),
+        ({"size": (16, 16), "mean": (float("nan"), 0.0, 0.0)}, "mean"),
+    ],
+)
+def test_input_spaces_that_make_no_sense_are_refused(space, says):
+    with pytest.raises(CardError, match=says):
+        InputSpace(**space)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [torch.zeros(5), torch.zeros(1, 1), torch.zeros(1, 5, 1, 1), None, "five", {"logits": torch.zeros(1, 5)}],
+)
+def test_answers_that_are_no_logits_are_refused(answer):
+    with pytest.raises(CardError, match=r"network odd answers with .*\(n, classes\)"):
+        _ = Classifier(Answering(answer), size=4, name="odd").num_classes
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no"), KeyError("no"), AttributeError("no"), AssertionError("no")])
+def test_a_network_that_refuses_its_input_is_named(error):
+    with pytest.raises(CardError, match=r"network odd refuses its declared input \(3, 4, 4\): .*no"):
+        _ = Classifier(Answering(error), size=4, name="odd").num_classes
+
+
+def test_asking_for_the_classes_leaves_every_mode_as_it_was():
+    module = tiny.network().train()
+    module[1].eval()
+    before = {name: (part.training, part.weight.clone()) for name, part in module.named_modules() if name == "1"}
+    statistics = module[1].running_mean.clone()
+    assert Classifier(module, size=16).num_classes == 5
+    assert module.training
+    assert module[0].training
+    assert not module[1].training
+    assert torch.equal(module[1].running_mean, statistics)
+    assert torch.equal(before["1"][1], module[1].weight)
+
+
+def test_modes_are_restored_when_the_network_refuses():
+    module = nn.Sequential(nn.Dropout(), Answering(RuntimeError("no"))).train()
+    with pytest.raises(CardError):
+        _ = Classifier(module, size=4).num_classes
+    assert module.training
+    assert module[0].training
+
+
+def test_identity_is_weights_and_input_and_nothing_else():
+    base = tiny.classifier().sha256
+    assert tiny.classifier(name="other", spec="other", labels=None).sha256 == base
+    assert tiny.classifier(seed=1).sha256 != base
+    assert tiny.classifier(mean=(0.4, 0.5, 0.5)).sha256 != base
+    assert tiny.classifier(size=17).sha256 != base
+
+
+def test_identity_sees_one_changed_bit_and_the_type():
+    changed, half = tiny.classifier(), tiny.classifier()
+    with torch.no_grad():
+        changed.module[7].bias[0] += 1e-6
+    half.module.half()
+    assert len({tiny.classifier().sha256, changed.sha256, half.sha256}) == 3
