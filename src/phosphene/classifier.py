@@ -13,7 +13,7 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from phosphene.errors import CardError
+from phosphene.errors import CardError, first_line
 from phosphene.labels import Labels
 
 
@@ -120,8 +120,9 @@ class Classifier:
                 self.module.eval()
                 answer = self.logits(grey)
         except Exception as error:  # noqa: BLE001  (the network is the user's: it may raise anything)
-            line = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise CardError(f"network {self.name} refuses its declared input {self.input.shape}: {line}") from None
+            raise CardError(
+                f"network {self.name} refuses its declared input {self.input.shape}: {first_line(error)}"
+            ) from None
         finally:
             for module, mode in modes.items():
                 module.training = mode

@@ -45,6 +45,11 @@ class NumericError(PhospheneError):
     """A network that answers with NaN or infinity."""
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of what an exception of another library says, or its type where it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 def nearest(word: str, known: "list[str] | tuple[str, ...]", most: int = 3) -> str:
     """Say which of ``known`` the user may have meant: `` Did you mean a or b?`` or an empty string."""
     import difflib  # noqa: PLC0415  (only a failing call pays for it)

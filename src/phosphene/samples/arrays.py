@@ -1,11 +1,13 @@
 """Pictures as arrays: ``.npy``, or the first picture-shaped array of an ``.npz``."""
 
+from pathlib import Path
+
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from phosphene.errors import SamplesError
+from phosphene.errors import SamplesError, first_line
 from phosphene.samples.pool import chosen
 
 
@@ -16,12 +18,13 @@ def read(where: str, shape: tuple[int, int, int]) -> tuple[Tensor, list[str]]:
         SamplesError: the file is unreadable, or holds no array of pictures with the right number of channels.
     """
     try:
-        loaded = np.load(where, allow_pickle=False)
-        arrays = {"": loaded} if isinstance(loaded, np.ndarray) else {name: loaded[name] for name in loaded.files}
+        with Path(where).open("rb") as file:  # given a name, numpy leaves damaged archives open
+            loaded = np.load(file, allow_pickle=False)
+            arrays = {"": loaded} if isinstance(loaded, np.ndarray) else {name: loaded[name] for name in loaded.files}
     except FileNotFoundError:
         raise SamplesError(f"sample file {where} does not exist.") from None
-    except (OSError, ValueError, EOFError, KeyError) as error:
-        raise SamplesError(f"sample file {where} holds no readable arrays: {str(error).splitlines()[0]}") from None
+    except Exception as error:  # noqa: BLE001  (damaged archives fail in zipfile, zlib, numpy or the parser of headers)
+        raise SamplesError(f"sample file {where} holds no readable arrays: {first_line(error)}") from None
     found = next(
         (picture for array in arrays.values() if (picture := _channels_first(array, shape[0])) is not None), None
     )
@@ -29,9 +32,11 @@ def read(where: str, shape: tuple[int, int, int]) -> tuple[Tensor, list[str]]:
         listed = ", ".join(f"{name} {array.dtype}{array.shape}" for name, array in arrays.items())
         raise SamplesError(f"sample file {where} has no pictures of {shape[0]} channels (n, h, w, c): {listed}.")
     found = found[chosen(len(found))]
-    pixels = torch.from_numpy(np.ascontiguousarray(found))
+    if not len(found):
+        return torch.empty((0, *shape), dtype=torch.uint8), []
+    # torch has no foreign byte orders and no long doubles
+    pixels = torch.from_numpy(np.ascontiguousarray(found, np.uint8 if found.dtype == np.uint8 else np.float32))
     if pixels.dtype != torch.uint8:
-        pixels = pixels.float()
         low, high = float(pixels.min()), float(pixels.max())
         if not (low >= 0 and high <= 1):
             raise SamplesError(f"sample file {where} spans [{low:g}, {high:g}]: give uint8, or floats in [0, 1].")
@@ -44,6 +49,8 @@ def read(where: str, shape: tuple[int, int, int]) -> tuple[Tensor, list[str]]:
 
 def _channels_first(array: np.ndarray, channels: int) -> "np.ndarray | None":
     if not (array.dtype == np.uint8 or np.issubdtype(array.dtype, np.floating)):
+        return None
+    if 0 in array.shape[1:]:
         return None
     if array.ndim == 3 and channels == 1:
         return array[:, None]

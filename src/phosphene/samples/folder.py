@@ -1,13 +1,13 @@
 """A folder of image files, searched to the bottom."""
 
+import os
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 from torch import Tensor
 
 from phosphene.errors import SamplesError
-from phosphene.samples.pool import chosen, fit, stack
+from phosphene.samples.pool import chosen, decode, stack
 
 SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 
@@ -19,20 +19,26 @@ def read(where: str, shape: tuple[int, int, int]) -> tuple[Tensor, list[str]]:
         SamplesError: the folder cannot be listed, holds no image files, or none that can be decoded.
     """
     folder = Path(where)
-    try:
-        files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
-    except OSError as error:
-        raise SamplesError(f"sample folder {folder} cannot be read: {error.strerror}.") from None
+    files: list[Path] = []
+    skipped: list[str] = []
+
+    def unlisted(error: OSError) -> None:
+        if Path(error.filename) == folder:
+            raise SamplesError(f"sample folder {folder} cannot be read: {error.strerror}.") from None
+        skipped.append(str(Path(error.filename).relative_to(folder)))
+
+    for parent, _, names in os.walk(folder, onerror=unlisted):  # Path.rglob passes over what it may not list
+        files += [Path(parent, name) for name in names if Path(name).suffix.lower() in SUFFIXES]
+    files.sort()
     if not files:
         raise SamplesError(f"sample folder {folder} holds no image files ({', '.join(sorted(SUFFIXES))}).")
     pictures: list[np.ndarray] = []
-    skipped: list[str] = []
     for position in chosen(len(files)):
-        try:
-            with Image.open(files[position]) as image:
-                pictures.append(fit(image, shape))
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        picture = decode(files[position], shape)
+        if picture is None:
             skipped.append(str(files[position].relative_to(folder)))
+        else:
+            pictures.append(picture)
     if not pictures:
         raise SamplesError(
             f"sample folder {folder}: none of {len(skipped)} files is a readable image ({skipped[0]}, ...)."

@@ -4,11 +4,10 @@ import io
 from typing import Any
 
 import numpy as np
-from PIL import Image
 from torch import Tensor
 
-from phosphene.errors import SamplesError
-from phosphene.samples.pool import chosen, fit, stack
+from phosphene.errors import SamplesError, first_line
+from phosphene.samples.pool import chosen, decode, stack
 
 COLUMNS = ("image", "img")
 
@@ -27,8 +26,8 @@ def read(where: str, shape: tuple[int, int, int]) -> tuple[Tensor, list[str]]:
         table = pq.read_table(where)
     except FileNotFoundError:
         raise SamplesError(f"sample file {where} does not exist.") from None
-    except (OSError, ValueError) as error:
-        raise SamplesError(f"sample file {where} is not readable parquet: {str(error).splitlines()[0]}") from None
+    except Exception as error:  # noqa: BLE001  (pyarrow has a family of its own, not all of it ValueErrors)
+        raise SamplesError(f"sample file {where} is not readable parquet: {first_line(error)}") from None
     column = next((name for name in COLUMNS if name in table.column_names), None)
     if column is None:
         raise SamplesError(f"sample file {where} has no column 'image', only {', '.join(table.column_names)}.")
@@ -38,11 +37,11 @@ def read(where: str, shape: tuple[int, int, int]) -> tuple[Tensor, list[str]]:
     for row in chosen(len(cells)):
         cell: Any = cells[row].as_py()
         data: Any = cell.get("bytes") if isinstance(cell, dict) else cell
-        try:
-            with Image.open(io.BytesIO(data)) as image:
-                pictures.append(fit(image, shape))
-        except (OSError, TypeError, ValueError, SyntaxError, Image.DecompressionBombError):
+        picture = decode(io.BytesIO(data), shape) if isinstance(data, bytes) else None
+        if picture is None:
             skipped.append(f"row {row}")
+        else:
+            pictures.append(picture)
     if not pictures:
         raise SamplesError(f"sample file {where}: none of {len(skipped)} rows holds a readable image.")
     return stack(pictures, shape), skipped

@@ -1,8 +1,11 @@
 """A pool of sample pictures, decoded once, with a part that maps never see."""
 
 import hashlib
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -88,19 +91,32 @@ def chosen(count: int, most: int = MOST) -> list[int]:
     return sorted(order.tolist())
 
 
+def decode(file: "Path | BinaryIO", shape: tuple[int, int, int]) -> "np.ndarray | None":
+    """Read an encoded picture and :func:`fit` it; ``None`` where it cannot be read."""
+    try:
+        # Pillow warns of odd palettes and metadata, and of large pictures before it refuses larger ones.
+        with warnings.catch_warnings(action="ignore"), Image.open(file) as image:
+            return fit(image, shape)
+    except SamplesError:
+        raise
+    except Exception:  # noqa: BLE001  (on damaged files Pillow's readers raise nearly anything)
+        return None
+
+
 def fit(image: Image.Image, shape: tuple[int, int, int]) -> np.ndarray:
     """Resize and centre-crop a picture to ``shape`` (c, h, w): uint8, channels first."""
     channels, height, width = shape
     modes = {1: "L", 3: "RGB", 4: "RGBA"}
     if channels not in modes:
         raise SamplesError(f"image files have 1, 3 or 4 channels, the network wants {channels}: give samples as .npz.")
+    if image.mode.startswith("I"):  # 16 bits; convert() would clip them at 255
+        image = Image.fromarray((np.asarray(image, np.float32) / 257).round().clip(0, 255).astype(np.uint8))
     image = image.convert(modes[channels])
-    scale = max(height / image.height, width / image.width)
-    size = (max(round(image.width * scale), width), max(round(image.height * scale), height))
-    if size != image.size:
-        image = image.resize(size, Image.Resampling.BILINEAR)
-    left, top = (size[0] - width) // 2, (size[1] - height) // 2
-    pixels = np.asarray(image.crop((left, top, left + width, top + height)))
+    # The crop first: resizing the whole of a picture like a thread would fill the memory.
+    scale = min(image.width / width, image.height / height)
+    left, top = (image.width - scale * width) / 2, (image.height - scale * height) / 2
+    box = (max(left, 0), max(top, 0), min(left + scale * width, image.width), min(top + scale * height, image.height))
+    pixels = np.asarray(image.resize((width, height), Image.Resampling.BILINEAR, box=box))
     return np.ascontiguousarray(pixels.reshape(height, width, channels).transpose(2, 0, 1))
 
 

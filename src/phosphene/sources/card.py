@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from phosphene.classifier import Classifier
-from phosphene.errors import CardError, TrustError, WeightsError, nearest
+from phosphene.errors import CardError, TrustError, WeightsError, first_line, nearest
 from phosphene.labels import Labels
 
 FIELDS = {"name": str, "description": str, "factory": str, "weights": str, "labels": str, "input": dict}
@@ -199,7 +199,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         with warnings.catch_warnings(action="ignore"):  # about TorchScript, which is refused below
             state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        line = (str(error).strip() or type(error).__name__).splitlines()[0]
+        line = first_line(error)
         if path.suffix != ".safetensors" and not isinstance(error, OSError):
             # torch's own words advise to switch the guard off.
             line = "damaged, or more than a state dict, which would run code: save the state dict as .safetensors."
