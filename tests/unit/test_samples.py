@@ -1,0 +1,449 @@
+"""Samples from files and folders: what is read, what is skipped by name, what is refused."""
+
+import io
+import os
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from PIL import Image
+
+from phosphene.errors import SamplesError
+from phosphene.samples import default, load_samples
+from phosphene.samples.pool import MOST, chosen, fit, make_pool
+from tests.tiny import make_pictures
+
+SHAPE = (3, 8, 8)
+
+
+def flat(*colour, size=(8, 8)):
+    """A picture of one colour, (h, w)."""
+    return Image.new("RGB", size[::-1], colour)
+
+
+def encoded(image, kind="PNG"):
+    data = io.BytesIO()
+    image.save(data, kind)
+    return data.getvalue()
+
+
+def everything(pool):
+    return torch.cat([pool.pixels, pool.held_out])
+
+
+def means(pool):
+    """The mean of every picture, sorted: which pictures are in the pool, whatever their order."""
+    return sorted(everything(pool).float().mean((1, 2, 3)).round().int().tolist())
+
+
+# --- folders
+
+
+def test_a_folder_is_searched_to_the_bottom_and_decoded(tmp_path):
+    (tmp_path / "deep" / "er").mkdir(parents=True)
+    flat(10, 10, 10).save(tmp_path / "a.png")
+    flat(20, 20, 20).save(tmp_path / "deep" / "b.BMP")
+    flat(30, 30, 30).save(tmp_path / "deep" / "er" / "c.webp", lossless=True)
+    (tmp_path / "notes.txt").write_text("no picture", encoding="utf-8")
+    pool = load_samples(tmp_path, SHAPE)
+    assert means(pool) == [10, 20, 30]
+    assert pool.skipped == ()
+    assert pool.spec == str(tmp_path)
+    assert pool.pixels.dtype == torch.uint8
+    assert tuple(pool.pixels.shape) == (2, *SHAPE)
+    assert tuple(pool.held_out.shape) == (1, *SHAPE)
+
+
+def test_channels_are_red_green_blue_and_first(tmp_path):
+    for name in "ab":
+        flat(200, 100, 50).save(tmp_path / f"{name}.png")
+    assert everything(load_samples(tmp_path, SHAPE))[0, :, 3, 4].tolist() == [200, 100, 50]
+
+
+def test_corrupt_files_are_counted_named_and_skipped(pictures):
+    (pictures / "empty.png").touch()
+    (pictures / "text.jpg").write_text("not a picture", encoding="utf-8")
+    whole = (pictures / "picture00.png").read_bytes()
+    (pictures / "sub").mkdir()
+    (pictures / "sub" / "cut.png").write_bytes(whole[: len(whole) // 2])
+    pool = load_samples(pictures, SHAPE)
+    assert sorted(pool.skipped) == ["empty.png", os.path.join("sub", "cut.png"), "text.jpg"]  # noqa: PTH118
+    assert len(pool) == 12
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "TIFF", "WEBP", "BMP"])
+def test_a_damaged_file_never_stops_the_rest(tmp_path, kind):
+    rng = np.random.default_rng(0)
+    whole = np.frombuffer(encoded(Image.fromarray(rng.integers(0, 256, (9, 9, 3), dtype=np.uint8)), kind), np.uint8)
+    make_pictures(tmp_path, 2)
+    for number in range(30):
+        data = whole.copy()
+        places = rng.integers(2, len(data), 12)  # keep the mark that says what kind it is
+        data[places] = rng.integers(0, 256, 12)
+        (tmp_path / f"bad{number}.{kind.lower()}").write_bytes(data.tobytes())
+    pool = load_samples(tmp_path, SHAPE)
+    assert len(pool) + len(pool.skipped) == 32
+    assert len(pool) >= 2
+
+
+def test_a_folder_of_nothing_but_corrupt_files_is_refused_with_their_number(tmp_path):
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).write_bytes(b"\x89PNG\r\n\x1a\n")
+    with pytest.raises(SamplesError, match=r"none of 2 files is a readable image \(a\.png"):
+        load_samples(tmp_path, SHAPE)
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_a_folder_with_too_few_is_refused(tmp_path, count):
+    make_pictures(tmp_path, count)
+    with pytest.raises(SamplesError, match="holds no image files" if count == 0 else "hold 1 usable picture; at least"):
+        load_samples(tmp_path, SHAPE)
+
+
+def test_an_unreadable_folder_is_refused_and_an_unreadable_part_named(pictures, monkeypatch):
+    """Root reads everything, so the refusal is put where the operating system would put it."""
+    (pictures / "locked").mkdir()
+    listing, shut = os.scandir, {str(pictures / "locked")}
+
+    def scandir(path="."):
+        if str(path) in shut:
+            raise PermissionError(13, "Permission denied", str(path))
+        return listing(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    pool = load_samples(pictures, SHAPE)
+    assert pool.skipped == ("locked",)
+    assert len(pool) == 12
+    shut.add(str(pictures))
+    with pytest.raises(SamplesError, match="cannot be read: Permission denied"):
+        load_samples(pictures, SHAPE)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "PA", "RGBA", "CMYK", "YCbCr", "HSV", "LAB"])
+def test_every_mode_of_a_picture_is_read_without_a_warning(mode):
+    image = flat(128, 128, 128).convert(mode) if mode not in ("LAB", "PA") else Image.new(mode, (8, 8))
+    assert fit(image, SHAPE).shape == SHAPE
+
+
+def test_a_palette_with_transparency_is_read_without_a_warning(tmp_path):
+    image = Image.new("P", (8, 8), 1)
+    image.putpalette([0, 0, 0, 90, 90, 90])
+    for name in "ab":
+        image.save(tmp_path / f"{name}.png", transparency=b"\x80\x40")
+    assert means(load_samples(tmp_path, SHAPE)) == [90, 90]
+
+
+@pytest.mark.parametrize("mode", ["I;16", "I"])
+def test_sixteen_bits_keep_their_greys(tmp_path, mode):
+    ramp = np.linspace(0, 65535, 64).reshape(8, 8)
+    for name in "ab":
+        Image.fromarray(ramp.astype(np.uint16 if mode == "I;16" else np.int32)).save(tmp_path / f"{name}.tif")
+    found = everything(load_samples(tmp_path, SHAPE))[0].float()
+    assert (found - torch.from_numpy(ramp / 257).float()).abs().max() <= 1
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_a_picture_takes_the_network_s_channels(channels):
+    assert fit(flat(9, 9, 9), (channels, 8, 8)).shape == (channels, 8, 8)
+
+
+def test_channels_that_no_image_file_has_are_refused(pictures):
+    with pytest.raises(SamplesError, match=r"network wants 2.*npz"):
+        load_samples(pictures, (2, 8, 8))
+
+
+def test_pictures_are_resized_to_cover_and_cropped_in_the_middle():
+    wide = Image.new("RGB", (32, 8), (0, 0, 0))
+    wide.paste((255, 255, 255), (12, 0, 20, 8))  # the middle square
+    assert fit(wide, SHAPE).min() == 255
+    tall = wide.rotate(90, expand=True)
+    assert fit(tall, SHAPE).min() == 255
+    assert fit(flat(7, 7, 7, size=(3, 5)), (3, 16, 8)).shape == (3, 16, 8)
+
+
+def test_a_square_picture_is_resized_as_pillow_does():
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (13, 13, 3), dtype=np.uint8))
+    expected = np.asarray(image.resize((8, 8), Image.Resampling.BILINEAR)).transpose(2, 0, 1)
+    assert np.array_equal(fit(image, SHAPE), expected)
+
+
+def test_a_picture_like_a_thread_does_not_fill_the_memory():
+    """Resized before it is cropped, it would be 224 x 4,480,000 pixels."""
+    assert fit(Image.new("RGB", (1, 20_000), (5, 6, 7)), (3, 224, 224)).shape == (3, 224, 224)
+
+
+# --- parquet
+
+
+def parquet(folder, column, **columns):
+    file = folder / "pictures.parquet"
+    pq.write_table(pa.table({"label": list(range(len(column))), **columns, "image": column}), file)
+    return file
+
+
+@pytest.mark.parametrize("struct", [False, True])
+def test_parquet_with_bytes_or_a_struct_of_bytes(tmp_path, struct):
+    cells = [encoded(flat(v, v, v)) for v in (10, 20, 30)]
+    column = [{"bytes": cell, "path": "x.png"} for cell in cells] if struct else cells
+    pool = load_samples(parquet(tmp_path, column), SHAPE)
+    assert means(pool) == [10, 20, 30]
+    assert pool.skipped == ()
+
+
+def test_parquet_rows_that_hold_no_picture_are_named_and_skipped(tmp_path):
+    cells = [encoded(flat(10, 10, 10)), b"garbage", None, encoded(flat(20, 20, 20)), b""]
+    pool = load_samples(parquet(tmp_path, pa.array(cells, pa.binary())), SHAPE)
+    assert means(pool) == [10, 20]
+    assert pool.skipped == ("row 1", "row 2", "row 4")
+
+
+def test_parquet_of_other_things_is_refused(tmp_path):
+    with pytest.raises(SamplesError, match="none of 2 rows holds a readable image"):
+        load_samples(parquet(tmp_path, [b"a", b"b"]), SHAPE)
+    with pytest.raises(SamplesError, match="none of 2 rows"):
+        load_samples(parquet(tmp_path, [1, 2]), SHAPE)
+    pq.write_table(pa.table({"photo": [b"a"], "label": [1]}), tmp_path / "other.parquet")
+    with pytest.raises(SamplesError, match="no column 'image', only photo, label"):
+        load_samples(tmp_path / "other.parquet", SHAPE)
+
+
+@pytest.mark.parametrize("data", [b"", b"garbage", b"PAR1garbagePAR1"])
+def test_damaged_parquet_is_refused(tmp_path, data):
+    (tmp_path / "bad.parquet").write_bytes(data)
+    with pytest.raises(SamplesError, match=r"bad\.parquet is not readable parquet: \S"):
+        load_samples(tmp_path / "bad.parquet", SHAPE)
+
+
+# --- arrays
+
+GREYS = np.arange(5, dtype=np.uint8) * 50
+
+
+def stack(shape):
+    """Five flat pictures of ``GREYS``."""
+    return np.broadcast_to(GREYS.reshape(-1, *[1] * len(shape)), (5, *shape)).copy()
+
+
+@pytest.mark.parametrize(
+    ("array", "shape"),
+    [
+        (stack((3, 8, 8)), (3, 8, 8)),
+        (stack((8, 8, 3)), (3, 8, 8)),
+        (stack((8, 8)), (1, 8, 8)),
+        (stack((1, 8, 8)), (1, 8, 8)),
+        (stack((8, 8, 1)), (1, 8, 8)),
+        (stack((8, 8, 2)), (2, 8, 8)),
+        (stack((12, 10, 3)), (3, 8, 8)),
+        (stack((3, 4, 4)), (3, 8, 8)),
+        ((stack((8, 8, 3)) / 255).astype(np.float32), (3, 8, 8)),
+        ((stack((8, 8, 3)) / 255).astype(np.float64), (3, 8, 8)),
+        ((stack((8, 8, 3)) / 255).astype(np.float16), (3, 8, 8)),
+        ((stack((8, 8, 3)) / 255).astype(">f4"), (3, 8, 8)),
+        ((stack((8, 8, 3)) / 255).astype(np.longdouble), (3, 8, 8)),
+    ],
+)
+@pytest.mark.parametrize("suffix", [".npy", ".npz"])
+def test_arrays_in_every_layout(tmp_path, array, shape, suffix):
+    file = tmp_path / f"pictures{suffix}"
+    if suffix == ".npy":
+        np.save(file, array)
+    else:
+        np.savez_compressed(file, labels=np.arange(5), pictures=array)
+    pool = load_samples(file, shape)
+    assert everything(pool).dtype == torch.uint8
+    assert tuple(everything(pool).shape) == (5, *shape)
+    assert means(pool) == GREYS.tolist()
+
+
+def test_channels_last_are_not_scrambled(tmp_path):
+    array = np.zeros((2, 8, 8, 3), np.uint8)
+    array[..., 0], array[:, :, :4, 1] = 200, 90
+    np.save(tmp_path / "a.npy", array)
+    found = everything(load_samples(tmp_path / "a.npy", SHAPE))[0]
+    assert found[0].unique().tolist() == [200]
+    assert found[1, :, :4].unique().tolist() == [90]
+    assert found[1, :, 4:].unique().tolist() == [0]
+
+
+@pytest.mark.parametrize(
+    ("array", "says"),
+    [
+        (np.full((5, 8, 8, 3), 2.0), r"spans \[2, 2\]"),
+        (np.full((5, 8, 8, 3), -0.1), r"spans \[-0\.1, -0\.1\]"),
+        (np.full((5, 8, 8, 3), np.nan), r"spans \[nan, nan\]"),
+        (np.zeros((5, 8, 8, 4)), r"no pictures of 3 channels.*float64\(5, 8, 8, 4\)"),
+        (np.zeros((5, 8, 8, 3), np.int64), r"no pictures of 3 channels.*int64"),
+        (np.zeros((8, 8)), "no pictures of 3 channels"),
+        (np.float64(3), "no pictures of 3 channels"),
+        (np.array([b"a"]), "no pictures of 3 channels"),
+        (np.zeros((0, 8, 8, 3)), "hold 0 usable pictures"),
+        (np.zeros((0, 9, 9, 3), np.uint8), "hold 0 usable pictures"),
+        (np.zeros((5, 0, 8, 3), np.uint8), "no pictures of 3 channels"),
+        (np.zeros((1, 8, 8, 3), np.uint8), "hold 1 usable picture;"),
+    ],
+)
+def test_arrays_that_hold_no_pictures_are_refused(tmp_path, array, says):
+    np.save(tmp_path / "a.npy", array)
+    with pytest.raises(SamplesError, match=says):
+        load_samples(tmp_path / "a.npy", SHAPE)
+
+
+def damaged():
+    good = io.BytesIO()
+    np.savez_compressed(good, pictures=np.random.default_rng(0).integers(0, 256, (5, 8, 8, 3), dtype=np.uint8))
+    whole = good.getvalue()
+    middle = len(whole) // 2
+    return {
+        "empty": b"",
+        "garbage": b"garbage",
+        "cut": whole[:middle],
+        "only a mark": b"PK\x03\x04",
+        "flipped": whole[:middle] + bytes(byte ^ 0xFF for byte in whole[middle : middle + 64]) + whole[middle + 64 :],
+        "header": b"\x93NUMPY\x01\x00",
+    }
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz"])
+@pytest.mark.parametrize("kind", list(damaged()))
+def test_damaged_arrays_are_refused(tmp_path, suffix, kind):
+    (tmp_path / f"bad{suffix}").write_bytes(damaged()[kind])
+    with pytest.raises(SamplesError, match=rf"bad\{suffix} holds no readable arrays: \S"):
+        load_samples(tmp_path / f"bad{suffix}", SHAPE)
+
+
+class Bomb:
+    def __init__(self, mark):
+        self.mark = str(mark)
+
+    def __reduce__(self):
+        return (os.mkdir, (self.mark,))
+
+
+def test_a_pickled_array_is_refused_and_runs_nothing(tmp_path):
+    np.save(tmp_path / "a.npy", np.array([Bomb(tmp_path / "mark")], dtype=object), allow_pickle=True)
+    with pytest.raises(SamplesError, match=r"a\.npy"):
+        load_samples(tmp_path / "a.npy", SHAPE)
+    assert not (tmp_path / "mark").exists()
+    np.load(tmp_path / "a.npy", allow_pickle=True)
+    assert (tmp_path / "mark").exists()  # so the mark shows what it should
+
+
+# --- specs
+
+
+@pytest.mark.parametrize("name", ["none", "none.parquet", "none.npz", "none.npy"])
+def test_missing_samples_are_refused(tmp_path, name):
+    with pytest.raises(SamplesError, match=f"{name} do(es)? not exist"):
+        load_samples(tmp_path / name, SHAPE)
+
+
+def test_a_file_of_another_kind_is_refused(pictures):
+    with pytest.raises(SamplesError, match=r"picture00\.png is not one of \.parquet, \.npz, \.npy.*folder"):
+        load_samples(pictures / "picture00.png", SHAPE)
+
+
+@pytest.mark.parametrize(
+    ("spec", "says"),
+    [
+        ("synthetic:zzz", "'zzz'.*mixed, noise, pink, dead-leaves"),
+        ("synthetic:pnik", "pink"),
+        ("synthetic:", "synthetic:mixed"),
+        ("demo:nosuch", "demo:shapes"),
+        ("nosuch:thing", "do not exist"),
+    ],
+)
+def test_unknown_specs_are_refused_with_what_there_is(spec, says):
+    with pytest.raises(SamplesError, match=says):
+        load_samples(spec, SHAPE)
+
+
+def test_a_folder_whose_name_looks_like_a_file_is_still_a_folder(tmp_path):
+    assert len(load_samples(make_pictures(tmp_path / "x.npz", 3), SHAPE)) == 3
+
+
+def test_defaults_need_no_data():
+    assert default("demo:anything") == "demo:shapes"
+    assert default("path/card.toml") == "synthetic:mixed"
+
+
+# --- the pool
+
+
+def numbered(count):
+    """Pictures that say which they are: number n is made of n's two bytes."""
+    values = torch.arange(count)
+    return torch.stack([values // 256, values % 256], 1).to(torch.uint8).view(count, 2, 1, 1)
+
+
+def numbers(pictures):
+    return (pictures[:, 0, 0, 0].int() * 256 + pictures[:, 1, 0, 0].int()).tolist()
+
+
+@pytest.mark.parametrize(
+    ("count", "held"), [(2, 1), (9, 1), (10, 1), (20, 2), (500, 50), (1280, 128), (1290, 128), (3000, 128)]
+)
+def test_the_held_out_part_is_a_tenth_apart_from_the_rest_and_always_the_same(count, held):
+    pool, again = make_pool(numbered(count), "x"), make_pool(numbered(count), "x")
+    kept, out = numbers(pool.pixels), numbers(pool.held_out)
+    assert len(out) == held
+    assert sorted(kept + out) == list(range(count))
+    assert numbers(again.held_out) == out
+    assert pool.sha256 == again.sha256
+
+
+def test_the_held_out_part_is_not_the_head_of_the_list():
+    assert numbers(make_pool(numbered(100), "x").held_out) != list(range(10))
+
+
+def test_identity_is_the_pixels_and_which_are_held_out():
+    pictures = numbered(20)
+    other = pictures.clone()
+    other[3, 0] += 1
+    assert make_pool(pictures, "x").sha256 == make_pool(pictures, "y", ["z"]).sha256
+    assert make_pool(pictures, "x").sha256 != make_pool(other, "x").sha256
+    assert make_pool(pictures, "x").sha256 != make_pool(pictures.flip(0), "x").sha256
+
+
+def test_draws_follow_each_map_s_own_generator():
+    pool = make_pool(numbered(50), "x")
+
+    def draw(*seeds):
+        return pool.draw(8, [torch.Generator().manual_seed(seed) for seed in seeds])
+
+    both = draw(1, 2)
+    assert tuple(both.shape) == (2, 8, 2, 1, 1)
+    assert torch.equal(both[0], draw(1)[0])
+    assert torch.equal(both[1], draw(2)[0])
+    assert not torch.equal(both[0], both[1])
+
+
+def test_draws_come_from_the_pool_without_repetition_and_never_from_the_held_out():
+    pool = make_pool(numbered(40), "x")
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(20):
+        drawn = numbers(pool.draw(30, [generator])[0])
+        assert len(set(drawn)) == 30
+        assert not set(drawn) & set(numbers(pool.held_out))
+
+
+def test_a_batch_larger_than_the_pool_repeats():
+    drawn = numbers(make_pool(numbered(3), "x").draw(50, [torch.Generator().manual_seed(0)])[0])
+    assert len(drawn) == 50
+    assert len(set(drawn)) == 2
+
+
+def test_very_many_files_are_thinned_out_evenly_and_always_the_same():
+    assert chosen(MOST) == list(range(MOST))
+    positions = chosen(100_000)
+    assert len(set(positions)) == MOST
+    assert positions == sorted(positions) == chosen(100_000)
+    assert abs(np.mean(positions) - 50_000) < 3_000  # not the head of the list
+    assert chosen(5, most=2) == chosen(5, most=2)
+    assert len(chosen(5, most=2)) == 2
+
+
+def test_the_limit_holds_for_files(pictures, monkeypatch):
+    monkeypatch.setattr("phosphene.samples.folder.chosen", lambda count: chosen(count, 4))
+    assert len(load_samples(pictures, SHAPE)) == 4
