@@ -40,8 +40,12 @@ def write_json(path: Path, data: Any) -> None:
     write_bytes(path, (json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode())
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path, fix: str = "Delete it and run again.") -> Any:
     """Read JSON.
+
+    Args:
+        path: The file.
+        fix: What to do when it is damaged.
 
     Raises:
         RunError: the file is missing, unreadable or no JSON.
@@ -51,7 +55,7 @@ def read_json(path: Path) -> Any:
     except FileNotFoundError:
         raise RunError(f"{path} does not exist.") from None
     except (OSError, ValueError) as error:
-        raise RunError(f"{path} is damaged: {error}. Delete it and run again.") from None
+        raise RunError(f"{path} is damaged: {error}. {fix}") from None
 
 
 @contextlib.contextmanager
@@ -79,7 +83,8 @@ def locked(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         file = (folder / ".lock").open("w")
     with file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        with writing(folder):  # some network file systems have no locks
+            fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 

@@ -20,10 +20,19 @@ from phosphene.classifier import Classifier
 from phosphene.concept_map import ConceptMap, Job
 from phosphene.errors import RunError
 from phosphene.recipe import Recipe
-from phosphene.runs.atomic import locked, read_json, write_bytes, write_json
+from phosphene.runs.atomic import locked, read_json, write_bytes, write_json, writing
 from phosphene.samples.pool import SamplePool
 
 SCHEMA = 1
+# what readers of run.json rely on
+NEEDED: dict[str, Any] = {
+    "model": {"name": str, "spec": str, "sha256": str, "classes": int, "input": {"size": list}},
+    "recipe": {"name": str, "sha256": str},
+    "samples": {"spec": str, "sha256": str, "count": int, "held_out": int, "skipped": list},
+    "versions": dict,
+    "device": str,
+    "jobs": list,
+}
 
 
 @dataclass(frozen=True)
@@ -78,36 +87,32 @@ class RunDirectory:
             RunError: the directory belongs to another model, recipe or set of samples, is no run, or cannot be written.
         """
         note = self.path / "run.json"
-        if not note.exists() and self.path.exists():
-            if not self.path.is_dir():
-                raise RunError(f"{self.path} is a file, not a directory: choose another --out.")
-            if any(child.name != ".lock" for child in self.path.iterdir()):
-                raise RunError(f"{self.path} holds files but is no run directory: choose another --out.")
-        if note.exists():
-            self._check_same(read_json(note), facts)
-        with locked(self.path):
-            old = read_json(note) if note.exists() else {}
-            listed = {(row["index"], row["seed"]): row for row in old.get("jobs", [])}
-            for job, label in jobs:
-                listed.setdefault((job.index, job.seed), {"index": job.index, "label": label, "seed": job.seed})
-            write_json(
-                note,
-                {
-                    "schema": SCHEMA,
-                    "model": facts.model,
-                    "recipe": facts.recipe,
-                    "samples": facts.samples,
-                    "versions": versions(),
-                    "device": facts.device,
-                    "precision": facts.precision,
-                    "jobs": [listed[key] for key in sorted(listed)],
-                },
-            )
+        with writing(self.path):
+            self._refuse_others(facts)
+            with locked(self.path):
+                self._refuse_others(facts)  # another process may have begun while this one waited
+                old = self.facts()["jobs"] if note.exists() else []
+                listed = {(row["index"], row["seed"]): row for row in old}
+                for job, label in jobs:
+                    listed[job.index, job.seed] = {"index": job.index, "label": label, "seed": job.seed}
+                write_json(
+                    note,
+                    {
+                        "schema": SCHEMA,
+                        "model": facts.model,
+                        "recipe": facts.recipe,
+                        "samples": facts.samples,
+                        "versions": versions(),
+                        "device": facts.device,
+                        "precision": facts.precision,
+                        "jobs": [listed[key] for key in sorted(listed)],
+                    },
+                )
 
-    def _check_same(self, old: Any, facts: RunFacts) -> None:
-        try:
-            if old["schema"] != SCHEMA:
-                raise RunError(f"{self.path} was written in schema {old['schema']}; this version writes {SCHEMA}.")
+    def _refuse_others(self, facts: RunFacts) -> None:
+        """Refuse a place that holds another run or other files."""
+        if (self.path / "run.json").exists():
+            old = self.facts()
             pairs = [
                 ("model", old["model"], facts.model, "name"),
                 ("recipe", old["recipe"], facts.recipe, "name"),
@@ -119,8 +124,11 @@ class RunDirectory:
                         f"{self.path} belongs to another {what} ({was[called]}, {was['sha256'][:8]}; this one is "
                         f"{now[called]}, {now['sha256'][:8]}): choose another --out."
                     )
-        except (KeyError, TypeError):
-            raise RunError(f"{self.path / 'run.json'} is no run of this program: choose another --out.") from None
+        elif self.path.is_dir():
+            if any(child.name != ".lock" for child in self.path.iterdir()):
+                raise RunError(f"{self.path} holds files but is no run directory: choose another --out.")
+        elif self.path.exists():
+            raise RunError(f"{self.path} is a file, not a directory: choose another --out.")
 
     def facts(self) -> dict[str, Any]:
         """Return run.json.
@@ -128,11 +136,19 @@ class RunDirectory:
         Raises:
             RunError: this is no run directory, or its file is damaged.
         """
-        if not (self.path / "run.json").exists():
+        note = self.path / "run.json"
+        if not note.exists():
             raise RunError(f"{self.path} is no run directory (it has no run.json).")
-        data = read_json(self.path / "run.json")
+        data: Any = read_json(note, fix="Choose another directory.")
         if not isinstance(data, dict) or data.get("schema") != SCHEMA:
-            raise RunError(f"{self.path / 'run.json'} is no run of this version (schema {SCHEMA}).")
+            raise RunError(f"{note} is no run of this version (schema {SCHEMA}): choose another directory.")
+        missing = _missing(data, NEEDED)
+        if missing:
+            raise RunError(f"{note} is damaged (it lacks {missing}): choose another directory.")
+        for row in data["jobs"]:
+            missing = _missing(row, {"index": int, "seed": int, "label": str})
+            if missing:
+                raise RunError(f"{note} is damaged (a job lacks {missing}): choose another directory.")
         return data
 
     def folder(self, job: Job, label: str) -> Path:
@@ -205,6 +221,19 @@ class RunDirectory:
             folder = self.folder(Job(row["index"], row["seed"]), row["label"])
             if (folder / "map.json").exists():
                 yield self.read(folder)
+
+
+def _missing(data: Any, needed: dict[str, Any], where: str = "") -> str:
+    """Name the first of the ``needed`` entries that ``data`` lacks or holds in another type; empty if there is none."""
+    for key, wanted in needed.items():
+        value = data.get(key) if isinstance(data, dict) else None
+        if isinstance(wanted, dict):
+            inner = _missing(value, wanted, f"{where}{key}.")
+            if inner:
+                return inner
+        elif not isinstance(value, wanted):
+            return where + key
+    return ""
 
 
 def slug(label: str) -> str:
