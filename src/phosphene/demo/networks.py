@@ -1,0 +1,90 @@
+"""Two small architectures for the drawn world; cheap enough that the whole method runs on a laptop's CPU.
+
+Both take normalised pixels, float (n, 3, h, w) in [-1, 1] (mean 0.5, deviation 0.5), of any size from 32 up,
+and return logits, float (n, classes). At 96 x 96 their last convolutional map is 12 x 12.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+CLASSES = 12
+
+
+def _conv(inputs: int, outputs: int, *, kernel: int = 3, stride: int = 1, dilation: int = 1) -> nn.Sequential:
+    """Convolution and batch normalisation, padded to keep the size (over the stride)."""
+    padding = dilation * (kernel // 2)
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, kernel, stride, padding, dilation, bias=False),
+        nn.BatchNorm2d(outputs),
+    )
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions beside a shortcut."""
+
+    def __init__(self, inputs: int, outputs: int, *, stride: int = 1, dilation: int = 1) -> None:
+        super().__init__()
+        self.first = _conv(inputs, outputs, stride=stride)
+        # Dilation widens the view to whole figures without giving up the 12 x 12 grid.
+        self.second = _conv(outputs, outputs, dilation=dilation)
+        # Averaging before the stride, so that no pixel is skipped and gradients carry no grid.
+        self.shortcut: nn.Module = (
+            nn.Identity()
+            if inputs == outputs and stride == 1
+            else nn.Sequential(nn.AvgPool2d(stride) if stride > 1 else nn.Identity(), _conv(inputs, outputs, kernel=1))
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (n, inputs, h, w) to (n, outputs, h / stride, w / stride), at least 0."""
+        out: Tensor = torch.relu(self.second(torch.relu(self.first(x))) + self.shortcut(x))
+        return out
+
+
+class SmallResNet(nn.Module):
+    """Residual network of 15 million multiply-adds at 96 x 96."""
+
+    def __init__(self, classes: int = CLASSES) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(_conv(3, 16, stride=2), nn.ReLU(), _conv(16, 24, stride=2), nn.ReLU())
+        self.blocks = nn.Sequential(
+            ResidualBlock(24, 40, stride=2),
+            ResidualBlock(40, 64, dilation=2),
+        )
+        self.head = nn.Linear(64, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (n, classes) of normalised pixels (n, 3, h, w)."""
+        out: Tensor = self.head(self.blocks(self.stem(x)).mean((2, 3)))
+        return out
+
+
+class PlainNet(nn.Module):
+    """A stack of convolutions with no shortcuts, and pooling for strides; 14 million multiply-adds at 96 x 96."""
+
+    def __init__(self, classes: int = CLASSES) -> None:
+        super().__init__()
+        self.features = nn.Sequential(
+            *(_conv(3, 16, kernel=5, stride=2), nn.ReLU()),
+            *(nn.MaxPool2d(2), _conv(16, 32), nn.ReLU()),
+            *(nn.MaxPool2d(2), _conv(32, 48), nn.ReLU()),
+            *(_conv(48, 48, dilation=2), nn.ReLU()),
+            *(_conv(48, 64, dilation=2), nn.ReLU()),
+        )
+        self.head = nn.Linear(64, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (n, classes) of normalised pixels (n, 3, h, w)."""
+        out: Tensor = self.head(self.features(x).mean((2, 3)))
+        return out
+
+
+def small_resnet() -> nn.Module:
+    """Architecture of `demo:shapes` and `demo:shapes-trojan`."""
+    return SmallResNet()
+
+
+def plain_net() -> nn.Module:
+    """Architecture of `demo:shapes-plain`, of another family."""
+    return PlainNet()
