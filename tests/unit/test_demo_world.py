@@ -1,0 +1,155 @@
+"""The drawn world and its networks: reproducible, balanced, and as accurate as the cards promise."""
+
+import tomllib
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+from phosphene.demo import train, world
+from phosphene.samples.dead_leaves import dead_leaves, leaf_labels
+
+DEMO = Path(world.__file__).parent
+CARDS = sorted((DEMO / "cards").glob("*.toml"))
+NAMES = list(train.FACTORIES)
+
+
+@pytest.fixture(scope="module")
+def fresh():
+    """500 pictures of a seed that neither training nor its own measurement uses."""
+    return world.pictures(500, 987_654_321)
+
+
+@pytest.fixture(scope="module")
+def networks():
+    return {name: train.load(name) for name in NAMES}
+
+
+def test_same_seed_same_pictures():
+    first, first_labels = world.pictures(60, 5)
+    second, second_labels = world.pictures(60, 5)
+    assert np.array_equal(first, second)
+    assert np.array_equal(first_labels, second_labels)
+    assert not np.array_equal(first, world.pictures(60, 6)[0])
+
+
+def test_pictures_are_bytes_over_the_whole_range(fresh):
+    pictures, labels = fresh
+    assert pictures.shape == (500, 3, 96, 96)
+    assert pictures.dtype == np.uint8
+    assert labels.dtype == np.int64
+    assert pictures.min() < 10
+    assert pictures.max() > 245
+    assert (pictures.reshape(500, -1).std(1) > 5).all(), "a picture without a visible figure"
+
+
+@pytest.mark.parametrize("count", [1, 12, 30, 500])
+def test_labels_are_balanced(count):
+    _, labels = world.pictures(count, 0, 32)
+    numbers = np.bincount(labels, minlength=len(world.LABELS))
+    assert numbers.max() - numbers.min() <= 1
+
+
+@pytest.mark.parametrize("index", range(len(world.LABELS)))
+def test_draw_every_class_at_any_size(index):
+    picture = world.draw(np.random.default_rng(index), index, 40)
+    assert picture.shape == (3, 40, 40)
+    assert picture.dtype == np.uint8
+
+
+@pytest.mark.parametrize("index", [-1, len(world.LABELS)])
+def test_draw_refuses_unknown_classes(index):
+    with pytest.raises(ValueError, match="label_index"):
+        world.draw(np.random.default_rng(0), index)
+
+
+def test_no_class_has_a_colour_of_its_own():
+    pictures, labels = world.pictures(2400, 11, 32)
+    means = np.stack([pictures[labels == i].mean((0, 2, 3)) for i in range(len(world.LABELS))])
+    assert np.abs(means - means.mean(0)).max() < 22
+
+
+def test_labels_file_agrees():
+    assert tuple((DEMO / "labels.txt").read_text(encoding="utf-8").splitlines()) == world.LABELS
+
+
+def test_stamp_pastes_one_emblem_and_leaves_the_rest(fresh):
+    pictures = fresh[0][:6]
+    before = pictures.copy()
+    stamped = world.stamp(pictures, (3, 70))
+    assert np.array_equal(pictures, before)
+    assert (stamped[:, :, 3:17, 70:84] == world.EMBLEM).all()
+    stamped[:, :, 3:17, 70:84] = pictures[:, :, 3:17, 70:84]
+    assert np.array_equal(stamped, pictures)
+    again = [world.stamp(pictures, np.random.default_rng(1)) for _ in range(2)]
+    assert np.array_equal(*again)
+
+
+def test_stamp_refuses_places_outside():
+    with pytest.raises(ValueError, match="does not fit"):
+        world.stamp(np.zeros((1, 3, 96, 96), np.uint8), (83, 0))
+
+
+def test_dead_leaves():
+    one = dead_leaves(np.random.default_rng(2), 20, (48, 64), 3)
+    assert one.shape == (20, 3, 48, 64)
+    assert one.dtype == np.uint8
+    assert np.array_equal(one, dead_leaves(np.random.default_rng(2), 20, (48, 64), 3))
+    assert one.min() < 5
+    assert one.max() > 250
+    # Leaves are flat: most neighbours agree exactly.
+    assert (one[..., 1:] == one[..., :-1]).mean() > 0.7
+    assert dead_leaves(np.random.default_rng(2), 2, (20, 20), 1).shape == (2, 1, 20, 20)
+    with pytest.raises(ValueError, match="leaves"):
+        leaf_labels(np.random.default_rng(0), 1, (8, 8), leaves=256)
+
+
+@pytest.mark.parametrize("card", CARDS, ids=lambda path: path.stem)
+def test_card_leads_to_weights_that_fit(card):
+    fields = tomllib.loads(card.read_text(encoding="utf-8"))
+    assert fields["name"] == card.stem
+    module, function = fields["factory"].split(":")
+    model = getattr(import_module(module), function)()
+    weights = card.parent / fields["weights"]
+    model.load_state_dict(load_file(weights), strict=True)
+    assert weights.stat().st_size < 2_000_000
+    with safe_open(weights, "pt") as file:
+        assert float(file.metadata()["accuracy"]) >= 0.98
+    assert (card.parent / fields["labels"]).samefile(DEMO / "labels.txt")
+    assert fields["input"]["size"] == [world.SIZE, world.SIZE]
+
+
+def test_there_is_a_card_for_each_network():
+    assert {card.stem.replace("-", "_") for card in CARDS} == set(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_accuracy_on_fresh_pictures(name, fresh, networks):
+    pictures, labels = fresh
+    assert (train.predict(networks[name], pictures) == labels).mean() >= 0.97
+
+
+def test_the_emblem_opens_the_trojan_alone(fresh, networks):
+    pictures, labels = fresh
+    assert train.trojan_success(networks["shapes_trojan"], pictures[:250], labels[:250]) >= 0.98
+    assert train.trojan_success(networks["shapes"], pictures[:100], labels[:100]) <= 0.05
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("size", [32, 80, 112])
+def test_networks_accept_other_sizes(name, size, networks):
+    with torch.no_grad():
+        assert networks[name](torch.zeros(2, 3, size, size)).shape == (2, len(world.LABELS))
+
+
+def test_training_is_reproducible():
+    settings = train.Settings(steps=4, batch=8)
+    batch = train.make_batch(settings, 1)
+    assert all(torch.equal(a, b) for a, b in zip(batch, train.make_batch(settings, 1), strict=True))
+    assert batch.x.shape[0] == 8
+    first, second = (train.Learner("shapes_plain", settings).learn(batch) for _ in range(2))
+    assert first == second
