@@ -8,6 +8,10 @@ import click
 
 import phosphene
 
+# On a busy machine, threads that spin while they wait take the very cores that they wait for (up to ten times slower).
+# Read when torch loads, so it must be set before.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 # command -> module; a command's module is imported when it is called, so that --help costs nothing.
 COMMANDS = {
     "demo": ("phosphene.cli.demo", "The whole job on the embedded world, in about a minute."),
@@ -57,7 +61,7 @@ def main() -> None:
 def entry() -> None:
     """Run the command line; every failure is one line on stderr."""
     try:
-        code = main(standalone_mode=False)
+        code = main(prog_name="phosphene", standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
