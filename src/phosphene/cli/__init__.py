@@ -61,8 +61,10 @@ def main() -> None:
 def entry() -> None:
     """Run the command line; every failure is one line on stderr."""
     try:
-        code = main(prog_name="phosphene", standalone_mode=False)
-        sys.exit(code if isinstance(code, int) else 0)
+        code = main(sys.argv[1:] or ["--help"], prog_name="phosphene", standalone_mode=False)
+    except SystemExit as stop:
+        # click answers a closed pipe with 1, and here 1 means a suspected backdoor.
+        sys.exit(2 if isinstance(sys.stdout, click.utils.PacifyFlushWrapper) else stop.code)
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
     except click.ClickException as error:
@@ -70,18 +72,15 @@ def entry() -> None:
     except (KeyboardInterrupt, click.Abort):
         print("\nphosphene: interrupted. The same command goes on from here.", file=sys.stderr)  # noqa: T201
         sys.exit(130)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(2)
     except Exception as error:
-        from phosphene.errors import PhospheneError  # noqa: PLC0415
+        from phosphene.errors import PhospheneError, first_line  # noqa: PLC0415
 
         if os.environ.get("PHOSPHENE_DEBUG"):
             raise
         if isinstance(error, PhospheneError):
             _fail(str(error))
-        line = (str(error).strip() or "no message").splitlines()[0]
-        _fail(f"unexpected {type(error).__name__}: {line} (PHOSPHENE_DEBUG=1 shows where)")
+        _fail(f"unexpected {type(error).__name__}: {first_line(error)} (PHOSPHENE_DEBUG=1 shows where)")
+    sys.exit(code if isinstance(code, int) else 0)
 
 
 def _fail(message: str) -> None:

@@ -1,5 +1,6 @@
 """``phosphene map``: classifiers and concepts in, run directories out."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import click
 from phosphene.cli import options
 from phosphene.cli.progress import MapProgress
 from phosphene.concept_map import ConceptMap
-from phosphene.errors import ConceptError
+from phosphene.errors import ConceptError, SpecError
 from phosphene.fleet import MapPlan, execute, plan
 from phosphene.recipe import resolve
 from phosphene.report import write_report
@@ -55,11 +56,14 @@ def command(
     plans: list[MapPlan] = []
     for spec in models:
         classifier = load(spec, trust=trust)
-        name = f"{classifier.name}-{settings.name}"
+        # A card may call its network anything; its run stays where it is put.
+        name = re.sub(r"[^\w.-]+", "-", f"{classifier.name}-{settings.name}").lstrip(".-")
         where = (out / name if len(models) > 1 else out) if out else Path("runs") / name
         pool = load_samples(samples or default(spec), classifier.input.shape)
         wanted = None if every else concepts
         plans.append(plan(classifier, settings, pool, where, wanted, range(seed, seed + seeds)))
+        if where in [other.run.path for other in plans[:-1]]:
+            raise SpecError(f"two models are called {classifier.name!r} and would share {where}: map them one by one.")
     documents = [_describe(one) if dry_run else _run(one, device, precision, quiet=as_json) for one in plans]
     if as_json:
         options.print_json(documents[0] if len(documents) == 1 else documents)

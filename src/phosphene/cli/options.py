@@ -35,12 +35,18 @@ mapping = _together(
     ),
 )
 seeds = _together(
-    click.option("--seeds", default=1, show_default=True, type=click.IntRange(min=1), help="Maps a concept."),
-    click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="The first seed."),
+    click.option("--seeds", default=1, show_default=True, type=click.IntRange(1, 2**32 - 1), help="Maps a concept."),
+    click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**32 - 1), help="The first seed."),
 )
 machine = _together(
     click.option("--device", default="auto", show_default=True, metavar="NAME", help="auto, cpu, cuda or cuda:1."),
-    click.option("--precision", default="auto", show_default=True, type=click.Choice(["auto", "fp32", "bf16"])),
+    click.option(
+        "--precision",
+        default="auto",
+        show_default=True,
+        type=click.Choice(["auto", "fp32", "bf16"]),
+        help="What the network computes in; auto is fp32.",
+    ),
 )
 trust = click.option("--trust", is_flag=True, help="Run code that came with the model (a factory in a .py file).")
 as_json = click.option(
