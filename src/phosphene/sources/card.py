@@ -75,7 +75,7 @@ def read(path: Path) -> dict[str, Any]:
         card = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise CardError(f"model card {path} does not exist.") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise CardError(f"model card {path} cannot be read: {error}.") from None
     card.setdefault("name", path.stem)
     _check(card, FIELDS, f"model card {path}")
