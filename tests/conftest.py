@@ -57,14 +57,20 @@ class Answer:
     @property
     def complaint(self) -> str:
         """The one line in which a command that could not do its job says why; anything else is a failed test."""
+        line = self.complaint_after_progress
+        assert self.err.splitlines() == [line]
+        return line
+
+    @property
+    def complaint_after_progress(self) -> str:
+        """The same where the work had begun: progress may stand before the last line."""
         assert self.code == 2, (self.code, self.out, self.err)
         assert self.out == ""
         assert "Traceback" not in self.err
-        lines = self.err.splitlines()
-        assert len(lines) == 1, lines
-        assert lines[0].startswith("phosphene: ")
-        assert "unexpected" not in lines[0]
-        return lines[0]
+        line = self.err.splitlines()[-1]
+        assert [one for one in self.err.splitlines() if one.startswith("phosphene: ")] == [line]
+        assert "unexpected" not in line
+        return line
 
 
 @pytest.fixture

@@ -1,0 +1,111 @@
+"""The report: one file that stands alone, shows what the run holds, and lets no label write HTML."""
+
+import base64
+import io
+import re
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from phosphene.concept_map import Job
+from phosphene.errors import RunError
+from phosphene.recipe import Recipe
+from phosphene.report import contact_sheet, write_report
+from phosphene.runs import RunDirectory, RunFacts
+from phosphene.samples.pool import make_pool
+from tests import tiny
+
+
+def begin(folder, maps, more=()):
+    """A run directory with finished ``maps`` and unfinished ``more``."""
+    pool = make_pool(torch.zeros((4, 3, 16, 16), dtype=torch.uint8), "some samples", ["a.png", "b.png"])
+    run = RunDirectory(folder)
+    jobs = [(Job(one.index, one.seed), one.label) for one in [*maps, *more]]
+    run.begin(RunFacts.of(tiny.classifier(), Recipe(), pool, "cpu", "fp32"), jobs)
+    for one in maps:
+        run.write(one)
+    return run
+
+
+@pytest.fixture
+def page(tmp_path):
+    maps = [tiny.concept_map(0), tiny.concept_map(4, 1, targeting_rate=None, loss=(1.0,))]
+    run = begin(tmp_path / "run", maps, [tiny.concept_map(1)])
+    path = write_report(run, ["one verdict"])
+    assert path == str(run.path / "report.html")
+    return (run.path / "report.html").read_text(encoding="utf-8")
+
+
+def test_the_page_shows_every_finished_map_and_says_how_many_are_missing(page):
+    assert page.count('class="picture"') == 2
+    assert "1 maps of this run are not finished" in page
+    for word in ("lion, king of beasts, Panthera leo", "maillot", "0.750", "50%", "not measured", "one verdict"):
+        assert word in page
+    assert "some samples" in page
+    assert "2 unreadable" in page
+    assert "batch_size 128" in page
+
+
+def test_the_page_needs_no_network(page):
+    assert not re.findall(r"""(?:src|href)\s*=\s*["'](?!data:)""", page)
+    assert "url(" not in page
+    assert "@import" not in page
+    assert "<script" not in page
+
+
+def test_the_pictures_are_those_of_the_maps(page):
+    data = re.search(r'class="picture" src="data:image/webp;base64,([^"]+)"', page)[1]
+    shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB"), float)
+    right, wrong = (np.asarray(tiny.concept_map(index).image, float) for index in (0, 4))
+    assert shown.shape == right.shape
+    assert np.abs(shown - right).mean() < np.abs(shown - wrong).mean() / 2  # noise does not compress well
+
+
+def test_the_loss_curve_falls_from_the_top_left(page):
+    points = re.findall(r'points="([^"]*)"', page)[0]
+    assert points == "0.0,0.0 60.0,14.0 120.0,21.0"  # 2, 1, 0.5 of a top of 2; the y axis points down
+
+
+@pytest.mark.parametrize("label", ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "{{ 7 * 7 }}"])
+def test_labels_are_text(tmp_path, label):
+    write_report(begin(tmp_path / "run", [tiny.concept_map(0, label=label)]))
+    page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert "<script>" not in page
+    assert "<img src=x" not in page
+    assert ("{{ 7 * 7 }}" in page) == ("{{" in label)
+
+
+def test_a_run_without_finished_maps_is_refused_and_unchanged(tmp_path):
+    run = begin(tmp_path / "run", [], [tiny.concept_map(0)])
+    with pytest.raises(RunError, match="no finished maps"):
+        write_report(run)
+    assert not (run.path / "report.html").exists()
+    assert not (run.path / "sheet.png").exists()
+
+
+def colours(sheet, left, top, side):
+    return np.asarray(sheet)[top : top + side, left : left + side].reshape(-1, 3)
+
+
+def test_a_contact_sheet_lays_pictures_out_row_by_row():
+    shades = [(250, 0, 0), (0, 250, 0), (0, 0, 250)]
+    sheet = contact_sheet([Image.new("RGB", (9, 9), c) for c in shades], ["a", "b", "c"], columns=2, side=40)
+    for position, shade in enumerate(shades):
+        left, top = 16 + position % 2 * 52, 16 + position // 2 * 74
+        assert (colours(sheet, left, top, 40) == shade).all()
+    assert sheet.size == (2 * 52 - 12 + 32, 2 * 74 - 12 + 32)
+
+
+def test_long_captions_stay_under_their_picture():
+    grey = Image.new("L", (9, 9), 90)
+    sheet = contact_sheet([grey, grey], ["w" * 200, "b"], side=60)
+    gap = np.asarray(sheet)[16 + 60 : 16 + 60 + 22, 16 + 60 + 1 : 16 + 60 + 11]
+    assert (gap == 255).all()
+
+
+@pytest.mark.parametrize(("pictures", "captions"), [(0, 0), (2, 1)])
+def test_a_contact_sheet_wants_a_caption_for_each_picture(pictures, captions):
+    with pytest.raises(ValueError, match=f"{pictures} pictures and {captions} captions"):
+        contact_sheet([Image.new("L", (4, 4))] * pictures, ["a"] * captions)
