@@ -64,7 +64,7 @@ def entry() -> None:
         code = main(sys.argv[1:] or ["--help"], prog_name="phosphene", standalone_mode=False)
     except SystemExit as stop:
         # click answers a closed pipe with 1, and here 1 means a suspected backdoor.
-        sys.exit(2 if isinstance(sys.stdout, click.utils.PacifyFlushWrapper) else stop.code)
+        sys.exit(2 if isinstance(stop.__context__, BrokenPipeError) else stop.code)
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
     except click.ClickException as error:
