@@ -291,10 +291,11 @@ def test_the_installed_command_is_this_entry_point():
     assert script.value == "phosphene.cli:entry"
 
 
-def test_a_reader_that_goes_away_is_no_crash(card):
+@pytest.mark.parametrize("words", [["recipes"], ["--help"], ["recipes", "--help"]])
+def test_a_reader_that_goes_away_is_no_crash_and_no_backdoor(words):
     read, write = os.pipe()
     os.close(read)
-    done = subprocess.run(command("recipes"), stdout=write, stderr=subprocess.PIPE, text=True, check=False, timeout=60)
+    done = subprocess.run(command(*words), stdout=write, stderr=subprocess.PIPE, text=True, check=False, timeout=60)
     os.close(write)
     assert done.returncode == 2
     assert done.stderr == ""

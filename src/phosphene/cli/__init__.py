@@ -60,11 +60,12 @@ def main() -> None:
 
 def entry() -> None:
     """Run the command line; every failure is one line on stderr."""
+    stdout = sys.stdout
     try:
         code = main(sys.argv[1:] or ["--help"], prog_name="phosphene", standalone_mode=False)
     except SystemExit as stop:
-        # click answers a closed pipe with 1, and here 1 means a suspected backdoor.
-        sys.exit(2 if isinstance(stop.__context__, BrokenPipeError) else stop.code)
+        # When its reader has gone away, click wraps stdout and exits with 1; here 1 means a suspected backdoor.
+        sys.exit(stop.code if sys.stdout is stdout else 2)
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
     except click.ClickException as error:
