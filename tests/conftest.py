@@ -19,6 +19,11 @@ ROOT = Path(__file__).parent.parent
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder with real networks and pictures: skipped where it is missing, failed in CI."""
+    return shared_folder()
+
+
+def shared_folder() -> Path:
+    """Find the shared folder; skip the test that asks for it where it is missing, and fail it in CI."""
     folder = Path(os.environ.get("PHOSPHENE_SHARED") or ROOT.parent / "shared")
     if not (folder / "zoo").is_dir():
         message = f"{folder} with zoo/ and data/ is missing: set PHOSPHENE_SHARED"

@@ -41,11 +41,11 @@ class TestRecipes:
         (tmp_path / "own.toml").write_text(resolve(name).to_toml(), encoding="utf-8")
         assert resolve(tmp_path / "own.toml") == resolve(name)
 
-    def test_maps_a_tiny_network_within_its_ball_and_counts_its_passes(self, name):
-        size = resolve(name).views * 2
-        recipe = resolve(name, {"batch_size": size, "steps": 2, "refine_steps": 2, "rounds": 2})
-        classifier, seen = tiny.classifier(), []
-        classifier.module.register_forward_hook(lambda _, inputs, __: seen.append(len(inputs[0])))
+    @pytest.mark.parametrize("refine_steps", [0, 2])
+    def test_maps_a_tiny_network_within_its_ball_and_counts_its_passes(self, name, refine_steps):
+        small = {"steps": 2, "refine_steps": refine_steps, "rounds": 2, "radius": 0.5}  # every step leaves this ball
+        recipe = resolve(name, small | {"batch_size": resolve(name).views * 2})
+        classifier = tiny.classifier()
         with Engine(classifier, device="cpu") as engine:
             pool = load_samples("synthetic:mixed", classifier.input.shape)
             first, second = map_jobs(engine, pool, [Job(0), Job(4)], recipe)
@@ -57,7 +57,7 @@ class TestRecipes:
             assert one.xi.shape == (1, 16, 16)
             assert one.recipe_sha256 == recipe.sha256
             assert one.passes == passes(recipe)
-            assert len(one.loss) == 2 * (2 + 2)
+            assert len(one.loss) == 2 * (2 + refine_steps)
         assert not torch.equal(first.nu, second.nu)
         torch.testing.assert_close(again.nu, second.nu)  # company changes nothing
 

@@ -1,0 +1,23 @@
+"""Where tests look for real networks, and that CI does not pass by skipping them."""
+
+import pytest
+
+from tests.conftest import ROOT, shared_folder
+
+
+def test_the_variable_comes_first_and_the_neighbour_second(tmp_path, monkeypatch):
+    (tmp_path / "elsewhere" / "zoo").mkdir(parents=True)
+    (tmp_path / "shared" / "zoo").mkdir(parents=True)
+    monkeypatch.setattr("tests.conftest.ROOT", tmp_path / ROOT.name)
+    monkeypatch.setenv("PHOSPHENE_SHARED", str(tmp_path / "elsewhere"))
+    assert shared_folder() == tmp_path / "elsewhere"
+    monkeypatch.delenv("PHOSPHENE_SHARED")
+    assert shared_folder() == tmp_path / "shared"
+
+
+@pytest.mark.parametrize(("ci", "outcome"), [("", pytest.skip.Exception), ("true", pytest.fail.Exception)])
+def test_a_missing_folder_is_skipped_and_failed_in_ci(tmp_path, monkeypatch, ci, outcome):
+    monkeypatch.setenv("PHOSPHENE_SHARED", str(tmp_path))
+    monkeypatch.setenv("CI", ci)
+    with pytest.raises(outcome, match="PHOSPHENE_SHARED"):
+        shared_folder()
