@@ -7,10 +7,13 @@ from typing import Any
 from phosphene.classifier import Classifier
 from phosphene.concept_map import ConceptMap, Job
 from phosphene.engine import Engine
+from phosphene.errors import ConceptError, SamplesError
 from phosphene.mapper import Step, map_jobs
 from phosphene.recipe import DEFAULT_RECIPE, Recipe, resolve
 from phosphene.samples import SamplePool, load_samples
 from phosphene.samples import default as default_samples
+
+MOST_SEEDS = 2**32
 
 
 def map_concepts(
@@ -46,12 +49,17 @@ def map_concepts(
     Raises:
         PhospheneError: an argument does not fit; the message names the fix.
     """
+    if seeds < 1 or seed < 0 or seed + seeds > MOST_SEEDS:
+        raise ConceptError(f"seeds {seed} to {seed + seeds - 1} were asked for; give seeds=1 or more, seed=0 or more.")
     settings = resolve(recipe, overrides)
     wanted = range(classifier.num_classes) if concepts is None else concepts
     indices = [classifier.labels.find(concept) for concept in wanted]
     if samples is None:
         samples = default_samples(classifier.spec)
     pool = samples if isinstance(samples, SamplePool) else load_samples(samples, classifier.input.shape)
+    if tuple(pool.pixels.shape[1:]) != classifier.input.shape:
+        shape = tuple(pool.pixels.shape[1:])
+        raise SamplesError(f"the pool's pictures are {shape}, the network wants {classifier.input.shape}.")
     jobs = [Job(index, number) for index in indices for number in range(seed, seed + seeds)]
     maps: list[ConceptMap] = []
     with Engine(classifier, device=device, precision=precision) as engine:

@@ -214,7 +214,6 @@ def test_recipes_that_are_not_there(refused, tmp_path):
 
 
 @pytest.mark.parametrize("layer", ["nosuch", "7"])
-@pytest.mark.xfail(strict=True, reason="the layer is looked for after Algorithm 1, with run.json written")
 def test_a_layer_that_cannot_give_xi_is_refused_before_any_work(refused, layer):
     assert "xi_layer" in refused("--set", f"xi_layer={layer}")
 

@@ -1,4 +1,4 @@
-"""The real networks of the shared zoo: they load, they see, and their maps are read by another training of the same net."""
+"""The real networks of the shared zoo: they load, they see, and another training of a network reads its maps."""
 
 from pathlib import Path
 

@@ -120,10 +120,14 @@ class Engine:
     def activations(self, pictures: Tensor, layer: str) -> Tensor:
         """Output (n, c', h', w') of the module called ``layer`` for pictures (n, c, h, w) in [0, 1]."""
         module = self.classifier.module.get_submodule(layer)
-        seen: list[Tensor] = []
-        with hooked([module], lambda _, __, answer: seen.append(answer.to(self.dtype))):
-            self.logits(pictures)
-        return torch.cat(seen)
+        kept: list[Tensor] = []
+        last: list[Tensor] = []  # a module may be called several times in one forward: its last answer counts
+        with hooked([module], lambda _, __, answer: last.append(answer)):
+            for chunk in torch.split(pictures, self.micro_batch):
+                self.logits(chunk)
+                kept.append(last[-1].to(self.dtype))
+                last.clear()
+        return torch.cat(kept)
 
     def spatial_layer(self, wanted: str = "") -> str:
         """Name of the module at the end of the convolutional base; see :func:`find_spatial_layer`."""

@@ -57,10 +57,11 @@ def plan(
     concepts: "Sequence[str | int] | None" = None,
     seeds: Sequence[int] = (0,),
 ) -> MapPlan:
-    """Turn concepts (``None`` for all classes) and seeds into jobs.
+    """Turn concepts (``None`` for all classes) and seeds into jobs, and see that ``out`` can take them.
 
     Raises:
         ConceptError: a concept names no class, or several.
+        RunError: the directory belongs to something else.
     """
     if concepts is None:
         indices = list(range(classifier.num_classes))
@@ -69,7 +70,9 @@ def plan(
     if not indices:
         raise ConceptError("no concept was given: name one with -c, or take --all.")
     jobs = tuple(Job(index, seed) for index in indices for seed in seeds)
-    return MapPlan(classifier, recipe, jobs, pool, RunDirectory(out))
+    run = RunDirectory(out)
+    run.check(RunFacts.of(classifier, recipe, pool))
+    return MapPlan(classifier, recipe, jobs, pool, run)
 
 
 def execute(
@@ -104,6 +107,7 @@ def execute(
             done(one)
 
     with Engine(plan.classifier, device=device, precision=precision) as engine:
+        engine.spatial_layer(plan.recipe.xi_layer)  # before the directory is bound to a recipe that cannot work
         facts = RunFacts.of(plan.classifier, plan.recipe, plan.pool, str(engine.device), precision)
         plan.run.begin(facts, [(job, labels[job.index]) for job in plan.jobs])
         for job in plan.jobs:

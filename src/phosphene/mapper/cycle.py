@@ -7,11 +7,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from phosphene.concept_map import ConceptMap, Job, render
+from phosphene.concept_map import ConceptMap, Job
 from phosphene.engine import Engine, Nudge
 from phosphene.errors import NumericError
 from phosphene.mapper.activations import activation_weights
 from phosphene.mapper.algorithm import accumulate
+from phosphene.mapper.measure import measure
 from phosphene.mapper.refinement import refine
 from phosphene.mapper.views import Views
 from phosphene.recipe import Recipe
@@ -57,8 +58,10 @@ def map_jobs(
 
     Raises:
         NumericError: the network answers with NaN or infinity.
+        RecipeError: the network has no spatial activation, or not the one that the recipe names.
     """
     began = time.perf_counter()
+    layer = engine.spatial_layer(recipe.xi_layer)  # first, because a wrong name should cost nothing
     pool = pool.to(engine.device)
     generators = [torch.Generator().manual_seed(job.seed * 1_000_003 + job.index) for job in jobs]
     classes = torch.tensor([job.index for job in jobs], device=engine.device)
@@ -88,13 +91,12 @@ def map_jobs(
     for _ in range(recipe.rounds):
         nu = take(accumulate(engine, draw, see, classes, nu, recipe))
         if recipe.refine_steps:
-            xi = activation_weights(engine, nu, recipe)
+            xi = activation_weights(engine, nu, layer, recipe.contrast)
             nu = take(refine(engine, draw, classes, nu, xi, recipe))
     if xi is None:
-        xi = activation_weights(engine, nu, recipe)
+        xi = activation_weights(engine, nu, layer, recipe.contrast)
 
-    probabilities = engine.logits(render(nu, recipe.contrast)).softmax(1)
-    rates = targeting_rates(engine, pool.held_out, nu, classes)
+    facts = measure(engine, pool.held_out, nu, classes, recipe.contrast)
     curve = torch.stack(losses, 1).tolist()
     seconds = (time.perf_counter() - began) / len(jobs)
     return [
@@ -106,28 +108,14 @@ def map_jobs(
             seed=job.seed,
             recipe_sha256=recipe.sha256,
             contrast=recipe.contrast,
-            p_class=float(probabilities[row, job.index]),
-            targeting_rate=rates[row],
+            p_class=facts[row].p_class,
+            targeting_rate=facts[row].targeting_rate,
             loss=tuple(curve[row]),
             passes=passes(recipe),
             seconds=seconds,
         )
         for row, job in enumerate(jobs)
     ]
-
-
-def targeting_rates(engine: Engine, held_out: Tensor, nu: Tensor, classes: Tensor) -> "list[float | None]":
-    """Share of held-out samples (n, c, h, w), uint8, that each map moves to its class, of those not there already."""
-    before = engine.logits(held_out.to(engine.dtype) / 255).argmax(1)
-    rates: list[float | None] = []
-    for shift, index in zip(nu, classes, strict=True):
-        others = held_out[before != index]
-        if len(others):
-            after = engine.logits((others.to(engine.dtype) / 255 - shift).clamp(0, 1)).argmax(1)
-            rates.append(float((after == index).double().mean()))
-        else:
-            rates.append(None)
-    return rates
 
 
 def passes(recipe: Recipe) -> int:

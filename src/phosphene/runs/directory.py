@@ -46,7 +46,9 @@ class RunFacts:
     precision: str
 
     @classmethod
-    def of(cls, classifier: Classifier, recipe: Recipe, pool: SamplePool, device: str, precision: str) -> "RunFacts":
+    def of(
+        cls, classifier: Classifier, recipe: Recipe, pool: SamplePool, device: str = "", precision: str = ""
+    ) -> "RunFacts":
         """Collect the facts of a run that is about to begin."""
         space = classifier.input
         return cls(
@@ -88,9 +90,9 @@ class RunDirectory:
         """
         note = self.path / "run.json"
         with writing(self.path):
-            self._refuse_others(facts)
+            self.check(facts)
             with locked(self.path):
-                self._refuse_others(facts)  # another process may have begun while this one waited
+                self.check(facts)  # another process may have begun while this one waited
                 old = self.facts()["jobs"] if note.exists() else []
                 listed = {(row["index"], row["seed"]): row for row in old}
                 for job, label in jobs:
@@ -109,8 +111,12 @@ class RunDirectory:
                     },
                 )
 
-    def _refuse_others(self, facts: RunFacts) -> None:
-        """Refuse a place that holds another run or other files."""
+    def check(self, facts: RunFacts) -> None:
+        """Refuse a place that holds another run or other files.
+
+        Raises:
+            RunError: the directory belongs to another model, recipe or set of samples, or is no run.
+        """
         if (self.path / "run.json").exists():
             old = self.facts()
             pairs = [

@@ -4,6 +4,7 @@ import hashlib
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,7 +18,7 @@ from phosphene.errors import SamplesError
 # More pictures than this add nothing that a map could show, and take memory: 2,048 at 224 pixels are 310 MB.
 MOST = 2048
 # Every tenth picture is held out, between these bounds.
-HELD_OUT = (1, 128)
+HELD_OUT = (1, 64)
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class SamplePool:
     def __len__(self) -> int:
         return len(self.pixels) + len(self.held_out)
 
-    @property
+    @cached_property
     def sha256(self) -> str:
         """Hash of all pixels, and of which are held out."""
         digest = hashlib.sha256()
