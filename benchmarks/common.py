@@ -57,7 +57,7 @@ def readings(maps: Sequence[ConceptMap], names: Sequence[str] = NETWORKS) -> dic
         with Engine(network(name)) as engine:
             logits = read_maps(engine, maps)
         table[name] = {
-            "m_score": round(m_score_of_logits(logits, truth), 4),
+            "m_score": round(m_score_of_logits(logits, truth), 4) if len(set(truth)) > 1 else None,
             "top1": top1(logits, truth),
             "p_class": round(float(logits.softmax(1)[range(len(truth)), truth].mean()), 4),
         }

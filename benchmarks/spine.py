@@ -1,7 +1,8 @@
-"""The figures that the spine must reach: `python -m benchmarks.spine` (about 25 minutes on 2 cores).
+"""The figures that the spine must reach: `python -m benchmarks.spine` (about 20 minutes on 2 cores).
 
-Quick maps of 10 concepts from mobilenet_v2_a on natural samples and on each synthetic kind, read by every network of
-the zoo; seconds a map, memory, the share of wall time spent in the network; the cost of the paper's recipe.
+Quick maps from mobilenet_v2_a, read by every network of the zoo: 10 concepts on natural samples and on the default
+synthetic ones, 5 on each other synthetic kind; seconds a map, memory, the share of wall time spent in the network; the
+cost of the paper's recipe.
 """
 
 import argparse
@@ -60,6 +61,7 @@ def measure(samples: str, concepts: tuple[str, ...], recipe: str, overrides: dic
         finally:
             torch.autograd.grad = backward
     return {
+        "concepts": len(concepts),
         "samples": samples if samples.startswith("synthetic") else "imagenet-sample",
         "recipe": settings.name,
         "overrides": overrides,
@@ -75,23 +77,22 @@ def measure(samples: str, concepts: tuple[str, ...], recipe: str, overrides: dic
 def main() -> None:
     """Print the tables and write benchmarks/results/spine.json."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--concepts", type=int, default=10)
-    parser.add_argument("--only", help="one kind of samples")
-    arguments = parser.parse_args()
-    concepts = CONCEPTS[: arguments.concepts]
-    kinds = [images(), "synthetic:mixed", "synthetic:noise", "synthetic:pink", "synthetic:dead-leaves"]
+    parser.add_argument("--recipe", default="quick")
+    recipe = parser.parse_args().recipe
+    paper = measure(images(), CONCEPTS[:1], "paper", {"steps": 3, "refine_steps": 2})
     rows = []
-    for samples in kinds if arguments.only is None else [arguments.only]:
-        rows.append(measure(samples, concepts, "quick", {}))
+    kinds = {images(): 10, "synthetic:mixed": 10, "synthetic:noise": 5, "synthetic:pink": 5, "synthetic:dead-leaves": 5}
+    for samples, count in kinds.items():
+        rows.append(measure(samples, CONCEPTS[:count], recipe, {}))
         print_rows(rows[-1:])
-    paper = measure(images(), concepts[:1], "paper", {"steps": 3, "refine_steps": 2})
     paper["passes_of_the_full_recipe"] = passes(resolve("paper"))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     for row in rows:
-        sheet = contact_sheet([one.image for one in row.pop("maps")], concepts)
+        found = row.pop("maps")
+        sheet = contact_sheet([one.image for one in found], [one.label.split(",")[0] for one in found])
         sheet.save(f"benchmarks/results/spine-{slug(row)}.png")
     paper.pop("maps")
-    keep("spine", {"concepts": concepts, "peak_memory_gib": round(peak, 2), "quick": rows, "paper_shortened": paper})
+    keep("spine", {"peak_memory_gib": round(peak, 2), "rows": rows, "paper_shortened": paper})
     print(hardware())
     print_rows(rows)
     print(f"peak memory of the whole benchmark: {peak:.2f} GiB")
@@ -108,7 +109,7 @@ def print_rows(rows: list[dict[str, Any]]) -> None:
     """Print the readings as a table: M_score / top-1 a network."""
     cells = [
         [
-            row["samples"],
+            f"{row['samples']} ({row['concepts']})",
             *(f"{row['readings'][name]['m_score']:.2f} / {row['readings'][name]['top1']:.1f}" for name in NETWORKS),
             f"{row['targeting_rate']:.2f}",
             row["seconds_a_map"],
@@ -116,7 +117,7 @@ def print_rows(rows: list[dict[str, Any]]) -> None:
         ]
         for row in rows
     ]
-    print(table(["samples", *NETWORKS, "targeting", "s a map", "in the network"], cells), flush=True)
+    print(table(["samples (concepts)", *NETWORKS, "targeting", "s a map", "in the network"], cells), flush=True)
 
 
 if __name__ == "__main__":

@@ -63,7 +63,7 @@ def map_concepts(
     jobs = [Job(index, number) for index in indices for number in range(seed, seed + seeds)]
     maps: list[ConceptMap] = []
     with Engine(classifier, device=device, precision=precision) as engine:
-        size = max(1, engine.micro_batch // settings.batch_size)
+        size = engine.group_size(settings.batch_size)
         for start in range(0, len(jobs), size):
             maps += map_jobs(engine, pool, jobs[start : start + size], settings, watch)
     return maps

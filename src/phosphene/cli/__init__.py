@@ -8,9 +8,9 @@ import click
 
 import phosphene
 
-# On a busy machine, threads that spin while they wait take the very cores that they wait for (up to ten times slower).
-# Read when torch loads, so it must be set before.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# On a busy machine, threads that spin for long while they wait take the very cores that they wait for: up to ten times
+# slower. A short spin keeps the speed on a quiet one (docs/performance.md). Read when torch loads, so it is set before.
+os.environ.setdefault("GOMP_SPINCOUNT", "20000")
 
 # command -> module; a command's module is imported when it is called, so that --help costs nothing.
 COMMANDS = {

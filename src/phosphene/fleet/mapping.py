@@ -114,7 +114,7 @@ def execute(
             if plan.run.finished(job, labels[job.index]):
                 keep(job, plan.run.read(plan.run.folder(job, labels[job.index])))
         missing = [job for job in plan.jobs if job not in found]
-        size = max(1, engine.micro_batch // plan.recipe.batch_size)
+        size = engine.group_size(plan.recipe.batch_size)
         for start in range(0, len(missing), size):
             group = missing[start : start + size]
             names = tuple(labels.short(job.index) for job in group)

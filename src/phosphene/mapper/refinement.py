@@ -25,7 +25,6 @@ def refine(
         xi: (m, 1, h, w) in [0, 1], fixed during the refinement.
         recipe: ``refine_steps``, ``refine_lr``, ``penalty`` (lambda), ``radius`` (eta).
     """
-    shape = engine.classifier.input.shape
     weight = recipe.penalty * (1 - xi) / nu[0].numel()
     nu = nu.clone()
     adam = torch.optim.Adam([nu], lr=recipe.refine_lr)
@@ -35,4 +34,4 @@ def refine(
         nu.grad = -nudge.gradient + weight * nu.sign()
         adam.step()
         last = step == recipe.refine_steps
-        yield project(nu.clamp(-1, 1), recipe.radius_for(shape)) if last else nu, nudge
+        yield project(nu.clamp(-1, 1), recipe.radius_for(nu.shape[1:])) if last else nu, nudge

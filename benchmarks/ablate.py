@@ -1,0 +1,134 @@
+"""What each knob of `vivid` buys: `python -m benchmarks.ablate [ROW ...]`, a minute or two a row on 2 cores.
+
+One change at a time from `vivid`, source mobilenet_v2_a, 5 concepts, seed 0; finalists (`--final`) with 10 concepts and
+2 seeds. Tuned by what mobilenet_v1_075 reads; mobilenet_v1_050 is held out and only reported. A row that was measured
+before is kept; `--again` measures it anew. Writes docs/ablations.md, a contact sheet a row, and the figures as JSON.
+"""
+
+import argparse
+import json
+import time
+from typing import Any
+
+from benchmarks.common import CONCEPTS, NETWORKS, ROOT, hardware, images, network, readings, table
+from phosphene.concept_map import Job
+from phosphene.engine import Engine
+from phosphene.mapper import map_jobs
+from phosphene.recipe import resolve
+from phosphene.report import contact_sheet
+from phosphene.samples import load_samples
+
+SOURCE = "mobilenet_v2_a"
+RESULTS = ROOT / "benchmarks" / "results" / "ablate.json"
+PAGE = ROOT / "docs" / "ablations.md"
+FIGURES = ROOT / "docs" / "figures"
+
+# name -> recipe fields that differ from `vivid`; "samples" and "recipe" are not fields.
+ROWS: dict[str, dict[str, Any]] = {
+    "vivid": {},
+    "no data": {"samples": "synthetic:mixed"},
+    "one view a step": {"views": 1},
+    "no views": {"views": 1, "view_zoom": 1.0, "view_shift": 0.0},
+    "views turned by 10 degrees": {"view_turn": 10.0},
+    "zoom 1.25": {"view_zoom": 1.25},
+    "zoom 2": {"view_zoom": 2.0},
+    "shift 0.1": {"view_shift": 0.1},
+    "shift 0.3": {"view_shift": 0.3},
+    "no smoothing": {"smoothing": 0.0},
+    "smoothing 0.25": {"smoothing": 0.25},
+    "smoothing 0.75": {"smoothing": 0.75},
+    "smoothing 1": {"smoothing": 1.0},
+    "radius 30, as the paper": {"radius": 30.0},
+    "radius 60": {"radius": 60.0},
+    "radius 120": {"radius": 120.0},
+    "step 0.08": {"step_size": 0.08},
+    "step 0.3": {"step_size": 0.3},
+    "step does not fall": {"step_decay": 1.0},
+    "second moment a map": {"pixelwise": False},
+    "no coarse steps, same cost": {"coarse_steps": 0, "steps": 112},
+    "coarse steps alone, same cost": {"coarse_steps": 400, "steps": 8},
+    "coarse steps end at 0.9": {"safe_rate": 0.9},
+    "batch 4, twice the steps": {"batch_size": 4, "views": 4, "coarse_steps": 320, "steps": 144},
+    "batch 16, half the steps": {"batch_size": 16, "views": 16, "coarse_steps": 80, "steps": 36},
+    "then 30 steps of Eq. 2": {"refine_steps": 30},
+    "sign test": {"sign_test": True},
+    "quick": {"recipe": "quick"},
+}
+
+
+def measure(changes: dict[str, Any], concepts: tuple[str, ...], seeds: int) -> tuple[dict[str, Any], Any]:
+    """Make a row's maps and have every network read them; return the figures and the contact sheet."""
+    fields = dict(changes)
+    samples, base = fields.pop("samples", images()), fields.pop("recipe", "vivid")
+    recipe = resolve(base, fields)
+    classifier = network(SOURCE)
+    pool = load_samples(samples, classifier.input.shape)
+    jobs = [Job(classifier.labels.find(name), seed) for name in concepts for seed in range(seeds)]
+    maps = []
+    began = time.perf_counter()
+    with Engine(classifier) as engine:
+        size = engine.group_size(recipe.batch_size)
+        for start in range(0, len(jobs), size):
+            maps += map_jobs(engine, pool, jobs[start : start + size], recipe)
+    seconds = (time.perf_counter() - began) / len(maps)
+    figures = {
+        "changes": changes,
+        "concepts": len(concepts),
+        "seeds": seeds,
+        "passes": round(sum(one.passes for one in maps) / len(maps)),
+        "seconds": round(seconds, 1),
+        "readings": readings(maps),
+    }
+    return figures, contact_sheet([one.image for one in maps], [one.label for one in maps], columns=10, side=112)
+
+
+def main() -> None:
+    """Measure the rows that are asked for, or all that are missing, and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("rows", nargs="*", choices=[[], *ROWS])
+    parser.add_argument("--final", action="store_true", help="10 concepts and 2 seeds")
+    parser.add_argument("--again", action="store_true")
+    arguments = parser.parse_args()
+    kept = json.loads(RESULTS.read_text())["rows"] if RESULTS.exists() else {}
+    for name in arguments.rows or ROWS:
+        key = f"{name}, final" if arguments.final else name
+        if key in kept and not arguments.again and kept[key]["changes"] == ROWS[name]:
+            continue
+        concepts, seeds = (CONCEPTS, 2) if arguments.final else (CONCEPTS[:5], 1)
+        kept[key], sheet = measure(ROWS[name], concepts, seeds)
+        FIGURES.mkdir(parents=True, exist_ok=True)
+        kept[key]["sheet"] = f"ablate-{''.join(c if c.isalnum() else '-' for c in key)}.webp"
+        sheet.save(FIGURES / kept[key]["sheet"], quality=80)
+        RESULTS.write_text(json.dumps({"hardware": hardware(), "rows": kept}, indent=1) + "\n")
+        print(line(key, kept[key]), flush=True)
+    write_page(kept)
+
+
+def line(name: str, row: dict[str, Any]) -> str:
+    """Return a row as one line of text."""
+    return f"{name}: " + ", ".join(str(cell) for cell in cells(row))
+
+
+def cells(row: dict[str, Any]) -> list[str]:
+    """Return M_score / top-1 / mean probability for each network, and the cost."""
+    read = row["readings"]
+    return [
+        *(f"{read[name]['m_score']:.2f} / {read[name]['top1']:.2f} / {read[name]['p_class']:.2f}" for name in NETWORKS),
+        f"{row['passes']:,}",
+        f"{row['seconds']}",
+    ]
+
+
+def write_page(rows: dict[str, dict[str, Any]]) -> None:
+    """Put the table into docs/ablations.md, between its markers."""
+    head = ["change", *NETWORKS, "passes", "s a map", "sheet"]
+    order = sorted(rows, key=lambda name: (not name.endswith("final"), list(ROWS).index(name.removesuffix(", final"))))
+    body = [[name, *cells(rows[name]), f"[maps](figures/{rows[name]['sheet']})"] for name in order]
+    begin, end = "<!-- table: begin -->", "<!-- table: end -->"
+    before, _, rest = PAGE.read_text().partition(begin)
+    PAGE.write_text(f"{before}{begin}\n{table(head, body)}\n{end}{rest.partition(end)[2]}")
+    print(f"wrote {PAGE.relative_to(ROOT)}")
+
+
+if __name__ == "__main__":
+    main()
