@@ -57,10 +57,6 @@ class Recipe:
     # beyond the paper: off by default
     step_decay: float = _knob(1.0, "length of the last step over the first, along a cosine", _share, "in (0, 1]")
     smoothing: float = _not_negative(0.0, "p: gradient and step are divided by frequency^p")
-    pixelwise: bool = _switch(default=True, meaning="line 6: a second moment a pixel, as Adam has; else one a map")
-    coarse_steps: int = _not_negative(0, "steps at a smaller size before the K at full size; 0 leaves them out")
-    coarse_scale: float = _knob(0.5, "that smaller size, as a share of the full one", _share, "in (0, 1]")
-    safe_rate: float = _knob(1.0, "the coarse steps end when this share of samples is read right", _share, "in (0, 1]")
     views: int = _positive(1, "random views of the map a step; the batch is shared out between them")
     view_zoom: float = _knob(1.0, "views are scaled by 1/zoom to zoom", lambda v: v >= 1, "1 or more")
     view_shift: float = _not_negative(0.0, "views are shifted by up to this share of a side")
@@ -150,13 +146,12 @@ RECIPES: dict[str, tuple[str, Recipe]] = {
         Recipe(
             name="vivid",
             batch_size=8,
-            steps=72,
+            steps=120,
             radius=85.0,
             step_size=0.15,
             step_decay=0.07,
             sign_test=False,
             smoothing=0.5,
-            coarse_steps=160,
             views=8,
             view_zoom=1.5,
             view_shift=0.18,

@@ -1,6 +1,5 @@
 """Gradients and probabilities of many (class, seed) maps in one stream of micro-batches."""
 
-import math
 from collections.abc import Iterator
 from contextlib import ExitStack
 from types import TracebackType
@@ -16,8 +15,8 @@ from phosphene.engine.memory import keep_freed_memory
 from phosphene.engine.modules import find_spatial_layer, held, hooked
 from phosphene.errors import PhospheneError
 
-# On a CPU the cache decides: 16 pictures at 224 pixels run several times faster than 64 (docs/performance.md).
-CPU_MICRO_BATCH = 16
+# On a CPU, more pictures at once are no faster and take more memory (docs/performance.md).
+CPU_MICRO_BATCH = 8
 CUDA_MICRO_BATCH = 256
 
 
@@ -142,24 +141,14 @@ class Engine:
         """Maps to make together: enough to fill a micro-batch, no more, so that a stop loses little."""
         return max(1, self.micro_batch // batch_size)
 
-    def accepts(self, size: tuple[int, int]) -> bool:
-        """Say whether the network also takes pictures of another size (h, w): many end in a pooling that allows it."""
-        grey = torch.full((1, self.classifier.input.channels, *size), 0.5)
-        try:
-            return self.logits(grey).shape == (1, self.classifier.num_classes)
-        except (RuntimeError, ValueError, AssertionError):  # how networks refuse a size
-            return False
-
     def _nudged(self, samples: Tensor, nu: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield micro-batches ``clip(I - nu)`` and, for each picture, the number of its map."""
         maps, count = samples.shape[:2]
         flat = samples.flatten(0, 1)
         owners = torch.arange(maps, device=self.device).repeat_interleave(count)
-        # Small pictures go in larger micro-batches, so that one is always about the same number of pixels.
-        size = max(1, self.micro_batch * math.prod(self.classifier.input.size) // math.prod(nu.shape[-2:]))
-        for start in range(0, maps * count, size):
-            owner = owners[start : start + size]
-            pictures = flat[start : start + size].to(self.dtype) / 255
+        for start in range(0, maps * count, self.micro_batch):
+            owner = owners[start : start + self.micro_batch]
+            pictures = flat[start : start + self.micro_batch].to(self.dtype) / 255
             yield (pictures - nu[owner]).clamp_(0, 1).contiguous(memory_format=torch.channels_last), owner
 
     def _network(self, pictures: Tensor) -> Tensor:

@@ -28,8 +28,7 @@ def accumulate(
         see: Gives fresh views of every map; in the paper there is one, the map itself.
         classes: int64 (m,).
         nu: (m, c, h, w): the seed of each map.
-        recipe: ``steps`` (K), ``radius`` (eta), ``step_size``, ``sign_test``; ours: ``step_decay``, ``smoothing``,
-            ``pixelwise``.
+        recipe: ``steps`` (K), ``radius`` (eta), ``step_size``, ``sign_test``; ours: ``step_decay``, ``smoothing``.
     """
     radius = recipe.radius_for(nu.shape[1:])
     smooth = Smoothing(recipe.smoothing, nu)
@@ -40,8 +39,7 @@ def accumulate(
         nudge = views.nudge(engine, batch, nu, classes)  # lines 3 and 4
         x = smooth(nudge.gradient)
         mean = BETA1 * mean + (1 - BETA1) * x  # line 5
-        energy = x * x if recipe.pixelwise else (x * x).mean((1, 2, 3), keepdim=True)
-        square = BETA2 * square + (1 - BETA2) * energy  # line 6
+        square = BETA2 * square + (1 - BETA2) * x * x  # line 6
         v = smooth((mean / (1 - BETA1**k)) / ((square / (1 - BETA2**k)).sqrt() + EPSILON))  # line 7
         sign = better_sign(engine, batch, nu, v, classes) if recipe.sign_test else 1.0  # lines 8 to 10
         nu = nu + sign * step_size(recipe, k) * v  # lines 11 to 14

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.nn import functional
 
 from phosphene.errors import SamplesError
 
@@ -53,14 +52,6 @@ class SamplePool:
     def to(self, device: "torch.device | str") -> "SamplePool":
         """Return the pool with its pixels on ``device``."""
         return SamplePool(self.pixels.to(device), self.held_out.to(device), self.spec, self.skipped)
-
-    def resized(self, size: tuple[int, int]) -> "SamplePool":
-        """Return the pool with its pictures resized to (h, w), antialiased; the held-out part stays as it is."""
-        small = [
-            functional.interpolate(part.float(), size, mode="bilinear", antialias=True).round().clamp(0, 255).byte()
-            for part in torch.split(self.pixels, 256)
-        ]
-        return SamplePool(torch.cat(small), self.held_out, self.spec, self.skipped)
 
     def draw(self, count: int, generators: Sequence[torch.Generator]) -> Tensor:
         """Draw a mini-batch for every map: uint8 (maps, count, c, h, w), each from its map's own generator.
