@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
@@ -12,9 +13,8 @@ from PIL import Image
 def test_the_demo_makes_maps_that_another_network_reads(tmp_path: Path) -> None:
     environment = {**os.environ, "PHOSPHENE_DEBUG": "1"}
     command = [sys.executable, "-m", "phosphene", "demo", "--out", str(tmp_path / "demo"), "--json"]
-    done = subprocess.run(
-        command, capture_output=True, text=True, env=environment, cwd=tmp_path, check=False, timeout=900
-    )
+    keys: dict[str, Any] = {"capture_output": True, "text": True, "env": environment, "cwd": tmp_path, "timeout": 900}
+    done = subprocess.run(command, check=False, **keys)
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout)
     assert answer["as_expected"] is True
@@ -24,12 +24,11 @@ def test_the_demo_makes_maps_that_another_network_reads(tmp_path: Path) -> None:
     assert run["samples"]["spec"] == "synthetic:mixed"
     assert len(run["jobs"]) == 12
     for row in run["jobs"]:
-        with Image.open(
-            tmp_path / "demo" / "maps" / f"{row['label'].replace(' ', '-')}-{row['index']}/seed-0/map.png"
-        ) as image:
+        name = f"{row['label'].replace(' ', '-')}-{row['index']}"
+        with Image.open(tmp_path / "demo" / "maps" / name / "seed-0" / "map.png") as image:
             assert image.size == (96, 96)
             assert len(set(image.convert("L").tobytes())) > 30  # a picture, not a plain card
     assert "<img" in (tmp_path / "demo" / "report.html").read_text(encoding="utf-8")
     # The same command again finds everything done.
-    again = subprocess.run(command, **keys)
+    again = subprocess.run(command, check=False, **keys)
     assert json.loads(again.stdout)["scores"] == answer["scores"]
