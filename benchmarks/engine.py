@@ -1,8 +1,8 @@
 """What the engine makes of a CPU or GPU: `python -m benchmarks.engine` (about 3 minutes on 2 cores).
 
 Pictures a second, forward and backward to the input, for mobilenet_v2_a at 224 pixels: a loop as one would write it by
-hand, the engine at several micro-batches, and the engine with its measures switched off one by one. A figure is the best
-of several repetitions, in processes of their own; what counts are the ratios.
+hand, the engine at several micro-batches, and the engine with its measures switched off one by one. A figure is the
+best of several repetitions, in processes of their own; what counts are the ratios.
 """
 
 import argparse

@@ -58,7 +58,8 @@ class Recipe:
     step_decay: float = _knob(1.0, "length of the last step over the first, along a cosine", _share, "in (0, 1]")
     smoothing: float = _not_negative(0.0, "p: gradient and step are divided by frequency^p")
     views: int = _positive(1, "random views of the map a step; the batch is shared out between them")
-    view_zoom: float = _knob(1.0, "views are scaled by 1/zoom to zoom", lambda v: v >= 1, "1 or more")
+    view_least: float = _knob(1.0, "views are scaled by this factor at least", _share, "in (0, 1]")
+    view_most: float = _knob(1.0, "views are scaled by this factor at most", lambda v: v >= 1, "1 or more")
     view_shift: float = _not_negative(0.0, "views are shifted by up to this share of a side")
     view_turn: float = _not_negative(0.0, "views are turned by up to this many degrees")
     # the cycle and Eq. 2
@@ -153,7 +154,8 @@ RECIPES: dict[str, tuple[str, Recipe]] = {
             sign_test=False,
             smoothing=0.5,
             views=8,
-            view_zoom=1.5,
+            view_least=0.67,
+            view_most=1.5,
             view_shift=0.18,
             rounds=1,
             refine_steps=0,

@@ -8,7 +8,7 @@ from phosphene.mapper.smoothing import Smoothing
 from phosphene.mapper.views import Views
 from phosphene.recipe import Recipe
 
-MOVING = Recipe(batch_size=4, views=4, view_zoom=1.5, view_shift=0.2, view_turn=15.0)
+MOVING = Recipe(batch_size=4, views=4, view_least=0.67, view_most=1.5, view_shift=0.2, view_turn=15.0)
 
 
 def views(recipe: Recipe, maps: int = 2, seed: int = 0) -> Views:
@@ -26,7 +26,7 @@ def test_back_is_the_transpose_of_look() -> None:
 
 
 def test_a_shift_moves_the_map_and_leaves_nothing_outside() -> None:
-    recipe = MOVING.replace(view_zoom=1.0, view_turn=0.0, view_shift=0.25)
+    recipe = MOVING.replace(view_least=1.0, view_most=1.0, view_turn=0.0, view_shift=0.25)
     nu = torch.ones(1, 1, 16, 16)
     seen = views(recipe, 1).look(nu)
     assert seen.shape == (4, 1, 16, 16)
@@ -36,7 +36,7 @@ def test_a_shift_moves_the_map_and_leaves_nothing_outside() -> None:
 
 def test_zoom_covers_its_range() -> None:
     """A square of ones grows and shrinks in area by up to the square of the zoom."""
-    recipe = Recipe(batch_size=256, views=256, view_zoom=1.5)
+    recipe = Recipe(batch_size=256, views=256, view_least=0.67, view_most=1.5)
     nu = torch.zeros(1, 1, 64, 64)
     nu[..., 24:40, 24:40] = 1
     area = views(recipe, 1).look(nu).sum((1, 2, 3)) / 256

@@ -19,13 +19,13 @@ class Views:
     """Views of m maps, ``recipe.views`` of each, drawn from each map's own generator.
 
     Args:
-        recipe: ``views``, ``view_zoom``, ``view_shift``, ``view_turn``.
+        recipe: ``views``, ``view_least``, ``view_most``, ``view_shift``, ``view_turn``.
         generators: One a map.
     """
 
     def __init__(self, recipe: Recipe, generators: Sequence[torch.Generator]) -> None:
         self.count = recipe.views
-        self.still = recipe.view_zoom == 1 and recipe.view_shift == 0 and recipe.view_turn == 0
+        self.still = recipe.view_least == recipe.view_most == 1 and recipe.view_shift == 0 and recipe.view_turn == 0
         if not self.still:
             draws = torch.stack([torch.rand((self.count, 4), generator=own) for own in generators])
             self.affine = _affine(draws.flatten(0, 1).double() * 2 - 1, recipe)
@@ -55,7 +55,8 @@ class Views:
 
 def _affine(draws: Tensor, recipe: Recipe) -> Tensor:
     """Turn uniform draws (n, 4) in [-1, 1] into affine matrices (n, 2, 3) from view to map coordinates."""
-    zoom = torch.exp(-draws[:, 0] * math.log(recipe.view_zoom))
+    low, high = math.log(recipe.view_least), math.log(recipe.view_most)
+    zoom = torch.exp(-(low + (high - low) * (draws[:, 0] + 1) / 2))  # the inverse: from the view to the map
     angle = draws[:, 1] * math.radians(recipe.view_turn)
     shift = draws[:, 2:] * 2 * recipe.view_shift  # the grid spans 2
     cosine, sine = zoom * angle.cos(), zoom * angle.sin()
