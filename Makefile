@@ -2,25 +2,30 @@
 VENV := .venv
 PYTHON ?= python3
 READY := $(VENV)/.ready
+READY_TO_DEVELOP := $(VENV)/.ready-to-develop
 
 .PHONY: demo test lint clean
 
 demo: $(READY)
 	$(VENV)/bin/phosphene demo
 
-test: $(READY)
+test: $(READY_TO_DEVELOP)
 	$(VENV)/bin/pytest -q
 
-lint: $(READY)
+lint: $(READY_TO_DEVELOP)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
-# The pinned torch is a CPU build where the package index offers one; a plain `torch` may fetch gigabytes of CUDA.
+# Where pip finds only CUDA builds of torch (gigabytes), point PIP_EXTRA_INDEX_URL at PyTorch's index of CPU builds first.
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "phosphene needs Python 3.11 or newer: make PYTHON=python3.12")'
 	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt torch
+	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+$(READY_TO_DEVELOP): $(READY)
 	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 

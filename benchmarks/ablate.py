@@ -1,8 +1,9 @@
 """What each knob of `vivid` buys: `python -m benchmarks.ablate [ROW ...]`, a minute or two a row on 2 cores.
 
 One change at a time from a base (vivid with half its steps), source mobilenet_v2_a, 5 concepts, seed 0; finalists
-(`--final`) with 10 concepts and 2 seeds. Tuned by what mobilenet_v1_075 reads; mobilenet_v1_050 is held out and only reported. A row that was measured
-before is kept; `--again` measures it anew. Writes docs/ablations.md, a contact sheet a row, and the figures as JSON.
+(`--final`) with 10 concepts and 2 seeds. Tuned by what mobilenet_v1_075 reads; mobilenet_v1_050 is held out and only
+reported. A row that was measured before is kept; `--again` measures it anew. Writes docs/ablations.md, a contact sheet
+a row, and the figures as JSON.
 """
 
 import argparse
@@ -13,7 +14,7 @@ from typing import Any
 from benchmarks.common import CONCEPTS, NETWORKS, ROOT, hardware, images, network, readings, table
 from phosphene.concept_map import Job
 from phosphene.engine import Engine
-from phosphene.mapper import map_jobs
+from phosphene.mapper import in_groups, map_jobs
 from phosphene.recipe import resolve
 from phosphene.report import contact_sheet
 from phosphene.samples import load_samples
@@ -66,9 +67,8 @@ def measure(changes: dict[str, Any], concepts: tuple[str, ...], seeds: int) -> t
     maps = []
     began = time.perf_counter()
     with Engine(classifier) as engine:
-        size = engine.group_size(recipe.batch_size)
-        for start in range(0, len(jobs), size):
-            maps += map_jobs(engine, pool, jobs[start : start + size], recipe)
+        for group in in_groups(jobs, engine, recipe):
+            maps += map_jobs(engine, pool, group, recipe)
     seconds = (time.perf_counter() - began) / len(maps)
     figures = {
         "changes": changes,

@@ -89,7 +89,7 @@ def main() -> None:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     for row in rows:
         found = row.pop("maps")
-        sheet = contact_sheet([one.image for one in found], [one.label.split(",")[0] for one in found])
+        sheet = contact_sheet([one.image for one in found], [one.short for one in found])
         sheet.save(f"benchmarks/results/spine-{slug(row)}.png")
     paper.pop("maps")
     keep("spine", {"peak_memory_gib": round(peak, 2), "rows": rows, "paper_shortened": paper})

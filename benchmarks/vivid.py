@@ -1,7 +1,7 @@
 """The figures that `vivid` must reach: `python -m benchmarks.vivid [natural|nodata|v1|hundred] ...`.
 
 - natural: source mobilenet_v2_a, natural samples, 10 concepts, 2 seeds (about 7 minutes on 2 cores)
-- nodata: the same on the default synthetic samples
+- nodata: the same on the default synthetic samples, 1 seed
 - v1: source mobilenet_v1_075, natural samples
 - hundred: 100 ImageNet classes drawn with a fixed seed, natural samples, 1 seed (about 35 minutes)
 
@@ -25,7 +25,7 @@ FIGURES = ROOT / "docs" / "figures"
 # name -> source, samples, seeds
 CASES = {
     "natural": ("mobilenet_v2_a", images(), 2),
-    "nodata": ("mobilenet_v2_a", "synthetic:mixed", 2),
+    "nodata": ("mobilenet_v2_a", "synthetic:mixed", 1),
     "v1": ("mobilenet_v1_075", images(), 2),
     "hundred": ("mobilenet_v2_a", images(), 1),
 }
@@ -51,7 +51,7 @@ def measure(case: str) -> dict[str, Any]:
     maps = execute(todo, done=lambda one: print(one.label, f"{one.p_class:.2f}", file=sys.stderr, flush=True))
     FIGURES.mkdir(parents=True, exist_ok=True)
     shown = [one for one in maps if one.seed == 0]
-    names = [one.label.split(",", 1)[0] for one in shown]
+    names = [one.short for one in shown]
     sheet = contact_sheet([one.image for one in shown], names, columns=10, side=112)
     sheet.save(FIGURES / f"vivid-{case}.webp", quality=85)
     if case == "natural":

@@ -8,7 +8,7 @@ from phosphene.classifier import Classifier
 from phosphene.concept_map import ConceptMap, Job
 from phosphene.engine import Engine
 from phosphene.errors import ConceptError, SamplesError
-from phosphene.mapper import Step, map_jobs
+from phosphene.mapper import Step, in_groups, map_jobs
 from phosphene.recipe import DEFAULT_RECIPE, Recipe, resolve
 from phosphene.samples import SamplePool, load_samples
 from phosphene.samples import default as default_samples
@@ -36,7 +36,8 @@ def map_concepts(
         concepts: Indices, labels or synonyms; ``None`` for all classes.
         recipe: A name, a TOML file or a :class:`~phosphene.recipe.Recipe`.
         overrides: Recipe fields to change.
-        samples: A sample spec or a pool; by default ``synthetic:mixed``, which needs no data.
+        samples: A sample spec or a pool; by default ``synthetic:mixed``, which needs no data (``demo:shapes`` for the
+            demo models).
         seeds: Maps a concept; their seeds are ``seed`` to ``seed + seeds - 1``.
         seed: The first seed.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
@@ -53,7 +54,7 @@ def map_concepts(
         raise ConceptError(f"seeds {seed} to {seed + seeds - 1} were asked for; give seeds=1 or more, seed=0 or more.")
     settings = resolve(recipe, overrides)
     wanted = range(classifier.num_classes) if concepts is None else concepts
-    indices = [classifier.labels.find(concept) for concept in wanted]
+    indices = list(dict.fromkeys(classifier.labels.find(concept) for concept in wanted))
     if samples is None:
         samples = default_samples(classifier.spec)
     pool = samples if isinstance(samples, SamplePool) else load_samples(samples, classifier.input.shape)
@@ -63,7 +64,7 @@ def map_concepts(
     jobs = [Job(index, number) for index in indices for number in range(seed, seed + seeds)]
     maps: list[ConceptMap] = []
     with Engine(classifier, device=device, precision=precision) as engine:
-        size = engine.group_size(settings.batch_size)
-        for start in range(0, len(jobs), size):
-            maps += map_jobs(engine, pool, jobs[start : start + size], settings, watch)
+        pool = pool.to(engine.device)
+        for group in in_groups(jobs, engine, settings):
+            maps += map_jobs(engine, pool, group, settings, watch)
     return maps

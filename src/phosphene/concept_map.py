@@ -9,6 +9,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from phosphene.labels import first_synonym
+
 
 def render(nu: Tensor, contrast: float = 0.2) -> Tensor:
     """Turn maps (..., c, h, w) into pictures in [0, 1]: ``clip(0.5 - contrast nu / std(nu))``, std a map.
@@ -59,6 +61,11 @@ class ConceptMap:
     loss: tuple[float, ...]
     passes: int
     seconds: float
+
+    @property
+    def short(self) -> str:
+        """The first synonym of the label, for captions."""
+        return first_synonym(self.label)
 
     @property
     def picture(self) -> Tensor:

@@ -31,7 +31,7 @@ class Labels(Sequence[str]):
 
     def short(self, index: int) -> str:
         """Return the first synonym of a label, for captions."""
-        return self._names[index].split(",", 1)[0].strip()
+        return first_synonym(self._names[index])
 
     def find(self, concept: "str | int") -> int:
         """Return the index of the class that ``concept`` names.
@@ -83,6 +83,11 @@ class Labels(Sequence[str]):
         if not (isinstance(data, list) and all(isinstance(name, str) for name in data)):
             raise CardError(f"label file {path} must hold a list of names, or an object from index to name.")
         return cls(data)
+
+
+def first_synonym(label: str) -> str:
+    """Return ``lion`` for ``lion, king of beasts, Panthera leo``."""
+    return label.split(",", 1)[0].strip()
 
 
 def _key(text: str) -> str:

@@ -211,6 +211,7 @@ def _parse(key: str, value: Any) -> Any:
     if not isinstance(value, str) or key not in fields or fields[key].type is str:
         return value
     try:
-        return tomllib.loads(f"value = {value.strip()}")["value"]
+        text = value.strip().lower() if value.strip() in ("True", "False") else value.strip()
+        return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         return value

@@ -226,7 +226,7 @@ def test_a_directory_of_another_model_recipe_or_samples(refused, call, card, hal
     call("map", card.path, "--trust", "-c", 0, *SET, "--out", out)
     assert "belongs to another recipe" in refused("--set", "steps=4")
     assert "belongs to another model" in refused(spec=half_card.path)
-    assert "belongs to another samples" in refused("--samples", pictures)
+    assert "belongs to other samples" in refused("--samples", pictures)
 
 
 def test_a_directory_of_other_files_and_a_file(refused, tmp_path):
@@ -360,7 +360,7 @@ def test_the_command_line(call, words, says):
     assert says in call(*words).complaint
 
 
-def test_a_failure_that_nobody_foresaw_is_one_line_with_the_way_to_see_more(call, monkeypatch):
+def test_a_failure_that_nobody_foresaw_is_one_line_with_the_way_to_see_more(call, monkeypatch, capfd):
     def fail():
         raise ZeroDivisionError("first\nsecond")
 
@@ -372,8 +372,10 @@ def test_a_failure_that_nobody_foresaw_is_one_line_with_the_way_to_see_more(call
     monkeypatch.setattr("sys.argv", ["phosphene", "models"])
     from phosphene.cli import entry
 
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(SystemExit) as stop:
         entry()
+    assert stop.value.code == 2
+    assert "ZeroDivisionError: first" in capfd.readouterr().err
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")

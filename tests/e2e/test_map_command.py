@@ -185,9 +185,12 @@ def test_dry_run_says_what_it_would_cost_and_writes_nothing(call, job, tmp_path)
 
 def test_without_out_the_run_is_named_after_model_and_recipe(call, card, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    words = ["map", card.path, "--trust", "-c", 0, *settings(name="mine")]
-    assert call(*words).code == 0
-    assert (tmp_path / "runs" / "tiny-mine" / "run.json").exists()
+    for steps in (2, 3):  # a changed recipe does not collide with another one
+        words = ["map", card.path, "--trust", "-c", 0, *settings(name="mine", steps=steps)]
+        assert call(*words).code == 0
+    made = sorted(path.name for path in (tmp_path / "runs").iterdir())
+    assert len(made) == 2
+    assert all(re.fullmatch(r"tiny-mine-[0-9a-f]{6}", name) for name in made)
 
 
 def test_a_hostile_name_stays_inside_runs(call, card, tmp_path, monkeypatch):

@@ -129,3 +129,46 @@ def test_devices_that_are_not_there(device: str) -> None:
         Engine(classifier(), device=device)
     with pytest.raises(DeviceError, match="fp8"):
         Engine(classifier(), device="cpu", precision="fp8")
+
+
+class Hungry(nn.Module):
+    """Runs out of memory on more than ``most`` pictures at once."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self.most, self.net = most, network()
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        if len(pixels) > self.most:
+            raise torch.cuda.OutOfMemoryError
+        answer: Tensor = self.net(pixels)
+        return answer
+
+
+def test_what_does_not_fit_is_halved_and_computed_all_the_same() -> None:
+    torch.manual_seed(0)
+    hungry = Classifier(Hungry(3), size=12)
+    batch, nu, classes = samples(2, 5, 3, 12, 12), torch.zeros(2, 3, 12, 12), torch.tensor([1, 2])
+    with Engine(hungry, device="cpu", micro_batch=16) as engine:
+        found = engine.nudge(batch, nu, classes)
+        assert engine.micro_batch == 2
+        hungry.module.most = 99
+        engine.micro_batch = 16
+        torch.testing.assert_close(found, engine.nudge(batch, nu, classes))
+        hungry.module.most = 0
+        with pytest.raises(DeviceError, match="no memory for one picture"):
+            engine.logits(torch.rand(1, 3, 12, 12))
+
+
+def test_gradients_that_the_caller_left_in_the_network_are_kept() -> None:
+    one = classifier()
+    one.module(torch.rand(2, 3, 12, 12)).sum().backward()
+    before = {name: p.grad for name, p in one.module.named_parameters()}
+    values = {name: p.grad.clone() for name, p in one.module.named_parameters() if p.grad is not None}
+    with Engine(one, device="cpu", precision="fp64") as engine:
+        engine.logits(torch.rand(1, 3, 12, 12))
+    for name, parameter in one.module.named_parameters():
+        assert parameter.grad is before[name]
+        assert parameter.grad.dtype == torch.float32
+        assert torch.equal(parameter.grad, values[name])
+        assert parameter.requires_grad

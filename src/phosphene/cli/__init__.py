@@ -3,6 +3,7 @@
 import importlib
 import os
 import sys
+import traceback
 
 import click
 
@@ -10,7 +11,8 @@ import phosphene
 
 # On a busy machine, threads that spin for long while they wait take the very cores that they wait for: up to ten times
 # slower. A short spin keeps the speed on a quiet one (docs/performance.md). Read when torch loads, so it is set before.
-os.environ.setdefault("GOMP_SPINCOUNT", "20000")
+if "OMP_WAIT_POLICY" not in os.environ:
+    os.environ.setdefault("GOMP_SPINCOUNT", "20000")
 
 # command -> module; a command's module is imported when it is called, so that --help costs nothing.
 COMMANDS = {
@@ -73,11 +75,12 @@ def entry() -> None:
     except (KeyboardInterrupt, click.Abort):
         print("\nphosphene: interrupted. The same command goes on from here.", file=sys.stderr)  # noqa: T201
         sys.exit(130)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  (the last one who can turn it into a line)
         from phosphene.errors import PhospheneError, first_line  # noqa: PLC0415
 
         if os.environ.get("PHOSPHENE_DEBUG"):
-            raise
+            traceback.print_exc()
+            sys.exit(2)  # Python's own 1 would read as "backdoor suspected"
         if isinstance(error, PhospheneError):
             _fail(str(error))
         _fail(f"unexpected {type(error).__name__}: {first_line(error)} (PHOSPHENE_DEBUG=1 shows where)")

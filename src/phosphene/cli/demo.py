@@ -6,29 +6,27 @@ import click
 
 from phosphene.cli import options
 from phosphene.cli.progress import MapProgress
-from phosphene.demo.job import SOURCE, run_demo
+from phosphene.demo.job import SOURCE, demo_folder, run_demo
 from phosphene.errors import NumericError
 
 
 @click.command("demo", context_settings={"help_option_names": ["-h", "--help"]})
-@click.option(
-    "--out", type=click.Path(path_type=Path), default=Path("runs/demo"), show_default=True, help="Run directory."
-)
+@click.option("--out", type=click.Path(path_type=Path), help="Run directory.  [below runs/, by recipe]")
 @click.option("--device", default="auto", show_default=True, metavar="NAME", help="auto, cpu, cuda or cuda:1.")
 @options.as_json
-def command(out: Path, device: str, as_json: bool) -> None:
+def command(out: "Path | None", device: str, as_json: bool) -> None:
     """Map every class of a small network that ships with the package: no data, no download, about a minute.
 
     The network was trained on drawn shapes; its maps should show them.
     """
     with MapProgress(SOURCE) as progress:
-        outcome = run_demo(out, device, progress)
+        outcome = run_demo(out or demo_folder(), device, progress)
     if as_json:
         options.print_json({"report": outcome.report, "scores": outcome.scores, "as_expected": outcome.as_expected})
     else:
         click.echo(f"{len(outcome.maps)} maps of {SOURCE}, made without a single picture of its world:")
         for spec, row in outcome.scores.items():
             click.echo(f"  read by {spec:<18} M_score {row['m_score']:.2f}, top-1 {row['top1']:.0%}")
-        click.echo(f"open {outcome.report} or {out / 'sheet.png'}")
+        click.echo(f"open {outcome.report} or the sheet.png beside it")
     if not outcome.as_expected:
         raise NumericError("the demo's maps are not read as they should be: this build computes something else.")

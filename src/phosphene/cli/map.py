@@ -1,6 +1,5 @@
 """``phosphene map``: classifiers and concepts in, run directories out."""
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +8,9 @@ import click
 from phosphene.cli import options
 from phosphene.cli.progress import MapProgress
 from phosphene.concept_map import ConceptMap
+from phosphene.engine.device import pick_device
 from phosphene.errors import ConceptError, SpecError
-from phosphene.fleet import MapPlan, execute, plan
+from phosphene.fleet import MapPlan, default_run, execute, plan, run_name
 from phosphene.recipe import resolve
 from phosphene.report import write_report
 from phosphene.samples import default, load_samples
@@ -26,7 +26,7 @@ from phosphene.sources import load
 @options.mapping
 @options.seeds
 @options.machine
-@click.option("--out", type=click.Path(path_type=Path), help="Run directory.  [runs/<model>-<recipe>]")
+@click.option("--out", type=click.Path(path_type=Path), help="Run directory.  [below runs/, by model and recipe]")
 @options.trust
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and what it costs, and stop.")
 @options.as_json
@@ -52,13 +52,14 @@ def command(
     """
     if every == bool(concepts):
         raise ConceptError("name concepts with -c (repeatable), or take all of them with --all.")
+    pick_device(device)  # before any work
     settings = resolve(recipe, options.parse_overrides(overrides))
     plans: list[MapPlan] = []
     for spec in models:
         classifier = load(spec, trust=trust)
-        # A card may call its network anything; its run stays where it is put.
-        name = re.sub(r"[^\w.-]+", "-", f"{classifier.name}-{settings.name}").lstrip(".-")
-        where = (out / name if len(models) > 1 else out) if out else Path("runs") / name
+        where = out or default_run(classifier, settings, samples)
+        if out and len(models) > 1:
+            where = out / run_name(classifier, settings)
         pool = load_samples(samples or default(spec), classifier.input.shape)
         wanted = None if every else concepts
         plans.append(plan(classifier, settings, pool, where, wanted, range(seed, seed + seeds)))

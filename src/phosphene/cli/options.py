@@ -22,7 +22,11 @@ def _together(*options: Decorator) -> Decorator:
 
 
 mapping = _together(
-    click.option("--samples", metavar="SPEC", help="Folder, .parquet, .npz or synthetic:KIND.  [synthetic:mixed]"),
+    click.option(
+        "--samples",
+        metavar="SPEC",
+        help="Folder, .parquet, .npz or synthetic:KIND.  [synthetic:mixed, or demo:shapes]",
+    ),
     click.option(
         "--recipe",
         default=DEFAULT_RECIPE,

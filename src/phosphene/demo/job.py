@@ -38,6 +38,12 @@ class Outcome:
     as_expected: bool
 
 
+def demo_folder() -> Path:
+    """Where the demo goes by default: another place for another version of the recipe, so that it always runs."""
+    recipe = resolve(DEFAULT_RECIPE)
+    return Path("runs") / f"demo-{recipe.name}-{recipe.sha256[:6]}"
+
+
 def run_demo(out: Path, device: str = "auto", watch: "Callable[[Progress], None] | None" = None) -> Outcome:
     """Map every class of the first demo network, have both networks read the maps, write the report."""
     classifier = load(SOURCE)

@@ -1,9 +1,9 @@
 """Gradients and probabilities of many (class, seed) maps in one stream of micro-batches."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple, Self, TypeVar
 
 import torch
 from torch import Tensor
@@ -13,11 +13,13 @@ from phosphene.classifier import Classifier
 from phosphene.engine.device import pick_device, pick_precision
 from phosphene.engine.memory import keep_freed_memory
 from phosphene.engine.modules import find_spatial_layer, held, hooked
-from phosphene.errors import PhospheneError
+from phosphene.errors import DeviceError, PhospheneError
 
 # On a CPU, more pictures at once are no faster and take more memory (docs/performance.md).
 CPU_MICRO_BATCH = 8
-CUDA_MICRO_BATCH = 256
+CUDA_MICRO_BATCH = 256  # halved when it does not fit
+
+Answer = TypeVar("Answer")
 
 
 class Nudge(NamedTuple):
@@ -88,6 +90,9 @@ class Engine:
             nu: (m, c, h, w).
             classes: int64 (m,).
         """
+        return self._backing_off(lambda: self._nudge(samples, nu, classes))
+
+    def _nudge(self, samples: Tensor, nu: Tensor, classes: Tensor) -> Nudge:
         maps, count = samples.shape[:2]
         gradient = torch.zeros_like(nu)
         loss = torch.zeros(maps, dtype=self.dtype, device=self.device)
@@ -106,18 +111,25 @@ class Engine:
     @torch.no_grad()
     def probability(self, samples: Tensor, nu: Tensor, classes: Tensor) -> Tensor:
         """Mean probability (m,) of each map's class after the nudge (Alg. 1, line 10). Shapes as in :meth:`nudge`."""
-        total = torch.zeros(len(nu), dtype=self.dtype, device=self.device)
-        for pictures, owner in self._nudged(samples, nu):
-            chosen = self._network(pictures).softmax(1).gather(1, classes[owner, None])[:, 0]
-            total.index_add_(0, owner, chosen)
-        return total / samples.shape[1]
+
+        def run() -> Tensor:
+            total = torch.zeros(len(nu), dtype=self.dtype, device=self.device)
+            for pictures, owner in self._nudged(samples, nu):
+                chosen = self._network(pictures).softmax(1).gather(1, classes[owner, None])[:, 0]
+                total.index_add_(0, owner, chosen)
+            return total / samples.shape[1]
+
+        return self._backing_off(run)
 
     @torch.no_grad()
     def logits(self, pictures: Tensor) -> Tensor:
         """Logits (n, classes) of pictures (n, c, h, w) in [0, 1]."""
-        return torch.cat(
-            [self._network(chunk.to(self.device, self.dtype)) for chunk in torch.split(pictures, self.micro_batch)]
-        )
+
+        def run() -> Tensor:
+            chunks = torch.split(pictures, self.micro_batch)
+            return torch.cat([self._network(chunk.to(self.device, self.dtype)) for chunk in chunks])
+
+        return self._backing_off(run)
 
     @torch.no_grad()
     def activations(self, pictures: Tensor, layer: str) -> Tensor:
@@ -137,9 +149,21 @@ class Engine:
         grey = torch.full((1, *self.classifier.input.shape), 0.5)
         return find_spatial_layer(self.classifier.module, lambda: self.logits(grey), wanted)
 
-    def group_size(self, batch_size: int) -> int:
-        """Maps to make together: enough to fill a micro-batch, no more, so that a stop loses little."""
-        return max(1, self.micro_batch // batch_size)
+    def _backing_off(self, run: Callable[[], Answer]) -> Answer:
+        """Run; when the device's memory does not suffice, halve the micro-batch, for good, and run again.
+
+        Raises:
+            DeviceError: not even one picture fits.
+        """
+        while True:
+            try:
+                return run()
+            except torch.cuda.OutOfMemoryError:
+                if self.micro_batch == 1:
+                    name, where = self.classifier.name, self.device
+                    raise DeviceError(f"{where} has no memory for one picture of {name}: try --device cpu.") from None
+            self.micro_batch = max(1, self.micro_batch // 2)
+            torch.cuda.empty_cache()
 
     def _nudged(self, samples: Tensor, nu: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield micro-batches ``clip(I - nu)`` and, for each picture, the number of its map."""

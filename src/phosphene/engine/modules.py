@@ -21,6 +21,7 @@ def held(module: nn.Module, device: torch.device, dtype: torch.dtype) -> Iterato
     try:
         module.eval()
         module.requires_grad_(requires_grad=False)
+        module.zero_grad(set_to_none=True)  # Module.to would convert the caller's own gradients in place
         module.to(device=device, dtype=dtype)
         for parameter in module.parameters():
             if parameter.ndim == 4:

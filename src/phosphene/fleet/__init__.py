@@ -1,5 +1,5 @@
 """Many jobs: plan them, run them, go on where they stopped."""
 
-from phosphene.fleet.mapping import MapPlan, execute, plan
+from phosphene.fleet.mapping import MapPlan, default_run, execute, plan, run_name
 
-__all__ = ["MapPlan", "execute", "plan"]
+__all__ = ["MapPlan", "default_run", "execute", "plan", "run_name"]

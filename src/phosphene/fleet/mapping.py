@@ -1,5 +1,7 @@
 """Maps of one model into one run directory: plan the jobs, make the missing ones in groups."""
 
+import hashlib
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,9 +10,9 @@ from phosphene.classifier import Classifier
 from phosphene.concept_map import ConceptMap, Job
 from phosphene.engine import Engine
 from phosphene.errors import ConceptError
-from phosphene.mapper import Step, map_jobs
+from phosphene.mapper import Step, in_groups, map_jobs
 from phosphene.mapper.cycle import passes
-from phosphene.recipe import Recipe
+from phosphene.recipe import RECIPES, Recipe
 from phosphene.runs import RunDirectory, RunFacts
 from phosphene.samples import SamplePool
 
@@ -47,6 +49,25 @@ class Progress:
     maps_total: int
     labels: tuple[str, ...]
     step: Step
+
+
+def run_name(classifier: Classifier, recipe: Recipe) -> str:
+    """Name a run directory after its model and recipe.
+
+    A card may call its network anything: what is no letter, digit, dot or dash becomes a dash.
+    """
+    return re.sub(r"[^\w.-]+", "-", f"{classifier.name}-{recipe.name}").lstrip(".-")
+
+
+def default_run(classifier: Classifier, recipe: Recipe, samples: "str | None" = None) -> Path:
+    """Return where a run goes when the user names no place: runs/<model>-<recipe>.
+
+    A short hash follows where the recipe was changed or samples were chosen, so that trying things does not collide.
+    """
+    name = run_name(classifier, recipe)
+    if samples is not None or recipe not in [known for _, known in RECIPES.values()]:
+        name += "-" + hashlib.sha256(f"{recipe.sha256} {samples}".encode()).hexdigest()[:6]
+    return Path("runs") / name
 
 
 def plan(
@@ -98,7 +119,6 @@ def execute(
         RunError: the run directory belongs to something else or cannot be written.
         NumericError: the network answers with NaN or infinity.
     """
-    labels = plan.classifier.labels
     found: dict[Job, ConceptMap] = {}
 
     def keep(job: Job, one: ConceptMap) -> None:
@@ -106,24 +126,34 @@ def execute(
         if done is not None:
             done(one)
 
+    def look(jobs: Sequence[Job]) -> list[Job]:
+        """Take up what is there already, also what another process has just made; return the rest."""
+        for job in jobs:
+            label = plan.classifier.labels[job.index]
+            if plan.run.finished(job, label):
+                keep(job, plan.run.read(plan.run.folder(job, label)))
+        return [job for job in jobs if job not in found]
+
     with Engine(plan.classifier, device=device, precision=precision) as engine:
         engine.spatial_layer(plan.recipe.xi_layer)  # before the directory is bound to a recipe that cannot work
         facts = RunFacts.of(plan.classifier, plan.recipe, plan.pool, str(engine.device), precision)
-        plan.run.begin(facts, [(job, labels[job.index]) for job in plan.jobs])
-        for job in plan.jobs:
-            if plan.run.finished(job, labels[job.index]):
-                keep(job, plan.run.read(plan.run.folder(job, labels[job.index])))
-        missing = [job for job in plan.jobs if job not in found]
-        size = engine.group_size(plan.recipe.batch_size)
-        for start in range(0, len(missing), size):
-            group = missing[start : start + size]
-            names = tuple(labels.short(job.index) for job in group)
-
-            def stepped(step: Step, names: tuple[str, ...] = names) -> None:
-                if watch is not None:
-                    watch(Progress(len(found), len(plan.jobs), names, step))
-
-            for job, one in zip(group, map_jobs(engine, plan.pool, group, plan.recipe, stepped), strict=True):
-                plan.run.write(one)
-                keep(job, one)
+        plan.run.begin(facts, [(job, plan.classifier.labels[job.index]) for job in plan.jobs])
+        pool = plan.pool.to(engine.device)
+        for group in in_groups(look(plan.jobs), engine, plan.recipe):
+            missing = look(group)
+            if missing:
+                tell = _teller(plan, len(found), missing, watch)
+                for job, one in zip(missing, map_jobs(engine, pool, missing, plan.recipe, tell), strict=True):
+                    plan.run.write(one)
+                    keep(job, one)
     return [found[job] for job in plan.jobs]
+
+
+def _teller(
+    plan: MapPlan, done: int, group: Sequence[Job], watch: "Callable[[Progress], None] | None"
+) -> "Callable[[Step], None] | None":
+    """Turn a group's steps into the progress of the whole plan."""
+    if watch is None:
+        return None
+    names = tuple(plan.classifier.labels.short(job.index) for job in group)
+    return lambda step: watch(Progress(done, len(plan.jobs), names, step))

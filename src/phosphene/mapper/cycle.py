@@ -39,6 +39,13 @@ class Step:
     nu: Tensor
 
 
+def in_groups(jobs: Sequence[Job], engine: Engine, recipe: Recipe) -> Iterator[list[Job]]:
+    """Split jobs into groups that fill a micro-batch, no larger, so that a stop loses little."""
+    size = max(1, engine.micro_batch // recipe.batch_size)
+    for start in range(0, len(jobs), size):
+        yield list(jobs[start : start + size])
+
+
 def map_jobs(
     engine: Engine,
     pool: SamplePool,

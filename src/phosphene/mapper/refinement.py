@@ -34,4 +34,4 @@ def refine(
         nu.grad = -nudge.gradient + weight * nu.sign()
         adam.step()
         last = step == recipe.refine_steps
-        yield project(nu.clamp(-1, 1), recipe.radius_for(nu.shape[1:])) if last else nu, nudge
+        yield project(nu.clamp(-1, 1), recipe.radius_for(nu.shape[1:])) if last else nu.clone(), nudge

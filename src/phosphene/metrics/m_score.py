@@ -28,6 +28,7 @@ def m_score_of_logits(logits: Tensor, concepts: Sequence[int]) -> float:
         ConceptError: fewer than two different concepts; the score says nothing then.
 
     Example:
+        >>> import torch
         >>> m_score_of_logits(torch.eye(3) * 100, [0, 1, 2])
         1.0
     """

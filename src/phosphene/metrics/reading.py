@@ -6,15 +6,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from phosphene.concept_map import ConceptMap
+from phosphene.concept_map import ConceptMap, render
 from phosphene.engine import Engine
 from phosphene.errors import ConceptError
+
+# Scores are taken at one contrast, whatever the recipe shows its pictures with.
+SCORE_CONTRAST = 0.2
 
 
 def read_maps(engine: Engine, maps: Sequence[ConceptMap]) -> Tensor:
     """Return the classifier's logits (maps, classes), on the CPU, for the float pictures of ``maps``.
 
-    Pictures are rendered at the source's size and resized bilinearly, antialiased, to the classifier's.
+    Pictures are rendered at the source's size with contrast 0.2, then resized bilinearly, antialiased, to the
+    classifier's.
 
     Raises:
         ConceptError: the classifier's labels are not those of the maps.
@@ -26,7 +30,7 @@ def read_maps(engine: Engine, maps: Sequence[ConceptMap]) -> Tensor:
             raise ConceptError(
                 f"class {one.index} of {name} is not {one.label!r}: the target needs the source's labels."
             )
-    pictures = torch.stack([one.picture for one in maps])
+    pictures = render(torch.stack([one.nu for one in maps]), SCORE_CONTRAST)
     size = engine.classifier.input.size
     if tuple(pictures.shape[-2:]) != size:
         pictures = functional.interpolate(pictures, size, mode="bilinear", antialias=True)

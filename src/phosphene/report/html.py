@@ -32,12 +32,15 @@ def write_report(run: RunDirectory, verdicts: "list[str] | None" = None) -> str:
     page = environment.get_template("report.html").render(
         facts=facts,
         maps=[_row(one) for one in maps],
+        classes=len({one.index for one in maps}),
         missing=len(facts["jobs"]) - len(maps),
         size=f"{facts['model']['input']['size'][0]} × {facts['model']['input']['size'][1]}",
         verdicts=verdicts or [],
     )
+    several = len({one.seed for one in maps}) > 1
+    captions = [f"{one.short}, {one.seed}" if several else one.short for one in maps]
     data = io.BytesIO()
-    sheet = contact_sheet([one.image for one in maps], [_short(one) for one in maps])
+    sheet = contact_sheet([one.image for one in maps], captions)
     sheet.save(data, "PNG", optimize=True)
     write_bytes(run.path / "sheet.png", data.getvalue())
     path = run.path / "report.html"
@@ -48,7 +51,7 @@ def write_report(run: RunDirectory, verdicts: "list[str] | None" = None) -> str:
 def _row(one: ConceptMap) -> dict[str, Any]:
     return {
         "label": one.label,
-        "short": _short(one),
+        "short": one.short,
         "index": one.index,
         "seed": one.seed,
         "p_class": f"{one.p_class:.3f}",
@@ -59,10 +62,6 @@ def _row(one: ConceptMap) -> dict[str, Any]:
         "xi": _data_url(to_image(one.xi)),
         "curve": _curve(one.loss),
     }
-
-
-def _short(one: ConceptMap) -> str:
-    return one.label.split(",", 1)[0].strip()
 
 
 def _data_url(image: Image.Image) -> str:

@@ -19,6 +19,7 @@ import phosphene
 from phosphene.classifier import Classifier
 from phosphene.concept_map import ConceptMap, Job
 from phosphene.errors import RunError
+from phosphene.labels import first_synonym
 from phosphene.recipe import Recipe
 from phosphene.runs.atomic import locked, read_json, write_bytes, write_json, writing
 from phosphene.samples.pool import SamplePool
@@ -120,14 +121,14 @@ class RunDirectory:
         if (self.path / "run.json").exists():
             old = self.facts()
             pairs = [
-                ("model", old["model"], facts.model, "name"),
-                ("recipe", old["recipe"], facts.recipe, "name"),
-                ("samples", old["samples"], facts.samples, "spec"),
+                ("another model", old["model"], facts.model, "name"),
+                ("another recipe", old["recipe"], facts.recipe, "name"),
+                ("other samples", old["samples"], facts.samples, "spec"),
             ]
-            for what, was, now, called in pairs:
+            for other, was, now, called in pairs:
                 if was["sha256"] != now["sha256"]:
                     raise RunError(
-                        f"{self.path} belongs to another {what} ({was[called]}, {was['sha256'][:8]}; this one is "
+                        f"{self.path} belongs to {other} ({was[called]}, {was['sha256'][:8]}; this one is "
                         f"{now[called]}, {now['sha256'][:8]}): choose another --out."
                     )
         elif self.path.is_dir():
@@ -171,6 +172,11 @@ class RunDirectory:
 
     def write(self, found: ConceptMap) -> None:
         """Write a map's files; map.json comes last, so that its presence means that the map is finished."""
+        with locked(self.path):  # two processes may have made the same map: their files must not mix
+            if not self.finished(Job(found.index, found.seed), found.label):
+                self._write(found)
+
+    def _write(self, found: ConceptMap) -> None:
         folder = self.folder(Job(found.index, found.seed), found.label)
         tensors = save_tensors({"nu": found.nu.contiguous(), "xi": found.xi.contiguous()})
         picture = io.BytesIO()
@@ -244,7 +250,7 @@ def _missing(data: Any, needed: dict[str, Any], where: str = "") -> str:
 
 def slug(label: str) -> str:
     """Turn a label into a safe file name: the first synonym in lower-case ASCII letters, digits and dashes."""
-    plain = unicodedata.normalize("NFKD", label.split(",", 1)[0]).encode("ascii", "ignore").decode().lower()
+    plain = unicodedata.normalize("NFKD", first_synonym(label)).encode("ascii", "ignore").decode().lower()
     return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:60] or "class"
 
 

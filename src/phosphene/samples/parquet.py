@@ -23,14 +23,15 @@ def read(where: str, shape: tuple[int, int, int]) -> tuple[Tensor, list[str]]:
     except ImportError:
         raise SamplesError("parquet samples need pyarrow: pip install 'phosphene[parquet]'.") from None
     try:
-        table = pq.read_table(where)
+        names = pq.ParquetFile(where).schema_arrow.names
+        column = next((name for name in COLUMNS if name in names), None)
+        table = None if column is None else pq.read_table(where, columns=[column])
     except FileNotFoundError:
         raise SamplesError(f"sample file {where} does not exist.") from None
     except Exception as error:  # noqa: BLE001  (pyarrow has a family of its own, not all of it ValueErrors)
         raise SamplesError(f"sample file {where} is not readable parquet: {first_line(error)}") from None
-    column = next((name for name in COLUMNS if name in table.column_names), None)
-    if column is None:
-        raise SamplesError(f"sample file {where} has no column 'image', only {', '.join(table.column_names)}.")
+    if table is None:
+        raise SamplesError(f"sample file {where} has no column 'image', only {', '.join(names)}.")
     pictures: list[np.ndarray] = []
     skipped: list[str] = []
     cells = table.column(column)

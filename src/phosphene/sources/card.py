@@ -133,7 +133,9 @@ def build(factory: str, card: Path, *, trust: bool) -> nn.Module:
     if not callable(make):
         names = [name for name, _ in inspect.getmembers(module, callable) if not name.startswith("_")]
         raise CardError(f"model card {card}: {where} has no function {function!r}.{nearest(function, names)}")
-    network = _guarded(make, f"factory {factory}")
+    with torch.random.fork_rng(devices=[]):  # the caller's random numbers are not ours to draw
+        torch.manual_seed(0)  # a card without weights means the same random network every time
+        network = _guarded(make, f"factory {factory}")
     if not isinstance(network, nn.Module):
         raise CardError(f"model card {card}: factory {factory} gave a {type(network).__name__}, not a torch.nn.Module.")
     return network
@@ -170,7 +172,8 @@ def load_weights(module: nn.Module, path: Path, *, network: str) -> None:
     """
     state = read_state_dict(path)
     own = module.state_dict()
-    missing = [key for key in own if key not in state]
+    # Batch norm's step counter does not shape an answer; weights from old files lack it.
+    missing = [key for key in own if key not in state and not key.endswith("num_batches_tracked")]
     extra = [key for key in state if key not in own]
     shapes = [
         f"{key} is {tuple(state[key].shape)}, the network wants {tuple(own[key].shape)}"
@@ -184,7 +187,8 @@ def load_weights(module: nn.Module, path: Path, *, network: str) -> None:
     ]
     if wrong:
         raise WeightsError(f"weights {path} do not fit network {network}: {'; '.join(wrong)}.")
-    module.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
+    widened = {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
+    module.load_state_dict({**own, **widened})
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
