@@ -162,7 +162,7 @@ RECIPES: dict[str, tuple[str, Recipe]] = {
         ),
     ),
 }
-DEFAULT_RECIPE = "quick"
+DEFAULT_RECIPE = "vivid"
 
 
 def resolve(recipe: "str | Path | Recipe", overrides: Mapping[str, Any] | None = None) -> Recipe:

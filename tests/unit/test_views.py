@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from phosphene.engine import Nudge
 from phosphene.mapper.algorithm import project, step_size
 from phosphene.mapper.smoothing import Smoothing
 from phosphene.mapper.views import Views
@@ -15,14 +16,27 @@ def views(recipe: Recipe, maps: int = 2, seed: int = 0) -> Views:
     return Views(recipe, [torch.Generator().manual_seed(seed + k) for k in range(maps)])
 
 
-def test_back_is_the_transpose_of_look() -> None:
-    """<look(nu), g> = <nu, sum of back(g)>: else the gradient that the algorithm sees is not one."""
+class Linear:
+    """Stands for an engine whose loss is linear in the views, so that its gradient is known: minus ``slope``."""
+
+    def __init__(self, slope: torch.Tensor) -> None:
+        self.slope = slope
+
+    def nudge(self, samples: torch.Tensor, nu: torch.Tensor, classes: torch.Tensor) -> Nudge:
+        assert samples.shape == (8, 1, 3, 16, 16)
+        assert classes.tolist() == [5] * 4 + [7] * 4
+        return Nudge(self.slope, (nu * self.slope).sum((1, 2, 3)), torch.zeros(8))
+
+
+def test_the_gradient_comes_back_through_the_views() -> None:
+    """The loss is the mean over views of <look(nu), slope>; moving nu changes it as the returned gradient says."""
     torch.manual_seed(0)
-    seen = views(MOVING)
-    nu, g = torch.randn(2, 3, 16, 16, dtype=torch.float64), torch.randn(8, 3, 16, 16, dtype=torch.float64)
-    left = (seen.look(nu) * g).view(2, 4, -1).sum((1, 2))
-    right = (nu * seen.back(g, nu)).sum((1, 2, 3)) * 4
-    torch.testing.assert_close(left, right)
+    seen, engine = views(MOVING), Linear(torch.randn(8, 3, 16, 16, dtype=torch.float64))
+    nu, step = torch.randn(2, 2, 3, 16, 16, dtype=torch.float64)
+    samples, classes = torch.zeros(2, 4, 3, 16, 16, dtype=torch.uint8), torch.tensor([5, 7])
+    before = seen.nudge(engine, samples, nu, classes)
+    after = seen.nudge(engine, samples, nu + step, classes)
+    torch.testing.assert_close(after.loss - before.loss, (step * before.gradient).sum((1, 2, 3)))
 
 
 def test_a_shift_moves_the_map_and_leaves_nothing_outside() -> None:

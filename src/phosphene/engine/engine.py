@@ -1,5 +1,6 @@
 """Gradients and probabilities of many (class, seed) maps in one stream of micro-batches."""
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from types import TracebackType
@@ -15,9 +16,10 @@ from phosphene.engine.memory import keep_freed_memory
 from phosphene.engine.modules import find_spatial_layer, held, hooked
 from phosphene.errors import DeviceError, PhospheneError
 
-# On a CPU, more pictures at once are no faster and take more memory (docs/performance.md).
-CPU_MICRO_BATCH = 8
-CUDA_MICRO_BATCH = 256  # halved when it does not fit
+# Pixels that go through the network together. On a CPU, more than 8 pictures of 224 x 224 are no faster and take more
+# memory (docs/performance.md); on a GPU the micro-batch is halved when it does not fit.
+CPU_MICRO_BATCH = 8 * 224 * 224
+CUDA_MICRO_BATCH = 256 * 224 * 224
 
 Answer = TypeVar("Answer")
 
@@ -63,7 +65,8 @@ class Engine:
         compute = pick_precision(precision)
         self.autocast = compute if compute is torch.bfloat16 else None
         self.dtype = torch.float32 if self.autocast else compute
-        self.micro_batch = micro_batch or (CUDA_MICRO_BATCH if self.device.type == "cuda" else CPU_MICRO_BATCH)
+        pixels = CUDA_MICRO_BATCH if self.device.type == "cuda" else CPU_MICRO_BATCH
+        self.micro_batch = micro_batch or max(1, pixels // math.prod(classifier.input.size))
         self._held: ExitStack | None = None
 
     def __enter__(self) -> Self:

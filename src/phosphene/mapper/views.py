@@ -35,22 +35,19 @@ class Views:
         if self.still:
             return engine.nudge(samples, nu, classes)
         shared = samples.reshape(len(nu) * self.count, -1, *nu.shape[1:])
-        seen = engine.nudge(shared, self.look(nu), classes.repeat_interleave(self.count))
-        loss, hits = (fact.view(-1, self.count).mean(1) for fact in (seen.loss, seen.hits))
-        return Nudge(self.back(seen.gradient, nu), loss, hits)
+        with torch.enable_grad():
+            leaf = nu.detach().requires_grad_()
+            seen = self.look(leaf)
+        answer = engine.nudge(shared, seen.detach(), classes.repeat_interleave(self.count))
+        (carried,) = torch.autograd.grad(seen, leaf, answer.gradient / self.count)  # the transpose of all views at once
+        loss, hits = (fact.view(-1, self.count).mean(1) for fact in (answer.loss, answer.hits))
+        return Nudge(carried, loss, hits)
 
     def look(self, nu: Tensor) -> Tensor:
         """Return the views (m * views, c, h, w) of maps (m, c, h, w); outside the map there is nothing to subtract."""
         seen = nu.repeat_interleave(self.count, 0)
         grid = functional.affine_grid(self.affine.to(nu), list(seen.shape), align_corners=False)
         return functional.grid_sample(seen, grid, align_corners=False)
-
-    def back(self, gradient: Tensor, nu: Tensor) -> Tensor:
-        """Carry gradients at the views (m * views, c, h, w) back to the maps: mean of the transposed views."""
-        with torch.enable_grad():
-            leaf = nu.detach().requires_grad_()
-            (carried,) = torch.autograd.grad(self.look(leaf), leaf, gradient)
-        return carried / self.count
 
 
 def _affine(draws: Tensor, recipe: Recipe) -> Tensor:
