@@ -30,7 +30,7 @@ class MapProgress:
                 TextColumn("[bold]{task.description}"),
                 BarColumn(),
                 MofNCompleteColumn(),
-                TextColumn("loss {task.fields[loss]} · reached {task.fields[hits]}"),
+                TextColumn("loss {task.fields[loss]} · targeting {task.fields[hits]}"),
                 TimeElapsedColumn(),
                 TextColumn("left"),
                 TimeRemainingColumn(),
@@ -70,5 +70,5 @@ class MapProgress:
         self.said = now
         left = (now - self.began) / max(done - self.first, 1) * (total - done)
         where = f"map {standing.maps_done + 1} of {standing.maps_total}, {labels}, step {step.done} of {step.total}"
-        line = f"{self.title}: {where}, loss {step.loss:.3f}, reached {step.hits:.0%}, {left:.0f} s left"
+        line = f"{self.title}: {where}, loss {step.loss:.3f}, targeting {step.hits:.0%}, {left:.0f} s left"
         print(line, file=sys.stderr, flush=True)  # noqa: T201
