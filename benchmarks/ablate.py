@@ -124,7 +124,8 @@ def write_page(rows: dict[str, dict[str, Any]]) -> None:
     known = list(ROWS)  # rows of knobs that were removed stand last
     place = {name: known.index(base) if (base := name.removesuffix(", final")) in ROWS else len(known) for name in rows}
     order = sorted(rows, key=lambda name: (not name.endswith("final"), place[name]))
-    body = [[name, *cells(rows[name]), f"[maps](figures/{rows[name]['sheet']})"] for name in order]
+    links = {name: f"[maps](figures/{row['sheet']})" if "sheet" in row else "" for name, row in rows.items()}
+    body = [[name, *cells(rows[name]), links[name]] for name in order]
     begin, end = "<!-- table: begin -->", "<!-- table: end -->"
     before, _, rest = PAGE.read_text().partition(begin)
     PAGE.write_text(f"{before}{begin}\n{table(head, body)}\n{end}{rest.partition(end)[2]}")
