@@ -87,6 +87,7 @@ class Classifier:
         self.input = InputSpace((size, size) if isinstance(size, int) else size, tuple(mean), tuple(std))
         self.name = name
         self.spec = spec or name
+        self._constants: dict[tuple[torch.device, torch.dtype], tuple[Tensor, Tensor]] = {}
         self._labels = None if labels is None else Labels(labels)
 
     def __repr__(self) -> str:
@@ -98,11 +99,18 @@ class Classifier:
 
         Runs the module as it stands; :class:`phosphene.engine.Engine` puts it in evaluation mode.
         """
-        shape = (1, -1, 1, 1)
-        mean = torch.tensor(self.input.mean, dtype=pixels.dtype, device=pixels.device).view(shape)
-        scale = 1 / torch.tensor(self.input.std, dtype=pixels.dtype, device=pixels.device).view(shape)
+        mean, scale = self._normalisation(pixels.device, pixels.dtype)
         answer: Tensor = self.module((pixels - mean) * scale)
         return answer
+
+    def _normalisation(self, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """Mean and inverse deviation, (1, c, 1, 1), kept where they are used: a copy to a GPU would wait for it."""
+        key = (device, dtype)
+        if key not in self._constants:
+            mean = torch.tensor(self.input.mean, dtype=dtype, device=device).view(1, -1, 1, 1)
+            std = torch.tensor(self.input.std, dtype=dtype, device=device).view(1, -1, 1, 1)
+            self._constants[key] = (mean, 1 / std)
+        return self._constants[key]
 
     @cached_property
     def num_classes(self) -> int:

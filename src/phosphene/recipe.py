@@ -57,7 +57,7 @@ class Recipe:
     # beyond the paper: off by default
     step_decay: float = _knob(1.0, "length of the last step over the first, along a cosine", _share, "in (0, 1]")
     smoothing: float = _not_negative(0.0, "p: gradient and step are divided by frequency^p")
-    views: int = _positive(1, "random views of the map a step; the batch is shared out between them")
+    views: int = _not_negative(1, "random views of the map a step, sharing the batch; 0 gives every sample its own")
     view_least: float = _knob(1.0, "views are scaled by this factor at least", _share, "in (0, 1]")
     view_most: float = _knob(1.0, "views are scaled by this factor at most", lambda v: v >= 1, "1 or more")
     view_shift: float = _not_negative(0.0, "views are shifted by up to this share of a side")
@@ -82,7 +82,7 @@ class Recipe:
             if not field.metadata["check"](value):
                 raise RecipeError(f"recipe field {field.name} is {value!r}; it must be {field.metadata['wants']}.")
 
-        if self.batch_size % self.views:
+        if self.views and self.batch_size % self.views:
             raise RecipeError(f"recipe field views is {self.views}; it must divide batch_size ({self.batch_size}).")
 
     def radius_for(self, shape: Sequence[int]) -> float:
@@ -153,7 +153,7 @@ RECIPES: dict[str, tuple[str, Recipe]] = {
             step_decay=0.07,
             sign_test=False,
             smoothing=0.5,
-            views=8,
+            views=0,
             view_least=0.6,
             view_most=1.3,
             view_shift=0.18,

@@ -64,6 +64,10 @@ def test_each_map_draws_from_its_own_generator() -> None:
     assert not torch.allclose(together[0], together[1])
 
 
+def test_no_number_of_views_gives_every_sample_its_own() -> None:
+    assert views(MOVING.replace(views=0)).count == MOVING.batch_size
+
+
 def test_the_paper_looks_at_the_map_itself_and_draws_nothing() -> None:
     generator = torch.Generator().manual_seed(0)
     before = generator.get_state()

@@ -16,7 +16,7 @@ from phosphene.recipe import Recipe
 
 
 class Views:
-    """Views of m maps, ``recipe.views`` of each, drawn from each map's own generator.
+    """Views of m maps, so many of each as the recipe says, drawn from each map's own generator.
 
     Args:
         recipe: ``views``, ``view_least``, ``view_most``, ``view_shift``, ``view_turn``.
@@ -24,7 +24,7 @@ class Views:
     """
 
     def __init__(self, recipe: Recipe, generators: Sequence[torch.Generator]) -> None:
-        self.count = recipe.views
+        self.count = recipe.views or recipe.batch_size
         self.still = recipe.view_least == recipe.view_most == 1 and recipe.view_shift == 0 and recipe.view_turn == 0
         if not self.still:
             draws = torch.stack([torch.rand((self.count, 4), generator=own) for own in generators])
