@@ -172,3 +172,9 @@ def test_gradients_that_the_caller_left_in_the_network_are_kept() -> None:
         assert parameter.grad.dtype == torch.float32
         assert torch.equal(parameter.grad, values[name])
         assert parameter.requires_grad
+
+
+def test_inference_mode_is_refused_in_one_line() -> None:
+    engine = Engine(classifier(), device="cpu")
+    with torch.inference_mode(), pytest.raises(PhospheneError, match="inference_mode"):
+        engine.__enter__()

@@ -70,6 +70,8 @@ class Engine:
         self._held: ExitStack | None = None
 
     def __enter__(self) -> Self:
+        if torch.is_inference_mode_enabled():
+            raise PhospheneError("maps need gradients: leave torch.inference_mode() before you make them.")
         if self.device.type == "cpu":
             keep_freed_memory()
         self._held = ExitStack()
