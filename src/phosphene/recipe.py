@@ -35,8 +35,16 @@ def _share(value: float) -> bool:
     return 0 < value <= 1
 
 
+def _choice(default: str, meaning: str, names: Sequence[str]) -> Any:
+    return _knob(default, meaning, lambda v: v in names, f"one of {', '.join(names)}")
+
+
 def _switch(default: bool, meaning: str) -> Any:
     return _knob(default, meaning, lambda _: True, "true or false")
+
+
+# What engine/losses.py knows; its own file needs torch, which a recipe does not.
+LOSSES = ("cross-entropy", "log-odds")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -55,6 +63,7 @@ class Recipe:
     step_size: float = _positive(1.0, "length factor of an update, times v")
     sign_test: bool = _switch(True, "lines 8 to 14: try the flipped direction as well")
     # beyond the paper: off by default
+    loss: str = _choice("cross-entropy", "J, the loss whose gradient is accumulated", LOSSES)
     step_decay: float = _knob(1.0, "length of the last step over the first, along a cosine", _share, "in (0, 1]")
     smoothing: float = _not_negative(0.0, "p: gradient and step are divided by frequency^p")
     views: int = _not_negative(1, "random views of the map a step, sharing the batch; 0 gives every sample its own")
@@ -115,8 +124,12 @@ class Recipe:
 
     @property
     def sha256(self) -> str:
-        """Hash of everything that shapes a map: all fields but the name."""
-        facts = {key: value for key, value in self.to_dict().items() if key != "name"}
+        """Hash of everything that shapes a map: the fields that are not the paper's, but for the name.
+
+        A knob that a later version adds is off by default, and so does not make strangers of older runs.
+        """
+        paper = {field.name: field.default for field in dataclasses.fields(self)}
+        facts = {key: value for key, value in self.to_dict().items() if key != "name" and value != paper[key]}
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 

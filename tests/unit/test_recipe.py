@@ -1,13 +1,14 @@
 """Recipes: fields, types, ranges, overrides, TOML, identity."""
 
 import dataclasses
+import hashlib
 import json
 import math
 
 import pytest
 
 from phosphene.errors import RecipeError
-from phosphene.recipe import RECIPES, Recipe, resolve
+from phosphene.recipe import LOSSES, RECIPES, Recipe, resolve
 
 FIELDS = {field.name: field for field in dataclasses.fields(Recipe)}
 NUMBERS = [name for name, field in FIELDS.items() if field.type in (int, float)]
@@ -225,12 +226,17 @@ def test_identity_leaves_out_the_name_and_nothing_else():
         assert another(base, name).sha256 != base.sha256, name
 
 
+def test_a_knob_that_is_off_does_not_change_the_identity_of_older_recipes():
+    facts = {"steps": 7, "name": "any"}
+    assert Recipe(**facts).sha256 == hashlib.sha256(b'{"steps": 7}').hexdigest()
+
+
 def another(base, name):
     """A recipe with a field changed to a value of its type that its range allows."""
     kind, old = FIELDS[name].type, getattr(base, name)
-    for value in {int: (2, 3), float: (0.5, 2.0), bool: (not old,), str: ("other",)}[kind]:
+    for value in {int: (2, 3), float: (0.5, 2.0), bool: (not old,), str: ("other", *reversed(LOSSES))}[kind]:
         try:
-            return base.replace(**{name: value if value != old else value + 1})
+            return base.replace(**{name: value + 1 if value == old and kind is not str else value})
         except RecipeError:
             continue
     raise AssertionError(name)

@@ -8,10 +8,10 @@ from typing import NamedTuple, Self, TypeVar
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from phosphene.classifier import Classifier
 from phosphene.engine.device import pick_device, pick_precision
+from phosphene.engine.losses import LOSSES, cross_entropy
 from phosphene.engine.memory import keep_freed_memory
 from phosphene.engine.modules import find_spatial_layer, held, hooked
 from phosphene.errors import DeviceError, PhospheneError
@@ -29,7 +29,7 @@ class Nudge(NamedTuple):
 
     Attributes:
         gradient: (m, c, h, w): mean over the samples of the loss gradient at the clipped input.
-        loss: (m,): mean cross-entropy of the map's class.
+        loss: (m,): mean cross-entropy of the map's class, whatever loss the gradient is of.
         hits: (m,): share of samples that the network reads as the map's class, in [0, 1].
     """
 
@@ -85,7 +85,7 @@ class Engine:
             self._held.__exit__(kind, error, trace)
             self._held = None
 
-    def nudge(self, samples: Tensor, nu: Tensor, classes: Tensor) -> Nudge:
+    def nudge(self, samples: Tensor, nu: Tensor, classes: Tensor, loss: str = "cross-entropy") -> Nudge:
         """Subtract each map from its samples, clip, and take the loss gradient there (Alg. 1, lines 3 and 4).
 
         The gradient is that at the clipped input, not through the clip.
@@ -94,24 +94,25 @@ class Engine:
             samples: uint8 (m, n, c, h, w).
             nu: (m, c, h, w).
             classes: int64 (m,).
+            loss: What to take the gradient of, a name in :data:`phosphene.engine.losses.LOSSES`.
         """
-        return self._backing_off(lambda: self._nudge(samples, nu, classes))
+        return self._backing_off(lambda: self._nudge(samples, nu, classes, loss))
 
-    def _nudge(self, samples: Tensor, nu: Tensor, classes: Tensor) -> Nudge:
+    def _nudge(self, samples: Tensor, nu: Tensor, classes: Tensor, loss: str) -> Nudge:
         maps, count = samples.shape[:2]
         gradient = torch.zeros_like(nu)
-        loss = torch.zeros(maps, dtype=self.dtype, device=self.device)
-        hits = torch.zeros_like(loss)
+        entropy = torch.zeros(maps, dtype=self.dtype, device=self.device)
+        hits = torch.zeros_like(entropy)
         for pictures, owner in self._nudged(samples, nu):
             pictures.requires_grad_()
             with torch.enable_grad():
                 logits = self._network(pictures)
-                losses = functional.cross_entropy(logits, classes[owner], reduction="none")
-                (slope,) = torch.autograd.grad(losses.sum(), pictures)
+                (slope,) = torch.autograd.grad(LOSSES[loss](logits, classes[owner]).sum(), pictures)
+            said = logits.detach()
             gradient.index_add_(0, owner, slope)
-            loss.index_add_(0, owner, losses.detach())
-            hits.index_add_(0, owner, (logits.detach().argmax(1) == classes[owner]).to(self.dtype))
-        return Nudge(gradient / count, loss / count, hits / count)
+            entropy.index_add_(0, owner, cross_entropy(said, classes[owner]))
+            hits.index_add_(0, owner, (said.argmax(1) == classes[owner]).to(self.dtype))
+        return Nudge(gradient / count, entropy / count, hits / count)
 
     @torch.no_grad()
     def probability(self, samples: Tensor, nu: Tensor, classes: Tensor) -> Tensor:

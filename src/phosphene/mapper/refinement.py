@@ -29,7 +29,7 @@ def refine(
     nu = nu.clone()
     adam = torch.optim.Adam([nu], lr=recipe.refine_lr)
     for step in range(1, recipe.refine_steps + 1):
-        nudge = engine.nudge(draw(), nu, classes)
+        nudge = engine.nudge(draw(), nu, classes, recipe.loss)
         # d/d nu of J(I - nu) is minus the gradient at the input, which is taken there and not through the clip.
         nu.grad = -nudge.gradient + weight * nu.sign()
         adam.step()

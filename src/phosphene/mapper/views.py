@@ -24,6 +24,7 @@ class Views:
     """
 
     def __init__(self, recipe: Recipe, generators: Sequence[torch.Generator]) -> None:
+        self.loss = recipe.loss
         self.count = recipe.views or recipe.batch_size
         self.still = recipe.view_least == recipe.view_most == 1 and recipe.view_shift == 0 and recipe.view_turn == 0
         if not self.still:
@@ -33,12 +34,12 @@ class Views:
     def nudge(self, engine: Engine, samples: Tensor, nu: Tensor, classes: Tensor) -> Nudge:
         """Nudge each map's samples, uint8 (m, b, c, h, w), shared out between its views; see :meth:`Engine.nudge`."""
         if self.still:
-            return engine.nudge(samples, nu, classes)
+            return engine.nudge(samples, nu, classes, self.loss)
         shared = samples.reshape(len(nu) * self.count, -1, *nu.shape[1:])
         with torch.enable_grad():
             leaf = nu.detach().requires_grad_()
             seen = self.look(leaf)
-        answer = engine.nudge(shared, seen.detach(), classes.repeat_interleave(self.count))
+        answer = engine.nudge(shared, seen.detach(), classes.repeat_interleave(self.count), self.loss)
         (carried,) = torch.autograd.grad(seen, leaf, answer.gradient / self.count)  # the transpose of all views at once
         loss, hits = (fact.view(-1, self.count).mean(1) for fact in (answer.loss, answer.hits))
         return Nudge(carried, loss, hits)

@@ -1,0 +1,29 @@
+"""The loss ``J(theta, c)`` whose gradient is accumulated: from logits (n, classes) and classes (n,) to losses (n,)."""
+
+import math
+from collections.abc import Callable
+
+from torch import Tensor
+from torch.nn import functional
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+def cross_entropy(logits: Tensor, classes: Tensor) -> Tensor:
+    """Return ``-log p``, the paper's loss. Its gradient fades with ``1 - p``: who is convinced no longer teaches."""
+    return functional.cross_entropy(logits, classes, reduction="none")
+
+
+def log_odds(logits: Tensor, classes: Tensor) -> Tensor:
+    """Return ``log((1 - p) / p)``: what the other classes say together, minus the class's logit. It never saturates.
+
+    Zhao, Liu, Larson, "On Success and Simplicity" (NeurIPS 2021), found that targeted perturbations transfer once the
+    loss does not saturate. Their loss, the bare logit, lets the other classes grow along; this one does not
+    (docs/ablations.md).
+    """
+    own = classes[:, None]
+    others = logits.scatter(1, own, -math.inf).logsumexp(1)
+    return others - logits.gather(1, own)[:, 0]
+
+
+LOSSES: dict[str, Loss] = {"cross-entropy": cross_entropy, "log-odds": log_odds}
