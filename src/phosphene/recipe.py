@@ -156,11 +156,12 @@ RECIPES: dict[str, tuple[str, Recipe]] = {
         Recipe(name="quick", batch_size=8, steps=120, sign_test=False, rounds=1, refine_steps=60),
     ),
     "vivid": (
-        "pictures that other networks understand as well, at a two-hundredth of the paper's cost",
+        "pictures that other networks understand as well, at a four-hundredth of the paper's cost",
         Recipe(
             name="vivid",
+            loss="log-odds",
             batch_size=8,
-            steps=240,
+            steps=120,
             radius=85.0,
             step_size=0.15,
             step_decay=0.07,
