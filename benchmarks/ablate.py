@@ -28,12 +28,13 @@ FIGURES = ROOT / "docs" / "figures"
 ROWS: dict[str, dict[str, Any]] = {
     "vivid": {},
     "loss: cross-entropy": {"loss": "cross-entropy"},
+    "a quarter of the steps": {"steps": 30},
     "half the steps": {"steps": 60},
     "twice the steps": {"steps": 240},
     "no data": {"samples": "synthetic:mixed"},
+    "views scaled by 0.4 to 1.3": {"view_least": 0.4},
     "no views": {"views": 1, "view_least": 1.0, "view_most": 1.0, "view_shift": 0.0},
     "views turned by 10 degrees": {"view_turn": 10.0},
-    "views scaled by 0.5 to 1.3": {"view_least": 0.5},
     "shift 0.3": {"view_shift": 0.3},
     "no smoothing": {"smoothing": 0.0},
     "smoothing 0.25": {"smoothing": 0.25},
@@ -89,7 +90,7 @@ def main() -> None:
             continue
         kept[key], sheet = measure(ROWS[name], 2 if arguments.final else 1)
         FIGURES.mkdir(parents=True, exist_ok=True)
-        kept[key]["sheet"] = f"ablate-{''.join(c if c.isalnum() else '-' for c in key)}.webp"
+        kept[key]["sheet"] = f"ablate10-{''.join(c if c.isalnum() else '-' for c in key)}.webp"
         sheet.save(FIGURES / kept[key]["sheet"], quality=80)
         RESULTS.write_text(json.dumps({"hardware": hardware(), "rows": kept}, indent=1) + "\n")
         print(line(key, kept[key]), flush=True)

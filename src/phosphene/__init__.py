@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from phosphene.concept_map import ConceptMap, render
     from phosphene.errors import PhospheneError
     from phosphene.metrics.m_score import m_score
+    from phosphene.metrics.scores import score
     from phosphene.recipe import Recipe
     from phosphene.samples import load_samples
     from phosphene.sources import load
@@ -35,6 +36,7 @@ _LAZY = {
     "m_score": "phosphene.metrics.m_score",
     "map_concepts": "phosphene.api",
     "render": "phosphene.concept_map",
+    "score": "phosphene.metrics.scores",
 }
 
 __all__ = [
@@ -48,6 +50,7 @@ __all__ = [
     "m_score",
     "map_concepts",
     "render",
+    "score",
 ]
 
 

@@ -14,7 +14,9 @@ from phosphene.errors import NumericError, RecipeError
 from phosphene.runs.directory import versions
 from phosphene.samples import SamplePool
 
-EXTRAS = {"parquet samples": "pyarrow"}
+EXTRAS = {"parquet samples": "pyarrow", "torchmetrics": "torchmetrics", "comparing maps": "skimage"}
+# where the package is not called what is imported
+PACKAGES = {"skimage": "scikit-image"}
 PICTURES = 64
 
 
@@ -27,7 +29,7 @@ def examine_machine() -> dict[str, Any]:
         "cores": f"{os.cpu_count()}, {torch.get_num_threads()} threads",
         "cuda": ", ".join(cuda) or "none",
         **{
-            name: "yes" if importlib.util.find_spec(module) else f"no: pip install {module}"
+            name: "yes" if importlib.util.find_spec(module) else f"no: pip install {PACKAGES.get(module, module)}"
             for name, module in EXTRAS.items()
         },
     }

@@ -45,6 +45,10 @@ class NumericError(PhospheneError):
     """A network that answers with NaN or infinity."""
 
 
+class ExtraError(PhospheneError, ImportError):
+    """An optional library that is not installed, or is broken."""
+
+
 def first_line(error: BaseException) -> str:
     """Return the first line of what an exception of another library says, or its type where it says nothing."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
@@ -56,3 +60,8 @@ def nearest(word: str, known: "list[str] | tuple[str, ...]", most: int = 3) -> s
 
     close = difflib.get_close_matches(word.casefold(), known, n=most, cutoff=0.5)
     return f" Did you mean {' or '.join(close)}?" if close else ""
+
+
+def printable(text: str) -> str:
+    """Return ``text`` on one line without what a terminal would obey: labels and names may come from anywhere."""
+    return " ".join("".join(sign for sign in text if sign.isprintable() or sign.isspace()).split())

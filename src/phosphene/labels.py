@@ -17,9 +17,10 @@ class Labels(Sequence[str]):
 
     def __init__(self, names: Sequence[str]) -> None:
         self._names = tuple(name.strip() for name in names)
+        self._synonyms = tuple(_synonyms(name) for name in self._names)
         self._found: dict[str, list[int]] = {}
         for index, name in enumerate(self._names):
-            for key in {_key(part) for part in (name, *name.split(","))}:
+            for key in {_key(name), *self._synonyms[index]}:
                 if key:
                     self._found.setdefault(key, []).append(index)
 
@@ -51,6 +52,25 @@ class Labels(Sequence[str]):
             listed = "; ".join(f"{index} ({self._names[index]})" for index in found)
             raise ConceptError(f"{text!r} names {len(found)} classes: give the index of one, {listed}.")
         raise ConceptError(f"no class is called {text!r}.{nearest(text, list(self._found)) or ' Try an index.'}")
+
+    def same(self, index: int, label: str) -> bool:
+        """Say whether class ``index`` is there and has this very label; case and blanks do not matter."""
+        return 0 <= index < len(self) and self._synonyms[index] == _synonyms(label)
+
+    def sharing(self, label: str) -> list[int]:
+        """Return the classes that have a synonym in common with another classifier's ``label``."""
+        return sorted({index for key in _synonyms(label) for index in self._found.get(key, [])})
+
+    def closest(self, label: str) -> list[int]:
+        """Return those of them with the same full label; else with the same first synonym; else all of them."""
+        wanted, sharing = _synonyms(label), self.sharing(label)
+        full = [index for index in sharing if self._synonyms[index] == wanted]
+        return full or [index for index in sharing if self._synonyms[index][0] == wanted[0]] or sharing
+
+    @property
+    def numbers_only(self) -> bool:
+        """Whether these are the names of a classifier that came without any."""
+        return self._names == tuple(Labels.numbered(len(self)))
 
     @classmethod
     def numbered(cls, count: int) -> "Labels":
@@ -88,6 +108,10 @@ class Labels(Sequence[str]):
 def first_synonym(label: str) -> str:
     """Return ``lion`` for ``lion, king of beasts, Panthera leo``."""
     return label.split(",", 1)[0].strip()
+
+
+def _synonyms(label: str) -> tuple[str, ...]:
+    return tuple(_key(part) for part in label.split(","))
 
 
 def _key(text: str) -> str:

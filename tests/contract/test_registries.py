@@ -209,7 +209,9 @@ def test_every_prefix_refuses_what_it_does_not_have(prefix, rest):
 
 # What a command is given to do its job on a tiny run; {card} and {run} are made by the test. A new command needs a row.
 WORDS = {
-    "map": ["{card}", "--trust", "-c", "0", "--out", "{new}", *(f"--set={k}={v}" for k, v in tiny.SHORT.items())],
+    "map": ["{card}", "--trust", "-c0", "-c3", "--out", "{new}", *(f"--set={k}={v}" for k, v in tiny.SHORT.items())],
+    "score": ["{run}", "--trust"],
+    "check": ["{run}", "--trust", "--most", "1"],
     "models": [],
     "recipes": [],
     "doctor": ["{card}", "--trust"],

@@ -18,6 +18,8 @@ if "OMP_WAIT_POLICY" not in os.environ:
 COMMANDS = {
     "demo": ("phosphene.cli.demo", "The whole job on the embedded world, in about a minute."),
     "map": ("phosphene.cli.map", "Map what a classifier means by its classes."),
+    "score": ("phosphene.cli.score", "Score how well other classifiers read the maps of runs."),
+    "check": ("phosphene.cli.check", "Check that a run's maps show the network, not the method."),
     "models": ("phosphene.cli.models", "List the models that can be loaded as they stand."),
     "recipes": ("phosphene.cli.recipes", "List the recipes, or show one as TOML."),
     "doctor": ("phosphene.cli.doctor", "Say what works here, and whether a model makes sense of its input."),
@@ -88,5 +90,7 @@ def entry() -> None:
 
 
 def _fail(message: str) -> None:
-    print(f"phosphene: {' '.join(message.split())}", file=sys.stderr)  # noqa: T201
+    from phosphene.errors import printable  # noqa: PLC0415
+
+    print(f"phosphene: {printable(message)}", file=sys.stderr)  # noqa: T201
     sys.exit(2)

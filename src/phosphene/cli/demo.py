@@ -22,11 +22,12 @@ def command(out: "Path | None", device: str, as_json: bool) -> None:
     with MapProgress(SOURCE) as progress:
         outcome = run_demo(out or demo_folder(), device, progress)
     if as_json:
-        options.print_json({"report": outcome.report, "scores": outcome.scores, "as_expected": outcome.as_expected})
+        scores = [score.to_dict() for score in outcome.scores.values()]
+        options.print_json({"report": outcome.report, "scores": scores, "as_expected": outcome.as_expected})
     else:
         click.echo(f"{len(outcome.maps)} maps of {SOURCE}, made without a single picture of its world:")
-        for spec, row in outcome.scores.items():
-            click.echo(f"  read by {spec:<18} M_score {row['m_score']:.2f}, top-1 {row['top1']:.0%}")
+        for spec, score in outcome.scores.items():
+            click.echo(f"  read by {spec:<18} M_score {score.m_score:.2f}, top-1 {score.top1_all:.0%}")
         click.echo(f"open {outcome.report} or the sheet.png beside it")
     if not outcome.as_expected:
         raise NumericError("the demo's maps are not read as they should be: this build computes something else.")

@@ -9,7 +9,7 @@ from phosphene.cli import options
 from phosphene.cli.progress import MapProgress
 from phosphene.concept_map import ConceptMap
 from phosphene.engine.device import pick_device
-from phosphene.errors import ConceptError, SpecError
+from phosphene.errors import ConceptError, SpecError, printable
 from phosphene.fleet import MapPlan, default_run, execute, plan, run_name
 from phosphene.recipe import resolve
 from phosphene.report import write_report
@@ -88,7 +88,7 @@ def _describe(one: MapPlan) -> dict[str, Any]:
 
 def _run(one: MapPlan, device: str, precision: str, *, quiet: bool) -> dict[str, Any]:
     if one.pool.skipped:
-        count, first = len(one.pool.skipped), ", ".join(one.pool.skipped[:3])
+        count, first = len(one.pool.skipped), printable(", ".join(one.pool.skipped[:3]))
         click.echo(f"phosphene: skipped {count} sample file(s) that are no readable images: {first}", err=True)
     rows: list[dict[str, Any]] = []
 
@@ -97,8 +97,8 @@ def _run(one: MapPlan, device: str, precision: str, *, quiet: bool) -> dict[str,
         rows.append({fact: getattr(found, fact) for fact in facts})
         if not quiet:
             rate = "-" if found.targeting_rate is None else f"{found.targeting_rate:.0%}"
-            name = f"{found.label.split(',')[0]} ({found.index}), seed {found.seed}"
-            click.echo(f"{name}: p {found.p_class:.3f}, targeting {rate}, {found.seconds:.1f} s", err=True)
+            name = f"{found.short} ({found.index}), seed {found.seed}"
+            click.echo(f"{printable(name)}: p {found.p_class:.3f}, targeting {rate}, {found.seconds:.1f} s", err=True)
 
     with MapProgress(one.classifier.name) as progress:
         execute(one, device=device, precision=precision, watch=progress, done=done)

@@ -42,8 +42,9 @@ seeds = _together(
     click.option("--seeds", default=1, show_default=True, type=click.IntRange(1, 2**32 - 1), help="Maps a concept."),
     click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**32 - 1), help="The first seed."),
 )
+device = click.option("--device", default="auto", show_default=True, metavar="NAME", help="auto, cpu, cuda or cuda:1.")
 machine = _together(
-    click.option("--device", default="auto", show_default=True, metavar="NAME", help="auto, cpu, cuda or cuda:1."),
+    device,
     click.option(
         "--precision",
         default="auto",

@@ -5,11 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from phosphene.concept_map import ConceptMap
-from phosphene.engine import Engine
-from phosphene.fleet import execute, plan
+from phosphene.fleet import execute, plan, score_runs
 from phosphene.fleet.mapping import Progress
-from phosphene.metrics.m_score import m_score_of_logits
-from phosphene.metrics.reading import read_maps, top1
+from phosphene.metrics.scorecard import Score
 from phosphene.recipe import DEFAULT_RECIPE, resolve
 from phosphene.report import write_report
 from phosphene.samples import load_samples
@@ -28,13 +26,13 @@ class Outcome:
     Attributes:
         maps: One map a class.
         report: Path of report.html.
-        scores: ``M_score`` and top-1 by target, in [0, 1].
+        scores: What each target makes of the maps, by its spec.
         as_expected: The network reads its own maps, and the other one reads most of them.
     """
 
     maps: list[ConceptMap]
     report: str
-    scores: dict[str, dict[str, float]]
+    scores: dict[str, Score]
     as_expected: bool
 
 
@@ -50,16 +48,11 @@ def run_demo(out: Path, device: str = "auto", watch: "Callable[[Progress], None]
     pool = load_samples(SAMPLES, classifier.input.shape)
     todo = plan(classifier, resolve(DEFAULT_RECIPE), pool, out)
     maps = execute(todo, device=device, watch=watch)
-    truth = [one.index for one in maps]
-    scores: dict[str, dict[str, float]] = {}
-    for spec in (SOURCE, TARGET):
-        with Engine(load(spec), device=device) as engine:
-            logits = read_maps(engine, maps)
-        scores[spec] = {"m_score": m_score_of_logits(logits, truth), "top1": top1(logits, truth)}
+    scores = {row.target_spec: row.score for row in score_runs([out], [SOURCE, TARGET], device=device)}
     lines = [
-        f"{spec} reads {row['top1']:.0%} of these pictures right (M_score {row['m_score']:.2f})."
-        for spec, row in scores.items()
+        f"{spec} reads {score.top1_all:.0%} of these pictures right (M_score {score.m_score:.2f})."
+        for spec, score in scores.items()
     ]
     report = write_report(todo.run, lines)
-    good = scores[SOURCE]["top1"] >= LEAST_SELF and scores[TARGET]["top1"] >= LEAST_TRANSFER
+    good = scores[SOURCE].top1_all >= LEAST_SELF and scores[TARGET].top1_all >= LEAST_TRANSFER
     return Outcome(maps, report, scores, good)

@@ -3,15 +3,38 @@
 import math
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from phosphene.classifier import Classifier
 from phosphene.concept_map import ConceptMap
 from phosphene.engine import Engine
 from phosphene.errors import ConceptError
+from phosphene.metrics.matching import concepts_of, match
 from phosphene.metrics.reading import read_maps
 
 higher_is_better = True
+
+
+def divergences(logits: Tensor, concepts: Sequence[int]) -> Tensor:
+    """Return ``KL(p(y | map) || p(y))`` of each map in nats, float64 (maps,), on the CPU.
+
+    Args:
+        logits: The target's answer to each map's picture, (maps, classes).
+        concepts: The L classes; repetitions do not count.
+
+    Raises:
+        ConceptError: no maps, or fewer than two different concepts; the score says nothing then.
+    """
+    chosen = sorted(set(concepts))
+    if len(chosen) < 2:
+        raise ConceptError("M_score compares concepts: at least 2 different ones are needed; map more of them.")
+    if len(logits) == 0:
+        raise ConceptError("M_score is over maps: there are none.")
+    log_p = logits.detach().cpu().double()[:, chosen].log_softmax(1)  # Eq. 3
+    log_marginal = log_p.logsumexp(0) - math.log(len(log_p))  # Eq. 4
+    p = log_p.exp()
+    return torch.where(p > 0, p * (log_p - log_marginal), 0).sum(1)
 
 
 def m_score_of_logits(logits: Tensor, concepts: Sequence[int]) -> float:
@@ -22,33 +45,34 @@ def m_score_of_logits(logits: Tensor, concepts: Sequence[int]) -> float:
 
     Args:
         logits: The target's answer to each map's picture, (maps, classes).
-        concepts: The L classes.
+        concepts: The L classes; repetitions do not count.
 
     Raises:
-        ConceptError: fewer than two different concepts; the score says nothing then.
+        ConceptError: no maps, or fewer than two different concepts; the score says nothing then.
 
     Example:
         >>> import torch
         >>> m_score_of_logits(torch.eye(3) * 100, [0, 1, 2])
         1.0
     """
-    if len(set(concepts)) < 2:
-        raise ConceptError("M_score compares concepts: at least 2 different ones are needed.")
-    chosen = sorted(set(concepts))
-    log_p = logits.double()[:, chosen].log_softmax(1)
-    log_marginal = log_p.logsumexp(0) - math.log(len(log_p))
-    divergence = (log_p.exp() * (log_p - log_marginal)).sum(1).mean()
-    return min(float(divergence.exp()) / len(chosen), 1.0)
+    number = len(set(concepts))
+    score = float(divergences(logits, concepts).mean().exp()) / number  # Eq. 5
+    return min(max(score, 1 / number), 1.0)  # what rounding adds
 
 
 def m_score(maps: Sequence[ConceptMap], target: Classifier, *, device: str = "auto") -> float:
-    """Return ``M_score(target | source of the maps)``, in [1 / L, 1]; the target has the source's labels.
+    """Return ``M_score(target | source of the maps)``, in [1 / L, 1].
 
     Args:
-        maps: Maps of at least two concepts.
-        target: The classifier that reads them.
+        maps: Maps of at least two concepts of one classifier.
+        target: The classifier that reads them; its classes are matched to the maps' by label.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
+
+    Raises:
+        ConceptError: fewer than two concepts, or the target lacks one of them.
+        SpecError: the target takes pictures of another number of channels.
     """
+    matched = match(concepts_of((one.index, one.label) for one in maps), target.labels, target.name)
     with Engine(target, device=device) as engine:
         logits = read_maps(engine, maps)
-    return m_score_of_logits(logits, [one.index for one in maps])
+    return m_score_of_logits(logits, list(matched.values()))

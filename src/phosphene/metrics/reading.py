@@ -1,40 +1,84 @@
 """What a classifier reads in the pictures of maps."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from phosphene.classifier import Classifier
 from phosphene.concept_map import ConceptMap, render
 from phosphene.engine import Engine
-from phosphene.errors import ConceptError
+from phosphene.errors import ConceptError, NumericError, SpecError
 
 # Scores are taken at one contrast, whatever the recipe shows its pictures with.
 SCORE_CONTRAST = 0.2
+# Pixels that are rendered and resized together; bounds the memory for runs of many maps.
+BATCH_PIXELS = 32 * 224 * 224
 
 
-def read_maps(engine: Engine, maps: Sequence[ConceptMap]) -> Tensor:
+def read_maps(engine: Engine, maps: Iterable[ConceptMap], contrast: float = SCORE_CONTRAST) -> Tensor:
     """Return the classifier's logits (maps, classes), on the CPU, for the float pictures of ``maps``.
 
-    Pictures are rendered at the source's size with contrast 0.2, then resized bilinearly, antialiased, to the
-    classifier's.
+    Pictures are rendered at the source's size, then resized bilinearly, antialiased, to the classifier's. Labels are
+    not looked at: see :func:`phosphene.metrics.matching.match`.
 
     Raises:
-        ConceptError: the classifier's labels are not those of the maps.
+        ConceptError: there are no maps.
+        SpecError: the classifier takes pictures of another number of channels.
+        NumericError: it answers with NaN or infinity.
     """
-    labels = engine.classifier.labels
-    for one in maps:
-        if one.index >= len(labels) or labels[one.index] != one.label:
-            name = engine.classifier.name
-            raise ConceptError(
-                f"class {one.index} of {name} is not {one.label!r}: the target needs the source's labels."
-            )
-    pictures = render(torch.stack([one.nu for one in maps]), SCORE_CONTRAST)
+    return read_sweep(engine, maps, [contrast])[0]
+
+
+def read_sweep(engine: Engine, maps: Iterable[ConceptMap], contrasts: Sequence[float]) -> Tensor:
+    """Do the same at several contrasts, in one pass over ``maps``; logits (contrasts, maps, classes)."""
+    size = engine.classifier.input.size
+    found: list[Tensor] = []
+    for batch in _batches(maps, size[0] * size[1]):
+        check_channels(batch[0].nu.shape[0], engine.classifier)
+        nu = torch.stack([one.nu for one in batch]).to(engine.device)
+        found.append(torch.stack([_read(engine, render(nu, contrast)) for contrast in contrasts]))
+    if not found:
+        raise ConceptError("there are no maps to read.")
+    logits = torch.cat(found, dim=1)
+    if not logits.isfinite().all():
+        name = engine.classifier.name
+        raise NumericError(f"network {name} answers with NaN or infinity to the maps' pictures: check its weights.")
+    return logits
+
+
+def check_channels(channels: int, target: Classifier) -> None:
+    """Refuse a target that cannot see the maps' pictures.
+
+    Raises:
+        SpecError: it takes pictures of another number of channels.
+    """
+    if channels != target.input.channels:
+        raise SpecError(
+            f"{target.name} takes pictures of {target.input.channels} channel(s), the maps have {channels}: "
+            "choose a target of as many."
+        )
+
+
+def _read(engine: Engine, pictures: Tensor) -> Tensor:
     size = engine.classifier.input.size
     if tuple(pictures.shape[-2:]) != size:
         pictures = functional.interpolate(pictures, size, mode="bilinear", antialias=True)
-    return engine.logits(pictures).cpu()
+    return engine.logits(pictures.contiguous(memory_format=torch.channels_last)).cpu()
+
+
+def _batches(maps: Iterable[ConceptMap], target_pixels: int) -> Iterator[list[ConceptMap]]:
+    """Yield maps of one shape, as many as may be rendered and resized together."""
+    batch: list[ConceptMap] = []
+    for one in maps:
+        most = max(1, BATCH_PIXELS // max(one.nu.shape[-2:].numel(), target_pixels))
+        if batch and (len(batch) >= most or one.nu.shape != batch[0].nu.shape):
+            yield batch
+            batch = []
+        batch.append(one)
+    if batch:
+        yield batch
 
 
 def top1(logits: Tensor, truth: Sequence[int], among: "Sequence[int] | None" = None) -> float:

@@ -9,6 +9,8 @@ from PIL import Image
 
 from phosphene.concept_map import ConceptMap, to_image
 from phosphene.errors import RunError
+from phosphene.report.checks import check_section
+from phosphene.report.scores import score_section
 from phosphene.report.sheet import contact_sheet
 from phosphene.runs import RunDirectory
 from phosphene.runs.atomic import write_bytes
@@ -36,6 +38,8 @@ def write_report(run: RunDirectory, verdicts: "list[str] | None" = None) -> str:
         missing=len(facts["jobs"]) - len(maps),
         size=f"{facts['model']['input']['size'][0]} × {facts['model']['input']['size'][1]}",
         verdicts=verdicts or [],
+        scores=score_section(run, facts),
+        checks=check_section(run),
     )
     several = len({one.seed for one in maps}) > 1
     captions = [f"{one.short}, {one.seed}" if several else one.short for one in maps]

@@ -1,0 +1,92 @@
+"""``phosphene check``: a run in, findings and ``checks.json`` out."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from phosphene.cli import options
+from phosphene.cli.progress import MapProgress
+from phosphene.cli.tables import print_table
+from phosphene.errors import printable
+from phosphene.fleet.checking import CheckPlan, plan_checks, run_checks
+from phosphene.fleet.mapping import Progress
+from phosphene.metrics.checks import CHECKS, Finding, Standing
+from phosphene.report import write_report
+from phosphene.runs.checks import NAME
+
+
+@click.command("check", context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--most", default=4, show_default=True, type=click.IntRange(1), help="Concepts that maps are remade of.")
+@click.option("--only", multiple=True, metavar="NAME", help=f"Of {', '.join(CHECKS)} (repeatable).  [all]")
+@click.option("--samples", metavar="SPEC", help="Make other maps from these; natural images tell most.  [the run's]")
+@options.device
+@options.trust
+@click.option("--dry-run", is_flag=True, help="Say which checks would run, and what they cost, and stop.")
+@options.as_json
+def command(
+    run: Path,
+    most: int,
+    only: tuple[str, ...],
+    samples: "str | None",
+    device: str,
+    trust: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Check whether the maps of RUN show what the network has learned, or only what the method makes of any network.
+
+    Maps are made again by the run's own recipe: with the network's weights drawn anew, from other seeds, from other
+    samples. The findings go into RUN/checks.json as they come; the same command goes on where it was stopped.
+    """
+    todo = plan_checks(run, only=only, most=most, samples=samples, device=device, trust=trust)
+    if dry_run:
+        options.print_json(_describe(todo)) if as_json else click.echo(_spell(todo))
+        return
+
+    def done(found: Finding) -> None:
+        if not as_json:
+            click.echo(f"{found.name}: {found.verdict}", err=True)
+
+    with MapProgress(f"check {printable(todo.bench.classifier.name)}") as progress:
+        findings = run_checks(todo, watch=lambda standing: progress(_progress(standing)), done=done)
+    report = write_report(todo.run)
+    if as_json:
+        rows = [{**found.to_dict(), "verdict": found.verdict} for found in findings]
+        options.print_json({"run": str(run), "findings": rows, "report": report})
+        return
+    print_table(_table(findings))
+    click.echo(f"figures in {todo.run.path / NAME}; open {report}")
+
+
+def _progress(standing: Standing) -> Progress:
+    return Progress(standing.maps_done, standing.maps_total, standing.labels, standing.step)
+
+
+def _describe(todo: CheckPlan) -> dict[str, Any]:
+    costs = todo.cost
+    rows = [{"name": name, "maps": costs[name], "done": name in todo.kept} for name in todo.names]
+    return {"run": str(todo.run.path), "checks": rows, "maps": sum(costs.values()), "passes": todo.passes}
+
+
+def _spell(todo: CheckPlan) -> str:
+    lines = [
+        f"{name:<16} {'done' if name in todo.kept else f'{count} maps'}: {CHECKS[name][0]}"
+        for name, count in todo.cost.items()
+    ]
+    return "\n".join([*lines, f"{sum(todo.cost.values())} maps, {todo.passes:,} passes"])
+
+
+def _table(findings: list[Finding]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_lines=True)
+    table.add_column("check", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    table.add_column("what was found", max_width=100)
+    for found in findings:
+        colour = {True: "green", False: "bold red", None: ""}[found.passed]
+        table.add_row(found.name, Text(found.verdict, colour), Text(printable(found.reading)))
+    return table

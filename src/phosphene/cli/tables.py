@@ -1,0 +1,89 @@
+"""Tables for the terminal. Names and labels may come from anywhere: nothing in them is obeyed."""
+
+import sys
+from collections.abc import Iterator, Sequence
+
+import click
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from phosphene.errors import printable
+from phosphene.fleet import ScoredRun
+from phosphene.labels import first_synonym
+from phosphene.metrics.scorecard import Interval
+
+MOST_MISREAD = 5
+WIDEST = 10_000
+
+
+def print_table(table: Table) -> None:
+    """Print a table on stdout, as wide as it needs where that is no terminal."""
+    console = Console(file=sys.stdout)
+    if not console.is_terminal:
+        console = Console(file=sys.stdout, width=WIDEST)
+        console.width = console.measure(table).maximum
+    with console.capture() as printed:  # printed by click: rich itself would end the process when a reader goes away
+        console.print(table)
+    click.echo(printed.get(), nl=False)
+
+
+def score_matrix(scored: Sequence[ScoredRun]) -> Table:
+    """Lay scores out: a line a run, a column a target; ``M_score``, top-1 among all classes and among the concepts."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("maps of")
+    table.add_column("read by")
+    targets = {(row.score.target, row.target_sha256): row.score.target for row in scored}
+    for name, sha256 in targets:
+        twice = list(targets.values()).count(name) > 1
+        table.add_column(Text(printable(name) + (f" ({sha256[:8]})" if twice else "")))
+    for path in dict.fromkeys(row.run for row in scored):
+        own = [row for row in scored if row.run == path]
+        concepts = own[0].score.concepts
+        measures = f"M_score\ntop-1, all classes\ntop-1, the {concepts} concepts"
+        table.add_row(Text(_named(own[0], scored)), Text(measures), *(Text(_cell(row)) for row in own))
+        table.add_section()
+    return table
+
+
+def misreadings(scored: Sequence[ScoredRun]) -> Iterator[str]:
+    """Say in a line which concepts a target misreads, and as what; nothing for a target that reads them all."""
+    for row in scored:
+        wrong = sorted((one for one in row.score.per_concept if one.misread), key=lambda one: one.right / one.maps)
+        if wrong:
+            said = [
+                f"{_short(one.label)} as {_short(one.misread[0].label)}"
+                + (f" ({one.misread[0].count} of {one.maps})" if one.maps > 1 else "")
+                for one in wrong[:MOST_MISREAD]
+            ]
+            more = f" and {len(wrong) - MOST_MISREAD} more" if len(wrong) > MOST_MISREAD else ""
+            count = f"{len(wrong)} of {row.score.concepts} concepts of {_named(row, scored, ', ')}"
+            yield f"{printable(row.score.target)} misreads {count}: {', '.join(said)}{more}"
+
+
+def _named(row: ScoredRun, scored: Sequence[ScoredRun], gap: str = "\n") -> str:
+    """Name a source by model and recipe; by its directory too where others have the same."""
+    alike = {other.run for other in scored if (other.score.source, other.recipe) == (row.score.source, row.recipe)}
+    names = [row.score.source, row.recipe, *([str(row.run)] if len(alike) > 1 else [])]
+    return gap.join(printable(name) for name in names)
+
+
+def _cell(row: ScoredRun) -> str:
+    score = row.score
+    low, high = score.interval
+    return "\n".join(
+        [
+            f"{score.m_score:.2f} [{low:.2f}, {high:.2f}]",
+            _share(score.top1_all, score.top1_all_interval),
+            _share(score.top1_concepts, score.top1_concepts_interval),
+        ]
+    )
+
+
+def _share(value: float, interval: Interval) -> str:
+    return f"{value:.0%} [{100 * interval[0]:.0f}, {100 * interval[1]:.0f}]"
+
+
+def _short(label: str) -> str:
+    return printable(first_synonym(label))

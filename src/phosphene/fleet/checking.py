@@ -1,0 +1,189 @@
+"""Sanity checks of a run: refuse what cannot be checked, run what is not done, keep each finding as it comes."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import phosphene
+from phosphene.classifier import Classifier
+from phosphene.concept_map import ConceptMap, Job
+from phosphene.engine.device import pick_device
+from phosphene.errors import RecipeError, RunError, SamplesError
+from phosphene.mapper.cycle import passes
+from phosphene.metrics.checks import CHECKS, Bench, Finding, Request, Standing, choose, examine
+from phosphene.recipe import Recipe
+from phosphene.runs import RunDirectory
+from phosphene.runs.checks import read_checks, write_check
+from phosphene.runs.scores import maps_sha256
+from phosphene.samples import SamplePool, load_samples
+from phosphene.sources import load
+
+# Maps of more classes than this are not read: they would fill the memory and tell nothing new.
+MOST_CLASSES = 64
+
+
+@dataclass(frozen=True)
+class CheckPlan:
+    """What a ``check`` command comes to.
+
+    Attributes:
+        run: The run that is checked.
+        bench: Its network, samples, recipe and maps.
+        names: The checks that are wanted.
+        kept: Findings that are there already, of the same maps, samples and concepts.
+        sha256: Hash over the run's maps.
+    """
+
+    run: RunDirectory
+    bench: Bench
+    names: tuple[str, ...]
+    kept: dict[str, Finding]
+    sha256: str
+
+    @property
+    def cost(self) -> dict[str, int]:
+        """Maps that each check will make, beyond those that an earlier one makes; 0 for one that is there already."""
+        seen: set[Request] = set()
+        costs = {}
+        for name in self.names:
+            new = set() if name in self.kept else set(CHECKS[name][1].needs(self.bench)) - seen
+            costs[name] = len(new)
+            seen |= new
+        return costs
+
+    @property
+    def passes(self) -> int:
+        """Images that making those maps sends through networks, a backward counted as one more."""
+        return sum(self.cost.values()) * passes(self.bench.recipe)
+
+
+def plan_checks(
+    path: "str | Path",
+    *,
+    only: Sequence[str] = (),
+    most: int = 4,
+    samples: "str | None" = None,
+    device: str = "auto",
+    trust: bool = False,
+) -> CheckPlan:
+    """Load a finished run and everything that its checks need, before any work.
+
+    Args:
+        path: The run directory.
+        only: Names of checks; all by default.
+        most: Classes for which other maps are made, spread over the run.
+        samples: Sample spec; the run's own by default.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
+        trust: Allow code that came with the model to run.
+
+    Raises:
+        PhospheneError: a check does not exist, or needs a library that is not there.
+        RunError: it is no run, has unfinished or damaged maps, or its model has changed.
+        SamplesError: the run's samples are gone or have changed.
+    """
+    names = choose(only)
+    pick_device(device)
+    run = RunDirectory(path)
+    facts = run.facts()
+    rows = _rows(run, facts)
+    recipe = _recipe(run, facts["recipe"])
+    classifier = load(facts["model"]["spec"], trust=trust)
+    if classifier.sha256 != facts["model"]["sha256"]:
+        now, then = classifier.sha256[:8], facts["model"]["sha256"][:8]
+        raise RunError(
+            f"{facts['model']['spec']} has other weights ({now}) than the maps of {run.path} come from ({then}): "
+            "bring those back, or map it again into another directory."
+        )
+    sha256, kept = maps_sha256(run), read_checks(run)
+    pool = _pool(facts["samples"], samples, classifier)
+    same = pool.sha256 == facts["samples"]["sha256"]
+    maps = [run.read(run.folder(Job(row["index"], row["seed"]), row["label"])) for row in rows]
+    precision = str(facts.get("precision") or "auto")
+    bench = Bench(classifier, pool, recipe, maps, most=most, same_samples=same, device=device, precision=precision)
+    mine = _subject(bench)
+    found = {name: Finding.from_dict(entry) for name, entry in kept.items() if entry["subject"] == mine}
+    return CheckPlan(run, bench, tuple(names), found, sha256)
+
+
+def run_checks(
+    plan: CheckPlan,
+    *,
+    watch: "Callable[[Standing], None] | None" = None,
+    done: "Callable[[Finding], None] | None" = None,
+) -> list[Finding]:
+    """Run the checks that are not there yet; each finding is in ``checks.json`` before the next check begins.
+
+    Args:
+        plan: What to check.
+        watch: Called after every step of every map.
+        done: Called for every finding, also for those that were there already.
+
+    Raises:
+        RunError: the maps have changed meanwhile, or the run directory cannot be written.
+    """
+    bench = plan.bench
+    bench.watch, bench.total = watch, sum(plan.cost.values())
+    findings = []
+    for name in plan.names:
+        found = plan.kept.get(name)
+        if found is None:
+            found = examine(name, bench)
+            write_check(plan.run, {**found.to_dict(), "subject": _subject(bench)}, plan.sha256)
+        findings.append(found)
+        if done is not None:
+            done(found)
+    return findings
+
+
+def _rows(run: RunDirectory, facts: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the jobs whose maps are read; refuse a run that is not finished."""
+    rows: list[dict[str, Any]] = facts["jobs"]
+    missing = sum(not (run.folder(Job(row["index"], row["seed"]), row["label"]) / "map.json").exists() for row in rows)
+    if missing or not rows:
+        raise RunError(
+            f"{missing} of {len(rows)} maps of {run.path} are not finished: give its `phosphene map` command once more."
+        )
+    classes = list(dict.fromkeys(row["index"] for row in rows))
+    step = max(1, -(-len(classes) // MOST_CLASSES))
+    chosen = set(classes[::step])
+    return [row for row in rows if row["index"] in chosen]
+
+
+def _recipe(run: RunDirectory, facts: dict[str, Any]) -> Recipe:
+    """Rebuild the run's recipe; fields that its version did not have are off by default."""
+    fields = {key: value for key, value in facts.items() if key != "sha256"}
+    try:
+        recipe = Recipe().replace(**fields)
+    except RecipeError as error:
+        raise RunError(f"{run.path} was made by a recipe that this version does not have: {error}") from None
+    if set(fields) == set(recipe.to_dict()) and recipe.sha256 != facts["sha256"]:
+        raise RunError(f"{run.path / 'run.json'} is damaged (its recipe has another hash): map it again.")
+    return recipe
+
+
+def _pool(facts: dict[str, Any], samples: "str | None", classifier: Classifier) -> SamplePool:
+    """Load the samples of the run, which must be what they were, or others that were asked for."""
+    shape = classifier.input.shape
+    if samples is not None:
+        return load_samples(samples, shape)
+    try:
+        pool = load_samples(facts["spec"], shape)
+    except SamplesError as error:
+        raise SamplesError(f"the run's samples cannot be had again, choose others with --samples: {error}") from None
+    if pool.sha256 != facts["sha256"]:
+        raise SamplesError(f"samples {facts['spec']} have changed since the run: choose others with --samples.")
+    return pool
+
+
+def _subject(bench: Bench) -> dict[str, Any]:
+    """Say what a finding speaks of, beside the maps themselves."""
+
+    def facts(one: ConceptMap) -> dict[str, Any]:
+        return {"index": one.index, "label": one.label, "seed": one.seed}
+
+    return {
+        "concepts": [facts(one) for one in bench.chosen],
+        "samples": {"spec": bench.pool.spec, "sha256": bench.pool.sha256},
+        "phosphene": phosphene.__version__,
+    }

@@ -1,0 +1,180 @@
+"""Scores of many runs on many targets: check everything first, then read, then write ``scores.json`` into each run."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from phosphene.classifier import Classifier
+from phosphene.concept_map import ConceptMap, Job
+from phosphene.engine.device import pick_device
+from phosphene.errors import ConceptError, RunError
+from phosphene.labels import Labels
+from phosphene.metrics.matching import concepts_of, match
+from phosphene.metrics.reading import check_channels
+from phosphene.metrics.scorecard import Score
+from phosphene.metrics.scores import score_one
+from phosphene.runs import RunDirectory
+from phosphene.runs.scores import maps_sha256, read_scores, write_scores
+from phosphene.sources import load
+
+
+@dataclass(frozen=True)
+class Source:
+    """A finished run whose maps are to be scored.
+
+    Attributes:
+        run: Its directory.
+        facts: Its run.json.
+        folders: Where its maps lie.
+        channels: Of the maps.
+        sha256: Hash over the maps.
+    """
+
+    run: RunDirectory
+    facts: dict[str, Any]
+    folders: tuple[Path, ...]
+    channels: int
+    sha256: str
+
+    @property
+    def concepts(self) -> list[tuple[int, str]]:
+        """Index and label of each map's class."""
+        return [(row["index"], row["label"]) for row in self.facts["jobs"]]
+
+    def maps(self) -> Iterator[ConceptMap]:
+        """Read the maps one after the other."""
+        return map(self.run.read, self.folders)
+
+
+@dataclass(frozen=True)
+class ScoredRun:
+    """A score and whose it is.
+
+    Attributes:
+        run: The run directory.
+        recipe: Name of the recipe that made the maps.
+        target_spec: What the target was loaded from.
+        target_sha256: Hash of its weights and input space.
+        maps_sha256: Hash over the maps.
+        score: What the target makes of them.
+    """
+
+    run: Path
+    recipe: str
+    target_spec: str
+    target_sha256: str
+    maps_sha256: str
+    score: Score
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the row of scores.json."""
+        facts = {key: getattr(self, key) for key in ("recipe", "target_spec", "target_sha256", "maps_sha256")}
+        return {**self.score.to_dict(), **facts}
+
+
+def score_runs(
+    runs: Sequence["str | Path"],
+    targets: Sequence[str] = (),
+    *,
+    device: str = "auto",
+    trust: bool = False,
+    watch: "Callable[[int, int, str], None] | None" = None,
+) -> list[ScoredRun]:
+    """Score every run on every target and keep the rows in each run's ``scores.json``.
+
+    Nothing is read or written before all runs are found whole and all targets to know their concepts.
+
+    Args:
+        runs: Run directories; one that is given twice is scored once.
+        targets: Model specs; without any, the models of the runs themselves. A model that is given twice counts once.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
+        trust: Allow code that came with a target to run.
+        watch: Called before every score with the number that are done, that of all, and the target's name.
+
+    Returns:
+        The scores, run by run.
+
+    Raises:
+        RunError: a run has no maps, or unfinished or damaged ones, or its own model has changed.
+        ConceptError: a run has fewer than two concepts, or a target lacks one of them.
+        SpecError: a target is not found, or takes pictures of another number of channels.
+    """
+    pick_device(device)  # before any work
+    sources = [_open(Path(path)) for path in {Path(path).resolve(): path for path in runs}.values()]
+    named = [load(spec, trust=trust) for spec in dict.fromkeys(targets)]
+    readers = _distinct(named or _own(sources, trust=trust))
+    for source in sources:
+        for target in readers:
+            _check(source, target)
+    found: dict[tuple[int, int], ScoredRun] = {}
+    for column, target in enumerate(readers):
+        for line, source in enumerate(sources):
+            if watch is not None:
+                watch(len(found), len(sources) * len(readers), target.name)
+            found[line, column] = scored = _score(source, target, device)
+            write_scores(source.run, [scored.to_dict()])
+    return [found[key] for key in sorted(found)]
+
+
+def _open(path: Path) -> Source:
+    """Read all maps of a run once, so that nothing is found wanting in the middle of the work."""
+    run = RunDirectory(path)
+    facts = run.facts()
+    folders = tuple(run.folder(Job(row["index"], row["seed"]), row["label"]) for row in facts["jobs"])
+    if not folders:
+        raise RunError(f"{path} has no maps: run `phosphene map` first.")
+    missing = sum(not (folder / "map.json").exists() for folder in folders)
+    if missing:
+        raise RunError(
+            f"{missing} of {len(folders)} maps of {path} are not finished: give its `phosphene map` command once more."
+        )
+    read_scores(run)  # whether rows can be added is known before they are there
+    sha256 = maps_sha256(run)
+    channels = {run.read(folder).nu.shape[0] for folder in folders}
+    if len(channels) > 1:
+        raise RunError(f"{path} is damaged: its maps differ in their number of channels.")
+    return Source(run, facts, folders, channels.pop(), sha256)
+
+
+def _own(sources: Sequence[Source], *, trust: bool) -> list[Classifier]:
+    """Load the models of the runs themselves, and see that they are still those that made the maps."""
+    specs = dict.fromkeys(source.facts["model"]["spec"] for source in sources)
+    loaded = {spec: load(spec, trust=trust) for spec in specs}
+    for source in sources:
+        model = source.facts["model"]
+        if loaded[model["spec"]].sha256 != model["sha256"]:
+            raise RunError(f"{model['spec']} is no longer the model that made {source.run.path}: name a --target.")
+    return list(loaded.values())
+
+
+def _distinct(targets: Iterable[Classifier]) -> list[Classifier]:
+    """Leave out what is there already by another spec."""
+    found: dict[tuple[str, str], Classifier] = {}
+    for target in targets:
+        found.setdefault((target.name, target.sha256), target)
+    return list(found.values())
+
+
+def _check(source: Source, target: Classifier) -> None:
+    """Refuse a pair that cannot be scored, before any pair is."""
+    check_channels(source.channels, target)
+    concepts = concepts_of(source.concepts)
+    if len(concepts) < 2:
+        raise ConceptError(
+            f"{source.run.path} has maps of 1 concept, and M_score compares concepts: map at least 2 into it."
+        )
+    classes = source.facts["model"]["classes"]
+    by_number = target.labels.numbers_only and concepts.items() <= dict(enumerate(Labels.numbered(classes))).items()
+    if by_number and target.num_classes != classes:
+        raise ConceptError(
+            f"{source.facts['model']['name']} and {target.name} know their classes by number alone, {classes} and "
+            f"{target.num_classes} of them: give both labels (`labels` in their cards)."
+        )
+    match(concepts, target.labels, target.name)
+
+
+def _score(source: Source, target: Classifier, device: str) -> ScoredRun:
+    found = score_one(source.maps(), source.concepts, target, source=source.facts["model"]["name"], device=device)
+    recipe = source.facts["recipe"]["name"]
+    return ScoredRun(source.run.path, recipe, target.spec, target.sha256, source.sha256, found)

@@ -1,0 +1,76 @@
+"""What a check found."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+TOO_LITTLE = "That is too little to judge by: map more classes, or maps that the network reads."
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The outcome of one check.
+
+    Attributes:
+        name: Name of the check.
+        figures: What was measured; ``hog_at_2`` is the HOG similarity under condition 2.
+        passed: Whether the maps do what they should; ``None`` where there is no rule, or too little to judge by.
+        reading: What it means, in one to three plain sentences.
+        cost: Maps that were made for it, beyond those that an earlier check had made.
+    """
+
+    name: str
+    figures: dict[str, float]
+    passed: "bool | None"
+    reading: str
+    cost: int = 0
+
+    @property
+    def verdict(self) -> str:
+        """The outcome in a word."""
+        return {True: "passed", False: "FAILED", None: "no verdict"}[self.passed]
+
+    @property
+    def conditions(self) -> dict[str, dict[str, float]]:
+        """The figures that were measured under several conditions, by condition: ``{"2": {"hog": 0.1}}``."""
+        table: dict[str, dict[str, float]] = {}
+        for key, value in self.figures.items():
+            name, at, condition = key.partition("_at_")
+            if at:
+                table.setdefault(condition, {})[name] = value
+        return table
+
+    @property
+    def plain(self) -> dict[str, float]:
+        """The other figures."""
+        return {key: value for key, value in self.figures.items() if "_at_" not in key}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return every attribute by name."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, facts: dict[str, Any]) -> "Finding":
+        """Read what :meth:`to_dict` gave.
+
+        Raises:
+            KeyError: an attribute is missing.
+            TypeError: an attribute has another type.
+            ValueError: a figure is no number.
+        """
+        figures = {str(key): float(value) for key, value in dict(facts["figures"]).items()}
+        passed = facts["passed"]
+        if passed is not None and not isinstance(passed, bool):
+            raise TypeError(f"passed is {passed!r}")
+        return cls(str(facts["name"]), figures, passed, str(facts["reading"]), int(facts["cost"]))
+
+
+def spell(value: float) -> str:
+    """Return two decimals, and no minus where they are 0."""
+    return f"{round(value, 2) + 0.0:.2f}"
+
+
+def verdict(*parts: "bool | None") -> "bool | None":
+    """All must hold: one that does not settles it, one that cannot be judged leaves it open."""
+    if False in parts:
+        return False
+    return None if None in parts else True

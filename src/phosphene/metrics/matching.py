@@ -1,0 +1,92 @@
+"""Which of a target's classes each concept of a source is."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from phosphene.errors import ConceptError
+from phosphene.labels import Labels
+
+MOST_NAMED = 5
+
+
+def concepts_of(pairs: Iterable[tuple[int, str]]) -> dict[int, str]:
+    """Collect (index, label) pairs into the label of each class.
+
+    Raises:
+        ConceptError: one index stands for two labels: the maps come from classifiers with different classes.
+    """
+    labels: dict[int, str] = {}
+    for index, label in pairs:
+        if labels.setdefault(index, label) != label:
+            raise ConceptError(
+                f"class {index} is {labels[index][:60]!r} in one map and {label[:60]!r} in another: "
+                "score the maps of one classifier at a time."
+            )
+    return labels
+
+
+def match(concepts: Mapping[int, str], labels: Labels, target: str = "the target") -> dict[int, int]:
+    """Return the target's class for each concept.
+
+    Labels are lists of synonyms: classes that share one may be meant; case and blanks do not matter. Where several may
+    (ImageNet has two called "crane"), position decides, if all concepts of which only one may be meant moved by one
+    number of places: by none, or by that of the "background" that some ImageNet classifiers put first. Where they did
+    not, the closest label decides: the same in full, else with the same first synonym.
+
+    Args:
+        concepts: The source's index and label of each concept.
+        labels: The target's.
+        target: What to call it in a message.
+
+    Raises:
+        ConceptError: a concept has no class or several, or two concepts have one; the message names them.
+    """
+    sharing = {index: labels.sharing(label) for index, label in concepts.items()}
+    moved = {classes[0] - index for index, classes in sharing.items() if len(classes) == 1} or {0}
+    shift = moved.pop() if len(moved) == 1 else None
+    found = {index: _answering(index, label, labels, shift) for index, label in concepts.items()}
+    _refuse_unmatched(concepts, found, target)
+    matched = {index: classes[0] for index, classes in found.items()}
+    _refuse_shared(concepts, matched, labels, target)
+    return matched
+
+
+def _answering(index: int, label: str, labels: Labels, shift: "int | None") -> list[int]:
+    """Return the class that lies ``shift`` places on, if its label allows it (or both are blank); else the closest."""
+    sharing = labels.sharing(label)
+    if shift is not None and (index + shift in sharing or (not sharing and labels.same(index + shift, label))):
+        return [index + shift]
+    return labels.closest(label)
+
+
+def _refuse_unmatched(concepts: Mapping[int, str], found: Mapping[int, Sequence[int]], target: str) -> None:
+    bad = [
+        repr(concepts[index][:60]) + (f" (classes {', '.join(map(str, classes[:3]))})" if classes else "")
+        for index, classes in found.items()
+        if len(classes) != 1
+    ]
+    if bad:
+        raise ConceptError(
+            f"{len(bad)} of {len(concepts)} concepts have no class of their own in {target}: {_listed(bad)}. "
+            "Give the target labels that name each of them once (`labels` in its card), or map other concepts."
+        )
+
+
+def _refuse_shared(concepts: Mapping[int, str], matched: Mapping[int, int], labels: Labels, target: str) -> None:
+    owners: dict[int, list[str]] = {}
+    for index, taken in matched.items():
+        owners.setdefault(taken, []).append(f"{concepts[index][:60]!r} ({index})")
+    bad = [
+        f"{' and '.join(names[:3])} are all {labels[taken][:60]!r} ({taken})"
+        for taken, names in owners.items()
+        if len(names) > 1
+    ]
+    if bad:
+        raise ConceptError(
+            f"{target} does not tell concepts apart: {_listed(bad)}. "
+            "Give the target labels of its own for each (`labels` in its card), or map other concepts."
+        )
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return ", ".join(names[:MOST_NAMED]) + more

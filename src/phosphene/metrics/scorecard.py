@@ -1,0 +1,130 @@
+"""A score as it is kept: what a target makes of a source's maps."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+Interval = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Misreading:
+    """A class that a target sees in the maps of another: its index and label there, and in how many maps."""
+
+    index: int
+    label: str
+    count: int
+
+
+@dataclass(frozen=True)
+class ConceptReading:
+    """How a target reads the maps of one concept, among all its classes.
+
+    Attributes:
+        index: The source's class.
+        label: Its label.
+        target_index: The target's class of that name.
+        maps: Number of maps.
+        right: How many of them the target reads as the class.
+        p_class: Mean probability of the class, in [0, 1].
+        misread: What it reads instead, the most frequent first.
+    """
+
+    index: int
+    label: str
+    target_index: int
+    maps: int
+    right: int
+    p_class: float
+    misread: tuple[Misreading, ...]
+
+
+@dataclass(frozen=True)
+class Contrasted:
+    """The same figures for pictures of one contrast."""
+
+    contrast: float
+    m_score: float
+    top1_concepts: float
+    top1_all: float
+    p_class: float
+
+
+@dataclass(frozen=True)
+class Score:
+    """What one target makes of the maps of one source.
+
+    Attributes:
+        source: Name of the classifier that the maps come from.
+        target: Name of the one that reads them.
+        m_score: ``M_score(target | source)``, in [1 / L, 1]; blind to labels.
+        interval: Its 95 % bootstrap interval over the maps.
+        top1_concepts: Share of maps that are read as their class among the L concepts.
+        top1_concepts_interval: Its Wilson 95 % interval.
+        top1_all: The same among all of the target's classes.
+        top1_all_interval: Its Wilson 95 % interval.
+        p_class: Mean probability of the class among all classes.
+        maps: Number of maps.
+        concepts: L.
+        classes: Number of the target's classes.
+        per_concept: A reading a concept, in the order of the maps.
+        contrast_sweep: The figures at other contrasts; the score itself is that at 0.2.
+    """
+
+    source: str
+    target: str
+    m_score: float
+    interval: Interval
+    top1_concepts: float
+    top1_concepts_interval: Interval
+    top1_all: float
+    top1_all_interval: Interval
+    p_class: float
+    maps: int
+    concepts: int
+    classes: int
+    per_concept: tuple[ConceptReading, ...]
+    contrast_sweep: tuple[Contrasted, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Turn :meth:`to_dict`'s answer back into a score; other entries are ignored.
+
+        Raises:
+            KeyError, TypeError, ValueError: an entry is missing, or is something else.
+        """
+        concepts = tuple(
+            ConceptReading(
+                **_entries(row, index=int, label=str, target_index=int, maps=int, right=int, p_class=float),
+                misread=tuple(Misreading(**_entries(one, index=int, label=str, count=int)) for one in row["misread"]),
+            )
+            for row in data["per_concept"]
+        )
+        figures = {"m_score": float, "top1_concepts": float, "top1_all": float, "p_class": float}
+        return cls(
+            **_entries(data, source=str, target=str, maps=int, concepts=int, classes=int, **figures),
+            interval=_interval(data["interval"]),
+            top1_concepts_interval=_interval(data["top1_concepts_interval"]),
+            top1_all_interval=_interval(data["top1_all_interval"]),
+            per_concept=concepts,
+            contrast_sweep=tuple(
+                Contrasted(**_entries(row, contrast=float, **figures)) for row in data["contrast_sweep"]
+            ),
+        )
+
+
+def _entries(data: Mapping[str, Any], **kinds: type) -> dict[str, Any]:
+    """Pick entries, each of its type; a whole number will do for a float."""
+    for key, kind in kinds.items():
+        if not isinstance(data[key], (int, float) if kind is float else kind):
+            raise TypeError(f"{key} is {data[key]!r}")
+    return {key: kind(data[key]) for key, kind in kinds.items()}
+
+
+def _interval(pair: Sequence[Any]) -> Interval:
+    low, high = pair
+    return (float(low), float(high))

@@ -1,0 +1,133 @@
+"""How alike two pictures are: three answers, each blind to something else.
+
+All take pictures (c, h, w) of one shape, values in [0, 1], sides of 8 or more, and answer in [-1, 1]: 1 for the same
+picture, about 0 for unrelated noise, and 0 where either is constant, for then there is nothing to compare. Two maps of
+one network are never unrelated: read a figure against that of two different classes.
+"""
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from phosphene.errors import ExtraError, first_line
+
+LEAST_SIDE = 8
+# 16 pixels in a picture of 224, as in the code of Adebayo et al.; a smaller picture gets as many cells as it can.
+CELLS = 14
+# Below this deviation a picture is constant but for rounding.
+FLAT = 1e-6
+
+Grey = NDArray[np.float64]
+
+
+def hog(a: Tensor, b: Tensor) -> float:
+    """Correlation of histograms of oriented gradients: do edges run the same way in the same places?
+
+    As in Adebayo et al. 2018 (arXiv 1810.03292, section 3), by scikit-image, on the mean over channels. Blind to
+    colour, to contrast and to its sign.
+
+    Raises:
+        ExtraError: scikit-image is not installed.
+        ValueError: the pictures differ in shape or are too small.
+    """
+    first, second = _greys(a, b)
+    describe = require_skimage("feature").hog
+    cell = max(2, min(first.shape) // CELLS)
+    keys = {"orientations": 9, "pixels_per_cell": (cell, cell), "cells_per_block": (3, 3), "block_norm": "L2-Hys"}
+    if _flat(first) or _flat(second):
+        return 0.0
+    return _correlation(describe(first, **keys), describe(second, **keys))
+
+
+def ssim(a: Tensor, b: Tensor) -> float:
+    """Structural similarity (Wang et al. 2004), by scikit-image, mean over channels: are they alike pixel for pixel?
+
+    A Gaussian window of deviation 1.5, or 7 x 7 pixels where that does not fit. Negative for inverted contrast.
+
+    Raises:
+        ExtraError: scikit-image is not installed.
+        ValueError: the pictures differ in shape or are too small.
+    """
+    first, second = _greys(a, b)
+    compare = require_skimage("metrics").structural_similarity
+    if _flat(first) or _flat(second):
+        return 0.0
+    gaussian = min(first.shape) >= 11
+    keys = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False} if gaussian else {"win_size": 7}
+    pair = [one.detach().cpu().double().numpy() for one in (a, b)]
+    return float(np.clip(compare(*pair, channel_axis=0, data_range=1.0, **keys), -1, 1))
+
+
+def spectrum(a: Tensor, b: Tensor) -> float:
+    """Correlation of log power spectra without their mean fall-off: is it the same pattern, wherever it lies?
+
+    On the mean over channels, under a Hann window; the mean over all directions is taken out at each frequency, else
+    any two natural pictures would correlate. Blind to where a pattern lies, to contrast and to its sign.
+
+    Raises:
+        ValueError: the pictures differ in shape or are too small.
+    """
+    first, second = _greys(a, b)
+    if _flat(first) or _flat(second):
+        return 0.0
+    return _correlation(_directions(first), _directions(second))
+
+
+SIMILARITIES: dict[str, Callable[[Tensor, Tensor], float]] = {"hog": hog, "ssim": ssim, "spectrum": spectrum}
+
+
+def require_skimage(part: str = "metrics") -> Any:
+    """Import a part of scikit-image, an optional library.
+
+    Raises:
+        ExtraError: it is not installed, or is broken.
+    """
+    try:
+        return import_module(f"skimage.{part}")
+    except (ImportError, RuntimeError, OSError) as error:
+        gone = isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] == "skimage"
+        why = "is not installed" if gone else f"is broken ({type(error).__name__}: {first_line(error)})"
+        raise ExtraError(f"scikit-image, which compares maps, {why}: pip install phosphene[checks].") from None
+
+
+def _directions(grey: Grey) -> Grey:
+    """Log power of every frequency of the upper half plane, less the mean at its distance from 0, slightly smoothed."""
+    picture = torch.from_numpy(grey)
+    height, width = picture.shape
+    window = torch.outer(*(torch.hann_window(side, periodic=False, dtype=picture.dtype) for side in picture.shape))
+    power = torch.fft.fft2((picture - picture.mean()) * window).abs().square()
+    log = (power + 1e-12 * power.max()).log()
+    across, down = torch.fft.fftfreq(width, dtype=log.dtype), torch.fft.fftfreq(height, dtype=log.dtype)
+    ring = (torch.hypot(*torch.meshgrid(down, across, indexing="ij")) * min(height, width)).round().long()
+    totals = torch.zeros(int(ring.max()) + 1, dtype=log.dtype)
+    means = totals.index_add(0, ring.flatten(), log.flatten()) / ring.flatten().bincount()
+    rest = log - means[ring]
+    # A single frequency's power is as noisy as it is large; its neighbours say the same.
+    rest = functional.avg_pool2d(functional.pad(rest[None, None], (1, 1, 1, 1), mode="circular"), 3, 1)[0, 0]
+    half: Grey = rest[: height // 2 + 1].flatten()[1:].numpy()  # the other half mirrors it; the first is the mean
+    return half
+
+
+def _greys(a: Tensor, b: Tensor) -> tuple[Grey, Grey]:
+    """Mean over channels of both pictures, float64 (h, w)."""
+    if a.shape != b.shape or a.ndim != 3 or min(a.shape[1:]) < LEAST_SIDE:
+        shapes = f"{tuple(a.shape)} and {tuple(b.shape)}"
+        raise ValueError(f"pictures are {shapes}; two of one shape (c, h, w) of at least 8 x 8 are compared.")
+    return tuple(one.detach().cpu().double().mean(0).numpy() for one in (a, b))  # type: ignore[return-value]
+
+
+def _flat(grey: Grey) -> bool:
+    return float(grey.std()) < FLAT
+
+
+def _correlation(x: Grey, y: Grey) -> float:
+    """Pearson's correlation; 0 where either does not vary."""
+    x, y = x - x.mean(), y - y.mean()
+    scale = float(np.linalg.norm(x) * np.linalg.norm(y))
+    return float(np.clip(x @ y / scale, -1, 1)) if scale > 1e-12 else 0.0

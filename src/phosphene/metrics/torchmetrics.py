@@ -1,0 +1,79 @@
+"""``M_score`` as a ``torchmetrics.Metric``: batch by batch, on one device or many. Needs the extra ``torchmetrics``."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from phosphene.errors import ConceptError, ExtraError, first_line
+from phosphene.sources.torchvision_repair import mend
+
+mend()  # a torchvision that does not match torch breaks it too
+try:
+    from torchmetrics import Metric
+except (ImportError, RuntimeError, OSError) as error:
+    if isinstance(error, ModuleNotFoundError) and error.name == "torchmetrics":
+        raise ExtraError("torchmetrics is not installed: pip install phosphene[torchmetrics].") from None
+    raise ExtraError(f"torchmetrics is broken: {first_line(error)}: pip install phosphene[torchmetrics].") from None
+
+
+class MScore(Metric):
+    """``exp(mean KL(p(y | map) || p(y))) / L``, in [1 / L, 1]; see :mod:`phosphene.metrics.m_score`.
+
+    Exact for any number of updates, in constant memory: with ``H`` the entropy, the mean divergence is
+    ``H(mean p) - mean H(p)``.
+
+    Args:
+        concepts: The L classes; repetitions do not count.
+        keys: What ``torchmetrics.Metric`` takes.
+
+    Raises:
+        ConceptError: fewer than two different concepts.
+
+    Example:
+        >>> metric = MScore([0, 1, 2])
+        >>> metric.update(torch.eye(3) * 100)
+        >>> round(float(metric.compute()), 6)
+        1.0
+    """
+
+    is_differentiable = False
+    higher_is_better = True
+    full_state_update = False
+    plot_lower_bound = 0.0
+    plot_upper_bound = 1.0
+
+    total: Tensor
+    negative_entropy: Tensor
+    maps: Tensor
+
+    def __init__(self, concepts: Sequence[int], **keys: Any) -> None:
+        super().__init__(**keys)
+        self.concepts = sorted(set(concepts))
+        if len(self.concepts) < 2:
+            raise ConceptError("M_score compares concepts: at least 2 different ones are needed.")
+        double = torch.float64
+        self.add_state("total", torch.zeros(len(self.concepts), dtype=double), dist_reduce_fx="sum")
+        self.add_state("negative_entropy", torch.zeros((), dtype=double), dist_reduce_fx="sum")
+        self.add_state("maps", torch.zeros((), dtype=torch.long), dist_reduce_fx="sum")
+
+    def update(self, logits: Tensor) -> None:
+        """Add maps: the target's answers to their pictures, (maps, classes)."""
+        p = logits.detach().double()[:, self.concepts].softmax(1)
+        self.total += p.sum(0)
+        self.negative_entropy += torch.xlogy(p, p).sum()
+        self.maps += len(p)
+
+    def compute(self) -> Tensor:
+        """Return the score of all maps so far.
+
+        Raises:
+            ConceptError: there were none.
+        """
+        if self.maps == 0:
+            raise ConceptError("M_score is over maps: there are none; call update(logits) first.")
+        marginal = self.total / self.maps
+        divergence = self.negative_entropy / self.maps - torch.xlogy(marginal, marginal).sum()
+        number = len(self.concepts)
+        return (divergence.exp() / number).clamp(1 / number, 1)

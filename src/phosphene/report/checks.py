@@ -1,0 +1,72 @@
+"""The part of the report that says what the sanity checks found."""
+
+from typing import Any
+
+from phosphene.labels import first_synonym
+from phosphene.metrics.checks import CHECKS, Finding
+from phosphene.metrics.checks.finding import spell
+from phosphene.runs import RunDirectory
+from phosphene.runs.checks import read_checks
+
+# What a check's conditions are, and what its figures are called.
+CONDITIONS = {"fidelity": "contrast", "cascade": "blocks drawn anew", "samples": "samples from"}
+NAMES = {
+    "diversity_hog": "1 - HOG",
+    "diversity_ssim": "1 - SSIM",
+    "diversity_spectrum": "1 - spectrum",
+    "hog": "HOG",
+    "ssim": "SSIM",
+    "p_class": "p of the class",
+    "top1": "read as the class",
+    "targeting": "samples moved",
+    "m_score": "M_score",
+}
+SHARES = {"top1", "targeting", "chance"}
+COUNTS = {"blocks", "concepts", "seeds"}
+
+
+def check_section(run: RunDirectory) -> "dict[str, Any] | None":
+    """Return what ``checks.html`` shows, or ``None`` where the run's maps, as they are now, have not been checked.
+
+    Raises:
+        RunError: checks.json is damaged.
+    """
+    entries = read_checks(run)
+    if not entries:
+        return None
+    known = [*CHECKS, *(name for name in entries if name not in CHECKS)]
+    findings = [Finding.from_dict(entries[name]) for name in known if name in entries]
+    return {"findings": [_row(found, entries[found.name]["subject"]) for found in findings]}
+
+
+def _row(found: Finding, subject: dict[str, Any]) -> dict[str, Any]:
+    spaced = {condition: condition.replace("_", " ") for condition in found.conditions}
+    columns = list(dict.fromkeys(name for figures in found.conditions.values() for name in figures))
+    return {
+        "name": found.name,
+        "question": CHECKS[found.name][0] if found.name in CHECKS else "",
+        "verdict": found.verdict,
+        "mark": {True: "good", False: "bad", None: "open"}[found.passed],
+        "reading": found.reading,
+        "head": [CONDITIONS.get(found.name, ""), *(_named(name) for name in columns)],
+        "table": [
+            [spaced[condition], *(_written(name, figures[name]) if name in figures else "" for name in columns)]
+            for condition, figures in found.conditions.items()
+        ],
+        "plain": [(_named(name), _written(name, value)) for name, value in found.plain.items()],
+        "concepts": ", ".join(first_synonym(one["label"]) for one in subject.get("concepts", [])),
+        "samples": subject.get("samples", {}).get("spec", ""),
+    }
+
+
+def _named(name: str) -> str:
+    for key, word in NAMES.items():
+        if name == key or name.startswith(f"{key}_"):
+            return word + name[len(key) :].replace("_", " ")
+    return name.replace("_", " ")
+
+
+def _written(name: str, value: float) -> str:
+    if name in COUNTS:
+        return f"{value:.0f}"
+    return f"{value:.0%}" if name in SHARES else spell(value)

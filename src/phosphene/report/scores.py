@@ -1,0 +1,109 @@
+"""The part of the report that says how other classifiers read the pictures."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from phosphene.errors import RunError
+from phosphene.labels import first_synonym
+from phosphene.metrics.scorecard import ConceptReading, Contrasted, Interval, Score
+from phosphene.runs import RunDirectory
+from phosphene.runs.scores import NAME, read_scores
+
+# A table of more concepts than this is folded away.
+MOST_OPEN = 24
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell of a heat map.
+
+    Attributes:
+        text: The number itself; colour only repeats it.
+        heat: How much colour, in percent.
+        rest: A second, smaller line.
+    """
+
+    text: str
+    heat: int
+    rest: str = ""
+
+
+def score_section(run: RunDirectory, facts: dict[str, Any]) -> "dict[str, Any] | None":
+    """Return what ``scores.html`` shows, or ``None`` where the run's maps, as they are now, have not been scored.
+
+    Raises:
+        RunError: scores.json is damaged.
+    """
+    rows = read_scores(run)
+    if not rows:
+        return None
+    try:
+        scores = [Score.from_dict(row) for row in rows]
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunError(
+            f"{run.path / NAME} is damaged ({type(error).__name__}: {error}). Delete it and score again."
+        ) from None
+    names = [score.target for score in scores]
+    targets = [
+        {
+            "name": score.target,
+            "note": "the source itself" if row["target_sha256"] == facts["model"]["sha256"] else "",
+            "weights": row["target_sha256"][:8] if names.count(score.target) > 1 else "",
+            "classes": f"{score.classes:,}",
+            "cells": _summary(score),
+            "sweep": [_contrasted(point, score.concepts) for point in score.contrast_sweep],
+        }
+        for row, score in zip(rows, scores, strict=True)
+    ]
+    concepts = _concepts(scores)
+    return {
+        "targets": targets,
+        "concepts": concepts,
+        "open": len(concepts) <= MOST_OPEN,
+        "number": scores[0].concepts,
+        "least": f"{1 / scores[0].concepts:.2f}",
+        "maps": scores[0].maps,
+        "contrasts": [f"{point.contrast:g}" for point in scores[0].contrast_sweep],
+    }
+
+
+def _summary(score: Score) -> list[Cell]:
+    low, high = score.interval
+    return [
+        Cell(f"{score.m_score:.2f}", _heat(score.m_score, 1 / score.concepts), f"{low:.2f} to {high:.2f}"),
+        Cell(f"{score.top1_all:.0%}", _heat(score.top1_all), _percent(score.top1_all_interval)),
+        Cell(f"{score.top1_concepts:.0%}", _heat(score.top1_concepts), _percent(score.top1_concepts_interval)),
+        Cell(f"{score.p_class:.2f}", _heat(score.p_class)),
+    ]
+
+
+def _contrasted(point: Contrasted, concepts: int) -> Cell:
+    return Cell(f"{point.m_score:.2f}", _heat(point.m_score, 1 / concepts), f"{point.top1_all:.0%}")
+
+
+def _concepts(scores: list[Score]) -> list[dict[str, Any]]:
+    """One line a concept with a cell a target; all rows of a run speak of the same maps."""
+    lines = []
+    for one in scores[0].per_concept:
+        readings = [next((read for read in score.per_concept if read.index == one.index), None) for score in scores]
+        cells = [_reading(read) if read else Cell("–", 0) for read in readings]
+        lines.append({"short": first_synonym(one.label), "index": one.index, "cells": cells})
+    return lines
+
+
+def _reading(one: ConceptReading) -> Cell:
+    times: Callable[[int], str] = lambda count: f" {count}×" if one.maps > 1 else ""  # noqa: E731
+    wrong = ", ".join(first_synonym(other.label) + times(other.count) for other in one.misread)
+    share = one.right / max(one.maps, 1)
+    text = f"{one.right} of {one.maps}" if one.maps > 1 else ("yes" if one.right else "no")
+    return Cell(f"{text}, p {one.p_class:.2f}", _heat(share), f"as {wrong}" if wrong else "")
+
+
+def _heat(value: float, least: float = 0.0) -> int:
+    """Colour from none at the least possible value to all at 1."""
+    return round(100 * min(max((value - least) / (1 - least), 0.0), 1.0))
+
+
+def _percent(interval: Interval) -> str:
+    return f"{100 * interval[0]:.0f} to {100 * interval[1]:.0f} %"

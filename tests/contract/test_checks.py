@@ -1,0 +1,92 @@
+"""What every registered check must do, on a tiny network and by the real mapper. New ones are covered as they come."""
+
+import inspect
+import math
+import re
+
+import pytest
+
+from phosphene.concept_map import Job
+from phosphene.engine import Engine
+from phosphene.mapper import map_jobs
+from phosphene.metrics.checks import CHECKS, Bench, Finding, Request, check_maps, examine
+from phosphene.recipe import Recipe
+from phosphene.samples import load_samples
+from tests import tiny
+
+RECIPE = Recipe(name="short", sign_test=False, **tiny.SHORT)
+
+
+def make_bench(classes=4, seeds=(0,), **options):
+    classifier = tiny.classifier()
+    pool = load_samples("synthetic:mixed", classifier.input.shape)
+    with Engine(classifier, device="cpu") as engine:
+        maps = map_jobs(engine, pool, [Job(index, seed) for index in range(classes) for seed in seeds], RECIPE)
+    return Bench(classifier, pool, RECIPE, maps, most=2, device="cpu", **options)
+
+
+@pytest.mark.parametrize("name", list(CHECKS))
+class TestChecks:
+    def test_is_described_and_documented(self, name, call):
+        text, check = CHECKS[name]
+        assert text
+        assert "\n" not in text
+        assert not text.endswith(".")
+        assert inspect.getdoc(check)
+        assert isinstance(check.compares, bool)
+        for function in (check.needs, check.find):
+            assert list(inspect.signature(function).parameters) == ["bench"]
+            assert inspect.getdoc(function)
+        assert name in re.sub(r"\s+", "", call("check", "--help").out)
+
+    @pytest.mark.parametrize("classes", [1, 4])
+    @pytest.mark.parametrize("seeds", [(0,), (2, 5)])
+    @pytest.mark.parametrize("same_samples", [True, False])
+    def test_finds_something_finite_in_plain_words_for_what_it_said_it_needs(self, name, classes, seeds, same_samples):
+        bench = make_bench(classes, seeds, same_samples=same_samples)
+        needs = CHECKS[name][1].needs(bench)
+        assert all(isinstance(one, Request) for one in needs)
+        found = examine(name, bench)
+        assert set(bench.made) == set(needs)
+        assert found.cost == len(set(needs))
+        assert found.name == name
+        assert found.passed in (True, False, None)
+        assert all(isinstance(key, str) and math.isfinite(value) for key, value in found.figures.items())
+        assert Finding.from_dict(found.to_dict()) == found
+        assert found.reading.endswith(".")
+        assert found.reading[0].isupper()
+        assert "\n" not in found.reading
+        assert "nan" not in found.reading.lower().split()
+        assert 1 <= len(re.findall(r"[.] [A-Z]|[.]$", found.reading)) <= 4
+        assert len(found.reading) < 600
+        if CHECKS[name][1].compares and name != "diversity" and classes > 1:
+            for reference in ("other_class", "other_class_p95", "other_seed"):
+                assert {"hog", "ssim", "spectrum"} <= set(found.conditions[reference])
+
+    def test_says_the_same_again(self, name):
+        assert examine(name, make_bench()) == examine(name, make_bench())
+
+    def test_leaves_the_network_and_the_maps_alone(self, name):
+        bench = make_bench()
+        state = {key: value.clone() for key, value in bench.classifier.module.state_dict().items()}
+        maps = [one.nu.clone() for one in bench.maps]
+        examine(name, bench)
+        assert all(value.equal(state[key]) for key, value in bench.classifier.module.state_dict().items())
+        assert all(one.nu.equal(before) for one, before in zip(bench.maps, maps, strict=True))
+        assert not any(part._forward_hooks for part in bench.classifier.module.modules())
+
+
+def test_all_of_them_in_one_call():
+    bench = make_bench()
+    found = check_maps(bench.classifier, bench.pool, bench.recipe, bench.maps, most=2, device="cpu")
+    assert [one.name for one in found] == list(CHECKS)
+    assert check_maps(bench.classifier, bench.pool, bench.recipe, bench.maps, ["seeds"], most=2, device="cpu") == [
+        examine("seeds", bench)
+    ]
+
+
+def test_those_that_make_no_maps_come_first():
+    bench = make_bench()
+    costs = [len(check.needs(bench)) for _, check in CHECKS.values()]
+    free = [cost == 0 for cost in costs]
+    assert free == sorted(free, reverse=True)

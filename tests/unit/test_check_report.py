@@ -1,0 +1,127 @@
+"""What the report says of a run's checks, and where it comes from."""
+
+import re
+
+import pytest
+import torch
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+from phosphene.concept_map import Job
+from phosphene.errors import RunError
+from phosphene.metrics.checks import CHECKS
+from phosphene.metrics.checks.finding import Finding
+from phosphene.recipe import Recipe
+from phosphene.report.checks import check_section
+from phosphene.runs import RunDirectory, RunFacts
+from phosphene.runs.checks import read_checks, write_check
+from phosphene.runs.scores import maps_sha256
+from phosphene.samples.pool import make_pool
+from tests import tiny
+
+SUBJECT = {
+    "concepts": [{"index": 0, "label": tiny.LABELS[0], "seed": 0}],
+    "samples": {"spec": "some samples", "sha256": "0" * 64},
+}
+
+
+@pytest.fixture
+def run(tmp_path):
+    pool = make_pool(torch.zeros((4, 3, 16, 16), dtype=torch.uint8), "some samples")
+    run = RunDirectory(tmp_path / "run")
+    maps = [tiny.concept_map(0), tiny.concept_map(4)]
+    jobs = [(Job(one.index, one.seed), one.label) for one in maps]
+    run.begin(RunFacts.of(tiny.classifier(), Recipe(), pool, "cpu", "fp32"), jobs)
+    for one in maps:
+        run.write(one)
+    return run
+
+
+def note(run, name, *, figures=None, passed=None, reading="So it is.", **subject):
+    found = Finding(name, figures or {}, passed, reading, 3)
+    write_check(run, {**found.to_dict(), "subject": SUBJECT | subject}, maps_sha256(run))
+
+
+def page(run):
+    environment = Environment(
+        loader=PackageLoader("phosphene.report"), autoescape=select_autoescape(default=True), undefined=StrictUndefined
+    )
+    return environment.get_template("checks.html").render(checks=check_section(run))
+
+
+def test_without_checks_there_is_no_section(run):
+    assert check_section(run) is None
+
+
+def test_findings_stand_in_the_order_of_the_checks_with_figures_as_a_table(run):
+    figures = {"blocks": 5.0, "hog_limit": 0.05, "hog_at_2": -0.001, "top1_at_2": 0.25, "top1_at_other_class": 0.5}
+    note(run, "samples")
+    note(run, "cascade", figures=figures, passed=False, reading="It does not depend on it.")
+    first, second = check_section(run)["findings"]
+    assert (first["name"], second["name"]) == ("cascade", "samples")
+    assert first["question"] == CHECKS["cascade"][0]
+    assert (first["verdict"], first["mark"]) == ("FAILED", "bad")
+    assert first["head"] == ["blocks drawn anew", "HOG", "read as the class"]
+    assert first["table"] == [["2", "0.00", "25%"], ["other class", "", "50%"]]
+    assert first["plain"] == [("blocks", "5"), ("HOG limit", "0.05")]
+    assert (first["concepts"], first["samples"]) == ("lion", "some samples")
+    assert (second["verdict"], second["mark"]) == ("no verdict", "open")
+
+
+def test_the_page_says_it(run):
+    note(
+        run, "seeds", figures={"top1_at_other": 1.0, "chance": 0.2}, passed=True, reading="Other seeds <say> the same."
+    )
+    note(run, "fidelity")
+    html = page(run)
+    assert "Other seeds &lt;say&gt; the same." in html
+    assert ">passed<" in html
+    assert ">no verdict<" in html
+    assert "100%" in html
+    assert html.count("<details>") == 1  # nothing to unfold where there are no figures
+    assert not re.findall(r"""(?:src|href)\s*=""", html)
+    assert "<script" not in html
+    for opened in re.findall(r"<(ul|li|table|details|div|p|h2|h3|span|thead|tbody|tr|th|td)\b", html):
+        assert html.count(f"</{opened}>") == len(re.findall(rf"<{opened}\b", html)), opened
+
+
+@pytest.mark.parametrize("label", ["<script>alert(1)</script>", "{{ 7 * 7 }}"])
+def test_labels_and_specs_are_text(run, label):
+    concepts = [{"index": 0, "label": label, "seed": 0}]
+    note(run, "seeds", figures={"a_at_b": 1.0}, concepts=concepts, samples={"spec": label, "sha256": ""})
+    html = page(run)
+    assert "<script>" not in html
+    assert ("{{ 7 * 7 }}" in html) == ("{{" in label)
+
+
+def test_findings_of_a_check_that_is_gone_are_still_shown(run):
+    note(run, "astrology", figures={"mars": 0.5})
+    note(run, "seeds")
+    assert [found["name"] for found in check_section(run)["findings"]] == ["seeds", "astrology"]
+    assert "astrology" in page(run)
+
+
+def test_findings_of_maps_that_have_changed_are_not_shown(run):
+    note(run, "seeds")
+    assert list(read_checks(run)) == ["seeds"]
+    other = tiny.concept_map(0, nu=torch.ones(3, 16, 16))
+    for path in run.folder(Job(0), other.label).iterdir():
+        path.unlink()
+    run.write(other)
+    assert check_section(run) is None
+    note(run, "fidelity")
+    assert list(read_checks(run)) == ["fidelity"]
+
+
+def test_an_entry_replaces_its_own_and_no_other(run):
+    note(run, "seeds", reading="Once.")
+    note(run, "fidelity")
+    note(run, "seeds", reading="Twice.")
+    entries = read_checks(run)
+    assert list(entries) == ["seeds", "fidelity"]
+    assert entries["seeds"]["reading"] == "Twice."
+
+
+def test_an_entry_of_other_maps_is_refused(run):
+    with pytest.raises(RunError, match="changed while they were checked"):
+        write_check(run, {**Finding("seeds", {}, None, "").to_dict(), "subject": SUBJECT}, "0" * 64)
+    assert not (run.path / "checks.json").exists()
