@@ -52,9 +52,15 @@ def draw(found: dict[str, dict[str, Any]]) -> Figure:
                 axes.plot(row["passes"], y, MARKS[network], color=f"C{number}", fillstyle="none")
                 if network == OTHERS[0]:
                     axes.annotate(name, (row["passes"], y), (0, 6), textcoords="offset points", ha="center")
-    axes.set(xscale="log", ylim=(-0.03, 1.08), xlabel="passes a map", ylabel="mean probability of the class")
+    axes.set(
+        xscale="log",
+        xlim=(400, 1.5e6),
+        ylim=(-0.03, 1.08),
+        xlabel="passes a map",
+        ylabel="mean probability of the class",
+    )
     axes.axvline(FULL, color="grey", linestyle=":")
-    axes.annotate("paper in full", (FULL, 0.5), (-4, 0), textcoords="offset points", ha="right", color="grey")
+    axes.annotate("paper in full", (FULL, 0.97), (-4, 0), textcoords="offset points", ha="right", color="grey")
     axes.legend(loc="center right", title="filled: vivid, open: the published method")
     axes.grid(alpha=0.3)
     return figure
