@@ -29,7 +29,7 @@ FLOORS = [
     {"samples"},
     {"sources"},
     {"concept_map", "classifier"},
-    {"labels", "recipe"},
+    {"labels", "recipe", "outputs", "grids"},
     {"errors"},
 ]
 FLOOR = {unit: number for number, units in enumerate(FLOORS) for unit in units}

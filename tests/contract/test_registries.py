@@ -212,6 +212,7 @@ WORDS = {
     "map": ["{card}", "--trust", "-c0", "-c3", "--out", "{new}", *(f"--set={k}={v}" for k, v in tiny.SHORT.items())],
     "score": ["{run}", "--trust"],
     "check": ["{run}", "--trust", "--most", "1"],
+    "card": ["{card}", "--trust", "--out", "{new}.toml"],
     "models": [],
     "recipes": [],
     "doctor": ["{card}", "--trust"],

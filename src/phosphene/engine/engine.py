@@ -15,6 +15,7 @@ from phosphene.engine.losses import LOSSES, cross_entropy
 from phosphene.engine.memory import keep_freed_memory
 from phosphene.engine.modules import find_spatial_layer, held, hooked
 from phosphene.errors import DeviceError, PhospheneError
+from phosphene.grids import as_grid
 
 # Pixels that go through the network together. On a CPU, more than 8 pictures of 224 x 224 are no faster and take more
 # memory (docs/performance.md); on a GPU the micro-batch is halved when it does not fit.
@@ -67,6 +68,8 @@ class Engine:
         self.dtype = torch.float32 if self.autocast else compute
         pixels = CUDA_MICRO_BATCH if self.device.type == "cuda" else CPU_MICRO_BATCH
         self.micro_batch = micro_batch or max(1, pixels // math.prod(classifier.input.size))
+        if classifier.batch is not None:
+            self.micro_batch = min(self.micro_batch, classifier.batch)
         self._held: ExitStack | None = None
 
     def __enter__(self) -> Self:
@@ -139,21 +142,24 @@ class Engine:
 
     @torch.no_grad()
     def activations(self, pictures: Tensor, layer: str) -> Tensor:
-        """Output (n, c', h', w') of the module called ``layer`` for pictures (n, c, h, w) in [0, 1]."""
+        """Output of the module called ``layer``, laid out (n, c', h', w'), for pictures (n, c, h, w) in [0, 1]."""
         module = self.classifier.module.get_submodule(layer)
         kept: list[Tensor] = []
         last: list[Tensor] = []  # a module may be called several times in one forward: its last answer counts
         with hooked([module], lambda _, __, answer: last.append(answer)):
             for chunk in torch.split(pictures, self.micro_batch):
                 self.logits(chunk)
-                kept.append(last[-1].to(self.dtype))
+                grid = as_grid(last[-1][: len(chunk)], self.classifier.input.size)  # a fixed batch is filled up
+                assert grid is not None  # noqa: S101  (spatial_layer has seen it)
+                kept.append(grid.to(self.dtype))
                 last.clear()
         return torch.cat(kept)
 
     def spatial_layer(self, wanted: str = "") -> str:
         """Name of the module at the end of the convolutional base; see :func:`find_spatial_layer`."""
         grey = torch.full((1, *self.classifier.input.shape), 0.5)
-        return find_spatial_layer(self.classifier.module, lambda: self.logits(grey), wanted)
+        size = self.classifier.input.size
+        return find_spatial_layer(self.classifier.module, lambda: self.logits(grey), wanted, size=size)
 
     def _backing_off(self, run: Callable[[], Answer]) -> Answer:
         """Run; when the device's memory does not suffice, halve the micro-batch, for good, and run again.

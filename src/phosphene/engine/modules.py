@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from phosphene.errors import RecipeError, nearest
+from phosphene.grids import as_grid
 
 
 @contextmanager
@@ -38,34 +39,53 @@ def held(module: nn.Module, device: torch.device, dtype: torch.dtype) -> Iterato
             part._buffers[name] = buffer  # noqa: SLF001  (what nn.Module.to itself replaces)
 
 
-def find_spatial_layer(module: nn.Module, run: Callable[..., object], wanted: str = "") -> str:
+def find_spatial_layer(
+    module: nn.Module, run: Callable[..., object], wanted: str = "", *, size: tuple[int, int]
+) -> str:
     """Return the name of the module that gives the last spatial activation: the end of the convolutional base.
 
-    The last module to answer with (n, c, h, w), h and w not both 1, while ``run`` sends a picture through.
+    The last module to answer with feature maps, or with a transformer's tokens, while ``run`` sends a picture through;
+    :func:`phosphene.grids.as_grid` says what those are.
 
     Args:
         module: The network.
         run: Sends one picture through the network.
         wanted: A module's name; checked instead of searched.
+        size: Height and width of the network's input.
 
     Raises:
         RecipeError: the wanted module does not exist or is not spatial, or the network has none.
     """
-    names = {part: name for name, part in module.named_modules()}
+    parts = dict(module.named_modules())
+    names = {
+        part: name for name, part in parts.items() if not isinstance(part, torch.jit.ScriptModule)
+    }  # takes no hook
     if wanted and wanted not in names.values():
         known = list(names.values())
         raise RecipeError(f"xi_layer {wanted!r} is no module of the network.{nearest(wanted, known)}")
     last: list[str] = []
+    maps: tuple[int, ...] = ()  # shape of the last feature maps
+    flattened = 0  # as many channels had those that were flattened to (n, c, h w): they are no tokens
 
     def note(part: nn.Module, _: object, answer: object) -> None:
-        if names[part] and isinstance(answer, Tensor) and answer.ndim == 4 and answer.shape[2] * answer.shape[3] > 1:
-            last.append(names[part])
+        nonlocal maps, flattened
+        if not names[part] or not isinstance(answer, Tensor) or as_grid(answer, size) is None:
+            return
+        if answer.ndim == 4:
+            maps = tuple(answer.shape)
+        elif maps and tuple(answer.shape) == (*maps[:2], maps[2] * maps[3]):
+            flattened = maps[1]
+        if answer.ndim == 3 and answer.shape[1] == flattened:
+            return
+        last.append(names[part])
 
     with hooked([part for part, name in names.items() if not wanted or name == wanted], note):
         run()
     if not last:
         what = f"module {wanted!r} gives" if wanted else "the network has"
-        raise RecipeError(f"{what} no spatial activation (n, c, h, w) for Xi: name another module with xi_layer.")
+        raise RecipeError(
+            f"{what} no spatial activation (n, c, h, w) or (n, tokens, c) for Xi: name another module with xi_layer."
+        )
     return last[-1]
 
 

@@ -1,31 +1,45 @@
 """Model cards: a TOML file that says what a network is and where its weights and labels lie.
 
-Fields: ``name``, ``factory`` (``file.py:function`` beside the card, or ``package.module:function``),
-``weights`` (safetensors, or a state dict), ``labels``, ``description`` and a table ``[input]`` with
-``size``, ``mean``, ``std``, ``channels``. Paths are relative to the card.
+Fields: ``name``; one of ``factory`` (``file.py:function`` beside the card, or ``package.module:function``), ``arch``
+(``torchvision:NAME``, ``timm:NAME``, ``hf:FILE.json``) and ``exported`` (``.pt2``, ``.onnx``, TorchScript); ``weights``
+(safetensors, or a state dict, or the index of one in shards), ``labels``, ``output``, ``description`` and a table
+``[input]`` with ``size``, ``mean``, ``std``, ``channels``. Paths are relative to the card.
 """
 
-import hashlib
 import importlib
-import importlib.util
-import inspect
-import sys
 import tomllib
-import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from phosphene.classifier import Classifier
-from phosphene.errors import CardError, TrustError, WeightsError, first_line, nearest
+from phosphene.classifier import Classifier, InputSpace
+from phosphene.errors import CardError, nearest
 from phosphene.labels import Labels
+from phosphene.sources.factory import build as call_factory
+from phosphene.sources.weights import load_weights
 
-FIELDS = {"name": str, "description": str, "factory": str, "weights": str, "labels": str, "input": dict}
+TEXTS = ("name", "description", "factory", "arch", "exported", "weights", "labels", "output")
+FIELDS = {**dict.fromkeys(TEXTS, str), "classes": int, "input": dict}
 INPUT_FIELDS = {"size": list, "mean": list, "std": list, "channels": int}
 WORDS = {str: "a string", list: "a list", dict: "a table", int: "a whole number"}
+# What says which network it is; a card has one of them.
+NETWORKS = ("factory", "arch", "exported")
+# prefix of ``arch`` -> module with ``build(name, classes=, size=, channels=)``
+ARCHITECTURES = {
+    "torchvision": "phosphene.sources.torchvision",
+    "timm": "phosphene.sources.timm",
+    "hf": "phosphene.sources.hf",
+}
+# suffix of ``exported`` -> module with ``open_module(path, size, trust=)``
+EXPORTED = {
+    ".pt2": "phosphene.sources.exported",
+    ".onnx": "phosphene.sources.onnx",
+    **dict.fromkeys((".pt", ".pth", ".ts", ".torchscript"), "phosphene.sources.torchscript"),
+}
+CLASSES = 1000
+MOST_CLASSES = 1_000_000
 
 
 def list_specs() -> list[tuple[str, str]]:
@@ -34,30 +48,74 @@ def list_specs() -> list[tuple[str, str]]:
 
 
 def load(rest: str, *, trust: bool) -> Classifier:
-    """Load the classifier that the card at ``rest`` describes.
+    """Load the classifier that the card at ``rest`` describes; of an exported network, the card beside it is meant.
 
     Raises:
         CardError: the card is missing, malformed, or contradicts its network.
-        TrustError: the factory is a ``.py`` file and ``trust`` was not given.
+        ExtraError: its architecture comes from a library that is missing or broken.
+        SpecError: its architecture does not exist.
+        TrustError: loading would run code that came with it, and ``trust`` was not given.
         WeightsError: the weights are missing, unreadable, or do not fit.
     """
     path = Path(rest)
-    card = read(path)
-    module = build(card["factory"], path, trust=trust)
+    card = _read_beside(path) if path.suffix.lower() in EXPORTED else read(path)
+    space = _input_space(card["input"])
+    labels = Labels.read(path.parent / card["labels"]) if "labels" in card else None
+    batch, notes = None, ()
+    if "exported" in card:
+        file = path.parent / card["exported"]
+        source = importlib.import_module(EXPORTED[file.suffix.lower()])
+        module, batch, notes = source.open_module(file, space.shape, trust=trust)
+        origin = {"exported": str(file.resolve())}
+    elif "arch" in card:
+        module, origin = _build(card, path, space, None if labels is None else len(labels)), {"arch": card["arch"]}
+        if card["arch"].startswith("hf:"):
+            origin = {"config": (path.parent / card["arch"].removeprefix("hf:")).read_text(encoding="utf-8")}
+    else:
+        module, origin = call_factory(card["factory"], path, trust=trust), {"factory": card["factory"]}
+        if card["factory"].rpartition(":")[0].endswith(".py"):
+            origin = {"factory": str((path.parent / card["factory"]).absolute())}
     if "weights" in card:
         load_weights(module, path.parent / card["weights"], network=card["name"])
-    space = card["input"]
-    channels = space.get("channels", len(space.get("mean", (0, 0, 0))))
-    labels = Labels.read(path.parent / card["labels"]) if "labels" in card else None
     return Classifier(
-        module.float().eval(),
-        size=tuple(space["size"]),
-        mean=space.get("mean", [0.0] * channels),
-        std=space.get("std", [1.0] * channels),
+        module.eval() if "exported" in card else module.float().eval(),
+        size=space.size,
+        mean=space.mean,
+        std=space.std,
         labels=labels,
         name=card["name"],
         spec=rest,
+        output=card.get("output", "auto"),
+        batch=batch,
+        notes=notes,
+        origin=origin,
     )
+
+
+def _input_space(space: Mapping[str, Any]) -> InputSpace:
+    """Make the input space before anything else is: what makes no sense costs nothing then."""
+    channels = space.get("channels", len(space.get("mean", (0, 0, 0))))
+    if channels > MOST_CLASSES:
+        raise CardError(f"[input] channels is {channels}; that is no picture.")
+    height, width = space["size"]
+    return InputSpace(
+        (height, width), tuple(space.get("mean", [0.0] * channels)), tuple(space.get("std", [1.0] * channels))
+    )
+
+
+def _build(card: Mapping[str, Any], path: Path, space: InputSpace, labels: "int | None") -> nn.Module:
+    """Build the architecture that a card names; its code is a library's, so it needs no trust."""
+    prefix, colon, name = card["arch"].partition(":")
+    if not colon or prefix not in ARCHITECTURES:
+        known = ", ".join(f"{prefix}:NAME" for prefix in ARCHITECTURES)
+        raise CardError(f"model card {path}: arch {card['arch']!r} must be one of {known}.")
+    if prefix == "hf":
+        name = str(path.parent / name)
+    classes = card.get("classes", labels or CLASSES)
+    made: nn.Module = importlib.import_module(ARCHITECTURES[prefix]).build(
+        name, classes=classes, size=space.size, channels=space.channels
+    )
+    return made
 
 
 def describe(path: Path) -> str:
@@ -65,8 +123,28 @@ def describe(path: Path) -> str:
     return str(read(path).get("description", ""))
 
 
-def read(path: Path) -> dict[str, Any]:
+def _read_beside(path: Path) -> dict[str, Any]:
+    """Read the card of the same name beside an exported network."""
+    card = path.with_suffix(".toml")
+    if not path.is_file():
+        raise CardError(f"exported network {path} does not exist.")
+    if not card.is_file():
+        raise CardError(
+            f"{path} needs a card that says its input: write {card} with "
+            f'exported = "{path.name}" and a table [input], or, if it holds weights alone, with arch or factory.'
+        )
+    fields = read(card, exported=path.name)
+    if fields.get("exported") != path.name:
+        raise CardError(f"{card} is not about {path.name}: give the path of the card itself.")
+    return fields
+
+
+def read(path: Path, *, exported: str = "") -> dict[str, Any]:
     """Parse a card and check its fields.
+
+    Args:
+        path: The card.
+        exported: What it is about if it does not say so itself.
 
     Raises:
         CardError: the file is missing or not TOML, or a field is unknown, missing or of the wrong type.
@@ -79,9 +157,11 @@ def read(path: Path) -> dict[str, Any]:
         raise CardError(f"model card {path} cannot be read: {error}.") from None
     card.setdefault("name", path.stem)
     _check(card, FIELDS, f"model card {path}")
-    for field in ("factory", "input"):
-        if field not in card:
-            raise CardError(f"model card {path} lacks {'the table [input]' if field == 'input' else repr(field)}.")
+    if exported and not any(field in card for field in NETWORKS):
+        card["exported"] = exported
+    _check_network(card, path)
+    if "input" not in card:
+        raise CardError(f"model card {path} lacks the table [input].")
     space = card["input"]
     _check(space, INPUT_FIELDS, f"model card {path}, [input]")
     if "size" not in space or len(space["size"]) != 2 or not all(type(side) is int for side in space["size"]):
@@ -96,125 +176,24 @@ def read(path: Path) -> dict[str, Any]:
     return card
 
 
+def _check_network(card: Mapping[str, Any], path: Path) -> None:
+    """Check that a card says which network it is about, once."""
+    networks = [field for field in NETWORKS if field in card]
+    if not networks:
+        raise CardError(f"model card {path} lacks 'factory', 'arch' or 'exported': one says what network it is.")
+    if len(networks) > 1:
+        raise CardError(f"model card {path} has {' and '.join(networks)}; one says what network it is.")
+    if "exported" in card and Path(card["exported"]).suffix.lower() not in EXPORTED:
+        raise CardError(f"model card {path}: exported {card['exported']!r} must be a file {', '.join(EXPORTED)}.")
+    if "exported" in card and "weights" in card:
+        raise CardError(f"model card {path}: an exported network holds its weights: leave weights out.")
+    if not 2 <= card.get("classes", 2) <= MOST_CLASSES:
+        raise CardError(f"model card {path}: classes is {card['classes']}; it must be 2 to {MOST_CLASSES:,}.")
+
+
 def _check(fields: Mapping[str, Any], known: Mapping[str, type], where: str) -> None:
     for key, value in fields.items():
         if key not in known:
             raise CardError(f"{where} has an unknown field {key!r}.{nearest(key, list(known))}")
         if type(value) is not known[key]:  # exactly: isinstance takes true for a whole number
             raise CardError(f"{where}: {key} is {value!r}; it must be {WORDS[known[key]]}.")
-
-
-def build(factory: str, card: Path, *, trust: bool) -> nn.Module:
-    """Call the factory ``file.py:function`` or ``package.module:function`` and return its network."""
-    where, colon, function = factory.rpartition(":")
-    if not colon or not where or not function:
-        raise CardError(f"model card {card}: factory {factory!r} must be file.py:function or package.module:function.")
-    if where.endswith(".py"):
-        file = card.parent / where
-        if not file.is_file():
-            raise CardError(f"model card {card}: factory file {file} does not exist.")
-        if not trust:
-            raise TrustError(f"model card {card} would run the code in {file}: read it, then add --trust.")
-        name = f"_phosphene_factory_{hashlib.sha256(str(file.resolve()).encode()).hexdigest()[:16]}"
-        spec = importlib.util.spec_from_file_location(name, file)
-        if spec is None or spec.loader is None:
-            raise CardError(f"model card {card}: {file} is not a Python file.")
-        module = sys.modules[name] = importlib.util.module_from_spec(spec)  # dataclasses look for it there
-        run: Callable[[], Any] = lambda: spec.loader.exec_module(module)  # type: ignore[union-attr]  # noqa: E731
-        _guarded(run, f"factory file {file}")
-    else:
-        if not trust and _is_foreign(where.partition(".")[0], card):
-            raise TrustError(
-                f"model card {card} would run the module {where}, which lies in the working directory or beside the "
-                "card: read it, then add --trust."
-            )
-        module = _guarded(lambda: importlib.import_module(where), f"factory module {where}")
-    make = getattr(module, function, None)
-    if not callable(make):
-        names = [name for name, _ in inspect.getmembers(module, callable) if not name.startswith("_")]
-        raise CardError(f"model card {card}: {where} has no function {function!r}.{nearest(function, names)}")
-    with torch.random.fork_rng(devices=[]):  # the caller's random numbers are not ours to draw
-        torch.manual_seed(0)  # a card without weights means the same random network every time
-        network = _guarded(make, f"factory {factory}")
-    if not isinstance(network, nn.Module):
-        raise CardError(f"model card {card}: factory {factory} gave a {type(network).__name__}, not a torch.nn.Module.")
-    return network
-
-
-def _is_foreign(package: str, card: Path) -> bool:
-    """Say whether a module is found in the working directory or beside the card, and so may have come with it.
-
-    `python -m` and notebooks search the working directory first. Finding a module does not run it.
-    """
-    try:
-        spec = importlib.util.find_spec(package)
-    except (ImportError, ValueError):
-        spec = None
-    if spec is None or package == __name__.partition(".")[0]:  # this program itself runs already
-        return False
-    places = spec.submodule_search_locations or [spec.origin or ""]
-    return any(Path(place).resolve().parent in (Path.cwd(), card.parent.resolve()) for place in places)
-
-
-def _guarded(call: Callable[[], Any], what: str) -> Any:
-    """Run foreign code; whatever it raises becomes one line."""
-    try:
-        return call()
-    except (Exception, SystemExit) as error:
-        raise CardError(f"{what} failed: {type(error).__name__}: {error}") from error
-
-
-def load_weights(module: nn.Module, path: Path, *, network: str) -> None:
-    """Read a state dict from ``path`` into ``module``; half precision is widened to single.
-
-    Raises:
-        WeightsError: the file is missing or unreadable, or names or shapes do not fit; the first ones are named.
-    """
-    state = read_state_dict(path)
-    own = module.state_dict()
-    # Batch norm's step counter does not shape an answer; weights from old files lack it.
-    missing = [key for key in own if key not in state and not key.endswith("num_batches_tracked")]
-    extra = [key for key in state if key not in own]
-    shapes = [
-        f"{key} is {tuple(state[key].shape)}, the network wants {tuple(own[key].shape)}"
-        for key in own
-        if key in state and own[key].shape != state[key].shape
-    ]
-    wrong = [
-        *([f"missing: {_first(missing)}"] if missing else []),
-        *([f"not in the network: {_first(extra)}"] if extra else []),
-        *([_first(shapes)] if shapes else []),
-    ]
-    if wrong:
-        raise WeightsError(f"weights {path} do not fit network {network}: {'; '.join(wrong)}.")
-    widened = {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
-    module.load_state_dict({**own, **widened})
-
-
-def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """Read safetensors, or a ``.pt``/``.pth`` state dict without running anything that it holds."""
-    if not path.is_file():
-        raise WeightsError(f"weights {path} do not exist.")
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file  # noqa: PLC0415  (only one of the two readers is needed)
-
-            return load_file(path)
-        with warnings.catch_warnings(action="ignore"):  # about TorchScript, which is refused below
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        line = first_line(error)
-        if path.suffix != ".safetensors" and not isinstance(error, OSError):
-            # torch's own words advise to switch the guard off.
-            line = "damaged, or more than a state dict, which would run code: save the state dict as .safetensors."
-        raise WeightsError(f"weights {path} cannot be read as plain tensors: {line}") from error
-    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
-        state = state["state_dict"]
-    if not (isinstance(state, dict) and state and all(isinstance(value, Tensor) for value in state.values())):
-        raise WeightsError(f"weights {path} hold no state dict (names to tensors).")
-    return state
-
-
-def _first(names: list[str], most: int = 3) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more

@@ -1,0 +1,161 @@
+"""``package.module:factory``: a function that returns a network, and the one place where foreign code is run.
+
+As a spec by itself, it returns a :class:`~phosphene.classifier.Classifier`, or a network that says what input it was
+trained with (``pretrained_cfg``, as timm's do); other networks need a card that says so.
+"""
+
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from phosphene.classifier import Classifier
+from phosphene.errors import CardError, TrustError, nearest
+
+
+def list_specs() -> list[tuple[str, str]]:
+    """Factories are the user's own code: none is listed."""
+    return []
+
+
+def load(rest: str, *, trust: bool) -> Classifier:
+    """Call the factory ``rest`` and make a classifier of what it returns.
+
+    Raises:
+        CardError: the factory is missing, fails, or returns a network of unknown input.
+        TrustError: its code lies in the working directory, and ``trust`` was not given.
+    """
+    made = call(rest, Path.cwd(), f"factory {rest}", trust=trust)
+    where = rest.rpartition(":")[0]
+    origin = {"factory": str(Path.cwd() / rest) if where.endswith(".py") else rest}
+    if isinstance(made, Classifier):
+        made.origin = made.origin or origin
+        return made
+    facts = getattr(made, "pretrained_cfg", None) or getattr(made, "default_cfg", None)
+    if not isinstance(made, nn.Module):
+        raise CardError(f"factory {rest} gave a {type(made).__name__}, not a torch.nn.Module or a Classifier.")
+    if not isinstance(facts, Mapping) or "input_size" not in facts:
+        raise CardError(
+            f"factory {rest} gave a network without its input: return phosphene.Classifier(network, size=..., "
+            f'mean=..., std=...), or write a card with factory = "{rest}" and a table [input].'
+        )
+    channels, *size = facts["input_size"]
+    return Classifier(
+        made.float().eval(),
+        size=(size[0], size[1]),
+        mean=facts.get("mean", (0.0,) * channels),
+        std=facts.get("std", (1.0,) * channels),
+        name=rest.rpartition(":")[2],
+        origin=origin,
+    )
+
+
+def build(factory: str, card: Path, *, trust: bool) -> nn.Module:
+    """Call the factory ``file.py:function`` or ``package.module:function`` of a card and return its network."""
+    network = call(factory, card.parent, f"model card {card}", trust=trust)
+    if isinstance(network, Classifier):
+        network = network.module
+    if not isinstance(network, nn.Module):
+        raise CardError(f"model card {card}: factory {factory} gave a {type(network).__name__}, not a torch.nn.Module.")
+    return network
+
+
+def call(factory: str, folder: Path, who: str, *, trust: bool) -> object:
+    """Import and call ``file.py:function`` (the file lies in ``folder``) or ``package.module:function``.
+
+    Args:
+        factory: What to call.
+        folder: Where files lie; code that is found here may have come with the model.
+        who: What asks for it, for messages.
+        trust: Whether such code may run.
+
+    Raises:
+        CardError: it is missing, or raises.
+        TrustError: it came with the model, and ``trust`` was not given.
+    """
+    where, colon, function = factory.rpartition(":")
+    if not colon or not where or not function:
+        raise CardError(f"{who}: factory {factory!r} must be file.py:function or package.module:function.")
+    if where.endswith(".py"):
+        module = _import_file(folder / where, who, trust=trust)
+    else:
+        if not trust and _is_foreign(where.partition(".")[0], folder):
+            raise TrustError(
+                f"{who} would run the module {where}, which lies in the working directory or beside the "
+                "card: read it, then add --trust."
+            )
+        with _searching(folder if trust else None):
+            module = guarded(lambda: importlib.import_module(where), f"factory module {where}")
+    make = getattr(module, function, None)
+    if not callable(make):
+        names = [name for name, _ in inspect.getmembers(module, callable) if not name.startswith("_")]
+        raise CardError(f"{who}: {where} has no function {function!r}.{nearest(function, names)}")
+    return same_every_time(make, f"factory {factory}")
+
+
+def same_every_time(make: Callable[[], Any], what: str) -> Any:
+    """Call ``make`` with random numbers of its own: a network without weights is the same random one every time."""
+    with torch.random.fork_rng(devices=[]):  # the caller's random numbers are not ours to draw
+        torch.manual_seed(0)
+        return guarded(make, what)
+
+
+def _import_file(file: Path, who: str, *, trust: bool) -> Any:
+    if not file.is_file():
+        raise CardError(f"{who}: factory file {file} does not exist.")
+    if not trust:
+        raise TrustError(f"{who} would run the code in {file}: read it, then add --trust.")
+    name = f"_phosphene_factory_{hashlib.sha256(str(file.resolve()).encode()).hexdigest()[:16]}"
+    spec = importlib.util.spec_from_file_location(name, file)
+    if spec is None or spec.loader is None:
+        raise CardError(f"{who}: {file} is not a Python file.")
+    loader = spec.loader
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)  # dataclasses look for it there
+    guarded(lambda: loader.exec_module(module), f"factory file {file}")
+    return module
+
+
+def _is_foreign(package: str, folder: Path) -> bool:
+    """Say whether a module is found in the working directory or in ``folder``, and so may have come with the model.
+
+    `python -m` and notebooks search the working directory first. Finding a module does not run it.
+    """
+    try:
+        spec = importlib.util.find_spec(package)
+    except (ImportError, ValueError):
+        spec = None
+    if package == __name__.partition(".")[0]:  # this program itself runs already
+        return False
+    if spec is None:  # not where Python searches now: with trust it would be found there
+        return any((folder / name).exists() for name in (package, f"{package}.py") if package)
+    places = spec.submodule_search_locations or ([spec.origin] if spec.has_location and spec.origin else [])
+    return any(Path(place).resolve().parent in (Path.cwd(), folder.resolve()) for place in places)
+
+
+@contextmanager
+def _searching(folder: "Path | None") -> Iterator[None]:
+    """Let Python search a folder too, last of all, while something is imported."""
+    place = str(folder.resolve()) if folder else ""
+    if place:
+        sys.path.append(place)
+    try:
+        yield
+    finally:
+        if place:
+            sys.path.remove(place)
+
+
+def guarded(run: Callable[[], Any], what: str) -> Any:
+    """Run foreign code; whatever it raises becomes one line."""
+    try:
+        return run()
+    except (Exception, SystemExit) as error:
+        raise CardError(f"{what} failed: {type(error).__name__}: {error}") from error

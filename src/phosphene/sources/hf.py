@@ -1,0 +1,183 @@
+"""``hf:OWNER/NAME``, ``@REVISION``, or ``hf:FOLDER``: an image classifier as ``save_pretrained`` writes it.
+
+Labels come from ``id2label``, the input space from the image processor.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from phosphene.classifier import Classifier
+from phosphene.errors import CardError, SpecError, TrustError, WeightsError, first_line
+from phosphene.sources.extras import extra
+from phosphene.sources.factory import same_every_time
+from phosphene.sources.hub import offline_if_unreachable
+
+# Where image processors say how large a picture is.
+SIDES = ("shortest_edge", "longest_edge")
+
+
+def list_specs() -> list[tuple[str, str]]:
+    """The hub's models are too many: none is listed."""
+    return []
+
+
+def load(rest: str, *, trust: bool) -> Classifier:
+    """Load an image classifier from the hub, its cache, or a folder.
+
+    Raises:
+        CardError: it is no image classifier, or does not say what input it takes.
+        ExtraError: transformers is missing or broken.
+        SpecError: the name is none.
+        TrustError: it comes with code of its own, and ``trust`` was not given.
+        WeightsError: it cannot be fetched, or its weights cannot be read as plain tensors.
+    """
+    name, revision = _split(rest)
+    with offline_if_unreachable("hf"), _quietly():
+        module, processor, config, code = _fetch(name, revision, trust=trust)
+    size, mean, std = input_space(processor, config)
+    return Classifier(
+        module.float().eval(),
+        size=size,
+        mean=mean,
+        std=std,
+        labels=_labels(config),
+        name=Path(name).name,
+        origin={} if code else {"config": config.to_json_string(use_diff=False)},
+    )
+
+
+def _fetch(name: str, revision: str, *, trust: bool) -> tuple[nn.Module, Any, Any, bool]:
+    """Return network, image processor, config, and whether the model comes with code."""
+    library = extra("transformers", "hf")
+    options: dict[str, Any] = {"trust_remote_code": trust, **({"revision": revision} if revision else {})}
+    facts, _ = _guarded(lambda: library.PretrainedConfig.get_config_dict(name, **options), name)
+    _check_code(facts, name, trust=trust)
+    config = _guarded(lambda: library.AutoConfig.from_pretrained(name, **options), name)
+    kind = library.AutoModelForImageClassification
+    module = _guarded(lambda: kind.from_pretrained(name, config=config, weights_only=True, **options), name)
+    processor = _guarded(lambda: library.AutoImageProcessor.from_pretrained(name, **options), name)
+    return module, processor, config, bool(facts.get("auto_map"))
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Do without the library's own progress bars."""
+    logs = extra("transformers.utils.logging", "hf")
+    shown = logs.is_progress_bar_enabled()
+    logs.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logs.enable_progress_bar()
+
+
+def build(name: str, *, classes: int, size: tuple[int, int], channels: int = 3) -> nn.Module:
+    """Build the architecture of a config file (``config.json`` of ``save_pretrained``) with random weights.
+
+    Raises:
+        CardError: the file is missing or no config of an image classifier that transformers itself knows.
+    """
+    library = extra("transformers", "hf")
+    path = Path(name)
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        config = library.AutoConfig.for_model(**facts)
+    except FileNotFoundError:
+        raise CardError(f"arch hf:{name}: the config file does not exist.") from None
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise CardError(f"arch hf:{name} is no config of transformers: {first_line(error)}.") from None
+    network: nn.Module = same_every_time(
+        lambda: library.AutoModelForImageClassification.from_config(config, trust_remote_code=False), f"hf:{name}"
+    )
+    return network
+
+
+def input_space(processor: Any, config: Any) -> tuple[tuple[int, int], list[float], list[float]]:
+    """Return size, mean and std for pixels in [0, 1] from an image processor.
+
+    The network sees ``(255 pixels * rescale_factor - image_mean) / image_std``, each part only where it is switched on.
+    """
+    sizes = [getattr(processor, "crop_size", None)] if getattr(processor, "do_center_crop", False) else []
+    sizes += [getattr(processor, "size", None), getattr(config, "image_size", None)]
+    size = next((found for found in map(_sides, sizes) if found), None)
+    if size is None:
+        raise CardError("the image processor does not say how large a picture is: write a card with a table [input].")
+    factor = float(getattr(processor, "rescale_factor", 1 / 255) or 1 / 255)
+    scale = 255 * factor if getattr(processor, "do_rescale", True) else 255.0
+    offset = 1.0 if getattr(processor, "rescale_offset", False) else 0.0
+    channels = int(getattr(config, "num_channels", 3) or 3)
+    mean, std = [0.0] * channels, [1.0] * channels
+    if getattr(processor, "do_normalize", False):
+        mean = _each(processor.image_mean, channels)
+        std = _each(processor.image_std, channels)
+    return size, [(value + offset) / scale for value in mean], [value / scale for value in std]
+
+
+def _sides(size: Any) -> "tuple[int, int] | None":
+    """Read height and width from what processors and configs call a size: a number, a pair, or an object of them."""
+    if isinstance(size, int):
+        return size, size
+    if isinstance(size, list | tuple) and len(size) == 2:
+        return int(size[0]), int(size[1])
+    keys = ("height", "width", *SIDES)
+    sides: dict[str, Any] = {key: size.get(key) if isinstance(size, dict) else getattr(size, key, None) for key in keys}
+    if sides["height"] and sides["width"]:
+        return int(sides["height"]), int(sides["width"])
+    side = next((int(sides[key]) for key in SIDES if sides[key]), None)
+    return (side, side) if side else None
+
+
+def _each(values: Any, channels: int) -> list[float]:
+    listed = [float(value) for value in values] if isinstance(values, list | tuple) else [float(values)]
+    return listed * (channels if len(listed) == 1 else 1)
+
+
+def _split(rest: str) -> tuple[str, str]:
+    """Split ``OWNER/NAME@REVISION``; a folder is taken as it is."""
+    if rest and Path(rest).is_dir():
+        return rest, ""
+    name, _, revision = rest.partition("@")
+    if not all(part.strip(".") for part in name.split("/")) or name.count("/") > 1 or not name.isprintable():
+        raise SpecError(f"hf:{rest} is neither OWNER/NAME on the hub nor a folder that save_pretrained wrote.")
+    return name, revision
+
+
+def _check_code(facts: dict[str, Any], name: str, *, trust: bool) -> None:
+    """Refuse a model that comes with code, before transformers is asked for anything that could fetch or run it."""
+    code = facts.get("auto_map")
+    if code and not trust:
+        named = code.values() if isinstance(code, dict) else [code]
+        files = sorted({str(one).rpartition("--")[2].partition(".")[0] + ".py" for one in named})
+        raise TrustError(
+            f"hf:{name} would run the code that came with it ({', '.join(files)}): read it, then add --trust, or have "
+            "its weights saved as .safetensors for a card with arch or factory."
+        )
+
+
+def _labels(config: Any) -> "list[str] | None":
+    names = [str(config.id2label[index]) for index in sorted(config.id2label)]
+    return None if all(name == f"LABEL_{index}" for index, name in enumerate(names)) else names
+
+
+def _guarded(run: Callable[[], Any], name: str) -> Any:
+    """Ask transformers for something; what it raises becomes one line that names the fix."""
+    try:
+        return run()
+    except TrustError:
+        raise
+    except Exception as error:
+        line = first_line(error)
+        if "trust_remote_code" in str(error) or "custom code" in str(error):
+            raise TrustError(f"hf:{name} would run code that came with it: read it, then add --trust.") from error
+        if isinstance(error, OSError):  # transformers reports everything that it cannot fetch so
+            raise WeightsError(
+                f"hf:{name} cannot be fetched ({line}): check the name and the network, or give a folder that "
+                "save_pretrained wrote, hf:FOLDER."
+            ) from error
+        raise CardError(f"hf:{name} is no image classifier that transformers can load: {line}") from error

@@ -1,0 +1,178 @@
+"""Weights from files into networks: plain tensors only, and names and shapes come first."""
+
+import json
+import re
+import warnings
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from phosphene.errors import WeightsError, first_line
+
+# Heads that only training uses; weights may come with them or without.
+AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
+# Where training scripts put the state dict.
+WRAPPERS = ("state_dict", "model_state_dict", "model")
+# How the published weights of torchvision's DenseNets, older than its code, call their layers.
+OLD_DENSENET = re.compile(
+    r"^(.*denselayer\d+\.(?:norm|relu|conv))\.((?:[12])\.(?:weight|bias|running_mean|running_var))$"
+)
+INDEX = ".index.json"
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+def load_weights(module: nn.Module, path: Path, *, network: str) -> None:
+    """Read a state dict from ``path`` into ``module``; half precision is widened to single.
+
+    Args:
+        module: The network.
+        path: ``.safetensors``; a state dict as ``.pt``, ``.pth`` or ``.bin``; the ``.index.json`` of one in shards.
+        network: What to call the network in messages.
+
+    Raises:
+        WeightsError: the file is missing or unreadable, or names or shapes do not fit; the first ones are named.
+    """
+    if path.suffix == ".safetensors" or path.name.endswith(INDEX):
+        match_names(_read_shapes(path), module, path, network)  # from the headers, before any tensor takes memory
+    put(read_state_dict(path), module, path, network)
+
+
+def put(state: Mapping[str, Tensor], module: nn.Module, path: "Path | str", network: str) -> None:
+    """Load a state dict into ``module``. Raises WeightsError where names or shapes do not fit."""
+    names = match_names({key: tuple(value.shape) for key, value in state.items()}, module, path, network)
+    fitting = {own: state[key] for own, key in names.items()}
+    widened = {key: value.float() if value.is_floating_point() else value for key, value in fitting.items()}
+    module.load_state_dict({**module.state_dict(), **widened})
+
+
+def match_names(state: Shapes, module: nn.Module, path: "Path | str", network: str) -> dict[str, str]:
+    """Return which tensor of a file goes where: the network's name -> the file's.
+
+    One prefix before all names is let go (``module.`` of DataParallel, ``_orig_mod.`` of torch.compile, ...).
+
+    Raises:
+        WeightsError: names or shapes do not fit.
+    """
+    own = {key: tuple(value.shape) for key, value in module.state_dict().items()}
+    names = _without_prefix({OLD_DENSENET.sub(r"\1\2", key) if key not in own else key: key for key in state}, own)
+    # Batch norm's step counter does not shape an answer; weights from old files lack it.
+    missing = [key for key in own if key not in names and not key.endswith("num_batches_tracked")]
+    missing = [key for key in missing if not key.startswith(AUXILIARY)]
+    extra = [key for name, key in names.items() if name not in own and not name.startswith(AUXILIARY)]
+    shapes = [
+        f"{key} is {state[names[key]]}, the network wants {shape}"
+        for key, shape in own.items()
+        if key in names and state[names[key]] != shape
+    ]
+    wrong = [
+        *([f"missing: {_first(missing)}"] if missing else []),
+        *([f"not in the network: {_first(extra)}"] if extra else []),
+        *([_first(shapes)] if shapes else []),
+    ]
+    if wrong:
+        raise WeightsError(f"weights {path} do not fit network {network}: {'; '.join(wrong)}.")
+    return {name: key for name, key in names.items() if name in own}
+
+
+def _without_prefix(names: dict[str, str], own: Shapes) -> dict[str, str]:
+    """Let prefixes that stand before all names go, if then the network's own names are all there."""
+    needed = {key for key in own if not key.endswith("num_batches_tracked") and not key.startswith(AUXILIARY)}
+    shorter = names
+    while shorter and not needed <= shorter.keys():
+        first = {name.partition(".")[0] for name in shorter}
+        if len(first) > 1 or not all("." in name for name in shorter):
+            return names
+        shorter = {name.partition(".")[2]: key for name, key in shorter.items()}
+    return shorter or names
+
+
+def read_state_dict(path: Path) -> dict[str, Tensor]:
+    """Read tensors by name, without running anything that the file holds; see :func:`load_weights` for the kinds."""
+    if not path.is_file():
+        raise WeightsError(f"weights {path} do not exist.")
+    if path.name.endswith(INDEX):
+        return {key: value for shard in _shards(path) for key, value in read_state_dict(shard).items()}
+    state: Any
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file  # noqa: PLC0415  (only one of the two readers is needed)
+
+            return load_file(path)
+        _refuse_compression(path)
+        with warnings.catch_warnings(action="ignore"):  # about TorchScript, which is refused below
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise _unreadable(path, error) from error
+    for wrapper in WRAPPERS:
+        if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
+            state = state[wrapper]
+            break
+    if not (isinstance(state, dict) and state and all(isinstance(value, Tensor) for value in state.values())):
+        raise WeightsError(f"weights {path} hold no state dict (names to tensors).")
+    return state
+
+
+def _refuse_compression(path: Path) -> None:
+    """Torch stores tensors as they are; an archive that unpacks to more than its own size is after the memory."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            if sum(entry.file_size for entry in archive.infolist()) > path.stat().st_size:
+                raise ValueError("it unpacks to more than its own size")
+
+
+def _read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """Read names and shapes off the headers of safetensors."""
+    from safetensors import safe_open  # noqa: PLC0415
+
+    if path.name.endswith(INDEX):
+        if not path.is_file():
+            raise WeightsError(f"weights {path} do not exist.")
+        found: dict[str, tuple[int, ...]] = {}
+        for shard in _shards(path):
+            found |= _read_shapes(shard) if shard.suffix == ".safetensors" else _shapes_of(read_state_dict(shard))
+        return found
+    if not path.is_file():
+        raise WeightsError(f"weights {path} do not exist.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
+    except Exception as error:
+        raise _unreadable(path, error) from error
+
+
+def _shapes_of(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    return {key: tuple(value.shape) for key, value in state.items()}
+
+
+def _shards(index: Path) -> list[Path]:
+    """Return the files that an index names; they lie beside it, and nowhere else.
+
+    Raises:
+        WeightsError: the index is damaged, or leads elsewhere.
+    """
+    try:
+        named = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+        names = sorted(set(named.values()))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise WeightsError(f"weights {index} are no index of shards: weight_map, from tensors to files.") from None
+    for name in names:
+        if not isinstance(name, str) or not name or Path(name).name != name or name.endswith(INDEX):
+            raise WeightsError(f"weights {index} name the shard {name!r}; it must be a file beside the index.")
+    return [index.parent / name for name in names]
+
+
+def _unreadable(path: Path, error: Exception) -> WeightsError:
+    line = first_line(error)
+    if path.suffix != ".safetensors" and not isinstance(error, OSError):
+        # torch's own words advise to switch the guard off.
+        line = "damaged, or more than a state dict, which would run code: save the state dict as .safetensors."
+    return WeightsError(f"weights {path} cannot be read as plain tensors: {line}")
+
+
+def _first(names: list[str], most: int = 3) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

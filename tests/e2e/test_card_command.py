@@ -1,0 +1,80 @@
+"""``phosphene card``: what it writes loads to the very same classifier, without the source and without trust."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+import phosphene as ph
+from tests import tiny
+from tests.unit.test_exported import export
+from tests.unit.test_sources import save_vit
+
+
+def same(first, second):
+    return (
+        first.sha256 == second.sha256
+        and list(first.labels) == list(second.labels)
+        and first.input == second.input
+        and first.output == second.output
+        and first.name == second.name
+    )
+
+
+@pytest.mark.parametrize("spec", ["torchvision:squeezenet1_1@random", "timm:resnet10t@random", "demo:shapes"])
+def test_a_card_is_the_model_and_needs_no_trust(call, tmp_path, spec):
+    answer = call("card", spec, "--out", tmp_path / "own" / "net.toml")
+    assert answer.code == 0, answer.err
+    assert same(ph.load(tmp_path / "own" / "net.toml"), ph.load(spec))
+    assert str(tmp_path) not in (tmp_path / "own" / "net.toml").read_text(encoding="utf-8")  # it may be moved
+    (tmp_path / "own").rename(tmp_path / "moved")
+    assert same(ph.load(tmp_path / "moved" / "net.toml"), ph.load(spec))
+
+
+def test_of_a_folder_of_transformers(call, tmp_path):
+    folder = save_vit(tmp_path / "vit")
+    assert call("card", f"hf:{folder}", "--out", tmp_path / "net.toml").code == 0
+    assert same(ph.load(tmp_path / "net.toml"), ph.load(f"hf:{folder}"))
+    again = call("card", tmp_path / "net.toml", "--out", tmp_path / "again.toml")  # a card of a card
+    assert again.code == 0, again.err
+    assert same(ph.load(tmp_path / "again.toml"), ph.load(tmp_path / "net.toml"))
+
+
+def test_of_a_card_the_factory_is_named_from_where_the_new_one_lies(call, card, tmp_path):
+    answer = call("card", card.path, "--trust", "--out", tmp_path / "other" / "net.toml", "--json")
+    assert answer.code == 0, answer.err
+    said = json.loads(answer.out)
+    assert said["sha256"] == tiny.classifier().sha256
+    assert all(Path(file).exists() for file in said["files"])
+    assert same(ph.load(tmp_path / "other" / "net.toml", trust=True), ph.load(card.path, trust=True))
+    assert "trust" in call("doctor", tmp_path / "other" / "net.toml").complaint
+
+
+def test_of_an_exported_network_the_file_stays_where_it_is(call, tmp_path):
+    file = export(tmp_path / "net.pt2", None)
+    assert call("card", file, "--trust", "--out", tmp_path / "other" / "net.toml").code == 0
+    assert same(ph.load(tmp_path / "other" / "net.toml", trust=True), ph.load(file, trust=True))
+    assert not (tmp_path / "other" / "net.safetensors").exists()
+
+
+def test_nothing_is_overwritten(call, tmp_path):
+    (tmp_path / "net.safetensors").write_bytes(b"mine")
+    complaint = call("card", "demo:shapes", "--out", tmp_path / "net.toml").complaint
+    assert "net.safetensors is there already" in complaint
+    assert (tmp_path / "net.safetensors").read_bytes() == b"mine"
+    assert not (tmp_path / "net.toml").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "says"), [(["--out", "net.txt"], "net.toml"), (["--weights", "net.pt"], ".safetensors")]
+)
+def test_wrong_suffixes_are_refused(call, tmp_path, monkeypatch, words, says):
+    monkeypatch.chdir(tmp_path)
+    assert says in call("card", "demo:shapes", *words).complaint
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_card_is_named_after_the_model(call, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert call("card", "demo:shapes").code == 0
+    assert (tmp_path / "shapes.toml").exists()

@@ -1,0 +1,180 @@
+"""Exported networks: torch.export, TorchScript and ONNX answer as the network that they were made from."""
+
+import os
+import warnings
+
+import pytest
+import torch
+from torch import nn
+
+import phosphene as ph
+from phosphene.engine import Engine
+from phosphene.errors import CardError, TrustError
+from phosphene.sources.batches import FixedBatch
+from tests import tiny
+
+CARD = 'exported = "{}"\n[input]\nsize = [16, 16]\nmean = [0.5, 0.5, 0.5]\nstd = [0.25, 0.25, 0.25]\n'
+KINDS = {"static.pt2": 2, "dynamic.pt2": None, "script.pt": None, "trace.ts": None, "static.onnx": 2, "any.onnx": None}
+
+
+def export(path, batch, network=None, size=(16, 16)):
+    """Export a network for ``batch`` pictures, or for any number."""
+    network = (network or tiny.network()).eval()
+    example = torch.rand((batch or 2, 3, *size), generator=torch.Generator().manual_seed(1))
+    with warnings.catch_warnings(action="ignore"):
+        if path.suffix == ".pt2":
+            dynamic = None if batch else ({0: torch.export.Dim("batch", min=1, max=1024)},)
+            torch.export.save(torch.export.export(network, (example,), dynamic_shapes=dynamic), path)
+        elif path.suffix == ".onnx":
+            axes = None if batch else {"pixels": {0: "batch"}}
+            names = {"input_names": ["pixels"], "dynamic_axes": axes}
+            torch.onnx.export(network, (example,), str(path), dynamo=False, opset_version=13, **names)
+        elif path.suffix == ".pt":
+            torch.jit.script(network).save(str(path))
+        else:
+            torch.jit.trace(network, example).save(str(path))
+    path.with_suffix(".toml").write_text(CARD.format(path.name), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(params=list(KINDS))
+def exported(request, tmp_path):
+    return export(tmp_path / request.param, KINDS[request.param])
+
+
+def test_it_answers_and_is_mapped_as_the_network_itself(exported):
+    found, own = ph.load(exported, trust=True), tiny.classifier(labels=None)
+    assert found.batch == KINDS[exported.name]
+    for count in (1, 2, 5):
+        pixels = torch.rand((count, 3, 16, 16), generator=torch.Generator().manual_seed(count))
+        torch.testing.assert_close(found.logits(pixels), own.logits(pixels))
+    theirs = ph.map_concepts(found, [0, 3], overrides=tiny.SHORT, device="cpu")
+    ours = ph.map_concepts(own, [0, 3], overrides=tiny.SHORT, device="cpu")
+    for one, other in zip(theirs, ours, strict=True):
+        torch.testing.assert_close(one.nu, other.nu, atol=1e-4, rtol=1e-3)
+        torch.testing.assert_close(one.xi, other.xi, atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp64"])
+def test_other_precisions(exported, precision):
+    found = ph.load(exported, trust=True)
+    (one,) = ph.map_concepts(found, [1], overrides=tiny.SHORT, device="cpu", precision=precision)
+    assert one.nu.isfinite().all()
+    assert one.nu.abs().max() > 0
+
+
+def test_the_card_and_the_file_are_the_same(exported):
+    assert ph.load(exported, trust=True).sha256 == ph.load(exported.with_suffix(".toml"), trust=True).sha256
+
+
+def test_the_micro_batch_is_what_the_network_takes(tmp_path):
+    found = ph.load(export(tmp_path / "a.pt2", 2), trust=True)
+    with Engine(found, device="cpu") as engine:
+        assert engine.micro_batch == 2
+        layer = engine.spatial_layer()
+        assert len(engine.activations(torch.rand(5, 3, 16, 16), layer)) == 5
+
+
+@pytest.mark.parametrize("count", [1, 3, 4, 9])
+def test_any_number_goes_through_a_fixed_batch(count):
+    class Four(nn.Linear):
+        def forward(self, rows):
+            assert len(rows) == 4
+            return super().forward(rows)
+
+    network = Four(3, 2)
+    rows = torch.rand(count, 3, requires_grad=True)
+    answer = FixedBatch(network, 4)(rows)
+    torch.testing.assert_close(answer, nn.functional.linear(rows, network.weight, network.bias))
+    answer.sum().backward()
+    torch.testing.assert_close(rows.grad, network.weight.sum(0).expand(count, 3))
+
+
+@pytest.mark.parametrize("name", ["static.pt2", "script.pt"])
+def test_programs_are_not_even_opened_without_trust(tmp_path, monkeypatch, name):
+    file = export(tmp_path / name, 2)
+    for loader in ("torch.export.load", "torch.jit.load", "torch.load"):
+        monkeypatch.setattr(loader, lambda *_, **__: (tmp_path / "mark").mkdir())
+    with pytest.raises(TrustError, match=rf"{name}.*--trust.*safetensors"):
+        ph.load(file)
+    assert not (tmp_path / "mark").exists()
+
+
+def test_onnx_is_data_and_said_to_be_experimental(tmp_path):
+    found = ph.load(export(tmp_path / "a.onnx", None))
+    assert "experimental" in found.notes[0]
+
+
+class Bomb:
+    """Makes a folder when it is unpickled by a reader that runs what it reads."""
+
+    def __init__(self, mark):
+        self.mark = str(mark)
+
+    def __reduce__(self):
+        return (os.mkdir, (self.mark,))
+
+
+def test_a_pickled_network_is_not_run_even_with_trust(tmp_path):
+    torch.save(Bomb(tmp_path / "mark"), tmp_path / "net.pt")
+    (tmp_path / "net.toml").write_text(CARD.format("net.pt"), encoding="utf-8")
+    with pytest.raises(CardError, match=r"net\.pt is no TorchScript.*safetensors"):
+        ph.load(tmp_path / "net.toml", trust=True)
+    assert not (tmp_path / "mark").exists()
+
+
+def test_names_in_onnx_cannot_become_code(tmp_path):
+    """torch.fx writes Python from names of nodes."""
+    import onnx
+
+    mark = tmp_path / "mark"
+    model = onnx.load(export(tmp_path / "a.onnx", None))
+    for node in model.graph.node:
+        node.name = f'x"), __import__("os").mkdir("{mark}") #'
+    onnx.save(model, tmp_path / "a.onnx")
+    assert ph.load(tmp_path / "a.onnx").num_classes == 5
+    assert not mark.exists()
+
+
+def test_onnx_reads_no_other_files(tmp_path):
+    import onnx
+
+    model = onnx.load(export(tmp_path / "a.onnx", None))
+    tensor = model.graph.initializer[0]
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="../../etc/passwd")
+    tensor.ClearField("raw_data")
+    (tmp_path / "a.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(CardError, match="keeps its weights in other files"):
+        ph.load(tmp_path / "a.onnx")
+
+
+@pytest.mark.parametrize("name", list(KINDS))
+@pytest.mark.parametrize("data", [b"", b"garbage" * 9, b"PK\x03\x04" + b"\xff" * 64])
+def test_damaged_files_are_refused_in_one_line(tmp_path, name, data):
+    file = tmp_path / name
+    file.write_bytes(data)
+    file.with_suffix(".toml").write_text(CARD.format(name), encoding="utf-8")
+    with pytest.raises(CardError, match=name.replace(".", r"\.")) as error:
+        ph.load(file, trust=True)
+    assert "\n" not in str(error.value)
+
+
+def test_a_card_of_another_size_is_refused(exported):
+    exported.with_suffix(".toml").write_text(CARD.format(exported.name).replace("16, 16", "9, 7"), encoding="utf-8")
+    if exported.suffix in (".pt2", ".onnx"):  # the others do not say what they take
+        with pytest.raises(CardError, match=r"its card says \(3, 9, 7\)"):
+            ph.load(exported, trust=True)
+
+
+@pytest.mark.parametrize("suffix", [".pt2", ".onnx", ".pt", ".pth"])
+def test_a_file_needs_a_card_beside_it(tmp_path, suffix):
+    (tmp_path / f"net{suffix}").write_bytes(b"")
+    with pytest.raises(CardError, match=r"needs a card"):
+        ph.load(tmp_path / f"net{suffix}")
+    (tmp_path / "net.toml").write_text('arch = "torchvision:resnet18"\n[input]\nsize = [9, 9]\n', encoding="utf-8")
+    with pytest.raises(CardError, match=r"net\.toml is not about"):
+        ph.load(tmp_path / f"net{suffix}")
+    (tmp_path / "net.toml").write_text("[input]\nsize = [9, 9]\n", encoding="utf-8")  # what else could it be about
+    with pytest.raises((CardError, TrustError), match=rf"net{suffix}"):
+        ph.load(tmp_path / f"net{suffix}")

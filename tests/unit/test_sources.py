@@ -1,0 +1,332 @@
+"""Model specs: which source answers, what is refused, and that nothing which came with a model runs unasked."""
+
+import contextlib
+import json
+import os
+import sys
+
+import pytest
+import torch
+
+import phosphene as ph
+from phosphene import sources
+from phosphene.errors import CardError, ExtraError, PhospheneError, SpecError, TrustError, WeightsError
+from phosphene.sources import hf
+from tests import tiny
+
+FACTORY = tiny.FACTORY + "\n\ndef whole():\n    import phosphene as ph\n    return ph.Classifier(tiny(), size=16)\n"
+CONFIGURED = """
+
+def configured():
+    net = tiny()
+    net.pretrained_cfg = {"input_size": (3, 16, 16), "mean": (0.5, 0.5, 0.5)}
+    return net
+"""
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """A working directory with a module in it."""
+    (tmp_path / "own_nets.py").write_text(FACTORY + CONFIGURED, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path
+    sys.modules.pop("own_nets", None)
+
+
+# --- package.module:factory
+
+
+@pytest.mark.parametrize("spec", ["own_nets:whole", "own_nets.py:whole", "own_nets:configured"])
+def test_a_factory_in_the_working_directory_needs_trust(here, spec):
+    with pytest.raises(TrustError, match=r"own_nets.*--trust"):
+        sources.load(spec)
+    assert not (here / "it_ran").exists()
+    found = sources.load(spec, trust=True)
+    assert (here / "it_ran").exists()  # so the mark shows what it should
+    assert found.num_classes == 5
+    assert found.spec == spec
+    assert str(here) not in sys.path
+
+
+def test_a_network_without_an_input_needs_a_card(here):
+    with pytest.raises(CardError, match=r"return phosphene\.Classifier.*or write a card"):
+        sources.load("own_nets:tiny", trust=True)
+
+
+def test_an_installed_factory_needs_no_trust(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert sources.load("tests.unit.test_sources:make_tiny").sha256 == tiny.classifier().sha256
+
+
+def make_tiny():
+    return tiny.classifier()
+
+
+@pytest.mark.parametrize("spec", ["json:dumps", "os:getcwd", "tests.tiny:nothing", "tests.nothing:at_all"])
+def test_what_is_no_factory_is_refused(spec, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CardError) as error:
+        sources.load(spec)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("spec", "says"),
+    [
+        ("torchvison:vgg16", r"Did you mean torchvision:vgg16\?"),
+        ("tim:resnet50", r"Did you mean timm:resnet50\?"),
+        ("torchvision:vgg61", "Did you mean .*vgg16"),
+        ("torchvision:vgg16@IMAGNET1K_V1", "Known: IMAGENET1K_V1, .*random"),
+        ("torchvision:", "phosphene models torchvision"),
+        ("timm:resnet81@random", "Did you mean"),
+        ("timm:resnet18@best", "after @ only random"),
+        ("timm:resnet18.nosuchtag", "Did you mean .*resnet18"),
+        ("hf:", "neither OWNER/NAME"),
+        ("hf:a/b/c", "neither OWNER/NAME"),
+        ("nosuch", "Known: .*torchvision:NAME.*package.module:factory"),
+        ("model.pt2", "Known: "),
+    ],
+)
+def test_unknown_specs_are_refused_with_the_nearest(spec, says):
+    with pytest.raises(SpecError, match=says):
+        sources.load(spec)
+
+
+def test_prefixes_list_what_they_have_and_others_are_refused():
+    assert ("torchvision:vgg16", "IMAGENET1K_V1, 224 pixels") in sources.list_specs("torchvision")
+    assert len(sources.list_specs("timm")) > 500
+    with pytest.raises(SpecError, match="Did you mean timm"):
+        sources.list_specs("tim")
+
+
+# --- where there is no network
+
+
+@pytest.fixture
+def offline(monkeypatch, tmp_path):
+    """No host has an address, and nothing was fetched before."""
+
+    def refuse(*_, **__):
+        raise OSError("Name or service not known")
+
+    monkeypatch.setattr("socket.getaddrinfo", refuse)
+    monkeypatch.setattr("torch.hub.get_dir", lambda: str(tmp_path / "hub"))
+
+
+@pytest.mark.parametrize(
+    ("spec", "says"),
+    [
+        ("torchvision:squeezenet1_0", r"torchvision:squeezenet1_0@random, or a card"),
+        ("timm:resnet10t.c3_in1k", r"timm:resnet10t.c3_in1k@random, or a card"),
+        ("hf:nobody/has-this-one", r"hf:FOLDER"),
+    ],
+)
+@pytest.mark.usefixtures("offline")
+def test_weights_that_cannot_be_fetched_are_one_line_that_names_the_fix(spec, says):
+    with pytest.raises(WeightsError, match=f"cannot be fetched.*{says}") as error:
+        sources.load(spec)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("prefix", ["torchvision:vgg16@random", "timm:resnet18@random", "hf:a/b"])
+def test_an_absent_library_names_the_pip_command(monkeypatch, prefix):
+    for name in ("torchvision", "timm", "transformers", "huggingface_hub"):
+        for module in [module for module in sys.modules if module.partition(".")[0] == name]:
+            monkeypatch.delitem(sys.modules, module)
+        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.setattr("phosphene.sources.extras.mend", lambda: "")
+    with pytest.raises(ExtraError, match=r"pip install phosphene\[(torchvision|timm|hf)\]"):
+        sources.load(prefix)
+
+
+# --- architectures in cards
+
+
+def test_published_weights_of_torchvision_load_through_a_card(tmp_path):
+    """A file as torchvision publishes it, on this machine: ``arch`` names the network, no code of it is run."""
+    first = ph.load("torchvision:squeezenet1_1@random")
+    torch.save(first.module.state_dict(), tmp_path / "squeezenet1_1-b8a52dc0.pth")
+    (tmp_path / "net.toml").write_text(
+        'arch = "torchvision:squeezenet1_1"\nweights = "squeezenet1_1-b8a52dc0.pth"\n[input]\nsize = [224, 224]\n'
+        "mean = [0.485, 0.456, 0.406]\nstd = [0.229, 0.224, 0.225]\n",
+        encoding="utf-8",
+    )
+    assert ph.load(tmp_path / "net.toml").sha256 == first.sha256
+
+
+def test_random_weights_are_the_same_every_time_and_leave_the_callers_generator_alone():
+    before = torch.get_rng_state()
+    first, second = (ph.load("torchvision:squeezenet1_1@random") for _ in range(2))
+    assert first.sha256 == second.sha256
+    assert torch.equal(torch.get_rng_state(), before)
+    assert first.notes == ("its weights are random",)
+    assert first.labels.find("castle") == 483
+
+
+def write_card(folder, **fields):
+    lines = [f"{key} = {json.dumps(value)}" for key, value in fields.items() if key != "input"]
+    (folder / "net.toml").write_text("\n".join([*lines, "[input]", *fields.get("input", ["size = [32, 32]"])]), "utf-8")
+    return folder / "net.toml"
+
+
+def test_an_architecture_takes_its_classes_from_the_card(tmp_path):
+    (tmp_path / "labels.txt").write_text("a\nb\nc\n", encoding="utf-8")
+    assert ph.load(write_card(tmp_path, arch="torchvision:resnet18", classes=7)).num_classes == 7
+    named = ph.load(write_card(tmp_path, arch="torchvision:resnet18", labels="labels.txt"))
+    assert list(named.labels) == ["a", "b", "c"]
+
+
+def test_one_and_many_channels(tmp_path):
+    for channels in (1, 5):
+        space = ["size = [32, 48]", f"channels = {channels}"]
+        found = ph.load(write_card(tmp_path, arch="timm:resnet10t", classes=4, input=space))
+        assert found.input.shape == (channels, 32, 48)
+        assert found.num_classes == 4
+    with pytest.raises(SpecError, match="take 3 channels"):
+        ph.load(write_card(tmp_path, arch="torchvision:resnet18", input=["size = [32, 32]", "channels = 1"]))
+
+
+def test_twenty_thousand_classes(tmp_path):
+    found = ph.load(write_card(tmp_path, arch="timm:resnet10t", classes=20_000))
+    (one,) = ph.map_concepts(found, [19_999], overrides=tiny.SHORT, device="cpu")
+    assert one.nu.abs().max() > 0
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"arch": "resnet18"}, "must be one of torchvision:NAME"),
+        ({"arch": "nosuch:resnet18"}, "must be one of torchvision:NAME"),
+        ({"arch": "torchvision:resnet81"}, "Did you mean"),
+        ({"arch": "hf:none.json"}, "does not exist"),
+        ({"arch": "torchvision:resnet18", "factory": "a:b"}, "factory and arch"),
+        ({"arch": "torchvision:resnet18", "classes": 1}, "classes is 1"),
+        ({"arch": "torchvision:resnet18", "classes": 10**12}, "classes is 1000000000000"),
+        ({"exported": "net.exe"}, "must be a file"),
+        ({"exported": "net.pt2", "weights": "w.pt"}, "leave weights out"),
+        ({"arch": "torchvision:resnet18", "output": "logit"}, "cannot answer with logit"),
+        ({"arch": "torchvision:resnet18", "input": ["size = [9999999, 9999999]"]}, "numbers a picture"),
+        ({"arch": "torchvision:resnet18", "input": ["size = [9, 9]", "channels = 99999999"]}, "no picture"),
+    ],
+)
+def test_cards_that_contradict_themselves_are_refused(tmp_path, fields, says):
+    with pytest.raises(PhospheneError, match=says):
+        ph.load(write_card(tmp_path, **fields))
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"model_type": "nosuch"}', '{"model_type": 3}', "[" * 10**5])
+def test_damaged_configs_are_refused(tmp_path, text):
+    (tmp_path / "config.json").write_text(text, encoding="utf-8")
+    with pytest.raises(CardError, match=r"arch hf:.*config\.json"):
+        ph.load(write_card(tmp_path, arch="hf:config.json"))
+
+
+# --- hf: folders
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A tiny ViT as ``save_pretrained`` writes it."""
+    return save_vit(tmp_path / "vit")
+
+
+def save_vit(path):
+    import transformers
+
+    torch.manual_seed(0)
+    config = transformers.ViTConfig(
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
+        image_size=32,
+        patch_size=8,
+        id2label={0: "cat", 1: "dog", 2: "eel"},
+        label2id={"cat": 0, "dog": 1, "eel": 2},
+    )
+    with hf._quietly():
+        transformers.ViTForImageClassification(config).save_pretrained(path)
+    transformers.ViTImageProcessor(size={"height": 32, "width": 32}).save_pretrained(path)
+    return path
+
+
+def test_a_folder_brings_its_labels_and_input_space(folder):
+    found = ph.load(f"hf:{folder}")
+    assert list(found.labels) == ["cat", "dog", "eel"]
+    assert found.input == ph.classifier.InputSpace((32, 32), (0.5,) * 3, (0.5,) * 3)
+    assert not found.module.training
+
+
+def test_code_that_comes_with_a_model_needs_trust(folder, monkeypatch):
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(folder / "modules"))
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config |= {"model_type": "own", "auto_map": {"AutoConfig": "own.OwnConfig"}}
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    mark = f"open({str(folder / 'it_ran')!r}, 'w').close()"
+    code = f"{mark}\nfrom transformers import ViTConfig\nclass OwnConfig(ViTConfig): model_type = 'own'\n"
+    (folder / "own.py").write_text(code, encoding="utf-8")
+    with pytest.raises(TrustError, match=r"own\.py.*--trust.*safetensors"):
+        ph.load(f"hf:{folder}")
+    assert not (folder / "it_ran").exists()
+    with contextlib.suppress(PhospheneError):  # what it makes is no classifier
+        ph.load(f"hf:{folder}", trust=True)
+    assert (folder / "it_ran").exists()  # so the mark shows what it should
+
+
+class Bomb:
+    """Makes a folder when it is unpickled by a reader that runs what it reads."""
+
+    def __init__(self, mark):
+        self.mark = str(mark)
+
+    def __reduce__(self):
+        return (os.mkdir, (self.mark,))
+
+
+@pytest.mark.parametrize("trust", [False, True])
+def test_pickled_weights_of_a_folder_are_never_run(folder, trust):
+    (folder / "model.safetensors").unlink()
+    torch.save({"bomb": Bomb(folder / "mark")}, folder / "pytorch_model.bin")
+    with pytest.raises(PhospheneError) as error:
+        ph.load(f"hf:{folder}", trust=trust)
+    assert "\n" not in str(error.value)
+    assert not (folder / "mark").exists()
+
+
+def test_an_image_processor_is_needed(folder):
+    (folder / "preprocessor_config.json").unlink()
+    with pytest.raises(PhospheneError, match="vit"):
+        ph.load(f"hf:{folder}")
+
+
+class Says:
+    """An image processor, or a config, that says what it was told to."""
+
+    def __init__(self, **facts):
+        self.__dict__.update(facts)
+
+
+@pytest.mark.parametrize(
+    ("facts", "space"),
+    [
+        ({"size": {"height": 8, "width": 6}}, ((8, 6), [0, 0, 0], [1, 1, 1])),
+        ({"size": {"shortest_edge": 8}}, ((8, 8), [0, 0, 0], [1, 1, 1])),
+        ({"size": 8}, ((8, 8), [0, 0, 0], [1, 1, 1])),
+        ({"size": 9, "crop_size": {"height": 8, "width": 8}, "do_center_crop": True}, ((8, 8), [0] * 3, [1] * 3)),
+        ({"size": 9, "crop_size": 8, "do_center_crop": False}, ((9, 9), [0] * 3, [1] * 3)),
+        ({"size": 8, "do_normalize": True, "image_mean": [0.5], "image_std": 0.25}, ((8, 8), [0.5] * 3, [0.25] * 3)),
+        ({"size": 8, "do_rescale": False}, ((8, 8), [0] * 3, [1 / 255] * 3)),
+        ({"size": 8, "rescale_factor": 1 / 127.5, "rescale_offset": True}, ((8, 8), [0.5] * 3, [0.5] * 3)),
+        ({"size": None, "image_size": 8}, None),
+    ],
+)
+def test_image_processors_are_read_as_what_they_do_to_pixels(facts, space):
+    if space is None:
+        with pytest.raises(CardError, match="how large"):
+            hf.input_space(Says(**facts), Says())
+        return
+    size, mean, std = hf.input_space(Says(**facts), Says(num_channels=3))
+    assert size == space[0]
+    assert mean == pytest.approx(space[1])
+    assert std == pytest.approx(space[2])

@@ -1,0 +1,148 @@
+"""Weights: every form that training scripts leave them in, and nothing read that does not fit."""
+
+import json
+import zipfile
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from phosphene import sources
+from phosphene.errors import WeightsError
+from phosphene.sources.weights import load_weights, match_names
+from tests import tiny
+
+
+def load(card):
+    return sources.load(card.path, trust=True)
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "_orig_mod.module.", "model.", "net.body."])
+@pytest.mark.parametrize("suffix", [".safetensors", ".pt", ".bin"])
+def test_a_prefix_before_all_names_is_let_go(card, prefix, suffix):
+    state = {f"{prefix}{key}": value for key, value in card.state().items()}
+    file = card.folder / f"prefixed{suffix}"
+    save_file(state, file) if suffix == ".safetensors" else torch.save(state, file)
+    assert load(card.write(weights=file.name)).sha256 == tiny.classifier().sha256
+
+
+def test_a_prefix_before_some_names_is_not():
+    with pytest.raises(WeightsError, match=r"missing: weight.*not in the network: module\.weight"):
+        match_names({"module.weight": (2, 2), "bias": (2,)}, nn.Linear(2, 2), "w", "net")
+
+
+@pytest.mark.parametrize("wrapper", ["state_dict", "model_state_dict", "model"])
+def test_a_checkpoint_of_a_training_script_is_unwrapped(card, wrapper):
+    torch.save({wrapper: card.state(), "epoch": 3, "best": 0.5}, card.folder / "checkpoint.pt")
+    assert load(card.write(weights="checkpoint.pt")).sha256 == tiny.classifier().sha256
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64])
+def test_other_precisions_become_single(card, kind):
+    card.weigh({key: value.to(kind) if value.is_floating_point() else value for key, value in card.state().items()})
+    assert {tensor.dtype for tensor in load(card).module.parameters()} == {torch.float32}
+
+
+def shard(card, suffix=".safetensors"):
+    """Split the weights into two files and an index."""
+    places = {}
+    for number in range(2):
+        part = {key: value for place, (key, value) in enumerate(card.state().items()) if place % 2 == number}
+        name = f"part-{number}{suffix}"
+        save_file(part, card.folder / name) if suffix == ".safetensors" else torch.save(part, card.folder / name)
+        places |= dict.fromkeys(part, name)
+    index = card.folder / f"tiny{suffix}.index.json"
+    index.write_text(json.dumps({"metadata": {}, "weight_map": places}), encoding="utf-8")
+    (card.folder / "tiny.safetensors").unlink()
+    return index
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".bin"])
+def test_weights_in_shards_are_put_together(card, suffix):
+    assert load(card.write(weights=shard(card, suffix).name)).sha256 == tiny.classifier().sha256
+
+
+def test_a_missing_shard_is_named(card):
+    index = shard(card)
+    (card.folder / "part-1.safetensors").unlink()
+    with pytest.raises(WeightsError, match=r"part-1\.safetensors do not exist"):
+        load(card.write(weights=index.name))
+
+
+@pytest.mark.parametrize("place", ["../elsewhere.safetensors", "/etc/passwd", "a/b.safetensors", "", 3, None])
+def test_an_index_leads_nowhere_else(card, place):
+    index = shard(card)
+    index.write_text(json.dumps({"weight_map": {"0.weight": place}}), encoding="utf-8")
+    with pytest.raises(WeightsError, match=r"index\.json (name the shard|are no index)"):
+        load(card.write(weights=index.name))
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"weight_map": 3}', '{"weight_map": {"a": []}}', "\0"])
+def test_a_damaged_index_is_refused(card, text):
+    index = shard(card)
+    index.write_text(text, encoding="utf-8")
+    with pytest.raises(WeightsError, match=r"tiny\.safetensors\.index\.json"):
+        load(card.write(weights=index.name))
+
+
+def test_shapes_are_compared_before_tensors_are_read(card, monkeypatch):
+    card.weigh(card.state() | {"7.weight": torch.zeros(4, 8)})
+    monkeypatch.setattr(
+        "safetensors.torch.load_file", lambda _: pytest.fail("read before the shapes were known to fit")
+    )
+    with pytest.raises(WeightsError, match=r"7\.weight is \(4, 8\)"):
+        load(card)
+
+
+def test_a_header_of_more_than_the_file_holds_is_refused(card):
+    header = json.dumps({"a": {"dtype": "F32", "shape": [10**12], "data_offsets": [0, 4 * 10**12]}}).encode()
+    (card.folder / "tiny.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + b"\0" * 64)
+    with pytest.raises(WeightsError, match=r"tiny\.safetensors cannot be read"):
+        load(card)
+
+
+def test_an_archive_that_unpacks_to_more_than_its_size_is_refused_unread(card, monkeypatch):
+    torch.save(card.state(), card.folder / "whole.pt")
+    packed = card.folder / "packed.pt"
+    with (
+        zipfile.ZipFile(card.folder / "whole.pt") as whole,
+        zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as small,
+    ):
+        for entry in whole.infolist():
+            small.writestr(entry.filename, whole.read(entry))
+        small.writestr("whole/data/99", b"\0" * 10**7)
+    monkeypatch.setattr("torch.load", lambda *_, **__: pytest.fail("it was read"))
+    with pytest.raises(WeightsError, match=r"packed\.pt cannot be read as plain tensors"):
+        load(card.write(weights="packed.pt"))
+
+
+class Inception(nn.Module):
+    """A network whose training has another head, which its weights may come with or without."""
+
+    def __init__(self, *, auxiliary):
+        super().__init__()
+        self.body = nn.Linear(2, 2)
+        self.AuxLogits = nn.Linear(2, 2) if auxiliary else None
+
+
+@pytest.mark.parametrize("has", [True, False])
+@pytest.mark.parametrize("comes", [True, False])
+def test_heads_for_training_may_be_there_or_not(tmp_path, has, comes):
+    source, target = Inception(auxiliary=comes), Inception(auxiliary=has)
+    torch.save(source.state_dict(), tmp_path / "w.pt")
+    load_weights(target, tmp_path / "w.pt", network="net")
+    assert torch.equal(target.body.weight, source.body.weight)
+
+
+def test_old_names_of_densenet_are_understood():
+    module = nn.ModuleDict({"denselayer1": nn.ModuleDict({"norm1": nn.BatchNorm2d(2), "conv2": nn.Conv2d(2, 2, 1)})})
+    old = {
+        "denselayer1.norm.1.weight": (2,),
+        "denselayer1.norm.1.bias": (2,),
+        "denselayer1.norm.1.running_mean": (2,),
+        "denselayer1.norm.1.running_var": (2,),
+        "denselayer1.conv.2.weight": (2, 2, 1, 1),
+        "denselayer1.conv2.bias": (2,),
+    }
+    assert match_names(old, module, "w", "net")["denselayer1.norm1.weight"] == "denselayer1.norm.1.weight"
