@@ -131,7 +131,14 @@ def zoo(steps: int) -> Setting:
     pixels = [torch.from_numpy(decode(files[index - 1], first.input.shape)) for index in truth]
     samples = (images(), "synthetic:mixed")
     pictures = torch.stack(pixels).float() / 255
-    return Setting("zoo", networks, "mobilenet_v1_050", network, pictures, truth, truth[:5], samples, steps)
+
+    def at_one_size(name: str) -> Classifier:
+        """Give every network the first one's input, so that maps compare pixel by pixel; these take any size."""
+        own = network(name)
+        size, space = first.input.size, own.input
+        return Classifier(own.module, size=size, mean=space.mean, std=space.std, labels=own.labels, name=name)
+
+    return Setting("zoo", networks, "mobilenet_v1_050", at_one_size, pictures, truth, truth[:5], samples, steps)
 
 
 def drawn(steps: int) -> Setting:
