@@ -19,7 +19,9 @@ from phosphene.labels import Labels
 from phosphene.outputs import KINDS, ONE, check_kind, detect, is_one, tensor_of, to_logits
 
 # Numbers in one picture: above this, a card is a mistake or an attack on memory.
-MOST = 2**28
+MOST = 2**26
+# Means and deviations beyond this are lost in single precision.
+EXTREME = 1e12
 
 
 @dataclass(frozen=True)
@@ -47,10 +49,12 @@ class InputSpace:
             raise CardError(
                 f"{len(self.mean)} means and {len(self.std)} deviations; there must be one of each a channel."
             )
-        if not all(map(math.isfinite, self.mean)):
-            raise CardError(f"input mean is {list(self.mean)}; each must be finite.")
-        if not all(math.isfinite(value) and value > 0 for value in self.std):
-            raise CardError(f"input std is {list(self.std)}; each must be finite and above 0.")
+        if not all(abs(value) <= EXTREME for value in self.mean):
+            raise CardError(f"input mean is {list(self.mean)}; each must be finite, at most {EXTREME:g}.")
+        if not all(1 / EXTREME <= value <= EXTREME for value in self.std):
+            raise CardError(
+                f"input std is {list(self.std)}; each must be finite and above 0, {1 / EXTREME:g} to {EXTREME:g}."
+            )
 
     @property
     def channels(self) -> int:

@@ -5,7 +5,11 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from phosphene.errors import CardError, ConceptError, nearest
+from phosphene.errors import CardError, ConceptError, first_line, nearest
+from phosphene.textfile import read_text
+
+MOST_BYTES = 100_000_000
+MOST_SIGNS = 1000
 
 
 class Labels(Sequence[str]):
@@ -85,12 +89,12 @@ class Labels(Sequence[str]):
             CardError: the file is missing or is neither.
         """
         try:
-            text = path.read_text(encoding="utf-8-sig")
+            text = read_text(path, MOST_BYTES, encoding="utf-8-sig")
             if path.suffix.lower() != ".json":
                 names = text.splitlines()
                 while names and not names[-1].strip():
                     names.pop()
-                return cls(names)
+                return cls(_believed(names, path))
             data = json.loads(text)
             if isinstance(data, dict):
                 data = [data[str(index)] for index in range(len(data))]
@@ -98,11 +102,25 @@ class Labels(Sequence[str]):
             raise CardError(f"label file {path} does not exist.") from None
         except KeyError as error:
             raise CardError(f"label file {path} has no label for class {error.args[0]}.") from None
-        except (OSError, UnicodeDecodeError, ValueError) as error:
-            raise CardError(f"label file {path} cannot be read: {error}.") from None
+        except RecursionError:
+            raise CardError(f"label file {path} cannot be read: it is nested too deeply.") from None
+        except (OSError, ValueError) as error:
+            raise CardError(f"label file {path} cannot be read: {first_line(error)}.") from None
         if not (isinstance(data, list) and all(isinstance(name, str) for name in data)):
             raise CardError(f"label file {path} must hold a list of names, or an object from index to name.")
-        return cls(data)
+        return cls(_believed(data, path))
+
+
+def _believed(names: list[str], path: Path) -> list[str]:
+    """Refuse what is no name: it would end up in captions, reports and file names."""
+    for number, name in enumerate(names):
+        if len(name) > MOST_SIGNS:
+            raise CardError(
+                f"label file {path}: the label of class {number} has {len(name):,} signs; {MOST_SIGNS} are the most."
+            )
+        if any("\ud800" <= sign <= "\udfff" for sign in name):
+            raise CardError(f"label file {path}: the label of class {number} holds half of a sign (a lone surrogate).")
+    return names
 
 
 def first_synonym(label: str) -> str:

@@ -13,10 +13,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from phosphene.errors import RecipeError, nearest
+from phosphene.errors import RecipeError, first_line, nearest
+from phosphene.textfile import read_toml
 
 # The radius is stated for an ImageNet picture; elsewhere it is scaled by sqrt(pixels / PAPER_PIXELS).
 PAPER_PIXELS = 224 * 224 * 3
+# A batch beyond this fills the memory and shows nothing more.
+MOST_SAMPLES = 65_536
 
 
 def _knob(default: Any, meaning: str, check: Callable[[Any], bool], wants: str) -> Any:
@@ -29,6 +32,11 @@ def _positive(default: float, meaning: str) -> Any:
 
 def _not_negative(default: float, meaning: str) -> Any:
     return _knob(default, meaning, lambda v: v >= 0, "0 or more")
+
+
+def _count(default: int, meaning: str, *, least: int = 1, most: int = 10_000_000) -> Any:
+    wants = f"{'above 0' if least else '0 or more'} and at most {most:,}"
+    return _knob(default, meaning, lambda v: least <= v <= most, wants)
 
 
 def _share(value: float) -> bool:
@@ -57,8 +65,8 @@ class Recipe:
 
     name: str = _knob("paper", "what to call it", bool, "a name")
     # Algorithm 1
-    batch_size: int = _positive(128, "b, samples a step")
-    steps: int = _positive(650, "K, steps of Algorithm 1 a round")
+    batch_size: int = _count(128, "b, samples a step", most=MOST_SAMPLES)
+    steps: int = _count(650, "K, steps of Algorithm 1 a round")
     radius: float = _positive(30.0, "eta, radius of the l2 ball, for 224 x 224 x 3 (scaled elsewhere)")
     step_size: float = _positive(1.0, "length factor of an update, times v")
     sign_test: bool = _switch(True, "lines 8 to 14: try the flipped direction as well")
@@ -72,8 +80,8 @@ class Recipe:
     view_shift: float = _not_negative(0.0, "views are shifted by up to this share of a side")
     view_turn: float = _not_negative(0.0, "views are turned by up to this many degrees")
     # the cycle and Eq. 2
-    rounds: int = _positive(2, "cycles of Algorithm 1 and refinement")
-    refine_steps: int = _not_negative(150, "steps of Eq. 2 a round; 0 leaves the refinement out")
+    rounds: int = _count(2, "cycles of Algorithm 1 and refinement")
+    refine_steps: int = _count(150, "steps of Eq. 2 a round; 0 leaves the refinement out", least=0)
     refine_lr: float = _positive(0.01, "Adam's learning rate in Eq. 2")
     penalty: float = _not_negative(50.0, "lambda, weight of mean |nu (1 - Xi)|")
     xi_layer: str = _knob(
@@ -207,11 +215,11 @@ def resolve(recipe: "str | Path | Recipe", overrides: Mapping[str, Any] | None =
 
 def _from_toml(path: Path) -> Recipe:
     try:
-        fields = tomllib.loads(path.read_text(encoding="utf-8"))
+        fields = read_toml(path)
     except FileNotFoundError:
         raise RecipeError(f"recipe file {path} does not exist.") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise RecipeError(f"recipe file {path} cannot be read: {error}.") from None
+    except (OSError, ValueError) as error:
+        raise RecipeError(f"recipe file {path} cannot be read: {first_line(error)}.") from None
     base = fields.pop("base", "paper")
     if not isinstance(base, str) or base not in RECIPES:  # a TOML list cannot be looked up in a dict
         raise RecipeError(f"recipe file {path}: base is {base!r}; known recipes: {', '.join(RECIPES)}.")

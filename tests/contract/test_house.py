@@ -30,6 +30,7 @@ FLOORS = [
     {"sources"},
     {"concept_map", "classifier"},
     {"labels", "recipe", "outputs", "grids"},
+    {"textfile"},
     {"errors"},
 ]
 FLOOR = {unit: number for number, units in enumerate(FLOORS) for unit in units}

@@ -28,6 +28,10 @@ COMMANDS = {
 }
 
 
+# Signs of a message that are shown: names from files may have millions.
+LONGEST = 1500
+
+
 class _Commands(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -93,5 +97,7 @@ def entry() -> None:
 def _fail(message: str) -> None:
     from phosphene.errors import printable  # noqa: PLC0415
 
-    print(f"phosphene: {printable(message)}", file=sys.stderr)  # noqa: T201
+    line = printable(message)
+    shown = line if len(line) <= LONGEST else f"{line[: LONGEST // 2]} [...] {line[-LONGEST // 2 :]}"
+    print(f"phosphene: {shown}", file=sys.stderr)  # noqa: T201
     sys.exit(2)

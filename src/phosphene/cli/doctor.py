@@ -1,9 +1,16 @@
 """``phosphene doctor``: what works here, and whether a model makes sense of its input."""
 
+from typing import Any
+
 import click
+from rich import box
+from rich.table import Table
+from rich.text import Text
 
 from phosphene.cli import options
+from phosphene.cli.tables import print_table
 from phosphene.doctor import examine_machine, examine_model
+from phosphene.errors import printable
 from phosphene.samples import default, load_samples
 from phosphene.sources import load
 
@@ -26,5 +33,21 @@ def command(
     if as_json:
         options.print_json(facts)
         return
+    rows = facts.pop("conventions", [])
     for key, value in facts.items():
-        click.echo(f"{key.replace('_', ' '):<16} {value}")
+        click.echo(f"{key.replace('_', ' '):<16} {printable(str(value))}")
+    if rows:
+        click.echo()
+        print_table(_table(rows))
+
+
+def _table(rows: "list[dict[str, Any]]") -> Table:
+    """Lay out what the network makes of the pictures, a line a convention; information and entropy are in nats."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    heads = [key for key in rows[0] if key != "declared" and any(row[key] is not None for row in rows)]
+    for head in heads:
+        table.add_column(head, justify="left" if head == "convention" else "right")
+    for row in rows:
+        cells = [f"{row[head]:g}" if isinstance(row[head], float) else str(row[head]) for head in heads]
+        table.add_row(*map(Text, cells), style="bold" if row["declared"] else None)
+    return table

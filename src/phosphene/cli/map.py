@@ -11,6 +11,7 @@ from phosphene.concept_map import ConceptMap
 from phosphene.engine.device import pick_device
 from phosphene.errors import ConceptError, SpecError, printable
 from phosphene.fleet import MapPlan, default_run, execute, plan, run_name
+from phosphene.metrics.range_doubt import range_doubt
 from phosphene.recipe import resolve
 from phosphene.report import write_report
 from phosphene.samples import default, load_samples
@@ -65,6 +66,10 @@ def command(
         plans.append(plan(classifier, settings, pool, where, wanted, range(seed, seed + seeds)))
         if where in [other.run.path for other in plans[:-1]]:
             raise SpecError(f"two models are called {classifier.name!r} and would share {where}: map them one by one.")
+    for one in plans:
+        for note in one.classifier.notes:
+            click.echo(f"phosphene: {printable(one.classifier.name)}: {printable(note)}", err=True)
+        options.warn(range_doubt(one.classifier, one.pool, device=device))
     documents = [_describe(one) if dry_run else _run(one, device, precision, quiet=as_json) for one in plans]
     if as_json:
         options.print_json(documents[0] if len(documents) == 1 else documents)

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from phosphene.errors import RecipeError
+from phosphene.errors import RecipeError, printable
 from phosphene.recipe import DEFAULT_RECIPE, RECIPES
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -53,7 +53,9 @@ machine = _together(
         help="What the network computes in; auto is fp32.",
     ),
 )
-trust = click.option("--trust", is_flag=True, help="Run code that came with the model (a factory in a .py file).")
+trust = click.option(
+    "--trust", is_flag=True, help="Run code that came with the model: factory file, .pt2, TorchScript, remote code."
+)
 as_json = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON document on stdout, and nothing else there."
 )
@@ -74,3 +76,9 @@ def parse_overrides(pairs: tuple[str, ...]) -> dict[str, str]:
 def print_json(data: Any) -> None:
     """Print one JSON document on stdout."""
     click.echo(json.dumps(data, indent=1, ensure_ascii=False))
+
+
+def warn(line: "str | None") -> None:
+    """Print a warning on stderr, if there is one."""
+    if line is not None:
+        click.echo(f"phosphene: warning: {printable(line)}", err=True)

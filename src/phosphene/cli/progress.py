@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from phosphene.errors import printable
 from phosphene.fleet.mapping import Progress as Standing
 
 EVERY_SECONDS = 10.0
@@ -37,7 +38,7 @@ class MapProgress:
                 console=self.console,
             )
             self.bar.start()
-            self.bar.add_task(escape(self.title), total=None, loss="-", hits="-")
+            self.bar.add_task(escape(printable(self.title)), total=None, loss="-", hits="-")
         return self
 
     def __exit__(
@@ -55,7 +56,7 @@ class MapProgress:
         if self.bar is not None:
             self.bar.update(
                 self.bar.task_ids[0],
-                description=escape(labels),
+                description=escape(printable(labels)),
                 completed=done,
                 total=total,
                 loss=f"{step.loss:.3f}",
@@ -71,4 +72,4 @@ class MapProgress:
         left = (now - self.began) / max(done - self.first, 1) * (total - done)
         where = f"map {standing.maps_done + 1} of {standing.maps_total}, {labels}, step {step.done} of {step.total}"
         line = f"{self.title}: {where}, loss {step.loss:.3f}, targeting {step.hits:.0%}, {left:.0f} s left"
-        print(line, file=sys.stderr, flush=True)  # noqa: T201
+        print(printable(line), file=sys.stderr, flush=True)  # noqa: T201

@@ -16,6 +16,9 @@ from phosphene.recipe import RECIPES, Recipe
 from phosphene.runs import RunDirectory, RunFacts
 from phosphene.samples import SamplePool
 
+# Of each half of a run's name; file systems take 255 in all.
+MOST_BYTES = 100
+
 
 @dataclass(frozen=True)
 class MapPlan:
@@ -56,7 +59,8 @@ def run_name(classifier: Classifier, recipe: Recipe) -> str:
 
     A card may call its network anything: what is no letter, digit, dot or dash becomes a dash.
     """
-    return re.sub(r"[^\w.-]+", "-", f"{classifier.name}-{recipe.name}").lstrip(".-")
+    names = (re.sub(r"[^\w.-]+", "-", name).encode()[:MOST_BYTES] for name in (classifier.name, recipe.name))
+    return "-".join(name.decode(errors="ignore") for name in names).lstrip(".-")
 
 
 def default_run(classifier: Classifier, recipe: Recipe, samples: "str | None" = None) -> Path:

@@ -5,10 +5,11 @@ import io
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
 from PIL import Image
 
 from phosphene.concept_map import ConceptMap, to_image
-from phosphene.errors import RunError
+from phosphene.errors import RunError, printable
 from phosphene.report.checks import check_section
 from phosphene.report.scores import score_section
 from phosphene.report.sheet import contact_sheet
@@ -29,7 +30,10 @@ def write_report(run: RunDirectory, verdicts: "list[str] | None" = None) -> str:
     if not maps:
         raise RunError(f"{run.path} has no finished maps yet: run `phosphene map` to the end first.")
     environment = Environment(
-        loader=PackageLoader("phosphene.report"), autoescape=select_autoescape(default=True), undefined=StrictUndefined
+        loader=PackageLoader("phosphene.report"),
+        autoescape=select_autoescape(default=True),
+        finalize=_plain,
+        undefined=StrictUndefined,
     )
     page = environment.get_template("report.html").render(
         facts=facts,
@@ -50,6 +54,12 @@ def write_report(run: RunDirectory, verdicts: "list[str] | None" = None) -> str:
     path = run.path / "report.html"
     write_bytes(path, page.encode())
     return str(path)
+
+
+def _plain(value: Any) -> Any:
+    """Leave out of names and labels what turns the reading direction or a terminal; escaping comes after."""
+    odd = isinstance(value, str) and not isinstance(value, Markup) and not value.isprintable()
+    return printable(value) if odd else value
 
 
 def _row(one: ConceptMap) -> dict[str, Any]:

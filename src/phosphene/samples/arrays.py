@@ -1,6 +1,8 @@
 """Pictures as arrays: ``.npy``, or the first picture-shaped array of an ``.npz``."""
 
+import zipfile
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -9,6 +11,8 @@ from torch.nn import functional
 
 from phosphene.errors import SamplesError, first_line
 from phosphene.samples.pool import chosen
+
+MOST_BYTES = 4_000_000_000
 
 
 def read(where: str, shape: tuple[int, int, int]) -> tuple[Tensor, list[str]]:
@@ -19,8 +23,12 @@ def read(where: str, shape: tuple[int, int, int]) -> tuple[Tensor, list[str]]:
     """
     try:
         with Path(where).open("rb") as file:  # given a name, numpy leaves damaged archives open
+            if zipfile.is_zipfile(file):
+                _check_size(file)
+            file.seek(0)
             loaded = np.load(file, allow_pickle=False)
-            arrays = {"": loaded} if isinstance(loaded, np.ndarray) else {name: loaded[name] for name in loaded.files}
+            members = {"": loaded} if isinstance(loaded, np.ndarray) else {name: loaded[name] for name in loaded.files}
+            arrays = {name: array for name, array in members.items() if isinstance(array, np.ndarray)}
     except FileNotFoundError:
         raise SamplesError(f"sample file {where} does not exist.") from None
     except Exception as error:  # noqa: BLE001  (damaged archives fail in zipfile, zlib, numpy or the parser of headers)
@@ -45,6 +53,14 @@ def read(where: str, shape: tuple[int, int, int]) -> tuple[Tensor, list[str]]:
         resized = functional.interpolate(pixels.float(), shape[1:], mode="bilinear", antialias=True)
         pixels = resized.round().clamp(0, 255).byte()
     return pixels, []
+
+
+def _check_size(file: BinaryIO) -> None:
+    """Refuse an archive that unpacks to more than anyone gives as samples, before it does."""
+    with zipfile.ZipFile(file) as archive:
+        size = sum(entry.file_size for entry in archive.infolist())
+    if size > MOST_BYTES:
+        raise ValueError(f"it unpacks to {size:,} bytes; give at most {MOST_BYTES:,}")
 
 
 def _channels_first(array: np.ndarray, channels: int) -> "np.ndarray | None":

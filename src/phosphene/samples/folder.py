@@ -19,24 +19,12 @@ def read(where: str, shape: tuple[int, int, int]) -> tuple[Tensor, list[str]]:
         SamplesError: the folder cannot be listed, holds no image files, or none that can be decoded.
     """
     folder = Path(where)
-    files: list[Path] = []
-    skipped: list[str] = []
-
-    def unlisted(error: OSError) -> None:
-        if Path(error.filename) == folder:
-            raise SamplesError(f"sample folder {folder} cannot be read: {error.strerror}.") from None
-        skipped.append(str(Path(error.filename).relative_to(folder)))
-
-    for parent, _, names in os.walk(folder, onerror=unlisted):  # Path.rglob passes over what it may not list
-        files += [Path(parent, name) for name in names if Path(name).suffix.lower() in SUFFIXES]
-    files.sort()
-    if not files:
-        raise SamplesError(f"sample folder {folder} holds no image files ({', '.join(sorted(SUFFIXES))}).")
+    files, skipped = listed(folder)
     pictures: list[np.ndarray] = []
     for position in chosen(len(files)):
         picture = decode(files[position], shape)
         if picture is None:
-            skipped.append(str(files[position].relative_to(folder)))
+            skipped.append(_shown(files[position], folder))
         else:
             pictures.append(picture)
     if not pictures:
@@ -44,3 +32,34 @@ def read(where: str, shape: tuple[int, int, int]) -> tuple[Tensor, list[str]]:
             f"sample folder {folder}: none of {len(skipped)} files is a readable image ({skipped[0]}, ...)."
         )
     return stack(pictures, shape), skipped
+
+
+def listed(folder: Path) -> tuple[list[Path], list[str]]:
+    """Return the image files below a folder, sorted, and the names of folders in it that cannot be listed.
+
+    Raises:
+        SamplesError: the folder itself cannot be listed, or holds no image files.
+    """
+    files: list[Path] = []
+    skipped: list[str] = []
+
+    def unlisted(error: OSError) -> None:
+        if Path(error.filename) == folder:
+            raise SamplesError(f"sample folder {folder} cannot be read: {error.strerror}.") from None
+        skipped.append(_shown(Path(error.filename), folder))
+
+    for parent, _, names in os.walk(folder, onerror=unlisted):  # Path.rglob passes over what it may not list
+        for name in names:
+            if Path(name).suffix.lower() in SUFFIXES:
+                # pipes and devices would never end; links that lead nowhere are opened, and fail
+                odd = os.path.exists(Path(parent, name)) and not Path(parent, name).is_file()  # noqa: PTH110  (ELOOP)
+                skipped.append(_shown(Path(parent, name), folder)) if odd else files.append(Path(parent, name))
+    files.sort()
+    if not files:
+        raise SamplesError(f"sample folder {folder} holds no image files ({', '.join(sorted(SUFFIXES))}).")
+    return files, skipped
+
+
+def _shown(path: Path, folder: Path) -> str:
+    """Return a name below ``folder`` as text that can be written; on POSIX a name is any bytes."""
+    return os.fsencode(path.relative_to(folder)).decode("utf-8", "replace")

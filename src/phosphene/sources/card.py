@@ -7,7 +7,6 @@ Fields: ``name``; one of ``factory`` (``file.py:function`` beside the card, or `
 """
 
 import importlib
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,15 +14,17 @@ from typing import Any
 from torch import nn
 
 from phosphene.classifier import Classifier, InputSpace
-from phosphene.errors import CardError, nearest
+from phosphene.errors import CardError, first_line, nearest
 from phosphene.labels import Labels
 from phosphene.sources.factory import build as call_factory
 from phosphene.sources.weights import load_weights
+from phosphene.textfile import read_toml
 
 TEXTS = ("name", "description", "factory", "arch", "exported", "weights", "labels", "output")
 FIELDS = {**dict.fromkeys(TEXTS, str), "classes": int, "input": dict}
 INPUT_FIELDS = {"size": list, "mean": list, "std": list, "channels": int}
 WORDS = {str: "a string", list: "a list", dict: "a table", int: "a whole number"}
+PLACES = ("factory", "exported", "weights", "labels")
 # What says which network it is; a card has one of them.
 NETWORKS = ("factory", "arch", "exported")
 # prefix of ``arch`` -> module with ``build(name, classes=, size=, channels=)``
@@ -150,11 +151,11 @@ def read(path: Path, *, exported: str = "") -> dict[str, Any]:
         CardError: the file is missing or not TOML, or a field is unknown, missing or of the wrong type.
     """
     try:
-        card = tomllib.loads(path.read_text(encoding="utf-8"))
+        card = read_toml(path)
     except FileNotFoundError:
         raise CardError(f"model card {path} does not exist.") from None
     except (OSError, ValueError) as error:
-        raise CardError(f"model card {path} cannot be read: {error}.") from None
+        raise CardError(f"model card {path} cannot be read: {first_line(error)}.") from None
     card.setdefault("name", path.stem)
     _check(card, FIELDS, f"model card {path}")
     if exported and not any(field in card for field in NETWORKS):
@@ -179,6 +180,11 @@ def read(path: Path, *, exported: str = "") -> dict[str, Any]:
 def _check_network(card: Mapping[str, Any], path: Path) -> None:
     """Check that a card says which network it is about, once."""
     networks = [field for field in NETWORKS if field in card]
+    for field in PLACES:
+        try:
+            (path.parent / card.get(field, "")).exists()
+        except OSError as error:  # what is not there is refused later, and by name
+            raise CardError(f"model card {path}: {field} can be no file: {error.strerror}.") from None
     if not networks:
         raise CardError(f"model card {path} lacks 'factory', 'arch' or 'exported': one says what network it is.")
     if len(networks) > 1:

@@ -8,6 +8,7 @@ import hashlib
 import importlib
 import importlib.util
 import inspect
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -60,6 +61,10 @@ def load(rest: str, *, trust: bool) -> Classifier:
 
 def build(factory: str, card: Path, *, trust: bool) -> nn.Module:
     """Call the factory ``file.py:function`` or ``package.module:function`` of a card and return its network."""
+    if not trust and re.split("[.:]", factory)[0] in sys.stdlib_module_names:
+        raise TrustError(  # os:abort, pdb:set_trace, ...: a card may name any of them
+            f"model card {card} would call {factory} of Python itself, which makes no network: name another factory."
+        )
     network = call(factory, card.parent, f"model card {card}", trust=trust)
     if isinstance(network, Classifier):
         network = network.module

@@ -16,8 +16,10 @@ from phosphene.errors import CardError, SpecError, TrustError, WeightsError, fir
 from phosphene.sources.extras import extra
 from phosphene.sources.factory import same_every_time
 from phosphene.sources.hub import offline_if_unreachable
+from phosphene.textfile import read_text
 
 # Where image processors say how large a picture is.
+MOST_CONFIG = 10_000_000
 SIDES = ("shortest_edge", "longest_edge")
 
 
@@ -86,7 +88,7 @@ def build(name: str, *, classes: int, size: tuple[int, int], channels: int = 3) 
     library = extra("transformers", "hf")
     path = Path(name)
     try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
+        facts = json.loads(read_text(path, MOST_CONFIG))
         config = library.AutoConfig.for_model(**facts)
     except FileNotFoundError:
         raise CardError(f"arch hf:{name}: the config file does not exist.") from None

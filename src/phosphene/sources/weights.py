@@ -45,8 +45,13 @@ def put(state: Mapping[str, Tensor], module: nn.Module, path: "Path | str", netw
     """Load a state dict into ``module``. Raises WeightsError where names or shapes do not fit."""
     names = match_names({key: tuple(value.shape) for key, value in state.items()}, module, path, network)
     fitting = {own: state[key] for own, key in names.items()}
+    own = module.state_dict()
+    other = [key for key, value in fitting.items() if own[key].is_floating_point() and not value.is_floating_point()]
+    if other:  # copied as they are, whole numbers of a quantised network would be read as weights
+        kinds = [f"{key} is {str(fitting[key].dtype).removeprefix('torch.')}" for key in other]
+        raise WeightsError(f"weights {path} do not fit network {network}: {_first(kinds)}; it takes floating numbers.")
     widened = {key: value.float() if value.is_floating_point() else value for key, value in fitting.items()}
-    module.load_state_dict({**module.state_dict(), **widened})
+    module.load_state_dict({**own, **widened})
 
 
 def match_names(state: Shapes, module: nn.Module, path: "Path | str", network: str) -> dict[str, str]:

@@ -1,0 +1,106 @@
+"""Pictures with what their names or columns say that they show."""
+
+import io
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from phosphene.labels import Labels
+from phosphene.samples import load_samples
+from phosphene.samples.folder import listed
+from phosphene.samples.pool import decode, stack
+
+COLUMNS = ("label", "labels", "fine_label", "class")
+# Fewer than this share of pictures whose label is a class: the labels are of something else.
+SHARE = 0.5
+
+
+def load_labelled(
+    spec: str, shape: tuple[int, int, int], labels: Labels, most: int
+) -> tuple[Tensor, "list[int] | None"]:
+    """Load at most ``most`` pictures, spread evenly, and the class of each; -1 where it is not known.
+
+    A file may be named ``wnid_label.jpg`` or ``label.jpg``, or lie in a folder called by its label; a parquet file may
+    have a column ``label`` of names, or of indices where there are as many as the network has classes.
+
+    Returns:
+        uint8 (n, c, h, w), and the classes, or ``None`` if they are not known for half of the pictures.
+
+    Raises:
+        SamplesError: as :func:`phosphene.samples.load_samples` does.
+    """
+    path = Path(spec)
+    found: list[tuple[np.ndarray, int]] = []
+    if path.is_dir():
+        files = listed(path)[0]
+        for place in _spread(len(files), most):
+            picture = decode(files[place], shape)
+            if picture is not None:
+                found.append((picture, _named(files[place], path, labels)))
+    elif path.suffix == ".parquet" and path.is_file():
+        found = _rows(path, shape, labels, most)
+    if len(found) < 2:  # no such place, or nothing in it: refused there in one line
+        return load_samples(spec, shape).pixels[:most], None
+    truth = [index for _, index in found]
+    known = sum(index >= 0 for index in truth) >= SHARE * len(truth)
+    return stack([picture for picture, _ in found], shape), truth if known else None
+
+
+def _spread(count: int, most: int) -> list[int]:
+    return [place * count // most for place in range(most)] if count > most else list(range(count))
+
+
+def _named(file: Path, folder: Path, labels: Labels) -> int:
+    stem = re.sub(r"^n[0-9]{8}_", "", file.stem)
+    names = [stem, re.sub(r"_?[0-9]+$", "", stem), *([file.parent.name] if file.parent != folder else [])]
+    return next((index for name in names if (index := _index(name, labels)) >= 0), -1)
+
+
+def _index(name: str, labels: Labels) -> int:
+    """Return the one class that a name fits best, or -1."""
+    closest = labels.closest(name.replace("_", " "))
+    return closest[0] if len(closest) == 1 else -1
+
+
+def _rows(path: Path, shape: tuple[int, int, int], labels: Labels, most: int) -> "list[tuple[np.ndarray, int]]":
+    try:
+        import pyarrow.parquet as pq  # noqa: PLC0415  (an optional extra)
+
+        file = pq.ParquetFile(path)
+        names = file.schema_arrow.names
+        image = next(name for name in ("image", "img") if name in names)
+        label = next((name for name in COLUMNS if name in names), None)
+        table = file.read(columns=[image, *([label] if label else [])])
+        notes: list[Any] = table.column(label).to_pylist() if label else [None] * len(table)
+        classes = _classes(file.schema_arrow.metadata, label)
+    except Exception:  # noqa: BLE001  (the loader of samples says in one line what is wrong)
+        return []
+    whole = [note for note in notes if type(note) is int]
+    by_number = bool(whole) and min(whole) == 0 and max(whole) + 1 == len(labels)
+    cells, found = table.column(image), []
+    for row in _spread(len(notes), most):
+        cell: Any = cells[row].as_py()
+        data = cell.get("bytes") if isinstance(cell, dict) else cell
+        picture = decode(io.BytesIO(data), shape) if isinstance(data, bytes) else None
+        if picture is None:
+            continue
+        note = notes[row]
+        if type(note) is int and classes and 0 <= note < len(classes):
+            note = classes[note]
+        index = note if type(note) is int and by_number else _index(note, labels) if isinstance(note, str) else -1
+        found.append((picture, index))
+    return found
+
+
+def _classes(metadata: "dict[bytes, bytes] | None", column: "str | None") -> list[str]:
+    """Return the names of a column's classes where the Hugging Face hub's metadata tell them."""
+    try:
+        features = json.loads((metadata or {})[b"huggingface"])["info"]["features"]
+        names = features[column]["names"]
+        return [str(name) for name in names]
+    except (KeyError, TypeError, ValueError):
+        return []

@@ -1,0 +1,288 @@
+"""The range check on networks whose answers are known: made by hand, trained in the demo, or random."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from phosphene.classifier import Classifier, InputSpace
+from phosphene.engine import Engine
+from phosphene.metrics.conventions import usual
+from phosphene.metrics.norm_statistics import NormStatistics, natural_noise
+from phosphene.metrics.range_check import blurred, check_range, information, try_sizes
+from phosphene.metrics.range_doubt import is_natural, range_doubt
+from phosphene.samples import load_samples
+from phosphene.samples.labelled import load_labelled
+from phosphene.sources import load
+from tests import tiny
+
+RAW = InputSpace((16, 16))
+RAW_FACTS = {"mean": (0.0,) * 3, "std": (1.0,) * 3}
+
+
+def hidden(spec, **space):
+    """A demo network with another declared input."""
+    own = load(spec)
+    return Classifier(own.module, size=own.input.size, labels=own.labels, spec=spec, **(RAW_FACTS | space))
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    return load_samples("demo:shapes", (3, 96, 96))
+
+
+# --- conventions
+
+
+@pytest.mark.parametrize("mean", [(0.0,) * 3, (0.1, 0.2, 0.3)])
+def test_the_declared_convention_comes_first_and_once(mean):
+    found = usual(InputSpace((16, 16), mean, (1.0,) * 3))
+    assert [one.declared for one in found].count(True) == 1
+    assert found[0].declared
+    assert (found[0].mean, found[0].std) == (mean, (1.0,) * 3)
+    assert len({(one.mean, one.std, one.order) for one in found}) == len(found)
+    assert len(found) == (12 if mean == (0.0,) * 3 else 14)
+
+
+@pytest.mark.parametrize(("channels", "count"), [(1, 4), (2, 3), (4, 3)])
+def test_conventions_of_other_channels_have_no_order(channels, count):
+    found = usual(InputSpace((16, 16), (0.0,) * channels, (1.0,) * channels))
+    assert len(found) == count
+    assert {one.order for one in found} == {""}
+
+
+@pytest.mark.parametrize("k", range(12))
+def test_pixels_are_shown_as_a_convention_would(k):
+    """A classifier of any declared input hands on what the convention says: by hand, with numpy-like arithmetic."""
+    space = InputSpace((16, 16), (0.2, 0.3, 0.4), (0.5, 0.6, 0.7))
+    one = usual(RAW)[k]
+    pixels = torch.rand((2, 3, 4, 4), generator=torch.Generator().manual_seed(0))
+    shown = one.show(pixels, space)
+    given = torch.stack([(shown[:, c] - space.mean[c]) / space.std[c] for c in range(3)], 1)
+    wanted = torch.stack([(pixels[:, c] - one.mean[c]) / one.std[c] for c in range(3)], 1)
+    if one.order == "BGR":
+        wanted = wanted[:, [2, 1, 0]]
+    torch.testing.assert_close(given, wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_more_contrast_leaves_grey_where_it_is():
+    one = usual(RAW)[4]
+    grey, light = torch.full((1, 3, 2, 2), 0.5), torch.full((1, 3, 2, 2), 0.75)
+    steep = one.steeper(4)
+    torch.testing.assert_close(steep.show(grey, RAW), one.show(grey, RAW))
+    gap = one.show(light, RAW) - one.show(grey, RAW)
+    torch.testing.assert_close(steep.show(light, RAW) - steep.show(grey, RAW), 4 * gap)
+
+
+# --- information
+
+
+def test_information_of_answers_that_are_known():
+    sure = torch.eye(4, dtype=torch.float64)
+    assert float(information(sure[None]).mean()) == pytest.approx(math.log(4))
+    assert float(information(torch.full((2, 5, 4), 0.25)).mean()) == pytest.approx(0)
+    constant = torch.zeros(1, 5, 4)
+    constant[..., 2] = 1
+    assert float(information(constant).mean()) == pytest.approx(0)
+    # sure of another class in every view: less than one that stays with its answer
+    turned = torch.stack([sure, sure.roll(1, 0)])
+    assert float(information(turned).mean()) == pytest.approx(math.log(2))
+
+
+def test_blurring_keeps_the_mean_of_a_flat_picture_and_the_shape():
+    flat = torch.full((2, 3, 8, 9), 0.3)
+    torch.testing.assert_close(blurred(flat), flat)
+
+
+# --- batch norm
+
+
+def test_natural_noise_has_the_moments_of_natural_pictures():
+    pixels = natural_noise(64, (3, 32, 32))
+    assert pixels.shape == (64, 3, 32, 32)
+    assert float(pixels.min()) >= 0
+    assert float(pixels.max()) <= 1
+    flat = pixels.transpose(0, 1).flatten(1)
+    torch.testing.assert_close(flat.mean(1), torch.tensor([0.485, 0.456, 0.406]), atol=0.06, rtol=0)
+    assert all(0.2 < float(one) < 0.3 for one in flat.std(1))
+    assert float(torch.corrcoef(flat)[0, 2]) > 0.7
+    assert torch.equal(pixels, natural_noise(64, (3, 32, 32)))
+    assert natural_noise(2, (1, 8, 8)).shape == (2, 1, 8, 8)
+
+
+def norm_net(mean, std):
+    """A network that begins with a batch norm, which remembers inputs of this mean and deviation."""
+    net = nn.Sequential(nn.BatchNorm2d(3), nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    net[0].running_mean[:] = torch.tensor(mean)
+    net[0].running_var[:] = torch.tensor(std) ** 2
+    return net.eval()
+
+
+def test_divergence_by_hand():
+    net = norm_net([0.1, 0.2, 0.3], [1.0, 2.0, 0.5])
+    with Engine(Classifier(net, size=16)) as engine:
+        norm = NormStatistics(engine)
+        found = norm.divergence(torch.tensor([[0.1, 0.2, 0.8], [0.01 + 1, 0.04 + 1, 0.64 + 0.25]]))
+    by_hand = (0 + (0.5 * (0.25 - 1) - math.log(0.5)) + 0.5 * 1) / 3
+    assert float(found) == pytest.approx(by_hand, rel=1e-5)
+
+
+def test_the_network_stops_at_the_norm_and_loses_its_hooks():
+    net = norm_net([0.0] * 3, [0.5] * 3)
+    calls = []
+    with Engine(Classifier(net, size=16), micro_batch=2) as engine:
+        norm = NormStatistics(engine)
+        net[1].register_forward_hook(lambda *_: calls.append(1))
+        pictures = torch.rand(5, 3, 16, 16)
+        moments = norm.moments(pictures)
+    assert not calls
+    assert not net[0]._forward_hooks
+    torch.testing.assert_close(moments[0], pictures.mean((2, 3)).double())
+    torch.testing.assert_close(moments[1], pictures.square().mean((2, 3)).double())
+
+
+def test_a_norm_that_was_never_trained_says_nothing():
+    with Engine(tiny.classifier()) as engine:
+        assert NormStatistics(engine).module is None
+
+
+# --- the verdict
+
+
+@pytest.mark.parametrize("spec", ["demo:shapes", "demo:shapes-plain", "demo:shapes-trojan"])
+def test_demo_networks_fit_and_are_found_when_hidden(spec, drawn):
+    pictures = drawn.pixels[:48].float() / 255
+    with Engine(load(spec)) as engine:
+        found = check_range(engine, pictures)
+    assert found.verdict == "fits"
+    assert found.best.name == "[-1, 1]"
+    assert "[-1, 1] fits" in found.line
+    with Engine(hidden(spec)) as engine:
+        found = check_range(engine, pictures)
+    assert found.verdict == "another fits"
+    assert found.best.name == "[-1, 1]"
+    assert {one.name for one in found.rivals} <= {"[-1, 1]"}  # RGB or BGR: the drawn world's colours are drawn evenly
+    assert "fits clearly better than [0, 1]" in found.line
+
+
+def test_labels_are_evidence():
+    """A network that reads the brightness of pixels in [-1, 1] against fixed thresholds, and labels that say it."""
+
+    class Bright(nn.Module):
+        def forward(self, x):
+            level = x.mean((1, 2, 3))
+            return torch.stack([-((level - centre) ** 2) * 40 for centre in (-0.75, -0.25, 0.25, 0.75)], 1)
+
+    levels = torch.linspace(0.02, 0.98, 64)
+    pictures = levels.view(-1, 1, 1, 1).expand(-1, 3, 16, 16)
+    truth = (levels * 4).long().tolist()
+    with Engine(Classifier(Bright(), size=16, **RAW_FACTS)) as engine:
+        found = check_range(engine, pictures, truth)
+    assert found.verdict == "another fits"
+    assert found.best.name == "[-1, 1]"
+    assert "labels" in found.evidence
+    assert found.readings[0].accuracy < 0.6
+    with Engine(Classifier(Bright(), size=16, **RAW_FACTS)) as engine:
+        assert "labels" not in check_range(engine, pictures, [-1] * 64).evidence
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("std", [1.0, 0.5, 1 / 255])
+def test_random_networks_make_sense_of_nothing(seed, std, drawn):
+    pictures = drawn.pixels[:32, :, :16, :16].float() / 255
+    own = tiny.classifier(seed, std=(std,) * 3)
+    with Engine(own) as engine:
+        assert check_range(engine, pictures).verdict == "cannot tell"
+    assert range_doubt(own) is None
+
+
+def test_constant_and_broken_networks_make_sense_of_nothing():
+    broken = tiny.network()
+    with torch.no_grad():
+        broken[0].weight.fill_(float("nan"))
+    constant = tiny.network()
+    with torch.no_grad():
+        constant[7].weight.zero_()
+    for net in (broken, constant):
+        own = Classifier(net, size=16)
+        with Engine(own) as engine:
+            found = check_range(engine, natural_noise(8, (3, 16, 16)))
+        assert found.verdict == "cannot tell"
+        assert "give natural pictures" in found.line
+        assert range_doubt(own) is None
+
+
+def test_sizes_that_a_network_refuses():
+    fixed = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 5))
+    with Engine(Classifier(fixed, size=16)) as engine:
+        found = try_sizes(engine, torch.rand(3, 3, 16, 16))
+    assert found[8, 8] is None
+    assert found[32, 32] is None
+    assert found[16, 16] >= 0
+
+
+# --- the warning
+
+
+@pytest.mark.parametrize("spec", ["demo:shapes", "demo:shapes-plain", "demo:shapes-trojan"])
+def test_demo_networks_are_warned_of_only_when_they_are_wrong(spec, drawn):
+    assert range_doubt(load(spec)) is None
+    assert range_doubt(load(spec), drawn) is None
+    assert range_doubt(load(spec), load_samples("synthetic:noise", (3, 96, 96))) is None
+    line = range_doubt(hidden(spec, std=(1 / 255,) * 3), drawn)
+    assert "makes little sense of its declared input (0 to 255); [-1, 1]" in line
+    assert f"phosphene doctor {spec}" in line
+
+
+def test_a_warning_is_one_line_on_stderr_and_no_error(call, tmp_path, monkeypatch):
+    monkeypatch.setattr("phosphene.cli.map.load", lambda *_, **__: hidden("demo:shapes", std=(1 / 255,) * 3))
+    words = ["map", "demo:shapes", "-c", 0, "--out", tmp_path / "run", "--dry-run", "--json"]
+    answer = call(*words)
+    assert answer.code == 0
+    assert answer.out.startswith("{")
+    (line,) = answer.err.splitlines()
+    assert line.startswith("phosphene: warning: ")
+
+
+def test_what_counts_as_natural():
+    demo, own = load("demo:shapes"), tiny.classifier()
+    assert is_natural(demo, "demo:shapes")
+    assert not is_natural(own, "demo:shapes")
+    assert not is_natural(own, "synthetic:pink")
+    assert is_natural(own, "pictures")
+
+
+# --- labels in names and columns
+
+
+def test_labels_in_names_and_folders(tmp_path):
+    labels = tiny.classifier().labels
+    tiny.make_pictures(tmp_path / "lion", 2)
+    folder = tiny.make_pictures(tmp_path, 5)
+    named = ["n02129165_lion.png", "maillot.png", "king_of_beasts_12.png", "n00000000_crane.png", "whatever.png"]
+    for file, name in zip(sorted(folder.glob("*.png")), named, strict=True):
+        file.rename(folder / name)
+    pixels, truth = load_labelled(str(tmp_path), (3, 16, 16), labels, 16)
+    assert pixels.shape == (7, 3, 16, 16)
+    # in order of names: the folder lion, then king..., maillot (its own label), crane (two classes), lion, whatever
+    by_name = sorted(truth)
+    assert by_name == [-1, -1, 0, 0, 0, 0, 3]
+    assert load_labelled(str(tmp_path), (3, 16, 16), Classifier(tiny.network(), size=16).labels, 16)[1] is None
+
+
+def test_labels_in_parquet(tmp_path):
+    pa = pytest.importorskip("pyarrow")
+    pq = pytest.importorskip("pyarrow.parquet")
+    folder = tiny.make_pictures(tmp_path / "pictures", 6)
+    images = [file.read_bytes() for file in sorted(folder.glob("*.png"))]
+    labels = tiny.classifier().labels
+
+    def truth(notes):
+        pq.write_table(pa.table({"image": images, "label": notes}), tmp_path / "a.parquet")
+        return load_labelled(str(tmp_path / "a.parquet"), (3, 16, 16), labels, 6)[1]
+
+    assert truth([0, 1, 2, 3, 4, 0]) == [0, 1, 2, 3, 4, 0]
+    assert truth([0, 1, 2, 3, 9, 0]) is None  # ten classes or more: others
+    assert truth(["lion", "lion", "lion", "crane", "x", "lion"]) == [0, 0, 0, -1, -1, 0]
+    assert truth([0.5] * 6) is None
