@@ -15,6 +15,7 @@ from phosphene.errors import printable
 from phosphene.fleet.checking import CheckPlan, plan_checks, run_checks
 from phosphene.fleet.mapping import Progress
 from phosphene.metrics.checks import CHECKS, Finding, Standing
+from phosphene.metrics.range_doubt import range_doubt
 from phosphene.report import write_report
 from phosphene.runs.checks import NAME
 
@@ -47,6 +48,8 @@ def command(
     if dry_run:
         options.print_json(_describe(todo)) if as_json else click.echo(_spell(todo))
         return
+
+    options.warn(range_doubt(todo.bench.classifier, todo.bench.pool, device=device))
 
     def done(found: Finding) -> None:
         if not as_json:

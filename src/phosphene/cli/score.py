@@ -36,7 +36,7 @@ def command(runs: tuple[Path, ...], targets: tuple[str, ...], device: str, trust
         if not as_json:
             click.echo(f"score {done + 1} of {total}: {printable(name)} reads ...", err=True)
 
-    scored = score_runs(runs, targets, device=device, trust=trust, watch=tell)
+    scored = score_runs(runs, targets, device=device, trust=trust, watch=tell, warn=options.warn)
     reports = [write_report(RunDirectory(path)) for path in dict.fromkeys(row.run for row in scored)]
     if as_json:
         rows = [{"run": str(row.run), **row.to_dict()} for row in scored]

@@ -11,6 +11,7 @@ from phosphene.engine.device import pick_device
 from phosphene.errors import ConceptError, RunError
 from phosphene.labels import Labels
 from phosphene.metrics.matching import concepts_of, match
+from phosphene.metrics.range_doubt import range_doubt
 from phosphene.metrics.reading import check_channels
 from phosphene.metrics.scorecard import Score
 from phosphene.metrics.scores import score_one
@@ -80,6 +81,7 @@ def score_runs(
     device: str = "auto",
     trust: bool = False,
     watch: "Callable[[int, int, str], None] | None" = None,
+    warn: "Callable[[str], None] | None" = None,
 ) -> list[ScoredRun]:
     """Score every run on every target and keep the rows in each run's ``scores.json``.
 
@@ -91,6 +93,7 @@ def score_runs(
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
         trust: Allow code that came with a target to run.
         watch: Called before every score with the number that are done, that of all, and the target's name.
+        warn: Called with a line for every target that clearly does not make sense of its declared input.
 
     Returns:
         The scores, run by run.
@@ -107,6 +110,10 @@ def score_runs(
     for source in sources:
         for target in readers:
             _check(source, target)
+    if warn is not None:
+        for doubt in (range_doubt(target, device=device) for target in readers):
+            if doubt is not None:
+                warn(doubt)
     found: dict[tuple[int, int], ScoredRun] = {}
     for column, target in enumerate(readers):
         for line, source in enumerate(sources):

@@ -52,10 +52,11 @@ def range_doubt(classifier: Classifier, pool: "SamplePool | None" = None, *, dev
         return None
     if better is None:
         return None
-    name = classifier.spec
+    natural = pool is not None and is_natural(classifier, pool.spec)
+    judged = "" if natural else ", judged by noise like photographs"
     return (
-        f"{classifier.name} makes little sense of its declared input ({usual(classifier.input)[0]}); "
-        f"{better} fits clearly better: see `phosphene doctor {name}`."
+        f"{classifier.name} makes little sense of its declared input ({usual(classifier.input)[0]}); {better} fits "
+        f"clearly better{judged}: see `phosphene doctor {classifier.spec}`."
     )
 
 
