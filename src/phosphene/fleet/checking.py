@@ -139,11 +139,7 @@ def run_checks(
 def _rows(run: RunDirectory, facts: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the jobs whose maps are read; refuse a run that is not finished."""
     rows: list[dict[str, Any]] = facts["jobs"]
-    missing = sum(not (run.folder(Job(row["index"], row["seed"]), row["label"]) / "map.json").exists() for row in rows)
-    if missing or not rows:
-        raise RunError(
-            f"{missing} of {len(rows)} maps of {run.path} are not finished: give its `phosphene map` command once more."
-        )
+    run.require_finished()
     classes = list(dict.fromkeys(row["index"] for row in rows))
     step = max(1, -(-len(classes) // MOST_CLASSES))
     chosen = set(classes[::step])

@@ -131,11 +131,7 @@ def _open(path: Path) -> Source:
     folders = tuple(run.folder(Job(row["index"], row["seed"]), row["label"]) for row in facts["jobs"])
     if not folders:
         raise RunError(f"{path} has no maps: run `phosphene map` first.")
-    missing = sum(not (folder / "map.json").exists() for folder in folders)
-    if missing:
-        raise RunError(
-            f"{missing} of {len(folders)} maps of {path} are not finished: give its `phosphene map` command once more."
-        )
+    run.require_finished()
     read_scores(run)  # whether rows can be added is known before they are there
     sha256 = maps_sha256(run)
     channels = {run.read(folder).nu.shape[0] for folder in folders}

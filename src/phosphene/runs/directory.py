@@ -170,6 +170,21 @@ class RunDirectory:
             return False
         return True
 
+    def require_finished(self) -> None:
+        """Refuse a run of which maps are missing.
+
+        Raises:
+            RunError: it has no jobs, or unfinished ones; the message counts them.
+        """
+        jobs = self.facts()["jobs"]
+        folders = [self.folder(Job(row["index"], row["seed"]), row["label"]) for row in jobs]
+        missing = sum(not (folder / "map.json").exists() for folder in folders)
+        if missing or not jobs:
+            raise RunError(
+                f"{missing} of {len(jobs)} maps of {self.path} are not finished: "
+                "give its `phosphene map` command once more."
+            )
+
     def write(self, found: ConceptMap) -> None:
         """Write a map's files; map.json comes last, so that its presence means that the map is finished."""
         with locked(self.path):  # two processes may have made the same map: their files must not mix
