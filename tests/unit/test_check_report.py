@@ -64,7 +64,7 @@ def test_findings_stand_in_the_order_of_the_checks_with_figures_as_a_table(run):
     assert first["table"] == [["2", "0.00", "25%"], ["other class", "", "50%"]]
     assert first["plain"] == [("blocks", "5"), ("HOG limit", "0.05")]
     assert (first["concepts"], first["samples"]) == ("lion", "some samples")
-    assert (second["verdict"], second["mark"]) == ("no verdict", "open")
+    assert (second["verdict"], second["mark"]) == ("no verdict", "unsure")
 
 
 def test_the_page_says_it(run):
@@ -77,7 +77,7 @@ def test_the_page_says_it(run):
     assert ">passed<" in html
     assert ">no verdict<" in html
     assert "100%" in html
-    assert html.count("<details>") == 1  # nothing to unfold where there are no figures
+    assert html.count("<details") == 1  # nothing to unfold where there are no figures
     assert not re.findall(r"""(?:src|href)\s*=""", html)
     assert "<script" not in html
     for opened in re.findall(r"<(ul|li|table|details|div|p|h2|h3|span|thead|tbody|tr|th|td)\b", html):

@@ -123,9 +123,9 @@ def test_two_targets_of_one_name_are_told_apart(run, maps):
 
 def test_many_concepts_are_folded_away(run, maps, monkeypatch):
     note(run, tiny.classifier(), ph.score(maps, tiny.classifier(), device="cpu")[0])
-    assert "<details open>" in page(run)
+    assert '<details open class="fold"><summary>3 concepts' in page(run)
     monkeypatch.setattr("phosphene.report.scores.MOST_OPEN", 2)
-    assert "<details>" in page(run)
+    assert '<details class="fold"><summary>3 concepts' in page(run)
 
 
 @pytest.mark.parametrize("hostile", ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "{{ 7 * 7 }}"])
@@ -138,7 +138,7 @@ def test_names_and_labels_are_text(tmp_path, hostile):
     note(run, target, score)
     html = page(run)
     assert TITLE in html
-    assert "<script" not in html
+    assert html.count("<script") == 1
     assert "<img src=x" not in html
     assert ("{{ 7 * 7 }}" in html) == ("{{" in hostile)
 
@@ -146,7 +146,7 @@ def test_names_and_labels_are_text(tmp_path, hostile):
 def test_the_page_needs_no_network_with_scores_either(run, maps):
     note(run, tiny.classifier(), ph.score(maps, tiny.classifier(), device="cpu")[0])
     html = page(run)
-    assert not re.findall(r"""(?:src|href)\s*=\s*["'](?!data:)""", html)
+    assert not re.findall(r"""(?:src|href)\s*=\s*["'](?!data:|#)""", html)
     assert "url(" not in html
 
 

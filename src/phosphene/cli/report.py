@@ -11,8 +11,14 @@ from phosphene.runs import RunDirectory
 
 @click.command("report", context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("run", type=click.Path(path_type=Path))
+@click.option(
+    "--reference-pictures",
+    "reference",
+    metavar="SAMPLES",
+    help="Show a natural picture of each class beside its maps: folder (lion.jpg, lion/1.jpg) or .parquet with labels.",
+)
 @options.as_json
-def command(run: Path, as_json: bool) -> None:
-    """Write RUN/report.html from the maps that are there."""
-    report = write_report(RunDirectory(run))
+def command(run: Path, reference: "str | None", as_json: bool) -> None:
+    """Write RUN/report.html, one file that opens without a network, from what is in RUN."""
+    report = write_report(RunDirectory(run), reference=reference)
     options.print_json({"report": str(report)}) if as_json else click.echo(str(report))

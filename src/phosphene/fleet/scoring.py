@@ -7,16 +7,18 @@ from typing import Any
 
 from phosphene.classifier import Classifier
 from phosphene.concept_map import ConceptMap, Job
+from phosphene.engine import Engine
 from phosphene.engine.device import pick_device
 from phosphene.errors import ConceptError, RunError
 from phosphene.labels import Labels
 from phosphene.metrics.matching import concepts_of, match
 from phosphene.metrics.range_doubt import range_doubt
-from phosphene.metrics.reading import check_channels
+from phosphene.metrics.reading import SCORE_CONTRAST, check_channels, first_readings, read_sweep
 from phosphene.metrics.scorecard import Score
-from phosphene.metrics.scores import score_one
+from phosphene.metrics.scores import CONTRASTS, score_of_logits
 from phosphene.runs import RunDirectory
-from phosphene.runs.scores import maps_sha256, read_scores, write_scores
+from phosphene.runs.readings import read_readings, write_readings
+from phosphene.runs.scores import map_hashes, maps_sha256, read_scores, write_scores
 from phosphene.sources import load
 
 
@@ -30,6 +32,7 @@ class Source:
         folders: Where its maps lie.
         channels: Of the maps.
         sha256: Hash over the maps.
+        hashes: Hash of each map, by class and seed.
     """
 
     run: RunDirectory
@@ -37,6 +40,7 @@ class Source:
     folders: tuple[Path, ...]
     channels: int
     sha256: str
+    hashes: dict[tuple[int, int], str]
 
     @property
     def concepts(self) -> list[tuple[int, str]]:
@@ -133,11 +137,12 @@ def _open(path: Path) -> Source:
         raise RunError(f"{path} has no maps: run `phosphene map` first.")
     run.require_finished()
     read_scores(run)  # whether rows can be added is known before they are there
-    sha256 = maps_sha256(run)
+    read_readings(run)
+    sha256, hashes = maps_sha256(run), map_hashes(run)
     channels = {run.read(folder).nu.shape[0] for folder in folders}
     if len(channels) > 1:
         raise RunError(f"{path} is damaged: its maps differ in their number of channels.")
-    return Source(run, facts, folders, channels.pop(), sha256)
+    return Source(run, facts, folders, channels.pop(), sha256, hashes)
 
 
 def _own(sources: Sequence[Source], *, trust: bool) -> list[Classifier]:
@@ -178,6 +183,15 @@ def _check(source: Source, target: Classifier) -> None:
 
 
 def _score(source: Source, target: Classifier, device: str) -> ScoredRun:
-    found = score_one(source.maps(), source.concepts, target, source=source.facts["model"]["name"], device=device)
+    """Have the target read a run's maps, once; note what it reads in each, and return the score."""
+    concepts, labels = source.concepts, target.labels
+    matched = match(concepts_of(concepts), labels, target.name)
+    with Engine(target, device=device) as engine:
+        logits = read_sweep(engine, source.maps(), CONTRASTS)
+    name = source.facts["model"]["name"]
+    found = score_of_logits(logits, concepts, matched, labels, source=name, target=target.name)
+    rows = first_readings(logits[CONTRASTS.index(SCORE_CONTRAST)], concepts, matched, labels)
+    jobs = [(row["index"], row["seed"]) for row in source.facts["jobs"]]
+    write_readings(source.run, target, dict(zip(jobs, rows, strict=True)), source.hashes)
     recipe = source.facts["recipe"]["name"]
     return ScoredRun(source.run.path, recipe, target.spec, target.sha256, source.sha256, found)

@@ -1,6 +1,7 @@
 """What a classifier reads in the pictures of maps."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,6 +16,8 @@ from phosphene.errors import ConceptError, NumericError, SpecError
 SCORE_CONTRAST = 0.2
 # Pixels that are rendered and resized together; bounds the memory for runs of many maps.
 BATCH_PIXELS = 32 * 224 * 224
+# Classes that are noted of each reading.
+MOST_READ = 5
 
 
 def read_maps(engine: Engine, maps: Iterable[ConceptMap], contrast: float = SCORE_CONTRAST) -> Tensor:
@@ -79,6 +82,32 @@ def _batches(maps: Iterable[ConceptMap], target_pixels: int) -> Iterator[list[Co
         batch.append(one)
     if batch:
         yield batch
+
+
+def first_readings(
+    logits: Tensor, concepts: Sequence[tuple[int, str]], matched: Mapping[int, int], labels: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Return what each picture is read as, the most probable classes first.
+
+    Args:
+        logits: (maps, classes).
+        concepts: Index and label of each map's class at the source.
+        matched: The reader's class of each of the source's.
+        labels: The reader's labels.
+
+    Returns:
+        For each map ``class`` (the reader's), ``p_class`` (its probability in [0, 1]) and ``top``: at most 5 of
+        ``index``, ``label``, ``p``.
+    """
+    probabilities = logits.double().softmax(1)
+    best = probabilities.topk(min(MOST_READ, probabilities.shape[1]), dim=1)
+    rows = []
+    for row, (index, _), places, shares in zip(
+        probabilities, concepts, best.indices.tolist(), best.values.tolist(), strict=True
+    ):
+        top = [{"index": place, "label": labels[place], "p": p} for place, p in zip(places, shares, strict=True)]
+        rows.append({"class": matched[index], "p_class": float(row[matched[index]]), "top": top})
+    return rows
 
 
 def top1(logits: Tensor, truth: Sequence[int], among: "Sequence[int] | None" = None) -> float:

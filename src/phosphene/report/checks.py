@@ -25,7 +25,7 @@ SHARES = {"top1", "targeting", "chance"}
 COUNTS = {"blocks", "concepts", "seeds"}
 
 
-def check_section(run: RunDirectory) -> "dict[str, Any] | None":
+def check_section(run: RunDirectory, facts: "dict[str, Any] | None" = None) -> "dict[str, Any] | None":
     """Return what ``checks.html`` shows, or ``None`` where the run's maps, as they are now, have not been checked.
 
     Raises:
@@ -36,7 +36,21 @@ def check_section(run: RunDirectory) -> "dict[str, Any] | None":
         return None
     known = [*CHECKS, *(name for name in entries if name not in CHECKS)]
     findings = [Finding.from_dict(entries[name]) for name in known if name in entries]
-    return {"findings": [_row(found, entries[found.name]["subject"]) for found in findings]}
+    return {
+        "nav": "Checks",
+        "glance": [_glance(findings)],
+        "findings": [_row(found, entries[found.name]["subject"]) for found in findings],
+    }
+
+
+def _glance(findings: list[Finding]) -> dict[str, str]:
+    """Say in a line what came of the checks."""
+    passed, failed = ([found.name for found in findings if found.passed is way] for way in (True, False))
+    silent = len(findings) - len(passed) - len(failed)
+    text = f"Sanity checks: {len(passed)} of {len(findings)} passed"
+    text += f", {len(failed)} failed ({', '.join(failed)})" if failed else ""
+    text += f", {silent} without a verdict" if silent else ""
+    return {"mark": "bad" if failed else "good" if passed else "unsure", "text": text + "."}
 
 
 def _row(found: Finding, subject: dict[str, Any]) -> dict[str, Any]:
@@ -46,7 +60,7 @@ def _row(found: Finding, subject: dict[str, Any]) -> dict[str, Any]:
         "name": found.name,
         "question": CHECKS[found.name][0] if found.name in CHECKS else "",
         "verdict": found.verdict,
-        "mark": {True: "good", False: "bad", None: "open"}[found.passed],
+        "mark": {True: "good", False: "bad", None: "unsure"}[found.passed],
         "reading": found.reading,
         "head": [CONDITIONS.get(found.name, ""), *(_named(name) for name in columns)],
         "table": [

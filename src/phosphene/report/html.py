@@ -1,92 +1,137 @@
-"""The report of a run: one HTML file that opens without a network."""
+"""The report of a run: one HTML file that opens without a network and is mailed as it is."""
 
 import base64
+import hashlib
 import io
+from collections.abc import Callable
+from importlib import resources
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 from PIL import Image
 
-from phosphene.concept_map import ConceptMap, to_image
+from phosphene.concept_map import ConceptMap
 from phosphene.errors import RunError, printable
 from phosphene.report.checks import check_section
+from phosphene.report.gallery import Gallery
+from phosphene.report.made import made_section
+from phosphene.report.reference import natural_pictures
 from phosphene.report.scores import score_section
-from phosphene.report.sheet import contact_sheet
+from phosphene.report.sheet import SIDE, contact_sheet
 from phosphene.runs import RunDirectory
 from phosphene.runs.atomic import write_bytes
+from phosphene.runs.scores import read_scores
 
-CURVE_WIDTH, CURVE_HEIGHT = 120, 28
+# The parts below the gallery, in the order of the page: name, what finds its facts (None leaves it out), its template.
+# The template sees the facts under the part's name. "glance", a list of {"mark", "text"}, goes to the top of the page,
+# and "nav" into its contents. So a new part is a file, a template and a line here.
+Section = tuple[str, Callable[[RunDirectory, dict[str, Any]], "dict[str, Any] | None"], str]
+SECTIONS: list[Section] = [
+    ("scores", score_section, "scores.html"),
+    ("checks", check_section, "checks.html"),
+]
 
 
-def write_report(run: RunDirectory, verdicts: "list[str] | None" = None) -> str:
+# A sheet of more maps is longer than what shows pictures will take.
+MOST_ON_SHEET = 1000
+
+
+def write_report(run: RunDirectory, *, reference: "str | None" = None) -> str:
     """Write ``report.html`` and ``sheet.png`` into a run directory and return the report's path.
+
+    Everything on the page comes from the run directory, so that writing it again loses nothing.
+
+    Args:
+        run: The run directory.
+        reference: Sample spec of pictures with labels: one of each class is shown beside its maps.
 
     Raises:
         RunError: it is no run directory, it has no finished maps, or it cannot be written.
+        SamplesError: the pictures for reference cannot be read, or their labels are not the network's classes.
     """
     facts = run.facts()
-    maps = list(run.maps())
-    if not maps:
+    thumbnails: list[Image.Image] = []
+    captions: list[str] = []
+
+    def keep(one: ConceptMap) -> None:
+        if len(thumbnails) == MOST_ON_SHEET:
+            return
+        image = one.image.convert("RGB")
+        thumbnails.append(image.resize((SIDE, SIDE), Image.Resampling.LANCZOS))
+        captions.append(f"{one.short}, {one.seed}" if gallery.several else one.short)
+
+    examples = natural_pictures(reference, facts) if reference else {}
+    gallery = Gallery(run, facts, examples, keep)
+    if not gallery.notes:
         raise RunError(f"{run.path} has no finished maps yet: run `phosphene map` to the end first.")
-    environment = Environment(
-        loader=PackageLoader("phosphene.report"),
-        autoescape=select_autoescape(default=True),
-        finalize=_plain,
-        undefined=StrictUndefined,
+    parts = {name: found for name, function, _ in SECTIONS if (found := function(run, facts)) is not None}
+    style, script = (Markup(_read(name)) for name in ("style.css", "script.js"))  # noqa: S704  (our own files)
+    page = (
+        environment()
+        .get_template("report.html")
+        .render(
+            **{name: parts.get(name) for name, _, _ in SECTIONS},
+            sections=[(name, parts[name].get("nav", name), file) for name, _, file in SECTIONS if name in parts],
+            glance=_sorted(
+                [*gallery.glance(), *(line for found in parts.values() for line in found.get("glance", []))]
+            ),
+            facts=facts,
+            gallery=gallery,
+            examples=examples,
+            reference=reference,
+            maps=len(gallery.notes),
+            classes=len({index for index, _ in gallery.notes}),
+            missing=len(facts["jobs"]) - len(gallery.notes),
+            made=made_section(run, facts, [str(row.get("target_spec", row["target"])) for row in read_scores(run)]),
+            style=style,
+            script=script,
+            policy=policy(style, script),
+        )
     )
-    page = environment.get_template("report.html").render(
-        facts=facts,
-        maps=[_row(one) for one in maps],
-        classes=len({one.index for one in maps}),
-        missing=len(facts["jobs"]) - len(maps),
-        size=f"{facts['model']['input']['size'][0]} × {facts['model']['input']['size'][1]}",
-        verdicts=verdicts or [],
-        scores=score_section(run, facts),
-        checks=check_section(run),
-    )
-    several = len({one.seed for one in maps}) > 1
-    captions = [f"{one.short}, {one.seed}" if several else one.short for one in maps]
     data = io.BytesIO()
-    sheet = contact_sheet([one.image for one in maps], captions)
-    sheet.save(data, "PNG", optimize=True)
+    contact_sheet(thumbnails, captions).save(data, "PNG")
     write_bytes(run.path / "sheet.png", data.getvalue())
     path = run.path / "report.html"
     write_bytes(path, page.encode())
     return str(path)
 
 
+def environment() -> Environment:
+    """Return what renders the templates: everything is escaped, and nothing may be missing."""
+    return Environment(
+        loader=PackageLoader("phosphene.report"),
+        autoescape=select_autoescape(default=True),
+        finalize=_plain,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def policy(style: str, script: str) -> str:
+    """Return the page's content security policy: nothing is fetched, and no script runs but ours.
+
+    Attributes may set styles, because widths and colours of charts are numbers in them.
+    """
+    digests = (base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (style, script))
+    styles, scripts = (f"'sha256-{digest}'" for digest in digests)
+    return (
+        f"default-src 'none'; img-src data:; style-src {styles}; style-src-elem {styles}; "
+        f"style-src-attr 'unsafe-inline'; script-src {scripts}; base-uri 'none'; form-action 'none'"
+    )
+
+
+def _sorted(*parts: list[dict[str, str]]) -> list[dict[str, str]]:
+    """Put first what somebody must know."""
+    return sorted((line for lines in parts for line in lines), key=lambda line: line["mark"] != "bad")
+
+
+def _read(name: str) -> str:
+    return resources.files("phosphene.report").joinpath("templates", name).read_text(encoding="utf-8")
+
+
 def _plain(value: Any) -> Any:
     """Leave out of names and labels what turns the reading direction or a terminal; escaping comes after."""
     odd = isinstance(value, str) and not isinstance(value, Markup) and not value.isprintable()
     return printable(value) if odd else value
-
-
-def _row(one: ConceptMap) -> dict[str, Any]:
-    return {
-        "label": one.label,
-        "short": one.short,
-        "index": one.index,
-        "seed": one.seed,
-        "p_class": f"{one.p_class:.3f}",
-        "targeting": "not measured" if one.targeting_rate is None else f"{one.targeting_rate:.0%}",
-        "passes": f"{one.passes:,}",
-        "seconds": f"{one.seconds:.1f}",
-        "picture": _data_url(one.image),
-        "xi": _data_url(to_image(one.xi)),
-        "curve": _curve(one.loss),
-    }
-
-
-def _data_url(image: Image.Image) -> str:
-    data = io.BytesIO()
-    image.save(data, "WEBP", quality=90)
-    return "data:image/webp;base64," + base64.b64encode(data.getvalue()).decode()
-
-
-def _curve(loss: tuple[float, ...]) -> str:
-    """Points of the loss curve for an SVG polyline, highest loss at the top."""
-    top = max(*loss, 1e-9) if len(loss) > 1 else 1.0
-    last = max(len(loss) - 1, 1)
-    points = (f"{k / last * CURVE_WIDTH:.1f},{(1 - value / top) * CURVE_HEIGHT:.1f}" for k, value in enumerate(loss))
-    return " ".join(points)

@@ -7,11 +7,14 @@ from typing import Any
 from phosphene.errors import RunError
 from phosphene.labels import first_synonym
 from phosphene.metrics.scorecard import ConceptReading, Contrasted, Interval, Score
+from phosphene.report.words import percent
 from phosphene.runs import RunDirectory
 from phosphene.runs.scores import NAME, read_scores
 
 # A table of more concepts than this is folded away.
 MOST_OPEN = 24
+# A classifier that reads this share right is said to understand the pictures.
+GOOD = 0.5
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,7 @@ def score_section(run: RunDirectory, facts: dict[str, Any]) -> "dict[str, Any] |
             "note": "the source itself" if row["target_sha256"] == facts["model"]["sha256"] else "",
             "weights": row["target_sha256"][:8] if names.count(score.target) > 1 else "",
             "classes": f"{score.classes:,}",
+            "interval": [round(100 * value, 1) for value in (score.interval[0], score.m_score, score.interval[1])],
             "cells": _summary(score),
             "sweep": [_contrasted(point, score.concepts) for point in score.contrast_sweep],
         }
@@ -58,6 +62,12 @@ def score_section(run: RunDirectory, facts: dict[str, Any]) -> "dict[str, Any] |
     ]
     concepts = _concepts(scores)
     return {
+        "nav": "Other readers",
+        "glance": [
+            _glance(score)
+            for row, score in zip(rows, scores, strict=True)
+            if row["target_sha256"] != facts["model"]["sha256"]  # how it reads its own is said with the gallery
+        ],
         "targets": targets,
         "concepts": concepts,
         "open": len(concepts) <= MOST_OPEN,
@@ -65,6 +75,14 @@ def score_section(run: RunDirectory, facts: dict[str, Any]) -> "dict[str, Any] |
         "least": f"{1 / scores[0].concepts:.2f}",
         "maps": scores[0].maps,
         "contrasts": [f"{point.contrast:g}" for point in scores[0].contrast_sweep],
+    }
+
+
+def _glance(score: Score) -> dict[str, str]:
+    return {
+        "mark": "good" if score.top1_all >= GOOD else "unsure",
+        "text": f"{score.target} reads {percent(score.top1_all)} of these pictures right among its {score.classes:,} "
+        f"classes (M_score {score.m_score:.2f}).",
     }
 
 

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from PIL import Image, ImageDraw, ImageFont
 
 GAP, CAPTION, MARGIN = 12, 22, 16
+SIDE = 160
 PAPER, INK = (255, 255, 255), (30, 30, 34)
 
 
 def contact_sheet(
-    pictures: Sequence[Image.Image], captions: Sequence[str], *, columns: int = 5, side: int = 160
+    pictures: Sequence[Image.Image], captions: Sequence[str], *, columns: int = 5, side: int = SIDE
 ) -> Image.Image:
     """Lay pictures out in a grid, each ``side`` pixels wide with its caption below.
 
@@ -28,7 +29,10 @@ def contact_sheet(
     for position, (picture, caption) in enumerate(zip(pictures, captions, strict=True)):
         left = MARGIN + position % columns * (side + GAP)
         top = MARGIN + position // columns * cell_height
-        sheet.paste(picture.convert("RGB").resize((side, side), Image.Resampling.LANCZOS), (left, top))
+        shown = picture.convert("RGB")
+        if shown.size != (side, side):
+            shown = shown.resize((side, side), Image.Resampling.LANCZOS)
+        sheet.paste(shown, (left, top))
         text = caption
         while draw.textlength(text, font) > side and len(text) > 4:
             text = text[:-2].rstrip(" .…") + "…"

@@ -20,14 +20,26 @@ def maps_sha256(run: RunDirectory) -> str:
         RunError: this is no run directory, or a map's note is damaged.
     """
     digest = hashlib.sha256()
+    for (index, seed), sha256 in map_hashes(run).items():
+        digest.update(f"{index} {seed} {sha256}\n".encode())
+    return digest.hexdigest()
+
+
+def map_hashes(run: RunDirectory) -> dict[tuple[int, int], str]:
+    """Return the hash of every finished map by its class and seed, in the order of run.json.
+
+    Raises:
+        RunError: this is no run directory, or a map's note is damaged.
+    """
+    hashes = {}
     for row in run.facts()["jobs"]:
         note = run.folder(Job(row["index"], row["seed"]), row["label"]) / "map.json"
         if note.exists():
             facts = read_json(note, fix="Run the map again.")
             if not isinstance(facts, dict) or not isinstance(facts.get("map_sha256"), str):
                 raise RunError(f"{note} is damaged (it lacks map_sha256). Run the map again.")
-            digest.update(f"{row['index']} {row['seed']} {facts['map_sha256']}\n".encode())
-    return digest.hexdigest()
+            hashes[row["index"], row["seed"]] = facts["map_sha256"]
+    return hashes
 
 
 def read_scores(run: RunDirectory) -> list[dict[str, Any]]:

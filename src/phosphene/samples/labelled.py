@@ -3,12 +3,14 @@
 import io
 import json
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
+from phosphene.errors import SamplesError
 from phosphene.labels import Labels
 from phosphene.samples import load_samples
 from phosphene.samples.folder import listed
@@ -17,6 +19,8 @@ from phosphene.samples.pool import decode, stack
 COLUMNS = ("label", "labels", "fine_label", "class")
 # Fewer than this share of pictures whose label is a class: the labels are of something else.
 SHARE = 0.5
+# Rows of a table that are looked at for an example of each class, spread evenly.
+MOST_ROWS = 5000
 
 
 def load_labelled(
@@ -48,6 +52,36 @@ def load_labelled(
     truth = [index for _, index in found]
     known = sum(index >= 0 for index in truth) >= SHARE * len(truth)
     return stack([picture for picture, _ in found], shape), truth if known else None
+
+
+def examples_of(
+    spec: str, shape: tuple[int, int, int], labels: Labels, wanted: Collection[int]
+) -> dict[int, np.ndarray]:
+    """Return the first picture, uint8 (c, h, w), of each of the ``wanted`` classes that the pictures show.
+
+    Names and columns are read as :func:`load_labelled` does; of a folder, no other pictures are decoded.
+
+    Raises:
+        SamplesError: the pictures cannot be read.
+    """
+    path = Path(spec)
+    found: dict[int, np.ndarray] = {}
+    if path.is_dir():
+        for file in listed(path)[0]:
+            index = _named(file, path, labels)
+            if index in wanted and index not in found:
+                picture = decode(file, shape)
+                if picture is not None:
+                    found[index] = picture
+            if len(found) == len(wanted):
+                break
+    elif path.suffix == ".parquet" and path.is_file():
+        for picture, index in _rows(path, shape, labels, MOST_ROWS):
+            if index in wanted:
+                found.setdefault(index, picture)
+    else:
+        raise SamplesError(f"{spec} is neither a folder nor a .parquet file: pictures with labels are one of these.")
+    return found
 
 
 def _spread(count: int, most: int) -> list[int]:

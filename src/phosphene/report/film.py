@@ -1,0 +1,98 @@
+"""A run's maps as they grew: a contact sheet that moves."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from PIL import Image
+
+from phosphene.concept_map import ConceptMap
+from phosphene.errors import ConceptError, RunError
+from phosphene.labels import Labels, first_synonym
+from phosphene.report.sheet import contact_sheet
+from phosphene.runs import RunDirectory
+from phosphene.runs.atomic import write_bytes
+from phosphene.runs.frames import FPS, LEAST_FPS, MOST_FPS, animation
+
+KINDS = {".webp": "WEBP", ".gif": "GIF"}
+# Pictures on a sheet and their side: a film of a thousand pictures shows nothing.
+SIDES = ((1, 320), (6, 200), (20, 160), (60, 112), (120, 84))
+
+
+def write_film(
+    run: RunDirectory, out: "str | Path | None" = None, concepts: Sequence[str] = (), *, fps: float = FPS
+) -> Path:
+    """Write the maps of a run, growing together, as one animated picture.
+
+    Args:
+        run: A run that was mapped with ``--frames``.
+        out: A ``.webp`` or ``.gif`` file; by default ``film.webp`` in the run.
+        concepts: Indices, labels or synonyms; none for all maps of the run.
+        fps: Frames a second; the last frame stands for 1.5 s.
+
+    Returns:
+        Where it was written.
+
+    Raises:
+        RunError: the run has no frames, or the file cannot be written or has another suffix.
+        ConceptError: the run has no map of a concept, or too many maps for one sheet.
+    """
+    path = run.path / "film.webp" if out is None else Path(out)
+    if path.suffix.lower() not in KINDS:
+        raise RunError(f"{path} must end in {' or '.join(KINDS)}.")
+    if not LEAST_FPS <= fps <= MOST_FPS:
+        raise RunError(f"fps is {fps:g}; it must be {LEAST_FPS:g} to {MOST_FPS:g} frames a second.")
+    maps = _chosen(run, concepts)
+    films = [run.frames(one) for one in maps]
+    kept = [(one, frames) for one, frames in zip(maps, films, strict=True) if frames]
+    if not kept:
+        raise RunError(
+            f"{run.path} has no frames of these maps: give its `phosphene map` command with --frames 24 "
+            "and another --out."
+        )
+    if len(kept) > SIDES[-1][0]:
+        raise ConceptError(f"{len(kept)} maps are too many for one film: name up to {SIDES[-1][0]} with -c.")
+    several = len({one.seed for one, _ in kept}) > 1
+    captions = [f"{one.short}, {one.seed}" if several else one.short for one, _ in kept]
+    sheets = _sheets([frames for _, frames in kept], captions)
+    write_bytes(path, animation(sheets, KINDS[path.suffix.lower()], fps=fps))
+    return path
+
+
+def _chosen(run: RunDirectory, concepts: Sequence[str]) -> list[ConceptMap]:
+    """Read the finished maps of some classes, found among the run's own."""
+    facts = run.facts()
+    if not concepts:
+        return list(run.maps())
+    known = {row["index"]: row["label"] for row in facts["jobs"]}
+    wanted = {_find(concept.strip(), known, run) for concept in concepts}
+    return [one for one in run.maps() if one.index in wanted]
+
+
+def _find(concept: str, known: dict[int, str], run: RunDirectory) -> int:
+    """Return the run's class that a word names."""
+    indices, labels = list(known), Labels(list(known.values()))
+    if concept.isdecimal() and int(concept) in known:
+        return int(concept)
+    found = [] if concept.isdecimal() else [indices[place] for place in labels.closest(concept)]
+    if len(found) > 1:
+        raise ConceptError(f"{concept!r} names classes {', '.join(map(str, found))}: give the index of one.")
+    if not found:
+        listed = ", ".join(f"{index} ({first_synonym(known[index])})" for index in indices[:12])
+        raise ConceptError(f"{run.path} has no map of {concept!r}: it has {listed}{', ...' * (len(known) > 12)}.")
+    return found[0]
+
+
+def _sheets(films: Sequence[Sequence[Image.Image]], captions: Sequence[str]) -> list[Image.Image]:
+    """Lay films out in a grid, frame by frame; a shorter one, of a map that was resumed, moves more slowly."""
+    count = max(map(len, films))
+    side = next(side for most, side in SIDES if len(films) <= most)
+    # Square or a little wider, with the fewest empty places.
+    least, most = math.ceil(math.sqrt(len(films))), math.ceil(math.sqrt(2 * len(films)))
+    columns = min(range(least, most + 1), key=lambda number: -len(films) % number)
+    return [
+        contact_sheet(
+            [film[math.ceil(number * len(film) / count) - 1] for film in films], captions, columns=columns, side=side
+        )
+        for number in range(1, count + 1)
+    ]

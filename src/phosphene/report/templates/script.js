@@ -1,0 +1,146 @@
+// The page is whole without this script: it adds search, sort, zoom and the choice of a colour scheme.
+"use strict";
+(() => {
+  const find = (id) => document.getElementById(id);
+  const root = document.documentElement;
+  const list = find("maps");
+  const cards = [...list.querySelectorAll(".card")];
+  root.classList.add("js");
+
+  // Colour scheme: the system's, until the button is pressed.
+  const theme = find("theme");
+  const dark = () => (root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches);
+  const name = () => {
+    theme.textContent = dark() ? "Light" : "Dark";
+    theme.setAttribute("aria-label", `Use ${dark() ? "light" : "dark"} colours`);
+  };
+  theme.hidden = false;
+  theme.addEventListener("click", () => {
+    root.dataset.theme = dark() ? "light" : "dark";
+    name();
+  });
+  name();
+
+  // Search and sort.
+  const search = find("search");
+  const sort = find("sort");
+  const plain = (text) => text.normalize("NFKD").replace(/[\u0300-\u036f]/g, "").toLowerCase();
+  const facts = new Map(cards.map((card) => [card, {
+    name: plain(card.dataset.name),
+    index: Number(card.dataset.index),
+    seed: Number(card.dataset.seed),
+    p: Number(card.dataset.p),
+    targeting: Number(card.dataset.targeting),
+    others: Number(card.dataset.others),
+  }]));
+  const visible = () => [...list.children].filter((card) => !card.hidden);
+  const filter = () => {
+    const wanted = plain(search.value).trim();
+    const number = /^\d+$/.test(wanted) ? Number(wanted) : null;
+    for (const card of cards) {
+      const own = facts.get(card);
+      card.hidden = !(own.name.includes(wanted) || own.index === number);
+    }
+    const count = visible().length;
+    find("count").textContent = count === cards.length ? `${count} pictures` : `${count} of ${cards.length} pictures`;
+    find("nothing").hidden = count > 0;
+  };
+  const order = () => {
+    const key = sort.value.slice(0, -1);
+    const turn = sort.value.endsWith("-") ? -1 : 1;
+    // What was not measured (-1) stands last, whichever way the rest goes.
+    const missing = (own) => (key === "targeting" || key === "others") && own[key] < 0;
+    cards.sort((one, other) => {
+      const [a, b] = [facts.get(one), facts.get(other)];
+      const first = key === "name" ? a.name.localeCompare(b.name) : a[key] - b[key];
+      return missing(a) - missing(b) || turn * first || a.index - b.index || a.seed - b.seed;
+    });
+    list.append(...cards);
+  };
+  find("tools").hidden = false;
+  find("tools").addEventListener("submit", (event) => event.preventDefault());
+  search.addEventListener("input", filter);
+  sort.addEventListener("change", order);
+
+  // Zoom: the card's closer look moves into the dialog, and back.
+  const dialog = find("zoom");
+  const body = find("zoom-body");
+  const still = find("still");
+  const contrast = find("contrast");
+  const play = find("play");
+  let shown = null;
+
+  const paint = () => {
+    const card = shown;
+    const wanted = Number(contrast.value);
+    const playing = play.getAttribute("aria-pressed") === "true";
+    const own = Number(card.dataset.contrast);
+    const fainter = wanted < own - 1e-9;
+    const source = playing ? ".growth img" : ".faint img";
+    const image = playing || fainter ? body.querySelector(source) : card.querySelector(".picture");
+    // contrast() scales around middle grey, as rendering does: from the fainter picture nothing has been clipped.
+    const factor = wanted / (playing || !fainter ? own : Number(card.dataset.faint));
+    still.src = image.src;
+    still.style.filter = Math.abs(factor - 1) < 1e-6 ? "none" : `contrast(${factor})`;
+    find("contrast-value").textContent = wanted.toFixed(2);
+    contrast.setAttribute("aria-valuetext", wanted.toFixed(2));
+    play.textContent = playing ? "Pause: show the finished picture" : "Play how it grew";
+  };
+  const putBack = () => {
+    if (shown && body.firstElementChild) shown.querySelector(".more").append(body.firstElementChild);
+  };
+  const show = (card) => {
+    putBack();
+    shown = card;
+    body.append(card.querySelector(".whole"));
+    const title = card.querySelector("h3").textContent;
+    find("zoom-title").textContent = `${title}, ${card.querySelector(".which").textContent}`;
+    still.alt = card.querySelector(".picture").alt;
+    play.setAttribute("aria-pressed", "false");
+    play.hidden = !body.querySelector(".growth img");
+    contrast.value = card.dataset.contrast;
+    paint();
+    dialog.scrollTop = 0;
+  };
+  const step = (places) => {
+    const all = visible();
+    show(all[(all.indexOf(shown) + places + all.length) % all.length]);
+  };
+  for (const card of cards) {
+    const picture = card.querySelector(".picture");
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "open";
+    button.setAttribute("aria-haspopup", "dialog");
+    picture.replaceWith(button);
+    button.append(picture);
+    button.addEventListener("click", () => {
+      show(card);
+      dialog.showModal();
+    });
+  }
+  contrast.addEventListener("input", paint);
+  play.addEventListener("click", () => {
+    play.setAttribute("aria-pressed", String(play.getAttribute("aria-pressed") !== "true"));
+    paint();
+  });
+  find("previous").addEventListener("click", () => step(-1));
+  find("next").addEventListener("click", () => step(1));
+  find("close").addEventListener("click", () => dialog.close());
+  dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
+  dialog.addEventListener("keydown", (event) => {
+    if (event.target === contrast || event.altKey || event.ctrlKey || event.metaKey) return;
+    if (event.key === "ArrowLeft") step(-1);
+    else if (event.key === "ArrowRight") step(1);
+    else if (event.key === "Home") show(visible()[0]);
+    else if (event.key === "End") show(visible().at(-1));
+    else return;
+    event.preventDefault();
+  });
+  dialog.addEventListener("close", () => {
+    putBack();
+    // To the picture that was looked at last, which need not be the one that was opened.
+    if (shown) shown.querySelector(".open").focus();
+    shown = null;
+  });
+})();

@@ -1,0 +1,112 @@
+"""``readings.json``: what classifiers read in each map's picture, the most probable classes first."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from phosphene.classifier import Classifier
+from phosphene.errors import RunError
+from phosphene.runs.atomic import locked, read_json, write_json
+from phosphene.runs.directory import RunDirectory, versions
+from phosphene.runs.scores import map_hashes
+
+SCHEMA = 1
+NAME = "readings.json"
+FIX = "Delete it and score again."
+Place = tuple[int, int]  # class and seed
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A classifier and what it reads in a run's maps.
+
+    Attributes:
+        name: Of the classifier.
+        sha256: Of its weights and input space.
+        classes: How many it has.
+        maps: By class and seed: ``class`` (its own index of the concept), ``p_class``, and ``top``, a list of
+            ``index``, ``label`` and ``p``, the most probable first.
+    """
+
+    name: str
+    sha256: str
+    classes: int
+    maps: dict[Place, dict[str, Any]]
+
+
+def read_readings(run: RunDirectory) -> list[Reader]:
+    """Return the readings of maps that are still what they were; no readers where there is no ``readings.json``.
+
+    Raises:
+        RunError: the file is damaged, or of another version.
+    """
+    path = run.path / NAME
+    if not path.exists():
+        return []
+    data = read_json(path, fix=FIX)
+    if not isinstance(data, dict) or data.get("schema") != SCHEMA or not isinstance(data.get("readers"), list):
+        raise RunError(f"{path} holds no readings of this version (schema {SCHEMA}). {FIX}")
+    now = map_hashes(run)
+    try:
+        readers = [
+            Reader(
+                str(one["name"]),
+                str(one["sha256"]),
+                int(one["classes"]),
+                {(row["index"], row["seed"]): _row(row) for row in one["maps"] if _current(row, now)},
+            )
+            for one in data["readers"]
+        ]
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunError(f"{path} is damaged ({type(error).__name__}: {error}). {FIX}") from None
+    return [reader for reader in readers if reader.maps]
+
+
+def write_readings(
+    run: RunDirectory, reader: Classifier, found: Mapping[Place, Mapping[str, Any]], hashes: Mapping[Place, str]
+) -> None:
+    """Put what a classifier reads into ``readings.json``; its readings of other maps, and other classifiers', stay.
+
+    Args:
+        run: The run whose maps were read.
+        reader: Who read them.
+        found: By class and seed, as in :class:`Reader`.
+        hashes: Hash of each map as it was when it was read.
+
+    Raises:
+        RunError: the file is damaged or cannot be written.
+    """
+    with locked(run.path):
+        kept = {(one.name, one.sha256): one for one in read_readings(run)}
+        key = (reader.name, reader.sha256)
+        maps = {**(kept[key].maps if key in kept else {}), **{place: dict(row) for place, row in found.items()}}
+        kept[key] = Reader(reader.name, reader.sha256, reader.num_classes, maps)
+        known = {**map_hashes(run), **hashes}
+        write_json(
+            run.path / NAME,
+            {
+                "schema": SCHEMA,
+                "versions": versions(),
+                "readers": [
+                    {
+                        "name": one.name,
+                        "sha256": one.sha256,
+                        "classes": one.classes,
+                        "maps": [
+                            {"index": place[0], "seed": place[1], "map_sha256": known[place], **row}
+                            for place, row in sorted(one.maps.items())
+                        ],
+                    }
+                    for one in kept.values()
+                ],
+            },
+        )
+
+
+def _current(row: Mapping[str, Any], now: Mapping[Place, str]) -> bool:
+    return bool(now.get((row["index"], row["seed"])) == row["map_sha256"])
+
+
+def _row(row: Mapping[str, Any]) -> dict[str, Any]:
+    top = [{"index": int(one["index"]), "label": str(one["label"]), "p": float(one["p"])} for one in row["top"]]
+    return {"class": int(row["class"]), "p_class": float(row["p_class"]), "top": top}

@@ -1,0 +1,78 @@
+"""A real browser for the tests: Debian's chromium through Playwright, and axe-core, which judges accessibility.
+
+Neither is in this repository. Where one is missing a test is skipped, and fails in CI with the line that mends it.
+"""
+
+import os
+import shutil
+import subprocess
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+AXE = "axe-core@4.14.1"
+# Beside the tests' other caches; `make clean` removes it.
+CACHE = Path(__file__).parent.parent.parent / ".pytest_cache" / "axe"
+# Chromium must not call home while it is tested.
+ARGUMENTS = [
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
+    *("--disable-background-networking", "--disable-component-update"),
+]
+
+
+def lacking(what: str, fix: str) -> None:
+    """Skip the test that needs ``what``; fail it in CI."""
+    line = f"{what} is missing: {fix}"
+    if os.environ.get("CI") == "true":
+        pytest.fail(line)
+    pytest.skip(line)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[object]:
+    """A running chromium."""
+    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if program is None:
+        lacking("chromium", "apt-get install -y chromium")
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        lacking("Playwright", "pip install playwright")
+    with sync_playwright() as tool:
+        browser = tool.chromium.launch(executable_path=program, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def axe() -> str:
+    """The source of axe-core, fetched once by `npm pack` into a cache that git ignores."""
+    file = CACHE / AXE / "package" / "axe.min.js"
+    if not file.exists():
+        npm = shutil.which("npm")
+        if npm is None:
+            lacking("npm", "apt-get install -y npm")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        folder = CACHE / AXE
+        words = [str(npm), "pack", AXE, "--silent", "--pack-destination", str(folder)]
+        done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=120)
+        if done.returncode:
+            lacking(AXE, f"`npm pack {AXE}` must work ({done.stderr.strip().splitlines()[-1:]})")
+        with tarfile.open(next(folder.glob("*.tgz"))) as archive:
+            archive.extract("package/axe.min.js", folder, filter="data")
+    return file.read_text(encoding="utf-8")
+
+
+def faults(page: object, axe: str) -> list[str]:
+    """Return the serious and critical faults that axe-core finds on a page, as lines."""
+    page.evaluate(axe)  # type: ignore[attr-defined]
+    found = page.evaluate("() => axe.run(document)")  # type: ignore[attr-defined]
+    assert len(found["passes"]) > 10, "axe-core has looked at nothing"
+    return [
+        f"{fault['id']}: {fault['help']}: {node['html'][:200]}"
+        for fault in found["violations"]
+        if fault["impact"] in ("serious", "critical")
+        for node in fault["nodes"][:3]
+    ]

@@ -1,0 +1,89 @@
+"""readings.json: what classifiers read in each map, kept for maps that are still what they were."""
+
+import json
+
+import pytest
+import torch
+
+from phosphene.concept_map import Job
+from phosphene.errors import RunError
+from phosphene.fleet import note_own_readings
+from phosphene.metrics.reading import first_readings
+from phosphene.recipe import Recipe
+from phosphene.runs import RunDirectory, RunFacts
+from phosphene.runs.readings import read_readings, write_readings
+from phosphene.runs.scores import map_hashes
+from phosphene.samples.pool import make_pool
+from tests import tiny
+
+
+def add(run, *maps):
+    pool = make_pool(torch.zeros((4, 3, 16, 16), dtype=torch.uint8), "samples")
+    run.begin(RunFacts.of(tiny.classifier(), Recipe(), pool), [(Job(one.index, one.seed), one.label) for one in maps])
+    for one in maps:
+        run.write(one)
+
+
+@pytest.fixture
+def run(tmp_path):
+    made = RunDirectory(tmp_path / "run")
+    add(made, tiny.concept_map(0), tiny.concept_map(3, 1))
+    return made
+
+
+def test_the_first_readings_of_a_picture():
+    logits = torch.log(torch.tensor([[0.1, 0.6, 0.3], [0.2, 0.2, 0.6]]))
+    first, second = first_readings(logits, [(7, "x"), (8, "y")], {7: 0, 8: 2}, ["a", "b", "c"])
+    assert [(one["index"], one["label"]) for one in first["top"]] == [(1, "b"), (2, "c"), (0, "a")]
+    assert [one["p"] for one in first["top"]] == pytest.approx([0.6, 0.3, 0.1])
+    assert (first["class"], first["p_class"]) == (0, pytest.approx(0.1))
+    assert (second["class"], second["p_class"]) == (2, pytest.approx(0.6))
+
+
+def test_no_more_than_five_are_noted():
+    assert len(first_readings(torch.randn(1, 9), [(0, "x")], {0: 0}, list("abcdefghi"))[0]["top"]) == 5
+
+
+def test_the_own_network_reads_every_map_once(run):
+    network = tiny.classifier()
+    assert read_readings(run) == []
+    assert note_own_readings(run, network, device="cpu") == 2
+    assert note_own_readings(run, network, device="cpu") == 0
+    (reader,) = read_readings(run)
+    assert (reader.name, reader.sha256, reader.classes) == ("tiny", network.sha256, 5)
+    for place, row in reader.maps.items():
+        with torch.inference_mode():
+            wanted = network.logits(run.read(run.folder(Job(*place), tiny.LABELS[place[0]])).picture[None]).softmax(1)
+        assert row["p_class"] == pytest.approx(float(wanted[0, place[0]]), abs=1e-5)
+        assert row["top"][0]["index"] == int(wanted.argmax())
+        assert row["top"][0]["label"] == tiny.LABELS[int(wanted.argmax())]
+    add(run, tiny.concept_map(4))
+    assert note_own_readings(run, network, device="cpu") == 1
+    assert set(read_readings(run)[0].maps) == {(0, 0), (3, 1), (4, 0)}
+
+
+def test_readings_of_a_map_that_was_made_again_are_left_out(run):
+    note_own_readings(run, tiny.classifier(), device="cpu")
+    for path in (run.folder(Job(0, 0), tiny.LABELS[0])).iterdir():
+        path.unlink()
+    run.write(tiny.concept_map(0, nu=torch.rand(3, 16, 16)))
+    assert set(read_readings(run)[0].maps) == {(3, 1)}
+    assert note_own_readings(run, tiny.classifier(), device="cpu") == 1
+
+
+def test_readers_are_kept_apart_by_name_and_weights(run):
+    row = {"class": 0, "p_class": 0.5, "top": [{"index": 0, "label": "a", "p": 0.5}]}
+    for seed, name in ((0, "tiny"), (1, "tiny"), (0, "other")):
+        write_readings(run, tiny.classifier(seed, name=name), {(0, 0): row}, map_hashes(run))
+    assert [(one.name, len(one.maps)) for one in read_readings(run)] == [("tiny", 1), ("tiny", 1), ("other", 1)]
+
+
+@pytest.mark.parametrize(
+    "damage", [{"schema": 9}, {"readers": 3}, {"readers": [{}]}, {"readers": [{"name": "a", "maps": [1]}]}]
+)
+def test_damage_is_named_with_what_to_do(run, damage):
+    note_own_readings(run, tiny.classifier(), device="cpu")
+    path = run.path / "readings.json"
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | damage), encoding="utf-8")
+    with pytest.raises(RunError, match=r"readings\.json .*Delete it and score again"):
+        read_readings(run)
