@@ -1,0 +1,66 @@
+"""``phosphene compare``: two runs in, the classes whose maps changed most out."""
+
+from pathlib import Path
+
+import click
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from phosphene.cli import options
+from phosphene.cli.tables import print_table
+from phosphene.errors import printable
+from phosphene.fleet.comparing import Comparison, compare_runs
+from phosphene.labels import first_synonym
+from phosphene.metrics.compare import Reading
+from phosphene.report.compare import write_comparison
+
+
+@click.command("compare", context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("a", metavar="RUN", type=click.Path(path_type=Path))
+@click.argument("b", metavar="RUN", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), metavar="FILE.html", help="Write a page with the pictures.")
+@options.as_json
+def command(a: Path, b: Path, out: "Path | None", as_json: bool) -> None:
+    """Compare two runs class by class: two models, two recipes, before and after fine-tuning.
+
+    The most changed classes come first. A change is between 0 (as alike as two seeds of one run) and 1; it says more
+    where each run's source has read the other's maps: `phosphene score` with both models as targets does that.
+    """
+    found = compare_runs(a, b)
+    if out is not None:
+        write_comparison(found, out)
+    if as_json:
+        options.print_json({**found.to_dict(), **({} if out is None else {"page": str(out)})})
+        return
+    print_table(_table(found))
+    for labels, run in zip(found.only, found.runs, strict=True):
+        if labels:
+            names = ", ".join(map(first_synonym, labels[:8])) + (", ..." if len(labels) > 8 else "")
+            click.echo(printable(f"only in {run}: {names}"))
+    for note in found.notes:
+        click.echo(printable(note), err=True)
+    if out is not None:
+        click.echo(f"open {out}")
+
+
+def _table(found: Comparison) -> Table:
+    """Lay changes out, a line a class."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("class")
+    for head in ("change", "pictures", "reading"):
+        table.add_column(head, justify="right")
+    if any(one.a_by_b or one.b_by_a for one in found.changes):
+        table.add_column("the second reads the first's")
+        table.add_column("the first reads the second's")
+    for one in found.changes:
+        figures = ["-" if value is None else f"{value:.2f}" for value in (one.change, one.pictures, one.reading)]
+        said = [_said(one.a_by_b), _said(one.b_by_a)][: len(table.columns) - 4]
+        table.add_row(*map(Text, (printable(first_synonym(one.label)), *figures, *said)))
+    return table
+
+
+def _said(reading: "Reading | None") -> str:
+    if reading is None:
+        return "-"
+    return printable(f"p {reading.p_class:.2f}" + (f", as {reading.instead}" if reading.instead else ""))

@@ -1,0 +1,27 @@
+"""``phosphene serve``: the live gallery."""
+
+from pathlib import Path
+
+import click
+
+from phosphene.cli import options
+from phosphene.errors import printable
+
+
+@click.command("serve", context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("folder", required=False, default="runs", metavar="[DIR]", type=click.Path(path_type=Path))
+@click.option("--host", default="127.0.0.1", show_default=True, help="What to bind to; loopback is this machine alone.")
+@click.option("--port", type=click.IntRange(0, 65535), help="0 takes a free one.  [8421, or a free one]")
+@click.option("--open/--no-open", "browse", default=False, help="Open a browser.  [no]")
+@options.trust
+def command(folder: Path, host: str, port: "int | None", browse: bool, trust: bool) -> None:
+    """Show the runs below DIR in the browser, live while they are made; compare them; start new ones.
+
+    DIR is runs unless it is given. Nothing outside DIR is shown.
+    """
+    from phosphene.web import serve  # noqa: PLC0415
+
+    def tell(line: str) -> None:
+        click.echo(f"phosphene: {printable(line)}", err=True)
+
+    serve(folder, host=host, port=port, trust=trust, browse=browse, tell=tell)

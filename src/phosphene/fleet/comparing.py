@@ -1,0 +1,123 @@
+"""Two run directories, class by class."""
+
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from phosphene.concept_map import ConceptMap
+from phosphene.errors import RunError
+from phosphene.labels import first_synonym
+from phosphene.metrics.compare import Change, Reading, Side, compare
+from phosphene.metrics.scorecard import Score
+from phosphene.runs import RunDirectory
+from phosphene.runs.scores import NAME, read_scores
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two runs and what has changed from one to the other.
+
+    Attributes:
+        runs: Their directories.
+        facts: What their ``run.json`` say.
+        changes: The classes that both have, the most changed first.
+        only: Labels of the classes that only the one or the other has.
+        maps: Their maps by class.
+    """
+
+    runs: tuple[Path, Path]
+    facts: tuple[dict[str, Any], dict[str, Any]]
+    changes: tuple[Change, ...]
+    only: tuple[list[str], list[str]]
+    maps: tuple[dict[int, list[ConceptMap]], dict[int, list[ConceptMap]]]
+
+    @property
+    def scored(self) -> bool:
+        """Whether reading is part of the measure."""
+        return any(one.reading is not None for one in self.changes)
+
+    @property
+    def seeds_known(self) -> bool:
+        """Whether a class has several seeds, so that their own variation is known."""
+        return any(max(one.seeds) > 1 for one in self.changes)
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader should know of the figures, a line each."""
+        notes = []
+        if not self.seeds_known:
+            notes.append("One seed a class: how much maps vary by themselves is unknown (map with --seeds 2 or more).")
+        if not self.scored:
+            first, second = self.runs
+            specs = [facts["model"]["spec"] for facts in self.facts]
+            notes.append(
+                "How each source reads the other's maps is not known: "
+                f"phosphene score {first} {second} --target {specs[0]} --target {specs[1]}"
+            )
+        return notes
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, for JSON."""
+        return {
+            "runs": [str(path) for path in self.runs],
+            "models": [facts["model"]["name"] for facts in self.facts],
+            "recipes": [facts["recipe"]["name"] for facts in self.facts],
+            "notes": self.notes,
+            "changes": [one.to_dict() for one in self.changes],
+            "only": [list(labels) for labels in self.only],
+        }
+
+
+def compare_runs(a: "str | Path", b: "str | Path") -> Comparison:
+    """Compare the finished maps of two runs.
+
+    Raises:
+        RunError: one of them is no run directory, is damaged, or has no finished maps.
+        ConceptError: they have no class in common.
+    """
+    runs = (RunDirectory(a), RunDirectory(b))
+    facts = (runs[0].facts(), runs[1].facts())
+    kept = []
+    for run in runs:
+        maps = list(run.maps())
+        if not maps:
+            raise RunError(f"{run.path} has no finished maps yet: give its `phosphene map` command once more.")
+        kept.append(maps)
+    shas = [one["model"]["sha256"] for one in facts]
+    sides = (
+        _side(runs[0], kept[0], shas[1]),
+        _side(runs[1], kept[1], shas[0]),
+    )
+    changes = compare(*sides, same_network=shas[0] == shas[1])
+    shared = ({one.index_a for one in changes}, {one.index_b for one in changes})
+    by_class = (_by_class(kept[0]), _by_class(kept[1]))
+    only = tuple(
+        [maps[0].label for index, maps in group.items() if index not in seen]
+        for group, seen in zip(by_class, shared, strict=True)
+    )
+    return Comparison((runs[0].path, runs[1].path), facts, tuple(changes), (only[0], only[1]), by_class)
+
+
+def _by_class(maps: list[ConceptMap]) -> dict[int, list[ConceptMap]]:
+    found: dict[int, list[ConceptMap]] = defaultdict(list)
+    for one in maps:
+        found[one.index].append(one)
+    return dict(found)
+
+
+def _side(run: RunDirectory, maps: list[ConceptMap], other_sha256: str) -> Side:
+    own = {index: sum(one.p_class for one in group) / len(group) for index, group in _by_class(maps).items()}
+    row = next((row for row in read_scores(run) if row["target_sha256"] == other_sha256), None)
+    if row is None:
+        return Side(maps, own)
+    try:
+        score = Score.from_dict(row)
+    except (KeyError, TypeError, ValueError) as error:
+        why = f"{type(error).__name__}: {error}"
+        raise RunError(f"{run.path / NAME} is damaged ({why}). Delete it and score again.") from None
+    readings = {}
+    for one in score.per_concept:
+        wrong = first_synonym(one.misread[0].label) if one.misread and one.right < one.maps else ""
+        readings[one.index] = Reading(one.p_class, wrong)
+    return Side(maps, own, readings)

@@ -1,0 +1,67 @@
+// Keeps [data-live] up to date: asks for it again and again, and replaces what has changed. Without it the page is whole.
+"use strict";
+(() => {
+  const live = document.querySelector("[data-live]");
+  if (!live) return;
+  const offline = document.getElementById("offline");
+  const every = Number(live.dataset.every);
+  let mark = "";
+  let wait = every;
+
+  const keyed = (node) => [...node.children].filter((child) => child.dataset.key !== undefined);
+
+  // A picture is fetched before it is shown, so that nothing flickers.
+  const fetched = (node) => Promise.all([...node.querySelectorAll("img")].map((image) => {
+    const early = new Image();
+    early.src = image.src;
+    return early.decode().catch(() => {});
+  }));
+
+  const replace = async (old, fresh) => {
+    await fetched(fresh);
+    const focused = old.contains(document.activeElement) ? document.activeElement : null;
+    const again = focused && (focused.id ? `#${CSS.escape(focused.id)}` : focused.tagName.toLowerCase());
+    for (const image of fresh.querySelectorAll("img")) image.removeAttribute("loading");
+    old.replaceWith(fresh);
+    if (again) fresh.querySelector(again)?.focus({ preventScroll: true });
+  };
+
+  // Children with a key are the same thing before and after; those that hold such children are entered.
+  const merge = async (old, fresh) => {
+    const before = new Map(keyed(old).map((child) => [child.dataset.key, child]));
+    const after = keyed(fresh);
+    let last = null;
+    for (const child of after) {
+      const known = before.get(child.dataset.key);
+      before.delete(child.dataset.key);
+      let now = child;
+      if (known && known.outerHTML.replaceAll(' loading="lazy"', "") === child.outerHTML.replaceAll(' loading="lazy"', "")) now = known;
+      else if (known && keyed(child).length) { await merge(known, child); now = known; }
+      else if (known) { await replace(known, child); }
+      const place = last ? last.nextElementSibling : old.firstElementChild;
+      if (place !== now) old.insertBefore(now, place);
+      last = now;
+    }
+    for (const gone of before.values()) gone.remove();
+  };
+
+  const look = async () => {
+    if (!document.hidden) {
+      try {
+        const answer = await fetch(live.dataset.live, { headers: mark ? { "If-None-Match": mark } : {}, cache: "no-store" });
+        if (answer.status === 200) {
+          mark = answer.headers.get("ETag") ?? "";
+          const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+          await merge(live, page.body);
+        }
+        wait = every;
+        offline.hidden = answer.status < 400 || answer.status === 304;
+      } catch {
+        offline.hidden = false;
+        wait = Math.min(2 * wait, 15000);
+      }
+    }
+    setTimeout(look, wait);
+  };
+  setTimeout(look, every);
+})();

@@ -1,0 +1,55 @@
+"""``phosphene compare``: the classes whose maps changed most, first."""
+
+import json
+
+import pytest
+
+from tests import tiny
+from tests.tiny import SHORT
+
+SET = [f"--set={field}={value}" for field, value in SHORT.items()]
+
+
+@pytest.fixture
+def runs(call, tmp_path):
+    """Runs of two networks with the same labels, two seeds each, the second with a class more."""
+    for seed, classes in ((0, (0, 1)), (1, (0, 1, 3))):
+        made = tiny.make_card(tmp_path / f"card{seed}", seed=seed).write(name=f"tiny{seed}")
+        chosen = [word for one in classes for word in ("-c", one)]
+        out = tmp_path / f"run{seed}"
+        answer = call("map", made.path, "--trust", *chosen, "--seeds", 2, "--out", out, "--device", "cpu", *SET)
+        assert answer.code == 0, answer.err
+    return tmp_path / "run0", tmp_path / "run1"
+
+
+def test_compare_prints_writes_and_counts_readings(call, runs, tmp_path):
+    page = tmp_path / "compare.html"
+    answer = call("compare", *runs, "--out", page, "--json")
+    assert answer.code == 0, answer.err
+    found = json.loads(answer.out)
+    assert found["models"] == ["tiny0", "tiny1"]
+    assert {row["label"].split(",")[0] for row in found["changes"]} == {"lion", "crane"}
+    assert all(row["reading"] is None for row in found["changes"])
+    assert found["only"] == [[], ["maillot"]]
+    assert "phosphene score" in found["notes"][0]
+    text = page.read_text(encoding="utf-8")
+    assert text.count("data:image/webp") == 2 * 2 * 2
+    assert "http://" not in text
+    assert "https://" not in text
+
+    cards = [word for seed in (0, 1) for word in ("--target", tmp_path / f"card{seed}" / "tiny.toml")]
+    assert call("score", *runs, *cards, "--trust", "--device", "cpu").code == 0
+    answer = call("compare", *runs)
+    assert answer.code == 0
+    assert "the second reads the first's" in answer.out
+    rows = json.loads(call("compare", *runs, "--json").out)["changes"]
+    assert all(0 <= row["reading"] <= 1 for row in rows)
+    assert [row["change"] for row in rows] == sorted((row["change"] for row in rows), reverse=True)
+    assert all(0 <= row["a_by_b"]["p_class"] <= 1 for row in rows)
+
+
+def test_what_cannot_be_compared(call, runs, tmp_path):
+    assert "is no run directory" in call("compare", runs[0], tmp_path).complaint
+    for file in (runs[1] / "maps").rglob("map.json"):
+        file.unlink()
+    assert "has no finished maps yet" in call("compare", *runs).complaint

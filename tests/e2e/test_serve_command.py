@@ -1,0 +1,150 @@
+"""The gallery as its user has it: the command in a process of its own, and a real browser."""
+
+import re
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import command
+from tests.e2e.browser import axe, chromium, faults  # noqa: F401  (fixtures)
+from tests.tiny import SHORT
+
+HOSTILE = "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">{{ 7 * 7 }}"
+SETTINGS = [f"--set={field}={value}" for field, value in SHORT.items()]
+# A shell that starts its jobs in the background has them ignore the signal.
+LISTENING = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+PATIENCE = 120_000
+
+
+@pytest.fixture
+def serve(tmp_path):
+    """Start the installed command on a free port; return its address. It ends by Ctrl+C, with 0, and so do its runs."""
+    (tmp_path / "runs").mkdir()
+    started = []
+
+    def serve(*words):
+        program = Path(sys.executable).with_name("phosphene")
+        line = [program, "serve", tmp_path / "runs", "--port", "0", *words]
+        process = subprocess.Popen(line, stderr=subprocess.PIPE, text=True, cwd=tmp_path, **LISTENING)
+        started.append(process)
+        said = process.stderr.readline()
+        return re.search(r"at (http://127\.0\.0\.1:\d+)/ ", said)[1]
+
+    yield serve
+    for process in started:
+        process.send_signal(signal.SIGINT)
+        _, complaints = process.communicate(timeout=60)
+        assert (process.returncode, complaints) == (0, "")
+
+
+@pytest.fixture
+def page(chromium):  # noqa: F811
+    """A page; whatever the browser complains of fails the test."""
+    complaints = []
+    context = chromium.new_context(viewport={"width": 1440, "height": 1000})
+    page = context.new_page()
+    page.set_default_timeout(PATIENCE)
+    page.on(
+        "console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None
+    )
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    yield page
+    context.close()
+    assert complaints == []
+
+
+def loaded(page, picture):
+    """Wait until a picture is shown, and return its address."""
+    page.wait_for_function("(one) => document.querySelector(one)?.naturalWidth > 0", arg=picture)
+    return page.get_attribute(picture, "src")
+
+
+def test_a_run_is_started_from_the_form_and_its_picture_appears(serve, page, axe, tmp_path):  # noqa: F811
+    url = serve()
+    page.goto(url)
+    assert "No runs yet" in page.inner_text("main")
+    page.click("text=New run")
+    page.fill("#model", "demo:shapes")
+    page.fill("#concepts", "star\nheart")
+    page.click("text=more")
+    page.fill("#set", "steps=4\nbatch_size=4")
+    page.fill("#name", "../mine")
+    assert faults(page, axe) == []
+    page.click("button.primary")
+    assert page.url == f"{url}/run/mine"
+    page.wait_for_selector(".badge.good")  # finished
+    assert "2 of 2 maps" in page.inner_text(".status")
+    for key in ("0 0", "6 0"):
+        assert "small" not in loaded(page, f'[data-key="{key}"] img.picture')
+    assert (tmp_path / "runs" / "mine" / "maps" / "star-0" / "seed-0" / "map.png").exists()
+    page.wait_for_selector("text=Open the report")
+    assert faults(page, axe) == []
+    page.goto(f"{url}/compare?a=mine&b=mine")
+    assert page.inner_text(".change >> nth=0 >> .figure b") == "0\u00a0%"
+    assert faults(page, axe) == []
+    page.goto(url)
+    loaded(page, ".thumbs img")
+    assert faults(page, axe) == []
+    page.goto(f"{url}/report/mine")  # as a stranger to this server
+    assert page.evaluate("origin") == "null"
+    loaded(page, "img.picture")
+
+
+def test_a_running_map_is_seen_sharpening_and_then_stopped(serve, page, card, tmp_path):
+    (card.folder / "labels.txt").write_text(f"{HOSTILE}\nb\nc\nd\ne", encoding="utf-8")
+    url = serve()
+    page.goto(url)
+    out = tmp_path / "runs" / "live"
+    words = ["map", card.path, "--trust", "-c", 0, "--out", out, "--device", "cpu", *SETTINGS, "--set=steps=1000000"]
+    with subprocess.Popen(command(*words), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, **LISTENING) as other:
+        try:
+            page.click('a:has-text("tiny")')  # it appears by itself
+            page.wait_for_selector(".badge.running")
+            assert HOSTILE in page.inner_text(".card h2")
+            first = loaded(page, ".card img.picture")
+            page.wait_for_function(
+                "(old) => document.querySelector('.card img.picture').getAttribute('src') !== old", arg=first
+            )
+            assert loaded(page, ".card img.picture") != first
+        finally:
+            other.send_signal(signal.SIGINT)
+            other.wait(60)
+    page.wait_for_selector("text=stopped")
+    assert "phosphene" in page.title()  # and not "owned"
+
+
+def test_a_run_is_cancelled(serve, page, tmp_path):
+    url = serve()
+    page.goto(f"{url}/new?model=demo:shapes")
+    page.check("[name=every]")
+    page.click("text=more")
+    page.fill("#set", "steps=1000000")
+    page.fill("#name", "long")
+    page.click("button.primary")
+    page.wait_for_selector(".picture.growing")
+    page.click("text=Cancel")
+    page.wait_for_selector(".badge:has-text('stopped')")
+    assert not list((tmp_path / "runs" / "long").glob("maps/*/*/map.json"))
+
+
+def test_a_port_that_is_taken(call, tmp_path):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        assert (
+            f"port {port} of 127.0.0.1 is taken: choose another --port"
+            in call("serve", tmp_path, "--port", port).complaint
+        )
+
+
+def test_a_folder_that_is_not_there_and_a_host_that_is_not_ours(call, tmp_path):
+    assert "is no directory: give the folder that holds your runs" in call("serve", tmp_path / "none").complaint
+    (tmp_path / "file").touch()
+    assert "is no directory" in call("serve", tmp_path / "file").complaint
+    assert "Choose another --host" in call("serve", tmp_path, "--host", "192.0.2.1").complaint
+    assert "Choose another --host" in call("serve", tmp_path, "--host", "no such host").complaint

@@ -1,0 +1,131 @@
+"""Previews and signs of life: seen while a run is made, gone afterwards, and never a reason to fail."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from itertools import pairwise
+from types import SimpleNamespace
+
+import pytest
+import torch
+from PIL import Image
+
+from phosphene.concept_map import Job, render
+from phosphene.fleet import execute, plan
+from phosphene.recipe import resolve
+from phosphene.runs import RunDirectory, live
+from phosphene.runs.live import Live, read_live
+from phosphene.samples.pool import make_pool
+from tests import tiny
+
+PAIR = [(Job(0, 0), "lion"), (Job(3, 1), "maillot")]
+
+
+def step(done=1, total=9, **changes):
+    nu = torch.randn((2, 3, 16, 16), generator=torch.Generator().manual_seed(done))
+    return SimpleNamespace(**{"done": done, "total": total, "loss": 1.5, "hits": 0.25, "nu": nu} | changes)
+
+
+def files(folder):
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def test_a_preview_is_the_map_as_it_is_and_goes_when_it_is_done(tmp_path):
+    now = step()
+    with Live(RunDirectory(tmp_path), 0.2) as writer:
+        writer.allowance = 10  # on a busy machine as well
+        writer.preview(PAIR, now)
+        (beat,) = read_live(tmp_path)
+        assert beat.jobs == ((0, 0), (3, 1))
+        assert (beat.step, beat.steps, beat.loss, beat.hits) == (1, 9, 1.5, 0.25)
+        assert beat.age < 30
+        shown = Image.open(tmp_path / "maps/lion-0/seed-0/preview.webp").convert("RGB")
+        wanted = (render(now.nu[0], 0.2) * 255).mean()
+        assert shown.size == (16, 16)
+        assert abs(torch.tensor(list(shown.tobytes())).float().mean() - wanted) < 4
+        writer.allowance = 10
+        writer.preview(PAIR[1:], step(nu=now.nu[1:]))  # the next group: the first map is finished
+        assert not (tmp_path / "maps/lion-0/seed-0/preview.webp").exists()
+        assert (tmp_path / "maps/maillot-3/seed-1/preview.webp").exists()
+    assert files(tmp_path) == []
+    assert not (tmp_path / "live").exists()
+    assert read_live(tmp_path) == []
+
+
+def test_previews_sharpen_and_are_not_made_more_often_than_is_cheap(tmp_path, monkeypatch):
+    clock = SimpleNamespace(now=1000.0, spent=0.0)
+    monkeypatch.setattr(live.time, "monotonic", lambda: clock.now)
+    monkeypatch.setattr(live.time, "thread_time", lambda: clock.spent)
+    with Live(RunDirectory(tmp_path), 0.2) as writer:
+        path = tmp_path / "maps/lion-0/seed-0/preview.webp"
+        drawn = []
+        for done in range(1, 60):
+            writer.preview(PAIR, step(done))
+            drawn.append(path.read_bytes())
+            clock.now += 0.1
+        changes = sum(one != other for one, other in pairwise(drawn))
+        assert changes == 2  # every two seconds of six
+        monkeypatch.setattr(writer, "_draw", lambda _: setattr(clock, "spent", clock.spent + 0.3))  # a dear picture
+        began = clock.now
+        for done in range(60, 2060):
+            writer.preview(PAIR, step(done))
+            clock.now += 0.1
+            assert read_live(tmp_path), "it lives, though it draws nothing"
+        assert 0 < clock.spent < 0.01 * (clock.now - began)
+
+
+def test_a_failure_to_write_is_passed_over(tmp_path):
+    (tmp_path / "live").write_text("a file where a folder should be", encoding="utf-8")
+    with Live(RunDirectory(tmp_path), 0.2) as writer:
+        writer.preview(PAIR, step())
+    assert files(tmp_path) == ["live"]
+
+
+def note(folder, **changes):
+    began = live._began(os.getpid())
+    facts = {"pid": os.getpid(), "host": socket.gethostname(), "began": began, "beat": time.time(), "patience": 60.0}
+    facts |= {"step": 1, "steps": 2, "loss": None, "hits": None, "jobs": [{"index": 0, "seed": 0}]} | changes
+    (folder / "live").mkdir(exist_ok=True)
+    (folder / "live" / "one.json").write_text(json.dumps(facts), encoding="utf-8")
+    return read_live(folder)
+
+
+def test_a_process_that_is_gone_is_not_running(tmp_path):
+    assert note(tmp_path)
+    assert not note(tmp_path, beat=time.time() - 61)
+    assert note(tmp_path, beat=time.time() - 61, patience=100.0)
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
+        began = live._began(other.pid)
+        assert note(tmp_path, pid=other.pid, began=began)
+        assert not note(tmp_path, pid=other.pid, began=began - 1)  # the number was given again
+        other.communicate(b"\n")
+    assert not note(tmp_path, pid=other.pid, began=began)
+    assert note(tmp_path, pid=other.pid, began=began, host="elsewhere")  # of another machine only time tells
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"beat": "now"}', "[" * 100_000, '{"beat": 1e400, "patience": 1}'])
+def test_a_damaged_note_says_nothing(tmp_path, text):
+    assert note(tmp_path)
+    (tmp_path / "live" / "one.json").write_text(text, encoding="utf-8")
+    assert read_live(tmp_path) == []
+
+
+def test_a_run_shows_itself_while_it_is_made(tmp_path):
+    pool = make_pool(torch.randint(0, 256, (8, 3, 16, 16), dtype=torch.uint8), "some")
+    recipe = resolve("quick", tiny.SHORT)
+    todo = plan(tiny.classifier(), recipe, pool, tmp_path / "run", [0, 3])
+    seen = []
+
+    def watch(standing):
+        seen.append((read_live(tmp_path / "run"), files(tmp_path / "run" / "maps")))
+
+    execute(todo, device="cpu", watch=watch)
+    beats, pictures = seen[0]
+    assert beats[0].steps == 5
+    assert any(name.endswith("preview.webp") for name in pictures)
+    after = files(tmp_path / "run")
+    assert not [name for name in after if name.startswith("live/") or name.endswith("preview.webp")]
+    assert len([name for name in after if name.endswith("map.png")]) == 2
