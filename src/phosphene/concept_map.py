@@ -1,15 +1,20 @@
 """A concept map: what a classifier means by one class, and the facts of how it was found."""
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
+from phosphene import notebook
 from phosphene.labels import first_synonym
+
+if TYPE_CHECKING:
+    from phosphene.plots import Plot
 
 
 def render(nu: Tensor, contrast: float = 0.2) -> Tensor:
@@ -47,6 +52,8 @@ class ConceptMap:
         loss: Mean cross-entropy at every step.
         passes: Images sent through the network, a backward counted as one more.
         seconds: Wall time.
+        frames: The picture as it grew, PIL images, the last one finished; empty where none were asked for. A run keeps
+            them beside the map: ``RunDirectory.frames`` reads them.
     """
 
     nu: Tensor
@@ -61,6 +68,11 @@ class ConceptMap:
     loss: tuple[float, ...]
     passes: int
     seconds: float
+    frames: tuple[Image.Image, ...] = field(default=(), repr=False, compare=False)
+
+    def __repr__(self) -> str:
+        shape = " x ".join(map(str, self.nu.shape))
+        return f"ConceptMap({self.short!r} ({self.index}), seed {self.seed}, {shape}, p {self.p_class:.3f})"
 
     @property
     def short(self) -> str:
@@ -78,10 +90,71 @@ class ConceptMap:
         return to_image(self.picture)
 
     def _repr_png_(self) -> bytes:
-        """Show the picture in a notebook."""
+        """Show the picture where a notebook shows no HTML."""
         data = io.BytesIO()
         self.image.save(data, "PNG")
         return data.getvalue()
+
+    def _repr_html_(self) -> str:
+        """Show picture, Xi and facts in a notebook."""
+        rate = "not measured" if self.targeting_rate is None else f"{self.targeting_rate:.0%}"
+        facts = notebook.facts(
+            [
+                ("class", f"{self.index}: {self.label}"),
+                ("seed", self.seed),
+                ("read by its network as the class", f"p = {self.p_class:.3f}"),
+                ("held-out samples sent to the class", rate),
+                ("made with", f"{self.passes:,} passes, {self.seconds:.1f} s"),
+            ]
+        )
+        picture = notebook.figure(notebook.image(self.image, self.short), notebook.text(self.short))
+        xi = notebook.image(to_image(self.xi), f"Xi of {self.short}")
+        return notebook.row(
+            [picture, notebook.figure(xi, "Xi"), f"<div>{facts}{notebook.curve(self.loss, 'loss')}</div>"]
+        )
+
+    def plot(self) -> "Plot":
+        """Draw picture, ``nu``, ``Xi`` and loss: a matplotlib figure (``pip install phosphene[plot]``).
+
+        Raises:
+            ExtraError: matplotlib is not installed.
+        """
+        from phosphene import plots  # noqa: PLC0415  (matplotlib is optional)
+
+        title = f"{self.short} ({self.index}), seed {self.seed}: p {self.p_class:.3f}"
+        return plots.concept(self.image, self.nu.mean(0).numpy(), self.xi[0].numpy(), self.loss, title)
+
+
+class ConceptMaps(list[ConceptMap]):
+    """A list of maps that shows itself in a notebook; in everything else a list."""
+
+    def _repr_html_(self) -> str:
+        """Show the pictures in a notebook."""
+        several = len({one.seed for one in self}) > 1
+        figures = [
+            notebook.figure(
+                notebook.image(one.image, one.short),
+                notebook.text(f"{one.short}, seed {one.seed}" if several else one.short),
+                notebook.text(f"p {one.p_class:.2f}"),
+            )
+            for one in self[: notebook.MOST_PICTURES]
+        ]
+        count, classes = len(self), len({one.index for one in self})
+        title = f"{count} map{'s' * (count != 1)} of {classes} class{'es' * (classes != 1)}"
+        return notebook.gallery(title, figures, count)
+
+    def plot(self) -> "Plot":
+        """Draw the pictures in a grid: a matplotlib figure (``pip install phosphene[plot]``).
+
+        Raises:
+            ExtraError: matplotlib is not installed.
+        """
+        from phosphene import plots  # noqa: PLC0415  (matplotlib is optional)
+
+        several = len({one.seed for one in self}) > 1
+        shown = self[: plots.MOST_PICTURES]
+        captions = [f"{one.short}, seed {one.seed}" if several else one.short for one in shown]
+        return plots.gallery([one.image for one in shown], captions)
 
 
 def to_image(picture: Tensor) -> Image.Image:

@@ -13,7 +13,7 @@ from phosphene.metrics.bootstrap import m_score_interval, wilson
 from phosphene.metrics.m_score import divergences, m_score_of_logits
 from phosphene.metrics.matching import concepts_of, match
 from phosphene.metrics.reading import SCORE_CONTRAST, read_sweep, top1
-from phosphene.metrics.scorecard import ConceptReading, Contrasted, Misreading, Score
+from phosphene.metrics.scorecard import ConceptReading, Contrasted, Misreading, Score, Scores
 
 # The score is taken at 0.2; the others stand beside it, so that nobody can choose the contrast that flatters.
 CONTRASTS = (0.05, 0.1, 0.15, SCORE_CONTRAST, 0.25, 0.3, 0.4)
@@ -26,7 +26,7 @@ def score(
     *,
     source: str = "source",
     device: str = "auto",
-) -> list[Score]:
+) -> Scores:
     """Score the maps of one classifier on others.
 
     Args:
@@ -37,7 +37,7 @@ def score(
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
 
     Returns:
-        One score a target.
+        One score a target: a list that shows itself in a notebook.
 
     Raises:
         ConceptError: fewer than two concepts, or a target lacks one of them.
@@ -55,7 +55,7 @@ def score(
     kept = list(maps)
     concepts = [(one.index, one.label) for one in kept]
     every = [targets] if isinstance(targets, Classifier) else targets
-    return [score_one(kept, concepts, target, source=source, device=device) for target in every]
+    return Scores(score_one(kept, concepts, target, source=source, device=device) for target in every)
 
 
 def score_one(

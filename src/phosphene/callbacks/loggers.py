@@ -1,0 +1,114 @@
+"""Where training is logged: TensorBoard, Weights & Biases, MLflow, or anything with two methods.
+
+Each adapter takes what the caller's own training already has open, and otherwise opens the library's default. The
+libraries are imported when an adapter is made.
+"""
+
+import re
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from PIL import Image
+
+from phosphene.sources.extras import extra
+
+
+class Logger(Protocol):
+    """What :class:`~phosphene.callbacks.MapEvery` needs of a logger."""
+
+    def image(self, tag: str, picture: Image.Image, step: int) -> None:
+        """Log a picture."""
+
+    def scalar(self, tag: str, value: float, step: int) -> None:
+        """Log a number."""
+
+
+class TensorBoard:
+    """Logs to TensorBoard.
+
+    Args:
+        writer: A ``SummaryWriter`` that is open already (torch's or tensorboardX's), or the folder for a new one.
+
+    Raises:
+        ExtraError: a new one was asked for, and tensorboard is not installed.
+    """
+
+    def __init__(self, writer: Any = "runs/tensorboard") -> None:
+        if isinstance(writer, str | Path):
+            extra("tensorboard", "tensorboard")  # torch's own message does not say what to install
+            writer = extra("torch.utils.tensorboard", "tensorboard").SummaryWriter(str(writer))
+        self.writer = writer
+
+    def image(self, tag: str, picture: Image.Image, step: int) -> None:
+        """Log a picture and flush it, so that it is seen while training goes on."""
+        self.writer.add_image(tag, np.asarray(picture.convert("RGB")), step, dataformats="HWC")
+        self.writer.flush()
+
+    def scalar(self, tag: str, value: float, step: int) -> None:
+        """Log a number."""
+        self.writer.add_scalar(tag, value, step)
+
+
+class WeightsAndBiases:
+    """Logs to Weights & Biases.
+
+    Its own step counts calls and never goes back, so maps are logged against a step metric of their own, ``epoch``.
+
+    Args:
+        run: What ``wandb.init`` returned; by default it is called here.
+        step_metric: The name of that metric.
+
+    Raises:
+        ExtraError: wandb is not installed.
+    """
+
+    def __init__(self, run: Any = None, *, step_metric: str = "epoch") -> None:
+        self._wandb = extra("wandb", "wandb")
+        self.run = self._wandb.init() if run is None else run
+        self.step_metric = step_metric
+        self._known: set[str] = set()
+
+    def image(self, tag: str, picture: Image.Image, step: int) -> None:
+        """Log a picture."""
+        self._log(tag, self._wandb.Image(picture), step)
+
+    def scalar(self, tag: str, value: float, step: int) -> None:
+        """Log a number."""
+        self._log(tag, value, step)
+
+    def _log(self, tag: str, value: Any, step: int) -> None:
+        if tag not in self._known:
+            self.run.define_metric(tag, step_metric=self.step_metric)
+            self._known.add(tag)
+        self.run.log({tag: value, self.step_metric: step})
+
+
+class MLflow:
+    """Logs to MLflow, 2.11 or newer.
+
+    Args:
+        run_id: The run to log to; by default the active one, which MLflow opens where there is none.
+        client: An ``MlflowClient``, for another tracking server than the one that is set.
+
+    Raises:
+        ExtraError: mlflow is not installed.
+    """
+
+    def __init__(self, run_id: "str | None" = None, client: Any = None) -> None:
+        mlflow = extra("mlflow", "mlflow")
+        self.client = mlflow.MlflowClient() if client is None else client
+        self.run_id: str = run_id or (mlflow.active_run() or mlflow.start_run()).info.run_id
+
+    def image(self, tag: str, picture: Image.Image, step: int) -> None:
+        """Log a picture."""
+        self.client.log_image(self.run_id, picture, key=_key(tag), step=step)
+
+    def scalar(self, tag: str, value: float, step: int) -> None:
+        """Log a number."""
+        self.client.log_metric(self.run_id, _key(tag), value, step=step)
+
+
+def _key(tag: str) -> str:
+    """Return a tag of the signs that MLflow allows in names."""
+    return re.sub(r"[^\w./ -]", "-", tag, flags=re.ASCII)

@@ -1,0 +1,122 @@
+"""Map some classes every few epochs while a network learns, and leave the network as it was."""
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from phosphene.api import map_concepts
+from phosphene.callbacks.loggers import Logger
+from phosphene.classifier import Classifier
+from phosphene.concept_map import ConceptMaps
+from phosphene.errors import ConceptError
+from phosphene.recipe import DEFAULT_RECIPE, Recipe, resolve
+from phosphene.samples import SamplePool, load_samples
+from phosphene.samples import default as default_samples
+
+
+class MapEvery:
+    """Call it at the end of every epoch of any training loop: every ``every`` epochs it maps and logs.
+
+    Training goes on as if nobody had looked: modes, gradients, ``requires_grad``, buffers and the random generators of
+    torch, numpy and Python are what they were. In distributed training, call it in one process.
+
+    Args:
+        classifier: The network that learns, wrapped once: ``ph.Classifier(module, size=..., mean=..., std=...)``.
+        concepts: Indices, labels or synonyms.
+        every: Epochs between maps; epochs 0, ``every``, 2 ``every`` ... are mapped.
+        logger: TensorBoard, WeightsAndBiases, MLflow, or any object with ``image`` and ``scalar``; none by default.
+        recipe: A name, a TOML file or a recipe.
+        overrides: Recipe fields to change; ``{"steps": 40}`` is a glance at a third of the cost.
+        samples: A sample spec or a pool; by default ``synthetic:mixed``.
+        seed: The maps' seed, the same every time, so that only the network differs.
+        device: By default where the network is.
+
+    Attributes:
+        history: The maps of every epoch that was mapped.
+
+    Raises:
+        PhospheneError: an argument does not fit; the message names the fix.
+
+    Example:
+        >>> import phosphene as ph
+        >>> look = MapEvery(ph.load("demo:shapes"), ["star"], every=5, overrides={"steps": 2})
+        >>> [epoch for epoch in range(6) if look(epoch)]
+        [0, 5]
+    """
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        concepts: "Sequence[str | int]",
+        *,
+        every: int = 1,
+        logger: "Logger | None" = None,
+        recipe: "str | Path | Recipe" = DEFAULT_RECIPE,
+        overrides: "Mapping[str, Any] | None" = None,
+        samples: "str | Path | SamplePool | None" = None,
+        seed: int = 0,
+        device: "str | None" = None,
+    ) -> None:
+        if every < 1:
+            raise ConceptError(f"every is {every}; maps can be made every 1 or more epochs.")
+        if not concepts:
+            raise ConceptError("no concept was given: name the classes to watch.")
+        self.classifier, self.every, self.logger, self.seed, self.device = classifier, every, logger, seed, device
+        self.recipe = resolve(recipe, overrides)
+        self.history: dict[int, ConceptMaps] = {}
+        with _undisturbed():  # a wrong name or sample spec should fail now, and not after the first epoch
+            self.concepts = list(dict.fromkeys(classifier.labels.find(concept) for concept in concepts))
+            spec = default_samples(classifier.spec) if samples is None else samples
+            self.pool = spec if isinstance(spec, SamplePool) else load_samples(spec, classifier.input.shape)
+
+    def __call__(self, epoch: int) -> "ConceptMaps | None":
+        """Map and log if it is this epoch's turn; return the maps, or ``None``."""
+        return None if epoch % self.every else self.map(epoch)
+
+    def map(self, epoch: int) -> ConceptMaps:
+        """Map and log now, whatever the epoch: after the last one, for instance.
+
+        Raises:
+            NumericError: the network answers with NaN or infinity.
+        """
+        with _undisturbed():
+            maps = map_concepts(
+                self.classifier,
+                self.concepts,
+                recipe=self.recipe,
+                samples=self.pool,
+                seed=self.seed,
+                device=self.device or _home(self.classifier),
+            )
+        self.history[epoch] = maps
+        if self.logger is not None:
+            for one in maps:
+                self.logger.image(f"phosphene/{one.short}", one.image, epoch)
+                self.logger.scalar(f"phosphene/{one.short}/p_class", one.p_class, epoch)
+                if one.targeting_rate is not None:
+                    self.logger.scalar(f"phosphene/{one.short}/targeting_rate", one.targeting_rate, epoch)
+        return maps
+
+
+def _home(classifier: Classifier) -> str:
+    """Return where the network's weights are; a network without any is at home everywhere."""
+    first = next(classifier.module.parameters(), None)
+    return "auto" if first is None else str(first.device)
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Give torch's, numpy's and Python's global random generators back as they were."""
+    ours, python = np.random.get_state(), random.getstate()  # noqa: NPY002  (the caller's own, whatever its kind)
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
+    try:
+        with torch.random.fork_rng(devices=list(devices)):
+            yield
+    finally:
+        np.random.set_state(ours)  # noqa: NPY002
+        random.setstate(python)

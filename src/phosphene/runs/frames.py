@@ -1,0 +1,76 @@
+"""``frames.webp``: a map as it grew, a small animated picture beside the map."""
+
+import io
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from phosphene.errors import RunError
+
+NAME = "frames.webp"
+# Larger frames are scaled down to this side: the map itself is kept in full.
+MOST_SIDE = 256
+FPS, HOLD = 12.0, 1500
+"""Frames a second, and how long the last frame stands, in milliseconds."""
+# WebP counts frames in milliseconds, GIF in hundredths, and browsers slow down what is faster than 50 a second.
+LEAST_FPS, MOST_FPS = 0.5, 50.0
+
+
+def animation(frames: Sequence[Image.Image], kind: str = "WEBP", *, fps: float = FPS) -> bytes:
+    """Encode pictures of one size as a looping animation that holds its last frame.
+
+    Args:
+        frames: At least one picture.
+        kind: ``WEBP`` or ``GIF``.
+        fps: Frames a second, in [0.5, 50].
+
+    Raises:
+        ValueError: there are no frames.
+    """
+    if not frames:
+        raise ValueError("an animation needs at least one frame.")
+    pictures = [_indexed(one) if kind == "GIF" else one.convert("RGB") for one in frames]
+    durations = [round(1000 / fps)] * (len(pictures) - 1) + [HOLD]
+    # The quick method, which a map of a few seconds does not feel; quality 85 shows no blocks on smooth colour.
+    options: dict[str, Any] = {"quality": 85, "method": 1} if kind == "WEBP" else {"disposal": 1, "optimize": False}
+    data = io.BytesIO()
+    pictures[0].save(data, kind, save_all=True, append_images=pictures[1:], duration=durations, loop=0, **options)
+    return data.getvalue()
+
+
+def _indexed(picture: Image.Image) -> Image.Image:
+    """Give a frame a palette of its own."""
+    return picture.convert("RGB").quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.FLOYDSTEINBERG)
+
+
+def frames_file(frames: Sequence[Image.Image]) -> bytes:
+    """Return the content of ``frames.webp``."""
+    side = max(frames[0].size)
+    if side > MOST_SIDE:
+        size = tuple(max(1, round(edge * MOST_SIDE / side)) for edge in frames[0].size)
+        frames = [frame.resize((size[0], size[1]), Image.Resampling.LANCZOS) for frame in frames]
+    return animation(frames)
+
+
+def read_frames(folder: Path) -> tuple[Image.Image, ...]:
+    """Read a map's frames, RGB, the earliest first; none where none were recorded.
+
+    Raises:
+        RunError: the file is damaged.
+    """
+    path = folder / NAME
+    if not path.exists():
+        return ()
+    try:
+        return tuple(_pages(path))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise RunError(f"{path} is damaged: {error}. Delete it: the map itself is whole.") from None
+
+
+def _pages(path: Path) -> Iterator[Image.Image]:
+    with Image.open(path, formats=["WEBP"]) as film:
+        for number in range(getattr(film, "n_frames", 1)):
+            film.seek(number)
+            yield film.convert("RGB")

@@ -1,0 +1,109 @@
+"""A run as it shows itself in a notebook, and as a figure."""
+
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+
+from phosphene import notebook
+from phosphene.concept_map import Job
+from phosphene.errors import RunError
+from phosphene.labels import first_synonym
+from phosphene.runs.directory import RunDirectory
+from phosphene.runs.scores import read_scores
+
+if TYPE_CHECKING:
+    from phosphene.plots import Plot
+
+
+def open_run(path: object) -> RunDirectory:
+    """Open a run that ``phosphene map`` made.
+
+    Args:
+        path: The directory.
+
+    Returns:
+        The run: ``list(run.maps())`` are its maps, ``run.plot()`` is a figure; a notebook shows it by itself.
+
+    Raises:
+        RunError: this is no run directory, or its run.json is damaged.
+    """
+    run = RunDirectory(str(path))
+    run.facts()
+    return run
+
+
+def html_of(run: RunDirectory) -> str:
+    """Return facts, pictures and scores of a run as a small piece of HTML.
+
+    Raises:
+        RunError: this is no run directory, or its run.json is damaged.
+    """
+    facts = run.facts()
+    height, width = facts["model"]["input"]["size"]
+    pictures = _pictures(run, facts)
+    about = notebook.facts(
+        [
+            ("model", f"{facts['model']['name']}, {facts['model']['classes']} classes, {height} × {width} pixels"),
+            ("recipe", facts["recipe"]["name"]),
+            ("samples", facts["samples"]["spec"]),
+            ("maps", f"{len(pictures)} of {len(facts['jobs'])} finished"),
+            ("directory", run.path),
+        ]
+    )
+    shown = [notebook.figure(notebook.image(picture, name), notebook.text(name)) for name, picture in _few(pictures)]
+    body = notebook.gallery("", shown, len(pictures)) if shown else ""
+    return f"<div>{about}{body}{_scores(run)}</div>"
+
+
+def plot_of(run: RunDirectory) -> "Plot":
+    """Draw the finished maps of a run in a grid.
+
+    Raises:
+        RunError: there are none.
+        ExtraError: matplotlib is not installed.
+    """
+    from phosphene import plots  # noqa: PLC0415  (matplotlib is optional)
+
+    found = _pictures(run, run.facts())
+    if not found:
+        raise RunError(f"{run.path} has no finished maps yet: run `phosphene map` to the end first.")
+    names, pictures = zip(*((name, _open(path)) for name, path in found[: plots.MOST_PICTURES]), strict=True)
+    return plots.gallery(pictures, names)
+
+
+def _pictures(run: RunDirectory, facts: dict[str, Any]) -> list[tuple[str, Any]]:
+    """Captions and files of the finished maps."""
+    several = len({row["seed"] for row in facts["jobs"]}) > 1
+    found = []
+    for row in facts["jobs"]:
+        folder = run.folder(Job(row["index"], row["seed"]), row["label"])
+        if (folder / "map.json").exists():
+            name = first_synonym(row["label"])
+            found.append((f"{name}, seed {row['seed']}" if several else name, folder / "map.png"))
+    return found
+
+
+def _few(pictures: list[tuple[str, Any]]) -> list[tuple[str, Image.Image]]:
+    return [(name, _open(path)) for name, path in pictures[: notebook.MOST_PICTURES]]
+
+
+def _open(path: Any) -> Image.Image:
+    try:
+        with Image.open(path, formats=["PNG"]) as picture:
+            picture.load()
+            return picture.copy()
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise RunError(f"{path} is damaged: {error}. Run the map again.") from None
+
+
+def _scores(run: RunDirectory) -> str:
+    rows = [row for row in read_scores(run) if all(isinstance(row.get(key), float) for key in ("m_score", "top1_all"))]
+    lines = [
+        [
+            notebook.Cell(str(row["target"])),
+            notebook.Cell(f"{row['m_score']:.2f}", row["m_score"]),
+            notebook.Cell(f"{row['top1_all']:.0%}", row["top1_all"]),
+        ]
+        for row in rows
+    ]
+    return notebook.table(["read by", "M_score", "top-1, all classes"], lines) if lines else ""

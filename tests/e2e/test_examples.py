@@ -1,0 +1,72 @@
+"""The examples run as they stand: the notebook, cell by cell, and the training that is watched."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+EXAMPLES = Path(__file__).parent.parent.parent / "examples"
+
+EXECUTE = """
+import sys
+import nbformat
+from nbclient import NotebookClient
+
+book = nbformat.read(sys.argv[1], as_version=4)
+for cell in book.cells:
+    if cell.cell_type == "code":
+        cell["outputs"] = []
+NotebookClient(book, timeout=280, kernel_name="python3").execute()
+nbformat.write(book, sys.argv[1])
+"""
+
+
+def outputs(book):
+    """What each cell of code shows: kinds of data."""
+    cells = [cell for cell in book["cells"] if cell["cell_type"] == "code"]
+    return [sorted(kind for output in cell["outputs"] for kind in output.get("data", {})) for cell in cells]
+
+
+def test_the_notebook_runs_and_shows_what_it_is_kept_with(tmp_path):
+    kept = (EXAMPLES / "demo.ipynb").read_text(encoding="utf-8")
+    assert len(kept) < 1_000_000
+    copy = tmp_path / "demo.ipynb"
+    copy.write_text(kept, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-c", EXECUTE, copy], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=290
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    fresh = json.loads(copy.read_text(encoding="utf-8"))
+    assert outputs(fresh) == outputs(json.loads(kept))
+    assert sum("text/html" in kinds for kinds in outputs(fresh)) == 3
+    assert sum("image/png" in kinds for kinds in outputs(fresh)) == 4
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_watched_training_runs(tmp_path):
+    pytest.importorskip("tensorboard")
+    words = ["--epochs", 3, "--every", 2, "--pictures", 96, "--steps", 3, "--concepts", "star", "ring"]
+    done = subprocess.run(
+        [
+            sys.executable,
+            EXAMPLES / "watch_training.py",
+            *map(str, words),
+            "--tensorboard",
+            "tb",
+            "--out",
+            "watch.webp",
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=200,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.count("star p 0.") + done.stdout.count("star p 1.") == 2
+    with Image.open(tmp_path / "watch.webp") as film:
+        assert film.n_frames == 2
+    assert list((tmp_path / "tb").iterdir())

@@ -1,0 +1,188 @@
+"""Results in a notebook and as figures: what they show, that hostile names stay text, and that no state is left."""
+
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+import torch
+
+import phosphene as ph
+from phosphene import notebook
+from phosphene.concept_map import ConceptMaps, Job
+from phosphene.errors import RunError
+from phosphene.metrics.scorecard import ConceptReading, Contrasted, Misreading, Score, Scores
+from phosphene.recipe import Recipe
+from phosphene.runs import RunDirectory, RunFacts
+from phosphene.runs.scores import maps_sha256, write_scores
+from phosphene.samples.pool import make_pool
+from tests import tiny
+
+HOSTILE = '<script>alert(1)</script>"><img src=x onerror=alert(1)>\u202egnol $x_1$'
+
+
+def score(label="lion", target="other", right=1):
+    concepts = (
+        ConceptReading(0, label, 0, 2, right, 0.25, (Misreading(3, HOSTILE, 1),)),
+        ConceptReading(1, "crane", 1, 2, 2, 0.9, ()),
+    )
+    at = Contrasted(0.2, 0.75, 0.5, 0.5, 0.6)
+    share = (0.4, 0.9)
+    return Score("source", target, 0.75, share, 0.5, share, 0.5, share, 0.6, 4, 2, 5, concepts, (at,))
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A run of two maps, one of them finished, with a score."""
+    run = RunDirectory(tmp_path / "run")
+    pool = make_pool(torch.zeros(3, 3, 16, 16, dtype=torch.uint8), "pool")
+    run.begin(RunFacts.of(tiny.classifier(name=HOSTILE), Recipe(), pool), [(Job(0), HOSTILE), (Job(4), tiny.LABELS[4])])
+    run.write(tiny.concept_map(0, label=HOSTILE))
+    row = score(target=HOSTILE).to_dict()
+    facts = {"recipe": "paper", "target_spec": "x", "target_sha256": "y", "maps_sha256": maps_sha256(run)}
+    write_scores(run, [row | facts])
+    return run
+
+
+class Tags(HTMLParser):
+    """Counts tags and attributes, and sees that every tag is closed."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen, self.open, self.names = [], [], set()
+
+    def handle_starttag(self, tag, attrs):
+        self.seen.append(tag)
+        self.names |= {name for name, _ in attrs}
+        if tag not in {"img", "br"}:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def tags(html):
+    parser = Tags()
+    parser.feed(html)
+    parser.close()
+    assert not parser.open
+    return parser
+
+
+def shown(run):
+    """Everything that shows itself, with hostile names in it."""
+    one = tiny.concept_map(0, label=HOSTILE)
+    return {
+        "map": one,
+        "grey": replace(one, nu=one.nu[:1], targeting_rate=None, loss=(1.0,)),
+        "maps": ConceptMaps([one, tiny.concept_map(4, 1)]),
+        "no maps": ConceptMaps(),
+        "score": score(HOSTILE, HOSTILE),
+        "scores": Scores([score(HOSTILE, HOSTILE), score()]),
+        "run": run,
+    }
+
+
+def test_html_is_small_whole_and_harmless(run):
+    for name, thing in shown(run).items():
+        html = thing._repr_html_()
+        seen = tags(html)
+        assert not {"script", "style", "link", "iframe"} & set(seen.seen), name
+        assert not [attribute for attribute in seen.names if attribute.startswith("on")], name
+        assert "\u202e" not in html
+        assert len(html) < 20_000
+        assert all(source.startswith("data:image/webp;base64,") for source in re.findall(r'src="([^"]*)', html))
+        assert not re.search(r"(?<![\w-])(color|background)\s*:\s*(#|black|white|rgb\()", html), "fits one scheme only"
+
+
+def test_html_says_what_there_is(run):
+    things = shown(run)
+    assert "p = 0.750" in things["map"]._repr_html_()
+    assert "not measured" in things["grey"]._repr_html_()
+    assert "2 maps of 2 classes" in things["maps"]._repr_html_()
+    assert "maillot, seed 1" in things["maps"]._repr_html_()
+    assert "1 of 2 finished" in run._repr_html_()
+    assert "top-1, all classes" in run._repr_html_()
+    assert "1 of 2" in things["score"]._repr_html_()
+    assert "0.75 (0.40 to 0.90)" in things["scores"]._repr_html_()
+
+
+def test_many_pictures_are_counted_and_not_shown():
+    maps = ConceptMaps(tiny.concept_map(0, seed) for seed in range(notebook.MOST_PICTURES + 7))
+    html = maps._repr_html_()
+    assert html.count("<img") == notebook.MOST_PICTURES
+    assert "and 7 more" in html
+
+
+def test_lists_of_results_stay_lists():
+    one = tiny.concept_map(0)
+    assert ConceptMaps([one]) == [one]
+    assert isinstance(ph.map_concepts(tiny.classifier(), [0], recipe=Recipe(**tiny.SHORT)), list)
+
+
+def test_a_map_in_a_traceback_is_one_line():
+    assert repr(tiny.concept_map(0)) == "ConceptMap('lion' (0), seed 0, 3 x 16 x 16, p 0.750)"
+
+
+def test_open_run(run, tmp_path):
+    assert [one.index for one in ph.open_run(run.path).maps()] == [0]
+    with pytest.raises(RunError, match="is no run directory"):
+        ph.open_run(tmp_path)
+
+
+def test_a_curve_of_nothing_is_nothing_and_one_of_equals_is_flat():
+    assert notebook.curve([1.0], "loss") == ""
+    assert "nan" not in notebook.curve([1.0, 1.0, 1.0], "loss")
+
+
+# --- figures
+
+
+def test_plots_are_figures_that_show_themselves_and_draw_hostile_names(run):
+    from matplotlib.figure import Figure
+
+    for name, thing in shown(run).items():
+        if name != "no maps":
+            figure = thing.plot()
+            assert isinstance(figure, Figure), name
+            assert figure._repr_png_().startswith(b"\x89PNG"), name
+
+
+def test_a_run_without_maps_cannot_be_drawn(tmp_path):
+    run = RunDirectory(tmp_path / "run")
+    pool = make_pool(torch.zeros(3, 3, 16, 16, dtype=torch.uint8), "pool")
+    run.begin(RunFacts.of(tiny.classifier(), Recipe(), pool), [(Job(0), "lion")])
+    assert "0 of 1 finished" in run._repr_html_()
+    with pytest.raises(RunError, match="no finished maps"):
+        run.plot()
+
+
+def test_a_plot_leaves_matplotlib_as_it_was_and_pyplot_unloaded():
+    code = """
+import sys, matplotlib
+before = matplotlib.rcParams.copy()
+from phosphene import plots
+from PIL import Image
+plots.gallery([Image.new("L", (4, 4))], ["one"])._repr_png_()
+assert "matplotlib.pyplot" not in sys.modules
+for key in before:
+    assert key == "backend" or matplotlib.rcParams[key] == before[key], key  # asking for it would choose one
+"""
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, timeout=120)
+
+
+def test_without_matplotlib_the_command_that_installs_it_is_named():
+    code = """
+import sys
+sys.modules["matplotlib"] = None
+from phosphene.errors import ExtraError
+try:
+    from phosphene import plots
+except ExtraError as error:
+    assert str(error).endswith("pip install phosphene[plot]."), error
+else:
+    raise SystemExit("it was imported")
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
