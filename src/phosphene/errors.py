@@ -42,7 +42,17 @@ class DeviceError(PhospheneError):
 
 
 class NumericError(PhospheneError):
-    """A network that answers with NaN or infinity."""
+    """A network that answers with NaN or infinity.
+
+    Attributes:
+        rows: Of maps that were made together, those that it is about; empty where that is not known.
+    """
+
+    rows: tuple[int, ...] = ()
+
+
+class JobsError(PhospheneError):
+    """Maps that could not be made; the others are there."""
 
 
 class ExtraError(PhospheneError, ImportError):

@@ -46,7 +46,7 @@ def test_map_writes_the_run_directory_of_the_design(run, job, pictures):
     answer = run(*words, "--json")
     assert answer.code == 0, answer.err
 
-    files = {"run.json", "report.html", "sheet.png"}
+    files = {"run.json", "readings.json", "report.html", "sheet.png"}
     files |= {f"maps/{place}/{name}" for place in PLACES for name in ("map.safetensors", "map.png", "map.json")}
     assert {p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file() and p.name != ".lock"} == files
 
@@ -277,6 +277,21 @@ def test_report_is_written_again_from_what_is_there(call, job):
     answer = call("report", out, "--json")
     assert json.loads(answer.out) == {"report": str(out / "report.html")}
     assert (out / "report.html").read_bytes() == page
+
+
+def test_natural_pictures_in_the_report(call, job, tmp_path):
+    words, out = job
+    call(*words)
+    assert "A natural picture" not in (out / "report.html").read_text(encoding="utf-8")
+    folder = tmp_path / "named"
+    folder.mkdir()
+    Image.new("RGB", (20, 20), (200, 0, 0)).save(folder / "lion.png")
+    assert call("report", out, "--reference-pictures", folder).code == 0
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert page.count('aria-label="A natural picture of lion"') == 2  # of both seeds
+    assert page.count('id="natural-0"') == 1
+    line = call("report", out, "--reference-pictures", tmp_path / "none").complaint
+    assert "is neither a folder nor a .parquet file" in line
 
 
 def test_version_and_help(run, call):

@@ -29,10 +29,12 @@ mapping = _together(
     ),
     click.option(
         "--recipe",
-        default=DEFAULT_RECIPE,
+        "recipes",
+        multiple=True,
+        default=(DEFAULT_RECIPE,),
         show_default=True,
         metavar="NAME",
-        help=f"{', '.join(RECIPES)}, or FILE.toml.",
+        help=f"{', '.join(RECIPES)}, or FILE.toml (repeatable).",
     ),
     click.option(
         "--set", "overrides", multiple=True, metavar="FIELD=VALUE", help="Change a recipe field (repeatable)."
@@ -51,6 +53,39 @@ machine = _together(
         show_default=True,
         type=click.Choice(["auto", "fp32", "bf16"]),
         help="What the network computes in; auto is fp32.",
+    ),
+)
+frames = click.option(
+    "--frames",
+    default=0,
+    metavar="N",
+    type=click.IntRange(0, 240),
+    help="Keep N pictures of each map as it grows; `phosphene film` and the report play them.  [0: none]",
+)
+fleet = _together(
+    click.option(
+        "--executor",
+        default="local",
+        show_default=True,
+        type=click.Choice(["local", "ray"]),
+        help="Where the maps are made: on this machine, or on a Ray cluster (RAY_ADDRESS).",
+    ),
+    click.option(
+        "--workers",
+        type=click.IntRange(1, 10_000),
+        metavar="N",
+        help="Worker processes.  [this process; ray: all room]",
+    ),
+    click.option(
+        "--threads", type=click.IntRange(1, 1024), metavar="N", help="Of each worker.  [the cores, divided; ray: 1]"
+    ),
+    click.option(
+        "--gpus",
+        default=0.0,
+        show_default=True,
+        type=click.FloatRange(0, 64),
+        metavar="SHARE",
+        help="ray: GPUs of each worker; 0.25 has four share one.",
     ),
 )
 trust = click.option(

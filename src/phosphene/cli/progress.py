@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from phosphene.errors import printable
+from phosphene.fleet.estimate import duration
 from phosphene.fleet.mapping import Progress as Standing
 
 EVERY_SECONDS = 10.0
@@ -52,11 +53,13 @@ class MapProgress:
         step = standing.step
         done = standing.maps_done * step.total + step.done * len(standing.labels)
         total = standing.maps_total * step.total
+        if standing.share is not None:  # several workers or recipes: somebody counts passes
+            done = round(standing.share * total)
         labels = ", ".join(standing.labels[:3]) + (", ..." if len(standing.labels) > 3 else "")
         if self.bar is not None:
             self.bar.update(
                 self.bar.task_ids[0],
-                description=escape(printable(labels)),
+                description=escape(printable(labels + _team(standing))),
                 completed=done,
                 total=total,
                 loss=f"{step.loss:.3f}",
@@ -69,7 +72,17 @@ class MapProgress:
         if now - self.said < EVERY_SECONDS and step.done < step.total:
             return
         self.said = now
-        left = (now - self.began) / max(done - self.first, 1) * (total - done)
+        left = (
+            (now - self.began) / max(done - self.first, 1) * (total - done) if standing.left is None else standing.left
+        )
         where = f"map {standing.maps_done + 1} of {standing.maps_total}, {labels}, step {step.done} of {step.total}"
-        line = f"{self.title}: {where}, loss {step.loss:.3f}, targeting {step.hits:.0%}, {left:.0f} s left"
-        print(printable(line), file=sys.stderr, flush=True)  # noqa: T201
+        line = f"{self.title}: {where}, loss {step.loss:.3f}, targeting {step.hits:.0%}{_team(standing)}, "
+        print(printable(f"{line}{duration(left)} left"), file=sys.stderr, flush=True)  # noqa: T201
+
+
+def _team(standing: Standing) -> str:
+    """Say what all workers do together, where there are several."""
+    if standing.workers == 1 or standing.rate is None:
+        return f", {standing.failed} failed" if standing.failed else ""
+    failed = f", {standing.failed} failed" if standing.failed else ""
+    return f", {standing.workers} workers, {standing.rate:.1f} maps a minute{failed}"

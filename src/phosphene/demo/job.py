@@ -47,12 +47,8 @@ def run_demo(out: Path, device: str = "auto", watch: "Callable[[Progress], None]
     classifier = load(SOURCE)
     pool = load_samples(SAMPLES, classifier.input.shape)
     todo = plan(classifier, resolve(DEFAULT_RECIPE), pool, out)
-    maps = execute(todo, device=device, watch=watch)
+    execute(todo, device=device, watch=watch)
     scores = {row.target_spec: row.score for row in score_runs([out], [SOURCE, TARGET], device=device)}
-    lines = [
-        f"{spec} reads {score.top1_all:.0%} of these pictures right (M_score {score.m_score:.2f})."
-        for spec, score in scores.items()
-    ]
-    report = write_report(todo.run, lines)
+    report = write_report(todo.run)
     good = scores[SOURCE].top1_all >= LEAST_SELF and scores[TARGET].top1_all >= LEAST_TRANSFER
-    return Outcome(maps, report, scores, good)
+    return Outcome(list(todo.run.maps()), report, scores, good)

@@ -1,6 +1,17 @@
 """Many jobs: plan them, run them, go on where they stopped."""
 
-from phosphene.fleet.mapping import MapPlan, default_run, execute, plan, run_name
+from phosphene.fleet.mapping import MapPlan, Outcome, default_run, execute, plan, run_name
+from phosphene.fleet.reading import note_own_readings
 from phosphene.fleet.scoring import ScoredRun, score_runs
 
-__all__ = ["MapPlan", "ScoredRun", "default_run", "execute", "plan", "run_name", "score_runs"]
+__all__ = [
+    "MapPlan",
+    "Outcome",
+    "ScoredRun",
+    "default_run",
+    "execute",
+    "note_own_readings",
+    "plan",
+    "run_name",
+    "score_runs",
+]

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -17,8 +18,29 @@ Draw = Callable[[], Tensor]
 See = Callable[[], Views]
 
 
+@dataclass
+class Moments:
+    """Adam's moments and how many steps they have seen: with the maps, what a walk goes on from.
+
+    Attributes:
+        step: Steps taken.
+        mean: First moment, mu in the paper, (m, c, h, w); ``None`` before the first step.
+        square: Second moment, sigma in the paper.
+    """
+
+    step: int = 0
+    mean: "Tensor | None" = None
+    square: "Tensor | None" = None
+
+
 def accumulate(
-    engine: Engine, draw: Draw, see: See, classes: Tensor, nu: Tensor, recipe: Recipe
+    engine: Engine,
+    draw: Draw,
+    see: See,
+    classes: Tensor,
+    nu: Tensor,
+    recipe: Recipe,
+    moments: "Moments | None" = None,
 ) -> Iterator[tuple[Tensor, Nudge]]:
     """Run Algorithm 1 on m maps at once; yield the maps and what the nudge did, after every step.
 
@@ -29,11 +51,14 @@ def accumulate(
         classes: int64 (m,).
         nu: (m, c, h, w): the seed of each map.
         recipe: ``steps`` (K), ``radius`` (eta), ``step_size``, ``sign_test``; ours: ``step_decay``, ``smoothing``.
+        moments: Where to go on from; kept up to date at every step.
     """
+    moments = moments or Moments()
     radius = recipe.radius_for(nu.shape[1:])
     smooth = Smoothing(recipe.smoothing, nu)
-    mean, square = torch.zeros_like(nu), torch.zeros_like(nu)  # line 1: mu and sigma
-    for k in range(1, recipe.steps + 1):  # line 2; from 1, because at 0 the bias correction divides by 0
+    zero = torch.zeros_like(nu)
+    mean, square = (zero if past is None else past for past in (moments.mean, moments.square))  # line 1: mu and sigma
+    for k in range(moments.step + 1, recipe.steps + 1):  # line 2; from 1: at 0 the bias correction divides by 0
         batch = draw()  # line 3
         views = see()
         nudge = views.nudge(engine, batch, nu, classes)  # lines 3 and 4
@@ -44,6 +69,7 @@ def accumulate(
         sign = better_sign(engine, batch, nu, v, classes) if recipe.sign_test else 1.0  # lines 8 to 10
         nu = nu + sign * step_size(recipe, k) * v  # lines 11 to 14
         nu = project(nu, radius)  # line 15
+        moments.step, moments.mean, moments.square = k, mean, square
         yield nu, nudge
 
 

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,7 +12,8 @@ from phosphene.concept_map import ConceptMap, Job
 from phosphene.engine import Engine, Nudge
 from phosphene.errors import NumericError
 from phosphene.mapper.activations import activation_weights
-from phosphene.mapper.algorithm import accumulate
+from phosphene.mapper.algorithm import Moments, accumulate
+from phosphene.mapper.frames import FrameRecorder
 from phosphene.mapper.measure import measure
 from phosphene.mapper.refinement import refine
 from phosphene.mapper.views import Views
@@ -39,9 +40,19 @@ class Step:
     nu: Tensor
 
 
+def group_size(engine: Engine, recipe: Recipe) -> int:
+    """Return how many maps are made together.
+
+    On a GPU as many as fill a micro-batch, no more, so that a stop loses little. On a CPU each map goes alone: kernels
+    choose the order of their sums by the shape of a batch, so that company would change a map in its last bits, which
+    a hundred steps make visible (docs/scale.md). At 224 pixels that is what fills a micro-batch anyway.
+    """
+    return 1 if engine.device.type == "cpu" else max(1, engine.micro_batch // recipe.batch_size)
+
+
 def in_groups(jobs: Sequence[Job], engine: Engine, recipe: Recipe) -> Iterator[list[Job]]:
-    """Split jobs into groups that fill a micro-batch, no larger, so that a stop loses little."""
-    size = max(1, engine.micro_batch // recipe.batch_size)
+    """Split jobs into groups of :func:`group_size`."""
+    size = group_size(engine, recipe)
     for start in range(0, len(jobs), size):
         yield list(jobs[start : start + size])
 
@@ -52,6 +63,7 @@ def map_jobs(
     jobs: Sequence[Job],
     recipe: Recipe,
     watch: "Callable[[Step], None] | None" = None,
+    frames: int = 0,
 ) -> list[ConceptMap]:
     """Make the maps of ``jobs`` together, in one stream of work.
 
@@ -63,37 +75,36 @@ def map_jobs(
         jobs: Classes and seeds.
         recipe: Hyper-parameters.
         watch: Called after every step.
+        frames: Pictures of each map as it grows, evenly spaced over all steps; they do not change the map.
 
     Raises:
         NumericError: the network answers with NaN or infinity.
         RecipeError: the network has no spatial activation, or not the one that the recipe names.
     """
-    began = time.perf_counter()
-    group = _Group(engine, pool, jobs, recipe, watch)
-    nu, xi = group.make()
-    facts = measure(engine, group.pool.held_out, nu, group.classes, recipe.contrast)
-    seconds = (time.perf_counter() - began) / len(jobs)
-    return [
-        ConceptMap(
-            nu=nu[row].float().cpu(),
-            xi=xi[row].float().cpu(),
-            index=job.index,
-            label=engine.classifier.labels[job.index],
-            seed=job.seed,
-            recipe_sha256=recipe.sha256,
-            contrast=recipe.contrast,
-            p_class=facts[row].p_class,
-            targeting_rate=facts[row].targeting_rate,
-            loss=tuple(step[row] for step in group.losses),
-            passes=passes(recipe),
-            seconds=seconds,
-        )
-        for row, job in enumerate(jobs)
-    ]
+    making = Making(engine, pool, jobs, recipe)
+    film = FrameRecorder(frames, recipe.contrast, watch)
+    for step in making:
+        film(step)
+    return making.finish(film)
 
 
-class _Group:
-    """Maps that are made together: what they share, and what has become of each."""
+class Making:
+    """Maps that are being made together. Iterating takes the steps; :meth:`finish` measures the maps.
+
+    Between two steps, :meth:`state` is all that is needed to go on from there, to the same bits on the same kind of
+    machine.
+
+    Args:
+        engine: An open engine.
+        pool: Samples on any device.
+        jobs: Classes and seeds.
+        recipe: Hyper-parameters.
+        state: What :meth:`state` returned, to go on from there; from the start by default.
+
+    Raises:
+        RecipeError: the network has no spatial activation, or not the one that the recipe names.
+        ValueError: the state is of other jobs or of another network.
+    """
 
     def __init__(
         self,
@@ -101,51 +112,121 @@ class _Group:
         pool: SamplePool,
         jobs: Sequence[Job],
         recipe: Recipe,
-        watch: "Callable[[Step], None] | None",
+        state: "Mapping[str, Tensor] | None" = None,
     ) -> None:
-        self.engine, self.jobs, self.recipe, self.watch = engine, jobs, recipe, watch
+        self.engine, self.jobs, self.recipe = engine, tuple(jobs), recipe
+        self.began = time.perf_counter()
         self.layer = engine.spatial_layer(recipe.xi_layer)  # first, because a wrong name should cost nothing
         self.pool = pool.to(engine.device)
         self.classes = torch.tensor([job.index for job in jobs], device=engine.device)
         self.total = recipe.rounds * (recipe.steps + recipe.refine_steps)
         self.generators = [torch.Generator().manual_seed(job.seed * 1_000_003 + job.index) for job in jobs]
         self.losses: list[list[float]] = []  # a step, a map
+        self.spent = 0.0  # seconds, before this object was made
+        self.nu = torch.zeros((len(jobs), *engine.classifier.input.shape), dtype=engine.dtype, device=engine.device)
+        self.xi: Tensor | None = None
+        self.moments = Moments()
+        if state is not None:
+            self._restore(state)
 
-    def draw(self) -> Tensor:
+    def __iter__(self) -> Iterator[Step]:
+        """Take the steps that are left: cycle between Algorithm 1 and Eq. 2.
+
+        Raises:
+            NumericError: the network answers with NaN or infinity; ``rows`` says for which of the jobs.
+        """
+        engine, recipe, classes = self.engine, self.recipe, self.classes
+        while len(self.losses) < self.total:
+            done = len(self.losses) % (recipe.steps + recipe.refine_steps)  # steps of this round
+            if done < recipe.steps:
+                self.moments = self.moments if done else Moments()
+                yield from self._take(accumulate(engine, self._draw, self._see, classes, self.nu, recipe, self.moments))
+            else:
+                if done == recipe.steps:
+                    self.moments = Moments()
+                    self.xi = activation_weights(engine, self.nu, self.layer, recipe.contrast)
+                assert self.xi is not None  # noqa: S101  (a state within Eq. 2 holds it)
+                yield from self._take(refine(engine, self._draw, classes, self.nu, self.xi, recipe, self.moments))
+
+    def _take(self, steps: Iterator[tuple[Tensor, Nudge]]) -> Iterator[Step]:
+        for moved, nudge in steps:
+            losses = nudge.loss.tolist()
+            if not all(math.isfinite(loss) for loss in losses):
+                name, step = self.engine.classifier.name, len(self.losses) + 1
+                error = NumericError(f"network {name} answered with NaN or infinity at step {step} of {self.total}.")
+                error.rows = tuple(row for row, loss in enumerate(losses) if not math.isfinite(loss))
+                raise error
+            self.losses.append(losses)
+            self.nu = moved
+            yield Step(len(self.losses), self.total, sum(losses) / len(losses), float(nudge.hits.mean()), moved)
+
+    def finish(self, film: "FrameRecorder | None" = None) -> list[ConceptMap]:
+        """Measure the maps after the last step; ``film`` has watched them grow.
+
+        Raises:
+            NumericError: the network answers with NaN or infinity.
+        """
+        engine, recipe = self.engine, self.recipe
+        xi = self.xi
+        if xi is None or not recipe.refine_steps:
+            xi = activation_weights(engine, self.nu, self.layer, recipe.contrast)
+        facts = measure(engine, self.pool.held_out, self.nu, self.classes, recipe.contrast)
+        return [
+            ConceptMap(
+                nu=self.nu[row].float().cpu(),
+                xi=xi[row].float().cpu(),
+                index=job.index,
+                label=engine.classifier.labels[job.index],
+                seed=job.seed,
+                recipe_sha256=recipe.sha256,
+                contrast=recipe.contrast,
+                p_class=facts[row].p_class,
+                targeting_rate=facts[row].targeting_rate,
+                loss=tuple(step[row] for step in self.losses),
+                passes=passes(recipe),
+                seconds=self._seconds() / len(self.jobs),
+                frames=film.of(row) if film is not None else (),
+            )
+            for row, job in enumerate(self.jobs)
+        ]
+
+    def state(self) -> dict[str, Tensor]:
+        """Return where the maps stand, as tensors on the CPU: maps, moments, Xi, generators, losses, seconds."""
+        kept = {
+            "nu": self.nu,
+            "xi": self.xi,
+            "mean": self.moments.mean,
+            "square": self.moments.square,
+            "moment_steps": torch.tensor(self.moments.step),
+            "generators": torch.stack([own.get_state() for own in self.generators]),
+            "losses": torch.tensor(self.losses, dtype=torch.float64).view(-1, len(self.jobs)),
+            "seconds": torch.tensor(self._seconds(), dtype=torch.float64),
+        }
+        return {name: tensor.detach().cpu().contiguous() for name, tensor in kept.items() if tensor is not None}
+
+    def _restore(self, state: Mapping[str, Tensor]) -> None:
+        if state["nu"].shape != self.nu.shape or state["losses"].shape[1:] != (len(self.jobs),):
+            raise ValueError(f"a state of maps {tuple(state['nu'].shape)} was given; {tuple(self.nu.shape)} are made.")
+
+        def here(name: str) -> "Tensor | None":
+            return state[name].to(self.nu) if name in state else None
+
+        self.nu, self.xi = state["nu"].to(self.nu), here("xi")
+        self.moments = Moments(int(state["moment_steps"]), here("mean"), here("square"))
+        self.losses, self.spent = state["losses"].tolist(), float(state["seconds"])
+        for own, past in zip(self.generators, state["generators"], strict=True):
+            own.set_state(past.clone())  # a view into a stack is refused
+
+    def _seconds(self) -> float:
+        return self.spent + time.perf_counter() - self.began
+
+    def _draw(self) -> Tensor:
         """Draw a mini-batch for every map."""
         return self.pool.draw(self.recipe.batch_size, self.generators)
 
-    def see(self) -> Views:
+    def _see(self) -> Views:
         """Draw views of every map."""
         return Views(self.recipe, self.generators)
-
-    def make(self) -> tuple[Tensor, Tensor]:
-        """Cycle between Algorithm 1 and Eq. 2; return nu (m, c, h, w) and Xi (m, 1, h, w)."""
-        engine, recipe, classes = self.engine, self.recipe, self.classes
-        nu = torch.zeros((len(self.jobs), *engine.classifier.input.shape), dtype=engine.dtype, device=engine.device)
-        xi: Tensor | None = None
-        for _ in range(recipe.rounds):
-            nu = self._take(accumulate(engine, self.draw, self.see, classes, nu, recipe))
-            if recipe.refine_steps:
-                xi = activation_weights(engine, nu, self.layer, recipe.contrast)
-                nu = self._take(refine(engine, self.draw, classes, nu, xi, recipe))
-        if xi is None:
-            xi = activation_weights(engine, nu, self.layer, recipe.contrast)
-        return nu, xi
-
-    def _take(self, steps: Iterator[tuple[Tensor, Nudge]]) -> Tensor:
-        """Take all steps and return the last maps, noting what each step said."""
-        moved: Tensor | None = None
-        for moved, nudge in steps:
-            self.losses.append(nudge.loss.tolist())
-            if not all(math.isfinite(loss) for loss in self.losses[-1]):
-                name, step = self.engine.classifier.name, len(self.losses)
-                raise NumericError(f"network {name} answered with NaN or infinity at step {step} of {self.total}.")
-            if self.watch is not None:
-                loss, hits = sum(self.losses[-1]) / len(self.jobs), float(nudge.hits.mean())
-                self.watch(Step(len(self.losses), self.total, loss, hits, moved))
-        assert moved is not None  # noqa: S101  (there is at least one step)
-        return moved
 
 
 def passes(recipe: Recipe) -> int:

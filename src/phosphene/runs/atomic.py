@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import glob
 import json
 import os
 import tempfile
@@ -12,8 +13,13 @@ from typing import Any
 from phosphene.errors import RunError
 
 
-def write_bytes(path: Path, data: bytes) -> None:
+def write_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:
     """Write a file beside its place, flush it to the disk, and move it there in one step.
+
+    Args:
+        path: The file.
+        data: What it will hold.
+        durable: Wait until the disk has it; without, the file is whole all the same, but a power cut may lose it.
 
     Raises:
         RunError: the disk is full, or the directory cannot be written; nothing is left behind.
@@ -25,14 +31,26 @@ def write_bytes(path: Path, data: bytes) -> None:
             with os.fdopen(handle, "wb") as file:
                 file.write(data)
                 file.flush()
-                os.fsync(file.fileno())
+                if durable:
+                    os.fsync(file.fileno())
             os.chmod(beside, 0o644)  # noqa: PTH101  (mkstemp's 0600 would hide results from colleagues)
             os.replace(beside, path)  # noqa: PTH105
         except BaseException:
             with contextlib.suppress(OSError):
                 os.unlink(beside)  # noqa: PTH108
             raise
-        _sync_folder(path.parent)
+        if durable:
+            _sync_folder(path.parent)
+
+
+def remove_parts(folder: Path, name: str = "") -> None:
+    """Remove what writers that were killed have left beside a file, or beside all files of a folder.
+
+    Call it under the lock that guards those files: a writer that is alive has such a file as well.
+    """
+    for left in folder.glob(f".{glob.escape(name)}*.part") if folder.is_dir() else ():
+        with contextlib.suppress(OSError):
+            left.unlink()
 
 
 def write_json(path: Path, data: Any) -> None:

@@ -2,75 +2,28 @@
 
 import hashlib
 import io
-import platform
-import re
-import unicodedata
+import json
+import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
+from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
-import phosphene
-from phosphene.classifier import Classifier
 from phosphene.concept_map import ConceptMap, Job
 from phosphene.errors import RunError
-from phosphene.labels import first_synonym
-from phosphene.recipe import Recipe
-from phosphene.runs.atomic import locked, read_json, write_bytes, write_json, writing
-from phosphene.samples.pool import SamplePool
+from phosphene.runs.atomic import locked, read_json, remove_parts, write_bytes, write_json, writing
+from phosphene.runs.facts import NEEDED, SCHEMA, RunFacts, missing, slug, versions
+from phosphene.runs.frames import NAME as FRAMES
+from phosphene.runs.frames import frames_file, read_frames
 
-SCHEMA = 1
-# what readers of run.json rely on
-NEEDED: dict[str, Any] = {
-    "model": {"name": str, "spec": str, "sha256": str, "classes": int, "input": {"size": list}},
-    "recipe": {"name": str, "sha256": str},
-    "samples": {"spec": str, "sha256": str, "count": int, "held_out": int, "skipped": list},
-    "versions": dict,
-    "device": str,
-    "jobs": list,
-}
+if TYPE_CHECKING:
+    from phosphene.plots import Plot
 
-
-@dataclass(frozen=True)
-class RunFacts:
-    """What a run is made from: with the class and the seed, this determines every map."""
-
-    model: dict[str, Any]
-    recipe: dict[str, Any]
-    samples: dict[str, Any]
-    device: str
-    precision: str
-
-    @classmethod
-    def of(
-        cls, classifier: Classifier, recipe: Recipe, pool: SamplePool, device: str = "", precision: str = ""
-    ) -> "RunFacts":
-        """Collect the facts of a run that is about to begin."""
-        space = classifier.input
-        return cls(
-            model={
-                "name": classifier.name,
-                "spec": classifier.spec,
-                "sha256": classifier.sha256,
-                "classes": classifier.num_classes,
-                "input": {"size": list(space.size), "mean": list(space.mean), "std": list(space.std)},
-            },
-            recipe={**recipe.to_dict(), "sha256": recipe.sha256},
-            samples={
-                "spec": pool.spec,
-                "sha256": pool.sha256,
-                "count": len(pool.pixels),
-                "held_out": len(pool.held_out),
-                "skipped": list(pool.skipped),
-            },
-            device=device,
-            precision=precision,
-        )
+__all__ = ["RunDirectory", "RunFacts", "slug", "versions"]
 
 
 class RunDirectory:
@@ -94,23 +47,23 @@ class RunDirectory:
             self.check(facts)
             with locked(self.path):
                 self.check(facts)  # another process may have begun while this one waited
-                old = self.facts()["jobs"] if note.exists() else []
-                listed = {(row["index"], row["seed"]): row for row in old}
+                old = self.facts() if note.exists() else None
+                listed = {} if old is None else {(row["index"], row["seed"]): row["label"] for row in old["jobs"]}
                 for job, label in jobs:
-                    listed[job.index, job.seed] = {"index": job.index, "label": label, "seed": job.seed}
-                write_json(
-                    note,
-                    {
-                        "schema": SCHEMA,
-                        "model": facts.model,
-                        "recipe": facts.recipe,
-                        "samples": facts.samples,
-                        "versions": versions(),
-                        "device": facts.device,
-                        "precision": facts.precision,
-                        "jobs": [listed[key] for key in sorted(listed)],
-                    },
-                )
+                    listed[job.index, job.seed] = label
+                rows = [{"index": key[0], "label": listed[key], "seed": key[1]} for key in sorted(listed)]
+                head = {
+                    "schema": SCHEMA,
+                    "model": facts.model,
+                    "recipe": facts.recipe,
+                    "samples": facts.samples,
+                    "versions": versions(),
+                    "device": facts.device,
+                    "precision": facts.precision,
+                }
+                if old != {**head, "jobs": rows}:
+                    remove_parts(self.path, note.name)
+                    write_bytes(note, _with_rows(head, rows))
 
     def check(self, facts: RunFacts) -> None:
         """Refuse a place that holds another run or other files.
@@ -149,13 +102,13 @@ class RunDirectory:
         data: Any = read_json(note, fix="Choose another directory.")
         if not isinstance(data, dict) or data.get("schema") != SCHEMA:
             raise RunError(f"{note} is no run of this version (schema {SCHEMA}): choose another directory.")
-        missing = _missing(data, NEEDED)
-        if missing:
-            raise RunError(f"{note} is damaged (it lacks {missing}): choose another directory.")
+        lacking = missing(data, NEEDED)
+        if lacking:
+            raise RunError(f"{note} is damaged (it lacks {lacking}): choose another directory.")
         for row in data["jobs"]:
-            missing = _missing(row, {"index": int, "seed": int, "label": str})
-            if missing:
-                raise RunError(f"{note} is damaged (a job lacks {missing}): choose another directory.")
+            lacking = missing(row, {"index": int, "seed": int, "label": str})
+            if lacking:
+                raise RunError(f"{note} is damaged (a job lacks {lacking}): choose another directory.")
         return data
 
     def folder(self, job: Job, label: str) -> Path:
@@ -169,6 +122,22 @@ class RunDirectory:
         except RunError:
             return False
         return True
+
+    def listing(self) -> dict[int, set[int]]:
+        """Return the seeds of each class of which a map seems to be there: one walk over the names, nothing is read."""
+        found: dict[int, set[int]] = {}
+        for concept in _folders(self.path / "maps"):
+            index = concept.name.rpartition("-")[2]
+            seeds = {
+                int(folder.name[5:])
+                for folder in _folders(Path(concept.path))
+                if folder.name[:5] == "seed-"
+                and folder.name[5:].isdecimal()
+                and os.path.exists(f"{folder.path}/map.json")  # noqa: PTH110  (a million times: Path is slow)
+            }
+            if index.isdecimal() and seeds:
+                found.setdefault(int(index), set()).update(seeds)
+        return found
 
     def require_finished(self) -> None:
         """Refuse a run of which maps are missing.
@@ -193,11 +162,14 @@ class RunDirectory:
 
     def _write(self, found: ConceptMap) -> None:
         folder = self.folder(Job(found.index, found.seed), found.label)
+        remove_parts(folder)  # of one that was killed while it wrote
         tensors = save_tensors({"nu": found.nu.contiguous(), "xi": found.xi.contiguous()})
         picture = io.BytesIO()
         found.image.save(picture, "PNG", optimize=True)
         write_bytes(folder / "map.safetensors", tensors)
         write_bytes(folder / "map.png", picture.getvalue())
+        if found.frames:
+            write_bytes(folder / FRAMES, frames_file(found.frames))
         write_json(
             folder / "map.json",
             {
@@ -242,6 +214,10 @@ class RunDirectory:
         except (OSError, KeyError, TypeError, SafetensorError) as error:
             raise RunError(f"map {folder} is damaged: {type(error).__name__}: {error}. Run it again.") from None
 
+    def frames(self, one: ConceptMap) -> tuple[Image.Image, ...]:
+        """Read the pictures of a map as it grew; none where it was made without ``--frames``."""
+        return read_frames(self.folder(Job(one.index, one.seed), one.label))
+
     def maps(self) -> Iterator[ConceptMap]:
         """Read the finished maps in the order of run.json."""
         for row in self.facts()["jobs"]:
@@ -249,26 +225,29 @@ class RunDirectory:
             if (folder / "map.json").exists():
                 yield self.read(folder)
 
+    def _repr_html_(self) -> str:
+        """Show the run in a notebook."""
+        from phosphene.runs.show import html_of  # noqa: PLC0415  (which imports this file)
 
-def _missing(data: Any, needed: dict[str, Any], where: str = "") -> str:
-    """Name the first of the ``needed`` entries that ``data`` lacks or holds in another type; empty if there is none."""
-    for key, wanted in needed.items():
-        value = data.get(key) if isinstance(data, dict) else None
-        if isinstance(wanted, dict):
-            inner = _missing(value, wanted, f"{where}{key}.")
-            if inner:
-                return inner
-        elif not isinstance(value, wanted):
-            return where + key
-    return ""
+        return html_of(self)
 
+    def plot(self) -> "Plot":
+        """Draw the finished maps in a grid: a matplotlib figure (``pip install phosphene[plot]``)."""
+        from phosphene.runs.show import plot_of  # noqa: PLC0415
 
-def slug(label: str) -> str:
-    """Turn a label into a safe file name: the first synonym in lower-case ASCII letters, digits and dashes."""
-    plain = unicodedata.normalize("NFKD", first_synonym(label)).encode("ascii", "ignore").decode().lower()
-    return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:60] or "class"
+        return plot_of(self)
 
 
-def versions() -> dict[str, str]:
-    """Return the versions that shape a result."""
-    return {"phosphene": phosphene.__version__, "torch": torch.__version__, "python": platform.python_version()}
+def _folders(path: Path) -> "list[os.DirEntry[str]]":
+    try:
+        with os.scandir(path) as entries:
+            return [entry for entry in entries if entry.is_dir()]
+    except FileNotFoundError:
+        return []
+
+
+def _with_rows(head: dict[str, Any], rows: list[dict[str, Any]]) -> bytes:
+    """Write JSON by hand where its list of jobs begins: a line a job, because there may be a million."""
+    first = json.dumps(head, indent=1, ensure_ascii=False, allow_nan=False).removesuffix("\n}")
+    lines = ",\n".join(f"  {json.dumps(row, ensure_ascii=False)}" for row in rows)
+    return (first + ',\n "jobs": [\n' + lines + "\n ]\n}\n").encode()

@@ -1,0 +1,73 @@
+"""What a plan will cost, from a few steps taken here and now."""
+
+import itertools
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from phosphene.engine import Engine
+from phosphene.fleet.plan import MapPlan
+from phosphene.mapper import Making
+from phosphene.mapper.cycle import passes
+
+ENOUGH_SECONDS = 2.0
+MOST_STEPS = 10
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What is left to do of a plan.
+
+    Attributes:
+        there: Maps that seem to be there already.
+        passes: Images that the others send through the network, a backward counted as one more.
+        seconds: How long that takes in one process of this machine, as busy as it is now.
+    """
+
+    there: int
+    passes: int
+    seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the figures by name."""
+        return {"there": self.there, "passes_left": self.passes, "seconds": round(self.seconds, 1)}
+
+    @property
+    def words(self) -> str:
+        """The time in the unit that fits."""
+        return duration(self.seconds)
+
+
+def duration(seconds: float) -> str:
+    """Say a time in the unit that fits."""
+    for unit, size in (("days", 86_400.0), ("h", 3600.0), ("min", 60.0)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def estimate(plan: MapPlan, *, device: str = "auto", precision: str = "auto") -> Estimate:
+    """Take a few steps of a plan's first maps, write nothing, and say what all maps that are missing will cost.
+
+    Raises:
+        NumericError: the network answers with NaN or infinity.
+        RecipeError: the recipe does not fit the network.
+    """
+    there = plan.run.listing()
+    left = sum(job.seed not in there.get(job.index, ()) for job in plan.jobs)
+    with Engine(plan.classifier, device=device, precision=precision) as engine:
+        jobs = plan.jobs[: plan.together(device)]
+        steps = iter(Making(engine, plan.pool, jobs, plan.recipe))
+        next(steps)  # the first one pays for what is made once
+        began = time.perf_counter()
+        taken = 0
+        for _ in itertools.islice(steps, MOST_STEPS):
+            taken += 1
+            if time.perf_counter() - began > ENOUGH_SECONDS:
+                break
+        elapsed = time.perf_counter() - began
+    if not taken:  # a recipe of one step
+        taken, elapsed = 1, elapsed or 0.0
+    each = plan.recipe.batch_size * (4 if plan.recipe.sign_test else 2) * len(jobs)
+    cost = left * passes(plan.recipe)
+    return Estimate(len(plan.jobs) - left, cost, cost * elapsed / (taken * each))

@@ -1,0 +1,133 @@
+"""Plans: what a ``map`` command comes to, before any work."""
+
+import hashlib
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import overload
+
+from phosphene.classifier import Classifier
+from phosphene.concept_map import Job
+from phosphene.engine import Engine
+from phosphene.errors import ConceptError
+from phosphene.mapper import group_size
+from phosphene.mapper.cycle import passes
+from phosphene.recipe import RECIPES, Recipe
+from phosphene.runs import RunDirectory, RunFacts
+from phosphene.samples import SamplePool
+
+# Of each half of a run's name; file systems take 255 in all.
+MOST_BYTES = 100
+
+
+class Jobs(Sequence[Job]):
+    """Every seed of every class, classes first: a million jobs take no more room than ten.
+
+    Args:
+        indices: Classes.
+        seeds: Seeds of each.
+    """
+
+    def __init__(self, indices: Sequence[int], seeds: Sequence[int]) -> None:
+        self.indices, self.seeds = indices, seeds
+
+    def __len__(self) -> int:
+        return len(self.indices) * len(self.seeds)
+
+    @overload
+    def __getitem__(self, position: int) -> Job: ...
+    @overload
+    def __getitem__(self, position: slice) -> list[Job]: ...
+    def __getitem__(self, position: "int | slice") -> "Job | list[Job]":
+        if isinstance(position, slice):
+            return [self[each] for each in range(*position.indices(len(self)))]
+        if not -len(self) <= position < len(self):
+            raise IndexError(position)
+        row, column = divmod(position % len(self), len(self.seeds))
+        return Job(self.indices[row], self.seeds[column])
+
+    def __iter__(self) -> Iterator[Job]:
+        return (Job(index, seed) for index in self.indices for seed in self.seeds)
+
+
+@dataclass(frozen=True)
+class MapPlan:
+    """What a ``map`` command comes to, for one model and recipe.
+
+    Attributes:
+        classifier: The model.
+        recipe: Hyper-parameters.
+        jobs: Classes and seeds, finished ones included.
+        pool: Samples.
+        run: Where the results go.
+        trust: Whether workers may run code that comes with the model, as the one who planned did.
+    """
+
+    classifier: Classifier
+    recipe: Recipe
+    jobs: Sequence[Job]
+    pool: SamplePool
+    run: RunDirectory
+    trust: bool = False
+
+    @property
+    def passes(self) -> int:
+        """Images that all jobs together send through the network, a backward counted as one more."""
+        return len(self.jobs) * passes(self.recipe)
+
+    def sha256(self, job: Job) -> str:
+        """Hash of everything that determines a job's map: weights, recipe, samples, class and seed."""
+        facts = (self.classifier.sha256, self.recipe.sha256, self.pool.sha256, job.index, job.seed)
+        return hashlib.sha256(repr(facts).encode()).hexdigest()
+
+    def together(self, device: str) -> int:
+        """How many maps are made together on a device."""
+        return group_size(Engine(self.classifier, device=device), self.recipe)
+
+
+def run_name(classifier: Classifier, recipe: Recipe) -> str:
+    """Name a run directory after its model and recipe.
+
+    A card may call its network anything: what is no letter, digit, dot or dash becomes a dash.
+    """
+    names = (re.sub(r"[^\w.-]+", "-", name).encode()[:MOST_BYTES] for name in (classifier.name, recipe.name))
+    return "-".join(name.decode(errors="ignore") for name in names).lstrip(".-")
+
+
+def default_run(classifier: Classifier, recipe: Recipe, samples: "str | None" = None) -> Path:
+    """Return where a run goes when the user names no place: runs/<model>-<recipe>.
+
+    A short hash follows where the recipe was changed or samples were chosen, so that trying things does not collide.
+    """
+    name = run_name(classifier, recipe)
+    if samples is not None or recipe not in [known for _, known in RECIPES.values()]:
+        name += "-" + hashlib.sha256(f"{recipe.sha256} {samples}".encode()).hexdigest()[:6]
+    return Path("runs") / name
+
+
+def plan(
+    classifier: Classifier,
+    recipe: Recipe,
+    pool: SamplePool,
+    out: "str | Path",
+    concepts: "Sequence[str | int] | None" = None,
+    seeds: Sequence[int] = (0,),
+    *,
+    trust: bool = False,
+) -> MapPlan:
+    """Turn concepts (``None`` for all classes) and seeds into jobs, and see that ``out`` can take them.
+
+    Raises:
+        ConceptError: a concept names no class, or several.
+        RunError: the directory belongs to something else.
+    """
+    if concepts is None:
+        indices = list(range(classifier.num_classes))
+    else:
+        indices = list(dict.fromkeys(classifier.labels.find(concept) for concept in concepts))
+    if not indices:
+        raise ConceptError("no concept was given: name one with -c, or take --all.")
+    run = RunDirectory(out)
+    run.check(RunFacts.of(classifier, recipe, pool))
+    return MapPlan(classifier, recipe, Jobs(indices, seeds), pool, run, trust)

@@ -1,0 +1,90 @@
+"""Checkpoints of maps that are not finished: ``RUN/.fleet/checkpoints/<index>-<seed>``, named by a group's first map.
+
+A file is the hash of the rest, and the tensors of :meth:`phosphene.mapper.Making.state` with the group's jobs. What is
+damaged, or of another version, is no checkpoint.
+"""
+
+import contextlib
+import hashlib
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+
+import phosphene
+from phosphene.concept_map import Job
+from phosphene.runs.atomic import write_bytes
+from phosphene.runs.leases import FOLDER
+
+NOTES = ("jobs", "version")
+
+
+class Checkpoint(NamedTuple):
+    """Maps that were begun.
+
+    Attributes:
+        jobs: Which, in the order of the state's rows.
+        state: Where they stand.
+    """
+
+    jobs: tuple[Job, ...]
+    state: dict[str, Tensor]
+
+
+class Checkpoints:
+    """The checkpoints of one run.
+
+    Args:
+        path: The run directory.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path / FOLDER / "checkpoints"
+
+    def save(self, jobs: Sequence[Job], state: dict[str, Tensor]) -> None:
+        """Write where ``jobs`` stand, in place of what was there.
+
+        Raises:
+            RunError: it cannot be written.
+        """
+        notes = {"jobs": torch.tensor([[job.index, job.seed] for job in jobs]), "version": _version()}
+        data = save_tensors({**state, **notes})
+        write_bytes(self._file(jobs[0]), hashlib.sha256(data).hexdigest().encode() + data)
+
+    def find(self, jobs: Collection[Job]) -> "Checkpoint | None":
+        """Return a checkpoint that holds some of ``jobs`` and no others."""
+        for job in jobs:
+            found = self._read(self._file(job))
+            if found is not None and set(found.jobs) <= set(jobs):
+                return found
+        return None
+
+    def drop(self, jobs: Sequence[Job]) -> None:
+        """Remove the checkpoint of a group."""
+        with contextlib.suppress(OSError):
+            self._file(jobs[0]).unlink(missing_ok=True)
+
+    def _file(self, job: Job) -> Path:
+        return self.path / f"{job.index}-{job.seed}"
+
+    def _read(self, file: Path) -> "Checkpoint | None":
+        try:
+            data = file.read_bytes()
+            if hashlib.sha256(data[64:]).hexdigest().encode() != data[:64]:
+                return None
+            tensors = load_tensors(data[64:])
+            if not torch.equal(tensors["version"], _version()):
+                return None
+            jobs = tuple(Job(index, seed) for index, seed in tensors["jobs"].tolist())
+        except (OSError, KeyError, ValueError, SafetensorError):
+            return None
+        return Checkpoint(jobs, {name: tensor for name, tensor in tensors.items() if name not in NOTES})
+
+
+def _version() -> Tensor:
+    return torch.tensor(list(phosphene.__version__.encode()), dtype=torch.uint8)
