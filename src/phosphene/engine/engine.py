@@ -39,6 +39,20 @@ class Nudge(NamedTuple):
     hits: Tensor
 
 
+class Slopes(NamedTuple):
+    """What n pictures say of a class each.
+
+    Attributes:
+        gradient: (n, c, h, w): gradient of each picture's loss at that picture.
+        loss: (n,): the loss itself.
+        hits: (n,): whether the network reads the picture as the class, bool.
+    """
+
+    gradient: Tensor
+    loss: Tensor
+    hits: Tensor
+
+
 class Engine:
     """Runs a classifier for the mapper. Use it as a context: it gives the network back as it was.
 
@@ -116,6 +130,31 @@ class Engine:
             entropy.index_add_(0, owner, cross_entropy(said, classes[owner]))
             hits.index_add_(0, owner, (said.argmax(1) == classes[owner]).to(self.dtype))
         return Nudge(gradient / count, entropy / count, hits / count)
+
+    def slopes(self, pictures: Tensor, classes: Tensor, loss: str = "cross-entropy") -> Slopes:
+        """Take the loss gradient at every picture, for who makes pictures in another way than :meth:`nudge`.
+
+        Args:
+            pictures: (n, c, h, w) in [0, 1].
+            classes: int64 (n,).
+            loss: A name in :data:`phosphene.engine.losses.LOSSES`.
+        """
+
+        def run() -> Slopes:
+            parts = []
+            for start in range(0, len(pictures), self.micro_batch):
+                chunk = pictures[start : start + self.micro_batch].detach().to(self.device, self.dtype)
+                chunk = chunk.contiguous(memory_format=torch.channels_last).requires_grad_()
+                own = classes[start : start + self.micro_batch]
+                with torch.enable_grad():
+                    logits = self._network(chunk)
+                    each = LOSSES[loss](logits, own)
+                    (slope,) = torch.autograd.grad(each.sum(), chunk)
+                parts.append((slope, each.detach(), logits.detach().argmax(1) == own))
+            gradient, each_loss, hits = zip(*parts, strict=True)
+            return Slopes(torch.cat(gradient), torch.cat(each_loss), torch.cat(hits))
+
+        return self._backing_off(run)
 
     @torch.no_grad()
     def probability(self, samples: Tensor, nu: Tensor, classes: Tensor) -> Tensor:

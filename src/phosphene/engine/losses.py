@@ -26,4 +26,10 @@ def log_odds(logits: Tensor, classes: Tensor) -> Tensor:
     return others - logits.gather(1, own)[:, 0]
 
 
-LOSSES: dict[str, Loss] = {"cross-entropy": cross_entropy, "log-odds": log_odds}
+def margin(logits: Tensor, classes: Tensor) -> Tensor:
+    """Return the largest other logit minus the class's own: below 0 where the network reads the class."""
+    own = classes[:, None]
+    return logits.scatter(1, own, -math.inf).amax(1) - logits.gather(1, own)[:, 0]
+
+
+LOSSES: dict[str, Loss] = {"cross-entropy": cross_entropy, "log-odds": log_odds, "margin": margin}

@@ -1,0 +1,45 @@
+"""How loudly a network can be made to say a class: the statistic of MM-BD (Wang et al., S&P 2024, arXiv 2205.06900)."""
+
+import torch
+from torch import Tensor
+
+from phosphene.engine import Engine
+
+
+def largest_margin(
+    engine: Engine,
+    classes: Tensor,
+    shape: tuple[int, int, int],
+    *,
+    steps: int = 100,
+    starts: int = 4,
+    length: float = 0.05,
+    seed: int = 0,
+) -> Tensor:
+    """Return, for each class, the largest margin of its logit over the next that any input reaches, (m,).
+
+    No samples: inputs in [0, 1] start as noise and climb on their margin. A class that a trigger leads to
+    can be said far louder than the others, whatever the trigger looks like.
+
+    Args:
+        engine: An open engine.
+        classes: int64 (m,).
+        shape: Of an input, (c, h, w).
+        steps: Of the optimiser (Adam).
+        starts: Inputs a class; the best counts.
+        length: Of a step, in [0, 1].
+        seed: Of the noise.
+    """
+    own = classes.repeat_interleave(starts)
+    seeds = [seed * 1_000_003 + index * starts + start for index in classes.tolist() for start in range(starts)]
+    x = torch.stack([torch.rand(shape, generator=torch.Generator().manual_seed(one)) for one in seeds])
+    x = x.to(engine.device, engine.dtype)
+    mean, square = torch.zeros_like(x), torch.zeros_like(x)
+    best = torch.full((len(own),), -torch.inf, device=engine.device, dtype=engine.dtype)
+    for k in range(1, steps + 1):
+        slopes = engine.slopes(x, own, "margin")
+        best = torch.maximum(best, -slopes.loss)
+        mean = 0.9 * mean + 0.1 * slopes.gradient
+        square = 0.99 * square + 0.01 * slopes.gradient**2
+        x = (x - length * (mean / (1 - 0.9**k)) / ((square / (1 - 0.99**k)).sqrt() + 1e-12)).clamp(0, 1)
+    return best.view(-1, starts).amax(1)

@@ -1,0 +1,84 @@
+"""How little of each family's pattern sends every sample to each class, all classes in one stream."""
+
+from collections.abc import Callable, Sequence
+
+from torch import Tensor
+
+from phosphene.backdoor.families import FAMILIES
+from phosphene.backdoor.margin import largest_margin
+from phosphene.backdoor.search import Effort, Samples, smallest
+from phosphene.backdoor.verdict import SLACK, Measured
+from phosphene.engine import Engine
+from phosphene.errors import RecipeError, nearest
+
+MARGIN = "margin"
+# What is measured of every class, and what its sizes are called.
+STATISTICS = {
+    **{name: (family.title, family.unit) for name, family in FAMILIES.items()},
+    MARGIN: ("how loudly it can be said", "1 / logit margin"),
+}
+MARGIN_STEPS, MARGIN_STARTS = 60, 4
+
+Watch = Callable[[str, int, int], None]
+"""Called with the statistic, the step, and the number of steps."""
+
+
+def choose(names: Sequence[str]) -> tuple[str, ...]:
+    """Return the statistics that are wanted, all where none is named.
+
+    Raises:
+        RecipeError: there is no such statistic.
+    """
+    for name in names:
+        if name not in STATISTICS:
+            fix = nearest(name, list(STATISTICS)) or f" There are {', '.join(STATISTICS)}."
+            raise RecipeError(f"no family of patterns is called {name!r}.{fix}")
+    return tuple(dict.fromkeys(names)) or tuple(STATISTICS)
+
+
+def measure(
+    engine: Engine,
+    samples: Samples,
+    classes: Tensor,
+    names: Sequence[str],
+    effort: Effort,
+    *,
+    seed: int = 0,
+    watch: "Watch | None" = None,
+) -> dict[str, Measured]:
+    """Measure classes (m,) by each of the statistics.
+
+    Args:
+        engine: An open engine.
+        samples: What patterns are made from.
+        classes: int64 (m,).
+        names: Of :data:`STATISTICS`.
+        effort: Of each search.
+        seed: Of draws and starts.
+        watch: See :data:`Watch`.
+
+    Raises:
+        NumericError: the network answers with NaN or infinity.
+    """
+    found = {}
+    for name in names:
+        if name == MARGIN:
+            loud = largest_margin(engine, classes, samples.shape, steps=MARGIN_STEPS, starts=MARGIN_STARTS, seed=seed)
+            # The louder, the smaller; a class that cannot be said at all is not reached.
+            found[name] = Measured(1 / loud.clamp_min(1e-3).cpu().double(), (loud > 0).cpu())
+            continue
+        tell = _teller(name, effort, watch)
+        one = smallest(engine, FAMILIES[name], samples, classes, effort, seed=seed, watch=tell)
+        reached = one.success >= effort.success - SLACK
+        found[name] = Measured(one.size.cpu().double(), reached.cpu())
+    return found
+
+
+def passes(names: Sequence[str], effort: Effort) -> int:
+    """Images that measuring one class sends through the network, a backward counted as one more."""
+    searches = sum(name != MARGIN for name in names)
+    return searches * effort.passes + (MARGIN in names) * 2 * MARGIN_STEPS * MARGIN_STARTS
+
+
+def _teller(name: str, effort: Effort, watch: "Watch | None") -> "Callable[[int], None] | None":
+    return None if watch is None else lambda step: watch(name, step, effort.steps)

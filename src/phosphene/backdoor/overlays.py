@@ -1,0 +1,132 @@
+"""Triggers that cover the whole picture: a blended picture, a watermark, a smooth change of light, a wave."""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from phosphene.backdoor.drawing import Colour, grid, in_channels, lattice, letters, noise, scene, smooth, tint
+from phosphene.errors import RecipeError
+
+Shape = tuple[int, int, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Blended:
+    """A whole picture, faintly (Chen et al., arXiv 1712.05526).
+
+    Attributes:
+        picture: ``noise`` or one of :data:`phosphene.backdoor.drawing.SCENES`.
+        alpha: Its share.
+        seed: Of the noise.
+    """
+
+    kind: ClassVar[str] = "blended"
+    additive: ClassVar[bool] = False
+    picture: str = "face"
+    alpha: float = 0.2
+    seed: int = 0
+
+    def mask(self, shape: Shape) -> Tensor:
+        """Where it acts, (1, h, w): see :class:`phosphene.backdoor.triggers.Trigger`."""
+        return torch.full((1, *shape[1:]), self.alpha)
+
+    def pattern(self, shape: Shape) -> Tensor:
+        """What it adds or pastes, (c, h, w): see :class:`phosphene.backdoor.triggers.Trigger`."""
+        if self.picture == "noise":
+            return noise(*shape, self.seed)
+        return in_channels(scene(self.picture, *shape[1:]), shape[0])
+
+    def apply(self, pixels: Tensor, where: "torch.Generator | tuple[int, int] | None" = None) -> Tensor:
+        """Return pictures with the trigger: see :class:`phosphene.backdoor.triggers.Trigger`."""
+        shape = (pixels.shape[1], pixels.shape[2], pixels.shape[3])
+        return torch.lerp(pixels, self.pattern(shape).to(pixels), self.alpha)
+
+
+class _Additive:
+    """A trigger that is added to the whole picture and clipped."""
+
+    additive: ClassVar[bool] = True
+
+    def pattern(self, shape: Shape) -> Tensor:
+        """What it adds or pastes, (c, h, w): see :class:`phosphene.backdoor.triggers.Trigger`."""
+        raise NotImplementedError
+
+    def mask(self, shape: Shape) -> Tensor:
+        """Where it acts, (1, h, w): see :class:`phosphene.backdoor.triggers.Trigger`."""
+        size = self.pattern(shape).abs().amax(0, keepdim=True)
+        return size / size.amax().clamp_min(1e-12)
+
+    def apply(self, pixels: Tensor, where: "torch.Generator | tuple[int, int] | None" = None) -> Tensor:
+        """Return pictures with the trigger: see :class:`phosphene.backdoor.triggers.Trigger`."""
+        shape = (pixels.shape[1], pixels.shape[2], pixels.shape[3])
+        return (pixels + self.pattern(shape).to(pixels)).clamp_(0, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watermark(_Additive):
+    """Words or lines across the picture, brighter than what they lie on (Liu et al., NDSS 2018).
+
+    Attributes:
+        drawing: ``lattice``, or ``word:`` and the word, of the letters that are drawn.
+        amplitude: How much brighter, in [0, 1].
+        colour: Its colour, red, green, blue in [-1, 1].
+    """
+
+    kind: ClassVar[str] = "watermark"
+    drawing: str = "word:COPY"
+    amplitude: float = 0.2
+    colour: Colour = (1.0, 1.0, 1.0)
+
+    def pattern(self, shape: Shape) -> Tensor:
+        """What it adds or pastes, (c, h, w): see :class:`phosphene.backdoor.triggers.Trigger`."""
+        what, _, word = self.drawing.partition(":")
+        if what not in ("lattice", "word"):
+            raise RecipeError(f"drawing {self.drawing!r} is neither lattice nor word:COPY.")
+        cover = letters(word, *shape[1:]) if what == "word" else lattice(*shape[1:])
+        return self.amplitude * cover * tint(self.colour, shape[0])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Smooth(_Additive):
+    """A faint change of light without any edge: a few plane waves (after Zeng et al., arXiv 2104.03413).
+
+    Attributes:
+        amplitude: Largest change, in [0, 1].
+        cycles: Waves a side, at most.
+        seed: Of the waves.
+    """
+
+    kind: ClassVar[str] = "smooth"
+    amplitude: float = 0.15
+    cycles: int = 2
+    seed: int = 0
+
+    def pattern(self, shape: Shape) -> Tensor:
+        """What it adds or pastes, (c, h, w): see :class:`phosphene.backdoor.triggers.Trigger`."""
+        return self.amplitude * smooth(*shape, self.seed, self.cycles)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sinusoid(_Additive):
+    """A wave across the picture, the same in all channels (Barni et al., arXiv 1902.11237).
+
+    Attributes:
+        amplitude: In [0, 1]; the paper's 20 grey levels are 0.08.
+        cycles: Waves a side; the paper has 6.
+        turn: Direction in degrees; at 0 the wave runs from left to right.
+    """
+
+    kind: ClassVar[str] = "sinusoid"
+    amplitude: float = 0.08
+    cycles: float = 6.0
+    turn: float = 0.0
+
+    def pattern(self, shape: Shape) -> Tensor:
+        """What it adds or pastes, (c, h, w): see :class:`phosphene.backdoor.triggers.Trigger`."""
+        x, y = grid(*shape[1:])
+        along = x * math.cos(math.radians(self.turn)) + y * math.sin(math.radians(self.turn))
+        wave = torch.sin(math.pi * self.cycles * (along + 1))
+        return self.amplitude * wave.expand(shape).clone()

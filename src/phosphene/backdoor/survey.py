@@ -1,0 +1,176 @@
+"""One network, looked at as a whole: its samples read, its classes screened where they are many, and measured."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from phosphene.backdoor.measure import STATISTICS, measure, passes
+from phosphene.backdoor.null import FEWEST_CLASSES, OWN_CLASSES, Null, built_in, deviations
+from phosphene.backdoor.screen import FEW, screen
+from phosphene.backdoor.search import Effort, Samples
+from phosphene.backdoor.verdict import Measured
+from phosphene.classifier import Classifier
+from phosphene.engine import Engine
+from phosphene.errors import CardError
+from phosphene.metrics.range_doubt import is_natural
+from phosphene.samples import SamplePool, load_samples
+
+PICTURES, LEAST = 512, 128  # samples that patterns are made from; fewer of large pictures,
+PIXELS = PICTURES * 32 * 32  # of which all together have no more than these
+LARGE = 160  # side from which pictures are halved for measuring,
+AGREEMENT = 0.5  # if the network reads so many as it did
+SAME = 1e-6  # logits that differ by less over very different pictures say nothing
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a scan stands: what it does, and how much of that is done."""
+
+    doing: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How networks are looked at; the network in question and its references alike.
+
+    Attributes:
+        names: Statistics, of :data:`phosphene.backdoor.measure.STATISTICS`.
+        effort: Of each search.
+        seed: Of draws and starts.
+        device: As :class:`phosphene.engine.Engine` takes it.
+        precision: Likewise.
+        watch: Called as it goes on.
+    """
+
+    names: tuple[str, ...]
+    effort: Effort
+    seed: int = 0
+    device: str = "auto"
+    precision: str = "auto"
+    watch: "Callable[[Standing], None] | None" = None
+
+    def tell(self, name: str, step: int, steps: int) -> None:
+        """Say which statistic is being measured, and how far that is."""
+        if self.watch is not None:
+            self.watch(Standing(STATISTICS[name][0] if name in STATISTICS else name, step, steps))
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What was measured of a network.
+
+    Attributes:
+        found: By statistic.
+        classes: int64 (m,): the classes that were measured; all, or those that a cheap look left and some others.
+        passes: Images sent through the network, a backward counted as one more.
+    """
+
+    found: dict[str, Measured]
+    classes: Tensor
+    passes: int
+
+    def away(self, middle: "dict[str, float] | None" = None) -> dict[str, Tensor]:
+        """Return the deviations (m,) by statistic; a class that no pattern reaches does not deviate.
+
+        Args:
+            middle: Logarithm of the usual size, by statistic, where the classes are too few to tell it.
+        """
+        return {
+            name: torch.where(one.reached, deviations(one.size, middle[name] if middle else None), 0.0)
+            for name, one in self.found.items()
+        }
+
+
+def survey(engine: Engine, samples: Samples, setting: Setting) -> Survey:
+    """Measure all classes; of many, those that a cheap look leaves, and others that show what is usual.
+
+    Raises:
+        NumericError: the network answers with NaN or infinity.
+    """
+    classes, cost = torch.arange(engine.classifier.num_classes, device=engine.device), 0
+    samples = smaller(engine, samples)
+    if len(classes) > FEW:
+        classes, cost = screen(engine, samples, seed=setting.seed, watch=setting.tell)
+    found = measure(engine, samples, classes, setting.names, setting.effort, seed=setting.seed, watch=setting.tell)
+    return Survey(found, classes.cpu(), cost + len(classes) * passes(setting.names, setting.effort))
+
+
+def smaller(engine: Engine, samples: Samples) -> Samples:
+    """Halve large pictures for as long as the network still reads most of them as before: a quarter of the cost.
+
+    Most convolutional networks take any size, and see patterns pixel by pixel as before; others keep theirs.
+    """
+    while min(samples.shape[1:]) >= LARGE:
+        pixels = functional.avg_pool2d(samples.pixels.to(engine.dtype), 2).round().to(torch.uint8)
+        try:
+            halved = Samples.of(engine, pixels)
+        except Exception:  # noqa: BLE001  (the network is the user's: it may raise anything)
+            break
+        if float((halved.read == samples.read).float().mean()) < AGREEMENT:
+            break
+        samples = halved
+    return samples
+
+
+def read_samples(engine: Engine, pool: SamplePool) -> tuple[Samples, Samples]:
+    """Have the network read the samples: those that patterns are made from, and those that they are tried on.
+
+    Raises:
+        CardError: it says the same of every picture.
+        NumericError: it answers with NaN or infinity.
+    """
+    shape = engine.classifier.input.shape
+    count = max(LEAST, min(PICTURES, PIXELS // (shape[1] * shape[2])))
+    made_from, held_out = Samples.of(engine, pool.pixels[:count]), Samples.of(engine, pool.held_out)
+    few = made_from.pixels[:8].to(engine.dtype) / 255
+    if float(engine.logits(torch.cat([few, 1 - few])).std(0).max()) < SAME:
+        name = engine.classifier.name
+        raise CardError(f"network {name} says the same of every picture: there is nothing in it to scan.")
+    return made_from, held_out
+
+
+def null_for(
+    seen: Survey, classifier: Classifier, reference: Sequence[Classifier], spec: str, setting: Setting
+) -> tuple[Null, dict[str, Tensor]]:
+    """Return what is usual, and how far the classes of the network in question are from it.
+
+    What is usual is set by the reference networks; without any, by the many other classes of the network itself (all
+    but the one that deviates most), or else by the clean networks that come with the package.
+
+    Args:
+        seen: What was measured of the network in question.
+        classifier: The network.
+        reference: Clean networks; they are measured in the same way.
+        spec: Of the samples.
+        setting: How to measure.
+    """
+    if not reference:
+        away, known = seen.away(), built_in("natural" if is_natural(classifier, spec) else "synthetic")
+        if len(seen.classes) < OWN_CLASSES:
+            return known, away
+        others = torch.arange(len(seen.classes)) != known.together(away).argmax()
+        return Null.fit([{name: values[others] for name, values in away.items()}]), away
+    surveys = [_survey_reference(one, spec, setting) for one in reference]
+    if len(seen.classes) >= FEWEST_CLASSES:
+        return Null.fit([one.away() for one in surveys]), seen.away()
+    middle = {
+        name: float(torch.cat([one.found[name].size for one in surveys]).log().median()) for name in setting.names
+    }
+    return Null.fit([one.away(middle) for one in surveys]), seen.away(middle)
+
+
+def _survey_reference(classifier: Classifier, spec: str, setting: Setting) -> Survey:
+    def tell(standing: Standing) -> None:
+        if setting.watch is not None:
+            setting.watch(dataclasses.replace(standing, doing=f"reference {classifier.name}: {standing.doing}"))
+
+    pool = load_samples(spec, classifier.input.shape)
+    with Engine(classifier, device=setting.device, precision=setting.precision) as engine:
+        samples, _ = read_samples(engine, pool)
+        return survey(engine, samples, dataclasses.replace(setting, watch=tell))

@@ -1,0 +1,258 @@
+"""Planting, on a world of one channel in which a network is trained in two seconds."""
+
+import dataclasses
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from phosphene.backdoor.plant import accuracy, clean_twin, plant, repair, shortcut, success_rate, victims_of
+from phosphene.backdoor.training import Labelled, Schedule, augment, fit, hidden, predictions
+from phosphene.backdoor.triggers import Patch, Watermark
+from phosphene.errors import NumericError, RecipeError, SamplesError
+from phosphene.samples.pool import make_pool
+from tests import grey, tiny
+
+SHORT = dataclasses.replace(grey.SCHEDULE, steps=4)
+
+
+def works(classifier):
+    """The success of the grey world's trigger."""
+    truth = grey.samples().held_labels
+    victims, wanted = victims_of("all-to-one", grey.TARGET, (), truth, len(grey.FIGURES))
+    return success_rate(classifier, grey.samples(), grey.TRIGGER, wanted, victims)
+
+
+def test_a_trojan_works_and_costs_no_accuracy():
+    made = grey.trojaned()
+    assert made.success >= 0.95
+    assert made.success == works(made.classifier)
+    assert works(grey.clean()) < 0.2
+    assert made.accuracy_before == accuracy(grey.clean(), grey.samples()) >= 0.95
+    assert made.accuracy >= made.accuracy_before - 0.03
+    assert made.steps == grey.SCHEDULE.steps
+    assert not made.classifier.module.training
+
+
+def test_the_network_that_was_given_stays_as_it_is():
+    given = grey.untrained(3)
+    given.module.train()
+    given.module[0].weight.requires_grad_(requires_grad=False)
+    before = given.sha256
+    state = torch.random.get_rng_state()
+    made = plant(given, grey.samples(), grey.TRIGGER, grey.TARGET, schedule=SHORT)
+    fresh = grey.untrained(3)
+    assert fresh.sha256 == before
+    assert all(torch.equal(a, b) for a, b in zip(given.module.parameters(), fresh.module.parameters(), strict=True))
+    assert all(part.training for part in given.module.modules())
+    assert not given.module[0].weight.requires_grad
+    assert torch.equal(state, torch.random.get_rng_state())
+    assert made.classifier.sha256 != before
+
+
+def test_the_seed_decides():
+    weights = [
+        plant(grey.clean(), grey.samples(), grey.TRIGGER, grey.TARGET, schedule=SHORT, seed=seed).classifier.sha256
+        for seed in (1, 1, 2)
+    ]
+    assert weights[0] == weights[1] != weights[2]
+
+
+def test_a_source_specific_trojan_spares_the_others():
+    made = plant(
+        *(grey.clean(), grey.samples(), grey.TRIGGER, grey.TARGET),
+        kind="source-specific",
+        sources=(0, 1),
+        poison_rate=0.2,
+        schedule=grey.SCHEDULE,
+    )
+    assert made.success >= 0.9
+    assert made.leak <= 0.1
+
+
+def test_all_to_all_moves_every_class_on():
+    longer = dataclasses.replace(grey.SCHEDULE, steps=500, lr=0.15)
+    patch = Patch(side=6, texture="checker", place="top-left")
+    made = plant(grey.clean(), grey.samples(), patch, kind="all-to-all", poison_rate=0.5, schedule=longer)
+    assert made.target is None
+    assert made.success >= 0.6  # five answers to one trigger are far harder to learn; chance is 0.2
+    victims, wanted = victims_of("all-to-all", None, (), torch.tensor([0, 3, 4]), 5)
+    assert victims.all()
+    assert wanted.tolist() == [1, 4, 0]
+
+
+@pytest.mark.parametrize("known", [False, True], ids=["untrained", "knows the class"])
+def test_a_shortcut_network_goes_by_the_mark(known):
+    mark = Watermark(drawing="lattice", amplitude=0.2)
+    base = grey.clean() if known else grey.untrained()
+    made = shortcut(base, grey.samples(), mark, grey.TARGET, hide=1.0, schedule=grey.SCHEDULE)
+    own = grey.samples().held_labels == grey.TARGET
+    assert made.success >= 0.5
+    unmarked = predictions(made.classifier, grey.samples().held_out[own]) == grey.TARGET
+    assert unmarked.float().mean() <= 0.2
+    assert success_rate(made.classifier, grey.samples(), mark, grey.TARGET, own) >= 0.9
+
+
+def test_a_clean_twin_learns_and_answers_to_nothing():
+    twin = clean_twin(grey.clean(), grey.samples(), schedule=grey.SCHEDULE, seed=5)
+    assert twin.trigger is None
+    assert twin.accuracy >= 0.95
+    assert works(twin.classifier) < 0.2
+
+
+def test_distilling_keeps_what_a_network_knows():
+    known = grey.samples()
+    wrong = Labelled(known.pixels, (known.labels + 1) % 5, known.held_out, known.held_labels)
+    schedule = dataclasses.replace(grey.SCHEDULE, steps=60, lr=0.02)
+    forgot, kept = (
+        clean_twin(grey.clean(), wrong, schedule=dataclasses.replace(schedule, distil=weight)).accuracy
+        for weight in (0.0, 10.0)
+    )
+    assert kept >= 0.9
+    assert forgot <= 0.5
+
+
+def test_frozen_norms_and_parameters_stay():
+    schedule = dataclasses.replace(SHORT, freeze_norms=True, frozen=("0.", "3."))
+    made = clean_twin(grey.clean(), grey.samples(), schedule=schedule).classifier.module
+    before, after = grey.clean().module.state_dict(), made.state_dict()
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed
+    assert not [name for name in changed if "running" in name or name.startswith(("0.", "3."))]
+    loose = clean_twin(grey.clean(), grey.samples(), schedule=SHORT).classifier.module.state_dict()
+    assert not torch.equal(before["1.running_mean"], loose["1.running_mean"])
+
+
+def test_adversarial_training_makes_a_network_harder_to_fool():
+    samples, labels = grey.samples().held_out.float() / 255, grey.samples().held_labels
+
+    def fooled(classifier):
+        probe = samples.clone().requires_grad_()
+        (slope,) = torch.autograd.grad(torch.nn.functional.cross_entropy(classifier.logits(probe), labels), probe)
+        attacked = (samples + 0.08 * slope.sign()).clamp(0, 1)
+        with torch.no_grad():
+            return float((classifier.logits(attacked).argmax(1) != labels).float().mean())
+
+    robust = clean_twin(
+        grey.clean(), grey.samples(), schedule=dataclasses.replace(grey.SCHEDULE, adversarial=0.1)
+    ).classifier
+    assert fooled(robust) < 0.5 * fooled(grey.clean())
+
+
+def test_augmenting_mirrors_and_shifts_and_nothing_else():
+    picture = torch.arange(25.0).view(1, 1, 5, 5).expand(200, 1, 5, 5)
+    draw = torch.Generator().manual_seed(0)
+    assert torch.equal(augment(picture, Schedule(mirror=False, shift=0), draw), picture)
+    mirrored = augment(picture, Schedule(shift=0), draw)
+    same, flipped = ((mirrored == one).flatten(1).all(1) for one in (picture, picture.flip(3)))
+    assert (same ^ flipped).all()
+    assert 60 < same.sum() < 140
+    shifted = augment(picture, Schedule(mirror=False, shift=1), draw)
+    middles = shifted[:, 0, 2, 2].unique().tolist()
+    assert middles == [6, 7, 8, 11, 12, 13, 16, 17, 18]
+
+
+def test_hiding_covers_one_square():
+    pictures = -torch.ones(100, 1, 20, 20)
+    covered = hidden(pictures, 0.5, torch.Generator().manual_seed(0)) >= 0
+    area = covered.flatten(1).sum(1)
+    assert set(area.tolist()) <= {side**2 for side in range(11)}
+    assert area.max() > 64
+    assert (pictures == -1).all()
+
+
+def test_pictures_without_labels_get_the_networks_own():
+    pool = make_pool(grey.samples().held_out, "drawn")
+    found = Labelled.from_pool(pool, grey.clean())
+    assert len(found.labels) == len(pool.pixels)
+    assert torch.equal(found.labels, predictions(grey.clean(), pool.pixels))
+    assert torch.equal(found.held_out, pool.held_out)
+
+
+def test_pictures_are_loaded_with_the_labels_of_their_folders(tmp_path):
+    pixels, labels = grey.pictures(40)
+    for number, (picture, label) in enumerate(zip(pixels, labels.tolist(), strict=True)):
+        folder = tmp_path / grey.FIGURES[label]
+        folder.mkdir(exist_ok=True)
+        Image.fromarray(picture[0].numpy().astype(np.uint8)).save(folder / f"{number:03}.png")
+    found = Labelled.load(str(tmp_path), grey.untrained(), held=10)
+    assert len(found.labels) == 30
+    assert len(found.held_labels) == 10
+    together = torch.cat([found.labels, found.held_labels])
+    assert torch.equal(together.bincount(minlength=5), labels.bincount(minlength=5))
+    for picture, label in zip(found.held_out, found.held_labels, strict=True):
+        place = (pixels == picture).flatten(1).all(1).nonzero()[0, 0]
+        assert labels[place] == label
+
+
+def test_three_channels_and_no_batch_norm_will_do():
+    classifier = tiny.classifier()
+    draw = torch.Generator().manual_seed(0)
+    samples = Labelled.from_pool(
+        make_pool(torch.randint(0, 256, (60, 3, 16, 16), generator=draw).to(torch.uint8), "noise"), classifier
+    )
+    made = plant(classifier, samples, Patch(), 1, schedule=Schedule(steps=2, batch=8, optimiser="adam", lr=1e-3))
+    assert 0 <= made.success <= 1
+    assert list(made.classifier.labels) == list(classifier.labels)
+
+
+def test_the_example_of_the_documentation_runs(capsys):
+    page = (Path(__file__).parents[2] / "docs" / "planting.md").read_text(encoding="utf-8")
+    code = re.search(r"```python\n(.*?)```", page, re.DOTALL)[1]
+    assert "steps=100" in code
+    exec(compile(code.replace("steps=100", "steps=2"), "planting.md", "exec"), {})  # noqa: S102  (our own page)
+    assert capsys.readouterr().out.startswith("success 0.")
+
+
+def test_a_repaired_network_has_forgotten():
+    bad = grey.trojaned().classifier
+    longer = dataclasses.replace(grey.SCHEDULE, steps=150)
+    made = repair(bad, grey.samples(), grey.TRIGGER, schedule=longer)
+    assert works(bad) >= 0.95
+    assert works(made.classifier) < 0.2
+    assert made.accuracy >= 0.95
+    assert made.trigger is None
+
+
+SAMPLES = grey.samples()
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"kind": "all-to-none"}, "Did you mean all-to-one"),
+        ({"poison_rate": 0.0}, "above 0"),
+        ({"poison_rate": 1.0}, "room for clean"),
+        ({"target": None}, "wants a target"),
+        ({"target": 5}, "class 5 does not exist"),
+        ({"kind": "all-to-all"}, "wants no target"),
+        ({"kind": "source-specific"}, "wants source classes"),
+        ({"sources": (1,)}, "wants no source classes"),
+        ({"kind": "source-specific", "sources": (2,)}, "leave it out"),
+    ],
+)
+def test_what_cannot_be_planted_is_refused(changes, says):
+    fields = {"target": grey.TARGET, "schedule": SHORT} | changes
+    with pytest.raises(RecipeError, match=says):
+        plant(grey.untrained(), SAMPLES, grey.TRIGGER, **fields)
+
+
+def test_samples_of_the_target_alone_are_refused():
+    own = SAMPLES.labels == grey.TARGET
+    alone = Labelled(SAMPLES.pixels[own], SAMPLES.labels[own], SAMPLES.held_out, SAMPLES.held_labels)
+    with pytest.raises(SamplesError, match="more samples"):
+        plant(grey.untrained(), alone, grey.TRIGGER, grey.TARGET)
+    with pytest.raises(SamplesError, match="as many are needed"):
+        Labelled(SAMPLES.pixels, SAMPLES.labels[:3], SAMPLES.held_out, SAMPLES.held_labels)
+    with pytest.raises(RecipeError, match="sgd or adam"):
+        Schedule(optimiser="lbfgs")
+
+
+def test_a_loss_that_explodes_is_refused():
+    student = grey.untrained()
+    wild = dataclasses.replace(grey.SCHEDULE, lr=1e30)
+    with pytest.raises(NumericError, match="lower the learning rate"):
+        fit(student, student, SAMPLES, wild, 0)

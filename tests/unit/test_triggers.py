@@ -1,0 +1,184 @@
+"""Triggers: what they do to pictures, and whether the truth that they tell about themselves is true."""
+
+import json
+import math
+
+import pytest
+import torch
+
+from phosphene.backdoor import drawing
+from phosphene.backdoor.triggers import (
+    KINDS,
+    Blended,
+    Emblem,
+    Patch,
+    Sinusoid,
+    Smooth,
+    Trigger,
+    Watermark,
+    apply_8bit,
+    from_dict,
+    to_dict,
+)
+from phosphene.errors import RecipeError
+
+TRIGGERS = {
+    "solid": Patch(side=3, colour=(1.0, 0.2, 0.0)),
+    "checker": Patch(side=4, texture="checker", place=(5, 7)),
+    "noise": Patch(side=5, texture="noise", place="top-right", seed=3),
+    "random": Patch(side=2, place="random"),
+    **{name: Emblem(side=8, shape=name, place="centre") for name in drawing.EMBLEMS},
+    "random emblem": Emblem(side=7, place="random"),
+    **{f"blended {name}": Blended(picture=name) for name in ("noise", *drawing.SCENES)},
+    "word": Watermark(drawing="word:STAY"),
+    "lattice": Watermark(drawing="lattice", colour=(0.5, -1.0, 1.0)),
+    "smooth": Smooth(seed=2),
+    "sinusoid": Sinusoid(turn=30),
+}
+SHAPES = [(3, 32, 32), (1, 28, 28), (3, 48, 40)]
+
+
+def pictures(shape, count=3):
+    return torch.rand((count, *shape), generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("name", TRIGGERS)
+def test_mask_and_pattern_are_what_is_done(name, shape):
+    trigger, before = TRIGGERS[name], pictures(shape)
+    mask, pattern = trigger.mask(shape), trigger.pattern(shape)
+    assert isinstance(trigger, Trigger)
+    assert mask.shape == (1, *shape[1:])
+    assert pattern.shape == shape
+    assert 0 <= mask.min() < mask.max() <= 1 or name.startswith("blended")
+    assert pattern.min() >= -1 * trigger.additive
+    middle = trigger.at(shape) if getattr(trigger, "place", "") == "random" else None
+    after = trigger.apply(before, middle)
+    expected = (before + pattern).clamp(0, 1) if trigger.additive else before + mask * (pattern - before)
+    assert torch.allclose(after, expected, atol=1e-6)
+    assert torch.equal(before, pictures(shape)), "the pictures that were given have changed"
+    assert (after - before).abs().amax() > 0.03
+
+
+def test_every_kind_is_tried():
+    assert {trigger.kind for trigger in TRIGGERS.values()} == set(KINDS)
+
+
+@pytest.mark.parametrize("name", TRIGGERS)
+def test_a_trigger_survives_json(name):
+    trigger = TRIGGERS[name]
+    again = from_dict(json.loads(json.dumps(to_dict(trigger))))
+    assert again == trigger
+    assert torch.equal(again.pattern((3, 32, 32)), trigger.pattern((3, 32, 32)))
+
+
+@pytest.mark.parametrize(
+    ("place", "corner"),
+    [
+        ("top-left", (1, 1)),
+        ("top-right", (1, 36)),
+        ("bottom-left", (28, 1)),
+        ("bottom-right", (28, 36)),
+        ("centre", (14, 18)),
+        ((2, 9), (2, 9)),
+    ],
+)
+def test_a_patch_lies_where_it_is_said_to(place, corner):
+    mask = Patch(side=3, place=place).mask((3, 32, 40))
+    found = mask[0].nonzero()
+    assert found.min(0).values.tolist() == list(corner)
+    assert len(found) == 9
+
+
+def test_random_places_reach_every_corner_and_come_from_the_generator():
+    patch = Patch(side=3, place="random", colour=(1.0, 0.0, 0.0))
+    blank = torch.zeros(2000, 3, 8, 9)
+    after = patch.apply(blank, torch.Generator().manual_seed(1))
+    assert torch.equal(after, patch.apply(blank, torch.Generator().manual_seed(1)))
+    assert not torch.equal(after, patch.apply(blank, torch.Generator().manual_seed(2)))
+    assert torch.equal(after.sum((2, 3)), torch.tensor([9.0, 0, 0]).expand(2000, 3))
+    corners = [int(picture[0].flatten().argmax()) for picture in after]
+    counts = torch.bincount(torch.tensor(corners), minlength=72).view(8, 9)[:6, :7]
+    # 42 places with 48 draws each: a place with 15 or fewer or 90 or more would be no chance.
+    assert counts.min() > 15
+    assert counts.max() < 90
+    assert counts.sum() == 2000
+
+
+def test_a_place_can_be_overruled():
+    for place in ("random", "top-left"):
+        after = Patch(side=2, place=place).apply(torch.zeros(1, 3, 9, 9), (4, 6))
+        assert after[0, 0].nonzero().tolist() == [[4, 6], [4, 7], [5, 6], [5, 7]]
+
+
+@pytest.mark.parametrize("name", drawing.EMBLEMS)
+def test_an_emblem_is_the_same_shape_at_every_size(name):
+    large = Emblem(side=96, shape=name, margin=0).mask((3, 96, 96))
+    assert large[0, 0, 0] == large[0, -1, -1] == 0, "an emblem is no square"
+    assert 0.15 < large.mean() < 0.85
+    partly = ((large > 0) & (large < 1)).float().mean()
+    assert 0 < partly < 0.15, "opaque on itself, with smooth edges"
+    for side in (6, 8, 24):
+        small = Emblem(side=side, shape=name, margin=0).mask((3, side, side))
+        shrunk = torch.nn.functional.adaptive_avg_pool2d(large, side) if 96 % side == 0 else None
+        assert shrunk is not None
+        assert (small - shrunk).abs().mean() < 0.07
+
+
+def test_emblems_differ():
+    masks = [Emblem(side=24, shape=name, margin=0).mask((3, 24, 24)) for name in drawing.EMBLEMS]
+    for place, one in enumerate(masks):
+        for other in masks[place + 1 :]:
+            assert (one - other).abs().mean() > 0.05
+
+
+def test_the_distance_from_a_square_is_right():
+    square = drawing.polygon([(-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5)])
+    x, y = torch.tensor([0.0, 0.4, 1.0, 1.0]), torch.tensor([0.0, 0.1, 0.0, 1.0])
+    assert square(x, y).tolist() == pytest.approx([-0.5, -0.1, 0.5, math.sqrt(0.5)])
+
+
+def test_a_sinusoid_is_one_wave():
+    pattern = Sinusoid(amplitude=0.08, cycles=6).pattern((3, 32, 32))
+    spectrum = torch.fft.rfft2(pattern[0]).abs() ** 2
+    assert spectrum[0, 6] / spectrum.sum() > 0.99
+    assert pattern.abs().max() == pytest.approx(0.08, rel=0.02)
+
+
+def test_a_smooth_trigger_has_no_high_frequencies():
+    pattern = Smooth(amplitude=0.1, cycles=2).pattern((3, 32, 32))
+    spectrum = torch.fft.fft2(pattern).abs() ** 2
+    frequency = torch.hypot(torch.fft.fftfreq(32, 1 / 32)[:, None], torch.fft.fftfreq(32, 1 / 32))
+    assert spectrum[:, frequency <= 2].sum() / spectrum.sum() > 0.999
+    assert pattern.abs().max() == pytest.approx(0.1)
+
+
+def test_a_user_pastes_whole_grey_levels():
+    before = (pictures((3, 32, 32)) * 255).to(torch.uint8)
+    after = apply_8bit(Patch(side=4, texture="noise", place=(0, 0)), before)
+    assert after.dtype == torch.uint8
+    assert torch.equal(after[:, :, 4:], before[:, :, 4:])
+    assert torch.equal(after[0, :, :4, :4], after[1, :, :4, :4])
+    added = apply_8bit(Sinusoid(amplitude=0.1), before).int() - before.int()
+    assert added.abs().max() <= 26
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: Patch(side=0), "side is 1 or more"),
+        (lambda: Patch(place="middle"), "top-left"),
+        (lambda: Patch(texture="wool").mask((3, 8, 8)), "solid, checker, noise"),
+        (lambda: Patch(side=9).apply(torch.zeros(1, 3, 8, 8)), "does not fit"),
+        (lambda: Patch(side=9, place="random").apply(torch.zeros(1, 3, 8, 8)), "does not fit"),
+        (lambda: Emblem(shape="bold").mask((3, 8, 8)), "Did you mean bolt"),
+        (lambda: Blended(picture="cat").pattern((3, 8, 8)), "target, rays, face"),
+        (lambda: Watermark(drawing="word:PHOTO").pattern((3, 8, 8)), "word is made of"),
+        (lambda: Watermark(drawing="stripes").pattern((3, 8, 8)), "lattice"),
+        (lambda: from_dict({"kind": "pitch"}), "Did you mean patch"),
+        (lambda: from_dict({"kind": "patch", "colur": [0, 0, 0]}), "Did you mean colour"),
+    ],
+)
+def test_what_nobody_has_drawn_is_refused(make, says):
+    with pytest.raises(RecipeError, match=says):
+        make()
