@@ -45,7 +45,7 @@ def make(source: Classifier, recipe: Recipe, seeds: int, samples: str) -> RunDir
     out = ROOT / "runs" / "table1" / f"{run_name(source, recipe)}-{recipe.sha256[:8]}"
     todo = plan(source, recipe, load_samples(samples, source.input.shape), out, list(CONCEPTS), range(seeds))
 
-    def say(one: ConceptMap) -> None:
+    def say(one: MapNote) -> None:
         print(f"{source.name} {recipe.name} {one.short} {one.seed}: {one.p_class:.2f}", file=sys.stderr, flush=True)
 
     execute(todo, done=say)

@@ -51,7 +51,8 @@ def measure(case: str) -> dict[str, Any]:
     name = f"vivid-{case}" if case in ("nodata", "hundred") else f"table1/{run_name(classifier, recipe)}"
     out = ROOT / "runs" / f"{name}-{recipe.sha256[:8]}"
     todo = plan(classifier, recipe, pool, out, concepts, range(seeds))
-    maps = execute(todo, done=lambda one: print(one.label, f"{one.p_class:.2f}", file=sys.stderr, flush=True))
+    execute(todo, done=lambda one: print(one.label, f"{one.p_class:.2f}", file=sys.stderr, flush=True))
+    maps = list(todo.run.maps())
     FIGURES.mkdir(parents=True, exist_ok=True)
     shown = [one for one in maps if one.seed == 0]
     names = [one.short for one in shown]

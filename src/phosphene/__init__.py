@@ -17,11 +17,12 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from phosphene.api import map_concepts
     from phosphene.classifier import Classifier
-    from phosphene.concept_map import ConceptMap, render
+    from phosphene.concept_map import ConceptMap, ConceptMaps, render
     from phosphene.errors import PhospheneError
     from phosphene.metrics.m_score import m_score
     from phosphene.metrics.scores import score
     from phosphene.recipe import Recipe
+    from phosphene.runs import RunDirectory, open_run
     from phosphene.samples import load_samples
     from phosphene.sources import load
 
@@ -29,12 +30,15 @@ if TYPE_CHECKING:
 _LAZY = {
     "Classifier": "phosphene.classifier",
     "ConceptMap": "phosphene.concept_map",
+    "ConceptMaps": "phosphene.concept_map",
     "PhospheneError": "phosphene.errors",
     "Recipe": "phosphene.recipe",
+    "RunDirectory": "phosphene.runs",
     "load": "phosphene.sources",
     "load_samples": "phosphene.samples",
     "m_score": "phosphene.metrics.m_score",
     "map_concepts": "phosphene.api",
+    "open_run": "phosphene.runs",
     "render": "phosphene.concept_map",
     "score": "phosphene.metrics.scores",
 }
@@ -42,13 +46,16 @@ _LAZY = {
 __all__ = [
     "Classifier",
     "ConceptMap",
+    "ConceptMaps",
     "PhospheneError",
     "Recipe",
+    "RunDirectory",
     "__version__",
     "load",
     "load_samples",
     "m_score",
     "map_concepts",
+    "open_run",
     "render",
     "score",
 ]

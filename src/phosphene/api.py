@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from phosphene.classifier import Classifier
-from phosphene.concept_map import ConceptMap, Job
+from phosphene.concept_map import ConceptMaps, Job
 from phosphene.engine import Engine
-from phosphene.errors import ConceptError, SamplesError
+from phosphene.errors import ConceptError, RecipeError, SamplesError
 from phosphene.mapper import Step, in_groups, map_jobs
 from phosphene.recipe import DEFAULT_RECIPE, Recipe, resolve
 from phosphene.samples import SamplePool, load_samples
@@ -28,7 +28,8 @@ def map_concepts(
     device: str = "auto",
     precision: str = "auto",
     watch: "Callable[[Step], None] | None" = None,
-) -> list[ConceptMap]:
+    frames: int = 0,
+) -> ConceptMaps:
     """Map what a classifier means by some of its classes.
 
     Args:
@@ -43,15 +44,18 @@ def map_concepts(
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
         precision: ``auto``, ``fp32`` or ``bf16``.
         watch: Called after every step.
+        frames: Pictures of each map as it grows, evenly spaced over all steps: ``maps[0].frames``.
 
     Returns:
-        One map a (concept, seed), concepts first.
+        One map a (concept, seed), concepts first: a list that shows itself in a notebook.
 
     Raises:
         PhospheneError: an argument does not fit; the message names the fix.
     """
     if seeds < 1 or seed < 0 or seed + seeds > MOST_SEEDS:
         raise ConceptError(f"seeds {seed} to {seed + seeds - 1} were asked for; give seeds=1 or more, seed=0 or more.")
+    if frames < 0:
+        raise RecipeError(f"{frames} frames were asked for; give frames=24, or 0 for none.")
     settings = resolve(recipe, overrides)
     wanted = range(classifier.num_classes) if concepts is None else concepts
     indices = list(dict.fromkeys(classifier.labels.find(concept) for concept in wanted))
@@ -62,9 +66,9 @@ def map_concepts(
         shape = tuple(pool.pixels.shape[1:])
         raise SamplesError(f"the pool's pictures are {shape}, the network wants {classifier.input.shape}.")
     jobs = [Job(index, number) for index in indices for number in range(seed, seed + seeds)]
-    maps: list[ConceptMap] = []
+    maps = ConceptMaps()
     with Engine(classifier, device=device, precision=precision) as engine:
         pool = pool.to(engine.device)
         for group in in_groups(jobs, engine, settings):
-            maps += map_jobs(engine, pool, group, settings, watch)
+            maps += map_jobs(engine, pool, group, settings, watch, frames)
     return maps

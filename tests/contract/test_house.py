@@ -20,6 +20,7 @@ FLOORS = [
     {"web"},
     {"demo"},  # the whole job on the drawn world
     {"report"},
+    {"callbacks"},
     {"fleet", "api", "doctor"},
     {"backdoor"},
     {"metrics"},
@@ -29,7 +30,7 @@ FLOORS = [
     {"samples"},
     {"sources"},
     {"concept_map", "classifier"},
-    {"labels", "recipe", "outputs", "grids"},
+    {"labels", "recipe", "outputs", "grids", "notebook", "plots"},
     {"textfile"},
     {"errors"},
 ]
@@ -104,7 +105,8 @@ def test_results_are_written_by_runs_alone(file):
 
 @pytest.mark.parametrize("file", FILES, ids=str)
 def test_only_the_engine_and_the_classifier_call_the_network(file):
-    if unit(file) in {"engine", "classifier", "demo"}:
+    """Training is the exception: what a trojan is planted in is not held, frozen and given back."""
+    if unit(file) in {"engine", "classifier", "demo"} or file.relative_to(SOURCE).as_posix() == "backdoor/training.py":
         return
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Call):

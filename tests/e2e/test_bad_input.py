@@ -300,7 +300,7 @@ def full_disk(monkeypatch, writes):
     monkeypatch.setattr(os, "fsync", flush)
 
 
-@pytest.mark.parametrize("writes", [0, 1, 2, 3, 4, 5])
+@pytest.mark.parametrize("writes", [0, 1, 2, 3, 4, 5, 6])
 def test_a_full_disk_while_writing(call, card, tmp_path, monkeypatch, writes):
     out = tmp_path / "out"
     words = ["map", card.path, "--trust", "-c", 0, *SET, "--out", out]
@@ -309,7 +309,7 @@ def test_a_full_disk_while_writing(call, card, tmp_path, monkeypatch, writes):
     assert "the disk is full while writing" in line
     assert str(out) in line
     assert not list(out.rglob("*.part"))
-    order = ["run.json", "map.safetensors", "map.png", "map.json", "sheet.png", "report.html"]
+    order = ["run.json", "map.safetensors", "map.png", "map.json", "readings.json", "sheet.png", "report.html"]
     there = {path.name for path in out.rglob("*") if path.is_file()} - {".lock"}
     assert there == set(order[:writes])
     for path in out.rglob("*.json"):

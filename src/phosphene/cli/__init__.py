@@ -24,7 +24,10 @@ COMMANDS = {
     "models": ("phosphene.cli.models", "List the models that can be loaded as they stand."),
     "recipes": ("phosphene.cli.recipes", "List the recipes, or show one as TOML."),
     "doctor": ("phosphene.cli.doctor", "Say what works here, and whether a model makes sense of its input."),
+    "compare": ("phosphene.cli.compare", "Compare two runs: the classes whose maps changed most."),
+    "serve": ("phosphene.cli.serve", "Show runs in the browser, live; compare them; start new ones."),
     "report": ("phosphene.cli.report", "Write a run's report.html again."),
+    "film": ("phosphene.cli.film", "Write a run's maps as they grew, as an animated picture."),
 }
 
 
