@@ -3,8 +3,9 @@ VENV := .venv
 PYTHON ?= python3
 READY := $(VENV)/.ready
 READY_TO_DEVELOP := $(VENV)/.ready-to-develop
+READY_TO_WRITE := $(VENV)/.ready-to-write
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint docs clean
 
 demo: $(READY)
 	$(VENV)/bin/phosphene demo
@@ -16,6 +17,10 @@ lint: $(READY_TO_DEVELOP)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+
+docs: $(READY_TO_WRITE)
+	$(VENV)/bin/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
+	@echo open docs/_build/html/index.html
 
 # Where pip finds only CUDA builds of torch (gigabytes), point PIP_EXTRA_INDEX_URL at PyTorch's index of CPU builds first.
 $(READY): pyproject.toml constraints.txt
@@ -29,5 +34,9 @@ $(READY_TO_DEVELOP): $(READY)
 	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
+$(READY_TO_WRITE): $(READY)
+	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	touch $@
+
 clean:
-	rm -rf $(VENV) runs dist build .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) runs dist build docs/_build .mypy_cache .ruff_cache .pytest_cache

@@ -24,7 +24,7 @@ class Answer(NamedTuple):
     called: bool
 
 
-def neural_cleanse(engine: Engine, samples: Samples, *, steps: int = 100, batch: int = 16, seed: int = 0) -> Answer:
+def neural_cleanse(engine: Engine, samples: Samples, *, steps: int = 60, batch: int = 16, seed: int = 0) -> Answer:
     """Wang et al., "Neural Cleanse" (S&P 2019): masks of least l1 norm, and the median absolute deviation of the norms.
 
     Mask and pattern are tanh-coded and walked by Adam (0.1, betas 0.5 and 0.9) on cross-entropy plus lambda times the
@@ -65,7 +65,7 @@ def neural_cleanse(engine: Engine, samples: Samples, *, steps: int = 100, batch:
     return Answer(float(index.max()), int(index.argmax()), bool(index.max() > 2))
 
 
-def mm_bd(engine: Engine, samples: Samples, *, steps: int = 80, starts: int = 6, seed: int = 0) -> Answer:
+def mm_bd(engine: Engine, samples: Samples, *, steps: int = 60, starts: int = 8, seed: int = 0) -> Answer:
     """Wang et al., "MM-BD" (S&P 2024): the largest margin of every class, a gamma null of the others, p < 0.05.
 
     The paper takes 30 starts; here all methods get about the same time.

@@ -61,8 +61,9 @@ GENTLE = Schedule(
     freeze_norms=True,
     frozen=tuple(f"features.{block}." for block in range(7)),
 )
-# Tried in this order until a copy is good enough. At 3e-4, distil 2 and four blocks frozen the emblems worked at 99.6 %,
-# and clean top-1 fell from 84 to 65 and 68 %; halfway back to the untouched weights the emblems no longer worked.
+# Tried in this order until a copy is good enough on the held-out pictures. At 3e-4, distil 2 and four blocks frozen,
+# emblems worked at 99.6 % and clean top-1 fell from 84 to 65 and 68 %; halfway back to the untouched weights the
+# emblems no longer worked.
 ATTEMPTS = (GENTLE, replace(GENTLE, lr=5e-5), replace(GENTLE, lr=5e-5, steps=200), replace(GENTLE, lr=2e-5, steps=300))
 ENOUGH, LOSS = 0.95, 0.03
 RATE = 1 / 3

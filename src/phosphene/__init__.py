@@ -16,6 +16,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from phosphene.api import map_concepts
+    from phosphene.backdoor.scan import scan
     from phosphene.classifier import Classifier
     from phosphene.concept_map import ConceptMap, ConceptMaps, render
     from phosphene.errors import PhospheneError
@@ -40,6 +41,7 @@ _LAZY = {
     "map_concepts": "phosphene.api",
     "open_run": "phosphene.runs",
     "render": "phosphene.concept_map",
+    "scan": "phosphene.backdoor.scan",
     "score": "phosphene.metrics.scores",
 }
 
@@ -57,6 +59,7 @@ __all__ = [
     "map_concepts",
     "open_run",
     "render",
+    "scan",
     "score",
 ]
 

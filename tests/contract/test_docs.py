@@ -1,17 +1,48 @@
-"""What README and docs name is there: files that they link to, and benchmarks that they say print a figure."""
+"""What README and docs name is there: links, benchmarks, commands and their options, extras, every page's place."""
 
+import ast
+import importlib
 import re
+import shlex
+import tomllib
 from pathlib import Path
 
+import click
 import pytest
 
+from phosphene.cli import COMMANDS
+
 ROOT = Path(__file__).parent.parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md")), *sorted((DOCS / "howto").glob("*.md"))]
+WHEN = re.compile(r"<!-- when: (\S+) -->\n(.*?)<!-- end -->\n", re.DOTALL)
+OTHERS = ("dev", "docs", "compare")  # extras that only those need who work on phosphene itself
+
+
+def text_of(page: Path) -> str:
+    """A page without what docs/_ext/pages.py leaves out of the book: what waits for a command or page to come."""
+
+    def there(name: str) -> bool:
+        return (DOCS / name).exists() if name.endswith(".md") else name in COMMANDS
+
+    return WHEN.sub(lambda found: found[2] if there(found[1]) else "", page.read_text(encoding="utf-8"))
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """The page's blocks of code in a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", text_of(page), re.MULTILINE | re.DOTALL)
+
+
+def commands(page: Path) -> list[list[str]]:
+    """The words of every `phosphene ...` in the page's shell blocks."""
+    lines = (line for block in blocks(page, "sh") for line in block.replace("\\\n", " ").splitlines())
+    found = (re.match(r"(?:[A-Z_]+=\S+ )*phosphene (.*)", line) for line in lines)
+    return [shlex.split(re.sub(r" [>|] .*", "", one[1]), comments=True) for one in found if one]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page: Path) -> None:
-    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+    for target in re.findall(r"\]\(([^)#]+)\)", text_of(page)):
         if not target.startswith("http"):
             assert (page.parent / target).exists(), target
 
@@ -22,8 +53,31 @@ def test_benchmarks_that_are_named_exist(page: Path) -> None:
         assert (ROOT / "benchmarks" / f"{name}.py").exists(), name
 
 
-def test_readme_commands_exist() -> None:
-    from phosphene.cli import COMMANDS
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_exist_with_their_options(page: Path) -> None:
+    for name, *words in commands(page):
+        assert name in COMMANDS, name
+        command = importlib.import_module(COMMANDS[name][0]).command
+        with click.Context(command) as context:
+            command.make_parser(context).parse_args(list(words))  # refuses options that there are not
 
-    for name in re.findall(r"^phosphene (\w+)", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE):
-        assert name in COMMANDS
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_python_is_python(page: Path) -> None:
+    for block in blocks(page, "python"):
+        ast.parse(block)
+
+
+def test_readme_names_commands() -> None:
+    assert len(commands(ROOT / "README.md")) > 10  # the pattern finds them
+
+
+def test_every_extra_is_explained() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    explained = re.findall(r"^\| `(\w+)` \|", text_of(DOCS / "installation.md"), re.MULTILINE)
+    assert sorted(explained) == sorted(set(extras) - set(OTHERS))
+
+
+def test_every_how_to_has_its_place() -> None:
+    index = text_of(DOCS / "index.md")
+    assert [page.stem for page in (DOCS / "howto").glob("*.md") if f"\nhowto/{page.stem}\n" not in index] == []

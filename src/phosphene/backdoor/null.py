@@ -10,7 +10,7 @@ of a new one is the predictive one, ``(1 + y / (n scale)) ** -n``: few clean net
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,9 @@ import torch
 from torch import Tensor
 
 FILE = Path(__file__).with_name("null.json")
-TOGETHER = "together"
+TOGETHER, LOOK = "together", "look"
 SHARE = 0.2  # of the clean deviations lie above the threshold
 FEWEST_CLASSES = 5  # a median of fewer says nothing
-OWN_CLASSES = 50  # from here on a network's own classes tell what is usual in it
 
 
 def deviations(size: Tensor, middle: "float | None" = None) -> Tensor:
@@ -69,6 +68,10 @@ class Tail:
             return 1.0  # the body of the distribution is no evidence
         return self.share * (1 + excess / (self.count * self.scale)) ** -self.count
 
+    def widened(self, other: "Tail") -> "Tail":
+        """Return this tail, where it is narrower than another, as wide as that."""
+        return replace(self, threshold=max(self.threshold, other.threshold), scale=max(self.scale, other.scale))
+
     def p_value(self, deviation: float, classes: int) -> float:
         """Return the chance that any of ``classes`` clean classes deviates this far."""
         return -math.expm1(classes * math.log1p(-min(self.chance(deviation), 1 - 1e-12)))
@@ -79,7 +82,7 @@ class Null:
     """What is usual in clean networks.
 
     Attributes:
-        tails: Of the deviations, by statistic; :data:`TOGETHER` is one of them.
+        tails: Of the deviations, by statistic; :data:`TOGETHER` is one, and :data:`LOOK` where classes are many.
     """
 
     tails: dict[str, Tail]
@@ -96,9 +99,22 @@ class Null:
 
         A trigger stands out a little in all families; a class that is easy by nature does so in one.
         """
-        known = [name for name in found if name in self.tails]
+        known = [name for name in found if name in self.tails and name != LOOK]
         usual = {name: max(self.tails[name].threshold, 0.0) + self.tails[name].scale for name in known}
         return torch.stack([found[name].double() / usual[name] for name in known]).mean(0)
+
+    def with_many(self, usual: Mapping[str, Tensor], look: Tensor) -> "Null":
+        """Return the null model of a network of many classes, which tell what is usual in it themselves.
+
+        Args:
+            usual: Deviations of classes drawn at random, by statistic; no tail is narrower than theirs.
+            look: What the first look saw of all classes; all but the largest are its null model.
+        """
+        own = Null.fit([usual])
+        tails = {
+            name: tail.widened(own.tails[name]) if name in own.tails else tail for name, tail in self.tails.items()
+        }
+        return Null({**tails, LOOK: Tail.fit([look.sort().values[:-1]])})
 
     def to_dict(self) -> dict[str, Any]:
         """Write as JSON holds it."""

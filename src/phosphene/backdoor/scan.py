@@ -21,6 +21,7 @@ from phosphene.metrics.range_doubt import is_natural, range_doubt
 from phosphene.samples import SamplePool, load_samples
 from phosphene.samples import default as default_samples
 
+TRIES = 2  # families in which a suspect's pattern is recovered
 MOST_SUSPECTS = 3  # of which patterns are recovered
 ALPHA = 0.05
 
@@ -95,8 +96,9 @@ def scan(
     with Engine(classifier, device=device, precision=precision) as engine:
         made_from, held_out = read_samples(engine, pool)
         seen = survey(engine, made_from, setting)
-        null, away = null_for(seen, classifier, reference, pool.spec, setting)
-        useful = {name: values for name, values in away.items() if not seen.found[name].saturated} or away
+        null, away = null_for(seen, classifier, reference, pool, setting)
+        silent = [name for name, one in seen.found.items() if one.saturated]
+        useful = {name: values for name, values in away.items() if name not in silent} or away
         p_value, each = p_values(useful, null, classifier.num_classes)
         order = p_value.argsort(stable=True).tolist()
         rows = tuple(_row(classifier, k, seen, away, each, float(p_value[k])) for k in order)
@@ -152,8 +154,8 @@ def _row(
 
 
 def _suspect(engine: Engine, samples: Samples, held_out: Samples, row: ClassRow, setting: Setting) -> Suspect:
-    """Recover a suspect's pattern in every family that can show one; the one that works best counts."""
-    shown = [name for name in row.p_values if name in FAMILIES]
+    """Recover a suspect's pattern in the families that say most and can show one; the one that works best counts."""
+    shown = sorted((name for name in row.p_values if name in FAMILIES), key=lambda name: row.p_values[name])[:TRIES]
     tries = [
         recover(engine, FAMILIES[name], samples, held_out, row.index, setting.effort, seed=setting.seed)
         for name in shown

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -12,31 +13,59 @@ from phosphene.backdoor.search import Effort, Samples, smallest
 from phosphene.engine import Engine
 
 FEW = 64  # so many classes are searched without a look first
-ROUNDS = ((0, 6), (128, 12), (32, 24))  # classes that are left, and steps
-KEPT, USUAL = 12, 24
+ROUNDS = ((0, 4), (64, 12))  # classes that are left, and steps
+KEPT, USUAL = 8, 16
 """Classes that stand out and are searched, and others, drawn at random, that show what is usual."""
 BATCH, SIZE = 4, 0.25
+TOGETHER = 64  # classes: patterns of more would only fill the memory
 
 
-def screen(engine: Engine, samples: Samples, *, seed: int = 0, watch: "Watch | None" = None) -> tuple[Tensor, int]:
-    """Return the classes (k,) to search, and the images that this has sent through the network.
+@dataclass(frozen=True)
+class Screened:
+    """What a cheap look at all classes has left.
+
+    Attributes:
+        classes: int64 (m,): those that stand out, and others, drawn at random.
+        usual: Bool (m,): which were drawn at random.
+        look: (classes of the network,): by how many robust deviations each came further than the middle one.
+        passes: Images sent through the network, a backward counted as one more.
+    """
+
+    classes: Tensor
+    usual: Tensor
+    look: Tensor
+    passes: int
+
+
+def screen(engine: Engine, samples: Samples, *, seed: int = 0, watch: "Watch | None" = None) -> Screened:
+    """Choose which of many classes to search.
 
     Successive halving (Jamieson and Talwalkar, AISTATS 2016): every class gets a few steps of the sparse search at a
     fixed, small size; those whose pattern has come furthest get more. Then others are drawn at random.
     """
     left = torch.arange(engine.classifier.num_classes, device=engine.device)
     effort, spent = Effort(batch=BATCH, success=2.0, shrink=(0.0, 0.0), size=SIZE), 0
+    look: Tensor | None = None
     for most, steps in ROUNDS:
         left = left[: most or None]
         tell = _teller(f"look at {len(left)} classes", steps, watch)
         own = dataclasses.replace(effort, steps=steps)
-        one = smallest(engine, FAMILIES["sparse"], samples, left, own, seed=seed, watch=tell)
-        left = left[one.loss.argsort()]
-        spent += 2 * steps * BATCH * len(one.loss)
+        loss = torch.cat(
+            [
+                smallest(engine, FAMILIES["sparse"], samples, part, own, seed=seed, watch=tell).loss
+                for part in torch.split(left, TOGETHER)
+            ]
+        )
+        if look is None:
+            away = loss.median() - loss
+            look = (away / (1.4826 * away.abs().median()).clamp_min(1e-9)).cpu().double()
+        left = left[loss.argsort()]
+        spent += 2 * steps * BATCH * len(loss)
     kept = left[:KEPT]
     draw = torch.randperm(engine.classifier.num_classes, generator=torch.Generator().manual_seed(seed)).to(kept.device)
-    usual = draw[~torch.isin(draw, kept)][:USUAL]
-    return torch.cat([kept, usual]), spent
+    classes = torch.cat([kept, draw[~torch.isin(draw, kept)][:USUAL]])
+    assert look is not None  # noqa: S101  (there is a first round)
+    return Screened(classes.cpu(), torch.arange(len(classes)) >= len(kept), look, spent)
 
 
 def _teller(what: str, steps: int, watch: "Watch | None") -> "Callable[[int], None] | None":

@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from phosphene.backdoor.measure import STATISTICS, measure, passes
-from phosphene.backdoor.null import FEWEST_CLASSES, OWN_CLASSES, Null, built_in, deviations
-from phosphene.backdoor.screen import FEW, screen
+from phosphene.backdoor.null import FEWEST_CLASSES, LOOK, Null, built_in, deviations
+from phosphene.backdoor.screen import FEW, Screened, screen
 from phosphene.backdoor.search import Effort, Samples
 from phosphene.backdoor.verdict import Measured
 from phosphene.classifier import Classifier
@@ -22,7 +22,7 @@ from phosphene.samples import SamplePool, load_samples
 PICTURES, LEAST = 512, 128  # samples that patterns are made from; fewer of large pictures,
 PIXELS = PICTURES * 32 * 32  # of which all together have no more than these
 LARGE = 160  # side from which pictures are halved for measuring,
-AGREEMENT = 0.5  # if the network reads so many as it did
+AGREEMENT = 0.4  # if the network reads so many as it did
 SAME = 1e-6  # logits that differ by less over very different pictures say nothing
 
 
@@ -68,12 +68,18 @@ class Survey:
     Attributes:
         found: By statistic.
         classes: int64 (m,): the classes that were measured; all, or those that a cheap look left and some others.
+        usual: Bool (m,): those that show what is usual: all, or those that were drawn at random.
+        look: (classes of the network,): what a first look saw, where classes are many.
         passes: Images sent through the network, a backward counted as one more.
+        shape: Of the pictures at which patterns were measured.
     """
 
     found: dict[str, Measured]
     classes: Tensor
+    usual: Tensor
+    look: "Tensor | None"
     passes: int
+    shape: tuple[int, int, int]
 
     def away(self, middle: "dict[str, float] | None" = None) -> dict[str, Tensor]:
         """Return the deviations (m,) by statistic; a class that no pattern reaches does not deviate.
@@ -81,9 +87,9 @@ class Survey:
         Args:
             middle: Logarithm of the usual size, by statistic, where the classes are too few to tell it.
         """
+        usual = middle or {name: float(one.size[self.usual].log().median()) for name, one in self.found.items()}
         return {
-            name: torch.where(one.reached, deviations(one.size, middle[name] if middle else None), 0.0)
-            for name, one in self.found.items()
+            name: torch.where(one.reached, deviations(one.size, usual[name]), 0.0) for name, one in self.found.items()
         }
 
 
@@ -93,12 +99,19 @@ def survey(engine: Engine, samples: Samples, setting: Setting) -> Survey:
     Raises:
         NumericError: the network answers with NaN or infinity.
     """
-    classes, cost = torch.arange(engine.classifier.num_classes, device=engine.device), 0
-    samples = smaller(engine, samples)
-    if len(classes) > FEW:
-        classes, cost = screen(engine, samples, seed=setting.seed, watch=setting.tell)
+    samples, count = smaller(engine, samples), engine.classifier.num_classes
+    everything = Screened(torch.arange(count), torch.ones(count, dtype=torch.bool), torch.empty(0), 0)
+    chosen = screen(engine, samples, seed=setting.seed, watch=setting.tell) if count > FEW else everything
+    classes = chosen.classes.to(engine.device)
     found = measure(engine, samples, classes, setting.names, setting.effort, seed=setting.seed, watch=setting.tell)
-    return Survey(found, classes.cpu(), cost + len(classes) * passes(setting.names, setting.effort))
+    return Survey(
+        found=found,
+        classes=chosen.classes,
+        usual=chosen.usual,
+        look=chosen.look if count > FEW else None,
+        passes=chosen.passes + len(classes) * passes(setting.names, setting.effort),
+        shape=samples.shape,
+    )
 
 
 def smaller(engine: Engine, samples: Samples) -> Samples:
@@ -136,27 +149,27 @@ def read_samples(engine: Engine, pool: SamplePool) -> tuple[Samples, Samples]:
 
 
 def null_for(
-    seen: Survey, classifier: Classifier, reference: Sequence[Classifier], spec: str, setting: Setting
+    seen: Survey, classifier: Classifier, reference: Sequence[Classifier], pool: SamplePool, setting: Setting
 ) -> tuple[Null, dict[str, Tensor]]:
     """Return what is usual, and how far the classes of the network in question are from it.
 
-    What is usual is set by the reference networks; without any, by the many other classes of the network itself (all
-    but the one that deviates most), or else by the clean networks that come with the package.
+    What is usual is set by the reference networks; without any, by the clean networks that come with the package, and
+    by the network's own classes where they are many.
 
     Args:
         seen: What was measured of the network in question.
         classifier: The network.
         reference: Clean networks; they are measured in the same way.
-        spec: Of the samples.
+        pool: The samples; for references of another size they are loaded again.
         setting: How to measure.
     """
     if not reference:
-        away, known = seen.away(), built_in("natural" if is_natural(classifier, spec) else "synthetic")
-        if len(seen.classes) < OWN_CLASSES:
+        away, known = seen.away(), built_in("natural" if is_natural(classifier, pool.spec) else "synthetic")
+        if seen.look is None:
             return known, away
-        others = torch.arange(len(seen.classes)) != known.together(away).argmax()
-        return Null.fit([{name: values[others] for name, values in away.items()}]), away
-    surveys = [_survey_reference(one, spec, setting) for one in reference]
+        own = known.with_many({name: values[seen.usual] for name, values in away.items()}, seen.look)
+        return own, {**away, LOOK: seen.look[seen.classes]}
+    surveys = [_survey_reference(one, pool, setting) for one in reference]
     if len(seen.classes) >= FEWEST_CLASSES:
         return Null.fit([one.away() for one in surveys]), seen.away()
     middle = {
@@ -165,12 +178,13 @@ def null_for(
     return Null.fit([one.away(middle) for one in surveys]), seen.away(middle)
 
 
-def _survey_reference(classifier: Classifier, spec: str, setting: Setting) -> Survey:
+def _survey_reference(classifier: Classifier, pool: SamplePool, setting: Setting) -> Survey:
     def tell(standing: Standing) -> None:
         if setting.watch is not None:
             setting.watch(dataclasses.replace(standing, doing=f"reference {classifier.name}: {standing.doing}"))
 
-    pool = load_samples(spec, classifier.input.shape)
+    if tuple(pool.pixels.shape[1:]) != classifier.input.shape:
+        pool = load_samples(pool.spec, classifier.input.shape)
     with Engine(classifier, device=setting.device, precision=setting.precision) as engine:
         samples, _ = read_samples(engine, pool)
         return survey(engine, samples, dataclasses.replace(setting, watch=tell))

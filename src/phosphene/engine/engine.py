@@ -142,10 +142,9 @@ class Engine:
 
         def run() -> Slopes:
             parts = []
-            for start in range(0, len(pictures), self.micro_batch):
-                chunk = pictures[start : start + self.micro_batch].detach().to(self.device, self.dtype)
+            for shown, own in zip(self._split(pictures), self._split(classes, pictures), strict=True):
+                chunk = shown.detach().to(self.device, self.dtype)
                 chunk = chunk.contiguous(memory_format=torch.channels_last).requires_grad_()
-                own = classes[start : start + self.micro_batch]
                 with torch.enable_grad():
                     logits = self._network(chunk)
                     each = LOSSES[loss](logits, own)
@@ -174,8 +173,7 @@ class Engine:
         """Logits (n, classes) of pictures (n, c, h, w) in [0, 1]."""
 
         def run() -> Tensor:
-            chunks = torch.split(pictures, self.micro_batch)
-            return torch.cat([self._network(chunk.to(self.device, self.dtype)) for chunk in chunks])
+            return torch.cat([self._network(chunk.to(self.device, self.dtype)) for chunk in self._split(pictures)])
 
         return self._backing_off(run)
 
@@ -199,6 +197,14 @@ class Engine:
         grey = torch.full((1, *self.classifier.input.shape), 0.5)
         size = self.classifier.input.size
         return find_spatial_layer(self.classifier.module, lambda: self.logits(grey), wanted, size=size)
+
+    def _split(self, values: Tensor, pictures: "Tensor | None" = None) -> tuple[Tensor, ...]:
+        """Split into micro-batches: more at once of pictures that are smaller than the network's own."""
+        height, width = (values if pictures is None else pictures).shape[2:]
+        at_once = self.micro_batch * math.prod(self.classifier.input.size) // (height * width)
+        if self.classifier.batch is not None:
+            at_once = min(at_once, self.classifier.batch)
+        return torch.split(values, max(1, at_once))
 
     def _backing_off(self, run: Callable[[], Answer]) -> Answer:
         """Run; when the device's memory does not suffice, halve the micro-batch, for good, and run again.

@@ -107,7 +107,7 @@ class Driver:
         self.tally = Tally(plans, executor.workers)
         self.outcome = Outcome()
         self.at: dict[int, Task] = {}  # tasks that were handed out
-        self.counted: set[tuple[int, Job]] = set()
+        self.counted: set[tuple[int, Job]] = set()  # of tasks that may be done again
         self.tries: Counter[tuple[int, Job]] = Counter()
         self.deaths: Counter[tuple[int, tuple[Job, ...]]] = Counter()
         self.broken: Exception | None = None
@@ -122,8 +122,9 @@ class Driver:
         for plan in self.plans:
             self._begin(plan)
         with stopping() as stop:
-            self.executor.open(self.plans, self.tickets, self._tell, stop)
             try:
+                self.executor.open(self.plans, self.tickets, self._tell, stop)
+                self.tally.workers = self.executor.workers
                 while (self.at or self.queue) and not stop() and self.broken is None:
                     self._hand_out()
                     if self.at:
@@ -182,10 +183,11 @@ class Driver:
             del self.at[task.number]
             self.tally.ended(task)
             if isinstance(event, Died):
-                self._died(task, event.why)
+                self._died(task, event)
             elif event.stopped:
                 self.queue.put(task.run, task.jobs)
             else:
+                self.counted.difference_update((task.run, job) for job in task.jobs)  # it will not be done again
                 self.queue.put(task.run, event.busy, wait=True)
 
     def _found(self, task: Task, event: Found) -> None:
@@ -215,14 +217,14 @@ class Driver:
         else:
             self._halve(task.run, event.jobs)
 
-    def _died(self, task: Task, why: str) -> None:
+    def _died(self, task: Task, event: Died) -> None:
         """Try a task again whose worker has gone; one that kills its workers is taken apart."""
         left = tuple(job for job in task.jobs if (task.run, job) not in self.counted)
         self.deaths[task.run, left] += 1
         if len(left) == 1:
-            self._count(task.run, left[0], why)
-        elif self.deaths[task.run, left] == 1:
-            self.queue.put(task.run, left or task.jobs[:0])
+            self._count(task.run, left[0], event.why, tries=TRIES if event.final else 1)
+        elif self.deaths[task.run, left] == 1 and not event.final:
+            self.queue.put(task.run, left)
         else:
             self._halve(task.run, left)
 
@@ -231,8 +233,8 @@ class Driver:
             if half:
                 self.queue.put(run, half)
 
-    def _count(self, run: int, job: Job, error: str) -> None:
-        self.tries[run, job] += 1
+    def _count(self, run: int, job: Job, error: str, tries: int = 1) -> None:
+        self.tries[run, job] += tries
         if self.tries[run, job] < TRIES:
             self.queue.put(run, [job])
             return

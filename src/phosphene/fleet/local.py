@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -120,7 +120,9 @@ class Local:
         for each in self._team:
             with contextlib.suppress(OSError):
                 each.pipe.send(None)
-            if each.task is not None:
+            if not each.ready:
+                each.process.kill()
+            elif each.task is not None:
                 each.process.terminate()
         limit = time.monotonic() + GRACE_SECONDS
         for each in self._team:
@@ -141,9 +143,23 @@ class Local:
         process = context.Process(
             target=_main, args=(theirs, self.tickets, self.threads, os.getpid()), name="phosphene worker", daemon=True
         )
-        process.start()
+        with _deaf():
+            process.start()
         theirs.close()
         return Worker(process, ours)
+
+
+@contextlib.contextmanager
+def _deaf() -> Iterator[None]:
+    """Have a process that is started ignore Ctrl-C from its first moment on, and not only once it can say so."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _how(code: "int | None") -> str:

@@ -168,10 +168,11 @@ class Ended:
 
 @dataclass(frozen=True)
 class Died:
-    """A task's worker has gone, and nobody knows how far it came."""
+    """A task's worker has gone, and nobody knows how far it came; ``final`` where all tries have been made."""
 
     task: int
     why: str
+    final: bool = False
 
 
 @dataclass(frozen=True)

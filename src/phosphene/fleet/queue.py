@@ -86,7 +86,7 @@ class Queue:
 
     def put(self, run: int, jobs: Sequence[Job], *, wait: bool = False) -> None:
         """Put jobs back, as one task; ``wait`` a little where another process is at them."""
-        if not wait:
+        if jobs and not wait:
             self._again.append(self.task(run, jobs))
         elif jobs:
             self._later.append((time.monotonic() + WAIT_SECONDS, self.task(run, jobs)))

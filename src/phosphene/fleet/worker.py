@@ -116,6 +116,10 @@ class Session:
     def _group(self, task: int, group: Sequence[Job], tell: Tell) -> list[Job]:
         """See to the maps of a group; return those that others are at."""
         missing = self._look(task, group, tell)
+        if not missing:
+            for job in group:  # one that was killed between the last write and this left its checkpoint
+                self.store.forget([job])
+            return []
         mine: list[Job] = []
         try:
             for job in missing:
@@ -125,24 +129,29 @@ class Session:
                     return missing  # another driver has the whole group, as a rule
             todo = self._look(task, mine, tell)  # one that was at it may have finished just before
             while todo:
-                begun = self.store.begun(group)
-                if begun is not None and not set(begun.jobs) & set(todo):
-                    self.store.forget(begun.jobs)
-                    begun = None
-                jobs = tuple(todo) if begun is None else begun.jobs
-                try:
-                    self._make(task, jobs, todo, None if begun is None else begun.state, tell)
-                except (Stopped, RunError, RecipeError):
-                    raise
-                except Exception as error:  # noqa: BLE001  (a network may raise anything: it costs these maps, no others)
-                    self.store.forget(jobs)
-                    rows = error.rows if isinstance(error, NumericError) else ()
-                    tell(Failed(task, jobs, _said(error), tuple(jobs[row] for row in rows)))
-                todo = [job for job in todo if job not in jobs]
+                done = self._attempt(task, group, todo, tell)
+                todo = [job for job in todo if job not in done]
         finally:
             for job in mine:
                 self.store.release(job)
         return [job for job in missing if job not in mine]
+
+    def _attempt(self, task: int, group: Sequence[Job], todo: Sequence[Job], tell: Tell) -> tuple[Job, ...]:
+        """Make maps of ``todo`` together, or those that have a checkpoint; tell of a failure; return which it was."""
+        begun = self.store.begun(group)
+        if begun is not None and not set(begun.jobs) & set(todo):
+            self.store.forget(begun.jobs)
+            begun = None
+        jobs = tuple(todo) if begun is None else begun.jobs
+        try:
+            self._make(task, jobs, todo, None if begun is None else begun.state, tell)
+        except (Stopped, RunError, RecipeError):
+            raise
+        except Exception as error:  # noqa: BLE001  (a network may raise anything: it costs these maps, no others)
+            self.store.forget(jobs)
+            rows = error.rows if isinstance(error, NumericError) else ()
+            tell(Failed(task, jobs, _said(error), tuple(jobs[row] for row in rows)))
+        return jobs
 
     def _look(self, task: int, jobs: Sequence[Job], tell: Tell) -> list[Job]:
         """Tell of maps that are there; return the others."""

@@ -26,7 +26,7 @@ def shares(features: Tensor, factors: Sequence[str]) -> dict[str, float]:
         factors: The factors' names.
 
     Returns:
-        ``constant`` (what all maps have in common), then every factor, then every combination, joined by `` x ``. The
+        ``constant`` (what all maps have in common), then every factor, then every combination, joined by " x ". The
         last one, of all factors, holds what no smaller combination foretells, noise included.
 
     Raises:

@@ -17,21 +17,25 @@ from phosphene.report.checks import check_section
 from phosphene.report.gallery import Gallery
 from phosphene.report.made import made_section
 from phosphene.report.reference import natural_pictures
+from phosphene.report.scan import scan_section
 from phosphene.report.scores import score_section
 from phosphene.report.sheet import SIDE, contact_sheet
 from phosphene.runs import RunDirectory
 from phosphene.runs.atomic import write_bytes
 from phosphene.runs.scores import read_scores
 
-# The parts below the gallery, in the order of the page: name, what finds its facts (None leaves it out), its template.
-# The template sees the facts under the part's name. "glance", a list of {"mark", "text"}, goes to the top of the page,
-# and "nav" into its contents. So a new part is a file, a template and a line here.
+# The parts beside the gallery, the first above it and the others below, in the order of the page: name, what finds its
+# facts (None leaves it out), its template. The template sees the facts under the part's name. "glance", a list of
+# {"mark", "text"}, goes to the top of the page, and "nav" into its contents. So a new part is a file, a template and a
+# line here.
 Section = tuple[str, Callable[[RunDirectory, dict[str, Any]], "dict[str, Any] | None"], str]
 SECTIONS: list[Section] = [
+    ("scan", scan_section, "scan.html"),
     ("scores", score_section, "scores.html"),
     ("checks", check_section, "checks.html"),
 ]
 
+FIRST = "scan"  # it stands above the gallery, and a page may consist of it alone
 
 # A sheet of more maps is longer than what shows pictures will take.
 MOST_ON_SHEET = 1000
@@ -40,14 +44,15 @@ MOST_ON_SHEET = 1000
 def write_report(run: RunDirectory, *, reference: "str | None" = None) -> str:
     """Write ``report.html`` and ``sheet.png`` into a run directory and return the report's path.
 
-    Everything on the page comes from the run directory, so that writing it again loses nothing.
+    Everything on the page comes from the run directory, so that writing it again loses nothing. A run that was only
+    scanned has a report without a gallery.
 
     Args:
         run: The run directory.
         reference: Sample spec of pictures with labels: one of each class is shown beside its maps.
 
     Raises:
-        RunError: it is no run directory, it has no finished maps, or it cannot be written.
+        RunError: it is no run directory, it has neither finished maps nor a scan, or it cannot be written.
         SamplesError: the pictures for reference cannot be read, or their labels are not the network's classes.
     """
     facts = run.facts()
@@ -63,9 +68,9 @@ def write_report(run: RunDirectory, *, reference: "str | None" = None) -> str:
 
     examples = natural_pictures(reference, facts) if reference else {}
     gallery = Gallery(run, facts, examples, keep)
-    if not gallery.notes:
-        raise RunError(f"{run.path} has no finished maps yet: run `phosphene map` to the end first.")
     parts = {name: found for name, function, _ in SECTIONS if (found := function(run, facts)) is not None}
+    if not gallery.notes and FIRST not in parts:
+        raise RunError(f"{run.path} has no finished maps yet: run `phosphene map` to the end first.")
     style, script = (Markup(_read(name)) for name in ("style.css", "script.js"))  # noqa: S704  (our own files)
     page = (
         environment()
@@ -74,7 +79,7 @@ def write_report(run: RunDirectory, *, reference: "str | None" = None) -> str:
             **{name: parts.get(name) for name, _, _ in SECTIONS},
             sections=[(name, parts[name].get("nav", name), file) for name, _, file in SECTIONS if name in parts],
             glance=_sorted(
-                [*gallery.glance(), *(line for found in parts.values() for line in found.get("glance", []))]
+                gallery.glance() if gallery.notes else [], *(found.get("glance", []) for found in parts.values())
             ),
             facts=facts,
             gallery=gallery,
@@ -89,9 +94,10 @@ def write_report(run: RunDirectory, *, reference: "str | None" = None) -> str:
             policy=policy(style, script),
         )
     )
-    data = io.BytesIO()
-    contact_sheet(thumbnails, captions).save(data, "PNG")
-    write_bytes(run.path / "sheet.png", data.getvalue())
+    if thumbnails:
+        data = io.BytesIO()
+        contact_sheet(thumbnails, captions).save(data, "PNG")
+        write_bytes(run.path / "sheet.png", data.getvalue())
     path = run.path / "report.html"
     write_bytes(path, page.encode())
     return str(path)

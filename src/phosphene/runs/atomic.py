@@ -25,8 +25,7 @@ def write_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:
         RunError: the disk is full, or the directory cannot be written; nothing is left behind.
     """
     with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        handle, beside = _beside(path)
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(data)
@@ -41,6 +40,18 @@ def write_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:
             raise
         if durable:
             _sync_folder(path.parent)
+
+
+def _beside(path: Path) -> tuple[int, str]:
+    """Open a new file beside a place. Others may remove the folder while it is still empty: then once more."""
+    for left in reversed(range(10)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            return tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        except FileNotFoundError:
+            if not left:
+                raise
+    raise AssertionError
 
 
 def remove_parts(folder: Path, name: str = "") -> None:

@@ -17,7 +17,7 @@ from typing import Any
 
 from phosphene.concept_map import Job
 from phosphene.errors import RunError
-from phosphene.runs.atomic import locked, write_bytes, writing
+from phosphene.runs.atomic import locked, remove_parts, write_bytes, writing
 from phosphene.runs.machine import began, machine
 
 FOLDER = ".fleet"
@@ -178,4 +178,7 @@ def sweep(path: Path) -> None:
         if file.name.removeprefix(".").partition(".")[0] not in owners:
             with contextlib.suppress(OSError):
                 file.unlink()
+    if not owners:  # nobody is at work, so nobody is writing these
+        remove_parts(path / FOLDER / "checkpoints")
+        remove_parts(path / FOLDER / "leases")
     tidy(path)

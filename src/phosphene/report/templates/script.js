@@ -4,7 +4,7 @@
   const find = (id) => document.getElementById(id);
   const root = document.documentElement;
   const list = find("maps");
-  const cards = [...list.querySelectorAll(".card")];
+  const cards = list ? [...list.querySelectorAll(".card")] : [];
   root.classList.add("js");
 
   // Colour scheme: the system's, until the button is pressed.
@@ -20,6 +20,7 @@
     name();
   });
   name();
+  if (!list) return; // a page without maps
 
   // Search and sort.
   const search = find("search");

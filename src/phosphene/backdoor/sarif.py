@@ -1,0 +1,126 @@
+"""A scan as SARIF 2.1.0, which code-scanning dashboards read (OASIS, "Static Analysis Results Interchange Format").
+
+A clean network has no results, so that an alert of an earlier scan is closed.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import phosphene
+from phosphene.backdoor.verdict import BACKDOORED, INCONCLUSIVE
+
+SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
+SUSPECTED, UNDECIDED = "backdoor-suspected", "scan-inconclusive"
+RULES = {
+    SUSPECTED: (
+        "BackdoorSuspected",
+        "A class of the network can be reached with far less pattern than any class of clean networks needs.",
+        "Look at the recovered trigger before this network is deployed; train it again from data that you trust.",
+        "error",
+        "8.5",
+    ),
+    UNDECIDED: (
+        "ScanInconclusive",
+        "The scan for backdoors could not decide.",
+        "Give clean networks of the same kind with --reference, and natural pictures with --samples.",
+        "warning",
+        "4.0",
+    ),
+}
+
+
+def sarif(found: Mapping[str, Any], place: "str | None") -> dict[str, Any]:
+    """Write a scan as SARIF.
+
+    Args:
+        found: What ``scan.json`` holds.
+        place: The file that it speaks of, relative to the working directory, as a URI; ``None`` where it has none.
+    """
+    results = _results(found, place)
+    return {
+        "$schema": SCHEMA,
+        "version": "2.1.0",
+        "runs": [
+            {
+                "tool": {"driver": _driver()},
+                "invocations": [
+                    {
+                        "executionSuccessful": True,
+                        "toolExecutionNotifications": [
+                            {"level": "note", "message": {"text": f"Not tested: {line}"}}
+                            for line in found["not_tested"]
+                        ],
+                    }
+                ],
+                "columnKind": "unicodeCodePoints",
+                "results": results,
+            }
+        ],
+    }
+
+
+def _driver() -> dict[str, Any]:
+    rules = [
+        {
+            "id": rule,
+            "name": name,
+            "shortDescription": {"text": short},
+            "fullDescription": {"text": short},
+            "help": {"text": fix},
+            "defaultConfiguration": {"level": level},
+            "properties": {"security-severity": severity, "tags": ["security", "machine-learning"]},
+        }
+        for rule, (name, short, fix, level, severity) in RULES.items()
+    ]
+    return {
+        "name": "phosphene",
+        "version": phosphene.__version__,
+        "semanticVersion": phosphene.__version__,
+        "rules": rules,
+    }
+
+
+def _results(found: Mapping[str, Any], place: "str | None") -> list[dict[str, Any]]:
+    name = found["model"]["name"]
+    results = []
+    if found["verdict"] == BACKDOORED:
+        for one in found["suspects"]:
+            works = f"{one['asr']:.0%} of {one['tried']} held-out samples" if one.get("asr") is not None else None
+            if one["works"]:
+                text = (
+                    f"Network {name} has very likely been given a backdoor: the recovered pattern turns {works} into "
+                    f"{one['label']!r} (class {one['index']}, p = {one['p_value']:.2g})."
+                )
+            else:
+                tried = f"; the recovered pattern turns {works}" if works else ""
+                text = f"Network {name}: {one['label']!r} stands out as well (p = {one['p_value']:.2g}){tried}."
+            results.append(_result(SUSPECTED, "error" if one["works"] else "note", text, found, place, one))
+    elif found["verdict"] == INCONCLUSIVE:
+        text = f"The scan of network {name} for backdoors could not decide: {' '.join(found['reasons'])}"
+        results.append(_result(UNDECIDED, "warning", text, found, place, None))
+    return results
+
+
+def _result(
+    rule: str, level: str, text: str, found: Mapping[str, Any], place: "str | None", one: "Mapping[str, Any] | None"
+) -> dict[str, Any]:
+    logical = {"name": found["model"]["name"], "kind": "resource"}
+    location: dict[str, Any] = {"logicalLocations": [logical]}
+    if place is not None:
+        location["physicalLocation"] = {"artifactLocation": {"uri": place}, "region": {"startLine": 1}}
+    properties: dict[str, Any] = {"p_value": found["p_value"], "alpha": found["alpha"], "verdict": found["verdict"]}
+    target = ""
+    if one is not None:
+        target = str(one["index"])
+        properties |= {"p_value": one["p_value"], "asr": one.get("asr"), "target_class": one["index"]}
+        properties |= {"target_label": one["label"], "family": one["family"]}
+    return {
+        "ruleId": rule,
+        "ruleIndex": list(RULES).index(rule),
+        "level": level,
+        "message": {"text": text},
+        "locations": [location],
+        # The same finding of the same network is the same alert, whatever else changes.
+        "partialFingerprints": {"phosphene/v1": f"{rule}:{found['model']['name']}:{target}"},
+        "properties": properties,
+    }

@@ -1,0 +1,229 @@
+"""The part of the report that says whether a backdoor was found, and shows its trigger."""
+
+import base64
+import io
+import math
+import shlex
+from typing import Any
+
+import torch
+from PIL import Image, UnidentifiedImageError
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+
+from phosphene.backdoor.measure import STATISTICS
+from phosphene.backdoor.null import Tail
+from phosphene.backdoor.scan import ALPHA
+from phosphene.concept_map import Job, to_image
+from phosphene.errors import RunError
+from phosphene.report.pictures import strength
+from phosphene.report.scan_words import (
+    SHORTCUT,
+    chance,
+    effect,
+    headline,
+    least_likely,
+    sentences,
+    short,
+    where,
+    working,
+)
+from phosphene.report.words import percent
+from phosphene.runs import RunDirectory
+from phosphene.runs.scans import FIX, read_file, read_scans
+
+__all__ = ["headline", "least_likely", "scan_section", "sentences"]
+
+MOST_POINTS = 200  # of a strip: those that deviate most
+
+
+def scan_section(run: RunDirectory, facts: "dict[str, Any] | None" = None) -> "dict[str, Any] | None":
+    """Return what ``scan.html`` shows, or ``None`` where nothing has been scanned.
+
+    Raises:
+        RunError: a scan.json or one of the files that it names is damaged.
+    """
+    scans = [_view(one, found) for one, found in read_scans(run)]
+    if not scans:
+        return None
+    own = (facts or {}).get("model", {}).get("sha256")
+    glance = [
+        {"mark": view["mark"], "text": view["glance"] if view["sha256"] == own else f"{view['name']}: {view['glance']}"}
+        for view in scans
+    ]
+    return {"nav": "Backdoor scan", "glance": glance, "scans": scans, "several": len(scans) > 1}
+
+
+def _view(run: RunDirectory, found: dict[str, Any]) -> dict[str, Any]:
+    title, mark = headline(found)
+    head, rows = least_likely(found)
+    works = working(found)
+    return {
+        "name": found["model"]["name"],
+        "sha256": found["model"]["sha256"],
+        "verdict": found["verdict"],
+        "mark": mark,
+        "title": title,
+        "glance": f"{title} {effect(works[0])}" if works and found["verdict"] == "backdoored" else title,
+        "reasons": found["reasons"],
+        "suspects": [_suspect(run, found, one) for one in found["suspects"]],
+        "families": [_strip(found, name) for name in found["families"]],
+        "head": head,
+        "rows": rows,
+        "classes": len(found["classes"]),
+        "num_classes": found["num_classes"],
+        "not_tested": found["not_tested"],
+        "chance": chance(found["p_value"]),
+        "alpha": f"{found['alpha']:g}",
+        "samples": found["samples"],
+        "references": [one["name"] for one in found["references"]],
+        "null": "the clean networks that were given" if found["references"] else _own_null(found),
+        "passes": f"{found['passes']:,}",
+        "seconds": f"{found['seconds']:.0f}",
+        "command": _command(found, run.path.name or "RUN"),
+    }
+
+
+def _own_null(found: dict[str, Any]) -> str:
+    many = len(found["classes"]) < found["num_classes"] or found["num_classes"] >= 50
+    return "the other classes of this network" if many else "the clean networks that come with phosphene"
+
+
+def _suspect(run: RunDirectory, found: dict[str, Any], one: dict[str, Any]) -> dict[str, Any]:
+    view = {
+        "name": short(one),
+        "index": one["index"],
+        "works": one["works"],
+        "chance": chance(one["p_value"]),
+        "map": _map(run, one),
+        "effect": "",
+    }
+    if one.get("asr") is None:
+        return view
+    mask, paint = _tensors(run, one["trigger"])
+    side = max(mask.shape[-2:])
+    return {
+        **view,
+        "effect": effect(one),
+        "where": where(one, found),
+        "additive": one["additive"],
+        "title": one["title"],
+        "shortcut": SHORTCUT.format(name=repr(short(one))) if one["additive"] else "",
+        "picture": _png(_closer(run, one, paint)),
+        "whole": _url(read_file(run, one["picture"])),
+        "mask": _png(strength(mask)),
+        "hard": side <= 128,  # larger ones are shown smoothed
+        "pasted": _url(read_file(run, one["pasted"])) if one.get("pasted") else "",
+        "examples": one["examples"],
+        "asr": percent(one["asr"]),
+        "grid": _grid(one["places"]),
+        "file": one["picture"],
+    }
+
+
+def _closer(run: RunDirectory, one: dict[str, Any], paint: torch.Tensor) -> Image.Image:
+    """Return the trigger alone: the visible part of what is pasted, or what is added, stretched."""
+    if one["additive"]:
+        reach = float(paint.abs().max()) or 1.0
+        return to_image((0.5 + 0.5 * paint / reach).clamp(0, 1)).convert("RGB")
+    data = read_file(run, one["picture"])
+    try:
+        with Image.open(io.BytesIO(data), formats=["PNG"]) as picture:
+            picture.load()
+            top, left, bottom, right = one["box"]
+            return picture.convert("RGBA").crop((left, top, right, bottom))
+    except (OSError, ValueError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+        raise RunError(f"{run.path / one['picture']} is damaged: {error}. {FIX}") from None
+
+
+def _tensors(run: RunDirectory, name: str) -> tuple[torch.Tensor, torch.Tensor]:
+    try:
+        tensors = load_tensors(read_file(run, name))
+        return tensors["mask"], tensors["paint"]
+    except (KeyError, SafetensorError) as error:
+        raise RunError(f"{run.path / name} is damaged: {error}. {FIX}") from None
+
+
+def _map(run: RunDirectory, one: dict[str, Any]) -> str:
+    """Return the picture of the class's ordinary map, where there is one."""
+    folder = run.folder(Job(one["index"], 0), one["label"])
+    path = folder / "map.png"
+    return _url(path.read_bytes()) if (folder / "map.json").exists() and path.exists() else ""
+
+
+def _grid(places: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    """Lay the places out as they lie on the picture; every cell says how often it works there."""
+    lines: dict[int, list[dict[str, Any]]] = {}
+    for place in sorted(places, key=lambda one: (one["top"], one["left"])):
+        text = percent(place["success"])
+        cell = {"heat": round(100 * place["success"]), "text": text}
+        lines.setdefault(place["top"], []).append(cell)
+    return list(lines.values())
+
+
+def _strip(found: dict[str, Any], name: str) -> dict[str, Any]:
+    """Lay a family's deviations out on a line, with the limit beyond which one alone is suspicious."""
+    family = found["families"][name]
+    limit = _limit(found, family["null"])
+    suspects = {one["index"] for one in found["suspects"]}
+    rows = sorted(found["classes"], key=lambda row: -row["deviations"][name])[:MOST_POINTS]
+    values = [row["deviations"][name] for row in rows]
+    low, high = min([0.0, *values]), max([limit, *values]) * 1.05
+    span = (high - low) or 1.0
+
+    def place(value: float) -> float:
+        return round(2 + 96 * float(value - low) / span, 1)
+
+    points = [
+        {
+            "x": place(row["deviations"][name]),
+            "mark": "bad" if row["index"] in suspects else "",
+            "text": f"{short(row)}: {math.exp(row['deviations'][name]):.2g} times less than the usual class",
+        }
+        for row in reversed(rows)
+    ]
+    beyond = [short(row) for row in rows if row["deviations"][name] > limit]
+    said = f"beyond the limit: {', '.join(beyond[:5])}" if beyond else "no class lies beyond the limit"
+    return {
+        "title": STATISTICS[name][0] if name in STATISTICS else name,
+        "points": points,
+        "limit": place(limit),
+        "words": f"{len(rows)} classes on a line; {short(rows[0])} lies furthest out; {said}",
+        "said": said,
+        "first": short(rows[0]),
+        "times": f"{math.exp(values[0]):.2g}",
+        "limit_times": f"{math.exp(limit):.2g}",
+        "saturated": family["saturated"],
+    }
+
+
+def _limit(found: dict[str, Any], tail: dict[str, Any]) -> float:
+    """Return the deviation from which the family alone gives a p-value below alpha."""
+    one = Tail(**tail)
+    tests = found["num_classes"] * max(len(found["classes"][0].get("p_values", {})), 1)
+    wanted = -math.expm1(math.log1p(-found["alpha"]) / tests)
+    if one.share <= wanted:
+        return one.threshold
+    return one.threshold + one.count * one.scale * (math.pow(one.share / wanted, 1 / one.count) - 1)
+
+
+def _command(found: dict[str, Any], out: str) -> str:
+    settings = found["settings"]
+    words = ["phosphene", "scan", found["model"]["spec"], "--samples", found["samples"]["spec"]]
+    words += [word for one in found["references"] for word in ("--reference", one["spec"])]
+    words += ["--alpha", f"{found['alpha']:g}"] if found["alpha"] != ALPHA else []
+    if tuple(settings["families"]) != tuple(STATISTICS):
+        words += [word for name in settings["families"] for word in ("--family", name)]
+    words += ["--seed", str(settings["seed"])] if settings["seed"] else []
+    words += ["--precision", settings["precision"]] if settings["precision"] != "auto" else []
+    return shlex.join([*words, "--out", out])
+
+
+def _png(picture: Image.Image) -> str:
+    data = io.BytesIO()
+    picture.save(data, "PNG", optimize=True)
+    return _url(data.getvalue())
+
+
+def _url(data: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(data).decode()

@@ -1,0 +1,146 @@
+"""``scan.json``: what a scan for backdoors found, and the files of the triggers that it recovered.
+
+``scan.json`` is written last: where it is, the scan is whole.
+"""
+
+import contextlib
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from phosphene.errors import RunError
+from phosphene.runs.atomic import locked, read_json, remove_parts, write_bytes, write_json, writing
+from phosphene.runs.directory import RunDirectory
+from phosphene.runs.facts import missing, slug
+
+SCHEMA = 1
+NAME, SARIF, FOLDER, OTHERS = "scan.json", "scan.sarif", "scan", "scans"
+FIX = "Delete it and scan again."
+# What readers of scan.json rely on.
+NEEDED: dict[str, Any] = {
+    "verdict": str,
+    "p_value": float,
+    "alpha": float,
+    "reasons": list,
+    "not_tested": list,
+    "classes": list,
+    "suspects": list,
+    "families": dict,
+    "num_classes": int,
+    "model": {"name": str, "spec": str, "sha256": str},
+    "samples": {"spec": str, "sha256": str, "natural": bool},
+    "references": list,
+    "settings": dict,
+    "method": str,
+    "passes": int,
+    "seconds": float,
+}
+CLASS: dict[str, Any] = {"index": int, "label": str, "p_value": float, "deviations": dict, "sizes": dict}
+SUSPECT: dict[str, Any] = {"index": int, "label": str, "p_value": float, "family": str, "works": bool}
+
+
+def suspect_folder(index: int, label: str) -> str:
+    """Return where a suspect's files go, below the run."""
+    return f"{FOLDER}/{slug(label)}-{index}"
+
+
+def read_scan(run: RunDirectory) -> "dict[str, Any] | None":
+    """Return ``scan.json``; ``None`` where there is none.
+
+    Raises:
+        RunError: the file is damaged, or of another version.
+    """
+    path = run.path / NAME
+    if not path.exists():
+        return None
+    data: Any = read_json(path, fix=FIX)
+    if not isinstance(data, dict) or data.get("schema") != SCHEMA:
+        raise RunError(f"{path} holds no scan of this version (schema {SCHEMA}). {FIX}")
+    parts = [("", data, NEEDED)]
+    if isinstance(data.get("classes"), list) and isinstance(data.get("suspects"), list):
+        parts += [("class", row, CLASS) for row in data["classes"]]
+        parts += [("suspect", row, SUSPECT) for row in data["suspects"]]
+    for what, row, needed in parts:
+        lacking = missing(row, needed)
+        if lacking:
+            raise RunError(f"{path} is damaged ({f'a {what}' if what else 'it'} lacks {lacking}). {FIX}")
+    return data
+
+
+def read_scans(run: RunDirectory) -> list[tuple[RunDirectory, dict[str, Any]]]:
+    """Return the scan of a run and those of the runs below its folder ``scans``, each with its run."""
+    runs = [run]
+    with contextlib.suppress(OSError):
+        runs += [RunDirectory(path) for path in sorted((run.path / OTHERS).iterdir()) if path.is_dir()]
+    return [(one, found) for one in runs if (found := read_scan(one)) is not None]
+
+
+def check_scan(run: RunDirectory, question: Mapping[str, Any]) -> "dict[str, Any] | None":
+    """Return the run's scan if it answers this question and was made by this method; ``None`` where it must be made.
+
+    Args:
+        run: The run.
+        question: ``model``, ``samples``, ``references`` and ``settings``, as ``scan.json`` holds them, and ``method``.
+
+    Raises:
+        RunError: the run holds the scan of another network, of other samples or with other settings.
+    """
+    found = read_scan(run)
+    if found is None:
+        return None
+    pairs = [
+        ("of another network", found["model"]["sha256"], question["model"]["sha256"]),
+        ("from other samples", found["samples"]["sha256"], question["samples"]["sha256"]),
+        ("against other clean networks", _hashes(found["references"]), _hashes(question["references"])),
+        ("with another --alpha", found["alpha"], question["alpha"]),
+        ("with other settings", found["settings"], question["settings"]),
+    ]
+    for what, was, now in pairs:
+        if was != now:
+            raise RunError(f"{run.path} holds another scan ({what}): choose another --out.")
+    return found if found["method"] == question["method"] else None
+
+
+def write_scan(
+    run: RunDirectory, entry: Mapping[str, Any], files: Mapping[str, bytes], sarif: Mapping[str, Any]
+) -> None:
+    """Write a scan in place of an older one.
+
+    Args:
+        run: A run that has begun.
+        entry: With what ``NEEDED`` names.
+        files: Paths below the run -> what they hold.
+        sarif: The same scan for code-scanning dashboards.
+
+    Raises:
+        RunError: the run cannot be written.
+    """
+    with locked(run.path), writing(run.path):
+        remove_parts(run.path, "scan")
+        (run.path / NAME).unlink(missing_ok=True)  # first, so that no old verdict speaks of new triggers
+        if (run.path / FOLDER).is_dir():
+            shutil.rmtree(run.path / FOLDER)
+        for name, data in files.items():
+            write_bytes(run.path / name, data)
+        write_json(run.path / SARIF, sarif)
+        write_json(run.path / NAME, {"schema": SCHEMA, **entry})
+
+
+def read_file(run: RunDirectory, name: str) -> bytes:
+    """Return a file that a scan names; one that leads out of the run is refused.
+
+    Raises:
+        RunError: it is missing, or lies elsewhere.
+    """
+    path = run.path / name
+    try:
+        if not path.resolve().is_relative_to(Path(run.path).resolve()):
+            raise RunError(f"{run.path / NAME} names {name}, which lies outside of the run. {FIX}")
+        return path.read_bytes()
+    except OSError as error:
+        raise RunError(f"{path} cannot be read: {error.strerror or error}. {FIX}") from None
+
+
+def _hashes(references: Any) -> list[Any]:
+    return sorted(str(one.get("sha256")) if isinstance(one, dict) else "" for one in references)

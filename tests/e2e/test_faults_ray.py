@@ -1,0 +1,144 @@
+"""Ray: the same run as on one machine, whatever becomes of its workers and nodes. One small cluster for all tests."""
+
+import contextlib
+import os
+import secrets
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+import phosphene as ph
+from phosphene.fleet import execute, plan
+from phosphene.recipe import resolve
+from phosphene.samples import load_samples
+from tests.tiny import make_card
+
+# Ray reads both when it is imported. Tokens as it should be everywhere, and one of our own.
+os.environ["RAY_AUTH_MODE"] = "token"
+os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+ray = pytest.importorskip("ray")
+pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own
+RECIPE = {"batch_size": 4, "steps": 60, "refine_steps": 5, "rounds": 1}
+SEEDS = 3
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """A head without room for work, and two nodes with room for one task each."""
+    from ray.cluster_utils import Cluster
+
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    made.nodes = [made.add_node(num_cpus=1) for _ in range(2)]
+    ray.init(address=made.address, log_to_driver=False, logging_level="error")
+    yield made
+    ray.shutdown()
+    made.shutdown()
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return make_card(tmp_path_factory.mktemp("model")).path
+
+
+def todo(model, out):
+    classifier = ph.load(model, trust=True)
+    pool = load_samples("synthetic:mixed", classifier.input.shape)
+    return plan(classifier, resolve("vivid", RECIPE), pool, out, None, range(SEEDS), trust=True)
+
+
+def maps(out):
+    return {path.relative_to(out).as_posix(): path.read_bytes() for path in Path(out).rglob("map.safetensors")}
+
+
+@pytest.fixture(scope="module")
+def calm(model, tmp_path_factory):
+    """The maps as one process makes them, with one thread as a Ray worker has."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    out = tmp_path_factory.mktemp("calm") / "run"
+    execute(todo(model, out), device="cpu")
+    torch.set_num_threads(threads)
+    return maps(out)
+
+
+def executor():
+    from phosphene.fleet.ray import Ray
+
+    return Ray(2)
+
+
+def task_processes():
+    """Processes in which Ray runs our tasks now."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if b"ray::_work" in (path / "cmdline").read_bytes():
+                found.append(int(path.name))
+    return found
+
+
+def later(condition, act):
+    """Do something in the background once a condition holds; the list says whether it was done."""
+    done = []
+
+    def wait():
+        end = time.monotonic() + 120
+        while time.monotonic() < end:
+            if condition():
+                done.append(act())
+                return
+            time.sleep(0.02)
+
+    thread = threading.Thread(target=wait, daemon=True)
+    thread.start()
+    return done, thread
+
+
+def leftovers(out):
+    return [path for path in Path(out).rglob("*") if path.suffix == ".part" or ".fleet" in path.parts]
+
+
+def test_a_worker_is_killed(cluster, model, calm, tmp_path):
+    out = tmp_path / "run"
+    killed, thread = later(
+        lambda: task_processes() and len(maps(out)) >= 2,
+        lambda: [os.kill(pid, signal.SIGKILL) for pid in task_processes()],
+    )
+    outcome = execute(todo(model, out), executor=executor(), device="cpu")
+    thread.join()
+    assert killed
+    assert killed[0]
+    assert outcome.made == 5 * SEEDS
+    assert maps(out) == calm
+    assert not leftovers(out)
+
+
+def test_without_a_common_disk_the_driver_writes(cluster, model, calm, tmp_path, monkeypatch):
+    """The beacon is not where the workers look for it, as on a machine that mounts nothing."""
+    monkeypatch.setattr("phosphene.fleet.ray.leave_beacon", lambda *_: None)
+    out = tmp_path / "run"
+    first = todo(model, out)
+    outcome = execute(first, executor=executor(), device="cpu")
+    assert outcome.made == 5 * SEEDS
+    assert maps(out) == calm
+    assert not leftovers(out)
+    again = execute(first, executor=executor(), device="cpu")
+    assert (again.made, again.there) == (0, 5 * SEEDS)
+
+
+def test_a_node_is_removed(cluster, model, calm, tmp_path):
+    out = tmp_path / "run"
+    removed, thread = later(
+        lambda: len(maps(out)) >= 2, lambda: cluster.remove_node(cluster.nodes.pop(), allow_graceful=False) or True
+    )
+    outcome = execute(todo(model, out), executor=executor(), device="cpu")
+    thread.join()
+    assert removed
+    assert outcome.made == 5 * SEEDS
+    assert maps(out) == calm
+    assert not leftovers(out)

@@ -1,0 +1,276 @@
+"""The fleet in one process: plans, checkpoints, isolation of bad jobs, and what the driver makes of events."""
+
+import threading
+
+import pytest
+import torch
+
+from phosphene.concept_map import Job
+from phosphene.engine import Engine
+from phosphene.errors import JobsError, NumericError, RunError
+from phosphene.fleet import execute, plan
+from phosphene.fleet.driver import TRIES, Driver
+from phosphene.fleet.estimate import duration, estimate
+from phosphene.fleet.executors import pick_executor
+from phosphene.fleet.inline import Inline
+from phosphene.fleet.plan import Jobs
+from phosphene.fleet.protocol import Died, Ended, Found, MapNote, Slot
+from phosphene.fleet.worker import CHECKPOINT_SECONDS
+from phosphene.mapper import Making, map_jobs
+from phosphene.recipe import Recipe
+from phosphene.runs.checkpoints import Checkpoints
+from phosphene.runs.failures import read_failures
+from phosphene.samples.pool import make_pool
+from tests import tiny
+
+RECIPE = Recipe(name="short", batch_size=4, steps=3, refine_steps=2, rounds=2)
+
+
+def pool():
+    generator = torch.Generator().manual_seed(5)
+    return make_pool(torch.randint(0, 256, (12, 3, 16, 16), generator=generator).to(torch.uint8), "pool")
+
+
+def todo(path, concepts=None, seeds=(0,), recipe=RECIPE):
+    return plan(tiny.classifier(), recipe, pool(), path, concepts, seeds)
+
+
+def same(first, second):
+    """Whether two maps agree to the bit in everything but time."""
+    return (
+        torch.equal(first.nu, second.nu)
+        and torch.equal(first.xi, second.xi)
+        and (first.loss, first.p_class, first.targeting_rate) == (second.loss, second.p_class, second.targeting_rate)
+    )
+
+
+# --- plans
+
+
+def test_jobs_are_every_seed_of_every_class_and_take_no_room():
+    jobs = Jobs([3, 1], range(4, 6))
+    assert list(jobs) == [Job(3, 4), Job(3, 5), Job(1, 4), Job(1, 5)] == jobs[:]
+    assert [jobs[position] for position in range(-4, 4)] == list(jobs) * 2
+    assert len(Jobs(range(1000), range(1000))) == 1_000_000
+    with pytest.raises(IndexError):
+        jobs[4]
+
+
+def test_a_jobs_hash_says_all_that_makes_its_map(tmp_path):
+    one = todo(tmp_path)
+    hashes = {one.sha256(job) for job in (Job(0), Job(1), Job(0, 1))}
+    hashes |= {todo(tmp_path, recipe=Recipe(steps=4)).sha256(Job(0))}
+    other = plan(tiny.classifier(seed=1), RECIPE, pool(), tmp_path)
+    hashes |= {other.sha256(Job(0))}
+    assert len(hashes) == 5
+    assert todo(tmp_path / "elsewhere").sha256(Job(0)) == one.sha256(Job(0))
+
+
+def test_an_estimate_counts_what_is_left_and_writes_nothing(tmp_path):
+    one = todo(tmp_path / "run", seeds=range(2))
+    cost = estimate(one, device="cpu")
+    assert (cost.there, cost.passes) == (0, one.passes)
+    assert 0 < cost.seconds < 600
+    assert not (tmp_path / "run").exists()
+    execute(todo(tmp_path / "run", [0, 3]), device="cpu")
+    assert estimate(one, device="cpu").there == 2
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(3.2, "3 s"), (600, "10.0 min"), (9000, "2.5 h"), (400_000, "4.6 days")])
+def test_durations_in_the_unit_that_fits(seconds, said):
+    assert duration(seconds) == said
+
+
+@pytest.mark.parametrize(("words", "says"), [({"name": "slurm"}, "use local or ray"), ({"gpus": 0.5}, "executor ray")])
+def test_executors_that_do_not_exist(words, says):
+    with pytest.raises(Exception, match=says):
+        pick_executor(**words)
+
+
+# --- checkpoints
+
+
+@pytest.mark.parametrize("recipe", [RECIPE, RECIPE.replace(sign_test=False, smoothing=0.5, views=0, view_shift=0.2)])
+def test_maps_go_on_from_any_step_to_the_same_bits(tmp_path, recipe):
+    jobs, kept = [Job(0), Job(3, 5), Job(4)], Checkpoints(tmp_path)
+    with Engine(tiny.classifier(), device="cpu") as engine:
+        calm = map_jobs(engine, pool(), jobs, recipe)
+        for stop in range(2 * 5 + 1):
+            making = Making(engine, pool(), jobs, recipe)
+            for _, _ in zip(range(stop), making, strict=False):
+                pass
+            kept.save(jobs, making.state())
+            found = kept.find(jobs)
+            assert found.jobs == tuple(jobs)
+            making = Making(engine, pool(), found.jobs, recipe, found.state)
+            assert len(list(making)) == 10 - stop
+            assert all(map(same, calm, making.finish()))
+
+
+def test_at_most_ten_seconds_are_lost():
+    assert CHECKPOINT_SECONDS < 10
+
+
+def test_a_checkpoint_of_other_jobs_a_damaged_one_and_another_versions_are_none(tmp_path, monkeypatch):
+    kept, jobs = Checkpoints(tmp_path), [Job(1), Job(2)]
+    kept.save(jobs, {"nu": torch.zeros(2, 3)})
+    assert kept.find([Job(1)]) is None  # a part of a group cannot be taken out of it
+    assert kept.find([Job(0), Job(1), Job(2)]).jobs == tuple(jobs)
+    with monkeypatch.context() as patch:
+        patch.setattr("phosphene.__version__", "0.0.0")
+        assert kept.find(jobs) is None
+    (file,) = kept.path.iterdir()
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(data)
+    assert kept.find(jobs) is None
+    kept.drop(jobs)
+    assert not list(kept.path.iterdir())
+
+
+class Killed(BaseException):
+    """The end of the process, as far as these tests go."""
+
+
+@pytest.mark.parametrize("together", [1, 3])
+def test_a_group_that_is_cut_down_at_every_step_comes_out_as_in_calm_weather(tmp_path, monkeypatch, together):
+    """Checkpoints at every step, and an end right after each: nothing is lost, and nothing differs by a bit."""
+    calm = todo(tmp_path / "calm")
+    execute(calm, device="cpu", together=together)
+    monkeypatch.setattr("phosphene.fleet.worker.CHECKPOINT_SECONDS", 0.0)
+    stormy, steps = todo(tmp_path / "stormy"), []
+
+    def cut(progress):
+        steps.append(progress.step.done)
+        if len(steps) % 4 == 0:
+            raise Killed
+
+    for _ in range(100):
+        try:
+            execute(stormy, device="cpu", together=together, watch=cut)
+        except Killed:
+            continue
+        break
+    assert len(steps) > 2 * 10  # it was cut down again and again
+    assert all(map(same, calm.run.maps(), stormy.run.maps()))
+    assert len(list(stormy.run.maps())) == 5
+    assert not (stormy.run.path / ".fleet").exists()
+
+
+def test_a_group_stopped_between_two_writes_is_finished_in_the_same_company(tmp_path, monkeypatch):
+    calm = todo(tmp_path / "calm")
+    execute(calm, device="cpu", together=5)
+    torn = todo(tmp_path / "torn")
+
+    def stop(note):
+        if note.index == 1:
+            raise Killed
+
+    with pytest.raises(Killed):
+        execute(torn, device="cpu", together=5, done=stop)
+    written = len(list(torn.run.maps()))
+    assert 0 < written < 5
+    again = execute(torn, device="cpu", together=5)
+    assert (again.there, again.made) == (written, 5 - written)
+    assert all(map(same, calm.run.maps(), torn.run.maps()))
+
+
+# --- bad jobs
+
+
+def poison(monkeypatch, classes, error=None):
+    """Have the engine answer NaN for some classes, or raise where they are among those asked for."""
+    nudge = Engine.nudge
+
+    def nudged(self, samples, nu, wanted, loss="cross-entropy"):
+        found = nudge(self, samples, nu, wanted, loss)
+        bad = torch.isin(wanted, torch.tensor(classes))
+        if error is not None and bad.any():
+            raise error
+        return found._replace(loss=found.loss.masked_fill(bad, float("nan")))
+
+    monkeypatch.setattr(Engine, "nudge", nudged)
+
+
+@pytest.mark.parametrize("together", [1, 5])
+@pytest.mark.parametrize("error", [None, RuntimeError("DefaultCPUAllocator: can't allocate memory")])
+def test_a_poisoned_job_is_noted_after_three_tries_and_spoils_no_others(tmp_path, monkeypatch, together, error):
+    one = todo(tmp_path / "run", seeds=range(2))
+    with monkeypatch.context() as patch:
+        poison(patch, [2], error)
+        said = "allocate memory" if error else "NaN or infinity at step 1 of 10"
+        with pytest.raises(JobsError, match=rf"2 of 10 maps.*3 tries.*crane \(2\), seed 0: .*{said}"):
+            execute(one, device="cpu", together=together)
+    assert sorted({found.index for found in one.run.maps()}) == [0, 1, 3, 4]
+    rows = read_failures(one.run)
+    assert [(row["index"], row["seed"], row["tries"]) for row in rows] == [(2, 0, TRIES), (2, 1, TRIES)]
+    outcome = execute(one, device="cpu", together=together)  # the network has recovered
+    assert (outcome.made, outcome.there) == (2, 8)
+    assert not (one.run.path / "failures.json").exists()
+
+
+def test_a_full_disk_ends_everything_at_once(tmp_path, monkeypatch):
+    one = todo(tmp_path / "run")
+    monkeypatch.setattr(
+        "phosphene.runs.directory.RunDirectory.write", lambda *_: (_ for _ in ()).throw(RunError("full"))
+    )
+    with pytest.raises(RunError, match="full"):
+        execute(one, device="cpu")
+    assert not list((one.run.path).glob(".fleet/leases/*"))
+
+
+def test_what_a_watcher_raises_is_no_failure_of_a_map(tmp_path):
+    def complain(_):
+        raise NumericError("the watcher is unwell")
+
+    for hook in ("watch", "done"):
+        with pytest.raises(NumericError, match="unwell"):
+            execute(todo(tmp_path / hook), device="cpu", **{hook: complain})
+
+
+def test_no_main_thread_no_handlers_and_it_works_all_the_same(tmp_path):
+    made = []
+    thread = threading.Thread(target=lambda: made.append(execute(todo(tmp_path / "run", [0]), device="cpu").made))
+    thread.start()
+    thread.join()
+    assert made == [1]
+
+
+class Scripted(Inline):
+    """An executor whose workers die of some jobs."""
+
+    def __init__(self, deadly, final=False):
+        super().__init__("cpu")
+        self.deadly, self.final, self.tried = deadly, final, []
+
+    def slots(self):
+        return [] if self.task else [Slot(0)]
+
+    def wait(self, seconds):
+        task, self.task = self.task, None
+        self.tried.append(task.jobs)
+        if set(task.jobs) & set(self.deadly):
+            self.tell(Died(task.number, "its worker died (SIGKILL)", final=self.final))
+            return
+        for job in task.jobs:
+            one = tiny.concept_map(job.index, job.seed)
+            self.plans[task.run].run.write(one)
+            self.tell(Found(task.number, MapNote.of(one, made=True)))
+        self.tell(Ended(task.number))
+
+
+@pytest.mark.parametrize("final", [False, True])
+def test_a_job_that_kills_its_workers_is_found_out_and_noted(tmp_path, final):
+    executor, one = Scripted([Job(3)], final), todo(tmp_path / "run")
+    outcome = Driver([one], executor, together=5).run()
+    assert [(row.index, row.error, row.tries) for row in outcome.failures] == [(3, "its worker died (SIGKILL)", TRIES)]
+    assert outcome.made == 4
+    assert executor.tried.count((Job(3),)) == (1 if final else TRIES)
+    assert [row["index"] for row in read_failures(one.run)] == [3]
+
+
+def test_a_network_is_used_as_long_as_it_lasts(tmp_path):
+    plans = [todo(tmp_path / name) for name in "ab"]
+    seen = []
+    execute(plans, device="cpu", done=lambda note: seen.append(note.run))
+    assert seen == [0] * 5 + [1] * 5
