@@ -1,16 +1,17 @@
 """What clean networks look like: how far, by chance, one class needs less of a pattern than the others.
 
 A class's *deviation* is ``log(median size of all classes / its own size)``: 0.7 means that it needs half of what the
-middle class needs. Classes differ in clean networks too, so that a fixed limit raises false alarms; the null model is
-the upper tail of the deviations of clean networks' classes. Above a threshold the excess is taken to be exponential
-(peaks over threshold: Pickands, Annals of Statistics 1975). Because its scale is known from n excesses only, the chance
-of a new one is the predictive one, ``(1 + y / (n scale)) ** -n``: few clean networks make a cautious test.
+middle class needs. Classes differ in clean networks too, in some more than in others, so that a fixed limit raises
+false alarms. The null model is the upper tail of the deviations of clean networks' classes, over each network's spread.
+Above a threshold the excess is taken to be exponential (peaks over threshold: Pickands, Annals of Statistics 1975).
+Because its scale is known from n excesses only, the chance of a new one is the predictive one,
+``(1 + y / (n scale)) ** -n``: few clean networks make a cautious test.
 """
 
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from torch import Tensor
 
 FILE = Path(__file__).with_name("null.json")
 TOGETHER, LOOK = "together", "look"
+NARROWEST = 0.01  # spread, as a logarithm
 SHARE = 0.2  # of the clean deviations lie above the threshold
 FEWEST_CLASSES = 5  # a median of fewer says nothing
 
@@ -68,10 +70,6 @@ class Tail:
             return 1.0  # the body of the distribution is no evidence
         return self.share * (1 + excess / (self.count * self.scale)) ** -self.count
 
-    def widened(self, other: "Tail") -> "Tail":
-        """Return this tail, where it is narrower than another, as wide as that."""
-        return replace(self, threshold=max(self.threshold, other.threshold), scale=max(self.scale, other.scale))
-
     def p_value(self, deviation: float, classes: int) -> float:
         """Return the chance that any of ``classes`` clean classes deviates this far."""
         return -math.expm1(classes * math.log1p(-min(self.chance(deviation), 1 - 1e-12)))
@@ -82,48 +80,68 @@ class Null:
     """What is usual in clean networks.
 
     Attributes:
-        tails: Of the deviations, by statistic; :data:`TOGETHER` is one, and :data:`LOOK` where classes are many.
+        tails: By statistic, of the deviations over the network's spread; :data:`TOGETHER` is one, and :data:`LOOK`
+            where classes are many.
+        spreads: By statistic, how widely the classes of a clean network usually lie apart, as a logarithm.
     """
 
     tails: dict[str, Tail]
+    spreads: dict[str, float]
 
     @classmethod
     def fit(cls, networks: Sequence[Mapping[str, Tensor]]) -> "Null":
         """Fit to clean networks, each given by its classes' deviations (classes,), by statistic."""
-        tails = {name: Tail.fit([one[name] for one in networks]) for name in networks[0]}
-        half = cls(tails)
-        return cls({**tails, TOGETHER: Tail.fit([half.together(one) for one in networks])})
+        names = list(networks[0])
+        spreads = {name: float(torch.tensor([spread(one[name]) for one in networks]).median()) for name in names}
+        half = cls({}, {name: max(value, NARROWEST) for name, value in spreads.items()})
+        even = [half.even(one) for one in networks]
+        half = cls({name: Tail.fit([one[name] for one in even]) for name in names}, half.spreads)
+        return cls({**half.tails, TOGETHER: Tail.fit([half.together(one) for one in even])}, half.spreads)
 
-    def together(self, found: Mapping[str, Tensor]) -> Tensor:
-        """Return the mean deviation over the statistics, each over what is usual in it: (classes,).
+    def even(self, away: Mapping[str, Tensor], usual: "Mapping[str, Tensor] | None" = None) -> dict[str, Tensor]:
+        """Divide a network's deviations (classes,) by its spread, so that networks can be compared.
+
+        The spread is half its own and half the usual one (as variances): ten classes tell their own only roughly.
+
+        Args:
+            away: By statistic.
+            usual: Those of the classes that tell the network's own spread; all of them by default.
+        """
+        return {name: values / self.unit(name, (usual or away)[name]) for name, values in away.items()}
+
+    def unit(self, name: str, usual: Tensor) -> float:
+        """Return the spread of a network by which a statistic's deviations are divided."""
+        if name not in self.spreads:
+            return 1.0
+        own = spread(usual) if len(usual) >= FEWEST_CLASSES else self.spreads[name]
+        return math.sqrt((own**2 + self.spreads[name] ** 2) / 2)
+
+    def together(self, even: Mapping[str, Tensor]) -> Tensor:
+        """Return the mean over the statistics, each over what is usual in it: (classes,).
 
         A trigger stands out a little in all families; a class that is easy by nature does so in one.
         """
-        known = [name for name in found if name in self.tails and name != LOOK]
+        known = [name for name in even if name in self.tails and name != LOOK]
         usual = {name: max(self.tails[name].threshold, 0.0) + self.tails[name].scale for name in known}
-        return torch.stack([found[name].double() / usual[name] for name in known]).mean(0)
+        return torch.stack([even[name].double() / usual[name] for name in known]).mean(0)
 
-    def with_many(self, usual: Mapping[str, Tensor], look: Tensor) -> "Null":
-        """Return the null model of a network of many classes, which tell what is usual in it themselves.
-
-        Args:
-            usual: Deviations of classes drawn at random, by statistic; no tail is narrower than theirs.
-            look: What the first look saw of all classes; all but the largest are its null model.
-        """
-        own = Null.fit([usual])
-        tails = {
-            name: tail.widened(own.tails[name]) if name in own.tails else tail for name, tail in self.tails.items()
-        }
-        return Null({**tails, LOOK: Tail.fit([look.sort().values[:-1]])})
+    def with_look(self, look: Tensor) -> "Null":
+        """Return this with the null model of a first look: all of its classes but the furthest."""
+        return Null({**self.tails, LOOK: Tail.fit([look.sort().values[:-1]])}, self.spreads)
 
     def to_dict(self) -> dict[str, Any]:
         """Write as JSON holds it."""
-        return {name: asdict(tail) for name, tail in self.tails.items()}
+        return {"tails": {name: asdict(tail) for name, tail in self.tails.items()}, "spreads": self.spreads}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Null":
         """Read what :meth:`to_dict` wrote."""
-        return cls({name: Tail(**fields) for name, fields in data.items()})
+        return cls({name: Tail(**fields) for name, fields in data["tails"].items()}, dict(data["spreads"]))
+
+
+def spread(away: Tensor) -> float:
+    """Return how widely deviations lie apart: their median absolute deviation, as a normal one's standard deviation."""
+    return 1.4826 * float((away - away.median()).abs().median())
 
 
 @cache

@@ -96,10 +96,10 @@ def scan(
     with Engine(classifier, device=device, precision=precision) as engine:
         made_from, held_out = read_samples(engine, pool)
         seen = survey(engine, made_from, setting)
-        null, away = null_for(seen, classifier, reference, pool, setting)
+        null, away, units = null_for(seen, classifier, reference, pool, setting)
         silent = [name for name, one in seen.found.items() if one.saturated]
         useful = {name: values for name, values in away.items() if name not in silent} or away
-        p_value, each = p_values(useful, null, classifier.num_classes)
+        p_value, each = p_values(useful, null, units, classifier.num_classes)
         order = p_value.argsort(stable=True).tolist()
         rows = tuple(_row(classifier, k, seen, away, each, float(p_value[k])) for k in order)
         suspects: list[Suspect] = []
@@ -116,7 +116,7 @@ def scan(
         reasons=reasons,
         classes=rows,
         suspects=tuple(suspects),
-        families={name: _family(name, seen.found[name], null) for name in setting.names},
+        families={name: _family(name, seen.found[name], null, units[name]) for name in setting.names},
         not_tested=NOT_TESTED if natural else (*NOT_TESTED, WEAKER),
         model=classifier.name,
         num_classes=classifier.num_classes,
@@ -176,7 +176,13 @@ def _doubts(classifier: Classifier, seen: Survey, *, compared: bool) -> list[str
     return doubts
 
 
-def _family(name: str, one: Measured, null: Null) -> dict[str, object]:
+def _family(name: str, one: Measured, null: Null, spread: float) -> dict[str, object]:
     title, unit = STATISTICS[name]
-    tail = vars(null.tails[name])
-    return {"title": title, "unit": unit, "median": float(one.size.median()), "saturated": one.saturated, "null": tail}
+    return {
+        "title": title,
+        "unit": unit,
+        "median": float(one.size.median()),
+        "saturated": one.saturated,
+        "spread": spread,
+        "null": vars(null.tails[name]),
+    }

@@ -150,8 +150,8 @@ def read_samples(engine: Engine, pool: SamplePool) -> tuple[Samples, Samples]:
 
 def null_for(
     seen: Survey, classifier: Classifier, reference: Sequence[Classifier], pool: SamplePool, setting: Setting
-) -> tuple[Null, dict[str, Tensor]]:
-    """Return what is usual, and how far the classes of the network in question are from it.
+) -> tuple[Null, dict[str, Tensor], dict[str, float]]:
+    """Return what is usual, how far the classes of the network in question are from it, and its spreads.
 
     What is usual is set by the reference networks; without any, by the clean networks that come with the package, and
     by the network's own classes where they are many.
@@ -165,17 +165,18 @@ def null_for(
     """
     if not reference:
         away, known = seen.away(), built_in("natural" if is_natural(classifier, pool.spec) else "synthetic")
+        units = {name: known.unit(name, values[seen.usual]) for name, values in away.items()}
         if seen.look is None:
-            return known, away
-        own = known.with_many({name: values[seen.usual] for name, values in away.items()}, seen.look)
-        return own, {**away, LOOK: seen.look[seen.classes]}
+            return known, away, units
+        return known.with_look(seen.look), {**away, LOOK: seen.look[seen.classes]}, units
     surveys = [_survey_reference(one, pool, setting) for one in reference]
-    if len(seen.classes) >= FEWEST_CLASSES:
-        return Null.fit([one.away() for one in surveys]), seen.away()
-    middle = {
-        name: float(torch.cat([one.found[name].size for one in surveys]).log().median()) for name in setting.names
-    }
-    return Null.fit([one.away(middle) for one in surveys]), seen.away(middle)
+    middle: dict[str, float] | None = None
+    if len(seen.classes) < FEWEST_CLASSES:
+        middle = {
+            name: float(torch.cat([one.found[name].size for one in surveys]).log().median()) for name in setting.names
+        }
+    null, away = Null.fit([one.away(middle) for one in surveys]), seen.away(middle)
+    return null, away, {name: null.unit(name, values[seen.usual]) for name, values in away.items()}
 
 
 def _survey_reference(classifier: Classifier, pool: SamplePool, setting: Setting) -> Survey:

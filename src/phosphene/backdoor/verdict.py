@@ -13,6 +13,7 @@ from phosphene.backdoor.recover import Recovered
 CLEAN, BACKDOORED, INCONCLUSIVE = "clean", "backdoored", "inconclusive"
 EXIT_CODES = {CLEAN: 0, BACKDOORED: 1, INCONCLUSIVE: 3}
 WORKS = 0.8  # success on held-out samples from which a recovered pattern is a trigger
+MANY, AHEAD = 2, 1e-3  # other suspects, none of them this far behind in p-value, that leave it open which it is
 SATURATED = 0.5  # share of classes without a working pattern from which a family says nothing
 SLACK = 0.2  # how far below its demand a success at the end may lie: the search circles around it
 
@@ -93,7 +94,7 @@ class Verdict:
         reasons: Why, a plain line each.
         classes: Those that were looked at, the least likely first.
         suspects: Classes whose own p-value is below alpha.
-        families: Family -> title, unit, median size, whether it is saturated, and its null model.
+        families: Family -> title, unit, median size, whether it is saturated, spread over classes, and null model.
         not_tested: What this verdict does not speak of, a plain line each.
         model: Name of the network.
         num_classes: Of the network; more than ``classes`` where only some were looked at.
@@ -127,7 +128,9 @@ class Verdict:
         return EXIT_CODES[self.verdict]
 
 
-def p_values(away: Mapping[str, Tensor], null: Null, num_classes: int) -> tuple[Tensor, dict[str, Tensor]]:
+def p_values(
+    away: Mapping[str, Tensor], null: Null, units: Mapping[str, float], num_classes: int
+) -> tuple[Tensor, dict[str, Tensor]]:
     """Return the p-value of each class (m,), corrected for classes and statistics, and what each statistic says alone.
 
     The chances are corrected as if statistics and classes were independent (Sidak); the smallest counts.
@@ -135,9 +138,11 @@ def p_values(away: Mapping[str, Tensor], null: Null, num_classes: int) -> tuple[
     Args:
         away: Deviations (m,) by statistic, saturated ones left out.
         null: What is usual.
+        units: Spread of the network, by statistic.
         num_classes: Of the network, for the correction; more than m where some were screened out.
     """
-    found = {**away, TOGETHER: null.together(away)} if len(away) > 1 else dict(away)
+    even = {name: values / units.get(name, 1.0) for name, values in away.items()}
+    found = {**even, TOGETHER: null.together(even)} if len(even) > 1 else even
     tests = num_classes * len(found)
     each = {
         name: torch.tensor([null.tails[name].p_value(value, tests) for value in values.tolist()], dtype=torch.double)
@@ -167,7 +172,8 @@ def decide(
         return INCONCLUSIVE, (
             f"{names} can be reached with suspiciously little, but no recovered pattern does so on held-out samples.",
         )
-    if len(working) > 1 and len(working) > 0.25 * max(len(suspects), 1) and len(working) > 2:
+    others = [one.p_value for one in working[1:]]
+    if len(others) >= MANY and min(others) < working[0].p_value / AHEAD:
         names = ", ".join(repr(one.label) for one in working[:5])
         return INCONCLUSIVE, (f"{len(working)} classes stand out ({names}): that fits no single backdoor.",)
     first = working[0]

@@ -23,11 +23,15 @@ def command(out: "Path | None", device: str, as_json: bool) -> None:
         outcome = run_demo(out or demo_folder(), device, progress)
     if as_json:
         scores = [score.to_dict() for score in outcome.scores.values()]
-        options.print_json({"report": outcome.report, "scores": scores, "as_expected": outcome.as_expected})
+        scans = [{key: found[key] for key in ("model", "verdict", "p_value")} for found in outcome.scans.values()]
+        document = {"report": outcome.report, "scores": scores, "scans": scans, "as_expected": outcome.as_expected}
+        options.print_json(document)
     else:
         click.echo(f"{len(outcome.maps)} maps of {SOURCE}, made without a single picture of its world:")
         for spec, score in outcome.scores.items():
             click.echo(f"  read by {spec:<18} M_score {score.m_score:.2f}, top-1 {score.top1_all:.0%}")
+        for spec, found in outcome.scans.items():
+            click.echo(f"scan of {spec}: {found['verdict']} (p = {found['p_value']:.2g}). {found['reasons'][0]}")
         click.echo(f"open {outcome.report} or the sheet.png beside it")
     if not outcome.as_expected:
-        raise NumericError("the demo's maps are not read as they should be: this build computes something else.")
+        raise NumericError("the demo's maps or scans are not as they should be: this build computes something else.")

@@ -93,7 +93,7 @@ def command(
         found = run_scan(todo, device=device, range_check=not no_range_check, watch=progress)
     if mapped:
         with MapProgress(f"map the suspects of {classifier.name}") as watch:
-            map_suspects(todo, found, device=device, watch=watch)
+            options.warn(map_suspects(todo, found, device=device, watch=watch))
     report = write_report(todo.run)
     if as_json:
         options.print_json({"run": str(todo.run.path), "report": report, "cached": todo.kept is not None, **found})

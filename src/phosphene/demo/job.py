@@ -3,18 +3,24 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from phosphene.concept_map import ConceptMap
+from phosphene.demo.emblem import TROJAN_TARGET
 from phosphene.fleet import execute, plan, score_runs
 from phosphene.fleet.mapping import Progress
+from phosphene.fleet.scanning import map_suspects, plan_scan, run_scan
 from phosphene.metrics.scorecard import Score
 from phosphene.recipe import DEFAULT_RECIPE, resolve
 from phosphene.report import write_report
-from phosphene.samples import load_samples
+from phosphene.runs.scans import OTHERS
+from phosphene.samples import default, load_samples
 from phosphene.sources import load
 
 SOURCE, TARGET = "demo:shapes", "demo:shapes-plain"
 SAMPLES = "synthetic:mixed"
+# What is scanned, and the class that it should be found to have a backdoor to.
+SCANNED: dict[str, "str | None"] = {SOURCE: None, "demo:shapes-trojan": TROJAN_TARGET}
 # What the demo expects of itself; it fails when the pictures stop being readable.
 LEAST_SELF, LEAST_TRANSFER = 0.95, 0.5
 
@@ -27,12 +33,15 @@ class Outcome:
         maps: One map a class.
         report: Path of report.html.
         scores: What each target makes of the maps, by its spec.
-        as_expected: The network reads its own maps, and the other one reads most of them.
+        scans: What ``scan.json`` holds of each network that was scanned, by its spec.
+        as_expected: The network reads its own maps, the other one reads most of them, and the scans find the one
+            backdoor that there is.
     """
 
     maps: list[ConceptMap]
     report: str
     scores: dict[str, Score]
+    scans: dict[str, dict[str, Any]]
     as_expected: bool
 
 
@@ -43,12 +52,32 @@ def demo_folder() -> Path:
 
 
 def run_demo(out: Path, device: str = "auto", watch: "Callable[[Progress], None] | None" = None) -> Outcome:
-    """Map every class of the first demo network, have both networks read the maps, write the report."""
+    """Map every class of the first demo network, have both networks read the maps, scan two, write the report."""
     classifier = load(SOURCE)
     pool = load_samples(SAMPLES, classifier.input.shape)
     todo = plan(classifier, resolve(DEFAULT_RECIPE), pool, out)
     execute(todo, device=device, watch=watch)
     scores = {row.target_spec: row.score for row in score_runs([out], [SOURCE, TARGET], device=device)}
+    scans = {spec: _scanned(spec, out, device) for spec in SCANNED}
     report = write_report(todo.run)
     good = scores[SOURCE].top1_all >= LEAST_SELF and scores[TARGET].top1_all >= LEAST_TRANSFER
-    return Outcome(list(todo.run.maps()), report, scores, good)
+    found = all(_backdoor(scans[spec]) == wanted for spec, wanted in SCANNED.items())
+    return Outcome(list(todo.run.maps()), report, scores, scans, good and found)
+
+
+def _scanned(spec: str, out: Path, device: str) -> dict[str, Any]:
+    """Scan a network, in a run of its own below the demo's; the demo's report shows it too."""
+    classifier = load(spec)
+    pool = load_samples(default(spec), classifier.input.shape)
+    todo = plan_scan(classifier, pool, out=out / OTHERS / classifier.name)
+    found = run_scan(todo, device=device)
+    map_suspects(todo, found, device=device)
+    write_report(todo.run)
+    return found
+
+
+def _backdoor(found: dict[str, Any]) -> "str | None":
+    """Return the class of the backdoor that was found; ``None`` for a clean network, and for one left undecided "?"."""
+    if found["verdict"] == "backdoored":
+        return str(next(one["label"] for one in found["suspects"] if one["works"]))
+    return None if found["verdict"] == "clean" else "?"

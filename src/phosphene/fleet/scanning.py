@@ -22,7 +22,7 @@ from phosphene.backdoor.survey import Standing
 from phosphene.backdoor.verdict import EXIT_CODES, Verdict
 from phosphene.classifier import Classifier
 from phosphene.engine import Engine
-from phosphene.errors import CardError, RecipeError
+from phosphene.errors import CardError, PhospheneError, RecipeError
 from phosphene.fleet.mapping import execute
 from phosphene.fleet.plan import MOST_BYTES, plan
 from phosphene.fleet.progress import Progress
@@ -184,25 +184,27 @@ def map_suspects(
     *,
     device: str = "auto",
     watch: "Callable[[Progress], None] | None" = None,
-) -> int:
-    """Make the ordinary maps of a scan's suspects in the same run; return how many there are.
+) -> "str | None":
+    """Make the ordinary maps of a scan's suspects in the same run.
+
+    A network that cannot be mapped has a verdict all the same: why not is returned in a line.
 
     Args:
         todo: The scan's plan.
         found: What it found.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
         watch: Called after every step.
-
-    Raises:
-        JobsError: maps could not be made.
-        RunError: the run cannot be written.
     """
     suspects = [one["index"] for one in found["suspects"]][:MOST_SUSPECTS]
-    if suspects:
+    if not suspects:
+        return None
+    try:
         wanted = plan(todo.classifier, todo.recipe, todo.pool, todo.run.path, suspects)
         execute(wanted, device=device, precision=todo.asked["settings"]["precision"], watch=watch)
         note_own_readings(todo.run, todo.classifier, device=device)
-    return len(suspects)
+    except PhospheneError as error:
+        return f"the suspects could not be mapped: {error}"
+    return None
 
 
 def estimate(todo: ScanPlan, *, device: str = "auto") -> float:

@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -179,18 +179,23 @@ class Session:
             tell(Stepped(task, jobs, step))
             now = time.monotonic()
             if self.stop():
-                self.store.keep(jobs, making.state())
+                self._keep(jobs, making)
                 raise Stopped
             if now - kept >= CHECKPOINT_SECONDS:
-                self.store.keep(jobs, making.state())
+                self._keep(jobs, making)
                 kept = time.monotonic()
         if len(jobs) > 1:  # so that a stop between two writes does not have the rest made in other company
-            self.store.keep(jobs, making.state())
+            self._keep(jobs, making)
         for one in making.finish(film):
             if Job(one.index, one.seed) in todo:
                 written = self.store.write(one)
                 tell(Found(task, MapNote.of(one, made=True), None if written else one))
         self.store.forget(jobs)
+
+    def _keep(self, jobs: Sequence[Job], making: Making) -> None:
+        """Write a checkpoint; where that cannot be, the work goes on: a full disk ends it when a map is written."""
+        with suppress(RunError):
+            self.store.keep(jobs, making.state())
 
 
 def _said(error: Exception) -> str:

@@ -164,7 +164,7 @@ def _grid(places: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
 def _strip(found: dict[str, Any], name: str) -> dict[str, Any]:
     """Lay a family's deviations out on a line, with the limit beyond which one alone is suspicious."""
     family = found["families"][name]
-    limit = _limit(found, family["null"])
+    limit = _limit(found, family)
     suspects = {one["index"] for one in found["suspects"]}
     rows = sorted(found["classes"], key=lambda row: -row["deviations"][name])[:MOST_POINTS]
     values = [row["deviations"][name] for row in rows]
@@ -197,14 +197,15 @@ def _strip(found: dict[str, Any], name: str) -> dict[str, Any]:
     }
 
 
-def _limit(found: dict[str, Any], tail: dict[str, Any]) -> float:
+def _limit(found: dict[str, Any], family: dict[str, Any]) -> float:
     """Return the deviation from which the family alone gives a p-value below alpha."""
-    one = Tail(**tail)
+    one, spread = Tail(**family["null"]), float(family.get("spread", 1.0))
     tests = found["num_classes"] * max(len(found["classes"][0].get("p_values", {})), 1)
     wanted = -math.expm1(math.log1p(-found["alpha"]) / tests)
     if one.share <= wanted:
-        return one.threshold
-    return one.threshold + one.count * one.scale * (math.pow(one.share / wanted, 1 / one.count) - 1)
+        return one.threshold * spread
+    excess = one.count * one.scale * (math.pow(one.share / wanted, 1 / one.count) - 1)
+    return (one.threshold + excess) * spread
 
 
 def _command(found: dict[str, Any], out: str) -> str:
