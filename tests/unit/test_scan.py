@@ -67,7 +67,8 @@ def test_a_class_is_searched_alike_whatever_its_company():
 
 def test_the_class_of_a_backdoor_can_be_said_loudest():
     with Engine(hand.classifier(40.0), device="cpu") as engine:
-        loud = largest_margin(engine, torch.arange(hand.CLASSES), steps=30, starts=2)
+        shape = (3, hand.SIDE, hand.SIDE)
+        loud = largest_margin(engine, torch.arange(hand.CLASSES), shape=shape, steps=30, starts=2)
     assert int(loud.argmax()) == hand.TARGET
 
 

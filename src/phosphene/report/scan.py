@@ -116,7 +116,7 @@ def _suspect(run: RunDirectory, found: dict[str, Any], one: dict[str, Any]) -> d
         "pasted": _url(read_file(run, one["pasted"])) if one.get("pasted") else "",
         "examples": one["examples"],
         "asr": percent(one["asr"]),
-        "grid": _grid(one["places"]),
+        "grid": _grid(one["places"]) if len(one["places"]) > 1 else [],
         "file": one["picture"],
     }
 

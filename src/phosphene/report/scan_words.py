@@ -87,7 +87,7 @@ def where(one: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
     top, left, bottom, right = one["box"]
     lies = f"The one shown lies in {right - left} × {bottom - top} pixels, {left} from the left and {top} from the top."
     lines = [size + lies]
-    if one["places"]:
+    if len(one["places"]) > 1:  # one that fills the picture cannot be moved
         good = sum(place["success"] >= WORKS_THERE for place in one["places"])
         total = len(one["places"])
         verb = "everywhere" if good == total else "nowhere else" if not good else f"at {good} of {total} other places"
