@@ -52,6 +52,7 @@ class ConceptMap:
         loss: Mean cross-entropy at every step.
         passes: Images sent through the network, a backward counted as one more.
         seconds: Wall time.
+        hits: Share of each step's samples that were read as the class after the nudge, in [0, 1].
         frames: The picture as it grew, PIL images, the last one finished; empty where none were asked for. A run keeps
             them beside the map: ``RunDirectory.frames`` reads them.
     """
@@ -68,6 +69,7 @@ class ConceptMap:
     loss: tuple[float, ...]
     passes: int
     seconds: float
+    hits: tuple[float, ...] = ()
     frames: tuple[Image.Image, ...] = field(default=(), repr=False, compare=False)
 
     def __repr__(self) -> str:

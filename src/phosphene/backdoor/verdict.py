@@ -2,13 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from phosphene.backdoor.null import TOGETHER, Null
 from phosphene.backdoor.recover import Recovered
+
+if TYPE_CHECKING:
+    from phosphene.plots import Plot
 
 CLEAN, BACKDOORED, INCONCLUSIVE = "clean", "backdoored", "inconclusive"
 EXIT_CODES = {CLEAN: 0, BACKDOORED: 1, INCONCLUSIVE: 3}
@@ -126,6 +129,18 @@ class Verdict:
     def exit_code(self) -> int:
         """Of the command: 0 clean, 1 backdoored, 3 inconclusive."""
         return EXIT_CODES[self.verdict]
+
+    def _repr_html_(self) -> str:
+        """Show verdict and triggers in a notebook."""
+        from phosphene.backdoor.show import html_of  # noqa: PLC0415  (which imports this file)
+
+        return html_of(self)
+
+    def plot(self) -> "Plot":
+        """Draw how unlikely each class is: a matplotlib figure (``pip install phosphene[plot]``)."""
+        from phosphene.backdoor.show import plot_of  # noqa: PLC0415
+
+        return plot_of(self)
 
 
 def p_values(

@@ -122,6 +122,7 @@ class Making:
         self.total = recipe.rounds * (recipe.steps + recipe.refine_steps)
         self.generators = [torch.Generator().manual_seed(job.seed * 1_000_003 + job.index) for job in jobs]
         self.losses: list[list[float]] = []  # a step, a map
+        self.hits: list[list[float]] = []
         self.spent = 0.0  # seconds, before this object was made
         self.nu = torch.zeros((len(jobs), *engine.classifier.input.shape), dtype=engine.dtype, device=engine.device)
         self.xi: Tensor | None = None
@@ -156,9 +157,11 @@ class Making:
                 error = NumericError(f"network {name} answered with NaN or infinity at step {step} of {self.total}.")
                 error.rows = tuple(row for row, loss in enumerate(losses) if not math.isfinite(loss))
                 raise error
+            hits = nudge.hits.tolist()
             self.losses.append(losses)
+            self.hits.append(hits)
             self.nu = moved
-            yield Step(len(self.losses), self.total, sum(losses) / len(losses), float(nudge.hits.mean()), moved)
+            yield Step(len(self.losses), self.total, sum(losses) / len(losses), sum(hits) / len(hits), moved)
 
     def finish(self, film: "FrameRecorder | None" = None) -> list[ConceptMap]:
         """Measure the maps after the last step; ``film`` has watched them grow.
@@ -185,13 +188,14 @@ class Making:
                 loss=tuple(step[row] for step in self.losses),
                 passes=passes(recipe),
                 seconds=self._seconds() / len(self.jobs),
+                hits=tuple(step[row] for step in self.hits),
                 frames=film.of(row) if film is not None else (),
             )
             for row, job in enumerate(self.jobs)
         ]
 
     def state(self) -> dict[str, Tensor]:
-        """Return where the maps stand, as tensors on the CPU: maps, moments, Xi, generators, losses, seconds."""
+        """Return where the maps stand, as tensors on the CPU: maps, moments, Xi, generators, losses, hits, seconds."""
         kept = {
             "nu": self.nu,
             "xi": self.xi,
@@ -200,6 +204,7 @@ class Making:
             "moment_steps": torch.tensor(self.moments.step),
             "generators": torch.stack([own.get_state() for own in self.generators]),
             "losses": torch.tensor(self.losses, dtype=torch.float64).view(-1, len(self.jobs)),
+            "hits": torch.tensor(self.hits, dtype=torch.float64).view(-1, len(self.jobs)),
             "seconds": torch.tensor(self._seconds(), dtype=torch.float64),
         }
         return {name: tensor.detach().cpu().contiguous() for name, tensor in kept.items() if tensor is not None}
@@ -213,7 +218,8 @@ class Making:
 
         self.nu, self.xi = state["nu"].to(self.nu), here("xi")
         self.moments = Moments(int(state["moment_steps"]), here("mean"), here("square"))
-        self.losses, self.spent = state["losses"].tolist(), float(state["seconds"])
+        self.losses, self.hits = state["losses"].tolist(), state["hits"].tolist()
+        self.spent = float(state["seconds"])
         for own, past in zip(self.generators, state["generators"], strict=True):
             own.set_state(past.clone())  # a view into a stack is refused
 

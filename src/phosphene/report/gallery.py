@@ -102,7 +102,6 @@ class Gallery:
         folder = self.run.folder(Job(*place), one.label)
         film = folder / FRAMES
         frames = self._frames(film)
-        hits = getattr(one, "hits", None) or self.notes.get(place, {}).get("hits") or ()
         return {
             "id": f"map-{one.index}-{one.seed}",
             "label": one.label,
@@ -124,7 +123,7 @@ class Gallery:
             "signed": data_url(signed(one.nu), self.scale, 75),
             "xi": data_url(strength(one.xi), min(self.scale, 112 / max(one.xi.shape[-2:])), 75),
             "loss": curve(one.loss, "Loss"),
-            "hits": curve(tuple(hits), "Samples read as the class", top=1.0, share=True),
+            "hits": curve(one.hits, "Samples read as the class", top=1.0, share=True),
             "frames": frames,
             "frames_elsewhere": f"{folder.parent.name}/{folder.name}/{FRAMES}" if film.is_file() and not frames else "",
             "example": one.index if one.index in self.examples else None,

@@ -182,6 +182,7 @@ class RunDirectory:
                 "p_class": found.p_class,
                 "targeting_rate": found.targeting_rate,
                 "loss": [round(value, 6) for value in found.loss],
+                "hits": [round(value, 4) for value in found.hits],
                 "passes": found.passes,
                 "seconds": round(found.seconds, 3),
             },
@@ -203,6 +204,7 @@ class RunDirectory:
                 nu=tensors["nu"],
                 xi=tensors["xi"],
                 loss=tuple(facts["loss"]),
+                hits=tuple(facts.get("hits", ())),  # maps of earlier versions have none
                 **{
                     key: facts[key]
                     for key in (
