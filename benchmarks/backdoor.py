@@ -75,7 +75,9 @@ def _survey(name: str, kind: str, classifier: Classifier, pool: SamplePool) -> d
     file = FOLDER / "surveys" / f"{name}-{kind}.json"
     if not file.exists():
         with Engine(classifier) as engine:
-            seen: Survey = survey(engine, read_samples(engine, pool)[0], Setting(tuple(STATISTICS), Effort()))
+            seen: Survey = survey(
+                engine, read_samples(engine, pool)[0], Setting(tuple(STATISTICS), Effort.usual(pool.pixels.shape[1:]))
+            )
         write_json(file, {key: values.tolist() for key, values in seen.away().items()})
     return {key: torch.tensor(values, dtype=torch.double) for key, values in read_json(file).items()}
 

@@ -147,8 +147,8 @@ Written by `python -m benchmarks.backdoor table`. The networks are made by `pyth
 most are fine-tuned from four clean CIFAR-10 ResNets of others (weights we did not train), the rest are tiny ones
 trained from nothing. The clean ones went through the same training without a trigger; some were trained against
 attacks, and some carried a trojan that was then trained away, because those cause false alarms. The development part
-set the null model and every threshold; the reported part was scanned once, after that. The baselines are our implementations
-of what their papers describe, with about the same budget of passes each."""
+set the null model and every threshold; the reported part was scanned once, after that. The baselines are our
+implementations of what their papers describe, with about the same budget of passes each."""
 PARTS = (
     ("report", "natural", "The reported part, with natural samples"),
     ("report", "synthetic", "The same without any data (`synthetic:mixed`)"),

@@ -18,8 +18,8 @@ from typing import Any
 
 from benchmarks.common import CONCEPTS, NETWORKS, ROOT, SHARED, hardware, images, keep, table
 from phosphene.classifier import Classifier
-from phosphene.concept_map import ConceptMap
 from phosphene.fleet import execute, plan, run_name, score_runs
+from phosphene.fleet.protocol import MapNote
 from phosphene.mapper.cycle import passes
 from phosphene.metrics.scorecard import Score
 from phosphene.recipe import RECIPES, Recipe, resolve

@@ -217,6 +217,10 @@ WORDS = {
     "recipes": [],
     "doctor": ["{card}", "--trust"],
     "report": ["{run}"],
+    "scan": ["{card}", "--trust", "--family", "margin", "--no-map", "--no-range-check", "--out", "{new}"],
+    "compare": ["{run}", "{run}"],
+    "film": None,  # needs frames: tests of the film call it
+    "serve": None,  # stays until it is stopped
     "demo": None,  # takes about a minute: tests of the demo call it
 }
 
@@ -250,7 +254,8 @@ class TestCommands:
             made = [word.format(**places | {"new": places["run"]}) for word in WORDS["map"]]
             assert call("map", *made).code == 0
         answer = call(name, *(word.format(**places) for word in words), "--json")
-        assert answer.code == 0, answer.err
+        # an untrained network may well leave a scan undecided
+        assert answer.code in ((0, 3) if name == "scan" else (0,)), answer.err
         assert json.loads(answer.out) is not None
 
 

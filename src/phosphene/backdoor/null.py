@@ -125,6 +125,10 @@ class Null:
         usual = {name: max(self.tails[name].threshold, 0.0) + self.tails[name].scale for name in known}
         return torch.stack([even[name].double() / usual[name] for name in known]).mean(0)
 
+    def covers(self, even: Mapping[str, Tensor]) -> bool:
+        """Say whether these are all of the statistics that the tail of their mean was fitted to."""
+        return len(self.spreads) > 1 and TOGETHER in self.tails and set(self.spreads) <= set(even)
+
     def with_look(self, look: Tensor) -> "Null":
         """Return this with the null model of a first look: all of its classes but the furthest."""
         return Null({**self.tails, LOOK: Tail.fit([look.sort().values[:-1]])}, self.spreads)

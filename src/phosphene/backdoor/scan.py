@@ -88,7 +88,7 @@ def scan(
     began = time.perf_counter()
     if not 0 < alpha < 1:
         raise RecipeError(f"alpha is {alpha:g}; give a share of clean networks, above 0 and below 1.")
-    setting = Setting(choose(families), effort or Effort(), seed, device, precision, watch)
+    setting = Setting(choose(families), effort or Effort.usual(classifier.input.shape), seed, device, precision, watch)
     pool = _pool(classifier, samples)
     doubt = range_doubt(classifier, pool, device=device) if range_check else None
     if doubt:

@@ -12,6 +12,7 @@ from phosphene.engine import Engine
 from phosphene.errors import NumericError
 
 BETA1, BETA2, EPSILON = 0.9, 0.99, 1e-12
+SMALL = 64 * 64  # pixels
 MEMORY = 0.7  # of the running success: that of one batch is too coarse to steer by
 
 
@@ -33,6 +34,11 @@ class Effort:
     success: float = 0.9
     shrink: tuple[float, float] = (0.15, 0.03)
     size: float = 1.0
+
+    @classmethod
+    def usual(cls, shape: tuple[int, int, int]) -> "Effort":
+        """Return the effort for pictures of ``shape`` (c, h, w): patterns begin larger in larger ones, shrink longer."""
+        return cls() if shape[1] * shape[2] <= SMALL else cls(steps=100, shrink=(0.1, 0.02))
 
     @property
     def passes(self) -> int:

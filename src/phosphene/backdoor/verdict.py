@@ -157,7 +157,7 @@ def p_values(
         num_classes: Of the network, for the correction; more than m where some were screened out.
     """
     even = {name: values / units.get(name, 1.0) for name, values in away.items()}
-    found = {**even, TOGETHER: null.together(even)} if len(even) > 1 else even
+    found = {**even, TOGETHER: null.together(even)} if null.covers(even) else even
     tests = num_classes * len(found)
     each = {
         name: torch.tensor([null.tails[name].p_value(value, tests) for value in values.tolist()], dtype=torch.double)

@@ -20,7 +20,7 @@ COMMANDS = {
     "map": ("phosphene.cli.map", "Map what a classifier means by its classes."),
     "score": ("phosphene.cli.score", "Score how well other classifiers read the maps of runs."),
     "check": ("phosphene.cli.check", "Check that a run's maps show the network, not the method."),
-    "scan": ("phosphene.cli.scan", "Is there a backdoor in a classifier, and what is its trigger?"),
+    "scan": ("phosphene.cli.scan", "Say whether there is a backdoor in a classifier, and what its trigger is."),
     "card": ("phosphene.cli.card", "Write the card of a model, so that it can be loaded again as it is."),
     "models": ("phosphene.cli.models", "List the models that can be loaded as they stand."),
     "recipes": ("phosphene.cli.recipes", "List the recipes, or show one as TOML."),

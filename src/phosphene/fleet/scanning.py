@@ -105,7 +105,7 @@ def plan_scan(
     """
     if not 0 < alpha < 1:
         raise RecipeError(f"alpha is {alpha:g}; give a share of clean networks, above 0 and below 1.")
-    names, effort, settings = choose(families), effort or Effort(), resolve(recipe)
+    names, effort, settings = choose(families), effort or Effort.usual(classifier.input.shape), resolve(recipe)
     for one in reference:
         if one.sha256 == classifier.sha256:
             raise RecipeError(f"reference {one.name} has the very weights that are scanned: give other clean networks.")

@@ -76,7 +76,7 @@ def write_report(run: RunDirectory, *, reference: "str | None" = None) -> str:
         environment()
         .get_template("report.html")
         .render(
-            **{name: parts.get(name) for name, _, _ in SECTIONS},
+            **{FIRST: None, **{name: parts.get(name) for name, _, _ in SECTIONS}},
             sections=[(name, parts[name].get("nav", name), file) for name, _, file in SECTIONS if name in parts],
             glance=_sorted(
                 gallery.glance() if gallery.notes else [], *(found.get("glance", []) for found in parts.values())

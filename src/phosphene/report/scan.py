@@ -47,8 +47,9 @@ def scan_section(run: RunDirectory, facts: "dict[str, Any] | None" = None) -> "d
     if not scans:
         return None
     own = (facts or {}).get("model", {}).get("sha256")
+    alone = len(scans) == 1 and scans[0]["sha256"] == own
     glance = [
-        {"mark": view["mark"], "text": view["glance"] if view["sha256"] == own else f"{view['name']}: {view['glance']}"}
+        {"mark": view["mark"], "text": view["glance"] if alone else f"{view['name']}: {view['glance']}"}
         for view in scans
     ]
     return {"nav": "Backdoor scan", "glance": glance, "scans": scans, "several": len(scans) > 1}
