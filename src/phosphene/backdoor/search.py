@@ -37,7 +37,7 @@ class Effort:
 
     @classmethod
     def usual(cls, shape: tuple[int, int, int]) -> "Effort":
-        """Return the effort for pictures of ``shape`` (c, h, w): patterns begin larger in larger ones, shrink longer."""
+        """Return the effort for pictures of ``shape`` (c, h, w): larger patterns take longer to shrink."""
         return cls() if shape[1] * shape[2] <= SMALL else cls(steps=100, shrink=(0.1, 0.02))
 
     @property
