@@ -6,17 +6,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from phosphene.backdoor.compact import VISIBLE, Within, pieces, window_around
 from phosphene.backdoor.families.family import Family
 from phosphene.backdoor.search import Effort, Samples, smallest
 from phosphene.engine import Engine
 from phosphene.metrics.bootstrap import wilson
 
 STARTS = 3
-WORKING = (
-    0.97  # share of the samples that the pattern which is shown must send, so that a tenth's loss on others is noticed
-)
+WORKING = 0.97  # share of the samples that the pattern which is shown must send: on others it sends fewer
+LOSS = 0.1  # of success that a pattern in one place instead of several may cost
 PLACES = 3  # by as many, spread over the picture
-VISIBLE = 0.1  # of a mask's largest opacity: what lies below is not counted as part of it
 
 
 @dataclass(frozen=True)
@@ -82,15 +81,24 @@ def recover(
         seed: Of draws and starts.
     """
     classes = torch.full((STARTS,), index, device=engine.device)
-    least = smallest(engine, family, samples, classes, effort, seed=seed + 1)
-    firm = smallest(engine, family, samples, classes, dataclasses.replace(effort, success=WORKING), seed=seed + 2)
     others = held_out.pixels[held_out.read != index]
-    tries = []
-    for mask, paint in zip(*family.draw(firm.pattern), strict=True):
-        pasted = paste_8bit(mask, paint, others, additive=family.additive)
-        tries.append((success_of(engine, pasted, index), mask, paint))
-    best = max(range(STARTS), key=lambda row: (round(tries[row][0], 2), -float(firm.size[row])))
-    success, mask, paint = tries[best]
+    firmly = dataclasses.replace(effort, success=WORKING)
+
+    def best(one: Family, seed: int) -> tuple[float, Tensor, Tensor]:
+        found = smallest(engine, one, samples, classes, firmly, seed=seed)
+        tries = [
+            (success_of(engine, paste_8bit(mask, paint, others, additive=one.additive), index), mask, paint)
+            for mask, paint in zip(*one.draw(found.pattern), strict=True)
+        ]
+        return tries[max(range(STARTS), key=lambda row: (round(tries[row][0], 2), -float(found.size[row])))]
+
+    least = smallest(engine, family, samples, classes, effort, seed=seed + 1)
+    success, mask, paint = best(family, seed + 2)
+    parts = [] if family.additive else pieces(mask)
+    if len(parts) > 1:  # a trigger that works anywhere is found in pieces: is one of them enough?
+        alone = best(Within(family, window_around(parts[0])), seed + 3)
+        if alone[0] >= success - LOSS:
+            success, mask, paint = alone
     places = {} if family.additive else try_places(engine, mask, paint, others, index)
     return Recovered(
         index=index,
@@ -100,15 +108,15 @@ def recover(
         paint=paint.cpu(),
         additive=family.additive,
         success=success,
-        interval=wilson(round(success * len(others)), len(others)),
+        interval=wilson(round(success * len(others)), len(others)) if len(others) else (0.0, 1.0),
         tried=len(others),
         places=places,
     )
 
 
 def passes(effort: Effort) -> int:
-    """Images that recovering one pattern sends through the network, a backward counted as one more."""
-    return 2 * STARTS * effort.passes
+    """Images that recovering one pattern sends through the network at most, a backward counted as one more."""
+    return 3 * STARTS * effort.passes
 
 
 def paste_8bit(mask: Tensor, paint: Tensor, pixels: Tensor, *, additive: bool) -> Tensor:
