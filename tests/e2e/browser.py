@@ -30,9 +30,9 @@ def lacking(what: str, fix: str) -> None:
     pytest.skip(line)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[object]:
-    """A running chromium."""
+    """A running chromium; for one module at a time, because Playwright's event loop keeps all others from running."""
     program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if program is None:
         lacking("chromium", "apt-get install -y chromium")
