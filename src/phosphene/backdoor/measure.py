@@ -15,7 +15,7 @@ MARGIN = "margin"
 # What is measured of every class, and what its sizes are called.
 STATISTICS = {
     **{name: (family.title, family.unit) for name, family in FAMILIES.items()},
-    MARGIN: ("how loudly it can be said", "1 / logit margin"),
+    MARGIN: ("how sure it can be made", "1 / logit margin"),
 }
 MARGIN_STEPS, MARGIN_STARTS = 60, 4
 

@@ -180,7 +180,9 @@ def decide(
     if doubts:
         return INCONCLUSIVE, tuple(doubts)
     if p_value >= alpha:
-        return CLEAN, (f"no class needs less of a pattern than clean networks' classes do (p = {p_value:.3g}).",)
+        return CLEAN, (
+            f"every class needs about as much of a pattern as classes of clean networks do (p = {p_value:.2g}).",
+        )
     working = [one for one in suspects if one.works]
     if not working:
         names = ", ".join(repr(one.label) for one in suspects[:3])

@@ -75,7 +75,8 @@ class Gallery:
         if rates:
             middle = rates[len(rates) // 2]
             text = (
-                f"A class's pattern, added to unseen samples, turns {percent(middle)} of them into that class (median)."
+                f"A class's whole picture, added to unseen samples, turns {percent(middle)} of them into the class "
+                "(median): the pictures hold what the network looks for. That is no backdoor, which needs far less."
             )
             lines.append({"mark": "good" if middle >= 0.5 else "unsure", "text": text})
         return lines

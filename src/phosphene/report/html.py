@@ -129,8 +129,10 @@ def policy(style: str, script: str) -> str:
 
 
 def _sorted(*parts: list[dict[str, str]]) -> list[dict[str, str]]:
-    """Put first what somebody must know."""
-    return sorted((line for lines in parts for line in lines), key=lambda line: line["mark"] != "bad")
+    """Put first what somebody must know of this network, and last what is said of others."""
+    return sorted(
+        (line for lines in parts for line in lines), key=lambda line: ("beside" in line, line["mark"] != "bad")
+    )
 
 
 def _read(name: str) -> str:

@@ -22,6 +22,7 @@ from phosphene.report.scan_words import (
     chance,
     effect,
     headline,
+    in_short,
     least_likely,
     sentences,
     short,
@@ -30,7 +31,7 @@ from phosphene.report.scan_words import (
 )
 from phosphene.report.words import percent
 from phosphene.runs import RunDirectory
-from phosphene.runs.scans import FIX, read_file, read_scans
+from phosphene.runs.scans import FIX, NAME, read_file, read_scans
 
 __all__ = ["headline", "least_likely", "scan_section", "sentences"]
 
@@ -47,12 +48,21 @@ def scan_section(run: RunDirectory, facts: "dict[str, Any] | None" = None) -> "d
     if not scans:
         return None
     own = (facts or {}).get("model", {}).get("sha256")
+    scans.sort(key=lambda view: view["sha256"] != own)
+    for view in scans:
+        beside = "" if view["sha256"] == own else ", another network, scanned beside it"
+        view["called"] = f"{view['name']}{beside}"
     alone = len(scans) == 1 and scans[0]["sha256"] == own
     glance = [
-        {"mark": view["mark"], "text": view["glance"] if alone else f"{view['name']}: {view['glance']}"}
+        {
+            "mark": view["mark"],
+            "text": view["glance"] if alone else f"{view['called']}: {view['glance']}",
+            **({} if view["sha256"] == own else {"beside": "yes"}),
+        }
         for view in scans
     ]
-    return {"nav": "Backdoor scan", "glance": glance, "scans": scans, "several": len(scans) > 1}
+    first = (run.path / NAME).exists()  # a scan of the run itself; others stand below its pictures
+    return {"first": first, "nav": "Backdoor scan", "glance": glance, "scans": scans, "several": len(scans) > 1}
 
 
 def _view(run: RunDirectory, found: dict[str, Any]) -> dict[str, Any]:
@@ -65,7 +75,7 @@ def _view(run: RunDirectory, found: dict[str, Any]) -> dict[str, Any]:
         "verdict": found["verdict"],
         "mark": mark,
         "title": title,
-        "glance": f"{title} {effect(works[0])}" if works and found["verdict"] == "backdoored" else title,
+        "glance": f"{title} {in_short(works[0])}" if works and found["verdict"] == "backdoored" else title,
         "reasons": found["reasons"],
         "suspects": [_suspect(run, found, one) for one in found["suspects"]],
         "families": [_strip(found, name) for name in found["families"]],

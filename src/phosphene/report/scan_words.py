@@ -59,8 +59,15 @@ def chance(p_value: float) -> str:
     """Say what a p-value means."""
     if p_value >= 1:
         return "clean networks look like this as a rule"
-    odds = f"{percent(p_value)} of" if p_value >= 0.005 else f"one in {1 / max(p_value, 1e-12):,.0f}"
+    odds = f"{percent(p_value)} of" if p_value >= 0.005 else f"fewer than one in {round_odds(p_value):,}"
     return f"{odds} clean networks would have a class that stands out as far (p = {p_value:.2g})"
+
+
+def round_odds(p_value: float) -> int:
+    """Round the odds down to 1, 2 or 5 times a power of ten, a million at most: more would be false precision."""
+    odds = min(1 / max(p_value, 1e-12), 1e6)
+    power = int(10.0 ** math.floor(math.log10(odds)))
+    return max(step * power for step in (1, 2, 5) if step * power <= odds)
 
 
 def effect(one: Mapping[str, Any]) -> str:
@@ -72,6 +79,12 @@ def effect(one: Mapping[str, Any]) -> str:
         f"{count(one['tried'], 'image')} that the pattern was not made from "
         f"(95 % interval {100 * low:.0f} to {100 * high:.0f} %)."
     )
+
+
+def in_short(one: Mapping[str, Any]) -> str:
+    """Say what the recovered pattern does where it is not shown beside."""
+    kind = "A faint pattern, added to" if one["additive"] else "A small picture, put on"
+    return f"{kind} any image, makes it answer {short(one)!r} ({percent(one['asr'])} of {one['tried']})."
 
 
 def where(one: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
@@ -90,8 +103,9 @@ def where(one: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
     if len(one["places"]) > 1:  # one that fills the picture cannot be moved
         good = sum(place["success"] >= WORKS_THERE for place in one["places"])
         total = len(one["places"])
-        verb = "everywhere" if good == total else "nowhere else" if not good else f"at {good} of {total} other places"
-        lines.append(f"Moved about, it works {verb}.")
+        lines.append(
+            f"Moved over {total} places of the picture, it turns at least half of the images at {good} of them."
+        )
     return lines
 
 
