@@ -39,7 +39,7 @@ ELSEWHERE = (
 )
 WEAKER = (
     "No pictures of the network's own kind were given: patterns were tried on synthetic samples. That finds fewer "
-    "backdoors (docs/scan.md says how many fewer); give natural pictures with --samples."
+    "backdoors (docs/scan.md); give natural pictures with --samples."
 )
 NOT_TESTED = (SOURCE_SPECIFIC, ALL_TO_ALL, ELSEWHERE)
 
