@@ -113,7 +113,8 @@ def test_a_worker_is_killed(cluster, model, calm, tmp_path):
     thread.join()
     assert killed
     assert killed[0]
-    assert outcome.made == 5 * SEEDS
+    # a worker may die between writing a map and telling of it: the next one finds it there
+    assert outcome.made + outcome.there == 5 * SEEDS
     assert maps(out) == calm
     assert not leftovers(out)
 
@@ -139,6 +140,7 @@ def test_a_node_is_removed(cluster, model, calm, tmp_path):
     outcome = execute(todo(model, out), executor=executor(), device="cpu")
     thread.join()
     assert removed
-    assert outcome.made == 5 * SEEDS
+    # a worker may die between writing a map and telling of it: the next one finds it there
+    assert outcome.made + outcome.there == 5 * SEEDS
     assert maps(out) == calm
     assert not leftovers(out)
