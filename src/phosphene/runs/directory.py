@@ -23,7 +23,10 @@ from phosphene.runs.frames import frames_file, read_frames
 if TYPE_CHECKING:
     from phosphene.plots import Plot
 
-__all__ = ["RunDirectory", "RunFacts", "slug", "versions"]
+# Of a map that is being made, beside its other files; see phosphene.runs.live.
+PREVIEW = "preview.webp"
+
+__all__ = ["PREVIEW", "RunDirectory", "RunFacts", "slug", "versions"]
 
 
 class RunDirectory:
@@ -187,6 +190,8 @@ class RunDirectory:
                 "seconds": round(found.seconds, 3),
             },
         )
+        # A process that was killed leaves the preview of what another one has now finished.
+        (folder / PREVIEW).unlink(missing_ok=True)
 
     def read(self, folder: Path) -> ConceptMap:
         """Read one map.

@@ -24,10 +24,10 @@ from torch import Tensor
 from phosphene.concept_map import Job, render, to_image
 from phosphene.errors import RunError
 from phosphene.runs.atomic import write_bytes
-from phosphene.runs.directory import RunDirectory
+from phosphene.runs.directory import PREVIEW, RunDirectory
 from phosphene.textfile import read_text
 
-FOLDER, PREVIEW = "live", "preview.webp"
+FOLDER = "live"
 EVERY_SECONDS = 2.0
 SHARE = 0.006  # of the time may go into previews, in seconds of the processor: waiting for others costs nothing
 FIRST_SECONDS = 0.05  # spent at once, so that something is seen early

@@ -9,7 +9,7 @@ from typing import Any
 from phosphene.concept_map import Job
 from phosphene.errors import PhospheneError, RunError
 from phosphene.runs import RunDirectory
-from phosphene.runs.live import PREVIEW
+from phosphene.runs.directory import PREVIEW
 
 # The served folder may itself be a run: it is called by this name.
 HERE = "@"

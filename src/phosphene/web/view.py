@@ -11,7 +11,8 @@ from phosphene.concept_map import Job
 from phosphene.errors import PhospheneError
 from phosphene.labels import first_synonym
 from phosphene.runs import RunDirectory
-from phosphene.runs.live import PREVIEW, Beat, read_live
+from phosphene.runs.directory import PREVIEW
+from phosphene.runs.live import Beat, read_live
 from phosphene.textfile import read_text
 from phosphene.web.folder import Folder, NotHereError
 
