@@ -1,6 +1,7 @@
 """A real browser for the tests: Debian's chromium through Playwright, and axe-core, which judges accessibility.
 
-Neither is in this repository. Where one is missing a test is skipped, and fails in CI with the line that mends it.
+Neither is in this repository. Where one is missing a test is skipped; in CI it fails with the line that mends it,
+unless .ci/run has tried to install it in vain, and says so.
 """
 
 import os
@@ -25,7 +26,8 @@ ARGUMENTS = [
 def lacking(what: str, fix: str) -> None:
     """Skip the test that needs ``what``; fail it in CI."""
     line = f"{what} is missing: {fix}"
-    if os.environ.get("CI") == "true":
+    tried = os.environ.get("PHOSPHENE_NO_BROWSER")  # .ci/run could not install it
+    if os.environ.get("CI") == "true" and not tried:
         pytest.fail(line)
     pytest.skip(line)
 
