@@ -1,6 +1,7 @@
 """Triggers that cover the whole picture: a blended picture, a watermark, a smooth change of light, a wave."""
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -45,14 +46,14 @@ class Blended:
         return torch.lerp(pixels, self.pattern(shape).to(pixels), self.alpha)
 
 
-class _Additive:
+class _Additive(ABC):
     """A trigger that is added to the whole picture and clipped."""
 
     additive: ClassVar[bool] = True
 
+    @abstractmethod
     def pattern(self, shape: Shape) -> Tensor:
         """What it adds or pastes, (c, h, w): see :class:`phosphene.backdoor.triggers.Trigger`."""
-        raise NotImplementedError
 
     def mask(self, shape: Shape) -> Tensor:
         """Where it acts, (1, h, w): see :class:`phosphene.backdoor.triggers.Trigger`."""

@@ -9,6 +9,7 @@ Two kinds of adding: *pasted* triggers give ``x + mask (pattern - x)``, *additiv
 """
 
 import dataclasses
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
@@ -78,7 +79,7 @@ def apply_8bit(trigger: Trigger, pixels: Tensor, where: "torch.Generator | None"
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Stamp:
+class _Stamp(ABC):
     """A trigger with a place: ``_cut`` draws it, the rest puts it somewhere."""
 
     additive: ClassVar[bool] = False
@@ -92,9 +93,9 @@ class _Stamp:
         if isinstance(self.place, str) and self.place not in PLACES:
             raise RecipeError(f"place {self.place!r} is not (top, left), nor one of {', '.join(PLACES)}.")
 
+    @abstractmethod
     def _cut(self, channels: int) -> tuple[Tensor, Tensor]:
         """Opacity (1, side, side) and colours (c, side, side)."""
-        raise NotImplementedError
 
     def at(self, shape: Shape) -> tuple[int, int]:
         """Return (top, left) in a picture of ``shape``; a random place counts as the middle.
