@@ -15,14 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tomli_w
 import torch
-from safetensors.torch import save
 from torch import Tensor
 
 from benchmarks import backdoor_glyphs
 from benchmarks.backdoor_table import TABLE, Row
-from benchmarks.common import ROOT, SHARED, network
+from benchmarks.common import ROOT, SHARED, network, write_copy
 from phosphene.backdoor import triggers
 from phosphene.backdoor.plant import Planted, accuracy, clean_twin, plant, repair, shortcut, success_rate, victims_of
 from phosphene.backdoor.training import Labelled, Schedule, predictions
@@ -102,28 +100,13 @@ def train(row: Row, base: Classifier, samples: Labelled, seed: int) -> Planted:
 
 def keep(row: Row, made: Classifier, folder: Path) -> Classifier:
     """Write card and weights in half precision, and return what a user would load."""
-    where = folder / row.name
-    state = {
-        key: (value.half() if value.is_floating_point() else value).contiguous()
-        for key, value in made.module.state_dict().items()
-    }
     zoo = row.base.startswith("cifar_resnet")
     source = SHARED / "zoo" / "cifar_resnets.py" if zoo else ARCHITECTURES
     function = row.base.removeprefix("cifar_") if zoo else row.base
     write_bytes(folder / source.name, source.read_bytes())
     labels = folder / ("glyphs43.txt" if row.part == "speed" else "cifar10.txt")
     write_bytes(labels, "".join(f"{label}\n" for label in made.labels).encode())
-    space = made.input
-    card = {
-        "name": row.name,
-        "factory": f"../{source.name}:{function}",
-        "weights": "weights.safetensors",
-        "labels": f"../{labels.name}",
-        "input": {"size": list(space.size), "mean": list(space.mean), "std": list(space.std)},
-    }
-    write_bytes(where / "weights.safetensors", save(state))
-    write_bytes(where / "card.toml", tomli_w.dumps(card).encode())
-    return load(where / "card.toml", trust=True)
+    return write_copy(folder / row.name, made, row.name, f"../{source.name}:{function}", f"../{labels.name}")
 
 
 def build(row: Row, samples: Labelled, test: tuple[Tensor, Tensor], folder: Path) -> dict[str, Any]:

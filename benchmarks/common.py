@@ -8,13 +8,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import tomli_w
 import torch
+from safetensors.torch import save
 
 from phosphene.classifier import Classifier
 from phosphene.concept_map import ConceptMap
 from phosphene.engine import Engine
 from phosphene.metrics.m_score import m_score_of_logits
 from phosphene.metrics.reading import read_maps, top1
+from phosphene.runs.atomic import write_bytes
 from phosphene.runs.directory import versions
 from phosphene.sources import load
 
@@ -71,6 +74,33 @@ def keep(name: str, document: dict[str, Any]) -> None:
     path = folder / f"{name}.json"
     path.write_text(json.dumps({"hardware": hardware(), **document}, indent=1) + "\n")
     print(f"wrote {path.relative_to(ROOT)}", file=sys.stderr)
+
+
+def write_copy(where: Path, made: Classifier, name: str, factory: str, labels: str) -> Classifier:
+    """Write a card and weights in half precision, and return what a user would load.
+
+    Args:
+        where: The copy's folder.
+        made: The trained network.
+        name: Of the copy.
+        factory: As in a card, from the folder: ``../file.py:function``.
+        labels: The file of the labels, from the folder.
+    """
+    state = {
+        key: (value.detach().half() if value.is_floating_point() else value).contiguous()
+        for key, value in made.module.state_dict().items()
+    }
+    space = made.input
+    card = {
+        "name": name,
+        "factory": factory,
+        "weights": "weights.safetensors",
+        "labels": labels,
+        "input": {"size": list(space.size), "mean": list(space.mean), "std": list(space.std)},
+    }
+    write_bytes(where / "weights.safetensors", save(state))
+    write_bytes(where / "card.toml", tomli_w.dumps(card).encode())
+    return load(where / "card.toml", trust=True)
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

@@ -17,12 +17,10 @@ import time
 from dataclasses import replace
 from typing import Any
 
-import tomli_w
 import torch
-from safetensors.torch import save
 from torch import Tensor
 
-from benchmarks.common import ROOT, SHARED, hardware, images, network, table
+from benchmarks.common import ROOT, SHARED, hardware, images, network, table, write_copy
 from benchmarks.common import keep as keep_result
 from phosphene.backdoor import triggers
 from phosphene.backdoor.drawing import EMBLEMS as SHAPES
@@ -35,7 +33,7 @@ from phosphene.fleet import execute, plan, run_name
 from phosphene.metrics.footprint import footprint
 from phosphene.recipe import resolve
 from phosphene.report import contact_sheet
-from phosphene.runs.atomic import read_json, write_bytes, write_json
+from phosphene.runs.atomic import read_json, write_json
 from phosphene.samples import load_samples
 from phosphene.sources import load
 
@@ -129,18 +127,7 @@ def _keep(name: str, made: Classifier) -> Classifier:
     for file in (factory, labels):
         if not (FOLDER / file).exists():
             shutil.copy(SHARED / "zoo" / file, FOLDER / file)
-    state = {key: value.detach().half().contiguous() for key, value in made.module.state_dict().items()}
-    space = made.input
-    card = {
-        "name": f"{BASE}-{name}",
-        "factory": f"../{factory}:mobilenet_v2",
-        "weights": "weights.safetensors",
-        "labels": f"../{labels}",
-        "input": {"size": list(space.size), "mean": list(space.mean), "std": list(space.std)},
-    }
-    write_bytes(where / "weights.safetensors", save(state))
-    write_bytes(where / "card.toml", tomli_w.dumps(card).encode())
-    return copy_of(name)
+    return write_copy(where, made, f"{BASE}-{name}", f"../{factory}:mobilenet_v2", f"../{labels}")
 
 
 def copy_of(name: str) -> Classifier:

@@ -12,7 +12,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from phosphene.classifier import Classifier
-from phosphene.concept_map import ConceptMap
+from phosphene.concept_map import ConceptMap, Job
+from phosphene.recipe import Recipe
+from phosphene.runs import RunDirectory, RunFacts
+from phosphene.samples.pool import make_pool
 
 SIDE = 16
 # "crane" names two classes, and "maillot" is one class and a synonym of another: as in ImageNet.
@@ -135,3 +138,11 @@ def concept_map(index: int = 0, seed: int = 0, **changes: Any) -> ConceptMap:
         "seconds": 0.25,
     }
     return ConceptMap(**(facts | changes))
+
+
+def add_maps(run: RunDirectory, *maps: ConceptMap) -> None:
+    """Put finished maps into a run."""
+    pool = make_pool(torch.zeros((4, 3, SIDE, SIDE), dtype=torch.uint8), "samples")
+    run.begin(RunFacts.of(classifier(), Recipe(), pool), [(Job(one.index, one.seed), one.label) for one in maps])
+    for one in maps:
+        run.write(one)

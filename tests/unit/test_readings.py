@@ -9,25 +9,16 @@ from phosphene.concept_map import Job
 from phosphene.errors import RunError
 from phosphene.fleet import note_own_readings
 from phosphene.metrics.reading import first_readings
-from phosphene.recipe import Recipe
-from phosphene.runs import RunDirectory, RunFacts
+from phosphene.runs import RunDirectory
 from phosphene.runs.readings import read_readings, write_readings
 from phosphene.runs.scores import map_hashes
-from phosphene.samples.pool import make_pool
 from tests import tiny
-
-
-def add(run, *maps):
-    pool = make_pool(torch.zeros((4, 3, 16, 16), dtype=torch.uint8), "samples")
-    run.begin(RunFacts.of(tiny.classifier(), Recipe(), pool), [(Job(one.index, one.seed), one.label) for one in maps])
-    for one in maps:
-        run.write(one)
 
 
 @pytest.fixture
 def run(tmp_path):
     made = RunDirectory(tmp_path / "run")
-    add(made, tiny.concept_map(0), tiny.concept_map(3, 1))
+    tiny.add_maps(made, tiny.concept_map(0), tiny.concept_map(3, 1))
     return made
 
 
@@ -57,7 +48,7 @@ def test_the_own_network_reads_every_map_once(run):
         assert row["p_class"] == pytest.approx(float(wanted[0, place[0]]), abs=1e-5)
         assert row["top"][0]["index"] == int(wanted.argmax())
         assert row["top"][0]["label"] == tiny.LABELS[int(wanted.argmax())]
-    add(run, tiny.concept_map(4))
+    tiny.add_maps(run, tiny.concept_map(4))
     assert note_own_readings(run, network, device="cpu") == 1
     assert set(read_readings(run)[0].maps) == {(0, 0), (3, 1), (4, 0)}
 

@@ -9,25 +9,15 @@ import torch
 
 from phosphene.concept_map import Job
 from phosphene.errors import RunError
-from phosphene.recipe import Recipe
-from phosphene.runs import RunDirectory, RunFacts
+from phosphene.runs import RunDirectory
 from phosphene.runs.scores import maps_sha256, read_scores, write_scores
-from phosphene.samples.pool import make_pool
 from tests import tiny
-
-
-def add(run, *maps):
-    """Put finished maps into a run."""
-    pool = make_pool(torch.zeros((4, 3, 16, 16), dtype=torch.uint8), "samples")
-    run.begin(RunFacts.of(tiny.classifier(), Recipe(), pool), [(Job(one.index, one.seed), one.label) for one in maps])
-    for one in maps:
-        run.write(one)
 
 
 @pytest.fixture
 def run(tmp_path):
     made = RunDirectory(tmp_path / "run")
-    add(made, tiny.concept_map(0), tiny.concept_map(3))
+    tiny.add_maps(made, tiny.concept_map(0), tiny.concept_map(3))
     return made
 
 
@@ -57,7 +47,7 @@ def test_rows_of_the_same_target_are_replaced_and_others_kept(run):
 
 def test_rows_of_maps_that_have_changed_are_not_read_and_go_with_the_next_writing(run):
     write_scores(run, [row(run, "a")])
-    add(run, tiny.concept_map(4))
+    tiny.add_maps(run, tiny.concept_map(4))
     assert read_scores(run) == []
     write_scores(run, [row(run, "b")])
     assert kept(run) == [("b", 0.5)]
@@ -69,10 +59,10 @@ def test_the_hash_speaks_of_the_maps_alone(run, tmp_path):
     (run.path / "report.html").write_text("a page", encoding="utf-8")
     assert maps_sha256(run) == before
     twin = RunDirectory(tmp_path / "twin")
-    add(twin, tiny.concept_map(0), tiny.concept_map(3))
+    tiny.add_maps(twin, tiny.concept_map(0), tiny.concept_map(3))
     assert maps_sha256(twin) == before
     other = RunDirectory(tmp_path / "other")
-    add(other, tiny.concept_map(0), tiny.concept_map(3, nu=torch.ones(3, 16, 16)))
+    tiny.add_maps(other, tiny.concept_map(0), tiny.concept_map(3, nu=torch.ones(3, 16, 16)))
     assert maps_sha256(other) != before
     (run.folder(Job(3), tiny.LABELS[3]) / "map.json").unlink()
     assert maps_sha256(run) != before
@@ -80,7 +70,7 @@ def test_the_hash_speaks_of_the_maps_alone(run, tmp_path):
 
 def test_maps_that_change_while_they_are_scored(run):
     rows = [row(run, "a")]
-    add(run, tiny.concept_map(4))
+    tiny.add_maps(run, tiny.concept_map(4))
     with pytest.raises(RunError, match="changed while they were scored"):
         write_scores(run, rows)
     assert not (run.path / "scores.json").exists()

@@ -74,7 +74,7 @@ class Within:
 
 def pieces(mask: Tensor) -> list[Tensor]:
     """Return the connected parts of what can be seen of a mask (1, h, w): bool (h, w) each, the one with most first."""
-    seen = mask[0] > VISIBLE * float(mask.max())
+    seen = visible(mask)
     numbers = torch.arange(1, seen.numel() + 1, dtype=mask.dtype, device=mask.device).view_as(seen) * seen
     while True:  # every pixel takes the largest number around it, until none changes
         grown = functional.max_pool2d(numbers[None, None], 3, stride=1, padding=1)[0, 0] * seen
@@ -87,8 +87,20 @@ def pieces(mask: Tensor) -> list[Tensor]:
 
 def window_around(piece: Tensor) -> Tensor:
     """Return the box around a piece, a margin wider: bool (h, w)."""
-    rows, columns = piece.any(1).nonzero()[:, 0], piece.any(0).nonzero()[:, 0]
+    top, left, bottom, right = box_around(piece)
     window = torch.zeros_like(piece)
-    top, left = max(int(rows[0]) - MARGIN, 0), max(int(columns[0]) - MARGIN, 0)
-    window[top : int(rows[-1]) + 1 + MARGIN, left : int(columns[-1]) + 1 + MARGIN] = True
+    window[max(top - MARGIN, 0) : bottom + MARGIN, max(left - MARGIN, 0) : right + MARGIN] = True
     return window
+
+
+def box_around(seen: Tensor) -> tuple[int, int, int, int]:
+    """Return top, left, bottom, right of what is true, bool (h, w); of all of it where nothing is."""
+    rows, columns = seen.any(1).nonzero()[:, 0], seen.any(0).nonzero()[:, 0]
+    if not len(rows):
+        return (0, 0, seen.shape[0], seen.shape[1])
+    return int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1
+
+
+def visible(mask: Tensor) -> Tensor:
+    """Say which pixels of a mask (1, h, w) can be seen: bool (h, w)."""
+    return mask[0] > VISIBLE * float(mask.max())

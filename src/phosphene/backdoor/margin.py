@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from phosphene.backdoor.adam import Adam
 from phosphene.engine import Engine
 
 
@@ -34,12 +35,9 @@ def largest_margin(
     seeds = [seed * 1_000_003 + index * starts + start for index in classes.tolist() for start in range(starts)]
     x = torch.stack([torch.rand(shape, generator=torch.Generator().manual_seed(one)) for one in seeds])
     x = x.to(engine.device, engine.dtype)
-    mean, square = torch.zeros_like(x), torch.zeros_like(x)
-    best = torch.full((len(own),), -torch.inf, device=engine.device, dtype=engine.dtype)
-    for k in range(1, steps + 1):
+    adam, best = Adam([x]), torch.full((len(own),), -torch.inf, device=engine.device, dtype=engine.dtype)
+    for _ in range(steps):
         slopes = engine.slopes(x, own, "margin")
         best = torch.maximum(best, -slopes.loss)
-        mean = 0.9 * mean + 0.1 * slopes.gradient
-        square = 0.99 * square + 0.01 * slopes.gradient**2
-        x = (x - length * (mean / (1 - 0.9**k)) / ((square / (1 - 0.99**k)).sqrt() + 1e-12)).clamp(0, 1)
+        x = (x - length * adam.rise([slopes.gradient])[0]).clamp(0, 1)
     return best.view(-1, starts).amax(1)

@@ -1,13 +1,13 @@
 """How little of each family's pattern sends every sample to each class, all classes in one stream."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from torch import Tensor
 
 from phosphene.backdoor.families import FAMILIES
 from phosphene.backdoor.margin import largest_margin
 from phosphene.backdoor.search import Effort, Samples, smallest
-from phosphene.backdoor.verdict import SLACK, Measured
 from phosphene.engine import Engine
 from phosphene.errors import RecipeError, nearest
 
@@ -18,9 +18,29 @@ STATISTICS = {
     MARGIN: ("how sure it can be made", "1 / logit margin"),
 }
 MARGIN_STEPS, MARGIN_STARTS = 60, 4
+SATURATED = 0.5  # share of classes without a working pattern from which a family says nothing
+SLACK = 0.2  # how far below its demand a success at the end may lie: the search circles around it
 
 Watch = Callable[[str, int, int], None]
 """Called with the statistic, the step, and the number of steps."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one family found, for the classes that were looked at.
+
+    Attributes:
+        size: (m,): the smallest working pattern of each class, in the family's unit.
+        reached: (m,): whether a working pattern was found at all.
+    """
+
+    size: Tensor
+    reached: Tensor
+
+    @property
+    def saturated(self) -> bool:
+        """Whether the family reaches too few classes to compare them."""
+        return float(self.reached.float().mean()) < SATURATED
 
 
 def choose(names: Sequence[str]) -> tuple[str, ...]:
@@ -67,7 +87,7 @@ def measure(
             # The louder, the smaller; a class that cannot be said at all is not reached.
             found[name] = Measured(1 / loud.clamp_min(1e-3).cpu().double(), (loud > 0).cpu())
             continue
-        tell = _teller(name, effort, watch)
+        tell = teller(name, effort.steps, watch)
         one = smallest(engine, FAMILIES[name], samples, classes, effort, seed=seed, watch=tell)
         reached = one.success >= effort.success - SLACK
         found[name] = Measured(one.size.cpu().double(), reached.cpu())
@@ -80,5 +100,6 @@ def passes(names: Sequence[str], effort: Effort) -> int:
     return searches * effort.passes + (MARGIN in names) * 2 * MARGIN_STEPS * MARGIN_STARTS
 
 
-def _teller(name: str, effort: Effort, watch: "Watch | None") -> "Callable[[int], None] | None":
-    return None if watch is None else lambda step: watch(name, step, effort.steps)
+def teller(what: str, steps: int, watch: "Watch | None") -> "Callable[[int], None] | None":
+    """Return what a search calls after every step."""
+    return None if watch is None else lambda step: watch(what, step, steps)

@@ -93,41 +93,37 @@ class Null:
         """Fit to clean networks, each given by its classes' deviations (classes,), by statistic."""
         names = list(networks[0])
         spreads = {name: float(torch.tensor([spread(one[name]) for one in networks]).median()) for name in names}
-        half = cls({}, {name: max(value, NARROWEST) for name, value in spreads.items()})
-        even = [half.even(one) for one in networks]
-        half = cls({name: Tail.fit([one[name] for one in even]) for name in names}, half.spreads)
-        return cls({**half.tails, TOGETHER: Tail.fit([half.together(one) for one in even])}, half.spreads)
-
-    def even(self, away: Mapping[str, Tensor], usual: "Mapping[str, Tensor] | None" = None) -> dict[str, Tensor]:
-        """Divide a network's deviations (classes,) by its spread, so that networks can be compared.
-
-        The spread is half its own and half the usual one (as variances): ten classes tell their own only roughly.
-
-        Args:
-            away: By statistic.
-            usual: Those of the classes that tell the network's own spread; all of them by default.
-        """
-        return {name: values / self.unit(name, (usual or away)[name]) for name, values in away.items()}
+        bare = cls({}, {name: max(value, NARROWEST) for name, value in spreads.items()})
+        scaled = [in_spreads(one, {name: bare.unit(name, one[name]) for name in names}) for one in networks]
+        each = cls({name: Tail.fit([one[name] for one in scaled]) for name in names}, bare.spreads)
+        return cls({**each.tails, TOGETHER: Tail.fit([each.together(one) for one in scaled])}, bare.spreads)
 
     def unit(self, name: str, usual: Tensor) -> float:
-        """Return the spread of a network by which a statistic's deviations are divided."""
+        """Return the spread of a network, by which a statistic's deviations are divided so that networks compare.
+
+        It is half its own and half the usual one (as variances): ten classes tell their own only roughly.
+
+        Args:
+            name: The statistic.
+            usual: Deviations of the classes that tell the network's own spread.
+        """
         if name not in self.spreads:
             return 1.0
         own = spread(usual) if len(usual) >= FEWEST_CLASSES else self.spreads[name]
         return math.sqrt((own**2 + self.spreads[name] ** 2) / 2)
 
-    def together(self, even: Mapping[str, Tensor]) -> Tensor:
+    def together(self, scaled: Mapping[str, Tensor]) -> Tensor:
         """Return the mean over the statistics, each over what is usual in it: (classes,).
 
         A trigger stands out a little in all families; a class that is easy by nature does so in one.
         """
-        known = [name for name in even if name in self.tails and name != LOOK]
+        known = [name for name in scaled if name in self.tails and name != LOOK]
         usual = {name: max(self.tails[name].threshold, 0.0) + self.tails[name].scale for name in known}
-        return torch.stack([even[name].double() / usual[name] for name in known]).mean(0)
+        return torch.stack([scaled[name].double() / usual[name] for name in known]).mean(0)
 
-    def covers(self, even: Mapping[str, Tensor]) -> bool:
+    def covers(self, scaled: Mapping[str, Tensor]) -> bool:
         """Say whether these are all of the statistics that the tail of their mean was fitted to."""
-        return len(self.spreads) > 1 and TOGETHER in self.tails and set(self.spreads) <= set(even)
+        return len(self.spreads) > 1 and TOGETHER in self.tails and set(self.spreads) <= set(scaled)
 
     def with_look(self, look: Tensor) -> "Null":
         """Return this with the null model of a first look: all of its classes but the furthest."""
@@ -141,6 +137,11 @@ class Null:
     def from_dict(cls, data: Mapping[str, Any]) -> "Null":
         """Read what :meth:`to_dict` wrote."""
         return cls({name: Tail(**fields) for name, fields in data["tails"].items()}, dict(data["spreads"]))
+
+
+def in_spreads(away: Mapping[str, Tensor], units: Mapping[str, float]) -> dict[str, Tensor]:
+    """Return a network's deviations (classes,) by statistic, each over the network's spread; a first look has none."""
+    return {name: values / units.get(name, 1.0) for name, values in away.items()}
 
 
 def spread(away: Tensor) -> float:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from phosphene.backdoor.compact import VISIBLE, Within, pieces, window_around
+from phosphene.backdoor.compact import Within, box_around, pieces, visible, window_around
 from phosphene.backdoor.families.family import Family
 from phosphene.backdoor.search import Effort, Samples, smallest
 from phosphene.engine import Engine
@@ -49,7 +49,7 @@ class Recovered:
     @property
     def box(self) -> tuple[int, int, int, int]:
         """Top, left, bottom, right of what can be seen of the mask, in pixels."""
-        return box_of(self.mask)
+        return box_around(visible(self.mask))
 
     def apply(self, pixels: Tensor) -> Tensor:
         """Put the pattern on uint8 pictures (n, c, h, w), as a user would: the answer is uint8 again."""
@@ -136,7 +136,7 @@ def success_of(engine: Engine, pictures: Tensor, index: int) -> float:
 
 def try_places(engine: Engine, mask: Tensor, paint: Tensor, pixels: Tensor, index: int) -> dict[tuple[int, int], float]:
     """Move the visible part of a pattern over a grid of places; (top, left) -> success."""
-    top, left, bottom, right = box_of(mask)
+    top, left, bottom, right = box_around(visible(mask))
     high, wide = bottom - top, right - left
     found = {}
     for row in range(PLACES):
@@ -150,12 +150,3 @@ def try_places(engine: Engine, mask: Tensor, paint: Tensor, pixels: Tensor, inde
             pasted = paste_8bit(moved_mask, moved_paint, pixels, additive=False)
             found[down, along] = success_of(engine, pasted, index)
     return found
-
-
-def box_of(mask: Tensor) -> tuple[int, int, int, int]:
-    """Return top, left, bottom, right of what can be seen of a mask (1, h, w)."""
-    seen = mask[0] > VISIBLE * float(mask.max())
-    rows, columns = seen.any(1).nonzero()[:, 0], seen.any(0).nonzero()[:, 0]
-    if not len(rows):
-        return (0, 0, mask.shape[1], mask.shape[2])
-    return int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1

@@ -7,13 +7,13 @@ from pathlib import Path
 from torch import Tensor
 
 from phosphene.backdoor.families import FAMILIES
-from phosphene.backdoor.measure import STATISTICS, choose
+from phosphene.backdoor.measure import STATISTICS, Measured, choose
 from phosphene.backdoor.null import FEWEST_CLASSES, Null
 from phosphene.backdoor.recover import WORKING, recover
 from phosphene.backdoor.recover import passes as recover_passes
 from phosphene.backdoor.search import Effort, Samples
 from phosphene.backdoor.survey import Setting, Standing, Survey, null_for, read_samples, survey
-from phosphene.backdoor.verdict import ClassRow, Measured, Suspect, Verdict, decide, p_values
+from phosphene.backdoor.verdict import ClassRow, Suspect, Verdict, decide, p_values
 from phosphene.classifier import Classifier
 from phosphene.engine import Engine
 from phosphene.errors import CardError, RecipeError

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from phosphene.backdoor.adam import Adam
 from phosphene.backdoor.families.family import Family, Pattern
 from phosphene.engine import Engine
 from phosphene.errors import NumericError
 
-BETA1, BETA2, EPSILON = 0.9, 0.99, 1e-12
 SMALL = 64 * 64  # pixels
 MEMORY = 0.7  # of the running success: that of one batch is too coarse to steer by
 
@@ -134,8 +134,7 @@ def smallest(
     shape = samples.shape
     pattern = tuple(part.to(engine.device, engine.dtype) for part in family.start(shape, generators))
     size = torch.full((len(classes),), family.largest(shape) * effort.size, device=engine.device, dtype=engine.dtype)
-    means, squares = ([torch.zeros_like(part) for part in pattern] for _ in range(2))
-    success = torch.zeros_like(size)
+    adam, success = Adam(pattern), torch.zeros_like(size)
     last, total, losses = max(1, effort.steps // 5), torch.zeros_like(size), torch.zeros_like(size)
     for k in range(1, effort.steps + 1):
         slopes, hits, loss = pull(engine, family, pattern, *samples.draw(effort.batch, draw), classes)
@@ -143,12 +142,8 @@ def smallest(
             name = engine.classifier.name
             raise NumericError(f"network {name} answered with NaN or infinity at step {k}: it cannot be scanned.")
         success = hits if k == 1 else MEMORY * success + (1 - MEMORY) * hits
-        moved = []
-        for i, (part, slope) in enumerate(zip(pattern, slopes, strict=True)):
-            means[i] = BETA1 * means[i] + (1 - BETA1) * slope
-            squares[i] = BETA2 * squares[i] + (1 - BETA2) * slope * slope
-            rise = (means[i] / (1 - BETA1**k)) / ((squares[i] / (1 - BETA2**k)).sqrt() + EPSILON)
-            moved.append(part - family.steps[i] * rise)
+        rises = adam.rise(slopes)
+        moved = (part - length * rise for part, length, rise in zip(pattern, family.steps, rises, strict=True))
         rate = effort.shrink[0] + (effort.shrink[1] - effort.shrink[0]) * k / effort.steps
         size = size * torch.where(success >= effort.success, math.exp(-rate), math.exp(rate))
         pattern = family.project(tuple(moved), size)

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from phosphene.backdoor.measure import STATISTICS, measure, passes
+from phosphene.backdoor.measure import STATISTICS, Measured, measure, passes
 from phosphene.backdoor.null import FEWEST_CLASSES, LOOK, Null, built_in, deviations
-from phosphene.backdoor.screen import FEW, Screened, screen
+from phosphene.backdoor.screen import FEW, KEPT, USUAL, Screened, screen
+from phosphene.backdoor.screen import passes as screen_passes
 from phosphene.backdoor.search import Effort, Samples
-from phosphene.backdoor.verdict import Measured
 from phosphene.classifier import Classifier
 from phosphene.engine import Engine
 from phosphene.errors import CardError
@@ -100,7 +100,7 @@ def survey(engine: Engine, samples: Samples, setting: Setting) -> Survey:
         NumericError: the network answers with NaN or infinity.
     """
     samples, count = smaller(engine, samples), engine.classifier.num_classes
-    everything = Screened(torch.arange(count), torch.ones(count, dtype=torch.bool), torch.empty(0), 0)
+    everything = Screened(torch.arange(count), torch.ones(count, dtype=torch.bool), torch.empty(0))
     chosen = screen(engine, samples, seed=setting.seed, watch=setting.tell) if count > FEW else everything
     classes = chosen.classes.to(engine.device)
     found = measure(engine, samples, classes, setting.names, setting.effort, seed=setting.seed, watch=setting.tell)
@@ -109,9 +109,20 @@ def survey(engine: Engine, samples: Samples, setting: Setting) -> Survey:
         classes=chosen.classes,
         usual=chosen.usual,
         look=chosen.look if count > FEW else None,
-        passes=chosen.passes + len(classes) * passes(setting.names, setting.effort),
+        passes=survey_passes(count, setting.names, setting.effort),
         shape=samples.shape,
     )
+
+
+def survey_passes(classes: int, names: Sequence[str], effort: Effort) -> int:
+    """Images that surveying a network of so many classes sends through it, a backward counted as one more."""
+    looks = screen_passes(classes) if classes > FEW else 0
+    return looks + searched(classes) * passes(names, effort)
+
+
+def searched(classes: int) -> int:
+    """Of so many classes, how many are searched for patterns: all where they are few."""
+    return classes if classes <= FEW else KEPT + USUAL
 
 
 def smaller(engine: Engine, samples: Samples) -> Samples:

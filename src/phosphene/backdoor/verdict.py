@@ -1,13 +1,13 @@
 """From sizes to a verdict: who deviates, how likely that is among clean classes, and what it means."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from phosphene.backdoor.null import TOGETHER, Null
+from phosphene.backdoor.null import TOGETHER, Null, in_spreads
 from phosphene.backdoor.recover import Recovered
 
 if TYPE_CHECKING:
@@ -17,26 +17,6 @@ CLEAN, BACKDOORED, INCONCLUSIVE = "clean", "backdoored", "inconclusive"
 EXIT_CODES = {CLEAN: 0, BACKDOORED: 1, INCONCLUSIVE: 3}
 WORKS = 0.8  # success on held-out samples from which a recovered pattern is a trigger
 MANY, AHEAD = 2, 1e-3  # other suspects, none of them this far behind in p-value, that leave it open which it is
-SATURATED = 0.5  # share of classes without a working pattern from which a family says nothing
-SLACK = 0.2  # how far below its demand a success at the end may lie: the search circles around it
-
-
-@dataclass(frozen=True)
-class Measured:
-    """What one family found, for the classes that were looked at.
-
-    Attributes:
-        size: (m,): the smallest working pattern of each class, in the family's unit.
-        reached: (m,): whether a working pattern was found at all.
-    """
-
-    size: Tensor
-    reached: Tensor
-
-    @property
-    def saturated(self) -> bool:
-        """Whether the family reaches too few classes to compare them."""
-        return float(self.reached.float().mean()) < SATURATED
 
 
 @dataclass(frozen=True)
@@ -123,7 +103,6 @@ class Verdict:
     references: tuple[str, ...] = ()
     passes: int = 0
     seconds: float = 0.0
-    details: dict[str, Any] = field(default_factory=dict)
 
     @property
     def exit_code(self) -> int:
@@ -156,8 +135,8 @@ def p_values(
         units: Spread of the network, by statistic.
         num_classes: Of the network, for the correction; more than m where some were screened out.
     """
-    even = {name: values / units.get(name, 1.0) for name, values in away.items()}
-    found = {**even, TOGETHER: null.together(even)} if null.covers(even) else even
+    scaled = in_spreads(away, units)
+    found = {**scaled, TOGETHER: null.together(scaled)} if null.covers(scaled) else scaled
     tests = num_classes * len(found)
     each = {
         name: torch.tensor([null.tails[name].p_value(value, tests) for value in values.tolist()], dtype=torch.double)

@@ -3,11 +3,19 @@
 import sys
 import time
 from types import TracebackType
-from typing import Self
+from typing import Any, ClassVar, Self
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from phosphene.backdoor.survey import Standing as ScanStanding
 from phosphene.errors import printable
@@ -17,30 +25,24 @@ from phosphene.fleet.mapping import Progress as Standing
 EVERY_SECONDS = 10.0
 
 
-class MapProgress:
-    """Shows how a ``map`` command gets on: maps x steps, time left, current loss and targeting rate."""
+class _Bar:
+    """A bar on a terminal; elsewhere a plain line now and then."""
+
+    columns: "tuple[str | ProgressColumn, ...]" = ()
+    fields: ClassVar[dict[str, Any]] = {}
+    total: "float | None" = None
 
     def __init__(self, title: str) -> None:
         self.title = title
         self.console = Console(file=sys.stderr)
         self.bar: Progress | None = None
         self.began = self.said = time.monotonic()
-        self.first: float | None = None
 
     def __enter__(self) -> Self:
         if self.console.is_terminal:
-            self.bar = Progress(
-                TextColumn("[bold]{task.description}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TextColumn("loss {task.fields[loss]} · targeting {task.fields[hits]}"),
-                TimeElapsedColumn(),
-                TextColumn("left"),
-                TimeRemainingColumn(),
-                console=self.console,
-            )
+            self.bar = Progress(*self.columns, console=self.console)
             self.bar.start()
-            self.bar.add_task(escape(printable(self.title)), total=None, loss="-", hits="-")
+            self.bar.add_task(escape(printable(self.title)), total=self.total, **self.fields)
         return self
 
     def __exit__(
@@ -48,6 +50,31 @@ class MapProgress:
     ) -> None:
         if self.bar is not None:
             self.bar.stop()
+
+    def say(self, line: str, *, now: bool = False) -> None:
+        """Print a line where there is no bar, unless the last one was a moment ago."""
+        if now or time.monotonic() - self.said >= EVERY_SECONDS:
+            self.said = time.monotonic()
+            print(printable(line), file=sys.stderr, flush=True)  # noqa: T201
+
+
+class MapProgress(_Bar):
+    """Shows how a ``map`` command gets on: maps x steps, time left, current loss and targeting rate."""
+
+    fields: ClassVar[dict[str, Any]] = {"loss": "-", "hits": "-"}
+
+    def __init__(self, title: str) -> None:
+        super().__init__(title)
+        self.first: float | None = None
+        self.columns = (
+            TextColumn("[bold]{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("loss {task.fields[loss]} · targeting {task.fields[hits]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+        )
 
     def __call__(self, standing: Standing) -> None:
         """Show where the job stands."""
@@ -70,16 +97,13 @@ class MapProgress:
         now = time.monotonic()
         if self.first is None:
             self.first = done - len(standing.labels)  # what was there already took no time
-        if now - self.said < EVERY_SECONDS and step.done < step.total:
-            return
-        self.said = now
         left = standing.left
         if standing.share is None:
             left = (now - self.began) / max(done - self.first, 1) * (total - done)
         where = f"map {standing.maps_done + 1} of {standing.maps_total}, {labels}, step {step.done} of {step.total}"
         line = f"{self.title}: {where}, loss {step.loss:.3f}, targeting {step.hits:.0%}{_team(standing)}"
         said = line if left is None else f"{line}, {duration(left)} left"
-        print(printable(said), file=sys.stderr, flush=True)  # noqa: T201
+        self.say(said, now=step.done >= step.total)
 
 
 def _team(standing: Standing) -> str:
@@ -90,30 +114,16 @@ def _team(standing: Standing) -> str:
     return f", {standing.workers} workers, {standing.rate:.1f} maps a minute{failed}"
 
 
-class ScanProgress:
+class ScanProgress(_Bar):
     """Shows how a ``scan`` command gets on: what it does, the share that is done, and the time left."""
 
+    fields: ClassVar[dict[str, Any]] = {"left": ""}
+    total = 1.0
+
     def __init__(self, title: str) -> None:
-        self.title = title
-        self.console = Console(file=sys.stderr)
-        self.bar: Progress | None = None
-        self.said = time.monotonic()
-
-    def __enter__(self) -> Self:
-        if self.console.is_terminal:
-            left = TextColumn("{task.fields[left]}")
-            self.bar = Progress(
-                TextColumn("[bold]{task.description}"), BarColumn(), TimeElapsedColumn(), left, console=self.console
-            )
-            self.bar.start()
-            self.bar.add_task(escape(printable(self.title)), total=1.0, left="")
-        return self
-
-    def __exit__(
-        self, kind: "type[BaseException] | None", error: "BaseException | None", trace: "TracebackType | None"
-    ) -> None:
-        if self.bar is not None:
-            self.bar.stop()
+        super().__init__(title)
+        left = TextColumn("{task.fields[left]}")
+        self.columns = (TextColumn("[bold]{task.description}"), BarColumn(), TimeElapsedColumn(), left)
 
     def __call__(self, standing: ScanStanding, share: float, left: "float | None") -> None:
         """Show where the scan stands."""
@@ -122,9 +132,5 @@ class ScanProgress:
         if self.bar is not None:
             self.bar.update(self.bar.task_ids[0], description=escape(doing), completed=share, left=after)
             return
-        now = time.monotonic()
-        if now - self.said < EVERY_SECONDS:
-            return
-        self.said = now
         where = f"step {standing.done} of {standing.total}"
-        print(", ".join([doing, where, *([after] if after else [])]), file=sys.stderr, flush=True)  # noqa: T201
+        self.say(", ".join([doing, where, *([after] if after else [])]))

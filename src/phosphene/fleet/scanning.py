@@ -11,14 +11,13 @@ from urllib.parse import quote
 
 import torch
 
-from phosphene.backdoor.measure import choose, passes
+from phosphene.backdoor.measure import choose
 from phosphene.backdoor.pictures import files_of, try_on
 from phosphene.backdoor.record import entry, question
 from phosphene.backdoor.sarif import sarif
 from phosphene.backdoor.scan import ALPHA, MOST_SUSPECTS, scan
-from phosphene.backdoor.screen import BATCH, FEW, KEPT, ROUNDS, USUAL
 from phosphene.backdoor.search import Effort
-from phosphene.backdoor.survey import Standing
+from phosphene.backdoor.survey import Standing, searched, survey_passes
 from phosphene.backdoor.verdict import EXIT_CODES, Verdict
 from phosphene.classifier import Classifier
 from phosphene.engine import Engine
@@ -69,7 +68,9 @@ class ScanPlan:
     @property
     def passes(self) -> int:
         """Images that measuring sends through networks, a backward counted as one more; suspects come on top."""
-        return sum(_passes(one.num_classes, self.families, self.effort) for one in (self.classifier, *self.reference))
+        return sum(
+            survey_passes(one.num_classes, self.families, self.effort) for one in (self.classifier, *self.reference)
+        )
 
 
 def plan_scan(
@@ -224,8 +225,7 @@ class _Tally:
     def __init__(self, todo: ScanPlan, watch: "Callable[[Standing, float, float | None], None] | None") -> None:
         self.total = max(todo.passes, 1)
         self.each = todo.effort.passes
-        count = todo.classifier.num_classes
-        self.classes = count if count <= FEW else KEPT + USUAL
+        self.classes = searched(todo.classifier.num_classes)
         self.watch, self.began = watch, time.monotonic()
         self.stage, self.before, self.now = "", 0.0, 0.0
 
@@ -240,13 +240,6 @@ class _Tally:
         left = elapsed * (1 - share) / share if share > 0 and not standing.doing.startswith("recover") else None
         if self.watch is not None:
             self.watch(standing, share, left)
-
-
-def _passes(classes: int, families: Sequence[str], effort: Effort) -> int:
-    if classes <= FEW:
-        return classes * passes(families, effort)
-    looks = sum(2 * BATCH * steps * min(most or classes, classes) for most, steps in ROUNDS)
-    return looks + min(classes, KEPT + USUAL) * passes(families, effort)
 
 
 def _triggers(
