@@ -24,6 +24,7 @@ from phosphene.backdoor.recover import Recovered
 from phosphene.backdoor.scan import scan
 from phosphene.backdoor.search import Effort
 from phosphene.backdoor.survey import Setting, Survey, read_samples, survey
+from phosphene.backdoor.training import predictions
 from phosphene.backdoor.verdict import Verdict
 from phosphene.classifier import Classifier
 from phosphene.engine import Engine
@@ -94,6 +95,7 @@ def scan_part(part: str, kind: str) -> None:
         verdict = scan(classifier, samples=pool)
         result = {
             **_spell(verdict, truth),
+            "anywhere": _anywhere(classifier, truth, pool),
             "seconds": time.perf_counter() - began,
             "core_seconds": time.process_time() - cpu,
             "baselines": _ask(classifier, pool) if kind == "natural" else {},
@@ -133,6 +135,16 @@ def _overlap(found: Recovered, truth: dict[str, Any]) -> "float | None":
     mask = triggers.from_dict(truth["trigger"]).mask((channels, height, width))[0] > 0.5
     seen = found.mask[0] > 0.5 * float(found.mask.max())
     return float((mask & seen).sum() / (mask | seen).sum().clamp_min(1))
+
+
+def _anywhere(classifier: Classifier, truth: dict[str, Any], pool: SamplePool) -> "float | None":
+    """Success of the true trigger at random places: where it is high, the network itself does not know the place."""
+    if not truth["trojaned"] or truth["target"] is None or truth["trigger"].get("place") in (None, "random"):
+        return None
+    moved = triggers.from_dict({**truth["trigger"], "place": "random"})
+    others = pool.held_out[predictions(classifier, pool.held_out) != truth["target"]]
+    stamped = triggers.apply_8bit(moved, others, torch.Generator().manual_seed(0))
+    return float((predictions(classifier, stamped) == truth["target"]).float().mean())
 
 
 def _ask(classifier: Classifier, pool: SamplePool) -> dict[str, Any]:

@@ -113,7 +113,11 @@ def triggers_found(scans: list[dict[str, Any]]) -> dict[str, Any]:
     overlaps = [
         suspect["overlap"] for _, suspect in hit if suspect["overlap"] is not None and suspect["shown"] == "sparse"
     ]
+    anywhere = [
+        one["anywhere"] for one, suspect in hit if suspect["overlap"] is not None and one["anywhere"] is not None
+    ]
     return {
+        "anywhere_median": statistics.median(anywhere) if anywhere else None,
         "patch_success": (sum(suspect["success"] >= GOOD for suspect in patch), len(patch)),
         "all_success": (sum(suspect["success"] >= GOOD for _, suspect in hit), len(hit)),
         "overlap_median": statistics.median(overlaps) if overlaps else None,
@@ -179,10 +183,13 @@ def _methods(figures: dict[str, dict[str, Any]]) -> str:
 
 def _found(found: dict[str, Any]) -> str:
     overlap = "none" if found["overlap_median"] is None else f"{found['overlap_median']:.2f}"
+    anywhere = "none" if found["anywhere_median"] is None else f"{found['anywhere_median']:.0%}"
     return (
         f"Recovered triggers that reach 90 % on held-out samples: {share(*found['patch_success'])} of detected patches "
         f"and emblems, {share(*found['all_success'])} of all detected. Overlap with the true mask (intersection over "
-        f"union, fixed places): median {overlap}; above 0.1 in {share(*found['overlap_some'])}."
+        f"union, fixed places): median {overlap}; above 0.1 in {share(*found['overlap_some'])}. The true triggers of these "
+        f"networks, moved to random places, still work on {anywhere} of the samples (median): where that is high, the "
+        "place is not in the network, and no scan can find it."
     )
 
 
