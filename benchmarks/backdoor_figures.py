@@ -187,8 +187,8 @@ def _found(found: dict[str, Any]) -> str:
     return (
         f"Recovered triggers that reach 90 % on held-out samples: {share(*found['patch_success'])} of detected patches "
         f"and emblems, {share(*found['all_success'])} of all detected. Overlap with the true mask (intersection over "
-        f"union, fixed places): median {overlap}; above 0.1 in {share(*found['overlap_some'])}. The true triggers of these "
-        f"networks, moved to random places, still work on {anywhere} of the samples (median): where that is high, the "
+        f"union, fixed places): median {overlap}; above 0.1 in {share(*found['overlap_some'])}. The true triggers of "
+        f"these networks, moved to random places, work on {anywhere} of the samples (median): where that is much, the "
         "place is not in the network, and no scan can find it."
     )
 
