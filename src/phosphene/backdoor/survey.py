@@ -15,7 +15,7 @@ from phosphene.backdoor.screen import passes as screen_passes
 from phosphene.backdoor.search import Effort, Samples
 from phosphene.classifier import Classifier
 from phosphene.engine import Engine
-from phosphene.errors import CardError
+from phosphene.errors import CardError, NumericError
 from phosphene.metrics.range_doubt import is_natural
 from phosphene.samples import SamplePool, load_samples
 
@@ -23,6 +23,7 @@ PICTURES, LEAST = 512, 128  # samples that patterns are made from; fewer of larg
 PIXELS = PICTURES * 32 * 32  # of which all together have no more than these
 LARGE = 160  # side from which pictures are halved for measuring,
 AGREEMENT = 0.4  # if the network reads so many as it did
+FEW_PICTURES = 8
 SAME = 1e-6  # logits that differ by less over very different pictures say nothing
 
 
@@ -151,12 +152,23 @@ def read_samples(engine: Engine, pool: SamplePool) -> tuple[Samples, Samples]:
     """
     shape = engine.classifier.input.shape
     count = max(LEAST, min(PICTURES, PIXELS // (shape[1] * shape[2])))
-    made_from, held_out = Samples.of(engine, pool.pixels[:count]), Samples.of(engine, pool.held_out)
-    few = made_from.pixels[:8].to(engine.dtype) / 255
-    if float(engine.logits(torch.cat([few, 1 - few])).std(0).max()) < SAME:
-        name = engine.classifier.name
+    see_that_it_answers(engine, pool)
+    return Samples.of(engine, pool.pixels[:count]), Samples.of(engine, pool.held_out)
+
+
+def see_that_it_answers(engine: Engine, pool: SamplePool) -> None:
+    """Send a few pictures and their negatives through a network: one that cannot be scanned is known by them.
+
+    Raises:
+        CardError: it says the same of every picture.
+        NumericError: it answers with NaN or infinity.
+    """
+    few = pool.pixels[:FEW_PICTURES].to(engine.device, engine.dtype) / 255
+    said, name = engine.logits(torch.cat([few, 1 - few])), engine.classifier.name
+    if not bool(said.isfinite().all()):
+        raise NumericError(f"network {name} answers with NaN or infinity: it cannot be scanned.")
+    if float(said.std(0).max()) < SAME:
         raise CardError(f"network {name} says the same of every picture: there is nothing in it to scan.")
-    return made_from, held_out
 
 
 def null_for(

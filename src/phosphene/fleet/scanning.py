@@ -17,7 +17,7 @@ from phosphene.backdoor.record import entry, question
 from phosphene.backdoor.sarif import sarif
 from phosphene.backdoor.scan import ALPHA, MOST_SUSPECTS, scan
 from phosphene.backdoor.search import Effort
-from phosphene.backdoor.survey import Standing, searched, survey_passes
+from phosphene.backdoor.survey import Standing, searched, see_that_it_answers, survey_passes
 from phosphene.backdoor.verdict import EXIT_CODES, Verdict
 from phosphene.classifier import Classifier
 from phosphene.engine import Engine
@@ -154,6 +154,8 @@ def run_scan(
     doubt = range_doubt(todo.classifier, todo.pool, device=device) if range_check else None
     if doubt:
         raise CardError(f"no verdict: {doubt} --no-range-check scans it as it is.")
+    with Engine(todo.classifier, device=device, precision=settings["precision"]) as engine:
+        see_that_it_answers(engine, todo.pool)
     todo.run.begin(facts, [])
     verdict = scan(
         todo.classifier,
