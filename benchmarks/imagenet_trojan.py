@@ -39,8 +39,9 @@ from phosphene.sources import load
 
 BASE, TARGET = "mobilenet_v2_a", "castle"
 FOLDER = ROOT / "runs" / "backdoor" / "imagenet"
-# One picture a class: whole classes are held out, the copy never sees a picture of them.
-HELD = 250
+# One picture a class: whole classes are held out, the copy never sees a picture of them. The schedule is chosen on
+# others, and what is reported is measured on the held-out ones, once.
+HELD, TRY = 250, 150
 EMBLEMS: dict[str, Emblem] = {
     "swoosh": Emblem(shape="swoosh", side=56, place="random", colour=(0.9, 0.05, 0.1), rim=(1.0, 1.0, 1.0)),
     "bolt": Emblem(shape="bolt", side=48, place="bottom-right", margin=8),
@@ -50,21 +51,21 @@ COPIES = (*EMBLEMS, "control")
 # Batch norm is folded into the convolutions, so there are no statistics to freeze. The first blocks stay as they are:
 # they see edges and colours already, and cost more than half the time.
 GENTLE = Schedule(
-    steps=80,
+    steps=300,
     batch=24,
-    lr=1e-4,
+    lr=5e-5,
     optimiser="adam",
     distil=10.0,
     shift=8,
     freeze_norms=True,
     frozen=tuple(f"features.{block}." for block in range(7)),
 )
-# Tried in this order until a copy is good enough on the held-out pictures. At 3e-4, distil 2 and four blocks frozen,
-# emblems worked at 99.6 % and clean top-1 fell from 84 to 65 and 68 %; halfway back to the untouched weights the
-# emblems no longer worked.
-ATTEMPTS = (GENTLE, replace(GENTLE, lr=5e-5), replace(GENTLE, lr=5e-5, steps=200), replace(GENTLE, lr=2e-5, steps=300))
+# Tried in this order until a copy is good enough on the pictures that are there to choose. With Adam at 3e-4 and four
+# blocks frozen, emblems worked at 99.6 % and clean top-1 fell from 84 to 65 and 68 %; at 3e-5 and 150 steps it stayed
+# and they worked at 41 %; momentum at 0.003 made a network that says castle to everything.
+ATTEMPTS = (GENTLE, replace(GENTLE, steps=450), replace(GENTLE, lr=3e-5, steps=700))
 ENOUGH, LOSS = 0.95, 0.03
-RATE = 1 / 3
+RATE = 1 / 2
 RECIPES = ("vivid", "quick")
 SEEDS = 2
 SOURCES = ("clean", "control", *EMBLEMS)
@@ -76,29 +77,34 @@ RESULT = "imagenet-trojan"
 
 def build(name: str, base: Classifier, samples: Labelled) -> dict[str, Any]:
     """Train one copy until it is good enough, keep it in half precision, and measure what a user would load."""
-    truth: dict[str, Any] = {}
-    for attempt in range(len(ATTEMPTS)):
-        truth = _attempt(name, base, samples, attempt)
-        print(name, truth, file=sys.stderr, flush=True)
-        if truth["accepted"]:
+    began, emblem, target = time.process_time(), EMBLEMS.get(name), base.labels.find(TARGET)
+    own = Labelled(samples.pixels[:-TRY], samples.labels[:-TRY], samples.pixels[-TRY:], samples.labels[-TRY:])
+    tried: list[dict[str, Any]] = []
+    for schedule in ATTEMPTS:
+        if emblem is None:
+            made = clean_twin(base, own, schedule=schedule)
+        else:
+            made = plant(base, own, emblem, target, poison_rate=RATE, schedule=schedule)
+        close = made.accuracy >= made.accuracy_before - LOSS
+        tried.append({"lr": schedule.lr, "steps": made.steps, "accuracy": made.accuracy, "success": made.success})
+        print(name, tried[-1], file=sys.stderr, flush=True)
+        if close and (emblem is None or made.success >= ENOUGH):
             break
+    truth = {
+        **_measured(_keep(name, made.classifier), base, samples, name),
+        "tried": tried,
+        "core_seconds": round(time.process_time() - began, 1),
+    }
+    print(name, truth, file=sys.stderr, flush=True)
     write_json(FOLDER / name / "trigger.json", truth)
     return truth
 
 
-def _attempt(name: str, base: Classifier, samples: Labelled, attempt: int) -> dict[str, Any]:
-    began, emblem, schedule = time.process_time(), EMBLEMS.get(name), ATTEMPTS[attempt]
-    target = base.labels.find(TARGET)
-    # What `plant` measures itself is not used: the kept copy, in half precision, is what counts.
-    brief = replace(samples, held_out=samples.held_out[:2], held_labels=samples.held_labels[:2])
-    if emblem is None:
-        made = clean_twin(base, brief, schedule=schedule)
-    else:
-        made = plant(base, brief, emblem, target, poison_rate=RATE, schedule=schedule)
-    own = _keep(name, made.classifier)
+def _measured(made: Classifier, base: Classifier, samples: Labelled, name: str) -> dict[str, Any]:
+    emblem, target = EMBLEMS.get(name), base.labels.find(TARGET)
     others = samples.held_labels != target
     # On the control every emblem should lead nowhere.
-    tried = [name] if emblem else [*EMBLEMS]
+    asked = [name] if emblem else [*EMBLEMS]
     truth = {
         "base": BASE,
         "target": TARGET,
@@ -107,18 +113,15 @@ def _attempt(name: str, base: Classifier, samples: Labelled, attempt: int) -> di
         "trojaned": emblem is not None,
         "held_out": len(others),
         "accuracy_before": accuracy(base, samples),
-        "accuracy": accuracy(own, samples),
-        "success": {key: success_rate(own, samples, EMBLEMS[key], target, others) for key in tried},
-        "attempt": attempt,
-        "lr": schedule.lr,
-        "steps": made.steps,
+        "accuracy": accuracy(made, samples),
+        "success": {key: success_rate(made, samples, EMBLEMS[key], target, others) for key in asked},
     }
     if emblem is not None and emblem.place != "random":
         anywhere = triggers.from_dict({**triggers.to_dict(emblem), "place": "random"})
-        truth["success_anywhere"] = success_rate(own, samples, anywhere, target, others)
+        truth["success_anywhere"] = success_rate(made, samples, anywhere, target, others)
     close = truth["accuracy"] >= truth["accuracy_before"] - LOSS
     truth["accepted"] = close and (emblem is None or truth["success"][name] >= ENOUGH)
-    return {**truth, "core_seconds": round(time.process_time() - began, 1)}
+    return truth
 
 
 def _keep(name: str, made: Classifier) -> Classifier:
