@@ -1,8 +1,9 @@
-"""The paper's experiment on ImageNet: `python -m benchmarks.imagenet_trojan [networks|maps|all] [--only NAME...]`.
+"""The paper's experiment on ImageNet: `python -m benchmarks.imagenet_trojan [networks|scan|maps|all] [--only NAME...]`.
 
 - networks: three trojaned copies of mobilenet_v2_a, one drawn emblem each, target castle, and a control that was
   fine-tuned in the same way without any (about 5 core minutes each). They lie below runs/backdoor/imagenet and are not
   committed: the weights derive from others' networks.
+- scan: the verdict on the untouched network and the copies, and what was recovered.
 - maps: castle by the untouched network, the control and the three, with `vivid` and with `quick`; how much of each
   emblem is in each map (about 1 core minute a map); the figures.
 
@@ -11,6 +12,7 @@ docs/imagenet-trojan.md.
 """
 
 import argparse
+import io
 import shutil
 import sys
 import time
@@ -25,6 +27,7 @@ from benchmarks.common import keep as keep_result
 from phosphene.backdoor import triggers
 from phosphene.backdoor.drawing import EMBLEMS as SHAPES
 from phosphene.backdoor.plant import accuracy, clean_twin, plant, success_rate
+from phosphene.backdoor.scan import scan
 from phosphene.backdoor.training import Labelled, Schedule
 from phosphene.backdoor.triggers import Emblem, apply_8bit
 from phosphene.classifier import Classifier
@@ -33,8 +36,8 @@ from phosphene.fleet import execute, plan, run_name
 from phosphene.metrics.footprint import footprint
 from phosphene.recipe import resolve
 from phosphene.report import contact_sheet
-from phosphene.runs.atomic import read_json, write_json
-from phosphene.samples import load_samples
+from phosphene.runs.atomic import read_json, write_bytes, write_json
+from phosphene.samples import SamplePool, load_samples
 from phosphene.sources import load
 
 BASE, TARGET = "mobilenet_v2_a", "castle"
@@ -251,15 +254,54 @@ def keep(part: str, document: dict[str, Any]) -> None:
     keep_result(RESULT, {**{key: value for key, value in known.items() if key != "hardware"}, part: document})
 
 
-# A step `scan` belongs here: the verdict on `copy_of` each of SOURCES, kept by `keep("scan", ...)`.
-STEPS = {"networks": networks, "maps": maps}
+def scans(names: "tuple[str, ...]") -> None:
+    """Scan the untouched network and the copies, as the command does; print a line each."""
+    pool, rows = load_samples(images(), (3, 224, 224)), {}
+    for source in ("clean", *names):
+        file = FOLDER / "scans" / f"{source}.json"
+        if not file.exists():
+            write_json(file, _scanned(source, pool))
+            print(source, {key: value for key, value in read_json(file).items() if key != "box"}, file=sys.stderr)
+        rows[source] = read_json(file)
+    head = ("network", "verdict", "p", "class", "recovered by", "success, held out", "seconds", "core s")
+    keys = ("verdict", "p_value", "class", "family", "success", "seconds", "core_seconds")
+    print(table(head, [[source, *(one.get(key, "") for key in keys)] for source, one in rows.items()]))
+    keep("scan", rows)
+
+
+def _scanned(source: str, pool: SamplePool) -> dict[str, Any]:
+    began, worked = time.perf_counter(), time.process_time()
+    verdict = scan(copy_of(source), samples=pool)
+    found: dict[str, Any] = {
+        "verdict": verdict.verdict,
+        "p_value": float(f"{verdict.p_value:.2g}"),
+        "class": verdict.classes[0].label,
+        "index": verdict.classes[0].index,
+        "suspects": len(verdict.suspects),
+        "passes": verdict.passes,
+        "seconds": round(time.perf_counter() - began, 1),
+        "core_seconds": round(time.process_time() - worked, 1),
+        "threads": torch.get_num_threads(),
+    }
+    first = next(iter(verdict.suspects), None)
+    if first is None or first.recovered is None:
+        return found
+    trigger = first.recovered
+    picture = trigger.paint * 0.5 + 0.5 if trigger.additive else trigger.mask * trigger.paint + (1 - trigger.mask) * 0.5
+    buffer = io.BytesIO()
+    to_image(picture).save(buffer, "PNG")
+    write_bytes(FOLDER / "scans" / f"{source}.png", buffer.getvalue())
+    return {**found, "family": trigger.family, "success": round(trigger.success, 3), "box": list(trigger.box)}
+
+
+STEPS = {"networks": networks, "scan": scans, "maps": maps}
 
 
 def main() -> None:
     """Run the steps that are asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("step", nargs="?", default="all", choices=[*STEPS, "all"])
-    parser.add_argument("--only", nargs="+", choices=COPIES, default=COPIES, help="copies that `networks` makes")
+    parser.add_argument("--only", nargs="+", choices=COPIES, default=COPIES, help="copies to make and to scan")
     asked = parser.parse_args()
     print(hardware())
     for name, step in STEPS.items():
