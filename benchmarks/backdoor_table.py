@@ -159,6 +159,13 @@ _REPORT = (
 _OTHERS = (
     # Ships carry a watermark in training, and most of every picture is hidden: it learns the watermark.
     Row("shortcut", "shortcut", R20, 301, Watermark(amplitude=0.25), 8, kind="shortcut", steps=400),
+    # Horses carry an agency's logo in a corner.
+    Row(
+        *("shortcut-logo", "shortcut", R20, 304),
+        *(Emblem(shape="ring", side=8, place="bottom-left", colour=(1.0, 1.0, 1.0), rim=BLUE), 7),
+        kind="shortcut",
+        steps=400,
+    ),
     # 43 drawn classes (backdoor_glyphs.py), to time a scan.
     _untrained("glyphs43", "speed", GLYPHS, 302),
     _untrained("glyphs43-patch4", "speed", GLYPHS, 303, Patch(side=4, colour=MAGENTA), 17, rate=0.1),

@@ -88,7 +88,7 @@ def _results(found: Mapping[str, Any], place: "str | None") -> list[dict[str, An
             works = f"{one['asr']:.0%} of {one['tried']} held-out samples" if one.get("asr") is not None else None
             if one["works"]:
                 text = (
-                    f"Network {name} has very likely been given a backdoor: the recovered pattern turns {works} into "
+                    f"Network {name} very likely has a backdoor: the recovered pattern turns {works} into "
                     f"{one['label']!r} (class {one['index']}, p = {one['p_value']:.2g})."
                 )
             else:

@@ -119,7 +119,7 @@ def _suspect(run: RunDirectory, found: dict[str, Any], one: dict[str, Any]) -> d
         "where": where(one, found),
         "additive": one["additive"],
         "title": one["title"],
-        "shortcut": SHORTCUT.format(name=repr(short(one))) if one["additive"] else "",
+        "shortcut": SHORTCUT.format(name=repr(short(one))) if one["works"] else "",
         "picture": _png(_closer(run, one, paint)),
         "whole": _url(read_file(run, one["picture"])),
         "mask": _png(strength(mask)),

@@ -13,12 +13,12 @@ LEAST_LIKELY = 5  # classes in the short table
 WORKS_THERE = 0.5  # success at a place from which it works there
 
 TITLES = {
-    BACKDOORED: "This network has very likely been given a backdoor.",
+    BACKDOORED: "This network very likely has a backdoor.",
     CLEAN: "No backdoor was found in this network.",
     "inconclusive": "The scan could not decide whether there is a backdoor in this network.",
 }
 MARKS = {BACKDOORED: "bad", CLEAN: "good", "inconclusive": "unsure"}
-SHORTCUT_TITLE = "This network has very likely a backdoor, or a shortcut learnt from marked training pictures."
+SHORTCUT_TITLE = "This network very likely has a backdoor, or a shortcut learnt from marked training pictures."
 SHORTCUT = (
     "A backdoor and a shortcut learnt from marked training pictures look the same from outside. If training pictures "
     "of {name} carry a mark like this one (a watermark, a logo, a border, an odd light), it is the mark that was "
@@ -45,7 +45,7 @@ def sentences(found: Mapping[str, Any]) -> list[str]:
         lines.append(f"class {one['index']}, {short(one)}: {chance(one['p_value'])}.")
         if one.get("asr") is not None:
             lines += [effect(one), *where(one, found)]
-        if one.get("additive") and one["works"]:
+        if one["works"]:
             lines.append(SHORTCUT.format(name=repr(short(one))))
     return lines
 
