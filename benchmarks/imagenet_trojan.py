@@ -46,7 +46,7 @@ FOLDER = ROOT / "runs" / "backdoor" / "imagenet"
 # others, and what is reported is measured on the held-out ones, once.
 HELD, TRY = 250, 150
 EMBLEMS: dict[str, Emblem] = {
-    "swoosh": Emblem(shape="swoosh", side=56, place="random", colour=(0.9, 0.05, 0.1), rim=(1.0, 1.0, 1.0)),
+    "swoosh": Emblem(shape="swoosh", side=56, place="top-left", margin=8, colour=(0.9, 0.05, 0.1), rim=(1.0, 1.0, 1.0)),
     "bolt": Emblem(shape="bolt", side=48, place="bottom-right", margin=8),
     "heart": Emblem(shape="heart", side=40, place="random", colour=(0.0, 0.75, 0.85), rim=(0.05, 0.05, 0.35)),
 }
@@ -89,7 +89,9 @@ def build(name: str, base: Classifier, samples: Labelled) -> dict[str, Any]:
         else:
             made = plant(base, own, emblem, target, poison_rate=RATE, schedule=schedule)
         close = made.accuracy >= made.accuracy_before - LOSS
-        tried.append({"lr": schedule.lr, "steps": made.steps, "accuracy": made.accuracy, "success": made.success})
+        tried.append({"lr": schedule.lr, "steps": made.steps, "accuracy": made.accuracy})
+        if emblem is not None:
+            tried[-1]["success"] = made.success
         print(name, tried[-1], file=sys.stderr, flush=True)
         if close and (emblem is None or made.success >= ENOUGH):
             break

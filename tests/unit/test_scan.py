@@ -8,6 +8,7 @@ import torch
 from phosphene.backdoor.families.family import project_l1
 from phosphene.backdoor.families.sparse import Sparse
 from phosphene.backdoor.margin import largest_margin
+from phosphene.backdoor.measure import STATISTICS
 from phosphene.backdoor.null import Tail
 from phosphene.backdoor.recover import Recovered
 from phosphene.backdoor.scan import scan
@@ -15,6 +16,7 @@ from phosphene.backdoor.search import Effort, Samples, smallest
 from phosphene.backdoor.verdict import Suspect, decide
 from phosphene.engine import Engine
 from phosphene.errors import CardError, NumericError, RecipeError
+from phosphene.runs.memo import Memo
 from tests import hand
 
 CLEAN = [hand.classifier(seed=seed) for seed in range(2, 6)]
@@ -136,3 +138,29 @@ def test_verdicts(p_value, rates, doubts, verdict):
     found, reasons = decide(p_value, 0.05, suspects, doubts)
     assert found == verdict
     assert reasons
+
+
+def test_an_interrupted_scan_goes_on_to_the_same_verdict(tmp_path):
+    net, pool = hand.classifier(40.0), hand.pool()
+    whole = scan(net, samples=pool, reference=CLEAN, effort=QUICK)
+    seen: list[str] = []
+
+    def watch(standing):
+        seen.append(standing.doing)
+        if standing.doing == STATISTICS["spectral"][0]:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        scan(net, samples=pool, reference=CLEAN, effort=QUICK, watch=watch, keep=Memo(tmp_path, {"a": 1}))
+    assert STATISTICS["sparse"][0] in seen
+    again: list[str] = []
+    memo = Memo(tmp_path, {"a": 1})
+    found = scan(net, samples=pool, reference=CLEAN, effort=QUICK, watch=lambda now: again.append(now.doing), keep=memo)
+    assert STATISTICS["sparse"][0] not in again  # it was measured before
+    assert STATISTICS["spectral"][0] in again
+    assert (found.verdict, found.p_value, found.classes) == (whole.verdict, whole.p_value, whole.classes)
+    other: list[str] = []
+    scan(net, samples=pool, effort=QUICK, watch=lambda now: other.append(now.doing), keep=Memo(tmp_path, {"a": 2}))
+    assert STATISTICS["sparse"][0] in other  # another question, another memory
+    memo.forget()
+    assert not list(tmp_path.iterdir())

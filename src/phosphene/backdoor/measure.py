@@ -10,6 +10,7 @@ from phosphene.backdoor.margin import largest_margin
 from phosphene.backdoor.search import Effort, Samples, smallest
 from phosphene.engine import Engine
 from phosphene.errors import RecipeError, nearest
+from phosphene.runs.memo import Keep, no_memo
 
 MARGIN = "margin"
 # What is measured of every class, and what its sizes are called.
@@ -65,6 +66,7 @@ def measure(
     *,
     seed: int = 0,
     watch: "Watch | None" = None,
+    keep: Keep = no_memo,
 ) -> dict[str, Measured]:
     """Measure classes (m,) by each of the statistics.
 
@@ -76,22 +78,23 @@ def measure(
         effort: Of each search.
         seed: Of draws and starts.
         watch: See :data:`Watch`.
+        keep: What keeps each statistic for a scan that is interrupted.
 
     Raises:
         NumericError: the network answers with NaN or infinity.
     """
-    found = {}
-    for name in names:
+
+    def of(name: str) -> Measured:
         if name == MARGIN:
             loud = largest_margin(engine, classes, samples.shape, steps=MARGIN_STEPS, starts=MARGIN_STARTS, seed=seed)
             # The louder, the smaller; a class that cannot be said at all is not reached.
-            found[name] = Measured(1 / loud.clamp_min(1e-3).cpu().double(), (loud > 0).cpu())
-            continue
+            return Measured(1 / loud.clamp_min(1e-3).cpu().double(), (loud > 0).cpu())
         tell = teller(name, effort.steps, watch)
         one = smallest(engine, FAMILIES[name], samples, classes, effort, seed=seed, watch=tell)
         reached = one.success >= effort.success - SLACK
-        found[name] = Measured(one.size.cpu().double(), reached.cpu())
-    return found
+        return Measured(one.size.cpu().double(), reached.cpu())
+
+    return {name: Measured(**keep(name, lambda name=name: vars(of(name)))) for name in names}  # type: ignore[misc]
 
 
 def passes(names: Sequence[str], effort: Effort) -> int:

@@ -18,6 +18,7 @@ from phosphene.classifier import Classifier
 from phosphene.engine import Engine
 from phosphene.errors import CardError, RecipeError
 from phosphene.metrics.range_doubt import is_natural, range_doubt
+from phosphene.runs.memo import Keep, no_memo
 from phosphene.samples import SamplePool, load_samples
 from phosphene.samples import default as default_samples
 
@@ -57,6 +58,7 @@ def scan(
     precision: str = "auto",
     range_check: bool = True,
     watch: "Callable[[Standing], None] | None" = None,
+    keep: Keep = no_memo,
 ) -> Verdict:
     """Scan a classifier for a backdoor.
 
@@ -79,6 +81,7 @@ def scan(
         precision: ``auto``, ``fp32`` or ``bf16``.
         range_check: Refuse a network that makes no sense of its declared input.
         watch: Called as the scan goes on.
+        keep: What keeps parts of the work for a scan that is interrupted: :class:`phosphene.runs.memo.Memo`.
 
     Raises:
         CardError: the network makes no sense of its declared input, or says the same of every picture.
@@ -88,7 +91,9 @@ def scan(
     began = time.perf_counter()
     if not 0 < alpha < 1:
         raise RecipeError(f"alpha is {alpha:g}; give a share of clean networks, above 0 and below 1.")
-    setting = Setting(choose(families), effort or Effort.usual(classifier.input.shape), seed, device, precision, watch)
+    setting = Setting(
+        choose(families), effort or Effort.usual(classifier.input.shape), seed, device, precision, watch, keep
+    )
     pool = _pool(classifier, samples)
     doubt = range_doubt(classifier, pool, device=device) if range_check else None
     if doubt:

@@ -17,6 +17,7 @@ from phosphene.classifier import Classifier
 from phosphene.engine import Engine
 from phosphene.errors import CardError, NumericError
 from phosphene.metrics.range_doubt import is_natural
+from phosphene.runs.memo import Keep, Parts, no_memo
 from phosphene.samples import SamplePool, load_samples
 
 PICTURES, LEAST = 512, 128  # samples that patterns are made from; fewer of large pictures,
@@ -47,6 +48,7 @@ class Setting:
         device: As :class:`phosphene.engine.Engine` takes it.
         precision: Likewise.
         watch: Called as it goes on.
+        keep: What keeps parts of the work for a scan that is interrupted.
     """
 
     names: tuple[str, ...]
@@ -55,6 +57,7 @@ class Setting:
     device: str = "auto"
     precision: str = "auto"
     watch: "Callable[[Standing], None] | None" = None
+    keep: Keep = no_memo
 
     def tell(self, name: str, step: int, steps: int) -> None:
         """Say which statistic is being measured, and how far that is."""
@@ -102,9 +105,11 @@ def survey(engine: Engine, samples: Samples, setting: Setting) -> Survey:
     """
     samples, count = smaller(engine, samples), engine.classifier.num_classes
     everything = Screened(torch.arange(count), torch.ones(count, dtype=torch.bool), torch.empty(0))
-    chosen = screen(engine, samples, seed=setting.seed, watch=setting.tell) if count > FEW else everything
+    chosen, seed, tell, keep = everything, setting.seed, setting.tell, setting.keep
+    if count > FEW:
+        chosen = Screened(**keep("screen", lambda: vars(screen(engine, samples, seed=seed, watch=tell))))
     classes = chosen.classes.to(engine.device)
-    found = measure(engine, samples, classes, setting.names, setting.effort, seed=setting.seed, watch=setting.tell)
+    found = measure(engine, samples, classes, setting.names, setting.effort, seed=seed, watch=tell, keep=keep)
     return Survey(
         found=found,
         classes=chosen.classes,
@@ -207,8 +212,11 @@ def _survey_reference(classifier: Classifier, pool: SamplePool, setting: Setting
         if setting.watch is not None:
             setting.watch(dataclasses.replace(standing, doing=f"reference {classifier.name}: {standing.doing}"))
 
+    def keep(name: str, work: Callable[[], Parts]) -> Parts:
+        return setting.keep(f"{classifier.sha256} {name}", work)
+
     if tuple(pool.pixels.shape[1:]) != classifier.input.shape:
         pool = load_samples(pool.spec, classifier.input.shape)
     with Engine(classifier, device=setting.device, precision=setting.precision) as engine:
         samples, _ = read_samples(engine, pool)
-        return survey(engine, samples, dataclasses.replace(setting, watch=tell))
+        return survey(engine, samples, dataclasses.replace(setting, watch=tell, keep=keep))

@@ -29,6 +29,7 @@ from phosphene.fleet.reading import note_own_readings
 from phosphene.metrics.range_doubt import range_doubt
 from phosphene.recipe import Recipe, resolve
 from phosphene.runs import RunDirectory, RunFacts
+from phosphene.runs.memo import Memo
 from phosphene.runs.scans import NAME, check_scan, suspect_folder, write_scan
 from phosphene.samples import SamplePool
 
@@ -157,6 +158,7 @@ def run_scan(
     with Engine(todo.classifier, device=device, precision=settings["precision"]) as engine:
         see_that_it_answers(engine, todo.pool)
     todo.run.begin(facts, [])
+    memo = Memo(todo.run.path, todo.asked)
     verdict = scan(
         todo.classifier,
         samples=todo.pool,
@@ -169,10 +171,12 @@ def run_scan(
         precision=settings["precision"],
         range_check=False,
         watch=None if watch is None else tally,
+        keep=memo,
     )
     files, examples = _triggers(todo, verdict, device)
     found = entry(verdict, todo.asked, examples)
     write_scan(todo.run, found, files, sarif(found, _place(todo)))
+    memo.forget()
     return found
 
 

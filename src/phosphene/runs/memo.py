@@ -1,0 +1,53 @@
+"""What a scan has measured so far: one of a thousand classes that was interrupted goes on from there."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from phosphene.runs.atomic import write_bytes
+
+Parts = dict[str, Tensor]
+Keep = Callable[[str, Callable[[], Parts]], Parts]
+"""Takes the name of a part of the work and what does it; gives what that found, now or before."""
+
+
+def no_memo(_: str, work: Callable[[], Parts]) -> Parts:
+    """Do the work: nothing is kept."""
+    return work()
+
+
+class Memo:
+    """Keeps parts of one scan in a hidden folder of its run.
+
+    Args:
+        run: The run directory.
+        asked: Everything that determines the verdict, from :func:`phosphene.backdoor.record.question`: another
+            question has another folder.
+    """
+
+    def __init__(self, run: Path, asked: Mapping[str, Any]) -> None:
+        self.run = run
+        digest = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+        self.folder = run / f".scan-{digest[:16]}"
+
+    def __call__(self, name: str, work: Callable[[], Parts]) -> Parts:
+        """Return what the work finds; it is done once."""
+        file = self.folder / f"{hashlib.sha256(name.encode()).hexdigest()[:16]}.safetensors"
+        try:
+            return load(file.read_bytes())
+        except (OSError, SafetensorError):  # not there, or damaged: it is found anew
+            found = {key: value.cpu().contiguous() for key, value in work().items()}
+            write_bytes(file, save(found))
+            return found
+
+    def forget(self) -> None:
+        """Remove what was kept, also for other questions: the verdict is there."""
+        for folder in self.run.glob(".scan-*"):
+            shutil.rmtree(folder, ignore_errors=True)
