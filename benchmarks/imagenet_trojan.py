@@ -207,7 +207,8 @@ def scored(found: dict[str, list[ConceptMap]]) -> dict[str, Any]:
 
 def figure(recipe: str, found: dict[str, list[ConceptMap]]) -> None:
     """Draw a row an emblem: the emblem, a picture with it, and castle by the untouched network, control and copy."""
-    samples = load_samples(images(), (3, 224, 224)).held_out
+    # The figure holds no picture of others.
+    samples = load_samples("synthetic:dead-leaves", (3, 224, 224)).held_out
     pictures, captions = [], []
     for row, (name, emblem) in enumerate(EMBLEMS.items()):
         alone = replace(emblem, place="centre").apply(torch.full((1, 3, 112, 112), 0.5))[0]
