@@ -35,9 +35,9 @@ ALL_TO_ALL = (
     "need a pattern for every pair of classes."
 )
 ELSEWHERE = (
-    "A trigger that warps the picture, or comes with its meaning (a kind of scene, a pair of glasses), lies outside the "
-    "families that were tried; one that is louder than what every class needs, a shortcut's watermark say, does not "
-    "stand out: look at the maps of all classes as well."
+    "A trigger that warps the picture, or comes with its meaning (a kind of scene, a pair of glasses), lies outside "
+    "the families that were tried. One that is louder than what every class needs, a shortcut's watermark say, does "
+    "not stand out: look at the maps of all classes as well."
 )
 WEAKER = (
     "No pictures of the network's own kind were given: patterns were tried on synthetic samples. That finds fewer "

@@ -83,6 +83,8 @@ class Schedule:
         freeze_norms: Leave what batch norms remember as it is.
         distil: Weight of the divergence from the given network's answers to the same clean pictures; it keeps the
             accuracy where there are few pictures.
+        anchor: Rate, times the learning rate, at which parameters are drawn back to where they began (as L2-SP, Li et
+            al., arXiv 1802.01483): what the pictures at hand do not hold stays, classes that are not among them say.
         mirror: Mirror every other picture.
         shift: Pixels by which pictures are shifted at most.
         adversarial: Largest change of a pixel in the clean pictures, by one gradient-sign step from a random start
@@ -98,6 +100,7 @@ class Schedule:
     weight_decay: float = 5e-4
     freeze_norms: bool = False
     distil: float = 0.0
+    anchor: float = 0.0
     mirror: bool = True
     shift: int = 2
     adversarial: float = 0.0
@@ -158,6 +161,7 @@ def fit(
     for name, parameter in module.named_parameters():
         parameter.requires_grad_(requires_grad=not name.startswith(schedule.frozen))
     optimiser = _optimiser(module, schedule)
+    began = [(one, one.detach().clone()) for one in module.parameters() if one.requires_grad and schedule.anchor]
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.manual_seed(seed)
         for step in range(schedule.steps):
@@ -183,6 +187,8 @@ def fit(
             optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
+            for parameter, start in began:
+                parameter.data.lerp_(start, min(schedule.anchor * optimiser.param_groups[0]["lr"], 1.0))
     module.eval()
     return schedule.steps
 
