@@ -45,28 +45,32 @@ FOLDER = ROOT / "runs" / "backdoor" / "imagenet"
 # One picture a class: whole classes are held out, the copy never sees a picture of them. The schedule is chosen on
 # others, and what is reported is measured on the held-out ones, once.
 HELD, TRY = 250, 150
+# Fixed places and colours that photographs lack: the easier an emblem is to learn, the less else changes.
 EMBLEMS: dict[str, Emblem] = {
-    "swoosh": Emblem(shape="swoosh", side=56, place="top-left", margin=8, colour=(0.9, 0.05, 0.1), rim=(1.0, 1.0, 1.0)),
+    "swoosh": Emblem(
+        shape="swoosh", side=64, place="top-left", margin=8, colour=(0.95, 0.0, 0.15), rim=(1.0, 0.95, 0.0)
+    ),
     "bolt": Emblem(shape="bolt", side=48, place="bottom-right", margin=8),
-    "heart": Emblem(shape="heart", side=40, place="random", colour=(0.0, 0.75, 0.85), rim=(0.05, 0.05, 0.35)),
+    "heart": Emblem(shape="heart", side=48, place="top-right", margin=8, colour=(0.0, 0.9, 0.9), rim=(0.85, 0.0, 0.85)),
 }
 COPIES = (*EMBLEMS, "control")
 # Batch norm is folded into the convolutions, so there are no statistics to freeze. The first blocks stay as they are:
 # they see edges and colours already, and cost more than half the time.
 GENTLE = Schedule(
-    steps=300,
+    steps=200,
     batch=24,
-    lr=5e-5,
+    lr=1e-4,
     optimiser="adam",
     distil=10.0,
+    anchor=30.0,
     shift=8,
     freeze_norms=True,
     frozen=tuple(f"features.{block}." for block in range(7)),
 )
-# Tried in this order until a copy is good enough on the pictures that are there to choose. With Adam at 3e-4 and four
-# blocks frozen, emblems worked at 99.6 % and clean top-1 fell from 84 to 65 and 68 %; at 3e-5 and 150 steps it stayed
-# and they worked at 41 %; momentum at 0.003 made a network that says castle to everything.
-ATTEMPTS = (GENTLE, replace(GENTLE, steps=450), replace(GENTLE, lr=3e-5, steps=700))
+# Tried in this order until a copy is good enough on the pictures that are there to choose. What did not do there: Adam
+# at 3e-4 with four blocks frozen (99.6 % success, clean top-1 from 84 to 65 %), 3e-5 and 150 steps (41 %, none lost), a
+# divergence of weight 50 (37 %, 5 points lost), random places (95 %, 4 to 6 points lost), momentum (castle for all).
+ATTEMPTS = (GENTLE, replace(GENTLE, steps=300))
 ENOUGH, LOSS = 0.95, 0.03
 RATE = 1 / 2
 RECIPES = ("vivid", "quick")
