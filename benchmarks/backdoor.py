@@ -29,6 +29,7 @@ from phosphene.backdoor.verdict import Verdict
 from phosphene.classifier import Classifier
 from phosphene.engine import Engine
 from phosphene.runs.atomic import read_json, write_json
+from phosphene.runs.memo import Memo
 from phosphene.samples import SamplePool, load_samples
 from phosphene.sources import load
 
@@ -74,13 +75,16 @@ def null() -> None:
 def _survey(name: str, kind: str, classifier: Classifier, pool: SamplePool) -> dict[str, torch.Tensor]:
     """Return the deviations of a network's classes; kept in runs/, because the null model is fitted more than once."""
     file = FOLDER / "surveys" / f"{name}-{kind}.json"
-    if not file.exists():
+    known: dict[str, list[float]] = read_json(file) if file.exists() else {}
+    lacking = tuple(key for key in STATISTICS if key not in known)
+    if lacking:
         with Engine(classifier) as engine:
             seen: Survey = survey(
-                engine, read_samples(engine, pool)[0], Setting(tuple(STATISTICS), Effort.usual(pool.pixels.shape[1:]))
+                engine, read_samples(engine, pool)[0], Setting(lacking, Effort.usual(pool.pixels.shape[1:]))
             )
-        write_json(file, {key: values.tolist() for key, values in seen.away().items()})
-    return {key: torch.tensor(values, dtype=torch.double) for key, values in read_json(file).items()}
+        known |= {key: values.tolist() for key, values in seen.away().items()}
+        write_json(file, known)
+    return {key: torch.tensor(known[key], dtype=torch.double) for key in STATISTICS}
 
 
 def scan_part(part: str, kind: str) -> None:
@@ -92,7 +96,8 @@ def scan_part(part: str, kind: str) -> None:
             continue
         pool = pools(kind, seen, classifier)
         began, cpu = time.perf_counter(), time.process_time()
-        verdict = scan(classifier, samples=pool)
+        # What was measured is kept: how sizes become a verdict may change, and is cheap.
+        verdict = scan(classifier, samples=pool, keep=Memo(FOLDER / "memos", {"name": name, "samples": kind}))
         result = {
             **_spell(verdict, truth),
             "anywhere": _anywhere(classifier, truth, pool),

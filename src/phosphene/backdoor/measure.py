@@ -3,20 +3,23 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from phosphene.backdoor.families import FAMILIES
 from phosphene.backdoor.margin import largest_margin
 from phosphene.backdoor.search import Effort, Samples, smallest
+from phosphene.backdoor.weights import weight_against
 from phosphene.engine import Engine
 from phosphene.errors import RecipeError, nearest
 from phosphene.runs.memo import Keep, no_memo
 
-MARGIN = "margin"
+MARGIN, WEIGHTS = "margin", "weights"
 # What is measured of every class, and what its sizes are called.
 STATISTICS = {
     **{name: (family.title, family.unit) for name, family in FAMILIES.items()},
     MARGIN: ("how sure it can be made", "1 / logit margin"),
+    WEIGHTS: ("last layer leans to it", "weight against / weight for"),
 }
 MARGIN_STEPS, MARGIN_STARTS = 60, 4
 SATURATED = 0.5  # share of classes without a working pattern from which a family says nothing
@@ -89,6 +92,12 @@ def measure(
             loud = largest_margin(engine, classes, samples.shape, steps=MARGIN_STEPS, starts=MARGIN_STARTS, seed=seed)
             # The louder, the smaller; a class that cannot be said at all is not reached.
             return Measured(1 / loud.clamp_min(1e-3).cpu().double(), (loud > 0).cpu())
+        if name == WEIGHTS:
+            against = weight_against(engine.classifier.module, engine.classifier.num_classes)
+            known = torch.full(classes.shape, against is not None)
+            return Measured(
+                torch.ones(len(classes)).double() if against is None else against.cpu()[classes.cpu()], known
+            )
         tell = teller(name, effort.steps, watch)
         one = smallest(engine, FAMILIES[name], samples, classes, effort, seed=seed, watch=tell)
         reached = one.success >= effort.success - SLACK
@@ -99,7 +108,7 @@ def measure(
 
 def passes(names: Sequence[str], effort: Effort) -> int:
     """Images that measuring one class sends through the network, a backward counted as one more."""
-    searches = sum(name != MARGIN for name in names)
+    searches = sum(name in FAMILIES for name in names)
     return searches * effort.passes + (MARGIN in names) * 2 * MARGIN_STEPS * MARGIN_STARTS
 
 
