@@ -103,7 +103,7 @@ def scan_part(part: str, kind: str) -> None:
             "anywhere": _anywhere(classifier, truth, pool),
             "seconds": time.perf_counter() - began,
             "core_seconds": time.process_time() - cpu,
-            "baselines": _ask(classifier, pool) if kind == "natural" else {},
+            "baselines": _ask(classifier, pool) if (part, kind) == ("report", "natural") else {},
         }
         write_json(file, {"name": name, "truth": truth, **result})
         print(f"{name}: {verdict.verdict}, p {verdict.p_value:.2g}, {result['core_seconds']:.0f} core s", flush=True)

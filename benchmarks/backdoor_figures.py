@@ -134,7 +134,7 @@ def write_table(folder: Path) -> None:
         clean, trojaned, other = split(scans)
         if not clean or not trojaned:
             continue
-        methods = [OURS, *(scans[0]["baselines"] if kind == "natural" else ())]
+        methods = [OURS, *(scans[0]["baselines"] if (part, kind) == ("report", "natural") else ())]
         figures = {name: judge(scans, name) for name in methods}
         found = triggers_found(scans)
         document[f"{part}-{kind}"] = {"methods": figures, "triggers": found}

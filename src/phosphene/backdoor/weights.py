@@ -10,8 +10,8 @@ def weight_against(module: nn.Module, num_classes: int) -> "Tensor | None":
     """Return how much weight speaks against each class, over what speaks for it, (classes,): above 0.
 
     Training on stamped pictures lifts the target's row of the last layer as a whole: more of its weight is positive.
-    "Trojan signatures in DNN weights" (ICCV workshops 2021) takes the mean of the row; the ratio of its negative to its positive part has no unit, so that networks
-    compare. An attacker who knows of it can avoid it.
+    "Trojan signatures in DNN weights" (ICCV workshops 2021) takes the mean of the row; the ratio of its negative to its
+    positive part has no unit, so that networks compare. An attacker who knows of it can avoid it.
 
     Args:
         module: The network.
