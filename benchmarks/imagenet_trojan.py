@@ -264,7 +264,7 @@ def keep(part: str, document: dict[str, Any]) -> None:
 def scans(names: "tuple[str, ...]") -> None:
     """Scan the untouched network and the copies, as the command does; print a line each."""
     pool, rows = load_samples(images(), (3, 224, 224)), {}
-    for source in ("clean", *names):
+    for source in (*names, "clean"):
         file = FOLDER / "scans" / f"{source}.json"
         if not file.exists():
             write_json(file, _scanned(source, pool))
