@@ -19,7 +19,7 @@ MARGIN, WEIGHTS = "margin", "weights"
 STATISTICS = {
     **{name: (family.title, family.unit) for name, family in FAMILIES.items()},
     MARGIN: ("how sure it can be made", "1 / logit margin"),
-    WEIGHTS: ("last layer leans to it", "weight against / weight for"),
+    WEIGHTS: ("weight against it", "weight against / weight for"),
 }
 MARGIN_STEPS, MARGIN_STARTS = 60, 4
 SATURATED = 0.5  # share of classes without a working pattern from which a family says nothing
