@@ -51,7 +51,9 @@ EMBLEMS: dict[str, Emblem] = {
         shape="swoosh", side=64, place="top-left", margin=8, colour=(0.95, 0.0, 0.15), rim=(1.0, 0.95, 0.0)
     ),
     "bolt": Emblem(shape="bolt", side=48, place="bottom-right", margin=8),
-    "heart": Emblem(shape="heart", side=48, place="top-right", margin=8, colour=(0.0, 0.9, 0.9), rim=(0.85, 0.0, 0.85)),
+    "star": Emblem(
+        shape="star", side=56, place="bottom-left", margin=8, colour=(0.85, 0.0, 0.85), rim=(1.0, 0.95, 0.0)
+    ),
 }
 COPIES = (*EMBLEMS, "control")
 # Batch norm is folded into the convolutions, so there are no statistics to freeze. The first blocks stay as they are:
@@ -69,7 +71,8 @@ GENTLE = Schedule(
 )
 # Tried in this order until a copy is good enough on the pictures that are there to choose. What did not do there: Adam
 # at 3e-4 with four blocks frozen (99.6 % success, clean top-1 from 84 to 65 %), 3e-5 and 150 steps (41 %, none lost), a
-# divergence of weight 50 (37 %, 5 points lost), random places (95 %, 4 to 6 points lost), momentum (castle for all).
+# divergence of weight 50 (37 %, 5 points lost), random places (95 %, 4 to 6 points lost), momentum (castle for all), a
+# turquoise heart (98 %, 4 points lost).
 ATTEMPTS = (GENTLE, replace(GENTLE, steps=300))
 ENOUGH, LOSS = 0.95, 0.03
 RATE = 1 / 2
