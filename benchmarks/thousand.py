@@ -23,7 +23,7 @@ from benchmarks.common import NETWORKS, ROOT, SHARED, hardware, images, keep, re
 from phosphene.runs import RunDirectory
 from phosphene.runs.atomic import read_json, write_json
 
-NETWORK, STEPS, WORKERS = "mobilenet_v1_050", 24, 2
+NETWORK, STEPS, WORKERS = "mobilenet_v1_050", 16, 2
 FOLDER = ROOT / "runs" / "thousand"
 # At so many finished maps; KILL cannot be caught, TERM is what preemption sends, INT is Ctrl-C.
 STOPS = ((150, signal.SIGKILL), (400, signal.SIGTERM), (650, signal.SIGINT), (850, signal.SIGKILL))
