@@ -73,7 +73,7 @@ GENTLE = Schedule(
 # at 3e-4 with four blocks frozen (99.6 % success, clean top-1 from 84 to 65 %), 3e-5 and 150 steps (41 %, none lost), a
 # divergence of weight 50 (37 %, 5 points lost), random places (95 %, 4 to 6 points lost), momentum (castle for all), a
 # turquoise heart (98 %, 4 points lost).
-ATTEMPTS = (GENTLE, replace(GENTLE, steps=300))
+ATTEMPTS = (GENTLE, replace(GENTLE, lr=5e-5, steps=300, anchor=0.0))
 ENOUGH, LOSS = 0.95, 0.03
 RATE = 1 / 2
 RECIPES = ("vivid", "quick")
