@@ -20,6 +20,7 @@ from benchmarks.common import ROOT, SHARED, hardware
 from phosphene.backdoor import triggers
 from phosphene.backdoor.measure import STATISTICS
 from phosphene.backdoor.null import FILE, Null
+from phosphene.backdoor.record import method
 from phosphene.backdoor.recover import Recovered
 from phosphene.backdoor.scan import scan
 from phosphene.backdoor.search import Effort
@@ -96,8 +97,9 @@ def scan_part(part: str, kind: str) -> None:
             continue
         pool = pools(kind, seen, classifier)
         began, cpu = time.perf_counter(), time.process_time()
-        # What was measured is kept: how sizes become a verdict may change, and is cheap.
-        verdict = scan(classifier, samples=pool, keep=Memo(FOLDER / "memos", {"name": name, "samples": kind}))
+        # What was measured is kept until the method changes: an interrupted scan goes on.
+        asked = {"network": classifier.sha256, "samples": pool.sha256, "method": method()}
+        verdict = scan(classifier, samples=pool, keep=Memo(FOLDER / "memos", asked))
         result = {
             **_spell(verdict, truth),
             "anywhere": _anywhere(classifier, truth, pool),

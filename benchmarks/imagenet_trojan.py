@@ -27,6 +27,7 @@ from benchmarks.common import keep as keep_result
 from phosphene.backdoor import triggers
 from phosphene.backdoor.drawing import EMBLEMS as SHAPES
 from phosphene.backdoor.plant import accuracy, clean_twin, plant, success_rate
+from phosphene.backdoor.record import method
 from phosphene.backdoor.scan import scan
 from phosphene.backdoor.training import Labelled, Schedule
 from phosphene.backdoor.triggers import Emblem, apply_8bit
@@ -273,17 +274,22 @@ def scans(names: "tuple[str, ...]") -> None:
         if not file.exists():
             write_json(file, _scanned(source, pool))
             print(source, {key: value for key, value in read_json(file).items() if key != "box"}, file=sys.stderr)
-        rows[source] = read_json(file)
+    for source in SOURCES:
+        file = FOLDER / "scans" / f"{source}.json"
+        if file.exists():
+            rows[source] = read_json(file)
     head = ("network", "verdict", "p", "class", "recovered by", "success, held out", "seconds", "core s")
     keys = ("verdict", "p_value", "class", "family", "success", "seconds", "core_seconds")
     print(table(head, [[source, *(one.get(key, "") for key in keys)] for source, one in rows.items()]))
-    keep("scan", rows)
+    if set(rows) == set(SOURCES):
+        keep("scan", rows)
 
 
 def _scanned(source: str, pool: SamplePool) -> dict[str, Any]:
     began, worked = time.perf_counter(), time.process_time()
     own = copy_of(source)
-    memo = Memo(FOLDER / "scans", {"sha256": own.sha256, "samples": pool.sha256})  # half an hour: it goes on
+    # It takes a quarter of an hour, and goes on where it was interrupted.
+    memo = Memo(FOLDER / "scans", {"network": own.sha256, "samples": pool.sha256, "method": method()})
     verdict = scan(own, samples=pool, keep=memo)
     found: dict[str, Any] = {
         "verdict": verdict.verdict,

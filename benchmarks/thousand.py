@@ -47,6 +47,7 @@ def finished(run: RunDirectory) -> dict[str, str]:
 def turn(number: int, run: RunDirectory, log: Path) -> dict[str, Any]:
     """Give the command once and end it, the last time excepted; return what happened."""
     most, end = STOPS[number] if number < len(STOPS) else (None, None)
+    sent = None
     before = count(run)
     worked, began = cpu(), time.perf_counter()
     with log.open("ab") as file:
@@ -55,10 +56,13 @@ def turn(number: int, run: RunDirectory, log: Path) -> dict[str, Any]:
             time.sleep(POLL)
             if most is not None and end is not None and count(run) >= most:
                 started.send_signal(end)
+                sent = end.name
                 break
         code = started.wait()
     reap()
-    facts = {"signal": end.name if end else None, "exit": code, "before": before, "after": count(run)}
+    if sent is None and code != 0:
+        raise SystemExit(f"the command ended by itself with {code}: see {log}")
+    facts = {"signal": sent, "exit": code, "before": before, "after": count(run)}
     return {**facts, "seconds": round(time.perf_counter() - began, 1), "core_seconds": round(cpu() - worked, 1)}
 
 

@@ -153,14 +153,28 @@ def test_an_interrupted_scan_goes_on_to_the_same_verdict(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         scan(net, samples=pool, reference=CLEAN, effort=QUICK, watch=watch, keep=Memo(tmp_path, {"a": 1}))
     assert STATISTICS["sparse"][0] in seen
-    again: list[str] = []
+    again: list[tuple[str, int]] = []
     memo = Memo(tmp_path, {"a": 1})
-    found = scan(net, samples=pool, reference=CLEAN, effort=QUICK, watch=lambda now: again.append(now.doing), keep=memo)
-    assert STATISTICS["sparse"][0] not in again  # it was measured before
-    assert STATISTICS["spectral"][0] in again
+    found = scan(
+        net,
+        samples=pool,
+        reference=CLEAN,
+        effort=QUICK,
+        watch=lambda now: again.append((now.doing, now.total)),
+        keep=memo,
+    )
+    assert (STATISTICS["sparse"][0], QUICK.steps) not in again  # it was measured before, and is only told of
+    assert (STATISTICS["sparse"][0], 1) in again
+    assert (STATISTICS["spectral"][0], QUICK.steps) in again
     assert (found.verdict, found.p_value, found.classes) == (whole.verdict, whole.p_value, whole.classes)
     other: list[str] = []
     scan(net, samples=pool, effort=QUICK, watch=lambda now: other.append(now.doing), keep=Memo(tmp_path, {"a": 2}))
     assert STATISTICS["sparse"][0] in other  # another question, another memory
     memo.forget()
-    assert not list(tmp_path.iterdir())
+    assert len(list(tmp_path.iterdir())) == 1  # the other question's stays
+
+
+def test_a_reference_that_a_family_says_nothing_of_sets_no_null():
+    dull = Tail.fit([torch.zeros(10), torch.zeros(10)])
+    assert dull.p_value(0.5, 10) > 0.0  # where all are alike, the next one is no miracle
+    assert dull.share > 0

@@ -3,23 +3,20 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from phosphene.backdoor.families import FAMILIES
 from phosphene.backdoor.margin import largest_margin
 from phosphene.backdoor.search import Effort, Samples, smallest
-from phosphene.backdoor.weights import weight_against
 from phosphene.engine import Engine
 from phosphene.errors import RecipeError, nearest
 from phosphene.runs.memo import Keep, no_memo
 
-MARGIN, WEIGHTS = "margin", "weights"
+MARGIN = "margin"
 # What is measured of every class, and what its sizes are called.
 STATISTICS = {
     **{name: (family.title, family.unit) for name, family in FAMILIES.items()},
     MARGIN: ("how sure it can be made", "1 / logit margin"),
-    WEIGHTS: ("weight against it", "weight against / weight for"),
 }
 MARGIN_STEPS, MARGIN_STARTS = 60, 4
 SATURATED = 0.5  # share of classes without a working pattern from which a family says nothing
@@ -92,18 +89,17 @@ def measure(
             loud = largest_margin(engine, classes, samples.shape, steps=MARGIN_STEPS, starts=MARGIN_STARTS, seed=seed)
             # The louder, the smaller; a class that cannot be said at all is not reached.
             return Measured(1 / loud.clamp_min(1e-3).cpu().double(), (loud > 0).cpu())
-        if name == WEIGHTS:
-            against = weight_against(engine.classifier.module, engine.classifier.num_classes)
-            known = torch.full(classes.shape, against is not None)
-            return Measured(
-                torch.ones(len(classes)).double() if against is None else against.cpu()[classes.cpu()], known
-            )
         tell = teller(name, effort.steps, watch)
         one = smallest(engine, FAMILIES[name], samples, classes, effort, seed=seed, watch=tell)
         reached = one.success >= effort.success - SLACK
         return Measured(one.size.cpu().double(), reached.cpu())
 
-    return {name: Measured(**keep(name, lambda name=name: vars(of(name)))) for name in names}  # type: ignore[misc]
+    found = {}
+    for name in names:
+        found[name] = Measured(**keep(name, lambda name=name: vars(of(name))))  # type: ignore[misc]
+        if watch is not None:  # also of what was there already
+            watch(name, 1, 1)
+    return found
 
 
 def passes(names: Sequence[str], effort: Effort) -> int:

@@ -61,7 +61,8 @@ class Tail:
         threshold = float(values.quantile(1 - SHARE))
         above = values[values > threshold] - threshold
         scale = float(above.mean()) if len(above) else 0.0
-        return cls(threshold, len(above) / len(values), max(scale, 1e-3), max(len(above), 1), len(networks))
+        count = max(len(above), 1)  # where all are alike, the next one may be the first that is not
+        return cls(threshold, count / len(values), max(scale, 1e-3), count, len(networks))
 
     def chance(self, deviation: float) -> float:
         """Return the chance that a clean class deviates this far or further."""

@@ -122,7 +122,7 @@ def scan(
         reasons=reasons,
         classes=rows,
         suspects=tuple(suspects),
-        families={name: _family(name, seen.found[name], null, units[name]) for name in setting.names},
+        families={name: _family(name, seen.found[name], null, units[name]) for name in setting.names if name in units},
         not_tested=NOT_TESTED if natural else (*NOT_TESTED, WEAKER),
         model=classifier.name,
         num_classes=classifier.num_classes,

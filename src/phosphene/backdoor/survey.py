@@ -190,6 +190,9 @@ def null_for(
         reference: Clean networks; they are measured in the same way.
         pool: The samples; for references of another size they are loaded again.
         setting: How to measure.
+
+    Raises:
+        CardError: the references can set no null model.
     """
     if not reference:
         away, known = seen.away(), built_in("natural" if is_natural(classifier, pool.spec) else "synthetic")
@@ -198,13 +201,19 @@ def null_for(
             return known, away, units
         return known.with_look(seen.look), {**away, LOOK: seen.look[seen.classes]}, units
     surveys = [_survey_reference(one, pool, setting) for one in reference]
+    # What says nothing in a reference sets no null model: its deviations are all 0.
+    names = [name for name in setting.names if not any(one.found[name].saturated for one in surveys)]
+    if not names:
+        raise CardError("no family of patterns reaches half of the classes of every reference: give other references.")
     middle: dict[str, float] | None = None
     if len(seen.classes) < FEWEST_CLASSES:
-        middle = {
-            name: float(torch.cat([one.found[name].size for one in surveys]).log().median()) for name in setting.names
-        }
-    null, away = Null.fit([one.away(middle) for one in surveys]), seen.away(middle)
-    return null, away, {name: null.unit(name, values[seen.usual]) for name, values in away.items()}
+        middle = {name: float(torch.cat([one.found[name].size for one in surveys]).log().median()) for name in names}
+
+    def kept(one: Survey) -> dict[str, Tensor]:
+        return {name: values for name, values in one.away(middle).items() if name in names}
+
+    null, own = Null.fit([kept(one) for one in surveys]), kept(seen)
+    return null, own, {name: null.unit(name, values[seen.usual]) for name, values in own.items()}
 
 
 def _survey_reference(classifier: Classifier, pool: SamplePool, setting: Setting) -> Survey:

@@ -146,7 +146,9 @@ def run_scan(
         NumericError: it answers with NaN or infinity.
         RunError: the run cannot be written.
     """
+    memo = Memo(todo.run.path, todo.asked)
     if todo.kept is not None:
+        memo.forget()  # of one that was killed after its verdict
         return todo.kept
     settings = todo.asked["settings"]
     tally = _Tally(todo, watch)
@@ -158,7 +160,6 @@ def run_scan(
     with Engine(todo.classifier, device=device, precision=settings["precision"]) as engine:
         see_that_it_answers(engine, todo.pool)
     todo.run.begin(facts, [])
-    memo = Memo(todo.run.path, todo.asked)
     verdict = scan(
         todo.classifier,
         samples=todo.pool,

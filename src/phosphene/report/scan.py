@@ -11,7 +11,7 @@ from PIL import Image, UnidentifiedImageError
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 
-from phosphene.backdoor.measure import STATISTICS, WEIGHTS
+from phosphene.backdoor.measure import STATISTICS
 from phosphene.backdoor.null import Tail
 from phosphene.backdoor.scan import ALPHA
 from phosphene.concept_map import Job, to_image
@@ -202,7 +202,6 @@ def _strip(found: dict[str, Any], name: str) -> dict[str, Any]:
         "words": f"{len(rows)} classes on a line; {short(rows[0])} lies furthest out; {said}",
         "said": said,
         "first": short(rows[0]),
-        "verb": "has" if name == WEIGHTS else "needs",
         "times": f"{math.exp(values[0]):.2g}",
         "limit_times": f"{math.exp(limit):.2g}",
         "saturated": family["saturated"],

@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from phosphene.errors import RunError
 from phosphene.runs.atomic import write_bytes
 
 Parts = dict[str, Tensor]
@@ -33,7 +35,6 @@ class Memo:
     """
 
     def __init__(self, run: Path, asked: Mapping[str, Any]) -> None:
-        self.run = run
         digest = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
         self.folder = run / f".scan-{digest[:16]}"
 
@@ -44,10 +45,10 @@ class Memo:
             return load(file.read_bytes())
         except (OSError, SafetensorError):  # not there, or damaged: it is found anew
             found = {key: value.cpu().contiguous() for key, value in work().items()}
-            write_bytes(file, save(found))
+            with suppress(RunError):  # another process has the verdict, and has removed the folder
+                write_bytes(file, save(found))
             return found
 
     def forget(self) -> None:
-        """Remove what was kept, also for other questions: the verdict is there."""
-        for folder in self.run.glob(".scan-*"):
-            shutil.rmtree(folder, ignore_errors=True)
+        """Remove what was kept: the verdict is there."""
+        shutil.rmtree(self.folder, ignore_errors=True)
