@@ -36,6 +36,7 @@ from phosphene.runs.scans import FIX, NAME, read_file, read_scans
 __all__ = ["headline", "least_likely", "scan_section", "sentences"]
 
 MOST_POINTS = 200  # of a strip: those that deviate most
+OWN_NULL = "the clean networks that come with phosphene"
 
 
 def scan_section(run: RunDirectory, facts: "dict[str, Any] | None" = None) -> "dict[str, Any] | None":
@@ -88,16 +89,11 @@ def _view(run: RunDirectory, found: dict[str, Any]) -> dict[str, Any]:
         "alpha": f"{found['alpha']:g}",
         "samples": found["samples"],
         "references": [one["name"] for one in found["references"]],
-        "null": "the clean networks that were given" if found["references"] else _own_null(found),
+        "null": "the clean networks that were given" if found["references"] else OWN_NULL,
         "passes": f"{found['passes']:,}",
         "seconds": f"{found['seconds']:.0f}",
         "command": _command(found, run.path.name or "RUN"),
     }
-
-
-def _own_null(found: dict[str, Any]) -> str:
-    many = len(found["classes"]) < found["num_classes"] or found["num_classes"] >= 50
-    return "the other classes of this network" if many else "the clean networks that come with phosphene"
 
 
 def _suspect(run: RunDirectory, found: dict[str, Any], one: dict[str, Any]) -> dict[str, Any]:
