@@ -158,8 +158,8 @@ passes each.
 
 A fifth statistic, how little of a class's row in the last layer is negative (after Fields et al., the last baseline
 below), was tried when 24 reported networks had been seen, on the development part's evidence, and given up: most of
-these networks share a few clean heads, so a null model of it rests on those few; a clean ImageNet network has a class far
-out; and in trojaned ImageNet networks the target does not come first. What the last baseline reaches here may be a
+these networks share a few clean heads, so a null model of it rests on those few; a clean ImageNet network has a class
+far out; and in trojaned ImageNet networks the target does not come first. What the last baseline reaches here may be a
 property of small networks that were fine-tuned with many stamped pictures."""
 PARTS = (
     ("report", "natural", "The reported part, with natural samples"),
