@@ -178,3 +178,11 @@ def test_a_reference_that_a_family_says_nothing_of_sets_no_null():
     dull = Tail.fit([torch.zeros(10), torch.zeros(10)])
     assert dull.p_value(0.5, 10) > 0.0  # where all are alike, the next one is no miracle
     assert dull.share > 0
+
+
+def test_a_scan_by_the_margin_alone_recovers_a_pattern_as_well():
+    found = scan(hand.classifier(40.0), samples=hand.pool(), reference=CLEAN, families=["margin"], alpha=0.5)
+    assert list(found.families) == ["margin"]
+    assert found.suspects[0].index == hand.TARGET
+    assert found.suspects[0].recovered is not None
+    assert found.suspects[0].works
