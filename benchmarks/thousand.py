@@ -27,7 +27,7 @@ NETWORK, STEPS, WORKERS = "mobilenet_v1_050", 16, 2
 FOLDER = ROOT / "runs" / "thousand"
 # At so many finished maps; KILL cannot be caught, TERM is what preemption sends, INT is Ctrl-C.
 STOPS = ((150, signal.SIGKILL), (400, signal.SIGTERM), (650, signal.SIGINT), (850, signal.SIGKILL))
-COLUMNS, SIDE = 40, 48
+COLUMNS, SIDE, GAP = 33, 72, 4
 POLL = 2.0
 SUBREAPER = 36  # prctl: workers that outlive their driver become ours, and so their processor time is counted
 
@@ -89,11 +89,11 @@ def reap() -> None:
 def mosaic(run: RunDirectory) -> None:
     """Draw all maps in the order of the outputs."""
     maps = sorted(run.maps(), key=lambda one: one.index)
-    rows = -(-len(maps) // COLUMNS)
-    sheet = Image.new("RGB", (COLUMNS * SIDE, rows * SIDE), (255, 255, 255))
+    rows, pitch = -(-len(maps) // COLUMNS), SIDE + GAP
+    sheet = Image.new("RGB", (COLUMNS * pitch - GAP, rows * pitch - GAP), (255, 255, 255))
     for place, one in enumerate(maps):
         small = one.image.convert("RGB").resize((SIDE, SIDE), Image.Resampling.LANCZOS)
-        sheet.paste(small, (place % COLUMNS * SIDE, place // COLUMNS * SIDE))
+        sheet.paste(small, (place % COLUMNS * pitch, place // COLUMNS * pitch))
     sheet.save(ROOT / "docs" / "figures" / "thousand.webp", quality=80, method=6)
 
 
