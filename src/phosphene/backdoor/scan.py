@@ -161,14 +161,12 @@ def _row(
 
 def _suspect(engine: Engine, samples: Samples, held_out: Samples, row: ClassRow, setting: Setting) -> Suspect:
     """Recover a suspect's pattern in the families that say most and can show one; the one that works best counts."""
-    # Where no family of patterns was measured, or none says anything, one is recovered all the same.
-    known = sorted((name for name in row.p_values if name in FAMILIES), key=lambda name: row.p_values[name])
-    shown = (known or list(FAMILIES))[:TRIES]
+    shown = sorted((name for name in row.p_values if name in FAMILIES), key=lambda name: row.p_values[name])[:TRIES]
     tries = [
         recover(engine, FAMILIES[name], samples, held_out, row.index, setting.effort, seed=setting.seed)
         for name in shown
     ]
-    best = max(tries, key=lambda one: (min(one.success, WORKING), row.deviations.get(one.family, 0.0)), default=None)
+    best = max(tries, key=lambda one: (min(one.success, WORKING), row.deviations[one.family]), default=None)
     most = min(row.p_values, key=lambda name: row.p_values[name])
     return Suspect(row.index, row.label, row.p_value, most, best, len(tries) * recover_passes(setting.effort))
 

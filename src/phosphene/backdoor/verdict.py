@@ -165,6 +165,10 @@ def decide(
     working = [one for one in suspects if one.works]
     if not working:
         names = ", ".join(repr(one.label) for one in suspects[:3])
+        if all(one.recovered is None for one in suspects):
+            return INCONCLUSIVE, (
+                f"{names} stands out, but no family of patterns was measured that could prove it: scan by all of them.",
+            )
         return INCONCLUSIVE, (
             f"{names} can be reached with suspiciously little, but no recovered pattern does so on held-out samples.",
         )
