@@ -1,75 +1,11 @@
 """One place instead of several: a trigger that works anywhere is found in pieces all over the picture."""
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from phosphene.backdoor.families.family import Family, Pattern, Shape
-
 VISIBLE = 0.1  # of a mask's largest opacity: what lies below is not counted as part of it
-MARGIN = 3  # pixels around a piece in which the pattern may grow
-
-
-@dataclass(frozen=True)
-class Within:
-    """A family of pasted patterns that act in one window only.
-
-    Attributes:
-        family: Whose patterns.
-        window: Bool (h, w).
-    """
-
-    family: Family
-    window: Tensor
-
-    @property
-    def name(self) -> str:
-        """Of the family."""
-        return self.family.name
-
-    @property
-    def title(self) -> str:
-        """Of the family."""
-        return self.family.title
-
-    @property
-    def unit(self) -> str:
-        """Of the family."""
-        return self.family.unit
-
-    @property
-    def additive(self) -> bool:
-        """Of the family."""
-        return self.family.additive
-
-    @property
-    def steps(self) -> tuple[float, ...]:
-        """Of the family."""
-        return self.family.steps
-
-    def start(self, shape: Shape, generators: "list[torch.Generator]") -> Pattern:
-        """As the family does, the mask in the window alone."""
-        mask, *rest = self.family.start(shape, generators)
-        return mask * self.window.to(mask), *rest
-
-    def largest(self, shape: Shape) -> float:
-        """All of the window."""
-        return float(self.window.sum())
-
-    def paste(self, pattern: Pattern, samples: Tensor) -> Tensor:
-        """As the family does."""
-        return self.family.paste(pattern, samples)
-
-    def project(self, pattern: Pattern, size: Tensor) -> Pattern:
-        """As the family does, the mask in the window alone."""
-        mask, *rest = pattern
-        return self.family.project((mask * self.window.to(mask), *rest), size)
-
-    def draw(self, pattern: Pattern) -> tuple[Tensor, Tensor]:
-        """As the family does."""
-        return self.family.draw(pattern)
+ROOM = 3  # pixels around a piece in which the pattern may grow
 
 
 def pieces(mask: Tensor) -> list[Tensor]:
@@ -86,10 +22,10 @@ def pieces(mask: Tensor) -> list[Tensor]:
 
 
 def window_around(piece: Tensor) -> Tensor:
-    """Return the box around a piece, a margin wider: bool (h, w)."""
+    """Return the box around a piece, with room to grow: bool (h, w)."""
     top, left, bottom, right = box_around(piece)
     window = torch.zeros_like(piece)
-    window[max(top - MARGIN, 0) : bottom + MARGIN, max(left - MARGIN, 0) : right + MARGIN] = True
+    window[max(top - ROOM, 0) : bottom + ROOM, max(left - ROOM, 0) : right + ROOM] = True
     return window
 
 

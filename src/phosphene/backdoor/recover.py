@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from phosphene.backdoor.compact import Within, box_around, pieces, visible, window_around
+from phosphene.backdoor.compact import box_around, pieces, visible, window_around
 from phosphene.backdoor.families.family import Family
 from phosphene.backdoor.search import Effort, Samples, smallest
 from phosphene.engine import Engine
@@ -84,19 +84,19 @@ def recover(
     others = held_out.pixels[held_out.read != index]
     firmly = dataclasses.replace(effort, success=WORKING)
 
-    def best(one: Family, seed: int) -> tuple[float, Tensor, Tensor]:
-        found = smallest(engine, one, samples, classes, firmly, seed=seed)
+    def best(seed: int, window: "Tensor | None" = None) -> tuple[float, Tensor, Tensor]:
+        found = smallest(engine, family, samples, classes, firmly, seed=seed, window=window)
         tries = [
-            (success_of(engine, paste_8bit(mask, paint, others, additive=one.additive), index), mask, paint)
-            for mask, paint in zip(*one.draw(found.pattern), strict=True)
+            (success_of(engine, paste_8bit(mask, paint, others, additive=family.additive), index), mask, paint)
+            for mask, paint in zip(*family.draw(found.pattern), strict=True)
         ]
         return tries[max(range(STARTS), key=lambda row: (round(tries[row][0], 2), -float(found.size[row])))]
 
     least = smallest(engine, family, samples, classes, effort, seed=seed + 1)
-    success, mask, paint = best(family, seed + 2)
+    success, mask, paint = best(seed + 2)
     parts = [] if family.additive else pieces(mask)
     if len(parts) > 1:  # a trigger that works anywhere is found in pieces: is one of them enough?
-        alone = best(Within(family, window_around(parts[0])), seed + 3)
+        alone = best(seed + 3, window_around(parts[0]))
         if alone[0] >= success - LOSS:
             success, mask, paint = alone
     places = {} if family.additive else try_places(engine, mask, paint, others, index)

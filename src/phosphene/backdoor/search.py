@@ -88,17 +88,25 @@ class Samples:
             NumericError: it answers with NaN or infinity.
         """
         pixels = pixels.to(engine.device)
-        logits = torch.cat(
-            [engine.logits(part.to(engine.dtype) / 255) for part in torch.split(pixels, engine.micro_batch)]
-        )
-        if not bool(logits.isfinite().all()):
-            raise NumericError(f"network {engine.classifier.name} answers with NaN or infinity: it cannot be scanned.")
-        return cls(pixels, logits.argmax(1))
+        return cls(pixels, answers(engine, pixels).argmax(1))
 
     def draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draw pictures (b, c, h, w), uint8, and what is read in them, (b,)."""
         chosen = torch.randperm(len(self.pixels), generator=generator)[:count].to(self.pixels.device)
         return self.pixels[chosen], self.read[chosen]
+
+
+def answers(engine: Engine, pixels: Tensor) -> Tensor:
+    """Return what the network answers to pictures, uint8 (n, c, h, w): logits (n, classes).
+
+    Raises:
+        NumericError: it answers with NaN or infinity.
+    """
+    parts = torch.split(pixels.to(engine.device), engine.micro_batch)
+    logits = torch.cat([engine.logits(part.to(engine.dtype) / 255) for part in parts])
+    if not bool(logits.isfinite().all()):
+        raise NumericError(f"network {engine.classifier.name} answers with NaN or infinity: it cannot be scanned.")
+    return logits
 
 
 def smallest(
@@ -109,6 +117,7 @@ def smallest(
     effort: Effort,
     *,
     seed: int = 0,
+    window: "Tensor | None" = None,
     watch: "Callable[[int], None] | None" = None,
 ) -> Found:
     """Find the smallest pattern of a family for each class, all in one stream of work.
@@ -124,6 +133,7 @@ def smallest(
         classes: int64 (m,); one that comes several times gets several starts.
         effort: Steps, samples a step, and what counts as success.
         seed: Of draws and starts.
+        window: Bool (h, w), where pasted patterns may act; everywhere by default.
         watch: Called with the number of the step.
 
     Raises:
@@ -133,7 +143,9 @@ def smallest(
     generators = [torch.Generator().manual_seed(one) for one in _seeds(classes, seed)]
     shape = samples.shape
     pattern = tuple(part.to(engine.device, engine.dtype) for part in family.start(shape, generators))
-    size = torch.full((len(classes),), family.largest(shape) * effort.size, device=engine.device, dtype=engine.dtype)
+    pattern = confine(pattern, window)
+    largest = family.largest(shape) if window is None else float(window.sum())
+    size = torch.full((len(classes),), largest * effort.size, device=engine.device, dtype=engine.dtype)
     adam, success = Adam(pattern), torch.zeros_like(size)
     last, total, losses = max(1, effort.steps // 5), torch.zeros_like(size), torch.zeros_like(size)
     for k in range(1, effort.steps + 1):
@@ -146,12 +158,20 @@ def smallest(
         moved = (part - length * rise for part, length, rise in zip(pattern, family.steps, rises, strict=True))
         rate = effort.shrink[0] + (effort.shrink[1] - effort.shrink[0]) * k / effort.steps
         size = size * torch.where(success >= effort.success, math.exp(-rate), math.exp(rate))
-        pattern = family.project(tuple(moved), size)
+        pattern = family.project(confine(tuple(moved), window), size)
         if k > effort.steps - last:
             total, losses = total + size.log() / last, losses + loss / last
         if watch is not None:
             watch(k)
     return Found(total.exp(), success, losses, pattern)
+
+
+def confine(pattern: Pattern, window: "Tensor | None") -> Pattern:
+    """Set the masks of pasted patterns, their first parameter (m, h, w), to 0 outside a window, bool (h, w)."""
+    if window is None:
+        return pattern
+    mask, *rest = pattern
+    return mask * window.to(mask), *rest
 
 
 def pull(

@@ -12,10 +12,10 @@ from phosphene.backdoor.measure import STATISTICS, Measured, measure, passes
 from phosphene.backdoor.null import FEWEST_CLASSES, LOOK, Null, built_in, deviations
 from phosphene.backdoor.screen import FEW, KEPT, USUAL, Screened, screen
 from phosphene.backdoor.screen import passes as screen_passes
-from phosphene.backdoor.search import Effort, Samples
+from phosphene.backdoor.search import Effort, Samples, answers
 from phosphene.classifier import Classifier
 from phosphene.engine import Engine
-from phosphene.errors import CardError, NumericError
+from phosphene.errors import CardError
 from phosphene.metrics.range_doubt import is_natural
 from phosphene.runs.memo import Keep, Parts, no_memo
 from phosphene.samples import SamplePool, load_samples
@@ -24,7 +24,7 @@ PICTURES, LEAST = 512, 128  # samples that patterns are made from; fewer of larg
 PIXELS = PICTURES * 32 * 32  # of which all together have no more than these
 LARGE = 160  # side from which pictures are halved for measuring,
 AGREEMENT = 0.4  # if the network reads so many as it did
-FEW_PICTURES = 8
+FEW_PICTURES = 8  # and their negatives
 SAME = 1e-6  # logits that differ by less over very different pictures say nothing
 
 
@@ -168,11 +168,8 @@ def see_that_it_answers(engine: Engine, pool: SamplePool) -> None:
         CardError: it says the same of every picture.
         NumericError: it answers with NaN or infinity.
     """
-    few = pool.pixels[:FEW_PICTURES].to(engine.device, engine.dtype) / 255
-    said, name = engine.logits(torch.cat([few, 1 - few])), engine.classifier.name
-    if not bool(said.isfinite().all()):
-        raise NumericError(f"network {name} answers with NaN or infinity: it cannot be scanned.")
-    if float(said.std(0).max()) < SAME:
+    few, name = pool.pixels[:FEW_PICTURES], engine.classifier.name
+    if float(answers(engine, torch.cat([few, 255 - few])).std(0).max()) < SAME:
         raise CardError(f"network {name} says the same of every picture: there is nothing in it to scan.")
 
 

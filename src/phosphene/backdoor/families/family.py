@@ -1,6 +1,6 @@
 """What a family of patterns offers to the search."""
 
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -21,20 +21,11 @@ class Family(Protocol):
         steps: Length of an optimiser step of each parameter.
     """
 
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def title(self) -> str: ...
-
-    @property
-    def unit(self) -> str: ...
-
-    @property
-    def additive(self) -> bool: ...
-
-    @property
-    def steps(self) -> tuple[float, ...]: ...
+    name: ClassVar[str]
+    title: ClassVar[str]
+    unit: ClassVar[str]
+    additive: ClassVar[bool]
+    steps: ClassVar[tuple[float, ...]]
 
     def start(self, shape: Shape, generators: "list[torch.Generator]") -> Pattern:
         """Return one pattern for each generator, for pictures of ``shape`` (c, h, w)."""
