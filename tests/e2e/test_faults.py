@@ -9,11 +9,11 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
 from tests.conftest import command
+from tests.processes import called, running
 from tests.tiny import make_card
 
 KILLS, SEEDS = 20, 12
@@ -61,13 +61,7 @@ def start(card, out, *more, **options):
 
 def workers(driver):
     """The worker processes of a driver."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            parent = (path / "stat").read_text().rpartition(")")[2].split()[1]
-            if int(parent) == driver.pid and b"spawn_main" in (path / "cmdline").read_bytes():
-                found.append(int(path.name))
-    return found
+    return called("spawn_main", driver.pid)
 
 
 def made(out):
@@ -89,7 +83,6 @@ def after(driver, out, count):
     return lambda: bool(workers(driver)) and made(out) >= count
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
 def test_twenty_kills_of_workers_and_drivers_leave_the_run_that_calm_weather_leaves(world, tmp_path):
     card, _, calm = world
     out, luck, killed = tmp_path / "run", random.Random(7), {"driver": 0, "worker": 0}
@@ -130,7 +123,7 @@ def test_the_workers_of_a_killed_driver_go(world, tmp_path):
     driver.kill()
     driver.communicate()
     end = time.monotonic() + 60
-    while any(Path(f"/proc/{pid}/cmdline").exists() and Path(f"/proc/{pid}/cmdline").read_bytes() for pid in team):
+    while any(running(pid) for pid in team):
         assert time.monotonic() < end, "workers outlive their driver"
         time.sleep(0.05)
     assert list((tmp_path / "run").glob(".fleet/checkpoints/*")), "they were asked to go and kept where they were"

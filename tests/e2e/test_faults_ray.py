@@ -1,6 +1,5 @@
 """Ray: the same run as on one machine, whatever becomes of its workers and nodes. One small cluster for all tests."""
 
-import contextlib
 import os
 import secrets
 import signal
@@ -14,6 +13,7 @@ import phosphene as ph
 from phosphene.fleet import execute, plan
 from phosphene.recipe import resolve
 from phosphene.samples import load_samples
+from tests.processes import called
 from tests.tiny import make_card
 
 # Ray reads both when it is imported. Tokens as it should be everywhere, and one of our own.
@@ -74,12 +74,7 @@ def executor():
 
 def task_processes():
     """Processes in which Ray runs our tasks now."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            if b"ray::_work" in (path / "cmdline").read_bytes():
-                found.append(int(path.name))
-    return found
+    return called("ray::_work")
 
 
 def later(condition, act):
