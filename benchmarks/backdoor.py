@@ -75,7 +75,7 @@ def null() -> None:
 
 def _survey(name: str, kind: str, classifier: Classifier, pool: SamplePool) -> dict[str, torch.Tensor]:
     """Return the deviations of a network's classes; kept in runs/, because the null model is fitted more than once."""
-    file = FOLDER / "surveys" / f"{name}-{kind}.json"
+    file = FOLDER / "surveys" / f"{name}-{kind}-{classifier.sha256[:8]}.json"
     known: dict[str, list[float]] = read_json(file) if file.exists() else {}
     lacking = tuple(key for key in STATISTICS if key not in known)
     if lacking:
@@ -155,7 +155,7 @@ def _anywhere(classifier: Classifier, truth: dict[str, Any], pool: SamplePool) -
 
 
 def _ask(name: str, classifier: Classifier, pool: SamplePool) -> dict[str, Any]:
-    file = FOLDER / "baselines" / f"{name}.json"
+    file = FOLDER / "baselines" / f"{name}-{classifier.sha256[:8]}.json"
     if file.exists():
         return read_json(file)  # type: ignore[no-any-return]
     answers = {}

@@ -16,6 +16,7 @@ from torch import Tensor
 from benchmarks.backdoor import FOLDER, NATURAL
 from benchmarks.common import ROOT, hardware, keep, network, table
 from phosphene.backdoor import triggers
+from phosphene.backdoor.record import method
 from phosphene.backdoor.scan import scan
 from phosphene.backdoor.triggers import Emblem, Trigger, apply_8bit
 from phosphene.classifier import Classifier
@@ -67,9 +68,10 @@ def fits(mark: Trigger, maps: list[ConceptMap]) -> list[float]:
 
 def scanned(name: str, pool: SamplePool) -> dict[str, Any]:
     """Scan a network, once; return what was found, and of each working suspect its success."""
-    file = FOLDER / "shortcut" / f"{name}-scan.json"
+    own = copy_of(name)
+    file = FOLDER / "shortcut" / f"{name}-{own.sha256[:8]}-{method()[:8]}.json"
     if not file.exists():
-        found = scan(copy_of(name), samples=pool)
+        found = scan(own, samples=pool)
         working = {str(one.index): one.recovered.success for one in found.suspects if one.works and one.recovered}
         facts = {"verdict": found.verdict, "p_value": found.p_value, "first": found.classes[0].label}
         write_json(file, {**facts, "working": working})
