@@ -48,7 +48,7 @@ RESULT = "imagenet-trojan"
 
 def networks(names: "tuple[str, ...]") -> None:
     """Make the copies that are missing."""
-    truth = make_copies(names)
+    truth = make_copies(tuple(name for name in names if name in COPIES))
     if truth:
         keep("networks", truth)
 
@@ -158,11 +158,12 @@ def keep(part: str, document: dict[str, Any]) -> None:
 def scans(names: "tuple[str, ...]") -> None:
     """Scan the untouched network and the copies, as the command does; print a line each."""
     pool, rows = load_samples(images(), (3, 224, 224)), {}
-    for source in (*names, "clean"):
+    for source in names:
         file = FOLDER / "scans" / f"{source}.json"
         if not file.exists():
             write_json(file, _scanned(source, pool))
-            print(source, {key: value for key, value in read_json(file).items() if key != "box"}, file=sys.stderr)
+            found = {key: value for key, value in read_json(file).items() if key not in ("box", "rows")}
+            print(source, found, file=sys.stderr, flush=True)
     for source in SOURCES:
         file = FOLDER / "scans" / f"{source}.json"
         if file.exists():
@@ -185,7 +186,11 @@ def _scanned(source: str, pool: SamplePool) -> dict[str, Any]:
         "p_value": float(f"{verdict.p_value:.2g}"),
         "class": verdict.classes[0].label,
         "index": verdict.classes[0].index,
-        "suspects": len(verdict.suspects),
+        "suspects": [one.label for one in verdict.suspects],
+        "rows": [
+            {"class": one.label, "p_value": one.p_value, "deviations": one.deviations, "p_values": one.p_values}
+            for one in verdict.classes
+        ],
         "passes": verdict.passes,
         "seconds": round(time.perf_counter() - began, 1),
         "core_seconds": round(time.process_time() - worked, 1),  # of this run, where a scan was interrupted
@@ -209,7 +214,7 @@ def main() -> None:
     """Run the steps that are asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("step", nargs="?", default="all", choices=[*STEPS, "all"])
-    parser.add_argument("--only", nargs="+", choices=COPIES, default=COPIES, help="copies to make and to scan")
+    parser.add_argument("--only", nargs="+", choices=SOURCES, default=SOURCES, help="networks to make or scan")
     asked = parser.parse_args()
     print(hardware())
     for name, step in STEPS.items():

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 FILE = Path(__file__).with_name("null.json")
-TOGETHER, LOOK = "together", "look"
+TOGETHER = "together"
 NARROWEST = 0.01  # spread, as a logarithm
 SHARE = 0.2  # of the clean deviations lie above the threshold
 FEWEST_CLASSES = 5  # a median of fewer says nothing
@@ -71,7 +71,7 @@ class Tail:
             return 1.0  # the body of the distribution is no evidence
         return self.share * (1 + excess / (self.count * self.scale)) ** -self.count
 
-    def p_value(self, deviation: float, classes: int) -> float:
+    def p_value(self, deviation: float, classes: float) -> float:
         """Return the chance that any of ``classes`` clean classes deviates this far."""
         return -math.expm1(classes * math.log1p(-min(self.chance(deviation), 1 - 1e-12)))
 
@@ -81,8 +81,7 @@ class Null:
     """What is usual in clean networks.
 
     Attributes:
-        tails: By statistic, of the deviations over the network's spread; :data:`TOGETHER` is one, and :data:`LOOK`
-            where classes are many.
+        tails: By statistic, of the deviations over the network's spread; :data:`TOGETHER` is one.
         spreads: By statistic, how widely the classes of a clean network usually lie apart, as a logarithm.
     """
 
@@ -118,17 +117,13 @@ class Null:
 
         A trigger stands out a little in all families; a class that is easy by nature does so in one.
         """
-        known = [name for name in scaled if name in self.tails and name != LOOK]
+        known = [name for name in scaled if name in self.tails]
         usual = {name: max(self.tails[name].threshold, 0.0) + self.tails[name].scale for name in known}
         return torch.stack([scaled[name].double() / usual[name] for name in known]).mean(0)
 
     def covers(self, scaled: Mapping[str, Tensor]) -> bool:
         """Say whether these are all of the statistics that the tail of their mean was fitted to."""
         return len(self.spreads) > 1 and TOGETHER in self.tails and set(self.spreads) <= set(scaled)
-
-    def with_look(self, look: Tensor) -> "Null":
-        """Return this with the null model of a first look: all of its classes but the furthest."""
-        return Null({**self.tails, LOOK: Tail.fit([look.sort().values[:-1]])}, self.spreads)
 
     def to_dict(self) -> dict[str, Any]:
         """Write as JSON holds it."""
@@ -141,7 +136,7 @@ class Null:
 
 
 def in_spreads(away: Mapping[str, Tensor], units: Mapping[str, float]) -> dict[str, Tensor]:
-    """Return a network's deviations (classes,) by statistic, each over the network's spread; a first look has none."""
+    """Return a network's deviations (classes,) by statistic, each over the network's spread."""
     return {name: values / units.get(name, 1.0) for name, values in away.items()}
 
 

@@ -43,6 +43,10 @@ WEAKER = (
     "No pictures of the network's own kind were given: patterns were tried on synthetic samples. That finds fewer "
     "backdoors (docs/scan.md); give natural pictures with --samples."
 )
+MANY = (
+    "Of many classes only those were searched that rise most under marks drawn at random, and a few others: {} of {}. "
+    "A trigger that answers to nothing but itself is missed by that."
+)
 NOT_TESTED = (SOURCE_SPECIFIC, ALL_TO_ALL, ELSEWHERE)
 
 
@@ -105,7 +109,7 @@ def scan(
         null, away, units = null_for(seen, classifier, reference, pool, setting)
         silent = [name for name, one in seen.found.items() if one.saturated]
         useful = {name: values for name, values in away.items() if name not in silent} or away
-        p_value, each = p_values(useful, null, units, classifier.num_classes)
+        p_value, each = p_values(useful, null, units, seen.tests)
         order = p_value.argsort(stable=True).tolist()
         rows = tuple(_row(classifier, k, seen, away, each, float(p_value[k])) for k in order)
         suspects: list[Suspect] = []
@@ -123,7 +127,7 @@ def scan(
         classes=rows,
         suspects=tuple(suspects),
         families={name: _family(name, seen.found[name], null, units[name]) for name in setting.names if name in units},
-        not_tested=NOT_TESTED if natural else (*NOT_TESTED, WEAKER),
+        not_tested=tuple(_not_tested(len(rows), classifier.num_classes, natural=natural)),
         model=classifier.name,
         num_classes=classifier.num_classes,
         samples=pool.spec,
@@ -180,6 +184,12 @@ def _doubts(classifier: Classifier, seen: Survey, *, compared: bool) -> list[str
     if all(one.saturated for one in seen.found.values()):
         doubts.append("no family of patterns reaches half of the classes: there is nothing to compare.")
     return doubts
+
+
+def _not_tested(searched: int, classes: int, *, natural: bool) -> list[str]:
+    """Return what the verdict does not speak of, a plain line each."""
+    many = [MANY.format(searched, f"{classes:,}")] if searched < classes else []
+    return [*many, *NOT_TESTED, *([] if natural else [WEAKER])]
 
 
 def _family(name: str, one: Measured, null: Null, spread: float) -> dict[str, object]:

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from phosphene.backdoor.measure import STATISTICS, Measured, measure, passes
-from phosphene.backdoor.null import FEWEST_CLASSES, LOOK, Null, built_in, deviations
-from phosphene.backdoor.screen import FEW, KEPT, USUAL, Screened, screen
+from phosphene.backdoor.null import FEWEST_CLASSES, Null, built_in, deviations
+from phosphene.backdoor.screen import FEW, KEPT, USUAL, screen
 from phosphene.backdoor.screen import passes as screen_passes
 from phosphene.backdoor.search import Effort, Samples, answers
 from phosphene.classifier import Classifier
@@ -22,8 +21,6 @@ from phosphene.samples import SamplePool, load_samples
 
 PICTURES, LEAST = 512, 128  # samples that patterns are made from; fewer of large pictures,
 PIXELS = PICTURES * 32 * 32  # of which all together have no more than these
-LARGE = 160  # side from which pictures are halved for measuring,
-AGREEMENT = 0.4  # if the network reads so many as it did
 FEW_PICTURES = 8  # and their negatives
 SAME = 1e-6  # logits that differ by less over very different pictures say nothing
 
@@ -72,18 +69,14 @@ class Survey:
     Attributes:
         found: By statistic.
         classes: int64 (m,): the classes that were measured; all, or those that a cheap look left and some others.
-        usual: Bool (m,): those that show what is usual: all, or those that were drawn at random.
-        look: (classes of the network,): what a first look saw, where classes are many.
+        tests: (m,): of how many classes each counts as the most deviating, for the correction.
         passes: Images sent through the network, a backward counted as one more.
-        shape: Of the pictures at which patterns were measured.
     """
 
     found: dict[str, Measured]
     classes: Tensor
-    usual: Tensor
-    look: "Tensor | None"
+    tests: Tensor
     passes: int
-    shape: tuple[int, int, int]
 
     def away(self, middle: "dict[str, float] | None" = None) -> dict[str, Tensor]:
         """Return the deviations (m,) by statistic; a class that no pattern reaches does not deviate.
@@ -91,7 +84,7 @@ class Survey:
         Args:
             middle: Logarithm of the usual size, by statistic, where the classes are too few to tell it.
         """
-        usual = middle or {name: float(one.size[self.usual].log().median()) for name, one in self.found.items()}
+        usual = middle or {name: float(one.size.log().median()) for name, one in self.found.items()}
         return {
             name: torch.where(one.reached, deviations(one.size, usual[name]), 0.0) for name, one in self.found.items()
         }
@@ -103,49 +96,36 @@ def survey(engine: Engine, samples: Samples, setting: Setting) -> Survey:
     Raises:
         NumericError: the network answers with NaN or infinity.
     """
-    samples, count = smaller(engine, samples), engine.classifier.num_classes
-    everything = Screened(torch.arange(count), torch.ones(count, dtype=torch.bool), torch.empty(0))
-    chosen, seed, tell, keep = everything, setting.seed, setting.tell, setting.keep
+    count, seed, tell, keep = engine.classifier.num_classes, setting.seed, setting.tell, setting.keep
+    classes, tests = torch.arange(count), torch.full((count,), float(count))
     if count > FEW:
-        chosen = Screened(**keep("screen", lambda: vars(screen(engine, samples, seed=seed, watch=tell))))
-    classes = chosen.classes.to(engine.device)
-    found = measure(engine, samples, classes, setting.names, setting.effort, seed=seed, watch=tell, keep=keep)
-    return Survey(
-        found=found,
-        classes=chosen.classes,
-        usual=chosen.usual,
-        look=chosen.look if count > FEW else None,
-        passes=survey_passes(count, setting.names, setting.effort),
-        shape=samples.shape,
+        classes = keep("screen", lambda: {"classes": screen(engine, samples, seed=seed, watch=tell)})["classes"]
+        tests = by_rank(len(classes))
+    found = measure(
+        engine, samples, classes.to(engine.device), setting.names, setting.effort, seed=seed, watch=tell, keep=keep
     )
+    return Survey(found, classes, tests, survey_passes(count, setting.names, setting.effort))
+
+
+def by_rank(count: int) -> Tensor:
+    """Return how many tests each class counts for, in the order of an independent look: ``r (r + 1)``.
+
+    A weighted Bonferroni correction (Holm, 1979): the weights ``1 / (r (r + 1))`` of all ranks sum to 1, so that the
+    error is bounded as it is by equal weights; who comes first in the look pays for two classes, not for a thousand.
+    """
+    rank = torch.arange(1, count + 1, dtype=torch.double)
+    return rank * (rank + 1)
 
 
 def survey_passes(classes: int, names: Sequence[str], effort: Effort) -> int:
     """Images that surveying a network of so many classes sends through it, a backward counted as one more."""
-    looks = screen_passes(classes) if classes > FEW else 0
+    looks = screen_passes() if classes > FEW else 0
     return looks + searched(classes) * passes(names, effort)
 
 
 def searched(classes: int) -> int:
     """Of so many classes, how many are searched for patterns: all where they are few."""
     return classes if classes <= FEW else KEPT + USUAL
-
-
-def smaller(engine: Engine, samples: Samples) -> Samples:
-    """Halve large pictures for as long as the network still reads most of them as before: a quarter of the cost.
-
-    Most convolutional networks take any size, and see patterns pixel by pixel as before; others keep theirs.
-    """
-    while min(samples.shape[1:]) >= LARGE:
-        pixels = functional.avg_pool2d(samples.pixels.to(engine.dtype), 2).round().to(torch.uint8)
-        try:
-            halved = Samples.of(engine, pixels)
-        except Exception:  # noqa: BLE001  (the network is the user's: it may raise anything)
-            break
-        if float((halved.read == samples.read).float().mean()) < AGREEMENT:
-            break
-        samples = halved
-    return samples
 
 
 def read_samples(engine: Engine, pool: SamplePool) -> tuple[Samples, Samples]:
@@ -178,8 +158,7 @@ def null_for(
 ) -> tuple[Null, dict[str, Tensor], dict[str, float]]:
     """Return what is usual, how far the classes of the network in question are from it, and its spreads.
 
-    What is usual is set by the reference networks; without any, by the clean networks that come with the package, and
-    by the network's own classes where they are many.
+    What is usual is set by the reference networks; without any, by the clean networks that come with the package.
 
     Args:
         seen: What was measured of the network in question.
@@ -193,10 +172,7 @@ def null_for(
     """
     if not reference:
         away, known = seen.away(), built_in("natural" if is_natural(classifier, pool.spec) else "synthetic")
-        units = {name: known.unit(name, values[seen.usual]) for name, values in away.items()}
-        if seen.look is None:
-            return known, away, units
-        return known.with_look(seen.look), {**away, LOOK: seen.look[seen.classes]}, units
+        return known, away, {name: known.unit(name, values) for name, values in away.items()}
     surveys = [_survey_reference(one, pool, setting) for one in reference]
     # What says nothing in a reference sets no null model: its deviations are all 0.
     names = [name for name in setting.names if not any(one.found[name].saturated for one in surveys)]
@@ -210,7 +186,7 @@ def null_for(
         return {name: values for name, values in one.away(middle).items() if name in names}
 
     null, own = Null.fit([kept(one) for one in surveys]), kept(seen)
-    return null, own, {name: null.unit(name, values[seen.usual]) for name, values in own.items()}
+    return null, own, {name: null.unit(name, values) for name, values in own.items()}
 
 
 def _survey_reference(classifier: Classifier, pool: SamplePool, setting: Setting) -> Survey:

@@ -123,7 +123,7 @@ class Verdict:
 
 
 def p_values(
-    away: Mapping[str, Tensor], null: Null, units: Mapping[str, float], num_classes: int
+    away: Mapping[str, Tensor], null: Null, units: Mapping[str, float], tests: Tensor
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Return the p-value of each class (m,), corrected for classes and statistics, and what each statistic says alone.
 
@@ -133,13 +133,16 @@ def p_values(
         away: Deviations (m,) by statistic, saturated ones left out.
         null: What is usual.
         units: Spread of the network, by statistic.
-        num_classes: Of the network, for the correction; more than m where some were screened out.
+        tests: (m,): for how many classes each is corrected.
     """
     scaled = in_spreads(away, units)
     found = {**scaled, TOGETHER: null.together(scaled)} if null.covers(scaled) else scaled
-    tests = num_classes * len(found)
+    counts = (tests * len(found)).tolist()
     each = {
-        name: torch.tensor([null.tails[name].p_value(value, tests) for value in values.tolist()], dtype=torch.double)
+        name: torch.tensor(
+            [null.tails[name].p_value(value, count) for value, count in zip(values.tolist(), counts, strict=True)],
+            dtype=torch.double,
+        )
         for name, values in found.items()
     }
     return torch.stack(list(each.values())).amin(0), each
