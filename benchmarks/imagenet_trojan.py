@@ -1,8 +1,9 @@
-"""The paper's experiment on ImageNet: `python -m benchmarks.imagenet_trojan [networks|scan|maps|all] [--only NAME...]`.
+"""The paper's experiment on ImageNet: `python -m benchmarks.imagenet_trojan [networks|look|scan|maps|all]`.
 
 - networks: three trojaned copies of mobilenet_v2_a, one drawn emblem each, target castle, and a control that was
   fine-tuned in the same way without any (about 5 core minutes each). They lie below runs/backdoor/imagenet and are not
   committed: the weights derive from others' networks.
+- look: where the class comes in the scan's first look, and whether the triggers survive that pictures are halved.
 - scan: the verdict on the untouched network and the copies, and what was recovered.
 - maps: castle by the untouched network, the control and the three, with `vivid` and with `quick`; how much of each
   emblem is in each map (about 1 core minute a map); the figures.
@@ -20,15 +21,21 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from benchmarks.common import ROOT, hardware, images, table
 from benchmarks.common import keep as keep_result
 from benchmarks.imagenet_copies import COPIES, EMBLEMS, FOLDER, TARGET, copy_of, make_copies
 from phosphene.backdoor.drawing import EMBLEMS as SHAPES
+from phosphene.backdoor.null import spread
 from phosphene.backdoor.record import method
+from phosphene.backdoor.recover import success_of
 from phosphene.backdoor.scan import scan
+from phosphene.backdoor.screen import rises
+from phosphene.backdoor.survey import read_samples
 from phosphene.backdoor.triggers import Emblem, apply_8bit
 from phosphene.concept_map import ConceptMap, to_image
+from phosphene.engine import Engine
 from phosphene.fleet import execute, plan, run_name
 from phosphene.metrics.footprint import footprint
 from phosphene.recipe import resolve
@@ -175,6 +182,36 @@ def scans(names: "tuple[str, ...]") -> None:
         keep("scan", rows)
 
 
+def looks(names: "tuple[str, ...]") -> None:
+    """Look at the networks as a scan of many classes does first; try the emblems at half the size."""
+    pool, rows = load_samples(images(), (3, 224, 224)), {}
+    for source in names:
+        own, worked = copy_of(source), time.process_time()
+        index = own.labels.find(TARGET)
+        with Engine(own) as engine:
+            samples, held_out = read_samples(engine, pool)
+            rise = rises(engine, samples)
+            seconds = time.process_time() - worked
+            z = (rise - rise.median()) / spread(rise)
+            rows[source] = {
+                "deviation": round(float(z[index]), 1),
+                "rank": int((rise > rise[index]).sum()) + 1,
+                "first": [
+                    [own.labels.short(k), round(float(z[k]), 1)] for k in rise.argsort(descending=True)[:4].tolist()
+                ],
+                "core_seconds": round(seconds, 1),
+            }
+            if source in EMBLEMS:
+                others = held_out.pixels[held_out.read != index]
+                stamped = apply_8bit(EMBLEMS[source], others, torch.Generator().manual_seed(0))
+                halved = functional.avg_pool2d(stamped.float(), 2).round().to(torch.uint8)
+                rows[source]["success"] = round(success_of(engine, stamped, index), 3)
+                rows[source]["success_halved"] = round(success_of(engine, halved, index), 3)
+        print(source, rows[source], flush=True)
+    if set(rows) == set(SOURCES):
+        keep("look", rows)
+
+
 def _scanned(source: str, pool: SamplePool) -> dict[str, Any]:
     began, worked = time.perf_counter(), time.process_time()
     own = copy_of(source)
@@ -207,7 +244,7 @@ def _scanned(source: str, pool: SamplePool) -> dict[str, Any]:
     return {**found, "family": trigger.family, "success": round(trigger.success, 3), "box": list(trigger.box)}
 
 
-STEPS = {"networks": networks, "scan": scans, "maps": maps}
+STEPS = {"networks": networks, "look": looks, "scan": scans, "maps": maps}
 
 
 def main() -> None:
