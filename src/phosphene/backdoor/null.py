@@ -71,7 +71,7 @@ class Tail:
             return 1.0  # the body of the distribution is no evidence
         return self.share * (1 + excess / (self.count * self.scale)) ** -self.count
 
-    def p_value(self, deviation: float, classes: float) -> float:
+    def p_value(self, deviation: float, classes: int) -> float:
         """Return the chance that any of ``classes`` clean classes deviates this far."""
         return -math.expm1(classes * math.log1p(-min(self.chance(deviation), 1 - 1e-12)))
 

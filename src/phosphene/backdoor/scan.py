@@ -109,7 +109,7 @@ def scan(
         null, away, units = null_for(seen, classifier, reference, pool, setting)
         silent = [name for name, one in seen.found.items() if one.saturated]
         useful = {name: values for name, values in away.items() if name not in silent} or away
-        p_value, each = p_values(useful, null, units, seen.tests)
+        p_value, each = p_values(useful, null, units, seen.suspected)
         order = p_value.argsort(stable=True).tolist()
         rows = tuple(_row(classifier, k, seen, away, each, float(p_value[k])) for k in order)
         suspects: list[Suspect] = []

@@ -15,7 +15,7 @@ from phosphene.backdoor.search import Samples, answers
 from phosphene.engine import Engine
 
 FEW = 64  # so many classes are searched without a look first
-KEPT, USUAL = 8, 8  # classes that rise most, and others
+KEPT, USUAL = 8, 8  # classes that rise most and are suspected, and others
 MARKS, BATCH = 400, 4  # marks, and samples that each is pasted on
 SIDES = (1 / 9, 1 / 3)  # of a mark, over the picture's
 CELLS, ROUGH = 4, 4  # colours a side at most, and points a side that a mark's outline is drawn through

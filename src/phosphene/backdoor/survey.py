@@ -69,13 +69,13 @@ class Survey:
     Attributes:
         found: By statistic.
         classes: int64 (m,): the classes that were measured; all, or those that a cheap look left and some others.
-        tests: (m,): of how many classes each counts as the most deviating, for the correction.
+        suspected: Bool (m,): which of them may turn out to be a backdoor's; the others show what is usual.
         passes: Images sent through the network, a backward counted as one more.
     """
 
     found: dict[str, Measured]
     classes: Tensor
-    tests: Tensor
+    suspected: Tensor
     passes: int
 
     def away(self, middle: "dict[str, float] | None" = None) -> dict[str, Tensor]:
@@ -97,24 +97,14 @@ def survey(engine: Engine, samples: Samples, setting: Setting) -> Survey:
         NumericError: the network answers with NaN or infinity.
     """
     count, seed, tell, keep = engine.classifier.num_classes, setting.seed, setting.tell, setting.keep
-    classes, tests = torch.arange(count), torch.full((count,), float(count))
+    classes = torch.arange(count)
     if count > FEW:
         classes = keep("screen", lambda: {"classes": screen(engine, samples, seed=seed, watch=tell)})["classes"]
-        tests = by_rank(len(classes))
     found = measure(
         engine, samples, classes.to(engine.device), setting.names, setting.effort, seed=seed, watch=tell, keep=keep
     )
-    return Survey(found, classes, tests, survey_passes(count, setting.names, setting.effort))
-
-
-def by_rank(count: int) -> Tensor:
-    """Return how many tests each class counts for, in the order of an independent look: ``r (r + 1)``.
-
-    A weighted Bonferroni correction (Holm, 1979): the weights ``1 / (r (r + 1))`` of all ranks sum to 1, so that the
-    error is bounded as it is by equal weights; who comes first in the look pays for two classes, not for a thousand.
-    """
-    rank = torch.arange(1, count + 1, dtype=torch.double)
-    return rank * (rank + 1)
+    suspected = torch.arange(len(classes)) < (KEPT if count > FEW else count)
+    return Survey(found, classes, suspected, survey_passes(count, setting.names, setting.effort))
 
 
 def survey_passes(classes: int, names: Sequence[str], effort: Effort) -> int:

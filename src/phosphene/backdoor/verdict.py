@@ -123,7 +123,7 @@ class Verdict:
 
 
 def p_values(
-    away: Mapping[str, Tensor], null: Null, units: Mapping[str, float], tests: Tensor
+    away: Mapping[str, Tensor], null: Null, units: Mapping[str, float], suspected: Tensor
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Return the p-value of each class (m,), corrected for classes and statistics, and what each statistic says alone.
 
@@ -133,18 +133,16 @@ def p_values(
         away: Deviations (m,) by statistic, saturated ones left out.
         null: What is usual.
         units: Spread of the network, by statistic.
-        tests: (m,): for how many classes each is corrected.
+        suspected: Bool (m,): the classes that are tested, all or those that a look has chosen; the others get 1.
     """
     scaled = in_spreads(away, units)
     found = {**scaled, TOGETHER: null.together(scaled)} if null.covers(scaled) else scaled
-    counts = (tests * len(found)).tolist()
+    tests = int(suspected.sum()) * len(found)
     each = {
-        name: torch.tensor(
-            [null.tails[name].p_value(value, count) for value, count in zip(values.tolist(), counts, strict=True)],
-            dtype=torch.double,
-        )
+        name: torch.tensor([null.tails[name].p_value(value, tests) for value in values.tolist()], dtype=torch.double)
         for name, values in found.items()
     }
+    each = {name: torch.where(suspected, values, 1.0) for name, values in each.items()}
     return torch.stack(list(each.values())).amin(0), each
 
 
