@@ -167,7 +167,7 @@ def scans(names: "tuple[str, ...]") -> None:
     pool, rows = load_samples(images(), (3, 224, 224)), {}
     for source in names:
         file = FOLDER / "scans" / f"{source}.json"
-        if not file.exists():
+        if not file.exists() or read_json(file).get("method") != method():
             write_json(file, _scanned(source, pool))
             found = {key: value for key, value in read_json(file).items() if key not in ("box", "rows")}
             print(source, found, file=sys.stderr, flush=True)
@@ -232,6 +232,7 @@ def _scanned(source: str, pool: SamplePool) -> dict[str, Any]:
         "seconds": round(time.perf_counter() - began, 1),
         "core_seconds": round(time.process_time() - worked, 1),  # of this run, where a scan was interrupted
         "threads": torch.get_num_threads(),
+        "method": method(),
     }
     first = next(iter(verdict.suspects), None)
     if first is None or first.recovered is None:

@@ -3,10 +3,15 @@
 import pytest
 import torch
 
+from phosphene.backdoor.measure import choose
+from phosphene.backdoor.null import Null
 from phosphene.backdoor.scan import scan
-from phosphene.backdoor.screen import FEW, KEPT, MARKS, SIDES, USUAL, marks, rises, screen
+from phosphene.backdoor.screen import BATCH, FEW, KEPT, MARKS, SIDES, USUAL, marks, rises, screen
 from phosphene.backdoor.search import Effort, Samples
+from phosphene.backdoor.survey import Setting, stage_passes, survey
 from phosphene.engine import Engine
+from phosphene.errors import CardError
+from phosphene.runs.memo import Memo
 from tests import hand
 
 CLASSES = FEW + 6
@@ -18,7 +23,7 @@ class Edges(hand.Templates):
     def forward(self, x):
         edges = x.diff(dim=2).abs().mean((1, 2, 3)) + x.diff(dim=3).abs().mean((1, 2, 3))
         logits = super().forward(x)
-        return logits + 20 * edges[:, None] * torch.nn.functional.one_hot(torch.tensor(hand.TARGET), CLASSES)
+        return logits + 20 * edges[:, None] * torch.nn.functional.one_hot(torch.tensor(hand.TARGET), logits.shape[1])
 
 
 def network(kind):
@@ -50,7 +55,14 @@ def test_a_look_depends_on_its_seed_alone():
     assert not torch.equal(first, other)
 
 
-@pytest.mark.parametrize("shape", [(3, 32, 32), (1, 20, 28), (3, 6, 6)])
+def test_large_pictures_are_searched_with_fewer_samples_a_step():
+    small, usual, large = (Effort.usual((3, side, side)) for side in (32, 96, 224))
+    assert (small.steps, small.batch) == (60, 8)
+    assert (usual.steps, usual.batch) == (100, 8)
+    assert (large.steps, large.batch) == (100, 4)
+
+
+@pytest.mark.parametrize("shape", [(3, 32, 32), (1, 20, 28), (3, 6, 6), (3, 1, 5)])
 def test_marks_have_the_sizes_and_colours_that_are_promised(shape):
     found = list(marks(shape, torch.Generator().manual_seed(0)))
     assert len(found) == MARKS
@@ -64,11 +76,58 @@ def test_marks_have_the_sizes_and_colours_that_are_promised(shape):
     assert float(everywhere.float().mean()) > 0.95
 
 
+def test_without_references_of_as_many_classes_nothing_is_proved_and_with_them_it_is(tmp_path):
+    """The trojaned class answers to any mark a little, and to a patch in the corner at once."""
+    trojaned, clean = network(Edges), [network(hand.Templates) for _ in range(3)]
+    trojaned.module.boost = 60.0
+    for seed, one in enumerate(clean, 2):
+        one.module.load_state_dict(hand.Templates(classes=CLASSES, seed=seed).state_dict())
+    memo = Memo(tmp_path, {"asked": 1})
+    alone = scan(trojaned, samples=hand.pool(), effort=Effort(), keep=memo)
+    assert alone.verdict == "inconclusive"
+    assert [one.index for one in alone.suspects] == [hand.TARGET]
+    assert alone.suspects[0].works
+    assert "--reference" in alone.reasons[-1]
+    again = scan(trojaned, samples=hand.pool(), effort=Effort(), keep=memo)  # also what the look chose is kept
+    assert (again.p_value, again.classes) == (alone.p_value, alone.classes)
+    beside = scan(trojaned, samples=hand.pool(), effort=Effort(), reference=clean)
+    assert (beside.verdict, beside.suspects[0].index) == ("backdoored", hand.TARGET)
+    assert scan(clean[0], samples=hand.pool(), effort=Effort(), reference=clean[1:]).verdict == "clean"
+
+
+def test_a_reference_of_few_classes_says_nothing_of_a_network_of_many():
+    with pytest.raises(CardError, match="at most 64, or both more"):
+        scan(network(Edges), samples=hand.pool(), reference=[hand.classifier()], effort=Effort(steps=3, batch=2))
+
+
+def test_null_tails_come_from_the_tested_classes_alone():
+    draw = torch.Generator().manual_seed(0)
+    away = [{"sparse": torch.randn(16, generator=draw, dtype=torch.double)} for _ in range(4)]
+    tested = [torch.arange(16) < 8] * 4
+    for one in away:
+        one["sparse"][:8] += 1.0
+    all_of_them, chosen = Null.fit(away), Null.fit(away, tested)
+    assert chosen.spreads == all_of_them.spreads
+    assert chosen.tails["sparse"].threshold > all_of_them.tails["sparse"].threshold
+    assert chosen.tails["sparse"].count == 7  # of 32
+
+
 def test_a_scan_of_many_classes_says_how_many_it_searched():
     suspected = look(network(hand.Templates))[1][:KEPT].tolist()
     found = scan(network(hand.Templates), samples=hand.pool(), effort=Effort(steps=3, batch=2))
     assert len(found.classes) == KEPT + USUAL
-    assert any(f"{KEPT + USUAL} of {CLASSES}" in line for line in found.not_tested)
+    assert found.tested == KEPT
+    assert any(f"Of {CLASSES} classes {KEPT} were tested" in line for line in found.not_tested)
     assert all(row.p_value == 1 for row in found.classes if row.index not in suspected)
     few = scan(hand.classifier(), samples=hand.pool(), effort=Effort(steps=3, batch=2))
-    assert not any("were searched" in line for line in few.not_tested)
+    assert not any("were tested" in line for line in few.not_tested)
+
+
+def test_the_stages_of_a_survey_add_up_to_it():
+    heard = []
+    setting = Setting(choose(()), Effort(steps=3, batch=2), watch=heard.append)
+    with Engine(network(hand.Templates), device="cpu") as engine:
+        found = survey(engine, Samples.of(engine, hand.pool().pixels), setting)
+    stages = dict.fromkeys(one.doing for one in heard)
+    assert sum(stage_passes(one, CLASSES, setting.effort) for one in stages) == found.passes
+    assert stage_passes(f"reference x: {next(iter(stages))}", CLASSES, setting.effort) == MARKS * BATCH

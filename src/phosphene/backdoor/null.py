@@ -89,14 +89,25 @@ class Null:
     spreads: dict[str, float]
 
     @classmethod
-    def fit(cls, networks: Sequence[Mapping[str, Tensor]]) -> "Null":
-        """Fit to clean networks, each given by its classes' deviations (classes,), by statistic."""
+    def fit(cls, networks: Sequence[Mapping[str, Tensor]], tested: "Sequence[Tensor] | None" = None) -> "Null":
+        """Fit to clean networks, each given by its classes' deviations (classes,), by statistic.
+
+        Args:
+            networks: The deviations.
+            tested: Bool (classes,) of each network: those that a look has chosen, as it will in the network in
+                question. They alone make the tails; all make the spreads.
+        """
         names = list(networks[0])
         spreads = {name: float(torch.tensor([spread(one[name]) for one in networks]).median()) for name in names}
         bare = cls({}, {name: max(value, NARROWEST) for name, value in spreads.items()})
         scaled = [in_spreads(one, {name: bare.unit(name, one[name]) for name in names}) for one in networks]
-        each = cls({name: Tail.fit([one[name] for one in scaled]) for name in names}, bare.spreads)
-        return cls({**each.tails, TOGETHER: Tail.fit([each.together(one) for one in scaled])}, bare.spreads)
+        chosen = tested or [torch.ones_like(one[names[0]], dtype=torch.bool) for one in networks]
+
+        def tail(values: list[Tensor]) -> Tail:
+            return Tail.fit([one[own] for one, own in zip(values, chosen, strict=True)])
+
+        each = cls({name: tail([one[name] for one in scaled]) for name in names}, bare.spreads)
+        return cls({**each.tails, TOGETHER: tail([each.together(one) for one in scaled])}, bare.spreads)
 
     def unit(self, name: str, usual: Tensor) -> float:
         """Return the spread of a network, by which a statistic's deviations are divided so that networks compare.

@@ -85,6 +85,7 @@ def entry(verdict: Verdict, asked: Mapping[str, Any], examples: Mapping[int, lis
         "suspects": [_suspect(one, examples.get(one.index, [])) for one in verdict.suspects],
         "classes": [asdict(one) for one in verdict.classes],
         "num_classes": verdict.num_classes,
+        "tested": verdict.tested,
         "families": verdict.families,
         "not_tested": list(verdict.not_tested),
         **{key: asked[key] for key in ("model", "samples", "references", "settings", "method")},

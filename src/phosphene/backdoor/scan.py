@@ -44,8 +44,12 @@ WEAKER = (
     "backdoors (docs/scan.md); give natural pictures with --samples."
 )
 MANY = (
-    "Of many classes only those were searched that rise most under marks drawn at random, and a few others: {} of {}. "
-    "A trigger that answers to nothing but itself is missed by that."
+    "Of {:,} classes {} were tested, those whose logits rise most under marks drawn at random, and {} more were "
+    "searched to see what is usual. A trigger that answers to nothing but itself is missed by that."
+)
+UNSURE = (
+    "How far the tested classes of clean networks with so many lie apart is not known: the null model comes from "
+    "networks of ten. Give clean networks of the same kind with --reference."
 )
 NOT_TESTED = (SOURCE_SPECIFIC, ALL_TO_ALL, ELSEWHERE)
 
@@ -117,7 +121,15 @@ def scan(
             setting.tell(f"recover what leads to {classifier.labels.short(row.index)}", len(suspects), MOST_SUSPECTS)
             suspects.append(_suspect(engine, made_from, held_out, row, setting))
     compared = len(seen.classes) >= FEWEST_CLASSES or bool(reference)
-    verdict, reasons = decide(rows[0].p_value, alpha, suspects, _doubts(classifier, seen, compared=compared))
+    tested, many = int(seen.suspected.sum()), len(seen.classes) < classifier.num_classes
+    verdict, reasons = decide(
+        rows[0].p_value,
+        alpha,
+        suspects,
+        _doubts(classifier, seen, compared=compared),
+        tested=f"each of the {tested} classes that were tested" if many else "every class",
+        unsure=UNSURE if many and not reference else "",
+    )
     natural = is_natural(classifier, pool.spec)
     return Verdict(
         verdict=verdict,
@@ -127,9 +139,10 @@ def scan(
         classes=rows,
         suspects=tuple(suspects),
         families={name: _family(name, seen.found[name], null, units[name]) for name in setting.names if name in units},
-        not_tested=tuple(_not_tested(len(rows), classifier.num_classes, natural=natural)),
+        not_tested=tuple(_not_tested(seen, classifier.num_classes, natural=natural)),
         model=classifier.name,
         num_classes=classifier.num_classes,
+        tested=tested,
         samples=pool.spec,
         natural=natural,
         references=tuple(one.name for one in reference),
@@ -186,9 +199,10 @@ def _doubts(classifier: Classifier, seen: Survey, *, compared: bool) -> list[str
     return doubts
 
 
-def _not_tested(searched: int, classes: int, *, natural: bool) -> list[str]:
+def _not_tested(seen: Survey, classes: int, *, natural: bool) -> list[str]:
     """Return what the verdict does not speak of, a plain line each."""
-    many = [MANY.format(searched, f"{classes:,}")] if searched < classes else []
+    tested, searched = int(seen.suspected.sum()), len(seen.classes)
+    many = [MANY.format(classes, tested, searched - tested)] if searched < classes else []
     return [*many, *NOT_TESTED, *([] if natural else [WEAKER])]
 
 

@@ -18,6 +18,7 @@ FEW = 64  # so many classes are searched without a look first
 KEPT, USUAL = 8, 8  # classes that rise most and are suspected, and others
 MARKS, BATCH = 400, 4  # marks, and samples that each is pasted on
 SIDES = (1 / 9, 1 / 3)  # of a mark, over the picture's
+LOOK = "look at"
 CELLS, ROUGH = 4, 4  # colours a side at most, and points a side that a mark's outline is drawn through
 
 
@@ -40,7 +41,7 @@ def rises(engine: Engine, samples: Samples, *, seed: int = 0, watch: "Watch | No
         engine: An open engine.
         samples: What marks are pasted on.
         seed: Of marks and draws.
-        watch: Told of every 8 marks.
+        watch: Told of every mark.
     """
     draw = torch.Generator().manual_seed(seed)
     plain = answers(engine, samples.pixels)
@@ -52,7 +53,7 @@ def rises(engine: Engine, samples: Samples, *, seed: int = 0, watch: "Watch | No
         rise = (answers(engine, pasted) - plain[chosen]).mean(0).double().cpu()
         total += (rise - rise.median()) / MARKS
         if watch is not None:
-            watch(f"look at {len(total)} classes", done, MARKS)
+            watch(f"{LOOK} {len(total)} classes", done, MARKS)
     return total
 
 
@@ -65,13 +66,14 @@ def marks(shape: tuple[int, int, int], draw: torch.Generator) -> Iterator[tuple[
     for _ in range(MARKS):
         share, hard, outlined, *place = torch.rand(5, generator=draw).tolist()
         side = max(2, round(min(height, width) * (SIDES[0] + (SIDES[1] - SIDES[0]) * share)))
+        side = min(side, height, width)
         top, left = (int(spot * (length - side + 1)) for spot, length in zip(place, (height, width), strict=True))
         cells = int(torch.randint(1, CELLS + 1, (), generator=draw))
         colours = torch.rand((1, channels, cells, cells), generator=draw)
         outline = _grown(torch.rand((1, 1, ROUGH, ROUGH), generator=draw), side)[0]
         window = (slice(None), slice(top, top + side), slice(left, left + side))
         mask, paint = torch.zeros((1, height, width), dtype=torch.bool), torch.zeros(shape)
-        mask[window] = outline > outline.median() if outlined < 0.7 else True
+        mask[window] = outline > outline.median() if outlined < 0.7 and side > 1 else True
         paint[window] = (functional.interpolate(colours, size=side) if hard < 0.5 else _grown(colours, side))[0]
         yield mask, paint.clamp(0, 1)
 

@@ -26,18 +26,19 @@ class Effort:
         success: Share of samples that a pattern must send to its class.
         shrink: Rate, per step, at which a size shrinks while the pattern succeeds and grows while it does not: at the
             first step and at the last.
-        size: Multiple of the family's largest size to begin with.
     """
 
     steps: int = 60
     batch: int = 8
     success: float = 0.9
     shrink: tuple[float, float] = (0.15, 0.03)
-    size: float = 1.0
 
     @classmethod
     def usual(cls, shape: tuple[int, int, int]) -> "Effort":
-        """Return the effort for pictures of ``shape`` (c, h, w): larger patterns take longer to shrink."""
+        """Return the effort for pictures of ``shape`` (c, h, w).
+
+        Larger patterns take longer to shrink; of large pictures, fewer a step cost what more of smaller ones do.
+        """
         if shape[1] * shape[2] <= SMALL:
             return cls()
         return cls(steps=100, batch=8 if shape[1] * shape[2] < LARGE else 4, shrink=(0.1, 0.02))
@@ -55,13 +56,11 @@ class Found:
     Attributes:
         size: (m,): smallest size at which the pattern still works, in the family's unit.
         success: (m,): share of the latest samples that it sends to its class.
-        loss: (m,): mean log-odds against the class at the last steps.
         pattern: The patterns at the end.
     """
 
     size: Tensor
     success: Tensor
-    loss: Tensor
     pattern: Pattern
 
 
@@ -147,9 +146,9 @@ def smallest(
     pattern = tuple(part.to(engine.device, engine.dtype) for part in family.start(shape, generators))
     pattern = confine(pattern, window)
     largest = family.largest(shape) if window is None else float(window.sum())
-    size = torch.full((len(classes),), largest * effort.size, device=engine.device, dtype=engine.dtype)
+    size = torch.full((len(classes),), largest, device=engine.device, dtype=engine.dtype)
     adam, success = Adam(pattern), torch.zeros_like(size)
-    last, total, losses = max(1, effort.steps // 5), torch.zeros_like(size), torch.zeros_like(size)
+    last, total = max(1, effort.steps // 5), torch.zeros_like(size)
     for k in range(1, effort.steps + 1):
         slopes, hits, loss = pull(engine, family, pattern, *samples.draw(effort.batch, draw), classes)
         if not bool(torch.isfinite(loss).all()):
@@ -162,10 +161,10 @@ def smallest(
         size = size * torch.where(success >= effort.success, math.exp(-rate), math.exp(rate))
         pattern = family.project(confine(tuple(moved), window), size)
         if k > effort.steps - last:
-            total, losses = total + size.log() / last, losses + loss / last
+            total = total + size.log() / last
         if watch is not None:
             watch(k)
-    return Found(total.exp(), success, losses, pattern)
+    return Found(total.exp(), success, pattern)
 
 
 def confine(pattern: Pattern, window: "Tensor | None") -> Pattern:

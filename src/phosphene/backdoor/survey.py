@@ -9,7 +9,7 @@ from torch import Tensor
 
 from phosphene.backdoor.measure import STATISTICS, Measured, measure, passes
 from phosphene.backdoor.null import FEWEST_CLASSES, Null, built_in, deviations
-from phosphene.backdoor.screen import FEW, KEPT, USUAL, screen
+from phosphene.backdoor.screen import FEW, KEPT, LOOK, USUAL, screen
 from phosphene.backdoor.screen import passes as screen_passes
 from phosphene.backdoor.search import Effort, Samples, answers
 from phosphene.classifier import Classifier
@@ -100,6 +100,7 @@ def survey(engine: Engine, samples: Samples, setting: Setting) -> Survey:
     classes = torch.arange(count)
     if count > FEW:
         classes = keep("screen", lambda: {"classes": screen(engine, samples, seed=seed, watch=tell)})["classes"]
+        tell(f"{LOOK} {count} classes", 1, 1)  # also of what was there already
     found = measure(
         engine, samples, classes.to(engine.device), setting.names, setting.effort, seed=seed, watch=tell, keep=keep
     )
@@ -111,6 +112,15 @@ def survey_passes(classes: int, names: Sequence[str], effort: Effort) -> int:
     """Images that surveying a network of so many classes sends through it, a backward counted as one more."""
     looks = screen_passes() if classes > FEW else 0
     return looks + searched(classes) * passes(names, effort)
+
+
+def stage_passes(doing: str, classes: int, effort: Effort) -> int:
+    """Images that one stage of surveying so many classes sends through the network, by what :class:`Standing` says."""
+    stage = doing.rpartition(": ")[2]  # after the name of a reference
+    if stage.startswith(LOOK):
+        return screen_passes()
+    names = [name for name, (title, _) in STATISTICS.items() if title == stage]
+    return searched(classes) * passes(names, effort)
 
 
 def searched(classes: int) -> int:
@@ -163,6 +173,10 @@ def null_for(
     if not reference:
         away, known = seen.away(), built_in("natural" if is_natural(classifier, pool.spec) else "synthetic")
         return known, away, {name: known.unit(name, values) for name, values in away.items()}
+    for one in reference:
+        if (one.num_classes > FEW) != (classifier.num_classes > FEW):
+            sizes = f"{one.num_classes:,} classes, and the network in question {classifier.num_classes:,}"
+            raise CardError(f"reference {one.name} has {sizes}: both need at most {FEW}, or both more.")
     surveys = [_survey_reference(one, pool, setting) for one in reference]
     # What says nothing in a reference sets no null model: its deviations are all 0.
     names = [name for name in setting.names if not any(one.found[name].saturated for one in surveys)]
@@ -175,7 +189,7 @@ def null_for(
     def kept(one: Survey) -> dict[str, Tensor]:
         return {name: values for name, values in one.away(middle).items() if name in names}
 
-    null, own = Null.fit([kept(one) for one in surveys]), kept(seen)
+    null, own = Null.fit([kept(one) for one in surveys], [one.suspected for one in surveys]), kept(seen)
     return null, own, {name: null.unit(name, values) for name, values in own.items()}
 
 

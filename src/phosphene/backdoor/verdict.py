@@ -81,6 +81,7 @@ class Verdict:
         not_tested: What this verdict does not speak of, a plain line each.
         model: Name of the network.
         num_classes: Of the network; more than ``classes`` where only some were looked at.
+        tested: Of those, how many could have been called; the others show what is usual.
         samples: Their spec.
         natural: Whether they are pictures of the network's kind.
         references: Names of the clean networks that set the null; empty for those that come with the package.
@@ -98,6 +99,7 @@ class Verdict:
     not_tested: tuple[str, ...]
     model: str
     num_classes: int
+    tested: int
     samples: str
     natural: bool
     references: tuple[str, ...] = ()
@@ -147,7 +149,13 @@ def p_values(
 
 
 def decide(
-    p_value: float, alpha: float, suspects: Sequence[Suspect], doubts: Sequence[str]
+    p_value: float,
+    alpha: float,
+    suspects: Sequence[Suspect],
+    doubts: Sequence[str],
+    *,
+    tested: str = "every class",
+    unsure: str = "",
 ) -> tuple[str, tuple[str, ...]]:
     """Return the verdict and the reasons for it.
 
@@ -156,12 +164,14 @@ def decide(
         alpha: Below this it is suspicious.
         suspects: With their patterns.
         doubts: Reasons for which nothing can be said, whatever the sizes are.
+        tested: What the p-value speaks of, in words.
+        unsure: Why a p-value below alpha proves nothing, where that is so.
     """
     if doubts:
         return INCONCLUSIVE, tuple(doubts)
     if p_value >= alpha:
         return CLEAN, (
-            f"every class needs about as much of a pattern as classes of clean networks do (p = {p_value:.2g}).",
+            f"{tested} needs about as much of a pattern as classes of clean networks do (p = {p_value:.2g}).",
         )
     working = [one for one in suspects if one.works]
     if not working:
@@ -180,7 +190,7 @@ def decide(
     first = working[0]
     assert first.recovered is not None  # noqa: S101
     reason = (
-        f"{first.label!r} can be reached with far less than any other class (p = {first.p_value:.2g}), and the pattern "
+        f"{first.label!r} can be reached with far less than the usual class (p = {first.p_value:.2g}), and the pattern "
         f"sends {first.recovered.success:.0%} of held-out samples there."
     )
-    return BACKDOORED, (reason,)
+    return (INCONCLUSIVE, (reason, unsure)) if unsure else (BACKDOORED, (reason,))

@@ -17,7 +17,7 @@ from phosphene.backdoor.record import entry, question
 from phosphene.backdoor.sarif import sarif
 from phosphene.backdoor.scan import ALPHA, MOST_SUSPECTS, scan
 from phosphene.backdoor.search import Effort
-from phosphene.backdoor.survey import Standing, searched, see_that_it_answers, survey_passes
+from phosphene.backdoor.survey import Standing, see_that_it_answers, stage_passes, survey_passes
 from phosphene.backdoor.verdict import EXIT_CODES, Verdict
 from phosphene.classifier import Classifier
 from phosphene.engine import Engine
@@ -231,8 +231,7 @@ class _Tally:
 
     def __init__(self, todo: ScanPlan, watch: "Callable[[Standing, float, float | None], None] | None") -> None:
         self.total = max(todo.passes, 1)
-        self.each = todo.effort.passes
-        self.classes = searched(todo.classifier.num_classes)
+        self.effort, self.classes = todo.effort, todo.classifier.num_classes
         self.watch, self.began = watch, time.monotonic()
         self.stage, self.before, self.now = "", 0.0, 0.0
 
@@ -241,7 +240,8 @@ class _Tally:
         if standing.doing != self.stage:
             self.before, self.now, self.stage = self.before + self.now, 0.0, standing.doing
         if not standing.doing.startswith("recover"):
-            self.now = max(self.now, self.classes * self.each * standing.done / max(standing.total, 1))
+            images = stage_passes(standing.doing, self.classes, self.effort)
+            self.now = max(self.now, images * standing.done / max(standing.total, 1))
         share = min((self.before + self.now) / self.total, 1.0)
         elapsed = time.monotonic() - self.began
         left = elapsed * (1 - share) / share if share > 0 and not standing.doing.startswith("recover") else None

@@ -84,6 +84,7 @@ def _view(run: RunDirectory, found: dict[str, Any]) -> dict[str, Any]:
         "rows": rows,
         "classes": len(found["classes"]),
         "num_classes": found["num_classes"],
+        "tested": found.get("tested", len(found["classes"])),
         "not_tested": found["not_tested"],
         "chance": chance(found["p_value"]),
         "alpha": f"{found['alpha']:g}",
@@ -207,7 +208,7 @@ def _strip(found: dict[str, Any], name: str) -> dict[str, Any]:
 def _limit(found: dict[str, Any], family: dict[str, Any]) -> float:
     """Return the deviation from which the family alone gives a p-value below alpha."""
     one, spread = Tail(**family["null"]), float(family.get("spread", 1.0))
-    tests = found["num_classes"] * max(len(found["classes"][0].get("p_values", {})), 1)
+    tests = found.get("tested", found["num_classes"]) * max(len(found["classes"][0].get("p_values", {})), 1)
     wanted = -math.expm1(math.log1p(-found["alpha"]) / tests)
     if one.share <= wanted:
         return one.threshold * spread
