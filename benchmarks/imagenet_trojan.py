@@ -20,6 +20,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from PIL import Image, ImageOps
 from torch import Tensor
 from torch.nn import functional
 
@@ -180,6 +181,24 @@ def scans(names: "tuple[str, ...]") -> None:
     print(table(head, [[source, *(one.get(key, "") for key in keys)] for source, one in rows.items()]))
     if set(rows) == set(SOURCES):
         keep("scan", rows)
+        recovered(rows)
+
+
+def recovered(rows: dict[str, dict[str, Any]]) -> None:
+    """Draw what was recovered, the visible part alone, beside the emblem that was planted."""
+    pictures, captions = [], []
+    for name, emblem in EMBLEMS.items():
+        if "box" not in rows[name]:
+            continue
+        top, left, bottom, right = rows[name]["box"]
+        with Image.open(FOLDER / "scans" / f"{name}.png") as whole:
+            patch = whole.convert("RGB").crop((left, top, right, bottom))
+        alone = replace(emblem, place="centre").apply(torch.full((1, 3, 112, 112), 0.5))[0]
+        pictures += [to_image(alone), ImageOps.pad(patch, (112, 112), Image.Resampling.NEAREST, (128, 128, 128))]
+        captions += [f"{name}, x2", f"recovered, {right - left} x {bottom - top} pixels"]
+    if pictures:
+        sheet = contact_sheet(pictures, captions, columns=len(pictures), side=168)
+        sheet.save(FIGURES / f"{RESULT}-recovered.webp", quality=88)
 
 
 def looks(names: "tuple[str, ...]") -> None:
