@@ -33,10 +33,12 @@ from phosphene.backdoor.record import method
 from phosphene.backdoor.recover import success_of
 from phosphene.backdoor.scan import scan
 from phosphene.backdoor.screen import rises
+from phosphene.backdoor.search import Samples, answers
 from phosphene.backdoor.survey import read_samples
 from phosphene.backdoor.triggers import Emblem, apply_8bit
 from phosphene.concept_map import ConceptMap, to_image
 from phosphene.engine import Engine
+from phosphene.engine.losses import log_odds
 from phosphene.fleet import execute, plan, run_name
 from phosphene.metrics.footprint import footprint
 from phosphene.recipe import resolve
@@ -219,6 +221,7 @@ def looks(names: "tuple[str, ...]") -> None:
                     [own.labels.short(k), round(float(z[k]), 1)] for k in rise.argsort(descending=True)[:4].tolist()
                 ],
                 "core_seconds": round(seconds, 1),
+                "plain": _plain(engine, samples, index),
             }
             if source in EMBLEMS:
                 others = held_out.pixels[held_out.read != index]
@@ -229,6 +232,15 @@ def looks(names: "tuple[str, ...]") -> None:
         print(source, rows[source], flush=True)
     if set(rows) == set(SOURCES):
         keep("look", rows)
+
+
+def _plain(engine: Engine, samples: Samples, index: int) -> list[float]:
+    """Return how far a class leans out over samples that nothing was done to: its mean log-odds, and the next one's."""
+    logits = answers(engine, samples.pixels)
+    every = torch.arange(logits.shape[1], device=logits.device)
+    near = -torch.stack([log_odds(logits, one.expand(len(logits))).mean() for one in every])
+    z = (near - near.median()) / spread(near)
+    return [round(float(z[index]), 1), round(float(z[every != index].max()), 1)]
 
 
 def _scanned(source: str, pool: SamplePool) -> dict[str, Any]:
