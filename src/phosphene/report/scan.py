@@ -86,7 +86,7 @@ def _view(run: RunDirectory, found: dict[str, Any]) -> dict[str, Any]:
         "num_classes": found["num_classes"],
         "tested": found.get("tested", len(found["classes"])),
         "not_tested": found["not_tested"],
-        "chance": chance(found["p_value"]),
+        "chance": chance(found["p_value"], found),
         "alpha": f"{found['alpha']:g}",
         "samples": found["samples"],
         "references": [one["name"] for one in found["references"]],
@@ -102,7 +102,7 @@ def _suspect(run: RunDirectory, found: dict[str, Any], one: dict[str, Any]) -> d
         "name": short(one),
         "index": one["index"],
         "works": one["works"],
-        "chance": chance(one["p_value"]),
+        "chance": chance(one["p_value"], found),
         "map": _map(run, one),
         "effect": "",
     }

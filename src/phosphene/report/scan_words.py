@@ -42,7 +42,7 @@ def sentences(found: Mapping[str, Any]) -> list[str]:
     """Return the reasons for a verdict and what is known of each suspect, a sentence or two a line."""
     lines = list(found["reasons"])
     for one in found["suspects"]:
-        lines.append(f"class {one['index']}, {short(one)}: {chance(one['p_value'])}.")
+        lines.append(f"class {one['index']}, {short(one)}: {chance(one['p_value'], found)}.")
         if one.get("asr") is not None:
             lines += [effect(one), *where(one, found)]
         if one["works"]:
@@ -55,12 +55,14 @@ def short(one: Mapping[str, Any]) -> str:
     return first_synonym(one["label"])
 
 
-def chance(p_value: float) -> str:
-    """Say what a p-value means."""
+def chance(p_value: float, found: Mapping[str, Any]) -> str:
+    """Say what a p-value means, and of which networks: those of the null model may be of another kind."""
     if p_value >= 1:
         return "clean networks look like this as a rule"
     odds = f"{percent(p_value)} of" if p_value >= 0.005 else f"fewer than one in {round_odds(p_value):,}"
-    return f"{odds} clean networks would have a class that stands out as far (p = {p_value:.2g})"
+    foreign = found.get("tested", found["num_classes"]) < found["num_classes"] and not found["references"]
+    kind = "clean networks of ten classes, which are of another kind," if foreign else "clean networks"
+    return f"{odds} {kind} would have a class that stands out as far (p = {p_value:.2g})"
 
 
 def round_odds(p_value: float) -> int:
