@@ -113,7 +113,7 @@ def scan(
         null, away, units = null_for(seen, classifier, reference, pool, setting)
         silent = [name for name, one in seen.found.items() if one.saturated]
         useful = {name: values for name, values in away.items() if name not in silent} or away
-        p_value, each = p_values(useful, null, units, seen.suspected)
+        p_value, each = p_values(useful, null, units, seen.tested)
         order = p_value.argsort(stable=True).tolist()
         rows = tuple(_row(classifier, k, seen, away, each, float(p_value[k])) for k in order)
         suspects: list[Suspect] = []
@@ -121,7 +121,7 @@ def scan(
             setting.tell(f"recover what leads to {classifier.labels.short(row.index)}", len(suspects), MOST_SUSPECTS)
             suspects.append(_suspect(engine, made_from, held_out, row, setting))
     compared = len(seen.classes) >= FEWEST_CLASSES or bool(reference)
-    tested, many = int(seen.suspected.sum()), len(seen.classes) < classifier.num_classes
+    tested, many = int(seen.tested.sum()), len(seen.classes) < classifier.num_classes
     verdict, reasons = decide(
         rows[0].p_value,
         alpha,
@@ -201,7 +201,7 @@ def _doubts(classifier: Classifier, seen: Survey, *, compared: bool) -> list[str
 
 def _not_tested(seen: Survey, classes: int, *, natural: bool) -> list[str]:
     """Return what the verdict does not speak of, a plain line each."""
-    tested, searched = int(seen.suspected.sum()), len(seen.classes)
+    tested, searched = int(seen.tested.sum()), len(seen.classes)
     many = [MANY.format(classes, tested, searched - tested)] if searched < classes else []
     return [*many, *NOT_TESTED, *([] if natural else [WEAKER])]
 

@@ -69,13 +69,13 @@ class Survey:
     Attributes:
         found: By statistic.
         classes: int64 (m,): the classes that were measured; all, or those that a cheap look left and some others.
-        suspected: Bool (m,): which of them may turn out to be a backdoor's; the others show what is usual.
+        tested: Bool (m,): which of them may be called; all of them set the middle and the spread.
         passes: Images sent through the network, a backward counted as one more.
     """
 
     found: dict[str, Measured]
     classes: Tensor
-    suspected: Tensor
+    tested: Tensor
     passes: int
 
     def away(self, middle: "dict[str, float] | None" = None) -> dict[str, Tensor]:
@@ -104,8 +104,8 @@ def survey(engine: Engine, samples: Samples, setting: Setting) -> Survey:
     found = measure(
         engine, samples, classes.to(engine.device), setting.names, setting.effort, seed=seed, watch=tell, keep=keep
     )
-    suspected = torch.arange(len(classes)) < (KEPT if count > FEW else count)
-    return Survey(found, classes, suspected, survey_passes(count, setting.names, setting.effort))
+    tested = torch.arange(len(classes)) < (KEPT if count > FEW else count)
+    return Survey(found, classes, tested, survey_passes(count, setting.names, setting.effort))
 
 
 def survey_passes(classes: int, names: Sequence[str], effort: Effort) -> int:
@@ -189,7 +189,7 @@ def null_for(
     def kept(one: Survey) -> dict[str, Tensor]:
         return {name: values for name, values in one.away(middle).items() if name in names}
 
-    null, own = Null.fit([kept(one) for one in surveys], [one.suspected for one in surveys]), kept(seen)
+    null, own = Null.fit([kept(one) for one in surveys], [one.tested for one in surveys]), kept(seen)
     return null, own, {name: null.unit(name, values) for name, values in own.items()}
 
 

@@ -125,7 +125,7 @@ class Verdict:
 
 
 def p_values(
-    away: Mapping[str, Tensor], null: Null, units: Mapping[str, float], suspected: Tensor
+    away: Mapping[str, Tensor], null: Null, units: Mapping[str, float], tested: Tensor
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Return the p-value of each class (m,), corrected for classes and statistics, and what each statistic says alone.
 
@@ -135,16 +135,16 @@ def p_values(
         away: Deviations (m,) by statistic, saturated ones left out.
         null: What is usual.
         units: Spread of the network, by statistic.
-        suspected: Bool (m,): the classes that are tested, all or those that a look has chosen; the others get 1.
+        tested: Bool (m,): the classes that may be called, all or those that a look has chosen; the others get 1.
     """
     scaled = in_spreads(away, units)
     found = {**scaled, TOGETHER: null.together(scaled)} if null.covers(scaled) else scaled
-    tests = int(suspected.sum()) * len(found)
+    tests = int(tested.sum()) * len(found)
     each = {
         name: torch.tensor([null.tails[name].p_value(value, tests) for value in values.tolist()], dtype=torch.double)
         for name, values in found.items()
     }
-    each = {name: torch.where(suspected, values, 1.0) for name, values in each.items()}
+    each = {name: torch.where(tested, values, 1.0) for name, values in each.items()}
     return torch.stack(list(each.values())).amin(0), each
 
 
