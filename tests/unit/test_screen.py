@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from phosphene.backdoor.measure import choose
+from phosphene.backdoor.measure import FEW, PASTED, STATISTICS, choose
 from phosphene.backdoor.null import Null
 from phosphene.backdoor.scan import scan
-from phosphene.backdoor.screen import BATCH, FEW, KEPT, MARKS, SIDES, USUAL, marks, rises, screen
+from phosphene.backdoor.screen import BATCH, KEPT, MARKS, SIDES, USUAL, marks, rises, screen
 from phosphene.backdoor.search import Effort, Samples
 from phosphene.backdoor.survey import Setting, stage_passes, survey
 from phosphene.engine import Engine
@@ -55,11 +55,10 @@ def test_a_look_depends_on_its_seed_alone():
     assert not torch.equal(first, other)
 
 
-def test_large_pictures_are_searched_with_fewer_samples_a_step():
+def test_larger_pictures_are_searched_in_more_and_smaller_steps():
     small, usual, large = (Effort.usual((3, side, side)) for side in (32, 96, 224))
-    assert (small.steps, small.batch) == (60, 8)
-    assert (usual.steps, usual.batch) == (100, 8)
-    assert (large.steps, large.batch) == (100, 4)
+    assert small == Effort(steps=60)
+    assert usual == large == Effort(steps=100, shrink=(0.1, 0.02))
 
 
 @pytest.mark.parametrize("shape", [(3, 32, 32), (1, 20, 28), (3, 6, 6), (3, 1, 5)])
@@ -123,9 +122,24 @@ def test_a_scan_of_many_classes_says_how_many_it_searched():
     assert not any("were tested" in line for line in few.not_tested)
 
 
+def test_of_many_classes_only_what_the_look_is_for_is_searched_for_and_the_rest_is_named():
+    assert choose((), FEW) == tuple(STATISTICS)
+    assert choose((), FEW + 1) == PASTED
+    assert choose(("dense", "sparse"), FEW + 1) == ("dense", "sparse")
+    quick = Effort(steps=3, batch=2)
+    usual = scan(network(hand.Templates), samples=hand.pool(), effort=quick)
+    assert tuple(usual.families) == PASTED
+    assert any("spectral and dense" in line and "--family" in line for line in usual.not_tested)
+    asked = scan(network(hand.Templates), samples=hand.pool(), effort=quick, families=("dense", "spectral"))
+    assert tuple(asked.families) == ("dense", "spectral")
+    assert not any("were not tried" in line for line in asked.not_tested)
+    few = scan(hand.classifier(), samples=hand.pool(), effort=quick, families=("sparse",))
+    assert not any("were not tried" in line for line in few.not_tested)
+
+
 def test_the_stages_of_a_survey_add_up_to_it():
     heard = []
-    setting = Setting(choose(()), Effort(steps=3, batch=2), watch=heard.append)
+    setting = Setting(tuple(STATISTICS), Effort(steps=3, batch=2), watch=heard.append)
     with Engine(network(hand.Templates), device="cpu") as engine:
         found = survey(engine, Samples.of(engine, hand.pool().pixels), setting)
     stages = dict.fromkeys(one.doing for one in heard)

@@ -19,6 +19,8 @@ STATISTICS = {
     MARGIN: ("how sure it can be made", "1 / logit margin"),
 }
 MARGIN_STEPS, MARGIN_STARTS = 60, 4
+FEW = 64  # so many classes are all searched; of more, a look at marks that are pasted chooses,
+PASTED = ("sparse",)  # so that only what is pasted is searched for
 SATURATED = 0.5  # share of classes without a working pattern from which a family says nothing
 SLACK = 0.2  # how far below its demand a success at the end may lie: the search circles around it
 
@@ -44,8 +46,12 @@ class Measured:
         return float(self.reached.float().mean()) < SATURATED
 
 
-def choose(names: Sequence[str]) -> tuple[str, ...]:
-    """Return the statistics that are wanted, all where none is named.
+def choose(names: Sequence[str], classes: int) -> tuple[str, ...]:
+    """Return the statistics that are wanted; where none is named, all, or of many classes what their look is for.
+
+    Args:
+        names: Of :data:`STATISTICS`.
+        classes: Of the network.
 
     Raises:
         RecipeError: there is no such statistic.
@@ -54,7 +60,7 @@ def choose(names: Sequence[str]) -> tuple[str, ...]:
         if name not in STATISTICS:
             fix = nearest(name, list(STATISTICS)) or f" There are {', '.join(STATISTICS)}."
             raise RecipeError(f"no family of patterns is called {name!r}.{fix}")
-    return tuple(dict.fromkeys(names)) or tuple(STATISTICS)
+    return tuple(dict.fromkeys(names)) or (tuple(STATISTICS) if classes <= FEW else PASTED)
 
 
 def measure(

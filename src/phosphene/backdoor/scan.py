@@ -47,6 +47,10 @@ MANY = (
     "Of {:,} classes {} were tested, those whose logits rise most under marks drawn at random, and {} more were "
     "searched to see what is usual. A trigger that answers to nothing but itself is missed by that."
 )
+ADDED = (
+    "Faint patterns that are added ({}) were not tried: the look at so many classes is for marks that are pasted. "
+    "Name them with --family."
+)
 UNSURE = (
     "How far the tested classes of clean networks with so many lie apart is not known: the null model comes from "
     "networks of ten. Give clean networks of the same kind with --reference."
@@ -83,7 +87,8 @@ def scan(
         reference: Clean networks of the same kind, which set the null model in place of the ones that come with the
             package.
         alpha: Share of clean networks that may be called suspicious, in (0, 1).
-        families: Of :data:`phosphene.backdoor.measure.STATISTICS`; all by default.
+        families: Of :data:`phosphene.backdoor.measure.STATISTICS`; by default all, and of more than 64 classes those of
+            pasted marks.
         effort: Of the searches.
         seed: Of draws and starts.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
@@ -101,7 +106,13 @@ def scan(
     if not 0 < alpha < 1:
         raise RecipeError(f"alpha is {alpha:g}; give a share of clean networks, above 0 and below 1.")
     setting = Setting(
-        choose(families), effort or Effort.usual(classifier.input.shape), seed, device, precision, watch, keep
+        choose(families, classifier.num_classes),
+        effort or Effort.usual(classifier.input.shape),
+        seed,
+        device,
+        precision,
+        watch,
+        keep,
     )
     pool = _pool(classifier, samples)
     doubt = range_doubt(classifier, pool, device=device) if range_check else None
@@ -203,6 +214,9 @@ def _not_tested(seen: Survey, classes: int, *, natural: bool) -> list[str]:
     """Return what the verdict does not speak of, a plain line each."""
     tested, searched = int(seen.tested.sum()), len(seen.classes)
     many = [MANY.format(classes, tested, searched - tested)] if searched < classes else []
+    added = [name for name, family in FAMILIES.items() if family.additive and name not in seen.found]
+    if many and added:
+        many.append(ADDED.format(" and ".join(added)))
     return [*many, *NOT_TESTED, *([] if natural else [WEAKER])]
 
 

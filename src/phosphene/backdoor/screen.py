@@ -14,7 +14,6 @@ from phosphene.backdoor.measure import Watch
 from phosphene.backdoor.search import Samples, answers
 from phosphene.engine import Engine
 
-FEW = 64  # so many classes are searched without a look first
 KEPT, USUAL = 8, 8  # classes that rise most and are tested, and others
 MARKS, BATCH = 400, 4  # marks, and samples that each is pasted on
 SIDES = (1 / 9, 1 / 3)  # of a mark, over the picture's

@@ -12,7 +12,7 @@ from phosphene.backdoor.families.family import Family, Pattern
 from phosphene.engine import Engine
 from phosphene.errors import NumericError
 
-SMALL, LARGE = 64 * 64, 160 * 160  # pixels
+SMALL = 64 * 64  # pixels
 MEMORY = 0.7  # of the running success: that of one batch is too coarse to steer by
 
 
@@ -35,13 +35,8 @@ class Effort:
 
     @classmethod
     def usual(cls, shape: tuple[int, int, int]) -> "Effort":
-        """Return the effort for pictures of ``shape`` (c, h, w).
-
-        Larger patterns take longer to shrink; of large pictures, fewer a step cost what more of smaller ones do.
-        """
-        if shape[1] * shape[2] <= SMALL:
-            return cls()
-        return cls(steps=100, batch=8 if shape[1] * shape[2] < LARGE else 4, shrink=(0.1, 0.02))
+        """Return the effort for pictures of ``shape`` (c, h, w): larger patterns take longer to shrink."""
+        return cls() if shape[1] * shape[2] <= SMALL else cls(steps=100, shrink=(0.1, 0.02))
 
     @property
     def passes(self) -> int:

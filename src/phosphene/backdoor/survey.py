@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from phosphene.backdoor.measure import STATISTICS, Measured, measure, passes
+from phosphene.backdoor.measure import FEW, STATISTICS, Measured, measure, passes
 from phosphene.backdoor.null import FEWEST_CLASSES, Null, built_in, deviations
-from phosphene.backdoor.screen import FEW, KEPT, LOOK, USUAL, screen
+from phosphene.backdoor.screen import KEPT, LOOK, USUAL, screen
 from phosphene.backdoor.screen import passes as screen_passes
 from phosphene.backdoor.search import Effort, Samples, answers
 from phosphene.classifier import Classifier

@@ -34,7 +34,11 @@ from phosphene.sources import load
     "--alpha", default=ALPHA, show_default=True, help="Share of clean networks that may be called suspicious."
 )
 @click.option(
-    "--family", "families", multiple=True, metavar="NAME", help=f"Of {', '.join(STATISTICS)} (repeatable).  [all]"
+    "--family",
+    "families",
+    multiple=True,
+    metavar="NAME",
+    help=f"Of {', '.join(STATISTICS)} (repeatable).  [all; above 64 classes sparse]",
 )
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**32 - 1), help="Of draws and starts.")
 @options.machine

@@ -95,7 +95,7 @@ def plan_scan(
         out: The run directory; ``runs/<model>-scan`` by default.
         reference: Clean networks that set the null model.
         alpha: Share of clean networks that may be called suspicious.
-        families: All by default.
+        families: All by default, and of more than 64 classes those of pasted marks.
         effort: Of the searches.
         seed: Of draws and starts.
         precision: ``auto``, ``fp32`` or ``bf16``.
@@ -107,7 +107,8 @@ def plan_scan(
     """
     if not 0 < alpha < 1:
         raise RecipeError(f"alpha is {alpha:g}; give a share of clean networks, above 0 and below 1.")
-    names, effort, settings = choose(families), effort or Effort.usual(classifier.input.shape), resolve(recipe)
+    names, settings = choose(families, classifier.num_classes), resolve(recipe)
+    effort = effort or Effort.usual(classifier.input.shape)
     for one in reference:
         if one.sha256 == classifier.sha256:
             raise RecipeError(f"reference {one.name} has the very weights that are scanned: give other clean networks.")

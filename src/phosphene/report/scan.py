@@ -11,7 +11,7 @@ from PIL import Image, UnidentifiedImageError
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 
-from phosphene.backdoor.measure import STATISTICS
+from phosphene.backdoor.measure import STATISTICS, choose
 from phosphene.backdoor.null import Tail
 from phosphene.backdoor.scan import ALPHA
 from phosphene.concept_map import Job, to_image
@@ -221,7 +221,7 @@ def _command(found: dict[str, Any], out: str) -> str:
     words = ["phosphene", "scan", found["model"]["spec"], "--samples", found["samples"]["spec"]]
     words += [word for one in found["references"] for word in ("--reference", one["spec"])]
     words += ["--alpha", f"{found['alpha']:g}"] if found["alpha"] != ALPHA else []
-    if tuple(settings["families"]) != tuple(STATISTICS):
+    if tuple(settings["families"]) != choose((), found["num_classes"]):
         words += [word for name in settings["families"] for word in ("--family", name)]
     words += ["--seed", str(settings["seed"])] if settings["seed"] else []
     words += ["--precision", settings["precision"]] if settings["precision"] != "auto" else []
