@@ -14,11 +14,13 @@ from phosphene.engine.device import pick_device, pick_precision
 from phosphene.engine.losses import LOSSES, cross_entropy
 from phosphene.engine.memory import keep_freed_memory
 from phosphene.engine.modules import find_spatial_layer, held, hooked
+from phosphene.engine.tuning import tuned
 from phosphene.errors import DeviceError, PhospheneError
 from phosphene.grids import as_grid
 
 # Pixels that go through the network together. On a CPU, more than 8 pictures of 224 x 224 are no faster and take more
-# memory (docs/performance.md); on a GPU the micro-batch is halved when it does not fit.
+# memory (docs/performance.md). On a GPU so many are in the maps that are made together; what goes through the network
+# at once is measured (engine/tuning.py), from an eighth of it on, and halved when it does not fit.
 CPU_MICRO_BATCH = 8 * 224 * 224
 CUDA_MICRO_BATCH = 256 * 224 * 224
 
@@ -60,7 +62,7 @@ class Engine:
         classifier: The network and its input space.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
         precision: ``auto``, ``fp32``, ``bf16`` or ``fp64``.
-        micro_batch: Pictures sent through the network together.
+        micro_batch: Pictures sent through the network together; on a GPU measured once for each network, by default.
 
     Raises:
         DeviceError: the device or precision is not there.
@@ -84,6 +86,7 @@ class Engine:
         self.micro_batch = micro_batch or max(1, pixels // math.prod(classifier.input.size))
         if classifier.batch is not None:
             self.micro_batch = min(self.micro_batch, classifier.batch)
+        self._tune = self.device.type == "cuda" and micro_batch is None and classifier.batch is None
         self._held: ExitStack | None = None
 
     def __enter__(self) -> Self:
@@ -93,6 +96,12 @@ class Engine:
             keep_freed_memory()
         self._held = ExitStack()
         self._held.enter_context(held(self.classifier.module, self.device, self.dtype))
+        if self._tune:
+            try:
+                self.micro_batch, self._tune = tuned(self, max(1, self.micro_batch // 8)), False
+            except BaseException:  # who fails to enter is not asked to leave
+                self.__exit__(None, None, None)
+                raise
         return self
 
     def __exit__(

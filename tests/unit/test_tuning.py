@@ -1,0 +1,101 @@
+"""The micro-batch is measured once for a network and a machine, and remembered; on a CPU it is fixed."""
+
+import json
+
+import pytest
+import torch
+
+from phosphene.engine import Engine
+from phosphene.engine.tuning import DOUBLINGS, fastest, remembered, speed, tuned
+from phosphene.errors import DeviceError
+from tests import hand
+
+
+@pytest.fixture(autouse=True)
+def cache(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    return tmp_path
+
+
+class Hungry(hand.Templates):
+    """Runs out of memory on more than ``most`` pictures at once; counts its calls."""
+
+    most, calls = 8, 0
+
+    def forward(self, pixels):
+        self.calls += 1
+        if len(pixels) > self.most:
+            raise torch.cuda.OutOfMemoryError
+        return super().forward(pixels)
+
+
+def hungry(most=8):
+    made = hand.classifier()
+    made.module = Hungry().eval()
+    made.module.most = most
+    return made
+
+
+@pytest.mark.parametrize(
+    ("speeds", "wanted"),
+    [
+        ({2: 10, 4: 19, 8: 30, 16: 30.5, 32: 90}, 8),  # from where it pays no more, whatever comes after
+        ({2: 10, 4: 19, 8: 0, 16: 99}, 4),  # 8 does not fit
+        ({2: 10, 4: 20, 8: 40, 16: 80, 32: 160}, 32),
+        ({2: 0, 4: 0}, 2),  # the engine halves it further
+    ],
+)
+def test_the_size_from_which_more_is_not_worth_its_memory(speeds, wanted):
+    assert fastest(speeds.__getitem__, sorted(speeds)) == wanted
+
+
+def test_what_does_not_fit_has_no_speed():
+    with Engine(hungry(), device="cpu") as engine:
+        assert speed(engine, 8) > 0
+        assert speed(engine, 16) == 0
+
+
+def test_it_is_measured_once_and_fits(cache):
+    made = hungry()
+    with Engine(made, device="cpu") as engine:
+        found = tuned(engine, 1)
+        assert found in [2**k for k in range(DOUBLINGS)]
+        assert found <= 8
+        calls = made.module.calls
+        assert calls > 0
+        assert tuned(engine, 1) == found
+        assert made.module.calls == calls
+        (file,) = cache.rglob("*.json")
+        assert file == remembered(engine)
+        assert json.loads(file.read_text())["network"] == made.sha256
+        file.write_text("{}")
+        assert tuned(engine, 1) <= 8
+        assert made.module.calls > calls
+    with Engine(made, device="cpu", precision="fp64") as other:
+        assert remembered(other) != file
+
+
+def test_a_home_that_cannot_be_written_is_no_error(cache):
+    (cache / "phosphene").write_text("in the way")
+    with Engine(hungry(), device="cpu") as engine:
+        assert tuned(engine, 1) <= 8
+
+
+def test_only_a_gpu_is_measured(cache):
+    with Engine(hungry(99), device="cpu") as engine:
+        usual = engine.micro_batch
+    assert not list(cache.rglob("*"))
+    engine._tune = True  # as on a GPU
+    with engine:
+        assert engine.micro_batch < usual
+        assert list(cache.rglob("*.json"))
+
+
+def test_a_network_that_fails_while_it_is_measured_is_given_back():
+    made = hungry(0)
+    made.module.train()
+    engine = Engine(made, device="cpu", micro_batch=1)
+    engine._tune = True
+    with pytest.raises(DeviceError, match="no memory for one picture"), engine:
+        pass
+    assert made.module.training
