@@ -57,7 +57,8 @@ def pools(kind: str, seen: "dict[tuple[int, ...], SamplePool]", classifier: Clas
 
 def null() -> None:
     """Measure the clean development networks by natural and by synthetic samples, and write the null model."""
-    document: dict[str, Any] = {"made_by": "python -m benchmarks.backdoor null", "hardware": hardware()}
+    many = {key: value for key, value in read_json(FILE).items() if key.startswith("many")}
+    document: dict[str, Any] = {"made_by": "python -m benchmarks.backdoor null", "hardware": hardware(), **many}
     for kind in SAMPLES:
         seen: dict[tuple[int, ...], SamplePool] = {}
         away, names = [], []

@@ -74,6 +74,7 @@ class Recipe:
     loss: str = _choice("cross-entropy", "J, the loss whose gradient is accumulated", LOSSES)
     step_decay: float = _knob(1.0, "length of the last step over the first, along a cosine", _share, "in (0, 1]")
     smoothing: float = _not_negative(0.0, "p: gradient and step are divided by frequency^p")
+    colour: float = _not_negative(0.0, "q: both also follow the samples' colours, by their covariance^(q/2)")
     views: int = _not_negative(1, "random views of the map a step, sharing the batch; 0 gives every sample its own")
     view_least: float = _knob(1.0, "views are scaled by this factor at least", _share, "in (0, 1]")
     view_most: float = _knob(1.0, "views are scaled by this factor at most", lambda v: v >= 1, "1 or more")

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from phosphene.backdoor.measure import FEW, PASTED, STATISTICS, choose
-from phosphene.backdoor.null import Null
+from phosphene.backdoor.null import Null, Tail, built_in
 from phosphene.backdoor.scan import scan
 from phosphene.backdoor.screen import BATCH, KEPT, MARKS, SIDES, USUAL, marks, rises, screen
 from phosphene.backdoor.search import Effort, Samples
@@ -109,6 +109,29 @@ def test_null_tails_come_from_the_tested_classes_alone():
     assert chosen.spreads == all_of_them.spreads
     assert chosen.tails["sparse"].threshold > all_of_them.tails["sparse"].threshold
     assert chosen.tails["sparse"].count == 7  # of 32
+
+
+def test_few_networks_tell_where_their_tail_begins_and_others_how_fast_it_falls():
+    draw = torch.Generator().manual_seed(0)
+    few = [torch.rand(8, generator=draw, dtype=torch.double) for _ in range(3)]
+    others = Tail(threshold=9.0, share=0.2, scale=0.5, count=95, networks=40)
+    alone, pooled = Tail.fit(few), Tail.fit(few, others)
+    assert (pooled.threshold, pooled.share, pooled.networks) == (alone.threshold, alone.share, 3)
+    assert pooled.count == alone.count + 95 == 100
+    assert pooled.scale == pytest.approx((alone.scale * alone.count + 0.5 * 95) / 100)
+    assert pooled.chance(alone.threshold + 5) < alone.chance(alone.threshold + 5)  # alone it is hardly known
+
+
+def test_many_classes_are_compared_with_networks_of_many():
+    natural, many = built_in("natural"), built_in("many")
+    both = natural.but(many)
+    assert both.tails["sparse"] == many.tails["sparse"]
+    assert both.tails["dense"] == natural.tails["dense"]
+    assert (both.spreads["sparse"], both.spreads["dense"]) == (many.spreads["sparse"], natural.spreads["dense"])
+    quick = Effort(steps=3, batch=2)
+    for network_, wanted in ((network(hand.Templates), many), (hand.classifier(), built_in("synthetic"))):
+        found = scan(network_, samples=hand.pool(), effort=quick, families=("sparse",))
+        assert found.families["sparse"]["null"] == vars(wanted.tails["sparse"])
 
 
 def test_a_scan_of_many_classes_says_how_many_it_searched():

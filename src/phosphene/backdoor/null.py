@@ -6,6 +6,9 @@ false alarms. The null model is the upper tail of the deviations of clean networ
 Above a threshold the excess is taken to be exponential (peaks over threshold: Pickands, Annals of Statistics 1975).
 Because its scale is known from n excesses only, the chance of a new one is the predictive one,
 ``(1 + y / (n scale)) ** -n``: few clean networks make a cautious test.
+
+Of many classes a look chooses those that are tested, which are easier to reach than others: their tail begins further
+out. It is that of the tested classes of clean networks of as many.
 """
 
 import json
@@ -55,14 +58,22 @@ class Tail:
     networks: int
 
     @classmethod
-    def fit(cls, networks: Sequence[Tensor]) -> "Tail":
-        """Fit the tail to the deviations of clean networks, (classes,) each."""
+    def fit(cls, networks: Sequence[Tensor], others: "Tail | None" = None) -> "Tail":
+        """Fit the tail to the deviations of clean networks, (classes,) each.
+
+        Args:
+            networks: The deviations.
+            others: The tail of networks of another kind, which may begin elsewhere but is taken to fall as fast: few
+                networks tell a threshold better than a scale.
+        """
         values = torch.cat([one.double() for one in networks])
         threshold = float(values.quantile(1 - SHARE))
         above = values[values > threshold] - threshold
-        scale = float(above.mean()) if len(above) else 0.0
-        count = max(len(above), 1)  # where all are alike, the next one may be the first that is not
-        return cls(threshold, count / len(values), max(scale, 1e-3), count, len(networks))
+        share = max(len(above), 1) / len(values)  # where all are alike, the next one may be the first that is not
+        total, count = float(above.sum()), max(len(above), 1)
+        if others is not None:
+            total, count = total + others.scale * others.count, count + others.count
+        return cls(threshold, share, max(total / count, 1e-3), count, len(networks))
 
     def chance(self, deviation: float) -> float:
         """Return the chance that a clean class deviates this far or further."""
@@ -89,13 +100,19 @@ class Null:
     spreads: dict[str, float]
 
     @classmethod
-    def fit(cls, networks: Sequence[Mapping[str, Tensor]], tested: "Sequence[Tensor] | None" = None) -> "Null":
+    def fit(
+        cls,
+        networks: Sequence[Mapping[str, Tensor]],
+        tested: "Sequence[Tensor] | None" = None,
+        others: "Null | None" = None,
+    ) -> "Null":
         """Fit to clean networks, each given by its classes' deviations (classes,), by statistic.
 
         Args:
             networks: The deviations.
             tested: Bool (classes,) of each network: those that a look has chosen, as it will in the network in
                 question. They alone make the tails; all make the spreads.
+            others: Networks of another kind, to whose tails the scales are pooled.
         """
         names = list(networks[0])
         spreads = {name: float(torch.tensor([spread(one[name]) for one in networks]).median()) for name in names}
@@ -103,11 +120,17 @@ class Null:
         scaled = [in_spreads(one, {name: bare.unit(name, one[name]) for name in names}) for one in networks]
         chosen = tested or [torch.ones_like(one[names[0]], dtype=torch.bool) for one in networks]
 
-        def tail(values: list[Tensor]) -> Tail:
-            return Tail.fit([one[own] for one, own in zip(values, chosen, strict=True)])
+        def tail(name: str, values: list[Tensor]) -> Tail:
+            own = [one[these] for one, these in zip(values, chosen, strict=True)]
+            return Tail.fit(own, others.tails[name] if others else None)
 
-        each = cls({name: tail([one[name] for one in scaled]) for name in names}, bare.spreads)
-        return cls({**each.tails, TOGETHER: tail([each.together(one) for one in scaled])}, bare.spreads)
+        each = cls({name: tail(name, [one[name] for one in scaled]) for name in names}, bare.spreads)
+        return cls({**each.tails, TOGETHER: tail(TOGETHER, [each.together(one) for one in scaled])}, bare.spreads)
+
+    def but(self, other: "Null") -> "Null":
+        """Return the null model with the other's statistics in place of its own."""
+        tails = {name: tail for name, tail in other.tails.items() if name != TOGETHER}
+        return Null({**self.tails, **tails}, {**self.spreads, **other.spreads})
 
     def unit(self, name: str, usual: Tensor) -> float:
         """Return the spread of a network, by which a statistic's deviations are divided so that networks compare.
@@ -158,10 +181,11 @@ def spread(away: Tensor) -> float:
 
 @cache
 def built_in(samples: str = "natural") -> Null:
-    """Return the null model of the clean networks that ``benchmarks.backdoor null`` measured.
+    """Return the null model of clean networks that comes with the package.
 
     Args:
-        samples: ``natural`` or ``synthetic``: what the patterns are made from.
+        samples: ``natural`` or ``synthetic``, what the patterns are made from (``benchmarks.backdoor null``); ``many``:
+            of networks of so many classes that a look chose the tested ones (``benchmarks.imagenet_null``).
     """
     data: dict[str, Any] = json.loads(FILE.read_text(encoding="utf-8"))
     return Null.from_dict(data[samples])

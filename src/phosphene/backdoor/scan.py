@@ -52,8 +52,8 @@ ADDED = (
     "Name them with --family."
 )
 UNSURE = (
-    "How far the tested classes of clean networks with so many lie apart is not known: the null model comes from "
-    "networks of ten. Give clean networks of the same kind with --reference."
+    "The null model of networks with so many classes comes from three clean ones only (MobileNets, ImageNet). Give "
+    "clean networks of the same kind with --reference."
 )
 NOT_TESTED = (SOURCE_SPECIFIC, ALL_TO_ALL, ELSEWHERE)
 

@@ -172,6 +172,8 @@ def null_for(
     """
     if not reference:
         away, known = seen.away(), built_in("natural" if is_natural(classifier, pool.spec) else "synthetic")
+        if classifier.num_classes > FEW:
+            known = known.but(built_in("many"))
         return known, away, {name: known.unit(name, values) for name, values in away.items()}
     for one in reference:
         if (one.num_classes > FEW) != (classifier.num_classes > FEW):

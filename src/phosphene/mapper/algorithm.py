@@ -41,6 +41,7 @@ def accumulate(
     nu: Tensor,
     recipe: Recipe,
     moments: "Moments | None" = None,
+    colours: "Tensor | None" = None,
 ) -> Iterator[tuple[Tensor, Nudge]]:
     """Run Algorithm 1 on m maps at once; yield the maps and what the nudge did, after every step.
 
@@ -52,10 +53,11 @@ def accumulate(
         nu: (m, c, h, w): the seed of each map.
         recipe: ``steps`` (K), ``radius`` (eta), ``step_size``, ``sign_test``; ours: ``step_decay``, ``smoothing``.
         moments: Where to go on from; kept up to date at every step.
+        colours: (c, c), see :func:`phosphene.mapper.smoothing.colour_basis`; ours.
     """
     moments = moments or Moments()
     radius = recipe.radius_for(nu.shape[1:])
-    smooth = Smoothing(recipe.smoothing, nu)
+    smooth = Smoothing(recipe.smoothing, nu, colours)
     zero = torch.zeros_like(nu)
     mean, square = (zero if past is None else past for past in (moments.mean, moments.square))  # line 1: mu and sigma
     for k in range(moments.step + 1, recipe.steps + 1):  # line 2; from 1: at 0 the bias correction divides by 0

@@ -16,6 +16,7 @@ from phosphene.mapper.algorithm import Moments, accumulate
 from phosphene.mapper.frames import FrameRecorder
 from phosphene.mapper.measure import measure
 from phosphene.mapper.refinement import refine
+from phosphene.mapper.smoothing import colour_basis
 from phosphene.mapper.views import Views
 from phosphene.recipe import Recipe
 from phosphene.samples.pool import SamplePool
@@ -118,6 +119,7 @@ class Making:
         self.began = time.perf_counter()
         self.layer = engine.spatial_layer(recipe.xi_layer)  # first, because a wrong name should cost nothing
         self.pool = pool.to(engine.device)
+        self.colours = colour_basis(pool.colour_covariance, recipe.colour) if recipe.colour else None
         self.classes = torch.tensor([job.index for job in jobs], device=engine.device)
         self.total = recipe.rounds * (recipe.steps + recipe.refine_steps)
         self.generators = [torch.Generator().manual_seed(job.seed * 1_000_003 + job.index) for job in jobs]
@@ -141,7 +143,9 @@ class Making:
             done = len(self.losses) % (recipe.steps + recipe.refine_steps)  # steps of this round
             if done < recipe.steps:
                 self.moments = self.moments if done else Moments()
-                yield from self._take(accumulate(engine, self._draw, self._see, classes, self.nu, recipe, self.moments))
+                yield from self._take(
+                    accumulate(engine, self._draw, self._see, classes, self.nu, recipe, self.moments, self.colours)
+                )
             else:
                 if done == recipe.steps:
                     self.moments = Moments()

@@ -1,7 +1,9 @@
-"""A preconditioner: divide a map's frequencies by their height, as natural pictures' spectra fall."""
+"""Preconditioners: a map's frequencies by their height, and its colours by how far they vary in the samples."""
 
 import torch
 from torch import Tensor
+
+LEAST = 1e-4  # variance of a colour that hardly occurs in the samples, over that of the commonest
 
 
 class Smoothing:
@@ -13,11 +15,13 @@ class Smoothing:
     Args:
         exponent: p, 0 or more.
         like: A tensor of the maps' size, type and device.
+        colours: (c, c), from :func:`colour_basis`; what is smoothed is also turned into these coordinates.
     """
 
-    def __init__(self, exponent: float, like: Tensor) -> None:
+    def __init__(self, exponent: float, like: Tensor, colours: "Tensor | None" = None) -> None:
         height, width = like.shape[-2:]
         self.gain: Tensor | None = None
+        self.colours = None if colours is None else colours.to(like)
         if exponent:
             rows = torch.fft.fftfreq(height, dtype=like.dtype, device=like.device)
             columns = torch.fft.rfftfreq(width, dtype=like.dtype, device=like.device)
@@ -28,7 +32,21 @@ class Smoothing:
 
     def __call__(self, maps: Tensor) -> Tensor:
         """Return the smoothed maps."""
-        if self.gain is None:
-            return maps
-        smoothed: Tensor = torch.fft.irfft2(torch.fft.rfft2(maps) * self.gain, s=maps.shape[-2:])
-        return smoothed
+        if self.gain is not None:
+            maps = torch.fft.irfft2(torch.fft.rfft2(maps) * self.gain, s=maps.shape[-2:])
+        return maps if self.colours is None else torch.einsum("ij,mjhw->mihw", self.colours, maps)
+
+
+def colour_basis(covariance: Tensor, exponent: float) -> "Tensor | None":
+    """Return the power ``exponent / 2`` of the channels' covariance (c, c), scaled to keep white noise's deviation.
+
+    With 1, a map's colours vary as the samples' do: mostly from dark to light, as in photographs (Olah et al., "Feature
+    Visualization", 2017, take a fixed matrix of ImageNet's). With 0 channels are left alone: ``None``.
+    """
+    if not exponent:
+        return None
+    spread, axes = torch.linalg.eigh(covariance.double())
+    spread = spread.clamp_min(max(LEAST * float(spread.max()), torch.finfo(torch.double).tiny))
+    basis: Tensor = axes @ torch.diag(spread ** (exponent / 2)) @ axes.T
+    scaled: Tensor = basis / (basis.square().sum() / len(basis)).sqrt()
+    return scaled

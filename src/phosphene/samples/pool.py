@@ -19,6 +19,7 @@ from phosphene.errors import SamplesError
 MOST = 2048
 # Every tenth picture is held out, between these bounds.
 HELD_OUT = (1, 64)
+TOGETHER = 0.9  # correlation of a photograph's channels, in the rough
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,23 @@ class SamplePool:
             digest.update(repr(tuple(part.shape)).encode())
             digest.update(part.cpu().numpy().tobytes())
         return digest.hexdigest()
+
+    @cached_property
+    def colour_covariance(self) -> Tensor:
+        """Covariance of the channels over all pixels that maps are made from, (c, c), float64, of values in [0, 1].
+
+        The channels of synthetic pictures are drawn apart and say nothing of this; for them it is that of pictures
+        whose channels rise and fall together, as photographs' roughly do.
+        """
+        channels = self.pixels.shape[1]
+        if self.spec.startswith("synthetic:"):
+            return TOGETHER * torch.ones(channels, channels).double() + (1 - TOGETHER) * torch.eye(channels).double()
+        total, products, count = torch.zeros(channels).double(), torch.zeros(channels, channels).double(), 0
+        for part in torch.split(self.pixels, 16):
+            values = part.cpu().transpose(0, 1).flatten(1).double() / 255
+            total, products, count = total + values.sum(1), products + values @ values.T, count + values.shape[1]
+        mean = total / count
+        return products / count - torch.outer(mean, mean)
 
     def to(self, device: "torch.device | str") -> "SamplePool":
         """Return the pool with its pixels on ``device``."""
