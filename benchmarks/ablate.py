@@ -27,6 +27,10 @@ FIGURES = ROOT / "docs" / "figures"
 # name -> recipe fields that differ from vivid's; "samples" and "recipe" are not fields.
 ROWS: dict[str, dict[str, Any]] = {
     "vivid": {},
+    "no colours": {"colour": 0.0},
+    "colours 1": {"colour": 1.0},
+    "half the steps, no colours": {"steps": 60, "colour": 0.0},
+    "half the steps, colours 1": {"steps": 60, "colour": 1.0},
     "loss: cross-entropy": {"loss": "cross-entropy"},
     "a quarter of the steps": {"steps": 30},
     "half the steps": {"steps": 60},
@@ -90,7 +94,7 @@ def main() -> None:
             continue
         kept[key], sheet = measure(ROWS[name], 2 if arguments.final else 1)
         FIGURES.mkdir(parents=True, exist_ok=True)
-        kept[key]["sheet"] = f"ablate10-{''.join(c if c.isalnum() else '-' for c in key)}.webp"
+        kept[key]["sheet"] = f"ablate-colours-{''.join(c if c.isalnum() else '-' for c in key)}.webp"
         sheet.save(FIGURES / kept[key]["sheet"], quality=80)
         RESULTS.write_text(json.dumps({"hardware": hardware(), "rows": kept}, indent=1) + "\n")
         print(line(key, kept[key]), flush=True)

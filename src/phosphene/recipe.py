@@ -176,6 +176,7 @@ RECIPES: dict[str, tuple[str, Recipe]] = {
             step_decay=0.07,
             sign_test=False,
             smoothing=0.5,
+            colour=0.5,
             views=0,
             view_least=0.6,
             view_most=1.3,
