@@ -34,6 +34,7 @@ def test_synthetic_pictures_say_nothing_of_colours():
     assert covariance.diagonal().tolist() == pytest.approx([1.0] * 3)
     assert covariance[0, 1] == covariance[1, 2] == TOGETHER
     assert load_samples("synthetic:mixed", (1, 16, 16)).colour_covariance.tolist() == [[1.0]]
+    assert torch.equal(load_samples("synthetic:mixed", (4, 16, 16)).colour_covariance, torch.eye(4).double())
 
 
 def test_with_one_noise_comes_to_vary_as_the_samples_do_and_keeps_its_deviation():
@@ -56,11 +57,16 @@ def test_it_is_its_own_transpose_and_leaves_what_it_should_alone():
     torch.testing.assert_close(colour_basis(torch.tensor([[0.3]]), 1.0), torch.ones(1, 1).double())
 
 
-@pytest.mark.parametrize("covariance", [torch.zeros(3, 3), torch.diag(torch.tensor([1.0, 0.0, 0.0]))])
+@pytest.mark.parametrize("covariance", [torch.diag(torch.tensor([1.0, 0.0, 0.0])), torch.ones(3, 3)])
 def test_colours_that_never_vary_are_dear_but_not_impossible(covariance):
-    basis = colour_basis(covariance.double(), 1.0)
-    assert basis.isfinite().all()
-    assert float(torch.linalg.eigvalsh(basis).min()) > 0
+    for exponent in (0.5, 1.0, 4.0):
+        basis = colour_basis(covariance.double(), exponent)
+        assert basis.isfinite().all()
+        assert float(torch.linalg.eigvalsh(basis).min()) > 0
+
+
+def test_samples_of_one_colour_say_nothing():
+    assert colour_basis(torch.zeros(3, 3).double(), 1.0) is None
 
 
 @pytest.mark.parametrize("channels", [1, 3])

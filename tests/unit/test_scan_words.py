@@ -11,8 +11,8 @@ def test_odds_are_rounded_down_and_have_an_end():
     assert chance(0.32, TEN).startswith("32 % of clean networks")
 
 
-def test_a_null_model_of_another_kind_is_called_so():
+def test_a_null_model_of_few_networks_is_called_so():
     many = {"tested": 8, "num_classes": 1_001, "references": []}
-    assert "clean networks, as far as three of them tell, would have" in chance(0.012, many)
+    assert "clean networks, as far as a few of them tell, would have" in chance(0.012, many)
     for found in ({**many, "references": [{"name": "clean"}]}, {"num_classes": 10, "references": []}):
         assert chance(0.012, found).startswith("1 % of clean networks would have")

@@ -4,7 +4,9 @@ import json
 
 import pytest
 import torch
+from torch import nn
 
+from phosphene.classifier import Classifier
 from phosphene.engine import Engine
 from phosphene.engine.tuning import DOUBLINGS, fastest, remembered, speed, tuned
 from phosphene.errors import DeviceError
@@ -67,12 +69,49 @@ def test_it_is_measured_once_and_fits(cache):
         assert made.module.calls == calls
         (file,) = cache.rglob("*.json")
         assert file == remembered(engine)
-        assert json.loads(file.read_text())["network"] == made.sha256
+        assert json.loads(file.read_text())["micro_batch"] == found
         file.write_text("{}")
         assert tuned(engine, 1) <= 8
         assert made.module.calls > calls
     with Engine(made, device="cpu", precision="fp64") as other:
         assert remembered(other) != file
+
+
+def test_what_did_not_fit_is_not_remembered(cache):
+    with Engine(hungry(2), device="cpu") as engine:
+        assert tuned(engine, 1) <= 2
+    assert not list(cache.rglob("*.json"))
+
+
+def test_a_kernel_that_takes_no_batch_so_large_has_no_speed(monkeypatch):
+    made = hungry(99)
+
+    def refuse(self, pixels):
+        if len(pixels) > 4:
+            raise RuntimeError("index does not fit in 32 bits")
+        return hand.Templates.forward(self, pixels)
+
+    monkeypatch.setattr(Hungry, "forward", refuse)
+    with Engine(made, device="cpu") as engine:
+        assert tuned(engine, 1) <= 4
+
+
+def test_a_network_keeps_its_hash():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5)).eval()
+    made, same = Classifier(net, size=16), Classifier(net, size=16)
+    engine = Engine(made, device="cpu", precision="fp64")
+    engine._tune = True
+    with engine:
+        pass
+    assert made.sha256 == same.sha256
+
+
+def test_how_many_maps_are_made_together_is_not_measured():
+    with Engine(hungry(), device="cpu") as engine:
+        before = engine.together
+        tuned(engine, 1)
+        assert engine.together == before
 
 
 def test_a_home_that_cannot_be_written_is_no_error(cache):
@@ -82,12 +121,12 @@ def test_a_home_that_cannot_be_written_is_no_error(cache):
 
 
 def test_only_a_gpu_is_measured(cache):
-    with Engine(hungry(99), device="cpu") as engine:
+    with Engine(hungry(10**6), device="cpu") as engine:
         usual = engine.micro_batch
     assert not list(cache.rglob("*"))
     engine._tune = True  # as on a GPU
     with engine:
-        assert engine.micro_batch < usual
+        assert usual // 8 <= engine.micro_batch <= usual
         assert list(cache.rglob("*.json"))
 
 

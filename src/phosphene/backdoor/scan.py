@@ -7,7 +7,7 @@ from pathlib import Path
 from torch import Tensor
 
 from phosphene.backdoor.families import FAMILIES
-from phosphene.backdoor.measure import STATISTICS, Measured, choose
+from phosphene.backdoor.measure import PASTED, STATISTICS, Measured, choose
 from phosphene.backdoor.null import FEWEST_CLASSES, Null
 from phosphene.backdoor.recover import WORKING, recover
 from phosphene.backdoor.recover import passes as recover_passes
@@ -47,13 +47,13 @@ MANY = (
     "Of {:,} classes {} were tested, those whose logits rise most under marks drawn at random, and {} more were "
     "searched to see what is usual. A trigger that answers to nothing but itself is missed by that."
 )
-ADDED = (
-    "Faint patterns that are added ({}) were not tried: the look at so many classes is for marks that are pasted. "
+OTHER = (
+    "Patterns that are not pasted ({}) were not tried: the look at so many classes is for marks that are. "
     "Name them with --family."
 )
 UNSURE = (
-    "The null model of networks with so many classes comes from three clean ones only (MobileNets, ImageNet). Give "
-    "clean networks of the same kind with --reference."
+    "The null model of networks with so many classes comes from three clean ones (MobileNets, ImageNet), for what is "
+    "not pasted from networks of ten. Give clean networks of the same kind with --reference."
 )
 NOT_TESTED = (SOURCE_SPECIFIC, ALL_TO_ALL, ELSEWHERE)
 
@@ -214,9 +214,9 @@ def _not_tested(seen: Survey, classes: int, *, natural: bool) -> list[str]:
     """Return what the verdict does not speak of, a plain line each."""
     tested, searched = int(seen.tested.sum()), len(seen.classes)
     many = [MANY.format(classes, tested, searched - tested)] if searched < classes else []
-    added = [name for name, family in FAMILIES.items() if family.additive and name not in seen.found]
-    if many and added:
-        many.append(ADDED.format(" and ".join(added)))
+    other = [name for name in STATISTICS if name not in (*PASTED, *seen.found)]
+    if many and other:
+        many.append(OTHER.format(", ".join(other)))
     return [*many, *NOT_TESTED, *([] if natural else [WEAKER])]
 
 

@@ -171,9 +171,10 @@ def null_for(
         CardError: the references can set no null model.
     """
     if not reference:
-        away, known = seen.away(), built_in("natural" if is_natural(classifier, pool.spec) else "synthetic")
+        kind = "natural" if is_natural(classifier, pool.spec) else "synthetic"
+        away, known = seen.away(), built_in(kind)
         if classifier.num_classes > FEW:
-            known = known.but(built_in("many"))
+            known = known.but(built_in(f"many-{kind}"))
         return known, away, {name: known.unit(name, values) for name, values in away.items()}
     for one in reference:
         if (one.num_classes > FEW) != (classifier.num_classes > FEW):

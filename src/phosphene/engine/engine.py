@@ -20,7 +20,7 @@ from phosphene.grids import as_grid
 
 # Pixels that go through the network together. On a CPU, more than 8 pictures of 224 x 224 are no faster and take more
 # memory (docs/performance.md). On a GPU so many are in the maps that are made together; what goes through the network
-# at once is measured (engine/tuning.py), from an eighth of it on, and halved when it does not fit.
+# at once is measured (engine/tuning.py), from an eighth to all of it, and halved when it does not fit.
 CPU_MICRO_BATCH = 8 * 224 * 224
 CUDA_MICRO_BATCH = 256 * 224 * 224
 
@@ -86,6 +86,7 @@ class Engine:
         self.micro_batch = micro_batch or max(1, pixels // math.prod(classifier.input.size))
         if classifier.batch is not None:
             self.micro_batch = min(self.micro_batch, classifier.batch)
+        self.together = self.micro_batch  # pictures in the maps of a group: the same whatever was measured
         self._tune = self.device.type == "cuda" and micro_batch is None and classifier.batch is None
         self._held: ExitStack | None = None
 

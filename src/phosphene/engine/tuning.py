@@ -20,7 +20,7 @@ from phosphene.runs.atomic import read_json, write_json
 if TYPE_CHECKING:
     from phosphene.engine.engine import Engine
 
-DOUBLINGS = 6  # sizes that are tried, each twice the one before
+DOUBLINGS = 4  # sizes that are tried, each twice the one before
 WORTH = 1.03  # times as fast, from which twice the memory pays
 
 
@@ -35,9 +35,15 @@ def tuned(engine: "Engine", least: int) -> int:
     try:
         return int(read_json(file)["micro_batch"])
     except (RunError, ValueError, KeyError, TypeError):  # not there, or damaged: it is measured anew
-        found = fastest(lambda size: speed(engine, size), [least * 2**k for k in range(DOUBLINGS)])
-        with suppress(RunError):  # a home that cannot be written costs a few seconds every time
-            write_json(file, {"micro_batch": found, **facts(engine)})
+        speeds: dict[int, float] = {}
+        found = fastest(
+            lambda size: speeds.setdefault(size, speed(engine, size)), [least * 2**k for k in range(DOUBLINGS)]
+        )
+        if engine.device.type == "cuda":
+            torch.cuda.empty_cache()  # the largest try would stay reserved
+        if all(speeds.values()):  # what did not fit may have been somebody else's doing
+            with suppress(RunError):  # a home that cannot be written costs a few seconds every time
+                write_json(file, {"micro_batch": found, **facts(engine)})
         return found
 
 
@@ -60,13 +66,16 @@ def fastest(speed: Callable[[int], float], sizes: Sequence[int]) -> int:
 def speed(engine: "Engine", size: int) -> float:
     """Return the pictures a second, forward and backward, at a micro-batch; 0 where the memory does not suffice."""
     engine.micro_batch = size
-    pictures = torch.rand(size, *engine.classifier.input.shape, device=engine.device)
+    pictures = torch.full((size, *engine.classifier.input.shape), 0.5, device=engine.device)
     classes = torch.zeros(size, dtype=torch.int64, device=engine.device)
     seconds = []
-    for _ in range(3):  # the first warms up
-        began = time.perf_counter()
-        engine.slopes(pictures, classes).loss.sum().item()  # waits for the device
-        seconds.append(time.perf_counter() - began)
+    try:
+        for _ in range(3):  # the first warms up
+            began = time.perf_counter()
+            engine.slopes(pictures, classes).loss.sum().item()  # waits for the device
+            seconds.append(time.perf_counter() - began)
+    except RuntimeError:  # a kernel that takes no batch so large; what fails at any size will fail in use
+        return 0.0
     fits = engine.micro_batch == size  # it is halved where it does not
     return size / min(seconds[1:]) if fits else 0.0
 
@@ -78,10 +87,13 @@ def remembered(engine: "Engine") -> Path:
 
 
 def facts(engine: "Engine") -> dict[str, str]:
-    """Return what the fastest size depends on: network, device, precision, and torch's version."""
+    """Return what the fastest size depends on: architecture, device, precision, and torch's version."""
     where = torch.cuda.get_device_name(engine.device) if engine.device.type == "cuda" else engine.device.type
+    # Not the weights: other checkpoints are as fast, and an open engine's are of its own type.
+    shapes = sorted((name, tuple(value.shape)) for name, value in engine.classifier.module.state_dict().items())
+    parts = [type(part).__name__ for part in engine.classifier.module.modules()]
     return {
-        "network": engine.classifier.sha256,
+        "network": sha256(repr((parts, shapes, engine.classifier.input.shape)).encode()).hexdigest(),
         "device": where,
         "precision": str(engine.autocast or engine.dtype),
         "torch": torch.__version__,

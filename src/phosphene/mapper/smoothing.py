@@ -43,10 +43,10 @@ def colour_basis(covariance: Tensor, exponent: float) -> "Tensor | None":
     With 1, a map's colours vary as the samples' do: mostly from dark to light, as in photographs (Olah et al., "Feature
     Visualization", 2017, take a fixed matrix of ImageNet's). With 0 channels are left alone: ``None``.
     """
-    if not exponent:
-        return None
     spread, axes = torch.linalg.eigh(covariance.double())
-    spread = spread.clamp_min(max(LEAST * float(spread.max()), torch.finfo(torch.double).tiny))
+    if not exponent or float(spread.max()) <= 0:  # samples of one colour say nothing
+        return None
+    spread = (spread / spread.max()).clamp_min(LEAST)
     basis: Tensor = axes @ torch.diag(spread ** (exponent / 2)) @ axes.T
     scaled: Tensor = basis / (basis.square().sum() / len(basis)).sqrt()
     return scaled
