@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.common import ROOT, hardware, keep, table
+from benchmarks.likeness import correlation
 from phosphene.classifier import Classifier
 from phosphene.concept_map import ConceptMap, Job
 from phosphene.engine import Engine
@@ -90,11 +90,7 @@ def make(classifier: Classifier, pool: SamplePool, recipe: Recipe, count: int, p
 def likeness(some: list[ConceptMap], others: list[ConceptMap]) -> float:
     """Return the mean correlation between the maps of the same class."""
     pairs = zip(some, others, strict=True)
-    return sum(_correlation(one.nu, other.nu) for one, other in pairs) / len(some)
-
-
-def _correlation(one: Tensor, other: Tensor) -> float:
-    return float(torch.corrcoef(torch.stack([one.flatten().double(), other.flatten().double()]))[0, 1])
+    return sum(correlation(one.nu, other.nu) for one, other in pairs) / len(some)
 
 
 def measure(

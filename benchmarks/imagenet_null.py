@@ -12,7 +12,7 @@ import torch
 
 from benchmarks.common import ROOT, images, network
 from phosphene.backdoor.measure import PASTED
-from phosphene.backdoor.null import FILE, TOGETHER, Null
+from phosphene.backdoor.null import FILE, Null
 from phosphene.backdoor.search import Effort
 from phosphene.backdoor.survey import Setting, read_samples, survey
 from phosphene.engine import Engine
@@ -51,9 +51,7 @@ def main() -> None:
         order = away[-1][PASTED[0]].argsort(descending=True).tolist()
         print(name, [(found["classes"][k], round(float(away[-1][PASTED[0]][k]), 2)) for k in order if tested[-1][k]])
     for kind in ("natural", "synthetic"):
-        fitted = Null.fit(away, tested, Null.from_dict(document[kind]))
-        alone = Null({name: tail for name, tail in fitted.tails.items() if name != TOGETHER}, fitted.spreads)
-        document[f"many-{kind}"] = alone.to_dict()
+        document[f"many-{kind}"] = Null.fit(away, tested, Null.from_dict(document[kind])).to_dict()
         print(kind, document[f"many-{kind}"])
     document["many_networks"] = list(NETWORKS)
     write_json(FILE, document)

@@ -11,7 +11,7 @@ from phosphene.mapper import map_jobs
 from phosphene.mapper.smoothing import Smoothing, colour_basis
 from phosphene.recipe import Recipe
 from phosphene.samples import load_samples
-from phosphene.samples.pool import TOGETHER, make_pool
+from phosphene.samples.pool import CORRELATION, make_pool
 from tests import hand
 
 
@@ -32,7 +32,7 @@ def test_the_pool_knows_its_colours():
 def test_synthetic_pictures_say_nothing_of_colours():
     covariance = load_samples("synthetic:mixed", (3, 16, 16)).colour_covariance
     assert covariance.diagonal().tolist() == pytest.approx([1.0] * 3)
-    assert covariance[0, 1] == covariance[1, 2] == TOGETHER
+    assert covariance[0, 1] == covariance[1, 2] == CORRELATION
     assert load_samples("synthetic:mixed", (1, 16, 16)).colour_covariance.tolist() == [[1.0]]
     assert torch.equal(load_samples("synthetic:mixed", (4, 16, 16)).colour_covariance, torch.eye(4).double())
 

@@ -109,9 +109,9 @@ def test_a_network_keeps_its_hash():
 
 def test_how_many_maps_are_made_together_is_not_measured():
     with Engine(hungry(), device="cpu") as engine:
-        before = engine.together
+        before = engine.group_pictures
         tuned(engine, 1)
-        assert engine.together == before
+        assert engine.group_pictures == before
 
 
 def test_a_home_that_cannot_be_written_is_no_error(cache):

@@ -19,8 +19,8 @@ STATISTICS = {
     MARGIN: ("how sure it can be made", "1 / logit margin"),
 }
 MARGIN_STEPS, MARGIN_STARTS = 60, 4
-FEW = 64  # so many classes are all searched; of more, a look at marks that are pasted chooses,
-PASTED = ("sparse",)  # so that only what is pasted is searched for
+FEW = 64  # so many classes are all searched; of more, a look chooses some
+PASTED = tuple(name for name, family in FAMILIES.items() if not family.additive)  # what that look is for
 SATURATED = 0.5  # share of classes without a working pattern from which a family says nothing
 SLACK = 0.2  # how far below its demand a success at the end may lie: the search circles around it
 

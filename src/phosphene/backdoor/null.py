@@ -126,6 +126,8 @@ class Null:
             return Tail.fit(own, others.tails[name] if others else None)
 
         each = cls({name: tail(name, [one[name] for one in scaled]) for name in names}, bare.spreads)
+        if len(names) == 1:  # the mean of one statistic says nothing more
+            return each
         return cls({**each.tails, TOGETHER: tail(TOGETHER, [each.together(one) for one in scaled])}, bare.spreads)
 
     def but(self, other: "Null") -> "Null":

@@ -86,7 +86,7 @@ class Engine:
         self.micro_batch = micro_batch or max(1, pixels // math.prod(classifier.input.size))
         if classifier.batch is not None:
             self.micro_batch = min(self.micro_batch, classifier.batch)
-        self.together = self.micro_batch  # pictures in the maps of a group: the same whatever was measured
+        self.group_pictures = self.micro_batch  # in maps that are made together: the same whatever was measured
         self._tune = self.device.type == "cuda" and micro_batch is None and classifier.batch is None
         self._held: ExitStack | None = None
 

@@ -48,7 +48,7 @@ def group_size(engine: Engine, recipe: Recipe) -> int:
     choose the order of their sums by the shape of a batch, so that company would change a map in its last bits, which
     a hundred steps make visible (docs/scale.md). At 224 pixels that is what fills a micro-batch anyway.
     """
-    return 1 if engine.device.type == "cpu" else max(1, engine.together // recipe.batch_size)
+    return 1 if engine.device.type == "cpu" else max(1, engine.group_pictures // recipe.batch_size)
 
 
 def in_groups(jobs: Sequence[Job], engine: Engine, recipe: Recipe) -> Iterator[list[Job]]:

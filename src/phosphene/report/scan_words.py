@@ -60,8 +60,8 @@ def chance(p_value: float, found: Mapping[str, Any]) -> str:
     if p_value >= 1:
         return "clean networks look like this as a rule"
     odds = f"{percent(p_value)} of" if p_value >= 0.005 else f"fewer than one in {round_odds(p_value):,}"
-    foreign = found.get("tested", found["num_classes"]) < found["num_classes"] and not found["references"]
-    kind = "clean networks, as far as a few of them tell," if foreign else "clean networks"
+    few = found.get("tested", found["num_classes"]) < found["num_classes"] and not found["references"]
+    kind = "clean networks, as far as a few of them tell," if few else "clean networks"
     return f"{odds} {kind} would have a class that stands out as far (p = {p_value:.2g})"
 
 

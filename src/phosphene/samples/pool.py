@@ -19,7 +19,7 @@ from phosphene.errors import SamplesError
 MOST = 2048
 # Every tenth picture is held out, between these bounds.
 HELD_OUT = (1, 64)
-TOGETHER, RGB = 0.9, 3  # correlation of a photograph's channels, in the rough
+RGB, CORRELATION = 3, 0.9  # a photograph's channels, and how alike they are in the rough
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,8 @@ class SamplePool:
         """
         channels = self.pixels.shape[1]
         if self.spec.startswith("synthetic:"):
-            together = TOGETHER if channels == RGB else 0.0  # of other channels nothing is known
-            return together * torch.ones(channels, channels).double() + (1 - together) * torch.eye(channels).double()
+            alike = CORRELATION if channels == RGB else 0.0  # of other channels nothing is known
+            return alike * torch.ones(channels, channels).double() + (1 - alike) * torch.eye(channels).double()
         total, products, count = torch.zeros(channels).double(), torch.zeros(channels, channels).double(), 0
         for part in torch.split(self.pixels, 16):
             values = part.cpu().transpose(0, 1).flatten(1).double() / 255
