@@ -178,3 +178,22 @@ def test_inference_mode_is_refused_in_one_line() -> None:
     engine = Engine(classifier(), device="cpu")
     with torch.inference_mode(), pytest.raises(PhospheneError, match="inference_mode"):
         engine.__enter__()
+
+
+def test_samples_are_read_once_while_the_engine_is_open() -> None:
+    seen: list[int] = []
+    network_here = classifier()
+    network_here.module.register_forward_hook(lambda _, given, __: seen.append(len(given[0])))
+    held_out = samples(4, 3, 12, 12)
+    with Engine(network_here) as engine:
+        first = engine.classes_of(held_out)
+        assert first.equal(engine.logits(held_out / 255).argmax(1))
+        seen.clear()
+        assert first.equal(engine.classes_of(held_out))
+        assert not seen
+        engine.classes_of(held_out.clone())
+        assert sum(seen) == 4  # of other samples nothing is known
+    with engine:
+        seen.clear()
+        engine.classes_of(held_out)
+        assert sum(seen) == 4

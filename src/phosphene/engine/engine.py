@@ -8,6 +8,7 @@ from typing import NamedTuple, Self, TypeVar
 
 import torch
 from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from phosphene.classifier import Classifier
 from phosphene.engine.device import pick_device, pick_precision
@@ -89,6 +90,7 @@ class Engine:
         self.group_pictures = self.micro_batch  # in maps that are made together: the same whatever was measured
         self._tune = self.device.type == "cuda" and micro_batch is None and classifier.batch is None
         self._held: ExitStack | None = None
+        self._read = WeakTensorKeyDictionary()
 
     def __enter__(self) -> Self:
         if torch.is_inference_mode_enabled():
@@ -111,6 +113,7 @@ class Engine:
         if self._held is not None:
             self._held.__exit__(kind, error, trace)
             self._held = None
+        self._read.clear()  # the network may be another when it is held again
 
     def nudge(self, samples: Tensor, nu: Tensor, classes: Tensor, loss: str = "cross-entropy") -> Nudge:
         """Subtract each map from its samples, clip, and take the loss gradient there (Alg. 1, lines 3 and 4).
@@ -186,6 +189,13 @@ class Engine:
             return torch.cat([self._network(chunk.to(self.device, self.dtype)) for chunk in self._split(pictures)])
 
         return self._backing_off(run)
+
+    def classes_of(self, samples: Tensor) -> Tensor:
+        """Class (n,) that each sample, uint8 (n, c, h, w), is read as; worked out once while the tensor lives."""
+        if samples not in self._read:
+            self._read[samples] = self.logits(samples.to(self.dtype) / 255).argmax(1)
+        answer: Tensor = self._read[samples]
+        return answer
 
     @torch.no_grad()
     def activations(self, pictures: Tensor, layer: str) -> Tensor:

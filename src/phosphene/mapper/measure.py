@@ -31,7 +31,7 @@ def measure(engine: Engine, held_out: Tensor, nu: Tensor, classes: Tensor, contr
 
 def targeting_rates(engine: Engine, held_out: Tensor, nu: Tensor, classes: Tensor) -> "list[float | None]":
     """Share of held-out samples that each map moves to its class, of those not there already; None if none is left."""
-    before = engine.logits(held_out.to(engine.dtype) / 255).argmax(1)
+    before = engine.classes_of(held_out)
     rates: list[float | None] = []
     for shift, index in zip(nu, classes, strict=True):
         others = held_out[before != index]
