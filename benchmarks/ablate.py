@@ -24,7 +24,7 @@ RESULTS = ROOT / "benchmarks" / "results" / "ablate.json"
 PAGE = ROOT / "docs" / "ablations.md"
 FIGURES = ROOT / "docs" / "figures"
 
-# name -> recipe fields that differ from vivid's; "samples" and "recipe" are not fields.
+# name -> recipe fields that differ from vivid's; "samples", "recipe" and "precision" are not fields.
 ROWS: dict[str, dict[str, Any]] = {
     "vivid": {},
     "no colours": {"colour": 0.0},
@@ -50,6 +50,7 @@ ROWS: dict[str, dict[str, Any]] = {
     "batch 16, half the steps": {"batch_size": 16, "steps": 60},
     "then 30 steps of Eq. 2": {"refine_steps": 30},
     "sign test": {"sign_test": True},
+    "bf16 autocast": {"precision": "bf16"},
     "quick": {"recipe": "quick"},
     "quick with log-odds": {"recipe": "quick", "loss": "log-odds"},
 }
@@ -59,13 +60,14 @@ def measure(changes: dict[str, Any], seeds: int) -> tuple[dict[str, Any], Any]:
     """Make a row's maps and have every network read them; return the figures and the contact sheet."""
     fields = dict(changes)
     samples, base = fields.pop("samples", images()), fields.pop("recipe", "vivid")
+    precision = fields.pop("precision", "auto")
     recipe = resolve(base, fields)
     classifier = network(SOURCE)
     pool = load_samples(samples, classifier.input.shape)
     jobs = [Job(classifier.labels.find(name), seed) for name in CONCEPTS for seed in range(seeds)]
     maps = []
     began = time.perf_counter()
-    with Engine(classifier) as engine:
+    with Engine(classifier, precision=precision) as engine:
         for group in in_groups(jobs, engine, recipe):
             maps += map_jobs(engine, pool, group, recipe)
     seconds = (time.perf_counter() - began) / len(maps)

@@ -2,8 +2,9 @@
 
 VGG-16, ResNet-50 and DenseNet-121 with random weights (the cost does not depend on them) at 224 pixels: `paper` as
 published (b 128, K 650, 150 steps of Eq. 2, 2 rounds) and `vivid`, for one map and for ten made together, in single
-precision and with bf16 autocast. Seconds a map, share of the matrix peak that this machine reaches in bf16, memory;
-and whether bf16 hurts: how alike its maps are to those in single precision. Rows that were measured before stay.
+precision, with bf16 autocast, and with that compiled (torch.compile; its time is not counted). Seconds a map, share of
+the matrix peak that this machine reaches in bf16, memory; and whether bf16 hurts: how alike its maps are to those in
+single precision. Rows that were measured before stay.
 `--steps` shortens the recipes, to try it anywhere; nothing of that is kept:
 `python -m benchmarks.gpu --networks demo:shapes --recipes vivid --maps 1 2 --steps 3`.
 """
@@ -32,7 +33,7 @@ from phosphene.sources import load
 NETWORKS = ("torchvision:vgg16@random", "torchvision:resnet50@random", "torchvision:densenet121@random")
 RECIPES = ("paper", "vivid")
 MAPS = (1, 10)
-PRECISIONS = ("fp32", "bf16")
+PRECISIONS = ("fp32", "bf16", "bf16 compiled")  # a precision, and whether torch.compile comes first
 SIDE, REPEATS = 8192, 10  # of the matrices whose product is the peak, and how often
 WARM = 3  # steps that come before the clock
 KEYS = ("network", "recipe", "precision", "maps")  # of a row
@@ -70,7 +71,8 @@ def operations(classifier: Classifier) -> float:
 def make(classifier: Classifier, pool: SamplePool, recipe: Recipe, count: int, precision: str) -> dict[str, Any]:
     """Make maps of the first classes together; return what it cost, and the maps."""
     jobs = [Job(index) for index in range(count)]
-    with Engine(classifier, precision=precision) as engine:
+    kind, _, compiled = precision.partition(" ")
+    with Engine(classifier, precision=kind, compile_network=bool(compiled)) as engine:
         cuda = engine.device.type == "cuda"
         map_jobs(engine, pool, jobs, recipe.replace(steps=WARM, rounds=1, refine_steps=0))
         wait(engine.device)

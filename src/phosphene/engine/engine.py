@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from phosphene.classifier import Classifier
+from phosphene.engine.compiling import Forward, compiled
 from phosphene.engine.device import pick_device, pick_precision
 from phosphene.engine.losses import LOSSES, cross_entropy
 from phosphene.engine.memory import keep_freed_memory
@@ -64,6 +65,7 @@ class Engine:
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
         precision: ``auto``, ``fp32``, ``bf16`` or ``fp64``.
         micro_batch: Pictures sent through the network together; on a GPU measured once for each network, by default.
+        compile_network: Have torch compile what gradients are taken of; takes its time at the first step.
 
     Raises:
         DeviceError: the device or precision is not there.
@@ -76,9 +78,17 @@ class Engine:
     """
 
     def __init__(
-        self, classifier: Classifier, *, device: str = "auto", precision: str = "auto", micro_batch: "int | None" = None
+        self,
+        classifier: Classifier,
+        *,
+        device: str = "auto",
+        precision: str = "auto",
+        micro_batch: "int | None" = None,
+        compile_network: bool = False,
     ) -> None:
         self.classifier = classifier
+        self.compiled = compile_network
+        self._forward = compiled(classifier.logits, classifier.name) if compile_network else classifier.logits
         self.device = pick_device(device)
         compute = pick_precision(precision)
         self.autocast = compute if compute is torch.bfloat16 else None
@@ -136,7 +146,7 @@ class Engine:
         for pictures, owner in self._nudged(samples, nu):
             pictures.requires_grad_()
             with torch.enable_grad():
-                logits = self._network(pictures)
+                logits = self._network(pictures, self._forward)
                 (slope,) = torch.autograd.grad(LOSSES[loss](logits, classes[owner]).sum(), pictures)
             said = logits.detach()
             gradient.index_add_(0, owner, slope)
@@ -159,7 +169,7 @@ class Engine:
                 chunk = shown.detach().to(self.device, self.dtype)
                 chunk = chunk.contiguous(memory_format=torch.channels_last).requires_grad_()
                 with torch.enable_grad():
-                    logits = self._network(chunk)
+                    logits = self._network(chunk, self._forward)
                     each = LOSSES[loss](logits, own)
                     (slope,) = torch.autograd.grad(each.sum(), chunk)
                 parts.append((slope, each.detach(), logits.detach().argmax(1) == own))
@@ -252,10 +262,11 @@ class Engine:
             pictures = flat[start : start + self.micro_batch].to(self.dtype) / 255
             yield (pictures - nu[owner]).clamp_(0, 1).contiguous(memory_format=torch.channels_last), owner
 
-    def _network(self, pictures: Tensor) -> Tensor:
+    def _network(self, pictures: Tensor, forward: "Forward | None" = None) -> Tensor:
         if self._held is None:
             raise PhospheneError("the engine is closed: use it as `with Engine(classifier) as engine:`.")
+        forward = forward or self.classifier.logits
         if self.autocast is None:
-            return self.classifier.logits(pictures)
+            return forward(pictures)
         with torch.autocast(self.device.type, self.autocast):
-            return self.classifier.logits(pictures).to(self.dtype)
+            return forward(pictures).to(self.dtype)

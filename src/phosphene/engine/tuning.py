@@ -95,6 +95,6 @@ def facts(engine: "Engine") -> dict[str, str]:
     return {
         "network": sha256(repr((parts, shapes, engine.classifier.input.shape)).encode()).hexdigest(),
         "device": where,
-        "precision": str(engine.autocast or engine.dtype),
+        "precision": str(engine.autocast or engine.dtype) + " compiled" * engine.compiled,
         "torch": torch.__version__,
     }
