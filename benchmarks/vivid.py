@@ -1,23 +1,30 @@
-"""The figures that `vivid` must reach: `python -m benchmarks.vivid [natural|nodata|v1|hundred] ...`.
+"""The figures that `vivid` must reach: `python -m benchmarks.vivid [natural|nodata|v1|hundred|seconds] ...`.
 
 - natural: source mobilenet_v2_a, natural samples, 10 concepts, 2 seeds (about 7 minutes on 2 quiet cores)
 - nodata: the same on the default synthetic samples, 1 seed
 - v1: source mobilenet_v1_075, natural samples
 - hundred: 100 ImageNet classes drawn with a fixed seed, natural samples, 1 seed (about 35 minutes)
+- seconds: how long ten maps take that are made together, anew; for a machine that does nothing else (4 minutes)
 
-Maps go to run directories below runs/, so that a stopped benchmark goes on where it was. Every network of the zoo
-reads them.
+The maps of the others go to run directories below runs/, so that a stopped benchmark goes on where it was. Every
+network of the zoo reads them.
 """
 
 import argparse
 import statistics
 import sys
+import tempfile
+import time
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from benchmarks.common import CONCEPTS, NETWORKS, ROOT, hardware, images, keep, network, readings, table
+from phosphene.concept_map import ConceptMap
+from phosphene.engine import Engine
 from phosphene.fleet import execute, plan, run_name
+from phosphene.metrics.reading import read_maps
 from phosphene.recipe import resolve
 from phosphene.report import contact_sheet
 from phosphene.samples import load_samples
@@ -69,15 +76,45 @@ def measure(case: str) -> dict[str, Any]:
         "passes": maps[0].passes,
         "targeting_rate": round(sum(one.targeting_rate or 0 for one in maps) / len(maps), 3),
         "readings": readings(maps),
+        "missed": missed(maps),
     }
+
+
+def missed(maps: Sequence[ConceptMap]) -> dict[str, list[str]]:
+    """Return, for every network, the maps that it reads as something else: ``class (seed): what it reads``."""
+    found = {}
+    for name in NETWORKS:
+        with Engine(network(name)) as engine:
+            said = read_maps(engine, maps).argmax(1).tolist()
+        labels = network(name).labels
+        rows = zip(maps, said, strict=True)
+        found[name] = [f"{one.short} ({one.seed}): {labels.short(read)}" for one, read in rows if read != one.index]
+    return found
+
+
+def seconds() -> dict[str, Any]:
+    """Make ten maps together, in a folder of their own, and return the seconds of each and of all."""
+    classifier = network("mobilenet_v2_a")
+    pool = load_samples(images(), classifier.input.shape)
+    with tempfile.TemporaryDirectory() as folder:
+        began = time.perf_counter()
+        todo = plan(classifier, resolve("vivid"), pool, folder, [*CONCEPTS])
+        execute(todo)
+        whole = time.perf_counter() - began
+        each = sorted(one.seconds for one in todo.run.maps())
+    return {"maps": len(each), "seconds_a_map": round(whole / len(each), 1), "each": [round(one, 1) for one in each]}
 
 
 def main() -> None:
     """Print a row a case and write benchmarks/results/vivid-CASE.json."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("cases", nargs="*", choices=[[], *CASES])
+    parser.add_argument("cases", nargs="*", choices=[[], *CASES, "seconds"])
     rows = []
     for case in parser.parse_args().cases or ["natural", "nodata", "v1"]:
+        if case == "seconds":
+            keep("vivid-seconds", found := seconds())
+            print(found)
+            continue
         row = measure(case)
         keep(f"vivid-{case}", {"recipe": resolve("vivid").to_dict(), **row})
         read = row["readings"]
