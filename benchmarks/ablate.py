@@ -11,6 +11,8 @@ import json
 import time
 from typing import Any
 
+import torch
+
 from benchmarks.common import CONCEPTS, NETWORKS, ROOT, hardware, images, network, readings, table
 from phosphene.concept_map import Job
 from phosphene.engine import Engine
@@ -75,6 +77,7 @@ def measure(changes: dict[str, Any], seeds: int) -> tuple[dict[str, Any], Any]:
         "changes": changes,
         "concepts": len(CONCEPTS),
         "seeds": seeds,
+        "threads": torch.get_num_threads(),
         "passes": round(sum(one.passes for one in maps) / len(maps)),
         "seconds": round(seconds, 1),
         "readings": readings(maps),

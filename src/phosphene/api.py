@@ -27,7 +27,6 @@ def map_concepts(
     seed: int = 0,
     device: str = "auto",
     precision: str = "auto",
-    compile_network: bool = False,
     watch: "Callable[[Step], None] | None" = None,
     frames: int = 0,
 ) -> ConceptMaps:
@@ -44,7 +43,6 @@ def map_concepts(
         seed: The first seed.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
         precision: ``auto``, ``fp32`` or ``bf16``.
-        compile_network: Have torch compile the network (``torch.compile``), which takes its time at the first step.
         watch: Called after every step.
         frames: Pictures of each map as it grows, evenly spaced over all steps: ``maps[0].frames``.
 
@@ -69,7 +67,7 @@ def map_concepts(
         raise SamplesError(f"the pool's pictures are {shape}, the network wants {classifier.input.shape}.")
     jobs = [Job(index, number) for index in indices for number in range(seed, seed + seeds)]
     maps = ConceptMaps()
-    with Engine(classifier, device=device, precision=precision, compile_network=compile_network) as engine:
+    with Engine(classifier, device=device, precision=precision) as engine:
         pool = pool.to(engine.device)
         for group in in_groups(jobs, engine, settings):
             maps += map_jobs(engine, pool, group, settings, watch, frames)

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import time
@@ -131,24 +130,6 @@ def test_seeds_and_company_decide_nothing_else(call, job, card, pictures, tmp_pa
     assert [path.relative_to(alone).as_posix() for path in alone.rglob("*.safetensors")] == [place]
     ours, theirs = load_file(alone / place)["nu"], load_file(out / place)["nu"]
     np.testing.assert_allclose(ours, theirs, atol=1e-5 * np.abs(theirs).max())
-
-
-@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs g++ on a CPU")
-def test_a_compiled_network_makes_the_same_map_and_one_that_cannot_be_compiled_says_so(run, job, monkeypatch, tmp_path):
-    words, out = job
-    words = [word if word != 2 else 1 for word in words]  # one seed
-    answer = run(*words, "--compile")
-    assert answer.code == 0, answer.err
-    assert run(*words[:-4], "--out", tmp_path / "eager", "--device", "cpu").code == 0
-    one, other = (
-        load_file(folder / "maps/lion-0/seed-0/map.safetensors")["nu"] for folder in (out, tmp_path / "eager")
-    )
-    np.testing.assert_allclose(one, other, atol=1e-3 * np.abs(other).max())
-
-    monkeypatch.setenv("CXX", "/nowhere/c++")
-    monkeypatch.setenv("TORCHINDUCTOR_FORCE_DISABLE_CACHES", "1")
-    refused = run(*words[:-4], "--out", tmp_path / "refused", "--device", "cpu", "--compile")
-    assert "leave --compile out" in refused.complaint_after_progress
 
 
 def test_an_interrupted_run_is_continued_by_the_same_command(card, tmp_path):

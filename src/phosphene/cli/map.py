@@ -33,9 +33,6 @@ MOST_NAMED = 100
 @options.mapping
 @options.seeds
 @options.machine
-@click.option(
-    "--compile", "compile_network", is_flag=True, help="Have torch compile the network first (torch.compile)."
-)
 @options.frames
 @options.fleet
 @click.option("--out", type=click.Path(path_type=Path), help="Run directory.  [below runs/, by model and recipe]")
@@ -53,7 +50,6 @@ def command(
     seed: int,
     device: str,
     precision: str,
-    compile_network: bool,
     frames: int,
     executor: str,
     workers: "int | None",
@@ -84,8 +80,7 @@ def command(
     if dry_run:
         documents = [_price(one, device, precision, quiet=as_json) for one in plans]
     else:
-        how = {"precision": precision, "compile_network": compile_network, "frames": frames}
-        documents = _make(plans, workforce, quiet=as_json, device=device, **how)
+        documents = _make(plans, workforce, quiet=as_json, device=device, precision=precision, frames=frames)
     if as_json:
         options.print_json(documents[0] if len(documents) == 1 else documents)
 

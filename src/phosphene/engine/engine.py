@@ -8,7 +8,6 @@ from typing import NamedTuple, Self, TypeVar
 
 import torch
 from torch import Tensor
-from torch.utils.weak import WeakTensorKeyDictionary
 
 from phosphene.classifier import Classifier
 from phosphene.engine.compiling import Forward, compiled
@@ -22,7 +21,7 @@ from phosphene.grids import as_grid
 
 # Pixels that go through the network together. On a CPU, more than 8 pictures of 224 x 224 are no faster and take more
 # memory (docs/performance.md). On a GPU so many are in the maps that are made together; what goes through the network
-# at once is measured (engine/tuning.py), from an eighth to all of it, and halved when it does not fit.
+# at once is measured (engine/tuning.py), from an eighth of it upwards, and halved when it does not fit.
 CPU_MICRO_BATCH = 8 * 224 * 224
 CUDA_MICRO_BATCH = 256 * 224 * 224
 
@@ -65,7 +64,7 @@ class Engine:
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
         precision: ``auto``, ``fp32``, ``bf16`` or ``fp64``.
         micro_batch: Pictures sent through the network together; on a GPU measured once for each network, by default.
-        compile_network: Have torch compile what gradients are taken of; takes its time at the first step.
+        compile_network: Have torch compile what gradients are taken of (experimental; minutes at the first step).
 
     Raises:
         DeviceError: the device or precision is not there.
@@ -87,8 +86,6 @@ class Engine:
         compile_network: bool = False,
     ) -> None:
         self.classifier = classifier
-        self.compiled = compile_network
-        self._forward = compiled(classifier.logits, classifier.name) if compile_network else classifier.logits
         self.device = pick_device(device)
         compute = pick_precision(precision)
         self.autocast = compute if compute is torch.bfloat16 else None
@@ -100,7 +97,9 @@ class Engine:
         self.group_pictures = self.micro_batch  # in maps that are made together: the same whatever was measured
         self._tune = self.device.type == "cuda" and micro_batch is None and classifier.batch is None
         self._held: ExitStack | None = None
-        self._read = WeakTensorKeyDictionary()
+        self._compile = compile_network
+        self._forward: Forward = classifier.logits  # what gradients are taken of
+        self._read: tuple[Tensor, Tensor] | None = None
 
     def __enter__(self) -> Self:
         if torch.is_inference_mode_enabled():
@@ -115,6 +114,8 @@ class Engine:
             except BaseException:  # who fails to enter is not asked to leave
                 self.__exit__(None, None, None)
                 raise
+        if self._compile:
+            self._forward = compiled(self.classifier.logits, self.classifier.name)
         return self
 
     def __exit__(
@@ -123,7 +124,7 @@ class Engine:
         if self._held is not None:
             self._held.__exit__(kind, error, trace)
             self._held = None
-        self._read.clear()  # the network may be another when it is held again
+        self._read = None  # the network may be another when it is held again
 
     def nudge(self, samples: Tensor, nu: Tensor, classes: Tensor, loss: str = "cross-entropy") -> Nudge:
         """Subtract each map from its samples, clip, and take the loss gradient there (Alg. 1, lines 3 and 4).
@@ -146,7 +147,7 @@ class Engine:
         for pictures, owner in self._nudged(samples, nu):
             pictures.requires_grad_()
             with torch.enable_grad():
-                logits = self._network(pictures, self._forward)
+                logits = self._network(pictures, gradient=True)
                 (slope,) = torch.autograd.grad(LOSSES[loss](logits, classes[owner]).sum(), pictures)
             said = logits.detach()
             gradient.index_add_(0, owner, slope)
@@ -169,7 +170,7 @@ class Engine:
                 chunk = shown.detach().to(self.device, self.dtype)
                 chunk = chunk.contiguous(memory_format=torch.channels_last).requires_grad_()
                 with torch.enable_grad():
-                    logits = self._network(chunk, self._forward)
+                    logits = self._network(chunk, gradient=True)
                     each = LOSSES[loss](logits, own)
                     (slope,) = torch.autograd.grad(each.sum(), chunk)
                 parts.append((slope, each.detach(), logits.detach().argmax(1) == own))
@@ -201,11 +202,13 @@ class Engine:
         return self._backing_off(run)
 
     def classes_of(self, samples: Tensor) -> Tensor:
-        """Class (n,) that each sample, uint8 (n, c, h, w), is read as; worked out once while the tensor lives."""
-        if samples not in self._read:
-            self._read[samples] = self.logits(samples.to(self.dtype) / 255).argmax(1)
-        answer: Tensor = self._read[samples]
-        return answer
+        """Class (n,) that each sample, uint8 (n, c, h, w), is read as.
+
+        Of the samples that were asked for last the answer is remembered: change neither them nor the network in place.
+        """
+        if self._read is None or self._read[0] is not samples:
+            self._read = (samples, self.logits(samples.to(self.dtype) / 255).argmax(1))
+        return self._read[1]
 
     @torch.no_grad()
     def activations(self, pictures: Tensor, layer: str) -> Tensor:
@@ -262,10 +265,10 @@ class Engine:
             pictures = flat[start : start + self.micro_batch].to(self.dtype) / 255
             yield (pictures - nu[owner]).clamp_(0, 1).contiguous(memory_format=torch.channels_last), owner
 
-    def _network(self, pictures: Tensor, forward: "Forward | None" = None) -> Tensor:
+    def _network(self, pictures: Tensor, *, gradient: bool = False) -> Tensor:
         if self._held is None:
             raise PhospheneError("the engine is closed: use it as `with Engine(classifier) as engine:`.")
-        forward = forward or self.classifier.logits
+        forward = self._forward if gradient else self.classifier.logits
         if self.autocast is None:
             return forward(pictures)
         with torch.autocast(self.device.type, self.autocast):

@@ -33,7 +33,7 @@ def tuned(engine: "Engine", least: int) -> int:
     """
     file = remembered(engine)
     try:
-        return int(read_json(file)["micro_batch"])
+        return max(1, int(read_json(file)["micro_batch"]))
     except (RunError, ValueError, KeyError, TypeError):  # not there, or damaged: it is measured anew
         speeds: dict[int, float] = {}
         found = fastest(
@@ -95,6 +95,6 @@ def facts(engine: "Engine") -> dict[str, str]:
     return {
         "network": sha256(repr((parts, shapes, engine.classifier.input.shape)).encode()).hexdigest(),
         "device": where,
-        "precision": str(engine.autocast or engine.dtype) + " compiled" * engine.compiled,
+        "precision": str(engine.autocast or engine.dtype),
         "torch": torch.__version__,
     }

@@ -79,12 +79,10 @@ class Driver:
     Args:
         plans: What to make.
         executor: What does the work.
-        device: Passed on to the workers, as are ``precision``, ``frames``, ``together`` and
-            ``compile_network``.
+        device: Passed on to the workers, as are ``precision``, ``frames`` and ``together``.
         precision: ``auto``, ``fp32`` or ``bf16``.
         frames: Pictures of each new map as it grows.
         together: Maps made together; 0 leaves it to the engine.
-        compile_network: Have torch compile the network.
         watch: Called whenever a map has taken a step.
         done: Called for every map, also for those that were there already.
     """
@@ -98,18 +96,12 @@ class Driver:
         precision: str = "auto",
         frames: int = 0,
         together: int = 0,
-        compile_network: bool = False,
         watch: "Callable[[Progress], None] | None" = None,
         done: "Callable[[MapNote], None] | None" = None,
     ) -> None:
         self.plans, self.executor, self.watch, self.done = plans, executor, watch, done
         self.device, self.precision = device, precision
-        asked: dict[str, Any] = {
-            "frames": frames,
-            "together": together,
-            "compile_network": compile_network,
-            "driver": uuid.uuid4().hex,
-        }
+        asked: dict[str, Any] = {"frames": frames, "together": together, "driver": uuid.uuid4().hex}
         self.tickets = [Ticket.of(plan, device=device, precision=precision, **asked) for plan in plans]
         self.queue = Queue(plans, [together or executor.together(plan) for plan in plans])
         self.tally = Tally(plans, executor.workers)

@@ -21,7 +21,6 @@ def execute(
     done: "Callable[[MapNote], None] | None" = None,
     frames: int = 0,
     together: int = 0,
-    compile_network: bool = False,
 ) -> Outcome:
     """Make the maps that are not there yet. No map is kept in memory: read them from the plan's run.
 
@@ -38,7 +37,6 @@ def execute(
         frames: Pictures of each new map as it grows, written beside it; a map that goes on from a checkpoint has only
             those that were still to come, and one that is finished gets none.
         together: Maps made together; 0 leaves it to the engine.
-        compile_network: Have torch compile the network; takes its time at the first step of each worker.
 
     Raises:
         JobsError: maps could not be made; all others are there.
@@ -65,7 +63,6 @@ def execute(
         precision=precision,
         frames=frames,
         together=together,
-        compile_network=compile_network,
         watch=watch,
         done=done,
     )

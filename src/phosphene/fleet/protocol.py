@@ -33,7 +33,6 @@ class Ticket:
         precision: ``auto``, ``fp32`` or ``bf16``.
         frames: Pictures of each map as it grows.
         together: Maps that are made together; 0 leaves it to the engine.
-        compile_network: Have torch compile the network.
         driver: Whose work this is.
         folder: Where relative paths of the specs begin.
     """
@@ -49,21 +48,12 @@ class Ticket:
     precision: str
     frames: int
     together: int
-    compile_network: bool
     driver: str
     folder: str
 
     @classmethod
     def of(
-        cls,
-        plan: MapPlan,
-        *,
-        device: str,
-        precision: str,
-        frames: int = 0,
-        together: int = 0,
-        compile_network: bool = False,
-        driver: str = "",
+        cls, plan: MapPlan, *, device: str, precision: str, frames: int = 0, together: int = 0, driver: str = ""
     ) -> "Ticket":
         """Write the ticket of a plan."""
         return cls(
@@ -78,7 +68,6 @@ class Ticket:
             precision=precision,
             frames=frames,
             together=together,
-            compile_network=compile_network,
             driver=driver,
             folder=os.getcwd(),  # noqa: PTH109
         )

@@ -74,12 +74,7 @@ class Session:
         store: "Store | None" = None,
     ) -> None:
         self.ticket, self.classifier, self.pool, self.stop = ticket, classifier, pool, stop
-        self.engine = Engine(
-            classifier,
-            device=ticket.device,
-            precision=ticket.precision,
-            compile_network=ticket.compile_network,
-        )
+        self.engine = Engine(classifier, device=ticket.device, precision=ticket.precision)
         self.store: Store = store or DirectoryStore(ticket.run, ticket.driver)
         self.observers: list[Observer] = []
         self._open = ExitStack()
