@@ -14,7 +14,7 @@ def keep_freed_memory() -> bool:
     """Tell glibc to reuse large blocks instead of giving them back to the system; say whether it could be told.
 
     Activations of tens of megabytes are allocated and freed thousands of times a map. By default each is mapped and
-    zeroed by the kernel anew, which costs up to a fifth of the time (docs/performance.md). The setting holds for the
+    zeroed by the kernel anew, which costs a tenth of the time or more (docs/performance.md). The setting holds for the
     process and takes no memory beyond the peak that is reached anyway.
     """
     if not sys.platform.startswith("linux"):
