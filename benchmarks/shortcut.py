@@ -45,8 +45,9 @@ def copy_of(name: str) -> Classifier:
 
 def maps_of(name: str, index: int, pool: SamplePool) -> list[ConceptMap]:
     """Return a network's maps of the class, a seed each; the missing ones are made."""
-    out = FOLDER / "shortcut" / f"{name}-{index}"
-    todo = plan(copy_of(name), resolve(RECIPE), pool, out, [index], range(SEEDS))
+    recipe = resolve(RECIPE)
+    out = FOLDER / "shortcut" / f"{name}-{index}-{recipe.sha256[:8]}"
+    todo = plan(copy_of(name), recipe, pool, out, [index], range(SEEDS))
     execute(todo, device="cpu")
     return list(todo.run.maps())
 
