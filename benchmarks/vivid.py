@@ -121,7 +121,8 @@ def main() -> None:
         cells = [f"{read[name]['m_score']:.2f} / {read[name]['top1']:.2f}" for name in NETWORKS]
         rows.append([case, row["source"], *cells, f"{row['passes']:,}", row["seconds_a_map"]])
     print(hardware())
-    print(table(["case", "source", *NETWORKS, "passes", "s a map (median)"], rows))
+    if rows:
+        print(table(["case", "source", *NETWORKS, "passes", "s a map (median)"], rows))
 
 
 if __name__ == "__main__":
