@@ -55,11 +55,14 @@ def draw(found: dict[str, dict[str, Any]]) -> Figure:
             if not name.startswith("vivid"):
                 y = row["readings"][network]["p_class"]
                 axes.plot(row["passes"], y, MARKS[network], color=f"C{number}", fillstyle="none")
-                if network == OTHERS[0]:
-                    axes.annotate(name, (row["passes"], y), (0, 6), textcoords="offset points", ha="center")
+    for name, row in found.items():
+        if not name.startswith("vivid"):
+            lowest = min(row["readings"][network]["p_class"] for network in OTHERS)
+            side, to = ("right", -7) if name.startswith("paper") else ("left", 7)  # its neighbour has the other side
+            axes.annotate(name, (row["passes"], lowest), (to, -3), textcoords="offset points", ha=side, fontsize=8)
     axes.set(
         xscale="log",
-        xlim=(400, 1.5e6),
+        xlim=(250, 1.5e6),
         ylim=(-0.03, 1.08),
         xlabel="passes a map",
         ylabel="mean probability of the class",
