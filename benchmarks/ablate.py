@@ -38,6 +38,8 @@ ROWS: dict[str, dict[str, Any]] = {
     "a quarter of the steps": {"steps": 30},
     "half the steps": {"steps": 60},
     "twice the steps": {"steps": 240},
+    "stop after 3 steps read": {"stop_after": 3},
+    "stop after 5 steps read": {"stop_after": 5},
     "no data": {"samples": "synthetic:mixed"},
     "views scaled by 0.4 to 1.3": {"view_least": 0.4},
     "no views": {"views": 1, "view_least": 1.0, "view_most": 1.0, "view_shift": 0.0},

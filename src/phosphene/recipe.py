@@ -71,6 +71,9 @@ class Recipe:
     step_size: float = _positive(1.0, "length factor of an update, times v")
     sign_test: bool = _switch(True, "lines 8 to 14: try the flipped direction as well")
     # beyond the paper: off by default
+    stop_after: int = _count(
+        0, "a map stops once every sample was read as its class in so many steps in a row; 0: never", least=0
+    )
     loss: str = _choice("cross-entropy", "J, the loss whose gradient is accumulated", LOSSES)
     step_decay: float = _knob(1.0, "length of the last step over the first, along a cosine", _share, "in (0, 1]")
     smoothing: float = _not_negative(0.0, "p: gradient and step are divided by frequency^p")
@@ -102,6 +105,8 @@ class Recipe:
 
         if self.views and self.batch_size % self.views:
             raise RecipeError(f"recipe field views is {self.views}; it must divide batch_size ({self.batch_size}).")
+        if self.stop_after and (self.rounds > 1 or self.refine_steps):
+            raise RecipeError(f"recipe field stop_after is {self.stop_after}; it needs rounds=1 and refine_steps=0.")
 
     def radius_for(self, shape: Sequence[int]) -> float:
         """Radius of the l2 ball for maps of ``shape`` (c, h, w), so that the mean energy a pixel stays the same."""

@@ -28,7 +28,7 @@ class Step:
 
     Attributes:
         done: Steps taken, over all rounds.
-        total: Steps to take.
+        total: Steps to take; fewer than planned at the last one, if all maps have stopped (``stop_after``).
         loss: Mean cross-entropy, over the maps of the group.
         hits: Share of this step's samples that were read as their map's class, in [0, 1].
         nu: The maps as they are now, (m, c, h, w).
@@ -68,7 +68,7 @@ def map_jobs(
 ) -> list[ConceptMap]:
     """Make the maps of ``jobs`` together, in one stream of work.
 
-    Every map draws from a generator of its own, seeded by its job, so that company does not change it.
+    Every map draws from a generator of its own, seeded by its job, so that company does not change what it sees.
 
     Args:
         engine: An open engine.
@@ -125,6 +125,7 @@ class Making:
         self.generators = [torch.Generator().manual_seed(job.seed * 1_000_003 + job.index) for job in jobs]
         self.losses: list[list[float]] = []  # a step, a map
         self.hits: list[list[float]] = []
+        self.taken: list[int | None] = [None] * len(self.jobs)  # steps of the maps that have stopped
         self.spent = 0.0  # seconds, before this object was made
         self.nu = torch.zeros((len(jobs), *engine.classifier.input.shape), dtype=engine.dtype, device=engine.device)
         self.xi: Tensor | None = None
@@ -139,7 +140,7 @@ class Making:
             NumericError: the network answers with NaN or infinity; ``rows`` says for which of the jobs.
         """
         engine, recipe, classes = self.engine, self.recipe, self.classes
-        while len(self.losses) < self.total:
+        while len(self.losses) < self.total and not self._all_stopped():
             done = len(self.losses) % (recipe.steps + recipe.refine_steps)  # steps of this round
             if done < recipe.steps:
                 self.moments = self.moments if done else Moments()
@@ -162,10 +163,26 @@ class Making:
                 error.rows = tuple(row for row, loss in enumerate(losses) if not math.isfinite(loss))
                 raise error
             hits = nudge.hits.tolist()
+            moves = torch.tensor([stopped is None for stopped in self.taken], device=moved.device)
             self.losses.append(losses)
             self.hits.append(hits)
-            self.nu = moved
-            yield Step(len(self.losses), self.total, sum(losses) / len(losses), sum(hits) / len(hits), moved)
+            self.nu = torch.where(moves.view(-1, 1, 1, 1), moved, self.nu)
+            self._stop()
+            total = len(self.losses) if self._all_stopped() else self.total
+            yield Step(len(self.losses), total, sum(losses) / len(losses), sum(hits) / len(hits), self.nu)
+            if self._all_stopped():
+                return
+
+    def _stop(self) -> None:
+        """Note the maps that stop here: every step's samples and views are new, so its hits are a held-out measure."""
+        wanted = self.recipe.stop_after
+        if wanted and len(self.hits) >= wanted:
+            for row, stopped in enumerate(self.taken):
+                if stopped is None and all(step[row] == 1 for step in self.hits[-wanted:]):
+                    self.taken[row] = len(self.hits)
+
+    def _all_stopped(self) -> bool:
+        return None not in self.taken
 
     def finish(self, film: "FrameRecorder | None" = None) -> list[ConceptMap]:
         """Measure the maps after the last step; ``film`` has watched them grow.
@@ -177,6 +194,7 @@ class Making:
         xi = self.xi
         if xi is None or not recipe.refine_steps:
             xi = activation_weights(engine, self.nu, self.layer, recipe.contrast)
+        taken = [len(self.losses) if stopped is None else stopped for stopped in self.taken]
         facts = measure(engine, self.pool.held_out, self.nu, self.classes, recipe.contrast)
         return [
             ConceptMap(
@@ -189,10 +207,10 @@ class Making:
                 contrast=recipe.contrast,
                 p_class=facts[row].p_class,
                 targeting_rate=facts[row].targeting_rate,
-                loss=tuple(step[row] for step in self.losses),
-                passes=passes(recipe),
+                loss=tuple(step[row] for step in self.losses[: taken[row]]),
+                passes=passes(recipe) if self.taken[row] is None else passes(recipe, taken[row]),
                 seconds=self._seconds() / len(self.jobs),
-                hits=tuple(step[row] for step in self.hits),
+                hits=tuple(step[row] for step in self.hits[: taken[row]]),
                 frames=film.of(row) if film is not None else (),
             )
             for row, job in enumerate(self.jobs)
@@ -222,7 +240,10 @@ class Making:
 
         self.nu, self.xi = state["nu"].to(self.nu), here("xi")
         self.moments = Moments(int(state["moment_steps"]), here("mean"), here("square"))
-        self.losses, self.hits = state["losses"].tolist(), state["hits"].tolist()
+        self.losses = state["losses"].tolist()
+        for hits in state["hits"].tolist():
+            self.hits.append(hits)
+            self._stop()
         self.spent = float(state["seconds"])
         for own, past in zip(self.generators, state["generators"], strict=True):
             own.set_state(past.clone())  # a view into a stack is refused
@@ -239,7 +260,13 @@ class Making:
         return Views(self.recipe, self.generators)
 
 
-def passes(recipe: Recipe) -> int:
-    """Images that a map sends through the network, a backward counted as one more; measuring it is left out."""
+def passes(recipe: Recipe, steps: "int | None" = None) -> int:
+    """Images that a map sends through the network, a backward counted as one more; measuring it is left out.
+
+    Args:
+        recipe: Hyper-parameters.
+        steps: Steps of Algorithm 1 in a round; the recipe's by default.
+    """
     step = recipe.batch_size * (4 if recipe.sign_test else 2)
-    return recipe.rounds * (recipe.steps * step + recipe.refine_steps * recipe.batch_size * 2)
+    taken = recipe.steps if steps is None else steps
+    return recipe.rounds * (taken * step + recipe.refine_steps * recipe.batch_size * 2)

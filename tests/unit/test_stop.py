@@ -1,0 +1,94 @@
+"""`stop_after`: a map that stops is the whole one as it was at that step; the others of its group go on."""
+
+import numpy as np
+import pytest
+import torch
+
+import phosphene as ph
+from phosphene.concept_map import Job
+from phosphene.engine import Engine
+from phosphene.errors import RecipeError
+from phosphene.fleet import execute, plan
+from phosphene.mapper import Making, Step, map_jobs
+from phosphene.mapper.cycle import passes
+from phosphene.recipe import resolve
+from phosphene.samples import load_samples
+
+JOBS = [Job(0), Job(5), Job(9)]
+STEPS, STOP = 40, 3
+WHOLE = resolve("vivid", {"steps": STEPS})
+STOPPING = WHOLE.replace(stop_after=STOP)
+
+
+@pytest.fixture(scope="module")
+def network():
+    return ph.load("demo:shapes")
+
+
+@pytest.fixture(scope="module")
+def pool(network):
+    return load_samples("demo:shapes", network.input.shape)
+
+
+@pytest.fixture(scope="module")
+def whole(network, pool):
+    """Three maps of all their steps, and how they stood after each."""
+    stood: list[Step] = []
+    with Engine(network, device="cpu") as engine:
+        return map_jobs(engine, pool, JOBS, WHOLE, stood.append), stood
+
+
+@pytest.fixture(scope="module")
+def expected(whole):
+    """The step at which each map stops: the last of the first three in a row on which every sample was read."""
+    return [_first(one.hits) for one in whole[0]]
+
+
+def _first(hits):
+    rows = [end for end in range(STOP, len(hits) + 1) if set(hits[end - STOP : end]) == {1.0}]
+    return rows[0] if rows else len(hits)
+
+
+def test_each_map_stops_where_its_samples_have_been_read_and_stays_as_it_was(network, pool, whole, expected):
+    maps, stood = whole
+    assert len(set(expected)) > 1
+    assert min(expected) < STEPS  # else nothing is tested here
+    with Engine(network, device="cpu") as engine:
+        stopped = map_jobs(engine, pool, JOBS, STOPPING)
+    for row, (one, other, taken) in enumerate(zip(stopped, maps, expected, strict=True)):
+        assert torch.equal(one.nu, stood[taken - 1].nu[row])
+        assert (one.loss, one.hits) == (other.loss[:taken], other.hits[:taken])
+        assert one.passes == passes(WHOLE) * taken // STEPS
+
+
+def test_an_interrupted_group_goes_on_to_the_same_maps(network, pool, expected):
+    with Engine(network, device="cpu") as engine:
+        straight = map_jobs(engine, pool, JOBS, STOPPING)
+        begun = Making(engine, pool, JOBS, STOPPING)
+        for step in begun:
+            if step.done == min(expected):  # the first has just stopped
+                break
+        resumed = Making(engine, pool, JOBS, STOPPING, begun.state())
+        steps = list(resumed)
+        assert steps[-1].done == steps[-1].total == max(expected)
+        for one, other in zip(resumed.finish(), straight, strict=True):
+            assert torch.equal(one.nu, other.nu)
+            assert one.passes == other.passes
+        assert not list(Making(engine, pool, JOBS, STOPPING, resumed.state()))  # nothing is left to do
+
+
+def test_the_run_has_the_passes_that_were_taken_and_the_film_ends_with_the_map(network, pool, expected, tmp_path):
+    soonest = JOBS[expected.index(min(expected))].index
+    todo = plan(network, STOPPING, pool, tmp_path, [soonest])
+    assert execute(todo, device="cpu", frames=4).made == 1
+    (one,) = todo.run.maps()
+    assert one.passes == 2 * STOPPING.batch_size * len(one.loss) < passes(STOPPING)
+    filmed = ph.map_concepts(network, [soonest], recipe=STOPPING, samples=pool, frames=4, device="cpu")[0]
+    assert filmed.passes == one.passes
+    assert np.array_equal(np.asarray(filmed.frames[-1]), np.asarray(filmed.image))
+
+
+@pytest.mark.parametrize("recipe", ["paper", "quick"])
+def test_with_eq_2_there_is_no_stopping(recipe):
+    with pytest.raises(RecipeError, match="needs rounds=1 and refine_steps=0"):
+        resolve(recipe, {"stop_after": 3})
