@@ -1,4 +1,4 @@
-"""What the engine makes of a CPU or GPU: `python -m benchmarks.engine` (about 5 minutes on 2 cores).
+"""What the engine makes of a CPU: `python -m benchmarks.engine` (about 5 minutes on 2 cores).
 
 Pictures a second, forward and backward to the input, for mobilenet_v2_a at 224 pixels: a loop as one would write it by
 hand, the engine at several micro-batches, and the engine with its measures switched off one by one. A figure is the
@@ -86,7 +86,7 @@ def engine(micro_batch: int, precision: str) -> float:
     classifier = network("mobilenet_v2_a")
     samples = torch.randint(0, 256, (2, PICTURES // 2, *classifier.input.shape), dtype=torch.uint8)
     nu, classes = torch.zeros(2, *classifier.input.shape), torch.tensor([1, 2])
-    with Engine(classifier, precision=precision, micro_batch=micro_batch) as opened:
+    with Engine(classifier, device="cpu", precision=precision, micro_batch=micro_batch) as opened:
         return best(lambda: opened.nudge(samples, nu, classes))
 
 
@@ -105,7 +105,7 @@ def paper(way: str) -> float:
             one_by_one=way.startswith("single"),
         )
         return (time.perf_counter() - began) / STEPS
-    with Engine(classifier) as opened:
+    with Engine(classifier, device="cpu") as opened:
         began = time.perf_counter()
         done: list[float] = []  # after the last step: measuring the finished map is not part of Algorithm 1
         map_jobs(opened, pool, [Job(label)], recipe, lambda _: done.append(time.perf_counter()))

@@ -74,6 +74,7 @@ def make(classifier: Classifier, pool: SamplePool, recipe: Recipe, count: int, p
     kind, _, compiled = precision.partition(" ")
     with Engine(classifier, precision=kind, compile_network=bool(compiled)) as engine:
         cuda = engine.device.type == "cuda"
+        pool = pool.to(engine.device)
         first = next(iter(in_groups(jobs, engine, recipe)))
         map_jobs(engine, pool, first, recipe.replace(steps=WARM, rounds=1, refine_steps=0))
         wait(engine.device)
@@ -151,7 +152,7 @@ def main() -> None:
         new = [[row[key] for key in KEYS] for row in rows]
         rows = [row for row in known if [row[key] for key in KEYS] not in new] + rows
         keep(RESULT.stem, {"peak": top, "rows": rows})
-    head = (*KEYS, "s a map", "share of peak", "GB", f"map like {asked.precisions[0]}'s")
+    head = (*KEYS, "s a map", "share of peak", "GB", "map like fp32's")
     cells = [
         [
             *(row[key] for key in KEYS),

@@ -49,6 +49,15 @@ def test_a_shift_moves_the_map_and_leaves_nothing_outside() -> None:
     assert float(seen.max()) == pytest.approx(1)
 
 
+def test_a_turned_disk_is_a_disk_though_the_map_is_wide() -> None:
+    recipe = Recipe(batch_size=16, views=16, view_turn=80.0)
+    y, x = torch.meshgrid(torch.arange(32) - 15.5, torch.arange(96) - 47.5, indexing="ij")
+    nu = (x.square() + y.square() < 100).float()[None, None]
+    seen = views(recipe, 1).look(nu)
+    tall, wide = ((side.square() * seen).sum((1, 2, 3)) / seen.sum((1, 2, 3)) for side in (y, x))
+    torch.testing.assert_close(tall, wide, rtol=0.03, atol=0)
+
+
 def test_zoom_covers_its_range() -> None:
     """A square of ones grows and shrinks in area by up to the square of the zoom."""
     recipe = Recipe(batch_size=256, views=256, view_least=0.67, view_most=1.5)

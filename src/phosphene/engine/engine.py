@@ -108,14 +108,14 @@ class Engine:
             keep_freed_memory()
         self._held = ExitStack()
         self._held.enter_context(held(self.classifier.module, self.device, self.dtype))
-        if self._tune:
-            try:
+        try:
+            if self._tune:
                 self.micro_batch, self._tune = tuned(self, max(1, self.micro_batch // 8)), False
-            except BaseException:  # who fails to enter is not asked to leave
-                self.__exit__(None, None, None)
-                raise
-        if self._compile:
-            self._forward = compiled(self.classifier.logits, self.classifier.name)
+            if self._compile:  # after the tuning, which would have every size compiled
+                self._forward = compiled(self.classifier.logits, self.classifier.name)
+        except BaseException:  # who fails to enter is not asked to leave
+            self.__exit__(None, None, None)
+            raise
         return self
 
     def __exit__(

@@ -47,7 +47,9 @@ class Views:
     def look(self, nu: Tensor) -> Tensor:
         """Return the views (m * views, c, h, w) of maps (m, c, h, w); outside the map there is nothing to subtract."""
         seen = nu.repeat_interleave(self.count, 0)
-        grid = functional.affine_grid(self.affine.to(nu), list(seen.shape), align_corners=False)
+        height, width = nu.shape[-2:]  # the grid spans 2 along either side: what is turned goes by their ratio
+        sides = torch.tensor([[1, height / width, 1], [width / height, 1, 1]], dtype=self.affine.dtype)
+        grid = functional.affine_grid((self.affine * sides).to(nu), list(seen.shape), align_corners=False)
         return functional.grid_sample(seen, grid, align_corners=False)
 
 
