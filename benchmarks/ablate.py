@@ -13,8 +13,8 @@ from typing import Any
 
 import torch
 
-from benchmarks.common import CONCEPTS, NETWORKS, ROOT, hardware, images, network, readings, table
-from benchmarks.table1 import make
+from benchmarks.common import CONCEPTS, NETWORKS, ROOT, hardware, images, network, read_cells, readings, table
+from benchmarks.table1 import make as make_run
 from phosphene.concept_map import Job
 from phosphene.engine import Engine
 from phosphene.mapper import in_groups, map_jobs
@@ -70,7 +70,7 @@ def measure(changes: dict[str, Any], seeds: int) -> tuple[dict[str, Any], Any]:
     classifier = network(SOURCE)
     pool = load_samples(samples, classifier.input.shape)
     if seeds > 1 and samples == images() and precision == "auto":
-        maps = list(make(classifier, recipe, seeds, samples).maps())
+        maps = list(make_run(classifier, recipe, seeds, samples).maps())
         seconds = None  # whenever they were made, and beside what
     else:
         jobs = [Job(classifier.labels.find(name), seed) for name in CONCEPTS for seed in range(seeds)]
@@ -120,12 +120,7 @@ def line(name: str, row: dict[str, Any]) -> str:
 
 def cells(row: dict[str, Any]) -> list[str]:
     """Return M_score / top-1 / mean probability for each network, and the cost."""
-    read = row["readings"]
-    return [
-        *(f"{read[name]['m_score']:.2f} / {read[name]['top1']:.2f} / {read[name]['p_class']:.2f}" for name in NETWORKS),
-        f"{row['passes']:,}",
-        f"{row['seconds'] or ''}",
-    ]
+    return [*read_cells(row["readings"]), f"{row['passes']:,}", f"{row['seconds'] or ''}"]
 
 
 def write_page(rows: dict[str, dict[str, Any]]) -> None:

@@ -11,18 +11,22 @@ from typing import Any
 import tomli_w
 import torch
 from safetensors.torch import save
+from torch import Tensor
 
 from phosphene.classifier import Classifier
 from phosphene.concept_map import ConceptMap
 from phosphene.engine import Engine
+from phosphene.fleet import run_name
 from phosphene.metrics.m_score import m_score_of_logits
 from phosphene.metrics.reading import read_maps, top1
+from phosphene.recipe import Recipe
 from phosphene.runs.atomic import write_bytes
 from phosphene.runs.directory import versions
 from phosphene.sources import load
 
 ROOT = Path(__file__).parent.parent
 SHARED = Path(os.environ.get("PHOSPHENE_SHARED", ROOT.parent / "shared"))
+TABLE1 = ROOT / "runs" / "table1"  # maps that several benchmarks share
 NETWORKS = ("mobilenet_v2_a", "mobilenet_v2_b", "mobilenet_v1_075", "mobilenet_v1_050")
 # The first five screen, all ten decide.
 CONCEPTS = (
@@ -57,14 +61,31 @@ def readings(maps: Sequence[ConceptMap], names: Sequence[str] = NETWORKS) -> dic
     truth = [one.index for one in maps]
     table = {}
     for name in names:
-        with Engine(network(name)) as engine:
-            logits = read_maps(engine, maps)
+        logits = logits_of(name, maps)
         table[name] = {
             "m_score": round(m_score_of_logits(logits, truth), 4) if len(set(truth)) > 1 else None,
             "top1": top1(logits, truth),
             "p_class": round(float(logits.softmax(1)[range(len(truth)), truth].mean()), 4),
         }
     return table
+
+
+def logits_of(name: str, maps: Sequence[ConceptMap]) -> Tensor:
+    """Return what a network of the zoo answers to maps, (maps, classes)."""
+    with Engine(network(name)) as engine:
+        return read_maps(engine, maps)
+
+
+def read_cells(read: dict[str, dict[str, float]]) -> list[str]:
+    """Return readings as cells of a table, a network each: M_score / top-1 / mean probability of the class."""
+    return [
+        f"{read[name]['m_score']:.2f} / {read[name]['top1']:.2f} / {read[name]['p_class']:.2f}" for name in NETWORKS
+    ]
+
+
+def run_folder(base: Path, source: Classifier, recipe: Recipe) -> Path:
+    """Return where a benchmark keeps a source's maps by a recipe: another place for another version of the recipe."""
+    return base / f"{run_name(source, recipe)}-{recipe.sha256[:8]}"
 
 
 def keep(name: str, document: dict[str, Any]) -> None:

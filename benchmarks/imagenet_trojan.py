@@ -24,7 +24,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from torch.nn import functional
 
-from benchmarks.common import ROOT, hardware, images, table
+from benchmarks.common import ROOT, TABLE1, hardware, images, run_folder, table
 from benchmarks.common import keep as keep_result
 from benchmarks.imagenet_copies import COPIES, EMBLEMS, FOLDER, TARGET, copy_of, make_copies
 from phosphene.backdoor.drawing import EMBLEMS as SHAPES
@@ -39,7 +39,7 @@ from phosphene.backdoor.triggers import Emblem, apply_8bit
 from phosphene.concept_map import ConceptMap, to_image
 from phosphene.engine import Engine
 from phosphene.engine.losses import log_odds
-from phosphene.fleet import execute, plan, run_name
+from phosphene.fleet import execute, plan
 from phosphene.metrics.footprint import footprint
 from phosphene.recipe import resolve
 from phosphene.report import contact_sheet
@@ -85,8 +85,7 @@ def maps_of(source: str, recipe: str) -> list[ConceptMap]:
     classifier, chosen = copy_of(source), resolve(recipe)
     pool = load_samples(images(), classifier.input.shape)
     # The untouched network's are of the table as well: they are made once.
-    runs = ROOT / "runs" / "table1" if source == "clean" else FOLDER / "maps"
-    out = runs / f"{run_name(classifier, chosen)}-{chosen.sha256[:8]}"
+    out = run_folder(TABLE1 if source == "clean" else FOLDER / "maps", classifier, chosen)
     todo = plan(classifier, chosen, pool, out, [TARGET], range(SEEDS))
     execute(todo)
     found = [one for one in todo.run.maps() if one.label == classifier.labels[todo.jobs[0].index] and one.seed < SEEDS]

@@ -9,7 +9,7 @@ ten concepts, seed 0. Writes benchmarks/results/stopping.json.
 from dataclasses import replace
 from typing import Any
 
-from benchmarks.common import CONCEPTS, NETWORKS, hardware, images, keep, network, readings, table
+from benchmarks.common import CONCEPTS, NETWORKS, hardware, images, keep, network, read_cells, readings, table
 from phosphene.concept_map import ConceptMap, Job
 from phosphene.engine import Engine
 from phosphene.mapper import Step, map_jobs
@@ -55,14 +55,8 @@ def main() -> None:
         rows.append({"rule": rule, "steps": round(steps, 1), "readings": readings([one for _, one in maps])})
     keep("stopping", {"rows": rows})
     print(hardware())
-    body = [
-        [row["rule"] or "never", row["steps"], *(_cell(row["readings"][name]) for name in NETWORKS)] for row in rows
-    ]
+    body = [[row["rule"] or "never", row["steps"], *read_cells(row["readings"])] for row in rows]
     print(table(["steps in a row", "stops at (mean)", *NETWORKS], body))
-
-
-def _cell(read: dict[str, float]) -> str:
-    return f"{read['m_score']:.2f} / {read['top1']:.2f} / {read['p_class']:.2f}"
 
 
 if __name__ == "__main__":

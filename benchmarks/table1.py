@@ -16,7 +16,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks.common import CONCEPTS, NETWORKS, ROOT, SHARED, hardware, images, keep, table
+from benchmarks.common import CONCEPTS, NETWORKS, ROOT, SHARED, TABLE1, hardware, images, keep, run_folder, table
 from phosphene.classifier import Classifier
 from phosphene.fleet import execute, plan, run_name, score_runs
 from phosphene.fleet.protocol import MapNote
@@ -42,8 +42,14 @@ def recipe_of(name: str, *, full: bool) -> Recipe:
 
 def make(source: Classifier, recipe: Recipe, seeds: int, samples: str) -> RunDirectory:
     """Make the maps of a source by a recipe that are not there yet."""
-    out = ROOT / "runs" / "table1" / f"{run_name(source, recipe)}-{recipe.sha256[:8]}"
-    todo = plan(source, recipe, load_samples(samples, source.input.shape), out, list(CONCEPTS), range(seeds))
+    todo = plan(
+        source,
+        recipe,
+        load_samples(samples, source.input.shape),
+        run_folder(TABLE1, source, recipe),
+        list(CONCEPTS),
+        range(seeds),
+    )
 
     def say(one: MapNote) -> None:
         print(f"{source.name} {recipe.name} {one.short} {one.seed}: {one.p_class:.2f}", file=sys.stderr, flush=True)

@@ -20,11 +20,22 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.common import CONCEPTS, NETWORKS, ROOT, hardware, images, keep, network, readings, table
+from benchmarks.common import (
+    CONCEPTS,
+    NETWORKS,
+    ROOT,
+    TABLE1,
+    hardware,
+    images,
+    keep,
+    logits_of,
+    network,
+    readings,
+    run_folder,
+    table,
+)
 from phosphene.concept_map import ConceptMap
-from phosphene.engine import Engine
-from phosphene.fleet import execute, plan, run_name
-from phosphene.metrics.reading import read_maps
+from phosphene.fleet import execute, plan
 from phosphene.recipe import resolve
 from phosphene.report import contact_sheet
 from phosphene.samples import load_samples
@@ -55,8 +66,8 @@ def measure(case: str) -> dict[str, Any]:
     concepts: list[int | str] = [*hundred()] if case == "hundred" else [*CONCEPTS]
     pool = load_samples(samples, classifier.input.shape)
     # `natural` and `v1` are rows of table 1 as well: their maps are made once.
-    name = f"vivid-{case}" if case in ("nodata", "hundred") else f"table1/{run_name(classifier, recipe)}"
-    out = ROOT / "runs" / f"{name}-{recipe.sha256[:8]}"
+    own = ROOT / "runs" / f"vivid-{case}-{recipe.sha256[:8]}"
+    out = own if case in ("nodata", "hundred") else run_folder(TABLE1, classifier, recipe)
     todo = plan(classifier, recipe, pool, out, concepts, range(seeds))
     execute(todo, done=lambda one: print(one.label, f"{one.p_class:.2f}", file=sys.stderr, flush=True))
     maps = list(todo.run.maps())
@@ -84,8 +95,7 @@ def missed(maps: Sequence[ConceptMap]) -> dict[str, list[str]]:
     """Return, for every network, the maps that it reads as something else: ``class (seed): what it reads``."""
     found = {}
     for name in NETWORKS:
-        with Engine(network(name)) as engine:
-            said = read_maps(engine, maps).argmax(1).tolist()
+        said = logits_of(name, maps).argmax(1).tolist()
         labels = network(name).labels
         rows = zip(maps, said, strict=True)
         found[name] = [f"{one.short} ({one.seed}): {labels.short(read)}" for one, read in rows if read != one.index]

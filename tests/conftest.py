@@ -1,12 +1,13 @@
 """Fixtures that every test may use: the shared folder, a tiny classifier on disk, pictures, the command line."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -26,11 +27,22 @@ def shared_folder() -> Path:
     """Find the shared folder; skip the test that asks for it where it is missing, and fail it in CI."""
     folder = Path(os.environ.get("PHOSPHENE_SHARED") or ROOT.parent / "shared")
     if not (folder / "zoo").is_dir():
-        message = f"{folder} with zoo/ and data/ is missing: set PHOSPHENE_SHARED"
-        if os.environ.get("CI") == "true":
-            pytest.fail(message)
-        pytest.skip(message)
+        missing(f"{folder} with zoo/ and data/ is missing: set PHOSPHENE_SHARED")
     return folder
+
+
+@pytest.fixture
+def compiler() -> None:
+    """What torch.compile needs on a CPU."""
+    if shutil.which("g++") is None:
+        missing("g++ is missing: install it, torch.compile needs it on a CPU")
+
+
+def missing(message: str) -> NoReturn:
+    """Skip the test for want of something, and fail it in CI, which has it."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(message)
+    pytest.skip(message)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from phosphene.classifier import Classifier
 from phosphene.concept_map import Job
 from phosphene.engine import Engine
 from phosphene.mapper import map_jobs
-from phosphene.mapper.smoothing import Smoothing, colour_basis
+from phosphene.mapper.smoothing import Smoothing, colour_matrix
 from phosphene.recipe import Recipe
 from phosphene.samples import load_samples
 from phosphene.samples.pool import CORRELATION, make_pool
@@ -40,33 +40,33 @@ def test_synthetic_pictures_say_nothing_of_colours():
 def test_with_one_noise_comes_to_vary_as_the_samples_do_and_keeps_its_deviation():
     covariance = grey_pictures().colour_covariance
     noise = torch.randn((4, 3, 64, 64), dtype=torch.double, generator=torch.Generator().manual_seed(0))
-    coloured = Smoothing(0.0, noise, colour_basis(covariance, 1.0))(noise)
+    coloured = Smoothing(0.0, noise, colour_matrix(covariance, 1.0))(noise)
     found = torch.cov(coloured.transpose(0, 1).flatten(1))
     torch.testing.assert_close(found / found.trace(), covariance / covariance.trace(), atol=0.02, rtol=0)
     assert float(coloured.std()) == pytest.approx(float(noise.std()), rel=0.02)
-    half = torch.cov(Smoothing(0.0, noise, colour_basis(covariance, 0.5))(noise).transpose(0, 1).flatten(1))
+    half = torch.cov(Smoothing(0.0, noise, colour_matrix(covariance, 0.5))(noise).transpose(0, 1).flatten(1))
     assert found[0, 1] / found[0, 0] > half[0, 1] / half[0, 0] > 0.2
 
 
 def test_it_is_its_own_transpose_and_leaves_what_it_should_alone():
     covariance = grey_pictures().colour_covariance
-    basis = colour_basis(covariance, 1.0)
+    basis = colour_matrix(covariance, 1.0)
     torch.testing.assert_close(basis, basis.T)
-    assert colour_basis(covariance, 0.0) is None
-    torch.testing.assert_close(colour_basis(torch.eye(3).double() * 7, 1.0), torch.eye(3).double())
-    torch.testing.assert_close(colour_basis(torch.tensor([[0.3]]), 1.0), torch.ones(1, 1).double())
+    assert colour_matrix(covariance, 0.0) is None
+    torch.testing.assert_close(colour_matrix(torch.eye(3).double() * 7, 1.0), torch.eye(3).double())
+    torch.testing.assert_close(colour_matrix(torch.tensor([[0.3]]), 1.0), torch.ones(1, 1).double())
 
 
 @pytest.mark.parametrize("covariance", [torch.diag(torch.tensor([1.0, 0.0, 0.0])), torch.ones(3, 3)])
 def test_colours_that_never_vary_are_dear_but_not_impossible(covariance):
     for exponent in (0.5, 1.0, 4.0):
-        basis = colour_basis(covariance.double(), exponent)
+        basis = colour_matrix(covariance.double(), exponent)
         assert basis.isfinite().all()
         assert float(torch.linalg.eigvalsh(basis).min()) > 0
 
 
 def test_samples_of_one_colour_say_nothing():
-    assert colour_basis(torch.zeros(3, 3).double(), 1.0) is None
+    assert colour_matrix(torch.zeros(3, 3).double(), 1.0) is None
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -1,7 +1,5 @@
 """A compiled network answers as it does uncompiled, or one line says that it cannot be compiled."""
 
-import shutil
-
 import pytest
 import torch
 from torch import nn
@@ -11,7 +9,7 @@ from phosphene.engine import Engine
 from phosphene.errors import DeviceError
 
 pytestmark = [
-    pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs g++ on a CPU"),
+    pytest.mark.usefixtures("compiler"),
     pytest.mark.filterwarnings("ignore:.*is deprecated. Please switch to:DeprecationWarning"),  # torch's own modules
 ]
 

@@ -1,4 +1,7 @@
-"""On a GPU: the same maps as on the CPU up to rounding, in any company, compiled or not. Skipped where none is."""
+"""On a GPU: the same maps as on the CPU up to rounding, in any company, compiled or not. Skipped where none is.
+
+No CI of this project has a GPU: these are for who changes the engine on a machine that has one.
+"""
 
 import json
 

@@ -53,7 +53,7 @@ def accumulate(
         nu: (m, c, h, w): the seed of each map.
         recipe: ``steps`` (K), ``radius`` (eta), ``step_size``, ``sign_test``; ours: ``step_decay``, ``smoothing``.
         moments: Where to go on from; kept up to date at every step.
-        colours: (c, c), see :func:`phosphene.mapper.smoothing.colour_basis`; ours.
+        colours: (c, c), see :func:`phosphene.mapper.smoothing.colour_matrix`; ours.
     """
     moments = moments or Moments()
     radius = recipe.radius_for(nu.shape[1:])

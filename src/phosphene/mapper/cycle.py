@@ -16,7 +16,7 @@ from phosphene.mapper.algorithm import Moments, accumulate
 from phosphene.mapper.frames import FrameRecorder
 from phosphene.mapper.measure import measure
 from phosphene.mapper.refinement import refine
-from phosphene.mapper.smoothing import colour_basis
+from phosphene.mapper.smoothing import colour_matrix
 from phosphene.mapper.views import Views
 from phosphene.recipe import Recipe
 from phosphene.samples.pool import SamplePool
@@ -119,13 +119,13 @@ class Making:
         self.began = time.perf_counter()
         self.layer = engine.spatial_layer(recipe.xi_layer)  # first, because a wrong name should cost nothing
         self.pool = pool.to(engine.device)
-        self.colours = colour_basis(pool.colour_covariance, recipe.colour) if recipe.colour else None
+        self.colours = colour_matrix(pool.colour_covariance, recipe.colour) if recipe.colour else None
         self.classes = torch.tensor([job.index for job in jobs], device=engine.device)
         self.total = recipe.rounds * (recipe.steps + recipe.refine_steps)
         self.generators = [torch.Generator().manual_seed(job.seed * 1_000_003 + job.index) for job in jobs]
         self.losses: list[list[float]] = []  # a step, a map
         self.hits: list[list[float]] = []
-        self.taken: list[int | None] = [None] * len(self.jobs)  # steps of the maps that have stopped
+        self.stopped: list[int | None] = [None] * len(self.jobs)  # after which step, of the maps that have (stop_after)
         self.spent = 0.0  # seconds, before this object was made
         self.nu = torch.zeros((len(jobs), *engine.classifier.input.shape), dtype=engine.dtype, device=engine.device)
         self.xi: Tensor | None = None
@@ -163,26 +163,27 @@ class Making:
                 error.rows = tuple(row for row, loss in enumerate(losses) if not math.isfinite(loss))
                 raise error
             hits = nudge.hits.tolist()
-            moves = torch.tensor([stopped is None for stopped in self.taken], device=moved.device)
+            # Algorithm 1 goes on with all maps of the group; those that have stopped are kept as they were.
+            moves = torch.tensor([step is None for step in self.stopped], device=moved.device)
             self.losses.append(losses)
             self.hits.append(hits)
             self.nu = torch.where(moves.view(-1, 1, 1, 1), moved, self.nu)
-            self._stop()
+            self._note_stops()
             total = len(self.losses) if self._all_stopped() else self.total
             yield Step(len(self.losses), total, sum(losses) / len(losses), sum(hits) / len(hits), self.nu)
             if self._all_stopped():
                 return
 
-    def _stop(self) -> None:
+    def _note_stops(self) -> None:
         """Note the maps that stop here: every step's samples and views are new, so its hits are a held-out measure."""
-        wanted = self.recipe.stop_after
-        if wanted and len(self.hits) >= wanted:
-            for row, stopped in enumerate(self.taken):
-                if stopped is None and all(step[row] == 1 for step in self.hits[-wanted:]):
-                    self.taken[row] = len(self.hits)
+        in_a_row = self.recipe.stop_after
+        if in_a_row and len(self.hits) >= in_a_row:
+            for row, stopped in enumerate(self.stopped):
+                if stopped is None and all(hits[row] == 1 for hits in self.hits[-in_a_row:]):
+                    self.stopped[row] = len(self.hits)
 
     def _all_stopped(self) -> bool:
-        return None not in self.taken
+        return None not in self.stopped
 
     def finish(self, film: "FrameRecorder | None" = None) -> list[ConceptMap]:
         """Measure the maps after the last step; ``film`` has watched them grow.
@@ -194,7 +195,7 @@ class Making:
         xi = self.xi
         if xi is None or not recipe.refine_steps:
             xi = activation_weights(engine, self.nu, self.layer, recipe.contrast)
-        taken = [len(self.losses) if stopped is None else stopped for stopped in self.taken]
+        taken = [len(self.losses) if step is None else step for step in self.stopped]
         facts = measure(engine, self.pool.held_out, self.nu, self.classes, recipe.contrast)
         return [
             ConceptMap(
@@ -208,7 +209,7 @@ class Making:
                 p_class=facts[row].p_class,
                 targeting_rate=facts[row].targeting_rate,
                 loss=tuple(step[row] for step in self.losses[: taken[row]]),
-                passes=passes(recipe) if self.taken[row] is None else passes(recipe, taken[row]),
+                passes=passes(recipe.replace(steps=taken[row]) if self.stopped[row] else recipe),
                 seconds=self._seconds() / len(self.jobs),
                 hits=tuple(step[row] for step in self.hits[: taken[row]]),
                 frames=film.of(row) if film is not None else (),
@@ -243,7 +244,7 @@ class Making:
         self.losses = state["losses"].tolist()
         for hits in state["hits"].tolist():
             self.hits.append(hits)
-            self._stop()
+            self._note_stops()
         self.spent = float(state["seconds"])
         for own, past in zip(self.generators, state["generators"], strict=True):
             own.set_state(past.clone())  # a view into a stack is refused
@@ -260,13 +261,7 @@ class Making:
         return Views(self.recipe, self.generators)
 
 
-def passes(recipe: Recipe, steps: "int | None" = None) -> int:
-    """Images that a map sends through the network, a backward counted as one more; measuring it is left out.
-
-    Args:
-        recipe: Hyper-parameters.
-        steps: Steps of Algorithm 1 in a round; the recipe's by default.
-    """
+def passes(recipe: Recipe) -> int:
+    """Images that a map sends through the network, a backward counted as one more; measuring it is left out."""
     step = recipe.batch_size * (4 if recipe.sign_test else 2)
-    taken = recipe.steps if steps is None else steps
-    return recipe.rounds * (taken * step + recipe.refine_steps * recipe.batch_size * 2)
+    return recipe.rounds * (recipe.steps * step + recipe.refine_steps * recipe.batch_size * 2)

@@ -15,7 +15,7 @@ class Smoothing:
     Args:
         exponent: p, 0 or more.
         like: A tensor of the maps' size, type and device.
-        colours: (c, c), from :func:`colour_basis`; what is smoothed is also turned into these coordinates.
+        colours: (c, c), from :func:`colour_matrix`; what is smoothed is also turned into these coordinates.
     """
 
     def __init__(self, exponent: float, like: Tensor, colours: "Tensor | None" = None) -> None:
@@ -37,7 +37,7 @@ class Smoothing:
         return maps if self.colours is None else torch.einsum("ij,mjhw->mihw", self.colours, maps)
 
 
-def colour_basis(covariance: Tensor, exponent: float) -> "Tensor | None":
+def colour_matrix(covariance: Tensor, exponent: float) -> "Tensor | None":
     """Return the power ``exponent / 2`` of the channels' covariance (c, c), scaled to keep white noise's deviation.
 
     With 1, a map's colours vary as the samples' do: mostly from dark to light, as in photographs (Olah et al., "Feature
@@ -47,6 +47,6 @@ def colour_basis(covariance: Tensor, exponent: float) -> "Tensor | None":
     if not exponent or float(spread.max()) <= 0:  # samples of one colour say nothing
         return None
     spread = (spread / spread.max()).clamp_min(LEAST)
-    basis: Tensor = axes @ torch.diag(spread ** (exponent / 2)) @ axes.T
-    scaled: Tensor = basis / (basis.square().sum() / len(basis)).sqrt()
+    matrix: Tensor = axes @ torch.diag(spread ** (exponent / 2)) @ axes.T
+    scaled: Tensor = matrix / (matrix.square().sum() / len(matrix)).sqrt()
     return scaled
