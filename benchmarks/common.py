@@ -16,13 +16,13 @@ from torch import Tensor
 from phosphene.classifier import Classifier
 from phosphene.concept_map import ConceptMap
 from phosphene.engine import Engine
-from phosphene.fleet import run_name
 from phosphene.metrics.m_score import m_score_of_logits
 from phosphene.metrics.reading import read_maps, top1
 from phosphene.recipe import Recipe
 from phosphene.runs.atomic import write_bytes
 from phosphene.runs.directory import versions
 from phosphene.sources import load
+from phosphene.workflows import run_name
 
 ROOT = Path(__file__).parent.parent
 SHARED = Path(os.environ.get("PHOSPHENE_SHARED", ROOT.parent / "shared"))

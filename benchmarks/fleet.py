@@ -25,15 +25,15 @@ from torch import nn
 from benchmarks.common import keep, table
 from phosphene.classifier import Classifier
 from phosphene.concept_map import ConceptMap, Job
-from phosphene.fleet import MapPlan, execute, plan
-from phosphene.fleet.local import Local
-from phosphene.fleet.protocol import Executor, MapNote
-from phosphene.fleet.queue import Queue
 from phosphene.recipe import Recipe, resolve
 from phosphene.runs import RunDirectory, RunFacts
 from phosphene.samples import load_samples
 from phosphene.samples.pool import make_pool
 from phosphene.sources import load
+from phosphene.workflows import MapPlan, execute, plan
+from phosphene.workflows.local import Local
+from phosphene.workflows.protocol import Executor, MapNote
+from phosphene.workflows.queue import Queue
 
 SIZES = (10_000, 100_000, 1_000_000)
 MODEL, SAMPLES, MAPS, PAIRS = "demo:shapes", "demo:shapes", 24, 3

@@ -39,13 +39,13 @@ from phosphene.backdoor.triggers import Emblem, apply_8bit
 from phosphene.concept_map import ConceptMap, to_image
 from phosphene.engine import Engine
 from phosphene.engine.losses import log_odds
-from phosphene.fleet import execute, plan
 from phosphene.metrics.footprint import footprint
 from phosphene.recipe import resolve
 from phosphene.report import contact_sheet
 from phosphene.runs.atomic import read_json, write_bytes, write_json
 from phosphene.runs.memo import Memo
 from phosphene.samples import SamplePool, load_samples
+from phosphene.workflows import execute, plan
 
 RECIPES = ("vivid", "quick")
 SEEDS = 2

@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import hardware, keep, table
-from phosphene.fleet import execute, note_own_readings, plan, score_runs
 from phosphene.recipe import resolve
 from phosphene.report import write_report
 from phosphene.runs import RunDirectory
 from phosphene.samples import load_samples
 from phosphene.sources import load
+from phosphene.workflows import execute, note_own_readings, plan, score_runs
 
 REPEATS = 5
 CHEAP = {"steps": 2, "refine_steps": 0, "batch_size": 2}

@@ -21,13 +21,13 @@ from phosphene.backdoor.scan import scan
 from phosphene.backdoor.triggers import Emblem, Trigger, apply_8bit
 from phosphene.classifier import Classifier
 from phosphene.concept_map import ConceptMap, to_image
-from phosphene.fleet import execute, plan
 from phosphene.metrics.footprint import footprint
 from phosphene.recipe import resolve
 from phosphene.report import contact_sheet
 from phosphene.runs.atomic import read_json, write_json
 from phosphene.samples import SamplePool, load_samples
 from phosphene.sources import load
+from phosphene.workflows import execute, plan
 
 BASE, CLEAN = "cifar_resnet20", "rep-r20-clean-1"
 MARKED = ("shortcut", "shortcut-logo")

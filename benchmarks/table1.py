@@ -18,8 +18,6 @@ from typing import Any
 
 from benchmarks.common import CONCEPTS, NETWORKS, ROOT, SHARED, TABLE1, hardware, images, keep, run_folder, table
 from phosphene.classifier import Classifier
-from phosphene.fleet import execute, plan, run_name, score_runs
-from phosphene.fleet.protocol import MapNote
 from phosphene.mapper.cycle import passes
 from phosphene.metrics.scorecard import Score
 from phosphene.recipe import RECIPES, Recipe, resolve
@@ -27,6 +25,8 @@ from phosphene.report import contact_sheet
 from phosphene.runs import RunDirectory
 from phosphene.samples import load_samples
 from phosphene.sources import load
+from phosphene.workflows import execute, plan, run_name, score_runs
+from phosphene.workflows.protocol import MapNote
 
 PAGE = ROOT / "docs" / "results.md"
 FIGURES = ROOT / "docs" / "figures"

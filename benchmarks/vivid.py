@@ -35,10 +35,10 @@ from benchmarks.common import (
     table,
 )
 from phosphene.concept_map import ConceptMap
-from phosphene.fleet import execute, plan
 from phosphene.recipe import resolve
 from phosphene.report import contact_sheet
 from phosphene.samples import load_samples
+from phosphene.workflows import execute, plan
 
 FIGURES = ROOT / "docs" / "figures"
 # name -> source, samples, seeds

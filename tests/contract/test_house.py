@@ -21,7 +21,7 @@ FLOORS = [
     {"demo"},  # the whole job on the drawn world
     {"report"},
     {"callbacks"},
-    {"fleet", "api", "doctor"},
+    {"workflows", "api", "doctor"},
     {"backdoor"},
     {"metrics"},
     {"mapper"},

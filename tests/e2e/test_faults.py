@@ -158,7 +158,7 @@ if sys.argv[2] == "jumps":  # a wall clock that is days off at every look
     time.time = lambda: real() + 86400.0 * (next(steps) % 5 - 2)
     time.time_ns = lambda: real_ns() + 86_400_000_000_000 * (next(steps) % 5 - 2)
 import phosphene as ph
-from phosphene.fleet import execute, plan
+from phosphene.workflows import execute, plan
 from phosphene.recipe import resolve
 from phosphene.samples import load_samples
 classifier = ph.load(sys.argv[3], trust=True)

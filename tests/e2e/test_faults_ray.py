@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 import phosphene as ph
-from phosphene.fleet import execute, plan
 from phosphene.recipe import resolve
 from phosphene.samples import load_samples
+from phosphene.workflows import execute, plan
 from tests.processes import called
 from tests.tiny import make_card
 
@@ -67,7 +67,7 @@ def calm(model, tmp_path_factory):
 
 
 def executor():
-    from phosphene.fleet.ray import Ray
+    from phosphene.workflows.ray import Ray
 
     return Ray(2)
 
@@ -116,7 +116,7 @@ def test_a_worker_is_killed(cluster, model, calm, tmp_path):
 
 def test_without_a_common_disk_the_driver_writes(cluster, model, calm, tmp_path, monkeypatch):
     """The beacon is not where the workers look for it, as on a machine that mounts nothing."""
-    monkeypatch.setattr("phosphene.fleet.ray.leave_beacon", lambda *_: None)
+    monkeypatch.setattr("phosphene.workflows.ray.leave_beacon", lambda *_: None)
     out = tmp_path / "run"
     first = todo(model, out)
     outcome = execute(first, executor=executor(), device="cpu")

@@ -59,6 +59,6 @@ def test_what_no_executor_can_do_is_refused_before_any_work(call, card, tmp_path
 
 def test_without_ray_the_extra_is_named(call, card, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
-    monkeypatch.delitem(sys.modules, "phosphene.fleet.ray", raising=False)
+    monkeypatch.delitem(sys.modules, "phosphene.workflows.ray", raising=False)
     line = call("map", card.path, "--trust", "--all", "--executor", "ray", "--out", tmp_path / "out").complaint
     assert "pip install phosphene[ray]" in line

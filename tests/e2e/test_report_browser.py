@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from phosphene.concept_map import Job
-from phosphene.fleet import note_own_readings, score_runs
 from phosphene.metrics.checks.finding import Finding
 from phosphene.recipe import Recipe
 from phosphene.report import write_report
@@ -14,6 +13,7 @@ from phosphene.runs import RunDirectory, RunFacts
 from phosphene.runs.checks import write_check
 from phosphene.runs.scores import maps_sha256
 from phosphene.samples.pool import make_pool
+from phosphene.workflows import note_own_readings, score_runs
 from tests import tiny
 from tests.e2e.browser import axe, chromium, faults  # noqa: F401  (fixtures)
 

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 import phosphene as ph
-from phosphene.fleet import execute, plan
 from phosphene.recipe import resolve
 from phosphene.runs import RunDirectory
 from phosphene.samples import load_samples
 from phosphene.samples.pool import make_pool
+from phosphene.workflows import execute, plan
 from tests import tiny
 from tests.conftest import command
 from tests.reference import paper

@@ -11,7 +11,6 @@ from PIL import Image
 
 import phosphene as ph
 from phosphene.errors import ConceptError, RecipeError, RunError
-from phosphene.fleet import execute, plan
 from phosphene.mapper import FrameRecorder, Step
 from phosphene.mapper.cycle import passes
 from phosphene.recipe import Recipe
@@ -19,6 +18,7 @@ from phosphene.report.film import write_film
 from phosphene.runs import RunDirectory
 from phosphene.runs.frames import HOLD, animation, frames_file
 from phosphene.samples import load_samples
+from phosphene.workflows import execute, plan
 from tests import tiny
 
 LONG = Recipe(name="long", batch_size=2, steps=7, refine_steps=3, rounds=2)

@@ -14,11 +14,11 @@ import torch
 from PIL import Image
 
 from phosphene.concept_map import Job, render
-from phosphene.fleet import execute, plan
 from phosphene.recipe import resolve
 from phosphene.runs import RunDirectory, live
 from phosphene.runs.live import Live, read_live
 from phosphene.samples.pool import make_pool
+from phosphene.workflows import execute, plan
 from tests import tiny
 
 PAIR = [(Job(0, 0), "lion"), (Job(3, 1), "maillot")]

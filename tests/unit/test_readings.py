@@ -7,11 +7,11 @@ import torch
 
 from phosphene.concept_map import Job
 from phosphene.errors import RunError
-from phosphene.fleet import note_own_readings
 from phosphene.metrics.reading import first_readings
 from phosphene.runs import RunDirectory
 from phosphene.runs.readings import read_readings, write_readings
 from phosphene.runs.scores import map_hashes
+from phosphene.workflows import note_own_readings
 from tests import tiny
 
 

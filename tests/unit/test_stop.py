@@ -8,11 +8,11 @@ import phosphene as ph
 from phosphene.concept_map import Job
 from phosphene.engine import Engine
 from phosphene.errors import RecipeError
-from phosphene.fleet import execute, plan
 from phosphene.mapper import Making, Step, map_jobs
 from phosphene.mapper.cycle import passes
 from phosphene.recipe import resolve
 from phosphene.samples import load_samples
+from phosphene.workflows import execute, plan
 
 JOBS = [Job(0), Job(5), Job(9)]
 STEPS, STOP = 40, 3

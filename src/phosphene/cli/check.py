@@ -12,12 +12,12 @@ from phosphene.cli import options
 from phosphene.cli.progress import MapProgress
 from phosphene.cli.tables import print_table
 from phosphene.errors import printable
-from phosphene.fleet.checking import CheckPlan, plan_checks, run_checks
-from phosphene.fleet.mapping import Progress
 from phosphene.metrics.checks import CHECKS, Finding, Standing
 from phosphene.metrics.range_doubt import range_doubt
 from phosphene.report import write_report
 from phosphene.runs.checks import NAME
+from phosphene.workflows.check import CheckPlan, plan_checks, run_checks
+from phosphene.workflows.map import Progress
 
 
 @click.command("check", context_settings={"help_option_names": ["-h", "--help"]})

@@ -10,10 +10,10 @@ from rich.text import Text
 from phosphene.cli import options
 from phosphene.cli.tables import print_table
 from phosphene.errors import printable
-from phosphene.fleet.comparing import Comparison, compare_runs
 from phosphene.labels import first_synonym
 from phosphene.metrics.compare import Reading
 from phosphene.report.compare import write_comparison
+from phosphene.workflows.compare import Comparison, compare_runs
 
 
 @click.command("compare", context_settings={"help_option_names": ["-h", "--help"]})

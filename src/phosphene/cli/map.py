@@ -10,15 +10,15 @@ from phosphene.cli import options
 from phosphene.cli.progress import MapProgress
 from phosphene.engine.device import pick_device
 from phosphene.errors import ConceptError, JobsError, SpecError, printable
-from phosphene.fleet import MapPlan, default_run, execute, note_own_readings, plan, run_name
-from phosphene.fleet.estimate import estimate
-from phosphene.fleet.executors import pick_executor
-from phosphene.fleet.protocol import Executor, MapNote
 from phosphene.metrics.range_doubt import range_doubt
 from phosphene.recipe import Recipe, resolve
 from phosphene.report import write_report
 from phosphene.samples import default, load_samples
 from phosphene.sources import load
+from phosphene.workflows import MapPlan, default_run, execute, note_own_readings, plan, run_name
+from phosphene.workflows.estimate import estimate
+from phosphene.workflows.executors import pick_executor
+from phosphene.workflows.protocol import Executor, MapNote
 
 # A run of more maps than this does not name those that were there already, one by one.
 MOST_NAMED = 100

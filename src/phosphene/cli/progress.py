@@ -19,8 +19,8 @@ from rich.progress import (
 
 from phosphene.backdoor.survey import Standing as ScanStanding
 from phosphene.errors import printable
-from phosphene.fleet.estimate import duration
-from phosphene.fleet.mapping import Progress as Standing
+from phosphene.workflows.estimate import duration
+from phosphene.workflows.map import Progress as Standing
 
 EVERY_SECONDS = 10.0
 

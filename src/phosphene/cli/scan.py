@@ -15,11 +15,11 @@ from phosphene.cli.progress import MapProgress, ScanProgress
 from phosphene.cli.tables import print_table
 from phosphene.engine.device import pick_device
 from phosphene.errors import printable
-from phosphene.fleet.scanning import RECIPE, ScanPlan, estimate, exit_code, map_suspects, plan_scan, run_scan
 from phosphene.report import write_report
 from phosphene.report.scan import headline, least_likely, sentences
 from phosphene.samples import default, load_samples
 from phosphene.sources import load
+from phosphene.workflows.scan import RECIPE, ScanPlan, estimate, exit_code, map_suspects, plan_scan, run_scan
 
 
 @click.command("scan", context_settings={"help_option_names": ["-h", "--help"]})

@@ -7,9 +7,9 @@ import click
 from phosphene.cli import options
 from phosphene.cli.tables import misreadings, print_table, score_matrix
 from phosphene.errors import printable
-from phosphene.fleet import score_runs
 from phosphene.report import write_report
 from phosphene.runs import RunDirectory
+from phosphene.workflows import score_runs
 
 
 @click.command("score", context_settings={"help_option_names": ["-h", "--help"]})

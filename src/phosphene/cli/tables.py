@@ -10,9 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from phosphene.errors import printable
-from phosphene.fleet import ScoredRun
 from phosphene.labels import first_synonym
 from phosphene.metrics.scorecard import Interval
+from phosphene.workflows import ScoredRun
 
 MOST_MISREAD = 5
 WIDEST = 10_000

@@ -7,15 +7,15 @@ from typing import Any
 
 from phosphene.concept_map import ConceptMap
 from phosphene.demo.emblem import TROJAN_TARGET
-from phosphene.fleet import execute, plan, score_runs
-from phosphene.fleet.mapping import Progress
-from phosphene.fleet.scanning import map_suspects, plan_scan, run_scan
 from phosphene.metrics.scorecard import Score
 from phosphene.recipe import DEFAULT_RECIPE, resolve
 from phosphene.report import write_report
 from phosphene.runs.scans import OTHERS
 from phosphene.samples import default, load_samples
 from phosphene.sources import load
+from phosphene.workflows import execute, plan, score_runs
+from phosphene.workflows.map import Progress
+from phosphene.workflows.scan import map_suspects, plan_scan, run_scan
 
 SOURCE, TARGET = "demo:shapes", "demo:shapes-plain"
 SAMPLES = "synthetic:mixed"

@@ -10,12 +10,12 @@ from typing import Any
 from markupsafe import Markup
 
 from phosphene.concept_map import ConceptMap
-from phosphene.fleet.comparing import Comparison
 from phosphene.labels import first_synonym
 from phosphene.metrics.compare import Change, Reading
 from phosphene.report.html import environment, policy
 from phosphene.report.words import percent
 from phosphene.runs.atomic import write_bytes
+from phosphene.workflows.compare import Comparison
 
 MOST_SEEDS = 3
 MOST_NAMED = 12

@@ -3,9 +3,9 @@
 import threading
 from collections import OrderedDict
 
-from phosphene.fleet.comparing import Comparison, compare_runs
 from phosphene.runs.scores import NAME, maps_sha256
 from phosphene.web.folder import Folder
+from phosphene.workflows.compare import Comparison, compare_runs
 
 MOST = 4
 Key = tuple[str, str, str, str, int, int]

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
-from phosphene.fleet.plan import MapPlan
-from phosphene.fleet.protocol import Event, Slot, Task, Tell, Ticket
-from phosphene.fleet.worker import Session
+from phosphene.workflows.plan import MapPlan
+from phosphene.workflows.protocol import Event, Slot, Task, Tell, Ticket
+from phosphene.workflows.worker import Session
 
 
 class _Outside(BaseException):

@@ -1,8 +1,8 @@
 """Many jobs: plan them, run them, go on where they stopped."""
 
-from phosphene.fleet.mapping import MapPlan, Outcome, default_run, execute, plan, run_name
-from phosphene.fleet.reading import note_own_readings
-from phosphene.fleet.scoring import ScoredRun, score_runs
+from phosphene.workflows.map import MapPlan, Outcome, default_run, execute, plan, run_name
+from phosphene.workflows.reading import note_own_readings
+from phosphene.workflows.score import ScoredRun, score_runs
 
 __all__ = [
     "MapPlan",

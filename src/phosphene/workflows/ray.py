@@ -21,8 +21,11 @@ from phosphene.classifier import Classifier
 from phosphene.concept_map import Job
 from phosphene.engine.engine import CUDA_MICRO_BATCH
 from phosphene.errors import ExtraError, PhospheneError, RunError, first_line
-from phosphene.fleet.plan import MapPlan
-from phosphene.fleet.protocol import (
+from phosphene.mapper import Step
+from phosphene.runs.beacon import leave_beacon, sees_beacon, take_beacon
+from phosphene.samples import SamplePool
+from phosphene.workflows.plan import MapPlan
+from phosphene.workflows.protocol import (
     Broken,
     Died,
     Ended,
@@ -35,11 +38,8 @@ from phosphene.fleet.protocol import (
     Tell,
     Ticket,
 )
-from phosphene.fleet.stores import DirectoryStore, ReturningStore, Store
-from phosphene.fleet.worker import Session, open_ticket
-from phosphene.mapper import Step
-from phosphene.runs.beacon import leave_beacon, sees_beacon, take_beacon
-from phosphene.samples import SamplePool
+from phosphene.workflows.stores import DirectoryStore, ReturningStore, Store
+from phosphene.workflows.worker import Session, open_ticket
 
 RETRIES = 2  # by Ray, after the death of a process or node: three tries in all, as for every other failure
 GRACE_SECONDS = 30.0

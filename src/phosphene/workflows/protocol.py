@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Protocol
 
 from phosphene.concept_map import ConceptMap, Job
-from phosphene.fleet.plan import MapPlan
 from phosphene.labels import first_synonym
 from phosphene.mapper import Step
 from phosphene.recipe import Recipe
+from phosphene.workflows.plan import MapPlan
 
 
 @dataclass(frozen=True)

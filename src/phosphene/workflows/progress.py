@@ -4,10 +4,10 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from phosphene.fleet.plan import MapPlan
-from phosphene.fleet.protocol import Task
 from phosphene.mapper import Step
 from phosphene.mapper.cycle import passes
+from phosphene.workflows.plan import MapPlan
+from phosphene.workflows.protocol import Task
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,10 @@ from multiprocessing.process import BaseProcess
 import torch
 
 from phosphene.errors import PhospheneError, RunError, first_line
-from phosphene.fleet.plan import MapPlan
-from phosphene.fleet.protocol import Broken, Died, Ended, Event, Slot, Stepped, Task, Tell, Ticket
-from phosphene.fleet.worker import Session, open_ticket
 from phosphene.mapper import Step
+from phosphene.workflows.plan import MapPlan
+from phosphene.workflows.protocol import Broken, Died, Ended, Event, Slot, Stepped, Task, Tell, Ticket
+from phosphene.workflows.worker import Session, open_ticket
 
 SAY_SECONDS = 0.5  # between two steps of a task that the driver hears of
 GRACE_SECONDS = 30.0  # for a worker to end its step and write a checkpoint, when it is asked to

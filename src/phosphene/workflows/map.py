@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Sequence
 
-from phosphene.fleet.driver import Driver, Outcome
-from phosphene.fleet.inline import Inline
-from phosphene.fleet.plan import MapPlan, default_run, plan, run_name
-from phosphene.fleet.progress import Progress
-from phosphene.fleet.protocol import Executor, MapNote
+from phosphene.workflows.driver import Driver, Outcome
+from phosphene.workflows.inline import Inline
+from phosphene.workflows.plan import MapPlan, default_run, plan, run_name
+from phosphene.workflows.progress import Progress
+from phosphene.workflows.protocol import Executor, MapNote
 
 __all__ = ["MapPlan", "Outcome", "Progress", "default_run", "execute", "plan", "run_name"]
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from phosphene.engine import Engine
-from phosphene.fleet.plan import MapPlan
 from phosphene.mapper import Making
 from phosphene.mapper.cycle import passes
+from phosphene.workflows.plan import MapPlan
 
 ENOUGH_SECONDS = 2.0
 MOST_STEPS = 10

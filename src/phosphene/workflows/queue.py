@@ -6,8 +6,8 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 
 from phosphene.concept_map import Job
-from phosphene.fleet.plan import MapPlan
-from phosphene.fleet.protocol import Task
+from phosphene.workflows.plan import MapPlan
+from phosphene.workflows.protocol import Task
 
 # Maps that seem to be there are looked at this many at once: that is a matter of milliseconds.
 LOOK_TOGETHER = 64

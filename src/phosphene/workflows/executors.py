@@ -4,9 +4,9 @@ import importlib
 from typing import cast
 
 from phosphene.errors import SpecError
-from phosphene.fleet.inline import Inline
-from phosphene.fleet.local import Local
-from phosphene.fleet.protocol import Executor
+from phosphene.workflows.inline import Inline
+from phosphene.workflows.local import Local
+from phosphene.workflows.protocol import Executor
 
 
 def pick_executor(
@@ -31,7 +31,7 @@ def pick_executor(
         ExtraError: it needs a library that is not installed.
     """
     if name == "ray":
-        ray = importlib.import_module("phosphene.fleet.ray")
+        ray = importlib.import_module("phosphene.workflows.ray")
         return cast("Executor", ray.Ray(workers, threads=threads or 1, gpus=gpus))
     if name != "local":
         raise SpecError(f"executor {name!r} is unknown: use local or ray.")

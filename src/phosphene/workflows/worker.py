@@ -14,13 +14,13 @@ from phosphene.classifier import Classifier
 from phosphene.concept_map import Job
 from phosphene.engine import Engine
 from phosphene.errors import NumericError, RecipeError, RunError, first_line
-from phosphene.fleet.protocol import Ended, Failed, Found, MapNote, Stepped, Task, Tell, Ticket
-from phosphene.fleet.stores import DirectoryStore, Store
 from phosphene.mapper import FrameRecorder, Making, Step, group_size
 from phosphene.runs import RunDirectory
 from phosphene.runs.live import Live
 from phosphene.samples import SamplePool, load_samples
 from phosphene.sources import load
+from phosphene.workflows.protocol import Ended, Failed, Found, MapNote, Stepped, Task, Tell, Ticket
+from phosphene.workflows.stores import DirectoryStore, Store
 
 # Between checkpoints; with the step that is under way, no more than ten seconds of work are lost.
 CHECKPOINT_SECONDS = 7.0

@@ -22,16 +22,16 @@ from phosphene.backdoor.verdict import EXIT_CODES, Verdict
 from phosphene.classifier import Classifier
 from phosphene.engine import Engine
 from phosphene.errors import CardError, PhospheneError, RecipeError
-from phosphene.fleet.mapping import execute
-from phosphene.fleet.plan import MOST_BYTES, plan
-from phosphene.fleet.progress import Progress
-from phosphene.fleet.reading import note_own_readings
 from phosphene.metrics.range_doubt import range_doubt
 from phosphene.recipe import Recipe, resolve
 from phosphene.runs import RunDirectory, RunFacts
 from phosphene.runs.memo import Memo
 from phosphene.runs.scans import NAME, check_scan, suspect_folder, write_scan
 from phosphene.samples import SamplePool
+from phosphene.workflows.map import execute
+from phosphene.workflows.plan import MOST_BYTES, plan
+from phosphene.workflows.progress import Progress
+from phosphene.workflows.reading import note_own_readings
 
 RECIPE = "quick"  # of the suspects' maps: the published method, which moves nothing about, so marks keep their place
 TRIAL = 4  # pictures by which the time is estimated

@@ -8,19 +8,19 @@ import torch
 from phosphene.concept_map import Job
 from phosphene.engine import Engine
 from phosphene.errors import JobsError, NumericError, RunError
-from phosphene.fleet import execute, plan
-from phosphene.fleet.driver import TRIES, Driver
-from phosphene.fleet.estimate import duration, estimate
-from phosphene.fleet.executors import pick_executor
-from phosphene.fleet.inline import Inline
-from phosphene.fleet.plan import Jobs
-from phosphene.fleet.protocol import Died, Ended, Found, MapNote, Slot
-from phosphene.fleet.worker import CHECKPOINT_SECONDS
 from phosphene.mapper import Making, map_jobs
 from phosphene.recipe import Recipe
 from phosphene.runs.checkpoints import Checkpoints
 from phosphene.runs.failures import read_failures
 from phosphene.samples.pool import make_pool
+from phosphene.workflows import execute, plan
+from phosphene.workflows.driver import TRIES, Driver
+from phosphene.workflows.estimate import duration, estimate
+from phosphene.workflows.executors import pick_executor
+from phosphene.workflows.inline import Inline
+from phosphene.workflows.plan import Jobs
+from phosphene.workflows.protocol import Died, Ended, Found, MapNote, Slot
+from phosphene.workflows.worker import CHECKPOINT_SECONDS
 from tests import tiny
 
 RECIPE = Recipe(name="short", batch_size=4, steps=3, refine_steps=2, rounds=2)
@@ -137,7 +137,7 @@ def test_a_group_that_is_cut_down_at_every_step_comes_out_as_in_calm_weather(tmp
     """Checkpoints at every step, and an end right after each: nothing is lost, and nothing differs by a bit."""
     calm = todo(tmp_path / "calm")
     execute(calm, device="cpu", together=together)
-    monkeypatch.setattr("phosphene.fleet.worker.CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr("phosphene.workflows.worker.CHECKPOINT_SECONDS", 0.0)
     stormy, steps = todo(tmp_path / "stormy"), []
 
     def cut(progress):

@@ -11,16 +11,16 @@ from typing import Any
 from phosphene.concept_map import Job
 from phosphene.engine import Engine
 from phosphene.errors import JobsError
-from phosphene.fleet.plan import MapPlan
-from phosphene.fleet.progress import Progress, Tally
-from phosphene.fleet.protocol import Broken, Died, Event, Executor, Failed, Found, MapNote, Stepped, Task, Ticket
-from phosphene.fleet.queue import Queue
-from phosphene.fleet.signals import stopping
 from phosphene.labels import first_synonym
 from phosphene.runs import RunFacts
 from phosphene.runs.failures import note_failures
 from phosphene.runs.leases import sweep
 from phosphene.runs.live import sweep_live
+from phosphene.workflows.plan import MapPlan
+from phosphene.workflows.progress import Progress, Tally
+from phosphene.workflows.protocol import Broken, Died, Event, Executor, Failed, Found, MapNote, Stepped, Task, Ticket
+from phosphene.workflows.queue import Queue
+from phosphene.workflows.signals import stopping
 
 TRIES = 3
 MOST_SAID = 5
