@@ -6,10 +6,10 @@ import re
 
 import pytest
 
+from phosphene.checks import CHECKS, Bench, Finding, Request, check_maps, examine
 from phosphene.concept_map import Job
 from phosphene.engine import Engine
 from phosphene.mapper import map_jobs
-from phosphene.metrics.checks import CHECKS, Bench, Finding, Request, check_maps, examine
 from phosphene.recipe import Recipe
 from phosphene.samples import load_samples
 from tests import tiny

@@ -23,6 +23,7 @@ FLOORS = [
     {"callbacks"},
     {"workflows", "api", "doctor"},
     {"backdoor"},
+    {"checks"},
     {"metrics"},
     {"mapper"},
     {"engine"},

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 import phosphene
-from phosphene.metrics.checks import CHECKS
+from phosphene.checks import CHECKS
 from tests import tiny
 from tests.tiny import SHORT
 
@@ -89,10 +89,10 @@ def test_every_check_is_run_printed_and_written(check, made):
 
 
 def test_a_failed_check_is_said_plainly_and_the_command_has_done_its_job(check, made, monkeypatch):
-    from phosphene.metrics.checks.finding import Finding
+    from phosphene.checks.finding import Finding
 
     failed = Finding("seeds", {}, passed=False, reading="It hangs on the seed.")
-    monkeypatch.setattr("phosphene.metrics.checks.seeds.find", lambda _: failed)
+    monkeypatch.setattr("phosphene.checks.seeds.find", lambda _: failed)
     answer = check("--only", "seeds")
     assert answer.code == 0
     assert "FAILED" in answer.out
@@ -141,7 +141,7 @@ def test_dry_run_says_what_it_would_cost_and_writes_nothing(check, made, tmp_pat
 
 def counted(monkeypatch):
     """Count the maps that are made."""
-    from phosphene.metrics.checks.bench import Bench
+    from phosphene.checks.bench import Bench
 
     jobs, make = [], Bench.make
 
@@ -159,7 +159,7 @@ def test_an_interruption_keeps_what_is_finished_and_the_same_command_goes_on(che
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("phosphene.metrics.checks.seeds.find", interrupt)
+        patch.setattr("phosphene.checks.seeds.find", interrupt)
         answer = check()
     assert answer.code == 130
     assert answer.out == ""
@@ -329,7 +329,7 @@ def test_a_damaged_checks_json(refused, check, made, damage):
 
 
 def test_maps_that_change_while_they_are_checked(check, made, monkeypatch):
-    from phosphene.metrics.checks import seeds
+    from phosphene.checks import seeds
 
     find = seeds.find
 
@@ -337,6 +337,6 @@ def test_maps_that_change_while_they_are_checked(check, made, monkeypatch):
         rewrite(min(made.glob("maps/*/*/map.json")), lambda data: data.update(map_sha256="0" * 64))
         return find(bench)
 
-    monkeypatch.setattr("phosphene.metrics.checks.seeds.find", meddling)
+    monkeypatch.setattr("phosphene.checks.seeds.find", meddling)
     assert "changed while they were checked" in check("--only", "seeds").complaint_after_progress
     assert not (made / "checks.json").exists()

@@ -5,8 +5,8 @@ import re
 import pytest
 import torch
 
+from phosphene.checks.finding import Finding
 from phosphene.concept_map import Job
-from phosphene.metrics.checks.finding import Finding
 from phosphene.recipe import Recipe
 from phosphene.report import write_report
 from phosphene.runs import RunDirectory, RunFacts

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from phosphene.checks import Bench, examine
 from phosphene.classifier import Classifier
 from phosphene.concept_map import ConceptMap, Job
 from phosphene.engine import Engine
 from phosphene.mapper import map_jobs
-from phosphene.metrics.checks import Bench, examine
 from phosphene.recipe import DEFAULT_RECIPE, Recipe, resolve
 from phosphene.samples import SamplePool, load_samples
 from phosphene.sources import load

@@ -6,10 +6,10 @@ import pytest
 import torch
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
+from phosphene.checks import CHECKS
+from phosphene.checks.finding import Finding
 from phosphene.concept_map import Job
 from phosphene.errors import RunError
-from phosphene.metrics.checks import CHECKS
-from phosphene.metrics.checks.finding import Finding
 from phosphene.recipe import Recipe
 from phosphene.report.checks import check_section
 from phosphene.runs import RunDirectory, RunFacts

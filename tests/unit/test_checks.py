@@ -8,16 +8,16 @@ import pytest
 import torch
 from torch import nn
 
+from phosphene.checks import CHECKS, Bench, Request, check_maps, choose, examine
+from phosphene.checks.baseline import Baseline, across, means
+from phosphene.checks.bench import spread
+from phosphene.checks.chance import beyond_chance, habits, read
+from phosphene.checks.finding import Finding, spell, verdict
 from phosphene.classifier import Classifier
 from phosphene.concept_map import ConceptMap, Job, render
 from phosphene.engine import Engine
 from phosphene.errors import ExtraError, NumericError, PhospheneError
 from phosphene.mapper.measure import targeting_rates
-from phosphene.metrics.checks import CHECKS, Bench, Request, check_maps, choose, examine
-from phosphene.metrics.checks.baseline import Baseline, across, means
-from phosphene.metrics.checks.bench import spread
-from phosphene.metrics.checks.chance import beyond_chance, habits, read
-from phosphene.metrics.checks.finding import Finding, spell, verdict
 from phosphene.metrics.similarity import SIMILARITIES
 from phosphene.recipe import Recipe
 from phosphene.samples import load_samples
@@ -82,7 +82,7 @@ def made(job, nu, recipe):
 @pytest.fixture(autouse=True)
 def few_pairs(monkeypatch):
     """Most of the time would go into comparing maps of different classes."""
-    monkeypatch.setattr("phosphene.metrics.checks.baseline.MOST_CLASSES", 6)
+    monkeypatch.setattr("phosphene.checks.baseline.MOST_CLASSES", 6)
 
 
 @pytest.fixture(scope="module")
@@ -336,9 +336,7 @@ def test_maps_that_are_not_read_fail_it(bench):
 
 
 def test_a_score_that_is_not_blind_would_fail_it(bench, monkeypatch):
-    monkeypatch.setattr(
-        "phosphene.metrics.checks.permuted_labels.m_score_of_logits", lambda logits, _: float(logits[0, 0])
-    )
+    monkeypatch.setattr("phosphene.checks.permuted_labels.m_score_of_logits", lambda logits, _: float(logits[0, 0]))
     found = examine("permuted-labels", bench())
     assert found.passed is False
     assert "should not have moved" in found.reading
@@ -551,7 +549,7 @@ def test_checks_are_chosen_by_name_in_their_own_order(monkeypatch):
     def missing():
         raise ExtraError("scikit-image is not installed")
 
-    monkeypatch.setattr("phosphene.metrics.checks.require_skimage", missing)
+    monkeypatch.setattr("phosphene.checks.require_skimage", missing)
     with pytest.raises(ExtraError):
         choose()
     assert choose(["fidelity", "permuted-labels"]) == ["fidelity", "permuted-labels"]  # they compare nothing

@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import nn
 
+from phosphene.checks import Bench, examine
 from phosphene.classifier import Classifier
 from phosphene.engine import Engine
 from phosphene.errors import WeightsError
-from phosphene.metrics.checks import Bench, examine
 from phosphene.metrics.randomise import _block, blocks, cascade, few_depths, randomised
 from phosphene.recipe import Recipe
 from phosphene.samples import load_samples

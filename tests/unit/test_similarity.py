@@ -137,6 +137,6 @@ def test_ssim_by_hand_on_a_scaled_picture(contrast, tolerance):
 
 
 def test_scikit_image_is_loaded_only_when_pictures_are_compared():
-    code = "import sys, phosphene.metrics.checks; print('skimage' in sys.modules)"
+    code = "import sys, phosphene.checks; print('skimage' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip() == "False"

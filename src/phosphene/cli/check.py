@@ -8,11 +8,11 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from phosphene.checks import CHECKS, Finding, Standing
 from phosphene.cli import options
 from phosphene.cli.progress import MapProgress
 from phosphene.cli.tables import print_table
 from phosphene.errors import printable
-from phosphene.metrics.checks import CHECKS, Finding, Standing
 from phosphene.metrics.range_doubt import range_doubt
 from phosphene.report import write_report
 from phosphene.runs.checks import NAME

@@ -1,1 +1,1 @@
-"""Metrics: one pure function a file."""
+"""Metrics: one pure function per file."""

@@ -2,9 +2,9 @@
 
 from typing import Any
 
+from phosphene.checks import CHECKS, Finding
+from phosphene.checks.finding import spell
 from phosphene.labels import first_synonym
-from phosphene.metrics.checks import CHECKS, Finding
-from phosphene.metrics.checks.finding import spell
 from phosphene.runs import RunDirectory
 from phosphene.runs.checks import read_checks
 

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import phosphene
+from phosphene.checks import CHECKS, Bench, Finding, Request, Standing, choose, examine
 from phosphene.classifier import Classifier
 from phosphene.concept_map import ConceptMap, Job
 from phosphene.engine.device import pick_device
 from phosphene.errors import RecipeError, RunError, SamplesError
 from phosphene.mapper.cycle import passes
-from phosphene.metrics.checks import CHECKS, Bench, Finding, Request, Standing, choose, examine
 from phosphene.recipe import Recipe
 from phosphene.runs import RunDirectory
 from phosphene.runs.checks import read_checks, write_check

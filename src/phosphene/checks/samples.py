@@ -1,7 +1,7 @@
 """Sensitivity to the sample set: do natural images, pink noise and dead leaves lead to maps that say the same?"""
 
-from phosphene.metrics.checks.bench import Bench, Request
-from phosphene.metrics.checks.finding import TOO_LITTLE, Finding, spell, verdict
+from phosphene.checks.bench import Bench, Request
+from phosphene.checks.finding import TOO_LITTLE, Finding, spell, verdict
 
 compares = True
 SYNTHETIC = ("synthetic:pink", "synthetic:dead-leaves")

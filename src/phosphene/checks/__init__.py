@@ -7,12 +7,12 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from phosphene.checks import cascade, diversity, fidelity, permuted_labels, random_weights, samples, seeds
+from phosphene.checks.bench import Bench, Request, Standing
+from phosphene.checks.finding import Finding
 from phosphene.classifier import Classifier
 from phosphene.concept_map import ConceptMap
 from phosphene.errors import NumericError, PhospheneError, WeightsError, nearest
-from phosphene.metrics.checks import cascade, diversity, fidelity, permuted_labels, random_weights, samples, seeds
-from phosphene.metrics.checks.bench import Bench, Request, Standing
-from phosphene.metrics.checks.finding import Finding
 from phosphene.metrics.similarity import require_skimage
 from phosphene.recipe import Recipe
 from phosphene.samples import SamplePool

@@ -4,8 +4,8 @@ The network's blocks are drawn anew from the last to the first, and the maps are
 and samples.
 """
 
-from phosphene.metrics.checks.bench import Bench, Request
-from phosphene.metrics.checks.finding import TOO_LITTLE, Finding, spell, verdict
+from phosphene.checks.bench import Bench, Request
+from phosphene.checks.finding import TOO_LITTLE, Finding, spell, verdict
 
 compares = True
 # After the head and the last block the network knows nothing of classes: there the verdict is given.

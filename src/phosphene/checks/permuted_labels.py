@@ -2,9 +2,9 @@
 
 import torch
 
-from phosphene.metrics.checks.bench import Bench, Request
-from phosphene.metrics.checks.chance import read
-from phosphene.metrics.checks.finding import TOO_LITTLE, Finding, verdict
+from phosphene.checks.bench import Bench, Request
+from phosphene.checks.chance import read
+from phosphene.checks.finding import TOO_LITTLE, Finding, verdict
 from phosphene.metrics.m_score import m_score_of_logits
 from phosphene.metrics.reading import read_maps, top1
 

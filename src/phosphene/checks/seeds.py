@@ -1,7 +1,7 @@
 """Stability: does another seed, that is other samples drawn and other views, give a map that says the same?"""
 
-from phosphene.metrics.checks.bench import Bench, Request
-from phosphene.metrics.checks.finding import TOO_LITTLE, Finding, spell, verdict
+from phosphene.checks.bench import Bench, Request
+from phosphene.checks.finding import TOO_LITTLE, Finding, spell, verdict
 
 compares = True
 

@@ -2,9 +2,9 @@
 
 import itertools
 
-from phosphene.metrics.checks.baseline import means
-from phosphene.metrics.checks.bench import Bench, Request
-from phosphene.metrics.checks.finding import Finding, spell
+from phosphene.checks.baseline import means
+from phosphene.checks.bench import Bench, Request
+from phosphene.checks.finding import Finding, spell
 
 compares = True
 

@@ -5,10 +5,10 @@ No one contrast is right, and any can be chosen to flatter: so all are shown.
 
 import torch
 
+from phosphene.checks.bench import Bench, Request
+from phosphene.checks.chance import read
+from phosphene.checks.finding import Finding
 from phosphene.mapper.measure import targeting_rates
-from phosphene.metrics.checks.bench import Bench, Request
-from phosphene.metrics.checks.chance import read
-from phosphene.metrics.checks.finding import Finding
 from phosphene.metrics.reading import SCORE_CONTRAST, read_sweep
 from phosphene.metrics.scores import CONTRASTS
 

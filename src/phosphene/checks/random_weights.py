@@ -1,7 +1,7 @@
 """A random-weights control: what maps look like of a network that has learned nothing."""
 
-from phosphene.metrics.checks.bench import Bench, Request
-from phosphene.metrics.checks.finding import TOO_LITTLE, Finding, verdict
+from phosphene.checks.bench import Bench, Request
+from phosphene.checks.finding import TOO_LITTLE, Finding, verdict
 
 compares = True
 

@@ -9,12 +9,12 @@ from functools import cached_property
 
 import torch
 
+from phosphene.checks.baseline import Baseline, Pair, across, firsts, means
+from phosphene.checks.chance import Reading, read
 from phosphene.classifier import Classifier
 from phosphene.concept_map import ConceptMap, Job
 from phosphene.engine import Engine
 from phosphene.mapper import Step, in_groups, map_jobs
-from phosphene.metrics.checks.baseline import Baseline, Pair, across, firsts, means
-from phosphene.metrics.checks.chance import Reading, read
 from phosphene.metrics.randomise import PICTURES, blocks, cascade, few_depths
 from phosphene.metrics.reading import read_maps
 from phosphene.recipe import Recipe
