@@ -57,7 +57,7 @@ def pools(kind: str, seen: "dict[tuple[int, ...], SamplePool]", classifier: Clas
 
 def null() -> None:
     """Measure the clean development networks by natural and by synthetic samples, and write the null model."""
-    # The parts of many classes are pooled with these: `benchmarks.imagenet_null` fits them anew.
+    # The parts of many classes are pooled with these: `benchmarks.backdoors.imagenet_null` fits them anew.
     many = {key: value for key, value in read_json(FILE).items() if key.startswith("many")}
     document: dict[str, Any] = {"made_by": "python -m benchmarks.backdoor null", "hardware": hardware(), **many}
     for kind in SAMPLES:

@@ -1,10 +1,19 @@
-"""What benchmarks.weak_dependence concludes from figures, on cases whose answer is plain."""
+"""What benchmarks.maps.weak_dependence concludes from figures, on cases whose answer is plain."""
 
 import itertools
 
 import pytest
 import torch
-from benchmarks.likeness import DESCRIPTIONS, alike, correlation, design, judge, kept, kinds, verdict
+from benchmarks.maps.weak_dependence.likeness import (
+    DESCRIPTIONS,
+    alike,
+    correlation,
+    design,
+    judge,
+    kept,
+    kinds,
+    verdict,
+)
 
 SURE = 0.02
 

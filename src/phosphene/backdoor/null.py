@@ -189,7 +189,7 @@ def built_in(samples: str = "natural") -> Null:
     Args:
         samples: ``natural`` or ``synthetic``, what the patterns are made from (``benchmarks.backdoor null``);
             ``many-natural`` and ``many-synthetic``: for networks of so many classes that a look chooses the tested ones
-            (``benchmarks.imagenet_null``; measured with natural samples).
+            (``benchmarks.backdoors.imagenet_null``; measured with natural samples).
     """
     data: dict[str, Any] = json.loads(FILE.read_text(encoding="utf-8"))
     return Null.from_dict(data[samples])

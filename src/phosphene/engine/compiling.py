@@ -1,7 +1,7 @@
 """The network compiled by torch (`torch.compile`): the same answers up to rounding; whether faster, must be measured.
 
 Not on the command line, because it has paid nowhere yet: on a CPU it was slower, a GPU was not at hand
-(docs/performance.md; `benchmarks.gpu` has a row of it).
+(docs/performance.md; `benchmarks.engine.gpu` has a row of it).
 """
 
 from collections.abc import Callable

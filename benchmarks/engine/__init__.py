@@ -1,0 +1,1 @@
+"""Benchmarks of speed: the engine, the executors, the report."""

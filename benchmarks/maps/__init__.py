@@ -1,0 +1,1 @@
+"""Benchmarks of the maps: how well other networks classify them, what each setting of a recipe buys."""

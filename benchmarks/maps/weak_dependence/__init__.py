@@ -1,0 +1,1 @@
+"""How much maps depend on the network, ours beside those of methods that need an image."""
