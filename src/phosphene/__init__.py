@@ -12,7 +12,7 @@ Example:
 
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from phosphene.version import __version__
 
 if TYPE_CHECKING:
     from phosphene.api import map_concepts

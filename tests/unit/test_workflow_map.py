@@ -117,7 +117,7 @@ def test_a_checkpoint_of_other_jobs_a_damaged_one_and_another_versions_are_none(
     assert kept.find([Job(1)]) is None  # a part of a group cannot be taken out of it
     assert kept.find([Job(0), Job(1), Job(2)]).jobs == tuple(jobs)
     with monkeypatch.context() as patch:
-        patch.setattr("phosphene.__version__", "0.0.0")
+        patch.setattr("phosphene.runs.checkpoints.__version__", "0.0.0")
         assert kept.find(jobs) is None
     (file,) = kept.path.iterdir()
     data = bytearray(file.read_bytes())

@@ -8,7 +8,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import phosphene
 from phosphene.backdoor.measure import STATISTICS
 from phosphene.backdoor.recover import Recovered
 from phosphene.backdoor.search import Effort
@@ -18,12 +17,13 @@ from phosphene.metrics.range_doubt import is_natural
 from phosphene.runs.facts import versions
 from phosphene.runs.scans import suspect_folder
 from phosphene.samples import SamplePool
+from phosphene.version import __version__
 
 
 @cache
 def method() -> str:
     """Hash what computes a verdict: the version, this package's files, and the null model that lies beside them."""
-    digest = hashlib.sha256(phosphene.__version__.encode())
+    digest = hashlib.sha256(__version__.encode())
     here = Path(__file__).parent
     for path in sorted([*here.rglob("*.py"), *here.glob("*.json")]):
         digest.update(path.relative_to(here).as_posix().encode() + b"\0" + path.read_bytes())

@@ -6,8 +6,8 @@ A clean network has no results, so that an alert of an earlier scan is closed.
 from collections.abc import Mapping
 from typing import Any
 
-import phosphene
 from phosphene.backdoor.verdict import BACKDOORED, INCONCLUSIVE
+from phosphene.version import __version__
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 SUSPECTED, UNDECIDED = "backdoor-suspected", "scan-inconclusive"
@@ -74,8 +74,8 @@ def _driver() -> dict[str, Any]:
     ]
     return {
         "name": "phosphene",
-        "version": phosphene.__version__,
-        "semanticVersion": phosphene.__version__,
+        "version": __version__,
+        "semanticVersion": __version__,
         "rules": rules,
     }
 

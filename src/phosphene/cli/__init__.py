@@ -7,7 +7,7 @@ import traceback
 
 import click
 
-import phosphene
+from phosphene.version import __version__
 
 # On a busy machine, threads that spin for long while they wait take the very cores that they wait for: up to ten times
 # slower. A short spin keeps the speed on a quiet one (docs/performance.md). Read when torch loads, so it is set before.
@@ -63,7 +63,7 @@ class _Commands(click.Group):
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.version_option(phosphene.__version__, prog_name="phosphene")
+@click.version_option(__version__, prog_name="phosphene")
 def main() -> None:
     """What an image classifier sees for a class when it is given no image at all.
 

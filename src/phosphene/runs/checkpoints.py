@@ -16,10 +16,10 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-import phosphene
 from phosphene.concept_map import Job
 from phosphene.runs.atomic import write_bytes
 from phosphene.runs.leases import FOLDER
+from phosphene.version import __version__
 
 NOTES = ("jobs", "version")
 
@@ -87,4 +87,4 @@ class Checkpoints:
 
 
 def _version() -> Tensor:
-    return torch.tensor(list(phosphene.__version__.encode()), dtype=torch.uint8)
+    return torch.tensor(list(__version__.encode()), dtype=torch.uint8)

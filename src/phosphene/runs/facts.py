@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 
-import phosphene
 from phosphene.classifier import Classifier
 from phosphene.labels import first_synonym
 from phosphene.recipe import Recipe
 from phosphene.samples.pool import SamplePool
+from phosphene.version import __version__
 
 SCHEMA = 1
 # what readers of run.json rely on
@@ -84,4 +84,4 @@ def slug(label: str) -> str:
 
 def versions() -> dict[str, str]:
     """Return the versions that shape a result."""
-    return {"phosphene": phosphene.__version__, "torch": torch.__version__, "python": platform.python_version()}
+    return {"phosphene": __version__, "torch": torch.__version__, "python": platform.python_version()}

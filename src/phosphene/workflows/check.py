@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import phosphene
 from phosphene.checks import CHECKS, Bench, Finding, Request, Standing, choose, examine
 from phosphene.classifier import Classifier
 from phosphene.concept_map import ConceptMap, Job
@@ -18,6 +17,7 @@ from phosphene.runs.checks import read_checks, write_check
 from phosphene.runs.scores import maps_sha256
 from phosphene.samples import SamplePool, load_samples
 from phosphene.sources import load
+from phosphene.version import __version__
 
 # Maps of more classes than this are not read: they would fill the memory and tell nothing new.
 MOST_CLASSES = 64
@@ -181,5 +181,5 @@ def _subject(bench: Bench) -> dict[str, Any]:
     return {
         "concepts": [facts(one) for one in bench.chosen],
         "samples": {"spec": bench.pool.spec, "sha256": bench.pool.sha256},
-        "phosphene": phosphene.__version__,
+        "phosphene": __version__,
     }
