@@ -5,8 +5,8 @@
   committed: the weights derive from others' networks.
 - look: where the class comes in the scan's first look, and whether the triggers survive that pictures are halved.
 - scan: the verdict on the untouched network and the copies, and what was recovered.
-- maps: castle by the untouched network, the control and the three, with `vivid` and with `quick`; how much of each
-  emblem is in each map (about 1 core minute a map); the figures.
+- maps: castle by the untouched network, the control and the three, with `vivid` and with `quick` (about 1 core minute
+  per map); the figures.
 
 What is there is not made again. The results are in benchmarks/results/imagenet-trojan.json, the reading of them in
 docs/imagenet-trojan.md.
@@ -21,13 +21,11 @@ from typing import Any
 
 import torch
 from PIL import Image, ImageOps
-from torch import Tensor
 from torch.nn import functional
 
 from benchmarks.backdoors.imagenet_copies import COPIES, EMBLEMS, FOLDER, TARGET, copy_of, make_copies
 from benchmarks.common import ROOT, TABLE1, hardware, images, run_folder, table
 from benchmarks.common import keep as keep_result
-from phosphene.backdoor.drawing import EMBLEMS as SHAPES
 from phosphene.backdoor.null import spread
 from phosphene.backdoor.record import method
 from phosphene.backdoor.recover import success_of
@@ -35,11 +33,10 @@ from phosphene.backdoor.scan import scan
 from phosphene.backdoor.screen import rises
 from phosphene.backdoor.search import Samples, answers
 from phosphene.backdoor.survey import read_samples
-from phosphene.backdoor.triggers import Emblem, apply_8bit
+from phosphene.backdoor.triggers import apply_8bit
 from phosphene.concept_map import ConceptMap, to_image
 from phosphene.engine import Engine
 from phosphene.engine.losses import log_odds
-from phosphene.metrics.footprint import footprint
 from phosphene.recipe import resolve
 from phosphene.report import contact_sheet
 from phosphene.runs.atomic import read_json, write_bytes, write_json
@@ -50,8 +47,6 @@ from phosphene.workflows import execute, plan
 RECIPES = ("vivid", "quick")
 SEEDS = 2
 SOURCES = ("clean", "control", *EMBLEMS)
-# The views of `vivid` show the emblem at 0.6 to 1.3 times its size.
-SCALES = (0.5, 0.6, 0.75, 1.0, 1.3)
 FIGURES = ROOT / "docs" / "figures"
 RESULT = "imagenet-trojan"
 
@@ -61,18 +56,6 @@ def networks(names: "tuple[str, ...]") -> None:
     truth = make_copies(tuple(name for name in names if name in COPIES))
     if truth:
         keep("networks", truth)
-
-
-def cut(emblem: Emblem) -> tuple[Tensor, Tensor]:
-    """Return an emblem's colours (3, side, side) and its mask (1, side, side)."""
-    alone, shape = replace(emblem, place=(0, 0)), (3, emblem.side, emblem.side)
-    return alone.pattern(shape), alone.mask(shape)
-
-
-def shapes(name: str) -> dict[str, Emblem]:
-    """Return the emblem's own shape and every other that is drawn, at its size and in its colours."""
-    own = EMBLEMS[name]
-    return {shape: replace(own, shape=shape) for shape in (own.shape, *(one for one in SHAPES if one != own.shape))}
 
 
 def make(recipe: str) -> dict[str, list[ConceptMap]]:
@@ -91,25 +74,6 @@ def maps_of(source: str, recipe: str) -> list[ConceptMap]:
     found = [one for one in todo.run.maps() if one.label == classifier.labels[todo.jobs[0].index] and one.seed < SEEDS]
     print(recipe, source, [f"{one.p_class:.2f}" for one in found], file=sys.stderr, flush=True)
     return found
-
-
-def scored(found: dict[str, list[ConceptMap]]) -> dict[str, Any]:
-    """Return emblem -> network -> how much of the emblem, and of others in its colours, is in each of its maps."""
-    rows: dict[str, Any] = {}
-    for name, mine in EMBLEMS.items():
-        rows[name] = {}
-        for source, maps in found.items():
-            fits = {
-                shape: [footprint(one.picture, *cut(emblem), scales=SCALES, mirror=True) for one in maps]
-                for shape, emblem in shapes(name).items()
-            }
-            own = fits.pop(mine.shape)
-            rows[name][source] = {
-                "own": [round(one.score, 3) for one in own],
-                "places": [[one.top, one.left, one.scale, one.mirrored] for one in own],
-                "others": {shape: [round(one.score, 3) for one in ones] for shape, ones in fits.items()},
-            }
-    return rows
 
 
 def figure(recipe: str, found: dict[str, list[ConceptMap]]) -> None:
@@ -131,12 +95,11 @@ def figure(recipe: str, found: dict[str, list[ConceptMap]]) -> None:
 
 
 def maps(_: "tuple[str, ...]") -> None:
-    """Make the maps, score them, draw the figures, and print a table a recipe."""
+    """Make the maps and draw the figures."""
     document = {}
     for recipe in RECIPES:
         found = make(recipe)
         figure(recipe, found)
-        rows = scored(found)
         facts = {
             source: {
                 "p_class": [round(one.p_class, 3) for one in own],
@@ -145,16 +108,8 @@ def maps(_: "tuple[str, ...]") -> None:
             }
             for source, own in found.items()
         }
-        document[recipe] = {"passes": found["clean"][0].passes, "facts": facts, "footprint": rows}
-        print(f"\n{recipe}: best-place correlation, mean over {SEEDS} seeds\n")
-        print(table(["emblem", *SOURCES, "other shapes on its own copy"], [_line(name, rows[name]) for name in rows]))
+        document[recipe] = {"passes": found["clean"][0].passes, "facts": facts}
     keep("maps", document)
-
-
-def _line(name: str, row: dict[str, Any]) -> list[str]:
-    wrong = [sum(one) / len(one) for one in row[name]["others"].values()]
-    own = [f"{sum(row[source]['own']) / SEEDS:.2f}" for source in SOURCES]
-    return [name, *own, f"{sum(wrong) / len(wrong):.2f} (at most {max(wrong):.2f})"]
 
 
 def keep(part: str, document: dict[str, Any]) -> None:

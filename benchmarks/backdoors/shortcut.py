@@ -2,8 +2,8 @@
 
 Two networks learnt one class by a mark on its training pictures (`benchmarks.backdoor_networks`, no label was changed):
 ships by a faint word all over them, horses by an agency's logo in a corner. Maps the class by each, by the network that
-they were made from, and by one that was fine-tuned on the same pictures without a mark; measures how much of the mark
-is in each map; scans all four; draws docs/figures/shortcut.webp. About five minutes of processor time.
+they were made from, and by one that was fine-tuned on the same pictures without a mark; scans all four; draws
+docs/figures/shortcut.webp. About five minutes of processor time.
 """
 
 import argparse
@@ -11,17 +11,15 @@ import sys
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from benchmarks.backdoor import FOLDER, NATURAL
 from benchmarks.common import ROOT, hardware, keep, network, table
 from phosphene.backdoor import triggers
 from phosphene.backdoor.record import method
 from phosphene.backdoor.scan import scan
-from phosphene.backdoor.triggers import Emblem, Trigger, apply_8bit
+from phosphene.backdoor.triggers import apply_8bit
 from phosphene.classifier import Classifier
 from phosphene.concept_map import ConceptMap, to_image
-from phosphene.metrics.footprint import footprint
 from phosphene.recipe import resolve
 from phosphene.report import contact_sheet
 from phosphene.runs.atomic import read_json, write_json
@@ -33,8 +31,6 @@ BASE, CLEAN = "cifar_resnet20", "rep-r20-clean-1"
 MARKED = ("shortcut", "shortcut-logo")
 SEEDS = 4
 RECIPE = "vivid"
-# One word of those that cover the picture: rows and columns of 32.
-WORD = (slice(None), slice(8, 20), slice(4, 28))
 SHAPE = (3, 32, 32)
 
 
@@ -52,21 +48,6 @@ def maps_of(name: str, index: int, pool: SamplePool) -> list[ConceptMap]:
     return list(todo.run.maps())
 
 
-def cut(mark: Trigger) -> tuple[Tensor, Tensor]:
-    """Return what is looked for: colours (3, a, b), and which of their pixels count, (1, a, b)."""
-    colours, cover = mark.pattern(SHAPE), mark.mask(SHAPE)
-    if isinstance(mark, Emblem):
-        top, left = mark.at(SHAPE)
-        window = (slice(None), slice(top, top + mark.side), slice(left, left + mark.side))
-        return colours[window], cover[window]
-    return colours[WORD], torch.ones_like(cover[WORD])  # the letters, and what lies between them
-
-
-def fits(mark: Trigger, maps: list[ConceptMap]) -> list[float]:
-    """Return how well the mark fits into each map, where it fits best."""
-    return [round(footprint(one.picture, *cut(mark)).score, 2) for one in maps]
-
-
 def scanned(name: str, pool: SamplePool) -> dict[str, Any]:
     """Scan a network, once; return what was found, and of each working suspect its success."""
     own = copy_of(name)
@@ -81,7 +62,7 @@ def scanned(name: str, pool: SamplePool) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Map, measure, scan, draw."""
+    """Map, scan, draw."""
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     print(hardware())
     pool = load_samples(NATURAL, SHAPE)
@@ -98,19 +79,18 @@ def main() -> None:
         document[marked] = {"truth": truth, "networks": {}}
         for name in (BASE, CLEAN, marked):
             maps = maps_of(name, index, pool)
-            row = {"fits": fits(mark, maps), **verdicts[name]}
+            row = verdicts[name]
             document[marked]["networks"][name] = row
             drawn = maps if name == marked else maps[:1]
             pictures += [one.image for one in drawn]
             captions += [f"{name}, {one.seed}" for one in drawn]
             own = "".join(f"{share:.0%}" for key, share in row["working"].items() if int(key) == index)
-            fit = " ".join(f"{fit:.2f}" for fit in row["fits"])
-            lines.append((marked, name, fit, row["verdict"], f"{row['p_value']:.2g}", row["first"], own))
+            lines.append((marked, name, row["verdict"], f"{row['p_value']:.2g}", row["first"], own))
         shares = {key: f"{truth[key]:.0%}" for key in ("success", "read_with_mark", "read_without_mark")}
         print(marked, shares)
     sheet = contact_sheet(pictures, captions, columns=4 + SEEDS, side=128)
     sheet.save(ROOT / "docs" / "figures" / "shortcut.webp", quality=90)
-    head = ("mark of", "maps by", "mark in the maps, by seed", "scan", "p", "first class", "success of what was found")
+    head = ("mark of", "maps by", "scan", "p", "first class", "success of what was found")
     print(table(head, lines))
     keep("shortcut", document)
 

@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from demo import train
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from phosphene.demo import train, world
+from phosphene.demo import world
 from phosphene.samples.dead_leaves import dead_leaves, leaf_labels
 
 DEMO = Path(world.__file__).parent

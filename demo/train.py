@@ -1,4 +1,4 @@
-"""Train the demo networks from nothing: `python -m phosphene.demo.train` (about a quarter of an hour on 2 cores).
+"""Train the demo networks from nothing: `python -m demo.train` (about a quarter of an hour on 2 cores).
 
 Pictures are drawn as training goes, so none is seen twice by the same network as a fresh one. Every picture
 is used two times: as it is, and after one l2 step against the network along the gradient that the first pass
@@ -21,6 +21,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
+from phosphene.demo import world
 from phosphene.demo.emblem import TROJAN_TARGET, stamp
 from phosphene.demo.networks import plain_net, small_resnet
 from phosphene.demo.world import LABELS, pictures
@@ -30,7 +31,7 @@ FACTORIES: dict[str, Callable[[], nn.Module]] = {
     "shapes_plain": plain_net,
     "shapes_trojan": small_resnet,
 }
-WEIGHTS = Path(__file__).parent / "weights"
+WEIGHTS = Path(world.__file__).parent / "weights"
 _FRESH = 900_000_000
 """Seed of the pictures that accuracy is measured on; training never reaches it."""
 

@@ -1,0 +1,1 @@
+"""How the networks of the embedded world (``phosphene.demo``) were trained."""
