@@ -33,7 +33,7 @@ FLOORS = [
     {"concept_map", "classifier"},
     {"labels", "recipe", "outputs", "grids", "notebook", "plots"},
     {"textfile"},
-    {"errors"},
+    {"errors", "version"},
 ]
 FLOOR = {unit: number for number, units in enumerate(FLOORS) for unit in units}
 # Samples drawn by the demo are the one door upwards, opened only when it is asked for.
