@@ -73,7 +73,7 @@ def test_imports_point_down(file):
 def test_the_package_root_imports_nothing_but_for_type_checkers():
     tree = ast.parse((SOURCE / "__init__.py").read_text(encoding="utf-8"))
     first = [ast.unparse(node) for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
-    assert first == ["from typing import TYPE_CHECKING, Any"]
+    assert first == ["from typing import TYPE_CHECKING, Any", "from phosphene.version import __version__"]
 
 
 @pytest.mark.parametrize("file", FILES, ids=str)
@@ -127,7 +127,7 @@ def test_importing_the_package_loads_nothing_heavy():
     found = loaded("import phosphene")
     assert "phosphene" in found
     assert not found & HEAVY
-    assert {name for name in found if name.startswith("phosphene")} == {"phosphene"}
+    assert {name for name in found if name.startswith("phosphene")} == {"phosphene", "phosphene.version"}
 
 
 def test_help_loads_nothing_heavy():
