@@ -116,7 +116,7 @@ class ConceptMap:
         )
 
     def plot(self) -> "Plot":
-        """Draw picture, ``nu``, ``Xi`` and loss: a matplotlib figure (``pip install phosphene[plot]``).
+        """Draw picture, ``nu``, ``Xi`` and loss: a matplotlib figure (``pip install 'phosphene[plot]'``).
 
         Raises:
             ExtraError: matplotlib is not installed.
@@ -146,7 +146,7 @@ class ConceptMaps(list[ConceptMap]):
         return notebook.gallery(title, figures, count)
 
     def plot(self) -> "Plot":
-        """Draw the pictures in a grid: a matplotlib figure (``pip install phosphene[plot]``).
+        """Draw the pictures in a grid: a matplotlib figure (``pip install 'phosphene[plot]'``).
 
         Raises:
             ExtraError: matplotlib is not installed.

@@ -11,6 +11,7 @@ import torch
 from phosphene.classifier import Classifier
 from phosphene.engine import Engine
 from phosphene.errors import NumericError, RecipeError
+from phosphene.extras import install_command
 from phosphene.metrics.norm_statistics import natural_noise
 from phosphene.metrics.range_check import Reading, check_range, try_sizes
 from phosphene.metrics.range_doubt import is_natural
@@ -18,9 +19,12 @@ from phosphene.runs.directory import versions
 from phosphene.samples import SamplePool
 from phosphene.samples.labelled import load_labelled
 
-EXTRAS = {"parquet samples": "pyarrow", "torchmetrics": "torchmetrics", "comparing maps": "skimage"}
-# where the package is not called what is imported
-PACKAGES = {"skimage": "scikit-image"}
+# What it is for -> module, extra
+EXTRAS = {
+    "parquet samples": ("pyarrow", "parquet"),
+    "torchmetrics": ("torchmetrics", "torchmetrics"),
+    "comparing maps": ("skimage", "checks"),
+}
 PICTURES = 64
 SIZE_PICTURES = 16
 
@@ -34,8 +38,8 @@ def examine_machine() -> dict[str, Any]:
         "cores": f"{os.cpu_count()}, {torch.get_num_threads()} threads",
         "cuda": ", ".join(cuda) or "none",
         **{
-            name: "yes" if importlib.util.find_spec(module) else f"no: pip install {PACKAGES.get(module, module)}"
-            for name, module in EXTRAS.items()
+            name: "yes" if importlib.util.find_spec(module) else f"no: {install_command(extra)}"
+            for name, (module, extra) in EXTRAS.items()
         },
     }
 

@@ -1,6 +1,6 @@
 """Figures of results, for papers and notebooks: matplotlib without pyplot, so no global state and no window.
 
-Importing this module needs matplotlib (``pip install phosphene[plot]``); methods called ``plot`` import it when they
+Importing this module needs matplotlib (``pip install 'phosphene[plot]'``); methods called ``plot`` import it when they
 are called.
 """
 
@@ -12,14 +12,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from phosphene.errors import ExtraError, first_line, printable
+from phosphene.errors import printable
+from phosphene.extras import require
 
-try:
-    from matplotlib.figure import Figure
-except (ImportError, RuntimeError, OSError) as error:
-    absent = isinstance(error, ModuleNotFoundError) and error.name == "matplotlib"
-    what = "not installed" if absent else f"broken: {first_line(error)}"
-    raise ExtraError(f"matplotlib is {what}: pip install phosphene[plot].") from None
+require("matplotlib.figure", "plot")
+from matplotlib.figure import Figure  # noqa: E402  (the line above names the fix where it is missing)
 
 # More pictures than this make a figure that no page holds.
 MOST_PICTURES = 100

@@ -33,6 +33,7 @@ FLOORS = [
     {"concept_map", "classifier"},
     {"labels", "recipe", "outputs", "grids", "notebook", "plots"},
     {"textfile"},
+    {"extras"},  # optional libraries
     {"errors", "version"},
 ]
 FLOOR = {unit: number for number, units in enumerate(FLOORS) for unit in units}

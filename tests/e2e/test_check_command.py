@@ -294,7 +294,7 @@ def test_without_scikit_image(refused, check, monkeypatch):
     monkeypatch.setitem(sys.modules, "skimage", None)
     for part in ("feature", "metrics"):
         monkeypatch.delitem(sys.modules, f"skimage.{part}", raising=False)
-    assert "pip install phosphene[checks]" in refused()
+    assert "pip install 'phosphene[checks]'" in refused()
     assert check(*FREE).code == 0  # these compare nothing
 
 

@@ -546,10 +546,10 @@ def test_checks_are_chosen_by_name_in_their_own_order(monkeypatch):
     with pytest.raises(PhospheneError, match="Checks: fidelity"):
         choose(["zzz"])
 
-    def missing():
+    def missing(library, extra):
         raise ExtraError("scikit-image is not installed")
 
-    monkeypatch.setattr("phosphene.checks.require_skimage", missing)
+    monkeypatch.setattr("phosphene.checks.require", missing)
     with pytest.raises(ExtraError):
         choose()
     assert choose(["fidelity", "permuted-labels"]) == ["fidelity", "permuted-labels"]  # they compare nothing

@@ -181,7 +181,7 @@ from phosphene.errors import ExtraError
 try:
     from phosphene import plots
 except ExtraError as error:
-    assert str(error).endswith("pip install phosphene[plot]."), error
+    assert str(error).endswith("pip install 'phosphene[plot]'."), error
 else:
     raise SystemExit("it was imported")
 """

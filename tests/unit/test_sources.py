@@ -134,8 +134,8 @@ def test_an_absent_library_names_the_pip_command(monkeypatch, prefix):
         for module in [module for module in sys.modules if module.partition(".")[0] == name]:
             monkeypatch.delitem(sys.modules, module)
         monkeypatch.setitem(sys.modules, name, None)
-    monkeypatch.setattr("phosphene.sources.extras.mend", lambda: "")
-    with pytest.raises(ExtraError, match=r"pip install phosphene\[(torchvision|timm|hf)\]"):
+    monkeypatch.setattr("phosphene.extras.repair_torchvision", lambda: "")
+    with pytest.raises(ExtraError, match=r"pip install 'phosphene\[(torchvision|timm|hf)\]'"):
         sources.load(prefix)
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import re
+import sys
 import time
 from types import SimpleNamespace
 from urllib.parse import unquote
@@ -19,7 +20,7 @@ from phosphene.report import write_report
 from phosphene.runs import RunDirectory, RunFacts
 from phosphene.runs.live import Live
 from phosphene.samples.pool import make_pool
-from phosphene.web import extras
+from phosphene.web import serve
 from phosphene.web.app import make_app
 from phosphene.web.form import FormError, default_name, read_form, safe_name
 from phosphene.web.guard import Guard
@@ -371,7 +372,7 @@ def test_compare_shows_what_changed(client, root):
     assert "no class in common" in client.get("/compare?a=a&b=c").text
 
 
-def test_a_missing_library_is_named_with_its_fix(monkeypatch):
-    monkeypatch.setattr(extras, "import_module", lambda name: (_ for _ in ()).throw(ModuleNotFoundError(name=name)))
-    with pytest.raises(ExtraError, match=r"fastapi.*is not installed: pip install phosphene\[serve\]"):
-        extras.require("fastapi")
+def test_a_missing_library_is_named_with_its_fix(monkeypatch, root):
+    monkeypatch.setitem(sys.modules, "fastapi", None)
+    with pytest.raises(ExtraError, match=r"fastapi.*is not installed: pip install 'phosphene\[serve\]'"):
+        serve(root)

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from phosphene.extras import require
 from phosphene.metrics.dependence import shares
-from phosphene.metrics.similarity import CELLS, SIMILARITIES, require_skimage
+from phosphene.metrics.similarity import CELLS, SIMILARITIES
 
 DEPTHS = ("head", "head + last block", "a quarter", "a half", "all")
 # Where the verdict is taken.
@@ -178,7 +179,7 @@ def _hog(grey: Tensor) -> Tensor:
     """Histograms of oriented gradients of (1, h, w), as :func:`phosphene.metrics.similarity.hog` takes them."""
     cell = max(2, min(grey.shape[1:]) // CELLS)
     keys = {"orientations": 9, "pixels_per_cell": (cell, cell), "cells_per_block": (3, 3), "block_norm": "L2-Hys"}
-    return torch.from_numpy(require_skimage("feature").hog(grey[0].double().numpy(), **keys))
+    return torch.from_numpy(require("skimage.feature", "checks").hog(grey[0].double().numpy(), **keys))
 
 
 def _spectrum(grey: Tensor) -> Tensor:

@@ -118,7 +118,7 @@ class Verdict:
         return html_of(self)
 
     def plot(self) -> "Plot":
-        """Draw how unlikely each class is: a matplotlib figure (``pip install phosphene[plot]``)."""
+        """Draw how unlikely each class is: a matplotlib figure (``pip install 'phosphene[plot]'``)."""
         from phosphene.backdoor.show import plot_of  # noqa: PLC0415
 
         return plot_of(self)

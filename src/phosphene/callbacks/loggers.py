@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from PIL import Image
 
-from phosphene.sources.extras import extra
+from phosphene.extras import require
 
 
 class Logger(Protocol):
@@ -36,8 +36,8 @@ class TensorBoard:
 
     def __init__(self, writer: Any = "runs/tensorboard") -> None:
         if isinstance(writer, str | Path):
-            extra("tensorboard", "tensorboard")  # torch's own message does not say what to install
-            writer = extra("torch.utils.tensorboard", "tensorboard").SummaryWriter(str(writer))
+            require("tensorboard", "tensorboard")  # torch's own message does not say what to install
+            writer = require("torch.utils.tensorboard", "tensorboard").SummaryWriter(str(writer))
         self.writer = writer
 
     def image(self, tag: str, picture: Image.Image, step: int) -> None:
@@ -64,7 +64,7 @@ class WeightsAndBiases:
     """
 
     def __init__(self, run: Any = None, *, step_metric: str = "epoch") -> None:
-        self._wandb = extra("wandb", "wandb")
+        self._wandb = require("wandb", "wandb")
         self.run = self._wandb.init() if run is None else run
         self.step_metric = step_metric
         self._known: set[str] = set()
@@ -96,7 +96,7 @@ class MLflow:
     """
 
     def __init__(self, run_id: "str | None" = None, client: Any = None) -> None:
-        mlflow = extra("mlflow", "mlflow")
+        mlflow = require("mlflow", "mlflow")
         self.client = mlflow.MlflowClient() if client is None else client
         self.run_id: str = run_id or (mlflow.active_run() or mlflow.start_run()).info.run_id
 

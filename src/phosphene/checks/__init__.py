@@ -13,7 +13,7 @@ from phosphene.checks.finding import Finding
 from phosphene.classifier import Classifier
 from phosphene.concept_map import ConceptMap
 from phosphene.errors import NumericError, PhospheneError, WeightsError, nearest
-from phosphene.metrics.similarity import require_skimage
+from phosphene.extras import require
 from phosphene.recipe import Recipe
 from phosphene.samples import SamplePool
 
@@ -60,7 +60,7 @@ def choose(names: Sequence[str] = ()) -> list[str]:
             )
     chosen = [name for name in CHECKS if name in names or not names]
     if any(CHECKS[name][1].compares for name in chosen):
-        require_skimage()
+        require("skimage.metrics", "checks")
     return chosen
 
 

@@ -109,7 +109,7 @@ class Score:
         return f"<div>{Scores([self])._repr_html_()}{table}{more}</div>"
 
     def plot(self) -> "Plot":
-        """Draw the probability of every concept: a matplotlib figure (``pip install phosphene[plot]``).
+        """Draw the probability of every concept: a matplotlib figure (``pip install 'phosphene[plot]'``).
 
         Concepts of which most maps are read as something else are pale.
 
@@ -174,7 +174,7 @@ class Scores(list[Score]):
         return notebook.table(head, lines)
 
     def plot(self) -> "Plot":
-        """Draw the figures as a heat map: a matplotlib figure (``pip install phosphene[plot]``).
+        """Draw the figures as a heat map: a matplotlib figure (``pip install 'phosphene[plot]'``).
 
         Raises:
             ExtraError: matplotlib is not installed.

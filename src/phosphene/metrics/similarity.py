@@ -6,8 +6,6 @@ one network are never unrelated: read a figure against that of two different cla
 """
 
 from collections.abc import Callable
-from importlib import import_module
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from phosphene.errors import ExtraError, first_line
+from phosphene.extras import require
 
 LEAST_SIDE = 8
 # 16 pixels in a picture of 224, as in the code of Adebayo et al.; a smaller picture gets as many cells as it can.
@@ -37,7 +35,7 @@ def hog(a: Tensor, b: Tensor) -> float:
         ValueError: the pictures differ in shape or are too small.
     """
     first, second = _greys(a, b)
-    describe = require_skimage("feature").hog
+    describe = require("skimage.feature", "checks").hog
     cell = max(2, min(first.shape) // CELLS)
     keys = {"orientations": 9, "pixels_per_cell": (cell, cell), "cells_per_block": (3, 3), "block_norm": "L2-Hys"}
     if _flat(first) or _flat(second):
@@ -55,7 +53,7 @@ def ssim(a: Tensor, b: Tensor) -> float:
         ValueError: the pictures differ in shape or are too small.
     """
     first, second = _greys(a, b)
-    compare = require_skimage("metrics").structural_similarity
+    compare = require("skimage.metrics", "checks").structural_similarity
     if _flat(first) or _flat(second):
         return 0.0
     gaussian = min(first.shape) >= 11
@@ -80,20 +78,6 @@ def spectrum(a: Tensor, b: Tensor) -> float:
 
 
 SIMILARITIES: dict[str, Callable[[Tensor, Tensor], float]] = {"hog": hog, "ssim": ssim, "spectrum": spectrum}
-
-
-def require_skimage(part: str = "metrics") -> Any:
-    """Import a part of scikit-image, an optional library.
-
-    Raises:
-        ExtraError: it is not installed, or is broken.
-    """
-    try:
-        return import_module(f"skimage.{part}")
-    except (ImportError, RuntimeError, OSError) as error:
-        gone = isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] == "skimage"
-        why = "is not installed" if gone else f"is broken ({type(error).__name__}: {first_line(error)})"
-        raise ExtraError(f"scikit-image, which compares maps, {why}: pip install phosphene[checks].") from None
 
 
 def _directions(grey: Grey) -> Grey:

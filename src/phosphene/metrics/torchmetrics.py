@@ -6,16 +6,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from phosphene.errors import ConceptError, ExtraError, first_line
-from phosphene.sources.torchvision_repair import mend
+from phosphene.errors import ConceptError
+from phosphene.extras import require
 
-mend()  # a torchvision that does not match torch breaks it too
-try:
-    from torchmetrics import Metric
-except (ImportError, RuntimeError, OSError) as error:
-    if isinstance(error, ModuleNotFoundError) and error.name == "torchmetrics":
-        raise ExtraError("torchmetrics is not installed: pip install phosphene[torchmetrics].") from None
-    raise ExtraError(f"torchmetrics is broken: {first_line(error)}: pip install phosphene[torchmetrics].") from None
+require("torchmetrics", "torchmetrics")
+from torchmetrics import Metric  # noqa: E402  (the line above names the fix where it is missing)
 
 
 class MScore(Metric):

@@ -239,7 +239,7 @@ class RunDirectory:
         return html_of(self)
 
     def plot(self) -> "Plot":
-        """Draw the finished maps in a grid: a matplotlib figure (``pip install phosphene[plot]``)."""
+        """Draw the finished maps in a grid: a matplotlib figure (``pip install 'phosphene[plot]'``)."""
         from phosphene.runs.show import plot_of  # noqa: PLC0415
 
         return plot_of(self)

@@ -7,6 +7,7 @@ import numpy as np
 from torch import Tensor
 
 from phosphene.errors import SamplesError, first_line
+from phosphene.extras import require
 from phosphene.samples.pool import chosen, decode, stack
 
 COLUMNS = ("image", "img")
@@ -16,12 +17,10 @@ def read(where: str, shape: tuple[int, int, int]) -> tuple[Tensor, list[str]]:
     """Decode the pictures of file ``where``: uint8 (n, c, h, w), and the rows that hold none.
 
     Raises:
-        SamplesError: pyarrow is missing, or the file, its column or all of its pictures are unreadable.
+        ExtraError: pyarrow is not installed.
+        SamplesError: the file, its column or all of its pictures are unreadable.
     """
-    try:
-        import pyarrow.parquet as pq  # noqa: PLC0415  (an optional extra)
-    except ImportError:
-        raise SamplesError("parquet samples need pyarrow: pip install 'phosphene[parquet]'.") from None
+    pq = require("pyarrow.parquet", "parquet")
     try:
         names = pq.ParquetFile(where).schema_arrow.names
         column = next((name for name in COLUMNS if name in names), None)

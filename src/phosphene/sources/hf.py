@@ -13,7 +13,7 @@ from torch import nn
 
 from phosphene.classifier import Classifier
 from phosphene.errors import CardError, SpecError, TrustError, WeightsError, first_line
-from phosphene.sources.extras import extra
+from phosphene.extras import require
 from phosphene.sources.factory import same_every_time
 from phosphene.sources.hub import offline_if_unreachable
 from phosphene.textfile import read_text
@@ -55,7 +55,7 @@ def load(rest: str, *, trust: bool) -> Classifier:
 
 def _fetch(name: str, revision: str, *, trust: bool) -> tuple[nn.Module, Any, Any, bool]:
     """Return network, image processor, config, and whether the model comes with code."""
-    library = extra("transformers", "hf")
+    library = require("transformers", "hf")
     options: dict[str, Any] = {"trust_remote_code": trust, **({"revision": revision} if revision else {})}
     facts, _ = _guarded(lambda: library.PretrainedConfig.get_config_dict(name, **options), name)
     _check_code(facts, name, trust=trust)
@@ -69,7 +69,7 @@ def _fetch(name: str, revision: str, *, trust: bool) -> tuple[nn.Module, Any, An
 @contextmanager
 def _quietly() -> Iterator[None]:
     """Do without the library's own progress bars."""
-    logs = extra("transformers.utils.logging", "hf")
+    logs = require("transformers.utils.logging", "hf")
     shown = logs.is_progress_bar_enabled()
     logs.disable_progress_bar()
     try:
@@ -85,7 +85,7 @@ def build(name: str, *, classes: int, size: tuple[int, int], channels: int = 3) 
     Raises:
         CardError: the file is missing or no config of an image classifier that transformers itself knows.
     """
-    library = extra("transformers", "hf")
+    library = require("transformers", "hf")
     path = Path(name)
     try:
         facts = json.loads(read_text(path, MOST_CONFIG))

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
-from phosphene.sources.extras import extra
+from phosphene.extras import require
 
 PROXIES = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
 
@@ -22,7 +22,7 @@ def offline_if_unreachable(name: str) -> Iterator[None]:
     Raises:
         ExtraError: the client is missing or broken.
     """
-    constants: Any = extra("huggingface_hub.constants", name)
+    constants: Any = require("huggingface_hub.constants", name)
     before = constants.HF_HUB_OFFLINE
     if not before and not any(map(os.environ.get, PROXIES)):
         try:

@@ -11,8 +11,8 @@ from typing import Any
 from torch import nn
 
 from phosphene.errors import CardError, first_line
+from phosphene.extras import require
 from phosphene.sources.batches import FixedBatch
-from phosphene.sources.extras import extra
 
 NOTE = "ONNX is experimental here: its answers are those of a conversion to torch"
 
@@ -26,7 +26,7 @@ def open_module(path: Path, shape: tuple[int, int, int], *, trust: bool) -> tupl
     """
     if not path.is_file():
         raise CardError(f"exported network {path} does not exist.")
-    onnx, converter = extra("onnx", "onnx"), extra("onnx2torch", "onnx")
+    onnx, converter = require("onnx", "onnx"), require("onnx2torch", "onnx")
     try:
         model = onnx.load(str(path), load_external_data=False)
     except Exception as error:

@@ -6,7 +6,7 @@ from torch import nn
 
 from phosphene.classifier import Classifier
 from phosphene.errors import CardError, SpecError, WeightsError, first_line, nearest
-from phosphene.sources.extras import extra
+from phosphene.extras import require
 from phosphene.sources.factory import same_every_time
 from phosphene.sources.hub import offline_if_unreachable
 
@@ -15,7 +15,7 @@ RANDOM = "random"
 
 def list_specs() -> list[tuple[str, str]]:
     """Return every network of timm that has pretrained weights."""
-    timm = extra("timm", "timm")
+    timm = require("timm", "timm")
     return [(f"timm:{name}", "pretrained weights from the hub") for name in timm.list_pretrained()]
 
 
@@ -30,7 +30,7 @@ def load(rest: str, *, trust: bool) -> Classifier:
     name, at, which = rest.partition("@")
     if at and which != RANDOM:
         raise SpecError(f"timm:{rest}: after @ only {RANDOM} is known; weights are chosen as timm:NAME.TAG.")
-    timm = extra("timm", "timm")
+    timm = require("timm", "timm")
     _check_name(timm, name)
     try:
         with offline_if_unreachable("timm"):
@@ -62,7 +62,7 @@ def build(name: str, *, classes: int, size: tuple[int, int], channels: int = 3) 
         SpecError: timm has none of this name.
         CardError: it refuses the size or the channels.
     """
-    timm = extra("timm", "timm")
+    timm = require("timm", "timm")
     _check_name(timm, name)
     facts = timm.get_pretrained_cfg(name)
     fixed = facts is not None and facts.fixed_input_size and tuple(facts.input_size[1:]) != tuple(size)

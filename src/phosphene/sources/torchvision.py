@@ -6,7 +6,7 @@ from torch import nn
 
 from phosphene.classifier import Classifier
 from phosphene.errors import SpecError, WeightsError, first_line, nearest
-from phosphene.sources.extras import extra
+from phosphene.extras import require
 from phosphene.sources.factory import same_every_time
 from phosphene.sources.weights import put
 
@@ -20,7 +20,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 def list_specs() -> list[tuple[str, str]]:
     """Return every classifier of torchvision with the size of its input."""
-    models = extra("torchvision.models", "torchvision")
+    models = require("torchvision.models", "torchvision")
     rows = []
     for name in models.list_models(module=models):
         weights = models.get_model_weights(name).DEFAULT
@@ -37,7 +37,7 @@ def load(rest: str, *, trust: bool) -> Classifier:
         WeightsError: the weights cannot be fetched.
     """
     name, at, which = rest.partition("@")
-    models = extra("torchvision.models", "torchvision")
+    models = require("torchvision.models", "torchvision")
     _check_name(models, name)
     there = models.get_model_weights(name)
     chosen = there.DEFAULT
@@ -75,7 +75,7 @@ def build(name: str, *, classes: int, size: tuple[int, int], channels: int = 3) 
     Raises:
         SpecError: torchvision has none of this name, or not for so many channels.
     """
-    models = extra("torchvision.models", "torchvision")
+    models = require("torchvision.models", "torchvision")
     _check_name(models, name)
     if channels != 3:
         raise SpecError(f"torchvision's networks take 3 channels, not {channels}: use timm:NAME, or a factory.")

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from phosphene.errors import DeviceError, RunError
-from phosphene.web.extras import require
+from phosphene.extras import require
 from phosphene.web.guard import is_local
 
 PORT = 8421
@@ -48,8 +48,8 @@ def serve(
     root = Path(folder)
     if not root.is_dir() and (root.exists() or root != Path("runs")):
         raise RunError(f"{root} is no directory: give the folder that holds your runs (the default is runs).")
-    uvicorn = require("uvicorn")
-    require("fastapi")
+    uvicorn = require("uvicorn", "serve")
+    require("fastapi", "serve")
     from phosphene.web.app import make_app  # noqa: PLC0415  (needs FastAPI)
 
     bound, note = _bind(host, port)

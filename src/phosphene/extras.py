@@ -1,0 +1,95 @@
+"""Optional libraries: imported when they are needed, and where one is missing, the message names the pip command.
+
+torchvision can be installed yet broken: its compiled part belongs to another torch. Importing it then stops at
+``operator torchvision::nms does not exist``, and so does every library that imports it. Its models do not need that
+part: once the operators are declared, without bodies, it imports, and all that is not detection works.
+"""
+
+import importlib
+import logging
+import sys
+from types import ModuleType
+
+from phosphene.errors import ExtraError, first_line
+
+# What torchvision describes to torch without asking whether it exists.
+OPERATORS = ("nms", "qnms")
+SCHEMA = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
+# Libraries whose package has another name than their module.
+PACKAGES = {"skimage": "scikit-image"}
+# Extras whose libraries import torchvision.
+TORCHVISION = {"torchvision", "timm", "hf", "onnx", "torchmetrics"}
+
+log = logging.getLogger("phosphene")
+
+
+def require(library: str, extra: str) -> ModuleType:
+    """Import an optional library.
+
+    Args:
+        library: The module to import.
+        extra: The extra of this package that installs it.
+
+    Raises:
+        ExtraError: it is not installed, or is broken; the message names the pip command.
+    """
+    if extra in TORCHVISION:
+        repair_torchvision()
+    try:
+        return importlib.import_module(library)
+    except (ImportError, RuntimeError, OSError) as error:
+        module = library.partition(".")[0]
+        missing = isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] == module
+        what = "not installed" if missing else f"broken ({first_line(error)})"
+        raise ExtraError(f"{PACKAGES.get(module, module)} is {what}: {install_command(extra)}.") from None
+
+
+def install_command(extra: str) -> str:
+    """Return the command that installs an extra, quoted for any shell.
+
+    pip keeps the phosphene that is installed, from a clone too, and adds what the extra needs.
+
+    Example:
+        >>> install_command("serve")
+        "pip install 'phosphene[serve]'"
+    """
+    return f"pip install 'phosphene[{extra}]'"
+
+
+def repair_torchvision() -> str:
+    """Import torchvision; where that fails for want of its compiled part, declare the operators and try again.
+
+    A repair is logged once, as a warning of the logger ``phosphene``.
+
+    Returns:
+        What was repaired, in one line; empty where nothing had to be, or where torchvision is not installed.
+    """
+    if "torchvision" in sys.modules:
+        return ""
+    try:
+        importlib.import_module("torchvision")
+    except RuntimeError as error:
+        if "torchvision::" not in str(error):
+            return ""  # another fault: whoever imports it next will report it
+        why = first_line(error)
+    except (ImportError, OSError):
+        return ""
+    else:
+        return ""
+    import torch  # noqa: PLC0415  (torchvision has imported it by now)
+
+    for name in OPERATORS:
+        if not hasattr(torch.ops.torchvision, name):
+            torch.library.define(f"torchvision::{name}", SCHEMA)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
+        del sys.modules[name]  # half-imported
+    try:
+        version = importlib.import_module("torchvision").__version__
+    except (ImportError, RuntimeError, OSError):
+        return ""
+    line = (
+        f"torchvision {version} does not match torch {torch.__version__} ({why}): its compiled operators are missing, "
+        "its models work all the same."
+    )
+    log.warning("phosphene: %s", line)
+    return line
