@@ -35,10 +35,10 @@ from phosphene.backdoor.search import Samples, answers
 from phosphene.backdoor.survey import read_samples
 from phosphene.backdoor.triggers import apply_8bit
 from phosphene.concept_map import ConceptMap, to_image
+from phosphene.contact_sheet import contact_sheet
 from phosphene.engine import Engine
 from phosphene.engine.losses import log_odds
 from phosphene.recipe import resolve
-from phosphene.report import contact_sheet
 from phosphene.runs.atomic import read_json, write_bytes, write_json
 from phosphene.runs.memo import Memo
 from phosphene.samples import SamplePool, load_samples

@@ -20,8 +20,8 @@ from phosphene.backdoor.scan import scan
 from phosphene.backdoor.triggers import apply_8bit
 from phosphene.classifier import Classifier
 from phosphene.concept_map import ConceptMap, to_image
+from phosphene.contact_sheet import contact_sheet
 from phosphene.recipe import resolve
-from phosphene.report import contact_sheet
 from phosphene.runs.atomic import read_json, write_json
 from phosphene.samples import SamplePool, load_samples
 from phosphene.sources import load

@@ -16,10 +16,10 @@ import torch
 from benchmarks.common import CONCEPTS, NETWORKS, ROOT, hardware, images, network, read_cells, readings, table
 from benchmarks.maps.table1 import make as make_run
 from phosphene.concept_map import Job
+from phosphene.contact_sheet import contact_sheet
 from phosphene.engine import Engine
 from phosphene.mapper import in_groups, map_jobs
 from phosphene.recipe import resolve
-from phosphene.report import contact_sheet
 from phosphene.samples import load_samples
 
 SOURCE = "mobilenet_v2_a"

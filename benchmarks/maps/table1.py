@@ -18,10 +18,10 @@ from typing import Any
 
 from benchmarks.common import CONCEPTS, NETWORKS, ROOT, SHARED, TABLE1, hardware, images, keep, run_folder, table
 from phosphene.classifier import Classifier
+from phosphene.contact_sheet import contact_sheet
 from phosphene.mapper.cycle import passes
 from phosphene.metrics.scorecard import Score
 from phosphene.recipe import RECIPES, Recipe, resolve
-from phosphene.report import contact_sheet
 from phosphene.runs import RunDirectory
 from phosphene.samples import load_samples
 from phosphene.sources import load

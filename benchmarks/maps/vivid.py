@@ -35,8 +35,8 @@ from benchmarks.common import (
     table,
 )
 from phosphene.concept_map import ConceptMap
+from phosphene.contact_sheet import contact_sheet
 from phosphene.recipe import resolve
-from phosphene.report import contact_sheet
 from phosphene.samples import load_samples
 from phosphene.workflows import execute, plan
 

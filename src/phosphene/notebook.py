@@ -14,8 +14,8 @@ from PIL import Image
 
 from phosphene.errors import printable
 
-# A notebook is no report: more pictures than this are counted, not shown.
-MOST_PICTURES = 48
+# A notebook is not a report: images beyond this number are counted, not shown.
+MOST_IMAGES = 48
 LINE = "1px solid rgba(128,128,128,.35)"
 CURVE_WIDTH, CURVE_HEIGHT = 120, 28
 

@@ -21,7 +21,7 @@ FLOORS = [
     {"demo"},  # the whole job on the drawn world
     {"report"},
     {"callbacks"},
-    {"workflows", "api", "doctor"},
+    {"workflows", "api"},
     {"backdoor"},
     {"checks"},
     {"metrics"},
@@ -31,7 +31,7 @@ FLOORS = [
     {"samples"},
     {"sources"},
     {"concept_map", "classifier"},
-    {"labels", "recipe", "outputs", "grids", "notebook", "plots"},
+    {"labels", "recipe", "outputs", "grids", "notebook", "contact_sheet"},
     {"textfile"},
     {"extras"},  # optional libraries
     {"errors", "version"},

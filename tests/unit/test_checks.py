@@ -425,7 +425,7 @@ def test_one_map_among_few_classes_can_tell_nothing():
 def test_the_baseline_is_over_all_pairs_of_different_classes():
     maps = [made(Job(index, seed), noise(10 * index + seed), RECIPE) for index in range(4) for seed in (0, 1)]
     found = across(maps)
-    pairs = list(itertools.combinations([one.picture for one in maps if one.seed == 0], 2))
+    pairs = list(itertools.combinations([one.pixels for one in maps if one.seed == 0], 2))
     for name, similarity in SIMILARITIES.items():
         values = torch.tensor([similarity(*pair) for pair in pairs]).double()
         assert found.mean[name] == pytest.approx(float(values.mean()), abs=1e-6)

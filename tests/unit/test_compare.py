@@ -30,7 +30,7 @@ def one(index, kind, seed=0, label=None, shift=None, **changes):
 
 
 def test_alike_sees_a_figure_wherever_it_lies():
-    a, moved, other = (one(0, *rest).picture for rest in ((1,), (1, 1), (2,)))
+    a, moved, other = (one(0, *rest).pixels for rest in ((1,), (1, 1), (2,)))
     assert alike(a, a) == pytest.approx(1, abs=1e-5)
     assert alike(a, moved) > 0.9
     assert alike(a, other) < 0.6

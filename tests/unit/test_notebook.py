@@ -1,8 +1,6 @@
 """Results in a notebook and as figures: what they show, that hostile names stay text, and that no state is left."""
 
 import re
-import subprocess
-import sys
 from dataclasses import replace
 from html.parser import HTMLParser
 
@@ -11,7 +9,7 @@ import torch
 
 import phosphene as ph
 from phosphene import notebook
-from phosphene.concept_map import ConceptMaps, Job
+from phosphene.concept_map import ConceptMaps, Job, captions
 from phosphene.errors import RunError
 from phosphene.metrics.scorecard import ConceptReading, Contrasted, Misreading, Score, Scores
 from phosphene.recipe import Recipe
@@ -110,9 +108,9 @@ def test_html_says_what_there_is(run):
 
 
 def test_many_pictures_are_counted_and_not_shown():
-    maps = ConceptMaps(tiny.concept_map(0, seed) for seed in range(notebook.MOST_PICTURES + 7))
+    maps = ConceptMaps(tiny.concept_map(0, seed) for seed in range(notebook.MOST_IMAGES + 7))
     html = maps._repr_html_()
-    assert html.count("<img") == notebook.MOST_PICTURES
+    assert html.count("<img") == notebook.MOST_IMAGES
     assert "and 7 more" in html
 
 
@@ -137,52 +135,15 @@ def test_a_curve_of_nothing_is_nothing_and_one_of_equals_is_flat():
     assert "nan" not in notebook.curve([1.0, 1.0, 1.0], "loss")
 
 
-# --- figures
+def test_a_grid_shows_every_map_with_its_label():
+    maps = ConceptMaps([tiny.concept_map(0), tiny.concept_map(4)])
+    assert maps.grid(columns=1, side=20).height > maps.grid(columns=2, side=20).height
+    assert captions(maps) == [maps[0].short, maps[1].short]
+    assert captions([tiny.concept_map(0), tiny.concept_map(0, 1)]) == ["lion, seed 0", "lion, seed 1"]
 
 
-def test_plots_are_figures_that_show_themselves_and_draw_hostile_names(run):
-    from matplotlib.figure import Figure
-
-    for name, thing in shown(run).items():
-        if name != "no maps":
-            figure = thing.plot()
-            assert isinstance(figure, Figure), name
-            assert figure._repr_png_().startswith(b"\x89PNG"), name
-
-
-def test_a_run_without_maps_cannot_be_drawn(tmp_path):
+def test_a_run_without_maps_shows_its_facts(tmp_path):
     run = RunDirectory(tmp_path / "run")
     pool = make_pool(torch.zeros(3, 3, 16, 16, dtype=torch.uint8), "pool")
     run.begin(RunFacts.of(tiny.classifier(), Recipe(), pool), [(Job(0), "lion")])
     assert "0 of 1 finished" in run._repr_html_()
-    with pytest.raises(RunError, match="no finished maps"):
-        run.plot()
-
-
-def test_a_plot_leaves_matplotlib_as_it_was_and_pyplot_unloaded():
-    code = """
-import sys, matplotlib
-before = matplotlib.rcParams.copy()
-from phosphene import plots
-from PIL import Image
-plots.gallery([Image.new("L", (4, 4))], ["one"])._repr_png_()
-assert "matplotlib.pyplot" not in sys.modules
-for key in before:
-    assert key == "backend" or matplotlib.rcParams[key] == before[key], key  # asking for it would choose one
-"""
-    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, timeout=120)
-
-
-def test_without_matplotlib_the_command_that_installs_it_is_named():
-    code = """
-import sys
-sys.modules["matplotlib"] = None
-from phosphene.errors import ExtraError
-try:
-    from phosphene import plots
-except ExtraError as error:
-    assert str(error).endswith("pip install 'phosphene[plot]'."), error
-else:
-    raise SystemExit("it was imported")
-"""
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)

@@ -44,7 +44,7 @@ def test_the_own_network_reads_every_map_once(run):
     assert (reader.name, reader.sha256, reader.classes) == ("tiny", network.sha256, 5)
     for place, row in reader.maps.items():
         with torch.inference_mode():
-            wanted = network.logits(run.read(run.folder(Job(*place), tiny.LABELS[place[0]])).picture[None]).softmax(1)
+            wanted = network.logits(run.read(run.folder(Job(*place), tiny.LABELS[place[0]])).pixels[None]).softmax(1)
         assert row["p_class"] == pytest.approx(float(wanted[0, place[0]]), abs=1e-5)
         assert row["top"][0]["index"] == int(wanted.argmax())
         assert row["top"][0]["label"] == tiny.LABELS[int(wanted.argmax())]

@@ -57,6 +57,6 @@ def test_other_channels_are_shown_by_their_mean(channels):
 
 def test_a_map_shows_its_own_picture_at_its_own_contrast():
     one = concept_map(contrast=0.4)
-    torch.testing.assert_close(one.picture, render(one.nu, 0.4))
+    torch.testing.assert_close(one.pixels, render(one.nu, 0.4))
     shown = Image.open(io.BytesIO(one._repr_png_()))
     assert np.array_equal(np.asarray(shown), np.asarray(to_image(render(one.nu, 0.4))))

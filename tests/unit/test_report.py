@@ -12,9 +12,10 @@ import torch
 from PIL import Image
 
 from phosphene.concept_map import Job
+from phosphene.contact_sheet import contact_sheet
 from phosphene.errors import RunError
 from phosphene.recipe import Recipe
-from phosphene.report import contact_sheet, write_report
+from phosphene.report import write_report
 from phosphene.runs import RunDirectory, RunFacts
 from phosphene.samples.pool import make_pool
 from tests import tiny

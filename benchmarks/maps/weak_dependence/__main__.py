@@ -42,6 +42,7 @@ from benchmarks.maps.weak_dependence.likeness import (
 )
 from phosphene.classifier import Classifier
 from phosphene.concept_map import Job, render, to_image
+from phosphene.contact_sheet import contact_sheet
 from phosphene.engine import Engine
 from phosphene.labels import first_synonym
 from phosphene.mapper import map_jobs
@@ -49,7 +50,6 @@ from phosphene.mapper.cycle import passes
 from phosphene.metrics.randomise import blocks, cascade, few_depths
 from phosphene.metrics.reading import SCORE_CONTRAST
 from phosphene.recipe import Recipe, resolve
-from phosphene.report import contact_sheet
 from phosphene.samples import SamplePool, load_samples
 from phosphene.samples.pool import decode
 from phosphene.sources import load

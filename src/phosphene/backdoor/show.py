@@ -1,4 +1,4 @@
-"""A verdict as it shows itself in a notebook, and as a figure."""
+"""A verdict as it shows itself in a notebook."""
 
 from typing import TYPE_CHECKING
 
@@ -8,9 +8,6 @@ from phosphene.labels import first_synonym
 
 if TYPE_CHECKING:
     from phosphene.backdoor.verdict import Verdict
-    from phosphene.plots import Plot
-
-MOST_CLASSES = 20
 
 
 def html_of(verdict: "Verdict") -> str:
@@ -35,19 +32,3 @@ def html_of(verdict: "Verdict") -> str:
         if one.recovered is not None
     ]
     return f"<div>{facts}{notebook.row(figures) if figures else ''}</div>"
-
-
-def plot_of(verdict: "Verdict") -> "Plot":
-    """Draw a bar a class, as long as 1 minus its p-value; suspects are dark.
-
-    Raises:
-        ExtraError: matplotlib is not installed.
-    """
-    from phosphene import plots  # noqa: PLC0415  (matplotlib is optional)
-
-    rows = verdict.classes[:MOST_CLASSES]
-    suspects = {one.index for one in verdict.suspects}
-    names = [f"{first_synonym(row.label)} ({row.index})" for row in rows]
-    marks = [row.index in suspects for row in rows]
-    values = [1 - row.p_value for row in rows]
-    return plots.bars(names, values, "1 - p", f"{verdict.model}: {verdict.verdict}", marks)

@@ -2,16 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from phosphene.backdoor.null import TOGETHER, Null, in_spreads
 from phosphene.backdoor.recover import Recovered
-
-if TYPE_CHECKING:
-    from phosphene.plots import Plot
 
 CLEAN, BACKDOORED, INCONCLUSIVE = "clean", "backdoored", "inconclusive"
 EXIT_CODES = {CLEAN: 0, BACKDOORED: 1, INCONCLUSIVE: 3}
@@ -116,12 +113,6 @@ class Verdict:
         from phosphene.backdoor.show import html_of  # noqa: PLC0415  (which imports this file)
 
         return html_of(self)
-
-    def plot(self) -> "Plot":
-        """Draw how unlikely each class is: a matplotlib figure (``pip install 'phosphene[plot]'``)."""
-        from phosphene.backdoor.show import plot_of  # noqa: PLC0415
-
-        return plot_of(self)
 
 
 def p_values(

@@ -9,10 +9,10 @@ from rich.text import Text
 
 from phosphene.cli import options
 from phosphene.cli.tables import print_table
-from phosphene.doctor import examine_machine, examine_model
 from phosphene.errors import printable
 from phosphene.samples import default, load_samples
 from phosphene.sources import load
+from phosphene.workflows.doctor import examine_machine, examine_model
 
 
 @click.command("doctor", context_settings={"help_option_names": ["-h", "--help"]})

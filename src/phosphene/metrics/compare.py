@@ -170,7 +170,7 @@ def _coarse(maps: Iterable[ConceptMap], side: int) -> dict[int, list[Tensor]]:
     """Pictures of each class at ``side`` x ``side``, one channel where a picture has no three."""
     found: dict[int, list[Tensor]] = defaultdict(list)
     for one in maps:
-        picture = one.picture.float()
+        picture = one.pixels.float()
         found[one.index].append(functional.adaptive_avg_pool2d(picture, (side, side)))
     return found
 

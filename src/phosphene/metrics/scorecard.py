@@ -2,13 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from phosphene import notebook
 from phosphene.labels import first_synonym
-
-if TYPE_CHECKING:
-    from phosphene.plots import Plot
 
 Interval = tuple[float, float]
 
@@ -101,28 +98,12 @@ class Score:
                 notebook.Cell(f"{one.p_class:.2f}", one.p_class),
                 notebook.Cell(", ".join(first_synonym(other.label) for other in one.misread)),
             ]
-            for one in self.per_concept[: notebook.MOST_PICTURES]
+            for one in self.per_concept[: notebook.MOST_IMAGES]
         ]
         hidden = len(self.per_concept) - len(lines)
         more = f"<p>and {hidden} concepts more</p>" if hidden else ""
         table = notebook.table(["concept", "read right", "p of the class", "read instead"], lines)
         return f"<div>{Scores([self])._repr_html_()}{table}{more}</div>"
-
-    def plot(self) -> "Plot":
-        """Draw the probability of every concept: a matplotlib figure (``pip install 'phosphene[plot]'``).
-
-        Concepts of which most maps are read as something else are pale.
-
-        Raises:
-            ExtraError: matplotlib is not installed.
-        """
-        from phosphene import plots  # noqa: PLC0415  (matplotlib is optional)
-
-        shown = self.per_concept[: plots.MOST_PICTURES]
-        title = f"{self.target} reads {self.source}: M_score {self.m_score:.2f}, top-1 {self.top1_all:.0%}"
-        names, values = [first_synonym(one.label) for one in shown], [one.p_class for one in shown]
-        marks = [2 * one.right >= one.maps for one in shown]
-        return plots.bars(names, values, "probability of the class", title, marks)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, for JSON."""
@@ -172,18 +153,6 @@ class Scores(list[Score]):
         ]
         head = ["source → target", "M_score (95 %)", "top-1, all classes", "top-1, concepts", "p of the class"]
         return notebook.table(head, lines)
-
-    def plot(self) -> "Plot":
-        """Draw the figures as a heat map: a matplotlib figure (``pip install 'phosphene[plot]'``).
-
-        Raises:
-            ExtraError: matplotlib is not installed.
-        """
-        from phosphene import plots  # noqa: PLC0415  (matplotlib is optional)
-
-        columns = ["M_score", "top-1, all", "top-1, concepts", "p of class"]
-        values = [[one.m_score, one.top1_all, one.top1_concepts, one.p_class] for one in self]
-        return plots.matrix([f"{one.source} → {one.target}" for one in self], columns, values, "What targets read")
 
 
 def _entries(data: Mapping[str, Any], **kinds: type) -> dict[str, Any]:

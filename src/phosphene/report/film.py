@@ -6,10 +6,10 @@ from pathlib import Path
 
 from PIL import Image
 
-from phosphene.concept_map import ConceptMap
+from phosphene.concept_map import ConceptMap, captions
+from phosphene.contact_sheet import contact_sheet
 from phosphene.errors import ConceptError, RunError
 from phosphene.labels import Labels, first_synonym
-from phosphene.report.sheet import contact_sheet
 from phosphene.runs import RunDirectory
 from phosphene.runs.atomic import write_bytes
 from phosphene.runs.frames import FPS, LEAST_FPS, MOST_FPS, animation
@@ -52,9 +52,7 @@ def write_film(
         )
     if len(kept) > SIDES[-1][0]:
         raise ConceptError(f"{len(kept)} maps are too many for one film: name up to {SIDES[-1][0]} with -c.")
-    several = len({one.seed for one, _ in kept}) > 1
-    captions = [f"{one.short}, {one.seed}" if several else one.short for one, _ in kept]
-    sheets = _sheets([frames for _, frames in kept], captions)
+    sheets = _sheets([frames for _, frames in kept], captions([one for one, _ in kept]))
     write_bytes(path, animation(sheets, KINDS[path.suffix.lower()], fps=fps))
     return path
 

@@ -12,6 +12,7 @@ from markupsafe import Markup
 from PIL import Image
 
 from phosphene.concept_map import ConceptMap
+from phosphene.contact_sheet import SIDE, contact_sheet
 from phosphene.errors import RunError, printable
 from phosphene.report.checks import check_section
 from phosphene.report.gallery import Gallery
@@ -19,7 +20,6 @@ from phosphene.report.made import made_section
 from phosphene.report.reference import natural_pictures
 from phosphene.report.scan import scan_section
 from phosphene.report.scores import score_section
-from phosphene.report.sheet import SIDE, contact_sheet
 from phosphene.runs import RunDirectory
 from phosphene.runs.atomic import write_bytes
 from phosphene.runs.scores import read_scores

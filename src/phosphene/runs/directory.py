@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from PIL import Image
 from safetensors import SafetensorError
@@ -19,9 +19,6 @@ from phosphene.runs.atomic import locked, read_json, remove_parts, write_bytes, 
 from phosphene.runs.facts import NEEDED, SCHEMA, RunFacts, missing, slug, versions
 from phosphene.runs.frames import NAME as FRAMES
 from phosphene.runs.frames import frames_file, read_frames
-
-if TYPE_CHECKING:
-    from phosphene.plots import Plot
 
 # Of a map that is being made, beside its other files; see phosphene.runs.live.
 PREVIEW = "preview.webp"
@@ -237,12 +234,6 @@ class RunDirectory:
         from phosphene.runs.show import html_of  # noqa: PLC0415  (which imports this file)
 
         return html_of(self)
-
-    def plot(self) -> "Plot":
-        """Draw the finished maps in a grid: a matplotlib figure (``pip install 'phosphene[plot]'``)."""
-        from phosphene.runs.show import plot_of  # noqa: PLC0415
-
-        return plot_of(self)
 
 
 def _folders(path: Path) -> "list[os.DirEntry[str]]":

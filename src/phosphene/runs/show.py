@@ -1,6 +1,6 @@
-"""A run as it shows itself in a notebook, and as a figure."""
+"""A run as it shows itself in a notebook."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from PIL import Image
 
@@ -11,9 +11,6 @@ from phosphene.labels import first_synonym
 from phosphene.runs.directory import RunDirectory
 from phosphene.runs.scores import read_scores
 
-if TYPE_CHECKING:
-    from phosphene.plots import Plot
-
 
 def open_run(path: object) -> RunDirectory:
     """Open a run that ``phosphene map`` made.
@@ -22,7 +19,7 @@ def open_run(path: object) -> RunDirectory:
         path: The directory.
 
     Returns:
-        The run: ``list(run.maps())`` are its maps, ``run.plot()`` is a figure; a notebook shows it by itself.
+        The run: ``list(run.maps())`` are its maps; a notebook shows it by itself.
 
     Raises:
         RunError: this is no run directory, or its run.json is damaged.
@@ -55,22 +52,6 @@ def html_of(run: RunDirectory) -> str:
     return f"<div>{about}{body}{_scores(run)}</div>"
 
 
-def plot_of(run: RunDirectory) -> "Plot":
-    """Draw the finished maps of a run in a grid.
-
-    Raises:
-        RunError: there are none.
-        ExtraError: matplotlib is not installed.
-    """
-    from phosphene import plots  # noqa: PLC0415  (matplotlib is optional)
-
-    found = _pictures(run, run.facts())
-    if not found:
-        raise RunError(f"{run.path} has no finished maps yet: run `phosphene map` to the end first.")
-    names, pictures = zip(*((name, _open(path)) for name, path in found[: plots.MOST_PICTURES]), strict=True)
-    return plots.gallery(pictures, names)
-
-
 def _pictures(run: RunDirectory, facts: dict[str, Any]) -> list[tuple[str, Any]]:
     """Captions and files of the finished maps."""
     several = len({row["seed"] for row in facts["jobs"]}) > 1
@@ -84,7 +65,7 @@ def _pictures(run: RunDirectory, facts: dict[str, Any]) -> list[tuple[str, Any]]
 
 
 def _few(pictures: list[tuple[str, Any]]) -> list[tuple[str, Image.Image]]:
-    return [(name, _open(path)) for name, path in pictures[: notebook.MOST_PICTURES]]
+    return [(name, _open(path)) for name, path in pictures[: notebook.MOST_IMAGES]]
 
 
 def _open(path: Any) -> Image.Image:
