@@ -124,5 +124,5 @@ def test_long_captions_stay_under_their_picture():
 
 @pytest.mark.parametrize(("pictures", "captions"), [(0, 0), (2, 1)])
 def test_a_contact_sheet_wants_a_caption_for_each_picture(pictures, captions):
-    with pytest.raises(ValueError, match=f"{pictures} pictures and {captions} captions"):
+    with pytest.raises(ValueError, match=f"{pictures} images and {captions} captions"):
         contact_sheet([Image.new("L", (4, 4))] * pictures, ["a"] * captions)
