@@ -17,6 +17,7 @@ from phosphene.samples.pool import make_pool
 from phosphene.sources import card as cards
 from phosphene.sources.hf import _quietly
 from phosphene.sources.writing import card_files
+from tests.twice import ROOM, distance
 from tests.unit.test_exported import export
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "sources.md"
@@ -82,7 +83,7 @@ def walk(classifier, row, verified):
         assert one.xi.min() == 0
         assert one.xi.max() == 1
         assert 0.01 < one.xi.mean() < 0.99
-    assert not torch.equal(first.nu, second.nu)
+    assert distance(first.nu, second.nu) > ROOM
     height, width = classifier.input.size
     ROWS[row] = f"| {row} | {height} x {width} | `{layer}` | {grid[0]} x {grid[1]} | {verified} |\n"
 
@@ -97,7 +98,7 @@ def survives(classifier, folder):
     assert list(again.labels) == list(classifier.labels)
     pixels = torch.rand(1, *classifier.input.shape, generator=torch.Generator().manual_seed(0))
     with Engine(classifier, device="cpu") as one, Engine(again, device="cpu") as other:
-        assert torch.equal(one.logits(pixels), other.logits(pixels))
+        torch.testing.assert_close(one.logits(pixels), other.logits(pixels), rtol=1e-3, atol=1e-4)
 
 
 def liven(module):

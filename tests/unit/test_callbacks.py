@@ -12,6 +12,7 @@ from torch.nn import functional
 from phosphene.callbacks import MapEvery, MLflow, TensorBoard, WeightsAndBiases
 from phosphene.errors import ConceptError, ExtraError
 from tests import tiny
+from tests.twice import ROOM, distance
 
 FAST = {"recipe": "quick", "overrides": tiny.SHORT, "samples": "synthetic:noise"}
 
@@ -39,7 +40,7 @@ def train(look=None, epochs=3):
     classifier = tiny.classifier()
     net = classifier.module.insert(6, torch.nn.Dropout(0.5)).train()
     net[0].weight.requires_grad_(requires_grad=False)
-    adam = torch.optim.Adam([p for p in net.parameters() if p.requires_grad])
+    sgd = torch.optim.SGD([p for p in net.parameters() if p.requires_grad], lr=0.1, momentum=0.9)
     x, y = torch.rand(20, 3, tiny.SIDE, tiny.SIDE), torch.arange(20) % 5
     callback = look(classifier) if look else None
     for epoch in range(epochs):
@@ -47,8 +48,8 @@ def train(look=None, epochs=3):
         functional.cross_entropy(net(x[order[:10]]), y[order[:10]]).backward()
         if callback:
             callback(epoch)  # in the middle of a step: the gradients must survive
-        adam.step()
-        adam.zero_grad()
+        sgd.step()
+        sgd.zero_grad()
     modes = [part.training for part in net.modules()]
     wanted = [p.requires_grad for p in net.parameters()]
     return {k: v.clone() for k, v in net.state_dict().items()}, modes, wanted, random.random(), callback
@@ -60,14 +61,14 @@ def test_training_goes_on_as_if_nobody_had_looked():
     watched = train(lambda classifier: MapEvery(classifier, ["Panthera leo", 4], every=2, logger=kept, **FAST))
     assert plain[0].keys() == watched[0].keys()
     for name, value in plain[0].items():
-        assert torch.equal(value, watched[0][name]), name
+        torch.testing.assert_close(watched[0][name], value, rtol=1e-3, atol=1e-5, msg=name)
     assert plain[1:4] == watched[1:4]
     assert kept.rows[0] == ("image", "phosphene/lion", 0)
     assert {step for _, _, step in kept.rows} == {0, 2}
     assert {tag for kind, tag, _ in kept.rows if kind == "image"} == {"phosphene/lion", "phosphene/maillot"}
     history = watched[4].history
     assert list(history) == [0, 2]
-    assert not torch.equal(history[0][0].nu, history[2][0].nu)  # it is the network of that epoch that is seen
+    assert distance(history[0][0].nu, history[2][0].nu) > ROOM  # it is the network of that epoch that is seen
 
 
 def test_the_generators_are_given_back_also_after_an_error():

@@ -20,6 +20,7 @@ from phosphene.runs.frames import HOLD, animation, frames_file
 from phosphene.samples import load_samples
 from phosphene.workflows import execute, plan
 from tests import tiny
+from tests.twice import assert_same_image, assert_same_map
 
 LONG = Recipe(name="long", batch_size=2, steps=7, refine_steps=3, rounds=2)
 
@@ -49,7 +50,7 @@ def test_as_many_frames_as_asked_for_evenly_spaced_the_last_one_finished(total, 
     assert [len(recorder.of(row)) for row in (0, 1)] == [kept, kept]
     for row in (0, 1):
         last = ph.concept_map.to_image(ph.render(nu[row]))
-        assert np.array_equal(np.asarray(recorder.of(row)[-1]), np.asarray(last))
+        assert_same_image(recorder.of(row)[-1], last)
 
 
 def test_a_map_that_goes_on_brings_the_frames_that_were_to_come():
@@ -61,13 +62,11 @@ def test_a_map_that_goes_on_brings_the_frames_that_were_to_come():
 def test_frames_do_not_change_the_map():
     maps = [ph.map_concepts(tiny.classifier(), [0, 4], recipe=LONG, samples=pool(), frames=n) for n in (0, 5)]
     for without, with_frames in zip(*maps, strict=True):
-        assert torch.equal(without.nu, with_frames.nu)
-        assert torch.equal(without.xi, with_frames.xi)
-        assert without.loss == with_frames.loss
-        assert without.passes == with_frames.passes == passes(LONG)
+        assert_same_map(with_frames, without)
+        assert with_frames.passes == passes(LONG)
         assert without.frames == ()
         assert len(with_frames.frames) == 5
-        assert np.array_equal(np.asarray(with_frames.frames[-1]), np.asarray(with_frames.image))
+        assert_same_image(with_frames.frames[-1], with_frames.image)
         assert not np.array_equal(np.asarray(with_frames.frames[0]), np.asarray(with_frames.image))
 
 
@@ -119,8 +118,7 @@ def test_a_run_without_frames_has_no_file_and_the_same_map(filmed, tmp_path):
     execute(todo)
     assert not list(todo.run.path.rglob("frames.webp"))
     for place in ("lion-0", "crane-1", "maillot-4"):
-        files = [run.path / "maps" / place / "seed-0" / "map.safetensors" for run in (filmed, todo.run)]
-        assert files[0].read_bytes() == files[1].read_bytes()
+        assert_same_map(*(run.read(run.path / "maps" / place / "seed-0") for run in (filmed, todo.run)))
     with pytest.raises(RunError, match=r"no frames.*--frames 24"):
         write_film(todo.run)
 

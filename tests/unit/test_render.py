@@ -9,6 +9,7 @@ from PIL import Image
 
 from phosphene.concept_map import render, to_image
 from tests.tiny import concept_map
+from tests.twice import assert_same_image
 
 
 @pytest.mark.parametrize("contrast", [0.05, 0.2, 1.0])
@@ -59,4 +60,4 @@ def test_a_map_shows_its_own_picture_at_its_own_contrast():
     one = concept_map(contrast=0.4)
     torch.testing.assert_close(one.pixels, render(one.nu, 0.4))
     shown = Image.open(io.BytesIO(one._repr_png_()))
-    assert np.array_equal(np.asarray(shown), np.asarray(to_image(render(one.nu, 0.4))))
+    assert_same_image(shown, to_image(render(one.nu, 0.4)))
