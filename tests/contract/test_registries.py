@@ -82,7 +82,7 @@ class TestSources:
         assert inspect.getdoc(module.load)
 
     def test_lists_specs_that_begin_with_its_prefix(self, prefix):
-        for spec, text in sources.source(prefix).list_specs():
+        for spec, text in sources.list_specs(prefix):
             assert spec.startswith(f"{prefix}:")
             assert text, f"{spec} has no description"
             assert "\n" not in text

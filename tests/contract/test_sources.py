@@ -15,8 +15,8 @@ import phosphene as ph
 from phosphene.engine import Engine
 from phosphene.samples.pool import make_pool
 from phosphene.sources import card as cards
-from phosphene.sources.hf import _quietly
-from phosphene.sources.writing import card_files
+from phosphene.sources.card import card_files
+from phosphene.sources.hf import _without_progress_bars
 from tests.twice import ROOM, distance
 from tests.unit.test_exported import export
 
@@ -132,7 +132,7 @@ def test_transformers(name, folder):
     config = getattr(transformers, f"{name}Config")(**CONFIGS[name])
     module = getattr(transformers, f"{name}ForImageClassification")(config)
     liven(module)
-    with _quietly():
+    with _without_progress_bars():
         module.save_pretrained(folder / "saved")
     transformers.ViTImageProcessor(size={"height": 64, "width": 64}).save_pretrained(folder / "saved")
     classifier = ph.load(f"hf:{folder / 'saved'}")
@@ -181,6 +181,8 @@ def test_every_architecture_prefix_builds_with_one_signature():
     for module in set(cards.ARCHITECTURES.values()):
         build = importlib.import_module(module).build
         assert list(inspect.signature(build).parameters) == ["name", "classes", "size", "channels"]
-    for module in set(cards.EXPORTED.values()):
-        opened = importlib.import_module(module).open_module
-        assert list(inspect.signature(opened).parameters) == ["path", "shape", "trust"]
+    for name in set(cards.LOADERS.values()):
+        module = importlib.import_module(name)
+        assert list(inspect.signature(module.load).parameters) == ["path"]
+        assert isinstance(module.RISK, str)
+        assert isinstance(module.NOTES, list)

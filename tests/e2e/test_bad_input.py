@@ -74,7 +74,7 @@ def test_weights_that_do_not_fit_name_the_first_keys(refused, card):
     assert "missing: 7.weight, 7.bias" in line
     assert "not in the network: body.weight" in line
     card.weigh(card.state() | {"7.bias": torch.zeros(4)})
-    assert "7.bias is (4,), the network wants (5,)" in refused()
+    assert "7.bias is (4,), the network has (5,)" in refused()
 
 
 @pytest.mark.parametrize("data", [None, b"", b"garbage"])
@@ -348,10 +348,10 @@ def test_a_file_system_that_takes_no_more(run, card, tmp_path):
         (["map", "x", "-c", "0", "--seeds", "many"], "--seeds"),
         (["map", "x", "-c", "0", "--seed", "-1"], "--seed"),
         (["map", "x", "-c", "0", "--seed", "99999999999999999999"], "--seed"),
-        (["map", "nosuch", "-c", "0"], "no model answers to 'nosuch'"),
+        (["map", "nosuch", "-c", "0"], "there is no model 'nosuch'"),
         (["map", "demo:shape", "-c", "0"], "Did you mean shapes"),
         (["report"], "RUN"),
-        (["doctor", "nosuch"], "no model answers to 'nosuch'"),
+        (["doctor", "nosuch"], "there is no model 'nosuch'"),
         (["recipes", "nosuch"], "no recipe is called 'nosuch'"),
     ],
 )

@@ -356,7 +356,7 @@ def test_the_own_model_that_has_changed(refused, call, card, pictures, tmp_path)
     ("words", "says"),
     [
         (["--target", "demo:shape"], "Did you mean shapes"),
-        (["--target", "nosuch"], "no model answers to 'nosuch'"),
+        (["--target", "nosuch"], "there is no model 'nosuch'"),
         (["--target", "none.toml"], "none.toml does not exist"),
         (["--target"], "--target"),
         (["--device", "tpu"], "device"),

@@ -89,7 +89,7 @@ def test_a_factory_may_be_a_function_of_an_installed_module_without_trust(card, 
         ({"input": {**SPACE, "mean": ["half"] * 3}}, r"mean must be a list of numbers"),
         ({"input": {**SPACE, "mean": [True] * 3}}, r"mean must be a list of numbers"),
         ({"input": {**SPACE, "mean": [0.5, 0.5]}}, r"2 means and 3 deviations"),
-        ({"input": {**SPACE, "channels": 1}}, r"mean needs one number a channel"),
+        ({"input": {**SPACE, "channels": 1}}, r"mean needs one number per channel"),
         ({"input": {"size": [16, 16], "std": [0.5]}}, r"3 means and 1 deviations"),
         ({"input": {**SPACE, "std": [0.5, 0.0, 0.5]}}, r"std is .*above 0"),
         ({"input": {**SPACE, "std": [0.5, float("nan"), 0.5]}}, r"std is .*finite"),
@@ -106,7 +106,7 @@ def test_a_factory_may_be_a_function_of_an_installed_module_without_trust(card, 
         ({"factory": "nets.py:tinny"}, r"no function 'tinny'.*tiny"),
         ({"factory": "no_such_module_here:net"}, r"no_such_module_here failed: ModuleNotFoundError"),
         ({"factory": "sys:exit"}, r"factory sys:exit failed: SystemExit"),
-        ({"factory": "builtins:dict"}, r"gave a dict, not a torch\.nn\.Module"),
+        ({"factory": "builtins:dict"}, r"returned a dict, not a torch\.nn\.Module"),
         ({"factory": "torch.nn:Conv2d"}, r"factory torch\.nn:Conv2d failed: TypeError"),
     ],
 )
@@ -144,7 +144,7 @@ def test_a_label_file_of_another_length_is_refused_with_both_counts(card):
         ("this is no python", r"nets\.py failed: SyntaxError"),
         ("import sys\nsys.exit(0)", r"nets\.py failed: SystemExit"),
         ("def tiny():\n    raise KeyError('k')", r"factory nets\.py:tiny failed: KeyError"),
-        ("def tiny():\n    return 3", r"gave a int, not a torch\.nn\.Module"),
+        ("def tiny():\n    return 3", r"returned a int, not a torch\.nn\.Module"),
         ("tiny = 3", r"no function 'tiny'"),
     ],
 )
@@ -221,7 +221,7 @@ def test_weights_that_do_not_fit_name_the_first_keys(card):
 
 def test_weights_of_another_shape_name_both_shapes(card):
     state = card.state() | {"7.weight": torch.zeros(4, 8), "7.bias": torch.zeros(4)}
-    says = r"7\.weight is \(4, 8\), the network wants \(5, 8\), 7\.bias is \(4,\), the network wants \(5,\)"
+    says = r"7\.weight is \(4, 8\), the network has \(5, 8\), 7\.bias is \(4,\), the network has \(5,\)"
     with pytest.raises(WeightsError, match=says):
         load(card.weigh(state))
 

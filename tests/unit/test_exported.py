@@ -10,7 +10,7 @@ from torch import nn
 import phosphene as ph
 from phosphene.engine import Engine
 from phosphene.errors import CardError, TrustError
-from phosphene.sources.batches import FixedBatch
+from phosphene.sources.exported import FixedBatch
 from tests import tiny
 
 CARD = 'exported = "{}"\n[input]\nsize = [16, 16]\nmean = [0.5, 0.5, 0.5]\nstd = [0.25, 0.25, 0.25]\n'
@@ -145,7 +145,7 @@ def test_onnx_reads_no_other_files(tmp_path):
     tensor.external_data.add(key="location", value="../../etc/passwd")
     tensor.ClearField("raw_data")
     (tmp_path / "a.onnx").write_bytes(model.SerializeToString())
-    with pytest.raises(CardError, match="keeps its weights in other files"):
+    with pytest.raises(CardError, match="has its weights in other files"):
         ph.load(tmp_path / "a.onnx")
 
 
@@ -163,7 +163,7 @@ def test_damaged_files_are_refused_in_one_line(tmp_path, name, data):
 def test_a_card_of_another_size_is_refused(exported):
     exported.with_suffix(".toml").write_text(CARD.format(exported.name).replace("16, 16", "9, 7"), encoding="utf-8")
     if exported.suffix in (".pt2", ".onnx"):  # the others do not say what they take
-        with pytest.raises(CardError, match=r"its card says \(3, 9, 7\)"):
+        with pytest.raises(CardError, match=r"its card declares \(3, 9, 7\)"):
             ph.load(exported, trust=True)
 
 
@@ -173,7 +173,7 @@ def test_a_file_needs_a_card_beside_it(tmp_path, suffix):
     with pytest.raises(CardError, match=r"needs a card"):
         ph.load(tmp_path / f"net{suffix}")
     (tmp_path / "net.toml").write_text('arch = "torchvision:resnet18"\n[input]\nsize = [9, 9]\n', encoding="utf-8")
-    with pytest.raises(CardError, match=r"net\.toml is not about"):
+    with pytest.raises(CardError, match=r"net\.toml describes another network"):
         ph.load(tmp_path / f"net{suffix}")
     (tmp_path / "net.toml").write_text("[input]\nsize = [9, 9]\n", encoding="utf-8")  # what else could it be about
     with pytest.raises((CardError, TrustError), match=rf"net{suffix}"):

@@ -79,7 +79,7 @@ def test_what_is_no_factory_is_refused(spec, tmp_path, monkeypatch):
         ("torchvision:vgg16@IMAGNET1K_V1", "Known: IMAGENET1K_V1, .*random"),
         ("torchvision:", "phosphene models torchvision"),
         ("timm:resnet81@random", "Did you mean"),
-        ("timm:resnet18@best", "after @ only random"),
+        ("timm:resnet18@best", "only random may follow @"),
         ("timm:resnet18.nosuchtag", "Did you mean .*resnet18"),
         ("hf:", "neither OWNER/NAME"),
         ("hf:a/b/c", "neither OWNER/NAME"),
@@ -95,6 +95,9 @@ def test_unknown_specs_are_refused_with_the_nearest(spec, says):
 def test_prefixes_list_what_they_have_and_others_are_refused():
     assert ("torchvision:vgg16", "IMAGENET1K_V1, 224 pixels") in sources.list_specs("torchvision")
     assert len(sources.list_specs("timm")) > 500
+    for name, prefix in (("resnet50", "torchvision"), ("resnetv2_50", "timm")):
+        with pytest.raises(SpecError, match=rf"there is no model '{name}'\. Did you mean {prefix}:{name}\?"):
+            sources.load(name)
     with pytest.raises(SpecError, match="Did you mean timm"):
         sources.list_specs("tim")
 
@@ -206,7 +209,7 @@ def test_twenty_thousand_classes(tmp_path):
         ({"exported": "net.pt2", "weights": "w.pt"}, "leave weights out"),
         ({"arch": "torchvision:resnet18", "output": "logit"}, "cannot answer with logit"),
         ({"arch": "torchvision:resnet18", "input": ["size = [9999999, 9999999]"]}, "numbers a picture"),
-        ({"arch": "torchvision:resnet18", "input": ["size = [9, 9]", "channels = 99999999"]}, "no picture"),
+        ({"arch": "torchvision:resnet18", "input": ["size = [9, 9]", "channels = 99999999"]}, "no image has so many"),
     ],
 )
 def test_cards_that_contradict_themselves_are_refused(tmp_path, fields, says):
@@ -244,7 +247,7 @@ def save_vit(path):
         id2label={0: "cat", 1: "dog", 2: "eel"},
         label2id={"cat": 0, "dog": 1, "eel": 2},
     )
-    with hf._quietly():
+    with hf._without_progress_bars():
         transformers.ViTForImageClassification(config).save_pretrained(path)
     transformers.ViTImageProcessor(size={"height": 32, "width": 32}).save_pretrained(path)
     return path

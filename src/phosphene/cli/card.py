@@ -8,7 +8,7 @@ from phosphene.cli import options
 from phosphene.errors import CardError
 from phosphene.runs.atomic import write_bytes
 from phosphene.sources import load
-from phosphene.sources.writing import card_files
+from phosphene.sources.card import card_files
 
 
 @click.command("card", context_settings={"help_option_names": ["-h", "--help"]})

@@ -1,9 +1,11 @@
 """Model specs: one string in, a :class:`~phosphene.classifier.Classifier` out.
 
-A source is one module with ``list_specs()`` and ``load(rest, trust=...)``, named in ``SOURCES`` by the prefix of its
-specs, or in ``SUFFIXES`` by the suffix of its files. What is neither is ``package.module:factory``.
+A source is one module with ``load(rest, trust=...)``, named in ``SOURCES`` by the prefix of its specs, or in
+``SUFFIXES`` by the suffix of its files; one that knows its models also has ``list_specs()``. Any other spec is
+``package.module:factory``.
 """
 
+import contextlib
 import importlib
 import importlib.util
 import re
@@ -11,7 +13,7 @@ from pathlib import Path
 from typing import Protocol, cast
 
 from phosphene.classifier import Classifier
-from phosphene.errors import SpecError, nearest
+from phosphene.errors import ExtraError, SpecError, nearest
 
 
 class Source(Protocol):
@@ -19,9 +21,6 @@ class Source(Protocol):
 
     def load(self, rest: str, *, trust: bool) -> Classifier:
         """Load what follows the prefix."""
-
-    def list_specs(self) -> list[tuple[str, str]]:
-        """Return (spec, description) pairs that can be loaded as they stand."""
 
 
 # prefix -> module
@@ -35,7 +34,7 @@ SOURCES = {
 # suffix of a path -> module; an exported network has a card of the same name beside it
 SUFFIXES = dict.fromkeys((".toml", ".pt2", ".onnx", ".pt", ".pth", ".ts", ".torchscript"), SOURCES["card"])
 FACTORY = "phosphene.sources.factory"
-# What the specs of each kind look like, for those who ask what there is.
+# Form of a spec -> what it names
 FORMS = {
     "torchvision:NAME": "a classifier of torchvision; @WEIGHTS chooses them, @random takes none",
     "timm:NAME": "a classifier of timm; NAME.TAG chooses its weights, @random takes none",
@@ -59,7 +58,7 @@ def load(spec: "str | Path", *, trust: bool = False) -> Classifier:
         trust: Allow code that came with the model (a factory in a ``.py`` file, an exported program, ...) to run.
 
     Raises:
-        SpecError: nothing answers to the spec.
+        SpecError: the spec names no model.
         CardError: the card is malformed or contradicts the network.
         ExtraError: the spec needs a library that is missing or broken.
         WeightsError: the weights are missing, or do not fit.
@@ -75,14 +74,14 @@ def load(spec: "str | Path", *, trust: bool = False) -> Classifier:
     elif _is_factory(text):
         classifier = cast("Source", importlib.import_module(FACTORY)).load(text, trust=trust)
     else:
-        raise SpecError(f"no model answers to {text!r}.{_hint(text)}")
+        raise SpecError(f"there is no model {text!r}.{_hint(text)}")
     classifier.spec = text
-    _ = classifier.labels  # asks the network once, so that a contradiction is found here and not in the middle of a job
+    _ = classifier.labels  # runs the network once, so that a contradiction is found here and not in the middle of a job
     return classifier
 
 
 def list_specs(prefix: str = "demo") -> list[tuple[str, str]]:
-    """Return every (spec, description) of a prefix that can be loaded as it stands.
+    """Return every (spec, description) of a prefix that can be loaded as it stands; nothing for ``hf`` and ``card``.
 
     Raises:
         ExtraError: the library that knows them is missing or broken.
@@ -90,18 +89,19 @@ def list_specs(prefix: str = "demo") -> list[tuple[str, str]]:
     """
     if prefix not in SOURCES:
         raise SpecError(f"no models begin with {prefix!r}.{nearest(prefix, list(SOURCES)) or _known()}")
-    return source(prefix).list_specs()
+    specs: list[tuple[str, str]] = getattr(source(prefix), "list_specs", list)()
+    return specs
 
 
 def _is_factory(text: str) -> bool:
-    """Say whether ``text`` names a function in a Python file or package that is there. Nothing of it is run."""
+    """Whether ``text`` names a function in an existing Python file or package. Nothing of it is run."""
     where, _, function = text.rpartition(":")
     if where.endswith(".py"):
         return Path(where).is_file() and function.isidentifier()
     package = where.partition(".")[0]
     if not re.fullmatch(r"\w+(\.\w+)*:\w+", text):
         return False
-    if (Path(package)).is_dir() or Path(f"{package}.py").is_file():
+    if Path(package).is_dir() or Path(f"{package}.py").is_file():
         return True
     try:
         return importlib.util.find_spec(package) is not None
@@ -116,7 +116,17 @@ def _hint(text: str) -> str:
     likely = nearest(prefix, list(SOURCES)) if colon and prefix else ""
     if likely:
         return likely.replace("?", f":{rest}?").replace(" or ", f":{rest} or ")
-    return nearest(text, [spec for spec, _ in list_specs()]) or _known()
+    return _hint_of_library(text) or nearest(text, [spec for spec, _ in list_specs()]) or _known()
+
+
+def _hint_of_library(name: str) -> str:
+    """Suggest the prefix of a library that has a network of this very name."""
+    for prefix in ("torchvision", "timm"):
+        with contextlib.suppress(ExtraError):
+            specs = [spec.removeprefix(f"{prefix}:") for spec, _ in list_specs(prefix)]
+            if name in specs or name in {spec.partition(".")[0] for spec in specs}:
+                return f" Did you mean {prefix}:{name}?"
+    return ""
 
 
 def _known() -> str:

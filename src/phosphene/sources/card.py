@@ -1,4 +1,4 @@
-"""Model cards: a TOML file that says what a network is and where its weights and labels lie.
+"""Model cards: a TOML file that names a network and where its weights and labels lie. Cards are read and written here.
 
 Fields: ``name``; one of ``factory`` (``file.py:function`` beside the card, or ``package.module:function``), ``arch``
 (``torchvision:NAME``, ``timm:NAME``, ``hf:FILE.json``) and ``exported`` (``.pt2``, ``.onnx``, TorchScript); ``weights``
@@ -7,15 +7,21 @@ Fields: ``name``; one of ``factory`` (``file.py:function`` beside the card, or `
 """
 
 import importlib
+import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import tomli_w
+from safetensors.torch import save
 from torch import nn
 
 from phosphene.classifier import Classifier, InputSpace
 from phosphene.errors import CardError, first_line, nearest
 from phosphene.labels import Labels
+from phosphene.outputs import ONE
+from phosphene.sources.exported import LOADERS, open_exported
 from phosphene.sources.factory import build as call_factory
 from phosphene.sources.weights import load_weights
 from phosphene.textfile import read_toml
@@ -24,8 +30,8 @@ TEXTS = ("name", "description", "factory", "arch", "exported", "weights", "label
 FIELDS = {**dict.fromkeys(TEXTS, str), "classes": int, "input": dict}
 INPUT_FIELDS = {"size": list, "mean": list, "std": list, "channels": int}
 WORDS = {str: "a string", list: "a list", dict: "a table", int: "a whole number"}
-PLACES = ("factory", "exported", "weights", "labels")
-# What says which network it is; a card has one of them.
+PATHS = ("factory", "exported", "weights", "labels")
+# Fields that name the network; a card has exactly one of them.
 NETWORKS = ("factory", "arch", "exported")
 # prefix of ``arch`` -> module with ``build(name, classes=, size=, channels=)``
 ARCHITECTURES = {
@@ -33,23 +39,12 @@ ARCHITECTURES = {
     "timm": "phosphene.sources.timm",
     "hf": "phosphene.sources.hf",
 }
-# suffix of ``exported`` -> module with ``open_module(path, size, trust=)``
-EXPORTED = {
-    ".pt2": "phosphene.sources.exported",
-    ".onnx": "phosphene.sources.onnx",
-    **dict.fromkeys((".pt", ".pth", ".ts", ".torchscript"), "phosphene.sources.torchscript"),
-}
 CLASSES = 1000
 MOST_CLASSES = 1_000_000
 
 
-def list_specs() -> list[tuple[str, str]]:
-    """Cards are the user's own files: none is listed."""
-    return []
-
-
 def load(rest: str, *, trust: bool) -> Classifier:
-    """Load the classifier that the card at ``rest`` describes; of an exported network, the card beside it is meant.
+    """Load the classifier that the card at ``rest`` describes; for an exported network, that is the card beside it.
 
     Raises:
         CardError: the card is missing, malformed, or contradicts its network.
@@ -59,14 +54,14 @@ def load(rest: str, *, trust: bool) -> Classifier:
         WeightsError: the weights are missing, unreadable, or do not fit.
     """
     path = Path(rest)
-    card = _read_beside(path) if path.suffix.lower() in EXPORTED else read(path)
+    card = _read_beside(path) if path.suffix.lower() in LOADERS else read(path)
     space = _input_space(card["input"])
     labels = Labels.read(path.parent / card["labels"]) if "labels" in card else None
-    batch, notes = None, ()
+    batch: int | None = None
+    notes: list[str] = []
     if "exported" in card:
         file = path.parent / card["exported"]
-        source = importlib.import_module(EXPORTED[file.suffix.lower()])
-        module, batch, notes = source.open_module(file, space.shape, trust=trust)
+        module, batch, notes = open_exported(file, space.shape, trust=trust)
         origin = {"exported": str(file.resolve())}
     elif "arch" in card:
         module, origin = _build(card, path, space, None if labels is None else len(labels)), {"arch": card["arch"]}
@@ -94,10 +89,10 @@ def load(rest: str, *, trust: bool) -> Classifier:
 
 
 def _input_space(space: Mapping[str, Any]) -> InputSpace:
-    """Make the input space before anything else is: what makes no sense costs nothing then."""
+    """Make the input space, before the network is built: an impossible one is refused at no cost."""
     channels = space.get("channels", len(space.get("mean", (0, 0, 0))))
     if channels > MOST_CLASSES:
-        raise CardError(f"[input] channels is {channels}; that is no picture.")
+        raise CardError(f"[input] channels is {channels}; no image has so many.")
     height, width = space["size"]
     return InputSpace(
         (height, width), tuple(space.get("mean", [0.0] * channels)), tuple(space.get("std", [1.0] * channels))
@@ -131,12 +126,12 @@ def _read_beside(path: Path) -> dict[str, Any]:
         raise CardError(f"exported network {path} does not exist.")
     if not card.is_file():
         raise CardError(
-            f"{path} needs a card that says its input: write {card} with "
+            f"{path} needs a card that declares its input: write {card} with "
             f'exported = "{path.name}" and a table [input], or, if it holds weights alone, with arch or factory.'
         )
     fields = read(card, exported=path.name)
     if fields.get("exported") != path.name:
-        raise CardError(f"{card} is not about {path.name}: give the path of the card itself.")
+        raise CardError(f"{card} describes another network than {path.name}: give the path of the card itself.")
     return fields
 
 
@@ -145,7 +140,7 @@ def read(path: Path, *, exported: str = "") -> dict[str, Any]:
 
     Args:
         path: The card.
-        exported: What it is about if it does not say so itself.
+        exported: File of the exported network that it describes if it names no network itself.
 
     Raises:
         CardError: the file is missing or not TOML, or a field is unknown, missing or of the wrong type.
@@ -173,24 +168,24 @@ def read(path: Path, *, exported: str = "") -> dict[str, Any]:
         if not all(type(value) in (int, float) for value in space.get(field, [])):
             raise CardError(f"model card {path}: [input] {field} must be a list of numbers.")
         if len(space.get(field, [])) not in (0, space.get("channels", len(space.get(field, [])))):
-            raise CardError(f"model card {path}: [input] {field} needs one number a channel.")
+            raise CardError(f"model card {path}: [input] {field} needs one number per channel.")
     return card
 
 
 def _check_network(card: Mapping[str, Any], path: Path) -> None:
-    """Check that a card says which network it is about, once."""
+    """Check that a card names one network, and what goes with it."""
     networks = [field for field in NETWORKS if field in card]
-    for field in PLACES:
+    for field in PATHS:
         try:
             (path.parent / card.get(field, "")).exists()
-        except OSError as error:  # what is not there is refused later, and by name
-            raise CardError(f"model card {path}: {field} can be no file: {error.strerror}.") from None
+        except OSError as error:  # a missing file is refused later, by name
+            raise CardError(f"model card {path}: {field} is not a possible file name: {error.strerror}.") from None
     if not networks:
-        raise CardError(f"model card {path} lacks 'factory', 'arch' or 'exported': one says what network it is.")
+        raise CardError(f"model card {path} lacks 'factory', 'arch' or 'exported': one of them must name the network.")
     if len(networks) > 1:
-        raise CardError(f"model card {path} has {' and '.join(networks)}; one says what network it is.")
-    if "exported" in card and Path(card["exported"]).suffix.lower() not in EXPORTED:
-        raise CardError(f"model card {path}: exported {card['exported']!r} must be a file {', '.join(EXPORTED)}.")
+        raise CardError(f"model card {path} has {' and '.join(networks)}; only one of them may name the network.")
+    if "exported" in card and Path(card["exported"]).suffix.lower() not in LOADERS:
+        raise CardError(f"model card {path}: exported {card['exported']!r} must be a file {', '.join(LOADERS)}.")
     if "exported" in card and "weights" in card:
         raise CardError(f"model card {path}: an exported network holds its weights: leave weights out.")
     if not 2 <= card.get("classes", 2) <= MOST_CLASSES:
@@ -201,5 +196,53 @@ def _check(fields: Mapping[str, Any], known: Mapping[str, type], where: str) -> 
     for key, value in fields.items():
         if key not in known:
             raise CardError(f"{where} has an unknown field {key!r}.{nearest(key, list(known))}")
-        if type(value) is not known[key]:  # exactly: isinstance takes true for a whole number
+        if type(value) is not known[key]:  # isinstance would accept true as a whole number
             raise CardError(f"{where}: {key} is {value!r}; it must be {WORDS[known[key]]}.")
+
+
+def card_files(classifier: Classifier, card: Path, weights: Path) -> dict[Path, bytes]:
+    """Return the files that describe a classifier: its card, and beside it weights, labels and, of ``hf:``, the config.
+
+    Args:
+        classifier: From :func:`phosphene.load`.
+        card: Path of the card.
+        weights: Path of the weights, ``.safetensors``; an exported network holds its own.
+
+    Raises:
+        CardError: it is not known how to build the network again.
+    """
+    origin, folder = dict(classifier.origin), card.parent
+    if not origin:
+        raise CardError(f"{classifier.spec} cannot be built from a card: write one yourself, with factory or arch.")
+    if weights.suffix != ".safetensors":
+        raise CardError(f"weights are written as .safetensors, not {weights.name}.")
+    files: dict[Path, bytes] = {}
+    if "config" in origin:
+        config = card.with_suffix(".config.json")
+        files[config] = origin.pop("config").encode()
+        origin["arch"] = f"hf:{config.name}"
+    fields: dict[str, Any] = {"name": classifier.name, **{key: _relative(text, folder) for key, text in origin.items()}}
+    if "exported" not in fields:
+        fields["weights"] = os.path.relpath(weights, folder)
+        state = {key: value.detach().cpu().clone() for key, value in classifier.module.state_dict().items()}
+        files[weights] = save({key: value.contiguous() for key, value in state.items()})
+    if not classifier.labels.numbers_only:
+        names = card.with_suffix(".labels.json")
+        fields["labels"] = names.name
+        files[names] = (json.dumps(list(classifier.labels), indent=0, ensure_ascii=False) + "\n").encode()
+    elif "arch" in fields:
+        fields["classes"] = classifier.num_classes
+    if classifier.output != "logits":
+        fields["output"] = classifier.output
+    if classifier.output in ONE and "arch" in fields:
+        fields["classes"] = 1
+    space = classifier.input
+    fields["input"] = {"size": list(space.size), "mean": list(space.mean), "std": list(space.std)}
+    files[card] = tomli_w.dumps(fields).encode()  # last, so that the files a card names exist before the card
+    return files
+
+
+def _relative(text: str, folder: Path) -> str:
+    """Return an absolute path relative to the card's folder; other text as it is."""
+    where, colon, function = text.rpartition(":") if ":" in text else (text, "", "")
+    return f"{os.path.relpath(where, folder)}{colon}{function}" if Path(where).is_absolute() else text

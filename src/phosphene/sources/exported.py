@@ -1,80 +1,95 @@
-"""``.pt2``: programs of ``torch.export``, with a card beside them. Their loader can unpickle, so they need trust."""
+"""Exported networks: programs of ``torch.export``, ONNX and TorchScript, with a card of the same name beside them.
 
-import warnings
+A kind of file is one module with ``load(path)``, named in ``LOADERS``. Where loading can run code that the file holds,
+its ``RISK`` says so, and the user's trust is needed.
+"""
+
+import importlib
 from pathlib import Path
-from typing import Any
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor, nn
 
-from phosphene.errors import CardError, TrustError, first_line
-from phosphene.sources.batches import FixedBatch
+from phosphene.errors import CardError, TrustError
+
+Shape = tuple["int | None", ...]  # (n, c, h, w); None where any size is accepted
+
+# suffix -> module
+LOADERS = {
+    ".pt2": "phosphene.sources.pt2",
+    ".onnx": "phosphene.sources.onnx",
+    **dict.fromkeys((".pt", ".pth", ".ts", ".torchscript"), "phosphene.sources.torchscript"),
+}
 
 
-def open_module(path: Path, shape: tuple[int, int, int], *, trust: bool) -> tuple[nn.Module, "int | None", list[str]]:
-    """Load a program; return its network, how many pictures it takes at once (``None``: any), and notes.
+class Loader(Protocol):
+    """What the module of a kind of file offers.
+
+    Attributes:
+        RISK: What code loading may run, for the message that asks for trust; empty where it runs none.
+        NOTES: What the user should know of every network of this kind.
+    """
+
+    RISK: str
+    NOTES: list[str]
+
+    def load(self, path: Path) -> "tuple[nn.Module, Shape | None]":
+        """Return the network, and the shape of its input where the file says it."""
+
+
+def open_exported(path: Path, shape: tuple[int, int, int], *, trust: bool) -> tuple[nn.Module, "int | None", list[str]]:
+    """Load an exported network.
+
+    Args:
+        path: The file; its suffix is one of ``LOADERS``.
+        shape: (c, h, w) of the images that its card declares.
+        trust: Whether loading may run code that the file holds.
+
+    Returns:
+        The network, how many images it takes at once (``None``: any number), and notes.
 
     Raises:
-        CardError: the file is missing or damaged, or the program takes other pictures than ``shape``.
-        TrustError: ``trust`` was not given.
+        CardError: the file is missing or damaged, or the network takes images of another shape.
+        ExtraError: the library that loads it is missing or broken.
+        TrustError: loading needs ``trust``.
     """
     if not path.is_file():
         raise CardError(f"exported network {path} does not exist.")
-    if not trust:
+    loader = cast("Loader", importlib.import_module(LOADERS[path.suffix.lower()]))
+    if loader.RISK and not trust:
         raise TrustError(
-            f"loading {path} can run code that it holds (torch.export keeps pickles): add --trust if you know who made "
-            "it, or save the network's state dict as .safetensors and write a card with arch or factory."
+            f"loading {path} {loader.RISK}: add --trust if you know who made it, or save the network's state dict as "
+            ".safetensors and write a card with arch or factory."
         )
-    try:
-        with warnings.catch_warnings(action="ignore"):
-            program = torch.export.load(path)
-            wants = _input_shape(program, path)
-            _relax(program)
-            network = torch.export.unflatten(program)
-    except CardError:
-        raise
-    except Exception as error:
-        raise CardError(f"{path} is no torch.export program that this torch reads: {first_line(error)}") from error
-    if wants is not None:
-        _compare(wants[1:], shape, path)
-    batch = wants[0] if wants is not None and isinstance(wants[0], int) else None
-    module: nn.Module = _OneInput(network)
-    return (FixedBatch(module, batch) if batch else module), batch, []
+    network, takes = loader.load(path)
+    if takes is None:
+        return network, None, loader.NOTES
+    batch, *sides = takes
+    if len(sides) != 3 or any(side not in (None, own) for side, own in zip(sides, shape, strict=True)):
+        listed = ", ".join("any" if side is None else str(side) for side in sides)
+        raise CardError(f"{path} takes images of shape ({listed}), but its card declares {shape}: correct [input].")
+    return (FixedBatch(network, batch) if batch else network), batch, loader.NOTES
 
 
-class _OneInput(nn.Module):
-    """Hands pixels on in the layout that the network was exported with, and takes the first of several answers."""
+class FixedBatch(nn.Module):
+    """Sends any number of images through a network that takes exactly ``batch`` at once; the last batch is padded.
 
-    def __init__(self, network: nn.Module) -> None:
+    Args:
+        network: The network.
+        batch: How many images it takes.
+
+    Example:
+        >>> FixedBatch(nn.Linear(3, 2), 4)(torch.zeros(5, 3)).shape
+        torch.Size([5, 2])
+    """
+
+    def __init__(self, network: nn.Module, batch: int) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.batch = network, batch
 
-    def forward(self, pixels: Tensor) -> Any:
-        """Map normalised pixels (n, c, h, w) to the program's answer."""
-        answer = self.network(pixels.contiguous())
-        return answer[0] if isinstance(answer, list | tuple) and answer else answer
-
-
-def _input_shape(program: Any, path: Path) -> "tuple[Any, ...] | None":
-    """Shape of the program's one picture input; symbols where any size is fine."""
-    inputs = program.graph_signature.user_inputs
-    values = [node.meta.get("val") for node in program.graph.nodes if node.op == "placeholder" and node.name in inputs]
-    shapes = [tuple(value.shape) for value in values if isinstance(value, Tensor)]
-    if len(shapes) != 1:
-        raise CardError(f"{path} takes {len(shapes)} tensors; a classifier takes one, the pictures.")
-    return shapes[0]
-
-
-def _compare(wants: tuple[Any, ...], shape: tuple[int, int, int], path: Path) -> None:
-    fixed = [(want, has) for want, has in zip(wants, shape, strict=False) if isinstance(want, int)]
-    if len(wants) != len(shape) or any(want != has for want, has in fixed):
-        raise CardError(f"{path} takes pictures {tuple(map(str, wants))}, and its card says {shape}: correct [input].")
-
-
-def _relax(program: Any) -> None:
-    """Let views copy where they must: another memory layout than the exported one is no mistake."""
-    for graph in [part for part in program.graph_module.modules() if isinstance(part, torch.fx.GraphModule)]:
-        for node in graph.graph.nodes:
-            if node.op == "call_function" and node.target is torch.ops.aten.view.default:
-                node.target = torch.ops.aten.reshape.default
-        graph.recompile()
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Map normalised pixels (n, c, h, w) to outputs (n, ...)."""
+        padding = pixels[-1:].expand(-len(pixels) % self.batch, *pixels.shape[1:])
+        batches = torch.split(torch.cat([pixels, padding]), self.batch)
+        return torch.cat([self.network(batch) for batch in batches])[: len(pixels)]

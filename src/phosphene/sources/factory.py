@@ -1,6 +1,6 @@
-"""``package.module:factory``: a function that returns a network, and the one place where foreign code is run.
+"""``package.module:factory``: a function that returns a network. This is the one place where foreign code is run.
 
-As a spec by itself, it returns a :class:`~phosphene.classifier.Classifier`, or a network that says what input it was
+As a model spec, it returns a :class:`~phosphene.classifier.Classifier`, or a network that says what input it was
 trained with (``pretrained_cfg``, as timm's do); other networks need a card that says so.
 """
 
@@ -22,16 +22,11 @@ from phosphene.classifier import Classifier
 from phosphene.errors import CardError, TrustError, nearest
 
 
-def list_specs() -> list[tuple[str, str]]:
-    """Factories are the user's own code: none is listed."""
-    return []
-
-
 def load(rest: str, *, trust: bool) -> Classifier:
     """Call the factory ``rest`` and make a classifier of what it returns.
 
     Raises:
-        CardError: the factory is missing, fails, or returns a network of unknown input.
+        CardError: the factory is missing, fails, or returns a network whose input is unknown.
         TrustError: its code lies in the working directory, and ``trust`` was not given.
     """
     made = call(rest, Path.cwd(), f"factory {rest}", trust=trust)
@@ -42,11 +37,11 @@ def load(rest: str, *, trust: bool) -> Classifier:
         return made
     facts = getattr(made, "pretrained_cfg", None) or getattr(made, "default_cfg", None)
     if not isinstance(made, nn.Module):
-        raise CardError(f"factory {rest} gave a {type(made).__name__}, not a torch.nn.Module or a Classifier.")
+        raise CardError(f"factory {rest} returned a {type(made).__name__}, not a torch.nn.Module or a Classifier.")
     if not isinstance(facts, Mapping) or "input_size" not in facts:
         raise CardError(
-            f"factory {rest} gave a network without its input: return phosphene.Classifier(network, size=..., "
-            f'mean=..., std=...), or write a card with factory = "{rest}" and a table [input].'
+            f"factory {rest} returned a network that does not say what input it takes: return phosphene.Classifier("
+            f'network, size=..., mean=..., std=...), or write a card with factory = "{rest}" and a table [input].'
         )
     channels, *size = facts["input_size"]
     return Classifier(
@@ -63,13 +58,15 @@ def build(factory: str, card: Path, *, trust: bool) -> nn.Module:
     """Call the factory ``file.py:function`` or ``package.module:function`` of a card and return its network."""
     if not trust and re.split("[.:]", factory)[0] in sys.stdlib_module_names:
         raise TrustError(  # os:abort, pdb:set_trace, ...: a card may name any of them
-            f"model card {card} would call {factory} of Python itself, which makes no network: name another factory."
+            f"model card {card} would call {factory} of Python itself, which builds no network: name another factory."
         )
     network = call(factory, card.parent, f"model card {card}", trust=trust)
     if isinstance(network, Classifier):
         network = network.module
     if not isinstance(network, nn.Module):
-        raise CardError(f"model card {card}: factory {factory} gave a {type(network).__name__}, not a torch.nn.Module.")
+        raise CardError(
+            f"model card {card}: factory {factory} returned a {type(network).__name__}, not a torch.nn.Module."
+        )
     return network
 
 
@@ -79,7 +76,7 @@ def call(factory: str, folder: Path, who: str, *, trust: bool) -> object:
     Args:
         factory: What to call.
         folder: Where files lie; code that is found here may have come with the model.
-        who: What asks for it, for messages.
+        who: What names it, for messages.
         trust: Whether such code may run.
 
     Raises:
@@ -107,8 +104,8 @@ def call(factory: str, folder: Path, who: str, *, trust: bool) -> object:
 
 
 def same_every_time(make: Callable[[], Any], what: str) -> Any:
-    """Call ``make`` with random numbers of its own: a network without weights is the same random one every time."""
-    with torch.random.fork_rng(devices=[]):  # the caller's random numbers are not ours to draw
+    """Call ``make`` with a fixed seed: a network without weights is the same random one every time."""
+    with torch.random.fork_rng(devices=[]):  # the caller's random state stays as it is
         torch.manual_seed(0)
         return guarded(make, what)
 
@@ -137,9 +134,9 @@ def _is_foreign(package: str, folder: Path) -> bool:
         spec = importlib.util.find_spec(package)
     except (ImportError, ValueError):
         spec = None
-    if package == __name__.partition(".")[0]:  # this program itself runs already
+    if package == __name__.partition(".")[0]:  # phosphene itself runs already
         return False
-    if spec is None:  # not where Python searches now: with trust it would be found there
+    if spec is None:  # not on Python's path now: with trust it would be found in the folder
         return any((folder / name).exists() for name in (package, f"{package}.py") if package)
     places = spec.submodule_search_locations or ([spec.origin] if spec.has_location and spec.origin else [])
     return any(Path(place).resolve().parent in (Path.cwd(), folder.resolve()) for place in places)
@@ -147,7 +144,7 @@ def _is_foreign(package: str, folder: Path) -> bool:
 
 @contextmanager
 def _searching(folder: "Path | None") -> Iterator[None]:
-    """Let Python search a folder too, last of all, while something is imported."""
+    """Append a folder to Python's path while something is imported."""
     place = str(folder.resolve()) if folder else ""
     if place:
         sys.path.append(place)

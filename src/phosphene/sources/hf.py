@@ -15,17 +15,12 @@ from phosphene.classifier import Classifier
 from phosphene.errors import CardError, SpecError, TrustError, WeightsError, first_line
 from phosphene.extras import require
 from phosphene.sources.factory import same_every_time
-from phosphene.sources.hub import offline_if_unreachable
+from phosphene.sources.libraries import offline_if_unreachable, per_channel
 from phosphene.textfile import read_text
 
-# Where image processors say how large a picture is.
-MOST_CONFIG = 10_000_000
+MOST_CONFIG = 10_000_000  # bytes
+# Where image processors say how large an image is.
 SIDES = ("shortest_edge", "longest_edge")
-
-
-def list_specs() -> list[tuple[str, str]]:
-    """The hub's models are too many: none is listed."""
-    return []
 
 
 def load(rest: str, *, trust: bool) -> Classifier:
@@ -34,13 +29,13 @@ def load(rest: str, *, trust: bool) -> Classifier:
     Raises:
         CardError: it is no image classifier, or does not say what input it takes.
         ExtraError: transformers is missing or broken.
-        SpecError: the name is none.
+        SpecError: it is neither a name on the hub nor a folder.
         TrustError: it comes with code of its own, and ``trust`` was not given.
         WeightsError: it cannot be fetched, or its weights cannot be read as plain tensors.
     """
     name, revision = _split(rest)
-    with offline_if_unreachable("hf"), _quietly():
-        module, processor, config, code = _fetch(name, revision, trust=trust)
+    with offline_if_unreachable("hf"), _without_progress_bars():
+        module, processor, config, has_code = _fetch(name, revision, trust=trust)
     size, mean, std = input_space(processor, config)
     return Classifier(
         module.float().eval(),
@@ -49,7 +44,7 @@ def load(rest: str, *, trust: bool) -> Classifier:
         std=std,
         labels=_labels(config),
         name=Path(name).name,
-        origin={} if code else {"config": config.to_json_string(use_diff=False)},
+        origin={} if has_code else {"config": config.to_json_string(use_diff=False)},
     )
 
 
@@ -67,8 +62,8 @@ def _fetch(name: str, revision: str, *, trust: bool) -> tuple[nn.Module, Any, An
 
 
 @contextmanager
-def _quietly() -> Iterator[None]:
-    """Do without the library's own progress bars."""
+def _without_progress_bars() -> Iterator[None]:
+    """Switch the library's own progress bars off, and on again if they were on."""
     logs = require("transformers.utils.logging", "hf")
     shown = logs.is_progress_bar_enabled()
     logs.disable_progress_bar()
@@ -109,15 +104,15 @@ def input_space(processor: Any, config: Any) -> tuple[tuple[int, int], list[floa
     sizes += [getattr(processor, "size", None), getattr(config, "image_size", None)]
     size = next((found for found in map(_sides, sizes) if found), None)
     if size is None:
-        raise CardError("the image processor does not say how large a picture is: write a card with a table [input].")
+        raise CardError("the image processor does not say how large an image is: write a card with a table [input].")
     factor = float(getattr(processor, "rescale_factor", 1 / 255) or 1 / 255)
     scale = 255 * factor if getattr(processor, "do_rescale", True) else 255.0
     offset = 1.0 if getattr(processor, "rescale_offset", False) else 0.0
     channels = int(getattr(config, "num_channels", 3) or 3)
     mean, std = [0.0] * channels, [1.0] * channels
     if getattr(processor, "do_normalize", False):
-        mean = _each(processor.image_mean, channels)
-        std = _each(processor.image_std, channels)
+        mean = _listed(processor.image_mean, channels)
+        std = _listed(processor.image_std, channels)
     return size, [(value + offset) / scale for value in mean], [value / scale for value in std]
 
 
@@ -135,9 +130,8 @@ def _sides(size: Any) -> "tuple[int, int] | None":
     return (side, side) if side else None
 
 
-def _each(values: Any, channels: int) -> list[float]:
-    listed = [float(value) for value in values] if isinstance(values, list | tuple) else [float(values)]
-    return listed * (channels if len(listed) == 1 else 1)
+def _listed(values: Any, channels: int) -> list[float]:
+    return per_channel(values if isinstance(values, list | tuple) else [values], channels)
 
 
 def _split(rest: str) -> tuple[str, str]:
@@ -146,7 +140,7 @@ def _split(rest: str) -> tuple[str, str]:
         return rest, ""
     name, _, revision = rest.partition("@")
     if not all(part.strip(".") for part in name.split("/")) or name.count("/") > 1 or not name.isprintable():
-        raise SpecError(f"hf:{rest} is neither OWNER/NAME on the hub nor a folder that save_pretrained wrote.")
+        raise SpecError(f"hf:{rest} is neither OWNER/NAME on the hub nor a folder written by save_pretrained.")
     return name, revision
 
 
@@ -168,7 +162,7 @@ def _labels(config: Any) -> "list[str] | None":
 
 
 def _guarded(run: Callable[[], Any], name: str) -> Any:
-    """Ask transformers for something; what it raises becomes one line that names the fix."""
+    """Call transformers; what it raises becomes one line that names the fix."""
     try:
         return run()
     except TrustError:
@@ -177,9 +171,9 @@ def _guarded(run: Callable[[], Any], name: str) -> Any:
         line = first_line(error)
         if "trust_remote_code" in str(error) or "custom code" in str(error):
             raise TrustError(f"hf:{name} would run code that came with it: read it, then add --trust.") from error
-        if isinstance(error, OSError):  # transformers reports everything that it cannot fetch so
+        if isinstance(error, OSError):  # so transformers reports whatever it cannot fetch
             raise WeightsError(
-                f"hf:{name} cannot be fetched ({line}): check the name and the network, or give a folder that "
-                "save_pretrained wrote, hf:FOLDER."
+                f"hf:{name} cannot be fetched ({line}): check the name and the network, or give a folder written by "
+                "save_pretrained: hf:FOLDER."
             ) from error
         raise CardError(f"hf:{name} is no image classifier that transformers can load: {line}") from error

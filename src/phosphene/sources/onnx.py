@@ -1,4 +1,4 @@
-"""``.onnx``: ONNX networks, with a card beside them. Experimental: onnx2torch, the converter, knows most operators.
+"""``.onnx``: ONNX networks. Experimental: onnx2torch, which converts them, supports most operators.
 
 The file is data; no code of it is run. Names are replaced before conversion, because torch.fx writes code from names.
 """
@@ -12,39 +12,35 @@ from torch import nn
 
 from phosphene.errors import CardError, first_line
 from phosphene.extras import require
-from phosphene.sources.batches import FixedBatch
+from phosphene.sources.exported import Shape
 
-NOTE = "ONNX is experimental here: its answers are those of a conversion to torch"
+RISK = ""
+NOTES = ["ONNX support is experimental: the network is a conversion to torch"]
 
 
-def open_module(path: Path, shape: tuple[int, int, int], *, trust: bool) -> tuple[nn.Module, "int | None", list[str]]:
-    """Convert a network; return it, how many pictures it takes at once (``None``: any), and notes.
+def load(path: Path) -> tuple[nn.Module, Shape]:
+    """Convert a network.
 
     Raises:
-        CardError: the file is missing, damaged or in several parts, or holds what cannot be converted.
+        CardError: the file is damaged or in several parts, or holds what cannot be converted.
         ExtraError: onnx or onnx2torch is missing or broken.
     """
-    if not path.is_file():
-        raise CardError(f"exported network {path} does not exist.")
     onnx, converter = require("onnx", "onnx"), require("onnx2torch", "onnx")
     try:
         model = onnx.load(str(path), load_external_data=False)
     except Exception as error:
         raise CardError(f"{path} is no ONNX file: {first_line(error)}") from error
     _rename(model)
-    _unshare(model)
+    _copy_shared_weights(model)
     if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in _tensors(model)):
-        raise CardError(f"{path} keeps its weights in other files: save it as one file (onnx.save_model).")
-    wants = _input_shape(model, path)
-    if len(wants) != 4 or any(want not in (0, has) for want, has in zip(wants[1:], shape, strict=True)):
-        raise CardError(f"{path} takes pictures {wants[1:]}, and its card says {shape}: correct [input].")
+        raise CardError(f"{path} has its weights in other files: save it as one file (onnx.save_model).")
+    shape = _input_shape(model, path)
     try:
         with warnings.catch_warnings(action="ignore"):
             network: nn.Module = converter.convert(model)
     except Exception as error:
         raise CardError(f"{path} cannot be converted by onnx2torch: {first_line(error)}") from error
-    batch = wants[0] or None
-    return (FixedBatch(network, batch) if batch else network), batch, [NOTE]
+    return network, shape
 
 
 def _rename(model: Any) -> None:
@@ -54,7 +50,7 @@ def _rename(model: Any) -> None:
         node.name = f"{kind}_{number}"
 
 
-def _unshare(model: Any) -> None:
+def _copy_shared_weights(model: Any) -> None:
     """Copy a weight that nodes share through Identity to each of them: the converter looks for weights themselves."""
     weights = {tensor.name: tensor for tensor in model.graph.initializer}
     for node in [node for node in model.graph.node if node.op_type == "Identity" and node.input[0] in weights]:
@@ -66,7 +62,7 @@ def _unshare(model: Any) -> None:
 
 
 def _tensors(model: Any) -> Iterator[Any]:
-    """Yield every tensor of the main graph; the converter knows no other."""
+    """Yield every tensor of the main graph; the converter supports no other."""
     yield from model.graph.initializer
     for node in model.graph.node:
         for attribute in node.attribute:
@@ -74,10 +70,10 @@ def _tensors(model: Any) -> Iterator[Any]:
             yield from attribute.tensors
 
 
-def _input_shape(model: Any, path: Path) -> tuple[int, ...]:
-    """Shape of the one picture input, 0 where any size is fine."""
+def _input_shape(model: Any, path: Path) -> Shape:
+    """Return the shape of the network's one input."""
     weights = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in weights]
     if len(inputs) != 1:
-        raise CardError(f"{path} takes {len(inputs)} tensors; a classifier takes one, the pictures.")
-    return tuple(int(side.dim_value) for side in inputs[0].type.tensor_type.shape.dim)
+        raise CardError(f"{path} takes {len(inputs)} tensors; a classifier takes one: the images.")
+    return tuple(int(side.dim_value) or None for side in inputs[0].type.tensor_type.shape.dim)

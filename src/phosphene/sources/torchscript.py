@@ -1,6 +1,5 @@
-"""TorchScript: ``exported = "model.pt"`` in a card. It is a program, so it needs trust."""
+"""TorchScript: ``exported = "model.pt"`` in a card."""
 
-import contextlib
 import warnings
 from pathlib import Path
 from typing import Any
@@ -9,24 +8,19 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from phosphene.errors import CardError, TrustError, first_line
+from phosphene.errors import CardError, first_line
 from phosphene.grids import as_grid
 
+RISK = "would run the TorchScript that it holds"
+NOTES: list[str] = []
 
-def open_module(path: Path, shape: tuple[int, int, int], *, trust: bool) -> tuple[nn.Module, "int | None", list[str]]:
-    """Load a script; return its network, how many pictures it takes at once (``None``: any), and notes.
+
+def load(path: Path) -> tuple[nn.Module, None]:
+    """Load a script; it does not say what shape its input has.
 
     Raises:
-        CardError: the file is missing, damaged, or something else.
-        TrustError: ``trust`` was not given.
+        CardError: the file is damaged, or holds something else.
     """
-    if not path.is_file():
-        raise CardError(f"exported network {path} does not exist.")
-    if not trust:
-        raise TrustError(
-            f"loading {path} would run the TorchScript that it holds: add --trust if you know who made it, or save the "
-            "network's state dict as .safetensors and write a card with arch or factory."
-        )
     try:
         with warnings.catch_warnings(action="ignore"):
             script = torch.jit.load(str(path), map_location="cpu")  # type: ignore[no-untyped-call]
@@ -35,11 +29,11 @@ def open_module(path: Path, shape: tuple[int, int, int], *, trust: bool) -> tupl
             f"{path} is no TorchScript ({first_line(error)}): a pickled network is never run; save its state dict as "
             ".safetensors and write a card with arch or factory."
         ) from error
-    return Scripted(script), None, []
+    return ScriptedNetwork(script), None
 
 
-class Scripted(nn.Module):
-    """A script, whose inner modules cannot be watched: ``activation`` answers with its last spatial activation.
+class ScriptedNetwork(nn.Module):
+    """A script. Its inner modules take no hooks, so ``activation`` returns its last spatial activation in their place.
 
     Args:
         script: Maps normalised pixels (n, c, h, w) to logits.
@@ -51,18 +45,18 @@ class Scripted(nn.Module):
         self.activation = nn.Identity()
 
     def forward(self, pixels: Tensor) -> Any:
-        """Map normalised pixels (n, c, h, w) to the script's answer."""
-        watched = bool(self.activation._forward_hooks)  # noqa: SLF001  (nobody looks: nothing to find)
-        watch = _Watch(pixels) if watched else contextlib.nullcontext()
-        with watch:
-            answer = self.script(pixels)
-        if isinstance(watch, _Watch) and watch.last is not None:
-            self.activation(watch.last)
-        return answer
+        """Map normalised pixels (n, c, h, w) to the script's output."""
+        if not self.activation._forward_hooks:  # noqa: SLF001  (nobody wants the activation: there is no need to find it)
+            return self.script(pixels)
+        with _LastSpatialActivation(pixels) as operators:
+            output = self.script(pixels)
+        if operators.last is not None:
+            self.activation(operators.last)
+        return output
 
 
-class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Keeps the last answer of the operators that run inside that has a place in the pictures."""
+class _LastSpatialActivation(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Finds the last output, of all operators that run inside, that has places in the images."""
 
     def __init__(self, pixels: Tensor) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -70,9 +64,9 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.last: Tensor | None = None
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run an operator and look at its answer."""
-        answer = func(*args, **(kwargs or {}))
-        found = isinstance(answer, Tensor) and answer.ndim in (3, 4) and len(answer) == self.count
-        if found and as_grid(answer, self.size) is not None:
-            self.last = answer
-        return answer
+        """Run an operator and look at its output."""
+        output = func(*args, **(kwargs or {}))
+        batched = isinstance(output, Tensor) and output.ndim in (3, 4) and len(output) == self.count
+        if batched and as_grid(output, self.size) is not None:
+            self.last = output
+        return output

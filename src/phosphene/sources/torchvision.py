@@ -5,12 +5,12 @@ from typing import Any
 from torch import nn
 
 from phosphene.classifier import Classifier
-from phosphene.errors import SpecError, WeightsError, first_line, nearest
+from phosphene.errors import SpecError
 from phosphene.extras import require
 from phosphene.sources.factory import same_every_time
+from phosphene.sources.libraries import RANDOM, RANDOM_NOTE, check_name, not_fetched
 from phosphene.sources.weights import put
 
-RANDOM = "random"
 # What torchvision sets on top of its defaults when it loads its own weights.
 SETTINGS: dict[str, dict[str, Any]] = {
     "googlenet": {"transform_input": True, "aux_logits": False, "init_weights": True},
@@ -29,33 +29,27 @@ def list_specs() -> list[tuple[str, str]]:
 
 
 def load(rest: str, *, trust: bool) -> Classifier:
-    """Load a classifier of torchvision by name; nothing of it needs trust.
+    """Load a classifier of torchvision by name; it needs no trust, because its weights are read as plain tensors.
 
     Raises:
         ExtraError: torchvision is missing or broken.
-        SpecError: no model or weights are called so.
+        SpecError: there is no model or no weights of this name.
         WeightsError: the weights cannot be fetched.
     """
     name, at, which = rest.partition("@")
-    models = require("torchvision.models", "torchvision")
-    _check_name(models, name)
-    there = models.get_model_weights(name)
-    chosen = there.DEFAULT
-    if which != RANDOM and at:
-        known = [weights.name for weights in there]
-        if which not in known:
-            raise SpecError(f"torchvision's {name} has no weights {which!r}. Known: {', '.join([*known, RANDOM])}.")
-        chosen = there[which]
+    weights = _models_with(name).get_model_weights(name)
+    random = which == RANDOM
+    names = [one.name for one in weights]
+    if at and not random and which not in names:
+        raise SpecError(f"torchvision's {name} has no weights {which!r}. Known: {', '.join([*names, RANDOM])}.")
+    chosen = weights[which] if at and not random else weights.DEFAULT
     transforms, labels, size = chosen.transforms(), chosen.meta["categories"], _size(chosen)
     module = build(name, classes=len(labels), size=(size, size))
-    if which != RANDOM:
+    if not random:
         try:
             state = chosen.get_state_dict(progress=False, check_hash=True, map_location="cpu", weights_only=True)
-        except Exception as error:  # the network's and the file system's own troubles are many
-            raise WeightsError(
-                f"weights {chosen} cannot be fetched ({first_line(error)}): take torchvision:{name}@{RANDOM}, or a "
-                f'card with arch = "torchvision:{name}" and weights that lie on this machine.'
-            ) from error
+        except Exception as error:  # the network and the file system fail in many ways
+            raise not_fetched(f"torchvision:{name}", error, chosen) from error
         put(state, module, str(chosen), name)
     return Classifier(
         module.eval(),
@@ -64,7 +58,7 @@ def load(rest: str, *, trust: bool) -> Classifier:
         std=transforms.std,
         labels=labels,
         name=f"{name}-{which.lower()}" if at else name,
-        notes=["its weights are random"] if which == RANDOM else [],
+        notes=[RANDOM_NOTE] if random else [],
         origin={"arch": f"torchvision:{name}"},
     )
 
@@ -73,10 +67,9 @@ def build(name: str, *, classes: int, size: tuple[int, int], channels: int = 3) 
     """Build an architecture with random weights, the same ones every time.
 
     Raises:
-        SpecError: torchvision has none of this name, or not for so many channels.
+        SpecError: torchvision has no architecture of this name, or not for so many channels.
     """
-    models = require("torchvision.models", "torchvision")
-    _check_name(models, name)
+    models = _models_with(name)
     if channels != 3:
         raise SpecError(f"torchvision's networks take 3 channels, not {channels}: use timm:NAME, or a factory.")
     settings = dict(SETTINGS.get(name, {}))
@@ -90,13 +83,13 @@ def build(name: str, *, classes: int, size: tuple[int, int], channels: int = 3) 
     return network
 
 
-def _check_name(models: Any, name: str) -> None:
-    known = models.list_models(module=models)
-    if name not in known:
-        fix = nearest(name, known) or " `phosphene models torchvision` lists what it has."
-        raise SpecError(f"torchvision has no classifier {name!r}.{fix}")
+def _models_with(name: str) -> Any:
+    """Return torchvision's models, once they are known to have a classifier of this name."""
+    models = require("torchvision.models", "torchvision")
+    check_name("torchvision", name, models.list_models(module=models))
+    return models
 
 
 def _size(weights: Any) -> int:
-    """Side of the square that the weights' own preprocessing cuts out."""
+    """Return the side of the square that the weights' own preprocessing cuts out."""
     return int(weights.transforms().crop_size[0])

@@ -1,4 +1,4 @@
-"""Weights from files into networks: plain tensors only, and names and shapes come first."""
+"""Loads weights from files into networks: plain tensors only; names and shapes are checked before values are read."""
 
 import json
 import re
@@ -17,7 +17,7 @@ from phosphene.errors import WeightsError, first_line
 AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
 # Where training scripts put the state dict.
 WRAPPERS = ("state_dict", "model_state_dict", "model")
-# How the published weights of torchvision's DenseNets, older than its code, call their layers.
+# Names of layers in the published weights of torchvision's DenseNets, which are older than its code.
 OLD_DENSENET = re.compile(
     r"^(.*denselayer\d+\.(?:norm|relu|conv))\.((?:[12])\.(?:weight|bias|running_mean|running_var))$"
 )
@@ -36,8 +36,9 @@ def load_weights(module: nn.Module, path: Path, *, network: str) -> None:
     Raises:
         WeightsError: the file is missing or unreadable, or names or shapes do not fit; the first ones are named.
     """
-    if path.suffix == ".safetensors" or path.name.endswith(INDEX):
-        match_names(_read_shapes(path), module, path, network)  # from the headers, before any tensor takes memory
+    files = _files(path)
+    if all(file.suffix == ".safetensors" for file in files):  # their headers tell before any tensor takes memory
+        match_names({key: shape for file in files for key, shape in _read_shapes(file).items()}, module, path, network)
     put(read_state_dict(path), module, path, network)
 
 
@@ -47,29 +48,31 @@ def put(state: Mapping[str, Tensor], module: nn.Module, path: "Path | str", netw
     fitting = {own: state[key] for own, key in names.items()}
     own = module.state_dict()
     other = [key for key, value in fitting.items() if own[key].is_floating_point() and not value.is_floating_point()]
-    if other:  # copied as they are, whole numbers of a quantised network would be read as weights
+    if other:  # the whole numbers of a quantised network are no weights
         kinds = [f"{key} is {str(fitting[key].dtype).removeprefix('torch.')}" for key in other]
-        raise WeightsError(f"weights {path} do not fit network {network}: {_first(kinds)}; it takes floating numbers.")
+        raise WeightsError(
+            f"weights {path} do not fit network {network}: {_first(kinds)}; it takes floating-point numbers."
+        )
     widened = {key: value.float() if value.is_floating_point() else value for key, value in fitting.items()}
     module.load_state_dict({**own, **widened})
 
 
 def match_names(state: Shapes, module: nn.Module, path: "Path | str", network: str) -> dict[str, str]:
-    """Return which tensor of a file goes where: the network's name -> the file's.
+    """Match the names in a file to those of the network; return network's name -> file's name.
 
-    One prefix before all names is let go (``module.`` of DataParallel, ``_orig_mod.`` of torch.compile, ...).
+    A prefix that all names share is dropped (``module.`` of DataParallel, ``_orig_mod.`` of torch.compile, ...).
 
     Raises:
         WeightsError: names or shapes do not fit.
     """
     own = {key: tuple(value.shape) for key, value in module.state_dict().items()}
     names = _without_prefix({OLD_DENSENET.sub(r"\1\2", key) if key not in own else key: key for key in state}, own)
-    # Batch norm's step counter does not shape an answer; weights from old files lack it.
+    # Batch norm's step counter has no effect on outputs; old files lack it.
     missing = [key for key in own if key not in names and not key.endswith("num_batches_tracked")]
     missing = [key for key in missing if not key.startswith(AUXILIARY)]
     extra = [key for name, key in names.items() if name not in own and not name.startswith(AUXILIARY)]
     shapes = [
-        f"{key} is {state[names[key]]}, the network wants {shape}"
+        f"{key} is {state[names[key]]}, the network has {shape}"
         for key, shape in own.items()
         if key in names and state[names[key]] != shape
     ]
@@ -84,7 +87,7 @@ def match_names(state: Shapes, module: nn.Module, path: "Path | str", network: s
 
 
 def _without_prefix(names: dict[str, str], own: Shapes) -> dict[str, str]:
-    """Let prefixes that stand before all names go, if then the network's own names are all there."""
+    """Drop prefixes that all names share, if all of the network's own names remain then."""
     needed = {key for key in own if not key.endswith("num_batches_tracked") and not key.startswith(AUXILIARY)}
     shorter = names
     while shorter and not needed <= shorter.keys():
@@ -96,15 +99,24 @@ def _without_prefix(names: dict[str, str], own: Shapes) -> dict[str, str]:
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """Read tensors by name, without running anything that the file holds; see :func:`load_weights` for the kinds."""
-    if not path.is_file():
-        raise WeightsError(f"weights {path} do not exist.")
-    if path.name.endswith(INDEX):
-        return {key: value for shard in _shards(path) for key, value in read_state_dict(shard).items()}
+    """Read tensors by name, without running code that the file holds; :func:`load_weights` lists the kinds of file."""
+    return {key: value for file in _files(path) for key, value in _read_file(file).items()}
+
+
+def _files(path: Path) -> list[Path]:
+    """Return the files that hold the tensors: the shards of an index, or the file itself."""
+    files = _shards(path) if path.is_file() and path.name.endswith(INDEX) else [path]
+    for file in files:
+        if not file.is_file():
+            raise WeightsError(f"weights {file} do not exist.")
+    return files
+
+
+def _read_file(path: Path) -> dict[str, Tensor]:
     state: Any
     try:
         if path.suffix == ".safetensors":
-            from safetensors.torch import load_file  # noqa: PLC0415  (only one of the two readers is needed)
+            from safetensors.torch import load_file  # noqa: PLC0415  (not every file needs it)
 
             return load_file(path)
         _refuse_compression(path)
@@ -122,7 +134,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
 
 
 def _refuse_compression(path: Path) -> None:
-    """Torch stores tensors as they are; an archive that unpacks to more than its own size is after the memory."""
+    """Refuse archives that unpack to more than their own size; torch stores tensors uncompressed."""
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             if sum(entry.file_size for entry in archive.infolist()) > path.stat().st_size:
@@ -130,18 +142,9 @@ def _refuse_compression(path: Path) -> None:
 
 
 def _read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    """Read names and shapes off the headers of safetensors."""
+    """Read names and shapes from the header of a safetensors file."""
     from safetensors import safe_open  # noqa: PLC0415
 
-    if path.name.endswith(INDEX):
-        if not path.is_file():
-            raise WeightsError(f"weights {path} do not exist.")
-        found: dict[str, tuple[int, ...]] = {}
-        for shard in _shards(path):
-            found |= _read_shapes(shard) if shard.suffix == ".safetensors" else _shapes_of(read_state_dict(shard))
-        return found
-    if not path.is_file():
-        raise WeightsError(f"weights {path} do not exist.")
     try:
         with safe_open(path, framework="pt") as file:
             return {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
@@ -149,21 +152,19 @@ def _read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
         raise _unreadable(path, error) from error
 
 
-def _shapes_of(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
-    return {key: tuple(value.shape) for key, value in state.items()}
-
-
 def _shards(index: Path) -> list[Path]:
-    """Return the files that an index names; they lie beside it, and nowhere else.
+    """Return the files that an index names; they must lie beside it.
 
     Raises:
-        WeightsError: the index is damaged, or leads elsewhere.
+        WeightsError: the index is damaged, or names a file elsewhere.
     """
     try:
         named = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
         names = sorted(set(named.values()))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise WeightsError(f"weights {index} are no index of shards: weight_map, from tensors to files.") from None
+        raise WeightsError(
+            f"weights {index} are no index of shards: it needs weight_map, from tensors to files."
+        ) from None
     for name in names:
         if not isinstance(name, str) or not name or Path(name).name != name or name.endswith(INDEX):
             raise WeightsError(f"weights {index} name the shard {name!r}; it must be a file beside the index.")
@@ -173,8 +174,10 @@ def _shards(index: Path) -> list[Path]:
 def _unreadable(path: Path, error: Exception) -> WeightsError:
     line = first_line(error)
     if path.suffix != ".safetensors" and not isinstance(error, OSError):
-        # torch's own words advise to switch the guard off.
-        line = "damaged, or more than a state dict, which would run code: save the state dict as .safetensors."
+        # torch's own message advises to switch this protection off.
+        line = (
+            "it is damaged, or holds more than a state dict, which would run code: save the state dict as .safetensors."
+        )
     return WeightsError(f"weights {path} cannot be read as plain tensors: {line}")
 
 

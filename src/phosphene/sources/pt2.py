@@ -1,0 +1,64 @@
+"""``.pt2``: programs of ``torch.export``."""
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from phosphene.errors import CardError, first_line
+from phosphene.sources.exported import Shape
+
+RISK = "can run code that it holds (torch.export stores pickles)"
+NOTES: list[str] = []
+
+
+def load(path: Path) -> "tuple[nn.Module, Shape | None]":
+    """Load a program.
+
+    Raises:
+        CardError: the file is damaged, or the program takes something other than one tensor.
+    """
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            program = torch.export.load(path)
+            shape = _input_shape(program, path)
+            _allow_other_layouts(program)
+            return _ImageInput(torch.export.unflatten(program)), shape
+    except CardError:
+        raise
+    except Exception as error:
+        raise CardError(f"{path} is no torch.export program that this torch can load: {first_line(error)}") from error
+
+
+class _ImageInput(nn.Module):
+    """Passes pixels in the memory layout that the network was exported with, and returns the first of its outputs."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, pixels: Tensor) -> Any:
+        """Map normalised pixels (n, c, h, w) to the program's first output."""
+        output = self.network(pixels.contiguous())
+        return output[0] if isinstance(output, list | tuple) and output else output
+
+
+def _input_shape(program: Any, path: Path) -> "Shape | None":
+    """Return the shape of the program's one input."""
+    inputs = program.graph_signature.user_inputs
+    values = [node.meta.get("val") for node in program.graph.nodes if node.op == "placeholder" and node.name in inputs]
+    shapes = [tuple(value.shape) for value in values if isinstance(value, Tensor)]
+    if len(shapes) != 1:
+        raise CardError(f"{path} takes {len(shapes)} tensors; a classifier takes one: the images.")
+    return tuple(side if isinstance(side, int) else None for side in shapes[0])
+
+
+def _allow_other_layouts(program: Any) -> None:
+    """Let views copy where they must: a memory layout other than the exported one is no mistake."""
+    for graph in [part for part in program.graph_module.modules() if isinstance(part, torch.fx.GraphModule)]:
+        for node in graph.graph.nodes:
+            if node.op == "call_function" and node.target is torch.ops.aten.view.default:
+                node.target = torch.ops.aten.reshape.default
+        graph.recompile()
