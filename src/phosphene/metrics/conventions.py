@@ -1,4 +1,4 @@
-"""The usual ways in which pixels are handed to a network: ranges, means, deviations, channel orders."""
+"""The common ways in which pixels are handed to a network: ranges, means, deviations, channel orders."""
 
 import math
 from dataclasses import dataclass
@@ -26,10 +26,10 @@ class Convention:
     """One way to hand pixels to a network.
 
     Attributes:
-        name: What to call it.
-        mean: Subtracted from pixels in [0, 1], one a channel, in the order red, green, blue.
-        std: Divided by after that.
-        order: ``RGB`` or ``BGR``; empty where there are no three channels. Means travel with their colours.
+        name: Its name in messages.
+        mean: Subtracted from pixels in [0, 1], one value per channel, in the order red, green, blue.
+        std: The divisor after that, one value per channel.
+        order: ``RGB`` or ``BGR``; empty unless there are three channels. Means move with their colours.
         declared: Whether it is what the classifier declares.
     """
 
@@ -42,43 +42,42 @@ class Convention:
     def __str__(self) -> str:
         return f"{self.name}, {self.order}" if self.order == "BGR" else self.name
 
-    def show(self, pixels: Tensor, space: InputSpace) -> Tensor:
-        """Change pixels (n, c, h, w) in [0, 1] so that a classifier of ``space`` hands them on by this convention."""
+    def apply(self, pixels: Tensor, space: InputSpace) -> Tensor:
+        """Change pixels (n, c, h, w) in [0, 1] so that a classifier of ``space`` passes them on by this convention."""
         wanted = (pixels - _column(self.mean)) / _column(self.std)
         if self.order == "BGR":
             wanted = wanted.flip(1)
         return wanted * _column(space.std) + _column(space.mean)
 
-    def steeper(self, factor: float) -> "Convention":
+    def with_contrast(self, factor: float) -> "Convention":
         """Return this convention with ``factor`` times the contrast around mid-grey, which stays where it is."""
-        std = tuple(one / factor for one in self.std)
+        std = tuple(value / factor for value in self.std)
         # (0.5 - mean) / std stays the same
-        mean = tuple(0.5 - (0.5 - one) / factor for one in self.mean)
+        mean = tuple(0.5 - (0.5 - value) / factor for value in self.mean)
         return Convention(f"{self.name}, {factor:g} times the contrast", mean, std, self.order)
 
 
-def usual(space: InputSpace) -> list[Convention]:
-    """Return what ``space`` declares, and every usual convention that differs from it."""
+def common_conventions(space: InputSpace) -> list[Convention]:
+    """Return what ``space`` declares, first, and every common convention that differs from it."""
     channels = space.channels
     orders = ("RGB", "BGR") if channels == 3 else ("",)
     rows = [*ANY, *(COLOUR if channels == 3 else GREY if channels == 1 else ())]
-    listed = [(name, _wide(mean, channels), _wide(std, channels)) for name, mean, std in rows]
-    same = [row for row in listed if _same(row[1], space.mean) and _same(row[2], space.std)]
-    own = same[0] if same else ("as declared", space.mean, space.std)
-    others = [own, *(row for row in listed if row not in same)]
+    listed = [(name, _per_channel(mean, channels), _per_channel(std, channels)) for name, mean, std in rows]
+    same = [row for row in listed if _close(row[1], space.mean) and _close(row[2], space.std)]
+    declared = same[0] if same else ("as declared", space.mean, space.std)
     return [
-        Convention(name, mean, std, order, declared=(name, mean, std) == own and order == orders[0])
-        for name, mean, std in others
+        Convention(name, mean, std, order, declared=(name, mean, std) == declared and order == orders[0])
+        for name, mean, std in (declared, *(row for row in listed if row not in same))
         for order in orders
     ]
 
 
-def _wide(value: "float | tuple[float, ...]", channels: int) -> tuple[float, ...]:
+def _per_channel(value: "float | tuple[float, ...]", channels: int) -> tuple[float, ...]:
     return value if isinstance(value, tuple) else (value,) * channels
 
 
-def _same(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
-    return all(math.isclose(a, b, rel_tol=0.01, abs_tol=1e-4) for a, b in zip(one, other, strict=True))
+def _close(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
+    return all(math.isclose(x, y, rel_tol=0.01, abs_tol=1e-4) for x, y in zip(a, b, strict=True))
 
 
 def _column(values: tuple[float, ...]) -> Tensor:

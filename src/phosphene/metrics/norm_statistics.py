@@ -1,7 +1,7 @@
-"""What a network's first batch normalisation remembers of its training pictures, against what it is shown now.
+"""What a network's first batch normalisation remembers of its training samples, against what it receives now.
 
-It keeps mean and variance of each of its channels over the training set. Where it follows a convolution, both depend
-on nothing but the first two moments of the pictures, so that noise with the moments of natural pictures will do.
+It stores mean and variance of each of its channels over the training set. Where it follows a convolution, both depend
+on the first two moments of the samples alone, so that noise with the moments of natural images will do.
 """
 
 import math
@@ -10,23 +10,22 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from phosphene.classifier import Classifier
 from phosphene.engine import Engine
 from phosphene.engine.modules import hooked
 from phosphene.samples.synthetic import spectral_noise
 
-# Mean, and principal axes of the colour (a column each) with their variances, of ImageNet's pixels in [0, 1]:
+# Mean, and principal axes of the colour (one per column) with their variances, of ImageNet's pixels in [0, 1]:
 # Krizhevsky, Sutskever & Hinton 2012, section 4.1.
 COLOUR_MEAN = (0.485, 0.456, 0.406)
 COLOUR_AXES = ((-0.5675, 0.7192, 0.4009), (-0.5808, -0.0045, -0.8140), (-0.5836, -0.6948, 0.4203))
 COLOUR_VARIANCES = (0.2175, 0.0188, 0.0045)
-# Amplitude falls as frequency^-1.2, and a fifth of the variance lies between pictures: chosen on the CIFAR networks.
+# Amplitude falls as frequency^-1.2, and a fifth of the variance lies between images: chosen on the CIFAR networks.
 SLOPE, BETWEEN = 1.2, 0.2
 SEED = 1987
 
 
 def natural_noise(count: int, shape: tuple[int, int, int]) -> Tensor:
-    """Noise with the colours and the spectrum of natural pictures: float32 (count, c, h, w) in [0, 1]."""
+    """Draw noise with the colours and the spectrum of natural images: float32 (count, c, h, w) in [0, 1]."""
     rng = np.random.default_rng(SEED)
     waves = spectral_noise(rng, np.full(count, SLOPE), shape)
     waves /= waves.std((2, 3), keepdims=True) + 1e-12
@@ -39,77 +38,64 @@ def natural_noise(count: int, shape: tuple[int, int, int]) -> Tensor:
     return torch.from_numpy(pixels.clip(0, 1).astype(np.float32))
 
 
-class NormStatistics:
-    """The first batch normalisation that a network calls on its way, if it has been trained.
+def first_norm(engine: Engine, samples: Tensor) -> "tuple[nn.Module, Tensor] | None":
+    """Run the network on samples (n, c, h, w) in [0, 1], no further than its first batch normalisation.
 
-    Attributes:
-        module: It, or ``None``.
+    Returns:
+        That module, and the mean and mean square of its input per sample and channel, float64 (2, n, channels), on the
+        CPU; ``None`` where the network calls no batch normalisation of images, or an untrained one.
     """
+    # The batch normalisations of all libraries, frozen ones included, store their statistics under these names.
+    names = ("running_mean", "running_var")
+    norms = [
+        module
+        for module in engine.classifier.module.modules()
+        if all(isinstance(getattr(module, name, None), Tensor) for name in names)
+    ]
+    reached: list[nn.Module] = []
+    moments: list[Tensor] = []
 
-    def __init__(self, engine: Engine) -> None:
-        self.engine = engine
-        self.module = _first(engine)
-
-    def moments(self, pictures: Tensor) -> Tensor:
-        """Mean and mean square of its input, a picture and a channel: (2, n, channels), on the CPU.
-
-        The network runs no further than there.
-        """
-        assert self.module is not None  # noqa: S101  (for the type checker)
-        kept: list[Tensor] = []
-
-        def look(_: nn.Module, inputs: tuple[Tensor, ...], __: object) -> None:
-            seen = inputs[0].detach().double()
-            kept.append(torch.stack([seen.mean((2, 3)), seen.square().mean((2, 3))]).cpu())
-            raise _Enough
-
-        with hooked([self.module], look):
-            for chunk in torch.split(pictures, self.engine.micro_batch):
-                try:
-                    self.engine.logits(chunk)
-                except _Enough:
-                    continue
-        return torch.cat(kept, dim=1)
-
-    def divergence(self, moments: Tensor) -> Tensor:
-        """Kullback-Leibler divergence of what it sees from what it remembers, in nats a channel, as normal densities.
-
-        Args:
-            moments: (..., 2, channels): mean and mean square.
-        """
-        assert self.module is not None  # noqa: S101
-        mean, square = moments[..., 0, :], moments[..., 1, :]
-        then = self.module.running_var.double().cpu() + 1e-12  # type: ignore[operator]
-        shift = mean - self.module.running_mean.double().cpu()  # type: ignore[operator]
-        ratio = (square - mean.square()).clamp_min(1e-12) / then
-        return (0.5 * (ratio + shift.square() / then - 1 - ratio.log())).mean(-1)
-
-
-class _Enough(Exception):  # noqa: N818  (no error: the rest of the network is not needed)
-    """Stops a forward pass."""
-
-
-def _first(engine: Engine) -> "nn.Module | None":
-    classifier: Classifier = engine.classifier
-    # batch norms of all libraries, frozen ones included, keep their statistics under these names
-    norms = [part for part in classifier.module.modules() if _remembers(part)]
-    called: list[nn.Module] = []
-
-    def note(part: nn.Module, inputs: tuple[Tensor, ...], _: object) -> None:
+    def stop(module: nn.Module, inputs: tuple[Tensor, ...], _: object) -> None:
         if inputs and isinstance(inputs[0], Tensor) and inputs[0].ndim == 4:
-            called.append(part)
+            values = inputs[0].detach().double()
+            moments.append(torch.stack([values.mean((2, 3)), values.square().mean((2, 3))]).cpu())
+            reached.append(module)
+            raise _Reached
 
-    with hooked(norms, note):
-        engine.logits(torch.full((1, *classifier.input.shape), 0.5))
-    if not called or _untrained(called[0]):
+    with hooked(norms, stop):
+        # One sample shows whether there is such a module, before many run through the whole network.
+        for chunk in (samples[:1], *torch.split(samples[1:], engine.micro_batch)):
+            try:
+                if norms and len(chunk):
+                    engine.logits(chunk)
+                break
+            except _Reached:
+                continue
+    if not reached or _untrained(reached[0]):
         return None
-    return called[0]
+    return reached[0], torch.cat(moments, dim=1)
 
 
-def _remembers(part: nn.Module) -> bool:
-    return all(isinstance(getattr(part, name, None), Tensor) for name in ("running_mean", "running_var"))
+def divergence(norm: nn.Module, moments: Tensor) -> Tensor:
+    """Kullback-Leibler divergence of what a batch normalisation receives from what it remembers, as normal densities.
+
+    Args:
+        norm: The module.
+        moments: Mean and mean square of its input, (..., 2, channels).
+
+    Returns:
+        In nats per channel, float64 (...).
+    """
+    mean, square = moments[..., 0, :], moments[..., 1, :]
+    remembered = norm.running_var.double().cpu() + 1e-12  # type: ignore[operator]
+    shift = mean - norm.running_mean.double().cpu()  # type: ignore[operator]
+    ratio = (square - mean.square()).clamp_min(1e-12) / remembered
+    return (0.5 * (ratio + shift.square() / remembered - 1 - ratio.log())).mean(-1)
 
 
-def _untrained(part: nn.Module) -> bool:
-    mean, variance = part.running_mean, part.running_var
-    return bool((mean == 0).all() and (variance == 1).all())  # type: ignore[union-attr]
+class _Reached(Exception):  # noqa: N818  (no error: the rest of the network is not needed)
+    """Stops a forward pass at the first batch normalisation."""
+
+
+def _untrained(norm: nn.Module) -> bool:
+    return bool((norm.running_mean == 0).all() and (norm.running_var == 1).all())  # type: ignore[union-attr]

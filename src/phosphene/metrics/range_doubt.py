@@ -1,123 +1,120 @@
 """The range check for every command: cheap, silent where it cannot tell, and never an error.
 
-It warns only of what nobody would argue about: a convention under which the network's first batch normalisation sees
-something else entirely than in its training, or under which its answers to natural pictures hold much less than under
-another one. ``phosphene doctor`` looks closer.
+It warns only of what nobody would dispute. ``phosphene doctor`` (:mod:`phosphene.metrics.range_check`) looks closer.
 """
 
 import math
 import time
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from phosphene.classifier import Classifier
 from phosphene.engine import Engine
-from phosphene.metrics.conventions import Convention, usual
-from phosphene.metrics.norm_statistics import NormStatistics, natural_noise
+from phosphene.metrics.conventions import Convention, common_conventions
+from phosphene.metrics.information import blurred, information
+from phosphene.metrics.norm_statistics import natural_noise
 from phosphene.metrics.range_check import (
-    ERRORS,
+    FEWEST_LABELS,
     FIT_GAP_NOISE,
     GOOD_FIT,
-    INFORMATION_GAP,
-    PEAK_CONTRAST,
-    SENSE,
-    blurred,
-    information,
-    probabilities,
+    clearly_worse,
+    divergences,
+    has_learned,
+    makes_sense,
+    predict,
+    with_labels,
 )
 from phosphene.samples import SamplePool
+from phosphene.samples.labelled import load_labelled
 
-PICTURES = 32
-FIRST = 4  # pictures by which the time is estimated
+SAMPLES = 32
 FEWER = 24  # where each goes through the whole network, under up to nine conventions
-SECONDS = 1.0  # of all cores together, the most that these may take under one of them
-ENOUGH = 0.75  # of the information that answers could hold: nothing to doubt
-WARN_GAP = 5 * INFORMATION_GAP
-WARN_FIT_GAP = 0.4  # on natural pictures; noise warns from FIT_GAP_NOISE on
+TIMED = 4  # samples by which the time is estimated
+SECONDS = 1.0  # of all cores together, the most that a pass under one convention may take
+ENOUGH = 0.75  # of the information that predictions could hold: nothing to doubt
+ACCURACY_GAP, INFORMATION_GAP, FIT_GAP = 0.1, 0.25, 0.4  # on noise FIT_GAP_NOISE
 
 
 def range_doubt(classifier: Classifier, pool: "SamplePool | None" = None, *, device: str = "auto") -> "str | None":
-    """Return one line if the declared input convention clearly does not fit, and ``None`` otherwise.
+    """Return one line with what to do if the declared input convention clearly does not fit, and ``None`` otherwise.
+
+    A warning, never an error: silent where it cannot tell, and where the network classifies labelled samples about as
+    well as under any other convention.
 
     Args:
         classifier: The network.
-        pool: The samples at hand; synthetic ones are replaced by noise with natural moments.
+        pool: The samples at hand; synthetic ones are replaced by noise with the moments of natural images.
         device: Where to run.
     """
+    natural = pool is not None and is_natural(classifier, pool.spec)
     try:
         with Engine(classifier, device=device) as engine:
-            better = _better(engine, pool)
-    except Exception:  # noqa: BLE001  (whatever is wrong with the network, the command itself will say it)
+            better = _better(engine, pool if natural else None)
+    except Exception:  # noqa: BLE001  (whatever is wrong with the network, the command itself reports it)
         return None
     if better is None:
         return None
-    natural = pool is not None and is_natural(classifier, pool.spec)
-    judged = "" if natural else ", judged by noise like photographs"
+    judged = "" if natural else ", judged by noise with the colours of photographs"
     return (
-        f"{classifier.name} makes little sense of its declared input ({usual(classifier.input)[0]}); {better} fits "
-        f"clearly better{judged}: see `phosphene doctor {classifier.spec}`."
+        f"{classifier.name} makes little sense of its declared input ({common_conventions(classifier.input)[0]}); "
+        f"{better} fits clearly better{judged}. Compare them with `phosphene doctor {classifier.spec}`, and correct "
+        "mean and std if they are wrong."
     )
 
 
 def is_natural(classifier: Classifier, spec: str) -> bool:
-    """Say whether samples of this spec are of the kind that a network may have been trained on."""
+    """Return whether samples of this spec are of the kind that a network may have been trained on."""
     if spec.startswith("demo:"):
         return classifier.spec.startswith("demo:")
     return not spec.startswith("synthetic:")
 
 
 def _better(engine: Engine, pool: "SamplePool | None") -> "Convention | None":
+    """Return the convention that fits clearly better than the declared one, on natural samples or on noise."""
     classifier = engine.classifier
-    natural = pool is not None and is_natural(classifier, pool.spec)
-    if pool is not None and natural:
-        pictures = pool.pixels[:PICTURES].cpu().float() / 255
-    else:
-        pictures = natural_noise(PICTURES, classifier.input.shape)
-    candidates = usual(classifier.input)
-    norm = NormStatistics(engine)
-    if norm.module is not None:
-        return _by_norm(norm, pictures, candidates, WARN_FIT_GAP if natural else FIT_GAP_NOISE)
-    return _by_information(engine, pictures, candidates) if natural else None
+    candidates = common_conventions(classifier.input)
+    if pool is None:
+        fit = divergences(engine, natural_noise(SAMPLES, classifier.input.shape), candidates)
+        return _better_fit(fit, candidates, FIT_GAP_NOISE)
+    ranges = [one for one in candidates if one.order != "BGR"]  # the order of channels is left to `phosphene doctor`
+    pixels, truth = load_labelled(pool.spec, classifier.input.shape, classifier.labels, SAMPLES, pool)
+    known, wanted = with_labels(truth)
+    if len(wanted) >= FEWEST_LABELS and _affordable(engine, pixels):
+        labelled = pixels.float()[known] / 255
+        correct = torch.stack([predict(engine, one, [labelled])[0].argmax(1) == wanted for one in ranges]).double()
+        if has_learned(correct, wanted):
+            return ranges[int(correct.mean(1).argmax())] if clearly_worse(correct, None, ACCURACY_GAP)[0] else None
+    samples = pixels.float() / 255
+    fit = divergences(engine, samples, candidates)
+    if fit is not None:
+        return _better_fit(fit, candidates, FIT_GAP)
+    samples = samples[:FEWER]
+    return _more_informative(engine, samples, ranges) if _affordable(engine, samples) else None
 
 
-def _by_norm(
-    norm: NormStatistics, pictures: Tensor, candidates: "list[Convention]", floor: float
-) -> "Convention | None":
-    space = norm.engine.classifier.input
-    moments = torch.stack([norm.moments(one.show(pictures, space)).mean(1) for one in candidates])
-    divergence = norm.divergence(moments)
-    best = int(divergence.argmin())
-    fine = float(divergence[best]) < GOOD_FIT and float(divergence[0] - divergence[best]) > floor
-    return candidates[best] if fine else None
+def _better_fit(fit: "Tensor | None", candidates: Sequence[Convention], gap: float) -> "Convention | None":
+    if fit is None or float(fit.min()) >= GOOD_FIT or float(fit[0] - fit.min()) <= gap:
+        return None
+    return candidates[int(fit.argmin())]
 
 
-def _by_information(engine: Engine, pictures: Tensor, candidates: "list[Convention]") -> "Convention | None":
-    """Try one order of channels alone: this is about ranges. Two views only where there is something to warn of."""
-    space = engine.classifier.input
-    pictures = pictures[:FEWER]
-    most = math.log(min(len(pictures), engine.classifier.num_classes))
-    blurry = blurred(pictures)
+def _more_informative(engine: Engine, samples: Tensor, ranges: Sequence[Convention]) -> "Convention | None":
+    """Compare by information; a second view is tried only where there is something to warn of."""
+    most = math.log(min(len(samples), engine.classifier.num_classes))
+    if float(information(predict(engine, ranges[0], [samples])).mean()) > ENOUGH * most:
+        return None
+    revealed = [float(information(predict(engine, one, [samples])).mean()) for one in ranges[1:]]
+    best = ranges[1 + max(range(len(revealed)), key=revealed.__getitem__)]
+    views = [samples, blurred(samples)]
+    both = torch.stack([information(predict(engine, one, views)) for one in (ranges[0], best)])
+    sense = makes_sense(engine, views, best, both)
+    return best if sense and bool(clearly_worse(both, None, INFORMATION_GAP)[0]) else None
 
-    def told(one: Convention, *, twice: bool = False) -> Tensor:
-        views = [pictures, blurry] if twice else [pictures]
-        return information(torch.stack([probabilities(engine.logits(one.show(view, space))) for view in views]))
 
+def _affordable(engine: Engine, samples: Tensor) -> bool:
+    """Return whether a pass over the samples takes little processor time, judged by a few of them."""
     began = time.process_time()
-    engine.logits(pictures[:FIRST])
-    if time.process_time() - began > SECONDS * FIRST / len(pictures):
-        return None
-    if float(told(candidates[0]).mean()) > ENOUGH * most:
-        return None
-    others = {one: float(told(one).mean()) for one in candidates[1:] if one.order != "BGR"}
-    best = max(others, key=lambda one: others[one])
-    if others[best] < SENSE * most:
-        return None
-    declared, found, beyond = (told(one, twice=True) for one in (candidates[0], best, best.steeper(PEAK_CONTRAST)))
-    sense = float(found.mean()) > SENSE * most
-    return best if sense and _above(found, declared, WARN_GAP) and _above(found, beyond, INFORMATION_GAP) else None
-
-
-def _above(one: Tensor, other: Tensor, floor: float) -> bool:
-    gap = one - other
-    return float(gap.mean()) > max(floor, ERRORS * float(gap.std()) / math.sqrt(len(gap)))
+    engine.logits(samples[:TIMED].float())
+    return time.process_time() - began <= SECONDS * TIMED / len(samples)

@@ -12,9 +12,10 @@ from torch import Tensor
 
 from phosphene.errors import SamplesError
 from phosphene.labels import Labels
-from phosphene.samples import load_samples
+from phosphene.samples import SamplePool, load_samples
+from phosphene.samples.arrays import read
 from phosphene.samples.folder import listed
-from phosphene.samples.pool import decode, stack
+from phosphene.samples.pool import chosen, decode, stack
 
 COLUMNS = ("label", "labels", "fine_label", "class")
 # Fewer than this share of pictures whose label is a class: the labels are of something else.
@@ -24,12 +25,20 @@ MOST_ROWS = 5000
 
 
 def load_labelled(
-    spec: str, shape: tuple[int, int, int], labels: Labels, most: int
+    spec: str, shape: tuple[int, int, int], labels: Labels, most: int, pool: "SamplePool | None" = None
 ) -> tuple[Tensor, "list[int] | None"]:
-    """Load at most ``most`` pictures, spread evenly, and the class of each; -1 where it is not known.
+    """Load at most ``most`` samples, spread evenly, and the class of each; -1 where it is not known.
 
     A file may be named ``wnid_label.jpg`` or ``label.jpg``, or lie in a folder called by its label; a parquet file may
-    have a column ``label`` of names, or of indices where there are as many as the network has classes.
+    have a column ``label``, and an ``.npz`` file an array ``labels``, of names, or of indices where there are as many
+    as the network has classes.
+
+    Args:
+        spec: The sample spec.
+        shape: Channels, height and width of the samples.
+        labels: The network's.
+        most: How many samples at most.
+        pool: The samples of the spec, where they are loaded already; taken if none has a label.
 
     Returns:
         uint8 (n, c, h, w), and the classes, or ``None`` if they are not known for half of the pictures.
@@ -47,8 +56,10 @@ def load_labelled(
                 found.append((picture, _named(files[place], path, labels)))
     elif path.suffix == ".parquet" and path.is_file():
         found = _rows(path, shape, labels, most)
+    elif path.suffix == ".npz" and path.is_file():
+        found = _arrays(path, shape, labels, most)
     if len(found) < 2:  # no such place, or nothing in it: refused there in one line
-        return load_samples(spec, shape).pixels[:most], None
+        return (pool or load_samples(spec, shape)).pixels[:most].cpu(), None
     truth = [index for _, index in found]
     known = sum(index >= 0 for index in truth) >= SHARE * len(truth)
     return stack([picture for picture, _ in found], shape), truth if known else None
@@ -113,8 +124,7 @@ def _rows(path: Path, shape: tuple[int, int, int], labels: Labels, most: int) ->
         classes = _classes(file.schema_arrow.metadata, label)
     except Exception:  # noqa: BLE001  (the loader of samples says in one line what is wrong)
         return []
-    whole = [note for note in notes if type(note) is int]
-    by_number = bool(whole) and min(whole) == 0 and max(whole) + 1 == len(labels)
+    by_number = _are_indices(notes, labels)
     cells, found = table.column(image), []
     for row in _spread(len(notes), most):
         cell: Any = cells[row].as_py()
@@ -125,9 +135,38 @@ def _rows(path: Path, shape: tuple[int, int, int], labels: Labels, most: int) ->
         note = notes[row]
         if type(note) is int and classes and 0 <= note < len(classes):
             note = classes[note]
-        index = note if type(note) is int and by_number else _index(note, labels) if isinstance(note, str) else -1
-        found.append((picture, index))
+        found.append((picture, _class_of(note, labels, by_number=by_number)))
     return found
+
+
+def _arrays(path: Path, shape: tuple[int, int, int], labels: Labels, most: int) -> "list[tuple[np.ndarray, int]]":
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            notes: list[Any] = next(file[name] for name in COLUMNS if name in file.files).tolist()
+        rows = chosen(len(notes))
+        pixels = read(str(path), shape)[0].numpy()
+    except Exception:  # noqa: BLE001  (the loader of samples says in one line what is wrong)
+        return []
+    if len(pixels) != len(rows):
+        return []
+    by_number = _are_indices(notes, labels)
+    return [
+        (pixels[place], _class_of(notes[rows[place]], labels, by_number=by_number))
+        for place in _spread(len(rows), most)
+    ]
+
+
+def _are_indices(notes: list[Any], labels: Labels) -> bool:
+    """Return whether whole numbers among a column's entries are the network's own class indices."""
+    whole = [note for note in notes if type(note) is int]
+    return bool(whole) and min(whole) == 0 and max(whole) + 1 == len(labels)
+
+
+def _class_of(note: object, labels: Labels, *, by_number: bool) -> int:
+    """Return the class that an entry of a column names, or -1."""
+    if type(note) is int:
+        return note if by_number else -1
+    return _index(note, labels) if isinstance(note, str) else -1
 
 
 def _classes(metadata: "dict[bytes, bytes] | None", column: "str | None") -> list[str]:

@@ -1,0 +1,64 @@
+"""How much a network's predictions reveal about which sample was shown.
+
+A network that receives samples in the range it was trained with predicts different classes for different samples, and
+the same class for two views of one.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from phosphene.engine import Engine
+
+
+def information(predictions: Tensor) -> Tensor:
+    """Return how much the prediction for a random view of a sample reveals about which sample it was, in nats.
+
+    The mutual information ``H(mean p) - mean H(p)`` of sample and class, with ``p`` the mean prediction over the views
+    of a sample. It is high for a network that is sure, predicts different classes for different samples, and does not
+    change its prediction with the view; 0 for one that ignores its input. At most log min(samples, classes).
+
+    Args:
+        predictions: Probabilities (views, n, classes).
+
+    Returns:
+        (n,): the part of each sample; their mean is the information.
+    """
+    each = predictions.mean(0)
+    revealed: Tensor = (torch.special.xlogy(each, each) - torch.special.xlogy(each, each.mean(0))).sum(1)
+    return revealed
+
+
+def blurred(samples: Tensor) -> Tensor:
+    """Return samples (n, c, h, w) after a binomial filter of 3 x 3."""
+    row = torch.tensor([1.0, 2.0, 1.0]) / 4
+    kernel = (row[:, None] * row).expand(samples.shape[1], 1, 3, 3)
+    padded = functional.pad(samples, (1, 1, 1, 1), mode="replicate")
+    filtered: Tensor = functional.conv2d(padded, kernel, groups=samples.shape[1])
+    return filtered
+
+
+def try_sizes(engine: Engine, samples: Tensor) -> "dict[tuple[int, int], float | None]":
+    """Return the information at half, the declared and double the size; ``None`` where the network refuses a size."""
+    height, width = engine.classifier.input.size
+    by_size: dict[tuple[int, int], float | None] = {}
+    for size in ((height // 2, width // 2), (height, width), (2 * height, 2 * width)):
+        if min(size) < 1:
+            continue
+        resized = functional.interpolate(samples, size, mode="bilinear", antialias=True)
+        try:
+            both = [
+                probabilities(torch.cat([engine.logits(one[None]) for one in view]))
+                for view in (resized, blurred(resized))
+            ]
+            by_size[size] = float(information(torch.stack(both)).mean())
+        except Exception:  # noqa: BLE001  (the network is the user's: it may raise anything)
+            by_size[size] = None
+    return by_size
+
+
+def probabilities(logits: Tensor) -> Tensor:
+    """Return probabilities in double precision on the CPU; a prediction that is not finite carries no information."""
+    values = logits.cpu().double().softmax(1)
+    finite = values.isfinite().all(1, keepdim=True)
+    return values.where(finite, torch.full_like(values, 1 / logits.shape[1]))
