@@ -11,7 +11,7 @@ import torch
 from benchmarks.common import NETWORKS, SHARED, hardware, images, keep, network, table
 from phosphene.classifier import Classifier
 from phosphene.engine import Engine
-from phosphene.metrics.conventions import usual
+from phosphene.metrics.conventions import common_conventions
 from phosphene.metrics.norm_statistics import natural_noise
 from phosphene.metrics.range_check import check_range
 from phosphene.metrics.range_doubt import range_doubt
@@ -31,7 +31,7 @@ def hidden(own: Classifier, **space: "tuple[float, ...]") -> Classifier:
 def rows(name: str) -> Iterator[list[str]]:
     """Yield a line for labels, natural pictures without, and noise."""
     own = network(name)
-    true = usual(own.input)[0]
+    true = common_conventions(own.input)[0]
     where = str(SHARED / "data" / "cifar10" / "test.parquet") if name in RESNETS else images()
     pixels, truth = load_labelled(where, own.input.shape, own.labels, PICTURES)
     noise = natural_noise(PICTURES, own.input.shape)
@@ -58,7 +58,7 @@ def warnings(name: str) -> list[str]:
     where = str(SHARED / "data" / "cifar10" / "test.parquet") if name in RESNETS else images()
     pool = make_pool(load_labelled(where, own.input.shape, own.labels, PICTURES)[0], where)
     line = [name]
-    for one in usual(own.input):
+    for one in common_conventions(own.input):
         if one.order == "RGB":
             wrong = hidden(own, mean=one.mean, std=one.std)
             said = ["warns" if range_doubt(wrong, samples) else "silent" for samples in (None, pool)]
@@ -78,7 +78,7 @@ def main() -> None:
     doubts = [warnings(name) for name in names]
     print()
     for group in (RESNETS, NETWORKS):
-        shown = [str(one) for one in usual(network(group[0]).input) if one.order == "RGB"]
+        shown = [str(one) for one in common_conventions(network(group[0]).input) if one.order == "RGB"]
         print(table(["network", *shown], [line for line in doubts if line[0] in group]), end="\n\n")
     keep("range_check", {"pictures": PICTURES, "rows": lines, "warnings": doubts})
 

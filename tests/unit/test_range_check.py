@@ -2,15 +2,17 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from phosphene.classifier import Classifier, InputSpace
 from phosphene.engine import Engine
-from phosphene.metrics.conventions import usual
-from phosphene.metrics.norm_statistics import NormStatistics, natural_noise
-from phosphene.metrics.range_check import blurred, check_range, information, try_sizes
+from phosphene.metrics.conventions import common_conventions
+from phosphene.metrics.information import blurred, information, try_sizes
+from phosphene.metrics.norm_statistics import divergence, first_norm, natural_noise
+from phosphene.metrics.range_check import check_range
 from phosphene.metrics.range_doubt import is_natural, range_doubt
 from phosphene.samples import load_samples
 from phosphene.samples.labelled import load_labelled
@@ -37,7 +39,7 @@ def drawn():
 
 @pytest.mark.parametrize("mean", [(0.0,) * 3, (0.1, 0.2, 0.3)])
 def test_the_declared_convention_comes_first_and_once(mean):
-    found = usual(InputSpace((16, 16), mean, (1.0,) * 3))
+    found = common_conventions(InputSpace((16, 16), mean, (1.0,) * 3))
     assert [one.declared for one in found].count(True) == 1
     assert found[0].declared
     assert (found[0].mean, found[0].std) == (mean, (1.0,) * 3)
@@ -47,7 +49,7 @@ def test_the_declared_convention_comes_first_and_once(mean):
 
 @pytest.mark.parametrize(("channels", "count"), [(1, 4), (2, 3), (4, 3)])
 def test_conventions_of_other_channels_have_no_order(channels, count):
-    found = usual(InputSpace((16, 16), (0.0,) * channels, (1.0,) * channels))
+    found = common_conventions(InputSpace((16, 16), (0.0,) * channels, (1.0,) * channels))
     assert len(found) == count
     assert {one.order for one in found} == {""}
 
@@ -56,9 +58,9 @@ def test_conventions_of_other_channels_have_no_order(channels, count):
 def test_pixels_are_shown_as_a_convention_would(k):
     """A classifier of any declared input hands on what the convention says: by hand, with numpy-like arithmetic."""
     space = InputSpace((16, 16), (0.2, 0.3, 0.4), (0.5, 0.6, 0.7))
-    one = usual(RAW)[k]
+    one = common_conventions(RAW)[k]
     pixels = torch.rand((2, 3, 4, 4), generator=torch.Generator().manual_seed(0))
-    shown = one.show(pixels, space)
+    shown = one.apply(pixels, space)
     given = torch.stack([(shown[:, c] - space.mean[c]) / space.std[c] for c in range(3)], 1)
     wanted = torch.stack([(pixels[:, c] - one.mean[c]) / one.std[c] for c in range(3)], 1)
     if one.order == "BGR":
@@ -67,12 +69,12 @@ def test_pixels_are_shown_as_a_convention_would(k):
 
 
 def test_more_contrast_leaves_grey_where_it_is():
-    one = usual(RAW)[4]
+    one = common_conventions(RAW)[4]
     grey, light = torch.full((1, 3, 2, 2), 0.5), torch.full((1, 3, 2, 2), 0.75)
-    steep = one.steeper(4)
-    torch.testing.assert_close(steep.show(grey, RAW), one.show(grey, RAW))
-    gap = one.show(light, RAW) - one.show(grey, RAW)
-    torch.testing.assert_close(steep.show(light, RAW) - steep.show(grey, RAW), 4 * gap)
+    steep = one.with_contrast(4)
+    torch.testing.assert_close(steep.apply(grey, RAW), one.apply(grey, RAW))
+    gap = one.apply(light, RAW) - one.apply(grey, RAW)
+    torch.testing.assert_close(steep.apply(light, RAW) - steep.apply(grey, RAW), 4 * gap)
 
 
 # --- information
@@ -122,8 +124,8 @@ def norm_net(mean, std):
 def test_divergence_by_hand():
     net = norm_net([0.1, 0.2, 0.3], [1.0, 2.0, 0.5])
     with Engine(Classifier(net, size=16)) as engine:
-        norm = NormStatistics(engine)
-        found = norm.divergence(torch.tensor([[0.1, 0.2, 0.8], [0.01 + 1, 0.04 + 1, 0.64 + 0.25]]))
+        norm, _ = first_norm(engine, torch.rand(1, 3, 16, 16))
+        found = divergence(norm, torch.tensor([[0.1, 0.2, 0.8], [0.01 + 1, 0.04 + 1, 0.64 + 0.25]]))
     by_hand = (0 + (0.5 * (0.25 - 1) - math.log(0.5)) + 0.5 * 1) / 3
     assert float(found) == pytest.approx(by_hand, rel=1e-5)
 
@@ -132,10 +134,11 @@ def test_the_network_stops_at_the_norm_and_loses_its_hooks():
     net = norm_net([0.0] * 3, [0.5] * 3)
     calls = []
     with Engine(Classifier(net, size=16), micro_batch=2) as engine:
-        norm = NormStatistics(engine)
+        assert engine.classifier.num_classes == 4  # found out by a whole forward pass, once
         net[1].register_forward_hook(lambda *_: calls.append(1))
         pictures = torch.rand(5, 3, 16, 16)
-        moments = norm.moments(pictures)
+        norm, moments = first_norm(engine, pictures)
+    assert norm is net[0]
     assert not calls
     assert not net[0]._forward_hooks
     torch.testing.assert_close(moments[0], pictures.mean((2, 3)).double())
@@ -144,7 +147,7 @@ def test_the_network_stops_at_the_norm_and_loses_its_hooks():
 
 def test_a_norm_that_was_never_trained_says_nothing():
     with Engine(tiny.classifier()) as engine:
-        assert NormStatistics(engine).module is None
+        assert first_norm(engine, torch.rand(2, 3, 16, 16)) is None
 
 
 # --- the verdict
@@ -182,7 +185,7 @@ def test_labels_are_evidence():
     assert found.verdict == "another fits"
     assert found.best.name == "[-1, 1]"
     assert "labels" in found.evidence
-    assert found.readings[0].accuracy < 0.6
+    assert found.trials[0].accuracy < 0.6
     with Engine(Classifier(Bright(), size=16, **RAW_FACTS)) as engine:
         assert "labels" not in check_range(engine, pictures, [-1] * 64).evidence
 
@@ -209,7 +212,7 @@ def test_constant_and_broken_networks_make_sense_of_nothing():
         with Engine(own) as engine:
             found = check_range(engine, natural_noise(8, (3, 16, 16)))
         assert found.verdict == "cannot tell"
-        assert "give natural pictures" in found.line
+        assert "give natural samples" in found.line
         assert range_doubt(own) is None
 
 
@@ -251,6 +254,61 @@ def test_what_counts_as_natural():
     assert not is_natural(own, "demo:shapes")
     assert not is_natural(own, "synthetic:pink")
     assert is_natural(own, "pictures")
+
+
+class BrightestQuadrant(nn.Module):
+    """Predicts which quarter of a grey sample is brightest; unsure on [0, 1], sure on 0 to 255, saturated beyond."""
+
+    def forward(self, x):
+        return 4 * nn.functional.adaptive_avg_pool2d(x.clamp(0, 255), 2).flatten(1)
+
+
+@pytest.fixture
+def quadrants(tmp_path):
+    """A network that is right on 85 % of labelled samples as declared, in [0, 1], and the file of the samples."""
+    rng = np.random.default_rng(0)
+    levels = rng.permuted(np.tile([60, 120, 190, 250], (200, 1)), axis=1)
+    labels = levels.argmax(1)
+    wrong = rng.permutation(200)[:30]
+    labels[wrong] = (labels[wrong] + 1) % 4
+    images = np.kron(levels.reshape(200, 2, 2), np.ones((8, 8))).astype(np.uint8)
+    np.savez(tmp_path / "quadrants.npz", images=images[..., None], labels=labels)
+    names = ["top left", "top right", "bottom left", "bottom right"]
+    own = Classifier(BrightestQuadrant(), size=16, mean=(0.0,), std=(1.0,), labels=names, name="quadrants")
+    return own, str(tmp_path / "quadrants.npz"), images
+
+
+def test_a_range_in_which_the_network_is_right_is_never_doubted(quadrants, tmp_path):
+    """0 to 255 reveals more, because the network is surer there; accuracy decides where there are labels."""
+    own, spec, images = quadrants
+    pixels, truth = load_labelled(spec, own.input.shape, own.labels, 100)
+    with Engine(own) as engine:
+        found, unlabelled = (check_range(engine, pixels.float() / 255, known) for known in (truth, None))
+    assert 0.75 < found.trials[0].accuracy < 0.95
+    assert (found.verdict, found.evidence) == ("fits", ("labels",))
+    assert found.line.startswith("[0, 1] fits")
+    assert (unlabelled.verdict, unlabelled.best.name) == ("another fits", "0 to 255")
+    assert range_doubt(own, load_samples(spec, own.input.shape)) is None
+    np.save(tmp_path / "unlabelled.npy", images)
+    line = range_doubt(own, load_samples(str(tmp_path / "unlabelled.npy"), own.input.shape))
+    assert "0 to 255 fits clearly better. Compare them with `phosphene doctor" in line
+
+
+def test_a_range_in_which_the_network_is_wrong_is_doubted_by_its_labels(quadrants):
+    own, spec, _ = quadrants
+    wrong = Classifier(own.module, size=16, mean=(2.0,), std=(1.0,), labels=list(own.labels), name="quadrants")
+    line = range_doubt(wrong, load_samples(spec, own.input.shape))
+    assert "makes little sense of its declared input (as declared)" in line
+
+
+def test_a_doubt_does_not_keep_a_scan_from_its_work(call, tmp_path, monkeypatch):
+    """One line on stderr, and the scan goes on: here to its dry run."""
+    monkeypatch.setattr("phosphene.cli.scan.load", lambda *_, **__: hidden("demo:shapes", std=(1 / 255,) * 3))
+    answer = call("scan", "demo:shapes", "--out", tmp_path / "run", "--dry-run")
+    assert answer.code == 0
+    assert answer.err.startswith("phosphene: warning: ")
+    assert "phosphene doctor demo:shapes" in answer.err
+    assert call("scan", "demo:shapes", "--out", tmp_path / "run", "--dry-run", "--no-range-check").err == ""
 
 
 # --- labels in names and columns

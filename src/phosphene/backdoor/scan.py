@@ -1,6 +1,7 @@
 """``ph.scan``: is there a backdoor in this classifier, and what is its trigger?"""
 
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from phosphene.backdoor.survey import Setting, Standing, Survey, null_for, read_
 from phosphene.backdoor.verdict import ClassRow, Suspect, Verdict, decide, p_values
 from phosphene.classifier import Classifier
 from phosphene.engine import Engine
-from phosphene.errors import CardError, RecipeError
+from phosphene.errors import RecipeError
 from phosphene.metrics.range_doubt import is_natural, range_doubt
 from phosphene.runs.memo import Keep, no_memo
 from phosphene.samples import SamplePool, load_samples
@@ -93,12 +94,12 @@ def scan(
         seed: Of draws and starts.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
         precision: ``auto``, ``fp32`` or ``bf16``.
-        range_check: Refuse a network that makes no sense of its declared input.
+        range_check: Warn if the network makes little sense of its declared input.
         watch: Called as the scan goes on.
         keep: What keeps parts of the work for a scan that is interrupted: :class:`phosphene.runs.memo.Memo`.
 
     Raises:
-        CardError: the network makes no sense of its declared input, or says the same of every picture.
+        CardError: the network predicts the same class for every sample.
         NumericError: it answers with NaN or infinity.
         PhospheneError: an argument does not fit; the message names the fix.
     """
@@ -117,7 +118,7 @@ def scan(
     pool = _pool(classifier, samples)
     doubt = range_doubt(classifier, pool, device=device) if range_check else None
     if doubt:
-        raise CardError(f"no verdict: {doubt}")
+        warnings.warn(doubt, stacklevel=2)
     with Engine(classifier, device=device, precision=precision) as engine:
         made_from, held_out = read_samples(engine, pool)
         seen = survey(engine, made_from, setting)

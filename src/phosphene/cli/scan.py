@@ -15,6 +15,7 @@ from phosphene.cli.progress import MapProgress, ScanProgress
 from phosphene.cli.tables import print_table
 from phosphene.engine.device import pick_device
 from phosphene.errors import printable
+from phosphene.metrics.range_doubt import range_doubt
 from phosphene.report import write_report
 from phosphene.report.scan import headline, least_likely, sentences
 from phosphene.samples import default, load_samples
@@ -44,7 +45,7 @@ from phosphene.workflows.scan import RECIPE, ScanPlan, estimate, exit_code, map_
 @options.machine
 @click.option("--map/--no-map", "mapped", default=True, help="Map the suspects beside their triggers.  [map]")
 @click.option("--recipe", default=RECIPE, show_default=True, metavar="NAME", help="Of those maps.")
-@click.option("--no-range-check", is_flag=True, help="Scan a network that makes little sense of its declared input.")
+@click.option("--no-range-check", is_flag=True, help="Do not check whether the declared input range fits.")
 @click.option("--out", type=click.Path(path_type=Path), help="Run directory.  [runs/<model>-scan]")
 @options.trust
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and what it costs, and stop.")
@@ -89,12 +90,14 @@ def command(
     )
     for note in classifier.notes:
         click.echo(f"phosphene: {printable(classifier.name)}: {printable(note)}", err=True)
+    if not no_range_check and todo.kept is None:
+        options.warn(range_doubt(classifier, pool, device=device))
     if dry_run:
         facts = _describe(todo, estimate(todo, device=device))
         options.print_json(facts) if as_json else click.echo(_spell(facts))
         return 0
     with ScanProgress(f"scan {classifier.name}") as progress:
-        found = run_scan(todo, device=device, range_check=not no_range_check, watch=progress)
+        found = run_scan(todo, device=device, watch=progress)
     if mapped:
         with MapProgress(f"map the suspects of {classifier.name}") as watch:
             options.warn(map_suspects(todo, found, device=device, watch=watch))

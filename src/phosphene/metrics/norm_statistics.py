@@ -47,6 +47,7 @@ def first_norm(engine: Engine, samples: Tensor) -> "tuple[nn.Module, Tensor] | N
     """
     # The batch normalisations of all libraries, frozen ones included, store their statistics under these names.
     names = ("running_mean", "running_var")
+    _ = engine.classifier.num_classes  # asked for once, by a whole forward pass, which must not be stopped
     norms = [
         module
         for module in engine.classifier.module.modules()

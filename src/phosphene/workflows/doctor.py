@@ -12,8 +12,9 @@ from phosphene.classifier import Classifier
 from phosphene.engine import Engine
 from phosphene.errors import NumericError, RecipeError
 from phosphene.extras import install_command
+from phosphene.metrics.information import try_sizes
 from phosphene.metrics.norm_statistics import natural_noise
-from phosphene.metrics.range_check import Reading, check_range, try_sizes
+from phosphene.metrics.range_check import Trial, check_range
 from phosphene.metrics.range_doubt import is_natural
 from phosphene.runs.directory import versions
 from phosphene.samples import SamplePool
@@ -56,7 +57,7 @@ def examine_model(
     natural = is_natural(classifier, spec)
     truth = None
     if natural:
-        pixels, truth = load_labelled(spec, shape, classifier.labels, PICTURES)
+        pixels, truth = load_labelled(spec, shape, classifier.labels, PICTURES, pool)
         pictures = pixels.float() / 255
     else:
         pictures = natural_noise(PICTURES, shape)
@@ -72,7 +73,7 @@ def examine_model(
             layer = f"none ({error})"
         found = check_range(engine, pictures, truth, natural=natural)
         sizes = try_sizes(engine, pictures[:SIZE_PICTURES])
-    own, (height, width), space = found.readings[0], classifier.input.size, classifier.input
+    own, (height, width), space = found.trials[0], classifier.input.size, classifier.input
     shown = f"{len(pictures)} of {spec}" if natural else f"{len(pictures)} pictures of noise with natural colours"
     accuracy = "" if own.accuracy is None else f", {own.accuracy:.0%} of those with a label right"
     return {
@@ -86,7 +87,7 @@ def examine_model(
         "reading": _reading(own.classes, shown),
         "range": found.line,
         "size": ", ".join(f"{h} x {w}: {_told(value)}" for (h, w), value in sizes.items()),
-        "conventions": [_row(one) for one in found.readings],
+        "conventions": [_row(one) for one in found.trials],
     }
 
 
@@ -100,7 +101,7 @@ def _told(information: "float | None") -> str:
     return "refused" if information is None else f"{information:.2f} nats"
 
 
-def _row(one: Reading) -> dict[str, Any]:
+def _row(one: Trial) -> dict[str, Any]:
     def rounded(value: "float | None") -> "float | None":
         return None if value is None else round(value, 3)
 

@@ -21,8 +21,7 @@ from phosphene.backdoor.survey import Standing, see_that_it_answers, stage_passe
 from phosphene.backdoor.verdict import EXIT_CODES, Verdict
 from phosphene.classifier import Classifier
 from phosphene.engine import Engine
-from phosphene.errors import CardError, PhospheneError, RecipeError
-from phosphene.metrics.range_doubt import range_doubt
+from phosphene.errors import PhospheneError, RecipeError
 from phosphene.recipe import Recipe, resolve
 from phosphene.runs import RunDirectory, RunFacts
 from phosphene.runs.memo import Memo
@@ -131,7 +130,6 @@ def run_scan(
     todo: ScanPlan,
     *,
     device: str = "auto",
-    range_check: bool = True,
     watch: "Callable[[Standing, float, float | None], None] | None" = None,
 ) -> dict[str, Any]:
     """Scan, unless that has been done, and keep what was found; return what ``scan.json`` holds.
@@ -139,11 +137,10 @@ def run_scan(
     Args:
         todo: What to do.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
-        range_check: Refuse a network that makes no sense of its declared input.
         watch: Called as the scan goes on, with the share that is done and the seconds to go where that is known.
 
     Raises:
-        CardError: the network makes no sense of its declared input, or says the same of every picture.
+        CardError: the network predicts the same class for every sample.
         NumericError: it answers with NaN or infinity.
         RunError: the run cannot be written.
     """
@@ -155,9 +152,6 @@ def run_scan(
     tally = _Tally(todo, watch)
     # Said before the work, not after it: a place that cannot be written, and what the run is made from.
     facts = RunFacts.of(todo.classifier, todo.recipe, todo.pool, device, settings["precision"])
-    doubt = range_doubt(todo.classifier, todo.pool, device=device) if range_check else None
-    if doubt:
-        raise CardError(f"no verdict: {doubt} --no-range-check scans it as it is.")
     with Engine(todo.classifier, device=device, precision=settings["precision"]) as engine:
         see_that_it_answers(engine, todo.pool)
     todo.run.begin(facts, [])
