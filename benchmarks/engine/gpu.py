@@ -22,8 +22,7 @@ from benchmarks.maps.weak_dependence.likeness import correlation
 from phosphene.classifier import Classifier
 from phosphene.concept_map import ConceptMap, Job
 from phosphene.engine import Engine
-from phosphene.mapper import in_groups, map_jobs
-from phosphene.mapper.cycle import passes
+from phosphene.mapper import in_groups, map_jobs, passes_per_map
 from phosphene.recipe import Recipe, resolve
 from phosphene.runs.atomic import read_json
 from phosphene.samples import load_samples
@@ -64,7 +63,7 @@ def wait(device: torch.device) -> None:
 def operations(classifier: Classifier) -> float:
     """Return the operations of one picture, forward and backward to the input, over its two passes."""
     with Engine(classifier, device="cpu") as engine, FlopCounterMode(display=False) as counter:
-        engine.slopes(torch.rand(1, *classifier.input.shape), torch.zeros(1, dtype=torch.int64))
+        engine.gradients(torch.rand(1, *classifier.input.shape), torch.zeros(1, dtype=torch.int64))
     return counter.get_total_flops() / 2
 
 
@@ -117,13 +116,13 @@ def measure(
                     "precision": precision,
                     "maps": count,
                     "seconds_a_map": found.pop("seconds") / count,
-                    "passes": passes(recipe),
+                    "passes": passes_per_map(recipe),
                     "p_class": sum(one.p_class for one in maps) / count,
                     "like_fp32": likeness(single, maps) if single else None,  # none: it was not asked for
                     **found,
                 }
             )
-            rows[-1]["share_of_peak"] = each * passes(recipe) / rows[-1]["seconds_a_map"] / top
+            rows[-1]["share_of_peak"] = each * passes_per_map(recipe) / rows[-1]["seconds_a_map"] / top
             print({key: round(v, 3) if isinstance(v, float) else v for key, v in rows[-1].items()}, flush=True)
     return rows
 

@@ -19,7 +19,7 @@ from typing import Any
 from benchmarks.common import CONCEPTS, NETWORKS, ROOT, SHARED, TABLE1, hardware, images, keep, run_folder, table
 from phosphene.classifier import Classifier
 from phosphene.contact_sheet import contact_sheet
-from phosphene.mapper.cycle import passes
+from phosphene.mapper import passes_per_map
 from phosphene.metrics.scorecard import Score
 from phosphene.recipe import RECIPES, Recipe, resolve
 from phosphene.runs import RunDirectory
@@ -117,7 +117,7 @@ def main() -> None:
         text = f"`{recipe.name}`{_shortened(recipe)}:\n\n{matrix(scores, runs)}"
         print(f"{text}\n", flush=True)
         parts.append(f"{text}\n\nMaps of seed 0: {', '.join(links)}.")
-        rows += [{"recipe": recipe.to_dict(), "passes": passes(recipe), **score.to_dict()} for score in scores]
+        rows += [{"recipe": recipe.to_dict(), "passes": passes_per_map(recipe), **score.to_dict()} for score in scores]
     print(hardware())
     if arguments.specs == ZOO and arguments.recipes == list(RECIPES):
         keep("table1", {"seeds": arguments.seeds, "scores": rows})

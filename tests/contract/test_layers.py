@@ -30,7 +30,7 @@ LAYERS = [
     {"samples"},
     {"sources"},
     {"concept_map", "classifier"},
-    {"labels", "recipe", "outputs", "grids", "notebook", "contact_sheet"},
+    {"labels", "recipe", "outputs", "spatial_activation", "notebook", "contact_sheet"},
     {"textfile"},
     {"extras"},  # optional libraries
     {"errors", "version"},

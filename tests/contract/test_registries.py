@@ -18,8 +18,7 @@ from phosphene.cli import COMMANDS
 from phosphene.concept_map import Job
 from phosphene.engine import Engine
 from phosphene.errors import PhospheneError
-from phosphene.mapper import map_jobs
-from phosphene.mapper.cycle import passes
+from phosphene.mapper import map_jobs, passes_per_map
 from phosphene.recipe import DEFAULT_RECIPE, RECIPES, Recipe, resolve
 from phosphene.samples import load_samples
 from phosphene.samples.synthetic import KINDS
@@ -57,7 +56,7 @@ class TestRecipes:
             assert one.nu.norm() <= recipe.radius_for((3, 16, 16)) * (1 + 1e-5)
             assert one.xi.shape == (1, 16, 16)
             assert one.recipe_sha256 == recipe.sha256
-            assert one.passes == passes(recipe)
+            assert one.passes == passes_per_map(recipe)
             assert len(one.loss) == 2 * (2 + refine_steps)
         assert distance(first.nu, second.nu) > 0.1
         assert distance(again.nu, second.nu) < ROOM  # company changes nothing

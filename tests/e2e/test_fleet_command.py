@@ -31,7 +31,7 @@ def test_a_dry_run_says_what_is_there_and_how_long_the_rest_takes(call, card, tm
 
 
 def test_maps_that_cannot_be_made_are_listed_and_the_others_are_there(call, card, tmp_path, monkeypatch):
-    nudge, out = Engine.nudge, tmp_path / "out"
+    nudge, out = Engine.mean_gradients, tmp_path / "out"
 
     def nudged(self, samples, nu, classes, loss="cross-entropy"):
         found = nudge(self, samples, nu, classes, loss)

@@ -58,8 +58,8 @@ def run_both(recipe: Recipe, job: Job) -> tuple[Tensor, Tensor, Tensor, Tensor, 
         def to(self, device: object) -> SamplePool:
             return self
 
-        def draw(self, count: int, generators: list[torch.Generator]) -> Tensor:
-            batch = super().draw(count, generators)
+        def mini_batches(self, count: int, generators: list[torch.Generator]) -> Tensor:
+            batch = super().mini_batches(count, generators)
             drawn.append(batch)
             return batch
 

@@ -17,7 +17,7 @@ from phosphene.classifier import Classifier
 from phosphene.concept_map import ConceptMap, Job, render
 from phosphene.engine import Engine
 from phosphene.errors import ExtraError, NumericError, PhospheneError
-from phosphene.mapper.measure import targeting_rates
+from phosphene.mapper.measurements import targeting_rates
 from phosphene.metrics.similarity import SIMILARITIES
 from phosphene.recipe import Recipe
 from phosphene.samples import load_samples

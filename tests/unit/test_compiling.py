@@ -28,13 +28,13 @@ def test_gradients_are_those_of_the_network_as_it_stands() -> None:
     nu, classes = torch.randn(2, 3, 12, 12, generator=generator) / 10, torch.tensor([1, 3])
     with Engine(network, micro_batch=4) as eager, Engine(network, micro_batch=4, compile_network=True) as fast:
         for loss in ("cross-entropy", "log-odds"):
-            expected, found = (engine.nudge(samples, nu, classes, loss) for engine in (eager, fast))
+            expected, found = (engine.mean_gradients(samples, nu, classes, loss) for engine in (eager, fast))
             torch.testing.assert_close(found.gradient, expected.gradient, rtol=1e-4, atol=1e-6)
             torch.testing.assert_close(found.loss, expected.loss)
             assert found.hits.equal(expected.hits)
         pictures, owners = samples[0] / 255, torch.tensor([1, 1, 2, 3, 4])
-        slopes = fast.slopes(pictures, owners)
-        torch.testing.assert_close(slopes.gradient, eager.slopes(pictures, owners).gradient, rtol=1e-4, atol=1e-6)
+        slopes = fast.gradients(pictures, owners)
+        torch.testing.assert_close(slopes.gradient, eager.gradients(pictures, owners).gradient, rtol=1e-4, atol=1e-6)
 
 
 def test_without_a_compiler_one_line_says_so() -> None:
@@ -46,5 +46,5 @@ def test_without_a_compiler_one_line_says_so() -> None:
         Engine(classifier(7), compile_network=True) as engine,
         pytest.raises(DeviceError, match=r"cannot be compiled here: .*compiler") as said,
     ):
-        engine.slopes(pictures, torch.tensor([0, 1]))
+        engine.gradients(pictures, torch.tensor([0, 1]))
     assert "\n" not in str(said.value)

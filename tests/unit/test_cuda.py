@@ -11,7 +11,7 @@ import torch
 import phosphene as ph
 from phosphene.concept_map import Job
 from phosphene.engine import Engine
-from phosphene.engine.tuning import remembered
+from phosphene.engine.tuning import cache_file
 from phosphene.mapper import map_jobs
 from phosphene.recipe import resolve
 from phosphene.samples import load_samples
@@ -41,7 +41,9 @@ def gradients(network, **how):
     nu = torch.randn(2, *network.input.shape, generator=generator) / 10
     with Engine(network, **how) as engine:
         put = engine.device
-        return engine.nudge(samples.to(put), nu.to(put), torch.tensor([0, 3], device=put), "log-odds").gradient.cpu()
+        return engine.mean_gradients(
+            samples.to(put), nu.to(put), torch.tensor([0, 3], device=put), "log-odds"
+        ).gradient.cpu()
 
 
 @pytest.mark.parametrize("compiled", [False, True])
@@ -69,9 +71,9 @@ def test_maps_are_read_as_their_class_and_company_changes_little(network):
 
 def test_the_micro_batch_is_measured_and_remembered(network):
     with Engine(network, device="cuda") as engine:
-        kept = json.loads(remembered(engine).read_text(encoding="utf-8"))
+        kept = json.loads(cache_file(engine.tuning_facts()).read_text(encoding="utf-8"))
         assert kept["micro_batch"] == engine.micro_batch
         assert kept["device"] == torch.cuda.get_device_name()
-    remembered(engine).write_text(json.dumps(kept | {"micro_batch": 7}), encoding="utf-8")
+    cache_file(engine.tuning_facts()).write_text(json.dumps(kept | {"micro_batch": 7}), encoding="utf-8")
     with Engine(network, device="cuda") as again:
         assert again.micro_batch == 7

@@ -1,4 +1,6 @@
-"""The engine: right gradients, and a network that is given back as it was."""
+"""The engine computes the right gradients, and leaves the network as it was."""
+
+from typing import NoReturn
 
 import pytest
 import torch
@@ -8,6 +10,7 @@ from torch.nn import functional
 from phosphene.classifier import Classifier
 from phosphene.concept_map import Job
 from phosphene.engine import Engine
+from phosphene.engine.modules import forward_hooks
 from phosphene.errors import DeviceError, NumericError, PhospheneError, RecipeError
 from phosphene.mapper import map_jobs
 from phosphene.recipe import Recipe
@@ -37,13 +40,13 @@ def samples(*shape: int) -> Tensor:
 
 
 @pytest.mark.parametrize("micro_batch", [1, 4, 7, 64])
-def test_nudge_is_the_mean_gradient_at_the_clipped_input(micro_batch: int) -> None:
+def test_mean_gradients_are_those_at_the_clipped_inputs(micro_batch: int) -> None:
     one = classifier()
     batch, classes = samples(3, 5, 3, 12, 12), torch.tensor([0, 4, 4])
     nu = torch.randn(3, 3, 12, 12, generator=torch.Generator().manual_seed(2)) * 0.5
     with Engine(one, device="cpu", micro_batch=micro_batch) as engine:
-        found = engine.nudge(batch, nu, classes)
-        probability = engine.probability(batch, nu, classes)
+        found = engine.mean_gradients(batch, nu, classes)
+        probability = engine.mean_probabilities(batch, nu, classes)
     one.module.eval()
     for row in range(3):
         clipped = (batch[row].float() / 255 - nu[row]).clamp(0, 1).requires_grad_()
@@ -65,7 +68,7 @@ def state(module: nn.Module) -> list[object]:
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp64", "bf16"])
-def test_the_network_is_given_back_as_it_was(precision: str) -> None:
+def test_the_network_is_restored_on_exit_and_on_an_error(precision: str) -> None:
     one = classifier()
     one.module.train()
     one.module[4].eval()
@@ -80,6 +83,54 @@ def test_the_network_is_given_back_as_it_was(precision: str) -> None:
     assert state(one.module) == before
     for key, value in one.module.state_dict().items():
         assert torch.equal(value, weights[key]), key
+
+
+def test_parameters_that_torch_replaces_are_restored() -> None:
+    one = classifier()
+    before = state(one.module), [id(parameter) for parameter in one.module.parameters()]
+    torch.__future__.set_overwrite_module_params_on_conversion(True)
+    try:
+        with Engine(one, device="cpu", precision="fp64"):
+            assert next(one.module.parameters()).dtype is torch.float64
+    finally:
+        torch.__future__.set_overwrite_module_params_on_conversion(False)
+    assert (state(one.module), [id(parameter) for parameter in one.module.parameters()]) == before
+
+
+def test_no_hook_is_left_where_one_cannot_be_registered() -> None:
+    class Refusing(nn.Module):
+        def register_forward_hook(self, *_: object, **__: object) -> NoReturn:
+            raise RuntimeError("no hooks here")
+
+    first = nn.ReLU()
+    with pytest.raises(RuntimeError, match="no hooks here"), forward_hooks([first, Refusing()], print):
+        pass
+    assert not first._forward_hooks
+
+
+def test_autocast_of_the_caller_does_not_change_the_precision() -> None:
+    one, images = classifier(), torch.rand(2, 3, 12, 12)
+    with Engine(one, device="cpu") as engine:
+        expected = engine.logits(images)
+        with torch.autocast("cpu", torch.bfloat16):
+            torch.testing.assert_close(engine.logits(images), expected)
+
+
+def test_an_engine_that_cannot_open_is_closed_and_the_network_is_restored(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = classifier()
+    one.module.train()
+    before = state(one.module)
+    engine = Engine(one, device="cpu")
+
+    def refuse(*_: object, **__: object) -> NoReturn:
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(one.module, "to", refuse)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        engine.__enter__()
+    assert state(one.module) == before
+    with pytest.raises(PhospheneError, match="with Engine"):
+        engine.logits(torch.rand(1, 3, 12, 12))
 
 
 def test_random_state_is_left_alone() -> None:
@@ -132,7 +183,7 @@ def test_devices_that_are_not_there(device: str) -> None:
 
 
 class Hungry(nn.Module):
-    """Runs out of memory on more than ``most`` pictures at once."""
+    """Runs out of memory on more than ``most`` images at once."""
 
     def __init__(self, most: int) -> None:
         super().__init__()
@@ -150,13 +201,13 @@ def test_what_does_not_fit_is_halved_and_computed_all_the_same() -> None:
     hungry = Classifier(Hungry(3), size=12)
     batch, nu, classes = samples(2, 5, 3, 12, 12), torch.zeros(2, 3, 12, 12), torch.tensor([1, 2])
     with Engine(hungry, device="cpu", micro_batch=16) as engine:
-        found = engine.nudge(batch, nu, classes)
+        found = engine.mean_gradients(batch, nu, classes)
         assert engine.micro_batch == 2
         hungry.module.most = 99
         engine.micro_batch = 16
-        torch.testing.assert_close(found, engine.nudge(batch, nu, classes))
+        torch.testing.assert_close(found, engine.mean_gradients(batch, nu, classes))
         hungry.module.most = 0
-        with pytest.raises(DeviceError, match="no memory for one picture"):
+        with pytest.raises(DeviceError, match="no memory for one image"):
             engine.logits(torch.rand(1, 3, 12, 12))
 
 
@@ -180,20 +231,20 @@ def test_inference_mode_is_refused_in_one_line() -> None:
         engine.__enter__()
 
 
-def test_samples_are_read_once_while_the_engine_is_open() -> None:
+def test_samples_are_classified_once_while_the_engine_is_open() -> None:
     seen: list[int] = []
     network_here = classifier()
     network_here.module.register_forward_hook(lambda _, given, __: seen.append(len(given[0])))
     held_out = samples(4, 3, 12, 12)
     with Engine(network_here) as engine:
-        first = engine.classes_of(held_out)
+        first = engine.predicted_classes(held_out)
         assert first.equal(engine.logits(held_out / 255).argmax(1))
         seen.clear()
-        assert first.equal(engine.classes_of(held_out))
+        assert first.equal(engine.predicted_classes(held_out))
         assert not seen
-        engine.classes_of(held_out.clone())
+        engine.predicted_classes(held_out.clone())
         assert sum(seen) == 4  # of other samples nothing is known
     with engine:
         seen.clear()
-        engine.classes_of(held_out)
+        engine.predicted_classes(held_out)
         assert sum(seen) == 4

@@ -11,8 +11,7 @@ from PIL import Image
 
 import phosphene as ph
 from phosphene.errors import ConceptError, RecipeError, RunError
-from phosphene.mapper import FrameRecorder, Step
-from phosphene.mapper.cycle import passes
+from phosphene.mapper import FrameRecorder, Step, passes_per_map
 from phosphene.recipe import Recipe
 from phosphene.report.film import write_film
 from phosphene.runs import RunDirectory
@@ -33,9 +32,9 @@ def steps(total, recorder, first=1, seed=0):
     """Let a recorder watch steps ``first`` to ``total`` of two maps; return what the maps were in the end."""
     generator = torch.Generator().manual_seed(seed)
     nu = torch.zeros(2, 3, 8, 8)
-    for done in range(first, total + 1):
+    for number in range(first, total + 1):
         nu = nu + torch.randn(nu.shape, generator=generator)
-        recorder(Step(done, total, 1.0, 0.0, nu))
+        recorder(Step(number, total, 1.0, 0.0, nu))
     return nu
 
 
@@ -43,27 +42,25 @@ def steps(total, recorder, first=1, seed=0):
     ("total", "frames", "kept"), [(20, 5, 5), (20, 20, 20), (7, 3, 3), (4, 9, 4), (120, 24, 24), (9, 1, 1)]
 )
 def test_as_many_frames_as_asked_for_evenly_spaced_the_last_one_finished(total, frames, kept):
-    seen = []
-    recorder = FrameRecorder(frames, 0.2, lambda step: seen.append(step.done))
+    recorder = FrameRecorder(frames, 0.2)
     nu = steps(total, recorder)
-    assert seen == list(range(1, total + 1))
-    assert [len(recorder.of(row)) for row in (0, 1)] == [kept, kept]
+    assert [len(recorder.frames_of(row)) for row in (0, 1)] == [kept, kept]
     for row in (0, 1):
         last = ph.concept_map.to_image(ph.render(nu[row]))
-        assert_same_image(recorder.of(row)[-1], last)
+        assert_same_image(recorder.frames_of(row)[-1], last)
 
 
 def test_a_map_that_goes_on_brings_the_frames_that_were_to_come():
     recorder = FrameRecorder(10, 0.2)
     steps(20, recorder, first=11)
-    assert len(recorder.of(0)) == 5
+    assert len(recorder.frames_of(0)) == 5
 
 
 def test_frames_do_not_change_the_map():
     maps = [ph.map_concepts(tiny.classifier(), [0, 4], recipe=LONG, samples=pool(), frames=n) for n in (0, 5)]
     for without, with_frames in zip(*maps, strict=True):
         assert_same_map(with_frames, without)
-        assert with_frames.passes == passes(LONG)
+        assert with_frames.passes == passes_per_map(LONG)
         assert without.frames == ()
         assert len(with_frames.frames) == 5
         assert_same_image(with_frames.frames[-1], with_frames.image)
@@ -75,9 +72,9 @@ def test_recording_costs_next_to_nothing():
     recorder = FrameRecorder(24, 0.2)
     nu = torch.randn(1, 3, 96, 96)
     began = time.process_time()
-    for done in range(1, 121):
-        recorder(Step(done, 120, 1.0, 0.0, nu))
-    frames_file(recorder.of(0))
+    for number in range(1, 121):
+        recorder(Step(number, 120, 1.0, 0.0, nu))
+    frames_file(recorder.frames_of(0))
     assert time.process_time() - began < 0.5  # generous: a shared machine
 
 

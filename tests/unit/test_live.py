@@ -24,9 +24,9 @@ from tests import tiny
 PAIR = [(Job(0, 0), "lion"), (Job(3, 1), "maillot")]
 
 
-def step(done=1, total=9, **changes):
-    nu = torch.randn((2, 3, 16, 16), generator=torch.Generator().manual_seed(done))
-    return SimpleNamespace(**{"done": done, "total": total, "loss": 1.5, "hits": 0.25, "nu": nu} | changes)
+def step(number=1, total=9, **changes):
+    nu = torch.randn((2, 3, 16, 16), generator=torch.Generator().manual_seed(number))
+    return SimpleNamespace(**{"number": number, "total": total, "loss": 1.5, "hits": 0.25, "nu": nu} | changes)
 
 
 def files(folder):

@@ -48,8 +48,8 @@ def test_the_engine_takes_the_gradient_of_the_loss_that_it_is_told():
     samples = torch.randint(0, 256, (1, 4, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
     nu, classes = torch.zeros(1, 3, 16, 16), torch.tensor([2])
     with Engine(classifier, precision="fp64") as engine:
-        found = engine.nudge(samples, nu.double(), classes, "log-odds")
-        plain = engine.nudge(samples, nu.double(), classes)
+        found = engine.mean_gradients(samples, nu.double(), classes, "log-odds")
+        plain = engine.mean_gradients(samples, nu.double(), classes)
         pictures = (samples[0].double() / 255).requires_grad_()
         loss = log_odds(classifier.logits(pictures), classes.expand(4)).mean()
         (slope,) = torch.autograd.grad(loss, pictures)

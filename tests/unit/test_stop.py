@@ -6,8 +6,7 @@ import phosphene as ph
 from phosphene.concept_map import Job
 from phosphene.engine import Engine
 from phosphene.errors import RecipeError
-from phosphene.mapper import Making, Step, map_jobs
-from phosphene.mapper.cycle import passes
+from phosphene.mapper import MapOptimization, Step, map_jobs, passes_per_map
 from phosphene.recipe import resolve
 from phosphene.samples import load_samples
 from phosphene.workflows import execute, plan
@@ -59,22 +58,22 @@ def test_each_map_stops_where_its_samples_have_been_read_and_stays_as_it_was(net
         assert len(one.loss) == taken
         assert one.loss == pytest.approx(other.loss[:taken], rel=ROOM)
         assert one.hits == pytest.approx(other.hits[:taken], abs=ROOM)
-        assert one.passes == passes(WHOLE) * taken // STEPS
+        assert one.passes == passes_per_map(WHOLE) * taken // STEPS
 
 
 def test_an_interrupted_group_goes_on_to_the_same_maps(network, pool, expected):
     with Engine(network, device="cpu", precision="fp64") as engine:
         straight = map_jobs(engine, pool, JOBS, STOPPING)
-        begun = Making(engine, pool, JOBS, STOPPING)
+        begun = MapOptimization(engine, pool, JOBS, STOPPING)
         for step in begun:
-            if step.done == min(expected):  # the first has just stopped
+            if step.number == min(expected):  # the first has just stopped
                 break
-        resumed = Making(engine, pool, JOBS, STOPPING, begun.state())
+        resumed = MapOptimization(engine, pool, JOBS, STOPPING, begun.state())
         steps = list(resumed)
-        assert steps[-1].done == steps[-1].total == max(expected)
+        assert steps[-1].number == steps[-1].total == max(expected)
         for one, other in zip(resumed.finish(), straight, strict=True):
             assert_same_map(one, other)
-        assert not list(Making(engine, pool, JOBS, STOPPING, resumed.state()))  # nothing is left to do
+        assert not list(MapOptimization(engine, pool, JOBS, STOPPING, resumed.state()))  # nothing is left to do
 
 
 def test_the_run_has_the_passes_that_were_taken_and_the_film_ends_with_the_map(network, pool, expected, tmp_path):
@@ -82,9 +81,9 @@ def test_the_run_has_the_passes_that_were_taken_and_the_film_ends_with_the_map(n
     todo = plan(network, STOPPING, pool, tmp_path, [soonest])
     assert execute(todo, device="cpu", frames=4).made == 1
     (one,) = todo.run.maps()
-    assert one.passes == 2 * STOPPING.batch_size * len(one.loss) < passes(STOPPING)
+    assert one.passes == 2 * STOPPING.batch_size * len(one.loss) < passes_per_map(STOPPING)
     filmed = ph.map_concepts(network, [soonest], recipe=STOPPING, samples=pool, frames=4, device="cpu")[0]
-    assert filmed.passes < passes(STOPPING)
+    assert filmed.passes < passes_per_map(STOPPING)
     assert_same_image(filmed.frames[-1], filmed.image)
 
 

@@ -1,4 +1,4 @@
-"""The micro-batch is measured once for a network and a machine, and remembered; on a CPU it is fixed."""
+"""The micro-batch is measured once per network and machine, and cached; on a CPU it is fixed."""
 
 import json
 
@@ -8,7 +8,7 @@ from torch import nn
 
 from phosphene.classifier import Classifier
 from phosphene.engine import Engine
-from phosphene.engine.tuning import DOUBLINGS, fastest, remembered, speed, tuned
+from phosphene.engine.tuning import DOUBLINGS, cache_file, fastest
 from phosphene.errors import DeviceError
 from tests import hand
 
@@ -20,7 +20,7 @@ def cache(monkeypatch, tmp_path):
 
 
 class Hungry(hand.Templates):
-    """Runs out of memory on more than ``most`` pictures at once; counts its calls."""
+    """Runs out of memory on more than ``most`` images at once; counts its calls."""
 
     most, calls = 8, 0
 
@@ -53,33 +53,33 @@ def test_the_size_from_which_more_is_not_worth_its_memory(speeds, wanted):
 
 def test_what_does_not_fit_has_no_speed():
     with Engine(hungry(), device="cpu") as engine:
-        assert speed(engine, 8) > 0
-        assert speed(engine, 16) == 0
+        assert engine.images_per_second(8) > 0
+        assert engine.images_per_second(16) == 0
 
 
 def test_it_is_measured_once_and_fits(cache):
     made = hungry()
     with Engine(made, device="cpu") as engine:
-        found = tuned(engine, 1)
+        found = engine.tuned_micro_batch(1)
         assert found in [2**k for k in range(DOUBLINGS)]
         assert found <= 8
         calls = made.module.calls
         assert calls > 0
-        assert tuned(engine, 1) == found
+        assert engine.tuned_micro_batch(1) == found
         assert made.module.calls == calls
         (file,) = cache.rglob("*.json")
-        assert file == remembered(engine)
+        assert file == cache_file(engine.tuning_facts())
         assert json.loads(file.read_text())["micro_batch"] == found
         file.write_text("{}")
-        assert tuned(engine, 1) <= 8
+        assert engine.tuned_micro_batch(1) <= 8
         assert made.module.calls > calls
     with Engine(made, device="cpu", precision="fp64") as other:
-        assert remembered(other) != file
+        assert cache_file(other.tuning_facts()) != file
 
 
-def test_what_did_not_fit_is_not_remembered(cache):
+def test_a_size_that_did_not_fit_is_not_cached(cache):
     with Engine(hungry(2), device="cpu") as engine:
-        assert tuned(engine, 1) <= 2
+        assert engine.tuned_micro_batch(1) <= 2
     assert not list(cache.rglob("*.json"))
 
 
@@ -93,7 +93,7 @@ def test_a_kernel_that_takes_no_batch_so_large_has_no_speed(monkeypatch):
 
     monkeypatch.setattr(Hungry, "forward", refuse)
     with Engine(made, device="cpu") as engine:
-        assert tuned(engine, 1) <= 4
+        assert engine.tuned_micro_batch(1) <= 4
 
 
 def test_a_network_keeps_its_hash():
@@ -107,17 +107,17 @@ def test_a_network_keeps_its_hash():
     assert made.sha256 == same.sha256
 
 
-def test_how_many_maps_are_made_together_is_not_measured():
+def test_the_size_of_groups_of_maps_is_not_measured():
     with Engine(hungry(), device="cpu") as engine:
-        before = engine.group_pictures
-        tuned(engine, 1)
-        assert engine.group_pictures == before
+        before = engine.images_per_group
+        engine.tuned_micro_batch(1)
+        assert engine.images_per_group == before
 
 
 def test_a_home_that_cannot_be_written_is_no_error(cache):
     (cache / "phosphene").write_text("in the way")
     with Engine(hungry(), device="cpu") as engine:
-        assert tuned(engine, 1) <= 8
+        assert engine.tuned_micro_batch(1) <= 8
 
 
 def test_only_a_gpu_is_measured(cache):
@@ -130,11 +130,11 @@ def test_only_a_gpu_is_measured(cache):
         assert list(cache.rglob("*.json"))
 
 
-def test_a_network_that_fails_while_it_is_measured_is_given_back():
+def test_a_network_that_fails_during_the_measurement_is_restored():
     made = hungry(0)
     made.module.train()
     engine = Engine(made, device="cpu", micro_batch=1)
     engine._tune = True
-    with pytest.raises(DeviceError, match="no memory for one picture"), engine:
+    with pytest.raises(DeviceError, match="no memory for one image"), engine:
         pass
     assert made.module.training

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from phosphene.engine import Nudge
+from phosphene.engine import MeanGradients
 from phosphene.mapper.algorithm import project, step_size
 from phosphene.mapper.smoothing import Smoothing
 from phosphene.mapper.views import Views
@@ -22,11 +22,13 @@ class Linear:
     def __init__(self, slope: torch.Tensor) -> None:
         self.slope = slope
 
-    def nudge(self, samples: torch.Tensor, nu: torch.Tensor, classes: torch.Tensor, loss: str) -> Nudge:
+    def mean_gradients(
+        self, samples: torch.Tensor, nu: torch.Tensor, classes: torch.Tensor, loss: str
+    ) -> MeanGradients:
         assert loss == MOVING.loss
         assert samples.shape == (8, 1, 3, 16, 16)
         assert classes.tolist() == [5] * 4 + [7] * 4
-        return Nudge(self.slope, (nu * self.slope).sum((1, 2, 3)), torch.zeros(8))
+        return MeanGradients(self.slope, (nu * self.slope).sum((1, 2, 3)), torch.zeros(8))
 
 
 def test_the_gradient_comes_back_through_the_views() -> None:
@@ -35,15 +37,15 @@ def test_the_gradient_comes_back_through_the_views() -> None:
     seen, engine = views(MOVING), Linear(torch.randn(8, 3, 16, 16, dtype=torch.float64))
     nu, step = torch.randn(2, 2, 3, 16, 16, dtype=torch.float64)
     samples, classes = torch.zeros(2, 4, 3, 16, 16, dtype=torch.uint8), torch.tensor([5, 7])
-    before = seen.nudge(engine, samples, nu, classes)
-    after = seen.nudge(engine, samples, nu + step, classes)
+    before = seen.mean_gradients(engine, samples, nu, classes)
+    after = seen.mean_gradients(engine, samples, nu + step, classes)
     torch.testing.assert_close(after.loss - before.loss, (step * before.gradient).sum((1, 2, 3)))
 
 
 def test_a_shift_moves_the_map_and_leaves_nothing_outside() -> None:
     recipe = MOVING.replace(view_least=1.0, view_most=1.0, view_turn=0.0, view_shift=0.25)
     nu = torch.ones(1, 1, 16, 16)
-    seen = views(recipe, 1).look(nu)
+    seen = views(recipe, 1).apply(nu)
     assert seen.shape == (4, 1, 16, 16)
     assert float(seen.min()) == 0  # what moved out of sight
     assert float(seen.max()) == pytest.approx(1)
@@ -53,7 +55,7 @@ def test_a_turned_disk_is_a_disk_though_the_map_is_wide() -> None:
     recipe = Recipe(batch_size=16, views=16, view_turn=80.0)
     y, x = torch.meshgrid(torch.arange(32) - 15.5, torch.arange(96) - 47.5, indexing="ij")
     nu = (x.square() + y.square() < 100).float()[None, None]
-    seen = views(recipe, 1).look(nu)
+    seen = views(recipe, 1).apply(nu)
     tall, wide = ((side.square() * seen).sum((1, 2, 3)) / seen.sum((1, 2, 3)) for side in (y, x))
     torch.testing.assert_close(tall, wide, rtol=0.03, atol=0)
 
@@ -63,7 +65,7 @@ def test_zoom_covers_its_range() -> None:
     recipe = Recipe(batch_size=256, views=256, view_least=0.67, view_most=1.5)
     nu = torch.zeros(1, 1, 64, 64)
     nu[..., 24:40, 24:40] = 1
-    area = views(recipe, 1).look(nu).sum((1, 2, 3)) / 256
+    area = views(recipe, 1).apply(nu).sum((1, 2, 3)) / 256
     assert 0.40 < float(area.min()) < 0.55
     assert 1.9 < float(area.max()) < 2.4
 
@@ -81,7 +83,7 @@ def test_no_number_of_views_gives_every_sample_its_own() -> None:
 def test_the_paper_looks_at_the_map_itself_and_draws_nothing() -> None:
     generator = torch.Generator().manual_seed(0)
     before = generator.get_state()
-    assert Views(Recipe(), [generator]).still
+    assert Views(Recipe(), [generator]).identity
     assert torch.equal(generator.get_state(), before)
 
 

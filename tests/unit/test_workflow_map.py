@@ -8,7 +8,7 @@ import torch
 from phosphene.concept_map import Job
 from phosphene.engine import Engine
 from phosphene.errors import JobsError, NumericError, RunError
-from phosphene.mapper import Making, map_jobs
+from phosphene.mapper import MapOptimization, map_jobs
 from phosphene.recipe import Recipe
 from phosphene.runs.checkpoints import Checkpoints
 from phosphene.runs.failures import read_failures
@@ -96,13 +96,13 @@ def test_maps_go_on_from_any_step_to_the_same_bits(tmp_path, recipe):
     with Engine(tiny.classifier(), device="cpu") as engine:
         calm = map_jobs(engine, pool(), jobs, recipe)
         for stop in range(2 * 5 + 1):
-            making = Making(engine, pool(), jobs, recipe)
+            making = MapOptimization(engine, pool(), jobs, recipe)
             for _, _ in zip(range(stop), making, strict=False):
                 pass
             kept.save(jobs, making.state())
             found = kept.find(jobs)
             assert found.jobs == tuple(jobs)
-            making = Making(engine, pool(), found.jobs, recipe, found.state)
+            making = MapOptimization(engine, pool(), found.jobs, recipe, found.state)
             assert len(list(making)) == 10 - stop
             assert all(map(same, calm, making.finish()))
 
@@ -141,7 +141,7 @@ def test_a_group_that_is_cut_down_at_every_step_comes_out_as_in_calm_weather(tmp
     stormy, steps = todo(tmp_path / "stormy"), []
 
     def cut(progress):
-        steps.append(progress.step.done)
+        steps.append(progress.step.number)
         if len(steps) % 4 == 0:
             raise Killed
 
@@ -180,7 +180,7 @@ def test_a_group_stopped_between_two_writes_is_finished_in_the_same_company(tmp_
 
 def poison(monkeypatch, classes, error=None):
     """Have the engine answer NaN for some classes, or raise where they are among those asked for."""
-    nudge = Engine.nudge
+    nudge = Engine.mean_gradients
 
     def nudged(self, samples, nu, wanted, loss="cross-entropy"):
         found = nudge(self, samples, nu, wanted, loss)

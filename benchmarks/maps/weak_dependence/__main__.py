@@ -45,8 +45,7 @@ from phosphene.concept_map import Job, render, to_image
 from phosphene.contact_sheet import contact_sheet
 from phosphene.engine import Engine
 from phosphene.labels import first_synonym
-from phosphene.mapper import map_jobs
-from phosphene.mapper.cycle import passes
+from phosphene.mapper import map_jobs, passes_per_map
 from phosphene.metrics.randomise import blocks, cascade, few_depths
 from phosphene.metrics.reading import SCORE_CONTRAST
 from phosphene.recipe import Recipe, resolve
@@ -366,7 +365,7 @@ def compare(setting: Setting) -> dict[str, Any]:
         "reader": setting.reader,
         "classes": [setting.base.labels[index] for index in classes],
         "images": len(numbers),
-        "passes": {name: passes(recipe) for name, recipe in setting.recipes.items()},
+        "passes": {name: passes_per_map(recipe) for name, recipe in setting.recipes.items()},
         "recipes": {name: recipe.to_dict() for name, recipe in setting.recipes.items()},
         "blocks": dict(zip(DEPTHS, setting.depths, strict=True)),
         "all_blocks": len(blocks(setting.base)),

@@ -37,7 +37,7 @@ def largest_margin(
     x = x.to(engine.device, engine.dtype)
     adam, best = Adam([x]), torch.full((len(own),), -torch.inf, device=engine.device, dtype=engine.dtype)
     for _ in range(steps):
-        slopes = engine.slopes(x, own, "margin")
+        slopes = engine.gradients(x, own, "margin")
         best = torch.maximum(best, -slopes.loss)
         x = (x - length * adam.rise([slopes.gradient])[0]).clamp(0, 1)
     return best.view(-1, starts).amax(1)

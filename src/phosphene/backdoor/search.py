@@ -185,7 +185,7 @@ def pull(
         parts = tuple(part.detach().requires_grad_() for part in pattern)
         pasted = family.paste(parts, batch)
         owner = classes.repeat_interleave(len(pictures))
-        slopes = engine.slopes(pasted.detach().flatten(0, 1), owner, "log-odds")
+        slopes = engine.gradients(pasted.detach().flatten(0, 1), owner, "log-odds")
         gradients = torch.autograd.grad(pasted, parts, slopes.gradient.view_as(pasted) * share[..., None, None, None])
     hits, loss = (value.view_as(share).to(share) for value in (slopes.hits, slopes.loss))
     return gradients, (hits * share).sum(1), (loss * share).sum(1)

@@ -8,7 +8,7 @@ import torch
 from phosphene.checks.bench import Bench, Request
 from phosphene.checks.chance import read
 from phosphene.checks.finding import Finding
-from phosphene.mapper.measure import targeting_rates
+from phosphene.mapper.measurements import targeting_rates
 from phosphene.metrics.reading import SCORE_CONTRAST, read_sweep
 from phosphene.metrics.scores import CONTRASTS
 

@@ -79,7 +79,7 @@ class MapProgress(_Bar):
     def __call__(self, standing: Standing) -> None:
         """Show where the job stands."""
         step = standing.step
-        done = standing.maps_done * step.total + step.done * len(standing.labels)
+        done = standing.maps_done * step.total + step.number * len(standing.labels)
         total = standing.maps_total * step.total
         if standing.share is not None:  # several workers or recipes: somebody counts passes
             done = round(standing.share * total)
@@ -100,10 +100,10 @@ class MapProgress(_Bar):
         left = standing.left
         if standing.share is None:
             left = (now - self.began) / max(done - self.first, 1) * (total - done)
-        where = f"map {standing.maps_done + 1} of {standing.maps_total}, {labels}, step {step.done} of {step.total}"
+        where = f"map {standing.maps_done + 1} of {standing.maps_total}, {labels}, step {step.number} of {step.total}"
         line = f"{self.title}: {where}, loss {step.loss:.3f}, targeting {step.hits:.0%}{_team(standing)}"
         said = line if left is None else f"{line}, {duration(left)} left"
-        self.say(said, now=step.done >= step.total)
+        self.say(said, now=step.number >= step.total)
 
 
 def _team(standing: Standing) -> str:

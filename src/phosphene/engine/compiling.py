@@ -1,7 +1,7 @@
-"""The network compiled by torch (`torch.compile`): the same answers up to rounding; whether faster, must be measured.
+"""The network compiled by torch (`torch.compile`): the same results up to rounding.
 
-Not on the command line, because it has paid nowhere yet: on a CPU it was slower, a GPU was not at hand
-(docs/performance.md; `benchmarks.engine.gpu` has a row of it).
+It has no option on the command line: on a CPU it was slower (docs/performance.md), and on a GPU the time that the first
+step takes to compile has to be earned back. `benchmarks.engine.gpu` measures it.
 """
 
 from collections.abc import Callable
@@ -15,28 +15,28 @@ Forward = Callable[[Tensor], Tensor]
 
 
 def compiled(forward: Forward, name: str) -> Forward:
-    """Compile a forward pass and its backward, at the first call of each shape of picture and of batch.
+    """Compile a forward pass and its backward pass, at the first call for each shape of batch.
 
-    Forgets what was compiled before: torch gives up on a function, silently, that it has compiled eight times in a
-    process, and all networks are called through the same one.
+    It discards what was compiled before: torch silently stops compiling a function after eight recompilations in one
+    process, and all networks are called through the same function.
 
     Args:
         forward: Pixels (n, c, h, w) to logits (n, classes).
-        name: The network's, for the message.
+        name: The network's name, for the message.
 
     Raises:
         DeviceError: from the call, when the network cannot be compiled here.
     """
-    from torch._dynamo.exc import TorchDynamoException  # noqa: PLC0415  (a second to import)
+    from torch._dynamo.exc import TorchDynamoException  # noqa: PLC0415  (takes a second to import)
 
     torch.compiler.reset()
     fast = torch.compile(forward, dynamic=False)
 
-    def run(pictures: Tensor) -> Tensor:
+    def run(images: Tensor) -> Tensor:
         try:
-            answer: Tensor = fast(pictures)
+            logits: Tensor = fast(images)
         except TorchDynamoException as error:
             raise DeviceError(f"{name} cannot be compiled here: {first_line(error)}") from None
-        return answer
+        return logits
 
     return run

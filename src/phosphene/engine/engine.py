@@ -1,10 +1,11 @@
-"""Gradients and probabilities of many (class, seed) maps in one stream of micro-batches."""
+"""Runs a network in micro-batches: gradients, probabilities, logits and activations of many maps or images at once."""
 
 import math
+import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import NamedTuple, Self, TypeVar
+from typing import Self, TypeVar
 
 import torch
 from torch import Tensor
@@ -12,62 +13,37 @@ from torch import Tensor
 from phosphene.classifier import Classifier
 from phosphene.engine.compiling import Forward, compiled
 from phosphene.engine.device import pick_device, pick_precision
+from phosphene.engine.gradients import Gradients, MeanGradients
 from phosphene.engine.losses import LOSSES, cross_entropy
 from phosphene.engine.memory import keep_freed_memory
-from phosphene.engine.modules import find_spatial_layer, held, hooked
-from phosphene.engine.tuning import tuned
+from phosphene.engine.modules import find_spatial_layer, forward_hooks, frozen
+from phosphene.engine.tuning import network_facts, tuned_micro_batch
 from phosphene.errors import DeviceError, PhospheneError
-from phosphene.grids import as_grid
+from phosphene.spatial_activation import as_spatial_activation
 
-# Pixels that go through the network together. On a CPU, more than 8 pictures of 224 x 224 are no faster and take more
-# memory (docs/performance.md). On a GPU so many are in the maps that are made together; what goes through the network
-# at once is measured (engine/tuning.py), from an eighth of it upwards, and halved when it does not fit.
+# Pixels that go through the network together. On a CPU, more than 8 images of 224 x 224 are no faster and take more
+# memory (docs/performance.md). On a GPU this many are in the maps that are computed together; how many go through the
+# network at once is measured (engine/tuning.py), from an eighth of it upwards, and halved when it does not fit.
 CPU_MICRO_BATCH = 8 * 224 * 224
 CUDA_MICRO_BATCH = 256 * 224 * 224
 
-Answer = TypeVar("Answer")
-
-
-class Nudge(NamedTuple):
-    """What subtracting m maps from their samples did.
-
-    Attributes:
-        gradient: (m, c, h, w): mean over the samples of the loss gradient at the clipped input.
-        loss: (m,): mean cross-entropy of the map's class, whatever loss the gradient is of.
-        hits: (m,): share of samples that the network reads as the map's class, in [0, 1].
-    """
-
-    gradient: Tensor
-    loss: Tensor
-    hits: Tensor
-
-
-class Slopes(NamedTuple):
-    """What n pictures say of a class each.
-
-    Attributes:
-        gradient: (n, c, h, w): gradient of each picture's loss at that picture.
-        loss: (n,): the loss itself.
-        hits: (n,): whether the network reads the picture as the class, bool.
-    """
-
-    gradient: Tensor
-    loss: Tensor
-    hits: Tensor
+Result = TypeVar("Result")
 
 
 class Engine:
-    """Runs a classifier for the mapper. Use it as a context: it gives the network back as it was.
+    """Runs a classifier for the mapper. Use it as a context manager: on exit the network is as it was before.
 
     Args:
         classifier: The network and its input space.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
         precision: ``auto``, ``fp32``, ``bf16`` or ``fp64``.
-        micro_batch: Pictures sent through the network together; on a GPU measured once for each network, by default.
-        compile_network: Have torch compile what gradients are taken of (experimental; minutes at the first step).
+        micro_batch: Images sent through the network together; by default fixed on a CPU, and on a GPU measured once
+            per network.
+        compile_network: Have torch compile the passes that gradients are computed from (experimental; the first step
+            takes minutes).
 
     Raises:
-        DeviceError: the device or precision is not there.
+        DeviceError: this machine does not have the device, or the precision is unknown.
 
     Example:
         >>> import phosphene as ph
@@ -94,26 +70,27 @@ class Engine:
         self.micro_batch = micro_batch or max(1, pixels // math.prod(classifier.input.size))
         if classifier.batch is not None:
             self.micro_batch = min(self.micro_batch, classifier.batch)
-        self.group_pictures = self.micro_batch  # in maps that are made together: the same whatever was measured
+        self.images_per_group = self.micro_batch  # in maps that are computed together: not changed by the measurement
         self._tune = self.device.type == "cuda" and micro_batch is None and classifier.batch is None
-        self._held: ExitStack | None = None
         self._compile = compile_network
-        self._forward: Forward = classifier.logits  # what gradients are taken of
-        self._read: tuple[Tensor, Tensor] | None = None
+        self._forward_for_gradients: Forward = classifier.logits
+        self._frozen: AbstractContextManager[None] | None = None  # while the engine is open
+        self._predicted: tuple[Tensor, Tensor] | None = None  # the last samples that were classified, and their classes
 
     def __enter__(self) -> Self:
         if torch.is_inference_mode_enabled():
-            raise PhospheneError("maps need gradients: leave torch.inference_mode() before you make them.")
+            raise PhospheneError("maps need gradients: leave torch.inference_mode() before you compute them.")
         if self.device.type == "cpu":
             keep_freed_memory()
-        self._held = ExitStack()
-        self._held.enter_context(held(self.classifier.module, self.device, self.dtype))
+        network = frozen(self.classifier.module, self.device, self.dtype)
+        network.__enter__()
+        self._frozen = network
         try:
             if self._tune:
-                self.micro_batch, self._tune = tuned(self, max(1, self.micro_batch // 8)), False
+                self.micro_batch, self._tune = self.tuned_micro_batch(max(1, self.micro_batch // 8)), False
             if self._compile:  # after the tuning, which would have every size compiled
-                self._forward = compiled(self.classifier.logits, self.classifier.name)
-        except BaseException:  # who fails to enter is not asked to leave
+                self._forward_for_gradients = compiled(self.classifier.logits, self.classifier.name)
+        except BaseException:  # __exit__ is not called when __enter__ fails
             self.__exit__(None, None, None)
             raise
         return self
@@ -121,155 +98,195 @@ class Engine:
     def __exit__(
         self, kind: "type[BaseException] | None", error: "BaseException | None", trace: "TracebackType | None"
     ) -> None:
-        if self._held is not None:
-            self._held.__exit__(kind, error, trace)
-            self._held = None
-        self._read = None  # the network may be another when it is held again
+        if self._frozen is not None:
+            self._frozen.__exit__(kind, error, trace)
+            self._frozen = None
+        self._predicted = None  # the network may have changed when the engine is opened again
 
-    def nudge(self, samples: Tensor, nu: Tensor, classes: Tensor, loss: str = "cross-entropy") -> Nudge:
-        """Subtract each map from its samples, clip, and take the loss gradient there (Alg. 1, lines 3 and 4).
+    def mean_gradients(
+        self, samples: Tensor, nu: Tensor, classes: Tensor, loss: str = "cross-entropy"
+    ) -> MeanGradients:
+        """Subtract each map from its samples, clip, and average the loss gradient there (Alg. 1, lines 3 and 4).
 
-        The gradient is that at the clipped input, not through the clip.
+        The gradient is that at the clipped input; the clip itself is not differentiated.
 
         Args:
-            samples: uint8 (m, n, c, h, w).
+            samples: uint8 (m, b, c, h, w).
             nu: (m, c, h, w).
             classes: int64 (m,).
-            loss: What to take the gradient of, a name in :data:`phosphene.engine.losses.LOSSES`.
+            loss: The loss to differentiate, a name in :data:`phosphene.engine.losses.LOSSES`.
+
+        Raises:
+            DeviceError: the device has no memory for one image.
         """
-        return self._backing_off(lambda: self._nudge(samples, nu, classes, loss))
 
-    def _nudge(self, samples: Tensor, nu: Tensor, classes: Tensor, loss: str) -> Nudge:
-        maps, count = samples.shape[:2]
-        gradient = torch.zeros_like(nu)
-        entropy = torch.zeros(maps, dtype=self.dtype, device=self.device)
-        hits = torch.zeros_like(entropy)
-        for pictures, owner in self._nudged(samples, nu):
-            pictures.requires_grad_()
-            with torch.enable_grad():
-                logits = self._network(pictures, gradient=True)
-                (slope,) = torch.autograd.grad(LOSSES[loss](logits, classes[owner]).sum(), pictures)
-            said = logits.detach()
-            gradient.index_add_(0, owner, slope)
-            entropy.index_add_(0, owner, cross_entropy(said, classes[owner]))
-            hits.index_add_(0, owner, (said.argmax(1) == classes[owner]).to(self.dtype))
-        return Nudge(gradient / count, entropy / count, hits / count)
+        def run() -> MeanGradients:
+            maps, count = samples.shape[:2]
+            gradient = torch.zeros_like(nu)
+            entropy = torch.zeros(maps, dtype=self.dtype, device=self.device)
+            hits = torch.zeros_like(entropy)
+            for images, owner in self._nudged(samples, nu):
+                slope, _, logits = self._differentiate(images, classes[owner], loss)
+                gradient.index_add_(0, owner, slope)
+                entropy.index_add_(0, owner, cross_entropy(logits, classes[owner]))
+                hits.index_add_(0, owner, (logits.argmax(1) == classes[owner]).to(self.dtype))
+            return MeanGradients(gradient / count, entropy / count, hits / count)
 
-    def slopes(self, pictures: Tensor, classes: Tensor, loss: str = "cross-entropy") -> Slopes:
-        """Take the loss gradient at every picture, for who makes pictures in another way than :meth:`nudge`.
+        return self._halving_micro_batch(run)
+
+    def gradients(self, images: Tensor, classes: Tensor, loss: str = "cross-entropy") -> Gradients:
+        """Differentiate the loss at every image, for methods other than :meth:`mean_gradients`.
 
         Args:
-            pictures: (n, c, h, w) in [0, 1].
+            images: (n, c, h, w) in [0, 1].
             classes: int64 (n,).
-            loss: A name in :data:`phosphene.engine.losses.LOSSES`.
+            loss: The loss to differentiate, a name in :data:`phosphene.engine.losses.LOSSES`.
+
+        Raises:
+            DeviceError: the device has no memory for one image.
         """
 
-        def run() -> Slopes:
+        def run() -> Gradients:
+            size = self._images_at_once(images)
             parts = []
-            for shown, own in zip(self._split(pictures), self._split(classes, pictures), strict=True):
-                chunk = shown.detach().to(self.device, self.dtype)
-                chunk = chunk.contiguous(memory_format=torch.channels_last).requires_grad_()
-                with torch.enable_grad():
-                    logits = self._network(chunk, gradient=True)
-                    each = LOSSES[loss](logits, own)
-                    (slope,) = torch.autograd.grad(each.sum(), chunk)
-                parts.append((slope, each.detach(), logits.detach().argmax(1) == own))
-            gradient, each_loss, hits = zip(*parts, strict=True)
-            return Slopes(torch.cat(gradient), torch.cat(each_loss), torch.cat(hits))
+            for chunk, own in zip(torch.split(images, size), torch.split(classes, size), strict=True):
+                chunk_here = chunk.detach().to(self.device, self.dtype).contiguous(memory_format=torch.channels_last)
+                parts.append(self._differentiate(chunk_here, own, loss))
+            gradient, losses, logits = (torch.cat(part) for part in zip(*parts, strict=True))
+            return Gradients(gradient, losses, logits.argmax(1) == classes)
 
-        return self._backing_off(run)
+        return self._halving_micro_batch(run)
 
     @torch.no_grad()
-    def probability(self, samples: Tensor, nu: Tensor, classes: Tensor) -> Tensor:
-        """Mean probability (m,) of each map's class after the nudge (Alg. 1, line 10). Shapes as in :meth:`nudge`."""
+    def mean_probabilities(self, samples: Tensor, nu: Tensor, classes: Tensor) -> Tensor:
+        """Mean probability (m,) of each map's class on its nudged samples (Alg. 1, line 10).
+
+        Args:
+            samples: uint8 (m, b, c, h, w).
+            nu: (m, c, h, w).
+            classes: int64 (m,).
+        """
 
         def run() -> Tensor:
             total = torch.zeros(len(nu), dtype=self.dtype, device=self.device)
-            for pictures, owner in self._nudged(samples, nu):
-                chosen = self._network(pictures).softmax(1).gather(1, classes[owner, None])[:, 0]
-                total.index_add_(0, owner, chosen)
+            for images, owner in self._nudged(samples, nu):
+                own = self._network(images).softmax(1).gather(1, classes[owner, None])[:, 0]
+                total.index_add_(0, owner, own)
             return total / samples.shape[1]
 
-        return self._backing_off(run)
+        return self._halving_micro_batch(run)
 
     @torch.no_grad()
-    def logits(self, pictures: Tensor) -> Tensor:
-        """Logits (n, classes) of pictures (n, c, h, w) in [0, 1]."""
+    def logits(self, images: Tensor) -> Tensor:
+        """Logits (n, classes) of images (n, c, h, w) in [0, 1]."""
 
         def run() -> Tensor:
-            return torch.cat([self._network(chunk.to(self.device, self.dtype)) for chunk in self._split(pictures)])
+            chunks = torch.split(images, self._images_at_once(images))
+            return torch.cat([self._network(chunk.to(self.device, self.dtype)) for chunk in chunks])
 
-        return self._backing_off(run)
+        return self._halving_micro_batch(run)
 
-    def classes_of(self, samples: Tensor) -> Tensor:
-        """Class (n,) that each sample, uint8 (n, c, h, w), is read as.
+    def predicted_classes(self, samples: Tensor) -> Tensor:
+        """Top-1 class (n,) of each sample, uint8 (n, c, h, w).
 
-        Of the samples that were asked for last the answer is remembered: change neither them nor the network in place.
+        The result for the last samples is cached: do not change them, or the network, in place.
         """
-        if self._read is None or self._read[0] is not samples:
-            self._read = (samples, self.logits(samples.to(self.dtype) / 255).argmax(1))
-        return self._read[1]
+        if self._predicted is None or self._predicted[0] is not samples:
+            self._predicted = (samples, self.logits(samples.to(self.dtype) / 255).argmax(1))
+        return self._predicted[1]
 
     @torch.no_grad()
-    def activations(self, pictures: Tensor, layer: str) -> Tensor:
-        """Output of the module called ``layer``, laid out (n, c', h', w'), for pictures (n, c, h, w) in [0, 1]."""
+    def activations(self, images: Tensor, layer: str) -> Tensor:
+        """Output of the module called ``layer``, as (n, c', h', w'), for images (n, c, h, w) in [0, 1]."""
         module = self.classifier.module.get_submodule(layer)
-        kept: list[Tensor] = []
-        last: list[Tensor] = []  # a module may be called several times in one forward: its last answer counts
-        with hooked([module], lambda _, __, answer: last.append(answer)):
-            for chunk in torch.split(pictures, self.micro_batch):
+        parts: list[Tensor] = []
+        outputs: list[Tensor] = []  # a module may be called several times in one forward pass: the last call counts
+        with forward_hooks([module], lambda _, __, output: outputs.append(output)):
+            for chunk in torch.split(images, self.micro_batch):
                 self.logits(chunk)
-                grid = as_grid(last[-1][: len(chunk)], self.classifier.input.size)  # a fixed batch is filled up
-                assert grid is not None  # noqa: S101  (spatial_layer has seen it)
-                kept.append(grid.to(self.dtype))
-                last.clear()
-        return torch.cat(kept)
+                # A network of a fixed batch size gets padding, which is cut off here.
+                grid = as_spatial_activation(outputs[-1][: len(chunk)], self.classifier.input.size)
+                assert grid is not None  # noqa: S101  (spatial_layer has checked it)
+                parts.append(grid)
+                outputs.clear()
+        return torch.cat(parts)
 
-    def spatial_layer(self, wanted: str = "") -> str:
+    def spatial_layer(self, name: str = "") -> str:
         """Name of the module at the end of the convolutional base; see :func:`find_spatial_layer`."""
         grey = torch.full((1, *self.classifier.input.shape), 0.5)
         size = self.classifier.input.size
-        return find_spatial_layer(self.classifier.module, lambda: self.logits(grey), wanted, size=size)
+        return find_spatial_layer(self.classifier.module, lambda: self.logits(grey), name, size=size)
 
-    def _split(self, values: Tensor, pictures: "Tensor | None" = None) -> tuple[Tensor, ...]:
-        """Split into micro-batches: more at once of pictures that are smaller than the network's own."""
-        height, width = (values if pictures is None else pictures).shape[2:]
-        at_once = self.micro_batch * math.prod(self.classifier.input.size) // (height * width)
-        if self.classifier.batch is not None:
-            at_once = min(at_once, self.classifier.batch)
-        return torch.split(values, max(1, at_once))
+    def tuned_micro_batch(self, smallest: int) -> int:
+        """Return the fastest micro-batch of this network on this device, measured now or cached."""
+        size = tuned_micro_batch(self.images_per_second, smallest, self.tuning_facts())
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()  # memory of the largest trial would stay reserved
+        return size
 
-    def _backing_off(self, run: Callable[[], Answer]) -> Answer:
+    def tuning_facts(self) -> dict[str, str]:
+        """Return what the fastest micro-batch depends on."""
+        module, shape = self.classifier.module, self.classifier.input.shape
+        return network_facts(module, shape, self.device, self.autocast or self.dtype)
+
+    def images_per_second(self, micro_batch: int) -> float:
+        """Return the speed, forward and backward, at a micro-batch, and leave it set; 0 where it does not fit."""
+        self.micro_batch = micro_batch
+        images = torch.full((micro_batch, *self.classifier.input.shape), 0.5, device=self.device)
+        classes = torch.zeros(micro_batch, dtype=torch.int64, device=self.device)
+        seconds = []
+        try:
+            for _ in range(3):  # the first one warms up
+                started = time.perf_counter()
+                self.gradients(images, classes).loss.sum().item()  # waits for the device
+                seconds.append(time.perf_counter() - started)
+        except RuntimeError:  # some kernels refuse a large batch; an error at any size will be raised in use
+            return 0.0
+        return micro_batch / min(seconds[1:]) if self.micro_batch == micro_batch else 0.0  # halved: it did not fit
+
+    def _differentiate(self, images: Tensor, classes: Tensor, loss: str) -> tuple[Tensor, Tensor, Tensor]:
+        """Return gradient (n, c, h, w), loss (n,) and logits of images; ``images`` must be a leaf of our own."""
+        images.requires_grad_()
+        with torch.enable_grad():
+            logits = self._network(images, self._forward_for_gradients)
+            losses = LOSSES[loss](logits, classes)
+            (gradient,) = torch.autograd.grad(losses.sum(), images)
+        return gradient, losses.detach(), logits.detach()
+
+    def _nudged(self, samples: Tensor, nu: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield micro-batches of ``clip(I - nu)`` and, for each image, the number of its map (Alg. 1, line 3)."""
+        maps, count = samples.shape[:2]
+        flat = samples.flatten(0, 1)
+        owners = torch.arange(maps, device=self.device).repeat_interleave(count)
+        for start in range(0, maps * count, self.micro_batch):
+            owner = owners[start : start + self.micro_batch]
+            images = flat[start : start + self.micro_batch].to(self.dtype) / 255
+            yield (images - nu[owner]).clamp_(0, 1).contiguous(memory_format=torch.channels_last), owner
+
+    def _network(self, images: Tensor, forward: "Forward | None" = None) -> Tensor:
+        if self._frozen is None:
+            raise PhospheneError("the engine is closed: use it as `with Engine(classifier) as engine:`.")
+        with torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):
+            return (forward or self.classifier.logits)(images).to(self.dtype)
+
+    def _images_at_once(self, images: Tensor) -> int:
+        """Size of micro-batches of ``images``: larger for images that are smaller than the network's own input."""
+        height, width = images.shape[2:]
+        count = self.micro_batch * math.prod(self.classifier.input.size) // (height * width)
+        return max(1, count if self.classifier.batch is None else min(count, self.classifier.batch))
+
+    def _halving_micro_batch(self, run: Callable[[], Result]) -> Result:
         """Run; when the device's memory does not suffice, halve the micro-batch, for good, and run again.
 
         Raises:
-            DeviceError: not even one picture fits.
+            DeviceError: not even one image fits.
         """
         while True:
             try:
                 return run()
             except torch.cuda.OutOfMemoryError:
                 if self.micro_batch == 1:
-                    name, where = self.classifier.name, self.device
-                    raise DeviceError(f"{where} has no memory for one picture of {name}: try --device cpu.") from None
+                    name, device = self.classifier.name, self.device
+                    raise DeviceError(f"{device} has no memory for one image of {name}: try --device cpu.") from None
             self.micro_batch = max(1, self.micro_batch // 2)
             torch.cuda.empty_cache()
-
-    def _nudged(self, samples: Tensor, nu: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield micro-batches ``clip(I - nu)`` and, for each picture, the number of its map."""
-        maps, count = samples.shape[:2]
-        flat = samples.flatten(0, 1)
-        owners = torch.arange(maps, device=self.device).repeat_interleave(count)
-        for start in range(0, maps * count, self.micro_batch):
-            owner = owners[start : start + self.micro_batch]
-            pictures = flat[start : start + self.micro_batch].to(self.dtype) / 255
-            yield (pictures - nu[owner]).clamp_(0, 1).contiguous(memory_format=torch.channels_last), owner
-
-    def _network(self, pictures: Tensor, *, gradient: bool = False) -> Tensor:
-        if self._held is None:
-            raise PhospheneError("the engine is closed: use it as `with Engine(classifier) as engine:`.")
-        forward = self._forward if gradient else self.classifier.logits
-        if self.autocast is None:
-            return forward(pictures)
-        with torch.autocast(self.device.type, self.autocast):
-            return forward(pictures).to(self.dtype)

@@ -1,4 +1,8 @@
-"""The loss ``J(theta, c)`` whose gradient is accumulated: from logits (n, classes) and classes (n,) to losses (n,)."""
+"""The losses ``J(theta, c)`` whose gradient is accumulated: from logits (n, classes) and classes (n,) to losses (n,).
+
+To add one, write the function here and enter it in ``LOSSES``; to let recipes choose it, enter its name in
+``phosphene.recipe.LOSSES`` too.
+"""
 
 import math
 from collections.abc import Callable
@@ -10,12 +14,12 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 def cross_entropy(logits: Tensor, classes: Tensor) -> Tensor:
-    """Return ``-log p``, the paper's loss. Its gradient fades with ``1 - p``: who is convinced no longer teaches."""
+    """Return ``-log p``, the paper's loss. Its gradient fades with ``1 - p``: confident samples add little."""
     return functional.cross_entropy(logits, classes, reduction="none")
 
 
 def log_odds(logits: Tensor, classes: Tensor) -> Tensor:
-    """Return ``log((1 - p) / p)``: what the other classes say together, minus the class's logit. It never saturates.
+    """Return ``log((1 - p) / p)``: log-sum-exp of the other logits, minus the logit of the class. It never saturates.
 
     Zhao, Liu, Larson, "On Success and Simplicity" (NeurIPS 2021), found that targeted perturbations transfer once the
     loss does not saturate. Their loss, the bare logit, lets the other classes grow along; this one does not
@@ -27,7 +31,7 @@ def log_odds(logits: Tensor, classes: Tensor) -> Tensor:
 
 
 def margin(logits: Tensor, classes: Tensor) -> Tensor:
-    """Return the largest other logit minus the class's own: below 0 where the network reads the class."""
+    """Return the largest other logit minus that of the class: below 0 where the network predicts the class."""
     own = classes[:, None]
     return logits.scatter(1, own, -math.inf).amax(1) - logits.gather(1, own)[:, 0]
 

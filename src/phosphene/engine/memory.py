@@ -1,4 +1,4 @@
-"""Keep freed memory, so that a CPU does not fault the same pages in again at every step."""
+"""Make the C library reuse freed memory, so that a CPU does not fault the same pages in again at every step."""
 
 import ctypes
 import functools
@@ -6,15 +6,15 @@ import sys
 
 # From glibc's malloc.h.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-MOST = 2**31 - 1
+LARGEST = 2**31 - 1
 
 
 @functools.cache
 def keep_freed_memory() -> bool:
-    """Tell glibc to reuse large blocks instead of giving them back to the system; say whether it could be told.
+    """Have glibc reuse large blocks instead of returning them to the system; return whether this C library can.
 
-    Activations of tens of megabytes are allocated and freed thousands of times a map. By default each is mapped and
-    zeroed by the kernel anew, which costs a tenth of the time or more (docs/performance.md). The setting holds for the
+    Activations of tens of megabytes are allocated and freed thousands of times per map. By default the kernel maps and
+    zeroes each of them anew, which costs a tenth of the time or more (docs/performance.md). The setting holds for the
     process and takes no memory beyond the peak that is reached anyway.
     """
     if not sys.platform.startswith("linux"):
@@ -23,4 +23,4 @@ def keep_freed_memory() -> bool:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):  # another C library
         return False
-    return bool(mallopt(M_MMAP_THRESHOLD, MOST) and mallopt(M_TRIM_THRESHOLD, MOST))
+    return bool(mallopt(M_MMAP_THRESHOLD, LARGEST) and mallopt(M_TRIM_THRESHOLD, LARGEST))

@@ -1,21 +1,21 @@
-"""Preconditioners: a map's frequencies by their height, and its colours by how far they vary in the samples."""
+"""Preconditioners of Algorithm 1: by spatial frequency, and by how the colours of the samples vary."""
 
 import torch
 from torch import Tensor
 
-LEAST = 1e-4  # variance of a colour that hardly occurs in the samples, over that of the commonest
+MIN_VARIANCE = 1e-4  # of a colour direction, relative to the largest variance in the samples
 
 
 class Smoothing:
-    """Multiplies the spectrum of maps (m, c, h, w) by ``frequency^-exponent``, scaled to keep white noise's deviation.
+    """Multiplies the spectrum of maps (m, c, h, w) by ``frequency^-exponent``, scaled to preserve white noise's std.
 
     Applied to the gradient and to the step, it makes Algorithm 1 descend in coordinates in which coarse structure is
-    cheap and pixel noise dear. Exponent 0 leaves everything as it is.
+    cheap and pixel noise expensive. Exponent 0 leaves everything as it is.
 
     Args:
         exponent: p, 0 or more.
         like: A tensor of the maps' size, type and device.
-        colours: (c, c), from :func:`colour_matrix`; what is smoothed is also turned into these coordinates.
+        colours: (c, c), from :func:`colour_matrix`; the channels are multiplied by it as well.
     """
 
     def __init__(self, exponent: float, like: Tensor, colours: "Tensor | None" = None) -> None:
@@ -38,15 +38,15 @@ class Smoothing:
 
 
 def colour_matrix(covariance: Tensor, exponent: float) -> "Tensor | None":
-    """Return the power ``exponent / 2`` of the channels' covariance (c, c), scaled to keep white noise's deviation.
+    """Return the power ``exponent / 2`` of the channels' covariance (c, c), scaled to preserve white noise's std.
 
     With 1, a map's colours vary as the samples' do: mostly from dark to light, as in photographs (Olah et al., "Feature
-    Visualization", 2017, take a fixed matrix of ImageNet's). With 0 channels are left alone: ``None``.
+    Visualization", 2017, take a fixed matrix of ImageNet's). With 0, the result is ``None`` and channels are unchanged.
     """
-    spread, axes = torch.linalg.eigh(covariance.double())
-    if not exponent or float(spread.max()) <= 0:  # samples of one colour say nothing
+    variances, axes = torch.linalg.eigh(covariance.double())
+    if not exponent or float(variances.max()) <= 0:  # samples of one colour have no covariance
         return None
-    spread = (spread / spread.max()).clamp_min(LEAST)
-    matrix: Tensor = axes @ torch.diag(spread ** (exponent / 2)) @ axes.T
+    variances = (variances / variances.max()).clamp_min(MIN_VARIANCE)
+    matrix: Tensor = axes @ torch.diag(variances ** (exponent / 2)) @ axes.T
     scaled: Tensor = matrix / (matrix.square().sum() / len(matrix)).sqrt()
     return scaled

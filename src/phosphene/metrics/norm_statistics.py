@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from phosphene.engine import Engine
-from phosphene.engine.modules import hooked
+from phosphene.engine.modules import forward_hooks
 from phosphene.samples.synthetic import spectral_noise
 
 # Mean, and principal axes of the colour (one per column) with their variances, of ImageNet's pixels in [0, 1]:
@@ -63,7 +63,7 @@ def first_norm(engine: Engine, samples: Tensor) -> "tuple[nn.Module, Tensor] | N
             reached.append(module)
             raise _Reached
 
-    with hooked(norms, stop):
+    with forward_hooks(norms, stop):
         # One sample shows whether there is such a module, before many run through the whole network.
         for chunk in (samples[:1], *torch.split(samples[1:], engine.micro_batch)):
             try:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from phosphene.classifier import Classifier
 from phosphene.engine import Engine
-from phosphene.engine.modules import hooked
+from phosphene.engine.modules import forward_hooks
 from phosphene.errors import WeightsError, first_line
 
 # Pictures on which running statistics are measured again.
@@ -158,7 +158,7 @@ def _turns(classifier: Classifier, names: "dict[nn.Module, str]") -> dict[str, i
         turns[names[part]] = next(count)
 
     seen = [part for part in names if not isinstance(part, torch.jit.ScriptModule)]  # a script lets nobody watch
-    with Engine(classifier, device="cpu") as engine, hooked(seen, note):
+    with Engine(classifier, device="cpu") as engine, forward_hooks(seen, note):
         engine.logits(torch.full((1, *classifier.input.shape), 0.5))
     return turns
 

@@ -42,7 +42,7 @@ class Standing(Protocol):
     """What is asked of a step: see :class:`phosphene.mapper.Step`."""
 
     @property
-    def done(self) -> int: ...  # noqa: D102
+    def number(self) -> int: ...  # noqa: D102
     @property
     def total(self) -> int: ...  # noqa: D102
     @property
@@ -122,7 +122,7 @@ class Live:
             "began": _began(os.getpid()),
             "beat": time.time(),
             "patience": max(PATIENCE_SECONDS, PATIENCE * self.longest),
-            "step": step.done,
+            "step": step.number,
             "steps": step.total,
             "loss": _finite(step.loss),
             "hits": _finite(step.hits),

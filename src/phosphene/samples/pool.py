@@ -72,7 +72,7 @@ class SamplePool:
         """Return the pool with its pixels on ``device``."""
         return SamplePool(self.pixels.to(device), self.held_out.to(device), self.spec, self.skipped)
 
-    def draw(self, count: int, generators: Sequence[torch.Generator]) -> Tensor:
+    def mini_batches(self, count: int, generators: Sequence[torch.Generator]) -> Tensor:
         """Draw a mini-batch for every map: uint8 (maps, count, c, h, w), each from its map's own generator.
 
         Without replacement where the pool is large enough (Alg. 1, line 3: a subset of size b).

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from phosphene.errors import CardError, first_line
-from phosphene.grids import as_grid
+from phosphene.spatial_activation import as_spatial_activation
 
 RISK = "would run the TorchScript that it holds"
 NOTES: list[str] = []
@@ -67,6 +67,6 @@ class _LastSpatialActivation(TorchDispatchMode):  # type: ignore[no-untyped-call
         """Run an operator and look at its output."""
         output = func(*args, **(kwargs or {}))
         batched = isinstance(output, Tensor) and output.ndim in (3, 4) and len(output) == self.count
-        if batched and as_grid(output, self.size) is not None:
+        if batched and as_spatial_activation(output, self.size) is not None:
             self.last = output
         return output

@@ -10,7 +10,7 @@ from phosphene.classifier import Classifier
 from phosphene.concept_map import ConceptMap, Job
 from phosphene.engine.device import pick_device
 from phosphene.errors import RecipeError, RunError, SamplesError
-from phosphene.mapper.cycle import passes
+from phosphene.mapper import passes_per_map
 from phosphene.recipe import Recipe
 from phosphene.runs import RunDirectory
 from phosphene.runs.checks import read_checks, write_check
@@ -55,7 +55,7 @@ class CheckPlan:
     @property
     def passes(self) -> int:
         """Images that making those maps sends through networks, a backward counted as one more."""
-        return sum(self.cost.values()) * passes(self.bench.recipe)
+        return sum(self.cost.values()) * passes_per_map(self.bench.recipe)
 
 
 def plan_checks(

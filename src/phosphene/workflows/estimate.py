@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from phosphene.engine import Engine
-from phosphene.mapper import Making
-from phosphene.mapper.cycle import passes
+from phosphene.mapper import MapOptimization, passes_per_map
 from phosphene.workflows.plan import MapPlan
 
 ENOUGH_SECONDS = 2.0
@@ -57,7 +56,7 @@ def estimate(plan: MapPlan, *, device: str = "auto", precision: str = "auto") ->
     left = sum(job.seed not in there.get(job.index, ()) for job in plan.jobs)
     with Engine(plan.classifier, device=device, precision=precision) as engine:
         jobs = plan.jobs[: plan.together(device)]
-        steps = iter(Making(engine, plan.pool, jobs, plan.recipe))
+        steps = iter(MapOptimization(engine, plan.pool, jobs, plan.recipe))
         next(steps)  # the first one pays for what is made once
         began = time.perf_counter()
         taken = 0
@@ -69,5 +68,5 @@ def estimate(plan: MapPlan, *, device: str = "auto", precision: str = "auto") ->
     if not taken:  # a recipe of one step
         taken, elapsed = 1, elapsed or 0.0
     each = plan.recipe.batch_size * (4 if plan.recipe.sign_test else 2) * len(jobs)
-    cost = left * passes(plan.recipe)
+    cost = left * passes_per_map(plan.recipe)
     return Estimate(len(plan.jobs) - left, cost, cost * elapsed / (taken * each))

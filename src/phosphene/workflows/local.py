@@ -214,10 +214,10 @@ class _Saying:
     def __call__(self, event: Event) -> None:
         if isinstance(event, Stepped):
             now, step = time.monotonic(), event.step
-            if now - self.said < SAY_SECONDS and step.done < step.total:
+            if now - self.said < SAY_SECONDS and step.number < step.total:
                 return
             self.said = now
-            light = Step(step.done, step.total, step.loss, step.hits, torch.empty(0))
+            light = Step(step.number, step.total, step.loss, step.hits, torch.empty(0))
             event = Stepped(event.task, event.jobs, light)
         try:
             self.pipe.send(event)

@@ -11,8 +11,7 @@ from phosphene.classifier import Classifier
 from phosphene.concept_map import Job
 from phosphene.engine import Engine
 from phosphene.errors import ConceptError
-from phosphene.mapper import group_size
-from phosphene.mapper.cycle import passes
+from phosphene.mapper import group_size, passes_per_map
 from phosphene.recipe import RECIPES, Recipe
 from phosphene.runs import RunDirectory, RunFacts
 from phosphene.samples import SamplePool
@@ -74,7 +73,7 @@ class MapPlan:
     @property
     def passes(self) -> int:
         """Images that all jobs together send through the network, a backward counted as one more."""
-        return len(self.jobs) * passes(self.recipe)
+        return len(self.jobs) * passes_per_map(self.recipe)
 
     def sha256(self, job: Job) -> str:
         """Hash of everything that determines a job's map: weights, recipe, samples, class and seed."""

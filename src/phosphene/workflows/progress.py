@@ -4,8 +4,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from phosphene.mapper import Step
-from phosphene.mapper.cycle import passes
+from phosphene.mapper import Step, passes_per_map
 from phosphene.workflows.plan import MapPlan
 from phosphene.workflows.protocol import Task
 
@@ -46,7 +45,7 @@ class Tally:
     """
 
     def __init__(self, plans: Sequence[MapPlan], workers: int) -> None:
-        self.cost = [passes(plan.recipe) for plan in plans]
+        self.cost = [passes_per_map(plan.recipe) for plan in plans]
         self.maps = sum(len(plan.jobs) for plan in plans)
         self.total = sum(plan.passes for plan in plans)
         self.workers = workers
@@ -80,7 +79,7 @@ class Tally:
         """Count a step of a group of maps; return where everything stands."""
         if self.began is None:
             self.began = time.monotonic()
-        reached = len(names) * self.cost[task.run] * step.done / step.total
+        reached = len(names) * self.cost[task.run] * step.number / step.total
         self.now[task.number] = reached
         self.first.setdefault(task.number, reached)
         under_way = sum(self.now.values())

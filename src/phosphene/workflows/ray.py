@@ -204,10 +204,10 @@ def _work(ticket: Ticket, task: Task, threads: int) -> tuple[bool, list[Event]]:
 def _keep(events: list[Event], event: Event) -> None:
     """Keep what the driver must hear; of steps only the last, without the maps."""
     if isinstance(event, Stepped):
-        if event.step.done < event.step.total:
+        if event.step.number < event.step.total:
             return
         step = event.step
-        event = Stepped(event.task, event.jobs, Step(step.done, step.total, step.loss, step.hits, torch.empty(0)))
+        event = Stepped(event.task, event.jobs, Step(step.number, step.total, step.loss, step.hits, torch.empty(0)))
     events.append(event)
 
 

@@ -215,9 +215,9 @@ def estimate(todo: ScanPlan, *, device: str = "auto") -> float:
     with Engine(todo.classifier, device=device, precision=todo.asked["settings"]["precision"]) as engine:
         pixels = torch.full((TRIAL, *todo.classifier.input.shape), 0.5, device=engine.device, dtype=engine.dtype)
         owner = torch.zeros(TRIAL, dtype=torch.int64, device=engine.device)
-        engine.slopes(pixels, owner, "log-odds")
+        engine.gradients(pixels, owner, "log-odds")
         began = time.perf_counter()
-        engine.slopes(pixels, owner, "log-odds")
+        engine.gradients(pixels, owner, "log-odds")
         return (time.perf_counter() - began) / (2 * TRIAL) * todo.passes
 
 

@@ -14,7 +14,7 @@ from phosphene.classifier import Classifier
 from phosphene.concept_map import Job
 from phosphene.engine import Engine
 from phosphene.errors import NumericError, RecipeError, RunError, first_line
-from phosphene.mapper import FrameRecorder, Making, Step, group_size
+from phosphene.mapper import FrameRecorder, MapOptimization, Step, group_size
 from phosphene.runs import RunDirectory
 from phosphene.runs.live import Live
 from phosphene.samples import SamplePool, load_samples
@@ -170,7 +170,7 @@ class Session:
         """Make the maps of ``jobs`` together, from ``state`` if there is one; write those of ``todo``."""
         film = FrameRecorder(self.ticket.frames, self.ticket.recipe.contrast)
         labelled = [(job, self.classifier.labels[job.index]) for job in jobs]
-        making = Making(self.engine, self.pool, jobs, self.ticket.recipe, state)
+        making = MapOptimization(self.engine, self.pool, jobs, self.ticket.recipe, state)
         kept = time.monotonic()
         for step in making:
             film(step)
@@ -192,7 +192,7 @@ class Session:
                 tell(Found(task, MapNote.of(one, made=True), None if written else one))
         self.store.forget(jobs)
 
-    def _keep(self, jobs: Sequence[Job], making: Making) -> None:
+    def _keep(self, jobs: Sequence[Job], making: MapOptimization) -> None:
         """Write a checkpoint; where that cannot be, the work goes on: a full disk ends it when a map is written."""
         with suppress(RunError):
             self.store.keep(jobs, making.state())

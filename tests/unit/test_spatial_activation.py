@@ -6,7 +6,7 @@ from torch import nn
 
 import phosphene as ph
 from phosphene.engine import Engine
-from phosphene.grids import as_grid
+from phosphene.spatial_activation import as_spatial_activation
 from tests.tiny import SHORT
 
 
@@ -35,14 +35,14 @@ from tests.tiny import SHORT
     ],
 )
 def test_shapes(shape, size, grid):
-    found = as_grid(torch.zeros(shape), size)
+    found = as_spatial_activation(torch.zeros(shape), size)
     assert grid == (None if found is None else tuple(found.shape))
 
 
 def test_tokens_land_where_their_patches_are():
     patches = torch.arange(12.0).view(1, 12, 1).expand(1, 12, 4)
     answer = torch.cat([torch.full((1, 2, 4), -1.0), patches], 1)
-    found = as_grid(answer, (30, 40))
+    found = as_spatial_activation(answer, (30, 40))
     assert found[0, 3].tolist() == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]]
 
 

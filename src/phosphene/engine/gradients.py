@@ -1,0 +1,33 @@
+"""What the engine returns when it differentiates a loss with respect to the input of a network."""
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+
+class MeanGradients(NamedTuple):
+    """Per map, means over the samples that the map was subtracted from.
+
+    Attributes:
+        gradient: (m, c, h, w): gradient of the loss at the clipped inputs (Alg. 1, line 4).
+        loss: (m,): cross-entropy of the map's class, whichever loss was differentiated.
+        hits: (m,): share of samples that the network classifies as the map's class, in [0, 1].
+    """
+
+    gradient: Tensor
+    loss: Tensor
+    hits: Tensor
+
+
+class Gradients(NamedTuple):
+    """Per image, values for the class that goes with it.
+
+    Attributes:
+        gradient: (n, c, h, w): gradient of the image's loss at the image.
+        loss: (n,): the loss that was differentiated.
+        hits: (n,): whether the network classifies the image as the class, bool.
+    """
+
+    gradient: Tensor
+    loss: Tensor
+    hits: Tensor

@@ -1,0 +1,265 @@
+"""The whole method: cycle between Algorithm 1 and Eq. 2, then measure the maps."""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from phosphene.concept_map import ConceptMap, Job
+from phosphene.engine import Engine, MeanGradients
+from phosphene.errors import NumericError
+from phosphene.mapper.algorithm import Moments, accumulate
+from phosphene.mapper.measurements import confidences, targeting_rates
+from phosphene.mapper.progress import FrameRecorder, Step
+from phosphene.mapper.refinement import refine
+from phosphene.mapper.smoothing import colour_matrix
+from phosphene.mapper.views import Views
+from phosphene.mapper.xi import activation_weights
+from phosphene.recipe import Recipe
+from phosphene.samples.pool import SamplePool
+
+
+def group_size(engine: Engine, recipe: Recipe) -> int:
+    """Return how many maps are computed together.
+
+    On a GPU as many as fill a micro-batch, no more, so that an interruption loses little. On a CPU each map is computed
+    alone: kernels choose the order of their sums by the shape of a batch, so that other maps in it would change a map
+    in its last bits, which a hundred steps make visible (docs/scale.md). At 224 pixels one map fills a micro-batch.
+    """
+    return 1 if engine.device.type == "cpu" else max(1, engine.images_per_group // recipe.batch_size)
+
+
+def in_groups(jobs: Sequence[Job], engine: Engine, recipe: Recipe) -> Iterator[list[Job]]:
+    """Split jobs into groups of :func:`group_size`."""
+    size = group_size(engine, recipe)
+    for start in range(0, len(jobs), size):
+        yield list(jobs[start : start + size])
+
+
+def map_jobs(
+    engine: Engine,
+    pool: SamplePool,
+    jobs: Sequence[Job],
+    recipe: Recipe,
+    on_progress: "Callable[[Step], None] | None" = None,
+    frames: int = 0,
+) -> list[ConceptMap]:
+    """Compute the maps of ``jobs`` together.
+
+    Args:
+        engine: An open engine.
+        pool: Samples on any device.
+        jobs: Classes and seeds.
+        recipe: Hyper-parameters.
+        on_progress: Called after every step.
+        frames: Images of each map as it develops, evenly spaced over all steps; they do not change the map.
+
+    Raises:
+        NumericError: the network gives NaN or infinity.
+        RecipeError: the network has no spatial activation, or not the one that the recipe names.
+    """
+    optimization = MapOptimization(engine, pool, jobs, recipe)
+    recorder = FrameRecorder(frames, recipe.contrast)
+    for step in optimization:
+        recorder(step)
+        if on_progress is not None:
+            on_progress(step)
+    return optimization.finish(recorder)
+
+
+class MapOptimization:
+    """Computes a group of maps together. Iterating takes the steps; :meth:`finish` measures the maps.
+
+    Every map draws mini-batches and views from a generator of its own, seeded by its job, so that they do not depend
+    on the other maps of the group. Between two steps, :meth:`state` is all that is needed to resume from there, to the
+    same bits on the same kind of machine.
+
+    Args:
+        engine: An open engine.
+        pool: Samples on any device.
+        jobs: Classes and seeds.
+        recipe: Hyper-parameters.
+        state: What :meth:`state` returned, to resume from; by default the maps start at zero.
+
+    Raises:
+        RecipeError: the network has no spatial activation, or not the one that the recipe names.
+        ValueError: the state is of other jobs or of another network.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        pool: SamplePool,
+        jobs: Sequence[Job],
+        recipe: Recipe,
+        state: "Mapping[str, Tensor] | None" = None,
+    ) -> None:
+        self.engine, self.jobs, self.recipe = engine, tuple(jobs), recipe
+        self.started = time.perf_counter()
+        self.layer = engine.spatial_layer(recipe.xi_layer)  # first, so that a wrong name fails before any work
+        self.pool = pool.to(engine.device)
+        self.colours = colour_matrix(pool.colour_covariance, recipe.colour) if recipe.colour else None
+        self.classes = torch.tensor([job.index for job in jobs], device=engine.device)
+        self.total = recipe.rounds * (recipe.steps + recipe.refine_steps)
+        self.generators = [torch.Generator().manual_seed(job.seed * 1_000_003 + job.index) for job in jobs]
+        self.losses: list[list[float]] = []  # per step, per map
+        self.hits: list[list[float]] = []  # per step, per map
+        self.stopped: list[int | None] = [None] * len(self.jobs)  # per map, the step it stopped after (stop_after)
+        self.earlier_seconds = 0.0  # before this object was created
+        self.nu = torch.zeros((len(jobs), *engine.classifier.input.shape), dtype=engine.dtype, device=engine.device)
+        self.xi: Tensor | None = None
+        self.moments = Moments()
+        if state is not None:
+            self._restore(state)
+
+    def __iter__(self) -> Iterator[Step]:
+        """Take the steps that are left: cycle between Algorithm 1 and Eq. 2.
+
+        Raises:
+            NumericError: the network gives NaN or infinity; ``rows`` says for which of the jobs.
+        """
+        engine, recipe, classes = self.engine, self.recipe, self.classes
+        while len(self.losses) < self.total and not self._all_stopped():
+            step = len(self.losses) % (recipe.steps + recipe.refine_steps)  # within this round
+            if step in (0, recipe.steps):
+                self.moments = Moments()
+            if step < recipe.steps:
+                yield from self._take(
+                    accumulate(
+                        engine,
+                        self._sample_batch,
+                        self._sample_views,
+                        classes,
+                        self.nu,
+                        recipe,
+                        self.moments,
+                        self.colours,
+                    )
+                )
+            else:
+                if step == recipe.steps:
+                    self.xi = activation_weights(engine, self.nu, self.layer, recipe.contrast)
+                assert self.xi is not None  # noqa: S101  (a state within Eq. 2 has it)
+                yield from self._take(
+                    refine(engine, self._sample_batch, classes, self.nu, self.xi, recipe, self.moments)
+                )
+
+    def _take(self, steps: Iterator[tuple[Tensor, MeanGradients]]) -> Iterator[Step]:
+        """Take steps of one phase, and record them."""
+        for updated, nudged in steps:
+            losses, hits = nudged.loss.tolist(), nudged.hits.tolist()
+            if not all(math.isfinite(loss) for loss in losses):
+                name, number = self.engine.classifier.name, len(self.losses) + 1
+                error = NumericError(f"network {name} gives NaN or infinity at step {number} of {self.total}.")
+                error.rows = tuple(row for row, loss in enumerate(losses) if not math.isfinite(loss))
+                raise error
+            # Algorithm 1 continues with all maps of the group; those that have stopped stay as they were.
+            active = torch.tensor([stop is None for stop in self.stopped], device=updated.device)
+            self.losses.append(losses)
+            self.hits.append(hits)
+            self.nu = torch.where(active.view(-1, 1, 1, 1), updated, self.nu)
+            self._record_stops()
+            total = len(self.losses) if self._all_stopped() else self.total
+            yield Step(len(self.losses), total, sum(losses) / len(losses), sum(hits) / len(hits), self.nu)
+            if self._all_stopped():
+                return
+
+    def _record_stops(self) -> None:
+        """Record which maps stop here. Samples and views are new at every step, so hits are a held-out measure."""
+        in_a_row = self.recipe.stop_after
+        if in_a_row and len(self.hits) >= in_a_row:
+            for row, stop in enumerate(self.stopped):
+                if stop is None and all(hits[row] == 1 for hits in self.hits[-in_a_row:]):
+                    self.stopped[row] = len(self.hits)
+
+    def _all_stopped(self) -> bool:
+        return None not in self.stopped
+
+    def finish(self, recorder: "FrameRecorder | None" = None) -> list[ConceptMap]:
+        """Measure the maps after the last step; ``recorder`` holds their frames.
+
+        Raises:
+            NumericError: the network gives NaN or infinity.
+        """
+        engine, recipe = self.engine, self.recipe
+        xi = self.xi
+        if xi is None or not recipe.refine_steps:
+            xi = activation_weights(engine, self.nu, self.layer, recipe.contrast)
+        taken = [len(self.losses) if stop is None else stop for stop in self.stopped]
+        p_class = confidences(engine, self.nu, self.classes, recipe.contrast)
+        rates = targeting_rates(engine, self.pool.held_out, self.nu, self.classes)
+        return [
+            ConceptMap(
+                nu=self.nu[row].float().cpu(),
+                xi=xi[row].float().cpu(),
+                index=job.index,
+                label=engine.classifier.labels[job.index],
+                seed=job.seed,
+                recipe_sha256=recipe.sha256,
+                contrast=recipe.contrast,
+                p_class=p_class[row],
+                targeting_rate=rates[row],
+                loss=tuple(step[row] for step in self.losses[: taken[row]]),
+                passes=passes_per_map(recipe.replace(steps=taken[row]) if self.stopped[row] else recipe),
+                seconds=self._seconds() / len(self.jobs),
+                hits=tuple(step[row] for step in self.hits[: taken[row]]),
+                frames=recorder.frames_of(row) if recorder is not None else (),
+            )
+            for row, job in enumerate(self.jobs)
+        ]
+
+    def state(self) -> dict[str, Tensor]:
+        """Return the state as tensors on the CPU: maps, moments, Xi, generators, losses, hits, seconds."""
+        tensors = {
+            "nu": self.nu,
+            "xi": self.xi,
+            "mean": self.moments.mean,
+            "square": self.moments.square,
+            "moment_steps": torch.tensor(self.moments.step),
+            "generators": torch.stack([generator.get_state() for generator in self.generators]),
+            "losses": torch.tensor(self.losses, dtype=torch.float64).view(-1, len(self.jobs)),
+            "hits": torch.tensor(self.hits, dtype=torch.float64).view(-1, len(self.jobs)),
+            "seconds": torch.tensor(self._seconds(), dtype=torch.float64),
+        }
+        return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items() if tensor is not None}
+
+    def _restore(self, state: Mapping[str, Tensor]) -> None:
+        if state["nu"].shape != self.nu.shape or state["losses"].shape[1:] != (len(self.jobs),):
+            raise ValueError(
+                f"the state is of maps {tuple(state['nu'].shape)}, but the jobs have maps {tuple(self.nu.shape)}."
+            )
+
+        def restored(name: str) -> "Tensor | None":
+            return state[name].to(self.nu) if name in state else None
+
+        self.nu, self.xi = state["nu"].to(self.nu), restored("xi")
+        self.moments = Moments(int(state["moment_steps"]), restored("mean"), restored("square"))
+        self.losses = state["losses"].tolist()
+        for hits in state["hits"].tolist():
+            self.hits.append(hits)
+            self._record_stops()
+        self.earlier_seconds = float(state["seconds"])
+        for generator, saved in zip(self.generators, state["generators"], strict=True):
+            generator.set_state(saved.clone())  # it accepts no view into a stack
+
+    def _seconds(self) -> float:
+        return self.earlier_seconds + time.perf_counter() - self.started
+
+    def _sample_batch(self) -> Tensor:
+        """Draw a mini-batch for every map, uint8 (m, b, c, h, w)."""
+        return self.pool.mini_batches(self.recipe.batch_size, self.generators)
+
+    def _sample_views(self) -> Views:
+        """Draw the views of every map."""
+        return Views(self.recipe, self.generators)
+
+
+def passes_per_map(recipe: Recipe) -> int:
+    """Return the images that one map sends through the network; a backward pass counts as one more.
+
+    The measurements at the end are not counted.
+    """
+    step = recipe.batch_size * (4 if recipe.sign_test else 2)
+    return recipe.rounds * (recipe.steps * step + recipe.refine_steps * recipe.batch_size * 2)
