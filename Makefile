@@ -1,17 +1,24 @@
 # Two commands on a fresh machine: `make demo` and `make test`. Each does all its own set-up.
+# `make test` takes minutes and leaves out the tests marked slow; `make test-all` and CI run them all.
 VENV := .venv
 PYTHON ?= python3
 READY := $(VENV)/.ready
 READY_TO_DEVELOP := $(VENV)/.ready-to-develop
 READY_TO_WRITE := $(VENV)/.ready-to-write
 
-.PHONY: demo test lint docs clean
+# One process per core. A module's tests mostly stay together, so that they share their fixtures.
+TEST := $(VENV)/bin/pytest -q -n auto --maxprocesses 8 --dist worksteal
+
+.PHONY: demo test test-all lint docs clean
 
 demo: $(READY)
 	$(VENV)/bin/phosphene demo
 
 test: $(READY_TO_DEVELOP)
-	$(VENV)/bin/pytest -q
+	$(TEST) -m "not slow"
+
+test-all: $(READY_TO_DEVELOP)
+	$(TEST)
 
 lint: $(READY_TO_DEVELOP)
 	$(VENV)/bin/ruff check .

@@ -11,6 +11,9 @@ from typing import Any, NoReturn
 
 import pytest
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # processes share the cores: one thread each, and each of their children
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 from phosphene.cli import entry
 from tests import tiny
 

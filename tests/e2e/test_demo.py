@@ -7,9 +7,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 from PIL import Image
 
 
+@pytest.mark.slow
 def test_the_demo_makes_maps_that_another_network_reads(tmp_path: Path) -> None:
     environment = {**os.environ, "PHOSPHENE_DEBUG": "1"}
     command = [sys.executable, "-m", "phosphene", "demo", "--out", str(tmp_path / "demo"), "--json"]

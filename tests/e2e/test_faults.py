@@ -19,6 +19,8 @@ from tests.tiny import make_card
 KILLS, SEEDS = 20, 12
 SETTINGS = ["--set=batch_size=4", "--set=steps=40", "--set=refine_steps=10", "--set=rounds=1"]
 ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}
+pytestmark = pytest.mark.slow
+
 LIMIT = float(os.environ.get("PHOSPHENE_PATIENCE", "240"))  # seconds; a busy machine needs more
 
 

@@ -20,7 +20,7 @@ from tests.tiny import make_card
 os.environ["RAY_AUTH_MODE"] = "token"
 os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
 ray = pytest.importorskip("ray")
-pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # warnings of Ray itself
 RECIPE = {"batch_size": 4, "steps": 60, "refine_steps": 5, "rounds": 1}
 SEEDS = 3
 

@@ -17,6 +17,8 @@ from phosphene.workflows import note_own_readings, score_runs
 from tests import tiny
 from tests.e2e.browser import axe, chromium, faults  # noqa: F401  (fixtures)
 
+pytestmark = pytest.mark.slow
+
 HOSTILE = "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">{{ 7 * 7 }}\u202e"
 SCHEMES, WIDTHS = ("light", "dark"), (1440, 390)
 SUBJECT = {"concepts": [{"index": 0, "label": "lion", "seed": 0}], "samples": {"spec": "some samples", "sha256": ""}}

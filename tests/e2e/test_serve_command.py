@@ -63,6 +63,7 @@ def loaded(page, picture):
     return page.get_attribute(picture, "src")
 
 
+@pytest.mark.slow
 def test_a_run_is_started_from_the_form_and_its_picture_appears(serve, page, axe, tmp_path):  # noqa: F811
     url = serve()
     page.goto(url)
@@ -94,6 +95,7 @@ def test_a_run_is_started_from_the_form_and_its_picture_appears(serve, page, axe
     loaded(page, "img.picture")
 
 
+@pytest.mark.slow
 def test_a_running_map_is_seen_sharpening_and_then_stopped(serve, page, card, tmp_path):
     (card.folder / "labels.txt").write_text(f"{HOSTILE}\nb\nc\nd\ne", encoding="utf-8")
     url = serve()
@@ -117,6 +119,7 @@ def test_a_running_map_is_seen_sharpening_and_then_stopped(serve, page, card, tm
     assert "phosphene" in page.title()  # and not "owned"
 
 
+@pytest.mark.slow
 def test_a_run_is_cancelled(serve, page, tmp_path):
     url = serve()
     page.goto(f"{url}/new?model=demo:shapes")

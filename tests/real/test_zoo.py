@@ -74,6 +74,7 @@ def test_words_that_stand_twice_in_imagenet_are_refused(shared: Path, word: str,
     assert labels.find("Panthera leo") == labels.find(" LION ") == 292
 
 
+@pytest.mark.slow
 def test_maps_are_read_by_another_training_of_the_network(shared: Path, pictures: Path) -> None:
     """A sixth of `quick` on three concepts: the source classifies its maps as they are, and its twin most of them.
 
