@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.common import ROOT, keep, table
+from benchmarks.common import ROOT, markdown_table, write_result
 from phosphene.metrics.bootstrap import wilson
 
 PAGE = ROOT / "docs" / "backdoor.md"
@@ -142,7 +142,7 @@ def write_table(folder: Path) -> None:
         if part == "report":
             lines += ["", _each(clean + trojaned + other, kind)]
     PAGE.write_text("\n".join(lines) + "\n")
-    keep("backdoor", document)
+    write_result("backdoor", document)
 
 
 HEAD = """# The scan on networks with and without a backdoor
@@ -186,7 +186,7 @@ def _methods(figures: dict[str, dict[str, Any]]) -> str:
         )
         for name, one in figures.items()
     ]
-    return table(head, rows)
+    return markdown_table(head, rows)
 
 
 def _found(found: dict[str, Any]) -> str:
@@ -223,4 +223,4 @@ def _each(scans: list[dict[str, Any]], kind: str) -> str:
                 "" if not shown or shown["overlap"] is None else f"{shown['overlap']:.2f}",
             )
         )
-    return table(head, rows)
+    return markdown_table(head, rows)

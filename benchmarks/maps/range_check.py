@@ -1,6 +1,7 @@
-"""Whether `phosphene doctor` finds the input conventions of the eight zoo networks when they are hidden from it.
+"""Does `phosphene doctor` find the input conventions of eight networks? `python -m benchmarks.maps.range_check`.
 
-`python -m benchmarks.maps.range_check` prints the tables of docs/range-check.md; about ten minutes on two cores.
+The conventions of the zoo's networks are hidden from the check: every network is declared to take [0, 1]. Prints the
+tables of docs/range-check.md; about ten minutes on two cores.
 """
 
 import sys
@@ -8,7 +9,15 @@ from collections.abc import Iterator
 
 import torch
 
-from benchmarks.common import NETWORKS, SHARED, hardware, images, keep, network, table
+from benchmarks.common import (
+    CIFAR10_TEST,
+    NETWORKS,
+    PHOTOGRAPHS,
+    hardware,
+    markdown_table,
+    network,
+    write_result,
+)
 from phosphene.classifier import Classifier
 from phosphene.engine import Engine
 from phosphene.metrics.conventions import common_conventions
@@ -19,68 +28,69 @@ from phosphene.samples.labelled import load_labelled
 from phosphene.samples.pool import make_pool
 
 RESNETS = tuple(f"cifar_resnet{depth}" for depth in (20, 32, 44, 56))
-PICTURES = 64
-RAW = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
+SAMPLES = 64
+UNIT_RANGE = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}  # [0, 1]
 
 
-def hidden(own: Classifier, **space: "tuple[float, ...]") -> Classifier:
-    """Return the network with another declared input: [0, 1] unless told otherwise."""
-    return Classifier(own.module, size=own.input.size, labels=own.labels, name=own.name, **(RAW | space))
+def declared(own: Classifier, **space: "tuple[float, ...]") -> Classifier:
+    """Return the network with another declared input convention, [0, 1] by default."""
+    return Classifier(own.module, size=own.input.size, labels=own.labels, name=own.name, **(UNIT_RANGE | space))
+
+
+def natural_samples(name: str) -> str:
+    """Return the spec of photographs of the kind that a network was trained on."""
+    return CIFAR10_TEST if name in RESNETS else PHOTOGRAPHS
 
 
 def rows(name: str) -> Iterator[list[str]]:
-    """Yield a line for labels, natural pictures without, and noise."""
+    """Yield a row each for labelled photographs, photographs without labels, and noise."""
     own = network(name)
-    true = common_conventions(own.input)[0]
-    where = str(SHARED / "data" / "cifar10" / "test.parquet") if name in RESNETS else images()
-    pixels, truth = load_labelled(where, own.input.shape, own.labels, PICTURES)
-    noise = natural_noise(PICTURES, own.input.shape)
-    tries = {"natural, labels": (pixels.float() / 255, truth), "natural": (pixels.float() / 255, None)}
-    for kind, (pictures, known) in {**tries, "noise": (noise, None)}.items():
-        with Engine(hidden(own)) as engine:
-            found = check_range(engine, pictures, known, natural=kind != "noise")
-        best = found.best
-        right = best is not None and (best.name, best.order) == (true.name, "RGB")
+    truth = common_conventions(own.input)[0]
+    pixels, labels = load_labelled(natural_samples(name), own.input.shape, own.labels, SAMPLES)
+    photographs, noise = pixels.float() / 255, natural_noise(SAMPLES, own.input.shape)
+    for kind, samples in {"natural, labels": photographs, "natural": photographs, "noise": noise}.items():
+        with Engine(declared(own)) as engine:
+            result = check_range(engine, samples, labels if "labels" in kind else None, natural=kind != "noise")
+        best = result.best
+        right = best is not None and (best.name, best.order) == (truth.name, "RGB")
         yield [
             name,
             kind,
-            str(best) if best and found.evidence else "-",
-            "yes" if right else "no" if found.evidence else "cannot tell",
-            "; ".join(map(str, found.rivals)) or "-",
-            ", ".join(found.evidence) or "-",
-            found.verdict + " than the declared [0, 1]" * (found.verdict == "another fits"),
+            str(best) if best and result.evidence else "-",
+            "yes" if right else "no" if result.evidence else "cannot tell",
+            "; ".join(map(str, result.rivals)) or "-",
+            ", ".join(result.evidence) or "-",
+            result.verdict + " than the declared [0, 1]" * (result.verdict == "another fits"),
         ]
 
 
 def warnings(name: str) -> list[str]:
-    """Return what the cheap check says of the true convention and of wrong ones, without and with natural samples."""
-    own = network(name)
-    where = str(SHARED / "data" / "cifar10" / "test.parquet") if name in RESNETS else images()
-    pool = make_pool(load_labelled(where, own.input.shape, own.labels, PICTURES)[0], where)
-    line = [name]
-    for one in common_conventions(own.input):
-        if one.order == "RGB":
-            wrong = hidden(own, mean=one.mean, std=one.std)
-            said = ["warns" if range_doubt(wrong, samples) else "silent" for samples in (None, pool)]
-            line.append(" / ".join(said) + (" (true)" if one.declared else ""))
-    return line
+    """Return whether the quick check warns of each convention, without and with natural samples."""
+    own, samples = network(name), natural_samples(name)
+    pool = make_pool(load_labelled(samples, own.input.shape, own.labels, SAMPLES)[0], samples)
+    cells = [name]
+    for convention in common_conventions(own.input):
+        if convention.order == "RGB":
+            tried = declared(own, mean=convention.mean, std=convention.std)
+            results = ["warns" if range_doubt(tried, one) else "silent" for one in (None, pool)]
+            cells.append(" / ".join(results) + (" (true)" if convention.declared else ""))
+    return cells
 
 
 def main() -> None:
-    """Print and keep both tables."""
+    """Print and write both tables."""
     names = [*RESNETS, *NETWORKS]
-    lines = []
+    checks = []
     for name in names:
-        lines += rows(name)
+        checks += rows(name)
         print(name, file=sys.stderr)
-    head = ["network", "pictures", "picks", "right", "cannot be told from it", "by", "verdict"]
-    print(hardware(), table(head, lines), sep="\n\n")
-    doubts = [warnings(name) for name in names]
-    print()
+    head = ["network", "samples", "picks", "right", "equally likely", "by", "verdict"]
+    print(hardware(), markdown_table(head, checks), sep="\n\n", end="\n\n")
+    warned = [warnings(name) for name in names]
     for group in (RESNETS, NETWORKS):
-        shown = [str(one) for one in common_conventions(network(group[0]).input) if one.order == "RGB"]
-        print(table(["network", *shown], [line for line in doubts if line[0] in group]), end="\n\n")
-    keep("range_check", {"pictures": PICTURES, "rows": lines, "warnings": doubts})
+        conventions = [str(one) for one in common_conventions(network(group[0]).input) if one.order == "RGB"]
+        print(markdown_table(["network", *conventions], [row for row in warned if row[0] in group]), end="\n\n")
+    write_result("range_check", {"samples": SAMPLES, "rows": checks, "warnings": warned})
 
 
 if __name__ == "__main__":
