@@ -16,11 +16,11 @@ from torch import Tensor
 
 from phosphene.classifier import Classifier
 from phosphene.concept_map import ConceptMap
+from phosphene.contact_sheet import contact_sheet
 from phosphene.engine import Engine
 from phosphene.metrics.m_score import m_score_of_logits
 from phosphene.metrics.reading import read_maps, top1
 from phosphene.recipe import Recipe
-from phosphene.contact_sheet import contact_sheet
 from phosphene.runs import RunDirectory
 from phosphene.runs.atomic import write_bytes
 from phosphene.runs.directory import versions
@@ -34,7 +34,7 @@ DOCS = ROOT / "docs"
 FIGURES = DOCS / "figures"
 RESULTS = ROOT / "benchmarks" / "results"
 PHOTOGRAPHS = str(SHARED / "data" / "imagenet-sample")  # a sample spec: one ImageNet image per class
-CIFAR10_TEST = str(SHARED / "data" / "cifar10" / "test.parquet")
+CIFAR10_TRAIN, CIFAR10_TEST = (str(SHARED / "data" / "cifar10" / f"{part}.parquet") for part in ("train", "test"))
 NETWORKS = ("mobilenet_v2_a", "mobilenet_v2_b", "mobilenet_v1_075", "mobilenet_v1_050")
 # All tables use these ten. Quick tries may take the first five.
 CONCEPTS = (

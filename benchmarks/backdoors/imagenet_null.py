@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.common import ROOT, images, network
+from benchmarks.common import PHOTOGRAPHS, ROOT, network
 from phosphene.backdoor.measure import PASTED
 from phosphene.backdoor.null import FILE, Null
 from phosphene.backdoor.search import Effort
@@ -31,7 +31,7 @@ def measured(name: str) -> Survey:
     file = FOLDER / f"many-{name}-{classifier.sha256[:8]}-{effort.steps}x{effort.batch}.json"
     if not file.exists():
         setting = Setting(PASTED, effort)
-        pool = load_samples(images(), classifier.input.shape)
+        pool = load_samples(PHOTOGRAPHS, classifier.input.shape)
         with Engine(classifier) as engine:
             seen = survey(engine, read_samples(engine, pool)[0], setting)
         away = {one: values.tolist() for one, values in seen.away().items()}

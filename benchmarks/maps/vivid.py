@@ -36,8 +36,8 @@ from benchmarks.common import (
     write_result,
 )
 from phosphene.concept_map import ConceptMap
-from phosphene.recipe import resolve
 from phosphene.contact_sheet import contact_sheet
+from phosphene.recipe import resolve
 
 # case -> source, samples, seeds
 CASES = {

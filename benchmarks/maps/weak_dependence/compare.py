@@ -21,12 +21,12 @@ from benchmarks.maps.weak_dependence.similarity import (
     verdicts,
 )
 from phosphene.concept_map import render, to_image
+from phosphene.contact_sheet import contact_sheet
 from phosphene.engine import Engine
 from phosphene.labels import first_synonym
 from phosphene.mapper import passes_per_map
 from phosphene.metrics.randomise import blocks
 from phosphene.metrics.reading import SCORE_CONTRAST
-from phosphene.contact_sheet import contact_sheet
 
 
 def compare(setting: Setting) -> dict[str, Any]:

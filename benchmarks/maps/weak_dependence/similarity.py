@@ -182,7 +182,7 @@ def _hog(grey: Tensor) -> Tensor:
     """Histograms of oriented gradients of (1, h, w), parameters as in phosphene.metrics.similarity."""
     cell = max(2, min(grey.shape[1:]) // CELLS)
     keys = {"orientations": 9, "pixels_per_cell": (cell, cell), "cells_per_block": (3, 3), "block_norm": "L2-Hys"}
-    return torch.from_numpy(require_skimage("feature").hog(grey[0].double().numpy(), **keys))
+    return torch.from_numpy(require("skimage.feature", "checks").hog(grey[0].double().numpy(), **keys))
 
 
 def _spectrum(grey: Tensor) -> Tensor:

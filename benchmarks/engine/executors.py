@@ -1,4 +1,4 @@
-"""The cost of running many maps: `python -m benchmarks.engine.fleet [planner] [overhead] [throughput]`.
+"""The cost of running many maps: `python -m benchmarks.engine.executors [planner] [overhead] [throughput]`.
 
 planner: plan, resume and list 10,000, 100,000 and 1,000,000 jobs of one run, half of which are there; seconds, memory.
 overhead: what a map costs beyond making it, in this process and in a worker process; a map written.
@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from benchmarks.common import keep, table
+from benchmarks.common import markdown_table, write_result
 from phosphene.classifier import Classifier
 from phosphene.concept_map import ConceptMap, Job
 from phosphene.recipe import Recipe, resolve
@@ -102,12 +102,12 @@ def planners() -> list[dict[str, float]]:
     """Run :func:`planner` for every size, in processes of their own."""
     rows = []
     for jobs in SIZES:
-        words = [sys.executable, "-m", "benchmarks.engine.fleet", "--planner-of", str(jobs)]
+        words = [sys.executable, "-m", "benchmarks.engine.executors", "--planner-of", str(jobs)]
         done = subprocess.run(words, check=True, capture_output=True, text=True)
         rows.append(json.loads(done.stdout.splitlines()[-1]))
     names = ["jobs", "plan", "resume", "list", "memory"]
     print(
-        table(
+        markdown_table(
             [*names[:1], "plan, s", "resume, s", "list, s", "peak, GB"], [[row[name] for name in names] for row in rows]
         )
     )
@@ -149,7 +149,7 @@ def overhead() -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         written = write_seconds(Path(folder) / "run")
     lines = [[name, *(f"{100 * share:.2f} %" for share in shares)] for name, shares in rows.items()]
-    print(table(["overhead of", *(f"run {number + 1}" for number in range(PAIRS))], lines))
+    print(markdown_table(["overhead of", *(f"run {number + 1}" for number in range(PAIRS))], lines))
     print(f"a map of 224 x 224 written, synced and renamed: {1000 * statistics.median(written):.1f} ms (median)")
     return {**rows, "write_seconds": statistics.median(written)}
 
@@ -198,7 +198,7 @@ def main() -> None:
         return
     measured = {"planner": planners, "overhead": overhead, "throughput": throughput}
     results = {name: measured[name]() for name in asked.parts or measured}  # type: ignore[operator]
-    keep("fleet" + ("-" + "-".join(asked.parts) if asked.parts else ""), results)
+    write_result("executors" + ("-" + "-".join(asked.parts) if asked.parts else ""), results)
 
 
 if __name__ == "__main__":
