@@ -183,7 +183,7 @@ def test_other_contrasts_are_those_of_the_rendering(opened):
     page = opened()
     page.locator("#map-0-0 .open").click()
     still = page.locator("#still")
-    own = page.locator("#map-0-0 .picture").get_attribute("src")
+    own = page.locator("#map-0-0 .map-image").get_attribute("src")
     assert (still.get_attribute("src"), still.evaluate("i => i.style.filter")) == (own, "none")
     page.locator("#contrast").focus()
     page.keyboard.press("End")
@@ -229,7 +229,7 @@ def test_the_colours_can_be_turned(opened):
 
 def test_without_scripts_everything_can_be_read(opened):
     page = opened(scripts=False)
-    assert page.locator(".picture").count() == 10
+    assert page.locator(".map-image").count() == 10
     assert not page.locator("#tools").is_visible()
     card = page.locator("#map-0-0")
     assert not card.locator(".faint").is_visible()

@@ -80,7 +80,7 @@ def test_a_run_is_started_from_the_form_and_its_picture_appears(serve, page, axe
     page.wait_for_selector(".badge.good")  # finished
     assert "2 of 2 maps" in page.inner_text(".status")
     for key in ("0 0", "6 0"):
-        assert "small" not in loaded(page, f'[data-key="{key}"] img.picture')
+        assert "small" not in loaded(page, f'[data-key="{key}"] img.map-image')
     assert (tmp_path / "runs" / "mine" / "maps" / "star-0" / "seed-0" / "map.png").exists()
     page.wait_for_selector("text=Open the report")
     assert faults(page, axe) == []
@@ -92,7 +92,7 @@ def test_a_run_is_started_from_the_form_and_its_picture_appears(serve, page, axe
     assert faults(page, axe) == []
     page.goto(f"{url}/report/mine")  # as a stranger to this server
     assert page.evaluate("origin") == "null"
-    loaded(page, "img.picture")
+    loaded(page, "img.map-image")
 
 
 @pytest.mark.slow
@@ -107,11 +107,11 @@ def test_a_running_map_is_seen_sharpening_and_then_stopped(serve, page, card, tm
             page.click('a:has-text("tiny")')  # it appears by itself
             page.wait_for_selector(".badge.running")
             assert HOSTILE in page.inner_text(".card h2")
-            first = loaded(page, ".card img.picture")
+            first = loaded(page, ".card img.map-image")
             page.wait_for_function(
-                "(old) => document.querySelector('.card img.picture').getAttribute('src') !== old", arg=first
+                "(old) => document.querySelector('.card img.map-image').getAttribute('src') !== old", arg=first
             )
-            assert loaded(page, ".card img.picture") != first
+            assert loaded(page, ".card img.map-image") != first
         finally:
             other.send_signal(signal.SIGINT)
             other.wait(60)
@@ -128,7 +128,7 @@ def test_a_run_is_cancelled(serve, page, tmp_path):
     page.fill("#set", "steps=1000000")
     page.fill("#name", "long")
     page.click("button.primary")
-    page.wait_for_selector(".picture.growing")
+    page.wait_for_selector(".map-image.growing")
     page.click("text=Cancel")
     page.wait_for_selector(".badge:has-text('stopped')")
     assert not list((tmp_path / "runs" / "long").glob("maps/*/*/map.json"))

@@ -42,7 +42,7 @@ def page(tmp_path):
 
 
 def test_the_page_shows_every_finished_map_and_says_how_many_are_missing(page):
-    assert page.count('class="picture"') == 2
+    assert page.count('class="map-image"') == 2
     assert "1 of the 3 maps of this run are not finished" in page
     for word in ("lion, king of beasts, Panthera leo", "maillot", "75 %", "50 %", "not measured"):
         assert word in page
@@ -74,7 +74,7 @@ def test_the_pictures_are_those_of_the_maps(tmp_path):
     maps = [tiny.concept_map(0, nu=slope), tiny.concept_map(4, nu=slope.mT)]
     write_report(begin(tmp_path / "run", maps))
     page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
-    found = re.findall(r'class="picture" src="data:image/webp;base64,([^"]+)"', page)
+    found = re.findall(r'class="map-image" src="data:image/webp;base64,([^"]+)"', page)
     for data, one in zip(found, maps, strict=True):
         shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB"), float)
         assert np.abs(shown - np.asarray(one.image, float)).mean() < 4

@@ -108,16 +108,16 @@ def test_runs_are_listed_with_what_is_done(client, root):
     assert "cannot be read" in page
     assert page.count('class="badge good">finished') == 1
     assert page.count('class="badge unsure">stopped') == 1
-    picture = re.search(r"/picture/0/0/whole\?v=\w+&amp;small=1", page)[0].replace("&amp;", "&")
-    assert client.get(picture).headers["content-type"] == "image/webp"
-    large = client.get("/picture/0/0/whole")
+    image = re.search(r"/image/0/0/whole\?v=\w+&amp;small=1", page)[0].replace("&amp;", "&")
+    assert client.get(image).headers["content-type"] == "image/webp"
+    large = client.get("/image/0/0/whole")
     assert large.headers["content-type"] == "image/png"
     assert large.content == (root / "whole/maps/lion-0/seed-0/map.png").read_bytes()
 
 
 def test_a_run_that_is_being_made_is_seen_growing(client, root):
     run = make(root / "r", missing=(3,))
-    step = SimpleNamespace(done=4, total=8, loss=1.0, hits=0.5, nu=torch.randn(1, 3, 16, 16))
+    step = SimpleNamespace(number=4, total=8, loss=1.0, hits=0.5, nu=torch.randn(1, 3, 16, 16))
     with Live(run, 0.2) as live:
         live.allowance = 10
         live.preview([(Job(3, 0), LABELS[3])], step)
@@ -126,7 +126,7 @@ def test_a_run_that_is_being_made_is_seen_growing(client, root):
         assert "step 4 of 8" in first.text
         assert 'value="83"' in first.text  # two and a half of three
         assert client.get("/live/r", **{"If-None-Match": first.headers["etag"]}).status_code == 304
-        version = re.search(r"/picture/3/0/r\?v=\w+", first.text)[0]
+        version = re.search(r"/image/3/0/r\?v=\w+", first.text)[0]
         assert client.get(version).headers["content-type"] == "image/webp"
         assert "running" in client.get("/live").text
     second = client.get("/live/r", **{"If-None-Match": first.headers["etag"]})
@@ -170,7 +170,7 @@ def test_nothing_outside_the_folder_is_shown(client, root, name):
     (root.parent / "secret" / "report.html").write_text("secret", encoding="utf-8")
     (root / "outside").symlink_to(root.parent / "secret")
     (root / "inside").symlink_to(root / "r")
-    for page in ("run", "live", "report", "picture/0/0"):
+    for page in ("run", "live", "report", "image/0/0"):
         status, text = client.raw(f"/{page}/{name}")
         assert status == 404, page
         assert str(root.parent) not in text
@@ -180,7 +180,7 @@ def test_nothing_outside_the_folder_is_shown(client, root, name):
 def test_links_in_a_run_lead_nowhere(client, root, tmp_path):
     run = make(root / "r")
     (tmp_path / "secret").write_text("secret", encoding="utf-8")
-    for place, page in (("report.html", "/report/r"), ("maps/lion-0/seed-0/map.png", "/picture/0/0/r")):
+    for place, page in (("report.html", "/report/r"), ("maps/lion-0/seed-0/map.png", "/image/0/0/r")):
         (run.path / place).unlink(missing_ok=True)
         (run.path / place).symlink_to(tmp_path / "secret")
         assert client.get(page).status_code == 404
@@ -191,7 +191,7 @@ def test_links_in_a_run_lead_nowhere(client, root, tmp_path):
 
 def test_every_answer_carries_the_headers(client, root):
     write_report(make(root / "r", classes=(0, 2)))
-    for path in ("/", "/run/r", "/nothing", "/picture/0/0/r", "/static/live.js", "/static/nothing", "/picture/x/0/r"):
+    for path in ("/", "/run/r", "/nothing", "/image/0/0/r", "/static/live.js", "/static/nothing", "/image/x/0/r"):
         headers = client.get(path).headers
         assert "default-src 'none'" in headers["content-security-policy"], path
         assert "frame-ancestors 'none'" in headers["content-security-policy"]
@@ -223,9 +223,9 @@ def test_its_own_names_are_answered_on_any_port(client, host):
 
 def test_a_server_for_others_answers_to_addresses_and_its_own_name():
     guard = Guard(None, "0.0.0.0")  # noqa: S104
-    assert all(map(guard.known, ("10.0.0.1:8421", "localhost", "[fe80::1]:1")))
-    assert not guard.known("evil.example")
-    assert Guard(None, "box.example").known("box.example:1")
+    assert all(map(guard.accepts, ("10.0.0.1:8421", "localhost", "[fe80::1]:1")))
+    assert not guard.accepts("evil.example")
+    assert Guard(None, "box.example").accepts("box.example:1")
 
 
 ORDER = {"model": "demo:none-such", "concepts": "star", "name": "job"}
@@ -301,22 +301,22 @@ def test_jobs_end_with_the_server(root):
         fields = {"model": "demo:shapes", "every": "1", "set": "steps=5000", "name": "long"}
         assert client.post("/start", fields).status_code == 303
         assert client.post("/start", fields).status_code == 400  # it is being made
-        (job,) = client.client.app.app.state.gallery.jobs.all()
-        assert job.running
-    assert not job.running
+        (process,) = client.client.app.app.state.gallery.processes.all()
+        assert process.running
+    assert not process.running
 
 
-def test_form_to_words():
-    order = read_form(
+def test_form_to_arguments():
+    command = read_form(
         {"model": "-x", "concepts": "a, b\n--trust\n", "set": "steps=1", "samples": "--out=/tmp", "seeds": "2"},
         trust=False,
     )
-    assert order.words[-2:] == ("--", "-x")  # no option, whatever it looks like
+    assert command.arguments[-2:] == ("--", "-x")  # no option, whatever it looks like
     assert {"--concept=a, b", "--concept=--trust", "--samples=--out=/tmp", "--set=steps=1", "--seeds=2"} <= set(
-        order.words
+        command.arguments
     )
-    assert "--trust" not in order.words
-    assert "--trust" in read_form({"model": "m", "every": "1", "trust": "1"}, trust=True).words
+    assert "--trust" not in command.arguments
+    assert "--trust" in read_form({"model": "m", "every": "1", "trust": "1"}, trust=True).arguments
 
 
 @pytest.mark.parametrize(
@@ -366,7 +366,7 @@ def test_compare_shows_what_changed(client, root):
     assert page.index("<strong>tiny") < page.index("<strong>other")
     assert page.count('class="change"') == 2
     assert "Only in A: zebra" in page
-    assert "/picture/0/0/b" in page
+    assert "/image/0/0/b" in page
     assert client.get("/compare?a=a&b=../a").status_code == 404
     make(root / "c", classes=(4,))
     assert "no class in common" in client.get("/compare?a=a&b=c").text

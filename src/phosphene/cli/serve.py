@@ -21,7 +21,7 @@ def command(folder: Path, host: str, port: "int | None", browse: bool, trust: bo
     """
     from phosphene.web import serve  # noqa: PLC0415
 
-    def tell(line: str) -> None:
+    def print_message(line: str) -> None:
         click.echo(f"phosphene: {printable(line)}", err=True)
 
-    serve(folder, host=host, port=port, trust=trust, browse=browse, tell=tell)
+    serve(folder, host=host, port=port, trust=trust, browse=browse, on_message=print_message)

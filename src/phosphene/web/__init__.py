@@ -1,4 +1,4 @@
-"""The live gallery: a local web server that reads run directories, and starts ``phosphene map`` when asked."""
+"""The live gallery: a local web server that shows run directories and starts ``phosphene map`` on request."""
 
 from phosphene.web.server import serve
 

@@ -1,7 +1,7 @@
-"""The gallery as an application: which address leads to which page, and what a failure looks like."""
+"""The gallery as an application: which address leads to which page, and what an error looks like."""
 
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,6 @@ from phosphene.errors import PhospheneError
 from phosphene.web.folder import NotHereError
 from phosphene.web.gallery import Gallery
 from phosphene.web.guard import Guard
-from phosphene.web.pages import Pages
 
 
 def make_app(root: Path, *, host: str = "127.0.0.1", trust: bool = False) -> Guard:
@@ -22,23 +21,23 @@ def make_app(root: Path, *, host: str = "127.0.0.1", trust: bool = False) -> Gua
 
     Args:
         root: The folder whose run directories are shown; nothing outside it is.
-        host: What the server is bound to: the names that it answers to follow from it.
+        host: What the server is bound to; the host names that it accepts follow from it.
         trust: Whether it may start runs of models that bring code along.
     """
     gallery = Gallery(root, trust=trust)
 
     @contextlib.asynccontextmanager
-    async def life(_: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
-        await run_in_threadpool(gallery.jobs.close)
+        await run_in_threadpool(gallery.processes.close)
 
-    app = FastAPI(lifespan=life, docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     pages: dict[str, Callable[..., Any]] = {
         "/": gallery.runs,
         "/live": gallery.live_runs,
         "/run/{name:path}": gallery.run,
         "/live/{name:path}": gallery.live_run,
-        "/picture/{index}/{seed}/{name:path}": gallery.picture,
+        "/image/{index}/{seed}/{name:path}": gallery.image,
         "/report/{name:path}": gallery.report,
         "/compare": gallery.compare,
         "/new": gallery.new,
@@ -49,22 +48,22 @@ def make_app(root: Path, *, host: str = "127.0.0.1", trust: bool = False) -> Gua
     app.post("/start")(gallery.start)
     app.post("/cancel")(gallery.cancel)
     app.state.gallery = gallery
-    _errors(app, gallery.pages)
+
+    async def error_page(_: Request, error: Exception) -> Response:
+        status, text = _status_and_text(error)
+        return gallery.pages.page("error.html", status, text=text, title="Not possible")
+
+    for kind in (PhospheneError, HTTPException, Exception):
+        app.add_exception_handler(kind, error_page)
     return Guard(app, host)
 
 
-def _errors(app: FastAPI, pages: Pages) -> None:
-    """Make every failure a page with one line on it."""
-
-    def shown(status: int, text: Callable[[Any], str]) -> Callable[[Request, Exception], Awaitable[Response]]:
-        async def handle(_: Request, error: Exception) -> Response:
-            code = getattr(error, "status_code", status)
-            return pages.show("error.html", code, text=text(error), title="Not possible")
-
-        return handle
-
-    app.add_exception_handler(NotHereError, shown(404, lambda _: "There is nothing of that name here."))
-    app.add_exception_handler(PhospheneError, shown(409, str))
-    app.add_exception_handler(HTTPException, shown(404, lambda error: str(error.detail)))
-    line = "Unexpected {}. The server's terminal says more."
-    app.add_exception_handler(Exception, shown(500, lambda error: line.format(type(error).__name__)))
+def _status_and_text(error: Exception) -> tuple[int, str]:
+    """Return what every error becomes: an HTTP status and one line."""
+    if isinstance(error, NotHereError):
+        return 404, "There is nothing of that name here."
+    if isinstance(error, PhospheneError):
+        return 409, str(error)
+    if isinstance(error, HTTPException):
+        return error.status_code, str(error.detail)
+    return 500, f"Unexpected {type(error).__name__}. The server's terminal says more."

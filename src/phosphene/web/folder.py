@@ -1,29 +1,34 @@
-"""What may be seen of the served folder: the run directories below it, and their pictures and reports."""
+"""What the gallery may show of the served folder: the run directories below it, with their images and reports."""
 
+import functools
+import io
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+from PIL import Image
 
 from phosphene.concept_map import Job
 from phosphene.errors import PhospheneError, RunError
 from phosphene.runs import RunDirectory
 from phosphene.runs.directory import PREVIEW
 
-# The served folder may itself be a run: it is called by this name.
+# Name of the run where the served folder is a run itself.
 HERE = "@"
-DEEPEST, MOST_RUNS, MOST_BYTES, MOST_NOTE = 5, 2000, 100_000_000, 50_000_000
+DEEPEST, MOST_RUNS, MOST_BYTES, MOST_RUN_JSON = 5, 2000, 100_000_000, 50_000_000
+THUMBNAIL_SIDE, MOST_PIXELS = 192, 4096 * 4096
 
 
 class NotHereError(PhospheneError):
-    """A run or file that does not exist, or lies outside the served folder. It does not say which."""
+    """A run or file that does not exist, or lies outside the served folder. The message does not say which."""
 
 
 class Folder:
     """A folder with run directories in it.
 
-    A run is called by its path below the folder, with slashes. Whatever leads out of the folder, by ``..``, a link or
+    A run's name is its path below the folder, with slashes. Whatever leads out of the folder, by ``..``, a link or
     otherwise, does not exist.
 
     Args:
@@ -64,23 +69,23 @@ class Folder:
             if odd or len(name) > 2000:
                 raise NotHereError("there is no such run here.")
             path = self.root.joinpath(*parts)
-        note = self.file(path / "run.json", most=MOST_NOTE)
-        if note.parent != path:  # a link in the middle, even one that stays inside, is another name of a listed run
+        run_json = self.file(path / "run.json", most=MOST_RUN_JSON)
+        if run_json.parent != path:  # a link on the way, even one that stays inside, is another name of a listed run
             raise NotHereError("there is no such run here.")
         return RunDirectory(path)
 
     def file(self, path: Path, most: int = MOST_BYTES) -> Path:
-        """Return the real place of a file.
+        """Return the real path of a file.
 
         Raises:
-            NotHereError: it is missing, lies outside the folder, is no regular file or larger than is believed.
+            NotHereError: it is missing, lies outside the folder, is no regular file, or is larger than ``most`` bytes.
         """
         try:
             real = path.resolve(strict=True)
-            facts = real.stat()
+            status = real.stat()
         except (OSError, ValueError, RuntimeError):
             raise NotHereError("there is no such file here.") from None
-        if not real.is_relative_to(self.root) or not stat.S_ISREG(facts.st_mode) or facts.st_size > most:
+        if not real.is_relative_to(self.root) or not stat.S_ISREG(status.st_mode) or status.st_size > most:
             raise NotHereError("there is no such file here.")
         return real
 
@@ -88,24 +93,62 @@ class Folder:
         """Return a run's ``run.json``.
 
         Raises:
-            NotHereError: it is gone, or leads elsewhere.
+            NotHereError: it is gone, or lies outside the folder.
             RunError: it is damaged.
         """
-        self.file(run.path / "run.json", most=MOST_NOTE)
-        try:
-            return run.facts()
-        except RecursionError:
-            raise RunError(f"{run.path / 'run.json'} is damaged: it is nested too deeply.") from None
+        facts: dict[str, Any] = read_cached(_facts, self.file(run.path / "run.json", most=MOST_RUN_JSON))
+        return facts
 
-    def picture(self, run: RunDirectory, facts: dict[str, Any], index: int, seed: int) -> Path:
-        """Return a map's picture: the finished one, or its preview.
+    def image(self, run: RunDirectory, index: int, seed: int) -> Path:
+        """Return the image of a map: of the finished one, or its preview.
 
         Raises:
-            NotHereError: the run has no such map, or it has no picture yet.
+            NotHereError: the run has no such map, or there is no image of it yet.
         """
-        for row in facts["jobs"]:
+        for row in self.facts(run)["jobs"]:
             if (row["index"], row["seed"]) == (index, seed):
                 folder = run.folder(Job(index, seed), row["label"])
                 finished = (folder / "map.json").exists()
                 return self.file(folder / ("map.png" if finished else PREVIEW))
         raise NotHereError("the run has no such map.")
+
+
+def read_cached(read: Callable[[Path], Any], path: Path) -> Any:
+    """Return ``read(path)``, cached until the file changes.
+
+    Raises:
+        OSError: the file is missing.
+    """
+    status = path.stat()
+    return _read(read, path, status.st_mtime_ns, status.st_size)
+
+
+@functools.lru_cache(maxsize=20_000)
+def _read(read: Callable[[Path], Any], path: Path, modified: int, size: int) -> Any:
+    return read(path)
+
+
+def _facts(run_json: Path) -> dict[str, Any]:
+    try:
+        return RunDirectory(run_json.parent).facts()
+    except RecursionError:
+        raise RunError(f"{run_json} is damaged: it is nested too deeply.") from None
+
+
+def thumbnail(path: Path) -> bytes:
+    """Return an image in at most 192 x 192 pixels, as WebP.
+
+    Raises:
+        NotHereError: it is no image, or too large a one.
+    """
+    try:
+        with Image.open(path, formats=("PNG", "WEBP")) as image:
+            if image.width * image.height > MOST_PIXELS:
+                raise NotHereError("the image is too large to be shown.")
+            small = image.convert("RGB")
+            small.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.LANCZOS)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise NotHereError("the image cannot be read.") from None
+    data = io.BytesIO()
+    small.save(data, "WEBP", quality=82)
+    return data.getvalue()

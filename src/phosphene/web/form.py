@@ -1,4 +1,4 @@
-"""The form that starts a run: fields in, the words of a ``phosphene map`` command out."""
+"""The form that starts a run: fields in, the arguments of a ``phosphene map`` command out."""
 
 import hashlib
 import re
@@ -9,7 +9,7 @@ from typing import Any
 from phosphene.errors import PhospheneError
 from phosphene.recipe import DEFAULT_RECIPE, RECIPES
 
-MOST_SIGNS, MOST_LINES, MOST_SEEDS = 1000, 2000, 1000
+MOST_CHARACTERS, MOST_LINES, MOST_SEEDS = 1000, 2000, 1000
 LONGEST_NAME = 80
 
 
@@ -18,91 +18,91 @@ class FormError(PhospheneError):
 
 
 @dataclass(frozen=True)
-class Order:
+class MapCommand:
     """A run to be started.
 
     Attributes:
         name: Its directory below the served folder.
-        words: What follows ``phosphene map``, without ``--out``; the model is last, behind ``--``.
+        arguments: What follows ``phosphene map``, without ``--out``; the model comes last, after ``--``.
         model: The model spec.
     """
 
     name: str
-    words: tuple[str, ...]
+    arguments: tuple[str, ...]
     model: str
 
 
-def read_form(fields: Mapping[str, str], *, trust: bool) -> Order:
+def read_form(fields: Mapping[str, str], *, trust: bool) -> MapCommand:
     """Turn the form into a command.
 
-    Every value is one word of an argument list, joined to its option by ``=``, so that nothing in it is an option or
-    is seen by a shell. What the values mean is for the command itself to judge. Sample folders may be anywhere: whoever
-    may fill in this form may read them anyway (see :mod:`phosphene.web.guard` for who may).
+    Every value becomes one argument, joined to its option by ``=``, so that it cannot be an option of its own and no
+    shell interprets it. The command itself validates the values. Sample folders may lie anywhere: those who can submit
+    this form (see :mod:`phosphene.web.guard`) can read them anyway.
 
     Args:
         fields: model, concepts, every, recipe, set, seeds, seed, samples, name, trust.
         trust: Whether the server may start models that need trust.
 
     Raises:
-        FormError: a field is empty, too long, or holds control characters.
+        FormError: a field is empty, too long, or contains control characters.
     """
-    model = _line(fields, "model", "the model")
+    model = _line(fields, "model", "The model")
     if not model:
-        raise FormError("Name a model, for example demo:shapes.")
-    words: list[str] = []
-    concepts = _lines(fields, "concepts", "the concepts")
+        raise FormError("Enter a model, for example demo:shapes.")
+    arguments: list[str] = []
+    concepts = _lines(fields, "concepts", "The concepts")
     if fields.get("every"):
-        words.append("--all")
+        arguments.append("--all")
     elif concepts:
-        words += [f"--concept={one}" for one in concepts]
+        arguments += [f"--concept={one}" for one in concepts]
     else:
-        raise FormError("Name concepts, one a line, or take all classes.")
-    recipe = _line(fields, "recipe", "the recipe") or DEFAULT_RECIPE
-    words.append(f"--recipe={recipe}")
-    changes = _lines(fields, "set", "the recipe's changes")
+        raise FormError("Enter concepts, one per line, or choose all classes.")
+    recipe = _line(fields, "recipe", "The recipe") or DEFAULT_RECIPE
+    arguments.append(f"--recipe={recipe}")
+    changes = _lines(fields, "set", "The changes of the recipe")
     for one in changes:
         if "=" not in one:
-            raise FormError(f"A change of the recipe reads field=value, for example steps=60; {one[:60]!r} does not.")
-    words += [f"--set={one}" for one in changes]
-    words.append(f"--seeds={_whole(fields, 'seeds', 'The number of seeds', 1, MOST_SEEDS, 1)}")
-    words.append(f"--seed={_whole(fields, 'seed', 'The first seed', 0, 2**32 - 1, 0)}")
-    samples = _line(fields, "samples", "the samples")
+            raise FormError(f"Write a change of the recipe as field=value, for example steps=60, not {one[:60]!r}.")
+    arguments += [f"--set={one}" for one in changes]
+    arguments.append(f"--seeds={_whole(fields, 'seeds', 'The number of seeds', 1, MOST_SEEDS, 1)}")
+    arguments.append(f"--seed={_whole(fields, 'seed', 'The first seed', 0, 2**32 - 1, 0)}")
+    samples = _line(fields, "samples", "The samples")
     if samples:
-        words.append(f"--samples={samples}")
+        arguments.append(f"--samples={samples}")
     if fields.get("trust"):
         if not trust:
-            raise FormError("This server starts nothing that needs trust: start it with `phosphene serve --trust`.")
-        words.append("--trust")
-    wanted = _line(fields, "name", "the name")
-    name = safe_name(wanted) if wanted else default_name(model, recipe, changes, samples)
+            raise FormError("This server runs no code of a model: start it with `phosphene serve --trust`.")
+        arguments.append("--trust")
+    own_name = _line(fields, "name", "The name")
+    name = safe_name(own_name) if own_name else default_name(model, recipe, changes, samples)
     if not name:
         raise FormError("The name needs letters or digits.")
-    return Order(name, (*words, "--", model), model)
+    return MapCommand(name, (*arguments, "--", model), model)
 
 
 def safe_name(text: str) -> str:
-    """Turn what somebody typed into the name of one directory: ASCII letters, digits, dots, dashes, underscores."""
+    """Turn any text into the name of one directory: ASCII letters, digits, dots, dashes and underscores."""
     return re.sub(r"[^A-Za-z0-9_.-]+", "-", text).lstrip(".-_").rstrip(".-")[:LONGEST_NAME].rstrip(".-")
 
 
 def default_name(model: str, recipe: str, changes: "list[str]", samples: str) -> str:
-    """Name a run after its model and recipe; a short hash follows where the recipe or the samples were changed."""
+    """Name a run after its model and recipe; a short hash follows where recipe or samples are not the default."""
     plain = recipe in RECIPES and not changes and not samples
-    mark = "" if plain else "-" + hashlib.sha256(repr((recipe, changes, samples)).encode()).hexdigest()[:6]
-    return safe_name(f"{model.removesuffix('.toml')[-50:]}-{recipe.removesuffix('.toml')[-20:]}") + mark
+    suffix = "" if plain else "-" + hashlib.sha256(repr((recipe, changes, samples)).encode()).hexdigest()[:6]
+    return safe_name(f"{model.removesuffix('.toml')[-50:]}-{recipe.removesuffix('.toml')[-20:]}") + suffix
 
 
 def _line(fields: Mapping[str, str], key: str, what: str) -> str:
     text = fields.get(key, "").strip()
-    if len(text) > MOST_SIGNS or not text.isprintable():
-        raise FormError(f"Cannot use {what}: one line of at most {MOST_SIGNS:,} printable signs is taken.")
+    if len(text) > MOST_CHARACTERS or not text.isprintable():
+        raise FormError(f"{what} must be one line of at most {MOST_CHARACTERS:,} printable characters.")
     return text
 
 
 def _lines(fields: Mapping[str, str], key: str, what: str) -> list[str]:
     lines = [line.strip() for line in fields.get(key, "").splitlines() if line.strip()]
-    if len(lines) > MOST_LINES or any(len(line) > MOST_SIGNS or not line.isprintable() for line in lines):
-        raise FormError(f"Cannot use {what}: at most {MOST_LINES:,} lines of printable signs are taken.")
+    if len(lines) > MOST_LINES or any(len(line) > MOST_CHARACTERS or not line.isprintable() for line in lines):
+        raise FormError(f"{what} must be at most {MOST_LINES:,} lines of printable characters.")
     return list(dict.fromkeys(lines))
 
 

@@ -1,5 +1,7 @@
-"""What the gallery answers, a method a page."""
+"""The pages of the gallery, one method each."""
 
+import functools
+import threading
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -12,19 +14,21 @@ from starlette.exceptions import HTTPException
 from phosphene.errors import PhospheneError
 from phosphene.recipe import DEFAULT_RECIPE, RECIPES
 from phosphene.report.compare import comparison_view
+from phosphene.runs import RunDirectory
+from phosphene.runs.scores import NAME as SCORES
+from phosphene.runs.scores import maps_sha256
 from phosphene.sources import FORMS, list_specs
-from phosphene.web.comparing import Comparisons
-from phosphene.web.folder import Folder, NotHereError
+from phosphene.web.folder import Folder, NotHereError, read_cached, thumbnail
 from phosphene.web.form import FormError, read_form
 from phosphene.web.guard import REPORT_POLICY, Token
-from phosphene.web.jobs import Job, Jobs
 from phosphene.web.pages import Pages
-from phosphene.web.thumbnails import thumbnail
-from phosphene.web.view import RunView, Viewer
+from phosphene.web.processes import MapProcess, MapProcesses
+from phosphene.web.views import run_view, run_views
+from phosphene.workflows.compare import Comparison, compare_runs
 
 MOST_FORM_BYTES = 2_000_000
-KEEP = {"cache-control": "private, max-age=86400, immutable"}
-# name -> package, place in it, kind; the look is the report's
+CACHEABLE = {"cache-control": "private, max-age=86400, immutable"}
+# name -> package, path in it, media type; the style is the report's
 STATIC = {
     "report.css": ("phosphene.report", "templates/style.css", "text/css"),
     "compare.css": ("phosphene.report", "templates/compare.css", "text/css"),
@@ -44,74 +48,73 @@ class Gallery:
 
     def __init__(self, root: Path, *, trust: bool) -> None:
         self.root, self.trust = root, trust
-        self.folder, self.jobs, self.token = Folder(root), Jobs(), Token()
-        self.viewer, self.comparisons = Viewer(self.folder), Comparisons(self.folder)
+        self.folder, self.processes, self.token = Folder(root), MapProcesses(), Token()
         self.pages = Pages({"token": self.token.text, "trust": trust, "root": str(root)})
+        self._comparing = threading.Lock()  # one comparison at a time: it takes memory
 
     def runs(self) -> HTMLResponse:
         """All runs."""
-        return self.pages.show("runs.html", runs=self.viewer.runs(), jobs=self._starting(), title="Runs")
+        return self.pages.page("runs.html", runs=run_views(self.folder), processes=self._starting(), title="Runs")
 
     def live_runs(self, request: Request) -> Response:
         """The part of that page that changes."""
-        return self.pages.part(request, "runs_part.html", runs=self.viewer.runs(), jobs=self._starting())
+        return self.pages.part(request, "runs_part.html", runs=run_views(self.folder), processes=self._starting())
 
     def run(self, name: str) -> HTMLResponse:
         """One run."""
-        return self.pages.show("run.html", run=self._look(name), job=self.jobs.get(name), name=name, title=name)
+        return self.pages.page("run.html", **self._run(name), title=name)
 
     def live_run(self, request: Request, name: str) -> Response:
         """The part of that page that changes."""
-        return self.pages.part(request, "run_part.html", run=self._look(name), job=self.jobs.get(name), name=name)
+        return self.pages.part(request, "run_part.html", **self._run(name))
 
-    def picture(self, index: int, seed: int, name: str, v: str = "", small: bool = False) -> Response:
-        """A map's picture, or how far it has come; addresses with a version ``v`` may be kept."""
-        run = self.folder.run(name)
-        path = self.folder.picture(run, self.folder.facts(run), index, seed)
-        keep = KEEP if v else {}
+    def image(self, index: int, seed: int, name: str, v: str = "", small: bool = False) -> Response:
+        """The image of a map, or its preview; browsers may cache addresses with a version ``v``."""
+        path = self.folder.image(self.folder.run(name), index, seed)
+        headers = CACHEABLE if v else {}
         if small:
-            return Response(thumbnail(path), media_type="image/webp", headers=keep)
+            return Response(read_cached(thumbnail, path), media_type="image/webp", headers=headers)
         kind = "image/png" if path.suffix == ".png" else "image/webp"
-        return FileResponse(path, media_type=kind, headers=keep)
+        return FileResponse(path, media_type=kind, headers=headers)
 
     def report(self, name: str) -> Response:
-        """A run's own report; a stranger to this server (see ``REPORT_POLICY``)."""
+        """A run's own report, kept apart from this server's pages (see ``REPORT_POLICY``)."""
         path = self.folder.file(self.folder.run(name).path / "report.html")
         return FileResponse(path, media_type="text/html", headers={"content-security-policy": REPORT_POLICY})
 
     def compare(self, a: str = "", b: str = "") -> HTMLResponse:
         """Two runs side by side."""
-        every = [view for view in self.viewer.runs() if view.done]
+        runs = [view for view in run_views(self.folder) if view.finished_maps]
         found: dict[str, Any] | None = None
         error = ""
         try:
-            found = self._compared(a, b) if a and b else None
+            found = self._comparison(a, b) if a and b else None
         except NotHereError:
             raise
         except PhospheneError as failed:
             error = str(failed)
-        return self.pages.show("compare.html", runs=every, a=a, b=b, found=found, error=error, title="Compare")
+        return self.pages.page("compare.html", runs=runs, a=a, b=b, found=found, error=error, title="Compare")
 
     def new(self, model: str = "") -> HTMLResponse:
         """The form that starts a run."""
         return self._form({"model": model})
 
     async def start(self, request: Request) -> Response:
-        """Start the run that a form asks for."""
+        """Start the run that a form describes."""
         fields = await self._fields(request)
         try:
-            job = self._start(fields)
+            process = self._start(fields)
         except (FormError, OSError) as error:
             return self._form(fields, str(error), 400)
-        return RedirectResponse(f"/run/{quote(job.name)}", status_code=303)
+        return RedirectResponse(f"/run/{quote(process.name)}", status_code=303)
 
     async def cancel(self, request: Request) -> Response:
         """Cancel a run that was started here."""
         name = (await self._fields(request)).get("name", "")
-        job = self.jobs.get(name)
-        if job is None:
+        process = self.processes.get(name)
+        if process is None:
             raise HTTPException(404, "This server has not started that run: stop it where it was started.")
-        job.cancel()
+        process.cancel()
         return RedirectResponse(f"/run/{quote(name)}", status_code=303)
 
     def static(self, name: str) -> Response:
@@ -121,44 +124,46 @@ class Gallery:
         package, path, kind = STATIC[name]
         return Response(resources.files(package).joinpath(path).read_bytes(), media_type=kind)
 
-    def _look(self, name: str) -> "RunView | None":
-        """Return the run, ``None`` for one that is only just being started, or raise."""
+    def _run(self, name: str) -> dict[str, Any]:
+        """Return the variables of a run's page; ``run`` is ``None`` while the run is still being started."""
+        process, view = self.processes.get(name), None
         try:
-            return self.viewer.look(name)
+            view = run_view(self.folder, name)
         except NotHereError:
-            if self.jobs.get(name) is None:
+            if process is None:
                 raise
-            return None
+        return {"run": view, "process": process, "name": name}
 
-    def _starting(self) -> list[Job]:
-        """Return jobs that have left no run directory: not yet, or because they failed before."""
-        return [job for job in self.jobs.all() if not (self.folder.root / job.name / "run.json").exists()]
+    def _starting(self) -> list[MapProcess]:
+        """Return processes without a run directory: they have only just started, or failed before they made one."""
+        return [one for one in self.processes.all() if not (self.folder.root / one.name / "run.json").exists()]
 
-    def _compared(self, a: str, b: str) -> dict[str, Any]:
+    def _comparison(self, a: str, b: str) -> dict[str, Any]:
+        runs = [self.folder.run(name) for name in (a, b)]
         places = [quote(name) for name in (a, b)]
-        return comparison_view(
-            self.comparisons.get(a, b),
-            lambda side, one: f"/picture/{one.index}/{one.seed}/{places[side]}",
-            names=(a, b),
-        )
+        for run in runs:
+            self.folder.facts(run)
+        with self._comparing:
+            found = _compare(runs[0].path, runs[1].path, *map(_version, runs))
+        return comparison_view(found, lambda side, one: f"/image/{one.index}/{one.seed}/{places[side]}", names=(a, b))
 
-    def _start(self, fields: dict[str, str]) -> Job:
+    def _start(self, fields: dict[str, str]) -> MapProcess:
         if (self.folder.root / "run.json").exists():
             raise FormError("This folder is itself a run: serve the folder above it to start new ones.")
-        order = read_form(fields, trust=self.trust)
-        out = self.root / order.name  # as the user gave the folder: it stands in messages
+        command = read_form(fields, trust=self.trust)
+        out = self.root / command.name  # as the user gave the folder: it appears in messages
         if out.is_symlink():
-            raise FormError(f"{order.name} is a link: choose another name.")
-        return self.jobs.start(order, out)
+            raise FormError(f"{command.name} is a link: choose another name.")
+        return self.processes.start(command, out)
 
     def _form(self, fields: dict[str, str], error: str = "", status: int = 200) -> HTMLResponse:
-        seen = {view.facts["model"]["spec"] for view in self.viewer.runs() if view.facts is not None}
-        return self.pages.show(
+        specs = {view.facts["model"]["spec"] for view in run_views(self.folder) if view.facts is not None}
+        return self.pages.page(
             "new.html",
             status,
             fields=fields,
             error=error,
-            specs=dict(list_specs()) | {spec: "has a run here" for spec in sorted(seen) if spec},
+            specs=dict(list_specs()) | {spec: "has a run here" for spec in sorted(specs) if spec},
             forms=FORMS,
             recipes={name: text for name, (text, _) in RECIPES.items()},
             default=DEFAULT_RECIPE,
@@ -166,7 +171,7 @@ class Gallery:
         )
 
     async def _fields(self, request: Request) -> dict[str, str]:
-        """Read a form of this server's; without its token it is another's."""
+        """Parse a form. One without this server's token was made by another site, and is refused."""
         body = b""
         async for part in request.stream():
             body += part
@@ -179,3 +184,14 @@ class Gallery:
         if not self.token.fits(fields.get("token", "")):
             raise HTTPException(403, "This form is out of date (the server was restarted): load its page again.")
         return fields
+
+
+@functools.lru_cache(maxsize=4)
+def _compare(a: Path, b: Path, *versions: object) -> Comparison:
+    """Compare two runs; cached until their maps or scores change."""
+    return compare_runs(a, b)
+
+
+def _version(run: RunDirectory) -> tuple[str, int]:
+    scores = run.path / SCORES
+    return maps_sha256(run), scores.stat().st_mtime_ns if scores.is_file() else 0

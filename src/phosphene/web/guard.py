@@ -1,23 +1,21 @@
-"""Who may ask: requests by another site's pages, and names that another site has given to this machine, are refused."""
+"""Refuses requests that pages of other sites cause, and host names that others have pointed at this machine."""
 
 import ipaddress
 import secrets
 import socket
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from typing import Any
 from urllib.parse import urlsplit
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+from fastapi.responses import PlainTextResponse
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 LOCAL = ("localhost", "127.0.0.1", "::1")
-READS = ("GET", "HEAD")
+SAFE_METHODS = ("GET", "HEAD")
 POLICY = (
     "default-src 'none'; img-src 'self'; style-src 'self'; script-src 'self'; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
-# A report may come from anywhere: it runs as a stranger, without this server's origin, and fetches nothing.
+# A report may come from anywhere: it runs without this server's origin, and fetches nothing.
 REPORT_POLICY = (
     "sandbox allow-scripts allow-modals; default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
     "script-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -35,99 +33,85 @@ HEADERS = {
 
 
 class Guard:
-    """Wraps an application: checks the Host header, where a POST comes from, and adds headers to every answer.
+    """Wraps an application: checks the Host header and where a POST comes from, and adds headers to every response.
 
-    A page of another site can make a browser send requests here. Its own name may lead here (DNS rebinding): so only
-    names that are this machine's are answered. A POST must come from a page of this very server; that it carries the
-    token of one is checked where the form is read.
+    A page of another site can make a browser send requests here, and its name may resolve to this machine (DNS
+    rebinding). So only names of this machine are accepted. A POST must come from a page of this very server; that it
+    carries the token of such a page is checked where the form is parsed. Starlette's TrustedHostMiddleware cannot do
+    this: it knows no IPv6 address, and no rule for a server that is reached by any of its addresses.
 
     Args:
         app: The application.
         host: What the server is bound to.
     """
 
-    def __init__(self, app: Callable[[Scope, Receive, Send], Awaitable[None]], host: str) -> None:
-        self.app, self.host = app, host.casefold()
+    def __init__(self, app: ASGIApp, host: str) -> None:
+        self.app = app
         self.local = is_local(host)
-        self.own = {name.casefold() for name in (socket.gethostname(), socket.getfqdn())} if not self.local else set()
+        names = () if self.local else (host, socket.gethostname(), socket.getfqdn())
+        self.names = {name.casefold() for name in (*LOCAL, *names)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer, or refuse to."""
-        if scope["type"] != "http":
-            if scope["type"] == "lifespan":
-                await self.app(scope, receive, send)
-            return
-        fault = self.fault(scope["method"], scope["headers"])
+        """Pass a request on, or refuse it."""
+        if scope["type"] == "lifespan":
+            await self.app(scope, receive, send)
+        elif scope["type"] == "http":
 
-        async def guarded(message: MutableMapping[str, Any]) -> None:
-            if message["type"] == "http.response.start":
-                headers = list(message.get("headers", []))
-                given = {name.lower() for name, _ in headers}
-                extra = [(k.encode(), v.encode()) for k, v in HEADERS.items() if k.encode() not in given]
-                message = {**message, "headers": [*headers, *extra]}
-            await send(message)
+            async def send_with_headers(message: Message) -> None:
+                if message["type"] == "http.response.start":
+                    headers = MutableHeaders(scope=message)
+                    for name, value in HEADERS.items():
+                        headers.setdefault(name, value)
+                await send(message)
 
-        if fault is None:
-            await self.app(scope, receive, guarded)
-            return
-        body = fault.encode()
-        headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(body)).encode())]
-        await guarded({"type": "http.response.start", "status": 403, "headers": headers})
-        await guarded({"type": "http.response.body", "body": body if scope["method"] != "HEAD" else b""})
+            refusal = self.refusal(scope["method"], Headers(scope=scope))
+            answer = self.app if refusal is None else PlainTextResponse(f"phosphene: {refusal}", 403)
+            await answer(scope, receive, send_with_headers)
 
-    def fault(self, method: str, headers: Iterable[tuple[bytes, bytes]]) -> "str | None":
-        """Say what is wrong with a request, or ``None``."""
-        found: dict[str, list[str]] = {}
-        for name, value in headers:
-            found.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1"))
-        hosts = found.get("host", [])
-        if len(hosts) != 1 or not self.known(hosts[0]):
-            return (
-                "phosphene: this is not a name of this server. Open it by the address that `phosphene serve` printed."
-            )
-        if method in READS:
+    def refusal(self, method: str, headers: Headers) -> "str | None":
+        """Return why a request is refused, or ``None``."""
+        hosts = headers.getlist("host")
+        if len(hosts) != 1 or not self.accepts(hosts[0]):
+            return "this is not a name of this server. Open it by the address that `phosphene serve` printed."
+        if method in SAFE_METHODS:
             return None
-        site, origin = found.get("sec-fetch-site", ["same-origin"]), found.get("origin", [])
-        if site != ["same-origin"] or any(urlsplit(one).netloc.casefold() != hosts[0].casefold() for one in origin):
-            return "phosphene: another site's page may not do this. Use the form of this server."
+        own_site = headers.getlist("sec-fetch-site") in ([], ["same-origin"])
+        origins = [urlsplit(origin).netloc.casefold() for origin in headers.getlist("origin")]
+        if not own_site or any(origin != hosts[0].casefold() for origin in origins):
+            return "the page of another site may not do this. Use the form of this server."
         return None
 
-    def known(self, host: str) -> bool:
-        """Say whether a Host header names this server, on whatever port (it may be forwarded).
+    def accepts(self, host: str) -> bool:
+        """Whether a Host header names this server, on whatever port (it may be forwarded).
 
-        An address is always this machine's own when it arrives here; a name may have been made to lead here.
+        An address that leads here is this machine's own; a name may have been pointed here by anybody.
         """
         try:
             name = (urlsplit(f"//{host}").hostname or "").casefold()
         except ValueError:
             return False
-        if name in LOCAL:
-            return True
-        if self.local:
-            return False
-        if name in self.own or name == self.host:
-            return True
-        try:
-            ipaddress.ip_address(name)
-        except ValueError:
-            return False
-        return True
+        return name in self.names or (not self.local and _is_address(name))
 
 
 def is_local(host: str) -> bool:
-    """Say whether a server that is bound to ``host`` can be reached from this machine alone."""
+    """Whether a server that is bound to ``host`` can be reached from this machine alone."""
+    return ipaddress.ip_address(host).is_loopback if _is_address(host) else host.casefold() == "localhost"
+
+
+def _is_address(host: str) -> bool:
     try:
-        return ipaddress.ip_address(host).is_loopback
+        ipaddress.ip_address(host)
     except ValueError:
-        return host.casefold() == "localhost"
+        return False
+    return True
 
 
 class Token:
-    """A secret that the pages of this server carry in their forms, and other sites' pages cannot read."""
+    """A secret that the pages of this server carry in their forms, and pages of other sites cannot read."""
 
     def __init__(self) -> None:
         self.text = secrets.token_urlsafe(32)
 
     def fits(self, given: str) -> bool:
-        """Say whether a form carried it."""
+        """Whether a form carried it."""
         return secrets.compare_digest(self.text.encode(), given.encode())

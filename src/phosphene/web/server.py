@@ -1,8 +1,7 @@
-"""Binds a port, says where, and serves until it is interrupted."""
+"""Binds a port, prints the address, and serves until it is interrupted."""
 
 import contextlib
 import errno
-import os
 import signal
 import socket
 import threading
@@ -28,22 +27,22 @@ def serve(
     port: "int | None" = None,
     trust: bool = False,
     browse: bool = False,
-    tell: Callable[[str], None] = print,
+    on_message: Callable[[str], None] = print,
 ) -> None:
     """Serve the gallery of the run directories below ``folder`` until interrupted.
 
     Args:
-        folder: Where the runs are; only the default may be missing, and is then made by the first run.
+        folder: The folder of the runs; the default one may be missing, and the first run then makes it.
         host: What to bind to; anything but loopback lets everyone who can reach the machine see and start runs.
-        port: What port; ``None`` takes 8421, or a free one where that is taken; 0 takes a free one.
+        port: The port; ``None`` takes 8421, or a free one where that is taken; 0 takes a free one.
         trust: Allow runs of models that bring code along.
         browse: Open a browser.
-        tell: Called with every line that the user should see.
+        on_message: Called with every line that the user should see.
 
     Raises:
         RunError: the folder does not exist.
         ExtraError: FastAPI or uvicorn is not installed.
-        PortError: the port is taken, or the host is none of this machine.
+        PortError: the port is taken, or the host is not one of this machine's.
     """
     root = Path(folder)
     if not root.is_dir() and (root.exists() or root != Path("runs")):
@@ -58,52 +57,41 @@ def serve(
         shown = "127.0.0.1" if host in {"0.0.0.0", ""} else "::1" if host == "::" else host  # noqa: S104
         url = f"http://[{shown}]:{where}/" if ":" in shown else f"http://{shown}:{where}/"
         if note:
-            tell(note)
+            on_message(note)
         if not is_local(host):
-            tell(
+            on_message(
                 f"warning: bound to {host}: everyone who can reach this machine can see the runs"
                 f"{', start new ones and have them run code' if trust else ' and start new ones'}."
             )
         app = make_app(root, host=host, trust=trust)
         config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False, date_header=False)
         server = uvicorn.Server(config)
-        tell(f"gallery of {root} at {url} (Ctrl+C ends it)")
+        on_message(f"gallery of {root} at {url} (Ctrl+C ends it)")
         if browse:
             threading.Timer(0.5, webbrowser.open, [url]).start()
         if threading.current_thread() is threading.main_thread():
-            # A shell that starts its jobs in the background has them ignore the signal, and theirs would ignore it too.
+            # A shell has the jobs that it starts in the background ignore the signal, and their children inherit that.
             signal.signal(signal.SIGINT, signal.default_int_handler)
         with contextlib.suppress(KeyboardInterrupt):
             server.run(sockets=[bound])
 
 
 def _bind(host: str, port: "int | None") -> tuple[socket.socket, str]:
-    """Bind; return the socket and what there is to say about it."""
+    """Bind; return the socket, and a note where it is another port than usual."""
     try:
-        return _socket(host, PORT if port is None else port), ""
+        return _listen(host, PORT if port is None else port), ""
     except OSError as error:
-        if error.errno == errno.EADDRINUSE and port is None:
-            return _socket(host, 0), f"port {PORT} is taken: a free one is used instead."
-        if error.errno == errno.EADDRINUSE:
-            raise PortError(f"port {port} of {host} is taken: choose another --port, or 0 for a free one.") from None
-        wanted = PORT if port is None else port
-        raise PortError(
-            f"cannot bind to {host}, port {wanted}: {error.strerror or error}. Choose another --host or --port."
-        ) from None
+        if error.errno != errno.EADDRINUSE:
+            wanted = PORT if port is None else port
+            raise PortError(
+                f"cannot bind to {host}, port {wanted}: {error.strerror or error}. Choose another --host or --port."
+            ) from None
+    if port is None:
+        return _listen(host, 0), f"port {PORT} is taken: a free one is used instead."
+    raise PortError(f"port {port} of {host} is taken: choose another --port, or 0 for a free one.")
 
 
-def _socket(host: str, port: int) -> socket.socket:
-    family, kind, protocol, _, address = socket.getaddrinfo(
-        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )[0]
-    bound = socket.socket(family, kind, protocol)
-    try:
-        if os.name == "posix":
-            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port left a moment ago is free
-        bound.bind(address)
-        bound.listen(128)
-        bound.set_inheritable(False)
-    except BaseException:
-        bound.close()
-        raise
-    return bound
+def _listen(host: str, port: int) -> socket.socket:
+    family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    both = family == socket.AF_INET6 and socket.has_dualstack_ipv6()  # [::] takes IPv4 too
+    return socket.create_server(address[:2], family=family, backlog=128, dualstack_ipv6=both)

@@ -78,7 +78,7 @@
     const own = Number(card.dataset.contrast);
     const fainter = wanted < own - 1e-9;
     const source = playing ? ".growth img" : ".faint img";
-    const image = playing || fainter ? body.querySelector(source) : card.querySelector(".picture");
+    const image = playing || fainter ? body.querySelector(source) : card.querySelector(".map-image");
     // contrast() scales around middle grey, as rendering does: from the fainter picture nothing has been clipped.
     const factor = wanted / (playing || !fainter ? own : Number(card.dataset.faint));
     still.src = image.src;
@@ -96,7 +96,7 @@
     body.append(card.querySelector(".whole"));
     const title = card.querySelector("h3").textContent;
     find("zoom-title").textContent = `${title}, ${card.querySelector(".which").textContent}`;
-    still.alt = card.querySelector(".picture").alt;
+    still.alt = card.querySelector(".map-image").alt;
     play.setAttribute("aria-pressed", "false");
     play.hidden = !body.querySelector(".growth img");
     contrast.value = card.dataset.contrast;
@@ -108,7 +108,7 @@
     show(all[(all.indexOf(shown) + places + all.length) % all.length]);
   };
   for (const card of cards) {
-    const picture = card.querySelector(".picture");
+    const picture = card.querySelector(".map-image");
     const button = document.createElement("button");
     button.type = "button";
     button.className = "open";

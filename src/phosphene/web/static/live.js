@@ -1,4 +1,4 @@
-// Keeps [data-live] up to date: asks for it again and again, and replaces what has changed. Without it the page is whole.
+// Keeps [data-live] up to date: fetches it at intervals and replaces what has changed. The page works without it.
 "use strict";
 (() => {
   const live = document.querySelector("[data-live]");
@@ -10,23 +10,23 @@
 
   const keyed = (node) => [...node.children].filter((child) => child.dataset.key !== undefined);
 
-  // A picture is fetched before it is shown, so that nothing flickers.
-  const fetched = (node) => Promise.all([...node.querySelectorAll("img")].map((image) => {
-    const early = new Image();
-    early.src = image.src;
-    return early.decode().catch(() => {});
+  // An image is fetched before it is shown, so that nothing flickers.
+  const fetchImages = (node) => Promise.all([...node.querySelectorAll("img")].map((image) => {
+    const preloaded = new Image();
+    preloaded.src = image.src;
+    return preloaded.decode().catch(() => {});
   }));
 
   const replace = async (old, fresh) => {
-    await fetched(fresh);
+    await fetchImages(fresh);
     const focused = old.contains(document.activeElement) ? document.activeElement : null;
-    const again = focused && (focused.id ? `#${CSS.escape(focused.id)}` : focused.tagName.toLowerCase());
+    const selector = focused && (focused.id ? `#${CSS.escape(focused.id)}` : focused.tagName.toLowerCase());
     for (const image of fresh.querySelectorAll("img")) image.removeAttribute("loading");
     old.replaceWith(fresh);
-    if (again) fresh.querySelector(again)?.focus({ preventScroll: true });
+    if (selector) fresh.querySelector(selector)?.focus({ preventScroll: true });
   };
 
-  // Children with a key are the same thing before and after; those that hold such children are entered.
+  // Children with the same key are the same thing before and after; those that hold such children are merged in turn.
   const merge = async (old, fresh) => {
     const before = new Map(keyed(old).map((child) => [child.dataset.key, child]));
     const after = keyed(fresh);
@@ -45,7 +45,7 @@
     for (const gone of before.values()) gone.remove();
   };
 
-  const look = async () => {
+  const update = async () => {
     if (!document.hidden) {
       try {
         const answer = await fetch(live.dataset.live, { headers: mark ? { "If-None-Match": mark } : {}, cache: "no-store" });
@@ -61,7 +61,7 @@
         wait = Math.min(2 * wait, 15000);
       }
     }
-    setTimeout(look, wait);
+    setTimeout(update, wait);
   };
-  setTimeout(look, every);
+  setTimeout(update, every);
 })();

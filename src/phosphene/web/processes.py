@@ -1,0 +1,144 @@
+"""Runs that this server has started: child processes that end with it."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from pathlib import Path
+
+from phosphene.errors import printable
+from phosphene.web.form import FormError, MapCommand
+
+MOST_RUNNING, MOST_LISTED = 4, 100
+LAST_LINES, LONGEST_LINE = 40, 2000
+PATIENCE_SECONDS = 10.0
+INTERRUPTED = 130
+
+
+class MapProcess:
+    """One ``phosphene map`` in a process of its own.
+
+    Args:
+        command: What to run.
+        out: Its run directory.
+    """
+
+    def __init__(self, command: MapCommand, out: Path) -> None:
+        self.command, self.name = command, command.name
+        # A list of arguments and no shell. -P: a file in the working directory must not pass for a library.
+        arguments = [sys.executable, "-P", "-m", "phosphene", "map", f"--out={out}", *command.arguments]
+        self.lines: deque[str] = deque(maxlen=LAST_LINES)
+        self.cancelled = False
+        self.process = subprocess.Popen(  # noqa: S603
+            arguments,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            start_new_session=True,  # Ctrl+C goes to the server, which passes it on
+        )
+        self.stderr_thread = threading.Thread(target=self._collect_stderr, daemon=True)
+        self.stderr_thread.start()
+
+    def _collect_stderr(self) -> None:
+        assert self.process.stderr is not None  # noqa: S101
+        with self.process.stderr as stream:
+            while line := stream.readline(LONGEST_LINE):
+                if printable(line):
+                    self.lines.append(printable(line))
+
+    @property
+    def running(self) -> bool:
+        """Whether the process still exists."""
+        return self.process.poll() is None
+
+    @property
+    def state(self) -> str:
+        """``running``, ``cancelling``, ``cancelled``, ``finished`` or ``failed``."""
+        code = self.process.poll()
+        if code is None:
+            return "cancelling" if self.cancelled else "running"
+        if code == 0:
+            return "finished"
+        return "cancelled" if self.cancelled or code == INTERRUPTED else "failed"
+
+    @property
+    def message(self) -> str:
+        """The last line that it printed; where it failed, its error message."""
+        if not self.running:
+            self.stderr_thread.join(timeout=1)
+        lines = list(self.lines)
+        if self.state == "failed":
+            errors = [line.removeprefix("phosphene: ") for line in lines if line.startswith("phosphene: ")]
+            return (errors or lines or [f"it ended with exit code {self.process.returncode} and no message."])[-1]
+        return lines[-1] if lines else ""
+
+    def cancel(self) -> None:
+        """Interrupt it, as Ctrl+C does: finished maps stay."""
+        self.cancelled = True
+        if self.running:
+            with contextlib.suppress(OSError):
+                self.process.send_signal(signal.SIGINT if os.name == "posix" else signal.SIGTERM)
+
+    def end(self, deadline: float) -> None:
+        """Wait for it until ``deadline`` (of the monotonic clock), then kill it and what it has started."""
+        try:
+            self.process.wait(max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            with contextlib.suppress(OSError):
+                if os.name == "posix":
+                    os.killpg(self.process.pid, signal.SIGKILL)
+                else:
+                    self.process.kill()
+            self.process.wait()
+
+
+class MapProcesses:
+    """The processes of a server, one per run directory."""
+
+    def __init__(self) -> None:
+        self._processes: dict[str, MapProcess] = {}
+        self._lock = threading.Lock()
+
+    def start(self, command: MapCommand, out: Path) -> MapProcess:
+        """Start a run.
+
+        Raises:
+            FormError: this run is in progress already, or too many are.
+        """
+        with self._lock:
+            running = [one for one in self._processes.values() if one.running]
+            if any(one.name == command.name for one in running):
+                raise FormError(f"{command.name} is in progress already: choose another name, or wait.")
+            if len(running) >= MOST_RUNNING:
+                raise FormError(f"{len(running)} runs are in progress; more would slow all of them down. Wait for one.")
+            self._processes.pop(command.name, None)
+            self._processes[command.name] = process = MapProcess(command, out)
+            for name in [name for name, one in self._processes.items() if not one.running][:-MOST_LISTED]:
+                del self._processes[name]
+            return process
+
+    def get(self, name: str) -> "MapProcess | None":
+        """Return the latest process of a run, if this server started one."""
+        with self._lock:
+            return self._processes.get(name)
+
+    def all(self) -> list[MapProcess]:
+        """Return all processes, the latest first."""
+        with self._lock:
+            return list(self._processes.values())[::-1]
+
+    def close(self) -> None:
+        """Interrupt all of them, and kill those that have not ended ten seconds later."""
+        running = [one for one in self.all() if one.running]
+        for one in running:
+            one.cancel()
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        for one in running:
+            one.end(deadline)

@@ -1,0 +1,162 @@
+"""Run directories as the pages show them."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from phosphene.concept_map import Job
+from phosphene.errors import PhospheneError
+from phosphene.labels import first_synonym
+from phosphene.runs import RunDirectory
+from phosphene.runs.directory import PREVIEW
+from phosphene.runs.live import Beat, read_live
+from phosphene.textfile import read_text
+from phosphene.web.folder import Folder, NotHereError, read_cached
+
+MOST_MAP_JSON = 20_000_000
+THUMBNAILS = 10
+
+
+@dataclass(frozen=True)
+class MapView:
+    """A map as the gallery shows it.
+
+    ``state`` is ``finished``, ``growing`` or ``missing``; ``version`` changes with the image, and is empty where there
+    is none.
+    """
+
+    label: str
+    index: int
+    seed: int
+    state: str
+    version: str = ""
+    p_class: "float | None" = None
+    targeting_rate: "float | None" = None
+    seconds: float = 0.0
+    step: int = 0
+    steps: int = 0
+
+    @property
+    def short(self) -> str:
+        """The first synonym of the label."""
+        return first_synonym(self.label)
+
+    @property
+    def share(self) -> float:
+        """How much of it is finished, in [0, 1]."""
+        return 1.0 if self.state == "finished" else self.step / max(self.steps, 1)
+
+
+@dataclass(frozen=True)
+class RunView:
+    """A run as the gallery shows it; ``state`` is ``finished``, ``running``, ``stopped`` or ``damaged``."""
+
+    name: str
+    state: str
+    modified: float = 0.0
+    error: str = ""
+    facts: "dict[str, Any] | None" = None
+    maps: tuple[MapView, ...] = ()
+    beats: tuple[Beat, ...] = ()
+    report: bool = False
+
+    @property
+    def finished_maps(self) -> int:
+        """How many maps are finished."""
+        return sum(one.state == "finished" for one in self.maps)
+
+    @property
+    def total(self) -> int:
+        """How many maps the run has in all."""
+        return len(self.maps)
+
+    @property
+    def percent(self) -> int:
+        """How much of the work is finished, in percent; below 100 until all of it is."""
+        share = sum(one.share for one in self.maps) / max(self.total, 1)
+        return 100 if self.maps and self.finished_maps == self.total else min(99, int(100 * share))
+
+    @property
+    def seconds_left(self) -> "float | None":
+        """Time left, estimated from the finished maps; ``None`` where there are none."""
+        seconds = [one.seconds for one in self.maps if one.state == "finished" and one.seconds > 0]
+        if self.state != "running" or not seconds:
+            return None
+        left = sum(1 - one.share for one in self.maps)
+        return left * sum(seconds) / len(seconds) / max(len(self.beats), 1)
+
+    @property
+    def several(self) -> bool:
+        """Whether a class has several seeds."""
+        return len({one.seed for one in self.maps}) > 1
+
+    @property
+    def thumbnails(self) -> tuple[MapView, ...]:
+        """A few maps for the list of runs: one per class first, those with an image before those without."""
+        first: dict[int, MapView] = {}
+        for one in sorted(self.maps, key=lambda one: one.state == "missing"):
+            first.setdefault(one.index, one)
+        chosen = list(first.values())[:THUMBNAILS]
+        rest = [one for one in self.maps if one not in chosen and one.state != "missing"]
+        return tuple([*chosen, *rest][:THUMBNAILS])
+
+
+def run_views(folder: Folder) -> list[RunView]:
+    """Return all runs, those in progress first, then the latest first."""
+    views = [run_view(folder, name) for name in folder.names()]
+    return sorted(views, key=lambda view: (view.state != "running", -view.modified, view.name))
+
+
+def run_view(folder: Folder, name: str) -> RunView:
+    """Return a run as it is now; of a damaged one, the error.
+
+    Raises:
+        NotHereError: there is no such run here.
+    """
+    run = folder.run(name)
+    try:
+        modified = (run.path / "run.json").stat().st_mtime
+        facts = folder.facts(run)
+    except NotHereError:
+        raise
+    except (PhospheneError, OSError) as error:
+        return RunView(name, "damaged", error=str(error))
+    beats = tuple(read_live(run.path))
+    growing = {job: beat for beat in beats for job in beat.jobs}
+    maps = tuple(_map_view(run, row, growing.get((row["index"], row["seed"]))) for row in facts["jobs"])
+    finished = bool(maps) and all(one.state == "finished" for one in maps)
+    state = "running" if beats else "finished" if finished else "stopped"
+    report = (run.path / "report.html").is_file()
+    return RunView(name, state, modified, facts=facts, maps=maps, beats=beats, report=report)
+
+
+def _map_view(run: RunDirectory, row: dict[str, Any], beat: "Beat | None") -> MapView:
+    index, seed, label = row["index"], row["seed"], row["label"]
+    folder = run.folder(Job(index, seed), label)
+    try:
+        facts = read_cached(_map_facts, folder / "map.json")
+    except (OSError, ValueError, RecursionError):  # what is missing or cannot be read counts as unfinished
+        facts = None
+    if facts is not None:
+        return MapView(label, index, seed, "finished", **facts)
+    try:
+        version = f"{(folder / PREVIEW).stat().st_mtime_ns:x}"
+    except OSError:
+        version = ""
+    if beat is None:
+        return MapView(label, index, seed, "missing", version)
+    return MapView(label, index, seed, "growing", version, step=beat.step, steps=beat.steps)
+
+
+def _map_facts(path: Path) -> "dict[str, Any] | None":
+    """Return what is shown of a ``map.json``; ``None`` where it is no table."""
+    facts = json.loads(read_text(path, MOST_MAP_JSON))
+    if not isinstance(facts, dict):
+        return None
+    numbers = {key: _number(facts.get(key)) for key in ("p_class", "targeting_rate", "seconds")}
+    return {**numbers, "seconds": numbers["seconds"] or 0.0, "version": str(facts.get("map_sha256"))[:12]}
+
+
+def _number(value: Any) -> "float | None":
+    return float(value) if isinstance(value, int | float) and -1e12 < value < 1e12 else None
