@@ -19,7 +19,7 @@ from phosphene.concept_map import ConceptMap
 from phosphene.contact_sheet import contact_sheet
 from phosphene.engine import Engine
 from phosphene.metrics.m_score import m_score_of_logits
-from phosphene.metrics.reading import read_maps, top1
+from phosphene.metrics.predictions import logits_of_maps, top1
 from phosphene.recipe import Recipe
 from phosphene.runs import RunDirectory
 from phosphene.runs.atomic import write_bytes
@@ -86,7 +86,7 @@ def run_folder(source: Classifier, recipe: Recipe) -> Path:
 def classify(name: str, maps: Sequence[ConceptMap]) -> Tensor:
     """Return the logits, (maps, classes), of a network of the zoo for the images of maps."""
     with Engine(network(name)) as engine:
-        return read_maps(engine, maps)
+        return logits_of_maps(engine, maps)
 
 
 def target_scores(maps: Sequence[ConceptMap], names: Sequence[str] = NETWORKS) -> dict[str, dict[str, Any]]:

@@ -29,7 +29,7 @@ def test_compare_prints_writes_and_counts_readings(call, runs, tmp_path):
     found = json.loads(answer.out)
     assert found["models"] == ["tiny0", "tiny1"]
     assert {row["label"].split(",")[0] for row in found["changes"]} == {"lion", "crane"}
-    assert all(row["reading"] is None for row in found["changes"])
+    assert all(row["predictions"] is None for row in found["changes"])
     assert found["only"] == [[], ["maillot"]]
     assert "phosphene score" in found["notes"][0]
     text = page.read_text(encoding="utf-8")
@@ -41,9 +41,9 @@ def test_compare_prints_writes_and_counts_readings(call, runs, tmp_path):
     assert call("score", *runs, *cards, "--trust", "--device", "cpu").code == 0
     answer = call("compare", *runs)
     assert answer.code == 0
-    assert "the second reads the first's" in answer.out
+    assert "the second, of the first's maps" in answer.out
     rows = json.loads(call("compare", *runs, "--json").out)["changes"]
-    assert all(0 <= row["reading"] <= 1 for row in rows)
+    assert all(0 <= row["predictions"] <= 1 for row in rows)
     assert [row["change"] for row in rows] == sorted((row["change"] for row in rows), reverse=True)
     assert all(0 <= row["a_by_b"]["p_class"] <= 1 for row in rows)
 

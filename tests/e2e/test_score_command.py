@@ -324,7 +324,7 @@ def test_a_target_of_other_channels(refused, runs, card):
     state = card.state()
     card.weigh(state | {"0.weight": state["0.weight"][:, :1]})
     card.write(input={"size": [16, 16], "mean": [0.5], "std": [0.25]})
-    assert "tiny takes pictures of 1 channel(s), the maps have 3" in refused(runs[0], "--trust", "--target", card.path)
+    assert "tiny takes images of 1 channel(s), the maps have 3" in refused(runs[0], "--trust", "--target", card.path)
 
 
 def test_classes_known_by_number_alone(refused, call, card, pictures, tmp_path):

@@ -11,7 +11,7 @@ from phosphene.engine import Engine
 from phosphene.errors import ConceptError, TrustError
 from phosphene.mapper import map_jobs
 from phosphene.metrics.m_score import m_score
-from phosphene.metrics.reading import read_maps, top1
+from phosphene.metrics.predictions import logits_of_maps, top1
 from phosphene.recipe import resolve
 from phosphene.samples import load_samples
 from phosphene.samples.folder import read as read_folder
@@ -92,4 +92,4 @@ def test_maps_are_read_by_another_training_of_the_network(shared: Path, pictures
     assert all(torch.isfinite(one.nu).all() and one.xi.shape == (1, 224, 224) for one in maps)
     assert m_score(maps, source) > 0.9
     with Engine(twin) as engine:
-        assert top1(read_maps(engine, maps), concepts, among=concepts) > 0.6
+        assert top1(logits_of_maps(engine, maps), concepts, among=concepts) > 0.6

@@ -79,7 +79,7 @@ def test_it_covers_the_score_of_the_population():
 
 def test_many_maps_are_drawn_in_parts(monkeypatch):
     values = torch.rand(50, generator=torch.Generator().manual_seed(0))
-    monkeypatch.setattr(bootstrap, "AT_ONCE", 50 * 7)  # 7 draws at a time; 2,000 is no multiple
+    monkeypatch.setattr(bootstrap, "BATCH", 50 * 7)  # 7 draws at a time; 2,000 is no multiple
     drawn = []
     randint = torch.randint
     monkeypatch.setattr(torch, "randint", lambda most, size, **keys: drawn.append(size) or randint(most, size, **keys))

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from phosphene.errors import ConceptError
-from phosphene.metrics.compare import Reading, Side, alike, compare, in_common
+from phosphene.metrics.compare import ComparedRun, Prediction, compare, in_common, shifted_correlation
 from tests.tiny import concept_map
 
 SIDE = 32
@@ -29,58 +29,58 @@ def one(index, kind, seed=0, label=None, shift=None, **changes):
     return replace(concept_map(0, seed), index=index, label=label or f"name {index}", nu=nu, **changes)
 
 
-def test_alike_sees_a_figure_wherever_it_lies():
+def test_shifted_correlation_recognises_a_pattern_wherever_it_lies():
     a, moved, other = (one(0, *rest).pixels for rest in ((1,), (1, 1), (2,)))
-    assert alike(a, a) == pytest.approx(1, abs=1e-5)
-    assert alike(a, moved) > 0.9
-    assert alike(a, other) < 0.6
-    assert alike(a, torch.full_like(a, 0.5)) == 0.0
-    assert alike(a, moved) == pytest.approx(alike(moved, a), abs=1e-5)
+    assert shifted_correlation(a, a) == pytest.approx(1, abs=1e-5)
+    assert shifted_correlation(a, moved) > 0.9
+    assert shifted_correlation(a, other) < 0.6
+    assert shifted_correlation(a, torch.full_like(a, 0.5)) == 0.0
+    assert shifted_correlation(a, moved) == pytest.approx(shifted_correlation(moved, a), abs=1e-5)
 
 
 def test_the_changed_class_is_first_and_a_moved_one_has_not_changed():
-    a = Side([one(index, index, seed) for index in range(4) for seed in (0, 1)])
+    a = ComparedRun([one(index, index, seed) for index in range(4) for seed in (0, 1)])
     kinds = {0: 0, 1: 1, 2: 77, 3: 3}
-    b = Side([one(index, kinds[index], seed, shift=(2, 3 * seed)) for index in range(4) for seed in (0, 1)])
+    b = ComparedRun([one(index, kinds[index], seed, shift=(2, 3 * seed)) for index in range(4) for seed in (0, 1)])
     changes = compare(a, b)
     assert changes[0].index_a == 2
-    assert changes[0].pictures > 0.7
-    assert all(change.pictures < 0.15 for change in changes[1:])
-    assert all(change.reading is None and change.change == change.pictures for change in changes)
+    assert changes[0].images > 0.7
+    assert all(change.images < 0.15 for change in changes[1:])
+    assert all(change.predictions is None and change.change == change.images for change in changes)
     assert changes[0].seeds == (2, 2)
 
 
-def test_reading_is_what_the_other_network_loses():
+def test_predictions_change_by_what_the_other_network_loses():
     maps = [one(0, 0), one(1, 1), one(2, 2)]
     own = {0: 0.9, 1: 0.9, 2: 0.8}
-    a = Side(maps, own, {0: Reading(0.8), 1: Reading(0.1, "ship")})
-    b = Side(maps, own, {0: Reading(0.3), 1: Reading(0.95)})
+    a = ComparedRun(maps, own, {0: Prediction(0.8), 1: Prediction(0.1, "ship")})
+    b = ComparedRun(maps, own, {0: Prediction(0.3), 1: Prediction(0.95)})
     found = {change.index_a: change for change in compare(a, b)}
-    assert found[0].reading == pytest.approx(0.6)  # the larger of the two directions
-    assert found[1].reading == pytest.approx(0.8)
+    assert found[0].predictions == pytest.approx(0.6)  # the larger of the two directions
+    assert found[1].predictions == pytest.approx(0.8)
     assert found[1].a_by_b.instead == "ship"
-    assert found[2].reading is None
-    assert found[0].pictures == pytest.approx(0, abs=1e-5)
+    assert found[2].predictions is None
+    assert found[0].images == pytest.approx(0, abs=1e-5)
     assert found[0].change == pytest.approx(0.3, abs=1e-5)
 
 
 def test_of_one_network_it_is_how_much_surer_it_is():
     maps = [one(0, 0), one(1, 1)]
-    changes = compare(Side(maps, {0: 0.9, 1: 0.5}), Side(maps, {0: 0.2, 1: 0.5}), same_network=True)
+    changes = compare(ComparedRun(maps, {0: 0.9, 1: 0.5}), ComparedRun(maps, {0: 0.2, 1: 0.5}), same_network=True)
     assert [change.index_a for change in changes] == [0, 1]
-    assert changes[0].reading == pytest.approx(0.7)
+    assert changes[0].predictions == pytest.approx(0.7)
 
 
-def test_pictures_of_other_sizes_and_channels_are_compared():
+def test_images_of_other_sizes_and_channels_are_compared():
     small = concept_map(0, nu=figure(1)[:1, ::2, ::2], label="name 0")
     other = concept_map(1, nu=figure(2)[:1, ::2, ::2], label="name 1")
-    changes = compare(Side([one(0, 1), one(1, 2)]), Side([small, other]))
-    assert all(0 <= change.pictures < 0.8 for change in changes)
+    changes = compare(ComparedRun([one(0, 1), one(1, 2)]), ComparedRun([small, other]))
+    assert all(0 <= change.images < 0.8 for change in changes)
 
 
-def test_where_all_pictures_are_alike_they_tell_nothing():
+def test_images_that_are_all_the_same_distinguish_nothing():
     maps = [one(index, 5, seed, shift=(0, 0)) for index in range(3) for seed in (0, 1)]
-    assert [change.change for change in compare(Side(maps), Side(maps))] == [None] * 3
+    assert [change.change for change in compare(ComparedRun(maps), ComparedRun(maps))] == [None] * 3
 
 
 def test_classes_meet_by_label():
@@ -91,4 +91,4 @@ def test_classes_meet_by_label():
     with pytest.raises(ConceptError, match="crane"):
         in_common({7: "crane"}, {1: "crane", 2: "crane"})
     with pytest.raises(ConceptError, match="no class in common"):
-        compare(Side([one(0, 0)]), Side([one(1, 1)]))
+        compare(ComparedRun([one(0, 0)]), ComparedRun([one(1, 1)]))

@@ -7,7 +7,7 @@ import torch
 
 from phosphene.errors import ConceptError
 from phosphene.metrics.m_score import m_score_of_logits
-from phosphene.metrics.reading import top1
+from phosphene.metrics.predictions import top1
 from tests.reference import paper
 
 

@@ -11,7 +11,7 @@ import phosphene as ph
 from phosphene import notebook
 from phosphene.concept_map import ConceptMaps, Job, captions
 from phosphene.errors import RunError
-from phosphene.metrics.scorecard import ConceptReading, Contrasted, Misreading, Score, Scores
+from phosphene.metrics.scorecard import ConceptScore, Confusion, ContrastScore, Score, Scores
 from phosphene.recipe import Recipe
 from phosphene.runs import RunDirectory, RunFacts
 from phosphene.runs.scores import maps_sha256, write_scores
@@ -23,10 +23,10 @@ HOSTILE = '<script>alert(1)</script>"><img src=x onerror=alert(1)>\u202egnol $x_
 
 def score(label="lion", target="other", right=1):
     concepts = (
-        ConceptReading(0, label, 0, 2, right, 0.25, (Misreading(3, HOSTILE, 1),)),
-        ConceptReading(1, "crane", 1, 2, 2, 0.9, ()),
+        ConceptScore(0, label, 0, 2, right, 0.25, (Confusion(3, HOSTILE, 1),)),
+        ConceptScore(1, "crane", 1, 2, 2, 0.9, ()),
     )
-    at = Contrasted(0.2, 0.75, 0.5, 0.5, 0.6)
+    at = ContrastScore(0.2, 0.75, 0.5, 0.5, 0.6)
     share = (0.4, 0.9)
     return Score("source", target, 0.75, share, 0.5, share, 0.5, share, 0.6, 4, 2, 5, concepts, (at,))
 

@@ -12,11 +12,11 @@ import phosphene as ph
 from phosphene.concept_map import render
 from phosphene.engine import Engine
 from phosphene.errors import ConceptError, NumericError, SpecError
-from phosphene.metrics import reading
+from phosphene.metrics import predictions
 from phosphene.metrics.bootstrap import m_score_interval, wilson
 from phosphene.metrics.m_score import divergences, m_score_of_logits
-from phosphene.metrics.reading import read_maps, read_sweep
-from phosphene.metrics.scorecard import Misreading, Score
+from phosphene.metrics.predictions import logits_at_contrasts, logits_of_maps
+from phosphene.metrics.scorecard import Confusion, Score
 from phosphene.metrics.scores import CONTRASTS, score_of_logits
 from tests import tiny
 from tests.reference import paper
@@ -44,7 +44,7 @@ def test_all_alike_gives_one_over_l():
     assert score.m_score == pytest.approx(1 / 3)
     assert score.top1_all == 0  # all are read as the cat, which is none of the concepts
     assert score.top1_concepts == pytest.approx(1 / 3)
-    assert [one.misread for one in score.per_concept] == [(Misreading(2, "cat", 1),)] * 3
+    assert [one.misread for one in score.per_concept] == [(Confusion(2, "cat", 1),)] * 3
 
 
 def test_two_classes_by_hand():
@@ -72,8 +72,12 @@ def test_each_concept_counts_its_maps_and_what_they_are_read_as():
     score = scored(rows.tolist(), concepts, {0: 0, 3: 3})
     ant, dog = score.per_concept
     assert (ant.maps, ant.right, dog.maps, dog.right) == (5, 1, 2, 1)
-    assert ant.misread == (Misreading(2, "cat", 2), Misreading(1, "bee", 1), Misreading(3, "dog, hound", 1))
-    assert dog.misread == (Misreading(1, "bee", 1),)
+    assert ant.misread == (
+        Confusion(2, "cat", 2),
+        Confusion(1, "bee", 1),
+        Confusion(3, "dog, hound", 1),
+    )
+    assert dog.misread == (Confusion(1, "bee", 1),)
     assert (ant.label, dog.label, dog.target_index) == ("ant", "dog", 3)
     assert score.top1_all == pytest.approx(2 / 7)
     assert score.top1_all_interval == wilson(2, 7)
@@ -155,25 +159,25 @@ def test_pictures_are_rendered_at_the_source_size_and_resized_with_antialiasing(
     maps = [tiny.concept_map(index, seed) for index in (0, 1, 3) for seed in (0, 1)]
     target = tiny.classifier(1, size=size)
     with Engine(target, device="cpu") as engine:
-        found = read_maps(engine, maps, contrast)
+        found = logits_of_maps(engine, maps, contrast)
     torch.testing.assert_close(found, by_hand(target, maps, contrast))
 
 
 def test_the_default_contrast_is_that_of_the_score_whatever_the_map_shows():
     maps = [tiny.concept_map(0, contrast=0.7), tiny.concept_map(3)]
     with Engine(tiny.classifier(), device="cpu") as engine:
-        found = read_maps(engine, maps)
+        found = logits_of_maps(engine, maps)
     torch.testing.assert_close(found, by_hand(tiny.classifier(), maps, 0.2))
 
 
 def test_many_maps_are_rendered_a_few_at_a_time(monkeypatch):
     sizes = []
-    monkeypatch.setattr(reading, "BATCH_PIXELS", 3 * 24 * 24)  # the target is the larger one
-    monkeypatch.setattr(reading, "render", lambda nu, contrast: sizes.append(len(nu)) or render(nu, contrast))
+    monkeypatch.setattr(predictions, "BATCH_PIXELS", 3 * 24 * 24)  # the target is the larger one
+    monkeypatch.setattr(predictions, "render", lambda nu, contrast: sizes.append(len(nu)) or render(nu, contrast))
     maps = [tiny.concept_map(0, seed) for seed in range(7)]
     target = tiny.classifier(1, size=24)
     with Engine(target, device="cpu") as engine:
-        found = read_sweep(engine, iter(maps), [0.1, 0.3])
+        found = logits_at_contrasts(engine, iter(maps), [0.1, 0.3])
     assert sizes == [3, 3, 3, 3, 1, 1]
     torch.testing.assert_close(found[1], by_hand(target, maps, 0.3))
 
@@ -181,7 +185,7 @@ def test_many_maps_are_rendered_a_few_at_a_time(monkeypatch):
 def test_maps_of_several_sizes():
     maps = [tiny.concept_map(0), tiny.concept_map(1, nu=torch.randn(3, 9, 11)), tiny.concept_map(3)]
     with Engine(tiny.classifier(), device="cpu") as engine:
-        torch.testing.assert_close(read_maps(engine, maps), by_hand(tiny.classifier(), maps, 0.2))
+        torch.testing.assert_close(logits_of_maps(engine, maps), by_hand(tiny.classifier(), maps, 0.2))
 
 
 def test_a_target_of_other_channels():
@@ -193,7 +197,7 @@ def test_a_target_of_other_channels():
         labels=tiny.LABELS,
         name="grey",
     )
-    with pytest.raises(SpecError, match=r"grey takes pictures of 1 channel.*the maps have 3"):
+    with pytest.raises(SpecError, match=r"grey takes images of 1 channel.*the maps have 3"):
         ph.score([tiny.concept_map(0), tiny.concept_map(3)], grey)
 
 

@@ -25,8 +25,8 @@ from phosphene.contact_sheet import contact_sheet
 from phosphene.engine import Engine
 from phosphene.labels import first_synonym
 from phosphene.mapper import passes_per_map
+from phosphene.metrics.predictions import SCORE_CONTRAST
 from phosphene.metrics.randomise import blocks
-from phosphene.metrics.reading import SCORE_CONTRAST
 
 
 def compare(setting: Setting) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from phosphene.concept_map import ConceptMap, render
-from phosphene.metrics.reading import SCORE_CONTRAST
+from phosphene.metrics.predictions import SCORE_CONTRAST
 from phosphene.metrics.similarity import SIMILARITIES
 
 # 120 pairs; more say nothing new and take time.

@@ -15,8 +15,8 @@ from phosphene.classifier import Classifier
 from phosphene.concept_map import ConceptMap, Job
 from phosphene.engine import Engine
 from phosphene.mapper import Step, in_groups, map_jobs
+from phosphene.metrics.predictions import logits_of_maps
 from phosphene.metrics.randomise import PICTURES, blocks, cascade, few_depths
-from phosphene.metrics.reading import read_maps
 from phosphene.recipe import Recipe
 from phosphene.samples import SamplePool, load_samples
 
@@ -151,7 +151,7 @@ class Bench:
     def read(self, maps: Sequence[ConceptMap], depth: int = 0) -> Reading:
         """Have the network, or one whose last ``depth`` blocks are drawn anew, read maps."""
         with self.engine(depth) as engine:
-            return read(read_maps(engine, maps), [one.index for one in maps])
+            return read(logits_of_maps(engine, maps), [one.index for one in maps])
 
     @cached_property
     def across(self) -> "Baseline | None":

@@ -9,7 +9,7 @@ from phosphene.checks.bench import Bench, Request
 from phosphene.checks.chance import read
 from phosphene.checks.finding import Finding
 from phosphene.mapper.measurements import targeting_rates
-from phosphene.metrics.reading import SCORE_CONTRAST, read_sweep
+from phosphene.metrics.predictions import SCORE_CONTRAST, logits_at_contrasts
 from phosphene.metrics.scores import CONTRASTS
 
 compares = False
@@ -33,7 +33,7 @@ def find(bench: Bench) -> Finding:
         nu = torch.stack([one.nu for one in bench.chosen]).to(engine.device, engine.dtype)
         unit = nu / nu.flatten(1).std(1, correction=0).clamp_min(torch.finfo(nu.dtype).tiny).view(-1, 1, 1, 1)
         classes = torch.tensor(truth, device=engine.device)
-        for contrast, logits in zip(CONTRASTS, read_sweep(engine, bench.chosen, CONTRASTS), strict=True):
+        for contrast, logits in zip(CONTRASTS, logits_at_contrasts(engine, bench.chosen, CONTRASTS), strict=True):
             figures |= read(logits, truth).figures(f"{contrast:g}")
             rates = [rate for rate in targeting_rates(engine, held_out, contrast * unit, classes) if rate is not None]
             if rates:

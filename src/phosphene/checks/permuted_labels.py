@@ -6,7 +6,7 @@ from phosphene.checks.bench import Bench, Request
 from phosphene.checks.chance import read
 from phosphene.checks.finding import TOO_LITTLE, Finding, verdict
 from phosphene.metrics.m_score import m_score_of_logits
-from phosphene.metrics.reading import read_maps, top1
+from phosphene.metrics.predictions import logits_of_maps, top1
 
 compares = False
 # So many permutations are tried, of those that leave no class in its place.
@@ -31,7 +31,7 @@ def find(bench: Bench) -> Finding:
     if count < 2:
         return Finding("permuted-labels", {}, None, "With one class there is nothing to mix up: map at least two.")
     with bench.engine() as engine:
-        logits = read_maps(engine, bench.maps).double()
+        logits = logits_of_maps(engine, bench.maps).double()
     score, right = m_score_of_logits(logits, concepts), top1(logits, truth)
     shifts = sorted({1 + round(place * (count - 2) / (MOST - 1)) for place in range(MOST)})
     scores, rights = [], []

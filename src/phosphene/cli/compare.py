@@ -11,7 +11,7 @@ from phosphene.cli import options
 from phosphene.cli.tables import print_table
 from phosphene.errors import printable
 from phosphene.labels import first_synonym
-from phosphene.metrics.compare import Reading
+from phosphene.metrics.compare import Prediction
 from phosphene.report.compare import write_comparison
 from phosphene.workflows.compare import Comparison, compare_runs
 
@@ -19,13 +19,13 @@ from phosphene.workflows.compare import Comparison, compare_runs
 @click.command("compare", context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("a", metavar="RUN", type=click.Path(path_type=Path))
 @click.argument("b", metavar="RUN", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), metavar="FILE.html", help="Write a page with the pictures.")
+@click.option("--out", type=click.Path(path_type=Path), metavar="FILE.html", help="Write a page with the images.")
 @options.as_json
 def command(a: Path, b: Path, out: "Path | None", as_json: bool) -> None:
     """Compare two runs class by class: two models, two recipes, before and after fine-tuning.
 
-    The most changed classes come first. A change is between 0 (as alike as two seeds of one run) and 1; it says more
-    where each run's source has read the other's maps: `phosphene score` with both models as targets does that.
+    The most changed classes come first. A change is between 0 (as similar as two seeds of one run) and 1. It is more
+    reliable after `phosphene score` with both models as targets, which has each source classify the other's maps.
     """
     found = compare_runs(a, b)
     if out is not None:
@@ -45,22 +45,22 @@ def command(a: Path, b: Path, out: "Path | None", as_json: bool) -> None:
 
 
 def _table(found: Comparison) -> Table:
-    """Lay changes out, a line a class."""
+    """Lay changes out, one line per class."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("class")
-    for head in ("change", "pictures", "reading"):
+    for head in ("change", "images", "predictions"):
         table.add_column(head, justify="right")
     if any(one.a_by_b or one.b_by_a for one in found.changes):
-        table.add_column("the second reads the first's")
-        table.add_column("the first reads the second's")
+        table.add_column("the second, of the first's maps")
+        table.add_column("the first, of the second's maps")
     for one in found.changes:
-        figures = ["-" if value is None else f"{value:.2f}" for value in (one.change, one.pictures, one.reading)]
-        said = [_said(one.a_by_b), _said(one.b_by_a)][: len(table.columns) - 4]
-        table.add_row(*map(Text, (printable(first_synonym(one.label)), *figures, *said)))
+        figures = ["-" if value is None else f"{value:.2f}" for value in (one.change, one.images, one.predictions)]
+        predicted = [_spell(one.a_by_b), _spell(one.b_by_a)][: len(table.columns) - 4]
+        table.add_row(*map(Text, (printable(first_synonym(one.label)), *figures, *predicted)))
     return table
 
 
-def _said(reading: "Reading | None") -> str:
-    if reading is None:
+def _spell(prediction: "Prediction | None") -> str:
+    if prediction is None:
         return "-"
-    return printable(f"p {reading.p_class:.2f}" + (f", as {reading.instead}" if reading.instead else ""))
+    return printable(f"p {prediction.p_class:.2f}" + (f", as {prediction.instead}" if prediction.instead else ""))

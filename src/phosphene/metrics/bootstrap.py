@@ -1,4 +1,4 @@
-"""How sure a score is: 95 % intervals over the maps."""
+"""Uncertainty of scores: 95 % intervals over the maps."""
 
 import math
 
@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 DRAWS = 2000
-# Numbers drawn at a time; bounds the memory for runs of many maps.
-AT_ONCE = 4_000_000
-NORMAL = 1.959963984540054  # the standard normal's 97.5 % quantile
+# Random numbers per batch; bounds the memory for runs of many maps.
+BATCH = 4_000_000
+QUANTILE = 1.959963984540054  # 97.5 % of the standard normal distribution
 
 
 def m_score_interval(divergences: Tensor, concepts: int, *, draws: int = DRAWS, seed: int = 0) -> tuple[float, float]:
@@ -20,14 +20,14 @@ def m_score_interval(divergences: Tensor, concepts: int, *, draws: int = DRAWS, 
     ``mean KL(p_i || mean p)`` is ``KL(p_i || mean p)`` less the mean, because the marginal is where the mean divergence
     is least.
 
-    The interval speaks of the maps (other seeds would give others), which it takes as independent, not of other
-    concepts. Maps that all diverge alike give an interval of no width, however few they are.
+    The interval covers other maps (of other seeds), which it assumes to be independent, not other concepts. Maps that
+    all have the same divergence give an interval of zero width, however few they are.
 
     Args:
         divergences: ``KL(p_i || marginal)`` of each map in nats, (maps,).
         concepts: L.
-        draws: Resamples.
-        seed: Of the resamples; the same maps have the same interval.
+        draws: Number of resamples.
+        seed: Of the resamples; the same maps always give the same interval.
 
     Example:
         >>> m_score_interval(torch.full((10,), 10.0).log(), 10)
@@ -36,27 +36,27 @@ def m_score_interval(divergences: Tensor, concepts: int, *, draws: int = DRAWS, 
     count = len(divergences)
     values = divergences.detach().double().cpu()
     generator = torch.Generator().manual_seed(seed)
-    step = max(1, AT_ONCE // count)
+    step = max(1, BATCH // count)
     means = torch.cat(
         [
-            values[torch.randint(count, (min(step, draws - done), count), generator=generator)].mean(1)
-            for done in range(0, draws, step)
+            values[torch.randint(count, (min(step, draws - start), count), generator=generator)].mean(1)
+            for start in range(0, draws, step)
         ]
     )
     ends = torch.quantile(means, torch.tensor([0.025, 0.975], dtype=torch.float64))
-    centre = values.mean()  # few draws must not leave the estimate outside
-    low, high = min(ends[0], centre), max(ends[1], centre)
-    return _share(low, concepts), _share(high, concepts)
+    estimate = values.mean()  # few draws must not leave it outside the interval
+    low, high = min(ends[0], estimate), max(ends[1], estimate)
+    return _m_score(low, concepts), _m_score(high, concepts)
 
 
-def _share(divergence: Tensor, concepts: int) -> float:
+def _m_score(divergence: Tensor, concepts: int) -> float:
     return min(max(float(divergence.exp()) / concepts, 1 / concepts), 1.0)
 
 
 def wilson(hits: int, count: int) -> tuple[float, float]:
     """Return the Wilson 95 % interval of a share ``hits / count``, in [0, 1].
 
-    Not a bootstrap: one of ten hits in ten says [1, 1], as if ten maps left no doubt; this says [0.72, 1].
+    Not a bootstrap, which for ten hits of ten returns [1, 1], as if ten maps left no doubt; this returns [0.72, 1].
 
     Raises:
         ValueError: ``count`` is not above 0, or ``hits`` is not within it.
@@ -68,7 +68,7 @@ def wilson(hits: int, count: int) -> tuple[float, float]:
     """
     if not 0 <= hits <= count or count < 1:
         raise ValueError(f"{hits} hits of {count}; there must be at least 1, and not more hits than that.")
-    share, square = hits / count, NORMAL**2 / count
-    middle = (share + square / 2) / (1 + square)
-    reach = math.sqrt(square * (share * (1 - share) + square / 4)) / (1 + square)
-    return (0.0 if hits == 0 else middle - reach), (1.0 if hits == count else middle + reach)
+    share, square = hits / count, QUANTILE**2 / count
+    centre = (share + square / 2) / (1 + square)
+    half_width = math.sqrt(square * (share * (1 - share) + square / 4)) / (1 + square)
+    return (0.0 if hits == 0 else centre - half_width), (1.0 if hits == count else centre + half_width)

@@ -1,4 +1,4 @@
-"""``M_score`` (Eqs. 3 to 5 of Akhtar & Jalwana, arXiv 2303.17836): do other classifiers understand the maps?"""
+"""``M_score`` (Eqs. 3 to 5 of Akhtar & Jalwana, arXiv 2303.17836): do other classifiers recognise the maps?"""
 
 import math
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from phosphene.concept_map import ConceptMap
 from phosphene.engine import Engine
 from phosphene.errors import ConceptError
 from phosphene.metrics.matching import concepts_of, match
-from phosphene.metrics.reading import read_maps
+from phosphene.metrics.predictions import logits_of_maps
 
 higher_is_better = True
 
@@ -20,11 +20,11 @@ def divergences(logits: Tensor, concepts: Sequence[int]) -> Tensor:
     """Return ``KL(p(y | map) || p(y))`` of each map in nats, float64 (maps,), on the CPU.
 
     Args:
-        logits: The target's answer to each map's picture, (maps, classes).
+        logits: The target's logits for each map's image, (maps, classes).
         concepts: The L classes; repetitions do not count.
 
     Raises:
-        ConceptError: no maps, or fewer than two different concepts; the score says nothing then.
+        ConceptError: no maps, or fewer than two different concepts, which leave nothing to compare.
     """
     chosen = sorted(set(concepts))
     if len(chosen) < 2:
@@ -40,15 +40,15 @@ def divergences(logits: Tensor, concepts: Sequence[int]) -> Tensor:
 def m_score_of_logits(logits: Tensor, concepts: Sequence[int]) -> float:
     """Return ``exp(mean KL(p(y | map) || p(y))) / L``, in [1 / L, 1], L concepts.
 
-    The softmax is over the L concepts alone, the marginal is the mean over the maps. Like the Inception Score it is
-    blind to labels: a target with permuted classes scores the same. Read top-1 beside it.
+    The softmax is over the L concepts alone, the marginal is the mean over the maps. Like the Inception Score it
+    ignores labels: a target with permuted classes scores the same. Compare top-1 as well.
 
     Args:
-        logits: The target's answer to each map's picture, (maps, classes).
+        logits: The target's logits for each map's image, (maps, classes).
         concepts: The L classes; repetitions do not count.
 
     Raises:
-        ConceptError: no maps, or fewer than two different concepts; the score says nothing then.
+        ConceptError: no maps, or fewer than two different concepts, which leave nothing to compare.
 
     Example:
         >>> import torch
@@ -57,7 +57,7 @@ def m_score_of_logits(logits: Tensor, concepts: Sequence[int]) -> float:
     """
     number = len(set(concepts))
     score = float(divergences(logits, concepts).mean().exp()) / number  # Eq. 5
-    return min(max(score, 1 / number), 1.0)  # what rounding adds
+    return min(max(score, 1 / number), 1.0)  # rounding may exceed the bounds
 
 
 def m_score(maps: Sequence[ConceptMap], target: Classifier, *, device: str = "auto") -> float:
@@ -65,14 +65,14 @@ def m_score(maps: Sequence[ConceptMap], target: Classifier, *, device: str = "au
 
     Args:
         maps: Maps of at least two concepts of one classifier.
-        target: The classifier that reads them; its classes are matched to the maps' by label.
+        target: The classifier that is to classify them; its classes are matched to the maps' by label.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
 
     Raises:
         ConceptError: fewer than two concepts, or the target lacks one of them.
-        SpecError: the target takes pictures of another number of channels.
+        SpecError: the target takes images of another number of channels.
     """
     matched = match(concepts_of((one.index, one.label) for one in maps), target.labels, target.name)
     with Engine(target, device=device) as engine:
-        logits = read_maps(engine, maps)
+        logits = logits_of_maps(engine, maps)
     return m_score_of_logits(logits, list(matched.values()))

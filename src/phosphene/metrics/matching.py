@@ -1,4 +1,4 @@
-"""Which of a target's classes each concept of a source is."""
+"""Match each concept of a source to a class of a target, by label."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -27,41 +27,41 @@ def concepts_of(pairs: Iterable[tuple[int, str]]) -> dict[int, str]:
 def match(concepts: Mapping[int, str], labels: Labels, target: str = "the target") -> dict[int, int]:
     """Return the target's class for each concept.
 
-    Labels are lists of synonyms: classes that share one may be meant; case and blanks do not matter. Where several may
-    (ImageNet has two called "crane"), position decides, if all concepts of which only one may be meant moved by one
-    number of places: by none, or by that of the "background" that some ImageNet classifiers put first. Where they did
-    not, the closest label decides: the same in full, else with the same first synonym.
+    Labels are lists of synonyms: classes that share one are possible matches; case and blanks do not matter. Where
+    there are several (ImageNet has two called "crane"), position decides, if all concepts with a single match have the
+    same offset: 0, or 1 for the "background" that some ImageNet classifiers put first. If their offsets differ, the
+    closest label decides: the same in full, else with the same first synonym.
 
     Args:
         concepts: The source's index and label of each concept.
         labels: The target's.
-        target: What to call it in a message.
+        target: Its name in messages.
 
     Raises:
         ConceptError: a concept has no class or several, or two concepts have one; the message names them.
     """
     sharing = {index: labels.sharing(label) for index, label in concepts.items()}
-    moved = {classes[0] - index for index, classes in sharing.items() if len(classes) == 1} or {0}
-    shift = moved.pop() if len(moved) == 1 else None
-    found = {index: _answering(index, label, labels, shift) for index, label in concepts.items()}
-    _refuse_unmatched(concepts, found, target)
-    matched = {index: classes[0] for index, classes in found.items()}
+    offsets = {classes[0] - index for index, classes in sharing.items() if len(classes) == 1} or {0}
+    offset = offsets.pop() if len(offsets) == 1 else None
+    candidates = {index: _candidates(index, label, labels, offset) for index, label in concepts.items()}
+    _refuse_unmatched(concepts, candidates, target)
+    matched = {index: classes[0] for index, classes in candidates.items()}
     _refuse_shared(concepts, matched, labels, target)
     return matched
 
 
-def _answering(index: int, label: str, labels: Labels, shift: "int | None") -> list[int]:
-    """Return the class that lies ``shift`` places on, if its label allows it (or both are blank); else the closest."""
+def _candidates(index: int, label: str, labels: Labels, offset: "int | None") -> list[int]:
+    """Return the class ``offset`` places on, if its label allows it (or both are blank); else the closest by label."""
     sharing = labels.sharing(label)
-    if shift is not None and (index + shift in sharing or (not sharing and labels.same(index + shift, label))):
-        return [index + shift]
+    if offset is not None and (index + offset in sharing or (not sharing and labels.same(index + offset, label))):
+        return [index + offset]
     return labels.closest(label)
 
 
-def _refuse_unmatched(concepts: Mapping[int, str], found: Mapping[int, Sequence[int]], target: str) -> None:
+def _refuse_unmatched(concepts: Mapping[int, str], candidates: Mapping[int, Sequence[int]], target: str) -> None:
     bad = [
         repr(concepts[index][:60]) + (f" (classes {', '.join(map(str, classes[:3]))})" if classes else "")
-        for index, classes in found.items()
+        for index, classes in candidates.items()
         if len(classes) != 1
     ]
     if bad:
@@ -82,7 +82,7 @@ def _refuse_shared(concepts: Mapping[int, str], matched: Mapping[int, int], labe
     ]
     if bad:
         raise ConceptError(
-            f"{target} does not tell concepts apart: {_listed(bad)}. "
+            f"{target} has one class for several concepts: {_listed(bad)}. "
             "Give the target labels of its own for each (`labels` in its card), or map other concepts."
         )
 

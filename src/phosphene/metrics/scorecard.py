@@ -1,4 +1,4 @@
-"""A score as it is kept: what a target makes of a source's maps."""
+"""A score as ``scores.json`` stores it: how a target classifies a source's maps."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -11,8 +11,8 @@ Interval = tuple[float, float]
 
 
 @dataclass(frozen=True)
-class Misreading:
-    """A class that a target sees in the maps of another: its index and label there, and in how many maps."""
+class Confusion:
+    """A class that a target predicts for maps of another: its index and label there, and for how many maps."""
 
     index: int
     label: str
@@ -20,17 +20,17 @@ class Misreading:
 
 
 @dataclass(frozen=True)
-class ConceptReading:
-    """How a target reads the maps of one concept, among all its classes.
+class ConceptScore:
+    """How a target classifies the maps of one concept, among all its classes.
 
     Attributes:
         index: The source's class.
         label: Its label.
         target_index: The target's class of that name.
         maps: Number of maps.
-        right: How many of them the target reads as the class.
+        right: How many of them the target classifies as the class.
         p_class: Mean probability of the class, in [0, 1].
-        misread: What it reads instead, the most frequent first.
+        misread: What it predicts instead, the most frequent first.
     """
 
     index: int
@@ -39,12 +39,12 @@ class ConceptReading:
     maps: int
     right: int
     p_class: float
-    misread: tuple[Misreading, ...]
+    misread: tuple[Confusion, ...]
 
 
 @dataclass(frozen=True)
-class Contrasted:
-    """The same figures for pictures of one contrast."""
+class ContrastScore:
+    """The same figures for images of one contrast."""
 
     contrast: float
     m_score: float
@@ -55,14 +55,14 @@ class Contrasted:
 
 @dataclass(frozen=True)
 class Score:
-    """What one target makes of the maps of one source.
+    """How one target classifies the maps of one source.
 
     Attributes:
         source: Name of the classifier that the maps come from.
-        target: Name of the one that reads them.
+        target: Name of the one that classifies them.
         m_score: ``M_score(target | source)``, in [1 / L, 1]; blind to labels.
         interval: Its 95 % bootstrap interval over the maps.
-        top1_concepts: Share of maps that are read as their class among the L concepts.
+        top1_concepts: Share of maps that are classified as their class among the L concepts.
         top1_concepts_interval: Its Wilson 95 % interval.
         top1_all: The same among all of the target's classes.
         top1_all_interval: Its Wilson 95 % interval.
@@ -70,7 +70,7 @@ class Score:
         maps: Number of maps.
         concepts: L.
         classes: Number of the target's classes.
-        per_concept: A reading a concept, in the order of the maps.
+        per_concept: One entry per concept, in the order of the maps.
         contrast_sweep: The figures at other contrasts; the score itself is that at 0.2.
     """
 
@@ -86,8 +86,8 @@ class Score:
     maps: int
     concepts: int
     classes: int
-    per_concept: tuple[ConceptReading, ...]
-    contrast_sweep: tuple[Contrasted, ...]
+    per_concept: tuple[ConceptScore, ...]
+    contrast_sweep: tuple[ContrastScore, ...]
 
     def _repr_html_(self) -> str:
         """Show figures and concepts in a notebook."""
@@ -102,7 +102,7 @@ class Score:
         ]
         hidden = len(self.per_concept) - len(lines)
         more = f"<p>and {hidden} concepts more</p>" if hidden else ""
-        table = notebook.table(["concept", "read right", "p of the class", "read instead"], lines)
+        table = notebook.table(["concept", "classified correctly", "p of the class", "predicted instead"], lines)
         return f"<div>{Scores([self])._repr_html_()}{table}{more}</div>"
 
     def to_dict(self) -> dict[str, Any]:
@@ -111,15 +111,15 @@ class Score:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Turn :meth:`to_dict`'s answer back into a score; other entries are ignored.
+        """Rebuild a score from what :meth:`to_dict` returned; other entries are ignored.
 
         Raises:
             KeyError, TypeError, ValueError: an entry is missing, or is something else.
         """
         concepts = tuple(
-            ConceptReading(
+            ConceptScore(
                 **_entries(row, index=int, label=str, target_index=int, maps=int, right=int, p_class=float),
-                misread=tuple(Misreading(**_entries(one, index=int, label=str, count=int)) for one in row["misread"]),
+                misread=tuple(Confusion(**_entries(one, index=int, label=str, count=int)) for one in row["misread"]),
             )
             for row in data["per_concept"]
         )
@@ -131,16 +131,16 @@ class Score:
             top1_all_interval=_interval(data["top1_all_interval"]),
             per_concept=concepts,
             contrast_sweep=tuple(
-                Contrasted(**_entries(row, contrast=float, **figures)) for row in data["contrast_sweep"]
+                ContrastScore(**_entries(row, contrast=float, **figures)) for row in data["contrast_sweep"]
             ),
         )
 
 
 class Scores(list[Score]):
-    """A list of scores that shows itself in a notebook; in everything else a list."""
+    """A list of scores that displays itself in a notebook."""
 
     def _repr_html_(self) -> str:
-        """Show the figures in a notebook, a line a score."""
+        """Show the figures in a notebook, one line per score."""
         lines = [
             [
                 notebook.Cell(f"{one.source} → {one.target}"),

@@ -1,4 +1,4 @@
-"""What a target makes of a source's maps: ``M_score``, top-1, every concept, and how they move with contrast."""
+"""How a target classifies a source's maps: ``M_score``, top-1, every concept, and how they change with contrast."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,12 +12,12 @@ from phosphene.engine import Engine
 from phosphene.metrics.bootstrap import m_score_interval, wilson
 from phosphene.metrics.m_score import divergences, m_score_of_logits
 from phosphene.metrics.matching import concepts_of, match
-from phosphene.metrics.reading import SCORE_CONTRAST, read_sweep, top1
-from phosphene.metrics.scorecard import ConceptReading, Contrasted, Misreading, Score, Scores
+from phosphene.metrics.predictions import SCORE_CONTRAST, logits_at_contrasts, top1
+from phosphene.metrics.scorecard import ConceptScore, Confusion, ContrastScore, Score, Scores
 
-# The score is taken at 0.2; the others stand beside it, so that nobody can choose the contrast that flatters.
+# The score is taken at 0.2; the others are reported beside it, so that nobody can choose the contrast that flatters.
 CONTRASTS = (0.05, 0.1, 0.15, SCORE_CONTRAST, 0.25, 0.3, 0.4)
-MOST_MISREADINGS = 3
+MOST_CONFUSIONS = 3
 
 
 def score(
@@ -31,17 +31,17 @@ def score(
 
     Args:
         maps: Maps of at least two concepts.
-        targets: The classifiers that read them; their classes are matched to the maps' by label, and the pictures are
-            resized to their input.
-        source: What to call the classifier that the maps come from.
+        targets: The classifiers that are to classify them; their classes are matched to the maps' by label, and the
+            images are resized to their input.
+        source: Name of the classifier that the maps come from.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
 
     Returns:
-        One score a target: a list that shows itself in a notebook.
+        One score per target: a list that displays itself in a notebook.
 
     Raises:
         ConceptError: fewer than two concepts, or a target lacks one of them.
-        SpecError: a target takes pictures of another number of channels.
+        SpecError: a target takes images of another number of channels.
         NumericError: a target answers with NaN or infinity.
 
     Example:
@@ -52,33 +52,15 @@ def score(
         >>> ph.score(maps, ph.load("demo:shapes-plain"))[0].maps
         2
     """
-    kept = list(maps)
-    concepts = [(one.index, one.label) for one in kept]
-    every = [targets] if isinstance(targets, Classifier) else targets
-    return Scores(score_one(kept, concepts, target, source=source, device=device) for target in every)
-
-
-def score_one(
-    maps: Iterable[ConceptMap],
-    concepts: Sequence[tuple[int, str]],
-    target: Classifier,
-    *,
-    source: str = "source",
-    device: str = "auto",
-) -> Score:
-    """Score maps that need not be in memory all at once: they are read one after the other, once.
-
-    Args:
-        maps: The maps.
-        concepts: Index and label of each.
-        target: The classifier that reads them.
-        source: What to call the classifier that the maps come from.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
-    """
-    matched = match(concepts_of(concepts), target.labels, target.name)
-    with Engine(target, device=device) as engine:
-        logits = read_sweep(engine, maps, CONTRASTS)
-    return score_of_logits(logits, concepts, matched, target.labels, source=source, target=target.name)
+    maps = list(maps)
+    concepts = [(one.index, one.label) for one in maps]
+    scores = Scores()
+    for target in [targets] if isinstance(targets, Classifier) else targets:
+        matched = match(concepts_of(concepts), target.labels, target.name)
+        with Engine(target, device=device) as engine:
+            logits = logits_at_contrasts(engine, maps, CONTRASTS)
+        scores.append(score_of_logits(logits, concepts, matched, target.labels, source=source, target=target.name))
+    return scores
 
 
 def score_of_logits(
@@ -90,7 +72,7 @@ def score_of_logits(
     source: str = "source",
     target: str = "target",
 ) -> Score:
-    """Turn a target's answers into a :class:`Score`; a pure function.
+    """Turn a target's logits into a :class:`Score`; a pure function.
 
     Args:
         logits: (contrasts, maps, classes), the contrasts those of ``CONTRASTS``.
@@ -104,18 +86,18 @@ def score_of_logits(
     chosen = list(matched.values())
     at_score = logits[CONTRASTS.index(SCORE_CONTRAST)]
     sweep = tuple(_at(contrast, rows, truth, chosen) for contrast, rows in zip(CONTRASTS, logits, strict=True))
-    own = sweep[CONTRASTS.index(SCORE_CONTRAST)]
+    main = sweep[CONTRASTS.index(SCORE_CONTRAST)]
     maps = len(truth)
     return Score(
         source=source,
         target=target,
-        m_score=own.m_score,
+        m_score=main.m_score,
         interval=m_score_interval(divergences(at_score, chosen), len(chosen)),
-        top1_concepts=own.top1_concepts,
-        top1_concepts_interval=wilson(round(own.top1_concepts * maps), maps),
-        top1_all=own.top1_all,
-        top1_all_interval=wilson(round(own.top1_all * maps), maps),
-        p_class=own.p_class,
+        top1_concepts=main.top1_concepts,
+        top1_concepts_interval=wilson(round(main.top1_concepts * maps), maps),
+        top1_all=main.top1_all,
+        top1_all_interval=wilson(round(main.top1_all * maps), maps),
+        p_class=main.p_class,
         maps=maps,
         concepts=len(chosen),
         classes=at_score.shape[1],
@@ -124,8 +106,8 @@ def score_of_logits(
     )
 
 
-def _at(contrast: float, logits: Tensor, truth: Sequence[int], chosen: Sequence[int]) -> Contrasted:
-    return Contrasted(
+def _at(contrast: float, logits: Tensor, truth: Sequence[int], chosen: Sequence[int]) -> ContrastScore:
+    return ContrastScore(
         contrast=contrast,
         m_score=m_score_of_logits(logits, chosen),
         top1_concepts=top1(logits, truth, among=chosen),
@@ -141,15 +123,15 @@ def _p_class(logits: Tensor, truth: Sequence[int]) -> Tensor:
 
 def _per_concept(
     logits: Tensor, concepts: Sequence[tuple[int, str]], matched: Mapping[int, int], labels: Sequence[str]
-) -> tuple[ConceptReading, ...]:
+) -> tuple[ConceptScore, ...]:
     truth = [matched[index] for index, _ in concepts]
-    read, probability = logits.argmax(1).tolist(), _p_class(logits, truth).tolist()
+    predicted, probability = logits.argmax(1).tolist(), _p_class(logits, truth).tolist()
     rows = []
     for index, label in concepts_of(concepts).items():
         own = [position for position, (other, _) in enumerate(concepts) if other == index]
-        wrong = Counter(read[position] for position in own if read[position] != matched[index])
+        wrong = Counter(predicted[position] for position in own if predicted[position] != matched[index])
         rows.append(
-            ConceptReading(
+            ConceptScore(
                 index=index,
                 label=label,
                 target_index=matched[index],
@@ -157,7 +139,7 @@ def _per_concept(
                 right=len(own) - wrong.total(),
                 p_class=sum(probability[position] for position in own) / len(own),
                 misread=tuple(
-                    Misreading(other, labels[other], count) for other, count in wrong.most_common(MOST_MISREADINGS)
+                    Confusion(other, labels[other], count) for other, count in wrong.most_common(MOST_CONFUSIONS)
                 ),
             )
         )

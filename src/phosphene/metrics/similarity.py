@@ -1,8 +1,8 @@
-"""How alike two pictures are: three answers, each blind to something else.
+"""How similar two images are: three measures, each of which ignores something else.
 
-All take pictures (c, h, w) of one shape, values in [0, 1], sides of 8 or more, and answer in [-1, 1]: 1 for the same
-picture, about 0 for unrelated noise, and 0 where either is constant, for then there is nothing to compare. Two maps of
-one network are never unrelated: read a figure against that of two different classes.
+All take images (c, h, w) of one shape, values in [0, 1], sides of 8 or more, and return a value in [-1, 1]: 1 for the
+same image, about 0 for unrelated noise, and 0 where either is constant. Two maps of one network are never unrelated:
+compare a value with that of two different classes.
 """
 
 from collections.abc import Callable
@@ -16,9 +16,9 @@ from torch.nn import functional
 from phosphene.extras import require
 
 LEAST_SIDE = 8
-# 16 pixels in a picture of 224, as in the code of Adebayo et al.; a smaller picture gets as many cells as it can.
+# 16 pixels in an image of 224, as in the code of Adebayo et al.; a smaller image gets as many cells as it can.
 CELLS = 14
-# Below this deviation a picture is constant but for rounding.
+# Below this deviation an image is constant but for rounding.
 FLAT = 1e-6
 
 Grey = NDArray[np.float64]
@@ -27,12 +27,12 @@ Grey = NDArray[np.float64]
 def hog(a: Tensor, b: Tensor) -> float:
     """Correlation of histograms of oriented gradients: do edges run the same way in the same places?
 
-    As in Adebayo et al. 2018 (arXiv 1810.03292, section 3), by scikit-image, on the mean over channels. Blind to
-    colour, to contrast and to its sign.
+    As in Adebayo et al. 2018 (arXiv 1810.03292, section 3), by scikit-image, on the mean over channels. Ignores
+    colour, contrast and the sign of contrast.
 
     Raises:
         ExtraError: scikit-image is not installed.
-        ValueError: the pictures differ in shape or are too small.
+        ValueError: the images differ in shape or are too small.
     """
     first, second = _greys(a, b)
     describe = require("skimage.feature", "checks").hog
@@ -44,13 +44,13 @@ def hog(a: Tensor, b: Tensor) -> float:
 
 
 def ssim(a: Tensor, b: Tensor) -> float:
-    """Structural similarity (Wang et al. 2004), by scikit-image, mean over channels: are they alike pixel for pixel?
+    """Structural similarity (Wang et al. 2004), by scikit-image, mean over channels: are they equal pixel for pixel?
 
     A Gaussian window of deviation 1.5, or 7 x 7 pixels where that does not fit. Negative for inverted contrast.
 
     Raises:
         ExtraError: scikit-image is not installed.
-        ValueError: the pictures differ in shape or are too small.
+        ValueError: the images differ in shape or are too small.
     """
     first, second = _greys(a, b)
     compare = require("skimage.metrics", "checks").structural_similarity
@@ -66,10 +66,10 @@ def spectrum(a: Tensor, b: Tensor) -> float:
     """Correlation of log power spectra without their mean fall-off: is it the same pattern, wherever it lies?
 
     On the mean over channels, under a Hann window; the mean over all directions is taken out at each frequency, else
-    any two natural pictures would correlate. Blind to where a pattern lies, to contrast and to its sign.
+    any two natural images would correlate. Ignores where a pattern lies, contrast and the sign of contrast.
 
     Raises:
-        ValueError: the pictures differ in shape or are too small.
+        ValueError: the images differ in shape or are too small.
     """
     first, second = _greys(a, b)
     if _flat(first) or _flat(second):
@@ -82,27 +82,27 @@ SIMILARITIES: dict[str, Callable[[Tensor, Tensor], float]] = {"hog": hog, "ssim"
 
 def _directions(grey: Grey) -> Grey:
     """Log power of every frequency of the upper half plane, less the mean at its distance from 0, slightly smoothed."""
-    picture = torch.from_numpy(grey)
-    height, width = picture.shape
-    window = torch.outer(*(torch.hann_window(side, periodic=False, dtype=picture.dtype) for side in picture.shape))
-    power = torch.fft.fft2((picture - picture.mean()) * window).abs().square()
+    image = torch.from_numpy(grey)
+    height, width = image.shape
+    window = torch.outer(*(torch.hann_window(side, periodic=False, dtype=image.dtype) for side in image.shape))
+    power = torch.fft.fft2((image - image.mean()) * window).abs().square()
     log = (power + 1e-12 * power.max()).log()
     across, down = torch.fft.fftfreq(width, dtype=log.dtype), torch.fft.fftfreq(height, dtype=log.dtype)
     ring = (torch.hypot(*torch.meshgrid(down, across, indexing="ij")) * min(height, width)).round().long()
     totals = torch.zeros(int(ring.max()) + 1, dtype=log.dtype)
     means = totals.index_add(0, ring.flatten(), log.flatten()) / ring.flatten().bincount()
     rest = log - means[ring]
-    # A single frequency's power is as noisy as it is large; its neighbours say the same.
+    # The power of a single frequency is as noisy as it is large; its neighbours measure the same.
     rest = functional.avg_pool2d(functional.pad(rest[None, None], (1, 1, 1, 1), mode="circular"), 3, 1)[0, 0]
     half: Grey = rest[: height // 2 + 1].flatten()[1:].numpy()  # the other half mirrors it; the first is the mean
     return half
 
 
 def _greys(a: Tensor, b: Tensor) -> tuple[Grey, Grey]:
-    """Mean over channels of both pictures, float64 (h, w)."""
+    """Mean over channels of both images, float64 (h, w)."""
     if a.shape != b.shape or a.ndim != 3 or min(a.shape[1:]) < LEAST_SIDE:
         shapes = f"{tuple(a.shape)} and {tuple(b.shape)}"
-        raise ValueError(f"pictures are {shapes}; two of one shape (c, h, w) of at least 8 x 8 are compared.")
+        raise ValueError(f"images are {shapes}; two of one shape (c, h, w) of at least 8 x 8 are compared.")
     return tuple(one.detach().cpu().double().mean(0).numpy() for one in (a, b))  # type: ignore[return-value]
 
 

@@ -21,7 +21,7 @@ class MScore(Metric):
 
     Args:
         concepts: The L classes; repetitions do not count.
-        keys: What ``torchmetrics.Metric`` takes.
+        keys: Keyword arguments of ``torchmetrics.Metric``.
 
     Raises:
         ConceptError: fewer than two different concepts.
@@ -54,7 +54,7 @@ class MScore(Metric):
         self.add_state("maps", torch.zeros((), dtype=torch.long), dist_reduce_fx="sum")
 
     def update(self, logits: Tensor) -> None:
-        """Add maps: the target's answers to their pictures, (maps, classes)."""
+        """Add maps: the target's logits for their images, (maps, classes)."""
         p = logits.detach().double()[:, self.concepts].softmax(1)
         self.total += p.sum(0)
         self.negative_entropy += torch.xlogy(p, p).sum()

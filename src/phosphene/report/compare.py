@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from phosphene.concept_map import ConceptMap
 from phosphene.labels import first_synonym
-from phosphene.metrics.compare import Change, Reading
+from phosphene.metrics.compare import Change, Prediction
 from phosphene.report.html import environment, policy
 from phosphene.report.words import percent
 from phosphene.runs.atomic import write_bytes
@@ -52,8 +52,8 @@ def comparison_view(
 
     Args:
         comparison: What was found.
-        source: Gives the address of a map's picture; its first argument is 0 for the first run and 1 for the second.
-        names: What to call the runs.
+        source: Returns the address of a map's image; its first argument is 0 for the first run and 1 for the second.
+        names: Of the runs.
     """
     models = [facts["model"]["name"] for facts in comparison.facts]
     sides = [
@@ -81,22 +81,22 @@ def _row(
     one: Change, comparison: Comparison, source: Callable[[int, ConceptMap], str], *, same: bool
 ) -> dict[str, Any]:
     indices = (one.index_a, one.index_b)
-    pictures = [
+    images = [
         [{"src": source(side, found), "seed": found.seed} for found in comparison.maps[side][index][:MOST_SEEDS]]
         for side, index in enumerate(indices)
     ]
-    readings = []
+    predictions = []
     if not same:
-        readings = [_said("B", "A", one.a_by_b), _said("A", "B", one.b_by_a)]
+        predictions = [_spell("B", "A", one.a_by_b), _spell("A", "B", one.b_by_a)]
     return {
         "label": one.label,
         "short": first_synonym(one.label),
         "indices": indices,
         "change": None if one.change is None else round(100 * one.change),
-        "pictures": _figure(one.pictures),
-        "reading": _figure(one.reading),
-        "said": [line for line in readings if line],
-        "maps": pictures,
+        "images": _figure(one.images),
+        "predictions": _figure(one.predictions),
+        "lines": [line for line in predictions if line],
+        "maps": images,
     }
 
 
@@ -104,11 +104,11 @@ def _figure(value: "float | None") -> str:
     return "unknown" if value is None else percent(value)
 
 
-def _said(reader: str, maker: str, reading: "Reading | None") -> str:
-    if reading is None:
+def _spell(target: str, source: str, prediction: "Prediction | None") -> str:
+    if prediction is None:
         return ""
-    instead = f", mostly as {reading.instead}" if reading.instead else ""
-    return f"{reader}’s network reads {maker}’s as the class with p {reading.p_class:.2f}{instead}"
+    instead = f", mostly as {prediction.instead}" if prediction.instead else ""
+    return f"{target}’s network classifies {source}’s as the class with p {prediction.p_class:.2f}{instead}"
 
 
 def _listed(labels: list[str]) -> str:

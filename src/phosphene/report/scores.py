@@ -6,7 +6,7 @@ from typing import Any
 
 from phosphene.errors import RunError
 from phosphene.labels import first_synonym
-from phosphene.metrics.scorecard import ConceptReading, Contrasted, Interval, Score
+from phosphene.metrics.scorecard import ConceptScore, ContrastScore, Interval, Score
 from phosphene.report.words import percent
 from phosphene.runs import RunDirectory
 from phosphene.runs.scores import NAME, read_scores
@@ -96,7 +96,7 @@ def _summary(score: Score) -> list[Cell]:
     ]
 
 
-def _contrasted(point: Contrasted, concepts: int) -> Cell:
+def _contrasted(point: ContrastScore, concepts: int) -> Cell:
     return Cell(f"{point.m_score:.2f}", _heat(point.m_score, 1 / concepts), f"{point.top1_all:.0%}")
 
 
@@ -110,7 +110,7 @@ def _concepts(scores: list[Score]) -> list[dict[str, Any]]:
     return lines
 
 
-def _reading(one: ConceptReading) -> Cell:
+def _reading(one: ConceptScore) -> Cell:
     times: Callable[[int], str] = lambda count: f" {count}×" if one.maps > 1 else ""  # noqa: E731
     wrong = ", ".join(first_synonym(other.label) + times(other.count) for other in one.misread)
     share = one.right / max(one.maps, 1)

@@ -8,7 +8,7 @@ from typing import Any
 from phosphene.concept_map import ConceptMap
 from phosphene.errors import RunError
 from phosphene.labels import first_synonym
-from phosphene.metrics.compare import Change, Reading, Side, compare
+from phosphene.metrics.compare import Change, ComparedRun, Prediction, compare
 from phosphene.metrics.scorecard import Score
 from phosphene.runs import RunDirectory
 from phosphene.runs.scores import NAME, read_scores
@@ -34,8 +34,8 @@ class Comparison:
 
     @property
     def scored(self) -> bool:
-        """Whether reading is part of the measure."""
-        return any(one.reading is not None for one in self.changes)
+        """Whether the predictions of the other run's source are part of the measure."""
+        return any(one.predictions is not None for one in self.changes)
 
     @property
     def seeds_known(self) -> bool:
@@ -47,12 +47,12 @@ class Comparison:
         """What a reader should know of the figures, a line each."""
         notes = []
         if not self.seeds_known:
-            notes.append("One seed a class: how much maps vary by themselves is unknown (map with --seeds 2 or more).")
+            notes.append("One seed per class: how much maps vary by seed is unknown (map with --seeds 2 or more).")
         if not self.scored:
             first, second = self.runs
             specs = [facts["model"]["spec"] for facts in self.facts]
             notes.append(
-                "How each source reads the other's maps is not known: "
+                "How each source classifies the other's maps is unknown: "
                 f"phosphene score {first} {second} --target {specs[0]} --target {specs[1]}"
             )
         return notes
@@ -106,18 +106,18 @@ def _by_class(maps: list[ConceptMap]) -> dict[int, list[ConceptMap]]:
     return dict(found)
 
 
-def _side(run: RunDirectory, maps: list[ConceptMap], other_sha256: str) -> Side:
+def _side(run: RunDirectory, maps: list[ConceptMap], other_sha256: str) -> ComparedRun:
     own = {index: sum(one.p_class for one in group) / len(group) for index, group in _by_class(maps).items()}
     row = next((row for row in read_scores(run) if row["target_sha256"] == other_sha256), None)
     if row is None:
-        return Side(maps, own)
+        return ComparedRun(maps, own)
     try:
         score = Score.from_dict(row)
     except (KeyError, TypeError, ValueError) as error:
         why = f"{type(error).__name__}: {error}"
         raise RunError(f"{run.path / NAME} is damaged ({why}). Delete it and score again.") from None
-    readings = {}
+    predictions = {}
     for one in score.per_concept:
         wrong = first_synonym(one.misread[0].label) if one.misread and one.right < one.maps else ""
-        readings[one.index] = Reading(one.p_class, wrong)
-    return Side(maps, own, readings)
+        predictions[one.index] = Prediction(one.p_class, wrong)
+    return ComparedRun(maps, own, predictions)

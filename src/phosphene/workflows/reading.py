@@ -3,7 +3,7 @@
 from phosphene.classifier import Classifier
 from phosphene.concept_map import Job
 from phosphene.engine import Engine
-from phosphene.metrics.reading import first_readings, read_maps
+from phosphene.metrics.predictions import logits_of_maps, top_predictions
 from phosphene.runs import RunDirectory
 from phosphene.runs.readings import read_readings, write_readings
 from phosphene.runs.scores import map_hashes
@@ -32,8 +32,8 @@ def note_own_readings(run: RunDirectory, classifier: Classifier, *, device: str 
         labels = classifier.labels
         folders = (run.folder(Job(*place), labels[place[0]]) for place in missing)
         with Engine(classifier, device=device) as engine:
-            logits = read_maps(engine, map(run.read, folders))
+            logits = logits_of_maps(engine, map(run.read, folders))
         concepts = [(index, labels[index]) for index, _ in missing]
-        rows = first_readings(logits, concepts, {index: index for index, _ in missing}, labels)
+        rows = top_predictions(logits, concepts, {index: index for index, _ in missing}, labels)
         write_readings(run, classifier, dict(zip(missing, rows, strict=True)), hashes)
     return len(missing)

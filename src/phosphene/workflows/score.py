@@ -12,8 +12,8 @@ from phosphene.engine.device import pick_device
 from phosphene.errors import ConceptError, RunError
 from phosphene.labels import Labels
 from phosphene.metrics.matching import concepts_of, match
+from phosphene.metrics.predictions import SCORE_CONTRAST, check_channels, logits_at_contrasts, top_predictions
 from phosphene.metrics.range_doubt import range_doubt
-from phosphene.metrics.reading import SCORE_CONTRAST, check_channels, first_readings, read_sweep
 from phosphene.metrics.scorecard import Score
 from phosphene.metrics.scores import CONTRASTS, score_of_logits
 from phosphene.runs import RunDirectory
@@ -187,10 +187,10 @@ def _score(source: Source, target: Classifier, device: str) -> ScoredRun:
     concepts, labels = source.concepts, target.labels
     matched = match(concepts_of(concepts), labels, target.name)
     with Engine(target, device=device) as engine:
-        logits = read_sweep(engine, source.maps(), CONTRASTS)
+        logits = logits_at_contrasts(engine, source.maps(), CONTRASTS)
     name = source.facts["model"]["name"]
     found = score_of_logits(logits, concepts, matched, labels, source=name, target=target.name)
-    rows = first_readings(logits[CONTRASTS.index(SCORE_CONTRAST)], concepts, matched, labels)
+    rows = top_predictions(logits[CONTRASTS.index(SCORE_CONTRAST)], concepts, matched, labels)
     jobs = [(row["index"], row["seed"]) for row in source.facts["jobs"]]
     write_readings(source.run, target, dict(zip(jobs, rows, strict=True)), source.hashes)
     recipe = source.facts["recipe"]["name"]

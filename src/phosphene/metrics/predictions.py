@@ -1,4 +1,4 @@
-"""What a classifier reads in the pictures of maps."""
+"""What a classifier predicts for the images of maps."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -12,63 +12,63 @@ from phosphene.concept_map import ConceptMap, render
 from phosphene.engine import Engine
 from phosphene.errors import ConceptError, NumericError, SpecError
 
-# Scores are taken at one contrast, whatever the recipe shows its pictures with.
+# Scores are taken at one contrast, whatever contrast the recipe shows its images with.
 SCORE_CONTRAST = 0.2
 # Pixels that are rendered and resized together; bounds the memory for runs of many maps.
 BATCH_PIXELS = 32 * 224 * 224
-# Classes that are noted of each reading.
-MOST_READ = 5
+# Classes that are stored of each prediction.
+TOP = 5
 
 
-def read_maps(engine: Engine, maps: Iterable[ConceptMap], contrast: float = SCORE_CONTRAST) -> Tensor:
-    """Return the classifier's logits (maps, classes), on the CPU, for the float pictures of ``maps``.
+def logits_of_maps(engine: Engine, maps: Iterable[ConceptMap], contrast: float = SCORE_CONTRAST) -> Tensor:
+    """Return the classifier's logits (maps, classes), on the CPU, for the float images of ``maps``.
 
-    Pictures are rendered at the source's size, then resized bilinearly, antialiased, to the classifier's. Labels are
-    not looked at: see :func:`phosphene.metrics.matching.match`.
+    Images are rendered at the source's size, then resized bilinearly, antialiased, to the classifier's. Labels are
+    not compared: see :func:`phosphene.metrics.matching.match`.
 
     Raises:
         ConceptError: there are no maps.
-        SpecError: the classifier takes pictures of another number of channels.
+        SpecError: the classifier takes images of another number of channels.
         NumericError: it answers with NaN or infinity.
     """
-    return read_sweep(engine, maps, [contrast])[0]
+    return logits_at_contrasts(engine, maps, [contrast])[0]
 
 
-def read_sweep(engine: Engine, maps: Iterable[ConceptMap], contrasts: Sequence[float]) -> Tensor:
+def logits_at_contrasts(engine: Engine, maps: Iterable[ConceptMap], contrasts: Sequence[float]) -> Tensor:
     """Do the same at several contrasts, in one pass over ``maps``; logits (contrasts, maps, classes)."""
     size = engine.classifier.input.size
-    found: list[Tensor] = []
+    parts: list[Tensor] = []
     for batch in _batches(maps, size[0] * size[1]):
         check_channels(batch[0].nu.shape[0], engine.classifier)
         nu = torch.stack([one.nu for one in batch]).to(engine.device)
-        found.append(torch.stack([_read(engine, render(nu, contrast)) for contrast in contrasts]))
-    if not found:
-        raise ConceptError("there are no maps to read.")
-    logits = torch.cat(found, dim=1)
+        parts.append(torch.stack([_logits(engine, render(nu, contrast)) for contrast in contrasts]))
+    if not parts:
+        raise ConceptError("there are no maps to classify.")
+    logits = torch.cat(parts, dim=1)
     if not logits.isfinite().all():
         name = engine.classifier.name
-        raise NumericError(f"network {name} answers with NaN or infinity to the maps' pictures: check its weights.")
+        raise NumericError(f"network {name} answers with NaN or infinity to the maps' images: check its weights.")
     return logits
 
 
 def check_channels(channels: int, target: Classifier) -> None:
-    """Refuse a target that cannot see the maps' pictures.
+    """Refuse a target that cannot take the maps' images.
 
     Raises:
-        SpecError: it takes pictures of another number of channels.
+        SpecError: it takes images of another number of channels.
     """
     if channels != target.input.channels:
         raise SpecError(
-            f"{target.name} takes pictures of {target.input.channels} channel(s), the maps have {channels}: "
+            f"{target.name} takes images of {target.input.channels} channel(s), the maps have {channels}: "
             "choose a target of as many."
         )
 
 
-def _read(engine: Engine, pictures: Tensor) -> Tensor:
+def _logits(engine: Engine, images: Tensor) -> Tensor:
     size = engine.classifier.input.size
-    if tuple(pictures.shape[-2:]) != size:
-        pictures = functional.interpolate(pictures, size, mode="bilinear", antialias=True)
-    return engine.logits(pictures.contiguous(memory_format=torch.channels_last)).cpu()
+    if tuple(images.shape[-2:]) != size:
+        images = functional.interpolate(images, size, mode="bilinear", antialias=True)
+    return engine.logits(images.contiguous(memory_format=torch.channels_last)).cpu()
 
 
 def _batches(maps: Iterable[ConceptMap], target_pixels: int) -> Iterator[list[ConceptMap]]:
@@ -84,23 +84,23 @@ def _batches(maps: Iterable[ConceptMap], target_pixels: int) -> Iterator[list[Co
         yield batch
 
 
-def first_readings(
+def top_predictions(
     logits: Tensor, concepts: Sequence[tuple[int, str]], matched: Mapping[int, int], labels: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """Return what each picture is read as, the most probable classes first.
+    """Return the most probable classes of each image, the most probable first.
 
     Args:
         logits: (maps, classes).
         concepts: Index and label of each map's class at the source.
-        matched: The reader's class of each of the source's.
-        labels: The reader's labels.
+        matched: The target's class of each of the source's.
+        labels: The target's labels.
 
     Returns:
-        For each map ``class`` (the reader's), ``p_class`` (its probability in [0, 1]) and ``top``: at most 5 of
+        For each map ``class`` (the target's), ``p_class`` (its probability in [0, 1]) and ``top``: at most 5 of
         ``index``, ``label``, ``p``.
     """
     probabilities = logits.double().softmax(1)
-    best = probabilities.topk(min(MOST_READ, probabilities.shape[1]), dim=1)
+    best = probabilities.topk(min(TOP, probabilities.shape[1]), dim=1)
     rows = []
     for row, (index, _), places, shares in zip(
         probabilities, concepts, best.indices.tolist(), best.values.tolist(), strict=True
@@ -111,7 +111,7 @@ def first_readings(
 
 
 def top1(logits: Tensor, truth: Sequence[int], among: "Sequence[int] | None" = None) -> float:
-    """Share of rows of ``logits`` (n, classes) that are read as ``truth``, over all classes or ``among`` some."""
+    """Return the share of ``logits`` (n, classes) that classify as ``truth``, over all classes or ``among`` some."""
     wanted = torch.tensor(list(truth))
     if among is None:
         return float((logits.argmax(1) == wanted).double().mean())
