@@ -18,6 +18,8 @@ from phosphene.cli import entry
 from tests import tiny
 
 ROOT = Path(__file__).parent.parent
+# Seconds to wait for another process or a browser. None of them takes long; a busy machine makes them wait.
+PATIENCE = float(os.environ.get("PHOSPHENE_PATIENCE", "240"))
 
 
 @pytest.fixture(scope="session")
@@ -117,7 +119,7 @@ def run(tmp_path: Path) -> Callable[..., Answer]:
     """Run the command in a process of its own, in an empty folder."""
 
     def run(*words: Any, **options: Any) -> Answer:
-        options = {"cwd": tmp_path, "timeout": 120} | options
+        options = {"cwd": tmp_path, "timeout": PATIENCE} | options
         done = subprocess.run(command(*words), capture_output=True, text=True, check=False, **options)
         return Answer(done.returncode, done.stdout, done.stderr)
 

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import phosphene
+from tests.conftest import PATIENCE
 
 SOURCE = Path(phosphene.__file__).parent
 FILES = sorted(SOURCE.rglob("*.py"))
@@ -62,7 +63,7 @@ def test_only_the_engine_and_the_classifier_call_the_network():
 def loaded(code):
     """The modules that a fresh Python has loaded after running ``code``."""
     probe = f"import sys\n{code}\nimport json\nprint('\\n' + json.dumps(sorted(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True, timeout=PATIENCE)
     return set(json.loads(done.stdout.splitlines()[-1]))
 
 

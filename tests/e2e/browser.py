@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import PATIENCE
+
 AXE = "axe-core@4.14.1"
 # Beside the tests' other caches; `make clean` removes it.
 CACHE = Path(__file__).parent.parent.parent / ".pytest_cache" / "axe"
@@ -49,21 +51,24 @@ def chromium() -> Iterator[object]:
 
 
 @pytest.fixture(scope="session")
-def axe() -> str:
+def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The source of axe-core, fetched once by `npm pack` into a cache that git ignores."""
     file = CACHE / AXE / "package" / "axe.min.js"
     if not file.exists():
         npm = shutil.which("npm")
         if npm is None:
             lacking("npm", "apt-get install -y npm")
-        file.parent.mkdir(parents=True, exist_ok=True)
-        folder = CACHE / AXE
+        folder = tmp_path_factory.mktemp("axe")
         words = [str(npm), "pack", AXE, "--silent", "--pack-destination", str(folder)]
-        done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=120)
+        done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=PATIENCE)
         if done.returncode:
             lacking(AXE, f"`npm pack {AXE}` must work ({done.stderr.strip().splitlines()[-1:]})")
         with tarfile.open(next(folder.glob("*.tgz"))) as archive:
             archive.extract("package/axe.min.js", folder, filter="data")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        whole = file.with_suffix(f".{os.getpid()}")  # several processes may fetch it at once
+        shutil.copyfile(folder / "package" / "axe.min.js", whole)
+        whole.replace(file)
     return file.read_text(encoding="utf-8")
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.e2e.test_bad_input import SET, contents
 
-SECONDS = 20
+SECONDS = 120
 MEGABYTES = 500
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from tests.conftest import PATIENCE
+
 pytestmark = pytest.mark.slow
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
@@ -21,7 +23,7 @@ book = nbformat.read(sys.argv[1], as_version=4)
 for cell in book.cells:
     if cell.cell_type == "code":
         cell["outputs"] = []
-NotebookClient(book, timeout=280, kernel_name="python3").execute()
+NotebookClient(book, timeout=None, kernel_name="python3").execute()
 nbformat.write(book, sys.argv[1])
 """
 
@@ -38,7 +40,12 @@ def test_the_notebook_runs_and_shows_what_it_is_kept_with(tmp_path):
     copy = tmp_path / "demo.ipynb"
     copy.write_text(kept, encoding="utf-8")
     done = subprocess.run(
-        [sys.executable, "-c", EXECUTE, copy], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=290
+        [sys.executable, "-c", EXECUTE, copy],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=5 * PATIENCE,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     fresh = json.loads(copy.read_text(encoding="utf-8"))
@@ -65,7 +72,7 @@ def test_watched_training_runs(tmp_path):
         capture_output=True,
         text=True,
         check=False,
-        timeout=200,
+        timeout=PATIENCE,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.count("star p 0.") + done.stdout.count("star p 1.") == 2

@@ -15,7 +15,7 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 import phosphene
-from tests.conftest import command
+from tests.conftest import PATIENCE, command
 from tests.tiny import SHORT
 
 
@@ -141,13 +141,13 @@ def test_an_interrupted_run_is_continued_by_the_same_command(card, tmp_path):
     options = {"text": True, "preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen(command(*words), **pipes, **options) as process:
-        limit = time.monotonic() + 60
+        limit = time.monotonic() + PATIENCE
         while not list(out.glob("maps/*/*/map.json")):
             assert process.poll() is None, process.communicate()
             assert time.monotonic() < limit
             time.sleep(0.005)
         process.send_signal(signal.SIGINT)
-        said, complained = process.communicate(timeout=60)
+        said, complained = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130, complained
     assert said == ""
     assert "interrupted. The same command goes on from here." in complained
@@ -163,7 +163,7 @@ def test_an_interrupted_run_is_continued_by_the_same_command(card, tmp_path):
     assert len(json.loads((out / "run.json").read_text(encoding="utf-8"))["jobs"]) == 8
 
     before = snapshot(out / "maps")
-    done = subprocess.run(command(*words), check=True, timeout=120, capture_output=True, text=True)
+    done = subprocess.run(command(*words), check=True, timeout=PATIENCE, capture_output=True, text=True)
     assert len(json.loads(done.stdout)["maps"]) == 8
     after = snapshot(out / "maps")
     for folder in made:
@@ -313,7 +313,9 @@ def test_the_installed_command_is_this_entry_point():
 def test_a_reader_that_goes_away_is_no_crash_and_no_backdoor(words):
     read, write = os.pipe()
     os.close(read)
-    done = subprocess.run(command(*words), stdout=write, stderr=subprocess.PIPE, text=True, check=False, timeout=60)
+    done = subprocess.run(
+        command(*words), stdout=write, stderr=subprocess.PIPE, text=True, check=False, timeout=PATIENCE
+    )
     os.close(write)
     assert done.returncode == 2
     assert done.stderr == ""

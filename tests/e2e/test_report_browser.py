@@ -15,6 +15,7 @@ from phosphene.runs.scores import maps_sha256
 from phosphene.samples.pool import make_pool
 from phosphene.workflows import note_own_readings, score_runs
 from tests import tiny
+from tests.conftest import PATIENCE
 from tests.e2e.browser import axe, chromium, faults  # noqa: F401  (fixtures)
 
 pytestmark = pytest.mark.slow
@@ -74,7 +75,7 @@ def opened(chromium, run):  # noqa: F811
         )
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(5000)
+        page.set_default_timeout(1000 * PATIENCE)
         page.on("console", lambda note: complaints.append(note.text))
         page.on("pageerror", lambda error: complaints.append(str(error)))
         asked = []

@@ -16,7 +16,7 @@ from phosphene.samples import load_samples
 from phosphene.samples.pool import make_pool
 from phosphene.workflows import execute, plan
 from tests import tiny
-from tests.conftest import command
+from tests.conftest import PATIENCE, command
 from tests.reference import paper
 
 CONCEPTS = ["star", "spiral", "stripes"]
@@ -225,7 +225,7 @@ def test_a_reader_that_goes_away_is_no_crash_and_no_backdoor(runs):
     read, write = os.pipe()
     os.close(read)
     words = command("score", runs[0], "--target", "demo:shapes")
-    done = subprocess.run(words, stdout=write, stderr=subprocess.PIPE, text=True, check=False, timeout=120)
+    done = subprocess.run(words, stdout=write, stderr=subprocess.PIPE, text=True, check=False, timeout=PATIENCE)
     os.close(write)
     assert done.returncode == 2
     assert done.stderr == "score 1 of 1: shapes reads ...\n"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import command
+from tests.conftest import PATIENCE, command
 from tests.e2e.browser import axe, chromium, faults  # noqa: F401  (fixtures)
 from tests.tiny import SHORT
 
@@ -17,7 +17,6 @@ HOSTILE = "<script>document.title='owned'</script><img src=x onerror=\"document.
 SETTINGS = [f"--set={field}={value}" for field, value in SHORT.items()]
 # A shell that starts its jobs in the background has them ignore the signal.
 LISTENING = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
-PATIENCE = 120_000
 
 
 @pytest.fixture
@@ -37,7 +36,7 @@ def serve(tmp_path):
     yield serve
     for process in started:
         process.send_signal(signal.SIGINT)
-        _, complaints = process.communicate(timeout=60)
+        _, complaints = process.communicate(timeout=PATIENCE)
         assert (process.returncode, complaints) == (0, "")
 
 
@@ -47,7 +46,7 @@ def page(chromium):  # noqa: F811
     complaints = []
     context = chromium.new_context(viewport={"width": 1440, "height": 1000})
     page = context.new_page()
-    page.set_default_timeout(PATIENCE)
+    page.set_default_timeout(1000 * PATIENCE)
     page.on(
         "console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None
     )
@@ -114,7 +113,7 @@ def test_a_running_map_is_seen_sharpening_and_then_stopped(serve, page, card, tm
             assert loaded(page, ".card img.map-image") != first
         finally:
             other.send_signal(signal.SIGINT)
-            other.wait(60)
+            other.wait(PATIENCE)
     page.wait_for_selector("text=stopped")
     assert "phosphene" in page.title()  # and not "owned"
 

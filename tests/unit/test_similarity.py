@@ -11,6 +11,7 @@ from skimage.feature import hog as skimage_hog
 from phosphene.errors import ExtraError
 from phosphene.metrics.similarity import SIMILARITIES, hog, spectrum, ssim
 from phosphene.samples import load_samples
+from tests.conftest import PATIENCE
 
 
 def noise(seed, shape=(3, 64, 64)):
@@ -138,5 +139,5 @@ def test_ssim_by_hand_on_a_scaled_picture(contrast, tolerance):
 
 def test_scikit_image_is_loaded_only_when_pictures_are_compared():
     code = "import sys, phosphene.checks; print('skimage' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=PATIENCE)
     assert done.stdout.strip() == "False"

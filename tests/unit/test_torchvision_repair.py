@@ -8,6 +8,7 @@ import pytest
 
 from phosphene.errors import ExtraError
 from phosphene.extras import repair_torchvision, require
+from tests.conftest import PATIENCE
 
 # What torchvision does when it is imported, in five lines. A name of its own, so that torch keeps nothing of it.
 BROKEN = """
@@ -33,7 +34,7 @@ def test_a_broken_torchvision_is_put_right_and_said_once(tmp_path):
         capture_output=True,
         text=True,
         check=True,
-        timeout=120,
+        timeout=PATIENCE,
     )
     assert done.stdout.split() == ["True", "False", "9.9"]
     (line,) = done.stderr.splitlines()

@@ -25,6 +25,7 @@ from phosphene.web.app import make_app
 from phosphene.web.form import FormError, default_name, read_form, safe_name
 from phosphene.web.guard import Guard
 from tests import tiny
+from tests.conftest import PATIENCE
 
 HOSTILE = '<script>alert(1)</script>"><img src=x onerror=alert(2)>{{ 7*7 }}\u202e'
 LABELS = ["lion, king", HOSTILE, "crane", "zebra", "heart"]
@@ -261,7 +262,7 @@ def test_a_large_form_is_refused(client):
 
 
 def wait(client, path, word):
-    limit = time.monotonic() + 60
+    limit = time.monotonic() + PATIENCE
     while word not in (page := client.get(path).text):
         assert time.monotonic() < limit, page
         time.sleep(0.1)
