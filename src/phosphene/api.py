@@ -10,8 +10,7 @@ from phosphene.engine import Engine
 from phosphene.errors import ConceptError, RecipeError, SamplesError
 from phosphene.mapper import Step, in_groups, map_jobs
 from phosphene.recipe import DEFAULT_RECIPE, Recipe, resolve
-from phosphene.samples import SamplePool, load_samples
-from phosphene.samples import default as default_samples
+from phosphene.samples import SamplePool, default_samples, load_samples
 
 MOST_SEEDS = 2**32
 

@@ -291,7 +291,7 @@ def test_natural_pictures_in_the_report(call, job, tmp_path):
     assert page.count('aria-label="A natural picture of lion"') == 2  # of both seeds
     assert page.count('id="natural-0"') == 1
     line = call("report", out, "--reference-pictures", tmp_path / "none").complaint
-    assert "is neither a folder nor a .parquet file" in line
+    assert "none do not exist" in line
 
 
 def test_version_and_help(run, call):

@@ -11,15 +11,18 @@ import torch
 from PIL import Image
 
 from phosphene.errors import SamplesError
-from phosphene.samples import default, load_samples
-from phosphene.samples.pool import MOST, chosen, fit, make_pool
+from phosphene.labels import Labels
+from phosphene.samples import default_samples, load_samples
+from phosphene.samples.images import fit
+from phosphene.samples.labelled import examples_of
+from phosphene.samples.pool import MAX_SAMPLES, make_pool, random_subset
 from tests.tiny import make_pictures
 
 SHAPE = (3, 8, 8)
 
 
 def flat(*colour, size=(8, 8)):
-    """A picture of one colour, (h, w)."""
+    """An image of one colour, (h, w)."""
     return Image.new("RGB", size[::-1], colour)
 
 
@@ -34,7 +37,7 @@ def everything(pool):
 
 
 def means(pool):
-    """The mean of every picture, sorted: which pictures are in the pool, whatever their order."""
+    """The mean of every sample, sorted: which images are in the pool, whatever their order."""
     return sorted(everything(pool).float().mean((1, 2, 3)).round().int().tolist())
 
 
@@ -98,7 +101,9 @@ def test_a_folder_of_nothing_but_corrupt_files_is_refused_with_their_number(tmp_
 @pytest.mark.parametrize("count", [0, 1])
 def test_a_folder_with_too_few_is_refused(tmp_path, count):
     make_pictures(tmp_path, count)
-    with pytest.raises(SamplesError, match="holds no image files" if count == 0 else "hold 1 usable picture; at least"):
+    with pytest.raises(
+        SamplesError, match="holds no image files" if count == 0 else "contain 1 readable image; at least"
+    ):
         load_samples(tmp_path, SHAPE)
 
 
@@ -122,7 +127,7 @@ def test_an_unreadable_folder_is_refused_and_an_unreadable_part_named(pictures, 
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "PA", "RGBA", "CMYK", "YCbCr", "HSV", "LAB"])
-def test_every_mode_of_a_picture_is_read_without_a_warning(mode):
+def test_every_mode_of_a_image_is_read_without_a_warning(mode):
     image = flat(128, 128, 128).convert(mode) if mode not in ("LAB", "PA") else Image.new(mode, (8, 8))
     assert fit(image, SHAPE).shape == SHAPE
 
@@ -145,12 +150,12 @@ def test_sixteen_bits_keep_their_greys(tmp_path, mode):
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
-def test_a_picture_takes_the_network_s_channels(channels):
+def test_a_image_takes_the_network_s_channels(channels):
     assert fit(flat(9, 9, 9), (channels, 8, 8)).shape == (channels, 8, 8)
 
 
 def test_channels_that_no_image_file_has_are_refused(pictures):
-    with pytest.raises(SamplesError, match=r"network wants 2.*npz"):
+    with pytest.raises(SamplesError, match=r"network's input has 2.*npz"):
         load_samples(pictures, (2, 8, 8))
 
 
@@ -163,13 +168,13 @@ def test_pictures_are_resized_to_cover_and_cropped_in_the_middle():
     assert fit(flat(7, 7, 7, size=(3, 5)), (3, 16, 8)).shape == (3, 16, 8)
 
 
-def test_a_square_picture_is_resized_as_pillow_does():
+def test_a_square_image_is_resized_as_pillow_does():
     image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (13, 13, 3), dtype=np.uint8))
     expected = np.asarray(image.resize((8, 8), Image.Resampling.BILINEAR)).transpose(2, 0, 1)
     assert np.array_equal(fit(image, SHAPE), expected)
 
 
-def test_a_picture_like_a_thread_does_not_fill_the_memory():
+def test_a_image_like_a_thread_does_not_fill_the_memory():
     """Resized before it is cropped, it would be 224 x 4,480,000 pixels."""
     assert fit(Image.new("RGB", (1, 20_000), (5, 6, 7)), (3, 224, 224)).shape == (3, 224, 224)
 
@@ -192,7 +197,7 @@ def test_parquet_with_bytes_or_a_struct_of_bytes(tmp_path, struct):
     assert pool.skipped == ()
 
 
-def test_parquet_rows_that_hold_no_picture_are_named_and_skipped(tmp_path):
+def test_parquet_rows_that_hold_no_image_are_named_and_skipped(tmp_path):
     cells = [encoded(flat(10, 10, 10)), b"garbage", None, encoded(flat(20, 20, 20)), b""]
     pool = load_samples(parquet(tmp_path, pa.array(cells, pa.binary())), SHAPE)
     assert means(pool) == [10, 20]
@@ -273,15 +278,15 @@ def test_channels_last_are_not_scrambled(tmp_path):
         (np.full((5, 8, 8, 3), 2.0), r"spans \[2, 2\]"),
         (np.full((5, 8, 8, 3), -0.1), r"spans \[-0\.1, -0\.1\]"),
         (np.full((5, 8, 8, 3), np.nan), r"spans \[nan, nan\]"),
-        (np.zeros((5, 8, 8, 4)), r"no pictures of 3 channels.*float64\(5, 8, 8, 4\)"),
-        (np.zeros((5, 8, 8, 3), np.int64), r"no pictures of 3 channels.*int64"),
-        (np.zeros((8, 8)), "no pictures of 3 channels"),
-        (np.float64(3), "no pictures of 3 channels"),
-        (np.array([b"a"]), "no pictures of 3 channels"),
-        (np.zeros((0, 8, 8, 3)), "hold 0 usable pictures"),
-        (np.zeros((0, 9, 9, 3), np.uint8), "hold 0 usable pictures"),
-        (np.zeros((5, 0, 8, 3), np.uint8), "no pictures of 3 channels"),
-        (np.zeros((1, 8, 8, 3), np.uint8), "hold 1 usable picture;"),
+        (np.zeros((5, 8, 8, 4)), r"no images of 3 channels.*float64\(5, 8, 8, 4\)"),
+        (np.zeros((5, 8, 8, 3), np.int64), r"no images of 3 channels.*int64"),
+        (np.zeros((8, 8)), "no images of 3 channels"),
+        (np.float64(3), "no images of 3 channels"),
+        (np.array([b"a"]), "no images of 3 channels"),
+        (np.zeros((0, 8, 8, 3)), "contain 0 readable images"),
+        (np.zeros((0, 9, 9, 3), np.uint8), "contain 0 readable images"),
+        (np.zeros((5, 0, 8, 3), np.uint8), "no images of 3 channels"),
+        (np.zeros((1, 8, 8, 3), np.uint8), "contain 1 readable image;"),
     ],
 )
 def test_arrays_that_hold_no_pictures_are_refused(tmp_path, array, says):
@@ -364,8 +369,8 @@ def test_a_folder_whose_name_looks_like_a_file_is_still_a_folder(tmp_path):
 
 
 def test_defaults_need_no_data():
-    assert default("demo:anything") == "demo:shapes"
-    assert default("path/card.toml") == "synthetic:mixed"
+    assert default_samples("demo:anything") == "demo:shapes"
+    assert default_samples("path/card.toml") == "synthetic:mixed"
 
 
 # --- the pool
@@ -435,15 +440,29 @@ def test_a_batch_larger_than_the_pool_repeats():
 
 
 def test_very_many_files_are_thinned_out_evenly_and_always_the_same():
-    assert chosen(MOST) == list(range(MOST))
-    positions = chosen(100_000)
-    assert len(set(positions)) == MOST
-    assert positions == sorted(positions) == chosen(100_000)
+    assert random_subset(MAX_SAMPLES) == list(range(MAX_SAMPLES))
+    positions = random_subset(100_000)
+    assert len(set(positions)) == MAX_SAMPLES
+    assert positions == sorted(positions) == random_subset(100_000)
     assert abs(np.mean(positions) - 50_000) < 3_000  # not the head of the list
-    assert chosen(5, most=2) == chosen(5, most=2)
-    assert len(chosen(5, most=2)) == 2
+    assert random_subset(5, most=2) == random_subset(5, most=2)
+    assert len(random_subset(5, most=2)) == 2
 
 
 def test_the_limit_holds_for_files(pictures, monkeypatch):
-    monkeypatch.setattr("phosphene.samples.folder.chosen", lambda count: chosen(count, 4))
+    monkeypatch.setattr("phosphene.samples.folder.random_subset", lambda count: random_subset(count, 4))
     assert len(load_samples(pictures, SHAPE)) == 4
+
+
+# --- labels
+
+
+def test_examples_of_classes_come_from_the_labels_of_arrays(tmp_path):
+    labels = Labels(["zero", "one", "two"])
+    images = np.stack([np.full((3, 8, 8), 10 * k, np.uint8) for k in range(6)])
+    np.savez(tmp_path / "a.npz", images=images, labels=np.array([2, 0, 1, 2, 0, 1]))
+    found = examples_of(str(tmp_path / "a.npz"), SHAPE, labels, [0, 2])
+    assert {index: int(image.mean()) for index, image in found.items()} == {0: 10, 2: 0}
+    np.savez(tmp_path / "b.npz", images=images)
+    with pytest.raises(SamplesError, match="has no labels"):
+        examples_of(str(tmp_path / "b.npz"), SHAPE, labels, [0])

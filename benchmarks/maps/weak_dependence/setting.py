@@ -13,7 +13,7 @@ from benchmarks.maps.weak_dependence.similarity import DEPTHS
 from phosphene.classifier import Classifier
 from phosphene.metrics.randomise import blocks, cascade, few_depths
 from phosphene.recipe import Recipe, resolve
-from phosphene.samples.pool import decode
+from phosphene.samples.images import decode
 from phosphene.sources import load
 
 

@@ -20,8 +20,7 @@ from phosphene.engine import Engine
 from phosphene.errors import RecipeError
 from phosphene.metrics.range_doubt import is_natural, range_doubt
 from phosphene.runs.memo import Keep, no_memo
-from phosphene.samples import SamplePool, load_samples
-from phosphene.samples import default as default_samples
+from phosphene.samples import SamplePool, default_samples, load_samples
 
 TRIES = 2  # families in which a suspect's pattern is recovered
 MOST_SUSPECTS = 3  # of which patterns are recovered

@@ -15,8 +15,7 @@ from phosphene.classifier import Classifier
 from phosphene.concept_map import ConceptMaps
 from phosphene.errors import ConceptError
 from phosphene.recipe import DEFAULT_RECIPE, Recipe, resolve
-from phosphene.samples import SamplePool, load_samples
-from phosphene.samples import default as default_samples
+from phosphene.samples import SamplePool, default_samples, load_samples
 
 
 class MapEvery:

@@ -10,7 +10,7 @@ from rich.text import Text
 from phosphene.cli import options
 from phosphene.cli.tables import print_table
 from phosphene.errors import printable
-from phosphene.samples import default, load_samples
+from phosphene.samples import default_samples, load_samples
 from phosphene.sources import load
 from phosphene.workflows.doctor import examine_machine, examine_model
 
@@ -28,7 +28,7 @@ def command(
     facts = examine_machine()
     if model is not None:
         classifier = load(model, trust=trust)
-        pool = load_samples(samples or default(model), classifier.input.shape)
+        pool = load_samples(samples or default_samples(model), classifier.input.shape)
         facts |= examine_model(classifier, pool, device=device, precision=precision)
     if as_json:
         options.print_json(facts)

@@ -13,7 +13,7 @@ from phosphene.errors import ConceptError, JobsError, SpecError, printable
 from phosphene.metrics.range_doubt import range_doubt
 from phosphene.recipe import Recipe, resolve
 from phosphene.report import write_report
-from phosphene.samples import default, load_samples
+from phosphene.samples import default_samples, load_samples
 from phosphene.sources import load
 from phosphene.workflows import MapPlan, default_run, execute, note_own_readings, plan, run_name
 from phosphene.workflows.estimate import estimate
@@ -136,7 +136,7 @@ def _plan(
     plans: list[MapPlan] = []
     for spec in models:
         classifier = load(spec, trust=trust)
-        pool = load_samples(samples or default(spec), classifier.input.shape)
+        pool = load_samples(samples or default_samples(spec), classifier.input.shape)
         for recipe in recipes:
             where = out or default_run(classifier, recipe, samples)
             if out and len(models) * len(recipes) > 1:

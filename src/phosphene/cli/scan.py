@@ -18,7 +18,7 @@ from phosphene.errors import printable
 from phosphene.metrics.range_doubt import range_doubt
 from phosphene.report import write_report
 from phosphene.report.scan import headline, least_likely, sentences
-from phosphene.samples import default, load_samples
+from phosphene.samples import default_samples, load_samples
 from phosphene.sources import load
 from phosphene.workflows.scan import RECIPE, ScanPlan, estimate, exit_code, map_suspects, plan_scan, run_scan
 
@@ -76,7 +76,7 @@ def command(
     """
     pick_device(device)  # before any work
     classifier = load(model, trust=trust)
-    pool = load_samples(samples or default(model), classifier.input.shape)
+    pool = load_samples(samples or default_samples(model), classifier.input.shape)
     todo = plan_scan(
         classifier,
         pool,

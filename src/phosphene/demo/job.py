@@ -11,7 +11,7 @@ from phosphene.metrics.scorecard import Score
 from phosphene.recipe import DEFAULT_RECIPE, resolve
 from phosphene.report import write_report
 from phosphene.runs.scans import OTHERS
-from phosphene.samples import default, load_samples
+from phosphene.samples import default_samples, load_samples
 from phosphene.sources import load
 from phosphene.workflows import execute, plan, score_runs
 from phosphene.workflows.map import Progress
@@ -69,7 +69,7 @@ def run_demo(out: Path, device: str = "auto", watch: "Callable[[Progress], None]
 def _scanned(spec: str, out: Path, device: str) -> dict[str, Any]:
     """Scan a network, in a run of its own below the demo's; the demo's report shows it too."""
     classifier = load(spec)
-    pool = load_samples(default(spec), classifier.input.shape)
+    pool = load_samples(default_samples(spec), classifier.input.shape)
     todo = plan_scan(classifier, pool, out=out / OTHERS / classifier.name, families=FAMILIES)
     found = run_scan(todo, device=device)
     map_suspects(todo, found, device=device)

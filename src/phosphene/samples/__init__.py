@@ -1,7 +1,7 @@
 """Sample specs: one string in, a :class:`SamplePool` out.
 
-A kind of samples is one module with ``read(where, shape) -> (pictures, skipped)``, named in ``KINDS``
-by what its spec starts or ends with.
+A kind of samples is one module with ``read(where, shape) -> (samples, skipped)``, entered below by what its spec starts
+or ends with.
 """
 
 import importlib
@@ -13,7 +13,7 @@ from torch import Tensor
 from phosphene.errors import SamplesError, nearest
 from phosphene.samples.pool import SamplePool, make_pool
 
-__all__ = ["SamplePool", "default", "load_samples"]
+__all__ = ["SamplePool", "default_samples", "load_samples"]
 
 # what a spec starts with (prefix) or ends with (suffix) -> module
 PREFIXES = {"synthetic": "phosphene.samples.synthetic", "demo": "phosphene.samples.drawn"}
@@ -29,37 +29,37 @@ class Kind(Protocol):
     """What a module for a kind of samples offers."""
 
     def read(self, where: str, shape: tuple[int, int, int]) -> tuple[Tensor, list[str]]:
-        """Return pictures, uint8 (n, c, h, w) of ``shape`` each, and the names of those that were skipped."""
+        """Return samples, uint8 (n, c, h, w) of ``shape`` each, and the names of files or rows that were skipped."""
 
 
 def load_samples(spec: "str | Path", shape: tuple[int, int, int]) -> SamplePool:
-    """Load a pool of pictures of ``shape`` (c, h, w).
+    """Load a pool of samples of ``shape`` (c, h, w).
 
     Args:
         spec: A folder of images, ``file.parquet``, ``file.npz``, ``file.npy``, ``synthetic:KIND`` or ``demo:shapes``.
-        shape: Channels, height and width that the classifier takes.
+        shape: Channels, height and width of the classifier's input.
 
     Raises:
-        SamplesError: nothing answers to the spec, or no usable pictures are left.
+        SamplesError: there are no such samples, or fewer than two that can be read.
     """
     text = str(spec)
     prefix, _, rest = text.partition(":")
     if rest and prefix in PREFIXES:
         module, where = PREFIXES[prefix], rest
-    elif Path(text).suffix in SUFFIXES and not Path(text).is_dir():
-        module, where = SUFFIXES[Path(text).suffix], text
     elif Path(text).is_dir():
         module, where = FOLDER, text
+    elif Path(text).suffix in SUFFIXES:
+        module, where = SUFFIXES[Path(text).suffix], text
     elif Path(text).is_file():
         raise SamplesError(f"sample file {text} is not one of {', '.join(SUFFIXES)}: give the folder that holds it.")
     else:
         names = [f"synthetic:{kind}" for kind in ("mixed", "noise", "pink", "dead-leaves")] + ["demo:shapes"]
         fix = nearest(text, names) or f" Give a folder of images, a .parquet or .npz file, or {', '.join(names)}."
         raise SamplesError(f"samples {text} do not exist.{fix}")
-    pictures, skipped = cast("Kind", importlib.import_module(module)).read(where, shape)
-    return make_pool(pictures, text, skipped)
+    samples, skipped = cast("Kind", importlib.import_module(module)).read(where, shape)
+    return make_pool(samples, text, skipped)
 
 
-def default(model: str) -> str:
-    """Return the samples to take for a model spec when the user names none: no data is needed to run."""
+def default_samples(model: str) -> str:
+    """Return the sample spec for a model spec when the user names none; it needs no data."""
     return "demo:shapes" if model.startswith("demo:") else "synthetic:mixed"

@@ -1,4 +1,4 @@
-"""Pictures as arrays: ``.npy``, or the first picture-shaped array of an ``.npz``."""
+"""Samples as arrays: ``.npy``, or the first array of an ``.npz`` that has the shape of images."""
 
 import zipfile
 from pathlib import Path
@@ -10,16 +10,19 @@ from torch import Tensor
 from torch.nn import functional
 
 from phosphene.errors import SamplesError, first_line
-from phosphene.samples.pool import chosen
+from phosphene.samples.pool import random_subset
 
-MOST_BYTES = 4_000_000_000
+MAX_BYTES = 4_000_000_000
 
 
 def read(where: str, shape: tuple[int, int, int]) -> tuple[Tensor, list[str]]:
-    """Read pictures, channels first or last, uint8 or floats in [0, 1], resized to ``shape`` where they differ.
+    """Read images, channels first or last, uint8 or floats in [0, 1], resized to ``shape`` where they differ.
+
+    Returns:
+        uint8 (n, c, h, w), and an empty list: nothing is skipped.
 
     Raises:
-        SamplesError: the file is unreadable, or holds no array of pictures with the right number of channels.
+        SamplesError: the file is unreadable, or holds no array of images with the right number of channels.
     """
     try:
         with Path(where).open("rb") as file:  # given a name, numpy leaves damaged archives open
@@ -33,17 +36,15 @@ def read(where: str, shape: tuple[int, int, int]) -> tuple[Tensor, list[str]]:
         raise SamplesError(f"sample file {where} does not exist.") from None
     except Exception as error:  # noqa: BLE001  (damaged archives fail in zipfile, zlib, numpy or the parser of headers)
         raise SamplesError(f"sample file {where} holds no readable arrays: {first_line(error)}") from None
-    found = next(
-        (picture for array in arrays.values() if (picture := _channels_first(array, shape[0])) is not None), None
-    )
-    if found is None:
+    images = next((one for array in arrays.values() if (one := _channels_first(array, shape[0])) is not None), None)
+    if images is None:
         listed = ", ".join(f"{name} {array.dtype}{array.shape}" for name, array in arrays.items())
-        raise SamplesError(f"sample file {where} has no pictures of {shape[0]} channels (n, h, w, c): {listed}.")
-    found = found[chosen(len(found))]
-    if not len(found):
+        raise SamplesError(f"sample file {where} has no images of {shape[0]} channels (n, h, w, c): {listed}.")
+    images = images[random_subset(len(images))]
+    if not len(images):
         return torch.empty((0, *shape), dtype=torch.uint8), []
     # torch has no foreign byte orders and no long doubles
-    pixels = torch.from_numpy(np.ascontiguousarray(found, np.uint8 if found.dtype == np.uint8 else np.float32))
+    pixels = torch.from_numpy(np.ascontiguousarray(images, np.uint8 if images.dtype == np.uint8 else np.float32))
     if pixels.dtype != torch.uint8:
         low, high = float(pixels.min()), float(pixels.max())
         if not (low >= 0 and high <= 1):
@@ -56,14 +57,15 @@ def read(where: str, shape: tuple[int, int, int]) -> tuple[Tensor, list[str]]:
 
 
 def _check_size(file: BinaryIO) -> None:
-    """Refuse an archive that unpacks to more than anyone gives as samples, before it does."""
+    """Refuse an archive that would fill the memory, before it is unpacked."""
     with zipfile.ZipFile(file) as archive:
         size = sum(entry.file_size for entry in archive.infolist())
-    if size > MOST_BYTES:
-        raise ValueError(f"it unpacks to {size:,} bytes; give at most {MOST_BYTES:,}")
+    if size > MAX_BYTES:
+        raise ValueError(f"it unpacks to {size:,} bytes; give at most {MAX_BYTES:,}")
 
 
 def _channels_first(array: np.ndarray, channels: int) -> "np.ndarray | None":
+    """Return an array of images as (n, c, h, w); ``None`` if it does not have the shape or type of images."""
     if not (array.dtype == np.uint8 or np.issubdtype(array.dtype, np.floating)):
         return None
     if 0 in array.shape[1:]:

@@ -1,4 +1,4 @@
-"""Dead leaves: pictures of discs that hide one another, with the statistics of natural scenes and no data."""
+"""Dead leaves: images of discs that occlude one another, with the statistics of natural scenes and no data."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def leaf_labels(rng: np.random.Generator, count: int, size: tuple[int, int], lea
     """Which leaf lies on top at each pixel, uint8 (count, h, w) in [0, leaves]; 0 is the ground.
 
     Radii follow the density r^-3, between 2 % and 45 % of the shorter side: every scale then covers the
-    same area, which is what gives natural pictures their spectrum. At most 255 leaves.
+    same area, which gives natural images their spectrum. At most 255 leaves.
     """
     if not 1 <= leaves <= 255:
         raise ValueError(f"leaves must be in [1, 255] (labels are bytes), got {leaves}")
@@ -31,7 +31,7 @@ def leaf_labels(rng: np.random.Generator, count: int, size: tuple[int, int], lea
     # Inverse of the cumulative distribution of r^-3.
     u = rng.random((count, leaves))
     radii = (smallest**-2 - u * (smallest**-2 - largest**-2)) ** -0.5
-    # The rare large leaves go down first: otherwise one of them often hides the whole picture.
+    # The rare large leaves go down first: otherwise one of them often hides the whole image.
     half = leaves // 2
     radii[:, :half] = -np.sort(-radii[:, :half], axis=1)
     ys = rng.integers(0, height, (count, leaves)).tolist()
@@ -48,11 +48,11 @@ def leaf_labels(rng: np.random.Generator, count: int, size: tuple[int, int], lea
 
 
 def dead_leaves(rng: np.random.Generator, count: int, size: tuple[int, int], channels: int = 3) -> NDArray[np.uint8]:
-    """Discs of random colours and power-law radii that hide one another.
+    """Discs of random colours and power-law radii that occlude one another.
 
     Args:
-        rng: source of all randomness; the same state gives the same pictures.
-        count: number of pictures.
+        rng: source of all randomness; the same state gives the same images.
+        count: number of images.
         size: (h, w) in pixels.
         channels: colour channels, drawn independently.
 

@@ -1,4 +1,4 @@
-"""``demo:shapes``: pictures of the embedded world, drawn afresh."""
+"""``demo:shapes``: images of the demo's shapes, newly drawn."""
 
 import torch
 from torch import Tensor
@@ -10,16 +10,16 @@ SEED = 20230331  # not a seed that training or accuracy uses
 
 
 def read(where: str, shape: tuple[int, int, int]) -> tuple[Tensor, list[str]]:
-    """Draw ``COUNT`` pictures: uint8 (n, c, h, w).
+    """Draw ``COUNT`` samples: uint8 (n, c, h, w).
 
     Raises:
-        SamplesError: no such world, or the network is not one of it.
+        SamplesError: there are no such samples, or the network's input does not fit them.
     """
     from phosphene.demo import world  # noqa: PLC0415  (the demo is above this module; only its own models need it)
 
     if where != "shapes":
-        raise SamplesError(f"no demo samples are called {where!r}. Known: demo:shapes.")
+        raise SamplesError(f"no demo samples are called {where!r}. Use demo:shapes.")
     if shape[0] != 3 or shape[1] != shape[2]:
-        raise SamplesError(f"demo:shapes draws square pictures with 3 channels; the network wants {shape}.")
+        raise SamplesError(f"demo:shapes draws square images with 3 channels; the network's input is {shape}.")
     pictures, _ = world.pictures(COUNT, SEED, shape[1])
     return torch.from_numpy(pictures), []

@@ -1,6 +1,7 @@
 """A parquet file with a column ``image``: encoded bytes, or a struct with ``bytes`` (as the HF hub stores them)."""
 
 import io
+import json
 from typing import Any
 
 import numpy as np
@@ -8,40 +9,74 @@ from torch import Tensor
 
 from phosphene.errors import SamplesError, first_line
 from phosphene.extras import require
-from phosphene.samples.pool import chosen, decode, stack
+from phosphene.samples.images import decode, stack
+from phosphene.samples.pool import random_subset
 
-COLUMNS = ("image", "img")
+IMAGE_COLUMNS = ("image", "img")
+LABEL_COLUMNS = ("label", "labels", "fine_label", "class")
 
 
-def read(where: str, shape: tuple[int, int, int]) -> tuple[Tensor, list[str]]:
-    """Decode the pictures of file ``where``: uint8 (n, c, h, w), and the rows that hold none.
+class ImageTable:
+    """The images and labels of a parquet file; images are decoded when they are asked for.
+
+    Attributes:
+        labels: Per row, what the label column holds; ``None`` where there is no such column. Whole numbers are replaced
+            by class names where the file's Hugging Face metadata list them.
 
     Raises:
         ExtraError: pyarrow is not installed.
-        SamplesError: the file, its column or all of its pictures are unreadable.
+        SamplesError: the file cannot be read, or has no image column.
     """
-    pq = require("pyarrow.parquet", "parquet")
-    try:
-        names = pq.ParquetFile(where).schema_arrow.names
-        column = next((name for name in COLUMNS if name in names), None)
-        table = None if column is None else pq.read_table(where, columns=[column])
-    except FileNotFoundError:
-        raise SamplesError(f"sample file {where} does not exist.") from None
-    except Exception as error:  # noqa: BLE001  (pyarrow has a family of its own, not all of it ValueErrors)
-        raise SamplesError(f"sample file {where} is not readable parquet: {first_line(error)}") from None
-    if table is None:
-        raise SamplesError(f"sample file {where} has no column 'image', only {', '.join(names)}.")
-    pictures: list[np.ndarray] = []
-    skipped: list[str] = []
-    cells = table.column(column)
-    for row in chosen(len(cells)):
-        cell: Any = cells[row].as_py()
+
+    def __init__(self, path: str) -> None:
+        parquet = require("pyarrow.parquet", "parquet")
+        try:
+            file = parquet.ParquetFile(path)
+            names = file.schema_arrow.names
+            image, label = (next((name for name in c if name in names), None) for c in (IMAGE_COLUMNS, LABEL_COLUMNS))
+            table = file.read(columns=[name for name in (image, label) if name]) if image else None
+        except FileNotFoundError:
+            raise SamplesError(f"sample file {path} does not exist.") from None
+        except Exception as error:  # noqa: BLE001  (pyarrow's own exceptions are not all ValueErrors)
+            raise SamplesError(f"sample file {path} is not readable parquet: {first_line(error)}") from None
+        if table is None:
+            raise SamplesError(f"sample file {path} has no column 'image', only {', '.join(names)}.")
+        self._images = table.column(image)
+        self.labels: list[Any] = table.column(label).to_pylist() if label else [None] * len(table)
+        classes = _class_names(file.schema_arrow.metadata, label)
+        if classes:
+            known = range(len(classes))
+            self.labels = [classes[one] if type(one) is int and one in known else one for one in self.labels]
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def image(self, row: int, shape: tuple[int, int, int]) -> "np.ndarray | None":
+        """Decode the image of a row, uint8 (c, h, w); ``None`` if the row holds none."""
+        cell: Any = self._images[row].as_py()
         data: Any = cell.get("bytes") if isinstance(cell, dict) else cell
-        picture = decode(io.BytesIO(data), shape) if isinstance(data, bytes) else None
-        if picture is None:
-            skipped.append(f"row {row}")
-        else:
-            pictures.append(picture)
-    if not pictures:
+        return decode(io.BytesIO(data), shape) if isinstance(data, bytes) else None
+
+
+def read(where: str, shape: tuple[int, int, int]) -> tuple[Tensor, list[str]]:
+    """Decode the images of file ``where``: uint8 (n, c, h, w), and the rows that hold none.
+
+    Raises:
+        ExtraError: pyarrow is not installed.
+        SamplesError: the file, its column or all of its images are unreadable.
+    """
+    table = ImageTable(where)
+    images = {row: table.image(row, shape) for row in random_subset(len(table))}
+    skipped = [f"row {row}" for row, image in images.items() if image is None]
+    if len(skipped) == len(images):
         raise SamplesError(f"sample file {where}: none of {len(skipped)} rows holds a readable image.")
-    return stack(pictures, shape), skipped
+    return stack([image for image in images.values() if image is not None], shape), skipped
+
+
+def _class_names(metadata: "dict[bytes, bytes] | None", column: "str | None") -> list[str]:
+    """Return the class names of a column from the metadata of the Hugging Face hub, where it has them."""
+    try:
+        features = json.loads((metadata or {})[b"huggingface"])["info"]["features"]
+        return [str(name) for name in features[column]["names"]]
+    except (KeyError, TypeError, ValueError):
+        return []

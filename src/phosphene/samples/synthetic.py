@@ -1,4 +1,4 @@
-"""``synthetic:KIND``: pictures made from nothing, so that the tool needs no data to run."""
+"""``synthetic:KIND``: generated samples, so that no data is needed."""
 
 from collections.abc import Callable
 
@@ -16,14 +16,14 @@ Maker = Callable[[np.random.Generator, int, tuple[int, int, int]], np.ndarray]
 
 
 def read(where: str, shape: tuple[int, int, int]) -> tuple[Tensor, list[str]]:
-    """Make ``COUNT`` pictures of kind ``where``: uint8 (n, c, h, w), always the same ones.
+    """Generate ``COUNT`` samples of kind ``where``: uint8 (n, c, h, w), always the same ones.
 
     Raises:
         SamplesError: there is no such kind.
     """
     if where not in KINDS:
-        known = nearest(where, list(KINDS)) or f" Known: {', '.join(KINDS)}."
-        raise SamplesError(f"no synthetic samples are called {where!r}.{known}")
+        fix = nearest(where, list(KINDS)) or f" Use one of {', '.join(KINDS)}."
+        raise SamplesError(f"no synthetic samples are called {where!r}.{fix}")
     return torch.from_numpy(KINDS[where](np.random.default_rng(SEED), COUNT, shape)), []
 
 
@@ -33,7 +33,7 @@ def noise(rng: np.random.Generator, count: int, shape: tuple[int, int, int]) -> 
 
 
 def pink(rng: np.random.Generator, count: int, shape: tuple[int, int, int]) -> np.ndarray:
-    """Noise with amplitude 1 / frequency, as natural pictures have, around mid-grey with deviation 0.2."""
+    """Noise with amplitude 1 / frequency, as natural images have, around mid-grey with deviation 0.2."""
     coloured = spectral_noise(rng, np.ones(count), shape)
     return _to_uint8(0.5 + 0.2 * coloured)
 
@@ -41,7 +41,7 @@ def pink(rng: np.random.Generator, count: int, shape: tuple[int, int, int]) -> n
 def mixed(rng: np.random.Generator, count: int, shape: tuple[int, int, int]) -> np.ndarray:
     """Flat random colours plus noise of many slopes and contrasts, mostly low.
 
-    What a map is subtracted from should neither hide it nor help it; plain pink noise does the first.
+    What a map is subtracted from should neither hide nor support it; plain pink noise hides it.
     """
     colour = rng.uniform(0, 1, (count, shape[0], 1, 1))
     contrast = 0.3 * rng.uniform(0, 1, (count, 1, 1, 1)) ** 2
@@ -54,7 +54,7 @@ def leaves(rng: np.random.Generator, count: int, shape: tuple[int, int, int]) ->
 
 
 def spectral_noise(rng: np.random.Generator, slope: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
-    """Noise with amplitude frequency^-slope, one slope a picture: (n, c, h, w), mean 0, deviation 1 a picture."""
+    """Noise with amplitude frequency^-slope, one slope per image: (n, c, h, w), mean 0 and deviation 1 per image."""
     _, height, width = shape
     frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None])
     frequency[0, 0] = np.inf  # no constant part
