@@ -26,7 +26,8 @@ from phosphene.runs.atomic import write_bytes
 from phosphene.runs.directory import versions
 from phosphene.samples import load_samples
 from phosphene.sources import load
-from phosphene.workflows import execute, plan, run_name
+from phosphene.workflows.map import execute
+from phosphene.workflows.plan import plan, run_name
 
 ROOT = Path(__file__).parent.parent
 SHARED = Path(os.environ.get("PHOSPHENE_SHARED", ROOT.parent / "shared"))

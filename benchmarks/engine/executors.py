@@ -25,15 +25,16 @@ from torch import nn
 from benchmarks.common import markdown_table, write_result
 from phosphene.classifier import Classifier
 from phosphene.concept_map import ConceptMap, Job
+from phosphene.executors import Executor, LocalExecutor, pick_executor
+from phosphene.executors.base import MapSummary, RunRequest
 from phosphene.recipe import Recipe, resolve
 from phosphene.runs import RunDirectory, RunFacts
 from phosphene.samples import load_samples
 from phosphene.samples.pool import make_pool
 from phosphene.sources import load
-from phosphene.workflows import MapPlan, execute, plan
-from phosphene.workflows.local import Local
-from phosphene.workflows.protocol import Executor, MapNote
-from phosphene.workflows.queue import Queue
+from phosphene.workflows.driver import Driver
+from phosphene.workflows.map import execute
+from phosphene.workflows.plan import MapPlan, plan
 
 SIZES = (10_000, 100_000, 1_000_000)
 MODEL, SAMPLES, MAPS, PAIRS = "demo:shapes", "demo:shapes", 24, 3
@@ -64,12 +65,13 @@ def planner(jobs: int) -> dict[str, float]:
         clock("")
         again = plan(classifier, Recipe(), pool, todo.run.path, None, range(jobs // classes))
         again.run.begin(facts, ((job, labels[job.index]) for job in again.jobs))
-        queue, tasks = Queue([again], [1]), 0
-        while queue.take(0, []) is not None:
-            tasks += 1
+        request = RunRequest(again.run, classifier, pool, Recipe())
+        driver, groups = Driver([again], [request], LocalExecutor(), together=1), 0
+        while driver.take() is not None:
+            groups += 1
         clock("resume")
         rows, there = todo.run.facts()["jobs"], todo.run.listing()
-        found |= {"rows": len(rows), "there": sum(map(len, there.values())), "tasks": tasks}
+        found |= {"rows": len(rows), "there": sum(map(len, there.values())), "groups": groups}
         clock("list")
         found["memory"] = _memory()
         shutil.rmtree(folder, ignore_errors=True)
@@ -129,12 +131,12 @@ def run(executor: "Callable[[], Executor] | None", maps: int = MAPS) -> tuple[li
     """Make maps; return when each was there, and what making it took by the worker's own clock."""
     when, seconds = [], []
 
-    def done(note: MapNote) -> None:
+    def done(note: MapSummary) -> None:
         when.append(time.perf_counter())
         seconds.append(note.seconds)
 
     with tempfile.TemporaryDirectory() as folder:
-        execute(demo_plan(folder, maps), executor=executor() if executor else None, device="cpu", done=done)
+        execute(demo_plan(folder, maps), executor=executor() if executor else None, device="cpu", on_map=done)
     return when, seconds
 
 
@@ -142,7 +144,7 @@ def overhead() -> dict[str, Any]:
     """Measure what passes between two maps beyond making the second one."""
     rows: dict[str, list[float]] = {"this process": [], "a worker": []}
     for _ in range(PAIRS):
-        for name, executor in (("this process", None), ("a worker", lambda: Local(1, threads=1))):
+        for name, executor in (("this process", None), ("a worker", lambda: pick_executor(workers=1, threads=1))):
             when, seconds = run(executor, 12)
             beyond = [later - earlier - own for earlier, later, own in zip(when, when[1:], seconds[1:], strict=False)]
             rows[name].append(statistics.median(beyond) / statistics.median(seconds))
@@ -178,7 +180,7 @@ def throughput() -> dict[str, Any]:
     rates: dict[int, list[float]] = {1: [], 2: []}
     for number in range(PAIRS):
         for workers in (1, 2) if number % 2 else (2, 1):
-            when, _ = run(lambda workers=workers: Local(workers, threads=1))  # type: ignore[misc]
+            when, _ = run(lambda workers=workers: pick_executor(workers=workers, threads=1))  # type: ignore[misc]
             inner = when[workers : len(when) - workers]  # neither while workers start nor when one has nothing left
             rates[workers].append((len(inner) - 1) / (inner[-1] - inner[0]))
             print(f"{workers} worker(s): {60 * rates[workers][-1]:.1f} maps a minute", file=sys.stderr, flush=True)

@@ -23,7 +23,8 @@ from phosphene.recipe import resolve
 from phosphene.report import write_report
 from phosphene.runs import RunDirectory
 from phosphene.sources import load
-from phosphene.workflows import note_own_readings, score_runs
+from phosphene.workflows.map import note_own_readings
+from phosphene.workflows.score import score_runs
 
 REPEATS = 5
 CHEAP = {"steps": 2, "refine_steps": 0, "batch_size": 2}

@@ -33,7 +33,8 @@ from phosphene.metrics.scorecard import Score
 from phosphene.recipe import RECIPES, Recipe, resolve
 from phosphene.runs import RunDirectory
 from phosphene.sources import load
-from phosphene.workflows import run_name, score_runs
+from phosphene.workflows.plan import run_name
+from phosphene.workflows.score import score_runs
 
 ZOO = [str(SHARED / "zoo" / f"{name}.toml") for name in NETWORKS]
 # The published method at a cost that 2 cores can bear; radius, step size, sign test and both rounds are the paper's.

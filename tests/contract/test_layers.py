@@ -44,9 +44,7 @@ UPWARD = {
     ("report/compare.py", "workflows"): "to move: the page shows the comparison that the workflow returns",
 }
 # Modules that import each other. The same holds for this list.
-CIRCLES: set[frozenset[str]] = {
-    frozenset({"phosphene.runs.directory", "phosphene.runs.scores", "phosphene.runs.show"}),
-}
+CIRCLES: set[frozenset[str]] = set()
 
 
 def module(file):

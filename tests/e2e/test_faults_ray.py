@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 import phosphene as ph
+from phosphene.executors import pick_executor
 from phosphene.recipe import resolve
 from phosphene.samples import load_samples
-from phosphene.workflows import execute, plan
+from phosphene.workflows.map import execute
+from phosphene.workflows.plan import plan
 from tests.processes import called
 from tests.tiny import make_card
 
@@ -67,14 +69,12 @@ def calm(model, tmp_path_factory):
 
 
 def executor():
-    from phosphene.workflows.ray import Ray
-
-    return Ray(2)
+    return pick_executor("ray", workers=2)
 
 
 def task_processes():
     """Processes in which Ray runs our tasks now."""
-    return called("ray::_work")
+    return called("ray::_make_group")
 
 
 def later(condition, act):
@@ -95,7 +95,7 @@ def later(condition, act):
 
 
 def leftovers(out):
-    return [path for path in Path(out).rglob("*") if path.suffix == ".part" or ".fleet" in path.parts]
+    return [path for path in Path(out).rglob("*") if path.suffix == ".part" or ".checkpoints" in path.parts]
 
 
 def test_a_worker_is_killed(cluster, model, calm, tmp_path):
@@ -108,15 +108,14 @@ def test_a_worker_is_killed(cluster, model, calm, tmp_path):
     thread.join()
     assert killed
     assert killed[0]
-    # a worker may die between writing a map and telling of it: the next one finds it there
-    assert outcome.made + outcome.there == 5 * SEEDS
+    assert (outcome.made, outcome.cached) == (5 * SEEDS, 0)
     assert maps(out) == calm
     assert not leftovers(out)
 
 
 def test_without_a_common_disk_the_driver_writes(cluster, model, calm, tmp_path, monkeypatch):
-    """The beacon is not where the workers look for it, as on a machine that mounts nothing."""
-    monkeypatch.setattr("phosphene.workflows.ray.leave_beacon", lambda *_: None)
+    """The lock's note is not where the workers look for it, as on a machine that mounts nothing."""
+    monkeypatch.setattr("phosphene.runs.lock._note", lambda *_: None)
     out = tmp_path / "run"
     first = todo(model, out)
     outcome = execute(first, executor=executor(), device="cpu")
@@ -124,7 +123,7 @@ def test_without_a_common_disk_the_driver_writes(cluster, model, calm, tmp_path,
     assert maps(out) == calm
     assert not leftovers(out)
     again = execute(first, executor=executor(), device="cpu")
-    assert (again.made, again.there) == (0, 5 * SEEDS)
+    assert (again.made, again.cached) == (0, 5 * SEEDS)
 
 
 def test_a_node_is_removed(cluster, model, calm, tmp_path):
@@ -135,7 +134,6 @@ def test_a_node_is_removed(cluster, model, calm, tmp_path):
     outcome = execute(todo(model, out), executor=executor(), device="cpu")
     thread.join()
     assert removed
-    # a worker may die between writing a map and telling of it: the next one finds it there
-    assert outcome.made + outcome.there == 5 * SEEDS
+    assert (outcome.made, outcome.cached) == (5 * SEEDS, 0)
     assert maps(out) == calm
     assert not leftovers(out)

@@ -13,7 +13,8 @@ from phosphene.runs import RunDirectory, RunFacts
 from phosphene.runs.checks import write_check
 from phosphene.runs.scores import maps_sha256
 from phosphene.samples.pool import make_pool
-from phosphene.workflows import note_own_readings, score_runs
+from phosphene.workflows.map import note_own_readings
+from phosphene.workflows.score import score_runs
 from tests import tiny
 from tests.conftest import PATIENCE
 from tests.e2e.browser import axe, chromium, faults  # noqa: F401  (fixtures)

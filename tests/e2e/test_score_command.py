@@ -14,7 +14,8 @@ from phosphene.recipe import resolve
 from phosphene.runs import RunDirectory
 from phosphene.samples import load_samples
 from phosphene.samples.pool import make_pool
-from phosphene.workflows import execute, plan
+from phosphene.workflows.map import execute
+from phosphene.workflows.plan import plan
 from tests import tiny
 from tests.conftest import PATIENCE, command
 from tests.reference import paper

@@ -17,7 +17,8 @@ from phosphene.report.film import write_film
 from phosphene.runs import RunDirectory
 from phosphene.runs.frames import HOLD, animation, frames_file
 from phosphene.samples import load_samples
-from phosphene.workflows import execute, plan
+from phosphene.workflows.map import execute
+from phosphene.workflows.plan import plan
 from tests import tiny
 from tests.twice import assert_same_image, assert_same_map
 

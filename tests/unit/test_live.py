@@ -16,9 +16,10 @@ from PIL import Image
 from phosphene.concept_map import Job, render
 from phosphene.recipe import resolve
 from phosphene.runs import RunDirectory, live
-from phosphene.runs.live import Live, read_live
+from phosphene.runs.live import LivePreview, read_live
 from phosphene.samples.pool import make_pool
-from phosphene.workflows import execute, plan
+from phosphene.workflows.map import execute
+from phosphene.workflows.plan import plan
 from tests import tiny
 
 PAIR = [(Job(0, 0), "lion"), (Job(3, 1), "maillot")]
@@ -33,54 +34,60 @@ def files(folder):
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
 
 
-def test_a_preview_is_the_map_as_it_is_and_goes_when_it_is_done(tmp_path):
-    now = step()
-    with Live(RunDirectory(tmp_path), 0.2) as writer:
-        writer.allowance = 10  # on a busy machine as well
-        writer.preview(PAIR, now)
-        (beat,) = read_live(tmp_path)
-        assert beat.jobs == ((0, 0), (3, 1))
-        assert (beat.step, beat.steps, beat.loss, beat.hits) == (1, 9, 1.5, 0.25)
-        assert beat.age < 30
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that the test moves, and the seconds that drawing took."""
+    clock = SimpleNamespace(now=1000.0, spent=0.0)
+    monkeypatch.setattr(live.time, "monotonic", lambda: clock.now)
+    monkeypatch.setattr(live.time, "thread_time", lambda: clock.spent)
+    return clock
+
+
+def test_a_preview_is_the_map_as_it_is_and_goes_when_the_map_is_made(tmp_path, clock):
+    now = step(2)
+    with LivePreview(RunDirectory(tmp_path), PAIR, 0.2) as preview:
+        preview(step())
+        (sign,) = read_live(tmp_path)
+        assert sign.jobs == ((0, 0), (3, 1))
+        assert (sign.step, sign.steps, sign.loss, sign.hits) == (1, 9, 1.5, 0.25)
+        assert sign.age < 30
+        assert not list(tmp_path.rglob("*.webp"))
+        clock.now += live.FIRST_SECONDS
+        preview(now)
         shown = Image.open(tmp_path / "maps/lion-0/seed-0/preview.webp").convert("RGB")
         wanted = (render(now.nu[0], 0.2) * 255).mean()
         assert shown.size == (16, 16)
         assert abs(torch.tensor(list(shown.tobytes())).float().mean() - wanted) < 4
-        writer.allowance = 10
-        writer.preview(PAIR[1:], step(nu=now.nu[1:]))  # the next group: the first map is finished
-        assert not (tmp_path / "maps/lion-0/seed-0/preview.webp").exists()
         assert (tmp_path / "maps/maillot-3/seed-1/preview.webp").exists()
+    assert list(tmp_path.iterdir()) == [tmp_path / "maps"]
     assert files(tmp_path) == []
-    assert not (tmp_path / "live").exists()
     assert read_live(tmp_path) == []
 
 
-def test_previews_sharpen_and_are_not_made_more_often_than_is_cheap(tmp_path, monkeypatch):
-    clock = SimpleNamespace(now=1000.0, spent=0.0)
-    monkeypatch.setattr(live.time, "monotonic", lambda: clock.now)
-    monkeypatch.setattr(live.time, "thread_time", lambda: clock.spent)
-    with Live(RunDirectory(tmp_path), 0.2) as writer:
+def test_previews_sharpen_and_take_less_than_one_percent_of_the_time(tmp_path, monkeypatch, clock):
+    with LivePreview(RunDirectory(tmp_path), PAIR, 0.2) as preview:
         path = tmp_path / "maps/lion-0/seed-0/preview.webp"
         drawn = []
-        for done in range(1, 60):
-            writer.preview(PAIR, step(done))
-            drawn.append(path.read_bytes())
+        for done in range(1, 66):
+            preview(step(done))
+            drawn.append(path.read_bytes() if path.exists() else b"")
             clock.now += 0.1
         changes = sum(one != other for one, other in pairwise(drawn))
-        assert changes == 2  # every two seconds of six
-        monkeypatch.setattr(writer, "_draw", lambda _: setattr(clock, "spent", clock.spent + 0.3))  # a dear picture
+        assert changes == 3  # after half a second, and every two seconds
+        draw = lambda _: setattr(clock, "spent", clock.spent + 0.15)  # noqa: E731  (an expensive image)
+        monkeypatch.setattr(preview, "_draw", draw)
         began = clock.now
-        for done in range(60, 2060):
-            writer.preview(PAIR, step(done))
+        for done in range(66, 2066):
+            preview(step(done))
             clock.now += 0.1
-            assert read_live(tmp_path), "it lives, though it draws nothing"
+            assert read_live(tmp_path), "it is alive, though it draws nothing"
         assert 0 < clock.spent < 0.01 * (clock.now - began)
 
 
-def test_a_failure_to_write_is_passed_over(tmp_path):
+def test_a_failure_to_write_is_ignored(tmp_path):
     (tmp_path / "live").write_text("a file where a folder should be", encoding="utf-8")
-    with Live(RunDirectory(tmp_path), 0.2) as writer:
-        writer.preview(PAIR, step())
+    with LivePreview(RunDirectory(tmp_path), PAIR, 0.2) as preview:
+        preview(step())
     assert files(tmp_path) == ["live"]
 
 
@@ -113,19 +120,20 @@ def test_a_damaged_note_says_nothing(tmp_path, text):
     assert read_live(tmp_path) == []
 
 
-def test_a_run_shows_itself_while_it_is_made(tmp_path):
+def test_a_run_shows_itself_while_it_is_made(tmp_path, monkeypatch):
+    monkeypatch.setattr(live, "FIRST_SECONDS", 0.0)
     pool = make_pool(torch.randint(0, 256, (8, 3, 16, 16), dtype=torch.uint8), "some")
     recipe = resolve("quick", tiny.SHORT)
     todo = plan(tiny.classifier(), recipe, pool, tmp_path / "run", [0, 3])
     seen = []
 
-    def watch(standing):
+    def look(_):
         seen.append((read_live(tmp_path / "run"), files(tmp_path / "run" / "maps")))
 
-    execute(todo, device="cpu", watch=watch)
-    beats, pictures = seen[0]
-    assert beats[0].steps == 5
-    assert any(name.endswith("preview.webp") for name in pictures)
+    execute(todo, device="cpu", on_progress=look)
+    signs, images = seen[1]
+    assert signs[0].steps == 5
+    assert any(name.endswith("preview.webp") for name in images)
     after = files(tmp_path / "run")
     assert not [name for name in after if name.startswith("live/") or name.endswith("preview.webp")]
     assert len([name for name in after if name.endswith("map.png")]) == 2

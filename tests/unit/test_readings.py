@@ -11,7 +11,7 @@ from phosphene.metrics.predictions import top_predictions
 from phosphene.runs import RunDirectory
 from phosphene.runs.readings import read_readings, write_readings
 from phosphene.runs.scores import map_hashes
-from phosphene.workflows import note_own_readings
+from phosphene.workflows.map import note_own_readings
 from tests import tiny
 
 

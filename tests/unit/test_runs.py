@@ -17,7 +17,8 @@ from phosphene.concept_map import ConceptMap, Job
 from phosphene.errors import RunError
 from phosphene.recipe import Recipe
 from phosphene.runs import RunDirectory, RunFacts, atomic
-from phosphene.runs.directory import slug
+from phosphene.runs.facts import slug
+from phosphene.runs.lock import hold
 from phosphene.samples.pool import make_pool
 from tests import tiny
 
@@ -123,10 +124,10 @@ def test_the_lock_keeps_a_second_one_waiting(tmp_path):
     order = []
 
     def second():
-        with atomic.locked(tmp_path):
+        with hold(tmp_path):
             order.append("second")
 
-    with atomic.locked(tmp_path):
+    with hold(tmp_path):
         other = threading.Thread(target=second)
         other.start()
         other.join(0.05)
@@ -181,16 +182,16 @@ def test_another_model_recipe_or_set_of_samples_is_refused_and_changes_nothing(r
 
 def test_a_run_that_another_process_began_meanwhile_is_refused(tmp_path, monkeypatch):
     """Both find an empty place; the second to get the lock must look again."""
-    run, locked = RunDirectory(tmp_path / "run"), atomic.locked
+    run = RunDirectory(tmp_path / "run")
 
     @contextlib.contextmanager
     def late(folder):
-        monkeypatch.setattr("phosphene.runs.directory.locked", locked)
+        monkeypatch.setattr("phosphene.runs.files.hold", hold)
         RunDirectory(tmp_path / "run").begin(facts(**OTHERS["recipe"]), JOBS)
-        with locked(folder):
-            yield
+        with hold(folder) as token:
+            yield token
 
-    monkeypatch.setattr("phosphene.runs.directory.locked", late)
+    monkeypatch.setattr("phosphene.runs.files.hold", late)
     with pytest.raises(RunError, match="belongs to another recipe"):
         run.begin(facts(), JOBS)
     assert run.facts()["recipe"]["name"] == "another"

@@ -9,7 +9,8 @@ from phosphene.errors import RecipeError
 from phosphene.mapper import MapOptimization, Step, map_jobs, passes_per_map
 from phosphene.recipe import resolve
 from phosphene.samples import load_samples
-from phosphene.workflows import execute, plan
+from phosphene.workflows.map import execute
+from phosphene.workflows.plan import plan
 from tests.twice import ROOM, assert_same_image, assert_same_map, distance
 
 JOBS = [Job(0), Job(5), Job(9)]

@@ -17,8 +17,8 @@ from phosphene.concept_map import Job
 from phosphene.errors import ExtraError
 from phosphene.recipe import Recipe
 from phosphene.report import write_report
-from phosphene.runs import RunDirectory, RunFacts
-from phosphene.runs.live import Live
+from phosphene.runs import RunDirectory, RunFacts, live
+from phosphene.runs.live import LivePreview
 from phosphene.samples.pool import make_pool
 from phosphene.web import serve
 from phosphene.web.app import make_app
@@ -116,12 +116,13 @@ def test_runs_are_listed_with_what_is_done(client, root):
     assert large.content == (root / "whole/maps/lion-0/seed-0/map.png").read_bytes()
 
 
-def test_a_run_that_is_being_made_is_seen_growing(client, root):
+def test_a_run_that_is_being_made_is_seen_growing(client, root, monkeypatch):
     run = make(root / "r", missing=(3,))
     step = SimpleNamespace(number=4, total=8, loss=1.0, hits=0.5, nu=torch.randn(1, 3, 16, 16))
-    with Live(run, 0.2) as live:
-        live.allowance = 10
-        live.preview([(Job(3, 0), LABELS[3])], step)
+    monkeypatch.setattr(live, "FIRST_SECONDS", 0.0)
+    with LivePreview(run, [(Job(3, 0), LABELS[3])], 0.2) as preview:
+        preview(step)
+        preview(step)
         first = client.get("/live/r")
         assert "running" in first.text
         assert "step 4 of 8" in first.text

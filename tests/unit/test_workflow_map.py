@@ -1,4 +1,4 @@
-"""The fleet in one process: plans, checkpoints, isolation of bad jobs, and what the driver makes of events."""
+"""Making maps in this process: plans, checkpoints, isolation of bad jobs, and what the driver makes of events."""
 
 import threading
 
@@ -8,19 +8,18 @@ import torch
 from phosphene.concept_map import Job
 from phosphene.engine import Engine
 from phosphene.errors import JobsError, NumericError, RunError
+from phosphene.executors import LocalExecutor, pick_executor
+from phosphene.executors.base import Ended, Failed, Made, MapSummary
+from phosphene.executors.worker import CHECKPOINT_SECONDS
 from phosphene.mapper import MapOptimization, map_jobs
 from phosphene.recipe import Recipe
 from phosphene.runs.checkpoints import Checkpoints
 from phosphene.runs.failures import read_failures
 from phosphene.samples.pool import make_pool
-from phosphene.workflows import execute, plan
-from phosphene.workflows.driver import TRIES, Driver
+from phosphene.workflows.driver import TRIES
 from phosphene.workflows.estimate import duration, estimate
-from phosphene.workflows.executors import pick_executor
-from phosphene.workflows.inline import Inline
-from phosphene.workflows.plan import Jobs
-from phosphene.workflows.protocol import Died, Ended, Found, MapNote, Slot
-from phosphene.workflows.worker import CHECKPOINT_SECONDS
+from phosphene.workflows.map import execute
+from phosphene.workflows.plan import Jobs, plan
 from tests import tiny
 
 RECIPE = Recipe(name="short", batch_size=4, steps=3, refine_steps=2, rounds=2)
@@ -69,11 +68,11 @@ def test_a_jobs_hash_says_all_that_makes_its_map(tmp_path):
 def test_an_estimate_counts_what_is_left_and_writes_nothing(tmp_path):
     one = todo(tmp_path / "run", seeds=range(2))
     cost = estimate(one, device="cpu")
-    assert (cost.there, cost.passes) == (0, one.passes)
+    assert (cost.cached, cost.passes) == (0, one.passes)
     assert 0 < cost.seconds < 600
     assert not (tmp_path / "run").exists()
     execute(todo(tmp_path / "run", [0, 3]), device="cpu")
-    assert estimate(one, device="cpu").there == 2
+    assert estimate(one, device="cpu").cached == 2
 
 
 @pytest.mark.parametrize(("seconds", "said"), [(3.2, "3 s"), (600, "10.0 min"), (9000, "2.5 h"), (400_000, "4.6 days")])
@@ -137,7 +136,7 @@ def test_a_group_that_is_cut_down_at_every_step_comes_out_as_in_calm_weather(tmp
     """Checkpoints at every step, and an end right after each: nothing is lost, and nothing differs by a bit."""
     calm = todo(tmp_path / "calm")
     execute(calm, device="cpu", together=together)
-    monkeypatch.setattr("phosphene.workflows.worker.CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr("phosphene.executors.worker.CHECKPOINT_SECONDS", 0.0)
     stormy, steps = todo(tmp_path / "stormy"), []
 
     def cut(progress):
@@ -147,14 +146,14 @@ def test_a_group_that_is_cut_down_at_every_step_comes_out_as_in_calm_weather(tmp
 
     for _ in range(100):
         try:
-            execute(stormy, device="cpu", together=together, watch=cut)
+            execute(stormy, device="cpu", together=together, on_progress=cut)
         except Killed:
             continue
         break
     assert len(steps) > 2 * 10  # it was cut down again and again
     assert all(map(same, calm.run.maps(), stormy.run.maps()))
     assert len(list(stormy.run.maps())) == 5
-    assert not (stormy.run.path / ".fleet").exists()
+    assert not (stormy.run.path / ".checkpoints").exists()
 
 
 def test_a_group_stopped_between_two_writes_is_finished_in_the_same_company(tmp_path, monkeypatch):
@@ -167,11 +166,11 @@ def test_a_group_stopped_between_two_writes_is_finished_in_the_same_company(tmp_
             raise Killed
 
     with pytest.raises(Killed):
-        execute(torn, device="cpu", together=5, done=stop)
+        execute(torn, device="cpu", together=5, on_map=stop)
     written = len(list(torn.run.maps()))
     assert 0 < written < 5
     again = execute(torn, device="cpu", together=5)
-    assert (again.there, again.made) == (written, 5 - written)
+    assert (again.cached, again.made) == (written, 5 - written)
     assert all(map(same, calm.run.maps(), torn.run.maps()))
 
 
@@ -180,16 +179,16 @@ def test_a_group_stopped_between_two_writes_is_finished_in_the_same_company(tmp_
 
 def poison(monkeypatch, classes, error=None):
     """Have the engine answer NaN for some classes, or raise where they are among those asked for."""
-    nudge = Engine.mean_gradients
+    mean_gradients = Engine.mean_gradients
 
-    def nudged(self, samples, nu, wanted, loss="cross-entropy"):
-        found = nudge(self, samples, nu, wanted, loss)
+    def poisoned(self, samples, nu, wanted, loss="cross-entropy"):
+        found = mean_gradients(self, samples, nu, wanted, loss)
         bad = torch.isin(wanted, torch.tensor(classes))
         if error is not None and bad.any():
             raise error
         return found._replace(loss=found.loss.masked_fill(bad, float("nan")))
 
-    monkeypatch.setattr(Engine, "nudge", nudged)
+    monkeypatch.setattr(Engine, "mean_gradients", poisoned)
 
 
 @pytest.mark.parametrize("together", [1, 5])
@@ -205,26 +204,23 @@ def test_a_poisoned_job_is_noted_after_three_tries_and_spoils_no_others(tmp_path
     rows = read_failures(one.run)
     assert [(row["index"], row["seed"], row["tries"]) for row in rows] == [(2, 0, TRIES), (2, 1, TRIES)]
     outcome = execute(one, device="cpu", together=together)  # the network has recovered
-    assert (outcome.made, outcome.there) == (2, 8)
+    assert (outcome.made, outcome.cached) == (2, 8)
     assert not (one.run.path / "failures.json").exists()
 
 
 def test_a_full_disk_ends_everything_at_once(tmp_path, monkeypatch):
     one = todo(tmp_path / "run")
-    monkeypatch.setattr(
-        "phosphene.runs.directory.RunDirectory.write", lambda *_: (_ for _ in ()).throw(RunError("full"))
-    )
+    monkeypatch.setattr("phosphene.runs.files.RunFiles.write", lambda *_: (_ for _ in ()).throw(RunError("full")))
     with pytest.raises(RunError, match="full"):
         execute(one, device="cpu")
-    assert not list((one.run.path).glob(".fleet/leases/*"))
 
 
-def test_what_a_watcher_raises_is_no_failure_of_a_map(tmp_path):
+def test_what_a_callback_raises_is_no_failure_of_a_map(tmp_path):
     def complain(_):
-        raise NumericError("the watcher is unwell")
+        raise NumericError("the callback is broken")
 
-    for hook in ("watch", "done"):
-        with pytest.raises(NumericError, match="unwell"):
+    for hook in ("on_progress", "on_map"):
+        with pytest.raises(NumericError, match="callback is broken"):
             execute(todo(tmp_path / hook), device="cpu", **{hook: complain})
 
 
@@ -236,41 +232,69 @@ def test_no_main_thread_no_handlers_and_it_works_all_the_same(tmp_path):
     assert made == [1]
 
 
-class Scripted(Inline):
+class Scripted(LocalExecutor):
     """An executor whose workers die of some jobs."""
 
-    def __init__(self, deadly, final=False):
-        super().__init__("cpu")
+    def __init__(self, deadly, final):
         self.deadly, self.final, self.tried = deadly, final, []
 
-    def slots(self):
-        return [] if self.task else [Slot(0)]
-
-    def wait(self, seconds):
-        task, self.task = self.task, None
-        self.tried.append(task.jobs)
-        if set(task.jobs) & set(self.deadly):
-            self.tell(Died(task.number, "its worker died (SIGKILL)", final=self.final))
-            return
-        for job in task.jobs:
-            one = tiny.concept_map(job.index, job.seed)
-            self.plans[task.run].run.write(one)
-            self.tell(Found(task.number, MapNote.of(one, made=True)))
-        self.tell(Ended(task.number))
+    def run(self, requests, take, stop):
+        while (group := take()) is not None:
+            self.tried.append(group.jobs)
+            if set(group.jobs) & set(self.deadly):
+                yield Failed(group, "its worker died (SIGKILL)", final=self.final)
+                continue
+            for job in group.missing:
+                one = tiny.concept_map(job.index, job.seed)
+                requests[group.run].run.write(one)
+                yield Made(group, MapSummary.of(one, made=True))
+            yield Ended(group)
 
 
 @pytest.mark.parametrize("final", [False, True])
-def test_a_job_that_kills_its_workers_is_found_out_and_noted(tmp_path, final):
+def test_a_job_that_kills_its_workers_is_found_and_noted(tmp_path, final):
     executor, one = Scripted([Job(3)], final), todo(tmp_path / "run")
-    outcome = Driver([one], executor, together=5).run()
-    assert [(row.index, row.error, row.tries) for row in outcome.failures] == [(3, "its worker died (SIGKILL)", TRIES)]
-    assert outcome.made == 4
+    with pytest.raises(JobsError, match=r"1 of 5 maps .*seed 0: its worker died \(SIGKILL\)"):
+        execute(one, executor=executor, together=5)
+    assert len(list(one.run.maps())) == 4
     assert executor.tried.count((Job(3),)) == (1 if final else TRIES)
-    assert [row["index"] for row in read_failures(one.run)] == [3]
+    assert [(row["index"], row["tries"]) for row in read_failures(one.run)] == [(3, TRIES)]
+
+
+def test_a_group_that_a_worker_was_stopped_in_is_taken_again(tmp_path):
+    class Preempted(LocalExecutor):
+        def run(self, requests, take, stop):
+            group = take()
+            yield Ended(group, stopped=True)
+            yield from super().run(requests, take, stop)
+
+    assert execute(todo(tmp_path / "run"), executor=Preempted(), device="cpu").made == 5
+
+
+def test_a_run_that_another_command_holds_is_refused(tmp_path):
+    one = todo(tmp_path / "run", [0])
+    begun, free, refused = threading.Event(), threading.Event(), []
+
+    def first(_):
+        begun.set()
+        free.wait(60)
+
+    thread = threading.Thread(target=lambda: execute(one, device="cpu", on_map=first))
+    thread.start()
+    assert begun.wait(60)
+    try:
+        with pytest.raises(RunError, match="is in use by"):
+            execute(todo(tmp_path / "run", [1]), device="cpu")
+        refused = [row["index"] for row in one.run.facts()["jobs"]]
+    finally:
+        free.set()
+        thread.join()
+    assert refused == [0], "the refused command changed nothing"
+    assert execute(todo(tmp_path / "run", [1]), device="cpu").made == 1
 
 
 def test_a_network_is_used_as_long_as_it_lasts(tmp_path):
     plans = [todo(tmp_path / name) for name in "ab"]
     seen = []
-    execute(plans, device="cpu", done=lambda note: seen.append(note.run))
+    execute(plans, device="cpu", on_map=lambda one: seen.append(one.run))
     assert seen == [0] * 5 + [1] * 5

@@ -17,7 +17,7 @@ from phosphene.metrics.range_doubt import range_doubt
 from phosphene.report import write_report
 from phosphene.runs.checks import NAME
 from phosphene.workflows.check import CheckPlan, plan_checks, run_checks
-from phosphene.workflows.map import Progress
+from phosphene.workflows.progress import Progress
 
 
 @click.command("check", context_settings={"help_option_names": ["-h", "--help"]})

@@ -10,17 +10,18 @@ from phosphene.cli import options
 from phosphene.cli.progress import MapProgress
 from phosphene.engine.device import pick_device
 from phosphene.errors import ConceptError, JobsError, SpecError, printable
+from phosphene.executors import Executor, pick_executor
+from phosphene.executors.base import MapSummary
 from phosphene.metrics.range_doubt import range_doubt
 from phosphene.recipe import Recipe, resolve
 from phosphene.report import write_report
 from phosphene.samples import default_samples, load_samples
 from phosphene.sources import load
-from phosphene.workflows import MapPlan, default_run, execute, note_own_readings, plan, run_name
 from phosphene.workflows.estimate import estimate
-from phosphene.workflows.executors import pick_executor
-from phosphene.workflows.protocol import Executor, MapNote
+from phosphene.workflows.map import execute, note_own_readings
+from phosphene.workflows.plan import MapPlan, default_run, plan, run_name
 
-# A run of more maps than this does not name those that were there already, one by one.
+# A run of more maps than this does not name its cached maps one by one.
 MOST_NAMED = 100
 
 
@@ -88,7 +89,7 @@ def command(
 def _price(one: MapPlan, device: str, precision: str, *, quiet: bool) -> dict[str, Any]:
     cost = estimate(one, device=device, precision=precision)
     if not quiet:
-        there = f" ({cost.there:,} are there)" if cost.there else ""
+        there = f" ({cost.cached:,} are finished)" if cost.cached else ""
         click.echo(
             f"{printable(one.classifier.name)}: {len(one.jobs):,} maps{there}, {one.passes:,} passes, "
             f"about {cost.words} in one process -> {one.run.path}"
@@ -101,7 +102,7 @@ def _make(
 ) -> list[dict[str, Any]]:
     maps: list[list[dict[str, Any]]] = [[] for _ in plans]
 
-    def done(found: MapNote) -> None:
+    def on_map(found: MapSummary) -> None:
         facts = ("index", "label", "seed", "p_class", "targeting_rate", "passes", "seconds")
         maps[found.run].append({fact: getattr(found, fact) for fact in facts})
         if not quiet and (found.made or len(plans[found.run].jobs) <= MOST_NAMED):
@@ -113,7 +114,7 @@ def _make(
     failed: JobsError | None = None
     try:
         with MapProgress(title) as progress:
-            execute(plans, executor=workforce, watch=progress, done=done, device=device, **how)
+            execute(plans, executor=workforce, on_progress=progress, on_map=on_map, device=device, **how)
     except JobsError as error:  # what could be made is shown all the same
         failed = error
     pairs = [(one, rows) for one, rows in zip(plans, maps, strict=True) if rows]
@@ -166,7 +167,7 @@ def _skipped(one: MapPlan) -> None:
         click.echo(f"phosphene: skipped {count} sample file(s) that are no readable images: {first}", err=True)
 
 
-def _line(found: MapNote) -> str:
+def _line(found: MapSummary) -> str:
     rate = "-" if found.targeting_rate is None else f"{found.targeting_rate:.0%}"
     name = f"{found.short} ({found.index}), seed {found.seed}"
     return f"{printable(name)}: p {found.p_class:.3f}, targeting {rate}, {found.seconds:.1f} s"

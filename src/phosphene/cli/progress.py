@@ -10,17 +10,17 @@ from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
-    Progress,
     ProgressColumn,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.progress import Progress as RichProgress
 
 from phosphene.backdoor.survey import Standing as ScanStanding
 from phosphene.errors import printable
 from phosphene.workflows.estimate import duration
-from phosphene.workflows.map import Progress as Standing
+from phosphene.workflows.progress import Progress
 
 EVERY_SECONDS = 10.0
 
@@ -35,12 +35,12 @@ class _Bar:
     def __init__(self, title: str) -> None:
         self.title = title
         self.console = Console(file=sys.stderr)
-        self.bar: Progress | None = None
-        self.began = self.said = time.monotonic()
+        self.bar: RichProgress | None = None
+        self.began = self.printed = time.monotonic()
 
     def __enter__(self) -> Self:
         if self.console.is_terminal:
-            self.bar = Progress(*self.columns, console=self.console)
+            self.bar = RichProgress(*self.columns, console=self.console)
             self.bar.start()
             self.bar.add_task(escape(printable(self.title)), total=self.total, **self.fields)
         return self
@@ -51,15 +51,15 @@ class _Bar:
         if self.bar is not None:
             self.bar.stop()
 
-    def say(self, line: str, *, now: bool = False) -> None:
+    def print_line(self, line: str, *, now: bool = False) -> None:
         """Print a line where there is no bar, unless the last one was a moment ago."""
-        if now or time.monotonic() - self.said >= EVERY_SECONDS:
-            self.said = time.monotonic()
+        if now or time.monotonic() - self.printed >= EVERY_SECONDS:
+            self.printed = time.monotonic()
             print(printable(line), file=sys.stderr, flush=True)  # noqa: T201
 
 
 class MapProgress(_Bar):
-    """Shows how a ``map`` command gets on: maps x steps, time left, current loss and targeting rate."""
+    """Shows the progress of a ``map`` command: maps x steps, time left, current loss and targeting rate."""
 
     fields: ClassVar[dict[str, Any]] = {"loss": "-", "hits": "-"}
 
@@ -76,18 +76,18 @@ class MapProgress(_Bar):
             TimeRemainingColumn(),
         )
 
-    def __call__(self, standing: Standing) -> None:
-        """Show where the job stands."""
-        step = standing.step
-        done = standing.maps_done * step.total + step.number * len(standing.labels)
-        total = standing.maps_total * step.total
-        if standing.share is not None:  # several workers or recipes: somebody counts passes
-            done = round(standing.share * total)
-        labels = ", ".join(standing.labels[:3]) + (", ..." if len(standing.labels) > 3 else "")
+    def __call__(self, progress: Progress) -> None:
+        """Show how far the command is."""
+        step = progress.step
+        done = progress.maps_done * step.total + step.number * len(progress.labels)
+        total = progress.maps_total * step.total
+        if progress.share is not None:  # several workers or recipes: passes are counted
+            done = round(progress.share * total)
+        labels = ", ".join(progress.labels[:3]) + (", ..." if len(progress.labels) > 3 else "")
         if self.bar is not None:
             self.bar.update(
                 self.bar.task_ids[0],
-                description=escape(printable(labels + _team(standing))),
+                description=escape(printable(labels + _workers(progress))),
                 completed=done,
                 total=total,
                 loss=f"{step.loss:.3f}",
@@ -96,26 +96,26 @@ class MapProgress(_Bar):
             return
         now = time.monotonic()
         if self.first is None:
-            self.first = done - len(standing.labels)  # what was there already took no time
-        left = standing.left
-        if standing.share is None:
+            self.first = done - len(progress.labels)  # cached maps took no time
+        left = progress.left
+        if progress.share is None:
             left = (now - self.began) / max(done - self.first, 1) * (total - done)
-        where = f"map {standing.maps_done + 1} of {standing.maps_total}, {labels}, step {step.number} of {step.total}"
-        line = f"{self.title}: {where}, loss {step.loss:.3f}, targeting {step.hits:.0%}{_team(standing)}"
-        said = line if left is None else f"{line}, {duration(left)} left"
-        self.say(said, now=step.number >= step.total)
+        where = f"map {progress.maps_done + 1} of {progress.maps_total}, {labels}, step {step.number} of {step.total}"
+        line = f"{self.title}: {where}, loss {step.loss:.3f}, targeting {step.hits:.0%}{_workers(progress)}"
+        text = line if left is None else f"{line}, {duration(left)} left"
+        self.print_line(text, now=step.number >= step.total)
 
 
-def _team(standing: Standing) -> str:
-    """Say what all workers do together, where there are several."""
-    if standing.workers == 1 or standing.rate is None:
-        return f", {standing.failed} failed" if standing.failed else ""
-    failed = f", {standing.failed} failed" if standing.failed else ""
-    return f", {standing.workers} workers, {standing.rate:.1f} maps a minute{failed}"
+def _workers(progress: Progress) -> str:
+    """Return what all workers do together, where there are several."""
+    if progress.workers == 1 or progress.rate is None:
+        return f", {progress.failed} failed" if progress.failed else ""
+    failed = f", {progress.failed} failed" if progress.failed else ""
+    return f", {progress.workers} workers, {progress.rate:.1f} maps per minute{failed}"
 
 
 class ScanProgress(_Bar):
-    """Shows how a ``scan`` command gets on: what it does, the share that is done, and the time left."""
+    """Shows the progress of a ``scan`` command: what it does, the share that is done, and the time left."""
 
     fields: ClassVar[dict[str, Any]] = {"left": ""}
     total = 1.0
@@ -133,4 +133,4 @@ class ScanProgress(_Bar):
             self.bar.update(self.bar.task_ids[0], description=escape(doing), completed=share, left=after)
             return
         where = f"step {standing.done} of {standing.total}"
-        self.say(", ".join([doing, where, *([after] if after else [])]))
+        self.print_line(", ".join([doing, where, *([after] if after else [])]))

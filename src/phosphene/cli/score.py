@@ -9,7 +9,7 @@ from phosphene.cli.tables import misreadings, print_table, score_matrix
 from phosphene.errors import printable
 from phosphene.report import write_report
 from phosphene.runs import RunDirectory
-from phosphene.workflows import score_runs
+from phosphene.workflows.score import score_runs
 
 
 @click.command("score", context_settings={"help_option_names": ["-h", "--help"]})

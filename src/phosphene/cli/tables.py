@@ -12,7 +12,7 @@ from rich.text import Text
 from phosphene.errors import printable
 from phosphene.labels import first_synonym
 from phosphene.metrics.scorecard import Interval
-from phosphene.workflows import ScoredRun
+from phosphene.workflows.score import ScoredRun
 
 MOST_MISREAD = 5
 WIDEST = 10_000

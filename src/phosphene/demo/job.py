@@ -13,9 +13,11 @@ from phosphene.report import write_report
 from phosphene.runs.scans import OTHERS
 from phosphene.samples import default_samples, load_samples
 from phosphene.sources import load
-from phosphene.workflows import execute, plan, score_runs
-from phosphene.workflows.map import Progress
+from phosphene.workflows.map import execute
+from phosphene.workflows.plan import plan
+from phosphene.workflows.progress import Progress
 from phosphene.workflows.scan import map_suspects, plan_scan, run_scan
+from phosphene.workflows.score import score_runs
 
 SOURCE, TARGET = "demo:shapes", "demo:shapes-plain"
 SAMPLES = "synthetic:mixed"
@@ -57,7 +59,7 @@ def run_demo(out: Path, device: str = "auto", watch: "Callable[[Progress], None]
     classifier = load(SOURCE)
     pool = load_samples(SAMPLES, classifier.input.shape)
     todo = plan(classifier, resolve(DEFAULT_RECIPE), pool, out)
-    execute(todo, device=device, watch=watch)
+    execute(todo, device=device, on_progress=watch)
     scores = {row.target_spec: row.score for row in score_runs([out], [SOURCE, TARGET], device=device)}
     scans = {spec: _scanned(spec, out, device) for spec in SCANNED}
     report = write_report(todo.run)

@@ -1,6 +1,6 @@
 """The run directory: the only place where results are written."""
 
-from phosphene.runs.directory import RunDirectory, RunFacts
-from phosphene.runs.show import open_run
+from phosphene.runs.directory import RunDirectory, open_run
+from phosphene.runs.facts import RunFacts
 
 __all__ = ["RunDirectory", "RunFacts", "open_run"]

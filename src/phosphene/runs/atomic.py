@@ -100,23 +100,6 @@ def writing(path: Path) -> Iterator[None]:
         raise RunError(f"{path} cannot be written: {error.strerror or error}. Choose another --out.") from None
 
 
-@contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock, so that two processes do not rewrite one file from each other's old state."""
-    try:
-        import fcntl  # noqa: PLC0415  (POSIX only; elsewhere single files are still replaced whole)
-    except ImportError:
-        yield
-        return
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / ".lock").open("w")
-    with file:
-        with writing(folder):  # some network file systems have no locks
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
 def _sync_folder(folder: Path) -> None:
     """Make the rename itself durable; where folders cannot be synced, the file is still whole."""
     with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""Checkpoints of maps that are not finished: ``RUN/.fleet/checkpoints/<index>-<seed>``, named by a group's first map.
+"""Checkpoints of maps that are not finished: ``RUN/.checkpoints/<index>-<seed>``, named by a group's first map.
 
 A file is the hash of the rest, and the tensors of :meth:`phosphene.mapper.MapOptimization.state` with the group's jobs.
 What is damaged, or of another version, is no checkpoint.
@@ -17,10 +17,10 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from phosphene.concept_map import Job
-from phosphene.runs.atomic import write_bytes
-from phosphene.runs.leases import FOLDER
+from phosphene.runs.atomic import remove_parts, write_bytes
 from phosphene.version import __version__
 
+FOLDER = ".checkpoints"
 NOTES = ("jobs", "version")
 
 
@@ -44,7 +44,7 @@ class Checkpoints:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path / FOLDER / "checkpoints"
+        self.path = path / FOLDER
 
     def save(self, jobs: Sequence[Job], state: dict[str, Tensor]) -> None:
         """Write where ``jobs`` stand, in place of what was there.
@@ -68,6 +68,12 @@ class Checkpoints:
         """Remove the checkpoint of a group."""
         with contextlib.suppress(OSError):
             self._file(jobs[0]).unlink(missing_ok=True)
+
+    def tidy(self) -> None:
+        """Remove what killed writers left, and the folder if it is empty; call it while the run is held."""
+        remove_parts(self.path)
+        with contextlib.suppress(OSError):
+            self.path.rmdir()
 
     def _file(self, job: Job) -> Path:
         return self.path / f"{job.index}-{job.seed}"

@@ -3,8 +3,10 @@
 from typing import Any
 
 from phosphene.errors import RunError
-from phosphene.runs.atomic import locked, read_json, write_json
-from phosphene.runs.directory import RunDirectory, versions
+from phosphene.runs.atomic import read_json, write_json
+from phosphene.runs.facts import versions
+from phosphene.runs.files import RunFiles
+from phosphene.runs.lock import hold
 from phosphene.runs.scores import maps_sha256
 
 SCHEMA = 1
@@ -21,7 +23,7 @@ NEEDED: dict[str, Any] = {
 }
 
 
-def read_checks(run: RunDirectory) -> dict[str, dict[str, Any]]:
+def read_checks(run: RunFiles) -> dict[str, dict[str, Any]]:
     """Return the entries that speak of the run's maps as they are now, by check; none where there is no file.
 
     Raises:
@@ -42,7 +44,7 @@ def read_checks(run: RunDirectory) -> dict[str, dict[str, Any]]:
     return data["checks"] if data.get("maps_sha256") == maps_sha256(run) else {}
 
 
-def write_check(run: RunDirectory, entry: dict[str, Any], sha256: str) -> None:
+def write_check(run: RunFiles, entry: dict[str, Any], sha256: str) -> None:
     """Put an entry into ``checks.json`` in place of the one of the same name; entries of maps that have changed go.
 
     Args:
@@ -53,7 +55,7 @@ def write_check(run: RunDirectory, entry: dict[str, Any], sha256: str) -> None:
     Raises:
         RunError: the maps have changed since, or the file is damaged or cannot be written.
     """
-    with locked(run.path):
+    with hold(run.path):
         if maps_sha256(run) != sha256:
             raise RunError(f"the maps of {run.path} changed while they were checked: check them again.")
         checks = {**read_checks(run), entry["name"]: entry}

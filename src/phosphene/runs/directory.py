@@ -1,251 +1,96 @@
-"""One run: the maps of one model by one recipe from one set of samples."""
+"""The run directory: its files, and how it shows itself in a notebook."""
 
-import hashlib
-import io
-import json
-import os
-from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any
 
 from PIL import Image
-from safetensors import SafetensorError
-from safetensors.torch import load as load_tensors
-from safetensors.torch import save as save_tensors
 
-from phosphene.concept_map import ConceptMap, Job
+from phosphene import notebook
+from phosphene.concept_map import Job
 from phosphene.errors import RunError
-from phosphene.runs.atomic import locked, read_json, remove_parts, write_bytes, write_json, writing
-from phosphene.runs.facts import NEEDED, SCHEMA, RunFacts, missing, slug, versions
-from phosphene.runs.frames import NAME as FRAMES
-from phosphene.runs.frames import frames_file, read_frames
-
-# Of a map that is being made, beside its other files; see phosphene.runs.live.
-PREVIEW = "preview.webp"
-
-__all__ = ["PREVIEW", "RunDirectory", "RunFacts", "slug", "versions"]
+from phosphene.labels import first_synonym
+from phosphene.runs.files import RunFiles
+from phosphene.runs.scores import read_scores
 
 
-class RunDirectory:
-    """The files of a run. Every file appears whole or not at all; a finished map is never computed twice.
+class RunDirectory(RunFiles):
+    """A run directory. Every file appears whole or not at all; a finished map is never computed twice.
 
     Args:
-        path: The directory. :meth:`begin` creates it, :meth:`maps` reads it.
+        path: The directory. :meth:`begin` creates it, :meth:`maps` reads it; a notebook shows it by
+            itself.
     """
 
-    def __init__(self, path: "str | Path") -> None:
-        self.path = Path(path)
-
-    def begin(self, facts: RunFacts, jobs: Iterable[tuple[Job, str]]) -> None:
-        """Start the run, or go on with it: check that it is the same one, and note the jobs (with their labels).
+    def _repr_html_(self) -> str:
+        """Return facts, images and scores as a small piece of HTML, for a notebook.
 
         Raises:
-            RunError: the directory belongs to another model, recipe or set of samples, is no run, or cannot be written.
+            RunError: this is no run directory, or its run.json is damaged.
         """
-        note = self.path / "run.json"
-        with writing(self.path):
-            self.check(facts)
-            with locked(self.path):
-                self.check(facts)  # another process may have begun while this one waited
-                old = self.facts() if note.exists() else None
-                listed = {} if old is None else {(row["index"], row["seed"]): row["label"] for row in old["jobs"]}
-                for job, label in jobs:
-                    listed[job.index, job.seed] = label
-                rows = [{"index": key[0], "label": listed[key], "seed": key[1]} for key in sorted(listed)]
-                head = {
-                    "schema": SCHEMA,
-                    "model": facts.model,
-                    "recipe": facts.recipe,
-                    "samples": facts.samples,
-                    "versions": versions(),
-                    "device": facts.device,
-                    "precision": facts.precision,
-                }
-                if old != {**head, "jobs": rows}:
-                    remove_parts(self.path, note.name)
-                    write_bytes(note, _with_rows(head, rows))
-
-    def check(self, facts: RunFacts) -> None:
-        """Refuse a place that holds another run or other files.
-
-        Raises:
-            RunError: the directory belongs to another model, recipe or set of samples, or is no run.
-        """
-        if (self.path / "run.json").exists():
-            old = self.facts()
-            pairs = [
-                ("another model", old["model"], facts.model, "name"),
-                ("another recipe", old["recipe"], facts.recipe, "name"),
-                ("other samples", old["samples"], facts.samples, "spec"),
+        facts = self.facts()
+        height, width = facts["model"]["input"]["size"]
+        images = self._images(facts)
+        about = notebook.facts(
+            [
+                ("model", f"{facts['model']['name']}, {facts['model']['classes']} classes, {height} × {width} pixels"),
+                ("recipe", facts["recipe"]["name"]),
+                ("samples", facts["samples"]["spec"]),
+                ("maps", f"{len(images)} of {len(facts['jobs'])} finished"),
+                ("directory", self.path),
             ]
-            for other, was, now, called in pairs:
-                if was["sha256"] != now["sha256"]:
-                    raise RunError(
-                        f"{self.path} belongs to {other} ({was[called]}, {was['sha256'][:8]}; this one is "
-                        f"{now[called]}, {now['sha256'][:8]}): choose another --out."
-                    )
-        elif self.path.is_dir():
-            if any(child.name != ".lock" for child in self.path.iterdir()):
-                raise RunError(f"{self.path} holds files but is no run directory: choose another --out.")
-        elif self.path.exists():
-            raise RunError(f"{self.path} is a file, not a directory: choose another --out.")
-
-    def facts(self) -> dict[str, Any]:
-        """Return run.json.
-
-        Raises:
-            RunError: this is no run directory, or its file is damaged.
-        """
-        note = self.path / "run.json"
-        if not note.exists():
-            raise RunError(f"{self.path} is no run directory (it has no run.json).")
-        data: Any = read_json(note, fix="Choose another directory.")
-        if not isinstance(data, dict) or data.get("schema") != SCHEMA:
-            raise RunError(f"{note} is no run of this version (schema {SCHEMA}): choose another directory.")
-        lacking = missing(data, NEEDED)
-        if lacking:
-            raise RunError(f"{note} is damaged (it lacks {lacking}): choose another directory.")
-        for row in data["jobs"]:
-            lacking = missing(row, {"index": int, "seed": int, "label": str})
-            if lacking:
-                raise RunError(f"{note} is damaged (a job lacks {lacking}): choose another directory.")
-        return data
-
-    def folder(self, job: Job, label: str) -> Path:
-        """Return where a job's files go."""
-        return self.path / "maps" / f"{slug(label)}-{job.index}" / f"seed-{job.seed}"
-
-    def finished(self, job: Job, label: str) -> bool:
-        """Say whether the job's map is there and whole (its tensor file has the noted hash)."""
-        try:
-            self.read(self.folder(job, label))
-        except RunError:
-            return False
-        return True
-
-    def listing(self) -> dict[int, set[int]]:
-        """Return the seeds of each class of which a map seems to be there: one walk over the names, nothing is read."""
-        found: dict[int, set[int]] = {}
-        for concept in _folders(self.path / "maps"):
-            index = concept.name.rpartition("-")[2]
-            seeds = {
-                int(folder.name[5:])
-                for folder in _folders(Path(concept.path))
-                if folder.name[:5] == "seed-"
-                and folder.name[5:].isdecimal()
-                and os.path.exists(f"{folder.path}/map.json")  # noqa: PTH110  (a million times: Path is slow)
-            }
-            if index.isdecimal() and seeds:
-                found.setdefault(int(index), set()).update(seeds)
-        return found
-
-    def require_finished(self) -> None:
-        """Refuse a run of which maps are missing.
-
-        Raises:
-            RunError: it has no jobs, or unfinished ones; the message counts them.
-        """
-        jobs = self.facts()["jobs"]
-        folders = [self.folder(Job(row["index"], row["seed"]), row["label"]) for row in jobs]
-        missing = sum(not (folder / "map.json").exists() for folder in folders)
-        if missing or not jobs:
-            raise RunError(
-                f"{missing} of {len(jobs)} maps of {self.path} are not finished: "
-                "give its `phosphene map` command once more."
-            )
-
-    def write(self, found: ConceptMap) -> None:
-        """Write a map's files; map.json comes last, so that its presence means that the map is finished."""
-        with locked(self.path):  # two processes may have made the same map: their files must not mix
-            if not self.finished(Job(found.index, found.seed), found.label):
-                self._write(found)
-
-    def _write(self, found: ConceptMap) -> None:
-        folder = self.folder(Job(found.index, found.seed), found.label)
-        remove_parts(folder)  # of one that was killed while it wrote
-        tensors = save_tensors({"nu": found.nu.contiguous(), "xi": found.xi.contiguous()})
-        picture = io.BytesIO()
-        found.image.save(picture, "PNG", optimize=True)
-        write_bytes(folder / "map.safetensors", tensors)
-        write_bytes(folder / "map.png", picture.getvalue())
-        if found.frames:
-            write_bytes(folder / FRAMES, frames_file(found.frames))
-        write_json(
-            folder / "map.json",
-            {
-                "index": found.index,
-                "label": found.label,
-                "seed": found.seed,
-                "recipe_sha256": found.recipe_sha256,
-                "map_sha256": hashlib.sha256(tensors).hexdigest(),
-                "contrast": found.contrast,
-                "p_class": found.p_class,
-                "targeting_rate": found.targeting_rate,
-                "loss": [round(value, 6) for value in found.loss],
-                "hits": [round(value, 4) for value in found.hits],
-                "passes": found.passes,
-                "seconds": round(found.seconds, 3),
-            },
         )
-        # A process that was killed leaves the preview of what another one has now finished.
-        (folder / PREVIEW).unlink(missing_ok=True)
+        shown = [
+            notebook.figure(notebook.image(_open(path), name), notebook.text(name))
+            for name, path in images[: notebook.MOST_IMAGES]
+        ]
+        body = notebook.gallery("", shown, len(images)) if shown else ""
+        return f"<div>{about}{body}{_scores(self)}</div>"
 
-    def read(self, folder: Path) -> ConceptMap:
-        """Read one map.
-
-        Raises:
-            RunError: it is missing, unfinished or damaged.
-        """
-        facts = read_json(folder / "map.json")
-        try:
-            data = (folder / "map.safetensors").read_bytes()
-            if hashlib.sha256(data).hexdigest() != facts["map_sha256"]:
-                raise RunError(f"{folder / 'map.safetensors'} is damaged (its hash differs): run the map again.")
-            tensors = load_tensors(data)
-            return ConceptMap(
-                nu=tensors["nu"],
-                xi=tensors["xi"],
-                loss=tuple(facts["loss"]),
-                hits=tuple(facts.get("hits", ())),  # maps of earlier versions have none
-                **{
-                    key: facts[key]
-                    for key in (
-                        *("index", "label", "seed", "recipe_sha256", "contrast"),
-                        *("p_class", "targeting_rate", "passes", "seconds"),
-                    )
-                },
-            )
-        except (OSError, KeyError, TypeError, SafetensorError) as error:
-            raise RunError(f"map {folder} is damaged: {type(error).__name__}: {error}. Run it again.") from None
-
-    def frames(self, one: ConceptMap) -> tuple[Image.Image, ...]:
-        """Read the pictures of a map as it grew; none where it was made without ``--frames``."""
-        return read_frames(self.folder(Job(one.index, one.seed), one.label))
-
-    def maps(self) -> Iterator[ConceptMap]:
-        """Read the finished maps in the order of run.json."""
-        for row in self.facts()["jobs"]:
+    def _images(self, facts: dict[str, Any]) -> list[tuple[str, Any]]:
+        """Return captions and files of the finished maps."""
+        several = len({row["seed"] for row in facts["jobs"]}) > 1
+        found = []
+        for row in facts["jobs"]:
             folder = self.folder(Job(row["index"], row["seed"]), row["label"])
             if (folder / "map.json").exists():
-                yield self.read(folder)
-
-    def _repr_html_(self) -> str:
-        """Show the run in a notebook."""
-        from phosphene.runs.show import html_of  # noqa: PLC0415  (which imports this file)
-
-        return html_of(self)
+                name = first_synonym(row["label"])
+                found.append((f"{name}, seed {row['seed']}" if several else name, folder / "map.png"))
+        return found
 
 
-def _folders(path: Path) -> "list[os.DirEntry[str]]":
+def open_run(path: object) -> RunDirectory:
+    """Open a run that ``phosphene map`` made.
+
+    Args:
+        path: The directory.
+
+    Returns:
+        The run: ``list(run.maps())`` are its maps; a notebook shows it by itself.
+
+    Raises:
+        RunError: this is no run directory, or its run.json is damaged.
+    """
+    run = RunDirectory(str(path))
+    run.facts()
+    return run
+
+
+def _open(path: Any) -> Image.Image:
     try:
-        with os.scandir(path) as entries:
-            return [entry for entry in entries if entry.is_dir()]
-    except FileNotFoundError:
-        return []
+        with Image.open(path, formats=["PNG"]) as picture:
+            picture.load()
+            return picture.copy()
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise RunError(f"{path} is damaged: {error}. Run the map again.") from None
 
 
-def _with_rows(head: dict[str, Any], rows: list[dict[str, Any]]) -> bytes:
-    """Write JSON by hand where its list of jobs begins: a line a job, because there may be a million."""
-    first = json.dumps(head, indent=1, ensure_ascii=False, allow_nan=False).removesuffix("\n}")
-    lines = ",\n".join(f"  {json.dumps(row, ensure_ascii=False)}" for row in rows)
-    return (first + ',\n "jobs": [\n' + lines + "\n ]\n}\n").encode()
+def _scores(run: RunFiles) -> str:
+    rows = [row for row in read_scores(run) if all(isinstance(row.get(key), float) for key in ("m_score", "top1_all"))]
+    lines = [
+        [
+            notebook.Cell(str(row["target"])),
+            notebook.Cell(f"{row['m_score']:.2f}", row["m_score"]),
+            notebook.Cell(f"{row['top1_all']:.0%}", row["top1_all"]),
+        ]
+        for row in rows
+    ]
+    return notebook.table(["read by", "M_score", "top-1, all classes"], lines) if lines else ""

@@ -6,14 +6,15 @@ from typing import Any
 
 from phosphene.concept_map import Job
 from phosphene.errors import RunError
-from phosphene.runs.atomic import locked, read_json, write_json
-from phosphene.runs.directory import RunDirectory
+from phosphene.runs.atomic import read_json, write_json
+from phosphene.runs.files import RunFiles
+from phosphene.runs.lock import hold
 
 SCHEMA = 1
 NAME = "failures.json"
 
 
-def read_failures(run: RunDirectory) -> list[dict[str, Any]]:
+def read_failures(run: RunFiles) -> list[dict[str, Any]]:
     """Return one row a map that could not be made: index, label, seed, error, tries. A damaged file says nothing."""
     with contextlib.suppress(RunError, TypeError, KeyError):
         data = read_json(run.path / NAME)
@@ -22,7 +23,7 @@ def read_failures(run: RunDirectory) -> list[dict[str, Any]]:
     return []
 
 
-def note_failures(run: RunDirectory, rows: Iterable[dict[str, Any]] = ()) -> None:
+def note_failures(run: RunFiles, rows: Iterable[dict[str, Any]] = ()) -> None:
     """Add rows, and take out those whose maps are there by now, or that fail anew.
 
     Raises:
@@ -32,7 +33,7 @@ def note_failures(run: RunDirectory, rows: Iterable[dict[str, Any]] = ()) -> Non
     new = {(row["index"], row["seed"]): row for row in rows}
     if not listed and not new:
         return
-    with locked(run.path):
+    with hold(run.path):
         listed = {(row["index"], row["seed"]): row for row in read_failures(run)} | new
         kept = [
             row

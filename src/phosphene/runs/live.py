@@ -1,8 +1,8 @@
-"""What a run that is being made shows of itself: previews of unfinished maps, and a sign of life.
+"""Previews of maps that are being made, and signs of life of the processes that make them.
 
 ``RUN/live/<host>-<pid>.json`` is the sign of life of a process that makes maps, ``preview.webp`` in a map's folder is
-the map as it was a moment ago. Both are courtesies: they go when the map is finished, nothing is computed from them,
-and a failure to write them is passed over.
+the map as it was a moment ago. Both are removed when the map is finished, nothing is computed from them, and a failure
+to write them is ignored.
 """
 
 import contextlib
@@ -12,7 +12,7 @@ import os
 import re
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -24,22 +24,20 @@ from torch import Tensor
 from phosphene.concept_map import Job, render, to_image
 from phosphene.errors import RunError
 from phosphene.runs.atomic import write_bytes
-from phosphene.runs.directory import PREVIEW, RunDirectory
+from phosphene.runs.files import PREVIEW, RunFiles
 from phosphene.textfile import read_text
 
 FOLDER = "live"
-EVERY_SECONDS = 2.0
-SHARE = 0.006  # of the time may go into previews, in seconds of the processor: waiting for others costs nothing
-FIRST_SECONDS = 0.05  # spent at once, so that something is seen early
-MOST_SECONDS = 0.4  # saved up, or owed
+FIRST_SECONDS, EVERY_SECONDS, MOST_SECONDS = 0.5, 2.0, 30.0  # from the first step to the first preview; between two
+SHARE = 0.006  # of the time may go into previews
 SIDE = 256
-# Without a beat for this long, or for this many of the longest pause so far, a process is given up.
+# Without a sign of life for this long, or for this many of the longest step so far, a process counts as gone.
 PATIENCE_SECONDS, PATIENCE = 60.0, 10.0
 MOST_BYTES, MOST_FILES = 1_000_000, 64
 
 
-class Standing(Protocol):
-    """What is asked of a step: see :class:`phosphene.mapper.Step`."""
+class StepLike(Protocol):
+    """What is used of a step: see :class:`phosphene.mapper.Step`."""
 
     @property
     def number(self) -> int: ...  # noqa: D102
@@ -53,31 +51,30 @@ class Standing(Protocol):
     def nu(self) -> Tensor: ...  # noqa: D102
 
 
-class Live:
-    """Writes previews and signs of life while maps are made; a context manager.
+class LivePreview:
+    """Writes previews and a sign of life while a group of maps is made; a context manager.
 
-    Previews are made in turn, one map after the other, as long as they cost less than 1 % of the time.
+    Previews are drawn in turn, one map after the other, in less than 1 % of the time.
 
     Args:
         run: The run.
-        contrast: The recipe's contrast, for the pictures.
+        jobs: The maps of the group, each with its label.
+        contrast: The recipe's contrast, for the images.
 
     Example:
         >>> from pathlib import Path
-        >>> with Live(RunDirectory(Path("runs/none")), 0.2) as live:
-        ...     pass  # live.preview([(job, label), ...], step) after every step
+        >>> with LivePreview(RunFiles(Path("runs/none")), [(Job(0), "star")], 0.2) as preview:
+        ...     pass  # preview(step) after every step
     """
 
-    def __init__(self, run: RunDirectory, contrast: float) -> None:
-        self.run, self.contrast = run, contrast
+    def __init__(self, run: RunFiles, jobs: Sequence[tuple[Job, str]], contrast: float) -> None:
+        self.run, self.jobs, self.contrast = run, jobs, contrast
         host = re.sub(r"[^\w.-]+", "-", socket.gethostname())[:60] or "host"
         self.path = run.path / FOLDER / f"{host}-{os.getpid()}.json"
-        self.jobs: list[tuple[Job, str]] = []
         self.turn = 0
-        self.allowance = FIRST_SECONDS
-        self.longest = 0.0
-        self.filled = self.called = time.monotonic()
-        self.beaten: float | None = None
+        self.longest_step = 0.0
+        self.called = time.monotonic()
+        self.due: float | None = None  # when something is written next
 
     def __enter__(self) -> Self:
         return self
@@ -85,43 +82,42 @@ class Live:
     def __exit__(
         self, kind: "type[BaseException] | None", error: "BaseException | None", trace: "TracebackType | None"
     ) -> None:
-        self._forget(self.jobs, folders=kind is not None)
+        for job, label in self.jobs:
+            folder = self.run.folder(job, label)
+            with contextlib.suppress(OSError):
+                (folder / PREVIEW).unlink(missing_ok=True)
+                folder.rmdir()  # these three where they are empty
+                folder.parent.rmdir()
         with contextlib.suppress(OSError):
             self.path.unlink(missing_ok=True)
-            self.path.parent.rmdir()  # where it is empty
+            self.path.parent.rmdir()
 
-    def preview(self, jobs: Sequence[tuple[Job, str]], step: Standing) -> None:
-        """Note where maps stand; write what is due. Cheap enough to be called after every step.
-
-        Args:
-            jobs: The maps that are being made, each with its label, in the order of ``step.nu``.
-            step: Where they stand; ``step.nu`` is (m, c, h, w).
-        """
+    def __call__(self, step: StepLike) -> None:
+        """Write what is due after a step; ``step.nu`` is (m, c, h, w), in the order of the jobs."""
         now = time.monotonic()
-        self.longest, self.called = max(self.longest, now - self.called), now
-        if list(jobs) != self.jobs:
-            self._forget(self.jobs)  # they are finished
-            self.jobs, self.turn = list(jobs), 0
-        elif self.beaten is not None and now - self.beaten < EVERY_SECONDS:
+        self.longest_step, self.called = max(self.longest_step, now - self.called), now
+        if self.due is not None and now < self.due:
             return
-        self.allowance = min(self.allowance + SHARE * (now - self.filled), MOST_SECONDS)
-        self.filled = self.beaten = now
-        with contextlib.suppress(OSError, RunError, ValueError):  # a full disk is noticed where results are written
-            self._beat(step)
+        with contextlib.suppress(OSError, RunError, ValueError):  # a full disk is reported when a map is written
+            self._sign(step)
+            if self.due is None:
+                self.due = now + FIRST_SECONDS
+                return
+            began = time.thread_time()
             for _ in self.jobs:
-                if self.allowance <= 0:
-                    break
-                began = time.thread_time()
                 self._draw(step)
-                self.allowance = max(self.allowance - (time.thread_time() - began), -MOST_SECONDS)
+                if time.thread_time() - began > SHARE * EVERY_SECONDS:
+                    break
+            pause = max(EVERY_SECONDS, (time.thread_time() - began) / SHARE)
+            self.due = now + min(pause, MOST_SECONDS)
 
-    def _beat(self, step: Standing) -> None:
+    def _sign(self, step: StepLike) -> None:
         note = {
             "pid": os.getpid(),
             "host": socket.gethostname(),
             "began": _began(os.getpid()),
             "beat": time.time(),
-            "patience": max(PATIENCE_SECONDS, PATIENCE * self.longest),
+            "patience": max(PATIENCE_SECONDS, PATIENCE * self.longest_step),
             "step": step.number,
             "steps": step.total,
             "loss": _finite(step.loss),
@@ -130,38 +126,28 @@ class Live:
         }
         write_bytes(self.path, json.dumps(note, allow_nan=False).encode(), durable=False)
 
-    def _draw(self, step: Standing) -> None:
+    def _draw(self, step: StepLike) -> None:
         row = self.turn % len(self.jobs)
         self.turn += 1
-        picture = to_image(render(step.nu[row].detach().float(), self.contrast))
-        if max(picture.size) > SIDE:
-            picture.thumbnail((SIDE, SIDE), Image.Resampling.BILINEAR)
+        image = to_image(render(step.nu[row].detach().float(), self.contrast))
+        if max(image.size) > SIDE:
+            image.thumbnail((SIDE, SIDE), Image.Resampling.BILINEAR)
         data = io.BytesIO()
-        picture.save(data, "WEBP", quality=80, method=1)
+        image.save(data, "WEBP", quality=80, method=1)
         write_bytes(self.run.folder(*self.jobs[row]) / PREVIEW, data.getvalue(), durable=False)
-
-    def _forget(self, jobs: Sequence[tuple[Job, str]], *, folders: bool = False) -> None:
-        """Remove previews; of maps that were given up, the folders as well, if nothing else is in them."""
-        for job, label in jobs:
-            folder = self.run.folder(job, label)
-            with contextlib.suppress(OSError):
-                (folder / PREVIEW).unlink(missing_ok=True)
-                if folders:
-                    folder.rmdir()
-                    folder.parent.rmdir()
 
 
 @dataclass(frozen=True)
-class Beat:
-    """A sign of life.
+class SignOfLife:
+    """How far a process is with a group of maps.
 
     Attributes:
         jobs: Index and seed of the maps that are being made.
         step: Steps taken.
         steps: Steps to take.
         loss: Mean loss of the maps, or ``None``.
-        hits: Share of the step's samples that were read as their class, in [0, 1], or ``None``.
-        age: Seconds since the sign was given.
+        hits: Share of the step's samples that were classified as their map's class, in [0, 1], or ``None``.
+        age: Seconds since it was written.
     """
 
     jobs: tuple[tuple[int, int], ...]
@@ -172,58 +158,61 @@ class Beat:
     age: float
 
 
-def read_live(path: Path) -> list[Beat]:
+def read_live(path: Path) -> list[SignOfLife]:
     """Return the signs of life of the processes that are at work on the run at ``path``.
 
     A process counts until its patience is over (a minute, or ten of its longest steps); one of this machine only while
-    it exists. Damaged notes are passed over: they say nothing.
+    it exists. Damaged notes are ignored.
     """
-    beats = []
-    with contextlib.suppress(OSError):
-        for file in sorted((path / FOLDER).glob("*.json"))[:MOST_FILES]:
-            with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError, OverflowError):
-                beat = _read(json.loads(read_text(file, MOST_BYTES)))
-                if beat is not None:
-                    beats.append(beat)
-    return beats
+    return [found for _, note in _notes(path) if (found := _parse(note)) is not None]
 
 
-def sweep_live(path: Path) -> None:
-    """Remove the signs of life of this machine's processes that are no more: one that was killed leaves its own."""
-    for file in [*(path / FOLDER).glob("*.json"), *(path / FOLDER).glob(".*.part")]:
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
-            note = {} if file.suffix == ".part" else json.loads(read_text(file, MOST_BYTES))
-            pid = int(note.get("pid") or file.name.partition(".json")[0].rpartition("-")[2])
-            if note.get("host", socket.gethostname()) == socket.gethostname() and _began(pid) != note.get("began", 0):
+def remove_dead(path: Path) -> None:
+    """Remove the signs of life of processes of this machine that have ended: one that was killed leaves its own."""
+    for file, note in _notes(path):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            if note["host"] == socket.gethostname() and _began(int(note["pid"])) != note["began"]:
+                file.unlink()
+    for file in (path / FOLDER).glob(".*.part"):
+        with contextlib.suppress(OSError, ValueError):
+            if _began(int(file.name.partition(".json")[0].rpartition("-")[2])) is None:
                 file.unlink()
     with contextlib.suppress(OSError):
         (path / FOLDER).rmdir()
 
 
-def _read(note: dict[str, Any]) -> "Beat | None":
-    age = max(0.0, time.time() - float(note["beat"]))
-    if not age <= float(note["patience"]):
-        return None
-    if note["host"] == socket.gethostname() and _began(int(note["pid"])) != note["began"]:
-        return None
-    figures = {key: None if note[key] is None else float(note[key]) for key in ("loss", "hits")}
-    jobs = tuple((int(job["index"]), int(job["seed"])) for job in note["jobs"])
-    return Beat(jobs=jobs, step=int(note["step"]), steps=max(1, int(note["steps"])), age=age, **figures)
+def _notes(path: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    with contextlib.suppress(OSError):
+        for file in sorted((path / FOLDER).glob("*.json"))[:MOST_FILES]:
+            with contextlib.suppress(OSError, ValueError, RecursionError):
+                yield file, json.loads(read_text(file, MOST_BYTES))
+
+
+def _parse(note: dict[str, Any]) -> "SignOfLife | None":
+    with contextlib.suppress(ValueError, KeyError, TypeError, OverflowError):
+        age = max(0.0, time.time() - float(note["beat"]))
+        if not age <= float(note["patience"]):
+            return None
+        if note["host"] == socket.gethostname() and _began(int(note["pid"])) != note["began"]:
+            return None
+        figures = {key: None if note[key] is None else float(note[key]) for key in ("loss", "hits")}
+        jobs = tuple((int(job["index"]), int(job["seed"])) for job in note["jobs"])
+        return SignOfLife(jobs=jobs, step=int(note["step"]), steps=max(1, int(note["steps"])), age=age, **figures)
+    return None
 
 
 def _began(pid: int) -> "int | None":
-    """Return when a process of this machine began, in ticks: a number that is given again has another one.
+    """Return when a process of this machine began, in clock ticks, since process numbers are given again.
 
     ``None`` where there is no such process; 0 where the system does not say.
     """
     try:
-        return int(
-            Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[19]
-        )
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return None if Path("/proc/self/stat").exists() else 0
-    except (OSError, ValueError, IndexError):
+    except OSError:
         return 0
+    return None if fields[0] in "ZX" else int(fields[19])
 
 
 def _finite(value: float) -> "float | None":

@@ -6,8 +6,10 @@ from typing import Any
 
 from phosphene.classifier import Classifier
 from phosphene.errors import RunError
-from phosphene.runs.atomic import locked, read_json, write_json
-from phosphene.runs.directory import RunDirectory, versions
+from phosphene.runs.atomic import read_json, write_json
+from phosphene.runs.facts import versions
+from phosphene.runs.files import RunFiles
+from phosphene.runs.lock import hold
 from phosphene.runs.scores import map_hashes
 
 SCHEMA = 1
@@ -34,7 +36,7 @@ class Reader:
     maps: dict[Place, dict[str, Any]]
 
 
-def read_readings(run: RunDirectory) -> list[Reader]:
+def read_readings(run: RunFiles) -> list[Reader]:
     """Return the readings of maps that are still what they were; no readers where there is no ``readings.json``.
 
     Raises:
@@ -63,7 +65,7 @@ def read_readings(run: RunDirectory) -> list[Reader]:
 
 
 def write_readings(
-    run: RunDirectory, reader: Classifier, found: Mapping[Place, Mapping[str, Any]], hashes: Mapping[Place, str]
+    run: RunFiles, reader: Classifier, found: Mapping[Place, Mapping[str, Any]], hashes: Mapping[Place, str]
 ) -> None:
     """Put what a classifier reads into ``readings.json``; its readings of other maps, and other classifiers', stay.
 
@@ -76,7 +78,7 @@ def write_readings(
     Raises:
         RunError: the file is damaged or cannot be written.
     """
-    with locked(run.path):
+    with hold(run.path):
         kept = {(one.name, one.sha256): one for one in read_readings(run)}
         key = (reader.name, reader.sha256)
         maps = {**(kept[key].maps if key in kept else {}), **{place: dict(row) for place, row in found.items()}}

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from phosphene.errors import RunError
-from phosphene.runs.atomic import locked, read_json, remove_parts, write_bytes, write_json, writing
+from phosphene.runs.atomic import read_json, remove_parts, write_bytes, write_json, writing
 from phosphene.runs.directory import RunDirectory
 from phosphene.runs.facts import missing, slug
+from phosphene.runs.lock import hold
 
 SCHEMA = 1
 NAME, SARIF, FOLDER, OTHERS = "scan.json", "scan.sarif", "scan", "scans"
@@ -116,7 +117,7 @@ def write_scan(
     Raises:
         RunError: the run cannot be written.
     """
-    with locked(run.path), writing(run.path):
+    with hold(run.path), writing(run.path):
         remove_parts(run.path, "scan")
         (run.path / NAME).unlink(missing_ok=True)  # first, so that no old verdict speaks of new triggers
         if (run.path / FOLDER).is_dir():

@@ -6,14 +6,16 @@ from typing import Any
 
 from phosphene.concept_map import Job
 from phosphene.errors import RunError
-from phosphene.runs.atomic import locked, read_json, write_json
-from phosphene.runs.directory import RunDirectory, versions
+from phosphene.runs.atomic import read_json, write_json
+from phosphene.runs.facts import versions
+from phosphene.runs.files import RunFiles
+from phosphene.runs.lock import hold
 
 SCHEMA = 1
 NAME = "scores.json"
 
 
-def maps_sha256(run: RunDirectory) -> str:
+def maps_sha256(run: RunFiles) -> str:
     """Hash which finished maps a run holds: another map, or a map made again with another outcome, changes it.
 
     Raises:
@@ -25,7 +27,7 @@ def maps_sha256(run: RunDirectory) -> str:
     return digest.hexdigest()
 
 
-def map_hashes(run: RunDirectory) -> dict[tuple[int, int], str]:
+def map_hashes(run: RunFiles) -> dict[tuple[int, int], str]:
     """Return the hash of every finished map by its class and seed, in the order of run.json.
 
     Raises:
@@ -42,7 +44,7 @@ def map_hashes(run: RunDirectory) -> dict[tuple[int, int], str]:
     return hashes
 
 
-def read_scores(run: RunDirectory) -> list[dict[str, Any]]:
+def read_scores(run: RunFiles) -> list[dict[str, Any]]:
     """Return the rows that speak of the run's maps as they are now; none where there is no ``scores.json``.
 
     Raises:
@@ -63,7 +65,7 @@ def read_scores(run: RunDirectory) -> list[dict[str, Any]]:
     return [row for row in data["rows"] if row["maps_sha256"] == now]
 
 
-def write_scores(run: RunDirectory, rows: Sequence[dict[str, Any]]) -> None:
+def write_scores(run: RunFiles, rows: Sequence[dict[str, Any]]) -> None:
     """Put rows into ``scores.json``.
 
     A row replaces the one of the same target; rows of other targets stay; rows of maps that have changed go.
@@ -75,7 +77,7 @@ def write_scores(run: RunDirectory, rows: Sequence[dict[str, Any]]) -> None:
     Raises:
         RunError: the maps have changed since they were scored, or the file is damaged or cannot be written.
     """
-    with locked(run.path):
+    with hold(run.path):
         now = maps_sha256(run)
         if any(row["maps_sha256"] != now for row in rows):
             raise RunError(f"the maps of {run.path} changed while they were scored: score them again.")

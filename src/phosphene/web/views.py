@@ -9,8 +9,8 @@ from phosphene.concept_map import Job
 from phosphene.errors import PhospheneError
 from phosphene.labels import first_synonym
 from phosphene.runs import RunDirectory
-from phosphene.runs.directory import PREVIEW
-from phosphene.runs.live import Beat, read_live
+from phosphene.runs.files import PREVIEW
+from phosphene.runs.live import SignOfLife, read_live
 from phosphene.textfile import read_text
 from phosphene.web.folder import Folder, NotHereError, read_cached
 
@@ -58,7 +58,7 @@ class RunView:
     error: str = ""
     facts: "dict[str, Any] | None" = None
     maps: tuple[MapView, ...] = ()
-    beats: tuple[Beat, ...] = ()
+    beats: tuple[SignOfLife, ...] = ()
     report: bool = False
 
     @property
@@ -131,7 +131,7 @@ def run_view(folder: Folder, name: str) -> RunView:
     return RunView(name, state, modified, facts=facts, maps=maps, beats=beats, report=report)
 
 
-def _map_view(run: RunDirectory, row: dict[str, Any], beat: "Beat | None") -> MapView:
+def _map_view(run: RunDirectory, row: dict[str, Any], beat: "SignOfLife | None") -> MapView:
     index, seed, label = row["index"], row["seed"], row["label"]
     folder = run.folder(Job(index, seed), label)
     try:

@@ -16,7 +16,7 @@ from phosphene.metrics.information import try_sizes
 from phosphene.metrics.norm_statistics import natural_noise
 from phosphene.metrics.range_check import Trial, check_range
 from phosphene.metrics.range_doubt import is_natural
-from phosphene.runs.directory import versions
+from phosphene.runs.facts import versions
 from phosphene.samples import SamplePool
 from phosphene.samples.labelled import load_labelled
 

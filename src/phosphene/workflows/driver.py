@@ -1,34 +1,27 @@
-"""The driver: hands out tasks, tries again what failed, counts, and says at the end what could not be made."""
+"""The driver: cuts plans into groups, tries again what failed, counts, and lists what could not be made."""
 
-import time
-import uuid
-from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from phosphene.concept_map import Job
-from phosphene.engine import Engine
-from phosphene.errors import JobsError
+from phosphene.errors import JobsError, RunError
+from phosphene.executors.base import Ended, Event, Executor, Failed, Group, Made, MapSummary, RunRequest
 from phosphene.labels import first_synonym
-from phosphene.runs import RunFacts
+from phosphene.runs.checkpoints import Checkpoints
 from phosphene.runs.failures import note_failures
-from phosphene.runs.leases import sweep
-from phosphene.runs.live import sweep_live
 from phosphene.workflows.plan import MapPlan
 from phosphene.workflows.progress import Progress, Tally
-from phosphene.workflows.protocol import Broken, Died, Event, Executor, Failed, Found, MapNote, Stepped, Task, Ticket
-from phosphene.workflows.queue import Queue
-from phosphene.workflows.signals import stopping
 
 TRIES = 3
-MOST_SAID = 5
+MOST_NAMED = 5
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A map that could not be made."""
+    """A map that could not be made, and why."""
 
     run: Path
     index: int
@@ -44,12 +37,12 @@ class Outcome:
 
     Attributes:
         made: Maps that were made.
-        there: Maps that were there already.
+        cached: Maps that were finished before.
         failures: Maps that could not be made.
     """
 
     made: int = 0
-    there: int = 0
+    cached: int = 0
     failures: list[Failure] = field(default_factory=list)
 
     def check(self) -> None:
@@ -60,187 +53,135 @@ class Outcome:
         """
         if not self.failures:
             return
-        said = [
+        named = [
             f"{first_synonym(one.label)} ({one.index}), seed {one.seed}: {one.error.rstrip('.')}"
-            for one in self.failures[:MOST_SAID]
+            for one in self.failures[:MOST_NAMED]
         ]
-        more = f"; and {len(self.failures) - MOST_SAID} more" if len(self.failures) > MOST_SAID else ""
-        total = self.made + self.there + len(self.failures)
+        more = f"; and {len(self.failures) - MOST_NAMED} more" if len(self.failures) > MOST_NAMED else ""
+        total = self.made + self.cached + len(self.failures)
         where = ", ".join(sorted({str(one.run / "failures.json") for one in self.failures}))
         raise JobsError(
             f"{len(self.failures)} of {total} maps could not be made in {TRIES} tries: "
-            f"{'; '.join(said)}{more}. All are listed in {where}; the same command tries them again."
+            f"{'; '.join(named)}{more}. All are listed in {where}; the same command tries them again."
         )
 
 
 class Driver:
-    """One execution of several plans.
+    """Cuts plans into groups, tries again what failed, and counts.
 
     Args:
         plans: What to make.
-        executor: What does the work.
-        device: Passed on to the workers, as are ``precision``, ``frames`` and ``together``.
-        precision: ``auto``, ``fp32`` or ``bf16``.
-        frames: Pictures of each new map as it grows.
-        together: Maps made together; 0 leaves it to the engine.
-        watch: Called whenever a map has taken a step.
-        done: Called for every map, also for those that were there already.
+        requests: The same, as the executor needs it.
+        executor: Where the maps are made.
+        together: Maps made together; 0 leaves it to the executor.
+        on_progress: Called after every step.
+        on_map: Called for every map.
     """
 
     def __init__(
         self,
         plans: Sequence[MapPlan],
+        requests: Sequence[RunRequest],
         executor: Executor,
-        *,
-        device: str = "auto",
-        precision: str = "auto",
-        frames: int = 0,
         together: int = 0,
-        watch: "Callable[[Progress], None] | None" = None,
-        done: "Callable[[MapNote], None] | None" = None,
+        on_progress: "Callable[[Progress], None] | None" = None,
+        on_map: "Callable[[MapSummary], None] | None" = None,
     ) -> None:
-        self.plans, self.executor, self.watch, self.done = plans, executor, watch, done
-        self.device, self.precision = device, precision
-        asked: dict[str, Any] = {"frames": frames, "together": together, "driver": uuid.uuid4().hex}
-        self.tickets = [Ticket.of(plan, device=device, precision=precision, **asked) for plan in plans]
-        self.queue = Queue(plans, [together or executor.together(plan) for plan in plans])
-        self.tally = Tally(plans, executor.workers)
-        self.outcome = Outcome()
-        self.at: dict[int, Task] = {}  # tasks that were handed out
-        self.counted: set[tuple[int, Job]] = set()  # of tasks that may be done again
-        self.tries: Counter[tuple[int, Job]] = Counter()
-        self.deaths: Counter[tuple[int, tuple[Job, ...]]] = Counter()
-        self.broken: Exception | None = None
+        self.plans, self.executor, self.on_progress, self.on_map = plans, executor, on_progress, on_map
+        self.tally, self.outcome = Tally(plans), Outcome()
+        sizes = [together or executor.group_size(request) for request in requests]
+        self._fresh = (group for run, size in enumerate(sizes) for group in self._groups(run, size))
+        self._again: deque[Group] = deque()
+        self._tries: Counter[tuple[int, Job]] = Counter()
+        self._counted: set[tuple[int, Job]] = set()
 
-    def run(self) -> Outcome:
-        """Make all maps that are missing.
+    def take(self) -> "Group | None":
+        """Return the next group: first what failed, while its network is loaded, then what is new."""
+        return self._again.popleft() if self._again else next(self._fresh, None)
 
-        Raises:
-            KeyboardInterrupt: a stop was asked for; unfinished maps have checkpoints.
-            RunError: a run directory belongs to something else or cannot be written.
-        """
-        for plan in self.plans:
-            self._begin(plan)
-        with stopping() as stop:
-            try:
-                self.executor.open(self.plans, self.tickets, self._tell, stop)
-                self.tally.workers = self.executor.workers
-                while (self.at or self.queue) and not stop() and self.broken is None:
-                    self._hand_out()
-                    if self.at:
-                        self.executor.wait(1.0)
-                    else:
-                        time.sleep(0.1)  # another process is at all that is left
-            finally:
-                self.executor.close()
-                for plan in self.plans:
-                    sweep(plan.run.path)
-                    sweep_live(plan.run.path)
-        if self.broken is not None:
-            raise self.broken
-        if stop():
-            raise KeyboardInterrupt
-        for plan in self.plans:
-            note_failures(plan.run)
-        return self.outcome
+    def _groups(self, run: int, size: int) -> Iterator[Group]:
+        """Cut a plan into groups at places that depend on the plan alone, so that a second run has the same groups."""
+        plan = self.plans[run]
+        listed, checkpoints = plan.run.listing(), Checkpoints(plan.run.path)
+        jobs = iter(plan.jobs)
+        while chunk := tuple(islice(jobs, size)):
+            missing = [job for job in chunk if job.seed not in listed.get(job.index, ()) or not self._cached(run, job)]
+            begun = checkpoints.find(chunk)
+            if begun is not None:
+                rest = tuple(job for job in begun.jobs if job in missing)
+                if rest:
+                    yield Group(run, begun.jobs, rest)
+                    missing = [job for job in missing if job not in rest]
+                else:  # a process was killed between the last write and this
+                    checkpoints.drop(begun.jobs)
+            if missing:
+                yield Group(run, tuple(missing), tuple(missing))
 
-    def _hand_out(self) -> None:
-        for slot in self.executor.slots():
-            task = self.queue.take(slot.loaded, [other.run for other in self.at.values()])
-            if task is None:
-                return
-            self.at[task.number] = task
-            self.executor.submit(slot, task)
+    def _cached(self, run: int, job: Job) -> bool:
+        """Count a map that is finished; one that is damaged is not."""
+        plan = self.plans[run]
+        try:
+            one = plan.run.read(plan.run.folder(job, plan.classifier.labels[job.index]))
+        except RunError:
+            return False
+        self.tally.count_cached(run)
+        self.outcome.cached += 1
+        self._report(MapSummary.of(one, made=False, run=run))
+        return True
 
-    def _begin(self, plan: MapPlan) -> None:
-        """Bind the run directory, after what cannot work has been refused."""
-        with Engine(plan.classifier, device=self.device, precision=self.precision) as engine:
-            engine.spatial_layer(plan.recipe.xi_layer)
-            facts = RunFacts.of(plan.classifier, plan.recipe, plan.pool, str(engine.device), self.precision)
-        labels = plan.classifier.labels
-        plan.run.begin(facts, ((job, labels[job.index]) for job in plan.jobs))
-
-    # --- what happens
-
-    def _tell(self, event: Event) -> None:
-        """Take note of an event."""
-        if isinstance(event, Broken):
-            self.broken = self.broken or event.error
-            return
-        task = self.at.get(event.task)
-        if task is None:  # of a worker that was given up
-            return
-        if isinstance(event, Stepped):
-            names = tuple(self.plans[task.run].classifier.labels.short(job.index) for job in event.jobs)
-            progress = self.tally.stepped(task, names, event.step)
-            if self.watch is not None:
-                self.watch(progress)
-        elif isinstance(event, Found):
-            self._found(task, event)
+    def handle(self, event: Event) -> None:
+        """Take note of what happened to a group."""
+        group = event.group
+        if isinstance(event, Made):
+            self._made(event)
         elif isinstance(event, Failed):
-            self._failed(task, event)
-        else:
-            del self.at[task.number]
-            self.tally.ended(task)
-            if isinstance(event, Died):
-                self._died(task, event)
-            elif event.stopped:
-                self.queue.put(task.run, task.jobs)
-            else:
-                self.counted.difference_update((task.run, job) for job in task.jobs)  # it will not be done again
-                self.queue.put(task.run, event.busy, wait=True)
+            self.tally.count_ended(group)
+            self._failed(event)
+        elif isinstance(event, Ended):
+            self.tally.count_ended(group)
+            if event.stopped:
+                self._again.append(group)
+        elif self.on_progress is not None:
+            names = tuple(self.plans[group.run].classifier.labels.short(job.index) for job in group.jobs)
+            self.on_progress(self.tally.count_step(group, names, event.step, self.executor.workers))
 
-    def _found(self, task: Task, event: Found) -> None:
+    def _made(self, event: Made) -> None:
         if event.map is not None:
-            self.plans[task.run].run.write(event.map)
-        key = (task.run, Job(event.note.index, event.note.seed))
-        if key in self.counted:  # a task that is done again finds what the first try made
-            return
-        self.counted.add(key)
-        self.outcome.made += event.note.made
-        self.outcome.there += not event.note.made
-        self.tally.found(task, made=event.note.made)
-        if self.done is not None:
-            self.done(replace(event.note, run=task.run))
+            self.plans[event.group.run].run.write(event.map)
+        key = (event.group.run, Job(event.summary.index, event.summary.seed))
+        if key not in self._counted:  # a group that was stopped and taken again may report a map twice
+            self._counted.add(key)
+            self.tally.count_made(event.group)
+            self.outcome.made += 1
+            self._report(event.summary)
 
-    def _failed(self, task: Task, event: Failed) -> None:
-        """Count a failure of one map; part the maps of a group, so that the bad one spoils no others."""
-        self.tally.ended(task)
-        if len(event.jobs) == 1:
-            self._count(task.run, event.jobs[0], event.error)
-        elif event.guilty:
-            for job in event.guilty:
-                self._count(task.run, job, event.error)
-            mates = [job for job in event.jobs if job not in event.guilty]
-            if mates:
-                self.queue.put(task.run, mates)
-        else:
-            self._halve(task.run, event.jobs)
+    def _report(self, summary: MapSummary) -> None:
+        if self.on_map is not None:
+            self.on_map(summary)
 
-    def _died(self, task: Task, event: Died) -> None:
-        """Try a task again whose worker has gone; one that kills its workers is taken apart."""
-        left = tuple(job for job in task.jobs if (task.run, job) not in self.counted)
-        self.deaths[task.run, left] += 1
+    def _failed(self, event: Failed) -> None:
+        """Count the tries of a single map; take a group apart, so that a bad map spoils no others."""
+        run = event.group.run
+        left = tuple(job for job in event.group.missing if (run, job) not in self._counted)
+        guilty = tuple(job for job in left if job in event.guilty)
         if len(left) == 1:
-            self._count(task.run, left[0], event.why, tries=TRIES if event.final else 1)
-        elif self.deaths[task.run, left] == 1 and not event.final:
-            self.queue.put(task.run, left)
+            guilty = left
+        if guilty:
+            parts = [tuple(job for job in left if job not in guilty)]
         else:
-            self._halve(task.run, left)
+            parts = [left[: len(left) // 2], left[len(left) // 2 :]]
+        self._again.extend(Group(run, part, part) for part in parts if part)
+        for job in guilty:
+            self._tries[run, job] += TRIES if event.final else 1
+            if self._tries[run, job] < TRIES:
+                self._again.append(Group(run, (job,), (job,)))
+            else:
+                self._give_up(run, job, event.error)
 
-    def _halve(self, run: int, jobs: Sequence[Job]) -> None:
-        for half in (jobs[: len(jobs) // 2], jobs[len(jobs) // 2 :]):
-            if half:
-                self.queue.put(run, half)
-
-    def _count(self, run: int, job: Job, error: str, tries: int = 1) -> None:
-        self.tries[run, job] += tries
-        if self.tries[run, job] < TRIES:
-            self.queue.put(run, [job])
-            return
+    def _give_up(self, run: int, job: Job, error: str) -> None:
         plan = self.plans[run]
         label = plan.classifier.labels[job.index]
         self.outcome.failures.append(Failure(plan.run.path, job.index, label, job.seed, error, TRIES))
         row = {"index": job.index, "label": label, "seed": job.seed, "error": error, "tries": TRIES}
         note_failures(plan.run, [row])
-        self.tally.failed(run)
+        self.tally.count_failed(run)

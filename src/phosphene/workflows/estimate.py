@@ -18,18 +18,18 @@ class Estimate:
     """What is left to do of a plan.
 
     Attributes:
-        there: Maps that seem to be there already.
+        cached: Maps that are finished already.
         passes: Images that the others send through the network, a backward counted as one more.
         seconds: How long that takes in one process of this machine, as busy as it is now.
     """
 
-    there: int
+    cached: int
     passes: int
     seconds: float
 
     def to_dict(self) -> dict[str, Any]:
         """Return the figures by name."""
-        return {"there": self.there, "passes_left": self.passes, "seconds": round(self.seconds, 1)}
+        return {"cached": self.cached, "passes_left": self.passes, "seconds": round(self.seconds, 1)}
 
     @property
     def words(self) -> str:
@@ -52,8 +52,8 @@ def estimate(plan: MapPlan, *, device: str = "auto", precision: str = "auto") ->
         NumericError: the network answers with NaN or infinity.
         RecipeError: the recipe does not fit the network.
     """
-    there = plan.run.listing()
-    left = sum(job.seed not in there.get(job.index, ()) for job in plan.jobs)
+    cached = plan.run.listing()
+    left = sum(job.seed not in cached.get(job.index, ()) for job in plan.jobs)
     with Engine(plan.classifier, device=device, precision=precision) as engine:
         jobs = plan.jobs[: plan.together(device)]
         steps = iter(MapOptimization(engine, plan.pool, jobs, plan.recipe))

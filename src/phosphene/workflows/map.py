@@ -1,14 +1,27 @@
-"""Make the maps of plans: the front door of the fleet."""
+"""``map``: make the maps of plans that are missing, and note what their own source classifier predicts for them."""
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 
+from phosphene.classifier import Classifier
+from phosphene.concept_map import Job
+from phosphene.engine import Engine
+from phosphene.executors.base import Executor, MapSummary, RunRequest
+from phosphene.executors.local import LocalExecutor
+from phosphene.metrics.predictions import logits_of_maps, top_predictions
+from phosphene.runs import RunDirectory, RunFacts
+from phosphene.runs.checkpoints import Checkpoints
+from phosphene.runs.failures import note_failures
+from phosphene.runs.live import remove_dead
+from phosphene.runs.lock import hold
+from phosphene.runs.readings import read_readings, write_readings
+from phosphene.runs.scores import map_hashes
 from phosphene.workflows.driver import Driver, Outcome
-from phosphene.workflows.inline import Inline
-from phosphene.workflows.plan import MapPlan, default_run, plan, run_name
+from phosphene.workflows.interrupt import interruptible
+from phosphene.workflows.plan import MapPlan
 from phosphene.workflows.progress import Progress
-from phosphene.workflows.protocol import Executor, MapNote
 
-__all__ = ["MapPlan", "Outcome", "Progress", "default_run", "execute", "plan", "run_name"]
+LOCK_SECONDS = 1.0  # for another command that only adds a few lines to the run
 
 
 def execute(
@@ -17,37 +30,39 @@ def execute(
     executor: "Executor | None" = None,
     device: str = "auto",
     precision: str = "auto",
-    watch: "Callable[[Progress], None] | None" = None,
-    done: "Callable[[MapNote], None] | None" = None,
+    on_progress: "Callable[[Progress], None] | None" = None,
+    on_map: "Callable[[MapSummary], None] | None" = None,
     frames: int = 0,
     together: int = 0,
 ) -> Outcome:
-    """Make the maps that are not there yet. No map is kept in memory: read them from the plan's run.
+    """Make the maps that are missing. Maps do not stay in memory: read them from the plan's run.
 
     A map is written when it is finished, an unfinished one has a checkpoint; after an interruption the same plan goes
-    on from there. A map that fails three times is noted in the run's ``failures.json``, and the others are made.
+    on from there. A map that fails three times is noted in the run's ``failures.json``, and the others are made. The
+    run directories are held meanwhile: no other command can work on them.
 
     Args:
         plans: What to make.
-        executor: What does the work; this process by default.
+        executor: Where the maps are made; in this process by default.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
         precision: ``auto``, ``fp32`` or ``bf16``.
-        watch: Called after every step.
-        done: Called for every map, also for those that were there already.
-        frames: Pictures of each new map as it grows, written beside it; a map that goes on from a checkpoint has only
+        on_progress: Called after every step.
+        on_map: Called for every map, also for those that were finished before.
+        frames: Images of each new map as it grows, written beside it; a map that goes on from a checkpoint has only
             those that were still to come, and one that is finished gets none.
         together: Maps made together; 0 leaves it to the engine.
 
     Raises:
-        JobsError: maps could not be made; all others are there.
-        KeyboardInterrupt: a stop was asked for, by Ctrl-C or SIGTERM.
-        RunError: a run directory belongs to something else or cannot be written.
+        JobsError: maps could not be made; all others are finished.
+        KeyboardInterrupt: Ctrl-C or SIGTERM has come; unfinished maps have checkpoints.
+        RunError: a run directory belongs to something else, is in use by another command, or cannot be written.
 
     Example:
         >>> import tempfile
         >>> import phosphene as ph
         >>> from phosphene.recipe import resolve
         >>> from phosphene.samples import load_samples
+        >>> from phosphene.workflows.plan import plan
         >>> classifier = ph.load("demo:shapes")
         >>> pool = load_samples("synthetic:noise", classifier.input.shape)
         >>> with tempfile.TemporaryDirectory() as folder:
@@ -56,16 +71,61 @@ def execute(
         (1, ['star'])
     """
     several = [plans] if isinstance(plans, MapPlan) else list(plans)
-    driver = Driver(
-        several,
-        executor or Inline(device),
-        device=device,
-        precision=precision,
-        frames=frames,
-        together=together,
-        watch=watch,
-        done=done,
-    )
-    outcome = driver.run()
-    outcome.check()
-    return outcome
+    executor = executor or LocalExecutor()
+    with ExitStack() as stack:
+        stop = stack.enter_context(interruptible())
+        requests = []
+        for one in several:
+            with Engine(one.classifier, device=device, precision=precision) as engine:
+                engine.spatial_layer(one.recipe.xi_layer)  # what cannot work is refused before anything is written
+                facts = RunFacts.of(one.classifier, one.recipe, one.pool, str(engine.device), precision)
+            one.run.check(facts)
+            token = stack.enter_context(hold(one.run.path, wait=LOCK_SECONDS))
+            labels = one.classifier.labels
+            one.run.begin(facts, ((job, labels[job.index]) for job in one.jobs))
+            how = (one.trust, device, precision, frames, token)
+            requests.append(RunRequest(one.run, one.classifier, one.pool, one.recipe, *how))
+        driver = Driver(several, requests, executor, together, on_progress, on_map)
+        try:
+            for event in executor.run(requests, driver.take, stop):
+                driver.handle(event)
+        finally:
+            for one in several:
+                Checkpoints(one.run.path).tidy()
+                remove_dead(one.run.path)
+        if stop():
+            raise KeyboardInterrupt
+        for one in several:
+            note_failures(one.run)
+    driver.outcome.check()
+    return driver.outcome
+
+
+def note_own_readings(run: RunDirectory, classifier: Classifier, *, device: str = "auto") -> int:
+    """Note in ``readings.json`` what a run's source classifier predicts for each finished map that is new.
+
+    Args:
+        run: The run.
+        classifier: The source classifier.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
+
+    Returns:
+        How many maps were new: one forward pass each.
+
+    Raises:
+        RunError: the run is damaged or cannot be written.
+        NumericError: the network answers with NaN or infinity.
+    """
+    hashes = map_hashes(run)
+    own = (one for one in read_readings(run) if one.sha256 == classifier.sha256)
+    known = {place for one in own if one.name == classifier.name for place in one.maps}
+    missing = [place for place in hashes if place not in known]
+    if missing:
+        labels = classifier.labels
+        folders = (run.folder(Job(*place), labels[place[0]]) for place in missing)
+        with Engine(classifier, device=device) as engine:
+            logits = logits_of_maps(engine, map(run.read, folders))
+        concepts = [(index, labels[index]) for index, _ in missing]
+        rows = top_predictions(logits, concepts, {index: index for index, _ in missing}, labels)
+        write_readings(run, classifier, dict(zip(missing, rows, strict=True)), hashes)
+    return len(missing)

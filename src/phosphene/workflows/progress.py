@@ -1,27 +1,27 @@
-"""Where an execution stands, over all workers."""
+"""How far an execution is, over all workers."""
 
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from phosphene.executors.base import Group
 from phosphene.mapper import Step, passes_per_map
 from phosphene.workflows.plan import MapPlan
-from phosphene.workflows.protocol import Task
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where an execution stands: which maps are being made, and what the last step said.
+    """How far an execution is: which maps are being made, and what their last step gave.
 
     Attributes:
-        maps_done: Maps that are there.
+        maps_done: Maps that are finished.
         maps_total: Maps of all plans.
         labels: Names of the maps that the last step was taken on.
         step: That step.
-        share: Of all passes through networks, those that are done; in [0, 1]. ``None`` where nobody counts.
-        left: Seconds to go, as far as one can tell; ``None`` where nobody counts.
-        rate: Maps a minute, over all workers, since the beginning; ``None`` where nobody counts.
-        workers: Workers that are at it.
+        share: Finished share of all passes through networks, in [0, 1]; ``None`` where passes are not counted.
+        left: Estimated seconds to go; ``None`` where that is not known.
+        rate: Maps per minute, over all workers, since the beginning; ``None`` where that is not known.
+        workers: Workers in use.
         failed: Maps that could not be made.
     """
 
@@ -37,63 +37,64 @@ class Progress:
 
 
 class Tally:
-    """Counts in passes, the currency in which recipes are compared: maps of several recipes cost differently.
+    """Counts passes through networks, in which recipes of different cost are compared.
 
     Args:
-        plans: What is to be done.
-        workers: How many tasks are worked on at once, at most.
+        plans: What is to be made.
     """
 
-    def __init__(self, plans: Sequence[MapPlan], workers: int) -> None:
+    def __init__(self, plans: Sequence[MapPlan]) -> None:
         self.cost = [passes_per_map(plan.recipe) for plan in plans]
         self.maps = sum(len(plan.jobs) for plan in plans)
         self.total = sum(plan.passes for plan in plans)
-        self.workers = workers
-        self.there = self.made = self.lost = 0
-        self.done = self.worked = 0.0  # passes of finished maps; of those, what was made now
-        self.first: dict[int, float] = {}  # task -> passes that a checkpoint brought
-        self.now: dict[int, float] = {}  # task -> passes of its unfinished maps
+        self.cached = self.made = self.failed = 0
+        self.finished = self.worked = 0.0  # passes of finished maps; of those, what was made now
+        self.first: dict[Group, float] = {}  # passes that a checkpoint brought
+        self.under_way: dict[Group, float] = {}  # passes of maps that are not finished
         self.began: float | None = None
 
-    def found(self, task: Task, *, made: bool) -> None:
-        """Count a map."""
-        self.done += self.cost[task.run]
-        self.now[task.number] = max(0.0, self.now.get(task.number, 0.0) - self.cost[task.run])
-        if made:
-            self.made += 1
-            self.worked += self.cost[task.run]
-        else:
-            self.there += 1
+    def count_cached(self, run: int) -> None:
+        """Count a map that was finished before."""
+        self.cached += 1
+        self.finished += self.cost[run]
 
-    def failed(self, run: int) -> None:
-        """Count a map that could not be made: nothing more is to be expected of it."""
-        self.lost += 1
+    def count_made(self, group: Group) -> None:
+        """Count a map that was made."""
+        cost = self.cost[group.run]
+        self.made += 1
+        self.finished += cost
+        self.worked += cost
+        self.under_way[group] = max(0.0, self.under_way.get(group, 0.0) - cost)
+
+    def count_failed(self, run: int) -> None:
+        """Count a map that could not be made: no more work is to be expected of it."""
+        self.failed += 1
         self.total -= self.cost[run]
 
-    def ended(self, task: Task) -> None:
-        """Forget what a task had begun."""
-        self.now.pop(task.number, None)
-        self.first.pop(task.number, None)
+    def count_ended(self, group: Group) -> None:
+        """Drop what an ended group had begun."""
+        self.under_way.pop(group, None)
+        self.first.pop(group, None)
 
-    def stepped(self, task: Task, names: tuple[str, ...], step: Step) -> Progress:
-        """Count a step of a group of maps; return where everything stands."""
+    def count_step(self, group: Group, names: tuple[str, ...], step: Step, workers: int) -> Progress:
+        """Count a step of a group; return how far everything is."""
         if self.began is None:
             self.began = time.monotonic()
-        reached = len(names) * self.cost[task.run] * step.number / step.total
-        self.now[task.number] = reached
-        self.first.setdefault(task.number, reached)
-        under_way = sum(self.now.values())
+        reached = len(group.missing) * self.cost[group.run] * step.number / step.total
+        self.under_way[group] = reached
+        self.first.setdefault(group, reached)
+        under_way = sum(self.under_way.values())
         elapsed = time.monotonic() - self.began
         work = self.worked + max(0.0, under_way - sum(self.first.values()))
-        left = (self.total - self.done - under_way) * elapsed / work if work > 0 and elapsed > 0 else None
+        left = (self.total - self.finished - under_way) * elapsed / work if work > 0 and elapsed > 0 else None
         return Progress(
-            self.there + self.made,
+            self.cached + self.made,
             self.maps,
             names,
             step,
-            share=(self.done + under_way) / max(self.total, 1),
+            share=(self.finished + under_way) / max(self.total, 1),
             left=left,
             rate=self.made / elapsed * 60 if elapsed > 0 else None,
-            workers=self.workers,
-            failed=self.lost,
+            workers=workers,
+            failed=self.failed,
         )

@@ -27,10 +27,9 @@ from phosphene.runs import RunDirectory, RunFacts
 from phosphene.runs.memo import Memo
 from phosphene.runs.scans import NAME, check_scan, suspect_folder, write_scan
 from phosphene.samples import SamplePool
-from phosphene.workflows.map import execute
+from phosphene.workflows.map import execute, note_own_readings
 from phosphene.workflows.plan import MOST_BYTES, plan
 from phosphene.workflows.progress import Progress
-from phosphene.workflows.reading import note_own_readings
 
 RECIPE = "quick"  # of the suspects' maps: the published method, which moves nothing about, so marks keep their place
 TRIAL = 4  # pictures by which the time is estimated
@@ -203,7 +202,7 @@ def map_suspects(
         return None
     try:
         wanted = plan(todo.classifier, todo.recipe, todo.pool, todo.run.path, suspects)
-        execute(wanted, device=device, precision=todo.asked["settings"]["precision"], watch=watch)
+        execute(wanted, device=device, precision=todo.asked["settings"]["precision"], on_progress=watch)
         note_own_readings(todo.run, todo.classifier, device=device)
     except PhospheneError as error:
         return f"the suspects could not be mapped: {error}"

@@ -1,4 +1,4 @@
-"""`phosphene map` with several recipes, on several processes, and what it says of maps that could not be made."""
+"""`phosphene map` with several recipes, the executors' options, and the list of maps that could not be made."""
 
 import json
 import sys
@@ -25,21 +25,21 @@ def test_a_dry_run_says_what_is_there_and_how_long_the_rest_takes(call, card, tm
     words = ["map", card.path, "--trust", "--all", *SETTINGS, "--out", tmp_path / "out"]
     assert call("map", card.path, "--trust", "-c", 0, *SETTINGS, "--out", tmp_path / "out").code == 0
     document = json.loads(call(*words, "--dry-run", "--json").out)
-    assert (document["jobs"], document["there"], document["passes_left"]) == (5, 1, 4 * 40)
+    assert (document["jobs"], document["cached"], document["passes_left"]) == (5, 1, 4 * 40)
     assert document["seconds"] >= 0
-    assert "5 maps (1 are there), 200 passes, about" in call(*words, "--dry-run").out
+    assert "5 maps (1 are finished), 200 passes, about" in call(*words, "--dry-run").out
 
 
 def test_maps_that_cannot_be_made_are_listed_and_the_others_are_there(call, card, tmp_path, monkeypatch):
-    nudge, out = Engine.mean_gradients, tmp_path / "out"
+    mean_gradients, out = Engine.mean_gradients, tmp_path / "out"
 
-    def nudged(self, samples, nu, classes, loss="cross-entropy"):
-        found = nudge(self, samples, nu, classes, loss)
+    def poisoned(self, samples, nu, classes, loss="cross-entropy"):
+        found = mean_gradients(self, samples, nu, classes, loss)
         return found._replace(loss=found.loss.masked_fill(torch.isin(classes, torch.tensor([1, 2])), float("nan")))
 
-    monkeypatch.setattr(Engine, "nudge", nudged)
+    monkeypatch.setattr(Engine, "mean_gradients", poisoned)
     line = call("map", card.path, "--trust", "--all", *SETTINGS, "--out", out).complaint_after_progress
-    assert "2 of 5 maps could not be made in 3 tries: crane (1), seed 0: network tiny answered with NaN" in line
+    assert "2 of 5 maps could not be made in 3 tries: crane (1), seed 0: network tiny gives NaN" in line
     assert str(out / "failures.json") in line
     assert (out / "report.html").exists()
     rows = json.loads((out / "failures.json").read_text(encoding="utf-8"))["failures"]
@@ -57,8 +57,8 @@ def test_what_no_executor_can_do_is_refused_before_any_work(call, card, tmp_path
     assert not (tmp_path / "out").exists()
 
 
-def test_without_ray_the_extra_is_named(call, card, tmp_path, monkeypatch):
+@pytest.mark.parametrize("words", [["--executor", "ray"], ["--workers", "2"]])
+def test_without_ray_the_extra_is_named(call, card, tmp_path, monkeypatch, words):
     monkeypatch.setitem(sys.modules, "ray", None)
-    monkeypatch.delitem(sys.modules, "phosphene.workflows.ray", raising=False)
-    line = call("map", card.path, "--trust", "--all", "--executor", "ray", "--out", tmp_path / "out").complaint
-    assert "pip install phosphene[ray]" in line
+    line = call("map", card.path, "--trust", "--all", *words, "--out", tmp_path / "out").complaint
+    assert "pip install 'phosphene[ray]'" in line

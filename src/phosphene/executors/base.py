@@ -1,0 +1,168 @@
+"""What an executor is: it takes groups of maps, makes them, and yields what happens.
+
+The driver (:mod:`phosphene.workflows.map`) decides which maps are missing, which are made together, and what is tried
+again. Whether a map is finished is decided by the run directory alone.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from phosphene.classifier import Classifier
+from phosphene.concept_map import ConceptMap, Job
+from phosphene.labels import first_synonym
+from phosphene.mapper import Step
+from phosphene.recipe import Recipe
+from phosphene.runs import RunDirectory
+from phosphene.samples import SamplePool
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """A run whose maps an executor makes.
+
+    Attributes:
+        run: Where the results go.
+        classifier: The source classifier.
+        pool: Samples.
+        recipe: Hyper-parameters.
+        trust: Whether other processes may run code that comes with the model, as this one did.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
+        precision: ``auto``, ``fp32`` or ``bf16``.
+        frames: Images of each map as it grows.
+        token: Names the driver's hold on the run directory (:func:`phosphene.runs.lock.hold`).
+    """
+
+    run: RunDirectory
+    classifier: Classifier
+    pool: SamplePool
+    recipe: Recipe
+    trust: bool = False
+    device: str = "auto"
+    precision: str = "auto"
+    frames: int = 0
+    token: str = ""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Maps of one run that are made together.
+
+    Attributes:
+        run: Position of the run's request.
+        jobs: The maps. A group that goes on from a checkpoint has the maps of the checkpoint.
+        missing: Those of them that are not finished yet; only these are written.
+    """
+
+    run: int
+    jobs: tuple[Job, ...]
+    missing: tuple[Job, ...]
+
+
+@dataclass(frozen=True)
+class MapSummary:
+    """The facts of a finished map, without its tensors; see :class:`~phosphene.concept_map.ConceptMap`.
+
+    Attributes:
+        index: The class.
+        label: Its full label.
+        seed: The seed.
+        p_class: Probability of the class for the image.
+        targeting_rate: Share of held-out samples that the map moves to the class.
+        passes: Images that were sent through the network.
+        seconds: Wall time.
+        made: Whether it was made now; if not, it was cached.
+        run: Position of its plan.
+    """
+
+    index: int
+    label: str
+    seed: int
+    p_class: float
+    targeting_rate: "float | None"
+    passes: int
+    seconds: float
+    made: bool
+    run: int = 0
+
+    @classmethod
+    def of(cls, one: ConceptMap, *, made: bool, run: int = 0) -> "MapSummary":
+        """Summarise a map."""
+        facts = ("index", "label", "seed", "p_class", "targeting_rate", "passes", "seconds")
+        return cls(**{fact: getattr(one, fact) for fact in facts}, made=made, run=run)
+
+    @property
+    def short(self) -> str:
+        """The first synonym of the label, for captions."""
+        return first_synonym(self.label)
+
+
+@dataclass(frozen=True)
+class Stepped:
+    """The maps of a group have taken a step."""
+
+    group: Group
+    step: Step
+
+
+@dataclass(frozen=True)
+class Made:
+    """A map is finished; ``map`` holds it where its worker cannot write into the run directory."""
+
+    group: Group
+    summary: MapSummary
+    map: "ConceptMap | None" = None
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A group failed and is over.
+
+    Attributes:
+        group: The group.
+        error: Why, in one line.
+        guilty: The maps that are known to be the reason; empty where that is not known.
+        final: Whether all tries have been made already.
+    """
+
+    group: Group
+    error: str
+    guilty: tuple[Job, ...] = ()
+    final: bool = False
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A group is over: its missing maps are made, or it was ``stopped`` with a checkpoint."""
+
+    group: Group
+    stopped: bool = False
+
+
+Event = Stepped | Made | Failed | Ended
+
+
+class Executor(Protocol):
+    """Makes groups of maps."""
+
+    @property
+    def workers(self) -> int:
+        """How many groups are made at the same time, at most."""
+
+    def group_size(self, request: RunRequest) -> int:
+        """Return how many maps of a run are made together."""
+
+    def run(
+        self, requests: Sequence[RunRequest], take: "Callable[[], Group | None]", stop: Callable[[], bool]
+    ) -> Iterator[Event]:
+        """Make groups until ``take`` returns ``None`` and none is under way, or until ``stop`` returns true.
+
+        Args:
+            requests: The runs.
+            take: Returns the next group. A group that failed may come back in parts, so ``take`` is called again
+                after every event.
+            stop: Says between two steps whether to end now; what is under way is left with a checkpoint.
+
+        Raises:
+            PhospheneError: no map of this kind can be made: the disk is full, the model cannot be loaded.
+        """

@@ -1,0 +1,299 @@
+"""The executor on Ray: the cluster that RAY_ADDRESS names, or a Ray of this machine alone.
+
+Ray places the groups, starts processes, shares GPUs by fractions, and runs a group again when its process or node dies.
+A worker that sees the driver's run directory writes its maps there; from others they come back and the driver writes
+them. Ray's authentication (``RAY_AUTH_MODE=token``) holds as it is configured.
+"""
+
+import contextlib
+import math
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from phosphene.engine import Engine
+from phosphene.engine.engine import CUDA_MICRO_BATCH
+from phosphene.errors import PhospheneError, RunError, first_line
+from phosphene.executors.base import Ended, Event, Failed, Group, Made, MapSummary, RunRequest, Stepped
+from phosphene.executors.worker import Worker
+from phosphene.extras import require
+from phosphene.mapper import Step, group_size
+from phosphene.recipe import Recipe
+from phosphene.runs import RunDirectory
+from phosphene.runs.live import read_live
+from phosphene.runs.lock import holder
+from phosphene.samples import load_samples
+from phosphene.sources import load
+
+RETRIES = 2  # by Ray, after the death of a process or node: three tries in all, as for every other failure
+GRACE_SECONDS = 30.0  # for workers to end their step and write a checkpoint
+QUEUED = 1.25  # groups handed to Ray for each that it has room for, so that no node waits for the driver
+STORE_BYTES = 200_000_000  # of a local Ray's object store: its workers write their maps themselves
+
+
+class RayExecutor:
+    """Worker processes that Ray starts.
+
+    Args:
+        workers: Most groups at once; on a cluster by default as many as there is room for.
+        threads: CPU threads per worker; by default 1 on a cluster, and the cores divided by the workers here.
+        gpus: GPUs per worker; 0.25 has four workers share one.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
+        cluster: Join the cluster that ``RAY_ADDRESS`` names, if it is set; without, Ray is started on this machine.
+
+    Raises:
+        ExtraError: Ray is not installed.
+    """
+
+    def __init__(
+        self,
+        workers: "int | None" = None,
+        *,
+        threads: "int | None" = None,
+        gpus: float = 0.0,
+        device: str = "auto",
+        cluster: bool = True,
+    ) -> None:
+        self.ray: Any = require("ray", "ray")
+        self.most, self.gpus, self.device, self.cluster = workers, gpus, device, cluster
+        self.threads = threads or (1 if cluster else max(1, torch.get_num_threads() // (workers or 1)))
+        self.workers = workers or 1
+
+    def group_size(self, request: RunRequest) -> int:
+        """Return how many maps of a run are made together: this machine need not have the cluster's GPUs."""
+        if not self.gpus:
+            return group_size(Engine(request.classifier, device="cpu" if self.cluster else self.device), request.recipe)
+        images = max(1, CUDA_MICRO_BATCH // math.prod(request.classifier.input.size))
+        return max(1, min(images, request.classifier.batch or images) // request.recipe.batch_size)
+
+    def run(
+        self, requests: Sequence[RunRequest], take: "Callable[[], Group | None]", stop: Callable[[], bool]
+    ) -> Iterator[Event]:
+        """Make groups on Ray."""
+        with self._started():
+            work = self.ray.remote(
+                num_cpus=self.threads,
+                num_gpus=self.gpus,
+                max_retries=RETRIES,
+                scheduling_strategy="SPREAD" if self.cluster else "DEFAULT",
+            )(_make_group)
+            remote = [RemoteRun.of(request, self.threads) for request in requests]
+            under_way: dict[Any, Group] = {}
+            try:
+                while not stop():
+                    self._look_for_room()
+                    while len(under_way) < math.ceil(self.workers * QUEUED) and (group := take()) is not None:
+                        under_way[work.remote(remote[group.run], group)] = group
+                    if not under_way:
+                        return
+                    yield from self._finished(under_way, 1.0)
+                    yield from _progress(requests, list(under_way.values()))
+                self._cancel(under_way)
+                while under_way:
+                    yield from self._finished(under_way, 0)
+            finally:
+                self._cancel(under_way)
+
+    @contextlib.contextmanager
+    def _started(self) -> Iterator[None]:
+        """Join the cluster or start Ray here, unless this process already has; leave it at the end.
+
+        Raises:
+            RunError: no cluster answers, or Ray does not start.
+        """
+        if self.ray.is_initialized():
+            yield
+            return
+        options: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
+        address = os.environ.get("RAY_ADDRESS") if self.cluster else None
+        if not address:
+            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+            os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # workers here share the GPU as it is
+            options |= {"address": "local", "include_dashboard": False, "object_store_memory": STORE_BYTES}
+            if self.most:
+                options["num_cpus"] = self.most * self.threads
+        main = threading.current_thread() is threading.main_thread()
+        handler = signal.getsignal(signal.SIGTERM)
+        try:
+            self.ray.init(**options)
+        except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+            fix = f"no Ray cluster answers at {address}" if address else "Ray does not start on this machine"
+            raise RunError(f"{fix}: {first_line(error)}. Check RAY_ADDRESS.") from None
+        finally:
+            if main:
+                signal.signal(signal.SIGTERM, handler)  # Ray replaces it
+        try:
+            yield
+        finally:
+            self.ray.shutdown()
+
+    def _look_for_room(self) -> None:
+        """Count the groups that the cluster has room for; it may grow and shrink."""
+        resources = self.ray.cluster_resources()
+        room = int(resources.get("GPU", 0) / self.gpus if self.gpus else resources.get("CPU", 1) / self.threads)
+        self.workers = max(1, min(room, self.most or room))
+
+    def _finished(self, under_way: dict[Any, Group], seconds: float) -> Iterator[Event]:
+        """Wait up to ``seconds`` for groups that are over, and yield what happened to them."""
+        ready, _ = self.ray.wait(list(under_way), num_returns=1, timeout=seconds)
+        for reference in ready:
+            group = under_way.pop(reference)
+            errors = self.ray.exceptions
+            try:
+                events = self.ray.get(reference)
+            except errors.TaskCancelledError:
+                yield Ended(group, stopped=True)
+            except errors.RayTaskError as error:
+                cause = error.cause
+                if isinstance(cause, PhospheneError):
+                    raise cause from None
+                raise RunError(f"a worker failed: {type(cause).__name__}: {first_line(cause)}.") from None
+            except errors.RayError as error:  # its process or node is gone, and Ray has tried again
+                yield Failed(group, f"its worker died ({first_line(error)})", final=True)
+            else:
+                yield from events
+
+    def _cancel(self, under_way: dict[Any, Group]) -> None:
+        """End what is under way, with checkpoints where workers see the run directory."""
+        if not under_way:
+            return
+        for reference in under_way:
+            with contextlib.suppress(self.ray.exceptions.RayError):
+                self.ray.cancel(reference, force=False, recursive=False)
+        _, late = self.ray.wait(list(under_way), num_returns=len(under_way), timeout=GRACE_SECONDS)
+        for reference in late:
+            del under_way[reference]
+
+
+def _progress(requests: Sequence[RunRequest], groups: Sequence[Group]) -> Iterator[Event]:
+    """Yield the steps of groups under way that workers have noted in run directories which the driver sees."""
+    for run in {group.run for group in groups}:
+        beats = {beat.jobs: beat for beat in read_live(requests[run].run.path)}
+        for group in groups:
+            beat = beats.get(tuple((job.index, job.seed) for job in group.jobs)) if group.run == run else None
+            if beat is not None:
+                loss = math.nan if beat.loss is None else beat.loss
+                yield Stepped(group, Step(beat.step, beat.steps, loss, beat.hits or 0.0, torch.empty(0)))
+
+
+# --- in the worker process
+
+
+@dataclass(frozen=True)
+class RemoteRun:
+    """What a worker process needs to open a run: specs to load, and hashes that show that it loaded the same.
+
+    Attributes:
+        run: The run directory, absolute.
+        token: Names the driver's hold on it.
+        model: Model spec, with ``model_sha256``, and ``trust`` as in the request.
+        samples: Sample spec, with ``samples_sha256``.
+        recipe: Hyper-parameters; ``device``, ``precision`` and ``frames`` as in the request.
+        threads: CPU threads of the worker.
+        folder: Where relative paths of the specs begin.
+    """
+
+    run: Path
+    token: str
+    model: str
+    model_sha256: str
+    trust: bool
+    samples: str
+    samples_sha256: str
+    recipe: Recipe
+    device: str
+    precision: str
+    frames: int
+    threads: int
+    folder: str
+
+    @classmethod
+    def of(cls, request: RunRequest, threads: int) -> "RemoteRun":
+        """Describe a run for other processes."""
+        classifier, pool = request.classifier, request.pool
+        return cls(
+            run=request.run.path.absolute(),
+            token=request.token,
+            model=classifier.spec,
+            model_sha256=classifier.sha256,
+            trust=request.trust,
+            samples=pool.spec,
+            samples_sha256=pool.sha256,
+            recipe=request.recipe,
+            device=request.device,
+            precision=request.precision,
+            frames=request.frames,
+            threads=threads,
+            folder=os.getcwd(),  # noqa: PTH109
+        )
+
+    def open(self) -> RunRequest:
+        """Load model and samples.
+
+        Raises:
+            PhospheneError: they cannot be loaded here.
+            RunError: they are not those that were planned with.
+        """
+        if Path(self.folder).is_dir():  # a worker on another machine need not have it
+            os.chdir(self.folder)
+        classifier = load(self.model, trust=self.trust)
+        if classifier.sha256 != self.model_sha256:
+            raise RunError(f"{self.model} has other weights in a worker than in the plan: leave the file unchanged.")
+        pool = load_samples(self.samples, classifier.input.shape)
+        if pool.sha256 != self.samples_sha256:
+            raise RunError(f"samples {self.samples} differ in a worker from those that were planned with.")
+        how = {"device": self.device, "precision": self.precision, "frames": self.frames}
+        return RunRequest(RunDirectory(self.run), classifier, pool, self.recipe, self.trust, token=self.token, **how)  # type: ignore[arg-type]
+
+    def writable(self) -> bool:
+        """Say whether this process sees the very run directory that the driver holds, and the driver still holds it."""
+        return holder(self.run).get("token") == self.token
+
+
+_stack = contextlib.ExitStack()
+_opened: dict[RemoteRun, Worker] = {}  # Ray keeps the process, and with it the run that was opened last
+_stop = threading.Event()
+
+
+def _make_group(remote: RemoteRun, group: Group) -> list[Event]:
+    """Make a group; return what happened, but for the steps."""
+    torch.set_num_threads(remote.threads)
+    with _stopped_by_signals():
+        if remote not in _opened:
+            _stack.close()
+            _opened.clear()
+            _opened[remote] = _stack.enter_context(Worker(remote.open(), _stop.is_set, remote.writable))
+        events: list[Event] = []
+        missing = list(group.missing)
+        if remote.writable():  # an earlier try, whose process died, may have written some
+            run, labels = RunDirectory(remote.run), _opened[remote].request.classifier.labels
+            for job in group.missing:
+                with contextlib.suppress(RunError):
+                    one = run.read(run.folder(job, labels[job.index]))
+                    events.append(Made(group, MapSummary.of(one, made=True, run=group.run)))
+                    missing.remove(job)
+        if not missing:
+            return [*events, Ended(group)]
+        made = _opened[remote].make(replace(group, missing=tuple(missing)))
+        return events + [replace(event, group=group) for event in made if not isinstance(event, Stepped)]
+
+
+@contextlib.contextmanager
+def _stopped_by_signals() -> Iterator[None]:
+    """Turn what Ray sends when a group is cancelled, or a node taken away, into a stop between two steps."""
+    _stop.clear()
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, lambda *_: _stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,109 @@
+"""Makes the maps of one run in this process: checkpoints, previews, and files."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext, suppress
+from types import TracebackType
+from typing import Self
+
+from phosphene.engine import Engine
+from phosphene.errors import NumericError, RecipeError, RunError, first_line
+from phosphene.executors.base import Ended, Event, Failed, Group, Made, MapSummary, RunRequest, Stepped
+from phosphene.mapper import FrameRecorder, MapOptimization
+from phosphene.runs.checkpoints import Checkpoints
+from phosphene.runs.live import LivePreview
+
+# Between checkpoints; with the step that is under way, no more than ten seconds of work are lost.
+CHECKPOINT_SECONDS = 7.0
+
+
+class Worker:
+    """A run that is open in this process. Use it as a context.
+
+    Args:
+        request: The run.
+        stop: Asked after every step whether to end now, with a checkpoint.
+        writes: Asked before every write whether this process may write into the run directory: a worker on another
+            machine may not see it, and one whose driver was killed must leave it to the next command.
+    """
+
+    def __init__(
+        self, request: RunRequest, stop: Callable[[], bool], writes: Callable[[], bool] = lambda: True
+    ) -> None:
+        self.request, self.stop, self.writes = request, stop, writes
+        self.engine = Engine(request.classifier, device=request.device, precision=request.precision)
+        self.checkpoints = Checkpoints(request.run.path)
+
+    def __enter__(self) -> Self:
+        self.engine.__enter__()
+        try:
+            self.engine.spatial_layer(self.request.recipe.xi_layer)  # a wrong recipe fails once, not per map
+            self.pool = self.request.pool.to(self.engine.device)
+        except BaseException:
+            self.engine.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: "type[BaseException] | None", error: "BaseException | None", trace: "TracebackType | None"
+    ) -> None:
+        self.engine.__exit__(kind, error, trace)
+
+    def make(self, group: Group) -> Iterator[Event]:
+        """Make the maps of a group, from its checkpoint if there is one; the last event is ``Ended`` or ``Failed``.
+
+        Raises:
+            RunError: the run directory cannot be written.
+            RecipeError: the recipe does not fit the network.
+        """
+        try:
+            yield from self._make(group)
+        except (RunError, RecipeError):
+            raise
+        except Exception as error:  # noqa: BLE001  (a network may raise anything: it costs these maps, no others)
+            if self.writes():
+                self.checkpoints.drop(group.jobs)
+            rows = error.rows if isinstance(error, NumericError) else ()
+            why = str(error) if isinstance(error, NumericError) else f"{type(error).__name__}: {first_line(error)}"
+            yield Failed(group, why, tuple(group.jobs[row] for row in rows))
+
+    def _make(self, group: Group) -> Iterator[Event]:
+        request = self.request
+        recipe, labels = request.recipe, request.classifier.labels
+        visible = self.writes()
+        begun = self.checkpoints.find(group.jobs) if visible else None
+        state = begun.state if begun is not None and begun.jobs == group.jobs else None
+        making = MapOptimization(self.engine, self.pool, group.jobs, recipe, state)
+        film = FrameRecorder(request.frames, recipe.contrast)
+        labelled = [(job, labels[job.index]) for job in group.jobs]
+        saved = time.monotonic()
+        with LivePreview(request.run, labelled, recipe.contrast) if visible else nullcontext() as preview:
+            for step in making:
+                film(step)
+                if preview is not None:
+                    preview(step)
+                yield Stepped(group, step)
+                if self.stop():
+                    self._checkpoint(group, making)
+                    yield Ended(group, stopped=True)
+                    return
+                if time.monotonic() - saved >= CHECKPOINT_SECONDS:
+                    self._checkpoint(group, making)
+                    saved = time.monotonic()
+            if len(group.jobs) > 1:  # so that after a stop between two writes the rest is made in the same company
+                self._checkpoint(group, making)
+            for one, job in zip(making.finish(film), group.jobs, strict=True):
+                if job in group.missing:
+                    written = self.writes()
+                    if written:
+                        request.run.write(one)
+                    yield Made(group, MapSummary.of(one, made=True, run=group.run), None if written else one)
+        if self.writes():
+            self.checkpoints.drop(group.jobs)
+        yield Ended(group)
+
+    def _checkpoint(self, group: Group, making: MapOptimization) -> None:
+        """Write a checkpoint; where that fails, the work goes on: a full disk is reported when a map is written."""
+        if self.writes():
+            with suppress(RunError):
+                self.checkpoints.save(group.jobs, making.state())

@@ -1,0 +1,92 @@
+"""One command at a time works on a run directory: a file lock, and a note that names who holds it."""
+
+import contextlib
+import datetime as dt
+import json
+import os
+import shlex
+import socket
+import sys
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from phosphene.errors import RunError, printable
+from phosphene.runs.atomic import write_bytes, writing
+
+LOCK, NOTE = ".lock", ".lock.json"
+WAIT_SECONDS = 10.0  # most rewrites take milliseconds
+MOST_SIGNS = 200  # of a command that is named
+
+_tokens: dict[str, str] = {}  # lock files that this process holds -> the token of the hold
+
+
+@contextlib.contextmanager
+def hold(folder: Path, *, wait: float = WAIT_SECONDS) -> Iterator[str]:
+    """Hold a run directory; the thread that holds it may do so again.
+
+    Args:
+        folder: The run directory; it is created.
+        wait: Seconds to wait for another command that holds it.
+
+    Yields:
+        A token that :func:`holder` gives as well, to whoever sees this very directory, as long as it is held.
+
+    Raises:
+        RunError: another command holds it, which is named, or the directory cannot be written.
+    """
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    path = str(folder.resolve() / LOCK)
+    lock = FileLock(path, is_singleton=True)
+    with writing(folder):
+        try:
+            lock.acquire(timeout=wait)
+        except Timeout:
+            raise RunError(_refusal(folder)) from None
+    try:
+        if path in _tokens:
+            yield _tokens[path]
+            return
+        _tokens[path] = token = uuid.uuid4().hex
+        try:
+            _note(folder, token)
+            yield token
+        finally:
+            del _tokens[path]
+            with contextlib.suppress(OSError):
+                (folder / NOTE).unlink(missing_ok=True)
+    finally:
+        lock.release()
+
+
+def holder(folder: Path) -> dict[str, Any]:
+    """Return ``token``, ``pid``, ``host``, ``command`` and ``since`` of who holds a run directory; empty for nobody."""
+    try:
+        note = json.loads((folder / NOTE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return note if isinstance(note, dict) else {}
+
+
+def _note(folder: Path, token: str) -> None:
+    words = [Path(sys.argv[0]).name, *sys.argv[1:]] if sys.argv and sys.argv[0] else ["python"]
+    note = {
+        "token": token,
+        "pid": os.getpid(),
+        "host": socket.gethostname(),
+        "command": shlex.join(words)[:MOST_SIGNS],
+        "since": dt.datetime.now().astimezone().isoformat(timespec="seconds"),
+    }
+    write_bytes(folder / NOTE, json.dumps(note).encode(), durable=False)
+
+
+def _refusal(folder: Path) -> str:
+    note = holder(folder)
+    who = "another command"
+    if {"pid", "host", "command", "since"} <= set(note):
+        who = printable(f"`{note['command']}` (process {note['pid']} on {note['host']}, since {note['since']})")
+    return f"{folder} is in use by {who}: wait until it ends, or choose another --out."
