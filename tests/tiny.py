@@ -23,6 +23,14 @@ LABELS = ("lion, king of beasts, Panthera leo", "crane", "crane", "maillot", "ma
 # A recipe that leaves nothing out and costs nothing.
 SHORT = {"batch_size": 4, "steps": 3, "refine_steps": 2, "rounds": 1}
 
+
+def settings(**changes: Any) -> list[str]:
+    """The same recipe as ``--set`` options of the command line, with changes."""
+    return [f"--set={field}={value}" for field, value in (SHORT | changes).items()]
+
+
+SETTINGS = settings()
+
 FACTORY = """\
 from pathlib import Path
 

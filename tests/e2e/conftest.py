@@ -5,7 +5,8 @@ import signal
 
 import pytest
 
-from tests.e2e.test_bad_input import SET, contents
+from tests.files import contents
+from tests.tiny import SETTINGS
 
 SECONDS = 120
 MEGABYTES = 500
@@ -38,7 +39,7 @@ def hostile(call, card, tmp_path, monkeypatch, watched):
 
     def hostile(*words, trust=True, spec=None):
         before = contents(tmp_path)
-        answer = call("map", spec or card.path, *["--trust"] * trust, "-c", 0, *SET, *words)
+        answer = call("map", spec or card.path, *["--trust"] * trust, "-c", 0, *SETTINGS, *words)
         line = answer.complaint
         assert contents(tmp_path) == before
         assert line.isprintable()
@@ -59,7 +60,7 @@ def odd(call, card, tmp_path, monkeypatch, watched):
 
     def odd(*words):
         before = set(contents(tmp_path))
-        answer = call("map", card.path, "--trust", "-c", 0, *SET, *words)
+        answer = call("map", card.path, "--trust", "-c", 0, *SETTINGS, *words)
         assert answer.code == 0, answer.err
         clean = (answer.out + answer.err).replace("\n", "")
         assert clean.isprintable(), "the terminal obeys what a file says"

@@ -10,9 +10,8 @@ import pytest
 import torch
 
 from tests import tiny
-from tests.tiny import SHORT
-
-SET = [f"--set={field}={value}" for field, value in SHORT.items()]
+from tests.files import contents
+from tests.tiny import SETTINGS
 
 
 @pytest.fixture
@@ -25,19 +24,12 @@ def refused(call, card, tmp_path):
     def refused(*words, spec=None, concept=("-c", 0), out=None):
         out = out or tmp_path / "out"
         before = contents(tmp_path)
-        common = [*concept, *SET, "--device", "cpu", "--out", out]
+        common = [*concept, *SETTINGS, "--device", "cpu", "--out", out]
         answer = call("map", spec or card.path, "--trust", *common, *words)
         assert contents(tmp_path) == before
         return answer.complaint
 
     return refused
-
-
-def contents(folder):
-    """Every file and folder below a folder; what Python and a factory leave beside the card does not count."""
-    own = {"it_ran", "__pycache__"}
-    paths = [path for path in folder.rglob("*") if not own & set(path.parts)]
-    return {path: path.read_bytes() if path.is_file() else None for path in paths}
 
 
 # --- the card
@@ -90,7 +82,7 @@ def test_missing_and_damaged_weights(refused, card, data):
 
 def test_a_factory_without_trust(run, card, tmp_path):
     """By the command itself, in a process of its own: nothing that it imports runs the file either."""
-    complaint = run("map", card.path, "-c", 0, *SET, "--out", tmp_path / "out").complaint
+    complaint = run("map", card.path, "-c", 0, *SETTINGS, "--out", tmp_path / "out").complaint
     assert "nets.py" in complaint
     assert "--trust" in complaint
     assert not card.mark.exists()
@@ -100,7 +92,7 @@ def test_a_factory_without_trust(run, card, tmp_path):
 def test_a_module_beside_the_card_without_trust(run, card, tmp_path):
     (card.folder / "nets2.py").write_text(tiny.FACTORY, encoding="utf-8")
     card.write(factory="nets2:tiny")
-    complaint = run("map", card.path, "-c", 0, *SET, "--out", tmp_path / "out", cwd=card.folder).complaint
+    complaint = run("map", card.path, "-c", 0, *SETTINGS, "--out", tmp_path / "out", cwd=card.folder).complaint
     assert "--trust" in complaint
     assert not card.mark.exists()
 
@@ -222,7 +214,7 @@ def test_a_layer_that_cannot_give_xi_is_refused_before_any_work(refused, layer):
 
 def test_a_directory_of_another_model_recipe_or_samples(refused, call, card, half_card, pictures, tmp_path):
     out = tmp_path / "out"
-    call("map", card.path, "--trust", "-c", 0, *SET, "--out", out)
+    call("map", card.path, "--trust", "-c", 0, *SETTINGS, "--out", out)
     assert "belongs to another recipe" in refused("--set", "steps=4")
     assert "belongs to another model" in refused(spec=half_card.path)
     assert "belongs to other samples" in refused("--samples", pictures)
@@ -276,7 +268,7 @@ def test_a_network_that_answers_with_nan(call, card, tmp_path, value):
     state["7.weight"][2, 3] = value
     card.weigh(state)
     out = tmp_path / "out"
-    line = call("map", card.path, "--trust", "-c", 0, *SET, "--out", out).complaint
+    line = call("map", card.path, "--trust", "-c", 0, *SETTINGS, "--out", out).complaint
     assert "network tiny" in line
     assert "NaN or infinity at step 1 of 5" in line
     assert not (out / "maps").exists()  # the run is begun, and no map of it is half there
@@ -303,7 +295,7 @@ def full_disk(monkeypatch, writes):
 @pytest.mark.parametrize("writes", [0, 1, 2, 3, 4, 5, 6])
 def test_a_full_disk_while_writing(call, card, tmp_path, monkeypatch, writes):
     out = tmp_path / "out"
-    words = ["map", card.path, "--trust", "-c", 0, *SET, "--out", out]
+    words = ["map", card.path, "--trust", "-c", 0, *SETTINGS, "--out", out]
     full_disk(monkeypatch, writes)
     line = call(*words).complaint_after_progress
     assert "the disk is full while writing" in line
@@ -322,7 +314,7 @@ def test_a_full_disk_while_writing(call, card, tmp_path, monkeypatch, writes):
 def test_a_file_system_that_takes_no_more(run, card, tmp_path):
     """The real thing, by the operating system: a file may not grow beyond 2.5 kB, and a map is larger."""
     out = tmp_path / "out"
-    words = ["map", card.path, "--trust", "-c", 0, *SET, "--out", out]
+    words = ["map", card.path, "--trust", "-c", 0, *SETTINGS, "--out", out]
 
     def limit():
         resource.setrlimit(resource.RLIMIT_FSIZE, (2500, 2500))

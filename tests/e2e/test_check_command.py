@@ -10,9 +10,9 @@ from PIL import Image
 import phosphene
 from phosphene.checks import CHECKS
 from tests import tiny
-from tests.tiny import SHORT
+from tests.files import contents
+from tests.tiny import SETTINGS
 
-SET = [f"--set={field}={value}" for field, value in SHORT.items()]
 NAMES = list(CHECKS)
 FREE = ["--only", "fidelity", "--only", "permuted-labels"]
 
@@ -22,7 +22,9 @@ def made(call, card, pictures, tmp_path):
     """A finished run of three classes from a folder of pictures."""
     out = tmp_path / "run"
     words = [word for index in (0, 2, 4) for word in ("-c", index)]
-    answer = call("map", card.path, "--trust", *words, *SET, "--samples", pictures, "--device", "cpu", "--out", out)
+    answer = call(
+        "map", card.path, "--trust", *words, *SETTINGS, "--samples", pictures, "--device", "cpu", "--out", out
+    )
     assert answer.code == 0, answer.err
     return out
 
@@ -46,12 +48,6 @@ def refused(check, made, tmp_path):
         return line
 
     return refused
-
-
-def contents(folder):
-    own = {"it_ran", "__pycache__"}
-    paths = [path for path in folder.rglob("*") if not own & set(path.parts)]
-    return {path: path.read_bytes() if path.is_file() else None for path in paths}
 
 
 def noted(run):
@@ -195,7 +191,7 @@ def test_findings_of_other_maps_concepts_or_samples_do_not_count(check, call, ma
     entries = noted(made)["checks"]
     assert entries["seeds"]["subject"]["samples"]["spec"] == "synthetic:pink"
     assert entries["fidelity"]["subject"]["samples"]["spec"].endswith("pictures")  # still true of these maps
-    words = ["-c", 0, "-c", 2, "-c", 3, "-c", 4, *SET, "--samples", pictures, "--out", made]
+    words = ["-c", 0, "-c", 2, "-c", 3, "-c", 4, *SETTINGS, "--samples", pictures, "--out", made]
     assert call("map", card.path, "--trust", *words).code == 0
     assert check("--only", "fidelity").code == 0
     assert list(noted(made)["checks"]) == ["fidelity"]  # the maps are others now

@@ -5,9 +5,7 @@ import json
 import pytest
 
 from tests import tiny
-from tests.tiny import SHORT
-
-SET = [f"--set={field}={value}" for field, value in SHORT.items()]
+from tests.tiny import SETTINGS
 
 
 @pytest.fixture
@@ -17,7 +15,7 @@ def runs(call, tmp_path):
         made = tiny.make_card(tmp_path / f"card{seed}", seed=seed).write(name=f"tiny{seed}")
         chosen = [word for one in classes for word in ("-c", one)]
         out = tmp_path / f"run{seed}"
-        answer = call("map", made.path, "--trust", *chosen, "--seeds", 2, "--out", out, "--device", "cpu", *SET)
+        answer = call("map", made.path, "--trust", *chosen, "--seeds", 2, "--out", out, "--device", "cpu", *SETTINGS)
         assert answer.code == 0, answer.err
     return tmp_path / "run0", tmp_path / "run1"
 

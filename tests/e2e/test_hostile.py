@@ -10,7 +10,7 @@ from safetensors.torch import save
 
 from tests import tiny
 from tests.e2e.hostile import ESCAPE, Bomb
-from tests.e2e.test_bad_input import SET
+from tests.tiny import SETTINGS
 
 # --- weights: damaged, lying, or more than weights
 
@@ -67,7 +67,7 @@ def test_weights_that_are_no_numbers(call, card, tmp_path, watched, value):
     """Only the network's answer shows them: the run is begun, and holds no map."""
     card.weigh(card.state() | {"0.weight": torch.full((6, 3, 3, 3), value)})
     out = tmp_path / "out"
-    assert "NaN or infinity" in call("map", card.path, "--trust", "-c", 0, *SET, "--out", out).complaint
+    assert "NaN or infinity" in call("map", card.path, "--trust", "-c", 0, *SETTINGS, "--out", out).complaint
     assert not (out / "maps").exists()
 
 

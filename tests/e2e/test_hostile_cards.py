@@ -7,7 +7,7 @@ import pytest
 
 from tests import tiny
 from tests.e2e.hostile import ESCAPE, NASTY, deep
-from tests.e2e.test_bad_input import contents
+from tests.files import contents
 
 # --- cards
 

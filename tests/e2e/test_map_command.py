@@ -16,17 +16,8 @@ from safetensors.numpy import load_file
 
 import phosphene
 from tests.conftest import PATIENCE, command
-from tests.tiny import SHORT
-
-
-def settings(**changes):
-    """``--set`` options for a recipe that costs nothing."""
-    return [f"--set={field}={value}" for field, value in (SHORT | changes).items()]
-
-
-def snapshot(folder):
-    """What is below a folder and when it was written."""
-    return {path.relative_to(folder).as_posix(): path.stat().st_mtime_ns for path in folder.rglob("*")}
+from tests.files import times
+from tests.tiny import settings
 
 
 @pytest.fixture
@@ -94,13 +85,13 @@ def test_a_second_time_nothing_is_computed_and_more_is_added(call, job):
     first = call(*words)
     assert first.code == 0, first.err
     assert f"4 maps in {out}" in first.out
-    before = snapshot(out / "maps")
+    before = times(out / "maps")
     again = call(*words, "--json")
-    assert snapshot(out / "maps") == before
+    assert times(out / "maps") == before
     assert len(json.loads(again.out)["maps"]) == 4
     assert "step" not in again.err
     assert call(*words, "-c", "tank suit", "-c", 3).code == 0  # one more class, and one that is there by another name
-    after = snapshot(out / "maps")
+    after = times(out / "maps")
     assert {path: after[path] for path in before if path.count("/") == 2} == {
         path: written for path, written in before.items() if path.count("/") == 2
     }
@@ -111,11 +102,11 @@ def test_a_damaged_map_is_made_again_and_the_others_are_not(call, job):
     words, out = job
     call(*words)
     file = out / "maps" / "lion-0" / "seed-1" / "map.safetensors"
-    whole, nu, before = file.read_bytes(), load_file(file)["nu"], snapshot(out / "maps")
+    whole, nu, before = file.read_bytes(), load_file(file)["nu"], times(out / "maps")
     file.write_bytes(whole[:-4] + b"\0\0\0\1")
     assert call(*words).code == 0
     np.testing.assert_allclose(load_file(file)["nu"], nu, atol=1e-3 * np.abs(nu).max())  # the same samples and seed
-    after = snapshot(out / "maps")
+    after = times(out / "maps")
     changed = {path for path in before if after[path] != before[path] and path.count("/") == 2}
     assert changed == {f"lion-0/seed-1/{name}" for name in ("map.safetensors", "map.png", "map.json")}
 
@@ -162,10 +153,10 @@ def test_an_interrupted_run_is_continued_by_the_same_command(card, tmp_path):
         Image.open(folder / "map.png").load()
     assert len(json.loads((out / "run.json").read_text(encoding="utf-8"))["jobs"]) == 8
 
-    before = snapshot(out / "maps")
+    before = times(out / "maps")
     done = subprocess.run(command(*words), check=True, timeout=PATIENCE, capture_output=True, text=True)
     assert len(json.loads(done.stdout)["maps"]) == 8
-    after = snapshot(out / "maps")
+    after = times(out / "maps")
     for folder in made:
         for file in folder.iterdir():
             name = file.relative_to(out / "maps").as_posix()

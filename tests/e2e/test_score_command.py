@@ -18,6 +18,7 @@ from phosphene.workflows.map import execute
 from phosphene.workflows.plan import plan
 from tests import tiny
 from tests.conftest import PATIENCE, command
+from tests.files import contents
 from tests.reference import paper
 
 CONCEPTS = ["star", "spiral", "stripes"]
@@ -246,16 +247,9 @@ def refused(call, runs, tmp_path):
     """Score with the given words and return the one line that refuses it; nothing may be written."""
 
     def refused(*words):
-        def contents():
-            # what a factory leaves beside its card does not count
-            own = {"it_ran", "__pycache__"}
-            return {
-                path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file() and not own & set(path.parts)
-            }
-
-        before = contents()
+        before = contents(tmp_path)
         answer = call("score", *words, "--device", "cpu")
-        assert contents() == before
+        assert contents(tmp_path) == before
         return answer.complaint
 
     return refused

@@ -11,10 +11,9 @@ import pytest
 
 from tests.conftest import PATIENCE, command
 from tests.e2e.browser import axe, chromium, faults  # noqa: F401  (fixtures)
-from tests.tiny import SHORT
+from tests.tiny import SETTINGS
 
 HOSTILE = "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">{{ 7 * 7 }}"
-SETTINGS = [f"--set={field}={value}" for field, value in SHORT.items()]
 # A shell that starts its jobs in the background has them ignore the signal.
 LISTENING = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
 
