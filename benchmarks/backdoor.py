@@ -30,7 +30,7 @@ from phosphene.backdoor.verdict import Verdict
 from phosphene.classifier import Classifier
 from phosphene.engine import Engine
 from phosphene.runs.atomic import read_json, write_json
-from phosphene.runs.memo import Memo
+from phosphene.runs.scan_cache import ScanCache
 from phosphene.samples import SamplePool, load_samples
 from phosphene.sources import load
 
@@ -101,7 +101,7 @@ def scan_part(part: str, kind: str) -> None:
         began, cpu = time.perf_counter(), time.process_time()
         # What was measured is kept until the method changes: an interrupted scan goes on.
         asked = {"network": classifier.sha256, "samples": pool.sha256, "method": method()}
-        verdict = scan(classifier, samples=pool, keep=Memo(FOLDER / "memos", asked))
+        verdict = scan(classifier, samples=pool, keep=ScanCache(FOLDER / "memos", asked))
         result = {
             **_spell(verdict, truth),
             "anywhere": _anywhere(classifier, truth, pool),

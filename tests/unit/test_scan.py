@@ -16,7 +16,7 @@ from phosphene.backdoor.search import Effort, Samples, smallest
 from phosphene.backdoor.verdict import Suspect, decide
 from phosphene.engine import Engine
 from phosphene.errors import CardError, NumericError, RecipeError
-from phosphene.runs.memo import Memo
+from phosphene.runs.scan_cache import ScanCache
 from tests import hand
 
 CLEAN = [hand.classifier(seed=seed) for seed in range(2, 6)]
@@ -151,26 +151,26 @@ def test_an_interrupted_scan_goes_on_to_the_same_verdict(tmp_path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        scan(net, samples=pool, reference=CLEAN, effort=QUICK, watch=watch, keep=Memo(tmp_path, {"a": 1}))
+        scan(net, samples=pool, reference=CLEAN, effort=QUICK, watch=watch, keep=ScanCache(tmp_path, {"a": 1}))
     assert STATISTICS["sparse"][0] in seen
     again: list[tuple[str, int]] = []
-    memo = Memo(tmp_path, {"a": 1})
+    cache = ScanCache(tmp_path, {"a": 1})
     found = scan(
         net,
         samples=pool,
         reference=CLEAN,
         effort=QUICK,
         watch=lambda now: again.append((now.doing, now.total)),
-        keep=memo,
+        keep=cache,
     )
     assert (STATISTICS["sparse"][0], QUICK.steps) not in again  # it was measured before, and is only told of
     assert (STATISTICS["sparse"][0], 1) in again
     assert (STATISTICS["spectral"][0], QUICK.steps) in again
     assert (found.verdict, found.p_value, found.classes) == (whole.verdict, whole.p_value, whole.classes)
     other: list[str] = []
-    scan(net, samples=pool, effort=QUICK, watch=lambda now: other.append(now.doing), keep=Memo(tmp_path, {"a": 2}))
+    scan(net, samples=pool, effort=QUICK, watch=lambda now: other.append(now.doing), keep=ScanCache(tmp_path, {"a": 2}))
     assert STATISTICS["sparse"][0] in other  # another question, another memory
-    memo.forget()
+    cache.remove()
     assert len(list(tmp_path.iterdir())) == 1  # the other question's stays
 
 

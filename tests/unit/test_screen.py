@@ -13,7 +13,7 @@ from phosphene.backdoor.search import Effort, Samples
 from phosphene.backdoor.survey import Setting, stage_passes, survey
 from phosphene.engine import Engine
 from phosphene.errors import CardError
-from phosphene.runs.memo import Memo
+from phosphene.runs.scan_cache import ScanCache
 from tests import hand
 
 CLASSES = FEW + 6
@@ -83,13 +83,13 @@ def test_without_references_of_as_many_classes_nothing_is_proved_and_with_them_i
     trojaned.module.boost = 60.0
     for seed, one in enumerate(clean, 2):
         one.module.load_state_dict(hand.Templates(classes=CLASSES, seed=seed).state_dict())
-    memo = Memo(tmp_path, {"asked": 1})
-    alone = scan(trojaned, samples=hand.pool(), effort=Effort(), keep=memo)
+    cache = ScanCache(tmp_path, {"asked": 1})
+    alone = scan(trojaned, samples=hand.pool(), effort=Effort(), keep=cache)
     assert alone.verdict == "inconclusive"
     assert [one.index for one in alone.suspects] == [hand.TARGET]
     assert alone.suspects[0].works
     assert "--reference" in alone.reasons[-1]
-    again = scan(trojaned, samples=hand.pool(), effort=Effort(), keep=memo)  # also what the look chose is kept
+    again = scan(trojaned, samples=hand.pool(), effort=Effort(), keep=cache)  # also what the look chose is kept
     assert (again.p_value, again.classes) == (alone.p_value, alone.classes)
     beside = scan(trojaned, samples=hand.pool(), effort=Effort(), reference=clean)
     assert (beside.verdict, beside.suspects[0].index) == ("backdoored", hand.TARGET)

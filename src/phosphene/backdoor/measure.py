@@ -10,7 +10,7 @@ from phosphene.backdoor.margin import largest_margin
 from phosphene.backdoor.search import Effort, Samples, smallest
 from phosphene.engine import Engine
 from phosphene.errors import RecipeError, nearest
-from phosphene.runs.memo import Keep, no_memo
+from phosphene.runs.scan_cache import Cache, no_cache
 
 MARGIN = "margin"
 # What is measured of every class, and what its sizes are called.
@@ -72,7 +72,7 @@ def measure(
     *,
     seed: int = 0,
     watch: "Watch | None" = None,
-    keep: Keep = no_memo,
+    keep: Cache = no_cache,
 ) -> dict[str, Measured]:
     """Measure classes (m,) by each of the statistics.
 

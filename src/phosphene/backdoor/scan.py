@@ -19,7 +19,7 @@ from phosphene.classifier import Classifier
 from phosphene.engine import Engine
 from phosphene.errors import RecipeError
 from phosphene.metrics.range_doubt import is_natural, range_doubt
-from phosphene.runs.memo import Keep, no_memo
+from phosphene.runs.scan_cache import Cache, no_cache
 from phosphene.samples import SamplePool, default_samples, load_samples
 
 TRIES = 2  # families in which a suspect's pattern is recovered
@@ -71,7 +71,7 @@ def scan(
     precision: str = "auto",
     range_check: bool = True,
     watch: "Callable[[Standing], None] | None" = None,
-    keep: Keep = no_memo,
+    keep: Cache = no_cache,
 ) -> Verdict:
     """Scan a classifier for a backdoor.
 
@@ -95,7 +95,7 @@ def scan(
         precision: ``auto``, ``fp32`` or ``bf16``.
         range_check: Warn if the network makes little sense of its declared input.
         watch: Called as the scan goes on.
-        keep: What keeps parts of the work for a scan that is interrupted: :class:`phosphene.runs.memo.Memo`.
+        keep: What keeps parts of the work for a scan that is interrupted: :class:`phosphene.runs.scan_cache.ScanCache`.
 
     Raises:
         CardError: the network predicts the same class for every sample.

@@ -16,7 +16,7 @@ from phosphene.classifier import Classifier
 from phosphene.engine import Engine
 from phosphene.errors import CardError
 from phosphene.metrics.range_doubt import is_natural
-from phosphene.runs.memo import Keep, Parts, no_memo
+from phosphene.runs.scan_cache import Cache, Parts, no_cache
 from phosphene.samples import SamplePool, load_samples
 
 PICTURES, LEAST = 512, 128  # samples that patterns are made from; fewer of large pictures,
@@ -54,7 +54,7 @@ class Setting:
     device: str = "auto"
     precision: str = "auto"
     watch: "Callable[[Standing], None] | None" = None
-    keep: Keep = no_memo
+    keep: Cache = no_cache
 
     def tell(self, name: str, step: int, steps: int) -> None:
         """Say which statistic is being measured, and how far that is."""

@@ -24,7 +24,7 @@ from phosphene.engine import Engine
 from phosphene.errors import PhospheneError, RecipeError
 from phosphene.recipe import Recipe, resolve
 from phosphene.runs import RunDirectory, RunFacts
-from phosphene.runs.memo import Memo
+from phosphene.runs.scan_cache import ScanCache
 from phosphene.runs.scans import NAME, check_scan, suspect_folder, write_scan
 from phosphene.samples import SamplePool
 from phosphene.workflows.map import execute, note_own_readings
@@ -143,9 +143,9 @@ def run_scan(
         NumericError: it answers with NaN or infinity.
         RunError: the run cannot be written.
     """
-    memo = Memo(todo.run.path, todo.asked)
+    cache = ScanCache(todo.run.path, todo.asked)
     if todo.kept is not None:
-        memo.forget()  # of one that was killed after its verdict
+        cache.remove()  # of one that was killed after its verdict
         return todo.kept
     settings = todo.asked["settings"]
     tally = _Tally(todo, watch)
@@ -166,12 +166,12 @@ def run_scan(
         precision=settings["precision"],
         range_check=False,
         watch=None if watch is None else tally,
-        keep=memo,
+        keep=cache,
     )
     files, examples = _triggers(todo, verdict, device)
     found = entry(verdict, todo.asked, examples)
     write_scan(todo.run, found, files, sarif(found, _place(todo)))
-    memo.forget()
+    cache.remove()
     return found
 
 

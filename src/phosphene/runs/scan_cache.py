@@ -1,4 +1,4 @@
-"""What a scan has measured so far: one of a thousand classes that was interrupted goes on from there."""
+"""What a scan has measured so far: a scan of a thousand classes that was interrupted goes on from there."""
 
 import hashlib
 import json
@@ -16,17 +16,17 @@ from phosphene.errors import RunError
 from phosphene.runs.atomic import write_bytes
 
 Parts = dict[str, Tensor]
-Keep = Callable[[str, Callable[[], Parts]], Parts]
-"""Takes the name of a part of the work and what does it; gives what that found, now or before."""
+Cache = Callable[[str, Callable[[], Parts]], Parts]
+"""Takes the name of a part of the work and a function that does it; returns what that found, now or earlier."""
 
 
-def no_memo(_: str, work: Callable[[], Parts]) -> Parts:
-    """Do the work: nothing is kept."""
+def no_cache(_: str, work: Callable[[], Parts]) -> Parts:
+    """Do the work; nothing is cached."""
     return work()
 
 
-class Memo:
-    """Keeps parts of one scan in a hidden folder of its run.
+class ScanCache:
+    """Caches parts of one scan in a hidden folder of its run.
 
     Args:
         run: The run directory.
@@ -39,16 +39,16 @@ class Memo:
         self.folder = run / f".scan-{digest[:16]}"
 
     def __call__(self, name: str, work: Callable[[], Parts]) -> Parts:
-        """Return what the work finds; it is done once."""
+        """Return what the work finds, from the cache if it is there."""
         file = self.folder / f"{hashlib.sha256(name.encode()).hexdigest()[:16]}.safetensors"
         try:
             return load(file.read_bytes())
-        except (OSError, SafetensorError):  # not there, or damaged: it is found anew
+        except (OSError, SafetensorError):  # missing, or damaged
             found = {key: value.cpu().contiguous() for key, value in work().items()}
             with suppress(RunError):  # another process has the verdict, and has removed the folder
                 write_bytes(file, save(found))
             return found
 
-    def forget(self) -> None:
-        """Remove what was kept: the verdict is there."""
+    def remove(self) -> None:
+        """Remove the folder, once the verdict is written."""
         shutil.rmtree(self.folder, ignore_errors=True)
