@@ -1,7 +1,6 @@
-"""A classifier: a network, the input space it was trained in, its labels, and where it came from.
+"""A classifier: a network, the input space it was trained on, its labels, and where it came from.
 
-This is the only place that knows means, deviations and sizes. Everything above sees pixels in
-[0, 1] and logits.
+Only this module knows means, standard deviations and sizes. All others see pixels in [0, 1] and logits.
 """
 
 import hashlib
@@ -16,12 +15,12 @@ from torch import Tensor, nn
 
 from phosphene.errors import CardError, first_line
 from phosphene.labels import Labels
-from phosphene.outputs import KINDS, ONE, check_kind, detect, is_one, tensor_of, to_logits
+from phosphene.outputs import KINDS, SINGLE, check_kind, detect_kind, is_single, to_logits
 
-# Numbers in one picture: above this, a card is a mistake or an attack on memory.
-MOST = 2**26
-# Means and deviations beyond this are lost in single precision.
-EXTREME = 1e12
+# Values of one input: above this, a card is a mistake or an attack on memory.
+MAX_INPUT_VALUES = 2**26
+# Means and standard deviations beyond this are lost in single precision.
+MAX_MAGNITUDE = 1e12
 
 
 @dataclass(frozen=True)
@@ -30,8 +29,8 @@ class InputSpace:
 
     Attributes:
         size: Height and width in pixels.
-        mean: Subtracted from pixels in [0, 1], one a channel.
-        std: Divided by after that, one a channel.
+        mean: Subtracted from pixels in [0, 1], one per channel.
+        std: Divided by after that, one per channel.
     """
 
     size: tuple[int, int]
@@ -41,20 +40,17 @@ class InputSpace:
     def __post_init__(self) -> None:
         if len(self.size) != 2 or min(self.size) < 1:
             raise CardError(f"input size is {list(self.size)}; it must be [height, width] in pixels.")
-        if math.prod(self.shape) > MOST:
-            raise CardError(
-                f"input {self.shape} has more than {MOST:,} numbers a picture; that is no image classifier."
-            )
+        if math.prod(self.shape) > MAX_INPUT_VALUES:
+            raise CardError(f"input {self.shape} has more than {MAX_INPUT_VALUES:,} values: check the input size.")
         if not self.mean or len(self.mean) != len(self.std):
             raise CardError(
-                f"{len(self.mean)} means and {len(self.std)} deviations; there must be one of each a channel."
+                f"input mean has {len(self.mean)} values and std has {len(self.std)}; give one of each per channel."
             )
-        if not all(abs(value) <= EXTREME for value in self.mean):
-            raise CardError(f"input mean is {list(self.mean)}; each must be finite, at most {EXTREME:g}.")
-        if not all(1 / EXTREME <= value <= EXTREME for value in self.std):
-            raise CardError(
-                f"input std is {list(self.std)}; each must be finite and above 0, {1 / EXTREME:g} to {EXTREME:g}."
-            )
+        if not all(abs(value) <= MAX_MAGNITUDE for value in self.mean):
+            raise CardError(f"input mean is {list(self.mean)}; each must be finite, at most {MAX_MAGNITUDE:g}.")
+        if not all(1 / MAX_MAGNITUDE <= value <= MAX_MAGNITUDE for value in self.std):
+            valid = f"finite and above 0, from {1 / MAX_MAGNITUDE:g} to {MAX_MAGNITUDE:g}"
+            raise CardError(f"input std is {list(self.std)}; each must be {valid}.")
 
     @property
     def channels(self) -> int:
@@ -73,15 +69,15 @@ class Classifier:
     Args:
         module: A network from normalised pixels (n, c, h, w) to logits (n, classes).
         size: Input height and width, or one number for both.
-        mean: Subtracted from [0, 1] pixels, one a channel.
-        std: Divided by after that, one a channel.
-        labels: Class names in output order; without them classes are known by index.
-        name: What to call it in reports and directories.
-        spec: What it was loaded from, if anything.
-        output: What the module answers with: ``auto`` to find out, ``logits``, ``probabilities``,
-            ``log-probabilities``, or, of a network with one output, ``logit`` or ``probability``.
-        batch: The number of pictures that the module takes at once, at most; any number by default.
-        notes: What whoever loaded it has to say of it, a line each.
+        mean: Subtracted from [0, 1] pixels, one per channel.
+        std: Divided by after that, one per channel.
+        labels: Class names in output order; without them classes are numbered.
+        name: Name for reports and directories.
+        spec: The model spec it was loaded from, if any.
+        output: What the module returns: ``auto`` to detect it, ``logits``, ``probabilities``, ``log-probabilities``; or
+            for a network with one output, ``logit`` or ``probability``.
+        batch: Largest number of images that the module accepts at once; any number by default.
+        notes: What a user should know about how it was loaded, one line each.
         origin: The fields of a card that build the module again, ``{"arch": "torchvision:vgg16"}``, if there are any.
 
     Example:
@@ -126,17 +122,22 @@ class Classifier:
         Runs the module as it stands; :class:`phosphene.engine.Engine` puts it in evaluation mode.
         """
         kind = self.output
-        answer = self._answer(pixels)
-        assert isinstance(answer, Tensor)  # noqa: S101  (it was when the network was asked for its kind of output)
-        return to_logits(answer, kind)
+        return to_logits(self._module_output(pixels), kind)
 
-    def _answer(self, pixels: Tensor) -> object:
-        """What the module itself says to pixels in [0, 1]."""
+    def _module_output(self, pixels: Tensor) -> Tensor:
+        """Output of the module for pixels in [0, 1]; of an object with several fields, its ``logits``."""
         mean, scale = self._normalisation(pixels.device, pixels.dtype)
-        return tensor_of(self.module((pixels - mean) * scale))
+        output = self.module((pixels - mean) * scale)
+        output = output if isinstance(output, Tensor) else getattr(output, "logits", output)
+        if not isinstance(output, Tensor):
+            raise CardError(self._wrong_output(type(output).__name__))
+        return output
+
+    def _wrong_output(self, what: object) -> str:
+        return f"network {self.name} returns {what}; logits of shape (n, classes) are needed."
 
     def _normalisation(self, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """Mean and inverse deviation, (1, c, 1, 1), kept where they are used: a copy to a GPU would wait for it."""
+        """Mean and inverse std, (1, c, 1, 1), cached per device: a GPU would have to wait for a copy."""
         key = (device, dtype)
         if key not in self._constants:
             mean = torch.tensor(self.input.mean, dtype=dtype, device=device).view(1, -1, 1, 1)
@@ -145,21 +146,19 @@ class Classifier:
         return self._constants[key]
 
     @cached_property
-    def _found(self) -> tuple[int, str]:
-        """Number of classes and kind of output, read off the network's answers to a few pictures."""
+    def _classes_and_kind(self) -> tuple[int, str]:
+        """Number of classes and kind of output, detected from the outputs for a few test images."""
         first = next(self.module.parameters(), torch.zeros(()))
         grey = torch.full((1, *self.input.shape), 0.5, dtype=first.dtype, device=first.device)
-        with self._asking(first.device):
-            answer = self._answer(grey)
-            fits = isinstance(answer, Tensor) and ((answer.ndim == 2 and len(answer) == 1) or is_one(answer))
-            if not isinstance(answer, Tensor) or not fits or not answer.numel():
-                got = tuple(answer.shape) if isinstance(answer, Tensor) else type(answer).__name__
-                raise CardError(f"network {self.name} answers with {got}; logits of shape (n, classes) are needed.")
-            one = is_one(answer)
-            kind = self._output if self._output != "auto" else detect(self._answers(answer, grey, one=one))
-        if (kind in ONE) != one:
-            raise CardError(f"network {self.name} has {answer.numel()} output(s); it cannot answer with {kind}.")
-        count = 2 if one else answer.numel()
+        with self._evaluating(first.device):
+            output = self._module_output(grey)
+            single = is_single(output)
+            if not single and (output.ndim != 2 or len(output) != 1 or not output.numel()):
+                raise CardError(self._wrong_output(tuple(output.shape)))
+            kind = self._output if self._output != "auto" else detect_kind(self._test_outputs(output, grey))
+        if (kind in SINGLE) != single:
+            raise CardError(f"network {self.name} has {output.numel()} output(s), which cannot be {kind}.")
+        count = 2 if single else output.numel()
         if self._labels is not None and len(self._labels) != count:
             raise CardError(
                 f"network {self.name} has {count} classes, and its label file has {len(self._labels)} lines."
@@ -167,8 +166,8 @@ class Classifier:
         return count, kind
 
     @contextmanager
-    def _asking(self, device: torch.device) -> Iterator[None]:
-        """Put the module in evaluation mode for a few questions, and back; what it raises becomes one line."""
+    def _evaluating(self, device: torch.device) -> Iterator[None]:
+        """Put the module in evaluation mode, and restore it; its exceptions become one line."""
         modes = {module: module.training for module in self.module.modules()}
         try:
             with torch.no_grad(), torch.autocast(device.type, enabled=False):
@@ -184,44 +183,43 @@ class Classifier:
             for module, mode in modes.items():
                 module.training = mode
 
-    def _answers(self, first: Tensor, grey: Tensor, *, one: bool) -> Iterator[Tensor]:
-        """Yield answers to pictures that differ as much as can be, as long as they are asked for."""
+    def _test_outputs(self, first: Tensor, grey: Tensor) -> Iterator[Tensor]:
+        """Yield outputs for images that differ as much as possible, computed when they are asked for."""
         yield first
         noise = torch.rand(grey.shape, generator=torch.Generator().manual_seed(0)).to(grey)
-        far = [1000 * noise, -1000 * noise] if one else []  # sends a number that is not bounded beyond [0, 1]
-        for picture in [noise, torch.zeros_like(grey), torch.ones_like(grey), *far]:
-            answer = self._answer(picture)
-            assert isinstance(answer, Tensor)  # noqa: S101
-            yield answer
+        # A single number that is not bounded leaves [0, 1] far outside the range of pixels.
+        extreme = [1000 * noise, -1000 * noise] if is_single(first) else []
+        for image in [noise, torch.zeros_like(grey), torch.ones_like(grey), *extreme]:
+            yield self._module_output(image)
 
     @property
     def num_classes(self) -> int:
-        """Number of classes, read off the network's answer to one grey picture.
+        """Number of classes, from the output for one grey image.
 
         Raises:
-            CardError: the network does not take the declared input, does not give (n, classes), or the labels do not
-                match its classes.
+            CardError: the network does not accept the declared input, does not return (n, classes), or the labels do
+                not match its classes.
         """
-        return self._found[0]
+        return self._classes_and_kind[0]
 
     @property
     def output(self) -> str:
-        """What the module answers with; :meth:`logits` makes logits of it. Raises as :attr:`num_classes` does."""
-        return self._found[1]
+        """Kind of output of the module, which :meth:`logits` converts. Raises as :attr:`num_classes` does."""
+        return self._classes_and_kind[1]
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a user should know of how this classifier is read, a line each."""
-        said = KINDS[self.output]
-        return (*self._notes, said) if said else self._notes
+        """What a user should know about how this classifier is used, one line each."""
+        note = KINDS[self.output]
+        return (*self._notes, note) if note else self._notes
 
     @cached_property
     def labels(self) -> Labels:
         """Class names in output order."""
-        count, kind = self._found
+        count, kind = self._classes_and_kind
         if self._labels is not None:
             return self._labels
-        return Labels(["negative", "positive"]) if kind in ONE else Labels.numbered(count)
+        return Labels(["negative", "positive"]) if kind in SINGLE else Labels.numbered(count)
 
     @cached_property
     def sha256(self) -> str:

@@ -1,12 +1,12 @@
-"""One exception family. Every message is one line that says what is wrong and names the fix."""
+"""Exceptions for what a user can put right. Every message is one line that says what is wrong and names the fix."""
 
 
 class PhospheneError(Exception):
-    """Something the user can put right. The command line prints it in one line and exits with 2."""
+    """Base of all of them. The command line prints the message in one line and exits with 2."""
 
 
 class SpecError(PhospheneError):
-    """A model, sample or recipe spec that nothing answers to, or that more than one thing answers to."""
+    """A model, sample or recipe spec that matches nothing, or several things."""
 
 
 class CardError(PhospheneError):
@@ -18,7 +18,7 @@ class WeightsError(PhospheneError):
 
 
 class TrustError(PhospheneError):
-    """Loading would run code that came with the model, and nobody allowed it."""
+    """Loading would run code that came with the model, which was not allowed."""
 
 
 class ConceptError(PhospheneError):
@@ -42,17 +42,17 @@ class DeviceError(PhospheneError):
 
 
 class NumericError(PhospheneError):
-    """A network that answers with NaN or infinity.
+    """A network returned NaN or infinity.
 
     Attributes:
-        rows: Of maps that were made together, those that it is about; empty where that is not known.
+        rows: Which maps of a group it concerns; empty where that is unknown.
     """
 
     rows: tuple[int, ...] = ()
 
 
 class JobsError(PhospheneError):
-    """Maps that could not be made; the others are there."""
+    """Some maps could not be computed; the others are finished."""
 
 
 class ExtraError(PhospheneError, ImportError):
@@ -60,18 +60,18 @@ class ExtraError(PhospheneError, ImportError):
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of what an exception of another library says, or its type where it says nothing."""
+    """Return the first line of an exception's message, or its type if it has none."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def nearest(word: str, known: "list[str] | tuple[str, ...]", most: int = 3) -> str:
-    """Say which of ``known`` the user may have meant: `` Did you mean a or b?`` or an empty string."""
-    import difflib  # noqa: PLC0415  (only a failing call pays for it)
+    """Return a hint at similar words of ``known``, `` Did you mean a or b?``, or an empty string."""
+    import difflib  # noqa: PLC0415  (needed for errors only)
 
     close = difflib.get_close_matches(word.casefold(), known, n=most, cutoff=0.5)
     return f" Did you mean {' or '.join(close)}?" if close else ""
 
 
 def printable(text: str) -> str:
-    """Return ``text`` on one line without what a terminal would obey: labels and names may come from anywhere."""
-    return " ".join("".join(sign for sign in text if sign.isprintable() or sign.isspace()).split())
+    """Return ``text`` on one line, without control characters: labels and names may come from anywhere."""
+    return " ".join("".join(one for one in text if one.isprintable() or one.isspace()).split())

@@ -1,4 +1,4 @@
-"""Class names, and how a user's words find a class."""
+"""Class names, and the class that a user's words refer to."""
 
 import json
 import re
@@ -8,25 +8,25 @@ from pathlib import Path
 from phosphene.errors import CardError, ConceptError, first_line, nearest
 from phosphene.textfile import read_text
 
-MOST_BYTES = 100_000_000
-MOST_SIGNS = 1000
+MAX_BYTES = 100_000_000
+MAX_CHARACTERS = 1000
 
 
 class Labels(Sequence[str]):
     """The names of a classifier's classes, in output order.
 
     A concept is an index, a full label, or one of its synonyms: ImageNet writes a label as
-    ``lion, king of beasts, Panthera leo``. Case and surrounding blanks do not matter.
+    ``lion, king of beasts, Panthera leo``. Case and blanks do not matter.
     """
 
     def __init__(self, names: Sequence[str]) -> None:
         self._names = tuple(name.strip() for name in names)
         self._synonyms = tuple(_synonyms(name) for name in self._names)
-        self._found: dict[str, list[int]] = {}
+        self._indices: dict[str, list[int]] = {}
         for index, name in enumerate(self._names):
             for key in {_key(name), *self._synonyms[index]}:
                 if key:
-                    self._found.setdefault(key, []).append(index)
+                    self._indices.setdefault(key, []).append(index)
 
     def __len__(self) -> int:
         return len(self._names)
@@ -42,59 +42,59 @@ class Labels(Sequence[str]):
         """Return the index of the class that ``concept`` names.
 
         Raises:
-            ConceptError: no class answers to it, or several do; the message lists them.
+            ConceptError: it names no class, or several; the message lists them.
         """
         text = str(concept).strip()
-        if re.fullmatch(r"-?[0-9]+", text):  # str.isdigit also takes "²", which is no number
+        if re.fullmatch(r"-?[0-9]+", text):  # str.isdigit accepts "²", which int() does not
             if 0 <= int(text) < len(self):
                 return int(text)
             raise ConceptError(f"class index {text} is out of range: the classifier has classes 0 to {len(self) - 1}.")
-        found = self._found.get(_key(text), [])
-        if len(found) == 1:
-            return found[0]
-        if found:
-            listed = "; ".join(f"{index} ({self._names[index]})" for index in found)
-            raise ConceptError(f"{text!r} names {len(found)} classes: give the index of one, {listed}.")
-        raise ConceptError(f"no class is called {text!r}.{nearest(text, list(self._found)) or ' Try an index.'}")
+        indices = self._indices.get(_key(text), [])
+        if len(indices) == 1:
+            return indices[0]
+        if indices:
+            listed = "; ".join(f"{index} ({self._names[index]})" for index in indices)
+            raise ConceptError(f"{text!r} names {len(indices)} classes: give the index of one, {listed}.")
+        raise ConceptError(f"no class is called {text!r}.{nearest(text, list(self._indices)) or ' Try an index.'}")
 
     def same(self, index: int, label: str) -> bool:
-        """Say whether class ``index`` is there and has this very label; case and blanks do not matter."""
+        """Return whether class ``index`` exists and has this label; case and blanks do not matter."""
         return 0 <= index < len(self) and self._synonyms[index] == _synonyms(label)
 
     def sharing(self, label: str) -> list[int]:
         """Return the classes that have a synonym in common with another classifier's ``label``."""
-        return sorted({index for key in _synonyms(label) for index in self._found.get(key, [])})
+        return sorted({index for key in _synonyms(label) for index in self._indices.get(key, [])})
 
     def closest(self, label: str) -> list[int]:
-        """Return those of them with the same full label; else with the same first synonym; else all of them."""
-        wanted, sharing = _synonyms(label), self.sharing(label)
-        full = [index for index in sharing if self._synonyms[index] == wanted]
-        return full or [index for index in sharing if self._synonyms[index][0] == wanted[0]] or sharing
+        """Return the classes with the same full label; or else the same first synonym; or else any common synonym."""
+        synonyms, sharing = _synonyms(label), self.sharing(label)
+        same = [index for index in sharing if self._synonyms[index] == synonyms]
+        return same or [index for index in sharing if self._synonyms[index][0] == synonyms[0]] or sharing
 
     @property
     def numbers_only(self) -> bool:
-        """Whether these are the names of a classifier that came without any."""
+        """Whether these are the names of a classifier without labels."""
         return self._names == tuple(Labels.numbered(len(self)))
 
     @classmethod
     def numbered(cls, count: int) -> "Labels":
-        """Names for a classifier that came without any: ``class 0`` and so on."""
+        """Names for a classifier without labels: ``class 0`` and so on."""
         return cls([f"class {index}" for index in range(count)])
 
     @classmethod
     def read(cls, path: Path) -> "Labels":
-        """Read a text file, one label a line, or JSON: a list, or an object from index to label.
+        """Read a text file, one label per line, or JSON: a list, or an object from index to label.
 
         Raises:
-            CardError: the file is missing or is neither.
+            CardError: the file is missing, is neither, or holds what cannot be a label.
         """
         try:
-            text = read_text(path, MOST_BYTES, encoding="utf-8-sig")
+            text = read_text(path, MAX_BYTES, encoding="utf-8-sig")
             if path.suffix.lower() != ".json":
                 names = text.splitlines()
                 while names and not names[-1].strip():
                     names.pop()
-                return cls(_believed(names, path))
+                return cls(_checked(names, path))
             data = json.loads(text)
             if isinstance(data, dict):
                 data = [data[str(index)] for index in range(len(data))]
@@ -108,18 +108,17 @@ class Labels(Sequence[str]):
             raise CardError(f"label file {path} cannot be read: {first_line(error)}.") from None
         if not (isinstance(data, list) and all(isinstance(name, str) for name in data)):
             raise CardError(f"label file {path} must hold a list of names, or an object from index to name.")
-        return cls(_believed(data, path))
+        return cls(_checked(data, path))
 
 
-def _believed(names: list[str], path: Path) -> list[str]:
-    """Refuse what is no name: it would end up in captions, reports and file names."""
+def _checked(names: list[str], path: Path) -> list[str]:
+    """Refuse what cannot be a label: it would end up in captions, reports and file names."""
     for number, name in enumerate(names):
-        if len(name) > MOST_SIGNS:
-            raise CardError(
-                f"label file {path}: the label of class {number} has {len(name):,} signs; {MOST_SIGNS} are the most."
-            )
-        if any("\ud800" <= sign <= "\udfff" for sign in name):
-            raise CardError(f"label file {path}: the label of class {number} holds half of a sign (a lone surrogate).")
+        where = f"label file {path}: the label of class {number} has"
+        if len(name) > MAX_CHARACTERS:
+            raise CardError(f"{where} {len(name):,} characters; at most {MAX_CHARACTERS} are allowed.")
+        if any("\ud800" <= one <= "\udfff" for one in name):
+            raise CardError(f"{where} half a character (a lone surrogate).")
     return names
 
 

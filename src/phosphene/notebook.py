@@ -1,7 +1,7 @@
-"""Small pieces of HTML with which results show themselves in a notebook.
+"""Pieces of HTML with which a notebook displays results.
 
-Pure functions from plain values to text. No colour is named but a blue that carries its own transparency, and no
-script or style sheet is needed, so the pieces fit light and dark pages and survive being mailed around.
+Pure functions from plain values to text. The only colour is a transparent blue, and no script or style sheet is needed,
+so that the pieces fit light and dark pages and stay intact when a notebook is sent to others.
 """
 
 import base64
@@ -25,8 +25,8 @@ class Cell:
     """A cell of a table.
 
     Attributes:
-        text: What it says.
-        heat: How much colour stands behind it, in [0, 1]; the colour only repeats the text.
+        text: Its content.
+        heat: Strength of its background colour, in [0, 1]; the colour only repeats the text.
     """
 
     text: str
@@ -34,38 +34,38 @@ class Cell:
 
 
 def text(value: object) -> str:
-    """Escape what may come from anywhere, on one line."""
+    """Return a value as one line of escaped text."""
     return escape(printable(str(value)))
 
 
-def image(picture: Image.Image, alt: str, side: int = 160) -> str:
-    """Return an ``img`` that carries its picture, ``side`` pixels wide; small pictures keep their hard pixels."""
+def image(content: Image.Image, alt: str, side: int = 160) -> str:
+    """Return an ``img`` element with its data, ``side`` pixels wide."""
     data = io.BytesIO()
-    if max(picture.size) > 2 * side:
-        picture = picture.copy()
-        picture.thumbnail((2 * side, 2 * side))
-    picture.save(data, "WEBP", quality=90)
+    if max(content.size) > 2 * side:
+        content = content.copy()
+        content.thumbnail((2 * side, 2 * side))
+    content.save(data, "WEBP", quality=90)
     url = "data:image/webp;base64," + base64.b64encode(data.getvalue()).decode()
     return f'<img src="{url}" alt="{text(alt)}" width="{side}" style="display:block;margin:0">'
 
 
-def figure(picture: str, caption: str, note: str = "") -> str:
-    """Put a caption, and a smaller note, below a picture; all three are HTML already."""
+def figure(content: str, caption: str, note: str = "") -> str:
+    """Put a caption, and a smaller note, below an image; all three are HTML."""
     small = f'<br><span style="opacity:.7">{note}</span>' if note else ""
     return (
-        '<figure style="margin:0;max-width:11rem"><div>' + picture + "</div>"
+        '<figure style="margin:0;max-width:11rem"><div>' + content + "</div>"
         f'<figcaption style="font-size:85%;line-height:1.35;text-align:left;margin-top:.2rem">{caption}{small}'
         "</figcaption></figure>"
     )
 
 
 def row(pieces: Iterable[str]) -> str:
-    """Lay pieces of HTML side by side, as many as fit."""
+    """Lay pieces of HTML side by side, wrapped to the page."""
     return f'<div style="display:flex;flex-wrap:wrap;gap:.9rem;align-items:flex-start">{"".join(pieces)}</div>'
 
 
 def facts(pairs: Iterable[tuple[str, object]]) -> str:
-    """Return names and values, a line each."""
+    """Return a table of names and values."""
     lines = "".join(
         f'<tr><th scope="row" style="text-align:left;font-weight:normal;opacity:.7;padding:.05rem .8rem .05rem 0">'
         f'{text(name)}</th><td style="text-align:left;padding:.05rem 0">{text(value)}</td></tr>'
@@ -75,7 +75,7 @@ def facts(pairs: Iterable[tuple[str, object]]) -> str:
 
 
 def table(head: Sequence[str], lines: Iterable[Sequence[Cell]]) -> str:
-    """Return a table whose first column names its lines."""
+    """Return a table whose first column is the header of each row."""
     style = f"text-align:left;padding:.2rem .7rem;border-bottom:{LINE}"
     top = "".join(f'<th scope="col" style="{style}">{text(name)}</th>' for name in head)
     body = ""
@@ -90,7 +90,7 @@ def table(head: Sequence[str], lines: Iterable[Sequence[Cell]]) -> str:
 
 
 def curve(values: Sequence[float], name: str) -> str:
-    """Draw numbers from left to right as a small line, the highest at the top."""
+    """Draw values from left to right as a small line."""
     if len(values) < 2:
         return ""
     top, low = max(values), min(values)
@@ -99,16 +99,16 @@ def curve(values: Sequence[float], name: str) -> str:
         f"{k / (len(values) - 1) * CURVE_WIDTH:.1f},{(top - value) / span * CURVE_HEIGHT:.1f}"
         for k, value in enumerate(values)
     )
-    said = text(f"{name}: from {values[0]:.3g} to {values[-1]:.3g}")
+    label = text(f"{name}: from {values[0]:.3g} to {values[-1]:.3g}")
     return (
-        f'<svg role="img" aria-label="{said}" width="{CURVE_WIDTH}" height="{CURVE_HEIGHT}" '
-        f'viewBox="-1 -1 {CURVE_WIDTH + 2} {CURVE_HEIGHT + 2}"><title>{said}</title>'
+        f'<svg role="img" aria-label="{label}" width="{CURVE_WIDTH}" height="{CURVE_HEIGHT}" '
+        f'viewBox="-1 -1 {CURVE_WIDTH + 2} {CURVE_HEIGHT + 2}"><title>{label}</title>'
         f'<polyline points="{points}" fill="none" stroke="currentColor" stroke-width="1.2"/></svg>'
     )
 
 
 def gallery(title: str, figures: Iterable[str], total: int) -> str:
-    """Return a title, figures side by side, and how many are not shown."""
+    """Return a title, figures side by side, and how many of ``total`` are not shown."""
     shown = list(figures)
     more = f'<p style="opacity:.7;margin:.4rem 0 0">and {total - len(shown)} more</p>' if total > len(shown) else ""
     return f'<div><p style="margin:0 0 .5rem">{text(title)}</p>{row(shown)}{more}</div>'

@@ -1,6 +1,6 @@
-"""What a network answers with, and how logits come of it: logits, probabilities, their logarithms, or one number.
+"""Kinds of network output, and how each becomes logits: logits, probabilities, log-probabilities, or one number.
 
-One number is the evidence for the second of two classes: logits ``[0, z]`` have the softmax that ``sigmoid(z)`` says.
+One number is the evidence for the second of two classes: logits ``[0, z]`` have ``sigmoid(z)`` as their softmax.
 """
 
 from collections.abc import Iterable, Iterator
@@ -10,15 +10,15 @@ from torch import Tensor
 
 from phosphene.errors import CardError, nearest
 
-# kind -> what to say of it; nothing where there is nothing to say
+# kind -> a note for the user; none for logits
 KINDS = {
     "logits": "",
-    "probabilities": "the network answers with probabilities: their logarithms are taken for logits",
-    "log-probabilities": "the network answers with log-probabilities: they are taken for logits as they are",
-    "logit": "the network answers with one number, taken for the second class's logit",
-    "probability": "the network answers with one number in [0, 1], taken for the second class's probability",
+    "probabilities": "the network returns probabilities; their logarithms are used as logits",
+    "log-probabilities": "the network returns log-probabilities; they are used as logits",
+    "logit": "the network returns one number, used as the logit of the second class",
+    "probability": "the network returns one number in [0, 1], used as the probability of the second class",
 }
-ONE = ("logit", "probability")
+SINGLE = ("logit", "probability")
 
 
 def check_kind(kind: str) -> str:
@@ -32,52 +32,45 @@ def check_kind(kind: str) -> str:
     return kind
 
 
-def tensor_of(answer: object) -> object:
-    """Return the ``logits`` of an answer that is an object with several fields; any other answer as it is."""
-    return answer if isinstance(answer, Tensor) else getattr(answer, "logits", answer)
+def is_single(output: Tensor) -> bool:
+    """Return whether the output for one image is one number: (1, 1), (1,) or ()."""
+    return output.ndim <= 2 and output.numel() == 1
 
 
-def is_one(answer: Tensor) -> bool:
-    """Say whether the answer to one picture is one number: (1, 1), (1,) or ()."""
-    return answer.ndim <= 2 and answer.numel() == 1
-
-
-def detect(answers: Iterable[Tensor]) -> str:
-    """Return the kind of output that all answers, each to one picture, (1, classes), agree on.
+def detect_kind(outputs: Iterable[Tensor]) -> str:
+    """Return the kind that fits all outputs, each for one image, (1, classes).
 
     Probabilities lie in [0, 1] and sum to 1; log-probabilities do so after ``exp``. One number is a probability if it
-    stays in [0, 1] whatever the picture. Answers are asked for only while a kind other than logits is possible.
+    stays in [0, 1] for every image. Outputs are requested only while a kind other than logits is possible.
     """
-    possible: set[str] = set()
-    for number, answer in enumerate(answers):
-        fits = set(_fitting(answer))
-        possible = possible & fits if number else fits
+    possible = set(KINDS)
+    for output in outputs:
+        possible &= set(_fitting_kinds(output))
         if not possible:
-            return "logit" if is_one(answer) else "logits"
-    return possible.pop() if possible else "logits"
+            return "logit" if is_single(output) else "logits"
+    return possible.pop()
 
 
-def _fitting(answer: Tensor) -> Iterator[str]:
-    values = answer.detach().double().flatten()
-    slack = 1e-2 if answer.dtype in (torch.float16, torch.bfloat16) else 1e-4
-    if is_one(answer):
+def _fitting_kinds(output: Tensor) -> Iterator[str]:
+    values = output.detach().double().flatten()
+    slack = 1e-2 if output.dtype in (torch.float16, torch.bfloat16) else 1e-4
+    if is_single(output):
         if 0 <= float(values) <= 1:
             yield "probability"
-        return
-    if values.amin() >= 0 and values.amax() <= 1 + slack and abs(float(values.sum()) - 1) < slack:
+    elif values.amin() >= 0 and values.amax() <= 1 + slack and abs(float(values.sum()) - 1) < slack:
         yield "probabilities"
     elif values.amax() <= slack and abs(float(values.exp().sum()) - 1) < slack:
         yield "log-probabilities"
 
 
-def to_logits(answer: Tensor, kind: str) -> Tensor:
-    """Turn answers of a kind, (n, classes), or (n, 1) or (n,) for one number, into logits (n, classes)."""
+def to_logits(output: Tensor, kind: str) -> Tensor:
+    """Turn outputs of a kind, (n, classes), or (n, 1) or (n,) for one number, into logits (n, classes)."""
     if kind == "probabilities":
-        return _log(answer)
-    if kind in ONE:
-        z = answer.reshape(-1, 1)
+        return _log(output)
+    if kind in SINGLE:
+        z = output.reshape(-1, 1)
         return torch.cat([torch.zeros_like(z), z] if kind == "logit" else [_log(1 - z), _log(z)], 1)
-    return answer
+    return output
 
 
 def _log(p: Tensor) -> Tensor:

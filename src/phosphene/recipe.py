@@ -1,7 +1,7 @@
-"""Recipes: every hyper-parameter of the mapper, named, frozen, hashable, in TOML and out.
+"""Recipes: all hyper-parameters of the mapper, as a frozen dataclass that is hashed and stored as TOML.
 
-A recipe is a flat frozen dataclass whose defaults are the paper's values (Akhtar & Jalwana,
-arXiv 2303.17836, section "Hyper-parameter settings"). A new recipe is one entry in ``RECIPES``.
+The defaults are the paper's values (Akhtar & Jalwana, arXiv 2303.17836, section "Hyper-parameter settings"). A new
+recipe is one entry in ``RECIPES``; a new hyper-parameter is one field of :class:`Recipe`.
 """
 
 import dataclasses
@@ -16,27 +16,27 @@ from typing import Any
 from phosphene.errors import RecipeError, first_line, nearest
 from phosphene.textfile import read_toml
 
-# The radius is stated for an ImageNet picture; elsewhere it is scaled by sqrt(pixels / PAPER_PIXELS).
-PAPER_PIXELS = 224 * 224 * 3
-# A batch beyond this fills the memory and shows nothing more.
-MOST_SAMPLES = 65_536
+# Values of an ImageNet input, for which the radius is given; for others it is scaled by sqrt(values / PAPER_VALUES).
+PAPER_VALUES = 224 * 224 * 3
+# A larger batch fills the memory and shows nothing more.
+MAX_BATCH_SIZE = 65_536
 
 
-def _knob(default: Any, meaning: str, check: Callable[[Any], bool], wants: str) -> Any:
+def _field(default: Any, meaning: str, check: Callable[[Any], bool], wants: str) -> Any:
     return dataclasses.field(default=default, metadata={"meaning": meaning, "check": check, "wants": wants})
 
 
 def _positive(default: float, meaning: str) -> Any:
-    return _knob(default, meaning, lambda v: v > 0, "above 0")
+    return _field(default, meaning, lambda v: v > 0, "above 0")
 
 
 def _not_negative(default: float, meaning: str) -> Any:
-    return _knob(default, meaning, lambda v: v >= 0, "0 or more")
+    return _field(default, meaning, lambda v: v >= 0, "0 or more")
 
 
 def _count(default: int, meaning: str, *, least: int = 1, most: int = 10_000_000) -> Any:
     wants = f"{'above 0' if least else '0 or more'} and at most {most:,}"
-    return _knob(default, meaning, lambda v: least <= v <= most, wants)
+    return _field(default, meaning, lambda v: least <= v <= most, wants)
 
 
 def _share(value: float) -> bool:
@@ -44,55 +44,53 @@ def _share(value: float) -> bool:
 
 
 def _choice(default: str, meaning: str, names: Sequence[str]) -> Any:
-    return _knob(default, meaning, lambda v: v in names, f"one of {', '.join(names)}")
+    return _field(default, meaning, lambda v: v in names, f"one of {', '.join(names)}")
 
 
 def _switch(default: bool, meaning: str) -> Any:
-    return _knob(default, meaning, lambda _: True, "true or false")
+    return _field(default, meaning, lambda _: True, "true or false")
 
 
-# What engine/losses.py knows; its own file needs torch, which a recipe does not.
+# Losses of engine/losses.py that a recipe may choose; that file imports torch, which a recipe does not need.
 LOSSES = ("cross-entropy", "log-odds")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """Hyper-parameters of one map. Defaults are the paper's; what the paper does not have is off.
+    """Hyper-parameters of a map. Defaults are the paper's; what the paper does not have is off.
 
     Raises:
         RecipeError: a value has the wrong type or lies outside its range.
     """
 
-    name: str = _knob("paper", "what to call it", bool, "a name")
+    name: str = _field("paper", "name for reports and directories", bool, "a name")
     # Algorithm 1
-    batch_size: int = _count(128, "b, samples a step", most=MOST_SAMPLES)
-    steps: int = _count(650, "K, steps of Algorithm 1 a round")
-    radius: float = _positive(30.0, "eta, radius of the l2 ball, for 224 x 224 x 3 (scaled elsewhere)")
-    step_size: float = _positive(1.0, "length factor of an update, times v")
+    batch_size: int = _count(128, "b, samples per step", most=MAX_BATCH_SIZE)
+    steps: int = _count(650, "K, steps of Algorithm 1 per round")
+    radius: float = _positive(30.0, "eta, radius of the l2 ball for inputs of 224 x 224 x 3 (scaled for others)")
+    step_size: float = _positive(1.0, "factor of the update v")
     sign_test: bool = _switch(True, "lines 8 to 14: try the flipped direction as well")
     # beyond the paper: off by default
     stop_after: int = _count(
-        0, "a map stops once every sample was read as its class in so many steps in a row; 0: never", least=0
+        0, "a map stops once all samples were classified as its class in this many steps in a row; 0: never", least=0
     )
     loss: str = _choice("cross-entropy", "J, the loss whose gradient is accumulated", LOSSES)
-    step_decay: float = _knob(1.0, "length of the last step over the first, along a cosine", _share, "in (0, 1]")
+    step_decay: float = _field(1.0, "last step size over the first, along a cosine", _share, "in (0, 1]")
     smoothing: float = _not_negative(0.0, "p: gradient and step are divided by frequency^p")
     colour: float = _not_negative(0.0, "q: both also follow the samples' colours, by their covariance^(q/2)")
-    views: int = _not_negative(1, "random views of the map a step, sharing the batch; 0 gives every sample its own")
-    view_least: float = _knob(1.0, "views are scaled by this factor at least", _share, "in (0, 1]")
-    view_most: float = _knob(1.0, "views are scaled by this factor at most", lambda v: v >= 1, "1 or more")
-    view_shift: float = _not_negative(0.0, "views are shifted by up to this share of a side")
-    view_turn: float = _not_negative(0.0, "views are turned by up to this many degrees")
+    views: int = _not_negative(1, "random views of the map per step, which share the batch; 0: one view per sample")
+    view_least: float = _field(1.0, "smallest scale of a view", _share, "in (0, 1]")
+    view_most: float = _field(1.0, "largest scale of a view", lambda v: v >= 1, "1 or more")
+    view_shift: float = _not_negative(0.0, "largest shift of a view, as a share of the side")
+    view_turn: float = _not_negative(0.0, "largest rotation of a view, in degrees")
     # the cycle and Eq. 2
     rounds: int = _count(2, "cycles of Algorithm 1 and refinement")
-    refine_steps: int = _count(150, "steps of Eq. 2 a round; 0 leaves the refinement out", least=0)
+    refine_steps: int = _count(150, "steps of Eq. 2 per round; 0: no refinement", least=0)
     refine_lr: float = _positive(0.01, "Adam's learning rate in Eq. 2")
     penalty: float = _not_negative(50.0, "lambda, weight of mean |nu (1 - Xi)|")
-    xi_layer: str = _knob(
-        "", "module whose output gives Xi; empty finds the last spatial one", lambda _: True, "a name"
-    )
-    # the picture
-    contrast: float = _positive(0.2, "deviation of nu in the picture: clip(0.5 - contrast nu / std(nu))")
+    xi_layer: str = _field("", "module whose output gives Xi; empty: the last spatial one", lambda _: True, "a name")
+    # the image
+    contrast: float = _positive(0.2, "standard deviation of the image: clip(0.5 - contrast nu / std(nu))")
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -109,14 +107,14 @@ class Recipe:
             raise RecipeError(f"recipe field stop_after is {self.stop_after}; it needs rounds=1 and refine_steps=0.")
 
     def radius_for(self, shape: Sequence[int]) -> float:
-        """Radius of the l2 ball for maps of ``shape`` (c, h, w), so that the mean energy a pixel stays the same."""
-        return self.radius * math.sqrt(math.prod(shape) / PAPER_PIXELS)
+        """Radius of the l2 ball for maps of ``shape`` (c, h, w), with the same mean energy per pixel for all shapes."""
+        return self.radius * math.sqrt(math.prod(shape) / PAPER_VALUES)
 
     def replace(self, /, **changes: Any) -> "Recipe":
         """Return a copy with some fields changed.
 
         Raises:
-            RecipeError: a field does not exist or a value does not fit.
+            RecipeError: a field does not exist, or a value has the wrong type or lies outside its range.
         """
         known = [field.name for field in dataclasses.fields(self)]
         for key in changes:
@@ -138,25 +136,25 @@ class Recipe:
 
     @property
     def sha256(self) -> str:
-        """Hash of everything that shapes a map: the fields that are not the paper's, but for the name.
+        """Hash of what determines a map: all fields that differ from the paper's, except the name.
 
-        A knob that a later version adds is off by default, and so does not make strangers of older runs.
+        A field that a later version adds is off by default, so that the hashes of older runs do not change.
         """
-        paper = {field.name: field.default for field in dataclasses.fields(self)}
-        facts = {key: value for key, value in self.to_dict().items() if key != "name" and value != paper[key]}
-        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+        defaults = {field.name: field.default for field in dataclasses.fields(self)}
+        changed = {key: value for key, value in self.to_dict().items() if key != "name" and value != defaults[key]}
+        return hashlib.sha256(json.dumps(changed, sort_keys=True).encode()).hexdigest()
 
 
 def _typed(field: "dataclasses.Field[Any]", value: Any) -> Any:
-    """Accept an int where a float is wanted; refuse everything else that is not of the field's type."""
+    """Accept an int for a float; refuse everything else that is not of the field's type."""
     if field.type in (float, "float") and type(value) is int:
         try:
             return float(value)
         except OverflowError:
             raise RecipeError(f"recipe field {field.name} is too large for a number; it must be finite.") from None
-    wanted: Any = field.type
-    if type(value) is not wanted:
-        name = wanted.__name__
+    required: Any = field.type
+    if type(value) is not required:
+        name = required.__name__
         raise RecipeError(
             f"recipe field {field.name} is {value!r}; it must be {'an' if name == 'int' else 'a'} {name}."
         )
@@ -166,11 +164,11 @@ def _typed(field: "dataclasses.Field[Any]", value: Any) -> Any:
 RECIPES: dict[str, tuple[str, Recipe]] = {
     "paper": ("the published method to the letter", Recipe()),
     "quick": (
-        "the same method at a cost that a laptop bears",
+        "the same method with fewer steps, for a laptop",
         Recipe(name="quick", batch_size=8, steps=120, sign_test=False, rounds=1, refine_steps=60),
     ),
     "vivid": (
-        "pictures that other networks understand as well, at a four-hundredth of the paper's cost",
+        "maps that other networks understand as well, at a four-hundredth of the paper's cost",
         Recipe(
             name="vivid",
             loss="log-odds",
@@ -201,23 +199,23 @@ def resolve(recipe: "str | Path | Recipe", overrides: Mapping[str, Any] | None =
 
     Args:
         recipe: ``paper``, ``quick``, ..., a path to a TOML file, or a :class:`Recipe`.
-        overrides: Field names to values; values may be strings, as ``--set`` gives them.
+        overrides: Field names to values; strings are parsed, as ``--set`` passes them.
 
     Raises:
-        RecipeError: no such recipe or field, or a value that does not fit.
+        RecipeError: there is no such recipe or field, or a value has the wrong type or lies outside its range.
     """
     if isinstance(recipe, Recipe):
-        found = recipe
+        base = recipe
     elif str(recipe) in RECIPES:
-        found = RECIPES[str(recipe)][1]
+        base = RECIPES[str(recipe)][1]
     elif str(recipe).endswith(".toml"):
-        found = _from_toml(Path(recipe))
+        base = _from_toml(Path(recipe))
     else:
         names = list(RECIPES)
         hint = nearest(str(recipe), names) or f" Known: {', '.join(names)}, or a .toml file."
         raise RecipeError(f"no recipe is called {str(recipe)!r}.{hint}")
     changes = {key: _parse(key, value) for key, value in (overrides or {}).items()}
-    return found.replace(**changes)
+    return base.replace(**changes)
 
 
 def _from_toml(path: Path) -> Recipe:
@@ -228,14 +226,14 @@ def _from_toml(path: Path) -> Recipe:
     except (OSError, ValueError) as error:
         raise RecipeError(f"recipe file {path} cannot be read: {first_line(error)}.") from None
     base = fields.pop("base", "paper")
-    if not isinstance(base, str) or base not in RECIPES:  # a TOML list cannot be looked up in a dict
+    if not isinstance(base, str) or base not in RECIPES:  # a list is not hashable
         raise RecipeError(f"recipe file {path}: base is {base!r}; known recipes: {', '.join(RECIPES)}.")
     fields.setdefault("name", path.stem)
     return RECIPES[base][1].replace(**fields)
 
 
 def _parse(key: str, value: Any) -> Any:
-    """Read a ``--set`` value as TOML would, so that 10, 0.5, true and "text" keep their types."""
+    """Parse a ``--set`` value as TOML, so that 10, 0.5, true and "text" have their types."""
     fields = {field.name: field for field in dataclasses.fields(Recipe)}
     if not isinstance(value, str) or key not in fields or fields[key].type is str:
         return value

@@ -45,8 +45,8 @@ def test_size_may_be_one_number_and_channels_follow_the_means():
     [
         ({"size": (16,)}, "size"),
         ({"size": (16, 0)}, "size"),
-        ({"size": (16, 16), "mean": ()}, "0 means"),
-        ({"size": (16, 16), "mean": (0.5,)}, "1 means and 3 deviations"),
+        ({"size": (16, 16), "mean": ()}, "mean has 0 values"),
+        ({"size": (16, 16), "mean": (0.5,)}, "mean has 1 values and std has 3"),
         ({"size": (16, 16), "std": (1.0, 0.0, 1.0)}, "std"),
         ({"size": (16, 16), "std": (1.0, float("nan"), 1.0)}, "std"),
         ({"size": (16, 16), "std": (1.0, float("inf"), 1.0)}, "std"),
@@ -66,7 +66,7 @@ def test_input_spaces_that_make_no_sense_are_refused(space, says):
     ],
 )
 def test_answers_that_are_no_logits_are_refused(answer):
-    with pytest.raises(CardError, match=r"network odd answers with .*\(n, classes\)"):
+    with pytest.raises(CardError, match=r"network odd returns .*\(n, classes\)"):
         _ = Classifier(Answering(answer), size=4, name="odd").num_classes
 
 

@@ -9,7 +9,7 @@ from torch import nn
 
 import phosphene as ph
 from phosphene.errors import CardError
-from phosphene.outputs import KINDS, detect, to_logits
+from phosphene.outputs import KINDS, detect_kind, to_logits
 from tests import tiny
 
 
@@ -98,7 +98,7 @@ def test_what_is_told_is_not_found_out():
 
 @pytest.mark.parametrize(("end", "output"), [("logits", "probability"), ("logit", "probabilities")])
 def test_what_is_told_must_fit(end, output):
-    with pytest.raises(CardError, match=f"cannot answer with {output}"):
+    with pytest.raises(CardError, match=f"cannot be {output}"):
         _ = ph.Classifier(ENDS[end], size=16, output=output).num_classes
 
 
@@ -108,8 +108,8 @@ def test_unknown_kinds_are_refused():
 
 
 def test_logits_that_sum_to_one_by_chance_are_logits():
-    assert detect([torch.tensor([[0.3, 0.7]]), torch.tensor([[0.2, 0.9]])]) == "logits"
-    assert detect([torch.tensor([[0.3]]), torch.tensor([[1.2]])]) == "logit"
+    assert detect_kind([torch.tensor([[0.3, 0.7]]), torch.tensor([[0.2, 0.9]])]) == "logits"
+    assert detect_kind([torch.tensor([[0.3]]), torch.tensor([[1.2]])]) == "logit"
 
 
 def test_probabilities_of_nought_stay_finite():
@@ -126,5 +126,5 @@ def test_an_answer_is_asked_for_once_where_logits_are_plain():
 
 
 def test_a_picture_of_too_many_numbers_is_refused_before_memory_is_taken():
-    with pytest.raises(CardError, match="numbers a picture"):
+    with pytest.raises(CardError, match="more than 67,108,864 values"):
         ph.Classifier(nn.Identity(), size=10**6)

@@ -20,7 +20,7 @@ from torch import nn
 from phosphene.classifier import Classifier, InputSpace
 from phosphene.errors import CardError, first_line, nearest
 from phosphene.labels import Labels
-from phosphene.outputs import ONE
+from phosphene.outputs import SINGLE
 from phosphene.sources.exported import LOADERS, open_exported
 from phosphene.sources.factory import build as call_factory
 from phosphene.sources.weights import load_weights
@@ -234,7 +234,7 @@ def card_files(classifier: Classifier, card: Path, weights: Path) -> dict[Path, 
         fields["classes"] = classifier.num_classes
     if classifier.output != "logits":
         fields["output"] = classifier.output
-    if classifier.output in ONE and "arch" in fields:
+    if classifier.output in SINGLE and "arch" in fields:
         fields["classes"] = 1
     space = classifier.input
     fields["input"] = {"size": list(space.size), "mean": list(space.mean), "std": list(space.std)}
