@@ -23,7 +23,7 @@ from phosphene.metrics.predictions import logits_of_maps, top1
 from phosphene.recipe import Recipe
 from phosphene.runs import RunDirectory
 from phosphene.runs.atomic import write_bytes
-from phosphene.runs.directory import versions
+from phosphene.runs.facts import versions
 from phosphene.samples import load_samples
 from phosphene.sources import load
 from phosphene.workflows.map import execute
