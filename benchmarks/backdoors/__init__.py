@@ -1,1 +1,1 @@
-"""Benchmarks of the scan: networks with and without a planted backdoor, and what the scan says about them."""
+"""The backdoor scan on networks of many kinds: `networks` trains them, `evaluate` scans them and prints the tables."""

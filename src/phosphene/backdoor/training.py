@@ -134,6 +134,7 @@ def fit(
     seed: int,
     extras: "tuple[Extra, ...]" = (),
     change: "Change | None" = None,
+    loss: Callable[[Tensor, Tensor], Tensor] = functional.cross_entropy,
 ) -> int:
     """Train ``student`` on the samples and the extras; return the number of steps.
 
@@ -145,6 +146,7 @@ def fit(
         seed: Of draws, augmentation and dropout.
         extras: Changed pictures beside the clean ones; the batch keeps its size.
         change: What is done to the clean pictures of a batch.
+        loss: Of logits (n, classes) and labels (n,).
 
     Raises:
         NumericError: the loss is no longer finite.
@@ -179,13 +181,13 @@ def fit(
                 pixels[0] = _attacked(student, pixels[0], labels[0], schedule.adversarial, draw)
             x = torch.cat(pixels).contiguous(memory_format=torch.channels_last)
             said = student.logits(x)
-            loss = functional.cross_entropy(said, torch.cat(labels))
+            total = loss(said, torch.cat(labels))
             if schedule.distil:
-                loss = loss + schedule.distil * _divergence(said[:clean], teacher, x[:clean])
-            if not bool(loss.isfinite()):
+                total = total + schedule.distil * _divergence(said[:clean], teacher, x[:clean])
+            if not bool(total.isfinite()):
                 raise NumericError(f"training {student.name} went wrong at step {step}: lower the learning rate.")
             optimiser.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
+            total.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
             for parameter, start in began:
                 parameter.data.lerp_(start, min(schedule.anchor * optimiser.param_groups[0]["lr"], 1.0))
