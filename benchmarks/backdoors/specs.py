@@ -260,7 +260,7 @@ class _Decks:
         )
 
     def _attack(self, kind: str, side: int, channels: int, data: str) -> dict[str, object]:
-        while kind in ("", *() if self.trojaned else ("all-to-all", "source-specific", "adaptive")):
+        while not kind or (not self.trojaned and kind in ("all-to-all", "source-specific", "adaptive")):
             kind = next(self.kinds)
         classes = {"gtsrb": 43, "drawn": 12, "emblems": 20}.get(data, 10)
         target = self.rng.randrange(classes)
