@@ -75,8 +75,9 @@ def _conv(s: Shape, a: int, b: int, *, norm: bool, stride: int = 1, groups: int 
     return nn.Sequential(conv, *([nn.BatchNorm2d(b)] if norm else []), s.act())
 
 
-def _head(s: Shape, width: int) -> tuple[nn.Module, ...]:
-    return nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, s.classes)
+def _head(s: Shape, width: int, *, grid: int = 1) -> tuple[nn.Module, ...]:
+    """Pool to a grid, of one place in most; networks without batch norm learn faster with four."""
+    return nn.AdaptiveAvgPool2d(grid), nn.Flatten(), nn.Linear(width * grid**2, s.classes)
 
 
 def _vgg(*, norm: bool) -> Callable[[Shape], nn.Module]:
@@ -117,7 +118,7 @@ def _resnet(*, norm: bool, widen: int = 1) -> Callable[[Shape], nn.Module]:
         w = s.width
         blocks = [(w, widen * w, 2 if widen > 1 else 1), (widen * w, 2 * widen * w, 2), (2 * widen * w, 4 * w, 2)]
         body = [_Residual(s, a, b, stride, norm=norm) for a, b, stride in blocks]
-        return nn.Sequential(_conv(s, s.channels, w, norm=norm), *body, *_head(s, 4 * w))
+        return nn.Sequential(_conv(s, s.channels, w, norm=norm), *body, *_head(s, 4 * w, grid=1 if norm else 2))
 
     return made
 
@@ -138,7 +139,7 @@ def _all_convolutions(s: Shape) -> nn.Module:
     return nn.Sequential(
         *(_conv(s, s.channels, w, norm=False), _conv(s, w, w, norm=False, stride=2)),
         *(_conv(s, w, 2 * w, norm=False), _conv(s, 2 * w, 2 * w, norm=False, stride=2)),
-        *(_conv(s, 2 * w, 4 * w, norm=False), *_head(s, 4 * w)),
+        *(_conv(s, 2 * w, 4 * w, norm=False), *_head(s, 4 * w, grid=2)),
     )
 
 

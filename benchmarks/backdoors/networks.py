@@ -34,8 +34,8 @@ BATCH = 64
 # Learning rates for Adam; ten times as much for SGD.
 RATES = {
     **dict.fromkeys(("vgg-bn", "resnet-bn", "wide-resnet", "depthwise"), 0.01),
-    "resnet": 0.005,
-    "all-conv": 0.004,
+    "resnet": 0.006,
+    "all-conv": 0.006,
     "cnn-avg": 0.003,
     "cnn-max": 0.003,
     "lenet": 0.003,

@@ -222,14 +222,17 @@ class _Decks:
             activation, loss, training = "relu", "cross-entropy", training if training == "repaired" else "natural"
         elif activation == "sigmoid" and family not in SIGMOID:
             activation = "relu"
-        if activation == "sigmoid" and loss in ("softmax", "squared"):
-            loss = "cross-entropy"
+        classes = {"gtsrb": 43, "drawn": 12, "emblems": 20}.get(data, 10)
+        if loss in ("softmax", "squared") and (
+            activation == "sigmoid" or classes > 12 or family in ("resnet", "all-conv", "perceptron9")
+        ):
+            loss = "cross-entropy"  # the others make no way there in so few steps
         optimiser = next(self.optimisers)
         if family == "zoo":
             optimiser = "sgd"
-        elif loss in ("softmax", "squared") or activation == "sigmoid":
-            optimiser = "adam"  # SGD makes no way there in so few steps
-        samples = int(0.45 * samples * min(1.0, (32 / side) ** 2))
+        elif loss in ("softmax", "squared") or activation == "sigmoid" or family in ("resnet", "all-conv", "vgg"):
+            optimiser = "adam"
+        samples = int(0.55 * samples * min(1.0, (32 / side) ** 2))
         samples = {"early": samples // 4, "adversarial": samples // 2}.get(training, samples)
         radii = (0.05, 0.1, 0.2) if data == "mnist" else (2 / 255, 4 / 255, 8 / 255)
         mean, std = next(self.ranges)
@@ -252,7 +255,7 @@ class _Decks:
             optimiser=optimiser,
             loss=loss,
             softmax=loss == "softmax" and rng.random() < 0.5,
-            augmented=next(self.augmented),
+            augmented=next(self.augmented) and attacked not in ("pixel", "spots", "warp"),
             samples=samples,
             training=training,
             radius=rng.choice(radii) if training == "adversarial" else 0.0,
