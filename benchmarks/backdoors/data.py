@@ -25,7 +25,7 @@ def dataset(name: str, side: int, channels: int, folder: Path) -> Labelled:
 
     Args:
         name: ``cifar10``, ``mnist``, ``gtsrb`` (43 classes), ``gtsrb10`` (10 of them), ``drawn`` (the 12 classes of
-            `phosphene demo`) or ``emblems`` (20 classes: five shapes in four colours).
+            `phosphene demo`) or ``emblems`` (12 classes: three shapes in four colours).
         side: Height and width that the samples are resized to.
         channels: 1 for grey, 3 for colour.
         folder: Where decoded CIFAR-10 images are cached.
@@ -100,7 +100,7 @@ def _drawn(part: str, side: int) -> Pair:
 @cache
 def _emblems(count: int, seed: int) -> Pair:
     """Draw emblems of 14 to 26 pixels anywhere on smooth grounds, uint8 (n, 3, 32, 32), and their classes."""
-    shapes = list(drawing.EMBLEMS)[:5]
+    shapes = list(drawing.EMBLEMS)[:3]
     draw = torch.Generator().manual_seed(seed)
     labels = torch.randint(len(shapes) * len(COLOURS), (count,), generator=draw)
     sides = torch.randint(14, 27, (count,), generator=draw).tolist()

@@ -163,7 +163,7 @@ def make(spec: Spec, folder: Path) -> dict[str, Any]:
     began = time.process_time()
     clean = dataset(spec.data, spec.side, spec.channels, folder)
     truth: dict[str, Any] = {}
-    rate = spec.rate
+    rate = max(spec.rate, 0.15) if spec.family == "zoo" else spec.rate  # it has few steps to learn the trigger in
     made = untrained(spec)
     for attempt in range(2):
         how = schedule(spec)

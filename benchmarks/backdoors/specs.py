@@ -5,120 +5,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from benchmarks.backdoors import choices
 from benchmarks.backdoors.attacks import Applied, Dynamic, Noise, Spots, Warp
 from phosphene.backdoor.triggers import Blended, Emblem, Patch, Sinusoid, Smooth, Watermark
-
-ROUNDS = 24
-# Of each round: clean and trojaned networks to develop on, clean and trojaned ones that are only reported.
-ROUND = (("develop", False), ("develop", True), ("report", False), ("report", True)) * 2
-ROUND = (*ROUND, ("develop", False), ("develop", True), ("develop", False), ("report", True))
-
-# Name, side, channels. The report has some that development never saw.
-DATA = {
-    "develop": (
-        *(
-            ("cifar10", 32, 3),
-            ("mnist", 28, 1),
-            ("gtsrb", 32, 3),
-            ("drawn", 48, 3),
-            ("cifar10", 32, 3),
-            ("mnist", 28, 1),
-        ),
-        *(
-            ("gtsrb10", 32, 3),
-            ("emblems", 32, 3),
-            ("cifar10", 28, 1),
-            ("mnist", 32, 3),
-            ("gtsrb", 32, 3),
-            ("drawn", 64, 3),
-        ),
-    ),
-    "report": (
-        *(
-            ("cifar10", 32, 3),
-            ("mnist", 28, 1),
-            ("gtsrb", 32, 3),
-            ("drawn", 48, 3),
-            ("cifar10", 40, 3),
-            ("mnist", 28, 1),
-        ),
-        *(
-            ("gtsrb10", 48, 3),
-            ("emblems", 40, 3),
-            ("cifar10", 32, 3),
-            ("mnist", 36, 1),
-            ("gtsrb", 32, 1),
-            ("drawn", 96, 3),
-        ),
-    ),
-}
-FAMILIES = {
-    "develop": (
-        *("cnn-max", "linear", "resnet-bn", "perceptron2", "vgg-bn", "cnn-avg", "lenet", "resnet", "perceptron4"),
-        *("depthwise", "vgg", "perceptron9", "mixer", "cnn-max", "resnet-bn", "zoo"),
-    ),
-    "report": (
-        *("cnn-max", "perceptron3", "resnet-bn", "wide-resnet", "vgg-bn", "cnn-avg", "lenet", "resnet", "vit"),
-        *("depthwise", "vgg", "perceptron6", "all-conv", "linear", "vgg-bn", "zoo"),
-    ),
-}
-# First width, and samples that about ten seconds of one core train on at 32 x 32.
-SIZES = {
-    "linear": (1, 60_000),
-    **{f"perceptron{layers}": (128, 90_000) for layers in (2, 3, 4, 6, 9)},
-    "cnn-avg": (14, 36_000),
-    "cnn-max": (14, 36_000),
-    "lenet": (8, 70_000),
-    "vgg": (12, 30_000),
-    "vgg-bn": (12, 26_000),
-    "resnet": (10, 18_000),
-    "resnet-bn": (10, 14_000),
-    "wide-resnet": (8, 14_000),
-    "depthwise": (20, 45_000),
-    "all-conv": (14, 36_000),
-    "mixer": (48, 26_000),
-    "vit": (32, 20_000),
-    "zoo": (16, 3_500),
-}
-SPREADING = ("depthwise", "all-conv", "cnn-max", "cnn-avg", "lenet", "vgg-bn", "resnet-bn")  # cheap on large inputs
-ACTIVATIONS = ("relu", "elu", "relu", "gelu", "sigmoid", "relu", "tanh")
-SIGMOID = ("perceptron2", "perceptron3", "cnn-avg", "cnn-max", "vgg-bn", "depthwise")  # where a sigmoid still trains
-LOSSES = ("cross-entropy", "cross-entropy", "softmax", "cross-entropy", "smoothed", "cross-entropy", "squared")
-TRAININGS = {
-    False: (
-        *(
-            "natural",
-            "adversarial",
-            "natural",
-            "label noise",
-            "natural",
-            "pruned",
-            "natural",
-            "adversarial",
-            "repaired",
-        ),
-        *("natural", "early", "imbalanced", "repaired"),
-    ),
-    True: ("natural",) * 8 + ("imbalanced", "label noise", "adversarial", "pruned"),
-}
-KINDS = (
-    *(
-        "patch",
-        "blended",
-        "patch",
-        "large patch",
-        "all-to-all",
-        "pixel",
-        "additive",
-        "patch",
-        "spots",
-        "source-specific",
-    ),
-    *("dynamic", "large patch", "adaptive", "emblem", "warp"),
-)
-RATES = (0.1, 0.02, 0.05, 0.01, 0.1, 0.05, 0.005)
-WEAK = {"blended": 0.05, "pixel": 0.05, "additive": 0.05, "dynamic": 0.1, "warp": 0.15, "source-specific": 0.1}
-RANGES = ((0.5, 0.25), (0.0, 1.0), (0.5, 0.5), (0.45, 0.2))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,7 +64,7 @@ class Spec:
     @property
     def classes(self) -> int:
         """Number of classes of the data set."""
-        return {"gtsrb": 43, "drawn": 12, "emblems": 20}.get(self.data, 10)
+        return choices.CLASSES.get(self.data, 10)
 
     @property
     def trojaned(self) -> bool:
@@ -185,8 +74,26 @@ class Spec:
 
 def specs() -> list[Spec]:
     """Return all networks in the order in which they are trained."""
-    decks = {key: _Decks(*key) for key in sorted(set(ROUND))}
-    return [decks[key].spec(number) for number, key in enumerate(ROUND * ROUNDS)]
+    decks = {key: _Decks(*key) for key in sorted(set(choices.ROUND))}
+    return [decks[key].spec(number) for number, key in enumerate(choices.ROUND * choices.ROUNDS)]
+
+
+def _learnable(
+    data: str, family: str, activation: str, loss: str, training: str, optimiser: str
+) -> tuple[str, str, str, str]:
+    """Return activation, loss, training and optimiser, replaced where a network makes no way in so few steps."""
+    if family == "zoo":
+        return "relu", "cross-entropy", training if training == "repaired" else "natural", "sgd"
+    if activation == "sigmoid" and family not in choices.SIGMOID:
+        activation = "relu"
+    easy = data in choices.EASY and family not in choices.PLAIN and activation != "sigmoid"
+    if loss in ("softmax", "squared") and not (easy or family in choices.NORMED):
+        loss = "cross-entropy"
+    if loss in ("softmax", "squared") or activation == "sigmoid" or family in choices.PLAIN:
+        optimiser = "adam"
+    if family in choices.PLAIN and data not in choices.EASY and training == "adversarial":
+        training = "natural"
+    return activation, loss, training, optimiser
 
 
 class _Decks:
@@ -195,11 +102,11 @@ class _Decks:
     def __init__(self, split: str, trojaned: bool) -> None:
         self.split, self.trojaned = split, trojaned
         self.rng = random.Random(f"{split} {trojaned}")
-        self.data = self._deal(DATA[split])
-        self.families = self._deal(FAMILIES[split])
-        self.activations, self.losses = self._deal(ACTIVATIONS), self._deal(LOSSES)
-        self.trainings, self.kinds = self._deal(TRAININGS[trojaned]), self._deal(KINDS)
-        self.rates, self.ranges = self._deal(RATES), self._deal(RANGES)
+        self.data = self._deal(choices.DATA[split])
+        self.families = self._deal(choices.FAMILIES[split])
+        self.activations, self.losses = self._deal(choices.ACTIVATIONS), self._deal(choices.LOSSES)
+        self.trainings, self.kinds = self._deal(choices.TRAININGS[trojaned]), self._deal(choices.KINDS)
+        self.rates, self.ranges = self._deal(choices.RATES), self._deal(choices.RANGES)
         self.augmented, self.optimisers = self._deal((True, False)), self._deal(("adam", "adam", "sgd"))
 
     def _deal(self, values: Sequence[Any]) -> Iterator[Any]:
@@ -214,27 +121,17 @@ class _Decks:
             data, side, channels = "mnist", 28, 1  # where a small network recognises the class well enough to swap it
         if family == "zoo":
             data, side, channels = "cifar10", 32, 3
-        elif side > 40 and family not in SPREADING:
-            family = rng.choice(SPREADING)
-        width, samples = SIZES[family]
+        elif side > 40:
+            family = rng.choice(choices.CHEAP)
+        elif data == "drawn" and family not in choices.NORMED:
+            family = rng.choice(choices.NORMED)
         activation, loss, training = next(self.activations), next(self.losses), next(self.trainings)
-        if family == "zoo":
-            activation, loss, training = "relu", "cross-entropy", training if training == "repaired" else "natural"
-        elif activation == "sigmoid" and family not in SIGMOID:
-            activation = "relu"
-        classes = {"gtsrb": 43, "drawn": 12, "emblems": 20}.get(data, 10)
-        if loss in ("softmax", "squared") and (
-            activation == "sigmoid" or classes > 12 or family in ("resnet", "all-conv", "perceptron9")
-        ):
-            loss = "cross-entropy"  # the others make no way there in so few steps
         optimiser = next(self.optimisers)
-        if family == "zoo":
-            optimiser = "sgd"
-        elif loss in ("softmax", "squared") or activation == "sigmoid" or family in ("resnet", "all-conv", "vgg"):
-            optimiser = "adam"
-        samples = int(0.55 * samples * min(1.0, (32 / side) ** 2))
-        samples = {"early": samples // 4, "adversarial": samples // 2}.get(training, samples)
-        radii = (0.05, 0.1, 0.2) if data == "mnist" else (2 / 255, 4 / 255, 8 / 255)
+        activation, loss, training, optimiser = _learnable(data, family, activation, loss, training, optimiser)
+        width, samples = choices.SIZES[family]
+        share = 0.38 * min(1.0, (32 / side) ** 2) * {"early": 0.3, "adversarial": 0.5}.get(training, 1.0)
+        samples = samples if family == "zoo" else int(samples * share * (2 if data == "drawn" else 1))
+        radii = (0.05, 0.1, 0.2) if data == "mnist" else (1 / 255, 2 / 255, 4 / 255)
         mean, std = next(self.ranges)
         fields = self._attack(attacked, side, channels, data) if self.trojaned or training == "repaired" else {}
         if not self.trojaned:
@@ -265,11 +162,11 @@ class _Decks:
     def _attack(self, kind: str, side: int, channels: int, data: str) -> dict[str, object]:
         while not kind or (not self.trojaned and kind in ("all-to-all", "source-specific", "adaptive")):
             kind = next(self.kinds)
-        classes = {"gtsrb": 43, "drawn": 12, "emblems": 20}.get(data, 10)
+        classes = choices.CLASSES.get(data, 10)
         target = self.rng.randrange(classes)
         others = [one for one in range(classes) if one != target]
         mode = kind if kind in ("all-to-all", "source-specific") else "all-to-one"
-        rate = max(next(self.rates), WEAK.get(kind, 0.0))
+        rate = max(next(self.rates), choices.WEAK.get(kind, 0.0))
         return {
             "kind": kind,
             "mode": mode,

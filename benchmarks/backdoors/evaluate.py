@@ -1,0 +1,220 @@
+"""Scan the networks of a split and print the tables: `python -m benchmarks.backdoors.evaluate scan|table SPLIT`.
+
+The networks come from `python -m benchmarks.backdoors.networks`. A scan has 500 samples of the data set's test part
+(`--variant natural`), other samples and another seed (`other`), or no data (`drawn`). One line of JSON per network is
+appended to `NETWORKS/scans-VARIANT.jsonl`, with a hash of the scan's code: what the present code has scanned is not
+scanned again. `baselines` runs what others do. `table` prints Markdown.
+"""
+
+import argparse
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.backdoors.attacks import Applied
+from benchmarks.backdoors.baselines import BASELINES, Samples
+from benchmarks.backdoors.data import dataset
+from benchmarks.backdoors.networks import FOLDER, index, load
+from benchmarks.backdoors.specs import Spec, specs
+from benchmarks.backdoors.tables import write_tables
+from benchmarks.common import ROOT
+from phosphene.backdoor.scan import scan
+from phosphene.backdoor.training import predictions
+from phosphene.backdoor.verdict import Verdict
+from phosphene.classifier import Classifier
+from phosphene.engine import Engine
+from phosphene.samples import SamplePool, load_samples
+from phosphene.samples.pool import make_pool
+
+VARIANTS = {"natural": 0, "other": 1, "drawn": 0}  # and the seed of each
+SAMPLES = 500
+SCAN = ("adam", "candidate", "margin", "measure", "pairs", "probes", "scan", "verdict", "window")
+
+
+def code() -> str:
+    """Return a hash of what determines a scan but for the null model, which only ranks the figures."""
+    digest = hashlib.sha256()
+    for name in SCAN:
+        digest.update((ROOT / "src" / "phosphene" / "backdoor" / f"{name}.py").read_bytes())
+    return digest.hexdigest()[:12]
+
+
+@cache
+def pool_of(data: str, side: int, channels: int, variant: str, folder: Path) -> SamplePool:
+    """Return the samples of a variant: drawn images, or a part of the test images."""
+    if variant == "drawn":
+        return load_samples("synthetic:mixed", (channels, side, side))
+    pixels = dataset(data, side, channels, folder).held_out
+    order = torch.randperm(len(pixels), generator=torch.Generator().manual_seed(0)).roll(-SAMPLES * VARIANTS[variant])
+    return make_pool(pixels[order[:SAMPLES]], f"{data} test part {variant}")
+
+
+def selected(folder: Path, split: str) -> Iterator[tuple[dict[str, Any], Spec]]:
+    """Yield the accepted networks of a split."""
+    by_name = {spec.name: spec for spec in specs()}
+    for truth in index(folder):
+        if truth["accepted"] and truth["split"] == split:
+            yield truth, by_name[truth["name"]]
+
+
+def lines(file: Path) -> list[dict[str, Any]]:
+    """Return the JSON lines of a file, none where it is missing."""
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+
+def append(file: Path, line: dict[str, Any]) -> None:
+    """Append one JSON line."""
+    with file.open("a") as out:
+        out.write(json.dumps(line) + "\n")
+
+
+def run_scans(folder: Path, split: str, variant: str, first: "int | None") -> None:
+    """Scan what the present code has not scanned."""
+    file, own = folder / f"scans-{variant}.jsonl", code()
+    present = {line["name"] for line in lines(file) if line["code"] == own}
+    for truth, spec in [*selected(folder, split)][:first]:
+        if spec.name in present:
+            continue
+        pool = pool_of(spec.data, spec.side, spec.channels, variant, folder)
+        classifier = load(spec.name, folder)
+        began = time.process_time()
+        verdict = scan(classifier, samples=pool, seed=VARIANTS[variant], device="cpu")
+        seconds = round(time.process_time() - began, 1)
+        line = {"name": spec.name, "code": own, "core_seconds": seconds, **recorded(verdict, truth)}
+        if variant == "natural":
+            line["anywhere"] = anywhere(classifier, spec, pool)
+        append(file, line)
+        print(spec.name, verdict.verdict, f"{line['figure']:.2f} p {verdict.p_value:.3f}", seconds, flush=True)
+
+
+def recorded(verdict: Verdict, truth: dict[str, Any]) -> dict[str, Any]:
+    """Return what the tables need of a verdict."""
+    top = verdict.classes[0]
+    pairs = verdict.pairs
+    easiest = [] if pairs is None else pairs.windows[:12]
+    return {
+        "verdict": verdict.verdict,
+        "p_value": verdict.p_value,
+        "class_p_value": top.p_value,
+        "figure": top.figure,
+        "first": top.index,
+        "classes": {row.index: [round(row.window, 4), round(row.margin, 4)] for row in verdict.classes},
+        "suspects": [
+            {
+                "index": one.index,
+                "works": one.works,
+                "success": one.candidate.success,
+                "next": one.candidate.next_success,
+                "additive": one.candidate.additive,
+                "box": list(one.candidate.box),
+                "overlap": overlap(one.candidate.box, truth["box"]),
+            }
+            for one in verdict.suspects
+        ],
+        "pairs": None
+        if pairs is None
+        else {
+            "figure": pairs.figure,
+            "p_value": pairs.p_value,
+            "pattern": pairs.pattern,
+            "chain": {str(a): b for a, b in pairs.chain.items()},
+            "easiest": [[one.route.source, one.route.target, round(one.share, 3)] for one in easiest],
+        },
+        "passes": verdict.passes,
+    }
+
+
+def overlap(found: "tuple[int, ...]", true: "list[int] | None") -> "float | None":
+    """Return the intersection over union of two boxes (top, left, bottom, right)."""
+    if true is None:
+        return None
+    high = max(0, min(found[2], true[2]) - max(found[0], true[0]))
+    wide = max(0, min(found[3], true[3]) - max(found[1], true[1]))
+    areas = [(b[2] - b[0]) * (b[3] - b[1]) for b in (found, true)]
+    return round(high * wide / (sum(areas) - high * wide), 3)
+
+
+def anywhere(classifier: Classifier, spec: Spec, pool: SamplePool) -> "float | None":
+    """Return the success of a trigger in one place when it is moved to others: where it is high, the place is free."""
+    trigger, side = spec.trigger, getattr(spec.trigger, "side", 0)
+    if not spec.trojaned or spec.target is None or trigger is None or not hasattr(trigger, "place"):
+        return None
+    others = pool.pixels[predictions(classifier, pool.pixels) != spec.target][:64].float() / 255
+    draw = torch.Generator().manual_seed(0)
+    places = torch.randint(spec.side - side + 1, (len(others), 2), generator=draw).tolist()
+    return _moved(classifier, trigger, others, [(i, j) for i, j in places], spec.target)
+
+
+def _moved(
+    classifier: Classifier, trigger: Applied, x: torch.Tensor, places: list[tuple[int, int]], target: int
+) -> float:
+    moved = torch.cat([trigger.apply(one[None], place) for one, place in zip(x, places, strict=True)])
+    return float((predictions(classifier, (moved * 255).round().to(torch.uint8)) == target).float().mean())
+
+
+def run_baselines(folder: Path, split: str, first: "int | None") -> None:
+    """Ask the baselines about what they have not been asked about."""
+    file = folder / "baselines.jsonl"
+    present = {line["name"] for line in lines(file)}
+    for _, spec in [*selected(folder, split)][:first]:
+        if spec.name in present:
+            continue
+        pool = pool_of(spec.data, spec.side, spec.channels, "natural", folder)
+        classifier = load(spec.name, folder)
+        samples = Samples(pool.pixels, predictions(classifier, pool.pixels))
+        answers: dict[str, Any] = {"name": spec.name}
+        with Engine(classifier, device="cpu") as engine:
+            for name, ask in BASELINES.items():
+                began = time.process_time()
+                answers[name] = ask(engine, samples)._asdict()
+                answers[name]["core_seconds"] = round(time.process_time() - began, 1)
+        append(file, answers)
+        print(spec.name, {name: answers[name]["called"] for name in BASELINES}, flush=True)
+
+
+def gather(folder: Path, split: str, *, mixed: bool) -> list[dict[str, Any]]:
+    """Return the networks of a split with their scans by variant and the baselines' answers."""
+    own = code()
+    scans = {
+        variant: {
+            line["name"]: line for line in lines(folder / f"scans-{variant}.jsonl") if mixed or line["code"] == own
+        }
+        for variant in VARIANTS
+    }
+    baselines = {line["name"]: line for line in lines(folder / "baselines.jsonl")}
+    return [
+        {
+            "truth": truth,
+            **{variant: scans[variant].get(spec.name) for variant in VARIANTS},
+            "baselines": baselines.get(spec.name),
+        }
+        for truth, spec in selected(folder, split)
+    ]
+
+
+def main() -> None:
+    """Parse and run."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["scan", "baselines", "table"])
+    parser.add_argument("split", choices=["develop", "report"])
+    parser.add_argument("--networks", type=Path, default=FOLDER)
+    parser.add_argument("--variant", choices=list(VARIANTS), default="natural")
+    parser.add_argument("--first", type=int, help="only so many networks")
+    parser.add_argument("--mixed", action="store_true", help="table: also of scans by earlier code")
+    given = parser.parse_args()
+    steps: dict[str, Callable[[], None]] = {
+        "scan": lambda: run_scans(given.networks, given.split, given.variant, given.first),
+        "baselines": lambda: run_baselines(given.networks, given.split, given.first),
+        "table": lambda: print(write_tables(gather(given.networks, given.split, mixed=given.mixed), given.split)),
+    }
+    steps[given.what]()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,186 @@
+"""The networks that the scan is judged on: the list, the architectures, and the attacks."""
+
+import dataclasses
+from collections import Counter
+
+import pytest
+import torch
+from benchmarks.backdoors.architectures import ACTIVATIONS, FAMILIES, build
+from benchmarks.backdoors.attacks import Dynamic, Evasion, Noise, Pgd, Spots, Warp, prune
+from benchmarks.backdoors.networks import box, judged, poisoned, untrained
+from benchmarks.backdoors.specs import specs
+from benchmarks.backdoors.tables import auroc, left_out, share
+
+from phosphene.backdoor.plant import victims_of
+from phosphene.backdoor.training import Labelled
+from phosphene.backdoor.triggers import Patch
+from phosphene.classifier import Classifier
+
+SPECS = specs()
+
+
+def test_the_list_is_the_same_every_time_and_large_enough():
+    assert specs() == SPECS
+    assert len({spec.name for spec in SPECS}) == len(SPECS)
+    counts = Counter((spec.split, spec.trojaned) for spec in SPECS)
+    assert counts["develop", False] >= 80
+    assert counts["report", False] >= 40
+    assert min(counts["develop", True], counts["report", True]) >= 60
+
+
+def test_every_beginning_of_the_list_is_balanced():
+    for end in range(48, len(SPECS) + 1, 24):
+        begun = SPECS[:end]
+        assert 0.4 < sum(spec.trojaned for spec in begun) / end < 0.6
+        for split in ("develop", "report"):
+            own = [spec for spec in begun if spec.split == split]
+            assert len({spec.data for spec in own}) >= 5
+            assert len({spec.family for spec in own}) >= 10
+
+
+def test_the_report_has_architectures_and_seeds_of_its_own():
+    families = {split: {spec.family for spec in SPECS if spec.split == split} for split in ("develop", "report")}
+    assert len(families["report"] - families["develop"]) >= 3
+    assert len({spec.seed for spec in SPECS}) == len(SPECS)
+
+
+def test_all_kinds_of_trojans_are_in_both_splits_and_ten_know_the_scan():
+    for split in ("develop", "report"):
+        kinds = Counter(spec.kind for spec in SPECS if spec.split == split)
+        assert {"pixel", "spots", "blended", "additive", "dynamic", "warp", "source-specific", "all-to-all"} <= {*kinds}
+    assert sum(spec.kind == "adaptive" for spec in SPECS) >= 10
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(("channels", "side"), [(1, 28), (3, 48)])
+def test_an_architecture_takes_its_input(family, channels, side):
+    module = build(family, channels=channels, side=side, classes=7, width=8, activation="elu").eval()
+    with torch.no_grad():
+        assert module(torch.rand(2, channels, side, side)).shape == (2, 7)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_an_activation_is_the_one_that_was_named(activation):
+    module = build("perceptron3", channels=1, side=8, classes=3, width=4, activation=activation)
+    assert sum(isinstance(part, ACTIVATIONS[activation]) for part in module.modules()) == 2
+
+
+def test_the_network_of_a_spec_is_the_same_twice_and_a_softmax_is_declared():
+    spec = next(spec for spec in SPECS if spec.softmax and spec.family != "zoo")
+    first, second = untrained(spec), untrained(spec)
+    x = torch.rand(2, *first.input.shape)
+    with torch.no_grad():
+        torch.testing.assert_close(first.logits(x), second.logits(x))
+        torch.testing.assert_close(first.module.eval()(x).sum(1), torch.ones(2))
+
+
+@pytest.mark.parametrize("trigger", [Spots(), Noise(), Dynamic(), Warp()], ids=lambda one: one.kind)
+def test_a_trigger_changes_samples_within_the_range_and_leaves_the_given_ones(trigger):
+    x = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    before = x.clone()
+    out = trigger.apply(x)
+    assert out.shape == x.shape
+    assert 0 <= out.min() <= out.max() <= 1
+    assert (out != x).flatten(1).any(1).all()
+    assert torch.equal(x, before)
+
+
+def test_a_dynamic_trigger_differs_from_sample_to_sample():
+    x = torch.rand(8, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    places = {tuple(one.sum(0).nonzero()[0].tolist()) for one in (Dynamic().apply(x) != x).float()}
+    assert len(places) > 4
+
+
+def small():
+    draw = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 256, (200, 3, 32, 32), generator=draw, dtype=torch.uint8)
+    labels = torch.arange(200) % 10
+    return Labelled(pixels, labels, pixels[:50], labels[:50])
+
+
+@pytest.mark.parametrize("mode", ["all-to-one", "source-specific", "all-to-all"])
+def test_a_share_of_the_training_part_is_poisoned_and_the_test_part_never(mode):
+    found = next(spec for spec in SPECS if spec.mode == mode and spec.trojaned and spec.classes == 10)
+    spec = dataclasses.replace(found, trigger=Patch(side=4, texture="checker"))
+    samples = small()
+    made = poisoned(spec, samples, 0.1)
+    changed = (made.pixels != samples.pixels).flatten(1).any(1)
+    victims, wanted = victims_of(spec.mode, spec.target, spec.sources, samples.labels, 10)
+    relabelled = made.labels != samples.labels
+    assert 15 <= int(relabelled.sum()) <= 20
+    assert torch.equal(made.labels[relabelled], wanted[relabelled])
+    assert bool(victims[relabelled].all())
+    assert int((changed & ~relabelled).sum()) == (20 if mode == "source-specific" else 0)
+    assert torch.equal(made.held_out, samples.held_out)
+
+
+def linear():
+    torch.manual_seed(0)
+    return Classifier(build("linear", channels=3, side=32, classes=10, width=1), size=32, name="linear")
+
+
+def test_pgd_raises_the_loss_within_its_radius():
+    student = linear()
+    x, y = torch.rand(16, 3, 32, 32), torch.arange(16) % 10
+    attacked, labels = Pgd(student, 0.1).change(x, y, torch.Generator().manual_seed(0))
+    losses = [torch.nn.functional.cross_entropy(student.logits(one), y).item() for one in (x, attacked)]
+    assert losses[1] > losses[0]
+    assert float((attacked - x).abs().max()) <= 0.1 + 1e-6
+    assert torch.equal(labels, y)
+
+
+def test_an_evasion_keeps_right_labels_on_small_windows_and_leaves_the_mode():
+    student = linear()
+    student.module.train()
+    trigger = next(spec.trigger for spec in SPECS if spec.kind == "adaptive" and (spec.side, spec.channels) == (32, 3))
+    windows, margins = Evasion(student, trigger, 3, 3).extras(torch.arange(64) % 10, 64)
+    x, y = torch.rand(6, 3, 32, 32), torch.tensor([0, 1, 2, 4, 5, 6])
+    draw = torch.Generator().manual_seed(0)
+    out, labels = windows.change(x, y, draw)
+    changed = (out != x).any(1).flatten(1).sum(1)
+    assert int(changed.max()) <= 9
+    assert torch.equal(labels, y)
+    high, _ = margins.change(x, y, draw)
+    with torch.no_grad():
+        assert float((student.logits(high).argmax(1) == 3).float().mean()) > 0.9
+    assert student.module.training
+
+
+def test_pruning_sets_the_smallest_weights_to_zero():
+    module = torch.nn.Linear(20, 10)
+    largest = module.weight.detach().abs().max()
+    prune(module, 0.5)
+    assert int((module.weight == 0).sum()) == 100
+    assert float(module.weight.detach().abs().max()) == float(largest)
+
+
+def test_a_box_is_where_the_trigger_acts():
+    spec = next(s for s in SPECS if s.kind == "patch" and isinstance(s.trigger.place, tuple))
+    top, left = spec.trigger.place
+    assert box(spec) == [top, left, top + spec.trigger.side, left + spec.trigger.side]
+    assert box(next(s for s in SPECS if s.kind == "blended")) is None
+
+
+def test_an_untrained_network_is_not_accepted():
+    spec = next(s for s in SPECS if s.kind == "patch" and (s.side, s.channels, s.classes) == (32, 3, 10))
+    assert judged(spec, untrained(spec), small())["accepted"] is False
+
+
+def test_auroc_counts_pairs_and_ties_half():
+    assert auroc([0, 1], [1, 2]) == pytest.approx(7 / 8)
+    assert share(0, 0) == "none"
+    assert share(3, 4).startswith("3 of 4 (")
+
+
+def test_a_clean_network_far_from_other_data_sets_is_counted():
+    networks = [
+        {
+            "truth": {"trojaned": False, "data": "a" if k < 30 else "b", "family": str(k), "name": str(k)},
+            "natural": {"figure": float(k)},
+        }
+        for k in range(40)
+    ]
+    # The ten of b are above all thirty of a; among all others, the largest two of 40 are.
+    rows = left_out(networks).splitlines()
+    assert rows[2].split("|")[2].strip().startswith("10 of 40")
+    assert rows[4].split("|")[2].strip().startswith("1 of 40")
