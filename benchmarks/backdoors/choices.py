@@ -1,11 +1,11 @@
 """What the networks are chosen from: data sets, architectures, trainings, attacks. The report has some of its own."""
 
-ROUNDS = 24
+ROUNDS = 25
 # Of each round: clean and trojaned networks to develop on, clean and trojaned ones that are only reported.
 ROUND = (("develop", False), ("develop", True), ("report", False), ("report", True)) * 2
 ROUND = (*ROUND, ("develop", False), ("develop", True), ("develop", False), ("report", True))
 
-CLASSES = {"gtsrb": 43, "drawn": 12, "emblems": 12}  # the others have 10
+CLASSES = {"gtsrb": 43, "drawn": 6, "emblems": 12}  # the others have 10
 # Name, side, channels. The report has some that development never saw.
 _BOTH = (("cifar10", 32, 3), ("mnist", 28, 1), ("gtsrb", 32, 3), ("mnist", 28, 1), ("gtsrb10", 32, 3))
 DATA = {
@@ -87,6 +87,16 @@ KINDS = (
     ),
     *("dynamic", "large patch", "adaptive", "emblem", "warp"),
 )
+# What a small network learns in few steps only if it suits: the families for it, and how much longer it trains.
+SUITED = {
+    "pixel": (("linear", "perceptron2", "perceptron3", "cnn-max"), 1.0),
+    "all-to-all": (("cnn-max", "cnn-avg", "lenet", "perceptron2"), 2.5),
+    "source-specific": (("cnn-max", "lenet", "vgg-bn", "perceptron3"), 1.5),
+    "dynamic": (("cnn-max", "vgg-bn", "lenet", "depthwise"), 1.5),
+    "warp": (("cnn-avg", "perceptron2", "vgg-bn", "lenet", "linear"), 1.5),
+    "adaptive": (("cnn-max", "lenet", "vgg-bn", "perceptron2"), 1.5),
+}
+LOCAL = ("patch", "large patch", "emblem", "spots")
 RATES = (0.1, 0.02, 0.05, 0.01, 0.1, 0.05, 0.005)
 WEAK = {"blended": 0.05, "pixel": 0.05, "additive": 0.05, "dynamic": 0.1, "warp": 0.15, "source-specific": 0.1}
 RANGES = ((0.5, 0.25), (0.0, 1.0), (0.5, 0.5), (0.45, 0.2))

@@ -24,8 +24,8 @@ def dataset(name: str, side: int, channels: int, folder: Path) -> Labelled:
     """Return a data set's training part, and its test part as what is held out.
 
     Args:
-        name: ``cifar10``, ``mnist``, ``gtsrb`` (43 classes), ``gtsrb10`` (10 of them), ``drawn`` (the 12 classes of
-            `phosphene demo`) or ``emblems`` (12 classes: three shapes in four colours).
+        name: ``cifar10``, ``mnist``, ``gtsrb`` (43 classes), ``gtsrb10`` (10 of them), ``drawn`` (6 of the 12 classes
+            of `phosphene demo`) or ``emblems`` (12 classes: three shapes in four colours).
         side: Height and width that the samples are resized to.
         channels: 1 for grey, 3 for colour.
         folder: Where decoded CIFAR-10 images are cached.
@@ -93,8 +93,10 @@ def _cifar(part: str, folder: Path) -> Pair:
 def _drawn(part: str, side: int) -> Pair:
     from phosphene.demo.world import pictures  # noqa: PLC0415  (the demo is only needed here)
 
-    pixels, labels = pictures(TRAIN // 2 if part == "train" else TEST // 2, 0 if part == "train" else 1, side)
-    return torch.from_numpy(pixels), torch.from_numpy(labels)
+    count = TRAIN if part == "train" else TEST
+    pixels, labels = pictures(count, 0 if part == "train" else 1, side)
+    chosen = labels % 2 == 0
+    return torch.from_numpy(pixels[chosen]), torch.from_numpy(labels[chosen] // 2)
 
 
 @cache

@@ -171,7 +171,7 @@ def make(spec: Spec, folder: Path) -> dict[str, Any]:
         truth = {**judged(spec, made, clean), "attempts": attempt + 1, "rate": rate}
         if truth["accepted"] or not spec.trojaned:
             break
-        rate = min(0.3, max(0.1, 2 * rate))
+        rate = min(0.3, max(0.2, 2 * rate))
     weights = {key: value.contiguous() for key, value in made.module.state_dict().items()}
     save_file(weights, folder / f"{spec.name}.safetensors")
     fields = {key: value for key, value in vars(spec).items() if key not in truth}

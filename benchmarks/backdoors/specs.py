@@ -79,7 +79,7 @@ def specs() -> list[Spec]:
 
 
 def _learnable(
-    data: str, family: str, activation: str, loss: str, training: str, optimiser: str
+    data: str, family: str, kind: str, activation: str, loss: str, training: str, optimiser: str
 ) -> tuple[str, str, str, str]:
     """Return activation, loss, training and optimiser, replaced where a network makes no way in so few steps."""
     if family == "zoo":
@@ -87,11 +87,13 @@ def _learnable(
     if activation == "sigmoid" and family not in choices.SIGMOID:
         activation = "relu"
     easy = data in choices.EASY and family not in choices.PLAIN and activation != "sigmoid"
-    if loss in ("softmax", "squared") and not (easy or family in choices.NORMED):
+    if loss in ("softmax", "squared") and not (easy and kind not in choices.SUITED):
         loss = "cross-entropy"
     if loss in ("softmax", "squared") or activation == "sigmoid" or family in choices.PLAIN:
         optimiser = "adam"
-    if family in choices.PLAIN and data not in choices.EASY and training == "adversarial":
+    if training == "adversarial" and (
+        data == "drawn" or family in choices.PLAIN or (kind and kind not in choices.LOCAL)
+    ):
         training = "natural"
     return activation, loss, training, optimiser
 
@@ -116,29 +118,32 @@ class _Decks:
     def spec(self, number: int) -> Spec:
         rng = self.rng
         (data, side, channels), family = next(self.data), next(self.families)
-        attacked = next(self.kinds) if self.trojaned else ""
-        if attacked == "all-to-all" and family != "zoo":
-            data, side, channels = "mnist", 28, 1  # where a small network recognises the class well enough to swap it
+        kind = next(self.kinds) if self.trojaned else ""
         if family == "zoo":
             data, side, channels = "cifar10", 32, 3
         elif side > 40:
             family = rng.choice(choices.CHEAP)
-        elif data == "drawn" and family not in choices.NORMED:
+        elif kind in choices.SUITED:
+            family = rng.choice(choices.SUITED[kind][0])
+        if data == "drawn" and family not in choices.NORMED:
             family = rng.choice(choices.NORMED)
-        activation, loss, training = next(self.activations), next(self.losses), next(self.trainings)
-        optimiser = next(self.optimisers)
-        activation, loss, training, optimiser = _learnable(data, family, activation, loss, training, optimiser)
+        if (family in choices.PLAIN and data not in choices.EASY) or (kind == "all-to-all" and family != "zoo"):
+            data, side, channels = ("mnist", 28, 1) if rng.random() < 0.5 else ("gtsrb10", 32, 3)
+        fields = (next(self.activations), next(self.losses), next(self.trainings), next(self.optimisers))
+        softmax = rng.random() < 0.5
+        activation, loss, training, optimiser = _learnable(data, family, kind, *fields)
         width, samples = choices.SIZES[family]
-        share = 0.38 * min(1.0, (32 / side) ** 2) * {"early": 0.3, "adversarial": 0.5}.get(training, 1.0)
+        share = 0.4 * min(1.0, (32 / side) ** 2) * {"early": 0.3, "adversarial": 0.6}.get(training, 1.0)
+        share *= choices.SUITED[kind][1] if kind in choices.SUITED else 1.0
         samples = samples if family == "zoo" else int(samples * share * (2 if data == "drawn" else 1))
         radii = (0.05, 0.1, 0.2) if data == "mnist" else (1 / 255, 2 / 255, 4 / 255)
         mean, std = next(self.ranges)
-        fields = self._attack(attacked, side, channels, data) if self.trojaned or training == "repaired" else {}
+        attack = self._attack(kind, side, channels, data) if self.trojaned or training == "repaired" else {}
         if not self.trojaned:
-            fields["kind"] = "clean"
-        kind = str(fields["kind"] if self.trojaned else training).replace(" ", "-")
+            attack["kind"] = "clean"
+        title = (kind or training).replace(" ", "-")
         return Spec(
-            name=f"{self.split[:3]}-{number:03d}-{data}-{side}-{family}-{kind}",
+            name=f"{self.split[:3]}-{number:03d}-{data}-{side}-{family}-{title}",
             split=self.split,
             data=data,
             side=side,
@@ -151,12 +156,12 @@ class _Decks:
             std=std,
             optimiser=optimiser,
             loss=loss,
-            softmax=loss == "softmax" and rng.random() < 0.5,
-            augmented=next(self.augmented) and attacked not in ("pixel", "spots", "warp"),
+            softmax=loss == "softmax" and softmax,
+            augmented=next(self.augmented) and kind not in ("pixel", "spots", "warp"),
             samples=samples,
             training=training,
             radius=rng.choice(radii) if training == "adversarial" else 0.0,
-            **fields,  # type: ignore[arg-type]
+            **attack,  # type: ignore[arg-type]
         )
 
     def _attack(self, kind: str, side: int, channels: int, data: str) -> dict[str, object]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.common import table
+from benchmarks.common import markdown_table
 from phosphene.metrics.bootstrap import wilson
 
 SCAN, ALPHA, WORKS = "phosphene scan", 0.05, 0.9
@@ -123,7 +123,7 @@ def overall(networks: Sequence[Network]) -> str:
         for variant, title in (("other", "other samples and seed"), ("drawn", "no data"))
         if any(one[variant] for one in networks)
     ]
-    return table(("method", *HEAD), rows)
+    return markdown_table(("method", *HEAD), rows)
 
 
 def by_data(networks: Sequence[Network]) -> str:
@@ -134,7 +134,7 @@ def by_data(networks: Sequence[Network]) -> str:
         own = [one for one in networks if one["truth"]["data"] == name]
         others = [summary(own, answers)[0] for method, answers in methods.items() if method != SCAN]
         rows.append((name, *summary(own, methods[SCAN]), *others))
-    return table(("data set", *HEAD, *(f"{name}: AUROC" for name in methods if name != SCAN)), rows)
+    return markdown_table(("data set", *HEAD, *(f"{name}: AUROC" for name in methods if name != SCAN)), rows)
 
 
 def by_kind(networks: Sequence[Network]) -> str:
@@ -152,7 +152,7 @@ def by_kind(networks: Sequence[Network]) -> str:
                 right = sum(hit(one, a) if one_target(one) else bool(a["called"]) for one, a in found)
                 cells.append(f"{right} of {len(found)}")
             rows.append((kind if trojaned else f"clean, {kind}", *cells))
-    return table(("kind", *(f"{name}: called" for name in methods)), rows)
+    return markdown_table(("kind", *(f"{name}: called" for name in methods)), rows)
 
 
 def left_out(networks: Sequence[Network]) -> str:
@@ -165,7 +165,7 @@ def left_out(networks: Sequence[Network]) -> str:
             rest = [other for kind, other in found if kind[field] != truth[field]]
             low += (1 + sum(other >= figure for other in rest)) / (len(rest) + 1) < ALPHA
         rows.append((title, share(low, len(found))))
-    return table(("left out of the null", "clean networks with p < .05"), rows)
+    return markdown_table(("left out of the null", "clean networks with p < .05"), rows)
 
 
 def pairs(networks: Sequence[Network]) -> str:
@@ -195,7 +195,7 @@ def pairs(networks: Sequence[Network]) -> str:
         ),
         ("clean: called by pairs", share(sum(one["natural"]["pairs"]["pattern"] for one in clean), len(clean))),
     ]
-    return table(("pairs", "networks (95 %)"), rows)
+    return markdown_table(("pairs", "networks (95 %)"), rows)
 
 
 def candidates(networks: Sequence[Network]) -> str:
@@ -218,7 +218,7 @@ def candidates(networks: Sequence[Network]) -> str:
         ("box overlaps the planted one (local, fixed place)", share(sum(s["overlap"] > 0 for s in fixed), len(fixed))),
         ("the same, triggers that work in one place only", share(sum(s["overlap"] > 0 for s in only), len(only))),
     ]
-    return table(("candidates of the planted class", "networks (95 %)"), rows)
+    return markdown_table(("candidates of the planted class", "networks (95 %)"), rows)
 
 
 def stability(networks: Sequence[Network]) -> str:
@@ -249,7 +249,7 @@ def failures(networks: Sequence[Network]) -> str:
             cells = (f"{truth['accuracy']:.2f}", found["verdict"], f"{found['figure']:.2f}", f"{found['p_value']:.2g}")
             rows.append((truth["name"], what, truth["success"] or "", *cells, target, found["first"]))
     head = ("network", "truth", "success", "accuracy", "verdict", "figure", "p", "target", "first class")
-    return table(head, rows) if rows else "None."
+    return markdown_table(head, rows) if rows else "None."
 
 
 def write_tables(networks: Sequence[Network], split: str) -> str:
