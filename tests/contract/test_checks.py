@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from phosphene.checks import CHECKS, Bench, Finding, Request, check_maps, examine
+from phosphene.checks import CHECKS, CheckContext, Finding, Request, check_maps, examine
 from phosphene.concept_map import Job
 from phosphene.engine import Engine
 from phosphene.mapper import map_jobs
@@ -17,12 +17,12 @@ from tests import tiny
 RECIPE = Recipe(name="short", sign_test=False, **tiny.SHORT)
 
 
-def make_bench(classes=4, seeds=(0,), **options):
+def make_context(classes=4, seeds=(0,), **options):
     classifier = tiny.classifier()
     pool = load_samples("synthetic:mixed", classifier.input.shape)
     with Engine(classifier, device="cpu") as engine:
         maps = map_jobs(engine, pool, [Job(index, seed) for index in range(classes) for seed in seeds], RECIPE)
-    return Bench(classifier, pool, RECIPE, maps, most=2, device="cpu", **options)
+    return CheckContext(classifier, pool, RECIPE, maps, most=2, device="cpu", **options)
 
 
 @pytest.mark.parametrize("name", list(CHECKS))
@@ -35,7 +35,7 @@ class TestChecks:
         assert inspect.getdoc(check)
         assert isinstance(check.compares, bool)
         for function in (check.needs, check.find):
-            assert list(inspect.signature(function).parameters) == ["bench"]
+            assert list(inspect.signature(function).parameters) == ["context"]
             assert inspect.getdoc(function)
         assert name in re.sub(r"\s+", "", call("check", "--help").out)
 
@@ -43,50 +43,50 @@ class TestChecks:
     @pytest.mark.parametrize("seeds", [(0,), (2, 5)])
     @pytest.mark.parametrize("same_samples", [True, False])
     def test_finds_something_finite_in_plain_words_for_what_it_said_it_needs(self, name, classes, seeds, same_samples):
-        bench = make_bench(classes, seeds, same_samples=same_samples)
-        needs = CHECKS[name][1].needs(bench)
+        context = make_context(classes, seeds, same_samples=same_samples)
+        needs = CHECKS[name][1].needs(context)
         assert all(isinstance(one, Request) for one in needs)
-        found = examine(name, bench)
-        assert set(bench.made) == set(needs)
+        found = examine(name, context)
+        assert set(context.made) == set(needs)
         assert found.cost == len(set(needs))
         assert found.name == name
         assert found.passed in (True, False, None)
         assert all(isinstance(key, str) and math.isfinite(value) for key, value in found.figures.items())
         assert Finding.from_dict(found.to_dict()) == found
-        assert found.reading.endswith(".")
-        assert found.reading[0].isupper()
-        assert "\n" not in found.reading
-        assert "nan" not in found.reading.lower().split()
-        assert 1 <= len(re.findall(r"[.] [A-Z]|[.]$", found.reading)) <= 4
-        assert len(found.reading) < 600
+        assert found.explanation.endswith(".")
+        assert found.explanation[0].isupper()
+        assert "\n" not in found.explanation
+        assert "nan" not in found.explanation.lower().split()
+        assert 1 <= len(re.findall(r"[.] [A-Z]|[.]$", found.explanation)) <= 4
+        assert len(found.explanation) < 600
         if CHECKS[name][1].compares and name != "diversity" and classes > 1:
             for reference in ("other_class", "other_class_p95", "other_seed"):
                 assert {"hog", "ssim", "spectrum"} <= set(found.conditions[reference])
 
     def test_says_the_same_again(self, name):
-        assert examine(name, make_bench()) == examine(name, make_bench())
+        assert examine(name, make_context()) == examine(name, make_context())
 
     def test_leaves_the_network_and_the_maps_alone(self, name):
-        bench = make_bench()
-        state = {key: value.clone() for key, value in bench.classifier.module.state_dict().items()}
-        maps = [one.nu.clone() for one in bench.maps]
-        examine(name, bench)
-        assert all(value.equal(state[key]) for key, value in bench.classifier.module.state_dict().items())
-        assert all(one.nu.equal(before) for one, before in zip(bench.maps, maps, strict=True))
-        assert not any(part._forward_hooks for part in bench.classifier.module.modules())
+        context = make_context()
+        state = {key: value.clone() for key, value in context.classifier.module.state_dict().items()}
+        maps = [one.nu.clone() for one in context.maps]
+        examine(name, context)
+        assert all(value.equal(state[key]) for key, value in context.classifier.module.state_dict().items())
+        assert all(one.nu.equal(before) for one, before in zip(context.maps, maps, strict=True))
+        assert not any(part._forward_hooks for part in context.classifier.module.modules())
 
 
 def test_all_of_them_in_one_call():
-    bench = make_bench()
-    found = check_maps(bench.classifier, bench.pool, bench.recipe, bench.maps, most=2, device="cpu")
+    context = make_context()
+    found = check_maps(context.classifier, context.pool, context.recipe, context.maps, most=2, device="cpu")
     assert [one.name for one in found] == list(CHECKS)
-    assert check_maps(bench.classifier, bench.pool, bench.recipe, bench.maps, ["seeds"], most=2, device="cpu") == [
-        examine("seeds", bench)
-    ]
+    assert check_maps(
+        context.classifier, context.pool, context.recipe, context.maps, ["seeds"], most=2, device="cpu"
+    ) == [examine("seeds", context)]
 
 
 def test_those_that_make_no_maps_come_first():
-    bench = make_bench()
-    costs = [len(check.needs(bench)) for _, check in CHECKS.values()]
+    context = make_context()
+    costs = [len(check.needs(context)) for _, check in CHECKS.values()]
     free = [cost == 0 for cost in costs]
     assert free == sorted(free, reverse=True)

@@ -87,7 +87,7 @@ def test_every_check_is_run_printed_and_written(check, made):
 def test_a_failed_check_is_said_plainly_and_the_command_has_done_its_job(check, made, monkeypatch):
     from phosphene.checks.finding import Finding
 
-    failed = Finding("seeds", {}, passed=False, reading="It hangs on the seed.")
+    failed = Finding("seeds", {}, passed=False, explanation="It depends on the seed.")
     monkeypatch.setattr("phosphene.checks.seeds.find", lambda _: failed)
     answer = check("--only", "seeds")
     assert answer.code == 0
@@ -137,21 +137,21 @@ def test_dry_run_says_what_it_would_cost_and_writes_nothing(check, made, tmp_pat
 
 def counted(monkeypatch):
     """Count the maps that are made."""
-    from phosphene.checks.bench import Bench
+    from phosphene.checks.context import CheckContext
 
-    jobs, make = [], Bench.make
+    jobs, make = [], CheckContext.make
 
     def counting(self, requests):
         before = set(self.made)
         make(self, requests)
         jobs.extend(set(self.made) - before)
 
-    monkeypatch.setattr(Bench, "make", counting)
+    monkeypatch.setattr(CheckContext, "make", counting)
     return jobs
 
 
 def test_an_interruption_keeps_what_is_finished_and_the_same_command_goes_on(check, made, monkeypatch):
-    def interrupt(bench):
+    def interrupt(context):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
@@ -329,9 +329,9 @@ def test_maps_that_change_while_they_are_checked(check, made, monkeypatch):
 
     find = seeds.find
 
-    def meddling(bench):
+    def meddling(context):
         rewrite(min(made.glob("maps/*/*/map.json")), lambda data: data.update(map_sha256="0" * 64))
-        return find(bench)
+        return find(context)
 
     monkeypatch.setattr("phosphene.checks.seeds.find", meddling)
     assert "changed while they were checked" in check("--only", "seeds").complaint_after_progress

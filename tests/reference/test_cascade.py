@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from phosphene.checks import Bench, examine
+from phosphene.checks import CheckContext, examine
 from phosphene.classifier import Classifier
 from phosphene.concept_map import ConceptMap, Job
 from phosphene.engine import Engine
@@ -42,8 +42,8 @@ def edges(pool: SamplePool, number: int) -> Tensor:
 
 def test_our_maps_pass_and_change_with_the_network(world):
     classifier, pool, recipe, maps = world
-    found = examine("cascade", Bench(classifier, pool, recipe, maps, most=3, device="cpu"))
-    assert found.passed is True, found.reading
+    found = examine("cascade", CheckContext(classifier, pool, recipe, maps, most=3, device="cpu"))
+    assert found.passed is True, found.explanation
     assert found.figures["top1_at_0"] == 1
     assert found.figures["hog_at_2"] <= found.figures["hog_limit"] < 0.2
     assert found.figures["top1_at_2"] <= 1 / 3
@@ -62,7 +62,7 @@ def test_an_edge_detector_fails_though_its_pictures_look_like_maps(world):
         ]
 
     drawn = [replace(one, nu=-edges(pool, 10 * one.index)) for one in maps]
-    found = examine("cascade", Bench(classifier, pool, recipe, drawn, most=3, device="cpu", mapper=detector))
-    assert found.passed is False, found.reading
+    found = examine("cascade", CheckContext(classifier, pool, recipe, drawn, most=3, device="cpu", mapper=detector))
+    assert found.passed is False, found.explanation
     assert found.figures["hog_at_2"] == pytest.approx(1)
     assert found.figures["hog_at_2"] > found.figures["hog_limit"]

@@ -36,8 +36,8 @@ def run(tmp_path):
     return run
 
 
-def note(run, name, *, figures=None, passed=None, reading="So it is.", **subject):
-    found = Finding(name, figures or {}, passed, reading, 3)
+def note(run, name, *, figures=None, passed=None, explanation="So it is.", **subject):
+    found = Finding(name, figures or {}, passed, explanation, 3)
     write_check(run, {**found.to_dict(), "subject": SUBJECT | subject}, maps_sha256(run))
 
 
@@ -55,12 +55,12 @@ def test_without_checks_there_is_no_section(run):
 def test_findings_stand_in_the_order_of_the_checks_with_figures_as_a_table(run):
     figures = {"blocks": 5.0, "hog_limit": 0.05, "hog_at_2": -0.001, "top1_at_2": 0.25, "top1_at_other_class": 0.5}
     note(run, "samples")
-    note(run, "cascade", figures=figures, passed=False, reading="It does not depend on it.")
+    note(run, "cascade", figures=figures, passed=False, explanation="It does not depend on it.")
     first, second = check_section(run)["findings"]
     assert (first["name"], second["name"]) == ("cascade", "samples")
     assert first["question"] == CHECKS["cascade"][0]
     assert (first["verdict"], first["mark"]) == ("FAILED", "bad")
-    assert first["head"] == ["blocks drawn anew", "HOG", "read as the class"]
+    assert first["head"] == ["blocks randomised", "HOG", "top-1"]
     assert first["table"] == [["2", "0.00", "25%"], ["other class", "", "50%"]]
     assert first["plain"] == [("blocks", "5"), ("HOG limit", "0.05")]
     assert (first["concepts"], first["samples"]) == ("lion", "some samples")
@@ -69,7 +69,11 @@ def test_findings_stand_in_the_order_of_the_checks_with_figures_as_a_table(run):
 
 def test_the_page_says_it(run):
     note(
-        run, "seeds", figures={"top1_at_other": 1.0, "chance": 0.2}, passed=True, reading="Other seeds <say> the same."
+        run,
+        "seeds",
+        figures={"top1_at_other": 1.0, "chance": 0.2},
+        passed=True,
+        explanation="Other seeds <say> the same.",
     )
     note(run, "fidelity")
     html = page(run)
@@ -113,9 +117,9 @@ def test_findings_of_maps_that_have_changed_are_not_shown(run):
 
 
 def test_an_entry_replaces_its_own_and_no_other(run):
-    note(run, "seeds", reading="Once.")
+    note(run, "seeds", explanation="Once.")
     note(run, "fidelity")
-    note(run, "seeds", reading="Twice.")
+    note(run, "seeds", explanation="Twice.")
     entries = read_checks(run)
     assert list(entries) == ["seeds", "fidelity"]
     assert entries["seeds"]["reading"] == "Twice."

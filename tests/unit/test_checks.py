@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import nn
 
-from phosphene.checks import CHECKS, Bench, Request, check_maps, choose, examine
-from phosphene.checks.baseline import Baseline, across, means
-from phosphene.checks.bench import spread
-from phosphene.checks.chance import beyond_chance, habits, read
-from phosphene.checks.finding import Finding, spell, verdict
+from phosphene.checks import CHECKS, CheckContext, Request, check_maps, choose, examine
+from phosphene.checks.baseline import Baseline, across_classes, mean_similarities
+from phosphene.checks.chance import beyond_chance, chance_rates, predictions_of
+from phosphene.checks.context import spread
+from phosphene.checks.finding import Finding, all_of, two_decimals
 from phosphene.classifier import Classifier
 from phosphene.concept_map import ConceptMap, Job, render
 from phosphene.engine import Engine
@@ -96,56 +96,58 @@ def pool():
 
 
 @pytest.fixture
-def bench(classifier, pool):
-    """A bench of maps by one of the mappers above."""
+def context(classifier, pool):
+    """A context of maps by one of the mappers above."""
 
-    def bench(mapper=faithful, classes=CLASSES, seeds=(0,), **options):
+    def context(mapper=faithful, classes=CLASSES, seeds=(0,), **options):
         jobs = [Job(index, seed) for index in range(classes) for seed in seeds]
         with Engine(classifier, device="cpu") as engine:
             maps = mapper(engine, pool, jobs, RECIPE)
-        return Bench(classifier, pool, RECIPE, maps, mapper=mapper, device="cpu", **options)
+        return CheckContext(classifier, pool, RECIPE, maps, mapper=mapper, device="cpu", **options)
 
-    return bench
+    return context
 
 
 # --- cascade
 
 
-def test_maps_that_follow_the_network_pass_the_cascade(bench):
-    found = examine("cascade", bench())
+def test_maps_that_follow_the_network_pass_the_cascade(context):
+    found = examine("cascade", context())
     assert found.passed is True
     assert found.figures["blocks"] == 1
     assert found.figures["hog_at_1"] <= found.figures["hog_limit"] < 0.5
     assert found.figures["top1_at_0"] == 1
     assert found.figures["top1_at_1"] <= 0.25
     assert found.cost == 4 + 4  # at one depth, and from a second seed
-    assert "show what this network has learned" in found.reading
+    assert "show what this network has learned" in found.explanation
 
 
 @pytest.mark.parametrize("mapper", [deaf, remembering])
-def test_maps_that_do_not_follow_the_network_fail_it(bench, mapper):
-    found = examine("cascade", bench(mapper))
+def test_maps_that_do_not_follow_the_network_fail_it(context, mapper):
+    found = examine("cascade", context(mapper))
     assert found.passed is False
     assert found.figures["hog_at_1"] == pytest.approx(1)
     assert found.verdict == "FAILED"
-    assert "does not depend on what this network has learned" in found.reading
+    assert "does not depend on what this network has learned" in found.explanation
 
 
 @pytest.mark.parametrize("name", ["cascade", "random-weights"])
-def test_maps_of_noise_are_not_said_to_pass_it(bench, name):
+def test_maps_of_noise_are_not_said_to_pass_it(context, name):
     """New noise every time is unlike the old, and read at chance: the trained network must have read the old."""
 
     def chaotic(engine, pool, jobs, recipe, watch=None):
         return [made(job, torch.randn(3, SIDE, SIDE), recipe) for job in jobs]
 
     torch.manual_seed(1)
-    found = examine(name, bench(chaotic))
+    found = examine(name, context(chaotic))
     assert found.passed is None
-    assert "too little to judge by" in found.reading
+    assert "too little to judge by" in found.explanation
 
 
 @pytest.mark.parametrize(("name", "condition"), [("cascade", "1"), ("random-weights", "trained")])
-def test_a_network_that_still_reads_the_new_maps_fails_it_however_unlike_they_look(bench, classifier, name, condition):
+def test_a_network_that_still_reads_the_new_maps_fails_it_however_unlike_they_look(
+    context, classifier, name, condition
+):
     """As where a new pattern hides the old one from the eye, and not from the network."""
     hidden = noise(5)
 
@@ -156,7 +158,7 @@ def test_a_network_that_still_reads_the_new_maps_fails_it_however_unlike_they_lo
             made(job, -trained[job.index].view(3, SIDE, SIDE) + (0 if own else 0.3) * hidden, recipe) for job in jobs
         ]
 
-    found = examine(name, bench(disguised))
+    found = examine(name, context(disguised))
     assert found.conditions[condition]["top1"] == 1
     assert found.passed is False
 
@@ -182,22 +184,22 @@ def test_the_verdict_is_given_where_head_and_last_block_are_new(pool):
     classifier = Classifier(Deeper(), size=SIDE, mean=(0.5,) * 3)
     with Engine(classifier, device="cpu") as engine:
         maps = late(engine, pool, [Job(index) for index in range(CLASSES)], RECIPE)
-    found = examine("cascade", Bench(classifier, pool, RECIPE, maps, mapper=late, device="cpu"))
+    found = examine("cascade", CheckContext(classifier, pool, RECIPE, maps, mapper=late, device="cpu"))
     assert (found.figures["hog_at_1"], found.figures["top1_at_1"]) == (pytest.approx(1), 1)
     assert found.figures["hog_at_2"] < found.figures["hog_limit"]
     assert found.passed is True
-    assert "the head and the last block (stem)" in found.reading
+    assert "the head and the last block (stem)" in found.explanation
 
 
-def test_one_class_leaves_it_open(bench):
-    found = examine("cascade", bench(classes=1))
+def test_one_class_leaves_it_open(context):
+    found = examine("cascade", context(classes=1))
     assert found.passed is None
     assert "hog_limit" not in found.figures
     assert "hog_at_1" in found.figures
 
 
-def test_with_other_samples_a_control_without_randomisation_stands_beside_it(bench):
-    plain, other = bench(), bench(same_samples=False)
+def test_with_other_samples_a_control_without_randomisation_stands_beside_it(context):
+    plain, other = context(), context(same_samples=False)
     assert "hog_at_0" not in examine("cascade", plain).figures
     found = examine("cascade", other)
     assert found.figures["hog_at_0"] > 0.9
@@ -214,39 +216,39 @@ def test_a_network_without_weights_has_no_verdict(pool):
     for name in ("cascade", "random-weights"):
         (found,) = check_maps(bare, pool, RECIPE, maps, [name], mapper=deaf, device="cpu")
         assert found.passed is None
-        assert "no weights" in found.reading
+        assert "no weights" in found.explanation
 
 
 # --- random weights
 
 
-def test_random_weights_pass_and_fail(bench):
-    found = examine("random-weights", bench())
+def test_random_weights_pass_and_fail(context):
+    found = examine("random-weights", context())
     assert found.passed is True
     assert found.figures["top1_at_random"] == 1  # this mapper drives any network
     assert found.figures["top1_at_trained"] <= 0.25
-    assert "reads 4 of 4 of them" in found.reading
-    found = examine("random-weights", bench(remembering))
+    assert "classifies 4 of 4 of them" in found.explanation
+    found = examine("random-weights", context(remembering))
     assert found.passed is False
     assert found.figures["top1_at_trained"] == 1
-    assert examine("random-weights", bench(deaf)).passed is False  # read by nobody, and the same as ever
+    assert examine("random-weights", context(deaf)).passed is False  # read by nobody, and the same as ever
 
 
 # --- seeds, diversity, samples
 
 
-def test_seeds_pass_and_fail(bench):
-    found = examine("seeds", bench())
+def test_seeds_pass_and_fail(context):
+    found = examine("seeds", context())
     assert found.passed is True
     assert found.figures["top1_at_other"] == 1
     assert found.figures["hog_at_other_seed"] > 0.8
-    assert "put the same in the same places" in found.reading
-    found = examine("seeds", bench(moody))
+    assert "in the same places" in found.explanation
+    found = examine("seeds", context(moody))
     assert found.passed is False
     assert found.figures["top1_at_first"] == 1
     assert found.figures["top1_at_other"] <= 0.25
-    assert "in other places" in found.reading
-    assert examine("seeds", bench(deaf)).passed is None  # the first are not read either
+    assert "in other places" in found.explanation
+    assert examine("seeds", context(deaf)).passed is None  # the first are not read either
 
 
 @pytest.mark.parametrize(
@@ -259,9 +261,9 @@ def test_seeds_pass_and_fail(bench):
     ],
 )
 @pytest.mark.parametrize("name", ["seeds", "samples"])
-def test_what_other_seeds_and_samples_must_reach(bench, name, first, second, passed):
+def test_what_other_seeds_and_samples_must_reach(context, name, first, second, passed):
     """So many of eight maps are read: of the first seed and the run's samples, and of others."""
-    order = [one.index for one in bench(most=8).chosen]
+    order = [one.index for one in context(most=8).chosen]
 
     def some(engine, pool, jobs, recipe, watch=None):
         given = pool.spec == "synthetic:mixed"
@@ -271,44 +273,44 @@ def test_what_other_seeds_and_samples_must_reach(bench, name, first, second, pas
             for job, good in zip(jobs, right, strict=True)
         ]
 
-    assert examine(name, bench(some, most=8)).passed is passed
+    assert examine(name, context(some, most=8)).passed is passed
 
 
-def test_seeds_that_the_run_has_are_not_made_again(bench):
-    several = bench(seeds=(3, 5, 9))
+def test_seeds_that_the_run_has_are_not_made_again(context):
+    several = context(seeds=(3, 5, 9))
     for name in ("seeds", "diversity"):
         assert examine(name, several).cost == 0
     assert examine("diversity", several).figures["seeds"] == 3
     assert [one.seed for one in several.same_class(several.chosen[0])] == [5, 9]
 
 
-def test_diversity_is_one_less_the_similarity_of_seeds(bench):
-    same, apart = examine("diversity", bench(deaf)), examine("diversity", bench(moody))
+def test_diversity_is_one_less_the_similarity_of_seeds(context):
+    same, apart = examine("diversity", context(deaf)), examine("diversity", context(moody))
     for name in SIMILARITIES:
         assert same.figures[f"diversity_{name}_at_seeds"] == pytest.approx(0, abs=1e-6)
     assert apart.figures["diversity_hog_at_seeds"] > 0.7
     assert same.passed is None
     assert "Low means" in same.reading
     with_classes = same.figures["diversity_ssim_at_classes"]
-    assert with_classes == pytest.approx(1 - bench(deaf).across.mean["ssim"])
+    assert with_classes == pytest.approx(1 - context(deaf).across.mean["ssim"])
 
 
-def test_samples_pass_and_fail(bench):
-    found = examine("samples", bench())
+def test_samples_pass_and_fail(context):
+    found = examine("samples", context())
     assert found.passed is True
     assert set(found.conditions) >= {"run", "synthetic:pink", "synthetic:dead-leaves"}
     assert found.conditions["synthetic:pink"]["top1"] == 1
-    found = examine("samples", bench(moody))
+    found = examine("samples", context(moody))
     assert found.passed is False
-    assert "hang on the samples" in found.reading
+    assert "depend on the samples" in found.explanation
 
 
 def test_samples_of_ones_own_are_tried_where_the_run_has_others(classifier, pool):
     natural = dataclasses.replace(pool, spec="photographs")
     maps = [made(Job(index), -template_of(classifier, index), RECIPE) for index in range(CLASSES)]
-    bench = Bench(classifier, natural, RECIPE, maps, mapper=faithful, same_samples=False, device="cpu")
-    assert {"photographs", "synthetic:pink", "synthetic:dead-leaves"} <= set(examine("samples", bench).conditions)
-    pink = Bench(classifier, load_samples("synthetic:pink", (3, SIDE, SIDE)), RECIPE, maps, mapper=faithful)
+    context = CheckContext(classifier, natural, RECIPE, maps, mapper=faithful, same_samples=False, device="cpu")
+    assert {"photographs", "synthetic:pink", "synthetic:dead-leaves"} <= set(examine("samples", context).conditions)
+    pink = CheckContext(classifier, load_samples("synthetic:pink", (3, SIDE, SIDE)), RECIPE, maps, mapper=faithful)
     assert "synthetic:pink" not in examine("samples", pink).conditions
 
 
@@ -319,8 +321,8 @@ def template_of(classifier, index):
 # --- permuted labels
 
 
-def test_m_score_is_blind_to_permuted_labels_and_top1_is_not(bench):
-    found = examine("permuted-labels", bench())
+def test_m_score_is_blind_to_permuted_labels_and_top1_is_not(context):
+    found = examine("permuted-labels", context())
     assert found.passed is True
     assert found.figures["m_score_at_permuted"] == pytest.approx(found.figures["m_score_at_true"], abs=1e-9)
     assert found.figures["largest_change"] <= 1e-9
@@ -329,30 +331,30 @@ def test_m_score_is_blind_to_permuted_labels_and_top1_is_not(bench):
     assert found.cost == 0
 
 
-def test_maps_that_are_not_read_fail_it(bench):
-    found = examine("permuted-labels", bench(deaf))
+def test_maps_that_are_not_read_fail_it(context):
+    found = examine("permuted-labels", context(deaf))
     assert found.passed is False
-    assert "does not read these maps" in found.reading
+    assert "does not recognise these maps" in found.explanation
 
 
-def test_a_score_that_is_not_blind_would_fail_it(bench, monkeypatch):
+def test_a_score_that_is_not_blind_would_fail_it(context, monkeypatch):
     monkeypatch.setattr("phosphene.checks.permuted_labels.m_score_of_logits", lambda logits, _: float(logits[0, 0]))
-    found = examine("permuted-labels", bench())
+    found = examine("permuted-labels", context())
     assert found.passed is False
-    assert "should not have moved" in found.reading
+    assert "should not have changed" in found.explanation
 
 
-def test_one_class_cannot_be_permuted(bench):
-    found = examine("permuted-labels", bench(classes=1))
+def test_one_class_cannot_be_permuted(context):
+    found = examine("permuted-labels", context(classes=1))
     assert found.passed is None
-    assert "at least two" in found.reading
+    assert "at least two" in found.explanation
 
 
 # --- fidelity
 
 
-def test_fidelity_at_every_contrast_by_hand(bench, classifier, pool):
-    work = bench(most=3)
+def test_fidelity_at_every_contrast_by_hand(context, classifier, pool):
+    work = context(most=3)
     found = examine("fidelity", work)
     assert found.passed is None
     assert list(found.conditions) == ["0.05", "0.1", "0.15", "0.2", "0.25", "0.3", "0.4"]
@@ -381,7 +383,7 @@ def test_fidelity_where_every_sample_is_read_as_the_class_already(pool):
     maps = [made(Job(2), noise(0), RECIPE)]
     (found,) = check_maps(classifier, pool, RECIPE, maps, ["fidelity"], device="cpu")
     assert not any("targeting" in key for key in found.figures)
-    assert "held-out" not in found.reading
+    assert "held-out" not in found.explanation
 
 
 # --- chance
@@ -400,23 +402,23 @@ def test_beyond_chance_against_all_outcomes_one_by_one(chances):
 
 
 def test_a_class_that_a_network_takes_for_everything_is_no_hit():
-    assert habits([3, 3, 3, 3], [3, 0, 1, 2], 10) == [1.0, 0.1, 0.1, 0.1]
+    assert chance_rates([3, 3, 3, 3], [3, 0, 1, 2], 10) == [1.0, 0.1, 0.1, 0.1]
     always = torch.zeros(4, 1001)
     always[:, 3] = 9
-    assert read(always, [3, 0, 1, 2]).beyond_chance is False
+    assert predictions_of(always, [3, 0, 1, 2]).beyond_chance is False
     once = torch.zeros(4, 1001)
     once[range(4), [3, 7, 8, 9]] = 9
-    assert read(once, [3, 0, 1, 2]).beyond_chance is True
-    reading = read(torch.eye(4)[:3] * 100, [0, 1, 3])
-    assert (reading.hits, reading.count, reading.top1) == (2, 3, 2 / 3)
-    assert reading.p_class == pytest.approx(2 / 3)
-    assert reading.at_chance is (not reading.beyond_chance)
+    assert predictions_of(once, [3, 0, 1, 2]).beyond_chance is True
+    predictions = predictions_of(torch.eye(4)[:3] * 100, [0, 1, 3])
+    assert (predictions.hits, predictions.count, predictions.top1) == (2, 3, 2 / 3)
+    assert predictions.p_class == pytest.approx(2 / 3)
+    assert predictions.at_chance is (not predictions.beyond_chance)
 
 
 def test_one_map_among_few_classes_can_tell_nothing():
-    reading = read(torch.eye(5)[:1] * 100, [0])
-    assert reading.beyond_chance is None
-    assert reading.at_chance is None
+    predictions = predictions_of(torch.eye(5)[:1] * 100, [0])
+    assert predictions.beyond_chance is None
+    assert predictions.at_chance is None
 
 
 # --- baseline
@@ -424,7 +426,7 @@ def test_one_map_among_few_classes_can_tell_nothing():
 
 def test_the_baseline_is_over_all_pairs_of_different_classes():
     maps = [made(Job(index, seed), noise(10 * index + seed), RECIPE) for index in range(4) for seed in (0, 1)]
-    found = across(maps)
+    found = across_classes(maps)
     pairs = list(itertools.combinations([one.pixels for one in maps if one.seed == 0], 2))
     for name, similarity in SIMILARITIES.items():
         values = torch.tensor([similarity(*pair) for pair in pairs]).double()
@@ -432,8 +434,8 @@ def test_the_baseline_is_over_all_pairs_of_different_classes():
         assert found.deviation[name] == pytest.approx(float(values.std(correction=0)), abs=1e-6)
         assert found.high[name] == pytest.approx(float(values.quantile(0.95)), abs=1e-6)
     assert found.classes == 4
-    assert across(maps[:2]) is None
-    assert means([(maps[0], maps[0])])["hog"] == pytest.approx(1)
+    assert across_classes(maps[:2]) is None
+    assert mean_similarities([(maps[0], maps[0])])["hog"] == pytest.approx(1)
 
 
 def test_the_limit_of_what_chance_gives():
@@ -443,17 +445,17 @@ def test_the_limit_of_what_chance_gives():
     assert few.limit("hog", 2) == pytest.approx(0.1 + 2 * 0.03)
 
 
-# --- the bench
+# --- the context
 
 
-def test_a_map_that_two_checks_need_is_made_once(bench):
+def test_a_map_that_two_checks_need_is_made_once(context):
     calls = []
 
     def counting(engine, pool, jobs, recipe, watch=None):
         calls.extend((engine.classifier.name, pool.spec, job) for job in jobs)
         return faithful(engine, pool, jobs, recipe)
 
-    work = bench(counting)
+    work = context(counting)
     calls.clear()
     costs = {name: examine(name, work).cost for name in CHECKS}
     assert costs == {
@@ -469,26 +471,26 @@ def test_a_map_that_two_checks_need_is_made_once(bench):
     assert all(examine(name, work).cost == 0 for name in CHECKS)
 
 
-def test_maps_are_made_by_the_runs_recipe_and_seed(bench):
-    work = bench(seeds=(7,))
-    assert work.anew(2, "synthetic:pink")[0] == Request(Job(0, 7), 2, "synthetic:pink")
+def test_maps_are_made_by_the_runs_recipe_and_seed(context):
+    work = context(seeds=(7,))
+    assert work.under(2, "synthetic:pink")[0] == Request(Job(0, 7), 2, "synthetic:pink")
     assert work.second_seeds()[0] == Request(Job(0, 8))
 
 
 def test_networks_drawn_anew_have_their_statistics_measured_on_the_benchs_samples():
     trained, pool = tiny.classifier(), make_pool(load_samples("synthetic:pink", (3, 16, 16)).pixels[:2], "two")
     assert (len(pool.pixels), len(pool.held_out)) == (1, 1)  # as few as there can be, and one would not do
-    work = Bench(trained, pool, RECIPE, [made(Job(0), noise(0), RECIPE)], device="cpu")
+    work = CheckContext(trained, pool, RECIPE, [made(Job(0), noise(0), RECIPE)], device="cpu")
     drawn = work.network(3).module[1]
     assert not torch.equal(drawn.running_mean, trained.module[1].running_mean)
     assert torch.equal(work.network(2).module[1].running_mean, trained.module[1].running_mean)
     assert work.network(0) is trained
 
 
-def test_the_network_is_given_back_untouched(bench, classifier):
+def test_the_network_is_given_back_untouched(context, classifier):
     before = classifier.sha256
     classifier.__dict__.pop("sha256")
-    work = bench()
+    work = context()
     for name in CHECKS:
         examine(name, work)
     assert classifier.sha256 == before
@@ -504,19 +506,19 @@ def test_the_chosen_are_spread(count, most, chosen):
     assert all(one.seed == 2 for one in found)
 
 
-def test_a_network_that_overflows_leaves_its_check_open(bench):
+def test_a_network_that_overflows_leaves_its_check_open(context):
     def overflowing(engine, pool, jobs, recipe, watch=None):
         if engine.classifier.name != "templates":
             raise NumericError("network answered with NaN or infinity at step 1 of 2.")
         return faithful(engine, pool, jobs, recipe)
 
-    found = examine("cascade", bench(overflowing))
+    found = examine("cascade", context(overflowing))
     assert found.passed is None
-    assert "NaN or infinity" in found.reading
-    assert examine("seeds", bench(overflowing)).passed is True
+    assert "NaN or infinity" in found.explanation
+    assert examine("seeds", context(overflowing)).passed is True
 
 
-def test_progress_says_which_maps_and_how_many(bench):
+def test_progress_says_which_maps_and_how_many(context):
     said = []
 
     def telling(engine, pool, jobs, recipe, watch=None):
@@ -524,13 +526,13 @@ def test_progress_says_which_maps_and_how_many(bench):
             watch("step")
         return faithful(engine, pool, jobs, recipe)
 
-    work = bench(telling)
-    work.watch, work.total = said.append, 16
+    work = context(telling)
+    work.on_progress, work.maps_total = said.append, 16
     for name in ("cascade", "samples"):
         examine(name, work)
     assert {one.maps_total for one in said} == {16}
     assert [one.maps_done for one in said] == sorted(one.maps_done for one in said)
-    assert said[0].labels[0] == "1 of 1 blocks drawn anew: class 0"
+    assert said[0].labels[0] == "1 of 1 blocks randomised: class 0"
     assert any(one.labels[0].startswith("from synthetic:pink: ") for one in said)
     assert said[-1].step == "step"
 
@@ -568,7 +570,7 @@ def test_a_finding_survives_its_dictionary():
 
 
 def test_verdicts_and_numbers():
-    assert verdict(True, True) is True
-    assert verdict(True, None) is None
-    assert verdict(None, False, True) is False
-    assert (spell(-0.001), spell(0.126), spell(-0.5)) == ("0.00", "0.13", "-0.50")
+    assert all_of(True, True) is True
+    assert all_of(True, None) is None
+    assert all_of(None, False, True) is False
+    assert (two_decimals(-0.001), two_decimals(0.126), two_decimals(-0.5)) == ("0.00", "0.13", "-0.50")

@@ -20,13 +20,13 @@ from benchmarks.maps.weak_dependence.similarity import (
     pair_kinds,
     verdicts,
 )
+from phosphene.checks.randomised import blocks
 from phosphene.concept_map import render, to_image
 from phosphene.contact_sheet import contact_sheet
 from phosphene.engine import Engine
 from phosphene.labels import first_synonym
 from phosphene.mapper import passes_per_map
 from phosphene.metrics.predictions import SCORE_CONTRAST
-from phosphene.metrics.randomise import blocks
 
 
 def compare(setting: Setting) -> dict[str, Any]:

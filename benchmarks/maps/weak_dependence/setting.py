@@ -10,8 +10,8 @@ from torch import Tensor
 
 from benchmarks.common import CONCEPTS, DOCS, PHOTOGRAPHS, ROOT, network
 from benchmarks.maps.weak_dependence.similarity import DEPTHS
+from phosphene.checks.randomised import blocks, few_depths, randomised
 from phosphene.classifier import Classifier
-from phosphene.metrics.randomise import blocks, cascade, few_depths
 from phosphene.recipe import Recipe, resolve
 from phosphene.samples.images import decode
 from phosphene.sources import load
@@ -81,9 +81,8 @@ class Setting:
 
     def randomised(self, draw: int) -> Iterator[tuple[str, Classifier]]:
         """Yield the first network, randomised deeper and deeper with one draw of new weights."""
-        copies = cascade(self.base, seed=draw, pictures=self.images, depths=self.depths)
-        for number, (_, classifier) in enumerate(copies):
-            yield f"depth {number}", classifier
+        for number, depth in enumerate(self.depths):
+            yield f"depth {number}", randomised(self.base, depth, seed=draw, samples=self.images)
 
 
 def zoo(steps: int) -> Setting:

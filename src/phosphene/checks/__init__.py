@@ -1,6 +1,7 @@
 """Sanity checks of maps: do they show the network, or the method?
 
-A check is one module with ``needs(bench)``, the other maps that it takes, and ``find(bench)``, named in ``CHECKS``.
+A check is one module with ``needs(context)``, which requests the other maps that it takes, and ``find(context)``, which
+returns its finding. It is listed in ``CHECKS``.
 """
 
 import dataclasses
@@ -8,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from phosphene.checks import cascade, diversity, fidelity, permuted_labels, random_weights, samples, seeds
-from phosphene.checks.bench import Bench, Request, Standing
+from phosphene.checks.context import CheckContext, CheckProgress, Request
 from phosphene.checks.finding import Finding
 from phosphene.classifier import Classifier
 from phosphene.concept_map import ConceptMap
@@ -17,31 +18,31 @@ from phosphene.extras import require
 from phosphene.recipe import Recipe
 from phosphene.samples import SamplePool
 
-__all__ = ["CHECKS", "Bench", "Check", "Finding", "Request", "Standing", "check_maps", "choose", "examine"]
+__all__ = ["CHECKS", "Check", "CheckContext", "CheckProgress", "Finding", "Request", "check_maps", "choose", "examine"]
 
 
 class Check(Protocol):
-    """What a module for a check offers."""
+    """The interface of a module for a check."""
 
     compares: bool
-    """Whether it compares pictures, for which scikit-image is needed."""
+    """Whether it compares images, for which scikit-image is needed."""
 
-    def needs(self, bench: Bench) -> list[Request]:
-        """Say which other maps it takes."""
+    def needs(self, context: CheckContext) -> list[Request]:
+        """Return requests for the other maps that it takes."""
 
-    def find(self, bench: Bench) -> Finding:
-        """Give the verdict; what it needs has been made."""
+    def find(self, context: CheckContext) -> Finding:
+        """Return the finding; what it needs has been made."""
 
 
-# name -> what it asks, and the module; those that make no maps come first, so that there is something to read at once.
+# name -> what it checks, and the module; those that make no maps come first, so that the first findings come at once.
 CHECKS: dict[str, tuple[str, Check]] = {
-    "fidelity": ("how far the maps carry on their own network, by contrast", fidelity),
-    "permuted-labels": ("whether top-1 sees that classes are mixed up, which M_score cannot", permuted_labels),
-    "cascade": ("whether the maps go with what the network has learned, block by block", cascade),
-    "random-weights": ("what a network that has learned nothing gives", random_weights),
-    "seeds": ("whether another seed says the same", seeds),
+    "fidelity": ("how well the source classifier recognises the maps, by contrast", fidelity),
+    "permuted-labels": ("whether top-1 notices permuted classes, which M_score cannot", permuted_labels),
+    "cascade": ("whether the maps depend on what the network has learned, block by block", cascade),
+    "random-weights": ("what maps a network gives that has learned nothing", random_weights),
+    "seeds": ("whether another seed gives maps of the same classes", seeds),
     "diversity": ("how much seeds of one concept differ", diversity),
-    "samples": ("whether other samples say the same", samples),
+    "samples": ("whether other samples give maps of the same classes", samples),
 }
 
 
@@ -50,13 +51,12 @@ def choose(names: Sequence[str] = ()) -> list[str]:
 
     Raises:
         PhospheneError: a check does not exist.
-        ExtraError: a check needs a library that is not there.
+        ExtraError: a check needs a library that is not installed.
     """
     for name in names:
         if name not in CHECKS:
-            known = list(CHECKS)
             raise PhospheneError(
-                f"no check is called {name!r}.{nearest(name, known) or ' Checks: ' + ', '.join(known)}"
+                f"no check is called {name!r}.{nearest(name, list(CHECKS)) or ' Checks: ' + ', '.join(CHECKS)}"
             )
     chosen = [name for name in CHECKS if name in names or not names]
     if any(CHECKS[name][1].compares for name in chosen):
@@ -64,15 +64,15 @@ def choose(names: Sequence[str] = ()) -> list[str]:
     return chosen
 
 
-def examine(name: str, bench: Bench) -> Finding:
+def examine(name: str, context: CheckContext) -> Finding:
     """Make the maps that a check needs, and run it."""
-    check, before = CHECKS[name][1], len(bench.made)
+    check, before = CHECKS[name][1], len(context.made)
     try:
-        bench.make(check.needs(bench))
-        found = check.find(bench)
-    except (NumericError, WeightsError) as error:  # drawn anew, a network may overflow; some cannot be drawn anew
-        found = Finding(name, {}, None, f"It could not be judged: {error}")
-    return dataclasses.replace(found, cost=len(bench.made) - before)
+        context.make(check.needs(context))
+        finding = check.find(context)
+    except (NumericError, WeightsError) as error:  # a randomised network may overflow; some cannot be randomised
+        finding = Finding(name, {}, None, f"It could not be judged: {error}")
+    return dataclasses.replace(finding, cost=len(context.made) - before)
 
 
 def check_maps(
@@ -91,12 +91,12 @@ def check_maps(
         recipe: What they were made by.
         maps: At least one.
         only: Names of checks; all by default.
-        options: Of :class:`Bench`.
+        options: Of :class:`CheckContext`.
 
     Raises:
         PhospheneError: a check does not exist.
-        ExtraError: a check needs a library that is not there.
+        ExtraError: a check needs a library that is not installed.
     """
     names = choose(only)
-    bench = Bench(classifier, pool, recipe, maps, **options)
-    return [examine(name, bench) for name in names]
+    context = CheckContext(classifier, pool, recipe, maps, **options)
+    return [examine(name, context) for name in names]

@@ -1,4 +1,4 @@
-"""What similarity figures are read against: maps of different classes, and maps of one class from two seeds."""
+"""What similarities are compared with: those of maps of different classes, and of one class from two seeds."""
 
 import itertools
 import math
@@ -11,9 +11,9 @@ from phosphene.concept_map import ConceptMap, render
 from phosphene.metrics.predictions import SCORE_CONTRAST
 from phosphene.metrics.similarity import SIMILARITIES
 
-# 120 pairs; more say nothing new and take time.
+# 120 pairs; more add no information and take time.
 MOST_CLASSES = 16
-# Similarities of unrelated pictures scatter by so much (HOG of noise, 32 x 32 to 224 x 224), however few there are.
+# Similarities of unrelated images vary by so much (HOG of noise, 32 x 32 to 224 x 224), however few there are.
 LEAST_DEVIATION = 0.03
 
 Pair = tuple[ConceptMap, ConceptMap]
@@ -21,12 +21,12 @@ Pair = tuple[ConceptMap, ConceptMap]
 
 @dataclass(frozen=True)
 class Baseline:
-    """How alike a run's maps of different classes are.
+    """How similar a run's maps of different classes are.
 
     Attributes:
-        mean: By similarity.
-        deviation: Over pairs, by similarity.
-        high: 95th percentile over pairs, by similarity.
+        mean: By measure.
+        deviation: Over pairs, by measure.
+        high: 95th percentile over pairs, by measure.
         classes: How many were compared.
     """
 
@@ -36,11 +36,11 @@ class Baseline:
     classes: int
 
     def limit(self, name: str, count: int) -> float:
-        """Return up to where a mean over ``count`` pairs is no more than that of different classes.
+        """Return the value up to which a mean over ``count`` pairs is no more than that of different classes.
 
         Two standard errors of the difference of two means, one over ``count`` pairs, the other over pairs of
-        ``classes`` maps: the pairs share maps, so there are no more independent ones than maps. Chance alone goes
-        beyond it about once in forty times, while a map that has not changed has a similarity of 1.
+        ``classes`` maps: the pairs share maps, so there are no more independent ones than maps. Chance alone exceeds
+        it about once in forty times, while a map that has not changed has a similarity of 1.
         """
         deviation = max(self.deviation[name], LEAST_DEVIATION)
         return self.mean[name] + 2 * deviation * math.sqrt(1 / count + 1 / self.classes)
@@ -51,38 +51,34 @@ class Baseline:
         return means | {f"{name}_at_other_class_p95": value for name, value in self.high.items()}
 
 
-def firsts(maps: Iterable[ConceptMap]) -> list[ConceptMap]:
+def first_of_each_class(maps: Iterable[ConceptMap]) -> list[ConceptMap]:
     """Return the first map of each class."""
-    found: dict[int, ConceptMap] = {}
+    first: dict[int, ConceptMap] = {}
     for one in maps:
-        found.setdefault(one.index, one)
-    return list(found.values())
+        first.setdefault(one.index, one)
+    return list(first.values())
 
 
-def compare(pairs: Iterable[Pair]) -> dict[str, list[float]]:
-    """Return every similarity of the pictures of pairs of maps, as scores see them."""
-    found: dict[str, list[float]] = {name: [] for name in SIMILARITIES}
-    for pair in pairs:
-        first, second = (render(one.nu, SCORE_CONTRAST) for one in pair)
-        for name, similarity in SIMILARITIES.items():
-            found[name].append(similarity(first, second))
-    return found
+def similarities(pairs: Iterable[Pair]) -> dict[str, torch.Tensor]:
+    """Return every similarity of the images of pairs of maps, at the contrast of scores: float64 (pairs,) each."""
+    images = [[render(one.nu, SCORE_CONTRAST) for one in pair] for pair in pairs]
+    return {
+        name: torch.tensor([similarity(*pair) for pair in images], dtype=torch.float64)
+        for name, similarity in SIMILARITIES.items()
+    }
 
 
-def means(pairs: Iterable[Pair]) -> dict[str, float]:
+def mean_similarities(pairs: Iterable[Pair]) -> dict[str, float]:
     """Return the mean of every similarity over at least one pair."""
-    return {name: sum(values) / len(values) for name, values in compare(pairs).items()}
+    return {name: float(values.mean()) for name, values in similarities(pairs).items()}
 
 
-def across(maps: Sequence[ConceptMap]) -> "Baseline | None":
+def across_classes(maps: Sequence[ConceptMap]) -> "Baseline | None":
     """Compare the first map of each class with those of all others; ``None`` where there is one class."""
-    chosen = firsts(maps)[:MOST_CLASSES]
+    chosen = first_of_each_class(maps)[:MOST_CLASSES]
     if len(chosen) < 2:
         return None
-    values = {
-        name: torch.tensor(found, dtype=torch.float64)
-        for name, found in compare(itertools.combinations(chosen, 2)).items()
-    }
+    values = similarities(itertools.combinations(chosen, 2))
     return Baseline(
         {name: float(found.mean()) for name, found in values.items()},
         {name: float(found.std(correction=0)) for name, found in values.items()},

@@ -1,4 +1,4 @@
-"""How a network reads a handful of maps, and whether chance could do as well."""
+"""How a network classifies a handful of maps, and whether chance could do as well."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,19 +6,19 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-# A reading that chance alone gives at most so often is more than chance.
+# What chance alone gives at most so often is more than chance.
 ALPHA = 0.05
 
 
 @dataclass(frozen=True)
-class Reading:
-    """How a network reads maps.
+class MapPredictions:
+    """How a network classifies maps.
 
     Attributes:
         p_class: Mean probability of a map's own class.
-        hits: Maps that are read as their class, among all classes.
+        hits: Maps that are classified as their class, among all classes.
         count: Maps.
-        beyond_chance: Whether so many hits are more than chance gives; ``None`` if so few maps could never tell.
+        beyond_chance: Whether so many hits are more than chance gives; ``None`` if so few maps could never show it.
     """
 
     p_class: float
@@ -28,7 +28,7 @@ class Reading:
 
     @property
     def top1(self) -> float:
-        """Share of maps that are read as their class."""
+        """Share of maps that are classified as their class."""
         return self.hits / self.count
 
     @property
@@ -44,45 +44,43 @@ class Reading:
         return f"{self.hits} of {self.count}"
 
 
-def read(logits: Tensor, truth: Sequence[int]) -> Reading:
-    """Read maps of classes ``truth`` off a network's logits (maps, classes) for their pictures."""
+def predictions_of(logits: Tensor, truth: Sequence[int]) -> MapPredictions:
+    """Summarise a network's logits (maps, classes) for the images of maps of classes ``truth``."""
     own = torch.tensor(list(truth))
-    probabilities = logits.double().softmax(1)
-    answers = logits.argmax(1)
-    hits = (answers == own).tolist()
-    return Reading(
-        float(probabilities.gather(1, own[:, None]).mean()),
-        sum(hits),
-        len(hits),
-        beyond_chance(sum(hits), habits(answers.tolist(), truth, logits.shape[1])),
+    predicted = logits.argmax(1)
+    hits = int((predicted == own).sum())
+    return MapPredictions(
+        float(logits.double().softmax(1).gather(1, own[:, None]).mean()),
+        hits,
+        len(truth),
+        beyond_chance(hits, chance_rates(predicted.tolist(), truth, logits.shape[1])),
     )
 
 
-def habits(answers: Sequence[int], truth: Sequence[int], classes: int) -> list[float]:
-    """Return for each map how often a network that sees nothing in it would still read it as its class.
+def chance_rates(predicted: Sequence[int], truth: Sequence[int], classes: int) -> list[float]:
+    """Return for each map how often a network that recognises nothing in it would still predict its class.
 
-    One over the number of classes, or the share of the other classes' maps that are read so: many networks have a class
-    that they take for everything they do not know.
+    One over the number of classes, or the share of the other classes' maps for which it predicts this class: many
+    networks have a class that they predict for everything unknown.
     """
-    chances = []
+    rates = []
     for own in truth:
-        others = [answer for answer, other in zip(answers, truth, strict=True) if other != own]
+        others = [prediction for prediction, other in zip(predicted, truth, strict=True) if other != own]
         share = others.count(own) / len(others) if others else 0.0
-        chances.append(max(share, 1 / classes))
-    return chances
+        rates.append(max(share, 1 / classes))
+    return rates
 
 
-def beyond_chance(hits: int, chances: Sequence[float]) -> "bool | None":
-    """Say whether so many hits come by chance at most once in twenty; ``None`` if even a full score would.
+def beyond_chance(hits: int, rates: Sequence[float]) -> "bool | None":
+    """Return whether so many hits come by chance at most once in twenty; ``None`` if even a full score would.
 
     Args:
         hits: Number of hits.
-        chances: Probability of each hit by chance; their number is Poisson-binomial.
+        rates: Probability of each hit by chance; their number is Poisson-binomial.
     """
     odds = [1.0]  # of 0, 1, ... hits
-    for chance in chances:
-        miss, hit = [*odds, 0.0], [0.0, *odds]
-        odds = [(1 - chance) * a + chance * b for a, b in zip(miss, hit, strict=True)]
+    for rate in rates:
+        odds = [(1 - rate) * miss + rate * hit for miss, hit in zip([*odds, 0.0], [0.0, *odds], strict=True)]
     if odds[-1] > ALPHA:
         return None
     return sum(odds[hits:]) <= ALPHA

@@ -2,31 +2,33 @@
 
 import itertools
 
-from phosphene.checks.baseline import means
-from phosphene.checks.bench import Bench, Request
-from phosphene.checks.finding import Finding, spell
+from phosphene.checks.baseline import mean_similarities
+from phosphene.checks.context import CheckContext, Request
+from phosphene.checks.finding import Finding, two_decimals
 
 compares = True
 
 
-def needs(bench: Bench) -> list[Request]:
-    """Ask for a second seed where the run has one."""
-    return bench.second_seeds()
+def needs(context: CheckContext) -> list[Request]:
+    """Request a second seed where the run has one."""
+    return context.second_seeds()
 
 
-def find(bench: Bench) -> Finding:
-    """Return 1 less the mean similarity of the seeds of a concept; there is no rule that it could break."""
-    groups = [[one, *bench.same_class(one)] for one in bench.chosen]
-    inside = means(pair for group in groups for pair in itertools.combinations(group, 2))
+def find(context: CheckContext) -> Finding:
+    """Return 1 less the mean similarity of the seeds of a concept; there is no rule, and so no verdict."""
+    groups = [[one, *context.same_class(one)] for one in context.chosen]
+    inside = mean_similarities(pair for group in groups for pair in itertools.combinations(group, 2))
     figures = {f"diversity_{name}_at_seeds": 1 - value for name, value in inside.items()}
-    differ = spell(figures["diversity_hog_at_seeds"])
-    words = f"Seeds of one concept differ by {differ} (1 less HOG; 0 is the same picture)"
-    if bench.across is not None:
-        figures |= {f"diversity_{name}_at_classes": 1 - value for name, value in bench.across.mean.items()}
-        words += f", different concepts by {spell(figures['diversity_hog_at_classes'])}"
+    facts = (
+        f"Seeds of one concept differ by {two_decimals(figures['diversity_hog_at_seeds'])} "
+        "(1 less HOG; 0 is the same image)"
+    )
+    if context.across is not None:
+        figures |= {f"diversity_{name}_at_classes": 1 - value for name, value in context.across.mean.items()}
+        facts += f", different concepts by {two_decimals(figures['diversity_hog_at_classes'])}"
     figures["seeds"] = float(max(map(len, groups)))
     meaning = (
-        "Low means that one map says it all; high, that several seeds show more of the concept than one, or that a "
-        "single one is partly chance: the check of seeds tells which."
+        "Low means that one map is enough; high, that several seeds show more of the concept than one, or that a "
+        "single one is partly chance: the check of seeds shows which."
     )
-    return Finding("diversity", figures, None, f"{words}. {meaning}")
+    return Finding("diversity", figures, None, f"{facts}. {meaning}")

@@ -1,9 +1,9 @@
-"""What a check found."""
+"""The outcome of a check."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
 
-TOO_LITTLE = "That is too little to judge by: map more classes, or maps that the network reads."
+TOO_LITTLE = "That is too little to judge by: map more classes, or maps that the network recognises."
 
 
 @dataclass(frozen=True)
@@ -14,14 +14,14 @@ class Finding:
         name: Name of the check.
         figures: What was measured; ``hog_at_2`` is the HOG similarity under condition 2.
         passed: Whether the maps do what they should; ``None`` where there is no rule, or too little to judge by.
-        reading: What it means, in one to three plain sentences.
+        explanation: What it means, in one to three plain sentences; ``reading`` in JSON.
         cost: Maps that were made for it, beyond those that an earlier check had made.
     """
 
     name: str
     figures: dict[str, float]
     passed: "bool | None"
-    reading: str
+    explanation: str
     cost: int = 0
 
     @property
@@ -45,12 +45,13 @@ class Finding:
         return {key: value for key, value in self.figures.items() if "_at_" not in key}
 
     def to_dict(self) -> dict[str, Any]:
-        """Return every attribute by name."""
-        return asdict(self)
+        """Return every attribute by its name in ``checks.json``."""
+        facts = asdict(self)
+        return {"reading" if key == "explanation" else key: value for key, value in facts.items()}
 
     @classmethod
     def from_dict(cls, facts: dict[str, Any]) -> "Finding":
-        """Read what :meth:`to_dict` gave.
+        """Rebuild a finding from what :meth:`to_dict` returned.
 
         Raises:
             KeyError: an attribute is missing.
@@ -64,13 +65,13 @@ class Finding:
         return cls(str(facts["name"]), figures, passed, str(facts["reading"]), int(facts["cost"]))
 
 
-def spell(value: float) -> str:
+def two_decimals(value: float) -> str:
     """Return two decimals, and no minus where they are 0."""
     return f"{round(value, 2) + 0.0:.2f}"
 
 
-def verdict(*parts: "bool | None") -> "bool | None":
-    """All must hold: one that does not settles it, one that cannot be judged leaves it open."""
+def all_of(*parts: "bool | None") -> "bool | None":
+    """Return False if one part is False, else ``None`` if one cannot be judged, else True."""
     if False in parts:
         return False
     return None if None in parts else True

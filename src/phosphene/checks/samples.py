@@ -1,46 +1,47 @@
-"""Sensitivity to the sample set: do natural images, pink noise and dead leaves lead to maps that say the same?"""
+"""Sensitivity to the sample set: do natural images, pink noise and dead leaves lead to maps of the same classes?"""
 
-from phosphene.checks.bench import Bench, Request
-from phosphene.checks.finding import TOO_LITTLE, Finding, spell, verdict
+from phosphene.checks.context import CheckContext, Request
+from phosphene.checks.finding import TOO_LITTLE, Finding, all_of, two_decimals
 
 compares = True
 SYNTHETIC = ("synthetic:pink", "synthetic:dead-leaves")
 
 
-def needs(bench: Bench) -> list[Request]:
-    """Ask for the chosen maps from every other set of samples."""
-    return [*(request for requests in _sets(bench).values() for request in requests), *bench.second_seeds()]
+def needs(context: CheckContext) -> list[Request]:
+    """Request the chosen maps from every other set of samples."""
+    return [*(request for requests in _by_set(context).values() for request in requests), *context.second_seeds()]
 
 
-def find(bench: Bench) -> Finding:
-    """Compare maps from other samples with those that are there, and have the network read them.
+def find(context: CheckContext) -> Finding:
+    """Compare maps from other samples with the run's, and have the network classify them.
 
-    Passed when the network reads the maps of every set beyond chance, and at least half as often as those of the run.
+    Passed when the network classifies the maps of every set as their class beyond chance, and at least half as often as
+    those of the run.
     """
-    own = bench.read(bench.chosen)
+    own = context.predict(context.chosen)
     figures = own.figures("run")
-    parts, said = [], []
-    for name, requests in _sets(bench).items():
-        maps = bench.take(requests)
-        like, reading = bench.likeness(maps), bench.read(maps)
-        figures |= like.figures(name) | reading.figures(name)
-        parts += [reading.beyond_chance, reading.top1 >= own.top1 / 2]
-        said.append(f"{reading} from {name} (alike by {spell(like.mean['hog'])})")
-    figures |= bench.reference()
-    passed = verdict(*parts) if own.beyond_chance else None
+    parts, lines = [], []
+    for name, requests in _by_set(context).items():
+        maps = context.take(requests)
+        similarity, predictions = context.similarity(maps), context.predict(maps)
+        figures |= similarity.figures(name) | predictions.figures(name)
+        parts += [predictions.beyond_chance, predictions.top1 >= own.top1 / 2]
+        lines.append(f"{predictions} from {name} (similarity {two_decimals(similarity.mean['hog'])})")
+    figures |= context.reference()
+    passed = all_of(*parts) if own.beyond_chance else None
     facts = (
-        f"The network reads {own} of the run's maps as their class, {', '.join(said)}; two seeds of one class are "
-        f"alike by {spell(bench.within['hog'])} (HOG, 1 is the same picture)."
+        f"The network classifies {own} of the run's maps as their class, {', '.join(lines)}; two seeds of one class "
+        f"have a similarity of {two_decimals(context.within['hog'])} (HOG, 1 is the same image)."
     )
     meaning = {
         True: "So the maps come from the network, not from the samples.",
-        False: "So the maps hang on the samples: say which were used, and compare none that come from different ones.",
+        False: "So the maps depend on the samples: name those that were used, and compare only maps from the same.",
         None: TOO_LITTLE,
     }
     return Finding("samples", figures, passed, f"{facts} {meaning[passed]}")
 
 
-def _sets(bench: Bench) -> dict[str, list[Request]]:
-    """Return what to ask for by the samples' spec: synthetic ones, and the bench's own where the run has others."""
-    own = {} if bench.same_samples else {bench.pool.spec: bench.anew()}
-    return own | {spec: bench.anew(samples=spec) for spec in SYNTHETIC if spec != bench.pool.spec}
+def _by_set(context: CheckContext) -> dict[str, list[Request]]:
+    """Return requests by the samples' spec: synthetic ones, and the context's own where the run has others."""
+    own = {} if context.same_samples else {context.pool.spec: context.under()}
+    return own | {spec: context.under(samples=spec) for spec in SYNTHETIC if spec != context.pool.spec}

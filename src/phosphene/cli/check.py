@@ -8,7 +8,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from phosphene.checks import CHECKS, Finding, Standing
+from phosphene.checks import CHECKS, CheckProgress, Finding
 from phosphene.cli import options
 from phosphene.cli.progress import MapProgress
 from phosphene.cli.tables import print_table
@@ -41,7 +41,7 @@ def command(
 ) -> None:
     """Check whether the maps of RUN show what the network has learned, or only what the method makes of any network.
 
-    Maps are made again by the run's own recipe: with the network's weights drawn anew, from other seeds, from other
+    Maps are made again by the run's own recipe: with the network's weights randomised, from other seeds, from other
     samples. The findings go into RUN/checks.json as they come; the same command goes on where it was stopped.
     """
     todo = plan_checks(run, only=only, most=most, samples=samples, device=device, trust=trust)
@@ -49,14 +49,14 @@ def command(
         options.print_json(_describe(todo)) if as_json else click.echo(_spell(todo))
         return
 
-    options.warn(range_doubt(todo.bench.classifier, todo.bench.pool, device=device))
+    options.warn(range_doubt(todo.context.classifier, todo.context.pool, device=device))
 
-    def done(found: Finding) -> None:
+    def on_finding(found: Finding) -> None:
         if not as_json:
             click.echo(f"{found.name}: {found.verdict}", err=True)
 
-    with MapProgress(f"check {printable(todo.bench.classifier.name)}") as progress:
-        findings = run_checks(todo, watch=lambda standing: progress(_progress(standing)), done=done)
+    with MapProgress(f"check {printable(todo.context.classifier.name)}") as progress:
+        findings = run_checks(todo, on_progress=lambda one: progress(_progress(one)), on_finding=on_finding)
     report = write_report(todo.run)
     if as_json:
         rows = [{**found.to_dict(), "verdict": found.verdict} for found in findings]
@@ -66,8 +66,8 @@ def command(
     click.echo(f"figures in {todo.run.path / NAME}; open {report}")
 
 
-def _progress(standing: Standing) -> Progress:
-    return Progress(standing.maps_done, standing.maps_total, standing.labels, standing.step)
+def _progress(progress: CheckProgress) -> Progress:
+    return Progress(progress.maps_done, progress.maps_total, progress.labels, progress.step)
 
 
 def _describe(todo: CheckPlan) -> dict[str, Any]:
@@ -91,5 +91,5 @@ def _table(findings: list[Finding]) -> Table:
     table.add_column("what was found", max_width=100)
     for found in findings:
         colour = {True: "green", False: "bold red", None: ""}[found.passed]
-        table.add_row(found.name, Text(found.verdict, colour), Text(printable(found.reading)))
+        table.add_row(found.name, Text(found.verdict, colour), Text(printable(found.explanation)))
     return table

@@ -3,13 +3,13 @@
 from typing import Any
 
 from phosphene.checks import CHECKS, Finding
-from phosphene.checks.finding import spell
+from phosphene.checks.finding import two_decimals
 from phosphene.labels import first_synonym
 from phosphene.runs import RunDirectory
 from phosphene.runs.checks import read_checks
 
 # What a check's conditions are, and what its figures are called.
-CONDITIONS = {"fidelity": "contrast", "cascade": "blocks drawn anew", "samples": "samples from"}
+CONDITIONS = {"fidelity": "contrast", "cascade": "blocks randomised", "samples": "samples from"}
 NAMES = {
     "diversity_hog": "1 - HOG",
     "diversity_ssim": "1 - SSIM",
@@ -17,8 +17,8 @@ NAMES = {
     "hog": "HOG",
     "ssim": "SSIM",
     "p_class": "p of the class",
-    "top1": "read as the class",
-    "targeting": "samples moved",
+    "top1": "top-1",
+    "targeting": "targeting rate",
     "m_score": "M_score",
 }
 SHARES = {"top1", "targeting", "chance"}
@@ -61,7 +61,7 @@ def _row(found: Finding, subject: dict[str, Any]) -> dict[str, Any]:
         "question": CHECKS[found.name][0] if found.name in CHECKS else "",
         "verdict": found.verdict,
         "mark": {True: "good", False: "bad", None: "unsure"}[found.passed],
-        "reading": found.reading,
+        "explanation": found.explanation,
         "head": [CONDITIONS.get(found.name, ""), *(_named(name) for name in columns)],
         "table": [
             [spaced[condition], *(_written(name, figures[name]) if name in figures else "" for name in columns)]
@@ -83,4 +83,4 @@ def _named(name: str) -> str:
 def _written(name: str, value: float) -> str:
     if name in COUNTS:
         return f"{value:.0f}"
-    return f"{value:.0%}" if name in SHARES else spell(value)
+    return f"{value:.0%}" if name in SHARES else two_decimals(value)

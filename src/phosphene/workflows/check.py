@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from phosphene.checks import CHECKS, Bench, Finding, Request, Standing, choose, examine
+from phosphene.checks import CHECKS, CheckContext, CheckProgress, Finding, Request, choose, examine
 from phosphene.classifier import Classifier
 from phosphene.concept_map import ConceptMap, Job
 from phosphene.engine.device import pick_device
@@ -29,14 +29,14 @@ class CheckPlan:
 
     Attributes:
         run: The run that is checked.
-        bench: Its network, samples, recipe and maps.
+        context: Its network, samples, recipe and maps.
         names: The checks that are wanted.
         kept: Findings that are there already, of the same maps, samples and concepts.
         sha256: Hash over the run's maps.
     """
 
     run: RunDirectory
-    bench: Bench
+    context: CheckContext
     names: tuple[str, ...]
     kept: dict[str, Finding]
     sha256: str
@@ -47,7 +47,7 @@ class CheckPlan:
         seen: set[Request] = set()
         costs = {}
         for name in self.names:
-            new = set() if name in self.kept else set(CHECKS[name][1].needs(self.bench)) - seen
+            new = set() if name in self.kept else set(CHECKS[name][1].needs(self.context)) - seen
             costs[name] = len(new)
             seen |= new
         return costs
@@ -55,7 +55,7 @@ class CheckPlan:
     @property
     def passes(self) -> int:
         """Images that making those maps sends through networks, a backward counted as one more."""
-        return sum(self.cost.values()) * passes_per_map(self.bench.recipe)
+        return sum(self.cost.values()) * passes_per_map(self.context.recipe)
 
 
 def plan_checks(
@@ -100,39 +100,41 @@ def plan_checks(
     same = pool.sha256 == facts["samples"]["sha256"]
     maps = [run.read(run.folder(Job(row["index"], row["seed"]), row["label"])) for row in rows]
     precision = str(facts.get("precision") or "auto")
-    bench = Bench(classifier, pool, recipe, maps, most=most, same_samples=same, device=device, precision=precision)
-    mine = _subject(bench)
+    context = CheckContext(
+        classifier, pool, recipe, maps, most=most, same_samples=same, device=device, precision=precision
+    )
+    mine = _subject(context)
     found = {name: Finding.from_dict(entry) for name, entry in kept.items() if entry["subject"] == mine}
-    return CheckPlan(run, bench, tuple(names), found, sha256)
+    return CheckPlan(run, context, tuple(names), found, sha256)
 
 
 def run_checks(
     plan: CheckPlan,
     *,
-    watch: "Callable[[Standing], None] | None" = None,
-    done: "Callable[[Finding], None] | None" = None,
+    on_progress: "Callable[[CheckProgress], None] | None" = None,
+    on_finding: "Callable[[Finding], None] | None" = None,
 ) -> list[Finding]:
     """Run the checks that are not there yet; each finding is in ``checks.json`` before the next check begins.
 
     Args:
         plan: What to check.
-        watch: Called after every step of every map.
-        done: Called for every finding, also for those that were there already.
+        on_progress: Called after every step of every map.
+        on_finding: Called for every finding, also for those that were there already.
 
     Raises:
         RunError: the maps have changed meanwhile, or the run directory cannot be written.
     """
-    bench = plan.bench
-    bench.watch, bench.total = watch, sum(plan.cost.values())
+    context = plan.context
+    context.on_progress, context.maps_total = on_progress, sum(plan.cost.values())
     findings = []
     for name in plan.names:
         found = plan.kept.get(name)
         if found is None:
-            found = examine(name, bench)
-            write_check(plan.run, {**found.to_dict(), "subject": _subject(bench)}, plan.sha256)
+            found = examine(name, context)
+            write_check(plan.run, {**found.to_dict(), "subject": _subject(context)}, plan.sha256)
         findings.append(found)
-        if done is not None:
-            done(found)
+        if on_finding is not None:
+            on_finding(found)
     return findings
 
 
@@ -172,14 +174,14 @@ def _pool(facts: dict[str, Any], samples: "str | None", classifier: Classifier) 
     return pool
 
 
-def _subject(bench: Bench) -> dict[str, Any]:
+def _subject(context: CheckContext) -> dict[str, Any]:
     """Say what a finding speaks of, beside the maps themselves."""
 
     def facts(one: ConceptMap) -> dict[str, Any]:
         return {"index": one.index, "label": one.label, "seed": one.seed}
 
     return {
-        "concepts": [facts(one) for one in bench.chosen],
-        "samples": {"spec": bench.pool.spec, "sha256": bench.pool.sha256},
+        "concepts": [facts(one) for one in context.chosen],
+        "samples": {"spec": context.pool.spec, "sha256": context.pool.sha256},
         "phosphene": __version__,
     }

@@ -1,4 +1,4 @@
-"""Networks that have forgotten: which blocks, in which order, and that only they change."""
+"""Randomised copies: which blocks, in which order, and that only they change."""
 
 import copy
 import dataclasses
@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import nn
 
-from phosphene.checks import Bench, examine
+from phosphene.checks import CheckContext, examine
+from phosphene.checks.randomised import _block, blocks, few_depths, randomised
 from phosphene.classifier import Classifier
 from phosphene.engine import Engine
 from phosphene.errors import WeightsError
-from phosphene.metrics.randomise import _block, blocks, cascade, few_depths, randomised
 from phosphene.recipe import Recipe
 from phosphene.samples import load_samples
 from phosphene.samples.pool import make_pool
@@ -112,7 +112,7 @@ def test_odd_networks_are_ordered_too():
     found = dict(blocks(classifier))
     assert list(found) == ["head", "again", "mix.out_proj", "mix", "embed", "(root)", "aux"]
     assert sorted(itertools.chain(*found.values())) == ["", "again", "aux", "embed", "head", "mix", "mix.out_proj"]
-    made = randomised(classifier)
+    made = randomised(classifier, 7)
     for name, value in made.module.named_parameters():
         if value.detach().std(correction=0) > 0:
             assert not torch.equal(value, dict(classifier.module.named_parameters())[name]), name
@@ -126,7 +126,8 @@ def test_a_network_without_parameters_has_no_blocks():
     classifier = Classifier(Bare(), size=8)
     assert blocks(classifier) == []
     assert few_depths(0) == []
-    assert list(cascade(classifier)) == []
+    with pytest.raises(ValueError, match="0 blocks"):
+        randomised(classifier, 1)
 
 
 @pytest.mark.parametrize(
@@ -146,8 +147,8 @@ def test_every_depth_changes_its_blocks_and_nothing_else(spec):
     before, sha256 = tensors(classifier), classifier.sha256
     found = blocks(classifier)
     last = {}
-    for depth, (name, made) in enumerate(cascade(classifier), 1):
-        assert name == found[depth - 1][0]
+    for depth in range(1, len(found) + 1):
+        made = randomised(classifier, depth)
         new = {f"{member}." for _, members in found[:depth] for member in members}
         for key, value in made.module.named_parameters():
             changed = any(key.startswith(prefix) for prefix in new)
@@ -171,19 +172,15 @@ def test_every_depth_changes_its_blocks_and_nothing_else(spec):
     assert classifier.name in ("shapes", "shapes-plain", "tiny")
 
 
-def test_chosen_depths_are_those_of_the_whole_cascade():
-    classifier = tiny.classifier()
-    every = [made.sha256 for _, made in cascade(classifier)]
-    assert [made.sha256 for _, made in cascade(classifier, depths=[3, 1])] == [every[2], every[0]]
-    assert randomised(classifier).sha256 == every[2]
-    for depth in (0, 4, -1):
-        with pytest.raises(ValueError, match="3 blocks"):
-            list(cascade(classifier, depths=[depth]))
+@pytest.mark.parametrize("depth", [0, 4, -1])
+def test_a_depth_out_of_range_is_refused(depth):
+    with pytest.raises(ValueError, match="3 blocks"):
+        randomised(tiny.classifier(), depth)
 
 
 def test_seeds_differ_and_repeat():
     classifier = tiny.classifier()
-    first, again, other = (randomised(classifier, seed).sha256 for seed in (0, 0, 1))
+    first, again, other = (randomised(classifier, 3, seed=seed).sha256 for seed in (0, 0, 1))
     assert first == again
     assert first != other
 
@@ -194,7 +191,7 @@ def test_new_weights_have_the_mean_and_deviation_of_the_trained_ones():
         classifier.module[3] = nn.Conv2d(6, 200, 5)
         classifier.module[3].weight.normal_(0.7, 0.05)
         classifier.module[7] = nn.Linear(200, 5)
-    made = randomised(Classifier(classifier.module, size=16))
+    made = randomised(Classifier(classifier.module, size=16), 3)
     weight = made.module[3].weight.detach()
     assert float(weight.mean()) == pytest.approx(0.7, abs=0.002)
     assert float(weight.std()) == pytest.approx(0.05, rel=0.03)
@@ -205,7 +202,7 @@ def test_new_weights_have_the_mean_and_deviation_of_the_trained_ones():
 def test_half_precision_stays_half():
     classifier = tiny.classifier()
     classifier.module.half()
-    made = randomised(classifier, pictures=pictures())
+    made = randomised(classifier, 3, samples=pictures())
     assert {value.dtype for value in made.module.parameters()} == {torch.float16}
     for name in ("running_mean", "running_var"):
         new, old = (getattr(one.module[1], name) for one in (made, classifier))
@@ -226,10 +223,10 @@ class Script(nn.Module):
         return self.script(x)
 
 
-def test_a_script_is_drawn_anew_in_the_order_in_which_it_is_written():
+def test_a_script_is_randomised_in_the_order_in_which_it_is_written():
     classifier = Classifier(Script(), size=16)
     assert [name for name, _ in blocks(classifier)] == ["script.7", "script.3", "script.0"]
-    trained, new = logits(classifier, pictures()), logits(randomised(classifier), pictures())
+    trained, new = logits(classifier, pictures()), logits(randomised(classifier, 3), pictures())
     assert new.isfinite().all()
     assert (new - trained).abs().mean() > 0.1
     torch.testing.assert_close(logits(classifier, pictures()), trained)
@@ -242,16 +239,16 @@ def test_a_network_that_cannot_be_copied_is_refused_in_one_line():
 
     classifier = Classifier(nn.Sequential(nn.Flatten(), Single(12, 3)), size=2)
     with pytest.raises(WeightsError, match=r"cannot be copied, .* \(there is one of me\): load it from a card"):
-        randomised(classifier)
+        randomised(classifier, 1)
     pool = make_pool((pictures(8, (3, 2, 2)) * 255).byte(), "few")
     maps = [
         dataclasses.replace(tiny.concept_map(index), nu=torch.randn(3, 2, 2), label=f"class {index}")
         for index in (0, 1)
     ]
-    work = Bench(classifier, pool, Recipe(), maps, device="cpu", mapper=lambda *_: [])
+    work = CheckContext(classifier, pool, Recipe(), maps, device="cpu", mapper=lambda *_: [])
     found = examine("random-weights", work)
     assert found.passed is None
-    assert "cannot be copied" in found.reading
+    assert "cannot be copied" in found.explanation
 
 
 # --- running statistics
@@ -259,13 +256,13 @@ def test_a_network_that_cannot_be_copied_is_refused_in_one_line():
 
 def test_statistics_of_new_normalisations_are_measured_on_the_pictures():
     classifier, shown = tiny.classifier(), pictures(8)
-    made = randomised(classifier, pictures=shown)
+    made = randomised(classifier, 3, samples=shown)
     with torch.no_grad():
         fed = made.module[0]((shown - 0.5) / 0.25)
     torch.testing.assert_close(made.module[1].running_mean, fed.mean((0, 2, 3)))
     torch.testing.assert_close(made.module[1].running_var, fed.var((0, 2, 3)))
     assert made.module[1].momentum == classifier.module[1].momentum
-    unmeasured = randomised(classifier)
+    unmeasured = randomised(classifier, 3)
     assert torch.equal(unmeasured.module[1].running_mean, classifier.module[1].running_mean)
     assert torch.equal(unmeasured.module[0].weight, made.module[0].weight)
 
@@ -274,11 +271,11 @@ def test_statistics_of_trained_normalisations_stay():
     classifier = load("demo:shapes")
     shown = pictures(shape=classifier.input.shape)
     before = tensors(classifier)
-    ((_, made),) = cascade(classifier, pictures=shown, depths=[2])
+    made = randomised(classifier, 2, samples=shown)
     for name, value in made.module.named_buffers():
         if "running" in name:
             assert torch.equal(value, before[name]) != name.startswith("blocks.1."), name
-    ((_, head),) = cascade(classifier, pictures=shown, depths=[1])
+    head = randomised(classifier, 1, samples=shown)
     assert all(torch.equal(value, before[name]) for name, value in head.module.named_buffers())
 
 
@@ -287,8 +284,8 @@ def test_answers_stay_finite_and_different(spec):
     classifier = load(spec)
     shown = pictures(shape=classifier.input.shape)
     trained = logits(classifier, shown).std(0).mean()
-    for _, made in cascade(classifier, pictures=shown):
-        answers = logits(made, shown)
+    for depth in range(1, len(blocks(classifier)) + 1):
+        answers = logits(randomised(classifier, depth, samples=shown), shown)
         assert answers.isfinite().all()
         assert answers.std(0).mean() > 0.2 * trained
         assert answers.std(1).mean() > 0.1
@@ -298,11 +295,13 @@ def test_answers_stay_finite_and_different(spec):
 def test_without_new_statistics_answers_would_leave_that_range():
     classifier = load("demo:shapes")
     shown = pictures(shape=classifier.input.shape)
-    stale, fresh = (logits(randomised(classifier, pictures=given), shown) for given in (None, shown))
+    stale, fresh = (
+        logits(randomised(classifier, len(blocks(classifier)), samples=given), shown) for given in (None, shown)
+    )
     assert stale.std(0).mean() > 3 * fresh.std(0).mean() or stale.std(0).mean() < fresh.std(0).mean() / 3
 
 
 def test_a_copy_of_a_copy_forgets_its_hash():
     classifier = tiny.classifier()
     assert copy.copy(classifier).sha256 == classifier.sha256
-    assert randomised(randomised(classifier), 5).sha256 != randomised(classifier).sha256
+    assert randomised(randomised(classifier, 3), 3, seed=5).sha256 != randomised(classifier, 3).sha256

@@ -9,14 +9,14 @@ from functools import cached_property
 
 import torch
 
-from phosphene.checks.baseline import Baseline, Pair, across, firsts, means
-from phosphene.checks.chance import Reading, read
+from phosphene.checks.baseline import Baseline, across_classes, first_of_each_class, mean_similarities
+from phosphene.checks.chance import MapPredictions, predictions_of
+from phosphene.checks.randomised import SAMPLES, blocks, few_depths, randomised
 from phosphene.classifier import Classifier
 from phosphene.concept_map import ConceptMap, Job
 from phosphene.engine import Engine
 from phosphene.mapper import Step, in_groups, map_jobs
 from phosphene.metrics.predictions import logits_of_maps
-from phosphene.metrics.randomise import PICTURES, blocks, cascade, few_depths
 from phosphene.recipe import Recipe
 from phosphene.samples import SamplePool, load_samples
 
@@ -32,8 +32,8 @@ class Request:
 
     Attributes:
         job: Class and seed.
-        depth: Blocks that are drawn anew, from the last; 0 is the network as it is.
-        samples: Spec of the samples; empty for the bench's own.
+        depth: How many blocks are randomised, from the last; 0 is the network as it is.
+        samples: Spec of the samples; empty for those of the context.
     """
 
     job: Job
@@ -42,8 +42,8 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Standing:
-    """Which maps are being made for checks, and what the last step said."""
+class CheckProgress:
+    """Which maps are being made for checks, out of how many, and the last step of the optimisation."""
 
     maps_done: int
     maps_total: int
@@ -51,7 +51,7 @@ class Standing:
     step: Step
 
 
-class Bench:
+class CheckContext:
     """Maps of one network, and the means to make others.
 
     Args:
@@ -84,8 +84,8 @@ class Bench:
         self.same_samples = same_samples
         self.device, self.precision, self.mapper = device, precision, mapper
         self.made: dict[Request, ConceptMap] = {}
-        self.total = 0  # maps to make, for the progress
-        self.watch: Callable[[Standing], None] | None = None
+        self.maps_total = 0  # maps to make, for the progress
+        self.on_progress: Callable[[CheckProgress], None] | None = None
 
     # --- other maps
 
@@ -96,30 +96,34 @@ class Bench:
 
     @cached_property
     def depths(self) -> list[int]:
-        """How many blocks are drawn anew, one after the other; the last is all of them."""
+        """How many blocks are randomised, one depth after the other; the last is all of them."""
         return few_depths(len(self.blocks))
 
     def network(self, depth: int) -> Classifier:
-        """Return the network with its last ``depth`` blocks drawn anew."""
+        """Return the network with its last ``depth`` blocks randomised."""
         if depth == 0:
             return self.classifier
-        pictures = torch.cat([self.pool.pixels[:PICTURES], self.pool.held_out])[:PICTURES].float() / 255
-        return next(cascade(self.classifier, pictures=pictures, depths=[depth]))[1]
+        samples = torch.cat([self.pool.pixels[:SAMPLES], self.pool.held_out])[:SAMPLES].float() / 255
+        return randomised(self.classifier, depth, samples=samples)
 
-    def anew(self, depth: int = 0, samples: str = "") -> list[Request]:
-        """Ask for the chosen maps once more, under other conditions."""
+    def engine(self, depth: int = 0) -> Engine:
+        """Return an engine for the network with its last ``depth`` blocks randomised, to be entered."""
+        return Engine(self.network(depth), device=self.device, precision=self.precision)
+
+    def under(self, depth: int = 0, samples: str = "") -> list[Request]:
+        """Return requests for the chosen maps once more, under other conditions."""
         return [Request(Job(one.index, one.seed), depth, samples) for one in self.chosen]
 
     def second_seeds(self) -> list[Request]:
-        """Ask for another seed of each chosen map, where the run has none."""
-        return [Request(Job(one.index, one.seed + 1)) for one in self.chosen if not self._siblings(one)]
+        """Return requests for another seed of each chosen map, where the run has none."""
+        return [Request(Job(one.index, one.seed + 1)) for one in self.chosen if not self._other_seeds(one)]
 
     def same_class(self, one: ConceptMap) -> list[ConceptMap]:
-        """Return the maps of its class from other seeds; :meth:`second_seeds` are made before."""
-        return self._siblings(one) or [self.made[Request(Job(one.index, one.seed + 1))]]
+        """Return the maps of its class from other seeds; :meth:`second_seeds` must have been made."""
+        return self._other_seeds(one) or [self.made[Request(Job(one.index, one.seed + 1))]]
 
     def make(self, requests: Iterable[Request]) -> None:
-        """Make the maps that are not there yet, in groups that share a network and samples.
+        """Make the maps that have not been made yet, in groups that share a network and samples.
 
         Raises:
             NumericError: a network answers with NaN or infinity.
@@ -129,71 +133,64 @@ class Bench:
             if request not in self.made:
                 groups.setdefault((request.depth, request.samples), []).append(request.job)
         for (depth, samples), jobs in groups.items():
-            shape = self.classifier.input.shape
-            pool = load_samples(samples, shape) if samples else self.pool
+            pool = load_samples(samples, self.classifier.input.shape) if samples else self.pool
             with self.engine(depth) as engine:
-                near = pool.to(engine.device)
+                pool = pool.to(engine.device)
                 for group in in_groups(jobs, engine, self.recipe):
-                    made = self.mapper(engine, near, group, self.recipe, self._teller(group, depth, samples))
-                    for job, one in zip(group, made, strict=True):
-                        self.made[Request(job, depth, samples)] = one
+                    maps = self.mapper(engine, pool, group, self.recipe, self._on_step(group, depth, samples))
+                    self.made |= {Request(job, depth, samples): one for job, one in zip(group, maps, strict=True)}
 
     def take(self, requests: Iterable[Request]) -> list[ConceptMap]:
         """Return maps that have been made."""
         return [self.made[request] for request in requests]
 
-    # --- what they say
+    # --- measurements
 
-    def engine(self, depth: int = 0) -> Engine:
-        """Return an engine for the network with its last ``depth`` blocks drawn anew, to be opened."""
-        return Engine(self.network(depth), device=self.device, precision=self.precision)
-
-    def read(self, maps: Sequence[ConceptMap], depth: int = 0) -> Reading:
-        """Have the network, or one whose last ``depth`` blocks are drawn anew, read maps."""
+    def predict(self, maps: Sequence[ConceptMap], depth: int = 0) -> MapPredictions:
+        """Have the network, or one whose last ``depth`` blocks are randomised, classify maps."""
         with self.engine(depth) as engine:
-            return read(logits_of_maps(engine, maps), [one.index for one in maps])
+            return predictions_of(logits_of_maps(engine, maps), [one.index for one in maps])
 
     @cached_property
     def across(self) -> "Baseline | None":
-        """How alike maps of different classes are; ``None`` where there is one class."""
-        return across(self.maps)
+        """How similar maps of different classes are; ``None`` where there is one class."""
+        return across_classes(self.maps)
 
     @cached_property
     def within(self) -> dict[str, float]:
-        """How alike maps of one class from two seeds are; :meth:`second_seeds` are made before."""
-        return means((one, other) for one in self.chosen for other in self.same_class(one))
+        """How similar maps of one class from two seeds are; :meth:`second_seeds` must have been made."""
+        return mean_similarities((one, other) for one in self.chosen for other in self.same_class(one))
 
     def reference(self) -> dict[str, float]:
-        """Return the figures that every similarity is read against."""
+        """Return the figures that every similarity is compared with."""
         across = self.across.figures() if self.across else {}
         return across | {f"{name}_at_other_seed": value for name, value in self.within.items()}
 
-    def likeness(self, others: Sequence[ConceptMap]) -> "Likeness":
+    def similarity(self, others: Sequence[ConceptMap]) -> "Similarity":
         """Compare the chosen maps with others of the same classes, one each."""
-        pairs: list[Pair] = list(zip(self.chosen, others, strict=True))
-        return Likeness(means(pairs), self.across.limit("hog", len(pairs)) if self.across else None)
+        mean = mean_similarities(zip(self.chosen, others, strict=True))
+        return Similarity(mean, self.across.limit("hog", len(others)) if self.across else None)
 
-    def _siblings(self, one: ConceptMap) -> list[ConceptMap]:
+    def _other_seeds(self, one: ConceptMap) -> list[ConceptMap]:
         return [other for other in self.maps if other.index == one.index and other.seed != one.seed]
 
-    def _teller(self, group: Sequence[Job], depth: int, samples: str) -> "Callable[[Step], None] | None":
+    def _on_step(self, group: Sequence[Job], depth: int, samples: str) -> "Callable[[Step], None] | None":
         """Turn a group's steps into the progress of all checks."""
-        if self.watch is None:
+        if self.on_progress is None:
             return None
-        watch, done, short = self.watch, len(self.made), self.classifier.labels.short
-        why = f"{depth} of {len(self.blocks)} blocks drawn anew: " if depth else f"from {samples}: " * bool(samples)
-        first, *rest = (short(job.index) for job in group)
-        names = (why + first, *rest)
-        return lambda step: watch(Standing(done, max(self.total, done + len(group)), names, step))
+        on_progress, made, short = self.on_progress, len(self.made), self.classifier.labels.short
+        why = f"{depth} of {len(self.blocks)} blocks randomised: " if depth else f"from {samples}: " * bool(samples)
+        labels = tuple(why * (place == 0) + short(job.index) for place, job in enumerate(group))
+        return lambda step: on_progress(CheckProgress(made, max(self.maps_total, made + len(group)), labels, step))
 
 
 @dataclass(frozen=True)
-class Likeness:
-    """How alike maps and others of the same classes are.
+class Similarity:
+    """How similar maps are to others of the same classes.
 
     Attributes:
-        mean: By similarity.
-        limit: Up to this HOG similarity they are no more alike than different classes; ``None`` where there is one.
+        mean: By measure.
+        limit: Up to this HOG similarity they are no more similar than different classes; ``None`` with one class.
     """
 
     mean: dict[str, float]
@@ -201,7 +198,7 @@ class Likeness:
 
     @property
     def as_different_classes(self) -> "bool | None":
-        """Whether they are no more alike than maps of different classes, by HOG; ``None`` where there is one class."""
+        """Whether they are no more similar than maps of different classes, by HOG; ``None`` with one class."""
         return None if self.limit is None else self.mean["hog"] <= self.limit
 
     def figures(self, condition: object) -> dict[str, float]:
@@ -211,7 +208,7 @@ class Likeness:
 
 def spread(maps: Sequence[ConceptMap], most: int) -> list[ConceptMap]:
     """Choose the first map of at most ``most`` classes, spread evenly over all classes in their order."""
-    offered = firsts(maps)
+    offered = first_of_each_class(maps)
     if len(offered) <= most:
         return offered
     return [offered[round(place * (len(offered) - 1) / max(most - 1, 1))] for place in range(most)]

@@ -1,0 +1,163 @@
+"""Copies of a network with random weights in its last blocks, or in all.
+
+Cascading randomisation of Adebayo et al. 2018 (arXiv 1810.03292, section 3.1): what a map shows must depend on what the
+network has learned.
+"""
+
+import copy
+import itertools
+import math
+import re
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from phosphene.classifier import Classifier
+from phosphene.engine import Engine
+from phosphene.engine.modules import forward_hooks
+from phosphene.errors import WeightsError, first_line
+
+# Samples on which running statistics are measured again.
+SAMPLES = 32
+NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+ROOT = "(root)"
+
+
+def blocks(classifier: Classifier) -> list[tuple[str, list[str]]]:
+    """Return the network's blocks and the names of their modules that hold parameters, last executed first.
+
+    Modules belong together by name: ``features.17.*``, ``layer4.1.*``, ``encoder_layer_11.*``. What holds no matrix of
+    its own (a normalisation on the same level) belongs to the block before it. What is never executed comes last, and
+    modules that take no hooks stay in the order of their definition.
+    """
+    module = classifier.module
+    names = {part: name for name, part in module.named_modules()}
+    holders = [name for part, name in names.items() if any(True for _ in part.parameters(recurse=False))]
+    order = _execution_order(classifier, names)
+    by_block: dict[str, list[str]] = {}
+    for name in sorted(holders, key=lambda name: _position(name, order)):
+        by_block.setdefault(_block(name), []).append(name)
+    ordered = sorted(by_block.items(), key=lambda row: max(_position(name, order) for name in row[1]))
+    merged: list[tuple[str, list[str]]] = []
+    for name, members in ordered:
+        matrices = [p for member in members for p in _own(module, member) if p.ndim > 1]
+        if matrices or not merged:
+            merged.append((name, members))
+        else:
+            merged[-1][1].extend(members)
+    return merged[::-1]
+
+
+def few_depths(count: int) -> list[int]:
+    """Choose depths out of 1 to ``count`` blocks: the head, the last block too, a quarter, a half, all."""
+    return sorted({depth for depth in (1, 2, math.ceil(count / 4), math.ceil(count / 2), count) if 0 < depth <= count})
+
+
+def randomised(classifier: Classifier, depth: int, *, seed: int = 0, samples: "Tensor | None" = None) -> Classifier:
+    """Return a copy of a classifier whose last ``depth`` blocks have random weights; the classifier is not changed.
+
+    A random weight comes from a normal distribution with the mean and deviation of the trained tensor. A block has the
+    same random weights at every depth.
+
+    Args:
+        classifier: The trained one.
+        depth: How many blocks, from 1 to their number; see :func:`few_depths`.
+        seed: Of the random weights.
+        samples: (n, c, h, w) in [0, 1], n at least 2: running statistics of the randomised blocks are measured again on
+            them, so that activations stay in a sane range; without them they stay as trained.
+
+    Raises:
+        ValueError: the depth is out of range.
+        WeightsError: the network cannot be copied.
+    """
+    all_blocks = blocks(classifier)
+    if not 1 <= depth <= len(all_blocks):
+        raise ValueError(f"depth {depth} is out of range: the network has {len(all_blocks)} blocks.")
+    made = copy.copy(classifier)
+    try:
+        with torch.no_grad():
+            made.module = copy.deepcopy(classifier.module)
+    except Exception as error:  # the network may be anything, a graph that refuses to be copied too
+        raise WeightsError(
+            f"network {classifier.name} cannot be copied, and so not randomised ({first_line(error)}): "
+            "load it from a card with factory or arch."
+        ) from error
+    made.name = f"{classifier.name} with {depth} blocks randomised"
+    made.__dict__.pop("sha256", None)  # cached, of the trained weights
+    norms: list[Any] = []
+    for number, (_, members) in enumerate(all_blocks[:depth]):
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + number)
+        for member in members:
+            for parameter in _own(made.module, member):
+                _randomise(parameter, generator)
+            part = made.module.get_submodule(member)
+            if isinstance(part, NORMS) and part.running_mean is not None:
+                norms.append(part)
+    if norms and samples is not None:
+        _measure(made, norms, samples[:SAMPLES])
+    return made
+
+
+@torch.no_grad()
+def _randomise(parameter: Tensor, generator: torch.Generator) -> None:
+    """Replace values by draws from a normal distribution with their own mean and deviation."""
+    trained = parameter.double()
+    drawn = torch.randn(parameter.shape, generator=generator, dtype=torch.float64).to(trained.device)
+    parameter.copy_(trained.mean() + trained.std(correction=0) * drawn)
+
+
+def _measure(classifier: Classifier, norms: list[Any], samples: Tensor) -> None:
+    """Measure the running statistics of some normalisations on one batch, each on the output of those before it."""
+    momenta = [part.momentum for part in norms]
+    with Engine(classifier, device="cpu", micro_batch=len(samples)) as engine:
+        for part in norms:
+            part.train()
+            part.momentum = 1.0
+        engine.logits(samples)
+        measured = [(part.running_mean.clone(), part.running_var.clone()) for part in norms]
+    for part, momentum, (mean, variance) in zip(norms, momenta, measured, strict=True):
+        part.momentum = momentum
+        part.running_mean.copy_(mean)
+        part.running_var.copy_(variance)
+
+
+def _execution_order(classifier: Classifier, names: "dict[nn.Module, str]") -> dict[str, int]:
+    """Return the position at which each module was executed last, in a pass of a grey image."""
+    order: dict[str, int] = {}
+    count = itertools.count()
+
+    def note(part: nn.Module, *_: object) -> None:
+        order[names[part]] = next(count)
+
+    hookable = [part for part in names if not isinstance(part, torch.jit.ScriptModule)]
+    with Engine(classifier, device="cpu") as engine, forward_hooks(hookable, note):
+        engine.logits(torch.full((1, *classifier.input.shape), 0.5))
+    return order
+
+
+def _position(name: str, order: dict[str, int]) -> int:
+    """Return the position at which a module's own parameters are used; -1 if it is unknown."""
+    inside = [place for other, place in order.items() if other != name and other.startswith(f"{name}." if name else "")]
+    if inside:  # a container: its own parameters are used before its parts are
+        return min(inside)
+    while name not in order and "." in name:  # a part that its container uses without calling it
+        name = name.rpartition(".")[0]
+    return order.get(name, -1)
+
+
+def _block(name: str) -> str:
+    """Return a module's name up to the first part that ends in a number, or in a number of its own after that."""
+    parts = name.split(".")
+    for place, part in enumerate(parts):
+        if part.isdecimal():
+            return ".".join(parts[: place + 1])
+        if re.search(r"[0-9]$", part):
+            more = place + 1 < len(parts) and parts[place + 1].isdecimal()
+            return ".".join(parts[: place + 1 + more])
+    return name or ROOT
+
+
+def _own(module: nn.Module, name: str) -> list[nn.Parameter]:
+    """Return the parameters that a module holds itself, not those of its parts."""
+    return list(module.get_submodule(name).parameters(recurse=False))
