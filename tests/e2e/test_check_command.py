@@ -92,7 +92,7 @@ def test_a_failed_check_is_said_plainly_and_the_command_has_done_its_job(check, 
     answer = check("--only", "seeds")
     assert answer.code == 0
     assert "FAILED" in answer.out
-    assert "It hangs on the seed." in answer.out
+    assert "It depends on the seed." in answer.out
     assert "seeds: FAILED" in answer.err
 
 
