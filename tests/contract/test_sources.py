@@ -39,6 +39,7 @@ ARCHITECTURES = {
     "timm:deit_tiny_distilled_patch16_224": 32,
     "timm:swin_tiny_patch4_window7_224": 64,
 }
+LARGE = {"torchvision:vgg16", "torchvision:vit_b_16"}  # their weights are half a gigabyte
 SMALL = {"num_labels": 5, "image_size": 64}
 # config of transformers -> what makes it small
 CONFIGS = {
@@ -110,7 +111,9 @@ def liven(module):
                 parameter.copy_(0.05 * torch.randn(parameter.shape, generator=generator))
 
 
-@pytest.mark.parametrize("name", list(ARCHITECTURES))
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if name in LARGE else []) for name in ARCHITECTURES]
+)
 def test_architectures(name, folder):
     side = ARCHITECTURES[name]
     if side is None:
