@@ -107,6 +107,7 @@ class Classifier:
         self.spec = spec or name
         self.batch = batch
         self.origin = dict(origin or {})
+        self.trusted = False  # whether the user allowed code that comes with the model to run; the sources set it
         self._notes = tuple(notes)
         self._output = check_kind(output)
         self._constants: dict[tuple[torch.device, torch.dtype], tuple[Tensor, Tensor]] = {}

@@ -15,8 +15,8 @@ MAX_CHARACTERS = 1000
 class Labels(Sequence[str]):
     """The names of a classifier's classes, in output order.
 
-    A concept is an index, a full label, or one of its synonyms: ImageNet writes a label as
-    ``lion, king of beasts, Panthera leo``. Case and blanks do not matter.
+    A concept is an index, a full label, one of its synonyms, or a synonym with its index, ``crane (134)``. ImageNet
+    writes a label as ``lion, king of beasts, Panthera leo``. Case and surrounding blanks do not matter.
     """
 
     def __init__(self, names: Sequence[str]) -> None:
@@ -50,12 +50,23 @@ class Labels(Sequence[str]):
                 return int(text)
             raise ConceptError(f"class index {text} is out of range: the classifier has classes 0 to {len(self) - 1}.")
         indices = self._indices.get(_key(text), [])
+        both = re.fullmatch(r"(.+) \(([0-9]+)\)", text)  # "crane (134)", as reports write it
+        if both and not indices:
+            indices = [index for index in self._indices.get(_key(both[1]), []) if index == int(both[2])]
         if len(indices) == 1:
             return indices[0]
         if indices:
-            listed = "; ".join(f"{index} ({self._names[index]})" for index in indices)
+            listed = "; ".join(self._distinguished(index) for index in indices)
             raise ConceptError(f"{text!r} names {len(indices)} classes: give the index of one, {listed}.")
         raise ConceptError(f"no class is called {text!r}.{nearest(text, list(self._indices)) or ' Try an index.'}")
+
+    def _distinguished(self, index: int) -> str:
+        """Name a class by its index, its label, and its neighbours where other classes have the same label."""
+        name = self._names[index]
+        if self._names.count(name) == 1:
+            return f"{index} ({name})"
+        neighbours = [self.short(near) for near in (index - 1, index + 1) if 0 <= near < len(self)]
+        return f"{index} ({name}; next to {' and '.join(neighbours)})"
 
     def same(self, index: int, label: str) -> bool:
         """Return whether class ``index`` exists and has this label; case and blanks do not matter."""

@@ -273,15 +273,15 @@ def test_report_is_written_again_from_what_is_there(call, job):
 def test_natural_pictures_in_the_report(call, job, tmp_path):
     words, out = job
     call(*words)
-    assert "A natural picture" not in (out / "report.html").read_text(encoding="utf-8")
+    assert "A natural image" not in (out / "report.html").read_text(encoding="utf-8")
     folder = tmp_path / "named"
     folder.mkdir()
     Image.new("RGB", (20, 20), (200, 0, 0)).save(folder / "lion.png")
     assert call("report", out, "--reference-pictures", folder).code == 0
     page = (out / "report.html").read_text(encoding="utf-8")
-    assert page.count('aria-label="A natural picture of lion"') == 2  # of both seeds
+    assert page.count('aria-label="A natural image of lion"') == 2  # of both seeds
     assert page.count('id="natural-0"') == 1
-    line = call("report", out, "--reference-pictures", tmp_path / "none").complaint
+    line = call("report", out, "--reference-images", tmp_path / "none").complaint
     assert "none do not exist" in line
 
 

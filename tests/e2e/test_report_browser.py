@@ -116,10 +116,10 @@ def test_search(opened):
         page.get_by_label("Search").fill(words)
         assert {index for index, _ in shown(page)} == set(wanted), words
     page.get_by_label("Search").fill("lion")
-    assert page.locator("#count").inner_text() == "2 of 10 pictures"
+    assert page.locator("#count").inner_text() == "2 of 10 maps"
     page.get_by_label("Search").fill("nothing of this name")
     assert shown(page) == []
-    assert page.get_by_text("No class here answers to that").is_visible()
+    assert page.get_by_text("No class of this run matches").is_visible()
 
 
 def test_sort(opened):
@@ -130,14 +130,14 @@ def test_sort(opened):
         return [tuple(place) for place in shown(page)]
 
     assert [index for index, _ in by("name")] == [2, 2, 1, 1, 0, 0, 3, 3, 4, 4]
-    assert by("own reading, least sure first")[0] == (4, 1)
-    assert by("own reading, surest first") == [tuple(place) for place in EVERY]
+    assert by("confidence, lowest first")[0] == (4, 1)
+    assert by("confidence, highest first") == [tuple(place) for place in EVERY]
     # what was not measured stands last, whichever way
-    most, fewest = by("samples turned, most first"), by("samples turned, fewest first")
+    most, fewest = by("targeting rate, highest first"), by("targeting rate, lowest first")
     assert most[-1] == fewest[-1] == (3, 1)
     assert most[0] == (4, 1)
     assert fewest[0] == (0, 0)
-    surest, least = by("other networks, surest first"), by("other networks, least sure first")
+    surest, least = by("confidence of others, highest first"), by("confidence of others, lowest first")
     assert surest != least
     assert set(surest) == set(least)
     assert by("class number") == [tuple(place) for place in EVERY]
@@ -151,7 +151,7 @@ def test_zoom_with_the_keyboard_alone(opened):
     dialog, title = page.get_by_role("dialog"), page.locator("#zoom-title")
     assert dialog.is_visible()
     assert title.inner_text() == "lion, class 0, seed 0"
-    assert dialog.get_by_text("The network reads its own picture as").is_visible()
+    assert dialog.get_by_text("The network classifies its own map as").is_visible()
     assert dialog.get_by_role("img", name=re.compile("Loss: from 2 to 0.5 in 3 steps")).is_visible()
     page.keyboard.press("ArrowRight")
     assert title.inner_text() == "lion, class 0, seed 1"
@@ -174,7 +174,7 @@ def test_zoom_goes_through_what_was_searched(opened):
     page.get_by_label("Search").fill("crane")
     page.locator("#map-1-0 .open").click()
     for wanted in ("seed 1", "seed 0"):
-        page.get_by_label("Next picture").click()
+        page.get_by_label("Next map").click()
         assert page.locator("#zoom-title").inner_text() == f"crane, class 1, {wanted}"
     page.get_by_label("Close").click()
     assert not page.get_by_role("dialog").is_visible()
@@ -237,7 +237,7 @@ def test_without_scripts_everything_can_be_read(opened):
     assert not card.locator(".faint").is_visible()
     card.get_by_text("Closer look").click()
     assert card.locator(".faint").is_visible()
-    assert card.get_by_text("The network reads its own picture as").is_visible()
+    assert card.get_by_text("The network classifies its own map as").is_visible()
 
 
 def test_hostile_labels_are_text(opened, tmp_path):

@@ -61,7 +61,7 @@ def test_findings_stand_in_the_order_of_the_checks_with_figures_as_a_table(run):
     assert first["question"] == CHECKS["cascade"][0]
     assert (first["verdict"], first["mark"]) == ("FAILED", "bad")
     assert first["head"] == ["blocks randomised", "HOG", "top-1"]
-    assert first["table"] == [["2", "0.00", "25%"], ["other class", "", "50%"]]
+    assert first["table"] == [["2", "0.00", "25 %"], ["other class", "", "50 %"]]
     assert first["plain"] == [("blocks", "5"), ("HOG limit", "0.05")]
     assert (first["concepts"], first["samples"]) == ("lion", "some samples")
     assert (second["verdict"], second["mark"]) == ("no verdict", "unsure")
@@ -80,7 +80,7 @@ def test_the_page_says_it(run):
     assert "Other seeds &lt;say&gt; the same." in html
     assert ">passed<" in html
     assert ">no verdict<" in html
-    assert "100%" in html
+    assert "100 %" in html
     assert html.count("<details") == 1  # nothing to unfold where there are no figures
     assert not re.findall(r"""(?:src|href)\s*=""", html)
     assert "<script" not in html

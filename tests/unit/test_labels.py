@@ -41,8 +41,18 @@ def test_a_full_label_with_synonyms_is_found_although_its_first_word_is_ambiguou
 def test_an_ambiguous_word_is_refused_with_both_candidates(labels, word, first, second):
     with pytest.raises(ConceptError) as error:
         labels.find(word)
-    assert f"{first} ({LABELS[first]})" in str(error.value)
-    assert f"{second} ({LABELS[second]})" in str(error.value)
+    assert f"{first} ({LABELS[first]}" in str(error.value)
+    assert f"{second} ({LABELS[second]}" in str(error.value)
+    if LABELS[first] == LABELS[second]:  # then the neighbours say which is which
+        assert f"; next to {LABELS[first - 1].split(',')[0]} and " in str(error.value)
+
+
+def test_a_synonym_with_its_index_names_one_class(labels):
+    assert labels.find("crane (2)") == 2
+    assert labels.find("Tank suit (4)") == 4
+    for wrong in ("crane (0)", "crane (9)", "heron (2)"):
+        with pytest.raises(ConceptError):
+            labels.find(wrong)
 
 
 def test_a_label_that_repeats_its_own_synonym_is_not_ambiguous():

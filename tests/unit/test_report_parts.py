@@ -14,12 +14,13 @@ from PIL import Image
 
 from phosphene.concept_map import Job, render
 from phosphene.errors import SamplesError
+from phosphene.labels import Labels
 from phosphene.recipe import resolve
 from phosphene.report import html, write_report
 from phosphene.report.curves import curve
+from phosphene.report.formats import percent, probability
+from phosphene.report.images import MOST_PIXELS, data_url, scale_for, signed, strength
 from phosphene.report.made import map_commands
-from phosphene.report.pictures import MOST_PIXELS, data_url, scale_for, signed, strength
-from phosphene.report.words import percent, probability
 from phosphene.runs import RunDirectory, RunFacts
 from phosphene.runs.readings import write_readings
 from phosphene.runs.scores import map_hashes
@@ -95,20 +96,20 @@ def test_long_curves_are_averaged_and_short_ones_left_out():
     assert long.words == "Loss: from 0 to 1.5e+03 in 1500 steps"
     share = curve([0.0, 0.5], "Hits", top=1.0, share=True)
     assert share.points == "0.0,80.0 300.0,40.0"
-    assert (share.top, share.words) == ("100%", "Hits: from 0% to 50% in 2 steps")
+    assert (share.top, share.words) == ("100 %", "Hits: from 0 % to 50 % in 2 steps")
 
 
 def test_the_targeting_curve_is_drawn_where_it_was_recorded(tmp_path):
     run = begin(tmp_path / "run", [tiny.concept_map(0)])
-    assert "Samples read as the class" not in page(run)
+    assert "Samples classified as the class" not in page(run)
     note = run.folder(Job(0), tiny.LABELS[0]) / "map.json"
     data = json.loads(note.read_text(encoding="utf-8")) | {"hits": [0.0, 0.5, 1.0]}
     note.write_text(json.dumps(data), encoding="utf-8")
-    assert "Samples read as the class: from 0% to 100% in 3 steps" in page(run)
+    assert "Samples classified as the class: from 0 % to 100 % in 3 steps" in page(run)
 
 
 def test_what_is_not_quite_all_is_not_called_all():
-    assert [percent(share) for share in (0, 0.001, 0.5, 0.999, 1)] == ["0 %", "under 1 %", "50 %", "over 99 %", "100 %"]
+    assert [percent(share) for share in (0, 0.001, 0.5, 0.999, 1)] == ["0 %", "< 1 %", "50 %", "> 99 %", "100 %"]
     assert [probability(p) for p in (0, 0.25, 1)] == ["< 1 %", "25 %", "> 99 %"]
 
 
@@ -125,7 +126,7 @@ def test_animations_are_taken_in_while_there_is_room(tmp_path, monkeypatch):
     assert text.count("How it grew") == 1
     data = re.search(r'class="growth"><img src="data:image/webp;base64,([^"]+)"', text)[1]
     assert Image.open(io.BytesIO(base64.b64decode(data))).n_frames == 3
-    assert "how it grew is in <code>maps/maillot-3/seed-0/frames.webp</code>" in text
+    assert "its animation is <code>maps/maillot-3/seed-0/frames.webp</code>" in text
 
 
 # --- readings
@@ -142,12 +143,12 @@ def test_readings_of_the_source_and_of_others(tmp_path):
     write_readings(run, tiny.classifier(1, name="another"), {(0, 0): row((1, 0.9), own=0)}, map_hashes(run))
     write_readings(run, tiny.classifier(), found, map_hashes(run))
     text = words(page(run))
-    assert "The network reads its own picture as maillot with 61 %; lion gets 20 %." in text
-    assert "The network reads its own picture as maillot with 75 %." in text  # map 3, by its own note
-    assert "tiny the network itself reads something else class probability maillot 61 % lion 20 %" in text
-    assert "another reads something else class probability crane 90 % lion < 1 %" in text
-    assert text.index("tiny the network itself") < text.index("another reads")
-    assert "tiny recognises the class in 1 of its 2 pictures." in text
+    assert "The network classifies its own map as maillot with a confidence of 61 %; lion gets 20 %." in text
+    assert "The network classifies its own map as maillot with a confidence of 75 %." in text  # map 3, by its own note
+    assert "tiny the source itself predicts another class class probability maillot 61 % lion 20 %" in text
+    assert "another predicts another class class probability crane 90 % lion < 1 %" in text
+    assert text.index("tiny the source itself") < text.index("another predicts")
+    assert "tiny recognises the class in 1 of its 2 maps." in text
     assert "others agree 0 of 1" in text
 
 
@@ -170,8 +171,8 @@ def test_natural_pictures_stand_beside_their_class_and_are_stored_once(tmp_path)
     assert set(colours) == {0, 3}
     assert colours[0][0] > 200 > colours[0][1]
     assert colours[3][1] > 200 > colours[3][0]
-    assert len(re.findall('role="img" aria-label="A natural picture of lion"', text)) == 2
-    assert "natural picture" not in words(page(run))  # off unless it is asked for
+    assert len(re.findall('role="img" aria-label="A natural image of lion"', text)) == 2
+    assert "natural image" not in words(page(run))  # off unless it is asked for
 
 
 @pytest.mark.parametrize("place", ["pictures", "nowhere", "file.txt"])
@@ -195,7 +196,9 @@ def test_the_command_makes_the_run_again(tmp_path):
     for command, indices, seeds in zip(commands, ([0, 3], [4]), ([2, 3], [9]), strict=True):
         assert command[:2] == ["phosphene", "map"]
         pairs = list(zip(command[3::2], command[4::2], strict=True))
-        assert [int(value) for word, value in pairs if word == "-c"] == indices
+        named = [value for word, value in pairs if word == "-c"]
+        assert named == [f"{tiny.LABELS[index].split(',')[0]} ({index})" for index in indices]
+        assert [Labels(tiny.LABELS).find(value) for value in named] == indices
         options = dict(pairs)
         first, count = int(options["--seed"]), int(options.get("--seeds", 1))
         assert list(range(first, first + count)) == seeds
@@ -218,14 +221,14 @@ def test_all_classes_are_called_all(tmp_path):
 def test_a_section_is_a_function_a_template_and_a_line(tmp_path, monkeypatch):
     run = begin(tmp_path / "run", [tiny.concept_map(0)])
     found = {"nav": "A <part>", "glance": [{"mark": "bad", "text": "A <verdict>."}]}
-    monkeypatch.setattr(html, "SECTIONS", [*html.SECTIONS, ("extra", lambda *_: found, "parts.html")])
+    monkeypatch.setattr(html, "SECTIONS", html.SECTIONS | {"parts": lambda *_: found})
     text = page(run)
-    assert '<a href="#extra">A &lt;part&gt;</a>' in text
-    assert '<section id="extra">' in text
+    assert '<a href="#parts">A &lt;part&gt;</a>' in text
+    assert '<section id="parts">' in text
     lines = re.findall(r'<li class="(\w+)"><span class="sign"', text)
     assert lines[0] == "bad"  # what somebody must know stands first
-    monkeypatch.setattr(html, "SECTIONS", [("extra", lambda *_: None, "parts.html")])
-    assert "#extra" not in page(run)
+    monkeypatch.setattr(html, "SECTIONS", {"parts": lambda *_: None})
+    assert "#parts" not in page(run)
 
 
 def test_writing_it_again_loses_nothing(tmp_path):

@@ -10,12 +10,13 @@ from phosphene.concept_map import Job
 from phosphene.errors import RunError
 from phosphene.recipe import Recipe
 from phosphene.report import write_report
+from phosphene.report.formats import percent
 from phosphene.runs import RunDirectory, RunFacts
 from phosphene.runs.scores import maps_sha256, write_scores
 from phosphene.samples.pool import make_pool
 from tests import tiny
 
-TITLE = "How other classifiers read these pictures"
+TITLE = "How other classifiers see these maps"
 
 
 def begin(run, maps):
@@ -68,7 +69,7 @@ def test_every_figure_of_every_target_stands_there(run, maps):
     for score in scores:
         low, high = score.interval
         shares = [
-            f"{share:.0%} {100 * interval[0]:.0f} to {100 * interval[1]:.0f} %"
+            f"{percent(share)} {100 * interval[0]:.0f} to {100 * interval[1]:.0f} %"
             for share, interval in (
                 (score.top1_all, score.top1_all_interval),
                 (score.top1_concepts, score.top1_concepts_interval),
@@ -77,7 +78,7 @@ def test_every_figure_of_every_target_stands_there(run, maps):
         assert (
             f"classes {score.m_score:.2f} {low:.2f} to {high:.2f} {shares[0]} {shares[1]} {score.p_class:.2f}" in shown
         )
-        sweep = " ".join(f"{point.m_score:.2f} {point.top1_all:.0%}" for point in score.contrast_sweep)
+        sweep = " ".join(f"{point.m_score:.2f} {percent(point.top1_all)}" for point in score.contrast_sweep)
         assert f"{score.target} {sweep}" in shown
         for one in score.per_concept:
             wrong = ", ".join(f"{other.label.split(',')[0]} {other.count}×" for other in one.misread)
@@ -93,7 +94,7 @@ def test_colour_follows_the_number_and_never_replaces_it(run, maps):
     assert len(found) == 4 + 3 + 7
     first = round(100 * (score.m_score - 1 / 3) / (2 / 3))
     assert found[0] == (str(first), f"{score.m_score:.2f}")
-    assert found[1] == (str(round(100 * score.top1_all)), f"{score.top1_all:.0%}")
+    assert found[1] == (str(round(100 * score.top1_all)), percent(score.top1_all))
 
 
 def test_one_map_a_concept_is_read_or_not(tmp_path):

@@ -46,6 +46,7 @@ def question(
         "model": {
             "name": classifier.name,
             "spec": classifier.spec,
+            **({"trust": True} if classifier.trusted else {}),
             "sha256": classifier.sha256,
             "classes": classifier.num_classes,
             "input": list(classifier.input.shape),

@@ -12,10 +12,11 @@ from phosphene.runs import RunDirectory
 @click.command("report", context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option(
+    "--reference-images",
     "--reference-pictures",
     "reference",
     metavar="SAMPLES",
-    help="Show a natural picture of each class beside its maps: folder (lion.jpg, lion/1.jpg) or .parquet with labels.",
+    help="Show a natural image of each class beside its maps: folder (lion.jpg, lion/1.jpg) or .parquet with labels.",
 )
 @options.as_json
 def command(run: Path, reference: "str | None", as_json: bool) -> None:

@@ -1,14 +1,15 @@
-"""The part of the report that says what the sanity checks found."""
+"""The part of the report that shows the results of the sanity checks."""
 
 from typing import Any
 
 from phosphene.checks import CHECKS, Finding
 from phosphene.checks.finding import two_decimals
 from phosphene.labels import first_synonym
+from phosphene.report.formats import percent
 from phosphene.runs import RunDirectory
 from phosphene.runs.checks import read_checks
 
-# What a check's conditions are, and what its figures are called.
+# What the conditions of a check are, and names of its figures.
 CONDITIONS = {"fidelity": "contrast", "cascade": "blocks randomised", "samples": "samples from"}
 NAMES = {
     "diversity_hog": "1 - HOG",
@@ -16,7 +17,7 @@ NAMES = {
     "diversity_spectrum": "1 - spectrum",
     "hog": "HOG",
     "ssim": "SSIM",
-    "p_class": "p of the class",
+    "p_class": "confidence",
     "top1": "top-1",
     "targeting": "targeting rate",
     "m_score": "M_score",
@@ -44,12 +45,12 @@ def check_section(run: RunDirectory, facts: "dict[str, Any] | None" = None) -> "
 
 
 def _glance(findings: list[Finding]) -> dict[str, str]:
-    """Say in a line what came of the checks."""
+    """Sum up the checks in one line."""
     passed, failed = ([found.name for found in findings if found.passed is way] for way in (True, False))
-    silent = len(findings) - len(passed) - len(failed)
+    undecided = len(findings) - len(passed) - len(failed)
     text = f"Sanity checks: {len(passed)} of {len(findings)} passed"
     text += f", {len(failed)} failed ({', '.join(failed)})" if failed else ""
-    text += f", {silent} without a verdict" if silent else ""
+    text += f", {undecided} without a verdict" if undecided else ""
     return {"mark": "bad" if failed else "good" if passed else "unsure", "text": text + "."}
 
 
@@ -64,10 +65,10 @@ def _row(found: Finding, subject: dict[str, Any]) -> dict[str, Any]:
         "explanation": found.explanation,
         "head": [CONDITIONS.get(found.name, ""), *(_named(name) for name in columns)],
         "table": [
-            [spaced[condition], *(_written(name, figures[name]) if name in figures else "" for name in columns)]
+            [spaced[condition], *(_formatted(name, figures[name]) if name in figures else "" for name in columns)]
             for condition, figures in found.conditions.items()
         ],
-        "plain": [(_named(name), _written(name, value)) for name, value in found.plain.items()],
+        "plain": [(_named(name), _formatted(name, value)) for name, value in found.plain.items()],
         "concepts": ", ".join(first_synonym(one["label"]) for one in subject.get("concepts", [])),
         "samples": subject.get("samples", {}).get("spec", ""),
     }
@@ -80,7 +81,7 @@ def _named(name: str) -> str:
     return name.replace("_", " ")
 
 
-def _written(name: str, value: float) -> str:
+def _formatted(name: str, value: float) -> str:
     if name in COUNTS:
         return f"{value:.0f}"
-    return f"{value:.0%}" if name in SHARES else two_decimals(value)
+    return percent(value) if name in SHARES else two_decimals(value)

@@ -1,10 +1,12 @@
-"""Curves of the report: points of small SVG lines, and what they say in words."""
+"""Curves of the report: points of small SVG lines, and a description in words."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from phosphene.report.formats import percent
+
 WIDTH, HEIGHT = 300, 80
-# A line has no more points than one can see.
+# More points than this cannot be seen.
 MOST_POINTS = 150
 
 
@@ -14,9 +16,9 @@ class Curve:
 
     Attributes:
         points: For an SVG polyline in a box of 300 by 80; its bottom is 0.
-        top: What the upper edge stands for.
+        top: The value at the upper edge.
         steps: How many values there were.
-        words: The same for those who do not see it.
+        words: A description for screen readers.
     """
 
     points: str
@@ -26,10 +28,10 @@ class Curve:
 
 
 def curve(values: Sequence[float], name: str, *, top: "float | None" = None, share: bool = False) -> "Curve | None":
-    """Return the line of ``values``, one a step, or ``None`` for fewer than two.
+    """Return the line of ``values``, one per step, or ``None`` for fewer than two.
 
     Args:
-        values: 0 or more each; long lines are averaged over neighbours.
+        values: 0 or more each; neighbours in long lines are averaged.
         name: What they are.
         top: The upper edge; the largest value by default.
         share: Whether they are shares, written in percent.
@@ -41,5 +43,5 @@ def curve(values: Sequence[float], name: str, *, top: "float | None" = None, sha
     edge = top if top is not None else max(*means, 1e-9)
     last = max(len(means) - 1, 1)
     points = " ".join(f"{k / last * WIDTH:.1f},{(1 - value / edge) * HEIGHT:.1f}" for k, value in enumerate(means))
-    written = [f"{value:.0%}" if share else f"{value:.3g}" for value in (values[0], values[-1], edge)]
+    written = [percent(value) if share else f"{value:.3g}" for value in (values[0], values[-1], edge)]
     return Curve(points, written[2], len(values), f"{name}: from {written[0]} to {written[1]} in {len(values)} steps")

@@ -1,4 +1,4 @@
-"""A run's maps as they grew: a contact sheet that moves."""
+"""A run's maps as they grew: an animated contact sheet."""
 
 import math
 from collections.abc import Sequence
@@ -15,20 +15,20 @@ from phosphene.runs.atomic import write_bytes
 from phosphene.runs.frames import FPS, LEAST_FPS, MOST_FPS, animation
 
 KINDS = {".webp": "WEBP", ".gif": "GIF"}
-# Pictures on a sheet and their side: a film of a thousand pictures shows nothing.
+# Most maps on a sheet, and the side of each in pixels. A film of a thousand maps would show nothing.
 SIDES = ((1, 320), (6, 200), (20, 160), (60, 112), (120, 84))
 
 
 def write_film(
     run: RunDirectory, out: "str | Path | None" = None, concepts: Sequence[str] = (), *, fps: float = FPS
 ) -> Path:
-    """Write the maps of a run, growing together, as one animated picture.
+    """Write the maps of a run, growing together, as one animated image.
 
     Args:
         run: A run that was mapped with ``--frames``.
         out: A ``.webp`` or ``.gif`` file; by default ``film.webp`` in the run.
         concepts: Indices, labels or synonyms; none for all maps of the run.
-        fps: Frames a second; the last frame stands for 1.5 s.
+        fps: Frames per second; the last frame is held for 1.5 s.
 
     Returns:
         Where it was written.
@@ -41,24 +41,23 @@ def write_film(
     if path.suffix.lower() not in KINDS:
         raise RunError(f"{path} must end in {' or '.join(KINDS)}.")
     if not LEAST_FPS <= fps <= MOST_FPS:
-        raise RunError(f"fps is {fps:g}; it must be {LEAST_FPS:g} to {MOST_FPS:g} frames a second.")
+        raise RunError(f"fps is {fps:g}; it must be {LEAST_FPS:g} to {MOST_FPS:g} frames per second.")
     maps = _chosen(run, concepts)
-    films = [run.frames(one) for one in maps]
-    kept = [(one, frames) for one, frames in zip(maps, films, strict=True) if frames]
-    if not kept:
+    films = [(one, frames) for one in maps if (frames := run.frames(one))]
+    if not films:
         raise RunError(
             f"{run.path} has no frames of these maps: give its `phosphene map` command with --frames 24 "
             "and another --out."
         )
-    if len(kept) > SIDES[-1][0]:
-        raise ConceptError(f"{len(kept)} maps are too many for one film: name up to {SIDES[-1][0]} with -c.")
-    sheets = _sheets([frames for _, frames in kept], captions([one for one, _ in kept]))
+    if len(films) > SIDES[-1][0]:
+        raise ConceptError(f"{len(films)} maps are too many for one film: name up to {SIDES[-1][0]} with -c.")
+    sheets = _sheets([frames for _, frames in films], captions([one for one, _ in films]))
     write_bytes(path, animation(sheets, KINDS[path.suffix.lower()], fps=fps))
     return path
 
 
 def _chosen(run: RunDirectory, concepts: Sequence[str]) -> list[ConceptMap]:
-    """Read the finished maps of some classes, found among the run's own."""
+    """Read the finished maps of the classes that ``concepts`` name, or all."""
     facts = run.facts()
     if not concepts:
         return list(run.maps())
@@ -68,7 +67,7 @@ def _chosen(run: RunDirectory, concepts: Sequence[str]) -> list[ConceptMap]:
 
 
 def _find(concept: str, known: dict[int, str], run: RunDirectory) -> int:
-    """Return the run's class that a word names."""
+    """Return the class of the run that a concept names."""
     indices, labels = list(known), Labels(list(known.values()))
     if concept.isdecimal() and int(concept) in known:
         return int(concept)
@@ -82,10 +81,10 @@ def _find(concept: str, known: dict[int, str], run: RunDirectory) -> int:
 
 
 def _sheets(films: Sequence[Sequence[Image.Image]], captions: Sequence[str]) -> list[Image.Image]:
-    """Lay films out in a grid, frame by frame; a shorter one, of a map that was resumed, moves more slowly."""
+    """Lay films out in a grid, frame by frame; a shorter film, of a map that was resumed, plays more slowly."""
     count = max(map(len, films))
     side = next(side for most, side in SIDES if len(films) <= most)
-    # Square or a little wider, with the fewest empty places.
+    # Square or a little wider, with the fewest empty cells.
     least, most = math.ceil(math.sqrt(len(films))), math.ceil(math.sqrt(2 * len(films)))
     columns = min(range(least, most + 1), key=lambda number: -len(films) % number)
     return [

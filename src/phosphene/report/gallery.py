@@ -8,29 +8,31 @@ from typing import Any
 from phosphene.concept_map import ConceptMap, Job, render, to_image
 from phosphene.labels import first_synonym
 from phosphene.report.curves import curve
-from phosphene.report.pictures import MOST_PIXELS, data_url, scale_for, signed, strength, webp_url
-from phosphene.report.words import count, percent, probability
+from phosphene.report.formats import count, percent, probability
+from phosphene.report.images import MOST_PIXELS, data_url, scale_for, signed, strength, webp_url
 from phosphene.runs import RunDirectory
 from phosphene.runs.atomic import read_json
 from phosphene.runs.frames import NAME as FRAMES
 from phosphene.runs.readings import Reader, read_readings
 
-# Clipped so little that the page can show every fainter contrast from it; the stronger ones come from the picture.
+# Faint enough that next to nothing is clipped: the page computes contrasts below a map's own from this image.
 FAINT = 0.07
-# A page's pictures and animations, before they are written as text: 14 MB then. What a pixel of a map takes in its four
-# pictures is an upper end, measured on noise; animations get what is left, and the rest of them stay beside their maps.
+# Bytes of a page's images and animations before they are written as text, which makes them 14 MB. The bytes per pixel
+# of a map, in its four images together, are an upper bound, measured on noise; animations get the rest of the budget,
+# and those that do not fit stay beside their maps.
 MOST_BYTES = 10_500_000
-BYTES_A_PIXEL = 1.3
+BYTES_PER_PIXEL = 1.3
+Place = tuple[int, int]  # class and seed
 
 
 class Gallery:
-    """The maps of a run, one after the other: a page of a thousand maps never holds their arrays at once.
+    """The maps of a run, one after the other, so that a page of a thousand maps never holds all their arrays at once.
 
     Args:
         run: A run directory.
         facts: Its run.json.
-        examples: Classes that a natural picture stands for.
-        keep: Called with every map that has been shown, for those who want its picture too.
+        examples: Classes with a natural image.
+        on_map: Called with every map that has been shown.
     """
 
     def __init__(
@@ -38,71 +40,64 @@ class Gallery:
         run: RunDirectory,
         facts: dict[str, Any],
         examples: "Mapping[int, Any] | None" = None,
-        keep: "Callable[[ConceptMap], None] | None" = None,
+        on_map: "Callable[[ConceptMap], None] | None" = None,
     ) -> None:
-        self.run, self.facts, self.keep = run, facts, keep
+        self.run, self.facts, self.on_map = run, facts, on_map
         self.examples = examples or {}
-        self.notes = _notes(run, facts)
-        own = facts["model"]["sha256"]
-        self.readers = sorted(read_readings(run), key=lambda one: one.sha256 != own)
-        self.scale = scale_for(max(1, len(self.notes)), tuple(facts["model"]["input"]["size"]))
-        pixels = max(1, len(self.notes)) * math.prod(facts["model"]["input"]["size"])
+        self.maps = _finished_maps(run, facts)
+        classifiers = read_readings(run)
+        self.own = next((one for one in classifiers if one.sha256 == facts["model"]["sha256"]), None)
+        self.others = [one for one in classifiers if one is not self.own]
+        self.scale = scale_for(max(1, len(self.maps)), tuple(facts["model"]["input"]["size"]))
+        pixels = max(1, len(self.maps)) * math.prod(facts["model"]["input"]["size"])
         self.quality = 88 if pixels > MOST_PIXELS / 4 else 94
-        self.frames_left = MOST_BYTES - BYTES_A_PIXEL * pixels * self.scale**2
+        self.bytes_for_frames = MOST_BYTES - BYTES_PER_PIXEL * pixels * self.scale**2
 
     @property
     def several(self) -> bool:
         """Whether a class has more than one map."""
-        return len({index for index, _ in self.notes}) < len(self.notes)
-
-    @property
-    def others(self) -> list[Reader]:
-        """Readers other than the source itself."""
-        return [one for one in self.readers if one.sha256 != self.facts["model"]["sha256"]]
+        return len({index for index, _ in self.maps}) < len(self.maps)
 
     def glance(self) -> list[dict[str, str]]:
-        """Say in a line how the source reads its own pictures, and what its maps do to samples."""
-        total = len(self.notes)
-        right = sum(self._reads_right(place, note) for place, note in self.notes.items())
-        name = self.facts["model"]["name"]
+        """Return one line on how the source classifies its own maps, and one on what they do to samples."""
+        total = len(self.maps)
+        right = sum(self._is_recognised(place, facts) for place, facts in self.maps.items())
         lines = [
             {
                 "mark": "good" if right >= 0.9 * total else "unsure",
-                "text": f"{name} recognises the class in {right} of its {count(total, 'picture')}.",
+                "text": f"{self.facts['model']['name']} recognises the class in {right} of its {count(total, 'map')}.",
             }
         ]
-        rates = sorted(note["targeting_rate"] for note in self.notes.values() if note["targeting_rate"] is not None)
+        rates = sorted(facts["targeting_rate"] for facts in self.maps.values() if facts["targeting_rate"] is not None)
         if rates:
-            middle = rates[len(rates) // 2]
+            median = rates[len(rates) // 2]
             text = (
-                f"A class's whole picture, added to unseen samples, turns {percent(middle)} of them into the class "
-                "(median): the pictures hold what the network looks for. That is no backdoor, which needs far less."
+                f"Targeting rate: a map moves {percent(median)} of held-out samples to its class (median). So the maps "
+                "contain what the network looks for. This is no sign of a backdoor, whose trigger is far smaller."
             )
-            lines.append({"mark": "good" if middle >= 0.5 else "unsure", "text": text})
+            lines.append({"mark": "good" if median >= 0.5 else "unsure", "text": text})
         return lines
 
-    def _reads_right(self, place: tuple[int, int], note: dict[str, Any]) -> bool:
-        for reader in self.readers:
-            if reader.sha256 == self.facts["model"]["sha256"] and place in reader.maps:
-                return bool(reader.maps[place]["top"][0]["index"] == place[0])
-        return bool(note["p_class"] >= 0.5)
+    def _is_recognised(self, place: Place, facts: dict[str, Any]) -> bool:
+        """Whether the source classifies its own map as the class; of old runs, only the confidence is known."""
+        if self.own is not None and place in self.own.maps:
+            return bool(self.own.maps[place]["top"][0]["index"] == place[0])
+        return bool(facts["p_class"] >= 0.5)
 
     def cards(self) -> Iterator[dict[str, Any]]:
         """Yield what ``card.html`` shows of each map."""
         for one in self.run.maps():
             yield self._card(one)
-            if self.keep is not None:
-                self.keep(one)
+            if self.on_map is not None:
+                self.on_map(one)
 
     def _card(self, one: ConceptMap) -> dict[str, Any]:
         place = (one.index, one.seed)
-        readings = [_reading(reader, place, own=reader not in self.others) for reader in self.readers]
-        shown = [found for found in readings if found]
-        others = [found for found in shown if not found["own"]]
-        right = sum(found["right"] for found in others)
+        own = None if self.own is None else _classification(self.own, place)
+        others = [found for found in (_classification(classifier, place) for classifier in self.others) if found]
         folder = self.run.folder(Job(*place), one.label)
-        film = folder / FRAMES
-        frames = self._frames(film)
+        animation = folder / FRAMES
+        frames = self._frames(animation)
         return {
             "id": f"map-{one.index}-{one.seed}",
             "label": one.label,
@@ -111,22 +106,24 @@ class Gallery:
             "seed": one.seed,
             "p": one.p_class,
             "p_text": probability(one.p_class),
-            "sentence": _sentence(one, next((found for found in shown if found["own"]), None)),
+            "sentence": _sentence(one, own),
             "targeting": -1.0 if one.targeting_rate is None else one.targeting_rate,
             "targeting_text": "not measured" if one.targeting_rate is None else percent(one.targeting_rate),
             "others": sum(found["p_class"] for found in others) / len(others) if others else -1.0,
-            "others_text": f"{right} of {len(others)}" if others else "",
-            "readings": shown,
+            "others_text": f"{sum(found['right'] for found in others)} of {len(others)}" if others else "",
+            "classifications": [*([own | {"own": True}] if own else []), *others],
             "contrast": one.contrast,
             "faint_contrast": FAINT,
-            "picture": data_url(one.image, self.scale, self.quality),
+            "image": data_url(one.image, self.scale, self.quality),
             "faint": data_url(to_image(render(one.nu, FAINT)), self.scale, 85),
             "signed": data_url(signed(one.nu), self.scale, 75),
             "xi": data_url(strength(one.xi), min(self.scale, 112 / max(one.xi.shape[-2:])), 75),
             "loss": curve(one.loss, "Loss"),
-            "hits": curve(one.hits, "Samples read as the class", top=1.0, share=True),
+            "hits": curve(one.hits, "Samples classified as the class", top=1.0, share=True),
             "frames": frames,
-            "frames_elsewhere": f"{folder.parent.name}/{folder.name}/{FRAMES}" if film.is_file() and not frames else "",
+            "frames_elsewhere": f"{folder.parent.name}/{folder.name}/{FRAMES}"
+            if animation.is_file() and not frames
+            else "",
             "example": one.index if one.index in self.examples else None,
             "passes": f"{one.passes:,}",
             "seconds": f"{one.seconds:.1f}",
@@ -134,42 +131,42 @@ class Gallery:
 
     def _frames(self, path: Path) -> "str | None":
         """Return the animation of how a map grew, where there is one and the page still has room for it."""
-        if not path.is_file() or path.stat().st_size > self.frames_left:
+        if not path.is_file() or path.stat().st_size > self.bytes_for_frames:
             return None
         data = path.read_bytes()
-        self.frames_left -= len(data)
+        self.bytes_for_frames -= len(data)
         return webp_url(data)
 
 
-def _notes(run: RunDirectory, facts: dict[str, Any]) -> dict[tuple[int, int], dict[str, Any]]:
+def _finished_maps(run: RunDirectory, facts: dict[str, Any]) -> dict[Place, dict[str, Any]]:
     """Read every finished map's map.json, without its arrays."""
-    notes = {}
+    found = {}
     for row in facts["jobs"]:
         path = run.folder(Job(row["index"], row["seed"]), row["label"]) / "map.json"
         if path.exists():
-            note = read_json(path, fix="Run the map again.")
-            known = isinstance(note, dict) and "p_class" in note and "targeting_rate" in note
-            notes[row["index"], row["seed"]] = note if known else {"p_class": 0.0, "targeting_rate": None}
-    return notes
+            data = read_json(path, fix="Run the map again.")
+            complete = isinstance(data, dict) and "p_class" in data and "targeting_rate" in data
+            found[row["index"], row["seed"]] = data if complete else {"p_class": 0.0, "targeting_rate": None}
+    return found
 
 
-def _reading(reader: Reader, place: tuple[int, int], *, own: bool) -> "dict[str, Any] | None":
-    found = reader.maps.get(place)
+def _classification(classifier: Reader, place: Place) -> "dict[str, Any] | None":
+    """Return the most probable classes of a map for one classifier."""
+    found = classifier.maps.get(place)
     if not found or not found["top"]:
         return None
     rows = [
         {
             "label": first_synonym(one["label"]),
             "p": probability(one["p"]),
-            "share": one["p"],
             "bar": round(100 * one["p"], 1),
             "right": one["index"] == found["class"],
         }
         for one in found["top"]
     ]
     return {
-        "name": reader.name,
-        "own": own,
+        "name": classifier.name,
+        "own": False,
         "rows": rows,
         "right": rows[0]["right"],
         "p_class": found["p_class"],
@@ -179,14 +176,21 @@ def _reading(reader: Reader, place: tuple[int, int], *, own: bool) -> "dict[str,
 
 
 def _sentence(one: ConceptMap, own: "dict[str, Any] | None") -> str:
+    """Say how the source classifies its own map."""
+    confidence = _spelled(probability(one.p_class))
     if own is None and one.p_class < 0.5:
-        return f"The network gives its own picture no more than {probability(one.p_class)} of {one.short}."
+        return (
+            f"The network's confidence in {one.short}, for its own map, is only {_spelled(probability(one.p_class))}."
+        )
     if own is None or own["right"]:
-        return f"The network reads its own picture as {one.short} with {_said(one.p_class)}."
+        confidence = _spelled(probability(one.p_class))
+        return f"The network classifies its own map as {one.short} with a confidence of {confidence}."
     first = own["rows"][0]
-    said = f"The network reads its own picture as {first['label']} with {_said(first['share'])}"
-    return f"{said}; {one.short} gets {own['p_text']}."
+    return (
+        f"The network classifies its own map as {first['label']} with a confidence of {_spelled(first['p'])}; "
+        f"{one.short} gets {_spelled(own['p_text'])}."
+    )
 
 
-def _said(p: float) -> str:
-    return probability(p).replace(">", "more than").replace("<", "less than")
+def _spelled(share: str) -> str:
+    return share.replace(">", "more than").replace("<", "less than")

@@ -1,9 +1,8 @@
-"""The report of a run: one HTML file that opens without a network and is mailed as it is."""
+"""The report of a run: one HTML file that opens without a network and can be mailed as it is."""
 
 import base64
 import hashlib
 import io
-from collections.abc import Callable
 from importlib import resources
 from typing import Any
 
@@ -16,28 +15,22 @@ from phosphene.contact_sheet import SIDE, contact_sheet
 from phosphene.errors import RunError, printable
 from phosphene.report.checks import check_section
 from phosphene.report.gallery import Gallery
+from phosphene.report.images import natural_images
 from phosphene.report.made import made_section
-from phosphene.report.reference import natural_pictures
 from phosphene.report.scan import scan_section
 from phosphene.report.scores import score_section
 from phosphene.runs import RunDirectory
 from phosphene.runs.atomic import write_bytes
 from phosphene.runs.scores import read_scores
 
-# The parts beside the gallery, the first above it and the others below, in the order of the page: name, what finds its
-# facts (None leaves it out), its template. The template sees the facts under the part's name. "glance", a list of
-# {"mark", "text"}, goes to the top of the page, and "nav" into its contents. So a new part is a file, a template and a
-# line here.
-Section = tuple[str, Callable[[RunDirectory, dict[str, Any]], "dict[str, Any] | None"], str]
-SECTIONS: list[Section] = [
-    ("scan", scan_section, "scan.html"),
-    ("scores", score_section, "scores.html"),
-    ("checks", check_section, "checks.html"),
-]
+# Parts of the page: name -> function that returns what the template of that name shows, or None to leave the part out.
+# Of a part's facts, "glance", a list of {"mark", "text"}, goes to the top of the page, and "nav" into its contents. A
+# new part is a file, a template and a line here.
+SECTIONS = {"scan": scan_section, "scores": score_section, "checks": check_section}
+# The other parts of the page, and their names in its contents.
+MAPS, MADE = "Maps", "How it was made"
 
-FIRST = "scan"  # it stands above the gallery, and a page may consist of it alone
-
-# A sheet of more maps is longer than what shows pictures will take.
+# Image viewers refuse a sheet of more maps, because of its height.
 MOST_ON_SHEET = 1000
 
 
@@ -45,49 +38,45 @@ def write_report(run: RunDirectory, *, reference: "str | None" = None) -> str:
     """Write ``report.html`` and ``sheet.png`` into a run directory and return the report's path.
 
     Everything on the page comes from the run directory, so that writing it again loses nothing. A run that was only
-    scanned has a report without a gallery.
+    scanned has a report without maps.
 
     Args:
         run: The run directory.
-        reference: Sample spec of pictures with labels: one of each class is shown beside its maps.
+        reference: Sample spec of images with labels: one of each class is shown beside its maps.
 
     Raises:
         RunError: it is no run directory, it has neither finished maps nor a scan, or it cannot be written.
-        SamplesError: the pictures for reference cannot be read, or their labels are not the network's classes.
+        SamplesError: the reference images cannot be read, or their labels are not the network's classes.
     """
     facts = run.facts()
     thumbnails: list[Image.Image] = []
     captions: list[str] = []
 
-    def keep(one: ConceptMap) -> None:
-        if len(thumbnails) == MOST_ON_SHEET:
-            return
-        image = one.image.convert("RGB")
-        thumbnails.append(image.resize((SIDE, SIDE), Image.Resampling.LANCZOS))
-        captions.append(f"{one.short}, {one.seed}" if gallery.several else one.short)
+    def add_thumbnail(one: ConceptMap) -> None:
+        if len(thumbnails) < MOST_ON_SHEET:
+            thumbnails.append(one.image.convert("RGB").resize((SIDE, SIDE), Image.Resampling.LANCZOS))
+            captions.append(f"{one.short}, {one.seed}" if gallery.several else one.short)
 
-    examples = natural_pictures(reference, facts) if reference else {}
-    gallery = Gallery(run, facts, examples, keep)
-    parts = {name: found for name, function, _ in SECTIONS if (found := function(run, facts)) is not None}
-    if not gallery.notes and FIRST not in parts:
+    examples = natural_images(reference, facts) if reference else {}
+    gallery = Gallery(run, facts, examples, add_thumbnail)
+    parts = {name: part for name, function in SECTIONS.items() if (part := function(run, facts)) is not None}
+    if not gallery.maps and "scan" not in parts:
         raise RunError(f"{run.path} has no finished maps yet: run `phosphene map` to the end first.")
     style, script = (Markup(_read(name)) for name in ("style.css", "script.js"))  # noqa: S704  (our own files)
     page = (
         environment()
         .get_template("report.html")
         .render(
-            **{FIRST: None, **{name: parts.get(name) for name, _, _ in SECTIONS}},
-            sections=[(name, parts[name].get("nav", name), file) for name, _, file in SECTIONS if name in parts],
-            glance=_sorted(
-                gallery.glance() if gallery.notes else [], *(found.get("glance", []) for found in parts.values())
-            ),
+            {name: parts.get(name) for name in SECTIONS},
+            contents=_contents(parts, maps=bool(gallery.maps)),
+            glance=_sorted(gallery.glance() if gallery.maps else [], *(part["glance"] for part in parts.values())),
             facts=facts,
             gallery=gallery,
             examples=examples,
             reference=reference,
-            maps=len(gallery.notes),
-            classes=len({index for index, _ in gallery.notes}),
-            missing=len(facts["jobs"]) - len(gallery.notes),
+            maps=len(gallery.maps),
+            classes=len({index for index, _ in gallery.maps}),
+            missing=len(facts["jobs"]) - len(gallery.maps),
             made=made_section(run, facts, [str(row.get("target_spec", row["target"])) for row in read_scores(run)]),
             style=style,
             script=script,
@@ -103,8 +92,17 @@ def write_report(run: RunDirectory, *, reference: "str | None" = None) -> str:
     return str(path)
 
 
+def _contents(parts: dict[str, dict[str, Any]], *, maps: bool) -> dict[str, str]:
+    """Return the parts in the order of the page, each with its name in the contents."""
+    names = {name: part["nav"] for name, part in parts.items()}
+    if not maps:
+        return names
+    first = {"scan": names.pop("scan")} if "scan" in parts and parts["scan"]["first"] else {}
+    return {**first, "gallery": MAPS, **names, "made": MADE}
+
+
 def environment() -> Environment:
-    """Return what renders the templates: everything is escaped, and nothing may be missing."""
+    """Return the environment of the templates: everything is escaped, and no variable may be missing."""
     return Environment(
         loader=PackageLoader("phosphene.report"),
         autoescape=select_autoescape(default=True),
@@ -129,7 +127,7 @@ def policy(style: str, script: str) -> str:
 
 
 def _sorted(*parts: list[dict[str, str]]) -> list[dict[str, str]]:
-    """Put first what somebody must know of this network, and last what is said of others."""
+    """Put bad news of this network first, and lines on networks that were scanned beside it last."""
     return sorted(
         (line for lines in parts for line in lines), key=lambda line: ("beside" in line, line["mark"] != "bad")
     )
@@ -140,6 +138,6 @@ def _read(name: str) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Leave out of names and labels what turns the reading direction or a terminal; escaping comes after."""
+    """Remove from names and labels what could reverse the direction of the text; escaping comes after."""
     odd = isinstance(value, str) and not isinstance(value, Markup) and not value.isprintable()
     return printable(value) if odd else value

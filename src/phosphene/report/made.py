@@ -1,9 +1,10 @@
-"""The part of the report that says how its run was made, down to the command that makes it again."""
+"""The part of the report that says how its run was made, down to the commands that make it again."""
 
 import dataclasses
 import shlex
 from typing import Any
 
+from phosphene.labels import first_synonym
 from phosphene.recipe import RECIPES, Recipe
 from phosphene.runs import RunDirectory
 
@@ -16,53 +17,64 @@ def made_section(run: RunDirectory, facts: dict[str, Any], targets: "list[str] |
     Args:
         run: A run directory.
         facts: Its run.json.
-        targets: Specs of the classifiers that have read its maps.
+        targets: Specs of the classifiers that have scored its maps.
     """
     recipe = {key: value for key, value in facts["recipe"].items() if key not in ("name", "sha256")}
     changed = _changed(facts["recipe"])
-    commands = map_commands(facts, run.path.name or "RUN")
-    name = shlex.quote(run.path.name or "RUN")
+    out = run.path.name or "RUN"
+    commands = map_commands(facts, out)
     if targets:
-        commands.append(f"phosphene score {name} " + " ".join(f"--target {shlex.quote(one)}" for one in targets))
+        words = [word for spec in targets for word in ("--target", spec)]
+        commands.append(shlex.join(["phosphene", "score", out, *words, *_trust(facts)]))
     return {
         "commands": commands,
-        "knobs": [
+        "settings": [
             {"name": key, "value": _plain(value), "meaning": MEANINGS.get(key, ""), "changed": key in changed}
             for key, value in recipe.items()
         ],
-        "samples": facts["samples"],
-        "model": facts["model"],
-        "recipe": facts["recipe"],
-        "versions": facts["versions"],
-        "device": facts["device"] or "not noted",
-        "precision": facts.get("precision") or "not noted",
-        "seeds": _ranges(sorted({row["seed"] for row in facts["jobs"]})),
+        "device": facts["device"] or "not recorded",
+        "precision": facts.get("precision") or "not recorded",
+        "seeds": ", ".join(
+            str(first) if first == last else f"{first} to {last}"
+            for first, last in _stretches(sorted({row["seed"] for row in facts["jobs"]}))
+        ),
     }
 
 
 def map_commands(facts: dict[str, Any], out: str) -> list[str]:
     """Return the commands that make a run's maps again: one, unless its classes have different seeds."""
-    seeds: dict[int, set[int]] = {}
+    seeds: dict[int, list[int]] = {}
+    labels = {row["index"]: row["label"] for row in facts["jobs"]}
     for row in facts["jobs"]:
-        seeds.setdefault(row["index"], set()).add(row["seed"])
-    groups: dict[tuple[int, int], list[int]] = {}  # (first seed, how many) -> classes
+        seeds.setdefault(row["index"], []).append(row["seed"])
+    groups: dict[tuple[int, int], list[int]] = {}  # (first seed, last seed) -> classes
     for index, own in seeds.items():
-        for first, last in _runs(sorted(own)):
-            groups.setdefault((first, last - first + 1), []).append(index)
+        for stretch in _stretches(sorted(own)):
+            groups.setdefault(stretch, []).append(index)
     recipe = facts["recipe"]
     base = recipe["name"] if recipe["name"] in RECIPES else "paper"
     settings = [word for key, value in _changed(recipe).items() for word in ("--set", f"{key}={_plain(value)}")]
     commands = []
-    for (first, number), indices in groups.items():
+    for (first, last), indices in groups.items():
         every = len(indices) == facts["model"]["classes"]
-        chosen = ["--all"] if every else [word for index in indices for word in ("-c", str(index))]
+        chosen = ["--all"] if every else [word for index in indices for word in ("-c", concept(index, labels[index]))]
         words = ["phosphene", "map", facts["model"]["spec"], *chosen, "--samples", facts["samples"]["spec"]]
         words += ["--recipe", base, *settings]
-        words += ["--seeds", str(number)] if number > 1 else []
+        words += ["--seeds", str(last - first + 1)] if last > first else []
         words += ["--seed", str(first)] if first else []
         words += ["--precision", facts["precision"]] if facts.get("precision") not in (None, "", "auto") else []
-        commands.append(shlex.join([*words, "--out", out]))
+        commands.append(shlex.join([*words, *_trust(facts), "--out", out]))
     return commands
+
+
+def concept(index: int, label: str) -> str:
+    """Name a class so that a person can read it, and no other class can be meant: ``crane (134)``."""
+    short = first_synonym(label)
+    return f"{short} ({index})" if short.isprintable() and short not in ("", f"class {index}") else str(index)
+
+
+def _trust(facts: dict[str, Any]) -> list[str]:
+    return ["--trust"] if facts["model"].get("trust") else []
 
 
 def _changed(recipe: dict[str, Any]) -> dict[str, Any]:
@@ -81,7 +93,7 @@ def _plain(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _runs(numbers: list[int]) -> list[tuple[int, int]]:
+def _stretches(numbers: list[int]) -> list[tuple[int, int]]:
     """Split rising numbers into stretches without a gap: first and last of each."""
     found: list[tuple[int, int]] = []
     for number in numbers:
@@ -90,7 +102,3 @@ def _runs(numbers: list[int]) -> list[tuple[int, int]]:
         else:
             found.append((number, number))
     return found
-
-
-def _ranges(numbers: list[int]) -> str:
-    return ", ".join(str(first) if first == last else f"{first} to {last}" for first, last in _runs(numbers))

@@ -16,7 +16,8 @@ from phosphene.backdoor.null import Tail
 from phosphene.backdoor.scan import ALPHA
 from phosphene.concept_map import Job, to_image
 from phosphene.errors import RunError
-from phosphene.report.pictures import strength
+from phosphene.report.formats import percent
+from phosphene.report.images import strength
 from phosphene.report.scan_words import (
     SHORTCUT,
     chance,
@@ -29,7 +30,6 @@ from phosphene.report.scan_words import (
     where,
     working,
 )
-from phosphene.report.words import percent
 from phosphene.runs import RunDirectory
 from phosphene.runs.scans import FIX, NAME, read_file, read_scans
 
@@ -225,6 +225,7 @@ def _command(found: dict[str, Any], out: str) -> str:
         words += [word for name in settings["families"] for word in ("--family", name)]
     words += ["--seed", str(settings["seed"])] if settings["seed"] else []
     words += ["--precision", settings["precision"]] if settings["precision"] != "auto" else []
+    words += ["--trust"] if found["model"].get("trust") else []
     return shlex.join([*words, "--out", out])
 
 

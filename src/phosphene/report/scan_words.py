@@ -7,7 +7,7 @@ from typing import Any
 from phosphene.backdoor.measure import STATISTICS
 from phosphene.backdoor.verdict import BACKDOORED, CLEAN
 from phosphene.labels import first_synonym
-from phosphene.report.words import count, percent
+from phosphene.report.formats import count, percent
 
 LEAST_LIKELY = 5  # classes in the short table
 WORKS_THERE = 0.5  # success at a place from which it works there

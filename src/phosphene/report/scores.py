@@ -1,19 +1,18 @@
-"""The part of the report that says how other classifiers read the pictures."""
+"""The part of the report that says how other classifiers see the maps."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from phosphene.errors import RunError
 from phosphene.labels import first_synonym
 from phosphene.metrics.scorecard import ConceptScore, ContrastScore, Interval, Score
-from phosphene.report.words import percent
+from phosphene.report.formats import count, percent
 from phosphene.runs import RunDirectory
 from phosphene.runs.scores import NAME, read_scores
 
 # A table of more concepts than this is folded away.
 MOST_OPEN = 24
-# A classifier that reads this share right is said to understand the pictures.
+# A target that classifies at least this share of the maps as their class counts as good.
 GOOD = 0.5
 
 
@@ -62,18 +61,18 @@ def score_section(run: RunDirectory, facts: dict[str, Any]) -> "dict[str, Any] |
     ]
     concepts = _concepts(scores)
     return {
-        "nav": "Other readers",
+        "nav": "Other classifiers",
         "glance": [
             _glance(score)
             for row, score in zip(rows, scores, strict=True)
-            if row["target_sha256"] != facts["model"]["sha256"]  # how it reads its own is said with the gallery
+            if row["target_sha256"] != facts["model"]["sha256"]  # the gallery has a line on the source itself
         ],
         "targets": targets,
         "concepts": concepts,
         "open": len(concepts) <= MOST_OPEN,
-        "number": scores[0].concepts,
+        "concepts_text": count(scores[0].concepts, "concept"),
+        "maps_text": count(scores[0].maps, "map"),
         "least": f"{1 / scores[0].concepts:.2f}",
-        "maps": scores[0].maps,
         "contrasts": [f"{point.contrast:g}" for point in scores[0].contrast_sweep],
     }
 
@@ -81,8 +80,8 @@ def score_section(run: RunDirectory, facts: dict[str, Any]) -> "dict[str, Any] |
 def _glance(score: Score) -> dict[str, str]:
     return {
         "mark": "good" if score.top1_all >= GOOD else "unsure",
-        "text": f"{score.target} reads {percent(score.top1_all)} of these pictures right among its {score.classes:,} "
-        f"classes (M_score {score.m_score:.2f}).",
+        "text": f"{score.target} classifies {percent(score.top1_all)} of these maps as their class, among its "
+        f"{score.classes:,} classes (M_score {score.m_score:.2f}).",
     }
 
 
@@ -90,36 +89,37 @@ def _summary(score: Score) -> list[Cell]:
     low, high = score.interval
     return [
         Cell(f"{score.m_score:.2f}", _heat(score.m_score, 1 / score.concepts), f"{low:.2f} to {high:.2f}"),
-        Cell(f"{score.top1_all:.0%}", _heat(score.top1_all), _percent(score.top1_all_interval)),
-        Cell(f"{score.top1_concepts:.0%}", _heat(score.top1_concepts), _percent(score.top1_concepts_interval)),
+        Cell(percent(score.top1_all), _heat(score.top1_all), _percent(score.top1_all_interval)),
+        Cell(percent(score.top1_concepts), _heat(score.top1_concepts), _percent(score.top1_concepts_interval)),
         Cell(f"{score.p_class:.2f}", _heat(score.p_class)),
     ]
 
 
 def _contrasted(point: ContrastScore, concepts: int) -> Cell:
-    return Cell(f"{point.m_score:.2f}", _heat(point.m_score, 1 / concepts), f"{point.top1_all:.0%}")
+    return Cell(f"{point.m_score:.2f}", _heat(point.m_score, 1 / concepts), percent(point.top1_all))
 
 
 def _concepts(scores: list[Score]) -> list[dict[str, Any]]:
-    """One line a concept with a cell a target; all rows of a run speak of the same maps."""
+    """Return one line per concept with a cell per target; all rows of a run are about the same maps."""
     lines = []
     for one in scores[0].per_concept:
-        readings = [next((read for read in score.per_concept if read.index == one.index), None) for score in scores]
-        cells = [_reading(read) if read else Cell("–", 0) for read in readings]
+        found = [next((row for row in score.per_concept if row.index == one.index), None) for score in scores]
+        cells = [_concept(row) if row else Cell("–", 0) for row in found]
         lines.append({"short": first_synonym(one.label), "index": one.index, "cells": cells})
     return lines
 
 
-def _reading(one: ConceptScore) -> Cell:
-    times: Callable[[int], str] = lambda count: f" {count}×" if one.maps > 1 else ""  # noqa: E731
-    wrong = ", ".join(first_synonym(other.label) + times(other.count) for other in one.misread)
+def _concept(one: ConceptScore) -> Cell:
+    wrong = ", ".join(
+        first_synonym(other.label) + (f" {other.count}×" if one.maps > 1 else "") for other in one.misread
+    )
     share = one.right / max(one.maps, 1)
     text = f"{one.right} of {one.maps}" if one.maps > 1 else ("yes" if one.right else "no")
     return Cell(f"{text}, p {one.p_class:.2f}", _heat(share), f"as {wrong}" if wrong else "")
 
 
 def _heat(value: float, least: float = 0.0) -> int:
-    """Colour from none at the least possible value to all at 1."""
+    """Return the strength of the colour in percent: 0 at the least possible value, 100 at 1."""
     return round(100 * min(max((value - least) / (1 - least), 0.0), 1.0))
 
 

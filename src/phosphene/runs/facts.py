@@ -49,6 +49,7 @@ class RunFacts:
                 "sha256": classifier.sha256,
                 "classes": classifier.num_classes,
                 "input": {"size": list(space.size), "mean": list(space.mean), "std": list(space.std)},
+                **({"trust": True} if classifier.trusted else {}),
             },
             recipe={**recipe.to_dict(), "sha256": recipe.sha256},
             samples={

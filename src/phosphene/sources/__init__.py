@@ -75,7 +75,7 @@ def load(spec: "str | Path", *, trust: bool = False) -> Classifier:
         classifier = cast("Source", importlib.import_module(FACTORY)).load(text, trust=trust)
     else:
         raise SpecError(f"there is no model {text!r}.{_hint(text)}")
-    classifier.spec = text
+    classifier.spec, classifier.trusted = text, trust
     _ = classifier.labels  # runs the network once, so that a contradiction is found here and not in the middle of a job
     return classifier
 

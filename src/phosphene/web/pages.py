@@ -8,8 +8,8 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse, Response
 from jinja2 import ChoiceLoader, PackageLoader
 
+from phosphene.report.formats import count, percent
 from phosphene.report.html import environment
-from phosphene.report.words import count, percent
 from phosphene.workflows.estimate import duration
 
 

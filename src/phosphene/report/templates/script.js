@@ -1,4 +1,4 @@
-// The page is whole without this script: it adds search, sort, zoom and the choice of a colour scheme.
+// The page works without this script, which adds search, sorting, zoom and a choice of colour scheme.
 "use strict";
 (() => {
   const find = (id) => document.getElementById(id);
@@ -34,6 +34,7 @@
     targeting: Number(card.dataset.targeting),
     others: Number(card.dataset.others),
   }]));
+  const maps = (number) => `${number} ${number === 1 ? "map" : "maps"}`;
   const visible = () => [...list.children].filter((card) => !card.hidden);
   const filter = () => {
     const wanted = plain(search.value).trim();
@@ -43,13 +44,13 @@
       card.hidden = !(own.name.includes(wanted) || own.index === number);
     }
     const count = visible().length;
-    find("count").textContent = count === cards.length ? `${count} pictures` : `${count} of ${cards.length} pictures`;
+    find("count").textContent = count === cards.length ? `${maps(count)}` : `${count} of ${maps(cards.length)}`;
     find("nothing").hidden = count > 0;
   };
   const order = () => {
     const key = sort.value.slice(0, -1);
     const turn = sort.value.endsWith("-") ? -1 : 1;
-    // What was not measured (-1) stands last, whichever way the rest goes.
+    // What was not measured (-1) comes last in either direction.
     const missing = (own) => (key === "targeting" || key === "others") && own[key] < 0;
     cards.sort((one, other) => {
       const [a, b] = [facts.get(one), facts.get(other)];
@@ -79,13 +80,13 @@
     const fainter = wanted < own - 1e-9;
     const source = playing ? ".growth img" : ".faint img";
     const image = playing || fainter ? body.querySelector(source) : card.querySelector(".map-image");
-    // contrast() scales around middle grey, as rendering does: from the fainter picture nothing has been clipped.
+    // contrast() scales around middle grey, as rendering does; in the fainter image next to nothing was clipped.
     const factor = wanted / (playing || !fainter ? own : Number(card.dataset.faint));
     still.src = image.src;
     still.style.filter = Math.abs(factor - 1) < 1e-6 ? "none" : `contrast(${factor})`;
     find("contrast-value").textContent = wanted.toFixed(2);
     contrast.setAttribute("aria-valuetext", wanted.toFixed(2));
-    play.textContent = playing ? "Pause: show the finished picture" : "Play how it grew";
+    play.textContent = playing ? "Pause: show the finished map" : "Play how it grew";
   };
   const putBack = () => {
     if (shown && body.firstElementChild) shown.querySelector(".more").append(body.firstElementChild);
@@ -108,13 +109,13 @@
     show(all[(all.indexOf(shown) + places + all.length) % all.length]);
   };
   for (const card of cards) {
-    const picture = card.querySelector(".map-image");
+    const image = card.querySelector(".map-image");
     const button = document.createElement("button");
     button.type = "button";
     button.className = "open";
     button.setAttribute("aria-haspopup", "dialog");
-    picture.replaceWith(button);
-    button.append(picture);
+    image.replaceWith(button);
+    button.append(image);
     button.addEventListener("click", () => {
       show(card);
       dialog.showModal();
@@ -140,7 +141,7 @@
   });
   dialog.addEventListener("close", () => {
     putBack();
-    // To the picture that was looked at last, which need not be the one that was opened.
+    // Focus the map that was shown last, which need not be the one that was opened.
     if (shown) shown.querySelector(".open").focus();
     shown = null;
   });

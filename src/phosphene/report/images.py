@@ -1,0 +1,99 @@
+"""Images of the report: each is encoded once, as WebP inside a data URL."""
+
+import base64
+import io
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from phosphene.concept_map import to_image
+from phosphene.errors import SamplesError
+from phosphene.labels import Labels
+from phosphene.samples.labelled import examples_of
+
+# All maps of a page together have at most this many pixels per kind of image: 120 maps at 224 pixels in full.
+MOST_PIXELS = 120 * 224 * 224
+LEAST_SIDE = 48
+# The same for natural images: a page of a thousand classes shows them smaller.
+MOST_NATURAL_PIXELS = 150 * 224 * 224
+# Strengths at the ends of the colour scale: one pixel in two hundred lies beyond them.
+QUANTILE = 0.995
+# Blue to orange, and dark blue to yellow: both can be told apart with any kind of colour blindness.
+DIVERGING = ((22, 72, 138), (104, 160, 212), (247, 247, 245), (240, 163, 94), (160, 72, 10))
+SEQUENTIAL = ((0, 34, 78), (62, 76, 108), (124, 123, 120), (188, 175, 111), (254, 232, 56))
+LUMINANCE = (0.2126, 0.7152, 0.0722)
+
+
+def scale_for(maps: int, size: tuple[int, int]) -> float:
+    """Return the scale of images of (height, width) at which a page of ``maps`` of them stays small."""
+    least = min(1.0, LEAST_SIDE / min(size))
+    return max(least, min(1.0, math.sqrt(MOST_PIXELS / (maps * size[0] * size[1]))))
+
+
+def data_url(image: Image.Image, scale: float = 1.0, quality: int = 85) -> str:
+    """Encode an image as WebP, reduced to ``scale``."""
+    if scale < 1:
+        sides = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+        image = image.resize(sides, Image.Resampling.LANCZOS)
+    data = io.BytesIO()
+    image.save(data, "WEBP", quality=quality, method=2)  # higher methods take twice the time for 2 % of the bytes
+    return webp_url(data.getvalue())
+
+
+def webp_url(data: bytes) -> str:
+    """Return the data URL of a WebP file."""
+    return "data:image/webp;base64," + base64.b64encode(data).decode()
+
+
+def signed(nu: Tensor) -> Image.Image:
+    """Show how subtracting a map changes the brightness: orange is brighter, blue is darker, white is neither.
+
+    The channels of ``nu`` (c, h, w) are summed with the weights of Rec. 709, or averaged where they are not three.
+    """
+    weights = torch.tensor(LUMINANCE if len(nu) == 3 else [1 / len(nu)] * len(nu), dtype=torch.float32)
+    brightness = -(nu.float().cpu() * weights[:, None, None]).sum(0).numpy()
+    limit = max(float(np.quantile(np.abs(brightness), QUANTILE)), 1e-12)
+    return _coloured(0.5 + 0.5 * (brightness / limit).clip(-1, 1), DIVERGING)
+
+
+def strength(xi: Tensor) -> Image.Image:
+    """Show weights (1, h, w) in [0, 1]: yellow is 1, dark blue is 0."""
+    return _coloured(xi.float().cpu()[0].clamp(0, 1).numpy(), SEQUENTIAL)
+
+
+def _coloured(values: np.ndarray, anchors: tuple[tuple[int, int, int], ...]) -> Image.Image:
+    """Colour values in [0, 1], (h, w), by interpolation between ``anchors``."""
+    places = np.linspace(0, 1, len(anchors))
+    channels = [np.interp(values, places, [anchor[k] for anchor in anchors]) for k in range(3)]
+    return Image.fromarray(np.stack(channels, -1).round().astype(np.uint8))
+
+
+def natural_images(spec: str, facts: dict[str, Any]) -> dict[int, str]:
+    """Return a natural image of each of a run's classes as a data URL, for reference (the paper's figure 3).
+
+    Classes without an image among the samples are left out.
+
+    Args:
+        spec: A folder or a parquet file of images with labels.
+        facts: The run's run.json.
+
+    Raises:
+        SamplesError: the images cannot be read, or none of them shows one of the classes.
+    """
+    height, width = facts["model"]["input"]["size"]
+    known = {row["index"]: row["label"] for row in facts["jobs"]}
+    # The run knows the labels of its own classes alone; the others keep their places under labels that nothing has.
+    classes = max(facts["model"]["classes"], max(known) + 1)
+    labels = Labels([known.get(index, f"\0{index}") for index in range(classes)])
+    found = examples_of(spec, (3, height, width), labels, known)
+    if not found:
+        raise SamplesError(
+            f"--reference-images {spec}: no image there has the label of one of this run's {len(known)} classes. "
+            "Name files after their class (lion.jpg, lion/1.jpg), or take a parquet file with a column `label`."
+        )
+    scale = min(1.0, (MOST_NATURAL_PIXELS / (len(found) * height * width)) ** 0.5)
+    return {index: data_url(to_image(torch.from_numpy(found[index]) / 255), scale, 82) for index in sorted(found)}
