@@ -23,7 +23,7 @@ from benchmarks.backdoors.data import dataset
 from benchmarks.backdoors.networks import FOLDER, index, load
 from benchmarks.backdoors.specs import Spec, specs
 from benchmarks.backdoors.tables import write_tables
-from benchmarks.common import ROOT
+from phosphene import backdoor
 from phosphene.backdoor.scan import scan
 from phosphene.backdoor.training import predictions
 from phosphene.backdoor.verdict import Verdict
@@ -40,8 +40,9 @@ SCAN = ("adam", "candidate", "margin", "measure", "pairs", "probes", "scan", "ve
 def code() -> str:
     """Return a hash of what determines a scan but for the null model, which only ranks the figures."""
     digest = hashlib.sha256()
+    folder = Path(backdoor.__file__).parent
     for name in SCAN:
-        digest.update((ROOT / "src" / "phosphene" / "backdoor" / f"{name}.py").read_bytes())
+        digest.update((folder / f"{name}.py").read_bytes())
     return digest.hexdigest()[:12]
 
 
