@@ -131,7 +131,7 @@ def main() -> None:
     if arguments.return_memory:
         import phosphene.engine.engine as module  # noqa: PLC0415
 
-        module.keep_freed_memory = lambda: False
+        module.keep_freed_memory = lambda: None
     if arguments.by_hand:
         print(json.dumps(by_hand(arguments.by_hand, channels_last=arguments.channels_last)))
     elif arguments.micro_batch:

@@ -15,19 +15,22 @@ from typing import TYPE_CHECKING, Any
 from phosphene.version import __version__
 
 if TYPE_CHECKING:
-    from phosphene.api import map_concepts
-    from phosphene.backdoor.scan import scan
-    from phosphene.classifier import Classifier
-    from phosphene.concept_map import ConceptMap, ConceptMaps, render
-    from phosphene.errors import PhospheneError
-    from phosphene.metrics.m_score import m_score
-    from phosphene.metrics.scores import score
-    from phosphene.recipe import Recipe
-    from phosphene.runs import RunDirectory, open_run
-    from phosphene.samples import load_samples
-    from phosphene.sources import load
+    from phosphene.api import map_concepts as map_concepts
+    from phosphene.backdoor.scan import scan as scan
+    from phosphene.classifier import Classifier as Classifier
+    from phosphene.concept_map import ConceptMap as ConceptMap
+    from phosphene.concept_map import ConceptMaps as ConceptMaps
+    from phosphene.concept_map import render as render
+    from phosphene.errors import PhospheneError as PhospheneError
+    from phosphene.metrics.m_score import m_score as m_score
+    from phosphene.metrics.scores import score as score
+    from phosphene.recipe import Recipe as Recipe
+    from phosphene.runs import RunDirectory as RunDirectory
+    from phosphene.runs import open_run as open_run
+    from phosphene.samples import load_samples as load_samples
+    from phosphene.sources import load as load
 
-# name -> module; loaded when first asked for, so that `import phosphene` costs nothing.
+# name -> module, imported when the name is first used, so that `import phosphene` is quick.
 _LAZY = {
     "Classifier": "phosphene.classifier",
     "ConceptMap": "phosphene.concept_map",
@@ -45,29 +48,13 @@ _LAZY = {
     "score": "phosphene.metrics.scores",
 }
 
-__all__ = [
-    "Classifier",
-    "ConceptMap",
-    "ConceptMaps",
-    "PhospheneError",
-    "Recipe",
-    "RunDirectory",
-    "__version__",
-    "load",
-    "load_samples",
-    "m_score",
-    "map_concepts",
-    "open_run",
-    "render",
-    "scan",
-    "score",
-]
+__all__ = ["__version__", *_LAZY]  # noqa: PLE0604  (the keys are strings)
 
 
 def __getattr__(name: str) -> Any:
     if name not in _LAZY:
         raise AttributeError(f"module 'phosphene' has no attribute {name!r}")
-    import importlib  # noqa: PLC0415
+    import importlib  # noqa: PLC0415  (needed for these names only)
 
     value = getattr(importlib.import_module(_LAZY[name]), name)
     globals()[name] = value

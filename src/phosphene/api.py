@@ -26,7 +26,7 @@ def map_concepts(
     seed: int = 0,
     device: str = "auto",
     precision: str = "auto",
-    watch: "Callable[[Step], None] | None" = None,
+    on_progress: "Callable[[Step], None] | None" = None,
     frames: int = 0,
 ) -> ConceptMaps:
     """Map what a classifier means by some of its classes.
@@ -42,7 +42,7 @@ def map_concepts(
         seed: The first seed.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
         precision: ``auto``, ``fp32`` or ``bf16``.
-        watch: Called after every step.
+        on_progress: Called after every step.
         frames: Pictures of each map as it grows, evenly spaced over all steps: ``maps[0].frames``.
 
     Returns:
@@ -69,5 +69,5 @@ def map_concepts(
     with Engine(classifier, device=device, precision=precision) as engine:
         pool = pool.to(engine.device)
         for group in in_groups(jobs, engine, settings):
-            maps += map_jobs(engine, pool, group, settings, watch, frames)
+            maps += map_jobs(engine, pool, group, settings, on_progress, frames)
     return maps

@@ -43,14 +43,6 @@ def _share(value: float) -> bool:
     return 0 < value <= 1
 
 
-def _choice(default: str, meaning: str, names: Sequence[str]) -> Any:
-    return _field(default, meaning, lambda v: v in names, f"one of {', '.join(names)}")
-
-
-def _switch(default: bool, meaning: str) -> Any:
-    return _field(default, meaning, lambda _: True, "true or false")
-
-
 # Losses of engine/losses.py that a recipe may choose; that file imports torch, which a recipe does not need.
 LOSSES = ("cross-entropy", "log-odds")
 
@@ -69,12 +61,14 @@ class Recipe:
     steps: int = _count(650, "K, steps of Algorithm 1 per round")
     radius: float = _positive(30.0, "eta, radius of the l2 ball for inputs of 224 x 224 x 3 (scaled for others)")
     step_size: float = _positive(1.0, "factor of the update v")
-    sign_test: bool = _switch(True, "lines 8 to 14: try the flipped direction as well")
+    sign_test: bool = _field(True, "lines 8 to 14: try the opposite direction as well", lambda _: True, "true or false")
     # beyond the paper: off by default
     stop_after: int = _count(
         0, "a map stops once all samples were classified as its class in this many steps in a row; 0: never", least=0
     )
-    loss: str = _choice("cross-entropy", "J, the loss whose gradient is accumulated", LOSSES)
+    loss: str = _field(
+        "cross-entropy", "J, the loss whose gradient is accumulated", LOSSES.__contains__, f"one of {', '.join(LOSSES)}"
+    )
     step_decay: float = _field(1.0, "last step size over the first, along a cosine", _share, "in (0, 1]")
     smoothing: float = _not_negative(0.0, "p: gradient and step are divided by frequency^p")
     colour: float = _not_negative(0.0, "q: both also follow the samples' colours, by their covariance^(q/2)")

@@ -1,5 +1,6 @@
 """Make the C library reuse freed memory, so that a CPU does not fault the same pages in again at every step."""
 
+import contextlib
 import ctypes
 import functools
 import sys
@@ -10,17 +11,15 @@ LARGEST = 2**31 - 1
 
 
 @functools.cache
-def keep_freed_memory() -> bool:
-    """Have glibc reuse large blocks instead of returning them to the system; return whether this C library can.
+def keep_freed_memory() -> None:
+    """Have glibc reuse large blocks instead of returning them to the system; nothing happens with other C libraries.
 
     Activations of tens of megabytes are allocated and freed thousands of times per map. By default the kernel maps and
     zeroes each of them anew, which costs a tenth of the time or more (docs/performance.md). The setting holds for the
     process and takes no memory beyond the peak that is reached anyway.
     """
-    if not sys.platform.startswith("linux"):
-        return False
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError):  # another C library
-        return False
-    return bool(mallopt(M_MMAP_THRESHOLD, LARGEST) and mallopt(M_TRIM_THRESHOLD, LARGEST))
+    if sys.platform.startswith("linux"):
+        with contextlib.suppress(OSError, AttributeError):  # another C library
+            mallopt = ctypes.CDLL(None).mallopt
+            mallopt(M_MMAP_THRESHOLD, LARGEST)
+            mallopt(M_TRIM_THRESHOLD, LARGEST)

@@ -120,31 +120,20 @@ class MapOptimization:
         Raises:
             NumericError: the network gives NaN or infinity; ``rows`` says for which of the jobs.
         """
-        engine, recipe, classes = self.engine, self.recipe, self.classes
+        engine, recipe, classes, batches = self.engine, self.recipe, self.classes, self._sample_batch
         while len(self.losses) < self.total and not self._all_stopped():
             step = len(self.losses) % (recipe.steps + recipe.refine_steps)  # within this round
             if step in (0, recipe.steps):
                 self.moments = Moments()
             if step < recipe.steps:
-                yield from self._take(
-                    accumulate(
-                        engine,
-                        self._sample_batch,
-                        self._sample_views,
-                        classes,
-                        self.nu,
-                        recipe,
-                        self.moments,
-                        self.colours,
-                    )
-                )
+                views, moments = self._sample_views, self.moments
+                steps = accumulate(engine, batches, views, classes, self.nu, recipe, moments, self.colours)
             else:
                 if step == recipe.steps:
                     self.xi = activation_weights(engine, self.nu, self.layer, recipe.contrast)
                 assert self.xi is not None  # noqa: S101  (a state within Eq. 2 has it)
-                yield from self._take(
-                    refine(engine, self._sample_batch, classes, self.nu, self.xi, recipe, self.moments)
-                )
+                steps = refine(engine, batches, classes, self.nu, self.xi, recipe, self.moments)
+            yield from self._take(steps)
 
     def _take(self, steps: Iterator[tuple[Tensor, MeanGradients]]) -> Iterator[Step]:
         """Take steps of one phase, and record them."""
