@@ -251,13 +251,13 @@ def test_doctor_speaks_of_the_machine_and_of_a_model(call, card, pictures):
     assert facts["classes"] == 5
     assert "16 x 16 x 3" in facts["input"]
     assert facts["spatial_layer"] == "4"
-    assert "pictures/s" in call("doctor", card.path, "--trust").out
+    assert "images/s" in call("doctor", card.path, "--trust").out
 
 
 def test_doctor_warns_of_an_input_range_that_makes_no_sense(call, card, pictures):
     card.write(input={"size": [16, 16], "mean": [-1e4] * 3, "std": [0.25] * 3})
     facts = json.loads(call("doctor", card.path, "--trust", "--samples", pictures, "--json").out)
-    assert "check [input] mean and std" in facts["reading"]
+    assert "check [input] mean and std" in facts["predictions"]
 
 
 def test_report_is_written_again_from_what_is_there(call, job):

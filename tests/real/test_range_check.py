@@ -53,7 +53,7 @@ def test_labels_agree(shared: Path) -> None:
         found = check_range(engine, pixels.float() / 255, truth)
     assert found.verdict == "fits"
     assert found.evidence == ("labels",)
-    assert found.trials[0].accuracy > 0.75
+    assert found.rows[0]["accuracy"] > 0.75
 
 
 @pytest.mark.parametrize("name", ["cifar_resnet20", "mobilenet_v1_050"])

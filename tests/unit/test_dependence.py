@@ -4,8 +4,7 @@ import itertools
 
 import pytest
 import torch
-
-from phosphene.metrics.dependence import shares
+from benchmarks.maps.weak_dependence.shares import shares
 
 FACTORS = ["image", "class", "network"]
 

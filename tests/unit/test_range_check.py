@@ -185,7 +185,7 @@ def test_labels_are_evidence():
     assert found.verdict == "another fits"
     assert found.best.name == "[-1, 1]"
     assert "labels" in found.evidence
-    assert found.trials[0].accuracy < 0.6
+    assert found.rows[0]["accuracy"] < 0.6
     with Engine(Classifier(Bright(), size=16, **RAW_FACTS)) as engine:
         assert "labels" not in check_range(engine, pictures, [-1] * 64).evidence
 
@@ -284,7 +284,7 @@ def test_a_range_in_which_the_network_is_right_is_never_doubted(quadrants, tmp_p
     pixels, truth = load_labelled(spec, own.input.shape, own.labels, 100)
     with Engine(own) as engine:
         found, unlabelled = (check_range(engine, pixels.float() / 255, known) for known in (truth, None))
-    assert 0.75 < found.trials[0].accuracy < 0.95
+    assert 0.75 < found.rows[0]["accuracy"] < 0.95
     assert (found.verdict, found.evidence) == ("fits", ("labels",))
     assert found.line.startswith("[0, 1] fits")
     assert (unlabelled.verdict, unlabelled.best.name) == ("another fits", "0 to 255")

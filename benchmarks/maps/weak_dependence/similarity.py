@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from benchmarks.maps.weak_dependence.shares import shares
 from phosphene.extras import require
-from phosphene.metrics.dependence import shares
 from phosphene.metrics.similarity import CELLS, SIMILARITIES
 
 DEPTHS = ("head", "head + last block", "a quarter", "a half", "all")  # how much of the network is randomised

@@ -10,6 +10,7 @@ command is :func:`phosphene.metrics.range_doubt.range_doubt`.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -30,29 +31,6 @@ FEWEST_LABELS = 16
 
 
 @dataclass(frozen=True)
-class Trial:
-    """What a network predicts for the samples under one convention.
-
-    Attributes:
-        convention: The convention.
-        confidence: Mean probability of the most probable class.
-        entropy: Mean entropy of a prediction, in nats.
-        information: About which sample was shown, in nats; see :func:`information`.
-        classes: How many different classes it predicts.
-        accuracy: Share of labelled samples that it classifies correctly; ``None`` without labels.
-        divergence: See :func:`phosphene.metrics.norm_statistics.divergence`; ``None`` without a batch normalisation.
-    """
-
-    convention: Convention
-    confidence: float
-    entropy: float
-    information: float
-    classes: int
-    accuracy: "float | None"
-    divergence: "float | None"
-
-
-@dataclass(frozen=True)
 class RangeCheck:
     """The outcome.
 
@@ -61,19 +39,24 @@ class RangeCheck:
         best: The convention that fits best; ``None`` without any evidence.
         rivals: Those that cannot be told from it.
         evidence: What decided: ``labels`` alone, or what counts of ``batch norm`` and ``information``.
-        trials: All conventions, the declared one first.
+        rows: What the network predicts under every convention, the declared one first: ``convention`` (its name),
+            ``declared``, ``accuracy`` (share of labelled samples classified correctly; ``None`` without labels),
+            ``divergence`` (see :func:`phosphene.metrics.norm_statistics.divergence`; ``None`` without a batch
+            normalisation), ``information`` (see :func:`phosphene.metrics.information.information`), ``confidence``
+            (mean probability of the most probable class), ``entropy`` (mean, in nats), ``classes`` (how many different
+            ones).
     """
 
     verdict: str
     best: "Convention | None"
     rivals: tuple[Convention, ...]
     evidence: tuple[str, ...]
-    trials: tuple[Trial, ...]
+    rows: tuple[dict[str, Any], ...]
 
     @property
     def line(self) -> str:
         """The verdict in words."""
-        declared = self.trials[0].convention
+        declared = self.rows[0]["convention"]
         if self.best is None or self.verdict == "cannot tell":
             return "cannot tell: give natural samples of the network's own kind with --samples"
         others = [str(one) for one in (self.best, *self.rivals) if not one.declared]
@@ -103,16 +86,17 @@ def check_range(
     fit = divergences(engine, samples, candidates)
     known, wanted = with_labels(truth)
     correct = (predictions[:, 0, known].argmax(2) == wanted).double()
-    trials = tuple(
-        Trial(
-            one,
-            confidence=float(plain.amax(1).mean()),
-            entropy=float(-torch.special.xlogy(plain, plain).sum(1).mean()),
-            information=float(revealed[k].mean()),
-            classes=len(set(plain.argmax(1).tolist())),
-            accuracy=float(correct[k].mean()) if len(wanted) else None,
-            divergence=None if fit is None else float(fit[k]),
-        )
+    rows = tuple(
+        {
+            "convention": str(one),
+            "declared": one.declared,
+            "accuracy": round(float(correct[k].mean()), 3) if len(wanted) else None,
+            "divergence": None if fit is None else round(float(fit[k]), 3),
+            "information": round(float(revealed[k].mean()), 3),
+            "confidence": round(float(plain.amax(1).mean()), 3),
+            "entropy": round(float(-torch.special.xlogy(plain, plain).sum(1).mean()), 3),
+            "classes": len(plain.argmax(1).unique()),
+        }
         for k, (one, plain) in enumerate(zip(candidates, predictions[:, 0], strict=True))
     )
 
@@ -132,11 +116,11 @@ def check_range(
             evidence.append("information")
     if ranking is None or (bool(possible.all()) and evidence != ["labels"]):
         best = None if ranking is None else candidates[int(ranking.argmax())]
-        return RangeCheck("cannot tell", best, (), tuple(evidence), trials)
+        return RangeCheck("cannot tell", best, (), tuple(evidence), rows)
     order = ranking.masked_fill(~possible, -math.inf).argsort(descending=True).tolist()
     left = tuple(candidates[k] for k in order if possible[k])
     verdict = "fits" if any(one.declared for one in left) else "another fits"
-    return RangeCheck(verdict, left[0], left[1:], tuple(evidence), trials)
+    return RangeCheck(verdict, left[0], left[1:], tuple(evidence), rows)
 
 
 def divergences(engine: Engine, samples: Tensor, candidates: Sequence[Convention]) -> "Tensor | None":

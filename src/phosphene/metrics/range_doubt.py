@@ -101,16 +101,15 @@ def _better_fit(fit: "Tensor | None", candidates: Sequence[Convention], gap: flo
 
 
 def _more_informative(engine: Engine, samples: Tensor, ranges: Sequence[Convention]) -> "Convention | None":
-    """Compare by information; a second view is tried only where there is something to warn of."""
-    most = math.log(min(len(samples), engine.classifier.num_classes))
-    if float(information(predict(engine, ranges[0], [samples])).mean()) > ENOUGH * most:
-        return None
-    revealed = [float(information(predict(engine, one, [samples])).mean()) for one in ranges[1:]]
-    best = ranges[1 + max(range(len(revealed)), key=revealed.__getitem__)]
+    """Return the range that reveals clearly more than the declared one, ``ranges[0]``, if there is one."""
     views = [samples, blurred(samples)]
-    both = torch.stack([information(predict(engine, one, views)) for one in (ranges[0], best)])
-    sense = makes_sense(engine, views, best, both)
-    return best if sense and bool(clearly_worse(both, None, INFORMATION_GAP)[0]) else None
+    declared = information(predict(engine, ranges[0], views))
+    if float(declared.mean()) > ENOUGH * math.log(min(len(samples), engine.classifier.num_classes)):
+        return None
+    revealed = torch.stack([declared, *(information(predict(engine, one, views)) for one in ranges[1:])])
+    best = ranges[int(revealed.mean(1).argmax())]
+    sense = makes_sense(engine, views, best, revealed)
+    return best if sense and bool(clearly_worse(revealed, None, INFORMATION_GAP)[0]) else None
 
 
 def _affordable(engine: Engine, samples: Tensor) -> bool:

@@ -14,7 +14,7 @@ from phosphene.errors import NumericError, RecipeError
 from phosphene.extras import install_command
 from phosphene.metrics.information import try_sizes
 from phosphene.metrics.norm_statistics import natural_noise
-from phosphene.metrics.range_check import Trial, check_range
+from phosphene.metrics.range_check import check_range
 from phosphene.metrics.range_doubt import is_natural
 from phosphene.runs.facts import versions
 from phosphene.samples import SamplePool
@@ -26,8 +26,8 @@ EXTRAS = {
     "torchmetrics": ("torchmetrics", "torchmetrics"),
     "comparing maps": ("skimage", "checks"),
 }
-PICTURES = 64
-SIZE_PICTURES = 16
+SAMPLES = 64
+SIZE_SAMPLES = 16
 
 
 def examine_machine() -> dict[str, Any]:
@@ -48,7 +48,7 @@ def examine_machine() -> dict[str, Any]:
 def examine_model(
     classifier: Classifier, pool: SamplePool, *, device: str = "auto", precision: str = "auto"
 ) -> dict[str, Any]:
-    """Return how a network reads sample pictures under its declared input space, and whether that makes sense.
+    """Return what a network predicts for samples under its declared input space, and whether that makes sense.
 
     Raises:
         NumericError: it answers with NaN or infinity.
@@ -57,61 +57,45 @@ def examine_model(
     natural = is_natural(classifier, spec)
     truth = None
     if natural:
-        pixels, truth = load_labelled(spec, shape, classifier.labels, PICTURES, pool)
-        pictures = pixels.float() / 255
+        pixels, truth = load_labelled(spec, shape, classifier.labels, SAMPLES, pool)
+        samples = pixels.float() / 255
     else:
-        pictures = natural_noise(PICTURES, shape)
+        samples = natural_noise(SAMPLES, shape)
     with Engine(classifier, device=device, precision=precision) as engine:
         began = time.perf_counter()
-        logits = engine.logits(pictures).float()
-        speed = len(pictures) / (time.perf_counter() - began)
+        logits = engine.logits(samples).float()
+        speed = len(samples) / (time.perf_counter() - began)
         if not logits.isfinite().all():
             raise NumericError(f"network {classifier.name} answers with NaN or infinity to {spec}: check its weights.")
         try:
             layer = engine.spatial_layer()
         except RecipeError as error:
             layer = f"none ({error})"
-        found = check_range(engine, pictures, truth, natural=natural)
-        sizes = try_sizes(engine, pictures[:SIZE_PICTURES])
-    own, (height, width), space = found.trials[0], classifier.input.size, classifier.input
-    shown = f"{len(pictures)} of {spec}" if natural else f"{len(pictures)} pictures of noise with natural colours"
-    accuracy = "" if own.accuracy is None else f", {own.accuracy:.0%} of those with a label right"
+        found = check_range(engine, samples, truth, natural=natural)
+        sizes = try_sizes(engine, samples[:SIZE_SAMPLES])
+    declared, (height, width), space = found.rows[0], classifier.input.size, classifier.input
+    shown = f"{len(samples)} of {spec}" if natural else f"{len(samples)} images of noise with natural colours"
+    accuracy = "" if declared["accuracy"] is None else f", accuracy {declared['accuracy']:.0%}"
     return {
         "model": classifier.name,
         "classes": classifier.num_classes,
-        "input": f"{height} x {width} x {space.channels}, mean {space.mean}, std {space.std}: {own.convention}",
+        "input": f"{height} x {width} x {space.channels}, mean {space.mean}, std {space.std}: {declared['convention']}",
         "weights": classifier.sha256[:16],
         "spatial_layer": layer,
-        "speed": f"{speed:.0f} pictures/s forward",
-        "confidence": f"{own.confidence:.2f} on {shown}, read as {own.classes} classes{accuracy}",
-        "reading": _reading(own.classes, shown),
+        "speed": f"{speed:.0f} images/s forward",
+        "confidence": f"{declared['confidence']:.2f} on {shown}, {declared['classes']} classes predicted{accuracy}",
+        "predictions": _predictions(declared["classes"], shown),
         "range": found.line,
-        "size": ", ".join(f"{h} x {w}: {_told(value)}" for (h, w), value in sizes.items()),
-        "conventions": [_row(one) for one in found.trials],
+        "size": ", ".join(f"{h} x {w}: {_nats(value)}" for (h, w), value in sizes.items()),
+        "conventions": list(found.rows),
     }
 
 
-def _reading(classes: int, shown: str) -> str:
+def _predictions(classes: int, shown: str) -> str:
     if classes == 1:
-        return f"every picture is read as one class ({shown}): check [input] mean and std, or give natural --samples"
-    return "different pictures get different answers"
+        return f"one class for every sample ({shown}): check [input] mean and std, or give natural --samples"
+    return "different classes for different samples"
 
 
-def _told(information: "float | None") -> str:
+def _nats(information: "float | None") -> str:
     return "refused" if information is None else f"{information:.2f} nats"
-
-
-def _row(one: Trial) -> dict[str, Any]:
-    def rounded(value: "float | None") -> "float | None":
-        return None if value is None else round(value, 3)
-
-    return {
-        "convention": str(one.convention),
-        "declared": one.convention.declared,
-        "accuracy": rounded(one.accuracy),
-        "divergence": rounded(one.divergence),
-        "information": rounded(one.information),
-        "confidence": rounded(one.confidence),
-        "entropy": rounded(one.entropy),
-        "classes": one.classes,
-    }

@@ -21,8 +21,8 @@ def shares(features: Tensor, factors: Sequence[str]) -> dict[str, float]:
     count as 0; the shares add up to 1, or are all 0 where no map shows anything.
 
     Args:
-        features: One vector a map, (levels of the first factor, ..., levels of the last factor, d). Each is centred and
-            scaled to length 1 first; one without any contrast stays 0.
+        features: One vector per map, (levels of the first factor, ..., levels of the last factor, d). Each is centred
+            and scaled to length 1 first; one without any contrast stays 0.
         factors: The factors' names.
 
     Returns:
@@ -47,7 +47,7 @@ def shares(features: Tensor, factors: Sequence[str]) -> dict[str, float]:
 
     everything = range(len(levels))
     subsets = [chosen for size in range(len(levels) + 1) for chosen in itertools.combinations(everything, size)]
-    # Energy of the means over all factors but the chosen, counted once a map.
+    # Energy of the means over all factors but the chosen, counted once per map.
     energy = {}
     for chosen in subsets:
         others = tuple(axis for axis in everything if axis not in chosen)
