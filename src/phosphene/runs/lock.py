@@ -73,12 +73,13 @@ def holder(folder: Path) -> dict[str, Any]:
 
 
 def _note(folder: Path, token: str) -> None:
-    words = [Path(sys.argv[0]).name, *sys.argv[1:]] if sys.argv and sys.argv[0] else ["python"]
+    program = Path(sys.argv[0] if sys.argv and sys.argv[0] else "python")
+    program = program.parent if program.name == "__main__.py" else program  # python -m phosphene
     note = {
         "token": token,
         "pid": os.getpid(),
         "host": socket.gethostname(),
-        "command": shlex.join(words)[:MOST_SIGNS],
+        "command": shlex.join([program.name, *sys.argv[1:]])[:MOST_SIGNS],
         "since": dt.datetime.now().astimezone().isoformat(timespec="seconds"),
     }
     write_bytes(folder / NOTE, json.dumps(note).encode(), durable=False)
