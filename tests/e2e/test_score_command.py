@@ -334,7 +334,7 @@ def test_classes_known_by_number_alone(refused, call, card, pictures, tmp_path):
     (other.folder / "nets.py").write_text(text.replace("nn.Linear(8, 5)", "nn.Linear(8, 7)"), encoding="utf-8")
     other.write(labels=None, weights=None, name="wider")
     line = refused(tmp_path / "run", "--trust", "--target", other.path)
-    assert "tiny and wider know their classes by number alone, 5 and 7 of them" in line
+    assert "tiny and wider number their classes without names, 5 and 7 of them" in line
 
 
 def test_the_own_model_that_has_changed(refused, call, card, pictures, tmp_path):

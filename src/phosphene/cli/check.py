@@ -72,13 +72,13 @@ def _progress(progress: CheckProgress) -> Progress:
 
 def _describe(todo: CheckPlan) -> dict[str, Any]:
     costs = todo.cost
-    rows = [{"name": name, "maps": costs[name], "done": name in todo.kept} for name in todo.names]
+    rows = [{"name": name, "maps": costs[name], "done": name in todo.cached} for name in todo.names]
     return {"run": str(todo.run.path), "checks": rows, "maps": sum(costs.values()), "passes": todo.passes}
 
 
 def _spell(todo: CheckPlan) -> str:
     lines = [
-        f"{name:<16} {'done' if name in todo.kept else f'{count} maps'}: {CHECKS[name][0]}"
+        f"{name:<16} {'done' if name in todo.cached else f'{count} maps'}: {CHECKS[name][0]}"
         for name, count in todo.cost.items()
     ]
     return "\n".join([*lines, f"{sum(todo.cost.values())} maps, {todo.passes:,} passes"])

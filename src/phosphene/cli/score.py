@@ -32,11 +32,11 @@ def command(runs: tuple[Path, ...], targets: tuple[str, ...], device: str, trust
     every concept and a sweep over contrasts, and into RUN/report.html.
     """
 
-    def tell(done: int, total: int, name: str) -> None:
+    def on_progress(scored: int, total: int, name: str) -> None:
         if not as_json:
-            click.echo(f"score {done + 1} of {total}: {printable(name)} reads ...", err=True)
+            click.echo(f"score {scored + 1} of {total}: {printable(name)} reads ...", err=True)
 
-    scored = score_runs(runs, targets, device=device, trust=trust, watch=tell, warn=options.warn)
+    scored = score_runs(runs, targets, device=device, trust=trust, on_progress=on_progress, on_warning=options.warn)
     reports = [write_report(RunDirectory(path)) for path in dict.fromkeys(row.run for row in scored)]
     if as_json:
         rows = [{"run": str(row.run), **row.to_dict()} for row in scored]

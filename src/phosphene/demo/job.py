@@ -54,12 +54,12 @@ def demo_folder() -> Path:
     return Path("runs") / f"demo-{recipe.name}-{recipe.sha256[:6]}"
 
 
-def run_demo(out: Path, device: str = "auto", watch: "Callable[[Progress], None] | None" = None) -> Outcome:
+def run_demo(out: Path, device: str = "auto", on_progress: "Callable[[Progress], None] | None" = None) -> Outcome:
     """Map every class of the first demo network, have both networks read the maps, scan two, write the report."""
     classifier = load(SOURCE)
     pool = load_samples(SAMPLES, classifier.input.shape)
     todo = plan(classifier, resolve(DEFAULT_RECIPE), pool, out)
-    execute(todo, device=device, on_progress=watch)
+    execute(todo, device=device, on_progress=on_progress)
     scores = {row.target_spec: row.score for row in score_runs([out], [SOURCE, TARGET], device=device)}
     scans = {spec: _scanned(spec, out, device) for spec in SCANNED}
     report = write_report(todo.run)

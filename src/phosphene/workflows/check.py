@@ -31,25 +31,25 @@ class CheckPlan:
         run: The run that is checked.
         context: Its network, samples, recipe and maps.
         names: The checks that are wanted.
-        kept: Findings that are there already, of the same maps, samples and concepts.
+        cached: Findings of earlier commands on the same maps, samples and concepts.
         sha256: Hash over the run's maps.
     """
 
     run: RunDirectory
     context: CheckContext
     names: tuple[str, ...]
-    kept: dict[str, Finding]
+    cached: dict[str, Finding]
     sha256: str
 
     @property
     def cost(self) -> dict[str, int]:
-        """Maps that each check will make, beyond those that an earlier one makes; 0 for one that is there already."""
-        seen: set[Request] = set()
+        """Maps that each check will make, beyond those that an earlier one makes; 0 for one that is cached."""
+        counted: set[Request] = set()
         costs = {}
         for name in self.names:
-            new = set() if name in self.kept else set(CHECKS[name][1].needs(self.context)) - seen
+            new = set() if name in self.cached else set(CHECKS[name][1].needs(self.context)) - counted
             costs[name] = len(new)
-            seen |= new
+            counted |= new
         return costs
 
     @property
@@ -78,7 +78,7 @@ def plan_checks(
         trust: Allow code that came with the model to run.
 
     Raises:
-        PhospheneError: a check does not exist, or needs a library that is not there.
+        PhospheneError: a check does not exist, or needs a library that is not installed.
         RunError: it is no run, has unfinished or damaged maps, or its model has changed.
         SamplesError: the run's samples are gone or have changed.
     """
@@ -95,7 +95,7 @@ def plan_checks(
             f"{facts['model']['spec']} has other weights ({now}) than the maps of {run.path} come from ({then}): "
             "bring those back, or map it again into another directory."
         )
-    sha256, kept = maps_sha256(run), read_checks(run)
+    sha256, earlier = maps_sha256(run), read_checks(run)
     pool = _pool(facts["samples"], samples, classifier)
     same = pool.sha256 == facts["samples"]["sha256"]
     maps = [run.read(run.folder(Job(row["index"], row["seed"]), row["label"])) for row in rows]
@@ -104,7 +104,7 @@ def plan_checks(
         classifier, pool, recipe, maps, most=most, same_samples=same, device=device, precision=precision
     )
     mine = _subject(context)
-    found = {name: Finding.from_dict(entry) for name, entry in kept.items() if entry["subject"] == mine}
+    found = {name: Finding.from_dict(entry) for name, entry in earlier.items() if entry["subject"] == mine}
     return CheckPlan(run, context, tuple(names), found, sha256)
 
 
@@ -114,12 +114,12 @@ def run_checks(
     on_progress: "Callable[[CheckProgress], None] | None" = None,
     on_finding: "Callable[[Finding], None] | None" = None,
 ) -> list[Finding]:
-    """Run the checks that are not there yet; each finding is in ``checks.json`` before the next check begins.
+    """Run the checks that are not cached; each finding is in ``checks.json`` before the next check begins.
 
     Args:
         plan: What to check.
         on_progress: Called after every step of every map.
-        on_finding: Called for every finding, also for those that were there already.
+        on_finding: Called for every finding, also for cached ones.
 
     Raises:
         RunError: the maps have changed meanwhile, or the run directory cannot be written.
@@ -128,7 +128,7 @@ def run_checks(
     context.on_progress, context.maps_total = on_progress, sum(plan.cost.values())
     findings = []
     for name in plan.names:
-        found = plan.kept.get(name)
+        found = plan.cached.get(name)
         if found is None:
             found = examine(name, context)
             write_check(plan.run, {**found.to_dict(), "subject": _subject(context)}, plan.sha256)

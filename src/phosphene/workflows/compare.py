@@ -78,23 +78,23 @@ def compare_runs(a: "str | Path", b: "str | Path") -> Comparison:
     """
     runs = (RunDirectory(a), RunDirectory(b))
     facts = (runs[0].facts(), runs[1].facts())
-    kept = []
+    maps_of = []
     for run in runs:
         maps = list(run.maps())
         if not maps:
             raise RunError(f"{run.path} has no finished maps yet: give its `phosphene map` command once more.")
-        kept.append(maps)
+        maps_of.append(maps)
     shas = [one["model"]["sha256"] for one in facts]
     sides = (
-        _side(runs[0], kept[0], shas[1]),
-        _side(runs[1], kept[1], shas[0]),
+        _side(runs[0], maps_of[0], shas[1]),
+        _side(runs[1], maps_of[1], shas[0]),
     )
     changes = compare(*sides, same_network=shas[0] == shas[1])
     shared = ({one.index_a for one in changes}, {one.index_b for one in changes})
-    by_class = (_by_class(kept[0]), _by_class(kept[1]))
+    by_class = (_by_class(maps_of[0]), _by_class(maps_of[1]))
     only = tuple(
-        [maps[0].label for index, maps in group.items() if index not in seen]
-        for group, seen in zip(by_class, shared, strict=True)
+        [maps[0].label for index, maps in group.items() if index not in common]
+        for group, common in zip(by_class, shared, strict=True)
     )
     return Comparison((runs[0].path, runs[1].path), facts, tuple(changes), (only[0], only[1]), by_class)
 

@@ -1,4 +1,4 @@
-"""Scores of many runs on many targets: check everything first, then read, then write ``scores.json`` into each run."""
+"""``score``: scores of many runs on many target classifiers, written to each run's ``scores.json``."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -24,13 +24,13 @@ from phosphene.sources import load
 
 @dataclass(frozen=True)
 class Source:
-    """A finished run whose maps are to be scored.
+    """A finished run whose maps are scored.
 
     Attributes:
         run: Its directory.
         facts: Its run.json.
-        folders: Where its maps lie.
-        channels: Of the maps.
+        folders: The folders of its maps.
+        channels: Channels of the maps.
         sha256: Hash over the maps.
         hashes: Hash of each map, by class and seed.
     """
@@ -54,7 +54,7 @@ class Source:
 
 @dataclass(frozen=True)
 class ScoredRun:
-    """A score and whose it is.
+    """The score of one run on one target classifier.
 
     Attributes:
         run: The run directory.
@@ -62,7 +62,7 @@ class ScoredRun:
         target_spec: What the target was loaded from.
         target_sha256: Hash of its weights and input space.
         maps_sha256: Hash over the maps.
-        score: What the target makes of them.
+        score: How well the target classifier recognises the maps.
     """
 
     run: Path
@@ -84,20 +84,20 @@ def score_runs(
     *,
     device: str = "auto",
     trust: bool = False,
-    watch: "Callable[[int, int, str], None] | None" = None,
-    warn: "Callable[[str], None] | None" = None,
+    on_progress: "Callable[[int, int, str], None] | None" = None,
+    on_warning: "Callable[[str], None] | None" = None,
 ) -> list[ScoredRun]:
-    """Score every run on every target and keep the rows in each run's ``scores.json``.
+    """Score every run on every target and write the rows to each run's ``scores.json``.
 
-    Nothing is read or written before all runs are found whole and all targets to know their concepts.
+    Everything is checked first: that all runs are complete, and that all targets have the concepts of the runs.
 
     Args:
         runs: Run directories; one that is given twice is scored once.
         targets: Model specs; without any, the models of the runs themselves. A model that is given twice counts once.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
         trust: Allow code that came with a target to run.
-        watch: Called before every score with the number that are done, that of all, and the target's name.
-        warn: Called with a line for every target that clearly does not make sense of its declared input.
+        on_progress: Called before every score with the number of scores so far, that of all, and the target's name.
+        on_warning: Called with a line for every target that is doubtful, because its declared input range does not fit.
 
     Returns:
         The scores, run by run.
@@ -105,38 +105,38 @@ def score_runs(
     Raises:
         RunError: a run has no maps, or unfinished or damaged ones, or its own model has changed.
         ConceptError: a run has fewer than two concepts, or a target lacks one of them.
-        SpecError: a target is not found, or takes pictures of another number of channels.
+        SpecError: a target is not found, or takes images of another number of channels.
     """
     pick_device(device)  # before any work
     sources = [_open(Path(path)) for path in {Path(path).resolve(): path for path in runs}.values()]
     named = [load(spec, trust=trust) for spec in dict.fromkeys(targets)]
-    readers = _distinct(named or _own(sources, trust=trust))
+    distinct = _distinct(named or _own(sources, trust=trust))
     for source in sources:
-        for target in readers:
+        for target in distinct:
             _check(source, target)
-    if warn is not None:
-        for doubt in (range_doubt(target, device=device) for target in readers):
+    if on_warning is not None:
+        for doubt in (range_doubt(target, device=device) for target in distinct):
             if doubt is not None:
-                warn(doubt)
+                on_warning(doubt)
     found: dict[tuple[int, int], ScoredRun] = {}
-    for column, target in enumerate(readers):
+    for column, target in enumerate(distinct):
         for line, source in enumerate(sources):
-            if watch is not None:
-                watch(len(found), len(sources) * len(readers), target.name)
+            if on_progress is not None:
+                on_progress(len(found), len(sources) * len(distinct), target.name)
             found[line, column] = scored = _score(source, target, device)
             write_scores(source.run, [scored.to_dict()])
     return [found[key] for key in sorted(found)]
 
 
 def _open(path: Path) -> Source:
-    """Read all maps of a run once, so that nothing is found wanting in the middle of the work."""
+    """Read all maps of a run once, so that a damaged one is reported before any work."""
     run = RunDirectory(path)
     facts = run.facts()
     folders = tuple(run.folder(Job(row["index"], row["seed"]), row["label"]) for row in facts["jobs"])
     if not folders:
         raise RunError(f"{path} has no maps: run `phosphene map` first.")
     run.require_finished()
-    read_scores(run)  # whether rows can be added is known before they are there
+    read_scores(run)  # a damaged file is reported before any work
     read_readings(run)
     sha256, hashes = maps_sha256(run), map_hashes(run)
     channels = {run.read(folder).nu.shape[0] for folder in folders}
@@ -146,7 +146,7 @@ def _open(path: Path) -> Source:
 
 
 def _own(sources: Sequence[Source], *, trust: bool) -> list[Classifier]:
-    """Load the models of the runs themselves, and see that they are still those that made the maps."""
+    """Load the source classifiers of the runs, and check that they still have the weights that made the maps."""
     specs = dict.fromkeys(source.facts["model"]["spec"] for source in sources)
     loaded = {spec: load(spec, trust=trust) for spec in specs}
     for source in sources:
@@ -157,7 +157,7 @@ def _own(sources: Sequence[Source], *, trust: bool) -> list[Classifier]:
 
 
 def _distinct(targets: Iterable[Classifier]) -> list[Classifier]:
-    """Leave out what is there already by another spec."""
+    """Drop targets that another spec has loaded already."""
     found: dict[tuple[str, str], Classifier] = {}
     for target in targets:
         found.setdefault((target.name, target.sha256), target)
@@ -176,14 +176,14 @@ def _check(source: Source, target: Classifier) -> None:
     by_number = target.labels.numbers_only and concepts.items() <= dict(enumerate(Labels.numbered(classes))).items()
     if by_number and target.num_classes != classes:
         raise ConceptError(
-            f"{source.facts['model']['name']} and {target.name} know their classes by number alone, {classes} and "
+            f"{source.facts['model']['name']} and {target.name} number their classes without names, {classes} and "
             f"{target.num_classes} of them: give both labels (`labels` in their cards)."
         )
     match(concepts, target.labels, target.name)
 
 
 def _score(source: Source, target: Classifier, device: str) -> ScoredRun:
-    """Have the target read a run's maps, once; note what it reads in each, and return the score."""
+    """Send a run's maps through the target once; write its predictions to ``readings.json`` and return the score."""
     concepts, labels = source.concepts, target.labels
     matched = match(concepts_of(concepts), labels, target.name)
     with Engine(target, device=device) as engine:
