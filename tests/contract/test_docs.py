@@ -14,7 +14,8 @@ from phosphene.cli import COMMANDS
 
 ROOT = Path(__file__).parent.parent.parent
 DOCS = ROOT / "docs"
-PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md")), *sorted((DOCS / "howto").glob("*.md"))]
+ROOT_PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", ROOT / "benchmarks" / "README.md"]
+PAGES = [*ROOT_PAGES, *sorted(DOCS.glob("*.md")), *sorted((DOCS / "howto").glob("*.md"))]
 WHEN = re.compile(r"<!-- when: (\S+) -->\n(.*?)<!-- end -->\n", re.DOTALL)
 OTHERS = ("dev", "docs", "compare")  # extras that only those need who work on phosphene itself
 
@@ -67,6 +68,19 @@ def test_commands_exist_with_their_options(page: Path) -> None:
 def test_python_is_python(page: Path) -> None:
     for block in blocks(page, "python"):
         ast.parse(block)
+
+
+def test_contributing_explains_every_room() -> None:
+    source = ROOT / "src" / "phosphene"
+    rooms = {one.name for one in source.iterdir() if (one / "__init__.py").exists()}
+    assert rooms <= set(re.findall(r"^\| `(\w+)/` \|", text_of(ROOT / "CONTRIBUTING.md"), re.MULTILINE))
+
+
+def test_contributing_names_files_that_exist() -> None:
+    names = set(re.findall(r"`([\w./]+/[\w.]+\.\w+)`", text_of(ROOT / "CONTRIBUTING.md")))
+    assert len(names) > 10  # the pattern finds them
+    missing = [one for one in names if not ((ROOT / one).exists() or (ROOT / "src" / "phosphene" / one).exists())]
+    assert missing == []
 
 
 def test_readme_names_commands() -> None:
