@@ -72,7 +72,7 @@ def make_maps(
     todo = plan(source, recipe, pool, out or run_folder(source, recipe), list(concepts), range(seeds))
     execute(
         todo,
-        done=lambda one: print(
+        on_map=lambda one: print(
             f"{source.name} {recipe.name} {one.short} {one.seed}: {one.p_class:.2f}", file=sys.stderr, flush=True
         ),
     )
