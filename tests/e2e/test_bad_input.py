@@ -190,7 +190,7 @@ def test_samples_that_do_not_exist_under_that_name(refused):
         ("steps=-1", "steps is -1; it must be above 0"),
         ("batch_size=0", "batch_size is 0; it must be above 0"),
         ("batch_size=-8", "batch_size is -8; it must be above 0"),
-        ("steps", "--set steps must read field=value"),
+        ("steps", "--set steps must have the form field=value"),
     ],
 )
 def test_recipe_fields(refused, setting, says):

@@ -60,7 +60,7 @@ def test_of_an_exported_network_the_file_stays_where_it_is(call, tmp_path):
 def test_nothing_is_overwritten(call, tmp_path):
     (tmp_path / "net.safetensors").write_bytes(b"mine")
     complaint = call("card", "demo:shapes", "--out", tmp_path / "net.toml").complaint
-    assert "net.safetensors is there already" in complaint
+    assert "net.safetensors exists already" in complaint
     assert (tmp_path / "net.safetensors").read_bytes() == b"mine"
     assert not (tmp_path / "net.toml").exists()
 

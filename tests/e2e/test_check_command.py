@@ -159,7 +159,7 @@ def test_an_interruption_keeps_what_is_finished_and_the_same_command_goes_on(che
         answer = check()
     assert answer.code == 130
     assert answer.out == ""
-    assert "interrupted. The same command goes on from here." in answer.err
+    assert "interrupted. The same command continues from here." in answer.err
     kept = noted(made)["checks"]
     assert list(kept) == ["fidelity", "permuted-labels", "cascade", "random-weights"]
     assert not list(made.rglob("*.part"))

@@ -151,7 +151,7 @@ def test_a_stop_keeps_where_a_long_map_was(card, tmp_path, number, more):
     said, complained = driver.communicate(timeout=LIMIT)
     assert driver.returncode == 130, complained
     assert said == ""
-    assert "interrupted. The same command goes on from here." in complained
+    assert "interrupted. The same command continues from here." in complained
     assert time.monotonic() - asked < 30
     kept = list(out.glob(".checkpoints/*"))
     assert 1 <= len(kept) <= 2

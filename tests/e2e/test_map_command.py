@@ -141,7 +141,7 @@ def test_an_interrupted_run_is_continued_by_the_same_command(card, tmp_path):
         said, complained = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130, complained
     assert said == ""
-    assert "interrupted. The same command goes on from here." in complained
+    assert "interrupted. The same command continues from here." in complained
     assert "Traceback" not in complained
 
     made = {path.parent for path in out.glob("maps/*/*/map.json")}

@@ -69,7 +69,7 @@ def test_two_runs_by_two_targets(runs, call):
     specs = ["demo:shapes", "demo:shapes-plain"]
     answer = call("score", *runs, "--target", specs[0], "--target", specs[1], "--device", "cpu")
     assert answer.code == 0, answer.err
-    assert "score 4 of 4: shapes-plain reads ..." in answer.err
+    assert "score 4 of 4: shapes-plain" in answer.err
     assert "\x1b" not in answer.out + answer.err
     for run in runs:
         found = rows(run)
@@ -95,7 +95,7 @@ def test_two_runs_by_two_targets(runs, call):
         assert f"open {run / 'report.html'}" in answer.out
     # A line a source, a column a target, in the order in which they were given.
     head, _, *lines = [line for line in answer.out.splitlines() if line.strip()]
-    assert head.split() == ["maps", "of", "read", "by", "shapes", "shapes-plain"]
+    assert head.split() == ["maps", "of", "measure", "shapes", "shapes-plain"]
     assert lines[0].split()[:2] == ["shapes", "M_score"]
     assert lines[1].startswith(" quick") or lines[1].startswith("quick")
     assert lines[3].split()[:2] == ["shapes-plain", "M_score"]
@@ -109,12 +109,12 @@ def test_misread_concepts_are_named(runs, call):
     for run in runs:
         wrong = [one for one in rows(run)[0]["per_concept"] if one["misread"]]
         if wrong:
-            said = f"shapes-trojan misreads {len(wrong)} of 3 concepts of {run.name}, quick: "
+            said = f"shapes-trojan misclassifies {len(wrong)} of 3 concepts of {run.name}, quick: "
             assert said in answer.out
             for one in wrong:
                 first = one["misread"][0]
                 assert f"{one['label']} as {first['label']} ({first['count']} of 2)" in answer.out
-    assert "misreads" in answer.out
+    assert "misclassifies" in answer.out
 
 
 def test_json_is_one_document(runs, call):
@@ -141,7 +141,7 @@ def test_a_target_and_a_run_that_are_given_twice_count_once(runs, call, tmp_path
     answer = call("score", "tiny", tmp_path / "tiny", "--trust", *[f"--target={card}" for card in cards])
     assert answer.code == 0, answer.err
     assert len(rows(tmp_path / "tiny")) == 1
-    assert answer.err == "score 1 of 1: tiny reads ...\n"
+    assert answer.err == "score 1 of 1: tiny\n"
 
 
 def test_rows_are_merged_replaced_and_dropped(runs, call):
@@ -212,7 +212,7 @@ def test_hostile_names_and_labels_reach_neither_terminal_nor_page(call, tmp_path
     execute(plan(source, resolve("quick", FEW), pool, run, None), device="cpu")
     answer = call("score", run, "--trust", "--target", card.path)
     assert answer.code == 0, answer.err
-    assert "misreads" in answer.out
+    assert "misclassifies" in answer.out
     for line in (answer.out.splitlines()[1], answer.out.splitlines()[3]):  # shown as it is, less what a terminal obeys
         assert "[bold red]<script>" in line
     (card.folder / "labels.json").write_text(json.dumps(["x" + label for label in labels]), encoding="utf-8")
@@ -230,7 +230,7 @@ def test_a_reader_that_goes_away_is_no_crash_and_no_backdoor(runs):
     done = subprocess.run(words, stdout=write, stderr=subprocess.PIPE, text=True, check=False, timeout=PATIENCE)
     os.close(write)
     assert done.returncode == 2
-    assert done.stderr == "score 1 of 1: shapes reads ...\n"
+    assert done.stderr == "score 1 of 1: shapes\n"
 
 
 def test_help_says_what_is_read_when_no_target_is_named(call):

@@ -1,4 +1,4 @@
-"""The command line: one file a command. Each parses, calls, prints; the work is done below."""
+"""The command line: one file per command, which parses, calls the function of the same name, and prints."""
 
 import importlib
 import os
@@ -9,30 +9,33 @@ import click
 
 from phosphene.version import __version__
 
-# On a busy machine, threads that spin for long while they wait take the very cores that they wait for: up to ten times
-# slower. A short spin keeps the speed on a quiet one (docs/performance.md). Read when torch loads, so it is set before.
+# On a busy machine, threads that spin while they wait occupy the cores that they wait for, which can cost a factor of
+# ten. A short spin keeps the speed on an idle one (docs/performance.md). torch reads this when it loads.
 if "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "20000")
 
 # command -> module; a command's module is imported when it is called, so that --help costs nothing.
 COMMANDS = {
-    "demo": ("phosphene.cli.demo", "The whole job on the embedded world, in about a minute."),
+    "demo": ("phosphene.cli.demo", "Map, score and scan networks that come with the package, in about a minute."),
     "map": ("phosphene.cli.map", "Map what a classifier means by its classes."),
-    "score": ("phosphene.cli.score", "Score how well other classifiers read the maps of runs."),
-    "check": ("phosphene.cli.check", "Check that a run's maps show the network, not the method."),
-    "scan": ("phosphene.cli.scan", "Say whether there is a backdoor in a classifier, and what its trigger is."),
-    "card": ("phosphene.cli.card", "Write the card of a model, so that it can be loaded again as it is."),
-    "models": ("phosphene.cli.models", "List the models that can be loaded as they stand."),
+    "score": ("phosphene.cli.score", "Score how well other classifiers recognise the maps of runs."),
+    "check": ("phosphene.cli.check", "Check that a run's maps depend on the network and not only on the method."),
+    "scan": ("phosphene.cli.scan", "Scan a classifier for backdoors, and show candidate triggers."),
+    "card": ("phosphene.cli.card", "Write the card of a model, from which the same model can be loaded again."),
+    "models": ("phosphene.cli.models", "List the models that can be loaded by name."),
     "recipes": ("phosphene.cli.recipes", "List the recipes, or show one as TOML."),
-    "doctor": ("phosphene.cli.doctor", "Say what works here, and whether a model makes sense of its input."),
+    "doctor": (
+        "phosphene.cli.doctor",
+        "Report what works on this machine, and whether a model fits its input.",
+    ),
     "compare": ("phosphene.cli.compare", "Compare two runs: the classes whose maps changed most."),
     "serve": ("phosphene.cli.serve", "Show runs in the browser, live; compare them; start new ones."),
     "report": ("phosphene.cli.report", "Write a run's report.html again."),
-    "film": ("phosphene.cli.film", "Write a run's maps as they grew, as an animated picture."),
+    "film": ("phosphene.cli.film", "Write how a run's maps grew, as an animated image."),
 }
 
 
-# Signs of a message that are shown: names from files may have millions.
+# Characters of a message that are shown: names from files may have millions.
 LONGEST = 1500
 
 
@@ -67,7 +70,7 @@ class _Commands(click.Group):
 def main() -> None:
     """What an image classifier sees for a class when it is given no image at all.
 
-    Exit codes: 0 done; 1 backdoor suspected (only from scan); 2 could not do it; 3 inconclusive; 130 interrupted.
+    Exit codes: 0 done; 1 backdoor suspected (only from scan); 2 failed; 3 inconclusive; 130 interrupted.
     """
 
 
@@ -77,16 +80,16 @@ def entry() -> None:
     try:
         code = main(sys.argv[1:] or ["--help"], prog_name="phosphene", standalone_mode=False)
     except SystemExit as stop:
-        # When its reader has gone away, click wraps stdout and exits with 1; here 1 means a suspected backdoor.
+        # On a closed pipe, click wraps stdout and exits with 1; here 1 means a suspected backdoor.
         sys.exit(stop.code if sys.stdout is stdout else 2)
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
     except click.ClickException as error:
         _fail(error.format_message())
     except (KeyboardInterrupt, click.Abort):
-        print("\nphosphene: interrupted. The same command goes on from here.", file=sys.stderr)  # noqa: T201
+        print("\nphosphene: interrupted. The same command continues from here.", file=sys.stderr)  # noqa: T201
         sys.exit(130)
-    except Exception as error:  # noqa: BLE001  (the last one who can turn it into a line)
+    except Exception as error:  # noqa: BLE001  (the last place that can turn it into a line)
         from phosphene.errors import PhospheneError, first_line  # noqa: PLC0415
 
         if os.environ.get("PHOSPHENE_DEBUG"):

@@ -1,4 +1,4 @@
-"""``phosphene card``: write the card of a model, so that it can be loaded again as it is."""
+"""``phosphene card``: write the card of a model, from which the same model can be loaded again."""
 
 from pathlib import Path
 
@@ -13,14 +13,16 @@ from phosphene.sources.card import card_files
 
 @click.command("card", context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("model")
-@click.option("--out", type=click.Path(path_type=Path), help="The card.  [NAME.toml, by the model's name]")
+@click.option("--out", type=click.Path(path_type=Path), help="Path of the card.  [NAME.toml, from the model's name]")
 @click.option(
-    "--weights", type=click.Path(path_type=Path), help="Its weights, .safetensors.  [beside the card, of the same name]"
+    "--weights",
+    type=click.Path(path_type=Path),
+    help="Path of the weights, .safetensors.  [NAME.safetensors beside the card]",
 )
 @options.trust
 @options.as_json
 def command(model: str, out: "Path | None", weights: "Path | None", trust: bool, as_json: bool) -> None:
-    """Write a card, and weights as safetensors, that load to the very same classifier as MODEL does."""
+    """Write a card, with weights as safetensors, that loads the same classifier as MODEL."""
     classifier = load(model, trust=trust)
     name = "".join(sign if sign.isalnum() or sign in "._-" else "-" for sign in classifier.name).lstrip(".-")
     card = out or Path(f"{name or 'model'}.toml")
@@ -29,12 +31,12 @@ def command(model: str, out: "Path | None", weights: "Path | None", trust: bool,
     files = card_files(classifier, card.absolute(), (weights or card.with_suffix(".safetensors")).absolute())
     for file in files:
         if file.exists():
-            raise CardError(f"{file} is there already: choose another place with --out.")
+            raise CardError(f"{file} exists already: choose another path with --out.")
     for file, data in files.items():
         write_bytes(file, data)
     again = load(card, trust=trust)
     if again.sha256 != classifier.sha256:
-        raise CardError(f"{card} does not load to the same classifier as {model}: it has state that no card can hold.")
+        raise CardError(f"{card} does not load the same classifier as {model}: it has state that no card can hold.")
     if as_json:
         options.print_json(
             {"card": str(card), "files": [str(file) for file in files], "model": model, "sha256": again.sha256}

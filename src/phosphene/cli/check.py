@@ -15,6 +15,7 @@ from phosphene.cli.tables import print_table
 from phosphene.errors import printable
 from phosphene.metrics.range_doubt import range_doubt
 from phosphene.report import write_report
+from phosphene.report.formats import count
 from phosphene.runs.checks import NAME
 from phosphene.workflows.check import CheckPlan, plan_checks, run_checks
 from phosphene.workflows.progress import Progress
@@ -22,12 +23,14 @@ from phosphene.workflows.progress import Progress
 
 @click.command("check", context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--most", default=4, show_default=True, type=click.IntRange(1), help="Concepts that maps are remade of.")
-@click.option("--only", multiple=True, metavar="NAME", help=f"Of {', '.join(CHECKS)} (repeatable).  [all]")
-@click.option("--samples", metavar="SPEC", help="Make other maps from these; natural images tell most.  [the run's]")
+@click.option(
+    "--most", default=4, show_default=True, type=click.IntRange(1), help="Most concepts to make maps of again."
+)
+@click.option("--only", multiple=True, metavar="NAME", help=f"One of {', '.join(CHECKS)} (repeatable).  [all]")
+@click.option("--samples", metavar="SPEC", help="Samples for these maps; natural images show most.  [the run's]")
 @options.device
 @options.trust
-@click.option("--dry-run", is_flag=True, help="Say which checks would run, and what they cost, and stop.")
+@click.option("--dry-run", is_flag=True, help="Print which checks would run and their cost, and stop.")
 @options.as_json
 def command(
     run: Path,
@@ -41,8 +44,8 @@ def command(
 ) -> None:
     """Check whether the maps of RUN show what the network has learned, or only what the method makes of any network.
 
-    Maps are made again by the run's own recipe: with the network's weights randomised, from other seeds, from other
-    samples. The findings go into RUN/checks.json as they come; the same command goes on where it was stopped.
+    Maps are made again with the run's own recipe: with the network's weights randomised, from other seeds, from other
+    samples. Each finding is written to RUN/checks.json at once; after an interruption, the same command continues.
     """
     todo = plan_checks(run, only=only, most=most, samples=samples, device=device, trust=trust)
     if dry_run:
@@ -78,17 +81,17 @@ def _describe(todo: CheckPlan) -> dict[str, Any]:
 
 def _spell(todo: CheckPlan) -> str:
     lines = [
-        f"{name:<16} {'done' if name in todo.cached else f'{count} maps'}: {CHECKS[name][0]}"
-        for name, count in todo.cost.items()
+        f"{name:<16} {'done' if name in todo.cached else count(maps, 'map')}: {CHECKS[name][0]}"
+        for name, maps in todo.cost.items()
     ]
-    return "\n".join([*lines, f"{sum(todo.cost.values())} maps, {todo.passes:,} passes"])
+    return "\n".join([*lines, f"{count(sum(todo.cost.values()), 'map')}, {todo.passes:,} passes"])
 
 
 def _table(findings: list[Finding]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_lines=True)
     table.add_column("check", no_wrap=True)
     table.add_column("", no_wrap=True)
-    table.add_column("what was found", max_width=100)
+    table.add_column("finding", max_width=100)
     for found in findings:
         colour = {True: "green", False: "bold red", None: ""}[found.passed]
         table.add_row(found.name, Text(found.verdict, colour), Text(printable(found.explanation)))

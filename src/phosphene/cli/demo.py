@@ -1,4 +1,4 @@
-"""``phosphene demo``: the whole job on the embedded world."""
+"""``phosphene demo``: maps, scores and scans of the demo networks."""
 
 from pathlib import Path
 
@@ -8,6 +8,7 @@ from phosphene.cli import options
 from phosphene.cli.progress import MapProgress
 from phosphene.demo.job import SOURCE, demo_folder, run_demo
 from phosphene.errors import NumericError
+from phosphene.report.formats import count
 
 
 @click.command("demo", context_settings={"help_option_names": ["-h", "--help"]})
@@ -15,9 +16,10 @@ from phosphene.errors import NumericError
 @click.option("--device", default="auto", show_default=True, metavar="NAME", help="auto, cpu, cuda or cuda:1.")
 @options.as_json
 def command(out: "Path | None", device: str, as_json: bool) -> None:
-    """Map every class of a small network that ships with the package: no data, no download, about a minute.
+    """Map every class of a small network that comes with the package: no data, no download, about a minute.
 
-    The network was trained on drawn shapes; its maps should show them.
+    The network was trained on drawn shapes, and its maps should show them. Another network then scores the maps, and
+    two networks are scanned for backdoors; one of them has one.
     """
     with MapProgress(SOURCE) as progress:
         outcome = run_demo(out or demo_folder(), device, progress)
@@ -27,11 +29,11 @@ def command(out: "Path | None", device: str, as_json: bool) -> None:
         document = {"report": outcome.report, "scores": scores, "scans": scans, "as_expected": outcome.as_expected}
         options.print_json(document)
     else:
-        click.echo(f"{len(outcome.maps)} maps of {SOURCE}, made without a single picture of its world:")
+        click.echo(f"{count(len(outcome.maps), 'map')} of {SOURCE}, made without any image of its training data:")
         for spec, score in outcome.scores.items():
-            click.echo(f"  read by {spec:<18} M_score {score.m_score:.2f}, top-1 {score.top1_all:.0%}")
+            click.echo(f"  scored by {spec:<18} M_score {score.m_score:.2f}, top-1 {score.top1_all:.0%}")
         for spec, found in outcome.scans.items():
             click.echo(f"scan of {spec}: {found['verdict']} (p = {found['p_value']:.2g}). {found['reasons'][0]}")
         click.echo(f"open {outcome.report} or the sheet.png beside it")
     if not outcome.as_expected:
-        raise NumericError("the demo's maps or scans are not as they should be: this build computes something else.")
+        raise NumericError("the maps or scans are not as expected: this installation computes other results.")

@@ -1,4 +1,4 @@
-"""``phosphene doctor``: what works here, and whether a model makes sense of its input."""
+"""``phosphene doctor``: what works on this machine, and whether a model fits its declared input."""
 
 from typing import Any
 
@@ -17,14 +17,14 @@ from phosphene.workflows.doctor import examine_machine, examine_model
 
 @click.command("doctor", context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("model", required=False)
-@click.option("--samples", metavar="SPEC", help="Pictures to try the model on; natural ones tell most.")
+@click.option("--samples", metavar="SPEC", help="Images to try the model on; natural ones show most.")
 @options.machine
 @options.trust
 @options.as_json
 def command(
     model: "str | None", samples: "str | None", device: str, precision: str, trust: bool, as_json: bool
 ) -> None:
-    """Say what works on this machine; with MODEL, whether the network makes sense of its declared input."""
+    """Report what works on this machine; with MODEL, whether the network fits its declared input."""
     facts = examine_machine()
     if model is not None:
         classifier = load(model, trust=trust)
@@ -42,7 +42,7 @@ def command(
 
 
 def _table(rows: "list[dict[str, Any]]") -> Table:
-    """Lay out what the network makes of the pictures, a line a convention; information and entropy are in nats."""
+    """Lay out the network's outputs, a line per input convention; information and entropy are in nats."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     heads = [key for key in rows[0] if key != "declared" and any(row[key] is not None for row in rows)]
     for head in heads:

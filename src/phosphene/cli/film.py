@@ -1,4 +1,4 @@
-"""``phosphene film``: a run's maps as they grew, in one animated picture."""
+"""``phosphene film``: how a run's maps grew, as one animated image."""
 
 from pathlib import Path
 
@@ -11,12 +11,12 @@ from phosphene.runs import RunDirectory
 
 @click.command("film", context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("-c", "--concept", "concepts", multiple=True, metavar="CONCEPT", help="Only this one (repeatable).")
+@click.option("-c", "--concept", "concepts", multiple=True, metavar="CONCEPT", help="Only this concept (repeatable).")
 @click.option("--out", type=click.Path(path_type=Path), help="FILE.webp or FILE.gif.  [RUN/film.webp]")
-@click.option("--fps", default=12.0, show_default=True, help="Frames a second, 0.5 to 50.")
+@click.option("--fps", default=12.0, show_default=True, help="Frames per second, 0.5 to 50.")
 @options.as_json
 def command(run: Path, concepts: tuple[str, ...], out: "Path | None", fps: float, as_json: bool) -> None:
-    """Write the maps of RUN, growing together, as one animated picture that loops.
+    """Write how the maps of RUN grew, side by side, as one animated image that loops.
 
     RUN must have been mapped with --frames N.
     """

@@ -1,4 +1,4 @@
-"""``phosphene models``: what can be loaded as it stands."""
+"""``phosphene models``: the models that can be loaded by name."""
 
 import click
 
@@ -10,9 +10,9 @@ from phosphene.sources import FORMS, list_specs
 @click.argument("prefix", required=False)
 @options.as_json
 def command(prefix: "str | None", as_json: bool) -> None:
-    """List the models that can be loaded as they stand; with PREFIX (torchvision, timm), those of that library.
+    """List the models that can be loaded by name; with PREFIX (torchvision, timm), those of that library.
 
-    Your own need a card: see docs/cards.md.
+    Your own models need a card: see docs/cards.md.
     """
     rows = list_specs(prefix) if prefix else list_specs()
     if as_json:

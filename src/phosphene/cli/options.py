@@ -41,7 +41,7 @@ mapping = _together(
     ),
 )
 seeds = _together(
-    click.option("--seeds", default=1, show_default=True, type=click.IntRange(1, 2**32 - 1), help="Maps a concept."),
+    click.option("--seeds", default=1, show_default=True, type=click.IntRange(1, 2**32 - 1), help="Maps per concept."),
     click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**32 - 1), help="The first seed."),
 )
 device = click.option("--device", default="auto", show_default=True, metavar="NAME", help="auto, cpu, cuda or cuda:1.")
@@ -52,7 +52,7 @@ machine = _together(
         default="auto",
         show_default=True,
         type=click.Choice(["auto", "fp32", "bf16"]),
-        help="What the network computes in; auto is fp32.",
+        help="Number format that the network computes in; auto is fp32.",
     ),
 )
 frames = click.option(
@@ -60,7 +60,7 @@ frames = click.option(
     default=0,
     metavar="N",
     type=click.IntRange(0, 240),
-    help="Keep N pictures of each map as it grows; `phosphene film` and the report play them.  [0: none]",
+    help="Save N frames of each map as it grows; `phosphene film` and the report play them.  [0: none]",
 )
 fleet = _together(
     click.option(
@@ -89,7 +89,7 @@ fleet = _together(
     ),
 )
 trust = click.option(
-    "--trust", is_flag=True, help="Run code that came with the model: factory file, .pt2, TorchScript, remote code."
+    "--trust", is_flag=True, help="Run code that comes with the model: factory file, .pt2, TorchScript, remote code."
 )
 as_json = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON document on stdout, and nothing else there."
@@ -104,7 +104,7 @@ def parse_overrides(pairs: tuple[str, ...]) -> dict[str, str]:
     """
     for pair in pairs:
         if "=" not in pair:
-            raise RecipeError(f"--set {pair} must read field=value, for example --set steps=60.")
+            raise RecipeError(f"--set {pair} must have the form field=value, for example --set steps=60.")
     return {key.strip(): value.strip() for key, value in (pair.split("=", 1) for pair in pairs)}
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from phosphene.cli import options
-from phosphene.cli.tables import misreadings, print_table, score_matrix
+from phosphene.cli.tables import misclassified, print_table, score_matrix
 from phosphene.errors import printable
 from phosphene.report import write_report
 from phosphene.runs import RunDirectory
@@ -19,22 +19,22 @@ from phosphene.workflows.score import score_runs
     "targets",
     multiple=True,
     metavar="MODEL",
-    help="Who reads the maps (repeatable).  [the models of the runs themselves]",
+    help="Classifier that scores the maps (repeatable).  [the models of the runs themselves]",
 )
 @options.device
 @options.trust
 @options.as_json
 def command(runs: tuple[Path, ...], targets: tuple[str, ...], device: str, trust: bool, as_json: bool) -> None:
-    """Score how well other classifiers read the maps of each RUN.
+    """Score how well other classifiers recognise the maps of each RUN.
 
-    M_score lies in [1/L, 1] for L concepts and does not look at labels: read top-1 beside it. Targets with other labels
-    are matched by name, those of another input size get the pictures resized. The rows go into RUN/scores.json, with
-    every concept and a sweep over contrasts, and into RUN/report.html.
+    M_score lies in [1/L, 1] for L concepts and ignores labels, so top-1 is printed with it. Targets with other labels
+    are matched by name; for those with another input size, the images are resized. The rows go to RUN/scores.json, with
+    every concept and a sweep over contrasts, and to RUN/report.html.
     """
 
-    def on_progress(scored: int, total: int, name: str) -> None:
+    def on_progress(done: int, total: int, name: str) -> None:
         if not as_json:
-            click.echo(f"score {scored + 1} of {total}: {printable(name)} reads ...", err=True)
+            click.echo(f"score {done + 1} of {total}: {printable(name)}", err=True)
 
     scored = score_runs(runs, targets, device=device, trust=trust, on_progress=on_progress, on_warning=options.warn)
     reports = [write_report(RunDirectory(path)) for path in dict.fromkeys(row.run for row in scored)]
@@ -43,7 +43,7 @@ def command(runs: tuple[Path, ...], targets: tuple[str, ...], device: str, trust
         options.print_json({"scores": rows, "reports": reports})
         return
     print_table(score_matrix(scored))
-    for line in misreadings(scored):
+    for line in misclassified(scored):
         click.echo(line)
     for report in reports:
         click.echo(f"open {report}")

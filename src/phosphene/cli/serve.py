@@ -15,9 +15,9 @@ from phosphene.errors import printable
 @click.option("--open/--no-open", "browse", default=False, help="Open a browser.  [no]")
 @options.trust
 def command(folder: Path, host: str, port: "int | None", browse: bool, trust: bool) -> None:
-    """Show the runs below DIR in the browser, live while they are made; compare them; start new ones.
+    """Show the runs below DIR in the browser, live while they run; compare them; start new ones.
 
-    DIR is runs unless it is given. Nothing outside DIR is shown.
+    DIR defaults to runs. Nothing outside DIR is shown.
     """
     from phosphene.web import serve  # noqa: PLC0415
 

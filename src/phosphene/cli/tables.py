@@ -1,4 +1,4 @@
-"""Tables for the terminal. Names and labels may come from anywhere: nothing in them is obeyed."""
+"""Tables for the terminal. Names and labels may come from anywhere, so control characters are removed from them."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -14,7 +14,7 @@ from phosphene.labels import first_synonym
 from phosphene.metrics.scorecard import Interval
 from phosphene.workflows.score import ScoredRun
 
-MOST_MISREAD = 5
+MOST_LISTED = 5
 WIDEST = 10_000
 
 
@@ -24,16 +24,16 @@ def print_table(table: Table) -> None:
     if not console.is_terminal:
         console = Console(file=sys.stdout, width=WIDEST)
         console.width = console.measure(table).maximum
-    with console.capture() as printed:  # printed by click: rich itself would end the process when a reader goes away
+    with console.capture() as printed:  # rich itself would end the process on a closed pipe; click raises
         console.print(table)
     click.echo(printed.get(), nl=False)
 
 
 def score_matrix(scored: Sequence[ScoredRun]) -> Table:
-    """Lay scores out: a line a run, a column a target; ``M_score``, top-1 among all classes and among the concepts."""
+    """Lay scores out, a line per run and a column per target: ``M_score``, top-1 among all classes and the concepts."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("maps of")
-    table.add_column("read by")
+    table.add_column("measure")
     targets = {(row.score.target, row.target_sha256): row.score.target for row in scored}
     for name, sha256 in targets:
         twice = list(targets.values()).count(name) > 1
@@ -47,23 +47,23 @@ def score_matrix(scored: Sequence[ScoredRun]) -> Table:
     return table
 
 
-def misreadings(scored: Sequence[ScoredRun]) -> Iterator[str]:
-    """Say in a line which concepts a target misreads, and as what; nothing for a target that reads them all."""
+def misclassified(scored: Sequence[ScoredRun]) -> Iterator[str]:
+    """Yield one line per target on the concepts that it misclassifies, and as what; none for a target without any."""
     for row in scored:
         wrong = sorted((one for one in row.score.per_concept if one.misread), key=lambda one: one.right / one.maps)
         if wrong:
-            said = [
+            errors = [
                 f"{_short(one.label)} as {_short(one.misread[0].label)}"
                 + (f" ({one.misread[0].count} of {one.maps})" if one.maps > 1 else "")
-                for one in wrong[:MOST_MISREAD]
+                for one in wrong[:MOST_LISTED]
             ]
-            more = f" and {len(wrong) - MOST_MISREAD} more" if len(wrong) > MOST_MISREAD else ""
+            more = f" and {len(wrong) - MOST_LISTED} more" if len(wrong) > MOST_LISTED else ""
             count = f"{len(wrong)} of {row.score.concepts} concepts of {_named(row, scored, ', ')}"
-            yield f"{printable(row.score.target)} misreads {count}: {', '.join(said)}{more}"
+            yield f"{printable(row.score.target)} misclassifies {count}: {', '.join(errors)}{more}"
 
 
 def _named(row: ScoredRun, scored: Sequence[ScoredRun], gap: str = "\n") -> str:
-    """Name a source by model and recipe; by its directory too where others have the same."""
+    """Name a source by its model and recipe, and by its directory where other runs have the same."""
     alike = {other.run for other in scored if (other.score.source, other.recipe) == (row.score.source, row.recipe)}
     names = [row.score.source, row.recipe, *([str(row.run)] if len(alike) > 1 else [])]
     return gap.join(printable(name) for name in names)
