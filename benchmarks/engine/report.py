@@ -23,7 +23,7 @@ from phosphene.recipe import resolve
 from phosphene.report import write_report
 from phosphene.runs import RunDirectory
 from phosphene.sources import load
-from phosphene.workflows.map import note_own_readings
+from phosphene.workflows.map import write_own_predictions
 from phosphene.workflows.score import score_runs
 
 REPEATS = 5
@@ -45,7 +45,7 @@ def make_run(case: str, folder: Path) -> RunDirectory:
     out = folder / case.replace(" ", "-")
     recipe = resolve("vivid", CHEAP)
     run = make_maps(source, recipe, concepts, seeds=seeds, samples="synthetic:mixed", out=out)
-    note_own_readings(run, source)
+    write_own_predictions(run, source)
     if targets:
         score_runs([run.path], targets)
     return run

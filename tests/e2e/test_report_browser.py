@@ -13,7 +13,7 @@ from phosphene.runs import RunDirectory, RunFacts
 from phosphene.runs.checks import write_check
 from phosphene.runs.scores import maps_sha256
 from phosphene.samples.pool import make_pool
-from phosphene.workflows.map import note_own_readings
+from phosphene.workflows.map import write_own_predictions
 from phosphene.workflows.score import score_runs
 from tests import tiny
 from tests.conftest import PATIENCE
@@ -46,7 +46,7 @@ def make(folder, labels):
     run.begin(facts, [(Job(one.index, one.seed), one.label) for one in maps])
     for one in maps:
         run.write(one)
-    note_own_readings(run, network, device="cpu")
+    write_own_predictions(run, network, device="cpu")
     return run
 
 

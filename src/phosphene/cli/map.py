@@ -18,7 +18,7 @@ from phosphene.report import write_report
 from phosphene.samples import default_samples, load_samples
 from phosphene.sources import load
 from phosphene.workflows.estimate import estimate
-from phosphene.workflows.map import execute, note_own_readings
+from phosphene.workflows.map import execute, write_own_predictions
 from phosphene.workflows.plan import MapPlan, default_run, plan, run_name
 
 # A run of more maps than this does not name its cached maps one by one.
@@ -174,7 +174,7 @@ def _line(found: MapSummary) -> str:
 
 
 def _finish(one: MapPlan, rows: list[dict[str, Any]], device: str, *, quiet: bool) -> dict[str, Any]:
-    note_own_readings(one.run, one.classifier, device=device)
+    write_own_predictions(one.run, one.classifier, device=device)
     report = write_report(one.run)
     if not quiet:
         click.echo(f"{len(rows)} maps in {one.run.path}; open {report}")

@@ -13,7 +13,7 @@ from phosphene.report.images import MOST_PIXELS, data_url, scale_for, signed, st
 from phosphene.runs import RunDirectory
 from phosphene.runs.atomic import read_json
 from phosphene.runs.frames import NAME as FRAMES
-from phosphene.runs.readings import Reader, read_readings
+from phosphene.runs.predictions import ClassifierPredictions, read_predictions
 
 # Faint enough that next to nothing is clipped: the page computes contrasts below a map's own from this image.
 FAINT = 0.07
@@ -45,7 +45,7 @@ class Gallery:
         self.run, self.facts, self.on_map = run, facts, on_map
         self.examples = examples or {}
         self.maps = _finished_maps(run, facts)
-        classifiers = read_readings(run)
+        classifiers = read_predictions(run)
         self.own = next((one for one in classifiers if one.sha256 == facts["model"]["sha256"]), None)
         self.others = [one for one in classifiers if one is not self.own]
         self.scale = scale_for(max(1, len(self.maps)), tuple(facts["model"]["input"]["size"]))
@@ -150,7 +150,7 @@ def _finished_maps(run: RunDirectory, facts: dict[str, Any]) -> dict[Place, dict
     return found
 
 
-def _classification(classifier: Reader, place: Place) -> "dict[str, Any] | None":
+def _classification(classifier: ClassifierPredictions, place: Place) -> "dict[str, Any] | None":
     """Return the most probable classes of a map for one classifier."""
     found = classifier.maps.get(place)
     if not found or not found["top"]:

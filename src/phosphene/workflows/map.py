@@ -14,7 +14,7 @@ from phosphene.runs.checkpoints import Checkpoints
 from phosphene.runs.failures import note_failures
 from phosphene.runs.live import remove_dead
 from phosphene.runs.lock import hold
-from phosphene.runs.readings import read_readings, write_readings
+from phosphene.runs.predictions import read_predictions, write_predictions
 from phosphene.runs.scores import map_hashes
 from phosphene.workflows.driver import Driver, Outcome
 from phosphene.workflows.interrupt import interruptible
@@ -101,7 +101,7 @@ def execute(
     return driver.outcome
 
 
-def note_own_readings(run: RunDirectory, classifier: Classifier, *, device: str = "auto") -> int:
+def write_own_predictions(run: RunDirectory, classifier: Classifier, *, device: str = "auto") -> int:
     """Note in ``readings.json`` what a run's source classifier predicts for each finished map that is new.
 
     Args:
@@ -117,7 +117,7 @@ def note_own_readings(run: RunDirectory, classifier: Classifier, *, device: str 
         NumericError: the network answers with NaN or infinity.
     """
     hashes = map_hashes(run)
-    own = (one for one in read_readings(run) if one.sha256 == classifier.sha256)
+    own = (one for one in read_predictions(run) if one.sha256 == classifier.sha256)
     known = {place for one in own if one.name == classifier.name for place in one.maps}
     missing = [place for place in hashes if place not in known]
     if missing:
@@ -127,5 +127,5 @@ def note_own_readings(run: RunDirectory, classifier: Classifier, *, device: str 
             logits = logits_of_maps(engine, map(run.read, folders))
         concepts = [(index, labels[index]) for index, _ in missing]
         rows = top_predictions(logits, concepts, {index: index for index, _ in missing}, labels)
-        write_readings(run, classifier, dict(zip(missing, rows, strict=True)), hashes)
+        write_predictions(run, classifier, dict(zip(missing, rows, strict=True)), hashes)
     return len(missing)

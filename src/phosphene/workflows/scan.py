@@ -27,7 +27,7 @@ from phosphene.runs import RunDirectory, RunFacts
 from phosphene.runs.scan_cache import ScanCache
 from phosphene.runs.scans import NAME, check_scan, suspect_folder, write_scan
 from phosphene.samples import SamplePool
-from phosphene.workflows.map import execute, note_own_readings
+from phosphene.workflows.map import execute, write_own_predictions
 from phosphene.workflows.plan import MOST_BYTES, plan
 from phosphene.workflows.progress import Progress
 
@@ -203,7 +203,7 @@ def map_suspects(
     try:
         wanted = plan(todo.classifier, todo.recipe, todo.pool, todo.run.path, suspects)
         execute(wanted, device=device, precision=todo.asked["settings"]["precision"], on_progress=watch)
-        note_own_readings(todo.run, todo.classifier, device=device)
+        write_own_predictions(todo.run, todo.classifier, device=device)
     except PhospheneError as error:
         return f"the suspects could not be mapped: {error}"
     return None

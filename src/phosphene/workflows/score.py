@@ -17,7 +17,7 @@ from phosphene.metrics.range_doubt import range_doubt
 from phosphene.metrics.scorecard import Score
 from phosphene.metrics.scores import CONTRASTS, score_of_logits
 from phosphene.runs import RunDirectory
-from phosphene.runs.readings import read_readings, write_readings
+from phosphene.runs.predictions import read_predictions, write_predictions
 from phosphene.runs.scores import map_hashes, maps_sha256, read_scores, write_scores
 from phosphene.sources import load
 
@@ -137,7 +137,7 @@ def _open(path: Path) -> Source:
         raise RunError(f"{path} has no maps: run `phosphene map` first.")
     run.require_finished()
     read_scores(run)  # a damaged file is reported before any work
-    read_readings(run)
+    read_predictions(run)
     sha256, hashes = maps_sha256(run), map_hashes(run)
     channels = {run.read(folder).nu.shape[0] for folder in folders}
     if len(channels) > 1:
@@ -192,6 +192,6 @@ def _score(source: Source, target: Classifier, device: str) -> ScoredRun:
     found = score_of_logits(logits, concepts, matched, labels, source=name, target=target.name)
     rows = top_predictions(logits[CONTRASTS.index(SCORE_CONTRAST)], concepts, matched, labels)
     jobs = [(row["index"], row["seed"]) for row in source.facts["jobs"]]
-    write_readings(source.run, target, dict(zip(jobs, rows, strict=True)), source.hashes)
+    write_predictions(source.run, target, dict(zip(jobs, rows, strict=True)), source.hashes)
     recipe = source.facts["recipe"]["name"]
     return ScoredRun(source.run.path, recipe, target.spec, target.sha256, source.sha256, found)

@@ -1,4 +1,4 @@
-"""``readings.json``: what classifiers read in each map's picture, the most probable classes first."""
+"""``readings.json``: what classifiers predict for the image of each map, the most probable classes first."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,13 +19,13 @@ Place = tuple[int, int]  # class and seed
 
 
 @dataclass(frozen=True)
-class Reader:
-    """A classifier and what it reads in a run's maps.
+class ClassifierPredictions:
+    """What a classifier predicts for the maps of a run.
 
     Attributes:
-        name: Of the classifier.
-        sha256: Of its weights and input space.
-        classes: How many it has.
+        name: Name of the classifier.
+        sha256: Hash of its weights and input space.
+        classes: Number of its classes.
         maps: By class and seed: ``class`` (its own index of the concept), ``p_class``, and ``top``, a list of
             ``index``, ``label`` and ``p``, the most probable first.
     """
@@ -36,8 +36,8 @@ class Reader:
     maps: dict[Place, dict[str, Any]]
 
 
-def read_readings(run: RunFiles) -> list[Reader]:
-    """Return the readings of maps that are still what they were; no readers where there is no ``readings.json``.
+def read_predictions(run: RunFiles) -> list[ClassifierPredictions]:
+    """Return the predictions for maps that have not changed since, by classifier; empty without ``readings.json``.
 
     Raises:
         RunError: the file is damaged, or of another version.
@@ -47,11 +47,11 @@ def read_readings(run: RunFiles) -> list[Reader]:
         return []
     data = read_json(path, fix=FIX)
     if not isinstance(data, dict) or data.get("schema") != SCHEMA or not isinstance(data.get("readers"), list):
-        raise RunError(f"{path} holds no readings of this version (schema {SCHEMA}). {FIX}")
+        raise RunError(f"{path} holds no predictions of this version (schema {SCHEMA}). {FIX}")
     now = map_hashes(run)
     try:
-        readers = [
-            Reader(
+        found = [
+            ClassifierPredictions(
                 str(one["name"]),
                 str(one["sha256"]),
                 int(one["classes"]),
@@ -61,28 +61,28 @@ def read_readings(run: RunFiles) -> list[Reader]:
         ]
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(f"{path} is damaged ({type(error).__name__}: {error}). {FIX}") from None
-    return [reader for reader in readers if reader.maps]
+    return [one for one in found if one.maps]
 
 
-def write_readings(
-    run: RunFiles, reader: Classifier, found: Mapping[Place, Mapping[str, Any]], hashes: Mapping[Place, str]
+def write_predictions(
+    run: RunFiles, classifier: Classifier, found: Mapping[Place, Mapping[str, Any]], hashes: Mapping[Place, str]
 ) -> None:
-    """Put what a classifier reads into ``readings.json``; its readings of other maps, and other classifiers', stay.
+    """Add a classifier's predictions to ``readings.json``; those for other maps and of other classifiers stay.
 
     Args:
-        run: The run whose maps were read.
-        reader: Who read them.
-        found: By class and seed, as in :class:`Reader`.
-        hashes: Hash of each map as it was when it was read.
+        run: The run.
+        classifier: The classifier.
+        found: By class and seed, as in :class:`ClassifierPredictions`.
+        hashes: Hash of each map at the time of the prediction.
 
     Raises:
         RunError: the file is damaged or cannot be written.
     """
     with hold(run.path):
-        kept = {(one.name, one.sha256): one for one in read_readings(run)}
-        key = (reader.name, reader.sha256)
-        maps = {**(kept[key].maps if key in kept else {}), **{place: dict(row) for place, row in found.items()}}
-        kept[key] = Reader(reader.name, reader.sha256, reader.num_classes, maps)
+        stored = {(one.name, one.sha256): one for one in read_predictions(run)}
+        key = (classifier.name, classifier.sha256)
+        maps = {**(stored[key].maps if key in stored else {}), **{place: dict(row) for place, row in found.items()}}
+        stored[key] = ClassifierPredictions(classifier.name, classifier.sha256, classifier.num_classes, maps)
         known = {**map_hashes(run), **hashes}
         write_json(
             run.path / NAME,
@@ -99,7 +99,7 @@ def write_readings(
                             for place, row in sorted(one.maps.items())
                         ],
                     }
-                    for one in kept.values()
+                    for one in stored.values()
                 ],
             },
         )
