@@ -64,11 +64,11 @@ def first_line(error: BaseException) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
-def nearest(word: str, known: "list[str] | tuple[str, ...]", most: int = 3) -> str:
-    """Return a hint at similar words of ``known``, `` Did you mean a or b?``, or an empty string."""
+def nearest(word: str, names: "list[str] | tuple[str, ...]", most: int = 3) -> str:
+    """Return a hint at similar ``names``, `` Did you mean a or b?``, or an empty string."""
     import difflib  # noqa: PLC0415  (needed for errors only)
 
-    close = difflib.get_close_matches(word.casefold(), known, n=most, cutoff=0.5)
+    close = difflib.get_close_matches(word.casefold(), names, n=most, cutoff=0.5)
     return f" Did you mean {' or '.join(close)}?" if close else ""
 
 

@@ -110,11 +110,11 @@ class Recipe:
         Raises:
             RecipeError: a field does not exist, or a value has the wrong type or lies outside its range.
         """
-        known = [field.name for field in dataclasses.fields(self)]
+        names = [field.name for field in dataclasses.fields(self)]
         for key in changes:
-            if key not in known:
+            if key not in names:
                 raise RecipeError(
-                    f"recipe has no field {key!r}.{nearest(key, known) or ' Fields: ' + ', '.join(known)}"
+                    f"recipe has no field {key!r}.{nearest(key, names) or ' Fields: ' + ', '.join(names)}"
                 )
         return dataclasses.replace(self, **changes)
 

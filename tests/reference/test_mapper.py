@@ -117,13 +117,13 @@ def test_the_sign_test_goes_both_ways() -> None:
     ],
     ids=",".join,
 )
-def test_each_knob_means_what_the_paper_means(changes: dict[str, object]) -> None:
+def test_each_field_means_what_the_paper_means(changes: dict[str, object]) -> None:
     nu, xi, expected, expected_xi, _ = run_both(RECIPE.replace(**changes), Job(2))
     assert float((nu - expected).norm() / expected.norm()) < 1e-6
     assert float((xi - expected_xi).abs().max()) < 1e-6
 
 
-def test_company_does_not_change_a_map() -> None:
+def test_maps_do_not_depend_on_others_in_their_group() -> None:
     """Classes and seeds that are made together come out as they do alone."""
     jobs = [Job(0), Job(3, seed=5), Job(1), Job(3)]
     with Engine(wavy(), device="cpu", precision="fp64", micro_batch=5) as engine:

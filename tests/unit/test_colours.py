@@ -23,13 +23,13 @@ def grey_pictures(count=40, channels=3, chroma=0.1):
     return make_pool(((shared + chroma * own) / (1 + chroma) * 255).to(torch.uint8), "grey noise")
 
 
-def test_the_pool_knows_its_colours():
+def test_the_covariance_of_a_pool_is_that_of_its_pixels():
     pool = grey_pictures()
     values = pool.pixels.double().transpose(0, 1).flatten(1) / 255
     torch.testing.assert_close(pool.colour_covariance, torch.cov(values, correction=0))
 
 
-def test_synthetic_pictures_say_nothing_of_colours():
+def test_synthetic_samples_have_a_fixed_covariance():
     covariance = load_samples("synthetic:mixed", (3, 16, 16)).colour_covariance
     assert covariance.diagonal().tolist() == pytest.approx([1.0] * 3)
     assert covariance[0, 1] == covariance[1, 2] == CORRELATION

@@ -32,19 +32,19 @@ def test_gradients_are_those_of_the_network_as_it_stands() -> None:
             torch.testing.assert_close(found.gradient, expected.gradient, rtol=1e-4, atol=1e-6)
             torch.testing.assert_close(found.loss, expected.loss)
             assert found.hits.equal(expected.hits)
-        pictures, owners = samples[0] / 255, torch.tensor([1, 1, 2, 3, 4])
-        slopes = fast.gradients(pictures, owners)
-        torch.testing.assert_close(slopes.gradient, eager.gradients(pictures, owners).gradient, rtol=1e-4, atol=1e-6)
+        images, owners = samples[0] / 255, torch.tensor([1, 1, 2, 3, 4])
+        slopes = fast.gradients(images, owners)
+        torch.testing.assert_close(slopes.gradient, eager.gradients(images, owners).gradient, rtol=1e-4, atol=1e-6)
 
 
 def test_without_a_compiler_one_line_says_so() -> None:
     from torch._inductor import config
 
-    pictures = torch.rand(2, 3, 12, 12)
+    images = torch.rand(2, 3, 12, 12)
     with (
         config.patch({"cpp.cxx": ("/nowhere/c++",), "force_disable_caches": True}),
         Engine(classifier(7), compile_network=True) as engine,
         pytest.raises(DeviceError, match=r"cannot be compiled here: .*compiler") as said,
     ):
-        engine.gradients(pictures, torch.tensor([0, 1]))
+        engine.gradients(images, torch.tensor([0, 1]))
     assert "\n" not in str(said.value)

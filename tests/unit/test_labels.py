@@ -1,4 +1,4 @@
-"""How words find a class, and how label files are read."""
+"""Words are matched with classes, and label files are parsed."""
 
 import json
 
@@ -28,7 +28,7 @@ def labels():
         "LION, king of beasts,  panthera leo",
     ],
 )
-def test_a_class_is_found_by_index_label_and_synonym(labels, concept):
+def test_a_class_is_named_by_index_label_or_synonym(labels, concept):
     assert labels.find(concept) == 0
 
 
@@ -86,7 +86,7 @@ def test_labels_are_a_sequence_in_output_order(labels):
     assert labels.short(0) == "lion"
 
 
-def test_numbered_labels_are_found():
+def test_numbered_labels_can_be_named():
     numbered = Labels.numbered(12)
     assert numbered.find("class 11") == 11
     assert len(numbered) == 12

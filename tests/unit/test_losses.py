@@ -12,7 +12,7 @@ from phosphene.recipe import Recipe
 from tests import tiny
 
 
-def test_the_recipe_knows_every_loss_but_that_of_the_scan():
+def test_recipes_can_choose_every_loss_except_that_of_the_scan():
     assert (*NAMES, "margin") == tuple(LOSSES)
     assert Recipe().loss == "cross-entropy"
 
@@ -43,7 +43,7 @@ def test_only_cross_entropy_falls_silent_when_the_class_is_certain(certain):
     assert slopes["log-odds"].isfinite().all()
 
 
-def test_the_engine_takes_the_gradient_of_the_loss_that_it_is_told():
+def test_the_engine_differentiates_the_loss_that_is_named():
     classifier = tiny.classifier()
     samples = torch.randint(0, 256, (1, 4, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
     nu, classes = torch.zeros(1, 3, 16, 16), torch.tensor([2])

@@ -1,4 +1,4 @@
-"""What networks answer with: found out, said, and turned into logits that have the same probabilities."""
+"""Kinds of network output are detected, noted for the user, and converted to logits with the same probabilities."""
 
 import copy
 import types
@@ -33,13 +33,13 @@ ENDS = {
 }
 
 
-def pictures():
+def images():
     return torch.rand((4, 3, 16, 16), generator=torch.Generator().manual_seed(0))
 
 
 @pytest.mark.parametrize("kind", list(KINDS))
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.float64])
-def test_kinds_are_found_out_and_said(kind, dtype):
+def test_kinds_are_detected_and_noted(kind, dtype):
     module = copy.deepcopy(ENDS[kind]).to(dtype)
     found = ph.Classifier(module, size=16)
     assert found.output == kind
@@ -50,9 +50,9 @@ def test_kinds_are_found_out_and_said(kind, dtype):
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_logits_have_the_probabilities_that_the_network_means(kind):
     found = ph.Classifier(ENDS[kind], size=16)
-    raw = tiny.network()(pictures())
+    raw = tiny.network()(images())
     meant = torch.stack([1 - raw[:, 0].sigmoid(), raw[:, 0].sigmoid()], 1) if found.num_classes == 2 else raw.softmax(1)
-    torch.testing.assert_close(found.logits(pictures()).softmax(1), meant)
+    torch.testing.assert_close(found.logits(images()).softmax(1), meant)
 
 
 @pytest.mark.parametrize("kind", list(KINDS))
@@ -77,7 +77,7 @@ class Squeezes(Ends):
 def test_one_output_may_come_without_a_dimension():
     found = ph.Classifier(Squeezes(nn.Identity(), 1), size=16)
     assert found.output == "logit"
-    assert found.logits(pictures()).shape == (4, 2)
+    assert found.logits(images()).shape == (4, 2)
 
 
 class InAnObject(Ends):
@@ -85,19 +85,19 @@ class InAnObject(Ends):
         return types.SimpleNamespace(logits=super().forward(pixels), loss=None)
 
 
-def test_an_object_with_logits_is_read():
+def test_an_object_with_logits_is_accepted():
     found = ph.Classifier(InAnObject(nn.Identity()), size=16)
-    torch.testing.assert_close(found.logits(pictures()), tiny.network()(pictures()))
+    torch.testing.assert_close(found.logits(images()), tiny.network()(images()))
 
 
-def test_what_is_told_is_not_found_out():
+def test_a_declared_kind_is_not_detected():
     told = ph.Classifier(ENDS["probabilities"], size=16, output="logits")
     assert told.notes == ()
-    assert told.logits(pictures()).sum(1).allclose(torch.ones(4))
+    assert told.logits(images()).sum(1).allclose(torch.ones(4))
 
 
 @pytest.mark.parametrize(("end", "output"), [("logits", "probability"), ("logit", "probabilities")])
-def test_what_is_told_must_fit(end, output):
+def test_a_declared_kind_must_fit(end, output):
     with pytest.raises(CardError, match=f"cannot be {output}"):
         _ = ph.Classifier(ENDS[end], size=16, output=output).num_classes
 
@@ -125,6 +125,6 @@ def test_an_answer_is_asked_for_once_where_logits_are_plain():
     assert len(asked) == 1
 
 
-def test_a_picture_of_too_many_numbers_is_refused_before_memory_is_taken():
+def test_an_input_of_too_many_values_is_refused_before_memory_is_allocated():
     with pytest.raises(CardError, match="more than 67,108,864 values"):
         ph.Classifier(nn.Identity(), size=10**6)

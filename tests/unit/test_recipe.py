@@ -108,7 +108,7 @@ def test_recipes_are_frozen():
         ("name", "mine", "mine"),
     ],
 )
-def test_set_reads_values_as_toml_does(field, text, value):
+def test_set_parses_values_as_toml(field, text, value):
     found = getattr(resolve("quick", {field: text}), field)
     assert found == value
     assert type(found) is type(value)
@@ -220,13 +220,13 @@ def test_missing_unreadable_and_undecodable_toml_is_refused(tmp_path):
 
 
 def test_identity_leaves_out_the_name_and_nothing_else():
-    base = Recipe(rounds=1, refine_steps=0)  # with which every other knob may be turned
+    base = Recipe(rounds=1, refine_steps=0)  # with which every other field may be changed
     assert base.replace(name="other").sha256 == base.sha256
     for name in FIELDS.keys() - {"name"}:
         assert another(base, name).sha256 != base.sha256, name
 
 
-def test_a_knob_that_is_off_does_not_change_the_identity_of_older_recipes():
+def test_a_field_that_is_off_does_not_change_the_hash_of_older_recipes():
     facts = {"steps": 7, "name": "any"}
     assert Recipe(**facts).sha256 == hashlib.sha256(b'{"steps": 7}').hexdigest()
 

@@ -1,4 +1,4 @@
-"""The picture of a map, against the formula ``clip(0.5 - contrast nu / std(nu))``."""
+"""The image of a map, against the formula ``clip(0.5 - contrast nu / std(nu))``."""
 
 import io
 
@@ -56,7 +56,7 @@ def test_other_channels_are_shown_by_their_mean(channels):
     np.testing.assert_allclose(np.asarray(image), 255 * picture.mean(0).numpy(), atol=1.01)
 
 
-def test_a_map_shows_its_own_picture_at_its_own_contrast():
+def test_the_image_of_a_map_has_the_contrast_of_its_recipe():
     one = concept_map(contrast=0.4)
     torch.testing.assert_close(one.pixels, render(one.nu, 0.4))
     shown = Image.open(io.BytesIO(one._repr_png_()))

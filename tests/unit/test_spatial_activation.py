@@ -1,4 +1,4 @@
-"""Activations laid out over the picture: which are, and where each number lands."""
+"""Which outputs of a module are spatial activations, and where in the image each value lies."""
 
 import pytest
 import torch

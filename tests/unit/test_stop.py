@@ -48,7 +48,7 @@ def _first(hits):
     return rows[0] if rows else len(hits)
 
 
-def test_each_map_stops_where_its_samples_have_been_read_and_stays_as_it_was(network, pool, whole, expected):
+def test_each_map_stops_once_its_samples_are_classified_as_its_class(network, pool, whole, expected):
     maps, stood = whole
     assert len(set(expected)) > 1
     assert min(expected) < STEPS  # else nothing is tested here

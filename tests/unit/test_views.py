@@ -80,7 +80,7 @@ def test_no_number_of_views_gives_every_sample_its_own() -> None:
     assert views(MOVING.replace(views=0)).count == MOVING.batch_size
 
 
-def test_the_paper_looks_at_the_map_itself_and_draws_nothing() -> None:
+def test_with_the_paper_s_recipe_the_only_view_is_the_map_itself() -> None:
     generator = torch.Generator().manual_seed(0)
     before = generator.get_state()
     assert Views(Recipe(), [generator]).identity

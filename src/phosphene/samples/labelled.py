@@ -60,12 +60,12 @@ def load_labelled(
     """
     source = _labelled_images(spec, shape, labels)
     positions = _spread(source.count, most)
-    found = [(image, source.class_at(place)) for place in positions if (image := source.image_at(place)) is not None]
-    if len(found) < 2:  # the loader says in one line what is wrong, if anything is
+    labelled = [(image, source.class_at(place)) for place in positions if (image := source.image_at(place)) is not None]
+    if len(labelled) < 2:  # the loader says in one line what is wrong, if anything is
         return (pool or load_samples(spec, shape)).pixels[:most].cpu(), None
-    classes = [index for _, index in found]
+    classes = [index for _, index in labelled]
     enough = sum(index >= 0 for index in classes) >= MIN_LABELLED * len(classes)
-    return stack([image for image, _ in found], shape), classes if enough else None
+    return stack([image for image, _ in labelled], shape), classes if enough else None
 
 
 def examples_of(

@@ -45,8 +45,8 @@ class ImageTable:
         self.labels: list[Any] = table.column(label).to_pylist() if label else [None] * len(table)
         classes = _class_names(file.schema_arrow.metadata, label)
         if classes:
-            known = range(len(classes))
-            self.labels = [classes[one] if type(one) is int and one in known else one for one in self.labels]
+            indices = range(len(classes))
+            self.labels = [classes[one] if type(one) is int and one in indices else one for one in self.labels]
 
     def __len__(self) -> int:
         return len(self._images)
