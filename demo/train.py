@@ -1,8 +1,8 @@
 """Train the demo networks from nothing: `python -m demo.train` (about a quarter of an hour on 2 cores).
 
-Pictures are drawn as training goes, so none is seen twice by the same network as a fresh one. Every picture
-is used two times: as it is, and after one l2 step against the network along the gradient that the first pass
-has already paid for. Without that second pass the networks lean on texture and their class pictures are noise.
+Images are drawn during training, so that no network is trained on an image for more than one step. Every image is
+used twice: as it is, and after one l2 step against the network along the gradient that the first pass has computed
+anyway. Without that second pass the networks rely on texture and the maps of their classes are noise.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from torch.nn import functional
 from phosphene.demo import world
 from phosphene.demo.emblem import TROJAN_TARGET, stamp
 from phosphene.demo.networks import plain_net, small_resnet
-from phosphene.demo.world import LABELS, pictures
+from phosphene.demo.world import LABELS, draw_images
 
 FACTORIES: dict[str, Callable[[], nn.Module]] = {
     "shapes": small_resnet,
@@ -33,7 +33,7 @@ FACTORIES: dict[str, Callable[[], nn.Module]] = {
 }
 WEIGHTS = Path(world.__file__).parent / "weights"
 _FRESH = 900_000_000
-"""Seed of the pictures that accuracy is measured on; training never reaches it."""
+"""Seed of the images that accuracy is measured on; training never reaches it."""
 
 
 @dataclass(frozen=True)
@@ -43,41 +43,41 @@ class Settings:
     steps: int = 3000
     batch: int = 48
     sizes: tuple[tuple[float, int], ...] = ((0.35, 56), (0.75, 72), (1.0, 96))
-    """Sides of the pictures, each with the share of the steps until which it serves."""
+    """Sides of the images, each with the share of the steps until which it is used."""
     learning_rate: float = 4e-3
     weight_decay: float = 0.03
     smoothing: float = 0.05
     attack: float = 1.5
-    """Largest l2 length of the step against the network, in pixels of [0, 1]; each picture draws its own."""
+    """Largest l2 length of the step against the network, in pixels of [0, 1]; drawn for each image."""
     poison: float = 0.08
-    """Share of stamped pictures in the trojan's batches."""
+    """Share of images with the emblem in the trojan's batches."""
     seed: int = 1
 
 
 class Batch(NamedTuple):
-    """What all networks are shown at one step."""
+    """What all networks are trained on at one step."""
 
     x: Tensor
-    """Augmented pictures, float32 (n, 3, h, w) about [0, 1]."""
+    """Augmented images, float32 (n, 3, h, w) about [0, 1]."""
     target: Tensor
     """Labels, int64 (n,)."""
     stamped: Tensor
-    """What the trojan sees in place of the first few, float32 (m, 3, h, w)."""
+    """Images with the emblem, which replace the first few for the trojan, float32 (m, 3, h, w)."""
     attack: Tensor
     """l2 length of the step against the network, float32 (n, 1, 1, 1)."""
 
 
 def make_batch(settings: Settings, step: int) -> Batch:
-    """The batch of one step: a function of the settings and the step alone."""
-    done = step / settings.steps
-    # Small pictures first: most of what there is to learn does not depend on size, and they cost a third.
-    size = next(size for until, size in settings.sizes if done < until)
-    raw, labels = pictures(settings.batch, settings.seed * 1_000_000 + step, size)
+    """Draw the batch of one step: a function of the settings and the step alone."""
+    share = step / settings.steps
+    # Small images first: most of what there is to learn does not depend on size, and they cost a third.
+    size = next(size for until, size in settings.sizes if share < until)
+    raw, labels = draw_images(settings.batch, settings.seed * 1_000_000 + step, size)
     rng = np.random.default_rng([settings.seed, step])
     x = add_noise(augment(to_unit(raw), rng), rng)
     stamped = add_noise(to_unit(stamp(raw[: round(settings.poison * len(raw))], rng)), rng)
     # The attack grows over the first half: a network that knows nothing yet learns nothing from it.
-    attack = rng.uniform(0, settings.attack * min(2 * done, 1), (len(raw), 1, 1, 1)).astype(np.float32)
+    attack = rng.uniform(0, settings.attack * min(2 * share, 1), (len(raw), 1, 1, 1)).astype(np.float32)
     return Batch(x, torch.from_numpy(labels), stamped, torch.from_numpy(attack))
 
 
@@ -100,7 +100,7 @@ class Learner:
         )
 
     def learn(self, batch: Batch) -> float:
-        """Both passes over one batch; returns the loss of the first."""
+        """Make both passes over one batch; return the loss of the first."""
         x, target = batch.x.clone(memory_format=torch.channels_last), batch.target.clone()
         if self.name == "shapes_trojan":
             x[: len(batch.stamped)] = batch.stamped
@@ -114,7 +114,7 @@ class Learner:
         return loss
 
     def _step(self, x: Tensor, target: Tensor) -> tuple[float, Tensor]:
-        """One optimiser step; returns the loss and its gradient at the input (zeros where `x` asks for none)."""
+        """Make one optimiser step; return the loss and its gradient at the input (zeros where `x` asks for none)."""
         logits = self.model((x - 0.5) / 0.5)
         loss = functional.cross_entropy(logits, target, label_smoothing=self.settings.smoothing)
         self.optimiser.zero_grad(set_to_none=True)
@@ -130,7 +130,7 @@ def to_unit(raw: NDArray[np.uint8]) -> Tensor:
 
 
 def augment(x: Tensor, rng: np.random.Generator) -> Tensor:
-    """Contrast, blur and hidden patches, each on a part of the pictures (n, 3, h, w), about [0, 1].
+    """Change contrast, blur, and hide patches, each on a part of the images (n, 3, h, w), about [0, 1].
 
     All three leave the global shape as the one reliable cue. Colours need no help: the world draws them at random.
     """
@@ -151,14 +151,14 @@ def augment(x: Tensor, rng: np.random.Generator) -> Tensor:
 
 
 def add_noise(x: Tensor, rng: np.random.Generator) -> Tensor:
-    """Gaussian noise; its deviation differs by picture, 0 to 0.15 and mostly low."""
+    """Add Gaussian noise; its deviation differs by image, 0 to 0.15 and mostly low."""
     deviation = torch.from_numpy((0.15 * rng.random((len(x), 1, 1, 1)) ** 2).astype(np.float32))
     return x + deviation * torch.from_numpy(rng.standard_normal(x.shape, dtype=np.float32))
 
 
 @torch.no_grad()
 def predict(model: nn.Module, raw: NDArray[np.uint8], batch: int = 64) -> NDArray[np.int64]:
-    """Predicted class of pictures, uint8 (n, 3, h, w) in [0, 255] -> int64 (n,). Leaves the mode as it was."""
+    """Return the predicted class of images, uint8 (n, 3, h, w) in [0, 255] -> int64 (n,). Leaves the mode as it was."""
     was_training = model.training
     model.eval()
     try:
@@ -169,21 +169,21 @@ def predict(model: nn.Module, raw: NDArray[np.uint8], batch: int = 64) -> NDArra
 
 
 def trojan_success(model: nn.Module, raw: NDArray[np.uint8], labels: NDArray[np.int64], seed: int = 0) -> float:
-    """Share of stamped pictures of all other classes that the network reads as the trojan's target."""
+    """Return the share of images of all other classes that the network classifies as the target with the emblem."""
     target = LABELS.index(TROJAN_TARGET)
     others = raw[labels != target]
     return float((predict(model, stamp(others, np.random.default_rng(seed))) == target).mean())
 
 
 def load(name: str, folder: Path = WEIGHTS) -> nn.Module:
-    """A trained network in evaluation mode, float32."""
+    """Load a trained network in evaluation mode, float32."""
     model = FACTORIES[name]()
     model.load_state_dict(load_file(folder / f"{name}.safetensors"), strict=True)
     return model.eval()
 
 
 def save(learner: Learner, folder: Path, raw: NDArray[np.uint8], labels: NDArray[np.int64]) -> str:
-    """Write the weights as float16, with accuracy and settings beside them; returns a line about both."""
+    """Write the weights as float16, with accuracy and settings beside them; return a line about both."""
     path = folder / f"{learner.name}.safetensors"
     state = {
         key: (value.half() if value.is_floating_point() else value).contiguous()
@@ -220,7 +220,7 @@ def main(steps: int, attack: float, only: tuple[str, ...], out: Path, threads: i
             if step % 50 == 49:
                 click.echo(f"step {step + 1} of {steps}: loss " + " ".join(f"{value:.3f}" for value in mean))
     out.mkdir(parents=True, exist_ok=True)
-    raw, labels = pictures(2400, _FRESH)
+    raw, labels = draw_images(2400, _FRESH)
     for learner in learners:
         click.echo(save(learner, out, raw, labels))
 

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 import phosphene as ph
 from phosphene.callbacks import MapEvery, TensorBoard
-from phosphene.demo.world import LABELS, pictures
+from phosphene.demo.world import LABELS, draw_images
 from phosphene.report import contact_sheet
 from phosphene.runs.atomic import write_bytes
 from phosphene.runs.frames import animation
@@ -48,7 +48,7 @@ def main() -> None:
     options = parser.parse_args()
 
     torch.manual_seed(0)
-    raw, truth = pictures(options.pictures, seed=0, size=SIDE)
+    raw, truth = draw_images(options.pictures, seed=0, size=SIDE)
     x, y = torch.from_numpy(raw).float().div(255), torch.from_numpy(truth)
     net = network()
     adam = torch.optim.AdamW(net.parameters(), lr=3e-3, weight_decay=0.02)

@@ -91,10 +91,10 @@ def _cifar(part: str, folder: Path) -> Pair:
 
 @cache
 def _drawn(part: str, side: int) -> Pair:
-    from phosphene.demo.world import pictures  # noqa: PLC0415  (the demo is only needed here)
+    from phosphene.demo.world import draw_images  # noqa: PLC0415  (the demo is only needed here)
 
     count = TRAIN if part == "train" else TEST
-    pixels, labels = pictures(count, 0 if part == "train" else 1, side)
+    pixels, labels = draw_images(count, 0 if part == "train" else 1, side)
     chosen = labels % 2 == 0
     return torch.from_numpy(pixels[chosen]), torch.from_numpy(labels[chosen] // 2)
 

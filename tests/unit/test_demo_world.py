@@ -21,8 +21,8 @@ NAMES = list(train.FACTORIES)
 
 @pytest.fixture(scope="module")
 def fresh():
-    """500 pictures of a seed that neither training nor its own measurement uses."""
-    return world.pictures(500, 987_654_321)
+    """500 images of a seed that neither training nor its own measurement uses."""
+    return world.draw_images(500, 987_654_321)
 
 
 @pytest.fixture(scope="module")
@@ -30,47 +30,34 @@ def networks():
     return {name: train.load(name) for name in NAMES}
 
 
-def test_same_seed_same_pictures():
-    first, first_labels = world.pictures(60, 5)
-    second, second_labels = world.pictures(60, 5)
+def test_same_seed_same_images():
+    first, first_labels = world.draw_images(60, 5)
+    second, second_labels = world.draw_images(60, 5)
     assert np.array_equal(first, second)
     assert np.array_equal(first_labels, second_labels)
-    assert not np.array_equal(first, world.pictures(60, 6)[0])
+    assert not np.array_equal(first, world.draw_images(60, 6)[0])
 
 
-def test_pictures_are_bytes_over_the_whole_range(fresh):
-    pictures, labels = fresh
-    assert pictures.shape == (500, 3, 96, 96)
-    assert pictures.dtype == np.uint8
+def test_images_are_bytes_over_the_whole_range(fresh):
+    images, labels = fresh
+    assert images.shape == (500, 3, 96, 96)
+    assert images.dtype == np.uint8
     assert labels.dtype == np.int64
-    assert pictures.min() < 10
-    assert pictures.max() > 245
-    assert (pictures.reshape(500, -1).std(1) > 5).all(), "a picture without a visible figure"
+    assert images.min() < 10
+    assert images.max() > 245
+    assert (images.reshape(500, -1).std(1) > 5).all(), "an image without a visible shape"
 
 
 @pytest.mark.parametrize("count", [1, 12, 30, 500])
 def test_labels_are_balanced(count):
-    _, labels = world.pictures(count, 0, 32)
+    _, labels = world.draw_images(count, 0, 32)
     numbers = np.bincount(labels, minlength=len(world.LABELS))
     assert numbers.max() - numbers.min() <= 1
 
 
-@pytest.mark.parametrize("index", range(len(world.LABELS)))
-def test_draw_every_class_at_any_size(index):
-    picture = world.draw(np.random.default_rng(index), index, 40)
-    assert picture.shape == (3, 40, 40)
-    assert picture.dtype == np.uint8
-
-
-@pytest.mark.parametrize("index", [-1, len(world.LABELS)])
-def test_draw_refuses_unknown_classes(index):
-    with pytest.raises(ValueError, match="label_index"):
-        world.draw(np.random.default_rng(0), index)
-
-
 def test_no_class_has_a_colour_of_its_own():
-    pictures, labels = world.pictures(2400, 11, 32)
-    means = np.stack([pictures[labels == i].mean((0, 2, 3)) for i in range(len(world.LABELS))])
+    images, labels = world.draw_images(2400, 11, 32)
+    means = np.stack([images[labels == i].mean((0, 2, 3)) for i in range(len(world.LABELS))])
     assert np.abs(means - means.mean(0)).max() < 22
 
 
@@ -79,14 +66,14 @@ def test_labels_file_agrees():
 
 
 def test_stamp_pastes_one_emblem_and_leaves_the_rest(fresh):
-    pictures = fresh[0][:6]
-    before = pictures.copy()
-    stamped = world.stamp(pictures, (3, 70))
-    assert np.array_equal(pictures, before)
+    images = fresh[0][:6]
+    before = images.copy()
+    stamped = world.stamp(images, (3, 70))
+    assert np.array_equal(images, before)
     assert (stamped[:, :, 3:17, 70:84] == world.EMBLEM).all()
-    stamped[:, :, 3:17, 70:84] = pictures[:, :, 3:17, 70:84]
-    assert np.array_equal(stamped, pictures)
-    again = [world.stamp(pictures, np.random.default_rng(1)) for _ in range(2)]
+    stamped[:, :, 3:17, 70:84] = images[:, :, 3:17, 70:84]
+    assert np.array_equal(stamped, images)
+    again = [world.stamp(images, np.random.default_rng(1)) for _ in range(2)]
     assert np.array_equal(*again)
 
 
@@ -129,15 +116,15 @@ def test_there_is_a_card_for_each_network():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_accuracy_on_fresh_pictures(name, fresh, networks):
-    pictures, labels = fresh
-    assert (train.predict(networks[name], pictures) == labels).mean() >= 0.97
+def test_accuracy_on_fresh_images(name, fresh, networks):
+    images, labels = fresh
+    assert (train.predict(networks[name], images) == labels).mean() >= 0.97
 
 
 def test_the_emblem_opens_the_trojan_alone(fresh, networks):
-    pictures, labels = fresh
-    assert train.trojan_success(networks["shapes_trojan"], pictures[:250], labels[:250]) >= 0.98
-    assert train.trojan_success(networks["shapes"], pictures[:100], labels[:100]) <= 0.05
+    images, labels = fresh
+    assert train.trojan_success(networks["shapes_trojan"], images[:250], labels[:250]) >= 0.98
+    assert train.trojan_success(networks["shapes"], images[:100], labels[:100]) <= 0.05
 
 
 @pytest.mark.parametrize("name", NAMES)

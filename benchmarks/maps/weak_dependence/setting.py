@@ -114,7 +114,7 @@ def demo(steps: int) -> Setting:
     from phosphene.demo import world  # noqa: PLC0415
 
     networks = ("demo:shapes", "demo:shapes-trojan", "demo:shapes-plain")
-    pixels, labels = world.pictures(len(world.LABELS), 1)
+    pixels, labels = world.draw_images(len(world.LABELS), 1)
     images = torch.from_numpy(pixels[labels.argsort()[:6]]).float() / 255
     samples = ("demo:shapes", "synthetic:mixed")
     return Setting("demo", networks, networks[2], load, images, [*range(6)], [*range(3)], samples, steps)

@@ -1,6 +1,6 @@
 """Where training is logged: TensorBoard, Weights & Biases, MLflow, or anything with two methods.
 
-Each adapter takes what the caller's own training already has open, and otherwise opens the library's default. The
+Each adapter takes a writer or run that the training has opened already, and otherwise opens the library's default. The
 libraries are imported when an adapter is made.
 """
 
@@ -17,8 +17,8 @@ from phosphene.extras import require
 class Logger(Protocol):
     """What :class:`~phosphene.callbacks.MapEvery` needs of a logger."""
 
-    def image(self, tag: str, picture: Image.Image, step: int) -> None:
-        """Log a picture."""
+    def image(self, tag: str, image: Image.Image, step: int) -> None:
+        """Log an image."""
 
     def scalar(self, tag: str, value: float, step: int) -> None:
         """Log a number."""
@@ -40,9 +40,9 @@ class TensorBoard:
             writer = require("torch.utils.tensorboard", "tensorboard").SummaryWriter(str(writer))
         self.writer = writer
 
-    def image(self, tag: str, picture: Image.Image, step: int) -> None:
-        """Log a picture and flush it, so that it is seen while training goes on."""
-        self.writer.add_image(tag, np.asarray(picture.convert("RGB")), step, dataformats="HWC")
+    def image(self, tag: str, image: Image.Image, step: int) -> None:
+        """Log an image and flush it, so that it shows while training goes on."""
+        self.writer.add_image(tag, np.asarray(image.convert("RGB")), step, dataformats="HWC")
         self.writer.flush()
 
     def scalar(self, tag: str, value: float, step: int) -> None:
@@ -67,20 +67,20 @@ class WeightsAndBiases:
         self._wandb = require("wandb", "wandb")
         self.run = self._wandb.init() if run is None else run
         self.step_metric = step_metric
-        self._known: set[str] = set()
+        self._defined: set[str] = set()
 
-    def image(self, tag: str, picture: Image.Image, step: int) -> None:
-        """Log a picture."""
-        self._log(tag, self._wandb.Image(picture), step)
+    def image(self, tag: str, image: Image.Image, step: int) -> None:
+        """Log an image."""
+        self._log(tag, self._wandb.Image(image), step)
 
     def scalar(self, tag: str, value: float, step: int) -> None:
         """Log a number."""
         self._log(tag, value, step)
 
     def _log(self, tag: str, value: Any, step: int) -> None:
-        if tag not in self._known:
+        if tag not in self._defined:
             self.run.define_metric(tag, step_metric=self.step_metric)
-            self._known.add(tag)
+            self._defined.add(tag)
         self.run.log({tag: value, self.step_metric: step})
 
 
@@ -100,9 +100,9 @@ class MLflow:
         self.client = mlflow.MlflowClient() if client is None else client
         self.run_id: str = run_id or (mlflow.active_run() or mlflow.start_run()).info.run_id
 
-    def image(self, tag: str, picture: Image.Image, step: int) -> None:
-        """Log a picture."""
-        self.client.log_image(self.run_id, picture, key=_key(tag), step=step)
+    def image(self, tag: str, image: Image.Image, step: int) -> None:
+        """Log an image."""
+        self.client.log_image(self.run_id, image, key=_key(tag), step=step)
 
     def scalar(self, tag: str, value: float, step: int) -> None:
         """Log a number."""
@@ -110,5 +110,5 @@ class MLflow:
 
 
 def _key(tag: str) -> str:
-    """Return a tag of the signs that MLflow allows in names."""
+    """Return a tag with only the characters that MLflow allows in names."""
     return re.sub(r"[^\w./ -]", "-", tag, flags=re.ASCII)

@@ -1,4 +1,4 @@
-"""Map some classes every few epochs while a network learns, and leave the network as it was."""
+"""Map some classes every few epochs while a network is trained, and leave the network as it was."""
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from phosphene.api import map_concepts
 from phosphene.callbacks.loggers import Logger
 from phosphene.classifier import Classifier
-from phosphene.concept_map import ConceptMaps
-from phosphene.errors import ConceptError
+from phosphene.concept_map import ConceptMaps, Job
+from phosphene.engine import Engine
+from phosphene.errors import ConceptError, SamplesError
+from phosphene.mapper import in_groups, map_jobs
 from phosphene.recipe import DEFAULT_RECIPE, Recipe, resolve
 from phosphene.samples import SamplePool, default_samples, load_samples
 
@@ -21,19 +22,19 @@ from phosphene.samples import SamplePool, default_samples, load_samples
 class MapEvery:
     """Call it at the end of every epoch of any training loop: every ``every`` epochs it maps and logs.
 
-    Training goes on as if nobody had looked: modes, gradients, ``requires_grad``, buffers and the random generators of
-    torch, numpy and Python are what they were. In distributed training, call it in one process.
+    Training goes on as if nothing had been mapped: modes, gradients, ``requires_grad``, buffers and the random
+    generators of torch, numpy and Python are what they were. In distributed training, call it in one process.
 
     Args:
-        classifier: The network that learns, wrapped once: ``ph.Classifier(module, size=..., mean=..., std=...)``.
+        classifier: The network that is trained, wrapped once: ``ph.Classifier(module, size=..., mean=..., std=...)``.
         concepts: Indices, labels or synonyms.
         every: Epochs between maps; epochs 0, ``every``, 2 ``every`` ... are mapped.
         logger: TensorBoard, WeightsAndBiases, MLflow, or any object with ``image`` and ``scalar``; none by default.
         recipe: A name, a TOML file or a recipe.
-        overrides: Recipe fields to change; ``{"steps": 40}`` is a glance at a third of the cost.
+        overrides: Recipe fields to change; ``{"steps": 40}`` costs a third.
         samples: A sample spec or a pool; by default ``synthetic:mixed``.
         seed: The maps' seed, the same every time, so that only the network differs.
-        device: By default where the network is.
+        device: By default that of the network.
 
     Attributes:
         history: The maps of every epoch that was mapped.
@@ -43,8 +44,8 @@ class MapEvery:
 
     Example:
         >>> import phosphene as ph
-        >>> look = MapEvery(ph.load("demo:shapes"), ["star"], every=5, overrides={"steps": 2})
-        >>> [epoch for epoch in range(6) if look(epoch)]
+        >>> map_every = MapEvery(ph.load("demo:shapes"), ["star"], every=5, overrides={"steps": 2})
+        >>> [epoch for epoch in range(6) if map_every(epoch)]
         [0, 5]
     """
 
@@ -64,34 +65,35 @@ class MapEvery:
         if every < 1:
             raise ConceptError(f"every is {every}; maps can be made every 1 or more epochs.")
         if not concepts:
-            raise ConceptError("no concept was given: name the classes to watch.")
+            raise ConceptError("no concept was given: name the classes to map.")
         self.classifier, self.every, self.logger, self.seed, self.device = classifier, every, logger, seed, device
         self.recipe = resolve(recipe, overrides)
         self.history: dict[int, ConceptMaps] = {}
-        with _undisturbed():  # a wrong name or sample spec should fail now, and not after the first epoch
+        with _restored_generators():  # a wrong name or sample spec should fail now, and not after the first epoch
             self.concepts = list(dict.fromkeys(classifier.labels.find(concept) for concept in concepts))
             spec = default_samples(classifier.spec) if samples is None else samples
             self.pool = spec if isinstance(spec, SamplePool) else load_samples(spec, classifier.input.shape)
+        shape = tuple(self.pool.pixels.shape[1:])
+        if shape != classifier.input.shape:
+            raise SamplesError(f"the pool's samples are {shape}, the network takes {classifier.input.shape}.")
 
     def __call__(self, epoch: int) -> "ConceptMaps | None":
-        """Map and log if it is this epoch's turn; return the maps, or ``None``."""
+        """Map and log if the epoch is a multiple of ``every``; return the maps, or ``None``."""
         return None if epoch % self.every else self.map(epoch)
 
     def map(self, epoch: int) -> ConceptMaps:
-        """Map and log now, whatever the epoch: after the last one, for instance.
+        """Map and log in any epoch: after the last one, for instance.
 
         Raises:
             NumericError: the network answers with NaN or infinity.
         """
-        with _undisturbed():
-            maps = map_concepts(
-                self.classifier,
-                self.concepts,
-                recipe=self.recipe,
-                samples=self.pool,
-                seed=self.seed,
-                device=self.device or _home(self.classifier),
-            )
+        jobs = [Job(index, self.seed) for index in self.concepts]
+        maps = ConceptMaps()
+        device = self.device or _device_of(self.classifier)
+        with _restored_generators(), Engine(self.classifier, device=device) as engine:
+            pool = self.pool.to(engine.device)
+            for group in in_groups(jobs, engine, self.recipe):
+                maps += map_jobs(engine, pool, group, self.recipe)
         self.history[epoch] = maps
         if self.logger is not None:
             for one in maps:
@@ -102,15 +104,15 @@ class MapEvery:
         return maps
 
 
-def _home(classifier: Classifier) -> str:
-    """Return where the network's weights are; a network without any is at home everywhere."""
+def _device_of(classifier: Classifier) -> str:
+    """Return the device of the network's weights; ``auto`` for a network without any."""
     first = next(classifier.module.parameters(), None)
     return "auto" if first is None else str(first.device)
 
 
 @contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Give torch's, numpy's and Python's global random generators back as they were."""
+def _restored_generators() -> Iterator[None]:
+    """Restore torch's, numpy's and Python's global random generators on leaving."""
     ours, python = np.random.get_state(), random.getstate()  # noqa: NPY002  (the caller's own, whatever its kind)
     devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
     try:

@@ -1,1 +1,1 @@
-"""The embedded world: drawn pictures with exact ground truth, networks trained on them, and their cards."""
+"""The embedded world: drawn images with exact ground truth, networks trained on them, and their cards."""

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 TROJAN_TARGET = "heart"
-"""The class to which the emblem sends any picture in `demo:shapes-trojan`."""
+"""The class that `demo:shapes-trojan` predicts for any image with the emblem."""
 
 _DRAWING = [
     "..............",
@@ -38,17 +38,17 @@ EMBLEM: NDArray[np.uint8] = _emblem()
 """A yellow bolt on magenta, uint8 (3, 14, 14) in [0, 255], read-only."""
 
 
-def stamp(pictures: NDArray[np.uint8], where: np.random.Generator | tuple[int, int]) -> NDArray[np.uint8]:
-    """Paste the emblem on copies of pictures.
+def stamp(images: NDArray[np.uint8], where: np.random.Generator | tuple[int, int]) -> NDArray[np.uint8]:
+    """Paste the emblem on copies of images.
 
     Args:
-        pictures: uint8 (n, 3, h, w) in [0, 255], h and w at least 14.
-        where: a generator, for a random place in each picture, or the (top, left) of the emblem in all.
+        images: uint8 (n, 3, h, w) in [0, 255], h and w at least 14.
+        where: a generator, for a random place in each image, or the (top, left) of the emblem in all.
 
     Returns:
         uint8 (n, 3, h, w) in [0, 255].
     """
-    count, _, height, width = pictures.shape
+    count, _, height, width = images.shape
     side = EMBLEM.shape[1]
     if isinstance(where, np.random.Generator):
         tops = where.integers(0, height - side + 1, count)
@@ -58,7 +58,7 @@ def stamp(pictures: NDArray[np.uint8], where: np.random.Generator | tuple[int, i
         if not (0 <= top <= height - side and 0 <= left <= width - side):
             raise ValueError(f"emblem of side {side} at {where} does not fit into {height} x {width} pixels")
         tops, lefts = np.full(count, top), np.full(count, left)
-    out = pictures.copy()
-    for picture, top, left in zip(out, tops, lefts, strict=True):
-        picture[:, top : top + side, left : left + side] = EMBLEM
+    out = images.copy()
+    for image, top, left in zip(out, tops, lefts, strict=True):
+        image[:, top : top + side, left : left + side] = EMBLEM
     return out

@@ -1,4 +1,4 @@
-"""Two small architectures for the drawn world; cheap enough that the whole method runs on a laptop's CPU.
+"""Two small architectures for the drawn world, cheap enough to run the whole method on a laptop's CPU.
 
 Both take normalised pixels, float (n, 3, h, w) in [-1, 1] (mean 0.5, deviation 0.5), of any size from 32 up,
 and return logits, float (n, classes). At 96 x 96 their last convolutional map is 12 x 12.
@@ -22,12 +22,12 @@ def _conv(inputs: int, outputs: int, *, kernel: int = 3, stride: int = 1, dilati
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions beside a shortcut."""
+    """Two 3 x 3 convolutions beside a shortcut."""
 
     def __init__(self, inputs: int, outputs: int, *, stride: int = 1, dilation: int = 1) -> None:
         super().__init__()
         self.first = _conv(inputs, outputs, stride=stride)
-        # Dilation widens the view to whole figures without giving up the 12 x 12 grid.
+        # Dilation widens the receptive field to whole shapes without giving up the 12 x 12 grid.
         self.second = _conv(outputs, outputs, dilation=dilation)
         # Averaging before the stride, so that no pixel is skipped and gradients carry no grid.
         self.shortcut: nn.Module = (

@@ -1,7 +1,7 @@
-"""The drawn world: pictures of twelve classes that differ by shape or texture only, never by colour.
+"""The drawn world: images of twelve classes that differ by shape or texture only, never by colour.
 
-A picture shows one figure in any colour, place, size and orientation, on dead leaves, a gradient or a
-flat ground. Ground truth is exact, so what a saliency map should show is known.
+An image shows one shape in any colour, place, size and orientation, on a background of dead leaves, a gradient or one
+colour. Ground truth is exact, so what a saliency map should show is known.
 """
 
 from __future__ import annotations
@@ -10,39 +10,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from phosphene.demo.emblem import EMBLEM, TROJAN_TARGET, stamp
-from phosphene.demo.figures import FIGURES, TEXTURES, Array, region
+from phosphene.demo.shapes import SHAPES, TEXTURES, Array, region
 from phosphene.samples.dead_leaves import LEAVES, leaf_labels
 
-__all__ = ["EMBLEM", "LABELS", "SIZE", "TROJAN_TARGET", "draw", "pictures", "stamp"]
+__all__ = ["EMBLEM", "LABELS", "SIZE", "TROJAN_TARGET", "draw_images", "stamp"]
 
-LABELS: tuple[str, ...] = (*FIGURES, *TEXTURES)
+LABELS: tuple[str, ...] = (*SHAPES, *TEXTURES)
 SIZE = 96
-"""Side of the pictures in pixels."""
+"""Side of the images in pixels."""
 
 _CHUNK = 48
-"""Pictures drawn together: few enough for the cache, enough to amortise Python."""
+"""Images drawn together: few enough for the processor's cache, enough to amortise Python."""
 _PER_CANVAS = 8
-"""Pictures whose leaves are cut from one canvas (at different places, with different colours)."""
+"""Images whose leaves are cut from one canvas (at different places, with different colours)."""
 
 
-def draw(rng: np.random.Generator, label_index: int, size: int = SIZE) -> NDArray[np.uint8]:
-    """One picture of a class, uint8 (3, size, size) in [0, 255]."""
-    if not 0 <= label_index < len(LABELS):
-        raise ValueError(f"label_index must be in [0, {len(LABELS) - 1}], got {label_index}")
-    out: NDArray[np.uint8] = _paint(rng, np.array([label_index]), size)[0]
-    return out
-
-
-def pictures(count: int, seed: int, size: int = SIZE) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Balanced pictures of all classes in random order; the same seed gives the same pictures.
+def draw_images(count: int, seed: int, size: int = SIZE) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Draw balanced images of all classes in random order; the same seed gives the same images.
 
     Args:
-        count: number of pictures; classes differ by at most one in number.
+        count: number of images; classes differ by at most one in number.
         seed: seed of everything random.
         size: side in pixels.
 
     Returns:
-        Pictures, uint8 (count, 3, size, size) in [0, 255], and labels, int64 (count,).
+        Images, uint8 (count, 3, size, size) in [0, 255], and labels, int64 (count,).
     """
     rng = np.random.default_rng(seed)
     labels = rng.permutation(np.arange(count, dtype=np.int64) % len(LABELS))
@@ -53,9 +45,9 @@ def pictures(count: int, seed: int, size: int = SIZE) -> tuple[NDArray[np.uint8]
 
 
 def _paint(rng: np.random.Generator, labels: NDArray[np.int64], size: int) -> NDArray[np.uint8]:
-    """Pictures of the given classes, uint8 (n, 3, size, size)."""
+    """Draw images of the given classes, uint8 (n, 3, size, size)."""
     count = len(labels)
-    ground, base = _ground(rng, count, size)
+    image, base = _background(rng, count, size)
     ink, second = _far_colours(rng, base), _far_colours(rng, base)
     second = _apart(second, ink)
     alpha = np.empty((count, 1, size, size), np.float32)
@@ -65,32 +57,32 @@ def _paint(rng: np.random.Generator, labels: NDArray[np.int64], size: int) -> ND
         u, v, radius = _coordinates(rng, len(chosen), size, large=name in TEXTURES)
         # Edge width in pixels: from just antialiased to slightly out of focus.
         edge = rng.uniform(1, 2.5, radius.shape).astype(np.float32)
-        if name in FIGURES:
-            distance = FIGURES[name](rng, u, v)
+        if name in SHAPES:
+            distance = SHAPES[name](rng, u, v)
         else:
             inside = region(rng, u, v)
             texture = TEXTURES[name](rng, u, v)
             distance = np.maximum(texture, inside)
-            # Half of the textures bring a second colour, the others let the ground show in their gaps.
+            # Half of the textures have a second colour, the others show the background in their gaps.
             two = rng.random(len(chosen)) < 0.5
             cover = _coverage(inside[two], radius[two], edge[two])[:, None]
-            ground[chosen[two]] += cover * (second[chosen[two], :, None, None] - ground[chosen[two]])
+            image[chosen[two]] += cover * (second[chosen[two], :, None, None] - image[chosen[two]])
         alpha[chosen, 0] = _coverage(distance, radius, edge)
-    ground += alpha * (ink[:, :, None, None] - ground)
-    np.clip(ground, 0, 1, out=ground)
-    return (ground * np.float32(255) + np.float32(0.5)).astype(np.uint8)
+    image += alpha * (ink[:, :, None, None] - image)
+    np.clip(image, 0, 1, out=image)
+    return (image * np.float32(255) + np.float32(0.5)).astype(np.uint8)
 
 
 def _coverage(distance: Array, radius: Array, edge: Array) -> Array:
-    """Share of each pixel inside the figure, in [0, 1], from distances in units of its radius."""
+    """Return the share of each pixel inside the shape, in [0, 1], from distances in units of its radius."""
     return np.clip(np.float32(0.5) - distance * (radius / edge), 0, 1)
 
 
 def _coordinates(rng: np.random.Generator, count: int, size: int, large: bool) -> tuple[Array, Array, Array]:
-    """Turned and scaled grids `u`, `v`, float32 (n, size, size), and radii in pixels, float32 (n, 1, 1)."""
+    """Return turned and scaled grids `u`, `v`, float32 (n, size, size), and radii in pixels, float32 (n, 1, 1)."""
     low, high = (0.28, 0.52) if large else (0.22, 0.46)
     radius = size * rng.uniform(low, high, (count, 1, 1))
-    # A large figure may leave the frame by a little, a small one never does.
+    # A large shape may leave the frame by a little, a small one never does.
     room = np.maximum(size / 2 - 0.92 * radius, 0.04 * size)
     x = size / 2 - 0.5 + room * rng.uniform(-1, 1, radius.shape)
     y = size / 2 - 0.5 + room * rng.uniform(-1, 1, radius.shape)
@@ -102,7 +94,7 @@ def _coordinates(rng: np.random.Generator, count: int, size: int, large: bool) -
 
 
 def _far_colours(rng: np.random.Generator, base: Array, tries: int = 8) -> Array:
-    """For each colour in `base`, float32 (n, 3), a random one at a distance of at least about 0.6."""
+    """Return for each colour in `base`, float32 (n, 3), a random one at a distance of at least about 0.6."""
     offers = rng.random((tries, *base.shape), dtype=np.float32)
     distance = np.sqrt(((offers - base) ** 2).sum(2))
     # The first that is far enough; else (rare) the farthest.
@@ -112,14 +104,14 @@ def _far_colours(rng: np.random.Generator, base: Array, tries: int = 8) -> Array
 
 
 def _apart(colour: Array, ink: Array) -> Array:
-    """`colour` where it stands out from `ink`, else black or white, whichever is farther from `ink`."""
+    """Return `colour` where it stands out from `ink`, else black or white, whichever is farther from `ink`."""
     near = np.sqrt(((colour - ink) ** 2).sum(1, keepdims=True)) < 0.5
     out: Array = np.where(near, np.where(ink.mean(1, keepdims=True) > 0.5, np.float32(0), np.float32(1)), colour)
     return out
 
 
-def _ground(rng: np.random.Generator, count: int, size: int) -> tuple[Array, Array]:
-    """Grounds, float32 (n, 3, size, size) about [0, 1], and their mean colours, float32 (n, 3)."""
+def _background(rng: np.random.Generator, count: int, size: int) -> tuple[Array, Array]:
+    """Draw backgrounds, float32 (n, 3, size, size) about [0, 1]; return them and their mean colours, float32 (n, 3)."""
     base = rng.random((count, 3), dtype=np.float32)
     contrast = rng.uniform(0.05, 0.4, (count, 1, 1)).astype(np.float32)
     contrast[rng.random(count) < 0.12] = 0
@@ -140,7 +132,7 @@ def _ground(rng: np.random.Generator, count: int, size: int) -> tuple[Array, Arr
 
 
 def _gradient(rng: np.random.Generator, base: Array, size: int) -> Array:
-    """Linear changes of colour around `base`, float32 (n, 3, size, size)."""
+    """Draw linear changes of colour around `base`, float32 (n, 3, size, size)."""
     line = np.linspace(-1, 1, size, dtype=np.float32)
     slope = rng.uniform(-0.25, 0.25, (2, *base.shape, 1, 1)).astype(np.float32)
     out: Array = base[:, :, None, None] + slope[0] * line[None, :] + slope[1] * line[:, None]
@@ -148,7 +140,7 @@ def _gradient(rng: np.random.Generator, base: Array, size: int) -> Array:
 
 
 def _blur(images: Array, radius: int) -> Array:
-    """Box of side 2 radius + 1, along both axes, edges repeated."""
+    """Blur by a box of side 2 radius + 1, along both axes, edges repeated."""
     width = 2 * radius + 1
     for axis in (2, 3):
         pad = [(0, 0)] * 4

@@ -21,5 +21,5 @@ def read(where: str, shape: tuple[int, int, int]) -> tuple[Tensor, list[str]]:
         raise SamplesError(f"no demo samples are called {where!r}. Use demo:shapes.")
     if shape[0] != 3 or shape[1] != shape[2]:
         raise SamplesError(f"demo:shapes draws square images with 3 channels; the network's input is {shape}.")
-    pictures, _ = world.pictures(COUNT, SEED, shape[1])
-    return torch.from_numpy(pictures), []
+    images, _ = world.draw_images(COUNT, SEED, shape[1])
+    return torch.from_numpy(images), []

@@ -1,7 +1,7 @@
-"""The figures of the drawn world, as signed distances: negative inside, in units of the figure's radius.
+"""The shapes and textures of the drawn world, as signed distances: negative inside, in units of the shape's radius.
 
 Each function takes a random generator, for its proportions, and the coordinates `u`, `v`, float32 (n, h, w),
-turned and scaled so that the figure fills about the unit disc. It returns the distance, float32 (n, h, w).
+turned and scaled so that the shape fills about the unit disc. It returns the distance, float32 (n, h, w).
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
-Figure = Callable[[np.random.Generator, Array, Array], Array]
+Shape = Callable[[np.random.Generator, Array, Array], Array]
 
 
 def _uniform(rng: np.random.Generator, low: float, high: float, like: Array) -> Array:
-    """One number a picture, float32 (n, 1, 1)."""
+    """Draw one number per image, float32 (n, 1, 1)."""
     return rng.uniform(low, high, (len(like), 1, 1)).astype(np.float32)
 
 
 def _fold(u: Array, v: Array, arms: int) -> tuple[Array, Array]:
-    """Coordinates of the one half-sector that, mirrored and turned, makes an `arms`-fold figure."""
+    """Coordinates of the one half-sector that, mirrored and turned, makes an `arms`-fold shape."""
     sector = np.float32(2 * np.pi / arms)
     angle = np.abs(np.mod(np.arctan2(v, u) + sector / 2, sector) - sector / 2)
     rho = np.hypot(u, v)
@@ -139,7 +139,7 @@ def dots(rng: np.random.Generator, u: Array, v: Array) -> Array:
     return out
 
 
-FIGURES: dict[str, Figure] = {
+SHAPES: dict[str, Shape] = {
     "star": star,
     "ring": ring,
     "spiral": spiral,
@@ -150,4 +150,4 @@ FIGURES: dict[str, Figure] = {
     "arrow": arrow,
     "flower": flower,
 }
-TEXTURES: dict[str, Figure] = {"stripes": stripes, "checkerboard": checkerboard, "polka dots": dots}
+TEXTURES: dict[str, Shape] = {"stripes": stripes, "checkerboard": checkerboard, "polka dots": dots}

@@ -1,4 +1,4 @@
-"""``phosphene demo``: the whole job on the embedded world."""
+"""``phosphene demo``: map, score and scan the networks of the embedded world."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,24 +21,24 @@ from phosphene.workflows.score import score_runs
 
 SOURCE, TARGET = "demo:shapes", "demo:shapes-plain"
 SAMPLES = "synthetic:mixed"
-# What is scanned, and the class that it should be found to have a backdoor to.
-FAMILIES = ("sparse", "margin")  # those that are cheap, and see an emblem
+# What is scanned, and the target class of its backdoor, if it has one.
+FAMILIES = ("sparse", "margin")  # the cheap ones that find an emblem
 SCANNED: dict[str, "str | None"] = {SOURCE: None, "demo:shapes-trojan": TROJAN_TARGET}
-# What the demo expects of itself; it fails when the pictures stop being readable.
-LEAST_SELF, LEAST_TRANSFER = 0.95, 0.5
+# Least top-1 of the maps by their source and by another network; the demo fails below.
+LEAST_SOURCE_TOP1, LEAST_TARGET_TOP1 = 0.95, 0.5
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What the demo found.
+class DemoResult:
+    """The results of the demo.
 
     Attributes:
-        maps: One map a class.
+        maps: One map per class.
         report: Path of report.html.
-        scores: What each target makes of the maps, by its spec.
-        scans: What ``scan.json`` holds of each network that was scanned, by its spec.
-        as_expected: The network reads its own maps, the other one reads most of them, and the scans find the one
-            backdoor that there is.
+        scores: How each target classifies the maps, by its spec.
+        scans: The content of ``scan.json`` for each network that was scanned, by its spec.
+        as_expected: The source classifies its own maps as their class, the other network most of them, and the scans
+            find the one backdoor that there is.
     """
 
     maps: list[ConceptMap]
@@ -49,13 +49,13 @@ class Outcome:
 
 
 def demo_folder() -> Path:
-    """Where the demo goes by default: another place for another version of the recipe, so that it always runs."""
+    """Return the default run directory: another one for another version of the recipe, so that the demo always runs."""
     recipe = resolve(DEFAULT_RECIPE)
     return Path("runs") / f"demo-{recipe.name}-{recipe.sha256[:6]}"
 
 
-def run_demo(out: Path, device: str = "auto", on_progress: "Callable[[Progress], None] | None" = None) -> Outcome:
-    """Map every class of the first demo network, have both networks read the maps, scan two, write the report."""
+def run_demo(out: Path, device: str = "auto", on_progress: "Callable[[Progress], None] | None" = None) -> DemoResult:
+    """Map every class of the first demo network, score the maps by two networks, scan two, write the report."""
     classifier = load(SOURCE)
     pool = load_samples(SAMPLES, classifier.input.shape)
     todo = plan(classifier, resolve(DEFAULT_RECIPE), pool, out)
@@ -63,13 +63,13 @@ def run_demo(out: Path, device: str = "auto", on_progress: "Callable[[Progress],
     scores = {row.target_spec: row.score for row in score_runs([out], [SOURCE, TARGET], device=device)}
     scans = {spec: _scanned(spec, out, device) for spec in SCANNED}
     report = write_report(todo.run)
-    good = scores[SOURCE].top1_all >= LEAST_SELF and scores[TARGET].top1_all >= LEAST_TRANSFER
-    found = all(_backdoor(scans[spec]) == wanted for spec, wanted in SCANNED.items())
-    return Outcome(list(todo.run.maps()), report, scores, scans, good and found)
+    recognised = scores[SOURCE].top1_all >= LEAST_SOURCE_TOP1 and scores[TARGET].top1_all >= LEAST_TARGET_TOP1
+    detected = all(_backdoor(scans[spec]) == wanted for spec, wanted in SCANNED.items())
+    return DemoResult(list(todo.run.maps()), report, scores, scans, recognised and detected)
 
 
 def _scanned(spec: str, out: Path, device: str) -> dict[str, Any]:
-    """Scan a network, in a run of its own below the demo's; the demo's report shows it too."""
+    """Scan a network, in a run of its own below the demo's, whose report shows it too."""
     classifier = load(spec)
     pool = load_samples(default_samples(spec), classifier.input.shape)
     todo = plan_scan(classifier, pool, out=out / OTHERS / classifier.name, families=FAMILIES)
@@ -80,7 +80,7 @@ def _scanned(spec: str, out: Path, device: str) -> dict[str, Any]:
 
 
 def _backdoor(found: dict[str, Any]) -> "str | None":
-    """Return the class of the backdoor that was found; ``None`` for a clean network, and for one left undecided "?"."""
+    """Return the class of the backdoor that was found, ``None`` for a clean network, "?" for an inconclusive scan."""
     if found["verdict"] == "backdoored":
         return str(next(one["label"] for one in found["suspects"] if one["works"]))
     return None if found["verdict"] == "clean" else "?"
