@@ -43,7 +43,7 @@ def map_concepts(
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
         precision: ``auto``, ``fp32`` or ``bf16``.
         on_progress: Called after every step.
-        frames: Pictures of each map as it grows, evenly spaced over all steps: ``maps[0].frames``.
+        frames: Images of each map as it develops, evenly spaced over all steps: ``maps[0].frames``.
 
     Returns:
         One map a (concept, seed), concepts first: a list that shows itself in a notebook.
@@ -63,7 +63,7 @@ def map_concepts(
     pool = samples if isinstance(samples, SamplePool) else load_samples(samples, classifier.input.shape)
     if tuple(pool.pixels.shape[1:]) != classifier.input.shape:
         shape = tuple(pool.pixels.shape[1:])
-        raise SamplesError(f"the pool's pictures are {shape}, the network wants {classifier.input.shape}.")
+        raise SamplesError(f"the samples of the pool are {shape}, but the network's input is {classifier.input.shape}.")
     jobs = [Job(index, number) for index in indices for number in range(seed, seed + seeds)]
     maps = ConceptMaps()
     with Engine(classifier, device=device, precision=precision) as engine:
