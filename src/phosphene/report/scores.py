@@ -81,7 +81,7 @@ def _glance(score: Score) -> dict[str, str]:
     return {
         "mark": "good" if score.top1_all >= GOOD else "unsure",
         "text": f"{score.target} classifies {percent(score.top1_all)} of these maps as their class, among its "
-        f"{score.classes:,} classes (M_score {score.m_score:.2f}).",
+        f"{score.classes:,} classes (M_score, the paper's measure of transfer: {score.m_score:.2f} of at most 1).",
     }
 
 
