@@ -15,6 +15,7 @@ from phosphene.executors.base import MapSummary
 from phosphene.metrics.range_doubt import range_doubt
 from phosphene.recipe import Recipe, resolve
 from phosphene.report import write_report
+from phosphene.report.formats import count
 from phosphene.samples import default_samples, load_samples
 from phosphene.sources import load
 from phosphene.workflows.estimate import estimate
@@ -177,6 +178,6 @@ def _finish(one: MapPlan, rows: list[dict[str, Any]], device: str, *, quiet: boo
     write_own_predictions(one.run, one.classifier, device=device)
     report = write_report(one.run)
     if not quiet:
-        click.echo(f"{len(rows)} maps in {one.run.path}; open {report}")
+        click.echo(f"{count(len(rows), 'map')} in {one.run.path}; open {report}")
     rows.sort(key=lambda row: (row["index"], row["seed"]))  # several workers finish in any order
     return {**_describe(one), "report": str(report), "maps": rows}
