@@ -1,8 +1,8 @@
 """A score as ``scores.json`` stores it: how a target classifies a source's maps."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Self
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, is_dataclass
+from typing import Any, Self, get_args, get_origin, get_type_hints
 
 from phosphene import notebook
 from phosphene.labels import first_synonym
@@ -116,24 +116,7 @@ class Score:
         Raises:
             KeyError, TypeError, ValueError: an entry is missing, or is something else.
         """
-        concepts = tuple(
-            ConceptScore(
-                **_entries(row, index=int, label=str, target_index=int, maps=int, right=int, p_class=float),
-                misread=tuple(Confusion(**_entries(one, index=int, label=str, count=int)) for one in row["misread"]),
-            )
-            for row in data["per_concept"]
-        )
-        figures = {"m_score": float, "top1_concepts": float, "top1_all": float, "p_class": float}
-        return cls(
-            **_entries(data, source=str, target=str, maps=int, concepts=int, classes=int, **figures),
-            interval=_interval(data["interval"]),
-            top1_concepts_interval=_interval(data["top1_concepts_interval"]),
-            top1_all_interval=_interval(data["top1_all_interval"]),
-            per_concept=concepts,
-            contrast_sweep=tuple(
-                ContrastScore(**_entries(row, contrast=float, **figures)) for row in data["contrast_sweep"]
-            ),
-        )
+        return cls(**_entries(cls, data))
 
 
 class Scores(list[Score]):
@@ -155,14 +138,19 @@ class Scores(list[Score]):
         return notebook.table(head, lines)
 
 
-def _entries(data: Mapping[str, Any], **kinds: type) -> dict[str, Any]:
-    """Pick entries, each of its type; a whole number will do for a float."""
-    for key, kind in kinds.items():
-        if not isinstance(data[key], (int, float) if kind is float else kind):
-            raise TypeError(f"{key} is {data[key]!r}")
-    return {key: kind(data[key]) for key, kind in kinds.items()}
+def _entries(kind: type, data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the attributes of a dataclass out of plain values, each of its declared type."""
+    return {name: _typed(hint, data[name]) for name, hint in get_type_hints(kind).items()}
 
 
-def _interval(pair: Sequence[Any]) -> Interval:
-    low, high = pair
-    return (float(low), float(high))
+def _typed(kind: Any, value: Any) -> Any:
+    """Return a plain value as the type ``kind``; a whole number will do for a float."""
+    if isinstance(kind, type) and is_dataclass(kind):
+        return kind(**_entries(kind, value))
+    if get_origin(kind) is tuple:
+        first, second = get_args(kind)  # a tuple of any length, or an interval
+        kinds = [first] * len(value) if second is Ellipsis else [first, second]
+        return tuple(_typed(one, part) for one, part in zip(kinds, value, strict=True))
+    if not isinstance(value, (int, float) if kind is float else kind):
+        raise TypeError(f"{value!r} is no {kind.__name__}")
+    return kind(value)
