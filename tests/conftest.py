@@ -1,4 +1,4 @@
-"""Fixtures that every test may use: the shared folder, a tiny classifier on disk, pictures, the command line."""
+"""Fixtures that every test may use: the shared folder, a tiny classifier on disk, samples, the command line."""
 
 import os
 import shutil
@@ -24,7 +24,7 @@ PATIENCE = float(os.environ.get("PHOSPHENE_PATIENCE", "240"))
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder with real networks and pictures: skipped where it is missing, failed in CI."""
+    """The folder with real networks and images: skipped where it is missing, failed in CI."""
     return shared_folder()
 
 
@@ -65,9 +65,9 @@ def half_card(tmp_path: Path) -> tiny.Card:
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> Path:
-    """A folder of twelve small pictures."""
-    return tiny.make_pictures(tmp_path / "pictures")
+def sample_folder(tmp_path: Path) -> Path:
+    """A folder of twelve small samples."""
+    return tiny.make_samples(tmp_path / "samples")
 
 
 @dataclass(frozen=True)

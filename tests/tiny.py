@@ -1,4 +1,4 @@
-"""A classifier small enough to map in milliseconds, its card, and a few pictures for it."""
+"""A classifier small enough to map in milliseconds, its card, and a folder of samples for it."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,13 +118,13 @@ def make_card(folder: Path, *, half: bool = False, seed: int = 0) -> Card:
     return card.weigh(state).write()
 
 
-def make_pictures(folder: Path, count: int = 12, size: tuple[int, int] = (20, 24)) -> Path:
-    """Write ``count`` small PNG pictures into ``folder``, every one different."""
+def make_samples(folder: Path, count: int = 12, size: tuple[int, int] = (20, 24)) -> Path:
+    """Write ``count`` small PNG images into ``folder``, every one different."""
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(0)
     for number in range(count):
         pixels = rng.integers(0, 256, (*size, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(folder / f"picture{number:02}.png")
+        Image.fromarray(pixels).save(folder / f"sample{number:02}.png")
     return folder
 
 

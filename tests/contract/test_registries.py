@@ -153,7 +153,7 @@ def test_kinds_are_what_their_names_say():
 
 
 def parquet_file(path):
-    data = (tiny.make_pictures(path.parent / "made", 1) / "picture00.png").read_bytes()
+    data = (tiny.make_samples(path.parent / "made", 1) / "sample00.png").read_bytes()
     pq.write_table(pa.table({"image": [data] * 4}), path)
 
 

@@ -129,12 +129,12 @@ def test_missing_and_empty_sample_folder(refused, tmp_path, made):
     assert says in refused("--samples", tmp_path / "empty")
 
 
-def test_unreadable_sample_folder(refused, pictures, monkeypatch):
+def test_unreadable_sample_folder(refused, sample_folder, monkeypatch):
     """Root reads everything, so the refusal is put where the operating system would put it."""
     listing = os.scandir
 
     def scandir(path="."):
-        if str(path) == str(pictures):
+        if str(path) == str(sample_folder):
             raise PermissionError(errno.EACCES, "Permission denied", str(path))
         return listing(path)
 
@@ -143,10 +143,10 @@ def test_unreadable_sample_folder(refused, pictures, monkeypatch):
 
     refuse()
     try:
-        line = refused("--samples", pictures)
+        line = refused("--samples", sample_folder)
     finally:
         monkeypatch.undo()
-    assert f"sample folder {pictures} cannot be read: Permission denied" in line
+    assert f"sample folder {sample_folder} cannot be read: Permission denied" in line
 
 
 def test_sample_folder_without_one_picture(refused, tmp_path):
@@ -155,7 +155,7 @@ def test_sample_folder_without_one_picture(refused, tmp_path):
     assert "none of 1 files is a readable image (a.png" in refused("--samples", tmp_path / "bad")
 
 
-def test_sample_file_that_is_no_image(refused, tmp_path, pictures):
+def test_sample_file_that_is_no_image(refused, tmp_path, sample_folder):
     (tmp_path / "notes.txt").write_text("no picture", encoding="utf-8")
     assert "notes.txt is not one of .parquet, .npz, .npy" in refused("--samples", tmp_path / "notes.txt")
     for name in ("a.npz", "a.npy", "a.parquet"):
@@ -166,7 +166,7 @@ def test_sample_file_that_is_no_image(refused, tmp_path, pictures):
 
 
 def test_one_picture_is_not_enough(refused, tmp_path):
-    assert "at least 2" in refused("--samples", tiny.make_pictures(tmp_path / "one", 1))
+    assert "at least 2" in refused("--samples", tiny.make_samples(tmp_path / "one", 1))
 
 
 def test_samples_that_do_not_exist_under_that_name(refused):
@@ -212,12 +212,12 @@ def test_a_layer_that_cannot_give_xi_is_refused_before_any_work(refused, layer):
 # --- the output directory
 
 
-def test_a_directory_of_another_model_recipe_or_samples(refused, call, card, half_card, pictures, tmp_path):
+def test_a_directory_of_another_model_recipe_or_samples(refused, call, card, half_card, sample_folder, tmp_path):
     out = tmp_path / "out"
     call("map", card.path, "--trust", "-c", 0, *SETTINGS, "--out", out)
     assert "belongs to another recipe" in refused("--set", "steps=4")
     assert "belongs to another model" in refused(spec=half_card.path)
-    assert "belongs to other samples" in refused("--samples", pictures)
+    assert "belongs to other samples" in refused("--samples", sample_folder)
 
 
 def test_a_directory_of_other_files_and_a_file(refused, tmp_path):

@@ -18,12 +18,12 @@ FREE = ["--only", "fidelity", "--only", "permuted-labels"]
 
 
 @pytest.fixture
-def made(call, card, pictures, tmp_path):
+def made(call, card, sample_folder, tmp_path):
     """A finished run of three classes from a folder of pictures."""
     out = tmp_path / "run"
     words = [word for index in (0, 2, 4) for word in ("-c", index)]
     answer = call(
-        "map", card.path, "--trust", *words, *SETTINGS, "--samples", pictures, "--device", "cpu", "--out", out
+        "map", card.path, "--trust", *words, *SETTINGS, "--samples", sample_folder, "--device", "cpu", "--out", out
     )
     assert answer.code == 0, answer.err
     return out
@@ -80,7 +80,7 @@ def test_every_check_is_run_printed_and_written(check, made):
         assert entry["name"] == name
         assert set(entry) == {"name", "figures", "passed", "reading", "cost", "subject"}
         assert [one["index"] for one in entry["subject"]["concepts"]] == [0, 4]
-        assert entry["subject"]["samples"]["spec"].endswith("pictures")
+        assert entry["subject"]["samples"]["spec"].endswith("samples")
         assert " ".join(entry["reading"].split()[:8]) in answer.out
 
 
@@ -179,7 +179,7 @@ def test_an_interruption_keeps_what_is_finished_and_the_same_command_goes_on(che
     assert "map " not in again.err
 
 
-def test_findings_of_other_maps_concepts_or_samples_do_not_count(check, call, made, card, pictures, monkeypatch):
+def test_findings_of_other_maps_concepts_or_samples_do_not_count(check, call, made, card, sample_folder, monkeypatch):
     assert check("--only", "seeds", "--only", "fidelity").code == 0
     jobs = counted(monkeypatch)
     assert check("--only", "seeds").code == 0
@@ -190,15 +190,15 @@ def test_findings_of_other_maps_concepts_or_samples_do_not_count(check, call, ma
     assert len(jobs) == 3
     entries = noted(made)["checks"]
     assert entries["seeds"]["subject"]["samples"]["spec"] == "synthetic:pink"
-    assert entries["fidelity"]["subject"]["samples"]["spec"].endswith("pictures")  # still true of these maps
-    words = ["-c", 0, "-c", 2, "-c", 3, "-c", 4, *SETTINGS, "--samples", pictures, "--out", made]
+    assert entries["fidelity"]["subject"]["samples"]["spec"].endswith("samples")  # still true of these maps
+    words = ["-c", 0, "-c", 2, "-c", 3, "-c", 4, *SETTINGS, "--samples", sample_folder, "--out", made]
     assert call("map", card.path, "--trust", *words).code == 0
     assert check("--only", "fidelity").code == 0
     assert list(noted(made)["checks"]) == ["fidelity"]  # the maps are others now
 
 
 def test_samples_of_ones_own_join_the_samples_check(check, made, tmp_path):
-    other = tiny.make_pictures(tmp_path / "photographs", 8, size=(30, 22))
+    other = tiny.make_samples(tmp_path / "photographs", 8, size=(30, 22))
     answer = check("--only", "samples", "--only", "cascade", "--samples", other, "--json")
     assert answer.code == 0, answer.err
     cascade, samples = json.loads(answer.out)["findings"]
@@ -258,16 +258,16 @@ def test_a_model_that_is_gone_and_one_that_needs_trust(refused, made, card):
     assert "tiny.toml does not exist" in refused()
 
 
-def test_samples_that_are_gone_or_have_changed(refused, check, pictures):
-    first = min(pictures.iterdir())
+def test_samples_that_are_gone_or_have_changed(refused, check, sample_folder):
+    first = min(sample_folder.iterdir())
     Image.fromarray(np.zeros((20, 24, 3), np.uint8)).save(first)
     assert "have changed since the run: choose others with --samples" in refused()
-    for path in pictures.iterdir():
+    for path in sample_folder.iterdir():
         path.unlink()
     line = refused()
     assert "cannot be had again, choose others with --samples" in line
     assert "holds no image files" in line
-    pictures.rmdir()
+    sample_folder.rmdir()
     assert "do not exist" in refused()
     assert check("--samples", "synthetic:mixed", *FREE).code == 0
 

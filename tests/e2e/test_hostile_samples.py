@@ -48,9 +48,9 @@ def bad_files(folder):
     Path(os.fsdecode(os.fsencode(folder) + b"/\xff.png")).write_bytes(b"no picture")
 
 
-def test_a_folder_of_bad_files_among_good_ones(odd, pictures):
-    bad_files(pictures)
-    run = odd("--samples", pictures)
+def test_a_folder_of_bad_files_among_good_ones(odd, sample_folder):
+    bad_files(sample_folder)
+    run = odd("--samples", sample_folder)
     samples = json.loads((run / "run.json").read_text(encoding="utf-8"))["samples"]
     assert samples["count"] + samples["held_out"] == 12
     assert len(samples["skipped"]) == BAD

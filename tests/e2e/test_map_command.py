@@ -21,19 +21,19 @@ from tests.tiny import settings
 
 
 @pytest.fixture
-def job(card, pictures, tmp_path):
+def job(card, sample_folder, tmp_path):
     """A small job: two classes, two seeds."""
     out = tmp_path / "out"
-    words = ["map", card.path, "--trust", "-c", "Panthera LEO", "-c", 4, "--seeds", 2, "--samples", pictures]
+    words = ["map", card.path, "--trust", "-c", "Panthera LEO", "-c", 4, "--seeds", 2, "--samples", sample_folder]
     return [*words, *settings(), "--out", out, "--device", "cpu"], out
 
 
 PLACES = ["lion-0/seed-0", "lion-0/seed-1", "maillot-4/seed-0", "maillot-4/seed-1"]
 
 
-def test_map_writes_the_run_directory_of_the_design(run, job, pictures):
+def test_map_writes_the_run_directory_of_the_design(run, job, sample_folder):
     words, out = job
-    (pictures / "broken.png").write_bytes(b"no picture")
+    (sample_folder / "broken.png").write_bytes(b"no picture")
     answer = run(*words, "--json")
     assert answer.code == 0, answer.err
 
@@ -111,11 +111,11 @@ def test_a_damaged_map_is_made_again_and_the_others_are_not(call, job):
     assert changed == {f"lion-0/seed-1/{name}" for name in ("map.safetensors", "map.png", "map.json")}
 
 
-def test_seeds_and_company_decide_nothing_else(call, job, card, pictures, tmp_path):
+def test_seeds_and_company_decide_nothing_else(call, job, card, sample_folder, tmp_path):
     words, out = job
     call(*words)
     alone = tmp_path / "alone"
-    some = ["map", card.path, "--trust", "-c", 4, "--seed", 1, "--samples", pictures, *settings(), "--out", alone]
+    some = ["map", card.path, "--trust", "-c", 4, "--seed", 1, "--samples", sample_folder, *settings(), "--out", alone]
     assert call(*some).code == 0
     place = "maps/maillot-4/seed-1/map.safetensors"
     assert [path.relative_to(alone).as_posix() for path in alone.rglob("*.safetensors")] == [place]
@@ -242,11 +242,11 @@ def test_models_lists_what_can_be_loaded(call):
     assert "card.toml" in printed
 
 
-def test_doctor_speaks_of_the_machine_and_of_a_model(call, card, pictures):
+def test_doctor_speaks_of_the_machine_and_of_a_model(call, card, sample_folder):
     facts = json.loads(call("doctor", "--json").out)
     assert facts["phosphene"] == phosphene.__version__
     assert {"torch", "python", "cuda", "cores"} <= set(facts)
-    facts = json.loads(call("doctor", card.path, "--trust", "--samples", pictures, "--json").out)
+    facts = json.loads(call("doctor", card.path, "--trust", "--samples", sample_folder, "--json").out)
     assert facts["model"] == "tiny"
     assert facts["classes"] == 5
     assert "16 x 16 x 3" in facts["input"]
@@ -254,9 +254,9 @@ def test_doctor_speaks_of_the_machine_and_of_a_model(call, card, pictures):
     assert "images/s" in call("doctor", card.path, "--trust").out
 
 
-def test_doctor_warns_of_an_input_range_that_makes_no_sense(call, card, pictures):
+def test_doctor_warns_of_an_input_range_that_makes_no_sense(call, card, sample_folder):
     card.write(input={"size": [16, 16], "mean": [-1e4] * 3, "std": [0.25] * 3})
-    facts = json.loads(call("doctor", card.path, "--trust", "--samples", pictures, "--json").out)
+    facts = json.loads(call("doctor", card.path, "--trust", "--samples", sample_folder, "--json").out)
     assert "check [input] mean and std" in facts["predictions"]
 
 

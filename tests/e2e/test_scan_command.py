@@ -6,11 +6,11 @@ import pytest
 
 
 @pytest.fixture
-def scan(call, card, pictures, tmp_path):
+def scan(call, card, sample_folder, tmp_path):
     """Scan the tiny card by its cheapest statistic."""
 
     def scan(*words, spec=None, trust=("--trust",)):
-        own = ["--samples", pictures, "--family", "margin", "--no-range-check", "--device", "cpu"]
+        own = ["--samples", sample_folder, "--family", "margin", "--no-range-check", "--device", "cpu"]
         return call("scan", spec or card.path, *trust, *own, "--out", tmp_path / "scan", "--no-map", *words)
 
     return scan

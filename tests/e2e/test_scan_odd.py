@@ -24,7 +24,7 @@ def odd():
 
 
 @pytest.fixture
-def scan(call, pictures, tmp_path):
+def scan(call, sample_folder, tmp_path):
     """Write a network of so many channels and classes, changed, and scan it by all families."""
 
     def scan(channels, classes, *words, change=None):
@@ -39,7 +39,7 @@ def scan(call, pictures, tmp_path):
         torch.manual_seed(0)
         net = scope["odd"]()  # type: ignore[operator]
         with torch.no_grad():
-            net[-1].weight.mul_(8)  # so that it answers differently to different pictures
+            net[-1].weight.mul_(8)  # so that it answers differently to different sample_folder
             if change:
                 change(net[-1])
         save_file(net.state_dict(), folder / "odd.safetensors")
@@ -51,7 +51,17 @@ def scan(call, pictures, tmp_path):
             "input": space,
         }
         (folder / "odd.toml").write_text(tomli_w.dumps(card), encoding="utf-8")
-        own = ["--trust", "--samples", pictures, "--device", "cpu", "--out", tmp_path / "scan", "--no-map", "--json"]
+        own = [
+            "--trust",
+            "--samples",
+            sample_folder,
+            "--device",
+            "cpu",
+            "--out",
+            tmp_path / "scan",
+            "--no-map",
+            "--json",
+        ]
         return call("scan", folder / "odd.toml", *own, *words)
 
     return scan

@@ -322,11 +322,11 @@ def test_a_target_of_other_channels(refused, runs, card):
     assert "tiny takes images of 1 channel(s), the maps have 3" in refused(runs[0], "--trust", "--target", card.path)
 
 
-def test_classes_known_by_number_alone(refused, call, card, pictures, tmp_path):
+def test_classes_known_by_number_alone(refused, call, card, sample_folder, tmp_path):
     """Two networks without labels: the numbers mean something only where there are as many."""
     card.write(labels=None)
     settings = [f"--set={field}={value}" for field, value in FEW.items()]
-    words = ["map", card.path, "--trust", "-c", 0, "-c", 1, "--recipe", "quick", *settings, "--samples", pictures]
+    words = ["map", card.path, "--trust", "-c", 0, "-c", 1, "--recipe", "quick", *settings, "--samples", sample_folder]
     assert call(*words, "--out", tmp_path / "run").code == 0
     assert call("score", tmp_path / "run", "--trust").code == 0
     other = tiny.make_card(tmp_path / "other")
@@ -337,9 +337,9 @@ def test_classes_known_by_number_alone(refused, call, card, pictures, tmp_path):
     assert "tiny and wider number their classes without names, 5 and 7 of them" in line
 
 
-def test_the_own_model_that_has_changed(refused, call, card, pictures, tmp_path):
+def test_the_own_model_that_has_changed(refused, call, card, sample_folder, tmp_path):
     settings = [f"--set={field}={value}" for field, value in FEW.items()]
-    words = ["map", card.path, "--trust", "-c", 0, "-c", 3, "--recipe", "quick", *settings, "--samples", pictures]
+    words = ["map", card.path, "--trust", "-c", 0, "-c", 3, "--recipe", "quick", *settings, "--samples", sample_folder]
     assert call(*words, "--out", tmp_path / "run").code == 0
     card.weigh(tiny.network(9).state_dict())
     assert f"tiny.toml is no longer the model that made {tmp_path / 'run'}" in refused(tmp_path / "run", "--trust")

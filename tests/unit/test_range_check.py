@@ -316,8 +316,8 @@ def test_a_doubt_does_not_keep_a_scan_from_its_work(call, tmp_path, monkeypatch)
 
 def test_labels_in_names_and_folders(tmp_path):
     labels = tiny.classifier().labels
-    tiny.make_pictures(tmp_path / "lion", 2)
-    folder = tiny.make_pictures(tmp_path, 5)
+    tiny.make_samples(tmp_path / "lion", 2)
+    folder = tiny.make_samples(tmp_path, 5)
     named = ["n02129165_lion.png", "maillot.png", "king_of_beasts_12.png", "n00000000_crane.png", "whatever.png"]
     for file, name in zip(sorted(folder.glob("*.png")), named, strict=True):
         file.rename(folder / name)
@@ -332,7 +332,7 @@ def test_labels_in_names_and_folders(tmp_path):
 def test_labels_in_parquet(tmp_path):
     pa = pytest.importorskip("pyarrow")
     pq = pytest.importorskip("pyarrow.parquet")
-    folder = tiny.make_pictures(tmp_path / "pictures", 6)
+    folder = tiny.make_samples(tmp_path / "pictures", 6)
     images = [file.read_bytes() for file in sorted(folder.glob("*.png"))]
     labels = tiny.classifier().labels
 

@@ -178,7 +178,7 @@ def test_natural_pictures_stand_beside_their_class_and_are_stored_once(tmp_path)
 @pytest.mark.parametrize("place", ["pictures", "nowhere", "file.txt"])
 def test_pictures_that_show_none_of_the_classes_are_refused(tmp_path, place):
     run = begin(tmp_path / "run", [tiny.concept_map(0)])
-    tiny.make_pictures(tmp_path / "pictures")
+    tiny.make_samples(tmp_path / "pictures")
     (tmp_path / "file.txt").write_text("text", encoding="utf-8")
     with pytest.raises(SamplesError, match=place):
         write_report(run, reference=str(tmp_path / place))

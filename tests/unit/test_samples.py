@@ -16,7 +16,7 @@ from phosphene.samples import default_samples, load_samples
 from phosphene.samples.images import fit
 from phosphene.samples.labelled import examples_of
 from phosphene.samples.pool import MAX_SAMPLES, make_pool, random_subset
-from tests.tiny import make_pictures
+from tests.tiny import make_samples
 
 SHAPE = (3, 8, 8)
 
@@ -65,13 +65,13 @@ def test_channels_are_red_green_blue_and_first(tmp_path):
     assert everything(load_samples(tmp_path, SHAPE))[0, :, 3, 4].tolist() == [200, 100, 50]
 
 
-def test_corrupt_files_are_counted_named_and_skipped(pictures):
-    (pictures / "empty.png").touch()
-    (pictures / "text.jpg").write_text("not a picture", encoding="utf-8")
-    whole = (pictures / "picture00.png").read_bytes()
-    (pictures / "sub").mkdir()
-    (pictures / "sub" / "cut.png").write_bytes(whole[: len(whole) // 2])
-    pool = load_samples(pictures, SHAPE)
+def test_corrupt_files_are_counted_named_and_skipped(sample_folder):
+    (sample_folder / "empty.png").touch()
+    (sample_folder / "text.jpg").write_text("not a picture", encoding="utf-8")
+    whole = (sample_folder / "sample00.png").read_bytes()
+    (sample_folder / "sub").mkdir()
+    (sample_folder / "sub" / "cut.png").write_bytes(whole[: len(whole) // 2])
+    pool = load_samples(sample_folder, SHAPE)
     assert sorted(pool.skipped) == ["empty.png", os.path.join("sub", "cut.png"), "text.jpg"]  # noqa: PTH118
     assert len(pool) == 12
 
@@ -80,7 +80,7 @@ def test_corrupt_files_are_counted_named_and_skipped(pictures):
 def test_a_damaged_file_never_stops_the_rest(tmp_path, kind):
     rng = np.random.default_rng(0)
     whole = np.frombuffer(encoded(Image.fromarray(rng.integers(0, 256, (9, 9, 3), dtype=np.uint8)), kind), np.uint8)
-    make_pictures(tmp_path, 2)
+    make_samples(tmp_path, 2)
     for number in range(30):
         data = whole.copy()
         places = rng.integers(2, len(data), 12)  # keep the mark that says what kind it is
@@ -100,17 +100,17 @@ def test_a_folder_of_nothing_but_corrupt_files_is_refused_with_their_number(tmp_
 
 @pytest.mark.parametrize("count", [0, 1])
 def test_a_folder_with_too_few_is_refused(tmp_path, count):
-    make_pictures(tmp_path, count)
+    make_samples(tmp_path, count)
     with pytest.raises(
         SamplesError, match="holds no image files" if count == 0 else "contain 1 readable image; at least"
     ):
         load_samples(tmp_path, SHAPE)
 
 
-def test_an_unreadable_folder_is_refused_and_an_unreadable_part_named(pictures, monkeypatch):
+def test_an_unreadable_folder_is_refused_and_an_unreadable_part_named(sample_folder, monkeypatch):
     """Root reads everything, so the refusal is put where the operating system would put it."""
-    (pictures / "locked").mkdir()
-    listing, shut = os.scandir, {str(pictures / "locked")}
+    (sample_folder / "locked").mkdir()
+    listing, shut = os.scandir, {str(sample_folder / "locked")}
 
     def scandir(path="."):
         if str(path) in shut:
@@ -118,12 +118,12 @@ def test_an_unreadable_folder_is_refused_and_an_unreadable_part_named(pictures, 
         return listing(path)
 
     monkeypatch.setattr(os, "scandir", scandir)
-    pool = load_samples(pictures, SHAPE)
+    pool = load_samples(sample_folder, SHAPE)
     assert pool.skipped == ("locked",)
     assert len(pool) == 12
-    shut.add(str(pictures))
+    shut.add(str(sample_folder))
     with pytest.raises(SamplesError, match="cannot be read: Permission denied"):
-        load_samples(pictures, SHAPE)
+        load_samples(sample_folder, SHAPE)
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "PA", "RGBA", "CMYK", "YCbCr", "HSV", "LAB"])
@@ -154,9 +154,9 @@ def test_a_image_takes_the_network_s_channels(channels):
     assert fit(flat(9, 9, 9), (channels, 8, 8)).shape == (channels, 8, 8)
 
 
-def test_channels_that_no_image_file_has_are_refused(pictures):
+def test_channels_that_no_image_file_has_are_refused(sample_folder):
     with pytest.raises(SamplesError, match=r"network's input has 2.*npz"):
-        load_samples(pictures, (2, 8, 8))
+        load_samples(sample_folder, (2, 8, 8))
 
 
 def test_pictures_are_resized_to_cover_and_cropped_in_the_middle():
@@ -344,9 +344,9 @@ def test_missing_samples_are_refused(tmp_path, name):
         load_samples(tmp_path / name, SHAPE)
 
 
-def test_a_file_of_another_kind_is_refused(pictures):
-    with pytest.raises(SamplesError, match=r"picture00\.png is not one of \.parquet, \.npz, \.npy.*folder"):
-        load_samples(pictures / "picture00.png", SHAPE)
+def test_a_file_of_another_kind_is_refused(sample_folder):
+    with pytest.raises(SamplesError, match=r"sample00\.png is not one of \.parquet, \.npz, \.npy.*folder"):
+        load_samples(sample_folder / "sample00.png", SHAPE)
 
 
 @pytest.mark.parametrize(
@@ -365,7 +365,7 @@ def test_unknown_specs_are_refused_with_what_there_is(spec, says):
 
 
 def test_a_folder_whose_name_looks_like_a_file_is_still_a_folder(tmp_path):
-    assert len(load_samples(make_pictures(tmp_path / "x.npz", 3), SHAPE)) == 3
+    assert len(load_samples(make_samples(tmp_path / "x.npz", 3), SHAPE)) == 3
 
 
 def test_defaults_need_no_data():
@@ -449,9 +449,9 @@ def test_very_many_files_are_thinned_out_evenly_and_always_the_same():
     assert len(random_subset(5, most=2)) == 2
 
 
-def test_the_limit_holds_for_files(pictures, monkeypatch):
+def test_the_limit_holds_for_files(sample_folder, monkeypatch):
     monkeypatch.setattr("phosphene.samples.folder.random_subset", lambda count: random_subset(count, 4))
-    assert len(load_samples(pictures, SHAPE)) == 4
+    assert len(load_samples(sample_folder, SHAPE)) == 4
 
 
 # --- labels
