@@ -108,7 +108,7 @@ def test_unknown_concept(refused):
 
 def test_ambiguous_concept(refused):
     line = refused("-c", "crane")
-    assert "1 (crane); 2 (crane)" in line
+    assert "1 (crane; next to lion and crane); 2 (crane; next to crane and maillot)" in line
     line = refused("-c", "maillot")
     assert "3 (maillot); 4 (maillot, tank suit)" in line
 
