@@ -72,7 +72,7 @@ def sample_folder(tmp_path: Path) -> Path:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a command line said and how it ended."""
+    """What a command printed and its exit code."""
 
     code: int
     out: str
@@ -80,7 +80,7 @@ class Answer:
 
     @property
     def complaint(self) -> str:
-        """The one line in which a command that could not do its job says why; anything else is a failed test."""
+        """The one line in which a failed command names its reason; anything else fails the test."""
         line = self.complaint_after_progress
         assert self.err.splitlines() == [line]
         return line

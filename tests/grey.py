@@ -41,7 +41,7 @@ def pictures(count: int, seed: int = 0) -> tuple[Tensor, Tensor]:
 
 @functools.cache
 def samples() -> Labelled:
-    """1,500 pictures, of which 300 are held out."""
+    """1,500 samples, of which 300 are held out."""
     return Labelled.split(*pictures(1500), held=300)
 
 
@@ -60,11 +60,11 @@ def untrained(seed: int = 0) -> Classifier:
 
 @functools.cache
 def clean() -> Classifier:
-    """The network, trained; nobody may change it."""
+    """The network, trained; do not change it, it is shared."""
     return clean_twin(untrained(), samples(), schedule=SCHEDULE).classifier
 
 
 @functools.cache
 def trojaned() -> Planted:
-    """The same with a checkered patch that leads to the arrow; nobody may change it."""
+    """The same with a checkered patch that leads to the arrow; do not change it, it is shared."""
     return plant(clean(), samples(), TRIGGER, TARGET, poison_rate=0.2, schedule=SCHEDULE, seed=1)

@@ -44,8 +44,8 @@ def classifier(boost: float = 0.0, **changes: Any) -> Classifier:
 
 
 def pool(count: int = 120, channels: int = 3) -> SamplePool:
-    """Smooth random pictures, read as all of the classes."""
+    """Smooth random samples that are classified as every class."""
     generator = torch.Generator().manual_seed(0)
     coarse = torch.rand((count, channels, 5, 5), generator=generator)
-    pictures = nn.functional.interpolate(coarse, size=(SIDE, SIDE), mode="bilinear", align_corners=False)
-    return make_pool((pictures * 255).to(torch.uint8), "hand-made pictures")
+    samples = nn.functional.interpolate(coarse, size=(SIDE, SIDE), mode="bilinear", align_corners=False)
+    return make_pool((samples * 255).to(torch.uint8), "hand-made samples")

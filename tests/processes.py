@@ -9,14 +9,14 @@ def called(text: str, parent: "int | None" = None) -> list[int]:
     """Processes with a text in their command line, of all or of a parent's children; none that has ended."""
     found = []
     for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error):  # it has ended meanwhile, or is somebody else's
+        with contextlib.suppress(psutil.Error):  # it has ended meanwhile, or belongs to another user
             if parent in (None, process.ppid()) and any(text in word for word in process.cmdline()):
                 found.append(process.pid)
     return found
 
 
 def running(pid: int) -> bool:
-    """Whether a process has not ended; one that nobody has waited for yet has."""
+    """Whether a process runs; a zombie does not."""
     try:
         return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
     except psutil.Error:

@@ -129,7 +129,7 @@ def make_samples(folder: Path, count: int = 12, size: tuple[int, int] = (20, 24)
 
 
 def concept_map(index: int = 0, seed: int = 0, **changes: Any) -> ConceptMap:
-    """A finished map that nobody had to compute."""
+    """A finished map of random numbers."""
     generator = torch.Generator().manual_seed(index * 100 + seed)
     facts: dict[str, Any] = {
         "nu": 0.1 * torch.randn((3, SIDE, SIDE), generator=generator),

@@ -87,7 +87,7 @@ def test_it_is_mapped_and_given_back_as_it_was(kind, dtype):
 
 
 class SeesNothingInTheMap(Plain):
-    """Answers with NaN to the map's picture, which is sent alone and is the most contrasted of all."""
+    """Returns NaN for the map's image, which is sent alone and has the highest contrast."""
 
     def forward(self, pixels):
         answer = super().forward(pixels)

@@ -59,7 +59,7 @@ class TestRecipes:
             assert one.passes == passes_per_map(recipe)
             assert len(one.loss) == 2 * (2 + refine_steps)
         assert distance(first.nu, second.nu) > 0.1
-        assert distance(again.nu, second.nu) < ROOM  # company changes nothing
+        assert distance(again.nu, second.nu) < ROOM  # other jobs of the group change nothing
 
 
 def test_recipes_differ_and_the_default_is_one_of_them():
@@ -117,7 +117,7 @@ class TestSyntheticKinds:
         assert first.sha256 == second.sha256
         assert first.skipped == ()
 
-    def test_no_picture_stands_twice_and_none_is_both_seen_and_held_out(self, kind):
+    def test_samples_are_all_different_also_the_held_out_ones(self, kind):
         pool = load_samples(f"synthetic:{kind}", (3, 16, 16))
         everything = torch.cat([pool.pixels, pool.held_out]).flatten(1)
         assert len(everything.unique(dim=0)) == len(everything)
@@ -165,7 +165,7 @@ def npy_file(path):
     np.save(path, np.zeros((4, 8, 8, 3), np.uint8))
 
 
-# A file of every kind that is told by its suffix: a new suffix needs an example here.
+# One example file per suffix; a new suffix needs one here.
 EXAMPLES = {".parquet": parquet_file, ".npz": npz_file, ".npy": npy_file}
 
 

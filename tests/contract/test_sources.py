@@ -25,7 +25,7 @@ MARKS = ("<!-- table: begin -->\n", "<!-- table: end -->\n")
 HEAD = "| model | input | Xi from | its grid | verified with |\n| --- | --- | --- | --- | --- |\n"
 CHEAP = {"batch_size": 1, "steps": 2, "refine_steps": 1, "rounds": 1}
 
-# architecture -> side of the smallest picture that leaves it a grid; None: the spec itself, at its own size
+# architecture -> side of the smallest input that leaves it a grid; None: the spec itself, at its own size
 ARCHITECTURES = {
     "torchvision:vgg16": None,
     "torchvision:resnet50": 64,

@@ -13,7 +13,7 @@ MEGABYTES = 1500  # Pillow itself takes up to 716 for 179 million pixels; the bo
 
 
 @pytest.fixture
-def watched():
+def limited():
     """End a hang, and fail on memory taken: sizes in headers are checked first."""
 
     def late(*_):
@@ -31,7 +31,7 @@ def watched():
 
 
 @pytest.fixture
-def hostile(call, card, tmp_path, monkeypatch, watched):
+def hostile(call, card, tmp_path, monkeypatch, limited):
     """Map class 0 of the card; return the one line of the refusal, having seen that nothing was written or run."""
     work = tmp_path / "work"
     work.mkdir()
@@ -52,7 +52,7 @@ def hostile(call, card, tmp_path, monkeypatch, watched):
 
 
 @pytest.fixture
-def odd(call, card, tmp_path, monkeypatch, watched):
+def odd(call, card, tmp_path, monkeypatch, limited):
     """Map class 0 of a card that is merely odd; return the run's folder."""
     work = tmp_path / "work"
     work.mkdir()

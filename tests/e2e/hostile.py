@@ -7,7 +7,7 @@ NASTY = f"<script>alert(1)</script>{ESCAPE}\u202eevil\r\nphosphene: all is well"
 
 
 class Bomb:
-    """Makes a folder where it is unpickled by a reader that runs what it reads."""
+    """Makes a folder when it is unpickled by code that runs what it loads."""
 
     def __init__(self, mark):
         self.mark = str(mark)

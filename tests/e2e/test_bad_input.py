@@ -130,7 +130,7 @@ def test_missing_and_empty_sample_folder(refused, tmp_path, made):
 
 
 def test_unreadable_sample_folder(refused, sample_folder, monkeypatch):
-    """Root reads everything, so the refusal is put where the operating system would put it."""
+    """Root may read everything, so the refusal of the operating system is injected."""
     listing = os.scandir
 
     def scandir(path="."):
@@ -149,23 +149,23 @@ def test_unreadable_sample_folder(refused, sample_folder, monkeypatch):
     assert f"sample folder {sample_folder} cannot be read: Permission denied" in line
 
 
-def test_sample_folder_without_one_picture(refused, tmp_path):
+def test_sample_folder_without_one_image(refused, tmp_path):
     (tmp_path / "bad").mkdir()
-    (tmp_path / "bad" / "a.png").write_text("no picture", encoding="utf-8")
+    (tmp_path / "bad" / "a.png").write_text("no image", encoding="utf-8")
     assert "none of 1 files is a readable image (a.png" in refused("--samples", tmp_path / "bad")
 
 
 def test_sample_file_that_is_no_image(refused, tmp_path, sample_folder):
-    (tmp_path / "notes.txt").write_text("no picture", encoding="utf-8")
+    (tmp_path / "notes.txt").write_text("no image", encoding="utf-8")
     assert "notes.txt is not one of .parquet, .npz, .npy" in refused("--samples", tmp_path / "notes.txt")
     for name in ("a.npz", "a.npy", "a.parquet"):
-        (tmp_path / name).write_text("no picture", encoding="utf-8")
+        (tmp_path / name).write_text("no image", encoding="utf-8")
         assert f"{name}" in refused("--samples", tmp_path / name)
     np.save(tmp_path / "big.npy", np.full((4, 16, 16, 3), 7.0))
     assert "floats in [0, 1]" in refused("--samples", tmp_path / "big.npy")
 
 
-def test_one_picture_is_not_enough(refused, tmp_path):
+def test_one_sample_is_not_enough(refused, tmp_path):
     assert "at least 2" in refused("--samples", tiny.make_samples(tmp_path / "one", 1))
 
 
@@ -351,7 +351,7 @@ def test_the_command_line(call, words, says):
     assert says in call(*words).complaint
 
 
-def test_a_failure_that_nobody_foresaw_is_one_line_with_the_way_to_see_more(call, monkeypatch, capfd):
+def test_an_unexpected_error_is_one_line_with_the_way_to_see_more(call, monkeypatch, capfd):
     def fail():
         raise ZeroDivisionError("first\nsecond")
 

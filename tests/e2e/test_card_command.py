@@ -43,9 +43,9 @@ def test_of_a_folder_of_transformers(call, tmp_path):
 def test_of_a_card_the_factory_is_named_from_where_the_new_one_lies(call, card, tmp_path):
     answer = call("card", card.path, "--trust", "--out", tmp_path / "other" / "net.toml", "--json")
     assert answer.code == 0, answer.err
-    said = json.loads(answer.out)
-    assert said["sha256"] == tiny.classifier().sha256
-    assert all(Path(file).exists() for file in said["files"])
+    printed = json.loads(answer.out)
+    assert printed["sha256"] == tiny.classifier().sha256
+    assert all(Path(file).exists() for file in printed["files"])
     assert same(ph.load(tmp_path / "other" / "net.toml", trust=True), ph.load(card.path, trust=True))
     assert "trust" in call("doctor", tmp_path / "other" / "net.toml").complaint
 

@@ -1,4 +1,4 @@
-"""`phosphene demo`, as a stranger runs it: in a subprocess, to the end, and its maps are read by another network."""
+"""`phosphene demo` in a process of its own, to the end: another network classifies its maps as their classes."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from PIL import Image
 
 
 @pytest.mark.slow
-def test_the_demo_makes_maps_that_another_network_reads(tmp_path: Path) -> None:
+def test_the_demo_makes_maps_that_another_network_classifies(tmp_path: Path) -> None:
     environment = {**os.environ, "PHOSPHENE_DEBUG": "1"}
     command = [sys.executable, "-m", "phosphene", "demo", "--out", str(tmp_path / "demo"), "--json"]
     keys: dict[str, Any] = {"capture_output": True, "text": True, "env": environment, "cwd": tmp_path, "timeout": 900}
@@ -31,7 +31,7 @@ def test_the_demo_makes_maps_that_another_network_reads(tmp_path: Path) -> None:
         name = f"{row['label'].replace(' ', '-')}-{row['index']}"
         with Image.open(tmp_path / "demo" / "maps" / name / "seed-0" / "map.png") as image:
             assert image.size == (96, 96)
-            assert len(set(image.convert("L").tobytes())) > 30  # a picture, not a plain card
+            assert len(set(image.convert("L").tobytes())) > 30  # not a plain area
     page = (tmp_path / "demo" / "report.html").read_text(encoding="utf-8")
     assert "<img" in page
     assert "How other classifiers see these maps" in page

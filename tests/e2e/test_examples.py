@@ -1,4 +1,4 @@
-"""The examples run as they stand: the notebook, cell by cell, and the training that is watched."""
+"""The examples run unchanged: the notebook, cell by cell, and the training that maps as it goes."""
 
 import json
 import subprocess
@@ -34,11 +34,11 @@ def outputs(book):
     return [sorted(kind for output in cell["outputs"] for kind in output.get("data", {})) for cell in cells]
 
 
-def test_the_notebook_runs_and_shows_what_it_is_kept_with(tmp_path):
-    kept = (EXAMPLES / "demo.ipynb").read_text(encoding="utf-8")
-    assert len(kept) < 1_000_000
+def test_the_notebook_runs_and_shows_what_is_stored_in_it(tmp_path):
+    stored = (EXAMPLES / "demo.ipynb").read_text(encoding="utf-8")
+    assert len(stored) < 1_000_000
     copy = tmp_path / "demo.ipynb"
-    copy.write_text(kept, encoding="utf-8")
+    copy.write_text(stored, encoding="utf-8")
     done = subprocess.run(
         [sys.executable, "-c", EXECUTE, copy],
         cwd=tmp_path,
@@ -49,13 +49,13 @@ def test_the_notebook_runs_and_shows_what_it_is_kept_with(tmp_path):
     )
     assert done.returncode == 0, done.stderr[-3000:]
     fresh = json.loads(copy.read_text(encoding="utf-8"))
-    assert outputs(fresh) == outputs(json.loads(kept))
+    assert outputs(fresh) == outputs(json.loads(stored))
     assert sum("text/html" in kinds for kinds in outputs(fresh)) == 4
     assert sum("image/png" in kinds for kinds in outputs(fresh)) == 3
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_watched_training_runs(tmp_path):
+def test_training_with_maps_runs(tmp_path):
     pytest.importorskip("tensorboard")
     words = ["--epochs", 3, "--every", 2, "--pictures", 96, "--steps", 3, "--concepts", "star", "ring"]
     done = subprocess.run(

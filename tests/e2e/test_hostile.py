@@ -63,7 +63,7 @@ def test_safetensors(hostile, card, made):
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_weights_that_are_no_numbers(call, card, tmp_path, watched, value):
+def test_weights_that_are_no_numbers(call, card, tmp_path, limited, value):
     """Only the network's answer shows them: the run is begun, and holds no map."""
     card.weigh(card.state() | {"0.weight": torch.full((6, 3, 3, 3), value)})
     out = tmp_path / "out"

@@ -41,7 +41,7 @@ SPACES = {
     "negative size": {"size": [-16, -16]},
     "a thousand million pixels a side": {"size": [10**9, 10**9]},
     "a hundred thousand a side": {"size": [10**5, 10**5]},
-    "a thin picture": {"size": [1, 10**9]},
+    "a thin input": {"size": [1, 10**9]},
     "a size beyond 64 bits": {"size": [2**62, 2**62]},
     "a million channels": {"size": [16, 16], "channels": 10**6},
     "10^18 channels": {"size": [16, 16], "channels": 10**18},
@@ -192,7 +192,7 @@ RECIPES = {
 
 
 @pytest.mark.parametrize("text", RECIPES.values(), ids=RECIPES)
-def test_recipes(call, card, tmp_path, monkeypatch, watched, text):
+def test_recipes(call, card, tmp_path, monkeypatch, limited, text):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "r.toml").write_text(text, encoding="utf-8")
     before = contents(tmp_path)

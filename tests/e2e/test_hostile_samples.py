@@ -1,4 +1,4 @@
-"""Hostile samples: bombs, loops, pipes and pickles in place of pictures."""
+"""Hostile samples: bombs, loops, pipes and pickles in place of images."""
 
 import json
 import os
@@ -30,7 +30,7 @@ BAD = 11
 
 
 def bad_files(folder):
-    """Fill a folder with ``BAD`` files that are no pictures, whatever they are called."""
+    """Fill a folder with ``BAD`` files that are no images, whatever their names say."""
     (folder / "bomb.png").write_bytes(png(60_000, 60_000))
     (folder / "larger.png").write_bytes(png(2**31 - 1, 2**31 - 1))
     (folder / "large.png").write_bytes(png(13_000, 13_000))
@@ -44,8 +44,8 @@ def bad_files(folder):
     os.mkfifo(folder / "pipe.png")
     (folder / "folder.png").mkdir()
     (folder / "loop").symlink_to(".")
-    (folder / f"{ESCAPE}<script>.png").write_bytes(b"no picture")
-    Path(os.fsdecode(os.fsencode(folder) + b"/\xff.png")).write_bytes(b"no picture")
+    (folder / f"{ESCAPE}<script>.png").write_bytes(b"no image")
+    Path(os.fsdecode(os.fsencode(folder) + b"/\xff.png")).write_bytes(b"no image")
 
 
 def test_a_folder_of_bad_files_among_good_ones(odd, sample_folder):

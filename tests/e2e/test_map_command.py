@@ -1,4 +1,4 @@
-"""The commands as a user calls them, in processes of their own where that matters."""
+"""`phosphene map` and the small commands, as a user calls them; in processes of their own where that matters."""
 
 import json
 import os
@@ -33,7 +33,7 @@ PLACES = ["lion-0/seed-0", "lion-0/seed-1", "maillot-4/seed-0", "maillot-4/seed-
 
 def test_map_writes_the_run_directory_of_the_design(run, job, sample_folder):
     words, out = job
-    (sample_folder / "broken.png").write_bytes(b"no picture")
+    (sample_folder / "broken.png").write_bytes(b"no image")
     answer = run(*words, "--json")
     assert answer.code == 0, answer.err
 
@@ -58,8 +58,8 @@ def test_map_writes_the_run_directory_of_the_design(run, job, sample_folder):
         }
         nu = tensors["nu"].astype(float)
         assert 0 < np.linalg.norm(nu) <= radius * 1.00001
-        picture = np.clip(0.5 - 0.2 * nu / nu.std(), 0, 1).transpose(1, 2, 0) * 255
-        np.testing.assert_allclose(np.asarray(Image.open(folder / "map.png")), picture, atol=0.51)
+        expected = np.clip(0.5 - 0.2 * nu / nu.std(), 0, 1).transpose(1, 2, 0) * 255
+        np.testing.assert_allclose(np.asarray(Image.open(folder / "map.png")), expected, atol=0.51)
         one = json.loads((folder / "map.json").read_text(encoding="utf-8"))
         wanted = {"index", "label", "seed", "recipe_sha256", "p_class", "targeting_rate", "loss", "passes", "seconds"}
         assert wanted <= set(one)
@@ -111,7 +111,7 @@ def test_a_damaged_map_is_made_again_and_the_others_are_not(call, job):
     assert changed == {f"lion-0/seed-1/{name}" for name in ("map.safetensors", "map.png", "map.json")}
 
 
-def test_seeds_and_company_decide_nothing_else(call, job, card, sample_folder, tmp_path):
+def test_a_map_is_the_same_alone_and_in_a_group(call, job, card, sample_folder, tmp_path):
     words, out = job
     call(*words)
     alone = tmp_path / "alone"
@@ -125,7 +125,7 @@ def test_seeds_and_company_decide_nothing_else(call, job, card, sample_folder, t
 
 def test_an_interrupted_run_is_continued_by_the_same_command(card, tmp_path):
     out = tmp_path / "out"
-    # Sixteen pictures a step fill a micro-batch: the maps are made one after another.
+    # Sixteen samples per step fill a micro-batch: the maps are made one after another.
     words = ["map", card.path, "--trust", "-c", 0, "-c", 3, "--seeds", 4, "--out", out, "--device", "cpu", "--json"]
     words += settings(batch_size=16, steps=40)
     # A shell that starts its jobs in the background has them ignore the signal.
@@ -138,9 +138,9 @@ def test_an_interrupted_run_is_continued_by_the_same_command(card, tmp_path):
             assert time.monotonic() < limit
             time.sleep(0.005)
         process.send_signal(signal.SIGINT)
-        said, complained = process.communicate(timeout=PATIENCE)
+        printed, complained = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130, complained
-    assert said == ""
+    assert printed == ""
     assert "interrupted. The same command continues from here." in complained
     assert "Traceback" not in complained
 
@@ -270,7 +270,7 @@ def test_report_is_written_again_from_what_is_there(call, job):
     assert (out / "report.html").read_bytes() == page
 
 
-def test_natural_pictures_in_the_report(call, job, tmp_path):
+def test_natural_images_in_the_report(call, job, tmp_path):
     words, out = job
     call(*words)
     assert "A natural image" not in (out / "report.html").read_text(encoding="utf-8")
@@ -301,7 +301,7 @@ def test_the_installed_command_is_this_entry_point():
 
 
 @pytest.mark.parametrize("words", [["recipes"], ["--help"], ["recipes", "--help"]])
-def test_a_reader_that_goes_away_is_no_crash_and_no_backdoor(words):
+def test_a_closed_pipe_is_exit_code_2_without_a_traceback(words):
     read, write = os.pipe()
     os.close(read)
     done = subprocess.run(

@@ -20,9 +20,9 @@ def test_the_tutorial_runs_as_it_stands(call, tmp_path, monkeypatch, capfd):
         kinds.append(kind)
         if kind == "python":
             exec(compile(block, TUTORIAL.name, "exec"), {})  # noqa: S102  (our own page)
-            said = capfd.readouterr().out.split()
-            assert said[0] == "star"
-            assert 0 <= float(said[-1]) <= 1
+            printed = capfd.readouterr().out.split()
+            assert printed[0] == "star"
+            assert 0 <= float(printed[-1]) <= 1
             continue
         for line in block.splitlines():
             program, *words = shlex.split(line)

@@ -1,4 +1,4 @@
-"""The range check on the eight real networks: it picks their conventions when they are hidden from it."""
+"""The range check finds the conventions of eight real networks when they are hidden from it."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ TRUE = {
     **dict.fromkeys((f"cifar_resnet{depth}" for depth in (20, 32, 44, 56)), "ImageNet statistics"),
     **dict.fromkeys(("mobilenet_v1_050", "mobilenet_v1_075", "mobilenet_v2_a", "mobilenet_v2_b"), "[-1, 1]"),
 }
-PICTURES = {"cifar": 64, "mobilenet": 40}
+SAMPLES = {"cifar": 64, "mobilenet": 40}
 
 
 def samples(shared: Path, name: str) -> str:
@@ -32,13 +32,13 @@ def test_the_convention_is_found_when_it_is_hidden(shared: Path, name: str) -> N
     """Without labels; docs/range-check.md has the table with them."""
     own = load(shared / "zoo" / f"{name}.toml", trust=True)
     where = samples(shared, name)
-    pixels, truth = load_labelled(where, own.input.shape, own.labels, PICTURES[name.partition("_")[0]])
+    pixels, truth = load_labelled(where, own.input.shape, own.labels, SAMPLES[name.partition("_")[0]])
     assert truth is not None
     hidden = Classifier(own.module, size=own.input.size, labels=own.labels)
     with Engine(hidden) as engine:
         found = check_range(engine, pixels.float() / 255)
     assert (found.best.name, found.best.order) == (TRUE[name], "RGB")
-    if name != "mobilenet_v2_b":  # whose [0, 1] takes the 64 pictures of `phosphene doctor` to be clearly worse
+    if name != "mobilenet_v2_b":  # its [0, 1] is clearly worse on 64 samples, not on 40
         assert found.verdict == "another fits"
         assert {one.name for one in found.rivals} <= {"ImageNet statistics", "CIFAR-10 statistics"}
     pool = make_pool(pixels, where)
@@ -57,7 +57,7 @@ def test_labels_agree(shared: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["cifar_resnet20", "mobilenet_v1_050"])
-def test_noise_tells_by_a_batch_norm_or_not_at_all(shared: Path, name: str) -> None:
+def test_noise_decides_only_with_a_batch_norm(shared: Path, name: str) -> None:
     own = load(shared / "zoo" / f"{name}.toml", trust=True)
     hidden = Classifier(own.module, size=own.input.size)
     with Engine(hidden) as engine:

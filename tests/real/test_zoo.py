@@ -1,4 +1,4 @@
-"""The real networks of the shared zoo: they load, they see, and another training of a network reads its maps."""
+"""The real networks of the shared zoo classify as measured, and another training of a network classifies its maps."""
 
 from pathlib import Path
 
@@ -29,19 +29,19 @@ def network(shared: Path, name: str) -> Classifier:
 
 
 @pytest.fixture(scope="module")
-def pictures(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def class_images(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Every tenth ImageNet class, by links, in class order."""
-    folder = tmp_path_factory.mktemp("pictures")
+    folder = tmp_path_factory.mktemp("images")
     for file in sorted((shared / "data" / "imagenet-sample").iterdir())[::10]:
         (folder / file.name).symlink_to(file)
     return folder
 
 
 @pytest.mark.parametrize("name", MOBILENETS)
-def test_imagenet_networks_see_what_they_should(shared: Path, pictures: Path, name: str) -> None:
-    """Top-1 on 100 of the 1,000 pictures is that of all of them, within four standard errors."""
+def test_imagenet_networks_have_their_accuracy(shared: Path, class_images: Path, name: str) -> None:
+    """Top-1 on 100 of the 1,000 images is that of all of them, within four standard errors."""
     classifier = network(shared, name)
-    pixels, skipped = read_folder(str(pictures), classifier.input.shape)
+    pixels, skipped = read_folder(str(class_images), classifier.input.shape)
     assert not skipped
     with Engine(classifier) as engine:
         logits = engine.logits(pixels.float() / 255)
@@ -52,7 +52,7 @@ def test_imagenet_networks_see_what_they_should(shared: Path, pictures: Path, na
 
 
 @pytest.mark.parametrize("name", RESNETS)
-def test_cifar_networks_see_what_they_should(shared: Path, name: str) -> None:
+def test_cifar_networks_are_confident(shared: Path, name: str) -> None:
     classifier = network(shared, name)
     pixels, _ = read_parquet(str(shared / "data" / "cifar10" / "test.parquet"), classifier.input.shape)
     with Engine(classifier) as engine:
@@ -67,7 +67,7 @@ def test_a_factory_needs_trust(shared: Path) -> None:
 
 
 @pytest.mark.parametrize(("word", "first", "second"), [("crane", 135, 518), ("maillot", 639, 640)])
-def test_words_that_stand_twice_in_imagenet_are_refused(shared: Path, word: str, first: int, second: int) -> None:
+def test_labels_that_imagenet_has_twice_are_refused(shared: Path, word: str, first: int, second: int) -> None:
     labels = network(shared, "mobilenet_v1_050").labels
     with pytest.raises(ConceptError, match=rf"{first} .*{second} "):
         labels.find(word)
@@ -75,14 +75,14 @@ def test_words_that_stand_twice_in_imagenet_are_refused(shared: Path, word: str,
 
 
 @pytest.mark.slow
-def test_maps_are_read_by_another_training_of_the_network(shared: Path, pictures: Path) -> None:
+def test_maps_are_classified_by_another_training_of_the_network(shared: Path, class_images: Path) -> None:
     """A sixth of `quick` on three concepts: the source classifies its maps as they are, and its twin most of them.
 
     Over two seeds and three processors: p_class .994 and up, targeting rates .8 and up in steps of .1, M_score 1.000,
     all three maps right among the three concepts, by 8 in the logits and more.
     """
     source, twin = network(shared, "mobilenet_v2_a"), network(shared, "mobilenet_v2_b")
-    pool = load_samples(pictures, source.input.shape)
+    pool = load_samples(class_images, source.input.shape)
     recipe = resolve("quick", {"batch_size": 8, "steps": 30, "refine_steps": 20})
     concepts = [source.labels.find(name) for name in ("castle", "zebra", "daisy")]
     with Engine(source) as engine:

@@ -261,7 +261,7 @@ def saliency_map(
         weights = xi(base, nu, contrast)
         if refine_steps > 0:
             nu = eq2(logits, label, batches, nu, weights, steps=refine_steps, lr=refine_lr, penalty=penalty)
-            nu = nu.clamp(-1.0, 1.0)  # nu is a difference of two pictures in [0, 1]
+            nu = nu.clamp(-1.0, 1.0)  # nu is a difference of two images in [0, 1]
             nu = project(nu, ball)
     return nu, weights, signs
 
@@ -273,7 +273,7 @@ def m_score(logits: Tensor, concepts: Sequence[int]) -> float:
     """Eqs. 3 to 5: the Inception Score of the maps over the L concepts, divided by L; in [1/L, 1], larger is better.
 
     `logits` (maps, classes): the target's answers to the visualisations. `concepts`: the L visualised classes. Eq. 4's
-    sum over the maps is read as their mean, as in the Inception Score; logarithms are natural. The true class of a
+    sum over the maps is taken as their mean, as in the Inception Score; logarithms are natural. The true class of a
     map does not enter: a target that permutes the concepts scores the same.
     """
     conditional = [softmax([row[c] for c in concepts]) for row in logits.tolist()]  # Eq. 3

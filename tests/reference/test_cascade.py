@@ -1,4 +1,4 @@
-"""The cascade check tells our maps from those of a method that does not look at the network, as Adebayo et al. found.
+"""The cascade check passes our maps and fails those of a method that ignores the network, as in Adebayo et al.
 
 On the drawn world, with the default recipe cut to a quarter of its cost.
 """
@@ -33,7 +33,7 @@ def world() -> tuple[Classifier, SamplePool, Recipe, list[ConceptMap]]:
 
 
 def edges(pool: SamplePool, number: int) -> Tensor:
-    """Edges of one of the samples, (c, h, w): a picture that looks like a saliency map of anything."""
+    """Edges of one of the samples, (c, h, w): an image that looks like a saliency map."""
     sobel = torch.tensor([[-1.0, 0, 1], [-2, 0, 2], [-1, 0, 1]])
     grey = pool.pixels[number].float().mean(0)[None, None] / 255
     down, across = (functional.conv2d(grey, kernel[None, None], padding=1) for kernel in (sobel.mT, sobel))
@@ -49,7 +49,7 @@ def test_our_maps_pass_and_change_with_the_network(world):
     assert found.figures["top1_at_2"] <= 1 / 3
 
 
-def test_an_edge_detector_fails_though_its_pictures_look_like_maps(world):
+def test_an_edge_detector_fails_though_its_images_look_like_maps(world):
     classifier, _, recipe, maps = world
     pool = load_samples("demo:shapes", classifier.input.shape)
 

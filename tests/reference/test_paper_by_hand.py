@@ -28,7 +28,7 @@ def tensor(values: object) -> Tensor:
 
 
 def image(*pixels: float) -> Tensor:
-    """A picture (1, 1, n) of n pixels in a row."""
+    """An image (1, 1, n) of n pixels in a row."""
     return tensor([[list(pixels)]])
 
 
@@ -241,7 +241,7 @@ def test_the_trials_start_from_the_unclipped_batch_and_the_map_so_far() -> None:
     assert paper.better_sign(bowl, 1, batch(image(0.5)), image(-1.25), image(1.0)) == -1
 
 
-def test_the_probability_at_a_trial_is_that_of_the_clipped_picture() -> None:
+def test_the_probability_at_a_trial_is_that_of_the_clipped_image() -> None:
     # 0.5 + 0.75 is clipped to 1: p = 3/4. 0.5 - 0.75 to 0: p = 1/2.
     logits = linear(image(LN3))
     assert paper.mean_probability(logits, 1, batch(image(0.5)), image(-0.75)) == pytest.approx(0.75)
@@ -295,7 +295,7 @@ def test_a_constant_map_is_rendered_grey() -> None:
 
 def test_xi_is_the_mean_of_the_positive_part_resized_and_stretched() -> None:
     # The positive parts are (0, 8; 0, 8) and (2, 2; 6, 6): mean (1, 5; 3, 7). With its sign left in, the -40 would
-    # make another picture. Resized to 4 x 4, rows and columns stand at 0, 1/4, 3/4, 1 of the way, so the mean is the
+    # make another image. Resized to 4 x 4, rows and columns stand at 0, 1/4, 3/4, 1 of the way, so the mean is the
     # plane 1 + 4 x + 2 y, which is then stretched by 1/6.
     seen = []
 
@@ -329,9 +329,9 @@ def test_xi_of_a_wholly_negative_activation_is_zeros() -> None:
 
 @pytest.mark.parametrize("size", [(4, 6), (7, 5), (1, 9), (3, 2), (2, 1)])
 def test_resizing_is_torchs_bilinear_without_aligned_corners(size: tuple[int, int]) -> None:
-    picture = torch.randn(3, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    expected = torch.nn.functional.interpolate(picture[None, None], size=size, mode="bilinear", align_corners=False)
-    torch.testing.assert_close(paper.resize_bilinear(picture, *size), expected[0, 0], rtol=0, atol=1e-12)
+    pixels = torch.randn(3, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    expected = torch.nn.functional.interpolate(pixels[None, None], size=size, mode="bilinear", align_corners=False)
+    torch.testing.assert_close(paper.resize_bilinear(pixels, *size), expected[0, 0], rtol=0, atol=1e-12)
 
 
 def test_resizing_by_hand() -> None:
@@ -491,7 +491,7 @@ def test_without_refining_steps_nothing_is_clipped_but_xi_is_there() -> None:
 
 
 def test_the_last_xi_is_the_one_that_the_last_refinement_used() -> None:
-    # The base answers with the picture that it sees. Alg. 1 sees I = (0, 0) and gives nu = (-0.25, 0.25), rendered
+    # The base returns its input. Alg. 1 sees I = (0, 0) and gives nu = (-0.25, 0.25), rendered
     # (0.7, 0.3): Xi = (1, 0). The refinement sees I = (0.5, 0), so I - nu = (0.75, 0): no slope in the first pixel,
     # neither from f nor, as Xi is 1 there, from the penalty; in the second the penalty's 25 wins: nu = (-0.25, -0.5).
     # The Xi of that would be (0, 1).
@@ -537,7 +537,7 @@ def test_a_target_with_permuted_labels_scores_one_too() -> None:
 
 
 def test_other_classes_have_no_part() -> None:
-    # Each of the two maps is read as class 2, by far; among the concepts 1 and 3 alone they are told apart.
+    # Each of the two maps is classified as 2, by far; among the concepts 1 and 3 alone they differ.
     logits = tensor([[0.0, 500.0, 9999.0, 0.0], [0.0, 0.0, 9999.0, 500.0]])
     assert paper.m_score(logits, [1, 3]) == pytest.approx(1.0)
     assert paper.m_score(logits, [0, 2]) == pytest.approx(0.5)
