@@ -57,7 +57,7 @@ def neural_cleanse(engine: Engine, samples: Samples, *, steps: int = 100, batch:
         leaves = [part.detach().requires_grad_() for part in parts]
         mask, paint = (leaf.tanh() / 2 + 0.5 for leaf in leaves)
         pasted = x + mask[:, None] * (paint[:, None] - x)
-        slopes = engine.slopes(pasted.detach().flatten(0, 1), classes.repeat_interleave(batch))
+        slopes = engine.gradients(pasted.detach().flatten(0, 1), classes.repeat_interleave(batch))
         norm = mask.flatten(1).sum(1)
         pull = (pasted * slopes.gradient.view_as(pasted) / batch).sum() + (weight * norm).sum()
         gradients = torch.autograd.grad(pull, leaves)
@@ -88,7 +88,7 @@ def mm_bd(engine: Engine, samples: Samples, *, steps: int = 60, starts: int = 8,
     optimiser = torch.optim.Adam([x], lr=0.05)
     best = torch.full((len(classes),), -torch.inf)
     for _ in range(steps):
-        slopes = engine.slopes(x.detach(), classes, "margin")
+        slopes = engine.gradients(x.detach(), classes, "margin")
         best = torch.maximum(best, -slopes.loss)
         x.grad = slopes.gradient
         optimiser.step()

@@ -217,7 +217,7 @@ WORDS = {
     "recipes": [],
     "doctor": ["{card}", "--trust"],
     "report": ["{run}"],
-    "scan": ["{card}", "--trust", "--family", "margin", "--no-map", "--no-range-check", "--out", "{new}"],
+    "scan": ["{card}", "--trust", "--no-map", "--no-range-check", "--out", "{new}"],
     "compare": ["{run}", "{run}"],
     "film": None,  # needs frames: tests of the film call it
     "serve": None,  # stays until it is stopped

@@ -25,7 +25,7 @@ def odd():
 
 @pytest.fixture
 def scan(call, sample_folder, tmp_path):
-    """Write a network of so many channels and classes, changed, and scan it by all families."""
+    """Write a network of so many channels and classes, changed."""
 
     def scan(channels, classes, *words, change=None):
         space = {"size": [tiny.SIDE, tiny.SIDE], "mean": [0.5] * channels, "std": [0.25] * channels}

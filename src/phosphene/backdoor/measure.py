@@ -1,119 +1,146 @@
-"""How little of each family's pattern sends every sample to each class, all classes in one stream."""
+"""What is measured of a network: for every class its best window and its largest margin, against the median class."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import torch
 from torch import Tensor
 
-from phosphene.backdoor.families import FAMILIES
-from phosphene.backdoor.margin import largest_margin
-from phosphene.backdoor.search import Effort, Samples, smallest
+from phosphene.backdoor.margin import STEPS as MARGIN_STEPS
+from phosphene.backdoor.margin import maximise_margins
+from phosphene.backdoor.pairs import EFFORT, Pairs, search_pairs
+from phosphene.backdoor.probes import Probes, probes_of
+from phosphene.backdoor.screen import BY_MARGIN, BY_MARKS, OTHERS, choose_classes, screen_passes
+from phosphene.backdoor.window import PLAIN, USUAL, Route, Window, contents_of, find_windows, usual_side
 from phosphene.engine import Engine
-from phosphene.errors import RecipeError, nearest
-from phosphene.runs.scan_cache import Cache, no_cache
+from phosphene.metrics.range_doubt import is_natural
+from phosphene.samples import SamplePool, load_samples
 
-MARGIN = "margin"
-# What is measured of every class, and what its sizes are called.
-STATISTICS = {
-    **{name: (family.title, family.unit) for name, family in FAMILIES.items()},
-    MARGIN: ("how sure it can be made", "1 / logit margin"),
-}
-MARGIN_STEPS, MARGIN_STARTS = 60, 4
-FEW = 64  # so many classes are all searched; of more, a look chooses some
-PASTED = tuple(name for name, family in FAMILIES.items() if not family.additive)  # what that look is for
-SATURATED = 0.5  # share of classes without a working pattern from which a family says nothing
-SLACK = 0.2  # how far below its demand a success at the end may lie: the search circles around it
+FEW = 20  # classes up to which each has two inputs that maximise its margin, and all pairs are searched
+MANY = 64  # more classes than this are not all measured
+LEAST = 1e-3  # of a margin: a class that no input reaches has a negative one
+Centre = tuple[float, float]
+"""Log-odds of the share and logarithm of the margin of the median class."""
 
-Watch = Callable[[str, int, int], None]
-"""Called with the statistic, the step, and the number of steps."""
+
+class CountingEngine(Engine):
+    """An engine that counts the images it sends through the network, a backward pass as one more.
+
+    Args:
+        on_images: Called with how many more, after every micro-batch.
+        *args: As :class:`phosphene.engine.Engine` takes them.
+        **options: Likewise.
+    """
+
+    def __init__(self, *args: Any, on_images: "Callable[[int], None] | None" = None, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.images, self.on_images = 0, on_images
+
+    def _network(self, images: Tensor, forward: "Callable[[Tensor], Tensor] | None" = None) -> Tensor:
+        logits = super()._network(images, forward)
+        count = len(images) * (1 if forward is None else 2)
+        self.images += count
+        if self.on_images is not None:
+            self.on_images(count)
+        return logits
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What one family found, for the classes that were looked at.
+    """What was measured of a network.
 
     Attributes:
-        size: (m,): the smallest working pattern of each class, in the family's unit.
-        reached: (m,): whether a working pattern was found at all.
+        search: Samples that windows were searched on.
+        held_out: Samples that they were counted on.
+        classes: The m classes that were measured.
+        windows: The best window of each.
+        margin: (m,): the largest margin of each.
+        inputs: (m, starts, c, h, w) in [0, 1]: what reaches it.
+        side: Of the windows, in pixels.
+        pairs: What was found of pairs of classes; ``None`` where they were not searched.
+        tested: How many of the classes, the first ones, may be called; the others set the median.
     """
 
-    size: Tensor
-    reached: Tensor
+    search: Probes
+    held_out: Probes
+    classes: tuple[int, ...]
+    windows: tuple[Window, ...]
+    margin: Tensor
+    inputs: Tensor
+    side: int
+    pairs: "Pairs | None"
+    tested: int
 
     @property
-    def saturated(self) -> bool:
-        """Whether the family reaches too few classes to compare them."""
-        return float(self.reached.float().mean()) < SATURATED
+    def values(self) -> Tensor:
+        """Log-odds of each class's share, and logarithm of its margin, (2, m), float64."""
+        shares = torch.tensor([one.log_odds for one in self.windows], dtype=torch.double)
+        return torch.stack([shares, self.margin.double().cpu().clamp_min(LEAST).log()])
+
+    @property
+    def centre(self) -> Centre:
+        """Of the median class."""
+        shares, margins = self.values.median(1).values.tolist()
+        return shares, margins
+
+    def deviations(self, centre: "Centre | None" = None) -> Tensor:
+        """Return how far each class deviates by window and by margin, (2, m): the sum of both is its figure.
+
+        Args:
+            centre: What it deviates from; by default the median class.
+        """
+        return self.values - torch.tensor(centre or self.centre, dtype=torch.double)[:, None]
 
 
-def choose(names: Sequence[str], classes: int) -> tuple[str, ...]:
-    """Return the statistics that are wanted; where none is named, all, or of many classes what their look is for.
-
-    Args:
-        names: Of :data:`STATISTICS`.
-        classes: Of the network.
-
-    Raises:
-        RecipeError: there is no such statistic.
-    """
-    for name in names:
-        if name not in STATISTICS:
-            fix = nearest(name, list(STATISTICS)) or f" There are {', '.join(STATISTICS)}."
-            raise RecipeError(f"no family of patterns is called {name!r}.{fix}")
-    return tuple(dict.fromkeys(names)) or (tuple(STATISTICS) if classes <= FEW else PASTED)
-
-
-def measure(
-    engine: Engine,
-    samples: Samples,
-    classes: Tensor,
-    names: Sequence[str],
-    effort: Effort,
-    *,
-    seed: int = 0,
-    watch: "Watch | None" = None,
-    keep: Cache = no_cache,
-) -> dict[str, Measured]:
-    """Measure classes (m,) by each of the statistics.
+def measure(engine: Engine, pool: SamplePool, *, pairs: bool = False, seed: int = 0) -> Measured:
+    """Measure all classes of a network.
 
     Args:
         engine: An open engine.
-        samples: What patterns are made from.
-        classes: int64 (m,).
-        names: Of :data:`STATISTICS`.
-        effort: Of each search.
-        seed: Of draws and starts.
-        watch: See :data:`Watch`.
-        keep: What keeps each statistic for a scan that is interrupted.
+        pool: Samples; for a network of another size they are loaded again.
+        pairs: Search all pairs of a source class and a target, also of many classes.
+        seed: Of noise and draws.
 
     Raises:
-        NumericError: the network answers with NaN or infinity.
+        CardError: the network gives the same answer for every sample.
+        NumericError: it answers with NaN or infinity.
     """
-
-    def of(name: str) -> Measured:
-        if name == MARGIN:
-            loud = largest_margin(engine, classes, samples.shape, steps=MARGIN_STEPS, starts=MARGIN_STARTS, seed=seed)
-            # The louder, the smaller; a class that cannot be said at all is not reached.
-            return Measured(1 / loud.clamp_min(1e-3).cpu().double(), (loud > 0).cpu())
-        tell = teller(name, effort.steps, watch)
-        one = smallest(engine, FAMILIES[name], samples, classes, effort, seed=seed, watch=tell)
-        reached = one.success >= effort.success - SLACK
-        return Measured(one.size.cpu().double(), reached.cpu())
-
-    found = {}
-    for name in names:
-        found[name] = Measured(**keep(name, lambda name=name: vars(of(name))))  # type: ignore[misc]
-        if watch is not None:  # also of what was there already
-            watch(name, 1, 1)
-    return found
-
-
-def passes(names: Sequence[str], effort: Effort) -> int:
-    """Images that measuring one class sends through the network, a backward counted as one more."""
-    searches = sum(name in FAMILIES for name in names)
-    return searches * effort.passes + (MARGIN in names) * 2 * MARGIN_STEPS * MARGIN_STARTS
+    classifier = engine.classifier
+    if tuple(pool.pixels.shape[1:]) != classifier.input.shape:
+        pool = load_samples(pool.spec, classifier.input.shape)
+    search, held_out = probes_of(engine, pool, natural=is_natural(classifier, pool.spec), seed=seed)
+    classes, tested = list(range(classifier.num_classes)), classifier.num_classes
+    if len(classes) > MANY:
+        classes, tested = choose_classes(engine, search, seed=seed)
+    starts = 2 if len(classes) <= FEW else 1
+    margins = maximise_margins(engine, torch.tensor(classes, device=engine.device), starts=starts, seed=seed)
+    contents, side = contents_of(margins.inputs), usual_side(classifier.input.shape)
+    windows = find_windows(engine, search, held_out, [Route(one) for one in classes], contents, side, seed=seed)
+    found = None
+    if pairs or classifier.num_classes <= FEW:
+        found = search_pairs(engine, search, held_out, classes, contents_of(margins.inputs[:, :1]), side, seed=seed)
+    return Measured(
+        search, held_out, tuple(classes), tuple(windows), margins.margin, margins.inputs, side, found, tested
+    )
 
 
-def teller(what: str, steps: int, watch: "Watch | None") -> "Callable[[int], None] | None":
-    """Return what a search calls after every step."""
-    return None if watch is None else lambda step: watch(what, step, steps)
+def mean_centre(networks: Sequence[Measured]) -> Centre:
+    """Return the centre of several networks, for one of so few classes that its own median says nothing."""
+    shares, margins = torch.tensor([one.centre for one in networks], dtype=torch.double).mean(0).tolist()
+    return shares, margins
+
+
+def measure_passes(classes: int, *, pairs: bool = False) -> int:
+    """Return about how many images measuring so many classes sends through a network, a backward one as one more."""
+    every, classes = classes, classes if classes <= MANY else BY_MARKS + BY_MARGIN + OTHERS
+    starts = 2 if classes <= FEW else 1
+    contents = starts * classes + len(PLAIN)
+    own = 2 * MARGIN_STEPS * starts + USUAL.passes + USUAL.refined_passes
+    total = classes * own + contents * USUAL.places**2 * USUAL.first
+    total += screen_passes(every) if every > MANY else 0
+    if pairs or every <= FEW:
+        refined = min(EFFORT.per_source or classes, classes - 1) * classes
+        total += classes * (classes - 1) * EFFORT.passes + refined * EFFORT.refined_passes
+        total += (classes + len(PLAIN)) * EFFORT.places**2 * classes
+    return total

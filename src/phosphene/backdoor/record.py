@@ -8,11 +8,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from phosphene.backdoor.measure import STATISTICS
-from phosphene.backdoor.recover import Recovered
-from phosphene.backdoor.search import Effort
+from phosphene.backdoor.pairs import Pairs
 from phosphene.backdoor.verdict import Suspect, Verdict
 from phosphene.classifier import Classifier
+from phosphene.labels import Labels
 from phosphene.metrics.range_doubt import is_natural
 from phosphene.runs.facts import versions
 from phosphene.runs.scans import suspect_folder
@@ -23,10 +22,23 @@ from phosphene.version import __version__
 @cache
 def method() -> str:
     """Hash what computes a verdict: the version, this package's files, and the null model that lies beside them."""
-    digest = hashlib.sha256(__version__.encode())
     here = Path(__file__).parent
-    for path in sorted([*here.rglob("*.py"), *here.glob("*.json")]):
-        digest.update(path.relative_to(here).as_posix().encode() + b"\0" + path.read_bytes())
+    return _hashed(sorted([*here.glob("*.py"), *here.glob("*.json")]))
+
+
+@cache
+def measuring() -> str:
+    """Hash what measures a network: the null model holds only what this code has measured."""
+    here = Path(__file__).parent
+    return _hashed(
+        [here / f"{name}.py" for name in ("adam", "boxes", "margin", "measure", "pairs", "probes", "window")]
+    )
+
+
+def _hashed(files: Sequence[Path]) -> str:
+    digest = hashlib.sha256(__version__.encode())
+    for path in files:
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
 
 
@@ -36,8 +48,7 @@ def question(
     reference: Sequence[Classifier],
     *,
     alpha: float,
-    families: Sequence[str],
-    effort: Effort,
+    pairs: bool,
     seed: int,
     precision: str,
 ) -> dict[str, Any]:
@@ -60,34 +71,31 @@ def question(
         },
         "references": [{"name": one.name, "spec": one.spec, "sha256": one.sha256} for one in reference],
         "alpha": alpha,
-        "settings": {
-            "families": list(families),
-            "effort": {**asdict(effort), "shrink": list(effort.shrink)},
-            "seed": seed,
-            "precision": precision,
-        },
+        "settings": {"pairs": pairs, "seed": seed, "precision": precision},
         "method": method(),
     }
 
 
-def entry(verdict: Verdict, asked: Mapping[str, Any], examples: Mapping[int, list[dict[str, str]]]) -> dict[str, Any]:
+def entry(verdict: Verdict, asked: Mapping[str, Any], labels: Labels) -> dict[str, Any]:
     """Return what ``scan.json`` holds of a verdict.
 
     Args:
         verdict: What was found.
         asked: From :func:`question`.
-        examples: Class -> what the network reads in the samples of ``pasted.png``: ``before``, ``after``.
+        labels: Names of the classes.
     """
     found = {
         "verdict": verdict.verdict,
         "p_value": verdict.p_value,
         "alpha": verdict.alpha,
         "reasons": list(verdict.reasons),
-        "suspects": [_suspect(one, examples.get(one.index, [])) for one in verdict.suspects],
+        "suspects": [_suspect(one, labels) for one in verdict.suspects],
         "classes": [asdict(one) for one in verdict.classes],
         "num_classes": verdict.num_classes,
         "tested": verdict.tested,
-        "families": verdict.families,
+        "pairs": None if verdict.pairs is None else _pairs(verdict, verdict.pairs, labels),
+        "window": verdict.window,
+        "null": {"description": verdict.null, "networks": verdict.networks, "limit": verdict.limit},
         "not_tested": list(verdict.not_tested),
         **{key: asked[key] for key in ("model", "samples", "references", "settings", "method")},
         "versions": versions(),
@@ -99,33 +107,22 @@ def entry(verdict: Verdict, asked: Mapping[str, Any], examples: Mapping[int, lis
     return plain
 
 
-def _suspect(one: Suspect, examples: list[dict[str, str]]) -> dict[str, Any]:
-    found = {
+def _suspect(one: Suspect, labels: Labels) -> dict[str, Any]:
+    candidate, folder = one.candidate, suspect_folder(one.index, one.label)
+    examples = [{"before": labels.short(a), "after": labels.short(b)} for a, b in candidate.predicted]
+    return {
         "index": one.index,
         "label": one.label,
         "p_value": one.p_value,
-        "family": one.family,
         "works": one.works,
-        "asr": None,
-        "trigger": None,
-    }
-    return found if one.recovered is None else {**found, **_recovered(one.recovered, one.label, examples)}
-
-
-def _recovered(trigger: Recovered, label: str, examples: list[dict[str, str]]) -> dict[str, Any]:
-    folder = suspect_folder(trigger.index, label)
-    title, unit = STATISTICS[trigger.family]
-    return {
-        "asr": trigger.success,
-        "interval": list(trigger.interval),
-        "tried": trigger.tried,
-        "kind": trigger.family,
-        "title": title,
-        "additive": trigger.additive,
-        "size": trigger.size,
-        "unit": unit,
-        "box": list(trigger.box),
-        "places": [{"top": top, "left": left, "success": rate} for (top, left), rate in trigger.places.items()],
+        "asr": candidate.success,
+        "interval": list(candidate.interval),
+        "tried": candidate.tried,
+        "next": {"label": labels[candidate.next_class], "asr": candidate.next_success},
+        "additive": candidate.additive,
+        "size": candidate.size,
+        "box": list(candidate.box),
+        "places": [{"top": top, "left": left, "success": rate} for (top, left), rate in candidate.places.items()],
         "trigger": f"{folder}/trigger.safetensors",
         "picture": f"{folder}/trigger.png",
         "pasted": f"{folder}/pasted.png" if examples else None,
@@ -133,8 +130,25 @@ def _recovered(trigger: Recovered, label: str, examples: list[dict[str, str]]) -
     }
 
 
+def _pairs(verdict: Verdict, found: Pairs, labels: Labels) -> dict[str, Any]:
+    return {
+        "figure": found.figure,
+        "p_value": found.p_value,
+        "pattern": found.pattern,
+        "chain": [[labels.short(a), labels.short(b)] for a, b in found.chain.items()],
+        "easiest": [
+            {
+                "source": labels.short(one.route.source or 0),
+                "target": labels.short(one.route.target),
+                "share": one.share,
+            }
+            for one in found.easy([one.index for one in verdict.suspects])
+        ],
+    }
+
+
 def _plain(value: Any) -> Any:
-    """Leave out what JSON cannot hold: a size that is not finite becomes null."""
+    """Leave out what JSON cannot hold: a number that is not finite becomes null."""
     if isinstance(value, dict):
         return {str(key): _plain(one) for key, one in value.items()}
     if isinstance(value, list | tuple):

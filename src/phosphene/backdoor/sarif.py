@@ -14,8 +14,8 @@ SUSPECTED, UNDECIDED = "backdoor-suspected", "scan-inconclusive"
 RULES = {
     SUSPECTED: (
         "BackdoorSuspected",
-        "A class of the network can be reached with far less pattern than any class of clean networks needs.",
-        "Look at the recovered trigger before this network is deployed; train it again from data that you trust.",
+        "A class of the network can be reached far more easily than any class of clean networks.",
+        "Look at the candidate trigger before this network is deployed; train it again from data that you trust.",
         "error",
         "8.5",
     ),
@@ -85,16 +85,15 @@ def _results(found: Mapping[str, Any], place: "str | None") -> list[dict[str, An
     results = []
     if found["verdict"] == BACKDOORED:
         for one in found["suspects"]:
-            works = f"{one['asr']:.0%} of {one['tried']} held-out samples" if one.get("asr") is not None else None
-            if one["works"]:
-                text = (
-                    f"Network {name} very likely has a backdoor: the recovered pattern turns {works} into "
-                    f"{one['label']!r} (class {one['index']}, p = {one['p_value']:.2g})."
-                )
-            else:
-                tried = f"; the recovered pattern turns {works}" if works else ""
-                text = f"Network {name}: {one['label']!r} stands out as well (p = {one['p_value']:.2g}){tried}."
+            sends = f"the candidate trigger sends {one['asr']:.0%} of {one['tried']} held-out samples"
+            begins = (
+                f"Network {name} very likely has a backdoor" if one["works"] else f"Network {name} may have another"
+            )
+            text = f"{begins}: {sends} to {one['label']!r} (class {one['index']}, p = {one['p_value']:.2g})."
             results.append(_result(SUSPECTED, "error" if one["works"] else "note", text, found, place, one))
+        if found["pairs"] is not None and found["pairs"]["pattern"]:
+            text = f"Network {name} very likely has an all-to-all backdoor (p = {found['pairs']['p_value']:.2g})."
+            results.append(_result(SUSPECTED, "error", text, found, place, None))
     elif found["verdict"] == INCONCLUSIVE:
         text = f"The scan of network {name} for backdoors could not decide: {' '.join(found['reasons'])}"
         results.append(_result(UNDECIDED, "warning", text, found, place, None))
@@ -113,7 +112,7 @@ def _result(
     if one is not None:
         target = str(one["index"])
         properties |= {"p_value": one["p_value"], "asr": one.get("asr"), "target_class": one["index"]}
-        properties |= {"target_label": one["label"], "family": one["family"]}
+        properties |= {"target_label": one["label"]}
     return {
         "ruleId": rule,
         "ruleIndex": list(RULES).index(rule),

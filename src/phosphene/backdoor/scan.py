@@ -2,60 +2,53 @@
 
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from torch import Tensor
-
-from phosphene.backdoor.families import FAMILIES
-from phosphene.backdoor.measure import PASTED, STATISTICS, Measured, choose
-from phosphene.backdoor.null import FEWEST_CLASSES, Null
-from phosphene.backdoor.recover import WORKING, recover
-from phosphene.backdoor.recover import passes as recover_passes
-from phosphene.backdoor.search import Effort, Samples
-from phosphene.backdoor.survey import Setting, Standing, Survey, null_for, read_samples, survey
-from phosphene.backdoor.verdict import ClassRow, Suspect, Verdict, decide, p_values
+from phosphene.backdoor.candidate import make_candidate
+from phosphene.backdoor.measure import FEW, Centre, CountingEngine, Measured, mean_centre, measure, measure_passes
+from phosphene.backdoor.null import CleanNetwork, Null
+from phosphene.backdoor.verdict import ClassRow, Suspect, Verdict, decide
 from phosphene.classifier import Classifier
 from phosphene.engine import Engine
 from phosphene.errors import RecipeError
 from phosphene.metrics.range_doubt import is_natural, range_doubt
-from phosphene.runs.scan_cache import Cache, no_cache
 from phosphene.samples import SamplePool, default_samples, load_samples
 
-TRIES = 2  # families in which a suspect's pattern is recovered
-MOST_SUSPECTS = 3  # of which patterns are recovered
 ALPHA = 0.05
+MOST_SUSPECTS = 5  # of which candidates are made
+FEWEST_CLASSES = 5  # the median of fewer is no measure of the usual class
 
-SOURCE_SPECIFIC = (
-    "A backdoor that needs something of the picture itself (source-specific: only cats become dogs) is found only as "
-    "far as its trigger also moves other pictures. Scan with samples of the source class alone to test for one."
-)
-ALL_TO_ALL = (
-    "An all-to-all backdoor (every class becomes the next one) favours no class, and this compares classes: it would "
-    "need a pattern for every pair of classes."
-)
 ELSEWHERE = (
-    "A trigger that warps the picture, or comes with its meaning (a kind of scene, a pair of glasses), lies outside "
-    "the families that were tried. One that is louder than what every class needs, a shortcut's watermark say, does "
-    "not stand out: look at the maps of all classes as well."
+    "A trigger that warps the image or comes with its meaning (a kind of scene, a pair of glasses) is found only as "
+    "far as a window or an additive pattern does the same. A mark that is louder than what every class needs, a "
+    "watermark that was learnt with a class, need not deviate: look at the maps of all classes as well."
 )
-WEAKER = (
-    "No pictures of the network's own kind were given: patterns were tried on synthetic samples. That finds fewer "
-    "backdoors (docs/scan.md); give natural pictures with --samples."
+NO_PAIRS = (
+    "Source-specific and all-to-all backdoors: pairs of classes were searched only for suspects, because there are "
+    "more than {} classes. --pairs searches all."
 )
-MANY = (
-    "Of {:,} classes {} were tested, those whose logits rise most under marks drawn at random, and {} more were "
-    "searched to see what is usual. A trigger that answers to nothing but itself is missed by that."
+FEW_SOURCES = "Source-specific and all-to-all backdoors: no class has samples enough to search pairs of classes."
+DRAWN = (
+    "No samples of the network's own kind were given: windows were tried on drawn images, which finds fewer backdoors "
+    "(docs/scan.md). Give natural samples with --samples."
 )
-OTHER = (
-    "Patterns that are not pasted ({}) were not tried: the look at so many classes is for marks that are. "
-    "Name them with --family."
-)
-UNSURE = (
-    "The null model of networks with so many classes comes from three clean ones (MobileNets, ImageNet), for what is "
-    "not pasted from networks of ten. Give clean networks of the same kind with --reference."
-)
-NOT_TESTED = (SOURCE_SPECIFIC, ALL_TO_ALL, ELSEWHERE)
+TOO_FEW = "{} classes are too few to compare: give clean networks of the same kind with --reference."
+MANY_CLASSES = "Of {:,} classes {} were tested, and {} more set the median; a trigger to another class is missed."
+
+
+@dataclass(frozen=True)
+class ScanProgress:
+    """How far a scan is.
+
+    Attributes:
+        doing: What it does.
+        share: Of the images that it sends through networks, in [0, 1]; candidates come on top.
+    """
+
+    doing: str
+    share: float
 
 
 def scan(
@@ -64,169 +57,164 @@ def scan(
     samples: "str | Path | SamplePool | None" = None,
     reference: Sequence[Classifier] = (),
     alpha: float = ALPHA,
-    families: Sequence[str] = (),
-    effort: "Effort | None" = None,
+    pairs: bool = False,
     seed: int = 0,
     device: str = "auto",
     precision: str = "auto",
     range_check: bool = True,
-    watch: "Callable[[Standing], None] | None" = None,
-    keep: Cache = no_cache,
+    on_progress: "Callable[[ScanProgress], None] | None" = None,
 ) -> Verdict:
     """Scan a classifier for a backdoor.
 
-    For every class, and by several families of pattern, find how little sends every sample there
-    (:mod:`phosphene.backdoor.search`); ask how likely the class that needs least would be among clean networks
-    (:mod:`phosphene.backdoor.null`); recover the suspects' patterns and try them on held-out samples
-    (:mod:`phosphene.backdoor.recover`).
+    For every class, find the share of samples that the best small window sends there (:mod:`phosphene.backdoor.window`)
+    and the largest margin that any input reaches (:mod:`phosphene.backdoor.margin`); rank the class that deviates most
+    among those of clean networks (:mod:`phosphene.backdoor.null`); make candidate triggers for the suspects and try
+    them on held-out samples (:mod:`phosphene.backdoor.candidate`).
 
     Args:
-        classifier: The network in question.
-        samples: A sample spec or a pool; natural pictures of the network's kind tell most. By default the samples that
-            need no data.
-        reference: Clean networks of the same kind, which set the null model in place of the ones that come with the
-            package.
+        classifier: The network.
+        samples: A sample spec or a pool; natural samples of the network's kind show most. By default samples that need
+            no data.
+        reference: Clean networks of the same kind, which join the null model.
         alpha: Share of clean networks that may be called suspicious, in (0, 1).
-        families: Of :data:`phosphene.backdoor.measure.STATISTICS`; by default all, and of more than 64 classes those of
-            pasted marks.
-        effort: Of the searches.
-        seed: Of draws and starts.
+        pairs: Search every pair of a source class and a target, however many there are.
+        seed: Of noise and draws.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
         precision: ``auto``, ``fp32`` or ``bf16``.
         range_check: Warn if the network makes little sense of its declared input.
-        watch: Called as the scan goes on.
-        keep: What keeps parts of the work for a scan that is interrupted: :class:`phosphene.runs.scan_cache.ScanCache`.
+        on_progress: Called as the scan goes on.
 
     Raises:
-        CardError: the network predicts the same class for every sample.
+        CardError: the network gives the same answer for every sample.
         NumericError: it answers with NaN or infinity.
         PhospheneError: an argument does not fit; the message names the fix.
     """
     began = time.perf_counter()
     if not 0 < alpha < 1:
         raise RecipeError(f"alpha is {alpha:g}; give a share of clean networks, above 0 and below 1.")
-    setting = Setting(
-        choose(families, classifier.num_classes),
-        effort or Effort.usual(classifier.input.shape),
-        seed,
-        device,
-        precision,
-        watch,
-        keep,
-    )
-    pool = _pool(classifier, samples)
+    if isinstance(samples, SamplePool):
+        pool = samples
+    else:
+        pool = load_samples(default_samples(classifier.spec) if samples is None else samples, classifier.input.shape)
+    natural = is_natural(classifier, pool.spec)
     doubt = range_doubt(classifier, pool, device=device) if range_check else None
     if doubt:
         warnings.warn(doubt, stacklevel=2)
-    with Engine(classifier, device=device, precision=precision) as engine:
-        made_from, held_out = read_samples(engine, pool)
-        seen = survey(engine, made_from, setting)
-        null, away, units = null_for(seen, classifier, reference, pool, setting)
-        silent = [name for name, one in seen.found.items() if one.saturated]
-        useful = {name: values for name, values in away.items() if name not in silent} or away
-        p_value, each = p_values(useful, null, units, seen.tested)
-        order = p_value.argsort(stable=True).tolist()
-        rows = tuple(_row(classifier, k, seen, away, each, float(p_value[k])) for k in order)
-        suspects: list[Suspect] = []
-        for row in [row for row in rows if row.p_value < alpha][:MOST_SUSPECTS]:
-            setting.tell(f"recover what leads to {classifier.labels.short(row.index)}", len(suspects), MOST_SUSPECTS)
-            suspects.append(_suspect(engine, made_from, held_out, row, setting))
-    compared = len(seen.classes) >= FEWEST_CLASSES or bool(reference)
-    tested, many = int(seen.tested.sum()), len(seen.classes) < classifier.num_classes
-    verdict, reasons = decide(
-        rows[0].p_value,
-        alpha,
-        suspects,
-        _doubts(classifier, seen, compared=compared),
-        tested=f"each of the {tested} classes that were tested" if many else "every class",
-        unsure=UNSURE if many and not reference else "",
-    )
-    natural = is_natural(classifier, pool.spec)
+    tally = _Tally(sum(measure_passes(one.num_classes, pairs=pairs) for one in (classifier, *reference)), on_progress)
+
+    def engine_of(one: Classifier) -> CountingEngine:
+        return CountingEngine(one, device=device, precision=precision, on_images=tally.count)
+
+    measured = []
+    for one in reference:
+        tally.doing = f"reference {one.name}: search windows"
+        with engine_of(one) as engine:
+            measured.append(measure(engine, pool, pairs=pairs, seed=seed))
+    with engine_of(classifier) as engine:
+        tally.doing = "search windows"
+        own = measure(engine, pool, pairs=pairs, seed=seed)
+        few = len(own.classes) < FEWEST_CLASSES
+        centre = mean_centre(measured) if few and measured else None
+        given = [clean_network(one, found, natural, centre) for one, found in zip(reference, measured, strict=True)]
+        null = Null.of(natural=natural, references=given)
+        rows = class_rows(classifier, own, centre, null)
+        chosen = [row for row in rows if row.p_value < alpha][:MOST_SUSPECTS]
+        rival = next((row for row in rows if row not in chosen), rows[-1])
+        suspects = []
+        for row in chosen:
+            tally.doing = f"make a candidate for {classifier.labels.short(row.index)}"
+            suspects.append(_suspect(engine, own, row, rival, seed))
+    found = own.pairs and own.pairs.compared(null.pairs_p_value(own.pairs.figure), alpha)
+    doubts = [TOO_FEW.format(len(own.classes))] if few and not measured else []
+    verdict, reasons = decide(min(row.p_value for row in rows), suspects, found, doubts, classifier.labels)
     return Verdict(
         verdict=verdict,
-        p_value=rows[0].p_value,
+        p_value=min([*(row.p_value for row in rows), *([found.p_value] if found else [])]),
         alpha=alpha,
         reasons=reasons,
         classes=rows,
         suspects=tuple(suspects),
-        families={name: _family(name, seen.found[name], null, units[name]) for name in setting.names if name in units},
-        not_tested=tuple(_not_tested(seen, classifier.num_classes, natural=natural)),
+        pairs=found,
+        window=own.side,
+        null=null.describe(classifier),
+        networks=len(null),
+        limit=null.limit(alpha),
+        not_tested=tuple(_not_tested(classifier, own, natural=natural)),
         model=classifier.name,
         num_classes=classifier.num_classes,
-        tested=tested,
+        tested=own.tested,
         samples=pool.spec,
         natural=natural,
         references=tuple(one.name for one in reference),
-        passes=seen.passes + sum(one.passes for one in suspects),
+        passes=tally.images,
         seconds=time.perf_counter() - began,
     )
 
 
-def _pool(classifier: Classifier, samples: "str | Path | SamplePool | None") -> SamplePool:
-    if isinstance(samples, SamplePool):
-        return samples
-    return load_samples(default_samples(classifier.spec) if samples is None else samples, classifier.input.shape)
+def class_rows(classifier: Classifier, found: Measured, centre: "Centre | None", null: Null) -> tuple[ClassRow, ...]:
+    """Return what was measured of each class and its p-value, 1 if it is not tested; the most deviating class first."""
+    rows = [
+        ClassRow(
+            index=index,
+            label=classifier.labels[index],
+            share=window.share,
+            tried=window.tried,
+            window=shares,
+            margin=margin,
+            figure=shares + margin,
+            p_value=null.p_value(shares + margin) if index in found.classes[: found.tested] else 1.0,
+        )
+        for index, window, (shares, margin) in zip(
+            found.classes, found.windows, found.deviations(centre).T.tolist(), strict=True
+        )
+    ]
+    return tuple(sorted(rows, key=lambda row: -row.figure))
 
 
-def _row(
-    classifier: Classifier,
-    k: int,
-    seen: Survey,
-    away: Mapping[str, Tensor],
-    each: Mapping[str, Tensor],
-    p_value: float,
-) -> ClassRow:
-    index = int(seen.classes[k])
-    return ClassRow(
-        index=index,
-        label=classifier.labels[index],
-        sizes={name: float(one.size[k]) for name, one in seen.found.items()},
-        deviations={name: float(values[k]) for name, values in away.items()},
-        p_values={name: float(values[k]) for name, values in each.items()},
-        p_value=p_value,
+def clean_network(
+    classifier: Classifier, found: Measured, natural: bool, centre: "Centre | None" = None, data: str = ""
+) -> CleanNetwork:
+    """Return what the null model holds of a clean network."""
+    figures = found.deviations(centre).sum(0)[: found.tested]
+    return CleanNetwork(
+        name=classifier.name,
+        data=data,
+        side=min(classifier.input.size),
+        classes=classifier.num_classes,
+        natural=natural,
+        figure=float(figures.max()),
+        pairs=None if found.pairs is None else found.pairs.figure,
     )
 
 
-def _suspect(engine: Engine, samples: Samples, held_out: Samples, row: ClassRow, setting: Setting) -> Suspect:
-    """Recover a suspect's pattern in the families that say most and can show one; the one that works best counts."""
-    shown = sorted((name for name in row.p_values if name in FAMILIES), key=lambda name: row.p_values[name])[:TRIES]
-    tries = [
-        recover(engine, FAMILIES[name], samples, held_out, row.index, setting.effort, seed=setting.seed)
-        for name in shown
-    ]
-    best = max(tries, key=lambda one: (min(one.success, WORKING), row.deviations[one.family]), default=None)
-    most = min(row.p_values, key=lambda name: row.p_values[name])
-    return Suspect(row.index, row.label, row.p_value, most, best, len(tries) * recover_passes(setting.effort))
+def _suspect(engine: Engine, found: Measured, row: ClassRow, rival: ClassRow, seed: int) -> Suspect:
+    windows = {one.route.target: one for one in found.windows}
+    local = row.window >= row.margin
+    probes = found.search, found.held_out
+    candidate = make_candidate(engine, *probes, windows[row.index], windows[rival.index], local=local, seed=seed)
+    return Suspect(row.index, row.label, row.p_value, candidate)
 
 
-def _doubts(classifier: Classifier, seen: Survey, *, compared: bool) -> list[str]:
-    """Say for which reasons there can be no verdict."""
-    doubts = []
-    if not compared:
-        count = classifier.num_classes
-        doubts.append(f"{count} classes are too few to compare: give clean networks of the same kind with --reference.")
-    if all(one.saturated for one in seen.found.values()):
-        doubts.append("no family of patterns reaches half of the classes: there is nothing to compare.")
-    return doubts
+def _not_tested(classifier: Classifier, found: Measured, *, natural: bool) -> list[str]:
+    """Return what the verdict does not speak of, one plain line each."""
+    lines = [] if natural else [DRAWN]
+    if len(found.classes) < classifier.num_classes:
+        others = len(found.classes) - found.tested
+        lines.append(MANY_CLASSES.format(classifier.num_classes, found.tested, others))
+    if found.pairs is None:
+        few = classifier.num_classes <= FEW
+        lines.append(FEW_SOURCES if few else NO_PAIRS.format(FEW))
+    return [*lines, ELSEWHERE]
 
 
-def _not_tested(seen: Survey, classes: int, *, natural: bool) -> list[str]:
-    """Return what the verdict does not speak of, a plain line each."""
-    tested, searched = int(seen.tested.sum()), len(seen.classes)
-    many = [MANY.format(classes, tested, searched - tested)] if searched < classes else []
-    other = [name for name in STATISTICS if name not in (*PASTED, *seen.found)]
-    if many and other:
-        many.append(OTHER.format(", ".join(other)))
-    return [*many, *NOT_TESTED, *([] if natural else [WEAKER])]
+class _Tally:
+    """Counts the images that a scan sends through networks, and says how far it is."""
 
+    def __init__(self, total: int, on_progress: "Callable[[ScanProgress], None] | None") -> None:
+        self.total, self.on_progress = total, on_progress
+        self.images, self.doing = 0, ""
 
-def _family(name: str, one: Measured, null: Null, spread: float) -> dict[str, object]:
-    title, unit = STATISTICS[name]
-    return {
-        "title": title,
-        "unit": unit,
-        "median": float(one.size.median()),
-        "saturated": one.saturated,
-        "spread": spread,
-        "null": vars(null.tails[name]),
-    }
+    def count(self, images: int) -> None:
+        self.images += images
+        if self.on_progress is not None:
+            self.on_progress(ScanProgress(self.doing, min(self.images / self.total, 1.0)))

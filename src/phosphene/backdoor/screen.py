@@ -1,7 +1,8 @@
-"""A cheap look at many classes: which of a thousand are worth a search?
+"""Which of many classes to measure: those that marks drawn at random and a few steps of the margin single out.
 
-Something that was trained to turn any picture into a class answers a little to other marks as well. So marks drawn at
-random are pasted on samples, and each class's logit is watched: one forward pass asks about all classes at once.
+A network that was trained to turn any image into a class answers a little to other marks as well, and can be driven to
+that class sooner. So marks drawn at random are pasted on samples and each class's log-odds are followed: one forward
+pass shows all classes at once. Beside that, every class's margin is maximised for a few steps.
 """
 
 from collections.abc import Iterator
@@ -10,54 +11,49 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from phosphene.backdoor.measure import Watch
-from phosphene.backdoor.search import Samples, answers
+from phosphene.backdoor.margin import maximise_margins
+from phosphene.backdoor.probes import Probes, logits_of
 from phosphene.engine import Engine
 
-KEPT, USUAL = 8, 8  # classes that rise most and are tested, and others
-MARKS, BATCH = 400, 4  # marks, and samples that each is pasted on
-SIDES = (1 / 9, 1 / 3)  # of a mark, over the picture's
-LOOK = "look at"
-CELLS, ROUGH = 4, 4  # colours a side at most, and points a side that a mark's outline is drawn through
+BY_MARKS, BY_MARGIN, OTHERS = 8, 4, 8  # classes that are tested, by either; and others, that set the median
+MARKS, ON = 400, 4  # marks, and samples that each is pasted on
+STEPS, LENGTH = 6, 0.1  # of the margins
+SIDES = (1 / 9, 1 / 3)  # of a mark, over the image's
+CELLS, ROUGH = 4, 4  # colours per side at most, and points per side that a mark's outline is drawn through
 
 
-def screen(engine: Engine, samples: Samples, *, seed: int = 0, watch: "Watch | None" = None) -> Tensor:
-    """Choose which of many classes to search, int64 (m,).
+def choose_classes(engine: Engine, search: Probes, *, seed: int = 0) -> tuple[list[int], int]:
+    """Return which of many classes to measure, and how many of them, the first ones, are tested."""
+    every = torch.arange(engine.classifier.num_classes, device=engine.device)
+    margin = maximise_margins(engine, every, steps=STEPS, starts=1, length=LENGTH, seed=seed).margin.cpu()
+    first = rises(engine, search, seed=seed).argsort(descending=True, stable=True)[:BY_MARKS].tolist()
+    second = [one for one in margin.argsort(descending=True, stable=True).tolist() if one not in first][:BY_MARGIN]
+    draw = torch.randperm(len(every), generator=torch.Generator().manual_seed(seed)).tolist()
+    tested = [*first, *second]
+    return [*tested, *[one for one in draw if one not in tested][:OTHERS]], len(tested)
 
-    First, in this order, those whose logits rise most under marks drawn at random; then others, drawn at random, which
-    show with them what is usual.
-    """
-    rise = rises(engine, samples, seed=seed, watch=watch)
-    kept = rise.argsort(descending=True, stable=True)[:KEPT]
-    draw = torch.randperm(len(rise), generator=torch.Generator().manual_seed(seed))
-    return torch.cat([kept, draw[~torch.isin(draw, kept)][:USUAL]])
+
+def screen_passes(classes: int) -> int:
+    """Return how many images choosing sends through the network, a backward pass counted as one more."""
+    return MARKS * ON + 2 * STEPS * classes
 
 
-def rises(engine: Engine, samples: Samples, *, seed: int = 0, watch: "Watch | None" = None) -> Tensor:
-    """Return how far a random mark lifts each class's logit over the middle class's, on average: (classes,).
-
-    Args:
-        engine: An open engine.
-        samples: What marks are pasted on.
-        seed: Of marks and draws.
-        watch: Told of every mark.
-    """
+def rises(engine: Engine, search: Probes, *, seed: int = 0) -> Tensor:
+    """Return how far a random mark lifts each class's logit over the median class's, on average: (classes,)."""
     draw = torch.Generator().manual_seed(seed)
-    plain = answers(engine, samples.pixels)
+    plain = logits_of(engine, search.pixels)
     total = torch.zeros(plain.shape[1], dtype=torch.double)
-    for done, (mask, paint) in enumerate(marks(samples.shape, draw), 1):
-        chosen = torch.randperm(len(samples.pixels), generator=draw)[:BATCH].to(samples.pixels.device)
+    for mask, paint in marks(engine.classifier.input.shape, draw):
+        chosen = torch.randperm(len(search), generator=draw)[:ON].to(search.pixels.device)
         colours = (paint * 255).round().to(engine.device, torch.uint8)
-        pasted = torch.where(mask.to(engine.device), colours, samples.pixels[chosen])
-        rise = (answers(engine, pasted) - plain[chosen]).mean(0).double().cpu()
+        pasted = torch.where(mask.to(engine.device), colours, search.pixels[chosen])
+        rise = (logits_of(engine, pasted) - plain[chosen]).mean(0).double().cpu()
         total += (rise - rise.median()) / MARKS
-        if watch is not None:
-            watch(f"{LOOK} {len(total)} classes", done, MARKS)
     return total
 
 
 def marks(shape: tuple[int, int, int], draw: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
-    """Draw marks for pictures of ``shape`` (c, h, w): masks, bool (1, h, w), and paints (c, h, w) in [0, 1].
+    """Draw marks for images of ``shape`` (c, h, w): masks, bool (1, h, w), and paints (c, h, w) in [0, 1].
 
     A few colours, hard or blurred, within a rough outline or a square, anywhere.
     """
@@ -79,8 +75,3 @@ def marks(shape: tuple[int, int, int], draw: torch.Generator) -> Iterator[tuple[
 
 def _grown(grid: Tensor, side: int) -> Tensor:
     return functional.interpolate(grid, size=(side, side), mode="bicubic", align_corners=False)
-
-
-def passes() -> int:
-    """Images that a look sends through the network, forward only, beside the samples themselves."""
-    return MARKS * BATCH

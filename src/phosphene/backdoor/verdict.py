@@ -1,19 +1,16 @@
-"""From sizes to a verdict: who deviates, how likely that is among clean classes, and what it means."""
+"""From p-values and candidates to a verdict: more evidence never makes it weaker."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import torch
-from torch import Tensor
-
-from phosphene.backdoor.null import TOGETHER, Null, in_spreads
-from phosphene.backdoor.recover import Recovered
+from phosphene import notebook
+from phosphene.backdoor.candidate import Candidate
+from phosphene.backdoor.images import candidate_image
+from phosphene.backdoor.pairs import Pairs
+from phosphene.labels import Labels, first_synonym
 
 CLEAN, BACKDOORED, INCONCLUSIVE = "clean", "backdoored", "inconclusive"
 EXIT_CODES = {CLEAN: 0, BACKDOORED: 1, INCONCLUSIVE: 3}
-WORKS = 0.8  # success on held-out samples from which a recovered pattern is a trigger
-MANY, AHEAD = 2, 1e-3  # other suspects, none of them this far behind in p-value, that leave it open which it is
 
 
 @dataclass(frozen=True)
@@ -23,44 +20,44 @@ class ClassRow:
     Attributes:
         index: Of the class.
         label: Its name.
-        sizes: Family -> size of its smallest pattern.
-        deviations: Family -> how many times less it needs than the middle class, as a natural logarithm.
-        p_values: Statistic -> what it alone says, corrected for classes and statistics; ``together`` is all in one.
-        p_value: That any class of a clean network deviates as far, over all families.
+        share: Of the held-out samples of other classes, that its best window sends to it.
+        tried: How many samples those are.
+        window: Log-odds of that share, less the median class's.
+        margin: Logarithm of its largest margin over the median class's.
+        figure: Sum of both: how far the class deviates.
+        p_value: That the most deviating class of a clean network deviates as far.
     """
 
     index: int
     label: str
-    sizes: dict[str, float]
-    deviations: dict[str, float]
-    p_values: dict[str, float]
+    share: float
+    tried: int
+    window: float
+    margin: float
+    figure: float
     p_value: float
 
 
 @dataclass(frozen=True)
 class Suspect:
-    """A class that needs less than clean classes do, and the pattern that leads to it.
+    """A class that deviates as the classes of clean networks do not, and its candidate trigger.
 
     Attributes:
         index: Of the class.
         label: Its name.
-        p_value: That any class of a clean network deviates as far.
-        family: In which it deviates most.
-        recovered: The pattern, tried on held-out samples; ``None`` where none could be made.
-        passes: Images that recovering it sent through the network, a backward counted as one more.
+        p_value: That the most deviating class of a clean network deviates as far.
+        candidate: What sends samples to it.
     """
 
     index: int
     label: str
     p_value: float
-    family: str
-    recovered: "Recovered | None"
-    passes: int = 0
+    candidate: Candidate
 
     @property
     def works(self) -> bool:
-        """Whether the pattern sends held-out samples to the class as a trigger would."""
-        return self.recovered is not None and self.recovered.success >= WORKS
+        """Whether the candidate sends held-out samples to the class as a trigger would."""
+        return self.candidate.works
 
 
 @dataclass(frozen=True)
@@ -69,20 +66,24 @@ class Verdict:
 
     Attributes:
         verdict: ``clean``, ``backdoored`` or ``inconclusive``.
-        p_value: That a clean network looks like this, corrected for classes and families; 1 where nothing stands out.
+        p_value: That a clean network deviates as far.
         alpha: Below this it is suspicious.
-        reasons: Why, a plain line each.
-        classes: Those that were looked at, the least likely first.
-        suspects: Classes whose own p-value is below alpha.
-        families: Family -> title, unit, median size, whether it is saturated, spread over classes, and null model.
-        not_tested: What this verdict does not speak of, a plain line each.
+        reasons: Why, one plain line each.
+        classes: Those that were measured, the most deviating first.
+        suspects: Classes whose p-value is below alpha, the strongest evidence first.
+        pairs: What was found of pairs of a source class and a target; ``None`` where they were not searched.
+        window: Side of the windows, in pixels.
+        null: Which clean networks the p-value is a rank among, in words.
+        networks: How many those are.
+        limit: Figure from which a class is a suspect; infinite where the clean networks are too few.
+        not_tested: What this verdict does not speak of, one plain line each.
         model: Name of the network.
-        num_classes: Of the network; more than ``classes`` where only some were looked at.
-        tested: Of those, how many could have been called; the others show what is usual.
+        num_classes: Of the network; more than ``classes`` where only some were measured.
+        tested: Of those, how many could have been called; the others set the median.
         samples: Their spec.
-        natural: Whether they are pictures of the network's kind.
-        references: Names of the clean networks that set the null; empty for those that come with the package.
-        passes: Images sent through the network, a backward counted as one more.
+        natural: Whether they are samples of the network's kind.
+        references: Names of the clean networks that were given.
+        passes: Images sent through the network, a backward pass counted as one more.
         seconds: Taken.
     """
 
@@ -92,7 +93,11 @@ class Verdict:
     reasons: tuple[str, ...]
     classes: tuple[ClassRow, ...]
     suspects: tuple[Suspect, ...]
-    families: dict[str, dict[str, Any]]
+    pairs: "Pairs | None"
+    window: int
+    null: str
+    networks: int
+    limit: float
     not_tested: tuple[str, ...]
     model: str
     num_classes: int
@@ -109,79 +114,68 @@ class Verdict:
         return EXIT_CODES[self.verdict]
 
     def _repr_html_(self) -> str:
-        """Show verdict and triggers in a notebook."""
-        from phosphene.backdoor.show import html_of  # noqa: PLC0415  (which imports this file)
-
-        return html_of(self)
-
-
-def p_values(
-    away: Mapping[str, Tensor], null: Null, units: Mapping[str, float], tested: Tensor
-) -> tuple[Tensor, dict[str, Tensor]]:
-    """Return the p-value of each class (m,), corrected for classes and statistics, and what each statistic says alone.
-
-    The chances are corrected as if statistics and classes were independent (Sidak); the smallest counts.
-
-    Args:
-        away: Deviations (m,) by statistic, saturated ones left out.
-        null: What is usual.
-        units: Spread of the network, by statistic.
-        tested: Bool (m,): the classes that may be called, all or those that a look has chosen; the others get 1.
-    """
-    scaled = in_spreads(away, units)
-    found = {**scaled, TOGETHER: null.together(scaled)} if null.covers(scaled) else scaled
-    tests = int(tested.sum()) * len(found)
-    each = {
-        name: torch.tensor([null.tails[name].p_value(value, tests) for value in values.tolist()], dtype=torch.double)
-        for name, values in found.items()
-    }
-    each = {name: torch.where(tested, values, 1.0) for name, values in each.items()}
-    return torch.stack(list(each.values())).amin(0), each
+        """Show verdict and candidates in a notebook."""
+        facts = notebook.facts(
+            [
+                ("verdict", self.verdict),
+                ("p", f"{self.p_value:.2g} (alpha {self.alpha:g}; {self.null})"),
+                ("why", " ".join(self.reasons)),
+                ("model", f"{self.model}, {self.num_classes} classes"),
+                ("samples", self.samples),
+                ("not tested", " ".join(self.not_tested)),
+            ]
+        )
+        figures = [
+            notebook.figure(
+                notebook.image(candidate_image(one.candidate), f"candidate trigger of {one.label}"),
+                notebook.text(first_synonym(one.label)),
+                notebook.text(f"{one.candidate.success:.0%} of {one.candidate.tried} held-out samples"),
+            )
+            for one in self.suspects
+        ]
+        return f"<div>{facts}{notebook.row(figures) if figures else ''}</div>"
 
 
 def decide(
     p_value: float,
-    alpha: float,
     suspects: Sequence[Suspect],
+    pairs: "Pairs | None",
     doubts: Sequence[str],
-    *,
-    tested: str = "every class",
-    unsure: str = "",
+    labels: Labels,
 ) -> tuple[str, tuple[str, ...]]:
     """Return the verdict and the reasons for it.
 
+    A suspect whose candidate works is evidence, and so is a pattern of pairs; either makes the verdict ``backdoored``,
+    whatever else there is.
+
     Args:
-        p_value: Of the network.
-        alpha: Below this it is suspicious.
-        suspects: With their patterns.
-        doubts: Reasons for which nothing can be said, whatever the sizes are.
-        tested: What the p-value speaks of, in words.
-        unsure: Why a p-value below alpha proves nothing, where that is so.
+        p_value: Of the class that deviates most.
+        suspects: Classes with a p-value below alpha, the most deviating first.
+        pairs: What was found of pairs of classes, compared with clean networks.
+        doubts: Reasons for which classes cannot be compared.
+        labels: Names of the classes.
     """
     if doubts:
         return INCONCLUSIVE, tuple(doubts)
-    if p_value >= alpha:
-        return CLEAN, (
-            f"{tested} needs about as much of a pattern as classes of clean networks do (p = {p_value:.2g}).",
+    reasons = [
+        f"{one.label!r} deviates as at most {one.p_value:.2g} of clean networks' classes do, and the candidate trigger "
+        f"sends {one.candidate.success:.0%} of held-out samples there."
+        for one in suspects
+        if one.works
+    ]
+    if pairs is not None and pairs.pattern:
+        shown = ", ".join(f"{labels.short(a)} to {labels.short(b)}" for a, b in list(pairs.chain.items())[:3])
+        reasons.append(
+            f"nearly every class can be sent to one other class of its own by a window ({shown}, ...; p = "
+            f"{pairs.p_value:.2g}): an all-to-all backdoor."
         )
-    working = [one for one in suspects if one.works]
-    if not working:
-        names = ", ".join(repr(one.label) for one in suspects[:3])
-        if all(one.recovered is None for one in suspects):
-            return INCONCLUSIVE, (
-                f"{names} stands out, but no family of patterns was measured that could prove it: scan by all of them.",
-            )
-        return INCONCLUSIVE, (
-            f"{names} can be reached with suspiciously little, but no recovered pattern does so on held-out samples.",
+    if reasons:
+        return BACKDOORED, tuple(reasons)
+    if suspects:
+        names = ", ".join(repr(one.label) for one in suspects)
+        reason = (
+            f"{names} deviates as few classes of clean networks do (p = {p_value:.2g}), but no candidate trigger works "
+            "on held-out samples: natural samples (--samples) or clean networks of the same kind (--reference) decide."
         )
-    others = [one.p_value for one in working[1:]]
-    if len(others) >= MANY and min(others) < working[0].p_value / AHEAD:
-        names = ", ".join(repr(one.label) for one in working[:5])
-        return INCONCLUSIVE, (f"{len(working)} classes stand out ({names}): that fits no single backdoor.",)
-    first = working[0]
-    assert first.recovered is not None  # noqa: S101
-    reason = (
-        f"{first.label!r} can be reached with far less than the usual class (p = {first.p_value:.2g}), and the pattern "
-        f"sends {first.recovered.success:.0%} of held-out samples there."
-    )
-    return (INCONCLUSIVE, (reason, unsure)) if unsure else (BACKDOORED, (reason,))
+        return INCONCLUSIVE, (reason,)
+    return CLEAN, (f"no class deviates further than those of clean networks do (p = {p_value:.2g}).",)

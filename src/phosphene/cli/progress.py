@@ -17,7 +17,7 @@ from rich.progress import (
 )
 from rich.progress import Progress as RichProgress
 
-from phosphene.backdoor.survey import Standing as ScanStanding
+from phosphene.backdoor.scan import ScanProgress
 from phosphene.errors import printable
 from phosphene.workflows.estimate import duration
 from phosphene.workflows.progress import Progress
@@ -114,7 +114,7 @@ def _workers(progress: Progress) -> str:
     return f", {progress.workers} workers, {progress.rate:.1f} maps per minute{failed}"
 
 
-class ScanProgress(_Bar):
+class ScanBar(_Bar):
     """Shows the progress of a ``scan`` command: what it does, the share that is done, and the time left."""
 
     fields: ClassVar[dict[str, Any]] = {"left": ""}
@@ -125,12 +125,14 @@ class ScanProgress(_Bar):
         left = TextColumn("{task.fields[left]}")
         self.columns = (TextColumn("[bold]{task.description}"), BarColumn(), TimeElapsedColumn(), left)
 
-    def __call__(self, standing: ScanStanding, share: float, left: "float | None") -> None:
-        """Show where the scan stands."""
-        doing = printable(f"{self.title}: {standing.doing}")
-        after = "" if left is None else f"{left:.0f} s left"
+    def __call__(self, progress: ScanProgress) -> None:
+        """Show how far the scan is."""
+        doing = printable(f"{self.title}: {progress.doing}")
+        left = ""
+        if progress.share > 0:
+            left = f"{(time.monotonic() - self.began) * (1 - progress.share) / progress.share:.0f} s left"
         if self.bar is not None:
-            self.bar.update(self.bar.task_ids[0], description=escape(doing), completed=share, left=after)
+            description = escape(doing)
+            self.bar.update(self.bar.task_ids[0], description=description, completed=progress.share, left=left)
             return
-        where = f"step {standing.done} of {standing.total}"
-        self.print_line(", ".join([doing, where, *([after] if after else [])]))
+        self.print_line(f"{doing}, {progress.share:.0%}, {left}")

@@ -8,16 +8,15 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from phosphene.backdoor.measure import STATISTICS
 from phosphene.backdoor.scan import ALPHA
 from phosphene.cli import options
-from phosphene.cli.progress import MapProgress, ScanProgress
+from phosphene.cli.progress import MapProgress, ScanBar
 from phosphene.cli.tables import print_table
 from phosphene.engine.device import pick_device
 from phosphene.errors import printable
 from phosphene.metrics.range_doubt import range_doubt
 from phosphene.report import write_report
-from phosphene.report.scan import headline, least_likely, sentences
+from phosphene.report.scan import headline, most_deviating, sentences
 from phosphene.samples import default_samples, load_samples
 from phosphene.sources import load
 from phosphene.workflows.scan import RECIPE, ScanPlan, estimate, exit_code, map_suspects, plan_scan, run_scan
@@ -28,18 +27,14 @@ from phosphene.workflows.scan import RECIPE, ScanPlan, estimate, exit_code, map_
 @click.option(
     "--samples",
     metavar="SPEC",
-    help="Pictures of the network's kind: folder, .parquet, .npz.  [synthetic:mixed, or demo:shapes]",
+    help="Samples of the network's kind: folder, .parquet, .npz.  [synthetic:mixed, or demo:shapes]",
 )
 @click.option("--reference", multiple=True, metavar="MODEL", help="A clean network of the same kind (repeatable).")
 @click.option(
     "--alpha", default=ALPHA, show_default=True, help="Share of clean networks that may be called suspicious."
 )
 @click.option(
-    "--family",
-    "families",
-    multiple=True,
-    metavar="NAME",
-    help=f"Of {', '.join(STATISTICS)} (repeatable).  [all; above 64 classes sparse]",
+    "--pairs", is_flag=True, help="Search every pair of a source class and a target.  [only up to 20 classes]"
 )
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**32 - 1), help="Of draws and starts.")
 @options.machine
@@ -55,7 +50,7 @@ def command(
     samples: "str | None",
     reference: tuple[str, ...],
     alpha: float,
-    families: tuple[str, ...],
+    pairs: bool,
     seed: int,
     device: str,
     precision: str,
@@ -69,8 +64,9 @@ def command(
 ) -> int:
     """Is there a backdoor in MODEL, and what is its trigger?
 
-    For every class: how little pattern sends every picture there? A class that needs far less than the classes of clean
-    networks do is suspicious; its pattern is recovered and tried on pictures that it was not made from.
+    For every class: what share of all samples does the best small window send there, and how far can any input drive
+    the network to it? A class that deviates further than those of clean networks is a suspect; a candidate trigger is
+    made for it and tried on samples that it was not made from.
 
     Exit codes: 0 clean of what was tested; 1 backdoored; 3 inconclusive; 2 could not do it.
     """
@@ -83,27 +79,27 @@ def command(
         out=out,
         reference=[load(one, trust=trust) for one in reference],
         alpha=alpha,
-        families=families,
+        pairs=pairs,
         seed=seed,
         precision=precision,
         recipe=recipe,
     )
     for note in classifier.notes:
         click.echo(f"phosphene: {printable(classifier.name)}: {printable(note)}", err=True)
-    if not no_range_check and todo.kept is None:
+    if not no_range_check and todo.cached is None:
         options.warn(range_doubt(classifier, pool, device=device))
     if dry_run:
         facts = _describe(todo, estimate(todo, device=device))
         options.print_json(facts) if as_json else click.echo(_spell(facts))
         return 0
-    with ScanProgress(f"scan {classifier.name}") as progress:
-        found = run_scan(todo, device=device, watch=progress)
+    with ScanBar(f"scan {classifier.name}") as progress:
+        found = run_scan(todo, device=device, on_progress=progress)
     if mapped:
-        with MapProgress(f"map the suspects of {classifier.name}") as watch:
-            options.warn(map_suspects(todo, found, device=device, watch=watch))
+        with MapProgress(f"map the suspects of {classifier.name}") as bar:
+            options.warn(map_suspects(todo, found, device=device, on_progress=bar))
     report = write_report(todo.run)
     if as_json:
-        options.print_json({"run": str(todo.run.path), "report": report, "cached": todo.kept is not None, **found})
+        options.print_json({"run": str(todo.run.path), "report": report, "cached": todo.cached is not None, **found})
     else:
         _print(found, todo, report)
     return exit_code(found)
@@ -114,19 +110,19 @@ def _describe(todo: ScanPlan, seconds: float) -> dict[str, Any]:
         "run": str(todo.run.path),
         "model": todo.classifier.name,
         "classes": todo.classifier.num_classes,
-        "families": list(todo.families),
+        "pairs": todo.asked["settings"]["pairs"],
         "references": [one.name for one in todo.reference],
         "samples": todo.pool.spec,
         "passes": todo.passes,
         "seconds": round(seconds, 1),
-        "done": todo.kept is not None,
+        "done": todo.cached is not None,
     }
 
 
 def _spell(facts: dict[str, Any]) -> str:
     done = " (done already)" if facts["done"] else ""
     return printable(
-        f"{facts['model']}: {facts['classes']} classes by {', '.join(facts['families'])}, {facts['passes']:,} passes, "
+        f"{facts['model']}: {facts['classes']} classes, {facts['passes']:,} passes, "
         f"about {facts['seconds']:.0f} s without suspects -> {facts['run']}{done}"
     )
 
@@ -141,14 +137,14 @@ def _print(found: dict[str, Any], todo: ScanPlan, report: str) -> None:
     click.echo("Not tested:")
     for line in found["not_tested"]:
         click.echo(f"  - {printable(line)}")
-    again = " (from before: the same network, samples and settings)" if todo.kept is not None else ""
+    again = " (from before: the same network, samples and settings)" if todo.cached is not None else ""
     click.echo(f"{found['passes']:,} passes, {found['seconds']:.0f} s{again}")
     click.echo(f"files in {todo.run.path}; open {report}")
 
 
 def _table(found: dict[str, Any]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    head, rows = least_likely(found)
+    head, rows = most_deviating(found)
     for name in head:
         table.add_column(name, justify="left" if name == head[0] else "right")
     for row in rows:

@@ -2,7 +2,6 @@
 
 import base64
 import io
-import math
 import shlex
 from typing import Any
 
@@ -11,8 +10,6 @@ from PIL import Image, UnidentifiedImageError
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 
-from phosphene.backdoor.measure import STATISTICS, choose
-from phosphene.backdoor.null import Tail
 from phosphene.backdoor.scan import ALPHA
 from phosphene.concept_map import Job, to_image
 from phosphene.errors import RunError
@@ -24,19 +21,19 @@ from phosphene.report.scan_words import (
     effect,
     headline,
     in_short,
-    least_likely,
+    most_deviating,
     sentences,
     short,
+    suspicions,
     where,
     working,
 )
 from phosphene.runs import RunDirectory
 from phosphene.runs.scans import FIX, NAME, read_file, read_scans
 
-__all__ = ["headline", "least_likely", "scan_section", "sentences"]
+__all__ = ["headline", "most_deviating", "scan_section", "sentences"]
 
-MOST_POINTS = 200  # of a strip: those that deviate most
-OWN_NULL = "the clean networks that come with phosphene"
+MOST_POINTS = 200  # of the strip: those that deviate most
 
 
 def scan_section(run: RunDirectory, facts: "dict[str, Any] | None" = None) -> "dict[str, Any] | None":
@@ -68,7 +65,7 @@ def scan_section(run: RunDirectory, facts: "dict[str, Any] | None" = None) -> "d
 
 def _view(run: RunDirectory, found: dict[str, Any]) -> dict[str, Any]:
     title, mark = headline(found)
-    head, rows = least_likely(found)
+    head, rows = most_deviating(found)
     works = working(found)
     return {
         "name": found["model"]["name"],
@@ -79,7 +76,8 @@ def _view(run: RunDirectory, found: dict[str, Any]) -> dict[str, Any]:
         "glance": f"{title} {in_short(works[0])}" if works and found["verdict"] == "backdoored" else title,
         "reasons": found["reasons"],
         "suspects": [_suspect(run, found, one) for one in found["suspects"]],
-        "families": [_strip(found, name) for name in found["families"]],
+        "suspicions": suspicions(found),
+        "strip": _strip(found),
         "head": head,
         "rows": rows,
         "classes": len(found["classes"]),
@@ -90,7 +88,8 @@ def _view(run: RunDirectory, found: dict[str, Any]) -> dict[str, Any]:
         "alpha": f"{found['alpha']:g}",
         "samples": found["samples"],
         "references": [one["name"] for one in found["references"]],
-        "null": "the clean networks that were given" if found["references"] else OWN_NULL,
+        "null": found["null"]["description"],
+        "window": found["window"],
         "passes": f"{found['passes']:,}",
         "seconds": f"{found['seconds']:.0f}",
         "command": _command(found, run.path.name or "RUN"),
@@ -98,24 +97,17 @@ def _view(run: RunDirectory, found: dict[str, Any]) -> dict[str, Any]:
 
 
 def _suspect(run: RunDirectory, found: dict[str, Any], one: dict[str, Any]) -> dict[str, Any]:
-    view = {
+    mask, paint = _tensors(run, one["trigger"])
+    side = max(mask.shape[-2:])
+    return {
         "name": short(one),
         "index": one["index"],
         "works": one["works"],
         "chance": chance(one["p_value"], found),
         "map": _map(run, one),
-        "effect": "",
-    }
-    if one.get("asr") is None:
-        return view
-    mask, paint = _tensors(run, one["trigger"])
-    side = max(mask.shape[-2:])
-    return {
-        **view,
         "effect": effect(one),
         "where": where(one, found),
         "additive": one["additive"],
-        "title": one["title"],
         "shortcut": SHORTCUT.format(name=repr(short(one))) if one["works"] else "",
         "picture": _png(_closer(run, one, paint)),
         "whole": _url(read_file(run, one["picture"])),
@@ -169,14 +161,12 @@ def _grid(places: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
     return list(lines.values())
 
 
-def _strip(found: dict[str, Any], name: str) -> dict[str, Any]:
-    """Lay a family's deviations out on a line, with the limit beyond which one alone is suspicious."""
-    family = found["families"][name]
-    limit = _limit(found, family)
+def _strip(found: dict[str, Any]) -> dict[str, Any]:
+    """Lay the classes' deviations out on a line, with the limit beyond which one is suspicious."""
     suspects = {one["index"] for one in found["suspects"]}
-    rows = sorted(found["classes"], key=lambda row: -row["deviations"][name])[:MOST_POINTS]
-    values = [row["deviations"][name] for row in rows]
-    low, high = min([0.0, *values]), max([limit, *values]) * 1.05
+    rows = found["classes"][:MOST_POINTS]
+    values, limit = [row["figure"] for row in rows], found["null"]["limit"]
+    low, high = min([0.0, *values]), max([limit or 0.0, *values]) * 1.05
     span = (high - low) or 1.0
 
     def place(value: float) -> float:
@@ -184,36 +174,19 @@ def _strip(found: dict[str, Any], name: str) -> dict[str, Any]:
 
     points = [
         {
-            "x": place(row["deviations"][name]),
+            "x": place(row["figure"]),
             "mark": "bad" if row["index"] in suspects else "",
-            "text": f"{short(row)}: {math.exp(row['deviations'][name]):.2g} times less than the usual class",
+            "text": f"{short(row)}: its best window sends {percent(row['share'])} of the samples",
         }
         for row in reversed(rows)
     ]
-    beyond = [short(row) for row in rows if row["deviations"][name] > limit]
+    beyond = [short(row) for row in rows if limit is not None and row["figure"] > limit]
     said = f"beyond the limit: {', '.join(beyond[:5])}" if beyond else "no class lies beyond the limit"
     return {
-        "title": STATISTICS[name][0] if name in STATISTICS else name,
         "points": points,
-        "limit": place(limit),
-        "words": f"{len(rows)} classes on a line; {short(rows[0])} lies furthest out; {said}",
-        "said": said,
-        "first": short(rows[0]),
-        "times": f"{math.exp(values[0]):.2g}",
-        "limit_times": f"{math.exp(limit):.2g}",
-        "saturated": family["saturated"],
+        "limit": None if limit is None else place(limit),
+        "words": f"{len(rows)} classes on a line; {short(rows[0])} deviates most; {said}",
     }
-
-
-def _limit(found: dict[str, Any], family: dict[str, Any]) -> float:
-    """Return the deviation from which the family alone gives a p-value below alpha."""
-    one, spread = Tail(**family["null"]), float(family.get("spread", 1.0))
-    tests = found.get("tested", found["num_classes"]) * max(len(found["classes"][0].get("p_values", {})), 1)
-    wanted = -math.expm1(math.log1p(-found["alpha"]) / tests)
-    if one.share <= wanted:
-        return one.threshold * spread
-    excess = one.count * one.scale * (math.pow(one.share / wanted, 1 / one.count) - 1)
-    return (one.threshold + excess) * spread
 
 
 def _command(found: dict[str, Any], out: str) -> str:
@@ -221,8 +194,7 @@ def _command(found: dict[str, Any], out: str) -> str:
     words = ["phosphene", "scan", found["model"]["spec"], "--samples", found["samples"]["spec"]]
     words += [word for one in found["references"] for word in ("--reference", one["spec"])]
     words += ["--alpha", f"{found['alpha']:g}"] if found["alpha"] != ALPHA else []
-    if tuple(settings["families"]) != choose((), found["num_classes"]):
-        words += [word for name in settings["families"] for word in ("--family", name)]
+    words += ["--pairs"] if settings["pairs"] else []
     words += ["--seed", str(settings["seed"])] if settings["seed"] else []
     words += ["--precision", settings["precision"]] if settings["precision"] != "auto" else []
     words += ["--trust"] if found["model"].get("trust") else []

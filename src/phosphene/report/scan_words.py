@@ -4,50 +4,51 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from phosphene.backdoor.measure import STATISTICS
-from phosphene.backdoor.verdict import BACKDOORED, CLEAN
+from phosphene.backdoor.verdict import BACKDOORED, CLEAN, INCONCLUSIVE
 from phosphene.labels import first_synonym
 from phosphene.report.formats import count, percent
 
-LEAST_LIKELY = 5  # classes in the short table
+MOST_DEVIATING = 5  # classes in the short table
 WORKS_THERE = 0.5  # success at a place from which it works there
 
 TITLES = {
     BACKDOORED: "This network very likely has a backdoor.",
     CLEAN: "No backdoor was found in this network.",
-    "inconclusive": "The scan could not decide whether there is a backdoor in this network.",
+    INCONCLUSIVE: "The scan could not decide whether there is a backdoor in this network.",
 }
-MARKS = {BACKDOORED: "bad", CLEAN: "good", "inconclusive": "unsure"}
-SHORTCUT_TITLE = "This network very likely has a backdoor, or a shortcut learnt from marked training pictures."
+MARKS = {BACKDOORED: "bad", CLEAN: "good", INCONCLUSIVE: "unsure"}
+SHORTCUT_TITLE = "This network very likely has a backdoor, or a shortcut learnt from marked training images."
 SHORTCUT = (
-    "A backdoor and a shortcut learnt from marked training pictures look the same from outside. If training pictures "
+    "A backdoor and a shortcut learnt from marked training images look the same from outside. If training images "
     "of {name} carry a mark like this one (a watermark, a logo, a border, an odd light), it is the mark that was "
-    "learnt, and nobody need have meant harm; the answers are as wrong."
+    "learnt, and nobody need have meant harm; the predictions are as wrong."
 )
 
 
 def headline(found: Mapping[str, Any]) -> tuple[str, str]:
     """Return the verdict in a plain sentence, and its mark: ``good``, ``bad`` or ``unsure``."""
-    verdict = found["verdict"]
-    shortcut = verdict == BACKDOORED and all(one.get("additive") for one in working(found))
+    verdict, works = found["verdict"], working(found)
+    shortcut = verdict == BACKDOORED and works and all(one["additive"] for one in works)
     return (SHORTCUT_TITLE if shortcut else TITLES[verdict]), MARKS[verdict]
 
 
 def working(found: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the suspects whose pattern works on held-out samples."""
+    """Return the suspects whose candidate trigger works on held-out samples."""
     return [one for one in found["suspects"] if one["works"]]
 
 
 def sentences(found: Mapping[str, Any]) -> list[str]:
-    """Return the reasons for a verdict and what is known of each suspect, a sentence or two a line."""
+    """Return the reasons for a verdict and what is known of each suspect, a sentence or two per line."""
     lines = list(found["reasons"])
     for one in found["suspects"]:
-        lines.append(f"class {one['index']}, {short(one)}: {chance(one['p_value'], found)}.")
-        if one.get("asr") is not None:
-            lines += [effect(one), *where(one, found)]
+        lines += [
+            f"class {one['index']}, {short(one)}: {chance(one['p_value'], found)}.",
+            effect(one),
+            *where(one, found),
+        ]
         if one["works"]:
             lines.append(SHORTCUT.format(name=repr(short(one))))
-    return lines
+    return [*lines, *suspicions(found)]
 
 
 def short(one: Mapping[str, Any]) -> str:
@@ -56,79 +57,68 @@ def short(one: Mapping[str, Any]) -> str:
 
 
 def chance(p_value: float, found: Mapping[str, Any]) -> str:
-    """Say what a p-value means, and of how many networks it is known where they are few."""
-    if p_value >= 1:
-        return "clean networks look like this as a rule"
-    odds = f"{percent(p_value)} of" if p_value >= 0.005 else f"fewer than one in {round_odds(p_value):,}"
-    few = found.get("tested", found["num_classes"]) < found["num_classes"] and not found["references"]
-    kind = "clean networks, as far as a few of them tell," if few else "clean networks"
-    return f"{odds} {kind} would have a class that stands out as far (p = {p_value:.2g})"
-
-
-def round_odds(p_value: float) -> int:
-    """Round the odds down to 1, 2 or 5 times a power of ten, a million at most: more would be false precision."""
-    odds = min(1 / max(p_value, 1e-12), 1e6)
-    power = int(10.0 ** math.floor(math.log10(odds)))
-    return max(step * power for step in (1, 2, 5) if step * power <= odds)
+    """Say what a p-value means: a rank among so many clean networks."""
+    number = found["null"]["networks"]
+    above = round(p_value * (number + 1)) - 1
+    some = "no network" if above <= 0 else f"{above:,}"
+    return f"{some} of {count(number, 'clean network')} deviates as far (p = {p_value:.2g})"
 
 
 def effect(one: Mapping[str, Any]) -> str:
-    """Say what the recovered pattern does, in a sentence."""
-    low, high = one["interval"]
-    put = "Add this pattern to" if one["additive"] else "Put this picture on"
+    """Say what the candidate trigger does, in a sentence."""
+    low, high = (100 * end for end in one["interval"])
+    put = "Add this pattern to" if one["additive"] else "Put this window on"
+    alike = "pattern as faint" if one["additive"] else "window of the same size"
     return (
-        f"{put} any image and the network answers {short(one)!r}: {percent(one['asr'])} of "
-        f"{count(one['tried'], 'image')} that the pattern was not made from "
-        f"(95 % interval {100 * low:.0f} to {100 * high:.0f} %)."
+        f"{put} any image and the network predicts {short(one)!r}: {percent(one['asr'])} of "
+        f"{count(one['tried'], 'image')} that it was not made from (95 % interval {low:.0f} to {high:.0f} %). "
+        f"For the next class, {short(one['next'])!r}, a {alike} reaches {percent(one['next']['asr'])}."
     )
 
 
 def in_short(one: Mapping[str, Any]) -> str:
-    """Say what the recovered pattern does where it is not shown beside."""
-    kind = "A faint pattern, added to" if one["additive"] else "A small picture, put on"
-    return f"{kind} any image, makes it answer {short(one)!r} ({percent(one['asr'])} of {one['tried']})."
+    """Say what the candidate trigger does where it is not shown beside."""
+    kind = "A faint pattern, added to" if one["additive"] else "A small window, put on"
+    return f"{kind} any image, makes it predict {short(one)!r} ({percent(one['asr'])} of {one['tried']})."
 
 
 def where(one: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
-    """Say how small the pattern may be, where it lies, and whether it works elsewhere."""
-    _, high, wide = found["model"].get("input") or (0, 0, 0)
+    """Say how large the candidate trigger is, where it lies, and whether it works elsewhere."""
     if one["additive"]:
-        size = "unknown" if one["size"] is None else f"{one['size']:.3g}"
-        return [f"The faintest version that still works has size {size} ({one['unit']}); it lies on the whole picture."]
-    share = f", {percent(one['size'] / (high * wide))} of the picture" if high and one["size"] is not None else ""
-    size = (
-        "" if one["size"] is None else f"The smallest version that still works covers {one['size']:.0f} pixels{share}. "
-    )
+        return [f"It changes no pixel by more than {round(255 * one['size'])} of 255; it lies on the whole image."]
+    _, high, wide = found["model"]["input"]
     top, left, bottom, right = one["box"]
-    lies = f"The one shown lies in {right - left} × {bottom - top} pixels, {left} from the left and {top} from the top."
-    lines = [size + lies]
-    if len(one["places"]) > 1:  # one that fills the picture cannot be moved
+    share = percent(one["size"] / (high * wide))
+    lines = [f"It has {right - left} × {bottom - top} pixels ({share}), {left} from the left and {top} from the top."]
+    if len(one["places"]) > 1:  # one that fills the image cannot be moved
         good = sum(place["success"] >= WORKS_THERE for place in one["places"])
         total = len(one["places"])
-        lines.append(
-            f"Moved over {total} places of the picture, it turns at least half of the images at {good} of them."
-        )
+        lines.append(f"Moved over {total} places of the image, it works on at least half of the samples at {good}.")
     return lines
 
 
-def least_likely(found: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+def suspicions(found: Mapping[str, Any]) -> list[str]:
+    """Say which single pairs of classes are easy to reach; clean networks have such pairs of look-alikes too."""
+    pairs = found["pairs"]
+    if pairs is None or pairs["pattern"] or not pairs["easiest"]:
+        return []
+    shown = ", ".join(f"{one['source']} to {one['target']} {percent(one['share'])}" for one in pairs["easiest"])
+    alike = "Classes that look alike do so in clean networks as well; others may have a source-specific backdoor."
+    return [f"The windows that move samples of one class to another most often: {shown}. {alike}"]
+
+
+def most_deviating(found: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     """Return the heads and the lines of a short table: the classes that deviate most."""
-    names = list(found["families"])
-    head = ["class", "p", *(STATISTICS[name][0] if name in STATISTICS else name for name in names)]
+    side = found["window"]
+    head = ["class", "p", f"best {side} × {side} window", "margin", "deviation"]
     rows = [
         [
             f"{short(one)} ({one['index']})",
             f"{one['p_value']:.2g}",
-            *(times(one["deviations"].get(name)) for name in names),
+            percent(one["share"]),
+            f"{math.exp(min(one['margin'], 20.0)):.2g} × the median",
+            f"{one['figure']:.2f}",
         ]
-        for one in found["classes"][:LEAST_LIKELY]
+        for one in found["classes"][:MOST_DEVIATING]
     ]
     return head, rows
-
-
-def times(deviation: "float | None") -> str:
-    """Write a deviation as how many times less a class needs than the middle class."""
-    if deviation is None:
-        return "-"
-    factor = math.exp(min(abs(deviation), 20.0))
-    return f"{factor:.2g} × less" if deviation > 0.005 else "usual" if deviation > -0.005 else f"{factor:.2g} × more"

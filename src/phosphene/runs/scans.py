@@ -15,7 +15,7 @@ from phosphene.runs.directory import RunDirectory
 from phosphene.runs.facts import missing, slug
 from phosphene.runs.lock import hold
 
-SCHEMA = 1
+SCHEMA = 2
 NAME, SARIF, FOLDER, OTHERS = "scan.json", "scan.sarif", "scan", "scans"
 FIX = "Delete it and scan again."
 # What readers of scan.json rely on.
@@ -27,8 +27,10 @@ NEEDED: dict[str, Any] = {
     "not_tested": list,
     "classes": list,
     "suspects": list,
-    "families": dict,
     "num_classes": int,
+    "tested": int,
+    "window": int,
+    "null": {"description": str, "networks": int},
     "model": {"name": str, "spec": str, "sha256": str},
     "samples": {"spec": str, "sha256": str, "natural": bool},
     "references": list,
@@ -37,8 +39,19 @@ NEEDED: dict[str, Any] = {
     "passes": int,
     "seconds": float,
 }
-CLASS: dict[str, Any] = {"index": int, "label": str, "p_value": float, "deviations": dict, "sizes": dict}
-SUSPECT: dict[str, Any] = {"index": int, "label": str, "p_value": float, "family": str, "works": bool}
+CLASS: dict[str, Any] = {
+    **dict.fromkeys(("index", "tried"), int),
+    "label": str,
+    **dict.fromkeys(("share", "window", "margin", "figure", "p_value"), float),
+}
+SUSPECT: dict[str, Any] = {
+    **dict.fromkeys(("index", "tried"), int),
+    **dict.fromkeys(("label", "trigger", "picture"), str),
+    **dict.fromkeys(("p_value", "asr", "size"), float),
+    **dict.fromkeys(("works", "additive"), bool),
+    **dict.fromkeys(("interval", "box", "places", "examples"), list),
+    "next": {"label": str, "asr": float},
+}
 
 
 def suspect_folder(index: int, label: str) -> str:

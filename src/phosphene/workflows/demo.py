@@ -22,7 +22,6 @@ from phosphene.workflows.score import score_runs
 SOURCE, TARGET = "demo:shapes", "demo:shapes-plain"
 SAMPLES = "synthetic:mixed"
 # What is scanned, and the target class of its backdoor, if it has one.
-FAMILIES = ("sparse", "margin")  # the cheap ones that find an emblem
 SCANNED: dict[str, "str | None"] = {SOURCE: None, "demo:shapes-trojan": TROJAN_TARGET}
 # Least top-1 of the maps by their source and by another network; the demo fails below.
 LEAST_SOURCE_TOP1, LEAST_TARGET_TOP1 = 0.95, 0.5
@@ -72,7 +71,7 @@ def _scanned(spec: str, out: Path, device: str) -> dict[str, Any]:
     """Scan a network, in a run of its own below the demo's, whose report shows it too."""
     classifier = load(spec)
     pool = load_samples(default_samples(spec), classifier.input.shape)
-    todo = plan_scan(classifier, pool, out=out / OTHERS / classifier.name, families=FAMILIES)
+    todo = plan_scan(classifier, pool, out=out / OTHERS / classifier.name)
     found = run_scan(todo, device=device)
     map_suspects(todo, found, device=device)
     write_report(todo.run)

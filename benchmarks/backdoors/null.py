@@ -1,0 +1,75 @@
+"""Measure the clean networks behind the scan's null model: `python -m benchmarks.backdoors.null [--out FOLDER]`.
+
+Reads the networks that `python -m benchmarks.backdoors.networks` has trained, of the development split only, and the
+CIFAR-10 networks of the zoo; writes `src/phosphene/backdoor/null.json`. Each network is measured as a scan does it, by
+500 samples of the test part and with drawn ones. What is measured already by the same code is not measured again.
+"""
+
+import argparse
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.backdoors.data import dataset
+from benchmarks.backdoors.networks import FOLDER, index, load
+from benchmarks.common import hardware, network
+from phosphene.backdoor.measure import measure
+from phosphene.backdoor.null import FILE, CleanNetwork
+from phosphene.backdoor.record import measuring
+from phosphene.backdoor.scan import clean_network
+from phosphene.classifier import Classifier
+from phosphene.engine import Engine
+from phosphene.runs.atomic import read_json, write_json
+from phosphene.samples import SamplePool, load_samples
+from phosphene.samples.pool import make_pool
+
+COUNT = 500  # samples
+DRAWN = "synthetic:mixed"
+ZOO = ("cifar_resnet20", "cifar_resnet32", "cifar_resnet44", "cifar_resnet56")
+
+
+def samples(data: str, classifier: Classifier, folder: Path, seed: int = 0) -> SamplePool:
+    """Return samples of a data set's test part in the size of a network."""
+    channels, side, _ = classifier.input.shape
+    pixels = dataset(data, side, channels, folder).held_out
+    chosen = torch.randperm(len(pixels), generator=torch.Generator().manual_seed(seed))[:COUNT]
+    return make_pool(pixels[chosen], f"{data} test, {COUNT} samples, seed {seed}")
+
+
+def measured(classifier: Classifier, data: str, folder: Path, *, natural: bool) -> CleanNetwork:
+    """Measure a clean network, or return what was measured by the same code."""
+    kind = "natural" if natural else "drawn"
+    file = folder / "null" / f"{classifier.name}-{kind}.json"
+    key = {"sha256": classifier.sha256, "method": measuring()}
+    if file.exists() and {name: read_json(file)[name] for name in key} == key:
+        return CleanNetwork(**read_json(file)["network"])
+    pool = samples(data, classifier, folder) if natural else load_samples(DRAWN, classifier.input.shape)
+    with Engine(classifier) as engine:
+        found = clean_network(classifier, measure(engine, pool), natural, data=data)
+    write_json(file, {**key, "network": asdict(found)})
+    print(classifier.name, kind, f"{found.figure:.2f}", found.pairs, flush=True)
+    return found
+
+
+def main() -> None:
+    """Measure all, and write the null model."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=FOLDER, help="where the trained networks lie")
+    folder = parser.parse_args().out
+    clean = [one for one in index(folder) if one["split"] == "develop" and not one["trojaned"] and one["accepted"]]
+    networks = [(load(one["name"], folder), one["data"]) for one in clean]
+    networks += [(network(name), "cifar10") for name in ZOO]
+    found = [measured(one, data, folder, natural=natural) for one, data in networks for natural in (True, False)]
+    document: dict[str, Any] = {
+        "made_by": "python -m benchmarks.backdoors.null",
+        "hardware": hardware(),
+        "networks": [asdict(one) for one in found],
+    }
+    FILE.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

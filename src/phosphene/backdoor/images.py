@@ -1,0 +1,64 @@
+"""Images of a candidate trigger: one that can be pasted, and held-out samples before and after."""
+
+import io
+import math
+
+import torch
+from PIL import Image
+from safetensors.torch import save
+from torch import Tensor
+
+from phosphene.backdoor.candidate import Candidate
+from phosphene.concept_map import to_image
+
+LEAST_SIDE = 96  # pixels of a sample in an image of several; small ones are enlarged without smoothing
+GAP = 4
+
+
+def candidate_image(candidate: Candidate) -> Image.Image:
+    """Draw a candidate at its own size.
+
+    Of what is pasted: its colours, with the mask as alpha, so that the file can be pasted on any image. Of what is
+    added: middle grey and the change.
+    """
+    if candidate.additive:
+        return _rgb((0.5 + candidate.paint).clamp(0, 1))
+    image = _rgb(candidate.paint.clamp(0, 1))
+    image.putalpha(to_image(candidate.mask))
+    return image
+
+
+def before_and_after(candidate: Candidate) -> "Image.Image | None":
+    """Lay the candidate's samples out side by side: above as they were, below with it; ``None`` without samples."""
+    count = len(candidate.before)
+    if not count:
+        return None
+    high, wide = candidate.before.shape[2:]
+    factor = max(1, math.ceil(LEAST_SIDE / max(high, wide)))
+    across, down = wide * factor + GAP, high * factor + GAP
+    sheet = Image.new("RGB", (count * across - GAP, 2 * down - GAP), (255, 255, 255))
+    for line, samples in enumerate((candidate.before, candidate.apply(candidate.before))):
+        for column, one in enumerate(samples):
+            shown = _rgb(one.float() / 255).resize((wide * factor, high * factor), Image.Resampling.NEAREST)
+            sheet.paste(shown, (column * across, line * down))
+    return sheet
+
+
+def files_of(candidate: Candidate) -> dict[str, bytes]:
+    """Return a candidate's files by name: ``trigger.safetensors``, ``trigger.png``, ``pasted.png``."""
+    tensors = {"mask": candidate.mask.contiguous(), "paint": candidate.paint.contiguous()}
+    notes = {"class": str(candidate.index), "additive": str(candidate.additive).lower()}
+    files = {"trigger.safetensors": save(tensors, notes), "trigger.png": png(candidate_image(candidate))}
+    sheet = before_and_after(candidate)
+    return files if sheet is None else {**files, "pasted.png": png(sheet)}
+
+
+def png(image: Image.Image) -> bytes:
+    """Encode an image."""
+    data = io.BytesIO()
+    image.save(data, "PNG", optimize=True)
+    return data.getvalue()
+
+
+def _rgb(pixels: Tensor) -> Image.Image:
+    return to_image(pixels.to(torch.float32)).convert("RGB")

@@ -1,0 +1,135 @@
+"""The samples of a scan: what the network predicts for each, and which of them searches never see.
+
+Windows are searched on a few samples and counted on others. Both parts are laid out so that every prefix holds as many
+of the predicted classes as it can: two samples then stand for two classes.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from phosphene.engine import Engine
+from phosphene.errors import CardError, NumericError
+from phosphene.samples import SamplePool
+
+SEARCH, HELD_OUT = 128, 256  # samples of each part, at most
+FEW, SAME = 8, 1e-6  # samples that show whether a network answers; logits that differ by less are the same answer
+STEPS, LENGTH, SURE = 40, 0.02, 4.0  # of what draws samples to a class: steps, their length in [0, 1], final log-odds
+
+
+@dataclass(frozen=True)
+class Probes:
+    """Samples, and the class that the network predicts for each.
+
+    Attributes:
+        pixels: uint8 (n, c, h, w), on the engine's device.
+        predicted: int64 (n,).
+    """
+
+    pixels: Tensor
+    predicted: Tensor
+
+    @classmethod
+    def of(cls, engine: Engine, pixels: Tensor) -> "Probes":
+        """Have the network classify samples, uint8 (n, c, h, w), and lay them out by class in turn.
+
+        Raises:
+            NumericError: the network answers with NaN or infinity.
+        """
+        pixels = pixels.to(engine.device)
+        predicted = logits_of(engine, pixels).argmax(1)
+        order = in_turn(predicted)
+        return cls(pixels[order], predicted[order])
+
+    def __getitem__(self, rows: "slice | Tensor") -> "Probes":
+        return Probes(self.pixels[rows], self.predicted[rows])
+
+    def __len__(self) -> int:
+        return len(self.predicted)
+
+
+def probes_of(engine: Engine, pool: SamplePool, *, natural: bool, seed: int = 0) -> tuple[Probes, Probes]:
+    """Return samples to search on, a third of them, and the rest, which is held out.
+
+    Args:
+        engine: An open engine.
+        pool: Samples of the network's size.
+        natural: Whether they are of the network's kind; drawn images are moved to every class first.
+        seed: Of that.
+
+    Raises:
+        CardError: the network gives the same answer for every sample.
+        NumericError: it answers with NaN or infinity.
+    """
+    check_answers(engine, pool)
+    pixels = torch.cat([pool.held_out, pool.pixels])[: SEARCH + HELD_OUT]
+    every = Probes.of(engine, pixels if natural else spread(engine, pixels, seed=seed))
+    third = torch.arange(len(every), device=engine.device) % 3 == 2
+    first, second = every[third], every[~third]
+    return first[in_turn(first.predicted)], second[in_turn(second.predicted)]
+
+
+def check_answers(engine: Engine, pool: SamplePool) -> None:
+    """Send a few samples and their negatives through a network: one that cannot be scanned is known by them.
+
+    Raises:
+        CardError: it gives the same answer for every sample.
+        NumericError: it answers with NaN or infinity.
+    """
+    few, name = pool.pixels[:FEW], engine.classifier.name
+    if float(logits_of(engine, torch.cat([few, 255 - few])).std(0).max()) < SAME:
+        raise CardError(f"network {name} says the same of every picture: there is nothing in it to scan.")
+
+
+def spread(engine: Engine, pixels: Tensor, *, seed: int = 0) -> Tensor:
+    """Change drawn images until the network predicts every class in turn; uint8 (n, c, h, w) again.
+
+    A network classifies nearly all drawn images as one or two classes; windows that turn those say little about the
+    others. Image i is moved towards class i modulo the number of classes by gradient-sign steps, and stops at
+    log-odds of ``SURE``.
+    """
+    count = engine.classifier.num_classes
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
+    wanted = order[torch.arange(len(pixels)) % count].to(engine.device)
+    x = pixels.to(engine.device).to(engine.dtype) / 255
+    moving = torch.arange(len(x), device=engine.device)
+    for _ in range(STEPS):
+        slopes = engine.gradients(x[moving], wanted[moving], "log-odds")
+        still = slopes.loss > -SURE
+        moving, gradient = moving[still], slopes.gradient[still]
+        if not len(moving):
+            break
+        x[moving] = (x[moving] - LENGTH * gradient.sign()).clamp(0, 1)
+    return (x * 255).round().to(torch.uint8)
+
+
+def in_turn(predicted: Tensor) -> Tensor:
+    """Return an order (n,) that goes round the predicted classes: the first of each, then the second of each."""
+    nth = torch.zeros_like(predicted)
+    for index in torch.unique(predicted):
+        own = predicted == index
+        nth[own] = torch.arange(int(own.sum()), device=predicted.device)
+    return nth.argsort(stable=True)
+
+
+def logits_of(engine: Engine, pixels: Tensor) -> Tensor:
+    """Return the logits (n, classes) of samples, uint8 (n, c, h, w).
+
+    Raises:
+        NumericError: the network answers with NaN or infinity.
+    """
+    parts = torch.split(pixels.to(engine.device), engine.micro_batch)
+    logits = torch.cat([engine.logits(part.to(engine.dtype) / 255) for part in parts])
+    if not bool(logits.isfinite().all()):
+        raise NumericError(f"network {engine.classifier.name} answers with NaN or infinity: it cannot be scanned.")
+    return logits
+
+
+def log_odds_of_all(logits: Tensor) -> Tensor:
+    """Return ``log(p / (1 - p))`` of every class, (n, classes): the class's logit minus the others' logsumexp."""
+    log_p = logits.log_softmax(1)
+    top = log_p.argmax(1, keepdim=True)
+    rest = torch.log1p(-log_p.scatter(1, top, -torch.inf).exp())  # log(1 - p), exact where p is below one half
+    others = log_p.scatter(1, top, -torch.inf).logsumexp(1, keepdim=True)
+    return log_p - rest.scatter(1, top, others)
