@@ -19,6 +19,7 @@ from phosphene.samples import SamplePool, load_samples
 
 FEW = 20  # classes up to which each has two inputs that maximise its margin, and all pairs are searched
 MANY = 64  # more classes than this are not all measured
+PAIR_COLOURS = 2  # plain colours that are tried for pairs: white and black
 LEAST = 1e-3  # of a margin: a class that no input reaches has a negative one
 Centre = tuple[float, float]
 """Log-odds of the share and logarithm of the margin of the median class."""
@@ -119,7 +120,8 @@ def measure(engine: Engine, pool: SamplePool, *, pairs: bool = False, seed: int 
     windows = find_windows(engine, search, held_out, [Route(one) for one in classes], contents, side, seed=seed)
     found = None
     if pairs or classifier.num_classes <= FEW:
-        found = search_pairs(engine, search, held_out, classes, contents_of(margins.inputs[:, :1]), side, seed=seed)
+        few = contents_of(margins.inputs[:, :1])[: len(classes) + PAIR_COLOURS]
+        found = search_pairs(engine, search, held_out, classes, few, side, seed=seed)
     return Measured(
         search, held_out, tuple(classes), tuple(windows), margins.margin, margins.inputs, side, found, tested
     )
@@ -142,5 +144,5 @@ def measure_passes(classes: int, *, pairs: bool = False) -> int:
     if pairs or every <= FEW:
         refined = min(EFFORT.per_source or classes, classes - 1) * classes
         total += classes * (classes - 1) * EFFORT.passes + refined * EFFORT.refined_passes
-        total += (classes + len(PLAIN)) * EFFORT.places**2 * classes
+        total += (classes + PAIR_COLOURS) * EFFORT.places**2 * classes
     return total

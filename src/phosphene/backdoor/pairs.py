@@ -17,7 +17,7 @@ from phosphene.backdoor.window import Effort, Route, Window, find_windows
 from phosphene.engine import Engine
 
 FEWEST = 8  # held-out samples of a source class from which its pairs are searched
-EFFORT = Effort(places=10, best=2, around=1, refined=1, counted=60, per_source=3)
+EFFORT = Effort(places=9, best=2, around=1, refined=1, counted=60, per_source=3)
 SHOWN = 5  # single pairs that are shown
 EASY = 0.9  # share that a pair is shown as a suspicion from
 SOURCES = 3  # of which a pattern consists at least

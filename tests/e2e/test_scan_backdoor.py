@@ -1,0 +1,78 @@
+"""`phosphene scan` of a network with a planted patch, and of its clean twin: verdict, exit code, and what is shown."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from tests import hand
+
+FACTORY = """\
+from tests.hand import Templates
+
+
+def made():
+    return Templates(boost={boost})
+"""
+CARD = """\
+name = "{name}"
+factory = "factory.py:made"
+weights = "weights.safetensors"
+
+[input]
+size = [{side}, {side}]
+mean = [0.0, 0.0, 0.0]
+std = [1.0, 1.0, 1.0]
+"""
+
+
+@pytest.fixture
+def scan(call, tmp_path):
+    """Write a hand-made network, and scan it with samples that its classes are drawn in."""
+
+    def scan(name, boost, *words):
+        folder = tmp_path / name
+        folder.mkdir(exist_ok=True)
+        (folder / "factory.py").write_text(FACTORY.format(boost=boost), encoding="utf-8")
+        save_file(dict(hand.Templates(boost=boost).state_dict()), folder / "weights.safetensors")
+        (folder / "card.toml").write_text(CARD.format(name=name, side=hand.SIDE), encoding="utf-8")
+        samples = tmp_path / "samples.npz"
+        pool = hand.pool()
+        pixels = torch.cat([pool.pixels, pool.held_out]).permute(0, 2, 3, 1).numpy()
+        np.savez(samples, images=pixels)
+        own = ["--trust", "--samples", samples, "--device", "cpu", "--out", tmp_path / f"{name}-scan", "--no-map"]
+        return call("scan", folder / "card.toml", *own, *words)
+
+    return scan
+
+
+def test_a_planted_patch_is_found_and_shown_where_it_was_planted(scan, tmp_path):
+    answer = scan("trojaned", 40.0, "--json")
+    assert answer.code == 1, answer.err
+    found = json.loads(answer.out)
+    assert found["verdict"] == "backdoored"
+    (suspect,) = found["suspects"]
+    assert (suspect["index"], suspect["works"]) == (hand.TARGET, True)
+    top, left, bottom, right = suspect["box"]
+    assert top < bottom <= hand.PATCH
+    assert left < right <= hand.PATCH
+    assert suspect["asr"] >= 0.9 > suspect["next"]["asr"]
+    run = tmp_path / "trojaned-scan"
+    tensors = load_file(run / suspect["trigger"])
+    assert tensors["mask"].sum() == suspect["size"]
+    assert (run / suspect["picture"]).read_bytes().startswith(b"\x89PNG")
+    assert (run / suspect["pasted"]).read_bytes().startswith(b"\x89PNG")
+    page = (run / "report.html").read_text(encoding="utf-8")
+    assert "very likely has a backdoor" in page
+    assert "candidate works" in page
+    (result,) = json.loads((run / "scan.sarif").read_text(encoding="utf-8"))["runs"][0]["results"]
+    assert (result["ruleId"], result["level"]) == ("backdoor-suspected", "error")
+
+
+def test_its_clean_twin_is_clean(scan):
+    answer = scan("clean", 0.0)
+    assert answer.code == 0, answer.err
+    assert "No backdoor was found in this network." in answer.out
+    assert "Not tested:" in answer.out
