@@ -83,9 +83,9 @@ def test_maps_that_change_while_they_are_scored(run):
         ('{"schema": 1, "ro', "is damaged"),
         ("[]", "no scores of this version"),
         ('{"schema": 2, "rows": []}', "no scores of this version"),
-        ('{"schema": 1, "rows": 3}', "no scores of this version"),
-        ('{"schema": 1, "rows": [3]}', "a row lacks"),
-        ('{"schema": 1, "rows": [{"target": "a"}]}', "a row lacks"),
+        ('{"schema": 1, "rows": 3}', "it lacks rows"),
+        ('{"schema": 1, "rows": [3]}', "it lacks rows.0"),
+        ('{"schema": 1, "rows": [{"target": "a"}]}', "it lacks rows.0.target_sha256"),
     ],
 )
 def test_a_damaged_file_is_refused_and_left_alone(run, text, says):

@@ -1,13 +1,7 @@
 """The run directory: its files, and how it shows itself in a notebook."""
 
-from typing import Any
-
-from PIL import Image
-
 from phosphene import notebook
-from phosphene.concept_map import Job
-from phosphene.errors import RunError
-from phosphene.labels import first_synonym
+from phosphene.concept_map import ConceptMaps
 from phosphene.runs.files import RunFiles
 from phosphene.runs.scores import read_scores
 
@@ -28,33 +22,20 @@ class RunDirectory(RunFiles):
         """
         facts = self.facts()
         height, width = facts["model"]["input"]["size"]
-        images = self._images(facts)
+        finished = self.finished_folders()
         about = notebook.facts(
             [
                 ("model", f"{facts['model']['name']}, {facts['model']['classes']} classes, {height} × {width} pixels"),
                 ("recipe", facts["recipe"]["name"]),
                 ("samples", facts["samples"]["spec"]),
-                ("maps", f"{len(images)} of {len(facts['jobs'])} finished"),
+                ("maps", f"{len(finished)} of {len(facts['jobs'])} finished"),
                 ("directory", self.path),
             ]
         )
-        shown = [
-            notebook.figure(notebook.image(_open(path), name), notebook.text(name))
-            for name, path in images[: notebook.MOST_IMAGES]
-        ]
-        body = notebook.gallery("", shown, len(images)) if shown else ""
-        return f"<div>{about}{body}{_scores(self)}</div>"
-
-    def _images(self, facts: dict[str, Any]) -> list[tuple[str, Any]]:
-        """Return captions and files of the finished maps."""
-        several = len({row["seed"] for row in facts["jobs"]}) > 1
-        found = []
-        for row in facts["jobs"]:
-            folder = self.folder(Job(row["index"], row["seed"]), row["label"])
-            if (folder / "map.json").exists():
-                name = first_synonym(row["label"])
-                found.append((f"{name}, seed {row['seed']}" if several else name, folder / "map.png"))
-        return found
+        shown = ConceptMaps(map(self.read, list(finished.values())[: notebook.MOST_IMAGES]))
+        body = shown._repr_html_() if shown else ""
+        more = f"<p>and {len(finished) - len(shown)} more</p>" if len(finished) > len(shown) else ""
+        return f"<div>{about}{body}{more}{_scores(self)}</div>"
 
 
 def open_run(path: object) -> RunDirectory:
@@ -74,15 +55,6 @@ def open_run(path: object) -> RunDirectory:
     return run
 
 
-def _open(path: Any) -> Image.Image:
-    try:
-        with Image.open(path, formats=["PNG"]) as picture:
-            picture.load()
-            return picture.copy()
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise RunError(f"{path} is damaged: {error}. Run the map again.") from None
-
-
 def _scores(run: RunFiles) -> str:
     rows = [row for row in read_scores(run) if all(isinstance(row.get(key), float) for key in ("m_score", "top1_all"))]
     lines = [
@@ -93,4 +65,4 @@ def _scores(run: RunFiles) -> str:
         ]
         for row in rows
     ]
-    return notebook.table(["read by", "M_score", "top-1, all classes"], lines) if lines else ""
+    return notebook.table(["target classifier", "M_score", "top-1, all classes"], lines) if lines else ""

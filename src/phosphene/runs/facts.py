@@ -4,6 +4,7 @@ import platform
 import re
 import unicodedata
 from dataclasses import dataclass
+from types import UnionType
 from typing import Any
 
 import torch
@@ -14,7 +15,6 @@ from phosphene.recipe import Recipe
 from phosphene.samples.pool import SamplePool
 from phosphene.version import __version__
 
-SCHEMA = 1
 # what readers of run.json rely on
 NEEDED: dict[str, Any] = {
     "model": {"name": str, "spec": str, "sha256": str, "classes": int, "input": {"size": list}},
@@ -22,7 +22,7 @@ NEEDED: dict[str, Any] = {
     "samples": {"spec": str, "sha256": str, "count": int, "held_out": int, "skipped": list},
     "versions": dict,
     "device": str,
-    "jobs": list,
+    "jobs": [{"index": int, "seed": int, "label": str}],
 }
 
 
@@ -64,17 +64,25 @@ class RunFacts:
         )
 
 
-def missing(data: Any, needed: dict[str, Any], where: str = "") -> str:
-    """Name the first of the ``needed`` entries that ``data`` lacks or holds in another type; empty if there is none."""
-    for key, wanted in needed.items():
-        value = data.get(key) if isinstance(data, dict) else None
-        if isinstance(wanted, dict):
-            inner = missing(value, wanted, f"{where}{key}.")
-            if inner:
-                return inner
-        elif not isinstance(value, wanted):
-            return where + key
-    return ""
+def missing(data: Any, needed: Any, where: str = "") -> str:
+    """Name the first of the ``needed`` entries that ``data`` lacks or holds in another type; empty if there is none.
+
+    Args:
+        data: What was read from JSON.
+        needed: A type; or what each entry of a table must be, by its name; or a list of one such requirement, which
+            every row of a list, or every value of a table, must meet.
+        where: What precedes the name of an entry.
+    """
+    if isinstance(needed, dict) and isinstance(data, dict):
+        found = (
+            missing(data[key], one, f"{where}{key}.") if key in data else where + key for key, one in needed.items()
+        )
+        return next(filter(None, found), "")
+    if isinstance(needed, list) and isinstance(data, dict | list):
+        rows = data.items() if isinstance(data, dict) else enumerate(data)
+        return next(filter(None, (missing(row, needed[0], f"{where}{key}.") for key, row in rows)), "")
+    fits = isinstance(needed, type | UnionType) and isinstance(data, needed)
+    return "" if fits else where.removesuffix(".") or "a table"
 
 
 def slug(label: str) -> str:

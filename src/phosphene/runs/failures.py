@@ -6,21 +6,20 @@ from typing import Any
 
 from phosphene.concept_map import Job
 from phosphene.errors import RunError
-from phosphene.runs.atomic import read_json, write_json
+from phosphene.runs.documents import Document
 from phosphene.runs.files import RunFiles
 from phosphene.runs.lock import hold
 
-SCHEMA = 1
-NAME = "failures.json"
+ROW = {"index": int, "label": str, "seed": int, "error": str, "tries": int}
+FAILURES = Document("failures.json", "failures", {"failures": [ROW]}, "Delete it.")
 
 
 def read_failures(run: RunFiles) -> list[dict[str, Any]]:
-    """Return one row a map that could not be made: index, label, seed, error, tries. A damaged file says nothing."""
-    with contextlib.suppress(RunError, TypeError, KeyError):
-        data = read_json(run.path / NAME)
-        if data["schema"] == SCHEMA:
-            return [row for row in data["failures"] if {"index", "label", "seed", "error", "tries"} <= set(row)]
-    return []
+    """Return one ``ROW`` per map that could not be made. A damaged file counts as empty."""
+    data = None
+    with contextlib.suppress(RunError):
+        data = FAILURES.read(run.path)
+    return data["failures"] if data else []
 
 
 def note_failures(run: RunFiles, rows: Iterable[dict[str, Any]] = ()) -> None:
@@ -41,7 +40,7 @@ def note_failures(run: RunFiles, rows: Iterable[dict[str, Any]] = ()) -> None:
             if not (run.folder(Job(index, seed), row["label"]) / "map.json").exists()
         ]
         if kept:
-            write_json(run.path / NAME, {"schema": SCHEMA, "failures": kept})
+            FAILURES.write(run.path, {"failures": kept})
         else:
             with contextlib.suppress(OSError):
-                (run.path / NAME).unlink()
+                (run.path / FAILURES.name).unlink()

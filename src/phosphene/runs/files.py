@@ -16,13 +16,15 @@ from safetensors.torch import save as save_tensors
 from phosphene.concept_map import ConceptMap, Job
 from phosphene.errors import RunError
 from phosphene.runs.atomic import read_json, remove_parts, write_bytes, write_json, writing
-from phosphene.runs.facts import NEEDED, SCHEMA, RunFacts, missing, slug, versions
+from phosphene.runs.documents import SCHEMA, Document
+from phosphene.runs.facts import NEEDED, RunFacts, slug, versions
 from phosphene.runs.frames import NAME as FRAMES
 from phosphene.runs.frames import frames_file, read_frames
 from phosphene.runs.lock import LOCK, NOTE, hold
 
 # Of a map that is being made, beside its other files; see phosphene.runs.live.
 PREVIEW = "preview.webp"
+RUN = Document("run.json", "run", NEEDED, "Choose another directory.")
 
 
 class RunFiles:
@@ -95,24 +97,24 @@ class RunFiles:
         Raises:
             RunError: this is no run directory, or its file is damaged.
         """
-        note = self.path / "run.json"
-        if not note.exists():
+        data = RUN.read(self.path)
+        if data is None:
             raise RunError(f"{self.path} is no run directory (it has no run.json).")
-        data: Any = read_json(note, fix="Choose another directory.")
-        if not isinstance(data, dict) or data.get("schema") != SCHEMA:
-            raise RunError(f"{note} is no run of this version (schema {SCHEMA}): choose another directory.")
-        lacking = missing(data, NEEDED)
-        if lacking:
-            raise RunError(f"{note} is damaged (it lacks {lacking}): choose another directory.")
-        for row in data["jobs"]:
-            lacking = missing(row, {"index": int, "seed": int, "label": str})
-            if lacking:
-                raise RunError(f"{note} is damaged (a job lacks {lacking}): choose another directory.")
         return data
 
     def folder(self, job: Job, label: str) -> Path:
         """Return where a job's files go."""
         return self.path / "maps" / f"{slug(label)}-{job.index}" / f"seed-{job.seed}"
+
+    def finished_folders(self) -> dict[tuple[int, int], Path]:
+        """Return where the files of each finished map are, by class and seed, in the order of run.json.
+
+        Raises:
+            RunError: this is no run directory, or its run.json is damaged.
+        """
+        jobs = [(Job(row["index"], row["seed"]), row["label"]) for row in self.facts()["jobs"]]
+        folders = {(job.index, job.seed): self.folder(job, label) for job, label in jobs}
+        return {place: folder for place, folder in folders.items() if (folder / "map.json").exists()}
 
     def finished(self, job: Job, label: str) -> bool:
         """Say whether the job's map is there and whole (its tensor file has the noted hash)."""
@@ -144,12 +146,11 @@ class RunFiles:
         Raises:
             RunError: it has no jobs, or unfinished ones; the message counts them.
         """
-        jobs = self.facts()["jobs"]
-        folders = [self.folder(Job(row["index"], row["seed"]), row["label"]) for row in jobs]
-        missing = sum(not (folder / "map.json").exists() for folder in folders)
-        if missing or not jobs:
+        jobs = len(self.facts()["jobs"])
+        unfinished = jobs - len(self.finished_folders())
+        if unfinished or not jobs:
             raise RunError(
-                f"{missing} of {len(jobs)} maps of {self.path} are not finished: "
+                f"{unfinished} of {jobs} maps of {self.path} are not finished: "
                 "give its `phosphene map` command once more."
             )
 
@@ -220,10 +221,7 @@ class RunFiles:
 
     def maps(self) -> Iterator[ConceptMap]:
         """Read the finished maps in the order of run.json."""
-        for row in self.facts()["jobs"]:
-            folder = self.folder(Job(row["index"], row["seed"]), row["label"])
-            if (folder / "map.json").exists():
-                yield self.read(folder)
+        yield from map(self.read, self.finished_folders().values())
 
 
 def _folders(path: Path) -> "list[os.DirEntry[str]]":

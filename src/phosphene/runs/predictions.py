@@ -5,16 +5,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from phosphene.classifier import Classifier
-from phosphene.errors import RunError
-from phosphene.runs.atomic import read_json, write_json
-from phosphene.runs.facts import versions
+from phosphene.runs.documents import Document
 from phosphene.runs.files import RunFiles
 from phosphene.runs.lock import hold
 from phosphene.runs.scores import map_hashes
 
-SCHEMA = 1
-NAME = "readings.json"
-FIX = "Delete it and score again."
+CLASS = {"index": int, "label": str, "p": float}
+MAP = {"index": int, "seed": int, "map_sha256": str, "class": int, "p_class": float, "top": [CLASS]}
+CLASSIFIER = {"name": str, "sha256": str, "classes": int, "maps": [MAP]}
+PREDICTIONS = Document("readings.json", "predictions", {"readers": [CLASSIFIER]}, "Delete it and score again.")
 Place = tuple[int, int]  # class and seed
 
 
@@ -27,7 +26,8 @@ class ClassifierPredictions:
         sha256: Hash of its weights and input space.
         classes: Number of its classes.
         maps: By class and seed: ``class`` (its own index of the concept), ``p_class``, and ``top``, a list of
-            ``index``, ``label`` and ``p``, the most probable first.
+            ``index``, ``label`` and ``p``, the most probable first; with ``index``, ``seed`` and ``map_sha256`` of the
+            map.
     """
 
     name: str
@@ -42,25 +42,15 @@ def read_predictions(run: RunFiles) -> list[ClassifierPredictions]:
     Raises:
         RunError: the file is damaged, or of another version.
     """
-    path = run.path / NAME
-    if not path.exists():
+    data = PREDICTIONS.read(run.path)
+    if data is None:
         return []
-    data = read_json(path, fix=FIX)
-    if not isinstance(data, dict) or data.get("schema") != SCHEMA or not isinstance(data.get("readers"), list):
-        raise RunError(f"{path} holds no predictions of this version (schema {SCHEMA}). {FIX}")
     now = map_hashes(run)
-    try:
-        found = [
-            ClassifierPredictions(
-                str(one["name"]),
-                str(one["sha256"]),
-                int(one["classes"]),
-                {(row["index"], row["seed"]): _row(row) for row in one["maps"] if _current(row, now)},
-            )
-            for one in data["readers"]
-        ]
-    except (KeyError, TypeError, ValueError) as error:
-        raise RunError(f"{path} is damaged ({type(error).__name__}: {error}). {FIX}") from None
+    found = []
+    for one in data["readers"]:
+        maps = {(row["index"], row["seed"]): row for row in one["maps"]}
+        current = {place: row for place, row in maps.items() if now.get(place) == row["map_sha256"]}
+        found.append(ClassifierPredictions(one["name"], one["sha256"], one["classes"], current))
     return [one for one in found if one.maps]
 
 
@@ -81,34 +71,11 @@ def write_predictions(
     with hold(run.path):
         stored = {(one.name, one.sha256): one for one in read_predictions(run)}
         key = (classifier.name, classifier.sha256)
-        maps = {**(stored[key].maps if key in stored else {}), **{place: dict(row) for place, row in found.items()}}
-        stored[key] = ClassifierPredictions(classifier.name, classifier.sha256, classifier.num_classes, maps)
-        known = {**map_hashes(run), **hashes}
-        write_json(
-            run.path / NAME,
-            {
-                "schema": SCHEMA,
-                "versions": versions(),
-                "readers": [
-                    {
-                        "name": one.name,
-                        "sha256": one.sha256,
-                        "classes": one.classes,
-                        "maps": [
-                            {"index": place[0], "seed": place[1], "map_sha256": known[place], **row}
-                            for place, row in sorted(one.maps.items())
-                        ],
-                    }
-                    for one in stored.values()
-                ],
-            },
-        )
-
-
-def _current(row: Mapping[str, Any], now: Mapping[Place, str]) -> bool:
-    return bool(now.get((row["index"], row["seed"])) == row["map_sha256"])
-
-
-def _row(row: Mapping[str, Any]) -> dict[str, Any]:
-    top = [{"index": int(one["index"]), "label": str(one["label"]), "p": float(one["p"])} for one in row["top"]]
-    return {"class": int(row["class"]), "p_class": float(row["p_class"]), "top": top}
+        new = {
+            (index, seed): {"index": index, "seed": seed, "map_sha256": hashes[index, seed], **row}
+            for (index, seed), row in found.items()
+        }
+        maps = {**(stored[key].maps if key in stored else {}), **new}
+        stored[key] = ClassifierPredictions(*key, classifier.num_classes, maps)
+        rows = [{**vars(one), "maps": [one.maps[place] for place in sorted(one.maps)]} for one in stored.values()]
+        PREDICTIONS.write(run.path, {"readers": rows})

@@ -4,15 +4,16 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any
 
-from phosphene.concept_map import Job
 from phosphene.errors import RunError
-from phosphene.runs.atomic import read_json, write_json
-from phosphene.runs.facts import versions
+from phosphene.runs.atomic import read_json
+from phosphene.runs.documents import Document
+from phosphene.runs.facts import missing
 from phosphene.runs.files import RunFiles
 from phosphene.runs.lock import hold
 
-SCHEMA = 1
 NAME = "scores.json"
+ROW = {"target": str, "target_sha256": str, "maps_sha256": str}
+SCORES = Document(NAME, "scores", {"rows": [ROW]}, "Delete it and score again.")
 
 
 def maps_sha256(run: RunFiles) -> str:
@@ -34,13 +35,11 @@ def map_hashes(run: RunFiles) -> dict[tuple[int, int], str]:
         RunError: this is no run directory, or a map's note is damaged.
     """
     hashes = {}
-    for row in run.facts()["jobs"]:
-        note = run.folder(Job(row["index"], row["seed"]), row["label"]) / "map.json"
-        if note.exists():
-            facts = read_json(note, fix="Run the map again.")
-            if not isinstance(facts, dict) or not isinstance(facts.get("map_sha256"), str):
-                raise RunError(f"{note} is damaged (it lacks map_sha256). Run the map again.")
-            hashes[row["index"], row["seed"]] = facts["map_sha256"]
+    for place, folder in run.finished_folders().items():
+        facts = read_json(folder / "map.json", fix="Run the map again.")
+        if missing(facts, {"map_sha256": str}):
+            raise RunError(f"{folder / 'map.json'} is damaged (it lacks map_sha256). Run the map again.")
+        hashes[place] = facts["map_sha256"]
     return hashes
 
 
@@ -50,18 +49,10 @@ def read_scores(run: RunFiles) -> list[dict[str, Any]]:
     Raises:
         RunError: the file is damaged, or of another version.
     """
-    path = run.path / NAME
-    if not path.exists():
+    data = SCORES.read(run.path)
+    if data is None:
         return []
-    fix = "Delete it and score again."
-    data = read_json(path, fix=fix)
-    if not isinstance(data, dict) or data.get("schema") != SCHEMA or not isinstance(data.get("rows"), list):
-        raise RunError(f"{path} holds no scores of this version (schema {SCHEMA}). {fix}")
     now = maps_sha256(run)
-    for row in data["rows"]:
-        keys = ("maps_sha256", "target_sha256", "target")
-        if not isinstance(row, dict) or not all(isinstance(row.get(key), str) for key in keys):
-            raise RunError(f"{path} is damaged (a row lacks one of {', '.join(keys)}). {fix}")
     return [row for row in data["rows"] if row["maps_sha256"] == now]
 
 
@@ -81,10 +72,5 @@ def write_scores(run: RunFiles, rows: Sequence[dict[str, Any]]) -> None:
         now = maps_sha256(run)
         if any(row["maps_sha256"] != now for row in rows):
             raise RunError(f"the maps of {run.path} changed while they were scored: score them again.")
-        new = {_target(row) for row in rows}
-        kept = [row for row in read_scores(run) if _target(row) not in new]
-        write_json(run.path / NAME, {"schema": SCHEMA, "versions": versions(), "rows": [*kept, *rows]})
-
-
-def _target(row: dict[str, Any]) -> tuple[str, str]:
-    return row["target"], row["target_sha256"]
+        by_target = {(row["target"], row["target_sha256"]): row for row in [*read_scores(run), *rows]}
+        SCORES.write(run.path, {"rows": list(by_target.values())})

@@ -1,0 +1,53 @@
+"""JSON documents of a run: each has a name, a schema, and entries that whoever reads it relies on."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from phosphene.errors import RunError
+from phosphene.runs.atomic import read_json, write_json
+from phosphene.runs.facts import missing, versions
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Document:
+    """A kind of JSON file in a run directory.
+
+    Attributes:
+        name: Its file name.
+        content: What it holds, for messages.
+        needed: The entries that it must have, as :func:`~phosphene.runs.facts.missing` takes them.
+        fix: What to do where it is damaged.
+    """
+
+    name: str
+    content: str
+    needed: dict[str, Any]
+    fix: str
+
+    def read(self, run: Path) -> "dict[str, Any] | None":
+        """Return the document of the run directory ``run``; ``None`` where there is none.
+
+        Raises:
+            RunError: it is damaged, or of another version.
+        """
+        path = run / self.name
+        if not path.exists():
+            return None
+        data: Any = read_json(path, fix=self.fix)
+        if not isinstance(data, dict) or data.get("schema") != SCHEMA:
+            raise RunError(f"{path} holds no {self.content} of this version (schema {SCHEMA}). {self.fix}")
+        lacking = missing(data, self.needed)
+        if lacking:
+            raise RunError(f"{path} is damaged (it lacks {lacking}). {self.fix}")
+        return data
+
+    def write(self, run: Path, entries: dict[str, Any]) -> None:
+        """Write the document into the run directory ``run``, with its schema and the versions in use.
+
+        Raises:
+            RunError: it cannot be written.
+        """
+        write_json(run / self.name, {"schema": SCHEMA, "versions": versions(), **entries})
