@@ -1,9 +1,9 @@
-"""Watch a network learn: map some classes every few epochs of an ordinary training loop.
+"""Watch a network during training: map some classes every few epochs of an ordinary training loop.
 
     python examples/watch_training.py                          # a film of the classes, watch.webp
     python examples/watch_training.py --tensorboard runs/tb    # and in TensorBoard
 
-The network is tiny and its world is drawn, so nothing is downloaded; a minute or two on two cores.
+The network is tiny and its images are drawn, so nothing is downloaded; it takes a minute or two on two cores.
 """
 
 import argparse
@@ -15,8 +15,8 @@ from torch.nn import functional
 
 import phosphene as ph
 from phosphene.callbacks import MapEvery, TensorBoard
+from phosphene.contact_sheet import contact_sheet
 from phosphene.demo.world import LABELS, draw_images
-from phosphene.report import contact_sheet
 from phosphene.runs.atomic import write_bytes
 from phosphene.runs.frames import animation
 
@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--every", type=int, default=2, help="epochs between maps")
     parser.add_argument("--pictures", type=int, default=2400, help="to train on")
-    parser.add_argument("--steps", type=int, default=60, help="of a map")
+    parser.add_argument("--steps", type=int, default=60, help="per map")
     parser.add_argument("--concepts", nargs="+", default=["star", "ring", "cross", "stripes"])
     parser.add_argument("--tensorboard", metavar="DIR", help="log there, too")
     parser.add_argument("--out", type=Path, default=Path("watch.webp"))
@@ -56,7 +56,7 @@ def main() -> None:
     # The three lines that an existing training loop needs: wrap the network, make the callback, call it.
     classifier = ph.Classifier(net, size=SIDE, mean=(0.5,) * 3, std=(0.5,) * 3, labels=LABELS, name="watched")
     logger = TensorBoard(options.tensorboard) if options.tensorboard else None
-    look = MapEvery(
+    map_every = MapEvery(
         classifier, options.concepts, every=options.every, logger=logger, overrides={"steps": options.steps}
     )
 
@@ -70,14 +70,14 @@ def main() -> None:
             loss.backward()
             adam.step()
             right += int((logits.argmax(1) == y[batch]).sum())
-        print(f"epoch {epoch}: {right / len(x):.0%} of the training pictures right")
-        maps = look(epoch)
+        print(f"epoch {epoch}: {right / len(x):.0%} of the training samples classified correctly")
+        maps = map_every(epoch)
         if maps:
             print("  " + ", ".join(f"{one.short} p {one.p_class:.2f}" for one in maps))
 
     sheets = [
         contact_sheet([one.image for one in maps], [f"{one.short}, epoch {epoch}" for one in maps], columns=4)
-        for epoch, maps in look.history.items()
+        for epoch, maps in map_every.history.items()
     ]
     write_bytes(options.out, animation(sheets, fps=2))
     print(f"open {options.out}")
