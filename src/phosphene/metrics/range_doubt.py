@@ -21,7 +21,6 @@ from phosphene.metrics.range_check import (
     GOOD_FIT,
     clearly_worse,
     divergences,
-    has_learned,
     makes_sense,
     predict,
     with_labels,
@@ -30,6 +29,7 @@ from phosphene.samples import SamplePool
 from phosphene.samples.labelled import load_labelled
 
 SAMPLES = 32
+LABELLED = 64  # labelled samples that confirm a doubt, or remove it
 FEWER = 24  # where each goes through the whole network, under up to nine conventions
 TIMED = 4  # samples by which the time is estimated
 SECONDS = 1.0  # of all cores together, the most that a pass under one convention may take
@@ -41,7 +41,7 @@ def range_doubt(classifier: Classifier, pool: "SamplePool | None" = None, *, dev
     """Return one line with what to do if the declared input convention clearly does not fit, and ``None`` otherwise.
 
     A warning, never an error: silent where it cannot tell, and where the network classifies labelled samples about as
-    well as under any other convention.
+    well as under the better convention.
 
     Args:
         classifier: The network.
@@ -73,31 +73,31 @@ def is_natural(classifier: Classifier, spec: str) -> bool:
 
 def _better(engine: Engine, pool: "SamplePool | None") -> "Convention | None":
     """Return the convention that fits clearly better than the declared one, on natural samples or on noise."""
-    classifier = engine.classifier
-    candidates = common_conventions(classifier.input)
-    if pool is None:
-        fit = divergences(engine, natural_noise(SAMPLES, classifier.input.shape), candidates)
-        return _better_fit(fit, candidates, FIT_GAP_NOISE)
-    ranges = [one for one in candidates if one.order != "BGR"]  # the order of channels is left to `phosphene doctor`
-    pixels, truth = load_labelled(pool.spec, classifier.input.shape, classifier.labels, SAMPLES, pool)
-    known, wanted = with_labels(truth)
-    if len(wanted) >= FEWEST_LABELS and _affordable(engine, pixels):
-        labelled = pixels.float()[known] / 255
-        correct = torch.stack([predict(engine, one, [labelled])[0].argmax(1) == wanted for one in ranges]).double()
-        if has_learned(correct, wanted):
-            return ranges[int(correct.mean(1).argmax())] if clearly_worse(correct, None, ACCURACY_GAP)[0] else None
-    samples = pixels.float() / 255
+    candidates, shape = common_conventions(engine.classifier.input), engine.classifier.input.shape
+    samples = natural_noise(SAMPLES, shape) if pool is None else pool.pixels[:SAMPLES].cpu().float() / 255
     fit = divergences(engine, samples, candidates)
     if fit is not None:
-        return _better_fit(fit, candidates, FIT_GAP)
-    samples = samples[:FEWER]
-    return _more_informative(engine, samples, ranges) if _affordable(engine, samples) else None
+        clear = float(fit.min()) < GOOD_FIT and float(fit[0] - fit.min()) > (FIT_GAP_NOISE if pool is None else FIT_GAP)
+        better = candidates[int(fit.argmin())] if clear else None
+    elif pool is not None and _affordable(engine, samples[:FEWER]):
+        # The order of channels is left to `phosphene doctor`.
+        better = _more_informative(engine, samples[:FEWER], [one for one in candidates if one.order != "BGR"])
+    else:
+        better = None
+    if better is None or pool is None or not _as_accurate(engine, pool, [candidates[0], better]):
+        return better
+    return None
 
 
-def _better_fit(fit: "Tensor | None", candidates: Sequence[Convention], gap: float) -> "Convention | None":
-    if fit is None or float(fit.min()) >= GOOD_FIT or float(fit[0] - fit.min()) <= gap:
-        return None
-    return candidates[int(fit.argmin())]
+def _as_accurate(engine: Engine, pool: SamplePool, both: Sequence[Convention]) -> bool:
+    """Return whether the pool has labels, and the network is not clearly less accurate under the first convention."""
+    pixels, truth = load_labelled(pool.spec, engine.classifier.input.shape, engine.classifier.labels, LABELLED, pool)
+    known, wanted = with_labels(truth)
+    if len(wanted) < FEWEST_LABELS:
+        return False
+    labelled = [pixels.float()[known] / 255]
+    correct = torch.stack([predict(engine, one, labelled)[0].argmax(1) == wanted for one in both]).double()
+    return not bool(clearly_worse(correct, None, ACCURACY_GAP)[0])
 
 
 def _more_informative(engine: Engine, samples: Tensor, ranges: Sequence[Convention]) -> "Convention | None":
@@ -115,5 +115,5 @@ def _more_informative(engine: Engine, samples: Tensor, ranges: Sequence[Conventi
 def _affordable(engine: Engine, samples: Tensor) -> bool:
     """Return whether a pass over the samples takes little processor time, judged by a few of them."""
     began = time.process_time()
-    engine.logits(samples[:TIMED].float())
+    engine.logits(samples[:TIMED])
     return time.process_time() - began <= SECONDS * TIMED / len(samples)
