@@ -34,7 +34,7 @@ def test_the_demo_makes_maps_that_another_network_classifies(tmp_path: Path) -> 
             assert len(set(image.convert("L").tobytes())) > 30  # not a plain area
     page = (tmp_path / "demo" / "report.html").read_text(encoding="utf-8")
     assert "<img" in page
-    assert "How other classifiers see these maps" in page
+    assert "How other classifiers classify these maps" in page
     # The same command again finds everything done.
     again = subprocess.run(command, check=False, **keys)
     assert json.loads(again.stdout)["scores"] == answer["scores"]

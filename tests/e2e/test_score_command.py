@@ -23,7 +23,7 @@ from tests.reference import paper
 
 CONCEPTS = ["star", "spiral", "stripes"]
 FEW = {"batch_size": 4, "steps": 4, "refine_steps": 2, "rounds": 1}
-TITLE = "How other classifiers see these maps"
+TITLE = "How other classifiers classify these maps"
 
 
 @pytest.fixture(scope="module")

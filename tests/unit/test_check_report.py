@@ -4,7 +4,6 @@ import re
 
 import pytest
 import torch
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from phosphene.checks import CHECKS
 from phosphene.checks.finding import Finding
@@ -12,6 +11,7 @@ from phosphene.concept_map import Job
 from phosphene.errors import RunError
 from phosphene.recipe import Recipe
 from phosphene.report.checks import check_section
+from phosphene.report.html import environment
 from phosphene.runs import RunDirectory, RunFacts
 from phosphene.runs.checks import read_checks, write_check
 from phosphene.runs.scores import maps_sha256
@@ -42,10 +42,7 @@ def note(run, name, *, figures=None, passed=None, explanation="So it is.", **sub
 
 
 def page(run):
-    environment = Environment(
-        loader=PackageLoader("phosphene.report"), autoescape=select_autoescape(default=True), undefined=StrictUndefined
-    )
-    return environment.get_template("checks.html").render(checks=check_section(run))
+    return environment().get_template("checks.html").render(checks=check_section(run))
 
 
 def test_without_checks_there_is_no_section(run):
@@ -57,14 +54,14 @@ def test_findings_stand_in_the_order_of_the_checks_with_figures_as_a_table(run):
     note(run, "samples")
     note(run, "cascade", figures=figures, passed=False, explanation="It does not depend on it.")
     first, second = check_section(run)["findings"]
-    assert (first["name"], second["name"]) == ("cascade", "samples")
+    assert (first["finding"].name, second["finding"].name) == ("cascade", "samples")
     assert first["question"] == CHECKS["cascade"][0]
-    assert (first["verdict"], first["mark"]) == ("FAILED", "bad")
+    assert (first["finding"].verdict, first["mark"]) == ("FAILED", "bad")
     assert first["head"] == ["blocks randomised", "HOG", "top-1"]
     assert first["table"] == [["2", "0.00", "25 %"], ["other class", "", "50 %"]]
     assert first["plain"] == [("blocks", "5"), ("HOG limit", "0.05")]
-    assert (first["concepts"], first["samples"]) == ("lion", "some samples")
-    assert (second["verdict"], second["mark"]) == ("no verdict", "unsure")
+    assert first["subject"] == SUBJECT
+    assert (second["finding"].verdict, second["mark"]) == ("no verdict", "unsure")
 
 
 def test_the_page_says_it(run):
@@ -80,6 +77,7 @@ def test_the_page_says_it(run):
     assert "Other seeds &lt;say&gt; the same." in html
     assert ">passed<" in html
     assert ">no verdict<" in html
+    assert "concepts chosen: lion; samples: some samples" in html
     assert "100 %" in html
     assert html.count("<details") == 1  # nothing to unfold where there are no figures
     assert not re.findall(r"""(?:src|href)\s*=""", html)
@@ -100,7 +98,7 @@ def test_labels_and_specs_are_text(run, label):
 def test_findings_of_a_check_that_is_gone_are_still_shown(run):
     note(run, "astrology", figures={"mars": 0.5})
     note(run, "seeds")
-    assert [found["name"] for found in check_section(run)["findings"]] == ["seeds", "astrology"]
+    assert [found["finding"].name for found in check_section(run)["findings"]] == ["seeds", "astrology"]
     assert "astrology" in page(run)
 
 

@@ -16,7 +16,7 @@ from phosphene.runs.scores import maps_sha256, write_scores
 from phosphene.samples.pool import make_pool
 from tests import tiny
 
-TITLE = "How other classifiers see these maps"
+TITLE = "How other classifiers classify these maps"
 
 
 def begin(run, maps):

@@ -4,7 +4,6 @@ from typing import Any
 
 from phosphene.checks import CHECKS, Finding
 from phosphene.checks.finding import two_decimals
-from phosphene.labels import first_synonym
 from phosphene.report.formats import percent
 from phosphene.runs import RunDirectory
 from phosphene.runs.checks import read_checks
@@ -58,19 +57,16 @@ def _row(found: Finding, subject: dict[str, Any]) -> dict[str, Any]:
     spaced = {condition: condition.replace("_", " ") for condition in found.conditions}
     columns = list(dict.fromkeys(name for figures in found.conditions.values() for name in figures))
     return {
-        "name": found.name,
+        "finding": found,
         "question": CHECKS[found.name][0] if found.name in CHECKS else "",
-        "verdict": found.verdict,
         "mark": {True: "good", False: "bad", None: "unsure"}[found.passed],
-        "explanation": found.explanation,
         "head": [CONDITIONS.get(found.name, ""), *(_named(name) for name in columns)],
         "table": [
             [spaced[condition], *(_formatted(name, figures[name]) if name in figures else "" for name in columns)]
             for condition, figures in found.conditions.items()
         ],
         "plain": [(_named(name), _formatted(name, value)) for name, value in found.plain.items()],
-        "concepts": ", ".join(first_synonym(one["label"]) for one in subject.get("concepts", [])),
-        "samples": subject.get("samples", {}).get("spec", ""),
+        "subject": subject,
     }
 
 

@@ -1,11 +1,14 @@
 """The part of the report that shows the maps themselves."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from phosphene.concept_map import ConceptMap, Job, render, to_image
+from phosphene.contact_sheet import SIDE
 from phosphene.labels import first_synonym
 from phosphene.report.curves import curve
 from phosphene.report.formats import count, percent, probability
@@ -22,6 +25,8 @@ FAINT = 0.07
 # and those that do not fit stay beside their maps.
 MOST_BYTES = 10_500_000
 BYTES_PER_PIXEL = 1.3
+# Image viewers refuse a sheet of more maps, because of its height.
+MOST_ON_SHEET = 1000
 Place = tuple[int, int]  # class and seed
 
 
@@ -31,20 +36,16 @@ class Gallery:
     Args:
         run: A run directory.
         facts: Its run.json.
-        examples: Classes with a natural image.
-        on_map: Called with every map that has been shown.
+
+    Attributes:
+        maps: What each finished map's map.json holds, by class and seed.
+        thumbnails: Small images of the maps that :meth:`cards` has yielded, with captions.
     """
 
-    def __init__(
-        self,
-        run: RunDirectory,
-        facts: dict[str, Any],
-        examples: "Mapping[int, Any] | None" = None,
-        on_map: "Callable[[ConceptMap], None] | None" = None,
-    ) -> None:
-        self.run, self.facts, self.on_map = run, facts, on_map
-        self.examples = examples or {}
-        self.maps = _finished_maps(run, facts)
+    def __init__(self, run: RunDirectory, facts: dict[str, Any]) -> None:
+        self.run, self.facts = run, facts
+        self.maps = {place: _map_facts(folder) for place, folder in run.finished_folders().items()}
+        self.thumbnails: list[tuple[Image.Image, str]] = []
         classifiers = read_predictions(run)
         self.own = next((one for one in classifiers if one.sha256 == facts["model"]["sha256"]), None)
         self.others = [one for one in classifiers if one is not self.own]
@@ -88,45 +89,29 @@ class Gallery:
         """Yield what ``card.html`` shows of each map."""
         for one in self.run.maps():
             yield self._card(one)
-            if self.on_map is not None:
-                self.on_map(one)
+            if len(self.thumbnails) < MOST_ON_SHEET:
+                small = one.image.convert("RGB").resize((SIDE, SIDE), Image.Resampling.LANCZOS)
+                self.thumbnails.append((small, f"{one.short}, {one.seed}" if self.several else one.short))
 
     def _card(self, one: ConceptMap) -> dict[str, Any]:
         place = (one.index, one.seed)
         own = None if self.own is None else _classification(self.own, place)
-        others = [found for found in (_classification(classifier, place) for classifier in self.others) if found]
-        folder = self.run.folder(Job(*place), one.label)
-        animation = folder / FRAMES
+        animation = self.run.folder(Job(*place), one.label) / FRAMES
         frames = self._frames(animation)
         return {
-            "id": f"map-{one.index}-{one.seed}",
-            "label": one.label,
-            "short": one.short,
-            "index": one.index,
-            "seed": one.seed,
-            "p": one.p_class,
-            "p_text": probability(one.p_class),
+            "map": one,
             "sentence": _sentence(one, own),
-            "targeting": -1.0 if one.targeting_rate is None else one.targeting_rate,
-            "targeting_text": "not measured" if one.targeting_rate is None else percent(one.targeting_rate),
-            "others": sum(found["p_class"] for found in others) / len(others) if others else -1.0,
-            "others_text": f"{sum(found['right'] for found in others)} of {len(others)}" if others else "",
-            "classifications": [*([own | {"own": True}] if own else []), *others],
-            "contrast": one.contrast,
-            "faint_contrast": FAINT,
+            "own": own,
+            "others": [found for found in (_classification(other, place) for other in self.others) if found],
             "image": data_url(one.image, self.scale, self.quality),
             "faint": data_url(to_image(render(one.nu, FAINT)), self.scale, 85),
+            "faint_contrast": FAINT,
             "signed": data_url(signed(one.nu), self.scale, 75),
             "xi": data_url(strength(one.xi), min(self.scale, 112 / max(one.xi.shape[-2:])), 75),
             "loss": curve(one.loss, "Loss"),
             "hits": curve(one.hits, "Samples classified as the class", top=1.0, share=True),
             "frames": frames,
-            "frames_elsewhere": f"{folder.parent.name}/{folder.name}/{FRAMES}"
-            if animation.is_file() and not frames
-            else "",
-            "example": one.index if one.index in self.examples else None,
-            "passes": f"{one.passes:,}",
-            "seconds": f"{one.seconds:.1f}",
+            "frames_elsewhere": animation.relative_to(self.run.path) if animation.is_file() and not frames else None,
         }
 
     def _frames(self, path: Path) -> "str | None":
@@ -138,59 +123,34 @@ class Gallery:
         return webp_url(data)
 
 
-def _finished_maps(run: RunDirectory, facts: dict[str, Any]) -> dict[Place, dict[str, Any]]:
-    """Read every finished map's map.json, without its arrays."""
-    found = {}
-    for row in facts["jobs"]:
-        path = run.folder(Job(row["index"], row["seed"]), row["label"]) / "map.json"
-        if path.exists():
-            data = read_json(path, fix="Run the map again.")
-            complete = isinstance(data, dict) and "p_class" in data and "targeting_rate" in data
-            found[row["index"], row["seed"]] = data if complete else {"p_class": 0.0, "targeting_rate": None}
-    return found
+def _map_facts(folder: Path) -> dict[str, Any]:
+    """Read a finished map's map.json, without its arrays."""
+    data = read_json(folder / "map.json", fix="Run the map again.")
+    complete = isinstance(data, dict) and "p_class" in data and "targeting_rate" in data
+    return data if complete else {"p_class": 0.0, "targeting_rate": None}
 
 
 def _classification(classifier: ClassifierPredictions, place: Place) -> "dict[str, Any] | None":
-    """Return the most probable classes of a map for one classifier."""
+    """Return the most probable classes of a map for one classifier, and whether the first is the map's class."""
     found = classifier.maps.get(place)
     if not found or not found["top"]:
         return None
-    rows = [
-        {
-            "label": first_synonym(one["label"]),
-            "p": probability(one["p"]),
-            "bar": round(100 * one["p"], 1),
-            "right": one["index"] == found["class"],
-        }
-        for one in found["top"]
-    ]
-    return {
-        "name": classifier.name,
-        "own": False,
-        "rows": rows,
-        "right": rows[0]["right"],
-        "p_class": found["p_class"],
-        "p_text": probability(found["p_class"]),
-        "listed": any(row["right"] for row in rows),
-    }
+    return {**found, "name": classifier.name, "right": found["top"][0]["index"] == found["class"]}
 
 
 def _sentence(one: ConceptMap, own: "dict[str, Any] | None") -> str:
     """Say how the source classifies its own map."""
-    confidence = _spelled(probability(one.p_class))
+    confidence = _spelled(one.p_class)
     if own is None and one.p_class < 0.5:
-        return (
-            f"The network's confidence in {one.short}, for its own map, is only {_spelled(probability(one.p_class))}."
-        )
+        return f"The network's confidence in {one.short}, for its own map, is only {confidence}."
     if own is None or own["right"]:
-        confidence = _spelled(probability(one.p_class))
         return f"The network classifies its own map as {one.short} with a confidence of {confidence}."
-    first = own["rows"][0]
+    first = own["top"][0]
     return (
-        f"The network classifies its own map as {first['label']} with a confidence of {_spelled(first['p'])}; "
-        f"{one.short} gets {_spelled(own['p_text'])}."
+        f"The network classifies its own map as {first_synonym(first['label'])} with a confidence of "
+        f"{_spelled(first['p'])}; {one.short} gets {_spelled(own['p_class'])}."
     )
 
 
-def _spelled(share: str) -> str:
-    return share.replace(">", "more than").replace("<", "less than")
+def _spelled(p: float) -> str:
+    return probability(p).replace(">", "more than").replace("<", "less than")

@@ -8,12 +8,12 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
-from PIL import Image
 
-from phosphene.concept_map import ConceptMap
-from phosphene.contact_sheet import SIDE, contact_sheet
+from phosphene.contact_sheet import contact_sheet
 from phosphene.errors import RunError, printable
+from phosphene.labels import first_synonym
 from phosphene.report.checks import check_section
+from phosphene.report.formats import count, percent, probability
 from phosphene.report.gallery import Gallery
 from phosphene.report.images import natural_images
 from phosphene.report.made import made_section
@@ -29,9 +29,6 @@ from phosphene.runs.scores import read_scores
 SECTIONS = {"scan": scan_section, "scores": score_section, "checks": check_section}
 # The other parts of the page, and their names in its contents.
 MAPS, MADE = "Maps", "How it was made"
-
-# Image viewers refuse a sheet of more maps, because of its height.
-MOST_ON_SHEET = 1000
 
 
 def write_report(run: RunDirectory, *, reference: "str | None" = None) -> str:
@@ -49,16 +46,8 @@ def write_report(run: RunDirectory, *, reference: "str | None" = None) -> str:
         SamplesError: the reference images cannot be read, or their labels are not the network's classes.
     """
     facts = run.facts()
-    thumbnails: list[Image.Image] = []
-    captions: list[str] = []
-
-    def add_thumbnail(one: ConceptMap) -> None:
-        if len(thumbnails) < MOST_ON_SHEET:
-            thumbnails.append(one.image.convert("RGB").resize((SIDE, SIDE), Image.Resampling.LANCZOS))
-            captions.append(f"{one.short}, {one.seed}" if gallery.several else one.short)
-
     examples = natural_images(reference, facts) if reference else {}
-    gallery = Gallery(run, facts, examples, add_thumbnail)
+    gallery = Gallery(run, facts)
     parts = {name: part for name, function in SECTIONS.items() if (part := function(run, facts)) is not None}
     if not gallery.maps and "scan" not in parts:
         raise RunError(f"{run.path} has no finished maps yet: run `phosphene map` to the end first.")
@@ -83,9 +72,9 @@ def write_report(run: RunDirectory, *, reference: "str | None" = None) -> str:
             policy=policy(style, script),
         )
     )
-    if thumbnails:
+    if gallery.thumbnails:
         data = io.BytesIO()
-        contact_sheet(thumbnails, captions).save(data, "PNG")
+        contact_sheet(*zip(*gallery.thumbnails, strict=True)).save(data, "PNG")
         write_bytes(run.path / "sheet.png", data.getvalue())
     path = run.path / "report.html"
     write_bytes(path, page.encode())
@@ -103,7 +92,7 @@ def _contents(parts: dict[str, dict[str, Any]], *, maps: bool) -> dict[str, str]
 
 def environment() -> Environment:
     """Return the environment of the templates: everything is escaped, and no variable may be missing."""
-    return Environment(
+    made = Environment(
         loader=PackageLoader("phosphene.report"),
         autoescape=select_autoescape(default=True),
         finalize=_plain,
@@ -111,6 +100,9 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    made.filters |= {"percent": percent, "probability": probability, "short": first_synonym}
+    made.globals |= {"count": count}
+    return made
 
 
 def policy(style: str, script: str) -> str:

@@ -32,8 +32,6 @@ def made_section(run: RunDirectory, facts: dict[str, Any], targets: "list[str] |
             {"name": key, "value": _plain(value), "meaning": MEANINGS.get(key, ""), "changed": key in changed}
             for key, value in recipe.items()
         ],
-        "device": facts["device"] or "not recorded",
-        "precision": facts.get("precision") or "not recorded",
         "seeds": ", ".join(
             str(first) if first == last else f"{first} to {last}"
             for first, last in _stretches(sorted({row["seed"] for row in facts["jobs"]}))

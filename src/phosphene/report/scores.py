@@ -5,8 +5,8 @@ from typing import Any
 
 from phosphene.errors import RunError
 from phosphene.labels import first_synonym
-from phosphene.metrics.scorecard import ConceptScore, ContrastScore, Interval, Score
-from phosphene.report.formats import count, percent
+from phosphene.metrics.scorecard import ConceptScore, Interval, Score
+from phosphene.report.formats import percent
 from phosphene.runs import RunDirectory
 from phosphene.runs.scores import NAME, read_scores
 
@@ -49,31 +49,27 @@ def score_section(run: RunDirectory, facts: dict[str, Any]) -> "dict[str, Any] |
     names = [score.target for score in scores]
     targets = [
         {
-            "name": score.target,
-            "note": "the source itself" if row["target_sha256"] == facts["model"]["sha256"] else "",
+            "score": score,
+            "is_source": row["target_sha256"] == facts["model"]["sha256"],
             "weights": row["target_sha256"][:8] if names.count(score.target) > 1 else "",
-            "classes": f"{score.classes:,}",
             "interval": [round(100 * value, 1) for value in (score.interval[0], score.m_score, score.interval[1])],
             "cells": _summary(score),
-            "sweep": [_contrasted(point, score.concepts) for point in score.contrast_sweep],
+            "sweep": [
+                Cell(f"{point.m_score:.2f}", _heat(point.m_score, 1 / score.concepts), percent(point.top1_all))
+                for point in score.contrast_sweep
+            ],
         }
         for row, score in zip(rows, scores, strict=True)
     ]
     concepts = _concepts(scores)
     return {
         "nav": "Other classifiers",
-        "glance": [
-            _glance(score)
-            for row, score in zip(rows, scores, strict=True)
-            if row["target_sha256"] != facts["model"]["sha256"]  # the gallery has a line on the source itself
-        ],
+        # the gallery has a line on the source itself
+        "glance": [_glance(target["score"]) for target in targets if not target["is_source"]],
         "targets": targets,
         "concepts": concepts,
         "open": len(concepts) <= MOST_OPEN,
-        "concepts_text": count(scores[0].concepts, "concept"),
-        "maps_text": count(scores[0].maps, "map"),
-        "least": f"{1 / scores[0].concepts:.2f}",
-        "contrasts": [f"{point.contrast:g}" for point in scores[0].contrast_sweep],
+        "first": scores[0],
     }
 
 
@@ -93,10 +89,6 @@ def _summary(score: Score) -> list[Cell]:
         Cell(percent(score.top1_concepts), _heat(score.top1_concepts), _percent(score.top1_concepts_interval)),
         Cell(f"{score.p_class:.2f}", _heat(score.p_class)),
     ]
-
-
-def _contrasted(point: ContrastScore, concepts: int) -> Cell:
-    return Cell(f"{point.m_score:.2f}", _heat(point.m_score, 1 / concepts), percent(point.top1_all))
 
 
 def _concepts(scores: list[Score]) -> list[dict[str, Any]]:
