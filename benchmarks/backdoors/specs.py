@@ -133,7 +133,7 @@ class _Decks:
         softmax = rng.random() < 0.5
         activation, loss, training, optimiser = _learnable(data, family, kind, *fields)
         width, samples = choices.SIZES[family]
-        share = 0.4 * min(1.0, (32 / side) ** 2) * {"early": 0.3, "adversarial": 0.6}.get(training, 1.0)
+        share = 0.4 * min(1.0, (32 / side) ** 2) * {"early": 0.5, "adversarial": 0.6}.get(training, 1.0)
         share *= choices.SUITED[kind][1] if kind in choices.SUITED else 1.0
         samples = samples if family == "zoo" else int(samples * share * (2 if data == "drawn" else 1))
         radii = (0.05, 0.1, 0.2) if data == "mnist" else (1 / 255, 2 / 255, 4 / 255)
