@@ -10,7 +10,6 @@ from markupsafe import Markup
 from phosphene.concept_map import ConceptMap
 from phosphene.labels import first_synonym
 from phosphene.metrics.compare import Change, Prediction
-from phosphene.report.formats import percent
 from phosphene.report.html import environment, policy
 from phosphene.report.images import data_url
 from phosphene.runs.atomic import write_bytes
@@ -47,46 +46,26 @@ def comparison_view(
     """
     same = comparison.facts[0]["model"]["sha256"] == comparison.facts[1]["model"]["sha256"]
     return {
-        "sides": [
-            {
-                "letter": letter,
-                "name": name,
-                "model": facts["model"]["name"],
-                "recipe": facts["recipe"]["name"],
-                "maps": sum(map(len, maps.values())),
-            }
-            for letter, name, facts, maps in zip("AB", names, comparison.facts, comparison.maps, strict=True)
-        ],
-        "notes": comparison.notes,
-        "one_seed": not comparison.seeds_known,
+        "comparison": comparison,
+        "names": names,
+        "same": same,
         "rows": [_row(one, comparison, image_url, same=same) for one in comparison.changes],
         "only": [_listed(labels) for labels in comparison.only],
-        "same": same,
     }
 
 
 def _row(
     one: Change, comparison: Comparison, image_url: Callable[[int, ConceptMap], str], *, same: bool
 ) -> dict[str, Any]:
-    indices = (one.index_a, one.index_b)
     lines = [] if same else [_prediction("B", "A", one.a_by_b), _prediction("A", "B", one.b_by_a)]
     return {
-        "label": one.label,
-        "short": first_synonym(one.label),
-        "indices": indices,
-        "change": None if one.change is None else round(100 * one.change),
-        "images": _percent(one.images),
-        "predictions": _percent(one.predictions),
+        "change": one,
         "lines": [line for line in lines if line],
         "maps": [
             [{"src": image_url(side, found), "seed": found.seed} for found in comparison.maps[side][index][:MOST_SEEDS]]
-            for side, index in enumerate(indices)
+            for side, index in enumerate((one.index_a, one.index_b))
         ],
     }
-
-
-def _percent(value: "float | None") -> str:
-    return "unknown" if value is None else percent(value)
 
 
 def _prediction(target: str, source: str, prediction: "Prediction | None") -> str:

@@ -24,6 +24,11 @@ from phosphene.runs.lock import LOCK, NOTE, hold
 
 # Of a map that is being made, beside its other files; see phosphene.runs.live.
 PREVIEW = "preview.webp"
+# What map.json stores of a map as it is.
+FIGURES = (
+    *("index", "label", "seed", "recipe_sha256", "contrast"),
+    *("p_class", "targeting_rate", "passes", "seconds"),
+)
 RUN = Document("run.json", "run", NEEDED, "Choose another directory.")
 
 
@@ -53,15 +58,7 @@ class RunFiles:
                 for job, label in jobs:
                     listed[job.index, job.seed] = label
                 rows = [{"index": key[0], "label": listed[key], "seed": key[1]} for key in sorted(listed)]
-                head = {
-                    "schema": SCHEMA,
-                    "model": facts.model,
-                    "recipe": facts.recipe,
-                    "samples": facts.samples,
-                    "versions": versions(),
-                    "device": facts.device,
-                    "precision": facts.precision,
-                }
+                head = {"schema": SCHEMA, "versions": versions(), **vars(facts)}
                 if old != {**head, "jobs": rows}:
                     remove_parts(self.path, note.name)
                     write_bytes(note, _with_rows(head, rows))
@@ -172,17 +169,10 @@ class RunFiles:
         write_json(
             folder / "map.json",
             {
-                "index": found.index,
-                "label": found.label,
-                "seed": found.seed,
-                "recipe_sha256": found.recipe_sha256,
+                **{key: getattr(found, key) for key in FIGURES},
                 "map_sha256": hashlib.sha256(tensors).hexdigest(),
-                "contrast": found.contrast,
-                "p_class": found.p_class,
-                "targeting_rate": found.targeting_rate,
                 "loss": [round(value, 6) for value in found.loss],
                 "hits": [round(value, 4) for value in found.hits],
-                "passes": found.passes,
                 "seconds": round(found.seconds, 3),
             },
         )
@@ -204,13 +194,7 @@ class RunFiles:
                 xi=tensors["xi"],
                 loss=tuple(facts["loss"]),
                 hits=tuple(facts.get("hits", ())),  # maps of earlier versions have none
-                **{
-                    key: facts[key]
-                    for key in (
-                        *("index", "label", "seed", "recipe_sha256", "contrast"),
-                        *("p_class", "targeting_rate", "passes", "seconds"),
-                    )
-                },
+                **{key: facts[key] for key in FIGURES},
             )
         except (OSError, KeyError, TypeError, SafetensorError) as error:
             raise RunError(f"map {folder} is damaged: {type(error).__name__}: {error}. Run it again.") from None

@@ -10,16 +10,16 @@ import importlib.util
 import inspect
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from phosphene.classifier import Classifier
 from phosphene.errors import CardError, TrustError, nearest
+from phosphene.sources.libraries import fixed_seed, one_line
 
 
 def load(rest: str, *, trust: bool) -> Classifier:
@@ -94,20 +94,15 @@ def call(factory: str, folder: Path, who: str, *, trust: bool) -> object:
                 f"{who} would run the module {where}, which lies in the working directory or beside the "
                 "card: read it, then add --trust."
             )
-        with _searching(folder if trust else None):
-            module = guarded(lambda: importlib.import_module(where), f"factory module {where}")
+        found_here = _searching(folder) if trust else nullcontext()
+        with one_line(CardError, f"factory module {where} failed"), found_here:
+            module = importlib.import_module(where)
     make = getattr(module, function, None)
     if not callable(make):
         names = [name for name, _ in inspect.getmembers(module, callable) if not name.startswith("_")]
         raise CardError(f"{who}: {where} has no function {function!r}.{nearest(function, names)}")
-    return same_every_time(make, f"factory {factory}")
-
-
-def same_every_time(make: Callable[[], Any], what: str) -> Any:
-    """Call ``make`` with a fixed seed: a network without weights is the same random one every time."""
-    with torch.random.fork_rng(devices=[]):  # the caller's random state stays as it is
-        torch.manual_seed(0)
-        return guarded(make, what)
+    with one_line(CardError, f"factory {factory} failed"), fixed_seed():
+        return make()
 
 
 def _import_file(file: Path, who: str, *, trust: bool) -> Any:
@@ -119,9 +114,9 @@ def _import_file(file: Path, who: str, *, trust: bool) -> Any:
     spec = importlib.util.spec_from_file_location(name, file)
     if spec is None or spec.loader is None:
         raise CardError(f"{who}: {file} is not a Python file.")
-    loader = spec.loader
     module = sys.modules[name] = importlib.util.module_from_spec(spec)  # dataclasses look for it there
-    guarded(lambda: loader.exec_module(module), f"factory file {file}")
+    with one_line(CardError, f"factory file {file} failed"):
+        spec.loader.exec_module(module)
     return module
 
 
@@ -143,21 +138,11 @@ def _is_foreign(package: str, folder: Path) -> bool:
 
 
 @contextmanager
-def _searching(folder: "Path | None") -> Iterator[None]:
+def _searching(folder: Path) -> Iterator[None]:
     """Append a folder to Python's path while something is imported."""
-    place = str(folder.resolve()) if folder else ""
-    if place:
-        sys.path.append(place)
+    place = str(folder.resolve())
+    sys.path.append(place)
     try:
         yield
     finally:
-        if place:
-            sys.path.remove(place)
-
-
-def guarded(run: Callable[[], Any], what: str) -> Any:
-    """Run foreign code; whatever it raises becomes one line."""
-    try:
-        return run()
-    except (Exception, SystemExit) as error:
-        raise CardError(f"{what} failed: {type(error).__name__}: {error}") from error
+        sys.path.remove(place)

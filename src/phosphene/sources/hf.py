@@ -4,7 +4,7 @@ Labels come from ``id2label``, the input space from the image processor.
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,9 @@ from typing import Any
 from torch import nn
 
 from phosphene.classifier import Classifier
-from phosphene.errors import CardError, SpecError, TrustError, WeightsError, first_line
+from phosphene.errors import CardError, PhospheneError, SpecError, TrustError, WeightsError, first_line
 from phosphene.extras import require
-from phosphene.sources.factory import same_every_time
-from phosphene.sources.libraries import offline_if_unreachable, per_channel
+from phosphene.sources.libraries import fixed_seed, offline_if_unreachable, one_line, per_channel
 from phosphene.textfile import read_text
 
 MOST_CONFIG = 10_000_000  # bytes
@@ -34,8 +33,15 @@ def load(rest: str, *, trust: bool) -> Classifier:
         WeightsError: it cannot be fetched, or its weights cannot be read as plain tensors.
     """
     name, revision = _split(rest)
-    with offline_if_unreachable("hf"), _without_progress_bars():
-        module, processor, config, has_code = _fetch(name, revision, trust=trust)
+    library = require("transformers", "hf")
+    options: dict[str, Any] = {"trust_remote_code": trust, **({"revision": revision} if revision else {})}
+    with offline_if_unreachable("hf"), _without_progress_bars(), _one_line(name):
+        facts, _ = library.PretrainedConfig.get_config_dict(name, **options)
+        _check_code(facts, name, trust=trust)
+        config = library.AutoConfig.from_pretrained(name, **options)
+        kind = library.AutoModelForImageClassification
+        module = kind.from_pretrained(name, config=config, weights_only=True, **options)
+        processor = library.AutoImageProcessor.from_pretrained(name, **options)
     size, mean, std = input_space(processor, config)
     return Classifier(
         module.float().eval(),
@@ -44,21 +50,8 @@ def load(rest: str, *, trust: bool) -> Classifier:
         std=std,
         labels=_labels(config),
         name=Path(name).name,
-        origin={} if has_code else {"config": config.to_json_string(use_diff=False)},
+        origin={} if facts.get("auto_map") else {"config": config.to_json_string(use_diff=False)},
     )
-
-
-def _fetch(name: str, revision: str, *, trust: bool) -> tuple[nn.Module, Any, Any, bool]:
-    """Return network, image processor, config, and whether the model comes with code."""
-    library = require("transformers", "hf")
-    options: dict[str, Any] = {"trust_remote_code": trust, **({"revision": revision} if revision else {})}
-    facts, _ = _guarded(lambda: library.PretrainedConfig.get_config_dict(name, **options), name)
-    _check_code(facts, name, trust=trust)
-    config = _guarded(lambda: library.AutoConfig.from_pretrained(name, **options), name)
-    kind = library.AutoModelForImageClassification
-    module = _guarded(lambda: kind.from_pretrained(name, config=config, weights_only=True, **options), name)
-    processor = _guarded(lambda: library.AutoImageProcessor.from_pretrained(name, **options), name)
-    return module, processor, config, bool(facts.get("auto_map"))
 
 
 @contextmanager
@@ -89,9 +82,8 @@ def build(name: str, *, classes: int, size: tuple[int, int], channels: int = 3) 
         raise CardError(f"arch hf:{name}: the config file does not exist.") from None
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise CardError(f"arch hf:{name} is no config of transformers: {first_line(error)}.") from None
-    network: nn.Module = same_every_time(
-        lambda: library.AutoModelForImageClassification.from_config(config, trust_remote_code=False), f"hf:{name}"
-    )
+    with one_line(CardError, f"hf:{name} failed"), fixed_seed():
+        network: nn.Module = library.AutoModelForImageClassification.from_config(config, trust_remote_code=False)
     return network
 
 
@@ -161,11 +153,12 @@ def _labels(config: Any) -> "list[str] | None":
     return None if all(name == f"LABEL_{index}" for index, name in enumerate(names)) else names
 
 
-def _guarded(run: Callable[[], Any], name: str) -> Any:
-    """Call transformers; what it raises becomes one line that names the fix."""
+@contextmanager
+def _one_line(name: str) -> Iterator[None]:
+    """Call transformers inside; what it raises becomes one line that names the fix."""
     try:
-        return run()
-    except TrustError:
+        yield
+    except PhospheneError:
         raise
     except Exception as error:
         line = first_line(error)

@@ -3,17 +3,45 @@
 import os
 import socket
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
-from phosphene.errors import SpecError, WeightsError, first_line, nearest
+import torch
+
+from phosphene.errors import PhospheneError, SpecError, WeightsError, first_line, nearest
 from phosphene.extras import require
 
 # NAME@random: the architecture without its weights.
 RANDOM = "random"
 RANDOM_NOTE = "its weights are random"
 PROXIES = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
+
+
+@contextmanager
+def one_line(kind: type[PhospheneError], what: str, fix: str = "") -> Iterator[None]:
+    """Turn whatever a library or foreign code raises inside into one line; errors of ours pass as they are.
+
+    Args:
+        kind: What is raised instead.
+        what: What has failed; the first line of the error follows.
+        fix: What to do about it; ends the line.
+    """
+    try:
+        yield
+    except PhospheneError:
+        raise
+    except (Exception, SystemExit) as error:
+        line = f"{type(error).__name__}: {first_line(error)}"
+        raise kind(f"{what} ({line}): {fix}" if fix else f"{what}: {line}") from error
+
+
+@contextmanager
+def fixed_seed() -> Iterator[None]:
+    """Fix the random numbers inside: a network without weights is the same random one every time."""
+    with torch.random.fork_rng(devices=[]):  # the caller's random state stays as it is
+        torch.manual_seed(0)
+        yield
 
 
 def check_name(library: str, name: str, known: list[str]) -> None:
@@ -27,12 +55,10 @@ def check_name(library: str, name: str, known: list[str]) -> None:
         raise SpecError(f"{library} has no classifier {name!r}.{fix}")
 
 
-def not_fetched(spec: str, error: BaseException, weights: object = "") -> WeightsError:
-    """Return the error for weights that could not be fetched, with two ways to do without the network."""
-    return WeightsError(
-        f"weights {weights or f'of {spec}'} cannot be fetched ({first_line(error)}): take {spec}@{RANDOM}, or a card "
-        f'with arch = "{spec}" and weights that lie on this machine.'
-    )
+def fetching(spec: str, weights: object = "") -> AbstractContextManager[None]:
+    """Fetch weights inside; where that fails, the error names two ways to do without the network."""
+    fix = f'take {spec}@{RANDOM}, or a card with arch = "{spec}" and weights that lie on this machine.'
+    return one_line(WeightsError, f"weights {weights or f'of {spec}'} cannot be fetched", fix)
 
 
 def per_channel(values: Sequence[float], channels: int) -> list[float]:

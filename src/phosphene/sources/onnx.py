@@ -10,9 +10,10 @@ from typing import Any
 
 from torch import nn
 
-from phosphene.errors import CardError, first_line
+from phosphene.errors import CardError
 from phosphene.extras import require
 from phosphene.sources.exported import Shape
+from phosphene.sources.libraries import one_line
 
 RISK = ""
 NOTES = ["ONNX support is experimental: the network is a conversion to torch"]
@@ -26,20 +27,15 @@ def load(path: Path) -> tuple[nn.Module, Shape]:
         ExtraError: onnx or onnx2torch is missing or broken.
     """
     onnx, converter = require("onnx", "onnx"), require("onnx2torch", "onnx")
-    try:
+    with one_line(CardError, f"{path} is no ONNX file"):
         model = onnx.load(str(path), load_external_data=False)
-    except Exception as error:
-        raise CardError(f"{path} is no ONNX file: {first_line(error)}") from error
     _rename(model)
     _copy_shared_weights(model)
     if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in _tensors(model)):
         raise CardError(f"{path} has its weights in other files: save it as one file (onnx.save_model).")
     shape = _input_shape(model, path)
-    try:
-        with warnings.catch_warnings(action="ignore"):
-            network: nn.Module = converter.convert(model)
-    except Exception as error:
-        raise CardError(f"{path} cannot be converted by onnx2torch: {first_line(error)}") from error
+    with one_line(CardError, f"{path} cannot be converted by onnx2torch"), warnings.catch_warnings(action="ignore"):
+        network: nn.Module = converter.convert(model)
     return network, shape
 
 

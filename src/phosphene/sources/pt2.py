@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from phosphene.errors import CardError, first_line
+from phosphene.errors import CardError
 from phosphene.sources.exported import Shape
+from phosphene.sources.libraries import one_line
 
 RISK = "can run code that it holds (torch.export stores pickles)"
 NOTES: list[str] = []
@@ -20,16 +21,12 @@ def load(path: Path) -> "tuple[nn.Module, Shape | None]":
     Raises:
         CardError: the file is damaged, or the program takes something other than one tensor.
     """
-    try:
-        with warnings.catch_warnings(action="ignore"):
-            program = torch.export.load(path)
-            shape = _input_shape(program, path)
-            _allow_other_layouts(program)
-            return _ImageInput(torch.export.unflatten(program)), shape
-    except CardError:
-        raise
-    except Exception as error:
-        raise CardError(f"{path} is no torch.export program that this torch can load: {first_line(error)}") from error
+    says = f"{path} is no torch.export program that this torch can load"
+    with one_line(CardError, says), warnings.catch_warnings(action="ignore"):
+        program = torch.export.load(path)
+        shape = _input_shape(program, path)
+        _allow_other_layouts(program)
+        return _ImageInput(torch.export.unflatten(program)), shape
 
 
 class _ImageInput(nn.Module):

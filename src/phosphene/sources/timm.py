@@ -7,13 +7,14 @@ from torch import nn
 from phosphene.classifier import Classifier
 from phosphene.errors import CardError, SpecError
 from phosphene.extras import require
-from phosphene.sources.factory import same_every_time
 from phosphene.sources.libraries import (
     RANDOM,
     RANDOM_NOTE,
     check_name,
-    not_fetched,
+    fetching,
+    fixed_seed,
     offline_if_unreachable,
+    one_line,
     per_channel,
 )
 
@@ -36,11 +37,8 @@ def load(rest: str, *, trust: bool) -> Classifier:
     if at and which != RANDOM:
         raise SpecError(f"timm:{rest}: only {RANDOM} may follow @; weights are chosen as timm:NAME.TAG.")
     timm = _timm_with(name)
-    try:
-        with offline_if_unreachable("timm"):
-            module = same_every_time(lambda: timm.create_model(name, pretrained=not at), f"timm's {name}")
-    except CardError as error:
-        raise not_fetched(f"timm:{name}", error.__cause__ or error) from error
+    with offline_if_unreachable("timm"), fetching(f"timm:{name}"), fixed_seed():
+        module = timm.create_model(name, pretrained=not at)
     config = timm.data.resolve_model_data_config(module)
     channels, height, width = config["input_size"]
     return Classifier(
@@ -66,10 +64,10 @@ def build(name: str, *, classes: int, size: tuple[int, int], channels: int = 3) 
     config = timm.get_pretrained_cfg(name)
     fixed = config is not None and config.fixed_input_size and tuple(config.input_size[1:]) != tuple(size)
     settings: dict[str, Any] = {"img_size": size} if fixed else {}
-    network: nn.Module = same_every_time(
-        lambda: timm.create_model(name, pretrained=False, num_classes=classes, in_chans=channels, **settings),
-        f"timm's {name}",
-    )
+    with one_line(CardError, f"timm's {name} failed"), fixed_seed():
+        network: nn.Module = timm.create_model(
+            name, pretrained=False, num_classes=classes, in_chans=channels, **settings
+        )
     return network
 
 

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from phosphene.errors import CardError, first_line
+from phosphene.errors import CardError
+from phosphene.sources.libraries import one_line
 from phosphene.spatial_activation import as_spatial_activation
 
 RISK = "would run the TorchScript that it holds"
@@ -21,14 +22,9 @@ def load(path: Path) -> tuple[nn.Module, None]:
     Raises:
         CardError: the file is damaged, or holds something else.
     """
-    try:
-        with warnings.catch_warnings(action="ignore"):
-            script = torch.jit.load(str(path), map_location="cpu")  # type: ignore[no-untyped-call]
-    except Exception as error:
-        raise CardError(
-            f"{path} is no TorchScript ({first_line(error)}): a pickled network is never run; save its state dict as "
-            ".safetensors and write a card with arch or factory."
-        ) from error
+    fix = "a pickled network is never run; save its state dict as .safetensors and write a card with arch or factory."
+    with one_line(CardError, f"{path} is no TorchScript", fix), warnings.catch_warnings(action="ignore"):
+        script = torch.jit.load(str(path), map_location="cpu")  # type: ignore[no-untyped-call]
     return ScriptedNetwork(script), None
 
 

@@ -5,10 +5,9 @@ from typing import Any
 from torch import nn
 
 from phosphene.classifier import Classifier
-from phosphene.errors import SpecError
+from phosphene.errors import CardError, SpecError
 from phosphene.extras import require
-from phosphene.sources.factory import same_every_time
-from phosphene.sources.libraries import RANDOM, RANDOM_NOTE, check_name, not_fetched
+from phosphene.sources.libraries import RANDOM, RANDOM_NOTE, check_name, fetching, fixed_seed, one_line
 from phosphene.sources.weights import put
 
 # What torchvision sets on top of its defaults when it loads its own weights.
@@ -46,10 +45,8 @@ def load(rest: str, *, trust: bool) -> Classifier:
     transforms, labels, size = chosen.transforms(), chosen.meta["categories"], _size(chosen)
     module = build(name, classes=len(labels), size=(size, size))
     if not random:
-        try:
+        with fetching(f"torchvision:{name}", chosen):
             state = chosen.get_state_dict(progress=False, check_hash=True, map_location="cpu", weights_only=True)
-        except Exception as error:  # the network and the file system fail in many ways
-            raise not_fetched(f"torchvision:{name}", error, chosen) from error
         put(state, module, str(chosen), name)
     return Classifier(
         module.eval(),
@@ -77,9 +74,8 @@ def build(name: str, *, classes: int, size: tuple[int, int], channels: int = 3) 
         settings["image_size"] = size[0]
     if name.startswith("maxvit"):
         settings["input_size"] = size
-    network: nn.Module = same_every_time(
-        lambda: models.get_model(name, weights=None, num_classes=classes, **settings), f"torchvision's {name}"
-    )
+    with one_line(CardError, f"torchvision's {name} failed"), fixed_seed():
+        network: nn.Module = models.get_model(name, weights=None, num_classes=classes, **settings)
     return network
 
 
