@@ -207,8 +207,8 @@ def test_twenty_thousand_classes(tmp_path):
         ({"arch": "torchvision:resnet18", "classes": 10**12}, "classes is 1000000000000"),
         ({"exported": "net.exe"}, "must be a file"),
         ({"exported": "net.pt2", "weights": "w.pt"}, "leave weights out"),
-        ({"arch": "torchvision:resnet18", "output": "logit"}, "cannot answer with logit"),
-        ({"arch": "torchvision:resnet18", "input": ["size = [9999999, 9999999]"]}, "numbers a picture"),
+        ({"arch": "torchvision:resnet18", "output": "logit"}, "which cannot be logit"),
+        ({"arch": "torchvision:resnet18", "input": ["size = [9999999, 9999999]"]}, "check the input size"),
         ({"arch": "torchvision:resnet18", "input": ["size = [9, 9]", "channels = 99999999"]}, "no image has so many"),
     ],
 )
