@@ -25,7 +25,7 @@ from benchmarks.common import (
     write_result,
     write_section,
 )
-from phosphene.api import map_concepts
+from phosphene.api.mapping import map_concepts
 
 SOURCE = "mobilenet_v2_a"
 NAME = "ablations"

@@ -4,9 +4,9 @@ Input-agnostic saliency maps (Akhtar & Jalwana, arXiv 2303.17836).
 
 Example:
     >>> import phosphene as ph
-    >>> classifier = ph.load("demo:shapes")
-    >>> maps = ph.map_concepts(classifier, ["star"], recipe="quick", overrides={"steps": 2, "refine_steps": 1})
-    >>> maps[0].nu.shape
+    >>> few = {"steps": 2, "refine_steps": 1}
+    >>> maps = ph.map_concepts("demo:shapes", "star", recipe="quick", overrides=few, progress=False)
+    >>> maps["star"][0].nu.shape
     torch.Size([3, 96, 96])
 """
 
@@ -15,37 +15,64 @@ from typing import TYPE_CHECKING, Any
 from phosphene.version import __version__
 
 if TYPE_CHECKING:
-    from phosphene.api import map_concepts as map_concepts
+    from phosphene.api.evaluation import check as check
+    from phosphene.api.evaluation import compare as compare
+    from phosphene.api.evaluation import score as score
+    from phosphene.api.files import card as card
+    from phosphene.api.files import doctor as doctor
+    from phosphene.api.files import film as film
+    from phosphene.api.mapping import map_concepts as map_concepts
+    from phosphene.api.mapping import map_models as map_models
     from phosphene.backdoor.scan import scan as scan
     from phosphene.classifier import Classifier as Classifier
     from phosphene.concept_map import ConceptMap as ConceptMap
-    from phosphene.concept_map import ConceptMaps as ConceptMaps
     from phosphene.concept_map import render as render
     from phosphene.errors import PhospheneError as PhospheneError
     from phosphene.metrics.m_score import m_score as m_score
-    from phosphene.metrics.scores import score as score
+    from phosphene.recipe import RECIPES as RECIPES
     from phosphene.recipe import Recipe as Recipe
     from phosphene.runs import RunDirectory as RunDirectory
     from phosphene.runs import open_run as open_run
     from phosphene.samples import load_samples as load_samples
+    from phosphene.sources import SPEC_FORMS as SPEC_FORMS
+    from phosphene.sources import list_specs as list_specs
     from phosphene.sources import load as load
+    from phosphene.web import serve as serve
+    from phosphene.workflows.concept_maps import ConceptMaps as ConceptMaps
+    from phosphene.workflows.demo import run_demo as run_demo
+
+    def report(run: object, *, reference: "str | None" = None) -> str:
+        """Write the report of a run: :func:`phosphene.report.write_report`."""
+
 
 # name -> module, imported when the name is first used, so that `import phosphene` is quick.
 _LAZY = {
     "Classifier": "phosphene.classifier",
     "ConceptMap": "phosphene.concept_map",
-    "ConceptMaps": "phosphene.concept_map",
+    "ConceptMaps": "phosphene.workflows.concept_maps",
     "PhospheneError": "phosphene.errors",
+    "RECIPES": "phosphene.recipe",
     "Recipe": "phosphene.recipe",
     "RunDirectory": "phosphene.runs",
+    "SPEC_FORMS": "phosphene.sources",
+    "card": "phosphene.api.files",
+    "check": "phosphene.api.evaluation",
+    "compare": "phosphene.api.evaluation",
+    "doctor": "phosphene.api.files",
+    "film": "phosphene.api.files",
+    "list_specs": "phosphene.sources",
     "load": "phosphene.sources",
     "load_samples": "phosphene.samples",
     "m_score": "phosphene.metrics.m_score",
-    "map_concepts": "phosphene.api",
+    "map_concepts": "phosphene.api.mapping",
+    "map_models": "phosphene.api.mapping",
     "open_run": "phosphene.runs",
     "render": "phosphene.concept_map",
+    "report": "phosphene",
+    "run_demo": "phosphene.workflows.demo",
     "scan": "phosphene.backdoor.scan",
-    "score": "phosphene.metrics.scores",
+    "score": "phosphene.api.evaluation",
+    "serve": "phosphene.web",
 }
 
 __all__ = ["__version__", *_LAZY]  # noqa: PLE0604  (the keys are strings)
@@ -56,6 +83,8 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'phosphene' has no attribute {name!r}")
     import importlib  # noqa: PLC0415  (needed for these names only)
 
+    if name == "report":  # the package of this name is callable
+        return importlib.import_module("phosphene.report")
     value = getattr(importlib.import_module(_LAZY[name]), name)
     globals()[name] = value
     return value

@@ -1,9 +1,10 @@
 """A concept map: what a classifier means by one class, and how the map was computed."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any, Self, SupportsIndex, overload
 
 import numpy as np
 import torch
@@ -11,8 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from phosphene import notebook
-from phosphene.contact_sheet import contact_sheet
-from phosphene.labels import first_synonym
+from phosphene.labels import find_known, first_synonym
 
 
 def render(nu: Tensor, contrast: float = 0.2) -> Tensor:
@@ -120,8 +120,37 @@ class ConceptMap:
         return notebook.row([image, xi, f"<div>{facts}{notebook.curve(self.loss, 'loss')}</div>"])
 
 
-class ConceptMaps(list[ConceptMap]):
-    """A list of maps that displays itself in a notebook; in everything else a list."""
+class MapList(list[ConceptMap]):
+    """A list of maps that a notebook shows: ``maps["castle"]`` are those of a concept, ``maps[0]`` is the first one."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._title()})"
+
+    @overload
+    def __getitem__(self, place: SupportsIndex) -> ConceptMap: ...
+    @overload
+    def __getitem__(self, place: "str | slice[Any, Any, Any]") -> Self: ...
+    def __getitem__(self, place: "SupportsIndex | slice[Any, Any, Any] | str") -> "ConceptMap | Self":
+        """Return the map at a position, or the maps of a concept (a label or a synonym) or of a slice.
+
+        Raises:
+            ConceptError: there is no map of the concept.
+        """
+        if not isinstance(place, str | slice):
+            return super().__getitem__(place)
+        if isinstance(place, str):
+            index = find_known(place, {one.index: one.label for one in self}, "this list")
+            return self._part(one for one in self if one.index == index)
+        return self._part(super().__getitem__(place))
+
+    def _part(self, maps: Iterable[ConceptMap]) -> Self:
+        part = type(self)(maps)
+        vars(part).update(vars(self))
+        return part
+
+    def _title(self) -> str:
+        count, classes = len(self), len({one.index for one in self})
+        return f"{count} map{'s' * (count != 1)} of {classes} class{'es' * (classes != 1)}"
 
     def _repr_html_(self) -> str:
         """Show the images in a notebook."""
@@ -129,17 +158,7 @@ class ConceptMaps(list[ConceptMap]):
             notebook.figure(notebook.image(one.image, caption), notebook.text(caption), f"p {one.p_class:.2f}")
             for one, caption in list(zip(self, captions(self), strict=True))[: notebook.MOST_IMAGES]
         ]
-        count, classes = len(self), len({one.index for one in self})
-        title = f"{count} map{'s' * (count != 1)} of {classes} class{'es' * (classes != 1)}"
-        return notebook.gallery(title, figures, count)
-
-    def grid(self, columns: int = 5, side: int = 160) -> Image.Image:
-        """Return the images in a grid, ``side`` pixels wide each, with their labels below.
-
-        Raises:
-            ValueError: the list is empty.
-        """
-        return contact_sheet([one.image for one in self], captions(self), columns=columns, side=side)
+        return notebook.gallery(self._title(), figures, len(self))
 
 
 def captions(maps: Sequence[ConceptMap]) -> list[str]:

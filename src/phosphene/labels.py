@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from phosphene.errors import CardError, ConceptError, first_line, nearest
@@ -131,6 +131,31 @@ def _checked(names: list[str], path: Path) -> list[str]:
         if any("\ud800" <= one <= "\udfff" for one in name):
             raise CardError(f"{where} half a character (a lone surrogate).")
     return names
+
+
+def find_known(concept: str, known: Mapping[int, str], where: str) -> int:
+    """Return which of some classes a concept names.
+
+    Args:
+        concept: An index, a label or a synonym.
+        known: Index -> label.
+        where: What has maps of these classes, for the message.
+
+    Raises:
+        ConceptError: it names none of them, or several.
+    """
+    concept, indices = concept.strip(), list(known)
+    if concept.isdecimal() and int(concept) in known:
+        return int(concept)
+    closest = [] if concept.isdecimal() else Labels(list(known.values())).closest(concept)
+    if len(closest) > 1:
+        raise ConceptError(
+            f"{concept!r} names classes {', '.join(str(indices[place]) for place in closest)}: give the index of one."
+        )
+    if not closest:
+        listed = ", ".join(f"{index} ({first_synonym(known[index])})" for index in indices[:12])
+        raise ConceptError(f"{where} has no map of {concept!r}: it has {listed}{', ...' * (len(known) > 12)}.")
+    return indices[closest[0]]
 
 
 def first_synonym(label: str) -> str:

@@ -9,7 +9,7 @@ import torch
 
 import phosphene as ph
 from phosphene import notebook
-from phosphene.concept_map import ConceptMaps, Job, captions
+from phosphene.concept_map import Job, captions
 from phosphene.errors import RunError
 from phosphene.metrics.scorecard import ConceptScore, Confusion, ContrastScore, Score, Scores
 from phosphene.recipe import Recipe
@@ -75,8 +75,8 @@ def shown(run):
     return {
         "map": one,
         "grey": replace(one, nu=one.nu[:1], targeting_rate=None, loss=(1.0,)),
-        "maps": ConceptMaps([one, tiny.concept_map(4, 1)]),
-        "no maps": ConceptMaps(),
+        "maps": ph.ConceptMaps([one, tiny.concept_map(4, 1)]),
+        "no maps": ph.ConceptMaps(),
         "score": score(HOSTILE, HOSTILE),
         "scores": Scores([score(HOSTILE, HOSTILE), score()]),
         "run": run,
@@ -108,7 +108,7 @@ def test_html_says_what_there_is(run):
 
 
 def test_many_pictures_are_counted_and_not_shown():
-    maps = ConceptMaps(tiny.concept_map(0, seed) for seed in range(notebook.MOST_IMAGES + 7))
+    maps = ph.ConceptMaps(tiny.concept_map(0, seed) for seed in range(notebook.MOST_IMAGES + 7))
     html = maps._repr_html_()
     assert html.count("<img") == notebook.MOST_IMAGES
     assert "and 7 more" in html
@@ -116,7 +116,7 @@ def test_many_pictures_are_counted_and_not_shown():
 
 def test_lists_of_results_stay_lists():
     one = tiny.concept_map(0)
-    assert ConceptMaps([one]) == [one]
+    assert ph.ConceptMaps([one]) == [one]
     assert isinstance(ph.map_concepts(tiny.classifier(), [0], recipe=Recipe(**tiny.SHORT)), list)
 
 
@@ -136,8 +136,8 @@ def test_a_curve_of_nothing_is_nothing_and_one_of_equals_is_flat():
 
 
 def test_a_grid_shows_every_map_with_its_label():
-    maps = ConceptMaps([tiny.concept_map(0), tiny.concept_map(4)])
-    assert maps.grid(columns=1, side=20).height > maps.grid(columns=2, side=20).height
+    maps = ph.ConceptMaps([tiny.concept_map(0), tiny.concept_map(4)])
+    assert maps.grid(columns=1, size=20).image.height > maps.grid(columns=2, size=20).image.height
     assert captions(maps) == [maps[0].short, maps[1].short]
     assert captions([tiny.concept_map(0), tiny.concept_map(0, 1)]) == ["lion, seed 0", "lion, seed 1"]
 

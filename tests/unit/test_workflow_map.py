@@ -12,12 +12,13 @@ from phosphene.executors import LocalExecutor, pick_executor
 from phosphene.executors.base import Ended, Failed, Made, MapSummary
 from phosphene.executors.worker import CHECKPOINT_SECONDS
 from phosphene.mapper import MapOptimization, map_jobs
+from phosphene.progress import duration
 from phosphene.recipe import Recipe
 from phosphene.runs.checkpoints import Checkpoints
 from phosphene.runs.failures import read_failures
 from phosphene.samples.pool import make_pool
 from phosphene.workflows.driver import TRIES
-from phosphene.workflows.estimate import duration, estimate
+from phosphene.workflows.estimate import estimate
 from phosphene.workflows.map import execute
 from phosphene.workflows.plan import Jobs, plan
 from tests import tiny

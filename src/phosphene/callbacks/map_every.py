@@ -11,7 +11,7 @@ import torch
 
 from phosphene.callbacks.loggers import Logger
 from phosphene.classifier import Classifier
-from phosphene.concept_map import ConceptMaps, Job
+from phosphene.concept_map import Job, MapList
 from phosphene.engine import Engine
 from phosphene.errors import ConceptError, SamplesError
 from phosphene.mapper import in_groups, map_jobs
@@ -68,7 +68,7 @@ class MapEvery:
             raise ConceptError("no concept was given: name the classes to map.")
         self.classifier, self.every, self.logger, self.seed, self.device = classifier, every, logger, seed, device
         self.recipe = resolve(recipe, overrides)
-        self.history: dict[int, ConceptMaps] = {}
+        self.history: dict[int, MapList] = {}
         with _restored_generators():  # a wrong name or sample spec should fail now, and not after the first epoch
             self.concepts = list(dict.fromkeys(classifier.labels.find(concept) for concept in concepts))
             spec = default_samples(classifier.spec) if samples is None else samples
@@ -77,18 +77,18 @@ class MapEvery:
         if shape != classifier.input.shape:
             raise SamplesError(f"the pool's samples are {shape}, the network takes {classifier.input.shape}.")
 
-    def __call__(self, epoch: int) -> "ConceptMaps | None":
+    def __call__(self, epoch: int) -> "MapList | None":
         """Map and log if the epoch is a multiple of ``every``; return the maps, or ``None``."""
         return None if epoch % self.every else self.map(epoch)
 
-    def map(self, epoch: int) -> ConceptMaps:
+    def map(self, epoch: int) -> MapList:
         """Map and log in any epoch: after the last one, for instance.
 
         Raises:
             NumericError: the network answers with NaN or infinity.
         """
         jobs = [Job(index, self.seed) for index in self.concepts]
-        maps = ConceptMaps()
+        maps = MapList()
         device = self.device or _device_of(self.classifier)
         with _restored_generators(), Engine(self.classifier, device=device) as engine:
             pool = self.pool.to(engine.device)

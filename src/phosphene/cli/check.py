@@ -1,24 +1,22 @@
 """``phosphene check``: a run in, findings and ``checks.json`` out."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from phosphene.checks import CHECKS, CheckProgress, Finding
+import phosphene as ph
 from phosphene.cli import options
-from phosphene.cli.progress import MapProgress
 from phosphene.cli.tables import print_table
 from phosphene.errors import printable
-from phosphene.metrics.range_doubt import range_doubt
-from phosphene.report import write_report
-from phosphene.report.formats import count
-from phosphene.runs.checks import NAME
-from phosphene.workflows.check import CheckPlan, plan_checks, run_checks
-from phosphene.workflows.progress import Progress
+from phosphene.progress import ProgressDisplay
+
+if TYPE_CHECKING:
+    from phosphene.checks import Finding
+    from phosphene.workflows.check import Findings
 
 
 @click.command("check", context_settings={"help_option_names": ["-h", "--help"]})
@@ -26,7 +24,9 @@ from phosphene.workflows.progress import Progress
 @click.option(
     "--most", default=4, show_default=True, type=click.IntRange(1), help="Most concepts to make maps of again."
 )
-@click.option("--only", multiple=True, metavar="NAME", help=f"One of {', '.join(CHECKS)} (repeatable).  [all]")
+@click.option(
+    "--only", multiple=True, metavar="NAME", help="Only this check; --dry-run names them (repeatable).  [all]"
+)
 @click.option("--samples", metavar="SPEC", help="Samples for these maps; natural images show most.  [the run's]")
 @options.device
 @options.trust
@@ -47,47 +47,33 @@ def command(
     Maps are made again with the run's own recipe: with the network's weights randomised, from other seeds, from other
     samples. Each finding is written to RUN/checks.json at once; after an interruption, the same command continues.
     """
-    todo = plan_checks(run, only=only, most=most, samples=samples, device=device, trust=trust)
-    if dry_run:
-        options.print_json(_describe(todo)) if as_json else click.echo(_spell(todo))
-        return
+    with ProgressDisplay("load torch") as display:
 
-    options.warn(range_doubt(todo.context.classifier, todo.context.pool, device=device))
+        def print_finding(found: "Finding") -> None:
+            if not as_json:
+                display.print(f"{found.name}: {found.verdict}")
 
-    def on_finding(found: Finding) -> None:
-        if not as_json:
-            click.echo(f"{found.name}: {found.verdict}", err=True)
-
-    with MapProgress(f"check {printable(todo.context.classifier.name)}") as progress:
-        findings = run_checks(todo, on_progress=lambda one: progress(_progress(one)), on_finding=on_finding)
-    report = write_report(todo.run)
+        findings = ph.check(
+            run,
+            only=only,
+            most=most,
+            samples=samples,
+            device=device,
+            trust=trust,
+            dry_run=dry_run,
+            progress=display,
+            on_finding=print_finding,
+        )
     if as_json:
-        rows = [{**found.to_dict(), "verdict": found.verdict} for found in findings]
-        options.print_json({"run": str(run), "findings": rows, "report": report})
-        return
-    print_table(_table(findings))
-    click.echo(f"figures in {todo.run.path / NAME}; open {report}")
+        options.print_json(findings.to_dict())
+    elif dry_run:
+        click.echo(str(findings.plan))
+    else:
+        print_table(_table(findings))
+        click.echo(f"figures in {run / 'checks.json'}; open {findings.report}")
 
 
-def _progress(progress: CheckProgress) -> Progress:
-    return Progress(progress.maps_done, progress.maps_total, progress.labels, progress.step)
-
-
-def _describe(todo: CheckPlan) -> dict[str, Any]:
-    costs = todo.cost
-    rows = [{"name": name, "maps": costs[name], "done": name in todo.cached} for name in todo.names]
-    return {"run": str(todo.run.path), "checks": rows, "maps": sum(costs.values()), "passes": todo.passes}
-
-
-def _spell(todo: CheckPlan) -> str:
-    lines = [
-        f"{name:<16} {'done' if name in todo.cached else count(maps, 'map')}: {CHECKS[name][0]}"
-        for name, maps in todo.cost.items()
-    ]
-    return "\n".join([*lines, f"{count(sum(todo.cost.values()), 'map')}, {todo.passes:,} passes"])
-
-
-def _table(findings: list[Finding]) -> Table:
+def _table(findings: "Findings") -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_lines=True)
     table.add_column("check", no_wrap=True)
     table.add_column("", no_wrap=True)

@@ -1,19 +1,22 @@
 """``phosphene compare``: two runs in, the classes whose maps changed most out."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
+import phosphene as ph
 from phosphene.cli import options
 from phosphene.cli.tables import print_table
 from phosphene.errors import printable
 from phosphene.labels import first_synonym
-from phosphene.metrics.compare import Prediction
-from phosphene.report.compare import write_comparison
-from phosphene.workflows.compare import Comparison, compare_runs
+
+if TYPE_CHECKING:
+    from phosphene.metrics.compare import Prediction
+    from phosphene.workflows.compare import Comparison
 
 
 @click.command("compare", context_settings={"help_option_names": ["-h", "--help"]})
@@ -27,9 +30,7 @@ def command(a: Path, b: Path, out: "Path | None", as_json: bool) -> None:
     The most changed classes come first. A change is between 0 (as similar as two seeds of one run) and 1. It is more
     reliable after `phosphene score` with both models as targets, which has each source classify the other's maps.
     """
-    found = compare_runs(a, b)
-    if out is not None:
-        write_comparison(found, out)
+    found = ph.compare(a, b, out=out)
     if as_json:
         options.print_json({**found.to_dict(), **({} if out is None else {"page": str(out)})})
         return
@@ -44,7 +45,7 @@ def command(a: Path, b: Path, out: "Path | None", as_json: bool) -> None:
         click.echo(f"open {out}")
 
 
-def _table(found: Comparison) -> Table:
+def _table(found: "Comparison") -> Table:
     """Lay changes out, one line per class."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("class")

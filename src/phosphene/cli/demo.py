@@ -4,11 +4,10 @@ from pathlib import Path
 
 import click
 
+import phosphene as ph
 from phosphene.cli import options
-from phosphene.cli.progress import MapProgress
 from phosphene.errors import NumericError
-from phosphene.report.formats import count
-from phosphene.workflows.demo import SOURCE, demo_folder, run_demo
+from phosphene.progress import ProgressDisplay
 
 
 @click.command("demo", context_settings={"help_option_names": ["-h", "--help"]})
@@ -21,19 +20,20 @@ def command(out: "Path | None", device: str, as_json: bool) -> None:
     The network was trained on drawn shapes, and its maps should show them. Another network then scores the maps, and
     two networks are scanned for backdoors; one of them has one.
     """
-    with MapProgress(SOURCE) as progress:
-        result = run_demo(out or demo_folder(), device, progress)
+    with ProgressDisplay("load torch") as display:
+        outcome = ph.run_demo(out, device=device, progress=display)
     if as_json:
-        scores = [score.to_dict() for score in result.scores.values()]
-        scans = [{key: found[key] for key in ("model", "verdict", "p_value")} for found in result.scans.values()]
-        document = {"report": result.report, "scores": scores, "scans": scans, "as_expected": result.as_expected}
+        scores = [score.to_dict() for score in outcome.scores.values()]
+        scans = [{key: found[key] for key in ("model", "verdict", "p_value")} for found in outcome.scans.values()]
+        document = {"report": outcome.report, "scores": scores, "scans": scans, "as_expected": outcome.as_expected}
         options.print_json(document)
     else:
-        click.echo(f"{count(len(result.maps), 'map')} of {SOURCE}, made without any image of its training data:")
-        for spec, score in result.scores.items():
+        source = next(iter(outcome.scores))
+        click.echo(f"{options.count(len(outcome.maps))} of {source}, made without any image of its training data:")
+        for spec, score in outcome.scores.items():
             click.echo(f"  scored by {spec:<18} M_score {score.m_score:.2f}, top-1 {score.top1_all:.0%}")
-        for spec, found in result.scans.items():
+        for spec, found in outcome.scans.items():
             click.echo(f"scan of {spec}: {found['verdict']} (p = {found['p_value']:.2g}). {found['reasons'][0]}")
-        click.echo(f"open {result.report} or the sheet.png beside it")
-    if not result.as_expected:
+        click.echo(f"{display.elapsed} in all; open {outcome.report} or the sheet.png beside it")
+    if not outcome.as_expected:
         raise NumericError("the maps or scans are not as expected: this installation computes other results.")

@@ -7,12 +7,10 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+import phosphene as ph
 from phosphene.cli import options
 from phosphene.cli.tables import print_table
 from phosphene.errors import printable
-from phosphene.samples import default_samples, load_samples
-from phosphene.sources import load
-from phosphene.workflows.doctor import examine_machine, examine_model
 
 
 @click.command("doctor", context_settings={"help_option_names": ["-h", "--help"]})
@@ -25,11 +23,7 @@ def command(
     model: "str | None", samples: "str | None", device: str, precision: str, trust: bool, as_json: bool
 ) -> None:
     """Report what works on this machine; with MODEL, whether the network fits its declared input."""
-    facts = examine_machine()
-    if model is not None:
-        classifier = load(model, trust=trust)
-        pool = load_samples(samples or default_samples(model), classifier.input.shape)
-        facts |= examine_model(classifier, pool, device=device, precision=precision)
+    facts = ph.doctor(model, samples=samples, device=device, precision=precision, trust=trust)
     if as_json:
         options.print_json(facts)
         return

@@ -4,9 +4,8 @@ from pathlib import Path
 
 import click
 
+import phosphene as ph
 from phosphene.cli import options
-from phosphene.report.film import write_film
-from phosphene.runs import RunDirectory
 
 
 @click.command("film", context_settings={"help_option_names": ["-h", "--help"]})
@@ -20,5 +19,5 @@ def command(run: Path, concepts: tuple[str, ...], out: "Path | None", fps: float
 
     RUN must have been mapped with --frames N.
     """
-    film = write_film(RunDirectory(run), out, concepts, fps=fps)
+    film = ph.film(run, out, concepts=concepts, fps=fps)
     options.print_json({"film": str(film)}) if as_json else click.echo(str(film))

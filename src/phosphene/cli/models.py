@@ -2,8 +2,8 @@
 
 import click
 
+import phosphene as ph
 from phosphene.cli import options
-from phosphene.sources import FORMS, list_specs
 
 
 @click.command("models", context_settings={"help_option_names": ["-h", "--help"]})
@@ -14,9 +14,9 @@ def command(prefix: "str | None", as_json: bool) -> None:
 
     Your own models need a card: see docs/cards.md.
     """
-    rows = list_specs(prefix) if prefix else list_specs()
+    rows = ph.list_specs(prefix) if prefix else ph.list_specs()
     if as_json:
         options.print_json([{"spec": spec, "description": text} for spec, text in rows])
         return
-    for spec, text in [*rows, *(() if prefix else FORMS.items())]:
+    for spec, text in [*rows, *(() if prefix else ph.SPEC_FORMS.items())]:
         click.echo(f"{spec:<22} {text}")

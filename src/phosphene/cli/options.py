@@ -108,6 +108,11 @@ def parse_overrides(pairs: tuple[str, ...]) -> dict[str, str]:
     return {key.strip(): value.strip() for key, value in (pair.split("=", 1) for pair in pairs)}
 
 
+def count(maps: int) -> str:
+    """Return ``1 map`` or ``12 maps``."""
+    return f"{maps:,} map{'s' * (maps != 1)}"
+
+
 def print_json(data: Any) -> None:
     """Print one JSON document on stdout."""
     click.echo(json.dumps(data, indent=1, ensure_ascii=False))

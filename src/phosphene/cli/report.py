@@ -4,9 +4,8 @@ from pathlib import Path
 
 import click
 
+import phosphene as ph
 from phosphene.cli import options
-from phosphene.report import write_report
-from phosphene.runs import RunDirectory
 
 
 @click.command("report", context_settings={"help_option_names": ["-h", "--help"]})
@@ -21,5 +20,5 @@ from phosphene.runs import RunDirectory
 @options.as_json
 def command(run: Path, reference: "str | None", as_json: bool) -> None:
     """Write RUN/report.html, one file that opens without a network, from what is in RUN."""
-    report = write_report(RunDirectory(run), reference=reference)
+    report = ph.report(run, reference=reference)
     options.print_json({"report": str(report)}) if as_json else click.echo(str(report))

@@ -4,12 +4,10 @@ from pathlib import Path
 
 import click
 
+import phosphene as ph
 from phosphene.cli import options
 from phosphene.cli.tables import misclassified, print_table, score_matrix
-from phosphene.errors import printable
-from phosphene.report import write_report
-from phosphene.runs import RunDirectory
-from phosphene.workflows.score import score_runs
+from phosphene.progress import ProgressDisplay
 
 
 @click.command("score", context_settings={"help_option_names": ["-h", "--help"]})
@@ -31,19 +29,19 @@ def command(runs: tuple[Path, ...], targets: tuple[str, ...], device: str, trust
     are matched by name; for those with another input size, the images are resized. The rows go to RUN/scores.json, with
     every concept and a sweep over contrasts, and to RUN/report.html.
     """
+    with ProgressDisplay("load torch") as display:
 
-    def on_progress(done: int, total: int, name: str) -> None:
-        if not as_json:
-            click.echo(f"score {done + 1} of {total}: {printable(name)}", err=True)
+        def print_target(number: int, total: int, name: str) -> None:
+            if not as_json:
+                display.print(f"score {number + 1} of {total}: {name}")
 
-    scored = score_runs(runs, targets, device=device, trust=trust, on_progress=on_progress, on_warning=options.warn)
-    reports = [write_report(RunDirectory(path)) for path in dict.fromkeys(row.run for row in scored)]
+        scores = ph.score(runs, targets, device=device, trust=trust, progress=display, on_progress=print_target)
+    reports = list(dict.fromkeys(str(one.run / "report.html") for one in scores))
     if as_json:
-        rows = [{"run": str(row.run), **row.to_dict()} for row in scored]
-        options.print_json({"scores": rows, "reports": reports})
+        options.print_json({"scores": [{"run": str(one.run), **one.to_dict()} for one in scores], "reports": reports})
         return
-    print_table(score_matrix(scored))
-    for line in misclassified(scored):
+    print_table(score_matrix(scores))
+    for line in misclassified(scores):
         click.echo(line)
     for report in reports:
         click.echo(f"open {report}")

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+import phosphene as ph
 from phosphene.cli import options
 from phosphene.errors import printable
 
@@ -19,9 +20,8 @@ def command(folder: Path, host: str, port: "int | None", browse: bool, trust: bo
 
     DIR defaults to runs. Nothing outside DIR is shown.
     """
-    from phosphene.web import serve  # noqa: PLC0415
 
     def print_message(line: str) -> None:
         click.echo(f"phosphene: {printable(line)}", err=True)
 
-    serve(folder, host=host, port=port, trust=trust, browse=browse, on_message=print_message)
+    ph.serve(folder, host=host, port=port, trust=trust, browse=browse, on_message=print_message)

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import click
 from rich import box
@@ -11,8 +12,9 @@ from rich.text import Text
 
 from phosphene.errors import printable
 from phosphene.labels import first_synonym
-from phosphene.metrics.scorecard import Interval
-from phosphene.workflows.score import ScoredRun
+
+if TYPE_CHECKING:
+    from phosphene.workflows.score import RunScore
 
 MOST_LISTED = 5
 WIDEST = 10_000
@@ -29,28 +31,28 @@ def print_table(table: Table) -> None:
     click.echo(printed.get(), nl=False)
 
 
-def score_matrix(scored: Sequence[ScoredRun]) -> Table:
+def score_matrix(scored: "Sequence[RunScore]") -> Table:
     """Lay scores out, a line per run and a column per target: ``M_score``, top-1 among all classes and the concepts."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("maps of")
     table.add_column("measure")
-    targets = {(row.score.target, row.target_sha256): row.score.target for row in scored}
+    targets = {(row.target, row.target_sha256): row.target for row in scored}
     for name, sha256 in targets:
         twice = list(targets.values()).count(name) > 1
         table.add_column(Text(printable(name) + (f" ({sha256[:8]})" if twice else "")))
     for path in dict.fromkeys(row.run for row in scored):
         own = [row for row in scored if row.run == path]
-        concepts = own[0].score.concepts
+        concepts = own[0].concepts
         measures = f"M_score\ntop-1, all classes\ntop-1, the {concepts} concepts"
         table.add_row(Text(_named(own[0], scored)), Text(measures), *(Text(_cell(row)) for row in own))
         table.add_section()
     return table
 
 
-def misclassified(scored: Sequence[ScoredRun]) -> Iterator[str]:
+def misclassified(scored: "Sequence[RunScore]") -> Iterator[str]:
     """Yield one line per target on the concepts that it misclassifies, and as what; none for a target without any."""
     for row in scored:
-        wrong = sorted((one for one in row.score.per_concept if one.misread), key=lambda one: one.right / one.maps)
+        wrong = sorted((one for one in row.per_concept if one.misread), key=lambda one: one.right / one.maps)
         if wrong:
             errors = [
                 f"{_short(one.label)} as {_short(one.misread[0].label)}"
@@ -58,30 +60,29 @@ def misclassified(scored: Sequence[ScoredRun]) -> Iterator[str]:
                 for one in wrong[:MOST_LISTED]
             ]
             more = f" and {len(wrong) - MOST_LISTED} more" if len(wrong) > MOST_LISTED else ""
-            count = f"{len(wrong)} of {row.score.concepts} concepts of {_named(row, scored, ', ')}"
-            yield f"{printable(row.score.target)} misclassifies {count}: {', '.join(errors)}{more}"
+            count = f"{len(wrong)} of {row.concepts} concepts of {_named(row, scored, ', ')}"
+            yield f"{printable(row.target)} misclassifies {count}: {', '.join(errors)}{more}"
 
 
-def _named(row: ScoredRun, scored: Sequence[ScoredRun], gap: str = "\n") -> str:
+def _named(row: "RunScore", scored: "Sequence[RunScore]", gap: str = "\n") -> str:
     """Name a source by its model and recipe, and by its directory where other runs have the same."""
-    alike = {other.run for other in scored if (other.score.source, other.recipe) == (row.score.source, row.recipe)}
-    names = [row.score.source, row.recipe, *([str(row.run)] if len(alike) > 1 else [])]
+    alike = {other.run for other in scored if (other.source, other.recipe) == (row.source, row.recipe)}
+    names = [row.source, row.recipe, *([str(row.run)] if len(alike) > 1 else [])]
     return gap.join(printable(name) for name in names)
 
 
-def _cell(row: ScoredRun) -> str:
-    score = row.score
-    low, high = score.interval
+def _cell(row: "RunScore") -> str:
+    low, high = row.interval
     return "\n".join(
         [
-            f"{score.m_score:.2f} [{low:.2f}, {high:.2f}]",
-            _share(score.top1_all, score.top1_all_interval),
-            _share(score.top1_concepts, score.top1_concepts_interval),
+            f"{row.m_score:.2f} [{low:.2f}, {high:.2f}]",
+            _share(row.top1_all, row.top1_all_interval),
+            _share(row.top1_concepts, row.top1_concepts_interval),
         ]
     )
 
 
-def _share(value: float, interval: Interval) -> str:
+def _share(value: float, interval: tuple[float, float]) -> str:
     return f"{value:.0%} [{100 * interval[0]:.0f}, {100 * interval[1]:.0f}]"
 
 

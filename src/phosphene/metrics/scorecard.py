@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, is_dataclass
-from typing import Any, Self, get_args, get_origin, get_type_hints
+from typing import Any, Self, TypeVar, get_args, get_origin, get_type_hints
 
 from phosphene import notebook
 from phosphene.labels import first_synonym
@@ -119,7 +119,10 @@ class Score:
         return cls(**_entries(cls, data))
 
 
-class Scores(list[Score]):
+ScoreT = TypeVar("ScoreT", bound=Score)
+
+
+class Scores(list[ScoreT]):
     """A list of scores that displays itself in a notebook."""
 
     def _repr_html_(self) -> str:

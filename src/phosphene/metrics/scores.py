@@ -26,7 +26,7 @@ def score(
     *,
     source: str = "source",
     device: str = "auto",
-) -> Scores:
+) -> Scores[Score]:
     """Score the maps of one classifier on others.
 
     Args:
@@ -54,7 +54,7 @@ def score(
     """
     maps = list(maps)
     concepts = [(one.index, one.label) for one in maps]
-    scores = Scores()
+    scores: Scores[Score] = Scores()
     for target in [targets] if isinstance(targets, Classifier) else targets:
         matched = match(concepts_of(concepts), target.labels, target.name)
         with Engine(target, device=device) as engine:

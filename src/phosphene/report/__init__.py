@@ -1,5 +1,18 @@
-"""A run directory in, one self-contained HTML file and a contact sheet out."""
+"""A run directory in, one self-contained HTML file and a contact sheet out.
+
+``phosphene.report(run)`` writes a report as well: this package, once imported, hides any function of its name.
+"""
+
+import sys
+from types import ModuleType
 
 from phosphene.report.html import write_report
 
 __all__ = ["write_report"]
+
+
+class _CallableModule(ModuleType):
+    __call__ = staticmethod(write_report)
+
+
+sys.modules[__name__].__class__ = _CallableModule

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
@@ -13,13 +13,15 @@ from phosphene.metrics.compare import Change, Prediction
 from phosphene.report.html import environment, policy
 from phosphene.report.images import data_url
 from phosphene.runs.atomic import write_bytes
-from phosphene.workflows.compare import Comparison
+
+if TYPE_CHECKING:
+    from phosphene.workflows.compare import Comparison
 
 MOST_SEEDS = 3
 MOST_NAMED = 12
 
 
-def write_comparison(comparison: Comparison, path: Path) -> None:
+def write_comparison(comparison: "Comparison", path: Path) -> None:
     """Write a comparison as one HTML file.
 
     Raises:
@@ -35,7 +37,7 @@ def write_comparison(comparison: Comparison, path: Path) -> None:
 
 
 def comparison_view(
-    comparison: Comparison, image_url: Callable[[int, ConceptMap], str], names: tuple[str, str]
+    comparison: "Comparison", image_url: Callable[[int, ConceptMap], str], names: tuple[str, str]
 ) -> dict[str, Any]:
     """Return what ``compare_part.html`` shows.
 
@@ -55,7 +57,7 @@ def comparison_view(
 
 
 def _row(
-    one: Change, comparison: Comparison, image_url: Callable[[int, ConceptMap], str], *, same: bool
+    one: Change, comparison: "Comparison", image_url: Callable[[int, ConceptMap], str], *, same: bool
 ) -> dict[str, Any]:
     lines = [] if same else [_prediction("B", "A", one.a_by_b), _prediction("A", "B", one.b_by_a)]
     return {

@@ -9,7 +9,7 @@ from PIL import Image
 from phosphene.concept_map import ConceptMap, captions
 from phosphene.contact_sheet import contact_sheet
 from phosphene.errors import ConceptError, RunError
-from phosphene.labels import Labels, first_synonym
+from phosphene.labels import find_known
 from phosphene.runs import RunDirectory
 from phosphene.runs.atomic import write_bytes
 from phosphene.runs.frames import FPS, LEAST_FPS, MOST_FPS, animation
@@ -62,22 +62,8 @@ def _chosen(run: RunDirectory, concepts: Sequence[str]) -> list[ConceptMap]:
     if not concepts:
         return list(run.maps())
     known = {row["index"]: row["label"] for row in facts["jobs"]}
-    wanted = {_find(concept.strip(), known, run) for concept in concepts}
+    wanted = {find_known(concept, known, str(run.path)) for concept in concepts}
     return [one for one in run.maps() if one.index in wanted]
-
-
-def _find(concept: str, known: dict[int, str], run: RunDirectory) -> int:
-    """Return the class of the run that a concept names."""
-    indices, labels = list(known), Labels(list(known.values()))
-    if concept.isdecimal() and int(concept) in known:
-        return int(concept)
-    found = [] if concept.isdecimal() else [indices[place] for place in labels.closest(concept)]
-    if len(found) > 1:
-        raise ConceptError(f"{concept!r} names classes {', '.join(map(str, found))}: give the index of one.")
-    if not found:
-        listed = ", ".join(f"{index} ({first_synonym(known[index])})" for index in indices[:12])
-        raise ConceptError(f"{run.path} has no map of {concept!r}: it has {listed}{', ...' * (len(known) > 12)}.")
-    return found[0]
 
 
 def _sheets(films: Sequence[Sequence[Image.Image]], captions: Sequence[str]) -> list[Image.Image]:

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import io
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
@@ -19,7 +20,7 @@ from phosphene.report.images import natural_images
 from phosphene.report.made import made_section
 from phosphene.report.scan import scan_section
 from phosphene.report.scores import score_section
-from phosphene.runs import RunDirectory
+from phosphene.runs import RunDirectory, open_run
 from phosphene.runs.atomic import write_bytes
 from phosphene.runs.scores import read_scores
 
@@ -31,20 +32,22 @@ SECTIONS = {"scan": scan_section, "scores": score_section, "checks": check_secti
 MAPS, MADE = "Maps", "How it was made"
 
 
-def write_report(run: RunDirectory, *, reference: "str | None" = None) -> str:
+def write_report(run: "str | Path | RunDirectory", *, reference: "str | None" = None) -> str:
     """Write ``report.html`` and ``sheet.png`` into a run directory and return the report's path.
 
     Everything on the page comes from the run directory, so that writing it again loses nothing. A run that was only
     scanned has a report without maps.
 
     Args:
-        run: The run directory.
+        run: The run directory, or its path.
         reference: Sample spec of images with labels: one of each class is shown beside its maps.
 
     Raises:
         RunError: it is no run directory, it has neither finished maps nor a scan, or it cannot be written.
         SamplesError: the reference images cannot be read, or their labels are not the network's classes.
     """
+    if not isinstance(run, RunDirectory):
+        run = open_run(run)
     facts = run.facts()
     examples = natural_images(reference, facts) if reference else {}
     gallery = Gallery(run, facts)

@@ -1,7 +1,10 @@
 """The run directory: its files, and how it shows itself in a notebook."""
 
+from pathlib import Path
+
 from phosphene import notebook
-from phosphene.concept_map import ConceptMaps
+from phosphene.concept_map import MapList
+from phosphene.errors import RunError
 from phosphene.runs.files import RunFiles
 from phosphene.runs.scores import read_scores
 
@@ -13,6 +16,9 @@ class RunDirectory(RunFiles):
         path: The directory. :meth:`begin` creates it, :meth:`maps` reads it; a notebook shows it by
             itself.
     """
+
+    def __repr__(self) -> str:
+        return f"RunDirectory({str(self.path)!r})"
 
     def _repr_html_(self) -> str:
         """Return facts, images and scores as a small piece of HTML, for a notebook.
@@ -32,13 +38,13 @@ class RunDirectory(RunFiles):
                 ("directory", self.path),
             ]
         )
-        shown = ConceptMaps(map(self.read, list(finished.values())[: notebook.MOST_IMAGES]))
+        shown = MapList(map(self.read, list(finished.values())[: notebook.MOST_IMAGES]))
         body = shown._repr_html_() if shown else ""
         more = f"<p>and {len(finished) - len(shown)} more</p>" if len(finished) > len(shown) else ""
         return f"<div>{about}{body}{more}{_scores(self)}</div>"
 
 
-def open_run(path: object) -> RunDirectory:
+def open_run(path: "str | Path") -> RunDirectory:
     """Open a run that ``phosphene map`` made.
 
     Args:
@@ -50,7 +56,9 @@ def open_run(path: object) -> RunDirectory:
     Raises:
         RunError: this is no run directory, or its run.json is damaged.
     """
-    run = RunDirectory(str(path))
+    if not isinstance(path, str | Path):
+        raise RunError(f"a run is opened by the path of its directory, not by a {type(path).__name__}.")
+    run = RunDirectory(path)
     run.facts()
     return run
 

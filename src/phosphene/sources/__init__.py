@@ -35,7 +35,7 @@ SOURCES = {
 SUFFIXES = dict.fromkeys((".toml", ".pt2", ".onnx", ".pt", ".pth", ".ts", ".torchscript"), SOURCES["card"])
 FACTORY = "phosphene.sources.factory"
 # Form of a spec -> what it names
-FORMS = {
+SPEC_FORMS = {
     "torchvision:NAME": "a classifier of torchvision; @WEIGHTS chooses them, @random takes none",
     "timm:NAME": "a classifier of timm; NAME.TAG chooses its weights, @random takes none",
     "hf:OWNER/NAME": "an image classifier of the Hugging Face hub (@REVISION), or hf:FOLDER saved by save_pretrained",
@@ -54,7 +54,7 @@ def load(spec: "str | Path", *, trust: bool = False) -> Classifier:
     """Load a classifier from a model spec.
 
     Args:
-        spec: ``demo:shapes``, ``torchvision:vgg16``, ``path/to/card.toml``, ...; see ``FORMS``.
+        spec: ``demo:shapes``, ``torchvision:vgg16``, ``path/to/card.toml``, ...; see ``SPEC_FORMS``.
         trust: Allow code that came with the model (a factory in a ``.py`` file, an exported program, ...) to run.
 
     Raises:
@@ -131,4 +131,4 @@ def _hint_of_library(name: str) -> str:
 
 def _known() -> str:
     known = [spec for spec, _ in list_specs()]
-    return f" Known: {', '.join([*known, *FORMS])}."
+    return f" Known: {', '.join([*known, *SPEC_FORMS])}."

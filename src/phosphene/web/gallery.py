@@ -4,27 +4,30 @@ import functools
 import threading
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, quote
 
 from fastapi import Request
 from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 from starlette.exceptions import HTTPException
 
+from phosphene.api.evaluation import compare
 from phosphene.errors import PhospheneError
 from phosphene.recipe import DEFAULT_RECIPE, RECIPES
 from phosphene.report.compare import comparison_view
 from phosphene.runs import RunDirectory
 from phosphene.runs.scores import NAME as SCORES
 from phosphene.runs.scores import maps_sha256
-from phosphene.sources import FORMS, list_specs
+from phosphene.sources import SPEC_FORMS, list_specs
 from phosphene.web.folder import Folder, NotHereError, read_cached, thumbnail
 from phosphene.web.form import FormError, read_form
 from phosphene.web.guard import REPORT_POLICY, Token
 from phosphene.web.pages import Pages
 from phosphene.web.processes import MapProcess, MapProcesses
 from phosphene.web.views import run_view, run_views
-from phosphene.workflows.compare import Comparison, compare_runs
+
+if TYPE_CHECKING:
+    from phosphene.workflows.compare import Comparison
 
 MOST_FORM_BYTES = 2_000_000
 CACHEABLE = {"cache-control": "private, max-age=86400, immutable"}
@@ -164,7 +167,7 @@ class Gallery:
             fields=fields,
             error=error,
             specs=dict(list_specs()) | {spec: "has a run here" for spec in sorted(specs) if spec},
-            forms=FORMS,
+            forms=SPEC_FORMS,
             recipes={name: text for name, (text, _) in RECIPES.items()},
             default=DEFAULT_RECIPE,
             title="New run",
@@ -187,9 +190,9 @@ class Gallery:
 
 
 @functools.lru_cache(maxsize=4)
-def _compare(a: Path, b: Path, *versions: object) -> Comparison:
+def _compare(a: Path, b: Path, *versions: object) -> "Comparison":
     """Compare two runs; cached until their maps or scores change."""
-    return compare_runs(a, b)
+    return compare(a, b)
 
 
 def _version(run: RunDirectory) -> tuple[str, int]:

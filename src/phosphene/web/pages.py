@@ -8,9 +8,9 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse, Response
 from jinja2 import ChoiceLoader, PackageLoader
 
+from phosphene.progress import duration
 from phosphene.report.formats import count, percent
 from phosphene.report.html import environment
-from phosphene.workflows.estimate import duration
 
 
 class Pages:

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+from phosphene import notebook
 from phosphene.checks import CHECKS, CheckContext, CheckProgress, Finding, Request, choose, examine
 from phosphene.classifier import Classifier
 from phosphene.concept_map import ConceptMap, Job
@@ -12,12 +12,14 @@ from phosphene.engine.device import pick_device
 from phosphene.errors import RecipeError, RunError, SamplesError
 from phosphene.mapper import passes_per_map
 from phosphene.recipe import Recipe
+from phosphene.report.formats import count
 from phosphene.runs import RunDirectory
 from phosphene.runs.checks import read_checks, write_check
 from phosphene.runs.scores import maps_sha256
-from phosphene.samples import SamplePool, load_samples
+from phosphene.samples import SamplePool
 from phosphene.sources import load
 from phosphene.version import __version__
+from phosphene.workflows.arguments import Samples, to_pool
 
 # Maps of more classes than this are not read: they would fill the memory and tell nothing new.
 MOST_CLASSES = 64
@@ -52,25 +54,63 @@ class CheckPlan:
             counted |= new
         return costs
 
+    def __str__(self) -> str:
+        costs = self.cost
+        lines = [
+            f"{name:<16} {'done' if name in self.cached else count(maps, 'map')}: {CHECKS[name][0]}"
+            for name, maps in costs.items()
+        ]
+        return "\n".join([*lines, f"{count(sum(costs.values()), 'map')}, {self.passes:,} passes"])
+
     @property
     def passes(self) -> int:
         """Images that making those maps sends through networks, a backward counted as one more."""
         return sum(self.cost.values()) * passes_per_map(self.context.recipe)
 
 
+class Findings(list[Finding]):
+    """The findings of a check: a list that a notebook shows as a table.
+
+    Attributes:
+        plan: What the check comes to; ``None`` for maps in memory.
+        report: Path of the run's report; ``None`` after a dry run and for maps in memory.
+    """
+
+    plan: "CheckPlan | None" = None
+    report: "str | None" = None
+
+    def __repr__(self) -> str:
+        return f"Findings({', '.join(f'{one.name}: {one.verdict}' for one in self)})"
+
+    def _repr_html_(self) -> str:
+        """Show the findings in a notebook."""
+        rows = [[notebook.Cell(text) for text in (one.name, one.verdict, one.explanation)] for one in self]
+        return notebook.table(["check", "verdict", "finding"], rows)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, for JSON: the findings, or after a dry run what would be checked."""
+        plan = self.plan
+        head = {} if plan is None else {"run": str(plan.run.path)}
+        if plan is not None and self.report is None:
+            costs = plan.cost
+            rows = [{"name": name, "maps": maps, "done": name in plan.cached} for name, maps in costs.items()]
+            return {**head, "checks": rows, "maps": sum(costs.values()), "passes": plan.passes}
+        return {**head, "findings": [{**one.to_dict(), "verdict": one.verdict} for one in self], "report": self.report}
+
+
 def plan_checks(
-    path: "str | Path",
+    run: RunDirectory,
     *,
     only: Sequence[str] = (),
     most: int = 4,
-    samples: "str | None" = None,
+    samples: Samples = None,
     device: str = "auto",
     trust: bool = False,
 ) -> CheckPlan:
     """Load a finished run and everything that its checks need, before any work.
 
     Args:
-        path: The run directory.
+        run: The run directory.
         only: Names of checks; all by default.
         most: Classes for which other maps are made, spread over the run.
         samples: Sample spec; the run's own by default.
@@ -84,7 +124,6 @@ def plan_checks(
     """
     names = choose(only)
     pick_device(device)
-    run = RunDirectory(path)
     facts = run.facts()
     rows = _rows(run, facts)
     recipe = _recipe(run, facts["recipe"])
@@ -113,7 +152,7 @@ def run_checks(
     *,
     on_progress: "Callable[[CheckProgress], None] | None" = None,
     on_finding: "Callable[[Finding], None] | None" = None,
-) -> list[Finding]:
+) -> Findings:
     """Run the checks that are not cached; each finding is in ``checks.json`` before the next check begins.
 
     Args:
@@ -126,7 +165,8 @@ def run_checks(
     """
     context = plan.context
     context.on_progress, context.maps_total = on_progress, sum(plan.cost.values())
-    findings = []
+    findings = Findings()
+    findings.plan = plan
     for name in plan.names:
         found = plan.cached.get(name)
         if found is None:
@@ -160,13 +200,12 @@ def _recipe(run: RunDirectory, facts: dict[str, Any]) -> Recipe:
     return recipe
 
 
-def _pool(facts: dict[str, Any], samples: "str | None", classifier: Classifier) -> SamplePool:
+def _pool(facts: dict[str, Any], samples: Samples, classifier: Classifier) -> SamplePool:
     """Load the samples of the run, which must be what they were, or others that were asked for."""
-    shape = classifier.input.shape
     if samples is not None:
-        return load_samples(samples, shape)
+        return to_pool(samples, classifier)
     try:
-        pool = load_samples(facts["spec"], shape)
+        pool = to_pool(facts["spec"], classifier)
     except SamplesError as error:
         raise SamplesError(f"the run's samples cannot be had again, choose others with --samples: {error}") from None
     if pool.sha256 != facts["sha256"]:

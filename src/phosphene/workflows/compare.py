@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from phosphene import notebook
 from phosphene.concept_map import ConceptMap
 from phosphene.errors import RunError
 from phosphene.labels import first_synonym
@@ -31,6 +32,21 @@ class Comparison:
     changes: tuple[Change, ...]
     only: tuple[list[str], list[str]]
     maps: tuple[dict[int, list[ConceptMap]], dict[int, list[ConceptMap]]]
+
+    def __repr__(self) -> str:
+        return f"Comparison({str(self.runs[0])!r}, {str(self.runs[1])!r}, {len(self.changes)} classes)"
+
+    def _repr_html_(self) -> str:
+        """Show the changes in a notebook, the most changed class first."""
+        rows = [
+            [
+                notebook.Cell(first_synonym(one.label)),
+                *(_figure(value) for value in (one.change, one.images, one.predictions)),
+            ]
+            for one in self.changes[: notebook.MOST_IMAGES]
+        ]
+        notes = "".join(f"<p>{notebook.text(note)}</p>" for note in self.notes)
+        return f"<div>{notebook.table(['class', 'change', 'images', 'predictions'], rows)}{notes}</div>"
 
     @property
     def scored(self) -> bool:
@@ -69,14 +85,18 @@ class Comparison:
         }
 
 
-def compare_runs(a: "str | Path", b: "str | Path") -> Comparison:
+def _figure(value: "float | None") -> notebook.Cell:
+    return notebook.Cell("-") if value is None else notebook.Cell(f"{value:.2f}", value)
+
+
+def compare_runs(a: RunDirectory, b: RunDirectory) -> Comparison:
     """Compare the finished maps of two runs.
 
     Raises:
         RunError: one of them is no run directory, is damaged, or has no finished maps.
         ConceptError: they have no class in common.
     """
-    runs = (RunDirectory(a), RunDirectory(b))
+    runs = (a, b)
     facts = (runs[0].facts(), runs[1].facts())
     maps_of = []
     for run in runs:

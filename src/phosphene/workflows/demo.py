@@ -1,13 +1,12 @@
 """``phosphene demo``: map, score and scan the networks of the embedded world."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from phosphene.concept_map import ConceptMap
 from phosphene.demo.emblem import TROJAN_TARGET
-from phosphene.metrics.scorecard import Score
+from phosphene.progress import ProgressDisplay, show_progress
 from phosphene.recipe import DEFAULT_RECIPE, resolve
 from phosphene.report import write_report
 from phosphene.runs.scans import OTHERS
@@ -15,9 +14,8 @@ from phosphene.samples import default_samples, load_samples
 from phosphene.sources import load
 from phosphene.workflows.map import execute
 from phosphene.workflows.plan import plan
-from phosphene.workflows.progress import Progress
 from phosphene.workflows.scan import map_suspects, plan_scan, run_scan
-from phosphene.workflows.score import score_runs
+from phosphene.workflows.score import RunScore, score_runs
 
 SOURCE, TARGET = "demo:shapes", "demo:shapes-plain"
 SAMPLES = "synthetic:mixed"
@@ -42,7 +40,7 @@ class DemoResult:
 
     maps: list[ConceptMap]
     report: str
-    scores: dict[str, Score]
+    scores: dict[str, RunScore]
     scans: dict[str, dict[str, Any]]
     as_expected: bool
 
@@ -53,15 +51,30 @@ def demo_folder() -> Path:
     return Path("runs") / f"demo-{recipe.name}-{recipe.sha256[:6]}"
 
 
-def run_demo(out: Path, device: str = "auto", on_progress: "Callable[[Progress], None] | None" = None) -> DemoResult:
-    """Map every class of the first demo network, score the maps by two networks, scan two, write the report."""
-    classifier = load(SOURCE)
-    pool = load_samples(SAMPLES, classifier.input.shape)
-    todo = plan(classifier, resolve(DEFAULT_RECIPE), pool, out)
-    execute(todo, device=device, on_progress=on_progress)
-    scores = {row.target_spec: row.score for row in score_runs([out], [SOURCE, TARGET], device=device)}
-    scans = {spec: _scanned(spec, out, device) for spec in SCANNED}
-    report = write_report(todo.run)
+def run_demo(
+    out: "str | Path | None" = None, *, device: str = "auto", progress: "bool | ProgressDisplay" = True
+) -> DemoResult:
+    """Map every class of the first demo network, score the maps by two networks, scan two, write the report.
+
+    Args:
+        out: The run directory; by default below ``runs``, by recipe.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
+        progress: Whether progress is shown.
+    """
+    out = demo_folder() if out is None else Path(out)
+    with show_progress(progress, SOURCE) as display:
+        display.title = SOURCE
+        classifier = load(SOURCE)
+        pool = load_samples(SAMPLES, classifier.input.shape)
+        todo = plan(classifier, resolve(DEFAULT_RECIPE), pool, out)
+        execute(todo, device=device, on_progress=lambda one: one.show(display))
+        display.update("score the maps")
+        scores = {row.target_spec: row for row in score_runs([out], [SOURCE, TARGET], device=device)}
+        scans = {}
+        for spec in SCANNED:
+            display.update(f"scan {spec}", last=True)
+            scans[spec] = _scanned(spec, out, device)
+        report = write_report(todo.run)
     recognised = scores[SOURCE].top1_all >= LEAST_SOURCE_TOP1 and scores[TARGET].top1_all >= LEAST_TARGET_TOP1
     detected = all(_backdoor(scans[spec]) == wanted for spec, wanted in SCANNED.items())
     return DemoResult(list(todo.run.maps()), report, scores, scans, recognised and detected)

@@ -7,6 +7,7 @@ from typing import Any
 
 from phosphene.engine import Engine
 from phosphene.mapper import MapOptimization, passes_per_map
+from phosphene.progress import duration as duration  # noqa: PLC0414  (for the progress of scans)
 from phosphene.workflows.plan import MapPlan
 
 ENOUGH_SECONDS = 2.0
@@ -35,14 +36,6 @@ class Estimate:
     def words(self) -> str:
         """The time in the unit that fits."""
         return duration(self.seconds)
-
-
-def duration(seconds: float) -> str:
-    """Say a time in the unit that fits."""
-    for unit, size in (("days", 86_400.0), ("h", 3600.0), ("min", 60.0)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.1f} {unit}"
-    return f"{seconds:.0f} s"
 
 
 def estimate(plan: MapPlan, *, device: str = "auto", precision: str = "auto") -> Estimate:

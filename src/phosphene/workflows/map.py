@@ -2,13 +2,17 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any
 
 from phosphene.classifier import Classifier
 from phosphene.concept_map import Job
 from phosphene.engine import Engine
+from phosphene.errors import JobsError
 from phosphene.executors.base import Executor, MapSummary, RunRequest
 from phosphene.executors.local import LocalExecutor
 from phosphene.metrics.predictions import logits_of_maps, top_predictions
+from phosphene.report import write_report
 from phosphene.runs import RunDirectory, RunFacts
 from phosphene.runs.checkpoints import Checkpoints
 from phosphene.runs.failures import note_failures
@@ -17,11 +21,91 @@ from phosphene.runs.lock import hold
 from phosphene.runs.predictions import read_predictions, write_predictions
 from phosphene.runs.scores import map_hashes
 from phosphene.workflows.driver import Driver, Outcome
+from phosphene.workflows.estimate import Estimate
 from phosphene.workflows.interrupt import interruptible
 from phosphene.workflows.plan import MapPlan
 from phosphene.workflows.progress import Progress
 
+# A run of more maps than this does not report its cached maps one by one.
+MOST_REPORTED = 100
 LOCK_SECONDS = 1.0  # for another command that only adds a few lines to the run
+
+
+@dataclass
+class MappedRun:
+    """A run of a ``map`` command, one per model and recipe.
+
+    Attributes:
+        plan: What it comes to.
+        maps: The facts of its maps by class and seed; empty after a dry run.
+        report: Path of its report; ``None`` after a dry run.
+        estimate: What is left to do, after a dry run.
+    """
+
+    plan: MapPlan
+    maps: list[MapSummary] = field(default_factory=list)
+    report: "str | None" = None
+    estimate: "Estimate | None" = None
+
+    def __repr__(self) -> str:
+        return f"MappedRun({str(self.run.path)!r}, {len(self.plan.jobs)} maps of {self.plan.classifier.name})"
+
+    @property
+    def run(self) -> RunDirectory:
+        """The run directory."""
+        return self.plan.run
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, for JSON."""
+        plan, facts = self.plan, ("index", "label", "seed", "p_class", "targeting_rate", "passes", "seconds")
+        document = {
+            "run": str(plan.run.path),
+            "model": plan.classifier.name,
+            "recipe": plan.recipe.name,
+            "samples": plan.pool.spec,
+            "jobs": len(plan.jobs),
+            "passes": plan.passes,
+        }
+        if self.estimate is not None:
+            return document | self.estimate.to_dict()
+        maps = [{fact: getattr(one, fact) for fact in facts} for one in self.maps]
+        return {**document, "report": self.report, "maps": maps}
+
+
+def make_runs(
+    plans: Sequence[MapPlan], *, on_map: "Callable[[MapSummary], None] | None" = None, device: str = "auto", **how: Any
+) -> list[MappedRun]:
+    """Make the maps of plans, note what the source classifiers predict for them, and write the reports.
+
+    Args:
+        plans: What to make.
+        on_map: Called for every map; cached ones are left out where a run has many.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
+        how: Of :func:`execute`.
+
+    Raises:
+        JobsError: maps could not be made; the others are finished, and reported.
+        PhospheneError: as :func:`execute`.
+    """
+    runs = [MappedRun(one) for one in plans]
+
+    def add(found: MapSummary) -> None:
+        runs[found.run].maps.append(found)
+        if on_map is not None and (found.made or len(plans[found.run].jobs) <= MOST_REPORTED):
+            on_map(found)
+
+    failed: JobsError | None = None
+    try:
+        execute(plans, on_map=add, device=device, **how)
+    except JobsError as error:
+        failed = error
+    for one in [one for one in runs if one.maps]:
+        write_own_predictions(one.run, one.plan.classifier, device=device)
+        one.report = write_report(one.run)
+        one.maps.sort(key=lambda found: (found.index, found.seed))  # several workers finish in any order
+    if failed is not None:
+        raise failed
+    return runs
 
 
 def execute(

@@ -10,12 +10,14 @@ from typing import overload
 from phosphene.classifier import Classifier
 from phosphene.concept_map import Job
 from phosphene.engine import Engine
-from phosphene.errors import ConceptError
+from phosphene.errors import ConceptError, SpecError
 from phosphene.mapper import group_size, passes_per_map
 from phosphene.recipe import RECIPES, Recipe
 from phosphene.runs import RunDirectory, RunFacts
 from phosphene.samples import SamplePool
+from phosphene.workflows.arguments import Concepts, Model, Samples, to_classifier, to_indices, to_pool
 
+MOST_SEEDS = 2**32
 # Of each half of a run's name; file systems take 255 in all.
 MOST_BYTES = 100
 
@@ -110,23 +112,64 @@ def plan(
     recipe: Recipe,
     pool: SamplePool,
     out: "str | Path",
-    concepts: "Sequence[str | int] | None" = None,
+    concepts: "Concepts | None" = None,
     seeds: Sequence[int] = (0,),
     *,
     trust: bool = False,
 ) -> MapPlan:
-    """Turn concepts (``None`` for all classes) and seeds into jobs, and see that ``out`` can take them.
+    """Turn concepts (``None`` for all classes) and seeds into jobs, and check that ``out`` can take them.
 
     Raises:
         ConceptError: a concept names no class, or several.
         RunError: the directory belongs to something else.
     """
-    if concepts is None:
-        indices = list(range(classifier.num_classes))
-    else:
-        indices = list(dict.fromkeys(classifier.labels.find(concept) for concept in concepts))
-    if not indices:
-        raise ConceptError("no concept was given: name one with -c, or take --all.")
-    run = RunDirectory(out)
+    indices, run = to_indices(concepts, classifier), RunDirectory(out)
     run.check(RunFacts.of(classifier, recipe, pool))
     return MapPlan(classifier, recipe, Jobs(indices, seeds), pool, run, trust)
+
+
+def plan_all(
+    models: Sequence[Model],
+    concepts: "Concepts | None",
+    recipes: Sequence[Recipe],
+    samples: Samples,
+    seeds: Sequence[int],
+    out: "str | Path | None" = None,
+    *,
+    trust: bool = False,
+) -> list[MapPlan]:
+    """Plan a run per model and recipe; where there are several, ``out`` holds one directory for each.
+
+    Raises:
+        SpecError: two runs would share a directory.
+        PhospheneError: a model, the samples or a concept does not exist, or a directory cannot take its run.
+    """
+    plans: list[MapPlan] = []
+    for model in models:
+        classifier = to_classifier(model, trust=trust)
+        pool = to_pool(samples, classifier)
+        for recipe in recipes:
+            where = (
+                Path(out)
+                if out is not None
+                else default_run(classifier, recipe, None if samples is None else pool.spec)
+            )
+            if out is not None and len(models) * len(recipes) > 1:
+                where /= run_name(classifier, recipe)
+            if where in [other.run.path for other in plans]:
+                raise SpecError(
+                    f"two models or recipes are called {where.name!r} and would share {where}: map them one by one."
+                )
+            plans.append(plan(classifier, recipe, pool, where, concepts, seeds, trust=trust))
+    return plans
+
+
+def seed_range(seed: int, seeds: int) -> range:
+    """Return the seeds of each concept.
+
+    Raises:
+        ConceptError: there are none, or one is out of range.
+    """
+    if not isinstance(seeds, int) or not isinstance(seed, int) or seeds < 1 or seed < 0 or seed + seeds > MOST_SEEDS:
+        raise ConceptError(f"seeds={seeds!r} from seed={seed!r} cannot be used: give seeds=1 or more, seed=0 or more.")
+    return range(seed, seed + seeds)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from phosphene.executors.base import Group
 from phosphene.mapper import Step, passes_per_map
+from phosphene.progress import ProgressDisplay
 from phosphene.workflows.plan import MapPlan
 
 
@@ -34,6 +35,24 @@ class Progress:
     rate: "float | None" = None
     workers: int = 1
     failed: int = 0
+
+    def show(self, display: ProgressDisplay) -> None:
+        """Show it: which map is being made, the loss and the targeting rate of its last step, and the time left."""
+        step = self.step
+        done = self.maps_done + len(self.labels) * step.number / step.total
+        labels = ", ".join(self.labels[:3]) + (", ..." if len(self.labels) > 3 else "")
+        facts = f"step {step.number} of {step.total}, loss {step.loss:.3f}, targeting {step.hits:.0%}"
+        if self.workers > 1 and self.rate is not None:
+            facts += f", {self.workers} workers, {self.rate:.1f} maps per minute"
+        if self.failed:
+            facts += f", {self.failed} failed"
+        display.update(
+            f"map {min(self.maps_done + 1, self.maps_total)} of {self.maps_total}, {labels}",
+            done / max(self.maps_total, 1) if self.share is None else self.share,
+            facts,
+            self.left,
+            last=step.number >= step.total,
+        )
 
 
 class Tally:

@@ -14,12 +14,13 @@ from phosphene.labels import Labels
 from phosphene.metrics.matching import concepts_of, match
 from phosphene.metrics.predictions import SCORE_CONTRAST, check_channels, logits_at_contrasts, top_predictions
 from phosphene.metrics.range_doubt import range_doubt
-from phosphene.metrics.scorecard import Score
+from phosphene.metrics.scorecard import Score, Scores
 from phosphene.metrics.scores import CONTRASTS, score_of_logits
 from phosphene.runs import RunDirectory
 from phosphene.runs.predictions import read_predictions, write_predictions
 from phosphene.runs.scores import map_hashes, maps_sha256, read_scores, write_scores
 from phosphene.sources import load
+from phosphene.workflows.arguments import Model, to_classifier
 
 
 @dataclass(frozen=True)
@@ -52,9 +53,9 @@ class Source:
         return map(self.run.read, self.folders)
 
 
-@dataclass(frozen=True)
-class ScoredRun:
-    """The score of one run on one target classifier.
+@dataclass(frozen=True, kw_only=True)
+class RunScore(Score):
+    """The score of a run on one target classifier.
 
     Attributes:
         run: The run directory.
@@ -62,7 +63,6 @@ class ScoredRun:
         target_spec: What the target was loaded from.
         target_sha256: Hash of its weights and input space.
         maps_sha256: Hash over the maps.
-        score: How well the target classifier recognises the maps.
     """
 
     run: Path
@@ -70,30 +70,29 @@ class ScoredRun:
     target_spec: str
     target_sha256: str
     maps_sha256: str
-    score: Score
 
     def to_dict(self) -> dict[str, Any]:
         """Return the row of scores.json."""
-        facts = {key: getattr(self, key) for key in ("recipe", "target_spec", "target_sha256", "maps_sha256")}
-        return {**self.score.to_dict(), **facts}
+        return {key: value for key, value in super().to_dict().items() if key != "run"}
 
 
 def score_runs(
-    runs: Sequence["str | Path"],
-    targets: Sequence[str] = (),
+    runs: Iterable["str | Path"],
+    targets: Iterable[Model] = (),
     *,
     device: str = "auto",
     trust: bool = False,
     on_progress: "Callable[[int, int, str], None] | None" = None,
     on_warning: "Callable[[str], None] | None" = None,
-) -> list[ScoredRun]:
+) -> Scores[RunScore]:
     """Score every run on every target and write the rows to each run's ``scores.json``.
 
     Everything is checked first: that all runs are complete, and that all targets have the concepts of the runs.
 
     Args:
         runs: Run directories; one that is given twice is scored once.
-        targets: Model specs; without any, the models of the runs themselves. A model that is given twice counts once.
+        targets: Classifiers or their specs; without any, the models of the runs themselves. A model that is
+            given twice counts once.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
         trust: Allow code that came with a target to run.
         on_progress: Called before every score with the number of scores so far, that of all, and the target's name.
@@ -109,7 +108,7 @@ def score_runs(
     """
     pick_device(device)  # before any work
     sources = [_open(Path(path)) for path in {Path(path).resolve(): path for path in runs}.values()]
-    named = [load(spec, trust=trust) for spec in dict.fromkeys(targets)]
+    named = [to_classifier(target, trust=trust) for target in dict.fromkeys(targets)]
     distinct = _distinct(named or _own(sources, trust=trust))
     for source in sources:
         for target in distinct:
@@ -118,14 +117,14 @@ def score_runs(
         for doubt in (range_doubt(target, device=device) for target in distinct):
             if doubt is not None:
                 on_warning(doubt)
-    found: dict[tuple[int, int], ScoredRun] = {}
+    found: dict[tuple[int, int], RunScore] = {}
     for column, target in enumerate(distinct):
         for line, source in enumerate(sources):
             if on_progress is not None:
                 on_progress(len(found), len(sources) * len(distinct), target.name)
             found[line, column] = scored = _score(source, target, device)
             write_scores(source.run, [scored.to_dict()])
-    return [found[key] for key in sorted(found)]
+    return Scores(found[key] for key in sorted(found))
 
 
 def _open(path: Path) -> Source:
@@ -182,7 +181,7 @@ def _check(source: Source, target: Classifier) -> None:
     match(concepts, target.labels, target.name)
 
 
-def _score(source: Source, target: Classifier, device: str) -> ScoredRun:
+def _score(source: Source, target: Classifier, device: str) -> RunScore:
     """Send a run's maps through the target once; write its predictions to ``readings.json`` and return the score."""
     concepts, labels = source.concepts, target.labels
     matched = match(concepts_of(concepts), labels, target.name)
@@ -193,5 +192,11 @@ def _score(source: Source, target: Classifier, device: str) -> ScoredRun:
     rows = top_predictions(logits[CONTRASTS.index(SCORE_CONTRAST)], concepts, matched, labels)
     jobs = [(row["index"], row["seed"]) for row in source.facts["jobs"]]
     write_predictions(source.run, target, dict(zip(jobs, rows, strict=True)), source.hashes)
-    recipe = source.facts["recipe"]["name"]
-    return ScoredRun(source.run.path, recipe, target.spec, target.sha256, source.sha256, found)
+    return RunScore(
+        **vars(found),
+        run=source.run.path,
+        recipe=source.facts["recipe"]["name"],
+        target_spec=target.spec,
+        target_sha256=target.sha256,
+        maps_sha256=source.sha256,
+    )

@@ -1,0 +1,162 @@
+"""``score``, ``check`` and ``compare``: what maps are worth."""
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from phosphene.checks import CheckProgress, Finding, check_maps
+from phosphene.classifier import Classifier
+from phosphene.concept_map import ConceptMap
+from phosphene.errors import RunError
+from phosphene.metrics.range_doubt import range_doubt
+from phosphene.metrics.scorecard import Scores
+from phosphene.metrics.scores import score as score_maps
+from phosphene.progress import ProgressDisplay, show_progress
+from phosphene.report import write_report
+from phosphene.report.compare import write_comparison
+from phosphene.runs import RunDirectory
+from phosphene.workflows.arguments import Model, Samples, to_classifier, to_pool
+from phosphene.workflows.check import Findings, plan_checks, run_checks
+from phosphene.workflows.compare import Comparison, compare_runs
+from phosphene.workflows.concept_maps import ConceptMaps, Run, to_run
+from phosphene.workflows.progress import Progress
+from phosphene.workflows.score import score_runs
+
+
+def score(
+    maps: "Run | Iterable[Run] | Iterable[ConceptMap]",
+    targets: "Model | Iterable[Model]" = (),
+    *,
+    device: str = "auto",
+    trust: bool = False,
+    progress: bool | ProgressDisplay = True,
+    on_progress: "Callable[[int, int, str], None] | None" = None,
+) -> Scores[Any]:
+    """Score how well other classifiers recognise maps.
+
+    Args:
+        maps: What :func:`map_concepts` returned, or a run or several of them: their ``scores.json`` and reports are
+            written.
+        targets: The classifiers that are to recognise them; for runs by default the models of the runs themselves.
+            Classes are matched by label, and images are resized to each target's input.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
+        trust: Allow code that came with a target to run.
+        progress: Whether progress is shown.
+        on_progress: Called before every score of a run with the number of scores so far, that of all, and the target's
+            name.
+
+    Returns:
+        One score per target, and run: a list that shows itself in a notebook.
+
+    Raises:
+        ConceptError: there are fewer than two concepts, or a target lacks one of them.
+        PhospheneError: an argument does not fit; the message names the fix.
+
+    Example:
+        >>> import phosphene as ph
+        >>> few = {"steps": 2, "refine_steps": 1}
+        >>> maps = ph.map_concepts("demo:shapes", ["star", "heart"], recipe="quick", overrides=few, progress=False)
+        >>> ph.score(maps, "demo:shapes-plain", progress=False)[0].maps
+        2
+    """
+    several = (
+        [targets] if isinstance(targets, str | Path | Classifier) or not isinstance(targets, Iterable) else targets
+    )
+    items: list[Any] = (
+        [maps] if isinstance(maps, str | Path | RunDirectory) or not isinstance(maps, Iterable) else list(maps)
+    )
+    with show_progress(progress, "score") as display:
+        if items and all(isinstance(one, ConceptMap) for one in items):
+            origin = getattr(maps, "origin", None)
+            loaded = [to_classifier(one, trust=trust) for one in several] or ([origin.classifier] if origin else [])
+            return score_maps(items, loaded, source=origin.classifier.name if origin else "source", device=device)
+
+        def show(number: int, total: int, name: str) -> None:
+            display.update(f"score {number + 1} of {total}: {name}", number / total)
+            if on_progress is not None:
+                on_progress(number, total, name)
+
+        runs = [to_run(one) for one in items]
+        paths = [run.path for run in runs]
+        scores = score_runs(paths, several, device=device, trust=trust, on_progress=show, on_warning=display.warn)
+        for run in {run.path.resolve(): run for run in runs}.values():
+            write_report(run)
+        return scores
+
+
+def check(
+    maps: Run,
+    *,
+    only: "str | Sequence[str]" = (),
+    most: int = 4,
+    samples: Samples = None,
+    device: str = "auto",
+    trust: bool = False,
+    dry_run: bool = False,
+    progress: bool | ProgressDisplay = True,
+    on_finding: "Callable[[Finding], None] | None" = None,
+) -> Findings:
+    """Check whether maps show what the network has learned, or only what the method makes of any network.
+
+    Maps are made again with their own recipe: with the network's weights randomised, from other seeds, from other
+    samples. Of a run, each finding is written to its ``checks.json`` at once, and the report at the end.
+
+    Args:
+        maps: A run, or what :func:`map_concepts` returned.
+        only: Names of checks; all by default.
+        most: Most concepts to make maps of again.
+        samples: Samples for these maps; natural images show most. By default those of the maps.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
+        trust: Allow code that came with the model to run.
+        dry_run: Only plan: the list is empty, and its ``plan`` says what would be checked and what that costs.
+        progress: Whether progress is shown.
+        on_finding: Called for every finding, also for cached ones.
+
+    Raises:
+        PhospheneError: a check does not exist, the run cannot be checked, or a library is missing.
+    """
+    names = [only] if isinstance(only, str) else only
+    with show_progress(progress, "check") as display:
+        if isinstance(maps, ConceptMaps) and maps.run is None:
+            origin = maps.origin
+            if origin is None or not maps:
+                raise RunError("these maps cannot be checked: give a run, or what map_concepts returned.")
+            pool = origin.pool if samples is None else to_pool(samples, origin.classifier)
+            same = pool.sha256 == origin.pool.sha256
+            how = {"most": most, "same_samples": same, "device": device, "precision": origin.precision}
+            return Findings(check_maps(origin.classifier, pool, origin.recipe, maps, names, **how))
+        plan = plan_checks(to_run(maps), only=names, most=most, samples=samples, device=device, trust=trust)
+        if dry_run:
+            planned = Findings()
+            planned.plan = plan
+            return planned
+        display.title = f"check {plan.context.classifier.name}"
+        display.warn(range_doubt(plan.context.classifier, plan.context.pool, device=device))
+
+        def show(one: CheckProgress) -> None:
+            Progress(one.maps_done, one.maps_total, one.labels, one.step).show(display)
+
+        findings = run_checks(plan, on_progress=show, on_finding=on_finding)
+        findings.report = write_report(plan.run)
+        return findings
+
+
+def compare(a: Run, b: Run, *, out: "str | Path | None" = None) -> Comparison:
+    """Compare two runs class by class: two models, two recipes, before and after fine-tuning.
+
+    Args:
+        a: A run, or maps that were saved.
+        b: Another one.
+        out: A page with the images to write, ``.html``.
+
+    Returns:
+        The changes, the most changed class first: it shows itself in a notebook.
+
+    Raises:
+        RunError: one of them is no run, or has no finished maps.
+        ConceptError: they have no class in common.
+    """
+    found = compare_runs(to_run(a), to_run(b))
+    if out is not None:
+        write_comparison(found, Path(out))
+    return found

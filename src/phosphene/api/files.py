@@ -1,0 +1,75 @@
+"""Runs, their films, cards of models, and what works on this machine."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from phosphene.report.film import write_film
+from phosphene.runs.frames import FPS
+from phosphene.workflows.arguments import Model, Samples, to_classifier, to_pool
+from phosphene.workflows.card import WrittenCard, write_card
+from phosphene.workflows.concept_maps import Run, to_run
+from phosphene.workflows.doctor import examine_machine, examine_model
+
+
+def film(
+    run: Run, out: "str | Path | None" = None, *, concepts: "str | int | Iterable[str | int]" = (), fps: float = FPS
+) -> Path:
+    """Write how the maps of a run developed, side by side, as one animated image that loops.
+
+    Args:
+        run: A run that was mapped with ``frames``.
+        out: A ``.webp`` or ``.gif`` file; by default ``film.webp`` in the run.
+        concepts: Only these; all by default.
+        fps: Frames per second, 0.5 to 50.
+
+    Raises:
+        RunError: the run has no frames, or the file cannot be written.
+        ConceptError: the run has no map of a concept, or too many maps for one film.
+    """
+    several = [concepts] if isinstance(concepts, str | int) else concepts
+    return write_film(to_run(run), out, [str(one) for one in several], fps=fps)
+
+
+def card(
+    model: Model, out: "str | Path | None" = None, *, weights: "str | Path | None" = None, trust: bool = False
+) -> WrittenCard:
+    """Write a card, with weights as safetensors, that loads the same classifier as a model.
+
+    Args:
+        model: A spec or a classifier that came from one.
+        out: Path of the card; by default the name of the model with ``.toml``.
+        weights: Path of the weights; by default beside the card.
+        trust: Allow code that came with the model to run.
+
+    Raises:
+        CardError: a file exists already, or no card can hold the model.
+    """
+    return write_card(to_classifier(model, trust=trust), out, weights, trust=trust)
+
+
+def doctor(
+    model: "Model | None" = None,
+    *,
+    samples: Samples = None,
+    device: str = "auto",
+    precision: str = "auto",
+    trust: bool = False,
+) -> dict[str, Any]:
+    """Return what works on this machine, by name; with a model, also whether the network fits its declared input.
+
+    Args:
+        model: A spec or a classifier.
+        samples: Images to try the model on; natural ones show most.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
+        precision: ``auto``, ``fp32`` or ``bf16``.
+        trust: Allow code that came with the model to run.
+
+    Raises:
+        PhospheneError: the model or the samples cannot be loaded, or the network gives NaN or infinity.
+    """
+    facts = examine_machine()
+    if model is None:
+        return facts
+    classifier = to_classifier(model, trust=trust)
+    return facts | examine_model(classifier, to_pool(samples, classifier), device=device, precision=precision)

@@ -1,0 +1,185 @@
+"""``map_concepts`` and ``map_models``: the maps of classifiers, in memory or in run directories."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from phosphene.classifier import Classifier
+from phosphene.engine.device import pick_device
+from phosphene.errors import RecipeError, RunError
+from phosphene.executors import pick_executor
+from phosphene.executors.base import MapSummary
+from phosphene.metrics.range_doubt import range_doubt
+from phosphene.progress import ProgressDisplay, show_progress
+from phosphene.recipe import DEFAULT_RECIPE, Recipe, resolve
+from phosphene.samples import SamplePool
+from phosphene.workflows.arguments import Concepts, Model, Samples, to_classifier, to_indices, to_pool
+from phosphene.workflows.concept_maps import ConceptMaps, MapOrigin, map_in_memory
+from phosphene.workflows.estimate import estimate
+from phosphene.workflows.map import MappedRun, make_runs
+from phosphene.workflows.plan import plan_all, seed_range
+from phosphene.workflows.progress import Progress
+
+Shown = bool | ProgressDisplay
+
+
+def map_concepts(
+    model: Model,
+    concepts: "Concepts | None" = None,
+    *,
+    out: "str | Path | None" = None,
+    recipe: "str | Path | Recipe" = DEFAULT_RECIPE,
+    overrides: "Mapping[str, Any] | None" = None,
+    samples: Samples = None,
+    seeds: int = 1,
+    seed: int = 0,
+    device: str = "auto",
+    precision: str = "auto",
+    frames: int = 0,
+    trust: bool = False,
+    progress: Shown = True,
+    on_progress: "Callable[[Progress], None] | None" = None,
+    **executor: Any,
+) -> ConceptMaps:
+    """Map what a classifier means by some of its classes.
+
+    Args:
+        model: A spec or a classifier.
+        concepts: An index, a label or a synonym, or several of them; ``None`` for all classes.
+        out: A run directory to write, which goes on where it was interrupted; by default the maps stay in memory.
+        recipe: A name, a TOML file or a :class:`~phosphene.recipe.Recipe`.
+        overrides: Recipe fields to change.
+        samples: A sample spec or a pool; by default ``synthetic:mixed``, which needs no data (``demo:shapes`` for the
+            demo models).
+        seeds: Maps per concept; their seeds are ``seed`` to ``seed + seeds - 1``.
+        seed: The first seed.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
+        precision: ``auto``, ``fp32`` or ``bf16``.
+        frames: Images of each map as it develops, evenly spaced over all steps: ``maps[0].frames``.
+        trust: Allow code that came with the model to run.
+        progress: Whether progress is shown.
+        on_progress: Called after every step.
+        executor: ``executor``, ``workers``, ``threads`` and ``gpus`` of :func:`map_models`, for ``out``.
+
+    Returns:
+        One map per concept and seed, concepts first: a list that is indexed by name, too, and shows itself in a
+        notebook.
+
+    Raises:
+        PhospheneError: an argument does not fit; the message names the fix.
+    """
+    if frames < 0:
+        raise RecipeError(f"{frames} frames were asked for; give frames=24, or 0 for none.")
+    numbers, settings = seed_range(seed, seeds), resolve(recipe, overrides)
+    how: dict[str, Any] = {"device": device, "precision": precision, "frames": frames}
+    with show_progress(progress, "map") as display:
+        classifier = to_classifier(model, trust=trust)
+        pool = to_pool(samples, classifier)
+        origin = MapOrigin(classifier, pool, settings, device, precision)
+        if out is None:
+            if executor:
+                raise RunError(f"{', '.join(executor)} need a run directory: give out='runs/NAME'.")
+            _warn_of_range(classifier, pool, device, display)
+            return map_in_memory(origin, to_indices(concepts, classifier), numbers, frames, _both(display, on_progress))
+        how |= {
+            "seeds": seeds,
+            "seed": seed,
+            "trust": trust,
+            "progress": display,
+            "on_progress": on_progress,
+            **executor,
+        }
+        (made,) = map_models([classifier], concepts, recipes=[settings], samples=pool, out=out, **how)
+        labels = classifier.labels
+        maps = ConceptMaps(made.run.read(made.run.folder(job, labels[job.index])) for job in made.plan.jobs)
+        maps.origin, maps.run = origin, made.run
+        return maps
+
+
+def map_models(
+    models: Sequence[Model],
+    concepts: "Concepts | None" = None,
+    *,
+    out: "str | Path | None" = None,
+    recipes: "Sequence[str | Path | Recipe]" = (DEFAULT_RECIPE,),
+    overrides: "Mapping[str, Any] | None" = None,
+    samples: Samples = None,
+    seeds: int = 1,
+    seed: int = 0,
+    device: str = "auto",
+    precision: str = "auto",
+    frames: int = 0,
+    executor: str = "local",
+    workers: "int | None" = None,
+    threads: "int | None" = None,
+    gpus: float = 0.0,
+    trust: bool = False,
+    dry_run: bool = False,
+    progress: Shown = True,
+    on_progress: "Callable[[Progress], None] | None" = None,
+    on_map: "Callable[[MapSummary], None] | None" = None,
+) -> list[MappedRun]:
+    """Write a run directory per model and recipe: what ``phosphene map`` does.
+
+    Args:
+        models: Specs or classifiers.
+        concepts: An index, a label or a synonym, or several of them; ``None`` for all classes.
+        out: The run directory, or the folder of several; by default below ``runs``, by model and recipe.
+        recipes: Names, TOML files or recipes.
+        overrides: Recipe fields to change.
+        samples: A sample spec or a pool.
+        seeds: Maps per concept.
+        seed: The first seed.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
+        precision: ``auto``, ``fp32`` or ``bf16``.
+        frames: Images of each map as it develops.
+        executor: ``local``, or ``ray`` for a cluster.
+        workers: Worker processes; by default this process.
+        threads: CPU threads per worker.
+        gpus: GPUs per worker, for ``ray``.
+        trust: Allow code that came with the models to run.
+        dry_run: Only estimate what is left to do.
+        progress: Whether progress is shown.
+        on_progress: Called after every step.
+        on_map: Called for every map.
+
+    Raises:
+        JobsError: maps could not be made; the others are finished.
+        PhospheneError: an argument does not fit; the message names the fix.
+    """
+    with show_progress(progress, "map") as display:
+        if gpus == 0 or executor == "local":
+            pick_device(device)  # before any work
+        workforce = pick_executor(executor, workers=workers, threads=threads, gpus=gpus, device=device)
+        settings = [resolve(recipe, overrides) for recipe in dict.fromkeys(recipes)]
+        display.update("load the model and the samples")
+        plans = plan_all(models, concepts, settings, samples, seed_range(seed, seeds), out, trust=trust)
+        display.title = plans[0].classifier.name if len(plans) == 1 else f"{len(plans)} runs"
+        for one in {id(one.classifier): one for one in plans}.values():
+            _warn_of_range(one.classifier, one.pool, "auto" if gpus else device, display)
+        if dry_run:
+            return [MappedRun(one, estimate=estimate(one, device=device, precision=precision)) for one in plans]
+        for one in plans:
+            if one.pool.skipped:
+                count, first = len(one.pool.skipped), ", ".join(one.pool.skipped[:3])
+                display.print(f"phosphene: skipped {count} sample file(s) that are no readable images: {first}")
+        how: dict[str, Any] = {"device": device, "precision": precision, "frames": frames, "on_map": on_map}
+        return make_runs(plans, executor=workforce, on_progress=_both(display, on_progress), **how)
+
+
+def _warn_of_range(classifier: Classifier, pool: SamplePool, device: str, display: ProgressDisplay) -> None:
+    """Show the notes of a model, and warn if it makes little sense of its declared input."""
+    for note in classifier.notes:
+        display.print(f"phosphene: {classifier.name}: {note}")
+    display.warn(range_doubt(classifier, pool, device=device))
+
+
+def _both(display: ProgressDisplay, on_progress: "Callable[[Progress], None] | None") -> Callable[[Progress], None]:
+    """Return a callback that shows progress, and hands it on."""
+
+    def show(progress: Progress) -> None:
+        progress.show(display)
+        if on_progress is not None:
+            on_progress(progress)
+
+    return show

@@ -1,0 +1,147 @@
+"""Progress on stderr: a bar on a terminal, one updated line in a notebook, a plain line now and then elsewhere."""
+
+import contextlib
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+from phosphene.errors import printable
+
+EVERY_SECONDS = 10.0  # between two plain lines
+NOTEBOOK_SECONDS = 0.5  # between two updates in a notebook
+NOTEBOOK_WIDTH = 110
+
+
+class ProgressDisplay:
+    """Shows how far a command is; a context manager.
+
+    Args:
+        title: What is worked on; plain lines begin with it.
+        shown: Whether anything is shown.
+    """
+
+    def __init__(self, title: str, *, shown: bool = True) -> None:
+        self.title, self.shown = title, shown
+        self.console = Console(file=sys.stderr)
+        self.bar: Progress | None = None
+        self.began = self.printed = time.monotonic()
+        self.first: float | None = None  # share that was there at the first update, and took no time
+        self.in_notebook = shown and _in_notebook()
+
+    def __enter__(self) -> Self:
+        if self.shown and not self.in_notebook and self.console.is_terminal:
+            facts, left = TextColumn("{task.fields[facts]}"), TextColumn("{task.fields[left]}")
+            what = TextColumn("[bold]{task.description}")
+            columns = (what, BarColumn(20), TaskProgressColumn(), facts, TimeElapsedColumn(), left)
+            self.bar = Progress(*columns, console=self.console)
+            self.bar.start()
+            self.bar.add_task(escape(printable(self.title)), total=None, facts="", left="")
+        return self
+
+    def __exit__(
+        self, kind: "type[BaseException] | None", error: "BaseException | None", trace: "TracebackType | None"
+    ) -> None:
+        if self.bar is not None:
+            self.bar.stop()
+            self.bar = None
+        elif self.in_notebook:
+            self._overwrite("")
+
+    @property
+    def elapsed(self) -> str:
+        """The time since the start, in words."""
+        return duration(time.monotonic() - self.began)
+
+    def update(
+        self,
+        what: str,
+        share: "float | None" = None,
+        facts: str = "",
+        left: "float | None" = None,
+        *,
+        last: bool = False,
+    ) -> None:
+        """Show what is being done.
+
+        Args:
+            what: What is being done.
+            share: Finished share of everything, in [0, 1]; ``None`` while that is not known.
+            facts: Figures of the last step.
+            left: Estimated seconds to go; by default estimated from the share.
+            last: Whether this is the end of a part: it gets a plain line, however recent the last one is.
+        """
+        if not self.shown:
+            return
+        now = time.monotonic()
+        if share is not None and left is None:
+            self.first = share if self.first is None else self.first
+            work = share - self.first
+            left = (now - self.began) * (1 - share) / work if work > 0 else None
+        to_go = "" if left is None else f"{duration(left)} left"
+        if self.bar is not None:
+            task, text = self.bar.task_ids[0], escape(printable(what))
+            total = None if share is None else 1.0
+            self.bar.update(task, description=text, completed=share, total=total, facts=escape(facts), left=to_go)
+            return
+        line = f"{self.title}: " + ", ".join(part for part in (what, facts, to_go) if part)
+        if self.in_notebook:
+            if last or now - self.printed >= NOTEBOOK_SECONDS:
+                self.printed = now
+                self._overwrite(printable(line))
+        elif last or now - self.printed >= EVERY_SECONDS:
+            self.printed = now
+            print(printable(line), file=sys.stderr, flush=True)  # noqa: T201
+
+    def print(self, line: str) -> None:
+        """Print a line that stays, above the bar where there is one."""
+        if self.shown:
+            if self.in_notebook:
+                self._overwrite("")
+            if self.bar is not None:
+                self.console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
+            else:
+                print(printable(line), file=sys.stderr, flush=True)  # noqa: T201
+
+    def warn(self, line: "str | None") -> None:
+        """Print a warning, if there is one; where nothing is shown, it becomes a Python warning."""
+        if line is None:
+            return
+        if self.shown:
+            self.print(f"phosphene: warning: {line}")
+        else:
+            warnings.warn(line, stacklevel=4)
+
+    def _overwrite(self, line: str) -> None:
+        print(f"\r{line[:NOTEBOOK_WIDTH]:<{NOTEBOOK_WIDTH}}\r", end="", file=sys.stderr, flush=True)  # noqa: T201
+
+
+@contextlib.contextmanager
+def show_progress(progress: "bool | ProgressDisplay", title: str) -> Iterator[ProgressDisplay]:
+    """Yield the display that the caller has opened, or open one, which shows nothing if ``progress`` is false."""
+    if isinstance(progress, ProgressDisplay):
+        progress.update(title)
+        yield progress
+    else:
+        with ProgressDisplay(title, shown=bool(progress)) as display:
+            yield display
+
+
+def duration(seconds: float) -> str:
+    """Return a time in the unit that fits: ``2.5 min``."""
+    for unit, size in (("days", 86_400.0), ("h", 3600.0), ("min", 60.0)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def _in_notebook() -> bool:
+    """Whether this process is the kernel of a notebook."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return type(shell).__name__ == "ZMQInteractiveShell"

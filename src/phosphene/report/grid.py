@@ -1,0 +1,88 @@
+"""Images of maps in a grid, which a notebook shows and which is saved as PNG, PDF or SVG."""
+
+import base64
+import io
+import math
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+
+from PIL import Image
+
+from phosphene.contact_sheet import CAPTION, GAP, MARGIN, SIDE, contact_sheet
+from phosphene.errors import ConceptError, RunError
+from phosphene.runs.atomic import write_bytes
+
+
+class Grid:
+    """Images with captions in a grid: a notebook shows it, :meth:`save` writes it.
+
+    Args:
+        images: At least one.
+        captions: One per image.
+        columns: Images per row.
+        size: Width of each image in pixels; 160 by default.
+
+    Raises:
+        ConceptError: there are no images, or a number is below 1.
+    """
+
+    def __init__(
+        self, images: Sequence[Image.Image], captions: Sequence[str], *, columns: int = 5, size: "int | None" = None
+    ) -> None:
+        if not images:
+            raise ConceptError("a grid needs at least one map.")
+        self.images, self.captions, self.columns = list(images), list(captions), min(columns, len(images))
+        self.size = SIDE if size is None else size
+        if min(columns, self.size) < 1:
+            raise ConceptError(
+                f"a grid of {columns} columns, {self.size} pixels each, is empty: give 1 or more of each."
+            )
+
+    def __repr__(self) -> str:
+        return f"Grid({len(self.images)} images, {self.columns} columns, {self.size} pixels each)"
+
+    @property
+    def image(self) -> Image.Image:
+        """The grid as one PIL image."""
+        return contact_sheet(self.images, self.captions, columns=self.columns, side=self.size)
+
+    def save(self, path: "str | Path") -> Path:
+        """Write the grid as a ``.png``, ``.pdf`` or ``.svg`` file (in which the captions are text); return its path.
+
+        Raises:
+            RunError: the name has another ending, or the file cannot be written.
+        """
+        path = Path(path)
+        kind = path.suffix.lower()
+        if kind not in (".png", ".pdf", ".svg"):
+            raise RunError(f"{path} must end in .png, .pdf or .svg.")
+        if kind == ".svg":
+            write_bytes(path, self._svg().encode())
+        else:
+            write_bytes(path, _encoded(self.image, kind[1:].upper()))
+        return path
+
+    def _repr_png_(self) -> bytes:
+        """Show the grid in a notebook."""
+        return _encoded(self.image)
+
+    def _svg(self) -> str:
+        rows, cell = math.ceil(len(self.images) / self.columns), self.size + CAPTION + GAP
+        width, height = self.columns * (self.size + GAP) - GAP + 2 * MARGIN, rows * cell - GAP + 2 * MARGIN
+        parts = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" font-family="sans-serif">']
+        for place, (image, caption) in enumerate(zip(self.images, self.captions, strict=True)):
+            left, top = MARGIN + place % self.columns * (self.size + GAP), MARGIN + place // self.columns * cell
+            data = base64.b64encode(_encoded(image)).decode()
+            parts.append(
+                f'<image x="{left}" y="{top}" width="{self.size}" height="{self.size}" '
+                f'href="data:image/png;base64,{data}"/>'
+                f'<text x="{left}" y="{top + self.size + 16}" font-size="13">{escape(caption)}</text>'
+            )
+        return "\n".join([*parts, "</svg>"])
+
+
+def _encoded(image: Image.Image, kind: str = "PNG") -> bytes:
+    data = io.BytesIO()
+    image.save(data, kind)
+    return data.getvalue()

@@ -1,0 +1,83 @@
+"""Arguments of the Python functions: a spec or an object in, an object out; else one line that names the fix."""
+
+from collections.abc import Iterable
+from numbers import Integral
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from phosphene.classifier import Classifier
+from phosphene.errors import ConceptError, SamplesError, SpecError
+from phosphene.samples import SamplePool, default_samples, load_samples
+from phosphene.sources import load
+
+Concepts = str | int | Iterable[str | int]
+Model = str | Path | Classifier
+Samples = str | Path | SamplePool | None
+
+
+def to_classifier(model: Any, *, trust: bool = False) -> Classifier:
+    """Return a classifier as it is, or load the one that a spec names.
+
+    Raises:
+        SpecError: it is neither.
+        PhospheneError: the spec cannot be loaded; the message names the fix.
+    """
+    if isinstance(model, Classifier):
+        return model
+    if isinstance(model, str | Path):
+        return load(model, trust=trust)
+    if isinstance(model, nn.Module):
+        raise SpecError(
+            f"the model is a bare torch module ({type(model).__name__}), which does not define its input: "
+            "give phosphene.Classifier(module, size=224, mean=[...], std=[...], labels=[...])."
+        )
+    raise SpecError(f"a model is a spec such as 'demo:shapes' or a phosphene.Classifier, not {kind(model)}.")
+
+
+def to_indices(concepts: Any, classifier: Classifier) -> list[int]:
+    """Return the class indices of a concept or of several, each once; ``None`` stands for all classes.
+
+    Raises:
+        ConceptError: a concept is neither an index nor a label, names no class or several, or there is none.
+    """
+    if concepts is None:
+        return list(range(classifier.num_classes))
+    several: Iterable[Any] = (
+        concepts if isinstance(concepts, Iterable) and not isinstance(concepts, str) else [concepts]
+    )
+    indices: dict[int, None] = {}
+    for one in several:
+        if isinstance(one, bool) or not isinstance(one, str | Integral):
+            raise ConceptError(f"a concept is the index of a class or a label such as 'castle', not {kind(one)}.")
+        indices[classifier.labels.find(one if isinstance(one, str) else int(one))] = None
+    if not indices:
+        raise ConceptError("no concept was given: name one with -c, or take --all.")
+    return list(indices)
+
+
+def to_pool(samples: Any, classifier: Classifier) -> SamplePool:
+    """Return a pool as it is, or load the samples that a spec names; ``None`` stands for those that need no data.
+
+    Raises:
+        SamplesError: it is neither, cannot be loaded, or does not fit the input of the classifier.
+    """
+    if samples is None:
+        samples = default_samples(classifier.spec)
+    if isinstance(samples, str | Path):
+        return load_samples(samples, classifier.input.shape)
+    if not isinstance(samples, SamplePool):
+        raise SamplesError(
+            f"samples are a spec such as 'photos/' or 'synthetic:mixed', or a pool of phosphene.load_samples, "
+            f"not {kind(samples)}."
+        )
+    shape = tuple(samples.pixels.shape[1:])
+    if shape != classifier.input.shape:
+        raise SamplesError(f"the samples of the pool are {shape}, the network takes {classifier.input.shape}.")
+    return samples
+
+
+def kind(value: Any) -> str:
+    """Name what was given in place of something else, for a message."""
+    return f"{type(value).__name__} {str(value)[:40]!r}"

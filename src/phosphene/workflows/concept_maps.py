@@ -1,0 +1,146 @@
+"""The maps that ``map_concepts`` returns: a list that is indexed by name, shown in a notebook, and saved as a run."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from phosphene.classifier import Classifier
+from phosphene.concept_map import Job, MapList, captions
+from phosphene.engine import Engine
+from phosphene.errors import RunError
+from phosphene.mapper import Step, in_groups, map_jobs
+from phosphene.recipe import Recipe
+from phosphene.report import write_report
+from phosphene.report.grid import Grid
+from phosphene.runs import RunDirectory, RunFacts, open_run
+from phosphene.runs.lock import hold
+from phosphene.samples import SamplePool
+from phosphene.workflows.arguments import kind
+from phosphene.workflows.map import write_own_predictions
+from phosphene.workflows.plan import Jobs
+from phosphene.workflows.progress import Progress
+
+
+@dataclass(frozen=True)
+class MapOrigin:
+    """What maps in memory were made from, for those who save or check them.
+
+    Attributes:
+        classifier: The source classifier.
+        pool: The samples.
+        recipe: The recipe.
+        device: ``cpu``, ``cuda`` or ``cuda:1``.
+        precision: ``auto``, ``fp32`` or ``bf16``.
+    """
+
+    classifier: Classifier
+    pool: SamplePool
+    recipe: Recipe
+    device: str = "auto"
+    precision: str = "auto"
+
+
+class ConceptMaps(MapList):
+    """What :func:`map_concepts` returns: ``maps["castle"]`` are the maps of a concept, ``maps[0]`` is the first one.
+
+    Attributes:
+        origin: What they were made from; ``None`` if that is not known.
+        run: The run directory that holds them; ``None`` if they are in memory only.
+    """
+
+    origin: "MapOrigin | None" = None
+    run: "RunDirectory | None" = None
+
+    def grid(self, columns: int = 5, size: "int | None" = None) -> Grid:
+        """Return the images in a grid, each with its label below, which a notebook shows and ``save`` writes.
+
+        Args:
+            columns: Images per row.
+            size: Width of each image in pixels; 160 by default.
+
+        Raises:
+            ConceptError: the list is empty, or a number is below 1.
+        """
+        return Grid([one.image for one in self], captions(self), columns=columns, size=size)
+
+    def save(self, path: "str | Path") -> RunDirectory:
+        """Write the maps as a run directory, which every command takes.
+
+        Args:
+            path: The directory: a new one, or one with maps of the same model, recipe and samples.
+
+        Raises:
+            RunError: the maps do not know what they were made from, or the directory cannot take them.
+        """
+        if self.origin is None:
+            raise RunError("these maps do not know what they were made from: save what map_concepts returned.")
+        origin, run = self.origin, RunDirectory(path)
+        facts = RunFacts.of(origin.classifier, origin.recipe, origin.pool, origin.device, origin.precision)
+        run.check(facts)
+        with hold(run.path):
+            run.begin(facts, ((Job(one.index, one.seed), one.label) for one in self))
+            for one in self:
+                run.write(one)
+        write_own_predictions(run, origin.classifier, device=origin.device)
+        self.run = run
+        return run
+
+    def report(self) -> str:
+        """Write the report of the run that holds the maps; return its path.
+
+        Raises:
+            RunError: they are in memory only.
+        """
+        if self.run is None:
+            raise RunError("a report belongs to a run directory: maps.save('runs/NAME') first.")
+        return write_report(self.run)
+
+
+Run = str | Path | RunDirectory | ConceptMaps
+
+
+def map_in_memory(
+    origin: MapOrigin,
+    indices: Sequence[int],
+    seeds: Sequence[int],
+    frames: int = 0,
+    on_progress: "Callable[[Progress], None] | None" = None,
+) -> ConceptMaps:
+    """Make the maps of classes in this process, classes first; nothing is written.
+
+    Raises:
+        PhospheneError: the network gives NaN or infinity, or the recipe does not fit it.
+    """
+    maps = ConceptMaps()
+    maps.origin = origin
+    classifier, recipe = origin.classifier, origin.recipe
+    jobs = Jobs(indices, seeds)
+    with Engine(classifier, device=origin.device, precision=origin.precision) as engine:
+        pool = origin.pool.to(engine.device)
+        for group in in_groups(jobs, engine, recipe):
+            names, finished = tuple(classifier.labels.short(job.index) for job in group), len(maps)
+
+            def report(step: Step, names: tuple[str, ...] = names, finished: int = finished) -> None:
+                if on_progress is not None:
+                    on_progress(Progress(finished, len(jobs), names, step))
+
+            maps += map_jobs(engine, pool, group, recipe, report, frames)
+    return maps
+
+
+def to_run(run: Any) -> RunDirectory:
+    """Open a run directory from its path; one that is open, or that of saved maps, is returned as it is.
+
+    Raises:
+        RunError: it is no run.
+    """
+    if isinstance(run, RunDirectory):
+        return run
+    if isinstance(run, ConceptMaps):
+        if run.run is None:
+            raise RunError("these maps are in memory only: maps.save('runs/NAME') makes a run directory of them.")
+        return run.run
+    if not isinstance(run, str | Path):
+        raise RunError(f"a run is the path of a run directory or what phosphene.open_run returns, not {kind(run)}.")
+    return open_run(run)

@@ -1,0 +1,191 @@
+"""The Python functions: what they take, what they refuse in one line, and that files and memory hold the same."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+import phosphene as ph
+from phosphene.errors import PhospheneError
+from tests import tiny
+
+HOW = {"recipe": "quick", "overrides": tiny.SHORT, "device": "cpu", "progress": False}
+
+
+@pytest.fixture(scope="module")
+def network():
+    return tiny.classifier()
+
+
+@pytest.fixture(scope="module")
+def maps(network):
+    """Two seeds of two concepts, in memory."""
+    return ph.map_concepts(network, ["lion", 4], seeds=2, **HOW)
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """Two runs of the demo network, with two concepts each."""
+    how = {**HOW, "overrides": {"steps": 2, "refine_steps": 1}}
+    for seed in (0, 1):
+        ph.map_concepts("demo:shapes", ["star", "heart"], seed=seed, out=tmp_path / str(seed), **how)
+    return tmp_path / "0", tmp_path / "1"
+
+
+# --- map
+
+
+@pytest.mark.parametrize("concept", ["lion", 0, "0"])
+def test_one_concept_needs_no_list(network, concept):
+    (one,) = ph.map_concepts(network, concept, **HOW)
+    assert one.index == 0
+
+
+def test_a_spec_is_as_good_as_a_classifier():
+    (one,) = ph.map_concepts("demo:shapes", "star", **{**HOW, "overrides": {"steps": 1, "refine_steps": 1}})
+    assert one.label == "star"
+
+
+def test_maps_are_found_by_name_position_and_slice(maps):
+    assert [one.seed for one in maps["lion"]] == [0, 1]
+    assert [one.index for one in maps["4"]] == [4, 4]
+    assert maps[1].seed == 1
+    assert maps[1:3].origin is maps.origin
+    with pytest.raises(PhospheneError, match="has no map of 'castle': it has 0"):
+        maps["castle"]
+
+
+def test_maps_in_memory_and_in_a_run_are_the_same(network, maps, tmp_path):
+    written = ph.map_concepts(network, ["lion", 4], seeds=2, out=tmp_path / "run", **HOW)
+    assert [(one.index, one.seed) for one in written] == [(one.index, one.seed) for one in maps]
+    assert all((a.nu - b.nu).abs().max() < 1e-3 for a, b in zip(written, maps, strict=True))
+    assert (tmp_path / "run" / "report.html").exists()
+    assert len(list(ph.open_run(tmp_path / "run").maps())) == 4
+
+
+def test_maps_are_saved_as_a_run_with_a_report(maps, tmp_path):
+    part = maps["lion"]
+    with pytest.raises(PhospheneError, match=r"maps\.save"):
+        part.report()
+    run = part.save(tmp_path / "run")
+    assert [one.seed for one in run.maps()] == [0, 1]
+    assert "lion" in Path(part.report()).read_text(encoding="utf-8")
+    with pytest.raises(PhospheneError, match="what map_concepts returned"):
+        ph.ConceptMaps(maps).save(tmp_path / "other")
+
+
+@pytest.mark.parametrize("name", ["grid.png", "grid.pdf", "grid.svg"])
+def test_a_grid_is_saved(maps, tmp_path, name):
+    grid = maps.grid(columns=3, size=24)
+    path = grid.save(tmp_path / name)
+    start = {".png": b"\x89PNG", ".pdf": b"%PDF", ".svg": b"<svg"}[path.suffix]
+    assert path.read_bytes().startswith(start)
+    if path.suffix == ".svg":
+        assert path.read_text(encoding="utf-8").count("<image") == 4
+    if path.suffix == ".png":
+        with Image.open(path) as image:
+            assert image.size == grid.image.size
+
+
+def test_progress_is_reported_and_shown(network, capfd):
+    seen = []
+    ph.map_concepts(network, [0, 1], **{**HOW, "progress": True}, on_progress=seen.append)
+    assert seen[-1].maps_total == 2
+    assert seen[-1].step.number == seen[-1].step.total
+    shown = capfd.readouterr()
+    assert "loss" in shown.err
+    assert shown.out == ""
+    ph.map_concepts(network, [0], **HOW)
+    assert capfd.readouterr().err == ""
+
+
+def test_one_line_in_a_notebook(network, capfd, monkeypatch):
+    monkeypatch.setattr("phosphene.progress._in_notebook", lambda: True)
+    ph.map_concepts(network, [0], **{**HOW, "progress": True})
+    err = capfd.readouterr().err
+    assert "\r" in err
+    assert "\n" not in err
+
+
+# --- score, check, compare
+
+
+def test_runs_and_maps_are_scored_alike(runs):
+    in_memory = ph.score([*ph.open_run(runs[0]).maps()], "demo:shapes-plain", progress=False, device="cpu")
+    of_runs = ph.score(runs, ["demo:shapes-plain"], progress=False, device="cpu")
+    assert [one.target for one in of_runs] == ["shapes-plain", "shapes-plain"]
+    assert abs(in_memory[0].m_score - of_runs[0].m_score) < 1e-3
+    assert [one.run for one in of_runs] == list(runs)
+    assert all((run / "scores.json").exists() for run in runs)
+
+
+def test_maps_are_scored_on_their_own_classifier_by_default(maps):
+    (own,) = ph.score(maps, progress=False)
+    assert own.source == own.target == "tiny"
+
+
+def test_a_check_of_a_run_and_of_maps(runs, maps):
+    assert [one.name for one in ph.check(maps, only="fidelity", progress=False)] == ["fidelity"]
+    planned = ph.check(runs[0], dry_run=True, progress=False)
+    assert planned == []
+    assert "seeds" in str(planned.plan)
+    seen = []
+    found = ph.check(runs[0], only=["fidelity"], progress=False, on_finding=seen.append)
+    assert seen == found
+    assert (runs[0] / "checks.json").exists()
+    assert "fidelity" in found._repr_html_()
+
+
+def test_two_runs_are_compared(runs, tmp_path):
+    found = ph.compare(runs[0], ph.open_run(runs[1]), out=tmp_path / "compare.html")
+    assert {one.label for one in found.changes} == {"star", "heart"}
+    assert "star" in found._repr_html_()
+    assert (tmp_path / "compare.html").exists()
+
+
+def test_a_report_is_written_by_path(runs):
+    (runs[0] / "report.html").unlink()
+    assert ph.report(runs[0]) == str(runs[0] / "report.html")
+    assert (runs[0] / "report.html").exists()
+
+
+# --- what they refuse
+
+MODULE = torch.nn.Linear(1, 1)
+WRONG = {
+    "a bare module": (lambda _: ph.map_concepts(MODULE, "lion", **HOW), r"give phosphene\.Classifier\(module"),
+    "no model": (lambda _: ph.map_concepts(3, "lion", **HOW), "a model is a spec such as"),
+    "no concept": (lambda _: ph.map_concepts("demo:shapes", 1.5, **HOW), "a concept is the index of a class"),
+    "a bool": (lambda _: ph.map_concepts("demo:shapes", [True], **HOW), "a concept is the index of a class"),
+    "empty": (lambda _: ph.map_concepts("demo:shapes", [], **HOW), "no concept was given"),
+    "samples": (lambda _: ph.map_concepts("demo:shapes", "star", samples=7, **HOW), "samples are a spec"),
+    "seeds": (lambda _: ph.map_concepts("demo:shapes", "star", seeds=0, **HOW), "seeds=1 or more"),
+    "workers": (lambda _: ph.map_concepts("demo:shapes", "star", workers=2, **HOW), "give out='runs/NAME'"),
+    "score": (lambda _: ph.score(5, "demo:shapes", progress=False), "a run is the path of a run directory"),
+    "target": (lambda maps: ph.score(maps, MODULE, progress=False), "a bare torch module"),
+    "check": (lambda _: ph.check(None, progress=False), "a run is the path of a run directory"),
+    "unsaved": (lambda maps: ph.compare(maps, maps), "these maps are in memory only"),
+    "report": (lambda _: ph.report(4), "a run is opened by the path"),
+    "open_run": (lambda _: ph.open_run(None), "a run is opened by the path"),
+    "film": (lambda _: ph.film(1), "a run is the path of a run directory"),
+    "card": (lambda _: ph.card(None), "a model is a spec such as"),
+    "doctor": (lambda _: ph.doctor(2), "a model is a spec such as"),
+}
+
+
+@pytest.mark.parametrize("name", list(WRONG))
+def test_a_wrong_type_gets_one_line_with_the_fix(maps, name):
+    call, message = WRONG[name]
+    with pytest.raises(PhospheneError, match=message) as error:
+        call(maps)
+    assert "\n" not in str(error.value)
+
+
+def test_every_public_object_says_in_one_line_what_it_is(maps, runs, network):
+    objects = [maps, maps[0], maps.grid(), network, ph.open_run(runs[0]), ph.compare(*runs)]
+    objects += [ph.check(runs[0], only="fidelity", progress=False)]
+    for one in objects:
+        assert re.match(r"[A-Z]\w+\(.+\)$", repr(one)), repr(one)
+        assert "\n" not in repr(one)
