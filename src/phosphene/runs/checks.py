@@ -27,6 +27,8 @@ def read_checks(run: RunFiles) -> dict[str, dict[str, Any]]:
         RunError: the file is damaged, or of another version.
     """
     data = CHECKS.read(run.path)
+    if data and not isinstance(data["checks"], dict):
+        raise RunError(f"{run.path / NAME} is damaged (checks is no table). {CHECKS.fix}")
     return data["checks"] if data and data.get("maps_sha256") == maps_sha256(run) else {}
 
 
