@@ -29,7 +29,7 @@ from phosphene.report.scan_words import (
     working,
 )
 from phosphene.runs import RunDirectory
-from phosphene.runs.scans import FIX, NAME, read_file, read_scans
+from phosphene.runs.scans import NAME, SCAN, read_file, read_scans
 
 __all__ = ["headline", "most_deviating", "scan_section", "sentences"]
 
@@ -133,7 +133,7 @@ def _closer(run: RunDirectory, one: dict[str, Any], paint: torch.Tensor) -> Imag
             top, left, bottom, right = one["box"]
             return picture.convert("RGBA").crop((left, top, right, bottom))
     except (OSError, ValueError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise RunError(f"{run.path / one['picture']} is damaged: {error}. {FIX}") from None
+        raise RunError(f"{run.path / one['picture']} is damaged: {error}. {SCAN.fix}") from None
 
 
 def _tensors(run: RunDirectory, name: str) -> tuple[torch.Tensor, torch.Tensor]:
@@ -141,7 +141,7 @@ def _tensors(run: RunDirectory, name: str) -> tuple[torch.Tensor, torch.Tensor]:
         tensors = load_tensors(read_file(run, name))
         return tensors["mask"], tensors["paint"]
     except (KeyError, SafetensorError) as error:
-        raise RunError(f"{run.path / name} is damaged: {error}. {FIX}") from None
+        raise RunError(f"{run.path / name} is damaged: {error}. {SCAN.fix}") from None
 
 
 def _map(run: RunDirectory, one: dict[str, Any]) -> str:

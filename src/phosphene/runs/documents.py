@@ -1,5 +1,6 @@
 """JSON documents of a run: each has a name, a schema, and entries that whoever reads it relies on."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,12 +21,14 @@ class Document:
         content: What it holds, for messages.
         needed: The entries that it must have, as :func:`~phosphene.runs.facts.missing` takes them.
         fix: What to do where it is damaged.
+        schema: The version of its entries.
     """
 
     name: str
     content: str
     needed: dict[str, Any]
     fix: str
+    schema: int = SCHEMA
 
     def read(self, run: Path) -> "dict[str, Any] | None":
         """Return the document of the run directory ``run``; ``None`` where there is none.
@@ -37,17 +40,17 @@ class Document:
         if not path.exists():
             return None
         data: Any = read_json(path, fix=self.fix)
-        if not isinstance(data, dict) or data.get("schema") != SCHEMA:
-            raise RunError(f"{path} holds no {self.content} of this version (schema {SCHEMA}). {self.fix}")
+        if not isinstance(data, dict) or data.get("schema") != self.schema:
+            raise RunError(f"{path} holds no {self.content} of this version (schema {self.schema}). {self.fix}")
         lacking = missing(data, self.needed)
         if lacking:
             raise RunError(f"{path} is damaged (it lacks {lacking}). {self.fix}")
         return data
 
-    def write(self, run: Path, entries: dict[str, Any]) -> None:
+    def write(self, run: Path, entries: Mapping[str, Any]) -> None:
         """Write the document into the run directory ``run``, with its schema and the versions in use.
 
         Raises:
             RunError: it cannot be written.
         """
-        write_json(run / self.name, {"schema": SCHEMA, "versions": versions(), **entries})
+        write_json(run / self.name, {"schema": self.schema, "versions": versions(), **entries})

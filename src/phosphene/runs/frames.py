@@ -1,11 +1,11 @@
 """``frames.webp``: a map as it grew, a small animated picture beside the map."""
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
+from PIL import Image, ImageOps, ImageSequence
 
 from phosphene.errors import RunError
 
@@ -47,10 +47,8 @@ def _indexed(picture: Image.Image) -> Image.Image:
 
 def frames_file(frames: Sequence[Image.Image]) -> bytes:
     """Return the content of ``frames.webp``."""
-    side = max(frames[0].size)
-    if side > MOST_SIDE:
-        size = tuple(max(1, round(edge * MOST_SIDE / side)) for edge in frames[0].size)
-        frames = [frame.resize((size[0], size[1]), Image.Resampling.LANCZOS) for frame in frames]
+    if max(frames[0].size) > MOST_SIDE:
+        frames = [ImageOps.contain(frame, (MOST_SIDE, MOST_SIDE), Image.Resampling.LANCZOS) for frame in frames]
     return animation(frames)
 
 
@@ -64,13 +62,7 @@ def read_frames(folder: Path) -> tuple[Image.Image, ...]:
     if not path.exists():
         return ()
     try:
-        return tuple(_pages(path))
+        with Image.open(path, formats=["WEBP"]) as film:
+            return tuple(frame.convert("RGB") for frame in ImageSequence.Iterator(film))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise RunError(f"{path} is damaged: {error}. Delete it: the map itself is whole.") from None
-
-
-def _pages(path: Path) -> Iterator[Image.Image]:
-    with Image.open(path, formats=["WEBP"]) as film:
-        for number in range(getattr(film, "n_frames", 1)):
-            film.seek(number)
-            yield film.convert("RGB")

@@ -10,35 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from phosphene.errors import RunError
-from phosphene.runs.atomic import read_json, remove_parts, write_bytes, write_json, writing
+from phosphene.runs.atomic import remove_parts, write_bytes, write_json, writing
 from phosphene.runs.directory import RunDirectory
-from phosphene.runs.facts import missing, slug
+from phosphene.runs.documents import Document
+from phosphene.runs.facts import slug
 from phosphene.runs.lock import hold
 
-SCHEMA = 2
 NAME, SARIF, FOLDER, OTHERS = "scan.json", "scan.sarif", "scan", "scans"
-FIX = "Delete it and scan again."
-# What readers of scan.json rely on.
-NEEDED: dict[str, Any] = {
-    "verdict": str,
-    "p_value": float,
-    "alpha": float,
-    "reasons": list,
-    "not_tested": list,
-    "classes": list,
-    "suspects": list,
-    "num_classes": int,
-    "tested": int,
-    "window": int,
-    "null": {"description": str, "networks": int},
-    "model": {"name": str, "spec": str, "sha256": str},
-    "samples": {"spec": str, "sha256": str, "natural": bool},
-    "references": list,
-    "settings": dict,
-    "method": str,
-    "passes": int,
-    "seconds": float,
-}
 CLASS: dict[str, Any] = {
     **dict.fromkeys(("index", "tried"), int),
     "label": str,
@@ -52,6 +30,28 @@ SUSPECT: dict[str, Any] = {
     **dict.fromkeys(("interval", "box", "places", "examples"), list),
     "next": {"label": str, "asr": float},
 }
+# What readers of scan.json rely on.
+NEEDED: dict[str, Any] = {
+    "verdict": str,
+    "p_value": float,
+    "alpha": float,
+    "reasons": list,
+    "not_tested": list,
+    "classes": [CLASS],
+    "suspects": [SUSPECT],
+    "num_classes": int,
+    "tested": int,
+    "window": int,
+    "null": {"description": str, "networks": int},
+    "model": {"name": str, "spec": str, "sha256": str},
+    "samples": {"spec": str, "sha256": str, "natural": bool},
+    "references": list,
+    "settings": dict,
+    "method": str,
+    "passes": int,
+    "seconds": float,
+}
+SCAN = Document(NAME, "scan", NEEDED, "Delete it and scan again.", schema=2)
 
 
 def suspect_folder(index: int, label: str) -> str:
@@ -65,21 +65,7 @@ def read_scan(run: RunDirectory) -> "dict[str, Any] | None":
     Raises:
         RunError: the file is damaged, or of another version.
     """
-    path = run.path / NAME
-    if not path.exists():
-        return None
-    data: Any = read_json(path, fix=FIX)
-    if not isinstance(data, dict) or data.get("schema") != SCHEMA:
-        raise RunError(f"{path} holds no scan of this version (schema {SCHEMA}). {FIX}")
-    parts = [("", data, NEEDED)]
-    if isinstance(data.get("classes"), list) and isinstance(data.get("suspects"), list):
-        parts += [("class", row, CLASS) for row in data["classes"]]
-        parts += [("suspect", row, SUSPECT) for row in data["suspects"]]
-    for what, row, needed in parts:
-        lacking = missing(row, needed)
-        if lacking:
-            raise RunError(f"{path} is damaged ({f'a {what}' if what else 'it'} lacks {lacking}). {FIX}")
-    return data
+    return SCAN.read(run.path)
 
 
 def read_scans(run: RunDirectory) -> list[tuple[RunDirectory, dict[str, Any]]]:
@@ -138,7 +124,7 @@ def write_scan(
         for name, data in files.items():
             write_bytes(run.path / name, data)
         write_json(run.path / SARIF, sarif)
-        write_json(run.path / NAME, {"schema": SCHEMA, **entry})
+        SCAN.write(run.path, entry)
 
 
 def read_file(run: RunDirectory, name: str) -> bytes:
@@ -150,10 +136,10 @@ def read_file(run: RunDirectory, name: str) -> bytes:
     path = run.path / name
     try:
         if not path.resolve().is_relative_to(Path(run.path).resolve()):
-            raise RunError(f"{run.path / NAME} names {name}, which lies outside of the run. {FIX}")
+            raise RunError(f"{run.path / NAME} names {name}, which lies outside of the run. {SCAN.fix}")
         return path.read_bytes()
     except OSError as error:
-        raise RunError(f"{path} cannot be read: {error.strerror or error}. {FIX}") from None
+        raise RunError(f"{path} cannot be read: {error.strerror or error}. {SCAN.fix}") from None
 
 
 def _hashes(references: Any) -> list[Any]:
