@@ -147,7 +147,6 @@ class SignOfLife:
         steps: Steps to take.
         loss: Mean loss of the maps, or ``None``.
         hits: Share of the step's samples that were classified as their map's class, in [0, 1], or ``None``.
-        age: Seconds since it was written.
     """
 
     jobs: tuple[tuple[int, int], ...]
@@ -155,7 +154,6 @@ class SignOfLife:
     steps: int
     loss: "float | None"
     hits: "float | None"
-    age: float
 
 
 def read_live(path: Path) -> list[SignOfLife]:
@@ -190,14 +188,13 @@ def _notes(path: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
 
 def _parse(note: dict[str, Any]) -> "SignOfLife | None":
     with contextlib.suppress(ValueError, KeyError, TypeError, OverflowError):
-        age = max(0.0, time.time() - float(note["beat"]))
-        if not age <= float(note["patience"]):
+        if not time.time() - float(note["beat"]) <= float(note["patience"]):
             return None
         if note["host"] == socket.gethostname() and _began(int(note["pid"])) != note["began"]:
             return None
         figures = {key: None if note[key] is None else float(note[key]) for key in ("loss", "hits")}
         jobs = tuple((int(job["index"]), int(job["seed"])) for job in note["jobs"])
-        return SignOfLife(jobs=jobs, step=int(note["step"]), steps=max(1, int(note["steps"])), age=age, **figures)
+        return SignOfLife(jobs=jobs, step=int(note["step"]), steps=max(1, int(note["steps"])), **figures)
     return None
 
 
