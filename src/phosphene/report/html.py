@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import io
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from phosphene.report.made import made_section
 from phosphene.report.scan import scan_section
 from phosphene.report.scores import score_section
 from phosphene.runs import RunDirectory, open_run
-from phosphene.runs.atomic import write_bytes
+from phosphene.runs.atomic import write_bytes, write_image
 from phosphene.runs.scores import read_scores
 
 # Parts of the page: name -> function that returns what the template of that name shows, or None to leave the part out.
@@ -76,9 +75,7 @@ def write_report(run: "str | Path | RunDirectory", *, reference: "str | None" = 
         )
     )
     if gallery.thumbnails:
-        data = io.BytesIO()
-        contact_sheet(*zip(*gallery.thumbnails, strict=True)).save(data, "PNG")
-        write_bytes(run.path / "sheet.png", data.getvalue())
+        write_image(run.path / "sheet.png", contact_sheet(*zip(*gallery.thumbnails, strict=True)), "PNG")
     path = run.path / "report.html"
     write_bytes(path, page.encode())
     return str(path)

@@ -3,12 +3,15 @@
 import contextlib
 import errno
 import glob
+import io
 import json
 import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from PIL import Image
 
 from phosphene.errors import RunError
 
@@ -40,6 +43,21 @@ def write_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:
             raise
         if durable:
             _sync_folder(path.parent)
+
+
+def write_image(path: Path, image: Image.Image, kind: str, *, durable: bool = True, **options: Any) -> None:
+    """Write an image file as :func:`write_bytes` does.
+
+    Args:
+        path: The file.
+        image: The image.
+        kind: ``PNG`` or ``WEBP``.
+        durable: As for :func:`write_bytes`.
+        options: Of PIL's encoder.
+    """
+    data = io.BytesIO()
+    image.save(data, kind, **options)
+    write_bytes(path, data.getvalue(), durable=durable)
 
 
 def _beside(path: Path) -> tuple[int, str]:

@@ -2,7 +2,6 @@
 
 import glob
 import hashlib
-import io
 import json
 import os
 from collections.abc import Iterable, Iterator
@@ -16,7 +15,7 @@ from safetensors.torch import save as save_tensors
 
 from phosphene.concept_map import ConceptMap, Job
 from phosphene.errors import RunError
-from phosphene.runs.atomic import read_json, remove_parts, write_bytes, write_json, writing
+from phosphene.runs.atomic import read_json, remove_parts, write_bytes, write_image, write_json, writing
 from phosphene.runs.documents import SCHEMA, Document
 from phosphene.runs.facts import NEEDED, RunFacts, slug, versions
 from phosphene.runs.frames import NAME as FRAMES
@@ -146,10 +145,8 @@ class RunFiles:
         folder = self.folder(Job(found.index, found.seed), found.label)
         remove_parts(folder)  # of one that was killed while it wrote
         tensors = save_tensors({"nu": found.nu.contiguous(), "xi": found.xi.contiguous()})
-        picture = io.BytesIO()
-        found.image.save(picture, "PNG", optimize=True)
         write_bytes(folder / "map.safetensors", tensors)
-        write_bytes(folder / "map.png", picture.getvalue())
+        write_image(folder / "map.png", found.image, "PNG", optimize=True)
         if found.frames:
             write_bytes(folder / FRAMES, frames_file(found.frames))
         (folder / PREVIEW).unlink(missing_ok=True)  # before map.json: a process may be killed after it

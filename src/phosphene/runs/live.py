@@ -6,7 +6,6 @@ to write them is ignored.
 """
 
 import contextlib
-import io
 import json
 import os
 import re
@@ -23,7 +22,7 @@ from torch import Tensor
 
 from phosphene.concept_map import Job, render, to_image
 from phosphene.errors import RunError
-from phosphene.runs.atomic import write_bytes
+from phosphene.runs.atomic import remove_parts, write_bytes, write_image
 from phosphene.runs.files import PREVIEW, RunFiles
 from phosphene.textfile import read_text
 
@@ -132,9 +131,8 @@ class LivePreview:
         image = to_image(render(step.nu[row].detach().float(), self.contrast))
         if max(image.size) > SIDE:
             image.thumbnail((SIDE, SIDE), Image.Resampling.BILINEAR)
-        data = io.BytesIO()
-        image.save(data, "WEBP", quality=80, method=1)
-        write_bytes(self.run.folder(*self.jobs[row]) / PREVIEW, data.getvalue(), durable=False)
+        preview = self.run.folder(*self.jobs[row]) / PREVIEW
+        write_image(preview, image, "WEBP", durable=False, quality=80, method=1)
 
 
 @dataclass(frozen=True)
@@ -171,10 +169,7 @@ def remove_dead(path: Path) -> None:
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             if note["host"] == socket.gethostname() and _began(int(note["pid"])) != note["began"]:
                 file.unlink()
-    for file in (path / FOLDER).glob(".*.part"):
-        with contextlib.suppress(OSError, ValueError):
-            if _began(int(file.name.partition(".json")[0].rpartition("-")[2])) is None:
-                file.unlink()
+    remove_parts(path / FOLDER)  # a process that is alive loses one of its signs by this, and writes the next one
     with contextlib.suppress(OSError):
         (path / FOLDER).rmdir()
 

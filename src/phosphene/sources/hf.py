@@ -103,8 +103,8 @@ def input_space(processor: Any, config: Any) -> tuple[tuple[int, int], list[floa
     channels = int(getattr(config, "num_channels", 3) or 3)
     mean, std = [0.0] * channels, [1.0] * channels
     if getattr(processor, "do_normalize", False):
-        mean = _listed(processor.image_mean, channels)
-        std = _listed(processor.image_std, channels)
+        mean = per_channel(processor.image_mean, channels)
+        std = per_channel(processor.image_std, channels)
     return size, [(value + offset) / scale for value in mean], [value / scale for value in std]
 
 
@@ -120,10 +120,6 @@ def _sides(size: Any) -> "tuple[int, int] | None":
         return int(sides["height"]), int(sides["width"])
     side = next((int(sides[key]) for key in SIDES if sides[key]), None)
     return (side, side) if side else None
-
-
-def _listed(values: Any, channels: int) -> list[float]:
-    return per_channel(values if isinstance(values, list | tuple) else [values], channels)
 
 
 def _split(rest: str) -> tuple[str, str]:

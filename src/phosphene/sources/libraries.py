@@ -61,9 +61,10 @@ def fetching(spec: str, weights: object = "") -> AbstractContextManager[None]:
     return one_line(WeightsError, f"weights {weights or f'of {spec}'} cannot be fetched", fix)
 
 
-def per_channel(values: Sequence[float], channels: int) -> list[float]:
+def per_channel(values: "Sequence[float] | float", channels: int) -> list[float]:
     """Return one value per channel, where a single one stands for all."""
-    return [float(value) for value in values] * (channels if len(values) == 1 else 1)
+    listed = [float(value) for value in (values if isinstance(values, Sequence) else [values])]
+    return listed * (channels if len(listed) == 1 else 1)
 
 
 @contextmanager
