@@ -1,5 +1,6 @@
 """What the report says of a run's checks, and where it comes from."""
 
+import json
 import re
 
 import pytest
@@ -127,3 +128,13 @@ def test_an_entry_of_other_maps_is_refused(run):
     with pytest.raises(RunError, match="changed while they were checked"):
         write_check(run, {**Finding("seeds", {}, None, "").to_dict(), "subject": SUBJECT}, "0" * 64)
     assert not (run.path / "checks.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("checks", "lacks"),
+    [([], "checks"), ({"seeds": 3}, "checks.seeds"), ({"seeds": {"name": "seeds"}}, "checks.seeds.figures")],
+)
+def test_damage_is_named(run, checks, lacks):
+    (run.path / "checks.json").write_text(json.dumps({"schema": 1, "checks": checks}), encoding="utf-8")
+    with pytest.raises(RunError, match=rf"checks\.json is damaged \(it lacks {lacks}\)\. Delete it and check again\."):
+        read_checks(run)

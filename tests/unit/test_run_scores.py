@@ -84,6 +84,7 @@ def test_maps_that_change_while_they_are_scored(run):
         ("[]", "no scores of this version"),
         ('{"schema": 2, "rows": []}', "no scores of this version"),
         ('{"schema": 1, "rows": 3}', "it lacks rows"),
+        ('{"schema": 1, "rows": {"target": "a"}}', "it lacks rows"),
         ('{"schema": 1, "rows": [3]}', "it lacks rows.0"),
         ('{"schema": 1, "rows": [{"target": "a"}]}', "it lacks rows.0.target_sha256"),
     ],

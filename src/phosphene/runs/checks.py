@@ -11,13 +11,13 @@ from phosphene.runs.scores import maps_sha256
 NAME = "checks.json"
 ENTRY = {
     "name": str,
-    "figures": [int | float],
+    "figures": {"*": int | float},
     "passed": bool | None,
     "reading": str,
     "cost": int,
     "subject": dict,
 }
-CHECKS = Document(NAME, "checks", {"checks": [ENTRY]}, "Delete it and check again.")
+CHECKS = Document(NAME, "checks", {"checks": {"*": ENTRY}}, "Delete it and check again.")
 
 
 def read_checks(run: RunFiles) -> dict[str, dict[str, Any]]:
@@ -27,8 +27,6 @@ def read_checks(run: RunFiles) -> dict[str, dict[str, Any]]:
         RunError: the file is damaged, or of another version.
     """
     data = CHECKS.read(run.path)
-    if data and not isinstance(data["checks"], dict):
-        raise RunError(f"{run.path / NAME} is damaged (checks is no table). {CHECKS.fix}")
     return data["checks"] if data and data.get("maps_sha256") == maps_sha256(run) else {}
 
 

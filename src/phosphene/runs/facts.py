@@ -69,18 +69,18 @@ def missing(data: Any, needed: Any, where: str = "") -> str:
 
     Args:
         data: What was read from JSON.
-        needed: A type; or what each entry of a table must be, by its name; or a list of one such requirement, which
-            every row of a list, or every value of a table, must meet.
+        needed: A type; or what each entry of a table must be, by its name, where ``*`` stands for all names; or a list
+            of one such requirement, which every row of a list must meet.
         where: What precedes the name of an entry.
     """
     if isinstance(needed, dict) and isinstance(data, dict):
+        entries = dict.fromkeys(data, needed["*"]) if "*" in needed else needed
         found = (
-            missing(data[key], one, f"{where}{key}.") if key in data else where + key for key, one in needed.items()
+            missing(data[key], one, f"{where}{key}.") if key in data else where + key for key, one in entries.items()
         )
         return next(filter(None, found), "")
-    if isinstance(needed, list) and isinstance(data, dict | list):
-        rows = data.items() if isinstance(data, dict) else enumerate(data)
-        return next(filter(None, (missing(row, needed[0], f"{where}{key}.") for key, row in rows)), "")
+    if isinstance(needed, list) and isinstance(data, list):
+        return next(filter(None, (missing(row, needed[0], f"{where}{number}.") for number, row in enumerate(data))), "")
     fits = isinstance(needed, type | UnionType) and isinstance(data, needed)
     return "" if fits else where.removesuffix(".") or "a table"
 
