@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from phosphene.api.files import film as film
     from phosphene.api.mapping import map_concepts as map_concepts
     from phosphene.api.mapping import map_models as map_models
-    from phosphene.backdoor.scan import scan as scan
+    from phosphene.api.scanning import scan as scan
+    from phosphene.api.scanning import scan_run as scan_run
     from phosphene.classifier import Classifier as Classifier
     from phosphene.concept_map import ConceptMap as ConceptMap
     from phosphene.concept_map import render as render
@@ -70,7 +71,8 @@ _LAZY = {
     "render": "phosphene.concept_map",
     "report": "phosphene",
     "run_demo": "phosphene.workflows.demo",
-    "scan": "phosphene.backdoor.scan",
+    "scan": "phosphene.api.scanning",
+    "scan_run": "phosphene.api.scanning",
     "score": "phosphene.api.evaluation",
     "serve": "phosphene.web",
 }

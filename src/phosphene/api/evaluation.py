@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from phosphene.checks import CheckProgress, Finding, check_maps
-from phosphene.classifier import Classifier
 from phosphene.concept_map import ConceptMap
 from phosphene.errors import RunError
 from phosphene.metrics.range_doubt import range_doubt
@@ -15,7 +14,7 @@ from phosphene.progress import ProgressDisplay, show_progress
 from phosphene.report import write_report
 from phosphene.report.compare import write_comparison
 from phosphene.runs import RunDirectory
-from phosphene.workflows.arguments import Model, Samples, to_classifier, to_pool
+from phosphene.workflows.arguments import Model, Samples, to_classifiers, to_pool
 from phosphene.workflows.check import Findings, plan_checks, run_checks
 from phosphene.workflows.compare import Comparison, compare_runs
 from phosphene.workflows.concept_maps import ConceptMaps, Run, to_run
@@ -59,16 +58,13 @@ def score(
         >>> ph.score(maps, "demo:shapes-plain", progress=False)[0].maps
         2
     """
-    several = (
-        [targets] if isinstance(targets, str | Path | Classifier) or not isinstance(targets, Iterable) else targets
-    )
     items: list[Any] = (
         [maps] if isinstance(maps, str | Path | RunDirectory) or not isinstance(maps, Iterable) else list(maps)
     )
     with show_progress(progress, "score") as display:
         if items and all(isinstance(one, ConceptMap) for one in items):
             origin = getattr(maps, "origin", None)
-            loaded = [to_classifier(one, trust=trust) for one in several] or ([origin.classifier] if origin else [])
+            loaded = to_classifiers(targets, trust=trust) or ([origin.classifier] if origin else [])
             return score_maps(items, loaded, source=origin.classifier.name if origin else "source", device=device)
 
         def show(number: int, total: int, name: str) -> None:
@@ -78,7 +74,7 @@ def score(
 
         runs = [to_run(one) for one in items]
         paths = [run.path for run in runs]
-        scores = score_runs(paths, several, device=device, trust=trust, on_progress=show, on_warning=display.warn)
+        scores = score_runs(paths, targets, device=device, trust=trust, on_progress=show, on_warning=display.warn)
         for run in {run.path.resolve(): run for run in runs}.values():
             write_report(run)
         return scores

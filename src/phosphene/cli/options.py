@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from phosphene.errors import RecipeError, printable
+from phosphene.errors import RecipeError
 from phosphene.recipe import DEFAULT_RECIPE, RECIPES
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -116,9 +116,3 @@ def count(maps: int) -> str:
 def print_json(data: Any) -> None:
     """Print one JSON document on stdout."""
     click.echo(json.dumps(data, indent=1, ensure_ascii=False))
-
-
-def warn(line: "str | None") -> None:
-    """Print a warning on stderr, if there is one."""
-    if line is not None:
-        click.echo(f"phosphene: warning: {printable(line)}", err=True)

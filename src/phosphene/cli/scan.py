@@ -1,25 +1,21 @@
 """``phosphene scan``: a classifier in, a verdict and its evidence out."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from phosphene.backdoor.scan import ALPHA
+import phosphene as ph
 from phosphene.cli import options
-from phosphene.cli.progress import MapProgress, ScanBar
 from phosphene.cli.tables import print_table
-from phosphene.engine.device import pick_device
 from phosphene.errors import printable
-from phosphene.metrics.range_doubt import range_doubt
-from phosphene.report import write_report
-from phosphene.report.scan import headline, most_deviating, sentences
-from phosphene.samples import default_samples, load_samples
-from phosphene.sources import load
-from phosphene.workflows.scan import RECIPE, ScanPlan, estimate, exit_code, map_suspects, plan_scan, run_scan
+from phosphene.progress import ProgressDisplay
+
+if TYPE_CHECKING:
+    from phosphene.workflows.scan import ScannedRun
 
 
 @click.command("scan", context_settings={"help_option_names": ["-h", "--help"]})
@@ -30,16 +26,14 @@ from phosphene.workflows.scan import RECIPE, ScanPlan, estimate, exit_code, map_
     help="Samples of the network's kind: folder, .parquet, .npz.  [synthetic:mixed, or demo:shapes]",
 )
 @click.option("--reference", multiple=True, metavar="MODEL", help="A clean network of the same kind (repeatable).")
-@click.option(
-    "--alpha", default=ALPHA, show_default=True, help="Share of clean networks that may be called suspicious."
-)
+@click.option("--alpha", default=0.05, show_default=True, help="Share of clean networks that may be called suspicious.")
 @click.option(
     "--pairs", is_flag=True, help="Search every pair of a source class and a target.  [only up to 20 classes]"
 )
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**32 - 1), help="Of draws and starts.")
 @options.machine
 @click.option("--map/--no-map", "mapped", default=True, help="Map the suspects beside their triggers.  [map]")
-@click.option("--recipe", default=RECIPE, show_default=True, metavar="NAME", help="Of those maps.")
+@click.option("--recipe", default="quick", show_default=True, metavar="NAME", help="Of those maps.")
 @click.option("--no-range-check", is_flag=True, help="Do not check whether the declared input range fits.")
 @click.option("--out", type=click.Path(path_type=Path), help="Run directory.  [runs/<model>-scan]")
 @options.trust
@@ -70,53 +64,31 @@ def command(
 
     Exit codes: 0 clean of what was tested; 1 backdoored; 3 inconclusive; 2 could not do it.
     """
-    pick_device(device)  # before any work
-    classifier = load(model, trust=trust)
-    pool = load_samples(samples or default_samples(model), classifier.input.shape)
-    todo = plan_scan(
-        classifier,
-        pool,
-        out=out,
-        reference=[load(one, trust=trust) for one in reference],
-        alpha=alpha,
-        pairs=pairs,
-        seed=seed,
-        precision=precision,
-        recipe=recipe,
-    )
-    for note in classifier.notes:
-        click.echo(f"phosphene: {printable(classifier.name)}: {printable(note)}", err=True)
-    if not no_range_check and todo.cached is None:
-        options.warn(range_doubt(classifier, pool, device=device))
-    if dry_run:
-        facts = _describe(todo, estimate(todo, device=device))
-        options.print_json(facts) if as_json else click.echo(_spell(facts))
-        return 0
-    with ScanBar(f"scan {classifier.name}") as progress:
-        found = run_scan(todo, device=device, on_progress=progress)
-    if mapped:
-        with MapProgress(f"map the suspects of {classifier.name}") as bar:
-            options.warn(map_suspects(todo, found, device=device, on_progress=bar))
-    report = write_report(todo.run)
+    with ProgressDisplay("load torch") as display:
+        scanned = ph.scan_run(
+            model,
+            out=out,
+            samples=samples,
+            reference=reference,
+            alpha=alpha,
+            pairs=pairs,
+            seed=seed,
+            device=device,
+            precision=precision,
+            range_check=not no_range_check,
+            mapped=mapped,
+            recipe=recipe,
+            trust=trust,
+            dry_run=dry_run,
+            progress=display,
+        )
     if as_json:
-        options.print_json({"run": str(todo.run.path), "report": report, "cached": todo.cached is not None, **found})
+        options.print_json(scanned.to_dict())
+    elif dry_run:
+        click.echo(_spell(scanned.to_dict()))
     else:
-        _print(found, todo, report)
-    return exit_code(found)
-
-
-def _describe(todo: ScanPlan, seconds: float) -> dict[str, Any]:
-    return {
-        "run": str(todo.run.path),
-        "model": todo.classifier.name,
-        "classes": todo.classifier.num_classes,
-        "pairs": todo.asked["settings"]["pairs"],
-        "references": [one.name for one in todo.reference],
-        "samples": todo.pool.spec,
-        "passes": todo.passes,
-        "seconds": round(seconds, 1),
-        "done": todo.cached is not None,
-    }
+        _print(scanned)
+    return scanned.exit_code
 
 
 def _spell(facts: dict[str, Any]) -> str:
@@ -127,24 +99,23 @@ def _spell(facts: dict[str, Any]) -> str:
     )
 
 
-def _print(found: dict[str, Any], todo: ScanPlan, report: str) -> None:
-    title, mark = headline(found)
+def _print(scanned: "ScannedRun") -> None:
+    found, (title, mark) = scanned.found, scanned.headline
     click.secho(printable(title), bold=True, fg={"good": "green", "bad": "red", "unsure": "yellow"}[mark])
-    for line in sentences(found):
+    for line in scanned.sentences:
         click.echo(f"  {printable(line)}")
     click.echo()
-    print_table(_table(found))
+    print_table(_table(*scanned.most_deviating))
     click.echo("Not tested:")
     for line in found["not_tested"]:
         click.echo(f"  - {printable(line)}")
-    again = " (from before: the same network, samples and settings)" if todo.cached is not None else ""
+    again = " (from before: the same network, samples and settings)" if scanned.plan.cached is not None else ""
     click.echo(f"{found['passes']:,} passes, {found['seconds']:.0f} s{again}")
-    click.echo(f"files in {todo.run.path}; open {report}")
+    click.echo(f"files in {scanned.run.path}; open {scanned.report}")
 
 
-def _table(found: dict[str, Any]) -> Table:
+def _table(head: list[str], rows: list[list[str]]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    head, rows = most_deviating(found)
     for name in head:
         table.add_column(name, justify="left" if name == head[0] else "right")
     for row in rows:

@@ -36,6 +36,16 @@ def to_classifier(model: Any, *, trust: bool = False) -> Classifier:
     raise SpecError(f"a model is a spec such as 'demo:shapes' or a phosphene.Classifier, not {kind(model)}.")
 
 
+def to_classifiers(models: Any, *, trust: bool = False) -> list[Classifier]:
+    """Return the classifiers of one model or of several, each once.
+
+    Raises:
+        PhospheneError: as :func:`to_classifier`.
+    """
+    several = models if isinstance(models, Iterable) and not isinstance(models, str) else [models]
+    return [to_classifier(one, trust=trust) for one in dict.fromkeys(several)]
+
+
 def to_indices(concepts: Any, classifier: Classifier) -> list[int]:
     """Return the class indices of a concept or of several, each once; ``None`` stands for all classes.
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from phosphene.engine import Engine
 from phosphene.mapper import MapOptimization, passes_per_map
-from phosphene.progress import duration as duration  # noqa: PLC0414  (for the progress of scans)
+from phosphene.progress import duration
 from phosphene.workflows.plan import MapPlan
 
 ENOUGH_SECONDS = 2.0

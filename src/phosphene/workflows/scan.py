@@ -3,7 +3,7 @@
 import re
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from phosphene.classifier import Classifier
 from phosphene.engine import Engine
 from phosphene.errors import PhospheneError, RecipeError
 from phosphene.recipe import Recipe, resolve
+from phosphene.report.scan import headline, most_deviating, sentences
 from phosphene.runs import RunDirectory, RunFacts
 from phosphene.runs.scans import NAME, check_scan, suspect_folder, write_scan
 from phosphene.samples import SamplePool
@@ -60,6 +61,73 @@ class ScanPlan:
         """Images that measuring sends through networks, a backward pass counted as one more; candidates on top."""
         pairs = self.asked["settings"]["pairs"]
         return sum(measure_passes(one.num_classes, pairs=pairs) for one in (self.classifier, *self.reference))
+
+
+@dataclass(frozen=True)
+class ScannedRun:
+    """The scan of a run directory, as ``scan.json`` holds it.
+
+    Attributes:
+        plan: What the scan comes to.
+        found: The content of ``scan.json``; empty after a dry run.
+        report: Path of the report; ``None`` after a dry run.
+        seconds: Estimated seconds without suspects, after a dry run.
+    """
+
+    plan: ScanPlan
+    found: dict[str, Any] = field(default_factory=dict)
+    report: "str | None" = None
+    seconds: float = 0.0
+
+    def __repr__(self) -> str:
+        return f"ScannedRun({str(self.run.path)!r}, {self.verdict})"
+
+    @property
+    def run(self) -> RunDirectory:
+        """The run directory."""
+        return self.plan.run
+
+    @property
+    def verdict(self) -> str:
+        """``clean``, ``backdoored`` or ``inconclusive``; ``not scanned`` after a dry run."""
+        return str(self.found.get("verdict", "not scanned"))
+
+    @property
+    def exit_code(self) -> int:
+        """The command's exit code: 0 clean, 1 backdoored, 3 inconclusive."""
+        return EXIT_CODES.get(self.verdict, 0)
+
+    @property
+    def headline(self) -> tuple[str, str]:
+        """The verdict in a sentence, and its mark: ``good``, ``bad`` or ``unsure``."""
+        return headline(self.found)
+
+    @property
+    def sentences(self) -> list[str]:
+        """What the verdict rests on."""
+        return sentences(self.found)
+
+    @property
+    def most_deviating(self) -> tuple[list[str], list[list[str]]]:
+        """The head and the rows of a table of the classes that deviate most."""
+        return most_deviating(self.found)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, for JSON."""
+        plan, cached = self.plan, self.plan.cached is not None
+        if self.found:
+            return {"run": str(self.run.path), "report": self.report, "cached": cached, **self.found}
+        return {
+            "run": str(self.run.path),
+            "model": plan.classifier.name,
+            "classes": plan.classifier.num_classes,
+            "pairs": plan.asked["settings"]["pairs"],
+            "references": [one.name for one in plan.reference],
+            "samples": plan.pool.spec,
+            "passes": plan.passes,
+            "seconds": round(self.seconds, 1),
+            "done": cached,
+        }
 
 
 def plan_scan(
@@ -154,11 +222,6 @@ def run_scan(
     found = entry(verdict, todo.asked, todo.classifier.labels)
     write_scan(todo.run, found, files, sarif(found, _place(todo)))
     return found
-
-
-def exit_code(found: dict[str, Any]) -> int:
-    """Return the command's exit code for a scan: 0 clean, 1 backdoored, 3 inconclusive."""
-    return EXIT_CODES[found["verdict"]]
 
 
 def map_suspects(

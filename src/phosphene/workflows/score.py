@@ -20,7 +20,7 @@ from phosphene.runs import RunDirectory
 from phosphene.runs.predictions import read_predictions, write_predictions
 from phosphene.runs.scores import map_hashes, maps_sha256, read_scores, write_scores
 from phosphene.sources import load
-from phosphene.workflows.arguments import Model, to_classifier
+from phosphene.workflows.arguments import Model, to_classifiers
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class RunScore(Score):
 
 def score_runs(
     runs: Iterable["str | Path"],
-    targets: Iterable[Model] = (),
+    targets: "Model | Iterable[Model]" = (),
     *,
     device: str = "auto",
     trust: bool = False,
@@ -108,7 +108,7 @@ def score_runs(
     """
     pick_device(device)  # before any work
     sources = [_open(Path(path)) for path in {Path(path).resolve(): path for path in runs}.values()]
-    named = [to_classifier(target, trust=trust) for target in dict.fromkeys(targets)]
+    named = to_classifiers(targets, trust=trust)
     distinct = _distinct(named or _own(sources, trust=trust))
     for source in sources:
         for target in distinct:

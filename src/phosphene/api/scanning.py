@@ -1,0 +1,130 @@
+"""``scan`` and ``scan_run``: whether a classifier has a backdoor, in memory or as a run directory."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from phosphene.backdoor.scan import ALPHA, ScanProgress
+from phosphene.backdoor.scan import scan as scan_classifier
+from phosphene.backdoor.verdict import Verdict
+from phosphene.engine.device import pick_device
+from phosphene.metrics.range_doubt import range_doubt
+from phosphene.progress import ProgressDisplay, show_progress
+from phosphene.recipe import Recipe
+from phosphene.report import write_report
+from phosphene.workflows.arguments import Model, Samples, to_classifier, to_classifiers, to_pool
+from phosphene.workflows.scan import RECIPE, ScannedRun, estimate, map_suspects, plan_scan, run_scan
+
+
+def scan(
+    model: Model,
+    *,
+    samples: Samples = None,
+    reference: "Model | Iterable[Model]" = (),
+    alpha: float = ALPHA,
+    pairs: bool = False,
+    seed: int = 0,
+    device: str = "auto",
+    precision: str = "auto",
+    range_check: bool = True,
+    trust: bool = False,
+    progress: "bool | ProgressDisplay" = True,
+) -> Verdict:
+    """Scan a classifier for a backdoor, in memory; :func:`scan_run` writes a run directory.
+
+    Args:
+        model: A spec or a classifier.
+        samples: Samples of the network's kind; natural ones show most. By default those that need no data.
+        reference: Clean networks of the same kind, which join the null model.
+        alpha: Share of clean networks that may be called suspicious, in (0, 1).
+        pairs: Search every pair of a source class and a target, however many there are.
+        seed: Of noise and draws.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
+        precision: ``auto``, ``fp32`` or ``bf16``.
+        range_check: Warn if the network makes little sense of its declared input.
+        trust: Allow code that came with a model to run.
+        progress: Whether progress is shown.
+
+    Raises:
+        CardError: the network predicts the same class for every sample.
+        NumericError: it gives NaN or infinity.
+        PhospheneError: an argument does not fit; the message names the fix.
+    """
+    with show_progress(progress, "scan") as display:
+        classifier = to_classifier(model, trust=trust)
+        pool = to_pool(samples, classifier)
+        display.title = f"scan {classifier.name}"
+        if range_check:
+            display.warn(range_doubt(classifier, pool, device=device))
+        how: dict[str, Any] = {"alpha": alpha, "pairs": pairs, "seed": seed, "device": device, "precision": precision}
+        others = to_classifiers(reference, trust=trust)
+        show = _shown_by(display)
+        return scan_classifier(classifier, samples=pool, reference=others, range_check=False, on_progress=show, **how)
+
+
+def scan_run(
+    model: Model,
+    *,
+    out: "str | Path | None" = None,
+    samples: Samples = None,
+    reference: "Model | Iterable[Model]" = (),
+    alpha: float = ALPHA,
+    pairs: bool = False,
+    seed: int = 0,
+    device: str = "auto",
+    precision: str = "auto",
+    range_check: bool = True,
+    mapped: bool = True,
+    recipe: "str | Path | Recipe" = RECIPE,
+    trust: bool = False,
+    dry_run: bool = False,
+    progress: "bool | ProgressDisplay" = True,
+) -> ScannedRun:
+    """Scan a classifier for a backdoor, and write a run directory: what ``phosphene scan`` does.
+
+    Args:
+        model: A spec or a classifier.
+        out: The run directory; by default ``runs/<model>-scan``. The same scan is made once.
+        samples: As of :func:`scan`.
+        reference: As of :func:`scan`.
+        alpha: As of :func:`scan`.
+        pairs: As of :func:`scan`.
+        seed: As of :func:`scan`.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
+        precision: ``auto``, ``fp32`` or ``bf16``.
+        range_check: Warn if the network makes little sense of its declared input.
+        mapped: Map the suspects beside their candidate triggers.
+        recipe: Of those maps.
+        trust: Allow code that came with a model to run.
+        dry_run: Only estimate the cost.
+        progress: Whether progress is shown.
+
+    Raises:
+        RunError: ``out`` holds something else, or cannot be written.
+        PhospheneError: as :func:`scan`.
+    """
+    with show_progress(progress, "scan") as display:
+        pick_device(device)  # before any work
+        classifier = to_classifier(model, trust=trust)
+        pool = to_pool(samples, classifier)
+        others = to_classifiers(reference, trust=trust)
+        how: dict[str, Any] = {"alpha": alpha, "pairs": pairs, "seed": seed, "precision": precision, "recipe": recipe}
+        plan = plan_scan(classifier, pool, out=out, reference=others, **how)
+        display.title = f"scan {classifier.name}"
+        for note in classifier.notes:
+            display.print(f"phosphene: {classifier.name}: {note}")
+        if range_check and plan.cached is None:
+            display.warn(range_doubt(classifier, pool, device=device))
+        if dry_run:
+            return ScannedRun(plan, seconds=estimate(plan, device=device))
+        found = run_scan(plan, device=device, on_progress=_shown_by(display))
+        if mapped:
+            display.warn(map_suspects(plan, found, device=device, on_progress=lambda one: one.show(display)))
+        return ScannedRun(plan, found, write_report(plan.run))
+
+
+def _shown_by(display: ProgressDisplay) -> Any:
+    def show(progress: ScanProgress) -> None:
+        display.update(progress.doing, progress.share)
+
+    return show
