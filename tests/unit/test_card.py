@@ -292,3 +292,20 @@ def test_nearby_specs_are_suggested_and_bare_weights_need_a_card(card):
 def test_every_refusal_is_of_one_family():
     for kind in (CardError, SpecError, TrustError, WeightsError):
         assert issubclass(kind, PhospheneError)
+
+
+@pytest.mark.parametrize("link", [False, True], ids=["by its path", "by a link"])
+@pytest.mark.parametrize("field", ["weights", "labels"])
+def test_a_card_reads_files_outside_its_folder_only_with_trust(card, tmp_path, field, link):
+    """A card that came from somewhere else must not have the files of this machine read."""
+    inside = card.folder / card.fields[field]
+    outside = inside.rename(tmp_path / inside.name)
+    card.write(arch="torchvision:resnet18", factory=None)
+    if link:
+        inside.symlink_to(outside)
+    else:
+        card.write(**{field: f"../{outside.name}"})
+    with pytest.raises(TrustError, match=rf"{field} .*lies outside the card's folder.*--trust"):
+        sources.load(str(card.path))
+    card.write(arch=None, factory="nets.py:tiny")
+    assert load(card).sha256 == tiny.classifier().sha256

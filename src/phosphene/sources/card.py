@@ -18,7 +18,7 @@ from safetensors.torch import save
 from torch import nn
 
 from phosphene.classifier import Classifier, InputSpace
-from phosphene.errors import CardError, first_line, nearest
+from phosphene.errors import CardError, TrustError, first_line, nearest
 from phosphene.labels import Labels
 from phosphene.outputs import SINGLE
 from phosphene.sources.exported import LOADERS, open_exported
@@ -55,6 +55,8 @@ def load(rest: str, *, trust: bool) -> Classifier:
     """
     path = Path(rest)
     card = _read_beside(path) if path.suffix.lower() in LOADERS else read(path)
+    if not trust:
+        _check_paths(card, path)
     space = _input_space(card["input"])
     labels = Labels.read(path.parent / card["labels"]) if "labels" in card else None
     batch: int | None = None
@@ -86,6 +88,23 @@ def load(rest: str, *, trust: bool) -> Classifier:
         notes=notes,
         origin=origin,
     )
+
+
+def _check_paths(card: Mapping[str, Any], path: Path) -> None:
+    """Refuse a card that names a file outside its folder, also by a link: such a file did not come with the card.
+
+    Raises:
+        TrustError: it names one.
+    """
+    folder = path.parent.resolve()
+    named = {field: card[field] for field in ("exported", "weights", "labels") if field in card}
+    if card.get("arch", "").startswith("hf:"):
+        named["arch"] = card["arch"].removeprefix("hf:")
+    for field, name in named.items():
+        if not (folder / name).resolve().is_relative_to(folder):
+            raise TrustError(
+                f"model card {path}: {field} {name!r} lies outside the card's folder: move it there, or add --trust."
+            )
 
 
 def _input_space(space: Mapping[str, Any]) -> InputSpace:
@@ -177,9 +196,9 @@ def _check_network(card: Mapping[str, Any], path: Path) -> None:
     networks = [field for field in NETWORKS if field in card]
     for field in PATHS:
         try:
-            (path.parent / card.get(field, "")).exists()
-        except OSError as error:  # a missing file is refused later, by name
-            raise CardError(f"model card {path}: {field} is not a possible file name: {error.strerror}.") from None
+            (path.parent / card.get(field, "")).resolve().exists()
+        except (OSError, ValueError) as error:  # a missing file is refused later, by name
+            raise CardError(f"model card {path}: {field} is not a possible file name: {first_line(error)}.") from None
     if not networks:
         raise CardError(f"model card {path} lacks 'factory', 'arch' or 'exported': one of them must name the network.")
     if len(networks) > 1:
