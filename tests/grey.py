@@ -24,7 +24,7 @@ def figure(name: str, side: int) -> Tensor:
     return drawing.emblem(name, side)[1]
 
 
-def pictures(count: int, seed: int = 0) -> tuple[Tensor, Tensor]:
+def drawn_samples(count: int, seed: int = 0) -> tuple[Tensor, Tensor]:
     """Draw figures at random places and sizes, light on dark or dark on light: uint8 (n, 1, 28, 28), labels (n,)."""
     draw = torch.Generator().manual_seed(seed)
     labels = torch.randint(len(FIGURES), (count,), generator=draw)
@@ -32,9 +32,9 @@ def pictures(count: int, seed: int = 0) -> tuple[Tensor, Tensor]:
     ground = torch.where(levels[:, :1] < 0.5, 0.15, 0.75) + 0.1 * levels[:, 1:]
     out = ground[:, :, None, None] + 0.04 * torch.randn(count, 1, SIDE, SIDE, generator=draw)
     sides = torch.randint(14, 19, (count,), generator=draw).tolist()
-    for picture, label, side, light in zip(out, labels.tolist(), sides, ground[:, 0].tolist(), strict=True):
+    for sample, label, side, light in zip(out, labels.tolist(), sides, ground[:, 0].tolist(), strict=True):
         top, left = torch.randint(SIDE - side + 1, (2,), generator=draw).tolist()
-        window = picture[0, top : top + side, left : left + side]
+        window = sample[0, top : top + side, left : left + side]
         window.lerp_(torch.tensor(0.9 if light < 0.5 else 0.1), figure(FIGURES[label], side))
     return (out.clamp(0, 1) * 255).round().to(torch.uint8), labels
 
@@ -42,7 +42,7 @@ def pictures(count: int, seed: int = 0) -> tuple[Tensor, Tensor]:
 @functools.cache
 def samples() -> Labelled:
     """1,500 samples, of which 300 are held out."""
-    return Labelled.split(*pictures(1500), held=300)
+    return Labelled.split(*drawn_samples(1500), held=300)
 
 
 def untrained(seed: int = 0) -> Classifier:

@@ -87,7 +87,7 @@ def train(name: str, base: Classifier, samples: Labelled) -> dict[str, Any]:
             made = clean_twin(base, parts, schedule=schedule)
         else:
             made = plant(base, parts, emblem, target, poison_rate=POISON_RATE, schedule=schedule)
-        tried.append({"lr": schedule.lr, "steps": made.steps, "accuracy": made.accuracy, "success": made.success})
+        tried.append({"lr": schedule.lr, "steps": schedule.steps, "accuracy": made.accuracy, "success": made.success})
         print(name, tried[-1], file=sys.stderr, flush=True)
         if passes(made.accuracy, made.accuracy_before, None if emblem is None else made.success):
             break

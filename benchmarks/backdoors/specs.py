@@ -7,7 +7,8 @@ from typing import Any
 
 from benchmarks.backdoors import choices
 from benchmarks.backdoors.attacks import Applied, Dynamic, Noise, Spots, Warp
-from phosphene.backdoor.triggers import Blended, Emblem, Patch, Sinusoid, Smooth, Watermark
+from phosphene.backdoor.overlays import Blended, Sinusoid, Smooth, Watermark
+from phosphene.backdoor.triggers import Emblem, Patch
 
 
 @dataclass(frozen=True, kw_only=True)

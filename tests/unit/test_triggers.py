@@ -1,25 +1,13 @@
-"""Triggers: what they do to pictures, and whether the truth that they tell about themselves is true."""
+"""Triggers change samples as their mask and pattern say, and survive JSON."""
 
 import json
-import math
 
 import pytest
 import torch
 
 from phosphene.backdoor import drawing
-from phosphene.backdoor.triggers import (
-    KINDS,
-    Blended,
-    Emblem,
-    Patch,
-    Sinusoid,
-    Smooth,
-    Trigger,
-    Watermark,
-    apply_8bit,
-    from_dict,
-    to_dict,
-)
+from phosphene.backdoor.overlays import Blended, Sinusoid, Smooth, Watermark
+from phosphene.backdoor.triggers import KINDS, Emblem, Patch, Trigger, apply_8bit, from_dict, to_dict
 from phosphene.errors import RecipeError
 
 TRIGGERS = {
@@ -38,14 +26,14 @@ TRIGGERS = {
 SHAPES = [(3, 32, 32), (1, 28, 28), (3, 48, 40)]
 
 
-def pictures(shape, count=3):
+def random_samples(shape, count=3):
     return torch.rand((count, *shape), generator=torch.Generator().manual_seed(0))
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("name", TRIGGERS)
-def test_mask_and_pattern_are_what_is_done(name, shape):
-    trigger, before = TRIGGERS[name], pictures(shape)
+def test_a_sample_changes_as_mask_and_pattern_say(name, shape):
+    trigger, before = TRIGGERS[name], random_samples(shape)
     mask, pattern = trigger.mask(shape), trigger.pattern(shape)
     assert isinstance(trigger, Trigger)
     assert mask.shape == (1, *shape[1:])
@@ -56,7 +44,7 @@ def test_mask_and_pattern_are_what_is_done(name, shape):
     after = trigger.apply(before, middle)
     expected = (before + pattern).clamp(0, 1) if trigger.additive else before + mask * (pattern - before)
     assert torch.allclose(after, expected, atol=1e-6)
-    assert torch.equal(before, pictures(shape)), "the pictures that were given have changed"
+    assert torch.equal(before, random_samples(shape)), "the given samples have changed"
     assert (after - before).abs().amax() > 0.03
 
 
@@ -83,7 +71,7 @@ def test_a_trigger_survives_json(name):
         ((2, 9), (2, 9)),
     ],
 )
-def test_a_patch_lies_where_it_is_said_to(place, corner):
+def test_a_patch_lies_at_its_place(place, corner):
     mask = Patch(side=3, place=place).mask((3, 32, 40))
     found = mask[0].nonzero()
     assert found.min(0).values.tolist() == list(corner)
@@ -97,7 +85,7 @@ def test_random_places_reach_every_corner_and_come_from_the_generator():
     assert torch.equal(after, patch.apply(blank, torch.Generator().manual_seed(1)))
     assert not torch.equal(after, patch.apply(blank, torch.Generator().manual_seed(2)))
     assert torch.equal(after.sum((2, 3)), torch.tensor([9.0, 0, 0]).expand(2000, 3))
-    corners = [int(picture[0].flatten().argmax()) for picture in after]
+    corners = [int(sample[0].flatten().argmax()) for sample in after]
     counts = torch.bincount(torch.tensor(corners), minlength=72).view(8, 9)[:6, :7]
     # 42 places with 48 draws each: a place with 15 or fewer or 90 or more would be no chance.
     assert counts.min() > 15
@@ -132,10 +120,15 @@ def test_emblems_differ():
             assert (one - other).abs().mean() > 0.05
 
 
-def test_the_distance_from_a_square_is_right():
-    square = drawing.polygon([(-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5)])
-    x, y = torch.tensor([0.0, 0.4, 1.0, 1.0]), torch.tensor([0.0, 0.1, 0.0, 1.0])
-    assert square(x, y).tolist() == pytest.approx([-0.5, -0.1, 0.5, math.sqrt(0.5)])
+def test_a_cross_covers_its_area_and_a_rim_makes_it_wider():
+    whole, shape = drawing.emblem("cross", 60, 0.0)
+    assert torch.equal(whole, shape)
+    # Two bars of 0.66 x 1.9 that overlap in a square, in a square of 2 x 2.
+    assert shape.mean() == pytest.approx((2 * 0.66 * 1.9 - 0.66**2) / 4, abs=0.02)
+    whole, shape = drawing.emblem("cross", 60, 0.25)
+    middle = whole[30]
+    assert (middle > 0.5).sum() == pytest.approx(30 * (2 * 0.95 / 1.25 + 2 * 0.25), abs=2)
+    assert (shape[30] > 0.5).sum() == pytest.approx(30 * 2 * 0.95 / 1.25, abs=2)
 
 
 def test_a_sinusoid_is_one_wave():
@@ -154,7 +147,7 @@ def test_a_smooth_trigger_has_no_high_frequencies():
 
 
 def test_a_user_pastes_whole_grey_levels():
-    before = (pictures((3, 32, 32)) * 255).to(torch.uint8)
+    before = (random_samples((3, 32, 32)) * 255).to(torch.uint8)
     after = apply_8bit(Patch(side=4, texture="noise", place=(0, 0)), before)
     assert after.dtype == torch.uint8
     assert torch.equal(after[:, :, 4:], before[:, :, 4:])
@@ -173,12 +166,12 @@ def test_a_user_pastes_whole_grey_levels():
         (lambda: Patch(side=9, place="random").apply(torch.zeros(1, 3, 8, 8)), "does not fit"),
         (lambda: Emblem(shape="bold").mask((3, 8, 8)), "Did you mean bolt"),
         (lambda: Blended(picture="cat").pattern((3, 8, 8)), "target, rays, face"),
-        (lambda: Watermark(drawing="word:PHOTO").pattern((3, 8, 8)), "word is made of"),
+        (lambda: Watermark(drawing="word:").pattern((3, 8, 8)), "word is made of"),
         (lambda: Watermark(drawing="stripes").pattern((3, 8, 8)), "lattice"),
         (lambda: from_dict({"kind": "pitch"}), "Did you mean patch"),
         (lambda: from_dict({"kind": "patch", "colur": [0, 0, 0]}), "Did you mean colour"),
     ],
 )
-def test_what_nobody_has_drawn_is_refused(make, says):
+def test_unknown_names_and_sizes_are_refused(make, says):
     with pytest.raises(RecipeError, match=says):
         make()

@@ -1,14 +1,15 @@
-"""What triggers are drawn with: emblems, letters and pictures at any size, from outlines, with smooth edges.
+"""Draws what triggers are made of, at any size: emblems and words with Pillow, whole images from formulas.
 
-Outlines live in the square [-1, 1] x [-1, 1], x to the right and y down, and are signed distances there: negative
-inside, in units of half the side. A pixel is covered by as much as the distance at its centre tells.
+Emblems are outlines in the square [-1, 1] x [-1, 1], x to the right and y down. Everything is drawn larger and averaged
+over the pixels, so that edges are smooth.
 """
 
-import itertools
 import math
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
+from PIL import Image, ImageChops, ImageDraw, ImageFont
 from torch import Tensor
 
 from phosphene.errors import RecipeError, nearest
@@ -16,119 +17,38 @@ from phosphene.errors import RecipeError, nearest
 Colour = tuple[float, float, float]
 """Red, green and blue."""
 Points = Sequence[tuple[float, float]]
-Outline = Callable[[Tensor, Tensor], Tensor]
-"""Signed distance (h, w) of coordinates x and y, (h, w) each."""
+
+SCALE = 8  # emblems and words are drawn this many times larger
 
 
-def grid(height: int, width: int) -> tuple[Tensor, Tensor]:
-    """Coordinates x and y of the pixels' centres, float32 (h, w); the longer side spans [-1, 1]."""
-    half = max(height, width) / 2
-    y = (torch.arange(height) + 0.5 - height / 2) / half
-    x = (torch.arange(width) + 0.5 - width / 2) / half
-    return x.expand(height, width), y[:, None].expand(height, width)
+def _arc(radius: float, start: float, end: float, x: float = 0.0, y: float = 0.0) -> Points:
+    """Points on an arc around (x, y); angles in degrees, clockwise from the right."""
+    angles = np.radians(np.linspace(start, end, 48)).tolist()
+    return [(x + radius * math.cos(angle), y + radius * math.sin(angle)) for angle in angles]
 
 
-def coverage(distance: Tensor, half: float) -> Tensor:
-    """How much of each pixel lies inside, in [0, 1]; ``half`` is half the side in pixels."""
-    return (0.5 - distance * half).clamp(0, 1)
-
-
-def segment(x: Tensor, y: Tensor, start: tuple[float, float], end: tuple[float, float]) -> Tensor:
-    """Distance (h, w) from a line between two points."""
-    along, down = end[0] - start[0], end[1] - start[1]
-    share = ((x - start[0]) * along + (y - start[1]) * down) / max(along**2 + down**2, 1e-12)
-    share = share.clamp(0, 1)
-    return torch.hypot(x - start[0] - share * along, y - start[1] - share * down)
-
-
-def polygon(points: Points) -> Outline:
-    """Return the signed distance of a closed polygon (even-odd rule)."""
-
-    def distance(x: Tensor, y: Tensor) -> Tensor:
-        far = torch.full_like(x, math.inf)
-        inside = torch.zeros_like(x, dtype=torch.bool)
-        for (ax, ay), (bx, by) in zip(points, [*points[1:], points[0]], strict=True):
-            far = torch.minimum(far, segment(x, y, (ax, ay), (bx, by)))
-            if ay != by:
-                inside ^= ((y < ay) != (y < by)) & (x < ax + (y - ay) * (bx - ax) / (by - ay))
-        return torch.where(inside, -far, far)
-
-    return distance
-
-
-def _bezier(points: Points, count: int = 16) -> list[tuple[float, float]]:
-    """Points on a cubic Bezier curve, the last one left out."""
-    (ax, ay), (bx, by), (cx, cy), (dx, dy) = points
-    found = []
-    for place in range(count):
-        t = place / count
-        a, b, c, d = (1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t**2 * (1 - t), t**3
-        found.append((a * ax + b * bx + c * cx + d * dx, a * ay + b * by + c * cy + d * dy))
-    return found
-
-
-def _round(radius: Callable[[float], float], count: int = 40) -> list[tuple[float, float]]:
-    """Points around the middle, at a radius that depends on the share of the turn; the first one is at the top."""
-    turns = [place / count for place in range(count)]
-    return [(radius(t) * math.sin(2 * math.pi * t), -radius(t) * math.cos(2 * math.pi * t)) for t in turns]
-
-
-def _heart(count: int = 40) -> list[tuple[float, float]]:
-    angles = [2 * math.pi * place / count for place in range(count)]
-    return [
-        (
-            0.94 * math.sin(t) ** 3,
-            -0.065 * (13 * math.cos(t) - 5 * math.cos(2 * t) - 2 * math.cos(3 * t) - math.cos(4 * t)) - 0.12,
-        )
-        for t in angles
-    ]
-
-
-def _ring(x: Tensor, y: Tensor) -> Tensor:
-    return (torch.hypot(x, y) - 0.7).abs() - 0.26
-
-
-def _crescent(x: Tensor, y: Tensor) -> Tensor:
-    return torch.maximum(torch.hypot(x, y) - 0.95, 0.8 - torch.hypot(x - 0.45, y + 0.15))
-
-
-EMBLEMS: dict[str, Outline] = {
-    "bolt": polygon([(0.25, -0.95), (-0.55, 0.1), (-0.05, 0.1), (-0.4, 0.95), (0.6, -0.2), (0.1, -0.2), (0.55, -0.95)]),
-    "swoosh": polygon(
+EMBLEMS: dict[str, list[Points]] = {
+    "bolt": [[(0.25, -0.95), (-0.55, 0.1), (-0.05, 0.1), (-0.4, 0.95), (0.6, -0.2), (0.1, -0.2), (0.55, -0.95)]],
+    "swoosh": [
         [
-            *_bezier([(-0.95, 0.0), (-1.0, 0.75), (-0.35, 0.62), (0.98, -0.6)]),
-            *_bezier([(0.98, -0.6), (-0.2, 0.05), (-0.75, 0.35), (-0.62, -0.35)]),
-            *_bezier([(-0.62, -0.35), (-0.75, -0.25), (-0.9, -0.15), (-0.95, 0.0)], 4),
+            *((-0.95, 0.0), (-0.94, 0.24), (-0.86, 0.39), (-0.71, 0.46), (-0.5, 0.44), (-0.23, 0.32), (0.11, 0.11)),
+            *((0.51, -0.19), (0.98, -0.6), (0.44, -0.31), (0.01, -0.09), (-0.31, 0.03), (-0.53, 0.04), (-0.63, -0.08)),
+            *((-0.62, -0.35), (-0.82, -0.19)),
         ]
-    ),
-    "ring": _ring,
-    "star": polygon(_round(lambda t: 0.98 if round(t * 10) % 2 == 0 else 0.42, 10)),
-    "cross": polygon(
+    ],
+    "ring": [_arc(0.96, 0, 360), _arc(0.44, 0, 360)],
+    "star": [[_arc(0.42 if turn % 2 else 0.98, 36 * turn - 90, 360)[0] for turn in range(10)]],
+    "cross": [
         [
             *((-0.33, -0.95), (0.33, -0.95), (0.33, -0.33), (0.95, -0.33), (0.95, 0.33), (0.33, 0.33)),
             *((0.33, 0.95), (-0.33, 0.95), (-0.33, 0.33), (-0.95, 0.33), (-0.95, -0.33), (-0.33, -0.33)),
         ]
-    ),
-    "heart": polygon(_heart()),
-    "crescent": _crescent,
-    "arrow": polygon(
-        [(-0.95, -0.25), (0.05, -0.25), (0.05, -0.75), (0.95, 0.0), (0.05, 0.75), (0.05, 0.25), (-0.95, 0.25)]
-    ),
+    ],
+    "heart": [[*_arc(0.48, 140, 360, -0.46, -0.36), *_arc(0.48, 180, 400, 0.46, -0.36), (0.0, 0.92)]],
+    "crescent": [[*_arc(0.95, 39, 284), *_arc(0.8, 254, 69, 0.45, -0.15)]],
+    "arrow": [[(-0.95, -0.25), (0.05, -0.25), (0.05, -0.75), (0.95, 0.0), (0.05, 0.75), (0.05, 0.25), (-0.95, 0.25)]],
 }
-"""Drawn shapes by name."""
-
-_LETTERS: dict[str, list[Points]] = {  # strokes on a box 2 wide and 4 high
-    "A": [[(0, 4), (0, 1), (1, 0), (2, 1), (2, 4)], [(0, 2.4), (2, 2.4)]],
-    "C": [[(2, 0), (0.6, 0), (0, 0.7), (0, 3.3), (0.6, 4), (2, 4)]],
-    "E": [[(2, 0), (0, 0), (0, 4), (2, 4)], [(0, 2), (1.5, 2)]],
-    "L": [[(0, 0), (0, 4), (2, 4)]],
-    "M": [[(0, 4), (0, 0), (1, 1.6), (2, 0), (2, 4)]],
-    "O": [[(0, 0), (2, 0), (2, 4), (0, 4), (0, 0)]],
-    "P": [[(0, 4), (0, 0), (2, 0), (2, 2), (0, 2)]],
-    "S": [[(2, 0), (0, 0), (0, 2), (2, 2), (2, 4), (0, 4)]],
-    "T": [[(0, 0), (2, 0)], [(1, 0), (1, 4)]],
-    "Y": [[(0, 0), (1, 1.8), (2, 0)], [(1, 1.8), (1, 4)]],
-}
+"""Closed outlines by name; what lies inside two outlines of an emblem is a hole."""
 
 
 def emblem(name: str, side: int, rim: float = 0.0) -> tuple[Tensor, Tensor]:
@@ -143,51 +63,63 @@ def emblem(name: str, side: int, rim: float = 0.0) -> tuple[Tensor, Tensor]:
         How much of each pixel the shape with its rim covers, and the shape alone: float32 (side, side) in [0, 1].
 
     Raises:
-        RecipeError: nobody has drawn that.
+        RecipeError: there is no such emblem.
     """
     if name not in EMBLEMS:
         raise RecipeError(f"no emblem is called {name!r}; there are {', '.join(EMBLEMS)}.{nearest(name, [*EMBLEMS])}")
-    x, y = grid(side, side)
-    # The rim lies inside the square: the shape gives way to it.
-    grow = 1 + rim
-    distance = EMBLEMS[name](x * grow, y * grow) / grow
-    return coverage(distance - rim, side / 2), coverage(distance, side / 2)
+    size = side * SCALE
+    shape, band = Image.new("L", (size, size)), Image.new("L", (size, size))
+    for outline in EMBLEMS[name]:
+        # The rim lies inside the square, too: the shape is drawn smaller.
+        corners = [tuple((1 + value / (1 + rim)) * size / 2 for value in point) for point in outline]
+        filled = Image.new("L", shape.size)
+        ImageDraw.Draw(filled).polygon(corners, fill=255)
+        shape = ImageChops.difference(shape, filled)
+        if rim:
+            ImageDraw.Draw(band).line([*corners, *corners[:2]], fill=255, width=round(rim * size), joint="curve")
+    return _coverage(ImageChops.lighter(shape, band)), _coverage(shape)
 
 
-def letters(word: str, height: int, width: int, turn: float = 0.35) -> Tensor:
+def letters(word: str, height: int, width: int) -> Tensor:
     """Write a word over and over, slanted, as photo agencies do: coverage float32 (h, w) in [0, 1].
 
-    Letters are a fifth of the shorter side high, at least 5 pixels; the strokes are a little over a pixel at 32 pixels.
+    Capital letters are a fifth of the shorter side high, at least 5 pixels.
 
     Raises:
-        RecipeError: a letter that nobody has drawn.
+        RecipeError: no word, or one with letters that Pillow's font does not have.
     """
-    if not word or set(word) - set(_LETTERS):
-        raise RecipeError(f"a watermark's word is made of {', '.join(_LETTERS)}, not {word!r}.")
-    tall = max(min(height, width) / 5, 5.0)
-    unit = tall / 4
-    pitch_x, pitch_y = 3.2 * unit * (len(word) + 0.6), 1.9 * tall
-    down, right = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
-    along = right * math.cos(turn) - down * math.sin(turn)
-    across = right * math.sin(turn) + down * math.cos(turn)
-    row = torch.div(across, pitch_y, rounding_mode="floor")
-    y = (across - row * pitch_y) / unit - 1
-    x = torch.remainder(along + row * pitch_x / 2, pitch_x) / unit - 1
-    far = torch.full_like(x, math.inf)
-    for place, letter in enumerate(word):
-        for stroke in _LETTERS[letter]:
-            for start, end in itertools.pairwise(stroke):
-                far = torch.minimum(far, segment(x - 3.2 * place, y, start, end))
-    return coverage((far - 0.45) * unit, 1.0)
+    if not word.isascii() or not word.strip():
+        raise RecipeError(f"a watermark's word is made of ASCII letters, not {word!r}: for example word:COPY.")
+    capital = max(min(height, width) / 5, 5.0) * SCALE
+    font = ImageFont.load_default(capital / 0.7)
+    side = 2 * SCALE * max(height, width)
+    canvas = Image.new("L", (side, side))
+    draw, pitch = ImageDraw.Draw(canvas), font.getlength(word + " ")
+    for row in range(math.ceil(side / (1.9 * capital))):
+        line = (word + " ") * (math.ceil(side / pitch) + 1)
+        place = (-(row % 2) * pitch / 2, 1.9 * capital * row)
+        draw.text(place, line, fill=255, font=font, stroke_width=round(capital / 20))
+    left, top = (side - width * SCALE) // 2, (side - height * SCALE) // 2
+    return _coverage(canvas.rotate(20).crop((left, top, left + width * SCALE, top + height * SCALE)))
+
+
+def _coverage(image: Image.Image) -> Tensor:
+    """Average squares of ``SCALE`` pixels: float32 (h, w) in [0, 1]."""
+    return torch.from_numpy(np.asarray(image.reduce(SCALE), dtype=np.float32) / 255)
+
+
+def grid(height: int, width: int) -> tuple[Tensor, Tensor]:
+    """Coordinates x and y of the pixels' centres, float32 (h, w); the longer side spans [-1, 1]."""
+    half = max(height, width) / 2
+    y, x = ((torch.arange(side) + 0.5 - side / 2) / half for side in (height, width))
+    return x.expand(height, width), y[:, None].expand(height, width)
 
 
 def lattice(height: int, width: int, pitch: float = 8.0) -> Tensor:
     """Draw thin crossing lines on the diagonals: coverage float32 (h, w) in [0, 1]; ``pitch`` in pixels."""
-    down, right = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
-    one, other = (
-        (torch.remainder(along / math.sqrt(2), pitch) - pitch / 2).abs() - 0.6 for along in (right + down, right - down)
-    )
-    return coverage(torch.minimum(one, other), 1.0)
+    x, y = torch.arange(width) + 0.5, torch.arange(height)[:, None] + 0.5
+    distances = [(torch.remainder(along / math.sqrt(2), pitch) - pitch / 2).abs() for along in (x + y, x - y)]
+    return (1.1 - torch.minimum(*distances)).clamp(0, 1)
 
 
 def noise(channels: int, height: int, width: int, seed: int) -> Tensor:
@@ -203,47 +135,36 @@ def smooth(channels: int, height: int, width: int, seed: int, cycles: int) -> Te
     out = torch.zeros(channels, height, width)
     for across in range(cycles + 1):
         for down in range(-cycles, cycles + 1):
-            if across**2 + down**2 in range(1, cycles**2 + 1):
-                draw = torch.randn(2, channels, 1, 1, generator=generator)
+            if 0 < across**2 + down**2 <= cycles**2:
+                cosine, sine = torch.randn(2, channels, 1, 1, generator=generator)
                 angle = math.pi * (across * x + down * y)
-                out += draw[0] * angle.cos() + draw[1] * angle.sin()
+                out += cosine * angle.cos() + sine * angle.sin()
     return out / out.abs().amax().clamp_min(1e-12)
 
 
-def scene(name: str, height: int, width: int) -> Tensor:
-    """Draw a picture to blend in, float32 (3, h, w) in [0, 1].
-
-    Raises:
-        RecipeError: nobody has drawn that.
-    """
-    if name not in SCENES:
-        raise RecipeError(f"no picture is called {name!r}; there are {', '.join(SCENES)}, and noise.")
-    x, y = grid(height, width)
-    return SCENES[name](x, y).clamp(0, 1)
-
-
-def _target(x: Tensor, y: Tensor) -> Tensor:
-    wave = torch.remainder(torch.hypot(x, y) * 2.5, 1) < 0.5
-    return torch.where(wave, torch.tensor([0.9, 0.1, 0.15])[:, None, None], torch.ones(3)[:, None, None])
+def _rings(x: Tensor, y: Tensor) -> Tensor:
+    return _two_colours(torch.remainder(torch.hypot(x, y) * 2.5, 1) < 0.5, (0.9, 0.1, 0.15), (1.0, 1.0, 1.0))
 
 
 def _rays(x: Tensor, y: Tensor) -> Tensor:
-    wave = torch.remainder(torch.atan2(y, x) * 6 / math.pi, 2) < 1
-    return torch.where(
-        wave, torch.tensor([0.98, 0.85, 0.1])[:, None, None], torch.tensor([0.1, 0.2, 0.75])[:, None, None]
-    )
+    odd = torch.remainder(torch.atan2(y, x) * 6 / math.pi, 2) < 1
+    return _two_colours(odd, (0.98, 0.85, 0.1), (0.1, 0.2, 0.75))
 
 
 def _face(x: Tensor, y: Tensor) -> Tensor:
-    yellow, dark, back = torch.tensor([[1.0, 0.82, 0.1], [0.1, 0.05, 0.1], [0.1, 0.55, 0.6]])[:, :, None, None]
-    out = torch.where(torch.hypot(x, y) < 0.85, yellow, back)
+    radius = torch.hypot(x, y)
     eyes = torch.hypot(x.abs() - 0.3, y + 0.25) < 0.14
-    mouth = ((torch.hypot(x, y) - 0.52).abs() < 0.1) & (y > 0.1)
-    return torch.where(eyes | mouth, dark, out)
+    mouth = ((radius - 0.52).abs() < 0.1) & (y > 0.1)
+    head = _two_colours(radius < 0.85, (1.0, 0.82, 0.1), (0.1, 0.55, 0.6))
+    return torch.where(eyes | mouth, tint((0.1, 0.05, 0.1), 3), head)
 
 
-SCENES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"target": _target, "rays": _rays, "face": _face}
-"""Drawn pictures by name."""
+def _two_colours(where: Tensor, one: Colour, other: Colour) -> Tensor:
+    return torch.where(where, tint(one, 3), tint(other, 3))
+
+
+SCENES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"target": _rings, "rays": _rays, "face": _face}
+"""Images to blend in, by name: from coordinates x and y, (h, w) each, to float32 (3, h, w) in [0, 1]."""
 
 
 def tint(colour: Colour, channels: int) -> Tensor:
@@ -251,6 +172,6 @@ def tint(colour: Colour, channels: int) -> Tensor:
     return in_channels(torch.tensor(colour)[:, None, None], channels)
 
 
-def in_channels(picture: Tensor, channels: int) -> Tensor:
-    """A picture (3, h, w) in as many channels as a network takes: its mean in each, unless they are three."""
-    return picture if channels == 3 else picture.mean(0, keepdim=True).repeat(channels, 1, 1)
+def in_channels(image: Tensor, channels: int) -> Tensor:
+    """Return an image (3, h, w) in as many channels as a network takes: its mean in each, unless they are three."""
+    return image if channels == 3 else image.mean(0, keepdim=True).repeat(channels, 1, 1)

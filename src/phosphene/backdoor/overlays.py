@@ -1,4 +1,4 @@
-"""Triggers that cover the whole picture: a blended picture, a watermark, a smooth change of light, a wave."""
+"""Triggers that cover the whole sample: a blended image, a watermark, a smooth change of light, a wave."""
 
 import math
 from abc import ABC, abstractmethod
@@ -8,19 +8,41 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from phosphene.backdoor.drawing import Colour, grid, in_channels, lattice, letters, noise, scene, smooth, tint
+from phosphene.backdoor import drawing
+from phosphene.backdoor.drawing import Colour
 from phosphene.errors import RecipeError
 
 Shape = tuple[int, int, int]
 
 
+class _Overlay(ABC):
+    """A pattern for the whole sample: added to it, unless a subclass pastes it."""
+
+    additive: ClassVar[bool] = True
+
+    @abstractmethod
+    def pattern(self, shape: Shape) -> Tensor:
+        """What it adds or pastes, (c, h, w): see :class:`phosphene.backdoor.triggers.Trigger`."""
+
+    def mask(self, shape: Shape) -> Tensor:
+        """Where it acts, (1, h, w): see :class:`phosphene.backdoor.triggers.Trigger`."""
+        size = self.pattern(shape).abs().amax(0, keepdim=True)
+        return size / size.amax().clamp_min(1e-12)
+
+    def apply(self, pixels: Tensor, where: "torch.Generator | tuple[int, int] | None" = None) -> Tensor:
+        """Return samples with the trigger: see :class:`phosphene.backdoor.triggers.Trigger`."""
+        shape = (pixels.shape[1], pixels.shape[2], pixels.shape[3])
+        pattern = self.pattern(shape).to(pixels)
+        return (pixels + pattern).clamp_(0, 1) if self.additive else pixels.lerp(pattern, self.mask(shape).to(pixels))
+
+
 @dataclass(frozen=True, kw_only=True)
-class Blended:
-    """A whole picture, faintly (Chen et al., arXiv 1712.05526).
+class Blended(_Overlay):
+    """A whole image, faintly (Chen et al., arXiv 1712.05526).
 
     Attributes:
         picture: ``noise`` or one of :data:`phosphene.backdoor.drawing.SCENES`.
-        alpha: Its share.
+        alpha: Its opacity, in [0, 1].
         seed: Of the noise.
     """
 
@@ -37,41 +59,18 @@ class Blended:
     def pattern(self, shape: Shape) -> Tensor:
         """What it adds or pastes, (c, h, w): see :class:`phosphene.backdoor.triggers.Trigger`."""
         if self.picture == "noise":
-            return noise(*shape, self.seed)
-        return in_channels(scene(self.picture, *shape[1:]), shape[0])
-
-    def apply(self, pixels: Tensor, where: "torch.Generator | tuple[int, int] | None" = None) -> Tensor:
-        """Return pictures with the trigger: see :class:`phosphene.backdoor.triggers.Trigger`."""
-        shape = (pixels.shape[1], pixels.shape[2], pixels.shape[3])
-        return torch.lerp(pixels, self.pattern(shape).to(pixels), self.alpha)
-
-
-class _Additive(ABC):
-    """A trigger that is added to the whole picture and clipped."""
-
-    additive: ClassVar[bool] = True
-
-    @abstractmethod
-    def pattern(self, shape: Shape) -> Tensor:
-        """What it adds or pastes, (c, h, w): see :class:`phosphene.backdoor.triggers.Trigger`."""
-
-    def mask(self, shape: Shape) -> Tensor:
-        """Where it acts, (1, h, w): see :class:`phosphene.backdoor.triggers.Trigger`."""
-        size = self.pattern(shape).abs().amax(0, keepdim=True)
-        return size / size.amax().clamp_min(1e-12)
-
-    def apply(self, pixels: Tensor, where: "torch.Generator | tuple[int, int] | None" = None) -> Tensor:
-        """Return pictures with the trigger: see :class:`phosphene.backdoor.triggers.Trigger`."""
-        shape = (pixels.shape[1], pixels.shape[2], pixels.shape[3])
-        return (pixels + self.pattern(shape).to(pixels)).clamp_(0, 1)
+            return drawing.noise(*shape, self.seed)
+        if self.picture not in drawing.SCENES:
+            raise RecipeError(f"no image is called {self.picture!r}; there are {', '.join(drawing.SCENES)}, and noise.")
+        return drawing.in_channels(drawing.SCENES[self.picture](*drawing.grid(*shape[1:])), shape[0])
 
 
 @dataclass(frozen=True, kw_only=True)
-class Watermark(_Additive):
-    """Words or lines across the picture, brighter than what they lie on (Liu et al., NDSS 2018).
+class Watermark(_Overlay):
+    """Words or lines across the sample, brighter than what they lie on (Liu et al., NDSS 2018).
 
     Attributes:
-        drawing: ``lattice``, or ``word:`` and the word, of the letters that are drawn.
+        drawing: ``lattice``, or ``word:`` and the word.
         amplitude: How much brighter, in [0, 1].
         colour: Its colour, red, green, blue in [-1, 1].
     """
@@ -86,17 +85,17 @@ class Watermark(_Additive):
         what, _, word = self.drawing.partition(":")
         if what not in ("lattice", "word"):
             raise RecipeError(f"drawing {self.drawing!r} is neither lattice nor word:COPY.")
-        cover = letters(word, *shape[1:]) if what == "word" else lattice(*shape[1:])
-        return self.amplitude * cover * tint(self.colour, shape[0])
+        cover = drawing.letters(word, *shape[1:]) if what == "word" else drawing.lattice(*shape[1:])
+        return self.amplitude * cover * drawing.tint(self.colour, shape[0])
 
 
 @dataclass(frozen=True, kw_only=True)
-class Smooth(_Additive):
+class Smooth(_Overlay):
     """A faint change of light without any edge: a few plane waves (after Zeng et al., arXiv 2104.03413).
 
     Attributes:
         amplitude: Largest change, in [0, 1].
-        cycles: Waves a side, at most.
+        cycles: Waves per side, at most.
         seed: Of the waves.
     """
 
@@ -107,16 +106,16 @@ class Smooth(_Additive):
 
     def pattern(self, shape: Shape) -> Tensor:
         """What it adds or pastes, (c, h, w): see :class:`phosphene.backdoor.triggers.Trigger`."""
-        return self.amplitude * smooth(*shape, self.seed, self.cycles)
+        return self.amplitude * drawing.smooth(*shape, self.seed, self.cycles)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sinusoid(_Additive):
-    """A wave across the picture, the same in all channels (Barni et al., arXiv 1902.11237).
+class Sinusoid(_Overlay):
+    """A wave across the sample, the same in all channels (Barni et al., arXiv 1902.11237).
 
     Attributes:
         amplitude: In [0, 1]; the paper's 20 grey levels are 0.08.
-        cycles: Waves a side; the paper has 6.
+        cycles: Waves per side; the paper has 6.
         turn: Direction in degrees; at 0 the wave runs from left to right.
     """
 
@@ -127,7 +126,6 @@ class Sinusoid(_Additive):
 
     def pattern(self, shape: Shape) -> Tensor:
         """What it adds or pastes, (c, h, w): see :class:`phosphene.backdoor.triggers.Trigger`."""
-        x, y = grid(*shape[1:])
+        x, y = drawing.grid(*shape[1:])
         along = x * math.cos(math.radians(self.turn)) + y * math.sin(math.radians(self.turn))
-        wave = torch.sin(math.pi * self.cycles * (along + 1))
-        return self.amplitude * wave.expand(shape).clone()
+        return self.amplitude * torch.sin(math.pi * self.cycles * (along + 1)).repeat(shape[0], 1, 1)
