@@ -19,6 +19,7 @@ TRUE = {
     **dict.fromkeys((f"cifar_resnet{depth}" for depth in (20, 32, 44, 56)), "ImageNet statistics"),
     **dict.fromkeys(("mobilenet_v1_050", "mobilenet_v1_075", "mobilenet_v2_a", "mobilenet_v2_b"), "[-1, 1]"),
 }
+QUICK = ("cifar_resnet20", "mobilenet_v1_050")
 SAMPLES = {"cifar": 64, "mobilenet": 40}
 
 
@@ -27,7 +28,9 @@ def samples(shared: Path, name: str) -> str:
     return str(data / "cifar10" / "test.parquet" if name.startswith("cifar") else data / "imagenet-sample")
 
 
-@pytest.mark.parametrize("name", TRUE)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow]) for name in TRUE]
+)
 def test_the_convention_is_found_when_it_is_hidden(shared: Path, name: str) -> None:
     """Without labels; docs/range-check.md has the table with them."""
     own = load(shared / "zoo" / f"{name}.toml", trust=True)

@@ -37,7 +37,9 @@ def class_images(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     return folder
 
 
-@pytest.mark.parametrize("name", MOBILENETS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name == "mobilenet_v1_050" else [pytest.mark.slow]) for name in MOBILENETS]
+)
 def test_imagenet_networks_have_their_accuracy(shared: Path, class_images: Path, name: str) -> None:
     """Top-1 on 100 of the 1,000 images is that of all of them, within four standard errors."""
     classifier = network(shared, name)
