@@ -39,8 +39,9 @@ def shared_folder() -> Path:
 
 
 @pytest.fixture
-def compiler() -> None:
-    """What torch.compile needs on a CPU."""
+def compiler(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What torch.compile needs on a CPU, and an empty cache: torch mixes kernels up that were cached for other CPUs."""
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "compiled"))
     if shutil.which("g++") is None:
         missing("g++ is missing: install it, torch.compile needs it on a CPU")
 

@@ -21,6 +21,7 @@ def classifier(width: int) -> Classifier:
     return Classifier(module, size=12, mean=[0.5] * 3, std=[0.25] * 3)
 
 
+@pytest.mark.slow
 def test_gradients_are_those_of_the_network_as_it_stands() -> None:
     network = classifier(6)
     generator = torch.Generator().manual_seed(1)
