@@ -92,13 +92,13 @@ def letters(word: str, height: int, width: int) -> Tensor:
         raise RecipeError(f"a watermark's word is made of ASCII letters, not {word!r}: for example word:COPY.")
     capital = max(min(height, width) / 5, 5.0) * SCALE
     font = ImageFont.load_default(capital / 0.7)
-    side = 2 * SCALE * max(height, width)
+    pitch, spacing = font.getlength(word + " "), 1.9 * capital
+    side = 2 * SCALE * max(height, width)  # so large that a turned part of it has no empty corners
     canvas = Image.new("L", (side, side))
-    draw, pitch = ImageDraw.Draw(canvas), font.getlength(word + " ")
-    for row in range(math.ceil(side / (1.9 * capital))):
-        line = (word + " ") * (math.ceil(side / pitch) + 1)
-        place = (-(row % 2) * pitch / 2, 1.9 * capital * row)
-        draw.text(place, line, fill=255, font=font, stroke_width=round(capital / 20))
+    for row in range(math.ceil(side / spacing)):
+        start = (-(row % 2) * pitch / 2, row * spacing)
+        line = (word + " ") * math.ceil(side / pitch + 1)
+        ImageDraw.Draw(canvas).text(start, line, fill=255, font=font, stroke_width=round(capital / 20))
     left, top = (side - width * SCALE) // 2, (side - height * SCALE) // 2
     return _coverage(canvas.rotate(20).crop((left, top, left + width * SCALE, top + height * SCALE)))
 
