@@ -11,22 +11,36 @@ from phosphene.version import __version__
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 SUSPECTED, UNDECIDED = "backdoor-suspected", "scan-inconclusive"
-RULES = {
-    SUSPECTED: (
+
+
+def _rule(rule: str, name: str, text: str, fix: str, level: str, severity: str) -> dict[str, Any]:
+    return {
+        "id": rule,
+        "name": name,
+        "shortDescription": {"text": text},
+        "fullDescription": {"text": text},
+        "help": {"text": fix},
+        "defaultConfiguration": {"level": level},
+        "properties": {"security-severity": severity, "tags": ["security", "machine-learning"]},
+    }
+
+
+RULES = [
+    _rule(
+        SUSPECTED,
         "BackdoorSuspected",
         "A class of the network can be reached far more easily than any class of clean networks.",
         "Look at the candidate trigger before this network is deployed; train it again from data that you trust.",
-        "error",
-        "8.5",
+        *("error", "8.5"),
     ),
-    UNDECIDED: (
+    _rule(
+        UNDECIDED,
         "ScanInconclusive",
         "The scan for backdoors could not decide.",
-        "Give clean networks of the same kind with --reference, and natural pictures with --samples.",
-        "warning",
-        "4.0",
+        "Give clean networks of the same kind with --reference, and natural samples with --samples.",
+        *("warning", "4.0"),
     ),
-}
+]
 
 
 def sarif(found: Mapping[str, Any], place: "str | None") -> dict[str, Any]:
@@ -36,48 +50,15 @@ def sarif(found: Mapping[str, Any], place: "str | None") -> dict[str, Any]:
         found: What ``scan.json`` holds.
         place: The file that it speaks of, relative to the working directory, as a URI; ``None`` where it has none.
     """
-    results = _results(found, place)
-    return {
-        "$schema": SCHEMA,
-        "version": "2.1.0",
-        "runs": [
-            {
-                "tool": {"driver": _driver()},
-                "invocations": [
-                    {
-                        "executionSuccessful": True,
-                        "toolExecutionNotifications": [
-                            {"level": "note", "message": {"text": f"Not tested: {line}"}}
-                            for line in found["not_tested"]
-                        ],
-                    }
-                ],
-                "columnKind": "unicodeCodePoints",
-                "results": results,
-            }
-        ],
+    notes = [{"level": "note", "message": {"text": f"Not tested: {line}"}} for line in found["not_tested"]]
+    driver = {"name": "phosphene", "version": __version__, "semanticVersion": __version__, "rules": RULES}
+    run = {
+        "tool": {"driver": driver},
+        "invocations": [{"executionSuccessful": True, "toolExecutionNotifications": notes}],
+        "columnKind": "unicodeCodePoints",
+        "results": _results(found, place),
     }
-
-
-def _driver() -> dict[str, Any]:
-    rules = [
-        {
-            "id": rule,
-            "name": name,
-            "shortDescription": {"text": short},
-            "fullDescription": {"text": short},
-            "help": {"text": fix},
-            "defaultConfiguration": {"level": level},
-            "properties": {"security-severity": severity, "tags": ["security", "machine-learning"]},
-        }
-        for rule, (name, short, fix, level, severity) in RULES.items()
-    ]
-    return {
-        "name": "phosphene",
-        "version": __version__,
-        "semanticVersion": __version__,
-        "rules": rules,
-    }
+    return {"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}
 
 
 def _results(found: Mapping[str, Any], place: "str | None") -> list[dict[str, Any]]:
@@ -115,7 +96,7 @@ def _result(
         properties |= {"target_label": one["label"]}
     return {
         "ruleId": rule,
-        "ruleIndex": list(RULES).index(rule),
+        "ruleIndex": [one["id"] for one in RULES].index(rule),
         "level": level,
         "message": {"text": text},
         "locations": [location],
