@@ -34,7 +34,20 @@ from phosphene.samples.pool import make_pool
 
 VARIANTS = {"natural": 0, "other": 1, "drawn": 0}  # and the seed of each
 SAMPLES = 500
-SCAN = ("adam", "candidate", "margin", "measure", "pairs", "probes", "scan", "verdict", "window")
+SCAN = (
+    "adam",
+    "boxes",
+    "candidate",
+    "margin",
+    "measure",
+    "pairs",
+    "pattern",
+    "probes",
+    "routes",
+    "scan",
+    "verdict",
+    "window",
+)
 
 
 def code() -> str:
@@ -105,7 +118,9 @@ def recorded(verdict: Verdict, truth: dict[str, Any]) -> dict[str, Any]:
         "class_p_value": top.p_value,
         "figure": top.figure,
         "first": top.index,
-        "classes": {row.index: [round(row.window, 4), round(row.margin, 4)] for row in verdict.classes},
+        "classes": {
+            row.index: {name: round(one, 3) for name, one in row.deviations.items()} for row in verdict.classes
+        },
         "suspects": [
             {
                 "index": one.index,
@@ -125,7 +140,7 @@ def recorded(verdict: Verdict, truth: dict[str, Any]) -> dict[str, Any]:
             "p_value": pairs.p_value,
             "pattern": pairs.pattern,
             "chain": {str(a): b for a, b in pairs.chain.items()},
-            "easiest": [[one.route.source, one.route.target, round(one.share, 3)] for one in easiest],
+            "easiest": [[one.route.source, one.route.target, round(one.measured.share, 3)] for one in easiest],
         },
         "passes": verdict.passes,
     }

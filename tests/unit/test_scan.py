@@ -9,13 +9,15 @@ import torch
 from phosphene.backdoor.boxes import around, grid, paste
 from phosphene.backdoor.candidate import make_candidate
 from phosphene.backdoor.margin import maximise_margins
-from phosphene.backdoor.measure import CountingEngine, measure, measure_passes
+from phosphene.backdoor.measure import CountingEngine, deviation, measure, measure_passes
 from phosphene.backdoor.null import CleanNetwork, Null, built_in
 from phosphene.backdoor.pairs import all_to_all
+from phosphene.backdoor.pattern import LEVEL, find_patterns
 from phosphene.backdoor.probes import Probes, in_turn, log_odds_of_all, probes_of
+from phosphene.backdoor.routes import Effect, Route
 from phosphene.backdoor.scan import scan
 from phosphene.backdoor.verdict import Suspect, decide
-from phosphene.backdoor.window import Route, Window, contents_of, find_windows
+from phosphene.backdoor.window import Window, WindowSearch, contents_of, count
 from phosphene.engine import Engine
 from phosphene.engine.losses import log_odds
 from phosphene.errors import CardError, NumericError, RecipeError
@@ -94,7 +96,7 @@ def test_the_grid_reaches_every_edge_and_neighbours_stay_inside():
 
 def test_a_window_changes_only_its_box_and_is_rounded_to_8_bits():
     samples = torch.randint(0, 256, (2, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    pasted = paste(torch.full((3, 8, 8), 0.5), (1, 2, 4, 5), samples)
+    pasted = paste(torch.full((3, 8, 8), 0.5), [(1, 2, 4, 5)], samples)
     assert (pasted[:, :, 1:4, 2:5] == 128).all()
     changed = (pasted != samples).any(0).any(0)
     assert not changed[4:].any()
@@ -105,21 +107,56 @@ def test_the_window_of_the_planted_class_is_where_the_patch_was_planted():
     with Engine(TROJAN, device="cpu") as engine:
         search, held_out = probes_of(engine, hand.pool(), natural=True)
         contents = contents_of(maximise_margins(engine, torch.tensor([hand.TARGET])).inputs)
-        (window,) = find_windows(engine, search, held_out, [Route(hand.TARGET)], contents, hand.PATCH)
-    assert window.box == (0, 0, hand.PATCH, hand.PATCH)
-    assert window.share > 0.8
-    assert window.tried == int((held_out.predicted != hand.TARGET).sum())
+        windows = WindowSearch(engine, search, contents, hand.PATCH)
+        (window,) = count(engine, held_out, windows.best([Route(hand.TARGET)]), 100)
+        (several,) = windows.several([Route(hand.TARGET)])
+    assert window.boxes == ((0, 0, hand.PATCH, hand.PATCH),)
+    assert window.measured.share > 0.8
+    assert window.measured.tried == int((held_out.predicted != hand.TARGET).sum())
+    assert len(several.boxes) == 4
+    top_left = sorted(several.boxes)
+    for one in top_left:
+        for other in top_left:
+            apart = abs(one[0] - other[0]) >= hand.PATCH or abs(one[1] - other[1]) >= hand.PATCH
+            assert one == other or apart
 
 
 def test_a_class_is_measured_alike_whatever_its_company():
     with Engine(hand.classifier(), device="cpu") as engine:
         search, held_out = probes_of(engine, hand.pool(), natural=True)
         contents = contents_of(maximise_margins(engine, torch.arange(3)).inputs)
+        windows = WindowSearch(engine, search, contents, 3)
         alone, among = (
-            find_windows(engine, search, held_out, [Route(k) for k in routes], contents, 3)
-            for routes in ([2], [0, 1, 2])
+            count(engine, held_out, windows.best([Route(k) for k in routes]), 100) for routes in ([2], [0, 1, 2])
         )
-    assert abs(alone[0].share - among[2].share) < 0.05
+    assert abs(alone[0].measured.share - among[2].measured.share) < 0.05
+
+
+def test_the_faint_pattern_of_the_planted_class_does_most():
+    with Engine(TROJAN, device="cpu") as engine:
+        search, _ = probes_of(engine, hand.pool(), natural=True)
+        start = torch.zeros(hand.CLASSES, 3, hand.SIDE, hand.SIDE)
+        patterns = find_patterns(engine, search, [Route(k) for k in range(hand.CLASSES)], start)
+        found = measure(engine, hand.pool())
+    assert float(patterns.abs().max()) <= LEVEL + 1e-6
+    assert found.values["pattern"].argmax() == hand.TARGET
+
+
+def test_a_level_is_the_log_odds_of_the_share_and_does_not_saturate():
+    draw = torch.Generator().manual_seed(0)
+    odds = 2 * torch.randn(20_000, generator=draw) + 1.5
+    share = float((odds > 0).float().mean())
+    effect = Effect(0, 1, float(odds.mean()), float(odds.std()))
+    assert abs(effect.level - math.log(share / (1 - share))) < 0.3
+    assert Effect(100, 100, 20.0, 2.0).level > Effect(100, 100, 9.0, 2.0).level + 3
+
+
+def test_a_deviation_is_counted_in_the_spread_of_the_other_classes():
+    others = torch.tensor([0.0, 1.0, 2.0, 3.0, 4.0]).double()
+    assert float(deviation(torch.tensor(2.0).double(), others, 0.5)) == 0
+    wide, narrow = (float(deviation(torch.tensor(9.0).double(), 2 + k * (others - 2), 0.5)) for k in (2.0, 0.1))
+    assert narrow > 2 * wide
+    assert narrow < 7 / 0.5
 
 
 def test_the_largest_margin_is_that_of_the_planted_class():
@@ -148,7 +185,8 @@ def test_the_images_that_a_scan_costs_are_foretold():
 
 
 def pair(source, target, share):
-    return Window(Route(target, source), (0, 0, 1, 1), torch.zeros(3, 2, 2), round(60 * share), 60)
+    effect = Effect(round(60 * share), 60, 6 * share - 3, 1.0)
+    return Window(Route(target, source), torch.zeros(3, 2, 2), ((0, 0, 1, 1),), effect)
 
 
 def test_an_all_to_all_trojan_is_a_chain_of_pairs():

@@ -60,7 +60,12 @@ def masks_of(boxes: Sequence[Box], like: Tensor) -> Tensor:
     return inside[:, None]
 
 
-def paste(content: Tensor, box: Box, pixels: Tensor) -> Tensor:
-    """Paste a window of a content, (c, h, w) in [0, 1], on samples, uint8 (n, c, h, w), rounded to 8 bits."""
+def mask_of(boxes: Sequence[Box], like: Tensor) -> Tensor:
+    """Return which pixels lie in any of the boxes, bool (1, h, w), for images like ``like`` (..., h, w)."""
+    return masks_of(boxes, like).any(0)
+
+
+def paste(content: Tensor, boxes: Sequence[Box], pixels: Tensor) -> Tensor:
+    """Paste what lies in boxes of a content, (c, h, w) in [0, 1], on uint8 (n, c, h, w), rounded to 8 bits."""
     colours = (content.clamp(0, 1) * 255).round().to(pixels.device, torch.uint8)
-    return torch.where(masks_of([box], pixels), colours, pixels)
+    return torch.where(mask_of(boxes, pixels), colours, pixels)

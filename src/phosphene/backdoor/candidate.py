@@ -10,10 +10,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from phosphene.backdoor.adam import Adam
-from phosphene.backdoor.boxes import Box, corners, masks_of, paste, resized, spread_boxes
+from phosphene.backdoor.boxes import Box, corners, mask_of, paste, resized, spread_boxes
+from phosphene.backdoor.pattern import add, effect_of_pattern, find_patterns
 from phosphene.backdoor.probes import Probes
-from phosphene.backdoor.window import Route, Try, Window, count, refine, success_of
+from phosphene.backdoor.routes import Effect, Route, effect_of
+from phosphene.backdoor.window import Window, count, refine
 from phosphene.engine import Engine
 from phosphene.metrics.bootstrap import wilson
 
@@ -22,7 +23,6 @@ FIRM = 0.97  # success on the search samples that is aimed at
 LARGEST = 1 / 3  # of the side, to which a window may grow
 STEPS, DRAWN = 40, 16  # of each refinement, and samples per step
 LEVELS = (4, 8, 16, 32, 64)  # of 255, by which an additive pattern may change a pixel
-STEP = 0.2  # of an additive pattern's largest change
 PLACES = 3  # per side, that a window is moved to
 EXAMPLES = 3  # held-out samples that it is shown on
 
@@ -70,7 +70,7 @@ class Candidate:
 
     def apply(self, pixels: Tensor) -> Tensor:
         """Put it on samples, uint8 (n, c, h, w), rounded to 8 bits."""
-        return add(self.paint, pixels) if self.additive else paste(self.paint, self.box, pixels)
+        return add(self.paint, pixels) if self.additive else paste(self.paint, [self.box], pixels)
 
 
 def make_candidate(
@@ -102,103 +102,86 @@ def window_candidate(
     size = window.content.shape[1:]
 
     def refined(start: Window, boxes: list[Box]) -> Window:
-        tries = [Try(start.route, start.content, box) for box in boxes]
+        tries = [Window(start.route, start.content, (box,)) for box in boxes]
         tries = refine(engine, search, tries, steps=STEPS, drawn=DRAWN, seed=seed)
         return count(engine, search, tries, len(search))[0]
 
-    found = count(engine, search, [Try(window.route, window.content, window.box)], len(search))[0]
-    box = window.box
-    while found.share < FIRM and box[2] - box[0] <= LARGEST * min(size):
-        found = max(refined(found, [box]), found, key=lambda one: one.share)
+    (found,) = count(engine, search, [window], len(search))
+    (box,) = window.boxes
+    while found.measured.share < FIRM and box[2] - box[0] <= LARGEST * min(size):
+        found = max(refined(found, [box]), found, key=lambda one: one.measured.rank)
         side = box[2] - box[0]
         box = resized(box, side + max(2, round(side / 2)), size)
-    while found.share >= FIRM and found.box[2] - found.box[0] > 1:
-        smaller = refined(found, corners(found.box))
-        if smaller.share < FIRM:
+    while found.measured.share >= FIRM and found.boxes[0][2] - found.boxes[0][0] > 1:
+        smaller = refined(found, corners(found.boxes[0]))
+        if smaller.measured.share < FIRM:
             break
         found = smaller
-    other = refined(rival, [resized(rival.box, found.box[2] - found.box[0], size)])
-    mine, others = (
-        count(engine, held_out, [Try(one.route, one.content, one.box)], len(held_out))[0] for one in (found, other)
-    )
-    top, left, bottom, right = found.box
-    places = {
-        (y, x): success_of(engine, paste(found.content.roll((y - top, x - left), (1, 2)), moved, samples), mine.route)
-        for samples in [mine.route.samples(held_out, len(held_out))]
-        for moved in spread_boxes(size, bottom - top, right - left, PLACES)
-        for y, x in [moved[:2]]
-    }
-    mask = masks_of([found.box], found.content)[0]
-    return _candidate(engine, held_out, mine, others, mask, found.content, float(mask.sum()), places)
+    top, left, bottom, right = found.boxes[0]
+    other = refined(rival, [resized(rival.boxes[0], bottom - top, size)])
+    mine, others = (count(engine, held_out, [one], len(held_out))[0].measured for one in (found, other))
+    samples, places = found.route.samples(held_out, len(held_out)), {}
+    for moved in spread_boxes(size, bottom - top, right - left, PLACES):
+        content = found.content.roll((moved[0] - top, moved[1] - left), (1, 2))
+        places[moved[0], moved[1]] = effect_of(engine, paste(content, [moved], samples), found.route).share
+    mask = mask_of(found.boxes, found.content)
+    routes = found.route, other.route
+    return _candidate(engine, held_out, routes, (mine, others), mask, found.content, found.boxes[0], places)
 
 
 def additive_candidate(
     engine: Engine, search: Probes, held_out: Probes, window: Window, rival: Window, seed: int
 ) -> Candidate:
     """Make an additive pattern, as faint as it works; see :func:`make_candidate`."""
-    route, other = window.route, rival.route
-    delta, level = torch.zeros_like(window.content), 0.0
+    routes = (window.route, rival.route)
+
+    def pattern(route: Route, start: Tensor, level: float) -> Tensor:
+        return find_patterns(engine, search, [route], start, level, steps=STEPS, drawn=DRAWN, seed=seed)
+
+    delta, level = torch.zeros_like(window.content)[None], 0.0
     for level in (one / 255 for one in LEVELS):
-        delta = pattern(engine, search, route, delta, level, seed)
-        if success_of(engine, add(delta, route.samples(search, len(search))), route) >= FIRM:
+        delta = pattern(routes[0], delta, level)
+        if effect_of_pattern(engine, search, delta[0], routes[0], len(search)).share >= FIRM:
             break
-    deltas = {route: delta, other: pattern(engine, search, other, torch.zeros_like(delta), level, seed)}
-    whole: Box = (0, 0, delta.shape[1], delta.shape[2])
-    results: list[Window] = []
-    for one, what in deltas.items():
-        tried = one.samples(held_out, len(held_out))
-        hits = round(success_of(engine, add(what, tried), one) * len(tried))
-        results.append(Window(one, whole, what, hits, len(tried)))
-    size = delta.abs().amax(0, keepdim=True)
-    mine, others = results
-    return _candidate(engine, held_out, mine, others, size / size.max().clamp_min(1e-12), delta, level, None)
+    other = pattern(routes[1], torch.zeros_like(delta), level)
+    first, second = (
+        effect_of_pattern(engine, held_out, one[0], route, len(held_out))
+        for one, route in zip((delta, other), routes, strict=True)
+    )
+    size = delta[0].abs().amax(0, keepdim=True)
+    whole: Box = (0, 0, delta.shape[2], delta.shape[3])
+    mask = size / size.max().clamp_min(1e-12)
+    return _candidate(engine, held_out, routes, (first, second), mask, delta[0], whole, None)
 
 
 def _candidate(
     engine: Engine,
     held_out: Probes,
-    mine: Window,
-    other: Window,
+    routes: tuple[Route, Route],
+    effects: tuple[Effect, Effect],
     mask: Tensor,
     paint: Tensor,
-    size: float,
+    box: Box,
     places: "dict[tuple[int, int], float] | None",
 ) -> Candidate:
-    rows = mine.route.mask(held_out).nonzero()[:EXAMPLES, 0]
-    before, additive = held_out.pixels[rows], places is None
-    after = add(paint, before) if additive else paste(paint, mine.box, before)
+    (mine, other), additive = effects, places is None
+    rows = routes[0].mask(held_out).nonzero()[:EXAMPLES, 0]
+    before = held_out.pixels[rows]
+    after = add(paint, before) if additive else paste(paint, [box], before)
     then = engine.logits(after.to(engine.dtype) / 255).argmax(1).tolist() if len(rows) else []
     return Candidate(
-        index=mine.route.target,
+        index=routes[0].target,
         additive=additive,
         mask=mask.float().cpu(),
         paint=paint.float().cpu(),
-        box=mine.box,
-        size=size,
+        box=box,
+        size=float(paint.abs().max()) if additive else float(mask.sum()),
         success=mine.share,
         interval=wilson(mine.hits, mine.tried) if mine.tried else (0.0, 1.0),
         tried=mine.tried,
-        next_class=other.route.target,
+        next_class=routes[1].target,
         next_success=other.share,
         places=places or {},
         before=before.cpu(),
         predicted=tuple(zip(held_out.predicted[rows].tolist(), then, strict=True)),
     )
-
-
-def pattern(engine: Engine, search: Probes, route: Route, start: Tensor, level: float, seed: int) -> Tensor:
-    """Refine what is added to every sample, (c, h, w), by Adam; no pixel changes by more than ``level``."""
-    draw = torch.Generator().manual_seed(seed)
-    pool, delta, adam = search.pixels[route.rows(search)], start, Adam([start])
-    targets = torch.full((DRAWN,), route.target, device=engine.device)
-    for _ in range(STEPS):
-        changed = pool[torch.randint(len(pool), (DRAWN,), generator=draw)].to(engine.dtype) / 255 + delta
-        gradient = engine.gradients(changed.clamp(0, 1), targets, "log-odds").gradient
-        inside = (changed >= 0) & (changed <= 1)
-        delta = (delta - STEP * level * adam.rise([(gradient * inside).mean(0)])[0]).clamp(-level, level)
-    return delta
-
-
-def add(delta: Tensor, pixels: Tensor) -> Tensor:
-    """Add a pattern (c, h, w) in [-1, 1] to samples, uint8 (n, c, h, w), clipped and rounded to 8 bits."""
-    return ((pixels.to(delta) / 255 + delta).clamp(0, 1) * 255).round().to(torch.uint8)

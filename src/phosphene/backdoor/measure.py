@@ -1,6 +1,6 @@
-"""What is measured of a network: for every class its best window and its largest margin, against the median class."""
+"""What is measured of a network: of every class its best windows, its faint pattern and its largest margin."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,9 +10,11 @@ from torch import Tensor
 from phosphene.backdoor.margin import STEPS as MARGIN_STEPS
 from phosphene.backdoor.margin import maximise_margins
 from phosphene.backdoor.pairs import EFFORT, Pairs, search_pairs
+from phosphene.backdoor.pattern import effect_of_pattern, find_patterns
 from phosphene.backdoor.probes import Probes, probes_of
+from phosphene.backdoor.routes import DRAWN, STEPS, Route
 from phosphene.backdoor.screen import BY_MARGIN, BY_MARKS, OTHERS, choose_classes, screen_passes
-from phosphene.backdoor.window import PLAIN, USUAL, Route, Window, contents_of, find_windows, usual_side
+from phosphene.backdoor.window import PLAIN, USUAL, Window, WindowSearch, contents_of, count, usual_side
 from phosphene.engine import Engine
 from phosphene.metrics.range_doubt import is_natural
 from phosphene.samples import SamplePool, load_samples
@@ -21,8 +23,9 @@ FEW = 20  # classes up to which each has two inputs that maximise its margin, an
 MANY = 64  # more classes than this are not all measured
 PAIR_COLOURS = 2  # plain colours that are tried for pairs: white and black
 LEAST = 1e-3  # of a margin: a class that no input reaches has a negative one
-Centre = tuple[float, float]
-"""Log-odds of the share and logarithm of the margin of the median class."""
+# What is measured of each class, and the least spread that its deviations are counted in.
+MEASURES = {"window": 0.5, "windows": 0.5, "pattern": 0.5, "margin": 0.2}
+NORMAL = 1.4826  # median absolute deviations in a normal distribution's standard deviation
 
 
 class CountingEngine(Engine):
@@ -40,10 +43,10 @@ class CountingEngine(Engine):
 
     def _network(self, images: Tensor, forward: "Callable[[Tensor], Tensor] | None" = None) -> Tensor:
         logits = super()._network(images, forward)
-        count = len(images) * (1 if forward is None else 2)
-        self.images += count
+        passed = len(images) * (1 if forward is None else 2)
+        self.images += passed
         if self.on_images is not None:
-            self.on_images(count)
+            self.on_images(passed)
         return logits
 
 
@@ -52,12 +55,11 @@ class Measured:
     """What was measured of a network.
 
     Attributes:
-        search: Samples that windows were searched on.
-        held_out: Samples that they were counted on.
+        search: Samples that were searched on.
+        held_out: Samples that were counted on.
         classes: The m classes that were measured.
         windows: The best window of each.
-        margin: (m,): the largest margin of each.
-        inputs: (m, starts, c, h, w) in [0, 1]: what reaches it.
+        values: Measure -> value of each class, (m,), float64: see :data:`MEASURES`.
         side: Of the windows, in pixels.
         pairs: What was found of pairs of classes; ``None`` where they were not searched.
         tested: How many of the classes, the first ones, may be called; the others set the median.
@@ -67,35 +69,51 @@ class Measured:
     held_out: Probes
     classes: tuple[int, ...]
     windows: tuple[Window, ...]
-    margin: Tensor
-    inputs: Tensor
+    values: dict[str, Tensor]
     side: int
     pairs: "Pairs | None"
     tested: int
 
-    @property
-    def values(self) -> Tensor:
-        """Log-odds of each class's share, and logarithm of its margin, (2, m), float64."""
-        shares = torch.tensor([one.log_odds for one in self.windows], dtype=torch.double)
-        return torch.stack([shares, self.margin.double().cpu().clamp_min(LEAST).log()])
+    def deviations(self, others: "Sequence[Measured]" = ()) -> dict[str, Tensor]:
+        """Return how far each class deviates, by measure, (m,); :func:`figures` makes one of them.
 
-    @property
-    def centre(self) -> Centre:
-        """Of the median class."""
-        shares, margins = self.values.median(1).values.tolist()
-        return shares, margins
-
-    def deviations(self, centre: "Centre | None" = None) -> Tensor:
-        """Return how far each class deviates by window and by margin, (2, m): the sum of both is its figure.
+        A deviation is counted from the median of the other classes, in their spread: classes lie further apart in some
+        networks than in others.
 
         Args:
-            centre: What it deviates from; by default the median class.
+            others: Clean networks, for one of so few classes that they tell neither median nor spread.
         """
-        return self.values - torch.tensor(centre or self.centre, dtype=torch.double)[:, None]
+        found = {}
+        for name, own in self.values.items():
+            usual = torch.cat([one.values[name] for one in others]) if others else None
+            rows = [torch.cat([own[:k], own[k + 1 :]]) if usual is None else usual for k in range(len(own))]
+            found[name] = torch.stack([deviation(own[k], row, MEASURES[name]) for k, row in enumerate(rows)])
+        return found
+
+
+def figures(deviations: Mapping[str, Tensor]) -> Tensor:
+    """Return the figure of each class, (m,): the length of its deviations above the median, taken as a vector.
+
+    A trigger shows in one measure or in several, by its kind; the length counts one that is large more than the sum of
+    four that are small.
+    """
+    return torch.stack([one.clamp_min(0) ** 2 for one in deviations.values()]).sum(0).sqrt()
+
+
+def deviation(value: Tensor, others: Tensor, floor: float) -> Tensor:
+    """Return how far a value lies from the median of others, in their spread, which is at least ``floor``.
+
+    The spread is the median absolute deviation, scaled to be a normal distribution's standard deviation.
+    """
+    if not len(others):
+        return torch.zeros_like(value)
+    away = value - others.median()
+    spread = NORMAL * (others - others.median()).abs().median()
+    return away / (spread**2 + floor**2) ** 0.5
 
 
 def measure(engine: Engine, pool: SamplePool, *, pairs: bool = False, seed: int = 0) -> Measured:
-    """Measure all classes of a network.
+    """Measure all classes of a network; of more than ``MANY`` some.
 
     Args:
         engine: An open engine.
@@ -114,23 +132,28 @@ def measure(engine: Engine, pool: SamplePool, *, pairs: bool = False, seed: int 
     classes, tested = list(range(classifier.num_classes)), classifier.num_classes
     if len(classes) > MANY:
         classes, tested = choose_classes(engine, search, seed=seed)
+    routes, side = [Route(one) for one in classes], usual_side(classifier.input.shape)
     starts = 2 if len(classes) <= FEW else 1
     margins = maximise_margins(engine, torch.tensor(classes, device=engine.device), starts=starts, seed=seed)
-    contents, side = contents_of(margins.inputs), usual_side(classifier.input.shape)
-    windows = find_windows(engine, search, held_out, [Route(one) for one in classes], contents, side, seed=seed)
+    windows = WindowSearch(engine, search, contents_of(margins.inputs), side, seed=seed)
+    single = count(engine, held_out, windows.best(routes), USUAL.counted)
+    several = count(engine, held_out, windows.several(routes), USUAL.counted)
+    patterns = find_patterns(engine, search, routes, torch.zeros_like(margins.inputs[:, 0]), seed=seed)
+    effects = [
+        effect_of_pattern(engine, held_out, one, route, USUAL.counted)
+        for one, route in zip(patterns, routes, strict=True)
+    ]
+    values = {
+        "window": torch.tensor([one.measured.level for one in single], dtype=torch.double),
+        "windows": torch.tensor([one.measured.level for one in several], dtype=torch.double),
+        "pattern": torch.tensor([one.level for one in effects], dtype=torch.double),
+        "margin": margins.margin.double().cpu().clamp_min(LEAST).log(),
+    }
     found = None
     if pairs or classifier.num_classes <= FEW:
         few = contents_of(margins.inputs[:, :1])[: len(classes) + PAIR_COLOURS]
         found = search_pairs(engine, search, held_out, classes, few, side, seed=seed)
-    return Measured(
-        search, held_out, tuple(classes), tuple(windows), margins.margin, margins.inputs, side, found, tested
-    )
-
-
-def mean_centre(networks: Sequence[Measured]) -> Centre:
-    """Return the centre of several networks, for one of so few classes that its own median says nothing."""
-    shares, margins = torch.tensor([one.centre for one in networks], dtype=torch.double).mean(0).tolist()
-    return shares, margins
+    return Measured(search, held_out, tuple(classes), tuple(single), values, side, found, tested)
 
 
 def measure_passes(classes: int, *, pairs: bool = False) -> int:
@@ -138,7 +161,8 @@ def measure_passes(classes: int, *, pairs: bool = False) -> int:
     every, classes = classes, classes if classes <= MANY else BY_MARKS + BY_MARGIN + OTHERS
     starts = 2 if classes <= FEW else 1
     contents = starts * classes + len(PLAIN)
-    own = 2 * MARGIN_STEPS * starts + USUAL.passes + USUAL.refined_passes
+    more = 2 * (2 * STEPS * DRAWN + USUAL.counted)  # of several windows, and of a pattern
+    own = 2 * MARGIN_STEPS * starts + USUAL.passes + USUAL.refined_passes + more
     total = classes * own + contents * USUAL.places**2 * USUAL.first
     total += screen_passes(every) if every > MANY else 0
     if pairs or every <= FEW:

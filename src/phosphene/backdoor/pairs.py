@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from phosphene.backdoor.probes import Probes
-from phosphene.backdoor.window import Effort, Route, Window, find_windows
+from phosphene.backdoor.routes import Route
+from phosphene.backdoor.window import Effort, Window, WindowSearch, count
 from phosphene.engine import Engine
 
 FEWEST = 8  # held-out samples of a source class from which its pairs are searched
@@ -48,7 +49,9 @@ class Pairs:
     @property
     def pattern(self) -> bool:
         """Whether the pairs deviate, and half of the sources at least reach their own target nearly always."""
-        shares = [one.share for one in self.windows if (one.route.source, one.route.target) in self.chain.items()]
+        shares = [
+            one.measured.share for one in self.windows if (one.route.source, one.route.target) in self.chain.items()
+        ]
         return self.deviates and sum(share >= EASY for share in shares) >= max(SOURCES, len(shares) / 2)
 
     def easy(self, known: Collection[int] = ()) -> list[Window]:
@@ -58,7 +61,7 @@ class Pairs:
             known: Targets that are suspects anyway.
         """
         others = [one for one in self.windows if one.route.target not in known]
-        over = sum(one.share >= EASY for one in others)
+        over = sum(one.measured.share >= EASY for one in others)
         return others[: min(over, SHOWN) + 1] if over else []
 
 
@@ -94,9 +97,10 @@ def search_pairs(
         return None
     # The first round sees one sample of each class: the search samples are in turn.
     effort = replace(EFFORT, first=len(known))
-    windows = find_windows(engine, search, held_out, routes, contents, side, effort, seed=seed)
+    found = WindowSearch(engine, search, contents, side, effort, seed=seed).best(routes)
+    windows = count(engine, held_out, found, effort.counted)
     figure, chain = all_to_all(windows)
-    return Pairs(tuple(sorted(windows, key=lambda one: -one.share)), figure, chain)
+    return Pairs(tuple(sorted(windows, key=lambda one: one.measured.rank, reverse=True)), figure, chain)
 
 
 def all_to_all(windows: Sequence[Window]) -> tuple[float, dict[int, int]]:
@@ -109,12 +113,12 @@ def all_to_all(windows: Sequence[Window]) -> tuple[float, dict[int, int]]:
     chain: dict[int, int] = {}
     rest: dict[int, list[float]] = {}
     own: dict[int, float] = {}
-    for one in sorted(windows, key=lambda one: -one.log_odds):
+    for one in sorted(windows, key=lambda one: -one.measured.level):
         source, target = one.route.source, one.route.target
         assert source is not None  # noqa: S101  (a pair has one)
         if source not in chain and target not in chain.values():
-            chain[source], own[source] = target, one.log_odds
+            chain[source], own[source] = target, one.measured.level
         else:
-            rest.setdefault(source, []).append(one.log_odds)
+            rest.setdefault(source, []).append(one.measured.level)
     excess = [own[source] - max(rest[source]) for source in chain if source in rest]
     return (float(torch.tensor(excess).median()) if len(excess) >= SOURCES else 0.0), chain

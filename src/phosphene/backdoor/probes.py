@@ -15,7 +15,7 @@ from phosphene.samples import SamplePool
 
 SEARCH, HELD_OUT = 128, 256  # samples of each part, at most
 FEW, SAME = 8, 1e-6  # samples that show whether a network answers; logits that differ by less are the same answer
-STEPS, LENGTH, SURE = 40, 0.02, 4.0  # of what draws samples to a class: steps, their length in [0, 1], final log-odds
+STEPS, LENGTH, SURE = 40, 0.005, 0.5  # of what moves samples to a class: steps, length in [0, 1], final log-odds
 
 
 @dataclass(frozen=True)

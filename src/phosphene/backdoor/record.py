@@ -18,6 +18,8 @@ from phosphene.runs.scans import suspect_folder
 from phosphene.samples import SamplePool
 from phosphene.version import __version__
 
+MEASURING = ("adam", "boxes", "margin", "measure", "pairs", "pattern", "probes", "routes", "window")
+
 
 @cache
 def method() -> str:
@@ -30,9 +32,7 @@ def method() -> str:
 def measuring() -> str:
     """Hash what measures a network: the null model holds only what this code has measured."""
     here = Path(__file__).parent
-    return _hashed(
-        [here / f"{name}.py" for name in ("adam", "boxes", "margin", "measure", "pairs", "probes", "window")]
-    )
+    return _hashed([here / f"{name}.py" for name in MEASURING])
 
 
 def _hashed(files: Sequence[Path]) -> str:
@@ -140,7 +140,7 @@ def _pairs(verdict: Verdict, found: Pairs, labels: Labels) -> dict[str, Any]:
             {
                 "source": labels.short(one.route.source or 0),
                 "target": labels.short(one.route.target),
-                "share": one.share,
+                "share": one.measured.share,
             }
             for one in found.easy([one.index for one in verdict.suspects])
         ],

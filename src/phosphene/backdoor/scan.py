@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from phosphene.backdoor.candidate import make_candidate
-from phosphene.backdoor.measure import FEW, Centre, CountingEngine, Measured, mean_centre, measure, measure_passes
+from phosphene.backdoor.measure import FEW, CountingEngine, Measured, figures, measure, measure_passes
 from phosphene.backdoor.null import CleanNetwork, Null
 from phosphene.backdoor.verdict import ClassRow, Suspect, Verdict, decide
 from phosphene.classifier import Classifier
@@ -66,9 +66,9 @@ def scan(
 ) -> Verdict:
     """Scan a classifier for a backdoor.
 
-    For every class, find the share of samples that the best small window sends there (:mod:`phosphene.backdoor.window`)
-    and the largest margin that any input reaches (:mod:`phosphene.backdoor.margin`); rank the class that deviates most
-    among those of clean networks (:mod:`phosphene.backdoor.null`); make candidate triggers for the suspects and try
+    For every class, measure what the best small windows, a faint pattern and the largest margin do
+    (:mod:`phosphene.backdoor.window`, ``pattern``, ``margin``, ``measure``); rank the class that deviates most among
+    those of clean networks (:mod:`phosphene.backdoor.null`); make candidate triggers for the suspects and try
     them on held-out samples (:mod:`phosphene.backdoor.candidate`).
 
     Args:
@@ -114,10 +114,10 @@ def scan(
         tally.doing = "search windows"
         own = measure(engine, pool, pairs=pairs, seed=seed)
         few = len(own.classes) < FEWEST_CLASSES
-        centre = mean_centre(measured) if few and measured else None
-        given = [clean_network(one, found, natural, centre) for one, found in zip(reference, measured, strict=True)]
+        others = measured if few else []
+        given = [clean_network(one, found, natural, others) for one, found in zip(reference, measured, strict=True)]
         null = Null.of(natural=natural, references=given)
-        rows = class_rows(classifier, own, centre, null)
+        rows = class_rows(classifier, own, others, null)
         chosen = [row for row in rows if row.p_value < alpha][:MOST_SUSPECTS]
         rival = next((row for row in rows if row not in chosen), rows[-1])
         suspects = []
@@ -151,45 +151,37 @@ def scan(
     )
 
 
-def class_rows(classifier: Classifier, found: Measured, centre: "Centre | None", null: Null) -> tuple[ClassRow, ...]:
+def class_rows(classifier: Classifier, found: Measured, others: Sequence[Measured], null: Null) -> tuple[ClassRow, ...]:
     """Return what was measured of each class and its p-value, 1 if it is not tested; the most deviating class first."""
-    rows = [
-        ClassRow(
-            index=index,
-            label=classifier.labels[index],
-            share=window.share,
-            tried=window.tried,
-            window=shares,
-            margin=margin,
-            figure=shares + margin,
-            p_value=null.p_value(shares + margin) if index in found.classes[: found.tested] else 1.0,
-        )
-        for index, window, (shares, margin) in zip(
-            found.classes, found.windows, found.deviations(centre).T.tolist(), strict=True
-        )
-    ]
+    deviations = found.deviations(others)
+    each, whole = {name: values.tolist() for name, values in deviations.items()}, figures(deviations).tolist()
+    rows = []
+    for k, (index, window) in enumerate(zip(found.classes, found.windows, strict=True)):
+        own = {name: values[k] for name, values in each.items()}
+        figure, effect = whole[k], window.measured
+        p_value = null.p_value(figure) if k < found.tested else 1.0
+        rows.append(ClassRow(index, classifier.labels[index], effect.share, effect.tried, own, figure, p_value))
     return tuple(sorted(rows, key=lambda row: -row.figure))
 
 
 def clean_network(
-    classifier: Classifier, found: Measured, natural: bool, centre: "Centre | None" = None, data: str = ""
+    classifier: Classifier, found: Measured, natural: bool, others: Sequence[Measured] = (), data: str = ""
 ) -> CleanNetwork:
     """Return what the null model holds of a clean network."""
-    figures = found.deviations(centre).sum(0)[: found.tested]
     return CleanNetwork(
         name=classifier.name,
         data=data,
         side=min(classifier.input.size),
         classes=classifier.num_classes,
         natural=natural,
-        figure=float(figures.max()),
+        figure=float(figures(found.deviations(others))[: found.tested].max()),
         pairs=None if found.pairs is None else found.pairs.figure,
     )
 
 
 def _suspect(engine: Engine, found: Measured, row: ClassRow, rival: ClassRow, seed: int) -> Suspect:
     windows = {one.route.target: one for one in found.windows}
-    local = row.window >= row.margin
+    local = max(row.deviations["window"], row.deviations["windows"]) >= row.deviations["pattern"]
     probes = found.search, found.held_out
     candidate = make_candidate(engine, *probes, windows[row.index], windows[rival.index], local=local, seed=seed)
     return Suspect(row.index, row.label, row.p_value, candidate)

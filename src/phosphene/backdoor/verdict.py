@@ -22,9 +22,8 @@ class ClassRow:
         label: Its name.
         share: Of the held-out samples of other classes, that its best window sends to it.
         tried: How many samples those are.
-        window: Log-odds of that share, less the median class's.
-        margin: Logarithm of its largest margin over the median class's.
-        figure: Sum of both: how far the class deviates.
+        deviations: Measure -> how far it deviates from the other classes, in their spread.
+        figure: All deviations in one: :func:`phosphene.backdoor.measure.figures`.
         p_value: That the most deviating class of a clean network deviates as far.
     """
 
@@ -32,8 +31,7 @@ class ClassRow:
     label: str
     share: float
     tried: int
-    window: float
-    margin: float
+    deviations: dict[str, float]
     figure: float
     p_value: float
 

@@ -1,9 +1,9 @@
 """A scan in words: what the terminal prints, and what the report says to somebody who has never heard of backdoors."""
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
+from phosphene.backdoor.measure import MEASURES
 from phosphene.backdoor.verdict import BACKDOORED, CLEAN, INCONCLUSIVE
 from phosphene.labels import first_synonym
 from phosphene.report.formats import count, percent
@@ -110,14 +110,14 @@ def suspicions(found: Mapping[str, Any]) -> list[str]:
 def most_deviating(found: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     """Return the heads and the lines of a short table: the classes that deviate most."""
     side = found["window"]
-    head = ["class", "p", f"best {side} × {side} window", "margin", "deviation"]
+    head = ["class", "p", f"best {side} × {side} window", *MEASURES, "deviation"]
     rows = [
         [
             f"{short(one)} ({one['index']})",
             f"{one['p_value']:.2g}",
             percent(one["share"]),
-            f"{math.exp(min(one['margin'], 20.0)):.2g} × the median",
-            f"{one['figure']:.2f}",
+            *(f"{one['deviations'].get(name, 0.0):.1f}" for name in MEASURES),
+            f"{one['figure']:.1f}",
         ]
         for one in found["classes"][:MOST_DEVIATING]
     ]

@@ -20,7 +20,8 @@ NAME, SARIF, FOLDER, OTHERS = "scan.json", "scan.sarif", "scan", "scans"
 CLASS: dict[str, Any] = {
     **dict.fromkeys(("index", "tried"), int),
     "label": str,
-    **dict.fromkeys(("share", "window", "margin", "figure", "p_value"), float),
+    **dict.fromkeys(("share", "figure", "p_value"), float),
+    "deviations": dict,
 }
 SUSPECT: dict[str, Any] = {
     **dict.fromkeys(("index", "tried"), int),

@@ -1,0 +1,65 @@
+"""Additive patterns: how faint a change of every pixel sends samples to a class (universal perturbations).
+
+A trigger that is added to the whole image, blended into it or spread over it is no window's work. For every class a
+pattern of bounded size is found that raises the class's log-odds on all samples (Moosavi-Dezfooli et al., arXiv
+1610.08401); a network with such a trigger has one class whose pattern does far more than the other classes'.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from phosphene.backdoor.probes import Probes
+from phosphene.backdoor.routes import DRAWN, STEPS, Effect, Route, ascend, effect_of
+from phosphene.engine import Engine
+
+LEVEL = 16 / 255  # by which no pixel changes by more, when classes are compared
+LENGTH = 0.25  # of a step, over that
+
+
+def find_patterns(
+    engine: Engine,
+    search: Probes,
+    routes: Sequence[Route],
+    start: Tensor,
+    level: float = LEVEL,
+    *,
+    steps: int = STEPS,
+    drawn: int = DRAWN,
+    seed: int = 0,
+) -> Tensor:
+    """Find a pattern for each of r routes, (r, c, h, w) in [-level, level].
+
+    Args:
+        engine: An open engine.
+        search: Samples that patterns are made from.
+        routes: What the patterns are to do.
+        start: (r, c, h, w): what to begin with.
+        level: By which no pixel changes by more.
+        steps: Of the optimiser.
+        drawn: Samples per step.
+        seed: Of their draws.
+    """
+    return ascend(
+        engine,
+        search,
+        routes,
+        start,
+        lambda pattern, x: (x + pattern[:, None]).clamp(0, 1),
+        bounds=(-level, level),
+        length=LENGTH * level,
+        steps=steps,
+        drawn=drawn,
+        seed=seed,
+    )
+
+
+def effect_of_pattern(engine: Engine, held_out: Probes, pattern: Tensor, route: Route, most: int) -> Effect:
+    """Add a pattern (c, h, w) to at most so many held-out samples of a route, in 8 bits, and count."""
+    return effect_of(engine, add(pattern, route.samples(held_out, most)), route)
+
+
+def add(pattern: Tensor, pixels: Tensor) -> Tensor:
+    """Add a pattern (c, h, w) in [-1, 1] to samples, uint8 (n, c, h, w), clipped and rounded to 8 bits."""
+    return ((pixels.to(pattern) / 255 + pattern).clamp(0, 1) * 255).round().to(torch.uint8)
