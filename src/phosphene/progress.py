@@ -40,7 +40,7 @@ class ProgressDisplay:
             facts, left = TextColumn("{task.fields[facts]}"), TextColumn("{task.fields[left]}")
             what = TextColumn("[bold]{task.description}")
             columns = (what, BarColumn(20), TaskProgressColumn(), facts, TimeElapsedColumn(), left)
-            self.bar = Progress(*columns, console=self.console)
+            self.bar = Progress(*columns, console=self.console, transient=True)
             self.bar.start()
             self.bar.add_task(escape(printable(self.title)), total=None, facts="", left="")
         return self

@@ -1,6 +1,6 @@
 """``scan`` and ``scan_run``: whether a classifier has a backdoor, in memory or as a run directory."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ def scan(
     range_check: bool = True,
     trust: bool = False,
     progress: "bool | ProgressDisplay" = True,
+    on_progress: "Callable[[ScanProgress], None] | None" = None,
 ) -> Verdict:
     """Scan a classifier for a backdoor, in memory; :func:`scan_run` writes a run directory.
 
@@ -44,6 +45,7 @@ def scan(
         range_check: Warn if the network makes little sense of its declared input.
         trust: Allow code that came with a model to run.
         progress: Whether progress is shown.
+        on_progress: Called as the scan goes on.
 
     Raises:
         CardError: the network predicts the same class for every sample.
@@ -58,7 +60,7 @@ def scan(
             display.warn(range_doubt(classifier, pool, device=device))
         how: dict[str, Any] = {"alpha": alpha, "pairs": pairs, "seed": seed, "device": device, "precision": precision}
         others = to_classifiers(reference, trust=trust)
-        show = _shown_by(display)
+        show = _shown_by(display, on_progress)
         return scan_classifier(classifier, samples=pool, reference=others, range_check=False, on_progress=show, **how)
 
 
@@ -123,8 +125,14 @@ def scan_run(
         return ScannedRun(plan, found, write_report(plan.run))
 
 
-def _shown_by(display: ProgressDisplay) -> Any:
+def _shown_by(
+    display: ProgressDisplay, on_progress: "Callable[[ScanProgress], None] | None" = None
+) -> "Callable[[ScanProgress], None]":
+    """Return a callback that shows progress, and hands it on."""
+
     def show(progress: ScanProgress) -> None:
         display.update(progress.doing, progress.share)
+        if on_progress is not None:
+            on_progress(progress)
 
     return show
