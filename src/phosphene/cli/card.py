@@ -1,6 +1,7 @@
 """``phosphene card``: write the card of a model, from which the same model can be loaded again."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -18,9 +19,9 @@ from phosphene.cli import options
 )
 @options.trust
 @options.as_json
-def command(model: str, out: "Path | None", weights: "Path | None", trust: bool, as_json: bool) -> None:
+def command(model: str, as_json: bool, **options_of_card: Any) -> None:
     """Write a card, with weights as safetensors, that loads the same classifier as MODEL."""
-    card = ph.card(model, out, weights=weights, trust=trust)
+    card = ph.card(model, **options_of_card)
     loaded, files = card.classifier, [str(file) for file in card.files]
     if as_json:
         options.print_json({"card": str(card.path), "files": files, "model": model, "sha256": loaded.sha256})

@@ -1,7 +1,7 @@
 """``phosphene check``: a run in, findings and ``checks.json`` out."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich import box
@@ -32,16 +32,7 @@ if TYPE_CHECKING:
 @options.trust
 @click.option("--dry-run", is_flag=True, help="Print which checks would run and their cost, and stop.")
 @options.as_json
-def command(
-    run: Path,
-    most: int,
-    only: tuple[str, ...],
-    samples: "str | None",
-    device: str,
-    trust: bool,
-    dry_run: bool,
-    as_json: bool,
-) -> None:
+def command(run: Path, dry_run: bool, as_json: bool, **options_of_check: Any) -> None:
     """Check whether the maps of RUN show what the network has learned, or only what the method makes of any network.
 
     Maps are made again with the run's own recipe: with the network's weights randomised, from other seeds, from other
@@ -53,17 +44,7 @@ def command(
             if not as_json:
                 display.print(f"{found.name}: {found.verdict}")
 
-        findings = ph.check(
-            run,
-            only=only,
-            most=most,
-            samples=samples,
-            device=device,
-            trust=trust,
-            dry_run=dry_run,
-            progress=display,
-            on_finding=print_finding,
-        )
+        findings = ph.check(run, dry_run=dry_run, progress=display, on_finding=print_finding, **options_of_check)
     if as_json:
         options.print_json(findings.to_dict())
     elif dry_run:

@@ -19,11 +19,9 @@ from phosphene.errors import printable
 @options.machine
 @options.trust
 @options.as_json
-def command(
-    model: "str | None", samples: "str | None", device: str, precision: str, trust: bool, as_json: bool
-) -> None:
+def command(model: "str | None", as_json: bool, **options_of_doctor: Any) -> None:
     """Report what works on this machine; with MODEL, whether the network fits its declared input."""
-    facts = ph.doctor(model, samples=samples, device=device, precision=precision, trust=trust)
+    facts = ph.doctor(model, **options_of_doctor)
     if as_json:
         options.print_json(facts)
         return

@@ -1,7 +1,7 @@
 """``phosphene map``: classifiers and concepts in, run directories out."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -34,22 +34,10 @@ def command(
     models: tuple[str, ...],
     concepts: tuple[str, ...],
     every: bool,
-    samples: "str | None",
-    recipes: tuple[str, ...],
     overrides: tuple[str, ...],
-    seeds: int,
-    seed: int,
-    device: str,
-    precision: str,
-    frames: int,
-    executor: str,
-    workers: "int | None",
-    threads: "int | None",
-    gpus: float,
-    out: "Path | None",
-    trust: bool,
     dry_run: bool,
     as_json: bool,
+    **options_of_map: Any,
 ) -> None:
     """Map what each MODEL means by its classes, by each recipe.
 
@@ -67,23 +55,11 @@ def command(
         runs = ph.map_models(
             models,
             None if every else concepts,
-            out=out,
-            recipes=recipes,
             overrides=options.parse_overrides(overrides),
-            samples=samples,
-            seeds=seeds,
-            seed=seed,
-            device=device,
-            precision=precision,
-            frames=frames,
-            executor=executor,
-            workers=workers,
-            threads=threads,
-            gpus=gpus,
-            trust=trust,
             dry_run=dry_run,
             progress=display,
             on_map=print_map,
+            **options_of_map,
         )
     if as_json:
         documents = [one.to_dict() for one in runs]

@@ -34,28 +34,19 @@ if TYPE_CHECKING:
 @options.machine
 @click.option("--map/--no-map", "mapped", default=True, help="Map the suspects beside their triggers.  [map]")
 @click.option("--recipe", default="quick", show_default=True, metavar="NAME", help="Of those maps.")
-@click.option("--no-range-check", is_flag=True, help="Do not check whether the declared input range fits.")
+@click.option(
+    "--no-range-check",
+    "range_check",
+    is_flag=True,
+    flag_value=False,
+    default=True,
+    help="Do not check whether the declared input range fits.",
+)
 @click.option("--out", type=click.Path(path_type=Path), help="Run directory.  [runs/<model>-scan]")
 @options.trust
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and what it costs, and stop.")
 @options.as_json
-def command(
-    model: str,
-    samples: "str | None",
-    reference: tuple[str, ...],
-    alpha: float,
-    pairs: bool,
-    seed: int,
-    device: str,
-    precision: str,
-    mapped: bool,
-    recipe: str,
-    no_range_check: bool,
-    out: "Path | None",
-    trust: bool,
-    dry_run: bool,
-    as_json: bool,
-) -> int:
+def command(model: str, dry_run: bool, as_json: bool, **options_of_scan: Any) -> int:
     """Is there a backdoor in MODEL, and what is its trigger?
 
     For every class: what share of all samples does the best small window send there, what do several windows or a faint
@@ -65,23 +56,7 @@ def command(
     Exit codes: 0 clean of what was tested; 1 backdoored; 3 inconclusive; 2 could not do it.
     """
     with ProgressDisplay("load torch") as display:
-        scanned = ph.scan_run(
-            model,
-            out=out,
-            samples=samples,
-            reference=reference,
-            alpha=alpha,
-            pairs=pairs,
-            seed=seed,
-            device=device,
-            precision=precision,
-            range_check=not no_range_check,
-            mapped=mapped,
-            recipe=recipe,
-            trust=trust,
-            dry_run=dry_run,
-            progress=display,
-        )
+        scanned = ph.scan_run(model, dry_run=dry_run, progress=display, **options_of_scan)
     if as_json:
         options.print_json(scanned.to_dict())
     elif dry_run:
