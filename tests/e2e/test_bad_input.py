@@ -355,7 +355,7 @@ def test_an_unexpected_error_is_one_line_with_the_way_to_see_more(call, monkeypa
     def fail():
         raise ZeroDivisionError("first\nsecond")
 
-    monkeypatch.setattr("phosphene.cli.models.list_specs", fail)
+    monkeypatch.setattr("phosphene.list_specs", fail)
     answer = call("models")
     assert (answer.code, answer.out) == (2, "")
     assert answer.err == "phosphene: unexpected ZeroDivisionError: first (PHOSPHENE_DEBUG=1 shows where)\n"
