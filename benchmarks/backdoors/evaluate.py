@@ -3,7 +3,7 @@
 The networks come from `python -m benchmarks.backdoors.networks`. A scan has 500 samples of the data set's test part
 (`--variant natural`), other samples and another seed (`other`), or no data (`drawn`). One line of JSON per network is
 appended to `NETWORKS/scans-VARIANT.jsonl`, with a hash of the scan's code: what the present code has scanned is not
-scanned again. `baselines` runs what others do. `table` prints Markdown.
+scanned again. `baselines` runs what others do. `table` prints Markdown; with `--write` into docs/backdoor.md.
 """
 
 import argparse
@@ -23,6 +23,7 @@ from benchmarks.backdoors.data import dataset
 from benchmarks.backdoors.networks import FOLDER, index, load
 from benchmarks.backdoors.specs import Spec, specs
 from benchmarks.backdoors.tables import write_tables
+from benchmarks.common import ROOT, write_section
 from phosphene import backdoor
 from phosphene.backdoor.scan import scan
 from phosphene.backdoor.training import predictions
@@ -34,28 +35,16 @@ from phosphene.samples.pool import make_pool
 
 VARIANTS = {"natural": 0, "other": 1, "drawn": 0}  # and the seed of each
 SAMPLES = 500
-SCAN = (
-    "adam",
-    "boxes",
-    "candidate",
-    "margin",
-    "measure",
-    "pairs",
-    "pattern",
-    "probes",
-    "routes",
-    "scan",
-    "verdict",
-    "window",
-)
+# Files that a scan's figures do not depend on: the null model only ranks them.
+OTHERS = {"drawing", "images", "null", "overlays", "plant", "record", "sarif", "training", "triggers"}
 
 
 def code() -> str:
     """Return a hash of what determines a scan but for the null model, which only ranks the figures."""
     digest = hashlib.sha256()
-    folder = Path(backdoor.__file__).parent
-    for name in SCAN:
-        digest.update((folder / f"{name}.py").read_bytes())
+    for file in sorted(Path(backdoor.__file__).parent.glob("*.py")):
+        if file.stem not in OTHERS:
+            digest.update(file.read_bytes())
     return digest.hexdigest()[:12]
 
 
@@ -223,11 +212,19 @@ def main() -> None:
     parser.add_argument("--variant", choices=list(VARIANTS), default="natural")
     parser.add_argument("--first", type=int, help="only so many networks")
     parser.add_argument("--mixed", action="store_true", help="table: also of scans by earlier code")
+    parser.add_argument("--write", action="store_true", help="table: write the section of docs/backdoor.md")
     given = parser.parse_args()
+
+    def show() -> None:
+        text = write_tables(gather(given.networks, given.split, mixed=given.mixed), given.split)
+        print(text)
+        if given.write:
+            write_section(ROOT / "docs" / "backdoor.md", f"backdoor-{given.split}", text)
+
     steps: dict[str, Callable[[], None]] = {
         "scan": lambda: run_scans(given.networks, given.split, given.variant, given.first),
         "baselines": lambda: run_baselines(given.networks, given.split, given.first),
-        "table": lambda: print(write_tables(gather(given.networks, given.split, mixed=given.mixed), given.split)),
+        "table": show,
     }
     steps[given.what]()
 

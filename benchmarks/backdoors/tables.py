@@ -256,8 +256,8 @@ def write_tables(networks: Sequence[Network], split: str) -> str:
     """Return all tables of a split as Markdown."""
     clean, single = sum(map(is_clean, networks)), sum(map(one_target, networks))
     rest = len(networks) - clean - single
+    title = f"The {split} split: {clean} clean networks, {single} all-to-one trojans, {rest} others"
     parts = {
-        f"The {split} split: {clean} clean, {single} all-to-one, {rest} of other trojans": overall(networks),
         "Within each data set": by_data(networks),
         "By kind": by_kind(networks),
         "Leave-one-kind-out": left_out(networks),
@@ -266,4 +266,5 @@ def write_tables(networks: Sequence[Network], split: str) -> str:
         "Stability": stability(networks),
         "Wrong verdicts": failures(networks),
     }
-    return "\n\n".join(f"## {title}\n\n{text}" for title, text in parts.items())
+    sections = [f"### {name}\n\n{text}" for name, text in parts.items()]
+    return "\n\n".join([f"## {title}\n\n{overall(networks)}", *sections])
