@@ -32,7 +32,7 @@ from phosphene.runs import RunDirectory, RunFacts
 from phosphene.samples import load_samples
 from phosphene.samples.pool import make_pool
 from phosphene.sources import load
-from phosphene.workflows.driver import Driver
+from phosphene.workflows.group_queue import GroupQueue
 from phosphene.workflows.map import execute
 from phosphene.workflows.plan import MapPlan, plan
 
@@ -66,8 +66,8 @@ def planner(jobs: int) -> dict[str, float]:
         again = plan(classifier, Recipe(), pool, todo.run.path, None, range(jobs // classes))
         again.run.begin(facts, ((job, labels[job.index]) for job in again.jobs))
         request = RunRequest(again.run, classifier, pool, Recipe())
-        driver, groups = Driver([again], [request], LocalExecutor(), together=1), 0
-        while driver.take() is not None:
+        queue, groups = GroupQueue([again], [request], LocalExecutor(), together=1), 0
+        while queue.take() is not None:
             groups += 1
         clock("resume")
         rows, there = todo.run.facts()["jobs"], todo.run.listing()

@@ -2,7 +2,7 @@
 
 
 class PhospheneError(Exception):
-    """Base of all of them. The command line prints the message in one line and exits with 2."""
+    """Base of all errors that a user can put right. The command line prints the message in one line and exits with 2."""
 
 
 class SpecError(PhospheneError):
@@ -10,7 +10,7 @@ class SpecError(PhospheneError):
 
 
 class CardError(PhospheneError):
-    """A model card that cannot be read or contradicts itself."""
+    """A model, card or label file that is malformed, or a network that cannot be used as described."""
 
 
 class WeightsError(PhospheneError):
@@ -45,7 +45,7 @@ class NumericError(PhospheneError):
     """A network returned NaN or infinity.
 
     Attributes:
-        rows: Which maps of a group it concerns; empty where that is unknown.
+        rows: Positions of the maps of a group that it concerns; empty if they are not known.
     """
 
     rows: tuple[int, ...] = ()

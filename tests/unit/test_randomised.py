@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from phosphene.checks import CheckContext, examine
-from phosphene.checks.randomised import _block, blocks, few_depths, randomised
+from phosphene.checks.randomised import _block_name, blocks, few_depths, randomised
 from phosphene.classifier import Classifier
 from phosphene.engine import Engine
 from phosphene.errors import WeightsError
@@ -56,7 +56,7 @@ def pictures(count=16, shape=(3, 16, 16)):
     ],
 )
 def test_modules_belong_together_by_name(name, block):
-    assert _block(name) == block
+    assert _block_name(name) == block
 
 
 def test_the_last_that_is_executed_comes_first_however_it_is_written_down():

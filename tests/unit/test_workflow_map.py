@@ -9,7 +9,7 @@ from phosphene.concept_map import Job
 from phosphene.engine import Engine
 from phosphene.errors import JobsError, NumericError, RunError
 from phosphene.executors import LocalExecutor, pick_executor
-from phosphene.executors.base import Ended, Failed, Made, MapSummary
+from phosphene.executors.base import GroupEnded, GroupFailed, Made, MapSummary
 from phosphene.executors.worker import CHECKPOINT_SECONDS
 from phosphene.mapper import MapOptimization, map_jobs
 from phosphene.progress import duration
@@ -17,8 +17,8 @@ from phosphene.recipe import Recipe
 from phosphene.runs.checkpoints import Checkpoints
 from phosphene.runs.failures import read_failures
 from phosphene.samples.pool import make_pool
-from phosphene.workflows.driver import TRIES
 from phosphene.workflows.estimate import estimate
+from phosphene.workflows.group_queue import TRIES
 from phosphene.workflows.map import execute
 from phosphene.workflows.plan import Jobs, plan
 from tests import tiny
@@ -243,13 +243,13 @@ class Scripted(LocalExecutor):
         while (group := take()) is not None:
             self.tried.append(group.jobs)
             if set(group.jobs) & set(self.deadly):
-                yield Failed(group, "its worker died (SIGKILL)", final=self.final)
+                yield GroupFailed(group, "its worker died (SIGKILL)", final=self.final)
                 continue
             for job in group.missing:
                 one = tiny.concept_map(job.index, job.seed)
                 requests[group.run].run.write(one)
                 yield Made(group, MapSummary.of(one, made=True))
-            yield Ended(group)
+            yield GroupEnded(group)
 
 
 @pytest.mark.parametrize("final", [False, True])
@@ -266,7 +266,7 @@ def test_a_group_that_a_worker_was_stopped_in_is_taken_again(tmp_path):
     class Preempted(LocalExecutor):
         def run(self, requests, take, stop):
             group = take()
-            yield Ended(group, stopped=True)
+            yield GroupEnded(group, stopped=True)
             yield from super().run(requests, take, stop)
 
     assert execute(todo(tmp_path / "run"), executor=Preempted(), device="cpu").made == 5

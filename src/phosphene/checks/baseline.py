@@ -24,10 +24,10 @@ class Baseline:
     """How similar a run's maps of different classes are.
 
     Attributes:
-        mean: By measure.
-        deviation: Over pairs, by measure.
-        high: 95th percentile over pairs, by measure.
-        classes: How many were compared.
+        mean: Measure -> mean similarity over pairs.
+        deviation: Measure -> standard deviation over pairs.
+        high: Measure -> 95th percentile over pairs.
+        classes: Number of classes that were compared.
     """
 
     mean: dict[str, float]
@@ -60,7 +60,7 @@ def first_of_each_class(maps: Iterable[ConceptMap]) -> list[ConceptMap]:
 
 
 def similarities(pairs: Iterable[Pair]) -> dict[str, torch.Tensor]:
-    """Return every similarity of the images of pairs of maps, at the contrast of scores: float64 (pairs,) each."""
+    """Render each pair of maps at ``SCORE_CONTRAST`` and return every similarity, one float64 per pair."""
     images = [[render(one.nu, SCORE_CONTRAST) for one in pair] for pair in pairs]
     return {
         name: torch.tensor([similarity(*pair) for pair in images], dtype=torch.float64)
@@ -74,7 +74,7 @@ def mean_similarities(pairs: Iterable[Pair]) -> dict[str, float]:
 
 
 def across_classes(maps: Sequence[ConceptMap]) -> "Baseline | None":
-    """Compare the first map of each class with those of all others; ``None`` where there is one class."""
+    """Compare the first map of each class with those of all others; ``None`` if there is only one class."""
     chosen = first_of_each_class(maps)[:MOST_CLASSES]
     if len(chosen) < 2:
         return None

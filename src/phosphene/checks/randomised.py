@@ -37,7 +37,7 @@ def blocks(classifier: Classifier) -> list[tuple[str, list[str]]]:
     order = _execution_order(classifier, names)
     by_block: dict[str, list[str]] = {}
     for name in sorted(holders, key=lambda name: _position(name, order)):
-        by_block.setdefault(_block(name), []).append(name)
+        by_block.setdefault(_block_name(name), []).append(name)
     ordered = sorted(by_block.items(), key=lambda row: max(_position(name, order) for name in row[1]))
     merged: list[tuple[str, list[str]]] = []
     for name, members in ordered:
@@ -63,7 +63,7 @@ def randomised(classifier: Classifier, depth: int, *, seed: int = 0, samples: "T
     Args:
         classifier: The trained one.
         depth: How many blocks, from 1 to their number; see :func:`few_depths`.
-        seed: Of the random weights.
+        seed: Random seed for the weights.
         samples: (n, c, h, w) in [0, 1], n at least 2: running statistics of the randomised blocks are measured again on
             them, so that activations stay in a sane range; without them they stay as trained.
 
@@ -146,8 +146,13 @@ def _position(name: str, order: dict[str, int]) -> int:
     return order.get(name, -1)
 
 
-def _block(name: str) -> str:
-    """Return a module's name up to the first part that ends in a number, or in a number of its own after that."""
+def _block_name(name: str) -> str:
+    """Return the name of the block that a module belongs to.
+
+    It is the module's name up to the first part that ends in a number, and the next part if that is a number alone:
+    ``features.17.conv.0`` is in ``features.17``, ``layer4.1.conv2`` in ``layer4.1``, ``fc`` in ``fc``. The nameless
+    root module is its own block.
+    """
     parts = name.split(".")
     for place, part in enumerate(parts):
         if part.isdecimal():

@@ -51,7 +51,7 @@ class Group:
     Attributes:
         run: Position of the run's request.
         jobs: The maps. A group that goes on from a checkpoint has the maps of the checkpoint.
-        missing: Those of them that are not finished yet; only these are written.
+        missing: Jobs of the group that are not finished yet; only these are written.
     """
 
     run: int
@@ -64,15 +64,15 @@ class MapSummary:
     """The facts of a finished map, without its tensors; see :class:`~phosphene.concept_map.ConceptMap`.
 
     Attributes:
-        index: The class.
-        label: Its full label.
-        seed: The seed.
+        index: Index of the class.
+        label: Full label of the class.
+        seed: Seed of the map.
         p_class: Probability of the class for the image.
         targeting_rate: Share of held-out samples that the map moves to the class.
         passes: Images that were sent through the network.
         seconds: Wall time.
-        made: Whether it was made now; if not, it was cached.
-        run: Position of its plan.
+        made: Whether the map was made now; if not, it was cached.
+        run: Position of the run's request.
     """
 
     index: int
@@ -107,7 +107,7 @@ class Stepped:
 
 @dataclass(frozen=True)
 class Made:
-    """A map is finished; ``map`` holds it where its worker cannot write into the run directory."""
+    """A map is finished; ``map`` holds it if its worker cannot write into the run directory."""
 
     group: Group
     summary: MapSummary
@@ -115,14 +115,14 @@ class Made:
 
 
 @dataclass(frozen=True)
-class Failed:
-    """A group failed and is over.
+class GroupFailed:
+    """The executor has stopped making a group because of an error.
 
     Attributes:
         group: The group.
-        error: Why, in one line.
-        guilty: The maps that are known to be the reason; empty where that is not known.
-        final: Whether all tries have been made already.
+        error: Reason, in one line.
+        guilty: The maps that are known to have caused the error; empty if they are not known.
+        final: Whether the guilty maps have used up all their tries.
     """
 
     group: Group
@@ -132,14 +132,14 @@ class Failed:
 
 
 @dataclass(frozen=True)
-class Ended:
-    """A group is over: its missing maps are made, or it was ``stopped`` with a checkpoint."""
+class GroupEnded:
+    """The executor has ended a group: its missing maps are made, or it was ``stopped`` and has a checkpoint."""
 
     group: Group
     stopped: bool = False
 
 
-Event = Stepped | Made | Failed | Ended
+Event = Stepped | Made | GroupFailed | GroupEnded
 
 
 class Executor(Protocol):

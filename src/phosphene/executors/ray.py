@@ -20,7 +20,7 @@ import torch
 from phosphene.engine import Engine
 from phosphene.engine.engine import CUDA_MICRO_BATCH
 from phosphene.errors import PhospheneError, RunError, first_line
-from phosphene.executors.base import Ended, Event, Failed, Group, Made, MapSummary, RunRequest, Stepped
+from phosphene.executors.base import Event, Group, GroupEnded, GroupFailed, Made, MapSummary, RunRequest, Stepped
 from phosphene.executors.worker import Worker
 from phosphene.extras import require
 from phosphene.mapper import Step, group_size
@@ -148,14 +148,14 @@ class RayExecutor:
             try:
                 events = self.ray.get(reference)
             except errors.TaskCancelledError:
-                yield Ended(group, stopped=True)
+                yield GroupEnded(group, stopped=True)
             except errors.RayTaskError as error:
                 cause = error.cause
                 if isinstance(cause, PhospheneError):
                     raise cause from None
                 raise RunError(f"a worker failed: {type(cause).__name__}: {first_line(cause)}.") from None
             except errors.RayError as error:  # its process or node is gone, and Ray has tried again
-                yield Failed(group, f"its worker died ({first_line(error)})", final=True)
+                yield GroupFailed(group, f"its worker died ({first_line(error)})", final=True)
             else:
                 yield from events
 
@@ -279,7 +279,7 @@ def _make_group(remote: RemoteRun, group: Group) -> list[Event]:
                     events.append(Made(group, MapSummary.of(one, made=True, run=group.run)))
                     missing.remove(job)
         if not missing:
-            return [*events, Ended(group)]
+            return [*events, GroupEnded(group)]
         made = _opened[remote].make(replace(group, missing=tuple(missing)))
         return events + [replace(event, group=group) for event in made if not isinstance(event, Stepped)]
 

@@ -8,7 +8,7 @@ from typing import Self
 
 from phosphene.engine import Engine
 from phosphene.errors import NumericError, RecipeError, RunError, first_line
-from phosphene.executors.base import Ended, Event, Failed, Group, Made, MapSummary, RunRequest, Stepped
+from phosphene.executors.base import Event, Group, GroupEnded, GroupFailed, Made, MapSummary, RunRequest, Stepped
 from phosphene.mapper import FrameRecorder, MapOptimization
 from phosphene.runs.checkpoints import Checkpoints
 from phosphene.runs.live import LivePreview
@@ -50,7 +50,7 @@ class Worker:
         self.engine.__exit__(kind, error, trace)
 
     def make(self, group: Group) -> Iterator[Event]:
-        """Make the maps of a group, from its checkpoint if there is one; the last event is ``Ended`` or ``Failed``.
+        """Make the maps of a group, from its checkpoint if there is one; the last event is ``GroupEnded`` or ``GroupFailed``.
 
         Raises:
             RunError: the run directory cannot be written.
@@ -65,7 +65,7 @@ class Worker:
                 self.checkpoints.drop(group.jobs)
             rows = error.rows if isinstance(error, NumericError) else ()
             why = str(error) if isinstance(error, NumericError) else f"{type(error).__name__}: {first_line(error)}"
-            yield Failed(group, why, tuple(group.jobs[row] for row in rows))
+            yield GroupFailed(group, why, tuple(group.jobs[row] for row in rows))
 
     def _make(self, group: Group) -> Iterator[Event]:
         request = self.request
@@ -85,7 +85,7 @@ class Worker:
                 yield Stepped(group, step)
                 if self.stop():
                     self._checkpoint(group, making)
-                    yield Ended(group, stopped=True)
+                    yield GroupEnded(group, stopped=True)
                     return
                 if time.monotonic() - saved >= CHECKPOINT_SECONDS:
                     self._checkpoint(group, making)
@@ -100,7 +100,7 @@ class Worker:
                     yield Made(group, MapSummary.of(one, made=True, run=group.run), None if written else one)
         if self.writes():
             self.checkpoints.drop(group.jobs)
-        yield Ended(group)
+        yield GroupEnded(group)
 
     def _checkpoint(self, group: Group, making: MapOptimization) -> None:
         """Write a checkpoint; where that fails, the work goes on: a full disk is reported when a map is written."""

@@ -7,9 +7,9 @@ MIN_VARIANCE = 1e-4  # of a colour direction, relative to the largest variance i
 
 
 class Smoothing:
-    """Multiplies the spectrum of maps (m, c, h, w) by ``frequency^-exponent``, scaled to preserve white noise's std.
+    """Preconditioner: scales spatial frequencies by ``frequency**-exponent`` and mixes channels by ``colours``.
 
-    Applied to the gradient and to the step, it makes Algorithm 1 descend in coordinates in which coarse structure is
+    It takes maps (m, c, h, w) and preserves the standard deviation of white noise. Applied to the gradient and to the step, it makes Algorithm 1 descend in coordinates in which coarse structure is
     cheap and pixel noise expensive. Exponent 0 leaves everything as it is.
 
     Args:

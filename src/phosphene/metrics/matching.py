@@ -35,7 +35,7 @@ def match(concepts: Mapping[int, str], labels: Labels, target: str = "the target
     Args:
         concepts: The source's index and label of each concept.
         labels: The target's.
-        target: Its name in messages.
+        target: Name of the target in messages.
 
     Raises:
         ConceptError: a concept has no class or several, or two concepts have one; the message names them.
@@ -66,7 +66,7 @@ def _refuse_unmatched(concepts: Mapping[int, str], candidates: Mapping[int, Sequ
     ]
     if bad:
         raise ConceptError(
-            f"{len(bad)} of {len(concepts)} concepts have no class of their own in {target}: {_listed(bad)}. "
+            f"{len(bad)} of {len(concepts)} concepts have no class of their own in {target}: {_first_labels(bad)}. "
             "Give the target labels that name each of them once (`labels` in its card), or map other concepts."
         )
 
@@ -82,11 +82,12 @@ def _refuse_shared(concepts: Mapping[int, str], matched: Mapping[int, int], labe
     ]
     if bad:
         raise ConceptError(
-            f"{target} has one class for several concepts: {_listed(bad)}. "
+            f"{target} has one class for several concepts: {_first_labels(bad)}. "
             "Give the target labels of its own for each (`labels` in its card), or map other concepts."
         )
 
 
-def _listed(names: Sequence[str]) -> str:
+def _first_labels(names: Sequence[str]) -> str:
+    """Return the first few names with commas between them, and how many more there are."""
     more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
     return ", ".join(names[:MOST_NAMED]) + more

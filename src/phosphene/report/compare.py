@@ -52,7 +52,7 @@ def comparison_view(
         "names": names,
         "same": same,
         "rows": [_row(one, comparison, image_url, same=same) for one in comparison.changes],
-        "only": [_listed(labels) for labels in comparison.only],
+        "only": [_first_labels(labels) for labels in comparison.only],
     }
 
 
@@ -77,6 +77,7 @@ def _prediction(target: str, source: str, prediction: "Prediction | None") -> st
     return f"{target}’s network has a confidence of {prediction.p_class:.2f} in {source}’s maps{instead}"
 
 
-def _listed(labels: list[str]) -> str:
+def _first_labels(labels: list[str]) -> str:
+    """Return the first synonyms of the first few labels, and how many more there are."""
     more = f" and {len(labels) - MOST_NAMED} more" if len(labels) > MOST_NAMED else ""
     return ", ".join(first_synonym(label) for label in labels[:MOST_NAMED]) + more

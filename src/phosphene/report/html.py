@@ -16,7 +16,7 @@ from phosphene.report.checks import check_section
 from phosphene.report.formats import count, percent, probability
 from phosphene.report.gallery import Gallery
 from phosphene.report.images import natural_images
-from phosphene.report.made import made_section
+from phosphene.report.made import provenance_context
 from phosphene.report.scan import scan_section
 from phosphene.report.scores import score_section
 from phosphene.runs import RunDirectory, open_run
@@ -68,7 +68,9 @@ def write_report(run: "str | Path | RunDirectory", *, reference: "str | None" = 
             maps=len(gallery.maps),
             classes=len({index for index, _ in gallery.maps}),
             missing=len(facts["jobs"]) - len(gallery.maps),
-            made=made_section(run, facts, [str(row.get("target_spec", row["target"])) for row in read_scores(run)]),
+            made=provenance_context(
+                run, facts, [str(row.get("target_spec", row["target"])) for row in read_scores(run)]
+            ),
             style=style,
             script=script,
             policy=policy(style, script),

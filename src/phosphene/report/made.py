@@ -11,13 +11,17 @@ from phosphene.runs import RunDirectory
 MEANINGS = {field.name: field.metadata.get("meaning", "") for field in dataclasses.fields(Recipe)}
 
 
-def made_section(run: RunDirectory, facts: dict[str, Any], targets: "list[str] | None" = None) -> dict[str, Any]:
-    """Return what ``made.html`` shows.
+def provenance_context(run: RunDirectory, facts: dict[str, Any], targets: "list[str] | None" = None) -> dict[str, Any]:
+    """Return the context of the template ``made.html``: commands that make the run again, recipe fields, and seeds.
 
     Args:
         run: A run directory.
-        facts: Its run.json.
-        targets: Specs of the classifiers that have scored its maps.
+        facts: Content of the run's ``run.json``.
+        targets: Specs of the classifiers that have scored the run's maps.
+
+    Returns:
+        ``commands`` (shell commands), ``settings`` (``name``, ``value``, ``meaning`` and ``changed`` per recipe field)
+        and ``seeds`` (as text, ``0 to 4, 7``).
     """
     recipe = {key: value for key, value in facts["recipe"].items() if key not in ("name", "sha256")}
     changed = _changed(facts["recipe"])
@@ -25,7 +29,7 @@ def made_section(run: RunDirectory, facts: dict[str, Any], targets: "list[str] |
     commands = map_commands(facts, out)
     if targets:
         words = [word for spec in targets for word in ("--target", spec)]
-        commands.append(shlex.join(["phosphene", "score", out, *words, *_trust(facts)]))
+        commands.append(shlex.join(["phosphene", "score", out, *words, *_trust_option(facts)]))
     return {
         "commands": commands,
         "settings": [
@@ -61,7 +65,7 @@ def map_commands(facts: dict[str, Any], out: str) -> list[str]:
         words += ["--seeds", str(last - first + 1)] if last > first else []
         words += ["--seed", str(first)] if first else []
         words += ["--precision", facts["precision"]] if facts.get("precision") not in (None, "", "auto") else []
-        commands.append(shlex.join([*words, *_trust(facts), "--out", out]))
+        commands.append(shlex.join([*words, *_trust_option(facts), "--out", out]))
     return commands
 
 
@@ -71,7 +75,8 @@ def concept(index: int, label: str) -> str:
     return f"{short} ({index})" if short.isprintable() and short not in ("", f"class {index}") else str(index)
 
 
-def _trust(facts: dict[str, Any]) -> list[str]:
+def _trust_option(facts: dict[str, Any]) -> list[str]:
+    """Return ``["--trust"]`` if the run was made with that option, else an empty list."""
     return ["--trust"] if facts["model"].get("trust") else []
 
 
@@ -86,6 +91,7 @@ def _changed(recipe: dict[str, Any]) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> str:
+    """Return the value of a recipe field as ``--set`` takes it: ``true``, ``0.05``, ``layer4``."""
     if isinstance(value, bool):
         return str(value).lower()
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -85,8 +85,8 @@ def _summary(score: Score) -> list[Cell]:
     low, high = score.interval
     return [
         Cell(f"{score.m_score:.2f}", _heat(score.m_score, 1 / score.concepts), f"{low:.2f} to {high:.2f}"),
-        Cell(percent(score.top1_all), _heat(score.top1_all), _percent(score.top1_all_interval)),
-        Cell(percent(score.top1_concepts), _heat(score.top1_concepts), _percent(score.top1_concepts_interval)),
+        Cell(percent(score.top1_all), _heat(score.top1_all), _percent_range(score.top1_all_interval)),
+        Cell(percent(score.top1_concepts), _heat(score.top1_concepts), _percent_range(score.top1_concepts_interval)),
         Cell(f"{score.p_class:.2f}", _heat(score.p_class)),
     ]
 
@@ -115,5 +115,6 @@ def _heat(value: float, least: float = 0.0) -> int:
     return round(100 * min(max((value - least) / (1 - least), 0.0), 1.0))
 
 
-def _percent(interval: Interval) -> str:
+def _percent_range(interval: Interval) -> str:
+    """Return an interval of shares as ``81 to 94 %``."""
     return f"{100 * interval[0]:.0f} to {100 * interval[1]:.0f} %"

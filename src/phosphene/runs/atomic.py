@@ -21,25 +21,25 @@ def write_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:
 
     Args:
         path: The file.
-        data: What it will hold.
-        durable: Wait until the disk has it; without, the file is whole all the same, but a power cut may lose it.
+        data: Content of the file.
+        durable: Wait until the data is on the disk. Without it the file is whole as well, but a power cut may lose it.
 
     Raises:
         RunError: the disk is full, or the directory cannot be written; nothing is left behind.
     """
     with writing(path):
-        handle, beside = _beside(path)
+        handle, part = _open_part_file(path)
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(data)
                 file.flush()
                 if durable:
                     os.fsync(file.fileno())
-            os.chmod(beside, 0o644)  # noqa: PTH101  (mkstemp's 0600 would hide results from colleagues)
-            os.replace(beside, path)  # noqa: PTH105
+            os.chmod(part, 0o644)  # noqa: PTH101  (mkstemp's 0600 would hide results from colleagues)
+            os.replace(part, path)  # noqa: PTH105
         except BaseException:
             with contextlib.suppress(OSError):
-                os.unlink(beside)  # noqa: PTH108
+                os.unlink(part)  # noqa: PTH108
             raise
         if durable:
             _sync_folder(path.parent)
@@ -53,15 +53,18 @@ def write_image(path: Path, image: Image.Image, kind: str, *, durable: bool = Tr
         image: The image.
         kind: ``PNG`` or ``WEBP``.
         durable: As for :func:`write_bytes`.
-        options: Of PIL's encoder.
+        options: Options of PIL's encoder.
     """
     data = io.BytesIO()
     image.save(data, kind, **options)
     write_bytes(path, data.getvalue(), durable=durable)
 
 
-def _beside(path: Path) -> tuple[int, str]:
-    """Open a new file beside a place. Others may remove the folder while it is still empty: then once more."""
+def _open_part_file(path: Path) -> tuple[int, str]:
+    """Open a new hidden ``.part`` file in the folder of ``path``; return its handle and its path.
+
+    The folder is made first, and made again if another process removes it while it is still empty.
+    """
     for left in reversed(range(10)):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -73,9 +76,9 @@ def _beside(path: Path) -> tuple[int, str]:
 
 
 def remove_parts(folder: Path, name: str = "") -> None:
-    """Remove what writers that were killed have left beside a file, or beside all files of a folder.
+    """Remove the ``.part`` files that killed writers have left of one file, or of all files of a folder.
 
-    Call it under the lock that guards those files: a writer that is alive has such a file as well.
+    Call it under the lock that guards those files, because writers that are still alive have such files as well.
     """
     for left in folder.glob(f".{glob.escape(name)}*.part") if folder.is_dir() else ():
         with contextlib.suppress(OSError):
@@ -95,7 +98,7 @@ def read_json(path: Path, fix: str = "Delete it and run again.") -> Any:
         fix: What to do when it is damaged.
 
     Raises:
-        RunError: the file is missing, unreadable or no JSON.
+        RunError: the file is missing, unreadable or not JSON.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
@@ -107,7 +110,7 @@ def read_json(path: Path, fix: str = "Delete it and run again.") -> Any:
 
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turn the ways in which writing fails into one line."""
+    """Turn an error while writing ``path`` into a :class:`RunError` of one line."""
     try:
         yield
     except OSError as error:
@@ -119,7 +122,7 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the rename itself durable; where folders cannot be synced, the file is still whole."""
+    """Flush a folder to the disk, so that a rename in it is durable; if it cannot be flushed, its files are still whole."""
     with contextlib.suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:

@@ -19,7 +19,7 @@ Place = tuple[int, int]  # class and seed
 
 @dataclass(frozen=True)
 class ClassifierPredictions:
-    """What a classifier predicts for the maps of a run.
+    """The predictions of one classifier for the maps of a run.
 
     Attributes:
         name: Name of the classifier.
@@ -37,7 +37,9 @@ class ClassifierPredictions:
 
 
 def read_predictions(run: RunFiles) -> list[ClassifierPredictions]:
-    """Return the predictions for maps that have not changed since, by classifier; empty without ``readings.json``.
+    """Return the predictions for maps that have not changed since, by classifier; empty if there is no file.
+
+    The file is ``readings.json``, its older name, so that old run directories still open.
 
     Raises:
         RunError: the file is damaged, or of another version.

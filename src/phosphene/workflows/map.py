@@ -20,8 +20,8 @@ from phosphene.runs.live import remove_dead
 from phosphene.runs.lock import hold
 from phosphene.runs.predictions import read_predictions, write_predictions
 from phosphene.runs.scores import map_hashes
-from phosphene.workflows.driver import Driver, Outcome
 from phosphene.workflows.estimate import Estimate
+from phosphene.workflows.group_queue import GroupQueue, MapCounts
 from phosphene.workflows.interrupt import interruptible
 from phosphene.workflows.plan import MapPlan
 from phosphene.workflows.progress import Progress
@@ -118,7 +118,7 @@ def execute(
     on_map: "Callable[[MapSummary], None] | None" = None,
     frames: int = 0,
     together: int = 0,
-) -> Outcome:
+) -> MapCounts:
     """Make the maps that are missing. Maps do not stay in memory: read them from the plan's run.
 
     A map is written when it is finished, an unfinished one has a checkpoint; after an interruption the same plan goes
@@ -169,10 +169,10 @@ def execute(
             one.run.begin(facts, ((job, labels[job.index]) for job in one.jobs))
             how = (one.trust, device, precision, frames, token)
             requests.append(RunRequest(one.run, one.classifier, one.pool, one.recipe, *how))
-        driver = Driver(several, requests, executor, together, on_progress, on_map)
+        queue = GroupQueue(several, requests, executor, together, on_progress, on_map)
         try:
-            for event in executor.run(requests, driver.take, stop):
-                driver.handle(event)
+            for event in executor.run(requests, queue.take, stop):
+                queue.handle(event)
         finally:
             for one in several:
                 Checkpoints(one.run.path).tidy()
@@ -181,8 +181,8 @@ def execute(
             raise KeyboardInterrupt
         for one in several:
             note_failures(one.run)
-    driver.outcome.check()
-    return driver.outcome
+    queue.counts.check()
+    return queue.counts
 
 
 def write_own_predictions(run: RunDirectory, classifier: Classifier, *, device: str = "auto") -> int:

@@ -1,4 +1,4 @@
-"""The driver: cuts plans into groups, tries again what failed, counts, and lists what could not be made."""
+"""Which maps are made next: plans are cut into groups, failed groups are queued again, and results are counted."""
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from phosphene.concept_map import Job
 from phosphene.errors import JobsError, RunError
-from phosphene.executors.base import Ended, Event, Executor, Failed, Group, Made, MapSummary, RunRequest
+from phosphene.executors.base import Event, Executor, Group, GroupEnded, GroupFailed, Made, MapSummary, RunRequest
 from phosphene.labels import first_synonym
 from phosphene.runs.checkpoints import Checkpoints
 from phosphene.runs.failures import note_failures
@@ -32,8 +32,8 @@ class Failure:
 
 
 @dataclass
-class Outcome:
-    """What an execution came to.
+class MapCounts:
+    """How many maps an execution made or found finished, and which ones could not be made.
 
     Attributes:
         made: Maps that were made.
@@ -46,10 +46,10 @@ class Outcome:
     failures: list[Failure] = field(default_factory=list)
 
     def check(self) -> None:
-        """Raise where maps could not be made.
+        """Raise an error if any map could not be made.
 
         Raises:
-            JobsError: some could not; the first few are named.
+            JobsError: some maps could not be made; the first few are named.
         """
         if not self.failures:
             return
@@ -66,16 +66,16 @@ class Outcome:
         )
 
 
-class Driver:
-    """Cuts plans into groups, tries again what failed, and counts.
+class GroupQueue:
+    """Hands out groups of maps, queues failed ones again, and counts what was made.
 
     Args:
-        plans: What to make.
-        requests: The same, as the executor needs it.
+        plans: Plans of the runs whose maps are to be made.
+        requests: The executor's request for each plan, in the same order.
         executor: Where the maps are made.
         together: Maps made together; 0 leaves it to the executor.
-        on_progress: Called after every step.
-        on_map: Called for every map.
+        on_progress: Called after every step of a group.
+        on_map: Called for every map that is made or was finished before.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class Driver:
         on_map: "Callable[[MapSummary], None] | None" = None,
     ) -> None:
         self.plans, self.executor, self.on_progress, self.on_map = plans, executor, on_progress, on_map
-        self.tally, self.outcome = Tally(plans), Outcome()
+        self.tally, self.counts = Tally(plans), MapCounts()
         sizes = [together or executor.group_size(request) for request in requests]
         self._fresh = (group for run, size in enumerate(sizes) for group in self._groups(run, size))
         self._again: deque[Group] = deque()
@@ -96,7 +96,7 @@ class Driver:
         self._counted: set[tuple[int, Job]] = set()
 
     def take(self) -> "Group | None":
-        """Return the next group: first what failed, while its network is loaded, then what is new."""
+        """Return the next group: failed ones first, while their network is loaded, then new ones; ``None`` at the end."""
         return self._again.popleft() if self._again else next(self._fresh, None)
 
     def _groups(self, run: int, size: int) -> Iterator[Group]:
@@ -118,26 +118,26 @@ class Driver:
                 yield Group(run, tuple(missing), tuple(missing))
 
     def _cached(self, run: int, job: Job) -> bool:
-        """Count a map that is finished; one that is damaged is not."""
+        """Return whether a map is finished and not damaged; count it if so."""
         plan = self.plans[run]
         try:
             one = plan.run.read(plan.run.folder(job, plan.classifier.labels[job.index]))
         except RunError:
             return False
         self.tally.count_cached(run)
-        self.outcome.cached += 1
+        self.counts.cached += 1
         self._report(MapSummary.of(one, made=False, run=run))
         return True
 
     def handle(self, event: Event) -> None:
-        """Take note of what happened to a group."""
+        """Count what an event reports, and queue the maps that must be made again."""
         group = event.group
         if isinstance(event, Made):
             self._made(event)
-        elif isinstance(event, Failed):
+        elif isinstance(event, GroupFailed):
             self.tally.count_ended(group)
             self._failed(event)
-        elif isinstance(event, Ended):
+        elif isinstance(event, GroupEnded):
             self.tally.count_ended(group)
             if event.stopped:
                 self._again.append(group)
@@ -146,21 +146,23 @@ class Driver:
             self.on_progress(self.tally.count_step(group, names, event.step, self.executor.workers))
 
     def _made(self, event: Made) -> None:
+        """Write a finished map, if its worker could not, and count it once."""
         if event.map is not None:
             self.plans[event.group.run].run.write(event.map)
         key = (event.group.run, Job(event.summary.index, event.summary.seed))
         if key not in self._counted:  # a group that was stopped and taken again may report a map twice
             self._counted.add(key)
             self.tally.count_made(event.group)
-            self.outcome.made += 1
+            self.counts.made += 1
             self._report(event.summary)
 
     def _report(self, summary: MapSummary) -> None:
+        """Call ``on_map`` for a map."""
         if self.on_map is not None:
             self.on_map(summary)
 
-    def _failed(self, event: Failed) -> None:
-        """Count the tries of a single map; take a group apart, so that a bad map spoils no others."""
+    def _failed(self, event: GroupFailed) -> None:
+        """Count a failed try of the guilty maps, and queue the others in smaller groups, without the guilty ones."""
         run = event.group.run
         left = tuple(job for job in event.group.missing if (run, job) not in self._counted)
         guilty = tuple(job for job in left if job in event.guilty)
@@ -179,9 +181,10 @@ class Driver:
                 self._give_up(run, job, event.error)
 
     def _give_up(self, run: int, job: Job, error: str) -> None:
+        """Note a map that has failed in all tries in its run's ``failures.json``."""
         plan = self.plans[run]
         label = plan.classifier.labels[job.index]
-        self.outcome.failures.append(Failure(plan.run.path, job.index, label, job.seed, error, TRIES))
+        self.counts.failures.append(Failure(plan.run.path, job.index, label, job.seed, error, TRIES))
         row = {"index": job.index, "label": label, "seed": job.seed, "error": error, "tries": TRIES}
         note_failures(plan.run, [row])
         self.tally.count_failed(run)
