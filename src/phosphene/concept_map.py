@@ -98,7 +98,7 @@ class ConceptMap:
         return to_image(self.pixels)
 
     def _repr_png_(self) -> bytes:
-        """Show the image where a notebook shows no HTML."""
+        """Show the image if a notebook shows no HTML."""
         data = io.BytesIO()
         self.image.save(data, "PNG")
         return data.getvalue()
@@ -162,6 +162,6 @@ class MapList(list[ConceptMap]):
 
 
 def captions(maps: Sequence[ConceptMap]) -> list[str]:
-    """Return a caption per map: its short label, and its seed where the maps have several."""
+    """Return a caption per map: its short label, and its seed if the maps have several."""
     several = len({one.seed for one in maps}) > 1
     return [f"{one.short}, seed {one.seed}" if several else one.short for one in maps]

@@ -2,7 +2,7 @@
 
 
 class PhospheneError(Exception):
-    """Base of all errors that a user can put right. The command line prints the message in one line and exits with 2."""
+    """Base of all errors that a user can put right. Commands print the message on one line and exit with 2."""
 
 
 class SpecError(PhospheneError):

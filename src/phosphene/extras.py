@@ -1,4 +1,4 @@
-"""Optional libraries: imported when they are needed, and where one is missing, the message names the pip command.
+"""Optional libraries: imported when they are needed, and if one is missing, the message names the pip command.
 
 torchvision can be installed yet broken: its compiled part belongs to another torch. Importing it then stops at
 ``operator torchvision::nms does not exist``, and so does every library that imports it. Its models do not need that
@@ -57,12 +57,12 @@ def install_command(extra: str) -> str:
 
 
 def repair_torchvision() -> str:
-    """Import torchvision; where that fails for want of its compiled part, declare the operators and try again.
+    """Import torchvision; if that fails because its compiled part is missing, declare the operators and try again.
 
     A repair is logged once, as a warning of the logger ``phosphene``.
 
     Returns:
-        What was repaired, in one line; empty where nothing had to be, or where torchvision is not installed.
+        What was repaired, in one line; empty if nothing had to be, or if torchvision is not installed.
     """
     if "torchvision" in sys.modules:
         return ""

@@ -61,7 +61,7 @@ class Labels(Sequence[str]):
         raise ConceptError(f"no class is called {text!r}.{nearest(text, list(self._indices)) or ' Try an index.'}")
 
     def _distinguished(self, index: int) -> str:
-        """Name a class by its index, its label, and its neighbours where other classes have the same label."""
+        """Name a class by its index, its label, and its neighbours if other classes have the same label."""
         name = self._names[index]
         if self._names.count(name) == 1:
             return f"{index} ({name})"

@@ -100,7 +100,7 @@ class ProgressDisplay:
             print(printable(line), file=sys.stderr, flush=True)  # noqa: T201
 
     def print(self, line: str) -> None:
-        """Print a line that stays, above the bar where there is one."""
+        """Print a line that stays, above the bar if there is one."""
         if self.shown:
             if self.in_notebook:
                 self._overwrite("")
@@ -110,7 +110,7 @@ class ProgressDisplay:
                 print(printable(line), file=sys.stderr, flush=True)  # noqa: T201
 
     def warn(self, line: "str | None") -> None:
-        """Print a warning, if there is one; where nothing is shown, it becomes a Python warning."""
+        """Print a warning, if there is one; if nothing is shown, it becomes a Python warning."""
         if line is None:
             return
         if self.shown:

@@ -27,7 +27,7 @@ def as_spatial_activation(output: Tensor, size: tuple[int, int]) -> "Tensor | No
             return None
         last = _distortion(first, second, size) < math.log(1.5) and _distortion(second, third, size) > math.log(2)
         return output.permute(0, 3, 1, 2) if last else output
-    if output.ndim == 3 and output.shape[2] > 1:  # pooled features (n, c, 1) are no tokens
+    if output.ndim == 3 and output.shape[2] > 1:  # pooled features (n, c, 1) are not tokens
         grid = _token_grid(output.shape[1], size)
         if grid is not None:
             height, width = grid

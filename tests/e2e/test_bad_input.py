@@ -223,7 +223,7 @@ def test_a_directory_of_another_model_recipe_or_samples(refused, call, card, hal
 def test_a_directory_of_other_files_and_a_file(refused, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work", encoding="utf-8")
-    assert "holds files but is no run directory" in refused(out=tmp_path / "mine")
+    assert "holds files but is not a run directory" in refused(out=tmp_path / "mine")
     assert "is a file, not a directory" in refused(out=tmp_path / "mine" / "thesis.txt")
     assert "cannot be written" in refused(out=tmp_path / "mine" / "thesis.txt" / "below")
 
@@ -235,8 +235,8 @@ def test_a_damaged_run_json(refused, tmp_path):
 
 
 def test_reports_of_what_is_no_run(call, tmp_path):
-    assert "is no run directory" in call("report", tmp_path).complaint
-    assert "is no run directory" in call("report", tmp_path / "none").complaint
+    assert "is not a run directory" in call("report", tmp_path).complaint
+    assert "is not a run directory" in call("report", tmp_path / "none").complaint
     assert not list(tmp_path.iterdir())
 
 

@@ -223,8 +223,8 @@ def test_progress_goes_to_stderr_with_an_end_in_sight(check, made):
 
 
 def test_what_is_no_run(refused, tmp_path, card):
-    assert "is no run directory" in refused(run=card.folder)
-    assert "is no run directory" in refused(run=tmp_path / "none")
+    assert "is not a run directory" in refused(run=card.folder)
+    assert "is not a run directory" in refused(run=tmp_path / "none")
     assert not (tmp_path / "none").exists()
 
 

@@ -47,7 +47,7 @@ def test_compare_prints_writes_and_counts_readings(call, runs, tmp_path):
 
 
 def test_what_cannot_be_compared(call, runs, tmp_path):
-    assert "is no run directory" in call("compare", runs[0], tmp_path).complaint
+    assert "is not a run directory" in call("compare", runs[0], tmp_path).complaint
     for file in (runs[1] / "maps").rglob("map.json"):
         file.unlink()
     assert "has no finished maps yet" in call("compare", *runs).complaint

@@ -65,4 +65,4 @@ def test_a_dry_run_costs_nothing(scan, tmp_path):
 def test_a_folder_of_something_else_is_refused(scan, tmp_path):
     (tmp_path / "scan").mkdir()
     (tmp_path / "scan" / "notes.txt").write_text("mine", encoding="utf-8")
-    assert "no run directory" in scan().complaint
+    assert "not a run directory" in scan().complaint

@@ -262,8 +262,8 @@ def edit(path, **changes):
 
 def test_no_run_and_what_is_no_run(refused, tmp_path):
     assert "RUN" in refused()
-    assert "is no run directory" in refused(tmp_path / "none")
-    assert "is no run directory" in refused(tmp_path)
+    assert "is not a run directory" in refused(tmp_path / "none")
+    assert "is not a run directory" in refused(tmp_path)
 
 
 def test_a_run_without_maps(refused, runs):

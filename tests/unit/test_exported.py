@@ -118,7 +118,7 @@ class Bomb:
 def test_a_pickled_network_is_not_run_even_with_trust(tmp_path):
     torch.save(Bomb(tmp_path / "mark"), tmp_path / "net.pt")
     (tmp_path / "net.toml").write_text(CARD.format("net.pt"), encoding="utf-8")
-    with pytest.raises(CardError, match=r"net\.pt is no TorchScript.*safetensors"):
+    with pytest.raises(CardError, match=r"net\.pt is not a TorchScript.*safetensors"):
         ph.load(tmp_path / "net.toml", trust=True)
     assert not (tmp_path / "mark").exists()
 

@@ -204,7 +204,7 @@ def test_a_name_of_two_classes_is_refused_with_their_indices(filmed):
 
 
 def test_no_run_and_no_frames_are_errors(tmp_path):
-    with pytest.raises(RunError, match="is no run directory"):
+    with pytest.raises(RunError, match="is not a run directory"):
         write_film(RunDirectory(tmp_path))
     with pytest.raises(ValueError, match="at least one"):
         animation([])

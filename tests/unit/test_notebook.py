@@ -126,7 +126,7 @@ def test_a_map_in_a_traceback_is_one_line():
 
 def test_open_run(run, tmp_path):
     assert [one.index for one in ph.open_run(run.path).maps()] == [0]
-    with pytest.raises(RunError, match="is no run directory"):
+    with pytest.raises(RunError, match="is not a run directory"):
         ph.open_run(tmp_path)
 
 

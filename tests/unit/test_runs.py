@@ -200,7 +200,7 @@ def test_a_run_that_another_process_began_meanwhile_is_refused(tmp_path, monkeyp
 def test_a_folder_of_other_files_and_a_file_are_refused_and_left_alone(tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_bytes(b"years of work")
-    with pytest.raises(RunError, match="holds files but is no run directory"):
+    with pytest.raises(RunError, match="holds files but is not a run directory"):
         RunDirectory(tmp_path / "mine").begin(facts(), JOBS)
     with pytest.raises(RunError, match="is a file, not a directory"):
         RunDirectory(tmp_path / "mine" / "thesis.txt").begin(facts(), JOBS)
@@ -251,7 +251,7 @@ def test_damaged_jobs_are_refused_by_name(run, jobs):
 
 
 def test_a_place_without_a_run_is_refused(tmp_path):
-    with pytest.raises(RunError, match="is no run directory"):
+    with pytest.raises(RunError, match="is not a run directory"):
         list(RunDirectory(tmp_path / "none").maps())
 
 

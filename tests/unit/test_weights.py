@@ -74,7 +74,7 @@ def test_a_missing_shard_is_named(card):
 def test_an_index_leads_nowhere_else(card, place):
     index = shard(card)
     index.write_text(json.dumps({"weight_map": {"0.weight": place}}), encoding="utf-8")
-    with pytest.raises(WeightsError, match=r"index\.json (name the shard|are no index)"):
+    with pytest.raises(WeightsError, match=r"index\.json (name the shard|are not an index)"):
         load(card.write(weights=index.name))
 
 

@@ -149,7 +149,7 @@ def compare(a: Run, b: Run, *, out: "str | Path | None" = None) -> Comparison:
         The changes, the most changed class first: it shows itself in a notebook.
 
     Raises:
-        RunError: one of them is no run, or has no finished maps.
+        RunError: one of them is not a run, or has no finished maps.
         ConceptError: they have no class in common.
     """
     found = compare_runs(to_run(a), to_run(b))

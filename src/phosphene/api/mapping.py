@@ -46,7 +46,7 @@ def map_concepts(
     Args:
         model: A spec or a classifier.
         concepts: An index, a label or a synonym, or several of them; ``None`` for all classes.
-        out: A run directory to write, which goes on where it was interrupted; by default the maps stay in memory.
+        out: A run directory to write, which continues if it was interrupted; by default the maps stay in memory.
         recipe: A name, a TOML file or a :class:`~phosphene.recipe.Recipe`.
         overrides: Recipe fields to change.
         samples: A sample spec or a pool; by default ``synthetic:mixed``, which needs no data (``demo:shapes`` for the
@@ -162,7 +162,7 @@ def map_models(
         for one in plans:
             if one.pool.skipped:
                 count, first = len(one.pool.skipped), ", ".join(one.pool.skipped[:3])
-                display.print(f"phosphene: skipped {count} sample file(s) that are no readable images: {first}")
+                display.print(f"phosphene: skipped {count} sample file(s) that are not readable images: {first}")
         how: dict[str, Any] = {"device": device, "precision": precision, "frames": frames, "on_map": on_map}
         return make_runs(plans, executor=workforce, on_progress=_both(display, on_progress), **how)
 

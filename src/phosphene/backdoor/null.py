@@ -75,7 +75,7 @@ class Null:
         return (1 + sum(one >= figure for one in known)) / (len(known) + 1)
 
     def limit(self, alpha: float) -> float:
-        """Return the figure above which the p-value is below alpha; infinite where the networks are too few."""
+        """Return the figure above which the p-value is below alpha; infinite if there are too few networks."""
         ordered = sorted((one.figure for one in (*self.networks, *self.references)), reverse=True)
         above = next(k for k in range(len(ordered) + 2) if (1 + k) / (len(self) + 1) >= alpha)
         # Fewer than `above` networks may reach the figure.

@@ -48,7 +48,8 @@ def sarif(found: Mapping[str, Any], place: "str | None") -> dict[str, Any]:
 
     Args:
         found: What ``scan.json`` holds.
-        place: The file that it speaks of, relative to the working directory, as a URI; ``None`` where it has none.
+        place: The file that the results point at, relative to the working directory, as a URI; ``None`` if there is
+            none.
     """
     notes = [{"level": "note", "message": {"text": f"Not tested: {line}"}} for line in found["not_tested"]]
     driver = {"name": "phosphene", "version": __version__, "semanticVersion": __version__, "rules": RULES}

@@ -87,7 +87,7 @@ class Schedule:
         optimiser: ``sgd`` (momentum 0.9) or ``adam``.
         freeze_norms: Keep the running statistics of batch norm as they are.
         distil: Weight of the divergence from the original network's outputs for the same clean samples; it keeps the
-            accuracy where there are few samples.
+            accuracy if there are few samples.
         anchor: Rate, times the learning rate, at which parameters are drawn back to where they began (as L2-SP, Li et
             al., arXiv 1802.01483): the network keeps what the samples at hand do not show, such as other classes.
         mirror: Mirror every sample with probability 1/2.

@@ -88,7 +88,7 @@ class MLflow:
     """Logs to MLflow, 2.11 or newer.
 
     Args:
-        run_id: The run to log to; by default the active one, which MLflow opens where there is none.
+        run_id: The run to log to; by default the active one, which MLflow opens if there is none.
         client: An ``MlflowClient``, for another tracking server than the one that is set.
 
     Raises:

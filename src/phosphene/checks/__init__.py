@@ -47,7 +47,7 @@ CHECKS: dict[str, tuple[str, Check]] = {
 
 
 def choose(names: Sequence[str] = ()) -> list[str]:
-    """Return the names of checks in their order, all of them where none is named.
+    """Return the names of checks in their order, all of them if none is named.
 
     Raises:
         PhospheneError: a check does not exist.

@@ -13,7 +13,7 @@ JUDGED = 2
 
 
 def needs(context: CheckContext) -> list[Request]:
-    """Request the chosen maps at every depth; from the intact network too where the samples are others."""
+    """Request the chosen maps at every depth; from the intact network too if the samples are not the run's."""
     depths = context.depths if context.same_samples else [0, *context.depths]
     return [*(request for depth in depths for request in context.under(depth)), *context.second_seeds()]
 

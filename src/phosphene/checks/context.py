@@ -115,7 +115,7 @@ class CheckContext:
         return [Request(Job(one.index, one.seed), depth, samples) for one in self.chosen]
 
     def second_seeds(self) -> list[Request]:
-        """Return requests for another seed of each chosen map, where the run has none."""
+        """Return requests for another seed of each chosen map, if the run has none."""
         return [Request(Job(one.index, one.seed + 1)) for one in self.chosen if not self._other_seeds(one)]
 
     def same_class(self, one: ConceptMap) -> list[ConceptMap]:
@@ -153,7 +153,7 @@ class CheckContext:
 
     @cached_property
     def across(self) -> "Baseline | None":
-        """How similar maps of different classes are; ``None`` where there is one class."""
+        """How similar maps of different classes are; ``None`` if there is only one class."""
         return across_classes(self.maps)
 
     @cached_property

@@ -10,7 +10,7 @@ compares = True
 
 
 def needs(context: CheckContext) -> list[Request]:
-    """Request a second seed where the run has one."""
+    """Request a second seed if the run has one."""
     return context.second_seeds()
 
 

@@ -13,7 +13,7 @@ class Finding:
     Attributes:
         name: Name of the check.
         figures: What was measured; ``hog_at_2`` is the HOG similarity under condition 2.
-        passed: Whether the maps do what they should; ``None`` where there is no rule, or too little to judge by.
+        passed: Whether the maps do what they should; ``None`` if there is no rule, or too little to judge by.
         explanation: What it means, in one to three plain sentences; ``reading`` in JSON.
         cost: Maps that were made for it, beyond those that an earlier check had made.
     """
@@ -56,7 +56,7 @@ class Finding:
         Raises:
             KeyError: an attribute is missing.
             TypeError: an attribute has another type.
-            ValueError: a figure is no number.
+            ValueError: a figure is not a number.
         """
         figures = {str(key): float(value) for key, value in dict(facts["figures"]).items()}
         passed = facts["passed"]
@@ -66,7 +66,7 @@ class Finding:
 
 
 def two_decimals(value: float) -> str:
-    """Return two decimals, and no minus where they are 0."""
+    """Return two decimals, without a minus sign if they are 0."""
     return f"{round(value, 2) + 0.0:.2f}"
 
 

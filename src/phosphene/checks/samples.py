@@ -42,6 +42,6 @@ def find(context: CheckContext) -> Finding:
 
 
 def _by_set(context: CheckContext) -> dict[str, list[Request]]:
-    """Return requests by the samples' spec: synthetic ones, and the context's own where the run has others."""
+    """Return requests by the samples' spec: synthetic ones, and the context's own if the run has others."""
     own = {} if context.same_samples else {context.pool.spec: context.under()}
     return own | {spec: context.under(samples=spec) for spec in SYNTHETIC if spec != context.pool.spec}

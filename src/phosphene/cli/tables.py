@@ -21,7 +21,7 @@ WIDEST = 10_000
 
 
 def print_table(table: Table) -> None:
-    """Print a table on stdout, as wide as it needs where that is no terminal."""
+    """Print a table on stdout, as wide as it needs if that is not a terminal."""
     console = Console(file=sys.stdout)
     if not console.is_terminal:
         console = Console(file=sys.stdout, width=WIDEST)
@@ -65,7 +65,7 @@ def misclassified(scored: "Sequence[RunScore]") -> Iterator[str]:
 
 
 def _named(row: "RunScore", scored: "Sequence[RunScore]", gap: str = "\n") -> str:
-    """Name a source by its model and recipe, and by its directory where other runs have the same."""
+    """Name a source by its model and recipe, and by its directory if other runs have the same."""
     alike = {other.run for other in scored if (other.source, other.recipe) == (row.source, row.recipe)}
     names = [row.source, row.recipe, *([str(row.run)] if len(alike) > 1 else [])]
     return gap.join(printable(name) for name in names)

@@ -104,7 +104,7 @@ def _far_colours(rng: np.random.Generator, base: Array, tries: int = 8) -> Array
 
 
 def _apart(colour: Array, ink: Array) -> Array:
-    """Return `colour` where it stands out from `ink`, else black or white, whichever is farther from `ink`."""
+    """Return `colour` if it stands out from `ink`, else black or white, whichever is farther from `ink`."""
     near = np.sqrt(((colour - ink) ** 2).sum(1, keepdims=True)) < 0.5
     out: Array = np.where(near, np.where(ink.mean(1, keepdims=True) > 0.5, np.float32(0), np.float32(1)), colour)
     return out

@@ -230,7 +230,7 @@ class Engine:
         return network_facts(module, shape, self.device, self.autocast or self.dtype)
 
     def images_per_second(self, micro_batch: int) -> float:
-        """Return the speed, forward and backward, at a micro-batch, and leave it set; 0 where it does not fit."""
+        """Return the speed, forward and backward, at a micro-batch, and leave it set; 0 if it does not fit."""
         self.micro_batch = micro_batch
         images = torch.full((micro_batch, *self.classifier.input.shape), 0.5, device=self.device)
         classes = torch.zeros(micro_batch, dtype=torch.int64, device=self.device)

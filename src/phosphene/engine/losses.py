@@ -31,7 +31,7 @@ def log_odds(logits: Tensor, classes: Tensor) -> Tensor:
 
 
 def margin(logits: Tensor, classes: Tensor) -> Tensor:
-    """Return the largest other logit minus that of the class: below 0 where the network predicts the class."""
+    """Return the largest other logit minus that of the class: below 0 if the network predicts the class."""
     own = classes[:, None]
     return logits.scatter(1, own, -math.inf).amax(1) - logits.gather(1, own)[:, 0]
 

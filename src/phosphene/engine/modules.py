@@ -73,7 +73,7 @@ def find_spatial_layer(module: nn.Module, run: Callable[..., object], name: str 
     # Scripted modules accept no hooks.
     names = {part: path for path, part in module.named_modules() if not isinstance(part, torch.jit.ScriptModule)}
     if name and name not in names.values():
-        raise RecipeError(f"xi_layer {name!r} is no module of the network.{nearest(name, list(names.values()))}")
+        raise RecipeError(f"xi_layer {name!r} is not a module of the network.{nearest(name, list(names.values()))}")
     last: list[str] = []
     feature_maps: tuple[int, ...] = ()  # shape of the last feature maps
     flattened = 0  # channels of feature maps that were flattened to (n, c, h w), which are not tokens

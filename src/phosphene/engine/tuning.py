@@ -24,7 +24,7 @@ def tuned_micro_batch(images_per_second: Callable[[int], float], smallest: int, 
     """Return the fastest micro-batch, from the cache or measured now.
 
     Args:
-        images_per_second: Measures the speed at a micro-batch; 0 where it does not fit.
+        images_per_second: Measures the speed at a micro-batch; 0 if it does not fit.
         smallest: The smallest size to try, in images.
         facts: What the result depends on, from :func:`network_facts`.
     """

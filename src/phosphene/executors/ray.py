@@ -160,7 +160,7 @@ class RayExecutor:
                 yield from events
 
     def _cancel(self, under_way: dict[Any, Group]) -> None:
-        """End what is under way, with checkpoints where workers see the run directory."""
+        """End what is under way, with checkpoints if workers see the run directory."""
         if not under_way:
             return
         for reference in under_way:

@@ -50,7 +50,7 @@ class Worker:
         self.engine.__exit__(kind, error, trace)
 
     def make(self, group: Group) -> Iterator[Event]:
-        """Make the maps of a group, from its checkpoint if there is one; the last event is ``GroupEnded`` or ``GroupFailed``.
+        """Make the maps of a group, from its checkpoint if it has one; it ends with ``GroupEnded`` or ``GroupFailed``.
 
         Raises:
             RunError: the run directory cannot be written.
@@ -103,7 +103,7 @@ class Worker:
         yield GroupEnded(group)
 
     def _checkpoint(self, group: Group, making: MapOptimization) -> None:
-        """Write a checkpoint; where that fails, the work goes on: a full disk is reported when a map is written."""
+        """Write a checkpoint; if that fails, the work goes on: a full disk is reported when a map is written."""
         if self.writes():
             with suppress(RunError):
                 self.checkpoints.save(group.jobs, making.state())

@@ -22,7 +22,7 @@ def confidences(engine: Engine, nu: Tensor, classes: Tensor, contrast: float) ->
 def targeting_rates(engine: Engine, held_out: Tensor, nu: Tensor, classes: Tensor) -> "list[float | None]":
     """Return the share of held-out samples, uint8 (n, c, h, w), that subtracting each map moves to its class.
 
-    Samples that are classified as the class anyway are left out; ``None`` where no other samples exist.
+    Samples that are classified as the class anyway are left out; ``None`` if no other samples exist.
     """
     before = engine.predicted_classes(held_out)
     rates: list[float | None] = []

@@ -9,7 +9,8 @@ MIN_VARIANCE = 1e-4  # of a colour direction, relative to the largest variance i
 class Smoothing:
     """Preconditioner: scales spatial frequencies by ``frequency**-exponent`` and mixes channels by ``colours``.
 
-    It takes maps (m, c, h, w) and preserves the standard deviation of white noise. Applied to the gradient and to the step, it makes Algorithm 1 descend in coordinates in which coarse structure is
+    It takes maps (m, c, h, w) and preserves the standard deviation of white noise. Applied
+    to the gradient and to the step, it makes Algorithm 1 descend in coordinates in which coarse structure is
     cheap and pixel noise expensive. Exponent 0 leaves everything as it is.
 
     Args:

@@ -12,7 +12,7 @@ def activation_weights(engine: Engine, nu: Tensor, layer: str, contrast: float) 
     """Return Xi, (m, 1, h, w) in [0, 1], of maps (m, c, h, w).
 
     The output of the module ``layer`` for the image of each map: its positive part, averaged over channels, resized
-    bilinearly to the map, and scaled to [0, 1] per map. All zeros where the activation is constant.
+    bilinearly to the map, and scaled to [0, 1] per map. All zeros if the activation is constant.
     """
     activation = engine.activations(render(nu, contrast), layer).relu().mean(1, keepdim=True)
     xi = functional.interpolate(activation, nu.shape[-2:], mode="bilinear", align_corners=False)

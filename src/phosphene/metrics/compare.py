@@ -11,7 +11,7 @@ is an identical image, and the seeds' own variation is counted as change: the or
 less.
 
 *Predictions.* How much lower each source's probability of the class is on the other's maps than on its own, the larger
-of the two directions, in [0, 1]; taken from the runs' scores, where there are any. For two runs of one network: how
+of the two directions, in [0, 1]; taken from the runs' scores, if there are any. For two runs of one network: how
 much higher its probability is on one run's maps than on the other's.
 
 The change is the mean of those that are known.
@@ -71,8 +71,8 @@ class Change:
         label: The class, as the first run calls it.
         index_a: Its index there.
         index_b: Its index in the second run.
-        change: Mean of ``images`` and ``predictions``, in [0, 1]; ``None`` where neither is known.
-        images: 0 as similar as two seeds, 1 as different as two classes; ``None`` where the images distinguish nothing.
+        change: Mean of ``images`` and ``predictions``, in [0, 1]; ``None`` if neither is known.
+        images: 0 as similar as two seeds, 1 as different as two classes; ``None`` if the images distinguish nothing.
         predictions: Probability lost when the other source classifies them, in [0, 1]; ``None`` without a score.
         a_by_b: What the second source predicts for the first run's maps.
         b_by_a: What the first source predicts for the second run's maps.
@@ -151,7 +151,7 @@ def in_common(a: Mapping[int, str], b: Mapping[int, str]) -> dict[int, int]:
 
 
 def shifted_correlation(a: Tensor, b: Tensor) -> float:
-    """Best correlation of two images (c, h, w) of one shape over all shifts, in [-1, 1]; 0 where one is constant.
+    """Best correlation of two images (c, h, w) of one shape over all shifts, in [-1, 1]; 0 if one is constant.
 
     Each channel is compared with its own, means are taken out, nothing wraps around.
     """
@@ -194,7 +194,7 @@ def _image_changes(
 
 
 def _similarity(a: Tensor, b: Tensor) -> float:
-    """Compare colours where both have as many channels, else brightness."""
+    """Compare colours if both have the same number of channels, else brightness."""
     same = len(a) == len(b)
     return shifted_correlation(a, b) if same else shifted_correlation(a.mean(0, keepdim=True), b.mean(0, keepdim=True))
 

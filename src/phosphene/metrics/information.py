@@ -39,7 +39,7 @@ def blurred(samples: Tensor) -> Tensor:
 
 
 def try_sizes(engine: Engine, samples: Tensor) -> "dict[tuple[int, int], float | None]":
-    """Return the information at half, the declared and double the size; ``None`` where the network refuses a size."""
+    """Return the information at half, the declared and double the size; ``None`` if the network refuses a size."""
     height, width = engine.classifier.input.size
     by_size: dict[tuple[int, int], float | None] = {}
     for size in ((height // 2, width // 2), (height, width), (2 * height, 2 * width)):

@@ -43,7 +43,7 @@ def first_norm(engine: Engine, samples: Tensor) -> "tuple[nn.Module, Tensor] | N
 
     Returns:
         That module, and the mean and mean square of its input per sample and channel, float64 (2, n, channels), on the
-        CPU; ``None`` where the network calls no batch normalisation of images, or an untrained one.
+        CPU; ``None`` if the network calls no batch normalisation of images, or an untrained one.
     """
     # The batch normalisations of all libraries, frozen ones included, store their statistics under these names.
     names = ("running_mean", "running_var")

@@ -75,7 +75,7 @@ def check_range(
     Args:
         engine: Of the classifier in question, entered.
         samples: (n, c, h, w) in [0, 1].
-        truth: The class of each; -1 where it is not known.
+        truth: The class of each; -1 if it is not known.
         natural: Whether they are samples of the kind that the network was trained on, or noise: that proves less.
     """
     space = engine.classifier.input

@@ -1,4 +1,4 @@
-"""The range check for every command: cheap, silent where it cannot tell, and never an error.
+"""The range check for every command: cheap, silent if it cannot tell, and never an error.
 
 It warns only of what nobody would dispute. ``phosphene doctor`` (:mod:`phosphene.metrics.range_check`) looks closer.
 """
@@ -30,7 +30,7 @@ from phosphene.samples.labelled import load_labelled
 
 SAMPLES = 32
 LABELLED = 64  # labelled samples that confirm a doubt, or remove it
-FEWER = 24  # where each goes through the whole network, under up to nine conventions
+FEWER = 24  # if each goes through the whole network, under up to nine conventions
 TIMED = 4  # samples by which the time is estimated
 SECONDS = 1.0  # of all cores together, the most that a pass under one convention may take
 ENOUGH = 0.75  # of the information that predictions could hold: nothing to doubt
@@ -40,7 +40,7 @@ ACCURACY_GAP, INFORMATION_GAP, FIT_GAP = 0.1, 0.25, 0.4  # on noise FIT_GAP_NOIS
 def range_doubt(classifier: Classifier, pool: "SamplePool | None" = None, *, device: str = "auto") -> "str | None":
     """Return one line with what to do if the declared input convention clearly does not fit, and ``None`` otherwise.
 
-    A warning, never an error: silent where it cannot tell, and where the network classifies labelled samples about as
+    A warning, never an error: silent if it cannot tell, or if the network classifies labelled samples about as
     well as under the better convention.
 
     Args:

@@ -155,5 +155,5 @@ def _typed(kind: Any, value: Any) -> Any:
         kinds = [first] * len(value) if second is Ellipsis else [first, second]
         return tuple(_typed(one, part) for one, part in zip(kinds, value, strict=True))
     if not isinstance(value, (int, float) if kind is float else kind):
-        raise TypeError(f"{value!r} is no {kind.__name__}")
+        raise TypeError(f"{value!r} is not a {kind.__name__}")
     return kind(value)

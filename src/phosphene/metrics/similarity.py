@@ -1,7 +1,7 @@
 """How similar two images are: three measures, each of which ignores something else.
 
 All take images (c, h, w) of one shape, values in [0, 1], sides of 8 or more, and return a value in [-1, 1]: 1 for the
-same image, about 0 for unrelated noise, and 0 where either is constant. Two maps of one network are never unrelated:
+same image, about 0 for unrelated noise, and 0 if either is constant. Two maps of one network are never unrelated:
 compare a value with that of two different classes.
 """
 
@@ -46,7 +46,7 @@ def hog(a: Tensor, b: Tensor) -> float:
 def ssim(a: Tensor, b: Tensor) -> float:
     """Structural similarity (Wang et al. 2004), by scikit-image, mean over channels: are they equal pixel for pixel?
 
-    A Gaussian window of deviation 1.5, or 7 x 7 pixels where that does not fit. Negative for inverted contrast.
+    A Gaussian window of deviation 1.5, or 7 x 7 pixels if that does not fit. Negative for inverted contrast.
 
     Raises:
         ExtraError: scikit-image is not installed.
@@ -111,7 +111,7 @@ def _flat(grey: Grey) -> bool:
 
 
 def _correlation(x: Grey, y: Grey) -> float:
-    """Pearson's correlation; 0 where either does not vary."""
+    """Pearson's correlation; 0 if either does not vary."""
     x, y = x - x.mean(), y - y.mean()
     scale = float(np.linalg.norm(x) * np.linalg.norm(y))
     return float(np.clip(x @ y / scale, -1, 1)) if scale > 1e-12 else 0.0

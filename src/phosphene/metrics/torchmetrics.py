@@ -10,7 +10,7 @@ from phosphene.errors import ConceptError
 from phosphene.extras import require
 
 require("torchmetrics", "torchmetrics")
-from torchmetrics import Metric  # noqa: E402  (the line above names the fix where it is missing)
+from torchmetrics import Metric  # noqa: E402  (the line above names the fix if it is missing)
 
 
 class MScore(Metric):

@@ -11,7 +11,7 @@ def percent(share: float) -> str:
 
 
 def probability(p: float) -> str:
-    """Write a probability: a softmax never reaches 0 or 1, even where its rounding does."""
+    """Write a probability: a softmax never reaches 0 or 1, even if its rounding does."""
     return "> 99 %" if p >= 0.995 else "< 1 %" if p < 0.005 else percent(p)
 
 

@@ -74,7 +74,7 @@ class Gallery:
             median = rates[len(rates) // 2]
             text = (
                 f"Targeting rate: a map moves {percent(median)} of held-out samples to its class (median). So the maps "
-                "contain what the network looks for. This is no sign of a backdoor, whose trigger is far smaller."
+                "contain what the network looks for. This is not a sign of a backdoor, whose trigger is far smaller."
             )
             lines.append({"mark": "good" if median >= 0.5 else "unsure", "text": text})
         return lines
@@ -115,7 +115,7 @@ class Gallery:
         }
 
     def _frames(self, path: Path) -> "str | None":
-        """Return the animation of how a map grew, where there is one and the page still has room for it."""
+        """Return the animation of how a map grew, if there is one and the page still has room for it."""
         if not path.is_file() or path.stat().st_size > self.bytes_for_frames:
             return None
         data = path.read_bytes()

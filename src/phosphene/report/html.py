@@ -42,7 +42,7 @@ def write_report(run: "str | Path | RunDirectory", *, reference: "str | None" = 
         reference: Sample spec of images with labels: one of each class is shown beside its maps.
 
     Raises:
-        RunError: it is no run directory, it has neither finished maps nor a scan, or it cannot be written.
+        RunError: it is not a run directory, it has neither finished maps nor a scan, or it cannot be written.
         SamplesError: the reference images cannot be read, or their labels are not the network's classes.
     """
     if not isinstance(run, RunDirectory):

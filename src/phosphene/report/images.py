@@ -52,7 +52,7 @@ def webp_url(data: bytes) -> str:
 def signed(nu: Tensor) -> Image.Image:
     """Show how subtracting a map changes the brightness: orange is brighter, blue is darker, white is neither.
 
-    The channels of ``nu`` (c, h, w) are summed with the weights of Rec. 709, or averaged where they are not three.
+    The channels of ``nu`` (c, h, w) are summed with the weights of Rec. 709, or averaged if there are not three.
     """
     weights = torch.tensor(LUMINANCE if len(nu) == 3 else [1 / len(nu)] * len(nu), dtype=torch.float32)
     brightness = -(nu.float().cpu() * weights[:, None, None]).sum(0).numpy()

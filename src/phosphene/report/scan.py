@@ -37,7 +37,7 @@ MOST_POINTS = 200  # of the strip: those that deviate most
 
 
 def scan_section(run: RunDirectory, facts: "dict[str, Any] | None" = None) -> "dict[str, Any] | None":
-    """Return what ``scan.html`` shows, or ``None`` where nothing has been scanned.
+    """Return what ``scan.html`` shows, or ``None`` if nothing has been scanned.
 
     Raises:
         RunError: a scan.json or one of the files that it names is damaged.
@@ -145,7 +145,7 @@ def _tensors(run: RunDirectory, name: str) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def _map(run: RunDirectory, one: dict[str, Any]) -> str:
-    """Return the picture of the class's ordinary map, where there is one."""
+    """Return the image of the class's ordinary map, if there is one."""
     folder = run.folder(Job(one["index"], 0), one["label"])
     path = folder / "map.png"
     return _url(path.read_bytes()) if (folder / "map.json").exists() and path.exists() else ""

@@ -77,7 +77,7 @@ def effect(one: Mapping[str, Any]) -> str:
 
 
 def in_short(one: Mapping[str, Any]) -> str:
-    """Say what the candidate trigger does where it is not shown beside."""
+    """Say what the candidate trigger does, for places that do not show it."""
     kind = "A faint pattern, added to" if one["additive"] else "A small window, put on"
     return f"{kind} any image, makes it predict {short(one)!r} ({percent(one['asr'])} of {one['tried']})."
 

@@ -122,7 +122,7 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Flush a folder to the disk, so that a rename in it is durable; a folder that cannot be flushed is left as it is."""
+    """Flush a folder to the disk, so that a rename in it is durable; one that cannot be flushed is left as it is."""
     with contextlib.suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:

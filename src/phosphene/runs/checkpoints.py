@@ -1,7 +1,7 @@
 """Checkpoints of maps that are not finished: ``RUN/.checkpoints/<index>-<seed>``, named by a group's first map.
 
 A file is the hash of the rest, and the tensors of :meth:`phosphene.mapper.MapOptimization.state` with the group's jobs.
-What is damaged, or of another version, is no checkpoint.
+What is damaged, or of another version, is not a checkpoint.
 """
 
 import contextlib

@@ -24,7 +24,7 @@ class RunDirectory(RunFiles):
         """Return facts, images and scores as a small piece of HTML, for a notebook.
 
         Raises:
-            RunError: this is no run directory, or its run.json is damaged.
+            RunError: this is not a run directory, or its run.json is damaged.
         """
         facts = self.facts()
         height, width = facts["model"]["input"]["size"]
@@ -54,7 +54,7 @@ def open_run(path: "str | Path") -> RunDirectory:
         The run: ``list(run.maps())`` are its maps; a notebook shows it by itself.
 
     Raises:
-        RunError: this is no run directory, or its run.json is damaged.
+        RunError: this is not a run directory, or its run.json is damaged.
     """
     if not isinstance(path, str | Path):
         raise RunError(f"a run is opened by the path of its directory, not by a {type(path).__name__}.")

@@ -20,7 +20,7 @@ class Document:
         name: Its file name.
         content: What it holds, for messages.
         needed: The entries that it must have, as :func:`~phosphene.runs.facts.missing` takes them.
-        fix: What to do where it is damaged.
+        fix: What to do if it is damaged.
         schema: The version of its entries.
     """
 
@@ -31,7 +31,7 @@ class Document:
     schema: int = SCHEMA
 
     def read(self, run: Path) -> "dict[str, Any] | None":
-        """Return the document of the run directory ``run``; ``None`` where there is none.
+        """Return the document of the run directory ``run``; ``None`` if there is none.
 
         Raises:
             RunError: it is damaged, or of another version.

@@ -1,4 +1,4 @@
-"""``failures.json``: the maps of a run that could not be made, each with its error; not there where there are none."""
+"""``failures.json``: the maps of a run that could not be made, each with its error; absent if there are none."""
 
 import contextlib
 from collections.abc import Iterable

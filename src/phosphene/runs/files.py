@@ -46,7 +46,8 @@ class RunFiles:
         """Start the run, or go on with it: check that it is the same one, and note the jobs (with their labels).
 
         Raises:
-            RunError: the directory belongs to another model, recipe or set of samples, is no run, or cannot be written.
+            RunError: the directory belongs to another model, recipe or set of samples, is not a run, or cannot be
+                written.
         """
         note = self.path / "run.json"
         with writing(self.path):
@@ -67,7 +68,7 @@ class RunFiles:
         """Refuse a place that holds another run or other files.
 
         Raises:
-            RunError: the directory belongs to another model, recipe or set of samples, or is no run.
+            RunError: the directory belongs to another model, recipe or set of samples, or is not a run.
         """
         if (self.path / "run.json").exists():
             old = self.facts()
@@ -84,7 +85,7 @@ class RunFiles:
                     )
         elif self.path.is_dir():
             if any(child.name not in (LOCK, NOTE) for child in self.path.iterdir()):
-                raise RunError(f"{self.path} holds files but is no run directory: choose another --out.")
+                raise RunError(f"{self.path} holds files but is not a run directory: choose another --out.")
         elif self.path.exists():
             raise RunError(f"{self.path} is a file, not a directory: choose another --out.")
 
@@ -92,11 +93,11 @@ class RunFiles:
         """Return run.json.
 
         Raises:
-            RunError: this is no run directory, or its file is damaged.
+            RunError: this is not a run directory, or its file is damaged.
         """
         data = RUN.read(self.path)
         if data is None:
-            raise RunError(f"{self.path} is no run directory (it has no run.json).")
+            raise RunError(f"{self.path} is not a run directory (it has no run.json).")
         return data
 
     def folder(self, job: Job, label: str) -> Path:
@@ -107,7 +108,7 @@ class RunFiles:
         """Return where the files of each finished map are, by class and seed, in the order of run.json.
 
         Raises:
-            RunError: this is no run directory, or its run.json is damaged.
+            RunError: this is not a run directory, or its run.json is damaged.
         """
         jobs = [(Job(row["index"], row["seed"]), row["label"]) for row in self.facts()["jobs"]]
         folders = {(job.index, job.seed): self.folder(job, label) for job, label in jobs}
@@ -184,7 +185,7 @@ class RunFiles:
             raise RunError(f"map {folder} is damaged: {type(error).__name__}: {error}. Run it again.") from None
 
     def frames(self, one: ConceptMap) -> tuple[Image.Image, ...]:
-        """Read the pictures of a map as it grew; none where it was made without ``--frames``."""
+        """Read the images of a map as it grew; none if it was made without ``--frames``."""
         return read_frames(self.folder(Job(one.index, one.seed), one.label))
 
     def maps(self) -> Iterator[ConceptMap]:

@@ -53,7 +53,7 @@ def frames_file(frames: Sequence[Image.Image]) -> bytes:
 
 
 def read_frames(folder: Path) -> tuple[Image.Image, ...]:
-    """Read a map's frames, RGB, the earliest first; none where none were recorded.
+    """Read a map's frames, RGB, the earliest first; an empty list if none were recorded.
 
     Raises:
         RunError: the file is damaged.

@@ -85,7 +85,7 @@ class LivePreview:
             folder = self.run.folder(job, label)
             with contextlib.suppress(OSError):
                 (folder / PREVIEW).unlink(missing_ok=True)
-                folder.rmdir()  # these three where they are empty
+                folder.rmdir()  # these three if they are empty
                 folder.parent.rmdir()
         with contextlib.suppress(OSError):
             self.path.unlink(missing_ok=True)
@@ -196,7 +196,7 @@ def _parse(note: dict[str, Any]) -> "SignOfLife | None":
 def _began(pid: int) -> "int | None":
     """Return when a process of this machine began, in clock ticks, since process numbers are given again.
 
-    ``None`` where there is no such process; 0 where the system does not say.
+    ``None`` if there is no such process; 0 if the system does not report it.
     """
     try:
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()

@@ -61,7 +61,7 @@ def suspect_folder(index: int, label: str) -> str:
 
 
 def read_scan(run: RunDirectory) -> "dict[str, Any] | None":
-    """Return ``scan.json``; ``None`` where there is none.
+    """Return ``scan.json``; ``None`` if there is none.
 
     Raises:
         RunError: the file is damaged, or of another version.
@@ -78,7 +78,7 @@ def read_scans(run: RunDirectory) -> list[tuple[RunDirectory, dict[str, Any]]]:
 
 
 def check_scan(run: RunDirectory, question: Mapping[str, Any]) -> "dict[str, Any] | None":
-    """Return the run's scan if it answers this question and was made by this method; ``None`` where it must be made.
+    """Return the run's scan if it answers this question and was made by this method; ``None`` if it must be made.
 
     Args:
         run: The run.

@@ -20,7 +20,7 @@ def maps_sha256(run: RunFiles) -> str:
     """Hash which finished maps a run holds: another map, or a map made again with another outcome, changes it.
 
     Raises:
-        RunError: this is no run directory, or a map's note is damaged.
+        RunError: this is not a run directory, or a map's note is damaged.
     """
     digest = hashlib.sha256()
     for (index, seed), sha256 in map_hashes(run).items():
@@ -32,7 +32,7 @@ def map_hashes(run: RunFiles) -> dict[tuple[int, int], str]:
     """Return the hash of every finished map by its class and seed, in the order of run.json.
 
     Raises:
-        RunError: this is no run directory, or a map's note is damaged.
+        RunError: this is not a run directory, or a map's note is damaged.
     """
     hashes = {}
     for place, folder in run.finished_folders().items():
@@ -44,7 +44,7 @@ def map_hashes(run: RunFiles) -> dict[tuple[int, int], str]:
 
 
 def read_scores(run: RunFiles) -> list[dict[str, Any]]:
-    """Return the rows that speak of the run's maps as they are now; none where there is no ``scores.json``.
+    """Return the rows that speak of the run's maps as they are now; none if there is no ``scores.json``.
 
     Raises:
         RunError: the file is damaged, or of another version.

@@ -16,7 +16,7 @@ MAX_BYTES = 4_000_000_000
 
 
 def read(where: str, shape: tuple[int, int, int]) -> tuple[Tensor, list[str]]:
-    """Read images, channels first or last, uint8 or floats in [0, 1], resized to ``shape`` where they differ.
+    """Read images, channels first or last, uint8 or floats in [0, 1], resized to ``shape`` if they differ.
 
     Returns:
         uint8 (n, c, h, w), and an empty list: nothing is skipped.

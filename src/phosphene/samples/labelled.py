@@ -28,7 +28,7 @@ class LabelledImages:
     Attributes:
         count: How many there are.
         image_at: From a position to uint8 (c, h, w), or ``None`` if it cannot be decoded.
-        class_at: From a position to the class, or -1 where it is unknown.
+        class_at: From a position to the class, or -1 if it is unknown.
     """
 
     count: int
@@ -39,10 +39,10 @@ class LabelledImages:
 def load_labelled(
     spec: str, shape: tuple[int, int, int], labels: Labels, most: int, pool: "SamplePool | None" = None
 ) -> tuple[Tensor, "list[int] | None"]:
-    """Load at most ``most`` samples, spread evenly, and the class of each; -1 where it is unknown.
+    """Load at most ``most`` samples, spread evenly, and the class of each; -1 if it is unknown.
 
     A file may be named ``wnid_label.jpg`` or ``label.jpg``, or be in a folder named after its label; a parquet file may
-    have a column ``label``, and an ``.npz`` file an array ``labels``, of names, or of indices where there are as many
+    have a column ``label``, and an ``.npz`` file an array ``labels``, of names, or of indices if there are as many
     as the network has classes.
 
     Args:
@@ -50,7 +50,7 @@ def load_labelled(
         shape: Channels, height and width of the samples.
         labels: The network's.
         most: How many samples at most.
-        pool: The samples of the spec, where they are loaded already; used if none has a label.
+        pool: The samples of the spec, if they are loaded already; used if none has a label.
 
     Returns:
         uint8 (n, c, h, w), and the classes, or ``None`` if they are unknown for half of the samples.
@@ -93,7 +93,7 @@ def examples_of(
 
 
 def _labelled_images(spec: str, shape: tuple[int, int, int], labels: Labels) -> LabelledImages:
-    """Open a source of labelled images; an empty one where it can have no labels."""
+    """Open a source of labelled images; an empty one if it can have no labels."""
     path = Path(spec)
     if path.is_dir():
         files = image_files(path)[0]
@@ -116,7 +116,7 @@ def _labelled_images(spec: str, shape: tuple[int, int, int], labels: Labels) -> 
 
 
 def _label_array(path: Path) -> list[Any]:
-    """Return the labels of an ``.npz`` file, or nothing where it has none that can be read."""
+    """Return the labels of an ``.npz`` file, or nothing if it has none that can be read."""
     with np.load(path, allow_pickle=False) as file:
         try:
             return next(list(file[name].tolist()) for name in parquet.LABEL_COLUMNS if name in file.files)

@@ -20,8 +20,8 @@ class ImageTable:
     """The images and labels of a parquet file; images are decoded when they are asked for.
 
     Attributes:
-        labels: Per row, what the label column holds; ``None`` where there is no such column. Whole numbers are replaced
-            by class names where the file's Hugging Face metadata list them.
+        labels: Per row, what the label column holds; ``None`` if there is no such column. Whole numbers are replaced
+            by class names if the file's Hugging Face metadata list them.
 
     Raises:
         ExtraError: pyarrow is not installed.
@@ -74,7 +74,7 @@ def read(where: str, shape: tuple[int, int, int]) -> tuple[Tensor, list[str]]:
 
 
 def _class_names(metadata: "dict[bytes, bytes] | None", column: "str | None") -> list[str]:
-    """Return the class names of a column from the metadata of the Hugging Face hub, where it has them."""
+    """Return the class names of a column from the metadata of the Hugging Face hub, if it has them."""
     try:
         features = json.loads((metadata or {})[b"huggingface"])["info"]["features"]
         return [str(name) for name in features[column]["names"]]

@@ -71,7 +71,7 @@ class SamplePool:
     def mini_batches(self, count: int, generators: Sequence[torch.Generator]) -> Tensor:
         """Draw a mini-batch for every map: uint8 (maps, count, c, h, w), each from the map's own generator.
 
-        Without replacement where the pool is large enough (Alg. 1, line 3: a subset of size b).
+        Without replacement if the pool is large enough (Alg. 1, line 3: a subset of size b).
         """
         total = len(self.pixels)
         rows = [

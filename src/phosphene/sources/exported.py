@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from phosphene.errors import CardError, TrustError
 
-Shape = tuple["int | None", ...]  # (n, c, h, w); None where any size is accepted
+Shape = tuple["int | None", ...]  # (n, c, h, w); None if any size is accepted
 
 # suffix -> module
 LOADERS = {
@@ -27,7 +27,7 @@ class Loader(Protocol):
     """What the module of a kind of file offers.
 
     Attributes:
-        RISK: What code loading may run, for the message that asks for trust; empty where it runs none.
+        RISK: What code loading may run, for the message that asks for trust; empty if it runs none.
         NOTES: What the user should know of every network of this kind.
     """
 
@@ -35,7 +35,7 @@ class Loader(Protocol):
     NOTES: list[str]
 
     def load(self, path: Path) -> "tuple[nn.Module, Shape | None]":
-        """Return the network, and the shape of its input where the file says it."""
+        """Return the network, and the shape of its input if the file states it."""
 
 
 def open_exported(path: Path, shape: tuple[int, int, int], *, trust: bool) -> tuple[nn.Module, "int | None", list[str]]:

@@ -26,7 +26,7 @@ def load(rest: str, *, trust: bool) -> Classifier:
     """Load an image classifier from the hub, its cache, or a folder.
 
     Raises:
-        CardError: it is no image classifier, or does not say what input it takes.
+        CardError: it is not an image classifier, or does not say what input it takes.
         ExtraError: transformers is missing or broken.
         SpecError: it is neither a name on the hub nor a folder.
         TrustError: it comes with code of its own, and ``trust`` was not given.
@@ -81,7 +81,7 @@ def build(name: str, *, classes: int, size: tuple[int, int], channels: int = 3) 
     except FileNotFoundError:
         raise CardError(f"arch hf:{name}: the config file does not exist.") from None
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise CardError(f"arch hf:{name} is no config of transformers: {first_line(error)}.") from None
+        raise CardError(f"arch hf:{name} is not a config of transformers: {first_line(error)}.") from None
     with one_line(CardError, f"hf:{name} failed"), fixed_seed():
         network: nn.Module = library.AutoModelForImageClassification.from_config(config, trust_remote_code=False)
     return network
@@ -90,7 +90,7 @@ def build(name: str, *, classes: int, size: tuple[int, int], channels: int = 3) 
 def input_space(processor: Any, config: Any) -> tuple[tuple[int, int], list[float], list[float]]:
     """Return size, mean and std for pixels in [0, 1] from an image processor.
 
-    The network sees ``(255 pixels * rescale_factor - image_mean) / image_std``, each part only where it is switched on.
+    The network sees ``(255 pixels * rescale_factor - image_mean) / image_std``, each part only if it is switched on.
     """
     sizes = [getattr(processor, "crop_size", None)] if getattr(processor, "do_center_crop", False) else []
     sizes += [getattr(processor, "size", None), getattr(config, "image_size", None)]
@@ -165,4 +165,4 @@ def _one_line(name: str) -> Iterator[None]:
                 f"hf:{name} cannot be fetched ({line}): check the name and the network, or give a folder written by "
                 "save_pretrained: hf:FOLDER."
             ) from error
-        raise CardError(f"hf:{name} is no image classifier that transformers can load: {line}") from error
+        raise CardError(f"hf:{name} is not an image classifier that transformers can load: {line}") from error

@@ -56,13 +56,13 @@ def check_name(library: str, name: str, known: list[str]) -> None:
 
 
 def fetching(spec: str, weights: object = "") -> AbstractContextManager[None]:
-    """Fetch weights inside; where that fails, the error names two ways to do without the network."""
+    """Fetch weights inside; if that fails, the error names two ways to do without the network."""
     fix = f'take {spec}@{RANDOM}, or a card with arch = "{spec}" and weights that lie on this machine.'
     return one_line(WeightsError, f"weights {weights or f'of {spec}'} cannot be fetched", fix)
 
 
 def per_channel(values: "Sequence[float] | float", channels: int) -> list[float]:
-    """Return one value per channel, where a single one stands for all."""
+    """Return one value per channel; a single value stands for all channels."""
     listed = [float(value) for value in (values if isinstance(values, Sequence) else [values])]
     return listed * (channels if len(listed) == 1 else 1)
 

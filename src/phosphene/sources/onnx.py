@@ -27,7 +27,7 @@ def load(path: Path) -> tuple[nn.Module, Shape]:
         ExtraError: onnx or onnx2torch is missing or broken.
     """
     onnx, converter = require("onnx", "onnx"), require("onnx2torch", "onnx")
-    with one_line(CardError, f"{path} is no ONNX file"):
+    with one_line(CardError, f"{path} is not an ONNX file"):
         model = onnx.load(str(path), load_external_data=False)
     _rename(model)
     _copy_shared_weights(model)

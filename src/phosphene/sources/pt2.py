@@ -21,7 +21,7 @@ def load(path: Path) -> "tuple[nn.Module, Shape | None]":
     Raises:
         CardError: the file is damaged, or the program takes something other than one tensor.
     """
-    says = f"{path} is no torch.export program that this torch can load"
+    says = f"{path} is not a torch.export program that this torch can load"
     with one_line(CardError, says), warnings.catch_warnings(action="ignore"):
         program = torch.export.load(path)
         shape = _input_shape(program, path)
@@ -53,7 +53,7 @@ def _input_shape(program: Any, path: Path) -> "Shape | None":
 
 
 def _allow_other_layouts(program: Any) -> None:
-    """Let views copy where they must: a memory layout other than the exported one is no mistake."""
+    """Let views copy if they must: a memory layout other than the exported one is not an error."""
     for graph in [part for part in program.graph_module.modules() if isinstance(part, torch.fx.GraphModule)]:
         for node in graph.graph.nodes:
             if node.op == "call_function" and node.target is torch.ops.aten.view.default:

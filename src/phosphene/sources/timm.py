@@ -79,7 +79,7 @@ def _timm_with(name: str) -> Any:
 
 
 def _labels(timm: Any, module: nn.Module) -> "list[str] | None":
-    """Return the names of the classes, where the cfg has them or they are one of ImageNet's sets."""
+    """Return the names of the classes, if the cfg has them or they are one of ImageNet's sets."""
     config: dict[str, Any] = getattr(module, "pretrained_cfg", {})
     names = config.get("label_descriptions") or config.get("label_names")
     if isinstance(names, dict):

@@ -23,7 +23,7 @@ def load(path: Path) -> tuple[nn.Module, None]:
         CardError: the file is damaged, or holds something else.
     """
     fix = "a pickled network is never run; save its state dict as .safetensors and write a card with arch or factory."
-    with one_line(CardError, f"{path} is no TorchScript", fix), warnings.catch_warnings(action="ignore"):
+    with one_line(CardError, f"{path} is not a TorchScript file", fix), warnings.catch_warnings(action="ignore"):
         script = torch.jit.load(str(path), map_location="cpu")  # type: ignore[no-untyped-call]
     return ScriptedNetwork(script), None
 
@@ -42,7 +42,7 @@ class ScriptedNetwork(nn.Module):
 
     def forward(self, pixels: Tensor) -> Any:
         """Map normalised pixels (n, c, h, w) to the script's output."""
-        if not self.activation._forward_hooks:  # noqa: SLF001  (nobody wants the activation: there is no need to find it)
+        if not self.activation._forward_hooks:  # noqa: SLF001  (the activation is not wanted, so it need not be found)
             return self.script(pixels)
         with _LastSpatialActivation(pixels) as operators:
             output = self.script(pixels)

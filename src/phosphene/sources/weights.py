@@ -43,12 +43,12 @@ def load_weights(module: nn.Module, path: Path, *, network: str) -> None:
 
 
 def put(state: Mapping[str, Tensor], module: nn.Module, path: "Path | str", network: str) -> None:
-    """Load a state dict into ``module``. Raises WeightsError where names or shapes do not fit."""
+    """Load a state dict into ``module``. Raises WeightsError if names or shapes do not fit."""
     names = match_names({key: tuple(value.shape) for key, value in state.items()}, module, path, network)
     fitting = {own: state[key] for own, key in names.items()}
     own = module.state_dict()
     other = [key for key, value in fitting.items() if own[key].is_floating_point() and not value.is_floating_point()]
-    if other:  # the whole numbers of a quantised network are no weights
+    if other:  # the whole numbers of a quantised network are not weights
         kinds = [f"{key} is {str(fitting[key].dtype).removeprefix('torch.')}" for key in other]
         raise WeightsError(
             f"weights {path} do not fit network {network}: {_first(kinds)}; it takes floating-point numbers."
@@ -163,7 +163,7 @@ def _shards(index: Path) -> list[Path]:
         names = sorted(set(named.values()))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise WeightsError(
-            f"weights {index} are no index of shards: it needs weight_map, from tensors to files."
+            f"weights {index} are not an index of shards: it needs weight_map, from tensors to files."
         ) from None
     for name in names:
         if not isinstance(name, str) or not name or Path(name).name != name or name.endswith(INDEX):

@@ -15,7 +15,7 @@ from phosphene.errors import PhospheneError, RunError
 from phosphene.runs import RunDirectory
 from phosphene.runs.files import PREVIEW
 
-# Name of the run where the served folder is a run itself.
+# Name of the run if the served folder is a run itself.
 HERE = "@"
 DEEPEST, MOST_RUNS, MOST_BYTES, MOST_RUN_JSON = 5, 2000, 100_000_000, 50_000_000
 THUMBNAIL_SIDE, MOST_PIXELS = 192, 4096 * 4096
@@ -78,7 +78,8 @@ class Folder:
         """Return the real path of a file.
 
         Raises:
-            NotHereError: it is missing, lies outside the folder, is no regular file, or is larger than ``most`` bytes.
+            NotHereError: it is missing, lies outside the folder, is not a regular file, or is larger than ``most``
+                bytes.
         """
         try:
             real = path.resolve(strict=True)
@@ -139,7 +140,7 @@ def thumbnail(path: Path) -> bytes:
     """Return an image in at most 192 x 192 pixels, as WebP.
 
     Raises:
-        NotHereError: it is no image, or too large a one.
+        NotHereError: it is not an image, or too large.
     """
     try:
         with Image.open(path, formats=("PNG", "WEBP")) as image:

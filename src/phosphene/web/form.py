@@ -86,7 +86,7 @@ def safe_name(text: str) -> str:
 
 
 def default_name(model: str, recipe: str, changes: "list[str]", samples: str) -> str:
-    """Name a run after its model and recipe; a short hash follows where recipe or samples are not the default."""
+    """Name a run after its model and recipe; a short hash follows if recipe or samples are not the default."""
     plain = recipe in RECIPES and not changes and not samples
     suffix = "" if plain else "-" + hashlib.sha256(repr((recipe, changes, samples)).encode()).hexdigest()[:6]
     return safe_name(f"{model.removesuffix('.toml')[-50:]}-{recipe.removesuffix('.toml')[-20:]}") + suffix

@@ -70,7 +70,7 @@ class MapProcess:
 
     @property
     def message(self) -> str:
-        """The last line that it printed; where it failed, its error message."""
+        """The last line that it printed; if it failed, its error message."""
         if not self.running:
             self.stderr_thread.join(timeout=1)
         lines = list(self.lines)

@@ -34,7 +34,7 @@ def serve(
     Args:
         folder: The folder of the runs; the default one may be missing, and the first run then makes it.
         host: What to bind to; anything but loopback lets everyone who can reach the machine see and start runs.
-        port: The port; ``None`` takes 8421, or a free one where that is taken; 0 takes a free one.
+        port: The port; ``None`` takes 8421, or a free one if that is taken; 0 takes a free one.
         trust: Allow runs of models that bring code along.
         browse: Open a browser.
         on_message: Called with every line that the user should see.
@@ -46,7 +46,7 @@ def serve(
     """
     root = Path(folder)
     if not root.is_dir() and (root.exists() or root != Path("runs")):
-        raise RunError(f"{root} is no directory: give the folder that holds your runs (the default is runs).")
+        raise RunError(f"{root} is not a directory: give the folder that holds your runs (the default is runs).")
     uvicorn = require("uvicorn", "serve")
     require("fastapi", "serve")
     from phosphene.web.app import make_app  # noqa: PLC0415  (needs FastAPI)
@@ -77,7 +77,7 @@ def serve(
 
 
 def _bind(host: str, port: "int | None") -> tuple[socket.socket, str]:
-    """Bind; return the socket, and a note where it is another port than usual."""
+    """Bind; return the socket, and a note if it is not the usual port."""
     try:
         return _listen(host, PORT if port is None else port), ""
     except OSError as error:

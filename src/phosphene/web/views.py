@@ -22,7 +22,7 @@ THUMBNAILS = 10
 class MapView:
     """A map as the gallery shows it.
 
-    ``state`` is ``finished``, ``growing`` or ``missing``; ``version`` changes with the image, and is empty where there
+    ``state`` is ``finished``, ``growing`` or ``missing``; ``version`` changes with the image, and is empty if there
     is none.
     """
 
@@ -79,7 +79,7 @@ class RunView:
 
     @property
     def seconds_left(self) -> "float | None":
-        """Time left, estimated from the finished maps; ``None`` where there are none."""
+        """Time left, estimated from the finished maps; ``None`` if there are none."""
         seconds = [one.seconds for one in self.maps if one.state == "finished" and one.seconds > 0]
         if self.state != "running" or not seconds:
             return None
@@ -150,7 +150,7 @@ def _map_view(run: RunDirectory, row: dict[str, Any], beat: "SignOfLife | None")
 
 
 def _map_facts(path: Path) -> "dict[str, Any] | None":
-    """Return what is shown of a ``map.json``; ``None`` where it is no table."""
+    """Return what is shown of a ``map.json``; ``None`` if it is not a table."""
     facts = json.loads(read_text(path, MOST_MAP_JSON))
     if not isinstance(facts, dict):
         return None

@@ -119,7 +119,7 @@ def plan_checks(
 
     Raises:
         PhospheneError: a check does not exist, or needs a library that is not installed.
-        RunError: it is no run, has unfinished or damaged maps, or its model has changed.
+        RunError: it is not a run, has unfinished or damaged maps, or its model has changed.
         SamplesError: the run's samples are gone or have changed.
     """
     names = choose(only)

@@ -93,7 +93,7 @@ def compare_runs(a: RunDirectory, b: RunDirectory) -> Comparison:
     """Compare the finished maps of two runs.
 
     Raises:
-        RunError: one of them is no run directory, is damaged, or has no finished maps.
+        RunError: one of them is not a run directory, is damaged, or has no finished maps.
         ConceptError: they have no class in common.
     """
     runs = (a, b)

@@ -133,7 +133,7 @@ def to_run(run: Any) -> RunDirectory:
     """Open a run directory from its path; one that is open, or that of saved maps, is returned as it is.
 
     Raises:
-        RunError: it is no run.
+        RunError: it is not a run.
     """
     if isinstance(run, RunDirectory):
         return run

@@ -96,7 +96,7 @@ class GroupQueue:
         self._counted: set[tuple[int, Job]] = set()
 
     def take(self) -> "Group | None":
-        """Return the next group: failed ones first, while their network is loaded, then new ones; ``None`` after all."""
+        """Return the next group: failed ones first, while their network is loaded, then new ones; ``None`` at last."""
         return self._again.popleft() if self._again else next(self._fresh, None)
 
     def _groups(self, run: int, size: int) -> Iterator[Group]:

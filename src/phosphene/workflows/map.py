@@ -79,7 +79,7 @@ def make_runs(
 
     Args:
         plans: What to make.
-        on_map: Called for every map; cached ones are left out where a run has many.
+        on_map: Called for every map; cached ones are left out if a run has many.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
         how: Of :func:`execute`.
 

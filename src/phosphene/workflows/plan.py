@@ -90,7 +90,7 @@ class MapPlan:
 def run_name(classifier: Classifier, recipe: Recipe) -> str:
     """Name a run directory after its model and recipe.
 
-    A card may call its network anything: what is no letter, digit, dot or dash becomes a dash.
+    A card may call its network anything: anything but a letter, digit, dot or dash becomes a dash.
     """
     names = (re.sub(r"[^\w.-]+", "-", name).encode()[:MOST_BYTES] for name in (classifier.name, recipe.name))
     return "-".join(name.decode(errors="ignore") for name in names).lstrip(".-")
@@ -99,7 +99,7 @@ def run_name(classifier: Classifier, recipe: Recipe) -> str:
 def default_run(classifier: Classifier, recipe: Recipe, samples: "str | None" = None) -> Path:
     """Return where a run goes when the user names no place: runs/<model>-<recipe>.
 
-    A short hash follows where the recipe was changed or samples were chosen, so that trying things does not collide.
+    A short hash follows if the recipe was changed or samples were chosen, so that trying things does not collide.
     """
     name = run_name(classifier, recipe)
     if samples is not None or recipe not in [known for _, known in RECIPES.values()]:
@@ -138,7 +138,7 @@ def plan_all(
     *,
     trust: bool = False,
 ) -> list[MapPlan]:
-    """Plan a run per model and recipe; where there are several, ``out`` holds one directory for each.
+    """Plan a run per model and recipe; if there are several, ``out`` holds one directory for each.
 
     Raises:
         SpecError: two runs would share a directory.

@@ -19,9 +19,9 @@ class Progress:
         maps_total: Maps of all plans.
         labels: Names of the maps that the last step was taken on.
         step: That step.
-        share: Finished share of all passes through networks, in [0, 1]; ``None`` where passes are not counted.
-        left: Estimated seconds to go; ``None`` where that is not known.
-        rate: Maps per minute, over all workers, since the beginning; ``None`` where that is not known.
+        share: Finished share of all passes through networks, in [0, 1]; ``None`` if passes are not counted.
+        left: Estimated seconds to go; ``None`` if that is not known.
+        rate: Maps per minute, over all workers, since the beginning; ``None`` if that is not known.
         workers: Workers in use.
         failed: Maps that could not be made.
     """
