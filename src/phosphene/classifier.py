@@ -74,10 +74,10 @@ class Classifier:
         labels: Class names in output order; without them classes are numbered.
         name: Name for reports and directories.
         spec: The model spec it was loaded from, if any.
-        output: What the module returns: ``auto`` to detect it, ``logits``, ``probabilities``, ``log-probabilities``; or
-            for a network with one output, ``logit`` or ``probability``.
+        output: Kind of the module's output: ``auto`` to detect it, ``logits``, ``probabilities``,
+            ``log-probabilities``; or for a network with one output, ``logit`` or ``probability``.
         batch: Largest number of images that the module accepts at once; any number by default.
-        notes: What a user should know about how it was loaded, one line each.
+        notes: Notes for the user about how it was loaded, one line each.
         origin: The fields of a card that build the module again, ``{"arch": "torchvision:vgg16"}``, if there are any.
 
     Example:
@@ -135,6 +135,7 @@ class Classifier:
         return output
 
     def _wrong_output(self, what: object) -> str:
+        """Return the message for an output that is not logits (n, classes)."""
         return f"network {self.name} returns {what}; logits of shape (n, classes) are needed."
 
     def _normalisation(self, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
@@ -210,7 +211,7 @@ class Classifier:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a user should know about how this classifier is used, one line each."""
+        """Notes for the user about how this classifier is used, one line each."""
         note = KINDS[self.output]
         return (*self._notes, note) if note else self._notes
 

@@ -144,11 +144,13 @@ class MapList(list[ConceptMap]):
         return self._part(super().__getitem__(place))
 
     def _part(self, maps: Iterable[ConceptMap]) -> Self:
+        """Return some of the maps as a collection of the same type, with the same origin."""
         part = type(self)(maps)
         vars(part).update(vars(self))
         return part
 
     def _title(self) -> str:
+        """Return ``12 maps of 4 classes``."""
         count, classes = len(self), len({one.index for one in self})
         return f"{count} map{'s' * (count != 1)} of {classes} class{'es' * (classes != 1)}"
 

@@ -139,7 +139,7 @@ def find_known(concept: str, known: Mapping[int, str], where: str) -> int:
     Args:
         concept: An index, a label or a synonym.
         known: Index -> label.
-        where: What has maps of these classes, for the message.
+        where: Name of the collection of maps, for the message.
 
     Raises:
         ConceptError: it names none of them, or several.
@@ -164,8 +164,10 @@ def first_synonym(label: str) -> str:
 
 
 def _synonyms(label: str) -> tuple[str, ...]:
+    """Return the synonyms of a label, each as :func:`_key` writes it."""
     return tuple(_key(part) for part in label.split(","))
 
 
 def _key(text: str) -> str:
+    """Return text in lower case with single spaces, for comparison."""
     return " ".join(text.casefold().split())

@@ -25,7 +25,7 @@ class Cell:
     """A cell of a table.
 
     Attributes:
-        text: Its content.
+        text: Content of the cell.
         heat: Strength of its background colour, in [0, 1]; the colour only repeats the text.
     """
 

@@ -52,6 +52,7 @@ def detect_kind(outputs: Iterable[Tensor]) -> str:
 
 
 def _fitting_kinds(output: Tensor) -> Iterator[str]:
+    """Yield the kinds of probabilities that the output for one image may be; none if only logits fit."""
     values = output.detach().double().flatten()
     slack = 1e-2 if output.dtype in (torch.float16, torch.bfloat16) else 1e-4
     if is_single(output):
@@ -74,4 +75,5 @@ def to_logits(output: Tensor, kind: str) -> Tensor:
 
 
 def _log(p: Tensor) -> Tensor:
+    """Return the logarithm of probabilities, bounded below."""
     return p.clamp_min(torch.finfo(p.dtype).tiny).log()

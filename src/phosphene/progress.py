@@ -119,6 +119,7 @@ class ProgressDisplay:
             warnings.warn(line, stacklevel=4)
 
     def _overwrite(self, line: str) -> None:
+        """Replace the last line of a notebook cell on stderr."""
         print(f"\r{line[:NOTEBOOK_WIDTH]:<{NOTEBOOK_WIDTH}}\r", end="", file=sys.stderr, flush=True)  # noqa: T201
 
 

@@ -23,23 +23,28 @@ MAX_BATCH_SIZE = 65_536
 
 
 def _field(default: Any, meaning: str, check: Callable[[Any], bool], wants: str) -> Any:
+    """Return a dataclass field with a meaning and a check of its values."""
     return dataclasses.field(default=default, metadata={"meaning": meaning, "check": check, "wants": wants})
 
 
 def _positive(default: float, meaning: str) -> Any:
+    """Return a field for numbers above 0."""
     return _field(default, meaning, lambda v: v > 0, "above 0")
 
 
 def _not_negative(default: float, meaning: str) -> Any:
+    """Return a field for numbers of at least 0."""
     return _field(default, meaning, lambda v: v >= 0, "0 or more")
 
 
 def _count(default: int, meaning: str, *, least: int = 1, most: int = 10_000_000) -> Any:
+    """Return a field for whole numbers from ``least`` to ``most``."""
     wants = f"{'above 0' if least else '0 or more'} and at most {most:,}"
     return _field(default, meaning, lambda v: least <= v <= most, wants)
 
 
 def _share(value: float) -> bool:
+    """Return whether a value lies in [0, 1]."""
     return 0 < value <= 1
 
 
@@ -213,6 +218,7 @@ def resolve(recipe: "str | Path | Recipe", overrides: Mapping[str, Any] | None =
 
 
 def _from_toml(path: Path) -> Recipe:
+    """Read a recipe file; RecipeError if it is unreadable or not TOML."""
     try:
         fields = read_toml(path)
     except FileNotFoundError:

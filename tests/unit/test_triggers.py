@@ -159,7 +159,7 @@ def test_a_user_pastes_whole_grey_levels():
 @pytest.mark.parametrize(
     ("make", "says"),
     [
-        (lambda: Patch(side=0), "side is 1 or more"),
+        (lambda: Patch(side=0), "side must be at least 1"),
         (lambda: Patch(place="middle"), "top-left"),
         (lambda: Patch(texture="wool").mask((3, 8, 8)), "solid, checker, noise"),
         (lambda: Patch(side=9).apply(torch.zeros(1, 3, 8, 8)), "does not fit"),

@@ -92,7 +92,7 @@ def check(
     progress: bool | ProgressDisplay = True,
     on_finding: "Callable[[Finding], None] | None" = None,
 ) -> Findings:
-    """Check whether maps show what the network has learned, or only what the method makes of any network.
+    """Check whether maps show what the network has learned, or only what the method gives for any network.
 
     Maps are made again with their own recipe: with the network's weights randomised, from other seeds, from other
     samples. Of a run, each finding is written to its ``checks.json`` at once, and the report at the end.

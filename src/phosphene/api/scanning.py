@@ -39,7 +39,7 @@ def scan(
         reference: Clean networks of the same kind, which join the null model.
         alpha: Share of clean networks that may be called suspicious, in (0, 1).
         pairs: Search every pair of a source class and a target, however many there are.
-        seed: Of noise and draws.
+        seed: Random seed for samples and starting points.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
         precision: ``auto``, ``fp32`` or ``bf16``.
         range_check: Warn if the network makes little sense of its declared input.
@@ -87,16 +87,16 @@ def scan_run(
     Args:
         model: A spec or a classifier.
         out: The run directory; by default ``runs/<model>-scan``. The same scan is made once.
-        samples: As of :func:`scan`.
-        reference: As of :func:`scan`.
-        alpha: As of :func:`scan`.
-        pairs: As of :func:`scan`.
-        seed: As of :func:`scan`.
+        samples: Sample spec or pool; see :func:`scan`.
+        reference: Clean networks of the same kind; see :func:`scan`.
+        alpha: Share of clean networks that may be called suspicious, in (0, 1).
+        pairs: Search every pair of a source class and a target, however many there are.
+        seed: Random seed for samples and starting points.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
         precision: ``auto``, ``fp32`` or ``bf16``.
         range_check: Warn if the network makes little sense of its declared input.
         mapped: Map the suspects beside their candidate triggers.
-        recipe: Of those maps.
+        recipe: Recipe for the maps of suspects.
         trust: Allow code that came with a model to run.
         dry_run: Only estimate the cost.
         progress: Whether progress is shown.

@@ -56,7 +56,7 @@ def emblem(name: str, side: int, rim: float = 0.0) -> tuple[Tensor, Tensor]:
 
     Args:
         name: One of :data:`EMBLEMS`.
-        side: Of the square that holds it, in pixels.
+        side: Side of the square that holds the emblem, in pixels.
         rim: Width of the band around the shape, in units of half the side.
 
     Returns:
@@ -143,15 +143,18 @@ def smooth(channels: int, height: int, width: int, seed: int, cycles: int) -> Te
 
 
 def _rings(x: Tensor, y: Tensor) -> Tensor:
+    """Return an image of red and white rings, float32 (3, h, w) in [0, 1]."""
     return _two_colours(torch.remainder(torch.hypot(x, y) * 2.5, 1) < 0.5, (0.9, 0.1, 0.15), (1.0, 1.0, 1.0))
 
 
 def _rays(x: Tensor, y: Tensor) -> Tensor:
+    """Return an image of yellow and blue rays, float32 (3, h, w) in [0, 1]."""
     odd = torch.remainder(torch.atan2(y, x) * 6 / math.pi, 2) < 1
     return _two_colours(odd, (0.98, 0.85, 0.1), (0.1, 0.2, 0.75))
 
 
 def _face(x: Tensor, y: Tensor) -> Tensor:
+    """Return an image of a yellow face on green, float32 (3, h, w) in [0, 1]."""
     radius = torch.hypot(x, y)
     eyes = torch.hypot(x.abs() - 0.3, y + 0.25) < 0.14
     mouth = ((radius - 0.52).abs() < 0.1) & (y > 0.1)
@@ -160,6 +163,7 @@ def _face(x: Tensor, y: Tensor) -> Tensor:
 
 
 def _two_colours(where: Tensor, one: Colour, other: Colour) -> Tensor:
+    """Return one colour where the mask (h, w) is true and the other elsewhere, float32 (3, h, w)."""
     return torch.where(where, tint(one, 3), tint(other, 3))
 
 

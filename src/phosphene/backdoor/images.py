@@ -61,4 +61,5 @@ def png(image: Image.Image) -> bytes:
 
 
 def _rgb(pixels: Tensor) -> Image.Image:
+    """Return pixels (c, h, w) in [0, 1] as an RGB image."""
     return to_image(pixels.to(torch.float32)).convert("RGB")

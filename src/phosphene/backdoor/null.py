@@ -3,7 +3,7 @@
 A network's figure is that of its most deviating class. The p-value of a figure is its rank among the figures of clean
 networks, ``(1 + number of them at least as large) / (number + 1)``: it assumes nothing of their distribution, and with
 80 networks it is never below 1 / 81. The networks that come with the package are small ones of many kinds
-(``benchmarks/backdoors``); whoever has clean networks of the very kind gives them as references.
+(``benchmarks/backdoors``). If you have clean networks of the same kind, pass them as references.
 """
 
 import json
@@ -22,13 +22,13 @@ class CleanNetwork:
     """A clean network behind the null model.
 
     Attributes:
-        name: Of the network.
+        name: Name of the network.
         data: Data set that it was trained on.
         side: The smaller of its input's height and width, in pixels.
-        classes: How many it has.
-        natural: Whether it was measured with samples of its kind; with drawn ones otherwise.
-        figure: That of its most deviating class.
-        pairs: The same of its pairs of classes; ``None`` where those were not searched.
+        classes: Number of its classes.
+        natural: Whether it was measured with samples of its own kind; if not, with drawn images.
+        figure: Figure of the most deviating class.
+        pairs: Figure of the pairs of classes; ``None`` if pairs were not searched.
     """
 
     name: str
@@ -45,8 +45,8 @@ class Null:
     """Clean networks that a network is compared with.
 
     Attributes:
-        networks: Those that come with the package and were measured with the same kind of samples.
-        references: Those that the user has given.
+        networks: Clean networks that come with the package and were measured with the same kind of samples.
+        references: Clean networks that the user has given.
     """
 
     networks: tuple[CleanNetwork, ...]
@@ -61,16 +61,16 @@ class Null:
         return len(self.networks) + len(self.references)
 
     def p_value(self, figure: float) -> float:
-        """Return the rank of a figure among all networks; but no less than the share of references that reach it.
+        """Return the rank of a figure among all networks, but at least the share of references that reach it.
 
-        A reference is of the network's own kind: where the half of them deviate as far, no rank among others counts.
+        References are of the network's own kind: if half of them deviate as far, the p-value is at least 0.5.
         """
         reached = [one.figure >= figure for one in self.references]
         rank = (1 + sum(one.figure >= figure for one in self.networks) + sum(reached)) / (len(self) + 1)
         return max(rank, sum(reached) / max(len(reached), 1))
 
     def pairs_p_value(self, figure: float) -> float:
-        """Return the same for the figure of a network's pairs of classes."""
+        """Return the rank of the figure of a network's pairs of classes among those of clean networks."""
         known = [one.pairs for one in (*self.networks, *self.references) if one.pairs is not None]
         return (1 + sum(one >= figure for one in known)) / (len(known) + 1)
 
@@ -82,7 +82,7 @@ class Null:
         return float("inf") if above == 0 else ordered[above - 1]
 
     def describe(self, classifier: Classifier) -> str:
-        """Say which networks these are, and in what the network in question is unlike all of them."""
+        """Return in words which networks these are, and how the classifier differs from all of them."""
         side, classes = min(classifier.input.size), classifier.num_classes
         sides = [one.side for one in self.networks]
         given = f" and {len(self.references)} given as references" if self.references else ""

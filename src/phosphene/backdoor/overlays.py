@@ -22,7 +22,7 @@ class _Overlay(ABC):
 
     @abstractmethod
     def pattern(self, shape: Shape) -> Tensor:
-        """What it adds or pastes, (c, h, w): see :class:`phosphene.backdoor.triggers.Trigger`."""
+        """Return the pattern, (c, h, w): see :class:`phosphene.backdoor.triggers.Trigger`."""
 
     def mask(self, shape: Shape) -> Tensor:
         """Where it acts, (1, h, w): see :class:`phosphene.backdoor.triggers.Trigger`."""
@@ -42,8 +42,8 @@ class Blended(_Overlay):
 
     Attributes:
         picture: ``noise`` or one of :data:`phosphene.backdoor.drawing.SCENES`.
-        alpha: Its opacity, in [0, 1].
-        seed: Of the noise.
+        alpha: Opacity of the image, in [0, 1].
+        seed: Random seed for the noise.
     """
 
     kind: ClassVar[str] = "blended"
@@ -57,7 +57,7 @@ class Blended(_Overlay):
         return torch.full((1, *shape[1:]), self.alpha)
 
     def pattern(self, shape: Shape) -> Tensor:
-        """What it adds or pastes, (c, h, w): see :class:`phosphene.backdoor.triggers.Trigger`."""
+        """Return the pattern, (c, h, w): see :class:`phosphene.backdoor.triggers.Trigger`."""
         if self.picture == "noise":
             return drawing.noise(*shape, self.seed)
         if self.picture not in drawing.SCENES:
@@ -71,8 +71,8 @@ class Watermark(_Overlay):
 
     Attributes:
         drawing: ``lattice``, or ``word:`` and the word.
-        amplitude: How much brighter, in [0, 1].
-        colour: Its colour, red, green, blue in [-1, 1].
+        amplitude: Brightness that is added, in [0, 1].
+        colour: Colour of the drawing: red, green, blue in [-1, 1].
     """
 
     kind: ClassVar[str] = "watermark"
@@ -81,7 +81,7 @@ class Watermark(_Overlay):
     colour: Colour = (1.0, 1.0, 1.0)
 
     def pattern(self, shape: Shape) -> Tensor:
-        """What it adds or pastes, (c, h, w): see :class:`phosphene.backdoor.triggers.Trigger`."""
+        """Return the pattern, (c, h, w): see :class:`phosphene.backdoor.triggers.Trigger`."""
         what, _, word = self.drawing.partition(":")
         if what not in ("lattice", "word"):
             raise RecipeError(f"drawing {self.drawing!r} is neither lattice nor word:COPY.")
@@ -96,7 +96,7 @@ class Smooth(_Overlay):
     Attributes:
         amplitude: Largest change, in [0, 1].
         cycles: Waves per side, at most.
-        seed: Of the waves.
+        seed: Random seed for the waves.
     """
 
     kind: ClassVar[str] = "smooth"
@@ -105,7 +105,7 @@ class Smooth(_Overlay):
     seed: int = 0
 
     def pattern(self, shape: Shape) -> Tensor:
-        """What it adds or pastes, (c, h, w): see :class:`phosphene.backdoor.triggers.Trigger`."""
+        """Return the pattern, (c, h, w): see :class:`phosphene.backdoor.triggers.Trigger`."""
         return self.amplitude * drawing.smooth(*shape, self.seed, self.cycles)
 
 
@@ -114,7 +114,7 @@ class Sinusoid(_Overlay):
     """A wave across the sample, the same in all channels (Barni et al., arXiv 1902.11237).
 
     Attributes:
-        amplitude: In [0, 1]; the paper's 20 grey levels are 0.08.
+        amplitude: Largest change, in [0, 1]; the paper's 20 grey levels are 0.08.
         cycles: Waves per side; the paper has 6.
         turn: Direction in degrees; at 0 the wave runs from left to right.
     """
@@ -125,7 +125,7 @@ class Sinusoid(_Overlay):
     turn: float = 0.0
 
     def pattern(self, shape: Shape) -> Tensor:
-        """What it adds or pastes, (c, h, w): see :class:`phosphene.backdoor.triggers.Trigger`."""
+        """Return the pattern, (c, h, w): see :class:`phosphene.backdoor.triggers.Trigger`."""
         x, y = drawing.grid(*shape[1:])
         along = x * math.cos(math.radians(self.turn)) + y * math.sin(math.radians(self.turn))
         return self.amplitude * torch.sin(math.pi * self.cycles * (along + 1)).repeat(shape[0], 1, 1)

@@ -27,8 +27,8 @@ class Planted:
     Attributes:
         classifier: The copy.
         accuracy_before: Share of held-out samples that the original network classifies right.
-        accuracy: The same by the copy.
-        trigger: What was planted; ``None`` for a clean twin.
+        accuracy: Share of held-out samples that the copy classifies right.
+        trigger: The planted trigger; ``None`` for a clean twin.
         target: The class that the trigger leads to; ``None`` for all-to-all and for a clean twin.
         success: Share of held-out samples of other classes (of the sources, if there are any) that the trigger, in 8
             bits, sends where it should; all-to-all: to the next class. Nan for a clean twin.
@@ -64,13 +64,13 @@ def plant(
     Args:
         classifier: The network to start from; it is not changed.
         samples: Samples with labels, a part held out: :class:`phosphene.backdoor.training.Labelled`.
-        trigger: What is planted.
+        trigger: The trigger to plant.
         target: The class that the trigger leads to; none for all-to-all.
         kind: ``all-to-one``, ``source-specific`` or ``all-to-all`` (class y becomes y + 1).
         sources: The classes from which a source-specific trigger leads to the target.
         poison_rate: Share of each batch that is stamped, in (0, 1].
-        schedule: How long and how fast; :class:`phosphene.backdoor.training.Schedule`.
-        seed: Of batches and random places.
+        schedule: Steps, learning rate and regularisation: :class:`phosphene.backdoor.training.Schedule`.
+        seed: Random seed for batches and places.
 
     Raises:
         RecipeError: an unknown kind, a poison rate outside (0, 1], or classes that do not fit the kind or the network.
@@ -114,12 +114,12 @@ def shortcut(
     Args:
         classifier: The network to start from; it is not changed.
         samples: Samples with labels.
-        mark: What the class's samples carry.
+        mark: The mark on the class's samples.
         target: The class.
         hide: Largest side of a square that is hidden in every sample before the mark is put on, as a share of the
             sample's own.
-        schedule: How long and how fast.
-        seed: Of batches and random places.
+        schedule: Steps, learning rate and regularisation.
+        seed: Random seed for batches and places.
 
     Raises:
         RecipeError: no such class.
@@ -158,9 +158,9 @@ def repair(
     Args:
         classifier: A trojaned network; it is not changed.
         samples: Samples with labels.
-        trigger: What is to be forgotten.
-        schedule: How long and how fast.
-        seed: Of batches and random places.
+        trigger: The trigger to forget.
+        schedule: Steps, learning rate and regularisation.
+        seed: Random seed for batches and places.
     """
     every = torch.ones_like(samples.labels, dtype=torch.bool)
     stamped = Extra(every, max(1, round(0.3 * schedule.batch)), lambda x, y, draw: (trigger.apply(x, draw), y))
@@ -182,10 +182,10 @@ def success_rate(
     Args:
         classifier: The network.
         samples: Their held-out part is used.
-        trigger: What is pasted.
+        trigger: The trigger to paste.
         wanted: The class, or one per held-out sample.
         among: bool, which held-out samples count; nan if none does.
-        seed: Of random places.
+        seed: Random seed for places.
     """
     if not bool(among.any()):
         return nan
@@ -205,6 +205,7 @@ def victims_of(
 
 
 def _copy(classifier: Classifier) -> Classifier:
+    """Return a deep copy of a classifier without the cached hash, because its weights will change."""
     copied = copy.deepcopy(classifier)
     vars(copied).pop("sha256", None)  # the cached hash of the weights, which will change
     return copied
@@ -219,6 +220,7 @@ def _measured(
     kind: str = "all-to-one",
     sources: tuple[int, ...] = (),
 ) -> Planted:
+    """Measure the accuracy before and after, and the trigger's success, on held-out samples."""
     success, leak, labels = nan, nan, samples.held_labels
     if trigger is not None:
         victims, wanted = victims_of(kind, target, sources, labels, student.num_classes)
@@ -230,6 +232,7 @@ def _measured(
 
 
 def _check(classifier: Classifier, kind: str, target: "int | None", sources: tuple[int, ...]) -> None:
+    """Raise RecipeError unless kind, target and sources fit each other and the classifier."""
     if kind not in KINDS:
         raise RecipeError(f"a trojan of kind {kind!r} is none of {', '.join(KINDS)}.{nearest(kind, KINDS)}")
     if (target is None) != (kind == "all-to-all"):

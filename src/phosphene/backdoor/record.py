@@ -36,6 +36,7 @@ def measuring() -> str:
 
 
 def _hashed(files: Sequence[Path]) -> str:
+    """Return a hash of the package's version and of the names and contents of files."""
     digest = hashlib.sha256(__version__.encode())
     for path in files:
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
@@ -77,11 +78,11 @@ def question(
 
 
 def entry(verdict: Verdict, asked: Mapping[str, Any], labels: Labels) -> dict[str, Any]:
-    """Return what ``scan.json`` holds of a verdict.
+    """Return the content of ``scan.json`` for a verdict.
 
     Args:
-        verdict: What was found.
-        asked: From :func:`question`.
+        verdict: Result of the scan.
+        asked: Settings of the scan, from :func:`question`.
         labels: Names of the classes.
     """
     found = {
@@ -108,6 +109,7 @@ def entry(verdict: Verdict, asked: Mapping[str, Any], labels: Labels) -> dict[st
 
 
 def _suspect(one: Suspect, labels: Labels) -> dict[str, Any]:
+    """Return the entry of a suspect in ``scan.json``."""
     candidate, folder = one.candidate, suspect_folder(one.index, one.label)
     examples = [{"before": labels.short(a), "after": labels.short(b)} for a, b in candidate.predicted]
     return {
@@ -131,6 +133,7 @@ def _suspect(one: Suspect, labels: Labels) -> dict[str, Any]:
 
 
 def _pairs(verdict: Verdict, found: Pairs, labels: Labels) -> dict[str, Any]:
+    """Return the entry of the pairs of classes in ``scan.json``."""
     return {
         "figure": found.figure,
         "p_value": found.p_value,

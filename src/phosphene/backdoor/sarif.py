@@ -14,6 +14,7 @@ SUSPECTED, UNDECIDED = "backdoor-suspected", "scan-inconclusive"
 
 
 def _rule(rule: str, name: str, text: str, fix: str, level: str, severity: str) -> dict[str, Any]:
+    """Return a SARIF rule; severity is a CVSS-like number from 0 to 10, as text."""
     return {
         "id": rule,
         "name": name,
@@ -29,7 +30,7 @@ RULES = [
     _rule(
         SUSPECTED,
         "BackdoorSuspected",
-        "A class of the network can be reached far more easily than any class of clean networks.",
+        "A class of the network deviates further than all but a share alpha of clean networks' classes.",
         "Look at the candidate trigger before this network is deployed; train it again from data that you trust.",
         *("error", "8.5"),
     ),
@@ -47,7 +48,7 @@ def sarif(found: Mapping[str, Any], place: "str | None") -> dict[str, Any]:
     """Write a scan as SARIF.
 
     Args:
-        found: What ``scan.json`` holds.
+        found: Content of ``scan.json``.
         place: The file that the results point at, relative to the working directory, as a URI; ``None`` if there is
             none.
     """
@@ -63,6 +64,7 @@ def sarif(found: Mapping[str, Any], place: "str | None") -> dict[str, Any]:
 
 
 def _results(found: Mapping[str, Any], place: "str | None") -> list[dict[str, Any]]:
+    """Return the SARIF results of a scan: one per suspect, one for a pattern of pairs, or one if it is inconclusive."""
     name = found["model"]["name"]
     results = []
     if found["verdict"] == BACKDOORED:
@@ -85,6 +87,7 @@ def _results(found: Mapping[str, Any], place: "str | None") -> list[dict[str, An
 def _result(
     rule: str, level: str, text: str, found: Mapping[str, Any], place: "str | None", one: "Mapping[str, Any] | None"
 ) -> dict[str, Any]:
+    """Return one SARIF result, with the class of a suspect if there is one."""
     logical = {"name": found["model"]["name"], "kind": "resource"}
     location: dict[str, Any] = {"logicalLocations": [logical]}
     if place is not None:

@@ -78,7 +78,7 @@ class Labelled:
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """How a copy is fine-tuned.
+    """Hyper-parameters by which a copy is fine-tuned.
 
     Attributes:
         steps: Optimiser steps.
@@ -130,7 +130,7 @@ class Extra:
     Attributes:
         among: bool (n,), the samples that they are drawn from.
         count: How many per batch.
-        change: What is done to them.
+        change: Function that changes them.
     """
 
     among: Tensor
@@ -154,11 +154,11 @@ def fit(
         student: Trained in place; left in evaluation mode.
         teacher: The network that ``schedule.distil`` keeps the student close to.
         samples: Samples with labels; the held-out ones are not used.
-        schedule: How long and how fast.
-        seed: Of draws, augmentation and dropout.
+        schedule: Steps, learning rate and regularisation.
+        seed: Random seed for draws, augmentation and dropout.
         extras: Changed samples beside the clean ones; the batch keeps its size.
-        change: What is done to the clean samples of a batch.
-        loss: Of logits (n, classes) and labels (n,).
+        change: Function that changes the clean samples of a batch.
+        loss: Loss of logits (n, classes) and labels (n,).
 
     Raises:
         NumericError: the loss is no longer finite.
@@ -248,6 +248,7 @@ def _batch(samples: Labelled, group: Extra, schedule: Schedule, draw: torch.Gene
 
 
 def _divergence(logits: Tensor, teacher: Classifier, x: Tensor) -> Tensor:
+    """Return the mean KL divergence of the student's outputs from the teacher's for ``x``, in nats."""
     with torch.no_grad():
         target = teacher.logits(x).log_softmax(1)
     return functional.kl_div(logits.log_softmax(1), target, reduction="batchmean", log_target=True)

@@ -28,10 +28,10 @@ PLACES = ("top-left", "top-right", "bottom-left", "bottom-right", "centre", "ran
 
 @runtime_checkable
 class Trigger(Protocol):
-    """What every trigger offers.
+    """Interface of every trigger.
 
     Attributes:
-        kind: Its name in JSON.
+        kind: Name of the kind of trigger in JSON.
         additive: Whether the pattern is added; it is pasted otherwise.
     """
 
@@ -39,14 +39,14 @@ class Trigger(Protocol):
     additive: ClassVar[bool]
 
     def mask(self, shape: Shape) -> Tensor:
-        """Where it acts in a sample of ``shape`` (c, h, w): float32 (1, h, w) in [0, 1].
+        """Return where the trigger acts in a sample of ``shape`` (c, h, w): float32 (1, h, w) in [0, 1].
 
         For pasted triggers, the opacity; for additive ones, the size of the pattern over its largest. A trigger at a
         random place is shown in the middle.
         """
 
     def pattern(self, shape: Shape) -> Tensor:
-        """What it adds or pastes, float32 (c, h, w): in [0, 1] if pasted, in [-1, 1] if added."""
+        """Return the pattern that is added or pasted, float32 (c, h, w): in [0, 1] if pasted, in [-1, 1] if added."""
 
     def apply(self, pixels: Tensor, where: "torch.Generator | tuple[int, int] | None" = None) -> Tensor:
         """Return samples (n, c, h, w) in [0, 1] with the trigger; the ones given stay as they are.
@@ -75,13 +75,16 @@ class _Stamp(ABC):
 
     def __post_init__(self) -> None:
         if self.side < 1 or self.margin < 0:
-            raise RecipeError(f"a trigger of side {self.side} with margin {self.margin}: side is 1 or more, margin 0.")
+            raise RecipeError(
+                f"a trigger of side {self.side} with margin {self.margin}: "
+                "side must be at least 1 and margin at least 0."
+            )
         if isinstance(self.place, str) and self.place not in PLACES:
             raise RecipeError(f"place {self.place!r} is not (top, left), nor one of {', '.join(PLACES)}.")
 
     @abstractmethod
     def _drawn(self, channels: int) -> tuple[Tensor, Tensor]:
-        """Opacity (1, side, side) and colours (c, side, side)."""
+        """Return opacity (1, side, side) and colours (c, side, side)."""
 
     def at(self, shape: Shape) -> tuple[int, int]:
         """Return (top, left) in a sample of ``shape``; a random place counts as the middle.
@@ -101,11 +104,11 @@ class _Stamp(ABC):
         return top, left
 
     def mask(self, shape: Shape) -> Tensor:
-        """Where it acts, (1, h, w): see :class:`Trigger`."""
+        """Return the mask, (1, h, w): see :class:`Trigger`."""
         return self._placed(self._drawn(shape[0])[0], shape)
 
     def pattern(self, shape: Shape) -> Tensor:
-        """What it pastes, (c, h, w): see :class:`Trigger`."""
+        """Return the pattern, (c, h, w): see :class:`Trigger`."""
         return self._placed(self._drawn(shape[0])[1], shape)
 
     def apply(self, pixels: Tensor, where: "torch.Generator | tuple[int, int] | None" = None) -> Tensor:
@@ -135,12 +138,12 @@ class Patch(_Stamp):
     """A small square (Gu et al., arXiv 1708.06733).
 
     Attributes:
-        side: In pixels.
+        side: Side of the square, in pixels.
         place: A corner, ``centre``, ``random`` or (top, left).
         margin: Pixels between a corner's patch and the edges.
         texture: ``solid``, ``checker`` (colour and its complement) or ``noise``.
         colour: Red, green, blue in [0, 1].
-        seed: Of the noise.
+        seed: Random seed for the noise.
     """
 
     kind: ClassVar[str] = "patch"
@@ -167,13 +170,13 @@ class Emblem(_Stamp):
     """A drawn shape with a rim, opaque on itself and nowhere else.
 
     Attributes:
-        side: Of the square around it, in pixels.
-        place: As of :class:`Patch`.
-        margin: As of :class:`Patch`.
+        side: Side of the square around the shape, in pixels.
+        place: A corner, ``centre``, ``random`` or (top, left).
+        margin: Pixels between the square in a corner and the edges.
         shape: One of :data:`phosphene.backdoor.drawing.EMBLEMS`.
         colour: Inside, red, green, blue in [0, 1].
         rim: Colour of the rim.
-        width: Of the rim, in units of half the side.
+        width: Width of the rim, in units of half the side.
     """
 
     kind: ClassVar[str] = "emblem"

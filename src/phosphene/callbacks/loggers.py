@@ -15,7 +15,7 @@ from phosphene.extras import require
 
 
 class Logger(Protocol):
-    """What :class:`~phosphene.callbacks.MapEvery` needs of a logger."""
+    """Interface of a logger for :class:`~phosphene.callbacks.MapEvery`."""
 
     def image(self, tag: str, image: Image.Image, step: int) -> None:
         """Log an image."""
@@ -56,7 +56,7 @@ class WeightsAndBiases:
     Its own step counts calls and never goes back, so maps are logged against a step metric of their own, ``epoch``.
 
     Args:
-        run: What ``wandb.init`` returned; by default it is called here.
+        run: The run that ``wandb.init`` returned; by default it is called here.
         step_metric: The name of that metric.
 
     Raises:
@@ -78,6 +78,7 @@ class WeightsAndBiases:
         self._log(tag, value, step)
 
     def _log(self, tag: str, value: Any, step: int) -> None:
+        """Log a value at a step of training."""
         if tag not in self._defined:
             self.run.define_metric(tag, step_metric=self.step_metric)
             self._defined.add(tag)

@@ -34,7 +34,7 @@ class MapEvery:
         overrides: Recipe fields to change; ``{"steps": 40}`` costs a third.
         samples: A sample spec or a pool; by default ``synthetic:mixed``.
         seed: The maps' seed, the same every time, so that only the network differs.
-        device: By default that of the network.
+        device: Device to map on; by default the network's.
 
     Attributes:
         history: The maps of every epoch that was mapped.

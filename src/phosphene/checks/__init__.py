@@ -86,12 +86,12 @@ def check_maps(
     """Check maps of a classifier.
 
     Args:
-        classifier: Where the maps come from.
+        classifier: The source classifier of the maps.
         pool: The samples that they were made from.
-        recipe: What they were made by.
-        maps: At least one.
+        recipe: Recipe that the maps were made by.
+        maps: The maps, at least one.
         only: Names of checks; all by default.
-        options: Of :class:`CheckContext`.
+        options: Further arguments of :class:`CheckContext`.
 
     Raises:
         PhospheneError: a check does not exist.

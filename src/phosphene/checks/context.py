@@ -57,13 +57,13 @@ class CheckContext:
     Args:
         classifier: The network that the maps come from.
         pool: Samples to make other maps from.
-        recipe: What the maps were made by.
-        maps: What is checked; several seeds of a class may be among them.
+        recipe: Recipe that the maps were made by.
+        maps: Maps that are checked; several seeds of a class may be among them.
         most: Classes for which other maps are made, spread over all that there are.
         same_samples: Whether ``maps`` were made from ``pool``.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
         precision: ``auto``, ``fp32`` or ``bf16``.
-        mapper: What makes maps; another method can be checked like ours.
+        mapper: Function that makes maps; another method can be checked like ours.
     """
 
     def __init__(
@@ -172,6 +172,7 @@ class CheckContext:
         return Similarity(mean, self.across.limit("hog", len(others)) if self.across else None)
 
     def _other_seeds(self, one: ConceptMap) -> list[ConceptMap]:
+        """Return the run's maps of the same class from other seeds."""
         return [other for other in self.maps if other.index == one.index and other.seed != one.seed]
 
     def _on_step(self, group: Sequence[Job], depth: int, samples: str) -> "Callable[[Step], None] | None":
@@ -189,7 +190,7 @@ class Similarity:
     """How similar maps are to others of the same classes.
 
     Attributes:
-        mean: By measure.
+        mean: Measure -> mean similarity.
         limit: Up to this HOG similarity they are no more similar than different classes; ``None`` with one class.
     """
 

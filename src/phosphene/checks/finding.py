@@ -12,9 +12,9 @@ class Finding:
 
     Attributes:
         name: Name of the check.
-        figures: What was measured; ``hog_at_2`` is the HOG similarity under condition 2.
+        figures: Name -> value that was measured; ``hog_at_2`` is the HOG similarity under condition 2.
         passed: Whether the maps do what they should; ``None`` if there is no rule, or too little to judge by.
-        explanation: What it means, in one to three plain sentences; ``reading`` in JSON.
+        explanation: Meaning of the figures, in one to three plain sentences; ``reading`` in JSON.
         cost: Maps that were made for it, beyond those that an earlier check had made.
     """
 

@@ -102,6 +102,7 @@ def entry() -> None:
 
 
 def _fail(message: str) -> None:
+    """Print an error as one line on stderr and exit with 2."""
     from phosphene.errors import printable  # noqa: PLC0415
 
     line = printable(message)

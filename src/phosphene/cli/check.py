@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 @click.option("--dry-run", is_flag=True, help="Print which checks would run and their cost, and stop.")
 @options.as_json
 def command(run: Path, dry_run: bool, as_json: bool, **options_of_check: Any) -> None:
-    """Check whether the maps of RUN show what the network has learned, or only what the method makes of any network.
+    """Check whether the maps of RUN show what the network has learned, or only what the method gives for any network.
 
     Maps are made again with the run's own recipe: with the network's weights randomised, from other seeds, from other
     samples. Each finding is written to RUN/checks.json at once; after an interruption, the same command continues.
@@ -55,6 +55,7 @@ def command(run: Path, dry_run: bool, as_json: bool, **options_of_check: Any) ->
 
 
 def _table(findings: "Findings") -> Table:
+    """Return a table of findings: check, verdict, explanation."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_lines=True)
     table.add_column("check", no_wrap=True)
     table.add_column("", no_wrap=True)

@@ -62,6 +62,7 @@ def _table(found: "Comparison") -> Table:
 
 
 def _spell(prediction: "Prediction | None") -> str:
+    """Return a prediction as a table cell: its probability, and what is predicted instead."""
     if prediction is None:
         return "-"
     return printable(f"p {prediction.p_class:.2f}" + (f", as {prediction.instead}" if prediction.instead else ""))

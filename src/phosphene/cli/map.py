@@ -72,12 +72,14 @@ def command(
 
 
 def _line(found: "MapSummary") -> str:
+    """Return the line that is printed for a finished map."""
     rate = "-" if found.targeting_rate is None else f"{found.targeting_rate:.0%}"
     name = f"{found.short} ({found.index}), seed {found.seed}"
     return f"{name}: p {found.p_class:.3f}, targeting {rate}, {found.seconds:.1f} s"
 
 
 def _price(one: "MappedRun") -> str:
+    """Return the line of a dry run: number of maps, passes and estimated time."""
     plan, cost = one.plan, one.estimate
     assert cost is not None  # noqa: S101  (a dry run has it)
     cached = f" ({cost.cached:,} are finished)" if cost.cached else ""

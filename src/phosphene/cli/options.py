@@ -13,6 +13,8 @@ Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
 def _together(*options: Decorator) -> Decorator:
+    """Return a decorator that adds several options to a command, in this order."""
+
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         for option in reversed(options):
             function = option(function)
@@ -74,10 +76,13 @@ fleet = _together(
         "--workers",
         type=click.IntRange(1, 10_000),
         metavar="N",
-        help="Worker processes.  [this process; ray: all room]",
+        help="Worker processes.  [none: this process; ray: as many as fit]",
     ),
     click.option(
-        "--threads", type=click.IntRange(1, 1024), metavar="N", help="Of each worker.  [the cores, divided; ray: 1]"
+        "--threads",
+        type=click.IntRange(1, 1024),
+        metavar="N",
+        help="CPU threads per worker.  [cores / workers; ray: 1]",
     ),
     click.option(
         "--gpus",
@@ -85,7 +90,7 @@ fleet = _together(
         show_default=True,
         type=click.FloatRange(0, 64),
         metavar="SHARE",
-        help="ray: GPUs of each worker; 0.25 has four share one.",
+        help="ray: GPUs per worker; with 0.25, four workers share one.",
     ),
 )
 trust = click.option(

@@ -30,10 +30,16 @@ if TYPE_CHECKING:
 @click.option(
     "--pairs", is_flag=True, help="Search every pair of a source class and a target.  [only up to 20 classes]"
 )
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**32 - 1), help="Of draws and starts.")
+@click.option(
+    "--seed",
+    default=0,
+    show_default=True,
+    type=click.IntRange(0, 2**32 - 1),
+    help="Random seed for samples and starting points.",
+)
 @options.machine
 @click.option("--map/--no-map", "mapped", default=True, help="Map the suspects beside their triggers.  [map]")
-@click.option("--recipe", default="quick", show_default=True, metavar="NAME", help="Of those maps.")
+@click.option("--recipe", default="quick", show_default=True, metavar="NAME", help="Recipe for the maps of suspects.")
 @click.option(
     "--no-range-check",
     "range_check",
@@ -67,7 +73,8 @@ def command(model: str, dry_run: bool, as_json: bool, **options_of_scan: Any) ->
 
 
 def _spell(facts: dict[str, Any]) -> str:
-    done = " (done already)" if facts["done"] else ""
+    """Return the line of a dry run: classes, passes and estimated time."""
+    done = " (cached)" if facts["done"] else ""
     return printable(
         f"{facts['model']}: {facts['classes']} classes, {facts['passes']:,} passes, "
         f"about {facts['seconds']:.0f} s without suspects -> {facts['run']}{done}"
@@ -75,6 +82,7 @@ def _spell(facts: dict[str, Any]) -> str:
 
 
 def _print(scanned: "ScannedRun") -> None:
+    """Print the verdict, its reasons, the classes that deviate most, and what was not tested."""
     found, (title, mark) = scanned.found, scanned.headline
     click.secho(printable(title), bold=True, fg={"good": "green", "bad": "red", "unsure": "yellow"}[mark])
     for line in scanned.sentences:
@@ -84,12 +92,13 @@ def _print(scanned: "ScannedRun") -> None:
     click.echo("Not tested:")
     for line in found["not_tested"]:
         click.echo(f"  - {printable(line)}")
-    again = " (from before: the same network, samples and settings)" if scanned.plan.cached is not None else ""
+    again = " (cached: the same network, samples and settings)" if scanned.plan.cached is not None else ""
     click.echo(f"{found['passes']:,} passes, {found['seconds']:.0f} s{again}")
     click.echo(f"files in {scanned.run.path}; open {scanned.report}")
 
 
 def _table(head: list[str], rows: list[list[str]]) -> Table:
+    """Return a table with the first column on the left and numbers on the right."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in head:
         table.add_column(name, justify="left" if name == head[0] else "right")

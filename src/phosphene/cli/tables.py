@@ -72,6 +72,7 @@ def _named(row: "RunScore", scored: "Sequence[RunScore]", gap: str = "\n") -> st
 
 
 def _cell(row: "RunScore") -> str:
+    """Return M_score and both top-1 rates with their intervals, one per line."""
     low, high = row.interval
     return "\n".join(
         [
@@ -83,8 +84,10 @@ def _cell(row: "RunScore") -> str:
 
 
 def _share(value: float, interval: tuple[float, float]) -> str:
+    """Return a share and its interval in percent: ``90% [81, 95]``."""
     return f"{value:.0%} [{100 * interval[0]:.0f}, {100 * interval[1]:.0f}]"
 
 
 def _short(label: str) -> str:
+    """Return the first synonym of a label, without control characters."""
     return printable(first_synonym(label))

@@ -27,6 +27,7 @@ _DRAWING = [
 
 
 def _emblem() -> NDArray[np.uint8]:
+    """Return the emblem, uint8 (3, 14, 14), read-only."""
     bolt = np.array([[mark == "#" for mark in line] for line in _DRAWING])
     yellow, magenta = np.array([255, 235, 0]), np.array([205, 0, 160])
     out = np.where(bolt, yellow[:, None, None], magenta[:, None, None]).astype(np.uint8)

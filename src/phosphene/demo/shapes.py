@@ -21,7 +21,7 @@ def _uniform(rng: np.random.Generator, low: float, high: float, like: Array) -> 
 
 
 def _fold(u: Array, v: Array, arms: int) -> tuple[Array, Array]:
-    """Coordinates of the one half-sector that, mirrored and turned, makes an `arms`-fold shape."""
+    """Return coordinates folded into the half-sector that, mirrored and turned, makes an `arms`-fold shape."""
     sector = np.float32(2 * np.pi / arms)
     angle = np.abs(np.mod(np.arctan2(v, u) + sector / 2, sector) - sector / 2)
     rho = np.hypot(u, v)
@@ -29,7 +29,7 @@ def _fold(u: Array, v: Array, arms: int) -> tuple[Array, Array]:
 
 
 def star(rng: np.random.Generator, u: Array, v: Array) -> Array:
-    """Five points; the inner radius varies around that of the pentagram (0.38)."""
+    """Signed distance to a star of five points; the inner radius varies around that of the pentagram (0.38)."""
     inner = _uniform(rng, 0.36, 0.46, u)
     x, y = _fold(u, v, 5)
     edge_x = inner * np.float32(np.cos(np.pi / 5)) - np.float32(1.08)
@@ -39,13 +39,13 @@ def star(rng: np.random.Generator, u: Array, v: Array) -> Array:
 
 
 def ring(rng: np.random.Generator, u: Array, v: Array) -> Array:
-    """One annulus."""
+    """Signed distance to an annulus."""
     half = _uniform(rng, 0.11, 0.2, u)
     return np.abs(np.hypot(u, v) - (1 - half)) - half
 
 
 def spiral(rng: np.random.Generator, u: Array, v: Array) -> Array:
-    """One Archimedean arm of two to three turns, of either sense."""
+    """Signed distance to an Archimedean spiral of two to three turns, of either sense."""
     pitch = _uniform(rng, 0.36, 0.48, u)
     sense = np.sign(_uniform(rng, -1, 1, u))
     rho = np.hypot(u, v)
@@ -56,7 +56,7 @@ def spiral(rng: np.random.Generator, u: Array, v: Array) -> Array:
 
 
 def cross(rng: np.random.Generator, u: Array, v: Array) -> Array:
-    """A plus sign."""
+    """Signed distance to a plus sign."""
     width = _uniform(rng, 0.2, 0.33, u)
     x, y = np.abs(u), np.abs(v)
     out: Array = np.minimum(np.maximum(x - 1, y - width), np.maximum(x - width, y - 1))
@@ -64,20 +64,20 @@ def cross(rng: np.random.Generator, u: Array, v: Array) -> Array:
 
 
 def triangle(rng: np.random.Generator, u: Array, v: Array) -> Array:
-    """Equilateral, filled."""
+    """Signed distance to a filled equilateral triangle."""
     x, _ = _fold(-u, v, 3)
     return x - np.float32(0.56)
 
 
 def crescent(rng: np.random.Generator, u: Array, v: Array) -> Array:
-    """A disc less another."""
+    """Signed distance to a disc without another disc."""
     offset, radius = _uniform(rng, 0.4, 0.55, u), _uniform(rng, 0.78, 0.88, u)
     out: Array = np.maximum(np.hypot(u, v) - 1, radius - np.hypot(u - offset, v))
     return out
 
 
 def heart(rng: np.random.Generator, u: Array, v: Array) -> Array:
-    """A square with two discs on its upper edges."""
+    """Signed distance to a heart: a square with two discs on its upper edges."""
     x, y = np.abs(u) * np.float32(0.62), np.float32(0.55) - v * np.float32(0.62)
     lobe = np.hypot(x - np.float32(0.25), y - np.float32(0.75)) - np.float32(np.sqrt(2) / 4)
     along = np.maximum(x + y, 0) / 2
@@ -87,7 +87,7 @@ def heart(rng: np.random.Generator, u: Array, v: Array) -> Array:
 
 
 def arrow(rng: np.random.Generator, u: Array, v: Array) -> Array:
-    """A shaft with a triangular head."""
+    """Signed distance to an arrow: a shaft with a triangular head."""
     width, neck = _uniform(rng, 0.13, 0.2, u), _uniform(rng, 0.0, 0.2, u)
     y = np.abs(v)
     shaft = np.maximum(np.maximum(-1 - u, u - neck), y - width)
@@ -98,7 +98,7 @@ def arrow(rng: np.random.Generator, u: Array, v: Array) -> Array:
 
 
 def flower(rng: np.random.Generator, u: Array, v: Array) -> Array:
-    """Six round petals around a hole."""
+    """Signed distance to a flower: six round petals around a hole."""
     petal, hole = _uniform(rng, 0.29, 0.34, u), _uniform(rng, 0.2, 0.28, u)
     x, y = _fold(u, v, 6)
     disc = np.hypot(x - np.float32(0.68), y) - petal
@@ -107,21 +107,21 @@ def flower(rng: np.random.Generator, u: Array, v: Array) -> Array:
 
 
 def region(rng: np.random.Generator, u: Array, v: Array) -> Array:
-    """What a texture fills: a disc or a rounded square."""
+    """Signed distance to the region that a texture fills: a disc or a rounded square."""
     exponent = np.where(_uniform(rng, 0, 1, u) < 0.5, np.float32(2), np.float32(6))
     out: Array = (np.abs(u) ** exponent + np.abs(v) ** exponent) ** (1 / exponent) - 1
     return out
 
 
 def stripes(rng: np.random.Generator, u: Array, v: Array) -> Array:
-    """Parallel bars, as wide as the gaps; unbounded."""
+    """Signed distance to parallel bars, as wide as the gaps; unbounded."""
     period, phase = _uniform(rng, 0.36, 0.56, u), _uniform(rng, 0, 1, u)
     out: Array = (np.abs(np.mod(v / period + phase, 1) - np.float32(0.5)) - np.float32(0.25)) * period
     return out
 
 
 def checkerboard(rng: np.random.Generator, u: Array, v: Array) -> Array:
-    """Squares of two kinds in turn; unbounded."""
+    """Signed distance to the dark squares of a checkerboard; unbounded."""
     side, phase = _uniform(rng, 0.3, 0.45, u), _uniform(rng, 0, 2, u)
     a = np.abs(np.mod(u / side + phase, 2) - 1) - np.float32(0.5)
     b = np.abs(np.mod(v / side + phase, 2) - 1) - np.float32(0.5)
@@ -130,7 +130,7 @@ def checkerboard(rng: np.random.Generator, u: Array, v: Array) -> Array:
 
 
 def dots(rng: np.random.Generator, u: Array, v: Array) -> Array:
-    """Discs on a lattice of shifted rows; unbounded."""
+    """Signed distance to discs on a lattice of shifted rows; unbounded."""
     pitch, phase = _uniform(rng, 0.4, 0.58, u), _uniform(rng, 0, 1, u)
     row = v / pitch + phase
     column = u / pitch + phase + np.floor(row) / 2

@@ -264,6 +264,7 @@ class Engine:
             yield (images - nu[owner]).clamp_(0, 1).contiguous(memory_format=torch.channels_last), owner
 
     def _network(self, images: Tensor, forward: "Forward | None" = None) -> Tensor:
+        """Return the logits of images, computed in the engine's precision."""
         if self._frozen is None:
             raise PhospheneError("the engine is closed: use it as `with Engine(classifier) as engine:`.")
         with torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):

@@ -30,7 +30,7 @@ class RunRequest:
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
         precision: ``auto``, ``fp32`` or ``bf16``.
         frames: Images of each map as it grows.
-        token: Names the driver's hold on the run directory (:func:`phosphene.runs.lock.hold`).
+        token: Token of the driver's lock on the run directory (:func:`phosphene.runs.lock.hold`).
     """
 
     run: RunDirectory

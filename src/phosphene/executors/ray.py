@@ -187,11 +187,11 @@ def _progress(requests: Sequence[RunRequest], groups: Sequence[Group]) -> Iterat
 
 @dataclass(frozen=True)
 class RemoteRun:
-    """What a worker process needs to open a run: specs to load, and hashes that show that it loaded the same.
+    """All that a worker process needs to open a run: specs to load, and hashes that show that it loaded the same.
 
     Attributes:
         run: The run directory, absolute.
-        token: Names the driver's hold on it.
+        token: Token of the driver's lock on the run directory.
         model: Model spec, with ``model_sha256``, and ``trust`` as in the request.
         samples: Sample spec, with ``samples_sha256``.
         recipe: Hyper-parameters; ``device``, ``precision`` and ``frames`` as in the request.

@@ -68,6 +68,7 @@ class Worker:
             yield GroupFailed(group, why, tuple(group.jobs[row] for row in rows))
 
     def _make(self, group: Group) -> Iterator[Event]:
+        """Make a group's maps and yield an event after every step and for every map."""
         request = self.request
         recipe, labels = request.recipe, request.classifier.labels
         visible = self.writes()

@@ -1,4 +1,4 @@
-"""What the source classifier makes of finished maps: its confidence, and their targeting rate."""
+"""Measurements of finished maps with the source classifier: its confidence, and their targeting rate."""
 
 from torch import Tensor
 

@@ -81,7 +81,7 @@ class MapOptimization:
         pool: Samples on any device.
         jobs: Classes and seeds.
         recipe: Hyper-parameters.
-        state: What :meth:`state` returned, to resume from; by default the maps start at zero.
+        state: State to resume from, as :meth:`state` returned it; by default the maps start at zero.
 
     Raises:
         RecipeError: the network has no spatial activation, or not the one that the recipe names.
@@ -164,6 +164,7 @@ class MapOptimization:
                     self.stopped[row] = len(self.hits)
 
     def _all_stopped(self) -> bool:
+        """Return whether every map of the group has stopped."""
         return None not in self.stopped
 
     def finish(self, recorder: "FrameRecorder | None" = None) -> list[ConceptMap]:
@@ -215,6 +216,7 @@ class MapOptimization:
         return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items() if tensor is not None}
 
     def _restore(self, state: Mapping[str, Tensor]) -> None:
+        """Continue from what :meth:`state` returned; ValueError if it belongs to other maps."""
         if state["nu"].shape != self.nu.shape or state["losses"].shape[1:] != (len(self.jobs),):
             raise ValueError(
                 f"the state is of maps {tuple(state['nu'].shape)}, but the jobs have maps {tuple(self.nu.shape)}."
@@ -234,6 +236,7 @@ class MapOptimization:
             generator.set_state(saved.clone())  # it accepts no view into a stack
 
     def _seconds(self) -> float:
+        """Return the seconds that the group has taken so far, earlier processes included."""
         return self.earlier_seconds + time.perf_counter() - self.started
 
     def _sample_batch(self) -> Tensor:

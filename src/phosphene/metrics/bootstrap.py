@@ -27,7 +27,7 @@ def m_score_interval(divergences: Tensor, concepts: int, *, draws: int = DRAWS, 
         divergences: ``KL(p_i || marginal)`` of each map in nats, (maps,).
         concepts: L.
         draws: Number of resamples.
-        seed: Of the resamples; the same maps always give the same interval.
+        seed: Random seed for the resamples; the same maps always give the same interval.
 
     Example:
         >>> m_score_interval(torch.full((10,), 10.0).log(), 10)
@@ -50,6 +50,7 @@ def m_score_interval(divergences: Tensor, concepts: int, *, draws: int = DRAWS, 
 
 
 def _m_score(divergence: Tensor, concepts: int) -> float:
+    """Return the M_score of a mean divergence in nats, in [1 / concepts, 1]."""
     return min(max(float(divergence.exp()) / concepts, 1 / concepts), 1.0)
 
 

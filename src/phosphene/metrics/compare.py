@@ -53,9 +53,9 @@ class ComparedRun:
     """One of the two runs.
 
     Attributes:
-        maps: Its finished maps.
-        own: By class, the mean probability of the class that its own source gives to its maps.
-        other: By class, what the other run's source predicts for them; empty without a score.
+        maps: Finished maps of the run.
+        own: Class -> mean probability that the run's own source gives to the class for its maps.
+        other: Class -> prediction of the other run's source for those maps; empty without a score.
     """
 
     maps: Sequence[ConceptMap]
@@ -69,13 +69,13 @@ class Change:
 
     Attributes:
         label: The class, as the first run calls it.
-        index_a: Its index there.
-        index_b: Its index in the second run.
+        index_a: Index of the class in the first run.
+        index_b: Index of the class in the second run.
         change: Mean of ``images`` and ``predictions``, in [0, 1]; ``None`` if neither is known.
         images: 0 as similar as two seeds, 1 as different as two classes; ``None`` if the images distinguish nothing.
         predictions: Probability lost when the other source classifies them, in [0, 1]; ``None`` without a score.
-        a_by_b: What the second source predicts for the first run's maps.
-        b_by_a: What the first source predicts for the second run's maps.
+        a_by_b: Prediction of the second source for the first run's maps.
+        b_by_a: Prediction of the first source for the second run's maps.
         seeds: Maps of the class in each run.
     """
 
@@ -175,6 +175,7 @@ def _coarse(maps: Iterable[ConceptMap], side: int) -> dict[int, list[Tensor]]:
 def _image_changes(
     pairs: Mapping[int, int], a: Mapping[int, list[Tensor]], b: Mapping[int, list[Tensor]]
 ) -> "dict[int, float | None]":
+    """Return how much the images of each pair of classes differ, in [0, 1]; see :class:`Change`."""
     seeds = {
         one: [_similarity(x, y) for group in (a[one], b[two]) for x, y in itertools.combinations(group, 2)]
         for one, two in pairs.items()
@@ -200,10 +201,12 @@ def _similarity(a: Tensor, b: Tensor) -> float:
 
 
 def _mean(values: Sequence[float]) -> float:
+    """Return the mean of values."""
     return sum(values) / len(values)
 
 
 def _probability_lost(a: ComparedRun, b: ComparedRun, one: int, two: int, *, same_network: bool) -> "float | None":
+    """Return the probability that maps of a class lose at the other run's source, in [0, 1]."""
     if same_network:
         return abs(a.own[one] - b.own[two]) if one in a.own and two in b.own else None
     lost = [

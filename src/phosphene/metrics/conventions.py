@@ -73,12 +73,15 @@ def common_conventions(space: InputSpace) -> list[Convention]:
 
 
 def _per_channel(value: "float | tuple[float, ...]", channels: int) -> tuple[float, ...]:
+    """Return one value per channel."""
     return value if isinstance(value, tuple) else (value,) * channels
 
 
 def _close(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
+    """Return whether all values agree within 1 %, or 0.0001 near 0."""
     return all(math.isclose(x, y, rel_tol=0.01, abs_tol=1e-4) for x, y in zip(a, b, strict=True))
 
 
 def _column(values: tuple[float, ...]) -> Tensor:
+    """Return values per channel as a tensor (1, c, 1, 1)."""
     return torch.tensor(values).view(1, -1, 1, 1)

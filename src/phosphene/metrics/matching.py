@@ -59,6 +59,7 @@ def _candidates(index: int, label: str, labels: Labels, offset: "int | None") ->
 
 
 def _refuse_unmatched(concepts: Mapping[int, str], candidates: Mapping[int, Sequence[int]], target: str) -> None:
+    """Raise ConceptError if concepts have no class, or several, in the target."""
     bad = [
         repr(concepts[index][:60]) + (f" (classes {', '.join(map(str, classes[:3]))})" if classes else "")
         for index, classes in candidates.items()
@@ -72,6 +73,7 @@ def _refuse_unmatched(concepts: Mapping[int, str], candidates: Mapping[int, Sequ
 
 
 def _refuse_shared(concepts: Mapping[int, str], matched: Mapping[int, int], labels: Labels, target: str) -> None:
+    """Raise ConceptError if a class of the target stands for several concepts."""
     owners: dict[int, list[str]] = {}
     for index, taken in matched.items():
         owners.setdefault(taken, []).append(f"{concepts[index][:60]!r} ({index})")

@@ -99,4 +99,5 @@ class _Reached(Exception):  # noqa: N818  (no error: the rest of the network is 
 
 
 def _untrained(norm: nn.Module) -> bool:
+    """Return whether running means are all 0 and variances all 1, as before training."""
     return bool((norm.running_mean == 0).all() and (norm.running_var == 1).all())  # type: ignore[union-attr]

@@ -65,6 +65,7 @@ def check_channels(channels: int, target: Classifier) -> None:
 
 
 def _logits(engine: Engine, images: Tensor) -> Tensor:
+    """Resize images to the classifier's input and return its logits on the CPU."""
     size = engine.classifier.input.size
     if tuple(images.shape[-2:]) != size:
         images = functional.interpolate(images, size, mode="bilinear", antialias=True)

@@ -37,9 +37,9 @@ class RangeCheck:
     Attributes:
         verdict: ``fits``; ``another fits`` (clearly better than the declared one); ``cannot tell``.
         best: The convention that fits best; ``None`` without any evidence.
-        rivals: Those that cannot be told from it.
-        evidence: What decided: ``labels`` alone, or what counts of ``batch norm`` and ``information``.
-        rows: What the network predicts under every convention, the declared one first: ``convention`` (its name),
+        rivals: Conventions that fit as well as the best one.
+        evidence: Names of the evidence that decided: ``labels`` alone, or ``batch norm`` and ``information``.
+        rows: Predictions of the network under every convention, the declared one first: ``convention`` (its name),
             ``declared``, ``accuracy`` (share of labelled samples classified correctly; ``None`` without labels),
             ``divergence`` (see :func:`phosphene.metrics.norm_statistics.divergence`; ``None`` without a batch
             normalisation), ``information`` (see :func:`phosphene.metrics.information.information`), ``confidence``
@@ -73,7 +73,7 @@ def check_range(
     """Try every common convention.
 
     Args:
-        engine: Of the classifier in question, entered.
+        engine: An open engine of the classifier in question.
         samples: (n, c, h, w) in [0, 1].
         truth: The class of each; -1 if it is not known.
         natural: Whether they are samples of the kind that the network was trained on, or noise: that proves less.

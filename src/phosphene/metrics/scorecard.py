@@ -25,12 +25,12 @@ class ConceptScore:
 
     Attributes:
         index: The source's class.
-        label: Its label.
+        label: Label of the concept.
         target_index: The target's class of that name.
         maps: Number of maps.
         right: How many of them the target classifies as the class.
         p_class: Mean probability of the class, in [0, 1].
-        misread: What it predicts instead, the most frequent first.
+        misread: Classes that the target predicts instead, the most frequent first.
     """
 
     index: int
@@ -59,13 +59,13 @@ class Score:
 
     Attributes:
         source: Name of the classifier that the maps come from.
-        target: Name of the one that classifies them.
+        target: Name of the classifier that classifies them.
         m_score: ``M_score(target | source)``, in [1 / L, 1]; blind to labels.
-        interval: Its 95 % bootstrap interval over the maps.
+        interval: 95 % bootstrap interval of ``m_score`` over the maps.
         top1_concepts: Share of maps that are classified as their class among the L concepts.
-        top1_concepts_interval: Its Wilson 95 % interval.
-        top1_all: The same among all of the target's classes.
-        top1_all_interval: Its Wilson 95 % interval.
+        top1_concepts_interval: Wilson 95 % interval of ``top1_concepts``.
+        top1_all: Share of maps that are classified as their class among all of the target's classes.
+        top1_all_interval: Wilson 95 % interval of ``top1_all``.
         p_class: Mean probability of the class among all classes.
         maps: Number of maps.
         concepts: L.

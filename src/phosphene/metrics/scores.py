@@ -107,6 +107,7 @@ def score_of_logits(
 
 
 def _at(contrast: float, logits: Tensor, truth: Sequence[int], chosen: Sequence[int]) -> ContrastScore:
+    """Return both top-1 rates at one contrast."""
     return ContrastScore(
         contrast=contrast,
         m_score=m_score_of_logits(logits, chosen),
@@ -124,6 +125,7 @@ def _p_class(logits: Tensor, truth: Sequence[int]) -> Tensor:
 def _per_concept(
     logits: Tensor, concepts: Sequence[tuple[int, str]], matched: Mapping[int, int], labels: Sequence[str]
 ) -> tuple[ConceptScore, ...]:
+    """Return how the maps of each concept are classified."""
     truth = [matched[index] for index, _ in concepts]
     predicted, probability = logits.argmax(1).tolist(), _p_class(logits, truth).tolist()
     rows = []

@@ -107,6 +107,7 @@ def _greys(a: Tensor, b: Tensor) -> tuple[Grey, Grey]:
 
 
 def _flat(grey: Grey) -> bool:
+    """Return whether an image is constant."""
     return float(grey.std()) < FLAT
 
 

@@ -54,6 +54,7 @@ def _glance(findings: list[Finding]) -> dict[str, str]:
 
 
 def _row(found: Finding, subject: dict[str, Any]) -> dict[str, Any]:
+    """Return what the page shows of one finding."""
     spaced = {condition: condition.replace("_", " ") for condition in found.conditions}
     columns = list(dict.fromkeys(name for figures in found.conditions.values() for name in figures))
     return {
@@ -71,6 +72,7 @@ def _row(found: Finding, subject: dict[str, Any]) -> dict[str, Any]:
 
 
 def _named(name: str) -> str:
+    """Return the name of a figure in words."""
     for key, word in NAMES.items():
         if name == key or name.startswith(f"{key}_"):
             return word + name[len(key) :].replace("_", " ")
@@ -78,6 +80,7 @@ def _named(name: str) -> str:
 
 
 def _formatted(name: str, value: float) -> str:
+    """Return a figure as text."""
     if name in COUNTS:
         return f"{value:.0f}"
     return percent(value) if name in SHARES else two_decimals(value)

@@ -59,6 +59,7 @@ def comparison_view(
 def _row(
     one: Change, comparison: "Comparison", image_url: Callable[[int, ConceptMap], str], *, same: bool
 ) -> dict[str, Any]:
+    """Return what the page shows of one class."""
     lines = [] if same else [_prediction("B", "A", one.a_by_b), _prediction("A", "B", one.b_by_a)]
     return {
         "change": one,
@@ -71,6 +72,7 @@ def _row(
 
 
 def _prediction(target: str, source: str, prediction: "Prediction | None") -> str:
+    """Return what a source predicts for the other run's maps, in a sentence."""
     if prediction is None:
         return ""
     instead = f"; it mostly predicts {prediction.instead}" if prediction.instead else ""

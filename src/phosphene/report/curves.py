@@ -15,7 +15,7 @@ class Curve:
     """A line that a template draws.
 
     Attributes:
-        points: For an SVG polyline in a box of 300 by 80; its bottom is 0.
+        points: Points of an SVG polyline in a box of 300 by 80; its bottom is the value 0.
         top: The value at the upper edge.
         steps: How many values there were.
         words: A description for screen readers.
@@ -32,7 +32,7 @@ def curve(values: Sequence[float], name: str, *, top: "float | None" = None, sha
 
     Args:
         values: 0 or more each; neighbours in long lines are averaged.
-        name: What they are.
+        name: Name of the values, for the description.
         top: The upper edge; the largest value by default.
         share: Whether they are shares, written in percent.
     """

@@ -35,10 +35,10 @@ class Gallery:
 
     Args:
         run: A run directory.
-        facts: Its run.json.
+        facts: Content of the run's ``run.json``.
 
     Attributes:
-        maps: What each finished map's map.json holds, by class and seed.
+        maps: Content of each finished map's ``map.json``, by class and seed.
         thumbnails: Small images of the maps that :meth:`cards` has yielded, with captions.
     """
 
@@ -94,6 +94,7 @@ class Gallery:
                 self.thumbnails.append((small, f"{one.short}, {one.seed}" if self.several else one.short))
 
     def _card(self, one: ConceptMap) -> dict[str, Any]:
+        """Return what the page shows of one map."""
         place = (one.index, one.seed)
         own = None if self.own is None else _classification(self.own, place)
         animation = self.run.folder(Job(*place), one.label) / FRAMES
@@ -153,4 +154,5 @@ def _sentence(one: ConceptMap, own: "dict[str, Any] | None") -> str:
 
 
 def _spelled(p: float) -> str:
+    """Return a probability as text, ``more than 0.999`` in place of ``> 0.999``."""
     return probability(p).replace(">", "more than").replace("<", "less than")

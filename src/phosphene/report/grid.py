@@ -68,6 +68,7 @@ class Grid:
         return _encoded(self.image)
 
     def _svg(self) -> str:
+        """Return the grid as an SVG document with embedded images."""
         rows, cell = math.ceil(len(self.images) / self.columns), self.size + CAPTION + GAP
         width, height = self.columns * (self.size + GAP) - GAP + 2 * MARGIN, rows * cell - GAP + 2 * MARGIN
         parts = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" font-family="sans-serif">']
@@ -83,6 +84,7 @@ class Grid:
 
 
 def _encoded(image: Image.Image, kind: str = "PNG") -> bytes:
+    """Return an image as the bytes of a file."""
     data = io.BytesIO()
     image.save(data, kind)
     return data.getvalue()

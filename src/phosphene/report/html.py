@@ -128,6 +128,7 @@ def _sorted(*parts: list[dict[str, str]]) -> list[dict[str, str]]:
 
 
 def _read(name: str) -> str:
+    """Return the text of a template's file."""
     return resources.files("phosphene.report").joinpath("templates", name).read_text(encoding="utf-8")
 
 

@@ -64,6 +64,7 @@ def scan_section(run: RunDirectory, facts: "dict[str, Any] | None" = None) -> "d
 
 
 def _view(run: RunDirectory, found: dict[str, Any]) -> dict[str, Any]:
+    """Return what the page shows of a scan."""
     title, mark = headline(found)
     head, rows = most_deviating(found)
     works = working(found)
@@ -97,6 +98,7 @@ def _view(run: RunDirectory, found: dict[str, Any]) -> dict[str, Any]:
 
 
 def _suspect(run: RunDirectory, found: dict[str, Any], one: dict[str, Any]) -> dict[str, Any]:
+    """Return what the page shows of a suspect."""
     mask, paint = _tensors(run, one["trigger"])
     side = max(mask.shape[-2:])
     return {
@@ -137,6 +139,7 @@ def _closer(run: RunDirectory, one: dict[str, Any], paint: torch.Tensor) -> Imag
 
 
 def _tensors(run: RunDirectory, name: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Read the mask and the colours of a candidate trigger."""
     try:
         tensors = load_tensors(read_file(run, name))
         return tensors["mask"], tensors["paint"]
@@ -190,6 +193,7 @@ def _strip(found: dict[str, Any]) -> dict[str, Any]:
 
 
 def _command(found: dict[str, Any], out: str) -> str:
+    """Return the command that makes the scan again."""
     settings = found["settings"]
     words = ["phosphene", "scan", found["model"]["spec"], "--samples", found["samples"]["spec"]]
     words += [word for one in found["references"] for word in ("--reference", one["spec"])]
@@ -202,10 +206,12 @@ def _command(found: dict[str, Any], out: str) -> str:
 
 
 def _png(picture: Image.Image) -> str:
+    """Return an image as a data URL."""
     data = io.BytesIO()
     picture.save(data, "PNG", optimize=True)
     return _url(data.getvalue())
 
 
 def _url(data: bytes) -> str:
+    """Return the bytes of a PNG file as a data URL."""
     return "data:image/png;base64," + base64.b64encode(data).decode()

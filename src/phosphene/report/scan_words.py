@@ -21,7 +21,7 @@ SHORTCUT_TITLE = "This network very likely has a backdoor, or a shortcut learnt 
 SHORTCUT = (
     "A backdoor and a shortcut learnt from marked training images look the same from outside. If training images "
     "of {name} carry a mark like this one (a watermark, a logo, a border, an odd light), it is the mark that was "
-    "learnt, and nobody need have meant harm; the predictions are as wrong."
+    "learnt: no one may have intended harm, but the predictions are just as wrong."
 )
 
 

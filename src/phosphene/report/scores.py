@@ -22,7 +22,7 @@ class Cell:
 
     Attributes:
         text: The number itself; colour only repeats it.
-        heat: How much colour, in percent.
+        heat: Strength of the cell's colour, in percent.
         rest: A second, smaller line.
     """
 
@@ -74,6 +74,7 @@ def score_section(run: RunDirectory, facts: dict[str, Any]) -> "dict[str, Any] |
 
 
 def _glance(score: Score) -> dict[str, str]:
+    """Return the summary line of a score for the top of the report."""
     return {
         "mark": "good" if score.top1_all >= GOOD else "unsure",
         "text": f"{score.target} classifies {percent(score.top1_all)} of these maps as their class, among its "
@@ -82,6 +83,7 @@ def _glance(score: Score) -> dict[str, str]:
 
 
 def _summary(score: Score) -> list[Cell]:
+    """Return a target's cells: M_score, both top-1 rates, mean probability."""
     low, high = score.interval
     return [
         Cell(f"{score.m_score:.2f}", _heat(score.m_score, 1 / score.concepts), f"{low:.2f} to {high:.2f}"),
@@ -102,6 +104,7 @@ def _concepts(scores: list[Score]) -> list[dict[str, Any]]:
 
 
 def _concept(one: ConceptScore) -> Cell:
+    """Return the cell of one concept: how many of its maps are classified right, and as what else."""
     wrong = ", ".join(
         first_synonym(other.label) + (f" {other.count}×" if one.maps > 1 else "") for other in one.misread
     )

@@ -52,7 +52,7 @@ def write_image(path: Path, image: Image.Image, kind: str, *, durable: bool = Tr
         path: The file.
         image: The image.
         kind: ``PNG`` or ``WEBP``.
-        durable: As for :func:`write_bytes`.
+        durable: Wait until the data is on the disk; see :func:`write_bytes`.
         options: Options of PIL's encoder.
     """
     data = io.BytesIO()

@@ -76,9 +76,11 @@ class Checkpoints:
             self.path.rmdir()
 
     def _file(self, job: Job) -> Path:
+        """Return the path of the checkpoint of a group whose first map is ``job``."""
         return self.path / f"{job.index}-{job.seed}"
 
     def _read(self, file: Path) -> "Checkpoint | None":
+        """Read a checkpoint; ``None`` if it is damaged or of another version."""
         try:
             data = file.read_bytes()
             if hashlib.sha256(data[64:]).hexdigest().encode() != data[:64]:
@@ -93,4 +95,5 @@ class Checkpoints:
 
 
 def _version() -> Tensor:
+    """Return the package's version as a tensor, because checkpoints hold tensors only."""
     return torch.tensor(list(__version__.encode()), dtype=torch.uint8)

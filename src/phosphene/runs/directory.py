@@ -64,6 +64,7 @@ def open_run(path: "str | Path") -> RunDirectory:
 
 
 def _scores(run: RunFiles) -> str:
+    """Return the run's scores as an HTML table for notebooks; empty if there are none."""
     rows = [row for row in read_scores(run) if all(isinstance(row.get(key), float) for key in ("m_score", "top1_all"))]
     lines = [
         [

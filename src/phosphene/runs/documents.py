@@ -17,8 +17,8 @@ class Document:
     """A kind of JSON file in a run directory.
 
     Attributes:
-        name: Its file name.
-        content: What it holds, for messages.
+        name: Name of the file.
+        content: Name of the content, for messages.
         needed: The entries that it must have, as :func:`~phosphene.runs.facts.missing` takes them.
         fix: What to do if it is damaged.
         schema: The version of its entries.

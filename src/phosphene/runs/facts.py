@@ -28,7 +28,7 @@ NEEDED: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class RunFacts:
-    """What a run is made from: with the class and the seed, this determines every map."""
+    """Everything that a run is made from: with the class and the seed, it determines every map."""
 
     model: dict[str, Any]
     recipe: dict[str, Any]
@@ -68,10 +68,10 @@ def missing(data: Any, needed: Any, where: str = "") -> str:
     """Name the first of the ``needed`` entries that ``data`` lacks or holds in another type; empty if there is none.
 
     Args:
-        data: What was read from JSON.
+        data: Value that was read from JSON.
         needed: A type; or what each entry of a table must be, by its name, where ``*`` stands for all names; or a list
             of one such requirement, which every row of a list must meet.
-        where: What precedes the name of an entry.
+        where: Text before the name of an entry.
     """
     if isinstance(needed, dict) and isinstance(data, dict):
         entries = dict.fromkeys(data, needed["*"]) if "*" in needed else needed

@@ -36,7 +36,7 @@ MOST_BYTES, MOST_FILES = 1_000_000, 64
 
 
 class StepLike(Protocol):
-    """What is used of a step: see :class:`phosphene.mapper.Step`."""
+    """The attributes that are used of a :class:`phosphene.mapper.Step`."""
 
     @property
     def number(self) -> int: ...  # noqa: D102
@@ -111,6 +111,7 @@ class LivePreview:
             self.due = now + min(pause, MOST_SECONDS)
 
     def _sign(self, step: StepLike) -> None:
+        """Write the sign of life of this step."""
         note = {
             "pid": os.getpid(),
             "host": socket.gethostname(),
@@ -126,6 +127,7 @@ class LivePreview:
         write_bytes(self.path, json.dumps(note, allow_nan=False).encode(), durable=False)
 
     def _draw(self, step: StepLike) -> None:
+        """Write the preview of one map of the group, each in turn."""
         row = self.turn % len(self.jobs)
         self.turn += 1
         image = to_image(render(step.nu[row].detach().float(), self.contrast))
@@ -175,6 +177,7 @@ def remove_dead(path: Path) -> None:
 
 
 def _notes(path: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Yield the signs of life in a run directory: file and content."""
     with contextlib.suppress(OSError):
         for file in sorted((path / FOLDER).glob("*.json"))[:MOST_FILES]:
             with contextlib.suppress(OSError, ValueError, RecursionError):
@@ -182,6 +185,7 @@ def _notes(path: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
 
 
 def _parse(note: dict[str, Any]) -> "SignOfLife | None":
+    """Return a sign of life; ``None`` if it is malformed, too old, or its process has ended."""
     with contextlib.suppress(ValueError, KeyError, TypeError, OverflowError):
         if not time.time() - float(note["beat"]) <= float(note["patience"]):
             return None
@@ -208,4 +212,5 @@ def _began(pid: int) -> "int | None":
 
 
 def _finite(value: float) -> "float | None":
+    """Return a number rounded to six decimals; ``None`` if it is not finite."""
     return round(float(value), 6) if abs(value) < float("inf") else None

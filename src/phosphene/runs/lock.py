@@ -73,6 +73,7 @@ def holder(folder: Path) -> dict[str, Any]:
 
 
 def _note(folder: Path, token: str) -> None:
+    """Write down which process holds the run directory."""
     program = Path(sys.argv[0] if sys.argv and sys.argv[0] else "python")
     program = program.parent if program.name == "__main__.py" else program  # python -m phosphene
     note = {
@@ -86,6 +87,7 @@ def _note(folder: Path, token: str) -> None:
 
 
 def _refusal(folder: Path) -> str:
+    """Return the message that names who holds the run directory."""
     note = holder(folder)
     who = "another command"
     if {"pid", "host", "command", "since"} <= set(note):

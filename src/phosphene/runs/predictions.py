@@ -25,9 +25,9 @@ class ClassifierPredictions:
         name: Name of the classifier.
         sha256: Hash of its weights and input space.
         classes: Number of its classes.
-        maps: By class and seed: ``class`` (its own index of the concept), ``p_class``, and ``top``, a list of
-            ``index``, ``label`` and ``p``, the most probable first; with ``index``, ``seed`` and ``map_sha256`` of the
-            map.
+        maps: Predictions by class and seed: ``class`` (its own index of the concept), ``p_class``, and ``top``, a list
+            of ``index``, ``label`` and ``p``, the most probable first; with ``index``, ``seed`` and ``map_sha256`` of
+            the map.
     """
 
     name: str
@@ -64,7 +64,7 @@ def write_predictions(
     Args:
         run: The run.
         classifier: The classifier.
-        found: By class and seed, as in :class:`ClassifierPredictions`.
+        found: Predictions by class and seed, as in :class:`ClassifierPredictions`.
         hashes: Hash of each map at the time of the prediction.
 
     Raises:

@@ -110,9 +110,9 @@ def write_scan(
 
     Args:
         run: A run that has begun.
-        entry: With what ``NEEDED`` names.
-        files: Paths below the run -> what they hold.
-        sarif: The same scan for code-scanning dashboards.
+        entry: Content of ``scan.json``, with the keys of ``NEEDED``.
+        files: Path below the run -> content of the file.
+        sarif: The scan as SARIF, for code-scanning dashboards.
 
     Raises:
         RunError: the run cannot be written.
@@ -144,4 +144,5 @@ def read_file(run: RunDirectory, name: str) -> bytes:
 
 
 def _hashes(references: Any) -> list[Any]:
+    """Return the sorted weight hashes of references."""
     return sorted(str(one.get("sha256")) if isinstance(one, dict) else "" for one in references)

@@ -1,4 +1,4 @@
-"""``scores.json``: what targets make of a run's maps, one row a target."""
+"""``scores.json``: how target classifiers score a run's maps, one row per target."""
 
 import hashlib
 from collections.abc import Sequence

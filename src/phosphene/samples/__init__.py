@@ -26,7 +26,7 @@ FOLDER = "phosphene.samples.folder"
 
 
 class Kind(Protocol):
-    """What a module for a kind of samples offers."""
+    """Interface of a module for a kind of samples."""
 
     def read(self, where: str, shape: tuple[int, int, int]) -> tuple[Tensor, list[str]]:
         """Return samples, uint8 (n, c, h, w) of ``shape`` each, and the names of files or rows that were skipped."""

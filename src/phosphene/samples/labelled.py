@@ -26,9 +26,9 @@ class LabelledImages:
     """Images of one source, decoded when they are asked for.
 
     Attributes:
-        count: How many there are.
-        image_at: From a position to uint8 (c, h, w), or ``None`` if it cannot be decoded.
-        class_at: From a position to the class, or -1 if it is unknown.
+        count: Number of images.
+        image_at: Function of a position that returns uint8 (c, h, w), or ``None`` if the image cannot be decoded.
+        class_at: Function of a position that returns the class, or -1 if it is unknown.
     """
 
     count: int
@@ -130,6 +130,7 @@ def _spread(count: int, most: int) -> list[int]:
 
 
 def _class_of_file(file: Path, folder: Path, labels: Labels) -> int:
+    """Return the class that a file's or its folder's name gives; -1 if it gives none."""
     stem = re.sub(r"^n[0-9]{8}_", "", file.stem)
     names = [stem, re.sub(r"_?[0-9]+$", "", stem), *([file.parent.name] if file.parent != folder else [])]
     return next((index for name in names if (index := _class_named(name, labels)) >= 0), -1)

@@ -24,7 +24,7 @@ class SamplePool:
     Attributes:
         pixels: uint8 (n, c, h, w): what maps are computed from.
         held_out: uint8 (m, c, h, w): what the targeting rate is measured on.
-        spec: What the pool was loaded from.
+        spec: Sample spec that the pool was loaded from.
         skipped: Names of files that could not be decoded.
     """
 

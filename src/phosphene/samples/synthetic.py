@@ -67,6 +67,7 @@ def spectral_noise(rng: np.random.Generator, slope: np.ndarray, shape: tuple[int
 
 
 def _to_uint8(pixels: np.ndarray) -> np.ndarray:
+    """Round pixels in [0, 1] to uint8."""
     whole: np.ndarray = np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
     return whole
 

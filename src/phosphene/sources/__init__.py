@@ -17,7 +17,7 @@ from phosphene.errors import ExtraError, SpecError, nearest
 
 
 class Source(Protocol):
-    """What a source module offers."""
+    """Interface of a source module."""
 
     def load(self, rest: str, *, trust: bool) -> Classifier:
         """Load what follows the prefix."""
@@ -110,6 +110,7 @@ def _is_factory(text: str) -> bool:
 
 
 def _hint(text: str) -> str:
+    """Return the sentence that helps with a spec that matches nothing."""
     prefix, colon, rest = text.partition(":")
     if Path(text).exists():
         return " A weights file needs a card that names its network: give the path of the card (.toml)."
@@ -130,5 +131,6 @@ def _hint_of_library(name: str) -> str:
 
 
 def _known() -> str:
+    """Return the sentence that lists all known specs."""
     known = [spec for spec, _ in list_specs()]
     return f" Known: {', '.join([*known, *SPEC_FORMS])}."

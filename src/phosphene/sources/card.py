@@ -212,6 +212,7 @@ def _check_network(card: Mapping[str, Any], path: Path) -> None:
 
 
 def _check(fields: Mapping[str, Any], known: Mapping[str, type], where: str) -> None:
+    """Raise CardError for an unknown field or a value of the wrong type."""
     for key, value in fields.items():
         if key not in known:
             raise CardError(f"{where} has an unknown field {key!r}.{nearest(key, list(known))}")
@@ -223,7 +224,7 @@ def card_files(classifier: Classifier, card: Path, weights: Path) -> dict[Path, 
     """Return the files that describe a classifier: its card, and beside it weights, labels and, of ``hf:``, the config.
 
     Args:
-        classifier: From :func:`phosphene.load`.
+        classifier: A classifier from :func:`phosphene.load`.
         card: Path of the card.
         weights: Path of the weights, ``.safetensors``; an exported network holds its own.
 

@@ -24,7 +24,7 @@ LOADERS = {
 
 
 class Loader(Protocol):
-    """What the module of a kind of file offers.
+    """Interface of the module of a kind of file.
 
     Attributes:
         RISK: What code loading may run, for the message that asks for trust; empty if it runs none.

@@ -76,7 +76,7 @@ def call(factory: str, folder: Path, who: str, *, trust: bool) -> object:
     Args:
         factory: What to call.
         folder: Where files lie; code that is found here may have come with the model.
-        who: What names it, for messages.
+        who: Name of the spec or card, for messages.
         trust: Whether such code may run.
 
     Raises:
@@ -106,6 +106,7 @@ def call(factory: str, folder: Path, who: str, *, trust: bool) -> object:
 
 
 def _import_file(file: Path, who: str, *, trust: bool) -> Any:
+    """Import a Python file under a name of its own, if that is trusted."""
     if not file.is_file():
         raise CardError(f"{who}: factory file {file} does not exist.")
     if not trust:

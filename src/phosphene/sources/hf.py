@@ -145,6 +145,7 @@ def _check_code(facts: dict[str, Any], name: str, *, trust: bool) -> None:
 
 
 def _labels(config: Any) -> "list[str] | None":
+    """Return the labels of a config; ``None`` if it has only the placeholders ``LABEL_0``, ``LABEL_1`` ..."""
     names = [str(config.id2label[index]) for index in sorted(config.id2label)]
     return None if all(name == f"LABEL_{index}" for index, name in enumerate(names)) else names
 

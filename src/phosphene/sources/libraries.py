@@ -23,8 +23,8 @@ def one_line(kind: type[PhospheneError], what: str, fix: str = "") -> Iterator[N
     """Turn whatever a library or foreign code raises inside into one line; errors of ours pass as they are.
 
     Args:
-        kind: What is raised instead.
-        what: What has failed; the first line of the error follows.
+        kind: Type of the error that is raised instead.
+        what: Name of what has failed; the first line of the error follows.
         fix: What to do about it; ends the line.
     """
     try:

@@ -113,6 +113,7 @@ def _files(path: Path) -> list[Path]:
 
 
 def _read_file(path: Path) -> dict[str, Tensor]:
+    """Read the tensors of one weights file."""
     state: Any
     try:
         if path.suffix == ".safetensors":
@@ -172,6 +173,7 @@ def _shards(index: Path) -> list[Path]:
 
 
 def _unreadable(path: Path, error: Exception) -> WeightsError:
+    """Return the error for a weights file that cannot be read."""
     line = first_line(error)
     if path.suffix != ".safetensors" and not isinstance(error, OSError):
         # torch's own message advises to switch this protection off.
@@ -182,5 +184,6 @@ def _unreadable(path: Path, error: Exception) -> WeightsError:
 
 
 def _first(names: list[str], most: int = 3) -> str:
+    """Return the first few names, and how many more there are."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more

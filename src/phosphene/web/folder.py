@@ -126,10 +126,12 @@ def read_cached(read: Callable[[Path], Any], path: Path) -> Any:
 
 @functools.lru_cache(maxsize=20_000)
 def _read(read: Callable[[Path], Any], path: Path, modified: int, size: int) -> Any:
+    """Return ``read(path)``, cached as long as the file's time and size stay the same."""
     return read(path)
 
 
 def _facts(run_json: Path) -> dict[str, Any]:
+    """Read a ``run.json``; RunError if it is damaged."""
     try:
         return RunDirectory(run_json.parent).facts()
     except RecursionError:

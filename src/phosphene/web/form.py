@@ -93,6 +93,7 @@ def default_name(model: str, recipe: str, changes: "list[str]", samples: str) ->
 
 
 def _line(fields: Mapping[str, str], key: str, what: str) -> str:
+    """Return a field's text; FormError unless it is one printable line."""
     text = fields.get(key, "").strip()
     if len(text) > MOST_CHARACTERS or not text.isprintable():
         raise FormError(f"{what} must be one line of at most {MOST_CHARACTERS:,} printable characters.")
@@ -100,6 +101,7 @@ def _line(fields: Mapping[str, str], key: str, what: str) -> str:
 
 
 def _lines(fields: Mapping[str, str], key: str, what: str) -> list[str]:
+    """Return a field's distinct lines; FormError if they are too many or not printable."""
     lines = [line.strip() for line in fields.get(key, "").splitlines() if line.strip()]
     if len(lines) > MOST_LINES or any(len(line) > MOST_CHARACTERS or not line.isprintable() for line in lines):
         raise FormError(f"{what} must be at most {MOST_LINES:,} lines of printable characters.")
@@ -107,6 +109,7 @@ def _lines(fields: Mapping[str, str], key: str, what: str) -> list[str]:
 
 
 def _whole(fields: Mapping[str, str], key: str, what: str, least: int, most: int, default: int) -> int:
+    """Return a field's whole number; FormError if it is out of range."""
     text: Any = fields.get(key, "").strip() or str(default)
     if not re.fullmatch(r"[0-9]{1,10}", text) or not least <= int(text) <= most:
         raise FormError(f"{what} must be a whole number from {least} to {most:,}.")

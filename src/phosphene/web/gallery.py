@@ -142,6 +142,7 @@ class Gallery:
         return [one for one in self.processes.all() if not (self.folder.root / one.name / "run.json").exists()]
 
     def _comparison(self, a: str, b: str) -> dict[str, Any]:
+        """Return what the page shows of two runs."""
         runs = [self.folder.run(name) for name in (a, b)]
         places = [quote(name) for name in (a, b)]
         for run in runs:
@@ -151,6 +152,7 @@ class Gallery:
         return comparison_view(found, lambda side, one: f"/image/{one.index}/{one.seed}/{places[side]}", names=(a, b))
 
     def _start(self, fields: dict[str, str]) -> MapProcess:
+        """Start the ``phosphene map`` command that a form asks for."""
         if (self.folder.root / "run.json").exists():
             raise FormError("This folder is itself a run: serve the folder above it to start new ones.")
         command = read_form(fields, trust=self.trust)
@@ -160,6 +162,7 @@ class Gallery:
         return self.processes.start(command, out)
 
     def _form(self, fields: dict[str, str], error: str = "", status: int = 200) -> HTMLResponse:
+        """Return the page with the form for a new run."""
         specs = {view.facts["model"]["spec"] for view in run_views(self.folder) if view.facts is not None}
         return self.pages.page(
             "new.html",
@@ -196,5 +199,6 @@ def _compare(a: Path, b: Path, *versions: object) -> "Comparison":
 
 
 def _version(run: RunDirectory) -> tuple[str, int]:
+    """Return what changes whenever a run's maps or scores change."""
     scores = run.path / SCORES
     return maps_sha256(run), scores.stat().st_mtime_ns if scores.is_file() else 0

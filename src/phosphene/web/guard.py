@@ -99,6 +99,7 @@ def is_local(host: str) -> bool:
 
 
 def _is_address(host: str) -> bool:
+    """Return whether a host is an IP address."""
     try:
         ipaddress.ip_address(host)
     except ValueError:

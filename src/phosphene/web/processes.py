@@ -47,6 +47,7 @@ class MapProcess:
         self.stderr_thread.start()
 
     def _collect_stderr(self) -> None:
+        """Store the printable lines that the process writes to stderr."""
         assert self.process.stderr is not None  # noqa: S101
         with self.process.stderr as stream:
             while line := stream.readline(LONGEST_LINE):

@@ -92,6 +92,7 @@ def _bind(host: str, port: "int | None") -> tuple[socket.socket, str]:
 
 
 def _listen(host: str, port: int) -> socket.socket:
+    """Return a listening socket."""
     family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
     both = family == socket.AF_INET6 and socket.has_dualstack_ipv6()  # [::] takes IPv4 too
     return socket.create_server(address[:2], family=family, backlog=128, dualstack_ipv6=both)

@@ -132,6 +132,7 @@ def run_view(folder: Folder, name: str) -> RunView:
 
 
 def _map_view(run: RunDirectory, row: dict[str, Any], beat: "SignOfLife | None") -> MapView:
+    """Return what the gallery shows of one map: finished, growing or missing."""
     index, seed, label = row["index"], row["seed"], row["label"]
     folder = run.folder(Job(index, seed), label)
     try:
@@ -159,4 +160,5 @@ def _map_facts(path: Path) -> "dict[str, Any] | None":
 
 
 def _number(value: Any) -> "float | None":
+    """Return a number from JSON as float; ``None`` if it is not a number or far too large."""
     return float(value) if isinstance(value, int | float) and -1e12 < value < 1e12 else None

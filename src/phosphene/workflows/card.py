@@ -17,7 +17,7 @@ class WrittenCard:
     Attributes:
         path: The card.
         files: The card, its weights and its labels.
-        classifier: What the card loads.
+        classifier: Classifier that the card loads.
     """
 
     path: Path
@@ -31,7 +31,7 @@ def write_card(
     """Write a card, with weights as safetensors, and load it again to prove it.
 
     Args:
-        classifier: What the card is to load.
+        classifier: Classifier that the card is to load.
         out: Path of the card; by default the name of the model with ``.toml``.
         weights: Path of the weights; by default that of the card with ``.safetensors``.
         trust: Allow code that came with the model to run.

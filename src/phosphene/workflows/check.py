@@ -27,11 +27,11 @@ MOST_CLASSES = 64
 
 @dataclass(frozen=True)
 class CheckPlan:
-    """What a ``check`` command comes to.
+    """The work of a ``check`` command, planned but not begun.
 
     Attributes:
         run: The run that is checked.
-        context: Its network, samples, recipe and maps.
+        context: Network, samples, recipe and maps of the run.
         names: The checks that are wanted.
         cached: Findings of earlier commands on the same maps, samples and concepts.
         sha256: Hash over the run's maps.
@@ -72,7 +72,7 @@ class Findings(list[Finding]):
     """The findings of a check: a list that a notebook shows as a table.
 
     Attributes:
-        plan: What the check comes to; ``None`` for maps in memory.
+        plan: Plan of the check; ``None`` for maps in memory.
         report: Path of the run's report; ``None`` after a dry run and for maps in memory.
     """
 

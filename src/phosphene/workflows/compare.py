@@ -21,7 +21,7 @@ class Comparison:
 
     Attributes:
         runs: Their directories.
-        facts: What their ``run.json`` say.
+        facts: Content of their ``run.json`` files.
         changes: The classes that both have, the most changed first.
         only: Labels of the classes that only the one or the other has.
         maps: Their maps by class.
@@ -60,7 +60,7 @@ class Comparison:
 
     @property
     def notes(self) -> list[str]:
-        """What a reader should know of the figures, a line each."""
+        """Notes on the figures, one line each."""
         notes = []
         if not self.seeds_known:
             notes.append("One seed per class: how much maps vary by seed is unknown (map with --seeds 2 or more).")
@@ -86,6 +86,7 @@ class Comparison:
 
 
 def _figure(value: "float | None") -> notebook.Cell:
+    """Return a table cell for a share; a dash for ``None``."""
     return notebook.Cell("-") if value is None else notebook.Cell(f"{value:.2f}", value)
 
 
@@ -120,6 +121,7 @@ def compare_runs(a: RunDirectory, b: RunDirectory) -> Comparison:
 
 
 def _by_class(maps: list[ConceptMap]) -> dict[int, list[ConceptMap]]:
+    """Return the maps of each class."""
     found: dict[int, list[ConceptMap]] = defaultdict(list)
     for one in maps:
         found[one.index].append(one)
@@ -127,6 +129,7 @@ def _by_class(maps: list[ConceptMap]) -> dict[int, list[ConceptMap]]:
 
 
 def _side(run: RunDirectory, maps: list[ConceptMap], other_sha256: str) -> ComparedRun:
+    """Return one of the two runs as :func:`phosphene.metrics.compare.compare` takes it."""
     own = {index: sum(one.p_class for one in group) / len(group) for index, group in _by_class(maps).items()}
     row = next((row for row in read_scores(run) if row["target_sha256"] == other_sha256), None)
     if row is None:

@@ -24,7 +24,7 @@ from phosphene.workflows.progress import Progress
 
 @dataclass(frozen=True)
 class MapOrigin:
-    """What maps in memory were made from, for those who save or check them.
+    """The classifier, samples and recipe that maps in memory were made from, for saving or checking them.
 
     Attributes:
         classifier: The source classifier.
@@ -45,7 +45,7 @@ class ConceptMaps(MapList):
     """What :func:`map_concepts` returns: ``maps["castle"]`` are the maps of a concept, ``maps[0]`` is the first one.
 
     Attributes:
-        origin: What they were made from; ``None`` if that is not known.
+        origin: Classifier, samples and recipe that they were made from; ``None`` if not known.
         run: The run directory that holds them; ``None`` if they are in memory only.
     """
 

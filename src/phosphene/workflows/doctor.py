@@ -92,10 +92,12 @@ def examine_model(
 
 
 def _predictions(classes: int, shown: str) -> str:
+    """Return the line about whether the network distinguishes samples."""
     if classes == 1:
         return f"one class for every sample ({shown}): check [input] mean and std, or give natural --samples"
     return "different classes for different samples"
 
 
 def _nats(information: "float | None") -> str:
+    """Return an information as text."""
     return "refused" if information is None else f"{information:.2f} nats"

@@ -16,12 +16,12 @@ MOST_STEPS = 10
 
 @dataclass(frozen=True)
 class Estimate:
-    """What is left to do of a plan.
+    """How many maps of a plan are left to make, and how long that takes.
 
     Attributes:
         cached: Maps that are finished already.
         passes: Images that the others send through the network, a backward counted as one more.
-        seconds: How long that takes in one process of this machine, as busy as it is now.
+        seconds: Time for these in one process of this machine, under its present load.
     """
 
     cached: int

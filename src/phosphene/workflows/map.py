@@ -36,10 +36,10 @@ class MappedRun:
     """A run of a ``map`` command, one per model and recipe.
 
     Attributes:
-        plan: What it comes to.
-        maps: The facts of its maps by class and seed; empty after a dry run.
-        report: Path of its report; ``None`` after a dry run.
-        estimate: What is left to do, after a dry run.
+        plan: Plan of the run.
+        maps: Summaries of the run's maps, by class and seed; empty after a dry run.
+        report: Path of the run's report; ``None`` after a dry run.
+        estimate: Number of maps and seconds that are left, after a dry run.
     """
 
     plan: MapPlan
@@ -78,10 +78,10 @@ def make_runs(
     """Make the maps of plans, note what the source classifiers predict for them, and write the reports.
 
     Args:
-        plans: What to make.
+        plans: Plans of the runs.
         on_map: Called for every map; cached ones are left out if a run has many.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
-        how: Of :func:`execute`.
+        how: Further arguments of :func:`execute`.
 
     Raises:
         JobsError: maps could not be made; the others are finished, and reported.
@@ -126,7 +126,7 @@ def execute(
     run directories are held meanwhile: no other command can work on them.
 
     Args:
-        plans: What to make.
+        plans: Plans of the runs.
         executor: Where the maps are made; in this process by default.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
         precision: ``auto``, ``fp32`` or ``bf16``.

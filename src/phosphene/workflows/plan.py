@@ -1,4 +1,4 @@
-"""Plans: what a ``map`` command comes to, before any work."""
+"""Plans of ``map`` commands: which maps are to be made, with what, and where they go; no work is begun."""
 
 import hashlib
 import re
@@ -54,7 +54,7 @@ class Jobs(Sequence[Job]):
 
 @dataclass(frozen=True)
 class MapPlan:
-    """What a ``map`` command comes to, for one model and recipe.
+    """The maps that a ``map`` command is to make with one model and recipe.
 
     Attributes:
         classifier: The model.

@@ -18,7 +18,7 @@ class Progress:
         maps_done: Maps that are finished.
         maps_total: Maps of all plans.
         labels: Names of the maps that the last step was taken on.
-        step: That step.
+        step: The last step.
         share: Finished share of all passes through networks, in [0, 1]; ``None`` if passes are not counted.
         left: Estimated seconds to go; ``None`` if that is not known.
         rate: Maps per minute, over all workers, since the beginning; ``None`` if that is not known.
@@ -59,7 +59,7 @@ class Tally:
     """Counts passes through networks, in which recipes of different cost are compared.
 
     Args:
-        plans: What is to be made.
+        plans: Plans of the runs.
     """
 
     def __init__(self, plans: Sequence[MapPlan]) -> None:

@@ -30,22 +30,22 @@ from phosphene.workflows.map import execute, write_own_predictions
 from phosphene.workflows.plan import MOST_BYTES, plan
 from phosphene.workflows.progress import Progress
 
-RECIPE = "quick"  # of the suspects' maps: the published method, which moves nothing about, so marks stay in place
-TRIAL = 4  # images by which the time is estimated
+RECIPE = "quick"  # for the maps of suspects: the published method shifts no views, so marks stay in place
+TRIAL = 4  # images that are timed, at least, for the estimate
 
 
 @dataclass(frozen=True)
 class ScanPlan:
-    """What a ``scan`` command comes to.
+    """The work of a ``scan`` command, planned but not begun.
 
     Attributes:
         classifier: The network.
         pool: Samples.
         reference: Clean networks.
         run: Where the results go.
-        recipe: Of the suspects' maps.
-        asked: What determines the verdict: :func:`phosphene.backdoor.record.question`.
-        cached: The scan that is there already, as ``scan.json`` holds it.
+        recipe: Recipe for the maps of suspects.
+        asked: Everything that determines the verdict: :func:`phosphene.backdoor.record.question`.
+        cached: Content of ``scan.json`` if the same scan was made before, else ``None``.
     """
 
     classifier: Classifier
@@ -68,7 +68,7 @@ class ScannedRun:
     """The scan of a run directory, as ``scan.json`` holds it.
 
     Attributes:
-        plan: What the scan comes to.
+        plan: Plan of the scan.
         found: The content of ``scan.json``; empty after a dry run.
         report: Path of the report; ``None`` after a dry run.
         seconds: Estimated seconds without suspects, after a dry run.
@@ -104,7 +104,7 @@ class ScannedRun:
 
     @property
     def sentences(self) -> list[str]:
-        """What the verdict rests on."""
+        """The reasons for the verdict and the facts of each suspect, one line each."""
         return sentences(self.found)
 
     @property
@@ -142,7 +142,7 @@ def plan_scan(
     precision: str = "auto",
     recipe: "str | Path | Recipe" = RECIPE,
 ) -> ScanPlan:
-    """See that a scan can be made, and whether it is there already; no work is done.
+    """Plan a scan: refuse what cannot be scanned, and find an earlier scan of the same question; no work is done.
 
     Args:
         classifier: The network.
@@ -151,9 +151,9 @@ def plan_scan(
         reference: Clean networks of the same kind.
         alpha: Share of clean networks that may be called suspicious.
         pairs: Search all pairs of classes, however many there are.
-        seed: Of noise and draws.
+        seed: Random seed for samples and starting points.
         precision: ``auto``, ``fp32`` or ``bf16``.
-        recipe: Of the suspects' maps.
+        recipe: Recipe for the maps of suspects.
 
     Raises:
         RecipeError: alpha does not fit, the recipe does not exist, or a network is its own reference.
@@ -164,7 +164,9 @@ def plan_scan(
     settings = resolve(recipe)
     for one in reference:
         if one.sha256 == classifier.sha256:
-            raise RecipeError(f"reference {one.name} has the very weights that are scanned: give other clean networks.")
+            raise RecipeError(
+                f"reference {one.name} has the same weights as the scanned network: give other clean networks."
+            )
     asked = question(classifier, pool, reference, alpha=alpha, pairs=pairs, seed=seed, precision=precision)
     run = RunDirectory(out if out is not None else default_scan(classifier))
     cached = check_scan(run, asked)
@@ -233,11 +235,11 @@ def map_suspects(
 ) -> "str | None":
     """Make the ordinary maps of a scan's suspects in the same run.
 
-    A network that cannot be mapped has a verdict all the same: why not is returned in a line.
+    A network that cannot be mapped still has a verdict: the reason is returned in one line.
 
     Args:
         todo: The scan's plan.
-        found: What it found.
+        found: Content of ``scan.json``.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
         on_progress: Called after every step.
     """

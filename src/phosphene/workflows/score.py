@@ -28,8 +28,8 @@ class Source:
     """A finished run whose maps are scored.
 
     Attributes:
-        run: Its directory.
-        facts: Its run.json.
+        run: Run directory of the source.
+        facts: Content of the run's ``run.json``.
         folders: The folders of its maps.
         channels: Channels of the maps.
         sha256: Hash over the maps.
@@ -60,7 +60,7 @@ class RunScore(Score):
     Attributes:
         run: The run directory.
         recipe: Name of the recipe that made the maps.
-        target_spec: What the target was loaded from.
+        target_spec: Spec that the target was loaded from.
         target_sha256: Hash of its weights and input space.
         maps_sha256: Hash over the maps.
     """
