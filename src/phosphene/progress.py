@@ -32,7 +32,8 @@ class ProgressDisplay:
         self.console = Console(file=sys.stderr)
         self.bar: Progress | None = None
         self.began = self.printed = time.monotonic()
-        self.first: float | None = None  # share that was there at the first update, and took no time
+        self.part_began = self.began  # the part that the share is of
+        self.first = self.share = 0.0  # share at the first update of the part, which took no time; latest share
         self.in_notebook = shown and _in_notebook()
 
     def __enter__(self) -> Self:
@@ -81,9 +82,10 @@ class ProgressDisplay:
             return
         now = time.monotonic()
         if share is not None and left is None:
-            self.first = share if self.first is None else self.first
-            work = share - self.first
-            left = (now - self.began) * (1 - share) / work if work > 0 else None
+            if share < self.share or not self.share:
+                self.part_began, self.first = now, share
+            self.share, work = share, share - self.first
+            left = (now - self.part_began) * (1 - share) / work if work > 0 else None
         to_go = "" if left is None else f"{duration(left)} left"
         if self.bar is not None:
             task, text = self.bar.task_ids[0], escape(printable(what))

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from phosphene.backdoor.scan import ScanProgress
 from phosphene.concept_map import ConceptMap
 from phosphene.demo.emblem import TROJAN_TARGET
 from phosphene.progress import ProgressDisplay, show_progress
@@ -73,20 +74,24 @@ def run_demo(
         scans = {}
         for spec in SCANNED:
             display.update(f"scan {spec}", last=True)
-            scans[spec] = _scanned(spec, out, device)
+            scans[spec] = _scanned(spec, out, device, display)
         report = write_report(todo.run)
     recognised = scores[SOURCE].top1_all >= LEAST_SOURCE_TOP1 and scores[TARGET].top1_all >= LEAST_TARGET_TOP1
     detected = all(_backdoor(scans[spec]) == wanted for spec, wanted in SCANNED.items())
     return DemoResult(list(todo.run.maps()), report, scores, scans, recognised and detected)
 
 
-def _scanned(spec: str, out: Path, device: str) -> dict[str, Any]:
+def _scanned(spec: str, out: Path, device: str, display: ProgressDisplay) -> dict[str, Any]:
     """Scan a network, in a run of its own below the demo's, whose report shows it too."""
     classifier = load(spec)
     pool = load_samples(default_samples(spec), classifier.input.shape)
     todo = plan_scan(classifier, pool, out=out / OTHERS / classifier.name)
-    found = run_scan(todo, device=device)
-    map_suspects(todo, found, device=device)
+
+    def show(progress: ScanProgress) -> None:
+        display.update(f"scan {spec}: {progress.doing}", progress.share)
+
+    found = run_scan(todo, device=device, on_progress=show)
+    map_suspects(todo, found, device=device, on_progress=lambda one: one.show(display))
     write_report(todo.run)
     return found
 

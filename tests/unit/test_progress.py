@@ -1,0 +1,71 @@
+"""The progress display: one bar on a terminal with whole lines above it, plain lines elsewhere, warnings kept."""
+
+import io
+import re
+
+import pytest
+from rich.console import Console
+
+from phosphene.progress import EVERY_SECONDS, ProgressDisplay, show_progress
+
+
+@pytest.fixture
+def terminal():
+    """A display on a terminal, and what it has written."""
+    display = ProgressDisplay("load torch")
+    display.console = Console(file=io.StringIO(), force_terminal=True, width=120)
+    return display, display.console.file
+
+
+def test_a_line_stands_above_the_bar(terminal):
+    display, stream = terminal
+    with display:
+        display.update("map 1 of 2, star", 0.25, "loss 1.000")
+        display.print("star [bold]: p 0.9")
+        display.update("map 2 of 2, heart", 0.75)
+    lines = [re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", line) for line in re.split(r"[\r\n]+", stream.getvalue())]
+    assert "star [bold]: p 0.9" in [line.rstrip() for line in lines]
+    assert any("load torch" in line for line in lines)
+    assert any("map 2 of 2, heart" in line and "75%" in line for line in lines)
+
+
+def test_plain_lines_come_now_and_then(capfd, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("phosphene.progress.time.monotonic", lambda: now[0])
+    with ProgressDisplay("net") as display:
+        for share in (0.1, 0.2, 0.3):
+            display.update("scan", share)
+        assert capfd.readouterr().err == ""
+        now[0] = 2 * EVERY_SECONDS
+        display.update("scan", 0.4)
+        assert capfd.readouterr().err == "net: scan, 40 s left\n"
+        display.update("map", 0.5, last=True)
+        assert capfd.readouterr().err.startswith("net: map, ")
+
+
+def test_the_time_left_of_a_new_part_begins_anew(capfd, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("phosphene.progress.time.monotonic", lambda: now[0])
+    with ProgressDisplay("net") as display:
+        display.update("map", 0.5)
+        now[0] = 100.0
+        display.update("map", 1.0)
+        display.update("scan", 0.1)
+        now[0] = 101.0
+        capfd.readouterr()
+        display.update("scan", 0.2, last=True)
+    assert capfd.readouterr().err == "net: scan, 8 s left\n"
+
+
+def test_a_hidden_display_warns_as_python_does(capfd):
+    with show_progress(False, "net") as display:
+        display.update("map", 0.5, last=True)
+        display.print("a line")
+        with pytest.warns(UserWarning, match="doubtful"):
+            display.warn("doubtful")
+    assert capfd.readouterr().err == ""
+
+
+def test_a_display_that_the_caller_has_opened_is_used():
+    with ProgressDisplay("net") as display, show_progress(display, "map") as same:
+        assert same is display
