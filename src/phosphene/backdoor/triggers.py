@@ -66,7 +66,7 @@ def apply_8bit(trigger: Trigger, pixels: Tensor, where: "torch.Generator | None"
 
 @dataclass(frozen=True, kw_only=True)
 class _Stamp(ABC):
-    """A trigger with a place: ``_drawn`` draws it, the rest puts it somewhere."""
+    """A trigger that is pasted at one place: subclasses draw it with ``_drawn``, and this class places it."""
 
     additive: ClassVar[bool] = False
     side: int
@@ -153,6 +153,7 @@ class Patch(_Stamp):
     seed: int = 0
 
     def _drawn(self, channels: int) -> tuple[Tensor, Tensor]:
+        """Return opacity (1, side, side) and colours (c, side, side) of the square."""
         opacity = torch.ones(1, self.side, self.side)
         solid = drawing.tint(self.colour, channels).expand(channels, self.side, self.side)
         if self.texture == "solid":
@@ -187,6 +188,7 @@ class Emblem(_Stamp):
     width: float = 0.2
 
     def _drawn(self, channels: int) -> tuple[Tensor, Tensor]:
+        """Return opacity (1, side, side) and colours (c, side, side) of the shape and its rim."""
         whole, inner = drawing.emblem(self.shape, self.side, self.width)
         return whole[None], torch.lerp(drawing.tint(self.rim, channels), drawing.tint(self.colour, channels), inner)
 

@@ -66,7 +66,7 @@ class RayExecutor:
         self.workers = workers or 1
 
     def group_size(self, request: RunRequest) -> int:
-        """Return how many maps of a run are made together: this machine need not have the cluster's GPUs."""
+        """Return how many maps of a run are made together; this machine may have no GPU although the cluster has."""
         if not self.gpus:
             return group_size(Engine(request.classifier, device="cpu" if self.cluster else self.device), request.recipe)
         images = max(1, CUDA_MICRO_BATCH // math.prod(request.classifier.input.size))
@@ -240,7 +240,7 @@ class RemoteRun:
             PhospheneError: they cannot be loaded here.
             RunError: they are not those that were planned with.
         """
-        if Path(self.folder).is_dir():  # a worker on another machine need not have it
+        if Path(self.folder).is_dir():  # a worker on another machine may not have it
             os.chdir(self.folder)
         classifier = load(self.model, trust=self.trust)
         if classifier.sha256 != self.model_sha256:
@@ -252,7 +252,7 @@ class RemoteRun:
         return RunRequest(RunDirectory(self.run), classifier, pool, self.recipe, self.trust, token=self.token, **how)  # type: ignore[arg-type]
 
     def writable(self) -> bool:
-        """Say whether this process sees the very run directory that the driver holds, and the driver still holds it."""
+        """Return whether this process sees the run directory that the driver holds, and the driver still holds it."""
         return holder(self.run).get("token") == self.token
 
 

@@ -17,7 +17,7 @@ class Step:
         total: Steps to take. At the last one it is lower than planned if all maps stopped early (``stop_after``).
         loss: Mean cross-entropy, over the maps of the group.
         hits: Share of this step's samples that were classified as their map's class, in [0, 1].
-        nu: The maps as they are now, (m, c, h, w).
+        nu: The maps so far, (m, c, h, w).
     """
 
     number: int

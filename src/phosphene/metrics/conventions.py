@@ -26,7 +26,7 @@ class Convention:
     """One way to hand pixels to a network.
 
     Attributes:
-        name: Its name in messages.
+        name: Name of the convention in messages.
         mean: Subtracted from pixels in [0, 1], one value per channel, in the order red, green, blue.
         std: The divisor after that, one value per channel.
         order: ``RGB`` or ``BGR``; empty unless there are three channels. Means move with their colours.

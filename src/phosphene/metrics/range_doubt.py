@@ -1,6 +1,6 @@
 """The range check for every command: cheap, silent if it cannot tell, and never an error.
 
-It warns only of what nobody would dispute. ``phosphene doctor`` (:mod:`phosphene.metrics.range_check`) looks closer.
+It warns only if the evidence is clear. ``phosphene doctor`` (:mod:`phosphene.metrics.range_check`) looks closer.
 """
 
 import math

@@ -44,7 +44,7 @@ class ConceptScore:
 
 @dataclass(frozen=True)
 class ContrastScore:
-    """The same figures for images of one contrast."""
+    """The figures of a :class:`Score` for images of one contrast."""
 
     contrast: float
     m_score: float

@@ -26,7 +26,7 @@ COUNTS = {"blocks", "concepts", "seeds"}
 
 
 def check_section(run: RunDirectory, facts: "dict[str, Any] | None" = None) -> "dict[str, Any] | None":
-    """Return what ``checks.html`` shows, or ``None`` if the run's maps, as they are now, have not been checked.
+    """Return what ``checks.html`` shows, or ``None`` if the run's current maps have not been checked.
 
     Raises:
         RunError: checks.json is damaged.

@@ -59,7 +59,7 @@ def scan_section(run: RunDirectory, facts: "dict[str, Any] | None" = None) -> "d
         }
         for view in scans
     ]
-    first = (run.path / NAME).exists()  # a scan of the run itself; others stand below its pictures
+    first = (run.path / NAME).exists()  # a scan of the run itself; scans of other runs come below its images
     return {"first": first, "nav": "Backdoor scan", "glance": glance, "scans": scans, "several": len(scans) > 1}
 
 
@@ -130,10 +130,10 @@ def _closer(run: RunDirectory, one: dict[str, Any], paint: torch.Tensor) -> Imag
         return to_image((0.5 + 0.5 * paint / reach).clamp(0, 1)).convert("RGB")
     data = read_file(run, one["picture"])
     try:
-        with Image.open(io.BytesIO(data), formats=["PNG"]) as picture:
-            picture.load()
+        with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
+            image.load()
             top, left, bottom, right = one["box"]
-            return picture.convert("RGBA").crop((left, top, right, bottom))
+            return image.convert("RGBA").crop((left, top, right, bottom))
     except (OSError, ValueError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombError) as error:
         raise RunError(f"{run.path / one['picture']} is damaged: {error}. {SCAN.fix}") from None
 
@@ -155,7 +155,7 @@ def _map(run: RunDirectory, one: dict[str, Any]) -> str:
 
 
 def _grid(places: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
-    """Lay the places out as they lie on the picture; every cell says how often it works there."""
+    """Return the places in rows as they lie on the image; every cell holds the success rate there."""
     lines: dict[int, list[dict[str, Any]]] = {}
     for place in sorted(places, key=lambda one: (one["top"], one["left"])):
         text = percent(place["success"])
@@ -205,10 +205,10 @@ def _command(found: dict[str, Any], out: str) -> str:
     return shlex.join([*words, "--out", out])
 
 
-def _png(picture: Image.Image) -> str:
+def _png(image: Image.Image) -> str:
     """Return an image as a data URL."""
     data = io.BytesIO()
-    picture.save(data, "PNG", optimize=True)
+    image.save(data, "PNG", optimize=True)
     return _url(data.getvalue())
 
 

@@ -32,7 +32,7 @@ class Cell:
 
 
 def score_section(run: RunDirectory, facts: dict[str, Any]) -> "dict[str, Any] | None":
-    """Return what ``scores.html`` shows, or ``None`` if the run's maps, as they are now, have not been scored.
+    """Return what ``scores.html`` shows, or ``None`` if the run's current maps have not been scored.
 
     Raises:
         RunError: scores.json is damaged.

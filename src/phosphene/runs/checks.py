@@ -21,7 +21,7 @@ CHECKS = Document(NAME, "checks", {"checks": {"*": ENTRY}}, "Delete it and check
 
 
 def read_checks(run: RunFiles) -> dict[str, dict[str, Any]]:
-    """Return the entries that speak of the run's maps as they are now, by check; none if there is no file.
+    """Return the entries for the run's current maps, by check; none if there is no file.
 
     Raises:
         RunError: the file is damaged, or of another version.

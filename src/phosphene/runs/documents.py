@@ -1,4 +1,4 @@
-"""JSON documents of a run: each has a name, a schema, and entries that whoever reads it relies on."""
+"""JSON documents of a run: each has a file name, a version, and keys that must be there."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -194,7 +194,7 @@ class RunFiles:
 
 
 def _with_rows(head: dict[str, Any], rows: list[dict[str, Any]]) -> bytes:
-    """Write JSON by hand where its list of jobs begins: a line a job, because there may be a million."""
+    """Return JSON with one line per job in its list of jobs, because there may be a million of them."""
     first = json.dumps(head, indent=1, ensure_ascii=False, allow_nan=False).removesuffix("\n}")
     lines = ",\n".join(f"  {json.dumps(row, ensure_ascii=False)}" for row in rows)
     return (first + ',\n "jobs": [\n' + lines + "\n ]\n}\n").encode()

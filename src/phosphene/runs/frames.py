@@ -1,4 +1,4 @@
-"""``frames.webp``: a map as it grew, a small animated picture beside the map."""
+"""``frames.webp``: a map as it grew, a small animation beside the map."""
 
 import io
 from collections.abc import Sequence
@@ -13,36 +13,36 @@ NAME = "frames.webp"
 # Larger frames are scaled down to this side: the map itself is kept in full.
 MOST_SIDE = 256
 FPS, HOLD = 12.0, 1500
-"""Frames a second, and how long the last frame stands, in milliseconds."""
+"""Frames per second, and how long the last frame is shown, in milliseconds."""
 # WebP counts frames in milliseconds, GIF in hundredths, and browsers slow down what is faster than 50 a second.
 LEAST_FPS, MOST_FPS = 0.5, 50.0
 
 
 def animation(frames: Sequence[Image.Image], kind: str = "WEBP", *, fps: float = FPS) -> bytes:
-    """Encode pictures of one size as a looping animation that holds its last frame.
+    """Encode images of one size as a looping animation that holds its last frame.
 
     Args:
-        frames: At least one picture.
+        frames: At least one image.
         kind: ``WEBP`` or ``GIF``.
-        fps: Frames a second, in [0.5, 50].
+        fps: Frames per second, in [0.5, 50].
 
     Raises:
         ValueError: there are no frames.
     """
     if not frames:
         raise ValueError("an animation needs at least one frame.")
-    pictures = [_indexed(one) if kind == "GIF" else one.convert("RGB") for one in frames]
-    durations = [round(1000 / fps)] * (len(pictures) - 1) + [HOLD]
+    images = [_indexed(one) if kind == "GIF" else one.convert("RGB") for one in frames]
+    durations = [round(1000 / fps)] * (len(images) - 1) + [HOLD]
     # The quick method, which a map of a few seconds does not feel; quality 85 shows no blocks on smooth colour.
     options: dict[str, Any] = {"quality": 85, "method": 1} if kind == "WEBP" else {"disposal": 1, "optimize": False}
     data = io.BytesIO()
-    pictures[0].save(data, kind, save_all=True, append_images=pictures[1:], duration=durations, loop=0, **options)
+    images[0].save(data, kind, save_all=True, append_images=images[1:], duration=durations, loop=0, **options)
     return data.getvalue()
 
 
-def _indexed(picture: Image.Image) -> Image.Image:
+def _indexed(image: Image.Image) -> Image.Image:
     """Give a frame a palette of its own."""
-    return picture.convert("RGB").quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.FLOYDSTEINBERG)
+    return image.convert("RGB").quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.FLOYDSTEINBERG)
 
 
 def frames_file(frames: Sequence[Image.Image]) -> bytes:

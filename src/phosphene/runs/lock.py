@@ -33,7 +33,7 @@ def hold(folder: Path, *, wait: float = WAIT_SECONDS) -> Iterator[str]:
         wait: Seconds to wait for another command that holds it.
 
     Yields:
-        A token that :func:`holder` gives as well, to whoever sees this very directory, as long as it is held.
+        A token that :func:`holder` returns as well, in every process that sees this directory, as long as it is held.
 
     Raises:
         RunError: another command holds it, which is named, or the directory cannot be written.
@@ -64,7 +64,7 @@ def hold(folder: Path, *, wait: float = WAIT_SECONDS) -> Iterator[str]:
 
 
 def holder(folder: Path) -> dict[str, Any]:
-    """Return ``token``, ``pid``, ``host``, ``command`` and ``since`` of who holds a run directory; empty for nobody."""
+    """Return the token, pid, host, command and start time of the process that holds a run directory; else empty."""
     try:
         note = json.loads((folder / NOTE).read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -44,7 +44,7 @@ def map_hashes(run: RunFiles) -> dict[tuple[int, int], str]:
 
 
 def read_scores(run: RunFiles) -> list[dict[str, Any]]:
-    """Return the rows that speak of the run's maps as they are now; none if there is no ``scores.json``.
+    """Return the rows for the run's current maps; none if there is no ``scores.json``.
 
     Raises:
         RunError: the file is damaged, or of another version.

@@ -22,7 +22,7 @@ class MapCommand:
     """A run to be started.
 
     Attributes:
-        name: Its directory below the served folder.
+        name: Directory of the run below the served folder.
         arguments: What follows ``phosphene map``, without ``--out``; the model comes last, after ``--``.
         model: The model spec.
     """

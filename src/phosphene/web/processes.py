@@ -24,7 +24,7 @@ class MapProcess:
 
     Args:
         command: What to run.
-        out: Its run directory.
+        out: Run directory of the process.
     """
 
     def __init__(self, command: MapCommand, out: Path) -> None:

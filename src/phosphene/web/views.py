@@ -109,7 +109,7 @@ def run_views(folder: Folder) -> list[RunView]:
 
 
 def run_view(folder: Folder, name: str) -> RunView:
-    """Return a run as it is now; of a damaged one, the error.
+    """Return the current state of a run, or the error if it is damaged.
 
     Raises:
         NotHereError: there is no such run here.

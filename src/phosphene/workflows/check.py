@@ -214,7 +214,7 @@ def _pool(facts: dict[str, Any], samples: Samples, classifier: Classifier) -> Sa
 
 
 def _subject(context: CheckContext) -> dict[str, Any]:
-    """Say what a finding speaks of, beside the maps themselves."""
+    """Return what a finding depends on, besides the maps themselves."""
 
     def facts(one: ConceptMap) -> dict[str, Any]:
         return {"index": one.index, "label": one.label, "seed": one.seed}
