@@ -226,8 +226,8 @@ def test_score_in_python_matches_labels_and_names_source_and_targets():
     maps = [tiny.concept_map(index, seed) for index in (0, 3, 4) for seed in (0, 1)]
     order = [4, 2, 0, 1, 3]  # the target's class that each of the source's is
     other = tiny.classifier(7, labels=[tiny.LABELS[order.index(place)] for place in range(5)], name="other")
-    first, second = ph.score(maps, [tiny.classifier(), other], source="mine", device="cpu")
-    assert (first.source, first.target, second.target) == ("mine", "tiny", "other")
+    first, second = ph.score(maps, [tiny.classifier(), other], device="cpu")
+    assert (first.source, first.target, second.target) == ("source", "tiny", "other")
     logits = by_hand(other, maps, 0.2)
     assert second.m_score == pytest.approx(paper.m_score(logits.double(), [4, 1, 3]))
     assert second.m_score == ph.m_score(maps, other, device="cpu")

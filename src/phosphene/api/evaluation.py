@@ -62,7 +62,7 @@ def score(
         [maps] if isinstance(maps, str | Path | RunDirectory) or not isinstance(maps, Iterable) else list(maps)
     )
     with show_progress(progress, "score") as display:
-        if items and all(isinstance(one, ConceptMap) for one in items):
+        if all(isinstance(one, ConceptMap) for one in items):
             origin = getattr(maps, "origin", None)
             loaded = to_classifiers(targets, trust=trust) or ([origin.classifier] if origin else [])
             return score_maps(items, loaded, source=origin.classifier.name if origin else "source", device=device)

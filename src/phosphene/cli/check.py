@@ -25,7 +25,10 @@ if TYPE_CHECKING:
     "--most", default=4, show_default=True, type=click.IntRange(1), help="Most concepts to make maps of again."
 )
 @click.option(
-    "--only", multiple=True, metavar="NAME", help="Only this check; --dry-run names them (repeatable).  [all]"
+    "--only",
+    multiple=True,
+    metavar="NAME",
+    help="Only fidelity, permuted-labels, cascade, random-weights, seeds, diversity or samples (repeatable).  [all]",
 )
 @click.option("--samples", metavar="SPEC", help="Samples for these maps; natural images show most.  [the run's]")
 @options.device

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from phosphene.errors import DeviceError, RunError
 from phosphene.extras import require
-from phosphene.web.guard import is_local
 
 PORT = 8421
 
@@ -50,6 +49,7 @@ def serve(
     uvicorn = require("uvicorn", "serve")
     require("fastapi", "serve")
     from phosphene.web.app import make_app  # noqa: PLC0415  (needs FastAPI)
+    from phosphene.web.guard import is_local  # noqa: PLC0415
 
     bound, note = _bind(host, port)
     with contextlib.closing(bound):
