@@ -1,4 +1,4 @@
-"""What is measured of a network: of every class its best windows, its faint pattern and its largest margin."""
+"""What is measured of a network: of every class its best window and its largest margin."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,9 +10,8 @@ from torch import Tensor
 from phosphene.backdoor.margin import STEPS as MARGIN_STEPS
 from phosphene.backdoor.margin import maximise_margins
 from phosphene.backdoor.pairs import EFFORT, Pairs, search_pairs
-from phosphene.backdoor.pattern import effect_of_pattern, find_patterns
 from phosphene.backdoor.probes import Probes, probes_of
-from phosphene.backdoor.routes import DRAWN, STEPS, Route
+from phosphene.backdoor.routes import Route
 from phosphene.backdoor.screen import BY_MARGIN, BY_MARKS, OTHERS, choose_classes, screen_passes
 from phosphene.backdoor.window import PLAIN, USUAL, Window, WindowSearch, contents_of, count, usual_side
 from phosphene.engine import Engine
@@ -24,7 +23,7 @@ MANY = 64  # more classes than this are not all measured
 PAIR_COLOURS = 2  # plain colours that are tried for pairs: white and black
 LEAST = 1e-3  # of a margin: a class that no input reaches has a negative one
 # What is measured of each class, and the least spread that its deviations are counted in.
-MEASURES = {"window": 0.5, "windows": 0.5, "pattern": 0.5, "margin": 0.2}
+MEASURES = {"window": 0.5, "margin": 0.2}
 NORMAL = 1.4826  # median absolute deviations in a normal distribution's standard deviation
 
 
@@ -94,8 +93,7 @@ class Measured:
 def figures(deviations: Mapping[str, Tensor]) -> Tensor:
     """Return the figure of each class, (m,): the length of its deviations above the median, taken as a vector.
 
-    A trigger shows in one measure or in several, by its kind; the length counts one that is large more than the sum of
-    four that are small.
+    A trigger shows in the window, in the margin or in both: one large deviation counts more than two small ones.
     """
     return torch.stack([one.clamp_min(0) ** 2 for one in deviations.values()]).sum(0).sqrt()
 
@@ -137,16 +135,8 @@ def measure(engine: Engine, pool: SamplePool, *, pairs: bool = False, seed: int 
     margins = maximise_margins(engine, torch.tensor(classes, device=engine.device), starts=starts, seed=seed)
     windows = WindowSearch(engine, search, contents_of(margins.inputs), side, seed=seed)
     single = count(engine, held_out, windows.best(routes), USUAL.counted)
-    several = count(engine, held_out, windows.several(routes), USUAL.counted)
-    patterns = find_patterns(engine, search, routes, torch.zeros_like(margins.inputs[:, 0]), seed=seed)
-    effects = [
-        effect_of_pattern(engine, held_out, one, route, USUAL.counted)
-        for one, route in zip(patterns, routes, strict=True)
-    ]
     values = {
         "window": torch.tensor([one.measured.level for one in single], dtype=torch.double),
-        "windows": torch.tensor([one.measured.level for one in several], dtype=torch.double),
-        "pattern": torch.tensor([one.level for one in effects], dtype=torch.double),
         "margin": margins.margin.double().cpu().clamp_min(LEAST).log(),
     }
     found = None
@@ -161,8 +151,7 @@ def measure_passes(classes: int, *, pairs: bool = False) -> int:
     every, classes = classes, classes if classes <= MANY else BY_MARKS + BY_MARGIN + OTHERS
     starts = 2 if classes <= FEW else 1
     contents = starts * classes + len(PLAIN)
-    more = 2 * (2 * STEPS * DRAWN + USUAL.counted)  # of several windows, and of a pattern
-    own = 2 * MARGIN_STEPS * starts + USUAL.passes + USUAL.refined_passes + more
+    own = 2 * MARGIN_STEPS * starts + USUAL.passes + USUAL.refined_passes
     total = classes * own + contents * USUAL.places**2 * USUAL.first
     total += screen_passes(every) if every > MANY else 0
     if pairs or every <= FEW:

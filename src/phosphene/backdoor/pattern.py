@@ -1,8 +1,7 @@
 """Additive patterns: how faint a change of every pixel sends samples to a class (universal perturbations).
 
-A trigger that is added to the whole image, blended into it or spread over it is no window's work. For every class a
-pattern of bounded size is found that raises the class's log-odds on all samples (Moosavi-Dezfooli et al., arXiv
-1610.08401); a network with such a trigger has one class whose pattern does far more than the other classes'.
+A trigger that is added to the whole image, blended into it or spread over it is no window's work: the candidate is then
+a pattern of bounded size that raises the class's log-odds on all samples (Moosavi-Dezfooli et al., arXiv 1610.08401).
 """
 
 from collections.abc import Sequence
@@ -11,11 +10,10 @@ import torch
 from torch import Tensor
 
 from phosphene.backdoor.probes import Probes
-from phosphene.backdoor.routes import DRAWN, STEPS, Effect, Route, ascend, effect_of
+from phosphene.backdoor.routes import Effect, Route, ascend, effect_of
 from phosphene.engine import Engine
 
-LEVEL = 16 / 255  # by which no pixel changes by more, when classes are compared
-LENGTH = 0.25  # of a step, over that
+LENGTH = 0.25  # of a step, over the largest change
 
 
 def find_patterns(
@@ -23,10 +21,10 @@ def find_patterns(
     search: Probes,
     routes: Sequence[Route],
     start: Tensor,
-    level: float = LEVEL,
+    level: float,
     *,
-    steps: int = STEPS,
-    drawn: int = DRAWN,
+    steps: int,
+    drawn: int,
     seed: int = 0,
 ) -> Tensor:
     """Find a pattern for each of r routes, (r, c, h, w) in [-level, level].

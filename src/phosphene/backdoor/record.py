@@ -18,7 +18,7 @@ from phosphene.runs.scans import suspect_folder
 from phosphene.samples import SamplePool
 from phosphene.version import __version__
 
-MEASURING = ("adam", "boxes", "margin", "measure", "pairs", "pattern", "probes", "routes", "window")
+MEASURING = ("adam", "boxes", "margin", "measure", "pairs", "probes", "routes", "window")
 
 
 @cache

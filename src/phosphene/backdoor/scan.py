@@ -26,8 +26,8 @@ ELSEWHERE = (
     "watermark that was learnt with a class, need not deviate: look at the maps of all classes as well."
 )
 NO_PAIRS = (
-    "Source-specific and all-to-all backdoors: pairs of classes were searched only for suspects, because there are "
-    "more than {} classes. --pairs searches all."
+    "Source-specific and all-to-all backdoors: pairs of classes were not searched, because there are more than {} "
+    "classes. --pairs searches them."
 )
 FEW_SOURCES = "Source-specific and all-to-all backdoors: no class has samples enough to search pairs of classes."
 DRAWN = (
@@ -66,9 +66,9 @@ def scan(
 ) -> Verdict:
     """Scan a classifier for a backdoor.
 
-    For every class, measure what the best small windows, a faint pattern and the largest margin do
-    (:mod:`phosphene.backdoor.window`, ``pattern``, ``margin``, ``measure``); rank the class that deviates most among
-    those of clean networks (:mod:`phosphene.backdoor.null`); make candidate triggers for the suspects and try
+    For every class, find the best small window and the largest margin (:mod:`phosphene.backdoor.window`, ``margin``,
+    ``measure``); rank the class that deviates most among those of clean networks
+    (:mod:`phosphene.backdoor.null`); make candidate triggers for the suspects and try
     them on held-out samples (:mod:`phosphene.backdoor.candidate`).
 
     Args:
@@ -181,7 +181,7 @@ def clean_network(
 
 def _suspect(engine: Engine, found: Measured, row: ClassRow, rival: ClassRow, seed: int) -> Suspect:
     windows = {one.route.target: one for one in found.windows}
-    local = max(row.deviations["window"], row.deviations["windows"]) >= row.deviations["pattern"]
+    local = row.deviations["window"] >= row.deviations["margin"]
     probes = found.search, found.held_out
     candidate = make_candidate(engine, *probes, windows[row.index], windows[rival.index], local=local, seed=seed)
     return Suspect(row.index, row.label, row.p_value, candidate)

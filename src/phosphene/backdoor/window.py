@@ -3,8 +3,7 @@
 For every class a square window of about a tenth of the side is searched for: first its place with a rough content, by
 forward passes only; then the content, by gradient. The window is pasted in 8 bits on samples that had no part in the
 search, and the share of them that the network classifies as the class is counted. Where a trigger is local, one class
-has a window that sends nearly every sample, and the other classes' windows send few. A trigger that is larger, or lies
-in several places, takes several windows at once.
+has a window that sends nearly every sample, and the other classes' windows send few.
 
 A content is a whole image, and a window is what lies of it in a square: it is pasted at the place it is cropped from.
 """
@@ -22,7 +21,6 @@ from phosphene.engine import Engine
 from phosphene.engine.losses import log_odds
 
 LENGTH = 0.1  # of a step of the refinement, in [0, 1]
-SEVERAL = 4  # windows that are pasted at once
 PLAIN = ((1, 1, 1), (0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 0), (1, 0, 1), (0, 1, 1))  # colours
 
 
@@ -130,26 +128,6 @@ class WindowSearch:
             near = [(k, one) for k, box in best[: self.effort.around] for one in around(box, self.step, self.size)]
             tries += [Window(route, self.contents[k], (box,)) for k, box in [*best, *near]]
         return refine(self.engine, self.search, self._second_round(tries), seed=self.seed)
-
-    def several(self, routes: Sequence[Route]) -> list[Window]:
-        """Return several windows at once for each route, refined together: at the best places that do not overlap."""
-        starts = []
-        for route in routes:
-            score, which = self._scores(route).max(0)
-            content, taken = (
-                torch.zeros_like(self.contents[0]),
-                torch.zeros_like(self.contents[0, :1], dtype=torch.bool),
-            )
-            boxes: list[Box] = []
-            for place in score.argsort(descending=True).tolist():
-                mask = mask_of([self.boxes[place]], content)
-                if not bool((mask & taken).any()):
-                    content, taken = torch.where(mask, self.contents[which[place]], content), taken | mask
-                    boxes.append(self.boxes[place])
-                if len(boxes) == SEVERAL:
-                    break
-            starts.append(Window(route, content, tuple(boxes)))
-        return refine(self.engine, self.search, starts, seed=self.seed)
 
     def _scores(self, route: Route) -> Tensor:
         """Mean log-odds of a route's target in the first round, (k, boxes)."""

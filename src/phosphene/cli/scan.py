@@ -55,9 +55,9 @@ if TYPE_CHECKING:
 def command(model: str, dry_run: bool, as_json: bool, **options_of_scan: Any) -> int:
     """Is there a backdoor in MODEL, and what is its trigger?
 
-    For every class: what share of all samples does the best small window send there, what do several windows or a faint
-    pattern do, and how far can any input drive the network to it? A class that deviates further than those of clean
-    networks is a suspect; a candidate trigger is made for it and tried on samples that it was not made from.
+    For every class: what share of all samples does the best small window send there, and how far can any input drive
+    the network to it? A class that deviates further than those of clean networks is a suspect; a candidate trigger is
+    made for it and tried on samples that it was not made from.
 
     Exit codes: 0 clean of what was tested; 1 backdoored; 3 inconclusive; 2 could not do it.
     """
