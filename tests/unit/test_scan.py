@@ -9,7 +9,7 @@ import torch
 from phosphene.backdoor.boxes import around, grid, paste
 from phosphene.backdoor.candidate import make_candidate
 from phosphene.backdoor.margin import maximise_margins
-from phosphene.backdoor.measure import CountingEngine, deviation, measure, measure_passes
+from phosphene.backdoor.measure import CountingEngine, deviation, log_margins, measure, measure_passes
 from phosphene.backdoor.null import CleanNetwork, Null, built_in
 from phosphene.backdoor.pairs import all_to_all
 from phosphene.backdoor.probes import Probes, in_turn, log_odds_of_all, probes_of
@@ -131,6 +131,11 @@ def test_a_level_is_the_log_odds_of_the_share_and_does_not_saturate():
     effect = Effect(0, 1, float(odds.mean()), float(odds.std()))
     assert abs(effect.level - math.log(share / (1 - share))) < 0.3
     assert Effect(100, 100, 20.0, 2.0).level > Effect(100, 100, 9.0, 2.0).level + 3
+
+
+def test_margins_say_nothing_if_no_input_reaches_half_of_the_classes():
+    assert not log_margins(torch.tensor([-1.0, -1.0, 50.0, -2.0])).any()
+    assert log_margins(torch.tensor([1.0, 2.0, 50.0, -2.0])).argmax() == 2
 
 
 def test_a_deviation_is_counted_in_the_spread_of_the_other_classes():

@@ -21,7 +21,7 @@ from phosphene.samples import SamplePool, load_samples
 FEW = 20  # classes up to which each has two inputs that maximise its margin, and all pairs are searched
 MANY = 64  # more classes than this are not all measured
 PAIR_COLOURS = 2  # plain colours that are tried for pairs: white and black
-LEAST = 1e-3  # of a margin: a class that no input reaches has a negative one
+LEAST, REACHED = 1e-3, 0.5  # margin of a class that no input reaches; share of classes that must be reached
 # What is measured of each class, and the least spread that its deviations are counted in.
 MEASURES = {"window": 0.5, "margin": 0.2}
 NORMAL = 1.4826  # median absolute deviations in a normal distribution's standard deviation
@@ -110,6 +110,15 @@ def deviation(value: Tensor, others: Tensor, floor: float) -> Tensor:
     return away / (spread**2 + floor**2) ** 0.5
 
 
+def log_margins(margin: Tensor) -> Tensor:
+    """Return the logarithms of margins (m,), float64; all 0 where no input reaches half of the classes.
+
+    Nothing can be compared then: classes that no input reaches lie together at the least margin.
+    """
+    reached = float((margin > 0).float().mean()) >= REACHED
+    return margin.double().cpu().clamp_min(LEAST).log() * reached
+
+
 def measure(engine: Engine, pool: SamplePool, *, pairs: bool = False, seed: int = 0) -> Measured:
     """Measure all classes of a network; of more than ``MANY`` some.
 
@@ -137,7 +146,7 @@ def measure(engine: Engine, pool: SamplePool, *, pairs: bool = False, seed: int 
     single = count(engine, held_out, windows.best(routes), USUAL.counted)
     values = {
         "window": torch.tensor([one.measured.level for one in single], dtype=torch.double),
-        "margin": margins.margin.double().cpu().clamp_min(LEAST).log(),
+        "margin": log_margins(margins.margin),
     }
     found = None
     if pairs or classifier.num_classes <= FEW:
