@@ -370,5 +370,5 @@ def test_a_target_that_answers_with_nan_leaves_the_rows_that_were_there(call, ru
     state["7.bias"][2] = float("nan")
     card.weigh(state)
     words = ["score", runs[0], "--trust", "--target", "demo:shapes", "--target", card.path]
-    assert "network tiny answers with NaN or infinity" in call(*words).complaint_after_progress
+    assert "network tiny returns NaN or infinity" in call(*words).complaint_after_progress
     assert targets(runs[0]) == ["shapes"]

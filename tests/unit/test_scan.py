@@ -278,7 +278,7 @@ def test_what_cannot_be_scanned_is_refused():
     constant, broken = hand.classifier(), hand.classifier()
     constant.module.templates.zero_()
     broken.module.templates.fill_(math.nan)
-    with pytest.raises(CardError, match="same of every"):
+    with pytest.raises(CardError, match="same output for every"):
         scan(constant, samples=hand.pool())
     with pytest.raises(NumericError, match="NaN"):
         scan(broken, samples=hand.pool())

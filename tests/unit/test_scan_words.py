@@ -1,13 +1,34 @@
 """A scan in words."""
 
-from phosphene.report.scan_words import chance, suspicions
+import pytest
 
-FOUND = {"null": {"networks": 80, "description": "80 clean networks", "limit": 3.0}}
+from phosphene.report.scan_words import rank, suspicions
+
+CLASS = {"index": 3, "label": "cat", "figure": 2.0}
 
 
-def test_a_p_value_is_said_as_a_rank():
-    assert chance(1 / 81, FOUND) == "no network of 80 clean networks deviates as far (p = 0.012)"
-    assert chance(4 / 81, FOUND) == "3 of 80 clean networks deviates as far (p = 0.049)"
+def scan_of(*figures):
+    null = {"networks": 80, "description": "80 clean networks", "limit": 3.0, "figures": list(figures)}
+    return {"null": null, "classes": [{**CLASS, "index": 1, "figure": 9.0}, CLASS]}
+
+
+@pytest.mark.parametrize(
+    ("figures", "words"),
+    [
+        ([1.0] * 80, "none of 80 clean networks deviate as far"),
+        ([2.0, *[1.0] * 79], "1 of 80 clean networks deviates as far"),
+        ([2.5, 2.0, 3.0, *[1.0] * 77], "3 of 80 clean networks deviate as far"),
+    ],
+)
+def test_clean_networks_that_deviate_as_far_are_counted(figures, words):
+    """The p-value may be larger than the rank, if references deviate as far: the count does not follow it."""
+    assert rank({**CLASS, "p_value": 0.5}, scan_of(*figures)) == f"{words} (p = 0.5)"
+
+
+def test_a_scan_without_figures_has_the_count_that_its_p_value_gives():
+    old = {"null": {"networks": 80, "description": "80 clean networks"}, "classes": [CLASS]}
+    assert rank({**CLASS, "p_value": 1 / 81}, old) == "none of 80 clean networks deviate as far (p = 0.012)"
+    assert rank({**CLASS, "p_value": 4 / 81}, old) == "3 of 80 clean networks deviate as far (p = 0.049)"
 
 
 def test_single_pairs_are_suspicions_unless_there_is_a_pattern():

@@ -206,7 +206,7 @@ def test_a_target_that_answers_with_nan(value):
     target = tiny.classifier(name="broken")
     with torch.no_grad():
         target.module[7].bias[2] = value
-    with pytest.raises(NumericError, match="network broken answers with NaN or infinity"):
+    with pytest.raises(NumericError, match="network broken returns NaN or infinity"):
         ph.score([tiny.concept_map(0), tiny.concept_map(3)], target)
 
 

@@ -9,10 +9,10 @@ BETA1, BETA2, EPSILON = 0.9, 0.99, 1e-12
 
 
 class Adam:
-    """Remembers both moments of some parameters' gradients.
+    """Adam's steps for some parameters: it stores both moments of their gradients.
 
     Args:
-        parameters: What is to be moved, of any shapes.
+        parameters: The parameters to optimise, of any shapes.
     """
 
     def __init__(self, parameters: Sequence[Tensor]) -> None:
@@ -21,7 +21,7 @@ class Adam:
         self.step = 0
 
     def rise(self, slopes: Sequence[Tensor]) -> list[Tensor]:
-        """Return each parameter's step of length one, to be scaled and subtracted, for its gradient."""
+        """Return a step for each parameter, given its gradient: to be scaled by the step length and subtracted."""
         self.step += 1
         moved = []
         for i, slope in enumerate(slopes):

@@ -1,8 +1,8 @@
-"""A candidate trigger: what the scan shows for a suspect, and how well it works on samples that it was not made from.
+"""Build a candidate trigger for a suspect class: a window or an additive pattern.
 
-Where a window works, the candidate is that window: grown in place until it works, then shrunk as long as it does. A
-trigger that is not local shows in the margin instead; then the candidate is an additive pattern, as faint as it can be.
-A candidate need not look like the trigger that was planted.
+It is tried on samples that it was not made from. If a window works, the candidate is that window: grown in place until
+it works, then shrunk as long as it does. A trigger that is not local shows in the margin instead; then the candidate is
+an additive pattern, as faint as it can be. A candidate need not look like the trigger that was planted.
 """
 
 from dataclasses import dataclass
@@ -18,34 +18,34 @@ from phosphene.backdoor.window import Window, count, refine
 from phosphene.engine import Engine
 from phosphene.metrics.bootstrap import wilson
 
-WORKS, ALIKE = 0.8, 0.5  # success on held-out samples that is evidence; at most so much for the next class
-FIRM = 0.97  # success on the search samples that is aimed at
-LARGEST = 1 / 3  # of the side, to which a window may grow
-STEPS, DRAWN = 40, 16  # of each refinement, and samples per step
-LEVELS = (4, 8, 16, 32, 64)  # of 255, by which an additive pattern may change a pixel
-PLACES = 3  # per side, that a window is moved to
-EXAMPLES = 3  # held-out samples that it is shown on
+WORKS, ALIKE = 0.8, 0.5  # least success on held-out samples that is evidence; largest success for the next class
+FIRM = 0.97  # success on the search samples that a candidate is built for
+LARGEST = 1 / 3  # largest side of a window, relative to the image's
+STEPS, DRAWN = 40, 16  # steps of each refinement, and samples per step
+LEVELS = (4, 8, 16, 32, 64)  # changes of a pixel, of 255, that an additive pattern is tried with
+PLACES = 3  # places per side that a window is moved to
+EXAMPLES = 3  # held-out samples that a candidate is shown on
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """What sends samples to a suspect.
+    """A candidate trigger: a window that is pasted, or a pattern that is added.
 
     Attributes:
-        index: The class.
-        additive: Whether the paint is added; it is pasted otherwise.
-        mask: (1, h, w) in [0, 1]: where it is pasted, or how much it adds, over its largest.
-        paint: (c, h, w): colours in [0, 1], or what is added, in [-1, 1].
-        box: Where it lies: top, left, bottom, right, in pixels.
+        index: Index of the suspect class.
+        additive: Whether the paint is added; if not, it is pasted.
+        mask: Where it is pasted, or how much it adds relative to its largest change, (1, h, w) in [0, 1].
+        paint: Colours in [0, 1], or changes in [-1, 1], (c, h, w).
+        box: Top, left, bottom, right of the window, in pixels.
         size: Pixels of the window, or the largest change by an additive pattern, in [0, 1].
         success: Share of held-out samples of other classes that it sends to the class, in 8 bits.
-        interval: Of the success, 95 % (Wilson).
+        interval: 95 % interval of the success (Wilson).
         tried: Held-out samples that it was tried on.
-        next_class: The class that is next easiest to reach, of those that are no suspects.
-        next_success: What a window or pattern of the same size, made in the same way, does for that class.
+        next_class: The class that is next easiest to reach and not a suspect.
+        next_success: Success of a window or pattern of the same size, made in the same way, for that class.
         places: Success of a window elsewhere: (top, left) -> success; empty for an additive pattern.
-        before: uint8 (k, c, h, w): held-out samples that it is shown on.
-        predicted: The class of each before and after.
+        before: Held-out samples that it is shown on, uint8 (k, c, h, w).
+        predicted: Predicted class of each of these before and after.
     """
 
     index: int
@@ -65,27 +65,27 @@ class Candidate:
 
     @property
     def works(self) -> bool:
-        """Whether it sends held-out samples to its class as a trigger would, and its like not the next class."""
+        """Whether it sends held-out samples to its class as a trigger would, but its rival not to the next class."""
         return self.success >= WORKS and self.next_success <= ALIKE
 
     def apply(self, pixels: Tensor) -> Tensor:
-        """Put it on samples, uint8 (n, c, h, w), rounded to 8 bits."""
+        """Apply it to samples, uint8 (n, c, h, w), rounded to 8 bits."""
         return add(self.paint, pixels) if self.additive else paste(self.paint, [self.box], pixels)
 
 
 def make_candidate(
     engine: Engine, search: Probes, held_out: Probes, window: Window, rival: Window, *, local: bool, seed: int = 0
 ) -> Candidate:
-    """Make the candidate of a suspect: of its best window, or an additive pattern where that works better.
+    """Build a candidate trigger for a suspect class: a window or an additive pattern, whichever works better.
 
     Args:
         engine: An open engine.
         search: Samples that it is made from.
         held_out: Samples that it is tried on.
         window: The suspect's best window.
-        rival: The best window of the class that is next easiest to reach, of those that are no suspects.
-        local: Whether it is the window that makes the class a suspect, rather than the margin: tried first.
-        seed: Of the draws.
+        rival: Best window of the class that is next easiest to reach and not a suspect.
+        local: Whether to try the window first: it makes the class a suspect, rather than the pattern.
+        seed: Random seed for the samples of each step.
     """
     kinds = (window_candidate, additive_candidate) if local else (additive_candidate, window_candidate)
     first = kinds[0](engine, search, held_out, window, rival, seed)
@@ -98,7 +98,7 @@ def make_candidate(
 def window_candidate(
     engine: Engine, search: Probes, held_out: Probes, window: Window, rival: Window, seed: int
 ) -> Candidate:
-    """Grow a window in place until it works, shrink it while it does; see :func:`make_candidate`."""
+    """Grow a window in place until it works, then shrink it while it does; see :func:`make_candidate`."""
     size = window.content.shape[1:]
 
     def refined(start: Window, boxes: list[Box]) -> Window:
@@ -132,7 +132,7 @@ def window_candidate(
 def additive_candidate(
     engine: Engine, search: Probes, held_out: Probes, window: Window, rival: Window, seed: int
 ) -> Candidate:
-    """Make an additive pattern, as faint as it works; see :func:`make_candidate`."""
+    """Make the faintest additive pattern that works; see :func:`make_candidate`."""
     routes = (window.route, rival.route)
 
     def pattern(route: Route, start: Tensor, level: float) -> Tensor:
@@ -164,6 +164,7 @@ def _candidate(
     box: Box,
     places: "dict[tuple[int, int], float] | None",
 ) -> Candidate:
+    """Return the candidate of the first route, with its effect on held-out samples and that of the second route's."""
     (mine, other), additive = effects, places is None
     rows = routes[0].mask(held_out).nonzero()[:EXAMPLES, 0]
     before = held_out.pixels[rows]

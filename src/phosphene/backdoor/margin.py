@@ -8,16 +8,16 @@ from torch import Tensor
 from phosphene.backdoor.adam import Adam
 from phosphene.engine import Engine
 
-STEPS = 60  # of the optimiser (Adam)
+STEPS = 60  # optimiser steps (Adam)
 
 
 @dataclass(frozen=True)
 class Margins:
-    """For m classes, the inputs that drive the network furthest, from several starts.
+    """Inputs that drive the network furthest to each of m classes, and the margins that they reach.
 
     Attributes:
-        inputs: (m, starts, c, h, w) in [0, 1].
-        margin: (m,): the largest margin of the class's logit over the next that any of them reaches.
+        inputs: The inputs, (m, starts, c, h, w) in [0, 1].
+        margin: Largest margin of the class's logit over the next that any of its inputs reaches, (m,).
     """
 
     inputs: Tensor
@@ -30,15 +30,15 @@ def maximise_margins(
     """Find, for each class, inputs whose margin is largest.
 
     No samples: inputs in [0, 1] start as noise and climb on their margin. A class that a trigger leads to has a far
-    larger margin than the others, whatever the trigger looks like; where the trigger is local, the inputs hold it.
+    larger margin than the others, whatever the trigger looks like; if the trigger is local, the inputs contain it.
 
     Args:
         engine: An open engine.
         classes: int64 (m,).
-        steps: Of the optimiser.
+        steps: Optimiser steps.
         starts: Inputs per class.
-        length: Of a step, in [0, 1].
-        seed: Of the noise.
+        length: Length of a step, in [0, 1].
+        seed: Random seed for the noise.
     """
     shape = engine.classifier.input.shape
     own = classes.repeat_interleave(starts)

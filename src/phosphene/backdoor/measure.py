@@ -1,4 +1,4 @@
-"""What is measured of a network: of every class its best window and its largest margin."""
+"""Measure every class of a network: its best window and its largest margin."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,21 +19,21 @@ from phosphene.metrics.range_doubt import is_natural
 from phosphene.samples import SamplePool, load_samples
 
 FEW = 20  # classes up to which each has two inputs that maximise its margin, and all pairs are searched
-MANY = 64  # more classes than this are not all measured
+MANY = 64  # if there are more classes than this, only some are measured
 PAIR_COLOURS = 2  # plain colours that are tried for pairs: white and black
 LEAST, REACHED = 1e-3, 0.5  # margin of a class that no input reaches; share of classes that must be reached
-# What is measured of each class, and the least spread that its deviations are counted in.
+# Measures of each class, and the smallest spread in units of which a deviation is given.
 MEASURES = {"window": 0.5, "margin": 0.2}
-NORMAL = 1.4826  # median absolute deviations in a normal distribution's standard deviation
+NORMAL = 1.4826  # standard deviation of a normal distribution, in median absolute deviations
 
 
 class CountingEngine(Engine):
-    """An engine that counts the images it sends through the network, a backward pass as one more.
+    """An engine that counts the images it sends through the network; a backward pass counts as one more.
 
     Args:
-        on_images: Called with how many more, after every micro-batch.
-        *args: As :class:`phosphene.engine.Engine` takes them.
-        **options: Likewise.
+        on_images: Called with the number of images after every micro-batch.
+        *args: Arguments of :class:`phosphene.engine.Engine`.
+        **options: Keyword arguments of :class:`phosphene.engine.Engine`.
     """
 
     def __init__(self, *args: Any, on_images: "Callable[[int], None] | None" = None, **options: Any) -> None:
@@ -41,6 +41,7 @@ class CountingEngine(Engine):
         self.images, self.on_images = 0, on_images
 
     def _network(self, images: Tensor, forward: "Callable[[Tensor], Tensor] | None" = None) -> Tensor:
+        """Return the logits of images, and count the images."""
         logits = super()._network(images, forward)
         passed = len(images) * (1 if forward is None else 2)
         self.images += passed
@@ -51,17 +52,17 @@ class CountingEngine(Engine):
 
 @dataclass(frozen=True)
 class Measured:
-    """What was measured of a network.
+    """The measures of a network's classes.
 
     Attributes:
-        search: Samples that were searched on.
-        held_out: Samples that were counted on.
+        search: Samples that windows and patterns were made from.
+        held_out: Samples that success was counted on.
         classes: The m classes that were measured.
-        windows: The best window of each.
+        windows: Best window of each class.
         values: Measure -> value of each class, (m,), float64: see :data:`MEASURES`.
-        side: Of the windows, in pixels.
-        pairs: What was found of pairs of classes; ``None`` where they were not searched.
-        tested: How many of the classes, the first ones, may be called; the others set the median.
+        side: Side of the windows, in pixels.
+        pairs: Result for pairs of classes; ``None`` if they were not searched.
+        tested: Number of classes that are tested, the first ones; the others are only compared with.
     """
 
     search: Probes
@@ -74,13 +75,13 @@ class Measured:
     tested: int
 
     def deviations(self, others: "Sequence[Measured]" = ()) -> dict[str, Tensor]:
-        """Return how far each class deviates, by measure, (m,); :func:`figures` makes one of them.
+        """Return how far each class deviates, (m,), by measure; :func:`figures` combines them.
 
         A deviation is counted from the median of the other classes, in their spread: classes lie further apart in some
         networks than in others.
 
         Args:
-            others: Clean networks, for one of so few classes that they tell neither median nor spread.
+            others: Clean networks whose classes give median and spread instead, if the network has too few classes.
         """
         found = {}
         for name, own in self.values.items():
@@ -91,7 +92,7 @@ class Measured:
 
 
 def figures(deviations: Mapping[str, Tensor]) -> Tensor:
-    """Return the figure of each class, (m,): the length of its deviations above the median, taken as a vector.
+    """Return the figure of each class, (m,): the length of the vector of its deviations above the median.
 
     A trigger shows in the window, in the margin or in both: one large deviation counts more than two small ones.
     """
@@ -120,17 +121,17 @@ def log_margins(margin: Tensor) -> Tensor:
 
 
 def measure(engine: Engine, pool: SamplePool, *, pairs: bool = False, seed: int = 0) -> Measured:
-    """Measure all classes of a network; of more than ``MANY`` some.
+    """Measure all classes of a network; if there are more than ``MANY``, some of them.
 
     Args:
         engine: An open engine.
         pool: Samples; for a network of another size they are loaded again.
-        pairs: Search all pairs of a source class and a target, also of many classes.
-        seed: Of noise and draws.
+        pairs: Search all pairs of a source class and a target, however many classes there are.
+        seed: Random seed for samples and starting points.
 
     Raises:
-        CardError: the network gives the same answer for every sample.
-        NumericError: it answers with NaN or infinity.
+        CardError: the network has the same output for every sample.
+        NumericError: it returns NaN or infinity.
     """
     classifier = engine.classifier
     if tuple(pool.pixels.shape[1:]) != classifier.input.shape:
@@ -156,7 +157,7 @@ def measure(engine: Engine, pool: SamplePool, *, pairs: bool = False, seed: int 
 
 
 def measure_passes(classes: int, *, pairs: bool = False) -> int:
-    """Return about how many images measuring so many classes sends through a network, a backward one as one more."""
+    """Return about how many images measuring sends through the network; a backward pass counts as one more."""
     every, classes = classes, classes if classes <= MANY else BY_MARKS + BY_MARGIN + OTHERS
     starts = 2 if classes <= FEW else 1
     contents = starts * classes + len(PLAIN)

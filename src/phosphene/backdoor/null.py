@@ -60,6 +60,11 @@ class Null:
     def __len__(self) -> int:
         return len(self.networks) + len(self.references)
 
+    @property
+    def figures(self) -> tuple[float, ...]:
+        """Figures of all networks, references included."""
+        return tuple(one.figure for one in (*self.networks, *self.references))
+
     def p_value(self, figure: float) -> float:
         """Return the rank of a figure among all networks, but at least the share of references that reach it.
 
@@ -76,7 +81,7 @@ class Null:
 
     def limit(self, alpha: float) -> float:
         """Return the figure above which the p-value is below alpha; infinite if there are too few networks."""
-        ordered = sorted((one.figure for one in (*self.networks, *self.references)), reverse=True)
+        ordered = sorted(self.figures, reverse=True)
         above = next(k for k in range(len(ordered) + 2) if (1 + k) / (len(self) + 1) >= alpha)
         # Fewer than `above` networks may reach the figure.
         return float("inf") if above == 0 else ordered[above - 1]

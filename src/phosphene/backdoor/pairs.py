@@ -19,21 +19,21 @@ from phosphene.engine import Engine
 
 FEWEST = 8  # held-out samples of a source class from which its pairs are searched
 EFFORT = Effort(places=9, best=2, around=1, refined=1, counted=60, per_source=3)
-SHOWN = 5  # single pairs that are shown
-EASY = 0.9  # share that a pair is shown as a suspicion from
-SOURCES = 3  # of which a pattern consists at least
+SHOWN = 5  # single pairs that are shown, at most
+EASY = 0.9  # share from which a pair is shown as a suspicion
+SOURCES = 3  # fewest sources in a pattern of pairs
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """What was found of pairs of a source class and a target.
+    """The result of a search of pairs of a source class and a target.
 
     Attributes:
         windows: The best window of every pair that was searched, the easiest first.
-        figure: Of the network: how far its sources' best targets deviate; see :func:`all_to_all`.
-        chain: Source -> target, of that.
-        p_value: That a clean network's pairs deviate as far; 1 until they are compared.
-        deviates: Whether that is below alpha.
+        figure: How far the sources' own targets stand out, for the whole network; see :func:`all_to_all`.
+        chain: Source -> its own target.
+        p_value: Probability that a clean network's pairs deviate as far; 1 until they are compared.
+        deviates: Whether ``p_value`` is below alpha.
     """
 
     windows: tuple[Window, ...]
@@ -43,12 +43,12 @@ class Pairs:
     deviates: bool = False
 
     def compared(self, p_value: float, alpha: float) -> "Pairs":
-        """Return the same with its p-value, below ``alpha`` or not."""
+        """Return a copy with a p-value, and whether it is below ``alpha``."""
         return replace(self, p_value=p_value, deviates=p_value < alpha)
 
     @property
     def pattern(self) -> bool:
-        """Whether the pairs deviate, and half of the sources at least reach their own target nearly always."""
+        """Whether the pairs deviate, and at least half of the sources reach their own target nearly always."""
         shares = [
             one.measured.share for one in self.windows if (one.route.source, one.route.target) in self.chain.items()
         ]
@@ -58,7 +58,7 @@ class Pairs:
         """Return the pairs that are easiest to reach, as suspicions, with the next one for comparison.
 
         Args:
-            known: Targets that are suspects anyway.
+            known: Targets that are suspects already.
         """
         others = [one for one in self.windows if one.route.target not in known]
         over = sum(one.measured.share >= EASY for one in others)
@@ -82,12 +82,12 @@ def search_pairs(
         search: Samples that windows are searched on.
         held_out: Samples that they are counted on.
         targets: Classes that samples may be sent to.
-        contents: (k, c, h, w) in [0, 1], of which windows are cropped first.
-        side: Of the windows, in pixels.
-        seed: Of draws.
+        contents: (k, c, h, w) in [0, 1], from which the first windows are cropped.
+        side: Side of the windows, in pixels.
+        seed: Random seed for the samples of each step.
 
     Returns:
-        What was found; ``None`` where no source class has samples enough.
+        The result; ``None`` if no source class has enough samples.
     """
     sources, counts = torch.unique(held_out.predicted, return_counts=True)
     known = set(search.predicted.tolist())

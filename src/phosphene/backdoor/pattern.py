@@ -1,7 +1,8 @@
 """Additive patterns: how faint a change of every pixel sends samples to a class (universal perturbations).
 
-A trigger that is added to the whole image, blended into it or spread over it is no window's work: the candidate is then
-a pattern of bounded size that raises the class's log-odds on all samples (Moosavi-Dezfooli et al., arXiv 1610.08401).
+No window has the effect of a trigger that is added to the whole image, blended into it or spread over it. The candidate
+is then a pattern of bounded size that raises the class's log-odds on all samples (Moosavi-Dezfooli et al., arXiv
+1610.08401).
 """
 
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from phosphene.backdoor.probes import Probes
 from phosphene.backdoor.routes import Effect, Route, ascend, effect_of
 from phosphene.engine import Engine
 
-LENGTH = 0.25  # of a step, over the largest change
+LENGTH = 0.25  # length of a step, relative to the largest change
 
 
 def find_patterns(
@@ -32,12 +33,12 @@ def find_patterns(
     Args:
         engine: An open engine.
         search: Samples that patterns are made from.
-        routes: What the patterns are to do.
-        start: (r, c, h, w): what to begin with.
-        level: By which no pixel changes by more.
-        steps: Of the optimiser.
+        routes: The r routes: which samples each pattern is to send to which class.
+        start: Initial patterns, (r, c, h, w).
+        level: Largest change of a pixel, in [0, 1].
+        steps: Optimiser steps.
         drawn: Samples per step.
-        seed: Of their draws.
+        seed: Random seed for the samples of each step.
     """
     return ascend(
         engine,

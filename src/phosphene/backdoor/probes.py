@@ -1,4 +1,4 @@
-"""The samples of a scan: what the network predicts for each, and which of them searches never see.
+"""The samples of a scan, with the network's prediction for each: some to search on, others held out.
 
 Windows are searched on a few samples and counted on others. Both parts are laid out so that every prefix holds as many
 of the predicted classes as it can: two samples then stand for two classes.
@@ -14,8 +14,8 @@ from phosphene.errors import CardError, NumericError
 from phosphene.samples import SamplePool
 
 SEARCH, HELD_OUT = 128, 256  # samples of each part, at most
-FEW, SAME = 8, 1e-6  # samples that show whether a network answers; logits that differ by less are the same answer
-STEPS, LENGTH, SURE = 40, 0.005, 0.5  # of what moves samples to a class: steps, length in [0, 1], final log-odds
+FEW, SAME = 8, 1e-6  # samples that show whether outputs vary; logits that differ by less count as the same
+STEPS, LENGTH, SURE = 40, 0.005, 0.5  # to move samples to a class: steps, their length in [0, 1], final log-odds
 
 
 @dataclass(frozen=True)
@@ -31,11 +31,11 @@ class Probes:
     predicted: Tensor
 
     @classmethod
-    def of(cls, engine: Engine, pixels: Tensor) -> "Probes":
-        """Have the network classify samples, uint8 (n, c, h, w), and lay them out by class in turn.
+    def classify(cls, engine: Engine, pixels: Tensor) -> "Probes":
+        """Classify samples, uint8 (n, c, h, w), and order them by predicted class in turn; see :func:`in_turn`.
 
         Raises:
-            NumericError: the network answers with NaN or infinity.
+            NumericError: the network returns NaN or infinity.
         """
         pixels = pixels.to(engine.device)
         predicted = logits_of(engine, pixels).argmax(1)
@@ -55,37 +55,37 @@ def probes_of(engine: Engine, pool: SamplePool, *, natural: bool, seed: int = 0)
     Args:
         engine: An open engine.
         pool: Samples of the network's size.
-        natural: Whether they are of the network's kind; drawn images are moved to every class first.
-        seed: Of that.
+        natural: Whether they are of the network's kind; if not, they are first moved to every class.
+        seed: Random seed for which sample is moved to which class.
 
     Raises:
-        CardError: the network gives the same answer for every sample.
-        NumericError: it answers with NaN or infinity.
+        CardError: the network has the same output for every sample.
+        NumericError: it returns NaN or infinity.
     """
     check_answers(engine, pool)
     pixels = torch.cat([pool.held_out, pool.pixels])[: SEARCH + HELD_OUT]
-    every = Probes.of(engine, pixels if natural else spread(engine, pixels, seed=seed))
+    every = Probes.classify(engine, pixels if natural else spread(engine, pixels, seed=seed))
     third = torch.arange(len(every), device=engine.device) % 3 == 2
     first, second = every[third], every[~third]
     return first[in_turn(first.predicted)], second[in_turn(second.predicted)]
 
 
 def check_answers(engine: Engine, pool: SamplePool) -> None:
-    """Send a few samples and their negatives through a network: one that cannot be scanned is known by them.
+    """Send a few samples and their negatives through a network, and refuse it if its outputs cannot be scanned.
 
     Raises:
-        CardError: it gives the same answer for every sample.
-        NumericError: it answers with NaN or infinity.
+        CardError: the network has the same output for every sample.
+        NumericError: it returns NaN or infinity.
     """
     few, name = pool.pixels[:FEW], engine.classifier.name
     if float(logits_of(engine, torch.cat([few, 255 - few])).std(0).max()) < SAME:
-        raise CardError(f"network {name} says the same of every picture: there is nothing in it to scan.")
+        raise CardError(f"network {name} has the same output for every image: it cannot be scanned.")
 
 
 def spread(engine: Engine, pixels: Tensor, *, seed: int = 0) -> Tensor:
     """Change drawn images until the network predicts every class in turn; uint8 (n, c, h, w) again.
 
-    A network classifies nearly all drawn images as one or two classes; windows that turn those say little about the
+    A network classifies nearly all drawn images as one or two classes; windows that move those say little about the
     others. Image i is moved towards class i modulo the number of classes by gradient-sign steps, and stops at
     log-odds of ``SURE``.
     """
@@ -117,12 +117,12 @@ def logits_of(engine: Engine, pixels: Tensor) -> Tensor:
     """Return the logits (n, classes) of samples, uint8 (n, c, h, w).
 
     Raises:
-        NumericError: the network answers with NaN or infinity.
+        NumericError: the network returns NaN or infinity.
     """
     parts = torch.split(pixels.to(engine.device), engine.micro_batch)
     logits = torch.cat([engine.logits(part.to(engine.dtype) / 255) for part in parts])
     if not bool(logits.isfinite().all()):
-        raise NumericError(f"network {engine.classifier.name} answers with NaN or infinity: it cannot be scanned.")
+        raise NumericError(f"network {engine.classifier.name} returns NaN or infinity: it cannot be scanned.")
     return logits
 
 

@@ -96,7 +96,12 @@ def entry(verdict: Verdict, asked: Mapping[str, Any], labels: Labels) -> dict[st
         "tested": verdict.tested,
         "pairs": None if verdict.pairs is None else _pairs(verdict, verdict.pairs, labels),
         "window": verdict.window,
-        "null": {"description": verdict.null, "networks": verdict.networks, "limit": verdict.limit},
+        "null": {
+            "description": verdict.null,
+            "networks": len(verdict.null_figures),
+            "limit": verdict.limit,
+            "figures": list(verdict.null_figures),
+        },
         "not_tested": list(verdict.not_tested),
         **{key: asked[key] for key in ("model", "samples", "references", "settings", "method")},
         "versions": versions(),

@@ -1,4 +1,4 @@
-"""What a change of samples is to do, how it is found by gradient, and what it does on samples that were held out."""
+"""Routes of samples to a class: find a change that sends samples along a route, and measure its effect."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -12,13 +12,13 @@ from phosphene.backdoor.probes import Probes
 from phosphene.engine import Engine
 from phosphene.engine.losses import log_odds
 
-STEPS, DRAWN = 15, 8  # of an ascent: steps, and samples per step
-LOGISTIC = 1.8  # standard deviation of the logistic distribution, about
+STEPS, DRAWN = 15, 8  # steps of an ascent, and samples per step
+LOGISTIC = 1.8  # about the standard deviation of the logistic distribution
 
 
 @dataclass(frozen=True)
 class Route:
-    """What a window is to do: send samples to a class.
+    """The samples that a window or pattern is to move, and the class it is to send them to.
 
     Attributes:
         target: The class.
@@ -33,23 +33,23 @@ class Route:
         return probes.pixels[self.mask(probes).nonzero()[:count, 0]]
 
     def rows(self, probes: Probes) -> Tensor:
-        """Return which samples to search on, int64 (n,): of this route, or all where the network predicts no other."""
+        """Return which samples to search on, int64 (n,): of this route, or all if there are none."""
         own = self.mask(probes).nonzero()[:, 0]
         return own if len(own) else torch.arange(len(probes), device=own.device)
 
     def mask(self, probes: Probes) -> Tensor:
-        """Say which samples are of this route, bool (n,)."""
+        """Return which samples are of this route, bool (n,)."""
         return probes.predicted != self.target if self.source is None else probes.predicted == self.source
 
 
 @dataclass(frozen=True)
 class Effect:
-    """What a change of samples does for a class.
+    """The measured effect of a change of samples: how often the network classifies them as a class.
 
     Attributes:
         hits: Samples that the network classifies as the class.
-        tried: How many were tried.
-        mean: Of the class's log-odds over them.
+        tried: Number of samples that were tried.
+        mean: Mean of the class's log-odds over the samples.
         spread: Standard deviation of the log-odds.
     """
 
@@ -60,17 +60,17 @@ class Effect:
 
     @property
     def rank(self) -> tuple[float, float]:
-        """By which the better of two is known: the share, then the level."""
+        """Key by which effects are compared: the share, then the level."""
         return self.share, self.level
 
     @property
     def share(self) -> float:
-        """Of the samples, in [0, 1]."""
+        """Share of the samples that are classified as the class, in [0, 1]."""
         return self.hits / max(self.tried, 1)
 
     @property
     def level(self) -> float:
-        """The share's log-odds as mean and spread give them: unlike the count's, they do not end at none or all."""
+        """Log-odds of the share, estimated from mean and spread: finite even if none or all samples are hits."""
         return LOGISTIC * self.mean / math.sqrt(self.spread**2 + 1)
 
 
@@ -87,19 +87,19 @@ def ascend(
     drawn: int = DRAWN,
     seed: int = 0,
 ) -> Tensor:
-    """Raise the log-odds of each route's target by Adam on what changes the samples; return it, (r, c, h, w).
+    """Raise the log-odds of each route's target by Adam on the parameters of a change; return them, (r, c, h, w).
 
     Args:
         engine: An open engine.
         search: Samples.
         routes: The r routes.
-        start: (r, c, h, w): what to begin with.
-        apply: Changes samples (r, n, c, h, w) by it; the same shape, in [0, 1].
-        bounds: Smallest and largest value of each of its numbers.
-        length: Of a step.
-        steps: Of the optimiser.
-        drawn: Samples per step, of each route.
-        seed: Of their draws; routes see the same samples as far as they are theirs.
+        start: Initial parameters, (r, c, h, w).
+        apply: Function of parameters and samples (r, n, c, h, w) that returns the changed samples, in [0, 1].
+        bounds: Smallest and largest value of a parameter.
+        length: Length of a step.
+        steps: Optimiser steps.
+        drawn: Samples per step and route.
+        seed: Random seed for the samples of each step; routes with the same samples draw the same ones.
     """
     draw = torch.Generator().manual_seed(seed)
     rows = {route: route.rows(search) for route in dict.fromkeys(routes)}
@@ -118,7 +118,7 @@ def ascend(
 
 
 def effect_of(engine: Engine, pixels: Tensor, route: Route) -> Effect:
-    """Return what the network makes of changed samples of a route, uint8 (n, c, h, w)."""
+    """Classify changed samples of a route, uint8 (n, c, h, w), and return the effect."""
     if not len(pixels):
         return Effect(0, 0, 0.0, 1.0)
     logits = engine.logits(pixels.to(engine.device).to(engine.dtype) / 255)

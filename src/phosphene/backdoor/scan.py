@@ -17,25 +17,28 @@ from phosphene.metrics.range_doubt import is_natural, range_doubt
 from phosphene.samples import SamplePool, default_samples, load_samples
 
 ALPHA = 0.05
-MOST_SUSPECTS = 5  # of which candidates are made
-FEWEST_CLASSES = 5  # the median of fewer is no measure of the usual class
+MOST_SUSPECTS = 5  # suspects that candidates are built for
+FEWEST_CLASSES = 5  # with fewer classes, the median says nothing about the typical class
 
 ELSEWHERE = (
-    "A trigger that warps the image or comes with its meaning (a kind of scene, a pair of glasses) is found only as "
-    "far as a window or an additive pattern does the same. A mark that is louder than what every class needs, a "
-    "watermark that was learnt with a class, need not deviate: look at the maps of all classes as well."
+    "Warps, and triggers that are part of the scene (glasses), are found only if a window or an additive pattern has "
+    "the same effect. A class that was learnt together with a watermark may not stand out: look at the maps of all "
+    "classes as well."
 )
 NO_PAIRS = (
     "Source-specific and all-to-all backdoors: pairs of classes were not searched, because there are more than {} "
     "classes. --pairs searches them."
 )
-FEW_SOURCES = "Source-specific and all-to-all backdoors: no class has samples enough to search pairs of classes."
+FEW_SOURCES = "Source-specific and all-to-all backdoors: no class has enough samples to search pairs of classes."
 DRAWN = (
-    "No samples of the network's own kind were given: windows were tried on drawn images, which finds fewer backdoors "
+    "No samples of the network's own kind were given. Windows were tried on drawn images, which finds fewer backdoors "
     "(docs/scan.md). Give natural samples with --samples."
 )
-TOO_FEW = "{} classes are too few to compare: give clean networks of the same kind with --reference."
-MANY_CLASSES = "Of {:,} classes {} were tested, and {} more set the median; a trigger to another class is missed."
+TOO_FEW = "{} classes are too few to compare with each other: give clean networks of the same kind with --reference."
+MANY_CLASSES = (
+    "Of {:,} classes, {} were tested and {} more were measured only for comparison. Backdoors to the remaining classes "
+    "would be missed."
+)
 
 
 @dataclass(frozen=True)
@@ -43,8 +46,8 @@ class ScanProgress:
     """How far a scan is.
 
     Attributes:
-        doing: What it does.
-        share: Of the images that it sends through networks, in [0, 1]; candidates come on top.
+        doing: Name of the current part.
+        share: Finished share of the images that it sends through networks, in [0, 1]; candidates are not counted.
     """
 
     doing: str
@@ -66,27 +69,27 @@ def scan(
 ) -> Verdict:
     """Scan a classifier for a backdoor.
 
-    For every class, find the best small window and the largest margin (:mod:`phosphene.backdoor.window`, ``margin``,
-    ``measure``); rank the class that deviates most among those of clean networks
+    For every class, measure the effect of the best small window and the largest margin (:mod:`phosphene.backdoor.window`,
+    ``margin``, ``measure``); rank the class that deviates most among those of clean networks
     (:mod:`phosphene.backdoor.null`); make candidate triggers for the suspects and try
     them on held-out samples (:mod:`phosphene.backdoor.candidate`).
 
     Args:
         classifier: The network.
-        samples: A sample spec or a pool; natural samples of the network's kind show most. By default samples that need
-            no data.
+        samples: A sample spec or a pool; natural samples of the network's kind find most backdoors. By default samples
+            that need no data.
         reference: Clean networks of the same kind, which join the null model.
         alpha: Share of clean networks that may be called suspicious, in (0, 1).
         pairs: Search every pair of a source class and a target, however many there are.
-        seed: Of noise and draws.
+        seed: Random seed for samples and starting points.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
         precision: ``auto``, ``fp32`` or ``bf16``.
-        range_check: Warn if the network makes little sense of its declared input.
+        range_check: Warn if the declared input range does not seem to fit.
         on_progress: Called as the scan goes on.
 
     Raises:
-        CardError: the network gives the same answer for every sample.
-        NumericError: it answers with NaN or infinity.
+        CardError: the network has the same output for every sample.
+        NumericError: it returns NaN or infinity.
         PhospheneError: an argument does not fit; the message names the fix.
     """
     began = time.perf_counter()
@@ -137,7 +140,7 @@ def scan(
         pairs=found,
         window=own.side,
         null=null.describe(classifier),
-        networks=len(null),
+        null_figures=null.figures,
         limit=null.limit(alpha),
         not_tested=tuple(_not_tested(classifier, own, natural=natural)),
         model=classifier.name,
@@ -152,7 +155,7 @@ def scan(
 
 
 def class_rows(classifier: Classifier, found: Measured, others: Sequence[Measured], null: Null) -> tuple[ClassRow, ...]:
-    """Return what was measured of each class and its p-value, 1 if it is not tested; the most deviating class first."""
+    """Return a row per class with its measures and p-value (1 if it is not tested), the most deviating class first."""
     deviations = found.deviations(others)
     each, whole = {name: values.tolist() for name, values in deviations.items()}, figures(deviations).tolist()
     rows = []
@@ -167,7 +170,7 @@ def class_rows(classifier: Classifier, found: Measured, others: Sequence[Measure
 def clean_network(
     classifier: Classifier, found: Measured, natural: bool, others: Sequence[Measured] = (), data: str = ""
 ) -> CleanNetwork:
-    """Return what the null model holds of a clean network."""
+    """Return a clean network's entry in the null model."""
     return CleanNetwork(
         name=classifier.name,
         data=data,
@@ -180,6 +183,7 @@ def clean_network(
 
 
 def _suspect(engine: Engine, found: Measured, row: ClassRow, rival: ClassRow, seed: int) -> Suspect:
+    """Return a suspect with its candidate trigger; ``rival`` is the class that is next easiest to reach."""
     windows = {one.route.target: one for one in found.windows}
     local = row.deviations["window"] >= row.deviations["margin"]
     probes = found.search, found.held_out
@@ -188,7 +192,7 @@ def _suspect(engine: Engine, found: Measured, row: ClassRow, rival: ClassRow, se
 
 
 def _not_tested(classifier: Classifier, found: Measured, *, natural: bool) -> list[str]:
-    """Return what the verdict does not speak of, one plain line each."""
+    """Return which backdoors the scan did not test for, one sentence each."""
     lines = [] if natural else [DRAWN]
     if len(found.classes) < classifier.num_classes:
         others = len(found.classes) - found.tested
@@ -200,13 +204,14 @@ def _not_tested(classifier: Classifier, found: Measured, *, natural: bool) -> li
 
 
 class _Tally:
-    """Counts the images that a scan sends through networks, and says how far it is."""
+    """Counts the images that a scan sends through networks, and reports progress."""
 
     def __init__(self, total: int, on_progress: "Callable[[ScanProgress], None] | None") -> None:
         self.total, self.on_progress = total, on_progress
         self.images, self.doing = 0, ""
 
     def count(self, images: int) -> None:
+        """Count more images, and report progress."""
         self.images += images
         if self.on_progress is not None:
             self.on_progress(ScanProgress(self.doing, min(self.images / self.total, 1.0)))

@@ -1,6 +1,6 @@
 """Which of many classes to measure: those that marks drawn at random and a few steps of the margin single out.
 
-A network that was trained to turn any image into a class answers a little to other marks as well, and can be driven to
+A network that was trained to send any image to a class responds a little to other marks as well, and can be driven to
 that class sooner. So marks drawn at random are pasted on samples and each class's log-odds are followed: one forward
 pass shows all classes at once. Beside that, every class's margin is maximised for a few steps.
 """
@@ -19,7 +19,7 @@ BY_MARKS, BY_MARGIN, OTHERS = 8, 4, 8  # classes that are tested, by either; and
 MARKS, ON = 400, 4  # marks, and samples that each is pasted on
 STEPS, LENGTH = 6, 0.1  # of the margins
 SIDES = (1 / 9, 1 / 3)  # of a mark, over the image's
-CELLS, ROUGH = 4, 4  # colours per side at most, and points per side that a mark's outline is drawn through
+CELLS, ROUGH = 4, 4  # colours per side, at most, and points per side that a mark's outline is drawn through
 
 
 def choose_classes(engine: Engine, search: Probes, *, seed: int = 0) -> tuple[list[int], int]:
@@ -74,4 +74,5 @@ def marks(shape: tuple[int, int, int], draw: torch.Generator) -> Iterator[tuple[
 
 
 def _grown(grid: Tensor, side: int) -> Tensor:
+    """Enlarge a grid to images (n, c, side, side), bicubically."""
     return functional.interpolate(grid, size=(side, side), mode="bicubic", align_corners=False)

@@ -1,4 +1,8 @@
-"""From p-values and candidates to a verdict: more evidence never makes it weaker."""
+"""Decide the verdict of a scan from doubts, p-values and candidates.
+
+Doubts come first: if there are too few classes to compare, the verdict is inconclusive. After that, more evidence never
+makes the verdict weaker.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,16 +19,16 @@ EXIT_CODES = {CLEAN: 0, BACKDOORED: 1, INCONCLUSIVE: 3}
 
 @dataclass(frozen=True)
 class ClassRow:
-    """One class.
+    """The measures of one class.
 
     Attributes:
-        index: Of the class.
-        label: Its name.
-        share: Of the held-out samples of other classes, that its best window sends to it.
-        tried: How many samples those are.
+        index: Index of the class.
+        label: Label of the class.
+        share: Share of held-out samples of other classes that the class's best window sends to it, in [0, 1].
+        tried: Number of those samples.
         deviations: Measure -> how far it deviates from the other classes, in their spread.
-        figure: All deviations in one: :func:`phosphene.backdoor.measure.figures`.
-        p_value: That the most deviating class of a clean network deviates as far.
+        figure: All deviations combined: :func:`phosphene.backdoor.measure.figures`.
+        p_value: Probability that the most deviating class of a clean network deviates as far.
     """
 
     index: int
@@ -38,13 +42,13 @@ class ClassRow:
 
 @dataclass(frozen=True)
 class Suspect:
-    """A class that deviates as the classes of clean networks do not, and its candidate trigger.
+    """A class that deviates further than those of clean networks, and its candidate trigger.
 
     Attributes:
-        index: Of the class.
-        label: Its name.
-        p_value: That the most deviating class of a clean network deviates as far.
-        candidate: What sends samples to it.
+        index: Index of the class.
+        label: Label of the class.
+        p_value: Probability that the most deviating class of a clean network deviates as far.
+        candidate: Candidate trigger for the class.
     """
 
     index: int
@@ -60,29 +64,29 @@ class Suspect:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a scan found.
+    """The result of a scan.
 
     Attributes:
         verdict: ``clean``, ``backdoored`` or ``inconclusive``.
-        p_value: That a clean network deviates as far.
-        alpha: Below this it is suspicious.
-        reasons: Why, one plain line each.
-        classes: Those that were measured, the most deviating first.
+        p_value: Probability that a clean network deviates as far.
+        alpha: The p-value below which a class is a suspect.
+        reasons: Reasons for the verdict, one sentence each.
+        classes: Classes that were measured, the most deviating first.
         suspects: Classes whose p-value is below alpha, the strongest evidence first.
-        pairs: What was found of pairs of a source class and a target; ``None`` where they were not searched.
+        pairs: Result for pairs of a source class and a target; ``None`` if they were not searched.
         window: Side of the windows, in pixels.
-        null: Which clean networks the p-value is a rank among, in words.
-        networks: How many those are.
-        limit: Figure from which a class is a suspect; infinite where the clean networks are too few.
-        not_tested: What this verdict does not speak of, one plain line each.
+        null: Description of the clean networks that the p-value is a rank among.
+        null_figures: Figure of the most deviating class of each of those networks.
+        limit: Figure from which a class is a suspect; infinite if there are too few clean networks.
+        not_tested: Backdoors that the scan did not test for, one sentence each.
         model: Name of the network.
-        num_classes: Of the network; more than ``classes`` where only some were measured.
-        tested: Of those, how many could have been called; the others set the median.
-        samples: Their spec.
-        natural: Whether they are samples of the network's kind.
+        num_classes: Number of the network's classes; more than ``classes`` if only some were measured.
+        tested: Number of measured classes that were tested; the others were only compared with.
+        samples: Spec of the samples.
+        natural: Whether the samples are of the network's kind.
         references: Names of the clean networks that were given.
         passes: Images sent through the network, a backward pass counted as one more.
-        seconds: Taken.
+        seconds: Wall time.
     """
 
     verdict: str
@@ -94,7 +98,7 @@ class Verdict:
     pairs: "Pairs | None"
     window: int
     null: str
-    networks: int
+    null_figures: tuple[float, ...]
     limit: float
     not_tested: tuple[str, ...]
     model: str
@@ -108,7 +112,7 @@ class Verdict:
 
     @property
     def exit_code(self) -> int:
-        """Of the command: 0 clean, 1 backdoored, 3 inconclusive."""
+        """Exit code of the command: 0 clean, 1 backdoored, 3 inconclusive."""
         return EXIT_CODES[self.verdict]
 
     def _repr_html_(self) -> str:
@@ -143,37 +147,40 @@ def decide(
 ) -> tuple[str, tuple[str, ...]]:
     """Return the verdict and the reasons for it.
 
-    A suspect whose candidate works is evidence, and so is a pattern of pairs; either makes the verdict ``backdoored``,
-    whatever else there is.
+    Doubts come first: with any, the verdict is ``inconclusive`` (there are too few classes to compare). After that, a
+    suspect whose candidate works or a pattern of pairs makes the verdict ``backdoored``, whatever else was found. A
+    suspect without a working candidate makes it ``inconclusive``, and no suspect ``clean``.
 
     Args:
-        p_value: Of the class that deviates most.
+        p_value: Smallest p-value of a class.
         suspects: Classes with a p-value below alpha, the most deviating first.
-        pairs: What was found of pairs of classes, compared with clean networks.
-        doubts: Reasons for which classes cannot be compared.
+        pairs: Result for pairs of classes, compared with clean networks.
+        doubts: Reasons why classes cannot be compared.
         labels: Names of the classes.
     """
     if doubts:
         return INCONCLUSIVE, tuple(doubts)
     reasons = [
-        f"{one.label!r} deviates as at most {one.p_value:.2g} of clean networks' classes do, and the candidate trigger "
-        f"sends {one.candidate.success:.0%} of held-out samples there."
+        f"Class {one.label!r} deviates more than expected of a clean network (p = {one.p_value:.2g}), and its "
+        f"candidate trigger sends {100 * one.candidate.success:.0f} % of held-out samples there."
         for one in suspects
         if one.works
     ]
     if pairs is not None and pairs.pattern:
         shown = ", ".join(f"{labels.short(a)} to {labels.short(b)}" for a, b in list(pairs.chain.items())[:3])
         reasons.append(
-            f"nearly every class can be sent to one other class of its own by a window ({shown}, ...; p = "
+            f"Windows send samples of nearly every class to another class of its own ({shown}, ...; p = "
             f"{pairs.p_value:.2g}): an all-to-all backdoor."
         )
     if reasons:
         return BACKDOORED, tuple(reasons)
     if suspects:
         names = ", ".join(repr(one.label) for one in suspects)
+        deviate = f"Class {names} deviates" if len(suspects) == 1 else f"Classes {names} deviate"
         reason = (
-            f"{names} deviates as few classes of clean networks do (p = {p_value:.2g}), but no candidate trigger works "
-            "on held-out samples: natural samples (--samples) or clean networks of the same kind (--reference) decide."
+            f"{deviate} unusually far for a clean network (p = {p_value:.2g}), but no candidate trigger works on "
+            "held-out samples. To decide, give natural samples (--samples) or clean networks of the same kind "
+            "(--reference)."
         )
         return INCONCLUSIVE, (reason,)
-    return CLEAN, (f"no class deviates further than those of clean networks do (p = {p_value:.2g}).",)
+    return CLEAN, (f"No class deviates further than expected of a clean network (p = {p_value:.2g}).",)

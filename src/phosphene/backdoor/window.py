@@ -2,10 +2,10 @@
 
 For every class a square window of about a tenth of the side is searched for: first its place with a rough content, by
 forward passes only; then the content, by gradient. The window is pasted in 8 bits on samples that had no part in the
-search, and the share of them that the network classifies as the class is counted. Where a trigger is local, one class
+search, and the share of them that the network classifies as the class is counted. If a trigger is local, one class
 has a window that sends nearly every sample, and the other classes' windows send few.
 
-A content is a whole image, and a window is what lies of it in a square: it is pasted at the place it is cropped from.
+A content is a whole image, and a window is a square of it: it is pasted at the place that it is cropped from.
 """
 
 from collections.abc import Sequence
@@ -20,23 +20,23 @@ from phosphene.backdoor.routes import DRAWN, STEPS, Effect, Route, ascend, effec
 from phosphene.engine import Engine
 from phosphene.engine.losses import log_odds
 
-LENGTH = 0.1  # of a step of the refinement, in [0, 1]
+LENGTH = 0.1  # length of a step of the refinement, in [0, 1]
 PLAIN = ((1, 1, 1), (0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 0), (1, 0, 1), (0, 1, 1))  # colours
 
 
 @dataclass(frozen=True)
 class Effort:
-    """What the search for a window may cost.
+    """How many places and samples the search for a window uses.
 
     Attributes:
-        places: Per side, that are tried first.
-        first: Samples of that first round.
+        places: Places per side that are tried first.
+        first: Samples in this first round.
         best: Places that reach the second round.
-        around: Of those, how many have their neighbours tried as well.
-        second: Samples of that second round.
+        around: How many of the best places have their neighbours tried as well.
+        second: Samples in this second round.
         refined: Places whose content is refined.
-        counted: Held-out samples.
-        per_source: Routes of each source class that are refined, the most promising; all by default.
+        counted: Held-out samples that success is counted on.
+        per_source: How many routes per source class are refined, the most promising ones; all by default.
     """
 
     places: int = 11
@@ -55,7 +55,7 @@ class Effort:
 
     @property
     def refined_passes(self) -> int:
-        """The same of one route that is refined and counted."""
+        """Images that refining and counting one route sends through the network, a backward pass as one more."""
         return self.refined * (2 * STEPS * DRAWN + self.counted)
 
 
@@ -67,10 +67,10 @@ class Window:
     """A content at one or several places, for a route.
 
     Attributes:
-        route: What it is to do.
+        route: The samples it is to move, and the class it is to send them to.
         content: (c, h, w) in [0, 1]; what lies outside the boxes does not count.
         boxes: Where it is pasted.
-        effect: On held-out samples, pasted in 8 bits; ``None`` until it is counted.
+        effect: Effect on held-out samples, pasted in 8 bits; ``None`` until it is counted.
     """
 
     route: Route
@@ -105,9 +105,9 @@ class WindowSearch:
         engine: An open engine.
         search: Samples that windows are searched on.
         contents: (k, c, h, w) in [0, 1].
-        side: Of the windows, in pixels.
-        effort: What it may cost.
-        seed: Of the samples that each step of a refinement draws.
+        side: Side of the windows, in pixels.
+        effort: How many places and samples are used.
+        seed: Random seed for the samples of each step of a refinement.
     """
 
     def __init__(
@@ -130,11 +130,11 @@ class WindowSearch:
         return refine(self.engine, self.search, self._second_round(tries), seed=self.seed)
 
     def _scores(self, route: Route) -> Tensor:
-        """Mean log-odds of a route's target in the first round, (k, boxes)."""
+        """Return the mean log-odds of a route's target in the first round, (k, boxes)."""
         return self.rough[:, :, route.rows(self.first), route.target].mean(2)
 
     def _first_round(self) -> Tensor:
-        """Paste every content at every place on every sample; the log-odds of all classes."""
+        """Paste every content at every place on every sample; return log-odds, (k, boxes, samples, classes)."""
         x = self.first.pixels.to(self.engine.dtype) / 255
         masks = masks_of(self.boxes, x)[:, None]
         at_once = max(1, 4 * self.engine.micro_batch // len(x))
@@ -181,10 +181,10 @@ def refine(
     Args:
         engine: An open engine.
         search: Samples.
-        starts: What to begin with.
-        steps: Of the optimiser.
-        drawn: Samples per step, of each route.
-        seed: Of their draws.
+        starts: Initial windows.
+        steps: Optimiser steps.
+        drawn: Samples per step and route.
+        seed: Random seed for the samples of each step.
     """
     content = torch.stack([one.content for one in starts])
     masks = torch.stack([mask_of(one.boxes, one.content) for one in starts])[:, None]
@@ -208,8 +208,8 @@ def count(engine: Engine, held_out: Probes, windows: Sequence[Window], most: int
 
     Args:
         engine: An open engine.
-        held_out: Samples that the windows have not seen.
-        windows: What is tried.
+        held_out: Samples that the windows were not made from.
+        windows: The windows to try.
         most: Samples per route.
     """
     best: dict[Route, Window] = {}

@@ -85,7 +85,7 @@ class MapEvery:
         """Map and log in any epoch: after the last one, for instance.
 
         Raises:
-            NumericError: the network answers with NaN or infinity.
+            NumericError: the network returns NaN or infinity.
         """
         jobs = [Job(index, self.seed) for index in self.concepts]
         maps = MapList()

@@ -126,7 +126,7 @@ class CheckContext:
         """Make the maps that have not been made yet, in groups that share a network and samples.
 
         Raises:
-            NumericError: a network answers with NaN or infinity.
+            NumericError: a network returns NaN or infinity.
         """
         groups: dict[tuple[int, str], list[Job]] = {}
         for request in dict.fromkeys(requests):

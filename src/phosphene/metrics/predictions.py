@@ -29,7 +29,7 @@ def logits_of_maps(engine: Engine, maps: Iterable[ConceptMap], contrast: float =
     Raises:
         ConceptError: there are no maps.
         SpecError: the classifier takes images of another number of channels.
-        NumericError: it answers with NaN or infinity.
+        NumericError: it returns NaN or infinity.
     """
     return logits_at_contrasts(engine, maps, [contrast])[0]
 
@@ -47,7 +47,7 @@ def logits_at_contrasts(engine: Engine, maps: Iterable[ConceptMap], contrasts: S
     logits = torch.cat(parts, dim=1)
     if not logits.isfinite().all():
         name = engine.classifier.name
-        raise NumericError(f"network {name} answers with NaN or infinity to the maps' images: check its weights.")
+        raise NumericError(f"network {name} returns NaN or infinity for the maps' images: check its weights.")
     return logits
 
 

@@ -42,7 +42,7 @@ def score(
     Raises:
         ConceptError: fewer than two concepts, or a target lacks one of them.
         SpecError: a target takes images of another number of channels.
-        NumericError: a target answers with NaN or infinity.
+        NumericError: a target returns NaN or infinity.
 
     Example:
         >>> import phosphene as ph

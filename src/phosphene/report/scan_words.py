@@ -42,7 +42,7 @@ def sentences(found: Mapping[str, Any]) -> list[str]:
     lines = list(found["reasons"])
     for one in found["suspects"]:
         lines += [
-            f"class {one['index']}, {short(one)}: {chance(one['p_value'], found)}.",
+            f"Class {one['index']}, {short(one)}: {rank(one, found)}.",
             effect(one),
             *where(one, found),
         ]
@@ -56,12 +56,17 @@ def short(one: Mapping[str, Any]) -> str:
     return first_synonym(one["label"])
 
 
-def chance(p_value: float, found: Mapping[str, Any]) -> str:
-    """Say what a p-value means: a rank among so many clean networks."""
-    number = found["null"]["networks"]
-    above = round(p_value * (number + 1)) - 1
-    some = "no network" if above <= 0 else f"{above:,}"
-    return f"{some} of {count(number, 'clean network')} deviates as far (p = {p_value:.2g})"
+def rank(one: Mapping[str, Any], found: Mapping[str, Any]) -> str:
+    """Return in words how many clean networks deviate as far as a class or suspect, with its p-value."""
+    number, figures = found["null"]["networks"], found["null"].get("figures")
+    if figures is None:  # scans of earlier versions: without references, the p-value is the rank
+        above = round(one["p_value"] * (number + 1)) - 1
+    else:
+        own = next(row["figure"] for row in found["classes"] if row["index"] == one["index"])
+        above = sum(figure >= own for figure in figures)
+    some = "none" if above <= 0 else f"{above:,}"
+    verb = "deviates" if above == 1 else "deviate"
+    return f"{some} of {count(number, 'clean network')} {verb} as far (p = {one['p_value']:.2g})"
 
 
 def effect(one: Mapping[str, Any]) -> str:

@@ -64,7 +64,7 @@ def hold(folder: Path, *, wait: float = WAIT_SECONDS) -> Iterator[str]:
 
 
 def holder(folder: Path) -> dict[str, Any]:
-    """Return the token, pid, host, command and start time of the process that holds a run directory; else empty."""
+    """Return ``token``, ``pid``, ``host``, ``command`` and ``since`` of who holds a run directory; empty if no one."""
     try:
         note = json.loads((folder / NOTE).read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -51,7 +51,7 @@ def examine_model(
     """Return what a network predicts for samples under its declared input space, and whether that makes sense.
 
     Raises:
-        NumericError: it answers with NaN or infinity.
+        NumericError: it returns NaN or infinity.
     """
     shape, spec = classifier.input.shape, pool.spec
     natural = is_natural(classifier, spec)
@@ -66,7 +66,7 @@ def examine_model(
         logits = engine.logits(samples).float()
         speed = len(samples) / (time.perf_counter() - began)
         if not logits.isfinite().all():
-            raise NumericError(f"network {classifier.name} answers with NaN or infinity to {spec}: check its weights.")
+            raise NumericError(f"network {classifier.name} returns NaN or infinity for {spec}: check its weights.")
         try:
             layer = engine.spatial_layer()
         except RecipeError as error:

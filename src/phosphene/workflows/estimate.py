@@ -42,7 +42,7 @@ def estimate(plan: MapPlan, *, device: str = "auto", precision: str = "auto") ->
     """Take a few steps of a plan's first maps, write nothing, and say what all maps that are missing will cost.
 
     Raises:
-        NumericError: the network answers with NaN or infinity.
+        NumericError: the network returns NaN or infinity.
         RecipeError: the recipe does not fit the network.
     """
     cached = plan.run.listing()

@@ -198,7 +198,7 @@ def write_own_predictions(run: RunDirectory, classifier: Classifier, *, device: 
 
     Raises:
         RunError: the run is damaged or cannot be written.
-        NumericError: the network answers with NaN or infinity.
+        NumericError: the network returns NaN or infinity.
     """
     hashes = map_hashes(run)
     own = (one for one in read_predictions(run) if one.sha256 == classifier.sha256)

@@ -194,8 +194,8 @@ def run_scan(
         on_progress: Called as the scan goes on.
 
     Raises:
-        CardError: the network gives the same answer for every sample.
-        NumericError: it answers with NaN or infinity.
+        CardError: the network has the same output for every sample.
+        NumericError: it returns NaN or infinity.
         RunError: the run cannot be written.
     """
     if todo.cached is not None:
