@@ -52,7 +52,7 @@ def test_bad_words_are_refused_in_a_line_and_leave_nothing(scan, tmp_path, words
 
 def test_code_needs_trust_and_a_network_is_not_its_own_reference(scan, card):
     assert "--trust" in scan(trust=()).complaint
-    assert "very weights" in scan("--reference", card.path).complaint
+    assert "same weights" in scan("--reference", card.path).complaint
 
 
 def test_a_dry_run_costs_nothing(scan, tmp_path):

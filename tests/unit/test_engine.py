@@ -146,7 +146,7 @@ def test_the_last_spatial_module_is_found_or_named() -> None:
     with Engine(classifier(), device="cpu") as engine:
         assert engine.spatial_layer() == "4"
         assert engine.spatial_layer("2") == "2"
-        with pytest.raises(RecipeError, match="no module"):
+        with pytest.raises(RecipeError, match="not a module"):
             engine.spatial_layer("features.9")
         with pytest.raises(RecipeError, match="no spatial activation"):
             engine.spatial_layer("7")

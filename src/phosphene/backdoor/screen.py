@@ -17,8 +17,8 @@ from phosphene.engine import Engine
 
 BY_MARKS, BY_MARGIN, OTHERS = 8, 4, 8  # classes that are tested, by either; and others, that set the median
 MARKS, ON = 400, 4  # marks, and samples that each is pasted on
-STEPS, LENGTH = 6, 0.1  # of the margins
-SIDES = (1 / 9, 1 / 3)  # of a mark, over the image's
+STEPS, LENGTH = 6, 0.1  # steps of the margins, and their length in [0, 1]
+SIDES = (1 / 9, 1 / 3)  # smallest and largest side of a mark, relative to the image's
 CELLS, ROUGH = 4, 4  # colours per side, at most, and points per side that a mark's outline is drawn through
 
 

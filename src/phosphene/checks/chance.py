@@ -78,7 +78,7 @@ def beyond_chance(hits: int, rates: Sequence[float]) -> "bool | None":
         hits: Number of hits.
         rates: Probability of each hit by chance; their number is Poisson-binomial.
     """
-    odds = [1.0]  # of 0, 1, ... hits
+    odds = [1.0]  # probabilities of 0, 1, ... hits
     for rate in rates:
         odds = [(1 - rate) * miss + rate * hit for miss, hit in zip([*odds, 0.0], [0.0, *odds], strict=True)]
     if odds[-1] > ALPHA:

@@ -31,10 +31,10 @@ from phosphene.runs.lock import holder
 from phosphene.samples import load_samples
 from phosphene.sources import load
 
-RETRIES = 2  # by Ray, after the death of a process or node: three tries in all, as for every other failure
+RETRIES = 2  # Ray's own retries after the death of a process or node: three tries in all, as for every other failure
 GRACE_SECONDS = 30.0  # for workers to end their step and write a checkpoint
 QUEUED = 1.25  # groups handed to Ray for each that it has room for, so that no node waits for the driver
-STORE_BYTES = 200_000_000  # of a local Ray's object store: its workers write their maps themselves
+STORE_BYTES = 200_000_000  # size of a local Ray's object store, whose workers write their maps themselves
 
 
 class RayExecutor:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-MIN_VARIANCE = 1e-4  # of a colour direction, relative to the largest variance in the samples
+MIN_VARIANCE = 1e-4  # smallest variance of a colour direction, relative to the largest variance in the samples
 
 
 class Smoothing:

@@ -32,8 +32,8 @@ SAMPLES = 32
 LABELLED = 64  # labelled samples that confirm a doubt, or remove it
 FEWER = 24  # if each goes through the whole network, under up to nine conventions
 TIMED = 4  # samples by which the time is estimated
-SECONDS = 1.0  # of all cores together, the most that a pass under one convention may take
-ENOUGH = 0.75  # of the information that predictions could hold: nothing to doubt
+SECONDS = 1.0  # longest time, over all cores, for a pass under one convention
+ENOUGH = 0.75  # share of the possible information in predictions from which there is no doubt
 ACCURACY_GAP, INFORMATION_GAP, FIT_GAP = 0.1, 0.25, 0.4  # on noise FIT_GAP_NOISE
 
 

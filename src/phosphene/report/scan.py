@@ -33,7 +33,7 @@ from phosphene.runs.scans import NAME, SCAN, read_file, read_scans
 
 __all__ = ["headline", "most_deviating", "scan_section", "sentences"]
 
-MOST_POINTS = 200  # of the strip: those that deviate most
+MOST_POINTS = 200  # classes on the strip: those that deviate most
 
 
 def scan_section(run: RunDirectory, facts: "dict[str, Any] | None" = None) -> "dict[str, Any] | None":

@@ -144,7 +144,7 @@ class RunFiles:
         Of several processes only one may write a map: the one that holds the run, or a worker of it.
         """
         folder = self.folder(Job(found.index, found.seed), found.label)
-        remove_parts(folder)  # of one that was killed while it wrote
+        remove_parts(folder)  # left by a process that was killed while it wrote
         tensors = save_tensors({"nu": found.nu.contiguous(), "xi": found.xi.contiguous()})
         write_bytes(folder / "map.safetensors", tensors)
         write_image(folder / "map.png", found.image, "PNG", optimize=True)

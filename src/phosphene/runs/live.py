@@ -28,7 +28,7 @@ from phosphene.textfile import read_text
 
 FOLDER = "live"
 FIRST_SECONDS, EVERY_SECONDS, MOST_SECONDS = 0.5, 2.0, 30.0  # from the first step to the first preview; between two
-SHARE = 0.006  # of the time may go into previews
+SHARE = 0.006  # share of the time that previews may take
 SIDE = 256
 # Without a sign of life for this long, or for this many of the longest step so far, a process counts as gone.
 PATIENCE_SECONDS, PATIENCE = 60.0, 10.0

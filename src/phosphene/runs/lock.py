@@ -19,7 +19,7 @@ from phosphene.runs.atomic import write_bytes, writing
 
 LOCK, NOTE = ".lock", ".lock.json"
 WAIT_SECONDS = 10.0  # most rewrites take milliseconds
-MOST_SIGNS = 200  # of a command that is named
+MOST_SIGNS = 200  # longest command that is shown, in characters
 
 _tokens: dict[str, str] = {}  # lock files that this process holds -> the token of the hold
 

@@ -156,7 +156,7 @@ class Gallery:
         if (self.folder.root / "run.json").exists():
             raise FormError("This folder is itself a run: serve the folder above it to start new ones.")
         command = read_form(fields, trust=self.trust)
-        out = self.root / command.name  # as the user gave the folder: it appears in messages
+        out = self.root / command.name  # the path as the user gave it, because it appears in messages
         if out.is_symlink():
             raise FormError(f"{command.name} is a link: choose another name.")
         return self.processes.start(command, out)

@@ -28,7 +28,7 @@ from phosphene.workflows.progress import Progress
 
 # A run of more maps than this does not report its cached maps one by one.
 MOST_REPORTED = 100
-LOCK_SECONDS = 1.0  # for another command that only adds a few lines to the run
+LOCK_SECONDS = 1.0  # time to wait for another command that only adds a few lines to the run
 
 
 @dataclass
