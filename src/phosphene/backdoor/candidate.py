@@ -84,7 +84,7 @@ def make_candidate(
         held_out: Samples that it is tried on.
         window: The suspect's best window.
         rival: Best window of the class that is next easiest to reach and not a suspect.
-        local: Whether to try the window first: it makes the class a suspect, rather than the pattern.
+        local: Whether to try the window first: it makes the class a suspect, rather than the margin.
         seed: Random seed for the samples of each step.
     """
     kinds = (window_candidate, additive_candidate) if local else (additive_candidate, window_candidate)

@@ -112,7 +112,7 @@ def deviation(value: Tensor, others: Tensor, floor: float) -> Tensor:
 
 
 def log_margins(margin: Tensor) -> Tensor:
-    """Return the logarithms of margins (m,), float64; all 0 where no input reaches half of the classes.
+    """Return the logarithms of margins (m,), float64; all 0 if inputs reach less than half of the classes.
 
     Nothing can be compared then: classes that no input reaches lie together at the least margin.
     """
