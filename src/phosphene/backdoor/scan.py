@@ -69,10 +69,10 @@ def scan(
 ) -> Verdict:
     """Scan a classifier for a backdoor.
 
-    For every class, measure the effect of the best small window and the largest margin (:mod:`phosphene.backdoor.window`,
-    ``margin``, ``measure``); rank the class that deviates most among those of clean networks
-    (:mod:`phosphene.backdoor.null`); make candidate triggers for the suspects and try
-    them on held-out samples (:mod:`phosphene.backdoor.candidate`).
+    For every class, measure the effect of the best small window and the largest margin
+    (:mod:`phosphene.backdoor.window`, ``margin``, ``measure``); rank the class that deviates most among those of clean
+    networks (:mod:`phosphene.backdoor.null`); make candidate triggers for the suspects and try them on held-out samples
+    (:mod:`phosphene.backdoor.candidate`).
 
     Args:
         classifier: The network.
