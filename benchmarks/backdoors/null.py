@@ -1,7 +1,7 @@
 """Measure the clean networks behind the scan's null model: `python -m benchmarks.backdoors.null [--out FOLDER]`.
 
 Reads the networks that `python -m benchmarks.backdoors.networks` has trained, of the development split only, and the
-CIFAR-10 networks of the zoo; writes `src/phosphene/backdoor/null.json`. Each network is measured as a scan does it, by
+clean networks of the demo; writes `src/phosphene/backdoor/null.json`. Each network is measured as a scan does it, by
 500 samples of the test part and with drawn ones. What is measured already by the same code is not measured again.
 """
 
@@ -15,7 +15,7 @@ import torch
 
 from benchmarks.backdoors.data import dataset
 from benchmarks.backdoors.networks import FOLDER, index, load
-from benchmarks.common import hardware, network
+from benchmarks.common import hardware
 from phosphene.backdoor.measure import measure
 from phosphene.backdoor.null import FILE, CleanNetwork
 from phosphene.backdoor.record import measuring
@@ -23,12 +23,13 @@ from phosphene.backdoor.scan import clean_network
 from phosphene.classifier import Classifier
 from phosphene.engine import Engine
 from phosphene.runs.atomic import read_json, write_json
-from phosphene.samples import SamplePool, load_samples
+from phosphene.samples import SamplePool, default_samples, load_samples
 from phosphene.samples.pool import make_pool
+from phosphene.sources import load as load_spec
 
 COUNT = 500  # samples
 DRAWN = "synthetic:mixed"
-ZOO = ("cifar_resnet20", "cifar_resnet32", "cifar_resnet44", "cifar_resnet56")
+DEMO = ("demo:shapes", "demo:shapes-plain")
 
 
 def samples(data: str, classifier: Classifier, folder: Path, seed: int = 0) -> SamplePool:
@@ -46,7 +47,10 @@ def measured(classifier: Classifier, data: str, folder: Path, *, natural: bool) 
     key = {"sha256": classifier.sha256, "method": measuring()}
     if file.exists() and {name: read_json(file)[name] for name in key} == key:
         return CleanNetwork(**read_json(file)["network"])
-    pool = samples(data, classifier, folder) if natural else load_samples(DRAWN, classifier.input.shape)
+    if not natural or data in DEMO:
+        pool = load_samples(default_samples(data) if natural else DRAWN, classifier.input.shape)
+    else:
+        pool = samples(data, classifier, folder)
     with Engine(classifier) as engine:
         found = clean_network(classifier, measure(engine, pool), natural, data=data)
     write_json(file, {**key, "network": asdict(found)})
@@ -61,7 +65,7 @@ def main() -> None:
     folder = parser.parse_args().out
     clean = [one for one in index(folder) if one["split"] == "develop" and not one["trojaned"] and one["accepted"]]
     networks = [(load(one["name"], folder), one["data"]) for one in clean]
-    networks += [(network(name), "cifar10") for name in ZOO]
+    networks += [(load_spec(spec), spec) for spec in DEMO]
     found = [measured(one, data, folder, natural=natural) for one, data in networks for natural in (True, False)]
     document: dict[str, Any] = {
         "made_by": "python -m benchmarks.backdoors.null",
