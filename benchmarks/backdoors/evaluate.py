@@ -26,7 +26,10 @@ from benchmarks.backdoors.specs import Spec, specs
 from benchmarks.backdoors.tables import write_tables
 from benchmarks.common import ROOT, write_section
 from phosphene import backdoor
-from phosphene.backdoor.scan import scan
+from phosphene.backdoor.measure import MEASURES, figures
+from phosphene.backdoor.null import Null
+from phosphene.backdoor.pairs import EASY, SOURCES
+from phosphene.backdoor.scan import ALPHA, scan
 from phosphene.backdoor.training import predictions
 from phosphene.backdoor.verdict import Verdict
 from phosphene.classifier import Classifier
@@ -189,15 +192,36 @@ def run_baselines(folder: Path, split: str, first: "int | None") -> None:
         print(spec.name, {name: answers[name]["called"] for name in BASELINES}, flush=True)
 
 
+def ranked(line: dict[str, Any], variant: str) -> dict[str, Any]:
+    """Return a scan's line with figure, first class and p-values by the present null model.
+
+    The null model only ranks figures, so that scans stay valid when it grows. A class that it makes a suspect has a
+    candidate only if it was a suspect when it was scanned.
+    """
+    null = Null.of(natural=variant != "drawn")
+    names = [*line["classes"]]
+    deviations = {key: torch.tensor([line["classes"][name][key] for name in names]) for key in MEASURES}
+    every = figures(deviations)
+    top = int(every.argmax())
+    figure = float(every[top])
+    found = {**line, "figure": figure, "first": int(names[top]), "p_value": null.p_value(figure)}
+    if line["pairs"] is not None:
+        chain = line["pairs"]["chain"]
+        easy = sum(chain.get(str(a)) == b and reached >= EASY for a, b, reached in line["pairs"]["easiest"])
+        p_value = null.pairs_p_value(line["pairs"]["figure"])
+        pattern = p_value < ALPHA and easy >= max(SOURCES, len(chain) / 2)
+        found["pairs"] = {**line["pairs"], "p_value": p_value, "pattern": pattern}
+    return found
+
+
 def gather(folder: Path, split: str, *, mixed: bool) -> list[dict[str, Any]]:
     """Return the networks of a split with their scans by variant and the baselines' answers."""
     own = code()
-    scans = {
-        variant: {
-            line["name"]: line for line in lines(folder / f"scans-{variant}.jsonl") if mixed or line["code"] == own
-        }
-        for variant in VARIANTS
-    }
+    scans: dict[str, dict[str, Any]] = {}
+    for variant in VARIANTS:
+        found = [one for one in lines(folder / f"scans-{variant}.jsonl") if mixed or one["code"] == own]
+        usable = [one for one in found if isinstance(next(iter(one["classes"].values())), dict)]
+        scans[variant] = {one["name"]: ranked(one, variant) for one in usable}
     baselines = {line["name"]: line for line in lines(folder / "baselines.jsonl")}
     return [
         {

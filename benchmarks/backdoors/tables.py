@@ -54,7 +54,7 @@ def scan_answers(variant: str) -> Answers:
         found = one[variant]
         if found is None:
             return None
-        called = found["verdict"] == "backdoored"
+        called = found["p_value"] < ALPHA or bool(found["pairs"] and found["pairs"]["pattern"])
         works = [suspect["index"] for suspect in found["suspects"] if suspect["works"]]
         return {
             "score": found["figure"],
@@ -191,7 +191,7 @@ def pairs(networks: Sequence[Network]) -> str:
         ("source-specific: planted pair first (or tied)", share(sum(map(planted_first, single)), len(single))),
         (
             "source-specific: called",
-            share(sum(one["natural"]["verdict"] == "backdoored" for one in single), len(single)),
+            share(sum(one["natural"]["p_value"] < ALPHA for one in single), len(single)),
         ),
         ("clean: called by pairs", share(sum(one["natural"]["pairs"]["pattern"] for one in clean), len(clean))),
     ]
@@ -224,7 +224,7 @@ def candidates(networks: Sequence[Network]) -> str:
 def stability(networks: Sequence[Network]) -> str:
     """Say how often the verdict is the same with other samples and another seed."""
     both = [one for one in networks if one["natural"] and one["other"]]
-    same = sum(one["natural"]["verdict"] == one["other"]["verdict"] for one in both)
+    same = sum((one["natural"]["p_value"] < ALPHA) == (one["other"]["p_value"] < ALPHA) for one in both)
     if len(both) < 2:
         return "No network was scanned twice."
     first, second = ([one[variant]["figure"] for one in both] for variant in ("natural", "other"))
@@ -246,9 +246,9 @@ def failures(networks: Sequence[Network]) -> str:
         if not right:
             what = f"{truth['kind']}, {truth['mode']}" if truth["trojaned"] else truth["training"]
             target = "" if truth["target"] is None or not truth["trojaned"] else truth["target"]
-            cells = (f"{truth['accuracy']:.2f}", found["verdict"], f"{found['figure']:.2f}", f"{found['p_value']:.2g}")
+            cells = (f"{truth['accuracy']:.2f}", f"{found['figure']:.2f}", f"{found['p_value']:.2g}")
             rows.append((truth["name"], what, truth["success"] or "", *cells, target, found["first"]))
-    head = ("network", "truth", "success", "accuracy", "verdict", "figure", "p", "target", "first class")
+    head = ("network", "truth", "success", "accuracy", "figure", "p", "target", "first class")
     return markdown_table(head, rows) if rows else "None."
 
 

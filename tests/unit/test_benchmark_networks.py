@@ -7,10 +7,13 @@ import pytest
 import torch
 from benchmarks.backdoors.architectures import ACTIVATIONS, FAMILIES, build
 from benchmarks.backdoors.attacks import Dynamic, Evasion, Noise, Pgd, Spots, Warp, prune
+from benchmarks.backdoors.evaluate import overlap, ranked
 from benchmarks.backdoors.networks import box, judged, poisoned, untrained
 from benchmarks.backdoors.specs import specs
 from benchmarks.backdoors.tables import auroc, left_out, share
 
+from phosphene.backdoor.measure import MEASURES
+from phosphene.backdoor.null import Null
 from phosphene.backdoor.plant import victims_of
 from phosphene.backdoor.training import Labelled
 from phosphene.backdoor.triggers import Patch
@@ -184,3 +187,21 @@ def test_a_clean_network_far_from_other_data_sets_is_counted():
     rows = left_out(networks).splitlines()
     assert rows[2].split("|")[2].strip().startswith("10 of 40")
     assert rows[4].split("|")[2].strip().startswith("1 of 40")
+
+
+def test_a_scan_is_ranked_anew_by_the_present_null_model():
+    deviations = dict.fromkeys(MEASURES, 0.0)
+    far = dict.fromkeys(MEASURES, 1e6)
+    line = {"classes": {"0": deviations, "4": far}, "pairs": None, "figure": 0.0, "first": 0, "p_value": 1.0}
+    found = ranked(line, "natural")
+    assert found["first"] == 4
+    assert found["figure"] >= 1e6
+    assert found["p_value"] == pytest.approx(1 / (len(Null.of(natural=True)) + 1))
+    assert ranked({**line, "classes": {"0": deviations}}, "natural")["p_value"] == 1
+
+
+def test_overlap_of_boxes():
+    assert overlap((0, 0, 2, 2), [0, 0, 2, 2]) == 1
+    assert overlap((0, 0, 2, 2), [2, 2, 4, 4]) == 0
+    assert overlap((0, 0, 2, 2), [0, 1, 2, 3]) == pytest.approx(1 / 3, abs=1e-3)
+    assert overlap((0, 0, 2, 2), None) is None
