@@ -10,6 +10,7 @@ from benchmarks.common import markdown_table
 from phosphene.metrics.bootstrap import wilson
 
 SCAN, ALPHA, WORKS = "phosphene scan", 0.05, 0.9
+FEWEST = 10  # networks that baselines must have been asked about to be shown
 Network = dict[str, Any]
 Answers = Callable[[Network], "dict[str, Any] | None"]
 
@@ -107,9 +108,10 @@ def summary(networks: Sequence[Network], answers: Answers) -> list[str]:
 
 
 def methods_of(networks: Sequence[Network]) -> dict[str, Answers]:
-    """Return the scan and the baselines that were asked."""
-    asked = next((one["baselines"] for one in networks if one["baselines"]), None) or {}
-    return {SCAN: scan_answers("natural"), **{name: baseline_answers(name) for name in asked if name != "name"}}
+    """Return the scan, and the baselines if they were asked about enough networks."""
+    asked = [one["baselines"] for one in networks if one["baselines"]]
+    names = [name for name in asked[0] if name != "name"] if len(asked) >= FEWEST else []
+    return {SCAN: scan_answers("natural"), **{name: baseline_answers(name) for name in names}}
 
 
 HEAD = ("AUROC (95 %)", "clean called", "all-to-one called, right class", "right class first", "core s, median")
