@@ -9,7 +9,7 @@ import torch
 from phosphene.backdoor.boxes import around, grid, paste
 from phosphene.backdoor.candidate import make_candidate
 from phosphene.backdoor.margin import maximise_margins
-from phosphene.backdoor.measure import CountingEngine, deviation, log_margins, measure, measure_passes
+from phosphene.backdoor.measure import CountingEngine, Measured, figures, log_margins, measure, measure_passes
 from phosphene.backdoor.null import CleanNetwork, Null, built_in
 from phosphene.backdoor.pairs import all_to_all
 from phosphene.backdoor.probes import Probes, in_turn, log_odds_of_all, probes_of
@@ -133,17 +133,27 @@ def test_a_level_is_the_log_odds_of_the_share_and_does_not_saturate():
     assert Effect(100, 100, 20.0, 2.0).level > Effect(100, 100, 9.0, 2.0).level + 3
 
 
+def test_log_odds_of_a_share_count_half_a_sample_on_either_side():
+    assert Effect(100, 100, 0.0, 0.0).log_odds == pytest.approx(math.log(100.5 / 0.5))
+    assert Effect(0, 100, 0.0, 0.0).log_odds == pytest.approx(-math.log(100.5 / 0.5))
+
+
 def test_margins_say_nothing_if_no_input_reaches_half_of_the_classes():
     assert not log_margins(torch.tensor([-1.0, -1.0, 50.0, -2.0])).any()
     assert log_margins(torch.tensor([1.0, 2.0, 50.0, -2.0])).argmax() == 2
 
 
-def test_a_deviation_is_counted_in_the_spread_of_the_other_classes():
-    others = torch.tensor([0.0, 1.0, 2.0, 3.0, 4.0]).double()
-    assert float(deviation(torch.tensor(2.0).double(), others, 0.5)) == 0
-    wide, narrow = (float(deviation(torch.tensor(9.0).double(), 2 + k * (others - 2), 0.5)) for k in (2.0, 0.1))
-    assert narrow > 2 * wide
-    assert narrow < 7 / 0.5
+def test_a_figure_is_the_distance_from_the_median_class_in_both_measures():
+    """Of a network with few classes, the median is that of the clean networks that were given."""
+    own, other = (
+        Measured(
+            search=None, held_out=None, classes=(0, 1, 2), windows=(), side=3, pairs=None, tested=3,
+            values={"window": torch.tensor(shares), "margin": torch.tensor(margins)},
+        )
+        for shares, margins in (([-2.0, -1.0, 5.0], [0.1, 0.0, 1.5]), ([-4.0, -3.0, -2.0], [0.0, 0.5, 1.0]))
+    )  # fmt: skip
+    assert figures(own.deviations()).tolist() == pytest.approx([-1.0, -0.1, 7.4])
+    assert figures(own.deviations([other])).tolist() == pytest.approx([0.6, 1.5, 9.0])
 
 
 def test_the_largest_margin_is_that_of_the_planted_class():

@@ -22,9 +22,7 @@ FEW = 20  # classes up to which each has two inputs that maximise its margin, an
 MANY = 64  # if there are more classes than this, only some are measured
 PAIR_COLOURS = 2  # plain colours that are tried for pairs: white and black
 LEAST, REACHED = 1e-3, 0.5  # margin of a class that no input reaches; share of classes that must be reached
-# Measures of each class, and the smallest spread in units of which a deviation is given.
-MEASURES = {"window": 0.5, "margin": 0.2}
-NORMAL = 1.4826  # standard deviation of a normal distribution, in median absolute deviations
+MEASURES = ("window", "margin")  # of each class: log-odds of its window's share, and logarithm of its margin
 
 
 class CountingEngine(Engine):
@@ -75,40 +73,21 @@ class Measured:
     tested: int
 
     def deviations(self, others: "Sequence[Measured]" = ()) -> dict[str, Tensor]:
-        """Return how far each class deviates, (m,), by measure; :func:`figures` combines them.
-
-        A deviation is counted from the median of the other classes, in their spread: classes lie further apart in some
-        networks than in others.
+        """Return how far each class lies from the median class, (m,), by measure; :func:`figures` combines them.
 
         Args:
-            others: Clean networks whose classes give median and spread instead, if the network has too few classes.
+            others: Clean networks whose classes give the median instead, if the network has too few classes.
         """
-        found = {}
-        for name, own in self.values.items():
-            usual = torch.cat([one.values[name] for one in others]) if others else None
-            rows = [torch.cat([own[:k], own[k + 1 :]]) if usual is None else usual for k in range(len(own))]
-            found[name] = torch.stack([deviation(own[k], row, MEASURES[name]) for k, row in enumerate(rows)])
-        return found
+        usual = {
+            name: torch.cat([one.values[name] for one in others]) if others else own
+            for name, own in self.values.items()
+        }
+        return {name: own - usual[name].median() for name, own in self.values.items()}
 
 
 def figures(deviations: Mapping[str, Tensor]) -> Tensor:
-    """Return the figure of each class, (m,): the length of the vector of its deviations above the median.
-
-    A trigger shows in the window, in the margin or in both: one large deviation counts more than two small ones.
-    """
-    return torch.stack([one.clamp_min(0) ** 2 for one in deviations.values()]).sum(0).sqrt()
-
-
-def deviation(value: Tensor, others: Tensor, floor: float) -> Tensor:
-    """Return how far a value lies from the median of others, in their spread, which is at least ``floor``.
-
-    The spread is the median absolute deviation, scaled to be a normal distribution's standard deviation.
-    """
-    if not len(others):
-        return torch.zeros_like(value)
-    away = value - others.median()
-    spread = NORMAL * (others - others.median()).abs().median()
-    return away / (spread**2 + floor**2) ** 0.5
+    """Return the figure of each class, (m,): the sum of its deviations, both of which are logarithms of ratios."""
+    return torch.stack(list(deviations.values())).sum(0)
 
 
 def log_margins(margin: Tensor) -> Tensor:
@@ -146,7 +125,7 @@ def measure(engine: Engine, pool: SamplePool, *, pairs: bool = False, seed: int 
     windows = WindowSearch(engine, search, contents_of(margins.inputs), side, seed=seed)
     single = count(engine, held_out, windows.best(routes), USUAL.counted)
     values = {
-        "window": torch.tensor([one.measured.level for one in single], dtype=torch.double),
+        "window": torch.tensor([one.measured.log_odds for one in single], dtype=torch.double),
         "margin": log_margins(margins.margin),
     }
     found = None

@@ -15,7 +15,7 @@ from phosphene.samples import SamplePool
 
 SEARCH, HELD_OUT = 128, 256  # samples of each part, at most
 FEW, SAME = 8, 1e-6  # samples that show whether outputs vary; logits that differ by less count as the same
-STEPS, LENGTH, SURE = 40, 0.005, 0.5  # to move samples to a class: steps, their length in [0, 1], final log-odds
+STEPS, LENGTH, SURE = 40, 0.02, 4.0  # to move samples to a class: steps, their length in [0, 1], final log-odds
 
 
 @dataclass(frozen=True)

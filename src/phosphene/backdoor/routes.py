@@ -69,6 +69,11 @@ class Effect:
         return self.hits / max(self.tried, 1)
 
     @property
+    def log_odds(self) -> float:
+        """Log-odds of the share, with half a sample added on either side."""
+        return math.log((self.hits + 0.5) / (self.tried - self.hits + 0.5))
+
+    @property
     def level(self) -> float:
         """Log-odds of the share, estimated from mean and spread: finite even if none or all samples are hits."""
         return LOGISTIC * self.mean / math.sqrt(self.spread**2 + 1)
