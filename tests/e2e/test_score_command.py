@@ -230,7 +230,8 @@ def test_a_closed_pipe_is_exit_code_2_without_a_traceback(runs):
     done = subprocess.run(words, stdout=write, stderr=subprocess.PIPE, text=True, check=False, timeout=PATIENCE)
     os.close(write)
     assert done.returncode == 2
-    assert done.stderr == "score 1 of 1: shapes\n"
+    assert done.stderr.splitlines()[-1] == "score 1 of 1: shapes"  # a slow machine prints more progress before
+    assert "Traceback" not in done.stderr
 
 
 def test_help_says_what_is_read_when_no_target_is_named(call):
