@@ -1,17 +1,19 @@
-"""Which processes run, on any system: the fault tests kill some of them."""
+"""Which processes run, on any system: the fault tests kill some of them, and none but their own."""
 
 import contextlib
+import os
 
 import psutil
 
 
-def called(text: str, parent: "int | None" = None) -> list[int]:
-    """Processes with a text in their command line, of all or of a parent's children; none that has ended."""
+def descendants(text: str, ancestor: "int | None" = None) -> list[int]:
+    """Running processes below another, by default below this one, with a text in their command line."""
     found = []
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error):  # it has ended meanwhile, or belongs to another user
-            if parent in (None, process.ppid()) and any(text in word for word in process.cmdline()):
-                found.append(process.pid)
+    with contextlib.suppress(psutil.NoSuchProcess):
+        for process in psutil.Process(ancestor or os.getpid()).children(recursive=True):
+            with contextlib.suppress(psutil.Error):  # it has ended meanwhile
+                if any(text in word for word in process.cmdline()):
+                    found.append(process.pid)
     return found
 
 

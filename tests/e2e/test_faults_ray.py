@@ -15,8 +15,9 @@ from phosphene.recipe import resolve
 from phosphene.samples import load_samples
 from phosphene.workflows.map import execute
 from phosphene.workflows.plan import plan
-from tests.processes import called
+from tests.processes import descendants
 from tests.tiny import make_card
+from tests.twice import assert_same_maps
 
 # Ray reads both when it is imported. Tokens as it should be everywhere, and one of our own.
 os.environ["RAY_AUTH_MODE"] = "token"
@@ -52,20 +53,20 @@ def todo(model, out):
 
 
 def maps(out):
-    return {path.relative_to(out).as_posix(): path.read_bytes() for path in Path(out).rglob("map.safetensors")}
+    return list(Path(out).rglob("map.safetensors"))
 
 
 @pytest.fixture(scope="module")
-def calm(model, tmp_path_factory):
+def undisturbed(model, tmp_path_factory):
     """The maps as one process makes them, with one thread as a Ray worker has."""
     import torch
 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    out = tmp_path_factory.mktemp("calm") / "run"
+    out = tmp_path_factory.mktemp("undisturbed") / "run"
     execute(todo(model, out), device="cpu")
     torch.set_num_threads(threads)
-    return maps(out)
+    return out
 
 
 def executor():
@@ -73,8 +74,8 @@ def executor():
 
 
 def task_processes():
-    """Processes in which Ray runs our tasks now."""
-    return called("ray::_make_group")
+    """Processes in which this cluster runs our tasks now."""
+    return descendants("ray::_make_group")
 
 
 def later(condition, act):
@@ -98,7 +99,7 @@ def leftovers(out):
     return [path for path in Path(out).rglob("*") if path.suffix == ".part" or ".checkpoints" in path.parts]
 
 
-def test_a_worker_is_killed(cluster, model, calm, tmp_path):
+def test_a_worker_is_killed(cluster, model, undisturbed, tmp_path):
     out = tmp_path / "run"
     killed, thread = later(
         lambda: task_processes() and len(maps(out)) >= 2,
@@ -109,24 +110,24 @@ def test_a_worker_is_killed(cluster, model, calm, tmp_path):
     assert killed
     assert killed[0]
     assert (outcome.made, outcome.cached) == (5 * SEEDS, 0)
-    assert maps(out) == calm
+    assert_same_maps(out, undisturbed)
     assert not leftovers(out)
 
 
-def test_without_a_common_disk_the_driver_writes(cluster, model, calm, tmp_path, monkeypatch):
+def test_without_a_common_disk_the_driver_writes(cluster, model, undisturbed, tmp_path, monkeypatch):
     """The lock's note is not where the workers look for it, as on a machine that mounts nothing."""
     monkeypatch.setattr("phosphene.runs.lock._note", lambda *_: None)
     out = tmp_path / "run"
     first = todo(model, out)
     outcome = execute(first, executor=executor(), device="cpu")
     assert outcome.made == 5 * SEEDS
-    assert maps(out) == calm
+    assert_same_maps(out, undisturbed)
     assert not leftovers(out)
     again = execute(first, executor=executor(), device="cpu")
     assert (again.made, again.cached) == (0, 5 * SEEDS)
 
 
-def test_a_node_is_removed(cluster, model, calm, tmp_path):
+def test_a_node_is_removed(cluster, model, undisturbed, tmp_path):
     out = tmp_path / "run"
     removed, thread = later(
         lambda: len(maps(out)) >= 2, lambda: cluster.remove_node(cluster.nodes.pop(), allow_graceful=False) or True
@@ -135,5 +136,5 @@ def test_a_node_is_removed(cluster, model, calm, tmp_path):
     thread.join()
     assert removed
     assert (outcome.made, outcome.cached) == (5 * SEEDS, 0)
-    assert maps(out) == calm
+    assert_same_maps(out, undisturbed)
     assert not leftovers(out)

@@ -22,6 +22,7 @@ from phosphene.workflows.group_queue import TRIES
 from phosphene.workflows.map import execute
 from phosphene.workflows.plan import Jobs, plan
 from tests import tiny
+from tests.twice import assert_same_map, assert_same_maps
 
 RECIPE = Recipe(name="short", batch_size=4, steps=3, refine_steps=2, rounds=2)
 
@@ -33,15 +34,6 @@ def pool():
 
 def todo(path, concepts=None, seeds=(0,), recipe=RECIPE):
     return plan(tiny.classifier(), recipe, pool(), path, concepts, seeds)
-
-
-def same(first, second):
-    """Whether two maps agree to the bit in everything but time."""
-    return (
-        torch.equal(first.nu, second.nu)
-        and torch.equal(first.xi, second.xi)
-        and (first.loss, first.p_class, first.targeting_rate) == (second.loss, second.p_class, second.targeting_rate)
-    )
 
 
 # --- plans
@@ -94,7 +86,7 @@ def test_executors_that_do_not_exist(words, says):
 def test_maps_go_on_from_any_step_to_the_same_bits(tmp_path, recipe):
     jobs, kept = [Job(0), Job(3, 5), Job(4)], Checkpoints(tmp_path)
     with Engine(tiny.classifier(), device="cpu") as engine:
-        calm = map_jobs(engine, pool(), jobs, recipe)
+        undisturbed = map_jobs(engine, pool(), jobs, recipe)
         for stop in range(2 * 5 + 1):
             making = MapOptimization(engine, pool(), jobs, recipe)
             for _, _ in zip(range(stop), making, strict=False):
@@ -104,7 +96,8 @@ def test_maps_go_on_from_any_step_to_the_same_bits(tmp_path, recipe):
             assert found.jobs == tuple(jobs)
             making = MapOptimization(engine, pool(), found.jobs, recipe, found.state)
             assert len(list(making)) == 10 - stop
-            assert all(map(same, calm, making.finish()))
+            for one, whole in zip(making.finish(), undisturbed, strict=True):
+                assert_same_map(one, whole)
 
 
 def test_at_most_ten_seconds_are_lost():
@@ -133,12 +126,12 @@ class Killed(BaseException):
 
 
 @pytest.mark.parametrize("together", [1, 3])
-def test_a_group_that_is_cut_down_at_every_step_comes_out_as_in_calm_weather(tmp_path, monkeypatch, together):
+def test_a_group_that_is_ended_after_every_step_gives_the_same_maps(tmp_path, monkeypatch, together):
     """Checkpoints at every step, and an end right after each: nothing is lost, and nothing differs by a bit."""
-    calm = todo(tmp_path / "calm")
-    execute(calm, device="cpu", together=together)
+    undisturbed = todo(tmp_path / "undisturbed")
+    execute(undisturbed, device="cpu", together=together)
     monkeypatch.setattr("phosphene.executors.worker.CHECKPOINT_SECONDS", 0.0)
-    stormy, steps = todo(tmp_path / "stormy"), []
+    disturbed, steps = todo(tmp_path / "disturbed"), []
 
     def cut(progress):
         steps.append(progress.step.number)
@@ -147,19 +140,19 @@ def test_a_group_that_is_cut_down_at_every_step_comes_out_as_in_calm_weather(tmp
 
     for _ in range(100):
         try:
-            execute(stormy, device="cpu", together=together, on_progress=cut)
+            execute(disturbed, device="cpu", together=together, on_progress=cut)
         except Killed:
             continue
         break
     assert len(steps) > 2 * 10  # it was cut down again and again
-    assert all(map(same, calm.run.maps(), stormy.run.maps()))
-    assert len(list(stormy.run.maps())) == 5
-    assert not (stormy.run.path / ".checkpoints").exists()
+    assert_same_maps(disturbed.run.path, undisturbed.run.path)
+    assert len(list(disturbed.run.maps())) == 5
+    assert not (disturbed.run.path / ".checkpoints").exists()
 
 
 def test_a_group_stopped_between_two_writes_is_finished_in_the_same_company(tmp_path, monkeypatch):
-    calm = todo(tmp_path / "calm")
-    execute(calm, device="cpu", together=5)
+    undisturbed = todo(tmp_path / "undisturbed")
+    execute(undisturbed, device="cpu", together=5)
     torn = todo(tmp_path / "torn")
 
     def stop(note):
@@ -172,7 +165,7 @@ def test_a_group_stopped_between_two_writes_is_finished_in_the_same_company(tmp_
     assert 0 < written < 5
     again = execute(torn, device="cpu", together=5)
     assert (again.cached, again.made) == (written, 5 - written)
-    assert all(map(same, calm.run.maps(), torn.run.maps()))
+    assert_same_maps(torn.run.path, undisturbed.run.path)
 
 
 # --- bad jobs
