@@ -7,12 +7,9 @@ scanned again. `baselines` runs what others do. `table` prints Markdown; with `-
 """
 
 import argparse
-import ast
-import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +17,11 @@ import torch
 
 from benchmarks.backdoors.attacks import Applied
 from benchmarks.backdoors.baselines import BASELINES, Samples
-from benchmarks.backdoors.data import dataset
 from benchmarks.backdoors.networks import FOLDER, index, load
+from benchmarks.backdoors.scanning import VARIANTS, pool_of, scan_code
 from benchmarks.backdoors.specs import Spec, specs
 from benchmarks.backdoors.tables import write_tables
 from benchmarks.common import ROOT, write_section
-from phosphene import backdoor
 from phosphene.backdoor.measure import MEASURES, figures
 from phosphene.backdoor.null import Null
 from phosphene.backdoor.pairs import EASY, SOURCES
@@ -34,37 +30,7 @@ from phosphene.backdoor.training import predictions
 from phosphene.backdoor.verdict import Verdict
 from phosphene.classifier import Classifier
 from phosphene.engine import Engine
-from phosphene.samples import SamplePool, load_samples
-from phosphene.samples.pool import make_pool
-
-VARIANTS = {"natural": 0, "other": 1, "drawn": 0}  # and the seed of each
-SAMPLES = 500
-# Files that a scan's figures do not depend on: the null model only ranks them.
-OTHERS = {"drawing", "images", "null", "overlays", "plant", "record", "sarif", "training", "triggers"}
-
-
-def code() -> str:
-    """Return a hash of the code that a scan's figures depend on, docstrings and comments left out."""
-    digest = hashlib.sha256()
-    for file in sorted(Path(backdoor.__file__).parent.glob("*.py")):
-        if file.stem in OTHERS:
-            continue
-        tree = ast.parse(file.read_text())
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
-                node.body = node.body[1:]
-        digest.update(ast.dump(tree).encode())
-    return digest.hexdigest()[:12]
-
-
-@cache
-def pool_of(data: str, side: int, channels: int, variant: str, folder: Path) -> SamplePool:
-    """Return the samples of a variant: drawn images, or a part of the test images."""
-    if variant == "drawn":
-        return load_samples("synthetic:mixed", (channels, side, side))
-    pixels = dataset(data, side, channels, folder).held_out
-    order = torch.randperm(len(pixels), generator=torch.Generator().manual_seed(0)).roll(-SAMPLES * VARIANTS[variant])
-    return make_pool(pixels[order[:SAMPLES]], f"{data} test part {variant}")
+from phosphene.samples import SamplePool
 
 
 def selected(folder: Path, split: str) -> Iterator[tuple[dict[str, Any], Spec]]:
@@ -88,7 +54,7 @@ def append(file: Path, line: dict[str, Any]) -> None:
 
 def run_scans(folder: Path, split: str, variant: str, first: "int | None") -> None:
     """Scan what the present code has not scanned."""
-    file, own = folder / f"scans-{variant}.jsonl", code()
+    file, own = folder / f"scans-{variant}.jsonl", scan_code()
     present = {line["name"] for line in lines(file) if line["code"] == own}
     for truth, spec in [*selected(folder, split)][:first]:
         if spec.name in present:
@@ -96,7 +62,7 @@ def run_scans(folder: Path, split: str, variant: str, first: "int | None") -> No
         pool = pool_of(spec.data, spec.side, spec.channels, variant, folder)
         classifier = load(spec.name, folder)
         began = time.process_time()
-        verdict = scan(classifier, samples=pool, seed=VARIANTS[variant], device="cpu")
+        verdict = scan(classifier, pool, seed=VARIANTS[variant], device="cpu")
         seconds = round(time.process_time() - began, 1)
         line = {"name": spec.name, "code": own, "core_seconds": seconds, **recorded(verdict, truth)}
         if variant == "natural":
@@ -216,7 +182,7 @@ def ranked(line: dict[str, Any], variant: str) -> dict[str, Any]:
 
 def gather(folder: Path, split: str, *, mixed: bool) -> list[dict[str, Any]]:
     """Return the networks of a split with their scans by variant and the baselines' answers."""
-    own = code()
+    own = scan_code()
     scans: dict[str, dict[str, Any]] = {}
     for variant in VARIANTS:
         found = [one for one in lines(folder / f"scans-{variant}.jsonl") if mixed or one["code"] == own]

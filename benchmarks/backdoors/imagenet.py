@@ -93,7 +93,7 @@ def scans(names: "tuple[str, ...]") -> dict[str, Any]:
     pool, result = load_samples(PHOTOGRAPHS, (3, 224, 224)), {}
     for name in names:
         began, worked = time.perf_counter(), time.process_time()
-        verdict = scan(load_copy(name), samples=pool)
+        verdict = scan(load_copy(name), pool)
         result[name] = {
             "verdict": verdict.verdict,
             "p_value": float(f"{verdict.p_value:.2g}"),

@@ -11,46 +11,33 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from benchmarks.backdoors.data import dataset
 from benchmarks.backdoors.networks import FOLDER, index, load
+from benchmarks.backdoors.scanning import pool_of, scan_code
 from benchmarks.common import hardware
 from phosphene.backdoor.measure import measure
 from phosphene.backdoor.null import FILE, CleanNetwork
-from phosphene.backdoor.record import measuring
 from phosphene.backdoor.scan import clean_network
 from phosphene.classifier import Classifier
 from phosphene.engine import Engine
 from phosphene.runs.atomic import read_json, write_json
-from phosphene.samples import SamplePool, default_samples, load_samples
-from phosphene.samples.pool import make_pool
+from phosphene.samples import default_samples, load_samples
 from phosphene.sources import load as load_spec
 
-COUNT = 500  # samples
-DRAWN = "synthetic:mixed"
 DEMO = ("demo:shapes", "demo:shapes-plain")
-
-
-def samples(data: str, classifier: Classifier, folder: Path, seed: int = 0) -> SamplePool:
-    """Return samples of a data set's test part in the size of a network."""
-    channels, side, _ = classifier.input.shape
-    pixels = dataset(data, side, channels, folder).held_out
-    chosen = torch.randperm(len(pixels), generator=torch.Generator().manual_seed(seed))[:COUNT]
-    return make_pool(pixels[chosen], f"{data} test, {COUNT} samples, seed {seed}")
 
 
 def measured(classifier: Classifier, data: str, folder: Path, *, natural: bool) -> CleanNetwork:
     """Measure a clean network, or return what was measured by the same code."""
     kind = "natural" if natural else "drawn"
     file = folder / "null" / f"{classifier.name}-{kind}.json"
-    key = {"sha256": classifier.sha256, "method": measuring()}
+    key = {"sha256": classifier.sha256, "method": scan_code()}
     if file.exists() and {name: read_json(file)[name] for name in key} == key:
         return CleanNetwork(**read_json(file)["network"])
-    if not natural or data in DEMO:
-        pool = load_samples(default_samples(data) if natural else DRAWN, classifier.input.shape)
+    channels, side, _ = classifier.input.shape
+    if natural and data in DEMO:
+        pool = load_samples(default_samples(data), classifier.input.shape)
     else:
-        pool = samples(data, classifier, folder)
+        pool = pool_of(data, side, channels, kind, folder)
     with Engine(classifier) as engine:
         found = clean_network(classifier, measure(engine, pool), natural, data=data)
     write_json(file, {**key, "network": asdict(found)})

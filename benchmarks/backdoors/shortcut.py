@@ -105,7 +105,8 @@ def main() -> None:
     facts = {name: train(name) for name in NAMES[1:]}
     scans: dict[str, Any] = {}
     for name in NAMES if not arguments.no_scan else ():
-        result = scan(load_network(name), samples=CIFAR10_TEST)
+        classifier = load_network(name)
+        result = scan(classifier, load_samples(CIFAR10_TEST, classifier.input.shape))
         scans[name] = {"verdict": result.verdict, "p_value": result.p_value, "first": result.classes[0].label}
         print(name, scans[name], file=sys.stderr, flush=True)
     images, captions = [], []

@@ -4,9 +4,9 @@ import contextlib
 import sys
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from rich.console import Console
 from rich.markup import escape
@@ -100,6 +100,16 @@ class ProgressDisplay:
         elif last or now - self.printed >= EVERY_SECONDS:
             self.printed = now
             print(printable(line), file=sys.stderr, flush=True)  # noqa: T201
+
+    def follow(self, on_progress: "Callable[[Any], None] | None" = None) -> Callable[[Any], None]:
+        """Return a callback that shows progress by its own ``show(display)``, and hands it on to ``on_progress``."""
+
+        def callback(progress: Any) -> None:
+            progress.show(self)
+            if on_progress is not None:
+                on_progress(progress)
+
+        return callback
 
     def print(self, line: str) -> None:
         """Print a line that stays, above the bar if there is one."""

@@ -1,6 +1,7 @@
-"""On a GPU: the same maps as on the CPU up to rounding, in any company, compiled or not. Skipped where none is.
+"""On a GPU: the same maps as on the CPU up to rounding, alone or in a group, compiled or not.
 
-No CI of this project has a GPU: these are for who changes the engine on a machine that has one.
+They are skipped on a machine without a GPU, and CI has none: run them on one after a change of the engine
+(`pytest tests/unit/test_cuda.py`).
 """
 
 import json
@@ -58,7 +59,7 @@ def test_bf16_gradients_point_the_same_way(network):
     assert torch.nn.functional.cosine_similarity(one, other, 0) > 0.95
 
 
-def test_maps_are_read_as_their_class_and_company_changes_little(network):
+def test_maps_are_classified_as_their_class_and_a_group_changes_them_little(network):
     pool = load_samples("synthetic:mixed", network.input.shape)
     jobs, recipe = [Job(index) for index in range(3)], resolve("vivid")
     with Engine(network, device="cuda") as engine:
@@ -71,9 +72,9 @@ def test_maps_are_read_as_their_class_and_company_changes_little(network):
 
 def test_the_micro_batch_is_measured_and_remembered(network):
     with Engine(network, device="cuda") as engine:
-        kept = json.loads(cache_file(engine.tuning_facts()).read_text(encoding="utf-8"))
-        assert kept["micro_batch"] == engine.micro_batch
-        assert kept["device"] == torch.cuda.get_device_name()
-    cache_file(engine.tuning_facts()).write_text(json.dumps(kept | {"micro_batch": 7}), encoding="utf-8")
+        cached = json.loads(cache_file(engine.tuning_facts()).read_text(encoding="utf-8"))
+        assert cached["micro_batch"] == engine.micro_batch
+        assert cached["device"] == torch.cuda.get_device_name()
+    cache_file(engine.tuning_facts()).write_text(json.dumps(cached | {"micro_batch": 7}), encoding="utf-8")
     with Engine(network, device="cuda") as again:
         assert again.micro_batch == 7

@@ -33,7 +33,7 @@ def network(figure, name="clean"):
 
 @pytest.fixture(scope="module")
 def found():
-    return scan(TROJAN, samples=hand.pool())
+    return scan(TROJAN, hand.pool())
 
 
 # --- null model
@@ -228,7 +228,7 @@ def test_a_backdoor_made_by_hand_is_found_and_a_clean_network_is_clean(found):
     assert found.classes[0].index == hand.TARGET
     assert "class 2" not in found.not_tested
     assert found._repr_html_().count("<img") == 1
-    clean = scan(hand.classifier(), samples=hand.pool())
+    clean = scan(hand.classifier(), hand.pool())
     assert (clean.verdict, clean.suspects) == ("clean", ())
     assert len(clean.classes) == hand.CLASSES
 
@@ -257,7 +257,7 @@ def test_verdicts(found, rates, doubts, verdict, named):
 
 def test_progress_rises_to_the_end():
     seen = []
-    scan(hand.classifier(), samples=hand.pool(), on_progress=seen.append)
+    scan(hand.classifier(), hand.pool(), on_progress=seen.append)
     shares = [one.share for one in seen]
     assert shares == sorted(shares)
     assert shares[-1] > 0.5
@@ -268,17 +268,17 @@ def test_progress_rises_to_the_end():
 
 
 def test_two_classes_are_too_few_without_references():
-    found = scan(hand.classifier(classes=2), samples=hand.pool())
+    found = scan(hand.classifier(classes=2), hand.pool())
     assert (found.verdict, found.exit_code) == ("inconclusive", 3)
     assert "--reference" in found.reasons[0]
-    given = scan(hand.classifier(classes=2), samples=hand.pool(), reference=[hand.classifier(classes=2, seed=5)])
+    given = scan(hand.classifier(classes=2), hand.pool(), reference=[hand.classifier(classes=2, seed=5)])
     assert given.verdict == "clean"
 
 
 @pytest.mark.parametrize(("classes", "channels"), [(43, 3), (6, 1), (70, 4)])
 def test_odd_networks_get_a_verdict(classes, channels):
     net = hand.classifier(classes=classes, channels=channels)
-    found = scan(net, samples=hand.pool(channels=channels))
+    found = scan(net, hand.pool(channels=channels))
     assert found.num_classes == classes
     assert 0 <= found.p_value <= 1
     assert all(math.isfinite(row.figure) for row in found.classes)
@@ -289,11 +289,11 @@ def test_what_cannot_be_scanned_is_refused():
     constant.module.templates.zero_()
     broken.module.templates.fill_(math.nan)
     with pytest.raises(CardError, match="same output for every"):
-        scan(constant, samples=hand.pool())
+        scan(constant, hand.pool())
     with pytest.raises(NumericError, match="NaN"):
-        scan(broken, samples=hand.pool())
+        scan(broken, hand.pool())
     with pytest.raises(RecipeError, match="alpha"):
-        scan(hand.classifier(), samples=hand.pool(), alpha=1.5)
+        scan(hand.classifier(), hand.pool(), alpha=1.5)
 
 
 def test_a_network_that_predicts_one_class_for_all_samples_gets_a_verdict():
@@ -301,6 +301,6 @@ def test_a_network_that_predicts_one_class_for_all_samples_gets_a_verdict():
     one_sided.module.register_buffer("bias", 50 * torch.eye(hand.CLASSES)[3])
     forward = one_sided.module.forward
     one_sided.module.forward = lambda x: forward(x) + one_sided.module.bias
-    found = scan(one_sided, samples=hand.pool())
+    found = scan(one_sided, hand.pool())
     assert len(found.classes) == hand.CLASSES
     assert found.pairs is None or found.pairs.figure == 0.0

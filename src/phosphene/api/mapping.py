@@ -4,21 +4,18 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from phosphene.classifier import Classifier
 from phosphene.engine.device import pick_device
 from phosphene.errors import RecipeError, RunError
 from phosphene.executors import pick_executor
 from phosphene.executors.base import MapSummary
-from phosphene.metrics.range_doubt import range_doubt
 from phosphene.progress import ProgressDisplay, show_progress
 from phosphene.recipe import DEFAULT_RECIPE, Recipe, resolve
-from phosphene.samples import SamplePool
 from phosphene.workflows.arguments import Concepts, Model, Samples, to_classifier, to_indices, to_pool
 from phosphene.workflows.concept_maps import ConceptMaps, MapOrigin, map_in_memory
 from phosphene.workflows.estimate import estimate
 from phosphene.workflows.map import MappedRun, make_runs
 from phosphene.workflows.plan import plan_all, seed_range
-from phosphene.workflows.progress import Progress
+from phosphene.workflows.progress import Progress, show_doubts
 
 Shown = bool | ProgressDisplay
 
@@ -79,8 +76,8 @@ def map_concepts(
         if out is None:
             if executor:
                 raise RunError(f"{', '.join(executor)} need a run directory: give out='runs/NAME'.")
-            _warn_of_range(classifier, pool, device, display)
-            return map_in_memory(origin, to_indices(concepts, classifier), numbers, frames, _both(display, on_progress))
+            show_doubts(display, classifier, pool, device)
+            return map_in_memory(origin, to_indices(concepts, classifier), numbers, frames, display.follow(on_progress))
         how |= {
             "seeds": seeds,
             "seed": seed,
@@ -156,7 +153,7 @@ def map_models(
         plans = plan_all(models, concepts, settings, samples, seed_range(seed, seeds), out, trust=trust)
         display.title = plans[0].classifier.name if len(plans) == 1 else f"{len(plans)} runs"
         for one in {id(one.classifier): one for one in plans}.values():
-            _warn_of_range(one.classifier, one.pool, "auto" if gpus else device, display)
+            show_doubts(display, one.classifier, one.pool, "auto" if gpus else device)
         if dry_run:
             return [MappedRun(one, estimate=estimate(one, device=device, precision=precision)) for one in plans]
         for one in plans:
@@ -164,22 +161,4 @@ def map_models(
                 count, first = len(one.pool.skipped), ", ".join(one.pool.skipped[:3])
                 display.print(f"phosphene: skipped {count} sample file(s) that are not readable images: {first}")
         how: dict[str, Any] = {"device": device, "precision": precision, "frames": frames, "on_map": on_map}
-        return make_runs(plans, executor=workforce, on_progress=_both(display, on_progress), **how)
-
-
-def _warn_of_range(classifier: Classifier, pool: SamplePool, device: str, display: ProgressDisplay) -> None:
-    """Show the notes of a model, and warn if it makes little sense of its declared input."""
-    for note in classifier.notes:
-        display.print(f"phosphene: {classifier.name}: {note}")
-    display.warn(range_doubt(classifier, pool, device=device))
-
-
-def _both(display: ProgressDisplay, on_progress: "Callable[[Progress], None] | None") -> Callable[[Progress], None]:
-    """Return a callback that shows progress, and hands it on."""
-
-    def show(progress: Progress) -> None:
-        progress.show(display)
-        if on_progress is not None:
-            on_progress(progress)
-
-    return show
+        return make_runs(plans, executor=workforce, on_progress=display.follow(on_progress), **how)

@@ -11,9 +11,8 @@ from phosphene.engine.device import pick_device
 from phosphene.metrics.range_doubt import range_doubt
 from phosphene.progress import ProgressDisplay, show_progress
 from phosphene.recipe import Recipe
-from phosphene.report import write_report
 from phosphene.workflows.arguments import Model, Samples, to_classifier, to_classifiers, to_pool
-from phosphene.workflows.scan import RECIPE, ScannedRun, estimate, map_suspects, plan_scan, run_scan
+from phosphene.workflows.scan import RECIPE, ScannedRun, estimate, make_scan, plan_scan
 
 
 def scan(
@@ -60,8 +59,7 @@ def scan(
             display.warn(range_doubt(classifier, pool, device=device))
         how: dict[str, Any] = {"alpha": alpha, "pairs": pairs, "seed": seed, "device": device, "precision": precision}
         others = to_classifiers(reference, trust=trust)
-        show = _shown_by(display, on_progress)
-        return scan_classifier(classifier, samples=pool, reference=others, range_check=False, on_progress=show, **how)
+        return scan_classifier(classifier, pool, reference=others, on_progress=display.follow(on_progress), **how)
 
 
 def scan_run(
@@ -119,20 +117,4 @@ def scan_run(
             display.warn(range_doubt(classifier, pool, device=device))
         if dry_run:
             return ScannedRun(plan, seconds=estimate(plan, device=device))
-        found = run_scan(plan, device=device, on_progress=_shown_by(display))
-        if mapped:
-            display.warn(map_suspects(plan, found, device=device, on_progress=lambda one: one.show(display)))
-        return ScannedRun(plan, found, write_report(plan.run))
-
-
-def _shown_by(
-    display: ProgressDisplay, on_progress: "Callable[[ScanProgress], None] | None" = None
-) -> "Callable[[ScanProgress], None]":
-    """Return a callback that shows progress, and hands it on."""
-
-    def show(progress: ScanProgress) -> None:
-        display.update(progress.doing, progress.share)
-        if on_progress is not None:
-            on_progress(progress)
-
-    return show
+        return make_scan(plan, display, device=device, mapped=mapped)

@@ -95,9 +95,9 @@ def spread(engine: Engine, pixels: Tensor, *, seed: int = 0) -> Tensor:
     x = pixels.to(engine.device).to(engine.dtype) / 255
     moving = torch.arange(len(x), device=engine.device)
     for _ in range(STEPS):
-        slopes = engine.gradients(x[moving], wanted[moving], "log-odds")
-        still = slopes.loss > -SURE
-        moving, gradient = moving[still], slopes.gradient[still]
+        found = engine.gradients(x[moving], wanted[moving], "log-odds")
+        unsure = found.loss > -SURE
+        moving, gradient = moving[unsure], found.gradient[unsure]
         if not len(moving):
             break
         x[moving] = (x[moving] - LENGTH * gradient.sign()).clamp(0, 1)
@@ -124,6 +124,11 @@ def logits_of(engine: Engine, pixels: Tensor) -> Tensor:
     if not bool(logits.isfinite().all()):
         raise NumericError(f"network {engine.classifier.name} returns NaN or infinity: it cannot be scanned.")
     return logits
+
+
+def log_odds_of(logits: Tensor, classes: Tensor) -> Tensor:
+    """Return ``log(p / (1 - p))`` of one class per row, (n,)."""
+    return log_odds_of_all(logits).gather(1, classes[:, None])[:, 0]
 
 
 def log_odds_of_all(logits: Tensor) -> Tensor:

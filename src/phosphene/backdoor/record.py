@@ -18,32 +18,17 @@ from phosphene.runs.scans import suspect_folder
 from phosphene.samples import SamplePool
 from phosphene.version import __version__
 
-MEASURING = ("adam", "boxes", "margin", "measure", "pairs", "probes", "routes", "window")
-
 
 @cache
 def method() -> str:
     """Hash what computes a verdict: the version, this package's files, and the null model that lies beside them."""
-    here = Path(__file__).parent
-    return _hashed(sorted([*here.glob("*.py"), *here.glob("*.json")]))
-
-
-@cache
-def measuring() -> str:
-    """Hash what measures a network: the null model holds only what this code has measured."""
-    here = Path(__file__).parent
-    return _hashed([here / f"{name}.py" for name in MEASURING])
-
-
-def _hashed(files: Sequence[Path]) -> str:
-    """Return a hash of the package's version and of the names and contents of files."""
-    digest = hashlib.sha256(__version__.encode())
-    for path in files:
+    here, digest = Path(__file__).parent, hashlib.sha256(__version__.encode())
+    for path in sorted([*here.glob("*.py"), *here.glob("*.json")]):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
 
 
-def question(
+def scan_request(
     classifier: Classifier,
     pool: SamplePool,
     reference: Sequence[Classifier],
@@ -77,12 +62,12 @@ def question(
     }
 
 
-def entry(verdict: Verdict, asked: Mapping[str, Any], labels: Labels) -> dict[str, Any]:
+def entry(verdict: Verdict, request: Mapping[str, Any], labels: Labels) -> dict[str, Any]:
     """Return the content of ``scan.json`` for a verdict.
 
     Args:
         verdict: Result of the scan.
-        asked: Settings of the scan, from :func:`question`.
+        request: What determines it, from :func:`scan_request`.
         labels: Names of the classes.
     """
     found = {
@@ -103,7 +88,7 @@ def entry(verdict: Verdict, asked: Mapping[str, Any], labels: Labels) -> dict[st
             "figures": list(verdict.null_figures),
         },
         "not_tested": list(verdict.not_tested),
-        **{key: asked[key] for key in ("model", "samples", "references", "settings", "method")},
+        **{key: request[key] for key in ("model", "samples", "references", "settings", "method")},
         "versions": versions(),
         "passes": verdict.passes,
         "seconds": round(float(verdict.seconds), 3),

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from phosphene.backdoor.adam import Adam
-from phosphene.backdoor.probes import Probes
+from phosphene.backdoor.margin import ADAM
+from phosphene.backdoor.probes import Probes, log_odds_of
 from phosphene.engine import Engine
-from phosphene.engine.losses import log_odds
 
 STEPS, DRAWN = 15, 8  # steps of an ascent, and samples per step
 LOGISTIC = 1.8  # about the standard deviation of the logistic distribution
@@ -109,16 +108,18 @@ def ascend(
     draw = torch.Generator().manual_seed(seed)
     rows = {route: route.rows(search) for route in dict.fromkeys(routes)}
     targets = torch.tensor([one.target for one in routes], device=engine.device).repeat_interleave(drawn)
-    change, adam = start, Adam([start])
+    change = start.clone()
+    adam = torch.optim.Adam([change], lr=length, **ADAM)
     for _ in range(steps):
         chosen = {route: own[torch.randint(len(own), (drawn,), generator=draw)] for route, own in rows.items()}
         x = search.pixels[torch.stack([chosen[one] for one in routes])].to(engine.dtype) / 255
         with torch.enable_grad():
-            leaf = change.detach().requires_grad_()
+            leaf = change.clone().requires_grad_()
             changed = apply(leaf, x)
         gradient = engine.gradients(changed.detach().flatten(0, 1), targets, "log-odds").gradient
-        (slope,) = torch.autograd.grad(changed, leaf, gradient.view_as(changed) / drawn)
-        change = (change - length * adam.rise([slope])[0]).clamp(*bounds)
+        (change.grad,) = torch.autograd.grad(changed, leaf, gradient.view_as(changed) / drawn)
+        adam.step()
+        change.clamp_(*bounds)
     return change
 
 
@@ -127,6 +128,6 @@ def effect_of(engine: Engine, pixels: Tensor, route: Route) -> Effect:
     if not len(pixels):
         return Effect(0, 0, 0.0, 1.0)
     logits = engine.logits(pixels.to(engine.device).to(engine.dtype) / 255)
-    odds = -log_odds(logits, torch.full((len(logits),), route.target, device=logits.device)).double()
+    odds = log_odds_of(logits, torch.full((len(logits),), route.target, device=logits.device)).double()
     hits = int((logits.argmax(1) == route.target).sum())
     return Effect(hits, len(pixels), float(odds.mean()), float(odds.std(correction=0)))

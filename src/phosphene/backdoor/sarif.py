@@ -4,9 +4,13 @@ A clean network has no results, so that an alert of an earlier scan is closed.
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from phosphene.backdoor.verdict import BACKDOORED, INCONCLUSIVE
+from phosphene.runs.files import RunFiles
+from phosphene.runs.scans import NAME
 from phosphene.version import __version__
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
@@ -108,3 +112,14 @@ def _result(
         "partialFingerprints": {"phosphene/v1": f"{rule}:{found['model']['name']}:{target}"},
         "properties": properties,
     }
+
+
+def place_of(spec: str, run: RunFiles) -> "str | None":
+    """Return the file that dashboards point at, relative to the working directory: the model's, or else the scan's."""
+    here = Path.cwd().resolve()
+    for candidate in (spec, spec.rpartition(":")[0], str(run.path / NAME)):
+        path = Path(candidate)
+        inside = path.resolve().is_relative_to(here)
+        if candidate and inside and (path.is_file() or path.name == NAME):
+            return quote(path.resolve().relative_to(here).as_posix())
+    return None

@@ -1,10 +1,8 @@
 """``ph.scan``: is there a backdoor in this classifier, and what is its trigger?"""
 
 import time
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from phosphene.backdoor.candidate import make_candidate
 from phosphene.backdoor.measure import FEW, CountingEngine, Measured, figures, measure, measure_passes
@@ -13,8 +11,9 @@ from phosphene.backdoor.verdict import ClassRow, Suspect, Verdict, decide
 from phosphene.classifier import Classifier
 from phosphene.engine import Engine
 from phosphene.errors import RecipeError
-from phosphene.metrics.range_doubt import is_natural, range_doubt
-from phosphene.samples import SamplePool, default_samples, load_samples
+from phosphene.metrics.range_doubt import is_natural
+from phosphene.progress import ProgressDisplay
+from phosphene.samples import SamplePool
 
 ALPHA = 0.05
 MOST_SUSPECTS = 5  # suspects that candidates are built for
@@ -53,18 +52,31 @@ class ScanProgress:
     doing: str
     share: float
 
+    def show(self, display: ProgressDisplay) -> None:
+        """Show it."""
+        display.update(self.doing, self.share)
+
+
+def check_alpha(alpha: float) -> None:
+    """Refuse an alpha outside (0, 1).
+
+    Raises:
+        RecipeError: it is.
+    """
+    if not 0 < alpha < 1:
+        raise RecipeError(f"alpha is {alpha:g}; give a share of clean networks, above 0 and below 1.")
+
 
 def scan(
     classifier: Classifier,
+    pool: SamplePool,
     *,
-    samples: "str | Path | SamplePool | None" = None,
     reference: Sequence[Classifier] = (),
     alpha: float = ALPHA,
     pairs: bool = False,
     seed: int = 0,
     device: str = "auto",
     precision: str = "auto",
-    range_check: bool = True,
     on_progress: "Callable[[ScanProgress], None] | None" = None,
 ) -> Verdict:
     """Scan a classifier for a backdoor.
@@ -76,15 +88,13 @@ def scan(
 
     Args:
         classifier: The network.
-        samples: A sample spec or a pool; natural samples of the network's kind find most backdoors. By default samples
-            that need no data.
+        pool: Samples; natural ones of the network's kind find most backdoors.
         reference: Clean networks of the same kind, which join the null model.
         alpha: Share of clean networks that may be called suspicious, in (0, 1).
         pairs: Search every pair of a source class and a target, however many there are.
         seed: Random seed for samples and starting points.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
         precision: ``auto``, ``fp32`` or ``bf16``.
-        range_check: Warn if the declared input range does not seem to fit.
         on_progress: Called as the scan goes on.
 
     Raises:
@@ -93,16 +103,8 @@ def scan(
         PhospheneError: an argument does not fit; the message names the fix.
     """
     began = time.perf_counter()
-    if not 0 < alpha < 1:
-        raise RecipeError(f"alpha is {alpha:g}; give a share of clean networks, above 0 and below 1.")
-    if isinstance(samples, SamplePool):
-        pool = samples
-    else:
-        pool = load_samples(default_samples(classifier.spec) if samples is None else samples, classifier.input.shape)
+    check_alpha(alpha)
     natural = is_natural(classifier, pool.spec)
-    doubt = range_doubt(classifier, pool, device=device) if range_check else None
-    if doubt:
-        warnings.warn(doubt, stacklevel=2)
     tally = _Tally(sum(measure_passes(one.num_classes, pairs=pairs) for one in (classifier, *reference)), on_progress)
 
     def engine_of(one: Classifier) -> CountingEngine:

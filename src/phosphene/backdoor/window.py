@@ -15,10 +15,9 @@ import torch
 from torch import Tensor
 
 from phosphene.backdoor.boxes import Box, around, grid, mask_of, masks_of, paste
-from phosphene.backdoor.probes import Probes, log_odds_of_all
+from phosphene.backdoor.probes import Probes, log_odds_of, log_odds_of_all
 from phosphene.backdoor.routes import DRAWN, STEPS, Effect, Route, ascend, effect_of
 from phosphene.engine import Engine
-from phosphene.engine.losses import log_odds
 
 LENGTH = 0.1  # length of a step of the refinement, in [0, 1]
 PLAIN = ((1, 1, 1), (0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 0), (1, 0, 1), (0, 1, 1))  # colours
@@ -157,7 +156,7 @@ class WindowSearch:
             pasted = [torch.where(mask_of(one.boxes, one.content), one.content, few[one.route]) for one in part]
             lengths = [len(one) for one in pasted]
             targets = [one.route.target for one, length in zip(part, lengths, strict=True) for _ in range(length)]
-            each = -log_odds(self.engine.logits(torch.cat(pasted)), torch.tensor(targets, device=self.engine.device))
+            each = log_odds_of(self.engine.logits(torch.cat(pasted)), torch.tensor(targets, device=self.engine.device))
             score += [one.mean() for one in torch.split(each, lengths)]
         chosen: dict[Route, dict[tuple[Box, ...], Window]] = {}
         promising: dict[int | None, list[Route]] = {}

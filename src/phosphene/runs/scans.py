@@ -77,12 +77,12 @@ def read_scans(run: RunDirectory) -> list[tuple[RunDirectory, dict[str, Any]]]:
     return [(one, found) for one in runs if (found := read_scan(one)) is not None]
 
 
-def check_scan(run: RunDirectory, question: Mapping[str, Any]) -> "dict[str, Any] | None":
-    """Return the run's scan if it answers this question and was made by this method; ``None`` if it must be made.
+def check_scan(run: RunDirectory, request: Mapping[str, Any]) -> "dict[str, Any] | None":
+    """Return the run's scan if it is of this request and was made by this method; ``None`` if it must be made.
 
     Args:
         run: The run.
-        question: ``model``, ``samples``, ``references`` and ``settings``, as ``scan.json`` holds them, and ``method``.
+        request: ``model``, ``samples``, ``references`` and ``settings``, as ``scan.json`` holds them, and ``method``.
 
     Raises:
         RunError: the run holds the scan of another network, of other samples or with other settings.
@@ -91,16 +91,16 @@ def check_scan(run: RunDirectory, question: Mapping[str, Any]) -> "dict[str, Any
     if found is None:
         return None
     pairs = [
-        ("of another network", found["model"]["sha256"], question["model"]["sha256"]),
-        ("from other samples", found["samples"]["sha256"], question["samples"]["sha256"]),
-        ("against other clean networks", _hashes(found["references"]), _hashes(question["references"])),
-        ("with another --alpha", found["alpha"], question["alpha"]),
-        ("with other settings", found["settings"], question["settings"]),
+        ("of another network", found["model"]["sha256"], request["model"]["sha256"]),
+        ("from other samples", found["samples"]["sha256"], request["samples"]["sha256"]),
+        ("against other clean networks", _hashes(found["references"]), _hashes(request["references"])),
+        ("with another --alpha", found["alpha"], request["alpha"]),
+        ("with other settings", found["settings"], request["settings"]),
     ]
     for what, was, now in pairs:
         if was != now:
             raise RunError(f"{run.path} holds another scan ({what}): choose another --out.")
-    return found if found["method"] == question["method"] else None
+    return found if found["method"] == request["method"] else None
 
 
 def write_scan(

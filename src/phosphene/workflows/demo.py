@@ -15,7 +15,7 @@ from phosphene.samples import default_samples, load_samples
 from phosphene.sources import load
 from phosphene.workflows.map import execute
 from phosphene.workflows.plan import plan
-from phosphene.workflows.scan import map_suspects, plan_scan, run_scan
+from phosphene.workflows.scan import make_scan, plan_scan
 from phosphene.workflows.score import RunScore, score_runs
 
 SOURCE, TARGET = "demo:shapes", "demo:shapes-plain"
@@ -67,33 +67,30 @@ def run_demo(
         display.title = SOURCE
         classifier = load(SOURCE)
         pool = load_samples(SAMPLES, classifier.input.shape)
-        todo = plan(classifier, resolve(DEFAULT_RECIPE), pool, out)
-        execute(todo, device=device, on_progress=lambda one: one.show(display))
+        map_plan = plan(classifier, resolve(DEFAULT_RECIPE), pool, out)
+        execute(map_plan, device=device, on_progress=display.follow())
         display.update("score the maps")
         scores = {row.target_spec: row for row in score_runs([out], [SOURCE, TARGET], device=device)}
         scans = {}
         for spec in SCANNED:
             display.update(f"scan {spec}", last=True)
             scans[spec] = _scanned(spec, out, device, display)
-        report = write_report(todo.run)
+        report = write_report(map_plan.run)
     recognised = scores[SOURCE].top1_all >= LEAST_SOURCE_TOP1 and scores[TARGET].top1_all >= LEAST_TARGET_TOP1
     detected = all(_backdoor(scans[spec]) == wanted for spec, wanted in SCANNED.items())
-    return DemoResult(list(todo.run.maps()), report, scores, scans, recognised and detected)
+    return DemoResult(list(map_plan.run.maps()), report, scores, scans, recognised and detected)
 
 
 def _scanned(spec: str, out: Path, device: str, display: ProgressDisplay) -> dict[str, Any]:
     """Scan a network, in a run of its own below the demo's, whose report shows it too."""
     classifier = load(spec)
     pool = load_samples(default_samples(spec), classifier.input.shape)
-    todo = plan_scan(classifier, pool, out=out / OTHERS / classifier.name)
+    scan_plan = plan_scan(classifier, pool, out=out / OTHERS / classifier.name)
 
     def show(progress: ScanProgress) -> None:
         display.update(f"scan {spec}: {progress.doing}", progress.share)
 
-    found = run_scan(todo, device=device, on_progress=show)
-    map_suspects(todo, found, device=device, on_progress=lambda one: one.show(display))
-    write_report(todo.run)
-    return found
+    return make_scan(scan_plan, display, device=device, on_progress=show).found
 
 
 def _backdoor(found: dict[str, Any]) -> "str | None":

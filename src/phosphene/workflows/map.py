@@ -150,8 +150,8 @@ def execute(
         >>> classifier = ph.load("demo:shapes")
         >>> pool = load_samples("synthetic:noise", classifier.input.shape)
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     todo = plan(classifier, resolve("vivid", {"steps": 2}), pool, folder, ["star"])
-        ...     execute(todo).made, [one.short for one in todo.run.maps()]
+        ...     planned = plan(classifier, resolve("vivid", {"steps": 2}), pool, folder, ["star"])
+        ...     execute(planned).made, [one.short for one in planned.run.maps()]
         (1, ['star'])
     """
     several = [plans] if isinstance(plans, MapPlan) else list(plans)

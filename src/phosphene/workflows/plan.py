@@ -88,12 +88,17 @@ class MapPlan:
 
 
 def run_name(classifier: Classifier, recipe: Recipe) -> str:
-    """Name a run directory after its model and recipe.
+    """Name a run directory after its model and recipe."""
+    return directory_name(classifier.name, recipe.name)
 
-    A card may call its network anything: anything but a letter, digit, dot or dash becomes a dash.
+
+def directory_name(*names: str) -> str:
+    """Join names, of which a card may choose any, into that of a directory.
+
+    Anything but letters, digits, dots and dashes becomes a dash.
     """
-    names = (re.sub(r"[^\w.-]+", "-", name).encode()[:MOST_BYTES] for name in (classifier.name, recipe.name))
-    return "-".join(name.decode(errors="ignore") for name in names).lstrip(".-")
+    short = (re.sub(r"[^\w.-]+", "-", name).encode()[:MOST_BYTES] for name in names)
+    return "-".join(name.decode(errors="ignore") for name in short).lstrip(".-")
 
 
 def default_run(classifier: Classifier, recipe: Recipe, samples: "str | None" = None) -> Path:

@@ -4,9 +4,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from phosphene.classifier import Classifier
 from phosphene.executors.base import Group
 from phosphene.mapper import Step, passes_per_map
+from phosphene.metrics.range_doubt import range_doubt
 from phosphene.progress import ProgressDisplay
+from phosphene.samples import SamplePool
 from phosphene.workflows.plan import MapPlan
 
 
@@ -53,6 +56,13 @@ class Progress:
             self.left,
             last=step.number >= step.total,
         )
+
+
+def show_doubts(display: ProgressDisplay, classifier: Classifier, pool: SamplePool, device: str) -> None:
+    """Show the notes of a model, and warn if it makes little sense of its declared input."""
+    for note in classifier.notes:
+        display.print(f"phosphene: {classifier.name}: {note}")
+    display.warn(range_doubt(classifier, pool, device=device))
 
 
 class Tally:

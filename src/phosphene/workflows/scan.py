@@ -1,33 +1,34 @@
 """Scans for backdoors: plan, find what is there already, scan, write it, and map the suspects."""
 
-import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import torch
 
 from phosphene.backdoor.images import files_of
 from phosphene.backdoor.measure import measure_passes
 from phosphene.backdoor.probes import check_answers
-from phosphene.backdoor.record import entry, question
-from phosphene.backdoor.sarif import sarif
-from phosphene.backdoor.scan import ALPHA, MOST_SUSPECTS, ScanProgress, scan
+from phosphene.backdoor.record import entry, scan_request
+from phosphene.backdoor.sarif import place_of, sarif
+from phosphene.backdoor.scan import ALPHA, MOST_SUSPECTS, ScanProgress, check_alpha, scan
 from phosphene.backdoor.verdict import EXIT_CODES
 from phosphene.classifier import Classifier
 from phosphene.engine import Engine
 from phosphene.errors import PhospheneError, RecipeError
+from phosphene.progress import ProgressDisplay
 from phosphene.recipe import Recipe, resolve
+from phosphene.report import write_report
 from phosphene.report.scan import headline, most_deviating, sentences
 from phosphene.runs import RunDirectory, RunFacts
-from phosphene.runs.scans import NAME, check_scan, suspect_folder, write_scan
+from phosphene.runs.scans import check_scan, suspect_folder, write_scan
 from phosphene.samples import SamplePool
 from phosphene.workflows.map import execute, write_own_predictions
-from phosphene.workflows.plan import MOST_BYTES, plan
+from phosphene.workflows.plan import directory_name
+from phosphene.workflows.plan import plan as plan_maps
 from phosphene.workflows.progress import Progress
 
 RECIPE = "quick"  # for the maps of suspects: the published method shifts no views, so marks stay in place
@@ -44,7 +45,7 @@ class ScanPlan:
         reference: Clean networks.
         run: Where the results go.
         recipe: Recipe for the maps of suspects.
-        asked: Everything that determines the verdict: :func:`phosphene.backdoor.record.question`.
+        request: Everything that determines the verdict: :func:`phosphene.backdoor.record.scan_request`.
         cached: Content of ``scan.json`` if the same scan was made before, else ``None``.
     """
 
@@ -53,13 +54,13 @@ class ScanPlan:
     reference: tuple[Classifier, ...]
     run: RunDirectory
     recipe: Recipe
-    asked: dict[str, Any]
+    request: dict[str, Any]
     cached: "dict[str, Any] | None"
 
     @property
     def passes(self) -> int:
         """Images that measuring sends through networks, a backward pass counted as one more; candidates on top."""
-        pairs = self.asked["settings"]["pairs"]
+        pairs = self.request["settings"]["pairs"]
         return sum(measure_passes(one.num_classes, pairs=pairs) for one in (self.classifier, *self.reference))
 
 
@@ -121,7 +122,7 @@ class ScannedRun:
             "run": str(self.run.path),
             "model": plan.classifier.name,
             "classes": plan.classifier.num_classes,
-            "pairs": plan.asked["settings"]["pairs"],
+            "pairs": plan.request["settings"]["pairs"],
             "references": [one.name for one in plan.reference],
             "samples": plan.pool.spec,
             "passes": plan.passes,
@@ -159,29 +160,54 @@ def plan_scan(
         RecipeError: alpha does not fit, the recipe does not exist, or a network is its own reference.
         RunError: ``out`` holds something else.
     """
-    if not 0 < alpha < 1:
-        raise RecipeError(f"alpha is {alpha:g}; give a share of clean networks, above 0 and below 1.")
+    check_alpha(alpha)
     settings = resolve(recipe)
     for one in reference:
         if one.sha256 == classifier.sha256:
             raise RecipeError(
                 f"reference {one.name} has the same weights as the scanned network: give other clean networks."
             )
-    asked = question(classifier, pool, reference, alpha=alpha, pairs=pairs, seed=seed, precision=precision)
+    request = scan_request(classifier, pool, reference, alpha=alpha, pairs=pairs, seed=seed, precision=precision)
     run = RunDirectory(out if out is not None else default_scan(classifier))
-    cached = check_scan(run, asked)
+    cached = check_scan(run, request)
     run.check(RunFacts.of(classifier, settings, pool))
-    return ScanPlan(classifier, pool, tuple(reference), run, settings, asked, cached)
+    return ScanPlan(classifier, pool, tuple(reference), run, settings, request, cached)
 
 
 def default_scan(classifier: Classifier) -> Path:
     """Return where a scan goes when the user names no place: runs/<model>-scan."""
-    name = re.sub(r"[^\w.-]+", "-", classifier.name).encode()[:MOST_BYTES].decode(errors="ignore").lstrip(".-")
-    return Path("runs") / f"{name or sha256(classifier.name.encode()).hexdigest()[:8]}-scan"
+    name = directory_name(classifier.name) or sha256(classifier.name.encode()).hexdigest()[:8]
+    return Path("runs") / f"{name}-scan"
+
+
+def make_scan(
+    plan: ScanPlan,
+    display: ProgressDisplay,
+    *,
+    device: str = "auto",
+    mapped: bool = True,
+    on_progress: "Callable[[ScanProgress], None] | None" = None,
+) -> ScannedRun:
+    """Scan, map the suspects and write the report.
+
+    Args:
+        plan: Plan of the scan.
+        display: Shows progress, and why suspects could not be mapped.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
+        mapped: Map the suspects beside their candidate triggers.
+        on_progress: Called as the scan goes on; by default the display shows it.
+
+    Raises:
+        PhospheneError: as :func:`run_scan`.
+    """
+    found = run_scan(plan, device=device, on_progress=on_progress or display.follow())
+    if mapped:
+        display.warn(map_suspects(plan, found, device=device, on_progress=display.follow()))
+    return ScannedRun(plan, found, write_report(plan.run))
 
 
 def run_scan(
-    todo: ScanPlan,
+    plan: ScanPlan,
     *,
     device: str = "auto",
     on_progress: "Callable[[ScanProgress], None] | None" = None,
@@ -189,7 +215,7 @@ def run_scan(
     """Scan, unless that has been done, and write what was found; return what ``scan.json`` holds.
 
     Args:
-        todo: What to do.
+        plan: Plan of the scan.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
         on_progress: Called as the scan goes on.
 
@@ -198,22 +224,21 @@ def run_scan(
         NumericError: it returns NaN or infinity.
         RunError: the run cannot be written.
     """
-    if todo.cached is not None:
-        return todo.cached
-    settings = todo.asked["settings"]
+    if plan.cached is not None:
+        return plan.cached
+    settings = plan.request["settings"]
     # Before the work, not after it: a place that cannot be written, a network that cannot be scanned.
-    facts = RunFacts.of(todo.classifier, todo.recipe, todo.pool, device, settings["precision"])
-    with Engine(todo.classifier, device=device, precision=settings["precision"]) as engine:
-        check_answers(engine, todo.pool)
-    todo.run.begin(facts, [])
+    facts = RunFacts.of(plan.classifier, plan.recipe, plan.pool, device, settings["precision"])
+    with Engine(plan.classifier, device=device, precision=settings["precision"]) as engine:
+        check_answers(engine, plan.pool)
+    plan.run.begin(facts, [])
     verdict = scan(
-        todo.classifier,
-        samples=todo.pool,
-        reference=todo.reference,
-        alpha=todo.asked["alpha"],
+        plan.classifier,
+        plan.pool,
+        reference=plan.reference,
+        alpha=plan.request["alpha"],
         **settings,
         device=device,
-        range_check=False,
         on_progress=on_progress,
     )
     files = {
@@ -221,13 +246,13 @@ def run_scan(
         for one in verdict.suspects
         for name, data in files_of(one.candidate).items()
     }
-    found = entry(verdict, todo.asked, todo.classifier.labels)
-    write_scan(todo.run, found, files, sarif(found, _place(todo)))
+    found = entry(verdict, plan.request, plan.classifier.labels)
+    write_scan(plan.run, found, files, sarif(found, place_of(plan.classifier.spec, plan.run)))
     return found
 
 
 def map_suspects(
-    todo: ScanPlan,
+    plan: ScanPlan,
     found: dict[str, Any],
     *,
     device: str = "auto",
@@ -238,7 +263,7 @@ def map_suspects(
     A network that cannot be mapped still has a verdict: the reason is returned in one line.
 
     Args:
-        todo: The scan's plan.
+        plan: Plan of the scan.
         found: Content of ``scan.json``.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
         on_progress: Called after every step.
@@ -247,31 +272,20 @@ def map_suspects(
     if not suspects:
         return None
     try:
-        wanted = plan(todo.classifier, todo.recipe, todo.pool, todo.run.path, suspects)
-        execute(wanted, device=device, precision=todo.asked["settings"]["precision"], on_progress=on_progress)
-        write_own_predictions(todo.run, todo.classifier, device=device)
+        maps = plan_maps(plan.classifier, plan.recipe, plan.pool, plan.run.path, suspects)
+        execute(maps, device=device, precision=plan.request["settings"]["precision"], on_progress=on_progress)
+        write_own_predictions(plan.run, plan.classifier, device=device)
     except PhospheneError as error:
         return f"the suspects could not be mapped: {error}"
     return None
 
 
-def estimate(todo: ScanPlan, *, device: str = "auto") -> float:
+def estimate(plan: ScanPlan, *, device: str = "auto") -> float:
     """Return about how many seconds measuring will take: a few images are sent through the network and timed."""
-    with Engine(todo.classifier, device=device, precision=todo.asked["settings"]["precision"]) as engine:
+    with Engine(plan.classifier, device=device, precision=plan.request["settings"]["precision"]) as engine:
         count = max(TRIAL, min(engine.micro_batch, 64))
-        pixels = torch.full((count, *todo.classifier.input.shape), 0.5, device=engine.device, dtype=engine.dtype)
+        pixels = torch.full((count, *plan.classifier.input.shape), 0.5, device=engine.device, dtype=engine.dtype)
         engine.logits(pixels)
         began = time.perf_counter()
         engine.logits(pixels)
-        return (time.perf_counter() - began) / count * todo.passes
-
-
-def _place(todo: ScanPlan) -> "str | None":
-    """Return the file that dashboards point at, relative to the working directory: the model's, or else the scan's."""
-    spec = todo.classifier.spec
-    for candidate in (spec, spec.rpartition(":")[0], str(todo.run.path / NAME)):
-        path = Path(candidate)
-        inside = path.resolve().is_relative_to(Path.cwd().resolve())
-        if candidate and inside and (path.is_file() or path.name == NAME):
-            return quote(path.resolve().relative_to(Path.cwd().resolve()).as_posix())
-    return None
+        return (time.perf_counter() - began) / count * plan.passes
