@@ -213,6 +213,8 @@ def test_a_target_that_answers_with_nan(value):
 def test_nothing_to_score():
     with pytest.raises(ConceptError, match="no maps"):
         ph.score([], tiny.classifier())
+    with pytest.raises(ConceptError, match="name a target"):
+        ph.score([tiny.concept_map(0), tiny.concept_map(1)])
     with pytest.raises(ConceptError, match="at least 2"):
         ph.score([tiny.concept_map(0), tiny.concept_map(0, 1)], tiny.classifier())
     with pytest.raises(ConceptError, match="there are none"):

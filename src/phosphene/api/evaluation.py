@@ -6,7 +6,7 @@ from typing import Any
 
 from phosphene.checks import CheckProgress, Finding, check_maps
 from phosphene.concept_map import ConceptMap
-from phosphene.errors import RunError
+from phosphene.errors import ConceptError, RunError
 from phosphene.metrics.range_doubt import range_doubt
 from phosphene.metrics.scorecard import Scores
 from phosphene.metrics.scores import score as score_maps
@@ -65,6 +65,8 @@ def score(
         if all(isinstance(one, ConceptMap) for one in items):
             origin = getattr(maps, "origin", None)
             loaded = to_classifiers(targets, trust=trust) or ([origin.classifier] if origin else [])
+            if not loaded:
+                raise ConceptError("these maps do not know the model that made them: name a target to score them on.")
             return score_maps(items, loaded, source=origin.classifier.name if origin else "source", device=device)
 
         def show(number: int, total: int, name: str) -> None:
