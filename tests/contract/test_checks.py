@@ -28,13 +28,12 @@ def make_context(classes=4, seeds=(0,), **options):
 @pytest.mark.parametrize("name", list(CHECKS))
 class TestChecks:
     def test_is_described_and_documented(self, name, call):
-        text, check = CHECKS[name]
-        assert text
-        assert "\n" not in text
-        assert not text.endswith(".")
-        assert inspect.getdoc(check)
-        assert isinstance(check.compares, bool)
-        for function in (check.needs, check.find):
+        check = CHECKS[name]
+        assert check.question
+        assert "\n" not in check.question
+        assert not check.question.endswith(".")
+        assert inspect.getdoc(inspect.getmodule(check.find))
+        for function in (check.requests, check.find):
             assert list(inspect.signature(function).parameters) == ["context"]
             assert inspect.getdoc(function)
         assert name in re.sub(r"\s+", "", call("check", "--help").out)
@@ -44,7 +43,7 @@ class TestChecks:
     @pytest.mark.parametrize("same_samples", [True, False])
     def test_finds_something_finite_in_plain_words_for_what_it_said_it_needs(self, name, classes, seeds, same_samples):
         context = make_context(classes, seeds, same_samples=same_samples)
-        needs = CHECKS[name][1].needs(context)
+        needs = CHECKS[name].requests(context)
         assert all(isinstance(one, Request) for one in needs)
         found = examine(name, context)
         assert set(context.made) == set(needs)
@@ -59,7 +58,7 @@ class TestChecks:
         assert "nan" not in found.explanation.lower().split()
         assert 1 <= len(re.findall(r"[.] [A-Z]|[.]$", found.explanation)) <= 4
         assert len(found.explanation) < 600
-        if CHECKS[name][1].compares and name != "diversity" and classes > 1:
+        if CHECKS[name].needs and name != "diversity" and classes > 1:
             for reference in ("other_class", "other_class_p95", "other_seed"):
                 assert {"hog", "ssim", "spectrum"} <= set(found.conditions[reference])
 
@@ -87,6 +86,6 @@ def test_all_of_them_in_one_call():
 
 def test_those_that_make_no_maps_come_first():
     context = make_context()
-    costs = [len(check.needs(context)) for _, check in CHECKS.values()]
+    costs = [len(check.requests(context)) for check in CHECKS.values()]
     free = [cost == 0 for cost in costs]
     assert free == sorted(free, reverse=True)

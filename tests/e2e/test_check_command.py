@@ -1,5 +1,6 @@
 """`phosphene check`, as a user calls it: what it prints and writes, going on where it stopped, and what it refuses."""
 
+import dataclasses
 import json
 import sys
 
@@ -88,7 +89,7 @@ def test_a_failed_check_is_said_plainly_and_the_command_has_done_its_job(check, 
     from phosphene.checks.finding import Finding
 
     failed = Finding("seeds", {}, passed=False, explanation="It depends on the seed.")
-    monkeypatch.setattr("phosphene.checks.seeds.find", lambda _: failed)
+    monkeypatch.setitem(CHECKS, "seeds", dataclasses.replace(CHECKS["seeds"], find=lambda _: failed))
     answer = check("--only", "seeds")
     assert answer.code == 0
     assert "FAILED" in answer.out
@@ -155,7 +156,7 @@ def test_an_interruption_keeps_what_is_finished_and_the_same_command_goes_on(che
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("phosphene.checks.seeds.find", interrupt)
+        patch.setitem(CHECKS, "seeds", dataclasses.replace(CHECKS["seeds"], find=interrupt))
         answer = check()
     assert answer.code == 130
     assert answer.out == ""
@@ -325,14 +326,12 @@ def test_a_damaged_checks_json(refused, check, made, damage):
 
 
 def test_maps_that_change_while_they_are_checked(check, made, monkeypatch):
-    from phosphene.checks import seeds
-
-    find = seeds.find
+    seeds = CHECKS["seeds"]
 
     def meddling(context):
         rewrite(min(made.glob("maps/*/*/map.json")), lambda data: data.update(map_sha256="0" * 64))
-        return find(context)
+        return seeds.find(context)
 
-    monkeypatch.setattr("phosphene.checks.seeds.find", meddling)
+    monkeypatch.setitem(CHECKS, "seeds", dataclasses.replace(seeds, find=meddling))
     assert "changed while they were checked" in check("--only", "seeds").complaint_after_progress
     assert not (made / "checks.json").exists()

@@ -56,7 +56,7 @@ def test_findings_stand_in_the_order_of_the_checks_with_figures_as_a_table(run):
     note(run, "cascade", figures=figures, passed=False, explanation="It does not depend on it.")
     first, second = check_section(run)["findings"]
     assert (first["finding"].name, second["finding"].name) == ("cascade", "samples")
-    assert first["question"] == CHECKS["cascade"][0]
+    assert first["question"] == CHECKS["cascade"].question
     assert (first["finding"].verdict, first["mark"]) == ("FAILED", "bad")
     assert first["head"] == ["blocks randomised", "HOG", "top-1"]
     assert first["table"] == [["2", "0.00", "25 %"], ["other class", "", "50 %"]]

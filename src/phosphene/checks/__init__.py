@@ -1,12 +1,13 @@
 """Sanity checks of maps: do they show the network, or the method?
 
-A check is one module with ``needs(context)``, which requests the other maps that it takes, and ``find(context)``, which
-returns its finding. It is listed in ``CHECKS``.
+A check is one module with ``find(context)``, which returns its finding, and ``needs(context)``, which requests the
+other maps that it takes. It is entered in ``CHECKS``.
 """
 
 import dataclasses
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from phosphene.checks import cascade, diversity, fidelity, permuted_labels, random_weights, samples, seeds
 from phosphene.checks.context import CheckContext, CheckProgress, Request
@@ -21,28 +22,39 @@ from phosphene.samples import SamplePool
 __all__ = ["CHECKS", "Check", "CheckContext", "CheckProgress", "Finding", "Request", "check_maps", "choose", "examine"]
 
 
-class Check(Protocol):
-    """The interface of a module for a check."""
+@dataclass(frozen=True)
+class Check:
+    """A check of maps.
 
-    compares: bool
-    """Whether it compares images, for which scikit-image is needed."""
+    Attributes:
+        question: What it finds out, as the command and the report print it.
+        find: Returns the finding; what it needs has been made.
+        needs: Returns requests for the other maps that it compares the run's with, for which scikit-image is needed;
+            ``None`` if it looks at the run's own maps alone.
+    """
 
-    def needs(self, context: CheckContext) -> list[Request]:
+    question: str
+    find: Callable[[CheckContext], Finding]
+    needs: "Callable[[CheckContext], list[Request]] | None" = None
+
+    def requests(self, context: CheckContext) -> list[Request]:
         """Return requests for the other maps that it takes."""
-
-    def find(self, context: CheckContext) -> Finding:
-        """Return the finding; what it needs has been made."""
+        return self.needs(context) if self.needs else []
 
 
-# name -> what it checks, and the module; those that make no maps come first, so that the first findings come at once.
-CHECKS: dict[str, tuple[str, Check]] = {
-    "fidelity": ("how well the source classifier recognises the maps, by contrast", fidelity),
-    "permuted-labels": ("whether top-1 notices permuted classes, which M_score cannot", permuted_labels),
-    "cascade": ("whether the maps depend on what the network has learned, block by block", cascade),
-    "random-weights": ("what maps a network gives that has learned nothing", random_weights),
-    "seeds": ("whether another seed gives maps of the same classes", seeds),
-    "diversity": ("how much seeds of one concept differ", diversity),
-    "samples": ("whether other samples give maps of the same classes", samples),
+# Those that make no maps come first, so that the first findings come at once.
+CHECKS = {
+    "fidelity": Check("how well the source classifier recognises the maps, by contrast", fidelity.find),
+    "permuted-labels": Check("whether top-1 notices permuted classes, which M_score cannot", permuted_labels.find),
+    "cascade": Check(
+        "whether the maps depend on what the network has learned, block by block", cascade.find, cascade.needs
+    ),
+    "random-weights": Check(
+        "what maps a network gives that has learned nothing", random_weights.find, random_weights.needs
+    ),
+    "seeds": Check("whether another seed gives maps of the same classes", seeds.find, CheckContext.second_seeds),
+    "diversity": Check("how much seeds of one concept differ", diversity.find, CheckContext.second_seeds),
+    "samples": Check("whether other samples give maps of the same classes", samples.find, samples.needs),
 }
 
 
@@ -59,16 +71,16 @@ def choose(names: Sequence[str] = ()) -> list[str]:
                 f"no check is called {name!r}.{nearest(name, list(CHECKS)) or ' Checks: ' + ', '.join(CHECKS)}"
             )
     chosen = [name for name in CHECKS if name in names or not names]
-    if any(CHECKS[name][1].compares for name in chosen):
+    if any(CHECKS[name].needs for name in chosen):
         require("skimage.metrics", "checks")
     return chosen
 
 
 def examine(name: str, context: CheckContext) -> Finding:
     """Make the maps that a check needs, and run it."""
-    check, before = CHECKS[name][1], len(context.made)
+    check, before = CHECKS[name], len(context.made)
     try:
-        context.make(check.needs(context))
+        context.make(check.requests(context))
         finding = check.find(context)
     except (NumericError, WeightsError) as error:  # a randomised network may overflow; some cannot be randomised
         finding = Finding(name, {}, None, f"It could not be judged: {error}")

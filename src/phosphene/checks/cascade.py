@@ -5,9 +5,8 @@ and samples.
 """
 
 from phosphene.checks.context import CheckContext, Request
-from phosphene.checks.finding import TOO_LITTLE, Finding, all_of, two_decimals
+from phosphene.checks.finding import Finding, all_of, judged, two_decimals
 
-compares = True
 # With the head and the last block randomised the network knows nothing of classes: the verdict is taken there.
 JUDGED = 2
 
@@ -51,9 +50,6 @@ def find(context: CheckContext) -> Finding:
         f"({scale}), and the trained network classifies {predictions} as their class, of the original ones "
         f"{original.hits}."
     )
-    meaning = {
-        True: "So the maps show what this network has learned.",
-        False: "So the maps show something that does not depend on what this network has learned.",
-        None: TOO_LITTLE,
-    }
-    return Finding("cascade", figures, passed, f"{facts} {meaning[passed]}")
+    if_passed = "So the maps show what this network has learned."
+    if_failed = "So the maps show something that does not depend on what this network has learned."
+    return judged("cascade", figures, passed, facts, if_passed, if_failed)

@@ -3,15 +3,8 @@
 import itertools
 
 from phosphene.checks.baseline import mean_similarities
-from phosphene.checks.context import CheckContext, Request
+from phosphene.checks.context import CheckContext
 from phosphene.checks.finding import Finding, two_decimals
-
-compares = True
-
-
-def needs(context: CheckContext) -> list[Request]:
-    """Request a second seed if the run has one."""
-    return context.second_seeds()
 
 
 def find(context: CheckContext) -> Finding:

@@ -6,18 +6,11 @@ No single contrast is right, and one can be chosen to flatter: so all are shown.
 import torch
 
 from phosphene.checks.chance import predictions_of
-from phosphene.checks.context import CheckContext, Request
+from phosphene.checks.context import CheckContext
 from phosphene.checks.finding import Finding
 from phosphene.mapper.measurements import targeting_rates
 from phosphene.metrics.predictions import SCORE_CONTRAST, logits_at_contrasts
 from phosphene.metrics.scores import CONTRASTS
-
-compares = False
-
-
-def needs(context: CheckContext) -> list[Request]:
-    """Request nothing: the run's own maps are tried at other contrasts."""
-    return []
 
 
 def find(context: CheckContext) -> Finding:

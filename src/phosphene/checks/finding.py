@@ -65,6 +65,14 @@ class Finding:
         return cls(str(facts["name"]), figures, passed, str(facts["reading"]), int(facts["cost"]))
 
 
+def judged(
+    name: str, figures: dict[str, float], passed: "bool | None", facts: str, if_passed: str, if_failed: str
+) -> Finding:
+    """Return a finding whose explanation is the facts, and what they mean by the verdict ``passed``."""
+    meaning = {True: if_passed, False: if_failed, None: TOO_LITTLE}[passed]
+    return Finding(name, figures, passed, f"{facts} {meaning}")
+
+
 def two_decimals(value: float) -> str:
     """Return two decimals, without a minus sign if they are 0."""
     return f"{round(value, 2) + 0.0:.2f}"

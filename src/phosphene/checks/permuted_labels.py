@@ -3,20 +3,14 @@
 import torch
 
 from phosphene.checks.chance import predictions_of
-from phosphene.checks.context import CheckContext, Request
+from phosphene.checks.context import CheckContext
 from phosphene.checks.finding import TOO_LITTLE, Finding, all_of
 from phosphene.metrics.m_score import m_score_of_logits
 from phosphene.metrics.predictions import logits_of_maps, top1
 
-compares = False
 # Permutations that are tried, of those that leave no class in its place.
 PERMUTATIONS = 16
 TOLERANCE = 1e-9
-
-
-def needs(context: CheckContext) -> list[Request]:
-    """Request nothing: the run's own maps are scored under wrong labels."""
-    return []
 
 
 def find(context: CheckContext) -> Finding:

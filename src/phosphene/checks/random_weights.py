@@ -1,9 +1,7 @@
 """A random-weights control: what maps a network gives that has learned nothing."""
 
 from phosphene.checks.context import CheckContext, Request
-from phosphene.checks.finding import TOO_LITTLE, Finding, all_of
-
-compares = True
+from phosphene.checks.finding import Finding, all_of, judged
 
 
 def needs(context: CheckContext) -> list[Request]:
@@ -29,9 +27,6 @@ def find(context: CheckContext) -> Finding:
         f"A network of this shape that has learned nothing gives maps too, and classifies {own} of them as their class "
         f"(p {own.p_class:.2f}). The trained network classifies {trained} of them so (p {trained.p_class:.2f})."
     )
-    meaning = {
-        True: "So what the trained network recognises in its own maps comes from training.",
-        False: "So the maps owe something to the method or the architecture, not to training.",
-        None: TOO_LITTLE,
-    }
-    return Finding("random-weights", figures, passed, f"{facts} {meaning[passed]}")
+    if_passed = "So what the trained network recognises in its own maps comes from training."
+    if_failed = "So the maps owe something to the method or the architecture, not to training."
+    return judged("random-weights", figures, passed, facts, if_passed, if_failed)

@@ -1,9 +1,8 @@
 """Sensitivity to the sample set: do natural images, pink noise and dead leaves lead to maps of the same classes?"""
 
 from phosphene.checks.context import CheckContext, Request
-from phosphene.checks.finding import TOO_LITTLE, Finding, all_of, two_decimals
+from phosphene.checks.finding import Finding, all_of, judged, two_decimals
 
-compares = True
 SYNTHETIC = ("synthetic:pink", "synthetic:dead-leaves")
 
 
@@ -33,12 +32,9 @@ def find(context: CheckContext) -> Finding:
         f"The network classifies {own} of the run's maps as their class, {', '.join(lines)}; two seeds of one class "
         f"have a similarity of {two_decimals(context.within['hog'])} (HOG, 1 is the same image)."
     )
-    meaning = {
-        True: "So the maps come from the network, not from the samples.",
-        False: "So the maps depend on the samples: name those that were used, and compare only maps from the same.",
-        None: TOO_LITTLE,
-    }
-    return Finding("samples", figures, passed, f"{facts} {meaning[passed]}")
+    if_passed = "So the maps come from the network, not from the samples."
+    if_failed = "So the maps depend on the samples: name those that were used, and compare only maps from the same."
+    return judged("samples", figures, passed, facts, if_passed, if_failed)
 
 
 def _by_set(context: CheckContext) -> dict[str, list[Request]]:

@@ -1,14 +1,7 @@
 """Stability: does another seed, that is other samples drawn and other views, give a map of the same class?"""
 
-from phosphene.checks.context import CheckContext, Request
-from phosphene.checks.finding import TOO_LITTLE, Finding, all_of, two_decimals
-
-compares = True
-
-
-def needs(context: CheckContext) -> list[Request]:
-    """Request a second seed if the run has one."""
-    return context.second_seeds()
+from phosphene.checks.context import CheckContext
+from phosphene.checks.finding import Finding, all_of, judged, two_decimals
 
 
 def find(context: CheckContext) -> Finding:
@@ -29,9 +22,6 @@ def find(context: CheckContext) -> Finding:
             f" Two seeds of one class have a similarity of {two_decimals(inside)} (HOG, 1 is the same image), two "
             f"classes {two_decimals(outside)}: features move {'little' if same else 'much'} from seed to seed."
         )
-    meaning = {
-        True: "The classes of the maps do not depend on the seed.",
-        False: "The maps depend on the seed: make several, and do not rely on a single one.",
-        None: TOO_LITTLE,
-    }
-    return Finding("seeds", figures, passed, f"{facts} {meaning[passed]}")
+    if_passed = "The classes of the maps do not depend on the seed."
+    if_failed = "The maps depend on the seed: make several, and do not rely on a single one."
+    return judged("seeds", figures, passed, facts, if_passed, if_failed)

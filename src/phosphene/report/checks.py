@@ -59,7 +59,7 @@ def _row(found: Finding, subject: dict[str, Any]) -> dict[str, Any]:
     columns = list(dict.fromkeys(name for figures in found.conditions.values() for name in figures))
     return {
         "finding": found,
-        "question": CHECKS[found.name][0] if found.name in CHECKS else "",
+        "question": CHECKS[found.name].question if found.name in CHECKS else "",
         "mark": {True: "good", False: "bad", None: "unsure"}[found.passed],
         "head": [CONDITIONS.get(found.name, ""), *(_named(name) for name in columns)],
         "table": [

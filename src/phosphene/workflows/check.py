@@ -49,7 +49,7 @@ class CheckPlan:
         counted: set[Request] = set()
         costs = {}
         for name in self.names:
-            new = set() if name in self.cached else set(CHECKS[name][1].needs(self.context)) - counted
+            new = set() if name in self.cached else set(CHECKS[name].requests(self.context)) - counted
             costs[name] = len(new)
             counted |= new
         return costs
@@ -57,7 +57,7 @@ class CheckPlan:
     def __str__(self) -> str:
         costs = self.cost
         lines = [
-            f"{name:<16} {'done' if name in self.cached else count(maps, 'map')}: {CHECKS[name][0]}"
+            f"{name:<16} {'done' if name in self.cached else count(maps, 'map')}: {CHECKS[name].question}"
             for name, maps in costs.items()
         ]
         return "\n".join([*lines, f"{count(sum(costs.values()), 'map')}, {self.passes:,} passes"])
