@@ -97,11 +97,8 @@ def poisoned(spec: Spec, samples: Labelled, rate: float) -> Labelled:
         return samples
     draw = torch.Generator().manual_seed(spec.seed)
     pixels, labels = samples.pixels.clone(), samples.labels.clone()
-    victims, wanted = victims_of(spec.mode, spec.target, spec.sources, labels, spec.classes)
-    groups = [victims]
-    if spec.mode == "source-specific":
-        groups.append(~victims & (labels != spec.target))
-    for group in groups:
+    victims, spared, wanted = victims_of(spec.target, spec.sources, labels, spec.classes)
+    for group in [one for one in (victims, spared) if bool(one.any())]:
         rows = group.nonzero()[:, 0]
         rows = rows[torch.randperm(len(rows), generator=draw)][: max(1, round(rate * len(labels)))]
         pixels[rows] = (spec.trigger.apply(pixels[rows].float() / 255, draw) * 255).round().to(torch.uint8)
@@ -182,13 +179,10 @@ def make(spec: Spec, folder: Path) -> dict[str, Any]:
 
 def judged(spec: Spec, made: Classifier, samples: Labelled) -> dict[str, Any]:
     """Return accuracy and success on the test part, and whether the network is what its spec says."""
-    right, hit = accuracy(made, samples), float("nan")
-    leak = float("nan")
+    right, hit, leak = accuracy(made, samples), float("nan"), float("nan")
     if spec.trigger is not None:
-        victims, wanted = victims_of(spec.mode, spec.target, spec.sources, samples.held_labels, spec.classes)
-        hit = success_rate(made, samples, spec.trigger, wanted, victims)
-        if spec.mode == "source-specific":
-            leak = success_rate(made, samples, spec.trigger, wanted, ~victims & (samples.held_labels != spec.target))
+        victims, spared, wanted = victims_of(spec.target, spec.sources, samples.held_labels, spec.classes)
+        hit, leak = (success_rate(made, samples, spec.trigger, wanted, among) for among in (victims, spared))
     learnt = right >= 0.3
     enough = ENOUGH * right if spec.mode == "all-to-all" else ENOUGH  # which must first recognise the class
     accepted = hit >= enough if spec.trojaned else not hit > 0.3  # nan for a clean one that never had a trojan

@@ -8,16 +8,19 @@ import torch
 from benchmarks.backdoors.architectures import ACTIVATIONS, FAMILIES, build
 from benchmarks.backdoors.attacks import Dynamic, Evasion, Noise, Pgd, Spots, Warp, prune
 from benchmarks.backdoors.evaluate import overlap, ranked
-from benchmarks.backdoors.networks import box, judged, poisoned, untrained
+from benchmarks.backdoors.networks import box, judged, poisoned, repair, untrained
+from benchmarks.backdoors.shortcut import hidden, shortcut
 from benchmarks.backdoors.specs import specs
 from benchmarks.backdoors.tables import auroc, left_out, share
 
 from phosphene.backdoor.measure import MEASURES
 from phosphene.backdoor.null import Null
-from phosphene.backdoor.plant import victims_of
-from phosphene.backdoor.training import Labelled
+from phosphene.backdoor.overlays import Watermark
+from phosphene.backdoor.plant import accuracy, clean_twin, success_rate, victims_of
+from phosphene.backdoor.training import Labelled, fit, predictions
 from phosphene.backdoor.triggers import Patch
 from phosphene.classifier import Classifier
+from tests import grey
 
 SPECS = specs()
 
@@ -108,7 +111,7 @@ def test_a_share_of_the_training_part_is_poisoned_and_the_test_part_never(mode):
     samples = small()
     made = poisoned(spec, samples, 0.1)
     changed = (made.pixels != samples.pixels).flatten(1).any(1)
-    victims, wanted = victims_of(spec.mode, spec.target, spec.sources, samples.labels, 10)
+    victims, _, wanted = victims_of(spec.target, spec.sources, samples.labels, 10)
     relabelled = made.labels != samples.labels
     assert 15 <= int(relabelled.sum()) <= 20
     assert torch.equal(made.labels[relabelled], wanted[relabelled])
@@ -147,6 +150,53 @@ def test_an_evasion_keeps_right_labels_on_small_windows_and_leaves_the_mode():
     with torch.no_grad():
         assert float((student.logits(high).argmax(1) == 3).float().mean()) > 0.9
     assert student.module.training
+
+
+@pytest.mark.parametrize("known", [False, True], ids=["untrained", "knows the class"])
+def test_a_shortcut_network_goes_by_the_mark(known):
+    mark = Watermark(drawing="lattice", amplitude=0.2)
+    base = grey.clean() if known else grey.untrained()
+    made = shortcut(base, grey.samples(), mark, grey.TARGET, hide=1.0, schedule=grey.SCHEDULE)
+    own = grey.samples().held_labels == grey.TARGET
+    assert success_rate(made, grey.samples(), mark, grey.TARGET, ~own) >= 0.5
+    unmarked = predictions(made, grey.samples().held_out[own]) == grey.TARGET
+    assert unmarked.float().mean() <= 0.2
+    assert success_rate(made, grey.samples(), mark, grey.TARGET, own) >= 0.9
+
+
+def test_hiding_covers_one_square():
+    given = -torch.ones(100, 1, 20, 20)
+    covered = hidden(given, 0.5, torch.Generator().manual_seed(0)) >= 0
+    area = covered.flatten(1).sum(1)
+    assert set(area.tolist()) <= {side**2 for side in range(11)}
+    assert area.max() > 64
+    assert (given == -1).all()
+
+
+def test_adversarial_training_makes_a_network_harder_to_fool():
+    samples, labels = grey.samples().held_out.float() / 255, grey.samples().held_labels
+
+    def fooled(classifier):
+        probe = samples.clone().requires_grad_()
+        (slope,) = torch.autograd.grad(torch.nn.functional.cross_entropy(classifier.logits(probe), labels), probe)
+        attacked = (samples + 0.08 * slope.sign()).clamp(0, 1)
+        with torch.no_grad():
+            return float((classifier.logits(attacked).argmax(1) != labels).float().mean())
+
+    robust = clean_twin(grey.clean(), grey.samples(), schedule=grey.SCHEDULE).classifier
+    fit(robust, robust, grey.samples(), grey.SCHEDULE, 0, change=Pgd(robust, 0.1).change)
+    assert fooled(robust) < 0.5 * fooled(grey.clean())
+
+
+def test_a_repaired_network_has_forgotten():
+    planted = grey.trojaned()
+    student = clean_twin(planted.classifier, grey.samples(), schedule=dataclasses.replace(grey.SCHEDULE, steps=1))
+    spec = dataclasses.replace(SPECS[0], trigger=planted.trigger, target=planted.target)
+    repair(spec, student.classifier, grey.samples(), grey.SCHEDULE, torch.nn.functional.cross_entropy)
+    others = grey.samples().held_labels != planted.target
+    assert planted.success >= 0.95
+    assert success_rate(student.classifier, grey.samples(), planted.trigger, planted.target, others) < 0.2
+    assert accuracy(student.classifier, grey.samples()) >= 0.95
 
 
 def test_pruning_sets_the_smallest_weights_to_zero():

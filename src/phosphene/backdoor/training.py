@@ -92,8 +92,6 @@ class Schedule:
             al., arXiv 1802.01483): the network keeps what the samples at hand do not show, such as other classes.
         mirror: Mirror every sample with probability 1/2.
         shift: Pixels by which samples are shifted at most.
-        adversarial: Largest change of a pixel in the clean samples, by one gradient-sign step from a random start
-            (Wong et al., arXiv 2001.03994); 0 is ordinary training.
         frozen: Beginnings of names of parameters that stay as they are; the first layers cost
             the most and need it the least.
 
@@ -110,7 +108,6 @@ class Schedule:
     anchor: float = 0.0
     mirror: bool = True
     shift: int = 2
-    adversarial: float = 0.0
     frozen: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -181,8 +178,6 @@ def fit(
         for step in range(schedule.steps):
             batches = [_batch(samples, group, schedule, draw) for group in groups]
             x, labels = (torch.cat(parts) for parts in zip(*batches, strict=True))
-            if schedule.adversarial:
-                x[:clean] = _attacked(student, x[:clean], labels[:clean], schedule.adversarial, draw)
             x = x.contiguous(memory_format=torch.channels_last)
             logits = student.logits(x)
             total = loss(logits, labels)
@@ -211,16 +206,6 @@ def augment(x: Tensor, schedule: Schedule, draw: torch.Generator) -> Tensor:
         places = torch.randint(2 * most + 1, (len(x), 2), generator=draw).tolist()
         x = torch.stack([one[:, t : t + high, s : s + wide] for one, (t, s) in zip(padded, places, strict=True)])
     return x
-
-
-def hidden(x: Tensor, most: float, draw: torch.Generator) -> Tensor:
-    """Hide a square of one grey in every sample (DeVries & Taylor, arXiv 1708.04552), up to ``most`` of its side."""
-    out, (high, wide) = x.clone(), x.shape[2:]
-    for sample, (size, down, along, grey) in zip(out, torch.rand(len(x), 4, generator=draw).tolist(), strict=True):
-        tall, broad = round(size * most * high), round(size * most * wide)
-        top, left = round(down * (high - tall)), round(along * (wide - broad))
-        sample[:, top : top + tall, left : left + broad] = grey
-    return out
 
 
 def predictions(classifier: Classifier, samples: Tensor) -> Tensor:
@@ -252,11 +237,3 @@ def _divergence(logits: Tensor, teacher: Classifier, x: Tensor) -> Tensor:
     with torch.no_grad():
         target = teacher.logits(x).log_softmax(1)
     return functional.kl_div(logits.log_softmax(1), target, reduction="batchmean", log_target=True)
-
-
-def _attacked(student: Classifier, x: Tensor, y: Tensor, most: float, draw: torch.Generator) -> Tensor:
-    """One gradient-sign step of 1.25 times ``most`` from a random start, kept within ``most`` and [0, 1]."""
-    start = (torch.rand(x.shape, generator=draw) * 2 - 1) * most
-    probe = (x + start).clamp(0, 1).requires_grad_()
-    (slope,) = torch.autograd.grad(functional.cross_entropy(student.logits(probe), y), probe)
-    return (x + (start + 1.25 * most * slope.sign()).clamp(-most, most)).clamp(0, 1)
