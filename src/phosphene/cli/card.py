@@ -9,7 +9,7 @@ import phosphene as ph
 from phosphene.cli import options
 
 
-@click.command("card", context_settings={"help_option_names": ["-h", "--help"]})
+@click.command("card")
 @click.argument("model")
 @click.option("--out", type=click.Path(path_type=Path), help="Path of the card.  [NAME.toml, from the model's name]")
 @click.option(

@@ -1,11 +1,10 @@
 """``phosphene check``: a run in, findings and ``checks.json`` out."""
 
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich import box
-from rich.table import Table
 from rich.text import Text
 
 import phosphene as ph
@@ -16,10 +15,12 @@ from phosphene.progress import ProgressDisplay
 
 if TYPE_CHECKING:
     from phosphene.checks import Finding
-    from phosphene.workflows.check import Findings
 
 
-@click.command("check", context_settings={"help_option_names": ["-h", "--help"]})
+WIDEST_EXPLANATION = 100
+
+
+@click.command("check")
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option(
     "--most", default=4, show_default=True, type=click.IntRange(1), help="Most concepts to make maps of again."
@@ -53,17 +54,12 @@ def command(run: Path, dry_run: bool, as_json: bool, **options_of_check: Any) ->
     elif dry_run:
         click.echo(str(findings.plan))
     else:
-        print_table(_table(findings))
+        print_table(["check", "", "finding"], map(_row, findings), numbers=(), lines=True)
         click.echo(f"figures in {run / 'checks.json'}; open {findings.report}")
 
 
-def _table(findings: "Findings") -> Table:
-    """Return a table of findings: check, verdict, explanation."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_lines=True)
-    table.add_column("check", no_wrap=True)
-    table.add_column("", no_wrap=True)
-    table.add_column("finding", max_width=100)
-    for found in findings:
-        colour = {True: "green", False: "bold red", None: ""}[found.passed]
-        table.add_row(found.name, Text(found.verdict, colour), Text(printable(found.explanation)))
-    return table
+def _row(found: "Finding") -> "list[str | Text]":
+    """Return a finding as a row of the table: check, verdict in its colour, explanation."""
+    colour = {True: "green", False: "bold red", None: ""}[found.passed]
+    explanation = textwrap.fill(printable(found.explanation), WIDEST_EXPLANATION, break_on_hyphens=False)
+    return [found.name, Text(found.verdict, colour), Text(explanation)]

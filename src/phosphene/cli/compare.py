@@ -4,9 +4,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from rich import box
-from rich.table import Table
-from rich.text import Text
 
 import phosphene as ph
 from phosphene.cli import options
@@ -15,11 +12,10 @@ from phosphene.errors import printable
 from phosphene.labels import first_synonym
 
 if TYPE_CHECKING:
-    from phosphene.metrics.compare import Prediction
-    from phosphene.workflows.compare import Comparison
+    from phosphene.metrics.compare import Change, Prediction
 
 
-@click.command("compare", context_settings={"help_option_names": ["-h", "--help"]})
+@click.command("compare")
 @click.argument("a", metavar="RUN", type=click.Path(path_type=Path))
 @click.argument("b", metavar="RUN", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), metavar="FILE.html", help="Write a page with the images.")
@@ -34,7 +30,10 @@ def command(a: Path, b: Path, out: "Path | None", as_json: bool) -> None:
     if as_json:
         options.print_json({**found.to_dict(), **({} if out is None else {"page": str(out)})})
         return
-    print_table(_table(found))
+    heads = ["class", "change", "images", "predictions"]
+    if any(one.a_by_b or one.b_by_a for one in found.changes):
+        heads += ["the second, of the first's maps", "the first, of the second's maps"]
+    print_table(heads, [_row(one)[: len(heads)] for one in found.changes], numbers=range(1, 4))
     for labels, run in zip(found.only, found.runs, strict=True):
         if labels:
             names = ", ".join(map(first_synonym, labels[:8])) + (", ..." if len(labels) > 8 else "")
@@ -45,24 +44,14 @@ def command(a: Path, b: Path, out: "Path | None", as_json: bool) -> None:
         click.echo(f"open {out}")
 
 
-def _table(found: "Comparison") -> Table:
-    """Lay changes out, one line per class."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("class")
-    for head in ("change", "images", "predictions"):
-        table.add_column(head, justify="right")
-    if any(one.a_by_b or one.b_by_a for one in found.changes):
-        table.add_column("the second, of the first's maps")
-        table.add_column("the first, of the second's maps")
-    for one in found.changes:
-        figures = ["-" if value is None else f"{value:.2f}" for value in (one.change, one.images, one.predictions)]
-        predicted = [_spell(one.a_by_b), _spell(one.b_by_a)][: len(table.columns) - 4]
-        table.add_row(*map(Text, (printable(first_synonym(one.label)), *figures, *predicted)))
-    return table
+def _row(one: "Change") -> list[str]:
+    """Return the table's row of a class: its change, of what that is made up, and what each source predicts."""
+    figures = ["-" if value is None else f"{value:.2f}" for value in (one.change, one.images, one.predictions)]
+    return [first_synonym(one.label), *figures, _spell(one.a_by_b), _spell(one.b_by_a)]
 
 
 def _spell(prediction: "Prediction | None") -> str:
     """Return a prediction as a table cell: its probability, and what is predicted instead."""
     if prediction is None:
         return "-"
-    return printable(f"p {prediction.p_class:.2f}" + (f", as {prediction.instead}" if prediction.instead else ""))
+    return f"p {prediction.p_class:.2f}" + (f", as {prediction.instead}" if prediction.instead else "")

@@ -10,7 +10,7 @@ from phosphene.errors import NumericError
 from phosphene.progress import ProgressDisplay
 
 
-@click.command("demo", context_settings={"help_option_names": ["-h", "--help"]})
+@click.command("demo")
 @click.option("--out", type=click.Path(path_type=Path), help="Run directory.  [below runs/, by recipe]")
 @click.option("--device", default="auto", show_default=True, metavar="NAME", help="auto, cpu, cuda or cuda:1.")
 @options.as_json

@@ -3,8 +3,6 @@
 from typing import Any
 
 import click
-from rich import box
-from rich.table import Table
 from rich.text import Text
 
 import phosphene as ph
@@ -13,7 +11,7 @@ from phosphene.cli.tables import print_table
 from phosphene.errors import printable
 
 
-@click.command("doctor", context_settings={"help_option_names": ["-h", "--help"]})
+@click.command("doctor")
 @click.argument("model", required=False)
 @click.option("--samples", metavar="SPEC", help="Images to try the model on; natural ones show most.")
 @options.machine
@@ -30,16 +28,14 @@ def command(model: "str | None", as_json: bool, **options_of_doctor: Any) -> Non
         click.echo(f"{key.replace('_', ' '):<16} {printable(str(value))}")
     if rows:
         click.echo()
-        print_table(_table(rows))
+        _print_conventions(rows)
 
 
-def _table(rows: "list[dict[str, Any]]") -> Table:
-    """Lay out the network's outputs, a line per input convention; information and entropy are in nats."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+def _print_conventions(rows: "list[dict[str, Any]]") -> None:
+    """Print the network's outputs, a line per input convention; information and entropy are in nats."""
     heads = [key for key in rows[0] if key != "declared" and any(row[key] is not None for row in rows)]
-    for head in heads:
-        table.add_column(head, justify="left" if head == "convention" else "right")
+    lines = []
     for row in rows:
         cells = [f"{row[head]:g}" if isinstance(row[head], float) else str(row[head]) for head in heads]
-        table.add_row(*map(Text, cells), style="bold" if row["declared"] else None)
-    return table
+        lines.append([Text(cell, "bold" if row["declared"] else "") for cell in cells])
+    print_table(heads, lines)

@@ -8,7 +8,7 @@ import phosphene as ph
 from phosphene.cli import options
 
 
-@click.command("film", context_settings={"help_option_names": ["-h", "--help"]})
+@click.command("film")
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("-c", "--concept", "concepts", multiple=True, metavar="CONCEPT", help="Only this concept (repeatable).")
 @click.option("--out", type=click.Path(path_type=Path), help="FILE.webp or FILE.gif.  [RUN/film.webp]")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from phosphene.workflows.map import MappedRun
 
 
-@click.command("map", context_settings={"help_option_names": ["-h", "--help"]})
+@click.command("map")
 @click.argument("models", nargs=-1, required=True, metavar="MODEL...")
 @click.option(
     "-c", "--concept", "concepts", multiple=True, metavar="CONCEPT", help="Index, label or synonym (repeatable)."

@@ -6,7 +6,7 @@ import phosphene as ph
 from phosphene.cli import options
 
 
-@click.command("models", context_settings={"help_option_names": ["-h", "--help"]})
+@click.command("models")
 @click.argument("prefix", required=False)
 @options.as_json
 def command(prefix: "str | None", as_json: bool) -> None:

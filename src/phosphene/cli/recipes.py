@@ -6,7 +6,7 @@ from phosphene.cli import options
 from phosphene.recipe import DEFAULT_RECIPE, RECIPES, resolve
 
 
-@click.command("recipes", context_settings={"help_option_names": ["-h", "--help"]})
+@click.command("recipes")
 @click.argument("name", required=False)
 @options.as_json
 def command(name: "str | None", as_json: bool) -> None:

@@ -8,7 +8,7 @@ import phosphene as ph
 from phosphene.cli import options
 
 
-@click.command("report", context_settings={"help_option_names": ["-h", "--help"]})
+@click.command("report")
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option(
     "--reference-images",

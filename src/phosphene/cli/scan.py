@@ -4,9 +4,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich import box
-from rich.table import Table
-from rich.text import Text
 
 import phosphene as ph
 from phosphene.cli import options
@@ -18,7 +15,7 @@ if TYPE_CHECKING:
     from phosphene.workflows.scan import ScannedRun
 
 
-@click.command("scan", context_settings={"help_option_names": ["-h", "--help"]})
+@click.command("scan")
 @click.argument("model", metavar="MODEL")
 @click.option(
     "--samples",
@@ -88,20 +85,10 @@ def _print(scanned: "ScannedRun") -> None:
     for line in scanned.sentences:
         click.echo(f"  {printable(line)}")
     click.echo()
-    print_table(_table(*scanned.most_deviating))
+    print_table(*scanned.most_deviating)
     click.echo("Not tested:")
     for line in found["not_tested"]:
         click.echo(f"  - {printable(line)}")
     again = " (cached: the same network, samples and settings)" if scanned.plan.cached is not None else ""
     click.echo(f"{found['passes']:,} passes, {found['seconds']:.0f} s{again}")
     click.echo(f"files in {scanned.run.path}; open {scanned.report}")
-
-
-def _table(head: list[str], rows: list[list[str]]) -> Table:
-    """Return a table with the first column on the left and numbers on the right."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in head:
-        table.add_column(name, justify="left" if name == head[0] else "right")
-    for row in rows:
-        table.add_row(*(Text(printable(cell)) for cell in row))
-    return table

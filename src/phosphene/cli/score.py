@@ -6,11 +6,11 @@ import click
 
 import phosphene as ph
 from phosphene.cli import options
-from phosphene.cli.tables import misclassified, print_table, score_matrix
+from phosphene.cli.tables import misclassified, print_scores
 from phosphene.progress import ProgressDisplay
 
 
-@click.command("score", context_settings={"help_option_names": ["-h", "--help"]})
+@click.command("score")
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=click.Path(path_type=Path))
 @click.option(
     "--target",
@@ -40,7 +40,7 @@ def command(runs: tuple[Path, ...], targets: tuple[str, ...], device: str, trust
     if as_json:
         options.print_json({"scores": [{"run": str(one.run), **one.to_dict()} for one in scores], "reports": reports})
         return
-    print_table(score_matrix(scores))
+    print_scores(scores)
     for line in misclassified(scores):
         click.echo(line)
     for report in reports:

@@ -9,7 +9,7 @@ from phosphene.cli import options
 from phosphene.errors import printable
 
 
-@click.command("serve", context_settings={"help_option_names": ["-h", "--help"]})
+@click.command("serve")
 @click.argument("folder", required=False, default="runs", metavar="[DIR]", type=click.Path(path_type=Path))
 @click.option("--host", default="127.0.0.1", show_default=True, help="What to bind to; loopback is this machine alone.")
 @click.option("--port", type=click.IntRange(0, 65535), help="0 takes a free one.  [8421, or a free one]")

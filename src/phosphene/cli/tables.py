@@ -1,7 +1,7 @@
 """Tables for the terminal. Names and labels may come from anywhere, so control characters are removed from them."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -20,8 +20,27 @@ MOST_LISTED = 5
 WIDEST = 10_000
 
 
-def print_table(table: Table) -> None:
-    """Print a table on stdout, as wide as it needs if that is not a terminal."""
+def print_table(
+    head: Sequence[str],
+    rows: "Iterable[Sequence[str | Text]]",
+    *,
+    numbers: "Container[int] | None" = None,
+    lines: bool = False,
+) -> None:
+    """Print a table on stdout, as wide as it needs if that is not a terminal.
+
+    Args:
+        head: Names of the columns.
+        rows: Cells; one that is a string becomes one line.
+        numbers: Positions of the columns that are aligned on the right; by default all but the first.
+        lines: Whether space is left between rows.
+    """
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_lines=lines)
+    for position, name in enumerate(head):
+        number = position > 0 if numbers is None else position in numbers
+        table.add_column(Text(printable(name)), justify="right" if number else "left")
+    for row in rows:
+        table.add_row(*(Text(printable(cell)) if isinstance(cell, str) else cell for cell in row))
     console = Console(file=sys.stdout)
     if not console.is_terminal:
         console = Console(file=sys.stdout, width=WIDEST)
@@ -31,22 +50,17 @@ def print_table(table: Table) -> None:
     click.echo(printed.get(), nl=False)
 
 
-def score_matrix(scored: "Sequence[RunScore]") -> Table:
-    """Lay scores out, a line per run and a column per target: ``M_score``, top-1 among all classes and the concepts."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("maps of")
-    table.add_column("measure")
+def print_scores(scored: "Sequence[RunScore]") -> None:
+    """Print a row per run and a column per target: ``M_score``, top-1 among all classes and among the concepts."""
     targets = {(row.target, row.target_sha256): row.target for row in scored}
-    for name, sha256 in targets:
-        twice = list(targets.values()).count(name) > 1
-        table.add_column(Text(printable(name) + (f" ({sha256[:8]})" if twice else "")))
+    names = list(targets.values())
+    columns = [f"{name} ({sha256[:8]})" if names.count(name) > 1 else name for name, sha256 in targets]
+    rows = []
     for path in dict.fromkeys(row.run for row in scored):
         own = [row for row in scored if row.run == path]
-        concepts = own[0].concepts
-        measures = f"M_score\ntop-1, all classes\ntop-1, the {concepts} concepts"
-        table.add_row(Text(_named(own[0], scored)), Text(measures), *(Text(_cell(row)) for row in own))
-        table.add_section()
-    return table
+        measures = f"M_score\ntop-1, all classes\ntop-1, the {own[0].concepts} concepts"
+        rows.append([Text(cell) for cell in (_named(own[0], scored), measures, *map(_cell, own))])
+    print_table(["maps of", "measure", *columns], rows, numbers=(), lines=True)
 
 
 def misclassified(scored: "Sequence[RunScore]") -> Iterator[str]:
