@@ -1,7 +1,7 @@
 """Checkpoints of maps that are not finished: ``RUN/.checkpoints/<index>-<seed>``, named by a group's first map.
 
-A file is the hash of the rest, and the tensors of :meth:`phosphene.mapper.MapOptimization.state` with the group's jobs.
-What is damaged, or of another version, is not a checkpoint.
+A file is a hash over this version and the rest, and the tensors of :meth:`phosphene.mapper.MapOptimization.state` with
+the group's jobs. What is damaged, or of another version, is not a checkpoint.
 """
 
 import contextlib
@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
@@ -21,7 +20,6 @@ from phosphene.runs.atomic import remove_parts, write_bytes
 from phosphene.version import __version__
 
 FOLDER = ".checkpoints"
-NOTES = ("jobs", "version")
 
 
 class Checkpoint(NamedTuple):
@@ -52,9 +50,8 @@ class Checkpoints:
         Raises:
             RunError: it cannot be written.
         """
-        notes = {"jobs": torch.tensor([[job.index, job.seed] for job in jobs]), "version": _version()}
-        data = save_tensors({**state, **notes})
-        write_bytes(self._file(jobs[0]), hashlib.sha256(data).hexdigest().encode() + data)
+        data = save_tensors({**state, "jobs": torch.tensor([[job.index, job.seed] for job in jobs])})
+        write_bytes(self._file(jobs[0]), _hash(data) + data)
 
     def find(self, jobs: Collection[Job]) -> "Checkpoint | None":
         """Return a checkpoint that holds some of ``jobs`` and no others."""
@@ -83,17 +80,14 @@ class Checkpoints:
         """Read a checkpoint; ``None`` if it is damaged or of another version."""
         try:
             data = file.read_bytes()
-            if hashlib.sha256(data[64:]).hexdigest().encode() != data[:64]:
-                return None
-            tensors = load_tensors(data[64:])
-            if not torch.equal(tensors["version"], _version()):
-                return None
-            jobs = tuple(Job(index, seed) for index, seed in tensors["jobs"].tolist())
-        except (OSError, KeyError, ValueError, SafetensorError):
+        except OSError:
             return None
-        return Checkpoint(jobs, {name: tensor for name, tensor in tensors.items() if name not in NOTES})
+        if _hash(data[64:]) != data[:64]:
+            return None
+        state = load_tensors(data[64:])
+        return Checkpoint(tuple(Job(index, seed) for index, seed in state.pop("jobs").tolist()), state)
 
 
-def _version() -> Tensor:
-    """Return the package's version as a tensor, because checkpoints hold tensors only."""
-    return torch.tensor(list(__version__.encode()), dtype=torch.uint8)
+def _hash(data: bytes) -> bytes:
+    """Return the hash of a checkpoint's tensors by this version, 64 characters."""
+    return hashlib.sha256(__version__.encode() + data).hexdigest().encode()
