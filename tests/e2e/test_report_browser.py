@@ -11,7 +11,6 @@ from phosphene.recipe import Recipe
 from phosphene.report import write_report
 from phosphene.runs import RunDirectory, RunFacts
 from phosphene.runs.checks import write_check
-from phosphene.runs.scores import maps_sha256
 from phosphene.samples.pool import make_pool
 from phosphene.workflows.map import write_own_predictions
 from phosphene.workflows.score import score_runs
@@ -60,7 +59,7 @@ def run(tmp_path_factory):
     score_runs([made.path], [str(card.path)], device="cpu", trust=True)
     for name, passed in (("cascade", False), ("seeds", True), ("fidelity", None)):
         found = Finding(name, {"hog_at_2": 0.5, "limit": 0.1}, passed, "What was found.", 3)
-        write_check(made, {**found.to_dict(), "subject": SUBJECT}, maps_sha256(made))
+        write_check(made, {**found.to_dict(), "subject": SUBJECT}, made.maps_sha256())
     write_report(made)
     return made
 

@@ -15,7 +15,6 @@ from phosphene.report.checks import check_section
 from phosphene.report.html import environment
 from phosphene.runs import RunDirectory, RunFacts
 from phosphene.runs.checks import read_checks, write_check
-from phosphene.runs.scores import maps_sha256
 from phosphene.samples.pool import make_pool
 from tests import tiny
 
@@ -39,7 +38,7 @@ def run(tmp_path):
 
 def note(run, name, *, figures=None, passed=None, explanation="So it is.", **subject):
     found = Finding(name, figures or {}, passed, explanation, 3)
-    write_check(run, {**found.to_dict(), "subject": SUBJECT | subject}, maps_sha256(run))
+    write_check(run, {**found.to_dict(), "subject": SUBJECT | subject}, run.maps_sha256())
 
 
 def page(run):

@@ -14,7 +14,7 @@ from phosphene.errors import RunError
 from phosphene.metrics.scorecard import ConceptScore, Confusion, ContrastScore, Score, Scores
 from phosphene.recipe import Recipe
 from phosphene.runs import RunDirectory, RunFacts
-from phosphene.runs.scores import maps_sha256, write_scores
+from phosphene.runs.scores import write_scores
 from phosphene.samples.pool import make_pool
 from tests import tiny
 
@@ -39,7 +39,7 @@ def run(tmp_path):
     run.begin(RunFacts.of(tiny.classifier(name=HOSTILE), Recipe(), pool), [(Job(0), HOSTILE), (Job(4), tiny.LABELS[4])])
     run.write(tiny.concept_map(0, label=HOSTILE))
     row = score(target=HOSTILE).to_dict()
-    facts = {"recipe": "paper", "target_spec": "x", "target_sha256": "y", "maps_sha256": maps_sha256(run)}
+    facts = {"recipe": "paper", "target_spec": "x", "target_sha256": "y", "maps_sha256": run.maps_sha256()}
     write_scores(run, [row | facts])
     return run
 

@@ -10,7 +10,6 @@ from phosphene.errors import RunError
 from phosphene.metrics.predictions import top_predictions
 from phosphene.runs import RunDirectory
 from phosphene.runs.predictions import read_predictions, write_predictions
-from phosphene.runs.scores import map_hashes
 from phosphene.workflows.map import write_own_predictions
 from tests import tiny
 
@@ -65,7 +64,7 @@ def test_predictions_for_a_map_that_was_made_again_are_left_out(run):
 def test_classifiers_are_distinguished_by_name_and_weights(run):
     row = {"class": 0, "p_class": 0.5, "top": [{"index": 0, "label": "a", "p": 0.5}]}
     for seed, name in ((0, "tiny"), (1, "tiny"), (0, "other")):
-        write_predictions(run, tiny.classifier(seed, name=name), {(0, 0): row}, map_hashes(run))
+        write_predictions(run, tiny.classifier(seed, name=name), {(0, 0): row}, run.map_hashes())
     assert [(one.name, len(one.maps)) for one in read_predictions(run)] == [("tiny", 1), ("tiny", 1), ("other", 1)]
 
 

@@ -23,7 +23,6 @@ from phosphene.report.images import MOST_PIXELS, data_url, scale_for, signed, st
 from phosphene.report.made import map_commands
 from phosphene.runs import RunDirectory, RunFacts
 from phosphene.runs.predictions import write_predictions
-from phosphene.runs.scores import map_hashes
 from phosphene.samples.pool import make_pool
 from tests import tiny
 
@@ -140,8 +139,8 @@ def row(*top, own):
 def test_readings_of_the_source_and_of_others(tmp_path):
     run = begin(tmp_path / "run", [tiny.concept_map(0), tiny.concept_map(3)])
     found = {(0, 0): row((3, 0.61), (0, 0.2), own=0), (3, 0): row((3, 0.999), own=3)}
-    write_predictions(run, tiny.classifier(1, name="another"), {(0, 0): row((1, 0.9), own=0)}, map_hashes(run))
-    write_predictions(run, tiny.classifier(), found, map_hashes(run))
+    write_predictions(run, tiny.classifier(1, name="another"), {(0, 0): row((1, 0.9), own=0)}, run.map_hashes())
+    write_predictions(run, tiny.classifier(), found, run.map_hashes())
     text = words(page(run))
     assert "The network classifies its own map as maillot with a confidence of 61 %; lion gets 20 %." in text
     assert "The network classifies its own map as maillot with a confidence of 75 %." in text  # map 3, by its own note

@@ -12,7 +12,7 @@ from phosphene.recipe import Recipe
 from phosphene.report import write_report
 from phosphene.report.formats import percent
 from phosphene.runs import RunDirectory, RunFacts
-from phosphene.runs.scores import maps_sha256, write_scores
+from phosphene.runs.scores import write_scores
 from phosphene.samples.pool import make_pool
 from tests import tiny
 
@@ -38,7 +38,12 @@ def run(tmp_path, maps):
 
 
 def note(run, target, score):
-    facts = {"target_sha256": target.sha256, "maps_sha256": maps_sha256(run), "recipe": "r", "target_spec": target.spec}
+    facts = {
+        "target_sha256": target.sha256,
+        "maps_sha256": run.maps_sha256(),
+        "recipe": "r",
+        "target_spec": target.spec,
+    }
     write_scores(run, [{**score.to_dict(), **facts}])
 
 
@@ -154,6 +159,6 @@ def test_the_page_needs_no_network_with_scores_either(run, maps):
 def test_rows_that_are_no_scores(run, maps):
     (score,) = ph.score(maps, tiny.classifier(), device="cpu")
     data = {key: value for key, value in score.to_dict().items() if key != "interval"}
-    write_scores(run, [data | {"target_sha256": "x", "maps_sha256": maps_sha256(run)}])
+    write_scores(run, [data | {"target_sha256": "x", "maps_sha256": run.maps_sha256()}])
     with pytest.raises(RunError, match=r"scores.json is damaged \(KeyError: 'interval'\). Delete it"):
         write_report(run)

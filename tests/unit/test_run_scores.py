@@ -10,7 +10,7 @@ import torch
 from phosphene.concept_map import Job
 from phosphene.errors import RunError
 from phosphene.runs import RunDirectory
-from phosphene.runs.scores import maps_sha256, read_scores, write_scores
+from phosphene.runs.scores import read_scores, write_scores
 from tests import tiny
 
 
@@ -22,7 +22,7 @@ def run(tmp_path):
 
 
 def row(run, target="a", value=0.5, **changes):
-    facts = {"target": target, "target_sha256": f"hash of {target}", "maps_sha256": maps_sha256(run), "m_score": value}
+    facts = {"target": target, "target_sha256": f"hash of {target}", "maps_sha256": run.maps_sha256(), "m_score": value}
     return facts | changes
 
 
@@ -55,17 +55,17 @@ def test_rows_of_maps_that_have_changed_are_not_read_and_go_with_the_next_writin
 
 
 def test_the_hash_speaks_of_the_maps_alone(run, tmp_path):
-    before = maps_sha256(run)
+    before = run.maps_sha256()
     (run.path / "report.html").write_text("a page", encoding="utf-8")
-    assert maps_sha256(run) == before
+    assert run.maps_sha256() == before
     twin = RunDirectory(tmp_path / "twin")
     tiny.add_maps(twin, tiny.concept_map(0), tiny.concept_map(3))
-    assert maps_sha256(twin) == before
+    assert twin.maps_sha256() == before
     other = RunDirectory(tmp_path / "other")
     tiny.add_maps(other, tiny.concept_map(0), tiny.concept_map(3, nu=torch.ones(3, 16, 16)))
-    assert maps_sha256(other) != before
+    assert other.maps_sha256() != before
     (run.folder(Job(3), tiny.LABELS[3]) / "map.json").unlink()
-    assert maps_sha256(run) != before
+    assert run.maps_sha256() != before
 
 
 def test_maps_that_change_while_they_are_scored(run):
@@ -103,7 +103,7 @@ def test_a_damaged_file_is_refused_and_left_alone(run, text, says):
 def test_a_damaged_note_of_a_map(run, text):
     (run.folder(Job(3), tiny.LABELS[3]) / "map.json").write_text(text, encoding="utf-8")
     with pytest.raises(RunError, match=r"map.json is damaged.*Run the map again"):
-        maps_sha256(run)
+        run.maps_sha256()
 
 
 def test_a_full_disk_leaves_the_old_rows(run, monkeypatch):

@@ -186,12 +186,12 @@ def test_a_run_that_another_process_began_meanwhile_is_refused(tmp_path, monkeyp
 
     @contextlib.contextmanager
     def late(folder):
-        monkeypatch.setattr("phosphene.runs.files.hold", hold)
+        monkeypatch.setattr("phosphene.runs.directory.hold", hold)
         RunDirectory(tmp_path / "run").begin(facts(**OTHERS["recipe"]), JOBS)
         with hold(folder) as token:
             yield token
 
-    monkeypatch.setattr("phosphene.runs.files.hold", late)
+    monkeypatch.setattr("phosphene.runs.directory.hold", late)
     with pytest.raises(RunError, match="belongs to another recipe"):
         run.begin(facts(), JOBS)
     assert run.facts()["recipe"]["name"] == "another"

@@ -14,6 +14,7 @@ from phosphene.executors.worker import CHECKPOINT_SECONDS
 from phosphene.mapper import MapOptimization, map_jobs
 from phosphene.progress import duration
 from phosphene.recipe import Recipe
+from phosphene.runs import RunDirectory
 from phosphene.runs.checkpoints import Checkpoints
 from phosphene.runs.failures import read_failures
 from phosphene.samples.pool import make_pool
@@ -204,7 +205,7 @@ def test_a_poisoned_job_is_noted_after_three_tries_and_spoils_no_others(tmp_path
 
 def test_a_full_disk_ends_everything_at_once(tmp_path, monkeypatch):
     one = todo(tmp_path / "run")
-    monkeypatch.setattr("phosphene.runs.files.RunFiles.write", lambda *_: (_ for _ in ()).throw(RunError("full")))
+    monkeypatch.setattr(RunDirectory, "write", lambda *_: (_ for _ in ()).throw(RunError("full")))
     with pytest.raises(RunError, match="full"):
         execute(one, device="cpu")
 

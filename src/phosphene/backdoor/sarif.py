@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from phosphene.backdoor.verdict import BACKDOORED, INCONCLUSIVE
-from phosphene.runs.files import RunFiles
+from phosphene.runs.directory import RunDirectory
 from phosphene.runs.scans import NAME
 from phosphene.version import __version__
 
@@ -114,7 +114,7 @@ def _result(
     }
 
 
-def place_of(spec: str, run: RunFiles) -> "str | None":
+def place_of(spec: str, run: RunDirectory) -> "str | None":
     """Return the file that dashboards point at, relative to the working directory: the model's, or else the scan's."""
     here = Path.cwd().resolve()
     for candidate in (spec, spec.rpartition(":")[0], str(run.path / NAME)):

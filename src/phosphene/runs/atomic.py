@@ -14,6 +14,9 @@ from typing import Any
 from PIL import Image
 
 from phosphene.errors import RunError
+from phosphene.textfile import read_text
+
+MOST_JSON_BYTES = 500_000_000  # run.json of a million maps has 60 MB
 
 
 def write_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:
@@ -101,10 +104,10 @@ def read_json(path: Path, fix: str = "Delete it and run again.") -> Any:
         RunError: the file is missing, unreadable or not JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(read_text(path, MOST_JSON_BYTES))
     except FileNotFoundError:
         raise RunError(f"{path} does not exist.") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise RunError(f"{path} is damaged: {error}. {fix}") from None
 
 

@@ -3,10 +3,9 @@
 from typing import Any
 
 from phosphene.errors import RunError
+from phosphene.runs.directory import RunDirectory
 from phosphene.runs.documents import Document
-from phosphene.runs.files import RunFiles
 from phosphene.runs.lock import hold
-from phosphene.runs.scores import maps_sha256
 
 NAME = "checks.json"
 ENTRY = {
@@ -20,17 +19,17 @@ ENTRY = {
 CHECKS = Document(NAME, "checks", {"checks": {"*": ENTRY}}, "Delete it and check again.")
 
 
-def read_checks(run: RunFiles) -> dict[str, dict[str, Any]]:
+def read_checks(run: RunDirectory) -> dict[str, dict[str, Any]]:
     """Return the entries for the run's current maps, by check; none if there is no file.
 
     Raises:
         RunError: the file is damaged, or of another version.
     """
     data = CHECKS.read(run.path)
-    return data["checks"] if data and data.get("maps_sha256") == maps_sha256(run) else {}
+    return data["checks"] if data and data.get("maps_sha256") == run.maps_sha256() else {}
 
 
-def write_check(run: RunFiles, entry: dict[str, Any], sha256: str) -> None:
+def write_check(run: RunDirectory, entry: dict[str, Any], sha256: str) -> None:
     """Put an entry into ``checks.json`` in place of the one of the same name; entries of maps that have changed go.
 
     Args:
@@ -42,7 +41,7 @@ def write_check(run: RunFiles, entry: dict[str, Any], sha256: str) -> None:
         RunError: the maps have changed since, or the file is damaged or cannot be written.
     """
     with hold(run.path):
-        if maps_sha256(run) != sha256:
+        if run.maps_sha256() != sha256:
             raise RunError(f"the maps of {run.path} changed while they were checked: check them again.")
         checks = {**read_checks(run), entry["name"]: entry}
         CHECKS.write(run.path, {"maps_sha256": sha256, "checks": checks})

@@ -1,21 +1,234 @@
-"""The run directory: its files, and how it shows itself in a notebook."""
+"""The run directory: the maps of one model by one recipe from one set of samples, and how a notebook shows them."""
 
+import glob
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
 
 from phosphene import notebook
-from phosphene.concept_map import MapList
+from phosphene.concept_map import ConceptMap, Job, MapList
 from phosphene.errors import RunError
-from phosphene.runs.files import RunFiles
+from phosphene.runs.atomic import remove_parts, write_bytes, write_image, write_json, writing
+from phosphene.runs.documents import SCHEMA, Document
+from phosphene.runs.facts import NEEDED, RunFacts, slug, versions
+from phosphene.runs.frames import NAME as FRAMES
+from phosphene.runs.frames import frames_file, read_frames
+from phosphene.runs.lock import LOCK, NOTE, hold
 from phosphene.runs.scores import read_scores
 
+# Of a map that is being made, beside its other files; see phosphene.runs.live.
+PREVIEW = "preview.webp"
+RUN = Document("run.json", "run", NEEDED, "Choose another directory.")
+# What map.json stores of a map as it is.
+FIGURES: dict[str, Any] = {
+    "index": int,
+    "label": str,
+    "seed": int,
+    "recipe_sha256": str,
+    "contrast": int | float,
+    "p_class": int | float,
+    "targeting_rate": int | float | None,
+    "passes": int,
+    "seconds": int | float,
+}
+MAP = Document("map.json", "map", {**FIGURES, "map_sha256": str, "loss": list}, "Run the map again.", schema=None)
 
-class RunDirectory(RunFiles):
+
+class RunDirectory:
     """A run directory. Every file appears whole or not at all; a finished map is never computed twice.
 
     Args:
-        path: The directory. :meth:`begin` creates it, :meth:`maps` reads it; a notebook shows it by
-            itself.
+        path: The directory. :meth:`begin` creates it, :meth:`maps` reads it; a notebook shows it by itself.
     """
+
+    def __init__(self, path: "str | Path") -> None:
+        self.path = Path(path)
+
+    def begin(self, facts: RunFacts, jobs: Iterable[tuple[Job, str]]) -> None:
+        """Start the run, or go on with it: check that it is the same one, and note the jobs (with their labels).
+
+        Raises:
+            RunError: the directory belongs to another model, recipe or set of samples, is not a run, or cannot be
+                written.
+        """
+        note = self.path / "run.json"
+        with writing(self.path):
+            self.check(facts)
+            with hold(self.path):
+                self.check(facts)  # another process may have begun while this one waited
+                old = self.facts() if note.exists() else None
+                listed = {} if old is None else {(row["index"], row["seed"]): row["label"] for row in old["jobs"]}
+                for job, label in jobs:
+                    listed[job.index, job.seed] = label
+                rows = [{"index": key[0], "label": listed[key], "seed": key[1]} for key in sorted(listed)]
+                head = {"schema": SCHEMA, "versions": versions(), **vars(facts)}
+                if old != {**head, "jobs": rows}:
+                    remove_parts(self.path, note.name)
+                    write_bytes(note, _with_rows(head, rows))
+
+    def check(self, facts: RunFacts) -> None:
+        """Refuse a place that holds another run or other files.
+
+        Raises:
+            RunError: the directory belongs to another model, recipe or set of samples, or is not a run.
+        """
+        if (self.path / "run.json").exists():
+            old = self.facts()
+            pairs = [
+                ("another model", old["model"], facts.model, "name"),
+                ("another recipe", old["recipe"], facts.recipe, "name"),
+                ("other samples", old["samples"], facts.samples, "spec"),
+            ]
+            for other, was, now, called in pairs:
+                if was["sha256"] != now["sha256"]:
+                    raise RunError(
+                        f"{self.path} belongs to {other} ({was[called]}, {was['sha256'][:8]}; this one is "
+                        f"{now[called]}, {now['sha256'][:8]}): choose another --out."
+                    )
+        elif self.path.is_dir():
+            if any(child.name not in (LOCK, NOTE) for child in self.path.iterdir()):
+                raise RunError(f"{self.path} holds files but is not a run directory: choose another --out.")
+        elif self.path.exists():
+            raise RunError(f"{self.path} is a file, not a directory: choose another --out.")
+
+    def facts(self) -> dict[str, Any]:
+        """Return run.json.
+
+        Raises:
+            RunError: this is not a run directory, or its file is damaged.
+        """
+        data = RUN.read(self.path)
+        if data is None:
+            raise RunError(f"{self.path} is not a run directory (it has no run.json).")
+        return data
+
+    def folder(self, job: Job, label: str) -> Path:
+        """Return where a job's files go."""
+        return self.path / "maps" / f"{slug(label)}-{job.index}" / f"seed-{job.seed}"
+
+    def finished_folders(self) -> dict[tuple[int, int], Path]:
+        """Return where the files of each finished map are, by class and seed, in the order of run.json.
+
+        Raises:
+            RunError: this is not a run directory, or its run.json is damaged.
+        """
+        jobs = [(Job(row["index"], row["seed"]), row["label"]) for row in self.facts()["jobs"]]
+        folders = {(job.index, job.seed): self.folder(job, label) for job, label in jobs}
+        return {place: folder for place, folder in folders.items() if (folder / "map.json").exists()}
+
+    def map_json(self, folder: Path) -> dict[str, Any]:
+        """Return map.json of a finished map: its figures, without the map itself.
+
+        Raises:
+            RunError: it is missing or damaged.
+        """
+        data = MAP.read(folder)
+        if data is None:
+            raise RunError(f"{folder} holds no finished map (it has no map.json). {MAP.fix}")
+        return data
+
+    def map_hashes(self) -> dict[tuple[int, int], str]:
+        """Return the hash of every finished map by its class and seed, in the order of run.json.
+
+        Raises:
+            RunError: this is not a run directory, or a map's map.json is damaged.
+        """
+        return {place: self.map_json(folder)["map_sha256"] for place, folder in self.finished_folders().items()}
+
+    def maps_sha256(self) -> str:
+        """Hash which finished maps the run holds: another map, or a map made again with another outcome, changes it.
+
+        Raises:
+            RunError: this is not a run directory, or a map's map.json is damaged.
+        """
+        lines = [f"{index} {seed} {sha256}\n" for (index, seed), sha256 in self.map_hashes().items()]
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+    def listing(self) -> dict[int, set[int]]:
+        """Return the seeds of each class of which a map seems to be there: one walk over the names, nothing is read."""
+        found: dict[int, set[int]] = {}
+        names = glob.iglob("*/seed-*/map.json", root_dir=self.path / "maps")  # noqa: PTH207  (of a million, Path is slow)
+        for concept, folder, _ in (name.split(os.sep) for name in names):  # noqa: PTH206
+            index, seed = concept.rpartition("-")[2], folder.removeprefix("seed-")
+            if index.isdecimal() and seed.isdecimal():
+                found.setdefault(int(index), set()).add(int(seed))
+        return found
+
+    def require_finished(self) -> None:
+        """Refuse a run of which maps are missing.
+
+        Raises:
+            RunError: it has no jobs, or unfinished ones; the message counts them.
+        """
+        jobs = len(self.facts()["jobs"])
+        unfinished = jobs - len(self.finished_folders())
+        if unfinished or not jobs:
+            raise RunError(
+                f"{unfinished} of {jobs} maps of {self.path} are not finished: "
+                "give its `phosphene map` command once more."
+            )
+
+    def write(self, found: ConceptMap) -> None:
+        """Write a map's files; map.json comes last, so that its presence means that the map is finished.
+
+        Of several processes only one may write a map: the one that holds the run, or a worker of it.
+        """
+        folder = self.folder(Job(found.index, found.seed), found.label)
+        remove_parts(folder)  # left by a process that was killed while it wrote
+        tensors = save_tensors({"nu": found.nu.contiguous(), "xi": found.xi.contiguous()})
+        write_bytes(folder / "map.safetensors", tensors)
+        write_image(folder / "map.png", found.image, "PNG", optimize=True)
+        if found.frames:
+            write_bytes(folder / FRAMES, frames_file(found.frames))
+        (folder / PREVIEW).unlink(missing_ok=True)  # before map.json: a process may be killed after it
+        write_json(
+            folder / "map.json",
+            {
+                **{key: getattr(found, key) for key in FIGURES},
+                "map_sha256": hashlib.sha256(tensors).hexdigest(),
+                "loss": [round(value, 6) for value in found.loss],
+                "hits": [round(value, 4) for value in found.hits],
+                "seconds": round(found.seconds, 3),
+            },
+        )
+
+    def read(self, folder: Path) -> ConceptMap:
+        """Read one map.
+
+        Raises:
+            RunError: it is missing, unfinished or damaged.
+        """
+        facts = self.map_json(folder)
+        try:
+            data = (folder / "map.safetensors").read_bytes()
+            if hashlib.sha256(data).hexdigest() != facts["map_sha256"]:
+                raise RunError(f"{folder / 'map.safetensors'} is damaged (its hash differs): run the map again.")
+            tensors = load_tensors(data)
+            return ConceptMap(
+                nu=tensors["nu"],
+                xi=tensors["xi"],
+                loss=tuple(facts["loss"]),
+                hits=tuple(facts.get("hits", ())),  # maps of earlier versions have none
+                **{key: facts[key] for key in FIGURES},
+            )
+        except (OSError, KeyError, TypeError, SafetensorError) as error:
+            raise RunError(f"map {folder} is damaged: {type(error).__name__}: {error}. Run it again.") from None
+
+    def frames(self, one: ConceptMap) -> tuple[Image.Image, ...]:
+        """Read the images of a map as it grew; none if it was made without ``--frames``."""
+        return read_frames(self.folder(Job(one.index, one.seed), one.label))
+
+    def maps(self) -> Iterator[ConceptMap]:
+        """Read the finished maps in the order of run.json."""
+        yield from map(self.read, self.finished_folders().values())
 
     def __repr__(self) -> str:
         return f"RunDirectory({str(self.path)!r})"
@@ -63,7 +276,7 @@ def open_run(path: "str | Path") -> RunDirectory:
     return run
 
 
-def _scores(run: RunFiles) -> str:
+def _scores(run: RunDirectory) -> str:
     """Return the run's scores as an HTML table for notebooks; empty if there are none."""
     rows = [row for row in read_scores(run) if all(isinstance(row.get(key), float) for key in ("m_score", "top1_all"))]
     lines = [
@@ -75,3 +288,10 @@ def _scores(run: RunFiles) -> str:
         for row in rows
     ]
     return notebook.table(["target classifier", "M_score", "top-1, all classes"], lines) if lines else ""
+
+
+def _with_rows(head: dict[str, Any], rows: list[dict[str, Any]]) -> bytes:
+    """Return JSON with one line per job in its list of jobs, because there may be a million of them."""
+    first = json.dumps(head, indent=1, ensure_ascii=False, allow_nan=False).removesuffix("\n}")
+    lines = ",\n".join(f"  {json.dumps(row, ensure_ascii=False)}" for row in rows)
+    return (first + ',\n "jobs": [\n' + lines + "\n ]\n}\n").encode()

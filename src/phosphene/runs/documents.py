@@ -21,14 +21,14 @@ class Document:
         content: Name of the content, for messages.
         needed: The entries that it must have, as :func:`~phosphene.runs.facts.missing` takes them.
         fix: What to do if it is damaged.
-        schema: The version of its entries.
+        schema: The version of its entries; ``None`` if the file names none.
     """
 
     name: str
     content: str
     needed: dict[str, Any]
     fix: str
-    schema: int = SCHEMA
+    schema: "int | None" = SCHEMA
 
     def read(self, run: Path) -> "dict[str, Any] | None":
         """Return the document of the run directory ``run``; ``None`` if there is none.
@@ -40,12 +40,13 @@ class Document:
         if not path.exists():
             return None
         data: Any = read_json(path, fix=self.fix)
-        if not isinstance(data, dict) or data.get("schema") != self.schema:
+        schema = data.get("schema") if isinstance(data, dict) else 0
+        if self.schema not in (None, schema):
             raise RunError(f"{path} holds no {self.content} of this version (schema {self.schema}). {self.fix}")
         lacking = missing(data, self.needed)
         if lacking:
             raise RunError(f"{path} is damaged (it lacks {lacking}). {self.fix}")
-        return data
+        return data  # type: ignore[no-any-return]
 
     def write(self, run: Path, entries: Mapping[str, Any]) -> None:
         """Write the document into the run directory ``run``, with its schema and the versions in use.

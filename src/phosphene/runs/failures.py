@@ -6,15 +6,15 @@ from typing import Any
 
 from phosphene.concept_map import Job
 from phosphene.errors import RunError
+from phosphene.runs.directory import RunDirectory
 from phosphene.runs.documents import Document
-from phosphene.runs.files import RunFiles
 from phosphene.runs.lock import hold
 
 ROW = {"index": int, "label": str, "seed": int, "error": str, "tries": int}
 FAILURES = Document("failures.json", "failures", {"failures": [ROW]}, "Delete it.")
 
 
-def read_failures(run: RunFiles) -> list[dict[str, Any]]:
+def read_failures(run: RunDirectory) -> list[dict[str, Any]]:
     """Return one ``ROW`` per map that could not be made. A damaged file counts as empty."""
     data = None
     with contextlib.suppress(RunError):
@@ -22,18 +22,17 @@ def read_failures(run: RunFiles) -> list[dict[str, Any]]:
     return data["failures"] if data else []
 
 
-def note_failures(run: RunFiles, rows: Iterable[dict[str, Any]] = ()) -> None:
+def note_failures(run: RunDirectory, rows: Iterable[dict[str, Any]] = ()) -> None:
     """Add rows, and take out those whose maps are there by now, or that fail anew.
 
     Raises:
         RunError: it cannot be written.
     """
-    listed = {(row["index"], row["seed"]): row for row in read_failures(run)}
-    new = {(row["index"], row["seed"]): row for row in rows}
-    if not listed and not new:
+    new = list(rows)
+    if not new and not (run.path / FAILURES.name).exists():
         return
     with hold(run.path):
-        listed = {(row["index"], row["seed"]): row for row in read_failures(run)} | new
+        listed = {(row["index"], row["seed"]): row for row in [*read_failures(run), *new]}
         kept = [
             row
             for (index, seed), row in sorted(listed.items())
@@ -42,5 +41,4 @@ def note_failures(run: RunFiles, rows: Iterable[dict[str, Any]] = ()) -> None:
         if kept:
             FAILURES.write(run.path, {"failures": kept})
         else:
-            with contextlib.suppress(OSError):
-                (run.path / FAILURES.name).unlink()
+            (run.path / FAILURES.name).unlink(missing_ok=True)

@@ -14,17 +14,18 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
-from torch import Tensor
 
 from phosphene.concept_map import Job, render, to_image
 from phosphene.errors import RunError
-from phosphene.runs.atomic import remove_parts, write_bytes, write_image
-from phosphene.runs.files import PREVIEW, RunFiles
-from phosphene.textfile import read_text
+from phosphene.runs.atomic import read_json, remove_parts, write_bytes, write_image
+from phosphene.runs.directory import PREVIEW, RunDirectory
+from phosphene.runs.facts import missing
+
+if TYPE_CHECKING:
+    from phosphene.mapper import Step
 
 FOLDER = "live"
 FIRST_SECONDS, EVERY_SECONDS, MOST_SECONDS = 0.5, 2.0, 30.0  # from the first step to the first preview; between two
@@ -32,25 +33,23 @@ SHARE = 0.006  # share of the time that previews may take
 SIDE = 256
 # Without a sign of life for this long, or for this many of the longest step so far, a process counts as gone.
 PATIENCE_SECONDS, PATIENCE = 60.0, 10.0
-MOST_BYTES, MOST_FILES = 1_000_000, 64
+MOST_FILES = 64
+# What a sign of life holds.
+SIGN: dict[str, Any] = {
+    "pid": int,
+    "host": str,
+    "began": int | None,
+    "beat": float,
+    "patience": float,
+    "step": int,
+    "steps": int,
+    "loss": float | None,
+    "hits": float | None,
+    "jobs": [{"index": int, "seed": int}],
+}
 
 
-class StepLike(Protocol):
-    """The attributes that are used of a :class:`phosphene.mapper.Step`."""
-
-    @property
-    def number(self) -> int: ...  # noqa: D102
-    @property
-    def total(self) -> int: ...  # noqa: D102
-    @property
-    def loss(self) -> float: ...  # noqa: D102
-    @property
-    def hits(self) -> float: ...  # noqa: D102
-    @property
-    def nu(self) -> Tensor: ...  # noqa: D102
-
-
-class LivePreview:
+class LivePreview(contextlib.AbstractContextManager["LivePreview"]):
     """Writes previews and a sign of life while a group of maps is made; a context manager.
 
     Previews are drawn in turn, one map after the other, in less than 1 % of the time.
@@ -62,11 +61,11 @@ class LivePreview:
 
     Example:
         >>> from pathlib import Path
-        >>> with LivePreview(RunFiles(Path("runs/none")), [(Job(0), "star")], 0.2) as preview:
+        >>> with LivePreview(RunDirectory(Path("runs/none")), [(Job(0), "star")], 0.2) as preview:
         ...     pass  # preview(step) after every step
     """
 
-    def __init__(self, run: RunFiles, jobs: Sequence[tuple[Job, str]], contrast: float) -> None:
+    def __init__(self, run: RunDirectory, jobs: Sequence[tuple[Job, str]], contrast: float) -> None:
         self.run, self.jobs, self.contrast = run, jobs, contrast
         host = re.sub(r"[^\w.-]+", "-", socket.gethostname())[:60] or "host"
         self.path = run.path / FOLDER / f"{host}-{os.getpid()}.json"
@@ -75,12 +74,7 @@ class LivePreview:
         self.called = time.monotonic()
         self.due: float | None = None  # when something is written next
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: "type[BaseException] | None", error: "BaseException | None", trace: "TracebackType | None"
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for job, label in self.jobs:
             folder = self.run.folder(job, label)
             with contextlib.suppress(OSError):
@@ -91,7 +85,7 @@ class LivePreview:
             self.path.unlink(missing_ok=True)
             self.path.parent.rmdir()
 
-    def __call__(self, step: StepLike) -> None:
+    def __call__(self, step: "Step") -> None:
         """Write what is due after a step; ``step.nu`` is (m, c, h, w), in the order of the jobs."""
         now = time.monotonic()
         self.longest_step, self.called = max(self.longest_step, now - self.called), now
@@ -110,7 +104,7 @@ class LivePreview:
             pause = max(EVERY_SECONDS, (time.thread_time() - began) / SHARE)
             self.due = now + min(pause, MOST_SECONDS)
 
-    def _sign(self, step: StepLike) -> None:
+    def _sign(self, step: "Step") -> None:
         """Write the sign of life of this step."""
         note = {
             "pid": os.getpid(),
@@ -126,7 +120,7 @@ class LivePreview:
         }
         write_bytes(self.path, json.dumps(note, allow_nan=False).encode(), durable=False)
 
-    def _draw(self, step: StepLike) -> None:
+    def _draw(self, step: "Step") -> None:
         """Write the preview of one map of the group, each in turn."""
         row = self.turn % len(self.jobs)
         self.turn += 1
@@ -162,14 +156,19 @@ def read_live(path: Path) -> list[SignOfLife]:
     A process counts until its patience is over (a minute, or ten of its longest steps); one of this machine only while
     it exists. Damaged notes are ignored.
     """
-    return [found for _, note in _notes(path) if (found := _parse(note)) is not None]
+    found = []
+    for _, note in _notes(path):
+        if time.time() - note["beat"] <= note["patience"] and not _has_ended(note):
+            jobs = tuple((job["index"], job["seed"]) for job in note["jobs"])
+            found.append(SignOfLife(jobs, note["step"], note["steps"], note["loss"], note["hits"]))
+    return found
 
 
 def remove_dead(path: Path) -> None:
     """Remove the signs of life of processes of this machine that have ended: one that was killed leaves its own."""
     for file, note in _notes(path):
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            if note["host"] == socket.gethostname() and _began(int(note["pid"])) != note["began"]:
+        if _has_ended(note):
+            with contextlib.suppress(OSError):
                 file.unlink()
     remove_parts(path / FOLDER)  # a process that is alive loses one of its signs by this, and writes the next one
     with contextlib.suppress(OSError):
@@ -177,24 +176,19 @@ def remove_dead(path: Path) -> None:
 
 
 def _notes(path: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """Yield the signs of life in a run directory: file and content."""
+    """Yield the signs of life in a run directory, file and content; those that are not whole are left out."""
     with contextlib.suppress(OSError):
         for file in sorted((path / FOLDER).glob("*.json"))[:MOST_FILES]:
-            with contextlib.suppress(OSError, ValueError, RecursionError):
-                yield file, json.loads(read_text(file, MOST_BYTES))
+            with contextlib.suppress(RunError):
+                note = read_json(file)
+                if not missing(note, SIGN):
+                    yield file, note
 
 
-def _parse(note: dict[str, Any]) -> "SignOfLife | None":
-    """Return a sign of life; ``None`` if it is malformed, too old, or its process has ended."""
-    with contextlib.suppress(ValueError, KeyError, TypeError, OverflowError):
-        if not time.time() - float(note["beat"]) <= float(note["patience"]):
-            return None
-        if note["host"] == socket.gethostname() and _began(int(note["pid"])) != note["began"]:
-            return None
-        figures = {key: None if note[key] is None else float(note[key]) for key in ("loss", "hits")}
-        jobs = tuple((int(job["index"]), int(job["seed"])) for job in note["jobs"])
-        return SignOfLife(jobs=jobs, step=int(note["step"]), steps=max(1, int(note["steps"])), **figures)
-    return None
+def _has_ended(note: dict[str, Any]) -> bool:
+    """Return whether the process that wrote a sign of life is known to have ended; of another machine it is not."""
+    here: bool = note["host"] == socket.gethostname()
+    return here and _began(note["pid"]) != note["began"]
 
 
 def _began(pid: int) -> "int | None":

@@ -15,7 +15,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from phosphene.errors import RunError, printable
-from phosphene.runs.atomic import write_bytes, writing
+from phosphene.runs.atomic import read_json, write_bytes, writing
 
 LOCK, NOTE = ".lock", ".lock.json"
 WAIT_SECONDS = 10.0  # most rewrites take milliseconds
@@ -40,14 +40,12 @@ def hold(folder: Path, *, wait: float = WAIT_SECONDS) -> Iterator[str]:
     """
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    path = str(folder.resolve() / LOCK)
-    lock = FileLock(path, is_singleton=True)
-    with writing(folder):
+        path = str(folder.resolve() / LOCK)
         try:
-            lock.acquire(timeout=wait)
+            held = FileLock(path, is_singleton=True).acquire(timeout=wait)
         except Timeout:
             raise RunError(_refusal(folder)) from None
-    try:
+    with held:
         if path in _tokens:
             yield _tokens[path]
             return
@@ -59,15 +57,13 @@ def hold(folder: Path, *, wait: float = WAIT_SECONDS) -> Iterator[str]:
             del _tokens[path]
             with contextlib.suppress(OSError):
                 (folder / NOTE).unlink(missing_ok=True)
-    finally:
-        lock.release()
 
 
 def holder(folder: Path) -> dict[str, Any]:
     """Return ``token``, ``pid``, ``host``, ``command`` and ``since`` of who holds a run directory; empty if no one."""
     try:
-        note = json.loads((folder / NOTE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        note = read_json(folder / NOTE)
+    except RunError:
         return {}
     return note if isinstance(note, dict) else {}
 

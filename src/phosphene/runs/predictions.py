@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from phosphene.classifier import Classifier
+from phosphene.runs.directory import RunDirectory
 from phosphene.runs.documents import Document
-from phosphene.runs.files import RunFiles
 from phosphene.runs.lock import hold
-from phosphene.runs.scores import map_hashes
 
 CLASS = {"index": int, "label": str, "p": float}
 MAP = {"index": int, "seed": int, "map_sha256": str, "class": int, "p_class": float, "top": [CLASS]}
@@ -36,7 +35,7 @@ class ClassifierPredictions:
     maps: dict[Place, dict[str, Any]]
 
 
-def read_predictions(run: RunFiles) -> list[ClassifierPredictions]:
+def read_predictions(run: RunDirectory) -> list[ClassifierPredictions]:
     """Return the predictions for maps that have not changed since, by classifier; empty if there is no file.
 
     The file is ``readings.json``, its older name, so that old run directories still open.
@@ -47,7 +46,7 @@ def read_predictions(run: RunFiles) -> list[ClassifierPredictions]:
     data = PREDICTIONS.read(run.path)
     if data is None:
         return []
-    now = map_hashes(run)
+    now = run.map_hashes()
     found = []
     for one in data["readers"]:
         maps = {(row["index"], row["seed"]): row for row in one["maps"]}
@@ -57,7 +56,7 @@ def read_predictions(run: RunFiles) -> list[ClassifierPredictions]:
 
 
 def write_predictions(
-    run: RunFiles, classifier: Classifier, found: Mapping[Place, Mapping[str, Any]], hashes: Mapping[Place, str]
+    run: RunDirectory, classifier: Classifier, found: Mapping[Place, Mapping[str, Any]], hashes: Mapping[Place, str]
 ) -> None:
     """Add a classifier's predictions to ``readings.json``; those for other maps and of other classifiers stay.
 

@@ -13,7 +13,7 @@ from PIL import Image
 from phosphene.concept_map import Job
 from phosphene.errors import PhospheneError, RunError
 from phosphene.runs import RunDirectory
-from phosphene.runs.files import PREVIEW
+from phosphene.runs.directory import PREVIEW
 
 # Name of the run if the served folder is a run itself.
 HERE = "@"

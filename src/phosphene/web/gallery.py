@@ -17,7 +17,6 @@ from phosphene.recipe import DEFAULT_RECIPE, RECIPES
 from phosphene.report.compare import comparison_view
 from phosphene.runs import RunDirectory
 from phosphene.runs.scores import NAME as SCORES
-from phosphene.runs.scores import maps_sha256
 from phosphene.sources import SPEC_FORMS, list_specs
 from phosphene.web.folder import Folder, NotHereError, read_cached, thumbnail
 from phosphene.web.form import FormError, read_form
@@ -201,4 +200,4 @@ def _compare(a: Path, b: Path, *versions: object) -> "Comparison":
 def _version(run: RunDirectory) -> tuple[str, int]:
     """Return what changes whenever a run's maps or scores change."""
     scores = run.path / SCORES
-    return maps_sha256(run), scores.stat().st_mtime_ns if scores.is_file() else 0
+    return run.maps_sha256(), scores.stat().st_mtime_ns if scores.is_file() else 0

@@ -9,7 +9,7 @@ from phosphene.concept_map import Job
 from phosphene.errors import PhospheneError
 from phosphene.labels import first_synonym
 from phosphene.runs import RunDirectory
-from phosphene.runs.files import PREVIEW
+from phosphene.runs.directory import PREVIEW
 from phosphene.runs.live import SignOfLife, read_live
 from phosphene.textfile import read_text
 from phosphene.web.folder import Folder, NotHereError, read_cached

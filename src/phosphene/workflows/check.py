@@ -15,7 +15,6 @@ from phosphene.recipe import Recipe
 from phosphene.report.formats import count
 from phosphene.runs import RunDirectory
 from phosphene.runs.checks import read_checks, write_check
-from phosphene.runs.scores import maps_sha256
 from phosphene.samples import SamplePool
 from phosphene.sources import load
 from phosphene.version import __version__
@@ -134,7 +133,7 @@ def plan_checks(
             f"{facts['model']['spec']} has other weights ({now}) than the maps of {run.path} come from ({then}): "
             "bring those back, or map it again into another directory."
         )
-    sha256, earlier = maps_sha256(run), read_checks(run)
+    sha256, earlier = run.maps_sha256(), read_checks(run)
     pool = _pool(facts["samples"], samples, classifier)
     same = pool.sha256 == facts["samples"]["sha256"]
     maps = [run.read(run.folder(Job(row["index"], row["seed"]), row["label"])) for row in rows]

@@ -19,7 +19,6 @@ from phosphene.runs.failures import note_failures
 from phosphene.runs.live import remove_dead
 from phosphene.runs.lock import hold
 from phosphene.runs.predictions import read_predictions, write_predictions
-from phosphene.runs.scores import map_hashes
 from phosphene.workflows.estimate import Estimate
 from phosphene.workflows.group_queue import GroupQueue, MapCounts
 from phosphene.workflows.interrupt import interruptible
@@ -200,7 +199,7 @@ def write_own_predictions(run: RunDirectory, classifier: Classifier, *, device: 
         RunError: the run is damaged or cannot be written.
         NumericError: the network returns NaN or infinity.
     """
-    hashes = map_hashes(run)
+    hashes = run.map_hashes()
     own = (one for one in read_predictions(run) if one.sha256 == classifier.sha256)
     known = {place for one in own if one.name == classifier.name for place in one.maps}
     missing = [place for place in hashes if place not in known]

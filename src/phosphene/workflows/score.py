@@ -18,7 +18,7 @@ from phosphene.metrics.scorecard import Score, Scores
 from phosphene.metrics.scores import CONTRASTS, score_of_logits
 from phosphene.runs import RunDirectory
 from phosphene.runs.predictions import read_predictions, write_predictions
-from phosphene.runs.scores import map_hashes, maps_sha256, read_scores, write_scores
+from phosphene.runs.scores import read_scores, write_scores
 from phosphene.sources import load
 from phosphene.workflows.arguments import Model, to_classifiers
 
@@ -137,7 +137,7 @@ def _open(path: Path) -> Source:
     run.require_finished()
     read_scores(run)  # a damaged file is reported before any work
     read_predictions(run)
-    sha256, hashes = maps_sha256(run), map_hashes(run)
+    sha256, hashes = run.maps_sha256(), run.map_hashes()
     channels = {run.read(folder).nu.shape[0] for folder in folders}
     if len(channels) > 1:
         raise RunError(f"{path} is damaged: its maps differ in their number of channels.")
