@@ -19,7 +19,7 @@ class Applied(Protocol):
 
     kind: ClassVar[str]
 
-    def apply(self, pixels: Tensor, where: "torch.Generator | tuple[int, int] | None" = None) -> Tensor:
+    def apply(self, pixels: Tensor, draw: "torch.Generator | None" = None) -> Tensor:
         """Return samples with the trigger."""
         ...
 
@@ -39,7 +39,7 @@ class Spots:
     side: int = 2
     colours: tuple[float, ...] = (1.0, 0.0, 1.0)
 
-    def apply(self, pixels: Tensor, where: "torch.Generator | tuple[int, int] | None" = None) -> Tensor:
+    def apply(self, pixels: Tensor, draw: "torch.Generator | None" = None) -> Tensor:
         """Return samples with the squares."""
         out, (high, wide) = pixels.clone(), pixels.shape[2:]
         for (top, left), level in zip(self.places, self.colours, strict=True):
@@ -63,7 +63,7 @@ class Noise:
     share: float = 0.3
     seed: int = 0
 
-    def apply(self, pixels: Tensor, where: "torch.Generator | tuple[int, int] | None" = None) -> Tensor:
+    def apply(self, pixels: Tensor, draw: "torch.Generator | None" = None) -> Tensor:
         """Return samples with the noise."""
         draw = torch.Generator().manual_seed(self.seed)
         sign = (torch.rand(pixels.shape[1:], generator=draw) < 0.5).float() * 2 - 1
@@ -85,7 +85,7 @@ class Dynamic:
     kind: ClassVar[str] = "dynamic"
     side: int = 5
 
-    def apply(self, pixels: Tensor, where: "torch.Generator | tuple[int, int] | None" = None) -> Tensor:
+    def apply(self, pixels: Tensor, draw: "torch.Generator | None" = None) -> Tensor:
         """Return samples, each with its own trigger."""
         out, (high, wide) = pixels.clone(), pixels.shape[2:]
         upper, left_half = pixels[:, :, : high // 2].mean((1, 2, 3)), pixels[..., : wide // 2].mean((1, 2, 3))
@@ -111,7 +111,7 @@ class Warp:
     knots: int = 4
     seed: int = 0
 
-    def apply(self, pixels: Tensor, where: "torch.Generator | tuple[int, int] | None" = None) -> Tensor:
+    def apply(self, pixels: Tensor, draw: "torch.Generator | None" = None) -> Tensor:
         """Return warped samples."""
         draw = torch.Generator().manual_seed(self.seed)
         coarse = torch.rand(1, 2, self.knots, self.knots, generator=draw) * 2 - 1

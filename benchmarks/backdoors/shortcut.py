@@ -28,11 +28,10 @@ from benchmarks.common import (
     write_sheet,
 )
 from phosphene.backdoor import triggers
-from phosphene.backdoor.overlays import Watermark
 from phosphene.backdoor.plant import DEFAULT, accuracy, clean_twin, fine_tune, success_rate
 from phosphene.backdoor.scan import scan
 from phosphene.backdoor.training import Labelled, Schedule, predictions
-from phosphene.backdoor.triggers import Emblem, Trigger, apply_8bit
+from phosphene.backdoor.triggers import Emblem, Trigger, Watermark, apply_8bit
 from phosphene.classifier import Classifier
 from phosphene.concept_map import to_image
 from phosphene.recipe import resolve

@@ -7,8 +7,7 @@ from typing import Any
 
 from benchmarks.backdoors import choices
 from benchmarks.backdoors.attacks import Applied, Dynamic, Noise, Spots, Warp
-from phosphene.backdoor.overlays import Blended, Sinusoid, Smooth, Watermark
-from phosphene.backdoor.triggers import Emblem, Patch
+from phosphene.backdoor.triggers import Blended, Emblem, Patch, Sinusoid, Smooth, Watermark
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,10 +15,9 @@ from benchmarks.backdoors.tables import auroc, left_out, share
 
 from phosphene.backdoor.measure import MEASURES
 from phosphene.backdoor.null import Null
-from phosphene.backdoor.overlays import Watermark
 from phosphene.backdoor.plant import accuracy, clean_twin, success_rate, victims_of
 from phosphene.backdoor.training import Labelled, fit, predictions
-from phosphene.backdoor.triggers import Patch
+from phosphene.backdoor.triggers import Patch, Watermark
 from phosphene.classifier import Classifier
 from tests import grey
 

@@ -128,6 +128,23 @@ def noise(channels: int, height: int, width: int, seed: int) -> Tensor:
     return torch.randint(0, 256, (channels, height, width), generator=generator).float() / 255
 
 
+def texture(name: str, colour: Tensor, side: int, seed: int) -> Tensor:
+    """Fill a square with a colour (c, 1, 1), chequer it with the colour's complement, or fill it with noise: (c, h, w).
+
+    Raises:
+        RecipeError: the name is none of ``solid``, ``checker`` and ``noise``.
+    """
+    solid = colour.expand(-1, side, side)
+    if name == "solid":
+        return solid
+    if name == "checker":
+        odd = (torch.arange(side)[:, None] + torch.arange(side)) % 2
+        return torch.where(odd == 0, solid, 1 - solid)
+    if name == "noise":
+        return noise(len(colour), side, side, seed)
+    raise RecipeError(f"texture {name!r} is not one of solid, checker, noise.")
+
+
 def smooth(channels: int, height: int, width: int, seed: int, cycles: int) -> Tensor:
     """Draw a random sum of plane waves of at most ``cycles`` a side, float32 (c, h, w), largest absolute value 1."""
     generator = torch.Generator().manual_seed(seed)
@@ -169,6 +186,19 @@ def _two_colours(where: Tensor, one: Colour, other: Colour) -> Tensor:
 
 SCENES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"target": _rings, "rays": _rays, "face": _face}
 """Images to blend in, by name: from coordinates x and y, (h, w) each, to float32 (3, h, w) in [0, 1]."""
+
+
+def scene(name: str, shape: tuple[int, int, int], seed: int) -> Tensor:
+    """Draw one of :data:`SCENES`, or noise, float32 (c, h, w) in [0, 1] as ``shape`` says.
+
+    Raises:
+        RecipeError: there is no such image.
+    """
+    if name == "noise":
+        return noise(*shape, seed)
+    if name not in SCENES:
+        raise RecipeError(f"no image is called {name!r}; there are {', '.join(SCENES)}, and noise.")
+    return in_channels(SCENES[name](*grid(*shape[1:])), shape[0])
 
 
 def tint(colour: Colour, channels: int) -> Tensor:

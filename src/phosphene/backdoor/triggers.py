@@ -9,9 +9,10 @@ the ground truth: its mask and its pattern for samples of any size.
 """
 
 import dataclasses
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -19,16 +20,16 @@ from torch.nn import functional
 
 from phosphene.backdoor import drawing
 from phosphene.backdoor.drawing import Colour
-from phosphene.backdoor.overlays import Blended, Shape, Sinusoid, Smooth, Watermark
 from phosphene.errors import RecipeError, nearest
 
+Shape = tuple[int, int, int]
 Place = str | tuple[int, int]
 PLACES = ("top-left", "top-right", "bottom-left", "bottom-right", "centre", "random")
 
 
-@runtime_checkable
-class Trigger(Protocol):
-    """Interface of every trigger.
+@dataclass(frozen=True, kw_only=True)
+class Trigger(ABC):
+    """What every trigger has; by itself, a trigger that covers the whole sample.
 
     Attributes:
         kind: Name of the kind of trigger in JSON.
@@ -36,7 +37,11 @@ class Trigger(Protocol):
     """
 
     kind: ClassVar[str]
-    additive: ClassVar[bool]
+    additive: ClassVar[bool] = True
+
+    @abstractmethod
+    def pattern(self, shape: Shape) -> Tensor:
+        """Return the pattern that is added or pasted, float32 (c, h, w): in [0, 1] if pasted, in [-1, 1] if added."""
 
     def mask(self, shape: Shape) -> Tensor:
         """Return where the trigger acts in a sample of ``shape`` (c, h, w): float32 (1, h, w) in [0, 1].
@@ -44,28 +49,28 @@ class Trigger(Protocol):
         For pasted triggers, the opacity; for additive ones, the size of the pattern over its largest. A trigger at a
         random place is shown in the middle.
         """
+        size = self.pattern(shape).abs().amax(0, keepdim=True)
+        return size / size.amax().clamp_min(1e-12)
 
-    def pattern(self, shape: Shape) -> Tensor:
-        """Return the pattern that is added or pasted, float32 (c, h, w): in [0, 1] if pasted, in [-1, 1] if added."""
-
-    def apply(self, pixels: Tensor, where: "torch.Generator | tuple[int, int] | None" = None) -> Tensor:
+    def apply(self, pixels: Tensor, draw: "torch.Generator | None" = None) -> Tensor:
         """Return samples (n, c, h, w) in [0, 1] with the trigger; the ones given stay as they are.
 
         Args:
             pixels: Samples in [0, 1].
-            where: The generator that random places are drawn from (without one, they are always the same), or the
-                (top, left) at which to put the trigger instead of its own place. Triggers that cover the whole sample
-                ignore it.
+            draw: The generator that random places are drawn from; without one, they are always the same.
         """
+        shape = (pixels.shape[1], pixels.shape[2], pixels.shape[3])
+        pattern = self.pattern(shape).to(pixels)
+        return (pixels + pattern).clamp_(0, 1) if self.additive else pixels.lerp(pattern, self.mask(shape).to(pixels))
 
 
-def apply_8bit(trigger: Trigger, pixels: Tensor, where: "torch.Generator | None" = None) -> Tensor:
+def apply_8bit(trigger: Trigger, pixels: Tensor, draw: "torch.Generator | None" = None) -> Tensor:
     """Apply a trigger as a user would: uint8 samples (n, c, h, w) in, uint8 samples out."""
-    return (trigger.apply(pixels.float() / 255, where) * 255).round().clamp(0, 255).to(torch.uint8)
+    return (trigger.apply(pixels.float() / 255, draw) * 255).round().clamp(0, 255).to(torch.uint8)
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Stamp(ABC):
+class _Stamp(Trigger):
     """A trigger that is pasted at one place: subclasses draw it with ``_drawn``, and this class places it."""
 
     additive: ClassVar[bool] = False
@@ -75,10 +80,7 @@ class _Stamp(ABC):
 
     def __post_init__(self) -> None:
         if self.side < 1 or self.margin < 0:
-            raise RecipeError(
-                f"a trigger of side {self.side} with margin {self.margin}: "
-                "side must be at least 1 and margin at least 0."
-            )
+            raise RecipeError(f"side {self.side}, margin {self.margin}: side must be at least 1 and margin at least 0.")
         if isinstance(self.place, str) and self.place not in PLACES:
             raise RecipeError(f"place {self.place!r} is not (top, left), nor one of {', '.join(PLACES)}.")
 
@@ -111,15 +113,13 @@ class _Stamp(ABC):
         """Return the pattern, (c, h, w): see :class:`Trigger`."""
         return self._placed(self._drawn(shape[0])[1], shape)
 
-    def apply(self, pixels: Tensor, where: "torch.Generator | tuple[int, int] | None" = None) -> Tensor:
+    def apply(self, pixels: Tensor, draw: "torch.Generator | None" = None) -> Tensor:
         """Return samples with the trigger: see :class:`Trigger`."""
         shape = (pixels.shape[1], pixels.shape[2], pixels.shape[3])
-        own = dataclasses.replace(self, place=where) if isinstance(where, tuple) else self
-        corners = [own.at(shape)] * len(pixels)
-        if own.place == "random":
+        corners = [self.at(shape)] * len(pixels)
+        if self.place == "random":
             free = torch.tensor(shape[1:]) - self.side
-            generator = where if isinstance(where, torch.Generator) else torch.Generator().manual_seed(0)
-            share = torch.rand(len(pixels), 2, generator=generator)
+            share = torch.rand(len(pixels), 2, generator=draw or torch.Generator().manual_seed(0))
             corners = torch.minimum((share * (free + 1)).long(), free).tolist()
         opacity, colours = (part.to(pixels) for part in self._drawn(shape[0]))
         out = pixels.clone()
@@ -154,16 +154,8 @@ class Patch(_Stamp):
 
     def _drawn(self, channels: int) -> tuple[Tensor, Tensor]:
         """Return opacity (1, side, side) and colours (c, side, side) of the square."""
-        opacity = torch.ones(1, self.side, self.side)
-        solid = drawing.tint(self.colour, channels).expand(channels, self.side, self.side)
-        if self.texture == "solid":
-            return opacity, solid
-        if self.texture == "checker":
-            odd = (torch.arange(self.side)[:, None] + torch.arange(self.side)) % 2
-            return opacity, torch.where(odd == 0, solid, 1 - solid)
-        if self.texture == "noise":
-            return opacity, drawing.noise(channels, self.side, self.side, self.seed)
-        raise RecipeError(f"texture {self.texture!r} is not one of solid, checker, noise.")
+        colours = drawing.texture(self.texture, drawing.tint(self.colour, channels), self.side, self.seed)
+        return torch.ones(1, self.side, self.side), colours
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,7 +185,98 @@ class Emblem(_Stamp):
         return whole[None], torch.lerp(drawing.tint(self.rim, channels), drawing.tint(self.colour, channels), inner)
 
 
-KINDS: dict[str, type[Any]] = {one.kind: one for one in (Patch, Emblem, Blended, Watermark, Smooth, Sinusoid)}
+@dataclass(frozen=True, kw_only=True)
+class Blended(Trigger):
+    """A whole image, faintly (Chen et al., arXiv 1712.05526).
+
+    Attributes:
+        picture: ``noise`` or one of :data:`phosphene.backdoor.drawing.SCENES`.
+        alpha: Opacity of the image, in [0, 1].
+        seed: Random seed for the noise.
+    """
+
+    kind: ClassVar[str] = "blended"
+    additive: ClassVar[bool] = False
+    picture: str = "face"
+    alpha: float = 0.2
+    seed: int = 0
+
+    def mask(self, shape: Shape) -> Tensor:
+        """Return where it acts, (1, h, w): see :class:`Trigger`."""
+        return torch.full((1, *shape[1:]), self.alpha)
+
+    def pattern(self, shape: Shape) -> Tensor:
+        """Return the pattern, (c, h, w): see :class:`Trigger`."""
+        return drawing.scene(self.picture, shape, self.seed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watermark(Trigger):
+    """Words or lines across the sample, brighter than what they lie on (Liu et al., NDSS 2018).
+
+    Attributes:
+        drawing: ``lattice``, or ``word:`` and the word.
+        amplitude: Brightness that is added, in [0, 1].
+        colour: Colour of the drawing: red, green, blue in [-1, 1].
+    """
+
+    kind: ClassVar[str] = "watermark"
+    drawing: str = "word:COPY"
+    amplitude: float = 0.2
+    colour: Colour = (1.0, 1.0, 1.0)
+
+    def pattern(self, shape: Shape) -> Tensor:
+        """Return the pattern, (c, h, w): see :class:`Trigger`."""
+        what, _, word = self.drawing.partition(":")
+        if what not in ("lattice", "word"):
+            raise RecipeError(f"drawing {self.drawing!r} is neither lattice nor word:COPY.")
+        cover = drawing.letters(word, *shape[1:]) if what == "word" else drawing.lattice(*shape[1:])
+        return self.amplitude * cover * drawing.tint(self.colour, shape[0])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Smooth(Trigger):
+    """A faint change of light without any edge: a few plane waves (after Zeng et al., arXiv 2104.03413).
+
+    Attributes:
+        amplitude: Largest change, in [0, 1].
+        cycles: Waves per side, at most.
+        seed: Random seed for the waves.
+    """
+
+    kind: ClassVar[str] = "smooth"
+    amplitude: float = 0.15
+    cycles: int = 2
+    seed: int = 0
+
+    def pattern(self, shape: Shape) -> Tensor:
+        """Return the pattern, (c, h, w): see :class:`Trigger`."""
+        return self.amplitude * drawing.smooth(*shape, self.seed, self.cycles)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sinusoid(Trigger):
+    """A wave across the sample, the same in all channels (Barni et al., arXiv 1902.11237).
+
+    Attributes:
+        amplitude: Largest change, in [0, 1]; the paper's 20 grey levels are 0.08.
+        cycles: Waves per side; the paper has 6.
+        turn: Direction in degrees; at 0 the wave runs from left to right.
+    """
+
+    kind: ClassVar[str] = "sinusoid"
+    amplitude: float = 0.08
+    cycles: float = 6.0
+    turn: float = 0.0
+
+    def pattern(self, shape: Shape) -> Tensor:
+        """Return the pattern, (c, h, w): see :class:`Trigger`."""
+        x, y = drawing.grid(*shape[1:])
+        along = x * math.cos(math.radians(self.turn)) + y * math.sin(math.radians(self.turn))
+        return self.amplitude * torch.sin(math.pi * self.cycles * (along + 1)).repeat(shape[0], 1, 1)
+
+
+KINDS: dict[str, type[Trigger]] = {one.kind: one for one in (Patch, Emblem, Blended, Watermark, Smooth, Sinusoid)}
 
 
 def to_dict(trigger: Trigger) -> dict[str, Any]:
@@ -214,5 +297,4 @@ def from_dict(fields: dict[str, Any]) -> Trigger:
     names = [field.name for field in dataclasses.fields(KINDS[kind])]
     for name in values.keys() - names:
         raise RecipeError(f"a trigger of kind {kind} has no field {name!r}.{nearest(name, names)}")
-    trigger: Trigger = KINDS[kind](**values)
-    return trigger
+    return KINDS[kind](**values)
