@@ -1,8 +1,8 @@
 """Model specs: one string in, a :class:`~phosphene.classifier.Classifier` out.
 
-A source is one module with ``load(rest, trust=...)``, named in ``SOURCES`` by the prefix of its specs, or in
-``SUFFIXES`` by the suffix of its files; one that knows its models also has ``list_specs()``. Any other spec is
-``package.module:factory``.
+A source is one module with ``load(rest, trust=...)``, named in ``SOURCES`` as the prefix of its specs; one that knows
+its models also has ``list_specs()``. A path is that of a card, or of an exported network with a card beside it; any
+other spec is ``package.module:factory``.
 """
 
 import contextlib
@@ -14,6 +14,7 @@ from typing import Protocol, cast
 
 from phosphene.classifier import Classifier
 from phosphene.errors import ExtraError, SpecError, nearest
+from phosphene.sources.exported import FORMATS
 
 
 class Source(Protocol):
@@ -23,17 +24,8 @@ class Source(Protocol):
         """Load what follows the prefix."""
 
 
-# prefix -> module
-SOURCES = {
-    "demo": "phosphene.sources.demo",
-    "torchvision": "phosphene.sources.torchvision",
-    "timm": "phosphene.sources.timm",
-    "hf": "phosphene.sources.hf",
-    "card": "phosphene.sources.card",
-}
-# suffix of a path -> module; an exported network has a card of the same name beside it
-SUFFIXES = dict.fromkeys((".toml", ".pt2", ".onnx", ".pt", ".pth", ".ts", ".torchscript"), SOURCES["card"])
-FACTORY = "phosphene.sources.factory"
+# Prefixes of specs; each is the name of its module.
+SOURCES = ("demo", "torchvision", "timm", "hf", "card")
 # Form of a spec -> what it names
 SPEC_FORMS = {
     "torchvision:NAME": "a classifier of torchvision; @WEIGHTS chooses them, @random takes none",
@@ -45,9 +37,9 @@ SPEC_FORMS = {
 }
 
 
-def source(prefix: str) -> Source:
-    """Import the source of a prefix."""
-    return cast("Source", importlib.import_module(SOURCES[prefix]))
+def source(name: str) -> Source:
+    """Import a source: one of ``SOURCES``, or ``factory``."""
+    return cast("Source", importlib.import_module(f"phosphene.sources.{name}"))
 
 
 def load(spec: "str | Path", *, trust: bool = False) -> Classifier:
@@ -69,10 +61,10 @@ def load(spec: "str | Path", *, trust: bool = False) -> Classifier:
     suffix = Path(text).suffix.lower()
     if colon and prefix in SOURCES:
         classifier = source(prefix).load(rest, trust=trust)
-    elif suffix in SUFFIXES and (suffix == ".toml" or Path(text).exists()):
-        classifier = cast("Source", importlib.import_module(SUFFIXES[suffix])).load(text, trust=trust)
+    elif suffix == ".toml" or (suffix in FORMATS and Path(text).exists()):
+        classifier = source("card").load(text, trust=trust)
     elif _is_factory(text):
-        classifier = cast("Source", importlib.import_module(FACTORY)).load(text, trust=trust)
+        classifier = source("factory").load(text, trust=trust)
     else:
         raise SpecError(f"there is no model {text!r}.{_hint(text)}")
     classifier.spec, classifier.trusted = text, trust
@@ -88,7 +80,7 @@ def list_specs(prefix: str = "demo") -> list[tuple[str, str]]:
         SpecError: there is no such prefix.
     """
     if prefix not in SOURCES:
-        raise SpecError(f"no models begin with {prefix!r}.{nearest(prefix, list(SOURCES)) or _known()}")
+        raise SpecError(f"no models begin with {prefix!r}.{nearest(prefix, SOURCES) or _known()}")
     specs: list[tuple[str, str]] = getattr(source(prefix), "list_specs", list)()
     return specs
 
@@ -114,7 +106,7 @@ def _hint(text: str) -> str:
     prefix, colon, rest = text.partition(":")
     if Path(text).exists():
         return " A weights file needs a card that names its network: give the path of the card (.toml)."
-    likely = nearest(prefix, list(SOURCES)) if colon and prefix else ""
+    likely = nearest(prefix, SOURCES) if colon and prefix else ""
     if likely:
         return likely.replace("?", f":{rest}?").replace(" or ", f":{rest} or ")
     return _hint_of_library(text) or nearest(text, [spec for spec, _ in list_specs()]) or _known()

@@ -21,7 +21,7 @@ from phosphene.classifier import Classifier, InputSpace
 from phosphene.errors import CardError, TrustError, first_line, nearest
 from phosphene.labels import Labels
 from phosphene.outputs import SINGLE
-from phosphene.sources.exported import LOADERS, open_exported
+from phosphene.sources.exported import FORMATS, open_exported
 from phosphene.sources.factory import build as call_factory
 from phosphene.sources.weights import load_weights
 from phosphene.textfile import read_toml
@@ -33,12 +33,8 @@ WORDS = {str: "a string", list: "a list", dict: "a table", int: "a whole number"
 PATHS = ("factory", "exported", "weights", "labels")
 # Fields that name the network; a card has exactly one of them.
 NETWORKS = ("factory", "arch", "exported")
-# prefix of ``arch`` -> module with ``build(name, classes=, size=, channels=)``
-ARCHITECTURES = {
-    "torchvision": "phosphene.sources.torchvision",
-    "timm": "phosphene.sources.timm",
-    "hf": "phosphene.sources.hf",
-}
+# Prefixes of ``arch``: sources with ``build(name, classes=, size=, channels=)``.
+ARCHITECTURES = ("torchvision", "timm", "hf")
 CLASSES = 1000
 MOST_CLASSES = 1_000_000
 
@@ -54,16 +50,17 @@ def load(rest: str, *, trust: bool) -> Classifier:
         WeightsError: the weights are missing, unreadable, or do not fit.
     """
     path = Path(rest)
-    card = _read_beside(path) if path.suffix.lower() in LOADERS else read(path)
+    card = _read_beside(path) if path.suffix.lower() in FORMATS else read(path)
     if not trust:
         _check_paths(card, path)
     space = _input_space(card["input"])
     labels = Labels.read(path.parent / card["labels"]) if "labels" in card else None
     batch: int | None = None
-    notes: list[str] = []
+    notes: tuple[str, ...] = ()
     if "exported" in card:
         file = path.parent / card["exported"]
-        module, batch, notes = open_exported(file, space.shape, trust=trust)
+        module, batch = open_exported(file, space.shape, trust=trust)
+        notes = FORMATS[file.suffix.lower()].notes
         origin = {"exported": str(file.resolve())}
     elif "arch" in card:
         module, origin = _build(card, path, space, None if labels is None else len(labels)), {"arch": card["arch"]}
@@ -127,10 +124,9 @@ def _build(card: Mapping[str, Any], path: Path, space: InputSpace, labels: "int 
     if prefix == "hf":
         name = str(path.parent / name)
     classes = card.get("classes", labels or CLASSES)
-    made: nn.Module = importlib.import_module(ARCHITECTURES[prefix]).build(
-        name, classes=classes, size=space.size, channels=space.channels
-    )
-    return made
+    library = importlib.import_module(f"phosphene.sources.{prefix}")
+    network: nn.Module = library.build(name, classes=classes, size=space.size, channels=space.channels)
+    return network
 
 
 def describe(path: Path) -> str:
@@ -203,8 +199,8 @@ def _check_network(card: Mapping[str, Any], path: Path) -> None:
         raise CardError(f"model card {path} lacks 'factory', 'arch' or 'exported': one of them must name the network.")
     if len(networks) > 1:
         raise CardError(f"model card {path} has {' and '.join(networks)}; only one of them may name the network.")
-    if "exported" in card and Path(card["exported"]).suffix.lower() not in LOADERS:
-        raise CardError(f"model card {path}: exported {card['exported']!r} must be a file {', '.join(LOADERS)}.")
+    if "exported" in card and Path(card["exported"]).suffix.lower() not in FORMATS:
+        raise CardError(f"model card {path}: exported {card['exported']!r} must be a file {', '.join(FORMATS)}.")
     if "exported" in card and "weights" in card:
         raise CardError(f"model card {path}: an exported network holds its weights: leave weights out.")
     if not 2 <= card.get("classes", 2) <= MOST_CLASSES:

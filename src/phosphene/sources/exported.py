@@ -1,12 +1,12 @@
 """Exported networks: programs of ``torch.export``, ONNX and TorchScript, with a card of the same name beside them.
 
-A kind of file is one module with ``load(path)``, named in ``LOADERS``. Where loading can run code that the file holds,
-its ``RISK`` says so, and the user's trust is needed.
+A format is one module with ``load(path)``, which returns the network, and the shape of each of its inputs, or
+``None`` if the file does not state them. It is entered in ``FORMATS``.
 """
 
 import importlib
 from pathlib import Path
-from typing import Protocol, cast
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -15,39 +15,42 @@ from phosphene.errors import CardError, TrustError
 
 Shape = tuple["int | None", ...]  # (n, c, h, w); None if any size is accepted
 
-# suffix -> module
-LOADERS = {
-    ".pt2": "phosphene.sources.pt2",
-    ".onnx": "phosphene.sources.onnx",
-    **dict.fromkeys((".pt", ".pth", ".ts", ".torchscript"), "phosphene.sources.torchscript"),
+
+class Format(NamedTuple):
+    """A format of files.
+
+    Attributes:
+        module: The module that loads it.
+        risk: What code loading may run, for the message that asks for trust; empty if it runs none.
+        notes: What the user should know of every network in this format.
+    """
+
+    module: str
+    risk: str = ""
+    notes: tuple[str, ...] = ()
+
+
+TORCHSCRIPT = Format("phosphene.sources.torchscript", "would run the TorchScript that it holds")
+# suffix -> format
+FORMATS = {
+    ".pt2": Format("phosphene.sources.pt2", "can run code that it holds (torch.export stores pickles)"),
+    ".onnx": Format(
+        "phosphene.sources.onnx", notes=("ONNX support is experimental: the network is a conversion to torch",)
+    ),
+    **dict.fromkeys((".pt", ".pth", ".ts", ".torchscript"), TORCHSCRIPT),
 }
 
 
-class Loader(Protocol):
-    """Interface of the module of a kind of file.
-
-    Attributes:
-        RISK: What code loading may run, for the message that asks for trust; empty if it runs none.
-        NOTES: What the user should know of every network of this kind.
-    """
-
-    RISK: str
-    NOTES: list[str]
-
-    def load(self, path: Path) -> "tuple[nn.Module, Shape | None]":
-        """Return the network, and the shape of its input if the file states it."""
-
-
-def open_exported(path: Path, shape: tuple[int, int, int], *, trust: bool) -> tuple[nn.Module, "int | None", list[str]]:
+def open_exported(path: Path, shape: tuple[int, int, int], *, trust: bool) -> tuple[nn.Module, "int | None"]:
     """Load an exported network.
 
     Args:
-        path: The file; its suffix is one of ``LOADERS``.
+        path: The file; its suffix is one of ``FORMATS``.
         shape: (c, h, w) of the images that its card declares.
         trust: Whether loading may run code that the file holds.
 
     Returns:
-        The network, how many images it takes at once (``None``: any number), and notes.
+        The network, and how many images it takes at once (``None``: any number).
 
     Raises:
         CardError: the file is missing or damaged, or the network takes images of another shape.
@@ -56,20 +59,22 @@ def open_exported(path: Path, shape: tuple[int, int, int], *, trust: bool) -> tu
     """
     if not path.is_file():
         raise CardError(f"exported network {path} does not exist.")
-    loader = cast("Loader", importlib.import_module(LOADERS[path.suffix.lower()]))
-    if loader.RISK and not trust:
+    form = FORMATS[path.suffix.lower()]
+    if form.risk and not trust:
         raise TrustError(
-            f"loading {path} {loader.RISK}: add --trust if you know who made it, or save the network's state dict as "
+            f"loading {path} {form.risk}: add --trust if you know who made it, or save the network's state dict as "
             ".safetensors and write a card with arch or factory."
         )
-    network, takes = loader.load(path)
-    if takes is None:
-        return network, None, loader.NOTES
-    batch, *sides = takes
+    network, shapes = importlib.import_module(form.module).load(path)
+    if shapes is None:
+        return network, None
+    if len(shapes) != 1:
+        raise CardError(f"{path} takes {len(shapes)} tensors; a classifier takes one: the images.")
+    batch, *sides = shapes[0]
     if len(sides) != 3 or any(side not in (None, own) for side, own in zip(sides, shape, strict=True)):
         listed = ", ".join("any" if side is None else str(side) for side in sides)
         raise CardError(f"{path} takes images of shape ({listed}), but its card declares {shape}: correct [input].")
-    return (FixedBatch(network, batch) if batch else network), batch, loader.NOTES
+    return (FixedBatch(network, batch) if batch else network), batch
 
 
 class FixedBatch(nn.Module):

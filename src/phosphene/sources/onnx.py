@@ -15,12 +15,9 @@ from phosphene.extras import require
 from phosphene.sources.exported import Shape
 from phosphene.sources.libraries import one_line
 
-RISK = ""
-NOTES = ["ONNX support is experimental: the network is a conversion to torch"]
 
-
-def load(path: Path) -> tuple[nn.Module, Shape]:
-    """Convert a network.
+def load(path: Path) -> tuple[nn.Module, list[Shape]]:
+    """Convert a network; return it and the shapes of its inputs.
 
     Raises:
         CardError: the file is damaged or in several parts, or holds what cannot be converted.
@@ -33,10 +30,10 @@ def load(path: Path) -> tuple[nn.Module, Shape]:
     _copy_shared_weights(model)
     if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in _tensors(model)):
         raise CardError(f"{path} has its weights in other files: save it as one file (onnx.save_model).")
-    shape = _input_shape(model, path)
+    shapes = _input_shapes(model)
     with one_line(CardError, f"{path} cannot be converted by onnx2torch"), warnings.catch_warnings(action="ignore"):
         network: nn.Module = converter.convert(model)
-    return network, shape
+    return network, shapes
 
 
 def _rename(model: Any) -> None:
@@ -66,10 +63,8 @@ def _tensors(model: Any) -> Iterator[Any]:
             yield from attribute.tensors
 
 
-def _input_shape(model: Any, path: Path) -> Shape:
-    """Return the shape of the network's one input."""
+def _input_shapes(model: Any) -> list[Shape]:
+    """Return the shapes of the network's inputs: older files list its weights among them."""
     weights = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in weights]
-    if len(inputs) != 1:
-        raise CardError(f"{path} takes {len(inputs)} tensors; a classifier takes one: the images.")
-    return tuple(int(side.dim_value) or None for side in inputs[0].type.tensor_type.shape.dim)
+    return [tuple(int(side.dim_value) or None for side in value.type.tensor_type.shape.dim) for value in inputs]

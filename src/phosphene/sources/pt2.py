@@ -11,22 +11,18 @@ from phosphene.errors import CardError
 from phosphene.sources.exported import Shape
 from phosphene.sources.libraries import one_line
 
-RISK = "can run code that it holds (torch.export stores pickles)"
-NOTES: list[str] = []
 
-
-def load(path: Path) -> "tuple[nn.Module, Shape | None]":
-    """Load a program.
+def load(path: Path) -> tuple[nn.Module, list[Shape]]:
+    """Load a program; return it and the shapes of its inputs.
 
     Raises:
-        CardError: the file is damaged, or the program takes something other than one tensor.
+        CardError: the file is damaged.
     """
     says = f"{path} is not a torch.export program that this torch can load"
     with one_line(CardError, says), warnings.catch_warnings(action="ignore"):
         program = torch.export.load(path)
-        shape = _input_shape(program, path)
         _allow_other_layouts(program)
-        return _ImageInput(torch.export.unflatten(program)), shape
+        return _ImageInput(torch.export.unflatten(program)), _input_shapes(program)
 
 
 class _ImageInput(nn.Module):
@@ -42,14 +38,12 @@ class _ImageInput(nn.Module):
         return output[0] if isinstance(output, list | tuple) and output else output
 
 
-def _input_shape(program: Any, path: Path) -> "Shape | None":
-    """Return the shape of the program's one input."""
+def _input_shapes(program: Any) -> list[Shape]:
+    """Return the shapes of the program's inputs; a side that may vary is ``None``."""
     inputs = program.graph_signature.user_inputs
     values = [node.meta.get("val") for node in program.graph.nodes if node.op == "placeholder" and node.name in inputs]
     shapes = [tuple(value.shape) for value in values if isinstance(value, Tensor)]
-    if len(shapes) != 1:
-        raise CardError(f"{path} takes {len(shapes)} tensors; a classifier takes one: the images.")
-    return tuple(side if isinstance(side, int) else None for side in shapes[0])
+    return [tuple(side if isinstance(side, int) else None for side in shape) for shape in shapes]
 
 
 def _allow_other_layouts(program: Any) -> None:

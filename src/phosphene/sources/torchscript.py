@@ -12,12 +12,9 @@ from phosphene.errors import CardError
 from phosphene.sources.libraries import one_line
 from phosphene.spatial_activation import as_spatial_activation
 
-RISK = "would run the TorchScript that it holds"
-NOTES: list[str] = []
-
 
 def load(path: Path) -> tuple[nn.Module, None]:
-    """Load a script; it does not say what shape its input has.
+    """Load a script; it does not state the shapes of its inputs.
 
     Raises:
         CardError: the file is damaged, or holds something else.

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from phosphene.errors import WeightsError, first_line
@@ -117,8 +119,6 @@ def _read_file(path: Path) -> dict[str, Tensor]:
     state: Any
     try:
         if path.suffix == ".safetensors":
-            from safetensors.torch import load_file  # noqa: PLC0415  (not every file needs it)
-
             return load_file(path)
         _refuse_compression(path)
         with warnings.catch_warnings(action="ignore"):  # about TorchScript, which is refused below
@@ -144,8 +144,6 @@ def _refuse_compression(path: Path) -> None:
 
 def _read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
     """Read names and shapes from the header of a safetensors file."""
-    from safetensors import safe_open  # noqa: PLC0415
-
     try:
         with safe_open(path, framework="pt") as file:
             return {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
