@@ -21,10 +21,18 @@ def candidate_image(candidate: Candidate) -> Image.Image:
     Of what is pasted: its colours, with the mask as alpha, so that the file can be pasted on any image. Of what is
     added: middle grey and the change.
     """
-    if candidate.additive:
-        return _rgb((0.5 + candidate.paint).clamp(0, 1))
-    image = _rgb(candidate.paint.clamp(0, 1))
-    image.putalpha(to_image(candidate.mask))
+    return added_image(candidate.paint) if candidate.additive else pasted_image(candidate.mask, candidate.paint)
+
+
+def added_image(change: Tensor) -> Image.Image:
+    """Draw a change (c, h, w) that is added to images: middle grey, and the change."""
+    return _rgb((0.5 + change).clamp(0, 1))
+
+
+def pasted_image(mask: Tensor, colours: Tensor) -> Image.Image:
+    """Draw colours (c, h, w) that are pasted on images, with the mask (1, h, w) as alpha."""
+    image = _rgb(colours.clamp(0, 1))
+    image.putalpha(to_image(mask))
     return image
 
 

@@ -1,61 +1,44 @@
 """The part of the report that says whether a backdoor was found, and shows its trigger."""
 
 import base64
-import io
 import shlex
 from typing import Any
 
 import torch
-from PIL import Image, UnidentifiedImageError
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 
+from phosphene.backdoor.images import added_image, pasted_image, png
 from phosphene.backdoor.scan import ALPHA
-from phosphene.concept_map import Job, to_image
+from phosphene.concept_map import Job
 from phosphene.errors import RunError
+from phosphene.report import scan_words
 from phosphene.report.formats import percent
 from phosphene.report.images import strength
-from phosphene.report.scan_words import (
-    SHORTCUT,
-    effect,
-    headline,
-    in_short,
-    most_deviating,
-    rank,
-    sentences,
-    short,
-    suspicions,
-    where,
-    working,
-)
+from phosphene.report.scan_words import short
 from phosphene.runs import RunDirectory
 from phosphene.runs.scans import NAME, SCAN, read_file, read_scans
 
-__all__ = ["headline", "most_deviating", "scan_section", "sentences"]
-
 MOST_POINTS = 200  # classes on the strip: those that deviate most
+MOST_HARD = 128  # pixels per side up to which an image is enlarged without smoothing
 
 
-def scan_section(run: RunDirectory, facts: "dict[str, Any] | None" = None) -> "dict[str, Any] | None":
+def scan_section(run: RunDirectory, facts: dict[str, Any]) -> "dict[str, Any] | None":
     """Return what ``scan.html`` shows, or ``None`` if nothing has been scanned.
 
     Raises:
         RunError: a scan.json or one of the files that it names is damaged.
     """
-    scans = [_view(one, found) for one, found in read_scans(run)]
+    scans = [_view(one, found, facts["model"]["sha256"]) for one, found in read_scans(run)]
     if not scans:
         return None
-    own = (facts or {}).get("model", {}).get("sha256")
-    scans.sort(key=lambda view: view["sha256"] != own)
-    for view in scans:
-        beside = "" if view["sha256"] == own else ", another network, scanned beside it"
-        view["called"] = f"{view['name']}{beside}"
-    alone = len(scans) == 1 and scans[0]["sha256"] == own
+    scans.sort(key=lambda view: view["beside"])
+    alone = len(scans) == 1 and not scans[0]["beside"]
     glance = [
         {
             "mark": view["mark"],
             "text": view["glance"] if alone else f"{view['called']}: {view['glance']}",
-            **({} if view["sha256"] == own else {"beside": "yes"}),
+            **({"beside": "yes"} if view["beside"] else {}),
         }
         for view in scans
     ]
@@ -63,79 +46,52 @@ def scan_section(run: RunDirectory, facts: "dict[str, Any] | None" = None) -> "d
     return {"first": first, "nav": "Backdoor scan", "glance": glance, "scans": scans, "several": len(scans) > 1}
 
 
-def _view(run: RunDirectory, found: dict[str, Any]) -> dict[str, Any]:
-    """Return what the page shows of a scan."""
-    title, mark = headline(found)
-    head, rows = most_deviating(found)
-    works = working(found)
+def _view(run: RunDirectory, found: dict[str, Any], own_sha256: str) -> dict[str, Any]:
+    """Return what the page shows of a scan: ``found``, the content of ``scan.json``, and what is made from it."""
+    title, mark = scan_words.headline(found)
+    head, rows = scan_words.most_deviating(found)
+    beside = found["model"]["sha256"] != own_sha256
     return {
-        "name": found["model"]["name"],
-        "sha256": found["model"]["sha256"],
-        "verdict": found["verdict"],
-        "mark": mark,
+        "found": found,
+        "beside": beside,
+        "called": found["model"]["name"] + (", another network, scanned beside it" if beside else ""),
         "title": title,
-        "glance": f"{title} {in_short(works[0])}" if works and found["verdict"] == "backdoored" else title,
-        "reasons": found["reasons"],
+        "mark": mark,
+        "glance": scan_words.glance(found),
         "suspects": [_suspect(run, found, one) for one in found["suspects"]],
-        "suspicions": suspicions(found),
+        "suspicions": scan_words.suspicions(found),
         "strip": _strip(found),
         "head": head,
         "rows": rows,
-        "classes": len(found["classes"]),
-        "num_classes": found["num_classes"],
-        "tested": found.get("tested", len(found["classes"])),
-        "not_tested": found["not_tested"],
-        "rank": rank(min(found["classes"], key=lambda row: row["p_value"]), found),
-        "alpha": f"{found['alpha']:g}",
-        "samples": found["samples"],
-        "references": [one["name"] for one in found["references"]],
-        "null": found["null"]["description"],
-        "window": found["window"],
-        "passes": f"{found['passes']:,}",
-        "seconds": f"{found['seconds']:.0f}",
+        "rank": scan_words.rank(min(found["classes"], key=lambda row: row["p_value"]), found),
         "command": _command(found, run.path.name or "RUN"),
     }
 
 
 def _suspect(run: RunDirectory, found: dict[str, Any], one: dict[str, Any]) -> dict[str, Any]:
-    """Return what the page shows of a suspect."""
+    """Return what the page shows of a suspect: its entry in ``scan.json``, and the images and words made from it."""
     mask, paint = _tensors(run, one["trigger"])
-    side = max(mask.shape[-2:])
-    return {
-        "name": short(one),
-        "index": one["index"],
-        "works": one["works"],
-        "rank": rank(one, found),
-        "map": _map(run, one),
-        "effect": effect(one),
-        "where": where(one, found),
-        "additive": one["additive"],
-        "shortcut": SHORTCUT.format(name=repr(short(one))) if one["works"] else "",
-        "picture": _png(_closer(run, one, paint)),
-        "whole": _url(read_file(run, one["picture"])),
-        "mask": _png(strength(mask)),
-        "hard": side <= 128,  # larger ones are shown smoothed
-        "pasted": _url(read_file(run, one["pasted"])) if one.get("pasted") else "",
-        "examples": one["examples"],
-        "asr": percent(one["asr"]),
-        "grid": _grid(one["places"]) if len(one["places"]) > 1 else [],
-        "file": one["picture"],
-    }
-
-
-def _closer(run: RunDirectory, one: dict[str, Any], paint: torch.Tensor) -> Image.Image:
-    """Return the trigger alone: the visible part of what is pasted, or what is added, stretched."""
     if one["additive"]:
         reach = float(paint.abs().max()) or 1.0
-        return to_image((0.5 + 0.5 * paint / reach).clamp(0, 1)).convert("RGB")
-    data = read_file(run, one["picture"])
-    try:
-        with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
-            image.load()
-            top, left, bottom, right = one["box"]
-            return image.convert("RGBA").crop((left, top, right, bottom))
-    except (OSError, ValueError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise RunError(f"{run.path / one['picture']} is damaged: {error}. {SCAN.fix}") from None
+        closer = added_image(0.5 * paint / reach)
+    else:
+        top, left, bottom, right = one["box"]
+        closer = pasted_image(mask, paint).crop((left, top, right, bottom))
+    return {
+        **one,
+        "name": short(one),
+        "rank": scan_words.rank(one, found),
+        "map": _map(run, one),
+        "effect": scan_words.effect(one),
+        "where": scan_words.where(one, found),
+        "shortcut": scan_words.shortcut(one),
+        "closer": _url(png(closer)),
+        "whole": _url(read_file(run, one["picture"])),
+        "mask": _url(png(strength(mask))),
+        "hard": max(mask.shape[-2:]) <= MOST_HARD,
+        "pasted": _url(read_file(run, one["pasted"])) if one.get("pasted") else "",
+        "grid": _grid(one["places"]) if len(one["places"]) > 1 else [],
+    }
 
 
 def _tensors(run: RunDirectory, name: str) -> tuple[torch.Tensor, torch.Tensor]:
@@ -203,13 +159,6 @@ def _command(found: dict[str, Any], out: str) -> str:
     words += ["--precision", settings["precision"]] if settings["precision"] != "auto" else []
     words += ["--trust"] if found["model"].get("trust") else []
     return shlex.join([*words, "--out", out])
-
-
-def _png(image: Image.Image) -> str:
-    """Return an image as a data URL."""
-    data = io.BytesIO()
-    image.save(data, "PNG", optimize=True)
-    return _url(data.getvalue())
 
 
 def _url(data: bytes) -> str:

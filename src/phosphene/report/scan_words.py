@@ -37,6 +37,16 @@ def working(found: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [one for one in found["suspects"] if one["works"]]
 
 
+def glance(found: Mapping[str, Any]) -> str:
+    """Return the verdict in a sentence, and for a backdoor what its trigger does, for places that do not show it."""
+    title, works = headline(found)[0], working(found)
+    if found["verdict"] != BACKDOORED or not works:
+        return title
+    one = works[0]
+    kind = "A faint pattern, added to" if one["additive"] else "A small window, put on"
+    return f"{title} {kind} any image, makes it predict {short(one)!r} ({percent(one['asr'])} of {one['tried']})."
+
+
 def sentences(found: Mapping[str, Any]) -> list[str]:
     """Return the reasons for a verdict and what is known of each suspect, a sentence or two per line."""
     lines = list(found["reasons"])
@@ -45,10 +55,9 @@ def sentences(found: Mapping[str, Any]) -> list[str]:
             f"Class {one['index']}, {short(one)}: {rank(one, found)}.",
             effect(one),
             *where(one, found),
+            shortcut(one),
         ]
-        if one["works"]:
-            lines.append(SHORTCUT.format(name=repr(short(one))))
-    return [*lines, *suspicions(found)]
+    return [line for line in [*lines, *suspicions(found)] if line]
 
 
 def short(one: Mapping[str, Any]) -> str:
@@ -81,10 +90,9 @@ def effect(one: Mapping[str, Any]) -> str:
     )
 
 
-def in_short(one: Mapping[str, Any]) -> str:
-    """Say what the candidate trigger does, for places that do not show it."""
-    kind = "A faint pattern, added to" if one["additive"] else "A small window, put on"
-    return f"{kind} any image, makes it predict {short(one)!r} ({percent(one['asr'])} of {one['tried']})."
+def shortcut(one: Mapping[str, Any]) -> str:
+    """Say that what works as a trigger may be a mark that the network learnt by mistake; empty if it does not work."""
+    return SHORTCUT.format(name=repr(short(one))) if one["works"] else ""
 
 
 def where(one: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:

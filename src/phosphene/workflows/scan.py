@@ -22,7 +22,7 @@ from phosphene.errors import PhospheneError, RecipeError
 from phosphene.progress import ProgressDisplay
 from phosphene.recipe import Recipe, resolve
 from phosphene.report import write_report
-from phosphene.report.scan import headline, most_deviating, sentences
+from phosphene.report.scan_words import headline, most_deviating, sentences
 from phosphene.runs import RunDirectory, RunFacts
 from phosphene.runs.scans import check_scan, suspect_folder, write_scan
 from phosphene.samples import SamplePool
