@@ -26,7 +26,7 @@ from benchmarks.common import markdown_table, write_result
 from phosphene.classifier import Classifier
 from phosphene.concept_map import ConceptMap, Job
 from phosphene.executors import Executor, LocalExecutor, pick_executor
-from phosphene.executors.base import MapSummary, RunRequest
+from phosphene.executors.base import MapPlan, MapSummary
 from phosphene.recipe import Recipe, resolve
 from phosphene.runs import RunDirectory, RunFacts
 from phosphene.samples import load_samples
@@ -34,7 +34,7 @@ from phosphene.samples.pool import make_pool
 from phosphene.sources import load
 from phosphene.workflows.group_queue import GroupQueue
 from phosphene.workflows.map import execute
-from phosphene.workflows.plan import MapPlan, plan
+from phosphene.workflows.plan import plan
 
 SIZES = (10_000, 100_000, 1_000_000)
 MODEL, SAMPLES, MAPS, PAIRS = "demo:shapes", "demo:shapes", 24, 3
@@ -65,8 +65,7 @@ def planner(jobs: int) -> dict[str, float]:
         clock("")
         again = plan(classifier, Recipe(), pool, todo.run.path, None, range(jobs // classes))
         again.run.begin(facts, ((job, labels[job.index]) for job in again.jobs))
-        request = RunRequest(again.run, classifier, pool, Recipe())
-        queue, groups = GroupQueue([again], [request], LocalExecutor(), together=1), 0
+        queue, groups = GroupQueue([again], LocalExecutor(), together=1), 0
         while queue.take() is not None:
             groups += 1
         clock("resume")
@@ -124,7 +123,7 @@ def demo_plan(folder: str, maps: int, recipe: "Recipe | None" = None) -> MapPlan
     classifier = load(MODEL)
     seeds = range(-(-maps // classifier.num_classes))
     pool = load_samples(SAMPLES, classifier.input.shape)
-    return plan(classifier, recipe or resolve("vivid"), pool, Path(folder) / "run", None, seeds)
+    return plan(classifier, recipe or resolve("vivid"), pool, Path(folder) / "run", None, seeds, device="cpu")
 
 
 def run(executor: "Callable[[], Executor] | None", maps: int = MAPS) -> tuple[list[float], list[float]]:
@@ -136,7 +135,7 @@ def run(executor: "Callable[[], Executor] | None", maps: int = MAPS) -> tuple[li
         seconds.append(note.seconds)
 
     with tempfile.TemporaryDirectory() as folder:
-        execute(demo_plan(folder, maps), executor=executor() if executor else None, device="cpu", on_map=done)
+        execute(demo_plan(folder, maps), executor=executor() if executor else None, on_map=done)
     return when, seconds
 
 

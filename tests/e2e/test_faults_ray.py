@@ -49,7 +49,7 @@ def model(tmp_path_factory):
 def todo(model, out):
     classifier = ph.load(model, trust=True)
     pool = load_samples("synthetic:mixed", classifier.input.shape)
-    return plan(classifier, resolve("vivid", RECIPE), pool, out, None, range(SEEDS), trust=True)
+    return plan(classifier, resolve("vivid", RECIPE), pool, out, None, range(SEEDS), device="cpu")
 
 
 def maps(out):
@@ -64,7 +64,7 @@ def undisturbed(model, tmp_path_factory):
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     out = tmp_path_factory.mktemp("undisturbed") / "run"
-    execute(todo(model, out), device="cpu")
+    execute(todo(model, out))
     torch.set_num_threads(threads)
     return out
 
@@ -105,7 +105,7 @@ def test_a_worker_is_killed(cluster, model, undisturbed, tmp_path):
         lambda: task_processes() and len(maps(out)) >= 2,
         lambda: [os.kill(pid, signal.SIGKILL) for pid in task_processes()],
     )
-    outcome = execute(todo(model, out), executor=executor(), device="cpu")
+    outcome = execute(todo(model, out), executor=executor())
     thread.join()
     assert killed
     assert killed[0]
@@ -119,11 +119,11 @@ def test_without_a_common_disk_the_driver_writes(cluster, model, undisturbed, tm
     monkeypatch.setattr("phosphene.runs.lock._note", lambda *_: None)
     out = tmp_path / "run"
     first = todo(model, out)
-    outcome = execute(first, executor=executor(), device="cpu")
+    outcome = execute(first, executor=executor())
     assert outcome.made == 5 * SEEDS
     assert_same_maps(out, undisturbed)
     assert not leftovers(out)
-    again = execute(first, executor=executor(), device="cpu")
+    again = execute(first, executor=executor())
     assert (again.made, again.cached) == (0, 5 * SEEDS)
 
 
@@ -132,7 +132,7 @@ def test_a_node_is_removed(cluster, model, undisturbed, tmp_path):
     removed, thread = later(
         lambda: len(maps(out)) >= 2, lambda: cluster.remove_node(cluster.nodes.pop(), allow_graceful=False) or True
     )
-    outcome = execute(todo(model, out), executor=executor(), device="cpu")
+    outcome = execute(todo(model, out), executor=executor())
     thread.join()
     assert removed
     assert (outcome.made, outcome.cached) == (5 * SEEDS, 0)

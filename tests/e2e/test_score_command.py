@@ -33,7 +33,7 @@ def made(tmp_path_factory):
     for name in ("shapes", "shapes-plain"):
         classifier = ph.load(f"demo:{name}")
         pool = load_samples("synthetic:pink", classifier.input.shape)
-        execute(plan(classifier, resolve("quick", FEW), pool, folder / name, CONCEPTS, range(2)), device="cpu")
+        execute(plan(classifier, resolve("quick", FEW), pool, folder / name, CONCEPTS, range(2), device="cpu"))
     return folder
 
 
@@ -137,7 +137,7 @@ def test_a_target_and_a_run_that_are_given_twice_count_once(runs, call, tmp_path
     monkeypatch.chdir(tmp_path)
     cards = [tiny.make_card(tmp_path / "card").path, "card/tiny.toml"]
     pool = make_pool((torch.rand(6, 3, 16, 16) * 255).byte(), "noise")
-    execute(plan(tiny.classifier(), resolve("quick", FEW), pool, "tiny", [0, 3]), device="cpu")
+    execute(plan(tiny.classifier(), resolve("quick", FEW), pool, "tiny", [0, 3], device="cpu"))
     answer = call("score", "tiny", tmp_path / "tiny", "--trust", *[f"--target={card}" for card in cards])
     assert answer.code == 0, answer.err
     assert len(rows(tmp_path / "tiny")) == 1
@@ -209,7 +209,7 @@ def test_hostile_names_and_labels_reach_neither_terminal_nor_page(call, tmp_path
     (card.folder / "labels.json").write_text(json.dumps(labels), encoding="utf-8")
     run, pool = tmp_path / "run", make_pool((torch.rand(6, 3, 16, 16) * 255).byte(), "noise")
     source = tiny.classifier(labels=labels, name="source" + HOSTILE)
-    execute(plan(source, resolve("quick", FEW), pool, run, None), device="cpu")
+    execute(plan(source, resolve("quick", FEW), pool, run, None, device="cpu"))
     answer = call("score", run, "--trust", "--target", card.path)
     assert answer.code == 0, answer.err
     assert "misclassifies" in answer.out

@@ -90,8 +90,8 @@ def test_a_negative_number_of_frames_is_refused():
 @pytest.fixture
 def filmed(tmp_path):
     """A run of three maps with frames."""
-    todo = plan(tiny.classifier(), LONG, pool(), tmp_path / "run", [0, 1, 4])
-    execute(todo, frames=5)
+    todo = plan(tiny.classifier(), LONG, pool(), tmp_path / "run", [0, 1, 4], frames=5)
+    execute(todo)
     return todo.run
 
 

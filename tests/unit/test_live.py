@@ -123,13 +123,13 @@ def test_a_run_shows_itself_while_it_is_made(tmp_path, monkeypatch):
     monkeypatch.setattr(live, "FIRST_SECONDS", 0.0)
     pool = make_pool(torch.randint(0, 256, (8, 3, 16, 16), dtype=torch.uint8), "some")
     recipe = resolve("quick", tiny.SHORT)
-    todo = plan(tiny.classifier(), recipe, pool, tmp_path / "run", [0, 3])
+    todo = plan(tiny.classifier(), recipe, pool, tmp_path / "run", [0, 3], device="cpu")
     seen = []
 
     def look(_):
         seen.append((read_live(tmp_path / "run"), files(tmp_path / "run" / "maps")))
 
-    execute(todo, device="cpu", on_progress=look)
+    execute(todo, on_progress=look)
     signs, images = seen[1]
     assert signs[0].steps == 5
     assert any(name.endswith("preview.webp") for name in images)

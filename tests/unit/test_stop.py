@@ -79,8 +79,8 @@ def test_an_interrupted_group_goes_on_to_the_same_maps(network, pool, expected):
 
 def test_the_run_has_the_passes_that_were_taken_and_the_film_ends_with_the_map(network, pool, expected, tmp_path):
     soonest = JOBS[expected.index(min(expected))].index
-    todo = plan(network, STOPPING, pool, tmp_path, [soonest])
-    assert execute(todo, device="cpu", frames=4).made == 1
+    todo = plan(network, STOPPING, pool, tmp_path, [soonest], device="cpu", frames=4)
+    assert execute(todo).made == 1
     (one,) = todo.run.maps()
     assert one.passes == 2 * STOPPING.batch_size * len(one.loss) < passes_per_map(STOPPING)
     filmed = ph.map_concepts(network, [soonest], recipe=STOPPING, samples=pool, frames=4, device="cpu")[0]

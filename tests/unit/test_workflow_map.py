@@ -34,7 +34,7 @@ def pool():
 
 
 def todo(path, concepts=None, seeds=(0,), recipe=RECIPE):
-    return plan(tiny.classifier(), recipe, pool(), path, concepts, seeds)
+    return plan(tiny.classifier(), recipe, pool(), path, concepts, seeds, device="cpu")
 
 
 # --- plans
@@ -61,12 +61,12 @@ def test_a_jobs_hash_says_all_that_makes_its_map(tmp_path):
 
 def test_an_estimate_counts_what_is_left_and_writes_nothing(tmp_path):
     one = todo(tmp_path / "run", seeds=range(2))
-    cost = estimate(one, device="cpu")
+    cost = estimate(one)
     assert (cost.cached, cost.passes) == (0, one.passes)
     assert 0 < cost.seconds < 600
     assert not (tmp_path / "run").exists()
-    execute(todo(tmp_path / "run", [0, 3]), device="cpu")
-    assert estimate(one, device="cpu").cached == 2
+    execute(todo(tmp_path / "run", [0, 3]))
+    assert estimate(one).cached == 2
 
 
 @pytest.mark.parametrize(("seconds", "said"), [(3.2, "3 s"), (600, "10.0 min"), (9000, "2.5 h"), (400_000, "4.6 days")])
@@ -130,7 +130,7 @@ class Killed(BaseException):
 def test_a_group_that_is_ended_after_every_step_gives_the_same_maps(tmp_path, monkeypatch, together):
     """Checkpoints at every step, and an end right after each: nothing is lost, and nothing differs by a bit."""
     undisturbed = todo(tmp_path / "undisturbed")
-    execute(undisturbed, device="cpu", together=together)
+    execute(undisturbed, together=together)
     monkeypatch.setattr("phosphene.executors.worker.CHECKPOINT_SECONDS", 0.0)
     disturbed, steps = todo(tmp_path / "disturbed"), []
 
@@ -141,7 +141,7 @@ def test_a_group_that_is_ended_after_every_step_gives_the_same_maps(tmp_path, mo
 
     for _ in range(100):
         try:
-            execute(disturbed, device="cpu", together=together, on_progress=cut)
+            execute(disturbed, together=together, on_progress=cut)
         except Killed:
             continue
         break
@@ -153,7 +153,7 @@ def test_a_group_that_is_ended_after_every_step_gives_the_same_maps(tmp_path, mo
 
 def test_a_group_stopped_between_two_writes_is_finished_in_the_same_company(tmp_path, monkeypatch):
     undisturbed = todo(tmp_path / "undisturbed")
-    execute(undisturbed, device="cpu", together=5)
+    execute(undisturbed, together=5)
     torn = todo(tmp_path / "torn")
 
     def stop(note):
@@ -161,10 +161,10 @@ def test_a_group_stopped_between_two_writes_is_finished_in_the_same_company(tmp_
             raise Killed
 
     with pytest.raises(Killed):
-        execute(torn, device="cpu", together=5, on_map=stop)
+        execute(torn, together=5, on_map=stop)
     written = len(list(torn.run.maps()))
     assert 0 < written < 5
-    again = execute(torn, device="cpu", together=5)
+    again = execute(torn, together=5)
     assert (again.cached, again.made) == (written, 5 - written)
     assert_same_maps(torn.run.path, undisturbed.run.path)
 
@@ -194,11 +194,11 @@ def test_a_poisoned_job_is_noted_after_three_tries_and_spoils_no_others(tmp_path
         poison(patch, [2], error)
         said = "allocate memory" if error else "NaN or infinity at step 1 of 10"
         with pytest.raises(JobsError, match=rf"2 of 10 maps.*3 tries.*crane \(2\), seed 0: .*{said}"):
-            execute(one, device="cpu", together=together)
+            execute(one, together=together)
     assert sorted({found.index for found in one.run.maps()}) == [0, 1, 3, 4]
     rows = read_failures(one.run)
     assert [(row["index"], row["seed"], row["tries"]) for row in rows] == [(2, 0, TRIES), (2, 1, TRIES)]
-    outcome = execute(one, device="cpu", together=together)  # the network has recovered
+    outcome = execute(one, together=together)  # the network has recovered
     assert (outcome.made, outcome.cached) == (2, 8)
     assert not (one.run.path / "failures.json").exists()
 
@@ -207,7 +207,7 @@ def test_a_full_disk_ends_everything_at_once(tmp_path, monkeypatch):
     one = todo(tmp_path / "run")
     monkeypatch.setattr(RunDirectory, "write", lambda *_: (_ for _ in ()).throw(RunError("full")))
     with pytest.raises(RunError, match="full"):
-        execute(one, device="cpu")
+        execute(one)
 
 
 def test_what_a_callback_raises_is_no_failure_of_a_map(tmp_path):
@@ -216,12 +216,12 @@ def test_what_a_callback_raises_is_no_failure_of_a_map(tmp_path):
 
     for hook in ("on_progress", "on_map"):
         with pytest.raises(NumericError, match="callback is broken"):
-            execute(todo(tmp_path / hook), device="cpu", **{hook: complain})
+            execute(todo(tmp_path / hook), **{hook: complain})
 
 
 def test_no_main_thread_no_handlers_and_it_works_all_the_same(tmp_path):
     made = []
-    thread = threading.Thread(target=lambda: made.append(execute(todo(tmp_path / "run", [0]), device="cpu").made))
+    thread = threading.Thread(target=lambda: made.append(execute(todo(tmp_path / "run", [0])).made))
     thread.start()
     thread.join()
     assert made == [1]
@@ -233,7 +233,7 @@ class Scripted(LocalExecutor):
     def __init__(self, deadly, final):
         self.deadly, self.final, self.tried = deadly, final, []
 
-    def run(self, requests, take, stop):
+    def run(self, plans, take, stop):
         while (group := take()) is not None:
             self.tried.append(group.jobs)
             if set(group.jobs) & set(self.deadly):
@@ -241,7 +241,7 @@ class Scripted(LocalExecutor):
                 continue
             for job in group.missing:
                 one = tiny.concept_map(job.index, job.seed)
-                requests[group.run].run.write(one)
+                plans[group.run].run.write(one)
                 yield Made(group, MapSummary.of(one, made=True))
             yield GroupEnded(group)
 
@@ -258,12 +258,12 @@ def test_a_job_that_kills_its_workers_is_found_and_noted(tmp_path, final):
 
 def test_a_group_that_a_worker_was_stopped_in_is_taken_again(tmp_path):
     class Preempted(LocalExecutor):
-        def run(self, requests, take, stop):
+        def run(self, plans, take, stop):
             group = take()
             yield GroupEnded(group, stopped=True)
-            yield from super().run(requests, take, stop)
+            yield from super().run(plans, take, stop)
 
-    assert execute(todo(tmp_path / "run"), executor=Preempted(), device="cpu").made == 5
+    assert execute(todo(tmp_path / "run"), executor=Preempted()).made == 5
 
 
 def test_a_run_that_another_command_holds_is_refused(tmp_path):
@@ -274,22 +274,22 @@ def test_a_run_that_another_command_holds_is_refused(tmp_path):
         begun.set()
         free.wait(60)
 
-    thread = threading.Thread(target=lambda: execute(one, device="cpu", on_map=first))
+    thread = threading.Thread(target=lambda: execute(one, on_map=first))
     thread.start()
     assert begun.wait(60)
     try:
         with pytest.raises(RunError, match="is in use by"):
-            execute(todo(tmp_path / "run", [1]), device="cpu")
+            execute(todo(tmp_path / "run", [1]))
         refused = [row["index"] for row in one.run.facts()["jobs"]]
     finally:
         free.set()
         thread.join()
     assert refused == [0], "the refused command changed nothing"
-    assert execute(todo(tmp_path / "run", [1]), device="cpu").made == 1
+    assert execute(todo(tmp_path / "run", [1])).made == 1
 
 
 def test_a_network_is_used_as_long_as_it_lasts(tmp_path):
     plans = [todo(tmp_path / name) for name in "ab"]
     seen = []
-    execute(plans, device="cpu", on_map=lambda one: seen.append(one.run))
+    execute(plans, on_map=lambda one: seen.append(one.run))
     assert seen == [0] * 5 + [1] * 5

@@ -7,11 +7,11 @@ from typing import Any
 from phosphene.engine.device import pick_device
 from phosphene.errors import RecipeError, RunError
 from phosphene.executors import pick_executor
-from phosphene.executors.base import MapSummary
+from phosphene.executors.base import MapOrigin, MapSummary
 from phosphene.progress import ProgressDisplay, show_progress
 from phosphene.recipe import DEFAULT_RECIPE, Recipe, resolve
 from phosphene.workflows.arguments import Concepts, Model, Samples, to_classifier, to_indices, to_pool
-from phosphene.workflows.concept_maps import ConceptMaps, MapOrigin, map_in_memory
+from phosphene.workflows.concept_maps import ConceptMaps, map_in_memory
 from phosphene.workflows.estimate import estimate
 from phosphene.workflows.map import MappedRun, make_runs
 from phosphene.workflows.plan import plan_all, seed_range
@@ -68,11 +68,11 @@ def map_concepts(
     if frames < 0:
         raise RecipeError(f"{frames} frames were asked for; give frames=24, or 0 for none.")
     numbers, settings = seed_range(seed, seeds), resolve(recipe, overrides)
-    how: dict[str, Any] = {"device": device, "precision": precision, "frames": frames}
+    how: dict[str, Any] = {"device": device, "precision": precision}
     with show_progress(progress, "map") as display:
         classifier = to_classifier(model, trust=trust)
         pool = to_pool(samples, classifier)
-        origin = MapOrigin(classifier, pool, settings, device, precision)
+        origin = MapOrigin(classifier=classifier, pool=pool, recipe=settings, **how)
         if out is None:
             if executor:
                 raise RunError(f"{', '.join(executor)} need a run directory: give out='runs/NAME'.")
@@ -81,6 +81,7 @@ def map_concepts(
         how |= {
             "seeds": seeds,
             "seed": seed,
+            "frames": frames,
             "trust": trust,
             "progress": display,
             "on_progress": on_progress,
@@ -147,18 +148,18 @@ def map_models(
     with show_progress(progress, "map") as display:
         if gpus == 0 or executor == "local":
             pick_device(device)  # before any work
-        workforce = pick_executor(executor, workers=workers, threads=threads, gpus=gpus, device=device)
+        workforce = pick_executor(executor, workers=workers, threads=threads, gpus=gpus)
         settings = [resolve(recipe, overrides) for recipe in dict.fromkeys(recipes)]
         display.update("load the model and the samples")
-        plans = plan_all(models, concepts, settings, samples, seed_range(seed, seeds), out, trust=trust)
+        how: dict[str, Any] = {"trust": trust, "device": device, "precision": precision, "frames": frames}
+        plans = plan_all(models, concepts, settings, samples, seed_range(seed, seeds), out, **how)
         display.title = plans[0].classifier.name if len(plans) == 1 else f"{len(plans)} runs"
         for one in {id(one.classifier): one for one in plans}.values():
             show_doubts(display, one.classifier, one.pool, "auto" if gpus else device)
         if dry_run:
-            return [MappedRun(one, estimate=estimate(one, device=device, precision=precision)) for one in plans]
+            return [MappedRun(one, estimate=estimate(one)) for one in plans]
         for one in plans:
             if one.pool.skipped:
                 count, first = len(one.pool.skipped), ", ".join(one.pool.skipped[:3])
                 display.print(f"phosphene: skipped {count} sample file(s) that are not readable images: {first}")
-        how: dict[str, Any] = {"device": device, "precision": precision, "frames": frames, "on_map": on_map}
-        return make_runs(plans, executor=workforce, on_progress=display.follow(on_progress), **how)
+        return make_runs(plans, executor=workforce, on_progress=display.follow(on_progress), on_map=on_map)

@@ -8,12 +8,7 @@ __all__ = ["Executor", "LocalExecutor", "pick_executor"]
 
 
 def pick_executor(
-    name: str = "local",
-    *,
-    workers: "int | None" = None,
-    threads: "int | None" = None,
-    gpus: float = 0.0,
-    device: str = "auto",
+    name: str = "local", *, workers: "int | None" = None, threads: "int | None" = None, gpus: float = 0.0
 ) -> Executor:
     """Return an executor.
 
@@ -24,7 +19,6 @@ def pick_executor(
             them it starts a local Ray; ``ray`` takes the room that the cluster has by default.
         threads: CPU threads per worker; by default the cores divided by the workers, on a cluster 1.
         gpus: GPUs per worker, also a fraction; for ``ray``.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
 
     Raises:
         SpecError: there is no such executor, or ``gpus`` was given to ``local``.
@@ -39,5 +33,5 @@ def pick_executor(
     from phosphene.executors.ray import RayExecutor  # noqa: PLC0415  (Ray is optional, and slow to import)
 
     if name == "local":
-        return RayExecutor(workers or 1, threads=threads, device=device, cluster=False)
-    return RayExecutor(workers, threads=threads, gpus=gpus, device=device)
+        return RayExecutor(workers or 1, threads=threads, cluster=False)
+    return RayExecutor(workers, threads=threads, gpus=gpus)

@@ -1,47 +1,87 @@
-"""What an executor is: it takes groups of maps, makes them, and yields what happens.
+"""What an executor is: it takes groups of the maps of plans, makes them, and yields what happens.
 
 The driver (:mod:`phosphene.workflows.map`) decides which maps are missing, which are made together, and what is tried
 again. Whether a map is finished is decided by the run directory alone.
 """
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from phosphene.classifier import Classifier
 from phosphene.concept_map import ConceptMap, Job
+from phosphene.engine import Engine
+from phosphene.engine.device import pick_device
 from phosphene.labels import first_synonym
-from phosphene.mapper import Step
+from phosphene.mapper import Step, group_size, passes_per_map
 from phosphene.recipe import Recipe
-from phosphene.runs import RunDirectory
+from phosphene.runs import RunDirectory, RunFacts
 from phosphene.samples import SamplePool
 
 
-@dataclass(frozen=True)
-class RunRequest:
-    """A run whose maps an executor makes.
+@dataclass(frozen=True, kw_only=True)
+class MapOrigin:
+    """What maps are made from, and on what.
 
     Attributes:
-        run: Where the results go.
         classifier: The source classifier.
         pool: Samples.
         recipe: Hyper-parameters.
-        trust: Whether other processes may run code that comes with the model, as this one did.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
         precision: ``auto``, ``fp32`` or ``bf16``.
-        frames: Images of each map as it grows.
-        token: Token of the driver's lock on the run directory (:func:`phosphene.runs.lock.hold`).
     """
 
-    run: RunDirectory
     classifier: Classifier
     pool: SamplePool
     recipe: Recipe
-    trust: bool = False
     device: str = "auto"
     precision: str = "auto"
+
+    @property
+    def facts(self) -> RunFacts:
+        """What ``run.json`` says of these maps.
+
+        Raises:
+            DeviceError: this machine does not have the device.
+        """
+        device = str(pick_device(self.device))
+        return RunFacts.of(self.classifier, self.recipe, self.pool, device, self.precision)
+
+    def engine(self) -> Engine:
+        """Return an engine for the source classifier, which is not open yet."""
+        return Engine(self.classifier, device=self.device, precision=self.precision)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MapPlan(MapOrigin):
+    """The maps that are to be made with one model and recipe, and where they go.
+
+    Attributes:
+        run: Where the results go.
+        jobs: Classes and seeds, finished ones included.
+        frames: Images of each new map as it grows, written beside it; a map that goes on from a checkpoint has only
+            those that were still to come, and one that is finished gets none.
+    """
+
+    run: RunDirectory
+    jobs: Sequence[Job] = ()
     frames: int = 0
-    token: str = ""
+
+    @property
+    def passes(self) -> int:
+        """Images that all jobs together send through the network, a backward counted as one more."""
+        return len(self.jobs) * passes_per_map(self.recipe)
+
+    @property
+    def group_size(self) -> int:
+        """How many maps are made together on this machine."""
+        return group_size(self.engine(), self.recipe)
+
+    def sha256(self, job: Job) -> str:
+        """Hash of everything that determines a job's map: weights, recipe, samples, class and seed."""
+        facts = (self.classifier.sha256, self.recipe.sha256, self.pool.sha256, job.index, job.seed)
+        return hashlib.sha256(repr(facts).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -49,7 +89,7 @@ class Group:
     """Maps of one run that are made together.
 
     Attributes:
-        run: Position of the run's request.
+        run: Position of the run's plan.
         jobs: The maps. A group that goes on from a checkpoint has the maps of the checkpoint.
         missing: Jobs of the group that are not finished yet; only these are written.
     """
@@ -72,7 +112,7 @@ class MapSummary:
         passes: Images that were sent through the network.
         seconds: Wall time.
         made: Whether the map was made now; if not, it was cached.
-        run: Position of the run's request.
+        run: Position of the run's plan.
     """
 
     index: int
@@ -149,16 +189,16 @@ class Executor(Protocol):
     def workers(self) -> int:
         """How many groups are made at the same time, at most."""
 
-    def group_size(self, request: RunRequest) -> int:
+    def group_size(self, plan: MapPlan) -> int:
         """Return how many maps of a run are made together."""
 
     def run(
-        self, requests: Sequence[RunRequest], take: "Callable[[], Group | None]", stop: Callable[[], bool]
+        self, plans: Sequence[MapPlan], take: "Callable[[], Group | None]", stop: Callable[[], bool]
     ) -> Iterator[Event]:
         """Make groups until ``take`` returns ``None`` and none is under way, or until ``stop`` returns true.
 
         Args:
-            requests: The runs.
+            plans: The plans of the runs.
             take: Returns the next group. A group that failed may come back in parts, so ``take`` is called again
                 after every event.
             stop: Says between two steps whether to end now; what is under way is left with a checkpoint.

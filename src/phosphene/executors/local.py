@@ -3,10 +3,8 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 
-from phosphene.engine import Engine
-from phosphene.executors.base import Event, Group, RunRequest
+from phosphene.executors.base import Event, Group, MapPlan
 from phosphene.executors.worker import Worker
-from phosphene.mapper import group_size
 
 
 class LocalExecutor:
@@ -14,12 +12,12 @@ class LocalExecutor:
 
     workers = 1
 
-    def group_size(self, request: RunRequest) -> int:
+    def group_size(self, plan: MapPlan) -> int:
         """Return how many maps of a run are made together."""
-        return group_size(Engine(request.classifier, device=request.device), request.recipe)
+        return plan.group_size
 
     def run(
-        self, requests: Sequence[RunRequest], take: "Callable[[], Group | None]", stop: Callable[[], bool]
+        self, plans: Sequence[MapPlan], take: "Callable[[], Group | None]", stop: Callable[[], bool]
     ) -> Iterator[Event]:
         """Make groups; the network of a run stays open until a group of another run comes."""
         opened: int | None = None
@@ -27,6 +25,6 @@ class LocalExecutor:
             while not stop() and (group := take()) is not None:
                 if opened != group.run:
                     stack.close()
-                    worker = stack.enter_context(Worker(requests[group.run], stop))
+                    worker = stack.enter_context(Worker(plans[group.run], stop))
                     opened = group.run
                 yield from worker.make(group)

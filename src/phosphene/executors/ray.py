@@ -17,13 +17,12 @@ from typing import Any
 
 import torch
 
-from phosphene.engine import Engine
 from phosphene.engine.engine import CUDA_MICRO_BATCH
 from phosphene.errors import PhospheneError, RunError, first_line
-from phosphene.executors.base import Event, Group, GroupEnded, GroupFailed, Made, MapSummary, RunRequest, Stepped
+from phosphene.executors.base import Event, Group, GroupEnded, GroupFailed, Made, MapPlan, MapSummary, Stepped
 from phosphene.executors.worker import Worker
 from phosphene.extras import require
-from phosphene.mapper import Step, group_size
+from phosphene.mapper import Step
 from phosphene.recipe import Recipe
 from phosphene.runs import RunDirectory
 from phosphene.runs.live import read_live
@@ -44,7 +43,6 @@ class RayExecutor:
         workers: Most groups at once; on a cluster by default as many as there is room for.
         threads: CPU threads per worker; by default 1 on a cluster, and the cores divided by the workers here.
         gpus: GPUs per worker; 0.25 has four workers share one.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
         cluster: Join the cluster that ``RAY_ADDRESS`` names, if it is set; without, Ray is started on this machine.
 
     Raises:
@@ -57,23 +55,22 @@ class RayExecutor:
         *,
         threads: "int | None" = None,
         gpus: float = 0.0,
-        device: str = "auto",
         cluster: bool = True,
     ) -> None:
         self.ray: Any = require("ray", "ray")
-        self.most, self.gpus, self.device, self.cluster = workers, gpus, device, cluster
+        self.most, self.gpus, self.cluster = workers, gpus, cluster
         self.threads = threads or (1 if cluster else max(1, torch.get_num_threads() // (workers or 1)))
         self.workers = workers or 1
 
-    def group_size(self, request: RunRequest) -> int:
+    def group_size(self, plan: MapPlan) -> int:
         """Return how many maps of a run are made together; this machine may have no GPU although the cluster has."""
         if not self.gpus:
-            return group_size(Engine(request.classifier, device="cpu" if self.cluster else self.device), request.recipe)
-        images = max(1, CUDA_MICRO_BATCH // math.prod(request.classifier.input.size))
-        return max(1, min(images, request.classifier.batch or images) // request.recipe.batch_size)
+            return 1 if self.cluster else plan.group_size
+        images = max(1, CUDA_MICRO_BATCH // math.prod(plan.classifier.input.size))
+        return max(1, min(images, plan.classifier.batch or images) // plan.recipe.batch_size)
 
     def run(
-        self, requests: Sequence[RunRequest], take: "Callable[[], Group | None]", stop: Callable[[], bool]
+        self, plans: Sequence[MapPlan], take: "Callable[[], Group | None]", stop: Callable[[], bool]
     ) -> Iterator[Event]:
         """Make groups on Ray."""
         with self._started():
@@ -83,7 +80,7 @@ class RayExecutor:
                 max_retries=RETRIES,
                 scheduling_strategy="SPREAD" if self.cluster else "DEFAULT",
             )(_make_group)
-            remote = [RemoteRun.of(request, self.threads) for request in requests]
+            remote = [RemoteRun.of(plan, self.threads) for plan in plans]
             under_way: dict[Any, Group] = {}
             try:
                 while not stop():
@@ -93,7 +90,7 @@ class RayExecutor:
                     if not under_way:
                         return
                     yield from self._finished(under_way, 1.0)
-                    yield from _progress(requests, list(under_way.values()))
+                    yield from _progress(plans, list(under_way.values()))
                 self._cancel(under_way)
                 while under_way:
                     yield from self._finished(under_way, 0)
@@ -171,10 +168,10 @@ class RayExecutor:
             del under_way[reference]
 
 
-def _progress(requests: Sequence[RunRequest], groups: Sequence[Group]) -> Iterator[Event]:
+def _progress(plans: Sequence[MapPlan], groups: Sequence[Group]) -> Iterator[Event]:
     """Yield the steps of groups under way that workers have noted in run directories which the driver sees."""
     for run in {group.run for group in groups}:
-        beats = {beat.jobs: beat for beat in read_live(requests[run].run.path)}
+        beats = {beat.jobs: beat for beat in read_live(plans[run].run.path)}
         for group in groups:
             beat = beats.get(tuple((job.index, job.seed) for job in group.jobs)) if group.run == run else None
             if beat is not None:
@@ -191,10 +188,11 @@ class RemoteRun:
 
     Attributes:
         run: The run directory, absolute.
-        token: Token of the driver's lock on the run directory.
-        model: Model spec, with ``model_sha256``, and ``trust`` as in the request.
+        token: Token of the driver's lock on the run directory; empty if not even the driver sees it.
+        model: Model spec, with ``model_sha256``.
+        trust: Whether code that comes with the model may run, as it did here.
         samples: Sample spec, with ``samples_sha256``.
-        recipe: Hyper-parameters; ``device``, ``precision`` and ``frames`` as in the request.
+        recipe: Hyper-parameters; ``device``, ``precision`` and ``frames`` as in the plan.
         threads: CPU threads of the worker.
         folder: Where relative paths of the specs begin.
     """
@@ -214,26 +212,26 @@ class RemoteRun:
     folder: str
 
     @classmethod
-    def of(cls, request: RunRequest, threads: int) -> "RemoteRun":
+    def of(cls, plan: MapPlan, threads: int) -> "RemoteRun":
         """Describe a run for other processes."""
-        classifier, pool = request.classifier, request.pool
+        classifier, pool = plan.classifier, plan.pool
         return cls(
-            run=request.run.path.absolute(),
-            token=request.token,
+            run=plan.run.path.absolute(),
+            token=holder(plan.run.path).get("token", ""),
             model=classifier.spec,
             model_sha256=classifier.sha256,
-            trust=request.trust,
+            trust=classifier.trusted,
             samples=pool.spec,
             samples_sha256=pool.sha256,
-            recipe=request.recipe,
-            device=request.device,
-            precision=request.precision,
-            frames=request.frames,
+            recipe=plan.recipe,
+            device=plan.device,
+            precision=plan.precision,
+            frames=plan.frames,
             threads=threads,
             folder=os.getcwd(),  # noqa: PTH109
         )
 
-    def open(self) -> RunRequest:
+    def open(self) -> MapPlan:
         """Load model and samples.
 
         Raises:
@@ -248,8 +246,15 @@ class RemoteRun:
         pool = load_samples(self.samples, classifier.input.shape)
         if pool.sha256 != self.samples_sha256:
             raise RunError(f"samples {self.samples} differ in a worker from those that were planned with.")
-        how = {"device": self.device, "precision": self.precision, "frames": self.frames}
-        return RunRequest(RunDirectory(self.run), classifier, pool, self.recipe, self.trust, token=self.token, **how)  # type: ignore[arg-type]
+        return MapPlan(
+            classifier=classifier,
+            pool=pool,
+            recipe=self.recipe,
+            device=self.device,
+            precision=self.precision,
+            run=RunDirectory(self.run),
+            frames=self.frames,
+        )
 
     def writable(self) -> bool:
         """Return whether this process sees the run directory that the driver holds, and the driver still holds it."""
@@ -272,7 +277,7 @@ def _make_group(remote: RemoteRun, group: Group) -> list[Event]:
         events: list[Event] = []
         missing = list(group.missing)
         if remote.writable():  # an earlier try, whose process died, may have written some
-            run, labels = RunDirectory(remote.run), _opened[remote].request.classifier.labels
+            run, labels = RunDirectory(remote.run), _opened[remote].plan.classifier.labels
             for job in group.missing:
                 with contextlib.suppress(RunError):
                     one = run.read(run.folder(job, labels[job.index]))

@@ -6,9 +6,8 @@ from contextlib import nullcontext, suppress
 from types import TracebackType
 from typing import Self
 
-from phosphene.engine import Engine
 from phosphene.errors import NumericError, RecipeError, RunError, first_line
-from phosphene.executors.base import Event, Group, GroupEnded, GroupFailed, Made, MapSummary, RunRequest, Stepped
+from phosphene.executors.base import Event, Group, GroupEnded, GroupFailed, Made, MapPlan, MapSummary, Stepped
 from phosphene.mapper import FrameRecorder, MapOptimization
 from phosphene.runs.checkpoints import Checkpoints
 from phosphene.runs.live import LivePreview
@@ -21,24 +20,22 @@ class Worker:
     """A run that is open in this process. Use it as a context.
 
     Args:
-        request: The run.
+        plan: The plan of the run.
         stop: Asked after every step whether to end now, with a checkpoint.
         writes: Asked before every write whether this process may write into the run directory: a worker on another
             machine may not see it, and one whose driver was killed must leave it to the next command.
     """
 
-    def __init__(
-        self, request: RunRequest, stop: Callable[[], bool], writes: Callable[[], bool] = lambda: True
-    ) -> None:
-        self.request, self.stop, self.writes = request, stop, writes
-        self.engine = Engine(request.classifier, device=request.device, precision=request.precision)
-        self.checkpoints = Checkpoints(request.run.path)
+    def __init__(self, plan: MapPlan, stop: Callable[[], bool], writes: Callable[[], bool] = lambda: True) -> None:
+        self.plan, self.stop, self.writes = plan, stop, writes
+        self.engine = plan.engine()
+        self.checkpoints = Checkpoints(plan.run.path)
 
     def __enter__(self) -> Self:
         self.engine.__enter__()
         try:
-            self.engine.spatial_layer(self.request.recipe.xi_layer)  # a wrong recipe fails once, not per map
-            self.pool = self.request.pool.to(self.engine.device)
+            self.engine.spatial_layer(self.plan.recipe.xi_layer)  # a wrong recipe fails once, not per map
+            self.pool = self.plan.pool.to(self.engine.device)
         except BaseException:
             self.engine.__exit__(None, None, None)
             raise
@@ -69,16 +66,16 @@ class Worker:
 
     def _make(self, group: Group) -> Iterator[Event]:
         """Make a group's maps and yield an event after every step and for every map."""
-        request = self.request
-        recipe, labels = request.recipe, request.classifier.labels
+        plan = self.plan
+        recipe, labels = plan.recipe, plan.classifier.labels
         visible = self.writes()
         begun = self.checkpoints.find(group.jobs) if visible else None
         state = begun.state if begun is not None and begun.jobs == group.jobs else None
         making = MapOptimization(self.engine, self.pool, group.jobs, recipe, state)
-        film = FrameRecorder(request.frames, recipe.contrast)
+        film = FrameRecorder(plan.frames, recipe.contrast)
         labelled = [(job, labels[job.index]) for job in group.jobs]
         saved = time.monotonic()
-        with LivePreview(request.run, labelled, recipe.contrast) if visible else nullcontext() as preview:
+        with LivePreview(plan.run, labelled, recipe.contrast) if visible else nullcontext() as preview:
             for step in making:
                 film(step)
                 if preview is not None:
@@ -97,7 +94,7 @@ class Worker:
                 if job in group.missing:
                     written = self.writes()
                     if written:
-                        request.run.write(one)
+                        plan.run.write(one)
                     yield Made(group, MapSummary.of(one, made=True, run=group.run), None if written else one)
         if self.writes():
             self.checkpoints.drop(group.jobs)

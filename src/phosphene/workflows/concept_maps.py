@@ -1,44 +1,21 @@
 """The maps that ``map_concepts`` returns: a list that is indexed by name, shown in a notebook, and saved as a run."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from phosphene.classifier import Classifier
 from phosphene.concept_map import Job, MapList, captions
-from phosphene.engine import Engine
 from phosphene.errors import RunError
+from phosphene.executors.base import MapOrigin
 from phosphene.mapper import Step, in_groups, map_jobs
-from phosphene.recipe import Recipe
 from phosphene.report import write_report
 from phosphene.report.grid import Grid
-from phosphene.runs import RunDirectory, RunFacts, open_run
+from phosphene.runs import RunDirectory, open_run
 from phosphene.runs.lock import hold
-from phosphene.samples import SamplePool
 from phosphene.workflows.arguments import kind
 from phosphene.workflows.map import write_own_predictions
 from phosphene.workflows.plan import Jobs
 from phosphene.workflows.progress import Progress
-
-
-@dataclass(frozen=True)
-class MapOrigin:
-    """The classifier, samples and recipe that maps in memory were made from, for saving or checking them.
-
-    Attributes:
-        classifier: The source classifier.
-        pool: The samples.
-        recipe: The recipe.
-        device: ``cpu``, ``cuda`` or ``cuda:1``.
-        precision: ``auto``, ``fp32`` or ``bf16``.
-    """
-
-    classifier: Classifier
-    pool: SamplePool
-    recipe: Recipe
-    device: str = "auto"
-    precision: str = "auto"
 
 
 class ConceptMaps(MapList):
@@ -76,10 +53,9 @@ class ConceptMaps(MapList):
         if self.origin is None:
             raise RunError("these maps do not know what they were made from: save what map_concepts returned.")
         origin, run = self.origin, RunDirectory(path)
-        facts = RunFacts.of(origin.classifier, origin.recipe, origin.pool, origin.device, origin.precision)
-        run.check(facts)
+        run.check(origin.facts)
         with hold(run.path):
-            run.begin(facts, ((Job(one.index, one.seed), one.label) for one in self))
+            run.begin(origin.facts, ((Job(one.index, one.seed), one.label) for one in self))
             for one in self:
                 run.write(one)
         write_own_predictions(run, origin.classifier, device=origin.device)
@@ -116,7 +92,7 @@ def map_in_memory(
     maps.origin = origin
     classifier, recipe = origin.classifier, origin.recipe
     jobs = Jobs(indices, seeds)
-    with Engine(classifier, device=origin.device, precision=origin.precision) as engine:
+    with origin.engine() as engine:
         pool = origin.pool.to(engine.device)
         for group in in_groups(jobs, engine, recipe):
             names, finished = tuple(classifier.labels.short(job.index) for job in group), len(maps)

@@ -67,8 +67,8 @@ def run_demo(
         display.title = SOURCE
         classifier = load(SOURCE)
         pool = load_samples(SAMPLES, classifier.input.shape)
-        map_plan = plan(classifier, resolve(DEFAULT_RECIPE), pool, out)
-        execute(map_plan, device=device, on_progress=display.follow())
+        map_plan = plan(classifier, resolve(DEFAULT_RECIPE), pool, out, device=device)
+        execute(map_plan, on_progress=display.follow())
         display.update("score the maps")
         scores = {row.target_spec: row for row in score_runs([out], [SOURCE, TARGET], device=device)}
         scans = {}

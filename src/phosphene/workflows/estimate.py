@@ -5,10 +5,9 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from phosphene.engine import Engine
+from phosphene.executors.base import MapPlan
 from phosphene.mapper import MapOptimization, passes_per_map
 from phosphene.progress import duration
-from phosphene.workflows.plan import MapPlan
 
 ENOUGH_SECONDS = 2.0
 MOST_STEPS = 10
@@ -38,7 +37,7 @@ class Estimate:
         return duration(self.seconds)
 
 
-def estimate(plan: MapPlan, *, device: str = "auto", precision: str = "auto") -> Estimate:
+def estimate(plan: MapPlan) -> Estimate:
     """Take a few steps of a plan's first maps, write nothing, and say what all maps that are missing will cost.
 
     Raises:
@@ -47,8 +46,8 @@ def estimate(plan: MapPlan, *, device: str = "auto", precision: str = "auto") ->
     """
     cached = plan.run.listing()
     left = sum(job.seed not in cached.get(job.index, ()) for job in plan.jobs)
-    with Engine(plan.classifier, device=device, precision=precision) as engine:
-        jobs = plan.jobs[: plan.together(device)]
+    with plan.engine() as engine:
+        jobs = plan.jobs[: plan.group_size]
         steps = iter(MapOptimization(engine, plan.pool, jobs, plan.recipe))
         next(steps)  # the first one pays for what is made once
         began = time.perf_counter()

@@ -8,11 +8,10 @@ from pathlib import Path
 
 from phosphene.concept_map import Job
 from phosphene.errors import JobsError, RunError
-from phosphene.executors.base import Event, Executor, Group, GroupEnded, GroupFailed, Made, MapSummary, RunRequest
+from phosphene.executors.base import Event, Executor, Group, GroupEnded, GroupFailed, Made, MapPlan, MapSummary
 from phosphene.labels import first_synonym
 from phosphene.runs.checkpoints import Checkpoints
 from phosphene.runs.failures import note_failures
-from phosphene.workflows.plan import MapPlan
 from phosphene.workflows.progress import Progress, Tally
 
 TRIES = 3
@@ -71,7 +70,6 @@ class GroupQueue:
 
     Args:
         plans: Plans of the runs whose maps are to be made.
-        requests: The executor's request for each plan, in the same order.
         executor: Where the maps are made.
         together: Maps made together; 0 leaves it to the executor.
         on_progress: Called after every step of a group.
@@ -81,7 +79,6 @@ class GroupQueue:
     def __init__(
         self,
         plans: Sequence[MapPlan],
-        requests: Sequence[RunRequest],
         executor: Executor,
         together: int = 0,
         on_progress: "Callable[[Progress], None] | None" = None,
@@ -89,7 +86,7 @@ class GroupQueue:
     ) -> None:
         self.plans, self.executor, self.on_progress, self.on_map = plans, executor, on_progress, on_map
         self.tally, self.counts = Tally(plans), MapCounts()
-        sizes = [together or executor.group_size(request) for request in requests]
+        sizes = [together or executor.group_size(plan) for plan in plans]
         self._fresh = (group for run, size in enumerate(sizes) for group in self._groups(run, size))
         self._again: deque[Group] = deque()
         self._tries: Counter[tuple[int, Job]] = Counter()

@@ -9,11 +9,11 @@ from phosphene.classifier import Classifier
 from phosphene.concept_map import Job
 from phosphene.engine import Engine
 from phosphene.errors import JobsError
-from phosphene.executors.base import Executor, MapSummary, RunRequest
+from phosphene.executors.base import Executor, MapPlan, MapSummary
 from phosphene.executors.local import LocalExecutor
 from phosphene.metrics.predictions import logits_of_maps, top_predictions
 from phosphene.report import write_report
-from phosphene.runs import RunDirectory, RunFacts
+from phosphene.runs import RunDirectory
 from phosphene.runs.checkpoints import Checkpoints
 from phosphene.runs.failures import note_failures
 from phosphene.runs.live import remove_dead
@@ -22,7 +22,6 @@ from phosphene.runs.predictions import read_predictions, write_predictions
 from phosphene.workflows.estimate import Estimate
 from phosphene.workflows.group_queue import GroupQueue, MapCounts
 from phosphene.workflows.interrupt import interruptible
-from phosphene.workflows.plan import MapPlan
 from phosphene.workflows.progress import Progress
 
 # A run of more maps than this does not report its cached maps one by one.
@@ -72,15 +71,19 @@ class MappedRun:
 
 
 def make_runs(
-    plans: Sequence[MapPlan], *, on_map: "Callable[[MapSummary], None] | None" = None, device: str = "auto", **how: Any
+    plans: Sequence[MapPlan],
+    *,
+    executor: "Executor | None" = None,
+    on_progress: "Callable[[Progress], None] | None" = None,
+    on_map: "Callable[[MapSummary], None] | None" = None,
 ) -> list[MappedRun]:
     """Make the maps of plans, note what the source classifiers predict for them, and write the reports.
 
     Args:
         plans: Plans of the runs.
+        executor: Where the maps are made; in this process by default.
+        on_progress: Called after every step.
         on_map: Called for every map; cached ones are left out if a run has many.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
-        how: Further arguments of :func:`execute`.
 
     Raises:
         JobsError: maps could not be made; the others are finished, and reported.
@@ -95,11 +98,11 @@ def make_runs(
 
     failed: JobsError | None = None
     try:
-        execute(plans, on_map=add, device=device, **how)
+        execute(plans, executor=executor, on_progress=on_progress, on_map=add)
     except JobsError as error:
         failed = error
     for one in [one for one in runs if one.maps]:
-        write_own_predictions(one.run, one.plan.classifier, device=device)
+        write_own_predictions(one.run, one.plan.classifier, device=one.plan.device)
         one.report = write_report(one.run)
         one.maps.sort(key=lambda found: (found.index, found.seed))  # several workers finish in any order
     if failed is not None:
@@ -111,11 +114,8 @@ def execute(
     plans: "MapPlan | Sequence[MapPlan]",
     *,
     executor: "Executor | None" = None,
-    device: str = "auto",
-    precision: str = "auto",
     on_progress: "Callable[[Progress], None] | None" = None,
     on_map: "Callable[[MapSummary], None] | None" = None,
-    frames: int = 0,
     together: int = 0,
 ) -> MapCounts:
     """Make the maps that are missing. Maps do not stay in memory: read them from the plan's run.
@@ -127,12 +127,8 @@ def execute(
     Args:
         plans: Plans of the runs.
         executor: Where the maps are made; in this process by default.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
-        precision: ``auto``, ``fp32`` or ``bf16``.
         on_progress: Called after every step.
         on_map: Called for every map, also for those that were finished before.
-        frames: Images of each new map as it grows, written beside it; a map that goes on from a checkpoint has only
-            those that were still to come, and one that is finished gets none.
         together: Maps made together; 0 leaves it to the engine.
 
     Raises:
@@ -157,20 +153,16 @@ def execute(
     executor = executor or LocalExecutor()
     with ExitStack() as stack:
         stop = stack.enter_context(interruptible())
-        requests = []
         for one in several:
-            with Engine(one.classifier, device=device, precision=precision) as engine:
+            with one.engine() as engine:
                 engine.spatial_layer(one.recipe.xi_layer)  # what cannot work is refused before anything is written
-                facts = RunFacts.of(one.classifier, one.recipe, one.pool, str(engine.device), precision)
-            one.run.check(facts)
-            token = stack.enter_context(hold(one.run.path, wait=LOCK_SECONDS))
+            one.run.check(one.facts)
+            stack.enter_context(hold(one.run.path, wait=LOCK_SECONDS))
             labels = one.classifier.labels
-            one.run.begin(facts, ((job, labels[job.index]) for job in one.jobs))
-            how = (one.trust, device, precision, frames, token)
-            requests.append(RunRequest(one.run, one.classifier, one.pool, one.recipe, *how))
-        queue = GroupQueue(several, requests, executor, together, on_progress, on_map)
+            one.run.begin(one.facts, ((job, labels[job.index]) for job in one.jobs))
+        queue = GroupQueue(several, executor, together, on_progress, on_map)
         try:
-            for event in executor.run(requests, queue.take, stop):
+            for event in executor.run(several, queue.take, stop):
                 queue.handle(event)
         finally:
             for one in several:

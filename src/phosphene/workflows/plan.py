@@ -3,17 +3,15 @@
 import hashlib
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import overload
+from typing import Any, overload
 
 from phosphene.classifier import Classifier
 from phosphene.concept_map import Job
-from phosphene.engine import Engine
 from phosphene.errors import ConceptError, SpecError
-from phosphene.mapper import group_size, passes_per_map
+from phosphene.executors.base import MapPlan
 from phosphene.recipe import RECIPES, Recipe
-from phosphene.runs import RunDirectory, RunFacts
+from phosphene.runs import RunDirectory
 from phosphene.samples import SamplePool
 from phosphene.workflows.arguments import Concepts, Model, Samples, to_classifier, to_indices, to_pool
 
@@ -52,41 +50,6 @@ class Jobs(Sequence[Job]):
         return (Job(index, seed) for index in self.indices for seed in self.seeds)
 
 
-@dataclass(frozen=True)
-class MapPlan:
-    """The maps that a ``map`` command is to make with one model and recipe.
-
-    Attributes:
-        classifier: The model.
-        recipe: Hyper-parameters.
-        jobs: Classes and seeds, finished ones included.
-        pool: Samples.
-        run: Where the results go.
-        trust: Whether workers may run code that comes with the model, as the one who planned did.
-    """
-
-    classifier: Classifier
-    recipe: Recipe
-    jobs: Sequence[Job]
-    pool: SamplePool
-    run: RunDirectory
-    trust: bool = False
-
-    @property
-    def passes(self) -> int:
-        """Images that all jobs together send through the network, a backward counted as one more."""
-        return len(self.jobs) * passes_per_map(self.recipe)
-
-    def sha256(self, job: Job) -> str:
-        """Hash of everything that determines a job's map: weights, recipe, samples, class and seed."""
-        facts = (self.classifier.sha256, self.recipe.sha256, self.pool.sha256, job.index, job.seed)
-        return hashlib.sha256(repr(facts).encode()).hexdigest()
-
-    def together(self, device: str) -> int:
-        """How many maps are made together on a device."""
-        return group_size(Engine(self.classifier, device=device), self.recipe)
-
-
 def run_name(classifier: Classifier, recipe: Recipe) -> str:
     """Name a run directory after its model and recipe."""
     return directory_name(classifier.name, recipe.name)
@@ -119,18 +82,20 @@ def plan(
     out: "str | Path",
     concepts: "Concepts | None" = None,
     seeds: Sequence[int] = (0,),
-    *,
-    trust: bool = False,
+    **settings: Any,
 ) -> MapPlan:
     """Turn concepts (``None`` for all classes) and seeds into jobs, and check that ``out`` can take them.
+
+    Further arguments are the ``device``, ``precision`` and ``frames`` of :class:`MapPlan`.
 
     Raises:
         ConceptError: a concept names no class, or several.
         RunError: the directory belongs to something else.
     """
-    indices, run = to_indices(concepts, classifier), RunDirectory(out)
-    run.check(RunFacts.of(classifier, recipe, pool))
-    return MapPlan(classifier, recipe, Jobs(indices, seeds), pool, run, trust)
+    jobs, run = Jobs(to_indices(concepts, classifier), seeds), RunDirectory(out)
+    made = MapPlan(classifier=classifier, recipe=recipe, pool=pool, run=run, jobs=jobs, **settings)
+    run.check(made.facts)
+    return made
 
 
 def plan_all(
@@ -142,8 +107,11 @@ def plan_all(
     out: "str | Path | None" = None,
     *,
     trust: bool = False,
+    **settings: Any,
 ) -> list[MapPlan]:
     """Plan a run per model and recipe; if there are several, ``out`` holds one directory for each.
+
+    Further arguments are those of :func:`plan`.
 
     Raises:
         SpecError: two runs would share a directory.
@@ -165,7 +133,7 @@ def plan_all(
                 raise SpecError(
                     f"two models or recipes are called {where.name!r} and would share {where}: map them one by one."
                 )
-            plans.append(plan(classifier, recipe, pool, where, concepts, seeds, trust=trust))
+            plans.append(plan(classifier, recipe, pool, where, concepts, seeds, **settings))
     return plans
 
 

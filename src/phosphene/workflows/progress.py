@@ -5,12 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from phosphene.classifier import Classifier
-from phosphene.executors.base import Group
+from phosphene.executors.base import Group, MapPlan
 from phosphene.mapper import Step, passes_per_map
 from phosphene.metrics.range_doubt import range_doubt
 from phosphene.progress import ProgressDisplay
 from phosphene.samples import SamplePool
-from phosphene.workflows.plan import MapPlan
 
 
 @dataclass(frozen=True)

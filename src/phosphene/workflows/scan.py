@@ -272,8 +272,9 @@ def map_suspects(
     if not suspects:
         return None
     try:
-        maps = plan_maps(plan.classifier, plan.recipe, plan.pool, plan.run.path, suspects)
-        execute(maps, device=device, precision=plan.request["settings"]["precision"], on_progress=on_progress)
+        how = {"device": device, "precision": plan.request["settings"]["precision"]}
+        maps = plan_maps(plan.classifier, plan.recipe, plan.pool, plan.run.path, suspects, **how)
+        execute(maps, on_progress=on_progress)
         write_own_predictions(plan.run, plan.classifier, device=device)
     except PhospheneError as error:
         return f"the suspects could not be mapped: {error}"
