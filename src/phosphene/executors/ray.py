@@ -20,6 +20,7 @@ import torch
 from phosphene.engine.engine import CUDA_MICRO_BATCH
 from phosphene.errors import PhospheneError, RunError, first_line
 from phosphene.executors.base import Event, Group, GroupEnded, GroupFailed, Made, MapPlan, MapSummary, Stepped
+from phosphene.executors.interrupt import on_interrupt
 from phosphene.executors.worker import Worker
 from phosphene.extras import require
 from phosphene.mapper import Step
@@ -269,7 +270,8 @@ _stop = threading.Event()
 def _make_group(remote: RemoteRun, group: Group) -> list[Event]:
     """Make a group; return what happened, but for the steps."""
     torch.set_num_threads(remote.threads)
-    with _stopped_by_signals():
+    _stop.clear()
+    with on_interrupt(_stop.set):  # what Ray sends when a group is cancelled, or a node taken away
         if remote not in _opened:
             _stack.close()
             _opened.clear()
@@ -287,18 +289,3 @@ def _make_group(remote: RemoteRun, group: Group) -> list[Event]:
             return [*events, GroupEnded(group)]
         made = _opened[remote].make(replace(group, missing=tuple(missing)))
         return events + [replace(event, group=group) for event in made if not isinstance(event, Stepped)]
-
-
-@contextlib.contextmanager
-def _stopped_by_signals() -> Iterator[None]:
-    """Turn what Ray sends when a group is cancelled, or a node taken away, into a stop between two steps."""
-    _stop.clear()
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.signal(number, lambda *_: _stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

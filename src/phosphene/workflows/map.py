@@ -10,6 +10,7 @@ from phosphene.concept_map import Job
 from phosphene.engine import Engine
 from phosphene.errors import JobsError
 from phosphene.executors.base import Executor, MapPlan, MapSummary
+from phosphene.executors.interrupt import interruptible
 from phosphene.executors.local import LocalExecutor
 from phosphene.metrics.predictions import logits_of_maps, top_predictions
 from phosphene.report import write_report
@@ -21,7 +22,6 @@ from phosphene.runs.lock import hold
 from phosphene.runs.predictions import read_predictions, write_predictions
 from phosphene.workflows.estimate import Estimate
 from phosphene.workflows.group_queue import GroupQueue, MapCounts
-from phosphene.workflows.interrupt import interruptible
 from phosphene.workflows.progress import Progress
 
 # A run of more maps than this does not report its cached maps one by one.
