@@ -15,6 +15,11 @@ def probability(p: float) -> str:
     return "> 99 %" if p >= 0.995 else "< 1 %" if p < 0.005 else percent(p)
 
 
+def heat(value: float, least: float = 0.0) -> int:
+    """Return the strength of a cell's colour in percent: 0 at the least possible value, 100 at 1."""
+    return round(100 * min(max((value - least) / (1 - least), 0.0), 1.0))
+
+
 def count(number: int, one: str, several: str = "") -> str:
     """Write ``1 map`` or ``12 maps``."""
     return f"{number:,} {one if number == 1 else several or one + 's'}"

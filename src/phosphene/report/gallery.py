@@ -1,8 +1,6 @@
 """The part of the report that shows the maps themselves."""
 
 import math
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from PIL import Image
@@ -14,7 +12,7 @@ from phosphene.report.curves import curve
 from phosphene.report.formats import count, percent, probability
 from phosphene.report.images import MOST_PIXELS, data_url, scale_for, signed, strength, webp_url
 from phosphene.runs import RunDirectory
-from phosphene.runs.atomic import read_json
+from phosphene.runs.directory import FIGURES
 from phosphene.runs.frames import NAME as FRAMES
 from phosphene.runs.predictions import ClassifierPredictions, read_predictions
 
@@ -27,111 +25,89 @@ MOST_BYTES = 10_500_000
 BYTES_PER_PIXEL = 1.3
 # Image viewers refuse a sheet of more maps, because of its height.
 MOST_ON_SHEET = 1000
-Place = tuple[int, int]  # class and seed
 
 
-class Gallery:
-    """The maps of a run, one after the other, so that a page of a thousand maps never holds all their arrays at once.
+def map_section(run: RunDirectory, facts: dict[str, Any]) -> "dict[str, Any] | None":
+    """Return what ``gallery.html`` shows and the thumbnails of ``sheet.png``, or ``None`` if no map is finished.
 
-    Args:
-        run: A run directory.
-        facts: Content of the run's ``run.json``.
-
-    Attributes:
-        maps: Content of each finished map's ``map.json``, by class and seed.
-        thumbnails: Small images of the maps that :meth:`cards` has yielded, with captions.
+    Maps are read one after the other and turned into text, so that a thousand of them fit into memory.
     """
-
-    def __init__(self, run: RunDirectory, facts: dict[str, Any]) -> None:
-        self.run, self.facts = run, facts
-        self.maps = {place: _map_facts(folder) for place, folder in run.finished_folders().items()}
-        self.thumbnails: list[tuple[Image.Image, str]] = []
-        classifiers = read_predictions(run)
-        self.own = next((one for one in classifiers if one.sha256 == facts["model"]["sha256"]), None)
-        self.others = [one for one in classifiers if one is not self.own]
-        self.scale = scale_for(max(1, len(self.maps)), tuple(facts["model"]["input"]["size"]))
-        pixels = max(1, len(self.maps)) * math.prod(facts["model"]["input"]["size"])
-        self.quality = 88 if pixels > MOST_PIXELS / 4 else 94
-        self.bytes_for_frames = MOST_BYTES - BYTES_PER_PIXEL * pixels * self.scale**2
-
-    @property
-    def several(self) -> bool:
-        """Whether a class has more than one map."""
-        return len({index for index, _ in self.maps}) < len(self.maps)
-
-    def glance(self) -> list[dict[str, str]]:
-        """Return one line on how the source classifies its own maps, and one on what they do to samples."""
-        total = len(self.maps)
-        right = sum(self._is_recognised(place, facts) for place, facts in self.maps.items())
-        lines = [
-            {
-                "mark": "good" if right >= 0.9 * total else "unsure",
-                "text": f"{self.facts['model']['name']} recognises the class in {right} of its {count(total, 'map')}.",
-            }
-        ]
-        rates = sorted(facts["targeting_rate"] for facts in self.maps.values() if facts["targeting_rate"] is not None)
-        if rates:
-            median = rates[len(rates) // 2]
-            text = (
-                f"Targeting rate: a map moves {percent(median)} of held-out samples to its class (median). So the maps "
-                "contain what the network looks for. This is not a sign of a backdoor, whose trigger is far smaller."
-            )
-            lines.append({"mark": "good" if median >= 0.5 else "unsure", "text": text})
-        return lines
-
-    def _is_recognised(self, place: Place, facts: dict[str, Any]) -> bool:
-        """Whether the source classifies its own map as the class; of old runs, only the confidence is known."""
-        if self.own is not None and place in self.own.maps:
-            return bool(self.own.maps[place]["top"][0]["index"] == place[0])
-        return bool(facts["p_class"] >= 0.5)
-
-    def cards(self) -> Iterator[dict[str, Any]]:
-        """Yield what ``card.html`` shows of each map."""
-        for one in self.run.maps():
-            yield self._card(one)
-            if len(self.thumbnails) < MOST_ON_SHEET:
-                small = one.image.convert("RGB").resize((SIDE, SIDE), Image.Resampling.LANCZOS)
-                self.thumbnails.append((small, f"{one.short}, {one.seed}" if self.several else one.short))
-
-    def _card(self, one: ConceptMap) -> dict[str, Any]:
-        """Return what the page shows of one map."""
-        place = (one.index, one.seed)
-        own = None if self.own is None else _classification(self.own, place)
-        animation = self.run.folder(Job(*place), one.label) / FRAMES
-        frames = self._frames(animation)
-        return {
-            "map": one,
-            "sentence": _sentence(one, own),
-            "own": own,
-            "others": [found for found in (_classification(other, place) for other in self.others) if found],
-            "image": data_url(one.image, self.scale, self.quality),
-            "faint": data_url(to_image(render(one.nu, FAINT)), self.scale, 85),
-            "faint_contrast": FAINT,
-            "signed": data_url(signed(one.nu), self.scale, 75),
-            "xi": data_url(strength(one.xi), min(self.scale, 112 / max(one.xi.shape[-2:])), 75),
-            "loss": curve(one.loss, "Loss"),
-            "hits": curve(one.hits, "Samples classified as the class", top=1.0, share=True),
-            "frames": frames,
-            "frames_elsewhere": animation.relative_to(self.run.path) if animation.is_file() and not frames else None,
-        }
-
-    def _frames(self, path: Path) -> "str | None":
-        """Return the animation of how a map grew, if there is one and the page still has room for it."""
-        if not path.is_file() or path.stat().st_size > self.bytes_for_frames:
-            return None
-        data = path.read_bytes()
-        self.bytes_for_frames -= len(data)
-        return webp_url(data)
+    places = list(run.finished_folders())
+    if not places:
+        return None
+    size = tuple(facts["model"]["input"]["size"])
+    scale, pixels = scale_for(len(places), size), len(places) * math.prod(size)
+    bytes_for_frames = MOST_BYTES - BYTES_PER_PIXEL * pixels * scale**2
+    classifiers = read_predictions(run)
+    own = next((one for one in classifiers if one.sha256 == facts["model"]["sha256"]), None)
+    others = [one for one in classifiers if one is not own]
+    classes = len({index for index, _ in places})
+    several = classes < len(places)
+    cards: list[dict[str, Any]] = []
+    thumbnails: list[tuple[Image.Image, str]] = []
+    for one in run.maps():
+        card = _card(one, own, others) | _images(one, scale, quality=88 if pixels > MOST_PIXELS / 4 else 94)
+        animation = run.folder(Job(one.index, one.seed), one.label) / FRAMES
+        size_of_frames = animation.stat().st_size if animation.is_file() else 0
+        if 0 < size_of_frames <= bytes_for_frames:
+            bytes_for_frames -= size_of_frames
+            card["frames"] = webp_url(animation.read_bytes())
+        elif size_of_frames:
+            card["frames_elsewhere"] = animation.relative_to(run.path)
+        cards.append(card)
+        if len(thumbnails) < MOST_ON_SHEET:
+            small = one.image.convert("RGB").resize((SIDE, SIDE), Image.Resampling.LANCZOS)
+            thumbnails.append((small, f"{one.short}, {one.seed}" if several else one.short))
+    shown = {"cards": cards, "thumbnails": thumbnails, "classes": classes, "several": several, "others": others}
+    return {"nav": "Maps", "glance": _glance(facts["model"]["name"], cards), **shown}
 
 
-def _map_facts(folder: Path) -> dict[str, Any]:
-    """Read a finished map's map.json, without its arrays."""
-    data = read_json(folder / "map.json", fix="Run the map again.")
-    complete = isinstance(data, dict) and "p_class" in data and "targeting_rate" in data
-    return data if complete else {"p_class": 0.0, "targeting_rate": None}
+def _glance(name: str, cards: list[dict[str, Any]]) -> list[dict[str, str]]:
+    """Return one line on how the source classifies its own maps, and one on what they do to samples."""
+    total = len(cards)
+    # Of old runs, only the confidence is known.
+    right = sum(card["own"]["right"] if card["own"] else card["map"]["p_class"] >= 0.5 for card in cards)
+    text = f"{name} recognises the class in {right} of its {count(total, 'map')}."
+    lines = [{"mark": "good" if right >= 0.9 * total else "unsure", "text": text}]
+    rates = sorted(rate for card in cards if (rate := card["map"]["targeting_rate"]) is not None)
+    if rates:
+        median = rates[len(rates) // 2]
+        text = (
+            f"Targeting rate: a map moves {percent(median)} of held-out samples to its class (median). So the maps "
+            "contain what the network looks for. This is not a sign of a backdoor, whose trigger is far smaller."
+        )
+        lines.append({"mark": "good" if median >= 0.5 else "unsure", "text": text})
+    return lines
 
 
-def _classification(classifier: ClassifierPredictions, place: Place) -> "dict[str, Any] | None":
+def _card(one: ConceptMap, own: "ClassifierPredictions | None", others: list[ClassifierPredictions]) -> dict[str, Any]:
+    """Return what the page says of one map."""
+    place = (one.index, one.seed)
+    found = None if own is None else _classification(own, place)
+    return {
+        "map": {"short": one.short, **{key: getattr(one, key) for key in FIGURES}},
+        "sentence": _sentence(one, found),
+        "own": found,
+        "others": [found for found in (_classification(other, place) for other in others) if found],
+        "loss": curve(one.loss, "Loss"),
+        "hits": curve(one.hits, "Samples classified as the class", top=1.0, share=True),
+        "frames": None,
+        "frames_elsewhere": None,
+    }
+
+
+def _images(one: ConceptMap, scale: float, quality: int) -> dict[str, Any]:
+    """Return the images that the page shows of one map, as data URLs."""
+    return {
+        "image": data_url(one.image, scale, quality),
+        "faint": data_url(to_image(render(one.nu, FAINT)), scale, 85),
+        "faint_contrast": FAINT,
+        "signed": data_url(signed(one.nu), scale, 75),
+        "xi": data_url(strength(one.xi), min(scale, 112 / max(one.xi.shape[-2:])), 75),
+    }
+
+
+def _classification(classifier: ClassifierPredictions, place: tuple[int, int]) -> "dict[str, Any] | None":
     """Return the most probable classes of a map for one classifier, and whether the first is the map's class."""
     found = classifier.maps.get(place)
     if not found or not found["top"]:

@@ -13,22 +13,25 @@ from phosphene.contact_sheet import contact_sheet
 from phosphene.errors import RunError, printable
 from phosphene.labels import first_synonym
 from phosphene.report.checks import check_section
-from phosphene.report.formats import count, percent, probability
-from phosphene.report.gallery import Gallery
+from phosphene.report.formats import count, heat, percent, probability
+from phosphene.report.gallery import map_section
 from phosphene.report.images import natural_images
-from phosphene.report.made import provenance_context
+from phosphene.report.made import made_section
 from phosphene.report.scan import scan_section
 from phosphene.report.scores import score_section
 from phosphene.runs import RunDirectory, open_run
 from phosphene.runs.atomic import write_bytes, write_image
-from phosphene.runs.scores import read_scores
 
 # Parts of the page: name -> function that returns what the template of that name shows, or None to leave the part out.
 # Of a part's facts, "glance", a list of {"mark", "text"}, goes to the top of the page, and "nav" into its contents. A
 # new part is a file, a template and a line here.
-SECTIONS = {"scan": scan_section, "scores": score_section, "checks": check_section}
-# The other parts of the page, and their names in its contents.
-MAPS, MADE = "Maps", "How it was made"
+SECTIONS = {
+    "gallery": map_section,
+    "scan": scan_section,
+    "scores": score_section,
+    "checks": check_section,
+    "made": made_section,
+}
 
 
 def write_report(run: "str | Path | RunDirectory", *, reference: "str | None" = None) -> str:
@@ -49,47 +52,36 @@ def write_report(run: "str | Path | RunDirectory", *, reference: "str | None" = 
         run = open_run(run)
     facts = run.facts()
     examples = natural_images(reference, facts) if reference else {}
-    gallery = Gallery(run, facts)
     parts = {name: part for name, function in SECTIONS.items() if (part := function(run, facts)) is not None}
-    if not gallery.maps and "scan" not in parts:
+    gallery, scan = parts.get("gallery"), parts.get("scan")
+    if gallery is None and scan is None:
         raise RunError(f"{run.path} has no finished maps yet: run `phosphene map` to the end first.")
+    if scan is not None and scan["first"]:
+        parts = {"scan": scan, **parts}
+    maps = len(gallery["cards"]) if gallery else 0
     style, script = (Markup(_read(name)) for name in ("style.css", "script.js"))  # noqa: S704  (our own files)
     page = (
         environment()
         .get_template("report.html")
         .render(
             {name: parts.get(name) for name in SECTIONS},
-            contents=_contents(parts, maps=bool(gallery.maps)),
-            glance=_sorted(gallery.glance() if gallery.maps else [], *(part["glance"] for part in parts.values())),
+            contents={name: part["nav"] for name, part in parts.items()},
+            glance=_sorted(*(part["glance"] for part in parts.values())),
             facts=facts,
-            gallery=gallery,
             examples=examples,
             reference=reference,
-            maps=len(gallery.maps),
-            classes=len({index for index, _ in gallery.maps}),
-            missing=len(facts["jobs"]) - len(gallery.maps),
-            made=provenance_context(
-                run, facts, [str(row.get("target_spec", row["target"])) for row in read_scores(run)]
-            ),
+            maps=maps,
+            missing=len(facts["jobs"]) - maps,
             style=style,
             script=script,
             policy=policy(style, script),
         )
     )
-    if gallery.thumbnails:
-        write_image(run.path / "sheet.png", contact_sheet(*zip(*gallery.thumbnails, strict=True)), "PNG")
+    if gallery:
+        write_image(run.path / "sheet.png", contact_sheet(*zip(*gallery["thumbnails"], strict=True)), "PNG")
     path = run.path / "report.html"
     write_bytes(path, page.encode())
     return str(path)
-
-
-def _contents(parts: dict[str, dict[str, Any]], *, maps: bool) -> dict[str, str]:
-    """Return the parts in the order of the page, each with its name in the contents."""
-    names = {name: part["nav"] for name, part in parts.items()}
-    if not maps:
-        return names
-    first = {"scan": names.pop("scan")} if "scan" in parts and parts["scan"]["first"] else {}
-    return {**first, "gallery": MAPS, **names, "made": MADE}
 
 
 def environment() -> Environment:
@@ -102,7 +94,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"percent": percent, "probability": probability, "short": first_synonym}
+    made.filters |= {"heat": heat, "percent": percent, "probability": probability, "short": first_synonym}
     made.globals |= {"count": count}
     return made
 

@@ -7,30 +7,31 @@ from typing import Any
 from phosphene.labels import first_synonym
 from phosphene.recipe import RECIPES, Recipe
 from phosphene.runs import RunDirectory
+from phosphene.runs.scores import read_scores
 
 MEANINGS = {field.name: field.metadata.get("meaning", "") for field in dataclasses.fields(Recipe)}
 
 
-def provenance_context(run: RunDirectory, facts: dict[str, Any], targets: "list[str] | None" = None) -> dict[str, Any]:
-    """Return the context of the template ``made.html``: commands that make the run again, recipe fields, and seeds.
-
-    Args:
-        run: A run directory.
-        facts: Content of the run's ``run.json``.
-        targets: Specs of the classifiers that have scored the run's maps.
+def made_section(run: RunDirectory, facts: dict[str, Any]) -> "dict[str, Any] | None":
+    """Return what ``made.html`` shows, or ``None`` if no map is finished.
 
     Returns:
         ``commands`` (shell commands), ``settings`` (``name``, ``value``, ``meaning`` and ``changed`` per recipe field)
         and ``seeds`` (as text, ``0 to 4, 7``).
     """
+    if not run.finished_folders():
+        return None
     recipe = {key: value for key, value in facts["recipe"].items() if key not in ("name", "sha256")}
     changed = _changed(facts["recipe"])
     out = run.path.name or "RUN"
     commands = map_commands(facts, out)
+    targets = [str(row.get("target_spec", row["target"])) for row in read_scores(run)]
     if targets:
         words = [word for spec in targets for word in ("--target", spec)]
         commands.append(shlex.join(["phosphene", "score", out, *words, *_trust_option(facts)]))
     return {
+        "nav": "How it was made",
+        "glance": [],
         "commands": commands,
         "settings": [
             {"name": key, "value": _plain(value), "meaning": MEANINGS.get(key, ""), "changed": key in changed}
