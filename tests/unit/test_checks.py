@@ -525,14 +525,15 @@ def test_progress_says_which_maps_and_how_many(context):
         return faithful(engine, pool, jobs, recipe)
 
     work = context(telling)
-    work.on_progress, work.maps_total = said.append, 16
+    work.on_progress, work.maps_total = lambda *facts: said.append(facts), 16
     for name in ("cascade", "samples"):
         examine(name, work)
-    assert {one.maps_total for one in said} == {16}
-    assert [one.maps_done for one in said] == sorted(one.maps_done for one in said)
-    assert said[0].labels[0] == "1 of 1 blocks randomised: class 0"
-    assert any(one.labels[0].startswith("from synthetic:pink: ") for one in said)
-    assert said[-1].step == "step"
+    done, total, labels, steps = zip(*said, strict=True)
+    assert set(total) == {16}
+    assert list(done) == sorted(done)
+    assert labels[0][0] == "1 of 1 blocks randomised: class 0"
+    assert any(names[0].startswith("from synthetic:pink: ") for names in labels)
+    assert steps[-1] == "step"
 
 
 # --- choosing, findings
@@ -561,8 +562,6 @@ def test_a_finding_survives_its_dictionary():
     assert found.conditions == {"2": {"hog": 0.1, "ssim": 0.3}}
     assert found.plain == {"blocks": 2.0}
     assert found.verdict == "FAILED"
-    with pytest.raises(TypeError):
-        Finding.from_dict(found.to_dict() | {"passed": "yes"})
     with pytest.raises(KeyError):
         Finding.from_dict({})
 

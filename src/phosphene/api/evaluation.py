@@ -4,9 +4,10 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from phosphene.checks import CheckProgress, Finding, check_maps
+from phosphene.checks import Finding, check_maps
 from phosphene.concept_map import ConceptMap
 from phosphene.errors import ConceptError, RunError
+from phosphene.mapper import Step
 from phosphene.metrics.range_doubt import range_doubt
 from phosphene.metrics.scorecard import Scores
 from phosphene.metrics.scores import score as score_maps
@@ -131,8 +132,8 @@ def check(
         display.title = f"check {plan.context.classifier.name}"
         display.warn(range_doubt(plan.context.classifier, plan.context.pool, device=device))
 
-        def show(one: CheckProgress) -> None:
-            Progress(one.maps_done, one.maps_total, one.labels, one.step).show(display)
+        def show(maps_done: int, maps_total: int, labels: tuple[str, ...], step: Step) -> None:
+            Progress(maps_done, maps_total, labels, step).show(display)
 
         findings = run_checks(plan, on_progress=show, on_finding=on_finding)
         findings.report = write_report(plan.run)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from phosphene.checks import cascade, diversity, fidelity, permuted_labels, random_weights, samples, seeds
-from phosphene.checks.context import CheckContext, CheckProgress, Request
+from phosphene.checks.context import CheckContext, OnProgress, Request
 from phosphene.checks.finding import Finding
 from phosphene.classifier import Classifier
 from phosphene.concept_map import ConceptMap
@@ -19,7 +19,7 @@ from phosphene.extras import require
 from phosphene.recipe import Recipe
 from phosphene.samples import SamplePool
 
-__all__ = ["CHECKS", "Check", "CheckContext", "CheckProgress", "Finding", "Request", "check_maps", "choose", "examine"]
+__all__ = ["CHECKS", "Check", "CheckContext", "Finding", "OnProgress", "Request", "check_maps", "choose", "examine"]
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,8 @@ Mapper = Callable[
     [Engine, SamplePool, Sequence[Job], Recipe, "Callable[[Step], None] | None"],
     list[ConceptMap],
 ]
+# Called with the maps that were made for checks, how many there will be, the names of those being made, and their step.
+OnProgress = Callable[[int, int, tuple[str, ...], Step], None]
 
 
 @dataclass(frozen=True)
@@ -39,16 +41,6 @@ class Request:
     job: Job
     depth: int = 0
     samples: str = ""
-
-
-@dataclass(frozen=True)
-class CheckProgress:
-    """Which maps are being made for checks, out of how many, and the last step of the optimisation."""
-
-    maps_done: int
-    maps_total: int
-    labels: tuple[str, ...]
-    step: Step
 
 
 class CheckContext:
@@ -85,7 +77,7 @@ class CheckContext:
         self.device, self.precision, self.mapper = device, precision, mapper
         self.made: dict[Request, ConceptMap] = {}
         self.maps_total = 0  # maps to make, for the progress
-        self.on_progress: Callable[[CheckProgress], None] | None = None
+        self.on_progress: OnProgress | None = None
 
     # --- other maps
 
@@ -182,7 +174,7 @@ class CheckContext:
         on_progress, made, short = self.on_progress, len(self.made), self.classifier.labels.short
         why = f"{depth} of {len(self.blocks)} blocks randomised: " if depth else f"from {samples}: " * bool(samples)
         labels = tuple(why * (place == 0) + short(job.index) for place, job in enumerate(group))
-        return lambda step: on_progress(CheckProgress(made, max(self.maps_total, made + len(group)), labels, step))
+        return lambda step: on_progress(made, max(self.maps_total, made + len(group)), labels, step)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from phosphene import notebook
-from phosphene.checks import CHECKS, CheckContext, CheckProgress, Finding, Request, choose, examine
+from phosphene.checks import CHECKS, CheckContext, Finding, OnProgress, Request, choose, examine
 from phosphene.classifier import Classifier
 from phosphene.concept_map import ConceptMap, Job
 from phosphene.engine.device import pick_device
@@ -149,14 +149,14 @@ def plan_checks(
 def run_checks(
     plan: CheckPlan,
     *,
-    on_progress: "Callable[[CheckProgress], None] | None" = None,
+    on_progress: "OnProgress | None" = None,
     on_finding: "Callable[[Finding], None] | None" = None,
 ) -> Findings:
     """Run the checks that are not cached; each finding is in ``checks.json`` before the next check begins.
 
     Args:
         plan: What to check.
-        on_progress: Called after every step of every map.
+        on_progress: Called after every step of every map, as :data:`phosphene.checks.context.OnProgress` says.
         on_finding: Called for every finding, also for cached ones.
 
     Raises:
