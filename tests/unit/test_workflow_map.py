@@ -19,9 +19,9 @@ from phosphene.runs.checkpoints import Checkpoints
 from phosphene.runs.failures import read_failures
 from phosphene.samples.pool import make_pool
 from phosphene.workflows.estimate import estimate
-from phosphene.workflows.group_queue import TRIES
 from phosphene.workflows.map import execute
 from phosphene.workflows.plan import Jobs, plan
+from phosphene.workflows.progress import TRIES
 from tests import tiny
 from tests.twice import assert_same_map, assert_same_maps
 

@@ -2,67 +2,14 @@
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import Path
 
 from phosphene.concept_map import Job
-from phosphene.errors import JobsError, RunError
+from phosphene.errors import RunError
 from phosphene.executors.base import Event, Executor, Group, GroupEnded, GroupFailed, Made, MapPlan, MapSummary
-from phosphene.labels import first_synonym
 from phosphene.runs.checkpoints import Checkpoints
 from phosphene.runs.failures import note_failures
-from phosphene.workflows.progress import Progress, Tally
-
-TRIES = 3
-MOST_NAMED = 5
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A map that could not be made, and why."""
-
-    run: Path
-    index: int
-    label: str
-    seed: int
-    error: str
-    tries: int
-
-
-@dataclass
-class MapCounts:
-    """How many maps an execution made or found finished, and which ones could not be made.
-
-    Attributes:
-        made: Maps that were made.
-        cached: Maps that were finished before.
-        failures: Maps that could not be made.
-    """
-
-    made: int = 0
-    cached: int = 0
-    failures: list[Failure] = field(default_factory=list)
-
-    def check(self) -> None:
-        """Raise an error if any map could not be made.
-
-        Raises:
-            JobsError: some maps could not be made; the first few are named.
-        """
-        if not self.failures:
-            return
-        named = [
-            f"{first_synonym(one.label)} ({one.index}), seed {one.seed}: {one.error.rstrip('.')}"
-            for one in self.failures[:MOST_NAMED]
-        ]
-        more = f"; and {len(self.failures) - MOST_NAMED} more" if len(self.failures) > MOST_NAMED else ""
-        total = self.made + self.cached + len(self.failures)
-        where = ", ".join(sorted({str(one.run / "failures.json") for one in self.failures}))
-        raise JobsError(
-            f"{len(self.failures)} of {total} maps could not be made in {TRIES} tries: "
-            f"{'; '.join(named)}{more}. All are listed in {where}; the same command tries them again."
-        )
+from phosphene.workflows.progress import TRIES, MapCounts, Progress
 
 
 class GroupQueue:
@@ -85,7 +32,7 @@ class GroupQueue:
         on_map: "Callable[[MapSummary], None] | None" = None,
     ) -> None:
         self.plans, self.executor, self.on_progress, self.on_map = plans, executor, on_progress, on_map
-        self.tally, self.counts = Tally(plans), MapCounts()
+        self.counts = MapCounts(plans)
         sizes = [together or executor.group_size(plan) for plan in plans]
         self._fresh = (group for run, size in enumerate(sizes) for group in self._groups(run, size))
         self._again: deque[Group] = deque()
@@ -121,8 +68,7 @@ class GroupQueue:
             one = plan.run.read(plan.run.folder(job, plan.classifier.labels[job.index]))
         except RunError:
             return False
-        self.tally.count_cached(run)
-        self.counts.cached += 1
+        self.counts.count_cached(run)
         self._report(MapSummary.of(one, made=False, run=run))
         return True
 
@@ -132,15 +78,15 @@ class GroupQueue:
         if isinstance(event, Made):
             self._made(event)
         elif isinstance(event, GroupFailed):
-            self.tally.count_ended(group)
+            self.counts.count_ended(group)
             self._failed(event)
         elif isinstance(event, GroupEnded):
-            self.tally.count_ended(group)
+            self.counts.count_ended(group)
             if event.stopped:
                 self._again.append(group)
         elif self.on_progress is not None:
             names = tuple(self.plans[group.run].classifier.labels.short(job.index) for job in group.jobs)
-            self.on_progress(self.tally.count_step(group, names, event.step, self.executor.workers))
+            self.on_progress(self.counts.count_step(group, names, event.step, self.executor.workers))
 
     def _made(self, event: Made) -> None:
         """Write a finished map, if its worker could not, and count it once."""
@@ -149,8 +95,7 @@ class GroupQueue:
         key = (event.group.run, Job(event.summary.index, event.summary.seed))
         if key not in self._counted:  # a group that was stopped and taken again may report a map twice
             self._counted.add(key)
-            self.tally.count_made(event.group)
-            self.counts.made += 1
+            self.counts.count_made(event.group)
             self._report(event.summary)
 
     def _report(self, summary: MapSummary) -> None:
@@ -181,7 +126,6 @@ class GroupQueue:
         """Note a map that has failed in all tries in its run's ``failures.json``."""
         plan = self.plans[run]
         label = plan.classifier.labels[job.index]
-        self.counts.failures.append(Failure(plan.run.path, job.index, label, job.seed, error, TRIES))
         row = {"index": job.index, "label": label, "seed": job.seed, "error": error, "tries": TRIES}
         note_failures(plan.run, [row])
-        self.tally.count_failed(run)
+        self.counts.count_failed(run, row)

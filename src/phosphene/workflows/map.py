@@ -21,8 +21,8 @@ from phosphene.runs.live import remove_dead
 from phosphene.runs.lock import hold
 from phosphene.runs.predictions import read_predictions, write_predictions
 from phosphene.workflows.estimate import Estimate
-from phosphene.workflows.group_queue import GroupQueue, MapCounts
-from phosphene.workflows.progress import Progress
+from phosphene.workflows.group_queue import GroupQueue
+from phosphene.workflows.progress import MapCounts, Progress
 
 # A run of more maps than this does not report its cached maps one by one.
 MOST_REPORTED = 100

@@ -3,13 +3,19 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from phosphene.classifier import Classifier
+from phosphene.errors import JobsError
 from phosphene.executors.base import Group, MapPlan
+from phosphene.labels import first_synonym
 from phosphene.mapper import Step, passes_per_map
 from phosphene.metrics.range_doubt import range_doubt
 from phosphene.progress import ProgressDisplay
 from phosphene.samples import SamplePool
+
+TRIES = 3  # of a map, before it is given up
+MOST_NAMED = 5  # maps that could not be made, in the message
 
 
 @dataclass(frozen=True)
@@ -64,18 +70,25 @@ def show_doubts(display: ProgressDisplay, classifier: Classifier, pool: SamplePo
     display.warn(range_doubt(classifier, pool, device=device))
 
 
-class Tally:
-    """Counts passes through networks, in which recipes of different cost are compared.
+class MapCounts:
+    """Counts the maps of plans, and the passes through networks, in which recipes of different cost are compared.
 
     Args:
         plans: Plans of the runs.
+
+    Attributes:
+        made: Maps that were made.
+        cached: Maps that were finished before.
+        failures: Maps that could not be made: the run, and the row of its ``failures.json``.
     """
 
     def __init__(self, plans: Sequence[MapPlan]) -> None:
+        self.plans = plans
+        self.cached = self.made = 0
+        self.failures: list[tuple[MapPlan, dict[str, Any]]] = []
         self.cost = [passes_per_map(plan.recipe) for plan in plans]
         self.maps = sum(len(plan.jobs) for plan in plans)
         self.total = sum(plan.passes for plan in plans)
-        self.cached = self.made = self.failed = 0
         self.finished = self.worked = 0.0  # passes of finished maps; of those, what was made now
         self.first: dict[Group, float] = {}  # passes that a checkpoint brought
         self.under_way: dict[Group, float] = {}  # passes of maps that are not finished
@@ -94,9 +107,9 @@ class Tally:
         self.worked += cost
         self.under_way[group] = max(0.0, self.under_way.get(group, 0.0) - cost)
 
-    def count_failed(self, run: int) -> None:
-        """Count a map that could not be made: no more work is to be expected of it."""
-        self.failed += 1
+    def count_failed(self, run: int, row: dict[str, Any]) -> None:
+        """Count a map that could not be made, by its row in ``failures.json``: no more work is to be expected of it."""
+        self.failures.append((self.plans[run], row))
         self.total -= self.cost[run]
 
     def count_ended(self, group: Group) -> None:
@@ -124,5 +137,25 @@ class Tally:
             left=left,
             rate=self.made / elapsed * 60 if elapsed > 0 else None,
             workers=workers,
-            failed=self.failed,
+            failed=len(self.failures),
+        )
+
+    def check(self) -> None:
+        """Raise an error if any map could not be made.
+
+        Raises:
+            JobsError: some maps could not be made; the first few are named.
+        """
+        if not self.failures:
+            return
+        named = [
+            f"{first_synonym(row['label'])} ({row['index']}), seed {row['seed']}: {row['error'].rstrip('.')}"
+            for _, row in self.failures[:MOST_NAMED]
+        ]
+        count = len(self.failures)
+        more = f"; and {count - MOST_NAMED} more" if count > MOST_NAMED else ""
+        where = ", ".join(sorted({str(plan.run.path / "failures.json") for plan, _ in self.failures}))
+        raise JobsError(
+            f"{count} of {self.made + self.cached + count} maps could not be made in {TRIES} tries: "
+            f"{'; '.join(named)}{more}. All are listed in {where}; the same command tries them again."
         )
