@@ -59,7 +59,7 @@ def write_report(run: "str | Path | RunDirectory", *, reference: "str | None" = 
     if scan is not None and scan["first"]:
         parts = {"scan": scan, **parts}
     maps = len(gallery["cards"]) if gallery else 0
-    style, script = (Markup(_read(name)) for name in ("style.css", "script.js"))  # noqa: S704  (our own files)
+    style, script = (Markup(read_template(name)) for name in ("style.css", "script.js"))  # noqa: S704  (our own files)
     page = (
         environment()
         .get_template("report.html")
@@ -119,8 +119,8 @@ def _sorted(*parts: list[dict[str, str]]) -> list[dict[str, str]]:
     )
 
 
-def _read(name: str) -> str:
-    """Return the text of a template's file."""
+def read_template(name: str) -> str:
+    """Return the text of a file beside the templates."""
     return resources.files("phosphene.report").joinpath("templates", name).read_text(encoding="utf-8")
 
 

@@ -12,9 +12,9 @@ from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse, Resp
 from starlette.exceptions import HTTPException
 
 from phosphene.api.evaluation import compare
+from phosphene.concept_map import ConceptMap
 from phosphene.errors import PhospheneError
 from phosphene.recipe import DEFAULT_RECIPE, RECIPES
-from phosphene.report.compare import comparison_view
 from phosphene.runs import RunDirectory
 from phosphene.runs.scores import NAME as SCORES
 from phosphene.sources import SPEC_FORMS, list_specs
@@ -148,7 +148,12 @@ class Gallery:
             self.folder.facts(run)
         with self._comparing:
             found = _compare(runs[0].path, runs[1].path, *map(_version, runs))
-        return comparison_view(found, lambda side, one: f"/image/{one.index}/{one.seed}/{places[side]}", names=(a, b))
+
+        def image_url(side: int, one: ConceptMap) -> str:
+            """Return the address of a map's image."""
+            return f"/image/{one.index}/{one.seed}/{places[side]}"
+
+        return {"comparison": found, "names": (a, b), "image_url": image_url}
 
     def _start(self, fields: dict[str, str]) -> MapProcess:
         """Start the ``phosphene map`` command that a form asks for."""
