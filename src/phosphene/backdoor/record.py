@@ -1,8 +1,8 @@
 """A verdict as ``scan.json`` holds it, and what determines one."""
 
 import hashlib
-import math
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
@@ -10,12 +10,9 @@ from typing import Any
 
 from phosphene.backdoor.pairs import Pairs
 from phosphene.backdoor.verdict import Suspect, Verdict
-from phosphene.classifier import Classifier
 from phosphene.labels import Labels
-from phosphene.metrics.range_doubt import is_natural
 from phosphene.runs.facts import versions
 from phosphene.runs.scans import suspect_folder
-from phosphene.samples import SamplePool
 from phosphene.version import __version__
 
 
@@ -28,52 +25,17 @@ def method() -> str:
     return digest.hexdigest()
 
 
-def scan_request(
-    classifier: Classifier,
-    pool: SamplePool,
-    reference: Sequence[Classifier],
-    *,
-    alpha: float,
-    pairs: bool,
-    seed: int,
-    precision: str,
-) -> dict[str, Any]:
-    """Return everything that determines a verdict, as ``scan.json`` holds it."""
-    return {
-        "model": {
-            "name": classifier.name,
-            "spec": classifier.spec,
-            **({"trust": True} if classifier.trusted else {}),
-            "sha256": classifier.sha256,
-            "classes": classifier.num_classes,
-            "input": list(classifier.input.shape),
-        },
-        "samples": {
-            "spec": pool.spec,
-            "sha256": pool.sha256,
-            "count": len(pool.pixels),
-            "held_out": len(pool.held_out),
-            "natural": is_natural(classifier, pool.spec),
-        },
-        "references": [{"name": one.name, "spec": one.spec, "sha256": one.sha256} for one in reference],
-        "alpha": alpha,
-        "settings": {"pairs": pairs, "seed": seed, "precision": precision},
-        "method": method(),
-    }
-
-
 def entry(verdict: Verdict, request: Mapping[str, Any], labels: Labels) -> dict[str, Any]:
     """Return the content of ``scan.json`` for a verdict.
 
     Args:
         verdict: Result of the scan.
-        request: What determines it, from :func:`scan_request`.
+        request: What determines it: ``model``, ``samples``, ``references``, ``alpha``, ``settings`` and ``method``.
         labels: Names of the classes.
     """
     found = {
         "verdict": verdict.verdict,
         "p_value": verdict.p_value,
-        "alpha": verdict.alpha,
         "reasons": list(verdict.reasons),
         "suspects": [_suspect(one, labels) for one in verdict.suspects],
         "classes": [asdict(one) for one in verdict.classes],
@@ -88,13 +50,12 @@ def entry(verdict: Verdict, request: Mapping[str, Any], labels: Labels) -> dict[
             "figures": list(verdict.null_figures),
         },
         "not_tested": list(verdict.not_tested),
-        **{key: request[key] for key in ("model", "samples", "references", "settings", "method")},
+        **request,
         "versions": versions(),
         "passes": verdict.passes,
         "seconds": round(float(verdict.seconds), 3),
     }
-    plain = _plain(found)
-    assert isinstance(plain, dict)  # noqa: S101  (for the type checker)
+    plain: dict[str, Any] = json.loads(json.dumps(found), parse_constant=_no_number)
     return plain
 
 
@@ -140,10 +101,5 @@ def _pairs(verdict: Verdict, found: Pairs, labels: Labels) -> dict[str, Any]:
     }
 
 
-def _plain(value: Any) -> Any:
-    """Leave out what JSON cannot hold: a number that is not finite becomes null."""
-    if isinstance(value, dict):
-        return {str(key): _plain(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+def _no_number(name: str) -> None:
+    """Return null in place of NaN or infinity, which JSON does not have."""

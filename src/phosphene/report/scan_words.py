@@ -51,18 +51,18 @@ def sentences(found: Mapping[str, Any]) -> list[str]:
     """Return the reasons for a verdict and what is known of each suspect, a sentence or two per line."""
     lines = list(found["reasons"])
     for one in found["suspects"]:
-        lines += [
-            f"Class {one['index']}, {short(one)}: {rank(one, found)}.",
-            effect(one),
-            *where(one, found),
-            shortcut(one),
-        ]
+        lines += [evidence(one, found), effect(one), *where(one, found), shortcut(one)]
     return [line for line in [*lines, *suspicions(found)] if line]
 
 
 def short(one: Mapping[str, Any]) -> str:
     """Return a class's first synonym."""
     return first_synonym(one["label"])
+
+
+def evidence(one: Mapping[str, Any], found: Mapping[str, Any]) -> str:
+    """Say in a sentence how far a class deviates, compared with clean networks."""
+    return f"Class {one['index']}, {short(one)}: {rank(one, found)}."
 
 
 def rank(one: Mapping[str, Any], found: Mapping[str, Any]) -> str:

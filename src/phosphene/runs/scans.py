@@ -46,7 +46,7 @@ NEEDED: dict[str, Any] = {
     "null": {"description": str, "networks": int},
     "model": {"name": str, "spec": str, "sha256": str},
     "samples": {"spec": str, "sha256": str, "natural": bool},
-    "references": list,
+    "references": [{"name": str, "spec": str, "sha256": str}],
     "settings": dict,
     "method": str,
     "passes": int,
@@ -60,21 +60,16 @@ def suspect_folder(index: int, label: str) -> str:
     return f"{FOLDER}/{slug(label)}-{index}"
 
 
-def read_scan(run: RunDirectory) -> "dict[str, Any] | None":
-    """Return ``scan.json``; ``None`` if there is none.
+def read_scans(run: RunDirectory) -> list[tuple[RunDirectory, dict[str, Any]]]:
+    """Return the scan of a run and those of the runs below its folder ``scans``, each with its run.
 
     Raises:
-        RunError: the file is damaged, or of another version.
+        RunError: a ``scan.json`` is damaged, or of another version.
     """
-    return SCAN.read(run.path)
-
-
-def read_scans(run: RunDirectory) -> list[tuple[RunDirectory, dict[str, Any]]]:
-    """Return the scan of a run and those of the runs below its folder ``scans``, each with its run."""
     runs = [run]
     with contextlib.suppress(OSError):
         runs += [RunDirectory(path) for path in sorted((run.path / OTHERS).iterdir()) if path.is_dir()]
-    return [(one, found) for one in runs if (found := read_scan(one)) is not None]
+    return [(one, found) for one in runs if (found := SCAN.read(one.path)) is not None]
 
 
 def check_scan(run: RunDirectory, request: Mapping[str, Any]) -> "dict[str, Any] | None":
@@ -87,13 +82,17 @@ def check_scan(run: RunDirectory, request: Mapping[str, Any]) -> "dict[str, Any]
     Raises:
         RunError: the run holds the scan of another network, of other samples or with other settings.
     """
-    found = read_scan(run)
+    found = SCAN.read(run.path)
     if found is None:
         return None
+
+    def hashes(of: Mapping[str, Any]) -> list[str]:
+        return sorted(one["sha256"] for one in of["references"])
+
     pairs = [
         ("of another network", found["model"]["sha256"], request["model"]["sha256"]),
         ("from other samples", found["samples"]["sha256"], request["samples"]["sha256"]),
-        ("against other clean networks", _hashes(found["references"]), _hashes(request["references"])),
+        ("against other clean networks", hashes(found), hashes(request)),
         ("with another --alpha", found["alpha"], request["alpha"]),
         ("with other settings", found["settings"], request["settings"]),
     ]
@@ -141,8 +140,3 @@ def read_file(run: RunDirectory, name: str) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise RunError(f"{path} cannot be read: {error.strerror or error}. {SCAN.fix}") from None
-
-
-def _hashes(references: Any) -> list[Any]:
-    """Return the sorted weight hashes of references."""
-    return sorted(str(one.get("sha256")) if isinstance(one, dict) else "" for one in references)

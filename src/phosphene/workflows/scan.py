@@ -12,16 +12,17 @@ import torch
 from phosphene.backdoor.images import files_of
 from phosphene.backdoor.measure import measure_passes
 from phosphene.backdoor.probes import check_answers
-from phosphene.backdoor.record import entry, scan_request
-from phosphene.backdoor.sarif import place_of, sarif
+from phosphene.backdoor.record import entry, method
 from phosphene.backdoor.scan import ALPHA, MOST_SUSPECTS, ScanProgress, check_alpha, scan
 from phosphene.backdoor.verdict import EXIT_CODES
 from phosphene.classifier import Classifier
 from phosphene.engine import Engine
 from phosphene.errors import PhospheneError, RecipeError
+from phosphene.metrics.range_doubt import is_natural
 from phosphene.progress import ProgressDisplay
 from phosphene.recipe import Recipe, resolve
 from phosphene.report import write_report
+from phosphene.report.sarif import place_of, sarif
 from phosphene.report.scan_words import headline, most_deviating, sentences
 from phosphene.runs import RunDirectory, RunFacts
 from phosphene.runs.scans import check_scan, suspect_folder, write_scan
@@ -45,7 +46,7 @@ class ScanPlan:
         reference: Clean networks.
         run: Where the results go.
         recipe: Recipe for the maps of suspects.
-        request: Everything that determines the verdict: :func:`phosphene.backdoor.record.scan_request`.
+        request: Everything that determines the verdict, as ``scan.json`` holds it.
         cached: Content of ``scan.json`` if the same scan was made before, else ``None``.
     """
 
@@ -161,17 +162,25 @@ def plan_scan(
         RunError: ``out`` holds something else.
     """
     check_alpha(alpha)
-    settings = resolve(recipe)
+    map_recipe = resolve(recipe)
+    facts = RunFacts.of(classifier, map_recipe, pool)
     for one in reference:
         if one.sha256 == classifier.sha256:
             raise RecipeError(
                 f"reference {one.name} has the same weights as the scanned network: give other clean networks."
             )
-    request = scan_request(classifier, pool, reference, alpha=alpha, pairs=pairs, seed=seed, precision=precision)
+    request = {
+        "model": {**facts.model, "input": list(classifier.input.shape)},
+        "samples": {**facts.samples, "natural": is_natural(classifier, pool.spec)},
+        "references": [{"name": one.name, "spec": one.spec, "sha256": one.sha256} for one in reference],
+        "alpha": alpha,
+        "settings": {"pairs": pairs, "seed": seed, "precision": precision},
+        "method": method(),
+    }
     run = RunDirectory(out if out is not None else default_scan(classifier))
     cached = check_scan(run, request)
-    run.check(RunFacts.of(classifier, settings, pool))
-    return ScanPlan(classifier, pool, tuple(reference), run, settings, request, cached)
+    run.check(facts)
+    return ScanPlan(classifier, pool, tuple(reference), run, map_recipe, request, cached)
 
 
 def default_scan(classifier: Classifier) -> Path:
@@ -188,7 +197,7 @@ def make_scan(
     mapped: bool = True,
     on_progress: "Callable[[ScanProgress], None] | None" = None,
 ) -> ScannedRun:
-    """Scan, map the suspects and write the report.
+    """Scan unless that has been done, map the suspects, and write the report.
 
     Args:
         plan: Plan of the scan.
@@ -198,49 +207,26 @@ def make_scan(
         on_progress: Called as the scan goes on; by default the display shows it.
 
     Raises:
-        PhospheneError: as :func:`run_scan`.
-    """
-    found = run_scan(plan, device=device, on_progress=on_progress or display.follow())
-    if mapped:
-        display.warn(map_suspects(plan, found, device=device, on_progress=display.follow()))
-    return ScannedRun(plan, found, write_report(plan.run))
-
-
-def run_scan(
-    plan: ScanPlan,
-    *,
-    device: str = "auto",
-    on_progress: "Callable[[ScanProgress], None] | None" = None,
-) -> dict[str, Any]:
-    """Scan, unless that has been done, and write what was found; return what ``scan.json`` holds.
-
-    Args:
-        plan: Plan of the scan.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
-        on_progress: Called as the scan goes on.
-
-    Raises:
         CardError: the network has the same output for every sample.
         NumericError: it returns NaN or infinity.
         RunError: the run cannot be written.
     """
-    if plan.cached is not None:
-        return plan.cached
+    found = plan.cached if plan.cached is not None else _scan(plan, device, on_progress or display.follow())
+    if mapped:
+        display.warn(_map_suspects(plan, found, device, display.follow()))
+    return ScannedRun(plan, found, write_report(plan.run))
+
+
+def _scan(plan: ScanPlan, device: str, on_progress: Callable[[ScanProgress], None]) -> dict[str, Any]:
+    """Scan, and write what was found; return what ``scan.json`` holds."""
     settings = plan.request["settings"]
     # Before the work, not after it: a place that cannot be written, a network that cannot be scanned.
     facts = RunFacts.of(plan.classifier, plan.recipe, plan.pool, device, settings["precision"])
     with Engine(plan.classifier, device=device, precision=settings["precision"]) as engine:
         check_answers(engine, plan.pool)
     plan.run.begin(facts, [])
-    verdict = scan(
-        plan.classifier,
-        plan.pool,
-        reference=plan.reference,
-        alpha=plan.request["alpha"],
-        **settings,
-        device=device,
-        on_progress=on_progress,
-    )
+    how = {"alpha": plan.request["alpha"], **settings, "device": device, "on_progress": on_progress}
+    verdict = scan(plan.classifier, plan.pool, reference=plan.reference, **how)
     files = {
         f"{suspect_folder(one.index, one.label)}/{name}": data
         for one in verdict.suspects
@@ -251,22 +237,12 @@ def run_scan(
     return found
 
 
-def map_suspects(
-    plan: ScanPlan,
-    found: dict[str, Any],
-    *,
-    device: str = "auto",
-    on_progress: "Callable[[Progress], None] | None" = None,
+def _map_suspects(
+    plan: ScanPlan, found: dict[str, Any], device: str, on_progress: Callable[[Progress], None]
 ) -> "str | None":
-    """Make the ordinary maps of a scan's suspects in the same run.
+    """Make the ordinary maps of a scan's suspects in the same run; return in one line why that was not possible.
 
-    A network that cannot be mapped still has a verdict: the reason is returned in one line.
-
-    Args:
-        plan: Plan of the scan.
-        found: Content of ``scan.json``.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
-        on_progress: Called after every step.
+    A network that cannot be mapped still has a verdict.
     """
     suspects = [one["index"] for one in found["suspects"]][:MOST_SUSPECTS]
     if not suspects:
