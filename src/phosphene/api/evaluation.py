@@ -10,7 +10,7 @@ from phosphene.errors import ConceptError, RunError
 from phosphene.mapper import Step
 from phosphene.metrics.range_doubt import range_doubt
 from phosphene.metrics.scorecard import Scores
-from phosphene.metrics.scores import score as score_maps
+from phosphene.metrics.scores import score_maps
 from phosphene.progress import ProgressDisplay, show_progress
 from phosphene.report import write_report
 from phosphene.report.compare import write_comparison
@@ -68,7 +68,9 @@ def score(
             loaded = to_classifiers(targets, trust=trust) or ([origin.classifier] if origin else [])
             if not loaded:
                 raise ConceptError("these maps do not know the model that made them: name a target to score them on.")
-            return score_maps(items, loaded, source=origin.classifier.name if origin else "source", device=device)
+            concepts = [(one.index, one.label) for one in items]
+            source = origin.classifier.name if origin else "source"
+            return Scores(score_maps(items, concepts, one, source=source, device=device)[0] for one in loaded)
 
         def show(number: int, total: int, name: str) -> None:
             display.update(f"score {number + 1} of {total}: {name}", number / total)

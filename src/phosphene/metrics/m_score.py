@@ -10,7 +10,7 @@ from phosphene.classifier import Classifier
 from phosphene.concept_map import ConceptMap
 from phosphene.engine import Engine
 from phosphene.errors import ConceptError
-from phosphene.metrics.matching import concepts_of, match
+from phosphene.metrics.matching import match_maps
 from phosphene.metrics.predictions import logits_of_maps
 
 higher_is_better = True
@@ -72,7 +72,7 @@ def m_score(maps: Sequence[ConceptMap], target: Classifier, *, device: str = "au
         ConceptError: fewer than two concepts, or the target lacks one of them.
         SpecError: the target takes images of another number of channels.
     """
-    matched = match(concepts_of((one.index, one.label) for one in maps), target.labels, target.name)
+    matched = match_maps([(one.index, one.label) for one in maps], target)
     with Engine(target, device=device) as engine:
         logits = logits_of_maps(engine, maps)
-    return m_score_of_logits(logits, list(matched.values()))
+    return m_score_of_logits(logits, list(matched.classes.values()))

@@ -1,11 +1,38 @@
 """Match each concept of a source to a class of a target, by label."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
+from phosphene.classifier import Classifier
 from phosphene.errors import ConceptError
 from phosphene.labels import Labels
 
 MOST_NAMED = 5
+
+
+@dataclass(frozen=True)
+class MatchedMaps:
+    """The classes of maps at the classifier that made them, and at a target.
+
+    Attributes:
+        concepts: Index and label of each map's class at the source.
+        classes: The target's class of each of the source's classes.
+        labels: The target's labels.
+    """
+
+    concepts: Sequence[tuple[int, str]]
+    classes: Mapping[int, int]
+    labels: Sequence[str]
+
+    @property
+    def truth(self) -> list[int]:
+        """The target's class of each map."""
+        return [self.classes[index] for index, _ in self.concepts]
+
+
+def match_maps(concepts: Sequence[tuple[int, str]], target: Classifier) -> MatchedMaps:
+    """Match the classes of maps, index and label of each, to those of a target. Raises ConceptError like `match`."""
+    return MatchedMaps(concepts, match(concepts_of(concepts), target.labels, target.name), target.labels)
 
 
 def concepts_of(pairs: Iterable[tuple[int, str]]) -> dict[int, str]:

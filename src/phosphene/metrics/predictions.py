@@ -1,6 +1,6 @@
 """What a classifier predicts for the images of maps."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ from phosphene.classifier import Classifier
 from phosphene.concept_map import ConceptMap, render
 from phosphene.engine import Engine
 from phosphene.errors import ConceptError, NumericError, SpecError
+from phosphene.metrics.matching import MatchedMaps
 
 # Scores are taken at one contrast, whatever contrast the recipe shows its images with.
 SCORE_CONTRAST = 0.2
@@ -85,29 +86,23 @@ def _batches(maps: Iterable[ConceptMap], target_pixels: int) -> Iterator[list[Co
         yield batch
 
 
-def top_predictions(
-    logits: Tensor, concepts: Sequence[tuple[int, str]], matched: Mapping[int, int], labels: Sequence[str]
-) -> list[dict[str, Any]]:
+def top_predictions(logits: Tensor, maps: MatchedMaps) -> list[dict[str, Any]]:
     """Return the most probable classes of each image, the most probable first.
 
     Args:
         logits: (maps, classes).
-        concepts: Index and label of each map's class at the source.
-        matched: The target's class of each of the source's.
-        labels: The target's labels.
+        maps: The classes of the maps.
 
     Returns:
         For each map ``class`` (the target's), ``p_class`` (its probability in [0, 1]) and ``top``: at most 5 of
         ``index``, ``label``, ``p``.
     """
-    probabilities = logits.double().softmax(1)
-    best = probabilities.topk(min(TOP, probabilities.shape[1]), dim=1)
     rows = []
-    for row, (index, _), places, shares in zip(
-        probabilities, concepts, best.indices.tolist(), best.values.tolist(), strict=True
-    ):
-        top = [{"index": place, "label": labels[place], "p": p} for place, p in zip(places, shares, strict=True)]
-        rows.append({"class": matched[index], "p_class": float(row[matched[index]]), "top": top})
+    for probabilities, own in zip(logits.double().softmax(1), maps.truth, strict=True):
+        best = probabilities.topk(min(TOP, len(probabilities)))
+        places = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+        top = [{"index": index, "label": maps.labels[index], "p": p} for index, p in places]
+        rows.append({"class": own, "p_class": float(probabilities[own]), "top": top})
     return rows
 
 

@@ -12,6 +12,7 @@ from phosphene.errors import JobsError
 from phosphene.executors.base import Executor, MapPlan, MapSummary
 from phosphene.executors.interrupt import interruptible
 from phosphene.executors.local import LocalExecutor
+from phosphene.metrics.matching import MatchedMaps
 from phosphene.metrics.predictions import logits_of_maps, top_predictions
 from phosphene.report import write_report
 from phosphene.runs import RunDirectory
@@ -201,6 +202,6 @@ def write_own_predictions(run: RunDirectory, classifier: Classifier, *, device: 
         with Engine(classifier, device=device) as engine:
             logits = logits_of_maps(engine, map(run.read, folders))
         concepts = [(index, labels[index]) for index, _ in missing]
-        rows = top_predictions(logits, concepts, {index: index for index, _ in missing}, labels)
+        rows = top_predictions(logits, MatchedMaps(concepts, {index: index for index, _ in missing}, labels))
         write_predictions(run, classifier, dict(zip(missing, rows, strict=True)), hashes)
     return len(missing)

@@ -7,15 +7,14 @@ from typing import Any
 
 from phosphene.classifier import Classifier
 from phosphene.concept_map import ConceptMap, Job
-from phosphene.engine import Engine
 from phosphene.engine.device import pick_device
 from phosphene.errors import ConceptError, RunError
 from phosphene.labels import Labels
 from phosphene.metrics.matching import concepts_of, match
-from phosphene.metrics.predictions import SCORE_CONTRAST, check_channels, logits_at_contrasts, top_predictions
+from phosphene.metrics.predictions import check_channels
 from phosphene.metrics.range_doubt import range_doubt
 from phosphene.metrics.scorecard import Score, Scores
-from phosphene.metrics.scores import CONTRASTS, score_of_logits
+from phosphene.metrics.scores import score_maps
 from phosphene.runs import RunDirectory
 from phosphene.runs.predictions import read_predictions, write_predictions
 from phosphene.runs.scores import read_scores, write_scores
@@ -183,13 +182,8 @@ def _check(source: Source, target: Classifier) -> None:
 
 def _score(source: Source, target: Classifier, device: str) -> RunScore:
     """Send a run's maps through the target once; write its predictions to ``readings.json`` and return the score."""
-    concepts, labels = source.concepts, target.labels
-    matched = match(concepts_of(concepts), labels, target.name)
-    with Engine(target, device=device) as engine:
-        logits = logits_at_contrasts(engine, source.maps(), CONTRASTS)
     name = source.facts["model"]["name"]
-    found = score_of_logits(logits, concepts, matched, labels, source=name, target=target.name)
-    rows = top_predictions(logits[CONTRASTS.index(SCORE_CONTRAST)], concepts, matched, labels)
+    found, rows = score_maps(source.maps(), source.concepts, target, source=name, device=device)
     jobs = [(row["index"], row["seed"]) for row in source.facts["jobs"]]
     write_predictions(source.run, target, dict(zip(jobs, rows, strict=True)), source.hashes)
     return RunScore(
