@@ -1,6 +1,5 @@
 """A concept map: what a classifier means by one class, and how the map was computed."""
 
-import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,6 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from phosphene import notebook
+from phosphene.image_files import encode
 from phosphene.labels import find_known, first_synonym
 
 
@@ -99,9 +99,7 @@ class ConceptMap:
 
     def _repr_png_(self) -> bytes:
         """Show the image if a notebook shows no HTML."""
-        data = io.BytesIO()
-        self.image.save(data, "PNG")
-        return data.getvalue()
+        return encode(self.image)
 
     def _repr_html_(self) -> str:
         """Show the image, Xi, the loss and the facts in a notebook."""

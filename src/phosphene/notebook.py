@@ -4,8 +4,6 @@ Pure functions from plain values to text. The only colour is a transparent blue,
 so that the pieces fit light and dark pages and stay intact when a notebook is sent to others.
 """
 
-import base64
-import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -13,6 +11,7 @@ from html import escape
 from PIL import Image
 
 from phosphene.errors import printable
+from phosphene.image_files import embedded, encode
 
 # A notebook is not a report: images beyond this number are counted, not shown.
 MOST_IMAGES = 48
@@ -40,12 +39,10 @@ def text(value: object) -> str:
 
 def image(content: Image.Image, alt: str, side: int = 160) -> str:
     """Return an ``img`` element with its data, ``side`` pixels wide."""
-    data = io.BytesIO()
     if max(content.size) > 2 * side:
         content = content.copy()
         content.thumbnail((2 * side, 2 * side))
-    content.save(data, "WEBP", quality=90)
-    url = "data:image/webp;base64," + base64.b64encode(data.getvalue()).decode()
+    url = embedded(encode(content, "WEBP", quality=90), "webp")
     return f'<img src="{url}" alt="{text(alt)}" width="{side}" style="display:block;margin:0">'
 
 

@@ -33,7 +33,7 @@ LAYERS = [
     {"concept_map", "classifier"},
     {"progress"},
     {"labels", "recipe", "outputs", "spatial_activation", "notebook", "contact_sheet"},
-    {"textfile"},
+    {"textfile", "image_files"},
     {"extras"},  # optional libraries
     {"errors", "version"},
 ]

@@ -1,6 +1,5 @@
 """Images of a candidate trigger: one that can be pasted, and held-out samples before and after."""
 
-import io
 import math
 
 import torch
@@ -10,6 +9,7 @@ from torch import Tensor
 
 from phosphene.backdoor.candidate import Candidate
 from phosphene.concept_map import to_image
+from phosphene.image_files import encode
 
 LEAST_SIDE = 96  # pixels of a sample in an image of several; small ones are enlarged without smoothing
 GAP = 4
@@ -56,16 +56,12 @@ def files_of(candidate: Candidate) -> dict[str, bytes]:
     """Return a candidate's files by name: ``trigger.safetensors``, ``trigger.png``, ``pasted.png``."""
     tensors = {"mask": candidate.mask.contiguous(), "paint": candidate.paint.contiguous()}
     notes = {"class": str(candidate.index), "additive": str(candidate.additive).lower()}
-    files = {"trigger.safetensors": save(tensors, notes), "trigger.png": png(candidate_image(candidate))}
+    files = {
+        "trigger.safetensors": save(tensors, notes),
+        "trigger.png": encode(candidate_image(candidate), optimize=True),
+    }
     sheet = before_and_after(candidate)
-    return files if sheet is None else {**files, "pasted.png": png(sheet)}
-
-
-def png(image: Image.Image) -> bytes:
-    """Encode an image."""
-    data = io.BytesIO()
-    image.save(data, "PNG", optimize=True)
-    return data.getvalue()
+    return files if sheet is None else {**files, "pasted.png": encode(sheet, optimize=True)}
 
 
 def _rgb(pixels: Tensor) -> Image.Image:

@@ -1,16 +1,15 @@
 """Images of maps in a grid, which a notebook shows and which is saved as PNG, PDF or SVG."""
 
-import base64
-import io
 import math
 from collections.abc import Sequence
-from html import escape
 from pathlib import Path
 
 from PIL import Image
 
 from phosphene.contact_sheet import CAPTION, GAP, MARGIN, SIDE, contact_sheet
 from phosphene.errors import ConceptError, RunError
+from phosphene.image_files import embedded, encode
+from phosphene.report.html import environment
 from phosphene.runs.atomic import write_bytes
 
 
@@ -60,31 +59,25 @@ class Grid:
         if kind == ".svg":
             write_bytes(path, self._svg().encode())
         else:
-            write_bytes(path, _encoded(self.image, kind[1:].upper()))
+            write_bytes(path, encode(self.image, kind[1:].upper()))
         return path
 
     def _repr_png_(self) -> bytes:
         """Show the grid in a notebook."""
-        return _encoded(self.image)
+        return encode(self.image)
 
     def _svg(self) -> str:
         """Return the grid as an SVG document with embedded images."""
         rows, cell = math.ceil(len(self.images) / self.columns), self.size + CAPTION + GAP
         width, height = self.columns * (self.size + GAP) - GAP + 2 * MARGIN, rows * cell - GAP + 2 * MARGIN
-        parts = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" font-family="sans-serif">']
-        for place, (image, caption) in enumerate(zip(self.images, self.captions, strict=True)):
-            left, top = MARGIN + place % self.columns * (self.size + GAP), MARGIN + place // self.columns * cell
-            data = base64.b64encode(_encoded(image)).decode()
-            parts.append(
-                f'<image x="{left}" y="{top}" width="{self.size}" height="{self.size}" '
-                f'href="data:image/png;base64,{data}"/>'
-                f'<text x="{left}" y="{top + self.size + 16}" font-size="13">{escape(caption)}</text>'
-            )
-        return "\n".join([*parts, "</svg>"])
-
-
-def _encoded(image: Image.Image, kind: str = "PNG") -> bytes:
-    """Return an image as the bytes of a file."""
-    data = io.BytesIO()
-    image.save(data, kind)
-    return data.getvalue()
+        cells = [
+            {
+                "left": MARGIN + place % self.columns * (self.size + GAP),
+                "top": MARGIN + place // self.columns * cell,
+                "image": embedded(encode(image)),
+                "caption": caption,
+            }
+            for place, (image, caption) in enumerate(zip(self.images, self.captions, strict=True))
+        ]
+        template = environment().get_template("grid.svg")
+        return template.render(cells=cells, width=width, height=height, size=self.size)

@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from phosphene.contact_sheet import contact_sheet
 from phosphene.errors import RunError, printable
+from phosphene.image_files import encode
 from phosphene.labels import first_synonym
 from phosphene.report.checks import check_section
 from phosphene.report.formats import count, heat, percent, probability
@@ -20,7 +21,7 @@ from phosphene.report.made import made_section
 from phosphene.report.scan import scan_section
 from phosphene.report.scores import score_section
 from phosphene.runs import RunDirectory, open_run
-from phosphene.runs.atomic import write_bytes, write_image
+from phosphene.runs.atomic import write_bytes
 
 # Parts of the page: name -> function that returns what the template of that name shows, or None to leave the part out.
 # Of a part's facts, "glance", a list of {"mark", "text"}, goes to the top of the page, and "nav" into its contents. A
@@ -78,7 +79,7 @@ def write_report(run: "str | Path | RunDirectory", *, reference: "str | None" = 
         )
     )
     if gallery:
-        write_image(run.path / "sheet.png", contact_sheet(*zip(*gallery["thumbnails"], strict=True)), "PNG")
+        write_bytes(run.path / "sheet.png", encode(contact_sheet(*zip(*gallery["thumbnails"], strict=True))))
     path = run.path / "report.html"
     write_bytes(path, page.encode())
     return str(path)

@@ -1,6 +1,5 @@
 """The part of the report that says whether a backdoor was found, and shows its trigger."""
 
-import base64
 import shlex
 from typing import Any
 
@@ -8,10 +7,11 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 
-from phosphene.backdoor.images import added_image, pasted_image, png
+from phosphene.backdoor.images import added_image, pasted_image
 from phosphene.backdoor.scan import ALPHA
 from phosphene.concept_map import Job
 from phosphene.errors import RunError
+from phosphene.image_files import embedded, encode
 from phosphene.report import scan_words
 from phosphene.report.formats import percent
 from phosphene.report.images import strength
@@ -85,11 +85,11 @@ def _suspect(run: RunDirectory, found: dict[str, Any], one: dict[str, Any]) -> d
         "effect": scan_words.effect(one),
         "where": scan_words.where(one, found),
         "shortcut": scan_words.shortcut(one),
-        "closer": _url(png(closer)),
-        "whole": _url(read_file(run, one["picture"])),
-        "mask": _url(png(strength(mask))),
+        "closer": embedded(encode(closer, optimize=True)),
+        "whole": embedded(read_file(run, one["picture"])),
+        "mask": embedded(encode(strength(mask), optimize=True)),
         "hard": max(mask.shape[-2:]) <= MOST_HARD,
-        "pasted": _url(read_file(run, one["pasted"])) if one.get("pasted") else "",
+        "pasted": embedded(read_file(run, one["pasted"])) if one.get("pasted") else "",
         "grid": _grid(one["places"]) if len(one["places"]) > 1 else [],
     }
 
@@ -107,7 +107,7 @@ def _map(run: RunDirectory, one: dict[str, Any]) -> str:
     """Return the image of the class's ordinary map, if there is one."""
     folder = run.folder(Job(one["index"], 0), one["label"])
     path = folder / "map.png"
-    return _url(path.read_bytes()) if (folder / "map.json").exists() and path.exists() else ""
+    return embedded(path.read_bytes()) if (folder / "map.json").exists() and path.exists() else ""
 
 
 def _grid(places: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
@@ -159,8 +159,3 @@ def _command(found: dict[str, Any], out: str) -> str:
     words += ["--precision", settings["precision"]] if settings["precision"] != "auto" else []
     words += ["--trust"] if found["model"].get("trust") else []
     return shlex.join([*words, "--out", out])
-
-
-def _url(data: bytes) -> str:
-    """Return the bytes of a PNG file as a data URL."""
-    return "data:image/png;base64," + base64.b64encode(data).decode()

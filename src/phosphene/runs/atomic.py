@@ -3,15 +3,12 @@
 import contextlib
 import errno
 import glob
-import io
 import json
 import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-
-from PIL import Image
 
 from phosphene.errors import RunError
 from phosphene.textfile import read_text
@@ -46,21 +43,6 @@ def write_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:
             raise
         if durable:
             _sync_folder(path.parent)
-
-
-def write_image(path: Path, image: Image.Image, kind: str, *, durable: bool = True, **options: Any) -> None:
-    """Write an image file as :func:`write_bytes` does.
-
-    Args:
-        path: The file.
-        image: The image.
-        kind: ``PNG`` or ``WEBP``.
-        durable: Wait until the data is on the disk; see :func:`write_bytes`.
-        options: Options of PIL's encoder.
-    """
-    data = io.BytesIO()
-    image.save(data, kind, **options)
-    write_bytes(path, data.getvalue(), durable=durable)
 
 
 def _open_part_file(path: Path) -> tuple[int, str]:

@@ -16,7 +16,8 @@ from safetensors.torch import save as save_tensors
 from phosphene import notebook
 from phosphene.concept_map import ConceptMap, Job, MapList
 from phosphene.errors import RunError
-from phosphene.runs.atomic import remove_parts, write_bytes, write_image, write_json, writing
+from phosphene.image_files import encode
+from phosphene.runs.atomic import remove_parts, write_bytes, write_json, writing
 from phosphene.runs.documents import SCHEMA, Document
 from phosphene.runs.facts import NEEDED, RunFacts, slug, versions
 from phosphene.runs.frames import NAME as FRAMES
@@ -185,7 +186,7 @@ class RunDirectory:
         remove_parts(folder)  # left by a process that was killed while it wrote
         tensors = save_tensors({"nu": found.nu.contiguous(), "xi": found.xi.contiguous()})
         write_bytes(folder / "map.safetensors", tensors)
-        write_image(folder / "map.png", found.image, "PNG", optimize=True)
+        write_bytes(folder / "map.png", encode(found.image, optimize=True))
         if found.frames:
             write_bytes(folder / FRAMES, frames_file(found.frames))
         (folder / PREVIEW).unlink(missing_ok=True)  # before map.json: a process may be killed after it

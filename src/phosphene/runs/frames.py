@@ -1,6 +1,5 @@
 """``frames.webp``: a map as it grew, a small animation beside the map."""
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 from PIL import Image, ImageOps, ImageSequence
 
 from phosphene.errors import RunError
+from phosphene.image_files import encode
 
 NAME = "frames.webp"
 # Larger frames are scaled down to this side: the map itself is kept in full.
@@ -35,9 +35,7 @@ def animation(frames: Sequence[Image.Image], kind: str = "WEBP", *, fps: float =
     durations = [round(1000 / fps)] * (len(images) - 1) + [HOLD]
     # The quick method, which a map of a few seconds does not feel; quality 85 shows no blocks on smooth colour.
     options: dict[str, Any] = {"quality": 85, "method": 1} if kind == "WEBP" else {"disposal": 1, "optimize": False}
-    data = io.BytesIO()
-    images[0].save(data, kind, save_all=True, append_images=images[1:], duration=durations, loop=0, **options)
-    return data.getvalue()
+    return encode(images[0], kind, save_all=True, append_images=images[1:], duration=durations, loop=0, **options)
 
 
 def _indexed(image: Image.Image) -> Image.Image:

@@ -20,7 +20,8 @@ from PIL import Image
 
 from phosphene.concept_map import Job, render, to_image
 from phosphene.errors import RunError
-from phosphene.runs.atomic import read_json, remove_parts, write_bytes, write_image
+from phosphene.image_files import encode
+from phosphene.runs.atomic import read_json, remove_parts, write_bytes
 from phosphene.runs.directory import PREVIEW, RunDirectory
 from phosphene.runs.facts import missing
 
@@ -128,7 +129,7 @@ class LivePreview(contextlib.AbstractContextManager["LivePreview"]):
         if max(image.size) > SIDE:
             image.thumbnail((SIDE, SIDE), Image.Resampling.BILINEAR)
         preview = self.run.folder(*self.jobs[row]) / PREVIEW
-        write_image(preview, image, "WEBP", durable=False, quality=80, method=1)
+        write_bytes(preview, encode(image, "WEBP", quality=80, method=1), durable=False)
 
 
 @dataclass(frozen=True)

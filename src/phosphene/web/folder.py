@@ -1,7 +1,6 @@
 """What the gallery may show of the served folder: the run directories below it, with their images and reports."""
 
 import functools
-import io
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -12,6 +11,7 @@ from PIL import Image
 
 from phosphene.concept_map import Job
 from phosphene.errors import PhospheneError, RunError
+from phosphene.image_files import encode
 from phosphene.runs import RunDirectory
 from phosphene.runs.directory import PREVIEW
 
@@ -152,6 +152,4 @@ def thumbnail(path: Path) -> bytes:
             small.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.LANCZOS)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise NotHereError("the image cannot be read.") from None
-    data = io.BytesIO()
-    small.save(data, "WEBP", quality=82)
-    return data.getvalue()
+    return encode(small, "WEBP", quality=82)
