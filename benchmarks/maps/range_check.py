@@ -25,8 +25,7 @@ from phosphene.classifier import Classifier
 from phosphene.engine import Engine
 from phosphene.metrics.conventions import common_conventions
 from phosphene.metrics.norm_statistics import natural_noise
-from phosphene.metrics.range_check import check_range
-from phosphene.metrics.range_doubt import range_doubt
+from phosphene.metrics.range_check import check_range, range_doubt
 from phosphene.samples import load_samples
 from phosphene.samples.labelled import load_labelled
 

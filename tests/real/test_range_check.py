@@ -7,8 +7,7 @@ import pytest
 from phosphene.classifier import Classifier
 from phosphene.engine import Engine
 from phosphene.metrics.norm_statistics import natural_noise
-from phosphene.metrics.range_check import check_range
-from phosphene.metrics.range_doubt import range_doubt
+from phosphene.metrics.range_check import check_range, range_doubt
 from phosphene.samples.labelled import load_labelled
 from phosphene.samples.pool import make_pool
 from phosphene.sources import load

@@ -12,9 +12,8 @@ from phosphene.engine import Engine
 from phosphene.metrics.conventions import common_conventions
 from phosphene.metrics.information import blurred, information, try_sizes
 from phosphene.metrics.norm_statistics import divergence, first_norm, natural_noise
-from phosphene.metrics.range_check import check_range
-from phosphene.metrics.range_doubt import is_natural, range_doubt
-from phosphene.samples import load_samples
+from phosphene.metrics.range_check import check_range, range_doubt
+from phosphene.samples import is_natural, load_samples
 from phosphene.samples.labelled import load_labelled
 from phosphene.sources import load
 from tests import tiny

@@ -8,7 +8,7 @@ from phosphene.checks import Finding, check_maps
 from phosphene.concept_map import ConceptMap
 from phosphene.errors import ConceptError, RunError
 from phosphene.mapper import Step
-from phosphene.metrics.range_doubt import range_doubt
+from phosphene.metrics.range_check import range_doubt
 from phosphene.metrics.scorecard import Scores
 from phosphene.metrics.scores import score_maps
 from phosphene.progress import ProgressDisplay, show_progress

@@ -8,7 +8,7 @@ from phosphene.backdoor.scan import ALPHA, ScanProgress
 from phosphene.backdoor.scan import scan as scan_classifier
 from phosphene.backdoor.verdict import Verdict
 from phosphene.engine.device import pick_device
-from phosphene.metrics.range_doubt import range_doubt
+from phosphene.metrics.range_check import range_doubt
 from phosphene.progress import ProgressDisplay, show_progress
 from phosphene.recipe import Recipe
 from phosphene.workflows.arguments import Model, Samples, to_classifier, to_classifiers, to_pool

@@ -15,8 +15,7 @@ from phosphene.backdoor.routes import Route
 from phosphene.backdoor.screen import BY_MARGIN, BY_MARKS, OTHERS, choose_classes, screen_passes
 from phosphene.backdoor.window import PLAIN, USUAL, Window, WindowSearch, contents_of, count, usual_side
 from phosphene.engine import Engine
-from phosphene.metrics.range_doubt import is_natural
-from phosphene.samples import SamplePool, load_samples
+from phosphene.samples import SamplePool, is_natural, load_samples
 
 FEW = 20  # classes up to which each has two inputs that maximise its margin, and all pairs are searched
 MANY = 64  # if there are more classes than this, only some are measured

@@ -11,9 +11,8 @@ from phosphene.backdoor.verdict import ClassRow, Suspect, Verdict, decide
 from phosphene.classifier import Classifier
 from phosphene.engine import Engine
 from phosphene.errors import RecipeError
-from phosphene.metrics.range_doubt import is_natural
 from phosphene.progress import ProgressDisplay
-from phosphene.samples import SamplePool
+from phosphene.samples import SamplePool, is_natural
 
 ALPHA = 0.05
 MOST_SUSPECTS = 5  # suspects that candidates are built for

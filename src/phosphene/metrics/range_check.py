@@ -3,11 +3,14 @@
 Every common convention (:mod:`phosphene.metrics.conventions`) is tried on the same samples. Where samples have labels,
 accuracy decides. Where they have none, two things count: what the first batch normalisation remembers of its training
 samples, and how much the predictions reveal about which sample was shown. docs/range-check.md explains them and
-documents where the thresholds were tuned. ``phosphene doctor`` prints the outcome; the cheap form for every other
-command is :func:`phosphene.metrics.range_doubt.range_doubt`.
+documents where the thresholds were tuned.
+
+``phosphene doctor`` prints what :func:`check_range` returns. Every other command calls :func:`range_doubt`, which is
+cheap, warns only if the evidence is clear, says nothing if it cannot tell, and never fails.
 """
 
 import math
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,10 +18,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from phosphene.classifier import Classifier
 from phosphene.engine import Engine
 from phosphene.metrics.conventions import Convention, common_conventions
 from phosphene.metrics.information import blurred, information, probabilities
-from phosphene.metrics.norm_statistics import divergence, first_norm
+from phosphene.metrics.norm_statistics import divergence, first_norm, natural_noise
+from phosphene.samples import SamplePool, is_natural
+from phosphene.samples.labelled import load_labelled
 
 ERRORS = 3  # standard errors by which a convention must be worse, to be clearly worse
 ACCURACY_GAP = 0.05  # and by how much in accuracy,
@@ -28,6 +34,15 @@ SENSE = 0.5  # a network makes sense of samples if its predictions hold half of 
 PEAK_CONTRAST = 4  # and less of it at four times the contrast: networks with random weights only gain
 GOOD_FIT = 0.3  # a divergence above which the samples are too unlike the training samples to compare conventions
 FEWEST_LABELS = 16
+
+# Of range_doubt:
+DOUBT_SAMPLES = 32
+DOUBT_FEWER = 24  # if each goes through the whole network, under up to nine conventions
+DOUBT_LABELLED = 64  # labelled samples that confirm a doubt, or remove it
+TIMED = 4  # samples by which the time is estimated
+SECONDS = 1.0  # longest time, over all cores, for a pass under one convention
+ENOUGH = 0.75  # share of the possible information in predictions from which there is no doubt
+DOUBT_ACCURACY_GAP, DOUBT_INFORMATION_GAP, DOUBT_FIT_GAP = 0.1, 0.25, 0.4  # on noise FIT_GAP_NOISE
 
 
 @dataclass(frozen=True)
@@ -123,6 +138,33 @@ def check_range(
     return RangeCheck(verdict, left[0], left[1:], tuple(evidence), rows)
 
 
+def range_doubt(classifier: Classifier, pool: "SamplePool | None" = None, *, device: str = "auto") -> "str | None":
+    """Return one line with what to do if the declared input convention clearly does not fit, and ``None`` otherwise.
+
+    A warning, never an error: silent if it cannot tell, or if the network classifies labelled samples about as
+    well as under the better convention.
+
+    Args:
+        classifier: The network.
+        pool: The samples at hand; synthetic ones are replaced by noise with the moments of natural images.
+        device: Where to run.
+    """
+    natural = pool is not None and is_natural(classifier, pool.spec)
+    try:
+        with Engine(classifier, device=device) as engine:
+            better = _better_convention(engine, pool if natural else None)
+    except Exception:  # noqa: BLE001  (whatever is wrong with the network, the command itself reports it)
+        return None
+    if better is None:
+        return None
+    judged = "" if natural else ", judged by noise with the colours of photographs"
+    return (
+        f"{classifier.name} makes little sense of its declared input ({common_conventions(classifier.input)[0]}); "
+        f"{better} fits clearly better{judged}. Compare them with `phosphene doctor {classifier.spec}`, and correct "
+        "mean and std if they are wrong."
+    )
+
+
 def divergences(engine: Engine, samples: Tensor, candidates: Sequence[Convention]) -> "Tensor | None":
     """Return the divergence at the first batch normalisation under each convention, (k,); ``None`` without one."""
     reached = [first_norm(engine, one.apply(samples, engine.classifier.input)) for one in candidates]
@@ -167,3 +209,52 @@ def clearly_worse(values: Tensor, among: "Tensor | None", floor: float) -> Tenso
     gap = values[int(means.argmax())] - values
     error = gap.std(1) / math.sqrt(gap.shape[1])
     return gap.mean(1) > (ERRORS * error).clamp_min(floor)
+
+
+def _better_convention(engine: Engine, pool: "SamplePool | None") -> "Convention | None":
+    """Return the convention that fits clearly better than the declared one, on natural samples or on noise."""
+    candidates, shape = common_conventions(engine.classifier.input), engine.classifier.input.shape
+    samples = natural_noise(DOUBT_SAMPLES, shape) if pool is None else pool.pixels[:DOUBT_SAMPLES].cpu().float() / 255
+    fit = divergences(engine, samples, candidates)
+    if fit is not None:
+        gap = FIT_GAP_NOISE if pool is None else DOUBT_FIT_GAP
+        clear = float(fit.min()) < GOOD_FIT and float(fit[0] - fit.min()) > gap
+        better = candidates[int(fit.argmin())] if clear else None
+    elif pool is not None and _affordable(engine, samples[:DOUBT_FEWER]):
+        # The order of channels is left to `phosphene doctor`.
+        better = _more_informative(engine, samples[:DOUBT_FEWER], [one for one in candidates if one.order != "BGR"])
+    else:
+        better = None
+    doubtful = better is None or pool is None or not _as_accurate(engine, pool, [candidates[0], better])
+    return better if doubtful else None
+
+
+def _as_accurate(engine: Engine, pool: SamplePool, both: Sequence[Convention]) -> bool:
+    """Return whether the pool has labels, and the network is not clearly less accurate under the first convention."""
+    network = engine.classifier
+    pixels, truth = load_labelled(pool.spec, network.input.shape, network.labels, DOUBT_LABELLED, pool)
+    known, wanted = with_labels(truth)
+    if len(wanted) < FEWEST_LABELS:
+        return False
+    labelled = [pixels.float()[known] / 255]
+    correct = torch.stack([predict(engine, one, labelled)[0].argmax(1) == wanted for one in both]).double()
+    return not bool(clearly_worse(correct, None, DOUBT_ACCURACY_GAP)[0])
+
+
+def _more_informative(engine: Engine, samples: Tensor, ranges: Sequence[Convention]) -> "Convention | None":
+    """Return the range that reveals clearly more than the declared one, ``ranges[0]``, if there is one."""
+    views = [samples, blurred(samples)]
+    declared = information(predict(engine, ranges[0], views))
+    if float(declared.mean()) > ENOUGH * math.log(min(len(samples), engine.classifier.num_classes)):
+        return None
+    revealed = torch.stack([declared, *(information(predict(engine, one, views)) for one in ranges[1:])])
+    best = ranges[int(revealed.mean(1).argmax())]
+    clear = bool(clearly_worse(revealed, None, DOUBT_INFORMATION_GAP)[0])
+    return best if clear and makes_sense(engine, views, best, revealed) else None
+
+
+def _affordable(engine: Engine, samples: Tensor) -> bool:
+    """Return whether a pass over the samples takes little processor time, judged by a few of them."""
+    began = time.process_time()
+    engine.logits(samples[:TIMED])
+    return time.process_time() - began <= SECONDS * TIMED / len(samples)

@@ -10,10 +10,11 @@ from typing import Protocol, cast
 
 from torch import Tensor
 
+from phosphene.classifier import Classifier
 from phosphene.errors import SamplesError, nearest
 from phosphene.samples.pool import SamplePool, make_pool
 
-__all__ = ["SamplePool", "default_samples", "load_samples"]
+__all__ = ["SamplePool", "default_samples", "is_natural", "load_samples"]
 
 # what a spec starts with (prefix) or ends with (suffix) -> module
 PREFIXES = {"synthetic": "phosphene.samples.synthetic", "demo": "phosphene.samples.drawn"}
@@ -63,3 +64,10 @@ def load_samples(spec: "str | Path", shape: tuple[int, int, int]) -> SamplePool:
 def default_samples(model: str) -> str:
     """Return the sample spec for a model spec when the user names none; it needs no data."""
     return "demo:shapes" if model.startswith("demo:") else "synthetic:mixed"
+
+
+def is_natural(classifier: Classifier, spec: str) -> bool:
+    """Return whether samples of this spec are of the kind that a network may have been trained on."""
+    if spec.startswith("demo:"):
+        return classifier.spec.startswith("demo:")
+    return not spec.startswith("synthetic:")

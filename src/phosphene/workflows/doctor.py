@@ -15,9 +15,8 @@ from phosphene.extras import install_command
 from phosphene.metrics.information import try_sizes
 from phosphene.metrics.norm_statistics import natural_noise
 from phosphene.metrics.range_check import check_range
-from phosphene.metrics.range_doubt import is_natural
 from phosphene.runs.facts import versions
-from phosphene.samples import SamplePool
+from phosphene.samples import SamplePool, is_natural
 from phosphene.samples.labelled import load_labelled
 
 # What it is for -> module, extra

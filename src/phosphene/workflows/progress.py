@@ -10,7 +10,7 @@ from phosphene.errors import JobsError
 from phosphene.executors.base import Group, MapPlan
 from phosphene.labels import first_synonym
 from phosphene.mapper import Step, passes_per_map
-from phosphene.metrics.range_doubt import range_doubt
+from phosphene.metrics.range_check import range_doubt
 from phosphene.progress import ProgressDisplay
 from phosphene.samples import SamplePool
 

@@ -18,7 +18,6 @@ from phosphene.backdoor.verdict import EXIT_CODES
 from phosphene.classifier import Classifier
 from phosphene.engine import Engine
 from phosphene.errors import PhospheneError, RecipeError
-from phosphene.metrics.range_doubt import is_natural
 from phosphene.progress import ProgressDisplay
 from phosphene.recipe import Recipe, resolve
 from phosphene.report import write_report
@@ -26,7 +25,7 @@ from phosphene.report.sarif import place_of, sarif
 from phosphene.report.scan_words import headline, most_deviating, sentences
 from phosphene.runs import RunDirectory, RunFacts
 from phosphene.runs.scans import check_scan, suspect_folder, write_scan
-from phosphene.samples import SamplePool
+from phosphene.samples import SamplePool, is_natural
 from phosphene.workflows.map import execute, write_own_predictions
 from phosphene.workflows.plan import directory_name
 from phosphene.workflows.plan import plan as plan_maps

@@ -12,7 +12,7 @@ from phosphene.errors import ConceptError, RunError
 from phosphene.labels import Labels
 from phosphene.metrics.matching import concepts_of, match
 from phosphene.metrics.predictions import check_channels
-from phosphene.metrics.range_doubt import range_doubt
+from phosphene.metrics.range_check import range_doubt
 from phosphene.metrics.scorecard import Score, Scores
 from phosphene.metrics.scores import score_maps
 from phosphene.runs import RunDirectory
