@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from phosphene.report.html import environment, policy, read_template
+from phosphene.report.html import environment, policy, read_static
 from phosphene.report.images import data_url
 from phosphene.runs.atomic import write_bytes
 
@@ -25,7 +25,7 @@ def write_comparison(comparison: "Comparison", path: Path) -> None:
         """Return a map's image itself, whichever run it is of."""
         return data_url(one.image, quality=88)
 
-    style = Markup(read_template("style.css") + read_template("compare.css"))  # noqa: S704  (our own files)
+    style = Markup(read_static("style.css") + read_static("compare.css"))  # noqa: S704  (our own files)
     found = {"comparison": comparison, "names": [run.name for run in comparison.runs], "image_url": image_url}
     page = environment().get_template("compare_page.html").render(found=found, style=style, policy=policy(style, ""))
     write_bytes(path, page.encode())

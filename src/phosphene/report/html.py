@@ -6,7 +6,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
 from phosphene.contact_sheet import contact_sheet
@@ -60,7 +60,7 @@ def write_report(run: "str | Path | RunDirectory", *, reference: "str | None" = 
     if scan is not None and scan["first"]:
         parts = {"scan": scan, **parts}
     maps = len(gallery["cards"]) if gallery else 0
-    style, script = (Markup(read_template(name)) for name in ("style.css", "script.js"))  # noqa: S704  (our own files)
+    style, script = (Markup(read_static(name)) for name in ("style.css", "script.js"))  # noqa: S704  (our own files)
     page = (
         environment()
         .get_template("report.html")
@@ -85,10 +85,13 @@ def write_report(run: "str | Path | RunDirectory", *, reference: "str | None" = 
     return str(path)
 
 
-def environment() -> Environment:
-    """Return the environment of the templates: everything is escaped, and no variable may be missing."""
+def environment(*packages: str) -> Environment:
+    """Return the environment of the report's templates, and of those of other packages, which come first.
+
+    Everything is escaped, and no variable may be missing.
+    """
     made = Environment(
-        loader=PackageLoader("phosphene.report"),
+        loader=ChoiceLoader([PackageLoader(package) for package in (*packages, "phosphene.report")]),
         autoescape=select_autoescape(default=True),
         finalize=_plain,
         undefined=StrictUndefined,
@@ -120,9 +123,9 @@ def _sorted(*parts: list[dict[str, str]]) -> list[dict[str, str]]:
     )
 
 
-def read_template(name: str) -> str:
-    """Return the text of a file beside the templates."""
-    return resources.files("phosphene.report").joinpath("templates", name).read_text(encoding="utf-8")
+def read_static(name: str) -> str:
+    """Return the text of a style sheet or a script of the report."""
+    return resources.files("phosphene.report").joinpath("static", name).read_text(encoding="utf-8")
 
 
 def _plain(value: Any) -> Any:

@@ -125,24 +125,13 @@ class RunDirectory:
         folders = {(job.index, job.seed): self.folder(job, label) for job, label in jobs}
         return {place: folder for place, folder in folders.items() if (folder / "map.json").exists()}
 
-    def map_json(self, folder: Path) -> dict[str, Any]:
-        """Return map.json of a finished map: its figures, without the map itself.
-
-        Raises:
-            RunError: it is missing or damaged.
-        """
-        data = MAP.read(folder)
-        if data is None:
-            raise RunError(f"{folder} holds no finished map (it has no map.json). {MAP.fix}")
-        return data
-
     def map_hashes(self) -> dict[tuple[int, int], str]:
         """Return the hash of every finished map by its class and seed, in the order of run.json.
 
         Raises:
             RunError: this is not a run directory, or a map's map.json is damaged.
         """
-        return {place: self.map_json(folder)["map_sha256"] for place, folder in self.finished_folders().items()}
+        return {place: read_map_json(folder)["map_sha256"] for place, folder in self.finished_folders().items()}
 
     def maps_sha256(self) -> str:
         """Hash which finished maps the run holds: another map, or a map made again with another outcome, changes it.
@@ -207,7 +196,7 @@ class RunDirectory:
         Raises:
             RunError: it is missing, unfinished or damaged.
         """
-        facts = self.map_json(folder)
+        facts = read_map_json(folder)
         try:
             data = (folder / "map.safetensors").read_bytes()
             if hashlib.sha256(data).hexdigest() != facts["map_sha256"]:
@@ -289,6 +278,18 @@ def _scores(run: RunDirectory) -> str:
         for row in rows
     ]
     return notebook.table(["target classifier", "M_score", "top-1, all classes"], lines) if lines else ""
+
+
+def read_map_json(folder: Path) -> dict[str, Any]:
+    """Return map.json of a finished map: its figures, without the map itself.
+
+    Raises:
+        RunError: it is missing or damaged.
+    """
+    data = MAP.read(folder)
+    if data is None:
+        raise RunError(f"{folder} holds no finished map (it has no map.json). {MAP.fix}")
+    return data
 
 
 def _with_rows(head: dict[str, Any], rows: list[dict[str, Any]]) -> bytes:

@@ -9,6 +9,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import Response
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
+from starlette.staticfiles import StaticFiles
 
 from phosphene.errors import PhospheneError
 from phosphene.web.folder import NotHereError
@@ -41,17 +42,18 @@ def make_app(root: Path, *, host: str = "127.0.0.1", trust: bool = False) -> Gua
         "/report/{name:path}": gallery.report,
         "/compare": gallery.compare,
         "/new": gallery.new,
-        "/static/{name}": gallery.static,
     }
     for path, page in pages.items():
         app.get(path)(page)
     app.post("/start")(gallery.start)
     app.post("/cancel")(gallery.cancel)
+    static: Any = [("phosphene.web", "static"), ("phosphene.report", "static")]  # the style is the report's
+    app.mount("/static", StaticFiles(packages=static))
     app.state.gallery = gallery
 
     async def error_page(_: Request, error: Exception) -> Response:
         status, text = _status_and_text(error)
-        return gallery.pages.page("error.html", status, text=text, title="Not possible")
+        return gallery.page("error.html", status, text=text, title="Not possible")
 
     for kind in (PhospheneError, HTTPException, Exception):
         app.add_exception_handler(kind, error_page)

@@ -10,14 +10,14 @@ from typing import Any
 from PIL import Image
 
 from phosphene.concept_map import Job
-from phosphene.errors import PhospheneError, RunError
+from phosphene.errors import PhospheneError
 from phosphene.image_files import encode
 from phosphene.runs import RunDirectory
 from phosphene.runs.directory import PREVIEW
 
 # Name of the run if the served folder is a run itself.
 HERE = "@"
-DEEPEST, MOST_RUNS, MOST_BYTES, MOST_RUN_JSON = 5, 2000, 100_000_000, 50_000_000
+DEEPEST, MOST_RUNS, MOST_BYTES = 5, 2000, 100_000_000
 THUMBNAIL_SIDE, MOST_PIXELS = 192, 4096 * 4096
 
 
@@ -69,36 +69,25 @@ class Folder:
             if odd or len(name) > 2000:
                 raise NotHereError("there is no such run here.")
             path = self.root.joinpath(*parts)
-        run_json = self.file(path / "run.json", most=MOST_RUN_JSON)
+        run_json = self.file(path / "run.json")
         if run_json.parent != path:  # a link on the way, even one that stays inside, is another name of a listed run
             raise NotHereError("there is no such run here.")
         return RunDirectory(path)
 
-    def file(self, path: Path, most: int = MOST_BYTES) -> Path:
+    def file(self, path: Path) -> Path:
         """Return the real path of a file.
 
         Raises:
-            NotHereError: it is missing, lies outside the folder, is not a regular file, or is larger than ``most``
-                bytes.
+            NotHereError: it is missing, lies outside the folder, is not a regular file, or is larger than 100 MB.
         """
         try:
             real = path.resolve(strict=True)
-            status = real.stat()
+            _ordinary(real)
         except (OSError, ValueError, RuntimeError):
             raise NotHereError("there is no such file here.") from None
-        if not real.is_relative_to(self.root) or not stat.S_ISREG(status.st_mode) or status.st_size > most:
+        if not real.is_relative_to(self.root):
             raise NotHereError("there is no such file here.")
         return real
-
-    def facts(self, run: RunDirectory) -> dict[str, Any]:
-        """Return a run's ``run.json``.
-
-        Raises:
-            NotHereError: it is gone, or lies outside the folder.
-            RunError: it is damaged.
-        """
-        facts: dict[str, Any] = read_cached(_facts, self.file(run.path / "run.json", most=MOST_RUN_JSON))
-        return facts
 
     def image(self, run: RunDirectory, index: int, seed: int) -> Path:
         """Return the image of a map: of the finished one, or its preview.
@@ -106,7 +95,7 @@ class Folder:
         Raises:
             NotHereError: the run has no such map, or there is no image of it yet.
         """
-        for row in self.facts(run)["jobs"]:
+        for row in run_facts(run)["jobs"]:
             if (row["index"], row["seed"]) == (index, seed):
                 folder = run.folder(Job(index, seed), row["label"])
                 finished = (folder / "map.json").exists()
@@ -114,13 +103,22 @@ class Folder:
         raise NotHereError("the run has no such map.")
 
 
+def _ordinary(path: Path) -> os.stat_result:
+    """Return the status of a file; NotHereError if it is not a regular file, or too large."""
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode) or status.st_size > MOST_BYTES:
+        raise NotHereError("there is no such file here.")
+    return status
+
+
 def read_cached(read: Callable[[Path], Any], path: Path) -> Any:
     """Return ``read(path)``, cached until the file changes.
 
     Raises:
         OSError: the file is missing.
+        NotHereError: it is not a regular file, or is larger than 100 MB.
     """
-    status = path.stat()
+    status = _ordinary(path)
     return _read(read, path, status.st_mtime_ns, status.st_size)
 
 
@@ -130,12 +128,20 @@ def _read(read: Callable[[Path], Any], path: Path, modified: int, size: int) -> 
     return read(path)
 
 
+def run_facts(run: RunDirectory) -> dict[str, Any]:
+    """Return a run's ``run.json``, cached until it changes.
+
+    Raises:
+        OSError: it is missing.
+        RunError: it is damaged.
+    """
+    facts: dict[str, Any] = read_cached(_facts, run.path / "run.json")
+    return facts
+
+
 def _facts(run_json: Path) -> dict[str, Any]:
-    """Read a ``run.json``; RunError if it is damaged."""
-    try:
-        return RunDirectory(run_json.parent).facts()
-    except RecursionError:
-        raise RunError(f"{run_json} is damaged: it is nested too deeply.") from None
+    """Return the content of a ``run.json``; RunError if it is damaged."""
+    return RunDirectory(run_json.parent).facts()
 
 
 def thumbnail(path: Path) -> bytes:

@@ -1,8 +1,9 @@
 """The pages of the gallery, one method each."""
 
 import functools
+import hashlib
+import secrets
 import threading
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, quote
@@ -14,14 +15,15 @@ from starlette.exceptions import HTTPException
 from phosphene.api.evaluation import compare
 from phosphene.concept_map import ConceptMap
 from phosphene.errors import PhospheneError
+from phosphene.progress import duration
 from phosphene.recipe import DEFAULT_RECIPE, RECIPES
+from phosphene.report.html import environment
 from phosphene.runs import RunDirectory
 from phosphene.runs.scores import NAME as SCORES
 from phosphene.sources import SPEC_FORMS, list_specs
 from phosphene.web.folder import Folder, NotHereError, read_cached, thumbnail
 from phosphene.web.form import FormError, read_form
-from phosphene.web.guard import REPORT_POLICY, Token
-from phosphene.web.pages import Pages
+from phosphene.web.guard import REPORT_POLICY
 from phosphene.web.processes import MapProcess, MapProcesses
 from phosphene.web.views import run_view, run_views
 
@@ -30,14 +32,6 @@ if TYPE_CHECKING:
 
 MOST_FORM_BYTES = 2_000_000
 CACHEABLE = {"cache-control": "private, max-age=86400, immutable"}
-# name -> package, path in it, media type; the style is the report's
-STATIC = {
-    "report.css": ("phosphene.report", "templates/style.css", "text/css"),
-    "compare.css": ("phosphene.report", "templates/compare.css", "text/css"),
-    "gallery.css": ("phosphene.web", "static/gallery.css", "text/css"),
-    "live.js": ("phosphene.web", "static/live.js", "text/javascript"),
-    "icon.svg": ("phosphene.web", "static/icon.svg", "image/svg+xml"),
-}
 
 
 class Gallery:
@@ -50,25 +44,28 @@ class Gallery:
 
     def __init__(self, root: Path, *, trust: bool) -> None:
         self.root, self.trust = root, trust
-        self.folder, self.processes, self.token = Folder(root), MapProcesses(), Token()
-        self.pages = Pages({"token": self.token.text, "trust": trust, "root": str(root)})
+        self.folder, self.processes = Folder(root), MapProcesses()
+        self.token = secrets.token_urlsafe(32)  # in the forms of this server's pages, which other sites cannot read
+        self.templates = environment("phosphene.web")
+        self.templates.filters |= {"path": quote, "duration": duration}
+        self.templates.globals |= {"token": self.token, "trust": trust, "root": str(root)}
         self._comparing = threading.Lock()  # one comparison at a time: it takes memory
 
     def runs(self) -> HTMLResponse:
         """All runs."""
-        return self.pages.page("runs.html", runs=run_views(self.folder), processes=self._starting(), title="Runs")
+        return self.page("runs.html", runs=run_views(self.folder), processes=self._starting(), title="Runs")
 
     def live_runs(self, request: Request) -> Response:
         """The part of that page that changes."""
-        return self.pages.part(request, "runs_part.html", runs=run_views(self.folder), processes=self._starting())
+        return self._part(request, "runs_part.html", runs=run_views(self.folder), processes=self._starting())
 
     def run(self, name: str) -> HTMLResponse:
         """One run."""
-        return self.pages.page("run.html", **self._run(name), title=name)
+        return self.page("run.html", **self._run(name), title=name)
 
     def live_run(self, request: Request, name: str) -> Response:
         """The part of that page that changes."""
-        return self.pages.part(request, "run_part.html", **self._run(name))
+        return self._part(request, "run_part.html", **self._run(name))
 
     def image(self, index: int, seed: int, name: str, v: str = "", small: bool = False) -> Response:
         """The image of a map, or its preview; browsers may cache addresses with a version ``v``."""
@@ -95,7 +92,7 @@ class Gallery:
             raise
         except PhospheneError as failed:
             error = str(failed)
-        return self.pages.page("compare.html", runs=runs, a=a, b=b, found=found, error=error, title="Compare")
+        return self.page("compare.html", runs=runs, a=a, b=b, found=found, error=error, title="Compare")
 
     def new(self, model: str = "") -> HTMLResponse:
         """The form that starts a run."""
@@ -119,12 +116,18 @@ class Gallery:
         process.cancel()
         return RedirectResponse(f"/run/{quote(name)}", status_code=303)
 
-    def static(self, name: str) -> Response:
-        """A stylesheet, script or icon of ours."""
-        if name not in STATIC:
-            raise NotHereError("there is no such file here.")
-        package, path, kind = STATIC[name]
-        return Response(resources.files(package).joinpath(path).read_bytes(), media_type=kind)
+    def page(self, template: str, status: int = 200, **variables: Any) -> HTMLResponse:
+        """Render a whole page."""
+        return HTMLResponse(self.templates.get_template(template).render(variables), status)
+
+    def _part(self, request: Request, template: str, **variables: Any) -> Response:
+        """Render the part of a page that changes, or respond that the browser has it already."""
+        text = self.templates.get_template(template).render(variables)
+        etag = f'"{hashlib.sha256(text.encode()).hexdigest()[:24]}"'
+        headers = {"etag": etag, "cache-control": "no-cache"}
+        if request.headers.get("if-none-match") == etag:
+            return Response(status_code=304, headers=headers)
+        return HTMLResponse(text, headers=headers)
 
     def _run(self, name: str) -> dict[str, Any]:
         """Return the variables of a run's page; ``run`` is ``None`` while the run is still being started."""
@@ -144,8 +147,6 @@ class Gallery:
         """Return what the page shows of two runs."""
         runs = [self.folder.run(name) for name in (a, b)]
         places = [quote(name) for name in (a, b)]
-        for run in runs:
-            self.folder.facts(run)
         with self._comparing:
             found = _compare(runs[0].path, runs[1].path, *map(_version, runs))
 
@@ -168,7 +169,7 @@ class Gallery:
     def _form(self, fields: dict[str, str], error: str = "", status: int = 200) -> HTMLResponse:
         """Return the page with the form for a new run."""
         specs = {view.facts["model"]["spec"] for view in run_views(self.folder) if view.facts is not None}
-        return self.pages.page(
+        return self.page(
             "new.html",
             status,
             fields=fields,
@@ -191,7 +192,7 @@ class Gallery:
             fields = dict(parse_qsl(body.decode("utf-8", "replace"), max_num_fields=100))
         except ValueError:
             fields = {}
-        if not self.token.fits(fields.get("token", "")):
+        if not secrets.compare_digest(self.token.encode(), fields.get("token", "").encode()):
             raise HTTPException(403, "This form is out of date (the server was restarted): load its page again.")
         return fields
 

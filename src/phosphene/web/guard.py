@@ -1,7 +1,6 @@
 """Refuses requests that pages of other sites cause, and host names that others have pointed at this machine."""
 
 import ipaddress
-import secrets
 import socket
 from urllib.parse import urlsplit
 
@@ -105,14 +104,3 @@ def _is_address(host: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-class Token:
-    """A secret that the pages of this server carry in their forms, and pages of other sites cannot read."""
-
-    def __init__(self) -> None:
-        self.text = secrets.token_urlsafe(32)
-
-    def fits(self, given: str) -> bool:
-        """Whether a form carried it."""
-        return secrets.compare_digest(self.text.encode(), given.encode())

@@ -1,6 +1,6 @@
 """Run directories as the pages show them."""
 
-import json
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,12 +9,10 @@ from phosphene.concept_map import Job
 from phosphene.errors import PhospheneError
 from phosphene.labels import first_synonym
 from phosphene.runs import RunDirectory
-from phosphene.runs.directory import PREVIEW
+from phosphene.runs.directory import PREVIEW, read_map_json
 from phosphene.runs.live import SignOfLife, read_live
-from phosphene.textfile import read_text
-from phosphene.web.folder import Folder, NotHereError, read_cached
+from phosphene.web.folder import Folder, read_cached, run_facts
 
-MOST_MAP_JSON = 20_000_000
 THUMBNAILS = 10
 
 
@@ -116,10 +114,7 @@ def run_view(folder: Folder, name: str) -> RunView:
     """
     run = folder.run(name)
     try:
-        modified = (run.path / "run.json").stat().st_mtime
-        facts = folder.facts(run)
-    except NotHereError:
-        raise
+        modified, facts = (run.path / "run.json").stat().st_mtime, run_facts(run)
     except (PhospheneError, OSError) as error:
         return RunView(name, "damaged", error=str(error))
     beats = tuple(read_live(run.path))
@@ -135,30 +130,26 @@ def _map_view(run: RunDirectory, row: dict[str, Any], beat: "SignOfLife | None")
     """Return what the gallery shows of one map: finished, growing or missing."""
     index, seed, label = row["index"], row["seed"], row["label"]
     folder = run.folder(Job(index, seed), label)
-    try:
-        facts = read_cached(_map_facts, folder / "map.json")
-    except (OSError, ValueError, RecursionError):  # what is missing or cannot be read counts as unfinished
-        facts = None
-    if facts is not None:
-        return MapView(label, index, seed, "finished", **facts)
-    try:
+    with contextlib.suppress(OSError, PhospheneError):  # what is missing or cannot be read counts as unfinished
+        return MapView(label, index, seed, "finished", **read_cached(_map_facts, folder / "map.json"))
+    version = ""
+    with contextlib.suppress(OSError):
         version = f"{(folder / PREVIEW).stat().st_mtime_ns:x}"
-    except OSError:
-        version = ""
     if beat is None:
         return MapView(label, index, seed, "missing", version)
     return MapView(label, index, seed, "growing", version, step=beat.step, steps=beat.steps)
 
 
-def _map_facts(path: Path) -> "dict[str, Any] | None":
-    """Return what is shown of a ``map.json``; ``None`` if it is not a table."""
-    facts = json.loads(read_text(path, MOST_MAP_JSON))
-    if not isinstance(facts, dict):
-        return None
-    numbers = {key: _number(facts.get(key)) for key in ("p_class", "targeting_rate", "seconds")}
-    return {**numbers, "seconds": numbers["seconds"] or 0.0, "version": str(facts.get("map_sha256"))[:12]}
+def _map_facts(map_json: Path) -> dict[str, Any]:
+    """Return what is shown of a ``map.json``; RunError if it is damaged."""
+    facts = read_map_json(map_json.parent)
+    return {
+        **{key: _number(facts[key]) for key in ("p_class", "targeting_rate")},
+        "seconds": _number(facts["seconds"]) or 0.0,
+        "version": facts["map_sha256"][:12],
+    }
 
 
-def _number(value: Any) -> "float | None":
-    """Return a number from JSON as float; ``None`` if it is not a number or far too large."""
-    return float(value) if isinstance(value, int | float) and -1e12 < value < 1e12 else None
+def _number(value: "float | None") -> "float | None":
+    """Return a number from JSON as float; ``None`` if there is none, or it is far too large."""
+    return float(value) if value is not None and -1e12 < value < 1e12 else None
