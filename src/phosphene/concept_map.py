@@ -104,18 +104,17 @@ class ConceptMap:
     def _repr_html_(self) -> str:
         """Show the image, Xi, the loss and the facts in a notebook."""
         rate = "not measured" if self.targeting_rate is None else f"{self.targeting_rate:.0%}"
-        facts = notebook.facts(
-            [
-                ("class", f"{self.index}: {self.label}"),
-                ("seed", self.seed),
-                ("confidence of the source classifier", f"p = {self.p_class:.3f}"),
-                ("targeting rate on held-out samples", rate),
-                ("cost", f"{self.passes:,} passes, {self.seconds:.1f} s"),
-            ]
-        )
-        image = notebook.figure(notebook.image(self.image, self.short), notebook.text(self.short))
-        xi = notebook.figure(notebook.image(to_image(self.xi), f"Xi of {self.short}"), "Xi")
-        return notebook.row([image, xi, f"<div>{facts}{notebook.curve(self.loss, 'loss')}</div>"])
+        facts = [
+            ("class", f"{self.index}: {self.label}"),
+            ("seed", self.seed),
+            ("confidence of the source classifier", f"p = {self.p_class:.3f}"),
+            ("targeting rate on held-out samples", rate),
+            ("cost", f"{self.passes:,} passes, {self.seconds:.1f} s"),
+        ]
+        image = notebook.piece("figure", notebook.image(self.image, self.short), self.short)
+        xi = notebook.piece("figure", notebook.image(to_image(self.xi), f"Xi of {self.short}"), "Xi")
+        beside = notebook.piece("stack", [notebook.piece("facts", facts), notebook.curve(self.loss, "loss")])
+        return notebook.piece("row", [image, xi, beside])
 
 
 class MapList(list[ConceptMap]):
@@ -155,10 +154,10 @@ class MapList(list[ConceptMap]):
     def _repr_html_(self) -> str:
         """Show the images in a notebook."""
         figures = [
-            notebook.figure(notebook.image(one.image, caption), notebook.text(caption), f"p {one.p_class:.2f}")
+            notebook.piece("figure", notebook.image(one.image, caption), caption, f"p {one.p_class:.2f}")
             for one, caption in list(zip(self, captions(self), strict=True))[: notebook.MOST_IMAGES]
         ]
-        return notebook.gallery(self._title(), figures, len(self))
+        return notebook.piece("gallery", self._title(), figures, len(self))
 
 
 def captions(maps: Sequence[ConceptMap]) -> list[str]:

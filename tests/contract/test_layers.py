@@ -33,7 +33,7 @@ LAYERS = [
     {"concept_map", "classifier"},
     {"progress"},
     {"labels", "recipe", "outputs", "spatial_activation", "notebook", "contact_sheet"},
-    {"textfile", "image_files"},
+    {"textfile", "image_files", "markup"},
     {"extras"},  # optional libraries
     {"errors", "version"},
 ]

@@ -117,25 +117,26 @@ class Verdict:
 
     def _repr_html_(self) -> str:
         """Show verdict and candidates in a notebook."""
-        facts = notebook.facts(
-            [
-                ("verdict", self.verdict),
-                ("p", f"{self.p_value:.2g} (alpha {self.alpha:g}; {self.null})"),
-                ("why", " ".join(self.reasons)),
-                ("model", f"{self.model}, {self.num_classes} classes"),
-                ("samples", self.samples),
-                ("not tested", " ".join(self.not_tested)),
-            ]
-        )
+        facts = [
+            ("verdict", self.verdict),
+            ("p", f"{self.p_value:.2g} (alpha {self.alpha:g}; {self.null})"),
+            ("why", " ".join(self.reasons)),
+            ("model", f"{self.model}, {self.num_classes} classes"),
+            ("samples", self.samples),
+            ("not tested", " ".join(self.not_tested)),
+        ]
         figures = [
-            notebook.figure(
+            notebook.piece(
+                "figure",
                 notebook.image(candidate_image(one.candidate), f"candidate trigger of {one.label}"),
-                notebook.text(first_synonym(one.label)),
-                notebook.text(f"{one.candidate.success:.0%} of {one.candidate.tried} held-out samples"),
+                first_synonym(one.label),
+                f"{one.candidate.success:.0%} of {one.candidate.tried} held-out samples",
             )
             for one in self.suspects
         ]
-        return f"<div>{facts}{notebook.row(figures) if figures else ''}</div>"
+        return notebook.piece(
+            "stack", [notebook.piece("facts", facts), notebook.piece("row", figures) if figures else ""]
+        )
 
 
 def decide(

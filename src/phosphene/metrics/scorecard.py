@@ -91,19 +91,19 @@ class Score:
 
     def _repr_html_(self) -> str:
         """Show figures and concepts in a notebook."""
-        lines = [
+        rows = [
             [
-                notebook.Cell(first_synonym(one.label)),
+                first_synonym(one.label),
                 notebook.Cell(f"{one.right} of {one.maps}", one.right / max(one.maps, 1)),
                 notebook.Cell(f"{one.p_class:.2f}", one.p_class),
-                notebook.Cell(", ".join(first_synonym(other.label) for other in one.misread)),
+                ", ".join(first_synonym(other.label) for other in one.misread),
             ]
             for one in self.per_concept[: notebook.MOST_IMAGES]
         ]
-        hidden = len(self.per_concept) - len(lines)
-        more = f"<p>and {hidden} concepts more</p>" if hidden else ""
-        table = notebook.table(["concept", "classified correctly", "p of the class", "predicted instead"], lines)
-        return f"<div>{Scores([self])._repr_html_()}{table}{more}</div>"
+        hidden = len(self.per_concept) - len(rows)
+        head = ["concept", "classified correctly", "p of the class", "predicted instead"]
+        more = f"and {hidden} concepts more" if hidden else ""
+        return notebook.piece("stack", [Scores([self])._repr_html_(), notebook.piece("table", head, rows), more])
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, for JSON."""
@@ -127,9 +127,9 @@ class Scores(list[ScoreT]):
 
     def _repr_html_(self) -> str:
         """Show the figures in a notebook, one line per score."""
-        lines = [
+        rows = [
             [
-                notebook.Cell(f"{one.source} → {one.target}"),
+                f"{one.source} → {one.target}",
                 notebook.Cell(f"{one.m_score:.2f} ({one.interval[0]:.2f} to {one.interval[1]:.2f})", one.m_score),
                 notebook.Cell(f"{one.top1_all:.0%} of {one.classes:,}", one.top1_all),
                 notebook.Cell(f"{one.top1_concepts:.0%} of {one.concepts:,}", one.top1_concepts),
@@ -138,7 +138,7 @@ class Scores(list[ScoreT]):
             for one in self
         ]
         head = ["source → target", "M_score (95 %)", "top-1, all classes", "top-1, concepts", "p of the class"]
-        return notebook.table(head, lines)
+        return notebook.piece("table", head, rows)
 
 
 def _entries(kind: type, data: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,13 +4,13 @@ import base64
 import hashlib
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
-from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined, select_autoescape
+from jinja2 import Environment
 from markupsafe import Markup
 
+from phosphene import markup
 from phosphene.contact_sheet import contact_sheet
-from phosphene.errors import RunError, printable
+from phosphene.errors import RunError
 from phosphene.image_files import encode
 from phosphene.labels import first_synonym
 from phosphene.report.checks import check_section
@@ -86,18 +86,8 @@ def write_report(run: "str | Path | RunDirectory", *, reference: "str | None" = 
 
 
 def environment(*packages: str) -> Environment:
-    """Return the environment of the report's templates, and of those of other packages, which come first.
-
-    Everything is escaped, and no variable may be missing.
-    """
-    made = Environment(
-        loader=ChoiceLoader([PackageLoader(package) for package in (*packages, "phosphene.report")]),
-        autoescape=select_autoescape(default=True),
-        finalize=_plain,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    """Return the environment of the report's templates, and of those of other packages, which come first."""
+    made = markup.environment(*packages, "phosphene.report")
     made.filters |= {"heat": heat, "percent": percent, "probability": probability, "short": first_synonym}
     made.globals |= {"count": count}
     return made
@@ -126,9 +116,3 @@ def _sorted(*parts: list[dict[str, str]]) -> list[dict[str, str]]:
 def read_static(name: str) -> str:
     """Return the text of a style sheet or a script of the report."""
     return resources.files("phosphene.report").joinpath("static", name).read_text(encoding="utf-8")
-
-
-def _plain(value: Any) -> Any:
-    """Remove from names and labels what could reverse the direction of the text; escaping comes after."""
-    odd = isinstance(value, str) and not isinstance(value, Markup) and not value.isprintable()
-    return printable(value) if odd else value

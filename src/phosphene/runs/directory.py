@@ -232,19 +232,17 @@ class RunDirectory:
         facts = self.facts()
         height, width = facts["model"]["input"]["size"]
         finished = self.finished_folders()
-        about = notebook.facts(
-            [
-                ("model", f"{facts['model']['name']}, {facts['model']['classes']} classes, {height} × {width} pixels"),
-                ("recipe", facts["recipe"]["name"]),
-                ("samples", facts["samples"]["spec"]),
-                ("maps", f"{len(finished)} of {len(facts['jobs'])} finished"),
-                ("directory", self.path),
-            ]
-        )
+        about = [
+            ("model", f"{facts['model']['name']}, {facts['model']['classes']} classes, {height} × {width} pixels"),
+            ("recipe", facts["recipe"]["name"]),
+            ("samples", facts["samples"]["spec"]),
+            ("maps", f"{len(finished)} of {len(facts['jobs'])} finished"),
+            ("directory", str(self.path)),
+        ]
         shown = MapList(map(self.read, list(finished.values())[: notebook.MOST_IMAGES]))
         body = shown._repr_html_() if shown else ""
-        more = f"<p>and {len(finished) - len(shown)} more</p>" if len(finished) > len(shown) else ""
-        return f"<div>{about}{body}{more}{_scores(self)}</div>"
+        more = f"and {len(finished) - len(shown)} more" if len(finished) > len(shown) else ""
+        return notebook.piece("stack", [notebook.piece("facts", about), body, more, _scores(self)])
 
 
 def open_run(path: "str | Path") -> RunDirectory:
@@ -271,13 +269,13 @@ def _scores(run: RunDirectory) -> str:
     rows = [row for row in read_scores(run) if all(isinstance(row.get(key), float) for key in ("m_score", "top1_all"))]
     lines = [
         [
-            notebook.Cell(str(row["target"])),
+            str(row["target"]),
             notebook.Cell(f"{row['m_score']:.2f}", row["m_score"]),
             notebook.Cell(f"{row['top1_all']:.0%}", row["top1_all"]),
         ]
         for row in rows
     ]
-    return notebook.table(["target classifier", "M_score", "top-1, all classes"], lines) if lines else ""
+    return notebook.piece("table", ["target classifier", "M_score", "top-1, all classes"], lines) if lines else ""
 
 
 def read_map_json(folder: Path) -> dict[str, Any]:

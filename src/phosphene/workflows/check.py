@@ -83,8 +83,8 @@ class Findings(list[Finding]):
 
     def _repr_html_(self) -> str:
         """Show the findings in a notebook."""
-        rows = [[notebook.Cell(text) for text in (one.name, one.verdict, one.explanation)] for one in self]
-        return notebook.table(["check", "verdict", "finding"], rows)
+        rows = [(one.name, one.verdict, one.explanation) for one in self]
+        return notebook.piece("table", ["check", "verdict", "finding"], rows)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, for JSON: the findings, or after a dry run what would be checked."""

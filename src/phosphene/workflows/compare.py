@@ -39,14 +39,11 @@ class Comparison:
     def _repr_html_(self) -> str:
         """Show the changes in a notebook, the most changed class first."""
         rows = [
-            [
-                notebook.Cell(first_synonym(one.label)),
-                *(_figure(value) for value in (one.change, one.images, one.predictions)),
-            ]
+            [first_synonym(one.label), *map(_cell, (one.change, one.images, one.predictions))]
             for one in self.changes[: notebook.MOST_IMAGES]
         ]
-        notes = "".join(f"<p>{notebook.text(note)}</p>" for note in self.notes)
-        return f"<div>{notebook.table(['class', 'change', 'images', 'predictions'], rows)}{notes}</div>"
+        table = notebook.piece("table", ["class", "change", "images", "predictions"], rows)
+        return notebook.piece("stack", [table, *self.notes])
 
     @property
     def scored(self) -> bool:
@@ -85,9 +82,9 @@ class Comparison:
         }
 
 
-def _figure(value: "float | None") -> notebook.Cell:
+def _cell(value: "float | None") -> "notebook.Cell | str":
     """Return a table cell for a share; a dash for ``None``."""
-    return notebook.Cell("-") if value is None else notebook.Cell(f"{value:.2f}", value)
+    return "-" if value is None else notebook.Cell(f"{value:.2f}", value)
 
 
 def compare_runs(a: RunDirectory, b: RunDirectory) -> Comparison:
