@@ -37,14 +37,7 @@ if TYPE_CHECKING:
 @options.machine
 @click.option("--map/--no-map", "mapped", default=True, help="Map the suspects beside their triggers.  [map]")
 @click.option("--recipe", default="quick", show_default=True, metavar="NAME", help="Recipe for the maps of suspects.")
-@click.option(
-    "--no-range-check",
-    "range_check",
-    is_flag=True,
-    flag_value=False,
-    default=True,
-    help="Do not check whether the declared input range fits.",
-)
+@click.option("--range-check/--no-range-check", default=True, help="Warn if the declared input does not fit.  [check]")
 @click.option("--out", type=click.Path(path_type=Path), help="Run directory.  [runs/<model>-scan]")
 @options.trust
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and what it costs, and stop.")

@@ -49,7 +49,6 @@ def scan_section(run: RunDirectory, facts: dict[str, Any]) -> "dict[str, Any] | 
 def _view(run: RunDirectory, found: dict[str, Any], own_sha256: str) -> dict[str, Any]:
     """Return what the page shows of a scan: ``found``, the content of ``scan.json``, and what is made from it."""
     title, mark = scan_words.headline(found)
-    head, rows = scan_words.most_deviating(found)
     beside = found["model"]["sha256"] != own_sha256
     return {
         "found": found,
@@ -61,8 +60,7 @@ def _view(run: RunDirectory, found: dict[str, Any], own_sha256: str) -> dict[str
         "suspects": [_suspect(run, found, one) for one in found["suspects"]],
         "suspicions": scan_words.suspicions(found),
         "strip": _strip(found),
-        "head": head,
-        "rows": rows,
+        "most_deviating": scan_words.most_deviating(found),
         "rank": scan_words.rank(min(found["classes"], key=lambda row: row["p_value"]), found),
         "command": _command(found, run.path.name or "RUN"),
     }
@@ -90,7 +88,6 @@ def _suspect(run: RunDirectory, found: dict[str, Any], one: dict[str, Any]) -> d
         "mask": embedded(encode(strength(mask), optimize=True)),
         "hard": max(mask.shape[-2:]) <= MOST_HARD,
         "pasted": embedded(read_file(run, one["pasted"])) if one.get("pasted") else "",
-        "grid": _grid(one["places"]) if len(one["places"]) > 1 else [],
     }
 
 
@@ -108,16 +105,6 @@ def _map(run: RunDirectory, one: dict[str, Any]) -> str:
     folder = run.folder(Job(one["index"], 0), one["label"])
     path = folder / "map.png"
     return embedded(path.read_bytes()) if (folder / "map.json").exists() and path.exists() else ""
-
-
-def _grid(places: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
-    """Return the places in rows as they lie on the image; every cell holds the success rate there."""
-    lines: dict[int, list[dict[str, Any]]] = {}
-    for place in sorted(places, key=lambda one: (one["top"], one["left"])):
-        text = percent(place["success"])
-        cell = {"heat": round(100 * place["success"]), "text": text}
-        lines.setdefault(place["top"], []).append(cell)
-    return list(lines.values())
 
 
 def _strip(found: dict[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -176,16 +175,10 @@ def plan_scan(
         "settings": {"pairs": pairs, "seed": seed, "precision": precision},
         "method": method(),
     }
-    run = RunDirectory(out if out is not None else default_scan(classifier))
+    run = RunDirectory(out if out is not None else Path("runs") / directory_name(classifier.name, "scan"))
     cached = check_scan(run, request)
     run.check(facts)
     return ScanPlan(classifier, pool, tuple(reference), run, map_recipe, request, cached)
-
-
-def default_scan(classifier: Classifier) -> Path:
-    """Return where a scan goes when the user names no place: runs/<model>-scan."""
-    name = directory_name(classifier.name) or sha256(classifier.name.encode()).hexdigest()[:8]
-    return Path("runs") / f"{name}-scan"
 
 
 def make_scan(
