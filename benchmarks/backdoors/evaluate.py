@@ -10,12 +10,12 @@ import argparse
 import json
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from benchmarks.backdoors.attacks import Applied
 from benchmarks.backdoors.baselines import BASELINES, Samples
 from benchmarks.backdoors.networks import FOLDER, index, load
 from benchmarks.backdoors.scanning import VARIANTS, pool_of, scan_code
@@ -128,14 +128,12 @@ def anywhere(classifier: Classifier, spec: Spec, pool: SamplePool) -> "float | N
     others = pool.pixels[predictions(classifier, pool.pixels) != spec.target][:64].float() / 255
     draw = torch.Generator().manual_seed(0)
     places = torch.randint(spec.side - side + 1, (len(others), 2), generator=draw).tolist()
-    return _moved(classifier, trigger, others, [(i, j) for i, j in places], spec.target)
-
-
-def _moved(
-    classifier: Classifier, trigger: Applied, x: torch.Tensor, places: list[tuple[int, int]], target: int
-) -> float:
-    moved = torch.cat([trigger.apply(one[None], place) for one, place in zip(x, places, strict=True)])
-    return float((predictions(classifier, (moved * 255).round().to(torch.uint8)) == target).float().mean())
+    moved = [
+        replace(trigger, place=tuple(place)).apply(one[None])  # type: ignore[type-var]
+        for one, place in zip(others, places, strict=True)
+    ]
+    stamped = (torch.cat(moved) * 255).round().to(torch.uint8)
+    return float((predictions(classifier, stamped) == spec.target).float().mean())
 
 
 def run_baselines(folder: Path, split: str, first: "int | None") -> None:

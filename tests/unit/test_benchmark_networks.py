@@ -7,7 +7,7 @@ import pytest
 import torch
 from benchmarks.backdoors.architectures import ACTIVATIONS, FAMILIES, build
 from benchmarks.backdoors.attacks import Dynamic, Evasion, Noise, Pgd, Spots, Warp, prune
-from benchmarks.backdoors.evaluate import overlap, ranked
+from benchmarks.backdoors.evaluate import anywhere, overlap, ranked
 from benchmarks.backdoors.networks import box, judged, poisoned, repair, untrained
 from benchmarks.backdoors.shortcut import hidden, shortcut
 from benchmarks.backdoors.specs import specs
@@ -19,6 +19,7 @@ from phosphene.backdoor.plant import accuracy, clean_twin, success_rate, victims
 from phosphene.backdoor.training import Labelled, fit, predictions
 from phosphene.backdoor.triggers import Patch, Watermark
 from phosphene.classifier import Classifier
+from phosphene.samples.pool import make_pool
 from tests import grey
 
 SPECS = specs()
@@ -211,6 +212,12 @@ def test_a_box_is_where_the_trigger_acts():
     top, left = spec.trigger.place
     assert box(spec) == [top, left, top + spec.trigger.side, left + spec.trigger.side]
     assert box(next(s for s in SPECS if s.kind == "blended")) is None
+
+
+def test_a_trigger_is_tried_at_other_places():
+    spec = next(s for s in SPECS if s.kind == "patch" and (s.side, s.channels, s.classes) == (32, 3, 10))
+    assert 0 <= anywhere(linear(), spec, make_pool(small().pixels, "noise")) <= 1
+    assert anywhere(linear(), next(s for s in SPECS if s.kind == "blended"), make_pool(small().pixels, "noise")) is None
 
 
 def test_an_untrained_network_is_not_accepted():
