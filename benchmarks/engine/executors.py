@@ -28,7 +28,7 @@ from phosphene.concept_map import ConceptMap, Job
 from phosphene.executors import Executor, LocalExecutor, pick_executor
 from phosphene.executors.base import MapPlan, MapSummary
 from phosphene.recipe import Recipe, resolve
-from phosphene.runs import RunDirectory, RunFacts
+from phosphene.runs import RunDirectory, run_facts
 from phosphene.samples import load_samples
 from phosphene.samples.pool import make_pool
 from phosphene.sources import load
@@ -55,7 +55,7 @@ def planner(jobs: int) -> dict[str, float]:
         clock = _Clock(found)
         todo = plan(classifier, Recipe(), pool, Path(folder) / "run", None, range(jobs // classes))
         labels = classifier.labels
-        facts = RunFacts.of(classifier, Recipe(), pool)
+        facts = run_facts(classifier, Recipe(), pool)
         todo.run.begin(facts, ((job, labels[job.index]) for job in todo.jobs))
         clock("plan")
         for job in todo.jobs[::2]:  # what a run looks like that was stopped half-way; making it is not the planner's
@@ -162,7 +162,7 @@ def write_seconds(path: Path) -> list[float]:
     directory = RunDirectory(path)
     pool = make_pool(torch.zeros((4, 3, 224, 224), dtype=torch.uint8), "none")
     labels = classifier.labels
-    directory.begin(RunFacts.of(classifier, Recipe(), pool), [(Job(index), labels[index]) for index in range(30)])
+    directory.begin(run_facts(classifier, Recipe(), pool), [(Job(index), labels[index]) for index in range(30)])
     times = []
     for index in range(30):
         nu, xi = 0.1 * torch.randn(3, 224, 224), torch.rand(1, 224, 224)

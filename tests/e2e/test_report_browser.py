@@ -9,7 +9,7 @@ from phosphene.checks.finding import Finding
 from phosphene.concept_map import Job
 from phosphene.recipe import Recipe
 from phosphene.report import write_report
-from phosphene.runs import RunDirectory, RunFacts
+from phosphene.runs import RunDirectory, run_facts
 from phosphene.runs.checks import write_check
 from phosphene.samples.pool import make_pool
 from phosphene.workflows.map import write_own_predictions
@@ -41,7 +41,7 @@ def make(folder, labels):
         for seed in (0, 1)
     ]
     pool = make_pool(torch.zeros((4, 3, 16, 16), dtype=torch.uint8), "some samples")
-    facts = RunFacts.of(network, Recipe(), pool, "cpu", "fp32")
+    facts = run_facts(network, Recipe(), pool, "cpu", "fp32")
     run.begin(facts, [(Job(one.index, one.seed), one.label) for one in maps])
     for one in maps:
         run.write(one)

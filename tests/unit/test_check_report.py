@@ -13,7 +13,7 @@ from phosphene.errors import RunError
 from phosphene.recipe import Recipe
 from phosphene.report.checks import check_section
 from phosphene.report.html import environment
-from phosphene.runs import RunDirectory, RunFacts
+from phosphene.runs import RunDirectory, run_facts
 from phosphene.runs.checks import read_checks, write_check
 from phosphene.samples.pool import make_pool
 from tests import tiny
@@ -30,7 +30,7 @@ def run(tmp_path):
     run = RunDirectory(tmp_path / "run")
     maps = [tiny.concept_map(0), tiny.concept_map(4)]
     jobs = [(Job(one.index, one.seed), one.label) for one in maps]
-    run.begin(RunFacts.of(tiny.classifier(), Recipe(), pool, "cpu", "fp32"), jobs)
+    run.begin(run_facts(tiny.classifier(), Recipe(), pool, "cpu", "fp32"), jobs)
     for one in maps:
         run.write(one)
     return run

@@ -13,7 +13,7 @@ from phosphene.concept_map import Job, captions
 from phosphene.errors import RunError
 from phosphene.metrics.scorecard import ConceptScore, Confusion, ContrastScore, Score, Scores
 from phosphene.recipe import Recipe
-from phosphene.runs import RunDirectory, RunFacts
+from phosphene.runs import RunDirectory, run_facts
 from phosphene.runs.scores import write_scores
 from phosphene.samples.pool import make_pool
 from tests import tiny
@@ -36,7 +36,7 @@ def run(tmp_path):
     """A run of two maps, one of them finished, with a score."""
     run = RunDirectory(tmp_path / "run")
     pool = make_pool(torch.zeros(3, 3, 16, 16, dtype=torch.uint8), "pool")
-    run.begin(RunFacts.of(tiny.classifier(name=HOSTILE), Recipe(), pool), [(Job(0), HOSTILE), (Job(4), tiny.LABELS[4])])
+    run.begin(run_facts(tiny.classifier(name=HOSTILE), Recipe(), pool), [(Job(0), HOSTILE), (Job(4), tiny.LABELS[4])])
     run.write(tiny.concept_map(0, label=HOSTILE))
     row = score(target=HOSTILE).to_dict()
     facts = {"recipe": "paper", "target_spec": "x", "target_sha256": "y", "maps_sha256": run.maps_sha256()}
@@ -145,5 +145,5 @@ def test_a_grid_shows_every_map_with_its_label():
 def test_a_run_without_maps_shows_its_facts(tmp_path):
     run = RunDirectory(tmp_path / "run")
     pool = make_pool(torch.zeros(3, 3, 16, 16, dtype=torch.uint8), "pool")
-    run.begin(RunFacts.of(tiny.classifier(), Recipe(), pool), [(Job(0), "lion")])
+    run.begin(run_facts(tiny.classifier(), Recipe(), pool), [(Job(0), "lion")])
     assert "0 of 1 finished" in run._repr_html_()

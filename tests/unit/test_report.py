@@ -16,7 +16,7 @@ from phosphene.contact_sheet import contact_sheet
 from phosphene.errors import RunError
 from phosphene.recipe import Recipe
 from phosphene.report import write_report
-from phosphene.runs import RunDirectory, RunFacts
+from phosphene.runs import RunDirectory, run_facts
 from phosphene.samples.pool import make_pool
 from tests import tiny
 
@@ -26,7 +26,7 @@ def begin(folder, maps, more=()):
     pool = make_pool(torch.zeros((4, 3, 16, 16), dtype=torch.uint8), "some samples", ["a.png", "b.png"])
     run = RunDirectory(folder)
     jobs = [(Job(one.index, one.seed), one.label) for one in [*maps, *more]]
-    run.begin(RunFacts.of(tiny.classifier(), Recipe(), pool, "cpu", "fp32"), jobs)
+    run.begin(run_facts(tiny.classifier(), Recipe(), pool, "cpu", "fp32"), jobs)
     for one in maps:
         run.write(one)
     return run

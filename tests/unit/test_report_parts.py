@@ -21,7 +21,7 @@ from phosphene.report.curves import curve
 from phosphene.report.formats import percent, probability
 from phosphene.report.images import MOST_PIXELS, data_url, scale_for, signed, strength
 from phosphene.report.made import map_commands
-from phosphene.runs import RunDirectory, RunFacts
+from phosphene.runs import RunDirectory, run_facts
 from phosphene.runs.predictions import write_predictions
 from phosphene.samples.pool import make_pool
 from tests import tiny
@@ -30,7 +30,7 @@ from tests import tiny
 def begin(folder, maps, recipe="paper", **overrides):
     pool = make_pool(torch.zeros((4, 3, 16, 16), dtype=torch.uint8), "some samples")
     run = RunDirectory(folder)
-    facts = RunFacts.of(tiny.classifier(), resolve(recipe, overrides), pool, "cpu", "fp32")
+    facts = run_facts(tiny.classifier(), resolve(recipe, overrides), pool, "cpu", "fp32")
     run.begin(facts, [(Job(one.index, one.seed), one.label) for one in maps])
     for one in maps:
         run.write(one)

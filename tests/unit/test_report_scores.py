@@ -11,7 +11,7 @@ from phosphene.errors import RunError
 from phosphene.recipe import Recipe
 from phosphene.report import write_report
 from phosphene.report.formats import percent
-from phosphene.runs import RunDirectory, RunFacts
+from phosphene.runs import RunDirectory, run_facts
 from phosphene.runs.scores import write_scores
 from phosphene.samples.pool import make_pool
 from tests import tiny
@@ -21,7 +21,7 @@ TITLE = "How other classifiers classify these maps"
 
 def begin(run, maps):
     pool = make_pool(torch.zeros((4, 3, 16, 16), dtype=torch.uint8), "samples")
-    run.begin(RunFacts.of(tiny.classifier(), Recipe(), pool), [(Job(one.index, one.seed), one.label) for one in maps])
+    run.begin(run_facts(tiny.classifier(), Recipe(), pool), [(Job(one.index, one.seed), one.label) for one in maps])
     for one in maps:
         run.write(one)
     return run

@@ -16,7 +16,7 @@ from PIL import Image
 from phosphene.concept_map import ConceptMap, Job
 from phosphene.errors import RunError
 from phosphene.recipe import Recipe
-from phosphene.runs import RunDirectory, RunFacts, atomic
+from phosphene.runs import RunDirectory, atomic, run_facts
 from phosphene.runs.facts import slug
 from phosphene.runs.lock import hold
 from phosphene.samples.pool import make_pool
@@ -29,7 +29,7 @@ def pool(seed=0):
 
 
 def facts(classifier=None, recipe=None, samples=None, device="cpu"):
-    return RunFacts.of(classifier or tiny.classifier(), recipe or Recipe(), samples or pool(), device, "fp32")
+    return run_facts(classifier or tiny.classifier(), recipe or Recipe(), samples or pool(), device, "fp32")
 
 
 JOBS = [(Job(0, 0), tiny.LABELS[0]), (Job(4, 1), tiny.LABELS[4])]

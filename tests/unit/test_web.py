@@ -17,7 +17,7 @@ from phosphene.concept_map import Job
 from phosphene.errors import ExtraError
 from phosphene.recipe import Recipe
 from phosphene.report import write_report
-from phosphene.runs import RunDirectory, RunFacts, live
+from phosphene.runs import RunDirectory, live, run_facts
 from phosphene.runs.live import LivePreview
 from phosphene.samples.pool import make_pool
 from phosphene.web import serve
@@ -36,7 +36,7 @@ def make(path, classes=(0, 1), seeds=(0,), missing=(), name="tiny", seed=0):
     network = tiny.classifier(seed, labels=LABELS, name=name)
     pool = make_pool(torch.zeros((4, 3, 16, 16), dtype=torch.uint8), "some samples")
     jobs = [(Job(index, one), LABELS[index]) for index in classes for one in seeds]
-    run.begin(RunFacts.of(network, Recipe(), pool, "cpu", "fp32"), [*jobs, *((Job(i, 0), LABELS[i]) for i in missing)])
+    run.begin(run_facts(network, Recipe(), pool, "cpu", "fp32"), [*jobs, *((Job(i, 0), LABELS[i]) for i in missing)])
     for job, label in jobs:
         run.write(tiny.concept_map(job.index, job.seed, label=label))
     return run

@@ -7,7 +7,7 @@ again. Whether a map is finished is decided by the run directory alone.
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from phosphene.classifier import Classifier
 from phosphene.concept_map import ConceptMap, Job
@@ -16,7 +16,7 @@ from phosphene.engine.device import pick_device
 from phosphene.labels import first_synonym
 from phosphene.mapper import Step, group_size, passes_per_map
 from phosphene.recipe import Recipe
-from phosphene.runs import RunDirectory, RunFacts
+from phosphene.runs import RunDirectory, run_facts
 from phosphene.samples import SamplePool
 
 
@@ -39,14 +39,14 @@ class MapOrigin:
     precision: str = "auto"
 
     @property
-    def facts(self) -> RunFacts:
+    def facts(self) -> dict[str, Any]:
         """What ``run.json`` says of these maps.
 
         Raises:
             DeviceError: this machine does not have the device.
         """
         device = str(pick_device(self.device))
-        return RunFacts.of(self.classifier, self.recipe, self.pool, device, self.precision)
+        return run_facts(self.classifier, self.recipe, self.pool, device, self.precision)
 
     def engine(self) -> Engine:
         """Return an engine for the source classifier, which is not open yet."""

@@ -1,6 +1,6 @@
 """The run directory: the only place where results are written."""
 
 from phosphene.runs.directory import RunDirectory, open_run
-from phosphene.runs.facts import RunFacts
+from phosphene.runs.facts import run_facts
 
-__all__ = ["RunDirectory", "RunFacts", "open_run"]
+__all__ = ["RunDirectory", "open_run", "run_facts"]

@@ -4,7 +4,7 @@ import glob
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from phosphene.errors import RunError
 from phosphene.image_files import encode
 from phosphene.runs.atomic import remove_parts, write_bytes, write_json, writing
 from phosphene.runs.documents import SCHEMA, Document
-from phosphene.runs.facts import NEEDED, RunFacts, slug, versions
+from phosphene.runs.facts import NEEDED, slug, versions
 from phosphene.runs.frames import NAME as FRAMES
 from phosphene.runs.frames import frames_file, read_frames
 from phosphene.runs.lock import LOCK, NOTE, hold
@@ -53,7 +53,7 @@ class RunDirectory:
     def __init__(self, path: "str | Path") -> None:
         self.path = Path(path)
 
-    def begin(self, facts: RunFacts, jobs: Iterable[tuple[Job, str]]) -> None:
+    def begin(self, facts: Mapping[str, Any], jobs: Iterable[tuple[Job, str]]) -> None:
         """Start the run, or go on with it: check that it is the same one, and note the jobs (with their labels).
 
         Raises:
@@ -70,12 +70,12 @@ class RunDirectory:
                 for job, label in jobs:
                     listed[job.index, job.seed] = label
                 rows = [{"index": key[0], "label": listed[key], "seed": key[1]} for key in sorted(listed)]
-                head = {"schema": SCHEMA, "versions": versions(), **vars(facts)}
+                head = {"schema": SCHEMA, "versions": versions(), **facts}
                 if old != {**head, "jobs": rows}:
                     remove_parts(self.path, note.name)
                     write_bytes(note, _with_rows(head, rows))
 
-    def check(self, facts: RunFacts) -> None:
+    def check(self, facts: Mapping[str, Any]) -> None:
         """Refuse a place that holds another run or other files.
 
         Raises:
@@ -84,11 +84,12 @@ class RunDirectory:
         if (self.path / "run.json").exists():
             old = self.facts()
             pairs = [
-                ("another model", old["model"], facts.model, "name"),
-                ("another recipe", old["recipe"], facts.recipe, "name"),
-                ("other samples", old["samples"], facts.samples, "spec"),
+                ("another model", "model", "name"),
+                ("another recipe", "recipe", "name"),
+                ("other samples", "samples", "spec"),
             ]
-            for other, was, now, called in pairs:
+            for other, what, called in pairs:
+                was, now = old[what], facts[what]
                 if was["sha256"] != now["sha256"]:
                     raise RunError(
                         f"{self.path} belongs to {other} ({was[called]}, {was['sha256'][:8]}; this one is "

@@ -3,7 +3,6 @@
 import platform
 import re
 import unicodedata
-from dataclasses import dataclass
 from types import UnionType
 from typing import Any
 
@@ -26,42 +25,34 @@ NEEDED: dict[str, Any] = {
 }
 
 
-@dataclass(frozen=True)
-class RunFacts:
-    """Everything that a run is made from: with the class and the seed, it determines every map."""
+def run_facts(
+    classifier: Classifier, recipe: Recipe, pool: SamplePool, device: str = "", precision: str = ""
+) -> dict[str, Any]:
+    """Return everything that a run is made from, as ``run.json`` holds it.
 
-    model: dict[str, Any]
-    recipe: dict[str, Any]
-    samples: dict[str, Any]
-    device: str
-    precision: str
-
-    @classmethod
-    def of(
-        cls, classifier: Classifier, recipe: Recipe, pool: SamplePool, device: str = "", precision: str = ""
-    ) -> "RunFacts":
-        """Collect the facts of a run that is about to begin."""
-        space = classifier.input
-        return cls(
-            model={
-                "name": classifier.name,
-                "spec": classifier.spec,
-                "sha256": classifier.sha256,
-                "classes": classifier.num_classes,
-                "input": {"size": list(space.size), "mean": list(space.mean), "std": list(space.std)},
-                **({"trust": True} if classifier.trusted else {}),
-            },
-            recipe={**recipe.to_dict(), "sha256": recipe.sha256},
-            samples={
-                "spec": pool.spec,
-                "sha256": pool.sha256,
-                "count": len(pool.pixels),
-                "held_out": len(pool.held_out),
-                "skipped": list(pool.skipped),
-            },
-            device=device,
-            precision=precision,
-        )
+    With the class and the seed, it determines every map.
+    """
+    space = classifier.input
+    return {
+        "model": {
+            "name": classifier.name,
+            "spec": classifier.spec,
+            "sha256": classifier.sha256,
+            "classes": classifier.num_classes,
+            "input": {"size": list(space.size), "mean": list(space.mean), "std": list(space.std)},
+            **({"trust": True} if classifier.trusted else {}),
+        },
+        "recipe": {**recipe.to_dict(), "sha256": recipe.sha256},
+        "samples": {
+            "spec": pool.spec,
+            "sha256": pool.sha256,
+            "count": len(pool.pixels),
+            "held_out": len(pool.held_out),
+            "skipped": list(pool.skipped),
+        },
+        "device": device,
+        "precision": precision,
+    }
 
 
 def missing(data: Any, needed: Any, where: str = "") -> str:

@@ -95,7 +95,7 @@ class Folder:
         Raises:
             NotHereError: the run has no such map, or there is no image of it yet.
         """
-        for row in run_facts(run)["jobs"]:
+        for row in cached_facts(run)["jobs"]:
             if (row["index"], row["seed"]) == (index, seed):
                 folder = run.folder(Job(index, seed), row["label"])
                 finished = (folder / "map.json").exists()
@@ -128,7 +128,7 @@ def _read(read: Callable[[Path], Any], path: Path, modified: int, size: int) -> 
     return read(path)
 
 
-def run_facts(run: RunDirectory) -> dict[str, Any]:
+def cached_facts(run: RunDirectory) -> dict[str, Any]:
     """Return a run's ``run.json``, cached until it changes.
 
     Raises:

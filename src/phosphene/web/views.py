@@ -11,7 +11,7 @@ from phosphene.labels import first_synonym
 from phosphene.runs import RunDirectory
 from phosphene.runs.directory import PREVIEW, read_map_json
 from phosphene.runs.live import SignOfLife, read_live
-from phosphene.web.folder import Folder, read_cached, run_facts
+from phosphene.web.folder import Folder, cached_facts, read_cached
 
 THUMBNAILS = 10
 
@@ -114,7 +114,7 @@ def run_view(folder: Folder, name: str) -> RunView:
     """
     run = folder.run(name)
     try:
-        modified, facts = (run.path / "run.json").stat().st_mtime, run_facts(run)
+        modified, facts = (run.path / "run.json").stat().st_mtime, cached_facts(run)
     except (PhospheneError, OSError) as error:
         return RunView(name, "damaged", error=str(error))
     beats = tuple(read_live(run.path))

@@ -22,7 +22,7 @@ from phosphene.recipe import Recipe, resolve
 from phosphene.report import write_report
 from phosphene.report.sarif import place_of, sarif
 from phosphene.report.scan_words import headline, most_deviating, sentences
-from phosphene.runs import RunDirectory, RunFacts
+from phosphene.runs import RunDirectory, run_facts
 from phosphene.runs.scans import check_scan, suspect_folder, write_scan
 from phosphene.samples import SamplePool, is_natural
 from phosphene.workflows.map import execute, write_own_predictions
@@ -161,15 +161,15 @@ def plan_scan(
     """
     check_alpha(alpha)
     map_recipe = resolve(recipe)
-    facts = RunFacts.of(classifier, map_recipe, pool)
+    facts = run_facts(classifier, map_recipe, pool)
     for one in reference:
         if one.sha256 == classifier.sha256:
             raise RecipeError(
                 f"reference {one.name} has the same weights as the scanned network: give other clean networks."
             )
     request = {
-        "model": {**facts.model, "input": list(classifier.input.shape)},
-        "samples": {**facts.samples, "natural": is_natural(classifier, pool.spec)},
+        "model": {**facts["model"], "input": list(classifier.input.shape)},
+        "samples": {**facts["samples"], "natural": is_natural(classifier, pool.spec)},
         "references": [{"name": one.name, "spec": one.spec, "sha256": one.sha256} for one in reference],
         "alpha": alpha,
         "settings": {"pairs": pairs, "seed": seed, "precision": precision},
@@ -213,7 +213,7 @@ def _scan(plan: ScanPlan, device: str, on_progress: Callable[[ScanProgress], Non
     """Scan, and write what was found; return what ``scan.json`` holds."""
     settings = plan.request["settings"]
     # Before the work, not after it: a place that cannot be written, a network that cannot be scanned.
-    facts = RunFacts.of(plan.classifier, plan.recipe, plan.pool, device, settings["precision"])
+    facts = run_facts(plan.classifier, plan.recipe, plan.pool, device, settings["precision"])
     with Engine(plan.classifier, device=device, precision=settings["precision"]) as engine:
         check_answers(engine, plan.pool)
     plan.run.begin(facts, [])
