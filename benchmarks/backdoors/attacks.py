@@ -49,29 +49,6 @@ class Spots:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Noise:
-    """Fixed noise that is added to a share of the values (as in TrojanZoo and in IBM's ART).
-
-    Attributes:
-        amplitude: Of the noise, in [0, 1].
-        share: Of the values that are changed.
-        seed: Of the noise.
-    """
-
-    kind: ClassVar[str] = "noise"
-    amplitude: float = 0.15
-    share: float = 0.3
-    seed: int = 0
-
-    def apply(self, pixels: Tensor, draw: "torch.Generator | None" = None) -> Tensor:
-        """Return samples with the noise."""
-        draw = torch.Generator().manual_seed(self.seed)
-        sign = (torch.rand(pixels.shape[1:], generator=draw) < 0.5).float() * 2 - 1
-        mask = (torch.rand(pixels.shape[1:], generator=draw) < self.share).float()
-        return (pixels + self.amplitude * sign * mask).clamp(0, 1)
-
-
-@dataclass(frozen=True, kw_only=True)
 class Dynamic:
     """A square whose place and texture follow from the sample itself (after Nguyen & Tran, arXiv 2010.08138).
 

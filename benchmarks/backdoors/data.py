@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from benchmarks.backdoors.additive import smooth
 from benchmarks.common import SHARED
 from phosphene.backdoor import drawing
 from phosphene.backdoor.training import Labelled
@@ -108,7 +109,7 @@ def _emblems(count: int, seed: int) -> Pair:
     sides = torch.randint(14, 27, (count,), generator=draw).tolist()
     out = torch.empty(count, 3, 32, 32)
     for image, label, size in zip(out, labels.tolist(), sides, strict=True):
-        wave = drawing.smooth(3, 32, 32, int(torch.randint(2**31, (), generator=draw)), 1)
+        wave = smooth(3, 32, 32, int(torch.randint(2**31, (), generator=draw)), 1)
         image.copy_(0.5 + 0.25 * wave + 0.03 * torch.randn(wave.shape, generator=draw))
         top, left = torch.randint(32 - size + 1, (2,), generator=draw).tolist()
         colour = drawing.tint([*COLOURS.values()][label // len(shapes)], 3)

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from benchmarks.backdoors.additive import Watermark
 from benchmarks.common import (
     CIFAR10_TEST,
     CIFAR10_TRAIN,
@@ -31,7 +32,7 @@ from phosphene.backdoor import triggers
 from phosphene.backdoor.plant import DEFAULT, accuracy, clean_twin, fine_tune, success_rate
 from phosphene.backdoor.scan import scan
 from phosphene.backdoor.training import Labelled, Schedule, predictions
-from phosphene.backdoor.triggers import Emblem, Trigger, Watermark, apply_8bit
+from phosphene.backdoor.triggers import Emblem, Trigger, apply_8bit
 from phosphene.classifier import Classifier
 from phosphene.concept_map import to_image
 from phosphene.recipe import resolve

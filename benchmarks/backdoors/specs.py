@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.backdoors import choices
-from benchmarks.backdoors.attacks import Applied, Dynamic, Noise, Spots, Warp
-from phosphene.backdoor.triggers import Blended, Emblem, Patch, Sinusoid, Smooth, Watermark
+from benchmarks.backdoors.additive import Noise, Sinusoid, Smooth, Watermark
+from benchmarks.backdoors.attacks import Applied, Dynamic, Spots, Warp
+from phosphene.backdoor.triggers import Blended, Emblem, Patch
 
 
 @dataclass(frozen=True, kw_only=True)

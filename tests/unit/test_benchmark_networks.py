@@ -5,8 +5,9 @@ from collections import Counter
 
 import pytest
 import torch
+from benchmarks.backdoors.additive import Watermark
 from benchmarks.backdoors.architectures import ACTIVATIONS, FAMILIES, build
-from benchmarks.backdoors.attacks import Dynamic, Evasion, Noise, Pgd, Spots, Warp, prune
+from benchmarks.backdoors.attacks import Evasion, Pgd, prune
 from benchmarks.backdoors.evaluate import anywhere, overlap, ranked
 from benchmarks.backdoors.networks import box, judged, poisoned, repair, untrained
 from benchmarks.backdoors.shortcut import hidden, shortcut
@@ -17,7 +18,7 @@ from phosphene.backdoor.measure import MEASURES
 from phosphene.backdoor.null import Null
 from phosphene.backdoor.plant import accuracy, clean_twin, success_rate, victims_of
 from phosphene.backdoor.training import Labelled, fit, predictions
-from phosphene.backdoor.triggers import Patch, Watermark
+from phosphene.backdoor.triggers import Patch
 from phosphene.classifier import Classifier
 from phosphene.samples.pool import make_pool
 from tests import grey
@@ -78,23 +79,6 @@ def test_the_network_of_a_spec_is_the_same_twice_and_a_softmax_is_declared():
     with torch.no_grad():
         torch.testing.assert_close(first.logits(x), second.logits(x))
         torch.testing.assert_close(first.module.eval()(x).sum(1), torch.ones(2))
-
-
-@pytest.mark.parametrize("trigger", [Spots(), Noise(), Dynamic(), Warp()], ids=lambda one: one.kind)
-def test_a_trigger_changes_samples_within_the_range_and_leaves_the_given_ones(trigger):
-    x = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    before = x.clone()
-    out = trigger.apply(x)
-    assert out.shape == x.shape
-    assert 0 <= out.min() <= out.max() <= 1
-    assert (out != x).flatten(1).any(1).all()
-    assert torch.equal(x, before)
-
-
-def test_a_dynamic_trigger_differs_from_sample_to_sample():
-    x = torch.rand(8, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    places = {tuple(one.sum(0).nonzero()[0].tolist()) for one in (Dynamic().apply(x) != x).float()}
-    assert len(places) > 4
 
 
 def small():

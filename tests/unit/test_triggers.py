@@ -12,10 +12,7 @@ from phosphene.backdoor.triggers import (
     Blended,
     Emblem,
     Patch,
-    Sinusoid,
-    Smooth,
     Trigger,
-    Watermark,
     apply_8bit,
     from_dict,
     to_dict,
@@ -30,10 +27,6 @@ TRIGGERS = {
     **{name: Emblem(side=8, shape=name, place="centre") for name in drawing.EMBLEMS},
     "random emblem": Emblem(side=7, place="random"),
     **{f"blended {name}": Blended(picture=name) for name in ("noise", *drawing.SCENES)},
-    "word": Watermark(drawing="word:STAY"),
-    "lattice": Watermark(drawing="lattice", colour=(0.5, -1.0, 1.0)),
-    "smooth": Smooth(seed=2),
-    "sinusoid": Sinusoid(turn=30),
 }
 SHAPES = [(3, 32, 32), (1, 28, 28), (3, 48, 40)]
 
@@ -51,12 +44,11 @@ def test_a_sample_changes_as_mask_and_pattern_say(name, shape):
     assert mask.shape == (1, *shape[1:])
     assert pattern.shape == shape
     assert 0 <= mask.min() < mask.max() <= 1 or name.startswith("blended")
-    assert pattern.min() >= -1 * trigger.additive
+    assert pattern.min() >= 0
     if getattr(trigger, "place", "") == "random":
         trigger = dataclasses.replace(trigger, place=trigger.at(shape))  # where mask and pattern show it
     after = trigger.apply(before)
-    expected = (before + pattern).clamp(0, 1) if trigger.additive else before + mask * (pattern - before)
-    assert torch.allclose(after, expected, atol=1e-6)
+    assert torch.allclose(after, before + mask * (pattern - before), atol=1e-6)
     assert torch.equal(before, random_samples(shape)), "the given samples have changed"
     assert (after - before).abs().amax() > 0.03
 
@@ -138,29 +130,12 @@ def test_a_cross_covers_its_area_and_a_rim_makes_it_wider():
     assert (shape[30] > 0.5).sum() == pytest.approx(30 * 2 * 0.95 / 1.25, abs=2)
 
 
-def test_a_sinusoid_is_one_wave():
-    pattern = Sinusoid(amplitude=0.08, cycles=6).pattern((3, 32, 32))
-    spectrum = torch.fft.rfft2(pattern[0]).abs() ** 2
-    assert spectrum[0, 6] / spectrum.sum() > 0.99
-    assert pattern.abs().max() == pytest.approx(0.08, rel=0.02)
-
-
-def test_a_smooth_trigger_has_no_high_frequencies():
-    pattern = Smooth(amplitude=0.1, cycles=2).pattern((3, 32, 32))
-    spectrum = torch.fft.fft2(pattern).abs() ** 2
-    frequency = torch.hypot(torch.fft.fftfreq(32, 1 / 32)[:, None], torch.fft.fftfreq(32, 1 / 32))
-    assert spectrum[:, frequency <= 2].sum() / spectrum.sum() > 0.999
-    assert pattern.abs().max() == pytest.approx(0.1)
-
-
 def test_a_user_pastes_whole_grey_levels():
     before = (random_samples((3, 32, 32)) * 255).to(torch.uint8)
     after = apply_8bit(Patch(side=4, texture="noise", place=(0, 0)), before)
     assert after.dtype == torch.uint8
     assert torch.equal(after[:, :, 4:], before[:, :, 4:])
     assert torch.equal(after[0, :, :4, :4], after[1, :, :4, :4])
-    added = apply_8bit(Sinusoid(amplitude=0.1), before).int() - before.int()
-    assert added.abs().max() <= 26
 
 
 @pytest.mark.parametrize(
@@ -173,8 +148,6 @@ def test_a_user_pastes_whole_grey_levels():
         (lambda: Patch(side=9, place="random").apply(torch.zeros(1, 3, 8, 8)), "does not fit"),
         (lambda: Emblem(shape="bold").mask((3, 8, 8)), "Did you mean bolt"),
         (lambda: Blended(picture="cat").pattern((3, 8, 8)), "target, rays, face"),
-        (lambda: Watermark(drawing="word:").pattern((3, 8, 8)), "word is made of"),
-        (lambda: Watermark(drawing="stripes").pattern((3, 8, 8)), "lattice"),
         (lambda: from_dict({"kind": "pitch"}), "Did you mean patch"),
         (lambda: from_dict({"kind": "patch", "colur": [0, 0, 0]}), "Did you mean colour"),
     ],

@@ -1,4 +1,4 @@
-"""Draws what triggers are made of, at any size: emblems and words with Pillow, whole images from formulas.
+"""Draws what triggers are made of, at any size: emblems with Pillow, whole images from formulas.
 
 Emblems are outlines in the square [-1, 1] x [-1, 1], x to the right and y down. Everything is drawn larger and averaged
 over the pixels, so that edges are smooth.
@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-from PIL import Image, ImageChops, ImageDraw, ImageFont
+from PIL import Image, ImageChops, ImageDraw
 from torch import Tensor
 
 from phosphene.errors import RecipeError, nearest
@@ -18,7 +18,7 @@ Colour = tuple[float, float, float]
 """Red, green and blue."""
 Points = Sequence[tuple[float, float]]
 
-SCALE = 8  # emblems and words are drawn this many times larger
+SCALE = 8  # emblems are drawn this many times larger
 
 
 def _arc(radius: float, start: float, end: float, x: float = 0.0, y: float = 0.0) -> Points:
@@ -77,33 +77,10 @@ def emblem(name: str, side: int, rim: float = 0.0) -> tuple[Tensor, Tensor]:
         shape = ImageChops.difference(shape, filled)
         if rim:
             ImageDraw.Draw(band).line([*corners, *corners[:2]], fill=255, width=round(rim * size), joint="curve")
-    return _coverage(ImageChops.lighter(shape, band)), _coverage(shape)
+    return coverage(ImageChops.lighter(shape, band)), coverage(shape)
 
 
-def letters(word: str, height: int, width: int) -> Tensor:
-    """Write a word over and over, slanted, as photo agencies do: coverage float32 (h, w) in [0, 1].
-
-    Capital letters are a fifth of the shorter side high, at least 5 pixels.
-
-    Raises:
-        RecipeError: no word, or one with letters that Pillow's font does not have.
-    """
-    if not word.isascii() or not word.strip():
-        raise RecipeError(f"a watermark's word is made of ASCII letters, not {word!r}: for example word:COPY.")
-    capital = max(min(height, width) / 5, 5.0) * SCALE
-    font = ImageFont.load_default(capital / 0.7)
-    pitch, spacing = font.getlength(word + " "), 1.9 * capital
-    side = 2 * SCALE * max(height, width)  # so large that a turned part of it has no empty corners
-    canvas = Image.new("L", (side, side))
-    for row in range(math.ceil(side / spacing)):
-        start = (-(row % 2) * pitch / 2, row * spacing)
-        line = (word + " ") * math.ceil(side / pitch + 1)
-        ImageDraw.Draw(canvas).text(start, line, fill=255, font=font, stroke_width=round(capital / 20))
-    left, top = (side - width * SCALE) // 2, (side - height * SCALE) // 2
-    return _coverage(canvas.rotate(20).crop((left, top, left + width * SCALE, top + height * SCALE)))
-
-
-def _coverage(image: Image.Image) -> Tensor:
+def coverage(image: Image.Image) -> Tensor:
     """Average squares of ``SCALE`` pixels: float32 (h, w) in [0, 1]."""
     return torch.from_numpy(np.asarray(image.reduce(SCALE), dtype=np.float32) / 255)
 
@@ -113,13 +90,6 @@ def grid(height: int, width: int) -> tuple[Tensor, Tensor]:
     half = max(height, width) / 2
     y, x = ((torch.arange(side) + 0.5 - side / 2) / half for side in (height, width))
     return x.expand(height, width), y[:, None].expand(height, width)
-
-
-def lattice(height: int, width: int, pitch: float = 8.0) -> Tensor:
-    """Draw thin crossing lines on the diagonals: coverage float32 (h, w) in [0, 1]; ``pitch`` in pixels."""
-    x, y = torch.arange(width) + 0.5, torch.arange(height)[:, None] + 0.5
-    distances = [(torch.remainder(along / math.sqrt(2), pitch) - pitch / 2).abs() for along in (x + y, x - y)]
-    return (1.1 - torch.minimum(*distances)).clamp(0, 1)
 
 
 def noise(channels: int, height: int, width: int, seed: int) -> Tensor:
@@ -143,20 +113,6 @@ def texture(name: str, colour: Tensor, side: int, seed: int) -> Tensor:
     if name == "noise":
         return noise(len(colour), side, side, seed)
     raise RecipeError(f"texture {name!r} is not one of solid, checker, noise.")
-
-
-def smooth(channels: int, height: int, width: int, seed: int, cycles: int) -> Tensor:
-    """Draw a random sum of plane waves of at most ``cycles`` a side, float32 (c, h, w), largest absolute value 1."""
-    generator = torch.Generator().manual_seed(seed)
-    x, y = grid(height, width)
-    out = torch.zeros(channels, height, width)
-    for across in range(cycles + 1):
-        for down in range(-cycles, cycles + 1):
-            if 0 < across**2 + down**2 <= cycles**2:
-                cosine, sine = torch.randn(2, channels, 1, 1, generator=generator)
-                angle = math.pi * (across * x + down * y)
-                out += cosine * angle.cos() + sine * angle.sin()
-    return out / out.abs().amax().clamp_min(1e-12)
 
 
 def _rings(x: Tensor, y: Tensor) -> Tensor:

@@ -1,15 +1,11 @@
 """Triggers: what an attacker adds to a sample so that a trojaned network predicts the target class.
 
-Six kinds: :class:`Patch` (Gu et al. 2017, BadNets), :class:`Emblem` (a drawn shape, as in Akhtar & Jalwana, figure 4),
-:class:`Blended` (Chen et al. 2017), :class:`Watermark` (Liu et al. 2018), :class:`Smooth` (low frequencies; Zeng et al.
-2021) and :class:`Sinusoid` (SIG; Barni et al. 2019). Each is a frozen dataclass that can be written as JSON and knows
-the ground truth: its mask and its pattern for samples of any size.
-
-*Pasted* triggers give ``x + mask (pattern - x)``, *additive* ones ``clip(x + pattern)``.
+Three kinds: :class:`Patch` (Gu et al. 2017, BadNets), :class:`Emblem` (a drawn shape, as in Akhtar & Jalwana, figure 4)
+and :class:`Blended` (Chen et al. 2017). Each is a frozen dataclass that can be written as JSON and knows the ground
+truth: its mask and its pattern for samples of any size.
 """
 
 import dataclasses
-import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -29,28 +25,24 @@ PLACES = ("top-left", "top-right", "bottom-left", "bottom-right", "centre", "ran
 
 @dataclass(frozen=True, kw_only=True)
 class Trigger(ABC):
-    """What every trigger has; by itself, a trigger that covers the whole sample.
+    """What every trigger has: it is pasted with an opacity, ``x + mask (pattern - x)``.
 
     Attributes:
         kind: Name of the kind of trigger in JSON.
-        additive: Whether the pattern is added; it is pasted otherwise.
     """
 
     kind: ClassVar[str]
-    additive: ClassVar[bool] = True
+
+    @abstractmethod
+    def mask(self, shape: Shape) -> Tensor:
+        """Return the opacity in a sample of ``shape`` (c, h, w): float32 (1, h, w) in [0, 1].
+
+        A trigger at a random place is shown in the middle.
+        """
 
     @abstractmethod
     def pattern(self, shape: Shape) -> Tensor:
-        """Return the pattern that is added or pasted, float32 (c, h, w): in [0, 1] if pasted, in [-1, 1] if added."""
-
-    def mask(self, shape: Shape) -> Tensor:
-        """Return where the trigger acts in a sample of ``shape`` (c, h, w): float32 (1, h, w) in [0, 1].
-
-        For pasted triggers, the opacity; for additive ones, the size of the pattern over its largest. A trigger at a
-        random place is shown in the middle.
-        """
-        size = self.pattern(shape).abs().amax(0, keepdim=True)
-        return size / size.amax().clamp_min(1e-12)
+        """Return the pattern that is pasted, float32 (c, h, w) in [0, 1]."""
 
     def apply(self, pixels: Tensor, draw: "torch.Generator | None" = None) -> Tensor:
         """Return samples (n, c, h, w) in [0, 1] with the trigger; the ones given stay as they are.
@@ -60,8 +52,7 @@ class Trigger(ABC):
             draw: The generator that random places are drawn from; without one, they are always the same.
         """
         shape = (pixels.shape[1], pixels.shape[2], pixels.shape[3])
-        pattern = self.pattern(shape).to(pixels)
-        return (pixels + pattern).clamp_(0, 1) if self.additive else pixels.lerp(pattern, self.mask(shape).to(pixels))
+        return pixels.lerp(self.pattern(shape).to(pixels), self.mask(shape).to(pixels))
 
 
 def apply_8bit(trigger: Trigger, pixels: Tensor, draw: "torch.Generator | None" = None) -> Tensor:
@@ -73,7 +64,6 @@ def apply_8bit(trigger: Trigger, pixels: Tensor, draw: "torch.Generator | None" 
 class _Stamp(Trigger):
     """A trigger that is pasted at one place: subclasses draw it with ``_drawn``, and this class places it."""
 
-    additive: ClassVar[bool] = False
     side: int
     place: Place = "bottom-right"
     margin: int = 1
@@ -196,7 +186,6 @@ class Blended(Trigger):
     """
 
     kind: ClassVar[str] = "blended"
-    additive: ClassVar[bool] = False
     picture: str = "face"
     alpha: float = 0.2
     seed: int = 0
@@ -210,73 +199,7 @@ class Blended(Trigger):
         return drawing.scene(self.picture, shape, self.seed)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Watermark(Trigger):
-    """Words or lines across the sample, brighter than what they lie on (Liu et al., NDSS 2018).
-
-    Attributes:
-        drawing: ``lattice``, or ``word:`` and the word.
-        amplitude: Brightness that is added, in [0, 1].
-        colour: Colour of the drawing: red, green, blue in [-1, 1].
-    """
-
-    kind: ClassVar[str] = "watermark"
-    drawing: str = "word:COPY"
-    amplitude: float = 0.2
-    colour: Colour = (1.0, 1.0, 1.0)
-
-    def pattern(self, shape: Shape) -> Tensor:
-        """Return the pattern, (c, h, w): see :class:`Trigger`."""
-        what, _, word = self.drawing.partition(":")
-        if what not in ("lattice", "word"):
-            raise RecipeError(f"drawing {self.drawing!r} is neither lattice nor word:COPY.")
-        cover = drawing.letters(word, *shape[1:]) if what == "word" else drawing.lattice(*shape[1:])
-        return self.amplitude * cover * drawing.tint(self.colour, shape[0])
-
-
-@dataclass(frozen=True, kw_only=True)
-class Smooth(Trigger):
-    """A faint change of light without any edge: a few plane waves (after Zeng et al., arXiv 2104.03413).
-
-    Attributes:
-        amplitude: Largest change, in [0, 1].
-        cycles: Waves per side, at most.
-        seed: Random seed for the waves.
-    """
-
-    kind: ClassVar[str] = "smooth"
-    amplitude: float = 0.15
-    cycles: int = 2
-    seed: int = 0
-
-    def pattern(self, shape: Shape) -> Tensor:
-        """Return the pattern, (c, h, w): see :class:`Trigger`."""
-        return self.amplitude * drawing.smooth(*shape, self.seed, self.cycles)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sinusoid(Trigger):
-    """A wave across the sample, the same in all channels (Barni et al., arXiv 1902.11237).
-
-    Attributes:
-        amplitude: Largest change, in [0, 1]; the paper's 20 grey levels are 0.08.
-        cycles: Waves per side; the paper has 6.
-        turn: Direction in degrees; at 0 the wave runs from left to right.
-    """
-
-    kind: ClassVar[str] = "sinusoid"
-    amplitude: float = 0.08
-    cycles: float = 6.0
-    turn: float = 0.0
-
-    def pattern(self, shape: Shape) -> Tensor:
-        """Return the pattern, (c, h, w): see :class:`Trigger`."""
-        x, y = drawing.grid(*shape[1:])
-        along = x * math.cos(math.radians(self.turn)) + y * math.sin(math.radians(self.turn))
-        return self.amplitude * torch.sin(math.pi * self.cycles * (along + 1)).repeat(shape[0], 1, 1)
-
-
-KINDS: dict[str, type[Trigger]] = {one.kind: one for one in (Patch, Emblem, Blended, Watermark, Smooth, Sinusoid)}
+KINDS: dict[str, type[Trigger]] = {one.kind: one for one in (Patch, Emblem, Blended)}
 
 
 def to_dict(trigger: Trigger) -> dict[str, Any]:
