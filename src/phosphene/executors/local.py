@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 
 from phosphene.executors.base import Event, Group, MapPlan
-from phosphene.executors.worker import Worker
+from phosphene.executors.worker import open_worker
 
 
 class LocalExecutor:
@@ -25,6 +25,6 @@ class LocalExecutor:
             while not stop() and (group := take()) is not None:
                 if opened != group.run:
                     stack.close()
-                    worker = stack.enter_context(Worker(plans[group.run], stop))
+                    worker = stack.enter_context(open_worker(plans[group.run], stop))
                     opened = group.run
                 yield from worker.make(group)

@@ -21,7 +21,7 @@ from phosphene.engine.engine import CUDA_MICRO_BATCH
 from phosphene.errors import PhospheneError, RunError, first_line
 from phosphene.executors.base import Event, Group, GroupEnded, GroupFailed, Made, MapPlan, MapSummary, Stepped
 from phosphene.executors.interrupt import on_interrupt
-from phosphene.executors.worker import Worker
+from phosphene.executors.worker import Worker, open_worker
 from phosphene.extras import require
 from phosphene.mapper import Step
 from phosphene.recipe import Recipe
@@ -275,7 +275,7 @@ def _make_group(remote: RemoteRun, group: Group) -> list[Event]:
         if remote not in _opened:
             _stack.close()
             _opened.clear()
-            _opened[remote] = _stack.enter_context(Worker(remote.open(), _stop.is_set, remote.writable))
+            _opened[remote] = _stack.enter_context(open_worker(remote.open(), _stop.is_set, remote.writable))
         events: list[Event] = []
         missing = list(group.missing)
         if remote.writable():  # an earlier try, whose process died, may have written some

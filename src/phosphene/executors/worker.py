@@ -2,10 +2,9 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext, suppress
-from types import TracebackType
-from typing import Self
+from contextlib import contextmanager, nullcontext, suppress
 
+from phosphene.engine import Engine
 from phosphene.errors import NumericError, RecipeError, RunError, first_line
 from phosphene.executors.base import Event, Group, GroupEnded, GroupFailed, Made, MapPlan, MapSummary, Stepped
 from phosphene.mapper import FrameRecorder, MapOptimization
@@ -16,8 +15,11 @@ from phosphene.runs.live import LivePreview
 CHECKPOINT_SECONDS = 7.0
 
 
-class Worker:
-    """A run that is open in this process. Use it as a context.
+@contextmanager
+def open_worker(
+    plan: MapPlan, stop: Callable[[], bool], writes: Callable[[], bool] = lambda: True
+) -> Iterator["Worker"]:
+    """Open a run in this process: a context whose worker makes its maps.
 
     Args:
         plan: The plan of the run.
@@ -25,26 +27,18 @@ class Worker:
         writes: Asked before every write whether this process may write into the run directory: a worker on another
             machine may not see it, and one whose driver was killed must leave it to the next command.
     """
+    with plan.engine() as engine:
+        engine.spatial_layer(plan.recipe.xi_layer)  # a wrong recipe fails once, not per map
+        yield Worker(plan, engine, stop, writes)
 
-    def __init__(self, plan: MapPlan, stop: Callable[[], bool], writes: Callable[[], bool] = lambda: True) -> None:
-        self.plan, self.stop, self.writes = plan, stop, writes
-        self.engine = plan.engine()
+
+class Worker:
+    """A run that is open in this process, until the context of :func:`open_worker` ends."""
+
+    def __init__(self, plan: MapPlan, engine: Engine, stop: Callable[[], bool], writes: Callable[[], bool]) -> None:
+        self.plan, self.engine, self.stop, self.writes = plan, engine, stop, writes
+        self.pool = plan.pool.to(engine.device)
         self.checkpoints = Checkpoints(plan.run.path)
-
-    def __enter__(self) -> Self:
-        self.engine.__enter__()
-        try:
-            self.engine.spatial_layer(self.plan.recipe.xi_layer)  # a wrong recipe fails once, not per map
-            self.pool = self.plan.pool.to(self.engine.device)
-        except BaseException:
-            self.engine.__exit__(None, None, None)
-            raise
-        return self
-
-    def __exit__(
-        self, kind: "type[BaseException] | None", error: "BaseException | None", trace: "TracebackType | None"
-    ) -> None:
-        self.engine.__exit__(kind, error, trace)
 
     def make(self, group: Group) -> Iterator[Event]:
         """Make the maps of a group, from its checkpoint if it has one; it ends with ``GroupEnded`` or ``GroupFailed``.
