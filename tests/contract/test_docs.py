@@ -59,7 +59,7 @@ def test_benchmarks_that_are_named_exist(page: Path) -> None:
 def test_commands_exist_with_their_options(page: Path) -> None:
     for name, *words in commands(page):
         assert name in COMMANDS, name
-        command = importlib.import_module(COMMANDS[name][0]).command
+        command = importlib.import_module(f"phosphene.cli.{name}").command
         with click.Context(command) as context:
             command.make_parser(context).parse_args(list(words))  # refuses options that there are not
 

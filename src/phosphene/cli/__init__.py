@@ -7,6 +7,7 @@ import traceback
 
 import click
 
+from phosphene.errors import PhospheneError, first_line, nearest, printable
 from phosphene.version import __version__
 
 # On a busy machine, threads that spin while they wait occupy the cores that they wait for, which can cost a factor of
@@ -14,24 +15,21 @@ from phosphene.version import __version__
 if "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "20000")
 
-# command -> module; a command's module is imported when it is called, so that --help costs nothing.
+# A command's module, of the same name, is imported when it is called, so that --help costs nothing.
 COMMANDS = {
-    "demo": ("phosphene.cli.demo", "Map, score and scan networks that come with the package, in about a minute."),
-    "map": ("phosphene.cli.map", "Map what a classifier means by its classes."),
-    "score": ("phosphene.cli.score", "Score how well other classifiers recognise the maps of runs."),
-    "check": ("phosphene.cli.check", "Check that a run's maps depend on the network and not only on the method."),
-    "scan": ("phosphene.cli.scan", "Scan a classifier for backdoors, and show candidate triggers."),
-    "card": ("phosphene.cli.card", "Write the card of a model, from which the same model can be loaded again."),
-    "models": ("phosphene.cli.models", "List the models that can be loaded by name."),
-    "recipes": ("phosphene.cli.recipes", "List the recipes, or show one as TOML."),
-    "doctor": (
-        "phosphene.cli.doctor",
-        "Report what works on this machine, and whether a model fits its input.",
-    ),
-    "compare": ("phosphene.cli.compare", "Compare two runs: the classes whose maps changed most."),
-    "serve": ("phosphene.cli.serve", "Show runs in the browser, live; compare them; start new ones."),
-    "report": ("phosphene.cli.report", "Write a run's report.html again."),
-    "film": ("phosphene.cli.film", "Write how a run's maps grew, as an animated image."),
+    "demo": "Map, score and scan networks that come with the package, in about a minute.",
+    "map": "Map what a classifier means by its classes.",
+    "score": "Score how well other classifiers recognise the maps of runs.",
+    "check": "Check that a run's maps depend on the network and not only on the method.",
+    "scan": "Scan a classifier for backdoors, and show candidate triggers.",
+    "card": "Write the card of a model, from which the same model can be loaded again.",
+    "models": "List the models that can be loaded by name.",
+    "recipes": "List the recipes, or show one as TOML.",
+    "doctor": "Report what works on this machine, and whether a model fits its input.",
+    "compare": "Compare two runs: the classes whose maps changed most.",
+    "serve": "Show runs in the browser, live; compare them; start new ones.",
+    "report": "Write a run's report.html again.",
+    "film": "Write how a run's maps grew, as an animated image.",
 }
 
 
@@ -46,15 +44,13 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> "click.Command | None":
         if cmd_name not in COMMANDS:
             return None
-        command = importlib.import_module(COMMANDS[cmd_name][0]).command
+        command = importlib.import_module(f"phosphene.cli.{cmd_name}").command
         assert isinstance(command, click.Command)  # noqa: S101  (for the type checker)
         return command
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> "tuple[str | None, click.Command | None, list[str]]":
-        from phosphene.errors import nearest  # noqa: PLC0415
-
         if args and not args[0].startswith("-") and args[0] not in COMMANDS:
             fix = nearest(args[0], list(COMMANDS)) or f" Commands: {', '.join(COMMANDS)}."
             raise click.UsageError(f"there is no command {args[0]!r}.{fix}")
@@ -62,7 +58,7 @@ class _Commands(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+            formatter.write_dl(list(COMMANDS.items()))
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -90,8 +86,6 @@ def entry() -> None:
         print("\nphosphene: interrupted. The same command continues from here.", file=sys.stderr)  # noqa: T201
         sys.exit(130)
     except Exception as error:  # noqa: BLE001  (the last place that can turn it into a line)
-        from phosphene.errors import PhospheneError, first_line  # noqa: PLC0415
-
         if os.environ.get("PHOSPHENE_DEBUG"):
             traceback.print_exc()
             sys.exit(2)  # Python's own 1 would read as "backdoor suspected"
@@ -103,8 +97,6 @@ def entry() -> None:
 
 def _fail(message: str) -> None:
     """Print an error as one line on stderr and exit with 2."""
-    from phosphene.errors import printable  # noqa: PLC0415
-
     line = printable(message)
     shown = line if len(line) <= LONGEST else f"{line[: LONGEST // 2]} [...] {line[-LONGEST // 2 :]}"
     print(f"phosphene: {shown}", file=sys.stderr)  # noqa: T201

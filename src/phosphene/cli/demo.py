@@ -12,7 +12,7 @@ from phosphene.progress import ProgressDisplay
 
 @click.command("demo")
 @click.option("--out", type=click.Path(path_type=Path), help="Run directory.  [below runs/, by recipe]")
-@click.option("--device", default="auto", show_default=True, metavar="NAME", help="auto, cpu, cuda or cuda:1.")
+@options.device
 @options.as_json
 def command(out: "Path | None", device: str, as_json: bool) -> None:
     """Map every class of a small network that comes with the package: no data, no download, about a minute.

@@ -14,7 +14,8 @@ from phosphene.errors import printable
 @click.command("doctor")
 @click.argument("model", required=False)
 @click.option("--samples", metavar="SPEC", help="Images to try the model on; natural ones show most.")
-@options.machine
+@options.device
+@options.precision
 @options.trust
 @options.as_json
 def command(model: "str | None", as_json: bool, **options_of_doctor: Any) -> None:

@@ -7,8 +7,9 @@ import click
 
 import phosphene as ph
 from phosphene.cli import options
-from phosphene.errors import ConceptError, printable
+from phosphene.errors import ConceptError, RecipeError, printable
 from phosphene.progress import ProgressDisplay, duration
+from phosphene.recipe import DEFAULT_RECIPE, RECIPES
 
 if TYPE_CHECKING:
     from phosphene.executors.base import MapSummary
@@ -21,11 +22,59 @@ if TYPE_CHECKING:
     "-c", "--concept", "concepts", multiple=True, metavar="CONCEPT", help="Index, label or synonym (repeatable)."
 )
 @click.option("--all", "every", is_flag=True, help="Map every class.")
-@options.mapping
-@options.seeds
-@options.machine
-@options.frames
-@options.fleet
+@click.option(
+    "--samples",
+    metavar="SPEC",
+    help="Folder, .parquet, .npz or synthetic:KIND.  [synthetic:mixed, or demo:shapes]",
+)
+@click.option(
+    "--recipe",
+    "recipes",
+    multiple=True,
+    default=(DEFAULT_RECIPE,),
+    show_default=True,
+    metavar="NAME",
+    help=f"{', '.join(RECIPES)}, or FILE.toml (repeatable).",
+)
+@click.option("--set", "overrides", multiple=True, metavar="FIELD=VALUE", help="Change a recipe field (repeatable).")
+@click.option("--seeds", default=1, show_default=True, type=click.IntRange(1, 2**32 - 1), help="Maps per concept.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**32 - 1), help="The first seed.")
+@options.device
+@options.precision
+@click.option(
+    "--frames",
+    default=0,
+    metavar="N",
+    type=click.IntRange(0, 240),
+    help="Save N frames of each map as it grows; `phosphene film` and the report play them.  [0: none]",
+)
+@click.option(
+    "--executor",
+    default="local",
+    show_default=True,
+    type=click.Choice(["local", "ray"]),
+    help="Where the maps are made: on this machine, or on a Ray cluster (RAY_ADDRESS).",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 10_000),
+    metavar="N",
+    help="Worker processes.  [none: this process; ray: as many as fit]",
+)
+@click.option(
+    "--threads",
+    type=click.IntRange(1, 1024),
+    metavar="N",
+    help="CPU threads per worker.  [cores / workers; ray: 1]",
+)
+@click.option(
+    "--gpus",
+    default=0.0,
+    show_default=True,
+    type=click.FloatRange(0, 64),
+    metavar="SHARE",
+    help="ray: GPUs per worker; with 0.25, four workers share one.",
+)
 @click.option("--out", type=click.Path(path_type=Path), help="Run directory.  [below runs/, by model and recipe]")
 @options.trust
 @click.option("--dry-run", is_flag=True, help="Say what would be done, what it costs by a short measurement, and stop.")
@@ -55,7 +104,7 @@ def command(
         runs = ph.map_models(
             models,
             None if every else concepts,
-            overrides=options.parse_overrides(overrides),
+            overrides=_parse_overrides(overrides),
             dry_run=dry_run,
             progress=display,
             on_map=print_map,
@@ -87,3 +136,15 @@ def _price(one: "MappedRun") -> str:
         f"{plan.classifier.name}: {options.count(len(plan.jobs))}{cached}, {plan.passes:,} passes, "
         f"about {duration(cost.seconds)} in one process -> {one.run.path}"
     )
+
+
+def _parse_overrides(pairs: tuple[str, ...]) -> dict[str, str]:
+    """Split FIELD=VALUE pairs.
+
+    Raises:
+        RecipeError: a pair has no ``=``.
+    """
+    for pair in pairs:
+        if "=" not in pair:
+            raise RecipeError(f"--set {pair} must have the form field=value, for example --set steps=60.")
+    return {key.strip(): value.strip() for key, value in (pair.split("=", 1) for pair in pairs)}

@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     type=click.IntRange(0, 2**32 - 1),
     help="Random seed for samples and starting points.",
 )
-@options.machine
+@options.device
+@options.precision
 @click.option("--map/--no-map", "mapped", default=True, help="Map the suspects beside their triggers.  [map]")
 @click.option("--recipe", default="quick", show_default=True, metavar="NAME", help="Recipe for the maps of suspects.")
 @click.option("--range-check/--no-range-check", default=True, help="Warn if the declared input does not fit.  [check]")
