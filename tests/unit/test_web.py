@@ -303,7 +303,7 @@ def test_jobs_end_with_the_server(root):
         fields = {"model": "demo:shapes", "every": "1", "set": "steps=5000", "name": "long"}
         assert client.post("/start", fields).status_code == 303
         assert client.post("/start", fields).status_code == 400  # it is being made
-        (process,) = client.client.app.app.state.gallery.processes.all()
+        (process,) = client.client.app.app.state.gallery.processes.values()
         assert process.running
     assert not process.running
 

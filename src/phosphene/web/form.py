@@ -4,7 +4,6 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from phosphene.errors import PhospheneError
 from phosphene.recipe import DEFAULT_RECIPE, RECIPES
@@ -49,32 +48,27 @@ def read_form(fields: Mapping[str, str], *, trust: bool) -> MapCommand:
     model = _line(fields, "model", "The model")
     if not model:
         raise FormError("Enter a model, for example demo:shapes.")
-    arguments: list[str] = []
-    concepts = _lines(fields, "concepts", "The concepts")
-    if fields.get("every"):
-        arguments.append("--all")
-    elif concepts:
-        arguments += [f"--concept={one}" for one in concepts]
-    else:
+    concepts = [f"--concept={one}" for one in _lines(fields, "concepts", "The concepts")]
+    arguments = ["--all"] if fields.get("every") else concepts
+    if not arguments:
         raise FormError("Enter concepts, one per line, or choose all classes.")
     recipe = _line(fields, "recipe", "The recipe") or DEFAULT_RECIPE
-    arguments.append(f"--recipe={recipe}")
     changes = _lines(fields, "set", "The changes of the recipe")
     for one in changes:
         if "=" not in one:
             raise FormError(f"Write a change of the recipe as field=value, for example steps=60, not {one[:60]!r}.")
-    arguments += [f"--set={one}" for one in changes]
-    arguments.append(f"--seeds={_whole(fields, 'seeds', 'The number of seeds', 1, MOST_SEEDS, 1)}")
-    arguments.append(f"--seed={_whole(fields, 'seed', 'The first seed', 0, 2**32 - 1, 0)}")
     samples = _line(fields, "samples", "The samples")
-    if samples:
-        arguments.append(f"--samples={samples}")
-    if fields.get("trust"):
-        if not trust:
-            raise FormError("This server runs no code of a model: start it with `phosphene serve --trust`.")
-        arguments.append("--trust")
-    own_name = _line(fields, "name", "The name")
-    name = safe_name(own_name) if own_name else default_name(model, recipe, changes, samples)
+    arguments += [
+        f"--recipe={recipe}",
+        *(f"--set={one}" for one in changes),
+        f"--seeds={_whole(fields, 'seeds', 'The number of seeds', 1, MOST_SEEDS, 1)}",
+        f"--seed={_whole(fields, 'seed', 'The first seed', 0, 2**32 - 1, 0)}",
+        *([f"--samples={samples}"] if samples else []),
+        *(["--trust"] if fields.get("trust") else []),
+    ]
+    if fields.get("trust") and not trust:
+        raise FormError("This server runs no code of a model: start it with `phosphene serve --trust`.")
+    name = safe_name(_line(fields, "name", "The name") or default_name(model, recipe, changes, samples))
     if not name:
         raise FormError("The name needs letters or digits.")
     return MapCommand(name, (*arguments, "--", model), model)
@@ -110,7 +104,7 @@ def _lines(fields: Mapping[str, str], key: str, what: str) -> list[str]:
 
 def _whole(fields: Mapping[str, str], key: str, what: str, least: int, most: int, default: int) -> int:
     """Return a field's whole number; FormError if it is out of range."""
-    text: Any = fields.get(key, "").strip() or str(default)
+    text = fields.get(key, "").strip() or str(default)
     if not re.fullmatch(r"[0-9]{1,10}", text) or not least <= int(text) <= most:
         raise FormError(f"{what} must be a whole number from {least} to {most:,}.")
     return int(text)

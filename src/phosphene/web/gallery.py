@@ -141,7 +141,8 @@ class Gallery:
 
     def _starting(self) -> list[MapProcess]:
         """Return processes without a run directory: they have only just started, or failed before they made one."""
-        return [one for one in self.processes.all() if not (self.folder.root / one.name / "run.json").exists()]
+        latest_first = list(self.processes.values())[::-1]
+        return [one for one in latest_first if not (self.folder.root / one.name / "run.json").exists()]
 
     def _comparison(self, a: str, b: str) -> dict[str, Any]:
         """Return what the page shows of two runs."""

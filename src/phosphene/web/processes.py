@@ -100,12 +100,8 @@ class MapProcess:
             self.process.wait()
 
 
-class MapProcesses:
-    """The processes of a server, one per run directory."""
-
-    def __init__(self) -> None:
-        self._processes: dict[str, MapProcess] = {}
-        self._lock = threading.Lock()
+class MapProcesses(dict[str, MapProcess]):
+    """The processes of a server by run directory, the latest last."""
 
     def start(self, command: MapCommand, out: Path) -> MapProcess:
         """Start a run.
@@ -113,31 +109,20 @@ class MapProcesses:
         Raises:
             FormError: this run is in progress already, or too many are.
         """
-        with self._lock:
-            running = [one for one in self._processes.values() if one.running]
-            if any(one.name == command.name for one in running):
-                raise FormError(f"{command.name} is in progress already: choose another name, or wait.")
-            if len(running) >= MOST_RUNNING:
-                raise FormError(f"{len(running)} runs are in progress; more would slow all of them down. Wait for one.")
-            self._processes.pop(command.name, None)
-            self._processes[command.name] = process = MapProcess(command, out)
-            for name in [name for name, one in self._processes.items() if not one.running][:-MOST_LISTED]:
-                del self._processes[name]
-            return process
-
-    def get(self, name: str) -> "MapProcess | None":
-        """Return the latest process of a run, if this server started one."""
-        with self._lock:
-            return self._processes.get(name)
-
-    def all(self) -> list[MapProcess]:
-        """Return all processes, the latest first."""
-        with self._lock:
-            return list(self._processes.values())[::-1]
+        running = [name for name, one in self.items() if one.running]
+        if command.name in running:
+            raise FormError(f"{command.name} is in progress already: choose another name, or wait.")
+        if len(running) >= MOST_RUNNING:
+            raise FormError(f"{len(running)} runs are in progress; more would slow all of them down. Wait for one.")
+        self.pop(command.name, None)
+        self[command.name] = process = MapProcess(command, out)
+        for name in [name for name, one in self.items() if not one.running][:-MOST_LISTED]:
+            del self[name]
+        return process
 
     def close(self) -> None:
         """Interrupt all of them, and kill those that have not ended ten seconds later."""
-        running = [one for one in self.all() if one.running]
+        running = [one for one in self.values() if one.running]
         for one in running:
             one.cancel()
         deadline = time.monotonic() + PATIENCE_SECONDS

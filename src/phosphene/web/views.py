@@ -65,15 +65,10 @@ class RunView:
         return sum(one.state == "finished" for one in self.maps)
 
     @property
-    def total(self) -> int:
-        """How many maps the run has in all."""
-        return len(self.maps)
-
-    @property
     def percent(self) -> int:
         """How much of the work is finished, in percent; below 100 until all of it is."""
-        share = sum(one.share for one in self.maps) / max(self.total, 1)
-        return 100 if self.maps and self.finished_maps == self.total else min(99, int(100 * share))
+        share = sum(one.share for one in self.maps) / max(len(self.maps), 1)
+        return 100 if self.maps and self.finished_maps == len(self.maps) else min(99, int(100 * share))
 
     @property
     def seconds_left(self) -> "float | None":
