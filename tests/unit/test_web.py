@@ -123,15 +123,15 @@ def test_a_run_that_is_being_made_is_seen_growing(client, root, monkeypatch):
     with LivePreview(run, [(Job(3, 0), LABELS[3])], 0.2) as preview:
         preview(step)
         preview(step)
-        first = client.get("/live/r")
+        first = client.get("/run/r")
         assert "running" in first.text
         assert "step 4 of 8" in first.text
         assert 'value="83"' in first.text  # two and a half of three
-        assert client.get("/live/r", **{"If-None-Match": first.headers["etag"]}).status_code == 304
+        assert client.get("/run/r", **{"If-None-Match": first.headers["etag"]}).status_code == 304
         version = re.search(r"/image/3/0/r\?v=\w+", first.text)[0]
         assert client.get(version).headers["content-type"] == "image/webp"
-        assert "running" in client.get("/live").text
-    second = client.get("/live/r", **{"If-None-Match": first.headers["etag"]})
+        assert "running" in client.get("/").text
+    second = client.get("/run/r", **{"If-None-Match": first.headers["etag"]})
     assert second.status_code == 200
     assert "stopped" in second.text
 
@@ -139,7 +139,7 @@ def test_a_run_that_is_being_made_is_seen_growing(client, root, monkeypatch):
 def test_names_and_labels_are_text(client, root):
     make(root / "r", name=HOSTILE)
     make(root / "<b>bold")
-    for path in ("/", "/run/r", "/live/r", "/new", "/compare?a=r&b=%3Cb%3Ebold"):
+    for path in ("/", "/run/r", "/new", "/compare?a=r&b=%3Cb%3Ebold"):
         page = client.get(path).text
         assert "<script>alert" not in page
         assert "<img src=x" not in page
@@ -172,7 +172,7 @@ def test_nothing_outside_the_folder_is_shown(client, root, name):
     (root.parent / "secret" / "report.html").write_text("secret", encoding="utf-8")
     (root / "outside").symlink_to(root.parent / "secret")
     (root / "inside").symlink_to(root / "r")
-    for page in ("run", "live", "report", "image/0/0"):
+    for page in ("run", "report", "image/0/0"):
         status, text = client.raw(f"/{page}/{name}")
         assert status == 404, page
         assert str(root.parent) not in text
@@ -273,7 +273,7 @@ def wait(client, path, word):
 def test_what_a_run_complains_of_is_shown(client, root):
     answer = client.post("/start", ORDER | {"model": "demo:shapse"}, Origin="http://127.0.0.1:8421")
     assert (answer.status_code, answer.headers["location"]) == (303, "/run/job")
-    page = wait(client, "/live/job", "failed")
+    page = wait(client, "/run/job", "failed")
     assert "no demo model is called &#39;shapse&#39;. Did you mean shapes" in page
     assert "Traceback" not in page
     assert "failed" in client.get("/").text
@@ -286,7 +286,7 @@ def test_a_model_that_needs_trust_is_not_run(client, card, tmp_path):
     assert refused.status_code == 400
     assert "phosphene serve --trust" in refused.text
     assert client.post("/start", fields).status_code == 303
-    assert "--trust" in wait(client, "/live/job", "failed")
+    assert "--trust" in wait(client, "/run/job", "failed")
     assert not card.mark.exists()
 
 

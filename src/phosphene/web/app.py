@@ -35,9 +35,7 @@ def make_app(root: Path, *, host: str = "127.0.0.1", trust: bool = False) -> Gua
     app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     pages: dict[str, Callable[..., Any]] = {
         "/": gallery.runs,
-        "/live": gallery.live_runs,
         "/run/{name:path}": gallery.run,
-        "/live/{name:path}": gallery.live_run,
         "/image/{index}/{seed}/{name:path}": gallery.image,
         "/report/{name:path}": gallery.report,
         "/compare": gallery.compare,

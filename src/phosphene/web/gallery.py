@@ -51,21 +51,22 @@ class Gallery:
         self.templates.globals |= {"token": self.token, "trust": trust, "root": str(root)}
         self._comparing = threading.Lock()  # one comparison at a time: it takes memory
 
-    def runs(self) -> HTMLResponse:
+    def runs(self, request: Request) -> Response:
         """All runs."""
-        return self.page("runs.html", runs=run_views(self.folder), processes=self._starting(), title="Runs")
+        latest_first = list(self.processes.values())[::-1]
+        # Processes without a run directory have only just started, or failed before they made one.
+        starting = [one for one in latest_first if not (self.folder.root / one.name / "run.json").exists()]
+        return self._live_page(request, "runs.html", runs=run_views(self.folder), processes=starting, title="Runs")
 
-    def live_runs(self, request: Request) -> Response:
-        """The part of that page that changes."""
-        return self._part(request, "runs_part.html", runs=run_views(self.folder), processes=self._starting())
-
-    def run(self, name: str) -> HTMLResponse:
-        """One run."""
-        return self.page("run.html", **self._run(name), title=name)
-
-    def live_run(self, request: Request, name: str) -> Response:
-        """The part of that page that changes."""
-        return self._part(request, "run_part.html", **self._run(name))
+    def run(self, request: Request, name: str) -> Response:
+        """One run, or its process while it is still being started."""
+        process, view = self.processes.get(name), None
+        try:
+            view = run_view(self.folder, name)
+        except NotHereError:
+            if process is None:
+                raise
+        return self._live_page(request, "run.html", run=view, process=process, name=name, title=name)
 
     def image(self, index: int, seed: int, name: str, v: str = "", small: bool = False) -> Response:
         """The image of a map, or its preview; browsers may cache addresses with a version ``v``."""
@@ -120,29 +121,13 @@ class Gallery:
         """Render a whole page."""
         return HTMLResponse(self.templates.get_template(template).render(variables), status)
 
-    def _part(self, request: Request, template: str, **variables: Any) -> Response:
-        """Render the part of a page that changes, or respond that the browser has it already."""
-        text = self.templates.get_template(template).render(variables)
-        etag = f'"{hashlib.sha256(text.encode()).hexdigest()[:24]}"'
-        headers = {"etag": etag, "cache-control": "no-cache"}
+    def _live_page(self, request: Request, template: str, **variables: Any) -> Response:
+        """Render a page that browsers fetch again and again, or respond that it has not changed."""
+        page = self.page(template, **variables)
+        page.headers["etag"] = etag = f'"{hashlib.sha256(page.body).hexdigest()[:24]}"'
         if request.headers.get("if-none-match") == etag:
-            return Response(status_code=304, headers=headers)
-        return HTMLResponse(text, headers=headers)
-
-    def _run(self, name: str) -> dict[str, Any]:
-        """Return the variables of a run's page; ``run`` is ``None`` while the run is still being started."""
-        process, view = self.processes.get(name), None
-        try:
-            view = run_view(self.folder, name)
-        except NotHereError:
-            if process is None:
-                raise
-        return {"run": view, "process": process, "name": name}
-
-    def _starting(self) -> list[MapProcess]:
-        """Return processes without a run directory: they have only just started, or failed before they made one."""
-        latest_first = list(self.processes.values())[::-1]
-        return [one for one in latest_first if not (self.folder.root / one.name / "run.json").exists()]
+            return Response(status_code=304, headers={"etag": etag})
+        return page
 
     def _comparison(self, a: str, b: str) -> dict[str, Any]:
         """Return what the page shows of two runs."""

@@ -1,4 +1,4 @@
-// Keeps [data-live] up to date: fetches it at intervals and replaces what has changed. The page works without it.
+// Keeps [data-live] up to date: fetches the page at intervals and replaces what has changed in it. The page works without it.
 "use strict";
 (() => {
   const live = document.querySelector("[data-live]");
@@ -48,11 +48,11 @@
   const update = async () => {
     if (!document.hidden) {
       try {
-        const answer = await fetch(live.dataset.live, { headers: mark ? { "If-None-Match": mark } : {}, cache: "no-store" });
+        const answer = await fetch(location.href, { headers: mark ? { "If-None-Match": mark } : {}, cache: "no-store" });
         if (answer.status === 200) {
           mark = answer.headers.get("ETag") ?? "";
           const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-          await merge(live, page.body);
+          await merge(live, page.querySelector("[data-live]"));
         }
         wait = every;
         offline.hidden = answer.status < 400 || answer.status === 304;
