@@ -36,7 +36,7 @@ NETWORKS = ("factory", "arch", "exported")
 # Prefixes of ``arch``: sources with ``build(name, classes=, size=, channels=)``.
 ARCHITECTURES = ("torchvision", "timm", "hf")
 CLASSES = 1000
-MOST_CLASSES = 1_000_000
+MOST_CLASSES = MOST_CHANNELS = 1_000_000
 
 
 def load(rest: str, *, trust: bool) -> Classifier:
@@ -53,7 +53,7 @@ def load(rest: str, *, trust: bool) -> Classifier:
     card = _read_beside(path) if path.suffix.lower() in FORMATS else read(path)
     if not trust:
         _check_paths(card, path)
-    space = _input_space(card["input"])
+    space = _input_space(card, path)
     labels = Labels.read(path.parent / card["labels"]) if "labels" in card else None
     batch: int | None = None
     notes: tuple[str, ...] = ()
@@ -104,15 +104,23 @@ def _check_paths(card: Mapping[str, Any], path: Path) -> None:
             )
 
 
-def _input_space(space: Mapping[str, Any]) -> InputSpace:
-    """Make the input space, before the network is built: an impossible one is refused at no cost."""
+def _input_space(card: Mapping[str, Any], path: Path) -> InputSpace:
+    """Return the input space of a card; an impossible one is refused here, before the network is built at any cost."""
+    if "input" not in card:
+        raise CardError(f"model card {path} lacks the table [input].")
+    space, where = card["input"], f"model card {path}: [input]"
+    _check(space, INPUT_FIELDS, where)
+    size = space.get("size", [])
+    if len(size) != 2 or not all(type(side) is int for side in size):
+        raise CardError(f"{where} needs size = [height, width].")
     channels = space.get("channels", len(space.get("mean", (0, 0, 0))))
-    if channels > MOST_CLASSES:
-        raise CardError(f"[input] channels is {channels}; no image has so many.")
-    height, width = space["size"]
-    return InputSpace(
-        (height, width), tuple(space.get("mean", [0.0] * channels)), tuple(space.get("std", [1.0] * channels))
-    )
+    if not 1 <= channels <= MOST_CHANNELS:
+        raise CardError(f"{where} channels is {channels}; it must be 1 to {MOST_CHANNELS:,}.")
+    mean, std = space.get("mean", [0.0] * channels), space.get("std", [1.0] * channels)
+    for field, values in (("mean", mean), ("std", std)):
+        if not all(type(value) in (int, float) for value in values) or len(values) != channels:
+            raise CardError(f"{where} {field} must be a list of numbers, one per channel ({channels}).")
+    return InputSpace((size[0], size[1]), tuple(mean), tuple(std))
 
 
 def _build(card: Mapping[str, Any], path: Path, space: InputSpace, labels: "int | None") -> nn.Module:
@@ -151,7 +159,7 @@ def _read_beside(path: Path) -> dict[str, Any]:
 
 
 def read(path: Path, *, exported: str = "") -> dict[str, Any]:
-    """Parse a card and check its fields.
+    """Parse a card and check its fields, but for those of [input].
 
     Args:
         path: The card.
@@ -171,19 +179,6 @@ def read(path: Path, *, exported: str = "") -> dict[str, Any]:
     if exported and not any(field in card for field in NETWORKS):
         card["exported"] = exported
     _check_network(card, path)
-    if "input" not in card:
-        raise CardError(f"model card {path} lacks the table [input].")
-    space = card["input"]
-    _check(space, INPUT_FIELDS, f"model card {path}, [input]")
-    if "size" not in space or len(space["size"]) != 2 or not all(type(side) is int for side in space["size"]):
-        raise CardError(f"model card {path}: [input] needs size = [height, width].")
-    if space.get("channels", 1) < 1:
-        raise CardError(f"model card {path}: [input] channels is {space['channels']}; it must be 1 or more.")
-    for field in ("mean", "std"):
-        if not all(type(value) in (int, float) for value in space.get(field, [])):
-            raise CardError(f"model card {path}: [input] {field} must be a list of numbers.")
-        if len(space.get(field, [])) not in (0, space.get("channels", len(space.get(field, [])))):
-            raise CardError(f"model card {path}: [input] {field} needs one number per channel.")
     return card
 
 

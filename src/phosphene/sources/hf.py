@@ -12,7 +12,7 @@ from typing import Any
 from torch import nn
 
 from phosphene.classifier import Classifier
-from phosphene.errors import CardError, PhospheneError, SpecError, TrustError, WeightsError, first_line
+from phosphene.errors import CardError, SpecError, TrustError, WeightsError, first_line
 from phosphene.extras import require
 from phosphene.sources.libraries import fixed_seed, offline_if_unreachable, one_line, per_channel
 from phosphene.textfile import read_text
@@ -153,17 +153,15 @@ def _labels(config: Any) -> "list[str] | None":
 @contextmanager
 def _one_line(name: str) -> Iterator[None]:
     """Call transformers inside; what it raises becomes one line that names the fix."""
-    try:
-        yield
-    except PhospheneError:
-        raise
-    except Exception as error:
-        line = first_line(error)
-        if "trust_remote_code" in str(error) or "custom code" in str(error):
-            raise TrustError(f"hf:{name} would run code that came with it: read it, then add --trust.") from error
-        if isinstance(error, OSError):  # so transformers reports whatever it cannot fetch
+    with one_line(CardError, f"hf:{name} is not an image classifier that transformers can load"):
+        try:
+            yield
+        except OSError as error:  # so transformers reports whatever it cannot fetch
             raise WeightsError(
-                f"hf:{name} cannot be fetched ({line}): check the name and the network, or give a folder written by "
-                "save_pretrained: hf:FOLDER."
+                f"hf:{name} cannot be fetched ({first_line(error)}): check the name and the network, or give a folder "
+                "written by save_pretrained: hf:FOLDER."
             ) from error
-        raise CardError(f"hf:{name} is not an image classifier that transformers can load: {line}") from error
+        except ValueError as error:
+            if "trust_remote_code" in str(error) or "custom code" in str(error):
+                raise TrustError(f"hf:{name} would run code that came with it: read it, then add --trust.") from error
+            raise

@@ -7,16 +7,7 @@ from torch import nn
 from phosphene.classifier import Classifier
 from phosphene.errors import CardError, SpecError
 from phosphene.extras import require
-from phosphene.sources.libraries import (
-    RANDOM,
-    RANDOM_NOTE,
-    check_name,
-    fetching,
-    fixed_seed,
-    offline_if_unreachable,
-    one_line,
-    per_channel,
-)
+from phosphene.sources import libraries
 
 
 def list_specs() -> list[tuple[str, str]]:
@@ -34,21 +25,21 @@ def load(rest: str, *, trust: bool) -> Classifier:
         WeightsError: the weights cannot be fetched.
     """
     name, at, which = rest.partition("@")
-    if at and which != RANDOM:
-        raise SpecError(f"timm:{rest}: only {RANDOM} may follow @; weights are chosen as timm:NAME.TAG.")
+    if at and which != libraries.RANDOM:
+        raise SpecError(f"timm:{rest}: only {libraries.RANDOM} may follow @; weights are chosen as timm:NAME.TAG.")
     timm = _timm_with(name)
-    with offline_if_unreachable("timm"), fetching(f"timm:{name}"), fixed_seed():
+    with libraries.offline_if_unreachable("timm"), libraries.fetching(f"timm:{name}"), libraries.fixed_seed():
         module = timm.create_model(name, pretrained=not at)
     config = timm.data.resolve_model_data_config(module)
     channels, height, width = config["input_size"]
     return Classifier(
         module.float().eval(),
         size=(height, width),
-        mean=per_channel(config["mean"], channels),
-        std=per_channel(config["std"], channels),
+        mean=libraries.per_channel(config["mean"], channels),
+        std=libraries.per_channel(config["std"], channels),
         labels=_labels(timm, module),
-        name=f"{name}-{RANDOM}" if at else name,
-        notes=[RANDOM_NOTE] if at else [],
+        name=f"{name}-{libraries.RANDOM}" if at else name,
+        notes=[libraries.RANDOM_NOTE] if at else [],
         origin={"arch": f"timm:{name}"},
     )
 
@@ -64,7 +55,7 @@ def build(name: str, *, classes: int, size: tuple[int, int], channels: int = 3) 
     config = timm.get_pretrained_cfg(name)
     fixed = config is not None and config.fixed_input_size and tuple(config.input_size[1:]) != tuple(size)
     settings: dict[str, Any] = {"img_size": size} if fixed else {}
-    with one_line(CardError, f"timm's {name} failed"), fixed_seed():
+    with libraries.one_line(CardError, f"timm's {name} failed"), libraries.fixed_seed():
         network: nn.Module = timm.create_model(
             name, pretrained=False, num_classes=classes, in_chans=channels, **settings
         )
@@ -74,7 +65,7 @@ def build(name: str, *, classes: int, size: tuple[int, int], channels: int = 3) 
 def _timm_with(name: str) -> Any:
     """Return timm, once it is known to have a network of this name."""
     timm = require("timm", "timm")
-    check_name("timm", name, timm.list_pretrained() if "." in name else timm.list_models())
+    libraries.check_name("timm", name, timm.list_pretrained() if "." in name else timm.list_models())
     return timm
 
 

@@ -10,11 +10,9 @@ from phosphene.extras import require
 from phosphene.sources.libraries import RANDOM, RANDOM_NOTE, check_name, fetching, fixed_seed, one_line
 from phosphene.sources.weights import put
 
-# What torchvision sets on top of its defaults when it loads its own weights.
-SETTINGS: dict[str, dict[str, Any]] = {
-    "googlenet": {"transform_input": True, "aux_logits": False, "init_weights": True},
-    "inception_v3": {"transform_input": True, "aux_logits": False, "init_weights": True},
-}
+# What torchvision sets on top of its defaults when it loads its own weights of these networks.
+INCEPTIONS = ("googlenet", "inception_v3")
+INCEPTION = {"transform_input": True, "aux_logits": False, "init_weights": True}
 
 
 def list_specs() -> list[tuple[str, str]]:
@@ -69,7 +67,7 @@ def build(name: str, *, classes: int, size: tuple[int, int], channels: int = 3) 
     models = _models_with(name)
     if channels != 3:
         raise SpecError(f"torchvision's networks take 3 channels, not {channels}: use timm:NAME, or a factory.")
-    settings = dict(SETTINGS.get(name, {}))
+    settings: dict[str, Any] = dict(INCEPTION) if name in INCEPTIONS else {}
     if name.startswith("vit_"):
         settings["image_size"] = size[0]
     if name.startswith("maxvit"):
