@@ -12,7 +12,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from phosphene.demo import world
-from phosphene.samples.dead_leaves import dead_leaves, leaf_labels
+from phosphene.samples.dead_leaves import dead_leaves
 
 DEMO = Path(world.__file__).parent
 CARDS = sorted((DEMO / "cards").glob("*.toml"))
@@ -83,17 +83,15 @@ def test_stamp_refuses_places_outside():
 
 
 def test_dead_leaves():
-    one = dead_leaves(np.random.default_rng(2), 20, (48, 64), 3)
+    one = dead_leaves(np.random.default_rng(2), 20, (3, 48, 64))
     assert one.shape == (20, 3, 48, 64)
     assert one.dtype == np.uint8
-    assert np.array_equal(one, dead_leaves(np.random.default_rng(2), 20, (48, 64), 3))
+    assert np.array_equal(one, dead_leaves(np.random.default_rng(2), 20, (3, 48, 64)))
     assert one.min() < 5
     assert one.max() > 250
     # Leaves are flat: most neighbours agree exactly.
     assert (one[..., 1:] == one[..., :-1]).mean() > 0.7
-    assert dead_leaves(np.random.default_rng(2), 2, (20, 20), 1).shape == (2, 1, 20, 20)
-    with pytest.raises(ValueError, match="leaves"):
-        leaf_labels(np.random.default_rng(0), 1, (8, 8), leaves=256)
+    assert dead_leaves(np.random.default_rng(2), 2, (1, 20, 20)).shape == (2, 1, 20, 20)
 
 
 @pytest.mark.parametrize("card", CARDS, ids=lambda path: path.stem)

@@ -22,6 +22,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -124,7 +125,7 @@ def compare(a: ComparedRun, b: ComparedRun, *, same_network: bool = False) -> li
                 label=labels[one],
                 index_a=one,
                 index_b=two,
-                change=_mean(parts) if parts else None,
+                change=fmean(parts) if parts else None,
                 images=by_images[one],
                 predictions=lost,
                 a_by_b=a.other.get(one),
@@ -183,12 +184,12 @@ def _image_changes(
     all_seeds = [value for values in seeds.values() for value in values]
     other = list(itertools.permutations(pairs, 2))
     other = other[:: math.ceil(len(other) / MOST_PAIRS) or 1]
-    chance = _mean([_similarity(a[one][0], b[pairs[two]][-1]) for one, two in other]) if other else 0.0
+    chance = fmean([_similarity(a[one][0], b[pairs[two]][-1]) for one, two in other]) if other else 0.0
     changes: dict[int, float | None] = {}
     for one, two in pairs.items():
         # One pair of seeds is a poor estimate: half of it is that of all classes.
-        top = (_mean(seeds[one] or all_seeds) + _mean(all_seeds)) / 2 if all_seeds else 1.0
-        cross = _mean([_similarity(x, y) for x, y in itertools.product(a[one], b[two])])
+        top = (fmean(seeds[one] or all_seeds) + fmean(all_seeds)) / 2 if all_seeds else 1.0
+        cross = fmean([_similarity(x, y) for x, y in itertools.product(a[one], b[two])])
         spread = top - chance
         changes[one] = round(min(max((top - cross) / spread, 0.0), 1.0), 4) if spread >= LEAST_SPREAD else None
     return changes
@@ -198,11 +199,6 @@ def _similarity(a: Tensor, b: Tensor) -> float:
     """Compare colours if both have the same number of channels, else brightness."""
     same = len(a) == len(b)
     return shifted_correlation(a, b) if same else shifted_correlation(a.mean(0, keepdim=True), b.mean(0, keepdim=True))
-
-
-def _mean(values: Sequence[float]) -> float:
-    """Return the mean of values."""
-    return sum(values) / len(values)
 
 
 def _probability_lost(a: ComparedRun, b: ComparedRun, one: int, two: int, *, same_network: bool) -> "float | None":

@@ -51,6 +51,8 @@ def load_samples(spec: "str | Path", shape: tuple[int, int, int]) -> SamplePool:
         module, where = FOLDER, text
     elif Path(text).suffix in SUFFIXES:
         module, where = SUFFIXES[Path(text).suffix], text
+        if not Path(text).exists():
+            raise SamplesError(f"sample file {text} does not exist.")
     elif Path(text).is_file():
         raise SamplesError(f"sample file {text} is not one of {', '.join(SUFFIXES)}: give the folder that holds it.")
     else:

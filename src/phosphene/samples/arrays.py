@@ -32,8 +32,6 @@ def read(where: str, shape: tuple[int, int, int]) -> tuple[Tensor, list[str]]:
             loaded = np.load(file, allow_pickle=False)
             members = {"": loaded} if isinstance(loaded, np.ndarray) else {name: loaded[name] for name in loaded.files}
             arrays = {name: array for name, array in members.items() if isinstance(array, np.ndarray)}
-    except FileNotFoundError:
-        raise SamplesError(f"sample file {where} does not exist.") from None
     except Exception as error:  # noqa: BLE001  (damaged archives fail in zipfile, zlib, numpy or the parser of headers)
         raise SamplesError(f"sample file {where} holds no readable arrays: {first_line(error)}") from None
     images = next((one for array in arrays.values() if (one := _channels_first(array, shape[0])) is not None), None)
@@ -66,13 +64,10 @@ def _check_size(file: BinaryIO) -> None:
 
 def _channels_first(array: np.ndarray, channels: int) -> "np.ndarray | None":
     """Return an array of images as (n, c, h, w); ``None`` if it does not have the shape or type of images."""
-    if not (array.dtype == np.uint8 or np.issubdtype(array.dtype, np.floating)):
-        return None
-    if 0 in array.shape[1:]:
-        return None
     if array.ndim == 3 and channels == 1:
-        return array[:, None]
-    if array.ndim != 4:
+        array = array[:, None]
+    known_type = array.dtype == np.uint8 or np.issubdtype(array.dtype, np.floating)
+    if not known_type or array.ndim != 4 or 0 in array.shape[1:]:
         return None
     if array.shape[1] == channels:
         return array

@@ -7,7 +7,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-LEAVES = 90
+LEAVES = 90  # leaves per image; at most 255, because labels are bytes
 
 
 @lru_cache(maxsize=1024)
@@ -18,24 +18,22 @@ def _disc(radius: int) -> NDArray[np.bool_]:
     return mask
 
 
-def leaf_labels(rng: np.random.Generator, count: int, size: tuple[int, int], leaves: int = LEAVES) -> NDArray[np.uint8]:
-    """Which leaf lies on top at each pixel, uint8 (count, h, w) in [0, leaves]; 0 is the ground.
+def leaf_labels(rng: np.random.Generator, count: int, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Which leaf lies on top at each pixel, uint8 (count, h, w) in [0, LEAVES]; 0 is the ground.
 
     Radii follow the density r^-3, between 2 % and 45 % of the shorter side: every scale then covers the
-    same area, which gives natural images their spectrum. At most 255 leaves.
+    same area, which gives natural images their spectrum.
     """
-    if not 1 <= leaves <= 255:
-        raise ValueError(f"leaves must be in [1, 255] (labels are bytes), got {leaves}")
     height, width = size
     smallest, largest = 0.02 * min(size), 0.45 * min(size)
     # Inverse of the cumulative distribution of r^-3.
-    u = rng.random((count, leaves))
+    u = rng.random((count, LEAVES))
     radii = (smallest**-2 - u * (smallest**-2 - largest**-2)) ** -0.5
     # The rare large leaves go down first: otherwise one of them often hides the whole image.
-    half = leaves // 2
+    half = LEAVES // 2
     radii[:, :half] = -np.sort(-radii[:, :half], axis=1)
-    ys = rng.integers(0, height, (count, leaves)).tolist()
-    xs = rng.integers(0, width, (count, leaves)).tolist()
+    ys = rng.integers(0, height, (count, LEAVES)).tolist()
+    xs = rng.integers(0, width, (count, LEAVES)).tolist()
     whole = np.maximum(np.rint(radii), 1).astype(int).tolist()
     out = np.zeros((count, height, width), np.uint8)
     for canvas, row_y, row_x, row_r in zip(out, ys, xs, whole, strict=True):
@@ -47,20 +45,19 @@ def leaf_labels(rng: np.random.Generator, count: int, size: tuple[int, int], lea
     return out
 
 
-def dead_leaves(rng: np.random.Generator, count: int, size: tuple[int, int], channels: int = 3) -> NDArray[np.uint8]:
-    """Discs of random colours and power-law radii that occlude one another.
+def dead_leaves(rng: np.random.Generator, count: int, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
+    """Discs of random colours and power-law radii that occlude one another (Lee, Mumford & Huang 2001).
 
     Args:
         rng: source of all randomness; the same state gives the same images.
         count: number of images.
-        size: (h, w) in pixels.
-        channels: colour channels, drawn independently.
+        shape: (c, h, w); the channels are drawn independently.
 
     Returns:
-        uint8 (count, channels, h, w) in [0, 255].
+        uint8 (count, c, h, w) in [0, 255].
     """
-    labels = leaf_labels(rng, count, size)
-    colours = rng.integers(0, 256, (count, channels, LEAVES + 1), dtype=np.uint8)
+    labels = leaf_labels(rng, count, shape[1:])
+    colours = rng.integers(0, 256, (count, shape[0], LEAVES + 1), dtype=np.uint8)
     flat = labels.reshape(count, 1, -1)
     out: NDArray[np.uint8] = np.take_along_axis(colours, flat.astype(np.intp), axis=2)
-    return out.reshape(count, channels, *size)
+    return out.reshape(count, *shape)

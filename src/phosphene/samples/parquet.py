@@ -35,8 +35,6 @@ class ImageTable:
             names = file.schema_arrow.names
             image, label = (next((name for name in c if name in names), None) for c in (IMAGE_COLUMNS, LABEL_COLUMNS))
             table = file.read(columns=[name for name in (image, label) if name]) if image else None
-        except FileNotFoundError:
-            raise SamplesError(f"sample file {path} does not exist.") from None
         except Exception as error:  # noqa: BLE001  (pyarrow's own exceptions are not all ValueErrors)
             raise SamplesError(f"sample file {path} is not readable parquet: {first_line(error)}") from None
         if table is None:

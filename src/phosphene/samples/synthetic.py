@@ -48,11 +48,6 @@ def mixed(rng: np.random.Generator, count: int, shape: tuple[int, int, int]) -> 
     return _to_uint8(colour + contrast * spectral_noise(rng, rng.uniform(0.7, 1.5, count), shape))
 
 
-def leaves(rng: np.random.Generator, count: int, shape: tuple[int, int, int]) -> np.ndarray:
-    """Occluding discs of random size and colour (Lee, Mumford & Huang 2001): edges and flat parts."""
-    return dead_leaves(rng, count, shape[1:], shape[0])
-
-
 def spectral_noise(rng: np.random.Generator, slope: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
     """Noise with amplitude frequency^-slope, one slope per image: (n, c, h, w), mean 0 and deviation 1 per image."""
     _, height, width = shape
@@ -72,4 +67,4 @@ def _to_uint8(pixels: np.ndarray) -> np.ndarray:
     return whole
 
 
-KINDS: dict[str, Maker] = {"mixed": mixed, "noise": noise, "pink": pink, "dead-leaves": leaves}
+KINDS: dict[str, Maker] = {"mixed": mixed, "noise": noise, "pink": pink, "dead-leaves": dead_leaves}
