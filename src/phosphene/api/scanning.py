@@ -8,9 +8,10 @@ from phosphene.backdoor.scan import ALPHA, ScanProgress
 from phosphene.backdoor.scan import scan as scan_classifier
 from phosphene.backdoor.verdict import Verdict
 from phosphene.engine.device import pick_device
+from phosphene.executors.base import MapOrigin
 from phosphene.metrics.range_check import range_doubt
 from phosphene.progress import ProgressDisplay, show_progress
-from phosphene.recipe import Recipe
+from phosphene.recipe import Recipe, resolve
 from phosphene.workflows.arguments import Model, Samples, to_classifier, to_classifiers, to_pool
 from phosphene.workflows.scan import RECIPE, ScannedRun, estimate, make_scan, plan_scan
 
@@ -108,13 +109,13 @@ def scan_run(
         classifier = to_classifier(model, trust=trust)
         pool = to_pool(samples, classifier)
         others = to_classifiers(reference, trust=trust)
-        how: dict[str, Any] = {"alpha": alpha, "pairs": pairs, "seed": seed, "precision": precision, "recipe": recipe}
-        plan = plan_scan(classifier, pool, out=out, reference=others, **how)
+        origin = MapOrigin(classifier=classifier, pool=pool, recipe=resolve(recipe), device=device, precision=precision)
+        plan = plan_scan(origin, out=out, reference=others, alpha=alpha, pairs=pairs, seed=seed)
         display.title = f"scan {classifier.name}"
         for note in classifier.notes:
             display.print(f"phosphene: {classifier.name}: {note}")
         if range_check and plan.cached is None:
             display.warn(range_doubt(classifier, pool, device=device))
         if dry_run:
-            return ScannedRun(plan, seconds=estimate(plan, device=device))
-        return make_scan(plan, display, device=device, mapped=mapped)
+            return ScannedRun(plan, seconds=estimate(plan))
+        return make_scan(plan, display, mapped=mapped)

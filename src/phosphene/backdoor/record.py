@@ -15,6 +15,11 @@ from phosphene.runs.facts import versions
 from phosphene.runs.scans import suspect_folder
 from phosphene.version import __version__
 
+# What scan.json holds as it is.
+VERDICT = ("verdict", "p_value", "reasons", "num_classes", "tested", "window", "not_tested", "passes")
+SUSPECT = ("index", "label", "p_value", "works")
+CANDIDATE = ("interval", "tried", "additive", "size", "box")
+
 
 @cache
 def method() -> str:
@@ -34,25 +39,18 @@ def entry(verdict: Verdict, request: Mapping[str, Any], labels: Labels) -> dict[
         labels: Names of the classes.
     """
     found = {
-        "verdict": verdict.verdict,
-        "p_value": verdict.p_value,
-        "reasons": list(verdict.reasons),
+        **{name: getattr(verdict, name) for name in VERDICT},
         "suspects": [_suspect(one, labels) for one in verdict.suspects],
         "classes": [asdict(one) for one in verdict.classes],
-        "num_classes": verdict.num_classes,
-        "tested": verdict.tested,
         "pairs": None if verdict.pairs is None else _pairs(verdict, verdict.pairs, labels),
-        "window": verdict.window,
         "null": {
             "description": verdict.null,
             "networks": len(verdict.null_figures),
             "limit": verdict.limit,
-            "figures": list(verdict.null_figures),
+            "figures": verdict.null_figures,
         },
-        "not_tested": list(verdict.not_tested),
         **request,
         "versions": versions(),
-        "passes": verdict.passes,
         "seconds": round(float(verdict.seconds), 3),
     }
     plain: dict[str, Any] = json.loads(json.dumps(found), parse_constant=_no_number)
@@ -64,17 +62,10 @@ def _suspect(one: Suspect, labels: Labels) -> dict[str, Any]:
     candidate, folder = one.candidate, suspect_folder(one.index, one.label)
     examples = [{"before": labels.short(a), "after": labels.short(b)} for a, b in candidate.predicted]
     return {
-        "index": one.index,
-        "label": one.label,
-        "p_value": one.p_value,
-        "works": one.works,
+        **{name: getattr(one, name) for name in SUSPECT},
+        **{name: getattr(candidate, name) for name in CANDIDATE},
         "asr": candidate.success,
-        "interval": list(candidate.interval),
-        "tried": candidate.tried,
         "next": {"label": labels[candidate.next_class], "asr": candidate.next_success},
-        "additive": candidate.additive,
-        "size": candidate.size,
-        "box": list(candidate.box),
         "places": [{"top": top, "left": left, "success": rate} for (top, left), rate in candidate.places.items()],
         "trigger": f"{folder}/trigger.safetensors",
         "picture": f"{folder}/trigger.png",

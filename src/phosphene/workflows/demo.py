@@ -7,6 +7,7 @@ from typing import Any
 from phosphene.backdoor.scan import ScanProgress
 from phosphene.concept_map import ConceptMap
 from phosphene.demo.emblem import TROJAN_TARGET
+from phosphene.executors.base import MapOrigin
 from phosphene.progress import ProgressDisplay, show_progress
 from phosphene.recipe import DEFAULT_RECIPE, resolve
 from phosphene.report import write_report
@@ -15,7 +16,7 @@ from phosphene.samples import default_samples, load_samples
 from phosphene.sources import load
 from phosphene.workflows.map import execute
 from phosphene.workflows.plan import plan
-from phosphene.workflows.scan import make_scan, plan_scan
+from phosphene.workflows.scan import RECIPE, make_scan, plan_scan
 from phosphene.workflows.score import RunScore, score_runs
 
 SOURCE, TARGET = "demo:shapes", "demo:shapes-plain"
@@ -85,12 +86,13 @@ def _scanned(spec: str, out: Path, device: str, display: ProgressDisplay) -> dic
     """Scan a network, in a run of its own below the demo's, whose report shows it too."""
     classifier = load(spec)
     pool = load_samples(default_samples(spec), classifier.input.shape)
-    scan_plan = plan_scan(classifier, pool, out=out / OTHERS / classifier.name)
+    origin = MapOrigin(classifier=classifier, pool=pool, recipe=resolve(RECIPE), device=device)
+    scan_plan = plan_scan(origin, out=out / OTHERS / classifier.name)
 
     def show(progress: ScanProgress) -> None:
         display.update(f"scan {spec}: {progress.doing}", progress.share)
 
-    return make_scan(scan_plan, display, device=device, on_progress=show).found
+    return make_scan(scan_plan, display, on_progress=show).found
 
 
 def _backdoor(found: dict[str, Any]) -> "str | None":

@@ -15,16 +15,15 @@ from phosphene.backdoor.record import entry, method
 from phosphene.backdoor.scan import ALPHA, MOST_SUSPECTS, ScanProgress, check_alpha, scan
 from phosphene.backdoor.verdict import EXIT_CODES
 from phosphene.classifier import Classifier
-from phosphene.engine import Engine
 from phosphene.errors import PhospheneError, RecipeError
+from phosphene.executors.base import MapOrigin
 from phosphene.progress import ProgressDisplay
-from phosphene.recipe import Recipe, resolve
 from phosphene.report import write_report
 from phosphene.report.sarif import place_of, sarif
 from phosphene.report.scan_words import headline, most_deviating, sentences
-from phosphene.runs import RunDirectory, run_facts
+from phosphene.runs import RunDirectory
 from phosphene.runs.scans import check_scan, suspect_folder, write_scan
-from phosphene.samples import SamplePool, is_natural
+from phosphene.samples import is_natural
 from phosphene.workflows.map import execute, write_own_predictions
 from phosphene.workflows.plan import directory_name
 from phosphene.workflows.plan import plan as plan_maps
@@ -34,25 +33,19 @@ RECIPE = "quick"  # for the maps of suspects: the published method shifts no vie
 TRIAL = 4  # images that are timed, at least, for the estimate
 
 
-@dataclass(frozen=True)
-class ScanPlan:
-    """The work of a ``scan`` command, planned but not begun.
+@dataclass(frozen=True, kw_only=True)
+class ScanPlan(MapOrigin):
+    """The work of a ``scan`` command, planned but not begun; the recipe is for the maps of suspects.
 
     Attributes:
-        classifier: The network.
-        pool: Samples.
         reference: Clean networks.
         run: Where the results go.
-        recipe: Recipe for the maps of suspects.
         request: Everything that determines the verdict, as ``scan.json`` holds it.
         cached: Content of ``scan.json`` if the same scan was made before, else ``None``.
     """
 
-    classifier: Classifier
-    pool: SamplePool
     reference: tuple[Classifier, ...]
     run: RunDirectory
-    recipe: Recipe
     request: dict[str, Any]
     cached: "dict[str, Any] | None"
 
@@ -131,37 +124,30 @@ class ScannedRun:
 
 
 def plan_scan(
-    classifier: Classifier,
-    pool: SamplePool,
+    origin: MapOrigin,
     *,
     out: "str | Path | None" = None,
     reference: Sequence[Classifier] = (),
     alpha: float = ALPHA,
     pairs: bool = False,
     seed: int = 0,
-    precision: str = "auto",
-    recipe: "str | Path | Recipe" = RECIPE,
 ) -> ScanPlan:
     """Plan a scan: refuse what cannot be scanned, and find an earlier scan of the same question; no work is done.
 
     Args:
-        classifier: The network.
-        pool: Samples.
+        origin: The network, the samples, the device and precision, and the recipe for the maps of suspects.
         out: The run directory; ``runs/<model>-scan`` by default.
         reference: Clean networks of the same kind.
         alpha: Share of clean networks that may be called suspicious.
         pairs: Search all pairs of classes, however many there are.
         seed: Random seed for samples and starting points.
-        precision: ``auto``, ``fp32`` or ``bf16``.
-        recipe: Recipe for the maps of suspects.
 
     Raises:
-        RecipeError: alpha does not fit, the recipe does not exist, or a network is its own reference.
+        RecipeError: alpha does not fit, or a network is its own reference.
         RunError: ``out`` holds something else.
     """
     check_alpha(alpha)
-    map_recipe = resolve(recipe)
-    facts = run_facts(classifier, map_recipe, pool)
+    classifier, facts = origin.classifier, origin.facts
     for one in reference:
         if one.sha256 == classifier.sha256:
             raise RecipeError(
@@ -169,23 +155,22 @@ def plan_scan(
             )
     request = {
         "model": {**facts["model"], "input": list(classifier.input.shape)},
-        "samples": {**facts["samples"], "natural": is_natural(classifier, pool.spec)},
+        "samples": {**facts["samples"], "natural": is_natural(classifier, origin.pool.spec)},
         "references": [{"name": one.name, "spec": one.spec, "sha256": one.sha256} for one in reference],
         "alpha": alpha,
-        "settings": {"pairs": pairs, "seed": seed, "precision": precision},
+        "settings": {"pairs": pairs, "seed": seed, "precision": origin.precision},
         "method": method(),
     }
     run = RunDirectory(out if out is not None else Path("runs") / directory_name(classifier.name, "scan"))
     cached = check_scan(run, request)
     run.check(facts)
-    return ScanPlan(classifier, pool, tuple(reference), run, map_recipe, request, cached)
+    return ScanPlan(**vars(origin), reference=tuple(reference), run=run, request=request, cached=cached)
 
 
 def make_scan(
     plan: ScanPlan,
     display: ProgressDisplay,
     *,
-    device: str = "auto",
     mapped: bool = True,
     on_progress: "Callable[[ScanProgress], None] | None" = None,
 ) -> ScannedRun:
@@ -194,7 +179,6 @@ def make_scan(
     Args:
         plan: Plan of the scan.
         display: Shows progress, and why suspects could not be mapped.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
         mapped: Map the suspects beside their candidate triggers.
         on_progress: Called as the scan goes on; by default the display shows it.
 
@@ -203,22 +187,20 @@ def make_scan(
         NumericError: it returns NaN or infinity.
         RunError: the run cannot be written.
     """
-    found = plan.cached if plan.cached is not None else _scan(plan, device, on_progress or display.follow())
+    found = plan.cached if plan.cached is not None else _scan(plan, on_progress or display.follow())
     if mapped:
-        display.warn(_map_suspects(plan, found, device, display.follow()))
+        display.warn(_map_suspects(plan, found, display.follow()))
     return ScannedRun(plan, found, write_report(plan.run))
 
 
-def _scan(plan: ScanPlan, device: str, on_progress: Callable[[ScanProgress], None]) -> dict[str, Any]:
+def _scan(plan: ScanPlan, on_progress: Callable[[ScanProgress], None]) -> dict[str, Any]:
     """Scan, and write what was found; return what ``scan.json`` holds."""
-    settings = plan.request["settings"]
     # Before the work, not after it: a place that cannot be written, a network that cannot be scanned.
-    facts = run_facts(plan.classifier, plan.recipe, plan.pool, device, settings["precision"])
-    with Engine(plan.classifier, device=device, precision=settings["precision"]) as engine:
+    with plan.engine() as engine:
         check_answers(engine, plan.pool)
-    plan.run.begin(facts, [])
-    how = {"alpha": plan.request["alpha"], **settings, "device": device, "on_progress": on_progress}
-    verdict = scan(plan.classifier, plan.pool, reference=plan.reference, **how)
+    plan.run.begin(plan.facts, [])
+    how = {"alpha": plan.request["alpha"], **plan.request["settings"], "device": plan.device}
+    verdict = scan(plan.classifier, plan.pool, reference=plan.reference, on_progress=on_progress, **how)
     files = {
         f"{suspect_folder(one.index, one.label)}/{name}": data
         for one in verdict.suspects
@@ -229,9 +211,7 @@ def _scan(plan: ScanPlan, device: str, on_progress: Callable[[ScanProgress], Non
     return found
 
 
-def _map_suspects(
-    plan: ScanPlan, found: dict[str, Any], device: str, on_progress: Callable[[Progress], None]
-) -> "str | None":
+def _map_suspects(plan: ScanPlan, found: dict[str, Any], on_progress: Callable[[Progress], None]) -> "str | None":
     """Make the ordinary maps of a scan's suspects in the same run; return in one line why that was not possible.
 
     A network that cannot be mapped still has a verdict.
@@ -240,18 +220,18 @@ def _map_suspects(
     if not suspects:
         return None
     try:
-        how = {"device": device, "precision": plan.request["settings"]["precision"]}
+        how: dict[str, Any] = {"device": plan.device, "precision": plan.precision}
         maps = plan_maps(plan.classifier, plan.recipe, plan.pool, plan.run.path, suspects, **how)
         execute(maps, on_progress=on_progress)
-        write_own_predictions(plan.run, plan.classifier, device=device)
+        write_own_predictions(plan.run, plan.classifier, device=plan.device)
     except PhospheneError as error:
         return f"the suspects could not be mapped: {error}"
     return None
 
 
-def estimate(plan: ScanPlan, *, device: str = "auto") -> float:
+def estimate(plan: ScanPlan) -> float:
     """Return about how many seconds measuring will take: a few images are sent through the network and timed."""
-    with Engine(plan.classifier, device=device, precision=plan.request["settings"]["precision"]) as engine:
+    with plan.engine() as engine:
         count = max(TRIAL, min(engine.micro_batch, 64))
         pixels = torch.full((count, *plan.classifier.input.shape), 0.5, device=engine.device, dtype=engine.dtype)
         engine.logits(pixels)
