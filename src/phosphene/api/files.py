@@ -1,13 +1,18 @@
 """Runs, their films, cards of models, and what works on this machine."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from phosphene.classifier import Classifier
+from phosphene.errors import CardError
 from phosphene.report.film import write_film
+from phosphene.runs.atomic import write_bytes
 from phosphene.runs.frames import FPS
+from phosphene.sources import load
+from phosphene.sources.card import card_files
 from phosphene.workflows.arguments import Model, Samples, to_classifier, to_pool
-from phosphene.workflows.card import WrittenCard, write_card
 from phosphene.workflows.concept_maps import Run, to_run
 from phosphene.workflows.doctor import examine_machine, examine_model
 
@@ -31,21 +36,52 @@ def film(
     return write_film(to_run(run), out, [str(one) for one in several], fps=fps)
 
 
+@dataclass(frozen=True)
+class WrittenCard:
+    """A card that was written, and its files.
+
+    Attributes:
+        path: The card.
+        files: The card, its weights and its labels.
+        classifier: Classifier that the card loads.
+    """
+
+    path: Path
+    files: tuple[Path, ...]
+    classifier: Classifier
+
+
 def card(
     model: Model, out: "str | Path | None" = None, *, weights: "str | Path | None" = None, trust: bool = False
 ) -> WrittenCard:
-    """Write a card, with weights as safetensors, that loads the same classifier as a model.
+    """Write a card, with weights as safetensors, that loads the same classifier as a model; load it again to prove it.
 
     Args:
         model: A spec or a classifier that came from one.
         out: Path of the card; by default the name of the model with ``.toml``.
-        weights: Path of the weights; by default beside the card.
+        weights: Path of the weights; by default that of the card with ``.safetensors``.
         trust: Allow code that came with the model to run.
 
     Raises:
         CardError: a file exists already, or no card can hold the model.
     """
-    return write_card(to_classifier(model, trust=trust), out, weights, trust=trust)
+    classifier = to_classifier(model, trust=trust)
+    name = "".join(sign if sign.isalnum() or sign in "._-" else "-" for sign in classifier.name).lstrip(".-")
+    path = Path(out or f"{name or 'model'}.toml")
+    if path.suffix != ".toml":
+        raise CardError(f"a card is a .toml file: --out {path.with_suffix('.toml')}.")
+    files = card_files(classifier, path.absolute(), Path(weights or path.with_suffix(".safetensors")).absolute())
+    for file in files:
+        if file.exists():
+            raise CardError(f"{file} exists already: choose another path with --out.")
+    for file, data in files.items():
+        write_bytes(file, data)
+    again = load(path, trust=trust)
+    if again.sha256 != classifier.sha256:
+        raise CardError(
+            f"{path} does not load the same classifier as {classifier.spec}: it has state that no card can hold."
+        )
+    return WrittenCard(path, tuple(files), again)
 
 
 def doctor(
