@@ -5,7 +5,6 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from types import TracebackType
 from typing import Any, Self
 
 from rich.console import Console
@@ -46,9 +45,7 @@ class ProgressDisplay:
             self.bar.add_task(escape(printable(self.title)), total=None, facts="", left="")
         return self
 
-    def __exit__(
-        self, kind: "type[BaseException] | None", error: "BaseException | None", trace: "TracebackType | None"
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self.bar is not None:
             self.bar.stop()
             self.bar = None

@@ -11,7 +11,7 @@ from phosphene.executors.base import MapOrigin, MapSummary
 from phosphene.progress import ProgressDisplay, show_progress
 from phosphene.recipe import DEFAULT_RECIPE, Recipe, resolve
 from phosphene.workflows.arguments import Concepts, Model, Samples, to_classifier, to_indices, to_pool
-from phosphene.workflows.concept_maps import ConceptMaps, map_in_memory
+from phosphene.workflows.concept_maps import ConceptMaps, map_in_memory, maps_of
 from phosphene.workflows.estimate import estimate
 from phosphene.workflows.map import MappedRun, make_runs
 from phosphene.workflows.plan import plan_all, seed_range
@@ -72,26 +72,16 @@ def map_concepts(
     with show_progress(progress, "map") as display:
         classifier = to_classifier(model, trust=trust)
         pool = to_pool(samples, classifier)
+        if out is not None:
+            how |= {"seeds": seeds, "seed": seed, "frames": frames, "trust": trust, **executor}
+            how |= {"progress": display, "on_progress": on_progress}
+            (made,) = map_models([classifier], concepts, recipes=[settings], samples=pool, out=out, **how)
+            return maps_of(made.plan)
+        if executor:
+            raise RunError(f"{', '.join(executor)} need a run directory: give out='runs/NAME'.")
+        show_doubts(display, classifier, pool, device)
         origin = MapOrigin(classifier=classifier, pool=pool, recipe=settings, **how)
-        if out is None:
-            if executor:
-                raise RunError(f"{', '.join(executor)} need a run directory: give out='runs/NAME'.")
-            show_doubts(display, classifier, pool, device)
-            return map_in_memory(origin, to_indices(concepts, classifier), numbers, frames, display.follow(on_progress))
-        how |= {
-            "seeds": seeds,
-            "seed": seed,
-            "frames": frames,
-            "trust": trust,
-            "progress": display,
-            "on_progress": on_progress,
-            **executor,
-        }
-        (made,) = map_models([classifier], concepts, recipes=[settings], samples=pool, out=out, **how)
-        labels = classifier.labels
-        maps = ConceptMaps(made.run.read(made.run.folder(job, labels[job.index])) for job in made.plan.jobs)
-        maps.origin, maps.run = origin, made.run
-        return maps
+        return map_in_memory(origin, to_indices(concepts, classifier), numbers, frames, display.follow(on_progress))
 
 
 def map_models(

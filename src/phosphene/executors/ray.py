@@ -11,7 +11,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,6 @@ from phosphene.executors.interrupt import on_interrupt
 from phosphene.executors.worker import Worker, open_worker
 from phosphene.extras import require
 from phosphene.mapper import Step
-from phosphene.recipe import Recipe
 from phosphene.runs import RunDirectory
 from phosphene.runs.live import read_live
 from phosphene.runs.lock import holder
@@ -193,7 +192,7 @@ class RemoteRun:
         model: Model spec, with ``model_sha256``.
         trust: Whether code that comes with the model may run, as it did here.
         samples: Sample spec, with ``samples_sha256``.
-        recipe: Hyper-parameters; ``device``, ``precision`` and ``frames`` as in the plan.
+        settings: What is sent as it is: ``recipe``, ``device``, ``precision`` and ``frames`` of the plan.
         threads: CPU threads of the worker.
         folder: Where relative paths of the specs begin.
     """
@@ -205,10 +204,7 @@ class RemoteRun:
     trust: bool
     samples: str
     samples_sha256: str
-    recipe: Recipe
-    device: str
-    precision: str
-    frames: int
+    settings: dict[str, Any] = field(hash=False)
     threads: int
     folder: str
 
@@ -224,10 +220,7 @@ class RemoteRun:
             trust=classifier.trusted,
             samples=pool.spec,
             samples_sha256=pool.sha256,
-            recipe=plan.recipe,
-            device=plan.device,
-            precision=plan.precision,
-            frames=plan.frames,
+            settings={name: getattr(plan, name) for name in ("recipe", "device", "precision", "frames")},
             threads=threads,
             folder=os.getcwd(),  # noqa: PTH109
         )
@@ -247,15 +240,7 @@ class RemoteRun:
         pool = load_samples(self.samples, classifier.input.shape)
         if pool.sha256 != self.samples_sha256:
             raise RunError(f"samples {self.samples} differ in a worker from those that were planned with.")
-        return MapPlan(
-            classifier=classifier,
-            pool=pool,
-            recipe=self.recipe,
-            device=self.device,
-            precision=self.precision,
-            run=RunDirectory(self.run),
-            frames=self.frames,
-        )
+        return MapPlan(classifier=classifier, pool=pool, run=RunDirectory(self.run), **self.settings)
 
     def writable(self) -> bool:
         """Return whether this process sees the run directory that the driver holds, and the driver still holds it."""

@@ -94,40 +94,36 @@ def compare_runs(a: RunDirectory, b: RunDirectory) -> Comparison:
         RunError: one of them is not a run directory, is damaged, or has no finished maps.
         ConceptError: they have no class in common.
     """
-    runs = (a, b)
-    facts = (runs[0].facts(), runs[1].facts())
-    maps_of = []
-    for run in runs:
-        maps = list(run.maps())
-        if not maps:
-            raise RunError(f"{run.path} has no finished maps yet: give its `phosphene map` command once more.")
-        maps_of.append(maps)
-    shas = [one["model"]["sha256"] for one in facts]
-    sides = (
-        _side(runs[0], maps_of[0], shas[1]),
-        _side(runs[1], maps_of[1], shas[0]),
+    facts = (a.facts(), b.facts())
+    maps = (_maps_by_class(a), _maps_by_class(b))
+    first, second = (one["model"]["sha256"] for one in facts)
+    changes = compare(_side(a, maps[0], second), _side(b, maps[1], first), same_network=first == second)
+    only = (
+        _labels_without(maps[0], {one.index_a for one in changes}),
+        _labels_without(maps[1], {one.index_b for one in changes}),
     )
-    changes = compare(*sides, same_network=shas[0] == shas[1])
-    shared = ({one.index_a for one in changes}, {one.index_b for one in changes})
-    by_class = (_by_class(maps_of[0]), _by_class(maps_of[1]))
-    only = tuple(
-        [maps[0].label for index, maps in group.items() if index not in common]
-        for group, common in zip(by_class, shared, strict=True)
-    )
-    return Comparison((runs[0].path, runs[1].path), facts, tuple(changes), (only[0], only[1]), by_class)
+    return Comparison((a.path, b.path), facts, tuple(changes), only, maps)
 
 
-def _by_class(maps: list[ConceptMap]) -> dict[int, list[ConceptMap]]:
-    """Return the maps of each class."""
+def _maps_by_class(run: RunDirectory) -> dict[int, list[ConceptMap]]:
+    """Return the finished maps of a run by class; refuse a run without any."""
     found: dict[int, list[ConceptMap]] = defaultdict(list)
-    for one in maps:
+    for one in run.maps():
         found[one.index].append(one)
+    if not found:
+        raise RunError(f"{run.path} has no finished maps yet: give its `phosphene map` command once more.")
     return dict(found)
 
 
-def _side(run: RunDirectory, maps: list[ConceptMap], other_sha256: str) -> ComparedRun:
+def _labels_without(maps: dict[int, list[ConceptMap]], classes: set[int]) -> list[str]:
+    """Return the labels of the maps of other classes than these."""
+    return [group[0].label for index, group in maps.items() if index not in classes]
+
+
+def _side(run: RunDirectory, by_class: dict[int, list[ConceptMap]], other_sha256: str) -> ComparedRun:
     """Return one of the two runs as :func:`phosphene.metrics.compare.compare` takes it."""
-    own = {index: sum(one.p_class for one in group) / len(group) for index, group in _by_class(maps).items()}
+    maps = [one for group in by_class.values() for one in group]
+    own = {index: sum(one.p_class for one in group) / len(group) for index, group in by_class.items()}
     row = next((row for row in read_scores(run) if row["target_sha256"] == other_sha256), None)
     if row is None:
         return ComparedRun(maps, own)

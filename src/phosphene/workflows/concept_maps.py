@@ -6,7 +6,7 @@ from typing import Any
 
 from phosphene.concept_map import Job, MapList, captions
 from phosphene.errors import RunError
-from phosphene.executors.base import MapOrigin
+from phosphene.executors.base import MapOrigin, MapPlan
 from phosphene.mapper import Step, in_groups, map_jobs
 from phosphene.report import write_report
 from phosphene.report.grid import Grid
@@ -74,6 +74,18 @@ class ConceptMaps(MapList):
 
 
 Run = str | Path | RunDirectory | ConceptMaps
+
+
+def maps_of(plan: MapPlan) -> ConceptMaps:
+    """Read the maps of a plan, in the order of its jobs, from its run.
+
+    Raises:
+        RunError: a map is unfinished or damaged.
+    """
+    labels = plan.classifier.labels
+    maps = ConceptMaps(plan.run.read(plan.run.folder(job, labels[job.index])) for job in plan.jobs)
+    maps.origin, maps.run = plan, plan.run
+    return maps
 
 
 def map_in_memory(

@@ -7,7 +7,6 @@ from typing import Any
 
 from phosphene.executors.base import MapPlan
 from phosphene.mapper import MapOptimization, passes_per_map
-from phosphene.progress import duration
 
 ENOUGH_SECONDS = 2.0
 MOST_STEPS = 10
@@ -30,11 +29,6 @@ class Estimate:
     def to_dict(self) -> dict[str, Any]:
         """Return the figures by name."""
         return {"cached": self.cached, "passes_left": self.passes, "seconds": round(self.seconds, 1)}
-
-    @property
-    def words(self) -> str:
-        """The time in the unit that fits."""
-        return duration(self.seconds)
 
 
 def estimate(plan: MapPlan) -> Estimate:

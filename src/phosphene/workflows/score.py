@@ -1,12 +1,11 @@
 """``score``: scores of many runs on many target classifiers, written to each run's ``scores.json``."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from phosphene.classifier import Classifier
-from phosphene.concept_map import ConceptMap, Job
 from phosphene.engine.device import pick_device
 from phosphene.errors import ConceptError, RunError
 from phosphene.labels import Labels
@@ -29,7 +28,6 @@ class Source:
     Attributes:
         run: Run directory of the source.
         facts: Content of the run's ``run.json``.
-        folders: The folders of its maps.
         channels: Channels of the maps.
         sha256: Hash over the maps.
         hashes: Hash of each map, by class and seed.
@@ -37,7 +35,6 @@ class Source:
 
     run: RunDirectory
     facts: dict[str, Any]
-    folders: tuple[Path, ...]
     channels: int
     sha256: str
     hashes: dict[tuple[int, int], str]
@@ -46,10 +43,6 @@ class Source:
     def concepts(self) -> list[tuple[int, str]]:
         """Index and label of each map's class."""
         return [(row["index"], row["label"]) for row in self.facts["jobs"]]
-
-    def maps(self) -> Iterator[ConceptMap]:
-        """Read the maps one after the other."""
-        return map(self.run.read, self.folders)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,17 +123,16 @@ def _open(path: Path) -> Source:
     """Read all maps of a run once, so that a damaged one is reported before any work."""
     run = RunDirectory(path)
     facts = run.facts()
-    folders = tuple(run.folder(Job(row["index"], row["seed"]), row["label"]) for row in facts["jobs"])
-    if not folders:
+    if not facts["jobs"]:
         raise RunError(f"{path} has no maps: run `phosphene map` first.")
     run.require_finished()
     read_scores(run)  # a damaged file is reported before any work
     read_predictions(run)
     sha256, hashes = run.maps_sha256(), run.map_hashes()
-    channels = {run.read(folder).nu.shape[0] for folder in folders}
+    channels = {one.nu.shape[0] for one in run.maps()}
     if len(channels) > 1:
         raise RunError(f"{path} is damaged: its maps differ in their number of channels.")
-    return Source(run, facts, folders, channels.pop(), sha256, hashes)
+    return Source(run, facts, channels.pop(), sha256, hashes)
 
 
 def _own(sources: Sequence[Source], *, trust: bool) -> list[Classifier]:
@@ -183,7 +175,7 @@ def _check(source: Source, target: Classifier) -> None:
 def _score(source: Source, target: Classifier, device: str) -> RunScore:
     """Send a run's maps through the target once; write its predictions to ``readings.json`` and return the score."""
     name = source.facts["model"]["name"]
-    found, rows = score_maps(source.maps(), source.concepts, target, source=name, device=device)
+    found, rows = score_maps(source.run.maps(), source.concepts, target, source=name, device=device)
     jobs = [(row["index"], row["seed"]) for row in source.facts["jobs"]]
     write_predictions(source.run, target, dict(zip(jobs, rows, strict=True)), source.hashes)
     return RunScore(
