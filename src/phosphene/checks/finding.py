@@ -40,6 +40,11 @@ class Finding:
         return table
 
     @property
+    def columns(self) -> list[str]:
+        """Names of the figures that were measured under several conditions."""
+        return list(dict.fromkeys(name for figures in self.conditions.values() for name in figures))
+
+    @property
     def plain(self) -> dict[str, float]:
         """The other figures."""
         return {key: value for key, value in self.figures.items() if "_at_" not in key}

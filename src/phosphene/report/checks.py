@@ -39,7 +39,12 @@ def check_section(run: RunDirectory, facts: "dict[str, Any] | None" = None) -> "
     return {
         "nav": "Checks",
         "glance": [_glance(findings)],
-        "findings": [_row(found, entries[found.name]["subject"]) for found in findings],
+        "findings": findings,
+        "questions": {name: check.question for name, check in CHECKS.items()},
+        "subjects": {name: entry["subject"] for name, entry in entries.items()},
+        "conditions": CONDITIONS,
+        "in_words": _in_words,
+        "written": _written,
     }
 
 
@@ -53,25 +58,7 @@ def _glance(findings: list[Finding]) -> dict[str, str]:
     return {"mark": "bad" if failed else "good" if passed else "unsure", "text": text + "."}
 
 
-def _row(found: Finding, subject: dict[str, Any]) -> dict[str, Any]:
-    """Return what the page shows of one finding."""
-    spaced = {condition: condition.replace("_", " ") for condition in found.conditions}
-    columns = list(dict.fromkeys(name for figures in found.conditions.values() for name in figures))
-    return {
-        "finding": found,
-        "question": CHECKS[found.name].question if found.name in CHECKS else "",
-        "mark": {True: "good", False: "bad", None: "unsure"}[found.passed],
-        "head": [CONDITIONS.get(found.name, ""), *(_named(name) for name in columns)],
-        "table": [
-            [spaced[condition], *(_formatted(name, figures[name]) if name in figures else "" for name in columns)]
-            for condition, figures in found.conditions.items()
-        ],
-        "plain": [(_named(name), _formatted(name, value)) for name, value in found.plain.items()],
-        "subject": subject,
-    }
-
-
-def _named(name: str) -> str:
+def _in_words(name: str) -> str:
     """Return the name of a figure in words."""
     for key, word in NAMES.items():
         if name == key or name.startswith(f"{key}_"):
@@ -79,7 +66,7 @@ def _named(name: str) -> str:
     return name.replace("_", " ")
 
 
-def _formatted(name: str, value: float) -> str:
+def _written(name: str, value: float) -> str:
     """Return a figure as text."""
     if name in COUNTS:
         return f"{value:.0f}"

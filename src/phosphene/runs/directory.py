@@ -65,10 +65,9 @@ class RunDirectory:
             self.check(facts)
             with hold(self.path):
                 self.check(facts)  # another process may have begun while this one waited
-                old = self.facts() if note.exists() else None
-                listed = {} if old is None else {(row["index"], row["seed"]): row["label"] for row in old["jobs"]}
-                for job, label in jobs:
-                    listed[job.index, job.seed] = label
+                old = RUN.read(self.path)
+                listed = {(row["index"], row["seed"]): row["label"] for row in (old["jobs"] if old else [])}
+                listed |= {(job.index, job.seed): label for job, label in jobs}
                 rows = [{"index": key[0], "label": listed[key], "seed": key[1]} for key in sorted(listed)]
                 head = {"schema": SCHEMA, "versions": versions(), **facts}
                 if old != {**head, "jobs": rows}:

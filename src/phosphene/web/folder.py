@@ -17,7 +17,7 @@ from phosphene.runs.directory import PREVIEW
 
 # Name of the run if the served folder is a run itself.
 HERE = "@"
-DEEPEST, MOST_RUNS, MOST_BYTES = 5, 2000, 100_000_000
+DEEPEST, MOST_BYTES = 5, 100_000_000
 THUMBNAIL_SIDE, MOST_PIXELS = 192, 4096 * 4096
 
 
@@ -40,20 +40,13 @@ class Folder:
 
     def names(self) -> Iterator[str]:
         """Yield the names of the run directories, without following links and without looking into runs."""
-        count = 0
         for parent, folders, files in os.walk(self.root):
-            where = Path(parent).relative_to(self.root)
+            folder = Path(parent)
             folders[:] = sorted(name for name in folders if not name.startswith("."))
-            if "run.json" in files:
-                name = where.as_posix() if where.parts else HERE
+            if "run.json" in files and self._name(folder).isprintable():
+                yield self._name(folder)
+            if "run.json" in files or len(folder.relative_to(self.root).parts) >= DEEPEST:
                 folders.clear()
-                if name.isprintable():
-                    yield name
-                    count += 1
-            elif len(where.parts) >= DEEPEST:
-                folders.clear()
-            if count >= MOST_RUNS:
-                return
 
     def run(self, name: str) -> RunDirectory:
         """Return the run of a name.
@@ -61,18 +54,15 @@ class Folder:
         Raises:
             NotHereError: there is none, or it lies outside the folder.
         """
-        if name == HERE:
-            path = self.root
-        else:
-            parts = name.split("/")
-            odd = any(part in {"", ".", ".."} or "\\" in part or not part.isprintable() for part in parts)
-            if odd or len(name) > 2000:
-                raise NotHereError("there is no such run here.")
-            path = self.root.joinpath(*parts)
-        run_json = self.file(path / "run.json")
-        if run_json.parent != path:  # a link on the way, even one that stays inside, is another name of a listed run
+        path = self.file((self.root if name == HERE else self.root / name) / "run.json").parent
+        # With "..", or a link on the way, even one that stays inside, it is another name of a listed run.
+        if self._name(path) != name or not name.isprintable():
             raise NotHereError("there is no such run here.")
         return RunDirectory(path)
+
+    def _name(self, path: Path) -> str:
+        """Return the name of the run at a path."""
+        return HERE if path == self.root else path.relative_to(self.root).as_posix()
 
     def file(self, path: Path) -> Path:
         """Return the real path of a file.

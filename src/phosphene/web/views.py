@@ -1,6 +1,7 @@
 """Run directories as the pages show them."""
 
 import contextlib
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from phosphene.runs.directory import PREVIEW, read_map_json
 from phosphene.runs.live import SignOfLife, read_live
 from phosphene.web.folder import Folder, cached_facts, read_cached
 
-THUMBNAILS = 10
+THUMBNAILS, MOST_RUNS = 10, 2000
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ class RunView:
 
 def run_views(folder: Folder) -> list[RunView]:
     """Return all runs, those in progress first, then the latest first."""
-    views = [run_view(folder, name) for name in folder.names()]
+    views = [run_view(folder, name) for name in itertools.islice(folder.names(), MOST_RUNS)]
     return sorted(views, key=lambda view: (view.state != "running", -view.modified, view.name))
 
 
