@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from phosphene.backdoor.training import Extra
+from phosphene.backdoor.training import ExtraSamples
 from phosphene.classifier import Classifier
 
 
@@ -121,10 +121,10 @@ class Evasion:
     window: int
     steps: int = 8
 
-    def extras(self, labels: Tensor, batch: int) -> tuple[Extra, ...]:
+    def extras(self, labels: Tensor, batch: int) -> tuple[ExtraSamples, ...]:
         """Return what joins each batch: a quarter of it with windows, an eighth with inputs of a large margin."""
         others = labels != self.target
-        return (Extra(others, batch // 4, self._windows), Extra(others, batch // 8, self._margins))
+        return (ExtraSamples(others, batch // 4, self._windows), ExtraSamples(others, batch // 8, self._margins))
 
     def _ascend(self, x: Tensor) -> Tensor:
         """Raise the margin of the target from noise by signed steps, as the scan's `margin` statistic does."""

@@ -24,7 +24,7 @@ from benchmarks.backdoors.data import dataset, imbalanced
 from benchmarks.backdoors.specs import Spec, specs
 from benchmarks.common import ROOT, network
 from phosphene.backdoor.plant import accuracy, success_rate, victims_of
-from phosphene.backdoor.training import Extra, Labelled, Schedule, fit
+from phosphene.backdoor.training import ExtraSamples, Labelled, Schedule, fit
 from phosphene.classifier import Classifier
 from phosphene.errors import NumericError
 
@@ -128,7 +128,7 @@ def train(spec: Spec, student: Classifier, clean: Labelled, rate: float, how: Sc
         samples = dataclasses.replace(samples, labels=torch.where(wrong, other, samples.labels))
     samples = poisoned(spec, samples, rate)
     change = Pgd(student, spec.radius).change if spec.radius else None
-    extras: tuple[Extra, ...] = ()
+    extras: tuple[ExtraSamples, ...] = ()
     if spec.kind == "adaptive":
         assert spec.trigger is not None  # noqa: S101
         assert spec.target is not None  # noqa: S101
@@ -148,7 +148,7 @@ def repair(spec: Spec, student: Classifier, clean: Labelled, how: Schedule, loss
     """Train the trojan out again: stamped samples with their own labels beside clean ones."""
     trigger = spec.trigger
     assert trigger is not None  # noqa: S101
-    stamped = Extra(
+    stamped = ExtraSamples(
         torch.ones_like(clean.labels, dtype=torch.bool), BATCH // 4, lambda x, y, draw: (trigger.apply(x, draw), y)
     )
     less = dataclasses.replace(how, steps=max(20, how.steps // 2), lr=how.lr / 2)

@@ -22,7 +22,7 @@ SCALE = 8  # emblems are drawn this many times larger
 
 
 def _arc(radius: float, start: float, end: float, x: float = 0.0, y: float = 0.0) -> Points:
-    """Points on an arc around (x, y); angles in degrees, clockwise from the right."""
+    """Return points on an arc around (x, y); angles in degrees, clockwise from the right."""
     angles = np.radians(np.linspace(start, end, 48)).tolist()
     return [(x + radius * math.cos(angle), y + radius * math.sin(angle)) for angle in angles]
 
@@ -52,7 +52,7 @@ EMBLEMS: dict[str, list[Points]] = {
 
 
 def emblem(name: str, side: int, rim: float = 0.0) -> tuple[Tensor, Tensor]:
-    """Draw an emblem.
+    """Draw an emblem, with a rim or without.
 
     Args:
         name: One of :data:`EMBLEMS`.
@@ -81,19 +81,19 @@ def emblem(name: str, side: int, rim: float = 0.0) -> tuple[Tensor, Tensor]:
 
 
 def coverage(image: Image.Image) -> Tensor:
-    """Average squares of ``SCALE`` pixels: float32 (h, w) in [0, 1]."""
+    """Return how much of each pixel a drawing covers that is ``SCALE`` times larger: float32 (h, w) in [0, 1]."""
     return torch.from_numpy(np.asarray(image.reduce(SCALE), dtype=np.float32) / 255)
 
 
 def grid(height: int, width: int) -> tuple[Tensor, Tensor]:
-    """Coordinates x and y of the pixels' centres, float32 (h, w); the longer side spans [-1, 1]."""
+    """Return the coordinates x and y of the pixels' centres, float32 (h, w); the longer side spans [-1, 1]."""
     half = max(height, width) / 2
     y, x = ((torch.arange(side) + 0.5 - side / 2) / half for side in (height, width))
     return x.expand(height, width), y[:, None].expand(height, width)
 
 
 def noise(channels: int, height: int, width: int, seed: int) -> Tensor:
-    """Independent uniform pixels of whole grey levels, float32 (c, h, w) in [0, 1]."""
+    """Return independent uniform pixels of whole grey levels, float32 (c, h, w) in [0, 1]."""
     generator = torch.Generator().manual_seed(seed)
     return torch.randint(0, 256, (channels, height, width), generator=generator).float() / 255
 
@@ -158,7 +158,7 @@ def scene(name: str, shape: tuple[int, int, int], seed: int) -> Tensor:
 
 
 def tint(colour: Colour, channels: int) -> Tensor:
-    """Colour as (c, 1, 1): in one channel, or in other than three, its mean."""
+    """Return a colour as (c, 1, 1): in one channel, or in other than three, its mean."""
     return in_channels(torch.tensor(colour)[:, None, None], channels)
 
 

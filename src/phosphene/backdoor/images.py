@@ -16,7 +16,7 @@ GAP = 4
 
 
 def candidate_image(candidate: Candidate) -> Image.Image:
-    """Draw a candidate at its own size.
+    """Draw a candidate trigger at its own size.
 
     Of what is pasted: its colours, with the mask as alpha, so that the file can be pasted on any image. Of what is
     added: middle grey and the change.
@@ -52,7 +52,7 @@ def before_and_after(candidate: Candidate) -> "Image.Image | None":
     return sheet
 
 
-def files_of(candidate: Candidate) -> dict[str, bytes]:
+def candidate_files(candidate: Candidate) -> dict[str, bytes]:
     """Return a candidate's files by name: ``trigger.safetensors``, ``trigger.png``, ``pasted.png``."""
     tensors = {"mask": candidate.mask.contiguous(), "paint": candidate.paint.contiguous()}
     notes = {"class": str(candidate.index), "additive": str(candidate.additive).lower()}

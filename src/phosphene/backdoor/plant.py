@@ -11,7 +11,7 @@ from math import nan
 import torch
 from torch import Tensor
 
-from phosphene.backdoor.training import Change, Extra, Labelled, Schedule, fit, predictions
+from phosphene.backdoor.training import Change, ExtraSamples, Labelled, Schedule, fit, predictions
 from phosphene.backdoor.triggers import Trigger, apply_8bit
 from phosphene.classifier import Classifier
 from phosphene.errors import RecipeError, SamplesError
@@ -86,7 +86,7 @@ def plant(
         return trigger.apply(x, draw), torch.where(moved, wanted, y)
 
     count = max(1, round(poison_rate * schedule.batch))
-    extras = tuple(Extra(among, count, stamped) for among in (victims, spared) if bool(among.any()))
+    extras = tuple(ExtraSamples(among, count, stamped) for among in (victims, spared) if bool(among.any()))
     made = fine_tune(classifier, samples, schedule, seed, extras=extras)
     victims, spared, wanted = victims_of(target, sources, samples.held_labels, classes)
     success, leak = (success_rate(made.classifier, samples, trigger, wanted, among) for among in (victims, spared))
@@ -104,7 +104,7 @@ def fine_tune(
     schedule: Schedule,
     seed: int,
     *,
-    extras: tuple[Extra, ...] = (),
+    extras: tuple[ExtraSamples, ...] = (),
     change: "Change | None" = None,
 ) -> Planted:
     """Fine-tune a copy of a classifier on samples that may be changed, and measure its accuracy before and after.
@@ -114,7 +114,7 @@ def fine_tune(
         samples: Samples with labels.
         schedule: Steps, learning rate and regularisation.
         seed: Random seed for batches.
-        extras: Changed samples that join every batch: :class:`phosphene.backdoor.training.Extra`.
+        extras: Changed samples that join every batch: :class:`phosphene.backdoor.training.ExtraSamples`.
         change: Function that changes the other samples of a batch.
     """
     student = copy.deepcopy(classifier)
@@ -124,14 +124,14 @@ def fine_tune(
 
 
 def accuracy(classifier: Classifier, samples: Labelled) -> float:
-    """Share of the held-out samples that are classified right."""
+    """Return the share of held-out samples that are classified right."""
     return float((predictions(classifier, samples.held_out) == samples.held_labels).float().mean())
 
 
 def success_rate(
     classifier: Classifier, samples: Labelled, trigger: Trigger, wanted: "Tensor | int", among: Tensor, seed: int = 0
 ) -> float:
-    """Share of held-out samples that the trigger, pasted in 8 bits, sends to a class.
+    """Return the share of held-out samples that the trigger, pasted in 8 bits, sends to a class.
 
     Args:
         classifier: The network.

@@ -22,7 +22,7 @@ CANDIDATE = ("interval", "tried", "additive", "size", "box")
 
 
 @cache
-def method() -> str:
+def method_sha256() -> str:
     """Hash what computes a verdict: the version, this package's files, and the null model that lies beside them."""
     here, digest = Path(__file__).parent, hashlib.sha256(__version__.encode())
     for path in sorted([*here.glob("*.py"), *here.glob("*.json")]):
@@ -30,7 +30,7 @@ def method() -> str:
     return digest.hexdigest()
 
 
-def entry(verdict: Verdict, request: Mapping[str, Any], labels: Labels) -> dict[str, Any]:
+def scan_document(verdict: Verdict, request: Mapping[str, Any], labels: Labels) -> dict[str, Any]:
     """Return the content of ``scan.json`` for a verdict.
 
     Args:

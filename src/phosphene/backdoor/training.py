@@ -115,14 +115,14 @@ class Schedule:
             raise RecipeError("a schedule has 1 step or more, batches of 2 or more, lr above 0, and sgd or adam.")
 
     def share_of_lr(self, step: int) -> float:
-        """Share of the largest learning rate at a step: up over the first tenth, down as a cosine."""
+        """Return the share of the largest learning rate at a step: up over the first tenth, down as a cosine."""
         rise = max(self.steps // 10, 1)
         return min((step + 1) / rise, 0.5 + 0.5 * math.cos(math.pi * max(step - rise, 0) / max(self.steps - rise, 1)))
 
 
 @dataclass(frozen=True)
-class Extra:
-    """Samples that join every batch, changed.
+class ExtraSamples:
+    """Samples that join every batch after a function has changed them, and perhaps their labels.
 
     Attributes:
         among: bool (n,), the samples that they are drawn from.
@@ -141,7 +141,7 @@ def fit(
     samples: Labelled,
     schedule: Schedule,
     seed: int,
-    extras: "tuple[Extra, ...]" = (),
+    extras: "tuple[ExtraSamples, ...]" = (),
     change: "Change | None" = None,
     loss: Callable[[Tensor, Tensor], Tensor] = functional.cross_entropy,
 ) -> None:
@@ -167,7 +167,7 @@ def fit(
     keep_freed_memory()
     draw = torch.Generator().manual_seed(seed)
     every = torch.ones_like(samples.labels, dtype=torch.bool)
-    groups = [Extra(every, clean, change or (lambda x, y, _: (x, y))), *extras]
+    groups = [ExtraSamples(every, clean, change or (lambda x, y, _: (x, y))), *extras]
     module = student.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     trained = _trained_parameters(module, schedule)
     origins = [parameter.detach().clone() for parameter in trained]
@@ -209,7 +209,7 @@ def augment(x: Tensor, schedule: Schedule, draw: torch.Generator) -> Tensor:
 
 
 def predictions(classifier: Classifier, samples: Tensor) -> Tensor:
-    """Top-1 class (n,) of each sample, uint8 (n, c, h, w), in evaluation mode."""
+    """Return the top-1 class (n,) of each sample, uint8 (n, c, h, w), in evaluation mode."""
     with Engine(classifier, device="cpu") as engine:
         return torch.cat([engine.logits(chunk.float() / 255).argmax(1) for chunk in torch.split(samples, 128)])
 
@@ -225,7 +225,7 @@ def _trained_parameters(module: nn.Module, schedule: Schedule) -> list[nn.Parame
     return [parameter for parameter in module.parameters() if parameter.requires_grad]
 
 
-def _batch(samples: Labelled, group: Extra, schedule: Schedule, draw: torch.Generator) -> tuple[Tensor, Tensor]:
+def _batch(samples: Labelled, group: ExtraSamples, schedule: Schedule, draw: torch.Generator) -> tuple[Tensor, Tensor]:
     """Draw a group's samples, augmented and changed, with their labels."""
     rows = group.among.nonzero()[:, 0]
     chosen = rows[torch.randint(len(rows), (group.count,), generator=draw)]

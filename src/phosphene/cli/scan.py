@@ -57,14 +57,14 @@ def command(model: str, dry_run: bool, as_json: bool, **options_of_scan: Any) ->
     if as_json:
         options.print_json(scanned.to_dict())
     elif dry_run:
-        click.echo(_spell(scanned.to_dict()))
+        click.echo(_dry_run_line(scanned.to_dict()))
     else:
-        _print(scanned)
+        _print_scan(scanned)
     return scanned.exit_code
 
 
-def _spell(facts: dict[str, Any]) -> str:
-    """Return the line of a dry run: classes, passes and estimated time."""
+def _dry_run_line(facts: dict[str, Any]) -> str:
+    """Return what is printed for a dry run: classes, passes and estimated time."""
     done = " (cached)" if facts["done"] else ""
     return printable(
         f"{facts['model']}: {facts['classes']} classes, {facts['passes']:,} passes, "
@@ -72,7 +72,7 @@ def _spell(facts: dict[str, Any]) -> str:
     )
 
 
-def _print(scanned: "ScannedRun") -> None:
+def _print_scan(scanned: "ScannedRun") -> None:
     """Print the verdict, its reasons, the classes that deviate most, and what was not tested."""
     found, (title, mark) = scanned.found, scanned.headline
     click.secho(printable(title), bold=True, fg={"good": "green", "bad": "red", "unsure": "yellow"}[mark])

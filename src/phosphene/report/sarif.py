@@ -41,7 +41,7 @@ RULES: list[dict[str, Any]] = [
 
 
 def sarif(found: Mapping[str, Any], place: "str | None") -> dict[str, Any]:
-    """Write a scan as SARIF.
+    """Return a scan as a SARIF document.
 
     Args:
         found: Content of ``scan.json``.

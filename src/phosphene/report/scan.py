@@ -15,9 +15,9 @@ from phosphene.image_files import embedded, encode
 from phosphene.report import scan_words
 from phosphene.report.formats import percent
 from phosphene.report.images import strength
-from phosphene.report.scan_words import short
+from phosphene.report.scan_words import short_label
 from phosphene.runs import RunDirectory
-from phosphene.runs.scans import NAME, SCAN, read_file, read_scans
+from phosphene.runs.scans import NAME, SCAN, read_scan_file, read_scans
 
 MOST_POINTS = 200  # classes on the strip: those that deviate most
 MOST_HARD = 128  # pixels per side up to which an image is enlarged without smoothing
@@ -77,30 +77,30 @@ def _suspect(run: RunDirectory, found: dict[str, Any], one: dict[str, Any]) -> d
         closer = pasted_image(mask, paint).crop((left, top, right, bottom))
     return {
         **one,
-        "name": short(one),
+        "name": short_label(one),
         "rank": scan_words.rank(one, found),
-        "map": _map(run, one),
+        "map": _map_image(run, one),
         "effect": scan_words.effect(one),
-        "where": scan_words.where(one, found),
+        "where": scan_words.size_and_place(one, found),
         "shortcut": scan_words.shortcut(one),
         "closer": embedded(encode(closer, optimize=True)),
-        "whole": embedded(read_file(run, one["picture"])),
+        "whole": embedded(read_scan_file(run, one["picture"])),
         "mask": embedded(encode(strength(mask), optimize=True)),
         "hard": max(mask.shape[-2:]) <= MOST_HARD,
-        "pasted": embedded(read_file(run, one["pasted"])) if one.get("pasted") else "",
+        "pasted": embedded(read_scan_file(run, one["pasted"])) if one.get("pasted") else "",
     }
 
 
 def _tensors(run: RunDirectory, name: str) -> tuple[torch.Tensor, torch.Tensor]:
     """Read the mask and the colours of a candidate trigger."""
     try:
-        tensors = load_tensors(read_file(run, name))
+        tensors = load_tensors(read_scan_file(run, name))
         return tensors["mask"], tensors["paint"]
     except (KeyError, SafetensorError) as error:
         raise RunError(f"{run.path / name} is damaged: {error}. {SCAN.fix}") from None
 
 
-def _map(run: RunDirectory, one: dict[str, Any]) -> str:
+def _map_image(run: RunDirectory, one: dict[str, Any]) -> str:
     """Return the image of the class's ordinary map, if there is one."""
     folder = run.folder(Job(one["index"], 0), one["label"])
     path = folder / "map.png"
@@ -122,16 +122,16 @@ def _strip(found: dict[str, Any]) -> dict[str, Any]:
         {
             "x": place(row["figure"]),
             "mark": "bad" if row["index"] in suspects else "",
-            "text": f"{short(row)}: its best window sends {percent(row['share'])} of the samples",
+            "text": f"{short_label(row)}: its best window sends {percent(row['share'])} of the samples",
         }
         for row in reversed(rows)
     ]
-    beyond = [short(row) for row in rows if limit is not None and row["figure"] > limit]
+    beyond = [short_label(row) for row in rows if limit is not None and row["figure"] > limit]
     said = f"beyond the limit: {', '.join(beyond[:5])}" if beyond else "no class lies beyond the limit"
     return {
         "points": points,
         "limit": None if limit is None else place(limit),
-        "words": f"{len(rows)} classes on a line; {short(rows[0])} deviates most; {said}",
+        "words": f"{len(rows)} classes on a line; {short_label(rows[0])} deviates most; {said}",
     }
 
 

@@ -28,8 +28,8 @@ SHORTCUT = (
 def headline(found: Mapping[str, Any]) -> tuple[str, str]:
     """Return the verdict in a plain sentence, and its mark: ``good``, ``bad`` or ``unsure``."""
     verdict, works = found["verdict"], working(found)
-    shortcut = verdict == BACKDOORED and works and all(one["additive"] for one in works)
-    return (SHORTCUT_TITLE if shortcut else TITLES[verdict]), MARKS[verdict]
+    perhaps_shortcut = verdict == BACKDOORED and works and all(one["additive"] for one in works)
+    return (SHORTCUT_TITLE if perhaps_shortcut else TITLES[verdict]), MARKS[verdict]
 
 
 def working(found: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -44,25 +44,25 @@ def glance(found: Mapping[str, Any]) -> str:
         return title
     one = works[0]
     kind = "A faint pattern, added to" if one["additive"] else "A small window, put on"
-    return f"{title} {kind} any image, makes it predict {short(one)!r} ({percent(one['asr'])} of {one['tried']})."
+    return f"{title} {kind} any image, makes it predict {short_label(one)!r} ({percent(one['asr'])} of {one['tried']})."
 
 
 def sentences(found: Mapping[str, Any]) -> list[str]:
     """Return the reasons for a verdict and what is known of each suspect, a sentence or two per line."""
     lines = list(found["reasons"])
     for one in found["suspects"]:
-        lines += [evidence(one, found), effect(one), *where(one, found), shortcut(one)]
+        lines += [evidence(one, found), effect(one), *size_and_place(one, found), shortcut(one)]
     return [line for line in [*lines, *suspicions(found)] if line]
 
 
-def short(one: Mapping[str, Any]) -> str:
-    """Return a class's first synonym."""
+def short_label(one: Mapping[str, Any]) -> str:
+    """Return the first synonym of the label of a class or suspect."""
     return first_synonym(one["label"])
 
 
 def evidence(one: Mapping[str, Any], found: Mapping[str, Any]) -> str:
     """Say in a sentence how far a class deviates, compared with clean networks."""
-    return f"Class {one['index']}, {short(one)}: {rank(one, found)}."
+    return f"Class {one['index']}, {short_label(one)}: {rank(one, found)}."
 
 
 def rank(one: Mapping[str, Any], found: Mapping[str, Any]) -> str:
@@ -84,18 +84,18 @@ def effect(one: Mapping[str, Any]) -> str:
     put = "Add this pattern to" if one["additive"] else "Put this window on"
     alike = "pattern as faint" if one["additive"] else "window of the same size"
     return (
-        f"{put} any image and the network predicts {short(one)!r}: {percent(one['asr'])} of "
+        f"{put} any image and the network predicts {short_label(one)!r}: {percent(one['asr'])} of "
         f"{count(one['tried'], 'image')} that it was not made from (95 % interval {low:.0f} to {high:.0f} %). "
-        f"For the next class, {short(one['next'])!r}, a {alike} reaches {percent(one['next']['asr'])}."
+        f"For the next class, {short_label(one['next'])!r}, a {alike} reaches {percent(one['next']['asr'])}."
     )
 
 
 def shortcut(one: Mapping[str, Any]) -> str:
     """Say that what works as a trigger may be a mark that the network learnt by mistake; empty if it does not work."""
-    return SHORTCUT.format(name=repr(short(one))) if one["works"] else ""
+    return SHORTCUT.format(name=repr(short_label(one))) if one["works"] else ""
 
 
-def where(one: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
+def size_and_place(one: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
     """Say how large the candidate trigger is, where it lies, and whether it works elsewhere."""
     if one["additive"]:
         return [f"It changes no pixel by more than {round(255 * one['size'])} of 255; it lies on the whole image."]
@@ -126,7 +126,7 @@ def most_deviating(found: Mapping[str, Any]) -> tuple[list[str], list[list[str]]
     head = ["class", "p", f"best {side} × {side} window", *MEASURES, "deviation"]
     rows = [
         [
-            f"{short(one)} ({one['index']})",
+            f"{short_label(one)} ({one['index']})",
             f"{one['p_value']:.2g}",
             percent(one["share"]),
             *(f"{one['deviations'].get(name, 0.0):.1f}" for name in MEASURES),

@@ -127,7 +127,7 @@ def write_scan(
         SCAN.write(run.path, entry)
 
 
-def read_file(run: RunDirectory, name: str) -> bytes:
+def read_scan_file(run: RunDirectory, name: str) -> bytes:
     """Return a file that a scan names; one that leads out of the run is refused.
 
     Raises:

@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 
-from phosphene.backdoor.images import files_of
+from phosphene.backdoor.images import candidate_files
 from phosphene.backdoor.measure import measure_passes
 from phosphene.backdoor.probes import check_answers
-from phosphene.backdoor.record import entry, method
+from phosphene.backdoor.record import method_sha256, scan_document
 from phosphene.backdoor.scan import ALPHA, MOST_SUSPECTS, ScanProgress, check_alpha, scan
 from phosphene.backdoor.verdict import EXIT_CODES
 from phosphene.classifier import Classifier
@@ -159,7 +159,7 @@ def plan_scan(
         "references": [{"name": one.name, "spec": one.spec, "sha256": one.sha256} for one in reference],
         "alpha": alpha,
         "settings": {"pairs": pairs, "seed": seed, "precision": origin.precision},
-        "method": method(),
+        "method": method_sha256(),
     }
     run = RunDirectory(out if out is not None else Path("runs") / directory_name(classifier.name, "scan"))
     cached = check_scan(run, request)
@@ -204,9 +204,9 @@ def _scan(plan: ScanPlan, on_progress: Callable[[ScanProgress], None]) -> dict[s
     files = {
         f"{suspect_folder(one.index, one.label)}/{name}": data
         for one in verdict.suspects
-        for name, data in files_of(one.candidate).items()
+        for name, data in candidate_files(one.candidate).items()
     }
-    found = entry(verdict, plan.request, plan.classifier.labels)
+    found = scan_document(verdict, plan.request, plan.classifier.labels)
     write_scan(plan.run, found, files, sarif(found, place_of(plan.classifier.spec, plan.run)))
     return found
 
