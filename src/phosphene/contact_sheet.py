@@ -10,6 +10,14 @@ SIDE = 160
 PAPER, INK = (255, 255, 255), (30, 30, 34)
 
 
+def layout(count: int, columns: int, side: int) -> tuple[tuple[int, int], list[tuple[int, int]]]:
+    """Return the size of a sheet of ``count`` images in pixels, and the left and top of each image."""
+    columns, across, down = min(columns, count), side + GAP, side + CAPTION + GAP
+    rows = math.ceil(count / columns)
+    size = (columns * across - GAP + 2 * MARGIN, rows * down - GAP + 2 * MARGIN)
+    return size, [(MARGIN + k % columns * across, MARGIN + k // columns * down) for k in range(count)]
+
+
 def contact_sheet(
     images: Sequence[Image.Image], captions: Sequence[str], *, columns: int = 5, side: int = SIDE
 ) -> Image.Image:
@@ -20,15 +28,11 @@ def contact_sheet(
     """
     if not images or len(images) != len(captions):
         raise ValueError(f"{len(images)} images and {len(captions)} captions were given; each image needs one caption.")
-    columns = min(columns, len(images))
-    rows = math.ceil(len(images) / columns)
-    cell_height = side + CAPTION + GAP
-    sheet = Image.new("RGB", (columns * (side + GAP) - GAP + 2 * MARGIN, rows * cell_height - GAP + 2 * MARGIN), PAPER)
+    size, places = layout(len(images), columns, side)
+    sheet = Image.new("RGB", size, PAPER)
     draw = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(13)
-    for position, (image, caption) in enumerate(zip(images, captions, strict=True)):
-        left = MARGIN + position % columns * (side + GAP)
-        top = MARGIN + position // columns * cell_height
+    for (left, top), image, caption in zip(places, images, captions, strict=True):
         small = image.convert("RGB")
         if small.size != (side, side):
             small = small.resize((side, side), Image.Resampling.LANCZOS)

@@ -1,12 +1,11 @@
 """Images of maps in a grid, which a notebook shows and which is saved as PNG, PDF or SVG."""
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image
 
-from phosphene.contact_sheet import CAPTION, GAP, MARGIN, SIDE, contact_sheet
+from phosphene.contact_sheet import SIDE, contact_sheet, layout
 from phosphene.errors import ConceptError, RunError
 from phosphene.image_files import embedded, encode
 from phosphene.report.html import environment
@@ -68,16 +67,7 @@ class Grid:
 
     def _svg(self) -> str:
         """Return the grid as an SVG document with embedded images."""
-        rows, cell = math.ceil(len(self.images) / self.columns), self.size + CAPTION + GAP
-        width, height = self.columns * (self.size + GAP) - GAP + 2 * MARGIN, rows * cell - GAP + 2 * MARGIN
-        cells = [
-            {
-                "left": MARGIN + place % self.columns * (self.size + GAP),
-                "top": MARGIN + place // self.columns * cell,
-                "image": embedded(encode(image)),
-                "caption": caption,
-            }
-            for place, (image, caption) in enumerate(zip(self.images, self.captions, strict=True))
-        ]
+        (width, height), places = layout(len(self.images), self.columns, self.size)
+        cells = zip(places, map(embedded, map(encode, self.images)), self.captions, strict=True)
         template = environment().get_template("grid.svg")
         return template.render(cells=cells, width=width, height=height, size=self.size)
