@@ -20,16 +20,10 @@ def score_section(run: RunDirectory, facts: dict[str, Any]) -> "dict[str, Any] |
     Raises:
         RunError: scores.json is damaged.
     """
-    rows = read_scores(run)
+    rows = read_scorecards(run)
     if not rows:
         return None
-    try:
-        scores = [Score.from_dict(row) for row in rows]
-    except (KeyError, TypeError, ValueError) as error:
-        raise RunError(
-            f"{run.path / NAME} is damaged ({type(error).__name__}: {error}). Delete it and score again."
-        ) from None
-    names = [score.target for score in scores]
+    names = [score.target for _, score in rows]
     targets = [
         {
             "score": score,
@@ -37,16 +31,30 @@ def score_section(run: RunDirectory, facts: dict[str, Any]) -> "dict[str, Any] |
             "weights": row["target_sha256"][:8] if names.count(score.target) > 1 else "",
             "per_concept": {one.index: one for one in score.per_concept},
         }
-        for row, score in zip(rows, scores, strict=True)
+        for row, score in rows
     ]
     return {
         "nav": "Other classifiers",
         # the gallery has a line on the source itself
         "glance": [_glance(target["score"]) for target in targets if not target["is_source"]],
         "targets": targets,
-        "first": scores[0],  # all rows of a run are about the same maps
-        "open": len(scores[0].per_concept) <= MOST_OPEN,
+        "first": targets[0]["score"],  # all rows of a run are about the same maps
+        "open": len(targets[0]["per_concept"]) <= MOST_OPEN,
     }
+
+
+def read_scorecards(run: RunDirectory) -> list[tuple[dict[str, Any], Score]]:
+    """Return the rows of ``scores.json`` for the run's current maps, each with the score that it holds.
+
+    Raises:
+        RunError: scores.json is damaged.
+    """
+    try:
+        return [(row, Score.from_dict(row)) for row in read_scores(run)]
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunError(
+            f"{run.path / NAME} is damaged ({type(error).__name__}: {error}). Delete it and score again."
+        ) from None
 
 
 def _glance(score: Score) -> dict[str, str]:

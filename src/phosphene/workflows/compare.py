@@ -10,9 +10,8 @@ from phosphene.concept_map import ConceptMap
 from phosphene.errors import RunError
 from phosphene.labels import first_synonym
 from phosphene.metrics.compare import Change, ComparedRun, Prediction, compare
-from phosphene.metrics.scorecard import Score
+from phosphene.report.scores import read_scorecards
 from phosphene.runs import RunDirectory
-from phosphene.runs.scores import NAME, read_scores
 
 
 @dataclass(frozen=True)
@@ -124,14 +123,9 @@ def _side(run: RunDirectory, by_class: dict[int, list[ConceptMap]], other_sha256
     """Return one of the two runs as :func:`phosphene.metrics.compare.compare` takes it."""
     maps = [one for group in by_class.values() for one in group]
     own = {index: sum(one.p_class for one in group) / len(group) for index, group in by_class.items()}
-    row = next((row for row in read_scores(run) if row["target_sha256"] == other_sha256), None)
-    if row is None:
+    score = next((score for row, score in read_scorecards(run) if row["target_sha256"] == other_sha256), None)
+    if score is None:
         return ComparedRun(maps, own)
-    try:
-        score = Score.from_dict(row)
-    except (KeyError, TypeError, ValueError) as error:
-        why = f"{type(error).__name__}: {error}"
-        raise RunError(f"{run.path / NAME} is damaged ({why}). Delete it and score again.") from None
     predictions = {}
     for one in score.per_concept:
         wrong = first_synonym(one.misread[0].label) if one.misread and one.right < one.maps else ""
