@@ -58,12 +58,9 @@ def write_film(
 
 def _chosen(run: RunDirectory, concepts: Sequence[str]) -> list[ConceptMap]:
     """Read the finished maps of the classes that ``concepts`` name, or all."""
-    facts = run.facts()
-    if not concepts:
-        return list(run.maps())
-    known = {row["index"]: row["label"] for row in facts["jobs"]}
+    known = {row["index"]: row["label"] for row in run.facts()["jobs"]}
     wanted = {find_known(concept, known, str(run.path)) for concept in concepts}
-    return [one for one in run.maps() if one.index in wanted]
+    return [one for one in run.maps() if not wanted or one.index in wanted]
 
 
 def _sheets(films: Sequence[Sequence[Image.Image]], captions: Sequence[str]) -> list[Image.Image]:

@@ -59,6 +59,8 @@ def write_report(run: "str | Path | RunDirectory", *, reference: "str | None" = 
         raise RunError(f"{run.path} has no finished maps yet: run `phosphene map` to the end first.")
     if scan is not None and scan["first"]:
         parts = {"scan": scan, **parts}
+    # Bad news of this network comes first, and lines on networks that were scanned beside it last.
+    lines = [line for part in parts.values() for line in part["glance"]]
     maps = len(gallery["cards"]) if gallery else 0
     style, script = (Markup(read_static(name)) for name in ("style.css", "script.js"))  # noqa: S704  (our own files)
     page = (
@@ -67,7 +69,7 @@ def write_report(run: "str | Path | RunDirectory", *, reference: "str | None" = 
         .render(
             {name: parts.get(name) for name in SECTIONS},
             contents={name: part["nav"] for name, part in parts.items()},
-            glance=_sorted(*(part["glance"] for part in parts.values())),
+            glance=sorted(lines, key=lambda line: ("beside" in line, line["mark"] != "bad")),
             facts=facts,
             examples=examples,
             reference=reference,
@@ -103,13 +105,6 @@ def policy(style: str, script: str) -> str:
     return (
         f"default-src 'none'; img-src data:; style-src {styles}; style-src-elem {styles}; "
         f"style-src-attr 'unsafe-inline'; script-src {scripts}; base-uri 'none'; form-action 'none'"
-    )
-
-
-def _sorted(*parts: list[dict[str, str]]) -> list[dict[str, str]]:
-    """Put bad news of this network first, and lines on networks that were scanned beside it last."""
-    return sorted(
-        (line for lines in parts for line in lines), key=lambda line: ("beside" in line, line["mark"] != "bad")
     )
 
 

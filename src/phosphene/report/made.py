@@ -17,11 +17,10 @@ def made_section(run: RunDirectory, facts: dict[str, Any]) -> "dict[str, Any] | 
 
     Returns:
         ``commands`` (shell commands), ``settings`` (``name``, ``value``, ``meaning`` and ``changed`` per recipe field)
-        and ``seeds`` (as text, ``0 to 4, 7``).
+        and ``seeds`` (first and last of each stretch without a gap).
     """
     if not run.finished_folders():
         return None
-    recipe = {key: value for key, value in facts["recipe"].items() if key not in ("name", "sha256")}
     changed = _changed(facts["recipe"])
     out = run.path.name or "RUN"
     commands = map_commands(facts, out)
@@ -35,12 +34,10 @@ def made_section(run: RunDirectory, facts: dict[str, Any]) -> "dict[str, Any] | 
         "commands": commands,
         "settings": [
             {"name": key, "value": _plain(value), "meaning": MEANINGS.get(key, ""), "changed": key in changed}
-            for key, value in recipe.items()
+            for key, value in facts["recipe"].items()
+            if key not in ("name", "sha256")
         ],
-        "seeds": ", ".join(
-            str(first) if first == last else f"{first} to {last}"
-            for first, last in _stretches(sorted({row["seed"] for row in facts["jobs"]}))
-        ),
+        "seeds": _stretches(sorted({row["seed"] for row in facts["jobs"]})),
     }
 
 
@@ -84,11 +81,7 @@ def _trust_option(facts: dict[str, Any]) -> list[str]:
 def _changed(recipe: dict[str, Any]) -> dict[str, Any]:
     """Return the fields in which a recipe differs from the one whose name it bears, or from the paper's."""
     known = RECIPES.get(recipe["name"], RECIPES["paper"])[1].to_dict()
-    return {
-        key: value
-        for key, value in recipe.items()
-        if key not in ("name", "sha256") and key in known and known[key] != value
-    }
+    return {key: value for key, value in recipe.items() if key != "name" and known.get(key, value) != value}
 
 
 def _plain(value: Any) -> str:

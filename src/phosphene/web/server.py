@@ -51,13 +51,11 @@ def serve(
     from phosphene.web.app import make_app  # noqa: PLC0415  (needs FastAPI)
     from phosphene.web.guard import is_local  # noqa: PLC0415
 
-    bound, note = _bind(host, port)
+    bound = _bind(host, port, on_message)
     with contextlib.closing(bound):
         where = bound.getsockname()[1]
         shown = "127.0.0.1" if host in {"0.0.0.0", ""} else "::1" if host == "::" else host  # noqa: S104
         url = f"http://[{shown}]:{where}/" if ":" in shown else f"http://{shown}:{where}/"
-        if note:
-            on_message(note)
         if not is_local(host):
             on_message(
                 f"warning: bound to {host}: everyone who can reach this machine can see the runs"
@@ -76,19 +74,20 @@ def serve(
             server.run(sockets=[bound])
 
 
-def _bind(host: str, port: "int | None") -> tuple[socket.socket, str]:
-    """Bind; return the socket, and a note if it is not the usual port."""
+def _bind(host: str, port: "int | None", on_message: Callable[[str], None]) -> socket.socket:
+    """Return a listening socket on the port, or the usual one; if the usual one is taken, on a free one."""
+    wanted = PORT if port is None else port
     try:
-        return _listen(host, PORT if port is None else port), ""
+        return _listen(host, wanted)
     except OSError as error:
         if error.errno != errno.EADDRINUSE:
-            wanted = PORT if port is None else port
             raise PortError(
                 f"cannot bind to {host}, port {wanted}: {error.strerror or error}. Choose another --host or --port."
             ) from None
-    if port is None:
-        return _listen(host, 0), f"port {PORT} is taken: a free one is used instead."
-    raise PortError(f"port {port} of {host} is taken: choose another --port, or 0 for a free one.")
+    if port is not None:
+        raise PortError(f"port {port} of {host} is taken: choose another --port, or 0 for a free one.")
+    on_message(f"port {PORT} is taken: a free one is used instead.")
+    return _listen(host, 0)
 
 
 def _listen(host: str, port: int) -> socket.socket:
