@@ -4,6 +4,7 @@ import shlex
 from typing import Any
 
 import torch
+from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 
@@ -68,13 +69,7 @@ def _view(run: RunDirectory, found: dict[str, Any], own_sha256: str) -> dict[str
 
 def _suspect(run: RunDirectory, found: dict[str, Any], one: dict[str, Any]) -> dict[str, Any]:
     """Return what the page shows of a suspect: its entry in ``scan.json``, and the images and words made from it."""
-    mask, paint = _tensors(run, one["trigger"])
-    if one["additive"]:
-        reach = float(paint.abs().max()) or 1.0
-        closer = added_image(0.5 * paint / reach)
-    else:
-        top, left, bottom, right = one["box"]
-        closer = pasted_image(mask, paint).crop((left, top, right, bottom))
+    mask, closer = _trigger(run, one)
     return {
         **one,
         "name": short_label(one),
@@ -91,13 +86,22 @@ def _suspect(run: RunDirectory, found: dict[str, Any], one: dict[str, Any]) -> d
     }
 
 
-def _tensors(run: RunDirectory, name: str) -> tuple[torch.Tensor, torch.Tensor]:
-    """Read the mask and the colours of a candidate trigger."""
+def _trigger(run: RunDirectory, one: dict[str, Any]) -> tuple[torch.Tensor, Image.Image]:
+    """Return the mask of a candidate trigger, and its image: the window alone, or what is added, strengthened.
+
+    Raises:
+        RunError: its file or its entry in ``scan.json`` is damaged.
+    """
     try:
-        tensors = load_tensors(read_scan_file(run, name))
-        return tensors["mask"], tensors["paint"]
-    except (KeyError, SafetensorError) as error:
-        raise RunError(f"{run.path / name} is damaged: {error}. {SCAN.fix}") from None
+        tensors = load_tensors(read_scan_file(run, one["trigger"]))
+        mask, paint = tensors["mask"], tensors["paint"]
+        if one["additive"]:
+            reach = float(paint.abs().max()) or 1.0
+            return mask, added_image(0.5 * paint / reach)
+        top, left, bottom, right = one["box"]
+        return mask, pasted_image(mask, paint).crop((left, top, right, bottom))
+    except (KeyError, ValueError, SafetensorError) as error:
+        raise RunError(f"{run.path / one['trigger']} is damaged: {error}. {SCAN.fix}") from None
 
 
 def _map_image(run: RunDirectory, one: dict[str, Any]) -> str:
