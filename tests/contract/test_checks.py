@@ -77,11 +77,9 @@ class TestChecks:
 
 def test_all_of_them_in_one_call():
     context = make_context()
-    found = check_maps(context.classifier, context.pool, context.recipe, context.maps, most=2, device="cpu")
+    found = check_maps(make_context())
     assert [one.name for one in found] == list(CHECKS)
-    assert check_maps(
-        context.classifier, context.pool, context.recipe, context.maps, ["seeds"], most=2, device="cpu"
-    ) == [examine("seeds", context)]
+    assert check_maps(make_context(), ["seeds"]) == [examine("seeds", context)]
 
 
 def test_those_that_make_no_maps_come_first():

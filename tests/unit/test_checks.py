@@ -212,7 +212,7 @@ def test_a_network_without_weights_has_no_verdict(pool):
     maps = [made(Job(index), noise(index), RECIPE) for index in range(3)]
     bare = Classifier(Bare(), size=SIDE)
     for name in ("cascade", "random-weights"):
-        (found,) = check_maps(bare, pool, RECIPE, maps, [name], mapper=deaf, device="cpu")
+        (found,) = check_maps(CheckContext(bare, pool, RECIPE, maps, mapper=deaf, device="cpu"), [name])
         assert found.passed is None
         assert "no weights" in found.explanation
 
@@ -379,7 +379,7 @@ def test_fidelity_where_every_sample_is_read_as_the_class_already(pool):
         network.head.bias[2] = 1e6
     classifier = Classifier(network, size=SIDE)
     maps = [made(Job(2), noise(0), RECIPE)]
-    (found,) = check_maps(classifier, pool, RECIPE, maps, ["fidelity"], device="cpu")
+    (found,) = check_maps(CheckContext(classifier, pool, RECIPE, maps, device="cpu"), ["fidelity"])
     assert not any("targeting" in key for key in found.figures)
     assert "held-out" not in found.explanation
 

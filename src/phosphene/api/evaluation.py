@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from phosphene.checks import Finding, check_maps
+from phosphene.checks import CheckContext, Finding, check_maps
 from phosphene.concept_map import ConceptMap
 from phosphene.errors import ConceptError, RunError
 from phosphene.mapper import Step
@@ -124,8 +124,9 @@ def check(
                 raise RunError("these maps cannot be checked: give a run, or what map_concepts returned.")
             pool = origin.pool if samples is None else to_pool(samples, origin.classifier)
             same = pool.sha256 == origin.pool.sha256
-            how = {"most": most, "same_samples": same, "device": device, "precision": origin.precision}
-            return Findings(check_maps(origin.classifier, pool, origin.recipe, maps, names, **how))
+            how: dict[str, Any] = {"same_samples": same, "device": device, "precision": origin.precision}
+            context = CheckContext(origin.classifier, pool, origin.recipe, maps, most=most, **how)
+            return Findings(check_maps(context, names))
         plan = plan_checks(to_run(maps), only=names, most=most, samples=samples, device=device, trust=trust)
         if dry_run:
             planned = Findings()

@@ -7,17 +7,12 @@ other maps that it takes. It is entered in ``CHECKS``.
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from phosphene.checks import cascade, diversity, fidelity, permuted_labels, random_weights, samples, seeds
 from phosphene.checks.context import CheckContext, OnProgress, Request
 from phosphene.checks.finding import Finding
-from phosphene.classifier import Classifier
-from phosphene.concept_map import ConceptMap
 from phosphene.errors import NumericError, PhospheneError, WeightsError, nearest
 from phosphene.extras import require
-from phosphene.recipe import Recipe
-from phosphene.samples import SamplePool
 
 __all__ = ["CHECKS", "Check", "CheckContext", "Finding", "OnProgress", "Request", "check_maps", "choose", "examine"]
 
@@ -87,28 +82,11 @@ def examine(name: str, context: CheckContext) -> Finding:
     return dataclasses.replace(finding, cost=len(context.made) - before)
 
 
-def check_maps(
-    classifier: Classifier,
-    pool: SamplePool,
-    recipe: Recipe,
-    maps: Sequence[ConceptMap],
-    only: Sequence[str] = (),
-    **options: Any,
-) -> list[Finding]:
-    """Check maps of a classifier.
-
-    Args:
-        classifier: The source classifier of the maps.
-        pool: The samples that they were made from.
-        recipe: Recipe that the maps were made by.
-        maps: The maps, at least one.
-        only: Names of checks; all by default.
-        options: Further arguments of :class:`CheckContext`.
+def check_maps(context: CheckContext, only: Sequence[str] = ()) -> list[Finding]:
+    """Check maps of a classifier: run the checks that are named, or all of them.
 
     Raises:
         PhospheneError: a check does not exist.
         ExtraError: a check needs a library that is not installed.
     """
-    names = choose(only)
-    context = CheckContext(classifier, pool, recipe, maps, **options)
-    return [examine(name, context) for name in names]
+    return [examine(name, context) for name in choose(only)]

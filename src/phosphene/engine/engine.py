@@ -226,8 +226,7 @@ class Engine:
 
     def tuning_facts(self) -> dict[str, str]:
         """Return what the fastest micro-batch depends on."""
-        module, shape = self.classifier.module, self.classifier.input.shape
-        return network_facts(module, shape, self.device, self.autocast or self.dtype)
+        return network_facts(self.classifier, self.device, self.autocast or self.dtype)
 
     def images_per_second(self, micro_batch: int) -> float:
         """Return the speed, forward and backward, at a micro-batch, and leave it set; 0 if it does not fit."""

@@ -11,8 +11,8 @@ from hashlib import sha256
 from pathlib import Path
 
 import torch
-from torch import nn
 
+from phosphene.classifier import Classifier
 from phosphene.errors import RunError
 from phosphene.runs.atomic import read_json, write_json
 
@@ -60,15 +60,13 @@ def cache_file(facts: Mapping[str, str]) -> Path:
     return folder / f"{sha256(repr(sorted(facts.items())).encode()).hexdigest()[:16]}.json"
 
 
-def network_facts(
-    module: nn.Module, shape: tuple[int, int, int], device: torch.device, precision: torch.dtype
-) -> dict[str, str]:
+def network_facts(classifier: Classifier, device: torch.device, precision: torch.dtype) -> dict[str, str]:
     """Return what the fastest size depends on: architecture, input shape, device, precision, and torch's version."""
     # Not the weights: other checkpoints are as fast, and an open engine's are of its own type.
-    shapes = sorted((name, tuple(value.shape)) for name, value in module.state_dict().items())
-    parts = [type(part).__name__ for part in module.modules()]
+    shapes = sorted((name, tuple(value.shape)) for name, value in classifier.module.state_dict().items())
+    parts = [type(part).__name__ for part in classifier.module.modules()]
     return {
-        "network": sha256(repr((parts, shapes, shape)).encode()).hexdigest(),
+        "network": sha256(repr((parts, shapes, classifier.input.shape)).encode()).hexdigest(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "precision": str(precision),
         "torch": torch.__version__,

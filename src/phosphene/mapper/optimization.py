@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -120,19 +121,21 @@ class MapOptimization:
         Raises:
             NumericError: the network gives NaN or infinity; ``rows`` says for which of the jobs.
         """
-        engine, recipe, classes, batches = self.engine, self.recipe, self.classes, self._sample_batch
+        engine, recipe, classes = self.engine, self.recipe, self.classes
+        sample_batch = partial(self.pool.mini_batches, recipe.batch_size, self.generators)
+        sample_views = partial(Views, recipe, self.generators)
         while len(self.losses) < self.total and not self._all_stopped():
             step = len(self.losses) % (recipe.steps + recipe.refine_steps)  # within this round
             if step in (0, recipe.steps):
                 self.moments = Moments()
             if step < recipe.steps:
-                views, moments = self._sample_views, self.moments
-                steps = accumulate(engine, batches, views, classes, self.nu, recipe, moments, self.colours)
+                nu, moments = self.nu, self.moments
+                steps = accumulate(engine, sample_batch, sample_views, classes, nu, recipe, moments, self.colours)
             else:
                 if step == recipe.steps:
                     self.xi = activation_weights(engine, self.nu, self.layer, recipe.contrast)
                 assert self.xi is not None  # noqa: S101  (a state within Eq. 2 has it)
-                steps = refine(engine, batches, classes, self.nu, self.xi, recipe, self.moments)
+                steps = refine(engine, sample_batch, classes, self.nu, self.xi, recipe, self.moments)
             yield from self._take(steps)
 
     def _take(self, steps: Iterator[tuple[Tensor, MeanGradients]]) -> Iterator[Step]:
@@ -238,14 +241,6 @@ class MapOptimization:
     def _seconds(self) -> float:
         """Return the seconds that the group has taken so far, earlier processes included."""
         return self.earlier_seconds + time.perf_counter() - self.started
-
-    def _sample_batch(self) -> Tensor:
-        """Draw a mini-batch for every map, uint8 (m, b, c, h, w)."""
-        return self.pool.mini_batches(self.recipe.batch_size, self.generators)
-
-    def _sample_views(self) -> Views:
-        """Draw the views of every map."""
-        return Views(self.recipe, self.generators)
 
 
 def passes_per_map(recipe: Recipe) -> int:

@@ -1,8 +1,8 @@
 """The common ways in which pixels are handed to a network: ranges, means, deviations, channel orders."""
 
-import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -63,7 +63,8 @@ def common_conventions(space: InputSpace) -> list[Convention]:
     orders = ("RGB", "BGR") if channels == 3 else ("",)
     rows = [*ANY, *(COLOUR if channels == 3 else GREY if channels == 1 else ())]
     listed = [(name, _per_channel(mean, channels), _per_channel(std, channels)) for name, mean, std in rows]
-    same = [row for row in listed if _close(row[1], space.mean) and _close(row[2], space.std)]
+    # Within 1 %, or 0.0001 near 0.
+    same = [row for row in listed if np.allclose(row[1:], (space.mean, space.std), rtol=0.01, atol=1e-4)]
     declared = same[0] if same else ("as declared", space.mean, space.std)
     return [
         Convention(name, mean, std, order, declared=(name, mean, std) == declared and order == orders[0])
@@ -75,11 +76,6 @@ def common_conventions(space: InputSpace) -> list[Convention]:
 def _per_channel(value: "float | tuple[float, ...]", channels: int) -> tuple[float, ...]:
     """Return one value per channel."""
     return value if isinstance(value, tuple) else (value,) * channels
-
-
-def _close(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
-    """Return whether all values agree within 1 %, or 0.0001 near 0."""
-    return all(math.isclose(x, y, rel_tol=0.01, abs_tol=1e-4) for x, y in zip(a, b, strict=True))
 
 
 def _column(values: tuple[float, ...]) -> Tensor:

@@ -13,8 +13,6 @@ from phosphene.errors import ConceptError
 from phosphene.metrics.matching import match_maps
 from phosphene.metrics.predictions import logits_of_maps
 
-higher_is_better = True
-
 
 def divergences(logits: Tensor, concepts: Sequence[int]) -> Tensor:
     """Return ``KL(p(y | map) || p(y))`` of each map in nats, float64 (maps,), on the CPU.
