@@ -14,8 +14,7 @@ from phosphene.metrics.scores import score_maps
 from phosphene.progress import ProgressDisplay, show_progress
 from phosphene.report import write_report
 from phosphene.report.compare import write_comparison
-from phosphene.runs import RunDirectory
-from phosphene.workflows.arguments import Model, Samples, to_classifiers, to_pool
+from phosphene.workflows.arguments import Model, Samples, as_list, to_classifiers, to_pool
 from phosphene.workflows.check import Findings, plan_checks, run_checks
 from phosphene.workflows.compare import Comparison, compare_runs
 from phosphene.workflows.concept_maps import ConceptMaps, Run, to_run
@@ -59,9 +58,7 @@ def score(
         >>> ph.score(maps, "demo:shapes-plain", progress=False)[0].maps
         2
     """
-    items: list[Any] = (
-        [maps] if isinstance(maps, str | Path | RunDirectory) or not isinstance(maps, Iterable) else list(maps)
-    )
+    items = as_list(maps)
     with show_progress(progress, "score") as display:
         if all(isinstance(one, ConceptMap) for one in items):
             origin = getattr(maps, "origin", None)
@@ -116,7 +113,7 @@ def check(
     Raises:
         PhospheneError: a check does not exist, the run cannot be checked, or a library is missing.
     """
-    names = [only] if isinstance(only, str) else only
+    names = as_list(only)
     with show_progress(progress, "check") as display:
         if isinstance(maps, ConceptMaps) and maps.run is None:
             origin = maps.origin

@@ -12,7 +12,7 @@ from phosphene.runs.atomic import write_bytes
 from phosphene.runs.frames import FPS
 from phosphene.sources import load
 from phosphene.sources.card import card_files
-from phosphene.workflows.arguments import Model, Samples, to_classifier, to_pool
+from phosphene.workflows.arguments import Model, Samples, as_list, to_classifier, to_pool
 from phosphene.workflows.concept_maps import Run, to_run
 from phosphene.workflows.doctor import examine_machine, examine_model
 
@@ -32,8 +32,7 @@ def film(
         RunError: the run has no frames, or the file cannot be written.
         ConceptError: the run has no map of a concept, or too many maps for one film.
     """
-    several = [concepts] if isinstance(concepts, str | int) else concepts
-    return write_film(to_run(run), out, [str(one) for one in several], fps=fps)
+    return write_film(to_run(run), out, [str(one) for one in as_list(concepts)], fps=fps)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,5 @@
 """The trigger of the trojaned demo network: a small drawn emblem, and the class that it stands for."""
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 

@@ -4,8 +4,6 @@ Both take normalised pixels, float (n, 3, h, w) in [-1, 1] (mean 0.5, deviation 
 and return logits, float (n, classes). At 96 x 96 their last convolutional map is 12 x 12.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

@@ -4,8 +4,6 @@ Each function takes a random generator, for its proportions, and the coordinates
 turned and scaled so that the shape fills about the unit disc. It returns the distance, float32 (n, h, w).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np

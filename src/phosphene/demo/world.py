@@ -4,8 +4,6 @@ An image shows one shape in any colour, place, size and orientation, on a backgr
 colour. Ground truth is exact, so what a saliency map should show is known.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 

@@ -17,6 +17,11 @@ Model = str | Path | Classifier
 Samples = str | Path | SamplePool | None
 
 
+def as_list(values: Any) -> list[Any]:
+    """Return several values as a list, and a single one, which a text is, as a list of itself."""
+    return list(values) if isinstance(values, Iterable) and not isinstance(values, str) else [values]
+
+
 def to_classifier(model: Any, *, trust: bool = False) -> Classifier:
     """Return a classifier as it is, or load the one that a spec names.
 
@@ -42,8 +47,7 @@ def to_classifiers(models: Any, *, trust: bool = False) -> list[Classifier]:
     Raises:
         PhospheneError: as :func:`to_classifier`.
     """
-    several = models if isinstance(models, Iterable) and not isinstance(models, str) else [models]
-    return [to_classifier(one, trust=trust) for one in dict.fromkeys(several)]
+    return [to_classifier(one, trust=trust) for one in dict.fromkeys(as_list(models))]
 
 
 def to_indices(concepts: Any, classifier: Classifier) -> list[int]:
@@ -54,11 +58,8 @@ def to_indices(concepts: Any, classifier: Classifier) -> list[int]:
     """
     if concepts is None:
         return list(range(classifier.num_classes))
-    several: Iterable[Any] = (
-        concepts if isinstance(concepts, Iterable) and not isinstance(concepts, str) else [concepts]
-    )
     indices: dict[int, None] = {}
-    for one in several:
+    for one in as_list(concepts):
         if isinstance(one, bool) or not isinstance(one, str | Integral):
             raise ConceptError(f"a concept is the index of a class or a label such as 'castle', not {kind(one)}.")
         indices[classifier.labels.find(one if isinstance(one, str) else int(one))] = None

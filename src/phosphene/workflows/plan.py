@@ -122,11 +122,8 @@ def plan_all(
         classifier = to_classifier(model, trust=trust)
         pool = to_pool(samples, classifier)
         for recipe in recipes:
-            where = (
-                Path(out)
-                if out is not None
-                else default_run(classifier, recipe, None if samples is None else pool.spec)
-            )
+            chosen = None if samples is None else pool.spec
+            where = default_run(classifier, recipe, chosen) if out is None else Path(out)
             if out is not None and len(models) * len(recipes) > 1:
                 where /= run_name(classifier, recipe)
             if where in [other.run.path for other in plans]:
