@@ -22,9 +22,9 @@ from benchmarks.backdoors.scanning import VARIANTS, pool_of, scan_code
 from benchmarks.backdoors.specs import Spec, specs
 from benchmarks.backdoors.tables import write_tables
 from benchmarks.common import ROOT, write_section
+from phosphene.backdoor.all_to_all import WORKS
 from phosphene.backdoor.measure import MEASURES, figures
 from phosphene.backdoor.null import Null
-from phosphene.backdoor.pairs import EASY, SOURCES
 from phosphene.backdoor.scan import ALPHA, scan
 from phosphene.backdoor.training import predictions
 from phosphene.backdoor.verdict import Verdict
@@ -75,7 +75,8 @@ def recorded(verdict: Verdict, truth: dict[str, Any]) -> dict[str, Any]:
     """Return what the tables need of a verdict."""
     top = verdict.classes[0]
     pairs = verdict.pairs
-    easiest = [] if pairs is None else pairs.windows[:12]
+    easiest = [] if pairs is None else pairs[:12]
+    exchange = verdict.all_to_all
     return {
         "verdict": verdict.verdict,
         "p_value": verdict.p_value,
@@ -97,15 +98,10 @@ def recorded(verdict: Verdict, truth: dict[str, Any]) -> dict[str, Any]:
             }
             for one in verdict.suspects
         ],
-        "pairs": None
-        if pairs is None
-        else {
-            "figure": pairs.figure,
-            "p_value": pairs.p_value,
-            "pattern": pairs.pattern,
-            "chain": {str(a): b for a, b in pairs.chain.items()},
-            "easiest": [[one.route.source, one.route.target, round(one.measured.share, 3)] for one in easiest],
-        },
+        "easiest": [[one.route.source, one.route.target, round(one.measured.share, 3)] for one in easiest],
+        "all_to_all": None
+        if exchange is None
+        else {"figure": exchange.figure, "box": list(exchange.box), "targets": exchange.targets},
         "passes": verdict.passes,
     }
 
@@ -169,12 +165,10 @@ def ranked(line: dict[str, Any], variant: str) -> dict[str, Any]:
     top = int(every.argmax())
     figure = float(every[top])
     found = {**line, "figure": figure, "first": int(names[top]), "p_value": null.p_value(figure)}
-    if line["pairs"] is not None:
-        chain = line["pairs"]["chain"]
-        easy = sum(chain.get(str(a)) == b and reached >= EASY for a, b, reached in line["pairs"]["easiest"])
-        p_value = null.pairs_p_value(line["pairs"]["figure"])
-        pattern = p_value < ALPHA and easy >= max(SOURCES, len(chain) / 2)
-        found["pairs"] = {**line["pairs"], "p_value": p_value, "pattern": pattern}
+    if line["all_to_all"] is not None:
+        p_value = null.all_to_all_p_value(line["all_to_all"]["figure"])
+        works = p_value < ALPHA and line["all_to_all"]["figure"] >= WORKS
+        found["all_to_all"] = {**line["all_to_all"], "p_value": p_value, "works": works}
     return found
 
 

@@ -55,7 +55,7 @@ def scan_answers(variant: str) -> Answers:
         found = one[variant]
         if found is None:
             return None
-        called = found["p_value"] < ALPHA or bool(found["pairs"] and found["pairs"]["pattern"])
+        called = found["p_value"] < ALPHA or bool(found["all_to_all"] and found["all_to_all"]["works"])
         works = [suspect["index"] for suspect in found["suspects"] if suspect["works"]]
         return {
             "score": found["figure"],
@@ -171,31 +171,31 @@ def left_out(networks: Sequence[Network]) -> str:
 
 
 def pairs(networks: Sequence[Network]) -> str:
-    """Say how the search of pairs does on all-to-all, source-specific and clean networks."""
-    scanned = [one for one in networks if one["natural"] and one["natural"]["pairs"]]
+    """Say how the all-to-all window and the pairs do on all-to-all, source-specific and clean networks."""
+    scanned = [one for one in networks if one["natural"] and one["natural"]["all_to_all"]]
     full = [one for one in scanned if one["truth"]["mode"] == "all-to-all"]
     single = [one for one in scanned if one["truth"]["mode"] == "source-specific"]
     clean = [one for one in scanned if is_clean(one)]
 
     def right_pairs(one: Network) -> bool:
-        chain, count = one["natural"]["pairs"]["chain"], len(one["natural"]["classes"])
-        return 2 * sum(int(b) == (int(a) + 1) % count for a, b in chain.items()) >= len(chain)
+        targets, count = one["natural"]["all_to_all"]["targets"], len(one["natural"]["classes"])
+        return all(int(b) == (int(a) + 1) % count for a, b in targets.items())
 
     def planted_first(one: Network) -> bool:
-        easiest = one["natural"]["pairs"]["easiest"]
+        easiest = one["natural"]["easiest"]
         best = [pair for pair in easiest if pair[2] >= easiest[0][2]]
         return any(a in one["truth"]["sources"] and b == one["truth"]["target"] for a, b, _ in best[:2])
 
-    called = [one for one in full if one["natural"]["pairs"]["pattern"]]
+    called = [one for one in full if one["natural"]["all_to_all"]["works"]]
     rows = [
-        ("all-to-all: called by pairs", share(len(called), len(full))),
-        ("all-to-all: called, most pairs right", share(sum(map(right_pairs, called)), len(full))),
+        ("all-to-all: called by its window", share(len(called), len(full))),
+        ("all-to-all: called, all classes right", share(sum(map(right_pairs, called)), len(full))),
         ("source-specific: planted pair first (or tied)", share(sum(map(planted_first, single)), len(single))),
         (
             "source-specific: called",
             share(sum(one["natural"]["p_value"] < ALPHA for one in single), len(single)),
         ),
-        ("clean: called by pairs", share(sum(one["natural"]["pairs"]["pattern"] for one in clean), len(clean))),
+        ("clean: called all-to-all", share(sum(one["natural"]["all_to_all"]["works"] for one in clean), len(clean))),
     ]
     return markdown_table(("pairs", "networks (95 %)"), rows)
 

@@ -11,7 +11,7 @@ from phosphene.backdoor.candidate import make_candidate
 from phosphene.backdoor.margin import maximise_margins
 from phosphene.backdoor.measure import CountingEngine, Measured, figures, log_margins, measure, measure_passes
 from phosphene.backdoor.null import CleanNetwork, Null, built_in
-from phosphene.backdoor.pairs import all_to_all
+from phosphene.backdoor.pairs import easy_pairs
 from phosphene.backdoor.probes import Probes, in_turn, log_odds_of_all, probes_of
 from phosphene.backdoor.routes import Effect, Route
 from phosphene.backdoor.scan import scan
@@ -147,7 +147,7 @@ def test_a_figure_is_the_distance_from_the_median_class_in_both_measures():
     """Of a network with few classes, the median is that of the clean networks that were given."""
     own, other = (
         Measured(
-            search=None, held_out=None, classes=(0, 1, 2), windows=(), side=3, pairs=None, tested=3,
+            search=None, held_out=None, classes=(0, 1, 2), windows=(), side=3, pairs=None, all_to_all=None, tested=3,
             values={"window": torch.tensor(shares), "margin": torch.tensor(margins)},
         )
         for shares, margins in (([-2.0, -1.0, 5.0], [0.1, 0.0, 1.5]), ([-4.0, -3.0, -2.0], [0.0, 0.5, 1.0]))
@@ -178,7 +178,7 @@ def test_the_images_that_a_scan_costs_are_foretold():
         assert 0.5 < engine.images / measure_passes(hand.CLASSES) < 2
 
 
-# --- pairs
+# --- all-to-all, and pairs
 
 
 def pair(source, target, share):
@@ -186,12 +186,45 @@ def pair(source, target, share):
     return Window(Route(target, source), torch.zeros(3, 2, 2), ((0, 0, 1, 1),), effect)
 
 
-def test_an_all_to_all_trojan_is_a_chain_of_pairs():
-    chained = [pair(a, b, 0.98 if b == (a + 1) % 5 else 0.2) for a in range(5) for b in range(5) if a != b]
-    alike = [pair(a, b, 0.98 if {a, b} == {1, 4} else 0.2) for a in range(5) for b in range(5) if a != b]
-    figure, chain = all_to_all(chained)
-    assert chain == {a: (a + 1) % 5 for a in range(5)}
-    assert figure > all_to_all(alike)[0] + 3
+def test_easy_pairs_are_shown_with_the_next_one_for_comparison():
+    windows = [pair(4, 7, 1.0), pair(4, 9, 0.95), pair(1, 8, 0.6), pair(3, 5, 0.5)]
+    assert easy_pairs(windows) == windows[:3]
+    assert easy_pairs(windows, known=[7]) == windows[1:3]
+    assert easy_pairs(windows[2:]) == []
+
+
+@pytest.fixture(scope="module")
+def all_to_all():
+    """Of a network whose patch sends every class to the next one, one whose patch sends all to one, and a clean one."""
+    found = {}
+    for name, network in {"shift": hand.classifier(80.0, shift=True), "one": TROJAN, "none": hand.classifier()}.items():
+        with Engine(network, device="cpu") as engine:
+            found[name] = measure(engine, hand.pool()).all_to_all
+    return found
+
+
+def test_the_window_of_an_all_to_all_backdoor_sends_every_class_to_the_planted_one(all_to_all):
+    planted = all_to_all["shift"]
+    assert planted.figure > 0.45  # the planted patch itself reaches 0.57
+    right = [target == (source + 1) % hand.CLASSES for source, target in planted.targets.items()]
+    assert sum(right) >= 0.75 * len(right)
+    assert planted.box[0] < hand.PATCH
+    assert planted.box[1] < hand.PATCH
+
+
+def test_a_trigger_that_sends_all_to_one_class_is_no_all_to_all_backdoor(all_to_all):
+    assert max(all_to_all["one"].figure, all_to_all["none"].figure) < 0.3
+
+
+def test_an_all_to_all_window_that_works_makes_the_verdict(all_to_all):
+    planted = replace(all_to_all["shift"], shares=dict.fromkeys(all_to_all["shift"].shares, 0.9))
+    verdict, (reason,) = decide(0.6, [], planted.compared(0.02, 0.05), [], LABELS)
+    assert verdict == "backdoored"
+    assert "all-to-all" in reason
+    assert " to class " in reason
+    assert decide(0.6, [], planted.compared(0.2, 0.05), [], LABELS)[0] == "clean"
+    weak = replace(planted, shares=dict.fromkeys(planted.shares, 0.3)).compared(0.02, 0.05)
+    assert decide(0.6, [], weak, [], LABELS)[0] == "clean"
 
 
 # --- candidate and verdict
@@ -303,4 +336,4 @@ def test_a_network_that_predicts_one_class_for_all_samples_gets_a_verdict():
     one_sided.module.forward = lambda x: forward(x) + one_sided.module.bias
     found = scan(one_sided, hand.pool())
     assert len(found.classes) == hand.CLASSES
-    assert found.pairs is None or found.pairs.figure == 0.0
+    assert found.pairs is None or not easy_pairs(found.pairs)

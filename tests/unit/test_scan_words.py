@@ -31,9 +31,9 @@ def test_a_scan_without_figures_has_the_count_that_its_p_value_gives():
     assert rank({**CLASS, "p_value": 4 / 81}, old) == "3 of 80 clean networks deviate as far (p = 0.049)"
 
 
-def test_single_pairs_are_suspicions_unless_there_is_a_pattern():
-    pairs = {"pattern": False, "easiest": [{"source": "4", "target": "9", "share": 1.0}]}
-    (line,) = suspicions({"pairs": pairs})
+def test_single_pairs_are_suspicions_unless_the_backdoor_is_all_to_all():
+    pairs = [{"source": "4", "target": "9", "share": 1.0}]
+    (line,) = suspicions({"easy_pairs": pairs, "all_to_all": None})
     assert "4 to 9 100 %" in line
-    assert not suspicions({"pairs": {**pairs, "pattern": True}})
-    assert not suspicions({"pairs": None})
+    assert not suspicions({"easy_pairs": pairs, "all_to_all": {"works": True}})
+    assert not suspicions({"easy_pairs": [], "all_to_all": {"works": False}})

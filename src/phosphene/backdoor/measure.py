@@ -1,15 +1,17 @@
 """Measure every class of a network: its best window and its largest margin."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from phosphene.backdoor.all_to_all import EFFORT as ALL_TO_ALL
+from phosphene.backdoor.all_to_all import AllToAll, search_all_to_all, search_passes
 from phosphene.backdoor.margin import STEPS as MARGIN_STEPS
 from phosphene.backdoor.margin import maximise_margins
-from phosphene.backdoor.pairs import EFFORT, Pairs, search_pairs
+from phosphene.backdoor.pairs import EFFORT, search_pairs
 from phosphene.backdoor.probes import Probes, probes_of
 from phosphene.backdoor.routes import Route
 from phosphene.backdoor.screen import BY_MARGIN, BY_MARKS, OTHERS, choose_classes, screen_passes
@@ -19,7 +21,6 @@ from phosphene.samples import SamplePool, is_natural, load_samples
 
 FEW = 20  # classes up to which each has two inputs that maximise its margin, and all pairs are searched
 MANY = 64  # if there are more classes than this, only some are measured
-PAIR_COLOURS = 2  # plain colours that are tried for pairs: white and black
 LEAST, REACHED = 1e-3, 0.5  # margin of a class that no input reaches; share of classes that must be reached
 MEASURES = ("window", "margin")  # of each class: log-odds of its window's share, and logarithm of its margin
 
@@ -58,7 +59,8 @@ class Measured:
         windows: Best window of each class.
         values: Measure -> value of each class, (m,), float64: see :data:`MEASURES`.
         side: Side of the windows, in pixels.
-        pairs: Result for pairs of classes; ``None`` if they were not searched.
+        pairs: Best window of every pair of classes, the easiest first; ``None`` if they were not searched.
+        all_to_all: The window that comes closest to an all-to-all trigger; ``None`` if none was searched.
         tested: Number of classes that are tested, the first ones; the others are only compared with.
     """
 
@@ -68,7 +70,8 @@ class Measured:
     windows: tuple[Window, ...]
     values: dict[str, Tensor]
     side: int
-    pairs: "Pairs | None"
+    pairs: "tuple[Window, ...] | None"
+    all_to_all: "AllToAll | None"
     tested: int
 
     def deviations(self, others: "Sequence[Measured]" = ()) -> dict[str, Tensor]:
@@ -127,11 +130,15 @@ def measure(engine: Engine, pool: SamplePool, *, pairs: bool = False, seed: int 
         "window": torch.tensor([one.measured.log_odds for one in single], dtype=torch.double),
         "margin": log_margins(margins.margin),
     }
-    found = None
-    if pairs or classifier.num_classes <= FEW:
-        few = contents_of(margins.inputs[:, :1])[: len(classes) + PAIR_COLOURS]
-        found = search_pairs(engine, search, held_out, classes, few, side, seed=seed)
-    return Measured(search, held_out, tuple(classes), tuple(single), values, side, found, tested)
+    found = exchange = None
+    if pairs or classifier.num_classes <= MANY:
+        every = pairs or classifier.num_classes <= FEW  # then the first round sees a sample of each class
+        effort = replace(EFFORT, first=len(set(search.predicted.tolist()))) if every else ALL_TO_ALL
+        contents = contents_of(margins.inputs[: None if every else FEW, :1])
+        rough = WindowSearch(engine, search, contents, side, effort, seed=seed)
+        found = search_pairs(held_out, classes, rough) if every else None
+        exchange = search_all_to_all(engine, search, held_out, rough, seed=seed)
+    return Measured(search, held_out, tuple(classes), tuple(single), values, side, found, exchange, tested)
 
 
 def measure_passes(classes: int, *, pairs: bool = False) -> int:
@@ -145,5 +152,7 @@ def measure_passes(classes: int, *, pairs: bool = False) -> int:
     if pairs or every <= FEW:
         refined = min(EFFORT.per_source or classes, classes - 1) * classes
         total += classes * (classes - 1) * EFFORT.passes + refined * EFFORT.refined_passes
-        total += (classes + PAIR_COLOURS) * EFFORT.places**2 * classes
+        total += (classes + len(PLAIN)) * EFFORT.places**2 * classes + search_passes()
+    elif every <= MANY:
+        total += (FEW + len(PLAIN)) * ALL_TO_ALL.places**2 * ALL_TO_ALL.first + search_passes()
     return total

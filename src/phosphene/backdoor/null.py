@@ -28,7 +28,7 @@ class CleanNetwork:
         classes: Number of its classes.
         natural: Whether it was measured with samples of its own kind; if not, with drawn images.
         figure: Figure of the most deviating class.
-        pairs: Figure of the pairs of classes; ``None`` if pairs were not searched.
+        all_to_all: Figure of the window that comes closest to an all-to-all trigger; ``None`` if none was searched.
     """
 
     name: str
@@ -37,7 +37,7 @@ class CleanNetwork:
     classes: int
     natural: bool
     figure: float
-    pairs: "float | None" = None
+    all_to_all: "float | None" = None
 
 
 @dataclass(frozen=True)
@@ -74,9 +74,9 @@ class Null:
         rank = (1 + sum(one.figure >= figure for one in self.networks) + sum(reached)) / (len(self) + 1)
         return max(rank, sum(reached) / max(len(reached), 1))
 
-    def pairs_p_value(self, figure: float) -> float:
-        """Return the rank of the figure of a network's pairs of classes among those of clean networks."""
-        known = [one.pairs for one in (*self.networks, *self.references) if one.pairs is not None]
+    def all_to_all_p_value(self, figure: float) -> float:
+        """Return the rank of the figure of a network's all-to-all window among those of clean networks."""
+        known = [one.all_to_all for one in (*self.networks, *self.references) if one.all_to_all is not None]
         return (1 + sum(one >= figure for one in known)) / (len(known) + 1)
 
     def limit(self, alpha: float) -> float:

@@ -8,7 +8,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from phosphene.backdoor.pairs import Pairs
+from phosphene.backdoor.all_to_all import AllToAll
+from phosphene.backdoor.pairs import easy_pairs
 from phosphene.backdoor.verdict import Suspect, Verdict
 from phosphene.labels import Labels
 from phosphene.runs.facts import versions
@@ -42,7 +43,8 @@ def scan_document(verdict: Verdict, request: Mapping[str, Any], labels: Labels) 
         **{name: getattr(verdict, name) for name in VERDICT},
         "suspects": [_suspect(one, labels) for one in verdict.suspects],
         "classes": [asdict(one) for one in verdict.classes],
-        "pairs": None if verdict.pairs is None else _pairs(verdict, verdict.pairs, labels),
+        "easy_pairs": _easy_pairs(verdict, labels),
+        "all_to_all": None if verdict.all_to_all is None else _all_to_all(verdict.all_to_all, labels),
         "null": {
             "description": verdict.null,
             "networks": len(verdict.null_figures),
@@ -74,21 +76,25 @@ def _suspect(one: Suspect, labels: Labels) -> dict[str, Any]:
     }
 
 
-def _pairs(verdict: Verdict, found: Pairs, labels: Labels) -> dict[str, Any]:
-    """Return the entry of the pairs of classes in ``scan.json``."""
+def _easy_pairs(verdict: Verdict, labels: Labels) -> list[dict[str, Any]]:
+    """Return the pairs of classes that are easiest to reach, if they were searched and some are easy."""
+    easy = easy_pairs(verdict.pairs or (), [one.index for one in verdict.suspects])
+    routes = [(one.route.source, one.route.target, one.measured.share) for one in easy]
+    return [{"source": labels.short(a or 0), "target": labels.short(b), "share": share} for a, b, share in routes]
+
+
+def _all_to_all(found: AllToAll, labels: Labels) -> dict[str, Any]:
+    """Return the entry of the all-to-all window in ``scan.json``."""
+    rows = [
+        {"source": labels.short(source), "target": labels.short(target), "share": found.shares[source]}
+        for source, target in found.targets.items()
+    ]
     return {
         "figure": found.figure,
         "p_value": found.p_value,
-        "pattern": found.pattern,
-        "chain": [[labels.short(a), labels.short(b)] for a, b in found.chain.items()],
-        "easiest": [
-            {
-                "source": labels.short(one.route.source or 0),
-                "target": labels.short(one.route.target),
-                "share": one.measured.share,
-            }
-            for one in found.easy([one.index for one in verdict.suspects])
-        ],
+        "works": found.works,
+        "box": list(found.box),
+        "classes": rows,
     }
 
 

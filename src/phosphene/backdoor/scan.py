@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from phosphene.backdoor.candidate import make_candidate
-from phosphene.backdoor.measure import FEW, CountingEngine, Measured, figures, measure, measure_passes
+from phosphene.backdoor.measure import FEW, MANY, CountingEngine, Measured, figures, measure, measure_passes
 from phosphene.backdoor.null import CleanNetwork, Null
 from phosphene.backdoor.verdict import ClassRow, Suspect, Verdict, decide
 from phosphene.classifier import Classifier
@@ -23,11 +23,12 @@ ELSEWHERE = (
     "the same effect. A class that was learnt together with a watermark may not stand out: look at the maps of all "
     "classes as well."
 )
+NO_EXCHANGE = "All-to-all backdoors, because there are more than {} classes. --pairs searches them."
 NO_PAIRS = (
-    "Source-specific and all-to-all backdoors: pairs of classes were not searched, because there are more than {} "
+    "Source-specific backdoors: pairs of classes were not searched, because there are more than {} "
     "classes. --pairs searches them."
 )
-FEW_SOURCES = "Source-specific and all-to-all backdoors: no class has enough samples to search pairs of classes."
+FEW_SOURCES = "Source-specific backdoors: no class has enough samples to search pairs of classes."
 DRAWN = (
     "No samples of the network's own kind were given. Windows were tried on drawn images, which finds fewer backdoors "
     "(docs/scan.md). Give natural samples with --samples."
@@ -128,17 +129,18 @@ def scan(
         for row in chosen:
             tally.doing = f"make a candidate for {classifier.labels.short(row.index)}"
             suspects.append(_suspect(engine, own, row, rival, seed))
-    found = own.pairs and own.pairs.compared(null.pairs_p_value(own.pairs.figure), alpha)
+    exchange = own.all_to_all and own.all_to_all.compared(null.all_to_all_p_value(own.all_to_all.figure), alpha)
     doubts = [TOO_FEW.format(len(own.classes))] if few and not measured else []
-    verdict, reasons = decide(min(row.p_value for row in rows), suspects, found, doubts, classifier.labels)
+    verdict, reasons = decide(min(row.p_value for row in rows), suspects, exchange, doubts, classifier.labels)
     return Verdict(
         verdict=verdict,
-        p_value=min([*(row.p_value for row in rows), *([found.p_value] if found else [])]),
+        p_value=min([*(row.p_value for row in rows), *([exchange.p_value] if exchange else [])]),
         alpha=alpha,
         reasons=reasons,
         classes=rows,
         suspects=tuple(suspects),
-        pairs=found,
+        pairs=own.pairs,
+        all_to_all=exchange,
         window=own.side,
         null=null.describe(classifier),
         null_figures=null.figures,
@@ -179,7 +181,7 @@ def clean_network(
         classes=classifier.num_classes,
         natural=natural,
         figure=float(figures(found.deviations(others))[: found.tested].max()),
-        pairs=None if found.pairs is None else found.pairs.figure,
+        all_to_all=None if found.all_to_all is None else found.all_to_all.figure,
     )
 
 
@@ -201,6 +203,8 @@ def _not_tested(classifier: Classifier, found: Measured, *, natural: bool) -> li
     if found.pairs is None:
         few = classifier.num_classes <= FEW
         lines.append(FEW_SOURCES if few else NO_PAIRS.format(FEW))
+    if found.all_to_all is None:
+        lines.append(NO_EXCHANGE.format(MANY))
     return [*lines, ELSEWHERE]
 
 

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from phosphene import notebook
+from phosphene.backdoor.all_to_all import AllToAll
 from phosphene.backdoor.candidate import Candidate
 from phosphene.backdoor.images import candidate_image
-from phosphene.backdoor.pairs import Pairs
+from phosphene.backdoor.window import Window
 from phosphene.labels import Labels, first_synonym
 
 CLEAN, BACKDOORED, INCONCLUSIVE = "clean", "backdoored", "inconclusive"
@@ -73,7 +74,8 @@ class Verdict:
         reasons: Reasons for the verdict, one sentence each.
         classes: Classes that were measured, the most deviating first.
         suspects: Classes whose p-value is below alpha, the strongest evidence first.
-        pairs: Result for pairs of a source class and a target; ``None`` if they were not searched.
+        pairs: Best window of every pair of classes, the easiest first; ``None`` if they were not searched.
+        all_to_all: The window that comes closest to an all-to-all trigger; ``None`` if none was searched.
         window: Side of the windows, in pixels.
         null: Description of the clean networks that the p-value is a rank among.
         null_figures: Figure of the most deviating class of each of those networks.
@@ -95,7 +97,8 @@ class Verdict:
     reasons: tuple[str, ...]
     classes: tuple[ClassRow, ...]
     suspects: tuple[Suspect, ...]
-    pairs: "Pairs | None"
+    pairs: "tuple[Window, ...] | None"
+    all_to_all: "AllToAll | None"
     window: int
     null: str
     null_figures: tuple[float, ...]
@@ -142,20 +145,20 @@ class Verdict:
 def decide(
     p_value: float,
     suspects: Sequence[Suspect],
-    pairs: "Pairs | None",
+    all_to_all: "AllToAll | None",
     doubts: Sequence[str],
     labels: Labels,
 ) -> tuple[str, tuple[str, ...]]:
     """Return the verdict and the reasons for it.
 
     Doubts come first: with any, the verdict is ``inconclusive`` (there are too few classes to compare). After that, a
-    suspect whose candidate works or a pattern of pairs makes the verdict ``backdoored``, whatever else was found. A
-    suspect without a working candidate makes it ``inconclusive``, and no suspect ``clean``.
+    suspect whose candidate works or an all-to-all window that works makes the verdict ``backdoored``, whatever else was
+    found. A suspect without a working candidate makes it ``inconclusive``, and no suspect ``clean``.
 
     Args:
         p_value: Smallest p-value of a class.
         suspects: Classes with a p-value below alpha, the most deviating first.
-        pairs: Result for pairs of classes, compared with clean networks.
+        all_to_all: The window that comes closest to an all-to-all trigger, compared with clean networks.
         doubts: Reasons why classes cannot be compared.
         labels: Names of the classes.
     """
@@ -167,11 +170,13 @@ def decide(
         for one in suspects
         if one.works
     ]
-    if pairs is not None and pairs.pattern:
-        shown = ", ".join(f"{labels.short(a)} to {labels.short(b)}" for a, b in list(pairs.chain.items())[:3])
+    if all_to_all is not None and all_to_all.works:
+        shown = ", ".join(f"{labels.short(a)} to {labels.short(b)}" for a, b in list(all_to_all.targets.items())[:3])
+        side = all_to_all.box[2] - all_to_all.box[0]
         reasons.append(
-            f"Windows send samples of nearly every class to another class of its own ({shown}, ...; p = "
-            f"{pairs.p_value:.2g}): an all-to-all backdoor."
+            f"One window of {side} × {side} pixels sends the samples of every class to another class of its own "
+            f"({shown}, ...): {100 * all_to_all.figure:.0f} % of held-out samples (p = {all_to_all.p_value:.2g}). "
+            "This is an all-to-all backdoor."
         )
     if reasons:
         return BACKDOORED, tuple(reasons)

@@ -80,7 +80,7 @@ def sarif(found: Mapping[str, Any], place: "str | None") -> dict[str, Any]:
 def _alerts(found: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """Yield what a dashboard shows: level, text, and the facts of a suspect if the alert is about one.
 
-    There is one per suspect and one for a pattern of pairs, or one if the scan is inconclusive.
+    There is one per suspect and one for an all-to-all window, or one if the scan is inconclusive.
     """
     name = found["model"]["name"]
     if found["verdict"] == INCONCLUSIVE:
@@ -96,7 +96,7 @@ def _alerts(found: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]
             "target_label": one["label"],
         }
         yield "error" if one["works"] else "note", f"{name}: {title} {evidence(one, found)} {effect(one)}", facts
-    if found["pairs"] is not None and found["pairs"]["pattern"]:
+    if (found["all_to_all"] or {}).get("works"):
         yield "error", f"{name}: {TITLES[BACKDOORED]} {found['reasons'][-1]}", {}
 
 

@@ -112,10 +112,10 @@ def size_and_place(one: Mapping[str, Any], found: Mapping[str, Any]) -> list[str
 
 def suspicions(found: Mapping[str, Any]) -> list[str]:
     """Say which single pairs of classes are easy to reach; clean networks have such pairs of look-alikes too."""
-    pairs = found["pairs"]
-    if pairs is None or pairs["pattern"] or not pairs["easiest"]:
+    pairs = found["easy_pairs"]
+    if not pairs or (found["all_to_all"] or {}).get("works"):
         return []
-    shown = ", ".join(f"{one['source']} to {one['target']} {percent(one['share'])}" for one in pairs["easiest"])
+    shown = ", ".join(f"{one['source']} to {one['target']} {percent(one['share'])}" for one in pairs)
     alike = "Classes that look alike do so in clean networks as well; others may have a source-specific backdoor."
     return [f"The windows that move samples of one class to another most often: {shown}. {alike}"]
 

@@ -43,6 +43,7 @@ NEEDED: dict[str, Any] = {
     "num_classes": int,
     "tested": int,
     "window": int,
+    "easy_pairs": list,
     "null": {"description": str, "networks": int},
     "model": {"name": str, "spec": str, "sha256": str},
     "samples": {"spec": str, "sha256": str, "natural": bool},
@@ -52,7 +53,7 @@ NEEDED: dict[str, Any] = {
     "passes": int,
     "seconds": float,
 }
-SCAN = Document(NAME, "scan", NEEDED, "Delete it and scan again.", schema=2)
+SCAN = Document(NAME, "scan", NEEDED, "Delete it and scan again.", schema=3)
 
 
 def suspect_folder(index: int, label: str) -> str:

@@ -1,0 +1,145 @@
+"""All-to-all backdoors: one window that sends the samples of every class to another class of its own.
+
+A window that is to send all samples to one class misses a trigger that turns every class into the next one. So a window
+is searched for that drives samples away from what the network predicts, wherever they go. In a clean network a few
+classes receive nearly all of the samples that it moves; with an all-to-all backdoor, every class receives those of one.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from phosphene.backdoor.boxes import Box, around, mask_of, masks_of, paste, resized
+from phosphene.backdoor.margin import ADAM
+from phosphene.backdoor.probes import Probes, log_odds_of, logits_of
+from phosphene.backdoor.window import LENGTH, Effort, WindowSearch
+from phosphene.engine import Engine
+
+LARGER = 1.6  # windows of the usual side and of so many times that side are tried
+BEST, AROUND = 12, 3  # places of the first round that are tried again; how many of the best have neighbours tried
+SECOND, REFINED = 16, 2  # samples of the second round; windows of each side that are refined
+EFFORT = Effort(places=9, first=10)  # of the first round, where it does not serve a search of pairs too
+STEPS, DRAWN = 15, 32  # steps of a refinement, and samples per step
+FEWEST = 5  # held-out samples of a class from which its share counts
+SURE = 8.0  # log-odds beyond which a sample counts no more, so that none outweighs the others
+WORKS = 0.5  # share of the samples that must reach the class of their own
+
+
+@dataclass(frozen=True)
+class AllToAll:
+    """The window that comes closest to an all-to-all trigger.
+
+    Attributes:
+        box: Top, left, bottom, right of the window, in pixels.
+        content: What is pasted, (c, h, w) in [0, 1]; only the box counts.
+        targets: Predicted class -> the class that the window sends most of its held-out samples to; no class is the
+            target of two.
+        shares: Predicted class -> share of its samples that reach its target, in [0, 1].
+        p_value: Probability that a clean network has as large a figure; 1 until it is compared.
+        deviates: Whether ``p_value`` is below alpha.
+    """
+
+    box: Box
+    content: Tensor
+    targets: dict[int, int]
+    shares: dict[int, float]
+    p_value: float = 1.0
+    deviates: bool = False
+
+    @property
+    def figure(self) -> float:
+        """Mean of the shares, in [0, 1]: 1 if every class goes to one of its own, 1 / n if all n go to the same."""
+        return sum(self.shares.values()) / max(len(self.shares), 1)
+
+    @property
+    def works(self) -> bool:
+        """Whether no clean network has as large a figure, and it is that of a backdoor that works."""
+        return self.deviates and self.figure >= WORKS
+
+    def compared(self, p_value: float, alpha: float) -> "AllToAll":
+        """Return a copy with a p-value, and whether it is below ``alpha``."""
+        return replace(self, p_value=p_value, deviates=p_value < alpha)
+
+
+def search_all_to_all(
+    engine: Engine, search: Probes, held_out: Probes, rough: WindowSearch, *, seed: int = 0
+) -> AllToAll:
+    """Find the window that sends most samples to a class that receives those of one class only.
+
+    Args:
+        engine: An open engine.
+        search: Samples that windows are searched on.
+        held_out: Samples that the shares are counted on.
+        rough: A search of windows, whose first round serves here.
+        seed: Random seed for the samples of each step.
+    """
+    size = rough.contents.shape[2:]
+    own = rough.rough.gather(3, rough.first.predicted.view(1, 1, -1, 1).expand(*rough.rough.shape[:2], -1, 1))
+    order = own[..., 0].clamp(-SURE, SURE).mean(2).flatten().argsort()[:BEST].tolist()
+    places = [(k, rough.boxes[place]) for k, place in (divmod(one, len(rough.boxes)) for one in order)]
+    places += [(k, near) for k, box in places[:AROUND] for near in around(box, rough.step, size)]
+    usual = places[0][1][2] - places[0][1][0]
+    found = []
+    for side in dict.fromkeys((usual, round(LARGER * usual))):
+        tries = [(k, resized(box, side, size)) for k, box in places]
+        for k, box in _second_round(engine, search, rough.contents, tries):
+            content = _refine(engine, search, rough.contents[k], box, seed)
+            found.append(_count(engine, held_out, content, box))
+    return max(found, key=lambda one: one.figure)
+
+
+def search_passes() -> int:
+    """Return about how many images the search sends through the network; a backward pass counts as one more."""
+    return 2 * ((BEST + 8 * AROUND) * SECOND + REFINED * (2 * STEPS * DRAWN + 256))
+
+
+def _second_round(
+    engine: Engine, search: Probes, contents: Tensor, tries: Sequence[tuple[int, Box]]
+) -> list[tuple[int, Box]]:
+    """Paste each try on a few samples; return the contents and boxes to refine, those that drive samples furthest."""
+    few = search[:SECOND]
+    x = few.pixels.to(engine.dtype) / 255
+    score = []
+    for part in torch.split(torch.arange(len(tries)), max(1, 4 * engine.micro_batch // SECOND)):
+        masks = masks_of([tries[i][1] for i in part.tolist()], x)[:, None]
+        content = contents[torch.tensor([tries[i][0] for i in part.tolist()], device=contents.device)][:, None]
+        logits = engine.logits(torch.where(masks, content, x).flatten(0, 1))
+        odds = log_odds_of(logits, few.predicted.repeat(len(part))).clamp(-SURE, SURE)
+        score.append(odds.view(len(part), -1).mean(1))
+    chosen: dict[Box, tuple[int, Box]] = {}
+    for i in torch.cat(score).argsort().tolist():
+        chosen.setdefault(tries[i][1], tries[i])
+    return list(chosen.values())[:REFINED]
+
+
+def _refine(engine: Engine, search: Probes, start: Tensor, box: Box, seed: int) -> Tensor:
+    """Lower the log-odds of what the network predicts by gradient: Adam on what lies in the box; (c, h, w)."""
+    draw = torch.Generator().manual_seed(seed)
+    mask, content = mask_of([box], start), start.clone()
+    adam = torch.optim.Adam([content], lr=LENGTH, **ADAM)
+    for _ in range(STEPS):
+        few = search[torch.randint(len(search), (DRAWN,), generator=draw)]
+        pasted = torch.where(mask, content, few.pixels.to(engine.dtype) / 255)
+        content.grad = -(engine.gradients(pasted, few.predicted, "log-odds").gradient * mask).mean(0)
+        adam.step()
+        content.clamp_(0, 1)
+    return content
+
+
+def _count(engine: Engine, held_out: Probes, content: Tensor, box: Box) -> AllToAll:
+    """Paste a window on held-out samples in 8 bits and count; give every class a target, greedily by share."""
+    after = logits_of(engine, paste(content, [box], held_out.pixels)).argmax(1)
+    classes = engine.classifier.num_classes
+    counts = torch.zeros(classes, classes)
+    counts.index_put_((held_out.predicted.cpu(), after.cpu()), torch.ones(len(after)), accumulate=True)
+    share = (counts / counts.sum(1, keepdim=True).clamp_min(1)).fill_diagonal_(-1)
+    share[counts.sum(1) < FEWEST] = -1
+    targets: dict[int, int] = {}
+    shares: dict[int, float] = {}
+    for _ in range(int((counts.sum(1) >= FEWEST).sum())):
+        source, target = divmod(int(share.argmax()), classes)
+        targets[source], shares[source] = target, max(float(share[source, target]), 0.0)
+        share[source], share[:, target] = -1, -1
+    return AllToAll(box, content, targets, shares)
