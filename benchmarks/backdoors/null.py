@@ -41,7 +41,7 @@ def measured(classifier: Classifier, data: str, folder: Path, *, natural: bool) 
     with Engine(classifier) as engine:
         found = clean_network(classifier, measure(engine, pool), natural, data=data)
     write_json(file, {**key, "network": asdict(found)})
-    print(classifier.name, kind, f"{found.figure:.2f}", found.pairs, flush=True)
+    print(classifier.name, kind, f"{found.figure:.2f}", found.all_to_all, flush=True)
     return found
 
 
