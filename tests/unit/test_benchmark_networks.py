@@ -232,7 +232,7 @@ def test_a_clean_network_far_from_other_data_sets_is_counted():
 def test_a_scan_is_ranked_anew_by_the_present_null_model():
     deviations = dict.fromkeys(MEASURES, 0.0)
     far = dict.fromkeys(MEASURES, 1e6)
-    line = {"classes": {"0": deviations, "4": far}, "pairs": None, "figure": 0.0, "first": 0, "p_value": 1.0}
+    line = {"classes": {"0": deviations, "4": far}, "all_to_all": None, "figure": 0.0, "first": 0, "p_value": 1.0}
     found = ranked(line, "natural")
     assert found["first"] == 4
     assert found["figure"] >= 1e6
