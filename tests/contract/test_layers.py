@@ -28,6 +28,7 @@ LAYERS = [
     {"concepts"},
     {"runs"},
     {"demo"},
+    {"arguments"},  # a spec or an object in, an object out
     {"samples"},
     {"sources"},
     {"concept_map", "classifier"},

@@ -238,9 +238,7 @@ def test_demo_networks_are_warned_of_only_when_they_are_wrong(spec, drawn):
 
 
 def test_a_warning_is_one_line_on_stderr_and_no_error(call, tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        "phosphene.workflows.arguments.load", lambda *_, **__: hidden("demo:shapes", std=(1 / 255,) * 3)
-    )
+    monkeypatch.setattr("phosphene.arguments.load", lambda *_, **__: hidden("demo:shapes", std=(1 / 255,) * 3))
     words = ["map", "demo:shapes", "-c", 0, "--out", tmp_path / "run", "--dry-run", "--json"]
     answer = call(*words)
     assert answer.code == 0
@@ -304,9 +302,7 @@ def test_a_range_in_which_the_network_is_wrong_is_doubted_by_its_labels(quadrant
 
 def test_a_doubt_does_not_keep_a_scan_from_its_work(call, tmp_path, monkeypatch):
     """One line on stderr, and the scan goes on: here to its dry run."""
-    monkeypatch.setattr(
-        "phosphene.workflows.arguments.load", lambda *_, **__: hidden("demo:shapes", std=(1 / 255,) * 3)
-    )
+    monkeypatch.setattr("phosphene.arguments.load", lambda *_, **__: hidden("demo:shapes", std=(1 / 255,) * 3))
     answer = call("scan", "demo:shapes", "--out", tmp_path / "run", "--dry-run")
     assert answer.code == 0
     assert answer.err.startswith("phosphene: warning: ")

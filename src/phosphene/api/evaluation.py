@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from phosphene.arguments import Model, Samples, as_list, to_classifiers, to_pool
 from phosphene.checks import CheckContext, Finding, check_maps
 from phosphene.concept_map import ConceptMap
 from phosphene.errors import ConceptError, RunError
@@ -14,7 +15,6 @@ from phosphene.metrics.scores import score_maps
 from phosphene.progress import ProgressDisplay, show_progress
 from phosphene.report import write_report
 from phosphene.report.compare import write_comparison
-from phosphene.workflows.arguments import Model, Samples, as_list, to_classifiers, to_pool
 from phosphene.workflows.check import Findings, plan_checks, run_checks
 from phosphene.workflows.compare import Comparison, compare_runs
 from phosphene.workflows.concept_maps import ConceptMaps, Run, to_run

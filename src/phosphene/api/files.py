@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from phosphene.arguments import Model, Samples, as_list, to_classifier, to_pool
 from phosphene.classifier import Classifier
 from phosphene.errors import CardError
 from phosphene.report.film import write_film
@@ -12,7 +13,6 @@ from phosphene.runs.atomic import write_bytes
 from phosphene.runs.frames import FPS
 from phosphene.sources import load
 from phosphene.sources.card import card_files
-from phosphene.workflows.arguments import Model, Samples, as_list, to_classifier, to_pool
 from phosphene.workflows.concept_maps import Run, to_run
 from phosphene.workflows.doctor import examine_machine, examine_model
 

@@ -4,13 +4,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from phosphene.arguments import Concepts, Model, Samples, to_classifier, to_indices, to_pool
 from phosphene.engine.device import pick_device
 from phosphene.errors import RecipeError, RunError
 from phosphene.executors import pick_executor
 from phosphene.executors.base import MapOrigin, MapSummary
 from phosphene.progress import ProgressDisplay, show_progress
 from phosphene.recipe import DEFAULT_RECIPE, Recipe, resolve
-from phosphene.workflows.arguments import Concepts, Model, Samples, to_classifier, to_indices, to_pool
 from phosphene.workflows.concept_maps import ConceptMaps, map_in_memory, maps_of
 from phosphene.workflows.estimate import estimate
 from phosphene.workflows.map import MappedRun, make_runs

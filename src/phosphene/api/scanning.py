@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from phosphene.arguments import Model, Samples, to_classifier, to_classifiers, to_pool
 from phosphene.backdoor.scan import ALPHA, ScanProgress
 from phosphene.backdoor.scan import scan as scan_classifier
 from phosphene.backdoor.verdict import Verdict
@@ -12,7 +13,6 @@ from phosphene.executors.base import MapOrigin
 from phosphene.metrics.range_check import range_doubt
 from phosphene.progress import ProgressDisplay, show_progress
 from phosphene.recipe import Recipe, resolve
-from phosphene.workflows.arguments import Model, Samples, to_classifier, to_classifiers, to_pool
 from phosphene.workflows.scan import RECIPE, ScannedRun, estimate, make_scan, plan_scan
 
 

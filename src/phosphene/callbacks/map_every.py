@@ -1,7 +1,7 @@
 """Map some classes every few epochs while a network is trained, and leave the network as it was."""
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import torch
 
+from phosphene.arguments import Concepts, Samples, to_indices, to_pool
 from phosphene.callbacks.loggers import Logger
 from phosphene.classifier import Classifier
 from phosphene.concept_map import Job, MapList
 from phosphene.engine import Engine
-from phosphene.errors import ConceptError, SamplesError
+from phosphene.errors import ConceptError
 from phosphene.mapper import in_groups, map_jobs
 from phosphene.recipe import DEFAULT_RECIPE, Recipe, resolve
-from phosphene.samples import SamplePool, default_samples, load_samples
 
 
 class MapEvery:
@@ -27,7 +27,7 @@ class MapEvery:
 
     Args:
         classifier: The network that is trained, wrapped once: ``ph.Classifier(module, size=..., mean=..., std=...)``.
-        concepts: Indices, labels or synonyms.
+        concepts: An index, a label or a synonym, or several of them.
         every: Epochs between maps; epochs 0, ``every``, 2 ``every`` ... are mapped.
         logger: TensorBoard, WeightsAndBiases, MLflow, or any object with ``image`` and ``scalar``; none by default.
         recipe: A name, a TOML file or a recipe.
@@ -52,30 +52,24 @@ class MapEvery:
     def __init__(
         self,
         classifier: Classifier,
-        concepts: "Sequence[str | int]",
+        concepts: Concepts,
         *,
         every: int = 1,
         logger: "Logger | None" = None,
         recipe: "str | Path | Recipe" = DEFAULT_RECIPE,
         overrides: "Mapping[str, Any] | None" = None,
-        samples: "str | Path | SamplePool | None" = None,
+        samples: Samples = None,
         seed: int = 0,
         device: "str | None" = None,
     ) -> None:
         if every < 1:
             raise ConceptError(f"every is {every}; maps can be made every 1 or more epochs.")
-        if not concepts:
-            raise ConceptError("no concept was given: name the classes to map.")
         self.classifier, self.every, self.logger, self.seed, self.device = classifier, every, logger, seed, device
         self.recipe = resolve(recipe, overrides)
         self.history: dict[int, MapList] = {}
         with _restored_generators():  # a wrong name or sample spec should fail now, and not after the first epoch
-            self.concepts = list(dict.fromkeys(classifier.labels.find(concept) for concept in concepts))
-            spec = default_samples(classifier.spec) if samples is None else samples
-            self.pool = spec if isinstance(spec, SamplePool) else load_samples(spec, classifier.input.shape)
-        shape = tuple(self.pool.pixels.shape[1:])
-        if shape != classifier.input.shape:
-            raise SamplesError(f"the pool's samples are {shape}, the network takes {classifier.input.shape}.")
+            self.concepts = to_indices(concepts, classifier)
+            self.pool = to_pool(samples, classifier)
 
     def __call__(self, epoch: int) -> "MapList | None":
         """Map and log if the epoch is a multiple of ``every``; return the maps, or ``None``."""

@@ -4,7 +4,7 @@ import torch
 
 from phosphene.checks.chance import predictions_of
 from phosphene.checks.context import CheckContext
-from phosphene.checks.finding import TOO_LITTLE, Finding, all_of
+from phosphene.checks.finding import Finding, all_of, judged
 from phosphene.metrics.m_score import m_score_of_logits
 from phosphene.metrics.predictions import logits_of_maps, top1
 
@@ -49,15 +49,11 @@ def find(context: CheckContext) -> Finding:
         f"top-1 from {right:.0%} to {wrong:.0%} (chance is {1 / count:.0%})."
     )
     passed = all_of(unchanged, wrong <= 1 / count, predictions_of(logits, truth).beyond_chance)
-    if passed:
-        meaning = (
-            "So M_score measures how sure and how varied the predictions are, and only top-1 whether they are correct: "
-            "compare both."
-        )
-    elif not unchanged:
-        meaning = "M_score should not have changed: this installation computes something else."
-    elif passed is None:
-        meaning = TOO_LITTLE
-    else:
-        meaning = "So top-1 does not distinguish right labels from wrong: the network does not recognise these maps."
-    return Finding("permuted-labels", figures, passed, f"{facts} {meaning}")
+    if_passed = (
+        "So M_score measures how sure and how varied the predictions are, and only top-1 whether they are correct: "
+        "compare both."
+    )
+    if_failed = "M_score should not have changed: this installation computes something else."
+    if unchanged:
+        if_failed = "So top-1 does not distinguish right labels from wrong: the network does not recognise these maps."
+    return judged("permuted-labels", figures, passed, facts, if_passed, if_failed)

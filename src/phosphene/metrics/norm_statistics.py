@@ -9,6 +9,7 @@ import math
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.distributions import Normal, kl_divergence
 
 from phosphene.engine import Engine
 from phosphene.engine.modules import forward_hooks
@@ -22,6 +23,8 @@ COLOUR_VARIANCES = (0.2175, 0.0188, 0.0045)
 # Amplitude falls as frequency^-1.2, and a fifth of the variance lies between images: chosen on the CIFAR networks.
 SLOPE, BETWEEN = 1.2, 0.2
 SEED = 1987
+# Names under which the batch normalisations of all libraries, frozen ones included, store their statistics.
+REMEMBERED = ("running_mean", "running_var")
 
 
 def natural_noise(count: int, shape: tuple[int, int, int]) -> Tensor:
@@ -45,13 +48,11 @@ def first_norm(engine: Engine, samples: Tensor) -> "tuple[nn.Module, Tensor] | N
         That module, and the mean and mean square of its input per sample and channel, float64 (2, n, channels), on the
         CPU; ``None`` if the network calls no batch normalisation of images, or an untrained one.
     """
-    # The batch normalisations of all libraries, frozen ones included, store their statistics under these names.
-    names = ("running_mean", "running_var")
     _ = engine.classifier.num_classes  # asked for once, by a whole forward pass, which must not be stopped
     norms = [
         module
         for module in engine.classifier.module.modules()
-        if all(isinstance(getattr(module, name, None), Tensor) for name in names)
+        if all(isinstance(getattr(module, name, None), Tensor) for name in REMEMBERED)
     ]
     reached: list[nn.Module] = []
     moments: list[Tensor] = []
@@ -88,10 +89,10 @@ def divergence(norm: nn.Module, moments: Tensor) -> Tensor:
         In nats per channel, float64 (...).
     """
     mean, square = moments[..., 0, :], moments[..., 1, :]
-    remembered = norm.running_var.double().cpu() + 1e-12  # type: ignore[operator]
-    shift = mean - norm.running_mean.double().cpu()  # type: ignore[operator]
-    ratio = (square - mean.square()).clamp_min(1e-12) / remembered
-    return (0.5 * (ratio + shift.square() / remembered - 1 - ratio.log())).mean(-1)
+    remembered_mean, variance = (getattr(norm, name).double().cpu() for name in REMEMBERED)
+    received = Normal(mean, (square - mean.square()).clamp_min(1e-12).sqrt(), validate_args=False)
+    remembered = Normal(remembered_mean, (variance + 1e-12).sqrt(), validate_args=False)
+    return kl_divergence(received, remembered).mean(-1)
 
 
 class _Reached(Exception):  # noqa: N818  (no error: the rest of the network is not needed)

@@ -78,11 +78,8 @@ def match_names(state: Shapes, module: nn.Module, path: "Path | str", network: s
         for key, shape in own.items()
         if key in names and state[names[key]] != shape
     ]
-    wrong = [
-        *([f"missing: {_first(missing)}"] if missing else []),
-        *([f"not in the network: {_first(extra)}"] if extra else []),
-        *([_first(shapes)] if shapes else []),
-    ]
+    problems = (("missing: ", missing), ("not in the network: ", extra), ("", shapes))
+    wrong = [what + _first(names) for what, names in problems if names]
     if wrong:
         raise WeightsError(f"weights {path} do not fit network {network}: {'; '.join(wrong)}.")
     return {name: key for name, key in names.items() if name in own}

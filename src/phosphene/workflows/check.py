@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from phosphene import notebook
+from phosphene.arguments import Samples, to_pool
 from phosphene.checks import CHECKS, CheckContext, Finding, OnProgress, Request, choose, examine
 from phosphene.classifier import Classifier
 from phosphene.concept_map import ConceptMap, Job
@@ -18,7 +19,6 @@ from phosphene.runs.checks import read_checks, write_check
 from phosphene.samples import SamplePool
 from phosphene.sources import load
 from phosphene.version import __version__
-from phosphene.workflows.arguments import Samples, to_pool
 
 # Maps of more classes than this are not read: they would fill the memory and tell nothing new.
 MOST_CLASSES = 64

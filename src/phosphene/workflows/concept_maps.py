@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from phosphene.arguments import kind
 from phosphene.concept_map import Job, MapList, captions
 from phosphene.errors import RunError
 from phosphene.executors.base import MapOrigin, MapPlan
@@ -12,7 +13,6 @@ from phosphene.report import write_report
 from phosphene.report.grid import Grid
 from phosphene.runs import RunDirectory, open_run
 from phosphene.runs.lock import hold
-from phosphene.workflows.arguments import kind
 from phosphene.workflows.map import write_own_predictions
 from phosphene.workflows.plan import Jobs
 from phosphene.workflows.progress import Progress

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, overload
 
+from phosphene.arguments import Concepts, Model, Samples, to_classifier, to_indices, to_pool
 from phosphene.classifier import Classifier
 from phosphene.concept_map import Job
 from phosphene.errors import ConceptError, SpecError
@@ -13,7 +14,6 @@ from phosphene.executors.base import MapPlan
 from phosphene.recipe import RECIPES, Recipe
 from phosphene.runs import RunDirectory
 from phosphene.samples import SamplePool
-from phosphene.workflows.arguments import Concepts, Model, Samples, to_classifier, to_indices, to_pool
 
 MOST_SEEDS = 2**32
 # Of each half of a run's name; file systems take 255 in all.

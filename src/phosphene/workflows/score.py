@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from phosphene.arguments import Model, to_classifiers
 from phosphene.classifier import Classifier
 from phosphene.engine.device import pick_device
 from phosphene.errors import ConceptError, RunError
@@ -18,7 +19,6 @@ from phosphene.runs import RunDirectory
 from phosphene.runs.predictions import read_predictions, write_predictions
 from phosphene.runs.scores import read_scores, write_scores
 from phosphene.sources import load
-from phosphene.workflows.arguments import Model, to_classifiers
 
 
 @dataclass(frozen=True)
