@@ -66,12 +66,17 @@ def missing(data: Any, needed: Any, where: str = "") -> str:
     """
     if isinstance(needed, dict) and isinstance(data, dict):
         entries = dict.fromkeys(data, needed["*"]) if "*" in needed else needed
-        found = (
-            missing(data[key], one, f"{where}{key}.") if key in data else where + key for key, one in entries.items()
-        )
-        return next(filter(None, found), "")
+        for key, one in entries.items():
+            lacking = missing(data[key], one, f"{where}{key}.") if key in data else where + key
+            if lacking:
+                return lacking
+        return ""
     if isinstance(needed, list) and isinstance(data, list):
-        return next(filter(None, (missing(row, needed[0], f"{where}{number}.") for number, row in enumerate(data))), "")
+        for number, row in enumerate(data):
+            lacking = missing(row, needed[0], f"{where}{number}.")
+            if lacking:
+                return lacking
+        return ""
     fits = isinstance(needed, type | UnionType) and isinstance(data, needed)
     return "" if fits else where.removesuffix(".") or "a table"
 
