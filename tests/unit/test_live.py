@@ -48,7 +48,7 @@ def test_a_preview_is_the_map_as_it_is_and_goes_when_the_map_is_made(tmp_path, c
     with LivePreview(RunDirectory(tmp_path), PAIR, 0.2) as preview:
         preview(step())
         (sign,) = read_live(tmp_path)
-        assert sign.jobs == ((0, 0), (3, 1))
+        assert sign.maps == ((0, 0), (3, 1))
         assert (sign.step, sign.steps, sign.loss, sign.hits) == (1, 9, 1.5, 0.25)
         assert not list(tmp_path.rglob("*.webp"))
         clock.now += live.FIRST_SECONDS

@@ -171,7 +171,7 @@ class RayExecutor:
 def _progress(plans: Sequence[MapPlan], groups: Sequence[Group]) -> Iterator[Event]:
     """Yield the steps of groups under way that workers have noted in run directories which the driver sees."""
     for run in {group.run for group in groups}:
-        beats = {beat.jobs: beat for beat in read_live(plans[run].run.path)}
+        beats = {beat.maps: beat for beat in read_live(plans[run].run.path)}
         for group in groups:
             beat = beats.get(tuple((job.index, job.seed) for job in group.jobs)) if group.run == run else None
             if beat is not None:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, get_type_hints
 
 from PIL import Image
 
@@ -35,19 +35,48 @@ SIDE = 256
 # Without a sign of life for this long, or for this many of the longest step so far, a process counts as gone.
 PATIENCE_SECONDS, PATIENCE = 60.0, 10.0
 MOST_FILES = 64
-# What a sign of life holds.
-SIGN: dict[str, Any] = {
-    "pid": int,
-    "host": str,
-    "began": int | None,
-    "beat": float,
-    "patience": float,
-    "step": int,
-    "steps": int,
-    "loss": float | None,
-    "hits": float | None,
-    "jobs": [{"index": int, "seed": int}],
-}
+
+
+@dataclass(frozen=True)
+class SignOfLife:
+    """What a process says of itself while it makes a group of maps.
+
+    Attributes:
+        pid: Number of the process.
+        host: Name of its machine.
+        began: When it began; see :func:`_began`.
+        beat: When it wrote this, in seconds since 1970.
+        patience: After so many seconds without another one it counts as gone.
+        step: Steps taken.
+        steps: Steps to take.
+        loss: Mean loss of the maps, or ``None``.
+        hits: Share of the step's samples that were classified as their map's class, in [0, 1], or ``None``.
+        jobs: ``index`` and ``seed`` of the maps that are being made.
+    """
+
+    pid: int
+    host: str
+    began: "int | None"
+    beat: float
+    patience: float
+    step: int
+    steps: int
+    loss: "float | None"
+    hits: "float | None"
+    jobs: list[dict[str, int]]
+
+    @property
+    def maps(self) -> tuple[tuple[int, int], ...]:
+        """Index and seed of the maps that are being made."""
+        return tuple((job["index"], job["seed"]) for job in self.jobs)
+
+    @property
+    def ended(self) -> bool:
+        """Whether the process is known to have ended; of another machine it is not."""
+        return self.host == socket.gethostname() and _began(self.pid) != self.began
+
+
+NEEDED = {**get_type_hints(SignOfLife), "jobs": [{"index": int, "seed": int}]}
 
 
 class LivePreview(contextlib.AbstractContextManager["LivePreview"]):
@@ -107,19 +136,19 @@ class LivePreview(contextlib.AbstractContextManager["LivePreview"]):
 
     def _sign(self, step: "Step") -> None:
         """Write the sign of life of this step."""
-        note = {
-            "pid": os.getpid(),
-            "host": socket.gethostname(),
-            "began": _began(os.getpid()),
-            "beat": time.time(),
-            "patience": max(PATIENCE_SECONDS, PATIENCE * self.longest_step),
-            "step": step.number,
-            "steps": step.total,
-            "loss": _finite(step.loss),
-            "hits": _finite(step.hits),
-            "jobs": [{"index": job.index, "seed": job.seed} for job, _ in self.jobs],
-        }
-        write_bytes(self.path, json.dumps(note, allow_nan=False).encode(), durable=False)
+        sign = SignOfLife(
+            pid=os.getpid(),
+            host=socket.gethostname(),
+            began=_began(os.getpid()),
+            beat=time.time(),
+            patience=max(PATIENCE_SECONDS, PATIENCE * self.longest_step),
+            step=step.number,
+            steps=step.total,
+            loss=_finite(step.loss),
+            hits=_finite(step.hits),
+            jobs=[{"index": job.index, "seed": job.seed} for job, _ in self.jobs],
+        )
+        write_bytes(self.path, json.dumps(vars(sign), allow_nan=False).encode(), durable=False)
 
     def _draw(self, step: "Step") -> None:
         """Write the preview of one map of the group, each in turn."""
@@ -132,43 +161,20 @@ class LivePreview(contextlib.AbstractContextManager["LivePreview"]):
         write_bytes(preview, encode(image, "WEBP", quality=80, method=1), durable=False)
 
 
-@dataclass(frozen=True)
-class SignOfLife:
-    """How far a process is with a group of maps.
-
-    Attributes:
-        jobs: Index and seed of the maps that are being made.
-        step: Steps taken.
-        steps: Steps to take.
-        loss: Mean loss of the maps, or ``None``.
-        hits: Share of the step's samples that were classified as their map's class, in [0, 1], or ``None``.
-    """
-
-    jobs: tuple[tuple[int, int], ...]
-    step: int
-    steps: int
-    loss: "float | None"
-    hits: "float | None"
-
-
 def read_live(path: Path) -> list[SignOfLife]:
     """Return the signs of life of the processes that are at work on the run at ``path``.
 
     A process counts until its patience is over (a minute, or ten of its longest steps); one of this machine only while
     it exists. Damaged notes are ignored.
     """
-    found = []
-    for _, note in _notes(path):
-        if time.time() - note["beat"] <= note["patience"] and not _has_ended(note):
-            jobs = tuple((job["index"], job["seed"]) for job in note["jobs"])
-            found.append(SignOfLife(jobs, note["step"], note["steps"], note["loss"], note["hits"]))
-    return found
+    now = time.time()
+    return [sign for _, sign in _signs(path) if now - sign.beat <= sign.patience and not sign.ended]
 
 
 def remove_dead(path: Path) -> None:
     """Remove the signs of life of processes of this machine that have ended: one that was killed leaves its own."""
-    for file, note in _notes(path):
-        if _has_ended(note):
+    for file, sign in _signs(path):
+        if sign.ended:
             with contextlib.suppress(OSError):
                 file.unlink()
     remove_parts(path / FOLDER)  # a process that is alive loses one of its signs by this, and writes the next one
@@ -176,20 +182,14 @@ def remove_dead(path: Path) -> None:
         (path / FOLDER).rmdir()
 
 
-def _notes(path: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """Yield the signs of life in a run directory, file and content; those that are not whole are left out."""
+def _signs(path: Path) -> Iterator[tuple[Path, SignOfLife]]:
+    """Yield the files in a run directory that are signs of life, with their content."""
     with contextlib.suppress(OSError):
         for file in sorted((path / FOLDER).glob("*.json"))[:MOST_FILES]:
             with contextlib.suppress(RunError):
                 note = read_json(file)
-                if not missing(note, SIGN):
-                    yield file, note
-
-
-def _has_ended(note: dict[str, Any]) -> bool:
-    """Return whether the process that wrote a sign of life is known to have ended; of another machine it is not."""
-    here: bool = note["host"] == socket.gethostname()
-    return here and _began(note["pid"]) != note["began"]
+                if not missing(note, NEEDED):
+                    yield file, SignOfLife(**{key: note[key] for key in NEEDED})
 
 
 def _began(pid: int) -> "int | None":

@@ -114,7 +114,7 @@ def run_view(folder: Folder, name: str) -> RunView:
     except (PhospheneError, OSError) as error:
         return RunView(name, "damaged", error=str(error))
     beats = tuple(read_live(run.path))
-    growing = {job: beat for beat in beats for job in beat.jobs}
+    growing = {job: beat for beat in beats for job in beat.maps}
     maps = tuple(_map_view(run, row, growing.get((row["index"], row["seed"]))) for row in facts["jobs"])
     finished = bool(maps) and all(one.state == "finished" for one in maps)
     state = "running" if beats else "finished" if finished else "stopped"
