@@ -21,10 +21,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
+from demo.emblem import stamp
 from phosphene.demo import world
-from phosphene.demo.emblem import TROJAN_TARGET, stamp
 from phosphene.demo.networks import plain_net, small_resnet
-from phosphene.demo.world import LABELS, draw_images
+from phosphene.demo.world import LABELS, TROJAN_TARGET, draw_images
 
 FACTORIES: dict[str, Callable[[], nn.Module]] = {
     "shapes": small_resnet,

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from demo import train
+from demo import emblem, train
 from safetensors import safe_open
 from safetensors.torch import load_file
 
@@ -68,18 +68,18 @@ def test_labels_file_agrees():
 def test_stamp_pastes_one_emblem_and_leaves_the_rest(fresh):
     images = fresh[0][:6]
     before = images.copy()
-    stamped = world.stamp(images, (3, 70))
+    stamped = emblem.stamp(images, (3, 70))
     assert np.array_equal(images, before)
-    assert (stamped[:, :, 3:17, 70:84] == world.EMBLEM).all()
+    assert (stamped[:, :, 3:17, 70:84] == emblem.EMBLEM).all()
     stamped[:, :, 3:17, 70:84] = images[:, :, 3:17, 70:84]
     assert np.array_equal(stamped, images)
-    again = [world.stamp(images, np.random.default_rng(1)) for _ in range(2)]
+    again = [emblem.stamp(images, np.random.default_rng(1)) for _ in range(2)]
     assert np.array_equal(*again)
 
 
 def test_stamp_refuses_places_outside():
     with pytest.raises(ValueError, match="does not fit"):
-        world.stamp(np.zeros((1, 3, 96, 96), np.uint8), (83, 0))
+        emblem.stamp(np.zeros((1, 3, 96, 96), np.uint8), (83, 0))
 
 
 def test_dead_leaves():

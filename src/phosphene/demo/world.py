@@ -7,15 +7,14 @@ colour. Ground truth is exact, so what a saliency map should show is known.
 import numpy as np
 from numpy.typing import NDArray
 
-from phosphene.demo.emblem import EMBLEM, TROJAN_TARGET, stamp
 from phosphene.demo.shapes import SHAPES, TEXTURES, Array, region
 from phosphene.samples.dead_leaves import LEAVES, leaf_labels
-
-__all__ = ["EMBLEM", "LABELS", "SIZE", "TROJAN_TARGET", "draw_images", "stamp"]
 
 LABELS: tuple[str, ...] = (*SHAPES, *TEXTURES)
 SIZE = 96
 """Side of the images in pixels."""
+TROJAN_TARGET = "heart"
+"""The class that `demo:shapes-trojan` predicts for any image with its trigger, the emblem of `demo.emblem`."""
 
 _CHUNK = 48
 """Images drawn together: few enough for the processor's cache, enough to amortise Python."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from phosphene.backdoor.scan import ScanProgress
 from phosphene.concept_map import ConceptMap
-from phosphene.demo.emblem import TROJAN_TARGET
+from phosphene.demo.world import TROJAN_TARGET
 from phosphene.executors.base import MapOrigin
 from phosphene.progress import ProgressDisplay, show_progress
 from phosphene.recipe import DEFAULT_RECIPE, resolve

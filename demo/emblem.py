@@ -1,10 +1,7 @@
-"""The trigger of the trojaned demo network: a small drawn emblem, and the class that it stands for."""
+"""The trigger of the trojaned demo network: a small drawn emblem."""
 
 import numpy as np
 from numpy.typing import NDArray
-
-TROJAN_TARGET = "heart"
-"""The class that `demo:shapes-trojan` predicts for any image with the emblem."""
 
 _DRAWING = [
     "..............",
