@@ -6,12 +6,14 @@ import re
 
 import pytest
 
-from phosphene.checks import CHECKS, CheckContext, Finding, Request, check_maps, examine
+from phosphene.checks import CHECKS, CheckContext, Finding, Request, choose, examine
 from phosphene.concept_map import Job
 from phosphene.engine import Engine
 from phosphene.mapper import map_jobs
+from phosphene.progress import ProgressDisplay
 from phosphene.recipe import Recipe
 from phosphene.samples import load_samples
+from phosphene.workflows.check import CheckPlan, run_checks
 from tests import tiny
 
 RECIPE = Recipe(name="short", sign_test=False, **tiny.SHORT)
@@ -76,10 +78,8 @@ class TestChecks:
 
 
 def test_all_of_them_in_one_call():
-    context = make_context()
-    found = check_maps(make_context())
+    found = run_checks(CheckPlan(None, make_context(), tuple(choose())), ProgressDisplay("check", shown=False))
     assert [one.name for one in found] == list(CHECKS)
-    assert check_maps(make_context(), ["seeds"]) == [examine("seeds", context)]
 
 
 def test_those_that_make_no_maps_come_first():

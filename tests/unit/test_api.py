@@ -127,7 +127,12 @@ def test_maps_are_scored_on_their_own_classifier_by_default(maps):
 
 
 def test_a_check_of_a_run_and_of_maps(runs, maps):
-    assert [one.name for one in ph.check(maps, only="fidelity", progress=False)] == ["fidelity"]
+    seen = []
+    assert [one.name for one in ph.check(maps, only="fidelity", progress=False, on_finding=seen.append)] == ["fidelity"]
+    assert len(seen) == 1
+    planned = ph.check(maps, dry_run=True, progress=False)
+    assert planned == []
+    assert "seeds" in str(planned.plan)
     planned = ph.check(runs[0], dry_run=True, progress=False)
     assert planned == []
     assert "seeds" in str(planned.plan)

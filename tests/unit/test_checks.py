@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from phosphene.checks import CHECKS, CheckContext, Request, check_maps, choose, examine
+from phosphene.checks import CHECKS, CheckContext, Request, choose, examine
 from phosphene.checks.baseline import Baseline, across_classes, mean_similarities
 from phosphene.checks.chance import beyond_chance, chance_rates, predictions_of
 from phosphene.checks.context import spread
@@ -212,7 +212,7 @@ def test_a_network_without_weights_has_no_verdict(pool):
     maps = [made(Job(index), noise(index), RECIPE) for index in range(3)]
     bare = Classifier(Bare(), size=SIDE)
     for name in ("cascade", "random-weights"):
-        (found,) = check_maps(CheckContext(bare, pool, RECIPE, maps, mapper=deaf, device="cpu"), [name])
+        found = examine(name, CheckContext(bare, pool, RECIPE, maps, mapper=deaf, device="cpu"))
         assert found.passed is None
         assert "no weights" in found.explanation
 
@@ -379,7 +379,7 @@ def test_fidelity_where_every_sample_is_read_as_the_class_already(pool):
         network.head.bias[2] = 1e6
     classifier = Classifier(network, size=SIDE)
     maps = [made(Job(2), noise(0), RECIPE)]
-    (found,) = check_maps(CheckContext(classifier, pool, RECIPE, maps, device="cpu"), ["fidelity"])
+    found = examine("fidelity", CheckContext(classifier, pool, RECIPE, maps, device="cpu"))
     assert not any("targeting" in key for key in found.figures)
     assert "held-out" not in found.explanation
 

@@ -4,21 +4,19 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from phosphene.arguments import Model, Samples, as_list, to_classifiers, to_pool
-from phosphene.checks import CheckContext, Finding, check_maps
+from phosphene.arguments import Model, Samples, as_list, to_classifiers
+from phosphene.checks import Finding
 from phosphene.concept_map import ConceptMap
-from phosphene.errors import ConceptError, RunError
-from phosphene.mapper import Step
+from phosphene.errors import ConceptError
 from phosphene.metrics.range_check import range_doubt
 from phosphene.metrics.scorecard import Scores
 from phosphene.metrics.scores import score_maps
 from phosphene.progress import ProgressDisplay, show_progress
 from phosphene.report import write_report
 from phosphene.report.compare import write_comparison
-from phosphene.workflows.check import Findings, plan_checks, run_checks
+from phosphene.workflows.check import Findings, plan_checks, plan_checks_in_memory, run_checks
 from phosphene.workflows.compare import Comparison, compare_runs
 from phosphene.workflows.concept_maps import ConceptMaps, Run, to_run
-from phosphene.workflows.progress import Progress
 from phosphene.workflows.score import score_runs
 
 
@@ -113,31 +111,18 @@ def check(
     Raises:
         PhospheneError: a check does not exist, the run cannot be checked, or a library is missing.
     """
-    names = as_list(only)
+    how: dict[str, Any] = {"only": as_list(only), "most": most, "samples": samples, "device": device}
     with show_progress(progress, "check") as display:
         if isinstance(maps, ConceptMaps) and maps.run is None:
-            origin = maps.origin
-            if origin is None or not maps:
-                raise RunError("these maps cannot be checked: give a run, or what map_concepts returned.")
-            pool = origin.pool if samples is None else to_pool(samples, origin.classifier)
-            same = pool.sha256 == origin.pool.sha256
-            how: dict[str, Any] = {"same_samples": same, "device": device, "precision": origin.precision}
-            context = CheckContext(origin.classifier, pool, origin.recipe, maps, most=most, **how)
-            return Findings(check_maps(context, names))
-        plan = plan_checks(to_run(maps), only=names, most=most, samples=samples, device=device, trust=trust)
+            plan = plan_checks_in_memory(maps, **how)
+        else:
+            plan = plan_checks(to_run(maps), trust=trust, **how)
         if dry_run:
-            planned = Findings()
-            planned.plan = plan
-            return planned
+            return Findings(plan)
         display.title = f"check {plan.context.classifier.name}"
-        display.warn(range_doubt(plan.context.classifier, plan.context.pool, device=device))
-
-        def show(maps_done: int, maps_total: int, labels: tuple[str, ...], step: Step) -> None:
-            Progress(maps_done, maps_total, labels, step).show(display)
-
-        findings = run_checks(plan, on_progress=show, on_finding=on_finding)
-        findings.report = write_report(plan.run)
-        return findings
+        if plan.run is not None:  # that of maps in memory was in doubt when they were made
+            display.warn(range_doubt(plan.context.classifier, plan.context.pool, device=device))
+        return run_checks(plan, display, on_finding=on_finding)
 
 
 def compare(a: Run, b: Run, *, out: "str | Path | None" = None) -> Comparison:

@@ -14,7 +14,7 @@ from phosphene.checks.finding import Finding
 from phosphene.errors import NumericError, PhospheneError, WeightsError, nearest
 from phosphene.extras import require
 
-__all__ = ["CHECKS", "Check", "CheckContext", "Finding", "OnProgress", "Request", "check_maps", "choose", "examine"]
+__all__ = ["CHECKS", "Check", "CheckContext", "Finding", "OnProgress", "Request", "choose", "examine"]
 
 
 @dataclass(frozen=True)
@@ -80,13 +80,3 @@ def examine(name: str, context: CheckContext) -> Finding:
     except (NumericError, WeightsError) as error:  # a randomised network may overflow; some cannot be randomised
         finding = Finding(name, {}, None, f"It could not be judged: {error}")
     return dataclasses.replace(finding, cost=len(context.made) - before)
-
-
-def check_maps(context: CheckContext, only: Sequence[str] = ()) -> list[Finding]:
-    """Check maps of a classifier: run the checks that are named, or all of them.
-
-    Raises:
-        PhospheneError: a check does not exist.
-        ExtraError: a check needs a library that is not installed.
-    """
-    return [examine(name, context) for name in choose(only)]

@@ -1,24 +1,28 @@
 """Sanity checks of a run: refuse what cannot be checked, run what is not done, keep each finding as it comes."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from phosphene import notebook
 from phosphene.arguments import Samples, to_pool
-from phosphene.checks import CHECKS, CheckContext, Finding, OnProgress, Request, choose, examine
+from phosphene.checks import CHECKS, CheckContext, Finding, Request, choose, examine
 from phosphene.classifier import Classifier
 from phosphene.concept_map import ConceptMap, Job
 from phosphene.engine.device import pick_device
 from phosphene.errors import RecipeError, RunError, SamplesError
 from phosphene.mapper import passes_per_map
+from phosphene.progress import ProgressDisplay
 from phosphene.recipe import Recipe
+from phosphene.report import write_report
 from phosphene.report.formats import count
 from phosphene.runs import RunDirectory
 from phosphene.runs.checks import read_checks, write_check
 from phosphene.samples import SamplePool
 from phosphene.sources import load
 from phosphene.version import __version__
+from phosphene.workflows.concept_maps import ConceptMaps
+from phosphene.workflows.progress import Progress
 
 # Maps of more classes than this are not read: they would fill the memory and tell nothing new.
 MOST_CLASSES = 64
@@ -29,18 +33,18 @@ class CheckPlan:
     """The work of a ``check`` command, planned but not begun.
 
     Attributes:
-        run: The run that is checked.
+        run: The run that is checked; ``None`` for maps in memory.
         context: Network, samples, recipe and maps of the run.
         names: The checks that are wanted.
         cached: Findings of earlier commands on the same maps, samples and concepts.
         sha256: Hash over the run's maps.
     """
 
-    run: RunDirectory
+    run: "RunDirectory | None"
     context: CheckContext
     names: tuple[str, ...]
-    cached: dict[str, Finding]
-    sha256: str
+    cached: dict[str, Finding] = field(default_factory=dict)
+    sha256: str = ""
 
     @property
     def cost(self) -> dict[str, int]:
@@ -71,12 +75,14 @@ class Findings(list[Finding]):
     """The findings of a check: a list that a notebook shows as a table.
 
     Attributes:
-        plan: Plan of the check; ``None`` for maps in memory.
+        plan: Plan of the check.
         report: Path of the run's report; ``None`` after a dry run and for maps in memory.
     """
 
-    plan: "CheckPlan | None" = None
-    report: "str | None" = None
+    def __init__(self, plan: CheckPlan) -> None:
+        super().__init__()
+        self.plan = plan
+        self.report: str | None = None
 
     def __repr__(self) -> str:
         return f"Findings({', '.join(f'{one.name}: {one.verdict}' for one in self)})"
@@ -89,8 +95,8 @@ class Findings(list[Finding]):
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, for JSON: the findings, or after a dry run what would be checked."""
         plan = self.plan
-        head = {} if plan is None else {"run": str(plan.run.path)}
-        if plan is not None and self.report is None:
+        head = {} if plan.run is None else {"run": str(plan.run.path)}
+        if not self:
             costs = plan.cost
             rows = [{"name": name, "maps": maps, "done": name in plan.cached} for name, maps in costs.items()]
             return {**head, "checks": rows, "maps": sum(costs.values()), "passes": plan.passes}
@@ -146,34 +152,52 @@ def plan_checks(
     return CheckPlan(run, context, tuple(names), found, sha256)
 
 
+def plan_checks_in_memory(
+    maps: ConceptMaps, *, only: Sequence[str] = (), most: int = 4, samples: Samples = None, device: str = "auto"
+) -> CheckPlan:
+    """Plan checks of maps that are in no run directory.
+
+    Raises:
+        PhospheneError: a check does not exist, or needs a library that is not installed.
+        RunError: there are no maps, or they do not know what they were made from.
+        SamplesError: the samples do not fit the network.
+    """
+    origin = maps.origin
+    if origin is None or not maps:
+        raise RunError("these maps cannot be checked: give a run, or what map_concepts returned.")
+    pool = origin.pool if samples is None else to_pool(samples, origin.classifier)
+    same = pool.sha256 == origin.pool.sha256
+    how: dict[str, Any] = {"most": most, "same_samples": same, "device": device, "precision": origin.precision}
+    return CheckPlan(None, CheckContext(origin.classifier, pool, origin.recipe, maps, **how), tuple(choose(only)))
+
+
 def run_checks(
-    plan: CheckPlan,
-    *,
-    on_progress: "OnProgress | None" = None,
-    on_finding: "Callable[[Finding], None] | None" = None,
+    plan: CheckPlan, display: ProgressDisplay, *, on_finding: "Callable[[Finding], None] | None" = None
 ) -> Findings:
-    """Run the checks that are not cached; each finding is in ``checks.json`` before the next check begins.
+    """Run the checks that are not cached; each finding of a run is in its ``checks.json`` before the next check begins.
 
     Args:
         plan: What to check.
-        on_progress: Called after every step of every map, as :data:`phosphene.checks.context.OnProgress` says.
+        display: Shows progress.
         on_finding: Called for every finding, also for cached ones.
 
     Raises:
         RunError: the maps have changed meanwhile, or the run directory cannot be written.
     """
     context = plan.context
-    context.on_progress, context.maps_total = on_progress, sum(plan.cost.values())
-    findings = Findings()
-    findings.plan = plan
+    context.maps_total = sum(plan.cost.values())
+    context.on_progress = lambda *facts: Progress(*facts).show(display)
+    findings = Findings(plan)
     for name in plan.names:
         found = plan.cached.get(name)
         if found is None:
             found = examine(name, context)
-            write_check(plan.run, {**found.to_dict(), "subject": _subject(context)}, plan.sha256)
+            if plan.run is not None:
+                write_check(plan.run, {**found.to_dict(), "subject": _subject(context)}, plan.sha256)
         findings.append(found)
         if on_finding is not None:
             on_finding(found)
+    findings.report = None if plan.run is None else write_report(plan.run)
     return findings
 
 
