@@ -20,6 +20,6 @@ def encode(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
     return file.getvalue()
 
 
-def embedded(data: bytes, kind: str = "png") -> str:
+def to_data_url(data: bytes, kind: str = "png") -> str:
     """Return the data URL of an image file, which shows it inside a page."""
     return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"

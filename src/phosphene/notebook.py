@@ -8,7 +8,7 @@ from typing import Any
 from markupsafe import Markup
 from PIL import Image
 
-from phosphene.image_files import embedded, encode
+from phosphene.image_files import encode, to_data_url
 from phosphene.markup import environment
 
 # A notebook is not a report: images beyond this number are counted, not shown.
@@ -46,7 +46,7 @@ def image(content: Image.Image, alt: str, side: int = 160) -> Markup:
     if max(content.size) > 2 * side:
         content = content.copy()
         content.thumbnail((2 * side, 2 * side))
-    return piece("image", embedded(encode(content, "WEBP", quality=90), "webp"), alt, side)
+    return piece("image", to_data_url(encode(content, "WEBP", quality=90), "webp"), alt, side)
 
 
 def curve(values: Sequence[float], name: str) -> Markup:

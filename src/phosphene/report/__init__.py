@@ -12,6 +12,8 @@ __all__ = ["write_report"]
 
 
 class _CallableModule(ModuleType):
+    """A module that is called as ``write_report`` is."""
+
     __call__ = staticmethod(write_report)
 
 

@@ -43,8 +43,8 @@ def check_section(run: RunDirectory, facts: "dict[str, Any] | None" = None) -> "
         "questions": {name: check.question for name, check in CHECKS.items()},
         "subjects": {name: entry["subject"] for name, entry in entries.items()},
         "conditions": CONDITIONS,
-        "in_words": _in_words,
-        "written": _written,
+        "figure_name": _figure_name,
+        "figure_text": _figure_text,
     }
 
 
@@ -58,7 +58,7 @@ def _glance(findings: list[Finding]) -> dict[str, str]:
     return {"mark": "bad" if failed else "good" if passed else "unsure", "text": text + "."}
 
 
-def _in_words(name: str) -> str:
+def _figure_name(name: str) -> str:
     """Return the name of a figure in words."""
     for key, word in NAMES.items():
         if name == key or name.startswith(f"{key}_"):
@@ -66,7 +66,7 @@ def _in_words(name: str) -> str:
     return name.replace("_", " ")
 
 
-def _written(name: str, value: float) -> str:
+def _figure_text(name: str, value: float) -> str:
     """Return a figure as text."""
     if name in COUNTS:
         return f"{value:.0f}"

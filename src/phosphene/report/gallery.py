@@ -7,7 +7,7 @@ from PIL import Image
 
 from phosphene.concept_map import ConceptMap, Job, render, to_image
 from phosphene.contact_sheet import SIDE
-from phosphene.image_files import embedded
+from phosphene.image_files import to_data_url
 from phosphene.labels import first_synonym
 from phosphene.report.curves import curve
 from phosphene.report.formats import count, percent, probability
@@ -52,7 +52,7 @@ def map_section(run: RunDirectory, facts: dict[str, Any]) -> "dict[str, Any] | N
         size_of_frames = animation.stat().st_size if animation.is_file() else 0
         if 0 < size_of_frames <= bytes_for_frames:
             bytes_for_frames -= size_of_frames
-            card["frames"] = embedded(animation.read_bytes(), "webp")
+            card["frames"] = to_data_url(animation.read_bytes(), "webp")
         elif size_of_frames:
             card["frames_elsewhere"] = animation.relative_to(run.path)
         cards.append(card)

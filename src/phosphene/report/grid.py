@@ -7,7 +7,7 @@ from PIL import Image
 
 from phosphene.contact_sheet import SIDE, contact_sheet, layout
 from phosphene.errors import ConceptError, RunError
-from phosphene.image_files import embedded, encode
+from phosphene.image_files import encode, to_data_url
 from phosphene.report.html import environment
 from phosphene.runs.atomic import write_bytes
 
@@ -68,6 +68,6 @@ class Grid:
     def _svg(self) -> str:
         """Return the grid as an SVG document with embedded images."""
         (width, height), places = layout(len(self.images), self.columns, self.size)
-        cells = zip(places, map(embedded, map(encode, self.images)), self.captions, strict=True)
+        cells = zip(places, map(to_data_url, map(encode, self.images)), self.captions, strict=True)
         template = environment().get_template("grid.svg")
         return template.render(cells=cells, width=width, height=height, size=self.size)

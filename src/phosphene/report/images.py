@@ -10,7 +10,7 @@ from torch import Tensor
 
 from phosphene.concept_map import to_image
 from phosphene.errors import SamplesError
-from phosphene.image_files import embedded, encode
+from phosphene.image_files import encode, to_data_url
 from phosphene.labels import Labels
 from phosphene.samples.labelled import examples_of
 
@@ -39,7 +39,7 @@ def data_url(image: Image.Image, scale: float = 1.0, quality: int = 85) -> str:
         sides = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
         image = image.resize(sides, Image.Resampling.LANCZOS)
     # Higher methods take twice the time for 2 % of the bytes.
-    return embedded(encode(image, "WEBP", quality=quality, method=2), "webp")
+    return to_data_url(encode(image, "WEBP", quality=quality, method=2), "webp")
 
 
 def signed(nu: Tensor) -> Image.Image:

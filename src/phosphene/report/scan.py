@@ -12,7 +12,7 @@ from phosphene.backdoor.images import added_image, pasted_image
 from phosphene.backdoor.scan import ALPHA
 from phosphene.concept_map import Job
 from phosphene.errors import RunError
-from phosphene.image_files import embedded, encode
+from phosphene.image_files import encode, to_data_url
 from phosphene.report import scan_words
 from phosphene.report.formats import percent
 from phosphene.report.images import strength
@@ -78,11 +78,11 @@ def _suspect(run: RunDirectory, found: dict[str, Any], one: dict[str, Any]) -> d
         "effect": scan_words.effect(one),
         "where": scan_words.size_and_place(one, found),
         "shortcut": scan_words.shortcut(one),
-        "closer": embedded(encode(closer, optimize=True)),
-        "whole": embedded(read_scan_file(run, one["picture"])),
-        "mask": embedded(encode(strength(mask), optimize=True)),
+        "closer": to_data_url(encode(closer, optimize=True)),
+        "whole": to_data_url(read_scan_file(run, one["picture"])),
+        "mask": to_data_url(encode(strength(mask), optimize=True)),
         "hard": max(mask.shape[-2:]) <= MOST_HARD,
-        "pasted": embedded(read_scan_file(run, one["pasted"])) if one.get("pasted") else "",
+        "pasted": to_data_url(read_scan_file(run, one["pasted"])) if one.get("pasted") else "",
     }
 
 
@@ -108,7 +108,7 @@ def _map_image(run: RunDirectory, one: dict[str, Any]) -> str:
     """Return the image of the class's ordinary map, if there is one."""
     folder = run.folder(Job(one["index"], 0), one["label"])
     path = folder / "map.png"
-    return embedded(path.read_bytes()) if (folder / "map.json").exists() and path.exists() else ""
+    return to_data_url(path.read_bytes()) if (folder / "map.json").exists() and path.exists() else ""
 
 
 def _strip(found: dict[str, Any]) -> dict[str, Any]:

@@ -71,7 +71,7 @@ class SignOfLife:
         return tuple((job["index"], job["seed"]) for job in self.jobs)
 
     @property
-    def ended(self) -> bool:
+    def has_ended(self) -> bool:
         """Whether the process is known to have ended; of another machine it is not."""
         return self.host == socket.gethostname() and _began(self.pid) != self.began
 
@@ -168,13 +168,13 @@ def read_live(path: Path) -> list[SignOfLife]:
     it exists. Damaged notes are ignored.
     """
     now = time.time()
-    return [sign for _, sign in _signs(path) if now - sign.beat <= sign.patience and not sign.ended]
+    return [sign for _, sign in _signs(path) if now - sign.beat <= sign.patience and not sign.has_ended]
 
 
 def remove_dead(path: Path) -> None:
     """Remove the signs of life of processes of this machine that have ended: one that was killed leaves its own."""
     for file, sign in _signs(path):
-        if sign.ended:
+        if sign.has_ended:
             with contextlib.suppress(OSError):
                 file.unlink()
     remove_parts(path / FOLDER)  # a process that is alive loses one of its signs by this, and writes the next one

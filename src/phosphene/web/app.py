@@ -29,6 +29,7 @@ def make_app(root: Path, *, host: str = "127.0.0.1", trust: bool = False) -> Gua
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        """End the processes of the gallery when the server ends."""
         yield
         await run_in_threadpool(gallery.processes.close)
 
@@ -50,6 +51,7 @@ def make_app(root: Path, *, host: str = "127.0.0.1", trust: bool = False) -> Gua
     app.state.gallery = gallery
 
     async def error_page(_: Request, error: Exception) -> Response:
+        """Return the page that says what went wrong."""
         status, text = _status_and_text(error)
         return gallery.page("error.html", status, text=text, title="Not possible")
 

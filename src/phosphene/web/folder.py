@@ -72,7 +72,7 @@ class Folder:
         """
         try:
             real = path.resolve(strict=True)
-            _ordinary(real)
+            _status_of_regular_file(real)
         except (OSError, ValueError, RuntimeError):
             raise NotHereError("there is no such file here.") from None
         if not real.is_relative_to(self.root):
@@ -93,8 +93,8 @@ class Folder:
         raise NotHereError("the run has no such map.")
 
 
-def _ordinary(path: Path) -> os.stat_result:
-    """Return the status of a file; NotHereError if it is not a regular file, or too large."""
+def _status_of_regular_file(path: Path) -> os.stat_result:
+    """Return size and time of a file; NotHereError if it is not a regular file, or too large."""
     status = path.stat()
     if not stat.S_ISREG(status.st_mode) or status.st_size > MOST_BYTES:
         raise NotHereError("there is no such file here.")
@@ -108,7 +108,7 @@ def read_cached(read: Callable[[Path], Any], path: Path) -> Any:
         OSError: the file is missing.
         NotHereError: it is not a regular file, or is larger than 100 MB.
     """
-    status = _ordinary(path)
+    status = _status_of_regular_file(path)
     return _read(read, path, status.st_mtime_ns, status.st_size)
 
 

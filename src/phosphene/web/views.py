@@ -140,12 +140,12 @@ def _map_facts(map_json: Path) -> dict[str, Any]:
     """Return what is shown of a ``map.json``; RunError if it is damaged."""
     facts = read_map_json(map_json.parent)
     return {
-        **{key: _number(facts[key]) for key in ("p_class", "targeting_rate")},
-        "seconds": _number(facts["seconds"]) or 0.0,
+        **{key: _plausible_number(facts[key]) for key in ("p_class", "targeting_rate")},
+        "seconds": _plausible_number(facts["seconds"]) or 0.0,
         "version": facts["map_sha256"][:12],
     }
 
 
-def _number(value: "float | None") -> "float | None":
+def _plausible_number(value: "float | None") -> "float | None":
     """Return a number from JSON as float; ``None`` if there is none, or it is far too large."""
     return float(value) if value is not None and -1e12 < value < 1e12 else None
