@@ -1,5 +1,7 @@
 """Exceptions for what a user can put right. Every message is one line that says what is wrong and names the fix."""
 
+from collections.abc import Sequence
+
 
 class PhospheneError(Exception):
     """Base of all errors that a user can put right. Commands print the message on one line and exit with 2."""
@@ -64,12 +66,18 @@ def first_line(error: BaseException) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
-def nearest(word: str, names: "list[str] | tuple[str, ...]", most: int = 3) -> str:
+def nearest(word: str, names: Sequence[str], most: int = 3) -> str:
     """Return a hint at similar ``names``, `` Did you mean a or b?``, or an empty string."""
     import difflib  # noqa: PLC0415  (needed for errors only)
 
     close = difflib.get_close_matches(word.casefold(), names, n=most, cutoff=0.5)
     return f" Did you mean {' or '.join(close)}?" if close else ""
+
+
+def first_few(names: Sequence[str], most: int = 5) -> str:
+    """Return the first few names with commas between them, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def printable(text: str) -> str:

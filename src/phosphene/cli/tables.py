@@ -10,13 +10,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from phosphene.errors import printable
+from phosphene.errors import first_few, printable
 from phosphene.labels import first_synonym
 
 if TYPE_CHECKING:
     from phosphene.workflows.score import RunScore
 
-MOST_LISTED = 5
 WIDEST = 10_000
 
 
@@ -71,11 +70,10 @@ def misclassified(scored: "Sequence[RunScore]") -> Iterator[str]:
             errors = [
                 f"{_short(one.label)} as {_short(one.misread[0].label)}"
                 + (f" ({one.misread[0].count} of {one.maps})" if one.maps > 1 else "")
-                for one in wrong[:MOST_LISTED]
+                for one in wrong
             ]
-            more = f" and {len(wrong) - MOST_LISTED} more" if len(wrong) > MOST_LISTED else ""
             count = f"{len(wrong)} of {row.concepts} concepts of {_named(row, scored, ', ')}"
-            yield f"{printable(row.target)} misclassifies {count}: {', '.join(errors)}{more}"
+            yield f"{printable(row.target)} misclassifies {count}: {first_few(errors)}"
 
 
 def _named(row: "RunScore", scored: "Sequence[RunScore]", gap: str = "\n") -> str:

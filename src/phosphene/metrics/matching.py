@@ -4,10 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from phosphene.classifier import Classifier
-from phosphene.errors import ConceptError
+from phosphene.errors import ConceptError, first_few
 from phosphene.labels import Labels
-
-MOST_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -94,7 +92,7 @@ def _refuse_unmatched(concepts: Mapping[int, str], candidates: Mapping[int, Sequ
     ]
     if bad:
         raise ConceptError(
-            f"{len(bad)} of {len(concepts)} concepts have no class of their own in {target}: {_first_labels(bad)}. "
+            f"{len(bad)} of {len(concepts)} concepts have no class of their own in {target}: {first_few(bad)}. "
             "Give the target labels that name each of them once (`labels` in its card), or map other concepts."
         )
 
@@ -111,12 +109,6 @@ def _refuse_shared(concepts: Mapping[int, str], matched: Mapping[int, int], labe
     ]
     if bad:
         raise ConceptError(
-            f"{target} has one class for several concepts: {_first_labels(bad)}. "
+            f"{target} has one class for several concepts: {first_few(bad)}. "
             "Give the target labels of its own for each (`labels` in its card), or map other concepts."
         )
-
-
-def _first_labels(names: Sequence[str]) -> str:
-    """Return the first few names with commas between them, and how many more there are."""
-    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
-    return ", ".join(names[:MOST_NAMED]) + more

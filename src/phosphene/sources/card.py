@@ -51,8 +51,7 @@ def load(rest: str, *, trust: bool) -> Classifier:
     """
     path = Path(rest)
     card = _read_beside(path) if path.suffix.lower() in FORMATS else read(path)
-    if not trust:
-        _check_paths(card, path)
+    _check_paths(card, path, trust=trust)
     space = _input_space(card, path)
     labels = Labels.read(path.parent / card["labels"]) if "labels" in card else None
     batch: int | None = None
@@ -87,18 +86,26 @@ def load(rest: str, *, trust: bool) -> Classifier:
     )
 
 
-def _check_paths(card: Mapping[str, Any], path: Path) -> None:
-    """Refuse a card that names a file outside its folder, also by a link: such a file did not come with the card.
+def _check_paths(card: Mapping[str, Any], path: Path, *, trust: bool) -> None:
+    """Refuse names that no file can have, and, without trust, files outside the card's folder, also by a link.
+
+    A file outside did not come with the card. A factory is left out here: its code needs trust wherever it lies.
 
     Raises:
-        TrustError: it names one.
+        CardError: a name is not possible.
+        TrustError: a file lies outside.
     """
     folder = path.parent.resolve()
-    named = {field: card[field] for field in ("exported", "weights", "labels") if field in card}
+    named = {field: card[field] for field in PATHS if field in card}
     if card.get("arch", "").startswith("hf:"):
         named["arch"] = card["arch"].removeprefix("hf:")
     for field, name in named.items():
-        if not (folder / name).resolve().is_relative_to(folder):
+        try:
+            file = (folder / name).resolve()
+            file.exists()
+        except (OSError, ValueError) as error:  # a missing file is refused later, by name
+            raise CardError(f"model card {path}: {field} is not a possible file name: {first_line(error)}.") from None
+        if not trust and field != "factory" and not file.is_relative_to(folder):
             raise TrustError(
                 f"model card {path}: {field} {name!r} lies outside the card's folder: move it there, or add --trust."
             )
@@ -185,11 +192,6 @@ def read(path: Path, *, exported: str = "") -> dict[str, Any]:
 def _check_network(card: Mapping[str, Any], path: Path) -> None:
     """Check that a card names one network, and what goes with it."""
     networks = [field for field in NETWORKS if field in card]
-    for field in PATHS:
-        try:
-            (path.parent / card.get(field, "")).resolve().exists()
-        except (OSError, ValueError) as error:  # a missing file is refused later, by name
-            raise CardError(f"model card {path}: {field} is not a possible file name: {first_line(error)}.") from None
     if not networks:
         raise CardError(f"model card {path} lacks 'factory', 'arch' or 'exported': one of them must name the network.")
     if len(networks) > 1:

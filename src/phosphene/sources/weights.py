@@ -13,7 +13,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from phosphene.errors import WeightsError, first_line
+from phosphene.errors import WeightsError, first_few, first_line
 
 # Heads that only training uses; weights may come with them or without.
 AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
@@ -24,6 +24,7 @@ OLD_DENSENET = re.compile(
     r"^(.*denselayer\d+\.(?:norm|relu|conv))\.((?:[12])\.(?:weight|bias|running_mean|running_var))$"
 )
 INDEX = ".index.json"
+MOST_NAMED = 3  # tensors that do not fit, in a message
 Shapes = Mapping[str, tuple[int, ...]]
 
 
@@ -51,10 +52,8 @@ def put(state: Mapping[str, Tensor], module: nn.Module, path: "Path | str", netw
     own = module.state_dict()
     other = [key for key, value in fitting.items() if own[key].is_floating_point() and not value.is_floating_point()]
     if other:  # the whole numbers of a quantised network are not weights
-        kinds = [f"{key} is {str(fitting[key].dtype).removeprefix('torch.')}" for key in other]
-        raise WeightsError(
-            f"weights {path} do not fit network {network}: {_first(kinds)}; it takes floating-point numbers."
-        )
+        kinds = first_few([f"{key} is {str(fitting[key].dtype).removeprefix('torch.')}" for key in other], MOST_NAMED)
+        raise WeightsError(f"weights {path} do not fit network {network}: {kinds}; it takes floating-point numbers.")
     widened = {key: value.float() if value.is_floating_point() else value for key, value in fitting.items()}
     module.load_state_dict({**own, **widened})
 
@@ -79,7 +78,7 @@ def match_names(state: Shapes, module: nn.Module, path: "Path | str", network: s
         if key in names and state[names[key]] != shape
     ]
     problems = (("missing: ", missing), ("not in the network: ", extra), ("", shapes))
-    wrong = [what + _first(names) for what, names in problems if names]
+    wrong = [what + first_few(names, MOST_NAMED) for what, names in problems if names]
     if wrong:
         raise WeightsError(f"weights {path} do not fit network {network}: {'; '.join(wrong)}.")
     return {name: key for name, key in names.items() if name in own}
@@ -176,9 +175,3 @@ def _unreadable(path: Path, error: Exception) -> WeightsError:
             "it is damaged, or holds more than a state dict, which would run code: save the state dict as .safetensors."
         )
     return WeightsError(f"weights {path} cannot be read as plain tensors: {line}")
-
-
-def _first(names: list[str], most: int = 3) -> str:
-    """Return the first few names, and how many more there are."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
