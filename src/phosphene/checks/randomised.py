@@ -128,6 +128,7 @@ def _execution_order(classifier: Classifier, names: "dict[nn.Module, str]") -> d
     count = itertools.count()
 
     def note(part: nn.Module, *_: object) -> None:
+        """Record that a module was executed now."""
         order[names[part]] = next(count)
 
     hookable = [part for part in names if not isinstance(part, torch.jit.ScriptModule)]

@@ -33,6 +33,7 @@ def compiled(forward: Forward, name: str) -> Forward:
     fast = torch.compile(forward, dynamic=False)
 
     def run(images: Tensor) -> Tensor:
+        """Return the logits of images from the compiled network."""
         try:
             logits: Tensor = fast(images)
         except TorchDynamoException as error:

@@ -121,6 +121,7 @@ class Engine:
         """
 
         def run() -> MeanGradients:
+            """Compute the means at the present micro-batch."""
             maps, count = samples.shape[:2]
             gradient = torch.zeros_like(nu)
             entropy = torch.zeros(maps, dtype=self.dtype, device=self.device)
@@ -147,6 +148,7 @@ class Engine:
         """
 
         def run() -> Gradients:
+            """Compute the gradients at the present micro-batch."""
             size = self._images_at_once(images)
             parts = []
             for chunk, own in zip(torch.split(images, size), torch.split(classes, size), strict=True):
@@ -168,6 +170,7 @@ class Engine:
         """
 
         def run() -> Tensor:
+            """Compute the probabilities at the present micro-batch."""
             total = torch.zeros(len(nu), dtype=self.dtype, device=self.device)
             for images, owner in self._nudged(samples, nu):
                 own = self._network(images).softmax(1).gather(1, classes[owner, None])[:, 0]
@@ -181,6 +184,7 @@ class Engine:
         """Logits (n, classes) of images (n, c, h, w) in [0, 1]."""
 
         def run() -> Tensor:
+            """Compute the logits at the present micro-batch."""
             chunks = torch.split(images, self._images_at_once(images))
             return torch.cat([self._network(chunk.to(self.device, self.dtype)) for chunk in chunks])
 

@@ -226,6 +226,7 @@ class MapOptimization:
             )
 
         def restored(name: str) -> "Tensor | None":
+            """Return a tensor of the state on the device of the maps; ``None`` if the state has none."""
             return state[name].to(self.nu) if name in state else None
 
         self.nu, self.xi = state["nu"].to(self.nu), restored("xi")

@@ -58,6 +58,7 @@ def first_norm(engine: Engine, samples: Tensor) -> "tuple[nn.Module, Tensor] | N
     moments: list[Tensor] = []
 
     def stop(module: nn.Module, inputs: tuple[Tensor, ...], _: object) -> None:
+        """Record the moments of the input of a batch normalisation, and end the forward pass there."""
         if inputs and isinstance(inputs[0], Tensor) and inputs[0].ndim == 4:
             values = inputs[0].detach().double()
             moments.append(torch.stack([values.mean((2, 3)), values.square().mean((2, 3))]).cpu())

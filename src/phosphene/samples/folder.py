@@ -45,6 +45,7 @@ def image_files(folder: Path) -> tuple[list[Path], list[str]]:
     skipped: list[str] = []
 
     def on_error(error: OSError) -> None:
+        """Refuse the folder itself if it cannot be listed; record a subfolder as skipped."""
         if Path(error.filename) == folder:
             raise SamplesError(f"sample folder {folder} cannot be read: {error.strerror}.") from None
         skipped.append(_printable(Path(error.filename), folder))
