@@ -47,7 +47,7 @@ def make_run(case: str, folder: Path) -> RunDirectory:
     run = make_maps(source, recipe, concepts, seeds=seeds, samples="synthetic:mixed", out=out)
     write_own_predictions(run, source)
     if targets:
-        score_runs([run.path], targets)
+        score_runs([run], targets)
     return run
 
 

@@ -84,7 +84,7 @@ def main() -> None:
         runs = [
             make_maps(source, recipe, CONCEPTS, seeds=arguments.seeds, samples=arguments.samples) for source in sources
         ]
-        scores = score_runs([run.path for run in runs], arguments.specs, trust=True)
+        scores = score_runs(runs, arguments.specs, trust=True)
         section = f"{title(recipe)}:\n\n{table(scores, runs)}"
         print(f"{section}\n", flush=True)
         links = []

@@ -44,7 +44,7 @@ def _count(default: int, meaning: str, *, least: int = 1, most: int = 10_000_000
 
 
 def _share(value: float) -> bool:
-    """Return whether a value lies in [0, 1]."""
+    """Return whether a value lies in (0, 1]."""
     return 0 < value <= 1
 
 

@@ -56,7 +56,7 @@ def run(tmp_path_factory):
     made = make(folder / "run", labels)
     card = tiny.make_card(folder / "card", seed=3)
     (card.folder / "labels.txt").write_text("\n".join(labels), encoding="utf-8")
-    score_runs([made.path], [str(card.path)], device="cpu", trust=True)
+    score_runs([made], [str(card.path)], device="cpu", trust=True)
     for name, passed in (("cascade", False), ("seeds", True), ("fidelity", None)):
         found = Finding(name, {"hog_at_2": 0.5, "limit": 0.1}, passed, "What was found.", 3)
         write_check(made, {**found.to_dict(), "subject": SUBJECT}, made.maps_sha256())

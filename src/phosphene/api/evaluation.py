@@ -73,10 +73,9 @@ def score(
                 on_progress(number, total, name)
 
         runs = [to_run(one) for one in items]
-        paths = [run.path for run in runs]
-        scores = score_runs(paths, targets, device=device, trust=trust, on_progress=show, on_warning=display.warn)
-        for run in {run.path.resolve(): run for run in runs}.values():
-            write_report(run)
+        scores = score_runs(runs, targets, device=device, trust=trust, on_progress=show, on_warning=display.warn)
+        for path in dict.fromkeys(one.run for one in scores):
+            write_report(path)
         return scores
 
 

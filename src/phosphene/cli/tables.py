@@ -86,13 +86,8 @@ def _named(row: "RunScore", scored: "Sequence[RunScore]", gap: str = "\n") -> st
 def _cell(row: "RunScore") -> str:
     """Return M_score and both top-1 rates with their intervals, one per line."""
     low, high = row.interval
-    return "\n".join(
-        [
-            f"{row.m_score:.2f} [{low:.2f}, {high:.2f}]",
-            _share(row.top1_all, row.top1_all_interval),
-            _share(row.top1_concepts, row.top1_concepts_interval),
-        ]
-    )
+    rates = ((row.top1_all, row.top1_all_interval), (row.top1_concepts, row.top1_concepts_interval))
+    return "\n".join([f"{row.m_score:.2f} [{low:.2f}, {high:.2f}]", *(_share(*rate) for rate in rates)])
 
 
 def _share(value: float, interval: tuple[float, float]) -> str:

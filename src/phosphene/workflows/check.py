@@ -8,7 +8,7 @@ from phosphene import notebook
 from phosphene.arguments import Samples, to_pool
 from phosphene.checks import CHECKS, CheckContext, Finding, Request, choose, examine
 from phosphene.classifier import Classifier
-from phosphene.concept_map import ConceptMap, Job
+from phosphene.concept_map import Job
 from phosphene.engine.device import pick_device
 from phosphene.errors import RecipeError, RunError, SamplesError
 from phosphene.mapper import passes_per_map
@@ -238,12 +238,8 @@ def _pool(facts: dict[str, Any], samples: Samples, classifier: Classifier) -> Sa
 
 def _subject(context: CheckContext) -> dict[str, Any]:
     """Return what a finding depends on, besides the maps themselves."""
-
-    def facts(one: ConceptMap) -> dict[str, Any]:
-        return {"index": one.index, "label": one.label, "seed": one.seed}
-
     return {
-        "concepts": [facts(one) for one in context.chosen],
+        "concepts": [{"index": one.index, "label": one.label, "seed": one.seed} for one in context.chosen],
         "samples": {"spec": context.pool.spec, "sha256": context.pool.sha256},
         "phosphene": __version__,
     }

@@ -71,7 +71,7 @@ def run_demo(
         map_plan = plan(classifier, resolve(DEFAULT_RECIPE), pool, out, device=device)
         execute(map_plan, on_progress=display.follow())
         display.update("score the maps")
-        scores = {row.target_spec: row for row in score_runs([out], [SOURCE, TARGET], device=device)}
+        scores = {row.target_spec: row for row in score_runs([map_plan.run], [SOURCE, TARGET], device=device)}
         scans = {}
         for spec in SCANNED:
             display.update(f"scan {spec}", last=True)

@@ -43,16 +43,13 @@ def estimate(plan: MapPlan) -> Estimate:
     with plan.engine() as engine:
         jobs = plan.jobs[: plan.group_size]
         steps = iter(MapOptimization(engine, plan.pool, jobs, plan.recipe))
-        next(steps)  # the first one pays for what is made once
+        first, taken = next(steps), 1  # the first one pays for what is made once; a recipe may have no others
         began = time.perf_counter()
-        taken = 0
-        for _ in itertools.islice(steps, MOST_STEPS):
-            taken += 1
+        for step in itertools.islice(steps, MOST_STEPS):
+            taken = step.number - first.number
             if time.perf_counter() - began > ENOUGH_SECONDS:
                 break
         elapsed = time.perf_counter() - began
-    if not taken:  # a recipe of one step
-        taken, elapsed = 1, elapsed or 0.0
     each = plan.recipe.batch_size * (4 if plan.recipe.sign_test else 2) * len(jobs)
     cost = left * passes_per_map(plan.recipe)
     return Estimate(len(plan.jobs) - left, cost, cost * elapsed / (taken * each))

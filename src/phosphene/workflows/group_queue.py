@@ -31,7 +31,8 @@ class GroupQueue:
         on_progress: "Callable[[Progress], None] | None" = None,
         on_map: "Callable[[MapSummary], None] | None" = None,
     ) -> None:
-        self.plans, self.executor, self.on_progress, self.on_map = plans, executor, on_progress, on_map
+        self.plans, self.executor, self.on_progress = plans, executor, on_progress
+        self.on_map = on_map or (lambda _: None)
         self.counts = MapCounts(plans)
         sizes = [together or executor.group_size(plan) for plan in plans]
         self._fresh = (group for run, size in enumerate(sizes) for group in self._groups(run, size))
@@ -69,7 +70,7 @@ class GroupQueue:
         except RunError:
             return False
         self.counts.count_cached(run)
-        self._report(MapSummary.of(one, made=False, run=run))
+        self.on_map(MapSummary.of(one, made=False, run=run))
         return True
 
     def handle(self, event: Event) -> None:
@@ -96,12 +97,7 @@ class GroupQueue:
         if key not in self._counted:  # a group that was stopped and taken again may report a map twice
             self._counted.add(key)
             self.counts.count_made(event.group)
-            self._report(event.summary)
-
-    def _report(self, summary: MapSummary) -> None:
-        """Call ``on_map`` for a map."""
-        if self.on_map is not None:
-            self.on_map(summary)
+            self.on_map(event.summary)
 
     def _failed(self, event: GroupFailed) -> None:
         """Count a failed try of the guilty maps, and queue the others in smaller groups, without the guilty ones."""

@@ -69,7 +69,7 @@ class RunScore(Score):
 
 
 def score_runs(
-    runs: Iterable["str | Path"],
+    runs: Iterable[RunDirectory],
     targets: "Model | Iterable[Model]" = (),
     *,
     device: str = "auto",
@@ -99,7 +99,7 @@ def score_runs(
         SpecError: a target is not found, or takes images of another number of channels.
     """
     pick_device(device)  # before any work
-    sources = [_open(Path(path)) for path in {Path(path).resolve(): path for path in runs}.values()]
+    sources = [_open(run) for run in {run.path.resolve(): run for run in runs}.values()]
     named = to_classifiers(targets, trust=trust)
     distinct = _distinct(named or _own(sources, trust=trust))
     for source in sources:
@@ -119,19 +119,18 @@ def score_runs(
     return Scores(found[key] for key in sorted(found))
 
 
-def _open(path: Path) -> Source:
+def _open(run: RunDirectory) -> Source:
     """Read all maps of a run once, so that a damaged one is reported before any work."""
-    run = RunDirectory(path)
     facts = run.facts()
     if not facts["jobs"]:
-        raise RunError(f"{path} has no maps: run `phosphene map` first.")
+        raise RunError(f"{run.path} has no maps: run `phosphene map` first.")
     run.require_finished()
     read_scores(run)  # a damaged file is reported before any work
     read_predictions(run)
     sha256, hashes = run.maps_sha256(), run.map_hashes()
     channels = {one.nu.shape[0] for one in run.maps()}
     if len(channels) > 1:
-        raise RunError(f"{path} is damaged: its maps differ in their number of channels.")
+        raise RunError(f"{run.path} is damaged: its maps differ in their number of channels.")
     return Source(run, facts, channels.pop(), sha256, hashes)
 
 
