@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from phosphene import notebook
+from phosphene.formats import percent
 from phosphene.image_files import encode
 from phosphene.labels import find_known, first_synonym
 
@@ -103,7 +104,7 @@ class ConceptMap:
 
     def _repr_html_(self) -> str:
         """Show the image, Xi, the loss and the facts in a notebook."""
-        rate = "not measured" if self.targeting_rate is None else f"{self.targeting_rate:.0%}"
+        rate = "not measured" if self.targeting_rate is None else percent(self.targeting_rate)
         facts = [
             ("class", f"{self.index}: {self.label}"),
             ("seed", self.seed),

@@ -39,7 +39,14 @@ class ProgressDisplay:
         if self.shown and not self.in_notebook and self.console.is_terminal:
             facts, left = TextColumn("{task.fields[facts]}"), TextColumn("{task.fields[left]}")
             what = TextColumn("[bold]{task.description}")
-            columns = (what, BarColumn(20), TaskProgressColumn(), facts, TimeElapsedColumn(), left)
+            columns = (
+                what,
+                BarColumn(20),
+                TaskProgressColumn("{task.percentage:>3.0f} %"),
+                facts,
+                TimeElapsedColumn(),
+                left,
+            )
             self.bar = Progress(*columns, console=self.console, transient=True)
             self.bar.start()
             self.bar.add_task(escape(printable(self.title)), total=None, facts="", left="")

@@ -36,7 +36,7 @@ LAYERS = [
     {"labels", "recipe", "outputs", "spatial_activation", "notebook", "contact_sheet"},
     {"textfile", "image_files", "markup"},
     {"extras"},  # optional libraries
-    {"errors", "version"},
+    {"errors", "formats", "version"},
 ]
 LEVEL = {room: number for number, rooms in enumerate(LAYERS) for room in rooms}
 
@@ -109,7 +109,7 @@ def test_imports_point_down():
 
 
 # What a command may import beside the package root: plain text and names, which load nothing.
-LIGHT = {"cli", "errors", "labels", "progress", "recipe", "version"}
+LIGHT = {"cli", "errors", "formats", "labels", "progress", "recipe", "version"}
 
 
 def test_commands_call_the_python_functions_only():

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import phosphene as ph
+from phosphene.formats import percent
 from phosphene.recipe import resolve
 from phosphene.runs import RunDirectory
 from phosphene.samples import load_samples
@@ -90,7 +91,7 @@ def test_two_runs_by_two_targets(runs, call):
             shown = f"{row['m_score']:.2f} [{low:.2f}, {high:.2f}]"
             assert shown in answer.out
             share = row["top1_all_interval"]
-            assert f"{row['top1_all']:.0%} [{100 * share[0]:.0f}, {100 * share[1]:.0f}]" in answer.out
+            assert f"{percent(row['top1_all'])} [{100 * share[0]:.0f}, {100 * share[1]:.0f}]" in answer.out
         assert TITLE in report(run)
         assert f"open {run / 'report.html'}" in answer.out
     # A line a source, a column a target, in the order in which they were given.

@@ -26,7 +26,7 @@ def test_a_line_stands_above_the_bar(terminal):
     lines = [re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", line) for line in re.split(r"[\r\n]+", stream.getvalue())]
     assert "star [bold]: p 0.9" in [line.rstrip() for line in lines]
     assert any("load torch" in line for line in lines)
-    assert any("map 2 of 2, heart" in line and "75%" in line for line in lines)
+    assert any("map 2 of 2, heart" in line and "75 %" in line for line in lines)
 
 
 def test_plain_lines_come_now_and_then(capfd, monkeypatch):

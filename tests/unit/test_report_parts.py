@@ -14,11 +14,11 @@ from PIL import Image
 
 from phosphene.concept_map import Job, render
 from phosphene.errors import SamplesError
+from phosphene.formats import percent, probability
 from phosphene.labels import Labels
 from phosphene.recipe import resolve
 from phosphene.report import html, write_report
 from phosphene.report.curves import curve
-from phosphene.report.formats import percent, probability
 from phosphene.report.images import MOST_PIXELS, data_url, scale_for, signed, strength
 from phosphene.report.made import map_commands
 from phosphene.runs import RunDirectory, run_facts

@@ -8,9 +8,9 @@ import torch
 import phosphene as ph
 from phosphene.concept_map import Job
 from phosphene.errors import RunError
+from phosphene.formats import percent
 from phosphene.recipe import Recipe
 from phosphene.report import write_report
-from phosphene.report.formats import percent
 from phosphene.runs import RunDirectory, run_facts
 from phosphene.runs.scores import write_scores
 from phosphene.samples.pool import make_pool

@@ -12,6 +12,7 @@ from phosphene.backdoor.all_to_all import AllToAll
 from phosphene.backdoor.candidate import Candidate
 from phosphene.backdoor.images import candidate_image
 from phosphene.backdoor.window import Window
+from phosphene.formats import percent
 from phosphene.labels import Labels, first_synonym
 
 CLEAN, BACKDOORED, INCONCLUSIVE = "clean", "backdoored", "inconclusive"
@@ -133,7 +134,7 @@ class Verdict:
                 "figure",
                 notebook.image(candidate_image(one.candidate), f"candidate trigger of {one.label}"),
                 first_synonym(one.label),
-                f"{one.candidate.success:.0%} of {one.candidate.tried} held-out samples",
+                f"{percent(one.candidate.success)} of {one.candidate.tried} held-out samples",
             )
             for one in self.suspects
         ]

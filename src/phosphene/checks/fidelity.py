@@ -8,6 +8,7 @@ import torch
 from phosphene.checks.chance import predictions_of
 from phosphene.checks.context import CheckContext
 from phosphene.checks.finding import Finding
+from phosphene.formats import percent
 from phosphene.mapper.measurements import targeting_rates
 from phosphene.metrics.predictions import SCORE_CONTRAST, logits_at_contrasts
 from phosphene.metrics.scores import CONTRASTS
@@ -41,7 +42,7 @@ def _explain(figures: dict[str, float]) -> str:
     facts = f"At contrast {middle} the network gives a map's class p {figures[f'p_class_at_{middle}']:.2f}"
     ranges = [f"p goes from {figures[f'p_class_at_{first}']:.2f} to {figures[f'p_class_at_{last}']:.2f}"]
     if f"targeting_at_{middle}" in figures:
-        rates = [f"{figures[f'targeting_at_{contrast}']:.0%}" for contrast in (first, middle, last)]
+        rates = [percent(figures[f"targeting_at_{contrast}"]) for contrast in (first, middle, last)]
         facts += f", and subtracting the map moves {rates[1]} of held-out samples to the class"
         ranges.append(f"the targeting rate from {rates[0]} to {rates[2]}")
     return f"{facts}. From contrast {first} to {last}, {' and '.join(ranges)}: compare figures at one contrast only."

@@ -5,6 +5,7 @@ import torch
 from phosphene.checks.chance import predictions_of
 from phosphene.checks.context import CheckContext
 from phosphene.checks.finding import Finding, all_of, judged
+from phosphene.formats import percent
 from phosphene.metrics.m_score import m_score_of_logits
 from phosphene.metrics.predictions import logits_of_maps, top1
 
@@ -46,7 +47,7 @@ def find(context: CheckContext) -> Finding:
     unchanged, wrong = figures["largest_change"] <= TOLERANCE, figures["top1_at_permuted"]
     facts = (
         f"With the labels permuted, M_score goes from {score:.2f} to {figures['m_score_at_permuted']:.2f} and "
-        f"top-1 from {right:.0%} to {wrong:.0%} (chance is {1 / count:.0%})."
+        f"top-1 from {percent(right)} to {percent(wrong)} (chance is {percent(1 / count)})."
     )
     passed = all_of(unchanged, wrong <= 1 / count, predictions_of(logits, truth).beyond_chance)
     if_passed = (

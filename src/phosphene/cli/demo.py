@@ -7,6 +7,7 @@ import click
 import phosphene as ph
 from phosphene.cli import options
 from phosphene.errors import NumericError
+from phosphene.formats import count, percent
 from phosphene.progress import ProgressDisplay
 
 
@@ -29,9 +30,9 @@ def command(out: "Path | None", device: str, as_json: bool) -> None:
         options.print_json(document)
     else:
         source = next(iter(outcome.scores))
-        click.echo(f"{options.count(len(outcome.maps))} of {source}, made without any image of its training data:")
+        click.echo(f"{count(len(outcome.maps), 'map')} of {source}, made without any image of its training data:")
         for spec, score in outcome.scores.items():
-            click.echo(f"  scored by {spec:<18} M_score {score.m_score:.2f}, top-1 {score.top1_all:.0%}")
+            click.echo(f"  scored by {spec:<18} M_score {score.m_score:.2f}, top-1 {percent(score.top1_all)}")
         for spec, found in outcome.scans.items():
             click.echo(f"scan of {spec}: {found['verdict']} (p = {found['p_value']:.2g}). {found['reasons'][0]}")
         click.echo(f"{display.elapsed} in all; open {outcome.report} or the sheet.png beside it")

@@ -8,6 +8,7 @@ import click
 import phosphene as ph
 from phosphene.cli import options
 from phosphene.errors import ConceptError, RecipeError, printable
+from phosphene.formats import count, percent
 from phosphene.progress import ProgressDisplay, duration
 from phosphene.recipe import DEFAULT_RECIPE, RECIPES
 
@@ -115,14 +116,14 @@ def command(
         options.print_json(documents[0] if len(documents) == 1 else documents)
         return
     for one in runs:
-        click.echo(_price(one) if dry_run else f"{options.count(len(one.maps))} in {one.run.path}; open {one.report}")
+        click.echo(_price(one) if dry_run else f"{count(len(one.maps), 'map')} in {one.run.path}; open {one.report}")
     if not dry_run:
         click.echo(f"{display.elapsed} in all", err=True)
 
 
 def _line(found: "MapSummary") -> str:
     """Return the line that is printed for a finished map."""
-    rate = "-" if found.targeting_rate is None else f"{found.targeting_rate:.0%}"
+    rate = "-" if found.targeting_rate is None else percent(found.targeting_rate)
     name = f"{found.short} ({found.index}), seed {found.seed}"
     return f"{name}: p {found.p_class:.3f}, targeting {rate}, {found.seconds:.1f} s"
 
@@ -133,7 +134,7 @@ def _price(one: "MappedRun") -> str:
     assert cost is not None  # noqa: S101  (a dry run has it)
     cached = f" ({cost.cached:,} are finished)" if cost.cached else ""
     return printable(
-        f"{plan.classifier.name}: {options.count(len(plan.jobs))}{cached}, {plan.passes:,} passes, "
+        f"{plan.classifier.name}: {count(len(plan.jobs), 'map')}{cached}, {plan.passes:,} passes, "
         f"about {duration(cost.seconds)} in one process -> {one.run.path}"
     )
 

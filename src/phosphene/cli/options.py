@@ -21,11 +21,6 @@ as_json = click.option(
 )
 
 
-def count(maps: int) -> str:
-    """Return ``1 map`` or ``12 maps``."""
-    return f"{maps:,} map{'s' * (maps != 1)}"
-
-
 def print_json(data: Any) -> None:
     """Print one JSON document on stdout."""
     click.echo(json.dumps(data, indent=1, ensure_ascii=False))

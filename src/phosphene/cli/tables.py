@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from phosphene.errors import first_few, printable
+from phosphene.formats import percent
 from phosphene.labels import first_synonym
 
 if TYPE_CHECKING:
@@ -91,8 +92,8 @@ def _cell(row: "RunScore") -> str:
 
 
 def _share(value: float, interval: tuple[float, float]) -> str:
-    """Return a share and its interval in percent: ``90% [81, 95]``."""
-    return f"{value:.0%} [{100 * interval[0]:.0f}, {100 * interval[1]:.0f}]"
+    """Return a share and its interval in percent: ``90 % [81, 95]``."""
+    return f"{percent(value)} [{100 * interval[0]:.0f}, {100 * interval[1]:.0f}]"
 
 
 def _short(label: str) -> str:

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, is_dataclass
 from typing import Any, Self, TypeVar, get_args, get_origin, get_type_hints
 
 from phosphene import notebook
+from phosphene.formats import percent
 from phosphene.labels import first_synonym
 
 Interval = tuple[float, float]
@@ -131,8 +132,8 @@ class Scores(list[ScoreT]):
             [
                 f"{one.source} → {one.target}",
                 notebook.Cell(f"{one.m_score:.2f} ({one.interval[0]:.2f} to {one.interval[1]:.2f})", one.m_score),
-                notebook.Cell(f"{one.top1_all:.0%} of {one.classes:,}", one.top1_all),
-                notebook.Cell(f"{one.top1_concepts:.0%} of {one.concepts:,}", one.top1_concepts),
+                notebook.Cell(f"{percent(one.top1_all)} of {one.classes:,}", one.top1_all),
+                notebook.Cell(f"{percent(one.top1_concepts)} of {one.concepts:,}", one.top1_concepts),
                 notebook.Cell(f"{one.p_class:.2f}", one.p_class),
             ]
             for one in self

@@ -4,7 +4,7 @@ from typing import Any
 
 from phosphene.checks import CHECKS, Finding
 from phosphene.checks.finding import two_decimals
-from phosphene.report.formats import percent
+from phosphene.formats import percent
 from phosphene.runs import RunDirectory
 from phosphene.runs.checks import read_checks
 

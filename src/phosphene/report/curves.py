@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from phosphene.report.formats import percent
+from phosphene.formats import percent
 
 WIDTH, HEIGHT = 300, 80
 # More points than this cannot be seen.

@@ -7,10 +7,10 @@ from PIL import Image
 
 from phosphene.concept_map import ConceptMap, Job, render, to_image
 from phosphene.contact_sheet import SIDE
+from phosphene.formats import count, percent, probability
 from phosphene.image_files import to_data_url
 from phosphene.labels import first_synonym
 from phosphene.report.curves import curve
-from phosphene.report.formats import count, percent, probability
 from phosphene.report.images import MOST_PIXELS, data_url, scale_for, signed, strength
 from phosphene.runs import RunDirectory
 from phosphene.runs.directory import FIGURES

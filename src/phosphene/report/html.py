@@ -11,10 +11,10 @@ from markupsafe import Markup
 from phosphene import markup
 from phosphene.contact_sheet import contact_sheet
 from phosphene.errors import RunError
+from phosphene.formats import count, heat, percent, probability
 from phosphene.image_files import encode
 from phosphene.labels import first_synonym
 from phosphene.report.checks import check_section
-from phosphene.report.formats import count, heat, percent, probability
 from phosphene.report.gallery import map_section
 from phosphene.report.images import natural_images
 from phosphene.report.made import made_section

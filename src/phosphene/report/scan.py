@@ -12,9 +12,9 @@ from phosphene.backdoor.images import added_image, pasted_image
 from phosphene.backdoor.scan import ALPHA
 from phosphene.concept_map import Job
 from phosphene.errors import RunError
+from phosphene.formats import percent
 from phosphene.image_files import encode, to_data_url
 from phosphene.report import scan_words
-from phosphene.report.formats import percent
 from phosphene.report.images import strength
 from phosphene.report.scan_words import short_label
 from phosphene.runs import RunDirectory

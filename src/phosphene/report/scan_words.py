@@ -5,8 +5,8 @@ from typing import Any
 
 from phosphene.backdoor.measure import MEASURES
 from phosphene.backdoor.verdict import BACKDOORED, CLEAN, INCONCLUSIVE
+from phosphene.formats import count, percent
 from phosphene.labels import first_synonym
-from phosphene.report.formats import count, percent
 
 MOST_DEVIATING = 5  # classes in the short table
 WORKS_THERE = 0.5  # success at a place from which it works there

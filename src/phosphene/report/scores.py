@@ -3,8 +3,8 @@
 from typing import Any
 
 from phosphene.errors import RunError
+from phosphene.formats import percent
 from phosphene.metrics.scorecard import Score
-from phosphene.report.formats import percent
 from phosphene.runs import RunDirectory
 from phosphene.runs.scores import NAME, read_scores
 

@@ -16,6 +16,7 @@ from safetensors.torch import save as save_tensors
 from phosphene import notebook
 from phosphene.concept_map import ConceptMap, Job, MapList
 from phosphene.errors import RunError
+from phosphene.formats import percent
 from phosphene.image_files import encode
 from phosphene.runs.atomic import remove_parts, write_bytes, write_json, writing
 from phosphene.runs.documents import SCHEMA, Document
@@ -271,7 +272,7 @@ def _scores(run: RunDirectory) -> str:
         [
             str(row["target"]),
             notebook.Cell(f"{row['m_score']:.2f}", row["m_score"]),
-            notebook.Cell(f"{row['top1_all']:.0%}", row["top1_all"]),
+            notebook.Cell(percent(row["top1_all"]), row["top1_all"]),
         ]
         for row in rows
     ]

@@ -11,11 +11,11 @@ from phosphene.classifier import Classifier
 from phosphene.concept_map import Job
 from phosphene.engine.device import pick_device
 from phosphene.errors import RecipeError, RunError, SamplesError
+from phosphene.formats import count
 from phosphene.mapper import passes_per_map
 from phosphene.progress import ProgressDisplay
 from phosphene.recipe import Recipe
 from phosphene.report import write_report
-from phosphene.report.formats import count
 from phosphene.runs import RunDirectory
 from phosphene.runs.checks import read_checks, write_check
 from phosphene.samples import SamplePool

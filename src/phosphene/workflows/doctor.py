@@ -12,6 +12,7 @@ from phosphene.classifier import Classifier
 from phosphene.engine import Engine
 from phosphene.errors import NumericError, RecipeError
 from phosphene.extras import install_command
+from phosphene.formats import percent
 from phosphene.metrics.information import try_sizes
 from phosphene.metrics.norm_statistics import natural_noise
 from phosphene.metrics.range_check import check_range
@@ -74,7 +75,7 @@ def examine_model(
         sizes = try_sizes(engine, samples[:SIZE_SAMPLES])
     declared, (height, width), space = found.rows[0], classifier.input.size, classifier.input
     shown = f"{len(samples)} of {spec}" if natural else f"{len(samples)} images of noise with natural colours"
-    accuracy = "" if declared["accuracy"] is None else f", accuracy {declared['accuracy']:.0%}"
+    accuracy = "" if declared["accuracy"] is None else f", accuracy {percent(declared['accuracy'])}"
     return {
         "model": classifier.name,
         "classes": classifier.num_classes,

@@ -8,6 +8,7 @@ from typing import Any
 from phosphene.classifier import Classifier
 from phosphene.errors import JobsError
 from phosphene.executors.base import Group, MapPlan
+from phosphene.formats import percent
 from phosphene.labels import first_synonym
 from phosphene.mapper import Step, passes_per_map
 from phosphene.metrics.range_check import range_doubt
@@ -49,7 +50,7 @@ class Progress:
         step = self.step
         done = self.maps_done + len(self.labels) * step.number / step.total
         labels = ", ".join(self.labels[:3]) + (", ..." if len(self.labels) > 3 else "")
-        facts = f"step {step.number} of {step.total}, loss {step.loss:.3f}, targeting {step.hits:.0%}"
+        facts = f"step {step.number} of {step.total}, loss {step.loss:.3f}, targeting {percent(step.hits)}"
         if self.workers > 1 and self.rate is not None:
             facts += f", {self.workers} workers, {self.rate:.1f} maps per minute"
         if self.failed:

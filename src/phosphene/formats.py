@@ -1,4 +1,4 @@
-"""Numbers as the report writes them."""
+"""Numbers as every page, table and message writes them."""
 
 
 def percent(share: float) -> str:
