@@ -428,18 +428,18 @@ def test_the_baseline_is_over_all_pairs_of_different_classes():
     pairs = list(itertools.combinations([one.pixels for one in maps if one.seed == 0], 2))
     for name, similarity in SIMILARITIES.items():
         values = torch.tensor([similarity(*pair) for pair in pairs]).double()
-        assert found.mean[name] == pytest.approx(float(values.mean()), abs=1e-6)
-        assert found.deviation[name] == pytest.approx(float(values.std(correction=0)), abs=1e-6)
-        assert found.high[name] == pytest.approx(float(values.quantile(0.95)), abs=1e-6)
+        assert torch.allclose(found.values[name], values, atol=1e-6)
+        assert found.figures()[f"{name}_at_other_class"] == pytest.approx(float(values.mean()), abs=1e-6)
+        assert found.figures()[f"{name}_at_other_class_p95"] == pytest.approx(float(values.quantile(0.95)), abs=1e-6)
     assert found.classes == 4
     assert across_classes(maps[:2]) is None
     assert mean_similarities([(maps[0], maps[0])])["hog"] == pytest.approx(1)
 
 
 def test_the_limit_of_what_chance_gives():
-    base = Baseline({"hog": 0.1}, {"hog": 0.06}, {"hog": 0.2}, 9)
+    base = Baseline({"hog": torch.tensor([0.04, 0.16], dtype=torch.float64)}, 9)
     assert base.limit("hog", 16) == pytest.approx(0.1 + 2 * 0.06 * 5 / 12)
-    few = Baseline({"hog": 0.1}, {"hog": 0.0}, {"hog": 0.1}, 2)
+    few = Baseline({"hog": torch.tensor([0.1], dtype=torch.float64)}, 2)
     assert few.limit("hog", 2) == pytest.approx(0.1 + 2 * 0.03)
 
 

@@ -24,16 +24,17 @@ class Baseline:
     """How similar a run's maps of different classes are.
 
     Attributes:
-        mean: Measure -> mean similarity over pairs.
-        deviation: Measure -> standard deviation over pairs.
-        high: Measure -> 95th percentile over pairs.
+        values: Measure -> its value for every pair of maps.
         classes: Number of classes that were compared.
     """
 
-    mean: dict[str, float]
-    deviation: dict[str, float]
-    high: dict[str, float]
+    values: dict[str, torch.Tensor]
     classes: int
+
+    @property
+    def mean(self) -> dict[str, float]:
+        """Measure -> mean similarity over pairs."""
+        return {name: float(values.mean()) for name, values in self.values.items()}
 
     def limit(self, name: str, count: int) -> float:
         """Return the value up to which a mean over ``count`` pairs is no more than that of different classes.
@@ -42,13 +43,14 @@ class Baseline:
         ``classes`` maps: the pairs share maps, so there are no more independent ones than maps. Chance alone exceeds
         it about once in forty times, while a map that has not changed has a similarity of 1.
         """
-        deviation = max(self.deviation[name], LEAST_DEVIATION)
+        deviation = max(float(self.values[name].std(correction=0)), LEAST_DEVIATION)
         return self.mean[name] + 2 * deviation * math.sqrt(1 / count + 1 / self.classes)
 
     def figures(self) -> dict[str, float]:
         """Return the figures under their names."""
         means = {f"{name}_at_other_class": value for name, value in self.mean.items()}
-        return means | {f"{name}_at_other_class_p95": value for name, value in self.high.items()}
+        high = {f"{name}_at_other_class_p95": float(values.quantile(0.95)) for name, values in self.values.items()}
+        return means | high
 
 
 def first_of_each_class(maps: Iterable[ConceptMap]) -> list[ConceptMap]:
@@ -78,10 +80,4 @@ def across_classes(maps: Sequence[ConceptMap]) -> "Baseline | None":
     chosen = first_of_each_class(maps)[:MOST_CLASSES]
     if len(chosen) < 2:
         return None
-    values = similarities(itertools.combinations(chosen, 2))
-    return Baseline(
-        {name: float(found.mean()) for name, found in values.items()},
-        {name: float(found.std(correction=0)) for name, found in values.items()},
-        {name: float(found.quantile(0.95)) for name, found in values.items()},
-        len(chosen),
-    )
+    return Baseline(similarities(itertools.combinations(chosen, 2)), len(chosen))

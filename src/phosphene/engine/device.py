@@ -4,7 +4,7 @@ import torch
 
 from phosphene.errors import DeviceError
 
-PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp64": torch.float64}
+PRECISIONS = {"auto": torch.float32, "fp32": torch.float32, "bf16": torch.bfloat16, "fp64": torch.float64}
 
 
 def pick_device(name: str) -> torch.device:
@@ -38,8 +38,6 @@ def pick_precision(name: str) -> torch.dtype:
     Raises:
         DeviceError: the precision is unknown.
     """
-    if name == "auto":
-        return torch.float32
     if name not in PRECISIONS:
-        raise DeviceError(f"precision {name!r} is unknown: use auto, {', '.join(PRECISIONS)}.")
+        raise DeviceError(f"precision {name!r} is unknown: use {', '.join(PRECISIONS)}.")
     return PRECISIONS[name]

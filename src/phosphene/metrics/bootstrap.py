@@ -5,6 +5,8 @@ import math
 import torch
 from torch import Tensor
 
+from phosphene.metrics.m_score import m_score_of_divergence
+
 DRAWS = 2000
 # Random numbers per batch; bounds the memory for runs of many maps.
 BATCH = 4_000_000
@@ -46,12 +48,7 @@ def m_score_interval(divergences: Tensor, concepts: int, *, draws: int = DRAWS, 
     ends = torch.quantile(means, torch.tensor([0.025, 0.975], dtype=torch.float64))
     estimate = values.mean()  # few draws must not leave it outside the interval
     low, high = min(ends[0], estimate), max(ends[1], estimate)
-    return _m_score(low, concepts), _m_score(high, concepts)
-
-
-def _m_score(divergence: Tensor, concepts: int) -> float:
-    """Return the M_score of a mean divergence in nats, in [1 / concepts, 1]."""
-    return min(max(float(divergence.exp()) / concepts, 1 / concepts), 1.0)
+    return m_score_of_divergence(low, concepts), m_score_of_divergence(high, concepts)
 
 
 def wilson(hits: int, count: int) -> tuple[float, float]:

@@ -21,9 +21,8 @@ import itertools
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from statistics import fmean
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -89,10 +88,6 @@ class Change:
     a_by_b: "Prediction | None"
     b_by_a: "Prediction | None"
     seeds: tuple[int, int]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values, for JSON."""
-        return asdict(self)
 
 
 def compare(a: ComparedRun, b: ComparedRun, *, same_network: bool = False) -> list[Change]:

@@ -13,6 +13,8 @@ from phosphene.errors import ConceptError
 from phosphene.metrics.matching import match_maps
 from phosphene.metrics.predictions import logits_of_maps
 
+higher_is_better = True
+
 
 def divergences(logits: Tensor, concepts: Sequence[int]) -> Tensor:
     """Return ``KL(p(y | map) || p(y))`` of each map in nats, float64 (maps,), on the CPU.
@@ -53,9 +55,12 @@ def m_score_of_logits(logits: Tensor, concepts: Sequence[int]) -> float:
         >>> m_score_of_logits(torch.eye(3) * 100, [0, 1, 2])
         1.0
     """
-    number = len(set(concepts))
-    score = float(divergences(logits, concepts).mean().exp()) / number  # Eq. 5
-    return min(max(score, 1 / number), 1.0)  # rounding may exceed the bounds
+    return m_score_of_divergence(divergences(logits, concepts).mean(), len(set(concepts)))
+
+
+def m_score_of_divergence(divergence: Tensor, concepts: int) -> float:
+    """Return the ``M_score`` of a mean divergence in nats (Eq. 5), in [1 / concepts, 1]."""
+    return min(max(float(divergence.exp()) / concepts, 1 / concepts), 1.0)  # rounding may exceed the bounds
 
 
 def m_score(maps: Sequence[ConceptMap], target: Classifier, *, device: str = "auto") -> float:

@@ -1,7 +1,7 @@
 """Two run directories, class by class."""
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +76,7 @@ class Comparison:
             "models": [facts["model"]["name"] for facts in self.facts],
             "recipes": [facts["recipe"]["name"] for facts in self.facts],
             "notes": self.notes,
-            "changes": [one.to_dict() for one in self.changes],
+            "changes": [asdict(one) for one in self.changes],
             "only": [list(labels) for labels in self.only],
         }
 
