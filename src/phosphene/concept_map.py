@@ -13,7 +13,7 @@ from torch import Tensor
 from phosphene import notebook
 from phosphene.formats import percent
 from phosphene.image_files import encode
-from phosphene.labels import find_known, first_synonym
+from phosphene.labels import find_among, first_synonym
 
 
 def render(nu: Tensor, contrast: float = 0.2) -> Tensor:
@@ -137,7 +137,7 @@ class MapList(list[ConceptMap]):
         if not isinstance(place, str | slice):
             return super().__getitem__(place)
         if isinstance(place, str):
-            index = find_known(place, {one.index: one.label for one in self}, "this list")
+            index = find_among(place, {one.index: one.label for one in self}, "this list")
             return self._part(one for one in self if one.index == index)
         return self._part(super().__getitem__(place))
 

@@ -105,7 +105,7 @@ class Labels(Sequence[str]):
                 names = text.splitlines()
                 while names and not names[-1].strip():
                     names.pop()
-                return cls(_checked(names, path))
+                return cls(_check_labels(names, path))
             data = json.loads(text)
             if isinstance(data, dict):
                 data = [data[str(index)] for index in range(len(data))]
@@ -119,10 +119,10 @@ class Labels(Sequence[str]):
             raise CardError(f"label file {path} cannot be read: {first_line(error)}.") from None
         if not (isinstance(data, list) and all(isinstance(name, str) for name in data)):
             raise CardError(f"label file {path} must hold a list of names, or an object from index to name.")
-        return cls(_checked(data, path))
+        return cls(_check_labels(data, path))
 
 
-def _checked(names: list[str], path: Path) -> list[str]:
+def _check_labels(names: list[str], path: Path) -> list[str]:
     """Refuse what cannot be a label: it would end up in captions, reports and file names."""
     for number, name in enumerate(names):
         where = f"label file {path}: the label of class {number} has"
@@ -133,8 +133,8 @@ def _checked(names: list[str], path: Path) -> list[str]:
     return names
 
 
-def find_known(concept: str, known: Mapping[int, str], where: str) -> int:
-    """Return which of some classes a concept names.
+def find_among(concept: str, known: Mapping[int, str], where: str) -> int:
+    """Return the class that a concept names, out of those that a collection has maps of.
 
     Args:
         concept: An index, a label or a synonym.

@@ -22,7 +22,7 @@ SINGLE = ("logit", "probability")
 
 
 def check_kind(kind: str) -> str:
-    """Return ``kind``.
+    """Return the kind of output that a user has named; refuse one that does not exist.
 
     Raises:
         CardError: it is neither ``auto`` nor a kind of output.
@@ -67,13 +67,13 @@ def _fitting_kinds(output: Tensor) -> Iterator[str]:
 def to_logits(output: Tensor, kind: str) -> Tensor:
     """Turn outputs of a kind, (n, classes), or (n, 1) or (n,) for one number, into logits (n, classes)."""
     if kind == "probabilities":
-        return _log(output)
+        return _bounded_log(output)
     if kind in SINGLE:
         z = output.reshape(-1, 1)
-        return torch.cat([torch.zeros_like(z), z] if kind == "logit" else [_log(1 - z), _log(z)], 1)
+        return torch.cat([torch.zeros_like(z), z] if kind == "logit" else [_bounded_log(1 - z), _bounded_log(z)], 1)
     return output
 
 
-def _log(p: Tensor) -> Tensor:
+def _bounded_log(p: Tensor) -> Tensor:
     """Return the logarithm of probabilities, bounded below."""
     return p.clamp_min(torch.finfo(p.dtype).tiny).log()

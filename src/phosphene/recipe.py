@@ -43,7 +43,7 @@ def _count(default: int, meaning: str, *, least: int = 1, most: int = 10_000_000
     return _field(default, meaning, lambda v: least <= v <= most, wants)
 
 
-def _share(value: float) -> bool:
+def _is_share(value: float) -> bool:
     """Return whether a value lies in (0, 1]."""
     return 0 < value <= 1
 
@@ -74,11 +74,11 @@ class Recipe:
     loss: str = _field(
         "cross-entropy", "J, the loss whose gradient is accumulated", LOSSES.__contains__, f"one of {', '.join(LOSSES)}"
     )
-    step_decay: float = _field(1.0, "last step size over the first, along a cosine", _share, "in (0, 1]")
+    step_decay: float = _field(1.0, "last step size over the first, along a cosine", _is_share, "in (0, 1]")
     smoothing: float = _not_negative(0.0, "p: gradient and step are divided by frequency^p")
     colour: float = _not_negative(0.0, "q: both also follow the samples' colours, by their covariance^(q/2)")
     views: int = _not_negative(1, "random views of the map per step, which share the batch; 0: one view per sample")
-    view_least: float = _field(1.0, "smallest scale of a view", _share, "in (0, 1]")
+    view_least: float = _field(1.0, "smallest scale of a view", _is_share, "in (0, 1]")
     view_most: float = _field(1.0, "largest scale of a view", lambda v: v >= 1, "1 or more")
     view_shift: float = _not_negative(0.0, "largest shift of a view, as a share of the side")
     view_turn: float = _not_negative(0.0, "largest rotation of a view, in degrees")
@@ -213,7 +213,7 @@ def resolve(recipe: "str | Path | Recipe", overrides: Mapping[str, Any] | None =
         names = list(RECIPES)
         hint = nearest(str(recipe), names) or f" Known: {', '.join(names)}, or a .toml file."
         raise RecipeError(f"no recipe is called {str(recipe)!r}.{hint}")
-    changes = {key: _parse(key, value) for key, value in (overrides or {}).items()}
+    changes = {key: _parse_setting(key, value) for key, value in (overrides or {}).items()}
     return base.replace(**changes)
 
 
@@ -232,7 +232,7 @@ def _from_toml(path: Path) -> Recipe:
     return RECIPES[base][1].replace(**fields)
 
 
-def _parse(key: str, value: Any) -> Any:
+def _parse_setting(key: str, value: Any) -> Any:
     """Parse a ``--set`` value as TOML, so that 10, 0.5, true and "text" have their types."""
     fields = {field.name: field for field in dataclasses.fields(Recipe)}
     if not isinstance(value, str) or key not in fields or fields[key].type is str:

@@ -11,7 +11,7 @@ from phosphene.executors import pick_executor
 from phosphene.executors.base import MapOrigin, MapSummary
 from phosphene.progress import ProgressDisplay, show_progress
 from phosphene.recipe import DEFAULT_RECIPE, Recipe, resolve
-from phosphene.workflows.concept_maps import ConceptMaps, map_in_memory, maps_of
+from phosphene.workflows.concept_maps import ConceptMaps, map_in_memory, read_planned_maps
 from phosphene.workflows.estimate import estimate
 from phosphene.workflows.map import MappedRun, make_runs
 from phosphene.workflows.plan import plan_all, seed_range
@@ -76,7 +76,7 @@ def map_concepts(
             how |= {"seeds": seeds, "seed": seed, "frames": frames, "trust": trust, **executor}
             how |= {"progress": display, "on_progress": on_progress}
             (made,) = map_models([classifier], concepts, recipes=[settings], samples=pool, out=out, **how)
-            return maps_of(made.plan)
+            return read_planned_maps(made.plan)
         if executor:
             raise RunError(f"{', '.join(executor)} need a run directory: give out='runs/NAME'.")
         show_doubts(display, classifier, pool, device)

@@ -38,10 +38,14 @@ LONGEST = 1500
 
 
 class _Commands(click.Group):
+    """The commands of ``COMMANDS``, each loaded from its module when it is called."""
+
     def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all commands, in the order of the help."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> "click.Command | None":
+        """Import a command; ``None`` if there is none of this name."""
         if cmd_name not in COMMANDS:
             return None
         command = importlib.import_module(f"phosphene.cli.{cmd_name}").command
@@ -51,12 +55,14 @@ class _Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> "tuple[str | None, click.Command | None, list[str]]":
+        """Find the command that was called; name the nearest one if it does not exist."""
         if args and not args[0].startswith("-") and args[0] not in COMMANDS:
             fix = nearest(args[0], list(COMMANDS)) or f" Commands: {', '.join(COMMANDS)}."
             raise click.UsageError(f"there is no command {args[0]!r}.{fix}")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands from ``COMMANDS``, without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 

@@ -54,11 +54,11 @@ def command(run: Path, dry_run: bool, as_json: bool, **options_of_check: Any) ->
     elif dry_run:
         click.echo(str(findings.plan))
     else:
-        print_table(["check", "", "finding"], map(_row, findings), numbers=(), lines=True)
+        print_table(["check", "", "finding"], map(_finding_row, findings), numbers=(), lines=True)
         click.echo(f"figures in {run / 'checks.json'}; open {findings.report}")
 
 
-def _row(found: "Finding") -> "list[str | Text]":
+def _finding_row(found: "Finding") -> "list[str | Text]":
     """Return a finding as a row of the table: check, verdict in its colour, explanation."""
     colour = {True: "green", False: "bold red", None: ""}[found.passed]
     explanation = textwrap.fill(printable(found.explanation), WIDEST_EXPLANATION, break_on_hyphens=False)

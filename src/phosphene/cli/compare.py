@@ -33,7 +33,7 @@ def command(a: Path, b: Path, out: "Path | None", as_json: bool) -> None:
     heads = ["class", "change", "images", "predictions"]
     if any(one.a_by_b or one.b_by_a for one in found.changes):
         heads += ["the second, of the first's maps", "the first, of the second's maps"]
-    print_table(heads, [_row(one)[: len(heads)] for one in found.changes], numbers=range(1, 4))
+    print_table(heads, [_change_row(one)[: len(heads)] for one in found.changes], numbers=range(1, 4))
     for labels, run in zip(found.only, found.runs, strict=True):
         if labels:
             names = ", ".join(map(first_synonym, labels[:8])) + (", ..." if len(labels) > 8 else "")
@@ -44,13 +44,13 @@ def command(a: Path, b: Path, out: "Path | None", as_json: bool) -> None:
         click.echo(f"open {out}")
 
 
-def _row(one: "Change") -> list[str]:
+def _change_row(one: "Change") -> list[str]:
     """Return the table's row of a class: its change, of what that is made up, and what each source predicts."""
     figures = ["-" if value is None else f"{value:.2f}" for value in (one.change, one.images, one.predictions)]
-    return [first_synonym(one.label), *figures, _spell(one.a_by_b), _spell(one.b_by_a)]
+    return [first_synonym(one.label), *figures, _prediction_text(one.a_by_b), _prediction_text(one.b_by_a)]
 
 
-def _spell(prediction: "Prediction | None") -> str:
+def _prediction_text(prediction: "Prediction | None") -> str:
     """Return a prediction as a table cell: its probability, and what is predicted instead."""
     if prediction is None:
         return "-"

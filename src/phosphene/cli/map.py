@@ -100,7 +100,7 @@ def command(
 
         def print_map(found: "MapSummary") -> None:
             if not as_json:
-                display.print(_line(found))
+                display.print(_map_line(found))
 
         runs = ph.map_models(
             models,
@@ -116,19 +116,20 @@ def command(
         options.print_json(documents[0] if len(documents) == 1 else documents)
         return
     for one in runs:
-        click.echo(_price(one) if dry_run else f"{count(len(one.maps), 'map')} in {one.run.path}; open {one.report}")
+        made = f"{count(len(one.maps), 'map')} in {one.run.path}; open {one.report}"
+        click.echo(_dry_run_line(one) if dry_run else made)
     if not dry_run:
         click.echo(f"{display.elapsed} in all", err=True)
 
 
-def _line(found: "MapSummary") -> str:
+def _map_line(found: "MapSummary") -> str:
     """Return the line that is printed for a finished map."""
     rate = "-" if found.targeting_rate is None else percent(found.targeting_rate)
     name = f"{found.short} ({found.index}), seed {found.seed}"
     return f"{name}: p {found.p_class:.3f}, targeting {rate}, {found.seconds:.1f} s"
 
 
-def _price(one: "MappedRun") -> str:
+def _dry_run_line(one: "MappedRun") -> str:
     """Return the line of a dry run: number of maps, passes and estimated time."""
     plan, cost = one.plan, one.estimate
     assert cost is not None  # noqa: S101  (a dry run has it)

@@ -59,7 +59,7 @@ def print_scores(scored: "Sequence[RunScore]") -> None:
     for path in dict.fromkeys(row.run for row in scored):
         own = [row for row in scored if row.run == path]
         measures = f"M_score\ntop-1, all classes\ntop-1, the {own[0].concepts} concepts"
-        rows.append([Text(cell) for cell in (_named(own[0], scored), measures, *map(_cell, own))])
+        rows.append([Text(cell) for cell in (_source_name(own[0], scored), measures, *map(_score_text, own))])
     print_table(["maps of", "measure", *columns], rows, numbers=(), lines=True)
 
 
@@ -69,33 +69,33 @@ def misclassified(scored: "Sequence[RunScore]") -> Iterator[str]:
         wrong = sorted((one for one in row.per_concept if one.misread), key=lambda one: one.right / one.maps)
         if wrong:
             errors = [
-                f"{_short(one.label)} as {_short(one.misread[0].label)}"
+                f"{_short_label(one.label)} as {_short_label(one.misread[0].label)}"
                 + (f" ({one.misread[0].count} of {one.maps})" if one.maps > 1 else "")
                 for one in wrong
             ]
-            count = f"{len(wrong)} of {row.concepts} concepts of {_named(row, scored, ', ')}"
+            count = f"{len(wrong)} of {row.concepts} concepts of {_source_name(row, scored, ', ')}"
             yield f"{printable(row.target)} misclassifies {count}: {first_few(errors)}"
 
 
-def _named(row: "RunScore", scored: "Sequence[RunScore]", gap: str = "\n") -> str:
+def _source_name(row: "RunScore", scored: "Sequence[RunScore]", gap: str = "\n") -> str:
     """Name a source by its model and recipe, and by its directory if other runs have the same."""
     alike = {other.run for other in scored if (other.source, other.recipe) == (row.source, row.recipe)}
     names = [row.source, row.recipe, *([str(row.run)] if len(alike) > 1 else [])]
     return gap.join(printable(name) for name in names)
 
 
-def _cell(row: "RunScore") -> str:
+def _score_text(row: "RunScore") -> str:
     """Return M_score and both top-1 rates with their intervals, one per line."""
     low, high = row.interval
     rates = ((row.top1_all, row.top1_all_interval), (row.top1_concepts, row.top1_concepts_interval))
-    return "\n".join([f"{row.m_score:.2f} [{low:.2f}, {high:.2f}]", *(_share(*rate) for rate in rates)])
+    return "\n".join([f"{row.m_score:.2f} [{low:.2f}, {high:.2f}]", *(_rate_text(*rate) for rate in rates)])
 
 
-def _share(value: float, interval: tuple[float, float]) -> str:
+def _rate_text(value: float, interval: tuple[float, float]) -> str:
     """Return a share and its interval in percent: ``90 % [81, 95]``."""
     return f"{percent(value)} [{100 * interval[0]:.0f}, {100 * interval[1]:.0f}]"
 
 
-def _short(label: str) -> str:
+def _short_label(label: str) -> str:
     """Return the first synonym of a label, without control characters."""
     return printable(first_synonym(label))

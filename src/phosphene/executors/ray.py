@@ -73,7 +73,7 @@ class RayExecutor:
         self, plans: Sequence[MapPlan], take: "Callable[[], Group | None]", stop: Callable[[], bool]
     ) -> Iterator[Event]:
         """Make groups on Ray."""
-        with self._started():
+        with self._ray_started():
             work = self.ray.remote(
                 num_cpus=self.threads,
                 num_gpus=self.gpus,
@@ -84,21 +84,21 @@ class RayExecutor:
             under_way: dict[Any, Group] = {}
             try:
                 while not stop():
-                    self._look_for_room()
+                    self._count_room()
                     while len(under_way) < math.ceil(self.workers * QUEUED) and (group := take()) is not None:
                         under_way[work.remote(remote[group.run], group)] = group
                     if not under_way:
                         return
-                    yield from self._finished(under_way, 1.0)
-                    yield from _progress(plans, list(under_way.values()))
+                    yield from self._wait_for_finished(under_way, 1.0)
+                    yield from _noted_steps(plans, list(under_way.values()))
                 self._cancel(under_way)
                 while under_way:
-                    yield from self._finished(under_way, 0)
+                    yield from self._wait_for_finished(under_way, 0)
             finally:
                 self._cancel(under_way)
 
     @contextlib.contextmanager
-    def _started(self) -> Iterator[None]:
+    def _ray_started(self) -> Iterator[None]:
         """Join the cluster or start Ray here, unless this process already has; leave it at the end.
 
         Raises:
@@ -130,13 +130,13 @@ class RayExecutor:
         finally:
             self.ray.shutdown()
 
-    def _look_for_room(self) -> None:
+    def _count_room(self) -> None:
         """Count the groups that the cluster has room for; it may grow and shrink."""
         resources = self.ray.cluster_resources()
         room = int(resources.get("GPU", 0) / self.gpus if self.gpus else resources.get("CPU", 1) / self.threads)
         self.workers = max(1, min(room, self.most or room))
 
-    def _finished(self, under_way: dict[Any, Group], seconds: float) -> Iterator[Event]:
+    def _wait_for_finished(self, under_way: dict[Any, Group], seconds: float) -> Iterator[Event]:
         """Wait up to ``seconds`` for groups that are over, and yield what happened to them."""
         ready, _ = self.ray.wait(list(under_way), num_returns=1, timeout=seconds)
         for reference in ready:
@@ -168,7 +168,7 @@ class RayExecutor:
             del under_way[reference]
 
 
-def _progress(plans: Sequence[MapPlan], groups: Sequence[Group]) -> Iterator[Event]:
+def _noted_steps(plans: Sequence[MapPlan], groups: Sequence[Group]) -> Iterator[Event]:
     """Yield the steps of groups under way that workers have noted in run directories which the driver sees."""
     for run in {group.run for group in groups}:
         beats = {beat.maps: beat for beat in read_live(plans[run].run.path)}

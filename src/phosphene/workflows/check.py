@@ -130,8 +130,8 @@ def plan_checks(
     names = choose(only)
     pick_device(device)
     facts = run.facts()
-    rows = _rows(run, facts)
-    recipe = _recipe(run, facts["recipe"])
+    rows = _jobs_to_check(run, facts)
+    recipe = _recipe_of_run(run, facts["recipe"])
     classifier = load(facts["model"]["spec"], trust=trust)
     if classifier.sha256 != facts["model"]["sha256"]:
         now, then = classifier.sha256[:8], facts["model"]["sha256"][:8]
@@ -140,14 +140,14 @@ def plan_checks(
             "bring those back, or map it again into another directory."
         )
     sha256, earlier = run.maps_sha256(), read_checks(run)
-    pool = _pool(facts["samples"], samples, classifier)
+    pool = _samples_of_run(facts["samples"], samples, classifier)
     same = pool.sha256 == facts["samples"]["sha256"]
     maps = [run.read(run.folder(Job(row["index"], row["seed"]), row["label"])) for row in rows]
     precision = str(facts.get("precision") or "auto")
     context = CheckContext(
         classifier, pool, recipe, maps, most=most, same_samples=same, device=device, precision=precision
     )
-    mine = _subject(context)
+    mine = _subject_of_finding(context)
     found = {name: Finding.from_dict(entry) for name, entry in earlier.items() if entry["subject"] == mine}
     return CheckPlan(run, context, tuple(names), found, sha256)
 
@@ -193,7 +193,7 @@ def run_checks(
         if found is None:
             found = examine(name, context)
             if plan.run is not None:
-                write_check(plan.run, {**found.to_dict(), "subject": _subject(context)}, plan.sha256)
+                write_check(plan.run, {**found.to_dict(), "subject": _subject_of_finding(context)}, plan.sha256)
         findings.append(found)
         if on_finding is not None:
             on_finding(found)
@@ -201,8 +201,8 @@ def run_checks(
     return findings
 
 
-def _rows(run: RunDirectory, facts: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the jobs whose maps are read; refuse a run that is not finished."""
+def _jobs_to_check(run: RunDirectory, facts: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the jobs of a run whose maps are checked, not all of very many; refuse a run that is not finished."""
     rows: list[dict[str, Any]] = facts["jobs"]
     run.require_finished()
     classes = list(dict.fromkeys(row["index"] for row in rows))
@@ -211,7 +211,7 @@ def _rows(run: RunDirectory, facts: dict[str, Any]) -> list[dict[str, Any]]:
     return [row for row in rows if row["index"] in chosen]
 
 
-def _recipe(run: RunDirectory, facts: dict[str, Any]) -> Recipe:
+def _recipe_of_run(run: RunDirectory, facts: dict[str, Any]) -> Recipe:
     """Rebuild the run's recipe; fields that its version did not have are off by default."""
     fields = {key: value for key, value in facts.items() if key != "sha256"}
     try:
@@ -223,7 +223,7 @@ def _recipe(run: RunDirectory, facts: dict[str, Any]) -> Recipe:
     return recipe
 
 
-def _pool(facts: dict[str, Any], samples: Samples, classifier: Classifier) -> SamplePool:
+def _samples_of_run(facts: dict[str, Any], samples: Samples, classifier: Classifier) -> SamplePool:
     """Load the samples of the run, which must be what they were, or others that were asked for."""
     if samples is not None:
         return to_pool(samples, classifier)
@@ -236,7 +236,7 @@ def _pool(facts: dict[str, Any], samples: Samples, classifier: Classifier) -> Sa
     return pool
 
 
-def _subject(context: CheckContext) -> dict[str, Any]:
+def _subject_of_finding(context: CheckContext) -> dict[str, Any]:
     """Return what a finding depends on, besides the maps themselves."""
     return {
         "concepts": [{"index": one.index, "label": one.label, "seed": one.seed} for one in context.chosen],

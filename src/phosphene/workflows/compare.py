@@ -38,7 +38,7 @@ class Comparison:
     def _repr_html_(self) -> str:
         """Show the changes in a notebook, the most changed class first."""
         rows = [
-            [first_synonym(one.label), *map(_cell, (one.change, one.images, one.predictions))]
+            [first_synonym(one.label), *map(_share_cell, (one.change, one.images, one.predictions))]
             for one in self.changes[: notebook.MOST_IMAGES]
         ]
         table = notebook.piece("table", ["class", "change", "images", "predictions"], rows)
@@ -81,7 +81,7 @@ class Comparison:
         }
 
 
-def _cell(value: "float | None") -> "notebook.Cell | str":
+def _share_cell(value: "float | None") -> "notebook.Cell | str":
     """Return a table cell for a share; a dash for ``None``."""
     return "-" if value is None else notebook.Cell(f"{value:.2f}", value)
 
@@ -96,7 +96,7 @@ def compare_runs(a: RunDirectory, b: RunDirectory) -> Comparison:
     facts = (a.facts(), b.facts())
     maps = (_maps_by_class(a), _maps_by_class(b))
     first, second = (one["model"]["sha256"] for one in facts)
-    changes = compare(_side(a, maps[0], second), _side(b, maps[1], first), same_network=first == second)
+    changes = compare(_compared_run(a, maps[0], second), _compared_run(b, maps[1], first), same_network=first == second)
     only = (
         _labels_without(maps[0], {one.index_a for one in changes}),
         _labels_without(maps[1], {one.index_b for one in changes}),
@@ -119,7 +119,7 @@ def _labels_without(maps: dict[int, list[ConceptMap]], classes: set[int]) -> lis
     return [group[0].label for index, group in maps.items() if index not in classes]
 
 
-def _side(run: RunDirectory, by_class: dict[int, list[ConceptMap]], other_sha256: str) -> ComparedRun:
+def _compared_run(run: RunDirectory, by_class: dict[int, list[ConceptMap]], other_sha256: str) -> ComparedRun:
     """Return one of the two runs as :func:`phosphene.metrics.compare.compare` takes it."""
     maps = [one for group in by_class.values() for one in group]
     own = {index: sum(one.p_class for one in group) / len(group) for index, group in by_class.items()}

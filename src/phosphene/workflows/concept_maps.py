@@ -76,7 +76,7 @@ class ConceptMaps(MapList):
 Run = str | Path | RunDirectory | ConceptMaps
 
 
-def maps_of(plan: MapPlan) -> ConceptMaps:
+def read_planned_maps(plan: MapPlan) -> ConceptMaps:
     """Read the maps of a plan, in the order of its jobs, from its run.
 
     Raises:

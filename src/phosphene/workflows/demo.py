@@ -75,14 +75,14 @@ def run_demo(
         scans = {}
         for spec in SCANNED:
             display.update(f"scan {spec}", last=True)
-            scans[spec] = _scanned(spec, out, device, display)
+            scans[spec] = _scan(spec, out, device, display)
         report = write_report(map_plan.run)
     recognised = scores[SOURCE].top1_all >= LEAST_SOURCE_TOP1 and scores[TARGET].top1_all >= LEAST_TARGET_TOP1
-    detected = all(_backdoor(scans[spec]) == wanted for spec, wanted in SCANNED.items())
+    detected = all(_class_of_backdoor(scans[spec]) == wanted for spec, wanted in SCANNED.items())
     return DemoResult(list(map_plan.run.maps()), report, scores, scans, recognised and detected)
 
 
-def _scanned(spec: str, out: Path, device: str, display: ProgressDisplay) -> dict[str, Any]:
+def _scan(spec: str, out: Path, device: str, display: ProgressDisplay) -> dict[str, Any]:
     """Scan a network, in a run of its own below the demo's, whose report shows it too."""
     classifier = load(spec)
     pool = load_samples(default_samples(spec), classifier.input.shape)
@@ -95,7 +95,7 @@ def _scanned(spec: str, out: Path, device: str, display: ProgressDisplay) -> dic
     return make_scan(scan_plan, display, on_progress=show).found
 
 
-def _backdoor(found: dict[str, Any]) -> "str | None":
+def _class_of_backdoor(found: dict[str, Any]) -> "str | None":
     """Return the class of the backdoor that was found, ``None`` for a clean network, "?" for an inconclusive scan."""
     if found["verdict"] == "backdoored":
         return str(next(one["label"] for one in found["suspects"] if one["works"]))

@@ -84,20 +84,20 @@ def examine_model(
         "spatial_layer": layer,
         "speed": f"{speed:.0f} images/s forward",
         "confidence": f"{declared['confidence']:.2f} on {shown}, {declared['classes']} classes predicted{accuracy}",
-        "predictions": _predictions(declared["classes"], shown),
+        "predictions": _predictions_line(declared["classes"], shown),
         "range": found.line,
-        "size": ", ".join(f"{h} x {w}: {_nats(value)}" for (h, w), value in sizes.items()),
+        "size": ", ".join(f"{h} x {w}: {_information_text(value)}" for (h, w), value in sizes.items()),
         "conventions": list(found.rows),
     }
 
 
-def _predictions(classes: int, shown: str) -> str:
+def _predictions_line(classes: int, shown: str) -> str:
     """Return the line about whether the network distinguishes samples."""
     if classes == 1:
         return f"one class for every sample ({shown}): check [input] mean and std, or give natural --samples"
     return "different classes for different samples"
 
 
-def _nats(information: "float | None") -> str:
-    """Return an information as text."""
+def _information_text(information: "float | None") -> str:
+    """Return the information in predictions, in nats, as text; ``None`` stands for a size that is refused."""
     return "refused" if information is None else f"{information:.2f} nats"

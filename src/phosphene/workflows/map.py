@@ -173,7 +173,7 @@ def execute(
             raise KeyboardInterrupt
         for one in several:
             note_failures(one.run)
-    queue.counts.check()
+    queue.counts.raise_failures()
     return queue.counts
 
 

@@ -141,7 +141,7 @@ class MapCounts:
             failed=len(self.failures),
         )
 
-    def check(self) -> None:
+    def raise_failures(self) -> None:
         """Raise an error if any map could not be made.
 
         Raises:

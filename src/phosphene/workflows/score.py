@@ -22,7 +22,7 @@ from phosphene.sources import load
 
 
 @dataclass(frozen=True)
-class Source:
+class SourceRun:
     """A finished run whose maps are scored.
 
     Attributes:
@@ -99,12 +99,12 @@ def score_runs(
         SpecError: a target is not found, or takes images of another number of channels.
     """
     pick_device(device)  # before any work
-    sources = [_open(run) for run in {run.path.resolve(): run for run in runs}.values()]
+    sources = [_open_source(run) for run in {run.path.resolve(): run for run in runs}.values()]
     named = to_classifiers(targets, trust=trust)
-    distinct = _distinct(named or _own(sources, trust=trust))
+    distinct = _distinct_classifiers(named or _source_classifiers(sources, trust=trust))
     for source in sources:
         for target in distinct:
-            _check(source, target)
+            _check_pair(source, target)
     if on_warning is not None:
         for doubt in (range_doubt(target, device=device) for target in distinct):
             if doubt is not None:
@@ -114,12 +114,12 @@ def score_runs(
         for line, source in enumerate(sources):
             if on_progress is not None:
                 on_progress(len(found), len(sources) * len(distinct), target.name)
-            found[line, column] = scored = _score(source, target, device)
+            found[line, column] = scored = _score_pair(source, target, device)
             write_scores(source.run, [scored.to_dict()])
     return Scores(found[key] for key in sorted(found))
 
 
-def _open(run: RunDirectory) -> Source:
+def _open_source(run: RunDirectory) -> SourceRun:
     """Read all maps of a run once, so that a damaged one is reported before any work."""
     facts = run.facts()
     if not facts["jobs"]:
@@ -131,10 +131,10 @@ def _open(run: RunDirectory) -> Source:
     channels = {one.nu.shape[0] for one in run.maps()}
     if len(channels) > 1:
         raise RunError(f"{run.path} is damaged: its maps differ in their number of channels.")
-    return Source(run, facts, channels.pop(), sha256, hashes)
+    return SourceRun(run, facts, channels.pop(), sha256, hashes)
 
 
-def _own(sources: Sequence[Source], *, trust: bool) -> list[Classifier]:
+def _source_classifiers(sources: Sequence[SourceRun], *, trust: bool) -> list[Classifier]:
     """Load the source classifiers of the runs, and check that they still have the weights that made the maps."""
     specs = dict.fromkeys(source.facts["model"]["spec"] for source in sources)
     loaded = {spec: load(spec, trust=trust) for spec in specs}
@@ -145,7 +145,7 @@ def _own(sources: Sequence[Source], *, trust: bool) -> list[Classifier]:
     return list(loaded.values())
 
 
-def _distinct(targets: Iterable[Classifier]) -> list[Classifier]:
+def _distinct_classifiers(targets: Iterable[Classifier]) -> list[Classifier]:
     """Drop targets that another spec has loaded already."""
     found: dict[tuple[str, str], Classifier] = {}
     for target in targets:
@@ -153,7 +153,7 @@ def _distinct(targets: Iterable[Classifier]) -> list[Classifier]:
     return list(found.values())
 
 
-def _check(source: Source, target: Classifier) -> None:
+def _check_pair(source: SourceRun, target: Classifier) -> None:
     """Refuse a pair that cannot be scored, before any pair is."""
     check_channels(source.channels, target)
     concepts = concepts_of(source.concepts)
@@ -171,7 +171,7 @@ def _check(source: Source, target: Classifier) -> None:
     match(concepts, target.labels, target.name)
 
 
-def _score(source: Source, target: Classifier, device: str) -> RunScore:
+def _score_pair(source: SourceRun, target: Classifier, device: str) -> RunScore:
     """Send a run's maps through the target once; write its predictions to ``readings.json`` and return the score."""
     name = source.facts["model"]["name"]
     found, rows = score_maps(source.run.maps(), source.concepts, target, source=name, device=device)
