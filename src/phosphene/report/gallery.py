@@ -1,12 +1,13 @@
 """The part of the report that shows the maps themselves."""
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 from PIL import Image
 
 from phosphene.concept_map import ConceptMap, Job, render, to_image
-from phosphene.contact_sheet import SIDE
+from phosphene.contact_sheet import SIDE, contact_sheet
 from phosphene.formats import count, percent, probability
 from phosphene.image_files import to_data_url
 from phosphene.labels import first_synonym
@@ -29,25 +30,45 @@ MOST_ON_SHEET = 1000
 
 
 def map_section(run: RunDirectory, facts: dict[str, Any]) -> "dict[str, Any] | None":
-    """Return what ``gallery.html`` shows and the thumbnails of ``sheet.png``, or ``None`` if no map is finished.
+    """Return what ``gallery.html`` shows, or ``None`` if no map is finished."""
+    cards = list(_cards(run, facts))
+    if not cards:
+        return None
+    classes = len({card["map"]["index"] for card in cards})
+    return {
+        "nav": "Maps",
+        "glance": _glance(facts["model"]["name"], cards),
+        "cards": cards,
+        "classes": classes,
+        "several": classes < len(cards),  # whether a class has more than one map
+        "others": any(card["others"] for card in cards),
+    }
+
+
+def sheet_of_maps(gallery: dict[str, Any]) -> Image.Image:
+    """Return the contact sheet of the maps that :func:`map_section` has returned."""
+    cards = gallery["cards"][:MOST_ON_SHEET]
+    maps = [card["map"] for card in cards]
+    captions = [f"{one['short']}, {one['seed']}" if gallery["several"] else one["short"] for one in maps]
+    return contact_sheet([card["thumbnail"] for card in cards], captions)
+
+
+def _cards(run: RunDirectory, facts: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield what ``card.html`` shows of each finished map.
 
     Maps are read one after the other and turned into text, so that a thousand of them fit into memory.
     """
-    places = list(run.finished_folders())
-    if not places:
-        return None
-    size = tuple(facts["model"]["input"]["size"])
-    scale, pixels = scale_for(len(places), size), len(places) * math.prod(size)
+    maps, size = len(run.finished_folders()), tuple(facts["model"]["input"]["size"])
+    scale, pixels = scale_for(max(1, maps), size), maps * math.prod(size)
+    quality = 88 if pixels > MOST_PIXELS / 4 else 94
     bytes_for_frames = MOST_BYTES - BYTES_PER_PIXEL * pixels * scale**2
     classifiers = read_predictions(run)
     own = next((one for one in classifiers if one.sha256 == facts["model"]["sha256"]), None)
     others = [one for one in classifiers if one is not own]
-    classes = len({index for index, _ in places})
-    several = classes < len(places)
-    cards: list[dict[str, Any]] = []
-    thumbnails: list[tuple[Image.Image, str]] = []
-    for one in run.maps():
-        card = _card(one, own, others) | _images(one, scale, quality=88 if pixels > MOST_PIXELS / 4 else 94)
+    for number, one in enumerate(run.maps()):
+        card = _words(one, own, others) | _images(one, scale, quality)
+        if number < MOST_ON_SHEET:
+            card["thumbnail"] = one.image.convert("RGB").resize((SIDE, SIDE), Image.Resampling.LANCZOS)
         animation = run.folder(Job(one.index, one.seed), one.label) / FRAMES
         size_of_frames = animation.stat().st_size if animation.is_file() else 0
         if 0 < size_of_frames <= bytes_for_frames:
@@ -55,12 +76,7 @@ def map_section(run: RunDirectory, facts: dict[str, Any]) -> "dict[str, Any] | N
             card["frames"] = to_data_url(animation.read_bytes(), "webp")
         elif size_of_frames:
             card["frames_elsewhere"] = animation.relative_to(run.path)
-        cards.append(card)
-        if len(thumbnails) < MOST_ON_SHEET:
-            small = one.image.convert("RGB").resize((SIDE, SIDE), Image.Resampling.LANCZOS)
-            thumbnails.append((small, f"{one.short}, {one.seed}" if several else one.short))
-    shown = {"cards": cards, "thumbnails": thumbnails, "classes": classes, "several": several, "others": others}
-    return {"nav": "Maps", "glance": _glance(facts["model"]["name"], cards), **shown}
+        yield card
 
 
 def _glance(name: str, cards: list[dict[str, Any]]) -> list[dict[str, str]]:
@@ -81,7 +97,7 @@ def _glance(name: str, cards: list[dict[str, Any]]) -> list[dict[str, str]]:
     return lines
 
 
-def _card(one: ConceptMap, own: "ClassifierPredictions | None", others: list[ClassifierPredictions]) -> dict[str, Any]:
+def _words(one: ConceptMap, own: "ClassifierPredictions | None", others: list[ClassifierPredictions]) -> dict[str, Any]:
     """Return what the page says of one map."""
     place = (one.index, one.seed)
     found = None if own is None else _classification(own, place)

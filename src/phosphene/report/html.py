@@ -9,13 +9,12 @@ from jinja2 import Environment
 from markupsafe import Markup
 
 from phosphene import markup
-from phosphene.contact_sheet import contact_sheet
 from phosphene.errors import RunError
 from phosphene.formats import count, heat, percent, probability
 from phosphene.image_files import encode
 from phosphene.labels import first_synonym
 from phosphene.report.checks import check_section
-from phosphene.report.gallery import map_section
+from phosphene.report.gallery import map_section, sheet_of_maps
 from phosphene.report.images import natural_images
 from phosphene.report.made import made_section
 from phosphene.report.scan import scan_section
@@ -81,7 +80,7 @@ def write_report(run: "str | Path | RunDirectory", *, reference: "str | None" = 
         )
     )
     if gallery:
-        write_bytes(run.path / "sheet.png", encode(contact_sheet(*zip(*gallery["thumbnails"], strict=True))))
+        write_bytes(run.path / "sheet.png", encode(sheet_of_maps(gallery)))
     path = run.path / "report.html"
     write_bytes(path, page.encode())
     return str(path)
