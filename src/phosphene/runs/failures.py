@@ -41,4 +41,5 @@ def note_failures(run: RunDirectory, rows: Iterable[dict[str, Any]] = ()) -> Non
         if kept:
             FAILURES.write(run.path, {"failures": kept})
         else:
-            (run.path / FAILURES.name).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                (run.path / FAILURES.name).unlink()
