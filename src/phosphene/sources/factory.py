@@ -36,8 +36,6 @@ def load(rest: str, *, trust: bool) -> Classifier:
         made.origin = made.origin or origin
         return made
     facts = getattr(made, "pretrained_cfg", None) or getattr(made, "default_cfg", None)
-    if not isinstance(made, nn.Module):
-        raise CardError(f"factory {rest} returned a {type(made).__name__}, not a torch.nn.Module or a Classifier.")
     if not isinstance(facts, Mapping) or "input_size" not in facts:
         raise CardError(
             f"factory {rest} returned a network that does not say what input it takes: return phosphene.Classifier("
@@ -60,17 +58,11 @@ def build(factory: str, card: Path, *, trust: bool) -> nn.Module:
         raise TrustError(  # os:abort, pdb:set_trace, ...: a card may name any of them
             f"model card {card} would call {factory} of Python itself, which builds no network: name another factory."
         )
-    network = call(factory, card.parent, f"model card {card}", trust=trust)
-    if isinstance(network, Classifier):
-        network = network.module
-    if not isinstance(network, nn.Module):
-        raise CardError(
-            f"model card {card}: factory {factory} returned a {type(network).__name__}, not a torch.nn.Module."
-        )
-    return network
+    made = call(factory, card.parent, f"model card {card}", trust=trust)
+    return made.module if isinstance(made, Classifier) else made
 
 
-def call(factory: str, folder: Path, who: str, *, trust: bool) -> object:
+def call(factory: str, folder: Path, who: str, *, trust: bool) -> nn.Module | Classifier:
     """Import and call ``file.py:function`` (the file lies in ``folder``) or ``package.module:function``.
 
     Args:
@@ -80,7 +72,7 @@ def call(factory: str, folder: Path, who: str, *, trust: bool) -> object:
         trust: Whether such code may run.
 
     Raises:
-        CardError: it is missing, or raises.
+        CardError: it is missing, raises, or returns something else.
         TrustError: it came with the model, and ``trust`` was not given.
     """
     where, colon, function = factory.rpartition(":")
@@ -102,7 +94,10 @@ def call(factory: str, folder: Path, who: str, *, trust: bool) -> object:
         names = [name for name, _ in inspect.getmembers(module, callable) if not name.startswith("_")]
         raise CardError(f"{who}: {where} has no function {function!r}.{nearest(function, names)}")
     with one_line(CardError, f"factory {factory} failed"), fixed_seed():
-        return make()
+        made = make()
+    if not isinstance(made, nn.Module | Classifier):
+        raise CardError(f"{who}: {factory} returned a {type(made).__name__}, not a torch.nn.Module or a Classifier.")
+    return made
 
 
 def _import_file(file: Path, who: str, *, trust: bool) -> Any:
