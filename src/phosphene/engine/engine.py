@@ -161,7 +161,7 @@ class Engine:
 
     @torch.no_grad()
     def mean_probabilities(self, samples: Tensor, nu: Tensor, classes: Tensor) -> Tensor:
-        """Mean probability (m,) of each map's class on its nudged samples (Alg. 1, line 10).
+        """Return the mean probability (m,) of each map's class on its nudged samples (Alg. 1, line 10).
 
         Args:
             samples: uint8 (m, b, c, h, w).
@@ -181,7 +181,7 @@ class Engine:
 
     @torch.no_grad()
     def logits(self, images: Tensor) -> Tensor:
-        """Logits (n, classes) of images (n, c, h, w) in [0, 1]."""
+        """Return the logits (n, classes) of images (n, c, h, w) in [0, 1]."""
 
         def run() -> Tensor:
             """Compute the logits at the present micro-batch."""
@@ -191,7 +191,7 @@ class Engine:
         return self._halving_micro_batch(run)
 
     def predicted_classes(self, samples: Tensor) -> Tensor:
-        """Top-1 class (n,) of each sample, uint8 (n, c, h, w).
+        """Return the top-1 class (n,) of each sample, uint8 (n, c, h, w).
 
         The result for the last samples is cached: do not change them, or the network, in place.
         """
@@ -201,7 +201,7 @@ class Engine:
 
     @torch.no_grad()
     def activations(self, images: Tensor, layer: str) -> Tensor:
-        """Output of the module called ``layer``, as (n, c', h', w'), for images (n, c, h, w) in [0, 1]."""
+        """Return the output of the module ``layer``, as (n, c', h', w'), for images (n, c, h, w) in [0, 1]."""
         module = self.classifier.module.get_submodule(layer)
         parts: list[Tensor] = []
         outputs: list[Tensor] = []  # a module may be called several times in one forward pass: the last call counts
@@ -216,7 +216,7 @@ class Engine:
         return torch.cat(parts)
 
     def spatial_layer(self, name: str = "") -> str:
-        """Name of the module at the end of the convolutional base; see :func:`find_spatial_layer`."""
+        """Return the name of the module at the end of the convolutional base; see :func:`find_spatial_layer`."""
         grey = torch.full((1, *self.classifier.input.shape), 0.5)
         size = self.classifier.input.size
         return find_spatial_layer(self.classifier.module, lambda: self.logits(grey), name, size=size)
@@ -274,13 +274,13 @@ class Engine:
             return (forward or self.classifier.logits)(images).to(self.dtype)
 
     def _images_at_once(self, images: Tensor) -> int:
-        """Size of micro-batches of ``images``: larger for images that are smaller than the network's own input."""
+        """Return the micro-batch for ``images``: larger for images that are smaller than the network's own input."""
         height, width = images.shape[2:]
         count = self.micro_batch * math.prod(self.classifier.input.size) // (height * width)
         return max(1, count if self.classifier.batch is None else min(count, self.classifier.batch))
 
     def _halving_micro_batch(self, run: Callable[[], Result]) -> Result:
-        """Run; when the device's memory does not suffice, halve the micro-batch, for good, and run again.
+        """Call ``run``; when the device lacks memory for it, halve the micro-batch, for good, and call it again.
 
         Raises:
             DeviceError: not even one image fits.

@@ -77,7 +77,7 @@ def accumulate(
 
 
 def step_size(recipe: Recipe, k: int) -> float:
-    """Length factor of step ``k`` of ``recipe.steps``: constant in the paper, falling along a cosine with a decay."""
+    """Return the length factor of step ``k``: constant in the paper; with a decay, it falls along a cosine."""
     fallen = (1 - math.cos(math.pi * (k - 1) / max(recipe.steps - 1, 1))) / 2
     return recipe.step_size * (1 - (1 - recipe.step_decay) * fallen)
 

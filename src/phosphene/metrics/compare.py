@@ -147,7 +147,7 @@ def in_common(a: Mapping[int, str], b: Mapping[int, str]) -> dict[int, int]:
 
 
 def shifted_correlation(a: Tensor, b: Tensor) -> float:
-    """Best correlation of two images (c, h, w) of one shape over all shifts, in [-1, 1]; 0 if one is constant.
+    """Return the best correlation over all shifts of two images (c, h, w), in [-1, 1]; 0 if one is constant.
 
     Each channel is compared with its own, means are taken out, nothing wraps around.
     """

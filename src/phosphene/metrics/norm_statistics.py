@@ -80,7 +80,9 @@ def first_norm(engine: Engine, samples: Tensor) -> "tuple[nn.Module, Tensor] | N
 
 
 def divergence(norm: nn.Module, moments: Tensor) -> Tensor:
-    """Kullback-Leibler divergence of what a batch normalisation receives from what it remembers, as normal densities.
+    """Return how far what a batch normalisation receives diverges (Kullback-Leibler) from what it remembers.
+
+    Both are taken as normal densities, one per channel.
 
     Args:
         norm: The module.

@@ -36,7 +36,7 @@ def logits_of_maps(engine: Engine, maps: Iterable[ConceptMap], contrast: float =
 
 
 def logits_at_contrasts(engine: Engine, maps: Iterable[ConceptMap], contrasts: Sequence[float]) -> Tensor:
-    """Do the same at several contrasts, in one pass over ``maps``; logits (contrasts, maps, classes)."""
+    """Return logits (contrasts, maps, classes) as :func:`logits_of_maps` does, in one pass over ``maps``."""
     size = engine.classifier.input.size
     parts: list[Tensor] = []
     for batch in _batches(maps, size[0] * size[1]):

@@ -98,7 +98,7 @@ def _at(contrast: float, logits: Tensor, truth: Sequence[int], chosen: Sequence[
 
 
 def _p_class(logits: Tensor, truth: Sequence[int]) -> Tensor:
-    """Probability of each map's class among all classes, float64 (maps,)."""
+    """Return the probability of each map's class among all classes, float64 (maps,)."""
     return logits.double().softmax(1)[torch.arange(len(truth)), torch.tensor(list(truth))]
 
 

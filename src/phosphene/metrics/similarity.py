@@ -25,7 +25,7 @@ Grey = NDArray[np.float64]
 
 
 def hog(a: Tensor, b: Tensor) -> float:
-    """Correlation of histograms of oriented gradients: do edges run the same way in the same places?
+    """Return the correlation of histograms of oriented gradients: do edges run the same way in the same places?
 
     As in Adebayo et al. 2018 (arXiv 1810.03292, section 3), by scikit-image, on the mean over channels. Ignores
     colour, contrast and the sign of contrast.
@@ -44,9 +44,10 @@ def hog(a: Tensor, b: Tensor) -> float:
 
 
 def ssim(a: Tensor, b: Tensor) -> float:
-    """Structural similarity (Wang et al. 2004), by scikit-image, mean over channels: are they equal pixel for pixel?
+    """Return the structural similarity (Wang et al. 2004), mean over channels: are the images equal pixel for pixel?
 
-    A Gaussian window of deviation 1.5, or 7 x 7 pixels if that does not fit. Negative for inverted contrast.
+    By scikit-image, with a Gaussian window of deviation 1.5, or 7 x 7 pixels if that does not fit. Negative for
+    inverted contrast.
 
     Raises:
         ExtraError: scikit-image is not installed.
@@ -63,7 +64,7 @@ def ssim(a: Tensor, b: Tensor) -> float:
 
 
 def spectrum(a: Tensor, b: Tensor) -> float:
-    """Correlation of log power spectra without their mean fall-off: is it the same pattern, wherever it lies?
+    """Return the correlation of log power spectra without their mean fall-off: is it the same pattern, anywhere?
 
     On the mean over channels, under a Hann window; the mean over all directions is taken out at each frequency, else
     any two natural images would correlate. Ignores where a pattern lies, contrast and the sign of contrast.
@@ -112,7 +113,7 @@ def _flat(grey: Grey) -> bool:
 
 
 def _correlation(x: Grey, y: Grey) -> float:
-    """Pearson's correlation; 0 if either does not vary."""
+    """Return Pearson's correlation; 0 if either does not vary."""
     x, y = x - x.mean(), y - y.mean()
     scale = float(np.linalg.norm(x) * np.linalg.norm(y))
     return float(np.clip(x @ y / scale, -1, 1)) if scale > 1e-12 else 0.0

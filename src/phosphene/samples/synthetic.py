@@ -28,18 +28,18 @@ def read(where: str, shape: tuple[int, int, int]) -> tuple[Tensor, list[str]]:
 
 
 def noise(rng: np.random.Generator, count: int, shape: tuple[int, int, int]) -> np.ndarray:
-    """Every pixel and channel uniform in [0, 255], independent."""
+    """Draw every pixel and channel independently, uniform in [0, 255]."""
     return rng.integers(0, 256, (count, *shape), dtype=np.uint8)
 
 
 def pink(rng: np.random.Generator, count: int, shape: tuple[int, int, int]) -> np.ndarray:
-    """Noise with amplitude 1 / frequency, as natural images have, around mid-grey with deviation 0.2."""
+    """Draw noise with amplitude 1 / frequency, as natural images have, around mid-grey with deviation 0.2."""
     coloured = spectral_noise(rng, np.ones(count), shape)
     return _to_uint8(0.5 + 0.2 * coloured)
 
 
 def mixed(rng: np.random.Generator, count: int, shape: tuple[int, int, int]) -> np.ndarray:
-    """Flat random colours plus noise of many slopes and contrasts, mostly low.
+    """Draw flat random colours plus noise of many slopes and contrasts, mostly low.
 
     What a map is subtracted from should neither hide nor support it; plain pink noise hides it.
     """
@@ -49,7 +49,7 @@ def mixed(rng: np.random.Generator, count: int, shape: tuple[int, int, int]) -> 
 
 
 def spectral_noise(rng: np.random.Generator, slope: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
-    """Noise with amplitude frequency^-slope, one slope per image: (n, c, h, w), mean 0 and deviation 1 per image."""
+    """Draw noise with amplitude frequency^-slope, one slope per image: (n, c, h, w), mean 0, deviation 1 per image."""
     _, height, width = shape
     frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None])
     frequency[0, 0] = np.inf  # no constant part
