@@ -84,7 +84,7 @@ def test_contributing_names_files_that_exist() -> None:
 
 
 def test_readme_names_commands() -> None:
-    assert len(commands(ROOT / "README.md")) > 10  # the pattern finds them
+    assert len(commands(ROOT / "README.md")) >= 10  # the pattern finds them
 
 
 def test_every_extra_is_explained() -> None:
