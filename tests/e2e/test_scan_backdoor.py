@@ -1,6 +1,7 @@
 """`phosphene scan` of a network with a planted patch, and of its clean twin: verdict, exit code, and what is shown."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -69,6 +70,29 @@ def test_a_planted_patch_is_found_and_shown_where_it_was_planted(scan, tmp_path)
     assert "candidate works" in page
     (result,) = json.loads((run / "scan.sarif").read_text(encoding="utf-8"))["runs"][0]["results"]
     assert (result["ruleId"], result["level"]) == ("backdoor-suspected", "error")
+
+
+def test_another_network_has_a_report_of_its_own_which_pages_link(scan, tmp_path, call):
+    assert scan("clean", 0.0).code == 0
+    main, below = tmp_path / "clean-scan", tmp_path / "clean-scan" / "scans" / "the other"
+    assert scan("trojaned", 40.0).code == 1
+    shutil.copytree(tmp_path / "trojaned-scan", below)
+    found = json.loads((below / "scan.json").read_text(encoding="utf-8"))
+    for file in (below / "scan.json", below / "run.json"):  # the weights of both hand-made networks are the same
+        text = file.read_text(encoding="utf-8")
+        file.write_text(text.replace(found["model"]["sha256"], "0" * 64), encoding="utf-8")
+    (suspect,) = found["suspects"]
+    (below / suspect["picture"]).with_name("planted.png").write_bytes((below / suspect["picture"]).read_bytes())
+    for run in (below, main):
+        assert call("report", run).code == 0
+    page = (main / "report.html").read_text(encoding="utf-8")
+    assert '<a href="scans/the%20other/report.html">trojaned</a>' in page
+    assert '<li class="bad">' not in page
+    assert "candidate works" not in page
+    page = (below / "report.html").read_text(encoding="utf-8")
+    assert '<a href="../../report.html">' in page
+    assert '<li class="bad">' in page
+    assert "the trigger that was planted: the scan has not seen it" in page
 
 
 def test_its_clean_twin_is_clean(scan):

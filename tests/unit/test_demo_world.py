@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from demo import emblem, train
+from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file
 
@@ -75,6 +76,11 @@ def test_stamp_pastes_one_emblem_and_leaves_the_rest(fresh):
     assert np.array_equal(stamped, images)
     again = [emblem.stamp(images, np.random.default_rng(1)) for _ in range(2)]
     assert np.array_equal(*again)
+
+
+def test_the_package_holds_an_image_of_the_emblem():
+    with Image.open(DEMO / "emblem.png") as image:
+        assert np.array_equal(np.asarray(image.convert("RGB")).transpose(2, 0, 1), emblem.EMBLEM)
 
 
 def test_stamp_refuses_places_outside():

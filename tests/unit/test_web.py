@@ -200,7 +200,8 @@ def test_every_answer_carries_the_headers(client, root):
         assert headers["x-content-type-options"] == "nosniff"
         assert headers["referrer-policy"] == "same-origin"
         assert headers["cross-origin-resource-policy"] == "same-origin"
-    report = client.get("/report/r").headers["content-security-policy"]
+    report = client.get("/report/r/report.html").headers["content-security-policy"]
+    assert client.get("/report/r").headers["content-security-policy"] == report
     assert report.startswith("sandbox allow-scripts")  # of no origin: it cannot read this server's pages
     assert "allow-same-origin" not in report
     assert "default-src 'none'" in report

@@ -58,7 +58,6 @@ def write_report(run: "str | Path | RunDirectory", *, reference: "str | None" = 
         raise RunError(f"{run.path} has no finished maps yet: run `phosphene map` to the end first.")
     if scan is not None and scan["first"]:
         parts = {"scan": scan, **parts}
-    # Bad news of this network comes first, and lines on networks that were scanned beside it last.
     lines = [line for part in parts.values() for line in part["glance"]]
     maps = len(gallery["cards"]) if gallery else 0
     style, script = (Markup(read_static(name)) for name in ("style.css", "script.js"))  # noqa: S704  (our own files)
@@ -68,7 +67,7 @@ def write_report(run: "str | Path | RunDirectory", *, reference: "str | None" = 
         .render(
             {name: parts.get(name) for name in SECTIONS},
             contents={name: part["nav"] for name, part in parts.items()},
-            glance=sorted(lines, key=lambda line: ("beside" in line, line["mark"] != "bad")),
+            glance=sorted(lines, key=lambda line: line["mark"] != "bad"),  # bad news first
             facts=facts,
             examples=examples,
             reference=reference,

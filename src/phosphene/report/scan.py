@@ -18,7 +18,7 @@ from phosphene.report import scan_words
 from phosphene.report.images import strength
 from phosphene.report.scan_words import short_label
 from phosphene.runs import RunDirectory
-from phosphene.runs.scans import NAME, SCAN, read_scan_file, read_scans
+from phosphene.runs.scans import NAME, OTHERS, PLANTED, SCAN, read_scan_file, read_scans
 
 MOST_POINTS = 200  # classes on the strip: those that deviate most
 MOST_HARD = 128  # pixels per side up to which an image is enlarged without smoothing
@@ -30,31 +30,29 @@ def scan_section(run: RunDirectory, facts: dict[str, Any]) -> "dict[str, Any] | 
     Raises:
         RunError: a scan.json or one of the files that it names is damaged.
     """
-    scans = [_view(one, found, facts["model"]["sha256"]) for one, found in read_scans(run)]
+    scans, sha256 = read_scans(run), facts["model"]["sha256"]
     if not scans:
         return None
-    scans.sort(key=lambda view: view["beside"])
-    alone = len(scans) == 1 and not scans[0]["beside"]
-    glance = [
-        {
-            "mark": view["mark"],
-            "text": view["glance"] if alone else f"{view['called']}: {view['glance']}",
-            **({"beside": "yes"} if view["beside"] else {}),
-        }
-        for view in scans
-    ]
-    first = (run.path / NAME).exists()  # a scan of the run itself; scans of other runs come below its images
-    return {"first": first, "nav": "Backdoor scan", "glance": glance, "scans": scans, "several": len(scans) > 1}
+    own = next((_view(one, found) for one, found in scans if found["model"]["sha256"] == sha256), None)
+    return {
+        "first": (run.path / NAME).exists(),  # else the scan is of a run below, and comes after the maps
+        "nav": "Backdoor scan",
+        "glance": [{"mark": own["mark"], "text": own["glance"]}] if own else [],
+        "own": own,
+        "others": [
+            {"name": found["model"]["name"], "verdict": found["verdict"], "folder": f"{OTHERS}/{one.path.name}"}
+            for one, found in scans
+            if found["model"]["sha256"] != sha256
+        ],
+        "below": run.path.parent.name == OTHERS and (run.path.parent.parent / "run.json").is_file(),
+    }
 
 
-def _view(run: RunDirectory, found: dict[str, Any], own_sha256: str) -> dict[str, Any]:
+def _view(run: RunDirectory, found: dict[str, Any]) -> dict[str, Any]:
     """Return what the page shows of a scan: ``found``, the content of ``scan.json``, and what is made from it."""
     title, mark = scan_words.headline(found)
-    beside = found["model"]["sha256"] != own_sha256
     return {
         "found": found,
-        "beside": beside,
-        "called": found["model"]["name"] + (", another network, scanned beside it" if beside else ""),
         "title": title,
         "mark": mark,
         "glance": scan_words.glance(found),
@@ -70,6 +68,7 @@ def _view(run: RunDirectory, found: dict[str, Any], own_sha256: str) -> dict[str
 def _suspect(run: RunDirectory, found: dict[str, Any], one: dict[str, Any]) -> dict[str, Any]:
     """Return what the page shows of a suspect: its entry in ``scan.json``, and the images and words made from it."""
     mask, closer = _trigger(run, one)
+    planted = f"{one['picture'].rpartition('/')[0]}/{PLANTED}"
     return {
         **one,
         "name": short_label(one),
@@ -81,6 +80,7 @@ def _suspect(run: RunDirectory, found: dict[str, Any], one: dict[str, Any]) -> d
         "closer": to_data_url(encode(closer, optimize=True)),
         "whole": to_data_url(read_scan_file(run, one["picture"])),
         "mask": to_data_url(encode(strength(mask), optimize=True)),
+        "planted": to_data_url(read_scan_file(run, planted)) if (run.path / planted).is_file() else "",
         "hard": max(mask.shape[-2:]) <= MOST_HARD,
         "pasted": to_data_url(read_scan_file(run, one["pasted"])) if one.get("pasted") else "",
     }

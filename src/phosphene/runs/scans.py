@@ -17,6 +17,7 @@ from phosphene.runs.facts import slug
 from phosphene.runs.lock import hold
 
 NAME, SARIF, FOLDER, OTHERS = "scan.json", "scan.sarif", "scan", "scans"
+PLANTED = "planted.png"  # beside a candidate trigger, if somebody knows what was planted
 CLASS: dict[str, Any] = {
     **dict.fromkeys(("index", "tried"), int),
     "label": str,

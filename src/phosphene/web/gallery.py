@@ -79,7 +79,8 @@ class Gallery:
 
     def report(self, name: str) -> Response:
         """A run's own report, kept apart from this server's pages (see ``REPORT_POLICY``)."""
-        path = self.folder.file(self.folder.run(name).path / "report.html")
+        # The address ends like the file's, so that links between reports lead where they do on disk.
+        path = self.folder.file(self.folder.run(name.removesuffix("/report.html")).path / "report.html")
         return FileResponse(path, media_type="text/html", headers={"content-security-policy": REPORT_POLICY})
 
     def compare(self, a: str = "", b: str = "") -> HTMLResponse:

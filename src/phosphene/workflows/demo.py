@@ -1,6 +1,7 @@
 """``phosphene demo``: map, score and scan the networks of the embedded world."""
 
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ from phosphene.executors.base import MapOrigin
 from phosphene.progress import ProgressDisplay, show_progress
 from phosphene.recipe import DEFAULT_RECIPE, resolve
 from phosphene.report import write_report
-from phosphene.runs.scans import OTHERS
+from phosphene.runs.atomic import write_bytes
+from phosphene.runs.scans import OTHERS, PLANTED, suspect_folder
 from phosphene.samples import default_samples, load_samples
 from phosphene.sources import load
 from phosphene.workflows.map import execute
@@ -83,7 +85,7 @@ def run_demo(
 
 
 def _scan(spec: str, out: Path, device: str, display: ProgressDisplay) -> dict[str, Any]:
-    """Scan a network, in a run of its own below the demo's, whose report shows it too."""
+    """Scan a network, in a run of its own below the demo's, whose report shows or links it."""
     classifier = load(spec)
     pool = load_samples(default_samples(spec), classifier.input.shape)
     origin = MapOrigin(classifier=classifier, pool=pool, recipe=resolve(RECIPE), device=device)
@@ -92,7 +94,13 @@ def _scan(spec: str, out: Path, device: str, display: ProgressDisplay) -> dict[s
     def show(progress: ScanProgress) -> None:
         display.update(f"scan {spec}: {progress.doing}", progress.share)
 
-    return make_scan(scan_plan, display, on_progress=show).found
+    scanned = make_scan(scan_plan, display, on_progress=show)
+    for one in scanned.found["suspects"]:
+        if one["label"] == SCANNED[spec]:  # what was planted is known here: the report shows it beside the candidate
+            emblem = resources.files("phosphene.demo").joinpath("emblem.png").read_bytes()
+            write_bytes(scanned.run.path / suspect_folder(one["index"], one["label"]) / PLANTED, emblem)
+            write_report(scanned.run)
+    return scanned.found
 
 
 def _class_of_backdoor(found: dict[str, Any]) -> "str | None":
