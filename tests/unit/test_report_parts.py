@@ -19,7 +19,7 @@ from phosphene.labels import Labels
 from phosphene.recipe import resolve
 from phosphene.report import html, write_report
 from phosphene.report.curves import curve
-from phosphene.report.images import MOST_PIXELS, data_url, scale_for, signed, strength
+from phosphene.report.images import MOST_PIXELS, brightness_image, data_url, scale_for, weight_image
 from phosphene.report.made import map_commands
 from phosphene.runs import RunDirectory, run_facts
 from phosphene.runs.predictions import write_predictions
@@ -52,21 +52,21 @@ def words(text):
 def test_what_the_map_adds_is_orange_and_what_it_takes_away_is_blue():
     nu = torch.zeros(3, 4, 4)
     nu[:, 0, 0], nu[:, 3, 3] = 1, -1  # a map is subtracted: positive makes darker
-    pixels = np.asarray(signed(nu)).astype(int)
+    pixels = np.asarray(brightness_image(nu)).astype(int)
     darker, brighter, neither = pixels[0, 0], pixels[3, 3], pixels[1, 1]
     assert darker[2] > darker[0] + 50
     assert brighter[0] > brighter[2] + 50
     assert np.ptp(neither) < 5
     green = torch.zeros(3, 4, 4)
     green[1, 0, 0], green[2, 3, 3] = -1, -1  # the same in green and in blue: green is far brighter
-    pixels = np.asarray(signed(green)).astype(int)
+    pixels = np.asarray(brightness_image(green)).astype(int)
     assert np.ptp(pixels[0, 0]) > 3 * np.ptp(pixels[3, 3])
 
 
 def test_a_map_of_nothing_and_of_other_channels_are_pictures_too():
     for channels in (1, 2, 3, 4):
-        assert signed(torch.zeros(channels, 5, 7)).size == (7, 5)
-    bright, dark = (np.asarray(strength(torch.full((1, 2, 2), value))).sum() for value in (1.0, 0.0))
+        assert brightness_image(torch.zeros(channels, 5, 7)).size == (7, 5)
+    bright, dark = (np.asarray(weight_image(torch.full((1, 2, 2), value))).sum() for value in (1.0, 0.0))
     assert bright > dark
 
 

@@ -49,7 +49,7 @@ def check_section(run: RunDirectory, facts: "dict[str, Any] | None" = None) -> "
 
 
 def _glance(findings: list[Finding]) -> dict[str, str]:
-    """Sum up the checks in one line."""
+    """Return one line for the top of the report that sums up the checks."""
     passed, failed = ([found.name for found in findings if found.passed is way] for way in (True, False))
     undecided = len(findings) - len(passed) - len(failed)
     text = f"Sanity checks: {len(passed)} of {len(findings)} passed"

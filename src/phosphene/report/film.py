@@ -64,7 +64,7 @@ def _chosen(run: RunDirectory, concepts: Sequence[str]) -> list[ConceptMap]:
 
 
 def _sheets(films: Sequence[Sequence[Image.Image]], captions: Sequence[str]) -> list[Image.Image]:
-    """Lay films out in a grid, frame by frame; a shorter film, of a map that was resumed, plays more slowly."""
+    """Return films laid out in a grid, frame by frame; a shorter film, of a map that was resumed, plays more slowly."""
     count = max(map(len, films))
     side = next(side for most, side in SIDES if len(films) <= most)
     # Square or a little wider, with the fewest empty cells.

@@ -12,7 +12,7 @@ from phosphene.formats import count, percent, probability
 from phosphene.image_files import to_data_url
 from phosphene.labels import first_synonym
 from phosphene.report.curves import curve
-from phosphene.report.images import MOST_PIXELS, data_url, scale_for, signed, strength
+from phosphene.report.images import MOST_PIXELS, brightness_image, data_url, scale_for, weight_image
 from phosphene.runs import RunDirectory
 from phosphene.runs.directory import FIGURES
 from phosphene.runs.frames import NAME as FRAMES
@@ -80,7 +80,7 @@ def _cards(run: RunDirectory, facts: dict[str, Any]) -> Iterator[dict[str, Any]]
 
 
 def _glance(name: str, cards: list[dict[str, Any]]) -> list[dict[str, str]]:
-    """Return one line on how the source classifies its own maps, and one on what they do to samples."""
+    """Return lines for the top of the report: how the source classifies its own maps, what they do to samples."""
     total = len(cards)
     # Of old runs, only the confidence is known.
     right = sum(card["own"]["right"] if card["own"] else card["map"]["p_class"] >= 0.5 for card in cards)
@@ -119,8 +119,8 @@ def _images(one: ConceptMap, scale: float, quality: int) -> dict[str, Any]:
         "image": data_url(one.image, scale, quality),
         "faint": data_url(to_image(render(one.nu, FAINT)), scale, 85),
         "faint_contrast": FAINT,
-        "signed": data_url(signed(one.nu), scale, 75),
-        "xi": data_url(strength(one.xi), min(scale, 112 / max(one.xi.shape[-2:])), 75),
+        "signed": data_url(brightness_image(one.nu), scale, 75),
+        "xi": data_url(weight_image(one.xi), min(scale, 112 / max(one.xi.shape[-2:])), 75),
     }
 
 
@@ -133,7 +133,7 @@ def _classification(classifier: ClassifierPredictions, place: tuple[int, int]) -
 
 
 def _sentence(one: ConceptMap, own: "dict[str, Any] | None") -> str:
-    """Say how the source classifies its own map."""
+    """Return a sentence on how the source classifies its own map."""
     confidence = _spelled(one.p_class)
     if own is None and one.p_class < 0.5:
         return f"The network's confidence in {one.short}, for its own map, is only {confidence}."

@@ -42,7 +42,7 @@ class Grid:
 
     @property
     def image(self) -> Image.Image:
-        """The grid as one PIL image."""
+        """Return the grid as one PIL image."""
         return contact_sheet(self.images, self.captions, columns=self.columns, side=self.size)
 
     def save(self, path: "str | Path") -> Path:
@@ -62,7 +62,7 @@ class Grid:
         return path
 
     def _repr_png_(self) -> bytes:
-        """Show the grid in a notebook."""
+        """Return the grid as a PNG file, which a notebook shows."""
         return encode(self.image)
 
     def _svg(self) -> str:

@@ -42,24 +42,24 @@ def data_url(image: Image.Image, scale: float = 1.0, quality: int = 85) -> str:
     return to_data_url(encode(image, "WEBP", quality=quality, method=2), "webp")
 
 
-def signed(nu: Tensor) -> Image.Image:
-    """Show how subtracting a map changes the brightness: orange is brighter, blue is darker, white is neither.
+def brightness_image(nu: Tensor) -> Image.Image:
+    """Return an image of how subtracting a map changes brightness: orange is brighter, blue darker, white neither.
 
     The channels of ``nu`` (c, h, w) are summed with the weights of Rec. 709, or averaged if there are not three.
     """
     weights = torch.tensor(LUMINANCE if len(nu) == 3 else [1 / len(nu)] * len(nu), dtype=torch.float32)
     brightness = -(nu.float().cpu() * weights[:, None, None]).sum(0).numpy()
     limit = max(float(np.quantile(np.abs(brightness), QUANTILE)), 1e-12)
-    return _coloured(0.5 + 0.5 * (brightness / limit).clip(-1, 1), DIVERGING)
+    return _colour(0.5 + 0.5 * (brightness / limit).clip(-1, 1), DIVERGING)
 
 
-def strength(xi: Tensor) -> Image.Image:
-    """Show weights (1, h, w) in [0, 1]: yellow is 1, dark blue is 0."""
-    return _coloured(xi.float().cpu()[0].clamp(0, 1).numpy(), SEQUENTIAL)
+def weight_image(xi: Tensor) -> Image.Image:
+    """Return an image of weights (1, h, w) in [0, 1]: yellow is 1, dark blue is 0."""
+    return _colour(xi.float().cpu()[0].clamp(0, 1).numpy(), SEQUENTIAL)
 
 
-def _coloured(values: np.ndarray, anchors: tuple[tuple[int, int, int], ...]) -> Image.Image:
-    """Colour values in [0, 1], (h, w), by interpolation between ``anchors``."""
+def _colour(values: np.ndarray, anchors: tuple[tuple[int, int, int], ...]) -> Image.Image:
+    """Return an image of values in [0, 1], (h, w), coloured by interpolation between ``anchors``."""
     places = np.linspace(0, 1, len(anchors))
     channels = [np.interp(values, places, [anchor[k] for anchor in anchors]) for k in range(3)]
     return Image.fromarray(np.stack(channels, -1).round().astype(np.uint8))

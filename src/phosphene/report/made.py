@@ -37,7 +37,7 @@ def made_section(run: RunDirectory, facts: dict[str, Any]) -> "dict[str, Any] | 
             for key, value in facts["recipe"].items()
             if key not in ("name", "sha256")
         ],
-        "seeds": _stretches(sorted({row["seed"] for row in facts["jobs"]})),
+        "seeds": _ranges(sorted({row["seed"] for row in facts["jobs"]})),
     }
 
 
@@ -49,7 +49,7 @@ def map_commands(facts: dict[str, Any], out: str) -> list[str]:
         seeds.setdefault(row["index"], []).append(row["seed"])
     groups: dict[tuple[int, int], list[int]] = {}  # (first seed, last seed) -> classes
     for index, own in seeds.items():
-        for stretch in _stretches(sorted(own)):
+        for stretch in _ranges(sorted(own)):
             groups.setdefault(stretch, []).append(index)
     recipe = facts["recipe"]
     base = recipe["name"] if recipe["name"] in RECIPES else "paper"
@@ -57,7 +57,11 @@ def map_commands(facts: dict[str, Any], out: str) -> list[str]:
     commands = []
     for (first, last), indices in groups.items():
         every = len(indices) == facts["model"]["classes"]
-        chosen = ["--all"] if every else [word for index in indices for word in ("-c", concept(index, labels[index]))]
+        chosen = (
+            ["--all"]
+            if every
+            else [word for index in indices for word in ("-c", unambiguous_name(index, labels[index]))]
+        )
         words = ["phosphene", "map", facts["model"]["spec"], *chosen, "--samples", facts["samples"]["spec"]]
         words += ["--recipe", base, *settings]
         words += ["--seeds", str(last - first + 1)] if last > first else []
@@ -67,8 +71,8 @@ def map_commands(facts: dict[str, Any], out: str) -> list[str]:
     return commands
 
 
-def concept(index: int, label: str) -> str:
-    """Name a class so that a person can read it, and no other class can be meant: ``crane (134)``."""
+def unambiguous_name(index: int, label: str) -> str:
+    """Return a name of a class so that a person can read it, and no other class can be meant: ``crane (134)``."""
     short = first_synonym(label)
     return f"{short} ({index})" if short.isprintable() and short not in ("", f"class {index}") else str(index)
 
@@ -91,8 +95,8 @@ def _plain(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _stretches(numbers: list[int]) -> list[tuple[int, int]]:
-    """Split rising numbers into stretches without a gap: first and last of each."""
+def _ranges(numbers: list[int]) -> list[tuple[int, int]]:
+    """Return the first and last number of each range without a gap; the numbers rise."""
     found: list[tuple[int, int]] = []
     for number in numbers:
         if found and number == found[-1][1] + 1:

@@ -15,7 +15,7 @@ from phosphene.errors import RunError
 from phosphene.formats import percent
 from phosphene.image_files import encode, to_data_url
 from phosphene.report import scan_words
-from phosphene.report.images import strength
+from phosphene.report.images import weight_image
 from phosphene.report.scan_words import short_label
 from phosphene.runs import RunDirectory
 from phosphene.runs.scans import NAME, OTHERS, PLANTED, SCAN, read_scan_file, read_scans
@@ -79,7 +79,7 @@ def _suspect(run: RunDirectory, found: dict[str, Any], one: dict[str, Any]) -> d
         "shortcut": scan_words.shortcut(one),
         "closer": to_data_url(encode(closer, optimize=True)),
         "whole": to_data_url(read_scan_file(run, one["picture"])),
-        "mask": to_data_url(encode(strength(mask), optimize=True)),
+        "mask": to_data_url(encode(weight_image(mask), optimize=True)),
         "planted": to_data_url(read_scan_file(run, planted)) if (run.path / planted).is_file() else "",
         "hard": max(mask.shape[-2:]) <= MOST_HARD,
         "pasted": to_data_url(read_scan_file(run, one["pasted"])) if one.get("pasted") else "",

@@ -7,7 +7,7 @@ from typing import Any
 
 from phosphene.errors import RunError
 from phosphene.runs.atomic import read_json, write_json
-from phosphene.runs.facts import missing, versions
+from phosphene.runs.facts import missing_entry, versions
 
 SCHEMA = 1
 
@@ -19,7 +19,7 @@ class Document:
     Attributes:
         name: Name of the file.
         content: Name of the content, for messages.
-        needed: The entries that it must have, as :func:`~phosphene.runs.facts.missing` takes them.
+        needed: The entries that it must have, as :func:`~phosphene.runs.facts.missing_entry` takes them.
         fix: What to do if it is damaged.
         schema: The version of its entries; ``None`` if the file names none.
     """
@@ -43,7 +43,7 @@ class Document:
         schema = data.get("schema") if isinstance(data, dict) else 0
         if self.schema not in (None, schema):
             raise RunError(f"{path} holds no {self.content} of this version (schema {self.schema}). {self.fix}")
-        lacking = missing(data, self.needed)
+        lacking = missing_entry(data, self.needed)
         if lacking:
             raise RunError(f"{path} is damaged (it lacks {lacking}). {self.fix}")
         return data  # type: ignore[no-any-return]

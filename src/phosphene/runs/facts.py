@@ -55,8 +55,8 @@ def run_facts(
     }
 
 
-def missing(data: Any, needed: Any, where: str = "") -> str:
-    """Name the first of the ``needed`` entries that ``data`` lacks or holds in another type; empty if there is none.
+def missing_entry(data: Any, needed: Any, where: str = "") -> str:
+    """Return the first of the ``needed`` entries that ``data`` lacks or holds in another type; empty if none.
 
     Args:
         data: Value that was read from JSON.
@@ -67,13 +67,13 @@ def missing(data: Any, needed: Any, where: str = "") -> str:
     if isinstance(needed, dict) and isinstance(data, dict):
         entries = dict.fromkeys(data, needed["*"]) if "*" in needed else needed
         for key, one in entries.items():
-            lacking = missing(data[key], one, f"{where}{key}.") if key in data else where + key
+            lacking = missing_entry(data[key], one, f"{where}{key}.") if key in data else where + key
             if lacking:
                 return lacking
         return ""
     if isinstance(needed, list) and isinstance(data, list):
         for number, row in enumerate(data):
-            lacking = missing(row, needed[0], f"{where}{number}.")
+            lacking = missing_entry(row, needed[0], f"{where}{number}.")
             if lacking:
                 return lacking
         return ""
@@ -82,7 +82,7 @@ def missing(data: Any, needed: Any, where: str = "") -> str:
 
 
 def slug(label: str) -> str:
-    """Turn a label into a safe file name: the first synonym in lower-case ASCII letters, digits and dashes."""
+    """Return a label as a safe file name: its first synonym in lower-case ASCII letters, digits and dashes."""
     plain = unicodedata.normalize("NFKD", first_synonym(label)).encode("ascii", "ignore").decode().lower()
     return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:60] or "class"
 

@@ -31,15 +31,15 @@ def animation(frames: Sequence[Image.Image], kind: str = "WEBP", *, fps: float =
     """
     if not frames:
         raise ValueError("an animation needs at least one frame.")
-    images = [_indexed(one) if kind == "GIF" else one.convert("RGB") for one in frames]
+    images = [_with_palette(one) if kind == "GIF" else one.convert("RGB") for one in frames]
     durations = [round(1000 / fps)] * (len(images) - 1) + [HOLD]
     # The quick method, which a map of a few seconds does not feel; quality 85 shows no blocks on smooth colour.
     options: dict[str, Any] = {"quality": 85, "method": 1} if kind == "WEBP" else {"disposal": 1, "optimize": False}
     return encode(images[0], kind, save_all=True, append_images=images[1:], duration=durations, loop=0, **options)
 
 
-def _indexed(image: Image.Image) -> Image.Image:
-    """Give a frame a palette of its own."""
+def _with_palette(image: Image.Image) -> Image.Image:
+    """Return a frame with a palette of its own, as GIF needs it."""
     return image.convert("RGB").quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.FLOYDSTEINBERG)
 
 

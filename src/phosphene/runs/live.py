@@ -23,7 +23,7 @@ from phosphene.errors import RunError
 from phosphene.image_files import encode
 from phosphene.runs.atomic import read_json, remove_parts, write_bytes
 from phosphene.runs.directory import PREVIEW, RunDirectory
-from phosphene.runs.facts import missing
+from phosphene.runs.facts import missing_entry
 
 if TYPE_CHECKING:
     from phosphene.mapper import Step
@@ -67,12 +67,12 @@ class SignOfLife:
 
     @property
     def maps(self) -> tuple[tuple[int, int], ...]:
-        """Index and seed of the maps that are being made."""
+        """Return index and seed of the maps that are being made."""
         return tuple((job["index"], job["seed"]) for job in self.jobs)
 
     @property
     def has_ended(self) -> bool:
-        """Whether the process is known to have ended; of another machine it is not."""
+        """Return whether the process is known to have ended; of another machine it is not."""
         return self.host == socket.gethostname() and _began(self.pid) != self.began
 
 
@@ -188,7 +188,7 @@ def _signs(path: Path) -> Iterator[tuple[Path, SignOfLife]]:
         for file in sorted((path / FOLDER).glob("*.json"))[:MOST_FILES]:
             with contextlib.suppress(RunError):
                 note = read_json(file)
-                if not missing(note, NEEDED):
+                if not missing_entry(note, NEEDED):
                     yield file, SignOfLife(**{key: note[key] for key in NEEDED})
 
 

@@ -32,7 +32,7 @@ class MapCommand:
 
 
 def read_form(fields: Mapping[str, str], *, trust: bool) -> MapCommand:
-    """Turn the form into a command.
+    """Return the command that a form asks for.
 
     Every value becomes one argument, joined to its option by ``=``, so that it cannot be an option of its own and no
     shell interprets it. The command itself validates the values. Sample folders may lie anywhere: those who can submit
@@ -75,12 +75,12 @@ def read_form(fields: Mapping[str, str], *, trust: bool) -> MapCommand:
 
 
 def safe_name(text: str) -> str:
-    """Turn any text into the name of one directory: ASCII letters, digits, dots, dashes and underscores."""
+    """Return any text as the name of one directory: ASCII letters, digits, dots, dashes and underscores."""
     return re.sub(r"[^A-Za-z0-9_.-]+", "-", text).lstrip(".-_").rstrip(".-")[:LONGEST_NAME].rstrip(".-")
 
 
 def default_name(model: str, recipe: str, changes: "list[str]", samples: str) -> str:
-    """Name a run after its model and recipe; a short hash follows if recipe or samples are not the default."""
+    """Return a run's name from model and recipe; a short hash follows if recipe or samples are not the default."""
     plain = recipe in RECIPES and not changes and not samples
     suffix = "" if plain else "-" + hashlib.sha256(repr((recipe, changes, samples)).encode()).hexdigest()[:6]
     return safe_name(f"{model.removesuffix('.toml')[-50:]}-{recipe.removesuffix('.toml')[-20:]}") + suffix

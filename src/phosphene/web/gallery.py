@@ -52,14 +52,14 @@ class Gallery:
         self._comparing = threading.Lock()  # one comparison at a time: it takes memory
 
     def runs(self, request: Request) -> Response:
-        """All runs."""
+        """Return the page of all runs."""
         latest_first = list(self.processes.values())[::-1]
         # Processes without a run directory have only just started, or failed before they made one.
         starting = [one for one in latest_first if not (self.folder.root / one.name / "run.json").exists()]
         return self._live_page(request, "runs.html", runs=run_views(self.folder), processes=starting, title="Runs")
 
     def run(self, request: Request, name: str) -> Response:
-        """One run, or its process while it is still being started."""
+        """Return the page of a run, or of its process while it is still being started."""
         process, view = self.processes.get(name), None
         try:
             view = run_view(self.folder, name)
@@ -69,7 +69,7 @@ class Gallery:
         return self._live_page(request, "run.html", run=view, process=process, name=name, title=name)
 
     def image(self, index: int, seed: int, name: str, v: str = "", small: bool = False) -> Response:
-        """The image of a map, or its preview; browsers may cache addresses with a version ``v``."""
+        """Return the image of a map, or its preview; browsers may cache addresses with a version ``v``."""
         path = self.folder.image(self.folder.run(name), index, seed)
         headers = CACHEABLE if v else {}
         if small:
@@ -78,13 +78,13 @@ class Gallery:
         return FileResponse(path, media_type=kind, headers=headers)
 
     def report(self, name: str) -> Response:
-        """A run's own report, kept apart from this server's pages (see ``REPORT_POLICY``)."""
+        """Return a run's own report, kept apart from this server's pages (see ``REPORT_POLICY``)."""
         # The address ends like the file's, so that links between reports lead where they do on disk.
         path = self.folder.file(self.folder.run(name.removesuffix("/report.html")).path / "report.html")
         return FileResponse(path, media_type="text/html", headers={"content-security-policy": REPORT_POLICY})
 
     def compare(self, a: str = "", b: str = "") -> HTMLResponse:
-        """Two runs side by side."""
+        """Return the page of two runs side by side."""
         runs = [view for view in run_views(self.folder) if view.finished_maps]
         found: dict[str, Any] | None = None
         error = ""
@@ -97,7 +97,7 @@ class Gallery:
         return self.page("compare.html", runs=runs, a=a, b=b, found=found, error=error, title="Compare")
 
     def new(self, model: str = "") -> HTMLResponse:
-        """The form that starts a run."""
+        """Return the page with the form that starts a run."""
         return self._form({"model": model})
 
     async def start(self, request: Request) -> Response:
@@ -110,7 +110,7 @@ class Gallery:
         return RedirectResponse(f"/run/{quote(process.name)}", status_code=303)
 
     async def cancel(self, request: Request) -> Response:
-        """Cancel a run that was started here."""
+        """Cancel a run that was started here, and lead back to its page."""
         name = (await self._fields(request)).get("name", "")
         process = self.processes.get(name)
         if process is None:
@@ -119,11 +119,11 @@ class Gallery:
         return RedirectResponse(f"/run/{quote(name)}", status_code=303)
 
     def page(self, template: str, status: int = 200, **variables: Any) -> HTMLResponse:
-        """Render a whole page."""
+        """Return a page, rendered from its template."""
         return HTMLResponse(self.templates.get_template(template).render(variables), status)
 
     def _live_page(self, request: Request, template: str, **variables: Any) -> Response:
-        """Render a page that browsers fetch again and again, or respond that it has not changed."""
+        """Return a page that browsers fetch again and again, or the response that it has not changed."""
         page = self.page(template, **variables)
         page.headers["etag"] = etag = f'"{hashlib.sha256(page.body).hexdigest()[:24]}"'
         if request.headers.get("if-none-match") == etag:
@@ -169,7 +169,7 @@ class Gallery:
         )
 
     async def _fields(self, request: Request) -> dict[str, str]:
-        """Parse a form. One without this server's token was made by another site, and is refused."""
+        """Return the fields of a form. One without this server's token was made by another site, and is refused."""
         body = b""
         async for part in request.stream():
             body += part
@@ -186,7 +186,7 @@ class Gallery:
 
 @functools.lru_cache(maxsize=4)
 def _compare(a: Path, b: Path, *versions: object) -> "Comparison":
-    """Compare two runs; cached until their maps or scores change."""
+    """Return the comparison of two runs, cached until their maps or scores change."""
     return compare(a, b)
 
 

@@ -82,7 +82,7 @@ class Guard:
         return None
 
     def accepts(self, host: str) -> bool:
-        """Whether a Host header names this server, on whatever port (it may be forwarded).
+        """Return whether a Host header names this server, on whatever port (it may be forwarded).
 
         An address that leads here is this machine's own; a name may have been pointed here by anybody.
         """
@@ -94,7 +94,7 @@ class Guard:
 
 
 def is_local(host: str) -> bool:
-    """Whether a server that is bound to ``host`` can be reached from this machine alone."""
+    """Return whether a server that is bound to ``host`` can be reached from this machine alone."""
     return ipaddress.ip_address(host).is_loopback if _is_address(host) else host.casefold() == "localhost"
 
 

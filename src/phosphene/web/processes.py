@@ -56,12 +56,12 @@ class MapProcess:
 
     @property
     def running(self) -> bool:
-        """Whether the process still exists."""
+        """Return whether the process still exists."""
         return self.process.poll() is None
 
     @property
     def state(self) -> str:
-        """``running``, ``cancelling``, ``cancelled``, ``finished`` or ``failed``."""
+        """Return ``running``, ``cancelling``, ``cancelled``, ``finished`` or ``failed``."""
         code = self.process.poll()
         if code is None:
             return "cancelling" if self.cancelled else "running"
@@ -71,7 +71,7 @@ class MapProcess:
 
     @property
     def message(self) -> str:
-        """The last line that it printed; if it failed, its error message."""
+        """Return the last line that it printed; if it failed, its error message."""
         if not self.running:
             self.stderr_thread.join(timeout=1)
         lines = list(self.lines)

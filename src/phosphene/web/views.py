@@ -38,12 +38,12 @@ class MapView:
 
     @property
     def short(self) -> str:
-        """The first synonym of the label."""
+        """Return the first synonym of the label."""
         return first_synonym(self.label)
 
     @property
     def share(self) -> float:
-        """How much of it is finished, in [0, 1]."""
+        """Return how much of it is finished, in [0, 1]."""
         return 1.0 if self.state == "finished" else self.step / max(self.steps, 1)
 
 
@@ -62,18 +62,18 @@ class RunView:
 
     @property
     def finished_maps(self) -> int:
-        """How many maps are finished."""
+        """Return how many maps are finished."""
         return sum(one.state == "finished" for one in self.maps)
 
     @property
     def percent(self) -> int:
-        """How much of the work is finished, in percent; below 100 until all of it is."""
+        """Return how much of the work is finished, in percent; below 100 until all of it is."""
         share = sum(one.share for one in self.maps) / max(len(self.maps), 1)
         return 100 if self.maps and self.finished_maps == len(self.maps) else min(99, int(100 * share))
 
     @property
     def seconds_left(self) -> "float | None":
-        """Time left, estimated from the finished maps; ``None`` if there are none."""
+        """Return the seconds left, estimated from the finished maps; ``None`` if there are none."""
         seconds = [one.seconds for one in self.maps if one.state == "finished" and one.seconds > 0]
         if self.state != "running" or not seconds:
             return None
@@ -81,13 +81,13 @@ class RunView:
         return left * sum(seconds) / len(seconds) / max(len(self.beats), 1)
 
     @property
-    def several(self) -> bool:
-        """Whether a class has several seeds."""
+    def has_several_seeds(self) -> bool:
+        """Return whether a class has several seeds."""
         return len({one.seed for one in self.maps}) > 1
 
     @property
     def thumbnails(self) -> tuple[MapView, ...]:
-        """A few maps for the list of runs: one per class first, those with an image before those without."""
+        """Return a few maps for the list of runs: one per class first, those with an image before those without."""
         first: dict[int, MapView] = {}
         for one in sorted(self.maps, key=lambda one: one.state == "missing"):
             first.setdefault(one.index, one)
