@@ -109,6 +109,7 @@ class ProgressDisplay:
         """Return a callback that shows progress by its own ``show(display)``, and hands it on to ``on_progress``."""
 
         def callback(progress: Any) -> None:
+            """Show progress, and pass it on."""
             progress.show(self)
             if on_progress is not None:
                 on_progress(progress)

@@ -68,6 +68,7 @@ def score(
             return Scores(score_maps(items, concepts, one, source=source, device=device)[0] for one in loaded)
 
         def show(number: int, total: int, name: str) -> None:
+            """Show which score comes next, and pass it on."""
             display.update(f"score {number + 1} of {total}: {name}", number / total)
             if on_progress is not None:
                 on_progress(number, total, name)

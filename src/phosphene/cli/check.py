@@ -45,6 +45,7 @@ def command(run: Path, dry_run: bool, as_json: bool, **options_of_check: Any) ->
     with ProgressDisplay("load torch") as display:
 
         def print_finding(found: "Finding") -> None:
+            """Print the verdict of a check as soon as it is found."""
             if not as_json:
                 display.print(f"{found.name}: {found.verdict}")
 

@@ -99,6 +99,7 @@ def command(
     with ProgressDisplay("load torch") as display:
 
         def print_map(found: "MapSummary") -> None:
+            """Print the line of a map as soon as it is finished."""
             if not as_json:
                 display.print(_map_line(found))
 

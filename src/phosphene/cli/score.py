@@ -32,6 +32,7 @@ def command(runs: tuple[Path, ...], targets: tuple[str, ...], device: str, trust
     with ProgressDisplay("load torch") as display:
 
         def print_target(number: int, total: int, name: str) -> None:
+            """Print which score comes next."""
             if not as_json:
                 display.print(f"score {number + 1} of {total}: {name}")
 

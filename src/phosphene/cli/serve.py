@@ -22,6 +22,7 @@ def command(folder: Path, host: str, port: "int | None", browse: bool, trust: bo
     """
 
     def print_message(line: str) -> None:
+        """Print a line of the server on stderr."""
         click.echo(f"phosphene: {printable(line)}", err=True)
 
     ph.serve(folder, host=host, port=port, trust=trust, browse=browse, on_message=print_message)

@@ -26,6 +26,7 @@ def interruptible() -> Iterator[Callable[[], bool]]:
     asked = threading.Event()
 
     def ask() -> None:
+        """Ask for a stop; interrupt at once if that has been asked before."""
         if asked.is_set():
             raise KeyboardInterrupt
         asked.set()

@@ -110,6 +110,7 @@ def map_in_memory(
             names, finished = tuple(classifier.labels.short(job.index) for job in group), len(maps)
 
             def report(step: Step, names: tuple[str, ...] = names, finished: int = finished) -> None:
+                """Report a step of the maps that are made together now."""
                 if on_progress is not None:
                     on_progress(Progress(finished, len(jobs), names, step))
 

@@ -92,6 +92,7 @@ def _scan(spec: str, out: Path, device: str, display: ProgressDisplay) -> dict[s
     scan_plan = plan_scan(origin, out=out / OTHERS / classifier.name)
 
     def show(progress: ScanProgress) -> None:
+        """Show what the scan of this network is doing."""
         display.update(f"scan {spec}: {progress.doing}", progress.share)
 
     scanned = make_scan(scan_plan, display, on_progress=show)

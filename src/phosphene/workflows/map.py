@@ -93,6 +93,7 @@ def make_runs(
     runs = [MappedRun(one) for one in plans]
 
     def add(found: MapSummary) -> None:
+        """Enter a map in its run, and report it."""
         runs[found.run].maps.append(found)
         if on_map is not None and (found.made or len(plans[found.run].jobs) <= MOST_REPORTED):
             on_map(found)
