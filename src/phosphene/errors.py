@@ -1,6 +1,7 @@
 """Exceptions for what a user can put right. Every message is one line that says what is wrong and names the fix."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 
 class PhospheneError(Exception):
@@ -64,6 +65,24 @@ class ExtraError(PhospheneError, ImportError):
 def first_line(error: BaseException) -> str:
     """Return the first line of an exception's message, or its type if it has none."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+@contextmanager
+def one_line(kind: type[PhospheneError], what: str, fix: str = "") -> Iterator[None]:
+    """Turn whatever a library or foreign code raises inside into one line; errors of ours pass as they are.
+
+    Args:
+        kind: Type of the error that is raised instead.
+        what: Name of what has failed; the first line of the error follows.
+        fix: What to do about it; ends the line.
+    """
+    try:
+        yield
+    except PhospheneError:
+        raise
+    except (Exception, SystemExit) as error:
+        line = f"{type(error).__name__}: {first_line(error)}"
+        raise kind(f"{what} ({line}): {fix}" if fix else f"{what}: {line}") from error
 
 
 def nearest(word: str, names: Sequence[str], most: int = 3) -> str:

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from phosphene.errors import CardError, ConceptError, first_line, nearest
+from phosphene.errors import CardError, ConceptError, nearest, one_line
 from phosphene.textfile import read_text
 
 MAX_BYTES = 100_000_000
@@ -99,24 +99,16 @@ class Labels(Sequence[str]):
         Raises:
             CardError: the file is missing, is neither, or holds what cannot be a label.
         """
-        try:
+        with one_line(CardError, f"label file {path} cannot be read"):
+            if not path.exists():
+                raise CardError(f"label file {path} does not exist.")
             text = read_text(path, MAX_BYTES, encoding="utf-8-sig")
-            if path.suffix.lower() != ".json":
-                names = text.splitlines()
-                while names and not names[-1].strip():
-                    names.pop()
-                return cls(_check_labels(names, path))
-            data = json.loads(text)
-            if isinstance(data, dict):
-                data = [data[str(index)] for index in range(len(data))]
-        except FileNotFoundError:
-            raise CardError(f"label file {path} does not exist.") from None
-        except KeyError as error:
-            raise CardError(f"label file {path} has no label for class {error.args[0]}.") from None
-        except RecursionError:
-            raise CardError(f"label file {path} cannot be read: it is nested too deeply.") from None
-        except (OSError, ValueError) as error:
-            raise CardError(f"label file {path} cannot be read: {first_line(error)}.") from None
+            data = json.loads(text) if path.suffix.lower() == ".json" else text.rstrip().splitlines()
+        if isinstance(data, dict):
+            lacking = [index for index in range(len(data)) if str(index) not in data]
+            if lacking:
+                raise CardError(f"label file {path} has no label for class {lacking[0]}.")
+            data = [data[str(index)] for index in range(len(data))]
         if not (isinstance(data, list) and all(isinstance(name, str) for name in data)):
             raise CardError(f"label file {path} must hold a list of names, or an object from index to name.")
         return cls(_check_labels(data, path))

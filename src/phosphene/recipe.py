@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from phosphene.errors import RecipeError, first_line, nearest
+from phosphene.errors import RecipeError, nearest
 from phosphene.textfile import read_toml
 
 # Values of an ImageNet input, for which the radius is given; for others it is scaled by sqrt(values / PAPER_VALUES).
@@ -219,12 +219,7 @@ def resolve(recipe: "str | Path | Recipe", overrides: Mapping[str, Any] | None =
 
 def _from_toml(path: Path) -> Recipe:
     """Read a recipe file; RecipeError if it is unreadable or not TOML."""
-    try:
-        fields = read_toml(path)
-    except FileNotFoundError:
-        raise RecipeError(f"recipe file {path} does not exist.") from None
-    except (OSError, ValueError) as error:
-        raise RecipeError(f"recipe file {path} cannot be read: {first_line(error)}.") from None
+    fields = read_toml(path, "recipe file", RecipeError)
     base = fields.pop("base", "paper")
     if not isinstance(base, str) or base not in RECIPES:  # a list is not hashable
         raise RecipeError(f"recipe file {path}: base is {base!r}; known recipes: {', '.join(RECIPES)}.")

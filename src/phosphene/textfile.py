@@ -4,6 +4,8 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from phosphene.errors import PhospheneError, one_line
+
 MAX_TOML_BYTES = 1_000_000
 
 
@@ -24,15 +26,19 @@ def read_text(path: Path, max_bytes: int, encoding: str = "utf-8") -> str:
     return path.read_text(encoding=encoding)
 
 
-def read_toml(path: Path) -> dict[str, Any]:
+def read_toml(path: Path, what: str, kind: type[PhospheneError]) -> dict[str, Any]:
     """Read a TOML file.
 
+    Args:
+        path: The file.
+        what: Name of this kind of file, for messages.
+        kind: Type of the error.
+
     Raises:
-        FileNotFoundError: it does not exist.
-        OSError: it cannot be read.
-        ValueError: it is not TOML, or as :func:`read_text` says.
+        PhospheneError: of type ``kind``: the file does not exist, cannot be read as :func:`read_text` says, or is not
+            TOML.
     """
-    try:
+    with one_line(kind, f"{what} {path} cannot be read"):
+        if not path.exists():
+            raise kind(f"{what} {path} does not exist.")
         return tomllib.loads(read_text(path, MAX_TOML_BYTES))
-    except RecursionError:
-        raise ValueError("it is nested too deeply") from None

@@ -238,7 +238,9 @@ def test_a_network_that_cannot_be_copied_is_refused_in_one_line():
             raise RuntimeError("there is one of me\nand no other")
 
     classifier = Classifier(nn.Sequential(nn.Flatten(), Single(12, 3)), size=2)
-    with pytest.raises(WeightsError, match=r"cannot be copied, .* \(there is one of me\): load it from a card"):
+    with pytest.raises(
+        WeightsError, match=r"cannot be copied, .* \(RuntimeError: there is one of me\): load it from a card"
+    ):
         randomised(classifier, 1)
     pool = make_pool((pictures(8, (3, 2, 2)) * 255).byte(), "few")
     maps = [

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from phosphene.classifier import Classifier
 from phosphene.engine import Engine
 from phosphene.engine.modules import forward_hooks
-from phosphene.errors import WeightsError, first_line
+from phosphene.errors import WeightsError, one_line
 
 # Samples on which running statistics are measured again.
 SAMPLES = 32
@@ -75,14 +75,11 @@ def randomised(classifier: Classifier, depth: int, *, seed: int = 0, samples: "T
     if not 1 <= depth <= len(all_blocks):
         raise ValueError(f"depth {depth} is out of range: the network has {len(all_blocks)} blocks.")
     made = copy.copy(classifier)
-    try:
-        with torch.no_grad():
-            made.module = copy.deepcopy(classifier.module)
-    except Exception as error:  # the network may be anything, a graph that refuses to be copied too
-        raise WeightsError(
-            f"network {classifier.name} cannot be copied, and so not randomised ({first_line(error)}): "
-            "load it from a card with factory or arch."
-        ) from error
+    # The network may be anything, a graph that refuses to be copied too.
+    refused = f"network {classifier.name} cannot be copied, and so not randomised"
+    fix = "load it from a card with factory or arch."
+    with one_line(WeightsError, refused, fix), torch.no_grad():
+        made.module = copy.deepcopy(classifier.module)
     made.name = f"{classifier.name} with {depth} blocks randomised"
     made.__dict__.pop("sha256", None)  # cached, of the trained weights
     norms: list[Any] = []

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from phosphene.errors import SamplesError, first_line
+from phosphene.errors import SamplesError, one_line
 from phosphene.samples.pool import random_subset
 
 MAX_BYTES = 4_000_000_000
@@ -24,16 +24,14 @@ def read(where: str, shape: tuple[int, int, int]) -> tuple[Tensor, list[str]]:
     Raises:
         SamplesError: the file is unreadable, or holds no array of images with the right number of channels.
     """
-    try:
-        with Path(where).open("rb") as file:  # given a name, numpy leaves damaged archives open
-            if zipfile.is_zipfile(file):
-                _check_size(file)
-            file.seek(0)
-            loaded = np.load(file, allow_pickle=False)
-            members = {"": loaded} if isinstance(loaded, np.ndarray) else {name: loaded[name] for name in loaded.files}
-            arrays = {name: array for name, array in members.items() if isinstance(array, np.ndarray)}
-    except Exception as error:  # noqa: BLE001  (damaged archives fail in zipfile, zlib, numpy or the parser of headers)
-        raise SamplesError(f"sample file {where} holds no readable arrays: {first_line(error)}") from None
+    # Damaged archives fail in zipfile, zlib, numpy or the parser of headers; given a name, numpy leaves them open.
+    with one_line(SamplesError, f"sample file {where} holds no readable arrays"), Path(where).open("rb") as file:
+        if zipfile.is_zipfile(file):
+            _check_size(file)
+        file.seek(0)
+        loaded = np.load(file, allow_pickle=False)
+        members = {"": loaded} if isinstance(loaded, np.ndarray) else {name: loaded[name] for name in loaded.files}
+        arrays = {name: array for name, array in members.items() if isinstance(array, np.ndarray)}
     images = next((one for array in arrays.values() if (one := _channels_first(array, shape[0])) is not None), None)
     if images is None:
         listed = ", ".join(f"{name} {array.dtype}{array.shape}" for name, array in arrays.items())

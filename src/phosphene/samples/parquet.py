@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from phosphene.errors import SamplesError, first_line
+from phosphene.errors import SamplesError, one_line
 from phosphene.extras import require
 from phosphene.samples.images import decode, stack
 from phosphene.samples.pool import random_subset
@@ -30,13 +30,11 @@ class ImageTable:
 
     def __init__(self, path: str) -> None:
         parquet = require("pyarrow.parquet", "parquet")
-        try:
+        with one_line(SamplesError, f"sample file {path} is not readable parquet"):
             file = parquet.ParquetFile(path)
             names = file.schema_arrow.names
             image, label = (next((name for name in c if name in names), None) for c in (IMAGE_COLUMNS, LABEL_COLUMNS))
             table = file.read(columns=[name for name in (image, label) if name]) if image else None
-        except Exception as error:  # noqa: BLE001  (pyarrow's own exceptions are not all ValueErrors)
-            raise SamplesError(f"sample file {path} is not readable parquet: {first_line(error)}") from None
         if table is None:
             raise SamplesError(f"sample file {path} has no column 'image', only {', '.join(names)}.")
         self._images = table.column(image)

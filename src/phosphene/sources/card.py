@@ -175,12 +175,7 @@ def read(path: Path, *, exported: str = "") -> dict[str, Any]:
     Raises:
         CardError: the file is missing or not TOML, or a field is unknown, missing or of the wrong type.
     """
-    try:
-        card = read_toml(path)
-    except FileNotFoundError:
-        raise CardError(f"model card {path} does not exist.") from None
-    except (OSError, ValueError) as error:
-        raise CardError(f"model card {path} cannot be read: {first_line(error)}.") from None
+    card = read_toml(path, "model card", CardError)
     card.setdefault("name", path.stem)
     _check(card, FIELDS, f"model card {path}")
     if exported and not any(field in card for field in NETWORKS):

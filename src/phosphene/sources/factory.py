@@ -18,8 +18,8 @@ from typing import Any
 from torch import nn
 
 from phosphene.classifier import Classifier
-from phosphene.errors import CardError, TrustError, nearest
-from phosphene.sources.libraries import fixed_seed, one_line
+from phosphene.errors import CardError, TrustError, nearest, one_line
+from phosphene.sources.libraries import fixed_seed
 
 
 def load(rest: str, *, trust: bool) -> Classifier:

@@ -12,9 +12,9 @@ from typing import Any
 from torch import nn
 
 from phosphene.classifier import Classifier
-from phosphene.errors import CardError, SpecError, TrustError, WeightsError, first_line
+from phosphene.errors import CardError, SpecError, TrustError, WeightsError, first_line, one_line
 from phosphene.extras import require
-from phosphene.sources.libraries import fixed_seed, offline_if_unreachable, one_line, per_channel
+from phosphene.sources.libraries import fixed_seed, offline_if_unreachable, per_channel
 from phosphene.textfile import read_text
 
 MOST_CONFIG = 10_000_000  # bytes
@@ -75,13 +75,10 @@ def build(name: str, *, classes: int, size: tuple[int, int], channels: int = 3) 
     """
     library = require("transformers", "hf")
     path = Path(name)
-    try:
-        facts = json.loads(read_text(path, MOST_CONFIG))
-        config = library.AutoConfig.for_model(**facts)
-    except FileNotFoundError:
-        raise CardError(f"arch hf:{name}: the config file does not exist.") from None
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise CardError(f"arch hf:{name} is not a config of transformers: {first_line(error)}.") from None
+    if not path.exists():
+        raise CardError(f"arch hf:{name}: the config file does not exist.")
+    with one_line(CardError, f"arch hf:{name} is not a config of transformers"):
+        config = library.AutoConfig.for_model(**json.loads(read_text(path, MOST_CONFIG)))
     with one_line(CardError, f"hf:{name} failed"), fixed_seed():
         network: nn.Module = library.AutoModelForImageClassification.from_config(config, trust_remote_code=False)
     return network

@@ -9,31 +9,13 @@ from urllib.parse import urlsplit
 
 import torch
 
-from phosphene.errors import PhospheneError, SpecError, WeightsError, first_line, nearest
+from phosphene.errors import SpecError, WeightsError, nearest, one_line
 from phosphene.extras import require
 
 # NAME@random: the architecture without its weights.
 RANDOM = "random"
 RANDOM_NOTE = "its weights are random"
 PROXIES = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
-
-
-@contextmanager
-def one_line(kind: type[PhospheneError], what: str, fix: str = "") -> Iterator[None]:
-    """Turn whatever a library or foreign code raises inside into one line; errors of ours pass as they are.
-
-    Args:
-        kind: Type of the error that is raised instead.
-        what: Name of what has failed; the first line of the error follows.
-        fix: What to do about it; ends the line.
-    """
-    try:
-        yield
-    except PhospheneError:
-        raise
-    except (Exception, SystemExit) as error:
-        line = f"{type(error).__name__}: {first_line(error)}"
-        raise kind(f"{what} ({line}): {fix}" if fix else f"{what}: {line}") from error
 
 
 @contextmanager

@@ -10,10 +10,9 @@ from typing import Any
 
 from torch import nn
 
-from phosphene.errors import CardError
+from phosphene.errors import CardError, one_line
 from phosphene.extras import require
 from phosphene.sources.exported import Shape
-from phosphene.sources.libraries import one_line
 
 
 def load(path: Path) -> tuple[nn.Module, list[Shape]]:

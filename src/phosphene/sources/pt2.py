@@ -7,9 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from phosphene.errors import CardError
+from phosphene.errors import CardError, one_line
 from phosphene.sources.exported import Shape
-from phosphene.sources.libraries import one_line
 
 
 def load(path: Path) -> tuple[nn.Module, list[Shape]]:

@@ -5,7 +5,7 @@ from typing import Any
 from torch import nn
 
 from phosphene.classifier import Classifier
-from phosphene.errors import CardError, SpecError
+from phosphene.errors import CardError, SpecError, one_line
 from phosphene.extras import require
 from phosphene.sources import libraries
 
@@ -55,7 +55,7 @@ def build(name: str, *, classes: int, size: tuple[int, int], channels: int = 3) 
     config = timm.get_pretrained_cfg(name)
     fixed = config is not None and config.fixed_input_size and tuple(config.input_size[1:]) != tuple(size)
     settings: dict[str, Any] = {"img_size": size} if fixed else {}
-    with libraries.one_line(CardError, f"timm's {name} failed"), libraries.fixed_seed():
+    with one_line(CardError, f"timm's {name} failed"), libraries.fixed_seed():
         network: nn.Module = timm.create_model(
             name, pretrained=False, num_classes=classes, in_chans=channels, **settings
         )

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from phosphene.errors import CardError
-from phosphene.sources.libraries import one_line
+from phosphene.errors import CardError, one_line
 from phosphene.spatial_activation import as_spatial_activation
 
 

@@ -5,9 +5,9 @@ from typing import Any
 from torch import nn
 
 from phosphene.classifier import Classifier
-from phosphene.errors import CardError, SpecError
+from phosphene.errors import CardError, SpecError, one_line
 from phosphene.extras import require
-from phosphene.sources.libraries import RANDOM, RANDOM_NOTE, check_name, fetching, fixed_seed, one_line
+from phosphene.sources.libraries import RANDOM, RANDOM_NOTE, check_name, fetching, fixed_seed
 from phosphene.sources.weights import put
 
 # What torchvision sets on top of its defaults when it loads its own weights of these networks.
