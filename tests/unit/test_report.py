@@ -115,6 +115,13 @@ def test_a_contact_sheet_lays_pictures_out_row_by_row():
     assert sheet.size == (2 * 52 - 12 + 32, 2 * 74 - 12 + 32)
 
 
+def test_the_sheet_of_many_maps_shows_them_smaller_in_a_square(tmp_path):
+    run = begin(tmp_path / "run", [tiny.concept_map(0, seed) for seed in range(101)])
+    write_report(run)
+    with Image.open(run.path / "sheet.png") as sheet:
+        assert sheet.size == (10 * (80 + 12) - 12 + 32, 11 * (80 + 22 + 12) - 12 + 32)
+
+
 def test_long_captions_stay_under_their_picture():
     grey = Image.new("L", (9, 9), 90)
     sheet = contact_sheet([grey, grey], ["w" * 200, "b"], side=60)

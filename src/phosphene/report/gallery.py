@@ -25,8 +25,8 @@ FAINT = 0.07
 # and those that do not fit stay beside their maps.
 MOST_BYTES = 10_500_000
 BYTES_PER_PIXEL = 1.3
-# Image viewers refuse a sheet of more maps, because of its height.
-MOST_ON_SHEET = 1000
+# The contact sheet of more maps shows them at half the size, and at most so many: image viewers refuse larger ones.
+MOST_LARGE, MOST_ON_SHEET = 100, 2000
 
 
 def map_section(run: RunDirectory, facts: dict[str, Any]) -> "dict[str, Any] | None":
@@ -37,7 +37,7 @@ def map_section(run: RunDirectory, facts: dict[str, Any]) -> "dict[str, Any] | N
     classes = len({card["map"]["index"] for card in cards})
     return {
         "nav": "Maps",
-        "glance": _glance(facts["model"]["name"], cards),
+        "glance": map_glance(facts["model"]["name"], cards),
         "cards": cards,
         "classes": classes,
         "several": classes < len(cards),  # whether a class has more than one map
@@ -50,7 +50,8 @@ def sheet_of_maps(gallery: dict[str, Any]) -> Image.Image:
     cards = gallery["cards"][:MOST_ON_SHEET]
     maps = [card["map"] for card in cards]
     captions = [f"{one['short']}, {one['seed']}" if gallery["several"] else one["short"] for one in maps]
-    return contact_sheet([card["thumbnail"] for card in cards], captions)
+    images, columns = [card["thumbnail"] for card in cards], max(5, round(math.sqrt(len(cards))))
+    return contact_sheet(images, captions, columns=columns, side=images[0].width)
 
 
 def _cards(run: RunDirectory, facts: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -65,10 +66,11 @@ def _cards(run: RunDirectory, facts: dict[str, Any]) -> Iterator[dict[str, Any]]
     classifiers = read_predictions(run)
     own = next((one for one in classifiers if one.sha256 == facts["model"]["sha256"]), None)
     others = [one for one in classifiers if one is not own]
+    side = SIDE if maps <= MOST_LARGE else SIDE // 2
     for number, one in enumerate(run.maps()):
         card = _words(one, own, others) | _images(one, scale, quality)
         if number < MOST_ON_SHEET:
-            card["thumbnail"] = one.image.convert("RGB").resize((SIDE, SIDE), Image.Resampling.LANCZOS)
+            card["thumbnail"] = one.image.convert("RGB").resize((side, side), Image.Resampling.LANCZOS, reducing_gap=2)
         animation = run.folder(Job(one.index, one.seed), one.label) / FRAMES
         size_of_frames = animation.stat().st_size if animation.is_file() else 0
         if 0 < size_of_frames <= bytes_for_frames:
@@ -79,7 +81,7 @@ def _cards(run: RunDirectory, facts: dict[str, Any]) -> Iterator[dict[str, Any]]
         yield card
 
 
-def _glance(name: str, cards: list[dict[str, Any]]) -> list[dict[str, str]]:
+def map_glance(name: str, cards: list[dict[str, Any]]) -> list[dict[str, str]]:
     """Return lines for the top of the report: how the source classifies its own maps, what they do to samples."""
     total = len(cards)
     # Of old runs, only the confidence is known.
@@ -100,12 +102,12 @@ def _glance(name: str, cards: list[dict[str, Any]]) -> list[dict[str, str]]:
 def _words(one: ConceptMap, own: "ClassifierPredictions | None", others: list[ClassifierPredictions]) -> dict[str, Any]:
     """Return what the page says of one map."""
     place = (one.index, one.seed)
-    found = None if own is None else _classification(own, place)
+    found = None if own is None else classification(own, place)
     return {
         "map": {"short": one.short, **{key: getattr(one, key) for key in FIGURES}},
         "sentence": _sentence(one, found),
         "own": found,
-        "others": [found for found in (_classification(other, place) for other in others) if found],
+        "others": [found for found in (classification(other, place) for other in others) if found],
         "loss": curve(one.loss, "Loss"),
         "hits": curve(one.hits, "Samples classified as the class", top=1.0, share=True),
         "frames": None,
@@ -124,7 +126,7 @@ def _images(one: ConceptMap, scale: float, quality: int) -> dict[str, Any]:
     }
 
 
-def _classification(classifier: ClassifierPredictions, place: tuple[int, int]) -> "dict[str, Any] | None":
+def classification(classifier: ClassifierPredictions, place: tuple[int, int]) -> "dict[str, Any] | None":
     """Return the most probable classes of a map for one classifier, and whether the first is the map's class."""
     found = classifier.maps.get(place)
     if not found or not found["top"]:

@@ -37,7 +37,7 @@ def data_url(image: Image.Image, scale: float = 1.0, quality: int = 85) -> str:
     """Encode an image as WebP, reduced to ``scale``."""
     if scale < 1:
         sides = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-        image = image.resize(sides, Image.Resampling.LANCZOS)
+        image = image.resize(sides, Image.Resampling.LANCZOS, reducing_gap=2.0)
     # Higher methods take twice the time for 2 % of the bytes.
     return to_data_url(encode(image, "WEBP", quality=quality, method=2), "webp")
 
@@ -59,10 +59,12 @@ def weight_image(xi: Tensor) -> Image.Image:
 
 
 def _colour(values: np.ndarray, anchors: tuple[tuple[int, int, int], ...]) -> Image.Image:
-    """Return an image of values in [0, 1], (h, w), coloured by interpolation between ``anchors``."""
-    places = np.linspace(0, 1, len(anchors))
-    channels = [np.interp(values, places, [anchor[k] for anchor in anchors]) for k in range(3)]
-    return Image.fromarray(np.stack(channels, -1).round().astype(np.uint8))
+    """Return an image of values in [0, 1], (h, w), coloured in 256 levels by interpolation between ``anchors``."""
+    places, levels = np.linspace(0, 1, len(anchors)), np.linspace(0, 1, 256)
+    palette = np.stack([np.interp(levels, places, [anchor[k] for anchor in anchors]) for k in range(3)], -1)
+    image = Image.fromarray((255 * values).round().astype(np.uint8))
+    image.putpalette(palette.round().astype(np.uint8).tobytes())
+    return image.convert("RGB")
 
 
 def natural_images(spec: str, facts: dict[str, Any]) -> dict[int, str]:
