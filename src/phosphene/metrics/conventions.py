@@ -11,14 +11,14 @@ from phosphene.classifier import InputSpace
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 CIFAR10 = ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))
 
-# name, means and deviations of pixels in [0, 1]; one number stands for every channel
-ANY = (("[0, 1]", 0.0, 1.0), ("[-1, 1]", 0.5, 0.5), ("0 to 255", 0.0, 1 / 255))
+# name, means and deviations of pixels in [0, 1]; a single one stands for every channel
+ANY = (("[0, 1]", (0.0,), (1.0,)), ("[-1, 1]", (0.5,), (0.5,)), ("0 to 255", (0.0,), (1 / 255,)))
 COLOUR = (
     ("ImageNet statistics", *IMAGENET),
     ("ImageNet means on 0 to 255", IMAGENET[0], (1 / 255,) * 3),
     ("CIFAR-10 statistics", *CIFAR10),
 )
-GREY = (("MNIST statistics", 0.1307, 0.3081),)
+GREY = (("MNIST statistics", (0.1307,), (0.3081,)),)
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def common_conventions(space: InputSpace) -> list[Convention]:
     channels = space.channels
     orders = ("RGB", "BGR") if channels == 3 else ("",)
     rows = [*ANY, *(COLOUR if channels == 3 else GREY if channels == 1 else ())]
-    listed = [(name, _per_channel(mean, channels), _per_channel(std, channels)) for name, mean, std in rows]
+    listed = [(name, mean * (channels // len(mean)), std * (channels // len(std))) for name, mean, std in rows]
     # Within 1 %, or 0.0001 near 0.
     same = [row for row in listed if np.allclose(row[1:], (space.mean, space.std), rtol=0.01, atol=1e-4)]
     declared = same[0] if same else ("as declared", space.mean, space.std)
@@ -71,11 +71,6 @@ def common_conventions(space: InputSpace) -> list[Convention]:
         for name, mean, std in (declared, *(row for row in listed if row not in same))
         for order in orders
     ]
-
-
-def _per_channel(value: "float | tuple[float, ...]", channels: int) -> tuple[float, ...]:
-    """Return one value per channel."""
-    return value if isinstance(value, tuple) else (value,) * channels
 
 
 def _column(values: tuple[float, ...]) -> Tensor:

@@ -13,7 +13,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from phosphene.errors import WeightsError, first_few, first_line
+from phosphene.errors import WeightsError, first_few, first_line, one_line
 
 # Heads that only training uses; weights may come with them or without.
 AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
@@ -24,6 +24,7 @@ OLD_DENSENET = re.compile(
     r"^(.*denselayer\d+\.(?:norm|relu|conv))\.((?:[12])\.(?:weight|bias|running_mean|running_var))$"
 )
 INDEX = ".index.json"
+UNREADABLE = "cannot be read as plain tensors"
 MOST_NAMED = 3  # tensors that do not fit, in a message
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -112,15 +113,21 @@ def _files(path: Path) -> list[Path]:
 
 def _read_file(path: Path) -> dict[str, Tensor]:
     """Read the tensors of one weights file."""
+    if path.suffix == ".safetensors":
+        with one_line(WeightsError, f"weights {path} {UNREADABLE}"):
+            return load_file(path)
     state: Any
     try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
         _refuse_compression(path)
         with warnings.catch_warnings(action="ignore"):  # about TorchScript, which is refused below
             state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise _unreadable(path, error) from error
+    except OSError as error:
+        raise WeightsError(f"weights {path} {UNREADABLE}: {first_line(error)}") from error
+    except Exception as error:  # torch's own message advises to switch this protection off
+        fix = (
+            "it is damaged, or holds more than a state dict, which would run code: save the state dict as .safetensors."
+        )
+        raise WeightsError(f"weights {path} {UNREADABLE}: {fix}") from error
     for wrapper in WRAPPERS:
         if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
             state = state[wrapper]
@@ -140,11 +147,8 @@ def _refuse_compression(path: Path) -> None:
 
 def _read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
     """Read names and shapes from the header of a safetensors file."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            return {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
-    except Exception as error:
-        raise _unreadable(path, error) from error
+    with one_line(WeightsError, f"weights {path} {UNREADABLE}"), safe_open(path, framework="pt") as file:
+        return {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
 
 
 def _shards(index: Path) -> list[Path]:
@@ -164,14 +168,3 @@ def _shards(index: Path) -> list[Path]:
         if not isinstance(name, str) or not name or Path(name).name != name or name.endswith(INDEX):
             raise WeightsError(f"weights {index} name the shard {name!r}; it must be a file beside the index.")
     return [index.parent / name for name in names]
-
-
-def _unreadable(path: Path, error: Exception) -> WeightsError:
-    """Return the error for a weights file that cannot be read."""
-    line = first_line(error)
-    if path.suffix != ".safetensors" and not isinstance(error, OSError):
-        # torch's own message advises to switch this protection off.
-        line = (
-            "it is damaged, or holds more than a state dict, which would run code: save the state dict as .safetensors."
-        )
-    return WeightsError(f"weights {path} cannot be read as plain tensors: {line}")
