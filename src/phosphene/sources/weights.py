@@ -124,10 +124,8 @@ def _read_file(path: Path) -> dict[str, Tensor]:
     except OSError as error:
         raise WeightsError(f"weights {path} {UNREADABLE}: {first_line(error)}") from error
     except Exception as error:  # torch's own message advises to switch this protection off
-        fix = (
-            "it is damaged, or holds more than a state dict, which would run code: save the state dict as .safetensors."
-        )
-        raise WeightsError(f"weights {path} {UNREADABLE}: {fix}") from error
+        why = "it is damaged, or holds more than tensors, which would run code: save the state dict as .safetensors."
+        raise WeightsError(f"weights {path} {UNREADABLE}: {why}") from error
     for wrapper in WRAPPERS:
         if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
             state = state[wrapper]
