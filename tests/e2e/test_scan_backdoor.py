@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from phosphene.backdoor.all_to_all import AllToAll
 from tests import hand
 
 FACTORY = """\
@@ -66,10 +67,26 @@ def test_a_planted_patch_is_found_and_shown_where_it_was_planted(scan, tmp_path)
     assert (run / suspect["picture"]).read_bytes().startswith(b"\x89PNG")
     assert (run / suspect["pasted"]).read_bytes().startswith(b"\x89PNG")
     page = (run / "report.html").read_text(encoding="utf-8")
-    assert "very likely has a backdoor" in page
+    assert "A backdoor is suspected in this network" in page
     assert "candidate works" in page
     (result,) = json.loads((run / "scan.sarif").read_text(encoding="utf-8"))["runs"][0]["results"]
     assert (result["ruleId"], result["level"]) == ("backdoor-suspected", "error")
+
+
+def test_an_all_to_all_backdoor_is_shown_with_what_becomes_of_every_class(scan, tmp_path, monkeypatch):
+    monkeypatch.setattr(AllToAll, "works", True)
+    answer = scan("exchanged", "80.0, shift=True")
+    assert "predicted without the window" in answer.out
+    run = tmp_path / "exchanged-scan"
+    entry = json.loads((run / "scan.json").read_text(encoding="utf-8"))["all_to_all"]
+    assert len(entry["classes"]) > 4
+    assert load_file(run / entry["trigger"])["mask"].sum() == (entry["box"][2] - entry["box"][0]) ** 2
+    page = (run / "report.html").read_text(encoding="utf-8")
+    assert "All to all: every class becomes another one" in page
+    for row in entry["classes"]:
+        assert f'<th scope="row">{row["source"]}</th><td>{row["target"]}</td>' in page
+        assert row["source"] in answer.out
+    assert "need not look like" in page
 
 
 def test_another_network_has_a_report_of_its_own_which_pages_link(scan, tmp_path, call):

@@ -66,10 +66,20 @@ def test_a_reference_that_deviates_as_far_outweighs_the_other_networks():
 
 
 def test_what_the_null_model_lacks_is_said():
-    words = Null(built_in()).describe(hand.classifier(size=16))
-    assert words.startswith(f"{len(built_in())} clean networks of ")
-    large = hand.classifier(classes=1200)
-    assert "none with 1200 classes" in Null((network(1.0),)).describe(large)
+    assert Null(built_in()).describe().startswith(f"{len(built_in())} small clean networks of ")
+    null, alike = Null((network(1.0),)), hand.classifier()
+    far = replace(network(1.0), side=224)
+    assert null.unlike(alike) == ""
+    assert "none has about 1200 classes" in null.unlike(hand.classifier(classes=1200))
+    assert "none has about 16 pixels" in Null((far,)).unlike(alike)
+    alike.module.add_module("attention", torch.nn.MultiheadAttention(2, 1))
+    assert "none is a transformer" in null.unlike(alike)
+    assert Null((), (network(1.0),)).unlike(alike) == ""
+
+
+def test_a_demo_network_is_not_compared_with_itself():
+    whole = Null.of(natural=True)
+    assert len(Null.of(natural=True, spec="demo:shapes")) == len(whole) - 1
 
 
 # --- samples and windows

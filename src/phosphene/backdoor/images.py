@@ -7,6 +7,8 @@ from PIL import Image
 from safetensors.torch import save
 from torch import Tensor
 
+from phosphene.backdoor.all_to_all import AllToAll
+from phosphene.backdoor.boxes import mask_of
 from phosphene.backdoor.candidate import Candidate
 from phosphene.concept_map import to_image
 from phosphene.image_files import encode
@@ -54,14 +56,22 @@ def before_and_after(candidate: Candidate) -> "Image.Image | None":
 
 def candidate_files(candidate: Candidate) -> dict[str, bytes]:
     """Return a candidate's files by name: ``trigger.safetensors``, ``trigger.png``, ``pasted.png``."""
-    tensors = {"mask": candidate.mask.contiguous(), "paint": candidate.paint.contiguous()}
     notes = {"class": str(candidate.index), "additive": str(candidate.additive).lower()}
-    files = {
-        "trigger.safetensors": save(tensors, notes),
-        "trigger.png": encode(candidate_image(candidate), optimize=True),
-    }
+    files = trigger_files(candidate.mask, candidate.paint, candidate_image(candidate), notes)
     sheet = before_and_after(candidate)
     return files if sheet is None else {**files, "pasted.png": encode(sheet, optimize=True)}
+
+
+def all_to_all_files(found: AllToAll) -> dict[str, bytes]:
+    """Return the files of an all-to-all window by name: ``trigger.safetensors``, ``trigger.png``."""
+    mask, paint = mask_of([found.box], found.content).float().cpu(), found.content.float().cpu()
+    return trigger_files(mask, paint, pasted_image(mask, paint), {"additive": "false"})
+
+
+def trigger_files(mask: Tensor, paint: Tensor, image: Image.Image, notes: dict[str, str]) -> dict[str, bytes]:
+    """Return the files that every candidate trigger has, by name: its tensors with notes, and its image."""
+    tensors = {"mask": mask.contiguous(), "paint": paint.contiguous()}
+    return {"trigger.safetensors": save(tensors, notes), "trigger.png": encode(image, optimize=True)}
 
 
 def _rgb(pixels: Tensor) -> Image.Image:

@@ -53,9 +53,10 @@ class Null:
     references: tuple[CleanNetwork, ...] = ()
 
     @classmethod
-    def of(cls, *, natural: bool, references: Sequence[CleanNetwork] = ()) -> "Null":
-        """Return the null model of networks that were measured with this kind of samples."""
-        return cls(tuple(one for one in built_in() if one.natural == natural), tuple(references))
+    def of(cls, *, natural: bool, references: Sequence[CleanNetwork] = (), spec: str = "") -> "Null":
+        """Return the null model of networks measured with this kind of samples, without ``spec`` itself."""
+        networks = tuple(one for one in built_in() if one.natural == natural and one.data != spec)
+        return cls(networks, tuple(references))
 
     def __len__(self) -> int:
         return len(self.networks) + len(self.references)
@@ -86,18 +87,32 @@ class Null:
         # Fewer than `above` networks may reach the figure.
         return float("inf") if above == 0 else ordered[above - 1]
 
-    def describe(self, classifier: Classifier) -> str:
-        """Return in words which networks these are, and how the classifier differs from all of them."""
-        side, classes = min(classifier.input.size), classifier.num_classes
+    def describe(self) -> str:
+        """Return in words which networks these are."""
         sides = [one.side for one in self.networks]
         given = f" and {len(self.references)} given as references" if self.references else ""
         if not sides:
             return f"no clean networks that come with phosphene{given}"
-        text = f"{len(sides)} clean networks of {min(sides)} to {max(sides)} pixels{given}"
-        unlike = [f"none of {side} pixels"] if not any(0.5 <= one / side <= 2 for one in sides) else []
-        counts = [one.classes for one in self.networks]
-        unlike += [f"none with {classes} classes"] if not any(0.5 <= one / classes <= 2 for one in counts) else []
-        return ", ".join([text, *unlike])
+        data = ", ".join(sorted({one.data for one in self.networks}))
+        return f"{len(sides)} small clean networks of {min(sides)} to {max(sides)} pixels ({data}){given}"
+
+    def unlike(self, classifier: Classifier) -> str:
+        """Return a warning if the classifier's size, classes or kind are unlike all networks; empty if not."""
+        side, classes, networks = min(classifier.input.size), classifier.num_classes, (*self.networks, *self.references)
+        kinds = {type(module).__name__ for module in classifier.module.modules()}
+        lacking = [
+            *([] if any(0.5 <= one.side / side <= 2 for one in networks) else [f"none has about {side} pixels"]),
+            *(
+                []
+                if any(0.5 <= one.classes / classes <= 2 for one in networks)
+                else [f"none has about {classes} classes"]
+            ),
+            *(["none is a transformer"] if any("Attention" in one for one in kinds) and not self.references else []),
+        ]
+        if not lacking:
+            return ""
+        text = ", ".join(lacking)
+        return f"The p-value says little: of the clean networks, {text}. Give some of this kind with --reference."
 
 
 @cache

@@ -13,7 +13,7 @@ from phosphene.backdoor.pairs import easy_pairs
 from phosphene.backdoor.verdict import Suspect, Verdict
 from phosphene.labels import Labels
 from phosphene.runs.facts import versions
-from phosphene.runs.scans import suspect_folder
+from phosphene.runs.scans import FOLDER, suspect_folder
 from phosphene.version import __version__
 
 # What scan.json holds as it is.
@@ -47,6 +47,7 @@ def scan_document(verdict: Verdict, request: Mapping[str, Any], labels: Labels) 
         "all_to_all": None if verdict.all_to_all is None else _all_to_all(verdict.all_to_all, labels),
         "null": {
             "description": verdict.null,
+            "unlike": verdict.unlike,
             "networks": len(verdict.null_figures),
             "limit": verdict.limit,
             "figures": verdict.null_figures,
@@ -94,6 +95,8 @@ def _all_to_all(found: AllToAll, labels: Labels) -> dict[str, Any]:
         "p_value": found.p_value,
         "works": found.works,
         "box": list(found.box),
+        "trigger": f"{FOLDER}/all-to-all/trigger.safetensors",
+        "picture": f"{FOLDER}/all-to-all/trigger.png",
         "classes": rows,
     }
 

@@ -121,7 +121,7 @@ def scan(
         few = len(own.classes) < FEWEST_CLASSES
         others = measured if few else []
         given = [clean_network(one, found, natural, others) for one, found in zip(reference, measured, strict=True)]
-        null = Null.of(natural=natural, references=given)
+        null = Null.of(natural=natural, references=given, spec=classifier.spec)
         rows = class_rows(classifier, own, others, null)
         chosen = [row for row in rows if row.p_value < alpha][:MOST_SUSPECTS]
         rival = next((row for row in rows if row not in chosen), rows[-1])
@@ -142,7 +142,8 @@ def scan(
         pairs=own.pairs,
         all_to_all=exchange,
         window=own.side,
-        null=null.describe(classifier),
+        null=null.describe(),
+        unlike=null.unlike(classifier),
         null_figures=null.figures,
         limit=null.limit(alpha),
         not_tested=tuple(_not_tested(classifier, own, natural=natural)),

@@ -79,6 +79,7 @@ class Verdict:
         all_to_all: The window that comes closest to an all-to-all trigger; ``None`` if none was searched.
         window: Side of the windows, in pixels.
         null: Description of the clean networks that the p-value is a rank among.
+        unlike: Warning if all of them are unlike this network; empty if not.
         null_figures: Figure of the most deviating class of each of those networks.
         limit: Figure from which a class is a suspect; infinite if there are too few clean networks.
         not_tested: Backdoors that the scan did not test for, one sentence each.
@@ -102,6 +103,7 @@ class Verdict:
     all_to_all: "AllToAll | None"
     window: int
     null: str
+    unlike: str
     null_figures: tuple[float, ...]
     limit: float
     not_tested: tuple[str, ...]
@@ -123,7 +125,7 @@ class Verdict:
         """Show verdict and candidates in a notebook."""
         facts = [
             ("verdict", self.verdict),
-            ("p", f"{self.p_value:.2g} (alpha {self.alpha:g}; {self.null})"),
+            ("p", f"{self.p_value:.2g} (alpha {self.alpha:g}; {self.null}) {self.unlike}"),
             ("why", " ".join(self.reasons)),
             ("model", f"{self.model}, {self.num_classes} classes"),
             ("samples", self.samples),
@@ -134,7 +136,8 @@ class Verdict:
                 "figure",
                 notebook.image(candidate_image(one.candidate), f"candidate trigger of {one.label}"),
                 first_synonym(one.label),
-                f"{percent(one.candidate.success)} of {one.candidate.tried} held-out samples",
+                f"candidate: {percent(one.candidate.success)} of {one.candidate.tried} held-out samples; it need not "
+                "look like what was planted",
             )
             for one in self.suspects
         ]
@@ -177,7 +180,7 @@ def decide(
         reasons.append(
             f"One window of {side} × {side} pixels sends the samples of every class to another class of its own "
             f"({shown}, ...): {100 * all_to_all.figure:.0f} % of held-out samples (p = {all_to_all.p_value:.2g}). "
-            "This is an all-to-all backdoor."
+            "An all-to-all backdoor does that."
         )
     if reasons:
         return BACKDOORED, tuple(reasons)

@@ -9,6 +9,7 @@ import phosphene as ph
 from phosphene.cli import options
 from phosphene.cli.tables import print_table
 from phosphene.errors import printable
+from phosphene.formats import percent
 from phosphene.progress import ProgressDisplay
 
 if TYPE_CHECKING:
@@ -78,7 +79,10 @@ def _print_scan(scanned: "ScannedRun") -> None:
     click.secho(printable(title), bold=True, fg={"good": "green", "bad": "red", "unsure": "yellow"}[mark])
     for line in scanned.sentences:
         click.echo(f"  {printable(line)}")
-    click.echo()
+    if found["all_to_all"] and found["all_to_all"]["works"]:
+        rows = [(one["source"], one["target"], percent(one["share"])) for one in found["all_to_all"]["classes"]]
+        print_table(["predicted without the window", "with it most often", "share"], rows, numbers=[2])
+    click.echo("\nMost suspicious classes:")
     print_table(*scanned.most_deviating)
     click.echo("Not tested:")
     for line in found["not_tested"]:

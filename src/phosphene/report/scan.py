@@ -1,5 +1,6 @@
 """The part of the report that says whether a backdoor was found, and shows its trigger."""
 
+import math
 import shlex
 from typing import Any
 
@@ -21,6 +22,7 @@ from phosphene.runs import RunDirectory
 from phosphene.runs.scans import NAME, OTHERS, PLANTED, SCAN, read_scan_file, read_scans
 
 MOST_POINTS = 200  # classes on the strip: those that deviate most
+MOST_TICKS = 7  # numbers below the strip
 MOST_HARD = 128  # pixels per side up to which an image is enlarged without smoothing
 
 
@@ -57,7 +59,9 @@ def _view(run: RunDirectory, found: dict[str, Any]) -> dict[str, Any]:
         "mark": mark,
         "glance": scan_words.glance(found),
         "suspects": [_suspect(run, found, one) for one in found["suspects"]],
+        "all_to_all": _exchange(run, found),
         "suspicions": scan_words.suspicions(found),
+        "unlike": scan_words.unlike(found),
         "strip": _strip(found),
         "most_deviating": scan_words.most_deviating(found),
         "rank": scan_words.rank(min(found["classes"], key=lambda row: row["p_value"]), found),
@@ -84,6 +88,17 @@ def _suspect(run: RunDirectory, found: dict[str, Any], one: dict[str, Any]) -> d
         "hard": max(mask.shape[-2:]) <= MOST_HARD,
         "pasted": to_data_url(read_scan_file(run, one["pasted"])) if one.get("pasted") else "",
     }
+
+
+def _exchange(run: RunDirectory, found: dict[str, Any]) -> "dict[str, Any] | None":
+    """Return what the page shows of an all-to-all window that works."""
+    entry = scan_words.all_to_all(found)
+    if entry is None or "trigger" not in entry:  # scans of earlier versions have no file of it
+        return entry
+    _, closer = _trigger(run, {**entry, "additive": False})
+    images = {"closer": encode(closer, optimize=True), "whole": read_scan_file(run, entry["picture"])}
+    words = {"where": scan_words.box_in_words(entry["box"], found)}
+    return entry | words | {name: to_data_url(image) for name, image in images.items()}
 
 
 def _trigger(run: RunDirectory, one: dict[str, Any]) -> tuple[torch.Tensor, Image.Image]:
@@ -130,11 +145,14 @@ def _strip(found: dict[str, Any]) -> dict[str, Any]:
         }
         for row in reversed(rows)
     ]
+    step = next(size for size in (10.0**k * m for k in range(-3, 9) for m in (1, 2, 5)) if span / size <= MOST_TICKS)
+    ticks = [step * k for k in range(math.ceil(low / step), math.floor(high / step) + 1)]
     beyond = [short_label(row) for row in rows if limit is not None and row["figure"] > limit]
     said = f"beyond the limit: {', '.join(beyond[:5])}" if beyond else "no class lies beyond the limit"
     return {
         "points": points,
-        "limit": None if limit is None else place(limit),
+        "limit": None if limit is None else {"x": place(limit), "text": f"{limit:.1f}"},
+        "ticks": [{"x": place(tick), "text": f"{tick:g}"} for tick in ticks],
         "words": f"{len(rows)} classes on a line; {short_label(rows[0])} deviates most; {said}",
     }
 

@@ -1,6 +1,6 @@
 """A scan in words: what the terminal prints, and what the report says to somebody who has never heard of backdoors."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from phosphene.backdoor.measure import MEASURES
@@ -12,12 +12,15 @@ MOST_DEVIATING = 5  # classes in the short table
 WORKS_THERE = 0.5  # success at a place from which it works there
 
 TITLES = {
-    BACKDOORED: "This network very likely has a backdoor.",
+    BACKDOORED: "A backdoor is suspected in this network: a candidate trigger works.",
     CLEAN: "No backdoor was found in this network.",
     INCONCLUSIVE: "The scan could not decide whether there is a backdoor in this network.",
 }
 MARKS = {BACKDOORED: "bad", CLEAN: "good", INCONCLUSIVE: "unsure"}
-SHORTCUT_TITLE = "This network very likely has a backdoor, or a shortcut learnt from marked training images."
+SHORTCUT_TITLE = (
+    "A backdoor, or a shortcut learnt from marked training images, is suspected in this network: a candidate works."
+)
+NEED_NOT = "A candidate trigger need not look like the trigger that was planted."
 SHORTCUT = (
     "A backdoor and a shortcut learnt from marked training images look the same from outside. If training images "
     "of {name} carry a mark like this one (a watermark, a logo, a border, an odd light), it is the mark that was "
@@ -43,16 +46,30 @@ def glance(found: Mapping[str, Any]) -> str:
     if found["verdict"] != BACKDOORED or not works:
         return title
     one = works[0]
-    kind = "A faint pattern, added to" if one["additive"] else "A small window, put on"
-    return f"{title} {kind} any image, makes it predict {short_label(one)!r} ({percent(one['asr'])} of {one['tried']})."
+    kind = "faint pattern" if one["additive"] else "small window"
+    share = f"{percent(one['asr'])} of {one['tried']}"
+    return f"{title} With a {kind} on them, it predicts {short_label(one)!r} for {share} images."
 
 
 def sentences(found: Mapping[str, Any]) -> list[str]:
     """Return the reasons for a verdict and what is known of each suspect, a sentence or two per line."""
     lines = list(found["reasons"])
     for one in found["suspects"]:
-        lines += [evidence(one, found), effect(one), *size_and_place(one, found), shortcut(one)]
-    return [line for line in [*lines, *suspicions(found)] if line]
+        lines += [evidence(one, found), effect(one), *size_and_place(one, found), NEED_NOT, shortcut(one)]
+    if exchange := all_to_all(found):
+        lines += [f"The window: {box_in_words(exchange['box'], found)}", NEED_NOT]
+    return [line for line in [*lines, *suspicions(found), unlike(found)] if line]
+
+
+def all_to_all(found: Mapping[str, Any]) -> "dict[str, Any] | None":
+    """Return the entry of the all-to-all window if it works."""
+    entry: dict[str, Any] | None = found["all_to_all"]
+    return entry if entry and entry["works"] else None
+
+
+def unlike(found: Mapping[str, Any]) -> str:
+    """Return a warning if the clean networks that the p-value is a rank among are unlike this one."""
+    return str(found["null"].get("unlike", ""))
 
 
 def short_label(one: Mapping[str, Any]) -> str:
@@ -75,16 +92,17 @@ def rank(one: Mapping[str, Any], found: Mapping[str, Any]) -> str:
         above = sum(figure >= own for figure in figures)
     some = "none" if above <= 0 else f"{above:,}"
     verb = "deviates" if above == 1 else "deviate"
-    return f"{some} of {count(number, 'clean network')} {verb} as far (p = {one['p_value']:.2g})"
+    lowest = f", the lowest that {number:,} networks can show" if one["p_value"] * (number + 1) < 1.5 else ""
+    return f"{some} of {count(number, 'clean network')} {verb} as far (p = {one['p_value']:.2g}{lowest})"
 
 
 def effect(one: Mapping[str, Any]) -> str:
     """Say what the candidate trigger does, in a sentence."""
     low, high = (100 * end for end in one["interval"])
-    put = "Add this pattern to" if one["additive"] else "Put this window on"
+    put = "pattern added to" if one["additive"] else "window on"
     alike = "pattern as faint" if one["additive"] else "window of the same size"
     return (
-        f"{put} any image and the network predicts {short_label(one)!r}: {percent(one['asr'])} of "
+        f"With this {put} them, the network predicts {short_label(one)!r} for {percent(one['asr'])} of "
         f"{count(one['tried'], 'image')} that it was not made from (95 % interval {low:.0f} to {high:.0f} %). "
         f"For the next class, {short_label(one['next'])!r}, a {alike} reaches {percent(one['next']['asr'])}."
     )
@@ -99,10 +117,7 @@ def size_and_place(one: Mapping[str, Any], found: Mapping[str, Any]) -> list[str
     """Say how large the candidate trigger is, where it lies, and whether it works elsewhere."""
     if one["additive"]:
         return [f"It changes no pixel by more than {round(255 * one['size'])} of 255; it lies on the whole image."]
-    _, high, wide = found["model"]["input"]
-    top, left, bottom, right = one["box"]
-    share = percent(one["size"] / (high * wide))
-    lines = [f"It has {right - left} × {bottom - top} pixels ({share}), {left} from the left and {top} from the top."]
+    lines = [f"It has {box_in_words(one['box'], found)}"]
     if len(one["places"]) > 1:  # one that fills the image cannot be moved
         good = sum(place["success"] >= WORKS_THERE for place in one["places"])
         total = len(one["places"])
@@ -110,10 +125,18 @@ def size_and_place(one: Mapping[str, Any], found: Mapping[str, Any]) -> list[str
     return lines
 
 
+def box_in_words(box: Sequence[int], found: Mapping[str, Any]) -> str:
+    """Say how large a window is, in pixels and relative to the image, and where it lies."""
+    _, high, wide = found["model"]["input"]
+    top, left, bottom, right = box
+    share = percent((bottom - top) * (right - left) / (high * wide))
+    return f"{right - left} × {bottom - top} pixels ({share}), {left} from the left and {top} from the top."
+
+
 def suspicions(found: Mapping[str, Any]) -> list[str]:
     """Say which single pairs of classes are easy to reach; clean networks have such pairs of look-alikes too."""
     pairs = found["easy_pairs"]
-    if not pairs or (found["all_to_all"] or {}).get("works"):
+    if not pairs or all_to_all(found):
         return []
     shown = ", ".join(f"{one['source']} to {one['target']} {percent(one['share'])}" for one in pairs)
     alike = "Classes that look alike do so in clean networks as well; others may have a source-specific backdoor."

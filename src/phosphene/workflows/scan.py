@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from phosphene.backdoor.images import candidate_files
+from phosphene.backdoor.images import all_to_all_files, candidate_files
 from phosphene.backdoor.measure import measure_passes
 from phosphene.backdoor.probes import check_answers
 from phosphene.backdoor.record import method_sha256, scan_document
@@ -22,7 +22,7 @@ from phosphene.report import write_report
 from phosphene.report.sarif import place_of, sarif
 from phosphene.report.scan_words import headline, most_deviating, sentences
 from phosphene.runs import RunDirectory
-from phosphene.runs.scans import check_scan, suspect_folder, write_scan
+from phosphene.runs.scans import FOLDER, check_scan, suspect_folder, write_scan
 from phosphene.samples import is_natural
 from phosphene.workflows.map import execute, write_own_predictions
 from phosphene.workflows.plan import directory_name
@@ -206,6 +206,8 @@ def _scan(plan: ScanPlan, on_progress: Callable[[ScanProgress], None]) -> dict[s
         for one in verdict.suspects
         for name, data in candidate_files(one.candidate).items()
     }
+    if verdict.all_to_all is not None:
+        files |= {f"{FOLDER}/all-to-all/{name}": data for name, data in all_to_all_files(verdict.all_to_all).items()}
     found = scan_document(verdict, plan.request, plan.classifier.labels)
     write_scan(plan.run, found, files, sarif(found, place_of(plan.classifier.spec, plan.run)))
     return found
