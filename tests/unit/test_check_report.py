@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from phosphene.checks import CHECKS
-from phosphene.checks.finding import Finding
+from phosphene.checks.finding import Finding, judged
 from phosphene.concept_map import Job
 from phosphene.errors import RunError
 from phosphene.recipe import Recipe
@@ -92,6 +92,34 @@ def test_labels_and_specs_are_text(run, label):
     html = page(run)
     assert "<script>" not in html
     assert ("{{ 7 * 7 }}" in html) == ("{{" in label)
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "mark", "words"),
+    [
+        ({"cascade": True, "seeds": True, "samples": None}, "unsure", "2 of 3 passed, 1 without a verdict"),
+        ({"cascade": True, "seeds": True, "fidelity": None}, "good", "2 of 2 passed"),
+        ({"cascade": True, "seeds": False, "samples": None}, "bad", "1 of 3 passed, 1 failed (seeds), 1 without"),
+    ],
+)
+def test_the_line_at_the_top_is_green_only_if_every_check_with_a_rule_is_passed(run, verdicts, mark, words):
+    for name, passed in verdicts.items():
+        note(run, name, passed=passed)
+    (line,) = check_section(run)["glance"]
+    assert line["mark"] == mark
+    assert words in line["text"]
+
+
+def test_checks_without_a_rule_have_no_line_at_the_top(run):
+    note(run, "fidelity")
+    assert check_section(run)["glance"] == []
+
+
+def test_few_maps_can_fail_a_check_but_not_pass_it():
+    found = {passed: judged("seeds", {}, 2, passed, "Facts.", "Good.", "Bad.") for passed in (True, None, False)}
+    assert [one.verdict for one in found.values()] == ["too few to tell", "too few to tell", "FAILED"]
+    assert "at least 4 classes" in found[True].explanation
+    assert judged("seeds", {}, 4, True, "Facts.", "Good.", "Bad.").verdict == "passed"
 
 
 def test_findings_of_a_check_that_is_gone_are_still_shown(run):

@@ -238,13 +238,17 @@ def test_writing_it_again_loses_nothing(tmp_path):
 def test_the_charts_that_parts_may_use():
     source = (
         '{% from "parts.html" import badge, bar, strip, whisker %}'
-        '{{ badge("bad", "<b>") }}{{ bar(40) }}{{ whisker(10, 20, 30) }}{{ strip(points, "in <words>", limit=50) }}'
+        '{{ badge("bad", "<b>") }}{{ bar(40) }}{{ whisker(10, 20, 30) }}'
+        '{{ strip(points, "in <words>", limit, [limit], "<axis>") }}'
     )
     points = [{"x": 25, "mark": "bad", "text": "<class>"}]
-    text = html.environment().from_string(source).render(points=points)
+    text = html.environment().from_string(source).render(points=points, limit={"x": 50, "text": "4.1"})
     assert '<span class="badge bad">&lt;b&gt;</span>' in text
     assert 'style="--v:40"' in text
     assert 'x1="10" y1="5" x2="30"' in text
     assert '<circle class="bad" cx="100" cy="30" r="5"><title>&lt;class&gt;</title></circle>' in text
     assert 'aria-label="in &lt;words&gt;"' in text
     assert 'class="limit" x1="200"' in text
+    assert 'style="left:50%">suspect above 4.1</span>' in text
+    assert 'style="left:50%">4.1</span>' in text
+    assert "&lt;axis&gt;" in text

@@ -5,6 +5,9 @@ from typing import Any
 
 TOO_LITTLE = "That is too little to judge by: map more classes, or maps that the network recognises."
 
+FEWEST = 4  # maps of different classes from which a check can be passed
+TOO_FEW = f"Too few maps to tell: check at least {FEWEST} classes."
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -26,7 +29,9 @@ class Finding:
 
     @property
     def verdict(self) -> str:
-        """The outcome in a word."""
+        """The outcome in a few words."""
+        if self.explanation.endswith(TOO_FEW):
+            return "too few to tell"
         return {True: "passed", False: "FAILED", None: "no verdict"}[self.passed]
 
     @property
@@ -65,9 +70,14 @@ class Finding:
 
 
 def judged(
-    name: str, figures: dict[str, float], passed: "bool | None", facts: str, if_passed: str, if_failed: str
+    name: str, figures: dict[str, float], maps: int, passed: "bool | None", facts: str, if_passed: str, if_failed: str
 ) -> Finding:
-    """Return a finding whose explanation is the facts, and what they mean by the verdict ``passed``."""
+    """Return a finding whose explanation is the facts, and what they mean by the verdict ``passed``.
+
+    Maps of fewer than ``FEWEST`` classes can fail a check, but not pass it.
+    """
+    if maps < FEWEST and passed is not False:
+        return Finding(name, figures, None, f"{facts} {TOO_FEW}")
     meaning = {True: if_passed, False: if_failed, None: TOO_LITTLE}[passed]
     return Finding(name, figures, passed, f"{facts} {meaning}")
 

@@ -57,4 +57,4 @@ def find(context: CheckContext) -> Finding:
     if_failed = "M_score should not have changed: this installation computes something else."
     if unchanged:
         if_failed = "So top-1 does not distinguish right labels from wrong: the network does not recognise these maps."
-    return judged("permuted-labels", figures, passed, facts, if_passed, if_failed)
+    return judged("permuted-labels", figures, count, passed, facts, if_passed, if_failed)

@@ -24,4 +24,4 @@ def find(context: CheckContext) -> Finding:
         )
     if_passed = "The classes of the maps do not depend on the seed."
     if_failed = "The maps depend on the seed: make several, and do not rely on a single one."
-    return judged("seeds", figures, passed, facts, if_passed, if_failed)
+    return judged("seeds", figures, len(context.chosen), passed, facts, if_passed, if_failed)

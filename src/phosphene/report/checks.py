@@ -38,7 +38,7 @@ def check_section(run: RunDirectory, facts: "dict[str, Any] | None" = None) -> "
     findings = [Finding.from_dict(entries[name]) for name in known if name in entries]
     return {
         "nav": "Checks",
-        "glance": [_glance(findings)],
+        "glance": _glance(findings),
         "findings": findings,
         "questions": {name: check.question for name, check in CHECKS.items()},
         "subjects": {name: entry["subject"] for name, entry in entries.items()},
@@ -48,14 +48,16 @@ def check_section(run: RunDirectory, facts: "dict[str, Any] | None" = None) -> "
     }
 
 
-def _glance(findings: list[Finding]) -> dict[str, str]:
-    """Return one line for the top of the report that sums up the checks."""
+def _glance(findings: list[Finding]) -> list[dict[str, str]]:
+    """Return one line for the top of the report that sums up the checks that have a rule; none without such checks."""
+    findings = [one for one in findings if one.passed is not None or one.name not in CHECKS or CHECKS[one.name].judges]
     passed, failed = ([found.name for found in findings if found.passed is way] for way in (True, False))
     undecided = len(findings) - len(passed) - len(failed)
     text = f"Sanity checks: {len(passed)} of {len(findings)} passed"
     text += f", {len(failed)} failed ({', '.join(failed)})" if failed else ""
     text += f", {undecided} without a verdict" if undecided else ""
-    return {"mark": "bad" if failed else "good" if passed else "unsure", "text": text + "."}
+    mark = "bad" if failed else "unsure" if undecided else "good"
+    return [{"mark": mark, "text": text + "."}] if findings else []
 
 
 def _figure_name(name: str) -> str:

@@ -99,11 +99,12 @@ def rank(one: Mapping[str, Any], found: Mapping[str, Any]) -> str:
 def effect(one: Mapping[str, Any]) -> str:
     """Say what the candidate trigger does, in a sentence."""
     low, high = (100 * end for end in one["interval"])
-    put = "pattern added to" if one["additive"] else "window on"
+    put = "this pattern added" if one["additive"] else "this window on them"
+    tried = f"{percent(one['asr'])} of {count(one['tried'], 'image')}"
     alike = "pattern as faint" if one["additive"] else "window of the same size"
     return (
-        f"With this {put} them, the network predicts {short_label(one)!r} for {percent(one['asr'])} of "
-        f"{count(one['tried'], 'image')} that it was not made from (95 % interval {low:.0f} to {high:.0f} %). "
+        f"The network predicts {short_label(one)!r} for {tried} with {put}, "
+        f"none of which it was made from (95 % interval {low:.0f} to {high:.0f} %). "
         f"For the next class, {short_label(one['next'])!r}, a {alike} reaches {percent(one['next']['asr'])}."
     )
 
