@@ -219,6 +219,7 @@ WORDS = {
     "report": ["{run}"],
     "scan": ["{card}", "--trust", "--no-map", "--no-range-check", "--out", "{new}"],
     "compare": ["{run}", "{run}"],
+    "site": ["{run}", "--out", "{new}"],
     "film": None,  # needs frames: tests of the film call it
     "serve": None,  # stays until it is stopped
     "demo": None,  # takes about a minute: tests of the demo call it

@@ -1,4 +1,4 @@
-"""Runs, their films, cards of models, and what works on this machine."""
+"""Films and sites of runs, cards of models, and what works on this machine."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,12 +8,14 @@ from typing import Any
 from phosphene.arguments import Model, Samples, as_list, to_classifier, to_pool
 from phosphene.classifier import Classifier
 from phosphene.errors import CardError
+from phosphene.progress import ProgressDisplay, show_progress
 from phosphene.report.film import write_film
+from phosphene.report.site import write_site
 from phosphene.runs.atomic import write_bytes
 from phosphene.runs.frames import FPS
 from phosphene.sources import load
 from phosphene.sources.card import card_files
-from phosphene.workflows.concept_maps import Run, to_run
+from phosphene.workflows.concept_maps import ConceptMaps, Run, to_run
 from phosphene.workflows.doctor import examine_machine, examine_model
 
 
@@ -33,6 +35,44 @@ def film(
         ConceptError: the run has no map of a concept, or too many maps for one film.
     """
     return write_film(to_run(run), out, [str(one) for one in as_list(concepts)], fps=fps)
+
+
+def site(runs: "Run | Iterable[Run]", out: "str | Path" = "site", *, progress: bool | ProgressDisplay = True) -> Path:
+    """Write the maps of runs as a static site: an index with search, a page per class and per model.
+
+    Models, recipes, seeds and classes of the runs may differ; classes are matched by label. The site opens from
+    ``file://`` and from any address, and needs nothing beside its folder.
+
+    Args:
+        runs: A run or several, each with finished maps.
+        out: Folder of the site: a new one, an empty one, or an earlier site, which is replaced as a whole.
+        progress: Whether progress is shown.
+
+    Returns:
+        Path of the page to open, ``index.html``.
+
+    Raises:
+        RunError: a run has no finished maps, is damaged or is given twice; or the folder holds something else than a
+            site, or cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> import phosphene as ph
+        >>> few = {"steps": 2, "refine_steps": 1}
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     how = {"recipe": "quick", "overrides": few, "progress": False}
+        ...     maps = ph.map_concepts("demo:shapes", ["star", "heart"], out=f"{folder}/run", **how)
+        ...     ph.site(maps, out=f"{folder}/site", progress=False).name
+        'index.html'
+    """
+    several = [to_run(one) for one in ([runs] if isinstance(runs, ConceptMaps) else as_list(runs))]
+    with show_progress(progress, "site") as display:
+
+        def show(number: int, total: int) -> None:
+            """Show how many maps are written."""
+            display.update(f"{number:,} of {total:,} maps", number / total)
+
+        return write_site(several, Path(out), on_progress=show)
 
 
 @dataclass(frozen=True)

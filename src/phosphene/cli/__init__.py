@@ -29,6 +29,7 @@ COMMANDS = {
     "compare": "Compare two runs: the classes whose maps changed most.",
     "serve": "Show runs in the browser, live; compare them; start new ones.",
     "report": "Write a run's report.html again.",
+    "site": "Write runs as a web site: a page per class and per model.",
     "film": "Write how a run's maps grew, as an animated image.",
 }
 

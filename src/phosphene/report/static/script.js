@@ -1,14 +1,17 @@
-// The page works without this script, which adds search, sorting, zoom and a choice of colour scheme.
+// The pages of a report and of a site work without this script, which adds search, sorting, zoom and a choice of colours.
 "use strict";
 (() => {
   const find = (id) => document.getElementById(id);
   const root = document.documentElement;
   const list = find("maps");
-  const cards = list ? [...list.querySelectorAll(".card")] : [];
+  const cards = list ? [...list.children] : [];
   root.classList.add("js");
 
-  // Colour scheme: the system's, until the button is pressed.
+  // Colour scheme: the system's, until the button is pressed; then the same on all pages, where the browser allows it.
   const theme = find("theme");
+  try {
+    if (localStorage.theme) root.dataset.theme = localStorage.theme;
+  } catch { /* a page that must not store anything */ }
   const dark = () => (root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches);
   const name = () => {
     theme.textContent = dark() ? "Light" : "Dark";
@@ -17,6 +20,9 @@
   theme.hidden = false;
   theme.addEventListener("click", () => {
     root.dataset.theme = dark() ? "light" : "dark";
+    try {
+      localStorage.theme = root.dataset.theme;
+    } catch { /* as above */ }
     name();
   });
   name();
@@ -26,25 +32,31 @@
   const search = find("search");
   const sort = find("sort");
   const plain = (text) => text.normalize("NFKD").replace(/[\u0300-\u036f]/g, "").toLowerCase();
-  const facts = new Map(cards.map((card) => [card, {
+  // On a site, figures stand one per run, blank without a map; one run is chosen, or the first that has a map.
+  const run = find("run");
+  const place = (card) => (run && run.value ? run.selectedIndex - 1 : card.dataset.p.split(" ").findIndex(Boolean));
+  const figure = (card, key) => Number((card.dataset[key] ?? "").split(" ")[place(card)] || -1);
+  const read = () => new Map(cards.map((card) => [card, {
     name: plain(card.dataset.name),
     index: Number(card.dataset.index),
-    seed: Number(card.dataset.seed),
-    p: Number(card.dataset.p),
-    targeting: Number(card.dataset.targeting),
-    others: Number(card.dataset.others),
+    seed: Number(card.dataset.seed ?? 0),
+    p: figure(card, "p"),
+    targeting: figure(card, "targeting"),
+    others: figure(card, "others"),
   }]));
-  const maps = (number) => `${number} ${number === 1 ? "map" : "maps"}`;
+  let facts = read();
+  const { one = "map", many = "maps" } = find("count").dataset;
+  const maps = (number) => `${number.toLocaleString("en")} ${number === 1 ? one : many}`;
   const visible = () => [...list.children].filter((card) => !card.hidden);
   const filter = () => {
     const wanted = plain(search.value).trim();
     const number = /^\d+$/.test(wanted) ? Number(wanted) : null;
     for (const card of cards) {
       const own = facts.get(card);
-      card.hidden = !(own.name.includes(wanted) || own.index === number);
+      card.hidden = own.p < 0 || !(own.name.includes(wanted) || own.index === number);
     }
     const count = visible().length;
-    find("count").textContent = count === cards.length ? `${maps(count)}` : `${count} of ${maps(cards.length)}`;
+    find("count").textContent = count === cards.length ? `${maps(count)}` : `${count.toLocaleString("en")} of ${maps(cards.length)}`;
     find("nothing").hidden = count > 0;
   };
   const order = () => {
@@ -63,6 +75,21 @@
   find("tools").addEventListener("submit", (event) => event.preventDefault());
   search.addEventListener("input", filter);
   sort.addEventListener("change", order);
+  if (run) {
+    run.addEventListener("change", () => {
+      facts = read();
+      for (const card of cards.filter((card) => facts.get(card).p >= 0)) {
+        const { p } = facts.get(card);
+        const image = card.querySelector("img");
+        const folder = run.value || run.options[place(card) + 1].value;
+        image.src = image.getAttribute("src").replace(/thumbs\/\d+\//, `thumbs/${folder}/`);
+        card.querySelector("small").textContent = p > 99 ? "> 99 %" : p < 1 ? "< 1 %" : `${p} %`;
+      }
+      order();
+      filter();
+    });
+  }
+  if (!find("zoom")) return; // a site's pages have a page per class instead
 
   // Zoom: the card's closer look moves into the dialog, and back.
   const dialog = find("zoom");

@@ -1,0 +1,128 @@
+"""Runs of any models, recipes and seeds as one static site, which opens from a disk and from any address."""
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, ImageOps
+
+from phosphene.image_files import encode
+from phosphene.labels import first_synonym
+from phosphene.report.checks import check_section
+from phosphene.report.gallery import map_glance
+from phosphene.report.html import environment, read_static
+from phosphene.report.made import made_section
+from phosphene.report.scan import scan_section
+from phosphene.report.scores import score_section
+from phosphene.report.site_runs import SiteClass, SiteRun, classes_of, folders, image_name, model_pages, read_runs
+from phosphene.runs import RunDirectory
+from phosphene.runs.atomic import write_bytes
+from phosphene.runs.folders import whole_folder
+
+THUMBNAIL_SIDE = 160
+STATIC = ("style.css", "site.css", "script.js")
+CONTENT = ("index.html", "classes", "models", "images", "thumbs", ".nojekyll", *STATIC)
+# A page loads what lies beside it and nothing else; "file:" is what browsers need where 'self' does not hold for files.
+POLICY = (
+    "default-src 'none'; img-src 'self' file: data:; style-src 'self' file:; style-src-attr 'unsafe-inline'; "
+    "script-src 'self' file:; base-uri 'none'; form-action 'none'"
+)
+
+
+def write_site(
+    runs: Sequence[RunDirectory], out: Path, *, on_progress: "Callable[[int, int], None] | None" = None
+) -> Path:
+    """Write a static site of runs.
+
+    Args:
+        runs: At least one run, each with finished maps.
+        out: Folder of the site: a new one, an empty one, or an earlier site, which is replaced.
+        on_progress: Called with the number of written maps and that of all.
+
+    Returns:
+        Path of its first page.
+
+    Raises:
+        RunError: a run has no maps, is damaged or is given twice, or the folder holds something else.
+    """
+    with whole_folder(out, CONTENT, "a site") as folder:
+        found = read_runs(runs)
+        classes = classes_of(found)
+        _write_pages(folder, found, classes)
+        images = folders(found, classes)
+
+        def write(place: tuple[Path, str]) -> None:
+            """Write a map's image and its thumbnail."""
+            image = _read_image(runs, place[0])
+            small = ImageOps.contain(image, (THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.LANCZOS)
+            small = small if max(image.size) > THUMBNAIL_SIDE else image
+            write_bytes(folder / "images" / place[1], encode(image, "WEBP", quality=90, method=2), durable=False)
+            write_bytes(folder / "thumbs" / place[1], encode(small, "WEBP", quality=80, method=2), durable=False)
+
+        with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow works outside of Python's lock
+            for number, _ in enumerate(pool.map(write, images), 1):
+                if on_progress is not None:
+                    on_progress(number, len(images))
+    return out / "index.html"
+
+
+def _read_image(runs: Sequence[RunDirectory], folder: Path) -> Image.Image:
+    """Read the image of a map; one that cannot be read is rendered again.
+
+    Raises:
+        RunError: the map itself is damaged.
+    """
+    try:
+        with Image.open(folder / "map.png", formats=["PNG"]) as image:
+            return image.convert("RGB")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return runs[0].read(folder).image.convert("RGB")
+
+
+def _write_pages(folder: Path, runs: list[SiteRun], classes: list[SiteClass]) -> None:
+    """Write every page, and the files that they share."""
+    models = model_pages(runs)
+    templates = environment()
+    templates.globals |= {"policy": POLICY, "models": models, "image_name": image_name}
+
+    def write(template: str, path: str, **facts: Any) -> None:
+        """Write a page; ``root`` leads from it to the site's folder."""
+        page = templates.get_template(template).render(root="../" * path.count("/"), **facts)
+        write_bytes(folder / path, page.encode(), durable=False)
+
+    for name in STATIC:
+        write_bytes(folder / name, read_static(name).encode(), durable=False)
+    write_bytes(folder / ".nojekyll", b"", durable=False)  # GitHub Pages then publishes the files as they are
+    names = [own[0].name for own in models.values()]
+    title = f"What {names[0]} sees" if len(names) == 1 else f"What {len(names)} networks see"
+    write("site_index.html", "index.html", title=title, runs=runs, classes=classes)
+    for page, own in models.items():
+        known = [one for one in classes if any(run.number in one.maps for run in own)]
+        title = f"What {own[0].name} sees"
+        write("site_model.html", f"models/{page}.html", title=title, runs=own, classes=known, parts=_parts(own))
+    for before, one, after in zip([None, *classes], classes, [*classes[1:], None], strict=False):
+        title = f"{first_synonym(one.label)}: its maps"
+        write("site_class.html", f"classes/{one.page}.html", title=title, one=one, neighbours=(before, after))
+
+
+def _own_scan(run: RunDirectory, facts: dict[str, Any]) -> "dict[str, Any] | None":
+    """Return the report's part on the scan of the run's own network, without links to reports beside it."""
+    found = scan_section(run, facts)
+    return found | {"others": [], "below": False} if found and found["own"] else None
+
+
+# Parts of a report that a model's page shows for each run.
+SECTIONS = {"scan": _own_scan, "scores": score_section, "checks": check_section, "made": made_section}
+
+
+def _parts(runs: Sequence[SiteRun]) -> list[dict[str, Any]]:
+    """Return, for each run of a model, the parts of its report that are shown, and their lines for the top."""
+    found = []
+    for run in runs:
+        parts = {name: part for name, section in SECTIONS.items() if (part := section(run.run, run.facts))}
+        cards = [card for group in run.maps.values() for card in group]
+        lines = map_glance(run.name, cards) + [line for part in parts.values() for line in part["glance"]]
+        found.append({"run": run, "parts": parts, "maps": len(cards), "glance": lines})
+    return found

@@ -1,0 +1,185 @@
+"""What a site shows of its runs: their maps as cards, names that tell the runs apart, and the classes they share."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from phosphene.errors import ConceptError, RunError
+from phosphene.labels import first_synonym
+from phosphene.metrics.compare import in_common
+from phosphene.report.gallery import classification
+from phosphene.runs import RunDirectory
+from phosphene.runs.directory import read_map_json
+from phosphene.runs.facts import slug
+from phosphene.runs.predictions import read_predictions
+
+Card = dict[str, Any]
+
+
+@dataclass
+class SiteRun:
+    """A run of a site.
+
+    Attributes:
+        run: The run directory.
+        facts: Its run.json.
+        number: Its place among the runs, from 1; the name of its folder of images.
+        maps: Its finished maps by class, those of the first seed first: ``map`` (map.json, with ``short``), ``own`` and
+            ``others`` (what classifiers predict for it) and ``folder``.
+        model: Page of its model, without suffix.
+        name: Name of its model on the site.
+        title: Name of the run on the site.
+    """
+
+    run: RunDirectory
+    facts: dict[str, Any]
+    number: int
+    maps: dict[int, list[Card]]
+    model: str = ""
+    name: str = ""
+    title: str = ""
+
+    @property
+    def labels(self) -> dict[int, str]:
+        """Label of each of its classes."""
+        return {index: cards[0]["map"]["label"] for index, cards in self.maps.items()}
+
+
+@dataclass
+class SiteClass:
+    """A class of a site, and how the maps of each run rate.
+
+    Attributes:
+        page: Its page, without suffix; its images bear the same name.
+        label: Its label in the first run that has it.
+        index: Its index there.
+        maps: Its maps by the number of the run.
+    """
+
+    page: str
+    label: str
+    index: int
+    maps: dict[int, list[Card]]
+
+    def figures(self, runs: Sequence[SiteRun]) -> dict[str, str]:
+        """Return figures for the page's script, one per run in percent: confidence, and that of other classifiers."""
+        groups = [self.maps.get(run.number, []) for run in runs]
+        own = [[one["map"]["p_class"] for one in group] for group in groups]
+        others = [[found["p_class"] for one in group for found in one["others"]] for group in groups]
+        return {
+            "p": " ".join(f"{100 * fmean(values):.0f}" if values else "" for values in own),
+            "others": " ".join(f"{100 * fmean(values):.0f}" if values else "-1" for values in others),
+        }
+
+
+def read_runs(runs: Sequence[RunDirectory]) -> list[SiteRun]:
+    """Read what a site shows of runs: facts, figures and predictions, but no image.
+
+    Raises:
+        RunError: a run is given twice, has no finished maps, or is damaged.
+    """
+    paths = [run.path.resolve() for run in runs]
+    for path, run in zip(paths, runs, strict=True):
+        if paths.count(path) > 1:
+            raise RunError(f"{run.path} is given twice: name each run once.")
+    found = [SiteRun(run, run.facts(), number, _read_maps(run)) for number, run in enumerate(runs, 1)]
+    models = [one.facts["model"] for one in found]
+    names = _told_apart([model["name"] for model in models], [model["sha256"][:8] for model in models])
+    titles = _told_apart(
+        names,
+        [one.facts["recipe"]["name"] for one in found],
+        [f"recipe {one.facts['recipe']['sha256'][:8]}" for one in found],
+        [one.facts["samples"]["spec"] for one in found],
+        [one.run.path.name for one in found],
+        [str(path) for path in paths],
+    )
+    for one, name, title in zip(found, names, titles, strict=True):
+        one.model, one.name, one.title = f"{slug(name)}-{one.facts['model']['sha256'][:8]}", name, title
+    return found
+
+
+def _read_maps(run: RunDirectory) -> dict[int, list[Card]]:
+    """Return the finished maps of a run by class, in the order of run.json."""
+    classifiers, sha256 = read_predictions(run), run.facts()["model"]["sha256"]
+    own = [one for one in classifiers if one.sha256 == sha256][:1]
+    found: dict[int, list[Card]] = defaultdict(list)
+    for place, folder in run.finished_folders().items():
+        figures = read_map_json(folder)
+        groups = (own, [one for one in classifiers if one not in own])
+        of_own, of_others = ([one for one in (classification(c, place) for c in group) if one] for group in groups)
+        card = {"map": {"short": first_synonym(figures["label"]), **figures}, "folder": folder}
+        found[place[0]].append(card | {"own": of_own[0] if of_own else None, "others": of_others})
+    if not found:
+        raise RunError(f"{run.path} has no finished maps yet: give its `phosphene map` command once more.")
+    return dict(found)
+
+
+def _told_apart(names: list[str], *more: list[str]) -> list[str]:
+    """Return names to which is added, of further facts, what tells equal ones apart."""
+    for facts in more:
+        groups: dict[str, set[str]] = defaultdict(set)
+        for name, fact in zip(names, facts, strict=True):
+            groups[name].add(fact)
+        names = [f"{name}, {fact}" if len(groups[name]) > 1 else name for name, fact in zip(names, facts, strict=True)]
+    return names
+
+
+def classes_of(runs: Sequence[SiteRun]) -> list[SiteClass]:
+    """Return the classes of runs, those of the first run first; classes of one name are one class, as for a comparison.
+
+    A class that matches several of another run, so that it is not clear which is meant, stays a class of its own.
+    """
+    classes: list[SiteClass] = []
+    places: list[dict[int, SiteClass]] = []  # of every run, by index
+    names: set[str] = set()
+    for run in runs:
+        own: dict[int, SiteClass] = {}
+        for earlier, known in zip(runs, places, strict=False):
+            left = {index: label for index, label in run.labels.items() if index not in own}
+            for index, other in _pairs(left, earlier.labels).items():
+                if run.number not in known[other].maps:
+                    own[index] = known[other]
+                    known[other].maps[run.number] = run.maps[index]
+        for index, label in run.labels.items():
+            if index not in own:
+                page = f"{slug(label)}-{index}"
+                page = page if page not in names else f"{page}.{run.number}"
+                names.add(page)
+                own[index] = SiteClass(page, label, index, {run.number: run.maps[index]})
+                classes.append(own[index])
+        places.append(own)
+    return classes
+
+
+def _pairs(a: dict[int, str], b: dict[int, str]) -> dict[int, int]:
+    """Return the class of ``b`` for each class of ``a`` that has exactly one."""
+    try:
+        return in_common(a, b)
+    except ConceptError:
+        return {index: index for index, label in a.items() if b.get(index) == label}
+
+
+def model_pages(runs: Sequence[SiteRun]) -> dict[str, list[SiteRun]]:
+    """Return the runs of each model by the name of its page."""
+    pages: dict[str, list[SiteRun]] = defaultdict(list)
+    for run in runs:
+        pages[run.model].append(run)
+    return dict(pages)
+
+
+def image_name(page: str, place: int) -> str:
+    """Return the file name of a class's image in a run: without a number for its first map."""
+    return f"{page}.webp" if place == 0 else f"{page}.{place + 1}.webp"
+
+
+def folders(runs: Sequence[SiteRun], classes: Sequence[SiteClass]) -> list[tuple[Path, str]]:
+    """Return the folder of every map, and the name of its image below the folders of images and thumbnails."""
+    return [
+        (card["folder"], f"{run.number}/{image_name(one.page, place)}")
+        for one in classes
+        for run in runs
+        for place, card in enumerate(one.maps.get(run.number, []))
+    ]

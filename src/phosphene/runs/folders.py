@@ -1,0 +1,72 @@
+"""Folders that appear whole or not at all."""
+
+import contextlib
+import glob
+import shutil
+import tempfile
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+from phosphene.errors import RunError
+from phosphene.runs.atomic import writing
+
+
+@contextlib.contextmanager
+def whole_folder(folder: Path, content: Collection[str], called: str) -> Iterator[Path]:
+    """Write a folder beside its place, and move it there once it is whole; an earlier one stays until then.
+
+    What a killed process has left beside the place is removed.
+
+    Args:
+        folder: The folder: a new one, an empty one, or one with all that is in ``content`` and nothing else.
+        content: Names of what is written into it, all of them.
+        called: What it is, for messages.
+
+    Yields:
+        The folder to write into.
+
+    Raises:
+        RunError: the place holds something else, or cannot be written.
+    """
+    place = folder.resolve()
+    with writing(folder):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        beside = f".{place.name}.phosphene-"
+        left = list(place.parent.glob(f"{glob.escape(beside)}*.old"))
+        if left and not place.exists():  # killed between the two moves below
+            left[0].replace(place)
+        _refuse_others(folder, content, called)
+        for one in place.parent.glob(f"{glob.escape(beside)}*"):
+            shutil.rmtree(one, ignore_errors=True)
+        part = Path(tempfile.mkdtemp(dir=place.parent, prefix=beside, suffix=".part"))
+        old = part.with_suffix(".old")
+        try:
+            yield part
+            part.chmod(0o755)  # mkdtemp's 0700 would hide it from a web server
+            _refuse_others(folder, content, called)
+            if place.exists():
+                place.replace(old)
+            part.replace(place)
+        except BaseException:
+            if old.exists() and not place.exists():
+                old.replace(place)
+            raise
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def _refuse_others(folder: Path, content: Collection[str], called: str) -> None:
+    """Refuse a place that holds something else.
+
+    Raises:
+        RunError: it is a file, or a folder with other content.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise RunError(f"{folder} is a file, not a folder: choose another --out.")
+    names = {one.name for one in folder.iterdir()} if folder.exists() else set()
+    if names and not names >= set(content):
+        raise RunError(f"{folder} holds files but is not {called}: choose another --out.")
+    others = sorted(names - set(content))
+    if others:
+        raise RunError(f"{folder} holds {others[0]}, no part of {called}: move it away, or choose another --out.")
