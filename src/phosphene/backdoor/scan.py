@@ -46,11 +46,11 @@ class ScanProgress:
 
     Attributes:
         doing: Name of the current part.
-        share: Finished share of the images that it sends through networks, in [0, 1]; candidates are not counted.
+        share: Finished share of the images that are counted, in [0, 1]; ``None`` for candidates, which are not.
     """
 
     doing: str
-    share: float
+    share: "float | None"
 
     def show(self, display: ProgressDisplay) -> None:
         """Show it."""
@@ -220,4 +220,5 @@ class _Tally:
         """Count more images, and report progress."""
         self.images += images
         if self.on_progress is not None:
-            self.on_progress(ScanProgress(self.doing, min(self.images / self.total, 1.0)))
+            share = self.images / self.total
+            self.on_progress(ScanProgress(self.doing, share if share < 1 else None))

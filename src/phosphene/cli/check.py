@@ -56,7 +56,7 @@ def command(run: Path, dry_run: bool, as_json: bool, **options_of_check: Any) ->
         click.echo(str(findings.plan))
     else:
         print_table(["check", "", "finding"], map(_finding_row, findings), numbers=(), lines=True)
-        click.echo(f"figures in {run / 'checks.json'}; open {findings.report}")
+        click.echo(f"{display.elapsed} in all; figures in {run / 'checks.json'}; open {findings.report}")
 
 
 def _finding_row(found: "Finding") -> "list[str | Text]":

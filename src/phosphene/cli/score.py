@@ -46,3 +46,4 @@ def command(runs: tuple[Path, ...], targets: tuple[str, ...], device: str, trust
         click.echo(line)
     for report in reports:
         click.echo(f"open {report}")
+    click.echo(f"{display.elapsed} in all", err=True)
