@@ -141,9 +141,8 @@ def find_among(concept: str, known: Mapping[int, str], where: str) -> int:
         return int(concept)
     closest = [] if concept.isdecimal() else Labels(list(known.values())).closest(concept)
     if len(closest) > 1:
-        raise ConceptError(
-            f"{concept!r} names classes {', '.join(str(indices[place]) for place in closest)}: give the index of one."
-        )
+        listed = "; ".join(f"{indices[place]} ({known[indices[place]]})" for place in closest)
+        raise ConceptError(f"{concept!r} names {len(closest)} classes: give the index of one, {listed}.")
     if not closest:
         listed = ", ".join(f"{index} ({first_synonym(known[index])})" for index in indices[:12])
         raise ConceptError(f"{where} has no map of {concept!r}: it has {listed}{', ...' * (len(known) > 12)}.")

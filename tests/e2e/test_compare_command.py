@@ -46,6 +46,30 @@ def test_compare_prints_writes_and_counts_readings(call, runs, tmp_path):
     assert all(0 <= row["a_by_b"]["p_class"] <= 1 for row in rows)
 
 
+def test_no_class_of_one_network_has_changed_with_other_samples(call, tmp_path):
+    """Which classes look different is a matter of the samples, not of the network, and a warning says so."""
+    for number, samples in enumerate(("synthetic:mixed", "demo:shapes")):
+        words = ["-c", "star", "-c", "heart", "-c", "stripes", "--seeds", 2, "--set", "steps=30", "--samples", samples]
+        assert call("map", "demo:shapes", *words, "--device", "cpu", "--out", tmp_path / str(number)).code == 0
+    found = json.loads(call("compare", tmp_path / "0", tmp_path / "1", "--json").out)
+    assert "Warning: other samples change every image" in found["notes"][0]
+    assert all(row["images"] is None for row in found["changes"])
+    assert all(row["change"] <= 0.05 for row in found["changes"])
+
+
+def test_with_one_seed_each_no_percentage_is_given(call, tmp_path):
+    for seed in (0, 1):
+        made = tiny.make_card(tmp_path / f"card{seed}", seed=seed).write(name=f"tiny{seed}")
+        words = ["-c", 0, "-c", 1, "--out", tmp_path / f"run{seed}", "--device", "cpu", *SETTINGS]
+        assert call("map", made.path, "--trust", *words).code == 0
+    page = tmp_path / "page.html"
+    found = json.loads(call("compare", tmp_path / "run0", tmp_path / "run1", "--out", page, "--json").out)
+    assert all(row["change"] is None and row["images"] is not None for row in found["changes"])
+    text = page.read_text(encoding="utf-8")
+    assert text.count("one seed each: how much is unknown") == 2
+    assert "<meter" not in text
+
+
 def test_what_cannot_be_compared(call, runs, tmp_path):
     assert "is not a run directory" in call("compare", runs[0], tmp_path).complaint
     for file in (runs[1] / "maps").rglob("map.json"):

@@ -35,4 +35,4 @@ def test_the_tutorial_runs_as_it_stands(call, tmp_path, monkeypatch, capfd):
     assert "runs/first/report.html" in named
     for page in [*named, "first.png"]:
         assert (tmp_path / page).stat().st_size > 500, page
-    assert sorted(path.name for path in Path("runs").iterdir()) == ["first", "trojan"]
+    assert sorted(path.name for path in Path("runs").iterdir()) == ["first", "pair"]

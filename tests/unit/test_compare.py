@@ -61,7 +61,22 @@ def test_predictions_change_by_what_the_other_network_loses():
     assert found[1].a_by_b.instead == "ship"
     assert found[2].predictions is None
     assert found[0].images == pytest.approx(0, abs=1e-5)
-    assert found[0].change == pytest.approx(0.3, abs=1e-5)
+    assert [change.index_a for change in compare(a, b)] == [1, 0, 2]
+    assert all(change.change is None for change in found.values())  # one seed each: nobody knows what another changes
+
+
+def test_images_are_not_compared_where_samples_or_recipe_differ():
+    a, b = (ComparedRun([one(index, kind + index, seed) for index in range(3) for seed in (0, 1)]) for kind in (0, 9))
+    assert max(change.images for change in compare(a, b)) > 0.5
+    assert all(change.images is None and change.change is None for change in compare(a, b, same_method=False))
+
+
+def test_what_seeds_change_is_no_change_of_predictions():
+    p_class = {0: (0.9, 0.5), 1: (0.9, 0.9)}
+    maps = [one(index, index, seed, p_class=p_class[index][seed]) for index in p_class for seed in (0, 1)]
+    a, b = ComparedRun(maps, {0: 0.7, 1: 0.9}), ComparedRun(maps, {0: 0.4, 1: 0.6})
+    found = {change.index_a: change.predictions for change in compare(a, b, same_network=True)}
+    assert found == {0: 0.0, 1: pytest.approx(0.3)}
 
 
 def test_of_one_network_it_is_how_much_surer_it_is():

@@ -6,15 +6,16 @@ Two measures are combined, because each misses something.
 seed from another class. What can is :func:`shifted_correlation`, the best correlation over all shifts of coarse colour
 images: over ten ImageNet classes and two seeds of ``vivid``, a pair of one class lies above a pair of two classes in 87
 to 95 of 100 cases (HOG 72 to 86, SSIM 62 to 70). The value alone means little, so it is placed between two others: 0
-is as similar as the runs' own seeds are, 1 as different as maps of two different classes. With one seed in each run, 0
-is an identical image, and the seeds' own variation is counted as change: the order still means something, the number
-less.
+is as similar as the runs' own seeds are, less two standard errors, 1 as different as maps of two different classes.
+With one seed in each run, 0 is an identical image, the seeds' own variation is counted, and there is no change: only
+the order means something. Seeds, samples and recipes change the images of every class: these
+say nothing where both runs have one network, or where samples or recipe differ.
 
 *Predictions.* How much lower each source's probability of the class is on the other's maps than on its own, the larger
 of the two directions, in [0, 1]; taken from the runs' scores, if there are any. For two runs of one network: how
 much higher its probability is on one run's maps than on the other's.
 
-The change is the mean of those that are known.
+The change is the mean of those that are known, if the seeds' own variation is.
 """
 
 import itertools
@@ -22,7 +23,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from statistics import fmean
+from statistics import fmean, variance
 
 import torch
 from torch import Tensor
@@ -71,7 +72,7 @@ class Change:
         label: The class, as the first run calls it.
         index_a: Index of the class in the first run.
         index_b: Index of the class in the second run.
-        change: Mean of ``images`` and ``predictions``, in [0, 1]; ``None`` if neither is known.
+        change: Mean of ``images`` and ``predictions``, in [0, 1]; ``None`` if neither is known, or only one seed is.
         images: 0 as similar as two seeds, 1 as different as two classes; ``None`` if the images distinguish nothing.
         predictions: Probability lost when the other source classifies them, in [0, 1]; ``None`` without a score.
         a_by_b: Prediction of the second source for the first run's maps.
@@ -90,13 +91,14 @@ class Change:
     seeds: tuple[int, int]
 
 
-def compare(a: ComparedRun, b: ComparedRun, *, same_network: bool = False) -> list[Change]:
+def compare(a: ComparedRun, b: ComparedRun, *, same_network: bool = False, same_method: bool = True) -> list[Change]:
     """Compare two runs class by class; a pure function.
 
     Args:
         a: The first run.
         b: The second.
-        same_network: Both sources are one network, so that what the other predicts carries no information.
+        same_network: Both sources are one network, so that images and what the other predicts carry no information.
+        same_method: Both have the same samples and recipe; if not, images are not compared.
 
     Returns:
         The classes that both runs have, the most changed first.
@@ -109,7 +111,8 @@ def compare(a: ComparedRun, b: ComparedRun, *, same_network: bool = False) -> li
         raise ConceptError("the two runs have no class in common (classes are matched by label): nothing to compare.")
     side = min([SIDE, *(length for one in (*a.maps, *b.maps) for length in one.nu.shape[1:])])
     first, second = _coarse(a.maps, side), _coarse(b.maps, side)
-    by_images = _image_changes(pairs, first, second)
+    by_images = _image_changes(pairs, first, second) if same_method and not same_network else dict.fromkeys(pairs)
+    several = any(len(maps) > 1 for maps in (*first.values(), *second.values()))
     labels = {m.index: m.label for m in a.maps}
     changes = []
     for one, two in pairs.items():
@@ -120,7 +123,7 @@ def compare(a: ComparedRun, b: ComparedRun, *, same_network: bool = False) -> li
                 label=labels[one],
                 index_a=one,
                 index_b=two,
-                change=fmean(parts) if parts else None,
+                change=fmean(parts) if parts and several else None,
                 images=by_images[one],
                 predictions=lost,
                 a_by_b=a.other.get(one),
@@ -128,7 +131,13 @@ def compare(a: ComparedRun, b: ComparedRun, *, same_network: bool = False) -> li
                 seeds=(len(first[one]), len(second[two])),
             )
         )
-    return sorted(changes, key=lambda one: (one.change is None, -(one.change or 0.0), one.index_a))
+    return sorted(changes, key=lambda one: (-_order(one), one.index_a))
+
+
+def _order(change: Change) -> float:
+    """Return by what changes are ordered: the mean of the figures that are known."""
+    parts = [value for value in (change.images, change.predictions) if value is not None]
+    return fmean(parts) if parts else -1.0
 
 
 def in_common(a: Mapping[int, str], b: Mapping[int, str]) -> dict[int, int]:
@@ -177,16 +186,21 @@ def _image_changes(
         for one, two in pairs.items()
     }
     all_seeds = [value for values in seeds.values() for value in values]
+    noise = [variance(values) for values in seeds.values() if len(values) > 1]
     other = list(itertools.permutations(pairs, 2))
     other = other[:: math.ceil(len(other) / MOST_PAIRS) or 1]
     chance = fmean([_similarity(a[one][0], b[pairs[two]][-1]) for one, two in other]) if other else 0.0
     changes: dict[int, float | None] = {}
     for one, two in pairs.items():
-        # One pair of seeds is a poor estimate: half of it is that of all classes.
-        top = (fmean(seeds[one] or all_seeds) + fmean(all_seeds)) / 2 if all_seeds else 1.0
+        # One pair of seeds is a poor estimate: where it is high, half of it is that of all classes.
+        own = fmean(seeds[one] or all_seeds) if all_seeds else 1.0
+        top = min(own, (own + fmean(all_seeds)) / 2) if all_seeds else 1.0
         cross = fmean([_similarity(x, y) for x, y in itertools.product(a[one], b[two])])
+        # Two standard errors of the difference between seeds and runs; there are no more independent pairs than maps.
+        independent = 1 / max(len(seeds[one]), 1) + 1 / min(len(a[one]), len(b[two]))
+        error = 2 * math.sqrt(fmean(noise) * independent) if noise else 0.0
         spread = top - chance
-        changes[one] = round(min(max((top - cross) / spread, 0.0), 1.0), 4) if spread >= LEAST_SPREAD else None
+        changes[one] = round(min(max((top - error - cross) / spread, 0.0), 1.0), 4) if spread >= LEAST_SPREAD else None
     return changes
 
 
@@ -199,7 +213,10 @@ def _similarity(a: Tensor, b: Tensor) -> float:
 def _probability_lost(a: ComparedRun, b: ComparedRun, one: int, two: int, *, same_network: bool) -> "float | None":
     """Return the probability that maps of a class lose at the other run's source, in [0, 1]."""
     if same_network:
-        return abs(a.own[one] - b.own[two]) if one in a.own and two in b.own else None
+        if one not in a.own or two not in b.own:
+            return None
+        seeds = [[m.p_class for m in run.maps if m.index == index] for run, index in ((a, one), (b, two))]
+        return round(max(0.0, abs(a.own[one] - b.own[two]) - max(max(own) - min(own) for own in seeds)), 2)
     lost = [
         run.own[index] - run.other[index].p_class
         for run, index in ((a, one), (b, two))

@@ -1,6 +1,7 @@
 """Two run directories, class by class."""
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -58,8 +59,13 @@ class Comparison:
     def notes(self) -> list[str]:
         """Notes on the figures, one line each."""
         notes = []
+        if other := _other_method(self.facts):
+            differ = " and ".join(other)
+            notes.append(f"Warning: other {differ} change every image, so only predictions are compared.")
+        elif len({facts["model"]["sha256"] for facts in self.facts}) == 1:
+            notes.append("Both runs have the same network: seeds change its images, so only predictions are compared.")
         if not self.seeds_known:
-            notes.append("One seed per class: how much maps vary by seed is unknown (map with --seeds 2 or more).")
+            notes.append("One seed per class: what another seed changes is unknown, so no change is given (--seeds 2).")
         if not self.scored:
             first, second = self.runs
             specs = [facts["model"]["spec"] for facts in self.facts]
@@ -96,12 +102,20 @@ def compare_runs(a: RunDirectory, b: RunDirectory) -> Comparison:
     facts = (a.facts(), b.facts())
     maps = (_maps_by_class(a), _maps_by_class(b))
     first, second = (one["model"]["sha256"] for one in facts)
-    changes = compare(_compared_run(a, maps[0], second), _compared_run(b, maps[1], first), same_network=first == second)
+    sides = _compared_run(a, maps[0], second), _compared_run(b, maps[1], first)
+    changes = compare(*sides, same_network=first == second, same_method=not _other_method(facts))
     only = (
         _labels_without(maps[0], {one.index_a for one in changes}),
         _labels_without(maps[1], {one.index_b for one in changes}),
     )
     return Comparison((a.path, b.path), facts, tuple(changes), only, maps)
+
+
+def _other_method(facts: Sequence[dict[str, Any]]) -> list[str]:
+    """Return what else than the network differs between two runs and so changes the images of every class."""
+    sizes = {tuple(one["model"]["input"]["size"]) for one in facts}
+    keys = {"samples": "sha256" if len(sizes) == 1 else "spec", "recipe": "sha256"}  # of another size, another hash
+    return [name for name, key in keys.items() if facts[0][name][key] != facts[1][name][key]]
 
 
 def _maps_by_class(run: RunDirectory) -> dict[int, list[ConceptMap]]:
