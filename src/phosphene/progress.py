@@ -144,6 +144,7 @@ class ProgressDisplay:
 def show_progress(progress: "bool | ProgressDisplay", title: str) -> Iterator[ProgressDisplay]:
     """Yield the display that the caller has opened, or open one, which shows nothing if ``progress`` is false."""
     if isinstance(progress, ProgressDisplay):
+        progress.title = title
         progress.update(title)
         yield progress
     else:

@@ -43,6 +43,12 @@ def test_plain_lines_come_now_and_then(capfd, monkeypatch):
         assert capfd.readouterr().err.startswith("net: map, ")
 
 
+def test_plain_lines_name_the_work_once_it_has_begun(capfd):
+    with ProgressDisplay("load torch") as opened, show_progress(opened, "site") as display:
+        display.update("7 of 9 maps", last=True)
+    assert capfd.readouterr().err == "site: 7 of 9 maps\n"
+
+
 def test_the_time_left_of_a_new_part_begins_anew(capfd, monkeypatch):
     now = [0.0]
     monkeypatch.setattr("phosphene.progress.time.monotonic", lambda: now[0])

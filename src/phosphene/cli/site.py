@@ -19,6 +19,6 @@ def command(runs: tuple[Path, ...], out: Path, as_json: bool) -> None:
     It opens from the disk and can be published as it is, below any address. An earlier site in the folder is replaced
     once the new one is whole; a folder that holds anything else is refused.
     """
-    with ProgressDisplay("load torch", shown=not as_json) as display:
+    with ProgressDisplay("load torch") as display:
         page = ph.site(runs, out, progress=display)
     options.print_json({"site": str(page)}) if as_json else click.echo(f"{display.elapsed} in all; open {page}")
