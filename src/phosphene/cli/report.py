@@ -17,8 +17,10 @@ from phosphene.cli import options
     metavar="SAMPLES",
     help="Show a natural image of each class beside its maps: folder (lion.jpg, lion/1.jpg) or .parquet with labels.",
 )
+@click.option("--columns", type=click.IntRange(1, 100), help="Maps per row of sheet.png.  [as many as rows]")
+@click.option("--size", type=click.IntRange(16, 1024), metavar="PIXELS", help="Width of each map there.  [160 or 80]")
 @options.as_json
-def command(run: Path, reference: "str | None", as_json: bool) -> None:
-    """Write RUN/report.html, one file that opens without a network, from what is in RUN."""
-    report = ph.report(run, reference=reference)
+def command(run: Path, reference: "str | None", columns: "int | None", size: "int | None", as_json: bool) -> None:
+    """Write RUN/report.html, one file that opens without a network, and the contact sheet RUN/sheet.png."""
+    report = ph.report(run, reference=reference, columns=columns, size=size)
     options.print_json({"report": str(report)}) if as_json else click.echo(str(report))

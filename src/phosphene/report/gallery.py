@@ -1,5 +1,6 @@
 """The part of the report that shows the maps themselves."""
 
+import itertools
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -45,12 +46,18 @@ def map_section(run: RunDirectory, facts: dict[str, Any]) -> "dict[str, Any] | N
     }
 
 
-def sheet_of_maps(gallery: dict[str, Any]) -> Image.Image:
+def sheet_of_maps(
+    run: RunDirectory, gallery: dict[str, Any], columns: "int | None" = None, size: "int | None" = None
+) -> Image.Image:
     """Return the contact sheet of the maps that :func:`map_section` has returned."""
     cards = gallery["cards"][:MOST_ON_SHEET]
     maps = [card["map"] for card in cards]
     captions = [f"{one['short']}, {one['seed']}" if gallery["several"] else one["short"] for one in maps]
-    images, columns = [card["thumbnail"] for card in cards], max(5, round(math.sqrt(len(cards))))
+    if size is None:
+        images = [card["thumbnail"] for card in cards]
+    else:
+        images = [one.image.resize((size, size)) for one in itertools.islice(run.maps(), len(cards))]
+    columns = columns or max(5, round(math.sqrt(len(cards))))
     return contact_sheet(images, captions, columns=columns, side=images[0].width)
 
 

@@ -34,7 +34,13 @@ SECTIONS = {
 }
 
 
-def write_report(run: "str | Path | RunDirectory", *, reference: "str | None" = None) -> str:
+def write_report(
+    run: "str | Path | RunDirectory",
+    *,
+    reference: "str | None" = None,
+    columns: "int | None" = None,
+    size: "int | None" = None,
+) -> str:
     """Write ``report.html`` and ``sheet.png`` into a run directory and return the report's path.
 
     Everything on the page comes from the run directory, so that writing it again loses nothing. A run that was only
@@ -43,6 +49,8 @@ def write_report(run: "str | Path | RunDirectory", *, reference: "str | None" = 
     Args:
         run: The run directory, or its path.
         reference: Sample spec of images with labels: one of each class is shown beside its maps.
+        columns: Maps per row of ``sheet.png``; by default as many as rows, and at least 5.
+        size: Width of each map there, in pixels; by default 160, or 80 of more than a hundred maps.
 
     Raises:
         RunError: it is not a run directory, it has neither finished maps nor a scan, or it cannot be written.
@@ -79,7 +87,7 @@ def write_report(run: "str | Path | RunDirectory", *, reference: "str | None" = 
         )
     )
     if gallery:
-        write_bytes(run.path / "sheet.png", encode(sheet_of_maps(gallery)))
+        write_bytes(run.path / "sheet.png", encode(sheet_of_maps(run, gallery, columns, size)))
     path = run.path / "report.html"
     write_bytes(path, page.encode())
     return str(path)
