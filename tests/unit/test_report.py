@@ -129,7 +129,6 @@ def test_long_captions_stay_under_their_picture():
     assert (gap == 255).all()
 
 
-@pytest.mark.parametrize(("pictures", "captions"), [(0, 0), (2, 1)])
 def test_the_sheet_has_the_columns_and_the_size_that_are_asked_for(tmp_path, call):
     run = begin(tmp_path / "run", [tiny.concept_map(0, seed) for seed in range(4)])
     assert call("report", run.path, "--columns", 2, "--size", 48).code == 0
@@ -140,6 +139,7 @@ def test_the_sheet_has_the_columns_and_the_size_that_are_asked_for(tmp_path, cal
         assert sheet.size == layout(4, 5, 160)[0]
 
 
+@pytest.mark.parametrize(("pictures", "captions"), [(0, 0), (2, 1)])
 def test_a_contact_sheet_wants_a_caption_for_each_picture(pictures, captions):
     with pytest.raises(ValueError, match=f"{pictures} images and {captions} captions"):
         contact_sheet([Image.new("L", (4, 4))] * pictures, ["a"] * captions)

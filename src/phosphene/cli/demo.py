@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 import phosphene as ph
-from phosphene.cli import options
+from phosphene.cli import options, preview
 from phosphene.errors import NumericError
 from phosphene.formats import count, percent
 from phosphene.progress import ProgressDisplay
@@ -14,8 +14,9 @@ from phosphene.progress import ProgressDisplay
 @click.command("demo")
 @click.option("--out", type=click.Path(path_type=Path), help="Run directory.  [below runs/, by recipe]")
 @options.device
+@preview.option
 @options.as_json
-def command(out: "Path | None", device: str, as_json: bool) -> None:
+def command(out: "Path | None", device: str, preview_shown: bool, as_json: bool) -> None:
     """Map every class of a small network that comes with the package: no data, no download, about a minute.
 
     The network was trained on drawn shapes, and its maps should show them. Another network then scores the maps, and
@@ -29,6 +30,8 @@ def command(out: "Path | None", device: str, as_json: bool) -> None:
         document = {"report": outcome.report, "scores": scores, "scans": scans, "as_expected": outcome.as_expected}
         options.print_json(document)
     else:
+        if preview_shown:
+            preview.show(Path(outcome.report).with_name("sheet.png"))
         source = next(iter(outcome.scores))
         click.echo(f"{count(len(outcome.maps), 'map')} of {source}, made without any image of its training data:")
         for spec, score in outcome.scores.items():

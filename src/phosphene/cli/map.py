@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import phosphene as ph
-from phosphene.cli import options
+from phosphene.cli import options, preview
 from phosphene.errors import ConceptError, RecipeError, printable
 from phosphene.formats import count, percent
 from phosphene.progress import ProgressDisplay, duration
@@ -79,6 +79,7 @@ if TYPE_CHECKING:
 @click.option("--out", type=click.Path(path_type=Path), help="Run directory.  [below runs/, by model and recipe]")
 @options.trust
 @click.option("--dry-run", is_flag=True, help="Say what would be done, what it costs by a short measurement, and stop.")
+@preview.option
 @options.as_json
 def command(
     models: tuple[str, ...],
@@ -86,6 +87,7 @@ def command(
     every: bool,
     overrides: tuple[str, ...],
     dry_run: bool,
+    preview_shown: bool,
     as_json: bool,
     **options_of_map: Any,
 ) -> None:
@@ -119,6 +121,8 @@ def command(
     for one in runs:
         made = f"{count(len(one.maps), 'map')} in {one.run.path}; open {one.report}"
         click.echo(_dry_run_line(one) if dry_run else made)
+        if preview_shown and not dry_run:
+            preview.show(one.run.path / "sheet.png")
     if not dry_run:
         click.echo(f"{display.elapsed} in all", err=True)
 

@@ -1,0 +1,83 @@
+"""A small preview of maps in terminals that show images: by the protocols of Kitty and iTerm2, or as sixel."""
+
+import base64
+import io
+import itertools
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import numpy as np
+from PIL import Image
+
+WIDTH, HEIGHT = 720, 400  # most pixels of a preview; the lower rows of a larger sheet are cut off
+COLOURS = 64  # of a sixel image
+
+option = click.option(
+    "--preview/--no-preview",
+    "preview_shown",
+    default=True,
+    help="Show the maps in terminals that can (Kitty, iTerm2, sixel).  [show]",
+)
+
+
+def show(sheet: Path) -> None:
+    """Print the top of a contact sheet, if stdout is a terminal that is known to show images."""
+    protocol = _protocol()
+    if protocol is None or not sheet.is_file():
+        return
+    with Image.open(sheet) as whole:
+        image = whole.convert("RGB")
+    image.thumbnail((WIDTH, image.height))
+    click.echo(protocol(image.crop((0, 0, image.width, min(image.height, HEIGHT)))))
+
+
+def _protocol() -> "Callable[[Image.Image], str] | None":
+    """Return the function that writes an image for this terminal; ``None`` if it is not known to show any."""
+    term, program = os.environ.get("TERM", ""), os.environ.get("TERM_PROGRAM", "")
+    if not sys.stdout.isatty() or term.startswith(("screen", "tmux")):
+        return None
+    if "KITTY_WINDOW_ID" in os.environ or program == "ghostty":
+        return kitty
+    if program in ("iTerm.app", "WezTerm", "mintty"):
+        return iterm
+    return sixel if term.startswith(("foot", "mlterm")) or "sixel" in term else None
+
+
+def kitty(image: Image.Image) -> str:
+    """Return an image as Kitty's graphics protocol has it: PNG in base64, in chunks of 4096 characters."""
+    data = _png(image)
+    chunks = [data[k : k + 4096] for k in range(0, len(data), 4096)]
+    parts = [f"\x1b_Gm={int(k < len(chunks) - 1)}{',a=T,f=100' * (k == 0)};{one}\x1b\\" for k, one in enumerate(chunks)]
+    return "".join(parts)
+
+
+def iterm(image: Image.Image) -> str:
+    """Return an image as iTerm2's inline images have it."""
+    return f"\x1b]1337;File=inline=1:{_png(image)}\a"
+
+
+def sixel(image: Image.Image) -> str:
+    """Return an image as sixel: of each band of six rows, one line per colour, of a palette."""
+    flat = image.quantize(COLOURS)
+    palette = np.array(flat.getpalette()).reshape(-1, 3) * 100 // 255
+    parts = ["\x1bPq", *(f"#{number};2;{r};{g};{b}" for number, (r, g, b) in enumerate(palette))]
+    pixels = np.asarray(flat)
+    for top in range(0, len(pixels), 6):
+        band = pixels[top : top + 6]
+        weights = 1 << np.arange(len(band))[:, None]
+        lines = {colour: 63 + ((band == colour) * weights).sum(0) for colour in np.unique(band)}
+        for colour, line in lines.items():
+            runs = ((chr(sign), len(list(run))) for sign, run in itertools.groupby(line.tolist()))
+            parts.append(f"#{colour}{''.join(f'!{length}{sign}' for sign, length in runs)}$")
+        parts.append("-")
+    return "".join([*parts, "\x1b\\"])
+
+
+def _png(image: Image.Image) -> str:
+    """Return an image as PNG in base64."""
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return base64.b64encode(buffer.getvalue()).decode()
