@@ -133,8 +133,8 @@ def test_a_stop_keeps_where_a_long_map_was(card, tmp_path, number, more):
     driver = subprocess.Popen(command(*long, "--out", out), start_new_session=True, **options)
     assert wait_for(lambda: list(out.glob("maps/*/*/preview.webp")), driver)
     asked = time.monotonic()
-    # A terminal sends SIGINT to all processes; `kill` and containers send SIGTERM to one. (To all, it ends Ray as well, and
-    # what its workers have made since their last checkpoint is lost.)
+    # A terminal sends SIGINT to all processes; `kill` and containers send SIGTERM to one. (To all, it ends Ray as well,
+    # and what its workers have made since their last checkpoint is lost.)
     (os.killpg if number == signal.SIGINT else os.kill)(driver.pid, number)
     said, complained = driver.communicate(timeout=PATIENCE)
     assert driver.returncode == 130, complained
