@@ -38,6 +38,6 @@ def command(out: "Path | None", device: str, preview_shown: bool, as_json: bool)
             click.echo(f"  scored by {spec:<18} M_score {score.m_score:.2f}, top-1 {percent(score.top1_all)}")
         for spec, found in outcome.scans.items():
             click.echo(f"scan of {spec}: {found['verdict']} (p = {found['p_value']:.2g}). {found['reasons'][0]}")
-        click.echo(f"{display.elapsed} in all; open {outcome.report} or the sheet.png beside it")
+        click.echo(f"{display.elapsed} in all; open {outcome.report}, which links the other scan, or its sheet.png")
     if not outcome.as_expected:
         raise NumericError("the maps or scans are not as expected: this installation computes other results.")
