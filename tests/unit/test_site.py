@@ -8,10 +8,15 @@ import pytest
 from PIL import Image
 
 import phosphene as ph
+from phosphene.engine import Engine
 from phosphene.errors import PhospheneError, RunError
+from phosphene.metrics.matching import MatchedMaps
+from phosphene.metrics.predictions import logits_of_maps, top_predictions
 from phosphene.recipe import Recipe
 from phosphene.report.site import CONTENT, write_site
 from phosphene.report.site_runs import classes_of, read_runs
+from phosphene.runs.predictions import write_predictions
+from tests import tiny
 from tests.sites import make_run
 
 # Two classes have one name, as in ImageNet, and one network counts a background.
@@ -91,6 +96,7 @@ def test_pages_show_figures_of_every_run_and_seed(runs, tmp_path):
     write_site(runs, tmp_path / "site")
     index, page = text(tmp_path / "site", "index.html"), text(tmp_path / "site", "classes/tank-suit-3.html")
     assert re.search(r'data-name="tank suit" data-index="3" data-p="60 60 ">', index)  # mean of .60 and .59; no map
+    assert 'value="others+"' not in index  # nothing has been scored
     assert page.count('class="map-image"') == 3
     assert "59 %" in page
     assert "No map of this class on this site: other &lt;b&gt;." in page
@@ -187,3 +193,18 @@ def test_names_are_text(tmp_path):
     assert sorted(one.name for one in (tmp_path / "site" / "classes").iterdir()) == [
         *("7-7-2.html", "con-4.html", "etc-3.html", "img-src-x-onerror-alert-1-1.html", "script-alert-1-script-0.html")
     ]
+
+
+def test_runs_that_are_scored_are_sorted_by_what_others_predict(tmp_path):
+    run, other = make_run(tmp_path / "a"), tiny.classifier(3, name="other")
+    with Engine(other, device="cpu") as engine:
+        logits = logits_of_maps(engine, run.maps())
+    classes = list(enumerate(tiny.LABELS))
+    rows = top_predictions(logits, MatchedMaps(classes, {index: index for index, _ in classes}, tiny.LABELS))
+    write_predictions(run, other, dict(zip(run.map_hashes(), rows, strict=True)), run.map_hashes())
+    write_site([run], tmp_path / "site")
+    index = text(tmp_path / "site", "index.html")
+    assert 'value="others+"' in index
+    found = [float(share) for share in re.findall(r'data-others="([^"]*)"', index)]
+    assert found == pytest.approx([100 * row["p_class"] for row in rows], abs=0.51)
+    assert "others agree" in text(tmp_path / "site", "classes/crane-1.html")

@@ -85,7 +85,8 @@ def _write_pages(folder: Path, runs: list[SiteRun], classes: list[SiteClass]) ->
     """Write every page, and the files that they share."""
     models = model_pages(runs)
     templates = environment()
-    templates.globals |= {"policy": POLICY, "models": models, "image_name": image_name}
+    scored = any(card["others"] for run in runs for group in run.maps.values() for card in group)
+    templates.globals |= {"policy": POLICY, "models": models, "image_name": image_name, "scored": scored}
 
     def write(template: str, path: str, **facts: Any) -> None:
         """Write a page; ``root`` leads from it to the site's folder."""
