@@ -226,6 +226,14 @@ def test_a_trigger_that_sends_all_to_one_class_is_no_all_to_all_backdoor(all_to_
     assert max(all_to_all["one"].figure, all_to_all["none"].figure) < 0.3
 
 
+def test_a_notebook_shows_an_all_to_all_window_that_works(all_to_all, found):
+    planted = replace(all_to_all["shift"], shares=dict.fromkeys(all_to_all["shift"].shares, 0.9)).compared(0.02, 0.05)
+    assert "90 % of held-out samples" in replace(found, all_to_all=planted)._repr_html_()
+    html = replace(found, all_to_all=planted.compared(0.2, 0.05))._repr_html_()
+    assert "all to all" not in html
+    assert "need not look like" in html
+
+
 def test_an_all_to_all_window_that_works_makes_the_verdict(all_to_all):
     planted = replace(all_to_all["shift"], shares=dict.fromkeys(all_to_all["shift"].shares, 0.9))
     verdict, (reason,) = decide(0.6, [], planted.compared(0.02, 0.05), [], LABELS)

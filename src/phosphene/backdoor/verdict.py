@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from phosphene import notebook
 from phosphene.backdoor.all_to_all import AllToAll
 from phosphene.backdoor.candidate import Candidate
-from phosphene.backdoor.images import candidate_image
+from phosphene.backdoor.images import all_to_all_image, candidate_image
 from phosphene.backdoor.window import Window
 from phosphene.formats import percent
 from phosphene.labels import Labels, first_synonym
@@ -141,6 +141,10 @@ class Verdict:
             )
             for one in self.suspects
         ]
+        if self.all_to_all is not None and self.all_to_all.works:
+            window = notebook.image(all_to_all_image(self.all_to_all), "candidate trigger")
+            share = f"{percent(self.all_to_all.figure)} of held-out samples; it need not look like what was planted"
+            figures.append(notebook.piece("figure", window, "candidate, all to all", share))
         return notebook.piece(
             "stack", [notebook.piece("facts", facts), notebook.piece("row", figures) if figures else ""]
         )
