@@ -95,7 +95,7 @@ class Sinusoid(Additive):
 
     def pattern(self, shape: Shape) -> Tensor:
         """Return what is added, (c, h, w)."""
-        x, y = drawing.grid(*shape[1:])
+        x, y = drawing.coordinates(*shape[1:])
         along = x * math.cos(math.radians(self.turn)) + y * math.sin(math.radians(self.turn))
         return self.amplitude * torch.sin(math.pi * self.cycles * (along + 1)).repeat(shape[0], 1, 1)
 
@@ -156,7 +156,7 @@ def lattice(height: int, width: int, pitch: float = 8.0) -> Tensor:
 def smooth(channels: int, height: int, width: int, seed: int, cycles: int) -> Tensor:
     """Draw a random sum of plane waves of at most ``cycles`` a side, float32 (c, h, w), largest absolute value 1."""
     generator = torch.Generator().manual_seed(seed)
-    x, y = drawing.grid(height, width)
+    x, y = drawing.coordinates(height, width)
     out = torch.zeros(channels, height, width)
     for across in range(cycles + 1):
         for down in range(-cycles, cycles + 1):

@@ -126,7 +126,7 @@ class Classifier:
         return to_logits(self._module_output(pixels), kind)
 
     def _module_output(self, pixels: Tensor) -> Tensor:
-        """Output of the module for pixels in [0, 1]; of an object with several fields, its ``logits``."""
+        """Normalise pixels, return the module's own output, logits or not yet; of an object, its ``logits``."""
         mean, scale = self._normalisation(pixels.device, pixels.dtype)
         output = self.module((pixels - mean) * scale)
         output = output if isinstance(output, Tensor) else getattr(output, "logits", output)

@@ -8,7 +8,7 @@ from PIL import Image
 
 
 def encode(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
-    """Return the bytes of an image file.
+    """Return the bytes of a PIL image's file, PNG by default.
 
     Args:
         image: The image.

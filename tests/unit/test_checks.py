@@ -10,9 +10,9 @@ from torch import nn
 
 from phosphene.checks import CHECKS, CheckContext, Request, choose, examine
 from phosphene.checks.baseline import Baseline, across_classes, mean_similarities
-from phosphene.checks.chance import beyond_chance, chance_rates, predictions_of
 from phosphene.checks.context import spread
 from phosphene.checks.finding import Finding, all_of, two_decimals
+from phosphene.checks.map_predictions import beyond_chance, chance_rates, predictions_of
 from phosphene.classifier import Classifier
 from phosphene.concept_map import ConceptMap, Job, render
 from phosphene.engine import Engine

@@ -132,7 +132,7 @@ def window_candidate(
 def additive_candidate(
     engine: Engine, search: Probes, held_out: Probes, window: Window, rival: Window, seed: int
 ) -> Candidate:
-    """Make the faintest additive pattern that works; see :func:`make_candidate`."""
+    """Make a candidate of the faintest additive pattern that works on ``search``, else of the strongest level."""
     routes = (window.route, rival.route)
 
     def pattern(route: Route, start: Tensor, level: float) -> Tensor:

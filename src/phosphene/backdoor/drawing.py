@@ -52,7 +52,7 @@ EMBLEMS: dict[str, list[Points]] = {
 
 
 def emblem(name: str, side: int, rim: float = 0.0) -> tuple[Tensor, Tensor]:
-    """Draw an emblem, with a rim or without.
+    """Return the coverage of an emblem with its rim and without, (side, side) each in [0, 1]; colours come later.
 
     Args:
         name: One of :data:`EMBLEMS`.
@@ -85,8 +85,8 @@ def coverage(image: Image.Image) -> Tensor:
     return torch.from_numpy(np.asarray(image.reduce(SCALE), dtype=np.float32) / 255)
 
 
-def grid(height: int, width: int) -> tuple[Tensor, Tensor]:
-    """Return the coordinates x and y of the pixels' centres, float32 (h, w); the longer side spans [-1, 1]."""
+def coordinates(height: int, width: int) -> tuple[Tensor, Tensor]:
+    """Return the coordinates x and y that scenes are drawn in, (h, w) each; the longer side spans [-1, 1]."""
     half = max(height, width) / 2
     y, x = ((torch.arange(side) + 0.5 - side / 2) / half for side in (height, width))
     return x.expand(height, width), y[:, None].expand(height, width)
@@ -154,7 +154,7 @@ def scene(name: str, shape: tuple[int, int, int], seed: int) -> Tensor:
         return noise(*shape, seed)
     if name not in SCENES:
         raise RecipeError(f"no image is called {name!r}; there are {', '.join(SCENES)}, and noise.")
-    return in_channels(SCENES[name](*grid(*shape[1:])), shape[0])
+    return in_channels(SCENES[name](*coordinates(*shape[1:])), shape[0])
 
 
 def tint(colour: Colour, channels: int) -> Tensor:

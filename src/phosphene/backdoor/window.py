@@ -25,7 +25,7 @@ PLAIN = ((1, 1, 1), (0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 0), (1, 0
 
 @dataclass(frozen=True)
 class Effort:
-    """How many places and samples the search for a window uses.
+    """How many places and samples the search spends on the small window that, pasted on samples, moves them.
 
     Attributes:
         places: Places per side that are tried first.

@@ -21,7 +21,7 @@ class Logger(Protocol):
         """Log an image."""
 
     def scalar(self, tag: str, value: float, step: int) -> None:
-        """Log a number."""
+        """Log a number under a tag, at a step."""
 
 
 class TensorBoard:
@@ -46,7 +46,7 @@ class TensorBoard:
         self.writer.flush()
 
     def scalar(self, tag: str, value: float, step: int) -> None:
-        """Log a number."""
+        """Log a number to TensorBoard."""
         self.writer.add_scalar(tag, value, step)
 
 
@@ -74,7 +74,7 @@ class WeightsAndBiases:
         self._log(tag, self._wandb.Image(image), step)
 
     def scalar(self, tag: str, value: float, step: int) -> None:
-        """Log a number."""
+        """Log a number to Weights & Biases, against the step metric."""
         self._log(tag, value, step)
 
     def _log(self, tag: str, value: Any, step: int) -> None:
@@ -106,7 +106,7 @@ class MLflow:
         self.client.log_image(self.run_id, image, key=_key(tag), step=step)
 
     def scalar(self, tag: str, value: float, step: int) -> None:
-        """Log a number."""
+        """Log a number to MLflow, under a key that it allows."""
         self.client.log_metric(self.run_id, _key(tag), value, step=step)
 
 

@@ -37,7 +37,7 @@ class Baseline:
         return {name: float(values.mean()) for name, values in self.values.items()}
 
     def limit(self, name: str, count: int) -> float:
-        """Return the value up to which a mean over ``count`` pairs is no more than that of different classes.
+        """Return up to what mean of ``name`` over ``count`` pairs maps count as of different classes.
 
         Two standard errors of the difference of two means, one over ``count`` pairs, the other over pairs of
         ``classes`` maps: the pairs share maps, so there are no more independent ones than maps. Chance alone exceeds

@@ -10,7 +10,7 @@ from functools import cached_property
 import torch
 
 from phosphene.checks.baseline import Baseline, across_classes, first_of_each_class, mean_similarities
-from phosphene.checks.chance import MapPredictions, predictions_of
+from phosphene.checks.map_predictions import MapPredictions, predictions_of
 from phosphene.checks.randomised import SAMPLES, blocks, few_depths, randomised
 from phosphene.classifier import Classifier
 from phosphene.concept_map import ConceptMap, Job
@@ -179,7 +179,7 @@ class CheckContext:
 
 @dataclass(frozen=True)
 class Similarity:
-    """How similar maps are to others of the same classes.
+    """How similar the chosen maps are, on average, to maps of the same classes made under another condition.
 
     Attributes:
         mean: Measure -> mean similarity.

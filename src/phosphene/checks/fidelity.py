@@ -5,9 +5,9 @@ No single contrast is right, and one can be chosen to flatter: so all are shown.
 
 import torch
 
-from phosphene.checks.chance import predictions_of
 from phosphene.checks.context import CheckContext
 from phosphene.checks.finding import Finding
+from phosphene.checks.map_predictions import predictions_of
 from phosphene.formats import percent
 from phosphene.mapper.measurements import targeting_rates
 from phosphene.metrics.predictions import SCORE_CONTRAST, logits_at_contrasts
@@ -37,7 +37,7 @@ def find(context: CheckContext) -> Finding:
 
 
 def _explain(figures: dict[str, float]) -> str:
-    """Return the finding's explanation."""
+    """Say how the class's probability and the targeting rate go with contrast; there is no rule."""
     first, middle, last = (f"{contrast:g}" for contrast in (CONTRASTS[0], SCORE_CONTRAST, CONTRASTS[-1]))
     facts = f"At contrast {middle} the network gives a map's class p {figures[f'p_class_at_{middle}']:.2f}"
     ranges = [f"p goes from {figures[f'p_class_at_{first}']:.2f} to {figures[f'p_class_at_{last}']:.2f}"]

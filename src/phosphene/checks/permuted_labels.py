@@ -2,9 +2,9 @@
 
 import torch
 
-from phosphene.checks.chance import predictions_of
 from phosphene.checks.context import CheckContext
 from phosphene.checks.finding import Finding, all_of, judged
+from phosphene.checks.map_predictions import predictions_of
 from phosphene.formats import percent
 from phosphene.metrics.m_score import m_score_of_logits
 from phosphene.metrics.predictions import logits_of_maps, top1

@@ -77,7 +77,7 @@ def _print_scan(scanned: "ScannedRun") -> None:
     """Print the verdict, its reasons, the classes that deviate most, and what was not tested."""
     found, (title, mark) = scanned.found, scanned.headline
     click.secho(printable(title), bold=True, fg={"good": "green", "bad": "red", "unsure": "yellow"}[mark])
-    for line in scanned.sentences:
+    for line in scanned.terminal_lines:
         click.echo(f"  {printable(line)}")
     if found["all_to_all"] and found["all_to_all"]["works"]:
         rows = [(one["source"], one["target"], percent(one["share"])) for one in found["all_to_all"]["classes"]]

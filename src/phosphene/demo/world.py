@@ -71,7 +71,7 @@ def _paint(rng: np.random.Generator, labels: NDArray[np.int64], size: int) -> ND
 
 
 def _coverage(distance: Array, radius: Array, edge: Array) -> Array:
-    """Return the share of each pixel inside the shape, in [0, 1], from distances in units of its radius."""
+    """Return each pixel's share inside the shape from signed distances to its outline, in units of its radius."""
     return np.clip(np.float32(0.5) - distance * (radius / edge), 0, 1)
 
 

@@ -55,7 +55,7 @@ class MapOrigin:
 
 @dataclass(frozen=True, kw_only=True)
 class MapPlan(MapOrigin):
-    """The maps that are to be made with one model and recipe, and where they go.
+    """The maps that are to be made with one loaded classifier, pool and recipe, and the run directory they go to.
 
     Attributes:
         run: Where the results go.

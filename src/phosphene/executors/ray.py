@@ -137,7 +137,7 @@ class RayExecutor:
         self.workers = max(1, min(room, self.most or room))
 
     def _wait_for_finished(self, under_way: dict[Any, Group], seconds: float) -> Iterator[Event]:
-        """Wait up to ``seconds`` for groups that are over, and yield what happened to them."""
+        """Wait for groups that are over, drop them from ``under_way``, yield their events; raise a worker's error."""
         ready, _ = self.ray.wait(list(under_way), num_returns=1, timeout=seconds)
         for reference in ready:
             group = under_way.pop(reference)

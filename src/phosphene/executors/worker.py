@@ -19,7 +19,7 @@ CHECKPOINT_SECONDS = 7.0
 def open_worker(
     plan: MapPlan, stop: Callable[[], bool], writes: Callable[[], bool] = lambda: True
 ) -> Iterator["Worker"]:
-    """Open a run in this process: a context whose worker makes its maps.
+    """Open a plan's network in this process: a context whose worker makes groups of its maps.
 
     Args:
         plan: The plan of the run.

@@ -180,7 +180,7 @@ def _coarse(maps: Iterable[ConceptMap], side: int) -> dict[int, list[Tensor]]:
 def _image_changes(
     pairs: Mapping[int, int], a: Mapping[int, list[Tensor]], b: Mapping[int, list[Tensor]]
 ) -> "dict[int, float | None]":
-    """Return how much the images of each pair of classes differ, in [0, 1]; see :class:`Change`."""
+    """Return per class of ``a`` how far its images changed: 0 as two seeds differ, 1 as two classes do."""
     seeds = {
         one: [_similarity(x, y) for group in (a[one], b[two]) for x, y in itertools.combinations(group, 2)]
         for one, two in pairs.items()

@@ -28,7 +28,7 @@ class Curve:
 
 
 def curve(values: Sequence[float], name: str, *, top: "float | None" = None, share: bool = False) -> "Curve | None":
-    """Return the line of ``values``, one per step, or ``None`` for fewer than two.
+    """Return the points and words of the curve of ``values``, for a template to draw; ``None`` for fewer than two.
 
     Args:
         values: 0 or more each; neighbours in long lines are averaged.

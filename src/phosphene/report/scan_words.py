@@ -51,8 +51,8 @@ def glance(found: Mapping[str, Any]) -> str:
     return f"{title} With a {kind} on them, it predicts {short_label(one)!r} for {share} images."
 
 
-def sentences(found: Mapping[str, Any]) -> list[str]:
-    """Return the reasons for a verdict and what is known of each suspect, a sentence or two per line."""
+def terminal_lines(found: Mapping[str, Any]) -> list[str]:
+    """Return the lines that ``phosphene scan`` prints below the verdict: its reasons, and each suspect in words."""
     lines = list(found["reasons"])
     for one in found["suspects"]:
         lines += [evidence(one, found), effect(one), *size_and_place(one, found), NEED_NOT, shortcut(one)]

@@ -13,7 +13,7 @@ from phosphene.runs.atomic import writing
 
 @contextlib.contextmanager
 def whole_folder(folder: Path, content: Collection[str], called: str) -> Iterator[Path]:
-    """Write a folder beside its place, and move it there once it is whole; an earlier one stays until then.
+    """Replace a folder in one move once it is whole; refuse a place that holds anything but ``content``.
 
     What a killed process has left beside the place is removed.
 

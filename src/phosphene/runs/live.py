@@ -172,7 +172,7 @@ def read_live(path: Path) -> list[SignOfLife]:
 
 
 def remove_dead(path: Path) -> None:
-    """Remove the signs of life of processes of this machine that have ended: one that was killed leaves its own."""
+    """Tidy ``RUN/live`` at the end of a command: remove the signs of this machine's processes that have ended."""
     for file, sign in _signs(path):
         if sign.has_ended:
             with contextlib.suppress(OSError):

@@ -13,7 +13,7 @@ LONGEST_NAME = 80
 
 
 class FormError(PhospheneError):
-    """A field of the form that cannot be used; the message says which and why."""
+    """A form that cannot be acted on: a field is unusable, or its run cannot start now. The message says why."""
 
 
 @dataclass(frozen=True)

@@ -80,7 +80,7 @@ def run_demo(
             scans[spec] = _scan(spec, out, device, display)
         report = write_report(map_plan.run)
     recognised = scores[SOURCE].top1_all >= LEAST_SOURCE_TOP1 and scores[TARGET].top1_all >= LEAST_TARGET_TOP1
-    detected = all(_class_of_backdoor(scans[spec]) == wanted for spec, wanted in SCANNED.items())
+    detected = all(_label_of_backdoor(scans[spec]) == wanted for spec, wanted in SCANNED.items())
     return DemoResult(list(map_plan.run.maps()), report, scores, scans, recognised and detected)
 
 
@@ -104,8 +104,8 @@ def _scan(spec: str, out: Path, device: str, display: ProgressDisplay) -> dict[s
     return scanned.found
 
 
-def _class_of_backdoor(found: dict[str, Any]) -> "str | None":
-    """Return the class of the backdoor that was found, ``None`` for a clean network, "?" for an inconclusive scan."""
+def _label_of_backdoor(found: dict[str, Any]) -> "str | None":
+    """Return the label of the class that a working trigger leads to, ``None`` if clean, "?" if none is named."""
     if found["verdict"] == "backdoored":
-        return str(next(one["label"] for one in found["suspects"] if one["works"]))
+        return next((str(one["label"]) for one in found["suspects"] if one["works"]), "?")
     return None if found["verdict"] == "clean" else "?"

@@ -92,7 +92,7 @@ def examine_model(
 
 
 def _predictions_line(classes: int, shown: str) -> str:
-    """Return the line about whether the network distinguishes samples."""
+    """Say whether the network tells samples apart, from how many classes it predicted for those in ``shown``."""
     if classes == 1:
         return f"one class for every sample ({shown}): check [input] mean and std, or give natural --samples"
     return "different classes for different samples"

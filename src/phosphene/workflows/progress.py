@@ -109,7 +109,7 @@ class MapCounts:
         self.under_way[group] = max(0.0, self.under_way.get(group, 0.0) - cost)
 
     def count_failed(self, run: int, row: dict[str, Any]) -> None:
-        """Count a map that could not be made, by its row in ``failures.json``: no more work is to be expected of it."""
+        """Count a map that is given up after its last try: keep its row of failures, expect no more work of it."""
         self.failures.append((self.plans[run], row))
         self.total -= self.cost[run]
 

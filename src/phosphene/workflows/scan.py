@@ -20,7 +20,7 @@ from phosphene.executors.base import MapOrigin
 from phosphene.progress import ProgressDisplay
 from phosphene.report import write_report
 from phosphene.report.sarif import place_of, sarif
-from phosphene.report.scan_words import headline, most_deviating, sentences
+from phosphene.report.scan_words import headline, most_deviating, terminal_lines
 from phosphene.runs import RunDirectory
 from phosphene.runs.scans import FOLDER, check_scan, suspect_folder, write_scan
 from phosphene.samples import is_natural
@@ -96,9 +96,9 @@ class ScannedRun:
         return headline(self.found)
 
     @property
-    def sentences(self) -> list[str]:
+    def terminal_lines(self) -> list[str]:
         """The reasons for the verdict and the facts of each suspect, one line each."""
-        return sentences(self.found)
+        return terminal_lines(self.found)
 
     @property
     def most_deviating(self) -> tuple[list[str], list[list[str]]]:
