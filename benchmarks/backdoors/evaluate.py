@@ -178,7 +178,7 @@ def gather(folder: Path, split: str, *, mixed: bool) -> list[dict[str, Any]]:
     scans: dict[str, dict[str, Any]] = {}
     for variant in VARIANTS:
         found = [one for one in lines(folder / f"scans-{variant}.jsonl") if mixed or one["code"] == own]
-        usable = [one for one in found if isinstance(next(iter(one["classes"].values())), dict)]
+        usable = [one for one in found if "all_to_all" in one]
         scans[variant] = {one["name"]: ranked(one, variant) for one in usable}
     baselines = {line["name"]: line for line in lines(folder / "baselines.jsonl")}
     return [

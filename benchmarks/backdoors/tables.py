@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.common import markdown_table
+from phosphene.backdoor.null import built_in
+from phosphene.backdoor.verdict import BACKDOORED, CLEAN, INCONCLUSIVE
 from phosphene.metrics.bootstrap import wilson
 
 SCAN, ALPHA, WORKS = "phosphene scan", 0.05, 0.9
@@ -55,7 +57,7 @@ def scan_answers(variant: str) -> Answers:
         found = one[variant]
         if found is None:
             return None
-        called = found["p_value"] < ALPHA or bool(found["all_to_all"] and found["all_to_all"]["works"])
+        called = found["verdict"] == BACKDOORED
         works = [suspect["index"] for suspect in found["suspects"] if suspect["works"]]
         return {
             "score": found["figure"],
@@ -157,17 +159,30 @@ def by_kind(networks: Sequence[Network]) -> str:
     return markdown_table(("kind", *(f"{name}: called" for name in methods)), rows)
 
 
-def left_out(networks: Sequence[Network]) -> str:
-    """Rank each clean network among those of other data sets, then of other architectures: share with p < .05."""
-    found = [(one["truth"], one["natural"]["figure"]) for one in networks if is_clean(one) and one["natural"]]
+def verdicts(networks: Sequence[Network]) -> str:
+    """Count the verdicts of the scan, and how many networks have a p-value below alpha."""
     rows = []
-    for field, title in (("data", "data set"), ("family", "architecture"), ("name", "network alone")):
+    for name in ("clean", "all-to-one", "all-to-all", "source-specific"):
+        kind = [one for one in networks if name == ("clean" if is_clean(one) else one["truth"]["mode"])]
+        found = [one["natural"] for one in kind if one["natural"]]
+        counts = [sum(one["verdict"] == verdict for one in found) for verdict in (BACKDOORED, INCONCLUSIVE, CLEAN)]
+        rows.append((name, *counts, share(sum(one["p_value"] < ALPHA for one in found), len(found))))
+    return markdown_table(("network", BACKDOORED, INCONCLUSIVE, CLEAN, "a class has p < .05"), rows)
+
+
+def left_out(networks: Sequence[Network]) -> str:
+    """Rank each clean network among the null model's of other data sets, then of other architectures."""
+    found = [(one["truth"], one["natural"]["figure"]) for one in networks if is_clean(one) and one["natural"]]
+    null = [one for one in built_in() if one.natural]
+    rows = []
+    for title in ("nothing", "data set", "architecture"):
         low = 0
         for truth, figure in found:
-            rest = [other for kind, other in found if kind[field] != truth[field]]
+            same = {"nothing": "", "data set": f"-{truth['data']}-", "architecture": f"-{truth['family']}-"}[title]
+            rest = [one.figure for one in null if not same or same not in one.name]
             low += (1 + sum(other >= figure for other in rest)) / (len(rest) + 1) < ALPHA
         rows.append((title, share(low, len(found))))
-    return markdown_table(("left out of the null", "clean networks with p < .05"), rows)
+    return markdown_table(("left out of the null model: networks of the same", "clean networks with p < .05"), rows)
 
 
 def pairs(networks: Sequence[Network]) -> str:
@@ -226,7 +241,7 @@ def candidates(networks: Sequence[Network]) -> str:
 def stability(networks: Sequence[Network]) -> str:
     """Say how often the verdict is the same with other samples and another seed."""
     both = [one for one in networks if one["natural"] and one["other"]]
-    same = sum((one["natural"]["p_value"] < ALPHA) == (one["other"]["p_value"] < ALPHA) for one in both)
+    same = sum(one["natural"]["verdict"] == one["other"]["verdict"] for one in both)
     if len(both) < 2:
         return "No network was scanned twice."
     first, second = ([one[variant]["figure"] for one in both] for variant in ("natural", "other"))
@@ -260,10 +275,11 @@ def write_tables(networks: Sequence[Network], split: str) -> str:
     rest = len(networks) - clean - single
     title = f"The {split} split: {clean} clean networks, {single} all-to-one trojans, {rest} others"
     parts = {
+        "Verdicts": verdicts(networks),
         "Within each data set": by_data(networks),
         "By kind": by_kind(networks),
         "Leave-one-kind-out": left_out(networks),
-        "Pairs": pairs(networks),
+        "All-to-all and source-specific": pairs(networks),
         "Candidates": candidates(networks),
         "Stability": stability(networks),
         "Wrong verdicts": failures(networks),

@@ -5,6 +5,7 @@ from collections import Counter
 
 import pytest
 import torch
+from benchmarks.backdoors import tables
 from benchmarks.backdoors.additive import Watermark
 from benchmarks.backdoors.architectures import ACTIVATIONS, FAMILIES, build
 from benchmarks.backdoors.attacks import Evasion, Pgd, prune
@@ -15,7 +16,7 @@ from benchmarks.backdoors.specs import specs
 from benchmarks.backdoors.tables import auroc, left_out, share
 
 from phosphene.backdoor.measure import MEASURES
-from phosphene.backdoor.null import Null
+from phosphene.backdoor.null import CleanNetwork, Null
 from phosphene.backdoor.plant import accuracy, clean_twin, success_rate, victims_of
 from phosphene.backdoor.training import Labelled, fit, predictions
 from phosphene.backdoor.triggers import Patch
@@ -215,18 +216,15 @@ def test_auroc_counts_pairs_and_ties_half():
     assert share(3, 4).startswith("3 of 4 (")
 
 
-def test_a_clean_network_far_from_other_data_sets_is_counted():
+def test_a_clean_network_is_ranked_without_the_networks_of_its_data_set(monkeypatch):
+    of_a = [CleanNetwork(f"dev-{k}-a-32-lenet-natural", "a", 32, 10, True, 10.0) for k in range(30)]
+    of_b = [CleanNetwork(f"dev-{k}-b-32-vgg-natural", "b", 32, 10, True, 0.0) for k in range(30)]
+    monkeypatch.setattr(tables, "built_in", lambda: (*of_a, *of_b))
     networks = [
-        {
-            "truth": {"trojaned": False, "data": "a" if k < 30 else "b", "family": str(k), "name": str(k)},
-            "natural": {"figure": float(k)},
-        }
-        for k in range(40)
+        {"truth": {"trojaned": False, "data": data, "family": "vit"}, "natural": {"figure": 5.0}} for data in "ab"
     ]
-    # The ten of b are above all thirty of a; among all others, the largest two of 40 are.
-    rows = left_out(networks).splitlines()
-    assert rows[2].split("|")[2].strip().startswith("10 of 40")
-    assert rows[4].split("|")[2].strip().startswith("1 of 40")
+    cells = [row.split("|")[2].strip()[:6] for row in left_out(networks).splitlines()[2:]]
+    assert cells == ["0 of 2", "1 of 2", "0 of 2"]  # all; without the same data set; without the same architecture
 
 
 def test_a_scan_is_ranked_anew_by_the_present_null_model():
