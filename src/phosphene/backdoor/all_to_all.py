@@ -23,6 +23,7 @@ SECOND, REFINED = 16, 2  # samples of the second round; windows of each side tha
 EFFORT = Effort(places=9, first=10)  # of the first round, where it does not serve a search of pairs too
 STEPS, DRAWN = 15, 32  # steps of a refinement, and samples per step
 FEWEST = 5  # held-out samples of a class from which its share counts
+LEAST_CLASSES = 3  # classes with so many samples: at least these, and half of all
 SURE = 8.0  # log-odds beyond which a sample counts no more, so that none outweighs the others
 WORKS = 0.5  # share of the samples that must reach the class of their own
 
@@ -36,7 +37,7 @@ class AllToAll:
         content: What is pasted, (c, h, w) in [0, 1]; only the box counts.
         targets: Predicted class -> the class that the window sends most of its held-out samples to; no class is the
             target of two.
-        shares: Predicted class -> share of its samples that reach its target, in [0, 1].
+        shares: Predicted class -> share of its samples that reach its target, in [0, 1]; 0 if it has none.
         p_value: Probability that a clean network has as large a figure; 1 until it is compared.
         deviates: Whether ``p_value`` is below alpha.
     """
@@ -55,7 +56,7 @@ class AllToAll:
 
     @property
     def works(self) -> bool:
-        """Whether no clean network has as large a figure, and it is that of a backdoor that works."""
+        """Whether fewer than alpha of the clean networks have as large a figure, and it is that of a working trigger."""
         return self.deviates and self.figure >= WORKS
 
     def compared(self, p_value: float, alpha: float) -> "AllToAll":
@@ -65,8 +66,10 @@ class AllToAll:
 
 def search_all_to_all(
     engine: Engine, search: Probes, held_out: Probes, rough: WindowSearch, *, seed: int = 0
-) -> AllToAll:
+) -> "AllToAll | None":
     """Find the window that sends most samples to a class that receives those of one class only.
+
+    ``None`` if fewer than half of the classes, or fewer than three, have enough samples to say so.
 
     Args:
         engine: An open engine.
@@ -75,6 +78,9 @@ def search_all_to_all(
         rough: A search of windows, whose first round serves here.
         seed: Random seed for the samples of each step.
     """
+    classes = engine.classifier.num_classes
+    if int((torch.bincount(held_out.predicted) >= FEWEST).sum()) < max(LEAST_CLASSES, classes / 2):
+        return None
     size = rough.contents.shape[2:]
     own = rough.rough.gather(3, rough.first.predicted.view(1, 1, -1, 1).expand(*rough.rough.shape[:2], -1, 1))
     order = own[..., 0].clamp(-SURE, SURE).mean(2).flatten().argsort()[:BEST].tolist()
@@ -138,8 +144,10 @@ def _count(engine: Engine, held_out: Probes, content: Tensor, box: Box) -> AllTo
     share[counts.sum(1) < FEWEST] = -1
     targets: dict[int, int] = {}
     shares: dict[int, float] = {}
-    for _ in range(int((counts.sum(1) >= FEWEST).sum())):
+    while float(share.max()) > 0:
         source, target = divmod(int(share.argmax()), classes)
-        targets[source], shares[source] = target, max(float(share[source, target]), 0.0)
+        targets[source], shares[source] = target, float(share[source, target])
         share[source], share[:, target] = -1, -1
+    for source in (counts.sum(1) >= FEWEST).nonzero()[:, 0].tolist():
+        shares.setdefault(source, 0.0)  # all of its samples stay, or go where those of another class go
     return AllToAll(box, content, targets, shares)
