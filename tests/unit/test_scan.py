@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from phosphene.backdoor.all_to_all import own_targets
 from phosphene.backdoor.boxes import around, grid, paste
 from phosphene.backdoor.candidate import make_candidate
 from phosphene.backdoor.margin import maximise_margins
@@ -21,6 +22,7 @@ from phosphene.engine import Engine
 from phosphene.engine.losses import log_odds
 from phosphene.errors import CardError, NumericError, RecipeError
 from phosphene.labels import Labels
+from phosphene.samples.pool import make_pool
 from tests import hand
 
 TROJAN = hand.classifier(40.0)
@@ -201,6 +203,24 @@ def test_easy_pairs_are_shown_with_the_next_one_for_comparison():
     assert easy_pairs(windows) == windows[:3]
     assert easy_pairs(windows, known=[7]) == windows[1:3]
     assert easy_pairs(windows[2:]) == []
+
+
+def test_every_class_has_a_target_of_its_own_or_none():
+    counts = torch.tensor([[1.0, 9, 0], [9, 1, 0], [5, 5, 0]])  # the third class finds both targets taken
+    targets, shares = own_targets(counts)
+    assert targets == {0: 1, 1: 0}
+    assert shares == {0: pytest.approx(0.9), 1: pytest.approx(0.9), 2: 0.0}
+    assert own_targets(torch.tensor([[0.0, 2], [3, 3]]))[1] == {1: 0.5}  # two samples are too few
+
+
+def test_without_samples_of_most_classes_no_all_to_all_window_is_searched():
+    pool = hand.pool()
+    with Engine(hand.classifier(), device="cpu") as engine:
+        predicted = Probes.classify(engine, pool.pixels)
+        few = predicted.pixels[predicted.predicted == predicted.predicted[0]]
+    found = scan(hand.classifier(), make_pool(few, "samples of one class"))
+    assert found.all_to_all is None
+    assert any("five held-out samples" in line for line in found.not_tested)
 
 
 @pytest.fixture(scope="module")

@@ -113,10 +113,16 @@ def card(
     for file in files:
         if file.exists():
             raise CardError(f"{file} exists already: choose another path with --out.")
-    for file, data in files.items():
-        write_bytes(file, data)
-    again = load(path, trust=trust)
-    if again.sha256 != classifier.sha256:
+    proved = False
+    try:
+        for file, data in files.items():
+            write_bytes(file, data)
+        again = load(path, trust=trust)
+        proved = again.sha256 == classifier.sha256
+    finally:
+        for file in () if proved else files:  # nothing half-written stays
+            file.unlink(missing_ok=True)
+    if not proved:
         raise CardError(
             f"{path} does not load the same classifier as {classifier.spec}: it has state that no card can hold."
         )

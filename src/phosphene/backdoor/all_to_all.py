@@ -56,7 +56,7 @@ class AllToAll:
 
     @property
     def works(self) -> bool:
-        """Whether fewer than alpha of the clean networks have as large a figure, and it is that of a working trigger."""
+        """Whether hardly a clean network has as large a figure, and it is that of a trigger that works."""
         return self.deviates and self.figure >= WORKS
 
     def compared(self, p_value: float, alpha: float) -> "AllToAll":
@@ -86,9 +86,9 @@ def search_all_to_all(
     order = own[..., 0].clamp(-SURE, SURE).mean(2).flatten().argsort()[:BEST].tolist()
     places = [(k, rough.boxes[place]) for k, place in (divmod(one, len(rough.boxes)) for one in order)]
     places += [(k, near) for k, box in places[:AROUND] for near in around(box, rough.step, size)]
-    usual = places[0][1][2] - places[0][1][0]
+    first_side = places[0][1][2] - places[0][1][0]
     found = []
-    for side in dict.fromkeys((usual, round(LARGER * usual))):
+    for side in dict.fromkeys((first_side, round(LARGER * first_side))):
         tries = [(k, resized(box, side, size)) for k, box in places]
         for k, box in _second_round(engine, search, rough.contents, tries):
             content = _refine(engine, search, rough.contents[k], box, seed)
@@ -135,19 +135,27 @@ def _refine(engine: Engine, search: Probes, start: Tensor, box: Box, seed: int) 
 
 
 def _count(engine: Engine, held_out: Probes, content: Tensor, box: Box) -> AllToAll:
-    """Paste a window on held-out samples in 8 bits and count; give every class a target, greedily by share."""
+    """Paste a window on held-out samples in 8 bits, and count where the samples of each class go."""
     after = logits_of(engine, paste(content, [box], held_out.pixels)).argmax(1)
-    classes = engine.classifier.num_classes
-    counts = torch.zeros(classes, classes)
+    counts = torch.zeros(2 * (engine.classifier.num_classes,))
     counts.index_put_((held_out.predicted.cpu(), after.cpu()), torch.ones(len(after)), accumulate=True)
-    share = (counts / counts.sum(1, keepdim=True).clamp_min(1)).fill_diagonal_(-1)
-    share[counts.sum(1) < FEWEST] = -1
+    return AllToAll(box, content, *own_targets(counts))
+
+
+def own_targets(counts: Tensor) -> tuple[dict[int, int], dict[int, float]]:
+    """Give every class a target of its own, greedily by share: class -> target, class -> share that reaches it.
+
+    Args:
+        counts: Samples by class before (rows) and after, (n, n). Rows of fewer than ``FEWEST`` samples are left out.
+    """
     targets: dict[int, int] = {}
     shares: dict[int, float] = {}
+    enough = counts.sum(1) >= FEWEST
+    share = (counts / counts.sum(1, keepdim=True).clamp_min(1)).fill_diagonal_(0) * enough[:, None]
     while float(share.max()) > 0:
-        source, target = divmod(int(share.argmax()), classes)
+        source, target = divmod(int(share.argmax()), len(counts))
         targets[source], shares[source] = target, float(share[source, target])
-        share[source], share[:, target] = -1, -1
-    for source in (counts.sum(1) >= FEWEST).nonzero()[:, 0].tolist():
+        share[source], share[:, target] = 0, 0
+    for source in enough.nonzero()[:, 0].tolist():
         shares.setdefault(source, 0.0)  # all of its samples stay, or go where those of another class go
-    return AllToAll(box, content, targets, shares)
+    return targets, shares

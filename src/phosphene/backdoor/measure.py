@@ -80,11 +80,11 @@ class Measured:
         Args:
             others: Clean networks whose classes give the median instead, if the network has too few classes.
         """
-        usual = {
+        compared = {
             name: torch.cat([one.values[name] for one in others]) if others else own
             for name, own in self.values.items()
         }
-        return {name: own - usual[name].median() for name, own in self.values.items()}
+        return {name: own - compared[name].median() for name, own in self.values.items()}
 
 
 def figures(deviations: Mapping[str, Tensor]) -> Tensor:
@@ -130,15 +130,15 @@ def measure(engine: Engine, pool: SamplePool, *, pairs: bool = False, seed: int 
         "window": torch.tensor([one.measured.log_odds for one in single], dtype=torch.double),
         "margin": log_margins(margins.margin),
     }
-    found = exchange = None
+    found = all_to_all = None
     if pairs or classifier.num_classes <= MANY:
         every = pairs or classifier.num_classes <= FEW  # then the first round sees a sample of each class
         effort = replace(EFFORT, first=len(set(search.predicted.tolist()))) if every else ALL_TO_ALL
         contents = contents_of(margins.inputs[: None if every else FEW, :1])
         rough = WindowSearch(engine, search, contents, side, effort, seed=seed)
         found = search_pairs(held_out, classes, rough) if every else None
-        exchange = search_all_to_all(engine, search, held_out, rough, seed=seed)
-    return Measured(search, held_out, tuple(classes), tuple(single), values, side, found, exchange, tested)
+        all_to_all = search_all_to_all(engine, search, held_out, rough, seed=seed)
+    return Measured(search, held_out, tuple(classes), tuple(single), values, side, found, all_to_all, tested)
 
 
 def measure_passes(classes: int, *, pairs: bool = False) -> int:

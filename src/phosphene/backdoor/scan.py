@@ -23,7 +23,8 @@ ELSEWHERE = (
     "the same effect. A class that was learnt together with a watermark may not stand out: look at the maps of all "
     "classes as well."
 )
-NO_EXCHANGE = "All-to-all backdoors, because there are more than {} classes. --pairs searches them."
+NO_ALL_TO_ALL = "All-to-all backdoors: not searched, because there are more than {} classes. --pairs searches them."
+FEW_SAMPLES = "All-to-all backdoors: fewer than half of the classes have five held-out samples to search with."
 NO_PAIRS = (
     "Source-specific backdoors: pairs of classes were not searched, because there are more than {} "
     "classes. --pairs searches them."
@@ -124,29 +125,30 @@ def scan(
         null = Null.of(natural=natural, references=given, spec=classifier.spec)
         rows = class_rows(classifier, own, others, null)
         chosen = [row for row in rows if row.p_value < alpha][:MOST_SUSPECTS]
-        rival = next((row for row in rows if row not in chosen), rows[-1])
+        rival = next((row for row in rows if row.p_value >= alpha), rows[-1])
         suspects = []
         for row in chosen:
             tally.doing = f"make a candidate for {classifier.labels.short(row.index)}"
             suspects.append(_suspect(engine, own, row, rival, seed))
-    exchange = own.all_to_all and own.all_to_all.compared(null.all_to_all_p_value(own.all_to_all.figure), alpha)
+    all_to_all = own.all_to_all and own.all_to_all.compared(null.all_to_all_p_value(own.all_to_all.figure), alpha)
     doubts = [TOO_FEW.format(len(own.classes))] if few and not measured else []
-    verdict, reasons = decide(min(row.p_value for row in rows), suspects, exchange, doubts, classifier.labels)
+    p_value = min(row.p_value for row in rows)
+    verdict, reasons = decide(p_value, suspects, all_to_all, doubts, classifier.labels)
     return Verdict(
         verdict=verdict,
-        p_value=min([*(row.p_value for row in rows), *([exchange.p_value] if exchange else [])]),
+        p_value=min([p_value, all_to_all.p_value] if all_to_all and all_to_all.works else [p_value]),
         alpha=alpha,
         reasons=reasons,
         classes=rows,
         suspects=tuple(suspects),
         pairs=own.pairs,
-        all_to_all=exchange,
+        all_to_all=all_to_all,
         window=own.side,
         null=null.describe(),
         unlike=null.unlike(classifier),
         null_figures=null.figures,
         limit=null.limit(alpha),
-        not_tested=tuple(_not_tested(classifier, own, natural=natural)),
+        not_tested=tuple(_not_tested(classifier, own, natural=natural, pairs=pairs)),
         model=classifier.name,
         num_classes=classifier.num_classes,
         tested=own.tested,
@@ -195,17 +197,18 @@ def _suspect(engine: Engine, found: Measured, row: ClassRow, rival: ClassRow, se
     return Suspect(row.index, row.label, row.p_value, candidate)
 
 
-def _not_tested(classifier: Classifier, found: Measured, *, natural: bool) -> list[str]:
+def _not_tested(classifier: Classifier, found: Measured, *, natural: bool, pairs: bool) -> list[str]:
     """Return which backdoors the scan did not test for, one sentence each."""
     lines = [] if natural else [DRAWN]
     if len(found.classes) < classifier.num_classes:
         others = len(found.classes) - found.tested
         lines.append(MANY_CLASSES.format(classifier.num_classes, found.tested, others))
     if found.pairs is None:
-        few = classifier.num_classes <= FEW
-        lines.append(FEW_SOURCES if few else NO_PAIRS.format(FEW))
+        searched = pairs or classifier.num_classes <= FEW
+        lines.append(FEW_SOURCES if searched else NO_PAIRS.format(FEW))
     if found.all_to_all is None:
-        lines.append(NO_EXCHANGE.format(MANY))
+        searched = pairs or classifier.num_classes <= MANY
+        lines.append(FEW_SAMPLES if searched else NO_ALL_TO_ALL.format(MANY))
     return [*lines, ELSEWHERE]
 
 

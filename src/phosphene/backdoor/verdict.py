@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from phosphene import notebook
 from phosphene.backdoor.all_to_all import AllToAll
-from phosphene.backdoor.candidate import Candidate
+from phosphene.backdoor.candidate import WORKS, Candidate
 from phosphene.backdoor.images import all_to_all_image, candidate_image
 from phosphene.backdoor.window import Window
 from phosphene.formats import percent
@@ -74,7 +74,7 @@ class Verdict:
         alpha: The p-value below which a class is a suspect.
         reasons: Reasons for the verdict, one sentence each.
         classes: Classes that were measured, the most deviating first.
-        suspects: Classes whose p-value is below alpha, the strongest evidence first.
+        suspects: Classes whose p-value is below alpha, the most deviating five, the strongest evidence first.
         pairs: Best window of every pair of classes, the easiest first; ``None`` if they were not searched.
         all_to_all: The window that comes closest to an all-to-all trigger; ``None`` if none was searched.
         window: Side of the windows, in pixels.
@@ -182,19 +182,24 @@ def decide(
         shown = ", ".join(f"{labels.short(a)} to {labels.short(b)}" for a, b in list(all_to_all.targets.items())[:3])
         side = all_to_all.box[2] - all_to_all.box[0]
         reasons.append(
-            f"One window of {side} × {side} pixels sends the samples of every class to another class of its own "
-            f"({shown}, ...): {100 * all_to_all.figure:.0f} % of held-out samples (p = {all_to_all.p_value:.2g}). "
-            "An all-to-all backdoor does that."
+            f"One window of {side} × {side} pixels sends the samples of {len(all_to_all.targets)} classes to another "
+            f"class each ({shown}, ...): {100 * all_to_all.figure:.0f} % of held-out samples "
+            f"(p = {all_to_all.p_value:.2g}). An all-to-all backdoor does that."
         )
     if reasons:
         return BACKDOORED, tuple(reasons)
     if suspects:
         names = ", ".join(repr(one.label) for one in suspects)
         deviate = f"Class {names} deviates" if len(suspects) == 1 else f"Classes {names} deviate"
+        best = max((one.candidate for one in suspects), key=lambda one: one.success)
+        doubt = (
+            f"the candidate trigger sends only {100 * best.success:.0f} % of held-out samples there"
+            if best.success < WORKS
+            else f"one made in the same way sends {100 * best.next_success:.0f} % of held-out samples to the next class"
+        )
         reason = (
-            f"{deviate} unusually far for a clean network (p = {p_value:.2g}), but no candidate trigger works on "
-            "held-out samples. To decide, give natural samples (--samples) or clean networks of the same kind "
-            "(--reference)."
+            f"{deviate} unusually far for a clean network (p = {p_value:.2g}), but {doubt}. To decide, give natural "
+            "samples (--samples) or clean networks of the same kind (--reference)."
         )
         return INCONCLUSIVE, (reason,)
     return CLEAN, (f"No class deviates further than expected of a clean network (p = {p_value:.2g}).",)

@@ -82,7 +82,7 @@ class Worker:
                 if time.monotonic() - saved >= CHECKPOINT_SECONDS:
                     self._checkpoint(group, making)
                     saved = time.monotonic()
-            if len(group.jobs) > 1:  # so that after a stop between two writes the rest is made in the same company
+            if len(group.jobs) > 1:  # so that after a stop between two writes the rest is made in the same group
                 self._checkpoint(group, making)
             for one, job in zip(making.finish(film), group.jobs, strict=True):
                 if job in group.missing:

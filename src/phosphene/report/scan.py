@@ -147,8 +147,8 @@ def _strip(found: dict[str, Any]) -> dict[str, Any]:
     ]
     step = next(size for size in (10.0**k * m for k in range(-3, 9) for m in (1, 2, 5)) if span / size <= MOST_TICKS)
     ticks = [step * k for k in range(math.ceil(low / step), math.floor(high / step) + 1)]
-    beyond = [short_label(row) for row in rows if limit is not None and row["figure"] > limit]
-    said = f"beyond the limit: {', '.join(beyond[:5])}" if beyond else "no class lies beyond the limit"
+    beyond = [short_label(row) for row in rows if row["p_value"] < found["alpha"]]
+    said = f"suspects: {', '.join(beyond[:5])}" if beyond else "no class is a suspect"
     return {
         "points": points,
         "limit": None if limit is None else {"x": place(limit), "text": f"{limit:.1f}"},

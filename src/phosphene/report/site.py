@@ -8,6 +8,7 @@ from typing import Any
 
 from PIL import Image, ImageOps
 
+from phosphene.errors import RunError
 from phosphene.image_files import encode
 from phosphene.labels import first_synonym
 from phosphene.report.checks import check_section
@@ -47,6 +48,8 @@ def write_site(
     Raises:
         RunError: a run has no maps, is damaged or is given twice, or the folder holds something else.
     """
+    if not runs:
+        raise RunError("a site needs at least one run.")
     with whole_folder(out, CONTENT, "a site") as folder:
         found = read_runs(runs)
         classes = classes_of(found)

@@ -94,7 +94,7 @@ def read_runs(runs: Sequence[RunDirectory]) -> list[SiteRun]:
         [f"recipe {one.facts['recipe']['sha256'][:8]}" for one in found],
         [one.facts["samples"]["spec"] for one in found],
         [one.run.path.name for one in found],
-        [str(path) for path in paths],
+        [str(one.run.path) for one in found],
     )
     for one, name, title in zip(found, names, titles, strict=True):
         one.model, one.name, one.title = f"{slug(name)}-{one.facts['model']['sha256'][:8]}", name, title
@@ -113,7 +113,7 @@ def _read_maps(run: RunDirectory) -> dict[int, list[Card]]:
         card = {"map": {"short": first_synonym(figures["label"]), **figures}, "folder": folder}
         found[place[0]].append(card | {"own": of_own[0] if of_own else None, "others": of_others})
     if not found:
-        raise RunError(f"{run.path} has no finished maps yet: give its `phosphene map` command once more.")
+        raise RunError(f"{run.path} has no finished maps: give its `phosphene map` command once more, or leave it out.")
     return dict(found)
 
 

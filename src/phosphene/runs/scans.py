@@ -1,4 +1,4 @@
-"""``scan.json``: what a scan for backdoors found, and the files of the triggers that it recovered.
+"""``scan.json``: what a scan for backdoors found, and the files of the candidate triggers.
 
 ``scan.json`` is written last: where it is, the scan is whole.
 """
