@@ -11,7 +11,7 @@ from phosphene.errors import CardError
 from phosphene.progress import ProgressDisplay, show_progress
 from phosphene.report.film import write_film
 from phosphene.report.site import write_site
-from phosphene.runs.atomic import write_bytes
+from phosphene.runs.atomic import remove_files, write_bytes
 from phosphene.runs.frames import FPS
 from phosphene.sources import load
 from phosphene.sources.card import card_files
@@ -120,8 +120,7 @@ def card(
         again = load(path, trust=trust)
         proved = again.sha256 == classifier.sha256
     finally:
-        for file in () if proved else files:  # nothing half-written stays
-            file.unlink(missing_ok=True)
+        remove_files(() if proved else files)  # nothing half-written stays
     if not proved:
         raise CardError(
             f"{path} does not load the same classifier as {classifier.spec}: it has state that no card can hold."

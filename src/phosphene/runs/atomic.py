@@ -6,7 +6,7 @@ import glob
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +68,12 @@ def remove_parts(folder: Path, name: str = "") -> None:
     for left in folder.glob(f".{glob.escape(name)}*.part") if folder.is_dir() else ():
         with contextlib.suppress(OSError):
             left.unlink()
+
+
+def remove_files(paths: Iterable[Path]) -> None:
+    """Remove files, as far as they exist."""
+    for path in paths:
+        path.unlink(missing_ok=True)
 
 
 def write_json(path: Path, data: Any) -> None:
