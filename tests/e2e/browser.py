@@ -8,8 +8,9 @@ import os
 import shutil
 import subprocess
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -48,6 +49,30 @@ def chromium() -> Iterator[object]:
         browser = tool.chromium.launch(executable_path=program, args=ARGUMENTS)
         yield browser
         browser.close()
+
+
+@pytest.fixture
+def new_page(chromium: Any) -> Iterator[Callable[..., Any]]:
+    """Open an empty page, whose ``asked`` lists what it requests; whatever the browser complains of fails the test."""
+    contexts, complaints = [], []
+
+    def new_page(*, scheme: str = "light", width: int = 1440, scripts: bool = True, offline: bool = False) -> Any:
+        """Open a page in a context of its own."""
+        size = {"width": width, "height": 900}
+        context = chromium.new_context(color_scheme=scheme, viewport=size, java_script_enabled=scripts, offline=offline)
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(1000 * PATIENCE)
+        page.on("console", lambda note: complaints.append(note.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.asked = []
+        page.on("request", lambda request: page.asked.append(request.url))
+        return page
+
+    yield new_page
+    for context in contexts:
+        context.close()
+    assert complaints == []
 
 
 @pytest.fixture(scope="session")

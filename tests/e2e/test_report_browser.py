@@ -15,8 +15,7 @@ from phosphene.samples.pool import make_pool
 from phosphene.workflows.map import write_own_predictions
 from phosphene.workflows.score import score_runs
 from tests import tiny
-from tests.conftest import PATIENCE
-from tests.e2e.browser import axe, chromium, faults  # noqa: F401  (fixtures)
+from tests.e2e.browser import axe, chromium, faults, new_page  # noqa: F401  (fixtures)
 
 pytestmark = pytest.mark.slow
 
@@ -65,29 +64,16 @@ def run(tmp_path_factory):
 
 
 @pytest.fixture
-def opened(chromium, run):  # noqa: F811
-    """Open the run's report; whatever the browser complains of fails the test."""
-    contexts, complaints = [], []
+def opened(new_page, run):  # noqa: F811
+    """Open the run's report, which asks for nothing else; whatever the browser complains of fails the test."""
 
-    def opened(*, folder=run.path, scheme="light", width=1440, scripts=True):
-        context = chromium.new_context(
-            color_scheme=scheme, viewport={"width": width, "height": 900}, java_script_enabled=scripts, offline=True
-        )
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(1000 * PATIENCE)
-        page.on("console", lambda note: complaints.append(note.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        asked = []
-        page.on("request", lambda request: asked.append(request.url))
+    def opened(*, folder=run.path, **how):
+        page = new_page(offline=True, **how)
         page.goto((folder / "report.html").resolve().as_uri())
-        assert [url for url in asked if not url.startswith("data:")] == [page.url]
+        assert [url for url in page.asked if not url.startswith("data:")] == [page.url]
         return page
 
-    yield opened
-    for context in contexts:
-        context.close()
-    assert complaints == []
+    return opened
 
 
 def shown(page):

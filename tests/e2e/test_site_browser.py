@@ -8,8 +8,7 @@ import pytest
 
 from phosphene.recipe import Recipe
 from phosphene.report.site import write_site
-from tests.conftest import PATIENCE
-from tests.e2e.browser import axe, chromium, faults  # noqa: F401  (fixtures)
+from tests.e2e.browser import axe, chromium, faults, new_page  # noqa: F401  (fixtures)
 from tests.sites import make_run
 
 pytestmark = pytest.mark.slow
@@ -36,29 +35,16 @@ def site(tmp_path_factory):
 
 
 @pytest.fixture
-def opened(chromium, site):  # noqa: F811
+def opened(new_page, site):  # noqa: F811
     """Open a page of the site; whatever the browser complains of fails the test."""
-    contexts, complaints = [], []
 
-    def opened(path="index.html", *, scheme="light", width=1440, scripts=True, base=None):
-        context = chromium.new_context(
-            color_scheme=scheme, viewport={"width": width, "height": 900}, java_script_enabled=scripts
-        )
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(1000 * PATIENCE)
-        page.on("console", lambda note: complaints.append(note.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.asked = []
-        page.on("request", lambda request: page.asked.append(request.url))
+    def opened(path="index.html", *, base=None, **how):
+        page = new_page(**how)
         first = next(one.stem for one in (site / "models").iterdir() if one.stem.startswith("tiny"))
         page.goto((base or f"{site.as_uri()}/") + path.format(first=first))
         return page
 
-    yield opened
-    for context in contexts:
-        context.close()
-    assert complaints == []
+    return opened
 
 
 def shown(page):

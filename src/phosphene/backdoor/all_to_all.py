@@ -13,7 +13,7 @@ from torch import Tensor
 
 from phosphene.backdoor.boxes import Box, around, mask_of, masks_of, paste, resized
 from phosphene.backdoor.margin import ADAM
-from phosphene.backdoor.probes import Probes, log_odds_of, logits_of
+from phosphene.backdoor.probes import HELD_OUT, Probes, log_odds_of, logits_of
 from phosphene.backdoor.window import LENGTH, Effort, WindowSearch
 from phosphene.engine import Engine
 
@@ -65,7 +65,7 @@ class AllToAll:
 
 
 def search_all_to_all(
-    engine: Engine, search: Probes, held_out: Probes, rough: WindowSearch, *, seed: int = 0
+    engine: Engine, search: Probes, held_out: Probes, windows: WindowSearch, *, seed: int = 0
 ) -> "AllToAll | None":
     """Find the window that sends most samples to a class that receives those of one class only.
 
@@ -75,30 +75,30 @@ def search_all_to_all(
         engine: An open engine.
         search: Samples that windows are searched on.
         held_out: Samples that the shares are counted on.
-        rough: A search of windows, whose first round serves here.
+        windows: A search of windows for single classes or pairs, whose first round serves here.
         seed: Random seed for the samples of each step.
     """
     classes = engine.classifier.num_classes
     if int((torch.bincount(held_out.predicted) >= FEWEST).sum()) < max(LEAST_CLASSES, classes / 2):
         return None
-    size = rough.contents.shape[2:]
-    own = rough.rough.gather(3, rough.first.predicted.view(1, 1, -1, 1).expand(*rough.rough.shape[:2], -1, 1))
+    size = windows.contents.shape[2:]
+    own = windows.rough.gather(3, windows.first.predicted.view(1, 1, -1, 1).expand(*windows.rough.shape[:2], -1, 1))
     order = own[..., 0].clamp(-SURE, SURE).mean(2).flatten().argsort()[:BEST].tolist()
-    places = [(k, rough.boxes[place]) for k, place in (divmod(one, len(rough.boxes)) for one in order)]
-    places += [(k, near) for k, box in places[:AROUND] for near in around(box, rough.step, size)]
+    places = [(k, windows.boxes[place]) for k, place in (divmod(one, len(windows.boxes)) for one in order)]
+    places += [(k, near) for k, box in places[:AROUND] for near in around(box, windows.step, size)]
     first_side = places[0][1][2] - places[0][1][0]
     found = []
     for side in dict.fromkeys((first_side, round(LARGER * first_side))):
         tries = [(k, resized(box, side, size)) for k, box in places]
-        for k, box in _second_round(engine, search, rough.contents, tries):
-            content = _refine(engine, search, rough.contents[k], box, seed)
+        for k, box in _second_round(engine, search, windows.contents, tries):
+            content = _refine(engine, search, windows.contents[k], box, seed)
             found.append(_count(engine, held_out, content, box))
     return max(found, key=lambda one: one.figure)
 
 
 def search_passes() -> int:
     """Return about how many images the search sends through the network; a backward pass counts as one more."""
-    return 2 * ((BEST + 8 * AROUND) * SECOND + REFINED * (2 * STEPS * DRAWN + 256))
+    return 2 * ((BEST + 8 * AROUND) * SECOND + REFINED * (2 * STEPS * DRAWN + HELD_OUT))
 
 
 def _second_round(

@@ -64,13 +64,17 @@ def candidate_files(candidate: Candidate) -> dict[str, bytes]:
 
 def all_to_all_files(found: AllToAll) -> dict[str, bytes]:
     """Return the files of an all-to-all window by name: ``trigger.safetensors``, ``trigger.png``."""
-    mask, paint = mask_of([found.box], found.content).float().cpu(), found.content.float().cpu()
-    return trigger_files(mask, paint, all_to_all_image(found), {"additive": "false"})
+    return trigger_files(*_mask_and_colours(found), all_to_all_image(found), {"additive": "false"})
 
 
 def all_to_all_image(found: AllToAll) -> Image.Image:
     """Draw an all-to-all window at its place on an image, whose other pixels are transparent."""
-    return pasted_image(mask_of([found.box], found.content).float().cpu(), found.content.float().cpu())
+    return pasted_image(*_mask_and_colours(found))
+
+
+def _mask_and_colours(found: AllToAll) -> tuple[Tensor, Tensor]:
+    """Return where an all-to-all window lies, (1, h, w), and its colours, (c, h, w), both in [0, 1] on the CPU."""
+    return mask_of([found.box], found.content).float().cpu(), found.content.float().cpu()
 
 
 def trigger_files(mask: Tensor, paint: Tensor, image: Image.Image, notes: dict[str, str]) -> dict[str, bytes]:

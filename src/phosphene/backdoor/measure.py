@@ -130,15 +130,15 @@ def measure(engine: Engine, pool: SamplePool, *, pairs: bool = False, seed: int 
         "window": torch.tensor([one.measured.log_odds for one in single], dtype=torch.double),
         "margin": log_margins(margins.margin),
     }
-    found = all_to_all = None
+    pair_windows = all_to_all = None
     if pairs or classifier.num_classes <= MANY:
         every = pairs or classifier.num_classes <= FEW  # then the first round sees a sample of each class
         effort = replace(EFFORT, first=len(set(search.predicted.tolist()))) if every else ALL_TO_ALL
         contents = contents_of(margins.inputs[: None if every else FEW, :1])
-        rough = WindowSearch(engine, search, contents, side, effort, seed=seed)
-        found = search_pairs(held_out, classes, rough) if every else None
-        all_to_all = search_all_to_all(engine, search, held_out, rough, seed=seed)
-    return Measured(search, held_out, tuple(classes), tuple(single), values, side, found, all_to_all, tested)
+        first_round = WindowSearch(engine, search, contents, side, effort, seed=seed)
+        pair_windows = search_pairs(held_out, classes, first_round) if every else None
+        all_to_all = search_all_to_all(engine, search, held_out, first_round, seed=seed)
+    return Measured(search, held_out, tuple(classes), tuple(single), values, side, pair_windows, all_to_all, tested)
 
 
 def measure_passes(classes: int, *, pairs: bool = False) -> int:

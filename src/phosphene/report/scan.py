@@ -59,7 +59,7 @@ def _view(run: RunDirectory, found: dict[str, Any]) -> dict[str, Any]:
         "mark": mark,
         "glance": scan_words.glance(found),
         "suspects": [_suspect(run, found, one) for one in found["suspects"]],
-        "all_to_all": _exchange(run, found),
+        "all_to_all": _all_to_all(run, found),
         "suspicions": scan_words.suspicions(found),
         "unlike": scan_words.unlike(found),
         "strip": _strip(found),
@@ -90,7 +90,7 @@ def _suspect(run: RunDirectory, found: dict[str, Any], one: dict[str, Any]) -> d
     }
 
 
-def _exchange(run: RunDirectory, found: dict[str, Any]) -> "dict[str, Any] | None":
+def _all_to_all(run: RunDirectory, found: dict[str, Any]) -> "dict[str, Any] | None":
     """Return what the page shows of an all-to-all window that works."""
     entry = scan_words.all_to_all(found)
     if entry is None or "trigger" not in entry:  # scans of earlier versions have no file of it

@@ -56,8 +56,8 @@ def terminal_lines(found: Mapping[str, Any]) -> list[str]:
     lines = list(found["reasons"])
     for one in found["suspects"]:
         lines += [evidence(one, found), effect(one), *size_and_place(one, found), NEED_NOT, shortcut(one)]
-    if exchange := all_to_all(found):
-        lines += [f"The window: {box_in_words(exchange['box'], found)}", NEED_NOT]
+    if window := all_to_all(found):
+        lines += [f"The window: {box_in_words(window['box'], found)}", NEED_NOT]
     return [line for line in [*lines, *suspicions(found), unlike(found)] if line]
 
 

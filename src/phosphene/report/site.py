@@ -103,9 +103,9 @@ def _write_pages(folder: Path, runs: list[SiteRun], classes: list[SiteClass]) ->
     title = f"What {names[0]} sees" if len(names) == 1 else f"What {len(names)} networks see"
     write("site_index.html", "index.html", title=title, runs=runs, classes=classes)
     for page, own in models.items():
-        known = [one for one in classes if any(run.number in one.maps for run in own)]
+        own_classes = [one for one in classes if any(run.number in one.maps for run in own)]
         title = f"What {own[0].name} sees"
-        write("site_model.html", f"models/{page}.html", title=title, runs=own, classes=known, parts=_parts(own))
+        write("site_model.html", f"models/{page}.html", title=title, runs=own, classes=own_classes, parts=_parts(own))
     for before, one, after in zip([None, *classes], classes, [*classes[1:], None], strict=False):
         title = f"{first_synonym(one.label)}: its maps"
         write("site_class.html", f"classes/{one.page}.html", title=title, one=one, neighbours=(before, after))

@@ -137,12 +137,12 @@ def classes_of(runs: Sequence[SiteRun]) -> list[SiteClass]:
     names: set[str] = set()
     for run in runs:
         own: dict[int, SiteClass] = {}
-        for earlier, known in zip(runs, places, strict=False):
+        for earlier, its_classes in zip(runs, places, strict=False):
             left = {index: label for index, label in run.labels.items() if index not in own}
             for index, other in _pairs(left, earlier.labels).items():
-                if run.number not in known[other].maps:
-                    own[index] = known[other]
-                    known[other].maps[run.number] = run.maps[index]
+                if run.number not in its_classes[other].maps:
+                    own[index] = its_classes[other]
+                    its_classes[other].maps[run.number] = run.maps[index]
         for index, label in run.labels.items():
             if index not in own:
                 page = f"{slug(label)}-{index}"
