@@ -29,7 +29,7 @@ def score(
     progress: bool | ProgressDisplay = True,
     on_progress: "Callable[[int, int, str], None] | None" = None,
 ) -> Scores[Any]:
-    """Score how well other classifiers recognise maps.
+    """Score maps or runs by how target classifiers classify them; return scores, write runs' scores.json and report.
 
     Args:
         maps: What :func:`map_concepts` returned, or a run or several of them: their ``scores.json`` and reports are
@@ -68,7 +68,7 @@ def score(
             return Scores(score_maps(items, concepts, one, source=source, device=device)[0] for one in loaded)
 
         def show(number: int, total: int, name: str) -> None:
-            """Show which score comes next, and pass it on."""
+            """Show which score comes next on the progress display, and pass the same facts to ``on_progress``."""
             display.update(f"score {number + 1} of {total}: {name}", number / total)
             if on_progress is not None:
                 on_progress(number, total, name)
@@ -92,10 +92,11 @@ def check(
     progress: bool | ProgressDisplay = True,
     on_finding: "Callable[[Finding], None] | None" = None,
 ) -> Findings:
-    """Check whether maps show what the network has learned, or only what the method gives for any network.
+    """Run sanity checks of maps, most of which make other maps to compare; return findings, write a run's checks.json.
 
-    Maps are made again with their own recipe: with the network's weights randomised, from other seeds, from other
-    samples. Of a run, each finding is written to its ``checks.json`` at once, and the report at the end.
+    They tell whether maps show what the network has learned, or only what the method gives for any network: maps are
+    made again with their own recipe, with the network's weights randomised, from other seeds, from other samples. Of a
+    run, each finding is written to its ``checks.json`` at once, and the report at the end.
 
     Args:
         maps: A run, or what :func:`map_concepts` returned.
@@ -126,7 +127,9 @@ def check(
 
 
 def compare(a: Run, b: Run, *, out: "str | Path | None" = None) -> Comparison:
-    """Compare two runs class by class: two models, two recipes, before and after fine-tuning.
+    """Compare the maps of two runs class by class; return a ``Comparison``, and write it as an HTML page to ``out``.
+
+    For two models, two recipes, before and after fine-tuning.
 
     Args:
         a: A run, or maps that were saved.

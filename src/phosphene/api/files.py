@@ -22,7 +22,7 @@ from phosphene.workflows.doctor import examine_machine, examine_model
 def film(
     run: Run, out: "str | Path | None" = None, *, concepts: "str | int | Iterable[str | int]" = (), fps: float = FPS
 ) -> Path:
-    """Write how the maps of a run developed, side by side, as one animated image that loops.
+    """Write how the maps of a run developed, side by side, as one animated .webp or .gif image; return its path.
 
     Args:
         run: A run that was mapped with ``frames``.
@@ -38,7 +38,7 @@ def film(
 
 
 def site(runs: "Run | Iterable[Run]", out: "str | Path" = "site", *, progress: bool | ProgressDisplay = True) -> Path:
-    """Write the maps of runs as a static site: an index with search, a page per class and per model.
+    """Write the maps of runs as a static web site, with a page per class and per model; return its index.html.
 
     Models, recipes, seeds and classes of the runs may differ; classes are matched by label. The site opens from
     ``file://`` and from any address, and needs nothing beside its folder.
@@ -69,7 +69,7 @@ def site(runs: "Run | Iterable[Run]", out: "str | Path" = "site", *, progress: b
     with show_progress(progress, "site") as display:
 
         def show(number: int, total: int) -> None:
-            """Show how many maps are written."""
+            """Show on the progress display how many maps have been written."""
             display.update(f"{number:,} of {total:,} maps", number / total)
 
         return write_site(several, Path(out), on_progress=show)
@@ -77,7 +77,7 @@ def site(runs: "Run | Iterable[Run]", out: "str | Path" = "site", *, progress: b
 
 @dataclass(frozen=True)
 class WrittenCard:
-    """A card that was written, and its files.
+    """Result of :func:`card`: the path of the card, all files that were written, and the classifier it loads.
 
     Attributes:
         path: The card.
@@ -93,7 +93,7 @@ class WrittenCard:
 def card(
     model: Model, out: "str | Path | None" = None, *, weights: "str | Path | None" = None, trust: bool = False
 ) -> WrittenCard:
-    """Write a card, with weights as safetensors, that loads the same classifier as a model; load it again to prove it.
+    """Write a model's card (.toml), weights and labels, check that they load the same classifier, and return the paths.
 
     Args:
         model: A spec or a classifier that came from one.
@@ -136,7 +136,7 @@ def doctor(
     precision: str = "auto",
     trust: bool = False,
 ) -> dict[str, Any]:
-    """Return what works on this machine, by name; with a model, also whether the network fits its declared input.
+    """Return facts about this machine by name (versions, devices, extras); with a model, also how it fits its input.
 
     Args:
         model: A spec or a classifier.

@@ -38,7 +38,7 @@ def map_concepts(
     on_progress: "Callable[[Progress], None] | None" = None,
     **executor: Any,
 ) -> ConceptMaps:
-    """Map what a classifier means by some of its classes.
+    """Make a map per concept and seed of one classifier; return them, kept in memory or written to the run ``out``.
 
     Args:
         model: A spec or a classifier.
@@ -107,7 +107,7 @@ def map_models(
     on_progress: "Callable[[Progress], None] | None" = None,
     on_map: "Callable[[MapSummary], None] | None" = None,
 ) -> list[MappedRun]:
-    """Write a run directory per model and recipe: what ``phosphene map`` does.
+    """Make maps of several classifiers with several recipes, a run directory for each pair; return the runs.
 
     Args:
         models: Specs or classifiers.

@@ -39,14 +39,14 @@ LONGEST = 1500
 
 
 class _Commands(click.Group):
-    """The commands of ``COMMANDS``, each loaded from its module when it is called."""
+    """The click group of all commands: lists them from ``COMMANDS``, imports a command's module only when called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names of all commands, in the order of the help."""
+        """Return the names of all commands in the order of ``COMMANDS``, for click's help page."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> "click.Command | None":
-        """Import a command; ``None`` if there is none of this name."""
+        """Import the module of a command and return its click command; ``None`` if there is none of this name."""
         if cmd_name not in COMMANDS:
             return None
         command = importlib.import_module(f"phosphene.cli.{cmd_name}").command
@@ -56,14 +56,14 @@ class _Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> "tuple[str | None, click.Command | None, list[str]]":
-        """Find the command that was called; name the nearest one if it does not exist."""
+        """Return what click needs to call the command in ``args``; name the nearest one if it is unknown."""
         if args and not args[0].startswith("-") and args[0] not in COMMANDS:
             fix = nearest(args[0], list(COMMANDS)) or f" Commands: {', '.join(COMMANDS)}."
             raise click.UsageError(f"there is no command {args[0]!r}.{fix}")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the list of commands from ``COMMANDS``, without importing them."""
+        """Write the "Commands" section of the help page from ``COMMANDS``, without importing any command."""
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
@@ -71,14 +71,14 @@ class _Commands(click.Group):
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="phosphene")
 def main() -> None:
-    """What an image classifier sees for a class when it is given no image at all.
+    """Commands that show what an image classifier sees for a class when it is given no image at all.
 
     Exit codes: 0 done; 1 backdoor suspected (only from scan); 2 failed; 3 inconclusive; 130 interrupted.
     """
 
 
 def entry() -> None:
-    """Run the command line; every failure is one line on stderr."""
+    """Run the command that ``sys.argv`` names and exit with its code; an error is one line on stderr and code 2."""
     stdout = sys.stdout
     try:
         code = main(sys.argv[1:] or ["--help"], prog_name="phosphene", standalone_mode=False)
@@ -103,7 +103,7 @@ def entry() -> None:
 
 
 def _fail(message: str) -> None:
-    """Print an error as one line on stderr and exit with 2."""
+    """Print an error message on stderr as one line of at most ``LONGEST`` characters, and exit with code 2."""
     line = printable(message)
     shown = line if len(line) <= LONGEST else f"{line[: LONGEST // 2]} [...] {line[-LONGEST // 2 :]}"
     print(f"phosphene: {shown}", file=sys.stderr)  # noqa: T201

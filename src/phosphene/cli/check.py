@@ -37,15 +37,16 @@ WIDEST_EXPLANATION = 100
 @click.option("--dry-run", is_flag=True, help="Print which checks would run and their cost, and stop.")
 @options.as_json
 def command(run: Path, dry_run: bool, as_json: bool, **options_of_check: Any) -> None:
-    """Check whether the maps of RUN show what the network has learned, or only what the method gives for any network.
+    """Run sanity checks of the maps of RUN, print the findings, and write them to RUN/checks.json and its report.
 
-    Maps are made again with the run's own recipe: with the network's weights randomised, from other seeds, from other
-    samples. Each finding is written to RUN/checks.json at once; after an interruption, the same command continues.
+    They tell whether the maps show what the network has learned, or only what the method gives for any network: maps
+    are made again with the run's own recipe, with the network's weights randomised, from other seeds, from other
+    samples. Each finding is written at once; after an interruption, the same command continues.
     """
     with ProgressDisplay("load torch") as display:
 
         def print_finding(found: "Finding") -> None:
-            """Print the verdict of a check as soon as it is found."""
+            """Print the name and verdict of a check as soon as it has ended; nothing with --json."""
             if not as_json:
                 display.print(f"{found.name}: {found.verdict}")
 
@@ -60,7 +61,7 @@ def command(run: Path, dry_run: bool, as_json: bool, **options_of_check: Any) ->
 
 
 def _finding_row(found: "Finding") -> "list[str | Text]":
-    """Return a finding as a row of the table: check, verdict in its colour, explanation."""
+    """Return the table row of a finding: name of the check, coloured verdict, explanation wrapped to 100 columns."""
     colour = {True: "green", False: "bold red", None: ""}[found.passed]
     explanation = textwrap.fill(printable(found.explanation), WIDEST_EXPLANATION, break_on_hyphens=False)
     return [found.name, Text(found.verdict, colour), Text(explanation)]

@@ -21,10 +21,11 @@ if TYPE_CHECKING:
 @click.option("--out", type=click.Path(path_type=Path), metavar="FILE.html", help="Write a page with the images.")
 @options.as_json
 def command(a: Path, b: Path, out: "Path | None", as_json: bool) -> None:
-    """Compare two runs class by class: two models, two recipes, before and after fine-tuning.
+    """Compare the maps of two runs class by class and print a table, the most changed classes first.
 
-    The most changed classes come first. A change is between 0 (as similar as two seeds of one run) and 1. It is more
-    reliable after `phosphene score` with both models as targets, which has each source classify the other's maps.
+    For two models, two recipes, before and after fine-tuning. A change is between 0 (as similar as two seeds of one run)
+    and 1. It is more reliable after `phosphene score` with both models as targets, which has each source classify the
+    other's maps.
     """
     found = ph.compare(a, b, out=out)
     if as_json:
@@ -45,13 +46,13 @@ def command(a: Path, b: Path, out: "Path | None", as_json: bool) -> None:
 
 
 def _change_row(one: "Change") -> list[str]:
-    """Return the table's row of a class: its change, of what that is made up, and what each source predicts."""
+    """Return the table row of a class: its label, change, two figures behind it, each source's prediction."""
     figures = ["-" if value is None else f"{value:.2f}" for value in (one.change, one.images, one.predictions)]
     return [first_synonym(one.label), *figures, _prediction_text(one.a_by_b), _prediction_text(one.b_by_a)]
 
 
 def _prediction_text(prediction: "Prediction | None") -> str:
-    """Return a prediction as a table cell: its probability, and what is predicted instead."""
+    """Return a prediction as a table cell, such as ``p 0.31, as lynx`` (the wrong class); ``-`` for ``None``."""
     if prediction is None:
         return "-"
     return f"p {prediction.p_class:.2f}" + (f", as {prediction.instead}" if prediction.instead else "")

@@ -17,10 +17,10 @@ from phosphene.progress import ProgressDisplay
 @preview.option
 @options.as_json
 def command(out: "Path | None", device: str, preview_shown: bool, as_json: bool) -> None:
-    """Map every class of a small network that comes with the package: no data, no download, about a minute.
+    """Map every class of a small network that comes with the package, score the maps, scan two networks for backdoors.
 
-    The network was trained on drawn shapes, and its maps should show them. Another network then scores the maps, and
-    two networks are scanned for backdoors; one of them has one.
+    No data, no download, about a minute. The network was trained on drawn shapes, and its maps should show them; one of
+    the two scanned networks has a backdoor.
     """
     with ProgressDisplay("load torch") as display:
         outcome = ph.run_demo(out, device=device, progress=display)

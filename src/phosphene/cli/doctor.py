@@ -19,7 +19,7 @@ from phosphene.errors import printable
 @options.trust
 @options.as_json
 def command(model: "str | None", as_json: bool, **options_of_doctor: Any) -> None:
-    """Report what works on this machine; with MODEL, whether the network fits its declared input."""
+    """Print what works on this machine (versions, devices, extras); with MODEL, also whether it fits its input."""
     facts = ph.doctor(model, **options_of_doctor)
     if as_json:
         options.print_json(facts)
@@ -33,7 +33,10 @@ def command(model: "str | None", as_json: bool, **options_of_doctor: Any) -> Non
 
 
 def _print_conventions(rows: "list[dict[str, Any]]") -> None:
-    """Print the network's outputs, a line per input convention; information and entropy are in nats."""
+    """Print a table of figures of the network's outputs, a row per input convention, the declared one in bold.
+
+    Information and entropy are in nats.
+    """
     heads = [key for key in rows[0] if key != "declared" and any(row[key] is not None for row in rows)]
     lines = []
     for row in rows:

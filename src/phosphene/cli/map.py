@@ -91,7 +91,7 @@ def command(
     as_json: bool,
     **options_of_map: Any,
 ) -> None:
-    """Map what each MODEL means by its classes, by each recipe.
+    """Make maps of the classes of each MODEL by each recipe, in a run directory for each; print a line per map.
 
     MODEL is demo:shapes, a model card (path/to/card.toml), ...; `phosphene models` lists what there is. With several
     models or recipes, --out holds one run directory each. Ctrl-C or a crash loses nothing: the same command goes on.
@@ -101,7 +101,7 @@ def command(
     with ProgressDisplay("load torch") as display:
 
         def print_map(found: "MapSummary") -> None:
-            """Print the line of a map as soon as it is finished."""
+            """Print the line of a map as soon as it is finished; nothing with --json."""
             if not as_json:
                 display.print(_map_line(found))
 
@@ -128,14 +128,14 @@ def command(
 
 
 def _map_line(found: "MapSummary") -> str:
-    """Return the line that is printed for a finished map."""
+    """Return the line to print for a finished map: class, seed, confidence, targeting rate, seconds."""
     rate = "-" if found.targeting_rate is None else percent(found.targeting_rate)
     name = f"{found.short} ({found.index}), seed {found.seed}"
     return f"{name}: p {found.p_class:.3f}, targeting {rate}, {found.seconds:.1f} s"
 
 
 def _dry_run_line(one: "MappedRun") -> str:
-    """Return the line of a dry run: number of maps, passes and estimated time."""
+    """Return the line to print for a run with --dry-run: number of maps, passes, estimated time, directory."""
     plan, cost = one.plan, one.estimate
     assert cost is not None  # noqa: S101  (a dry run has it)
     cached = f" ({cost.cached:,} are finished)" if cost.cached else ""
@@ -146,7 +146,7 @@ def _dry_run_line(one: "MappedRun") -> str:
 
 
 def _parse_overrides(pairs: tuple[str, ...]) -> dict[str, str]:
-    """Split FIELD=VALUE pairs.
+    """Return the FIELD=VALUE pairs of ``--set`` as a dictionary of strings, field to value.
 
     Raises:
         RecipeError: a pair has no ``=``.

@@ -22,5 +22,5 @@ as_json = click.option(
 
 
 def print_json(data: Any) -> None:
-    """Print one JSON document on stdout."""
+    """Print plain values (dictionaries, lists, numbers) as one indented JSON document on stdout."""
     click.echo(json.dumps(data, indent=1, ensure_ascii=False))

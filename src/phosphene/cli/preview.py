@@ -24,7 +24,7 @@ option = click.option(
 
 
 def show(sheet: Path) -> None:
-    """Print the top of a contact sheet, if stdout is a terminal that is known to show images."""
+    """Print the top of the contact sheet file ``sheet`` as an image, if stdout is a terminal known to show images."""
     protocol = _protocol()
     if protocol is None or not sheet.is_file():
         return
@@ -35,7 +35,7 @@ def show(sheet: Path) -> None:
 
 
 def _protocol() -> "Callable[[Image.Image], str] | None":
-    """Return the function that writes an image for this terminal; ``None`` if it is not known to show any."""
+    """Return the function that encodes an image for the terminal on stdout (Kitty, iTerm2, sixel), or ``None``."""
     term, program = os.environ.get("TERM", ""), os.environ.get("TERM_PROGRAM", "")
     if not sys.stdout.isatty() or term.startswith(("screen", "tmux")):
         return None
@@ -47,7 +47,7 @@ def _protocol() -> "Callable[[Image.Image], str] | None":
 
 
 def kitty(image: Image.Image) -> str:
-    """Return an image as Kitty's graphics protocol has it: PNG in base64, in chunks of 4096 characters."""
+    """Encode an image as text that shows it in Kitty: escape sequences with its PNG in base64, 4096 characters each."""
     data = _png(image)
     chunks = [data[k : k + 4096] for k in range(0, len(data), 4096)]
     parts = [f"\x1b_Gm={int(k < len(chunks) - 1)}{',a=T,f=100' * (k == 0)};{one}\x1b\\" for k, one in enumerate(chunks)]
@@ -55,12 +55,12 @@ def kitty(image: Image.Image) -> str:
 
 
 def iterm(image: Image.Image) -> str:
-    """Return an image as iTerm2's inline images have it."""
+    """Encode an image as text that shows it in iTerm2: one escape sequence with its PNG in base64."""
     return f"\x1b]1337;File=inline=1:{_png(image)}\a"
 
 
 def sixel(image: Image.Image) -> str:
-    """Return an image as sixel: of each band of six rows, one line per colour, of a palette."""
+    """Encode an image as text that shows it in sixel terminals: 64 colours, in bands of six rows, a line per colour."""
     flat = image.quantize(COLOURS)
     palette = np.array(flat.getpalette()).reshape(-1, 3) * 100 // 255
     parts = ["\x1bPq", *(f"#{number};2;{r};{g};{b}" for number, (r, g, b) in enumerate(palette))]
@@ -77,7 +77,7 @@ def sixel(image: Image.Image) -> str:
 
 
 def _png(image: Image.Image) -> str:
-    """Return an image as PNG in base64."""
+    """Return an image as a PNG file in base64 text."""
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
     return base64.b64encode(buffer.getvalue()).decode()

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and what it costs, and stop.")
 @options.as_json
 def command(model: str, dry_run: bool, as_json: bool, **options_of_scan: Any) -> int:
-    """Is there a backdoor in MODEL, and what is its trigger?
+    """Scan MODEL for a backdoor: print the verdict, the most suspicious classes and candidate triggers; write a run.
 
     For every class: what share of all samples does the best small window send there, and how far can any input drive
     the network to it? A class that deviates further than those of clean networks is a suspect; a candidate trigger is
@@ -65,7 +65,7 @@ def command(model: str, dry_run: bool, as_json: bool, **options_of_scan: Any) ->
 
 
 def _dry_run_line(facts: dict[str, Any]) -> str:
-    """Return what is printed for a dry run: classes, passes and estimated time."""
+    """Return the line to print for --dry-run: the model's number of classes, passes, estimated seconds, directory."""
     done = " (cached)" if facts["done"] else ""
     return printable(
         f"{facts['model']}: {facts['classes']} classes, {facts['passes']:,} passes, "
@@ -74,7 +74,7 @@ def _dry_run_line(facts: dict[str, Any]) -> str:
 
 
 def _print_scan(scanned: "ScannedRun") -> None:
-    """Print the verdict, its reasons, the classes that deviate most, and what was not tested."""
+    """Print a finished scan: verdict, reasons, classes that deviate most, what was not tested, cost, files."""
     found, (title, mark) = scanned.found, scanned.headline
     click.secho(printable(title), bold=True, fg={"good": "green", "bad": "red", "unsure": "yellow"}[mark])
     for line in scanned.terminal_lines:

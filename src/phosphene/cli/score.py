@@ -6,7 +6,7 @@ import click
 
 import phosphene as ph
 from phosphene.cli import options
-from phosphene.cli.tables import misclassified, print_scores
+from phosphene.cli.tables import misclassified_lines, print_scores
 from phosphene.progress import ProgressDisplay
 
 
@@ -23,7 +23,7 @@ from phosphene.progress import ProgressDisplay
 @options.trust
 @options.as_json
 def command(runs: tuple[Path, ...], targets: tuple[str, ...], device: str, trust: bool, as_json: bool) -> None:
-    """Score how well other classifiers recognise the maps of each RUN.
+    """Score how well other classifiers recognise the maps of each RUN; print a table, write RUN/scores.json and report.
 
     M_score lies in [1/L, 1] for L concepts and ignores labels, so top-1 is printed with it. Targets with other labels
     are matched by name; for those with another input size, the images are resized. The rows go to RUN/scores.json, with
@@ -32,7 +32,7 @@ def command(runs: tuple[Path, ...], targets: tuple[str, ...], device: str, trust
     with ProgressDisplay("load torch") as display:
 
         def print_target(number: int, total: int, name: str) -> None:
-            """Print which score comes next."""
+            """Print the number and the target's name of the score that comes next; nothing with --json."""
             if not as_json:
                 display.print(f"score {number + 1} of {total}: {name}")
 
@@ -42,7 +42,7 @@ def command(runs: tuple[Path, ...], targets: tuple[str, ...], device: str, trust
         options.print_json({"scores": [{"run": str(one.run), **one.to_dict()} for one in scores], "reports": reports})
         return
     print_scores(scores)
-    for line in misclassified(scores):
+    for line in misclassified_lines(scores):
         click.echo(line)
     for report in reports:
         click.echo(f"open {report}")

@@ -16,13 +16,13 @@ from phosphene.errors import printable
 @click.option("--open/--no-open", "browse", default=False, help="Open a browser.  [no]")
 @options.trust
 def command(folder: Path, host: str, port: "int | None", browse: bool, trust: bool) -> None:
-    """Show the runs below DIR in the browser, live while they run; compare them; start new ones.
+    """Serve a gallery of the runs below DIR to browsers: live while they run; compare them; start new ones.
 
     DIR defaults to runs. Nothing outside DIR is shown.
     """
 
     def print_message(line: str) -> None:
-        """Print a line of the server on stderr."""
+        """Print a message of the web server as a line on stderr."""
         click.echo(f"phosphene: {printable(line)}", err=True)
 
     ph.serve(folder, host=host, port=port, trust=trust, browse=browse, on_message=print_message)

@@ -27,7 +27,7 @@ def print_table(
     numbers: "Container[int] | None" = None,
     lines: bool = False,
 ) -> None:
-    """Print a table on stdout, as wide as it needs if that is not a terminal.
+    """Print a table of column names and rows on stdout, as wide as it needs if that is not a terminal.
 
     Args:
         head: Names of the columns.
@@ -51,7 +51,7 @@ def print_table(
 
 
 def print_scores(scored: "Sequence[RunScore]") -> None:
-    """Print a row per run and a column per target: ``M_score``, top-1 among all classes and among the concepts."""
+    """Print scores as a table, a row per run and a column per target: ``M_score``, top-1, with their intervals."""
     targets = {(row.target, row.target_sha256): row.target for row in scored}
     names = list(targets.values())
     columns = [f"{name} ({sha256[:8]})" if names.count(name) > 1 else name for name, sha256 in targets]
@@ -63,8 +63,8 @@ def print_scores(scored: "Sequence[RunScore]") -> None:
     print_table(["maps of", "measure", *columns], rows, numbers=(), lines=True)
 
 
-def misclassified(scored: "Sequence[RunScore]") -> Iterator[str]:
-    """Yield one line per target on the concepts that it misclassifies, and as what; none for a target without any."""
+def misclassified_lines(scored: "Sequence[RunScore]") -> Iterator[str]:
+    """Yield a text line for each score with misclassified concepts: how many, and as which classes."""
     for row in scored:
         wrong = sorted((one for one in row.per_concept if one.misread), key=lambda one: one.right / one.maps)
         if wrong:
@@ -78,24 +78,24 @@ def misclassified(scored: "Sequence[RunScore]") -> Iterator[str]:
 
 
 def _source_name(row: "RunScore", scored: "Sequence[RunScore]", gap: str = "\n") -> str:
-    """Name a source by its model and recipe, and by its directory if other runs have the same."""
+    """Return the text for a score's maps: their model and recipe, and the run's path if other runs share both."""
     alike = {other.run for other in scored if (other.source, other.recipe) == (row.source, row.recipe)}
     names = [row.source, row.recipe, *([str(row.run)] if len(alike) > 1 else [])]
     return gap.join(printable(name) for name in names)
 
 
 def _score_text(row: "RunScore") -> str:
-    """Return M_score and both top-1 rates with their intervals, one per line."""
+    """Return the table cell of a score: M_score and both top-1 rates with their intervals, one per line."""
     low, high = row.interval
     rates = ((row.top1_all, row.top1_all_interval), (row.top1_concepts, row.top1_concepts_interval))
     return "\n".join([f"{row.m_score:.2f} [{low:.2f}, {high:.2f}]", *(_rate_text(*rate) for rate in rates)])
 
 
 def _rate_text(value: float, interval: tuple[float, float]) -> str:
-    """Return a share and its interval in percent: ``90 % [81, 95]``."""
+    """Return a share and its interval as text in percent: ``90 % [81, 95]``."""
     return f"{percent(value)} [{100 * interval[0]:.0f}, {100 * interval[1]:.0f}]"
 
 
 def _short_label(label: str) -> str:
-    """Return the first synonym of a label, without control characters."""
+    """Return the first synonym of a class label as printable text, without control characters."""
     return printable(first_synonym(label))

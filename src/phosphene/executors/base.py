@@ -22,7 +22,7 @@ from phosphene.samples import SamplePool
 
 @dataclass(frozen=True, kw_only=True)
 class MapOrigin:
-    """What maps are made from, and on what.
+    """What maps are made from: source classifier, sample pool, recipe, with the device and precision to compute on.
 
     Attributes:
         classifier: The source classifier.
@@ -40,7 +40,7 @@ class MapOrigin:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What ``run.json`` says of these maps.
+        """The entries of ``run.json`` for these maps: a dictionary of model, recipe, samples, device, precision.
 
         Raises:
             DeviceError: this machine does not have the device.
@@ -49,13 +49,13 @@ class MapOrigin:
         return run_facts(self.classifier, self.recipe, self.pool, device, self.precision)
 
     def engine(self) -> Engine:
-        """Return an engine for the source classifier, which is not open yet."""
+        """Return a new ``Engine`` for the source classifier on this device; the caller opens it with ``with``."""
         return Engine(self.classifier, device=self.device, precision=self.precision)
 
 
 @dataclass(frozen=True, kw_only=True)
 class MapPlan(MapOrigin):
-    """The maps that are to be made with one loaded classifier, pool and recipe, and the run directory they go to.
+    """The maps (``jobs``: class and seed) that are to be made from one origin, and the run directory they go to.
 
     Attributes:
         run: Where the results go.
@@ -75,18 +75,18 @@ class MapPlan(MapOrigin):
 
     @property
     def group_size(self) -> int:
-        """How many maps are made together on this machine."""
+        """How many maps are made together, in one batch, on this plan's device (1 on a CPU)."""
         return group_size(self.engine(), self.recipe)
 
     def sha256(self, job: Job) -> str:
-        """Hash of everything that determines a job's map: weights, recipe, samples, class and seed."""
+        """Return the hash of everything that determines a job's map: weights, recipe, samples, class and seed."""
         facts = (self.classifier.sha256, self.recipe.sha256, self.pool.sha256, job.index, job.seed)
         return hashlib.sha256(repr(facts).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
 class Group:
-    """Maps of one run that are made together.
+    """Some jobs of one plan whose maps an executor makes together, and which of them are missing in the run.
 
     Attributes:
         run: Position of the run's plan.
@@ -101,7 +101,7 @@ class Group:
 
 @dataclass(frozen=True)
 class MapSummary:
-    """The facts of a finished map, without its tensors; see :class:`~phosphene.concept_map.ConceptMap`.
+    """The figures of a finished map, without its tensors, as executors report them and commands print them.
 
     Attributes:
         index: Index of the class.
@@ -127,19 +127,19 @@ class MapSummary:
 
     @classmethod
     def of(cls, one: ConceptMap, *, made: bool, run: int = 0) -> "MapSummary":
-        """Summarise a map."""
+        """Return the summary of a map; ``made`` is whether it was made now, ``run`` the position of its plan."""
         facts = ("index", "label", "seed", "p_class", "targeting_rate", "passes", "seconds")
         return cls(**{fact: getattr(one, fact) for fact in facts}, made=made, run=run)
 
     @property
     def short(self) -> str:
-        """The first synonym of the label, for captions."""
+        """The first synonym of the class's label, for captions."""
         return first_synonym(self.label)
 
 
 @dataclass(frozen=True)
 class Stepped:
-    """The maps of a group have taken a step."""
+    """Event of an executor: the maps of a group have taken one optimisation step; ``step`` holds its figures."""
 
     group: Group
     step: Step
@@ -147,7 +147,7 @@ class Stepped:
 
 @dataclass(frozen=True)
 class Made:
-    """A map is finished; ``map`` holds it if its worker cannot write into the run directory."""
+    """Event of an executor: one map is finished; ``map`` holds it if its worker could not write it into the run."""
 
     group: Group
     summary: MapSummary
@@ -156,7 +156,7 @@ class Made:
 
 @dataclass(frozen=True)
 class GroupFailed:
-    """The executor has stopped making a group because of an error.
+    """Event of an executor: it stopped making a group because of an error; ``guilty`` are the maps that caused it.
 
     Attributes:
         group: The group.
@@ -173,7 +173,7 @@ class GroupFailed:
 
 @dataclass(frozen=True)
 class GroupEnded:
-    """The executor has ended a group: its missing maps are made, or it was ``stopped`` and has a checkpoint."""
+    """Event of an executor: a group is over; its missing maps are made, or it was ``stopped`` with a checkpoint."""
 
     group: Group
     stopped: bool = False
@@ -183,19 +183,19 @@ Event = Stepped | Made | GroupFailed | GroupEnded
 
 
 class Executor(Protocol):
-    """Makes groups of maps."""
+    """Interface of executors: ``run`` makes the maps of plans, group by group, and yields what happens as events."""
 
     @property
     def workers(self) -> int:
         """How many groups are made at the same time, at most."""
 
     def group_size(self, plan: MapPlan) -> int:
-        """Return how many maps of a run are made together."""
+        """Return how many maps of a plan this executor makes together in one group."""
 
     def run(
         self, plans: Sequence[MapPlan], take: "Callable[[], Group | None]", stop: Callable[[], bool]
     ) -> Iterator[Event]:
-        """Make groups until ``take`` returns ``None`` and none is under way, or until ``stop`` returns true.
+        """Make the groups that ``take`` returns, until it returns ``None`` or ``stop`` returns true; yield events.
 
         Args:
             plans: The plans of the runs.

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 @contextlib.contextmanager
 def on_interrupt(handle: Callable[[], None]) -> Iterator[None]:
-    """Call ``handle`` for every Ctrl-C and SIGTERM that comes; outside of the main thread nothing changes."""
+    """Context in which Ctrl-C and SIGTERM call ``handle`` in place of ending the process; main thread only."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -22,14 +22,14 @@ def on_interrupt(handle: Callable[[], None]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[Callable[[], bool]]:
-    """Yield a function that says whether a signal has come; a second signal interrupts at once."""
-    asked = threading.Event()
+    """Context that yields a function: whether Ctrl-C or SIGTERM has come; a second one raises KeyboardInterrupt."""
+    signalled = threading.Event()
 
-    def ask() -> None:
-        """Ask for a stop; interrupt at once if that has been asked before."""
-        if asked.is_set():
+    def note_signal() -> None:
+        """Note that a signal has come; raise KeyboardInterrupt if one had come before."""
+        if signalled.is_set():
             raise KeyboardInterrupt
-        asked.set()
+        signalled.set()
 
-    with on_interrupt(ask):
-        yield asked.is_set
+    with on_interrupt(note_signal):
+        yield signalled.is_set

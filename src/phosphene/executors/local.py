@@ -8,18 +8,18 @@ from phosphene.executors.worker import open_worker
 
 
 class LocalExecutor:
-    """This process, with all of torch's threads."""
+    """Executor that makes maps in this process, with all of torch's threads, one group after the other."""
 
     workers = 1
 
     def group_size(self, plan: MapPlan) -> int:
-        """Return how many maps of a run are made together."""
+        """Return how many maps of a plan are made together on this machine: ``plan.group_size``."""
         return plan.group_size
 
     def run(
         self, plans: Sequence[MapPlan], take: "Callable[[], Group | None]", stop: Callable[[], bool]
     ) -> Iterator[Event]:
-        """Make groups; the network of a run stays open until a group of another run comes."""
+        """Make the groups of ``take`` here and yield events; a network stays open until another run's group comes."""
         opened: int | None = None
         with ExitStack() as stack:
             while not stop() and (group := take()) is not None:

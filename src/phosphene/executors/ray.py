@@ -37,7 +37,7 @@ STORE_BYTES = 200_000_000  # size of a local Ray's object store, whose workers w
 
 
 class RayExecutor:
-    """Worker processes that Ray starts.
+    """Executor that makes groups of maps in worker processes, which Ray starts on a cluster or on this machine.
 
     Args:
         workers: Most groups at once; on a cluster by default as many as there is room for.
@@ -63,7 +63,7 @@ class RayExecutor:
         self.workers = workers or 1
 
     def group_size(self, plan: MapPlan) -> int:
-        """Return how many maps of a run are made together; this machine may have no GPU although the cluster has."""
+        """Return how many maps a worker makes together: what fills its GPU; without GPUs 1 on a cluster."""
         if not self.gpus:
             return 1 if self.cluster else plan.group_size
         images = max(1, CUDA_MICRO_BATCH // math.prod(plan.classifier.input.size))
@@ -72,7 +72,7 @@ class RayExecutor:
     def run(
         self, plans: Sequence[MapPlan], take: "Callable[[], Group | None]", stop: Callable[[], bool]
     ) -> Iterator[Event]:
-        """Make groups on Ray."""
+        """Run the groups of ``take`` as Ray tasks and yield their events; when ``stop`` is true, cancel them."""
         with self._ray_started():
             work = self.ray.remote(
                 num_cpus=self.threads,
@@ -90,7 +90,7 @@ class RayExecutor:
                     if not under_way:
                         return
                     yield from self._wait_for_finished(under_way, 1.0)
-                    yield from _noted_steps(plans, list(under_way.values()))
+                    yield from _steps_from_run_directories(plans, list(under_way.values()))
                 self._cancel(under_way)
                 while under_way:
                     yield from self._wait_for_finished(under_way, 0)
@@ -99,7 +99,7 @@ class RayExecutor:
 
     @contextlib.contextmanager
     def _ray_started(self) -> Iterator[None]:
-        """Join the cluster or start Ray here, unless this process already has; leave it at the end.
+        """Context in which Ray runs: join the cluster or start Ray on this machine; shut it down at the end.
 
         Raises:
             RunError: no cluster answers, or Ray does not start.
@@ -131,13 +131,13 @@ class RayExecutor:
             self.ray.shutdown()
 
     def _count_room(self) -> None:
-        """Count the groups that the cluster has room for; it may grow and shrink."""
+        """Set ``self.workers`` to how many groups the cluster's CPUs or GPUs take now; it may grow and shrink."""
         resources = self.ray.cluster_resources()
         room = int(resources.get("GPU", 0) / self.gpus if self.gpus else resources.get("CPU", 1) / self.threads)
         self.workers = max(1, min(room, self.most or room))
 
     def _wait_for_finished(self, under_way: dict[Any, Group], seconds: float) -> Iterator[Event]:
-        """Wait for groups that are over, drop them from ``under_way``, yield their events; raise a worker's error."""
+        """Wait for a Ray task; remove ended ones from ``under_way``, yield their events or raise their error."""
         ready, _ = self.ray.wait(list(under_way), num_returns=1, timeout=seconds)
         for reference in ready:
             group = under_way.pop(reference)
@@ -157,7 +157,7 @@ class RayExecutor:
                 yield from events
 
     def _cancel(self, under_way: dict[Any, Group]) -> None:
-        """End what is under way, with checkpoints if workers see the run directory."""
+        """Cancel all Ray tasks ``under_way``, wait for their checkpoints, and drop those that do not end in 30 s."""
         if not under_way:
             return
         for reference in under_way:
@@ -168,8 +168,8 @@ class RayExecutor:
             del under_way[reference]
 
 
-def _noted_steps(plans: Sequence[MapPlan], groups: Sequence[Group]) -> Iterator[Event]:
-    """Yield the steps of groups under way that workers have noted in run directories which the driver sees."""
+def _steps_from_run_directories(plans: Sequence[MapPlan], groups: Sequence[Group]) -> Iterator[Event]:
+    """Yield a ``Stepped`` event per group under way, from the progress that its worker wrote into the run directory."""
     for run in {group.run for group in groups}:
         beats = {beat.maps: beat for beat in read_live(plans[run].run.path)}
         for group in groups:
@@ -184,7 +184,7 @@ def _noted_steps(plans: Sequence[MapPlan], groups: Sequence[Group]) -> Iterator[
 
 @dataclass(frozen=True)
 class RemoteRun:
-    """All that a worker process needs to open a run: specs to load, and hashes that show that it loaded the same.
+    """What a worker process is sent to open a run: specs of model and samples, hashes to check them, settings.
 
     Attributes:
         run: The run directory, absolute.
@@ -210,7 +210,7 @@ class RemoteRun:
 
     @classmethod
     def of(cls, plan: MapPlan, threads: int) -> "RemoteRun":
-        """Describe a run for other processes."""
+        """Return the ``RemoteRun`` that describes a plan to worker processes with ``threads`` CPU threads each."""
         classifier, pool = plan.classifier, plan.pool
         return cls(
             run=plan.run.path.absolute(),
@@ -226,7 +226,7 @@ class RemoteRun:
         )
 
     def open(self) -> MapPlan:
-        """Load model and samples.
+        """Load the model and samples in the worker process and return the plan; refuse others than were planned with.
 
         Raises:
             PhospheneError: they cannot be loaded here.
@@ -253,7 +253,7 @@ _stop = threading.Event()
 
 
 def _make_group(remote: RemoteRun, group: Group) -> list[Event]:
-    """Make a group; return what happened, but for the steps."""
+    """Make a group of maps in a Ray worker process (the body of a Ray task); return its events but for the steps."""
     torch.set_num_threads(remote.threads)
     _stop.clear()
     with on_interrupt(_stop.set):  # what Ray sends when a group is cancelled, or a node taken away

@@ -19,7 +19,7 @@ CHECKPOINT_SECONDS = 7.0
 def open_worker(
     plan: MapPlan, stop: Callable[[], bool], writes: Callable[[], bool] = lambda: True
 ) -> Iterator["Worker"]:
-    """Open a plan's network in this process: a context whose worker makes groups of its maps.
+    """Open a plan's network in this process: a context that yields the ``Worker`` which makes groups of its maps.
 
     Args:
         plan: The plan of the run.
@@ -33,7 +33,7 @@ def open_worker(
 
 
 class Worker:
-    """A run that is open in this process, until the context of :func:`open_worker` ends."""
+    """Makes groups of one run's maps in this process with an open engine, and writes maps, previews and checkpoints."""
 
     def __init__(self, plan: MapPlan, engine: Engine, stop: Callable[[], bool], writes: Callable[[], bool]) -> None:
         self.plan, self.engine, self.stop, self.writes = plan, engine, stop, writes
@@ -41,7 +41,7 @@ class Worker:
         self.checkpoints = Checkpoints(plan.run.path)
 
     def make(self, group: Group) -> Iterator[Event]:
-        """Make the maps of a group, from its checkpoint if it has one; it ends with ``GroupEnded`` or ``GroupFailed``.
+        """Make a group's maps, from its checkpoint if it has one; yield events, ``GroupEnded`` or ``GroupFailed`` last.
 
         Raises:
             RunError: the run directory cannot be written.
@@ -59,7 +59,7 @@ class Worker:
             yield GroupFailed(group, why, tuple(group.jobs[row] for row in rows))
 
     def _make(self, group: Group) -> Iterator[Event]:
-        """Make a group's maps and yield an event after every step and for every map."""
+        """Make and write a group's maps, with checkpoints and previews; yield an event per step and per map."""
         plan = self.plan
         recipe, labels = plan.recipe, plan.classifier.labels
         visible = self.writes()
@@ -95,7 +95,7 @@ class Worker:
         yield GroupEnded(group)
 
     def _checkpoint(self, group: Group, making: MapOptimization) -> None:
-        """Write a checkpoint; if that fails, the work goes on: a full disk is reported when a map is written."""
+        """Write a checkpoint of the group, if this process may write; a failure to write it is ignored."""
         if self.writes():
             with suppress(RunError):
                 self.checkpoints.save(group.jobs, making.state())

@@ -30,7 +30,7 @@ MOST_CLASSES = 64
 
 @dataclass(frozen=True)
 class CheckPlan:
-    """The work of a ``check`` command, planned but not begun.
+    """What a ``check`` command will do: which checks, on which maps with which network, and findings it has already.
 
     Attributes:
         run: The run that is checked; ``None`` for maps in memory.
@@ -48,7 +48,7 @@ class CheckPlan:
 
     @property
     def cost(self) -> dict[str, int]:
-        """Maps that each check will make, beyond those that an earlier one makes; 0 for one that is cached."""
+        """How many maps each check has to make, by its name, beyond those of earlier checks; 0 if it is cached."""
         counted: set[Request] = set()
         costs = {}
         for name in self.names:
@@ -72,7 +72,7 @@ class CheckPlan:
 
 
 class Findings(list[Finding]):
-    """The findings of a check: a list that a notebook shows as a table.
+    """Result of ``check``: a list of findings with the plan and the report's path; a notebook shows it as a table.
 
     Attributes:
         plan: Plan of the check.
@@ -88,12 +88,12 @@ class Findings(list[Finding]):
         return f"Findings({', '.join(f'{one.name}: {one.verdict}' for one in self)})"
 
     def _repr_html_(self) -> str:
-        """Show the findings in a notebook."""
+        """Return an HTML table of check, verdict and explanation, which a notebook shows."""
         rows = [(one.name, one.verdict, one.explanation) for one in self]
         return notebook.piece("table", ["check", "verdict", "finding"], rows)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values, for JSON: the findings, or after a dry run what would be checked."""
+        """Return the document of ``check --json``: the findings, or after a dry run what would be checked."""
         plan = self.plan
         head = {} if plan.run is None else {"run": str(plan.run.path)}
         if not self:
@@ -112,7 +112,7 @@ def plan_checks(
     device: str = "auto",
     trust: bool = False,
 ) -> CheckPlan:
-    """Load a finished run and everything that its checks need, before any work.
+    """Load a finished run's maps, model, samples and earlier findings; return the plan of its checks, begin no work.
 
     Args:
         run: The run directory.
@@ -155,7 +155,7 @@ def plan_checks(
 def plan_checks_in_memory(
     maps: ConceptMaps, *, only: Sequence[str] = (), most: int = 4, samples: Samples = None, device: str = "auto"
 ) -> CheckPlan:
-    """Plan checks of maps that are in no run directory.
+    """Return the plan of checks of maps that are in no run directory, from what they were made from.
 
     Raises:
         PhospheneError: a check does not exist, or needs a library that is not installed.
@@ -174,7 +174,7 @@ def plan_checks_in_memory(
 def run_checks(
     plan: CheckPlan, display: ProgressDisplay, *, on_finding: "Callable[[Finding], None] | None" = None
 ) -> Findings:
-    """Run the checks that are not cached; each finding of a run is in its ``checks.json`` before the next check begins.
+    """Run the planned checks that are not cached, write each finding to the run's ``checks.json``; return all.
 
     Args:
         plan: What to check.
@@ -202,7 +202,7 @@ def run_checks(
 
 
 def _jobs_to_check(run: RunDirectory, facts: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the jobs of a run whose maps are checked, not all of very many; refuse a run that is not finished."""
+    """Return the ``run.json`` rows of the maps to check, of at most 64 classes; refuse a run that is not finished."""
     rows: list[dict[str, Any]] = facts["jobs"]
     run.require_finished()
     classes = list(dict.fromkeys(row["index"] for row in rows))
@@ -212,7 +212,7 @@ def _jobs_to_check(run: RunDirectory, facts: dict[str, Any]) -> list[dict[str, A
 
 
 def _recipe_of_run(run: RunDirectory, facts: dict[str, Any]) -> Recipe:
-    """Rebuild the run's recipe; fields that its version did not have are off by default."""
+    """Return the recipe that ``facts``, from a run's ``run.json``, describe; refuse one that is unknown or damaged."""
     fields = {key: value for key, value in facts.items() if key != "sha256"}
     try:
         recipe = Recipe().replace(**fields)
@@ -224,7 +224,7 @@ def _recipe_of_run(run: RunDirectory, facts: dict[str, Any]) -> Recipe:
 
 
 def _samples_of_run(facts: dict[str, Any], samples: Samples, classifier: Classifier) -> SamplePool:
-    """Load the samples of the run, which must be what they were, or others that were asked for."""
+    """Return the pool of ``samples`` if given; else that of the run, which must not have changed."""
     if samples is not None:
         return to_pool(samples, classifier)
     try:
@@ -237,7 +237,7 @@ def _samples_of_run(facts: dict[str, Any], samples: Samples, classifier: Classif
 
 
 def _subject_of_finding(context: CheckContext) -> dict[str, Any]:
-    """Return what a finding depends on, besides the maps themselves."""
+    """Return what a finding depends on besides the maps (concepts, samples, version), to tell if it is cached."""
     return {
         "concepts": [{"index": one.index, "label": one.label, "seed": one.seed} for one in context.chosen],
         "samples": {"spec": context.pool.spec, "sha256": context.pool.sha256},

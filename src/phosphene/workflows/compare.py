@@ -17,7 +17,7 @@ from phosphene.runs import RunDirectory
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two runs and what has changed from one to the other.
+    """Result of ``compare``: the change of each class that two runs share, and both runs' maps; a notebook shows it.
 
     Attributes:
         runs: Their directories.
@@ -37,7 +37,7 @@ class Comparison:
         return f"Comparison({str(self.runs[0])!r}, {str(self.runs[1])!r}, {len(self.changes)} classes)"
 
     def _repr_html_(self) -> str:
-        """Show the changes in a notebook, the most changed class first."""
+        """Return an HTML table of the most changed classes, and the notes, which a notebook shows."""
         rows = [
             [first_synonym(one.label), *map(_share_cell, (one.change, one.images, one.predictions))]
             for one in self.changes[: notebook.MOST_IMAGES]
@@ -47,19 +47,19 @@ class Comparison:
 
     @property
     def scored(self) -> bool:
-        """Whether the predictions of the other run's source are part of the measure."""
+        """Whether the changes include how each run's source classifies the other run's maps."""
         return any(one.predictions is not None for one in self.changes)
 
     @property
     def seeds_known(self) -> bool:
-        """Whether a class has several seeds, so that their own variation is known."""
+        """Whether a class has several seeds, so that it is known how much another seed alone changes."""
         return any(max(one.seeds) > 1 for one in self.changes)
 
     @property
     def notes(self) -> list[str]:
-        """Notes on the figures, one line each."""
+        """Warnings and hints on how to read the changes, one line each: what differs, what is not known."""
         notes = []
-        if other := _other_method(self.facts):
+        if other := _method_differences(self.facts):
             differ = " and ".join(other)
             notes.append(f"Warning: other {differ} change every image, so only predictions are compared.")
         elif len({facts["model"]["sha256"] for facts in self.facts}) == 1:
@@ -76,7 +76,7 @@ class Comparison:
         return notes
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values, for JSON."""
+        """Return the document of ``compare --json``: both runs, notes, changes, classes of only one run."""
         return {
             "runs": [str(path) for path in self.runs],
             "models": [facts["model"]["name"] for facts in self.facts],
@@ -88,12 +88,12 @@ class Comparison:
 
 
 def _share_cell(value: "float | None") -> "notebook.Cell | str":
-    """Return a table cell for a share; a dash for ``None``."""
+    """Return a notebook's table cell for a share in [0, 1], with a background as strong; a dash for ``None``."""
     return "-" if value is None else notebook.Cell(f"{value:.2f}", value)
 
 
 def compare_runs(a: RunDirectory, b: RunDirectory) -> Comparison:
-    """Compare the finished maps of two runs.
+    """Compare the finished maps of two runs class by class, and return the ``Comparison``; nothing is written.
 
     Raises:
         RunError: one of them is not a run directory, is damaged, or has no finished maps.
@@ -103,7 +103,7 @@ def compare_runs(a: RunDirectory, b: RunDirectory) -> Comparison:
     maps = (_maps_by_class(a), _maps_by_class(b))
     first, second = (one["model"]["sha256"] for one in facts)
     sides = _compared_run(a, maps[0], second), _compared_run(b, maps[1], first)
-    changes = compare(*sides, same_network=first == second, same_method=not _other_method(facts))
+    changes = compare(*sides, same_network=first == second, same_method=not _method_differences(facts))
     only = (
         _labels_without(maps[0], {one.index_a for one in changes}),
         _labels_without(maps[1], {one.index_b for one in changes}),
@@ -111,15 +111,15 @@ def compare_runs(a: RunDirectory, b: RunDirectory) -> Comparison:
     return Comparison((a.path, b.path), facts, tuple(changes), only, maps)
 
 
-def _other_method(facts: Sequence[dict[str, Any]]) -> list[str]:
-    """Return what else than the network differs between two runs and so changes the images of every class."""
+def _method_differences(facts: Sequence[dict[str, Any]]) -> list[str]:
+    """Return which of ``samples`` and ``recipe`` differ between two runs; each changes the images of all classes."""
     sizes = {tuple(one["model"]["input"]["size"]) for one in facts}
     keys = {"samples": "sha256" if len(sizes) == 1 else "spec", "recipe": "sha256"}  # of another size, another hash
     return [name for name, key in keys.items() if facts[0][name][key] != facts[1][name][key]]
 
 
 def _maps_by_class(run: RunDirectory) -> dict[int, list[ConceptMap]]:
-    """Return the finished maps of a run by class; refuse a run without any."""
+    """Read the finished maps of a run and return them by class index; refuse a run without any."""
     found: dict[int, list[ConceptMap]] = defaultdict(list)
     for one in run.maps():
         found[one.index].append(one)
@@ -129,12 +129,12 @@ def _maps_by_class(run: RunDirectory) -> dict[int, list[ConceptMap]]:
 
 
 def _labels_without(maps: dict[int, list[ConceptMap]], classes: set[int]) -> list[str]:
-    """Return the labels of the maps of other classes than these."""
+    """Return the labels of the maps whose class index is not in ``classes``."""
     return [group[0].label for index, group in maps.items() if index not in classes]
 
 
 def _compared_run(run: RunDirectory, by_class: dict[int, list[ConceptMap]], other_sha256: str) -> ComparedRun:
-    """Return one of the two runs as :func:`phosphene.metrics.compare.compare` takes it."""
+    """Return a run as ``metrics.compare.compare`` takes it: maps, confidences, predictions of the other's source."""
     maps = [one for group in by_class.values() for one in group]
     own = {index: sum(one.p_class for one in group) / len(group) for index, group in by_class.items()}
     score = next((score for row, score in read_scorecards(run) if row["target_sha256"] == other_sha256), None)

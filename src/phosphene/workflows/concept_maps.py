@@ -19,7 +19,7 @@ from phosphene.workflows.progress import Progress
 
 
 class ConceptMaps(MapList):
-    """What :func:`map_concepts` returns: ``maps["castle"]`` are the maps of a concept, ``maps[0]`` is the first one.
+    """List of maps that :func:`map_concepts` returns: ``maps["castle"]`` are those of a concept, ``maps[0]`` the first.
 
     Attributes:
         origin: Classifier, samples and recipe that they were made from; ``None`` if not known.
@@ -30,7 +30,7 @@ class ConceptMaps(MapList):
     run: "RunDirectory | None" = None
 
     def grid(self, columns: int = 5, size: "int | None" = None) -> Grid:
-        """Return the images in a grid, each with its label below, which a notebook shows and ``save`` writes.
+        """Return the images in a :class:`Grid` with their labels, which a notebook shows and ``save`` writes.
 
         Args:
             columns: Images per row.
@@ -42,7 +42,7 @@ class ConceptMaps(MapList):
         return Grid([one.image for one in self], captions(self), columns=columns, size=size)
 
     def save(self, path: "str | Path") -> RunDirectory:
-        """Write the maps as a run directory, which every command takes.
+        """Write the maps, and what their source classifier predicts for them, as a run directory; return it.
 
         Args:
             path: The directory: a new one, or one with maps of the same model, recipe and samples.
@@ -63,7 +63,7 @@ class ConceptMaps(MapList):
         return run
 
     def report(self) -> str:
-        """Write the report of the run that holds the maps; return its path.
+        """Write ``report.html`` of the run that holds the maps; return its path.
 
         Raises:
             RunError: they are in memory only.
@@ -77,7 +77,7 @@ Run = str | Path | RunDirectory | ConceptMaps
 
 
 def read_planned_maps(plan: MapPlan) -> ConceptMaps:
-    """Read the maps of a plan, in the order of its jobs, from its run.
+    """Read the maps of a plan from its run directory and return them in the order of its jobs.
 
     Raises:
         RunError: a map is unfinished or damaged.
@@ -95,7 +95,7 @@ def map_in_memory(
     frames: int = 0,
     on_progress: "Callable[[Progress], None] | None" = None,
 ) -> ConceptMaps:
-    """Make the maps of classes in this process, classes first; nothing is written.
+    """Make a map per class index and seed in this process and return them, classes first; nothing is written.
 
     Raises:
         PhospheneError: the network gives NaN or infinity, or the recipe does not fit it.
@@ -110,7 +110,7 @@ def map_in_memory(
             names, finished = tuple(classifier.labels.short(job.index) for job in group), len(maps)
 
             def report(step: Step, names: tuple[str, ...] = names, finished: int = finished) -> None:
-                """Report a step of the maps that are made together now."""
+                """Pass a step of the maps that are made together now on to ``on_progress``, as a ``Progress``."""
                 if on_progress is not None:
                     on_progress(Progress(finished, len(jobs), names, step))
 
@@ -119,7 +119,7 @@ def map_in_memory(
 
 
 def to_run(run: Any) -> RunDirectory:
-    """Open a run directory from its path; one that is open, or that of saved maps, is returned as it is.
+    """Return the run directory that ``run`` means: a path, an open run or saved maps; refuse anything else.
 
     Raises:
         RunError: it is not a run.

@@ -31,7 +31,7 @@ LEAST_SOURCE_TOP1, LEAST_TARGET_TOP1 = 0.95, 0.5
 
 @dataclass(frozen=True)
 class DemoResult:
-    """The results of the demo.
+    """Result of the demo: the maps, their scores, the scans, the report's path, and whether all is as expected.
 
     Attributes:
         maps: One map per class.
@@ -50,7 +50,7 @@ class DemoResult:
 
 
 def demo_folder() -> Path:
-    """Return the default run directory: another one for another version of the recipe, so that the demo always runs."""
+    """Return the demo's default run directory, another one for another recipe version, so that it always runs."""
     recipe = resolve(DEFAULT_RECIPE)
     return Path("runs") / f"demo-{recipe.name}-{recipe.sha256[:6]}"
 
@@ -85,14 +85,14 @@ def run_demo(
 
 
 def _scan(spec: str, out: Path, device: str, display: ProgressDisplay) -> dict[str, Any]:
-    """Scan a network, in a run of its own below the demo's, whose report shows or links it."""
+    """Scan a demo network in a run of its own below the demo's run ``out``; return the content of its ``scan.json``."""
     classifier = load(spec)
     pool = load_samples(default_samples(spec), classifier.input.shape)
     origin = MapOrigin(classifier=classifier, pool=pool, recipe=resolve(RECIPE), device=device)
     scan_plan = plan_scan(origin, out=out / OTHERS / classifier.name)
 
     def show(progress: ScanProgress) -> None:
-        """Show what the scan of this network is doing."""
+        """Show on the progress display what the scan of this network is doing, and its finished share."""
         display.update(f"scan {spec}: {progress.doing}", progress.share)
 
     scanned = make_scan(scan_plan, display, on_progress=show)
@@ -105,7 +105,7 @@ def _scan(spec: str, out: Path, device: str, display: ProgressDisplay) -> dict[s
 
 
 def _label_of_backdoor(found: dict[str, Any]) -> "str | None":
-    """Return the label of the class that a working trigger leads to, ``None`` if clean, "?" if none is named."""
+    """Return the label of the class that a scan's working trigger leads to; ``None`` if clean, "?" if none."""
     if found["verdict"] == "backdoored":
         return next((str(one["label"]) for one in found["suspects"] if one["works"]), "?")
     return None if found["verdict"] == "clean" else "?"

@@ -31,7 +31,7 @@ SIZE_SAMPLES = 16
 
 
 def examine_machine() -> dict[str, Any]:
-    """Return versions, devices and optional parts."""
+    """Return facts about this machine as text by name: versions, cores, GPUs, optional libraries."""
     cuda = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
     return {
         **versions(),
@@ -48,7 +48,7 @@ def examine_machine() -> dict[str, Any]:
 def examine_model(
     classifier: Classifier, pool: SamplePool, *, device: str = "auto", precision: str = "auto"
 ) -> dict[str, Any]:
-    """Return what a network predicts for samples under its declared input space, and whether that makes sense.
+    """Return facts about a network by name: its input, its predictions for samples, whether the two make sense.
 
     Raises:
         NumericError: it returns NaN or infinity.
@@ -92,12 +92,12 @@ def examine_model(
 
 
 def _predictions_line(classes: int, shown: str) -> str:
-    """Say whether the network tells samples apart, from how many classes it predicted for those in ``shown``."""
+    """Return the line that says whether the network tells the samples apart: ``classes`` is how many it predicted."""
     if classes == 1:
         return f"one class for every sample ({shown}): check [input] mean and std, or give natural --samples"
     return "different classes for different samples"
 
 
 def _information_text(information: "float | None") -> str:
-    """Return the information in predictions, in nats, as text; ``None`` stands for a size that is refused."""
+    """Return the information in predictions, in nats, as text; "refused" for ``None``, a size that did not run."""
     return "refused" if information is None else f"{information:.2f} nats"

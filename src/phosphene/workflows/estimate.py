@@ -14,7 +14,7 @@ MOST_STEPS = 10
 
 @dataclass(frozen=True)
 class Estimate:
-    """How many maps of a plan are left to make, and how long that takes.
+    """What making a plan's missing maps will cost: passes and seconds; and how many maps are cached.
 
     Attributes:
         cached: Maps that are finished already.
@@ -27,12 +27,12 @@ class Estimate:
     seconds: float
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the figures by name."""
+        """Return ``cached``, ``passes_left`` and ``seconds`` by name, for ``map --dry-run --json``."""
         return {"cached": self.cached, "passes_left": self.passes, "seconds": round(self.seconds, 1)}
 
 
 def estimate(plan: MapPlan) -> Estimate:
-    """Take a few steps of a plan's first maps, write nothing, and say what all maps that are missing will cost.
+    """Time a few steps of a plan's first maps, write nothing, and return what all missing maps will cost.
 
     Raises:
         NumericError: the network returns NaN or infinity.

@@ -13,7 +13,7 @@ from phosphene.workflows.progress import TRIES, MapCounts, Progress
 
 
 class GroupQueue:
-    """Hands out groups of maps, queues failed ones again, and counts what was made.
+    """Hands an executor groups of missing maps, counts what its events report, and queues failed maps again.
 
     Args:
         plans: Plans of the runs whose maps are to be made.
@@ -41,11 +41,11 @@ class GroupQueue:
         self._counted: set[tuple[int, Job]] = set()
 
     def take(self) -> "Group | None":
-        """Return the next group: failed ones first, while their network is loaded, then new ones; ``None`` at last."""
+        """Return the next group to make: those to be made again first, then new ones; ``None`` if there is none."""
         return self._again.popleft() if self._again else next(self._fresh, None)
 
     def _groups(self, run: int, size: int) -> Iterator[Group]:
-        """Cut a plan into groups at places that depend on the plan alone, so that a second run has the same groups."""
+        """Yield a plan's missing maps in groups of ``size`` jobs, cut at the same places in every command."""
         plan = self.plans[run]
         listed, checkpoints = plan.run.listing(), Checkpoints(plan.run.path)
         jobs = iter(plan.jobs)
@@ -63,7 +63,7 @@ class GroupQueue:
                 yield Group(run, tuple(missing), tuple(missing))
 
     def _cached(self, run: int, job: Job) -> bool:
-        """Return whether a map is finished and not damaged; count it if so."""
+        """Return whether a map is finished and undamaged in its run; if so, count it as cached and report it."""
         plan = self.plans[run]
         try:
             one = plan.run.read(plan.run.folder(job, plan.classifier.labels[job.index]))
@@ -74,13 +74,13 @@ class GroupQueue:
         return True
 
     def handle(self, event: Event) -> None:
-        """Count what an event reports, and queue the maps that must be made again."""
+        """Count what an executor's event reports, and queue the maps that must be made again."""
         group = event.group
         if isinstance(event, Made):
-            self._made(event)
+            self._handle_made(event)
         elif isinstance(event, GroupFailed):
             self.counts.count_ended(group)
-            self._failed(event)
+            self._handle_failed(event)
         elif isinstance(event, GroupEnded):
             self.counts.count_ended(group)
             if event.stopped:
@@ -89,8 +89,8 @@ class GroupQueue:
             names = tuple(self.plans[group.run].classifier.labels.short(job.index) for job in group.jobs)
             self.on_progress(self.counts.count_step(group, names, event.step, self.executor.workers))
 
-    def _made(self, event: Made) -> None:
-        """Write a finished map, if its worker could not, and count it once."""
+    def _handle_made(self, event: Made) -> None:
+        """Handle a ``Made`` event: write the map if its worker could not, count it once, and call ``on_map``."""
         if event.map is not None:
             self.plans[event.group.run].run.write(event.map)
         key = (event.group.run, Job(event.summary.index, event.summary.seed))
@@ -99,8 +99,8 @@ class GroupQueue:
             self.counts.count_made(event.group)
             self.on_map(event.summary)
 
-    def _failed(self, event: GroupFailed) -> None:
-        """Count a failed try of the guilty maps, and queue the others in smaller groups, without the guilty ones."""
+    def _handle_failed(self, event: GroupFailed) -> None:
+        """Handle a ``GroupFailed`` event: count a failed try of the guilty maps, queue the others in smaller groups."""
         run = event.group.run
         left = tuple(job for job in event.group.missing if (run, job) not in self._counted)
         guilty = tuple(job for job in left if job in event.guilty)
@@ -119,7 +119,7 @@ class GroupQueue:
                 self._give_up(run, job, event.error)
 
     def _give_up(self, run: int, job: Job, error: str) -> None:
-        """Note a map that has failed in all tries in its run's ``failures.json``."""
+        """Write a map that has failed in all tries into its run's ``failures.json``, and count it as failed."""
         plan = self.plans[run]
         label = plan.classifier.labels[job.index]
         row = {"index": job.index, "label": label, "seed": job.seed, "error": error, "tries": TRIES}

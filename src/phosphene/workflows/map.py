@@ -32,7 +32,7 @@ LOCK_SECONDS = 1.0  # time to wait for another command that only adds a few line
 
 @dataclass
 class MappedRun:
-    """A run of a ``map`` command, one per model and recipe.
+    """Result of ``map`` for one model and recipe: its plan, summaries of its maps, report path, or cost estimate.
 
     Attributes:
         plan: Plan of the run.
@@ -51,11 +51,11 @@ class MappedRun:
 
     @property
     def run(self) -> RunDirectory:
-        """The run directory."""
+        """The run directory that holds the maps."""
         return self.plan.run
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values, for JSON."""
+        """Return the document of ``map --json`` for this run: its maps, or after a dry run what they will cost."""
         plan, facts = self.plan, ("index", "label", "seed", "p_class", "targeting_rate", "passes", "seconds")
         document = {
             "run": str(plan.run.path),
@@ -78,7 +78,7 @@ def make_runs(
     on_progress: "Callable[[Progress], None] | None" = None,
     on_map: "Callable[[MapSummary], None] | None" = None,
 ) -> list[MappedRun]:
-    """Make the maps of plans, note what the source classifiers predict for them, and write the reports.
+    """Make the missing maps of plans, note what the sources predict for them, write the reports; return the runs.
 
     Args:
         plans: Plans of the runs.
@@ -93,7 +93,7 @@ def make_runs(
     runs = [MappedRun(one) for one in plans]
 
     def add(found: MapSummary) -> None:
-        """Enter a map in its run, and report it."""
+        """Add a map's summary to its run, and pass it to ``on_map`` unless it is one of many cached maps."""
         runs[found.run].maps.append(found)
         if on_map is not None and (found.made or len(plans[found.run].jobs) <= MOST_REPORTED):
             on_map(found)
@@ -120,7 +120,7 @@ def execute(
     on_map: "Callable[[MapSummary], None] | None" = None,
     together: int = 0,
 ) -> MapCounts:
-    """Make the maps that are missing. Maps do not stay in memory: read them from the plan's run.
+    """Make the missing maps of plans with an executor, and write them to their run directories; return the counts.
 
     A map is written when it is finished, an unfinished one has a checkpoint; after an interruption the same plan goes
     on from there. A map that fails three times is noted in the run's ``failures.json``, and the others are made. The
@@ -179,7 +179,7 @@ def execute(
 
 
 def write_own_predictions(run: RunDirectory, classifier: Classifier, *, device: str = "auto") -> int:
-    """Note in ``readings.json`` what a run's source classifier predicts for each finished map that is new.
+    """Write what the source classifier predicts for each new map to ``readings.json``; return their number.
 
     Args:
         run: The run.

@@ -21,7 +21,7 @@ MOST_BYTES = 100
 
 
 class Jobs(Sequence[Job]):
-    """Every seed of every class, classes first: a million jobs take no more room than ten.
+    """Sequence of every (class, seed) job, classes first, made on access: a million jobs take no more room than ten.
 
     Args:
         indices: Classes.
@@ -51,12 +51,12 @@ class Jobs(Sequence[Job]):
 
 
 def run_name(classifier: Classifier, recipe: Recipe) -> str:
-    """Name a run directory after its model and recipe."""
+    """Return the name of a run directory, ``<model>-<recipe>``, in which signs that files cannot have are dashes."""
     return directory_name(classifier.name, recipe.name)
 
 
 def directory_name(*names: str) -> str:
-    """Join names, of which a card may choose any, into that of a directory.
+    """Return names joined by dashes, as the name of a directory; a card may have chosen any signs for them.
 
     Anything but letters, digits, dots and dashes becomes a dash.
     """
@@ -65,7 +65,7 @@ def directory_name(*names: str) -> str:
 
 
 def default_run(classifier: Classifier, recipe: Recipe, samples: "str | None" = None) -> Path:
-    """Return where a run goes when the user names no place: runs/<model>-<recipe>.
+    """Return where a run goes when the user names no place: runs/<model>-<recipe>, with a hash if settings differ.
 
     A short hash follows if the recipe was changed or samples were chosen, so that trying things does not collide.
     """
@@ -84,7 +84,7 @@ def plan(
     seeds: Sequence[int] = (0,),
     **settings: Any,
 ) -> MapPlan:
-    """Turn concepts (``None`` for all classes) and seeds into jobs, and check that ``out`` can take them.
+    """Return the plan of a map per concept (``None``: all classes) and seed, and check that ``out`` can take the run.
 
     Further arguments are the ``device``, ``precision`` and ``frames`` of :class:`MapPlan`.
 
@@ -109,7 +109,7 @@ def plan_all(
     trust: bool = False,
     **settings: Any,
 ) -> list[MapPlan]:
-    """Plan a run per model and recipe; if there are several, ``out`` holds one directory for each.
+    """Load models and samples, and return a plan per model and recipe; if several, ``out`` holds a directory each.
 
     Further arguments are those of :func:`plan`.
 
@@ -135,7 +135,7 @@ def plan_all(
 
 
 def seed_range(seed: int, seeds: int) -> range:
-    """Return the seeds of each concept.
+    """Return the seeds of each concept, from ``seed`` to ``seed + seeds - 1``; refuse what is out of range.
 
     Raises:
         ConceptError: there are none, or one is out of range.

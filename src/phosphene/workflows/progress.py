@@ -21,7 +21,7 @@ MOST_NAMED = 5  # maps that could not be made, in the message
 
 @dataclass(frozen=True)
 class Progress:
-    """How far an execution is: which maps are being made, and what their last step gave.
+    """How far the making of maps is: maps finished, the maps under way and their last step, estimated time left.
 
     Attributes:
         maps_done: Maps that are finished.
@@ -46,7 +46,7 @@ class Progress:
     failed: int = 0
 
     def show(self, display: ProgressDisplay) -> None:
-        """Show it: which map is being made, the loss and the targeting rate of its last step, and the time left."""
+        """Show this on the progress display: the map being made, loss and targeting rate of its last step, time."""
         step = self.step
         done = self.maps_done + len(self.labels) * step.number / step.total
         labels = ", ".join(self.labels[:3]) + (", ..." if len(self.labels) > 3 else "")
@@ -65,14 +65,14 @@ class Progress:
 
 
 def show_doubts(display: ProgressDisplay, classifier: Classifier, pool: SamplePool, device: str) -> None:
-    """Show the notes of a model, and warn if it makes little sense of its declared input."""
+    """Print a model's notes on the display, and warn if its predictions for samples do not fit its declared input."""
     for note in classifier.notes:
         display.print(f"phosphene: {classifier.name}: {note}")
     display.warn(range_doubt(classifier, pool, device=device))
 
 
 class MapCounts:
-    """Counts the maps of plans, and the passes through networks, in which recipes of different cost are compared.
+    """Counts the made, cached and failed maps of plans, and their passes, from which it estimates the time left.
 
     Args:
         plans: Plans of the runs.
@@ -96,12 +96,12 @@ class MapCounts:
         self.began: float | None = None
 
     def count_cached(self, run: int) -> None:
-        """Count a map that was finished before."""
+        """Count a map of the plan at position ``run`` that was finished before this command."""
         self.cached += 1
         self.finished += self.cost[run]
 
     def count_made(self, group: Group) -> None:
-        """Count a map that was made."""
+        """Count one map of a group as made now, and its passes as finished."""
         cost = self.cost[group.run]
         self.made += 1
         self.finished += cost
@@ -109,17 +109,17 @@ class MapCounts:
         self.under_way[group] = max(0.0, self.under_way.get(group, 0.0) - cost)
 
     def count_failed(self, run: int, row: dict[str, Any]) -> None:
-        """Count a map that is given up after its last try: keep its row of failures, expect no more work of it."""
+        """Count a map of plan ``run`` as given up, keep its ``failures.json`` row, take its passes off the total."""
         self.failures.append((self.plans[run], row))
         self.total -= self.cost[run]
 
     def count_ended(self, group: Group) -> None:
-        """Drop what an ended group had begun."""
+        """Forget the passes of a group's unfinished maps, because the executor has ended the group."""
         self.under_way.pop(group, None)
         self.first.pop(group, None)
 
     def count_step(self, group: Group, names: tuple[str, ...], step: Step, workers: int) -> Progress:
-        """Count a step of a group; return how far everything is."""
+        """Count the passes that a group has reached with a step; return the ``Progress`` of all plans."""
         if self.began is None:
             self.began = time.monotonic()
         reached = len(group.missing) * self.cost[group.run] * step.number / step.total
@@ -142,7 +142,7 @@ class MapCounts:
         )
 
     def raise_failures(self) -> None:
-        """Raise an error if any map could not be made.
+        """Raise a JobsError that names the first maps that could not be made; do nothing if there are none.
 
         Raises:
             JobsError: some maps could not be made; the first few are named.

@@ -35,7 +35,7 @@ TRIAL = 4  # images that are timed, at least, for the estimate
 
 @dataclass(frozen=True, kw_only=True)
 class ScanPlan(MapOrigin):
-    """The work of a ``scan`` command, planned but not begun; the recipe is for the maps of suspects.
+    """What a ``scan`` command will do: network, samples, references, settings, run directory, and any cached result.
 
     Attributes:
         reference: Clean networks.
@@ -58,7 +58,7 @@ class ScanPlan(MapOrigin):
 
 @dataclass(frozen=True)
 class ScannedRun:
-    """The scan of a run directory, as ``scan.json`` holds it.
+    """Result of ``scan_run``: the plan, the content of ``scan.json``, report path; after a dry run the seconds.
 
     Attributes:
         plan: Plan of the scan.
@@ -77,7 +77,7 @@ class ScannedRun:
 
     @property
     def run(self) -> RunDirectory:
-        """The run directory."""
+        """The run directory that holds ``scan.json`` and the candidate triggers."""
         return self.plan.run
 
     @property
@@ -87,7 +87,7 @@ class ScannedRun:
 
     @property
     def exit_code(self) -> int:
-        """The command's exit code: 0 clean, 1 backdoored, 3 inconclusive."""
+        """Exit code of the command: 0 clean, 1 backdoored, 3 inconclusive; 0 after a dry run."""
         return EXIT_CODES.get(self.verdict, 0)
 
     @property
@@ -97,16 +97,16 @@ class ScannedRun:
 
     @property
     def terminal_lines(self) -> list[str]:
-        """The reasons for the verdict and the facts of each suspect, one line each."""
+        """The reasons for the verdict and the facts of each suspect as text, one line each."""
         return terminal_lines(self.found)
 
     @property
     def most_deviating(self) -> tuple[list[str], list[list[str]]]:
-        """The head and the rows of a table of the classes that deviate most."""
+        """The column names and the rows (text cells) of a table of the classes that deviate most."""
         return most_deviating(self.found)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values, for JSON."""
+        """Return the document of ``scan --json``: ``scan.json``, or after a dry run what the scan will cost."""
         plan, cached = self.plan, self.plan.cached is not None
         if self.found:
             return {"run": str(self.run.path), "report": self.report, "cached": cached, **self.found}
@@ -132,7 +132,7 @@ def plan_scan(
     pairs: bool = False,
     seed: int = 0,
 ) -> ScanPlan:
-    """Plan a scan: refuse what cannot be scanned, and find an earlier scan of the same question; no work is done.
+    """Return the plan of a scan, with an earlier result of the same scan; refuse what cannot be scanned, do no work.
 
     Args:
         origin: The network, the samples, the device and precision, and the recipe for the maps of suspects.
@@ -174,7 +174,7 @@ def make_scan(
     mapped: bool = True,
     on_progress: "Callable[[ScanProgress], None] | None" = None,
 ) -> ScannedRun:
-    """Scan unless that has been done, map the suspects, and write the report.
+    """Scan unless the plan has a cached result, map the suspects, write the run and its report; return all results.
 
     Args:
         plan: Plan of the scan.
@@ -194,7 +194,7 @@ def make_scan(
 
 
 def _scan(plan: ScanPlan, on_progress: Callable[[ScanProgress], None]) -> dict[str, Any]:
-    """Scan, and write what was found; return what ``scan.json`` holds."""
+    """Scan, write ``scan.json``, SARIF and the candidates' files to the run; return the content of ``scan.json``."""
     # Before the work, not after it: a place that cannot be written, a network that cannot be scanned.
     with plan.engine() as engine:
         check_answers(engine, plan.pool)
@@ -214,7 +214,7 @@ def _scan(plan: ScanPlan, on_progress: Callable[[ScanProgress], None]) -> dict[s
 
 
 def _map_suspects(plan: ScanPlan, found: dict[str, Any], on_progress: Callable[[Progress], None]) -> "str | None":
-    """Make the ordinary maps of a scan's suspects in the same run; return in one line why that was not possible.
+    """Make maps of a scan's suspects in the same run; return ``None``, or in one line why that was not possible.
 
     A network that cannot be mapped still has a verdict.
     """
@@ -232,7 +232,7 @@ def _map_suspects(plan: ScanPlan, found: dict[str, Any], on_progress: Callable[[
 
 
 def estimate(plan: ScanPlan) -> float:
-    """Return about how many seconds measuring will take: a few images are sent through the network and timed."""
+    """Time a few images through the network, and return about how many seconds measuring will take."""
     with plan.engine() as engine:
         count = max(TRIAL, min(engine.micro_batch, 64))
         pixels = torch.full((count, *plan.classifier.input.shape), 0.5, device=engine.device, dtype=engine.dtype)

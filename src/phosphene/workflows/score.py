@@ -23,7 +23,7 @@ from phosphene.sources import load
 
 @dataclass(frozen=True)
 class SourceRun:
-    """A finished run whose maps are scored.
+    """A finished run whose maps are to be scored: its directory, ``run.json``, channels and hashes of the maps.
 
     Attributes:
         run: Run directory of the source.
@@ -41,13 +41,13 @@ class SourceRun:
 
     @property
     def concepts(self) -> list[tuple[int, str]]:
-        """Index and label of each map's class."""
+        """Class index and label of each map, in the order of ``run.json``."""
         return [(row["index"], row["label"]) for row in self.facts["jobs"]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunScore(Score):
-    """The score of a run on one target classifier.
+    """The score of a run's maps on one target classifier, with where they come from: a row of ``scores.json``.
 
     Attributes:
         run: The run directory.
@@ -64,7 +64,7 @@ class RunScore(Score):
     maps_sha256: str
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the row of scores.json."""
+        """Return this score as a row of ``scores.json``: all fields but ``run``."""
         return {key: value for key, value in super().to_dict().items() if key != "run"}
 
 
@@ -77,7 +77,7 @@ def score_runs(
     on_progress: "Callable[[int, int, str], None] | None" = None,
     on_warning: "Callable[[str], None] | None" = None,
 ) -> Scores[RunScore]:
-    """Score every run on every target and write the rows to each run's ``scores.json``.
+    """Score every run on every target, write the rows to each run's ``scores.json``; return the scores, run by run.
 
     Everything is checked first: that all runs are complete, and that all targets have the concepts of the runs.
 
@@ -120,7 +120,7 @@ def score_runs(
 
 
 def _open_source(run: RunDirectory) -> SourceRun:
-    """Read all maps of a run once, so that a damaged one is reported before any work."""
+    """Return a finished run as a ``SourceRun``; read all its maps once, so that damage is reported before any work."""
     facts = run.facts()
     if not facts["jobs"]:
         raise RunError(f"{run.path} has no maps: run `phosphene map` first.")
@@ -135,7 +135,7 @@ def _open_source(run: RunDirectory) -> SourceRun:
 
 
 def _source_classifiers(sources: Sequence[SourceRun], *, trust: bool) -> list[Classifier]:
-    """Load the source classifiers of the runs, and check that they still have the weights that made the maps."""
+    """Load and return the source classifiers of runs; refuse weights other than those that made the maps."""
     specs = dict.fromkeys(source.facts["model"]["spec"] for source in sources)
     loaded = {spec: load(spec, trust=trust) for spec in specs}
     for source in sources:
@@ -146,7 +146,7 @@ def _source_classifiers(sources: Sequence[SourceRun], *, trust: bool) -> list[Cl
 
 
 def _distinct_classifiers(targets: Iterable[Classifier]) -> list[Classifier]:
-    """Drop targets that another spec has loaded already."""
+    """Return classifiers without those that repeat an earlier one's name and weights."""
     found: dict[tuple[str, str], Classifier] = {}
     for target in targets:
         found.setdefault((target.name, target.sha256), target)
@@ -154,7 +154,7 @@ def _distinct_classifiers(targets: Iterable[Classifier]) -> list[Classifier]:
 
 
 def _check_pair(source: SourceRun, target: Classifier) -> None:
-    """Refuse a pair that cannot be scored, before any pair is."""
+    """Raise an error if a run cannot be scored on a target: channels, too few concepts, or labels do not match."""
     check_channels(source.channels, target)
     concepts = concepts_of(source.concepts)
     if len(concepts) < 2:
@@ -172,7 +172,7 @@ def _check_pair(source: SourceRun, target: Classifier) -> None:
 
 
 def _score_pair(source: SourceRun, target: Classifier, device: str) -> RunScore:
-    """Send a run's maps through the target once; write its predictions to ``readings.json`` and return the score."""
+    """Score a run's maps on a target, write its predictions to ``readings.json``, and return the score."""
     name = source.facts["model"]["name"]
     found, rows = score_maps(source.run.maps(), source.concepts, target, source=name, device=device)
     jobs = [(row["index"], row["seed"]) for row in source.facts["jobs"]]
