@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 def command(a: Path, b: Path, out: "Path | None", as_json: bool) -> None:
     """Compare the maps of two runs class by class and print a table, the most changed classes first.
 
-    For two models, two recipes, before and after fine-tuning. A change is between 0 (as similar as two seeds of one run)
-    and 1. It is more reliable after `phosphene score` with both models as targets, which has each source classify the
-    other's maps.
+    For two models, two recipes, before and after fine-tuning. A change is between 0 (as similar as two seeds of one
+    run) and 1. It is more reliable after `phosphene score` with both models as targets, which has each source classify
+    the other's maps.
     """
     found = ph.compare(a, b, out=out)
     if as_json:
