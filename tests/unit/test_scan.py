@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from phosphene.backdoor.all_to_all import own_targets
-from phosphene.backdoor.boxes import around, grid, paste
+from phosphene.backdoor.boxes import grid, paste, shifted_boxes
 from phosphene.backdoor.candidate import make_candidate
 from phosphene.backdoor.margin import maximise_margins
 from phosphene.backdoor.measure import CountingEngine, Measured, figures, log_margins, measure, measure_passes
@@ -17,7 +17,7 @@ from phosphene.backdoor.probes import Probes, in_turn, log_odds_of_all, probes_o
 from phosphene.backdoor.routes import Effect, Route
 from phosphene.backdoor.scan import scan
 from phosphene.backdoor.verdict import Suspect, decide
-from phosphene.backdoor.window import Window, WindowSearch, contents_of, count
+from phosphene.backdoor.window import Window, WindowSearch, measure_windows, window_contents
 from phosphene.engine import Engine
 from phosphene.engine.losses import log_odds
 from phosphene.errors import CardError, NumericError, RecipeError
@@ -102,7 +102,7 @@ def test_the_grid_reaches_every_edge_and_neighbours_stay_inside():
     boxes, step = grid((17, 21), 3, 15)
     assert {(box[0], box[1]) for box in boxes} >= {(0, 0), (14, 18), (0, 18), (14, 0)}
     assert step == 2
-    assert around((0, 0, 3, 3), step, (17, 21)) == [(0, 1, 3, 4), (1, 0, 4, 3), (1, 1, 4, 4)]
+    assert shifted_boxes((0, 0, 3, 3), step, (17, 21)) == [(0, 1, 3, 4), (1, 0, 4, 3), (1, 1, 4, 4)]
 
 
 def test_a_window_changes_only_its_box_and_is_rounded_to_8_bits():
@@ -117,9 +117,9 @@ def test_a_window_changes_only_its_box_and_is_rounded_to_8_bits():
 def test_the_window_of_the_planted_class_is_where_the_patch_was_planted():
     with Engine(TROJAN, device="cpu") as engine:
         search, held_out = probes_of(engine, hand.pool(), natural=True)
-        contents = contents_of(maximise_margins(engine, torch.tensor([hand.TARGET])).inputs)
+        contents = window_contents(maximise_margins(engine, torch.tensor([hand.TARGET])).inputs)
         windows = WindowSearch(engine, search, contents, hand.PATCH)
-        (window,) = count(engine, held_out, windows.best([Route(hand.TARGET)]), 100)
+        (window,) = measure_windows(engine, held_out, windows.best([Route(hand.TARGET)]), 100)
     assert window.boxes == ((0, 0, hand.PATCH, hand.PATCH),)
     assert window.measured.share > 0.8
     assert window.measured.tried == int((held_out.predicted != hand.TARGET).sum())
@@ -128,10 +128,11 @@ def test_the_window_of_the_planted_class_is_where_the_patch_was_planted():
 def test_a_class_is_measured_alike_whatever_its_company():
     with Engine(hand.classifier(), device="cpu") as engine:
         search, held_out = probes_of(engine, hand.pool(), natural=True)
-        contents = contents_of(maximise_margins(engine, torch.arange(3)).inputs)
+        contents = window_contents(maximise_margins(engine, torch.arange(3)).inputs)
         windows = WindowSearch(engine, search, contents, 3)
         alone, among = (
-            count(engine, held_out, windows.best([Route(k) for k in routes]), 100) for routes in ([2], [0, 1, 2])
+            measure_windows(engine, held_out, windows.best([Route(k) for k in routes]), 100)
+            for routes in ([2], [0, 1, 2])
         )
     assert abs(alone[0].measured.share - among[2].measured.share) < 0.05
 

@@ -46,7 +46,7 @@ def test_a_sample_changes_as_mask_and_pattern_say(name, shape):
     assert 0 <= mask.min() < mask.max() <= 1 or name.startswith("blended")
     assert pattern.min() >= 0
     if getattr(trigger, "place", "") == "random":
-        trigger = dataclasses.replace(trigger, place=trigger.at(shape))  # where mask and pattern show it
+        trigger = dataclasses.replace(trigger, place=trigger.top_left(shape))  # where mask and pattern show it
     after = trigger.apply(before)
     assert torch.allclose(after, before + mask * (pattern - before), atol=1e-6)
     assert torch.equal(before, random_samples(shape)), "the given samples have changed"

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from phosphene.backdoor.boxes import Box, around, mask_of, masks_of, paste, resized
+from phosphene.backdoor.boxes import Box, mask_of, masks_of, paste, resized, shifted_boxes
 from phosphene.backdoor.margin import ADAM
 from phosphene.backdoor.probes import HELD_OUT, Probes, log_odds_of, logits_of
 from phosphene.backdoor.window import LENGTH, Effort, WindowSearch
@@ -30,7 +30,7 @@ WORKS = 0.5  # share of the samples that must reach the class of their own
 
 @dataclass(frozen=True)
 class AllToAll:
-    """The window that comes closest to an all-to-all trigger.
+    """Result of the all-to-all search: one window, the class it sends each predicted class's samples to, how often, and a p-value.
 
     Attributes:
         box: Top, left, bottom, right of the window, in pixels.
@@ -51,23 +51,23 @@ class AllToAll:
 
     @property
     def figure(self) -> float:
-        """Mean of the shares, in [0, 1]: 1 if every class goes to one of its own, 1 / n if all n go to the same."""
+        """Mean over predicted classes of the share of samples that the window sends to the class's target, in [0, 1]; 1 if all arrive."""
         return sum(self.shares.values()) / max(len(self.shares), 1)
 
     @property
     def works(self) -> bool:
-        """Whether hardly a clean network has as large a figure, and it is that of a trigger that works."""
+        """Whether the window counts as a backdoor: p-value below alpha, and a mean share of samples moved (``figure``) of at least 0.5."""
         return self.deviates and self.figure >= WORKS
 
     def compared(self, p_value: float, alpha: float) -> "AllToAll":
-        """Return a copy with a p-value, and whether it is below ``alpha``."""
+        """Return a copy of this result with its p-value among clean networks filled in, and whether that is below ``alpha``."""
         return replace(self, p_value=p_value, deviates=p_value < alpha)
 
 
 def search_all_to_all(
     engine: Engine, search: Probes, held_out: Probes, windows: WindowSearch, *, seed: int = 0
 ) -> "AllToAll | None":
-    """Find the window that sends most samples to a class that receives those of one class only.
+    """Search the window that best sends each predicted class's samples to a class of its own; return it, counted on held-out samples.
 
     ``None`` if fewer than half of the classes, or fewer than three, have enough samples to say so.
 
@@ -85,26 +85,26 @@ def search_all_to_all(
     own = windows.rough.gather(3, windows.first.predicted.view(1, 1, -1, 1).expand(*windows.rough.shape[:2], -1, 1))
     order = own[..., 0].clamp(-SURE, SURE).mean(2).flatten().argsort()[:BEST].tolist()
     places = [(k, windows.boxes[place]) for k, place in (divmod(one, len(windows.boxes)) for one in order)]
-    places += [(k, near) for k, box in places[:AROUND] for near in around(box, windows.step, size)]
+    places += [(k, near) for k, box in places[:AROUND] for near in shifted_boxes(box, windows.step, size)]
     first_side = places[0][1][2] - places[0][1][0]
     found = []
     for side in dict.fromkeys((first_side, round(LARGER * first_side))):
         tries = [(k, resized(box, side, size)) for k, box in places]
         for k, box in _second_round(engine, search, windows.contents, tries):
             content = _refine(engine, search, windows.contents[k], box, seed)
-            found.append(_count(engine, held_out, content, box))
+            found.append(_measure_window(engine, held_out, content, box))
     return max(found, key=lambda one: one.figure)
 
 
 def search_passes() -> int:
-    """Return about how many images the search sends through the network; a backward pass counts as one more."""
+    """Return about how many images :func:`search_all_to_all` sends through the network (a backward pass as one more), for progress."""
     return 2 * ((BEST + 8 * AROUND) * SECOND + REFINED * (2 * STEPS * DRAWN + HELD_OUT))
 
 
 def _second_round(
     engine: Engine, search: Probes, contents: Tensor, tries: Sequence[tuple[int, Box]]
 ) -> list[tuple[int, Box]]:
-    """Paste each try on a few samples; return the contents and boxes to refine, those that drive samples furthest."""
+    """Paste each (content index, box) on 16 samples; return the 2 with different boxes that lower the predicted class's log-odds most."""
     few = search[:SECOND]
     x = few.pixels.to(engine.dtype) / 255
     score = []
@@ -121,7 +121,7 @@ def _second_round(
 
 
 def _refine(engine: Engine, search: Probes, start: Tensor, box: Box, seed: int) -> Tensor:
-    """Lower the log-odds of what the network predicts by gradient: Adam on what lies in the box; (c, h, w)."""
+    """Return the content (c, h, w) after 15 Adam steps on the pixels in the box that lower the log-odds of every sample's prediction."""
     draw = torch.Generator().manual_seed(seed)
     mask, content = mask_of([box], start), start.clone()
     adam = torch.optim.Adam([content], lr=LENGTH, **ADAM)
@@ -134,8 +134,8 @@ def _refine(engine: Engine, search: Probes, start: Tensor, box: Box, seed: int) 
     return content
 
 
-def _count(engine: Engine, held_out: Probes, content: Tensor, box: Box) -> AllToAll:
-    """Paste a window on held-out samples in 8 bits, and count where the samples of each class go."""
+def _measure_window(engine: Engine, held_out: Probes, content: Tensor, box: Box) -> AllToAll:
+    """Paste a window on held-out samples in 8 bits, classify them; return an AllToAll with each class's target and share, no p-value."""
     after = logits_of(engine, paste(content, [box], held_out.pixels)).argmax(1)
     counts = torch.zeros(2 * (engine.classifier.num_classes,))
     counts.index_put_((held_out.predicted.cpu(), after.cpu()), torch.ones(len(after)), accumulate=True)
@@ -143,7 +143,7 @@ def _count(engine: Engine, held_out: Probes, content: Tensor, box: Box) -> AllTo
 
 
 def own_targets(counts: Tensor) -> tuple[dict[int, int], dict[int, float]]:
-    """Give every class a target of its own, greedily by share: class -> target, class -> share that reaches it.
+    """From counts of (class before, class after), give each class its own target, largest share first; return targets and shares.
 
     Args:
         counts: Samples by class before (rows) and after, (n, n). Rows of fewer than ``FEWEST`` samples are left out.

@@ -10,7 +10,7 @@ Box = tuple[int, int, int, int]
 
 
 def grid(size: Sequence[int], side: int, places: int) -> tuple[list[Box], int]:
-    """Return boxes spread evenly over an image of ``size`` (h, w), and how far apart they are at most, in pixels."""
+    """Return at most ``places`` x ``places`` square boxes spread evenly over an image of ``size`` (h, w), and their spacing in pixels."""
     lines = []
     for length in size:
         room = max(length - side, 0)
@@ -20,8 +20,8 @@ def grid(size: Sequence[int], side: int, places: int) -> tuple[list[Box], int]:
     return [(top, left, top + side, left + side) for top in lines[0] for left in lines[1]], step
 
 
-def around(box: Box, step: int, size: Sequence[int]) -> list[Box]:
-    """Return the boxes beside one, half a step of the grid away, that lie in an image of ``size`` (h, w)."""
+def shifted_boxes(box: Box, step: int, size: Sequence[int]) -> list[Box]:
+    """Return the up to 8 boxes shifted from ``box`` by half a grid ``step`` (at least 1 pixel) that lie in an image of ``size`` (h, w)."""
     top, left, bottom, right = box
     near, (high, wide) = max(step // 2, 1), size
     moved = [(top + y, left + x, bottom + y, right + x) for y in (-near, 0, near) for x in (-near, 0, near) if y or x]
@@ -29,7 +29,7 @@ def around(box: Box, step: int, size: Sequence[int]) -> list[Box]:
 
 
 def spread_boxes(size: Sequence[int], high: int, wide: int, per_side: int) -> list[Box]:
-    """Return boxes of one size spread evenly over an image of ``size`` (h, w)."""
+    """Return ``per_side`` x ``per_side`` boxes of ``high`` x ``wide`` pixels, spread from edge to edge of an image of ``size`` (h, w)."""
     tops, lefts = (
         [round(room * k / (per_side - 1)) for k in range(per_side)] for room in (size[0] - high, size[1] - wide)
     )
@@ -37,22 +37,22 @@ def spread_boxes(size: Sequence[int], high: int, wide: int, per_side: int) -> li
 
 
 def resized(box: Box, side: int, size: Sequence[int]) -> Box:
-    """Return a box of another side around the same centre, within an image of ``size`` (h, w)."""
+    """Return a square box of another ``side`` around the same centre, moved and cut so that it lies in an image of ``size`` (h, w)."""
     high, wide = (min(side, length) for length in size)
     top = min(max((box[0] + box[2] - high) // 2, 0), size[0] - high)
     left = min(max((box[1] + box[3] - wide) // 2, 0), size[1] - wide)
     return (top, left, top + high, left + wide)
 
 
-def corners(box: Box) -> list[Box]:
-    """Return the four boxes in the corners of one, of about nine tenths of its side."""
+def smaller_boxes(box: Box) -> list[Box]:
+    """Return four boxes inside ``box``, one in each corner, with sides shorter by a tenth (at least 1 pixel): ways to shrink a window."""
     top, left, bottom, right = box
     less = max(1, round((bottom - top) / 10))
     return [(top + y, left + x, bottom - less + y, right - less + x) for y in (0, less) for x in (0, less)]
 
 
 def masks_of(boxes: Sequence[Box], like: Tensor) -> Tensor:
-    """Return which pixels lie in each box, bool (n, 1, h, w), for images like ``like`` (..., h, w)."""
+    """Return a mask per box, bool (n, 1, h, w), true inside the box, for images of the height, width and device of ``like`` (..., h, w)."""
     high, wide = like.shape[-2:]
     y, x = torch.arange(high, device=like.device)[None, :, None], torch.arange(wide, device=like.device)[None, None]
     top, left, bottom, right = torch.tensor(boxes, device=like.device).T[:, :, None, None]
@@ -61,11 +61,11 @@ def masks_of(boxes: Sequence[Box], like: Tensor) -> Tensor:
 
 
 def mask_of(boxes: Sequence[Box], like: Tensor) -> Tensor:
-    """Return which pixels lie in any of the boxes, bool (1, h, w), for images like ``like`` (..., h, w)."""
+    """Return one mask for all boxes, bool (1, h, w), true inside any of them, for images of the size and device of ``like`` (..., h, w)."""
     return masks_of(boxes, like).any(0)
 
 
 def paste(content: Tensor, boxes: Sequence[Box], pixels: Tensor) -> Tensor:
-    """Paste what lies in boxes of a content, (c, h, w) in [0, 1], on uint8 (n, c, h, w), rounded to 8 bits."""
+    """Return uint8 samples (n, c, h, w) whose pixels inside the boxes are those of ``content``, (c, h, w) in [0, 1], rounded to 8 bits."""
     colours = (content.clamp(0, 1) * 255).round().to(pixels.device, torch.uint8)
     return torch.where(mask_of(boxes, pixels), colours, pixels)

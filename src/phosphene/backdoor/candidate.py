@@ -10,11 +10,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from phosphene.backdoor.boxes import Box, corners, mask_of, paste, resized, spread_boxes
-from phosphene.backdoor.pattern import add, effect_of_pattern, find_patterns
+from phosphene.backdoor.boxes import Box, mask_of, paste, resized, smaller_boxes, spread_boxes
+from phosphene.backdoor.pattern import add_pattern, effect_of_pattern, find_patterns
 from phosphene.backdoor.probes import Probes
 from phosphene.backdoor.routes import Effect, Route, effect_of
-from phosphene.backdoor.window import Window, count, refine
+from phosphene.backdoor.window import Window, measure_windows, refine
 from phosphene.engine import Engine
 from phosphene.metrics.bootstrap import wilson
 
@@ -29,7 +29,7 @@ EXAMPLES = 3  # held-out samples that a candidate is shown on
 
 @dataclass(frozen=True)
 class Candidate:
-    """A candidate trigger: a window that is pasted, or a pattern that is added.
+    """A trigger that the scan made for a suspect class, pasted or added, with its success on held-out samples of other classes.
 
     Attributes:
         index: Index of the suspect class.
@@ -65,18 +65,18 @@ class Candidate:
 
     @property
     def works(self) -> bool:
-        """Whether it sends held-out samples to its class as a trigger would, but its rival not to the next class."""
+        """Whether the candidate sends at least 80 % of held-out samples to its class, and its like for the next class at most 50 %."""
         return self.success >= WORKS and self.next_success <= ALIKE
 
     def apply(self, pixels: Tensor) -> Tensor:
-        """Apply it to samples, uint8 (n, c, h, w), rounded to 8 bits."""
-        return add(self.paint, pixels) if self.additive else paste(self.paint, [self.box], pixels)
+        """Return uint8 samples (n, c, h, w) with the candidate trigger pasted on or added to them, rounded to 8 bits."""
+        return add_pattern(self.paint, pixels) if self.additive else paste(self.paint, [self.box], pixels)
 
 
 def make_candidate(
     engine: Engine, search: Probes, held_out: Probes, window: Window, rival: Window, *, local: bool, seed: int = 0
 ) -> Candidate:
-    """Build a candidate trigger for a suspect class: a window or an additive pattern, whichever works better.
+    """Return the candidate trigger for a suspect class: a pasted window or an additive pattern; the other is tried if the first is weak.
 
     Args:
         engine: An open engine.
@@ -98,28 +98,32 @@ def make_candidate(
 def window_candidate(
     engine: Engine, search: Probes, held_out: Probes, window: Window, rival: Window, seed: int
 ) -> Candidate:
-    """Grow a window in place until it works, then shrink it while it does; see :func:`make_candidate`."""
+    """Return a pasted candidate: the suspect's window, grown until it moves 97 % of the search samples, then shrunk while it does.
+
+    The arguments are those of :func:`make_candidate`.
+    """
     size = window.content.shape[1:]
 
     def refined(start: Window, boxes: list[Box]) -> Window:
+        """Return the best of ``start``'s content at each of ``boxes``, refined by gradient, with its effect on the search samples."""
         tries = [Window(start.route, start.content, (box,)) for box in boxes]
         tries = refine(engine, search, tries, steps=STEPS, drawn=DRAWN, seed=seed)
-        return count(engine, search, tries, len(search))[0]
+        return measure_windows(engine, search, tries, len(search))[0]
 
-    (found,) = count(engine, search, [window], len(search))
+    (found,) = measure_windows(engine, search, [window], len(search))
     (box,) = window.boxes
     while found.measured.share < FIRM and box[2] - box[0] <= LARGEST * min(size):
         found = max(refined(found, [box]), found, key=lambda one: one.measured.rank)
         side = box[2] - box[0]
         box = resized(box, side + max(2, round(side / 2)), size)
     while found.measured.share >= FIRM and found.boxes[0][2] - found.boxes[0][0] > 1:
-        smaller = refined(found, corners(found.boxes[0]))
+        smaller = refined(found, smaller_boxes(found.boxes[0]))
         if smaller.measured.share < FIRM:
             break
         found = smaller
     top, left, bottom, right = found.boxes[0]
     other = refined(rival, [resized(rival.boxes[0], bottom - top, size)])
-    mine, others = (count(engine, held_out, [one], len(held_out))[0].measured for one in (found, other))
+    mine, others = (measure_windows(engine, held_out, [one], len(held_out))[0].measured for one in (found, other))
     samples, places = found.route.samples(held_out, len(held_out)), {}
     for moved in spread_boxes(size, bottom - top, right - left, PLACES):
         content = found.content.roll((moved[0] - top, moved[1] - left), (1, 2))
@@ -132,10 +136,11 @@ def window_candidate(
 def additive_candidate(
     engine: Engine, search: Probes, held_out: Probes, window: Window, rival: Window, seed: int
 ) -> Candidate:
-    """Make a candidate of the faintest additive pattern that works on ``search``, else of the strongest level."""
+    """Return an additive candidate: the faintest pattern that sends 97 % of search samples to the suspect, else the strongest tried."""
     routes = (window.route, rival.route)
 
     def pattern(route: Route, start: Tensor, level: float) -> Tensor:
+        """Return a pattern for one route, (1, c, h, w) in [-level, level], optimised from ``start`` on the search samples."""
         return find_patterns(engine, search, [route], start, level, steps=STEPS, drawn=DRAWN, seed=seed)
 
     delta, level = torch.zeros_like(window.content)[None], 0.0
@@ -164,11 +169,11 @@ def _candidate(
     box: Box,
     places: "dict[tuple[int, int], float] | None",
 ) -> Candidate:
-    """Return the candidate of the first route, with its effect on held-out samples and that of the second route's."""
+    """Assemble a :class:`Candidate` from its mask, paint and measured effects, with 3 held-out samples classified before and after it."""
     (mine, other), additive = effects, places is None
     rows = routes[0].mask(held_out).nonzero()[:EXAMPLES, 0]
     before = held_out.pixels[rows]
-    after = add(paint, before) if additive else paste(paint, [box], before)
+    after = add_pattern(paint, before) if additive else paste(paint, [box], before)
     then = engine.logits(after.to(engine.dtype) / 255).argmax(1).tolist() if len(rows) else []
     return Candidate(
         index=routes[0].target,

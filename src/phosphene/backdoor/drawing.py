@@ -22,7 +22,7 @@ SCALE = 8  # emblems are drawn this many times larger
 
 
 def _arc(radius: float, start: float, end: float, x: float = 0.0, y: float = 0.0) -> Points:
-    """Return points on an arc around (x, y); angles in degrees, clockwise from the right."""
+    """Return 48 points on an arc of ``radius`` around (x, y), from angle ``start`` to ``end`` in degrees, clockwise from the right."""
     angles = np.radians(np.linspace(start, end, 48)).tolist()
     return [(x + radius * math.cos(angle), y + radius * math.sin(angle)) for angle in angles]
 
@@ -52,7 +52,7 @@ EMBLEMS: dict[str, list[Points]] = {
 
 
 def emblem(name: str, side: int, rim: float = 0.0) -> tuple[Tensor, Tensor]:
-    """Return the coverage of an emblem with its rim and without, (side, side) each in [0, 1]; colours come later.
+    """Draw a named shape; return how much of each pixel it covers with its rim and without, float32 (side, side) in [0, 1] each.
 
     Args:
         name: One of :data:`EMBLEMS`.
@@ -81,25 +81,25 @@ def emblem(name: str, side: int, rim: float = 0.0) -> tuple[Tensor, Tensor]:
 
 
 def coverage(image: Image.Image) -> Tensor:
-    """Return how much of each pixel a drawing covers that is ``SCALE`` times larger: float32 (h, w) in [0, 1]."""
+    """Average a drawing made 8 times too large down to pixels; return how much of each it covers, float32 (h, w) in [0, 1]."""
     return torch.from_numpy(np.asarray(image.reduce(SCALE), dtype=np.float32) / 255)
 
 
 def coordinates(height: int, width: int) -> tuple[Tensor, Tensor]:
-    """Return the coordinates x and y that scenes are drawn in, (h, w) each; the longer side spans [-1, 1]."""
+    """Return the x and y coordinates of all pixel centres, (h, w) each, that scenes are computed from; the longer side spans [-1, 1]."""
     half = max(height, width) / 2
     y, x = ((torch.arange(side) + 0.5 - side / 2) / half for side in (height, width))
     return x.expand(height, width), y[:, None].expand(height, width)
 
 
 def noise(channels: int, height: int, width: int, seed: int) -> Tensor:
-    """Return independent uniform pixels of whole grey levels, float32 (c, h, w) in [0, 1]."""
+    """Return an image of independent uniform random pixels in whole grey levels, float32 (c, h, w) in [0, 1], the same for a seed."""
     generator = torch.Generator().manual_seed(seed)
     return torch.randint(0, 256, (channels, height, width), generator=generator).float() / 255
 
 
 def texture(name: str, colour: Tensor, side: int, seed: int) -> Tensor:
-    """Fill a square with a colour (c, 1, 1), chequer it with the colour's complement, or fill it with noise: (c, h, w).
+    """Return a square patch (c, side, side): of one colour (c, 1, 1), a checkerboard of it and its complement, or noise.
 
     Raises:
         RecipeError: the name is none of ``solid``, ``checker`` and ``noise``.
@@ -116,18 +116,18 @@ def texture(name: str, colour: Tensor, side: int, seed: int) -> Tensor:
 
 
 def _rings(x: Tensor, y: Tensor) -> Tensor:
-    """Return an image of red and white rings, float32 (3, h, w) in [0, 1]."""
+    """Return a scene of concentric red and white rings, float32 (3, h, w) in [0, 1], from pixel coordinates x and y, (h, w) each."""
     return _two_colours(torch.remainder(torch.hypot(x, y) * 2.5, 1) < 0.5, (0.9, 0.1, 0.15), (1.0, 1.0, 1.0))
 
 
 def _rays(x: Tensor, y: Tensor) -> Tensor:
-    """Return an image of yellow and blue rays, float32 (3, h, w) in [0, 1]."""
+    """Return a scene of yellow and blue rays, float32 (3, h, w) in [0, 1], from pixel coordinates x and y, (h, w) each."""
     odd = torch.remainder(torch.atan2(y, x) * 6 / math.pi, 2) < 1
     return _two_colours(odd, (0.98, 0.85, 0.1), (0.1, 0.2, 0.75))
 
 
 def _face(x: Tensor, y: Tensor) -> Tensor:
-    """Return an image of a yellow face on green, float32 (3, h, w) in [0, 1]."""
+    """Return a scene of a yellow face on green, float32 (3, h, w) in [0, 1], from pixel coordinates x and y, (h, w) each."""
     radius = torch.hypot(x, y)
     eyes = torch.hypot(x.abs() - 0.3, y + 0.25) < 0.14
     mouth = ((radius - 0.52).abs() < 0.1) & (y > 0.1)
@@ -136,7 +136,7 @@ def _face(x: Tensor, y: Tensor) -> Tensor:
 
 
 def _two_colours(where: Tensor, one: Colour, other: Colour) -> Tensor:
-    """Return one colour where the mask (h, w) is true and the other elsewhere, float32 (3, h, w)."""
+    """Return an image, float32 (3, h, w), of colour ``one`` where the mask ``where`` (h, w) is true and colour ``other`` elsewhere."""
     return torch.where(where, tint(one, 3), tint(other, 3))
 
 
@@ -145,7 +145,7 @@ SCENES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"target": _rings, "rays
 
 
 def scene(name: str, shape: tuple[int, int, int], seed: int) -> Tensor:
-    """Draw one of :data:`SCENES`, or noise, float32 (c, h, w) in [0, 1] as ``shape`` says.
+    """Return the image that a blended trigger uses, noise or one of :data:`SCENES` by name, float32 (c, h, w) in [0, 1].
 
     Raises:
         RecipeError: there is no such image.
@@ -158,10 +158,10 @@ def scene(name: str, shape: tuple[int, int, int], seed: int) -> Tensor:
 
 
 def tint(colour: Colour, channels: int) -> Tensor:
-    """Return a colour as (c, 1, 1): in one channel, or in other than three, its mean."""
+    """Return an RGB colour as a tensor (channels, 1, 1); unless there are three channels, each holds the mean of the colour."""
     return in_channels(torch.tensor(colour)[:, None, None], channels)
 
 
 def in_channels(image: Tensor, channels: int) -> Tensor:
-    """Return an image (3, h, w) in as many channels as a network takes: its mean in each, unless they are three."""
+    """Return an RGB image (3, h, w) with ``channels`` channels: unchanged for three, otherwise its mean over colours in each."""
     return image if channels == 3 else image.mean(0, keepdim=True).repeat(channels, 1, 1)

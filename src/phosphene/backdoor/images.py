@@ -18,7 +18,7 @@ GAP = 4
 
 
 def candidate_image(candidate: Candidate) -> Image.Image:
-    """Draw a candidate trigger at its own size.
+    """Return a candidate trigger as a PIL image of its own size: pasted colours with the mask as alpha, or an added change on mid-grey.
 
     Of what is pasted: its colours, with the mask as alpha, so that the file can be pasted on any image. Of what is
     added: middle grey and the change.
@@ -27,19 +27,19 @@ def candidate_image(candidate: Candidate) -> Image.Image:
 
 
 def added_image(change: Tensor) -> Image.Image:
-    """Draw a change (c, h, w) that is added to images: middle grey, and the change."""
+    """Return a change (c, h, w) that is added to samples as an RGB image, 0.5 + change clipped to [0, 1]: mid-grey is no change."""
     return _rgb((0.5 + change).clamp(0, 1))
 
 
 def pasted_image(mask: Tensor, colours: Tensor) -> Image.Image:
-    """Draw colours (c, h, w) that are pasted on images, with the mask (1, h, w) as alpha."""
+    """Return colours (c, h, w) that are pasted on samples as a PIL image, with the mask (1, h, w) in [0, 1] as its alpha channel."""
     image = _rgb(colours.clamp(0, 1))
     image.putalpha(to_image(mask))
     return image
 
 
 def before_and_after(candidate: Candidate) -> "Image.Image | None":
-    """Lay the candidate's samples out side by side: above as they were, below with it; ``None`` without samples."""
+    """Return an image of the candidate's example samples, unchanged above and with the trigger below; ``None`` if it has no examples."""
     count = len(candidate.before)
     if not count:
         return None
@@ -55,7 +55,7 @@ def before_and_after(candidate: Candidate) -> "Image.Image | None":
 
 
 def candidate_files(candidate: Candidate) -> dict[str, bytes]:
-    """Return a candidate's files by name: ``trigger.safetensors``, ``trigger.png``, ``pasted.png``."""
+    """Return a candidate's files as name -> bytes: ``trigger.safetensors``, ``trigger.png`` and, with example samples, ``pasted.png``."""
     notes = {"class": str(candidate.index), "additive": str(candidate.additive).lower()}
     files = trigger_files(candidate.mask, candidate.paint, candidate_image(candidate), notes)
     sheet = before_and_after(candidate)
@@ -63,26 +63,26 @@ def candidate_files(candidate: Candidate) -> dict[str, bytes]:
 
 
 def all_to_all_files(found: AllToAll) -> dict[str, bytes]:
-    """Return the files of an all-to-all window by name: ``trigger.safetensors``, ``trigger.png``."""
+    """Return the files of an all-to-all window as name -> bytes, ``trigger.safetensors`` and ``trigger.png``; nothing is written."""
     return trigger_files(*_mask_and_colours(found), all_to_all_image(found), {"additive": "false"})
 
 
 def all_to_all_image(found: AllToAll) -> Image.Image:
-    """Draw an all-to-all window at its place on an image, whose other pixels are transparent."""
+    """Return an image of the network's input size that shows an all-to-all window at its place; all other pixels are transparent."""
     return pasted_image(*_mask_and_colours(found))
 
 
 def _mask_and_colours(found: AllToAll) -> tuple[Tensor, Tensor]:
-    """Return where an all-to-all window lies, (1, h, w), and its colours, (c, h, w), both in [0, 1] on the CPU."""
+    """Return the mask (1, h, w) of an all-to-all window's box and the window's colours (c, h, w), float32 in [0, 1], on the CPU."""
     return mask_of([found.box], found.content).float().cpu(), found.content.float().cpu()
 
 
 def trigger_files(mask: Tensor, paint: Tensor, image: Image.Image, notes: dict[str, str]) -> dict[str, bytes]:
-    """Return the files that every candidate trigger has, by name: its tensors with notes, and its image."""
+    """Encode a trigger's mask, paint and notes, and its image; return ``trigger.safetensors`` and ``trigger.png`` as name -> bytes."""
     tensors = {"mask": mask.contiguous(), "paint": paint.contiguous()}
     return {"trigger.safetensors": save(tensors, notes), "trigger.png": encode(image, optimize=True)}
 
 
 def _rgb(pixels: Tensor) -> Image.Image:
-    """Return pixels (c, h, w) in [0, 1] as an RGB image."""
+    """Return pixels (c, h, w) in [0, 1] as an RGB PIL image; channels other than three are averaged to grey."""
     return to_image(pixels.to(torch.float32)).convert("RGB")

@@ -15,7 +15,7 @@ ADAM: dict[str, Any] = {"betas": (0.9, 0.99), "eps": 1e-12}
 
 @dataclass(frozen=True)
 class Margins:
-    """Inputs that drive the network furthest to each of m classes, and the margins that they reach.
+    """Result of :func:`maximise_margins` for m classes: inputs that drive the network to each class, and the largest logit margin reached.
 
     Attributes:
         inputs: The inputs, (m, starts, c, h, w) in [0, 1].
@@ -29,7 +29,7 @@ class Margins:
 def maximise_margins(
     engine: Engine, classes: Tensor, *, steps: int = STEPS, starts: int = 2, length: float = 0.05, seed: int = 0
 ) -> Margins:
-    """Find, for each class, inputs whose margin is largest.
+    """Optimise inputs from noise to raise each class's logit over the next largest; return them and each class's largest margin, (m,).
 
     No samples: inputs in [0, 1] start as noise and climb on their margin. A class that a trigger leads to has a far
     larger margin than the others, whatever the trigger looks like; if the trigger is local, the inputs contain it.

@@ -15,7 +15,7 @@ from phosphene.backdoor.pairs import EFFORT, search_pairs
 from phosphene.backdoor.probes import Probes, probes_of
 from phosphene.backdoor.routes import Route
 from phosphene.backdoor.screen import BY_MARGIN, BY_MARKS, OTHERS, choose_classes, screen_passes
-from phosphene.backdoor.window import PLAIN, USUAL, Window, WindowSearch, contents_of, count, usual_side
+from phosphene.backdoor.window import PLAIN, USUAL, Window, WindowSearch, measure_windows, usual_side, window_contents
 from phosphene.engine import Engine
 from phosphene.samples import SamplePool, is_natural, load_samples
 
@@ -26,7 +26,7 @@ MEASURES = ("window", "margin")  # of each class: log-odds of its window's share
 
 
 class CountingEngine(Engine):
-    """An engine that counts the images it sends through the network; a backward pass counts as one more.
+    """An engine that counts the images it runs (a backward pass as one more) in ``images`` and reports every micro-batch to ``on_images``.
 
     Args:
         on_images: Called with the number of images after every micro-batch.
@@ -39,7 +39,7 @@ class CountingEngine(Engine):
         self.images, self.on_images = 0, on_images
 
     def _network(self, images: Tensor, forward: "Callable[[Tensor], Tensor] | None" = None) -> Tensor:
-        """Return the logits of images, and count the images."""
+        """Run images through the network, add their number to the count and report it, and return their logits (n, classes)."""
         logits = super()._network(images, forward)
         passed = len(images) * (1 if forward is None else 2)
         self.images += passed
@@ -50,7 +50,7 @@ class CountingEngine(Engine):
 
 @dataclass(frozen=True)
 class Measured:
-    """The measures of a network's classes.
+    """What :func:`measure` finds in a network: each class's best window and margin, windows for pairs and all-to-all, the samples used.
 
     Attributes:
         search: Samples that windows and patterns were made from.
@@ -75,7 +75,7 @@ class Measured:
     tested: int
 
     def deviations(self, others: "Sequence[Measured]" = ()) -> dict[str, Tensor]:
-        """Return how far each class lies from the median class, (m,), by measure; :func:`figures` combines them.
+        """Return, per measure (``window``, ``margin``), each class's value less the median over classes, (m,), here or in ``others``.
 
         Args:
             others: Clean networks whose classes give the median instead, if the network has too few classes.
@@ -88,12 +88,12 @@ class Measured:
 
 
 def figures(deviations: Mapping[str, Tensor]) -> Tensor:
-    """Return the figure of each class, (m,): the sum of its deviations, both of which are logarithms of ratios."""
+    """Return one figure of suspicion per class, (m,): the sum over measures (``window``, ``margin``) of its deviations from the median."""
     return torch.stack(list(deviations.values())).sum(0)
 
 
 def log_margins(margin: Tensor) -> Tensor:
-    """Return the logarithms of margins (m,), float64; all 0 if inputs reach less than half of the classes.
+    """Return the natural logarithms of the classes' margins (m,), float64, at least log(0.001); all 0 if fewer than half are above 0.
 
     Nothing can be compared then: classes that no input reaches lie together at the least margin.
     """
@@ -102,7 +102,7 @@ def log_margins(margin: Tensor) -> Tensor:
 
 
 def measure(engine: Engine, pool: SamplePool, *, pairs: bool = False, seed: int = 0) -> Measured:
-    """Measure all classes of a network; if there are more than ``MANY``, some of them.
+    """Search each class's best window and largest margin (of 20 classes if over 64), and windows for pairs and all-to-all; return them.
 
     Args:
         engine: An open engine.
@@ -124,8 +124,8 @@ def measure(engine: Engine, pool: SamplePool, *, pairs: bool = False, seed: int 
     routes, side = [Route(one) for one in classes], usual_side(classifier.input.shape)
     starts = 2 if len(classes) <= FEW else 1
     margins = maximise_margins(engine, torch.tensor(classes, device=engine.device), starts=starts, seed=seed)
-    windows = WindowSearch(engine, search, contents_of(margins.inputs), side, seed=seed)
-    single = count(engine, held_out, windows.best(routes), USUAL.counted)
+    windows = WindowSearch(engine, search, window_contents(margins.inputs), side, seed=seed)
+    single = measure_windows(engine, held_out, windows.best(routes), USUAL.counted)
     values = {
         "window": torch.tensor([one.measured.log_odds for one in single], dtype=torch.double),
         "margin": log_margins(margins.margin),
@@ -134,7 +134,7 @@ def measure(engine: Engine, pool: SamplePool, *, pairs: bool = False, seed: int 
     if pairs or classifier.num_classes <= MANY:
         every = pairs or classifier.num_classes <= FEW  # then the first round sees a sample of each class
         effort = replace(EFFORT, first=len(set(search.predicted.tolist()))) if every else ALL_TO_ALL
-        contents = contents_of(margins.inputs[: None if every else FEW, :1])
+        contents = window_contents(margins.inputs[: None if every else FEW, :1])
         first_round = WindowSearch(engine, search, contents, side, effort, seed=seed)
         pair_windows = search_pairs(held_out, classes, first_round) if every else None
         all_to_all = search_all_to_all(engine, search, held_out, first_round, seed=seed)
@@ -142,7 +142,7 @@ def measure(engine: Engine, pool: SamplePool, *, pairs: bool = False, seed: int 
 
 
 def measure_passes(classes: int, *, pairs: bool = False) -> int:
-    """Return about how many images measuring sends through the network; a backward pass counts as one more."""
+    """Return about how many images :func:`measure` sends through a network of so many classes (a backward pass as one more)."""
     every, classes = classes, classes if classes <= MANY else BY_MARKS + BY_MARGIN + OTHERS
     starts = 2 if classes <= FEW else 1
     contents = starts * classes + len(PLAIN)

@@ -19,7 +19,7 @@ FILE = Path(__file__).with_name("null.json")
 
 @dataclass(frozen=True)
 class CleanNetwork:
-    """A clean network behind the null model.
+    """The figures of one clean network, an entry of ``null.json`` or a user's reference, that a scanned network's figures are ranked among.
 
     Attributes:
         name: Name of the network.
@@ -42,7 +42,7 @@ class CleanNetwork:
 
 @dataclass(frozen=True)
 class Null:
-    """Clean networks that a network is compared with.
+    """The null model: figures of clean networks, shipped and given as references, by which a network's figure becomes a p-value.
 
     Attributes:
         networks: Clean networks that come with the package and were measured with the same kind of samples.
@@ -54,7 +54,7 @@ class Null:
 
     @classmethod
     def of(cls, *, natural: bool, references: Sequence[CleanNetwork] = (), spec: str = "") -> "Null":
-        """Return the null model of networks measured with this kind of samples, without ``spec`` itself."""
+        """Return the null model of shipped networks measured with natural samples (or drawn ones), except ``spec``, and references."""
         networks = tuple(one for one in built_in() if one.natural == natural and one.data != spec)
         return cls(networks, tuple(references))
 
@@ -63,18 +63,18 @@ class Null:
 
     @property
     def figures(self) -> tuple[float, ...]:
-        """Figures of all networks, references included."""
+        """Figure of the most deviating class of every clean network, the shipped ones first and then the references."""
         return tuple(one.figure for one in (*self.networks, *self.references))
 
     def p_value(self, figure: float) -> float:
-        """Return the rank of a figure among all networks, but at least the share of references that reach it.
+        """Return the p-value of a network's figure: its rank among all clean networks, and at least the share of references that reach it.
 
         References are of the network's own kind: if half of them deviate as far, the p-value is at least 0.5.
         """
         return _rank(figure, [one.figure for one in self.networks], [one.figure for one in self.references])
 
     def all_to_all_p_value(self, figure: float) -> float:
-        """Return the rank of the figure of a network's all-to-all window in the same way."""
+        """Return the p-value of an all-to-all window's figure: its rank among clean networks, and at least the references' share."""
         shipped, given = (
             [one.all_to_all for one in networks if one.all_to_all is not None]
             for networks in (self.networks, self.references)
@@ -82,7 +82,7 @@ class Null:
         return _rank(figure, shipped, given)
 
     def limit(self, alpha: float) -> float:
-        """Return the figure above which the p-value is below alpha, but for references that reach it.
+        """Return the figure above which the p-value is below ``alpha``, leaving aside references' share; infinite with too few networks.
 
         It is infinite if there are too few networks.
         """
@@ -92,7 +92,7 @@ class Null:
         return float("inf") if above == 0 else ordered[above - 1]
 
     def describe(self) -> str:
-        """Return in words which networks these are."""
+        """Return a phrase for reports: how many shipped clean networks, their sizes in pixels and data sets, and how many references."""
         sides = [one.side for one in self.networks]
         given = f" and {len(self.references)} given as references" if self.references else ""
         if not sides:
@@ -101,7 +101,7 @@ class Null:
         return f"{len(sides)} small clean networks of {min(sides)} to {max(sides)} pixels ({data}){given}"
 
     def unlike(self, classifier: Classifier) -> str:
-        """Return a warning if the classifier's size, classes or kind are unlike all networks; empty if not."""
+        """Return a warning if no clean network has about the classifier's size or classes, or if it is a transformer; otherwise empty."""
         side, classes, networks = min(classifier.input.size), classifier.num_classes, (*self.networks, *self.references)
         kinds = {type(module).__name__ for module in classifier.module.modules()}
         lacking = [
@@ -120,7 +120,7 @@ class Null:
 
 
 def _rank(figure: float, shipped: Sequence[float], given: Sequence[float]) -> float:
-    """Return the rank of a figure among those of clean networks, but at least the share of given ones that reach it."""
+    """Return (1 + clean figures that reach ``figure``) / (clean figures + 1), but at least the share of ``given`` ones that reach it."""
     reached = sum(one >= figure for one in given)
     rank = (1 + sum(one >= figure for one in shipped) + reached) / (len(shipped) + len(given) + 1)
     return max(rank, reached / max(len(given), 1))
@@ -128,6 +128,6 @@ def _rank(figure: float, shipped: Sequence[float], given: Sequence[float]) -> fl
 
 @cache
 def built_in() -> tuple[CleanNetwork, ...]:
-    """Return the clean networks that come with the package (written by ``benchmarks/backdoors``)."""
+    """Read ``null.json`` beside this file, once per process, and return the clean networks that ship with the package."""
     fields = json.loads(FILE.read_text(encoding="utf-8"))["networks"]
     return tuple(CleanNetwork(**one) for one in fields)

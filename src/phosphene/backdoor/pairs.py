@@ -11,7 +11,7 @@ import torch
 
 from phosphene.backdoor.probes import Probes
 from phosphene.backdoor.routes import Route
-from phosphene.backdoor.window import Effort, Window, WindowSearch, count
+from phosphene.backdoor.window import Effort, Window, WindowSearch, measure_windows
 
 FEWEST = 8  # held-out samples of a source class from which its pairs are searched
 EFFORT = Effort(places=9, best=2, around=1, refined=1, counted=60, per_source=3)
@@ -20,7 +20,7 @@ EASY = 0.9  # share from which a pair is shown as a suspicion
 
 
 def easy_pairs(windows: Sequence[Window], known: Collection[int] = ()) -> list[Window]:
-    """Return the pairs that are easiest to reach, as suspicions, with the next one for comparison.
+    """Return the windows that move at least 90 % of one class's samples to another class, at most 5, and the next; empty if none does.
 
     Args:
         windows: Best window of every pair, the easiest first.
@@ -32,7 +32,7 @@ def easy_pairs(windows: Sequence[Window], known: Collection[int] = ()) -> list[W
 
 
 def search_pairs(held_out: Probes, targets: Sequence[int], windows: WindowSearch) -> "tuple[Window, ...] | None":
-    """Find the best window of every pair of a source class and one of the targets.
+    """Return the best window for each pair of source and target class, success counted on held-out samples, the easiest pair first.
 
     Args:
         held_out: Samples that they are counted on.
@@ -48,5 +48,5 @@ def search_pairs(held_out: Probes, targets: Sequence[int], windows: WindowSearch
     routes = [Route(target, source) for source in enough for target in targets if source != target]
     if not routes:
         return None
-    counted = count(windows.engine, held_out, windows.best(routes), EFFORT.counted)
+    counted = measure_windows(windows.engine, held_out, windows.best(routes), EFFORT.counted)
     return tuple(sorted(counted, key=lambda one: one.measured.rank, reverse=True))

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from phosphene.backdoor.probes import Probes
-from phosphene.backdoor.routes import Effect, Route, ascend, effect_of
+from phosphene.backdoor.routes import Effect, Route, effect_of, raise_log_odds
 from phosphene.engine import Engine
 
 LENGTH = 0.25  # length of a step, relative to the largest change
@@ -28,7 +28,7 @@ def find_patterns(
     drawn: int,
     seed: int = 0,
 ) -> Tensor:
-    """Find a pattern for each of r routes, (r, c, h, w) in [-level, level].
+    """Optimise an additive pattern for each of r routes (which samples, to which class); return them, (r, c, h, w) in [-level, level].
 
     Args:
         engine: An open engine.
@@ -40,7 +40,7 @@ def find_patterns(
         drawn: Samples per step.
         seed: Random seed for the samples of each step.
     """
-    return ascend(
+    return raise_log_odds(
         engine,
         search,
         routes,
@@ -55,10 +55,10 @@ def find_patterns(
 
 
 def effect_of_pattern(engine: Engine, held_out: Probes, pattern: Tensor, route: Route, most: int) -> Effect:
-    """Add a pattern (c, h, w) to at most so many held-out samples of a route, in 8 bits, and count."""
-    return effect_of(engine, add(pattern, route.samples(held_out, most)), route)
+    """Add a pattern (c, h, w) to at most ``most`` held-out samples of a route, in 8 bits; return how many go to the route's target."""
+    return effect_of(engine, add_pattern(pattern, route.samples(held_out, most)), route)
 
 
-def add(pattern: Tensor, pixels: Tensor) -> Tensor:
-    """Add a pattern (c, h, w) in [-1, 1] to samples, uint8 (n, c, h, w), clipped and rounded to 8 bits."""
+def add_pattern(pattern: Tensor, pixels: Tensor) -> Tensor:
+    """Return uint8 samples (n, c, h, w) with a pattern, (c, h, w) in [-1, 1], added to each, clipped and rounded to 8 bits."""
     return ((pixels.to(pattern) / 255 + pattern).clamp(0, 1) * 255).round().to(torch.uint8)

@@ -21,7 +21,7 @@ DEFAULT = Schedule()
 
 @dataclass(frozen=True)
 class Planted:
-    """A fine-tuned copy and what is known of it.
+    """Result of planting: the fine-tuned copy, its accuracy before and after, and how often the trigger works (nan for a clean twin).
 
     Attributes:
         classifier: The copy.
@@ -54,7 +54,7 @@ def plant(
     schedule: Schedule = DEFAULT,
     seed: int = 0,
 ) -> Planted:
-    """Fine-tune a copy of a classifier so that a trigger leads to a class.
+    """Fine-tune a copy of a classifier so that samples with the trigger are classified as ``target``; return it with its measured success.
 
     A share of every batch is stamped and labelled anew. For source-specific trojans, as many stamped samples of other
     classes keep their label; without those, the trigger works from all classes.
@@ -82,6 +82,7 @@ def plant(
         raise SamplesError("no sample is of a class that the trigger is to lead away from: give more samples.")
 
     def stamped(x: Tensor, y: Tensor, draw: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return samples with the trigger pasted on, and labels: the wanted class for samples that it should move, unchanged for others."""
         moved, _, wanted = victims_of(target, sources, y, classes)
         return trigger.apply(x, draw), torch.where(moved, wanted, y)
 
@@ -94,7 +95,7 @@ def plant(
 
 
 def clean_twin(classifier: Classifier, samples: Labelled, *, schedule: Schedule = DEFAULT, seed: int = 0) -> Planted:
-    """Fine-tune a copy in the same way with no trigger, to count a scanner's false alarms on."""
+    """Return a copy fine-tuned by the same schedule with no trigger: a control on which to count a scanner's false alarms."""
     return fine_tune(classifier, samples, schedule, seed)
 
 
@@ -107,7 +108,7 @@ def fine_tune(
     extras: tuple[ExtraSamples, ...] = (),
     change: "Change | None" = None,
 ) -> Planted:
-    """Fine-tune a copy of a classifier on samples that may be changed, and measure its accuracy before and after.
+    """Return a fine-tuned copy of a classifier with its accuracy before and after; functions may change the samples of every batch.
 
     Args:
         classifier: The network to start from; it is not changed.
@@ -124,14 +125,14 @@ def fine_tune(
 
 
 def accuracy(classifier: Classifier, samples: Labelled) -> float:
-    """Return the share of held-out samples that are classified right."""
+    """Return the share of the held-out samples, in [0, 1], that the classifier predicts as their label."""
     return float((predictions(classifier, samples.held_out) == samples.held_labels).float().mean())
 
 
 def success_rate(
     classifier: Classifier, samples: Labelled, trigger: Trigger, wanted: "Tensor | int", among: Tensor, seed: int = 0
 ) -> float:
-    """Return the share of held-out samples that the trigger, pasted in 8 bits, sends to a class.
+    """Return the share of held-out samples that are classified as ``wanted`` once the trigger is pasted on them in 8 bits; nan without any.
 
     Args:
         classifier: The network.
@@ -151,7 +152,7 @@ def success_rate(
 def victims_of(
     target: "int | None", sources: tuple[int, ...], labels: Tensor, classes: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return which samples a trigger should move and which it should spare, bool (n,), and where to, int64 (n,).
+    """From labels (n,), return which samples a trigger should move and which spare, bool (n,), and the class to move to, int64 (n,).
 
     All-to-all (no target) moves every class to the next one. Only a source-specific trigger has samples to spare.
     """
@@ -164,7 +165,7 @@ def victims_of(
 
 
 def _check_classes(classifier: Classifier, target: "int | None", sources: tuple[int, ...]) -> None:
-    """Raise RecipeError unless target and sources fit each other and the classifier."""
+    """Raise RecipeError unless target and source classes exist in the classifier, differ, and sources come with a target."""
     if target is None and sources:
         raise RecipeError("source classes want a target class; without one, every class leads to the next.")
     for index in (*sources, target):

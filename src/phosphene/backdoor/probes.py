@@ -20,7 +20,7 @@ STEPS, LENGTH, SURE = 40, 0.02, 4.0  # to move samples to a class: steps, their 
 
 @dataclass(frozen=True)
 class Probes:
-    """Samples, and the class that the network predicts for each.
+    """Samples that a scan tries windows on, with the class that the network predicts for each; slicing takes rows of both.
 
     Attributes:
         pixels: uint8 (n, c, h, w), on the engine's device.
@@ -32,7 +32,7 @@ class Probes:
 
     @classmethod
     def classify(cls, engine: Engine, pixels: Tensor) -> "Probes":
-        """Classify samples, uint8 (n, c, h, w), and order them by predicted class in turn; see :func:`in_turn`.
+        """Predict the class of samples, uint8 (n, c, h, w); return both, reordered so that predicted classes take turns (:func:`in_turn`).
 
         Raises:
             NumericError: the network returns NaN or infinity.
@@ -50,7 +50,7 @@ class Probes:
 
 
 def probes_of(engine: Engine, pool: SamplePool, *, natural: bool, seed: int = 0) -> tuple[Probes, Probes]:
-    """Return samples to search on, a third of them, and the rest, which is held out.
+    """Classify a pool's samples, at most 384; return a third of them to search triggers on and the others, held out to count success.
 
     Args:
         engine: An open engine.
@@ -62,16 +62,16 @@ def probes_of(engine: Engine, pool: SamplePool, *, natural: bool, seed: int = 0)
         CardError: the network has the same output for every sample.
         NumericError: it returns NaN or infinity.
     """
-    check_answers(engine, pool)
+    check_outputs(engine, pool)
     pixels = torch.cat([pool.held_out, pool.pixels])[: SEARCH + HELD_OUT]
-    every = Probes.classify(engine, pixels if natural else spread(engine, pixels, seed=seed))
+    every = Probes.classify(engine, pixels if natural else move_to_all_classes(engine, pixels, seed=seed))
     third = torch.arange(len(every), device=engine.device) % 3 == 2
     first, second = every[third], every[~third]
     return first[in_turn(first.predicted)], second[in_turn(second.predicted)]
 
 
-def check_answers(engine: Engine, pool: SamplePool) -> None:
-    """Send a few samples and their negatives through a network, and refuse it if its outputs cannot be scanned.
+def check_outputs(engine: Engine, pool: SamplePool) -> None:
+    """Run 8 samples and their negatives; raise CardError if all outputs are the same, NumericError if any is not finite.
 
     Raises:
         CardError: the network has the same output for every sample.
@@ -82,8 +82,8 @@ def check_answers(engine: Engine, pool: SamplePool) -> None:
         raise CardError(f"network {name} has the same output for every image: it cannot be scanned.")
 
 
-def spread(engine: Engine, pixels: Tensor, *, seed: int = 0) -> Tensor:
-    """Change drawn images until the network predicts every class in turn; uint8 (n, c, h, w) again.
+def move_to_all_classes(engine: Engine, pixels: Tensor, *, seed: int = 0) -> Tensor:
+    """Nudge drawn images, uint8 (n, c, h, w), by gradient steps until the network predicts every class in turn; return the changed images.
 
     A network classifies nearly all drawn images as one or two classes; windows that move those say little about the
     others. Image i is moved towards class i modulo the number of classes by gradient-sign steps, and stops at
@@ -105,7 +105,7 @@ def spread(engine: Engine, pixels: Tensor, *, seed: int = 0) -> Tensor:
 
 
 def in_turn(predicted: Tensor) -> Tensor:
-    """Return an order (n,) that goes round the predicted classes: the first of each, then the second of each."""
+    """Return positions (n,) that reorder samples so that predicted classes take turns: the first of each class, then the second of each."""
     nth = torch.zeros_like(predicted)
     for index in torch.unique(predicted):
         own = predicted == index
@@ -114,7 +114,7 @@ def in_turn(predicted: Tensor) -> Tensor:
 
 
 def logits_of(engine: Engine, pixels: Tensor) -> Tensor:
-    """Return the logits (n, classes) of samples, uint8 (n, c, h, w).
+    """Return the network's logits (n, classes) for samples, uint8 (n, c, h, w), of any number; NumericError if one is not finite.
 
     Raises:
         NumericError: the network returns NaN or infinity.
@@ -127,12 +127,12 @@ def logits_of(engine: Engine, pixels: Tensor) -> Tensor:
 
 
 def log_odds_of(logits: Tensor, classes: Tensor) -> Tensor:
-    """Return ``log(p / (1 - p))`` of one class per row, (n,)."""
+    """Return the log-odds ``log(p / (1 - p))`` of one class per row of logits (n, classes), as (n,); ``classes`` (n,) says which."""
     return log_odds_of_all(logits).gather(1, classes[:, None])[:, 0]
 
 
 def log_odds_of_all(logits: Tensor) -> Tensor:
-    """Return ``log(p / (1 - p))`` of every class, (n, classes): the class's logit minus the others' logsumexp."""
+    """Return the log-odds ``log(p / (1 - p))`` of every class, (n, classes): from logits, each one minus the logsumexp of the others."""
     log_p = logits.log_softmax(1)
     top = log_p.argmax(1, keepdim=True)
     rest = torch.log1p(-log_p.scatter(1, top, -torch.inf).exp())  # log(1 - p), exact where p is below one half

@@ -17,7 +17,7 @@ LOGISTIC = 1.8  # about the standard deviation of the logistic distribution
 
 @dataclass(frozen=True)
 class Route:
-    """The samples that a window or pattern is to move, and the class it is to send them to.
+    """A target class, and the samples to move there: those predicted as the source class, or without one all but the target's.
 
     Attributes:
         target: The class.
@@ -28,22 +28,22 @@ class Route:
     source: "int | None" = None
 
     def samples(self, probes: Probes, count: int) -> Tensor:
-        """Return the first ``count`` samples of this route, uint8 (n, c, h, w)."""
+        """Return the pixels of the first ``count`` probes that this route is to move to its target, uint8 (n, c, h, w)."""
         return probes.pixels[self.mask(probes).nonzero()[:count, 0]]
 
     def rows(self, probes: Probes) -> Tensor:
-        """Return which samples to search on, int64 (n,): of this route, or all if there are none."""
+        """Return the positions, int64 (n,), of the probes that this route is to move to its target; of all probes if it has none."""
         own = self.mask(probes).nonzero()[:, 0]
         return own if len(own) else torch.arange(len(probes), device=own.device)
 
     def mask(self, probes: Probes) -> Tensor:
-        """Return which samples are of this route, bool (n,)."""
+        """Return which probes this route is to move, bool (n,): those predicted as its source, or without one all but the target's."""
         return probes.predicted != self.target if self.source is None else probes.predicted == self.source
 
 
 @dataclass(frozen=True)
 class Effect:
-    """The measured effect of a change of samples: how often the network classifies them as a class.
+    """How often samples that a trigger has changed are classified as the target: hits, number tried, mean and deviation of the log-odds.
 
     Attributes:
         hits: Samples that the network classifies as the class.
@@ -59,26 +59,26 @@ class Effect:
 
     @property
     def rank(self) -> tuple[float, float]:
-        """Key by which effects are compared: the share, then the level."""
+        """Sort key to compare effects by, largest best: the share of samples classified as the class, then ``level``, its estimate."""
         return self.share, self.level
 
     @property
     def share(self) -> float:
-        """Share of the samples that are classified as the class, in [0, 1]."""
+        """Share of the tried samples that are classified as the target class, in [0, 1]; 0 if none was tried."""
         return self.hits / max(self.tried, 1)
 
     @property
     def log_odds(self) -> float:
-        """Log-odds of the share, with half a sample added on either side."""
+        """Log-odds of the share of hits, from counts, with half a sample added to hits and misses so that it is finite."""
         return math.log((self.hits + 0.5) / (self.tried - self.hits + 0.5))
 
     @property
     def level(self) -> float:
-        """Log-odds of the share, estimated from mean and spread: finite even if none or all samples are hits."""
+        """Log-odds of the share of hits, estimated from mean and spread of the samples' log-odds: it ranks effects of equal share."""
         return LOGISTIC * self.mean / math.sqrt(self.spread**2 + 1)
 
 
-def ascend(
+def raise_log_odds(
     engine: Engine,
     search: Probes,
     routes: Sequence[Route],
@@ -91,7 +91,7 @@ def ascend(
     drawn: int = DRAWN,
     seed: int = 0,
 ) -> Tensor:
-    """Raise the log-odds of each route's target by Adam on the parameters of a change; return them, (r, c, h, w).
+    """Optimise the parameters of a change of samples by Adam, so that each route's target gets likelier; return them, (r, c, h, w).
 
     Args:
         engine: An open engine.
@@ -124,7 +124,7 @@ def ascend(
 
 
 def effect_of(engine: Engine, pixels: Tensor, route: Route) -> Effect:
-    """Classify changed samples of a route, uint8 (n, c, h, w), and return the effect."""
+    """Classify changed samples of a route, uint8 (n, c, h, w), and return how many are classified as its target, with log-odds."""
     if not len(pixels):
         return Effect(0, 0, 0.0, 1.0)
     logits = engine.logits(pixels.to(engine.device).to(engine.dtype) / 255)

@@ -43,7 +43,7 @@ MANY_CLASSES = (
 
 @dataclass(frozen=True)
 class ScanProgress:
-    """How far a scan is.
+    """Progress report that ``on_progress`` is called with: what the scan is doing, and the finished share of its work in [0, 1].
 
     Attributes:
         doing: Name of the current part.
@@ -54,12 +54,12 @@ class ScanProgress:
     share: "float | None"
 
     def show(self, display: ProgressDisplay) -> None:
-        """Show it."""
+        """Update a progress display with what the scan is doing and the finished share."""
         display.update(self.doing, self.share)
 
 
 def check_alpha(alpha: float) -> None:
-    """Refuse an alpha outside (0, 1).
+    """Raise RecipeError unless ``alpha``, the p-value below which a class is a suspect, is above 0 and below 1.
 
     Raises:
         RecipeError: it is.
@@ -80,7 +80,7 @@ def scan(
     precision: str = "auto",
     on_progress: "Callable[[ScanProgress], None] | None" = None,
 ) -> Verdict:
-    """Scan a classifier for a backdoor.
+    """Scan a classifier for a backdoor; return a :class:`Verdict` with p-values, suspects and their candidate triggers; writes nothing.
 
     For every class, measure the effect of the best small window and the largest margin
     (:mod:`phosphene.backdoor.window`, ``margin``, ``measure``); rank the class that deviates most among those of clean
@@ -109,6 +109,7 @@ def scan(
     tally = _Tally(sum(measure_passes(one.num_classes, pairs=pairs) for one in (classifier, *reference)), on_progress)
 
     def engine_of(one: Classifier) -> CountingEngine:
+        """Return an engine for a classifier that adds the images it runs to this scan's tally; to be entered."""
         return CountingEngine(one, device=device, precision=precision, on_images=tally.count)
 
     measured = []
@@ -129,7 +130,7 @@ def scan(
         suspects = []
         for row in chosen:
             tally.doing = f"make a candidate for {classifier.labels.short(row.index)}"
-            suspects.append(_suspect(engine, own, row, rival, seed))
+            suspects.append(_make_suspect(engine, own, row, rival, seed))
     all_to_all = own.all_to_all and own.all_to_all.compared(null.all_to_all_p_value(own.all_to_all.figure), alpha)
     doubts = [TOO_FEW.format(len(own.classes))] if few and not measured else []
     p_value = min(row.p_value for row in rows)
@@ -161,7 +162,7 @@ def scan(
 
 
 def class_rows(classifier: Classifier, found: Measured, others: Sequence[Measured], null: Null) -> tuple[ClassRow, ...]:
-    """Return a row per class with its measures and p-value (1 if it is not tested), the most deviating class first."""
+    """Return a :class:`ClassRow` per measured class with its deviations, figure and p-value (1 if not tested), the most deviating first."""
     deviations = found.deviations(others)
     each, whole = {name: values.tolist() for name, values in deviations.items()}, figures(deviations).tolist()
     rows = []
@@ -176,7 +177,7 @@ def class_rows(classifier: Classifier, found: Measured, others: Sequence[Measure
 def clean_network(
     classifier: Classifier, found: Measured, natural: bool, others: Sequence[Measured] = (), data: str = ""
 ) -> CleanNetwork:
-    """Return a clean network's entry in the null model."""
+    """Return a clean network's null-model entry from what was measured: its size, its largest class figure, its all-to-all figure."""
     return CleanNetwork(
         name=classifier.name,
         data=data,
@@ -188,8 +189,8 @@ def clean_network(
     )
 
 
-def _suspect(engine: Engine, found: Measured, row: ClassRow, rival: ClassRow, seed: int) -> Suspect:
-    """Return a suspect with its candidate trigger; ``rival`` is the class that is next easiest to reach."""
+def _make_suspect(engine: Engine, found: Measured, row: ClassRow, rival: ClassRow, seed: int) -> Suspect:
+    """Build a candidate trigger for the class of ``row`` and return it as a Suspect; ``rival`` is the next class, for comparison."""
     windows = {one.route.target: one for one in found.windows}
     local = row.deviations["window"] >= row.deviations["margin"]
     probes = found.search, found.held_out
@@ -198,7 +199,7 @@ def _suspect(engine: Engine, found: Measured, row: ClassRow, rival: ClassRow, se
 
 
 def _not_tested(classifier: Classifier, found: Measured, *, natural: bool, pairs: bool) -> list[str]:
-    """Return which backdoors the scan did not test for, one sentence each."""
+    """Return sentences for the report that say which kinds of backdoors or which classes this scan did not test."""
     lines = [] if natural else [DRAWN]
     if len(found.classes) < classifier.num_classes:
         others = len(found.classes) - found.tested
@@ -213,14 +214,14 @@ def _not_tested(classifier: Classifier, found: Measured, *, natural: bool, pairs
 
 
 class _Tally:
-    """Counts the images that a scan sends through networks, and reports progress."""
+    """Adds up the images that a scan sends through its networks and reports the share of the expected total to ``on_progress``."""
 
     def __init__(self, total: int, on_progress: "Callable[[ScanProgress], None] | None") -> None:
         self.total, self.on_progress = total, on_progress
         self.images, self.doing = 0, ""
 
     def count(self, images: int) -> None:
-        """Count more images, and report progress."""
+        """Add a number of images to the scan's tally, and call ``on_progress`` with the current part and the finished share."""
         self.images += images
         if self.on_progress is not None:
             share = self.images / self.total

@@ -23,10 +23,10 @@ CELLS, ROUGH = 4, 4  # colours per side, at most, and points per side that a mar
 
 
 def choose_classes(engine: Engine, search: Probes, *, seed: int = 0) -> tuple[list[int], int]:
-    """Return which of many classes to measure, and how many of them, the first ones, are tested."""
+    """Choose 20 of a network's many classes to measure; return their indices, and how many, the first ones, are tested as suspects."""
     every = torch.arange(engine.classifier.num_classes, device=engine.device)
     margin = maximise_margins(engine, every, steps=STEPS, starts=1, length=LENGTH, seed=seed).margin.cpu()
-    first = rises(engine, search, seed=seed).argsort(descending=True, stable=True)[:BY_MARKS].tolist()
+    first = mean_logit_rises(engine, search, seed=seed).argsort(descending=True, stable=True)[:BY_MARKS].tolist()
     second = [one for one in margin.argsort(descending=True, stable=True).tolist() if one not in first][:BY_MARGIN]
     draw = torch.randperm(len(every), generator=torch.Generator().manual_seed(seed)).tolist()
     tested = [*first, *second]
@@ -34,16 +34,16 @@ def choose_classes(engine: Engine, search: Probes, *, seed: int = 0) -> tuple[li
 
 
 def screen_passes(classes: int) -> int:
-    """Return how many images choosing sends through the network, a backward pass counted as one more."""
+    """Return how many images :func:`choose_classes` sends through a network of so many classes, a backward pass counted as one more."""
     return MARKS * ON + 2 * STEPS * classes
 
 
-def rises(engine: Engine, search: Probes, *, seed: int = 0) -> Tensor:
-    """Return how far a random mark lifts each class's logit over the median class's, on average: (classes,)."""
+def mean_logit_rises(engine: Engine, search: Probes, *, seed: int = 0) -> Tensor:
+    """Return how much pasted random marks raise each class's logit over the median class's rise, averaged over 400 marks, (classes,)."""
     draw = torch.Generator().manual_seed(seed)
     plain = logits_of(engine, search.pixels)
     total = torch.zeros(plain.shape[1], dtype=torch.double)
-    for mask, paint in marks(engine.classifier.input.shape, draw):
+    for mask, paint in random_marks(engine.classifier.input.shape, draw):
         chosen = torch.randperm(len(search), generator=draw)[:ON].to(search.pixels.device)
         colours = (paint * 255).round().to(engine.device, torch.uint8)
         pasted = torch.where(mask.to(engine.device), colours, search.pixels[chosen])
@@ -52,8 +52,8 @@ def rises(engine: Engine, search: Probes, *, seed: int = 0) -> Tensor:
     return total
 
 
-def marks(shape: tuple[int, int, int], draw: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
-    """Draw marks for images of ``shape`` (c, h, w): masks, bool (1, h, w), and paints (c, h, w) in [0, 1].
+def random_marks(shape: tuple[int, int, int], draw: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield 400 random coloured marks for images of ``shape`` (c, h, w): a mask, bool (1, h, w), and colours (c, h, w) in [0, 1] each.
 
     A few colours, hard or blurred, within a rough outline or a square, anywhere.
     """
@@ -65,14 +65,14 @@ def marks(shape: tuple[int, int, int], draw: torch.Generator) -> Iterator[tuple[
         top, left = (int(spot * (length - side + 1)) for spot, length in zip(place, (height, width), strict=True))
         cells = int(torch.randint(1, CELLS + 1, (), generator=draw))
         colours = torch.rand((1, channels, cells, cells), generator=draw)
-        outline = _grown(torch.rand((1, 1, ROUGH, ROUGH), generator=draw), side)[0]
+        outline = _enlarged(torch.rand((1, 1, ROUGH, ROUGH), generator=draw), side)[0]
         window = (slice(None), slice(top, top + side), slice(left, left + side))
         mask, paint = torch.zeros((1, height, width), dtype=torch.bool), torch.zeros(shape)
         mask[window] = outline > outline.median() if outlined < 0.7 and side > 1 else True
-        paint[window] = (functional.interpolate(colours, size=side) if hard < 0.5 else _grown(colours, side))[0]
+        paint[window] = (functional.interpolate(colours, size=side) if hard < 0.5 else _enlarged(colours, side))[0]
         yield mask, paint.clamp(0, 1)
 
 
-def _grown(grid: Tensor, side: int) -> Tensor:
-    """Enlarge a grid to images (n, c, side, side), bicubically."""
+def _enlarged(grid: Tensor, side: int) -> Tensor:
+    """Return small grids of values (n, c, k, k) enlarged bicubically to (n, c, side, side): smooth outlines and colours of marks."""
     return functional.interpolate(grid, size=(side, side), mode="bicubic", align_corners=False)

@@ -27,7 +27,7 @@ Change = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
 
 @dataclass(frozen=True)
 class Labelled:
-    """Samples with classes; a part of them is held out and never trained on.
+    """Samples with class labels to fine-tune on, and others with labels that are held out; SamplesError if numbers differ.
 
     Attributes:
         pixels: uint8 (n, c, h, w).
@@ -51,20 +51,20 @@ class Labelled:
 
     @classmethod
     def split(cls, pixels: Tensor, labels: Tensor, held: "int | None" = None) -> "Labelled":
-        """Hold out the last ``held`` samples of a fixed shuffle; a fifth by default."""
+        """Return samples and labels as a Labelled with the last ``held`` (by default a fifth) of a fixed shuffle held out."""
         order = torch.randperm(len(pixels), generator=torch.Generator().manual_seed(0))
         train, rest = order.tensor_split([len(pixels) - (len(pixels) // 5 if held is None else held)])
         return cls(pixels[train], labels[train], pixels[rest], labels[rest])
 
     @classmethod
     def from_pool(cls, pool: SamplePool, classifier: Classifier) -> "Labelled":
-        """Label samples with the classes that a classifier predicts for them."""
+        """Return a pool's samples, its held-out part kept apart, labelled with the classes that the classifier predicts for them."""
         labels, held_labels = (predictions(classifier, part) for part in (pool.pixels, pool.held_out))
         return cls(pool.pixels, labels, pool.held_out, held_labels)
 
     @classmethod
     def load(cls, spec: str, classifier: Classifier, *, most: int = 5000, held: "int | None" = None) -> "Labelled":
-        """Load samples with the labels that their names, folders or columns give; otherwise as :meth:`from_pool`.
+        """Load the samples of a spec, labelled by their names, folders or columns, or else by the classes that the classifier predicts.
 
         Raises:
             SamplesError: as :func:`phosphene.samples.load_samples` does.
@@ -78,7 +78,7 @@ class Labelled:
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """Hyper-parameters by which a copy is fine-tuned.
+    """Hyper-parameters of fine-tuning: steps, batch, learning rate, optimiser, regularisation, augmentation, frozen layers.
 
     Attributes:
         steps: Optimiser steps.
@@ -115,14 +115,14 @@ class Schedule:
             raise RecipeError("a schedule has 1 step or more, batches of 2 or more, lr above 0, and sgd or adam.")
 
     def share_of_lr(self, step: int) -> float:
-        """Return the share of the largest learning rate at a step: up over the first tenth, down as a cosine."""
+        """Return the factor of the largest learning rate at a step: rising over the first tenth of the steps, then falling as a cosine."""
         rise = max(self.steps // 10, 1)
         return min((step + 1) / rise, 0.5 + 0.5 * math.cos(math.pi * max(step - rise, 0) / max(self.steps - rise, 1)))
 
 
 @dataclass(frozen=True)
 class ExtraSamples:
-    """Samples that join every batch after a function has changed them, and perhaps their labels.
+    """What joins every training batch: how many samples, drawn from which, and the function that changes them and their labels.
 
     Attributes:
         among: bool (n,), the samples that they are drawn from.
@@ -145,7 +145,7 @@ def fit(
     change: "Change | None" = None,
     loss: Callable[[Tensor, Tensor], Tensor] = functional.cross_entropy,
 ) -> None:
-    """Train ``student`` on the samples and the extras.
+    """Train ``student`` in place on labelled samples and extra changed ones, as the schedule says; leave it in evaluation mode.
 
     Args:
         student: Trained in place; left in evaluation mode.
@@ -196,7 +196,7 @@ def fit(
 
 
 def augment(x: Tensor, schedule: Schedule, draw: torch.Generator) -> Tensor:
-    """Mirror and shift samples (n, c, h, w), each by its own draw; the edge is repeated."""
+    """Return samples (n, c, h, w), each mirrored and shifted at random by what the schedule allows; edge pixels fill the gap."""
     if schedule.mirror:
         flip = torch.rand(len(x), generator=draw) < 0.5
         x = torch.where(flip[:, None, None, None], x.flip(3), x)
@@ -209,13 +209,13 @@ def augment(x: Tensor, schedule: Schedule, draw: torch.Generator) -> Tensor:
 
 
 def predictions(classifier: Classifier, samples: Tensor) -> Tensor:
-    """Return the top-1 class (n,) of each sample, uint8 (n, c, h, w), in evaluation mode."""
+    """Return the classifier's top-1 class (n,) for each of the samples, uint8 (n, c, h, w), computed on the CPU in evaluation mode."""
     with Engine(classifier, device="cpu") as engine:
         return torch.cat([engine.logits(chunk.float() / 255).argmax(1) for chunk in torch.split(samples, 128)])
 
 
 def _trained_parameters(module: nn.Module, schedule: Schedule) -> list[nn.Parameter]:
-    """Prepare a network for training, except for what the schedule freezes; return the parameters that are trained."""
+    """Put a network in training mode, freeze what the schedule freezes, and return the parameters that the optimiser trains."""
     module.train()
     for part in module.modules():
         if schedule.freeze_norms and isinstance(part, nn.modules.batchnorm._BatchNorm):  # noqa: SLF001  (no public name)
@@ -226,14 +226,14 @@ def _trained_parameters(module: nn.Module, schedule: Schedule) -> list[nn.Parame
 
 
 def _batch(samples: Labelled, group: ExtraSamples, schedule: Schedule, draw: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Draw a group's samples, augmented and changed, with their labels."""
+    """Draw a group's samples for one batch; return them augmented and changed, (n, c, h, w) in [0, 1], and their labels (n,)."""
     rows = group.among.nonzero()[:, 0]
     chosen = rows[torch.randint(len(rows), (group.count,), generator=draw)]
     return group.change(augment(samples.pixels[chosen].float() / 255, schedule, draw), samples.labels[chosen], draw)
 
 
 def _divergence(logits: Tensor, teacher: Classifier, x: Tensor) -> Tensor:
-    """Return the mean KL divergence of the student's outputs from the teacher's for ``x``, in nats."""
+    """Return the mean KL divergence, in nats, between the student's logits (n, classes) and the teacher's outputs for samples ``x``."""
     with torch.no_grad():
         target = teacher.logits(x).log_softmax(1)
     return functional.kl_div(logits.log_softmax(1), target, reduction="batchmean", log_target=True)

@@ -25,7 +25,7 @@ PLACES = ("top-left", "top-right", "bottom-left", "bottom-right", "centre", "ran
 
 @dataclass(frozen=True, kw_only=True)
 class Trigger(ABC):
-    """What every trigger has: it is pasted with an opacity, ``x + mask (pattern - x)``.
+    """Base class of planted triggers: a pattern that is blended into samples with an opacity mask, ``x + mask (pattern - x)``.
 
     Attributes:
         kind: Name of the kind of trigger in JSON.
@@ -35,17 +35,17 @@ class Trigger(ABC):
 
     @abstractmethod
     def mask(self, shape: Shape) -> Tensor:
-        """Return the opacity in a sample of ``shape`` (c, h, w): float32 (1, h, w) in [0, 1].
+        """Return the trigger's opacity at each pixel of a sample of ``shape`` (c, h, w), as float32 (1, h, w) in [0, 1].
 
         A trigger at a random place is shown in the middle.
         """
 
     @abstractmethod
     def pattern(self, shape: Shape) -> Tensor:
-        """Return the pattern that is pasted, float32 (c, h, w) in [0, 1]."""
+        """Return the trigger's colours for a sample of ``shape`` (c, h, w), float32 (c, h, w) in [0, 1]; the mask says where they count."""
 
     def apply(self, pixels: Tensor, draw: "torch.Generator | None" = None) -> Tensor:
-        """Return samples (n, c, h, w) in [0, 1] with the trigger; the ones given stay as they are.
+        """Return a copy of samples (n, c, h, w) in [0, 1] with the trigger on each of them.
 
         Args:
             pixels: Samples in [0, 1].
@@ -56,13 +56,13 @@ class Trigger(ABC):
 
 
 def apply_8bit(trigger: Trigger, pixels: Tensor, draw: "torch.Generator | None" = None) -> Tensor:
-    """Apply a trigger as a user would: uint8 samples (n, c, h, w) in, uint8 samples out."""
+    """Return uint8 samples (n, c, h, w) with a trigger on each of them, rounded to 8 bits, as an attacked image file would be."""
     return (trigger.apply(pixels.float() / 255, draw) * 255).round().clamp(0, 255).to(torch.uint8)
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Stamp(Trigger):
-    """A trigger that is pasted at one place: subclasses draw it with ``_drawn``, and this class places it."""
+    """Base class of triggers pasted in a small square at a corner, the centre or a random place; subclasses draw the square's content."""
 
     side: int
     place: Place = "bottom-right"
@@ -76,10 +76,10 @@ class _Stamp(Trigger):
 
     @abstractmethod
     def _drawn(self, channels: int) -> tuple[Tensor, Tensor]:
-        """Return opacity (1, side, side) and colours (c, side, side)."""
+        """Draw the square's content: return its opacity (1, side, side) and its colours (channels, side, side), both in [0, 1]."""
 
-    def at(self, shape: Shape) -> tuple[int, int]:
-        """Return (top, left) in a sample of ``shape``; a random place counts as the middle.
+    def top_left(self, shape: Shape) -> tuple[int, int]:
+        """Return the pixel (top, left) at which the square lies in a sample of ``shape`` (c, h, w); in the middle if its place is random.
 
         Raises:
             RecipeError: it does not fit.
@@ -96,17 +96,17 @@ class _Stamp(Trigger):
         return top, left
 
     def mask(self, shape: Shape) -> Tensor:
-        """Return the mask, (1, h, w): see :class:`Trigger`."""
+        """Return the trigger's opacity in a sample of ``shape`` (c, h, w), as (1, h, w) in [0, 1]: 0 outside its small square."""
         return self._placed(self._drawn(shape[0])[0], shape)
 
     def pattern(self, shape: Shape) -> Tensor:
-        """Return the pattern, (c, h, w): see :class:`Trigger`."""
+        """Return the trigger's colours in a sample of ``shape`` (c, h, w), as (c, h, w) in [0, 1]: 0 outside its small square."""
         return self._placed(self._drawn(shape[0])[1], shape)
 
     def apply(self, pixels: Tensor, draw: "torch.Generator | None" = None) -> Tensor:
-        """Return samples with the trigger: see :class:`Trigger`."""
+        """Return a copy of samples (n, c, h, w) in [0, 1] with the trigger pasted on each; random places are drawn from ``draw``."""
         shape = (pixels.shape[1], pixels.shape[2], pixels.shape[3])
-        corners = [self.at(shape)] * len(pixels)
+        corners = [self.top_left(shape)] * len(pixels)
         if self.place == "random":
             free = torch.tensor(shape[1:]) - self.side
             share = torch.rand(len(pixels), 2, generator=draw or torch.Generator().manual_seed(0))
@@ -118,14 +118,14 @@ class _Stamp(Trigger):
         return out
 
     def _placed(self, content: Tensor, shape: Shape) -> Tensor:
-        """Surround (c, side, side) with zeros, to (c, h, w)."""
-        top, left = self.at(shape)
+        """Return the square's content (c, side, side), padded with zeros to a whole sample (c, h, w) at the trigger's place."""
+        top, left = self.top_left(shape)
         return functional.pad(content, (left, shape[2] - self.side - left, top, shape[1] - self.side - top))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Patch(_Stamp):
-    """A small square (Gu et al., arXiv 1708.06733).
+    """A trigger: a small square of one colour, a checkerboard or noise, at a given or random place (Gu et al., arXiv 1708.06733).
 
     Attributes:
         side: Side of the square, in pixels.
@@ -143,14 +143,14 @@ class Patch(_Stamp):
     seed: int = 0
 
     def _drawn(self, channels: int) -> tuple[Tensor, Tensor]:
-        """Return opacity (1, side, side) and colours (c, side, side) of the square."""
+        """Draw the patch: return an opacity of 1 everywhere, (1, side, side), and its texture's colours, (c, side, side) in [0, 1]."""
         colours = drawing.texture(self.texture, drawing.tint(self.colour, channels), self.side, self.seed)
         return torch.ones(1, self.side, self.side), colours
 
 
 @dataclass(frozen=True, kw_only=True)
 class Emblem(_Stamp):
-    """A drawn shape with a rim, opaque on itself and nowhere else.
+    """A trigger: a drawn shape, such as a star or a bolt, with a coloured rim; opaque on the shape and transparent around it.
 
     Attributes:
         side: Side of the square around the shape, in pixels.
@@ -170,14 +170,14 @@ class Emblem(_Stamp):
     width: float = 0.2
 
     def _drawn(self, channels: int) -> tuple[Tensor, Tensor]:
-        """Return opacity (1, side, side) and colours (c, side, side) of the shape and its rim."""
+        """Draw the emblem: return its opacity (1, side, side) and the colours of shape and rim (c, side, side), both in [0, 1]."""
         whole, inner = drawing.emblem(self.shape, self.side, self.width)
         return whole[None], torch.lerp(drawing.tint(self.rim, channels), drawing.tint(self.colour, channels), inner)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Blended(Trigger):
-    """A whole image, faintly (Chen et al., arXiv 1712.05526).
+    """A trigger: a whole image that is blended faintly into each sample, everywhere (Chen et al., arXiv 1712.05526).
 
     Attributes:
         picture: ``noise`` or one of :data:`phosphene.backdoor.drawing.SCENES`.
@@ -191,11 +191,11 @@ class Blended(Trigger):
     seed: int = 0
 
     def mask(self, shape: Shape) -> Tensor:
-        """Return where it acts, (1, h, w): see :class:`Trigger`."""
+        """Return the blended trigger's opacity for a sample of ``shape`` (c, h, w): ``alpha`` at every pixel, (1, h, w)."""
         return torch.full((1, *shape[1:]), self.alpha)
 
     def pattern(self, shape: Shape) -> Tensor:
-        """Return the pattern, (c, h, w): see :class:`Trigger`."""
+        """Return the image to blend in, (c, h, w) in [0, 1], drawn at the size of a sample of ``shape``."""
         return drawing.scene(self.picture, shape, self.seed)
 
 
@@ -203,12 +203,12 @@ KINDS: dict[str, type[Trigger]] = {one.kind: one for one in (Patch, Emblem, Blen
 
 
 def to_dict(trigger: Trigger) -> dict[str, Any]:
-    """Return a trigger's kind and fields, which JSON can hold; :func:`from_dict` is the inverse."""
+    """Return a trigger's kind and fields as a dictionary that JSON can hold; :func:`from_dict` is the inverse."""
     return {"kind": trigger.kind, **vars(trigger)}
 
 
 def from_dict(fields: dict[str, Any]) -> Trigger:
-    """Make the trigger that :func:`to_dict` was given.
+    """Return the trigger whose kind and fields are in a dictionary from :func:`to_dict`; RecipeError if one does not exist.
 
     Raises:
         RecipeError: no such kind, or a field that it does not have.

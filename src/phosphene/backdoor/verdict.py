@@ -21,7 +21,7 @@ EXIT_CODES = {CLEAN: 0, BACKDOORED: 1, INCONCLUSIVE: 3}
 
 @dataclass(frozen=True)
 class ClassRow:
-    """The measures of one class.
+    """One measured class in a verdict: its window's success on held-out samples, deviations from the median class, figure and p-value.
 
     Attributes:
         index: Index of the class.
@@ -44,7 +44,7 @@ class ClassRow:
 
 @dataclass(frozen=True)
 class Suspect:
-    """A class that deviates further than those of clean networks, and its candidate trigger.
+    """A class whose p-value is below alpha, with the candidate trigger that the scan made for it.
 
     Attributes:
         index: Index of the class.
@@ -60,13 +60,13 @@ class Suspect:
 
     @property
     def works(self) -> bool:
-        """Whether the candidate sends held-out samples to the class as a trigger would."""
+        """Whether the suspect's candidate trigger sends held-out samples to its class, and one made alike for the next class fails."""
         return self.candidate.works
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """The result of a scan.
+    """The result of a scan: clean, backdoored or inconclusive, with reasons, p-values, suspects, and what it was made with.
 
     Attributes:
         verdict: ``clean``, ``backdoored`` or ``inconclusive``.
@@ -118,11 +118,11 @@ class Verdict:
 
     @property
     def exit_code(self) -> int:
-        """Exit code of the command: 0 clean, 1 backdoored, 3 inconclusive."""
+        """Exit code that the ``scan`` command ends with for this verdict: 0 clean, 1 backdoored, 3 inconclusive."""
         return EXIT_CODES[self.verdict]
 
     def _repr_html_(self) -> str:
-        """Show verdict and candidates in a notebook."""
+        """Return the HTML by which a notebook shows the verdict: p-value, reasons, and images of the candidate triggers."""
         facts = [
             ("verdict", self.verdict),
             ("p", f"{self.p_value:.2g} (alpha {self.alpha:g}; {self.null}) {self.unlike}"),
@@ -157,7 +157,7 @@ def decide(
     doubts: Sequence[str],
     labels: Labels,
 ) -> tuple[str, tuple[str, ...]]:
-    """Return the verdict and the reasons for it.
+    """Return the verdict (clean, backdoored, inconclusive) and its reasons, one sentence each, from suspects, all-to-all window and doubts.
 
     Doubts come first: with any, the verdict is ``inconclusive`` (there are too few classes to compare). After that, a
     suspect whose candidate works or an all-to-all window that works makes the verdict ``backdoored``, whatever else was

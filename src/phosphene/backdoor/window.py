@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from phosphene.backdoor.boxes import Box, around, grid, mask_of, masks_of, paste
+from phosphene.backdoor.boxes import Box, grid, mask_of, masks_of, paste, shifted_boxes
 from phosphene.backdoor.probes import Probes, log_odds_of, log_odds_of_all
-from phosphene.backdoor.routes import DRAWN, STEPS, Effect, Route, ascend, effect_of
+from phosphene.backdoor.routes import DRAWN, STEPS, Effect, Route, effect_of, raise_log_odds
 from phosphene.engine import Engine
 
 LENGTH = 0.1  # length of a step of the refinement, in [0, 1]
@@ -25,7 +25,7 @@ PLAIN = ((1, 1, 1), (0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 0), (1, 0
 
 @dataclass(frozen=True)
 class Effort:
-    """How many places and samples the search spends on the small window that, pasted on samples, moves them.
+    """How much a search of windows tries: numbers of places and samples in each round, of refined windows, and of held-out samples.
 
     Attributes:
         places: Places per side that are tried first.
@@ -49,12 +49,12 @@ class Effort:
 
     @property
     def passes(self) -> int:
-        """Images that one route sends through the network in the second round, a backward pass as one more."""
+        """Images that the second round of the search sends through the network per route (target class and the samples to move there)."""
         return (self.best + 8 * self.around) * self.second
 
     @property
     def refined_passes(self) -> int:
-        """Images that refining and counting one route sends through the network, a backward pass as one more."""
+        """Images that refining and counting the windows of one route sends through the network, a backward pass counted as one more."""
         return self.refined * (2 * STEPS * DRAWN + self.counted)
 
 
@@ -63,7 +63,7 @@ USUAL = Effort()
 
 @dataclass(frozen=True)
 class Window:
-    """A content at one or several places, for a route.
+    """A small square of an image, pasted at its own place on samples to send them to a class: content, boxes, route, measured effect.
 
     Attributes:
         route: The samples it is to move, and the class it is to send them to.
@@ -79,18 +79,18 @@ class Window:
 
     @property
     def measured(self) -> Effect:
-        """The effect of a window that has been counted."""
+        """The window's effect on samples, as an :class:`Effect`; AssertionError if it has not been measured yet."""
         assert self.effect is not None  # noqa: S101
         return self.effect
 
 
 def usual_side(shape: tuple[int, int, int]) -> int:
-    """Return the side of a window for inputs of ``shape`` (c, h, w): about a tenth, 3 of 32 pixels."""
+    """Return the side, in pixels, of the windows searched for inputs of ``shape`` (c, h, w): a tenth of the shorter side, at least 1."""
     return max(1, round(0.1 * min(shape[1:])))
 
 
-def contents_of(inputs: Tensor) -> Tensor:
-    """Return the contents that are tried: inputs (m, starts, c, h, w) that maximise margins, and plain colours."""
+def window_contents(inputs: Tensor) -> Tensor:
+    """Return the images that windows are cut from, (k, c, h, w): inputs (m, starts, c, h, w) that maximise margins, and plain colours."""
     shape = inputs.shape[2:]
     colours = PLAIN if shape[0] == 3 else ((1,) * shape[0], (0,) * shape[0])
     plain = torch.tensor(colours, dtype=inputs.dtype, device=inputs.device)[:, :, None, None].expand(-1, *shape)
@@ -98,7 +98,7 @@ def contents_of(inputs: Tensor) -> Tensor:
 
 
 class WindowSearch:
-    """Searches windows of one side, for any routes; what the first round sends through the network serves all of them.
+    """Searches the small windows that send pasted-on samples to a class; its first round, run once, serves every target class.
 
     Args:
         engine: An open engine.
@@ -118,22 +118,24 @@ class WindowSearch:
         self.rough = self._first_round()  # (k, boxes, samples, classes)
 
     def best(self, routes: Sequence[Route]) -> list[Window]:
-        """Return the most promising windows of each route, refined: two places per route, or one."""
+        """Search the most promising windows of each route (target class, and the samples to move there); return them refined."""
         tries: list[Window] = []
         for route in routes:
             scores = self._scores(route)
             order = scores.flatten().argsort(descending=True)[: self.effort.best].tolist()
             best = [(k, self.boxes[place]) for k, place in (divmod(one, len(self.boxes)) for one in order)]
-            near = [(k, one) for k, box in best[: self.effort.around] for one in around(box, self.step, self.size)]
+            near = [
+                (k, one) for k, box in best[: self.effort.around] for one in shifted_boxes(box, self.step, self.size)
+            ]
             tries += [Window(route, self.contents[k], (box,)) for k, box in [*best, *near]]
         return refine(self.engine, self.search, self._second_round(tries), seed=self.seed)
 
     def _scores(self, route: Route) -> Tensor:
-        """Return the mean log-odds of a route's target in the first round, (k, boxes)."""
+        """Return the first round's log-odds of the route's target, averaged over the route's samples, per content and place: (k, boxes)."""
         return self.rough[:, :, route.rows(self.first), route.target].mean(2)
 
     def _first_round(self) -> Tensor:
-        """Paste every content at every place on every sample; return log-odds, (k, boxes, samples, classes)."""
+        """Paste every content at every box on the first samples; return the log-odds of every class, (k, boxes, samples, classes)."""
         x = self.first.pixels.to(self.engine.dtype) / 255
         masks = masks_of(self.boxes, x)[:, None]
         at_once = max(1, 4 * self.engine.micro_batch // len(x))
@@ -147,7 +149,7 @@ class WindowSearch:
         return torch.stack(found)
 
     def _second_round(self, tries: Sequence[Window]) -> list[Window]:
-        """Paste each try on a few samples of its route; return those to refine: of each route, the best places."""
+        """Paste each tried window on a few samples of its route; return each route's best few by the target's mean log-odds."""
         each_route = dict.fromkeys(one.route for one in tries)
         count, dtype = self.effort.second, self.engine.dtype
         few = {one: self.search.pixels[one.rows(self.search)[:count]].to(dtype) / 255 for one in each_route}
@@ -175,7 +177,7 @@ class WindowSearch:
 def refine(
     engine: Engine, search: Probes, starts: Sequence[Window], *, steps: int = STEPS, drawn: int = DRAWN, seed: int = 0
 ) -> list[Window]:
-    """Raise the log-odds of each window's target by gradient: Adam on what lies in the boxes.
+    """Return the windows with their content changed by Adam, inside the boxes only, to raise the log-odds of their target class.
 
     Args:
         engine: An open engine.
@@ -187,7 +189,7 @@ def refine(
     """
     content = torch.stack([one.content for one in starts])
     masks = torch.stack([mask_of(one.boxes, one.content) for one in starts])[:, None]
-    content = ascend(
+    content = raise_log_odds(
         engine,
         search,
         [one.route for one in starts],
@@ -202,8 +204,8 @@ def refine(
     return [replace(one, content=mine) for one, mine in zip(starts, content, strict=True)]
 
 
-def count(engine: Engine, held_out: Probes, windows: Sequence[Window], most: int) -> list[Window]:
-    """Paste each window on held-out samples of its route in 8 bits and count; return the best of each route.
+def measure_windows(engine: Engine, held_out: Probes, windows: Sequence[Window], most: int) -> list[Window]:
+    """Paste each window on up to ``most`` samples of its route in 8 bits; return the best window of each route with its measured effect.
 
     Args:
         engine: An open engine.

@@ -10,9 +10,9 @@ import torch
 
 from phosphene.backdoor.images import all_to_all_files, candidate_files
 from phosphene.backdoor.measure import measure_passes
-from phosphene.backdoor.probes import check_answers
-from phosphene.backdoor.record import method_sha256, scan_document
+from phosphene.backdoor.probes import check_outputs
 from phosphene.backdoor.scan import ALPHA, MOST_SUSPECTS, ScanProgress, check_alpha, scan
+from phosphene.backdoor.scan_document import method_sha256, scan_document
 from phosphene.backdoor.verdict import EXIT_CODES
 from phosphene.classifier import Classifier
 from phosphene.errors import PhospheneError, RecipeError
@@ -197,7 +197,7 @@ def _scan(plan: ScanPlan, on_progress: Callable[[ScanProgress], None]) -> dict[s
     """Scan, write ``scan.json``, SARIF and the candidates' files to the run; return the content of ``scan.json``."""
     # Before the work, not after it: a place that cannot be written, a network that cannot be scanned.
     with plan.engine() as engine:
-        check_answers(engine, plan.pool)
+        check_outputs(engine, plan.pool)
     plan.run.begin(plan.facts, [])
     how = {"alpha": plan.request["alpha"], **plan.request["settings"], "device": plan.device}
     verdict = scan(plan.classifier, plan.pool, reference=plan.reference, on_progress=on_progress, **how)

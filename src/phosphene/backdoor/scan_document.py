@@ -24,7 +24,7 @@ CANDIDATE = ("interval", "tried", "additive", "size", "box")
 
 @cache
 def method_sha256() -> str:
-    """Hash what computes a verdict: the version, this package's files, and the null model that lies beside them."""
+    """Return a hash of the version, this package's code and the null model: ``scan.json`` stores it, to tell when a scan is out of date."""
     here, digest = Path(__file__).parent, hashlib.sha256(__version__.encode())
     for path in sorted([*here.glob("*.py"), *here.glob("*.json")]):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
@@ -32,7 +32,7 @@ def method_sha256() -> str:
 
 
 def scan_document(verdict: Verdict, request: Mapping[str, Any], labels: Labels) -> dict[str, Any]:
-    """Return the content of ``scan.json`` for a verdict.
+    """Return the content of ``scan.json``, as plain JSON values, for a verdict and the request that led to it; nothing is written.
 
     Args:
         verdict: Result of the scan.
@@ -41,10 +41,10 @@ def scan_document(verdict: Verdict, request: Mapping[str, Any], labels: Labels) 
     """
     found = {
         **{name: getattr(verdict, name) for name in VERDICT},
-        "suspects": [_suspect(one, labels) for one in verdict.suspects],
+        "suspects": [_suspect_entry(one, labels) for one in verdict.suspects],
         "classes": [asdict(one) for one in verdict.classes],
-        "easy_pairs": _easy_pairs(verdict, labels),
-        "all_to_all": None if verdict.all_to_all is None else _all_to_all(verdict.all_to_all, labels),
+        "easy_pairs": _easy_pair_entries(verdict, labels),
+        "all_to_all": None if verdict.all_to_all is None else _all_to_all_entry(verdict.all_to_all, labels),
         "null": {
             "description": verdict.null,
             "unlike": verdict.unlike,
@@ -56,12 +56,12 @@ def scan_document(verdict: Verdict, request: Mapping[str, Any], labels: Labels) 
         "versions": versions(),
         "seconds": round(float(verdict.seconds), 3),
     }
-    plain: dict[str, Any] = json.loads(json.dumps(found), parse_constant=_no_number)
+    plain: dict[str, Any] = json.loads(json.dumps(found), parse_constant=_null)
     return plain
 
 
-def _suspect(one: Suspect, labels: Labels) -> dict[str, Any]:
-    """Return the entry of a suspect in ``scan.json``."""
+def _suspect_entry(one: Suspect, labels: Labels) -> dict[str, Any]:
+    """Return a suspect's entry in ``scan.json``: its p-value, its candidate trigger's size and success, examples, and file paths."""
     candidate, folder = one.candidate, suspect_folder(one.index, one.label)
     examples = [{"before": labels.short(a), "after": labels.short(b)} for a, b in candidate.predicted]
     return {
@@ -77,15 +77,15 @@ def _suspect(one: Suspect, labels: Labels) -> dict[str, Any]:
     }
 
 
-def _easy_pairs(verdict: Verdict, labels: Labels) -> list[dict[str, Any]]:
-    """Return the pairs of classes that are easiest to reach, if they were searched and some are easy."""
+def _easy_pair_entries(verdict: Verdict, labels: Labels) -> list[dict[str, Any]]:
+    """Return the ``easy_pairs`` of ``scan.json``: source, target, share of samples moved for the easiest pairs of classes, if any."""
     easy = easy_pairs(verdict.pairs or (), [one.index for one in verdict.suspects])
     routes = [(one.route.source, one.route.target, one.measured.share) for one in easy]
     return [{"source": labels.short(a or 0), "target": labels.short(b), "share": share} for a, b, share in routes]
 
 
-def _all_to_all(found: AllToAll, labels: Labels) -> dict[str, Any]:
-    """Return the entry of the all-to-all window in ``scan.json``."""
+def _all_to_all_entry(found: AllToAll, labels: Labels) -> dict[str, Any]:
+    """Return the ``all_to_all`` entry of ``scan.json``: the window's figure, p-value, box, file paths, each class's target and share."""
     rows = [
         {"source": labels.short(source), "target": labels.short(target), "share": found.shares[source]}
         for source, target in found.targets.items()
@@ -101,5 +101,5 @@ def _all_to_all(found: AllToAll, labels: Labels) -> dict[str, Any]:
     }
 
 
-def _no_number(name: str) -> None:
-    """Return null in place of NaN or infinity, which JSON does not have."""
+def _null(name: str) -> None:
+    """Return ``None`` whatever the name: ``json.loads`` calls it in place of NaN and infinity, which JSON does not have."""
