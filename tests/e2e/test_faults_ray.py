@@ -116,7 +116,7 @@ def test_a_worker_is_killed(cluster, model, undisturbed, tmp_path):
 
 def test_without_a_common_disk_the_driver_writes(cluster, model, undisturbed, tmp_path, monkeypatch):
     """The lock's note is not where the workers look for it, as on a machine that mounts nothing."""
-    monkeypatch.setattr("phosphene.runs.lock._note", lambda *_: None)
+    monkeypatch.setattr("phosphene.runs.lock._write_note", lambda *_: None)
     out = tmp_path / "run"
     first = todo(model, out)
     outcome = execute(first, executor=executor())

@@ -74,7 +74,7 @@ def test_previews_sharpen_and_take_less_than_one_percent_of_the_time(tmp_path, m
         changes = sum(one != other for one, other in pairwise(drawn))
         assert changes == 3  # after half a second, and every two seconds
         draw = lambda _: setattr(clock, "spent", clock.spent + 0.15)  # noqa: E731  (an expensive image)
-        monkeypatch.setattr(preview, "_draw", draw)
+        monkeypatch.setattr(preview, "_write_preview", draw)
         began = clock.now
         for done in range(66, 2066):
             preview(step(done))
@@ -91,7 +91,7 @@ def test_a_failure_to_write_is_ignored(tmp_path):
 
 
 def note(folder, **changes):
-    began = live._began(os.getpid())
+    began = live._process_start(os.getpid())
     facts = {"pid": os.getpid(), "host": socket.gethostname(), "began": began, "beat": time.time(), "patience": 60.0}
     facts |= {"step": 1, "steps": 2, "loss": None, "hits": None, "jobs": [{"index": 0, "seed": 0}]} | changes
     (folder / "live").mkdir(exist_ok=True)
@@ -104,7 +104,7 @@ def test_a_process_that_is_gone_is_not_running(tmp_path):
     assert not note(tmp_path, beat=time.time() - 61)
     assert note(tmp_path, beat=time.time() - 61, patience=100.0)
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
-        began = live._began(other.pid)
+        began = live._process_start(other.pid)
         assert note(tmp_path, pid=other.pid, began=began)
         assert not note(tmp_path, pid=other.pid, began=began - 1)  # the number was given again
         other.communicate(b"\n")

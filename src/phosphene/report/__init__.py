@@ -12,7 +12,7 @@ __all__ = ["write_report"]
 
 
 class _CallableModule(ModuleType):
-    """A module that is called as ``write_report`` is."""
+    """Class of this module, so that calling ``phosphene.report(run)`` calls :func:`write_report`."""
 
     __call__ = staticmethod(write_report)
 

@@ -26,7 +26,7 @@ COUNTS = {"blocks", "concepts", "seeds"}
 
 
 def check_section(run: RunDirectory, facts: "dict[str, Any] | None" = None) -> "dict[str, Any] | None":
-    """Return what ``checks.html`` shows, or ``None`` if the run's current maps have not been checked.
+    """Return what the report shows of a run's sanity checks; ``None`` if its current maps were not checked.
 
     Raises:
         RunError: checks.json is damaged.
@@ -49,7 +49,7 @@ def check_section(run: RunDirectory, facts: "dict[str, Any] | None" = None) -> "
 
 
 def _glance(findings: list[Finding]) -> list[dict[str, str]]:
-    """Return one line for the top of the report that sums up the checks that have a rule; none without such checks."""
+    """Return the line for the top of the report that counts passed and failed checks; none without such checks."""
     findings = [one for one in findings if one.passed is not None or one.name not in CHECKS or CHECKS[one.name].judges]
     passed, failed = ([found.name for found in findings if found.passed is way] for way in (True, False))
     undecided = len(findings) - len(passed) - len(failed)
@@ -61,7 +61,7 @@ def _glance(findings: list[Finding]) -> list[dict[str, str]]:
 
 
 def _figure_name(name: str) -> str:
-    """Return the name of a figure in words."""
+    """Return the name of a check's figure in words, ``1 - HOG`` for ``diversity_hog``."""
     for key, word in NAMES.items():
         if name == key or name.startswith(f"{key}_"):
             return word + name[len(key) :].replace("_", " ")
@@ -69,7 +69,7 @@ def _figure_name(name: str) -> str:
 
 
 def _figure_text(name: str, value: float) -> str:
-    """Return a figure as text."""
+    """Return the value of a check's figure as text: a count, a percentage, or two decimals."""
     if name in COUNTS:
         return f"{value:.0f}"
     return percent(value) if name in SHARES else two_decimals(value)

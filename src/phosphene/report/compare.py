@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 
 def write_comparison(comparison: "Comparison", path: Path) -> None:
-    """Write a comparison as one HTML file.
+    """Write a comparison of two runs, with their images, as one self-contained HTML file to ``path``.
 
     Raises:
         RunError: it cannot be written.
     """
 
     def image_url(_: int, one: "ConceptMap") -> str:
-        """Return a map's image itself, whichever run it is of."""
+        """Return a map's image as a data URL, for the template."""
         return data_url(one.image, quality=88)
 
     style = Markup(read_static("style.css") + read_static("compare.css"))  # noqa: S704  (our own files)

@@ -12,7 +12,7 @@ MOST_POINTS = 150
 
 @dataclass(frozen=True)
 class Curve:
-    """A line that a template draws.
+    """A line that a template draws as SVG: its points, the value at its upper edge, and a description in words.
 
     Attributes:
         points: Points of an SVG polyline in a box of 300 by 80; its bottom is the value 0.
@@ -28,7 +28,7 @@ class Curve:
 
 
 def curve(values: Sequence[float], name: str, *, top: "float | None" = None, share: bool = False) -> "Curve | None":
-    """Return the points and words of the curve of ``values``, for a template to draw; ``None`` for fewer than two.
+    """Return the line that a template draws for ``values``, with its words; ``None`` for fewer than two values.
 
     Args:
         values: 0 or more each; neighbours in long lines are averaged.

@@ -22,7 +22,7 @@ SIDES = ((1, 320), (6, 200), (20, 160), (60, 112), (120, 84))
 def write_film(
     run: RunDirectory, out: "str | Path | None" = None, concepts: Sequence[str] = (), *, fps: float = FPS
 ) -> Path:
-    """Write the maps of a run, growing together, as one animated image.
+    """Write the recorded frames of a run's maps, side by side, as one .webp or .gif animation; return its path.
 
     Args:
         run: A run that was mapped with ``--frames``.
@@ -42,7 +42,7 @@ def write_film(
         raise RunError(f"{path} must end in {' or '.join(KINDS)}.")
     if not LEAST_FPS <= fps <= MOST_FPS:
         raise RunError(f"fps is {fps:g}; it must be {LEAST_FPS:g} to {MOST_FPS:g} frames per second.")
-    maps = _chosen(run, concepts)
+    maps = _chosen_maps(run, concepts)
     films = [(one, frames) for one in maps if (frames := run.frames(one))]
     if not films:
         raise RunError(
@@ -56,15 +56,15 @@ def write_film(
     return path
 
 
-def _chosen(run: RunDirectory, concepts: Sequence[str]) -> list[ConceptMap]:
-    """Read the finished maps of the classes that ``concepts`` name, or all."""
+def _chosen_maps(run: RunDirectory, concepts: Sequence[str]) -> list[ConceptMap]:
+    """Read and return a run's finished maps of the classes that ``concepts`` name, or all its maps."""
     known = {row["index"]: row["label"] for row in run.facts()["jobs"]}
     wanted = {find_among(concept, known, str(run.path)) for concept in concepts}
     return [one for one in run.maps() if not wanted or one.index in wanted]
 
 
 def _sheets(films: Sequence[Sequence[Image.Image]], captions: Sequence[str]) -> list[Image.Image]:
-    """Return films laid out in a grid, frame by frame; a shorter film, of a map that was resumed, plays more slowly."""
+    """Return a film's frames: contact sheets of frame 1 of each map, then frame 2, ...; shorter ones play slower."""
     count = max(map(len, films))
     side = next(side for most, side in SIDES if len(films) <= most)
     # Square or a little wider, with the fewest empty cells.

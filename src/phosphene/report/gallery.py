@@ -31,7 +31,7 @@ MOST_LARGE, MOST_ON_SHEET = 100, 2000
 
 
 def map_section(run: RunDirectory, facts: dict[str, Any]) -> "dict[str, Any] | None":
-    """Return what ``gallery.html`` shows, or ``None`` if no map is finished."""
+    """Return what the report shows of a run's finished maps, a card for each; ``None`` if there are none."""
     cards = list(_cards(run, facts))
     if not cards:
         return None
@@ -49,7 +49,7 @@ def map_section(run: RunDirectory, facts: dict[str, Any]) -> "dict[str, Any] | N
 def sheet_of_maps(
     run: RunDirectory, gallery: dict[str, Any], columns: "int | None" = None, size: "int | None" = None
 ) -> Image.Image:
-    """Return the contact sheet of the maps that :func:`map_section` has returned."""
+    """Return the contact sheet, one image of all maps with captions, from what :func:`map_section` returned."""
     cards = gallery["cards"][:MOST_ON_SHEET]
     maps = [card["map"] for card in cards]
     captions = [f"{one['short']}, {one['seed']}" if gallery["several"] else one["short"] for one in maps]
@@ -62,7 +62,7 @@ def sheet_of_maps(
 
 
 def _cards(run: RunDirectory, facts: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield what ``card.html`` shows of each finished map.
+    """Yield what the report shows of each finished map: its images as data URLs, figures and predictions.
 
     Maps are read one after the other and turned into text, so that a thousand of them fit into memory.
     """
@@ -107,7 +107,7 @@ def map_glance(name: str, cards: list[dict[str, Any]]) -> list[dict[str, str]]:
 
 
 def _words(one: ConceptMap, own: "ClassifierPredictions | None", others: list[ClassifierPredictions]) -> dict[str, Any]:
-    """Return what the page says of one map."""
+    """Return the texts, figures and curves that the report shows of one map, with classifiers' predictions for it."""
     place = (one.index, one.seed)
     found = None if own is None else classification(own, place)
     return {
@@ -123,7 +123,7 @@ def _words(one: ConceptMap, own: "ClassifierPredictions | None", others: list[Cl
 
 
 def _images(one: ConceptMap, scale: float, quality: int) -> dict[str, Any]:
-    """Return the images that the page shows of one map, as data URLs."""
+    """Return the images that the report shows of one map (in colour, faint, brightness, Xi) as data URLs by name."""
     return {
         "image": data_url(one.image, scale, quality),
         "faint": data_url(to_image(render(one.nu, FAINT)), scale, 85),
@@ -134,7 +134,7 @@ def _images(one: ConceptMap, scale: float, quality: int) -> dict[str, Any]:
 
 
 def classification(classifier: ClassifierPredictions, place: tuple[int, int]) -> "dict[str, Any] | None":
-    """Return the most probable classes of a map for one classifier, and whether the first is the map's class."""
+    """Return a classifier's predictions for a map, and whether the first is its class; ``None`` without any."""
     found = classifier.maps.get(place)
     if not found or not found["top"]:
         return None
@@ -142,7 +142,7 @@ def classification(classifier: ClassifierPredictions, place: tuple[int, int]) ->
 
 
 def _sentence(one: ConceptMap, own: "dict[str, Any] | None") -> str:
-    """Return a sentence on how the source classifies its own map."""
+    """Return a sentence on how the source classifies its own map, from its predictions ``own`` if they are known."""
     confidence = _spelled(one.p_class)
     if own is None and one.p_class < 0.5:
         return f"The network's confidence in {one.short}, for its own map, is only {confidence}."

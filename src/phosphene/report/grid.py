@@ -13,7 +13,7 @@ from phosphene.runs.atomic import write_bytes
 
 
 class Grid:
-    """Images with captions in a grid: a notebook shows it, :meth:`save` writes it.
+    """Images with captions in a grid: a notebook shows it, :meth:`save` writes it as .png, .pdf or .svg.
 
     Args:
         images: At least one.
@@ -42,7 +42,7 @@ class Grid:
 
     @property
     def image(self) -> Image.Image:
-        """Return the grid as one PIL image."""
+        """The grid with its captions as one PIL image."""
         return contact_sheet(self.images, self.captions, columns=self.columns, side=self.size)
 
     def save(self, path: "str | Path") -> Path:
@@ -62,11 +62,11 @@ class Grid:
         return path
 
     def _repr_png_(self) -> bytes:
-        """Return the grid as a PNG file, which a notebook shows."""
+        """Return the grid as the bytes of a PNG file, which a notebook shows."""
         return encode(self.image)
 
     def _svg(self) -> str:
-        """Return the grid as an SVG document with embedded images."""
+        """Return the grid as the text of an SVG document with embedded images."""
         (width, height), places = layout(len(self.images), self.columns, self.size)
         cells = zip(places, map(to_data_url, map(encode, self.images)), self.captions, strict=True)
         template = environment().get_template("grid.svg")

@@ -94,7 +94,7 @@ def write_report(
 
 
 def environment(*packages: str) -> Environment:
-    """Return the environment of the report's templates, and of those of other packages, which come first."""
+    """Return the Jinja environment of the report's templates, and of those of ``packages``, which come first."""
     made = markup.environment(*packages, "phosphene.report")
     made.filters |= {"heat": heat, "percent": percent, "probability": probability, "short": first_synonym}
     made.globals |= {"count": count}
@@ -102,7 +102,7 @@ def environment(*packages: str) -> Environment:
 
 
 def policy(style: str, script: str) -> str:
-    """Return the page's content security policy: nothing is fetched, and no script runs but ours.
+    """Return a content security policy that allows a page this style and script, nothing else and no fetching.
 
     Attributes may set styles, because widths and colours of charts are numbers in them.
     """
@@ -115,5 +115,5 @@ def policy(style: str, script: str) -> str:
 
 
 def read_static(name: str) -> str:
-    """Return the text of a style sheet or a script of the report."""
+    """Return the text of a style sheet or script in the report's folder ``static``."""
     return resources.files("phosphene.report").joinpath("static", name).read_text(encoding="utf-8")

@@ -28,13 +28,13 @@ LUMINANCE = (0.2126, 0.7152, 0.0722)
 
 
 def scale_for(maps: int, size: tuple[int, int]) -> float:
-    """Return the scale of images of (height, width) at which a page of ``maps`` of them stays small."""
+    """Return the factor in (0, 1] by which to reduce ``maps`` images of (height, width) so that a page stays small."""
     least = min(1.0, LEAST_SIDE / min(size))
     return max(least, min(1.0, math.sqrt(MOST_PIXELS / (maps * size[0] * size[1]))))
 
 
 def data_url(image: Image.Image, scale: float = 1.0, quality: int = 85) -> str:
-    """Encode an image as WebP, reduced to ``scale``."""
+    """Return an image as a data URL: WebP of this quality, reduced by the factor ``scale``."""
     if scale < 1:
         sides = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
         image = image.resize(sides, Image.Resampling.LANCZOS, reducing_gap=2.0)
@@ -43,7 +43,7 @@ def data_url(image: Image.Image, scale: float = 1.0, quality: int = 85) -> str:
 
 
 def brightness_image(nu: Tensor) -> Image.Image:
-    """Return an image of how subtracting a map changes brightness: orange is brighter, blue darker, white neither.
+    """Return an image of how subtracting a map changes brightness: orange is brighter, blue darker.
 
     The channels of ``nu`` (c, h, w) are summed with the weights of Rec. 709, or averaged if there are not three.
     """
@@ -54,12 +54,12 @@ def brightness_image(nu: Tensor) -> Image.Image:
 
 
 def weight_image(xi: Tensor) -> Image.Image:
-    """Return an image of weights (1, h, w) in [0, 1]: yellow is 1, dark blue is 0."""
+    """Return an image of a map's weights Xi, (1, h, w) in [0, 1]: yellow is 1, dark blue is 0."""
     return _colour(xi.float().cpu()[0].clamp(0, 1).numpy(), SEQUENTIAL)
 
 
 def _colour(values: np.ndarray, anchors: tuple[tuple[int, int, int], ...]) -> Image.Image:
-    """Return an image of values in [0, 1], (h, w), coloured in 256 levels by interpolation between ``anchors``."""
+    """Return an RGB image of values (h, w) in [0, 1], whose 256 colours are interpolated between ``anchors``."""
     places, levels = np.linspace(0, 1, len(anchors)), np.linspace(0, 1, 256)
     palette = np.stack([np.interp(levels, places, [anchor[k] for anchor in anchors]) for k in range(3)], -1)
     image = Image.fromarray((255 * values).round().astype(np.uint8))
@@ -68,7 +68,7 @@ def _colour(values: np.ndarray, anchors: tuple[tuple[int, int, int], ...]) -> Im
 
 
 def natural_images(spec: str, facts: dict[str, Any]) -> dict[int, str]:
-    """Return a natural image of each of a run's classes as a data URL, for reference (the paper's figure 3).
+    """Return a labelled natural image of each class of a run as a data URL, by class index, for reference.
 
     Classes without an image among the samples are left out.
 

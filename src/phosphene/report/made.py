@@ -13,7 +13,7 @@ MEANINGS = {field.name: field.metadata.get("meaning", "") for field in dataclass
 
 
 def made_section(run: RunDirectory, facts: dict[str, Any]) -> "dict[str, Any] | None":
-    """Return what ``made.html`` shows, or ``None`` if no map is finished.
+    """Return what the report shows of how a run was made: commands, recipe, seeds; ``None`` without finished maps.
 
     Returns:
         ``commands`` (shell commands), ``settings`` (``name``, ``value``, ``meaning`` and ``changed`` per recipe field)
@@ -42,7 +42,7 @@ def made_section(run: RunDirectory, facts: dict[str, Any]) -> "dict[str, Any] | 
 
 
 def map_commands(facts: dict[str, Any], out: str) -> list[str]:
-    """Return the commands that make a run's maps again: one, unless its classes have different seeds."""
+    """Return the shell commands that make a run's maps again: one, unless its classes have different seeds."""
     seeds: dict[int, list[int]] = {}
     labels = {row["index"]: row["label"] for row in facts["jobs"]}
     for row in facts["jobs"]:
@@ -72,7 +72,7 @@ def map_commands(facts: dict[str, Any], out: str) -> list[str]:
 
 
 def unambiguous_name(index: int, label: str) -> str:
-    """Return a name of a class so that a person can read it, and no other class can be meant: ``crane (134)``."""
+    """Return a class's name that ``-c`` takes, which people can read and only one class has: ``crane (134)``."""
     short = first_synonym(label)
     return f"{short} ({index})" if short.isprintable() and short not in ("", f"class {index}") else str(index)
 
@@ -83,7 +83,7 @@ def _trust_option(facts: dict[str, Any]) -> list[str]:
 
 
 def _changed(recipe: dict[str, Any]) -> dict[str, Any]:
-    """Return the fields in which a recipe differs from the one whose name it bears, or from the paper's."""
+    """Return the recipe fields, with values, that differ from the built-in recipe of this name, or from ``paper``."""
     known = RECIPES.get(recipe["name"], RECIPES["paper"])[1].to_dict()
     return {key: value for key, value in recipe.items() if key != "name" and known.get(key, value) != value}
 
@@ -96,7 +96,7 @@ def _plain(value: Any) -> str:
 
 
 def _ranges(numbers: list[int]) -> list[tuple[int, int]]:
-    """Return the first and last number of each range without a gap; the numbers rise."""
+    """Return (first, last) of each stretch without a gap in ``numbers``, which rise."""
     found: list[tuple[int, int]] = []
     for number in numbers:
         if found and number == found[-1][1] + 1:

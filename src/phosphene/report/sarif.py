@@ -41,7 +41,7 @@ RULES: list[dict[str, Any]] = [
 
 
 def sarif(found: Mapping[str, Any], place: "str | None") -> dict[str, Any]:
-    """Return a scan as a SARIF document.
+    """Return a scan, as in ``scan.json``, as a SARIF 2.1.0 document for code-scanning dashboards.
 
     Args:
         found: Content of ``scan.json``.
@@ -78,7 +78,7 @@ def sarif(found: Mapping[str, Any], place: "str | None") -> dict[str, Any]:
 
 
 def _alerts(found: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Yield what a dashboard shows: level, text, and the facts of a suspect if the alert is about one.
+    """Yield (level, text, facts of the suspect) per alert of a scan for its SARIF document; none if it is clean.
 
     There is one per suspect and one for an all-to-all window, or one if the scan is inconclusive.
     """
@@ -101,7 +101,7 @@ def _alerts(found: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]
 
 
 def place_of(spec: str, run: RunDirectory) -> "str | None":
-    """Return the file that dashboards point at, relative to the working directory: the model's, or else the scan's."""
+    """Return the file that a scan's alerts point at: the model's or scan.json, relative to here; ``None`` elsewhere."""
     here = Path.cwd().resolve()
     for candidate in (spec, spec.rpartition(":")[0], str(run.path / NAME)):
         path = Path(candidate)

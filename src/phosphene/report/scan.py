@@ -27,7 +27,7 @@ MOST_HARD = 128  # pixels per side up to which an image is enlarged without smoo
 
 
 def scan_section(run: RunDirectory, facts: dict[str, Any]) -> "dict[str, Any] | None":
-    """Return what ``scan.html`` shows, or ``None`` if nothing has been scanned.
+    """Return what the report shows of a run's scans; ``None`` if nothing has been scanned.
 
     Raises:
         RunError: a scan.json or one of the files that it names is damaged.
@@ -51,7 +51,7 @@ def scan_section(run: RunDirectory, facts: dict[str, Any]) -> "dict[str, Any] | 
 
 
 def _view(run: RunDirectory, found: dict[str, Any]) -> dict[str, Any]:
-    """Return what the page shows of a scan: ``found``, the content of ``scan.json``, and what is made from it."""
+    """Return what the report shows of one scan: the content of ``scan.json``, and words and images made from it."""
     title, mark = scan_words.headline(found)
     return {
         "found": found,
@@ -70,7 +70,7 @@ def _view(run: RunDirectory, found: dict[str, Any]) -> dict[str, Any]:
 
 
 def _suspect(run: RunDirectory, found: dict[str, Any], one: dict[str, Any]) -> dict[str, Any]:
-    """Return what the page shows of a suspect: its entry in ``scan.json``, and the images and words made from it."""
+    """Return what the report shows of a suspect: its entry in ``scan.json``, and words and images made from it."""
     mask, closer = _trigger(run, one)
     planted = f"{one['picture'].rpartition('/')[0]}/{PLANTED}"
     return {
@@ -91,7 +91,7 @@ def _suspect(run: RunDirectory, found: dict[str, Any], one: dict[str, Any]) -> d
 
 
 def _all_to_all(run: RunDirectory, found: dict[str, Any]) -> "dict[str, Any] | None":
-    """Return what the page shows of an all-to-all window that works."""
+    """Return what the report shows of the all-to-all window, with its images; ``None`` if there is none that works."""
     entry = scan_words.all_to_all(found)
     if entry is None or "trigger" not in entry:  # scans of earlier versions have no file of it
         return entry
@@ -102,7 +102,7 @@ def _all_to_all(run: RunDirectory, found: dict[str, Any]) -> "dict[str, Any] | N
 
 
 def _trigger(run: RunDirectory, one: dict[str, Any]) -> tuple[torch.Tensor, Image.Image]:
-    """Return the mask of a candidate trigger, and its image: the window alone, or what is added, strengthened.
+    """Read a candidate trigger; return its mask and an image: the window alone, or the added pattern, amplified.
 
     Raises:
         RunError: its file or its entry in ``scan.json`` is damaged.
@@ -120,14 +120,14 @@ def _trigger(run: RunDirectory, one: dict[str, Any]) -> tuple[torch.Tensor, Imag
 
 
 def _map_image(run: RunDirectory, one: dict[str, Any]) -> str:
-    """Return the image of the class's ordinary map, if there is one."""
+    """Return the image of a suspect class's ordinary map as a data URL; empty text if there is none."""
     folder = run.folder(Job(one["index"], 0), one["label"])
     path = folder / "map.png"
     return to_data_url(path.read_bytes()) if (folder / "map.json").exists() and path.exists() else ""
 
 
 def _strip(found: dict[str, Any]) -> dict[str, Any]:
-    """Lay the classes' deviations out on a line, with the limit beyond which one is suspicious."""
+    """Return a chart of the classes' deviations on a line: points, ticks and the limit in percent of its width."""
     suspects = {one["index"] for one in found["suspects"]}
     rows = found["classes"][:MOST_POINTS]
     values, limit = [row["figure"] for row in rows], found["null"]["limit"]
@@ -135,6 +135,7 @@ def _strip(found: dict[str, Any]) -> dict[str, Any]:
     span = (high - low) or 1.0
 
     def place(value: float) -> float:
+        """Return the position of a deviation on the line, in percent of its width."""
         return round(2 + 96 * float(value - low) / span, 1)
 
     points = [
@@ -158,7 +159,7 @@ def _strip(found: dict[str, Any]) -> dict[str, Any]:
 
 
 def _command(found: dict[str, Any], out: str) -> str:
-    """Return the command that makes the scan again."""
+    """Return the shell command that makes the scan again, into the run directory ``out``."""
     settings = found["settings"]
     words = ["phosphene", "scan", found["model"]["spec"], "--samples", found["samples"]["spec"]]
     words += [word for one in found["references"] for word in ("--reference", one["spec"])]

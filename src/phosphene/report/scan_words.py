@@ -29,19 +29,19 @@ SHORTCUT = (
 
 
 def headline(found: Mapping[str, Any]) -> tuple[str, str]:
-    """Return the verdict in a plain sentence, and its mark: ``good``, ``bad`` or ``unsure``."""
+    """Return a scan's verdict in a plain sentence, and its mark: ``good``, ``bad`` or ``unsure``."""
     verdict, works = found["verdict"], working(found)
     perhaps_shortcut = verdict == BACKDOORED and works and all(one["additive"] for one in works)
     return (SHORTCUT_TITLE if perhaps_shortcut else TITLES[verdict]), MARKS[verdict]
 
 
 def working(found: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the suspects whose candidate trigger works on held-out samples."""
+    """Return the suspects of a scan whose candidate trigger works on held-out samples."""
     return [one for one in found["suspects"] if one["works"]]
 
 
 def glance(found: Mapping[str, Any]) -> str:
-    """Return the verdict in a sentence, and for a backdoor what its trigger does, for places that do not show it."""
+    """Return a scan's verdict in a sentence, and for a backdoor what its trigger does, for the top of the report."""
     title, works = headline(found)[0], working(found)
     if found["verdict"] != BACKDOORED or not works:
         return title
@@ -62,23 +62,23 @@ def terminal_lines(found: Mapping[str, Any]) -> list[str]:
 
 
 def all_to_all(found: Mapping[str, Any]) -> "dict[str, Any] | None":
-    """Return the entry of the all-to-all window if it works."""
+    """Return the scan's entry on a window that moves every class to another, if it works; else ``None``."""
     entry: dict[str, Any] | None = found["all_to_all"]
     return entry if entry and entry["works"] else None
 
 
 def unlike(found: Mapping[str, Any]) -> str:
-    """Return a warning if the clean networks that the p-value is a rank among are unlike this one."""
+    """Return a warning if the clean networks behind a scan's p-values are unlike the scanned one; else empty."""
     return str(found["null"].get("unlike", ""))
 
 
 def short_label(one: Mapping[str, Any]) -> str:
-    """Return the first synonym of the label of a class or suspect."""
+    """Return the first synonym of the label of a class or suspect of a scan."""
     return first_synonym(one["label"])
 
 
 def evidence(one: Mapping[str, Any], found: Mapping[str, Any]) -> str:
-    """Say in a sentence how far a class deviates, compared with clean networks."""
+    """Return a sentence on how far a class deviates, compared with clean networks, with its p-value."""
     return f"Class {one['index']}, {short_label(one)}: {rank(one, found)}."
 
 
@@ -97,7 +97,7 @@ def rank(one: Mapping[str, Any], found: Mapping[str, Any]) -> str:
 
 
 def effect(one: Mapping[str, Any]) -> str:
-    """Say what the candidate trigger does, in a sentence."""
+    """Return sentences on how often a suspect's candidate trigger works on other images, and the next class's."""
     low, high = (100 * end for end in one["interval"])
     put = "this pattern added" if one["additive"] else "this window on them"
     tried = f"{percent(one['asr'])} of {count(one['tried'], 'image')}"
@@ -110,12 +110,12 @@ def effect(one: Mapping[str, Any]) -> str:
 
 
 def shortcut(one: Mapping[str, Any]) -> str:
-    """Say that what works as a trigger may be a mark that the network learnt by mistake; empty if it does not work."""
+    """Return a warning that a working trigger may be a mark learnt by mistake; empty if it does not work."""
     return SHORTCUT.format(name=repr(short_label(one))) if one["works"] else ""
 
 
 def size_and_place(one: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
-    """Say how large the candidate trigger is, where it lies, and whether it works elsewhere."""
+    """Return lines on how large a suspect's candidate trigger is, where it lies, and where else it works."""
     if one["additive"]:
         return [f"It changes no pixel by more than {round(255 * one['size'])} of 255; it lies on the whole image."]
     lines = [f"It has {box_in_words(one['box'], found)}"]
@@ -127,7 +127,7 @@ def size_and_place(one: Mapping[str, Any], found: Mapping[str, Any]) -> list[str
 
 
 def box_in_words(box: Sequence[int], found: Mapping[str, Any]) -> str:
-    """Say how large a window is, in pixels and relative to the image, and where it lies."""
+    """Return the size of a window in pixels and percent of the image, and where it lies, as text."""
     _, high, wide = found["model"]["input"]
     top, left, bottom, right = box
     share = percent((bottom - top) * (right - left) / (high * wide))
@@ -135,7 +135,7 @@ def box_in_words(box: Sequence[int], found: Mapping[str, Any]) -> str:
 
 
 def suspicions(found: Mapping[str, Any]) -> list[str]:
-    """Say which single pairs of classes are easy to reach; clean networks have such pairs of look-alikes too."""
+    """Return a line on the pairs of classes between which a window moves samples most often; none without any."""
     pairs = found["easy_pairs"]
     if not pairs or all_to_all(found):
         return []
@@ -145,7 +145,7 @@ def suspicions(found: Mapping[str, Any]) -> list[str]:
 
 
 def most_deviating(found: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """Return the heads and the lines of a short table: the classes that deviate most."""
+    """Return the column names and the rows (as text) of a table of the five classes that deviate most."""
     side = found["window"]
     head = ["class", "p", f"best {side} × {side} window", *MEASURES, "deviation"]
     rows = [

@@ -17,7 +17,7 @@ from phosphene.report.html import environment, read_static
 from phosphene.report.made import made_section
 from phosphene.report.scan import scan_section
 from phosphene.report.scores import score_section
-from phosphene.report.site_runs import SiteClass, SiteRun, classes_of, folders, image_name, model_pages, read_runs
+from phosphene.report.site_runs import SiteClass, SiteRun, classes_of, image_name, map_folders, model_pages, read_runs
 from phosphene.runs import RunDirectory
 from phosphene.runs.atomic import write_bytes
 from phosphene.runs.folders import whole_folder
@@ -35,7 +35,7 @@ POLICY = (
 def write_site(
     runs: Sequence[RunDirectory], out: Path, *, on_progress: "Callable[[int, int], None] | None" = None
 ) -> Path:
-    """Write a static site of runs.
+    """Write runs as a static web site in the folder ``out``, replacing an earlier one; return its index.html.
 
     Args:
         runs: At least one run, each with finished maps.
@@ -54,10 +54,10 @@ def write_site(
         found = read_runs(runs)
         classes = classes_of(found)
         _write_pages(folder, found, classes)
-        images = folders(found, classes)
+        images = map_folders(found, classes)
 
         def write(place: tuple[Path, str]) -> None:
-            """Write a map's image and its thumbnail."""
+            """Write a map's image and thumbnail into the site; ``place`` is the map's folder and the image's name."""
             image = _read_image(runs, place[0])
             small = ImageOps.contain(image, (THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.LANCZOS)
             small = small if max(image.size) > THUMBNAIL_SIDE else image
@@ -72,7 +72,7 @@ def write_site(
 
 
 def _read_image(runs: Sequence[RunDirectory], folder: Path) -> Image.Image:
-    """Read the image of a map; one that cannot be read is rendered again.
+    """Return the image of a map as RGB, from its map.png; one that cannot be read is rendered again.
 
     Raises:
         RunError: the map itself is damaged.
@@ -85,14 +85,14 @@ def _read_image(runs: Sequence[RunDirectory], folder: Path) -> Image.Image:
 
 
 def _write_pages(folder: Path, runs: list[SiteRun], classes: list[SiteClass]) -> None:
-    """Write every page, and the files that they share."""
+    """Write all HTML pages of the site, its style sheets and its script into ``folder``."""
     models = model_pages(runs)
     templates = environment()
     scored = any(card["others"] for run in runs for group in run.maps.values() for card in group)
     templates.globals |= {"policy": POLICY, "models": models, "image_name": image_name, "scored": scored}
 
     def write(template: str, path: str, **facts: Any) -> None:
-        """Write a page; ``root`` leads from it to the site's folder."""
+        """Render a template to the page ``path`` of the site; ``root`` leads from it to the site's folder."""
         page = templates.get_template(template).render(root="../" * path.count("/"), **facts)
         write_bytes(folder / path, page.encode(), durable=False)
 
@@ -112,7 +112,7 @@ def _write_pages(folder: Path, runs: list[SiteRun], classes: list[SiteClass]) ->
 
 
 def _own_scan(run: RunDirectory, facts: dict[str, Any]) -> "dict[str, Any] | None":
-    """Return the report's part on the scan of the run's own network, without links to reports beside it."""
+    """Return what the site shows of the scan of a run's own network; ``None`` if there is none."""
     found = scan_section(run, facts)
     return found | {"others": [], "below": False} if found and found["own"] else None
 
@@ -122,7 +122,7 @@ SECTIONS = {"scan": _own_scan, "scores": score_section, "checks": check_section,
 
 
 def _parts(runs: Sequence[SiteRun]) -> list[dict[str, Any]]:
-    """Return, for each run of a model, the parts of its report that are shown, and their lines for the top."""
+    """Return, for each run of a model, the parts of its report that the site shows, and their summary lines."""
     found = []
     for run in runs:
         parts = {name: part for name, section in SECTIONS.items() if (part := section(run.run, run.facts))}

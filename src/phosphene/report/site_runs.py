@@ -21,7 +21,7 @@ Card = dict[str, Any]
 
 @dataclass
 class SiteRun:
-    """A run of a site.
+    """A run as the site shows it: its maps by class with their predictions, and names that tell it from the others.
 
     Attributes:
         run: The run directory.
@@ -44,13 +44,13 @@ class SiteRun:
 
     @property
     def labels(self) -> dict[int, str]:
-        """Label of each of its classes."""
+        """The label of each class of which the run has maps, by index."""
         return {index: cards[0]["map"]["label"] for index, cards in self.maps.items()}
 
 
 @dataclass
 class SiteClass:
-    """A class of a site, and how the maps of each run rate.
+    """A class as the site shows it: its label, its page, and its maps in each run that has some.
 
     Attributes:
         page: Its page, without suffix; its images bear the same name.
@@ -65,7 +65,7 @@ class SiteClass:
     maps: dict[int, list[Card]]
 
     def figures(self, runs: Sequence[SiteRun]) -> dict[str, str]:
-        """Return figures for the page's script, one per run in percent: confidence, and that of other classifiers."""
+        """Return mean confidences per run for the page's script, in percent: the source's, other classifiers'."""
         groups = [self.maps.get(run.number, []) for run in runs]
         own = [[one["map"]["p_class"] for one in group] for group in groups]
         others = [[found["p_class"] for one in group for found in one["others"]] for group in groups]
@@ -76,7 +76,7 @@ class SiteClass:
 
 
 def read_runs(runs: Sequence[RunDirectory]) -> list[SiteRun]:
-    """Read what a site shows of runs: facts, figures and predictions, but no image.
+    """Return a ``SiteRun`` per run directory, with facts, figures and predictions of its maps, but no images.
 
     Raises:
         RunError: a run is given twice, has no finished maps, or is damaged.
@@ -87,8 +87,8 @@ def read_runs(runs: Sequence[RunDirectory]) -> list[SiteRun]:
             raise RunError(f"{run.path} is given twice: name each run once.")
     found = [SiteRun(run, run.facts(), number, _read_maps(run)) for number, run in enumerate(runs, 1)]
     models = [one.facts["model"] for one in found]
-    names = _told_apart([model["name"] for model in models], [model["sha256"][:8] for model in models])
-    titles = _told_apart(
+    names = _distinct_names([model["name"] for model in models], [model["sha256"][:8] for model in models])
+    titles = _distinct_names(
         names,
         [one.facts["recipe"]["name"] for one in found],
         [f"recipe {one.facts['recipe']['sha256'][:8]}" for one in found],
@@ -102,7 +102,7 @@ def read_runs(runs: Sequence[RunDirectory]) -> list[SiteRun]:
 
 
 def _read_maps(run: RunDirectory) -> dict[int, list[Card]]:
-    """Return the finished maps of a run by class, in the order of run.json."""
+    """Return a run's finished maps by class index, each with its map.json, folder and classifiers' predictions."""
     classifiers, sha256 = read_predictions(run), run.facts()["model"]["sha256"]
     own = [one for one in classifiers if one.sha256 == sha256][:1]
     found: dict[int, list[Card]] = defaultdict(list)
@@ -117,8 +117,8 @@ def _read_maps(run: RunDirectory) -> dict[int, list[Card]]:
     return dict(found)
 
 
-def _told_apart(names: list[str], *more: list[str]) -> list[str]:
-    """Return names to which is added, of further facts, what tells equal ones apart."""
+def _distinct_names(names: list[str], *more: list[str]) -> list[str]:
+    """Return ``names``; to equal ones as many of the further facts ``more`` are added as tell them apart."""
     for facts in more:
         groups: dict[str, set[str]] = defaultdict(set)
         for name, fact in zip(names, facts, strict=True):
@@ -128,7 +128,7 @@ def _told_apart(names: list[str], *more: list[str]) -> list[str]:
 
 
 def classes_of(runs: Sequence[SiteRun]) -> list[SiteClass]:
-    """Return the classes of runs, those of the first run first; classes of one name are one class, as for a comparison.
+    """Return the classes of all runs, the first run's first; classes of the same name in several runs are one.
 
     A class that matches several of another run, so that it is not clear which is meant, stays a class of its own.
     """
@@ -139,7 +139,7 @@ def classes_of(runs: Sequence[SiteRun]) -> list[SiteClass]:
         own: dict[int, SiteClass] = {}
         for earlier, its_classes in zip(runs, places, strict=False):
             left = {index: label for index, label in run.labels.items() if index not in own}
-            for index, other in _pairs(left, earlier.labels).items():
+            for index, other in _matching_classes(left, earlier.labels).items():
                 if run.number not in its_classes[other].maps:
                     own[index] = its_classes[other]
                     its_classes[other].maps[run.number] = run.maps[index]
@@ -154,8 +154,8 @@ def classes_of(runs: Sequence[SiteRun]) -> list[SiteClass]:
     return classes
 
 
-def _pairs(a: dict[int, str], b: dict[int, str]) -> dict[int, int]:
-    """Return the class of ``b`` for each class of ``a`` that has exactly one."""
+def _matching_classes(a: dict[int, str], b: dict[int, str]) -> dict[int, int]:
+    """Return the index in ``b`` (index to label) of each class of ``a`` that exactly one class of ``b`` matches."""
     try:
         return in_common(a, b)
     except ConceptError:
@@ -163,7 +163,7 @@ def _pairs(a: dict[int, str], b: dict[int, str]) -> dict[int, int]:
 
 
 def model_pages(runs: Sequence[SiteRun]) -> dict[str, list[SiteRun]]:
-    """Return the runs of each model by the name of its page."""
+    """Return the runs of each model, by the name of the model's page."""
     pages: dict[str, list[SiteRun]] = defaultdict(list)
     for run in runs:
         pages[run.model].append(run)
@@ -171,12 +171,12 @@ def model_pages(runs: Sequence[SiteRun]) -> dict[str, list[SiteRun]]:
 
 
 def image_name(page: str, place: int) -> str:
-    """Return the file name of a class's image in a run: without a number for its first map."""
+    """Return the file name of a class's map number ``place`` in a run: ``page.webp``, then ``page.2.webp``."""
     return f"{page}.webp" if place == 0 else f"{page}.{place + 1}.webp"
 
 
-def folders(runs: Sequence[SiteRun], classes: Sequence[SiteClass]) -> list[tuple[Path, str]]:
-    """Return the folder of every map, and the name of its image below the folders of images and thumbnails."""
+def map_folders(runs: Sequence[SiteRun], classes: Sequence[SiteClass]) -> list[tuple[Path, str]]:
+    """Return for every map its folder in the run, and the name of its image in the site."""
     return [
         (card["folder"], f"{run.number}/{image_name(one.page, place)}")
         for one in classes

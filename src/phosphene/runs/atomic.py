@@ -17,7 +17,7 @@ MOST_JSON_BYTES = 500_000_000  # run.json of a million maps has 60 MB
 
 
 def write_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:
-    """Write a file beside its place, flush it to the disk, and move it there in one step.
+    """Write ``data`` to the file ``path`` so that it appears whole or not at all; the folder is made if missing.
 
     Args:
         path: The file.
@@ -61,7 +61,7 @@ def _open_part_file(path: Path) -> tuple[int, str]:
 
 
 def remove_parts(folder: Path, name: str = "") -> None:
-    """Remove the ``.part`` files that killed writers have left of one file, or of all files of a folder.
+    """Delete the ``.part`` files that killed writers have left of one file, or of all files of a folder.
 
     Call it under the lock that guards those files, because writers that are still alive have such files as well.
     """
@@ -71,18 +71,18 @@ def remove_parts(folder: Path, name: str = "") -> None:
 
 
 def remove_files(paths: Iterable[Path]) -> None:
-    """Remove files, as far as they exist."""
+    """Delete files, as far as they exist."""
     for path in paths:
         path.unlink(missing_ok=True)
 
 
 def write_json(path: Path, data: Any) -> None:
-    """Write ``data`` as indented JSON, atomically."""
+    """Write ``data`` to the file ``path`` as indented JSON, whole or not at all."""
     write_bytes(path, (json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode())
 
 
 def read_json(path: Path, fix: str = "Delete it and run again.") -> Any:
-    """Read JSON.
+    """Return the content of a JSON file; RunError with the words of ``fix`` if it is damaged.
 
     Args:
         path: The file.
@@ -101,7 +101,7 @@ def read_json(path: Path, fix: str = "Delete it and run again.") -> Any:
 
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turn an error while writing ``path`` into a :class:`RunError` of one line."""
+    """Context in which an OSError while writing ``path`` becomes a one-line :class:`RunError` that names the fix."""
     try:
         yield
     except OSError as error:

@@ -23,7 +23,7 @@ FOLDER = ".checkpoints"
 
 
 class Checkpoint(NamedTuple):
-    """Maps that were begun.
+    """A group of maps that were begun: their jobs, and the tensors from which making them goes on.
 
     Attributes:
         jobs: Which, in the order of the state's rows.
@@ -35,7 +35,7 @@ class Checkpoint(NamedTuple):
 
 
 class Checkpoints:
-    """The checkpoints of one run.
+    """Writes, finds and deletes the checkpoints of one run, which are files in ``RUN/.checkpoints``.
 
     Args:
         path: The run directory.
@@ -45,7 +45,7 @@ class Checkpoints:
         self.path = path / FOLDER
 
     def save(self, jobs: Sequence[Job], state: dict[str, Tensor]) -> None:
-        """Write where ``jobs`` stand, in place of what was there.
+        """Write the ``state`` of a group's maps to its checkpoint file, in place of an earlier one.
 
         Raises:
             RunError: it cannot be written.
@@ -54,7 +54,7 @@ class Checkpoints:
         write_bytes(self._file(jobs[0]), _hash(data) + data)
 
     def find(self, jobs: Collection[Job]) -> "Checkpoint | None":
-        """Return a checkpoint that holds some of ``jobs`` and no others."""
+        """Return a checkpoint that holds some of ``jobs`` and no others; ``None`` if there is none."""
         for job in jobs:
             found = self._read(self._file(job))
             if found is not None and set(found.jobs) <= set(jobs):
@@ -62,12 +62,12 @@ class Checkpoints:
         return None
 
     def drop(self, jobs: Sequence[Job]) -> None:
-        """Remove the checkpoint of a group."""
+        """Delete the checkpoint file of the group whose maps are ``jobs``."""
         with contextlib.suppress(OSError):
             self._file(jobs[0]).unlink(missing_ok=True)
 
     def tidy(self) -> None:
-        """Remove what killed writers left, and the folder if it is empty; call it while the run is held."""
+        """Delete what killed writers left, and the folder if it is empty; call it while the run is held."""
         remove_parts(self.path)
         with contextlib.suppress(OSError):
             self.path.rmdir()
@@ -77,7 +77,7 @@ class Checkpoints:
         return self.path / f"{job.index}-{job.seed}"
 
     def _read(self, file: Path) -> "Checkpoint | None":
-        """Read a checkpoint; ``None`` if it is damaged or of another version."""
+        """Return the checkpoint in a file; ``None`` if it is missing, damaged or of another version."""
         try:
             data = file.read_bytes()
         except OSError:
@@ -89,5 +89,5 @@ class Checkpoints:
 
 
 def _hash(data: bytes) -> bytes:
-    """Return the hash of a checkpoint's tensors by this version, 64 characters."""
+    """Return the hash over this version and a checkpoint's bytes, as 64 hexadecimal characters."""
     return hashlib.sha256(__version__.encode() + data).hexdigest().encode()

@@ -20,7 +20,7 @@ CHECKS = Document(NAME, "checks", {"checks": {"*": ENTRY}}, "Delete it and check
 
 
 def read_checks(run: RunDirectory) -> dict[str, dict[str, Any]]:
-    """Return the entries for the run's current maps, by check; none if there is no file.
+    """Return the entries of ``checks.json`` for the run's current maps, by check; empty if there is no file.
 
     Raises:
         RunError: the file is damaged, or of another version.
@@ -30,7 +30,7 @@ def read_checks(run: RunDirectory) -> dict[str, dict[str, Any]]:
 
 
 def write_check(run: RunDirectory, entry: dict[str, Any], sha256: str) -> None:
-    """Put an entry into ``checks.json`` in place of the one of the same name; entries of maps that have changed go.
+    """Put an entry into ``checks.json`` in place of the one of the same check; entries of changed maps go.
 
     Args:
         run: The run whose maps were checked.

@@ -45,7 +45,7 @@ MAP = Document("map.json", "map", {**FIGURES, "map_sha256": str, "loss": list}, 
 
 
 class RunDirectory:
-    """A run directory. Every file appears whole or not at all; a finished map is never computed twice.
+    """Reads and writes a run directory, whose files appear whole or not at all: run.json and the files of each map.
 
     Args:
         path: The directory. :meth:`begin` creates it, :meth:`maps` reads it; a notebook shows it by itself.
@@ -55,7 +55,7 @@ class RunDirectory:
         self.path = Path(path)
 
     def begin(self, facts: Mapping[str, Any], jobs: Iterable[tuple[Job, str]]) -> None:
-        """Start the run, or go on with it: check that it is the same one, and note the jobs (with their labels).
+        """Create ``run.json``, or check that it is of the same run; add the jobs, with their labels, to its list.
 
         Raises:
             RunError: the directory belongs to another model, recipe or set of samples, is not a run, or cannot be
@@ -73,10 +73,10 @@ class RunDirectory:
                 head = {"schema": SCHEMA, "versions": versions(), **facts}
                 if old != {**head, "jobs": rows}:
                     remove_parts(self.path, note.name)
-                    write_bytes(note, _with_rows(head, rows))
+                    write_bytes(note, _run_json(head, rows))
 
     def check(self, facts: Mapping[str, Any]) -> None:
-        """Refuse a place that holds another run or other files.
+        """Raise RunError if the directory holds another run than ``facts`` describe, or other files.
 
         Raises:
             RunError: the directory belongs to another model, recipe or set of samples, or is not a run.
@@ -102,7 +102,7 @@ class RunDirectory:
             raise RunError(f"{self.path} is a file, not a directory: choose another --out.")
 
     def facts(self) -> dict[str, Any]:
-        """Return run.json.
+        """Return the content of run.json: model, recipe, samples, device and jobs.
 
         Raises:
             RunError: this is not a run directory, or its file is damaged.
@@ -113,11 +113,11 @@ class RunDirectory:
         return data
 
     def folder(self, job: Job, label: str) -> Path:
-        """Return where a job's files go."""
+        """Return the folder of the files of a job's map: ``RUN/maps/<label>-<index>/seed-<seed>``."""
         return self.path / "maps" / f"{slug(label)}-{job.index}" / f"seed-{job.seed}"
 
     def finished_folders(self) -> dict[tuple[int, int], Path]:
-        """Return where the files of each finished map are, by class and seed, in the order of run.json.
+        """Return the folder of each finished map by (class index, seed), in the order of run.json.
 
         Raises:
             RunError: this is not a run directory, or its run.json is damaged.
@@ -127,7 +127,7 @@ class RunDirectory:
         return {place: folder for place, folder in folders.items() if (folder / "map.json").exists()}
 
     def map_hashes(self) -> dict[tuple[int, int], str]:
-        """Return the hash of every finished map by its class and seed, in the order of run.json.
+        """Return the hash of each finished map by (class index, seed), in the order of run.json.
 
         Raises:
             RunError: this is not a run directory, or a map's map.json is damaged.
@@ -135,7 +135,7 @@ class RunDirectory:
         return {place: read_map_json(folder)["map_sha256"] for place, folder in self.finished_folders().items()}
 
     def maps_sha256(self) -> str:
-        """Hash which finished maps the run holds: another map, or a map made again with another outcome, changes it.
+        """Return one hash over all finished maps: another map, or a map with another outcome, changes it.
 
         Raises:
             RunError: this is not a run directory, or a map's map.json is damaged.
@@ -144,7 +144,7 @@ class RunDirectory:
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
     def listing(self) -> dict[int, set[int]]:
-        """Return the seeds of each class of which a map seems to be there: one walk over the names, nothing is read."""
+        """Return the seeds of the maps that seem finished, by class index, from file names alone; nothing is read."""
         found: dict[int, set[int]] = {}
         names = glob.iglob("*/seed-*/map.json", root_dir=self.path / "maps")  # noqa: PTH207  (of a million, Path is slow)
         for concept, folder, _ in (name.split(os.sep) for name in names):  # noqa: PTH206
@@ -154,7 +154,7 @@ class RunDirectory:
         return found
 
     def require_finished(self) -> None:
-        """Refuse a run of which maps are missing.
+        """Raise RunError if the run has no maps, or maps that are not finished.
 
         Raises:
             RunError: it has no jobs, or unfinished ones; the message counts them.
@@ -168,7 +168,7 @@ class RunDirectory:
             )
 
     def write(self, found: ConceptMap) -> None:
-        """Write a map's files; map.json comes last, so that its presence means that the map is finished.
+        """Write a finished map's files; map.json comes last, so that its presence means that the map is finished.
 
         Of several processes only one may write a map: the one that holds the run, or a worker of it.
         """
@@ -192,7 +192,7 @@ class RunDirectory:
         )
 
     def read(self, folder: Path) -> ConceptMap:
-        """Read one map.
+        """Return the map whose files are in ``folder``; its hash is checked.
 
         Raises:
             RunError: it is missing, unfinished or damaged.
@@ -214,18 +214,18 @@ class RunDirectory:
             raise RunError(f"map {folder} is damaged: {type(error).__name__}: {error}. Run it again.") from None
 
     def frames(self, one: ConceptMap) -> tuple[Image.Image, ...]:
-        """Read the images of a map as it grew; none if it was made without ``--frames``."""
+        """Return the recorded images of a map as it grew; none if it was made without ``--frames``."""
         return read_frames(self.folder(Job(one.index, one.seed), one.label))
 
     def maps(self) -> Iterator[ConceptMap]:
-        """Read the finished maps in the order of run.json."""
+        """Yield the finished maps in the order of run.json, each read when it is asked for."""
         yield from map(self.read, self.finished_folders().values())
 
     def __repr__(self) -> str:
         return f"RunDirectory({str(self.path)!r})"
 
     def _repr_html_(self) -> str:
-        """Return facts, images and scores as a small piece of HTML, for a notebook.
+        """Return the run's facts, images and scores as HTML, which a notebook shows.
 
         Raises:
             RunError: this is not a run directory, or its run.json is damaged.
@@ -247,7 +247,7 @@ class RunDirectory:
 
 
 def open_run(path: "str | Path") -> RunDirectory:
-    """Open a run that ``phosphene map`` made.
+    """Return the :class:`RunDirectory` of a run that ``phosphene map`` made; refuse a folder without a good run.json.
 
     Args:
         path: The directory.
@@ -266,7 +266,7 @@ def open_run(path: "str | Path") -> RunDirectory:
 
 
 def _scores(run: RunDirectory) -> str:
-    """Return the run's scores as an HTML table for notebooks; empty if there are none."""
+    """Return the run's scores as an HTML table for notebooks; empty text if there are none."""
     rows = [row for row in read_scores(run) if all(isinstance(row.get(key), float) for key in ("m_score", "top1_all"))]
     lines = [
         [
@@ -280,7 +280,7 @@ def _scores(run: RunDirectory) -> str:
 
 
 def read_map_json(folder: Path) -> dict[str, Any]:
-    """Return map.json of a finished map: its figures, without the map itself.
+    """Return the content of a finished map's map.json: its figures and hash, without the tensors.
 
     Raises:
         RunError: it is missing or damaged.
@@ -291,8 +291,8 @@ def read_map_json(folder: Path) -> dict[str, Any]:
     return data
 
 
-def _with_rows(head: dict[str, Any], rows: list[dict[str, Any]]) -> bytes:
-    """Return JSON with one line per job in its list of jobs, because there may be a million of them."""
+def _run_json(head: dict[str, Any], rows: list[dict[str, Any]]) -> bytes:
+    """Return the text of run.json, ``head`` and the list of jobs, in which each of maybe a million has one line."""
     first = json.dumps(head, indent=1, ensure_ascii=False, allow_nan=False).removesuffix("\n}")
     lines = ",\n".join(f"  {json.dumps(row, ensure_ascii=False)}" for row in rows)
     return (first + ',\n "jobs": [\n' + lines + "\n ]\n}\n").encode()

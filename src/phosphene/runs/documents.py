@@ -14,7 +14,7 @@ SCHEMA = 1
 
 @dataclass(frozen=True)
 class Document:
-    """A kind of JSON file in a run directory.
+    """A kind of JSON file in run directories, with its name, version and required entries; reads and writes it.
 
     Attributes:
         name: Name of the file.
@@ -31,7 +31,7 @@ class Document:
     schema: "int | None" = SCHEMA
 
     def read(self, run: Path) -> "dict[str, Any] | None":
-        """Return the document of the run directory ``run``; ``None`` if there is none.
+        """Return the content of this file in the directory ``run``, checked; ``None`` if there is no such file.
 
         Raises:
             RunError: it is damaged, or of another version.
@@ -49,7 +49,7 @@ class Document:
         return data  # type: ignore[no-any-return]
 
     def write(self, run: Path, entries: Mapping[str, Any]) -> None:
-        """Write the document into the run directory ``run``, with its schema and the versions in use.
+        """Write the entries, with schema and versions, as this JSON file into the directory ``run``.
 
         Raises:
             RunError: it cannot be written.

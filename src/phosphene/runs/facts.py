@@ -28,7 +28,7 @@ NEEDED: dict[str, Any] = {
 def run_facts(
     classifier: Classifier, recipe: Recipe, pool: SamplePool, device: str = "", precision: str = ""
 ) -> dict[str, Any]:
-    """Return everything that a run is made from, as ``run.json`` holds it.
+    """Return what a run is made from, as ``run.json`` holds it: model, recipe, samples, device and precision.
 
     With the class and the seed, it determines every map.
     """
@@ -56,7 +56,7 @@ def run_facts(
 
 
 def missing_entry(data: Any, needed: Any, where: str = "") -> str:
-    """Return the first of the ``needed`` entries that ``data`` lacks or holds in another type; empty if none.
+    """Return the name of the first ``needed`` entry that ``data`` lacks or holds in another type; empty if none.
 
     Args:
         data: Value that was read from JSON.
@@ -88,5 +88,5 @@ def slug(label: str) -> str:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions that shape a result."""
+    """Return the versions of phosphene, torch and Python by name, which the files of a run note."""
     return {"phosphene": __version__, "torch": torch.__version__, "python": platform.python_version()}

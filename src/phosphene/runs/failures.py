@@ -15,7 +15,7 @@ FAILURES = Document("failures.json", "failures", {"failures": [ROW]}, "Delete it
 
 
 def read_failures(run: RunDirectory) -> list[dict[str, Any]]:
-    """Return one ``ROW`` per map that could not be made. A damaged file counts as empty."""
+    """Return the rows of ``failures.json``, one per map that could not be made; a damaged file counts as empty."""
     data = None
     with contextlib.suppress(RunError):
         data = FAILURES.read(run.path)
@@ -23,7 +23,7 @@ def read_failures(run: RunDirectory) -> list[dict[str, Any]]:
 
 
 def note_failures(run: RunDirectory, rows: Iterable[dict[str, Any]] = ()) -> None:
-    """Add rows, and take out those whose maps are there by now, or that fail anew.
+    """Add rows to ``failures.json``, remove those whose maps are finished now, delete the file if none is left.
 
     Raises:
         RunError: it cannot be written.

@@ -13,7 +13,7 @@ from phosphene.runs.atomic import writing
 
 @contextlib.contextmanager
 def whole_folder(folder: Path, content: Collection[str], called: str) -> Iterator[Path]:
-    """Replace a folder in one move once it is whole; refuse a place that holds anything but ``content``.
+    """Context that yields a new folder to fill; at its end that replaces ``folder``, if this held only ``content``.
 
     What a killed process has left beside the place is removed.
 
@@ -57,7 +57,7 @@ def whole_folder(folder: Path, content: Collection[str], called: str) -> Iterato
 
 
 def _refuse_others(folder: Path, content: Collection[str], called: str) -> None:
-    """Refuse a place that holds something else.
+    """Raise RunError if ``folder`` is a file, or holds anything but ``content``, which ``called`` names.
 
     Raises:
         RunError: it is a file, or a folder with other content.

@@ -19,7 +19,7 @@ LEAST_FPS, MOST_FPS = 0.5, 50.0
 
 
 def animation(frames: Sequence[Image.Image], kind: str = "WEBP", *, fps: float = FPS) -> bytes:
-    """Encode images of one size as a looping animation that holds its last frame.
+    """Return images of one size encoded as a looping WebP or GIF animation that holds its last frame.
 
     Args:
         frames: At least one image.
@@ -39,19 +39,19 @@ def animation(frames: Sequence[Image.Image], kind: str = "WEBP", *, fps: float =
 
 
 def _with_palette(image: Image.Image) -> Image.Image:
-    """Return a frame with a palette of its own, as GIF needs it."""
+    """Return a frame reduced to its own palette of 256 colours, as GIF needs it."""
     return image.convert("RGB").quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.FLOYDSTEINBERG)
 
 
 def frames_file(frames: Sequence[Image.Image]) -> bytes:
-    """Return the content of ``frames.webp``."""
+    """Return the content of ``frames.webp``: an animation of the frames, at most 256 pixels wide and high."""
     if max(frames[0].size) > MOST_SIDE:
         frames = [ImageOps.contain(frame, (MOST_SIDE, MOST_SIDE), Image.Resampling.LANCZOS) for frame in frames]
     return animation(frames)
 
 
 def read_frames(folder: Path) -> tuple[Image.Image, ...]:
-    """Read a map's frames, RGB, the earliest first; an empty list if none were recorded.
+    """Return the frames in a map's folder as RGB images, the earliest first; none if none were recorded.
 
     Raises:
         RunError: the file is damaged.

@@ -39,12 +39,12 @@ MOST_FILES = 64
 
 @dataclass(frozen=True)
 class SignOfLife:
-    """What a process says of itself while it makes a group of maps.
+    """What a process that makes a group of maps writes about itself into ``RUN/live``: which maps, and how far.
 
     Attributes:
         pid: Number of the process.
         host: Name of its machine.
-        began: When it began; see :func:`_began`.
+        began: When it began; see :func:`_process_start`.
         beat: When it wrote this, in seconds since 1970.
         patience: After so many seconds without another one it counts as gone.
         step: Steps taken.
@@ -67,20 +67,20 @@ class SignOfLife:
 
     @property
     def maps(self) -> tuple[tuple[int, int], ...]:
-        """Return index and seed of the maps that are being made."""
+        """The (class index, seed) pairs of the maps that are being made."""
         return tuple((job["index"], job["seed"]) for job in self.jobs)
 
     @property
     def has_ended(self) -> bool:
-        """Return whether the process is known to have ended; of another machine it is not."""
-        return self.host == socket.gethostname() and _began(self.pid) != self.began
+        """Whether the process is known to have ended; of another machine that is not known, so false."""
+        return self.host == socket.gethostname() and _process_start(self.pid) != self.began
 
 
 NEEDED = {**get_type_hints(SignOfLife), "jobs": [{"index": int, "seed": int}]}
 
 
 class LivePreview(contextlib.AbstractContextManager["LivePreview"]):
-    """Writes previews and a sign of life while a group of maps is made; a context manager.
+    """Context manager that, called after each step of a group, writes map previews and a sign of life.
 
     Previews are drawn in turn, one map after the other, in less than 1 % of the time.
 
@@ -122,24 +122,24 @@ class LivePreview(contextlib.AbstractContextManager["LivePreview"]):
         if self.due is not None and now < self.due:
             return
         with contextlib.suppress(OSError, RunError, ValueError):  # a full disk is reported when a map is written
-            self._sign(step)
+            self._write_sign(step)
             if self.due is None:
                 self.due = now + FIRST_SECONDS
                 return
             began = time.thread_time()
             for _ in self.jobs:
-                self._draw(step)
+                self._write_preview(step)
                 if time.thread_time() - began > SHARE * EVERY_SECONDS:
                     break
             pause = max(EVERY_SECONDS, (time.thread_time() - began) / SHARE)
             self.due = now + min(pause, MOST_SECONDS)
 
-    def _sign(self, step: "Step") -> None:
-        """Write the sign of life of this step."""
+    def _write_sign(self, step: "Step") -> None:
+        """Write the sign of life of this process to its file in ``RUN/live``, with the figures of this step."""
         sign = SignOfLife(
             pid=os.getpid(),
             host=socket.gethostname(),
-            began=_began(os.getpid()),
+            began=_process_start(os.getpid()),
             beat=time.time(),
             patience=max(PATIENCE_SECONDS, PATIENCE * self.longest_step),
             step=step.number,
@@ -150,8 +150,8 @@ class LivePreview(contextlib.AbstractContextManager["LivePreview"]):
         )
         write_bytes(self.path, json.dumps(vars(sign), allow_nan=False).encode(), durable=False)
 
-    def _draw(self, step: "Step") -> None:
-        """Write the preview of one map of the group, each in turn."""
+    def _write_preview(self, step: "Step") -> None:
+        """Write ``preview.webp`` of one map of the group as it is now; the next call takes the next map."""
         row = self.turn % len(self.jobs)
         self.turn += 1
         image = to_image(render(step.nu[row].detach().float(), self.contrast))
@@ -162,18 +162,18 @@ class LivePreview(contextlib.AbstractContextManager["LivePreview"]):
 
 
 def read_live(path: Path) -> list[SignOfLife]:
-    """Return the signs of life of the processes that are at work on the run at ``path``.
+    """Return the signs of life of the processes that are making maps of the run at ``path`` now.
 
     A process counts until its patience is over (a minute, or ten of its longest steps); one of this machine only while
     it exists. Damaged notes are ignored.
     """
     now = time.time()
-    return [sign for _, sign in _signs(path) if now - sign.beat <= sign.patience and not sign.has_ended]
+    return [sign for _, sign in _read_signs(path) if now - sign.beat <= sign.patience and not sign.has_ended]
 
 
-def remove_dead(path: Path) -> None:
-    """Tidy ``RUN/live`` at the end of a command: remove the signs of this machine's processes that have ended."""
-    for file, sign in _signs(path):
+def remove_ended_signs(path: Path) -> None:
+    """Delete from ``RUN/live`` the signs of life of processes of this machine that have ended."""
+    for file, sign in _read_signs(path):
         if sign.has_ended:
             with contextlib.suppress(OSError):
                 file.unlink()
@@ -182,8 +182,8 @@ def remove_dead(path: Path) -> None:
         (path / FOLDER).rmdir()
 
 
-def _signs(path: Path) -> Iterator[tuple[Path, SignOfLife]]:
-    """Yield the files in a run directory that are signs of life, with their content."""
+def _read_signs(path: Path) -> Iterator[tuple[Path, SignOfLife]]:
+    """Yield each file in ``RUN/live`` that is a sign of life, with its content; damaged files are left out."""
     with contextlib.suppress(OSError):
         for file in sorted((path / FOLDER).glob("*.json"))[:MOST_FILES]:
             with contextlib.suppress(RunError):
@@ -192,8 +192,8 @@ def _signs(path: Path) -> Iterator[tuple[Path, SignOfLife]]:
                     yield file, SignOfLife(**{key: note[key] for key in NEEDED})
 
 
-def _began(pid: int) -> "int | None":
-    """Return when a process of this machine began, in clock ticks, since process numbers are given again.
+def _process_start(pid: int) -> "int | None":
+    """Return when process ``pid`` of this machine began, in clock ticks, since process numbers are given again.
 
     ``None`` if there is no such process; 0 if the system does not report it.
     """

@@ -26,7 +26,7 @@ _tokens: dict[str, str] = {}  # lock files that this process holds -> the token 
 
 @contextlib.contextmanager
 def hold(folder: Path, *, wait: float = WAIT_SECONDS) -> Iterator[str]:
-    """Hold a run directory; the thread that holds it may do so again.
+    """Context that locks a run directory against other commands, notes who holds it, and yields the lock's token.
 
     Args:
         folder: The run directory; it is created.
@@ -51,7 +51,7 @@ def hold(folder: Path, *, wait: float = WAIT_SECONDS) -> Iterator[str]:
             return
         _tokens[path] = token = uuid.uuid4().hex
         try:
-            _note(folder, token)
+            _write_note(folder, token)
             yield token
         finally:
             del _tokens[path]
@@ -68,8 +68,8 @@ def holder(folder: Path) -> dict[str, Any]:
     return note if isinstance(note, dict) else {}
 
 
-def _note(folder: Path, token: str) -> None:
-    """Write down which process holds the run directory."""
+def _write_note(folder: Path, token: str) -> None:
+    """Write ``.lock.json``, which says which process and command hold the run directory, with the lock's token."""
     program = Path(sys.argv[0] if sys.argv and sys.argv[0] else "python")
     program = program.parent if program.name == "__main__.py" else program  # python -m phosphene
     note = {
@@ -83,7 +83,7 @@ def _note(folder: Path, token: str) -> None:
 
 
 def _refusal(folder: Path) -> str:
-    """Return the message that names who holds the run directory."""
+    """Return the message of the RunError that a run directory is in use, with the command that holds it."""
     note = holder(folder)
     who = "another command"
     if {"pid", "host", "command", "since"} <= set(note):

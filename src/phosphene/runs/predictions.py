@@ -18,7 +18,7 @@ Place = tuple[int, int]  # class and seed
 
 @dataclass(frozen=True)
 class ClassifierPredictions:
-    """The predictions of one classifier for the maps of a run.
+    """What one classifier predicts for the maps of a run, as ``readings.json`` holds it.
 
     Attributes:
         name: Name of the classifier.
@@ -36,7 +36,7 @@ class ClassifierPredictions:
 
 
 def read_predictions(run: RunDirectory) -> list[ClassifierPredictions]:
-    """Return the predictions for maps that have not changed since, by classifier; empty if there is no file.
+    """Return the predictions in ``readings.json``, by classifier, for maps that have not changed since.
 
     The file is ``readings.json``, its older name, so that old run directories still open.
 

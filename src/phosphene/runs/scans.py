@@ -58,12 +58,12 @@ SCAN = Document(NAME, "scan", NEEDED, "Delete it and scan again.", schema=3)
 
 
 def suspect_folder(index: int, label: str) -> str:
-    """Return where a suspect's files go, below the run."""
+    """Return the folder of a suspect class's files, relative to the run: ``scan/<label>-<index>``."""
     return f"{FOLDER}/{slug(label)}-{index}"
 
 
 def read_scans(run: RunDirectory) -> list[tuple[RunDirectory, dict[str, Any]]]:
-    """Return the scan of a run and those of the runs below its folder ``scans``, each with its run.
+    """Return each scan of a run and of the runs in its folder ``scans``, as (run, content of ``scan.json``).
 
     Raises:
         RunError: a ``scan.json`` is damaged, or of another version.
@@ -75,7 +75,7 @@ def read_scans(run: RunDirectory) -> list[tuple[RunDirectory, dict[str, Any]]]:
 
 
 def check_scan(run: RunDirectory, request: Mapping[str, Any]) -> "dict[str, Any] | None":
-    """Return the run's scan if it is of this request and was made by this method; ``None`` if it must be made.
+    """Return the run's ``scan.json`` if it answers this request by this method; ``None`` if a scan must be made.
 
     Args:
         run: The run.
@@ -89,6 +89,7 @@ def check_scan(run: RunDirectory, request: Mapping[str, Any]) -> "dict[str, Any]
         return None
 
     def hashes(of: Mapping[str, Any]) -> list[str]:
+        """Return the sorted hashes of the clean reference networks of a request or scan."""
         return sorted(one["sha256"] for one in of["references"])
 
     pairs = [
@@ -107,7 +108,7 @@ def check_scan(run: RunDirectory, request: Mapping[str, Any]) -> "dict[str, Any]
 def write_scan(
     run: RunDirectory, entry: Mapping[str, Any], files: Mapping[str, bytes], sarif: Mapping[str, Any]
 ) -> None:
-    """Write a scan in place of an older one.
+    """Write ``scan.json``, ``scan.sarif`` and the candidates' files into a run, in place of an older scan.
 
     Args:
         run: A run that has begun.
@@ -130,7 +131,7 @@ def write_scan(
 
 
 def read_scan_file(run: RunDirectory, name: str) -> bytes:
-    """Return a file that a scan names; one that leads out of the run is refused.
+    """Return the content of a file that ``scan.json`` names; one that leads out of the run is refused.
 
     Raises:
         RunError: it is missing, or lies elsewhere.

@@ -16,7 +16,7 @@ SCORES = Document(NAME, "scores", {"rows": [ROW]}, "Delete it and score again.")
 
 
 def read_scores(run: "RunDirectory") -> list[dict[str, Any]]:
-    """Return the rows for the run's current maps; none if there is no ``scores.json``.
+    """Return the rows of ``scores.json``, one per target, for the run's current maps; none if there is no file.
 
     Raises:
         RunError: the file is damaged, or of another version.
@@ -29,7 +29,7 @@ def read_scores(run: "RunDirectory") -> list[dict[str, Any]]:
 
 
 def write_scores(run: "RunDirectory", rows: Sequence[dict[str, Any]]) -> None:
-    """Put rows into ``scores.json``.
+    """Put rows into ``scores.json``, each in place of the same target's; rows of changed maps go.
 
     A row replaces the one of the same target; rows of other targets stay; rows of maps that have changed go.
 

@@ -18,10 +18,10 @@ from phosphene.sources.exported import FORMATS
 
 
 class Source(Protocol):
-    """Interface of a source module."""
+    """Interface of a source module, such as ``sources/timm.py``, which loads the specs of one prefix."""
 
     def load(self, rest: str, *, trust: bool) -> Classifier:
-        """Load what follows the prefix."""
+        """Return the classifier that ``rest``, the spec after its prefix, names; ``trust`` allows its code to run."""
 
 
 # Prefixes of specs; each is the name of its module.
@@ -38,12 +38,12 @@ SPEC_FORMS = {
 
 
 def source(name: str) -> Source:
-    """Import a source: one of ``SOURCES``, or ``factory``."""
+    """Import and return the module of a source: one of ``SOURCES``, or ``factory``."""
     return cast("Source", importlib.import_module(f"phosphene.sources.{name}"))
 
 
 def load(spec: "str | Path", *, trust: bool = False) -> Classifier:
-    """Load a classifier from a model spec.
+    """Load the classifier that a model spec names (``torchvision:vgg16``, path of a card, ...), run it once, return it.
 
     Args:
         spec: ``demo:shapes``, ``torchvision:vgg16``, ``path/to/card.toml``, ...; see ``SPEC_FORMS``.
@@ -73,7 +73,7 @@ def load(spec: "str | Path", *, trust: bool = False) -> Classifier:
 
 
 def list_specs(prefix: str = "demo") -> list[tuple[str, str]]:
-    """Return every (spec, description) of a prefix that can be loaded as it stands; nothing for ``hf`` and ``card``.
+    """Return (spec, description) of every model of a prefix that has a name; nothing for ``hf`` and ``card``.
 
     Raises:
         ExtraError: the library that knows them is missing or broken.
@@ -86,7 +86,7 @@ def list_specs(prefix: str = "demo") -> list[tuple[str, str]]:
 
 
 def _is_factory(text: str) -> bool:
-    """Whether ``text`` names a function in an existing Python file or package. Nothing of it is run."""
+    """Return whether ``text`` names a function in an existing Python file or package; nothing of it is run."""
     where, _, function = text.rpartition(":")
     if where.endswith(".py"):
         return Path(where).is_file() and function.isidentifier()
@@ -102,7 +102,7 @@ def _is_factory(text: str) -> bool:
 
 
 def _hint(text: str) -> str:
-    """Return the sentence that helps with a spec that matches nothing."""
+    """Return a sentence that suggests what to give in place of ``text``, a spec that names no model."""
     prefix, colon, rest = text.partition(":")
     if Path(text).exists():
         return " A weights file needs a card that names its network: give the path of the card (.toml)."
@@ -113,7 +113,7 @@ def _hint(text: str) -> str:
 
 
 def _hint_of_library(name: str) -> str:
-    """Suggest the prefix of a library that has a network of this very name."""
+    """Return " Did you mean PREFIX:NAME?" if torchvision or timm has a network ``name``; else empty text."""
     for prefix in ("torchvision", "timm"):
         with contextlib.suppress(ExtraError):
             specs = [spec.removeprefix(f"{prefix}:") for spec, _ in list_specs(prefix)]
@@ -123,6 +123,6 @@ def _hint_of_library(name: str) -> str:
 
 
 def _known() -> str:
-    """Return the sentence that lists all known specs."""
+    """Return the sentence that lists the demo models and the forms of all other specs."""
     known = [spec for spec, _ in list_specs()]
     return f" Known: {', '.join([*known, *SPEC_FORMS])}."

@@ -87,7 +87,7 @@ def load(rest: str, *, trust: bool) -> Classifier:
 
 
 def _check_paths(card: Mapping[str, Any], path: Path, *, trust: bool) -> None:
-    """Refuse names that no file can have, and, without trust, files outside the card's folder, also by a link.
+    """Raise if a card names an impossible file, or, without ``trust``, one outside the card's folder.
 
     A file outside did not come with the card. A factory is left out here: its code needs trust wherever it lies.
 
@@ -112,7 +112,7 @@ def _check_paths(card: Mapping[str, Any], path: Path, *, trust: bool) -> None:
 
 
 def _input_space(card: Mapping[str, Any], path: Path) -> InputSpace:
-    """Return the input space of a card; an impossible one is refused here, before the network is built at any cost."""
+    """Return the input space that a card's table [input] declares; CardError if that is missing or impossible."""
     if "input" not in card:
         raise CardError(f"model card {path} lacks the table [input].")
     space, where = card["input"], f"model card {path}: [input]"
@@ -131,7 +131,7 @@ def _input_space(card: Mapping[str, Any], path: Path) -> InputSpace:
 
 
 def _build(card: Mapping[str, Any], path: Path, space: InputSpace, labels: "int | None") -> nn.Module:
-    """Build the architecture that a card names; its code is a library's, so it needs no trust."""
+    """Return the network of a card's ``arch``, built by its library with random weights; this needs no trust."""
     prefix, colon, name = card["arch"].partition(":")
     if not colon or prefix not in ARCHITECTURES:
         known = ", ".join(f"{prefix}:NAME" for prefix in ARCHITECTURES)
@@ -145,12 +145,12 @@ def _build(card: Mapping[str, Any], path: Path, space: InputSpace, labels: "int 
 
 
 def describe(path: Path) -> str:
-    """Return the card's one-line description."""
+    """Return the one-line description in the card at ``path``; empty if it has none."""
     return str(read(path).get("description", ""))
 
 
 def _read_beside(path: Path) -> dict[str, Any]:
-    """Read the card of the same name beside an exported network."""
+    """Return the fields of the card (same name, .toml) beside an exported network; CardError if it is missing."""
     card = path.with_suffix(".toml")
     if not path.is_file():
         raise CardError(f"exported network {path} does not exist.")
@@ -166,7 +166,7 @@ def _read_beside(path: Path) -> dict[str, Any]:
 
 
 def read(path: Path, *, exported: str = "") -> dict[str, Any]:
-    """Parse a card and check its fields, but for those of [input].
+    """Return the fields of the card at ``path``, parsed and checked, but for those of [input].
 
     Args:
         path: The card.
@@ -185,7 +185,7 @@ def read(path: Path, *, exported: str = "") -> dict[str, Any]:
 
 
 def _check_network(card: Mapping[str, Any], path: Path) -> None:
-    """Check that a card names one network, and what goes with it."""
+    """Raise CardError unless a card names exactly one network, with other fields that fit it."""
     networks = [field for field in NETWORKS if field in card]
     if not networks:
         raise CardError(f"model card {path} lacks 'factory', 'arch' or 'exported': one of them must name the network.")
@@ -209,7 +209,7 @@ def _check(fields: Mapping[str, Any], known: Mapping[str, type], where: str) -> 
 
 
 def card_files(classifier: Classifier, card: Path, weights: Path) -> dict[Path, bytes]:
-    """Return the files that describe a classifier: its card, and beside it weights, labels and, of ``hf:``, the config.
+    """Return the content, by path, of the files that describe a classifier: card, weights, labels, config.
 
     Args:
         classifier: A classifier from :func:`phosphene.load`.
@@ -251,6 +251,6 @@ def card_files(classifier: Classifier, card: Path, weights: Path) -> dict[Path, 
 
 
 def _relative(text: str, folder: Path) -> str:
-    """Return an absolute path relative to the card's folder; other text as it is."""
+    """Return an absolute path (also ``file.py:function``) relative to ``folder``; other text as it is."""
     where, colon, function = text.rpartition(":") if ":" in text else (text, "", "")
     return f"{os.path.relpath(where, folder)}{colon}{function}" if Path(where).is_absolute() else text

@@ -10,7 +10,7 @@ CARDS = Path(__file__).parent.parent / "demo" / "cards"
 
 
 def list_specs() -> list[tuple[str, str]]:
-    """Return the demo models with a line each."""
+    """Return (spec, description) of every demo model, from the cards in the package."""
     return [(f"demo:{path.stem}", card.describe(path)) for path in sorted(CARDS.glob("*.toml"))]
 
 

@@ -17,7 +17,7 @@ Shape = tuple["int | None", ...]  # (n, c, h, w); None if any size is accepted
 
 
 class Format(NamedTuple):
-    """A format of files.
+    """A file format of exported networks: the module that loads it, what code that may run, notes for the user.
 
     Attributes:
         module: The module that loads it.
@@ -42,7 +42,7 @@ FORMATS = {
 
 
 def open_exported(path: Path, shape: tuple[int, int, int], *, trust: bool) -> tuple[nn.Module, "int | None"]:
-    """Load an exported network.
+    """Load an exported network (.pt2, .onnx, TorchScript); return it, and the batch size it is fixed to if any.
 
     Args:
         path: The file; its suffix is one of ``FORMATS``.
@@ -94,7 +94,7 @@ class FixedBatch(nn.Module):
         self.network, self.batch = network, batch
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Map normalised pixels (n, c, h, w) to outputs (n, ...)."""
+        """Return the network's outputs (n, ...) for normalised pixels (n, c, h, w), batch by batch."""
         padding = pixels[-1:].expand(-len(pixels) % self.batch, *pixels.shape[1:])
         batches = torch.split(torch.cat([pixels, padding]), self.batch)
         return torch.cat([self.network(batch) for batch in batches])[: len(pixels)]

@@ -23,7 +23,7 @@ from phosphene.sources.libraries import fixed_seed
 
 
 def load(rest: str, *, trust: bool) -> Classifier:
-    """Call the factory ``rest`` and make a classifier of what it returns.
+    """Call the function that the spec ``rest`` names (``package.module:factory``); return its network as a classifier.
 
     Raises:
         CardError: the factory is missing, fails, or returns a network whose input is unknown.
@@ -63,7 +63,7 @@ def build(factory: str, card: Path, *, trust: bool) -> nn.Module:
 
 
 def call(factory: str, folder: Path, who: str, *, trust: bool) -> nn.Module | Classifier:
-    """Import and call ``file.py:function`` (the file lies in ``folder``) or ``package.module:function``.
+    """Import and call the factory ``file.py:function`` or ``package.module:function``; return the network it makes.
 
     Args:
         factory: What to call.
@@ -86,7 +86,7 @@ def call(factory: str, folder: Path, who: str, *, trust: bool) -> nn.Module | Cl
                 f"{who} would run the module {where}, which lies in the working directory or beside the "
                 "card: read it, then add --trust."
             )
-        found_here = _searching(folder) if trust else nullcontext()
+        found_here = _on_import_path(folder) if trust else nullcontext()
         with one_line(CardError, f"factory module {where} failed"), found_here:
             module = importlib.import_module(where)
     make = getattr(module, function, None)
@@ -101,7 +101,7 @@ def call(factory: str, folder: Path, who: str, *, trust: bool) -> nn.Module | Cl
 
 
 def _import_file(file: Path, who: str, *, trust: bool) -> Any:
-    """Import a Python file under a name of its own, if that is trusted."""
+    """Run a Python file as a module with a name of its own and return it; TrustError without ``trust``."""
     if not file.is_file():
         raise CardError(f"{who}: factory file {file} does not exist.")
     if not trust:
@@ -117,7 +117,7 @@ def _import_file(file: Path, who: str, *, trust: bool) -> Any:
 
 
 def _is_foreign(package: str, folder: Path) -> bool:
-    """Say whether a module is found in the working directory or in ``folder``, and so may have come with the model.
+    """Return whether a package lies in the working directory or ``folder``, and so may have come with the model.
 
     `python -m` and notebooks search the working directory first. Finding a module does not run it.
     """
@@ -134,8 +134,8 @@ def _is_foreign(package: str, folder: Path) -> bool:
 
 
 @contextmanager
-def _searching(folder: Path) -> Iterator[None]:
-    """Append a folder to Python's path while something is imported."""
+def _on_import_path(folder: Path) -> Iterator[None]:
+    """Context in which a folder is the last place where Python looks for modules to import."""
     place = str(folder.resolve())
     sys.path.append(place)
     try:

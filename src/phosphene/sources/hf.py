@@ -23,7 +23,7 @@ SIDES = ("shortest_edge", "longest_edge")
 
 
 def load(rest: str, *, trust: bool) -> Classifier:
-    """Load an image classifier from the hub, its cache, or a folder.
+    """Load the transformers image classifier that ``rest`` names, from the Hugging Face hub, its cache, or a folder.
 
     Raises:
         CardError: it is not an image classifier, or does not say what input it takes.
@@ -56,7 +56,7 @@ def load(rest: str, *, trust: bool) -> Classifier:
 
 @contextmanager
 def _without_progress_bars() -> Iterator[None]:
-    """Switch the library's own progress bars off, and on again if they were on."""
+    """Context in which the progress bars of transformers are off; later they are as before."""
     logs = require("transformers.utils.logging", "hf")
     shown = logs.is_progress_bar_enabled()
     logs.disable_progress_bar()
@@ -68,7 +68,7 @@ def _without_progress_bars() -> Iterator[None]:
 
 
 def build(name: str, *, classes: int, size: tuple[int, int], channels: int = 3) -> nn.Module:
-    """Build the architecture of a config file (``config.json`` of ``save_pretrained``) with random weights.
+    """Return the network that a transformers config file describes, with random weights, the same ones every time.
 
     Raises:
         CardError: the file is missing or no config of an image classifier that transformers itself knows.
@@ -85,7 +85,7 @@ def build(name: str, *, classes: int, size: tuple[int, int], channels: int = 3) 
 
 
 def input_space(processor: Any, config: Any) -> tuple[tuple[int, int], list[float], list[float]]:
-    """Return size, mean and std for pixels in [0, 1] from an image processor.
+    """Return (height, width), mean and std for pixels in [0, 1], from a transformers image processor and config.
 
     The network sees ``(255 pixels * rescale_factor - image_mean) / image_std``, each part only if it is switched on.
     """
@@ -106,7 +106,7 @@ def input_space(processor: Any, config: Any) -> tuple[tuple[int, int], list[floa
 
 
 def _sides(size: Any) -> "tuple[int, int] | None":
-    """Read height and width from what processors and configs call a size: a number, a pair, or an object of them."""
+    """Return (height, width) from what processors and configs call a size; ``None`` if it states none."""
     if isinstance(size, int):
         return size, size
     if isinstance(size, list | tuple) and len(size) == 2:
@@ -120,7 +120,7 @@ def _sides(size: Any) -> "tuple[int, int] | None":
 
 
 def _split(rest: str) -> tuple[str, str]:
-    """Split ``OWNER/NAME@REVISION``; a folder is taken as it is."""
+    """Return the name and revision in ``OWNER/NAME@REVISION``; a folder is its own name; SpecError for others."""
     if rest and Path(rest).is_dir():
         return rest, ""
     name, _, revision = rest.partition("@")
@@ -130,7 +130,7 @@ def _split(rest: str) -> tuple[str, str]:
 
 
 def _check_code(facts: dict[str, Any], name: str, *, trust: bool) -> None:
-    """Refuse a model that comes with code, before transformers is asked for anything that could fetch or run it."""
+    """Raise TrustError, without ``trust``, for a model whose config ``facts`` name code, before any is fetched."""
     code = facts.get("auto_map")
     if code and not trust:
         named = code.values() if isinstance(code, dict) else [code]
@@ -149,7 +149,7 @@ def _labels(config: Any) -> "list[str] | None":
 
 @contextmanager
 def _one_line(name: str) -> Iterator[None]:
-    """Call transformers inside; what it raises becomes one line that names the fix."""
+    """Context for calls of transformers: what they raise becomes a one-line error of ours that names the fix."""
     with one_line(CardError, f"hf:{name} is not an image classifier that transformers can load"):
         try:
             yield

@@ -20,14 +20,14 @@ PROXIES = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
 
 @contextmanager
 def fixed_seed() -> Iterator[None]:
-    """Fix the random numbers inside: a network without weights is the same random one every time."""
+    """Context with torch's seed at 0: a network built without weights is the same random one every time."""
     with torch.random.fork_rng(devices=[]):  # the caller's random state stays as it is
         torch.manual_seed(0)
         yield
 
 
 def check_name(library: str, name: str, known: list[str]) -> None:
-    """Check that a library has a network.
+    """Raise SpecError, with the nearest names, if ``name`` is not one of the networks ``known`` to a library.
 
     Raises:
         SpecError: it has none of this name; the nearest names are suggested.
@@ -38,20 +38,20 @@ def check_name(library: str, name: str, known: list[str]) -> None:
 
 
 def fetching(spec: str, weights: object = "") -> AbstractContextManager[None]:
-    """Fetch weights inside; if that fails, the error names two ways to do without the network."""
+    """Return a context for fetching weights: a failure is a WeightsError that names two ways without the network."""
     fix = f'take {spec}@{RANDOM}, or a card with arch = "{spec}" and weights that lie on this machine.'
     return one_line(WeightsError, f"weights {weights or f'of {spec}'} cannot be fetched", fix)
 
 
 def per_channel(values: "Sequence[float] | float", channels: int) -> list[float]:
-    """Return one value per channel; a single value stands for all channels."""
+    """Return a list of one value per channel; a single value stands for all channels."""
     listed = [float(value) for value in (values if isinstance(values, Sequence) else [values])]
     return listed * (channels if len(listed) == 1 else 1)
 
 
 @contextmanager
 def offline_if_unreachable(extra: str) -> Iterator[None]:
-    """Switch the hub's client to its cache while the hub's host has no address; it would retry for half a minute.
+    """Context in which the Hugging Face client uses its cache alone, if the hub has no address here.
 
     Args:
         extra: The extra of this package that installs the client.

@@ -16,7 +16,7 @@ from phosphene.sources.exported import Shape
 
 
 def load(path: Path) -> tuple[nn.Module, list[Shape]]:
-    """Convert a network; return it and the shapes of its inputs.
+    """Convert an ONNX file to a torch network; return it and the shapes of its inputs.
 
     Raises:
         CardError: the file is damaged or in several parts, or holds what cannot be converted.
@@ -25,7 +25,7 @@ def load(path: Path) -> tuple[nn.Module, list[Shape]]:
     onnx, converter = require("onnx", "onnx"), require("onnx2torch", "onnx")
     with one_line(CardError, f"{path} is not an ONNX file"):
         model = onnx.load(str(path), load_external_data=False)
-    _rename(model)
+    _rename_nodes(model)
     _copy_shared_weights(model)
     if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in _tensors(model)):
         raise CardError(f"{path} has its weights in other files: save it as one file (onnx.save_model).")
@@ -35,15 +35,15 @@ def load(path: Path) -> tuple[nn.Module, list[Shape]]:
     return network, shapes
 
 
-def _rename(model: Any) -> None:
-    """Give nodes names that are plain words."""
+def _rename_nodes(model: Any) -> None:
+    """Give the nodes of an ONNX model new names, plain words with a number, in place."""
     for number, node in enumerate(model.graph.node):
         kind = "".join(sign for sign in node.op_type if sign.isascii() and sign.isalnum())
         node.name = f"{kind}_{number}"
 
 
 def _copy_shared_weights(model: Any) -> None:
-    """Copy a weight that nodes share through Identity to each of them: the converter looks for weights themselves."""
+    """Give each node of an ONNX model that shares a weight through Identity a copy of its own, in place."""
     weights = {tensor.name: tensor for tensor in model.graph.initializer}
     for node in [node for node in model.graph.node if node.op_type == "Identity" and node.input[0] in weights]:
         copy = model.graph.initializer.add()
@@ -54,7 +54,7 @@ def _copy_shared_weights(model: Any) -> None:
 
 
 def _tensors(model: Any) -> Iterator[Any]:
-    """Yield every tensor of the main graph; the converter supports no other."""
+    """Yield every tensor in the main graph of an ONNX model, weights and attributes of nodes."""
     yield from model.graph.initializer
     for node in model.graph.node:
         for attribute in node.attribute:
@@ -63,7 +63,7 @@ def _tensors(model: Any) -> Iterator[Any]:
 
 
 def _input_shapes(model: Any) -> list[Shape]:
-    """Return the shapes of the network's inputs: older files list its weights among them."""
+    """Return the shapes of an ONNX model's inputs, ``None`` for a side that may vary; weights are no inputs."""
     weights = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in weights]
     return [tuple(int(side.dim_value) or None for side in value.type.tensor_type.shape.dim) for value in inputs]

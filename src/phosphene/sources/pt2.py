@@ -12,7 +12,7 @@ from phosphene.sources.exported import Shape
 
 
 def load(path: Path) -> tuple[nn.Module, list[Shape]]:
-    """Load a program; return it and the shapes of its inputs.
+    """Load a ``torch.export`` program as a network; return it and the shapes of its inputs.
 
     Raises:
         CardError: the file is damaged.
@@ -25,20 +25,20 @@ def load(path: Path) -> tuple[nn.Module, list[Shape]]:
 
 
 class _ImageInput(nn.Module):
-    """Passes pixels in the memory layout that the network was exported with, and returns the first of its outputs."""
+    """Wraps a program: passes it pixels in the memory layout it was exported with, returns its first output."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, pixels: Tensor) -> Any:
-        """Map normalised pixels (n, c, h, w) to the program's first output."""
+        """Return the program's first output for normalised pixels (n, c, h, w)."""
         output = self.network(pixels.contiguous())
         return output[0] if isinstance(output, list | tuple) and output else output
 
 
 def _input_shapes(program: Any) -> list[Shape]:
-    """Return the shapes of the program's inputs; a side that may vary is ``None``."""
+    """Return the shapes of a ``torch.export`` program's inputs; a side that may vary is ``None``."""
     inputs = program.graph_signature.user_inputs
     values = [node.meta.get("val") for node in program.graph.nodes if node.op == "placeholder" and node.name in inputs]
     shapes = [tuple(value.shape) for value in values if isinstance(value, Tensor)]
@@ -46,7 +46,7 @@ def _input_shapes(program: Any) -> list[Shape]:
 
 
 def _allow_other_layouts(program: Any) -> None:
-    """Let views copy if they must: a memory layout other than the exported one is not an error."""
+    """Turn ``view`` into ``reshape`` in a program, in place: other memory layouts are then no error."""
     for graph in [part for part in program.graph_module.modules() if isinstance(part, torch.fx.GraphModule)]:
         for node in graph.graph.nodes:
             if node.op == "call_function" and node.target is torch.ops.aten.view.default:

@@ -11,13 +11,13 @@ from phosphene.sources import libraries
 
 
 def list_specs() -> list[tuple[str, str]]:
-    """Return every network of timm that has pretrained weights."""
+    """Return (spec, description) of every network of timm that has pretrained weights."""
     timm = require("timm", "timm")
     return [(f"timm:{name}", "pretrained weights from the hub") for name in timm.list_pretrained()]
 
 
 def load(rest: str, *, trust: bool) -> Classifier:
-    """Load a network of timm by name; it needs no trust, because its weights are read as plain tensors.
+    """Load a classifier of timm by name; it needs no trust, because its weights are read as plain tensors.
 
     Raises:
         ExtraError: timm is missing or broken.
@@ -45,7 +45,7 @@ def load(rest: str, *, trust: bool) -> Classifier:
 
 
 def build(name: str, *, classes: int, size: tuple[int, int], channels: int = 3) -> nn.Module:
-    """Build an architecture with random weights, the same ones every time.
+    """Return a network of timm with random weights, the same ones every time, for a card's ``arch``.
 
     Raises:
         SpecError: timm has no architecture of this name.
@@ -63,14 +63,14 @@ def build(name: str, *, classes: int, size: tuple[int, int], channels: int = 3) 
 
 
 def _timm_with(name: str) -> Any:
-    """Return timm, once it is known to have a network of this name."""
+    """Return the module timm, after a check that it has a network of this name; SpecError if not."""
     timm = require("timm", "timm")
     libraries.check_name("timm", name, timm.list_pretrained() if "." in name else timm.list_models())
     return timm
 
 
 def _labels(timm: Any, module: nn.Module) -> "list[str] | None":
-    """Return the names of the classes, if the cfg has them or they are one of ImageNet's sets."""
+    """Return the class names of a timm network, from its cfg or timm's ImageNet lists; ``None`` if unknown."""
     config: dict[str, Any] = getattr(module, "pretrained_cfg", {})
     names = config.get("label_descriptions") or config.get("label_names")
     if isinstance(names, dict):

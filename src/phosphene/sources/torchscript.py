@@ -13,7 +13,7 @@ from phosphene.spatial_activation import as_spatial_activation
 
 
 def load(path: Path) -> tuple[nn.Module, None]:
-    """Load a script; it does not state the shapes of its inputs.
+    """Load a TorchScript file as a network; return it and ``None``, since the file states no input shapes.
 
     Raises:
         CardError: the file is damaged, or holds something else.
@@ -25,7 +25,7 @@ def load(path: Path) -> tuple[nn.Module, None]:
 
 
 class ScriptedNetwork(nn.Module):
-    """A script. Its inner modules take no hooks, so ``activation`` returns its last spatial activation in their place.
+    """Wraps a TorchScript network, which takes no hooks: hooks of ``activation`` get its last spatial activation.
 
     Args:
         script: Maps normalised pixels (n, c, h, w) to logits.
@@ -37,7 +37,7 @@ class ScriptedNetwork(nn.Module):
         self.activation = nn.Identity()
 
     def forward(self, pixels: Tensor) -> Any:
-        """Map normalised pixels (n, c, h, w) to the script's output."""
+        """Return the script's output for normalised pixels (n, c, h, w); call the hooks of ``activation``."""
         if not self.activation._forward_hooks:  # noqa: SLF001  (the activation is not wanted, so it need not be found)
             return self.script(pixels)
         with _LastSpatialActivation(pixels) as operators:
@@ -48,7 +48,7 @@ class ScriptedNetwork(nn.Module):
 
 
 class _LastSpatialActivation(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Finds the last output, of all operators that run inside, that has places in the images."""
+    """Context that keeps, as ``last``, the last operator output inside that is a spatial activation."""
 
     def __init__(self, pixels: Tensor) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -56,7 +56,7 @@ class _LastSpatialActivation(TorchDispatchMode):  # type: ignore[no-untyped-call
         self.last: Tensor | None = None
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run an operator and look at its output."""
+        """Run an operator, note its output if it is a spatial activation, and return it."""
         output = func(*args, **(kwargs or {}))
         batched = isinstance(output, Tensor) and output.ndim in (3, 4) and len(output) == self.count
         if batched and as_spatial_activation(output, self.size) is not None:

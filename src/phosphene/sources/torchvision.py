@@ -8,7 +8,7 @@ from phosphene.classifier import Classifier
 from phosphene.errors import CardError, SpecError, one_line
 from phosphene.extras import require
 from phosphene.sources.libraries import RANDOM, RANDOM_NOTE, check_name, fetching, fixed_seed
-from phosphene.sources.weights import put
+from phosphene.sources.weights import put_tensors
 
 # What torchvision sets on top of its defaults when it loads its own weights of these networks.
 INCEPTIONS = ("googlenet", "inception_v3")
@@ -45,7 +45,7 @@ def load(rest: str, *, trust: bool) -> Classifier:
     if not random:
         with fetching(f"torchvision:{name}", chosen):
             state = chosen.get_state_dict(progress=False, check_hash=True, map_location="cpu", weights_only=True)
-        put(state, module, str(chosen), name)
+        put_tensors(state, module, str(chosen), name)
     return Classifier(
         module.eval(),
         size=size,
@@ -59,7 +59,7 @@ def load(rest: str, *, trust: bool) -> Classifier:
 
 
 def build(name: str, *, classes: int, size: tuple[int, int], channels: int = 3) -> nn.Module:
-    """Build an architecture with random weights, the same ones every time.
+    """Return a network of torchvision with random weights, the same ones every time, for ``load`` or a card's ``arch``.
 
     Raises:
         SpecError: torchvision has no architecture of this name, or not for so many channels.
@@ -78,12 +78,12 @@ def build(name: str, *, classes: int, size: tuple[int, int], channels: int = 3) 
 
 
 def _models_with(name: str) -> Any:
-    """Return torchvision's models, once they are known to have a classifier of this name."""
+    """Return ``torchvision.models``, after a check that it has a classifier of this name; SpecError if not."""
     models = require("torchvision.models", "torchvision")
     check_name("torchvision", name, models.list_models(module=models))
     return models
 
 
 def _size(weights: Any) -> int:
-    """Return the side of the square that the weights' own preprocessing cuts out."""
+    """Return the side, in pixels, of the square image that the preprocessing of these weights cuts out."""
     return int(weights.transforms().crop_size[0])

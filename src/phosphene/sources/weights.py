@@ -30,7 +30,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 
 def load_weights(module: nn.Module, path: Path, *, network: str) -> None:
-    """Read a state dict from ``path`` into ``module``; half precision is widened to single.
+    """Read the weights file ``path`` into ``module``, in place; half precision is widened to single.
 
     Args:
         module: The network.
@@ -43,11 +43,11 @@ def load_weights(module: nn.Module, path: Path, *, network: str) -> None:
     files = _files(path)
     if all(file.suffix == ".safetensors" for file in files):  # their headers tell before any tensor takes memory
         match_names({key: shape for file in files for key, shape in _read_shapes(file).items()}, module, path, network)
-    put(read_state_dict(path), module, path, network)
+    put_tensors(read_state_dict(path), module, path, network)
 
 
-def put(state: Mapping[str, Tensor], module: nn.Module, path: "Path | str", network: str) -> None:
-    """Load a state dict into ``module``. Raises WeightsError if names or shapes do not fit."""
+def put_tensors(state: Mapping[str, Tensor], module: nn.Module, path: "Path | str", network: str) -> None:
+    """Copy the tensors of a state dict into ``module``, in place; WeightsError if names or shapes do not fit."""
     names = match_names({key: tuple(value.shape) for key, value in state.items()}, module, path, network)
     fitting = {own: state[key] for own, key in names.items()}
     own = module.state_dict()
@@ -60,7 +60,7 @@ def put(state: Mapping[str, Tensor], module: nn.Module, path: "Path | str", netw
 
 
 def match_names(state: Shapes, module: nn.Module, path: "Path | str", network: str) -> dict[str, str]:
-    """Match the names in a file to those of the network; return network's name -> file's name.
+    """Return the name in a weights file for each name of the network; WeightsError if names or shapes do not fit.
 
     A prefix that all names share is dropped (``module.`` of DataParallel, ``_orig_mod.`` of torch.compile, ...).
 
@@ -86,7 +86,7 @@ def match_names(state: Shapes, module: nn.Module, path: "Path | str", network: s
 
 
 def _without_prefix(names: dict[str, str], own: Shapes) -> dict[str, str]:
-    """Drop prefixes that all names share, if all of the network's own names remain then."""
+    """Return ``names`` without the prefixes that all share, if all of the network's own names remain then."""
     needed = {key for key in own if not key.endswith("num_batches_tracked") and not key.startswith(AUXILIARY)}
     shorter = names
     while shorter and not needed <= shorter.keys():
@@ -98,12 +98,12 @@ def _without_prefix(names: dict[str, str], own: Shapes) -> dict[str, str]:
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """Read tensors by name, without running code that the file holds; :func:`load_weights` lists the kinds of file."""
+    """Return the tensors of a weights file (or its shards) by name, without running code that it holds."""
     return {key: value for file in _files(path) for key, value in _read_file(file).items()}
 
 
 def _files(path: Path) -> list[Path]:
-    """Return the files that hold the tensors: the shards of an index, or the file itself."""
+    """Return the files that hold the tensors of ``path``: the shards of an index, or the file itself."""
     files = _shards(path) if path.is_file() and path.name.endswith(INDEX) else [path]
     for file in files:
         if not file.is_file():
@@ -112,7 +112,7 @@ def _files(path: Path) -> list[Path]:
 
 
 def _read_file(path: Path) -> dict[str, Tensor]:
-    """Read the tensors of one weights file."""
+    """Return the tensors of one weights file by name; WeightsError if it holds anything else."""
     if path.suffix == ".safetensors":
         with one_line(WeightsError, f"weights {path} {UNREADABLE}"):
             return load_file(path)
@@ -136,7 +136,7 @@ def _read_file(path: Path) -> dict[str, Tensor]:
 
 
 def _refuse_compression(path: Path) -> None:
-    """Refuse archives that unpack to more than their own size; torch stores tensors uncompressed."""
+    """Raise ValueError for an archive that unpacks to more than its size; torch does not compress tensors."""
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             if sum(entry.file_size for entry in archive.infolist()) > path.stat().st_size:
@@ -144,13 +144,13 @@ def _refuse_compression(path: Path) -> None:
 
 
 def _read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    """Read names and shapes from the header of a safetensors file."""
+    """Return the shape of each tensor by name, from the header of a safetensors file."""
     with one_line(WeightsError, f"weights {path} {UNREADABLE}"), safe_open(path, framework="pt") as file:
         return {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
 
 
 def _shards(index: Path) -> list[Path]:
-    """Return the files that an index names; they must lie beside it.
+    """Return the files that an index of shards (``.index.json``) names; they must lie beside it.
 
     Raises:
         WeightsError: the index is damaged, or names a file elsewhere.

@@ -18,7 +18,7 @@ from phosphene.report import write_report
 from phosphene.runs import RunDirectory
 from phosphene.runs.checkpoints import Checkpoints
 from phosphene.runs.failures import note_failures
-from phosphene.runs.live import remove_dead
+from phosphene.runs.live import remove_ended_signs
 from phosphene.runs.lock import hold
 from phosphene.runs.predictions import read_predictions, write_predictions
 from phosphene.workflows.estimate import Estimate
@@ -169,7 +169,7 @@ def execute(
         finally:
             for one in several:
                 Checkpoints(one.run.path).tidy()
-                remove_dead(one.run.path)
+                remove_ended_signs(one.run.path)
         if stop():
             raise KeyboardInterrupt
         for one in several:
