@@ -7,7 +7,12 @@ part: once the operators are declared, without bodies, it imports, and all that 
 
 import importlib
 import logging
+import re
+import shlex
+import shutil
 import sys
+from importlib import metadata
+from pathlib import Path
 from types import ModuleType
 
 from phosphene.errors import ExtraError, first_line
@@ -45,15 +50,31 @@ def require(library: str, extra: str) -> ModuleType:
 
 
 def install_command(extra: str) -> str:
-    """Return the command that installs an extra, quoted for any shell.
+    """Return the command that installs an extra, such as ``pip install 'phosphene[serve]'``, quoted for any shell.
 
-    pip keeps the phosphene that is installed, from a clone too, and adds what the extra needs.
-
-    Example:
-        >>> install_command("serve")
-        "pip install 'phosphene[serve]'"
+    pip keeps the phosphene that is installed, from a clone too, and adds what the extra needs. So it has to be the pip
+    of this Python: unless the one that the shell finds is, the command names this Python.
     """
-    return f"pip install 'phosphene[{extra}]'"
+    pip = shutil.which("pip")
+    own = pip is not None and Path(pip).parent == Path(sys.executable).parent
+    return f"{'pip' if own else f'{shlex.quote(sys.executable)} -m pip'} install 'phosphene[{extra}]'"
+
+
+def missing_packages() -> dict[str, list[str]]:
+    """Return the packages that each extra of phosphene lacks, by the extra's name.
+
+    The extras are those that the installed package's metadata names; there are none where phosphene itself was not
+    installed.
+    """
+    own = next(iter(metadata.distributions(name="phosphene")), None)
+    if own is None:
+        return {}
+    missing: dict[str, list[str]] = {extra: [] for extra in own.metadata.get_all("Provides-Extra") or []}
+    for requirement in own.requires or []:
+        found = re.fullmatch(r"([\w.-]+).*\bextra == ['\"]([\w.-]+)['\"]", requirement)
+        if found and not any(metadata.distributions(name=found[1])):
+            missing[found[2]].append(found[1])
+    return missing
 
 
 def repair_torchvision() -> str:

@@ -78,11 +78,13 @@ def test_a_sound_torchvision_is_left_alone(stand_in, caplog):
 )
 def test_other_troubles_are_named_with_the_pip_command(stand_in, text, says):
     stand_in(text)
-    with pytest.raises(ExtraError, match=rf"torchvision is {says}.*: pip install 'phosphene\[torchvision\]'") as error:
+    with pytest.raises(
+        ExtraError, match=rf"torchvision is {says}.*: .*pip install 'phosphene\[torchvision\]'"
+    ) as error:
         require("torchvision", "torchvision")
     assert "\n" not in str(error.value)
 
 
 def test_a_library_that_is_absent_names_the_pip_command():
-    with pytest.raises(ExtraError, match=r"no_such_library is not installed: pip install 'phosphene\[timm\]'"):
+    with pytest.raises(ExtraError, match=r"no_such_library is not installed: .*pip install 'phosphene\[timm\]'"):
         require("no_such_library.models", "timm")

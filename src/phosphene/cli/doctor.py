@@ -26,7 +26,10 @@ def command(model: "str | None", as_json: bool, **options_of_doctor: Any) -> Non
         return
     rows = facts.pop("conventions", [])
     for key, value in facts.items():
-        click.echo(f"{key.replace('_', ' '):<16} {printable(str(value))}")
+        states = value if isinstance(value, dict) else {"": value}
+        for name, state in states.items():
+            title = f"extra {name}" if name else key.replace("_", " ")
+            click.echo(f"{title:<18} {printable(str(state))}")
     if rows:
         click.echo()
         _print_conventions(rows)

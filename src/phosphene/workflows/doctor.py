@@ -1,6 +1,5 @@
 """What works on this machine, and whether a network makes sense of its declared input."""
 
-import importlib.util
 import os
 import platform
 import time
@@ -11,7 +10,7 @@ import torch
 from phosphene.classifier import Classifier
 from phosphene.engine import Engine
 from phosphene.errors import NumericError, RecipeError
-from phosphene.extras import install_command
+from phosphene.extras import install_command, missing_packages
 from phosphene.formats import percent
 from phosphene.metrics.information import try_sizes
 from phosphene.metrics.norm_statistics import natural_noise
@@ -20,27 +19,21 @@ from phosphene.runs.facts import versions
 from phosphene.samples import SamplePool, is_natural
 from phosphene.samples.labelled import load_labelled
 
-# What it is for -> module, extra
-EXTRAS = {
-    "parquet samples": ("pyarrow", "parquet"),
-    "torchmetrics": ("torchmetrics", "torchmetrics"),
-    "comparing maps": ("skimage", "checks"),
-}
 SAMPLES = 64
 SIZE_SAMPLES = 16
 
 
 def examine_machine() -> dict[str, Any]:
-    """Return facts about this machine as text by name: versions, cores, GPUs, optional libraries."""
+    """Return facts about this machine by name: versions, cores, GPUs, and of every extra whether it is installed."""
     cuda = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
     return {
         **versions(),
         "platform": f"{platform.system()} {platform.machine()}",
         "cores": f"{os.cpu_count()}, {torch.get_num_threads()} threads",
         "cuda": ", ".join(cuda) or "none",
-        **{
-            name: "yes" if importlib.util.find_spec(module) else f"no: {install_command(extra)}"
-            for name, (module, extra) in EXTRAS.items()
+        "extras": {
+            extra: f"not installed ({', '.join(missing)}): {install_command(extra)}" if missing else "installed"
+            for extra, missing in missing_packages().items()
         },
     }
 
