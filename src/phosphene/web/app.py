@@ -18,7 +18,7 @@ from phosphene.web.guard import Guard
 
 
 def make_app(root: Path, *, host: str = "127.0.0.1", trust: bool = False) -> Guard:
-    """Return the gallery of ``root`` as an ASGI application.
+    """Return the gallery of the folder ``root`` as an ASGI application: routes, error pages, checks of requests.
 
     Args:
         root: The folder whose run directories are shown; nothing outside it is.
@@ -29,7 +29,7 @@ def make_app(root: Path, *, host: str = "127.0.0.1", trust: bool = False) -> Gua
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        """End the processes of the gallery when the server ends."""
+        """Context of the running server: end the map processes that it started when it ends."""
         yield
         await run_in_threadpool(gallery.processes.close)
 
@@ -51,7 +51,7 @@ def make_app(root: Path, *, host: str = "127.0.0.1", trust: bool = False) -> Gua
     app.state.gallery = gallery
 
     async def error_page(_: Request, error: Exception) -> Response:
-        """Return the page that says what went wrong."""
+        """Return the HTML page for an error that a request raised, with its HTTP status."""
         status, text = _status_and_text(error)
         return gallery.page("error.html", status, text=text, title="Not possible")
 
@@ -61,7 +61,7 @@ def make_app(root: Path, *, host: str = "127.0.0.1", trust: bool = False) -> Gua
 
 
 def _status_and_text(error: Exception) -> tuple[int, str]:
-    """Return what every error becomes: an HTTP status and one line."""
+    """Return the HTTP status and the one-line text for an error that a request raised."""
     if isinstance(error, NotHereError):
         return 404, "There is nothing of that name here."
     if isinstance(error, PhospheneError):

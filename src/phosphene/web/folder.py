@@ -22,11 +22,11 @@ THUMBNAIL_SIDE, MOST_PIXELS = 192, 4096 * 4096
 
 
 class NotHereError(PhospheneError):
-    """A run or file that does not exist, or lies outside the served folder. The message does not say which."""
+    """Raised for a run or file that does not exist, or lies outside the served folder; it does not say which."""
 
 
 class Folder:
-    """A folder with run directories in it.
+    """The served folder: finds the run directories in it, and refuses every path that leads out of it.
 
     A run's name is its path below the folder, with slashes. Whatever leads out of the folder, by ``..``, a link or
     otherwise, does not exist.
@@ -49,7 +49,7 @@ class Folder:
                 folders.clear()
 
     def run(self, name: str) -> RunDirectory:
-        """Return the run of a name.
+        """Return the run directory of a name, which is its path below the folder; NotHereError if there is none.
 
         Raises:
             NotHereError: there is none, or it lies outside the folder.
@@ -61,11 +61,11 @@ class Folder:
         return RunDirectory(path)
 
     def _name(self, path: Path) -> str:
-        """Return the name of the run at a path."""
+        """Return the name of the run at a path: the path below the folder, or ``@`` for the folder itself."""
         return HERE if path == self.root else path.relative_to(self.root).as_posix()
 
     def file(self, path: Path) -> Path:
-        """Return the real path of a file.
+        """Return the real path of a file in the folder; NotHereError if it is missing, outside or too large.
 
         Raises:
             NotHereError: it is missing, lies outside the folder, is not a regular file, or is larger than 100 MB.
@@ -80,7 +80,7 @@ class Folder:
         return real
 
     def image(self, run: RunDirectory, index: int, seed: int) -> Path:
-        """Return the image of a map: of the finished one, or its preview.
+        """Return the path of a map's image: ``map.png`` of a finished map, else its preview.
 
         Raises:
             NotHereError: the run has no such map, or there is no image of it yet.
@@ -102,7 +102,7 @@ def _status_of_regular_file(path: Path) -> os.stat_result:
 
 
 def read_cached(read: Callable[[Path], Any], path: Path) -> Any:
-    """Return ``read(path)``, cached until the file changes.
+    """Return ``read(path)``; the result is cached until the file changes.
 
     Raises:
         OSError: the file is missing.
@@ -119,7 +119,7 @@ def _read(read: Callable[[Path], Any], path: Path, modified: int, size: int) -> 
 
 
 def cached_facts(run: RunDirectory) -> dict[str, Any]:
-    """Return a run's ``run.json``, cached until it changes.
+    """Return the content of a run's ``run.json``, cached until it changes.
 
     Raises:
         OSError: it is missing.
@@ -135,7 +135,7 @@ def _facts(run_json: Path) -> dict[str, Any]:
 
 
 def thumbnail(path: Path) -> bytes:
-    """Return an image in at most 192 x 192 pixels, as WebP.
+    """Return the image in a file reduced to at most 192 x 192 pixels, as the bytes of a WebP file.
 
     Raises:
         NotHereError: it is not an image, or too large.

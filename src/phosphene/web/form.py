@@ -13,12 +13,12 @@ LONGEST_NAME = 80
 
 
 class FormError(PhospheneError):
-    """A form that cannot be acted on: a field is unusable, or its run cannot start now. The message says why."""
+    """Raised for a form that cannot be acted on: a field is unusable, or its run cannot start now."""
 
 
 @dataclass(frozen=True)
 class MapCommand:
-    """A run to be started.
+    """A ``phosphene map`` command that a form asks for: name of its run directory, arguments, model.
 
     Attributes:
         name: Directory of the run below the served folder.
@@ -32,7 +32,7 @@ class MapCommand:
 
 
 def read_form(fields: Mapping[str, str], *, trust: bool) -> MapCommand:
-    """Return the command that a form asks for.
+    """Return the ``phosphene map`` command that the fields of a form ask for; FormError if one is unusable.
 
     Every value becomes one argument, joined to its option by ``=``, so that it cannot be an option of its own and no
     shell interprets it. The command itself validates the values. Sample folders may lie anywhere: those who can submit
@@ -87,7 +87,7 @@ def default_name(model: str, recipe: str, changes: "list[str]", samples: str) ->
 
 
 def _line(fields: Mapping[str, str], key: str, what: str) -> str:
-    """Return a field's text; FormError unless it is one printable line."""
+    """Return a field's text; FormError, which calls the field ``what``, unless it is one printable line."""
     text = fields.get(key, "").strip()
     if len(text) > MOST_CHARACTERS or not text.isprintable():
         raise FormError(f"{what} must be one line of at most {MOST_CHARACTERS:,} printable characters.")
@@ -103,7 +103,7 @@ def _lines(fields: Mapping[str, str], key: str, what: str) -> list[str]:
 
 
 def _whole(fields: Mapping[str, str], key: str, what: str, least: int, most: int, default: int) -> int:
-    """Return a field's whole number; FormError if it is out of range."""
+    """Return a field's whole number, ``default`` for an empty one; FormError unless in ``least`` to ``most``."""
     text = fields.get(key, "").strip() or str(default)
     if not re.fullmatch(r"[0-9]{1,10}", text) or not least <= int(text) <= most:
         raise FormError(f"{what} must be a whole number from {least} to {most:,}.")

@@ -35,7 +35,7 @@ CACHEABLE = {"cache-control": "private, max-age=86400, immutable"}
 
 
 class Gallery:
-    """The pages of a folder.
+    """The pages of a served folder: a method per address, which takes a request and returns the response.
 
     Args:
         root: The folder whose run directories are shown; nothing outside it is.
@@ -52,7 +52,7 @@ class Gallery:
         self._comparing = threading.Lock()  # one comparison at a time: it takes memory
 
     def runs(self, request: Request) -> Response:
-        """Return the page of all runs."""
+        """Return the page that lists all runs, and the processes that have no run directory yet."""
         latest_first = list(self.processes.values())[::-1]
         # Processes without a run directory have only just started, or failed before they made one.
         starting = [one for one in latest_first if not (self.folder.root / one.name / "run.json").exists()]
@@ -69,7 +69,7 @@ class Gallery:
         return self._live_page(request, "run.html", run=view, process=process, name=name, title=name)
 
     def image(self, index: int, seed: int, name: str, v: str = "", small: bool = False) -> Response:
-        """Return the image of a map, or its preview; browsers may cache addresses with a version ``v``."""
+        """Return the image file of a map, or its preview; browsers may cache addresses with a version ``v``."""
         path = self.folder.image(self.folder.run(name), index, seed)
         headers = CACHEABLE if v else {}
         if small:
@@ -78,13 +78,13 @@ class Gallery:
         return FileResponse(path, media_type=kind, headers=headers)
 
     def report(self, name: str) -> Response:
-        """Return a run's own report, kept apart from this server's pages (see ``REPORT_POLICY``)."""
+        """Return a run's ``report.html``, with a policy that keeps it apart from this server's pages."""
         # The address ends like the file's, so that links between reports lead where they do on disk.
         path = self.folder.file(self.folder.run(name.removesuffix("/report.html")).path / "report.html")
         return FileResponse(path, media_type="text/html", headers={"content-security-policy": REPORT_POLICY})
 
     def compare(self, a: str = "", b: str = "") -> HTMLResponse:
-        """Return the page of two runs side by side."""
+        """Return the page on which two runs are chosen, and if ``a`` and ``b`` name runs, their comparison."""
         runs = [view for view in run_views(self.folder) if view.finished_maps]
         found: dict[str, Any] | None = None
         error = ""
@@ -97,11 +97,11 @@ class Gallery:
         return self.page("compare.html", runs=runs, a=a, b=b, found=found, error=error, title="Compare")
 
     def new(self, model: str = "") -> HTMLResponse:
-        """Return the page with the form that starts a run."""
+        """Return the page with the form that starts a run, ``model`` filled in."""
         return self._form({"model": model})
 
     async def start(self, request: Request) -> Response:
-        """Start the run that a form describes."""
+        """Start the map process that a submitted form describes, and lead to its page; show the form if it cannot."""
         fields = await self._fields(request)
         try:
             process = self._start(fields)
@@ -110,7 +110,7 @@ class Gallery:
         return RedirectResponse(f"/run/{quote(process.name)}", status_code=303)
 
     async def cancel(self, request: Request) -> Response:
-        """Cancel a run that was started here, and lead back to its page."""
+        """Cancel the process of a run that was started here, and lead back to its page; 404 for other runs."""
         name = (await self._fields(request)).get("name", "")
         process = self.processes.get(name)
         if process is None:
@@ -119,11 +119,11 @@ class Gallery:
         return RedirectResponse(f"/run/{quote(name)}", status_code=303)
 
     def page(self, template: str, status: int = 200, **variables: Any) -> HTMLResponse:
-        """Return a page, rendered from its template."""
+        """Return an HTML response, rendered from a template with ``variables``."""
         return HTMLResponse(self.templates.get_template(template).render(variables), status)
 
     def _live_page(self, request: Request, template: str, **variables: Any) -> Response:
-        """Return a page that browsers fetch again and again, or the response that it has not changed."""
+        """Return a page that browsers fetch again and again, or a 304 response if it has not changed."""
         page = self.page(template, **variables)
         page.headers["etag"] = etag = f'"{hashlib.sha256(page.body).hexdigest()[:24]}"'
         if request.headers.get("if-none-match") == etag:
@@ -131,20 +131,20 @@ class Gallery:
         return page
 
     def _comparison(self, a: str, b: str) -> dict[str, Any]:
-        """Return what the page shows of two runs."""
+        """Return what the page shows of two runs, given by name: their comparison and addresses of images."""
         runs = [self.folder.run(name) for name in (a, b)]
         places = [quote(name) for name in (a, b)]
         with self._comparing:
             found = _compare(runs[0].path, runs[1].path, *map(_version, runs))
 
         def image_url(side: int, one: ConceptMap) -> str:
-            """Return the address of a map's image."""
+            """Return the gallery's address of a map's image; ``side`` is 0 or 1, the first or second run."""
             return f"/image/{one.index}/{one.seed}/{places[side]}"
 
         return {"comparison": found, "names": (a, b), "image_url": image_url}
 
     def _start(self, fields: dict[str, str]) -> MapProcess:
-        """Start the ``phosphene map`` command that a form asks for."""
+        """Start a process for the ``phosphene map`` command that a form asks for, and return it."""
         if (self.folder.root / "run.json").exists():
             raise FormError("This folder is itself a run: serve the folder above it to start new ones.")
         command = read_form(fields, trust=self.trust)
@@ -154,7 +154,7 @@ class Gallery:
         return self.processes.start(command, out)
 
     def _form(self, fields: dict[str, str], error: str = "", status: int = 200) -> HTMLResponse:
-        """Return the page with the form for a new run."""
+        """Return the page with the form for a new run, filled with ``fields``, and an error if there was one."""
         specs = {view.facts["model"]["spec"] for view in run_views(self.folder) if view.facts is not None}
         return self.page(
             "new.html",
@@ -169,7 +169,7 @@ class Gallery:
         )
 
     async def _fields(self, request: Request) -> dict[str, str]:
-        """Return the fields of a form. One without this server's token was made by another site, and is refused."""
+        """Return a submitted form's fields; refuse one without this server's token, which another site made."""
         body = b""
         async for part in request.stream():
             body += part
@@ -186,11 +186,11 @@ class Gallery:
 
 @functools.lru_cache(maxsize=4)
 def _compare(a: Path, b: Path, *versions: object) -> "Comparison":
-    """Return the comparison of two runs, cached until their maps or scores change."""
+    """Return the comparison of the runs at two paths, cached until their ``versions`` change."""
     return compare(a, b)
 
 
 def _version(run: RunDirectory) -> tuple[str, int]:
-    """Return what changes whenever a run's maps or scores change."""
+    """Return what changes whenever a run's maps or scores change: a hash and a time."""
     scores = run.path / SCORES
     return run.maps_sha256(), scores.stat().st_mtime_ns if scores.is_file() else 0

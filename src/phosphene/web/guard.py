@@ -32,7 +32,7 @@ HEADERS = {
 
 
 class Guard:
-    """Wraps an application: checks the Host header and where a POST comes from, and adds headers to every response.
+    """ASGI wrapper of the gallery: refuses requests from other sites' pages, adds security headers to responses.
 
     A page of another site can make a browser send requests here, and its name may resolve to this machine (DNS
     rebinding). So only names of this machine are accepted. A POST must come from a page of this very server; that it
@@ -51,7 +51,7 @@ class Guard:
         self.names = {name.casefold() for name in (*LOCAL, *names)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or refuse it."""
+        """Pass a request on to the application, or refuse it with status 403."""
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
         elif scope["type"] == "http":
@@ -69,7 +69,7 @@ class Guard:
             await answer(scope, receive, send_with_headers)
 
     def refusal(self, method: str, headers: Headers) -> "str | None":
-        """Return why a request is refused, or ``None``."""
+        """Return why a request is refused (wrong Host header, POST from another site), or ``None`` if it is not."""
         hosts = headers.getlist("host")
         if len(hosts) != 1 or not self.accepts(hosts[0]):
             return "this is not a name of this server. Open it by the address that `phosphene serve` printed."
@@ -99,7 +99,7 @@ def is_local(host: str) -> bool:
 
 
 def _is_address(host: str) -> bool:
-    """Return whether a host is an IP address."""
+    """Return whether a host is an IP address, not a name."""
     try:
         ipaddress.ip_address(host)
     except ValueError:

@@ -20,7 +20,7 @@ INTERRUPTED = 130
 
 
 class MapProcess:
-    """One ``phosphene map`` in a process of its own.
+    """A ``phosphene map`` command that the gallery runs as a child process: its state, last lines, cancellation.
 
     Args:
         command: What to run.
@@ -47,7 +47,7 @@ class MapProcess:
         self.stderr_thread.start()
 
     def _collect_stderr(self) -> None:
-        """Store the printable lines that the process writes to stderr."""
+        """Keep the last printable lines that the process writes to stderr (body of a thread)."""
         assert self.process.stderr is not None  # noqa: S101
         with self.process.stderr as stream:
             while line := stream.readline(LONGEST_LINE):
@@ -56,12 +56,12 @@ class MapProcess:
 
     @property
     def running(self) -> bool:
-        """Return whether the process still exists."""
+        """Whether the process still exists."""
         return self.process.poll() is None
 
     @property
     def state(self) -> str:
-        """Return ``running``, ``cancelling``, ``cancelled``, ``finished`` or ``failed``."""
+        """State of the process: ``running``, ``cancelling``, ``cancelled``, ``finished`` or ``failed``."""
         code = self.process.poll()
         if code is None:
             return "cancelling" if self.cancelled else "running"
@@ -71,7 +71,7 @@ class MapProcess:
 
     @property
     def message(self) -> str:
-        """Return the last line that it printed; if it failed, its error message."""
+        """The last line that the process printed; if it failed, its error message."""
         if not self.running:
             self.stderr_thread.join(timeout=1)
         lines = list(self.lines)
@@ -81,14 +81,14 @@ class MapProcess:
         return lines[-1] if lines else ""
 
     def cancel(self) -> None:
-        """Interrupt it, as Ctrl+C does: finished maps stay."""
+        """Interrupt the process, as Ctrl+C does: finished maps stay."""
         self.cancelled = True
         if self.running:
             with contextlib.suppress(OSError):
                 self.process.send_signal(signal.SIGINT if os.name == "posix" else signal.SIGTERM)
 
     def end(self, deadline: float) -> None:
-        """Wait for it until ``deadline`` (of the monotonic clock), then kill it and what it has started."""
+        """Wait for the process until ``deadline`` (monotonic clock), then kill it and what it has started."""
         try:
             self.process.wait(max(0.0, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
@@ -101,10 +101,10 @@ class MapProcess:
 
 
 class MapProcesses(dict[str, MapProcess]):
-    """The processes of a server by run directory, the latest last."""
+    """The map processes that the gallery has started, by name of the run, the latest last; starts and ends them."""
 
     def start(self, command: MapCommand, out: Path) -> MapProcess:
-        """Start a run.
+        """Start a ``phosphene map`` command into ``out`` as a child process, enter it here and return it.
 
         Raises:
             FormError: this run is in progress already, or too many are.
@@ -121,7 +121,7 @@ class MapProcesses(dict[str, MapProcess]):
         return process
 
     def close(self) -> None:
-        """Interrupt all of them, and kill those that have not ended ten seconds later."""
+        """Interrupt all running processes, and kill those that have not ended ten seconds later."""
         running = [one for one in self.values() if one.running]
         for one in running:
             one.cancel()

@@ -16,7 +16,7 @@ PORT = 8421
 
 
 class PortError(DeviceError):
-    """An address that cannot be bound."""
+    """Raised if the server cannot listen on its host and port."""
 
 
 def serve(
@@ -28,7 +28,7 @@ def serve(
     browse: bool = False,
     on_message: Callable[[str], None] = print,
 ) -> None:
-    """Serve the gallery of the run directories below ``folder`` until interrupted.
+    """Run the web server that shows the runs below ``folder`` until it is interrupted; returns nothing.
 
     Args:
         folder: The folder of the runs; the default one may be missing, and the first run then makes it.
@@ -75,7 +75,7 @@ def serve(
 
 
 def _bind(host: str, port: "int | None", on_message: Callable[[str], None]) -> socket.socket:
-    """Return a listening socket on the port, or the usual one; if the usual one is taken, on a free one."""
+    """Return a socket that listens on ``port``; for ``None`` on 8421, or a free one if that is taken."""
     wanted = PORT if port is None else port
     try:
         return _listen(host, wanted)
@@ -91,7 +91,7 @@ def _bind(host: str, port: "int | None", on_message: Callable[[str], None]) -> s
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """Return a listening socket."""
+    """Return a new socket that listens on ``host`` and ``port``; OSError if that is not possible."""
     family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
     both = family == socket.AF_INET6 and socket.has_dualstack_ipv6()  # [::] takes IPv4 too
     return socket.create_server(address[:2], family=family, backlog=128, dualstack_ipv6=both)

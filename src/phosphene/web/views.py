@@ -19,7 +19,7 @@ THUMBNAILS, MOST_RUNS = 10, 2000
 
 @dataclass(frozen=True)
 class MapView:
-    """A map as the gallery shows it.
+    """A map as the pages show it: label, seed, state, figures, progress, and a version for its image's address.
 
     ``state`` is ``finished``, ``growing`` or ``missing``; ``version`` changes with the image, and is empty if there
     is none.
@@ -38,18 +38,21 @@ class MapView:
 
     @property
     def short(self) -> str:
-        """Return the first synonym of the label."""
+        """The first synonym of the map's label."""
         return first_synonym(self.label)
 
     @property
     def share(self) -> float:
-        """Return how much of it is finished, in [0, 1]."""
+        """How much of the map is finished, in [0, 1]."""
         return 1.0 if self.state == "finished" else self.step / max(self.steps, 1)
 
 
 @dataclass(frozen=True)
 class RunView:
-    """A run as the gallery shows it; ``state`` is ``finished``, ``running``, ``stopped`` or ``damaged``."""
+    """A run as the pages show it: name, state, ``run.json``, its maps, and the processes that are making them.
+
+    ``state`` is ``finished``, ``running``, ``stopped`` or ``damaged``.
+    """
 
     name: str
     state: str
@@ -62,18 +65,18 @@ class RunView:
 
     @property
     def finished_maps(self) -> int:
-        """Return how many maps are finished."""
+        """How many maps of the run are finished."""
         return sum(one.state == "finished" for one in self.maps)
 
     @property
     def percent(self) -> int:
-        """Return how much of the work is finished, in percent; below 100 until all of it is."""
+        """How much of the work is finished, in percent; below 100 until all of it is."""
         share = sum(one.share for one in self.maps) / max(len(self.maps), 1)
         return 100 if self.maps and self.finished_maps == len(self.maps) else min(99, int(100 * share))
 
     @property
     def seconds_left(self) -> "float | None":
-        """Return the seconds left, estimated from the finished maps; ``None`` if there are none."""
+        """Estimated seconds until a running run is finished, from its finished maps; ``None`` if there are none."""
         seconds = [one.seconds for one in self.maps if one.state == "finished" and one.seconds > 0]
         if self.state != "running" or not seconds:
             return None
@@ -82,12 +85,12 @@ class RunView:
 
     @property
     def has_several_seeds(self) -> bool:
-        """Return whether a class has several seeds."""
+        """Whether the run has maps of several seeds."""
         return len({one.seed for one in self.maps}) > 1
 
     @property
     def thumbnails(self) -> tuple[MapView, ...]:
-        """Return a few maps for the list of runs: one per class first, those with an image before those without."""
+        """A few maps for the list of runs: one per class first, those with an image before those without."""
         first: dict[int, MapView] = {}
         for one in sorted(self.maps, key=lambda one: one.state == "missing"):
             first.setdefault(one.index, one)
@@ -97,13 +100,13 @@ class RunView:
 
 
 def run_views(folder: Folder) -> list[RunView]:
-    """Return all runs, those in progress first, then the latest first."""
+    """Return a ``RunView`` of each run in the folder, those in progress first, then the latest first."""
     views = [run_view(folder, name) for name in itertools.islice(folder.names(), MOST_RUNS)]
     return sorted(views, key=lambda view: (view.state != "running", -view.modified, view.name))
 
 
 def run_view(folder: Folder, name: str) -> RunView:
-    """Return the current state of a run, or the error if it is damaged.
+    """Return the current state of the run called ``name``, or the error if it is damaged.
 
     Raises:
         NotHereError: there is no such run here.
@@ -123,7 +126,7 @@ def run_view(folder: Folder, name: str) -> RunView:
 
 
 def _map_view(run: RunDirectory, row: dict[str, Any], beat: "SignOfLife | None") -> MapView:
-    """Return what the gallery shows of one map: finished, growing or missing."""
+    """Return what the pages show of one map, a row of ``run.json``: finished, growing or missing."""
     index, seed, label = row["index"], row["seed"], row["label"]
     folder = run.folder(Job(index, seed), label)
     with contextlib.suppress(OSError, PhospheneError):  # what is missing or cannot be read counts as unfinished
@@ -137,7 +140,7 @@ def _map_view(run: RunDirectory, row: dict[str, Any], beat: "SignOfLife | None")
 
 
 def _map_facts(map_json: Path) -> dict[str, Any]:
-    """Return what is shown of a ``map.json``; RunError if it is damaged."""
+    """Return the figures of a ``map.json`` that the pages show, by field of ``MapView``; RunError if damaged."""
     facts = read_map_json(map_json.parent)
     return {
         **{key: _plausible_number(facts[key]) for key in ("p_class", "targeting_rate")},
