@@ -18,12 +18,12 @@ Samples = str | Path | SamplePool | None
 
 
 def as_list(values: Any) -> list[Any]:
-    """Return several values as a list, and a single one, which a text is, as a list of itself."""
+    """Return an argument that holds one value or several as a list; a string counts as one value."""
     return list(values) if isinstance(values, Iterable) and not isinstance(values, str) else [values]
 
 
 def to_classifier(model: Any, *, trust: bool = False) -> Classifier:
-    """Return a classifier as it is, or load the one that a spec names.
+    """Return ``model`` if it is a Classifier, or load it if it is a spec; SpecError for anything else, such as a bare torch module.
 
     Raises:
         SpecError: it is neither.
@@ -38,11 +38,11 @@ def to_classifier(model: Any, *, trust: bool = False) -> Classifier:
             f"the model is a bare torch module ({type(model).__name__}), which does not define its input: "
             "give phosphene.Classifier(module, size=224, mean=[...], std=[...], labels=[...])."
         )
-    raise SpecError(f"a model is a spec such as 'demo:shapes' or a phosphene.Classifier, not {kind(model)}.")
+    raise SpecError(f"a model is a spec such as 'demo:shapes' or a phosphene.Classifier, not {describe(model)}.")
 
 
 def to_classifiers(models: Any, *, trust: bool = False) -> list[Classifier]:
-    """Return the classifiers of one model or of several, each once.
+    """Return a list of classifiers for one model or several, each a spec to load or a Classifier; duplicates are dropped.
 
     Raises:
         PhospheneError: as :func:`to_classifier`.
@@ -51,7 +51,7 @@ def to_classifiers(models: Any, *, trust: bool = False) -> list[Classifier]:
 
 
 def to_indices(concepts: Any, classifier: Classifier) -> list[int]:
-    """Return the class indices of a concept or of several, each once; ``None`` stands for all classes.
+    """Return a classifier's class indices for one concept or several (indices or labels), without duplicates; ``None`` is all classes.
 
     Raises:
         ConceptError: a concept is neither an index nor a label, names no class or several, or there is none.
@@ -61,7 +61,7 @@ def to_indices(concepts: Any, classifier: Classifier) -> list[int]:
     indices: dict[int, None] = {}
     for one in as_list(concepts):
         if isinstance(one, bool) or not isinstance(one, str | Integral):
-            raise ConceptError(f"a concept is the index of a class or a label such as 'castle', not {kind(one)}.")
+            raise ConceptError(f"a concept is the index of a class or a label such as 'castle', not {describe(one)}.")
         indices[classifier.labels.find(one if isinstance(one, str) else int(one))] = None
     if not indices:
         raise ConceptError("no concept was given: name one with -c, or take --all.")
@@ -69,7 +69,7 @@ def to_indices(concepts: Any, classifier: Classifier) -> list[int]:
 
 
 def to_pool(samples: Any, classifier: Classifier) -> SamplePool:
-    """Return a pool as it is, or load the samples that a spec names; ``None`` stands for those that need no data.
+    """Return ``samples`` if it is a pool, or load the spec it is, by default one that needs no data, at the classifier's input size.
 
     Raises:
         SamplesError: it is neither, cannot be loaded, or does not fit the input of the classifier.
@@ -81,7 +81,7 @@ def to_pool(samples: Any, classifier: Classifier) -> SamplePool:
     if not isinstance(samples, SamplePool):
         raise SamplesError(
             f"samples are a spec such as 'photos/' or 'synthetic:mixed', or a pool of phosphene.load_samples, "
-            f"not {kind(samples)}."
+            f"not {describe(samples)}."
         )
     shape = tuple(samples.pixels.shape[1:])
     if shape != classifier.input.shape:
@@ -89,6 +89,6 @@ def to_pool(samples: Any, classifier: Classifier) -> SamplePool:
     return samples
 
 
-def kind(value: Any) -> str:
-    """Name what was given in place of something else, for a message."""
+def describe(value: Any) -> str:
+    """Return the type of a wrong argument and the first 40 characters of its value, as text for an error message."""
     return f"{type(value).__name__} {str(value)[:40]!r}"

@@ -25,7 +25,7 @@ MAX_MAGNITUDE = 1e12
 
 @dataclass(frozen=True)
 class InputSpace:
-    """Size and normalisation of a network's input.
+    """The size of a network's input and its per-channel mean and std, by which pixels in [0, 1] are normalised; CardError if invalid.
 
     Attributes:
         size: Height and width in pixels.
@@ -54,17 +54,17 @@ class InputSpace:
 
     @property
     def channels(self) -> int:
-        """Number of input channels."""
+        """Number of input channels, which is the number of means."""
         return len(self.mean)
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Shape of one input, (c, h, w)."""
+        """Shape of one network input without the batch: (channels, height, width)."""
         return (self.channels, *self.size)
 
 
 class Classifier:
-    """An image classifier that takes pixels in [0, 1] and gives logits.
+    """An image classifier: a torch network with its input normalisation and labels, called with pixels in [0, 1] to get logits.
 
     Args:
         module: A network from normalised pixels (n, c, h, w) to logits (n, classes).
@@ -118,7 +118,7 @@ class Classifier:
         return f"Classifier({self.name!r}, {h} x {w} x {c}, {self.num_classes} classes)"
 
     def logits(self, pixels: Tensor) -> Tensor:
-        """Map pixels (n, c, h, w) in [0, 1] to logits (n, classes).
+        """Return the network's logits (n, classes) for pixels (n, c, h, w) in [0, 1], which it normalises first; gradients flow through.
 
         Runs the module as it stands; :class:`phosphene.engine.Engine` puts it in evaluation mode.
         """
@@ -126,7 +126,7 @@ class Classifier:
         return to_logits(self._module_output(pixels), kind)
 
     def _module_output(self, pixels: Tensor) -> Tensor:
-        """Normalise pixels, return the module's own output, logits or not yet; of an object, its ``logits``."""
+        """Return the module's raw output tensor for pixels in [0, 1], normalised first; if it returns an object, its ``logits``."""
         mean, scale = self._normalisation(pixels.device, pixels.dtype)
         output = self.module((pixels - mean) * scale)
         output = output if isinstance(output, Tensor) else getattr(output, "logits", output)
@@ -135,11 +135,11 @@ class Classifier:
         return output
 
     def _wrong_output(self, what: object) -> str:
-        """Return the message for an output that is not logits (n, classes)."""
+        """Return the error message for a network output ``what`` (a type or shape) that is not logits of shape (n, classes)."""
         return f"network {self.name} returns {what}; logits of shape (n, classes) are needed."
 
     def _normalisation(self, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """Mean and inverse std, (1, c, 1, 1), cached per device: a GPU would have to wait for a copy."""
+        """Return mean and 1 / std, (1, c, 1, 1) each, on a device; cached per device and type, as copying to a GPU would make it wait."""
         key = (device, dtype)
         if key not in self._constants:
             mean = torch.tensor(self.input.mean, dtype=dtype, device=device).view(1, -1, 1, 1)
@@ -149,7 +149,7 @@ class Classifier:
 
     @cached_property
     def _classes_and_kind(self) -> tuple[int, str]:
-        """Number of classes and kind of output, detected from the outputs for a few test images."""
+        """Number of classes and kind of output, found by running a grey image, and others if needed; cached; CardError if it cannot run."""
         first = next(self.module.parameters(), torch.zeros(()))
         grey = torch.full((1, *self.input.shape), 0.5, dtype=first.dtype, device=first.device)
         with self._evaluating(first.device):
@@ -169,7 +169,7 @@ class Classifier:
 
     @contextmanager
     def _evaluating(self, device: torch.device) -> Iterator[None]:
-        """Put the module in evaluation mode, and restore it; its exceptions become one line."""
+        """Put the module in evaluation mode without gradients for a ``with`` block, then restore it; errors inside become a CardError."""
         modes = {module: module.training for module in self.module.modules()}
         try:
             with torch.no_grad(), torch.autocast(device.type, enabled=False):
@@ -186,7 +186,7 @@ class Classifier:
                 module.training = mode
 
     def _test_outputs(self, first: Tensor, grey: Tensor) -> Iterator[Tensor]:
-        """Yield outputs for images that differ as much as possible, computed when they are asked for."""
+        """Yield ``first``, then the module's outputs for noise, black, white and out-of-range images, one by one, to detect their kind."""
         yield first
         noise = torch.rand(grey.shape, generator=torch.Generator().manual_seed(0)).to(grey)
         # A single number that is not bounded leaves [0, 1] far outside the range of pixels.
@@ -196,7 +196,7 @@ class Classifier:
 
     @property
     def num_classes(self) -> int:
-        """Number of classes, from the output for one grey image.
+        """Number of classes, found on first use by running the network on a grey image.
 
         Raises:
             CardError: the network does not accept the declared input, does not return (n, classes), or the labels do
@@ -206,18 +206,18 @@ class Classifier:
 
     @property
     def output(self) -> str:
-        """Kind of output of the module, which :meth:`logits` converts. Raises as :attr:`num_classes` does."""
+        """Kind of the module's output, such as ``logits`` or ``probabilities``, declared or detected; raises like :attr:`num_classes`."""
         return self._classes_and_kind[1]
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Notes for the user about how this classifier is used, one line each."""
+        """Notes for the user, one line each: how the classifier was loaded, and how an output that is not logits is converted."""
         note = KINDS[self.output]
         return (*self._notes, note) if note else self._notes
 
     @cached_property
     def labels(self) -> Labels:
-        """Class names in output order."""
+        """Class names in output order: those given, ``negative`` and ``positive`` for a single output, otherwise ``class 0`` and so on."""
         count, kind = self._classes_and_kind
         if self._labels is not None:
             return self._labels
@@ -225,7 +225,7 @@ class Classifier:
 
     @cached_property
     def sha256(self) -> str:
-        """Hash of the weights (names, types, shapes, values) and of the input space."""
+        """Hash of the network's weights (names, types, shapes, values) and of its input space, as hex; cached."""
         digest = hashlib.sha256(repr(self.input).encode())
         for name, tensor in sorted(self.module.state_dict().items()):
             value = tensor.detach().cpu().contiguous()

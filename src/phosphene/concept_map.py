@@ -17,7 +17,7 @@ from phosphene.labels import find_among, first_synonym
 
 
 def render(nu: Tensor, contrast: float = 0.2) -> Tensor:
-    """Turn maps (..., c, h, w) into images in [0, 1]: ``clip(0.5 - contrast nu / std(nu))``, with one std per map.
+    """Return maps nu (..., c, h, w) as images in [0, 1]: ``clip(0.5 - contrast nu / std(nu))``, with one std per map.
 
     The minus sign is there because a map is what is *subtracted* from a sample.
     """
@@ -26,7 +26,7 @@ def render(nu: Tensor, contrast: float = 0.2) -> Tensor:
 
 
 def to_image(pixels: Tensor) -> Image.Image:
-    """Turn pixels (c, h, w) in [0, 1] into an 8-bit PIL image; channels other than 3 are averaged to grey."""
+    """Return pixels (c, h, w) in [0, 1] as an 8-bit PIL image: RGB for three channels, otherwise their mean as grey."""
     values = (pixels.detach().cpu() * 255).round().clamp(0, 255).to(torch.uint8)
     if values.shape[0] == 3:
         return Image.fromarray(np.ascontiguousarray(values.permute(1, 2, 0).numpy()))
@@ -35,7 +35,7 @@ def to_image(pixels: Tensor) -> Image.Image:
 
 @dataclass(frozen=True)
 class Job:
-    """One map to compute: the index of a class, and a seed."""
+    """One map to compute, and the key it is stored under: the index of a class, and a random seed."""
 
     index: int
     seed: int = 0
@@ -43,7 +43,7 @@ class Job:
 
 @dataclass(frozen=True)
 class ConceptMap:
-    """The map of one class: ``sample - nu`` moves a sample towards the class.
+    """The computed map of one class with its measurements: subtracting it, ``sample - nu``, moves a sample towards the class.
 
     Attributes:
         nu: float32 (c, h, w), in units of pixels in [0, 1].
@@ -85,25 +85,25 @@ class ConceptMap:
 
     @property
     def short(self) -> str:
-        """The first synonym of the label, for captions."""
+        """The first synonym of the class label, such as ``lion``, for captions."""
         return first_synonym(self.label)
 
     @property
     def pixels(self) -> Tensor:
-        """The image as floats, (c, h, w) in [0, 1]. Scores are computed on these, not on the 8-bit image."""
+        """The map rendered as an image of floats, (c, h, w) in [0, 1]. Scores are computed on these, not on the 8-bit image."""
         return render(self.nu, self.contrast)
 
     @cached_property
     def image(self) -> Image.Image:
-        """The image as a PIL image; several channels other than 3 are shown by their mean."""
+        """The map rendered as an 8-bit PIL image, RGB, or grey if it has other than three channels; cached."""
         return to_image(self.pixels)
 
     def _repr_png_(self) -> bytes:
-        """Show the image if a notebook shows no HTML."""
+        """Return the map's image as PNG bytes, which a notebook shows where it cannot show HTML."""
         return encode(self.image)
 
     def _repr_html_(self) -> str:
-        """Show the image, Xi, the loss and the facts in a notebook."""
+        """Return the HTML by which a notebook shows the map: its image, Xi, loss curve, confidence, targeting rate and cost."""
         rate = "not measured" if self.targeting_rate is None else percent(self.targeting_rate)
         facts = [
             ("class", f"{self.index}: {self.label}"),
@@ -119,7 +119,7 @@ class ConceptMap:
 
 
 class MapList(list[ConceptMap]):
-    """A list of maps that a notebook shows: ``maps["castle"]`` are those of a concept, ``maps[0]`` is the first one."""
+    """A list of maps that a notebook shows as a gallery: ``maps["castle"]`` are the maps of a class, ``maps[0]`` is the first one."""
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._title()})"
@@ -142,18 +142,18 @@ class MapList(list[ConceptMap]):
         return self._part(super().__getitem__(place))
 
     def _part(self, maps: Iterable[ConceptMap]) -> Self:
-        """Return some of the maps as a collection of the same type, with the same origin."""
+        """Return a list of the given maps of the same type as this one, with the same further attributes, for slices and labels."""
         part = type(self)(maps)
         vars(part).update(vars(self))
         return part
 
     def _title(self) -> str:
-        """Return ``12 maps of 4 classes``."""
+        """Return the number of maps and of classes in words, ``12 maps of 4 classes``, for ``repr`` and the gallery's heading."""
         count, classes = len(self), len({one.index for one in self})
         return f"{count} map{'s' * (count != 1)} of {classes} class{'es' * (classes != 1)}"
 
     def _repr_html_(self) -> str:
-        """Show the images in a notebook."""
+        """Return the HTML by which a notebook shows the list: a gallery of at most 48 map images with captions and confidences."""
         figures = [
             notebook.piece("figure", notebook.image(one.image, caption), caption, f"p {one.p_class:.2f}")
             for one, caption in list(zip(self, captions(self), strict=True))[: notebook.MOST_IMAGES]
@@ -162,6 +162,6 @@ class MapList(list[ConceptMap]):
 
 
 def captions(maps: Sequence[ConceptMap]) -> list[str]:
-    """Return a caption per map: its short label, and its seed if the maps have several."""
+    """Return a caption per map: the first synonym of its label, and its seed too if the maps have more than one seed."""
     several = len({one.seed for one in maps}) > 1
     return [f"{one.short}, seed {one.seed}" if several else one.short for one in maps]

@@ -11,7 +11,7 @@ PAPER, INK = (255, 255, 255), (30, 30, 34)
 
 
 def layout(count: int, columns: int, side: int) -> tuple[tuple[int, int], list[tuple[int, int]]]:
-    """Return the size of a sheet of ``count`` images in pixels, and the left and top of each image."""
+    """Return the (width, height) in pixels of a sheet of ``count`` images of ``side`` pixels, and each image's (left, top)."""
     columns, across, down = min(columns, count), side + GAP, side + CAPTION + GAP
     rows = math.ceil(count / columns)
     size = (columns * across - GAP + 2 * MARGIN, rows * down - GAP + 2 * MARGIN)
@@ -21,7 +21,7 @@ def layout(count: int, columns: int, side: int) -> tuple[tuple[int, int], list[t
 def contact_sheet(
     images: Sequence[Image.Image], captions: Sequence[str], *, columns: int = 5, side: int = SIDE
 ) -> Image.Image:
-    """Lay images out in a grid, each ``side`` pixels wide with its caption below.
+    """Return one RGB image with all images in a grid, each scaled to ``side`` x ``side`` pixels, with its caption, cut to fit, below.
 
     Raises:
         ValueError: there are no images, or the number of captions differs.

@@ -5,47 +5,47 @@ from contextlib import contextmanager
 
 
 class PhospheneError(Exception):
-    """Base of all errors that a user can put right. Commands print the message on one line and exit with 2."""
+    """Base class of all errors that a user can put right. Commands print the message on one line and exit with 2."""
 
 
 class SpecError(PhospheneError):
-    """A model, sample or recipe spec that matches nothing, or several things."""
+    """Raised for a model, sample or recipe spec that matches nothing, or several things."""
 
 
 class CardError(PhospheneError):
-    """A model, card or label file that is malformed, or a network that cannot be used as described."""
+    """Raised for a malformed model, card or label file, or a network that cannot be used as its card says."""
 
 
 class WeightsError(PhospheneError):
-    """Weights that are missing, unreadable, or do not fit the network."""
+    """Raised for weights that are missing, unreadable, or do not fit the network."""
 
 
 class TrustError(PhospheneError):
-    """Loading would run code that came with the model, which was not allowed."""
+    """Raised when loading a model would run code that came with it, and the user has not allowed that (``--trust``)."""
 
 
 class ConceptError(PhospheneError):
-    """A class that the classifier does not have, or a name that several classes share."""
+    """Raised for a class that the classifier does not have, or a name that several of its classes share."""
 
 
 class SamplesError(PhospheneError):
-    """Samples that are missing, unreadable, or too few."""
+    """Raised for samples that are missing, unreadable, too few, or of the wrong shape."""
 
 
 class RecipeError(PhospheneError):
-    """A recipe field that does not exist, or a value outside its range."""
+    """Raised for a recipe field or an option that does not exist, or a value outside its range."""
 
 
 class RunError(PhospheneError):
-    """A run directory that belongs to something else, is damaged, or cannot be written."""
+    """Raised for a run directory that belongs to something else, is damaged, or cannot be written."""
 
 
 class DeviceError(PhospheneError):
-    """A device or precision that this machine does not have."""
+    """Raised for a device or precision that this machine does not have, or a device without enough memory."""
 
 
 class NumericError(PhospheneError):
-    """A network returned NaN or infinity.
+    """Raised when a network returns NaN or infinity, or training diverges; may say which maps of a group it concerns.
 
     Attributes:
         rows: Positions of the maps of a group that it concerns; empty if they are not known.
@@ -55,21 +55,21 @@ class NumericError(PhospheneError):
 
 
 class JobsError(PhospheneError):
-    """Some maps could not be computed; the others are finished."""
+    """Raised at the end of a run if some of its maps could not be computed; the other maps are finished and stored."""
 
 
 class ExtraError(PhospheneError, ImportError):
-    """An optional library that is not installed, or is broken."""
+    """Raised when an optional library is not installed or is broken; the message has the pip command that installs it."""
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of an exception's message, or its type if it has none."""
+    """Return the first line of an exception's message, or the name of its type if the message is empty."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 @contextmanager
 def one_line(kind: type[PhospheneError], what: str, fix: str = "") -> Iterator[None]:
-    """Turn whatever a library or foreign code raises inside into one line; errors of ours pass as they are.
+    """For a ``with`` block: turn any exception inside into a one-line ``kind`` error that starts with ``what``; our own errors pass.
 
     Args:
         kind: Type of the error that is raised instead.
@@ -86,7 +86,7 @@ def one_line(kind: type[PhospheneError], what: str, fix: str = "") -> Iterator[N
 
 
 def nearest(word: str, names: Sequence[str], most: int = 3) -> str:
-    """Return a hint at similar ``names``, `` Did you mean a or b?``, or an empty string."""
+    """Return a hint for an error message, `` Did you mean a or b?``, with the ``names`` most like ``word``; empty if none is."""
     import difflib  # noqa: PLC0415  (needed for errors only)
 
     close = difflib.get_close_matches(word.casefold(), names, n=most, cutoff=0.5)
@@ -94,11 +94,11 @@ def nearest(word: str, names: Sequence[str], most: int = 3) -> str:
 
 
 def first_few(names: Sequence[str], most: int = 5) -> str:
-    """Return the first few names with commas between them, and how many more there are."""
+    """Return the first ``most`` names as text, joined by commas, and how many more there are."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
 
 
 def printable(text: str) -> str:
-    """Return ``text`` on one line, without control characters: labels and names may come from anywhere."""
+    """Return text on one line, runs of blanks made one and control characters removed, since names may come from anywhere."""
     return " ".join("".join(one for one in text if one.isprintable() or one.isspace()).split())

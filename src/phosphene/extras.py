@@ -29,7 +29,7 @@ log = logging.getLogger("phosphene")
 
 
 def require(library: str, extra: str) -> ModuleType:
-    """Import an optional library.
+    """Import an optional library and return its module; if it is missing or broken, raise ExtraError with the pip command.
 
     Args:
         library: The module to import.
@@ -61,7 +61,7 @@ def install_command(extra: str) -> str:
 
 
 def missing_packages() -> dict[str, list[str]]:
-    """Return the packages that each extra of phosphene lacks, by the extra's name.
+    """Return, for each extra of phosphene, the names of its packages that are not installed; empty if phosphene itself is not.
 
     The extras are those that the installed package's metadata names; there are none where phosphene itself was not
     installed.
@@ -78,7 +78,7 @@ def missing_packages() -> dict[str, list[str]]:
 
 
 def repair_torchvision() -> str:
-    """Import torchvision; if that fails because its compiled part is missing, declare the operators and try again.
+    """Import torchvision; if its compiled part does not match torch, declare its operators, import again, and return what was done.
 
     A repair is logged once, as a warning of the logger ``phosphene``.
 

@@ -2,7 +2,7 @@
 
 
 def percent(share: float) -> str:
-    """Write a share in [0, 1]; only 0 and 1 themselves are written as ``0 %`` and ``100 %``."""
+    """Return a share in [0, 1] as text, ``42 %``; only exactly 0 and 1 become ``0 %`` and ``100 %``, others ``< 1 %`` and ``> 99 %``."""
     if 0 < share < 0.005:
         return "< 1 %"
     if 0.995 <= share < 1:
@@ -11,15 +11,15 @@ def percent(share: float) -> str:
 
 
 def probability(p: float) -> str:
-    """Write a probability: a softmax never reaches 0 or 1, even if its rounding does."""
+    """Return a probability as text, ``42 %``, never ``0 %`` or ``100 %``: a softmax does not reach 0 or 1, even if rounding does."""
     return "> 99 %" if p >= 0.995 else "< 1 %" if p < 0.005 else percent(p)
 
 
 def heat(value: float, least: float = 0.0) -> int:
-    """Return the strength of a cell's colour in percent: 0 at the least possible value, 100 at 1."""
+    """Return how strongly a table cell is coloured, in whole percent: 0 for a value at ``least`` or below, 100 for 1."""
     return round(100 * min(max((value - least) / (1 - least), 0.0), 1.0))
 
 
 def count(number: int, one: str, several: str = "") -> str:
-    """Write ``1 map`` or ``12 maps``."""
+    """Return a number with its noun as text, ``1 map`` or ``12 maps``; ``several`` is an irregular plural."""
     return f"{number:,} {one if number == 1 else several or one + 's'}"

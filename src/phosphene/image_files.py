@@ -8,7 +8,7 @@ from PIL import Image
 
 
 def encode(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
-    """Return the bytes of a PIL image's file, PNG by default.
+    """Return a PIL image encoded as the bytes of a file, PNG by default; nothing is written.
 
     Args:
         image: The image.
@@ -21,5 +21,5 @@ def encode(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
 
 
 def to_data_url(data: bytes, kind: str = "png") -> str:
-    """Return the data URL of an image file, which shows it inside a page."""
+    """Return the data URL, ``data:image/...;base64,...``, of an image file's bytes, so that an HTML page can hold the image."""
     return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"

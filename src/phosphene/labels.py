@@ -13,7 +13,7 @@ MAX_CHARACTERS = 1000
 
 
 class Labels(Sequence[str]):
-    """The names of a classifier's classes, in output order.
+    """The class names of a classifier, in output order: a sequence of strings that can also look up the class a user names.
 
     A concept is an index, a full label, one of its synonyms, or a synonym with its index, ``crane (134)``. ImageNet
     writes a label as ``lion, king of beasts, Panthera leo``. Case and surrounding blanks do not matter.
@@ -35,11 +35,11 @@ class Labels(Sequence[str]):
         return self._names[index]
 
     def short(self, index: int) -> str:
-        """Return the first synonym of a label, for captions."""
+        """Return the first synonym of class ``index``'s label, such as ``lion``, for captions."""
         return first_synonym(self._names[index])
 
     def find(self, concept: "str | int") -> int:
-        """Return the index of the class that ``concept`` names.
+        """Return the index of the class that a user's ``concept`` names: an index, a label, a synonym, or ``crane (134)``.
 
         Raises:
             ConceptError: it names no class, or several; the message lists them.
@@ -61,7 +61,7 @@ class Labels(Sequence[str]):
         raise ConceptError(f"no class is called {text!r}.{nearest(text, list(self._indices)) or ' Try an index.'}")
 
     def _distinguished(self, index: int) -> str:
-        """Name a class by its index, its label, and its neighbours if other classes have the same label."""
+        """Return a class for an error message as index and label, with its neighbours' labels if other classes have the same label."""
         name = self._names[index]
         if self._names.count(name) == 1:
             return f"{index} ({name})"
@@ -69,32 +69,32 @@ class Labels(Sequence[str]):
         return f"{index} ({name}; next to {' and '.join(neighbours)})"
 
     def same(self, index: int, label: str) -> bool:
-        """Return whether class ``index`` exists and has this label; case and blanks do not matter."""
+        """Return whether class ``index`` exists and has this label with all its synonyms; case and blanks do not matter."""
         return 0 <= index < len(self) and self._synonyms[index] == _synonyms(label)
 
     def sharing(self, label: str) -> list[int]:
-        """Return the classes that have a synonym in common with another classifier's ``label``."""
+        """Return the indices of all classes that have at least one synonym in common with ``label``, sorted."""
         return sorted({index for key in _synonyms(label) for index in self._indices.get(key, [])})
 
     def closest(self, label: str) -> list[int]:
-        """Return the classes with the same full label; or else the same first synonym; or else any common synonym."""
+        """Return the indices of the classes with the same full label; if none, the same first synonym; if none, any synonym in common."""
         synonyms, sharing = _synonyms(label), self.sharing(label)
         same = [index for index in sharing if self._synonyms[index] == synonyms]
         return same or [index for index in sharing if self._synonyms[index][0] == synonyms[0]] or sharing
 
     @property
     def numbers_only(self) -> bool:
-        """Whether these are the names of a classifier without labels."""
+        """Whether all names are the default ``class 0``, ``class 1``, ..., that is, the classifier came without labels."""
         return self._names == tuple(Labels.numbered(len(self)))
 
     @classmethod
     def numbered(cls, count: int) -> "Labels":
-        """Names for a classifier without labels: ``class 0`` and so on."""
+        """Return default labels for a classifier without any: ``class 0``, ``class 1``, ... for ``count`` classes."""
         return cls([f"class {index}" for index in range(count)])
 
     @classmethod
     def read(cls, path: Path) -> "Labels":
-        """Read a text file, one label per line, or JSON: a list, or an object from index to label.
+        """Read labels from a text file, one per line, or a JSON file with a list or an object from index to label; CardError if it is bad.
 
         Raises:
             CardError: the file is missing, is neither, or holds what cannot be a label.
@@ -115,7 +115,7 @@ class Labels(Sequence[str]):
 
 
 def _check_labels(names: list[str], path: Path) -> list[str]:
-    """Refuse what cannot be a label: it would end up in captions, reports and file names."""
+    """Return the names unchanged; raise CardError if one is too long or holds a lone surrogate: they end up in captions and file names."""
     for number, name in enumerate(names):
         where = f"label file {path}: the label of class {number} has"
         if len(name) > MAX_CHARACTERS:
@@ -126,7 +126,7 @@ def _check_labels(names: list[str], path: Path) -> list[str]:
 
 
 def find_among(concept: str, known: Mapping[int, str], where: str) -> int:
-    """Return the class that a concept names, out of those that a collection has maps of.
+    """Return the index of the class that ``concept`` (index, label or synonym) names among ``known`` classes, those with maps.
 
     Args:
         concept: An index, a label or a synonym.
@@ -150,15 +150,15 @@ def find_among(concept: str, known: Mapping[int, str], where: str) -> int:
 
 
 def first_synonym(label: str) -> str:
-    """Return ``lion`` for ``lion, king of beasts, Panthera leo``."""
+    """Return the part of a label before its first comma, ``lion`` for ``lion, king of beasts, Panthera leo``."""
     return label.split(",", 1)[0].strip()
 
 
 def _synonyms(label: str) -> tuple[str, ...]:
-    """Return the synonyms of a label, each as :func:`_key` writes it."""
+    """Return the comma-separated synonyms of a label, in lower case with single spaces, for comparison."""
     return tuple(_key(part) for part in label.split(","))
 
 
 def _key(text: str) -> str:
-    """Return text in lower case with single spaces, for comparison."""
+    """Return text in lower case with single spaces and none at the ends: the form in which labels are compared."""
     return " ".join(text.casefold().split())

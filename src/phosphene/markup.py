@@ -9,7 +9,7 @@ from phosphene.errors import printable
 
 
 def environment(*packages: str) -> Environment:
-    """Return the environment of the templates of packages: everything is escaped, and no variable may be missing.
+    """Return the Jinja environment for the templates of some packages: values are escaped, and a missing variable is an error.
 
     A template of a package hides those of the same name of the packages after it.
     """
@@ -24,6 +24,6 @@ def environment(*packages: str) -> Environment:
 
 
 def _printable(value: Any) -> Any:
-    """Remove from names and labels what could reverse the direction of the text; escaping comes after."""
+    """Return a template's value without characters that could reverse the text's direction; Jinja calls it before it escapes."""
     odd = isinstance(value, str) and not isinstance(value, Markup) and not value.isprintable()
     return printable(value) if odd else value

@@ -18,7 +18,7 @@ CURVE_WIDTH, CURVE_HEIGHT = 120, 28
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell of a table.
+    """A table cell for a notebook's HTML: its text and how strongly its background is coloured.
 
     Attributes:
         text: Content of the cell.
@@ -31,18 +31,18 @@ class Cell:
 
 @functools.cache
 def _macros() -> Any:
-    """Return the macros of the template as attributes of one object."""
+    """Load the template ``notebook.html`` once and return its Jinja macros as attributes of one object."""
     return environment("phosphene").get_template("notebook.html").module
 
 
 def piece(name: str, *content: object) -> Markup:
-    """Return a piece of HTML: the macro of this name, filled in; plain text in it is escaped."""
+    """Return the HTML of a macro of ``notebook.html``, by name (``figure``, ``row``, ``table``), filled in; plain text is escaped."""
     filled: Markup = getattr(_macros(), name)(*content)
     return filled
 
 
 def image(content: Image.Image, alt: str, side: int = 160) -> Markup:
-    """Return an ``img`` element with its data, ``side`` pixels wide."""
+    """Return an HTML ``img`` element that holds a PIL image as WebP data, shown ``side`` pixels wide."""
     if max(content.size) > 2 * side:
         content = content.copy()
         content.thumbnail((2 * side, 2 * side))
@@ -50,7 +50,7 @@ def image(content: Image.Image, alt: str, side: int = 160) -> Markup:
 
 
 def curve(values: Sequence[float], name: str) -> Markup:
-    """Draw values from left to right as a small line; fewer than two make none."""
+    """Return a small HTML line chart of values in order, labelled with first and last value; empty for fewer than two values."""
     if len(values) < 2:
         return Markup()
     top, low = max(values), min(values)

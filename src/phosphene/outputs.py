@@ -22,7 +22,7 @@ SINGLE = ("logit", "probability")
 
 
 def check_kind(kind: str) -> str:
-    """Return the kind of output that a user has named; refuse one that does not exist.
+    """Return a declared kind of network output (``logits``, ``probabilities``, ``auto``, ...); CardError if there is no such kind.
 
     Raises:
         CardError: it is neither ``auto`` nor a kind of output.
@@ -33,12 +33,12 @@ def check_kind(kind: str) -> str:
 
 
 def is_single(output: Tensor) -> bool:
-    """Return whether the output for one image is one number: (1, 1), (1,) or ()."""
+    """Return whether a network's output for one image is a single number, of shape (1, 1), (1,) or (): a two-class network."""
     return output.ndim <= 2 and output.numel() == 1
 
 
 def detect_kind(outputs: Iterable[Tensor]) -> str:
-    """Return the kind that fits all outputs, each for one image, (1, classes).
+    """Return the kind of output (``logits``, ``probabilities``, ...) that fits a network's outputs for several images, (1, classes) each.
 
     Probabilities lie in [0, 1] and sum to 1; log-probabilities do so after ``exp``. One number is a probability if it
     stays in [0, 1] for every image. Outputs are requested only while a kind other than logits is possible.
@@ -52,7 +52,7 @@ def detect_kind(outputs: Iterable[Tensor]) -> str:
 
 
 def _fitting_kinds(output: Tensor) -> Iterator[str]:
-    """Yield the kinds of probabilities that the output for one image may be; none if only logits fit."""
+    """Yield the kind of probabilities that a network's output for one image may be, by range and sum; nothing if only logits fit."""
     values = output.detach().double().flatten()
     slack = 1e-2 if output.dtype in (torch.float16, torch.bfloat16) else 1e-4
     if is_single(output):
@@ -65,7 +65,7 @@ def _fitting_kinds(output: Tensor) -> Iterator[str]:
 
 
 def to_logits(output: Tensor, kind: str) -> Tensor:
-    """Turn outputs of a kind, (n, classes), or (n, 1) or (n,) for one number, into logits (n, classes)."""
+    """Return a network's outputs of a known kind, (n, classes), or (n, 1) or (n,) for single numbers, as logits (n, classes)."""
     if kind == "probabilities":
         return _bounded_log(output)
     if kind in SINGLE:
@@ -75,5 +75,5 @@ def to_logits(output: Tensor, kind: str) -> Tensor:
 
 
 def _bounded_log(p: Tensor) -> Tensor:
-    """Return the logarithm of probabilities, bounded below."""
+    """Return the natural logarithm of probabilities, with 0 replaced by the smallest normal number so that it is finite."""
     return p.clamp_min(torch.finfo(p.dtype).tiny).log()

@@ -19,7 +19,7 @@ NOTEBOOK_WIDTH = 110
 
 
 class ProgressDisplay:
-    """Shows how far a command is; a context manager.
+    """Shows a command's progress on stderr, as a bar, an updated line in a notebook, or plain lines; a context manager.
 
     Args:
         title: What is worked on; plain lines begin with it.
@@ -61,7 +61,7 @@ class ProgressDisplay:
 
     @property
     def elapsed(self) -> str:
-        """The time since the start, in words."""
+        """The time since the display was created, as text such as ``2.5 min``."""
         return duration(time.monotonic() - self.began)
 
     def update(
@@ -73,7 +73,7 @@ class ProgressDisplay:
         *,
         last: bool = False,
     ) -> None:
-        """Show what is being done.
+        """Show what is being done, the finished share and the estimated time left; plain lines are printed at most every 10 seconds.
 
         Args:
             what: What is being done.
@@ -106,10 +106,10 @@ class ProgressDisplay:
             print(printable(line), file=sys.stderr, flush=True)  # noqa: T201
 
     def follow(self, on_progress: "Callable[[Any], None] | None" = None) -> Callable[[Any], None]:
-        """Return a callback that shows progress by its own ``show(display)``, and hands it on to ``on_progress``."""
+        """Return an ``on_progress`` callback that shows each report here by its ``show(display)``, then passes it to ``on_progress``."""
 
         def callback(progress: Any) -> None:
-            """Show progress, and pass it on."""
+            """Show a progress report on the display, and pass it to the caller's ``on_progress`` if there is one."""
             progress.show(self)
             if on_progress is not None:
                 on_progress(progress)
@@ -117,7 +117,7 @@ class ProgressDisplay:
         return callback
 
     def print(self, line: str) -> None:
-        """Print a line that stays, above the bar if there is one."""
+        """Print a line to stderr that stays, above the bar if there is one; nothing if the display is hidden."""
         if self.shown:
             if self.in_notebook:
                 self._overwrite("")
@@ -127,7 +127,7 @@ class ProgressDisplay:
                 print(printable(line), file=sys.stderr, flush=True)  # noqa: T201
 
     def warn(self, line: "str | None") -> None:
-        """Print a warning, if there is one; if nothing is shown, it becomes a Python warning."""
+        """Print ``line`` as a warning that stays, or issue a Python warning if the display is hidden; ``None`` does nothing."""
         if line is None:
             return
         if self.shown:
@@ -136,13 +136,13 @@ class ProgressDisplay:
             warnings.warn(line, stacklevel=4)
 
     def _overwrite(self, line: str) -> None:
-        """Replace the last line of a notebook cell on stderr."""
+        """Replace the current progress line in a notebook cell's stderr by ``line``, cut or padded to 110 characters."""
         print(f"\r{line[:NOTEBOOK_WIDTH]:<{NOTEBOOK_WIDTH}}\r", end="", file=sys.stderr, flush=True)  # noqa: T201
 
 
 @contextlib.contextmanager
 def show_progress(progress: "bool | ProgressDisplay", title: str) -> Iterator[ProgressDisplay]:
-    """Yield the display that the caller has opened, or open one, which shows nothing if ``progress`` is false."""
+    """For a ``with`` block: yield the display given as ``progress``, retitled, or open a new one, hidden if ``progress`` is false."""
     if isinstance(progress, ProgressDisplay):
         progress.title = title
         progress.update(title)
@@ -153,7 +153,7 @@ def show_progress(progress: "bool | ProgressDisplay", title: str) -> Iterator[Pr
 
 
 def duration(seconds: float) -> str:
-    """Return a time in the unit that fits: ``2.5 min``."""
+    """Return a number of seconds as text in the largest fitting unit: ``45 s``, ``2.5 min``, ``3.0 h``, ``4.1 days``."""
     for unit, size in (("days", 86_400.0), ("h", 3600.0), ("min", 60.0)):
         if seconds >= 2 * size:
             return f"{seconds / size:.1f} {unit}"
@@ -161,6 +161,6 @@ def duration(seconds: float) -> str:
 
 
 def _in_notebook() -> bool:
-    """Whether this process is the kernel of a notebook."""
+    """Return whether this process is a Jupyter notebook's kernel, judged by IPython's shell."""
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
     return type(shell).__name__ == "ZMQInteractiveShell"

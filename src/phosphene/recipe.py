@@ -23,28 +23,28 @@ MAX_BATCH_SIZE = 65_536
 
 
 def _field(default: Any, meaning: str, check: Callable[[Any], bool], wants: str) -> Any:
-    """Return a dataclass field with a meaning and a check of its values."""
+    """Return a dataclass field of Recipe whose metadata holds its meaning, a check of its values, and words for what it wants."""
     return dataclasses.field(default=default, metadata={"meaning": meaning, "check": check, "wants": wants})
 
 
 def _positive(default: float, meaning: str) -> Any:
-    """Return a field for numbers above 0."""
+    """Return a Recipe field for numbers above 0, with its default value and its meaning."""
     return _field(default, meaning, lambda v: v > 0, "above 0")
 
 
 def _not_negative(default: float, meaning: str) -> Any:
-    """Return a field for numbers of at least 0."""
+    """Return a Recipe field for numbers of 0 or more, with its default value and its meaning."""
     return _field(default, meaning, lambda v: v >= 0, "0 or more")
 
 
 def _count(default: int, meaning: str, *, least: int = 1, most: int = 10_000_000) -> Any:
-    """Return a field for whole numbers from ``least`` to ``most``."""
+    """Return a Recipe field for whole numbers from ``least`` to ``most``, with its default value and its meaning."""
     wants = f"{'above 0' if least else '0 or more'} and at most {most:,}"
     return _field(default, meaning, lambda v: least <= v <= most, wants)
 
 
 def _is_share(value: float) -> bool:
-    """Return whether a value lies in (0, 1]."""
+    """Return whether a value is above 0 and at most 1: the check of some Recipe fields."""
     return 0 < value <= 1
 
 
@@ -54,7 +54,7 @@ LOSSES = ("cross-entropy", "log-odds")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """Hyper-parameters of a map. Defaults are the paper's; what the paper does not have is off.
+    """All hyper-parameters of how a map is computed, validated; the defaults are the paper's, and what the paper lacks is off.
 
     Raises:
         RecipeError: a value has the wrong type or lies outside its range.
@@ -106,11 +106,11 @@ class Recipe:
             raise RecipeError(f"recipe field stop_after is {self.stop_after}; it needs rounds=1 and refine_steps=0.")
 
     def radius_for(self, shape: Sequence[int]) -> float:
-        """Radius of the l2 ball for maps of ``shape`` (c, h, w), with the same mean energy per pixel for all shapes."""
+        """Return the l2 radius that maps of ``shape`` (c, h, w) are kept in: ``radius`` scaled to the same mean energy per value."""
         return self.radius * math.sqrt(math.prod(shape) / PAPER_VALUES)
 
     def replace(self, /, **changes: Any) -> "Recipe":
-        """Return a copy with some fields changed.
+        """Return a copy of the recipe with some fields changed; RecipeError for a field that does not exist or a value out of range.
 
         Raises:
             RecipeError: a field does not exist, or a value has the wrong type or lies outside its range.
@@ -124,18 +124,18 @@ class Recipe:
         return dataclasses.replace(self, **changes)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return every field by name."""
+        """Return the recipe as a dictionary from field names to values, which JSON and TOML can hold."""
         return dataclasses.asdict(self)
 
     def to_toml(self) -> str:
-        """Return the recipe as TOML that :func:`resolve` reads back to an equal recipe."""
+        """Return the recipe as TOML text with every field; :func:`resolve` reads such a file back to an equal recipe."""
         import tomli_w  # noqa: PLC0415  (writing is rare)
 
         return tomli_w.dumps(self.to_dict())
 
     @property
     def sha256(self) -> str:
-        """Hash of what determines a map: all fields that differ from the paper's, except the name.
+        """Hash, as hex, of the fields that differ from the paper's values, except the name: equal hashes compute equal maps.
 
         A field that a later version adds is off by default, so that the hashes of older runs do not change.
         """
@@ -145,7 +145,7 @@ class Recipe:
 
 
 def _typed(field: "dataclasses.Field[Any]", value: Any) -> Any:
-    """Accept an int for a float; refuse everything else that is not of the field's type."""
+    """Return a recipe field's value, an int for a float converted; RecipeError if it is not of the field's type."""
     if field.type in (float, "float") and type(value) is int:
         try:
             return float(value)
@@ -192,7 +192,7 @@ DEFAULT_RECIPE = "vivid"
 
 
 def resolve(recipe: "str | Path | Recipe", overrides: Mapping[str, Any] | None = None) -> Recipe:
-    """Turn a name, a TOML file or a recipe, and overrides, into a recipe.
+    """Return the recipe that a name, a path to a TOML file or a Recipe stands for, with ``overrides`` applied to its fields.
 
     A TOML file holds fields of :class:`Recipe`; ``base = "quick"`` starts from a named recipe instead of ``paper``.
 
@@ -218,7 +218,7 @@ def resolve(recipe: "str | Path | Recipe", overrides: Mapping[str, Any] | None =
 
 
 def _from_toml(path: Path) -> Recipe:
-    """Read a recipe file; RecipeError if it is unreadable or not TOML."""
+    """Read a recipe from a TOML file, on top of the one its ``base`` names (``paper`` by default); RecipeError if it is unreadable."""
     fields = read_toml(path, "recipe file", RecipeError)
     base = fields.pop("base", "paper")
     if not isinstance(base, str) or base not in RECIPES:  # a list is not hashable
@@ -228,7 +228,7 @@ def _from_toml(path: Path) -> Recipe:
 
 
 def _parse_setting(key: str, value: Any) -> Any:
-    """Parse a ``--set`` value as TOML, so that 10, 0.5, true and "text" have their types."""
+    """Return the value of an override, text from ``--set`` parsed as TOML (10, 0.5, true), so that the recipe field gets its type."""
     fields = {field.name: field for field in dataclasses.fields(Recipe)}
     if not isinstance(value, str) or key not in fields or fields[key].type is str:
         return value

@@ -9,7 +9,7 @@ MAX_EXTRA_TOKENS = 9
 
 
 def as_spatial_activation(output: Tensor, size: tuple[int, int]) -> "Tensor | None":
-    """Return a module's output as (n, c, h, w), h and w not both 1; ``None`` if it has no places in the image.
+    """Return a module's output (feature maps or transformer tokens) as (n, c, h, w); ``None`` if it has no positions in the image.
 
     Args:
         output: Feature maps (n, c, h, w), the same with channels last (n, h, w, c), or tokens (n, t, c) with t = h w,
@@ -37,12 +37,12 @@ def as_spatial_activation(output: Tensor, size: tuple[int, int]) -> "Tensor | No
 
 
 def _distortion(height: int, width: int, size: tuple[int, int]) -> float:
-    """Return how far the aspect ratio of a grid is from that of the image, as |log|; 0 if they agree."""
+    """Return how far a grid's aspect ratio is from that of an image of ``size`` (h, w), as |log of their ratio|; 0 if they agree."""
     return abs(math.log((height / width) / (size[0] / size[1])))
 
 
 def _token_grid(tokens: int, size: tuple[int, int]) -> "tuple[int, int] | None":
-    """Return height and width of a grid with the image's aspect ratio that leaves the fewest of ``tokens`` over."""
+    """Return (height, width) of the grid in the image's aspect ratio that uses most of a transformer's tokens; ``None`` if none fits."""
     ratio = size[0] / size[1]
     for patches in range(tokens, max(3, tokens - MAX_EXTRA_TOKENS - 1), -1):
         about = round(math.sqrt(patches * ratio))

@@ -10,7 +10,7 @@ MAX_TOML_BYTES = 1_000_000
 
 
 def read_text(path: Path, max_bytes: int, encoding: str = "utf-8") -> str:
-    """Read a text file of at most ``max_bytes`` bytes.
+    """Return the content of a regular text file of at most ``max_bytes`` bytes; ValueError if it is larger or not a regular file.
 
     Raises:
         FileNotFoundError: it does not exist.
@@ -27,7 +27,7 @@ def read_text(path: Path, max_bytes: int, encoding: str = "utf-8") -> str:
 
 
 def read_toml(path: Path, what: str, kind: type[PhospheneError]) -> dict[str, Any]:
-    """Read a TOML file.
+    """Read a TOML file and return its content as a dictionary; on failure raise the PhospheneError type ``kind`` in one line.
 
     Args:
         path: The file.

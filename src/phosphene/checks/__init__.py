@@ -19,7 +19,7 @@ __all__ = ["CHECKS", "Check", "CheckContext", "Finding", "OnProgress", "Request"
 
 @dataclass(frozen=True)
 class Check:
-    """A check of maps.
+    """One entry of ``CHECKS``: a sanity check of maps, with its question, the function that judges, and the maps it needs made first.
 
     Attributes:
         question: What it finds out, as the command and the report print it.
@@ -35,7 +35,7 @@ class Check:
     judges: bool = True
 
     def requests(self, context: CheckContext) -> list[Request]:
-        """Return requests for the other maps that it takes."""
+        """Return requests for the other maps (another seed, randomised network, ...) that this check compares with; empty if none."""
         return self.needs(context) if self.needs else []
 
 
@@ -56,7 +56,7 @@ CHECKS = {
 
 
 def choose(names: Sequence[str] = ()) -> list[str]:
-    """Return the names of checks in their order, all of them if none is named.
+    """Return the names of the checks to run, those named or all of them, in the order of ``CHECKS``; an error if one does not exist.
 
     Raises:
         PhospheneError: a check does not exist.
@@ -74,7 +74,7 @@ def choose(names: Sequence[str] = ()) -> list[str]:
 
 
 def examine(name: str, context: CheckContext) -> Finding:
-    """Make the maps that a check needs, and run it."""
+    """Make the maps that the named check needs and return its finding, with their number as its cost; some errors become a finding too."""
     check, before = CHECKS[name], len(context.made)
     try:
         context.make(check.requests(context))

@@ -21,7 +21,7 @@ Pair = tuple[ConceptMap, ConceptMap]
 
 @dataclass(frozen=True)
 class Baseline:
-    """How similar a run's maps of different classes are.
+    """How similar a run's maps of different classes are, for every pair and measure: what other similarities are judged against.
 
     Attributes:
         values: Measure -> its value for every pair of maps.
@@ -33,11 +33,11 @@ class Baseline:
 
     @property
     def mean(self) -> dict[str, float]:
-        """Measure -> mean similarity over pairs."""
+        """For each similarity measure, its mean over the pairs of maps of different classes."""
         return {name: float(values.mean()) for name, values in self.values.items()}
 
     def limit(self, name: str, count: int) -> float:
-        """Return up to what mean of ``name`` over ``count`` pairs maps count as of different classes.
+        """Return the mean similarity by measure ``name``, over ``count`` pairs, up to which maps count as being of different classes.
 
         Two standard errors of the difference of two means, one over ``count`` pairs, the other over pairs of
         ``classes`` maps: the pairs share maps, so there are no more independent ones than maps. Chance alone exceeds
@@ -47,14 +47,14 @@ class Baseline:
         return self.mean[name] + 2 * deviation * math.sqrt(1 / count + 1 / self.classes)
 
     def figures(self) -> dict[str, float]:
-        """Return the figures under their names."""
+        """Return mean and 95 % quantile of every similarity between classes, as ``hog_at_other_class`` and the like, for a finding."""
         means = {f"{name}_at_other_class": value for name, value in self.mean.items()}
         high = {f"{name}_at_other_class_p95": float(values.quantile(0.95)) for name, values in self.values.items()}
         return means | high
 
 
 def first_of_each_class(maps: Iterable[ConceptMap]) -> list[ConceptMap]:
-    """Return the first map of each class."""
+    """Return the first map of each class among ``maps``, in the order in which classes appear."""
     first: dict[int, ConceptMap] = {}
     for one in maps:
         first.setdefault(one.index, one)
@@ -62,7 +62,7 @@ def first_of_each_class(maps: Iterable[ConceptMap]) -> list[ConceptMap]:
 
 
 def similarities(pairs: Iterable[Pair]) -> dict[str, torch.Tensor]:
-    """Render each pair of maps at ``SCORE_CONTRAST`` and return every similarity, one float64 per pair."""
+    """Return, for each similarity measure, its value for each pair of maps, float64 (pairs,), on images of contrast 0.2."""
     images = [[render(one.nu, SCORE_CONTRAST) for one in pair] for pair in pairs]
     return {
         name: torch.tensor([similarity(*pair) for pair in images], dtype=torch.float64)
@@ -71,12 +71,12 @@ def similarities(pairs: Iterable[Pair]) -> dict[str, torch.Tensor]:
 
 
 def mean_similarities(pairs: Iterable[Pair]) -> dict[str, float]:
-    """Return the mean of every similarity over at least one pair."""
+    """Return, for each similarity measure, its mean over at least one pair of maps."""
     return {name: float(values.mean()) for name, values in similarities(pairs).items()}
 
 
 def across_classes(maps: Sequence[ConceptMap]) -> "Baseline | None":
-    """Compare the first map of each class with those of all others; ``None`` if there is only one class."""
+    """Return the similarities of a run's maps of different classes, the first map of at most 16; ``None`` if there is only one class."""
     chosen = first_of_each_class(maps)[:MOST_CLASSES]
     if len(chosen) < 2:
         return None

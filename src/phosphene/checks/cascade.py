@@ -12,13 +12,13 @@ JUDGED = 2
 
 
 def needs(context: CheckContext) -> list[Request]:
-    """Request the chosen maps at every depth; from the intact network too if the samples are not the run's."""
+    """Return requests for the chosen maps from networks with more and more blocks randomised, and for the second seeds."""
     depths = context.depths if context.same_samples else [0, *context.depths]
     return [*(request for depth in depths for request in context.under(depth)), *context.second_seeds()]
 
 
 def find(context: CheckContext) -> Finding:
-    """Compare the maps at every depth with those of the intact network, and have that network classify them.
+    """Judge whether maps depend on learned weights: compare those of randomised networks with the run's; return the finding.
 
     Passed when, with head and last block randomised, HOG finds the maps no more similar than maps of different classes,
     and the intact network classifies them at chance.

@@ -30,7 +30,7 @@ OnProgress = Callable[[int, int, tuple[str, ...], Step], None]
 
 @dataclass(frozen=True)
 class Request:
-    """A map that a check needs, made by the recipe of the maps that are checked.
+    """A map that a check asks for: class and seed, how many of the network's blocks are randomised, and which samples.
 
     Attributes:
         job: Class and seed.
@@ -44,7 +44,7 @@ class Request:
 
 
 class CheckContext:
-    """Maps of one network, and the means to make others.
+    """What a check works with: the maps to check, and their network, samples and recipe to make other maps and classify them.
 
     Args:
         classifier: The network that the maps come from.
@@ -83,39 +83,39 @@ class CheckContext:
 
     @cached_property
     def blocks(self) -> list[str]:
-        """Names of the network's blocks, last first."""
+        """Names of the network's blocks (layers that are randomised together), the last one first."""
         return [name for name, _ in blocks(self.classifier)]
 
     @cached_property
     def depths(self) -> list[int]:
-        """How many blocks are randomised, one depth after the other; the last is all of them."""
+        """Numbers of last blocks that the cascade randomises, in rising order; the last is all of them, empty if there are none."""
         return few_depths(len(self.blocks))
 
     def network(self, depth: int) -> Classifier:
-        """Return the network with its last ``depth`` blocks randomised."""
+        """Return a copy of the classifier with its last ``depth`` blocks randomised; for depth 0 the classifier itself."""
         if depth == 0:
             return self.classifier
         samples = torch.cat([self.pool.pixels[:SAMPLES], self.pool.held_out])[:SAMPLES].float() / 255
         return randomised(self.classifier, depth, samples=samples)
 
     def engine(self, depth: int = 0) -> Engine:
-        """Return an engine for the network with its last ``depth`` blocks randomised, to be entered."""
+        """Return an engine, for the caller to enter, of the classifier with its last ``depth`` blocks randomised."""
         return Engine(self.network(depth), device=self.device, precision=self.precision)
 
     def under(self, depth: int = 0, samples: str = "") -> list[Request]:
-        """Return requests for the chosen maps once more, under other conditions."""
+        """Return requests for the chosen maps made again with ``depth`` blocks randomised or from other samples; makes nothing itself."""
         return [Request(Job(one.index, one.seed), depth, samples) for one in self.chosen]
 
     def second_seeds(self) -> list[Request]:
-        """Return requests for another seed of each chosen map, if the run has none."""
+        """Return requests for one further seed of each chosen map whose class has a single seed in the run."""
         return [Request(Job(one.index, one.seed + 1)) for one in self.chosen if not self._other_seeds(one)]
 
     def same_class(self, one: ConceptMap) -> list[ConceptMap]:
-        """Return the maps of its class from other seeds; :meth:`second_seeds` must have been made."""
+        """Return maps of ``one``'s class from other seeds: the run's, or the one made for :meth:`second_seeds`, which must exist by now."""
         return self._other_seeds(one) or [self.made[Request(Job(one.index, one.seed + 1))]]
 
     def make(self, requests: Iterable[Request]) -> None:
-        """Make the maps that have not been made yet, in groups that share a network and samples.
+        """Compute the requested maps that do not exist yet, in groups of one network and samples, and store them in ``made``.
 
         Raises:
             NumericError: a network returns NaN or infinity.
@@ -133,42 +133,42 @@ class CheckContext:
                     self.made |= {Request(job, depth, samples): one for job, one in zip(group, maps, strict=True)}
 
     def take(self, requests: Iterable[Request]) -> list[ConceptMap]:
-        """Return maps that have been made."""
+        """Return the maps for requests that :meth:`make` has fulfilled already, in their order; KeyError if one is missing."""
         return [self.made[request] for request in requests]
 
     # --- measurements
 
     def predict(self, maps: Sequence[ConceptMap], depth: int = 0) -> MapPredictions:
-        """Have the network, or one whose last ``depth`` blocks are randomised, classify maps."""
+        """Classify maps by the network, or with its last ``depth`` blocks randomised; return hits and probabilities of their classes."""
         with self.engine(depth) as engine:
             return predictions_of(logits_of_maps(engine, maps), [one.index for one in maps])
 
     @cached_property
     def across(self) -> "Baseline | None":
-        """How similar maps of different classes are; ``None`` if there is only one class."""
+        """How similar the run's maps of different classes are, cached; ``None`` if there is only one class."""
         return across_classes(self.maps)
 
     @cached_property
     def within(self) -> dict[str, float]:
-        """How similar maps of one class from two seeds are; :meth:`second_seeds` must have been made."""
+        """For each measure, the mean similarity of chosen maps to maps of their class from other seeds; needs :meth:`second_seeds` made."""
         return mean_similarities((one, other) for one in self.chosen for other in self.same_class(one))
 
     def reference(self) -> dict[str, float]:
-        """Return the figures that every similarity is compared with."""
+        """Return the similarities of maps of different classes and of different seeds, as figures for a finding, to compare others with."""
         across = self.across.figures() if self.across else {}
         return across | {f"{name}_at_other_seed": value for name, value in self.within.items()}
 
     def similarity(self, others: Sequence[ConceptMap]) -> "Similarity":
-        """Compare the chosen maps with others of the same classes, one each."""
+        """Return how similar the chosen maps are, on average, to ``others``, one of the same class each, and the limit to judge it by."""
         mean = mean_similarities(zip(self.chosen, others, strict=True))
         return Similarity(mean, self.across.limit("hog", len(others)) if self.across else None)
 
     def _other_seeds(self, one: ConceptMap) -> list[ConceptMap]:
-        """Return the run's maps of the same class from other seeds."""
+        """Return the run's own maps of the same class as ``one`` that have another seed."""
         return [other for other in self.maps if other.index == one.index and other.seed != one.seed]
 
     def _on_step(self, group: Sequence[Job], depth: int, samples: str) -> "Callable[[Step], None] | None":
-        """Turn a group's steps into the progress of all checks."""
+        """Return a callback for the mapper that reports a group's steps to ``on_progress`` with labels and totals; ``None`` without one."""
         if self.on_progress is None:
             return None
         on_progress, made, short = self.on_progress, len(self.made), self.classifier.labels.short
@@ -179,7 +179,7 @@ class CheckContext:
 
 @dataclass(frozen=True)
 class Similarity:
-    """How similar the chosen maps are, on average, to maps of the same classes made under another condition.
+    """How similar the chosen maps are, on average, to maps of the same classes made in another way, and the limit to judge that by.
 
     Attributes:
         mean: Measure -> mean similarity.
@@ -191,16 +191,16 @@ class Similarity:
 
     @property
     def as_different_classes(self) -> "bool | None":
-        """Whether they are no more similar than maps of different classes, by HOG; ``None`` with one class."""
+        """Whether the maps are no more similar (HOG) than maps of different classes; ``None`` if the run has only one class."""
         return None if self.limit is None else self.mean["hog"] <= self.limit
 
     def figures(self, condition: object) -> dict[str, float]:
-        """Return the figures under their names."""
+        """Return the mean similarities under names such as ``hog_at_2``, with ``condition`` after ``_at_``, for a finding."""
         return {f"{name}_at_{condition}": value for name, value in self.mean.items()}
 
 
 def spread(maps: Sequence[ConceptMap], most: int) -> list[ConceptMap]:
-    """Choose the first map of at most ``most`` classes, spread evenly over all classes in their order."""
+    """Choose the maps that a check makes again: the first map of at most ``most`` classes, spread evenly over all classes."""
     offered = first_of_each_class(maps)
     if len(offered) <= most:
         return offered

@@ -8,7 +8,7 @@ from phosphene.checks.finding import Finding, two_decimals
 
 
 def find(context: CheckContext) -> Finding:
-    """Return 1 less the mean similarity of the seeds of a concept; there is no rule, and so no verdict."""
+    """Return a finding without a verdict: how much maps of one class from different seeds differ, as 1 less their mean similarity."""
     groups = [[one, *context.same_class(one)] for one in context.chosen]
     inside = mean_similarities(pair for group in groups for pair in itertools.combinations(group, 2))
     figures = {f"diversity_{name}_at_seeds": 1 - value for name, value in inside.items()}

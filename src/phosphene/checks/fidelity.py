@@ -15,7 +15,7 @@ from phosphene.metrics.scores import CONTRASTS
 
 
 def find(context: CheckContext) -> Finding:
-    """Measure the probability of the class for the image, and the targeting rate, at every contrast q.
+    """Return a finding without a verdict: the source's probability of each map's class and the targeting rate, at seven contrasts.
 
     The image is ``clip(0.5 - q nu / std(nu))``, and ``q nu / std(nu)`` is subtracted from samples, so that both have
     the same deviation. Held-out samples that the network classifies as the class already are left out. There is no
@@ -37,7 +37,7 @@ def find(context: CheckContext) -> Finding:
 
 
 def _explain(figures: dict[str, float]) -> str:
-    """Say how the class's probability and the targeting rate go with contrast; there is no rule."""
+    """Return sentences on how the class's probability and the targeting rate change with contrast, from the check's figures."""
     first, middle, last = (f"{contrast:g}" for contrast in (CONTRASTS[0], SCORE_CONTRAST, CONTRASTS[-1]))
     facts = f"At contrast {middle} the network gives a map's class p {figures[f'p_class_at_{middle}']:.2f}"
     ranges = [f"p goes from {figures[f'p_class_at_{first}']:.2f} to {figures[f'p_class_at_{last}']:.2f}"]

@@ -11,7 +11,7 @@ TOO_FEW = f"Too few maps to tell: check at least {FEWEST} classes."
 
 @dataclass(frozen=True)
 class Finding:
-    """The outcome of one check.
+    """The outcome of one check: measured figures, whether it passed, an explanation in words, and the number of maps made for it.
 
     Attributes:
         name: Name of the check.
@@ -29,14 +29,14 @@ class Finding:
 
     @property
     def verdict(self) -> str:
-        """The outcome in a few words."""
+        """The outcome in words: ``passed``, ``FAILED``, ``no verdict``, or ``too few to tell``."""
         if self.explanation.endswith(TOO_FEW):
             return "too few to tell"
         return {True: "passed", False: "FAILED", None: "no verdict"}[self.passed]
 
     @property
     def conditions(self) -> dict[str, dict[str, float]]:
-        """The figures that were measured under several conditions, by condition: ``{"2": {"hog": 0.1}}``."""
+        """The figures named ``MEASURE_at_CONDITION``, as condition -> measure -> value, for a table: ``{"2": {"hog": 0.1}}``."""
         table: dict[str, dict[str, float]] = {}
         for key, value in self.figures.items():
             name, at, condition = key.partition("_at_")
@@ -46,22 +46,22 @@ class Finding:
 
     @property
     def columns(self) -> list[str]:
-        """Names of the figures that were measured under several conditions."""
+        """Names of the measures in :attr:`conditions`, each once: the columns of the table."""
         return list(dict.fromkeys(name for figures in self.conditions.values() for name in figures))
 
     @property
     def plain(self) -> dict[str, float]:
-        """The other figures."""
+        """The figures that belong to no condition, that is, those without ``_at_`` in their names."""
         return {key: value for key, value in self.figures.items() if "_at_" not in key}
 
     def to_dict(self) -> dict[str, Any]:
-        """Return every attribute by its name in ``checks.json``."""
+        """Return the finding as a dictionary for ``checks.json``, in which the explanation is called ``reading``."""
         facts = asdict(self)
         return {"reading" if key == "explanation" else key: value for key, value in facts.items()}
 
     @classmethod
     def from_dict(cls, facts: dict[str, Any]) -> "Finding":
-        """Rebuild a finding from what :meth:`to_dict` returned; ``runs.checks`` has checked the types.
+        """Return the finding that a dictionary from ``checks.json`` holds; its types are checked before, a missing key is a KeyError.
 
         Raises:
             KeyError: an attribute is missing.
@@ -72,7 +72,7 @@ class Finding:
 def judged(
     name: str, figures: dict[str, float], maps: int, passed: "bool | None", facts: str, if_passed: str, if_failed: str
 ) -> Finding:
-    """Return a finding whose explanation is the facts, and what they mean by the verdict ``passed``.
+    """Return a finding with facts and the sentence that fits ``passed``; with fewer than 4 maps a check cannot pass, only fail.
 
     Maps of fewer than ``FEWEST`` classes can fail a check, but not pass it.
     """
@@ -83,12 +83,12 @@ def judged(
 
 
 def two_decimals(value: float) -> str:
-    """Return two decimals, without a minus sign if they are 0."""
+    """Return a number as text with two decimals, ``0.00`` and never ``-0.00``."""
     return f"{round(value, 2) + 0.0:.2f}"
 
 
 def all_of(*parts: "bool | None") -> "bool | None":
-    """Return False if one part is False, else ``None`` if one cannot be judged, else True."""
+    """Combine conditions that may be unknown: False if any is False, otherwise ``None`` if any is ``None``, otherwise True."""
     if False in parts:
         return False
     return None if None in parts else True

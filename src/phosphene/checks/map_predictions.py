@@ -12,7 +12,7 @@ ALPHA = 0.05
 
 @dataclass(frozen=True)
 class MapPredictions:
-    """How a network classifies maps.
+    """Summary of how a network classifies maps: mean probability of their classes, number of hits, and whether that beats chance.
 
     Attributes:
         p_class: Mean probability of a map's own class.
@@ -28,16 +28,16 @@ class MapPredictions:
 
     @property
     def top1(self) -> float:
-        """Share of maps that are classified as their class."""
+        """Share of the maps that the network classifies as their own class, in [0, 1]."""
         return self.hits / self.count
 
     @property
     def at_chance(self) -> "bool | None":
-        """The opposite of :attr:`beyond_chance`."""
+        """Whether there are no more hits than chance gives, the opposite of ``beyond_chance``; ``None`` if that cannot be known."""
         return None if self.beyond_chance is None else not self.beyond_chance
 
     def figures(self, condition: object) -> dict[str, float]:
-        """Return the figures under their names."""
+        """Return mean probability and top-1 share as ``p_class_at_CONDITION`` and ``top1_at_CONDITION``, for a finding."""
         return {f"p_class_at_{condition}": self.p_class, f"top1_at_{condition}": self.top1}
 
     def __str__(self) -> str:
@@ -45,7 +45,7 @@ class MapPredictions:
 
 
 def predictions_of(logits: Tensor, truth: Sequence[int]) -> MapPredictions:
-    """Summarise a network's logits (maps, classes) for the images of maps of classes ``truth``."""
+    """Return hits, mean probability of the true class, and whether hits beat chance, from logits (maps, classes) and true classes."""
     own = torch.tensor(list(truth))
     predicted = logits.argmax(1)
     hits = int((predicted == own).sum())
@@ -58,7 +58,7 @@ def predictions_of(logits: Tensor, truth: Sequence[int]) -> MapPredictions:
 
 
 def chance_rates(predicted: Sequence[int], truth: Sequence[int], classes: int) -> list[float]:
-    """Return for each map how often a network that recognises nothing in it would still predict its class.
+    """Return, per map, the probability that a network predicts its class by chance: 1 / classes, or more for a class it favours.
 
     One over the number of classes, or the share of the other classes' maps for which it predicts this class: many
     networks have a class that they predict for everything unknown.
@@ -72,7 +72,7 @@ def chance_rates(predicted: Sequence[int], truth: Sequence[int], classes: int) -
 
 
 def beyond_chance(hits: int, rates: Sequence[float]) -> "bool | None":
-    """Return whether so many hits come by chance at most once in twenty; ``None`` if even a full score would.
+    """Return whether chance gives that many hits, or more, at most once in 20 times; ``None`` if even all hits would not show it.
 
     Args:
         hits: Number of hits.

@@ -5,12 +5,12 @@ from phosphene.checks.finding import Finding, all_of, judged
 
 
 def needs(context: CheckContext) -> list[Request]:
-    """Request the chosen maps of the network with all weights randomised: the last depth of the cascade."""
+    """Return requests for the chosen maps of the network with all its weights randomised, and for the second seeds."""
     return [*(context.under(context.depths[-1]) if context.depths else []), *context.second_seeds()]
 
 
 def find(context: CheckContext) -> Finding:
-    """Have the random network classify its own maps, and the trained one too.
+    """Judge maps of a network with random weights, classified by it and by the trained network; return the finding.
 
     Passed when the trained network classifies them at chance, and HOG finds them no more similar to its own than maps
     of different classes are to each other.

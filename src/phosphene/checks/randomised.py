@@ -25,7 +25,7 @@ ROOT = "(root)"
 
 
 def blocks(classifier: Classifier) -> list[tuple[str, list[str]]]:
-    """Return the network's blocks and the names of their modules that hold parameters, last executed first.
+    """Return the network's blocks, last executed first: the name of each and the names of its modules that hold parameters.
 
     Modules belong together by name: ``features.17.*``, ``layer4.1.*``, ``encoder_layer_11.*``. What holds no matrix of
     its own (a normalisation on the same level) belongs to the block before it. What is never executed comes last, and
@@ -50,7 +50,7 @@ def blocks(classifier: Classifier) -> list[tuple[str, list[str]]]:
 
 
 def few_depths(count: int) -> list[int]:
-    """Choose depths out of 1 to ``count`` blocks: the head, the last block too, a quarter, a half, all."""
+    """Return up to five numbers of blocks to randomise, in rising order: 1, 2, a quarter, a half and all of ``count``."""
     return sorted({depth for depth in (1, 2, math.ceil(count / 4), math.ceil(count / 2), count) if 0 < depth <= count})
 
 
@@ -98,14 +98,14 @@ def randomised(classifier: Classifier, depth: int, *, seed: int = 0, samples: "T
 
 @torch.no_grad()
 def _randomise(parameter: Tensor, generator: torch.Generator) -> None:
-    """Replace values by draws from a normal distribution with their own mean and deviation."""
+    """Overwrite a parameter in place by normal random values with the mean and standard deviation that it had."""
     trained = parameter.double()
     drawn = torch.randn(parameter.shape, generator=generator, dtype=torch.float64).to(trained.device)
     parameter.copy_(trained.mean() + trained.std(correction=0) * drawn)
 
 
 def _measure(classifier: Classifier, norms: list[Any], samples: Tensor) -> None:
-    """Measure the running statistics of some normalisations on one batch, each on the output of those before it."""
+    """Replace the running mean and variance of some batch normalisations, in place, by those of one batch of samples (n, c, h, w)."""
     momenta = [part.momentum for part in norms]
     with Engine(classifier, device="cpu", micro_batch=len(samples)) as engine:
         for part in norms:
@@ -120,12 +120,12 @@ def _measure(classifier: Classifier, norms: list[Any], samples: Tensor) -> None:
 
 
 def _execution_order(classifier: Classifier, names: "dict[nn.Module, str]") -> dict[str, int]:
-    """Return the position at which each module was executed last, in a pass of a grey image."""
+    """Run the network on a grey image; return, by module name, the position at which each module was last executed."""
     order: dict[str, int] = {}
     count = itertools.count()
 
     def note(part: nn.Module, *_: object) -> None:
-        """Record that a module was executed now."""
+        """Forward hook: store the current position in the pass for the module that was just executed."""
         order[names[part]] = next(count)
 
     hookable = [part for part in names if not isinstance(part, torch.jit.ScriptModule)]
@@ -135,7 +135,7 @@ def _execution_order(classifier: Classifier, names: "dict[nn.Module, str]") -> d
 
 
 def _position(name: str, order: dict[str, int]) -> int:
-    """Return the position at which a module's own parameters are used; -1 if it is unknown."""
+    """Return the position in the execution order at which a module's own parameters are used; -1 if it was never executed."""
     inside = [place for other, place in order.items() if other != name and other.startswith(f"{name}." if name else "")]
     if inside:  # a container: its own parameters are used before its parts are
         return min(inside)
@@ -145,7 +145,7 @@ def _position(name: str, order: dict[str, int]) -> int:
 
 
 def _block_name(name: str) -> str:
-    """Return the name of the block that a module belongs to.
+    """Return the name of the block that a module belongs to, from the module's name: ``layer4.1`` for ``layer4.1.conv2``.
 
     It is the module's name up to the first part that ends in a number, and the next part if that is a number alone:
     ``features.17.conv.0`` is in ``features.17``, ``layer4.1.conv2`` in ``layer4.1``, ``fc`` in ``fc``. The nameless
@@ -162,5 +162,5 @@ def _block_name(name: str) -> str:
 
 
 def _own(module: nn.Module, name: str) -> list[nn.Parameter]:
-    """Return the parameters that a module holds itself, not those of its parts."""
+    """Return the parameters that the module of this name holds itself, without those of its submodules."""
     return list(module.get_submodule(name).parameters(recurse=False))

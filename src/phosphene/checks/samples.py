@@ -7,12 +7,12 @@ SYNTHETIC = ("synthetic:pink", "synthetic:dead-leaves")
 
 
 def needs(context: CheckContext) -> list[Request]:
-    """Request the chosen maps from every other set of samples."""
+    """Return requests for the chosen maps made from pink noise and dead leaves (and natural samples), and for the second seeds."""
     return [*(request for requests in _by_set(context).values() for request in requests), *context.second_seeds()]
 
 
 def find(context: CheckContext) -> Finding:
-    """Compare maps from other samples with the run's, and have the network classify them.
+    """Judge whether maps made from other samples are classified as their classes too; return the finding, with similarities.
 
     Passed when the network classifies the maps of every set as their class beyond chance, and at least half as often as
     those of the run.
@@ -38,6 +38,6 @@ def find(context: CheckContext) -> Finding:
 
 
 def _by_set(context: CheckContext) -> dict[str, list[Request]]:
-    """Return requests by the samples' spec: synthetic ones, and the context's own if the run has others."""
+    """Return, by sample spec, requests for the chosen maps from other samples: synthetic ones, and the context's own if not the run's."""
     own = {} if context.same_samples else {context.pool.spec: context.under()}
     return own | {spec: context.under(samples=spec) for spec in SYNTHETIC if spec != context.pool.spec}

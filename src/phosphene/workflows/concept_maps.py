@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from phosphene.arguments import kind
+from phosphene.arguments import describe
 from phosphene.concept_map import Job, MapList, captions
 from phosphene.errors import RunError
 from phosphene.executors.base import MapOrigin, MapPlan
@@ -131,5 +131,5 @@ def to_run(run: Any) -> RunDirectory:
             raise RunError("these maps are in memory only: maps.save('runs/NAME') makes a run directory of them.")
         return run.run
     if not isinstance(run, str | Path):
-        raise RunError(f"a run is the path of a run directory or what phosphene.open_run returns, not {kind(run)}.")
+        raise RunError(f"a run is the path of a run directory or what phosphene.open_run returns, not {describe(run)}.")
     return open_run(run)
