@@ -93,7 +93,7 @@ class WrittenCard:
 def card(
     model: Model, out: "str | Path | None" = None, *, weights: "str | Path | None" = None, trust: bool = False
 ) -> WrittenCard:
-    """Write a model's card (.toml), weights and labels, check that they load the same classifier, and return the paths.
+    """Write a model's card (.toml), weights and labels; check that they load the same classifier; return the paths.
 
     Args:
         model: A spec or a classifier that came from one.

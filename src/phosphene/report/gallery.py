@@ -89,7 +89,7 @@ def _cards(run: RunDirectory, facts: dict[str, Any]) -> Iterator[dict[str, Any]]
 
 
 def map_glance(name: str, cards: list[dict[str, Any]]) -> list[dict[str, str]]:
-    """Return lines for the top of the report: how the source classifies its own maps, what they do to samples."""
+    """Return lines (mark, text) for the top of the report: how the source classifies its maps, targeting rates."""
     total = len(cards)
     # Of old runs, only the confidence is known.
     right = sum(card["own"]["right"] if card["own"] else card["map"]["p_class"] >= 0.5 for card in cards)

@@ -292,7 +292,7 @@ def read_map_json(folder: Path) -> dict[str, Any]:
 
 
 def _run_json(head: dict[str, Any], rows: list[dict[str, Any]]) -> bytes:
-    """Return the text of run.json, ``head`` and the list of jobs, in which each of maybe a million has one line."""
+    """Return run.json as bytes: ``head``, then the list of jobs with one line each, since there may be a million."""
     first = json.dumps(head, indent=1, ensure_ascii=False, allow_nan=False).removesuffix("\n}")
     lines = ",\n".join(f"  {json.dumps(row, ensure_ascii=False)}" for row in rows)
     return (first + ',\n "jobs": [\n' + lines + "\n ]\n}\n").encode()

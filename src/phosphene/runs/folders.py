@@ -13,7 +13,7 @@ from phosphene.runs.atomic import writing
 
 @contextlib.contextmanager
 def whole_folder(folder: Path, content: Collection[str], called: str) -> Iterator[Path]:
-    """Context that yields a new folder to fill; at its end that replaces ``folder``, if this held only ``content``.
+    """Context that yields a new folder to fill, then puts it in place of ``folder``, all of it or nothing.
 
     What a killed process has left beside the place is removed.
 

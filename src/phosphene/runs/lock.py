@@ -60,7 +60,7 @@ def hold(folder: Path, *, wait: float = WAIT_SECONDS) -> Iterator[str]:
 
 
 def holder(folder: Path) -> dict[str, Any]:
-    """Return ``token``, ``pid``, ``host``, ``command`` and ``since`` of who holds a run directory; empty if no one."""
+    """Return who holds a run directory: ``token``, ``pid``, ``host``, ``command``, ``since``; empty if no one does."""
     try:
         note = read_json(folder / NOTE)
     except RunError:

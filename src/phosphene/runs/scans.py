@@ -75,7 +75,7 @@ def read_scans(run: RunDirectory) -> list[tuple[RunDirectory, dict[str, Any]]]:
 
 
 def check_scan(run: RunDirectory, request: Mapping[str, Any]) -> "dict[str, Any] | None":
-    """Return the run's ``scan.json`` if it answers this request by this method; ``None`` if a scan must be made.
+    """Return the run's ``scan.json`` if it answers ``request``, ``None`` if none does; RunError for another scan.
 
     Args:
         run: The run.

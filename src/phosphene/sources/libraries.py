@@ -38,7 +38,7 @@ def check_name(library: str, name: str, known: list[str]) -> None:
 
 
 def fetching(spec: str, weights: object = "") -> AbstractContextManager[None]:
-    """Return a context for fetching weights: a failure is a WeightsError that names two ways without the network."""
+    """Return a context for downloading weights: a failure becomes a WeightsError that names what to do instead."""
     fix = f'take {spec}@{RANDOM}, or a card with arch = "{spec}" and weights that lie on this machine.'
     return one_line(WeightsError, f"weights {weights or f'of {spec}'} cannot be fetched", fix)
 
@@ -51,7 +51,7 @@ def per_channel(values: "Sequence[float] | float", channels: int) -> list[float]
 
 @contextmanager
 def offline_if_unreachable(extra: str) -> Iterator[None]:
-    """Context in which the Hugging Face client uses its cache alone, if the hub has no address here.
+    """Context in which the Hugging Face client uses its cache alone, if the hub cannot be reached.
 
     Args:
         extra: The extra of this package that installs the client.

@@ -16,7 +16,7 @@ INCEPTION = {"transform_input": True, "aux_logits": False, "init_weights": True}
 
 
 def list_specs() -> list[tuple[str, str]]:
-    """Return (spec, words on its default weights and input size) for every classifier of torchvision."""
+    """Return (spec, text on its default weights and input size) for every classifier of torchvision."""
     models = require("torchvision.models", "torchvision")
     rows = []
     for name in models.list_models(module=models):

@@ -169,7 +169,7 @@ class Gallery:
         )
 
     async def _fields(self, request: Request) -> dict[str, str]:
-        """Return a submitted form's fields; refuse one without this server's token, which another site made."""
+        """Read and return the fields of a submitted form; refuse one without this server's token with status 403."""
         body = b""
         async for part in request.stream():
             body += part

@@ -58,7 +58,7 @@ def demo_folder() -> Path:
 def run_demo(
     out: "str | Path | None" = None, *, device: str = "auto", progress: "bool | ProgressDisplay" = True
 ) -> DemoResult:
-    """Map every class of the first demo network, score the maps by two networks, scan two, write the report.
+    """Map every class of the first demo network, score the maps, scan two networks, write the report; return all.
 
     Args:
         out: The run directory; by default below ``runs``, by recipe.
@@ -105,7 +105,7 @@ def _scan(spec: str, out: Path, device: str, display: ProgressDisplay) -> dict[s
 
 
 def _label_of_backdoor(found: dict[str, Any]) -> "str | None":
-    """Return the label of the class that a scan's working trigger leads to; ``None`` if clean, "?" if none."""
+    """Return the label of the class that a scan's working trigger leads to; ``None`` if clean, "?" otherwise."""
     if found["verdict"] == "backdoored":
         return next((str(one["label"]) for one in found["suspects"] if one["works"]), "?")
     return None if found["verdict"] == "clean" else "?"

@@ -45,7 +45,10 @@ class GroupQueue:
         return self._again.popleft() if self._again else next(self._fresh, None)
 
     def _groups(self, run: int, size: int) -> Iterator[Group]:
-        """Yield a plan's missing maps in groups of ``size`` jobs, cut at the same places in every command."""
+        """Yield the missing maps of plan ``run`` as groups: of every ``size`` jobs, begun ones first, then others.
+
+        The places of the cuts depend on the plan alone, so that a second command has the same groups.
+        """
         plan = self.plans[run]
         listed, checkpoints = plan.run.listing(), Checkpoints(plan.run.path)
         jobs = iter(plan.jobs)

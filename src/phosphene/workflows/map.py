@@ -179,7 +179,7 @@ def execute(
 
 
 def write_own_predictions(run: RunDirectory, classifier: Classifier, *, device: str = "auto") -> int:
-    """Write what the source classifier predicts for each new map to ``readings.json``; return their number.
+    """Write what the source classifier predicts for maps that lack it to ``readings.json``; return their number.
 
     Args:
         run: The run.

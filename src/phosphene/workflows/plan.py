@@ -51,21 +51,21 @@ class Jobs(Sequence[Job]):
 
 
 def run_name(classifier: Classifier, recipe: Recipe) -> str:
-    """Return the name of a run directory, ``<model>-<recipe>``, in which signs that files cannot have are dashes."""
+    """Return the name of the directory of a run, ``<model>-<recipe>``; see :func:`directory_name`."""
     return directory_name(classifier.name, recipe.name)
 
 
 def directory_name(*names: str) -> str:
-    """Return names joined by dashes, as the name of a directory; a card may have chosen any signs for them.
+    """Return names joined by dashes as a valid directory name, whatever characters they hold.
 
-    Anything but letters, digits, dots and dashes becomes a dash.
+    Anything but letters, digits, underscores, dots and dashes becomes a dash: a card may choose any name.
     """
     short = (re.sub(r"[^\w.-]+", "-", name).encode()[:MOST_BYTES] for name in names)
     return "-".join(name.decode(errors="ignore") for name in short).lstrip(".-")
 
 
 def default_run(classifier: Classifier, recipe: Recipe, samples: "str | None" = None) -> Path:
-    """Return where a run goes when the user names no place: runs/<model>-<recipe>, with a hash if settings differ.
+    """Return where a run goes by default: runs/<model>-<recipe>, with a hash if recipe or samples are not usual.
 
     A short hash follows if the recipe was changed or samples were chosen, so that trying things does not collide.
     """

@@ -46,7 +46,7 @@ class Progress:
     failed: int = 0
 
     def show(self, display: ProgressDisplay) -> None:
-        """Show this on the progress display: the map being made, loss and targeting rate of its last step, time."""
+        """Show this on the progress display: map being made, loss and targeting rate of its last step, time left."""
         step = self.step
         done = self.maps_done + len(self.labels) * step.number / step.total
         labels = ", ".join(self.labels[:3]) + (", ..." if len(self.labels) > 3 else "")
@@ -119,7 +119,7 @@ class MapCounts:
         self.first.pop(group, None)
 
     def count_step(self, group: Group, names: tuple[str, ...], step: Step, workers: int) -> Progress:
-        """Count the passes that a group has reached with a step; return the ``Progress`` of all plans."""
+        """Note how far a group's maps are after a step; return the ``Progress`` of all plans, with the time left."""
         if self.began is None:
             self.began = time.monotonic()
         reached = len(group.missing) * self.cost[group.run] * step.number / step.total

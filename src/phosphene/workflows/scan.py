@@ -51,7 +51,7 @@ class ScanPlan(MapOrigin):
 
     @property
     def passes(self) -> int:
-        """Images that measuring sends through networks, a backward pass counted as one more; candidates on top."""
+        """Images that measuring sends through all networks, a backward counted as one more; without candidates."""
         pairs = self.request["settings"]["pairs"]
         return sum(measure_passes(one.num_classes, pairs=pairs) for one in (self.classifier, *self.reference))
 
@@ -232,7 +232,7 @@ def _map_suspects(plan: ScanPlan, found: dict[str, Any], on_progress: Callable[[
 
 
 def estimate(plan: ScanPlan) -> float:
-    """Time a few images through the network, and return about how many seconds measuring will take."""
+    """Time a few images through the network; return about how many seconds the scan's measurements will take."""
     with plan.engine() as engine:
         count = max(TRIAL, min(engine.micro_batch, 64))
         pixels = torch.full((count, *plan.classifier.input.shape), 0.5, device=engine.device, dtype=engine.dtype)
