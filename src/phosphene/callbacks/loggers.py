@@ -15,17 +15,17 @@ from phosphene.extras import require
 
 
 class Logger(Protocol):
-    """Interface of a logger for :class:`~phosphene.callbacks.MapEvery`."""
+    """Interface of an experiment logger for :class:`MapEvery`: anything with the methods ``image`` and ``scalar``."""
 
     def image(self, tag: str, image: Image.Image, step: int) -> None:
-        """Log an image."""
+        """Log a PIL image under a tag, at a step of training."""
 
     def scalar(self, tag: str, value: float, step: int) -> None:
-        """Log a number under a tag, at a step."""
+        """Log a number under a tag, at a step of training."""
 
 
 class TensorBoard:
-    """Logs to TensorBoard.
+    """Logs images and numbers to TensorBoard, by an open SummaryWriter or by a new one for a folder.
 
     Args:
         writer: A ``SummaryWriter`` that is open already (torch's or tensorboardX's), or the folder for a new one.
@@ -41,17 +41,17 @@ class TensorBoard:
         self.writer = writer
 
     def image(self, tag: str, image: Image.Image, step: int) -> None:
-        """Log an image and flush it, so that it shows while training goes on."""
+        """Log an image to TensorBoard under a tag at a step, and flush it, so that it shows while training goes on."""
         self.writer.add_image(tag, np.asarray(image.convert("RGB")), step, dataformats="HWC")
         self.writer.flush()
 
     def scalar(self, tag: str, value: float, step: int) -> None:
-        """Log a number to TensorBoard."""
+        """Log a number to TensorBoard under a tag, at a step."""
         self.writer.add_scalar(tag, value, step)
 
 
 class WeightsAndBiases:
-    """Logs to Weights & Biases.
+    """Logs images and numbers to a Weights & Biases run, against a step metric of their own (``epoch``).
 
     Its own step counts calls and never goes back, so maps are logged against a step metric of their own, ``epoch``.
 
@@ -70,15 +70,15 @@ class WeightsAndBiases:
         self._defined: set[str] = set()
 
     def image(self, tag: str, image: Image.Image, step: int) -> None:
-        """Log an image."""
+        """Log an image to Weights & Biases under a tag, at a step of the step metric (``epoch``)."""
         self._log(tag, self._wandb.Image(image), step)
 
     def scalar(self, tag: str, value: float, step: int) -> None:
-        """Log a number to Weights & Biases, against the step metric."""
+        """Log a number to Weights & Biases under a tag, at a step of the step metric (``epoch``)."""
         self._log(tag, value, step)
 
     def _log(self, tag: str, value: Any, step: int) -> None:
-        """Log a value at a step of training."""
+        """Log a value (image or number) under a tag to the run, against the step metric, which is defined at a tag's first use."""
         if tag not in self._defined:
             self.run.define_metric(tag, step_metric=self.step_metric)
             self._defined.add(tag)
@@ -86,7 +86,7 @@ class WeightsAndBiases:
 
 
 class MLflow:
-    """Logs to MLflow, 2.11 or newer.
+    """Logs images and numbers to an MLflow run, by default the active one, or a new one; needs MLflow 2.11 or newer.
 
     Args:
         run_id: The run to log to; by default the active one, which MLflow opens if there is none.
@@ -102,14 +102,14 @@ class MLflow:
         self.run_id: str = run_id or (mlflow.active_run() or mlflow.start_run()).info.run_id
 
     def image(self, tag: str, image: Image.Image, step: int) -> None:
-        """Log an image."""
+        """Log an image to the MLflow run at a step, under the tag with characters that MLflow refuses replaced."""
         self.client.log_image(self.run_id, image, key=_key(tag), step=step)
 
     def scalar(self, tag: str, value: float, step: int) -> None:
-        """Log a number to MLflow, under a key that it allows."""
+        """Log a number to the MLflow run at a step, under the tag with characters that MLflow refuses replaced."""
         self.client.log_metric(self.run_id, _key(tag), value, step=step)
 
 
 def _key(tag: str) -> str:
-    """Return a tag with only the characters that MLflow allows in names."""
+    """Return a tag with all characters that MLflow does not allow in names replaced by ``-``."""
     return re.sub(r"[^\w./ -]", "-", tag, flags=re.ASCII)

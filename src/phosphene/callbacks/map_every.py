@@ -20,7 +20,7 @@ from phosphene.recipe import DEFAULT_RECIPE, Recipe, resolve
 
 
 class MapEvery:
-    """Call it at the end of every epoch of any training loop: every ``every`` epochs it maps and logs.
+    """Training callback: call it with the epoch at the end of each; every ``every`` epochs it computes maps, logs and returns them.
 
     Training goes on as if nothing had been mapped: modes, gradients, ``requires_grad``, buffers and the random
     generators of torch, numpy and Python are what they were. In distributed training, call it in one process.
@@ -76,7 +76,7 @@ class MapEvery:
         return None if epoch % self.every else self.map(epoch)
 
     def map(self, epoch: int) -> MapList:
-        """Map and log in any epoch: after the last one, for instance.
+        """Compute the concepts' maps of the network as it is now, store them in ``history``, log them under ``epoch``, and return them.
 
         Raises:
             NumericError: the network returns NaN or infinity.
@@ -99,14 +99,14 @@ class MapEvery:
 
 
 def _device_of(classifier: Classifier) -> str:
-    """Return the device of the network's weights; ``auto`` for a network without any."""
+    """Return the name of the device that the network's weights are on, such as ``cpu``; ``auto`` for a network without weights."""
     first = next(classifier.module.parameters(), None)
     return "auto" if first is None else str(first.device)
 
 
 @contextmanager
 def _restored_generators() -> Iterator[None]:
-    """Restore torch's, numpy's and Python's global random generators on leaving."""
+    """For a ``with`` block: let code use the global random generators of torch, numpy and Python, and set them back afterwards."""
     ours, python = np.random.get_state(), random.getstate()  # noqa: NPY002  (the caller's own, whatever its kind)
     devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
     try:

@@ -11,7 +11,7 @@ CLASSES = 12
 
 
 def _conv(inputs: int, outputs: int, *, kernel: int = 3, stride: int = 1, dilation: int = 1) -> nn.Sequential:
-    """Convolution and batch normalisation, padded to keep the size (over the stride)."""
+    """Return a convolution without bias and a batch normalisation as a module; padding keeps height and width (over the stride)."""
     padding = dilation * (kernel // 2)
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, kernel, stride, padding, dilation, bias=False),
@@ -20,7 +20,7 @@ def _conv(inputs: int, outputs: int, *, kernel: int = 3, stride: int = 1, dilati
 
 
 class ResidualBlock(nn.Module):
-    """Two 3 x 3 convolutions beside a shortcut."""
+    """A torch module: two 3 x 3 convolutions whose output is added to a shortcut of the input; a block of SmallResNet."""
 
     def __init__(self, inputs: int, outputs: int, *, stride: int = 1, dilation: int = 1) -> None:
         super().__init__()
@@ -35,13 +35,13 @@ class ResidualBlock(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (n, inputs, h, w) to (n, outputs, h / stride, w / stride), at least 0."""
+        """Return the block's output, at least 0, (n, outputs, h / stride, w / stride), for activations (n, inputs, h, w)."""
         out: Tensor = torch.relu(self.second(torch.relu(self.first(x))) + self.shortcut(x))
         return out
 
 
 class SmallResNet(nn.Module):
-    """Residual network of 15 million multiply-adds at 96 x 96."""
+    """A small residual network for the demo's images: 15 million multiply-adds at 96 x 96 pixels."""
 
     def __init__(self, classes: int = CLASSES) -> None:
         super().__init__()
@@ -53,13 +53,13 @@ class SmallResNet(nn.Module):
         self.head = nn.Linear(64, classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits (n, classes) of normalised pixels (n, 3, h, w)."""
+        """Return the residual network's logits (n, classes) for normalised pixels (n, 3, h, w)."""
         out: Tensor = self.head(self.blocks(self.stem(x)).mean((2, 3)))
         return out
 
 
 class PlainNet(nn.Module):
-    """A stack of convolutions with no shortcuts, and pooling for strides; 14 million multiply-adds at 96 x 96."""
+    """A small network for the demo's images, of convolutions and pooling without shortcuts: 14 million multiply-adds at 96 x 96 pixels."""
 
     def __init__(self, classes: int = CLASSES) -> None:
         super().__init__()
@@ -73,16 +73,16 @@ class PlainNet(nn.Module):
         self.head = nn.Linear(64, classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits (n, classes) of normalised pixels (n, 3, h, w)."""
+        """Return the plain network's logits (n, classes) for normalised pixels (n, 3, h, w)."""
         out: Tensor = self.head(self.features(x).mean((2, 3)))
         return out
 
 
 def small_resnet() -> nn.Module:
-    """Architecture of `demo:shapes` and `demo:shapes-trojan`."""
+    """Return a new, untrained residual network: the architecture of the models `demo:shapes` and `demo:shapes-trojan`."""
     return SmallResNet()
 
 
 def plain_net() -> nn.Module:
-    """Architecture of `demo:shapes-plain`, of another family."""
+    """Return a new, untrained plain convolutional network: the architecture of the model `demo:shapes-plain`."""
     return PlainNet()

@@ -23,7 +23,7 @@ _PER_CANVAS = 8
 
 
 def draw_images(count: int, seed: int, size: int = SIZE) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Draw balanced images of all classes in random order; the same seed gives the same images.
+    """Draw random images of the demo's twelve classes, as many of each, in random order; return them, uint8, and their class indices.
 
     Args:
         count: number of images; classes differ by at most one in number.
@@ -42,7 +42,7 @@ def draw_images(count: int, seed: int, size: int = SIZE) -> tuple[NDArray[np.uin
 
 
 def _paint(rng: np.random.Generator, labels: NDArray[np.int64], size: int) -> NDArray[np.uint8]:
-    """Draw images of the given classes, uint8 (n, 3, size, size)."""
+    """Return one random image per class index in ``labels``, each a shape or texture on a background, uint8 (n, 3, size, size)."""
     count = len(labels)
     image, base = _background(rng, count, size)
     ink, second = _far_colours(rng, base), _far_colours(rng, base)
@@ -71,12 +71,12 @@ def _paint(rng: np.random.Generator, labels: NDArray[np.int64], size: int) -> ND
 
 
 def _coverage(distance: Array, radius: Array, edge: Array) -> Array:
-    """Return each pixel's share inside the shape from signed distances to its outline, in units of its radius."""
+    """Return the share of each pixel that a shape covers, (n, h, w) in [0, 1], from signed distances, its radius and edge width."""
     return np.clip(np.float32(0.5) - distance * (radius / edge), 0, 1)
 
 
 def _coordinates(rng: np.random.Generator, count: int, size: int, large: bool) -> tuple[Array, Array, Array]:
-    """Return turned and scaled grids `u`, `v`, float32 (n, size, size), and radii in pixels, float32 (n, 1, 1)."""
+    """Place shapes at random; return the grids `u`, `v` in their turned, scaled coordinates, (n, size, size), and radii in pixels."""
     low, high = (0.28, 0.52) if large else (0.22, 0.46)
     radius = size * rng.uniform(low, high, (count, 1, 1))
     # A large shape may leave the frame by a little, a small one never does.
@@ -91,7 +91,7 @@ def _coordinates(rng: np.random.Generator, count: int, size: int, large: bool) -
 
 
 def _far_colours(rng: np.random.Generator, base: Array, tries: int = 8) -> Array:
-    """Return for each colour in `base`, float32 (n, 3), a random one at a distance of at least about 0.6."""
+    """Return for each colour of `base` (n, 3) a random colour that differs from it by at least about 0.6, float32 (n, 3)."""
     offers = rng.random((tries, *base.shape), dtype=np.float32)
     distance = np.sqrt(((offers - base) ** 2).sum(2))
     # The first that is far enough; else (rare) the farthest.
@@ -101,14 +101,14 @@ def _far_colours(rng: np.random.Generator, base: Array, tries: int = 8) -> Array
 
 
 def _apart(colour: Array, ink: Array) -> Array:
-    """Return `colour` if it stands out from `ink`, else black or white, whichever is farther from `ink`."""
+    """Return each colour (n, 3) that differs from `ink` (n, 3) by 0.5 or more; in place of the others, black or white."""
     near = np.sqrt(((colour - ink) ** 2).sum(1, keepdims=True)) < 0.5
     out: Array = np.where(near, np.where(ink.mean(1, keepdims=True) > 0.5, np.float32(0), np.float32(1)), colour)
     return out
 
 
 def _background(rng: np.random.Generator, count: int, size: int) -> tuple[Array, Array]:
-    """Draw backgrounds, float32 (n, 3, size, size) about [0, 1]; return them and their mean colours, float32 (n, 3)."""
+    """Draw random backgrounds (leaves, gradients, plain); return them, float32 (n, 3, size, size), and their mean colours (n, 3)."""
     base = rng.random((count, 3), dtype=np.float32)
     contrast = rng.uniform(0.05, 0.4, (count, 1, 1)).astype(np.float32)
     contrast[rng.random(count) < 0.12] = 0
@@ -129,7 +129,7 @@ def _background(rng: np.random.Generator, count: int, size: int) -> tuple[Array,
 
 
 def _gradient(rng: np.random.Generator, base: Array, size: int) -> Array:
-    """Draw linear changes of colour around `base`, float32 (n, 3, size, size)."""
+    """Return images that change linearly in colour around each colour of `base` (n, 3), float32 (n, 3, size, size)."""
     line = np.linspace(-1, 1, size, dtype=np.float32)
     slope = rng.uniform(-0.25, 0.25, (2, *base.shape, 1, 1)).astype(np.float32)
     out: Array = base[:, :, None, None] + slope[0] * line[None, :] + slope[1] * line[:, None]
@@ -137,7 +137,7 @@ def _gradient(rng: np.random.Generator, base: Array, size: int) -> Array:
 
 
 def _blur(images: Array, radius: int) -> Array:
-    """Blur by a box of side 2 radius + 1, along both axes, edges repeated."""
+    """Return images (n, c, h, w) blurred by a square box of side 2 radius + 1, with edge pixels repeated outside."""
     width = 2 * radius + 1
     for axis in (2, 3):
         pad = [(0, 0)] * 4

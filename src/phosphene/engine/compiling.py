@@ -15,7 +15,7 @@ Forward = Callable[[Tensor], Tensor]
 
 
 def compiled(forward: Forward, name: str) -> Forward:
-    """Compile a forward pass and its backward pass, at the first call for each shape of batch.
+    """Return ``forward`` compiled by torch, with its backward pass; the first call for each batch shape compiles, which takes minutes.
 
     It discards what was compiled before: torch silently stops compiling a function after eight recompilations in one
     process, and all networks are called through the same function.
@@ -33,7 +33,7 @@ def compiled(forward: Forward, name: str) -> Forward:
     fast = torch.compile(forward, dynamic=False)
 
     def run(images: Tensor) -> Tensor:
-        """Return the logits of images from the compiled network."""
+        """Return the logits of images from the compiled network; DeviceError if it cannot be compiled here."""
         try:
             logits: Tensor = fast(images)
         except TorchDynamoException as error:

@@ -8,7 +8,7 @@ PRECISIONS = {"auto": torch.float32, "fp32": torch.float32, "bf16": torch.bfloat
 
 
 def pick_device(name: str) -> torch.device:
-    """Turn ``auto``, ``cpu``, ``cuda`` or ``cuda:1`` into a device that is there.
+    """Return the torch device for ``auto`` (a GPU if there is one), ``cpu``, ``cuda`` or ``cuda:1``; DeviceError if it is not there.
 
     Raises:
         DeviceError: the device is unknown or not on this machine.
@@ -30,7 +30,7 @@ def pick_device(name: str) -> torch.device:
 
 
 def pick_precision(name: str) -> torch.dtype:
-    """Turn ``auto``, ``fp32``, ``bf16`` or ``fp64`` into the type that the network computes in.
+    """Return the torch type that a network computes in, for ``auto``, ``fp32``, ``bf16`` or ``fp64``; DeviceError for another name.
 
     ``auto`` is single precision everywhere. ``bf16`` is autocast: maps, moments and pixels stay single.
     ``fp64`` serves the reference tests.

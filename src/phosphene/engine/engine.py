@@ -31,7 +31,7 @@ Result = TypeVar("Result")
 
 
 class Engine:
-    """Runs a classifier for the mapper. Use it as a context manager: on exit the network is as it was before.
+    """Runs a classifier on a device in micro-batches: logits, gradients, activations. A context manager that restores the network on exit.
 
     Args:
         classifier: The network and its input space.
@@ -106,7 +106,7 @@ class Engine:
     def mean_gradients(
         self, samples: Tensor, nu: Tensor, classes: Tensor, loss: str = "cross-entropy"
     ) -> MeanGradients:
-        """Subtract each map from its samples, clip, and average the loss gradient there (Alg. 1, lines 3 and 4).
+        """Return, per map, the loss gradient, cross-entropy and hits, averaged over its samples less the map, clipped (Alg. 1, 3 and 4).
 
         The gradient is that at the clipped input; the clip itself is not differentiated.
 
@@ -121,7 +121,7 @@ class Engine:
         """
 
         def run() -> MeanGradients:
-            """Compute the means at the present micro-batch."""
+            """Compute the mean gradients of all maps at the present micro-batch; called again with a smaller one if memory runs out."""
             maps, count = samples.shape[:2]
             gradient = torch.zeros_like(nu)
             entropy = torch.zeros(maps, dtype=self.dtype, device=self.device)
@@ -136,7 +136,7 @@ class Engine:
         return self._halving_micro_batch(run)
 
     def gradients(self, images: Tensor, classes: Tensor, loss: str = "cross-entropy") -> Gradients:
-        """Differentiate the loss at every image, for methods other than :meth:`mean_gradients`.
+        """Return each image's gradient (n, c, h, w) and value of the loss for its class, and whether the network predicts that class.
 
         Args:
             images: (n, c, h, w) in [0, 1].
@@ -148,7 +148,7 @@ class Engine:
         """
 
         def run() -> Gradients:
-            """Compute the gradients at the present micro-batch."""
+            """Compute the gradients of all images at the present micro-batch; called again with a smaller one if memory runs out."""
             size = self._images_at_once(images)
             parts = []
             for chunk, own in zip(torch.split(images, size), torch.split(classes, size), strict=True):
@@ -161,7 +161,7 @@ class Engine:
 
     @torch.no_grad()
     def mean_probabilities(self, samples: Tensor, nu: Tensor, classes: Tensor) -> Tensor:
-        """Return the mean probability (m,) of each map's class on its nudged samples (Alg. 1, line 10).
+        """Return the mean probability, (m,), of each map's class over its samples less the map, clipped (Alg. 1, line 10).
 
         Args:
             samples: uint8 (m, b, c, h, w).
@@ -170,7 +170,7 @@ class Engine:
         """
 
         def run() -> Tensor:
-            """Compute the probabilities at the present micro-batch."""
+            """Compute the probabilities of all maps at the present micro-batch; called again with a smaller one if memory runs out."""
             total = torch.zeros(len(nu), dtype=self.dtype, device=self.device)
             for images, owner in self._nudged(samples, nu):
                 own = self._network(images).softmax(1).gather(1, classes[owner, None])[:, 0]
@@ -181,17 +181,17 @@ class Engine:
 
     @torch.no_grad()
     def logits(self, images: Tensor) -> Tensor:
-        """Return the logits (n, classes) of images (n, c, h, w) in [0, 1]."""
+        """Return the network's logits (n, classes) for images (n, c, h, w) in [0, 1], run in micro-batches without gradients."""
 
         def run() -> Tensor:
-            """Compute the logits at the present micro-batch."""
+            """Compute the logits of all images at the present micro-batch; called again with a smaller one if memory runs out."""
             chunks = torch.split(images, self._images_at_once(images))
             return torch.cat([self._network(chunk.to(self.device, self.dtype)) for chunk in chunks])
 
         return self._halving_micro_batch(run)
 
     def predicted_classes(self, samples: Tensor) -> Tensor:
-        """Return the top-1 class (n,) of each sample, uint8 (n, c, h, w).
+        """Return the network's top-1 class (n,) for each of the samples, uint8 (n, c, h, w); cached for the last samples object.
 
         The result for the last samples is cached: do not change them, or the network, in place.
         """
@@ -201,7 +201,7 @@ class Engine:
 
     @torch.no_grad()
     def activations(self, images: Tensor, layer: str) -> Tensor:
-        """Return the output of the module ``layer``, as (n, c', h', w'), for images (n, c, h, w) in [0, 1]."""
+        """Return the output of the network's module ``layer``, as (n, c', h', w'), for images (n, c, h, w) in [0, 1]."""
         module = self.classifier.module.get_submodule(layer)
         parts: list[Tensor] = []
         outputs: list[Tensor] = []  # a module may be called several times in one forward pass: the last call counts
@@ -216,24 +216,24 @@ class Engine:
         return torch.cat(parts)
 
     def spatial_layer(self, name: str = "") -> str:
-        """Return the name of the module at the end of the convolutional base; see :func:`find_spatial_layer`."""
+        """Return the name of the network's last module with a spatial output, found by running a grey image; or check the one named."""
         grey = torch.full((1, *self.classifier.input.shape), 0.5)
         size = self.classifier.input.size
         return find_spatial_layer(self.classifier.module, lambda: self.logits(grey), name, size=size)
 
     def tuned_micro_batch(self, smallest: int) -> int:
-        """Return the fastest micro-batch of this network on this device, measured now or cached."""
+        """Return the fastest micro-batch, in images, of this network on this device: cached on disk, or measured from ``smallest`` up."""
         size = tuned_micro_batch(self.images_per_second, smallest, self.tuning_facts())
         if self.device.type == "cuda":
             torch.cuda.empty_cache()  # memory of the largest trial would stay reserved
         return size
 
     def tuning_facts(self) -> dict[str, str]:
-        """Return what the fastest micro-batch depends on."""
+        """Return what the fastest micro-batch depends on (network, device, precision, torch version), as the key of the disk cache."""
         return network_facts(self.classifier, self.device, self.autocast or self.dtype)
 
     def images_per_second(self, micro_batch: int) -> float:
-        """Return the speed, forward and backward, at a micro-batch, and leave it set; 0 if it does not fit."""
+        """Set the micro-batch, time forward and backward passes at it, and return images per second; 0 if it does not fit in memory."""
         self.micro_batch = micro_batch
         images = torch.full((micro_batch, *self.classifier.input.shape), 0.5, device=self.device)
         classes = torch.zeros(micro_batch, dtype=torch.int64, device=self.device)
@@ -248,7 +248,7 @@ class Engine:
         return micro_batch / min(seconds[1:]) if self.micro_batch == micro_batch else 0.0  # halved: it did not fit
 
     def _differentiate(self, images: Tensor, classes: Tensor, loss: str) -> tuple[Tensor, Tensor, Tensor]:
-        """Return gradient (n, c, h, w), loss (n,) and logits of images; ``images`` must be a leaf of our own."""
+        """Run one micro-batch forward and backward; return the loss gradient at the images (n, c, h, w), the losses (n,) and the logits."""
         images.requires_grad_()
         with torch.enable_grad():
             logits = self._network(images, self._forward_for_gradients)
@@ -257,7 +257,7 @@ class Engine:
         return gradient, losses.detach(), logits.detach()
 
     def _nudged(self, samples: Tensor, nu: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield micro-batches of ``clip(I - nu)`` and, for each image, the number of its map (Alg. 1, line 3)."""
+        """Yield micro-batches of samples less their map, clipped to [0, 1], and each image's map number (Alg. 1, line 3)."""
         maps, count = samples.shape[:2]
         flat = samples.flatten(0, 1)
         owners = torch.arange(maps, device=self.device).repeat_interleave(count)
@@ -267,20 +267,20 @@ class Engine:
             yield (images - nu[owner]).clamp_(0, 1).contiguous(memory_format=torch.channels_last), owner
 
     def _network(self, images: Tensor, forward: "Forward | None" = None) -> Tensor:
-        """Return the logits of images, computed in the engine's precision."""
+        """Run the network on images in the engine's precision and return their logits (n, classes); an error if the engine is closed."""
         if self._frozen is None:
             raise PhospheneError("the engine is closed: use it as `with Engine(classifier) as engine:`.")
         with torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):
             return (forward or self.classifier.logits)(images).to(self.dtype)
 
     def _images_at_once(self, images: Tensor) -> int:
-        """Return the micro-batch for ``images``: larger for images that are smaller than the network's own input."""
+        """Return how many of ``images`` to run at once: the micro-batch, or more if they are smaller than the network's own input."""
         height, width = images.shape[2:]
         count = self.micro_batch * math.prod(self.classifier.input.size) // (height * width)
         return max(1, count if self.classifier.batch is None else min(count, self.classifier.batch))
 
     def _halving_micro_batch(self, run: Callable[[], Result]) -> Result:
-        """Call ``run``; when the device lacks memory for it, halve the micro-batch, for good, and call it again.
+        """Call ``run`` and return its result; if GPU memory runs out, halve the engine's micro-batch for good and call it again.
 
         Raises:
             DeviceError: not even one image fits.

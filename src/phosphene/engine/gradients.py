@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 class MeanGradients(NamedTuple):
-    """Per map, means over the samples that the map was subtracted from.
+    """What :meth:`Engine.mean_gradients` returns per map: loss gradient, cross-entropy and hit rate, averaged over the map's samples.
 
     Attributes:
         gradient: (m, c, h, w): gradient of the loss at the clipped inputs (Alg. 1, line 4).
@@ -20,7 +20,7 @@ class MeanGradients(NamedTuple):
 
 
 class Gradients(NamedTuple):
-    """Per image, values for the class that goes with it.
+    """What :meth:`Engine.gradients` returns per image: the loss gradient, the loss, and whether the network predicts its class.
 
     Attributes:
         gradient: (n, c, h, w): gradient of the image's loss at the image.

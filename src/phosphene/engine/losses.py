@@ -14,12 +14,14 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 def cross_entropy(logits: Tensor, classes: Tensor) -> Tensor:
-    """Return ``-log p``, the paper's loss. Its gradient fades with ``1 - p``: confident samples add little."""
+    """Return the paper's loss ``-log p`` of each row's class, (n,), from logits (n, classes); its gradient fades as p nears 1."""
     return functional.cross_entropy(logits, classes, reduction="none")
 
 
 def log_odds(logits: Tensor, classes: Tensor) -> Tensor:
-    """Return ``log((1 - p) / p)``: log-sum-exp of the other logits, minus the logit of the class. It never saturates.
+    """Return the loss ``log((1 - p) / p)`` of each row's class, (n,), from logits (n, classes); its gradient does not fade as p nears 1.
+
+    It is the log-sum-exp of the other logits, minus the logit of the class.
 
     Zhao, Liu, Larson, "On Success and Simplicity" (NeurIPS 2021), found that targeted perturbations transfer once the
     loss does not saturate. Their loss, the bare logit, lets the other classes grow along; this one does not
@@ -31,7 +33,7 @@ def log_odds(logits: Tensor, classes: Tensor) -> Tensor:
 
 
 def margin(logits: Tensor, classes: Tensor) -> Tensor:
-    """Return the largest other logit minus that of the class: below 0 if the network predicts the class."""
+    """Return the loss, (n,), of each row of logits: largest other logit minus the class's; below 0 if the network predicts the class."""
     own = classes[:, None]
     return logits.scatter(1, own, -math.inf).amax(1) - logits.gather(1, own)[:, 0]
 

@@ -12,7 +12,7 @@ LARGEST = 2**31 - 1
 
 @functools.cache
 def keep_freed_memory() -> None:
-    """Have glibc reuse large blocks instead of returning them to the system; nothing happens with other C libraries.
+    """Set glibc, for this process, to reuse large freed blocks instead of returning them to the system; does nothing elsewhere.
 
     Activations of tens of megabytes are allocated and freed thousands of times per map. By default the kernel maps and
     zeroes each of them anew, which costs a tenth of the time or more (docs/performance.md). The setting holds for the

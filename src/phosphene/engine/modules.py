@@ -13,7 +13,7 @@ from phosphene.spatial_activation import as_spatial_activation
 
 @contextmanager
 def frozen(module: nn.Module, device: torch.device, dtype: torch.dtype) -> Iterator[None]:
-    """Put a network into evaluation mode, without parameter gradients, on ``device``, in ``dtype``, channels last.
+    """For a ``with`` block: put a network in evaluation mode on a device and in a type, parameters without gradients; then restore it.
 
     On leaving, also by an exception, every flag is as it was and every tensor is the caller's own again.
     """
@@ -45,7 +45,7 @@ def frozen(module: nn.Module, device: torch.device, dtype: torch.dtype) -> Itera
 
 @contextmanager
 def forward_hooks(modules: Sequence[nn.Module], hook: Callable[..., object]) -> Iterator[None]:
-    """Call ``hook(module, inputs, output)`` after every forward pass of the modules.
+    """For a ``with`` block: have ``hook(module, inputs, output)`` called after every forward pass of the modules; then remove it.
 
     On leaving, also by an exception, the hooks are removed.
     """
@@ -56,7 +56,7 @@ def forward_hooks(modules: Sequence[nn.Module], hook: Callable[..., object]) -> 
 
 
 def find_spatial_layer(module: nn.Module, run: Callable[..., object], name: str = "", *, size: tuple[int, int]) -> str:
-    """Return the name of the module that gives the last spatial activation: the end of the convolutional base.
+    """Return the name of the last module whose output has positions in the image (feature maps, tokens), or check the one named.
 
     It is the last module to return feature maps, or the tokens of a transformer, while ``run`` sends an image through;
     :func:`phosphene.spatial_activation.as_spatial_activation` defines both.
@@ -79,7 +79,7 @@ def find_spatial_layer(module: nn.Module, run: Callable[..., object], name: str 
     flattened = 0  # channels of feature maps that were flattened to (n, c, h w), which are not tokens
 
     def hook(part: nn.Module, _: object, output: object) -> None:
-        """Record a module whose output is a spatial activation."""
+        """Forward hook: add the module's name to the list if its output is a spatial activation."""
         nonlocal feature_maps, flattened
         if not names[part] or not isinstance(output, Tensor) or as_spatial_activation(output, size) is None:
             return

@@ -21,7 +21,7 @@ MIN_SPEEDUP = 1.03  # twice the memory is worth it from here
 
 
 def tuned_micro_batch(images_per_second: Callable[[int], float], smallest: int, facts: Mapping[str, str]) -> int:
-    """Return the fastest micro-batch, from the cache or measured now.
+    """Return the fastest micro-batch, in images, read from the disk cache, or else measured by ``images_per_second`` and cached.
 
     Args:
         images_per_second: Measures the speed at a micro-batch; 0 if it does not fit.
@@ -44,7 +44,7 @@ def tuned_micro_batch(images_per_second: Callable[[int], float], smallest: int, 
 
 
 def fastest(images_per_second: Callable[[int], float], sizes: Sequence[int]) -> int:
-    """Return the last of rising sizes that was worth its memory; the first one if none fits."""
+    """Return the largest of the rising sizes before the speed stops growing by 3 % per doubling; the first one if none fits."""
     best, best_speed = sizes[0], 0.0
     for size in sizes:
         speed = images_per_second(size)
@@ -55,13 +55,13 @@ def fastest(images_per_second: Callable[[int], float], sizes: Sequence[int]) -> 
 
 
 def cache_file(facts: Mapping[str, str]) -> Path:
-    """Return the path of the cached size for these facts."""
+    """Return the path, in the user's cache folder, of the file that stores the micro-batch measured for these facts."""
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "phosphene" / "micro-batch"
     return folder / f"{sha256(repr(sorted(facts.items())).encode()).hexdigest()[:16]}.json"
 
 
 def network_facts(classifier: Classifier, device: torch.device, precision: torch.dtype) -> dict[str, str]:
-    """Return what the fastest size depends on: architecture, input shape, device, precision, and torch's version."""
+    """Return what a network's fastest micro-batch depends on: architecture, input shape, device, precision, torch version."""
     # Not the weights: other checkpoints are as fast, and an open engine's are of its own type.
     shapes = sorted((name, tuple(value.shape)) for name, value in classifier.module.state_dict().items())
     parts = [type(part).__name__ for part in classifier.module.modules()]

@@ -20,7 +20,7 @@ SampleViews = Callable[[], Views]
 
 @dataclass
 class Moments:
-    """Adam's moments and the steps taken: together with the maps, the state that an optimization resumes from.
+    """Adam's first and second moments of m maps, and the steps taken: updated in place, so that an optimization can resume.
 
     Attributes:
         step: Steps taken.
@@ -43,7 +43,7 @@ def accumulate(
     moments: "Moments | None" = None,
     colours: "Tensor | None" = None,
 ) -> Iterator[tuple[Tensor, MeanGradients]]:
-    """Run Algorithm 1 on m maps at once; after every step, yield the maps and the gradients it used.
+    """Run Algorithm 1 on m maps at once; after every step, yield the maps (m, c, h, w) and the gradients that the step used.
 
     Args:
         engine: Calls the network.
@@ -77,13 +77,13 @@ def accumulate(
 
 
 def step_size(recipe: Recipe, k: int) -> float:
-    """Return the length factor of step ``k``: constant in the paper; with a decay, it falls along a cosine."""
+    """Return the factor of the update at step ``k``, counted from 1: the recipe's constant, or falling along a cosine with a decay."""
     fallen = (1 - math.cos(math.pi * (k - 1) / max(recipe.steps - 1, 1))) / 2
     return recipe.step_size * (1 - (1 - recipe.step_decay) * fallen)
 
 
 def better_sign(engine: Engine, batch: Tensor, nu: Tensor, v: Tensor, classes: Tensor) -> Tensor:
-    """Return +1 or -1 per map, (m, 1, 1, 1): the direction whose unit step makes the class likelier; a tie gives +1.
+    """Return +1 or -1 per map, (m, 1, 1, 1): whether a unit step along ``v`` or against it makes the class likelier; a tie gives +1.
 
     Lines 8 to 10 of Algorithm 1.
     """
@@ -94,11 +94,11 @@ def better_sign(engine: Engine, batch: Tensor, nu: Tensor, v: Tensor, classes: T
 
 
 def project(nu: Tensor, radius: float) -> Tensor:
-    """Project each map (m, c, h, w) on the l2 ball: ``nu min(1, eta / norm(nu))``. Line 15 of Algorithm 1."""
+    """Return maps (m, c, h, w), each scaled down to l2 norm ``radius`` if it is longer: line 15 of Algorithm 1."""
     return nu * (radius / norm(nu).clamp_min(torch.finfo(nu.dtype).tiny)).clamp_max(1)
 
 
 def norm(nu: Tensor) -> Tensor:
-    """Return the l2 norm of each map over all of (c, h, w), as (m, 1, 1, 1)."""
+    """Return the l2 norm of each map (m, c, h, w) over channels and pixels, as (m, 1, 1, 1)."""
     norms: Tensor = torch.linalg.vector_norm(nu, dim=(1, 2, 3), keepdim=True)
     return norms

@@ -8,7 +8,7 @@ from phosphene.errors import NumericError
 
 
 def confidences(engine: Engine, nu: Tensor, classes: Tensor, contrast: float) -> list[float]:
-    """Return the probability, in [0, 1], of each map's class for its image; maps (m, c, h, w), classes (m,).
+    """Return the source's probability, in [0, 1], of each map's class for its rendered image; maps (m, c, h, w), classes (m,).
 
     Raises:
         NumericError: the network gives NaN or infinity for the image of a map.
@@ -20,7 +20,7 @@ def confidences(engine: Engine, nu: Tensor, classes: Tensor, contrast: float) ->
 
 
 def targeting_rates(engine: Engine, held_out: Tensor, nu: Tensor, classes: Tensor) -> "list[float | None]":
-    """Return the share of held-out samples, uint8 (n, c, h, w), that subtracting each map moves to its class.
+    """Return, per map, the share of held-out samples, uint8 (n, c, h, w), that subtracting the map moves to its class.
 
     Samples that are classified as the class anyway are left out; ``None`` if no other samples exist.
     """

@@ -23,7 +23,7 @@ from phosphene.samples.pool import SamplePool
 
 
 def group_size(engine: Engine, recipe: Recipe) -> int:
-    """Return how many maps are computed together.
+    """Return how many maps are computed together: one on a CPU, on a GPU as many as fill a micro-batch with samples.
 
     On a GPU as many as fill a micro-batch, no more, so that an interruption loses little. On a CPU each map is computed
     alone: kernels choose the order of their sums by the shape of a batch, so that other maps in it would change a map
@@ -33,7 +33,7 @@ def group_size(engine: Engine, recipe: Recipe) -> int:
 
 
 def in_groups(jobs: Sequence[Job], engine: Engine, recipe: Recipe) -> Iterator[list[Job]]:
-    """Split jobs into groups of :func:`group_size`."""
+    """Yield the jobs, in order, as lists of maps that are computed together, each of at most :func:`group_size` jobs."""
     size = group_size(engine, recipe)
     for start in range(0, len(jobs), size):
         yield list(jobs[start : start + size])
@@ -47,7 +47,7 @@ def map_jobs(
     on_progress: "Callable[[Step], None] | None" = None,
     frames: int = 0,
 ) -> list[ConceptMap]:
-    """Compute the maps of ``jobs`` together.
+    """Compute the maps of ``jobs`` (class and seed each) together by a recipe, and return them measured, one ConceptMap per job.
 
     Args:
         engine: An open engine.
@@ -71,7 +71,7 @@ def map_jobs(
 
 
 class MapOptimization:
-    """Computes a group of maps together. Iterating takes the steps; :meth:`finish` measures the maps.
+    """Computes a group of maps together: iterating over it takes steps and yields progress, :meth:`finish` returns the maps.
 
     Every map draws mini-batches and views from a generator of its own, seeded by its job, so that they do not depend
     on the other maps of the group. Between two steps, :meth:`state` is all that is needed to resume from there, to the
@@ -139,7 +139,7 @@ class MapOptimization:
             yield from self._take(steps)
 
     def _take(self, steps: Iterator[tuple[Tensor, MeanGradients]]) -> Iterator[Step]:
-        """Take steps of one phase, and record them."""
+        """Take the steps that ``steps`` yields, record losses, hits and maps, and yield each as a Step; NumericError if not finite."""
         for updated, nudged in steps:
             losses, hits = nudged.loss.tolist(), nudged.hits.tolist()
             if not all(math.isfinite(loss) for loss in losses):
@@ -159,7 +159,7 @@ class MapOptimization:
                 return
 
     def _record_stops(self) -> None:
-        """Record which maps stop here. Samples and views are new at every step, so hits are a held-out measure."""
+        """Record which maps stop at this step: all samples classified as their class in the recipe's ``stop_after`` steps in a row."""
         in_a_row = self.recipe.stop_after
         if in_a_row and len(self.hits) >= in_a_row:
             for row, stop in enumerate(self.stopped):
@@ -167,11 +167,11 @@ class MapOptimization:
                     self.stopped[row] = len(self.hits)
 
     def _all_stopped(self) -> bool:
-        """Return whether every map of the group has stopped."""
+        """Return whether every map of the group has stopped early (``stop_after``), so that no step is left."""
         return None not in self.stopped
 
     def finish(self, recorder: "FrameRecorder | None" = None) -> list[ConceptMap]:
-        """Measure the maps after the last step; ``recorder`` holds their frames.
+        """Measure the maps after the last step (Xi, confidence, targeting rate) and return them as ConceptMaps, with recorded frames.
 
         Raises:
             NumericError: the network gives NaN or infinity.
@@ -204,7 +204,7 @@ class MapOptimization:
         ]
 
     def state(self) -> dict[str, Tensor]:
-        """Return the state as tensors on the CPU: maps, moments, Xi, generators, losses, hits, seconds."""
+        """Return all that is needed to resume from here, as CPU tensors by name: maps, moments, Xi, generators, losses, hits, seconds."""
         tensors = {
             "nu": self.nu,
             "xi": self.xi,
@@ -219,14 +219,14 @@ class MapOptimization:
         return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items() if tensor is not None}
 
     def _restore(self, state: Mapping[str, Tensor]) -> None:
-        """Continue from what :meth:`state` returned; ValueError if it belongs to other maps."""
+        """Set this optimization to a state that :meth:`state` returned; ValueError if the state belongs to other maps."""
         if state["nu"].shape != self.nu.shape or state["losses"].shape[1:] != (len(self.jobs),):
             raise ValueError(
                 f"the state is of maps {tuple(state['nu'].shape)}, but the jobs have maps {tuple(self.nu.shape)}."
             )
 
         def restored(name: str) -> "Tensor | None":
-            """Return a tensor of the state on the device of the maps; ``None`` if the state has none."""
+            """Return the state's tensor of this name with the maps' device and type; ``None`` if the state has none."""
             return state[name].to(self.nu) if name in state else None
 
         self.nu, self.xi = state["nu"].to(self.nu), restored("xi")
@@ -240,12 +240,12 @@ class MapOptimization:
             generator.set_state(saved.clone())  # it accepts no view into a stack
 
     def _seconds(self) -> float:
-        """Return the seconds that the group has taken so far, earlier processes included."""
+        """Return the wall time, in seconds, that this group has taken so far, including earlier processes that it resumed from."""
         return self.earlier_seconds + time.perf_counter() - self.started
 
 
 def passes_per_map(recipe: Recipe) -> int:
-    """Return the images that one map sends through the network; a backward pass counts as one more.
+    """Return how many images one map by this recipe sends through the network, a backward pass counted as one more.
 
     The measurements at the end are not counted.
     """

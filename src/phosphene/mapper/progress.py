@@ -10,7 +10,7 @@ from phosphene.concept_map import render, to_image
 
 @dataclass(frozen=True)
 class Step:
-    """State of a group of maps after a step: what ``on_progress`` is called with.
+    """Progress report after one step of a group of maps, for ``on_progress``: step number, total, mean loss, hits, and the maps so far.
 
     Attributes:
         number: Steps taken so far, over all rounds.
@@ -28,7 +28,7 @@ class Step:
 
 
 class FrameRecorder:
-    """Records images of the maps of a group, evenly spaced over all steps; the last frame is the finished map.
+    """Records images of a group's maps as they develop: called with every Step, it keeps evenly spaced frames, the last of finished maps.
 
     A resumed optimization records only the frames that were still to come. With fewer steps than frames, there is one
     frame per step.
@@ -59,5 +59,5 @@ class FrameRecorder:
             self._recorded.append([to_image(pixels) for pixels in images])
 
     def frames_of(self, row: int) -> tuple[Image.Image, ...]:
-        """Return the frames of map ``row`` of the group, earliest first."""
+        """Return the recorded frames of the group's map number ``row`` as PIL images, the earliest first."""
         return tuple(images[row] for images in self._recorded)

@@ -19,7 +19,7 @@ def refine(
     recipe: Recipe,
     moments: "Moments | None" = None,
 ) -> Iterator[tuple[Tensor, MeanGradients]]:
-    """Minimise ``E[J(I - nu)] + lambda mean |nu (1 - Xi)|`` with Adam; yield the maps after every step.
+    """Minimise ``E[J(I - nu)] + lambda mean |nu (1 - Xi)|`` with Adam (Eq. 2) on m maps; yield maps and gradients after every step.
 
     The last maps that are yielded are clipped to [-1, 1] (a map is a difference of images) and projected on the ball.
 

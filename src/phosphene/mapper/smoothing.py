@@ -7,7 +7,7 @@ MIN_VARIANCE = 1e-4  # smallest variance of a colour direction, relative to the 
 
 
 class Smoothing:
-    """Preconditioner: scales spatial frequencies by ``frequency**-exponent`` and mixes channels by ``colours``.
+    """Preconditioner of Algorithm 1: called with maps (m, c, h, w), it damps high frequencies and mixes channels like the samples' colours.
 
     It takes maps (m, c, h, w) and preserves the standard deviation of white noise. Applied
     to the gradient and to the step, it makes Algorithm 1 descend in coordinates in which coarse structure is
@@ -39,7 +39,7 @@ class Smoothing:
 
 
 def colour_matrix(covariance: Tensor, exponent: float) -> "Tensor | None":
-    """Return the power ``exponent / 2`` of the channels' covariance (c, c), scaled to preserve white noise's std.
+    """Return the channels' covariance (c, c) to the power ``exponent / 2``, scaled to preserve white noise's std; ``None`` for 0.
 
     With 1, a map's colours vary as the samples' do: mostly from dark to light, as in photographs (Olah et al., "Feature
     Visualization", 2017, take a fixed matrix of ImageNet's). With 0, the result is ``None`` and channels are unchanged.

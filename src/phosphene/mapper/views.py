@@ -16,7 +16,7 @@ from phosphene.recipe import Recipe
 
 
 class Views:
-    """The random views of m maps for one step, drawn from each map's own generator.
+    """Random scalings, shifts and rotations of m maps for one step, drawn from each map's own generator; identity if the recipe has none.
 
     Args:
         recipe: ``views`` (how many per map), ``view_least``, ``view_most``, ``view_shift``, ``view_turn``.
@@ -32,7 +32,7 @@ class Views:
             self.affine = _affine(uniform.flatten(0, 1).double() * 2 - 1, recipe)
 
     def mean_gradients(self, engine: Engine, samples: Tensor, nu: Tensor, classes: Tensor) -> MeanGradients:
-        """Compute :meth:`Engine.mean_gradients` with each map's samples, uint8 (m, b, c, h, w), split over views."""
+        """Return the loss gradient, loss and hits of each map, averaged over its samples and views, (m, c, h, w) and (m,) each."""
         if self.identity:
             return engine.mean_gradients(samples, nu, classes, self.loss)
         samples_per_view = samples.reshape(len(nu) * self.count, -1, *nu.shape[1:])
@@ -47,7 +47,7 @@ class Views:
         return MeanGradients(gradient, loss, hits)
 
     def apply(self, nu: Tensor) -> Tensor:
-        """Return the views (m * views, c, h, w) of maps (m, c, h, w), which are 0 outside the map."""
+        """Return the random views (m * views, c, h, w) of maps (m, c, h, w), differentiable by the maps; 0 where a view leaves the map."""
         maps = nu.repeat_interleave(self.count, 0)
         height, width = nu.shape[-2:]  # affine_grid spans 2 along either side: a rotation needs their ratio
         sides = torch.tensor([[1, height / width, 1], [width / height, 1, 1]], dtype=self.affine.dtype)
@@ -56,7 +56,7 @@ class Views:
 
 
 def _affine(uniform: Tensor, recipe: Recipe) -> Tensor:
-    """Turn uniform numbers (n, 4) in [-1, 1] into affine matrices (n, 2, 3) from view to map coordinates."""
+    """Return affine matrices (n, 2, 3) from view to map coordinates, from random numbers (n, 4) in [-1, 1], within the recipe's limits."""
     low, high = math.log(recipe.view_least), math.log(recipe.view_most)
     zoom = torch.exp(-(low + (high - low) * (uniform[:, 0] + 1) / 2))  # the inverse: from the view to the map
     angle = uniform[:, 1] * math.radians(recipe.view_turn)

@@ -43,7 +43,7 @@ LEAST_SPREAD = 0.02
 
 @dataclass(frozen=True)
 class Prediction:
-    """A classifier's mean probability of the class for a run's maps of it, and the class that it predicts instead."""
+    """How a classifier sees a run's maps of one class: its mean probability of that class, and the class that it predicts instead."""
 
     p_class: float
     instead: str = ""
@@ -51,7 +51,7 @@ class Prediction:
 
 @dataclass(frozen=True)
 class ComparedRun:
-    """One of the two runs.
+    """One of the two runs that :func:`compare` takes: its maps, and the probabilities that both runs' sources give them.
 
     Attributes:
         maps: Finished maps of the run.
@@ -66,7 +66,7 @@ class ComparedRun:
 
 @dataclass(frozen=True)
 class Change:
-    """How much the maps of one class differ.
+    """How much the maps of one class differ between two runs, by images and by predictions: an entry of what :func:`compare` returns.
 
     Attributes:
         label: The class, as the first run calls it.
@@ -92,7 +92,7 @@ class Change:
 
 
 def compare(a: ComparedRun, b: ComparedRun, *, same_network: bool = False, same_method: bool = True) -> list[Change]:
-    """Compare two runs class by class; a pure function.
+    """Compare the maps of two runs class by class; return a :class:`Change` per class that both have, the most changed first.
 
     Args:
         a: The first run.
@@ -135,13 +135,13 @@ def compare(a: ComparedRun, b: ComparedRun, *, same_network: bool = False, same_
 
 
 def _order(change: Change) -> float:
-    """Return by what changes are ordered: the mean of the figures that are known."""
+    """Return the key by which changes are sorted: the mean of the known figures (images, predictions), -1 if neither is known."""
     parts = [value for value in (change.images, change.predictions) if value is not None]
     return fmean(parts) if parts else -1.0
 
 
 def in_common(a: Mapping[int, str], b: Mapping[int, str]) -> dict[int, int]:
-    """Return the class of ``b`` for each class of ``a`` that has one: the same index and label, else by label.
+    """Return, for each class index of ``a`` that ``b`` has too, its index in ``b``, by equal index and label, else by matching label.
 
     Raises:
         ConceptError: a label fits several classes of the other run.
@@ -156,7 +156,7 @@ def in_common(a: Mapping[int, str], b: Mapping[int, str]) -> dict[int, int]:
 
 
 def shifted_correlation(a: Tensor, b: Tensor) -> float:
-    """Return the best correlation over all shifts of two images (c, h, w), in [-1, 1]; 0 if one is constant.
+    """Return the best correlation of two images (c, h, w) over all shifts of one against the other, in [-1, 1]; 0 if one is constant.
 
     Each channel is compared with its own, means are taken out, nothing wraps around.
     """
@@ -170,7 +170,7 @@ def shifted_correlation(a: Tensor, b: Tensor) -> float:
 
 
 def _coarse(maps: Iterable[ConceptMap], side: int) -> dict[int, list[Tensor]]:
-    """Return the images of each class at ``side`` x ``side``."""
+    """Return, by class index, the images of its maps averaged down to ``side`` x ``side`` pixels, (c, side, side) each."""
     by_class: dict[int, list[Tensor]] = defaultdict(list)
     for one in maps:
         by_class[one.index].append(functional.adaptive_avg_pool2d(one.pixels.float(), (side, side)))
@@ -180,7 +180,7 @@ def _coarse(maps: Iterable[ConceptMap], side: int) -> dict[int, list[Tensor]]:
 def _image_changes(
     pairs: Mapping[int, int], a: Mapping[int, list[Tensor]], b: Mapping[int, list[Tensor]]
 ) -> "dict[int, float | None]":
-    """Return per class of ``a`` how far its images changed: 0 as two seeds differ, 1 as two classes do."""
+    """Return, by class of ``a``, how far its images differ from ``b``'s: 0 as two seeds do, 1 as two classes do; ``None`` if unclear."""
     seeds = {
         one: [_similarity(x, y) for group in (a[one], b[two]) for x, y in itertools.combinations(group, 2)]
         for one, two in pairs.items()
@@ -205,13 +205,13 @@ def _image_changes(
 
 
 def _similarity(a: Tensor, b: Tensor) -> float:
-    """Compare colours if both have the same number of channels, else brightness."""
+    """Return the best shifted correlation of two images (c, h, w): of their colours, or of brightness if the channels differ."""
     same = len(a) == len(b)
     return shifted_correlation(a, b) if same else shifted_correlation(a.mean(0, keepdim=True), b.mean(0, keepdim=True))
 
 
 def _probability_lost(a: ComparedRun, b: ComparedRun, one: int, two: int, *, same_network: bool) -> "float | None":
-    """Return the probability that maps of a class lose at the other run's source, in [0, 1]."""
+    """Return the probability of the class that maps lose when the other run's source classifies them, in [0, 1]; ``None`` if unknown."""
     if same_network:
         if one not in a.own or two not in b.own:
             return None

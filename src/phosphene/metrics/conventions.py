@@ -23,7 +23,7 @@ GREY = (("MNIST statistics", (0.1307,), (0.3081,)),)
 
 @dataclass(frozen=True)
 class Convention:
-    """One way to hand pixels to a network.
+    """One way to turn pixels in [0, 1] into a network's input: mean and std per channel, and the order of the channels.
 
     Attributes:
         name: Name of the convention in messages.
@@ -43,14 +43,14 @@ class Convention:
         return f"{self.name}, {self.order}" if self.order == "BGR" else self.name
 
     def apply(self, pixels: Tensor, space: InputSpace) -> Tensor:
-        """Change pixels (n, c, h, w) in [0, 1] so that a classifier of ``space`` passes them on by this convention."""
+        """Return pixels (n, c, h, w) changed so that a classifier that normalises by ``space`` ends at this convention's input."""
         wanted = (pixels - _column(self.mean)) / _column(self.std)
         if self.order == "BGR":
             wanted = wanted.flip(1)
         return wanted * _column(space.std) + _column(space.mean)
 
     def with_contrast(self, factor: float) -> "Convention":
-        """Return this convention with ``factor`` times the contrast around mid-grey, which stays where it is."""
+        """Return this convention with ``factor`` times the contrast around mid-grey: what the network gets is scaled about 0.5."""
         std = tuple(value / factor for value in self.std)
         # (0.5 - mean) / std stays the same
         mean = tuple(0.5 - (0.5 - value) / factor for value in self.mean)
@@ -58,7 +58,7 @@ class Convention:
 
 
 def common_conventions(space: InputSpace) -> list[Convention]:
-    """Return what ``space`` declares, first, and every common convention that differs from it."""
+    """Return the input conventions to compare for a network: the one that ``space`` declares, first, and all other common ones."""
     channels = space.channels
     orders = ("RGB", "BGR") if channels == 3 else ("",)
     rows = [*ANY, *(COLOUR if channels == 3 else GREY if channels == 1 else ())]
@@ -74,5 +74,5 @@ def common_conventions(space: InputSpace) -> list[Convention]:
 
 
 def _column(values: tuple[float, ...]) -> Tensor:
-    """Return values per channel as a tensor (1, c, 1, 1)."""
+    """Return one value per channel as a tensor (1, c, 1, 1), to compute with pixels (n, c, h, w)."""
     return torch.tensor(values).view(1, -1, 1, 1)

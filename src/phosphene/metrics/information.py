@@ -12,7 +12,7 @@ from phosphene.engine import Engine
 
 
 def information(predictions: Tensor) -> Tensor:
-    """Return how much the prediction for a random view of a sample reveals about which sample it was, in nats.
+    """Return how many nats the prediction for a random view reveals about which sample was shown, as each sample's part, (n,).
 
     The mutual information ``H(mean p) - mean H(p)`` of sample and class, with ``p`` the mean prediction over the views
     of a sample. It is high for a network that is sure, predicts different classes for different samples, and does not
@@ -30,7 +30,7 @@ def information(predictions: Tensor) -> Tensor:
 
 
 def blurred(samples: Tensor) -> Tensor:
-    """Return samples (n, c, h, w) after a binomial filter of 3 x 3."""
+    """Return samples (n, c, h, w) blurred by a 3 x 3 binomial filter, edges repeated: a second view of the same samples."""
     row = torch.tensor([1.0, 2.0, 1.0]) / 4
     kernel = (row[:, None] * row).expand(samples.shape[1], 1, 3, 3)
     padded = functional.pad(samples, (1, 1, 1, 1), mode="replicate")
@@ -39,7 +39,7 @@ def blurred(samples: Tensor) -> Tensor:
 
 
 def try_sizes(engine: Engine, samples: Tensor) -> "dict[tuple[int, int], float | None]":
-    """Return the information at half, the declared and double the size; ``None`` if the network refuses a size."""
+    """Run samples at half, once and twice the input size; return, by size, how much the predictions reveal, ``None`` if refused."""
     height, width = engine.classifier.input.size
     by_size: dict[tuple[int, int], float | None] = {}
     for size in ((height // 2, width // 2), (height, width), (2 * height, 2 * width)):
@@ -58,7 +58,7 @@ def try_sizes(engine: Engine, samples: Tensor) -> "dict[tuple[int, int], float |
 
 
 def probabilities(logits: Tensor) -> Tensor:
-    """Return probabilities in double precision on the CPU; a prediction that is not finite carries no information."""
+    """Return softmax probabilities of logits (n, classes), float64 on the CPU; uniform for a row that is not finite."""
     values = logits.cpu().double().softmax(1)
     finite = values.isfinite().all(1, keepdim=True)
     return values.where(finite, torch.full_like(values, 1 / logits.shape[1]))

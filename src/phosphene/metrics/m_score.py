@@ -17,7 +17,7 @@ higher_is_better = True
 
 
 def divergences(logits: Tensor, concepts: Sequence[int]) -> Tensor:
-    """Return ``KL(p(y | map) || p(y))`` of each map in nats, float64 (maps,), on the CPU.
+    """Return each map's ``KL(p(y | map) || p(y))`` over the L concepts, in nats, float64 (maps,), from a target's logits.
 
     Args:
         logits: The target's logits for each map's image, (maps, classes).
@@ -38,7 +38,7 @@ def divergences(logits: Tensor, concepts: Sequence[int]) -> Tensor:
 
 
 def m_score_of_logits(logits: Tensor, concepts: Sequence[int]) -> float:
-    """Return ``exp(mean KL(p(y | map) || p(y))) / L``, in [1 / L, 1], L concepts.
+    """Return the ``M_score``, ``exp(mean KL(p(y | map) || p(y))) / L`` in [1 / L, 1], from a target's logits (maps, classes).
 
     The softmax is over the L concepts alone, the marginal is the mean over the maps. Like the Inception Score it
     ignores labels: a target with permuted classes scores the same. Compare top-1 as well.
@@ -59,12 +59,12 @@ def m_score_of_logits(logits: Tensor, concepts: Sequence[int]) -> float:
 
 
 def m_score_of_divergence(divergence: Tensor, concepts: int) -> float:
-    """Return the ``M_score`` of a mean divergence in nats (Eq. 5), in [1 / concepts, 1]."""
+    """Return the ``M_score``, in [1 / concepts, 1], of a mean divergence in nats over so many concepts (Eq. 5)."""
     return min(max(float(divergence.exp()) / concepts, 1 / concepts), 1.0)  # rounding may exceed the bounds
 
 
 def m_score(maps: Sequence[ConceptMap], target: Classifier, *, device: str = "auto") -> float:
-    """Return ``M_score(target | source of the maps)``, in [1 / L, 1].
+    """Classify maps by a target classifier and return their ``M_score``, in [1 / L, 1]: how surely and variedly it recognises them.
 
     Args:
         maps: Maps of at least two concepts of one classifier.

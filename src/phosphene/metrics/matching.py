@@ -10,7 +10,7 @@ from phosphene.labels import Labels
 
 @dataclass(frozen=True)
 class MatchedMaps:
-    """The classes of maps at the classifier that made them, and at a target.
+    """The class of each map at the classifier that made the maps, and which of a target classifier's classes each corresponds to.
 
     Attributes:
         concepts: Index and label of each map's class at the source.
@@ -24,17 +24,17 @@ class MatchedMaps:
 
     @property
     def truth(self) -> list[int]:
-        """The target's class of each map."""
+        """The target's class index for each map: what it should predict."""
         return [self.classes[index] for index, _ in self.concepts]
 
 
 def match_maps(concepts: Sequence[tuple[int, str]], target: Classifier) -> MatchedMaps:
-    """Match the classes of maps, index and label of each, to those of a target. Raises ConceptError like `match`."""
+    """Match maps' classes, given as (index, label) per map, to a target's classes by label; ConceptError if one has no single match."""
     return MatchedMaps(concepts, match(concepts_of(concepts), target.labels, target.name), target.labels)
 
 
 def concepts_of(pairs: Iterable[tuple[int, str]]) -> dict[int, str]:
-    """Collect (index, label) pairs into the label of each class.
+    """Return index -> label, each class once, from the (index, label) pairs of maps; ConceptError if one index has two labels.
 
     Raises:
         ConceptError: one index stands for two labels: the maps come from classifiers with different classes.
@@ -50,7 +50,7 @@ def concepts_of(pairs: Iterable[tuple[int, str]]) -> dict[int, str]:
 
 
 def match(concepts: Mapping[int, str], labels: Labels, target: str = "the target") -> dict[int, int]:
-    """Return the target's class for each concept.
+    """Return the target's class index for each source class (index -> label), by label and position; ConceptError if any is ambiguous.
 
     Labels are lists of synonyms: classes that share one are possible matches; case and blanks do not matter. Where
     there are several (ImageNet has two called "crane"), position decides, if all concepts with a single match have the
@@ -76,7 +76,7 @@ def match(concepts: Mapping[int, str], labels: Labels, target: str = "the target
 
 
 def _candidates(index: int, label: str, labels: Labels, offset: "int | None") -> list[int]:
-    """Return the class ``offset`` places on, if its label allows it (or both are blank); else the closest by label."""
+    """Return the target's possible classes for one source class: the one ``offset`` places on if labels agree, else the closest."""
     sharing = labels.sharing(label)
     if offset is not None and (index + offset in sharing or (not sharing and labels.same(index + offset, label))):
         return [index + offset]
@@ -84,7 +84,7 @@ def _candidates(index: int, label: str, labels: Labels, offset: "int | None") ->
 
 
 def _refuse_unmatched(concepts: Mapping[int, str], candidates: Mapping[int, Sequence[int]], target: str) -> None:
-    """Raise ConceptError if concepts have no class, or several, in the target."""
+    """Raise ConceptError if any concept has no possible class, or several, in the target; the message lists them."""
     bad = [
         repr(concepts[index][:60]) + (f" (classes {', '.join(map(str, classes[:3]))})" if classes else "")
         for index, classes in candidates.items()
@@ -98,7 +98,7 @@ def _refuse_unmatched(concepts: Mapping[int, str], candidates: Mapping[int, Sequ
 
 
 def _refuse_shared(concepts: Mapping[int, str], matched: Mapping[int, int], labels: Labels, target: str) -> None:
-    """Raise ConceptError if a class of the target stands for several concepts."""
+    """Raise ConceptError if two concepts were matched to the same class of the target; the message lists them."""
     owners: dict[int, list[str]] = {}
     for index, taken in matched.items():
         owners.setdefault(taken, []).append(f"{concepts[index][:60]!r} ({index})")

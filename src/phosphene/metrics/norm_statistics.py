@@ -28,7 +28,7 @@ REMEMBERED = ("running_mean", "running_var")
 
 
 def natural_noise(count: int, shape: tuple[int, int, int]) -> Tensor:
-    """Draw noise with the colours and the spectrum of natural images: float32 (count, c, h, w) in [0, 1]."""
+    """Return random noise with the colours and spectrum of natural images, float32 (count, c, h, w) in [0, 1], always the same."""
     rng = np.random.default_rng(SEED)
     waves = spectral_noise(rng, np.full(count, SLOPE), shape)
     waves /= waves.std((2, 3), keepdims=True) + 1e-12
@@ -42,7 +42,7 @@ def natural_noise(count: int, shape: tuple[int, int, int]) -> Tensor:
 
 
 def first_norm(engine: Engine, samples: Tensor) -> "tuple[nn.Module, Tensor] | None":
-    """Run the network on samples (n, c, h, w) in [0, 1], no further than its first batch normalisation.
+    """Run samples (n, c, h, w) as far as the network's first batch normalisation; return that module and the moments of its input.
 
     Returns:
         That module, and the mean and mean square of its input per sample and channel, float64 (2, n, channels), on the
@@ -58,7 +58,7 @@ def first_norm(engine: Engine, samples: Tensor) -> "tuple[nn.Module, Tensor] | N
     moments: list[Tensor] = []
 
     def stop(module: nn.Module, inputs: tuple[Tensor, ...], _: object) -> None:
-        """Record the moments of the input of a batch normalisation, and end the forward pass there."""
+        """Forward hook of a batch normalisation: store mean and mean square of its input, and end the forward pass by an exception."""
         if inputs and isinstance(inputs[0], Tensor) and inputs[0].ndim == 4:
             values = inputs[0].detach().double()
             moments.append(torch.stack([values.mean((2, 3)), values.square().mean((2, 3))]).cpu())
@@ -80,7 +80,7 @@ def first_norm(engine: Engine, samples: Tensor) -> "tuple[nn.Module, Tensor] | N
 
 
 def divergence(norm: nn.Module, moments: Tensor) -> Tensor:
-    """Return how far what a batch normalisation receives diverges (Kullback-Leibler) from what it remembers.
+    """Return the KL divergence, in nats per channel, of what a batch normalisation receives from its stored mean and variance.
 
     Both are taken as normal densities, one per channel.
 
@@ -99,9 +99,9 @@ def divergence(norm: nn.Module, moments: Tensor) -> Tensor:
 
 
 class _Reached(Exception):  # noqa: N818  (no error: the rest of the network is not needed)
-    """Stops a forward pass at the first batch normalisation."""
+    """Raised by a hook to stop the forward pass at the first batch normalisation, and caught in this file."""
 
 
 def _untrained(norm: nn.Module) -> bool:
-    """Return whether running means are all 0 and variances all 1, as before training."""
+    """Return whether a batch normalisation's running means are all 0 and variances all 1, as before any training."""
     return bool((norm.running_mean == 0).all() and (norm.running_var == 1).all())  # type: ignore[union-attr]

@@ -22,7 +22,7 @@ TOP = 5
 
 
 def logits_of_maps(engine: Engine, maps: Iterable[ConceptMap], contrast: float = SCORE_CONTRAST) -> Tensor:
-    """Return the classifier's logits (maps, classes), on the CPU, for the float images of ``maps``.
+    """Render maps at one contrast, resize them to a classifier's input, and return its logits (maps, classes), on the CPU.
 
     Images are rendered at the source's size, then resized bilinearly, antialiased, to the classifier's. Labels are
     not compared: see :func:`phosphene.metrics.matching.match`.
@@ -36,7 +36,7 @@ def logits_of_maps(engine: Engine, maps: Iterable[ConceptMap], contrast: float =
 
 
 def logits_at_contrasts(engine: Engine, maps: Iterable[ConceptMap], contrasts: Sequence[float]) -> Tensor:
-    """Return logits (contrasts, maps, classes) as :func:`logits_of_maps` does, in one pass over ``maps``."""
+    """Render maps at several contrasts and return the classifier's logits (contrasts, maps, classes), in one pass over ``maps``."""
     size = engine.classifier.input.size
     parts: list[Tensor] = []
     for batch in _batches(maps, size[0] * size[1]):
@@ -53,7 +53,7 @@ def logits_at_contrasts(engine: Engine, maps: Iterable[ConceptMap], contrasts: S
 
 
 def check_channels(channels: int, target: Classifier) -> None:
-    """Refuse a target that cannot take the maps' images.
+    """Raise SpecError unless the target classifier takes images with as many channels as the maps have.
 
     Raises:
         SpecError: it takes images of another number of channels.
@@ -66,7 +66,7 @@ def check_channels(channels: int, target: Classifier) -> None:
 
 
 def _logits(engine: Engine, images: Tensor) -> Tensor:
-    """Resize images to the classifier's input and return its logits on the CPU."""
+    """Resize images (n, c, h, w) to the classifier's input and return its logits (n, classes), on the CPU."""
     size = engine.classifier.input.size
     if tuple(images.shape[-2:]) != size:
         images = functional.interpolate(images, size, mode="bilinear", antialias=True)
@@ -74,7 +74,7 @@ def _logits(engine: Engine, images: Tensor) -> Tensor:
 
 
 def _batches(maps: Iterable[ConceptMap], target_pixels: int) -> Iterator[list[ConceptMap]]:
-    """Yield maps of one shape, as many as may be rendered and resized together."""
+    """Yield the maps in order as lists of maps of one shape, no larger than the memory limit for rendering and resizing."""
     batch: list[ConceptMap] = []
     for one in maps:
         most = max(1, BATCH_PIXELS // max(one.nu.shape[-2:].numel(), target_pixels))
@@ -87,7 +87,7 @@ def _batches(maps: Iterable[ConceptMap], target_pixels: int) -> Iterator[list[Co
 
 
 def top_predictions(logits: Tensor, maps: MatchedMaps) -> list[dict[str, Any]]:
-    """Return the most probable classes of each image, the most probable first.
+    """Return, per map, its class at the target, that class's probability, and the 5 most probable classes, from logits.
 
     Args:
         logits: (maps, classes).
@@ -107,7 +107,7 @@ def top_predictions(logits: Tensor, maps: MatchedMaps) -> list[dict[str, Any]]:
 
 
 def top1(logits: Tensor, truth: Sequence[int], among: "Sequence[int] | None" = None) -> float:
-    """Return the share of ``logits`` (n, classes) that classify as ``truth``, over all classes or ``among`` some."""
+    """Return the share of rows of logits (n, classes) whose largest one, over all classes or ``among`` some, is the true class."""
     wanted = torch.tensor(list(truth))
     if among is None:
         return float((logits.argmax(1) == wanted).double().mean())

@@ -47,7 +47,7 @@ DOUBT_ACCURACY_GAP, DOUBT_INFORMATION_GAP, DOUBT_FIT_GAP = 0.1, 0.25, 0.4  # on 
 
 @dataclass(frozen=True)
 class RangeCheck:
-    """The outcome.
+    """Result of :func:`check_range`: whether the declared input convention fits the network, the best one, and figures for each.
 
     Attributes:
         verdict: ``fits``; ``another fits`` (clearly better than the declared one); ``cannot tell``.
@@ -70,7 +70,7 @@ class RangeCheck:
 
     @property
     def line(self) -> str:
-        """The verdict in words."""
+        """The verdict as one line of text: which convention fits, which others fit as well, and by which evidence."""
         declared = self.rows[0]["convention"]
         if self.best is None or self.verdict == "cannot tell":
             return "cannot tell: give natural samples of the network's own kind with --samples"
@@ -85,7 +85,7 @@ class RangeCheck:
 def check_range(
     engine: Engine, samples: Tensor, truth: "Sequence[int] | None" = None, *, natural: bool = True
 ) -> RangeCheck:
-    """Try every common convention.
+    """Run samples through the network under every common input convention; return whether the declared one fits, or which does.
 
     Args:
         engine: An open engine of the classifier in question.
@@ -139,7 +139,7 @@ def check_range(
 
 
 def range_doubt(classifier: Classifier, pool: "SamplePool | None" = None, *, device: str = "auto") -> "str | None":
-    """Return one line with what to do if the declared input convention clearly does not fit, and ``None`` otherwise.
+    """Return a one-line warning if another input convention clearly fits the network better than the declared one, else ``None``.
 
     A warning, never an error: silent if it cannot tell, or if the network classifies labelled samples about as
     well as under the better convention.
@@ -166,27 +166,27 @@ def range_doubt(classifier: Classifier, pool: "SamplePool | None" = None, *, dev
 
 
 def divergences(engine: Engine, samples: Tensor, candidates: Sequence[Convention]) -> "Tensor | None":
-    """Return the divergence at the first batch normalisation under each convention, (k,); ``None`` without one."""
+    """Return, per convention, how far the first batch normalisation's input is from what it stores, (k,) nats; ``None`` without one."""
     reached = [first_norm(engine, one.apply(samples, engine.classifier.input)) for one in candidates]
     found = [one for one in reached if one is not None]
     return torch.stack([divergence(norm, moments.mean(1)) for norm, moments in found]) if found else None
 
 
 def predict(engine: Engine, convention: Convention, views: Sequence[Tensor]) -> Tensor:
-    """Return probabilities (views, n, classes) under a convention."""
+    """Return the network's probabilities (views, n, classes) for views of samples handed to it by an input convention."""
     space = engine.classifier.input
     return torch.stack([probabilities(engine.logits(convention.apply(view, space))) for view in views])
 
 
 def with_labels(truth: "Sequence[int] | None") -> tuple[Tensor, Tensor]:
-    """Return the positions of the samples whose class is known, and these classes."""
+    """Return the positions of the samples whose class is known (not -1), and the classes of these, int64 tensors."""
     classes = torch.tensor(list(truth or ()), dtype=torch.int64)
     known = (classes >= 0).nonzero()[:, 0]
     return known, classes[known]
 
 
 def has_learned(correct: Tensor, wanted: Tensor) -> bool:
-    """Return whether, with enough labels, the best convention has clearly more right than one constant class has."""
+    """Return whether accuracy under the best convention, ``correct`` (k, n), clearly beats predicting the commonest class always."""
     if len(wanted) < FEWEST_LABELS:
         return False
     often = float(wanted.bincount().max()) / len(wanted)
@@ -195,7 +195,7 @@ def has_learned(correct: Tensor, wanted: Tensor) -> bool:
 
 
 def makes_sense(engine: Engine, views: Sequence[Tensor], best: Convention, revealed: Tensor) -> bool:
-    """Return whether the most informative convention reveals enough, and is a peak: more contrast must reveal less."""
+    """Return whether predictions under the best convention reveal enough about the samples, and more than at 4 times its contrast."""
     top = revealed[int(revealed.mean(1).argmax())]
     if float(top.mean()) < SENSE * math.log(min(len(top), engine.classifier.num_classes)):
         return False
@@ -204,7 +204,7 @@ def makes_sense(engine: Engine, views: Sequence[Tensor], best: Convention, revea
 
 
 def clearly_worse(values: Tensor, among: "Tensor | None", floor: float) -> Tensor:
-    """Return which rows of ``values`` (k, n) are clearly lower than the best row (``among`` some); paired by sample."""
+    """Return, bool (k,), which rows of ``values`` (k, n) lie clearly below the best row, by ``floor`` and 3 standard errors."""
     means = values.mean(1) if among is None else values.mean(1).masked_fill(~among, -math.inf)
     gap = values[int(means.argmax())] - values
     error = gap.std(1) / math.sqrt(gap.shape[1])
@@ -212,7 +212,7 @@ def clearly_worse(values: Tensor, among: "Tensor | None", floor: float) -> Tenso
 
 
 def _better_convention(engine: Engine, pool: "SamplePool | None") -> "Convention | None":
-    """Return the convention that fits clearly better than the declared one, on natural samples or on noise."""
+    """Return the input convention that fits clearly better than the declared one, on natural samples or noise; ``None`` if none does."""
     candidates, shape = common_conventions(engine.classifier.input), engine.classifier.input.shape
     samples = natural_noise(DOUBT_SAMPLES, shape) if pool is None else pool.pixels[:DOUBT_SAMPLES].cpu().float() / 255
     fit = divergences(engine, samples, candidates)
@@ -230,7 +230,7 @@ def _better_convention(engine: Engine, pool: "SamplePool | None") -> "Convention
 
 
 def _as_accurate(engine: Engine, pool: SamplePool, both: Sequence[Convention]) -> bool:
-    """Return whether the pool has labels, and the network is not clearly less accurate under the first convention."""
+    """Return whether the network classifies the pool's labelled samples about as well under the first convention as under the second."""
     network = engine.classifier
     pixels, truth = load_labelled(pool.spec, network.input.shape, network.labels, DOUBT_LABELLED, pool)
     known, wanted = with_labels(truth)
@@ -242,7 +242,7 @@ def _as_accurate(engine: Engine, pool: SamplePool, both: Sequence[Convention]) -
 
 
 def _more_informative(engine: Engine, samples: Tensor, ranges: Sequence[Convention]) -> "Convention | None":
-    """Return the range that reveals clearly more than the declared one, ``ranges[0]``, if there is one."""
+    """Return the convention whose predictions reveal clearly more than those of the declared one, ``ranges[0]``; ``None`` if none does."""
     views = [samples, blurred(samples)]
     declared = information(predict(engine, ranges[0], views))
     if float(declared.mean()) > ENOUGH * math.log(min(len(samples), engine.classifier.num_classes)):
@@ -254,7 +254,7 @@ def _more_informative(engine: Engine, samples: Tensor, ranges: Sequence[Conventi
 
 
 def _affordable(engine: Engine, samples: Tensor) -> bool:
-    """Return whether a pass over the samples takes little processor time, judged by a few of them."""
+    """Return whether running all samples would take at most a second of processor time, judged by timing four of them."""
     began = time.process_time()
     engine.logits(samples[:TIMED])
     return time.process_time() - began <= SECONDS * TIMED / len(samples)

@@ -13,7 +13,7 @@ Interval = tuple[float, float]
 
 @dataclass(frozen=True)
 class Confusion:
-    """A class that a target predicts for maps of another: its index and label there, and for how many maps."""
+    """A wrong class that a target predicts for maps of a concept: its index and label at the target, and for how many maps."""
 
     index: int
     label: str
@@ -22,7 +22,7 @@ class Confusion:
 
 @dataclass(frozen=True)
 class ConceptScore:
-    """How a target classifies the maps of one concept, among all its classes.
+    """How a target classifies the maps of one concept: how many are right, the mean probability, and what it predicts instead.
 
     Attributes:
         index: The source's class.
@@ -45,7 +45,7 @@ class ConceptScore:
 
 @dataclass(frozen=True)
 class ContrastScore:
-    """The figures of a :class:`Score` for images of one contrast."""
+    """The main figures of a :class:`Score` (M_score, top-1, probability) for images rendered at another contrast."""
 
     contrast: float
     m_score: float
@@ -56,7 +56,7 @@ class ContrastScore:
 
 @dataclass(frozen=True)
 class Score:
-    """How one target classifies the maps of one source.
+    """How one target classifies the maps of one source: M_score and top-1 with intervals, by concept and by contrast.
 
     Attributes:
         source: Name of the classifier that the maps come from.
@@ -91,7 +91,7 @@ class Score:
     contrast_sweep: tuple[ContrastScore, ...]
 
     def _repr_html_(self) -> str:
-        """Show figures and concepts in a notebook."""
+        """Return the HTML by which a notebook shows the score: a line of figures, and a table with a row per concept."""
         rows = [
             [
                 first_synonym(one.label),
@@ -107,12 +107,12 @@ class Score:
         return notebook.piece("stack", [Scores([self])._repr_html_(), notebook.piece("table", head, rows), more])
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values, for JSON."""
+        """Return the score as a dictionary of plain values, as ``scores.json`` holds it."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Rebuild a score from what :meth:`to_dict` returned; other entries are ignored.
+        """Return the score that a dictionary from :meth:`to_dict` holds, with types checked; entries that are not fields are ignored.
 
         Raises:
             KeyError, TypeError, ValueError: an entry is missing, or is something else.
@@ -124,10 +124,10 @@ ScoreT = TypeVar("ScoreT", bound=Score)
 
 
 class Scores(list[ScoreT]):
-    """A list of scores that displays itself in a notebook."""
+    """A list of scores that a notebook shows as a table."""
 
     def _repr_html_(self) -> str:
-        """Show the figures in a notebook, one line per score."""
+        """Return the HTML by which a notebook shows the list: a table with a line of figures per score."""
         rows = [
             [
                 f"{one.source} → {one.target}",
@@ -143,12 +143,12 @@ class Scores(list[ScoreT]):
 
 
 def _entries(kind: type, data: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the attributes of a dataclass out of plain values, each of its declared type."""
+    """Return the keyword arguments to rebuild the dataclass ``kind`` from plain values of JSON, each converted to its declared type."""
     return {name: _typed(hint, data[name]) for name, hint in get_type_hints(kind).items()}
 
 
 def _typed(kind: Any, value: Any) -> Any:
-    """Return a plain value as the type ``kind``; a whole number will do for a float."""
+    """Return a plain value of JSON as the declared type ``kind``: a dataclass, tuple, or simple type; TypeError if it does not fit."""
     if isinstance(kind, type) and is_dataclass(kind):
         return kind(**_entries(kind, value))
     if get_origin(kind) is tuple:

@@ -29,7 +29,7 @@ def score_maps(
     source: str = "source",
     device: str = "auto",
 ) -> tuple[Score, list[dict[str, Any]]]:
-    """Score the maps of one classifier on another, in one pass over the maps.
+    """Classify the maps of one classifier by another; return their :class:`Score` and the target's most probable classes per map.
 
     Args:
         maps: Maps of at least two concepts.
@@ -55,7 +55,7 @@ def score_maps(
 
 
 def score_of_logits(logits: Tensor, maps: MatchedMaps, *, source: str = "source", target: str = "target") -> Score:
-    """Turn a target's logits into a :class:`Score`; a pure function.
+    """Return the :class:`Score` that a target's logits (contrasts, maps, classes) for a source's maps amount to; a pure function.
 
     Args:
         logits: (contrasts, maps, classes), the contrasts those of ``CONTRASTS``.
@@ -65,7 +65,7 @@ def score_of_logits(logits: Tensor, maps: MatchedMaps, *, source: str = "source"
     """
     truth, chosen = maps.truth, list(maps.classes.values())
     at_score = logits[CONTRASTS.index(SCORE_CONTRAST)]
-    sweep = tuple(_at(contrast, rows, truth, chosen) for contrast, rows in zip(CONTRASTS, logits, strict=True))
+    sweep = tuple(_at_contrast(contrast, rows, truth, chosen) for contrast, rows in zip(CONTRASTS, logits, strict=True))
     main = sweep[CONTRASTS.index(SCORE_CONTRAST)]
     count = len(truth)
     return Score(
@@ -86,8 +86,8 @@ def score_of_logits(logits: Tensor, maps: MatchedMaps, *, source: str = "source"
     )
 
 
-def _at(contrast: float, logits: Tensor, truth: Sequence[int], chosen: Sequence[int]) -> ContrastScore:
-    """Return both top-1 rates at one contrast."""
+def _at_contrast(contrast: float, logits: Tensor, truth: Sequence[int], chosen: Sequence[int]) -> ContrastScore:
+    """Return the ContrastScore of one contrast, from the target's logits (maps, classes): M_score, top-1 rates, mean probability."""
     return ContrastScore(
         contrast=contrast,
         m_score=m_score_of_logits(logits, chosen),
@@ -98,12 +98,12 @@ def _at(contrast: float, logits: Tensor, truth: Sequence[int], chosen: Sequence[
 
 
 def _p_class(logits: Tensor, truth: Sequence[int]) -> Tensor:
-    """Return the probability of each map's class among all classes, float64 (maps,)."""
+    """Return the probability of each map's true class among all classes, float64 (maps,), from logits (maps, classes)."""
     return logits.double().softmax(1)[torch.arange(len(truth)), torch.tensor(list(truth))]
 
 
 def _per_concept(logits: Tensor, maps: MatchedMaps) -> tuple[ConceptScore, ...]:
-    """Return how the maps of each concept are classified."""
+    """Return a ConceptScore per concept from the target's logits (maps, classes): right ones, probability, wrong predictions."""
     predicted, probability = logits.argmax(1).tolist(), _p_class(logits, maps.truth).tolist()
     rows = []
     for index, label in concepts_of(maps.concepts).items():

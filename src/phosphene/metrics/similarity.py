@@ -25,10 +25,10 @@ Grey = NDArray[np.float64]
 
 
 def hog(a: Tensor, b: Tensor) -> float:
-    """Return the correlation of histograms of oriented gradients: do edges run the same way in the same places?
+    """Return the similarity of two images (c, h, w) as the correlation of their histograms of oriented gradients, in [-1, 1].
 
-    As in Adebayo et al. 2018 (arXiv 1810.03292, section 3), by scikit-image, on the mean over channels. Ignores
-    colour, contrast and the sign of contrast.
+    Do edges run the same way in the same places? As in Adebayo et al. 2018 (arXiv 1810.03292, section 3), by
+    scikit-image, on the mean over channels. Ignores colour, contrast and the sign of contrast.
 
     Raises:
         ExtraError: scikit-image is not installed.
@@ -44,7 +44,7 @@ def hog(a: Tensor, b: Tensor) -> float:
 
 
 def ssim(a: Tensor, b: Tensor) -> float:
-    """Return the structural similarity (Wang et al. 2004), mean over channels: are the images equal pixel for pixel?
+    """Return the structural similarity (Wang et al. 2004) of two images (c, h, w), pixel by pixel, mean over channels, in [-1, 1].
 
     By scikit-image, with a Gaussian window of deviation 1.5, or 7 x 7 pixels if that does not fit. Negative for
     inverted contrast.
@@ -64,7 +64,7 @@ def ssim(a: Tensor, b: Tensor) -> float:
 
 
 def spectrum(a: Tensor, b: Tensor) -> float:
-    """Return the correlation of log power spectra without their mean fall-off: is it the same pattern, anywhere?
+    """Return the similarity of two images (c, h, w) as the correlation of their log power spectra, in [-1, 1], wherever patterns lie.
 
     On the mean over channels, under a Hann window; the mean over all directions is taken out at each frequency, else
     any two natural images would correlate. Ignores where a pattern lies, contrast and the sign of contrast.
@@ -82,7 +82,7 @@ SIMILARITIES: dict[str, Callable[[Tensor, Tensor], float]] = {"hog": hog, "ssim"
 
 
 def _directions(grey: Grey) -> Grey:
-    """Log power of every frequency of the upper half plane, less the mean at its distance from 0, slightly smoothed."""
+    """Return an image's log power at the frequencies of the upper half plane, less the mean over directions, smoothed, as (k,)."""
     image = torch.from_numpy(grey)
     height, width = image.shape
     window = torch.outer(*(torch.hann_window(side, periodic=False, dtype=image.dtype) for side in image.shape))
@@ -100,7 +100,7 @@ def _directions(grey: Grey) -> Grey:
 
 
 def _greys(a: Tensor, b: Tensor) -> tuple[Grey, Grey]:
-    """Mean over channels of both images, float64 (h, w)."""
+    """Return the mean over channels of two images (c, h, w), float64 (h, w) each; ValueError if shapes differ or are too small."""
     if a.shape != b.shape or a.ndim != 3 or min(a.shape[1:]) < LEAST_SIDE:
         shapes = f"{tuple(a.shape)} and {tuple(b.shape)}"
         raise ValueError(f"images are {shapes}; two of one shape (c, h, w) of at least 8 x 8 are compared.")
@@ -108,12 +108,12 @@ def _greys(a: Tensor, b: Tensor) -> tuple[Grey, Grey]:
 
 
 def _flat(grey: Grey) -> bool:
-    """Return whether an image is constant."""
+    """Return whether a grey image (h, w) is constant but for rounding; such an image has similarity 0 to any other."""
     return float(grey.std()) < FLAT
 
 
 def _correlation(x: Grey, y: Grey) -> float:
-    """Return Pearson's correlation; 0 if either does not vary."""
+    """Return Pearson's correlation of two arrays of one length, in [-1, 1]; 0 if either does not vary."""
     x, y = x - x.mean(), y - y.mean()
     scale = float(np.linalg.norm(x) * np.linalg.norm(y))
     return float(np.clip(x @ y / scale, -1, 1)) if scale > 1e-12 else 0.0

@@ -14,7 +14,7 @@ from torchmetrics import Metric  # noqa: E402  (the line above names the fix if 
 
 
 class MScore(Metric):
-    """``exp(mean KL(p(y | map) || p(y))) / L``, in [1 / L, 1]; see :mod:`phosphene.metrics.m_score`.
+    """``M_score`` as a torchmetrics metric: ``exp(mean KL(p(y | map) || p(y))) / L`` in [1 / L, 1], from batches of logits.
 
     Exact for any number of updates, in constant memory: with ``H`` the entropy, the mean divergence is
     ``H(mean p) - mean H(p)``.
@@ -54,14 +54,14 @@ class MScore(Metric):
         self.add_state("maps", torch.zeros((), dtype=torch.long), dist_reduce_fx="sum")
 
     def update(self, logits: Tensor) -> None:
-        """Add maps: the target's logits for their images, (maps, classes)."""
+        """Add a batch of maps to the metric's state, given as the target's logits for their images, (maps, classes)."""
         p = logits.detach().double()[:, self.concepts].softmax(1)
         self.total += p.sum(0)
         self.negative_entropy += torch.xlogy(p, p).sum()
         self.maps += len(p)
 
     def compute(self) -> Tensor:
-        """Return the score of all maps so far.
+        """Return the ``M_score`` of all maps added so far, a scalar tensor in [1 / L, 1]; ConceptError if there are none.
 
         Raises:
             ConceptError: there were none.

@@ -27,14 +27,14 @@ FOLDER = "phosphene.samples.folder"
 
 
 class Kind(Protocol):
-    """Interface of a module for a kind of samples."""
+    """Interface of a module that reads one kind of sample spec (folder, parquet, arrays, synthetic, demo)."""
 
     def read(self, where: str, shape: tuple[int, int, int]) -> tuple[Tensor, list[str]]:
-        """Return samples, uint8 (n, c, h, w) of ``shape`` each, and the names of files or rows that were skipped."""
+        """Read the samples at ``where``; return them, uint8 (n, c, h, w) of ``shape`` each, and the names of files or rows skipped."""
 
 
 def load_samples(spec: "str | Path", shape: tuple[int, int, int]) -> SamplePool:
-    """Load a pool of samples of ``shape`` (c, h, w).
+    """Load the samples that a spec names, resized to ``shape`` (c, h, w), as a pool with a held-out part; SamplesError if it cannot.
 
     Args:
         spec: A folder of images, ``file.parquet``, ``file.npz``, ``file.npy``, ``synthetic:KIND`` or ``demo:shapes``.
@@ -64,12 +64,12 @@ def load_samples(spec: "str | Path", shape: tuple[int, int, int]) -> SamplePool:
 
 
 def default_samples(model: str) -> str:
-    """Return the sample spec for a model spec when the user names none; it needs no data."""
+    """Return the sample spec used for a model spec when the user names no samples: one that needs no data."""
     return "demo:shapes" if model.startswith("demo:") else "synthetic:mixed"
 
 
 def is_natural(classifier: Classifier, spec: str) -> bool:
-    """Return whether samples of this spec are of the kind that a network may have been trained on."""
+    """Return whether samples of this spec look like a network's training data: any but synthetic ones; demo ones for demo networks only."""
     if spec.startswith("demo:"):
         return classifier.spec.startswith("demo:")
     return not spec.startswith("synthetic:")

@@ -16,7 +16,7 @@ MAX_BYTES = 4_000_000_000
 
 
 def read(where: str, shape: tuple[int, int, int]) -> tuple[Tensor, list[str]]:
-    """Read images, channels first or last, uint8 or floats in [0, 1], resized to ``shape`` if they differ.
+    """Read images from a ``.npy`` or ``.npz`` file; return them, uint8 (n, c, h, w) resized to ``shape``, and an empty list of skips.
 
     Returns:
         uint8 (n, c, h, w), and an empty list: nothing is skipped.
@@ -53,7 +53,7 @@ def read(where: str, shape: tuple[int, int, int]) -> tuple[Tensor, list[str]]:
 
 
 def _check_size(file: BinaryIO) -> None:
-    """Refuse an archive that would fill the memory, before it is unpacked."""
+    """Raise ValueError if an open zip archive would unpack to more than 4 GB, before it is unpacked."""
     with zipfile.ZipFile(file) as archive:
         size = sum(entry.file_size for entry in archive.infolist())
     if size > MAX_BYTES:
@@ -61,7 +61,7 @@ def _check_size(file: BinaryIO) -> None:
 
 
 def _channels_first(array: np.ndarray, channels: int) -> "np.ndarray | None":
-    """Return an array of images as (n, c, h, w); ``None`` if it does not have the shape or type of images."""
+    """Return an array of images, with channels first or last, as (n, c, h, w); ``None`` if it has not the shape or type of images."""
     if array.ndim == 3 and channels == 1:
         array = array[:, None]
     known_type = array.dtype == np.uint8 or np.issubdtype(array.dtype, np.floating)

@@ -14,7 +14,7 @@ SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".t
 
 
 def read(where: str, shape: tuple[int, int, int]) -> tuple[Tensor, list[str]]:
-    """Decode the images below folder ``where``: uint8 (n, c, h, w), and the names of files that cannot be decoded.
+    """Decode the images below folder ``where``; return them, uint8 (n, c, h, w), at most 2,048, and the names of files skipped.
 
     Raises:
         SamplesError: the folder cannot be listed, holds no image files, or none that can be decoded.
@@ -36,7 +36,7 @@ def read(where: str, shape: tuple[int, int, int]) -> tuple[Tensor, list[str]]:
 
 
 def image_files(folder: Path) -> tuple[list[Path], list[str]]:
-    """Return the image files below a folder, sorted, and the names of subfolders that cannot be listed.
+    """Return the paths of all image files below a folder, sorted, and the names of subfolders and special files skipped.
 
     Raises:
         SamplesError: the folder itself cannot be listed, or holds no image files.
@@ -45,7 +45,7 @@ def image_files(folder: Path) -> tuple[list[Path], list[str]]:
     skipped: list[str] = []
 
     def on_error(error: OSError) -> None:
-        """Refuse the folder itself if it cannot be listed; record a subfolder as skipped."""
+        """Error callback of ``os.walk``: raise SamplesError if the folder itself cannot be listed, record a subfolder as skipped."""
         if Path(error.filename) == folder:
             raise SamplesError(f"sample folder {folder} cannot be read: {error.strerror}.") from None
         skipped.append(_printable(Path(error.filename), folder))
@@ -62,5 +62,5 @@ def image_files(folder: Path) -> tuple[list[Path], list[str]]:
 
 
 def _printable(path: Path, folder: Path) -> str:
-    """Return a name below ``folder`` as text that can be written; on POSIX a name may be any bytes."""
+    """Return a path relative to ``folder`` as text that can be printed, since on POSIX a file name may hold any bytes."""
     return os.fsencode(path.relative_to(folder)).decode("utf-8", "replace")

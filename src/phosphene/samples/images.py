@@ -14,7 +14,7 @@ from phosphene.errors import SamplesError
 
 
 def decode(file: "Path | BinaryIO", shape: tuple[int, int, int]) -> "np.ndarray | None":
-    """Decode an image and :func:`fit` it; ``None`` if it cannot be read."""
+    """Decode an image file, resize and crop it to ``shape`` (c, h, w), uint8; ``None`` if it cannot be read."""
     try:
         # Pillow warns of odd palettes and metadata, and of large images before it refuses larger ones.
         with warnings.catch_warnings(action="ignore"), Image.open(file) as image:
@@ -26,7 +26,7 @@ def decode(file: "Path | BinaryIO", shape: tuple[int, int, int]) -> "np.ndarray 
 
 
 def fit(image: Image.Image, shape: tuple[int, int, int]) -> np.ndarray:
-    """Resize and centre-crop an image to ``shape`` (c, h, w): uint8, channels first."""
+    """Return a PIL image resized and centre-cropped to ``shape`` (c, h, w), as a uint8 array with channels first."""
     channels, height, width = shape
     modes = {1: "L", 3: "RGB", 4: "RGBA"}
     if channels not in modes:
@@ -45,5 +45,5 @@ def fit(image: Image.Image, shape: tuple[int, int, int]) -> np.ndarray:
 
 
 def stack(images: Sequence[np.ndarray], shape: tuple[int, int, int]) -> Tensor:
-    """Stack uint8 images (c, h, w) to one tensor (n, c, h, w), also when there are none."""
+    """Stack uint8 images (c, h, w) into one tensor (n, c, h, w); for no images, an empty one (0, c, h, w) of ``shape``."""
     return torch.from_numpy(np.stack(images)) if images else torch.empty((0, *shape), dtype=torch.uint8)

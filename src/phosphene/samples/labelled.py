@@ -23,7 +23,7 @@ MIN_LABELLED = 0.5
 
 @dataclass(frozen=True)
 class LabelledImages:
-    """Images of one source, decoded when they are asked for.
+    """A source of images and their classes, by position: functions that decode an image or look up its class when asked.
 
     Attributes:
         count: Number of images.
@@ -39,7 +39,7 @@ class LabelledImages:
 def load_labelled(
     spec: str, shape: tuple[int, int, int], labels: Labels, most: int, pool: "SamplePool | None" = None
 ) -> tuple[Tensor, "list[int] | None"]:
-    """Load at most ``most`` samples, spread evenly, and the class of each; -1 if it is unknown.
+    """Load at most ``most`` samples of a spec with their class indices (-1 if unknown); ``None`` for classes if most are unknown.
 
     A file may be named ``wnid_label.jpg`` or ``label.jpg``, or be in a folder named after its label; a parquet file may
     have a column ``label``, and an ``.npz`` file an array ``labels``, of names, or of indices if there are as many
@@ -71,7 +71,7 @@ def load_labelled(
 def examples_of(
     spec: str, shape: tuple[int, int, int], labels: Labels, indices: Collection[int]
 ) -> dict[int, np.ndarray]:
-    """Return the first image, uint8 (c, h, w), of each class of ``indices`` that has one. Labels as in load_labelled.
+    """Return, by class index, the first image, uint8 (c, h, w), of each class of ``indices`` that the labelled samples of a spec have.
 
     Raises:
         SamplesError: the samples cannot be read.
@@ -93,7 +93,7 @@ def examples_of(
 
 
 def _labelled_images(spec: str, shape: tuple[int, int, int], labels: Labels) -> LabelledImages:
-    """Open a source of labelled images; an empty one if it can have no labels."""
+    """Open a folder, parquet or ``.npz`` file as a source of images with classes; an empty source if the spec can have no labels."""
     path = Path(spec)
     if path.is_dir():
         files = image_files(path)[0]
@@ -116,7 +116,7 @@ def _labelled_images(spec: str, shape: tuple[int, int, int], labels: Labels) -> 
 
 
 def _label_array(path: Path) -> list[Any]:
-    """Return the labels of an ``.npz`` file, or nothing if it has none that can be read."""
+    """Return the array of labels in an ``.npz`` file as a list of names or numbers; empty if it has none that can be read."""
     with np.load(path, allow_pickle=False) as file:
         try:
             return next(list(file[name].tolist()) for name in parquet.LABEL_COLUMNS if name in file.files)
@@ -125,25 +125,25 @@ def _label_array(path: Path) -> list[Any]:
 
 
 def _spread(count: int, most: int) -> list[int]:
-    """Return at most ``most`` of ``count`` positions, spread evenly."""
+    """Return at most ``most`` of the positions 0 to ``count`` - 1, spread evenly and in order."""
     return [position * count // most for position in range(most)] if count > most else list(range(count))
 
 
 def _class_of_file(file: Path, folder: Path, labels: Labels) -> int:
-    """Return the class that a file's or its folder's name gives; -1 if it gives none."""
+    """Return the class index that an image file's name, or its folder's, gives by label; -1 if it gives none."""
     stem = re.sub(r"^n[0-9]{8}_", "", file.stem)
     names = [stem, re.sub(r"_?[0-9]+$", "", stem), *([file.parent.name] if file.parent != folder else [])]
     return next((index for name in names if (index := _class_named(name, labels)) >= 0), -1)
 
 
 def _class_named(name: str, labels: Labels) -> int:
-    """Return the one class that a name fits best, or -1."""
+    """Return the index of the class whose label fits a name best; -1 if no class or several fit."""
     closest = labels.closest(name.replace("_", " "))
     return closest[0] if len(closest) == 1 else -1
 
 
 def _classes_of_column(entries: list[Any], labels: Labels) -> list[int]:
-    """Return the class of each entry, or -1.
+    """Return the class index of each entry of a label column or array (names or indices); -1 for an entry that names no class.
 
     Names are looked up; whole numbers count if they span exactly the network's class indices.
     """

@@ -17,7 +17,7 @@ LABEL_COLUMNS = ("label", "labels", "fine_label", "class")
 
 
 class ImageTable:
-    """The images and labels of a parquet file; images are decoded when they are asked for.
+    """The images and label column of a parquet file, opened by path; images are decoded row by row when asked for.
 
     Attributes:
         labels: Per row, what the label column holds; ``None`` if there is no such column. Whole numbers are replaced
@@ -48,14 +48,14 @@ class ImageTable:
         return len(self._images)
 
     def image(self, row: int, shape: tuple[int, int, int]) -> "np.ndarray | None":
-        """Decode the image of a row, uint8 (c, h, w); ``None`` if the row holds none."""
+        """Decode the image in a row, resized and cropped to ``shape``, uint8 (c, h, w); ``None`` if the row holds no readable image."""
         cell: Any = self._images[row].as_py()
         data: Any = cell.get("bytes") if isinstance(cell, dict) else cell
         return decode(io.BytesIO(data), shape) if isinstance(data, bytes) else None
 
 
 def read(where: str, shape: tuple[int, int, int]) -> tuple[Tensor, list[str]]:
-    """Decode the images of file ``where``: uint8 (n, c, h, w), and the rows that hold none.
+    """Decode the images of a parquet file; return them, uint8 (n, c, h, w), at most 2,048, and the rows skipped as unreadable.
 
     Raises:
         ExtraError: pyarrow is not installed.
@@ -70,7 +70,7 @@ def read(where: str, shape: tuple[int, int, int]) -> tuple[Tensor, list[str]]:
 
 
 def _class_names(metadata: "dict[bytes, bytes] | None", column: "str | None") -> list[str]:
-    """Return the class names of a column from the metadata of the Hugging Face hub, if it has them."""
+    """Return the class names that a parquet file's Hugging Face metadata lists for a label column; empty if there are none."""
     try:
         features = json.loads((metadata or {})[b"huggingface"])["info"]["features"]
         return [str(name) for name in features[column]["names"]]

@@ -19,7 +19,7 @@ RGB, CORRELATION = 3, 0.9  # the channels of a photograph, and roughly how they 
 
 @dataclass(frozen=True)
 class SamplePool:
-    """Samples that stand for the data distribution.
+    """Loaded samples, those that maps are computed from and those held out to measure them on, with their spec.
 
     Attributes:
         pixels: uint8 (n, c, h, w): what maps are computed from.
@@ -38,7 +38,7 @@ class SamplePool:
 
     @cached_property
     def sha256(self) -> str:
-        """Hash of all pixels, and of which samples are held out."""
+        """Hash, as hex, of all pixels and of which samples are held out: equal hashes mean equal samples; cached."""
         digest = hashlib.sha256()
         for part in (self.pixels, self.held_out):
             digest.update(repr(tuple(part.shape)).encode())
@@ -47,7 +47,7 @@ class SamplePool:
 
     @cached_property
     def colour_covariance(self) -> Tensor:
-        """Covariance of the channels over all pixels but those held out, (c, c), float64, of values in [0, 1].
+        """Covariance (c, c), float64, of the channels of values in [0, 1] over the pool's pixels, held-out ones excepted; cached.
 
         The channels of synthetic samples are drawn independently and are not informative; for them it is that of
         correlated channels, as photographs roughly have.
@@ -65,11 +65,11 @@ class SamplePool:
         return products / count - torch.outer(mean, mean)
 
     def to(self, device: "torch.device | str") -> "SamplePool":
-        """Return the pool with its pixels on ``device``."""
+        """Return a copy of the pool whose pixels, held-out ones too, are on a torch device."""
         return SamplePool(self.pixels.to(device), self.held_out.to(device), self.spec, self.skipped)
 
     def mini_batches(self, count: int, generators: Sequence[torch.Generator]) -> Tensor:
-        """Draw a mini-batch for every map: uint8 (maps, count, c, h, w), each from the map's own generator.
+        """Draw ``count`` samples for each map from the map's own generator; return them, uint8 (maps, count, c, h, w).
 
         Without replacement if the pool is large enough (Alg. 1, line 3: a subset of size b).
         """
@@ -84,7 +84,7 @@ class SamplePool:
 
 
 def make_pool(samples: Tensor, spec: str, skipped: Sequence[str] = ()) -> SamplePool:
-    """Split samples (n, c, h, w), uint8, into a pool and its held-out part, always the same way.
+    """Hold out a tenth of the samples, uint8 (n, c, h, w), by a fixed shuffle, and return them as a pool; SamplesError if fewer than 2.
 
     Raises:
         SamplesError: there are fewer than two samples.
@@ -103,7 +103,7 @@ def make_pool(samples: Tensor, spec: str, skipped: Sequence[str] = ()) -> Sample
 
 
 def random_subset(count: int, most: int = MAX_SAMPLES) -> list[int]:
-    """Return at most ``most`` of ``count`` positions, in rising order, chosen by a fixed shuffle."""
+    """Return at most ``most`` of the positions 0 to ``count`` - 1, in rising order, always the same random choice."""
     if count <= most:
         return list(range(count))
     order = torch.randperm(count, generator=torch.Generator().manual_seed(1))[:most]

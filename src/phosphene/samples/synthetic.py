@@ -16,7 +16,7 @@ Maker = Callable[[np.random.Generator, int, tuple[int, int, int]], np.ndarray]
 
 
 def read(where: str, shape: tuple[int, int, int]) -> tuple[Tensor, list[str]]:
-    """Generate ``COUNT`` samples of kind ``where``: uint8 (n, c, h, w), always the same ones.
+    """Generate 320 images of the kind ``where`` (``mixed``, ``noise``, ``pink``, ``dead-leaves``), uint8 (n, c, h, w), always the same.
 
     Raises:
         SamplesError: there is no such kind.
@@ -28,18 +28,18 @@ def read(where: str, shape: tuple[int, int, int]) -> tuple[Tensor, list[str]]:
 
 
 def noise(rng: np.random.Generator, count: int, shape: tuple[int, int, int]) -> np.ndarray:
-    """Draw every pixel and channel independently, uniform in [0, 255]."""
+    """Return images of independent uniform random pixels, uint8 (count, c, h, w)."""
     return rng.integers(0, 256, (count, *shape), dtype=np.uint8)
 
 
 def pink(rng: np.random.Generator, count: int, shape: tuple[int, int, int]) -> np.ndarray:
-    """Draw noise with amplitude 1 / frequency, as natural images have, around mid-grey with deviation 0.2."""
+    """Return images of pink noise, uint8 (count, c, h, w): amplitude 1 / frequency, as in natural images, around mid-grey."""
     coloured = spectral_noise(rng, np.ones(count), shape)
     return _to_uint8(0.5 + 0.2 * coloured)
 
 
 def mixed(rng: np.random.Generator, count: int, shape: tuple[int, int, int]) -> np.ndarray:
-    """Draw flat random colours plus noise of many slopes and contrasts, mostly low.
+    """Return images of one random colour each plus faint noise of random slope and contrast, uint8 (count, c, h, w).
 
     What a map is subtracted from should neither hide nor support it; plain pink noise hides it.
     """
@@ -49,7 +49,7 @@ def mixed(rng: np.random.Generator, count: int, shape: tuple[int, int, int]) -> 
 
 
 def spectral_noise(rng: np.random.Generator, slope: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
-    """Draw noise with amplitude frequency^-slope, one slope per image: (n, c, h, w), mean 0, deviation 1 per image."""
+    """Return noise with amplitude frequency^-slope, one slope per image, float32 (n, c, h, w), mean 0 and deviation 1 per image."""
     _, height, width = shape
     frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None])
     frequency[0, 0] = np.inf  # no constant part
@@ -62,7 +62,7 @@ def spectral_noise(rng: np.random.Generator, slope: np.ndarray, shape: tuple[int
 
 
 def _to_uint8(pixels: np.ndarray) -> np.ndarray:
-    """Round pixels in [0, 1] to uint8."""
+    """Return pixels in [0, 1], clipped to that range, as uint8 in [0, 255]."""
     whole: np.ndarray = np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
     return whole
 
