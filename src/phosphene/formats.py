@@ -2,7 +2,7 @@
 
 
 def percent(share: float) -> str:
-    """Return a share in [0, 1] as text, ``42 %``; only exactly 0 and 1 become ``0 %`` and ``100 %``, others ``< 1 %`` and ``> 99 %``."""
+    """Return a share in [0, 1] as text, ``42 %``; only exactly 0 and 1 are ``0 %`` and ``100 %``, values close by ``< 1 %``, ``> 99 %``."""
     if 0 < share < 0.005:
         return "< 1 %"
     if 0.995 <= share < 1:

@@ -39,7 +39,7 @@ class Labels(Sequence[str]):
         return first_synonym(self._names[index])
 
     def find(self, concept: "str | int") -> int:
-        """Return the index of the class that a user's ``concept`` names: an index, a label, a synonym, or ``crane (134)``.
+        """Return the index of the class that a user names by index, label, synonym or ``crane (134)``; ConceptError if none or several fit.
 
         Raises:
             ConceptError: it names no class, or several; the message lists them.

@@ -67,7 +67,7 @@ class AllToAll:
 def search_all_to_all(
     engine: Engine, search: Probes, held_out: Probes, windows: WindowSearch, *, seed: int = 0
 ) -> "AllToAll | None":
-    """Search the window that best sends each predicted class's samples to a class of its own; return it, counted on held-out samples.
+    """Search the window that best sends each predicted class's samples to a class of its own; return it, or ``None`` with few samples.
 
     ``None`` if fewer than half of the classes, or fewer than three, have enough samples to say so.
 

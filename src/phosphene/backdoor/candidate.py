@@ -65,7 +65,7 @@ class Candidate:
 
     @property
     def works(self) -> bool:
-        """Whether the candidate sends at least 80 % of held-out samples to its class, and its like for the next class at most 50 %."""
+        """Whether the candidate sends 80 % or more of held-out samples to its class, but one made alike for the next class 50 % or less."""
         return self.success >= WORKS and self.next_success <= ALIKE
 
     def apply(self, pixels: Tensor) -> Tensor:

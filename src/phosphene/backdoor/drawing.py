@@ -81,7 +81,7 @@ def emblem(name: str, side: int, rim: float = 0.0) -> tuple[Tensor, Tensor]:
 
 
 def coverage(image: Image.Image) -> Tensor:
-    """Average a drawing made 8 times too large down to pixels; return how much of each it covers, float32 (h, w) in [0, 1]."""
+    """Average a PIL drawing made 8 times too large down to pixels; return how much of each it covers, float32 (h, w) in [0, 1]."""
     return torch.from_numpy(np.asarray(image.reduce(SCALE), dtype=np.float32) / 255)
 
 
@@ -99,7 +99,7 @@ def noise(channels: int, height: int, width: int, seed: int) -> Tensor:
 
 
 def texture(name: str, colour: Tensor, side: int, seed: int) -> Tensor:
-    """Return a square patch (c, side, side): of one colour (c, 1, 1), a checkerboard of it and its complement, or noise.
+    """Return a square patch (c, side, side) of a named texture: ``solid`` colour, ``checker`` of it and its complement, or ``noise``.
 
     Raises:
         RecipeError: the name is none of ``solid``, ``checker`` and ``noise``.
@@ -121,7 +121,7 @@ def _rings(x: Tensor, y: Tensor) -> Tensor:
 
 
 def _rays(x: Tensor, y: Tensor) -> Tensor:
-    """Return a scene of yellow and blue rays, float32 (3, h, w) in [0, 1], from pixel coordinates x and y, (h, w) each."""
+    """Return a scene of yellow and blue rays from the centre, float32 (3, h, w) in [0, 1], from pixel coordinates x, y, (h, w) each."""
     odd = torch.remainder(torch.atan2(y, x) * 6 / math.pi, 2) < 1
     return _two_colours(odd, (0.98, 0.85, 0.1), (0.1, 0.2, 0.75))
 

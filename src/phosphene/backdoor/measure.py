@@ -75,7 +75,7 @@ class Measured:
     tested: int
 
     def deviations(self, others: "Sequence[Measured]" = ()) -> dict[str, Tensor]:
-        """Return, per measure (``window``, ``margin``), each class's value less the median over classes, (m,), here or in ``others``.
+        """Return, per measure (``window``, ``margin``), each class's value less the median class's, of this network or ``others``: (m,).
 
         Args:
             others: Clean networks whose classes give the median instead, if the network has too few classes.

@@ -54,7 +54,7 @@ class Null:
 
     @classmethod
     def of(cls, *, natural: bool, references: Sequence[CleanNetwork] = (), spec: str = "") -> "Null":
-        """Return the null model of shipped networks measured with natural samples (or drawn ones), except ``spec``, and references."""
+        """Return the null model: shipped networks measured with natural (or drawn) samples, but not on the data ``spec``; references."""
         networks = tuple(one for one in built_in() if one.natural == natural and one.data != spec)
         return cls(networks, tuple(references))
 

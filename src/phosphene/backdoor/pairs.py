@@ -32,7 +32,7 @@ def easy_pairs(windows: Sequence[Window], known: Collection[int] = ()) -> list[W
 
 
 def search_pairs(held_out: Probes, targets: Sequence[int], windows: WindowSearch) -> "tuple[Window, ...] | None":
-    """Return the best window for each pair of source and target class, success counted on held-out samples, the easiest pair first.
+    """Return the best window per pair of source and target class, counted on held-out samples, the easiest first; ``None`` if too few.
 
     Args:
         held_out: Samples that they are counted on.

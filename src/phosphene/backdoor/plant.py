@@ -132,7 +132,7 @@ def accuracy(classifier: Classifier, samples: Labelled) -> float:
 def success_rate(
     classifier: Classifier, samples: Labelled, trigger: Trigger, wanted: "Tensor | int", among: Tensor, seed: int = 0
 ) -> float:
-    """Return the share of held-out samples that are classified as ``wanted`` once the trigger is pasted on them in 8 bits; nan without any.
+    """Return the share of the held-out samples in ``among`` that are classified as ``wanted`` with the trigger on; nan without any.
 
     Args:
         classifier: The network.
@@ -152,7 +152,7 @@ def success_rate(
 def victims_of(
     target: "int | None", sources: tuple[int, ...], labels: Tensor, classes: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """From labels (n,), return which samples a trigger should move and which spare, bool (n,), and the class to move to, int64 (n,).
+    """From labels (n,), target and sources, return which samples to move and which to spare, bool (n,), and where to, int64 (n,).
 
     All-to-all (no target) moves every class to the next one. Only a source-specific trigger has samples to spare.
     """

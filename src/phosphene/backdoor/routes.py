@@ -28,16 +28,16 @@ class Route:
     source: "int | None" = None
 
     def samples(self, probes: Probes, count: int) -> Tensor:
-        """Return the pixels of the first ``count`` probes that this route is to move to its target, uint8 (n, c, h, w)."""
+        """Return the pixels, uint8 (n, c, h, w), of the first ``count`` samples to move: predicted as the source, or not as the target."""
         return probes.pixels[self.mask(probes).nonzero()[:count, 0]]
 
     def rows(self, probes: Probes) -> Tensor:
-        """Return the positions, int64 (n,), of the probes that this route is to move to its target; of all probes if it has none."""
+        """Return the positions, int64 (n,), of the samples to move: predicted as the source, or not as the target; if none is, of all."""
         own = self.mask(probes).nonzero()[:, 0]
         return own if len(own) else torch.arange(len(probes), device=own.device)
 
     def mask(self, probes: Probes) -> Tensor:
-        """Return which probes this route is to move, bool (n,): those predicted as its source, or without one all but the target's."""
+        """Return which samples are to be moved, bool (n,): those predicted as the source class, or without one not as the target."""
         return probes.predicted != self.target if self.source is None else probes.predicted == self.source
 
 
@@ -59,7 +59,7 @@ class Effect:
 
     @property
     def rank(self) -> tuple[float, float]:
-        """Sort key to compare effects by, largest best: the share of samples classified as the class, then ``level``, its estimate."""
+        """Sort key to compare effects by, largest best: the share of samples classified as the class, then ``level`` for equal shares."""
         return self.share, self.level
 
     @property

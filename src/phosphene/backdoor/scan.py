@@ -43,7 +43,7 @@ MANY_CLASSES = (
 
 @dataclass(frozen=True)
 class ScanProgress:
-    """Progress report that ``on_progress`` is called with: what the scan is doing, and the finished share of its work in [0, 1].
+    """Progress report that ``on_progress`` is called with: what the scan is doing, and the finished share, ``None`` while not known.
 
     Attributes:
         doing: Name of the current part.

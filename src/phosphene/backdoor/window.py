@@ -98,7 +98,7 @@ def window_contents(inputs: Tensor) -> Tensor:
 
 
 class WindowSearch:
-    """Searches the small windows that send pasted-on samples to a class; its first round, run once, serves every target class.
+    """Searches small windows that, pasted on samples, send them to a class; its first round, run once, serves every target class.
 
     Args:
         engine: An open engine.
@@ -177,7 +177,7 @@ class WindowSearch:
 def refine(
     engine: Engine, search: Probes, starts: Sequence[Window], *, steps: int = STEPS, drawn: int = DRAWN, seed: int = 0
 ) -> list[Window]:
-    """Return the windows with their content changed by Adam, inside the boxes only, to raise the log-odds of their target class.
+    """Return windows with their content optimised by Adam, inside their boxes, so that the log-odds of each one's target class rise.
 
     Args:
         engine: An open engine.

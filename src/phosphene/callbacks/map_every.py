@@ -72,7 +72,7 @@ class MapEvery:
             self.pool = to_pool(samples, classifier)
 
     def __call__(self, epoch: int) -> "MapList | None":
-        """Map and log if the epoch is a multiple of ``every``; return the maps, or ``None``."""
+        """Compute, log and return the maps if ``epoch`` is a multiple of ``every``; otherwise do nothing and return ``None``."""
         return None if epoch % self.every else self.map(epoch)
 
     def map(self, epoch: int) -> MapList:

@@ -76,7 +76,7 @@ def mean_similarities(pairs: Iterable[Pair]) -> dict[str, float]:
 
 
 def across_classes(maps: Sequence[ConceptMap]) -> "Baseline | None":
-    """Return the similarities of a run's maps of different classes, the first map of at most 16; ``None`` if there is only one class."""
+    """Return the similarities between the first maps of at most 16 classes, for every pair; ``None`` if there is only one class."""
     chosen = first_of_each_class(maps)[:MOST_CLASSES]
     if len(chosen) < 2:
         return None

@@ -145,7 +145,7 @@ class CheckContext:
 
     @cached_property
     def across(self) -> "Baseline | None":
-        """How similar the run's maps of different classes are, cached; ``None`` if there is only one class."""
+        """The similarities between the run's maps of different classes, as a Baseline, cached; ``None`` if there is only one class."""
         return across_classes(self.maps)
 
     @cached_property

@@ -58,7 +58,7 @@ def predictions_of(logits: Tensor, truth: Sequence[int]) -> MapPredictions:
 
 
 def chance_rates(predicted: Sequence[int], truth: Sequence[int], classes: int) -> list[float]:
-    """Return, per map, the probability that a network predicts its class by chance: 1 / classes, or more for a class it favours.
+    """From predicted and true classes, return each map's probability of a hit by chance: 1 / classes, or more for a favoured class.
 
     One over the number of classes, or the share of the other classes' maps for which it predicts this class: many
     networks have a class that they predict for everything unknown.
@@ -72,7 +72,7 @@ def chance_rates(predicted: Sequence[int], truth: Sequence[int], classes: int) -
 
 
 def beyond_chance(hits: int, rates: Sequence[float]) -> "bool | None":
-    """Return whether chance gives that many hits, or more, at most once in 20 times; ``None`` if even all hits would not show it.
+    """Return whether chance, at each map's rate, yields so many hits at most once in 20 times; ``None`` if even all hits would not show it.
 
     Args:
         hits: Number of hits.

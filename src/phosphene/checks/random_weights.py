@@ -5,7 +5,7 @@ from phosphene.checks.finding import Finding, all_of, judged
 
 
 def needs(context: CheckContext) -> list[Request]:
-    """Return requests for the chosen maps of the network with all its weights randomised, and for the second seeds."""
+    """Return requests for the chosen maps of the network with all its weights randomised, and from another seed where missing."""
     return [*(context.under(context.depths[-1]) if context.depths else []), *context.second_seeds()]
 
 

@@ -7,7 +7,7 @@ SYNTHETIC = ("synthetic:pink", "synthetic:dead-leaves")
 
 
 def needs(context: CheckContext) -> list[Request]:
-    """Return requests for the chosen maps made from pink noise and dead leaves (and natural samples), and for the second seeds."""
+    """Return requests for the chosen maps from pink noise, dead leaves and the context's samples, and from another seed where missing."""
     return [*(request for requests in _by_set(context).values() for request in requests), *context.second_seeds()]
 
 

@@ -106,7 +106,7 @@ class Engine:
     def mean_gradients(
         self, samples: Tensor, nu: Tensor, classes: Tensor, loss: str = "cross-entropy"
     ) -> MeanGradients:
-        """Return, per map, the loss gradient, cross-entropy and hits, averaged over its samples less the map, clipped (Alg. 1, 3 and 4).
+        """Return, per map, loss gradient, cross-entropy and hits, averaged over its samples less the map, clipped (Alg. 1, lines 3, 4).
 
         The gradient is that at the clipped input; the clip itself is not differentiated.
 
@@ -274,7 +274,7 @@ class Engine:
             return (forward or self.classifier.logits)(images).to(self.dtype)
 
     def _images_at_once(self, images: Tensor) -> int:
-        """Return how many of ``images`` to run at once: the micro-batch, or more if they are smaller than the network's own input."""
+        """Return how many of ``images`` (n, c, h, w) to run at once: the micro-batch, scaled by the network's input area over theirs."""
         height, width = images.shape[2:]
         count = self.micro_batch * math.prod(self.classifier.input.size) // (height * width)
         return max(1, count if self.classifier.batch is None else min(count, self.classifier.batch))

@@ -79,7 +79,7 @@ def find_spatial_layer(module: nn.Module, run: Callable[..., object], name: str 
     flattened = 0  # channels of feature maps that were flattened to (n, c, h w), which are not tokens
 
     def hook(part: nn.Module, _: object, output: object) -> None:
-        """Forward hook: add the module's name to the list if its output is a spatial activation."""
+        """Forward hook: add the module's name to the candidates if its output has positions in the image (feature maps, tokens)."""
         nonlocal feature_maps, flattened
         if not names[part] or not isinstance(output, Tensor) or as_spatial_activation(output, size) is None:
             return

@@ -44,7 +44,7 @@ def tuned_micro_batch(images_per_second: Callable[[int], float], smallest: int, 
 
 
 def fastest(images_per_second: Callable[[int], float], sizes: Sequence[int]) -> int:
-    """Return the largest of the rising sizes before the speed stops growing by 3 % per doubling; the first one if none fits."""
+    """Return the largest of rising micro-batches before the measured speed stops growing by 3 % a step; the first one if none fits."""
     best, best_speed = sizes[0], 0.0
     for size in sizes:
         speed = images_per_second(size)

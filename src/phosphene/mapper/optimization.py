@@ -116,7 +116,7 @@ class MapOptimization:
             self._restore(state)
 
     def __iter__(self) -> Iterator[Step]:
-        """Take the steps that are left: cycle between Algorithm 1 and Eq. 2.
+        """Take the steps that are left, Algorithm 1 and Eq. 2 in turn, and yield a Step after each.
 
         Raises:
             NumericError: the network gives NaN or infinity; ``rows`` says for which of the jobs.

@@ -52,7 +52,7 @@ class FrameRecorder:
         self._recorded: list[list[Image.Image]] = []  # per frame, per map
 
     def __call__(self, step: Step) -> None:
-        """Record a frame if one is due at this step; the maps are not changed."""
+        """Record an image of every map if a frame is due at this step; the maps are not changed."""
         # Step k of K is due where k N / K passes a whole number: this gives N frames, the last one at K.
         if step.number * self.frames // step.total > (step.number - 1) * self.frames // step.total:
             images = render(step.nu.detach().float(), self.contrast).cpu()

@@ -32,7 +32,7 @@ class Smoothing:
             self.gain = gain / gain.square().mean().sqrt()
 
     def __call__(self, maps: Tensor) -> Tensor:
-        """Return the smoothed maps."""
+        """Return maps (m, c, h, w) with spatial frequencies scaled and channels mixed; exponent 0 without colours changes nothing."""
         if self.gain is not None:
             maps = torch.fft.irfft2(torch.fft.rfft2(maps) * self.gain, s=maps.shape[-2:])
         return maps if self.colours is None else torch.einsum("ij,mjhw->mihw", self.colours, maps)

@@ -211,7 +211,7 @@ def _similarity(a: Tensor, b: Tensor) -> float:
 
 
 def _probability_lost(a: ComparedRun, b: ComparedRun, one: int, two: int, *, same_network: bool) -> "float | None":
-    """Return the probability of the class that maps lose when the other run's source classifies them, in [0, 1]; ``None`` if unknown."""
+    """Return by how much a class's probability falls on maps at the other run's source, or differs between runs of one network."""
     if same_network:
         if one not in a.own or two not in b.own:
             return None

@@ -12,7 +12,7 @@ from phosphene.engine import Engine
 
 
 def information(predictions: Tensor) -> Tensor:
-    """Return how many nats the prediction for a random view reveals about which sample was shown, as each sample's part, (n,).
+    """From probabilities (views, n, classes), return how much predictions reveal about which sample was shown, in nats per sample, (n,).
 
     The mutual information ``H(mean p) - mean H(p)`` of sample and class, with ``p`` the mean prediction over the views
     of a sample. It is high for a network that is sure, predicts different classes for different samples, and does not

@@ -80,7 +80,7 @@ def first_norm(engine: Engine, samples: Tensor) -> "tuple[nn.Module, Tensor] | N
 
 
 def divergence(norm: nn.Module, moments: Tensor) -> Tensor:
-    """Return the KL divergence, in nats per channel, of what a batch normalisation receives from its stored mean and variance.
+    """Return the KL divergence, in nats per channel, of a batch normalisation's input, given by its moments, from the stored statistics.
 
     Both are taken as normal densities, one per channel.
 

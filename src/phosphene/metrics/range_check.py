@@ -179,14 +179,14 @@ def predict(engine: Engine, convention: Convention, views: Sequence[Tensor]) -> 
 
 
 def with_labels(truth: "Sequence[int] | None") -> tuple[Tensor, Tensor]:
-    """Return the positions of the samples whose class is known (not -1), and the classes of these, int64 tensors."""
+    """From a class per sample (-1 if unknown), return the positions of the samples whose class is known, and their classes, int64."""
     classes = torch.tensor(list(truth or ()), dtype=torch.int64)
     known = (classes >= 0).nonzero()[:, 0]
     return known, classes[known]
 
 
 def has_learned(correct: Tensor, wanted: Tensor) -> bool:
-    """Return whether accuracy under the best convention, ``correct`` (k, n), clearly beats predicting the commonest class always."""
+    """Return whether accuracy under the best convention, ``correct`` (k, n), clearly beats the commonest class; False under 16 labels."""
     if len(wanted) < FEWEST_LABELS:
         return False
     often = float(wanted.bincount().max()) / len(wanted)
@@ -230,7 +230,7 @@ def _better_convention(engine: Engine, pool: "SamplePool | None") -> "Convention
 
 
 def _as_accurate(engine: Engine, pool: SamplePool, both: Sequence[Convention]) -> bool:
-    """Return whether the network classifies the pool's labelled samples about as well under the first convention as under the second."""
+    """Return whether the network classifies labelled samples about as well by the first convention as the second; False if unlabelled."""
     network = engine.classifier
     pixels, truth = load_labelled(pool.spec, network.input.shape, network.labels, DOUBT_LABELLED, pool)
     known, wanted = with_labels(truth)

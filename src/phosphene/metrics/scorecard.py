@@ -45,7 +45,7 @@ class ConceptScore:
 
 @dataclass(frozen=True)
 class ContrastScore:
-    """The main figures of a :class:`Score` (M_score, top-1, probability) for images rendered at another contrast."""
+    """The main figures of a :class:`Score` (M_score, top-1, probability) for the maps' images rendered at one contrast."""
 
     contrast: float
     m_score: float
