@@ -1,7 +1,7 @@
 """Does `phosphene doctor` find the input conventions of eight networks? `python -m benchmarks.maps.range_check`.
 
 The conventions of the zoo's networks are hidden from the check: every network is declared to take [0, 1]. Prints the
-tables of docs/range-check.md; about ten minutes on two cores.
+tables of docs/range-check-results.md; about ten minutes on two cores.
 """
 
 import sys

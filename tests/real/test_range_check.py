@@ -31,7 +31,7 @@ def samples(shared: Path, name: str) -> str:
     "name", [pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow]) for name in TRUE]
 )
 def test_the_convention_is_found_when_it_is_hidden(shared: Path, name: str) -> None:
-    """Without labels; docs/range-check.md has the table with them."""
+    """Without labels; docs/range-check-results.md has the table with them."""
     own = load(shared / "zoo" / f"{name}.toml", trust=True)
     where = samples(shared, name)
     pixels, truth = load_labelled(where, own.input.shape, own.labels, SAMPLES[name.partition("_")[0]])
