@@ -62,6 +62,10 @@ class ExtraError(PhospheneError, ImportError):
     """Raised when an optional library is not installed or is broken; the message has the pip command that installs it."""
 
 
+class SpeedWarning(UserWarning):
+    """Something works as it should, and slower than it could."""
+
+
 def first_line(error: BaseException) -> str:
     """Return the first line of an exception's message, or the name of its type if the message is empty."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -58,10 +58,10 @@ def run_both(recipe: Recipe, job: Job) -> tuple[Tensor, Tensor, Tensor, Tensor, 
         def to(self, device: object) -> SamplePool:
             return self
 
-        def mini_batches(self, count: int, generators: list[torch.Generator]) -> Tensor:
-            batch = super().mini_batches(count, generators)
-            drawn.append(batch)
-            return batch
+        def draw_rows(self, count: int, generators: list[torch.Generator]) -> Tensor:
+            rows = super().draw_rows(count, generators)
+            drawn.append(self.pixels[rows])
+            return rows
 
     recording = Recording(samples.pixels, samples.held_out, samples.spec)
     with Engine(classifier, device="cpu", precision="fp64", micro_batch=3) as engine:

@@ -12,7 +12,7 @@ import torch
 import phosphene as ph
 from phosphene.concept_map import Job
 from phosphene.engine import Engine
-from phosphene.engine.tuning import cache_file
+from phosphene.engine.tuning import cache_file, network_facts
 from phosphene.mapper import map_jobs
 from phosphene.recipe import resolve
 from phosphene.samples import load_samples
@@ -72,9 +72,9 @@ def test_maps_are_classified_as_their_class_and_a_group_changes_them_little(netw
 
 def test_the_micro_batch_is_measured_and_remembered(network):
     with Engine(network, device="cuda") as engine:
-        cached = json.loads(cache_file(engine.tuning_facts()).read_text(encoding="utf-8"))
+        cached = json.loads(cache_file(network_facts(engine)).read_text(encoding="utf-8"))
         assert cached["micro_batch"] == engine.micro_batch
         assert cached["device"] == torch.cuda.get_device_name()
-    cache_file(engine.tuning_facts()).write_text(json.dumps(cached | {"micro_batch": 7}), encoding="utf-8")
+    cache_file(network_facts(engine)).write_text(json.dumps(cached | {"micro_batch": 7}), encoding="utf-8")
     with Engine(network, device="cuda") as again:
         assert again.micro_batch == 7

@@ -415,10 +415,10 @@ def test_draws_follow_each_map_s_own_generator():
     pool = make_pool(numbered(50), "x")
 
     def draw(*seeds):
-        return pool.mini_batches(8, [torch.Generator().manual_seed(seed) for seed in seeds])
+        return pool.draw_rows(8, [torch.Generator().manual_seed(seed) for seed in seeds])
 
     both = draw(1, 2)
-    assert tuple(both.shape) == (2, 8, 2, 1, 1)
+    assert tuple(both.shape) == (2, 8)
     assert torch.equal(both[0], draw(1)[0])
     assert torch.equal(both[1], draw(2)[0])
     assert not torch.equal(both[0], both[1])
@@ -428,13 +428,13 @@ def test_draws_come_from_the_pool_without_repetition_and_never_from_the_held_out
     pool = make_pool(numbered(40), "x")
     generator = torch.Generator().manual_seed(0)
     for _ in range(20):
-        drawn = numbers(pool.mini_batches(30, [generator])[0])
+        drawn = numbers(pool.pixels[pool.draw_rows(30, [generator])[0]])
         assert len(set(drawn)) == 30
         assert not set(drawn) & set(numbers(pool.held_out))
 
 
 def test_a_batch_larger_than_the_pool_repeats():
-    drawn = numbers(make_pool(numbered(3), "x").mini_batches(50, [torch.Generator().manual_seed(0)])[0])
+    drawn = make_pool(numbered(3), "x").draw_rows(50, [torch.Generator().manual_seed(0)])[0].tolist()
     assert len(drawn) == 50
     assert len(set(drawn)) == 2
 

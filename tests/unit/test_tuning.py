@@ -8,7 +8,7 @@ from torch import nn
 
 from phosphene.classifier import Classifier
 from phosphene.engine import Engine
-from phosphene.engine.tuning import DOUBLINGS, cache_file, fastest
+from phosphene.engine.tuning import DOUBLINGS, cache_file, fastest, images_per_second, network_facts, tuned_micro_batch
 from phosphene.errors import DeviceError
 from tests import hand
 
@@ -53,33 +53,33 @@ def test_the_size_from_which_more_is_not_worth_its_memory(speeds, wanted):
 
 def test_what_does_not_fit_has_no_speed():
     with Engine(hungry(), device="cpu") as engine:
-        assert engine.images_per_second(8) > 0
-        assert engine.images_per_second(16) == 0
+        assert images_per_second(engine, 8) > 0
+        assert images_per_second(engine, 16) == 0
 
 
 def test_it_is_measured_once_and_fits(cache):
     made = hungry()
     with Engine(made, device="cpu") as engine:
-        found = engine.tuned_micro_batch(1)
+        found = tuned_micro_batch(engine, 1)
         assert found in [2**k for k in range(DOUBLINGS)]
         assert found <= 8
         calls = made.module.calls
         assert calls > 0
-        assert engine.tuned_micro_batch(1) == found
+        assert tuned_micro_batch(engine, 1) == found
         assert made.module.calls == calls
         (file,) = cache.rglob("*.json")
-        assert file == cache_file(engine.tuning_facts())
+        assert file == cache_file(network_facts(engine))
         assert json.loads(file.read_text())["micro_batch"] == found
         file.write_text("{}")
-        assert engine.tuned_micro_batch(1) <= 8
+        assert tuned_micro_batch(engine, 1) <= 8
         assert made.module.calls > calls
     with Engine(made, device="cpu", precision="fp64") as other:
-        assert cache_file(other.tuning_facts()) != file
+        assert cache_file(network_facts(other)) != file
 
 
 def test_a_size_that_did_not_fit_is_not_cached(cache):
     with Engine(hungry(2), device="cpu") as engine:
-        assert engine.tuned_micro_batch(1) <= 2
+        assert tuned_micro_batch(engine, 1) <= 2
     assert not list(cache.rglob("*.json"))
 
 
@@ -93,7 +93,7 @@ def test_a_kernel_that_takes_no_batch_so_large_has_no_speed(monkeypatch):
 
     monkeypatch.setattr(Hungry, "forward", refuse)
     with Engine(made, device="cpu") as engine:
-        assert engine.tuned_micro_batch(1) <= 4
+        assert tuned_micro_batch(engine, 1) <= 4
 
 
 def test_a_network_keeps_its_hash():
@@ -110,14 +110,14 @@ def test_a_network_keeps_its_hash():
 def test_the_size_of_groups_of_maps_is_not_measured():
     with Engine(hungry(), device="cpu") as engine:
         before = engine.images_per_group
-        engine.tuned_micro_batch(1)
+        tuned_micro_batch(engine, 1)
         assert engine.images_per_group == before
 
 
 def test_a_home_that_cannot_be_written_is_no_error(cache):
     (cache / "phosphene").write_text("in the way")
     with Engine(hungry(), device="cpu") as engine:
-        assert engine.tuned_micro_batch(1) <= 8
+        assert tuned_micro_batch(engine, 1) <= 8
 
 
 def test_only_a_gpu_is_measured(cache):

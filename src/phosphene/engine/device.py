@@ -1,5 +1,8 @@
 """Devices and precisions, by the names that the command line gives them."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
 import torch
 
 from phosphene.errors import DeviceError
@@ -32,8 +35,8 @@ def pick_device(name: str) -> torch.device:
 def pick_precision(name: str) -> torch.dtype:
     """Return the torch type that a network computes in, for ``auto``, ``fp32``, ``bf16`` or ``fp64``; DeviceError for another name.
 
-    ``auto`` is single precision everywhere. ``bf16`` is autocast: maps, moments and pixels stay single.
-    ``fp64`` serves the reference tests.
+    ``auto`` is single precision; on a GPU, convolutions round their inputs to TF32, which ``fp32`` forbids. ``bf16`` is
+    autocast: maps, moments and pixels stay single. ``fp64`` serves the reference tests.
 
     Raises:
         DeviceError: the precision is unknown.
@@ -41,3 +44,28 @@ def pick_precision(name: str) -> torch.dtype:
     if name not in PRECISIONS:
         raise DeviceError(f"precision {name!r} is unknown: use {', '.join(PRECISIONS)}.")
     return PRECISIONS[name]
+
+
+@contextmanager
+def tf32_convolutions(*, allowed: bool) -> Iterator[None]:
+    """Allow or forbid TF32 in convolutions, and forbid it in matrix products, which views need exactly.
+
+    On leaving, also by an exception, torch's settings are as they were.
+    """
+    cudnn, products = torch.backends.cudnn, torch.backends.cuda.matmul
+    before: list[tuple[object, str, object]] = []
+    for where, name in [(cudnn, "allow_tf32"), (products, "allow_tf32")]:
+        with suppress(RuntimeError):  # the caller has used the newer switches, and torch refuses a mixture
+            before.append((where, name, getattr(where, name)))
+    mixed = len(before) < 2
+    if hasattr(cudnn, "conv"):  # torch 2.9 and newer
+        before += [(where, "fp32_precision", where.fp32_precision) for where in (cudnn.conv, cudnn.rnn, products)]
+    try:
+        if mixed:
+            cudnn.conv.fp32_precision, products.fp32_precision = "tf32" if allowed else "ieee", "ieee"  # type: ignore[attr-defined]
+        else:
+            cudnn.allow_tf32, products.allow_tf32 = allowed, False
+        yield
+    finally:
+        for where, name, value in before:
+            setattr(where, name, value)

@@ -1,23 +1,22 @@
 """Runs a network in micro-batches: gradients, probabilities, logits and activations of many maps or images at once."""
 
 import math
-import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
-from types import TracebackType
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import ExitStack
 from typing import Self, TypeVar
 
 import torch
 from torch import Tensor
 
 from phosphene.classifier import Classifier
+from phosphene.engine.capture import CapturedSteps, CudaGraphs, Step
 from phosphene.engine.compiling import Forward, compiled
-from phosphene.engine.device import pick_device, pick_precision
+from phosphene.engine.device import pick_device, pick_precision, tf32_convolutions
 from phosphene.engine.gradients import Gradients, MeanGradients
 from phosphene.engine.losses import LOSSES, cross_entropy
 from phosphene.engine.memory import keep_freed_memory
 from phosphene.engine.modules import find_spatial_layer, forward_hooks, frozen
-from phosphene.engine.tuning import network_facts, tuned_micro_batch
+from phosphene.engine.tuning import tuned_micro_batch
 from phosphene.errors import DeviceError, PhospheneError
 from phosphene.spatial_activation import as_spatial_activation
 
@@ -26,6 +25,7 @@ from phosphene.spatial_activation import as_spatial_activation
 # network at once is measured (engine/tuning.py), from an eighth of it upwards, and halved when it does not fit.
 CPU_MICRO_BATCH = 8 * 224 * 224
 CUDA_MICRO_BATCH = 256 * 224 * 224
+CUDA_STEPS_PER_FETCH = 10  # steps that a GPU is given before it is asked for their losses
 
 Result = TypeVar("Result")
 
@@ -71,37 +71,51 @@ class Engine:
         if classifier.batch is not None:
             self.micro_batch = min(self.micro_batch, classifier.batch)
         self.images_per_group = self.micro_batch  # in maps that are computed together: not changed by the measurement
+        self.steps_per_fetch = CUDA_STEPS_PER_FETCH if self.device.type == "cuda" else 1
+        self._tf32 = precision != "fp32"
         self._tune = self.device.type == "cuda" and micro_batch is None and classifier.batch is None
         self._compile = compile_network
         self._forward_for_gradients: Forward = classifier.logits
-        self._frozen: AbstractContextManager[None] | None = None  # while the engine is open
+        self._opened: ExitStack | None = None
+        self._captured: CapturedSteps | None = None  # on a GPU, while the engine is open
         self._predicted: tuple[Tensor, Tensor] | None = None  # the last samples that were classified, and their classes
 
     def __enter__(self) -> Self:
         if torch.is_inference_mode_enabled():
             raise PhospheneError("maps need gradients: leave torch.inference_mode() before you compute them.")
-        if self.device.type == "cpu":
-            keep_freed_memory()
-        network = frozen(self.classifier.module, self.device, self.dtype)
-        network.__enter__()
-        self._frozen = network
-        try:
+        with ExitStack() as stack:  # where opening fails, all is as it was
+            if self.device.type == "cpu":
+                keep_freed_memory()
+            else:
+                stack.enter_context(tf32_convolutions(allowed=self._tf32))
+                self._captured = CapturedSteps(self.classifier.name, CudaGraphs(self.device))
+            stack.enter_context(frozen(self.classifier.module, self.device, self.dtype))
+            stack.callback(self._close)
+            self._opened = stack
             if self._tune:
-                self.micro_batch, self._tune = self.tuned_micro_batch(max(1, self.micro_batch // 8)), False
+                self.micro_batch, self._tune = tuned_micro_batch(self, max(1, self.micro_batch // 8)), False
             if self._compile:  # after the tuning, which would have every size compiled
                 self._forward_for_gradients = compiled(self.classifier.logits, self.classifier.name)
-        except BaseException:  # __exit__ is not called when __enter__ fails
-            self.__exit__(None, None, None)
-            raise
+            self._opened = stack.pop_all()
         return self
 
-    def __exit__(
-        self, kind: "type[BaseException] | None", error: "BaseException | None", trace: "TracebackType | None"
-    ) -> None:
-        if self._frozen is not None:
-            self._frozen.__exit__(kind, error, trace)
-            self._frozen = None
-        self._predicted = None  # the network may have changed when the engine is opened again
+    def __exit__(self, *_: object) -> None:
+        if self._opened is not None:
+            self._opened.close()
+
+    def _close(self) -> None:
+        """Drop what holds for an open engine only: the network may have changed when it is opened again."""
+        self._opened = self._captured = self._predicted = None
+
+    def captured(self, step: Step, *key: Hashable) -> Step:
+        """Return a step that a GPU replays as one CUDA graph; on a CPU, the step itself.
+
+        Args:
+            step: From tensors to tensors: it draws nothing, never waits for the device, and changes nothing else.
+            key: All that it depends on beside its inputs, its own code and this engine: another step of the same key
+                replaces it.
+        """
+        return step if self._captured is None else self._captured.get(step, (step.__qualname__, *key))
 
     def mean_gradients(
         self, samples: Tensor, nu: Tensor, classes: Tensor, loss: str = "cross-entropy"
@@ -221,32 +235,6 @@ class Engine:
         size = self.classifier.input.size
         return find_spatial_layer(self.classifier.module, lambda: self.logits(grey), name, size=size)
 
-    def tuned_micro_batch(self, smallest: int) -> int:
-        """Return the fastest micro-batch, in images, of this network on this device: cached on disk, or measured from ``smallest`` up."""
-        size = tuned_micro_batch(self.images_per_second, smallest, self.tuning_facts())
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()  # memory of the largest trial would stay reserved
-        return size
-
-    def tuning_facts(self) -> dict[str, str]:
-        """Return what the fastest micro-batch depends on (network, device, precision, torch version), as the key of the disk cache."""
-        return network_facts(self.classifier, self.device, self.autocast or self.dtype)
-
-    def images_per_second(self, micro_batch: int) -> float:
-        """Set the micro-batch, time forward and backward passes at it, and return images per second; 0 if it does not fit in memory."""
-        self.micro_batch = micro_batch
-        images = torch.full((micro_batch, *self.classifier.input.shape), 0.5, device=self.device)
-        classes = torch.zeros(micro_batch, dtype=torch.int64, device=self.device)
-        seconds = []
-        try:
-            for _ in range(3):  # the first one warms up
-                started = time.perf_counter()
-                self.gradients(images, classes).loss.sum().item()  # waits for the device
-                seconds.append(time.perf_counter() - started)
-        except RuntimeError:  # some kernels refuse a large batch; an error at any size will be raised in use
-            return 0.0
-        return micro_batch / min(seconds[1:]) if self.micro_batch == micro_batch else 0.0  # halved: it did not fit
-
     def _differentiate(self, images: Tensor, classes: Tensor, loss: str) -> tuple[Tensor, Tensor, Tensor]:
         """Run one micro-batch forward and backward; return the loss gradient at the images (n, c, h, w), the losses (n,) and the logits."""
         images.requires_grad_()
@@ -268,7 +256,7 @@ class Engine:
 
     def _network(self, images: Tensor, forward: "Forward | None" = None) -> Tensor:
         """Run the network on images in the engine's precision and return their logits (n, classes); an error if the engine is closed."""
-        if self._frozen is None:
+        if self._opened is None:
             raise PhospheneError("the engine is closed: use it as `with Engine(classifier) as engine:`.")
         with torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):
             return (forward or self.classifier.logits)(images).to(self.dtype)
@@ -289,6 +277,8 @@ class Engine:
             try:
                 return run()
             except torch.cuda.OutOfMemoryError:
+                if self.device.type == "cuda" and torch.cuda.is_current_stream_capturing():
+                    raise  # memory cannot be freed now: the step is taken eagerly
                 if self.micro_batch == 1:
                     name, device = self.classifier.name, self.device
                     raise DeviceError(f"{device} has no memory for one image of {name}: try --device cpu.") from None

@@ -5,42 +5,70 @@ last bits.
 """
 
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
-from phosphene.classifier import Classifier
 from phosphene.errors import RunError
 from phosphene.runs.atomic import read_json, write_json
+
+if TYPE_CHECKING:
+    from phosphene.engine.engine import Engine
 
 DOUBLINGS = 4  # sizes that are tried, each twice the one before
 MIN_SPEEDUP = 1.03  # twice the memory is worth it from here
 
 
-def tuned_micro_batch(images_per_second: Callable[[int], float], smallest: int, facts: Mapping[str, str]) -> int:
-    """Return the fastest micro-batch, in images, read from the disk cache, or else measured by ``images_per_second`` and cached.
+def tuned_micro_batch(engine: "Engine", smallest: int) -> int:
+    """Return the fastest micro-batch, in images, of an open engine's network: cached on disk, or measured from ``smallest`` up.
 
     Args:
-        images_per_second: Measures the speed at a micro-batch; 0 if it does not fit.
+        engine: An open engine; its micro-batch is changed.
         smallest: The smallest size to try, in images.
-        facts: What the result depends on, from :func:`network_facts`.
     """
+    facts = network_facts(engine)
     file = cache_file(facts)
     try:
         return max(1, int(read_json(file)["micro_batch"]))
     except (RunError, ValueError, KeyError, TypeError):  # missing or damaged: measure
         speeds: dict[int, float] = {}
         size = fastest(
-            lambda count: speeds.setdefault(count, images_per_second(count)),
+            lambda count: speeds.setdefault(count, images_per_second(engine, count)),
             [smallest * 2**k for k in range(DOUBLINGS)],
         )
+        if engine.device.type == "cuda":
+            torch.cuda.empty_cache()  # memory of the largest trial would stay reserved
         if all(speeds.values()):  # another process may have taken the memory for what did not fit
             with suppress(RunError):  # without a writable home, every start measures for a few seconds
                 write_json(file, {"micro_batch": size, **facts})
         return size
+
+
+def images_per_second(engine: "Engine", micro_batch: int) -> float:
+    """Set an engine's micro-batch, time passes at it, and return images per second; 0 if it does not fit in memory."""
+    engine.micro_batch = micro_batch
+    try:
+        seconds = pass_seconds(engine, micro_batch)
+    except RuntimeError:  # some kernels refuse a large batch; an error at any size will be raised in use
+        return 0.0
+    return micro_batch / min(seconds[1:]) if engine.micro_batch == micro_batch else 0.0  # halved: it did not fit
+
+
+def pass_seconds(engine: "Engine", count: int) -> list[float]:
+    """Return the seconds of three forward and backward passes of ``count`` grey images; the first one warms up."""
+    images = torch.full((count, *engine.classifier.input.shape), 0.5, device=engine.device)
+    classes = torch.zeros(count, dtype=torch.int64, device=engine.device)
+    seconds = []
+    for _ in range(3):
+        started = time.perf_counter()
+        engine.gradients(images, classes).loss.sum().item()  # waits for the device
+        seconds.append(time.perf_counter() - started)
+    return seconds
 
 
 def fastest(images_per_second: Callable[[int], float], sizes: Sequence[int]) -> int:
@@ -60,14 +88,15 @@ def cache_file(facts: Mapping[str, str]) -> Path:
     return folder / f"{sha256(repr(sorted(facts.items())).encode()).hexdigest()[:16]}.json"
 
 
-def network_facts(classifier: Classifier, device: torch.device, precision: torch.dtype) -> dict[str, str]:
-    """Return what a network's fastest micro-batch depends on: architecture, input shape, device, precision, torch version."""
+def network_facts(engine: "Engine") -> dict[str, str]:
+    """Return what a network's speed depends on: architecture, input shape, device, precision, torch version."""
     # Not the weights: other checkpoints are as fast, and an open engine's are of its own type.
-    shapes = sorted((name, tuple(value.shape)) for name, value in classifier.module.state_dict().items())
-    parts = [type(part).__name__ for part in classifier.module.modules()]
+    module, device = engine.classifier.module, engine.device
+    shapes = sorted((name, tuple(value.shape)) for name, value in module.state_dict().items())
+    parts = [type(part).__name__ for part in module.modules()]
     return {
-        "network": sha256(repr((parts, shapes, classifier.input.shape)).encode()).hexdigest(),
+        "network": sha256(repr((parts, shapes, engine.classifier.input.shape)).encode()).hexdigest(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
-        "precision": str(precision),
+        "precision": str(engine.autocast or engine.dtype),
         "torch": torch.__version__,
     }

@@ -1,21 +1,19 @@
 """Algorithm 1 of Akhtar & Jalwana (arXiv 2303.17836): accumulate gradients into a norm-bounded map."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from phosphene.engine import Engine, MeanGradients
+from phosphene.engine import Engine
+from phosphene.mapper.draws import Draw
 from phosphene.mapper.smoothing import Smoothing
-from phosphene.mapper.views import Views
+from phosphene.mapper.views import mean_view_gradients
 from phosphene.recipe import Recipe
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
-
-SampleBatch = Callable[[], Tensor]
-SampleViews = Callable[[], Views]
 
 
 @dataclass
@@ -35,20 +33,18 @@ class Moments:
 
 def accumulate(
     engine: Engine,
-    sample_batch: SampleBatch,
-    sample_views: SampleViews,
+    draws: Iterator[Draw],
     classes: Tensor,
     nu: Tensor,
     recipe: Recipe,
     moments: "Moments | None" = None,
     colours: "Tensor | None" = None,
-) -> Iterator[tuple[Tensor, MeanGradients]]:
-    """Run Algorithm 1 on m maps at once; after every step, yield the maps (m, c, h, w) and the gradients that the step used.
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Run Algorithm 1 on m maps at once; after every step, yield the maps (m, c, h, w), its loss (m,) and its hits (m,).
 
     Args:
         engine: Calls the network.
-        sample_batch: Returns a new mini-batch for every map: uint8 (m, b, c, h, w).
-        sample_views: Returns new random views of every map; the paper uses the map itself.
+        draws: For every step, a mini-batch per map and random views of the maps; the paper uses the map itself.
         classes: int64 (m,).
         nu: (m, c, h, w): the map that each starts from (the paper's seed).
         recipe: ``steps`` (K), ``radius`` (eta), ``step_size``, ``sign_test``; not in the paper: ``step_decay``,
@@ -59,21 +55,36 @@ def accumulate(
     moments = moments or Moments()
     radius = recipe.radius_for(nu.shape[1:])
     smooth = Smoothing(recipe.smoothing, nu, colours)
-    zero = torch.zeros_like(nu)
-    mean, square = (zero if past is None else past for past in (moments.mean, moments.square))  # line 1: mu, sigma
-    for k in range(moments.step + 1, recipe.steps + 1):  # line 2; from 1: at 0 the bias correction divides by 0
-        batch = sample_batch()  # line 3
-        views = sample_views()
-        nudged = views.mean_gradients(engine, batch, nu, classes)  # lines 3 and 4
+
+    def one_step(
+        batch: Tensor, views: "Tensor | None", bias1: Tensor, bias2: Tensor, size: Tensor,
+        classes: Tensor, nu: Tensor, mean: Tensor, square: Tensor,
+    ) -> tuple[Tensor, ...]:  # fmt: skip
+        """Take lines 4 to 15 for a mini-batch: tensors in, tensors out, so that a GPU can replay it."""
+        nudged = mean_view_gradients(engine, batch, nu, views, classes, recipe.loss)  # lines 3 and 4
         x = smooth(nudged.gradient)
         mean = BETA1 * mean + (1 - BETA1) * x  # line 5
         square = BETA2 * square + (1 - BETA2) * x * x  # line 6
-        v = smooth((mean / (1 - BETA1**k)) / ((square / (1 - BETA2**k)).sqrt() + EPSILON))  # line 7
+        v = smooth((mean / bias1) / ((square / bias2).sqrt() + EPSILON))  # line 7
         sign = better_sign(engine, batch, nu, v, classes) if recipe.sign_test else 1.0  # lines 8 to 10
-        nu = nu + sign * step_size(recipe, k) * v  # lines 11 to 14
+        nu = nu + sign * size * v  # lines 11 to 14
         nu = project(nu, radius)  # line 15
+        return nu, mean, square, nudged.loss, nudged.hits
+
+    step = engine.captured(one_step, recipe, None if colours is None else tuple(colours.flatten().tolist()))
+    zero = torch.zeros_like(nu)
+    mean, square = (zero if past is None else past for past in (moments.mean, moments.square))  # line 1: mu, sigma
+    # Line 2; from 1: at 0 the bias correction divides by 0.
+    for k, (batch, views) in zip(range(moments.step + 1, recipe.steps + 1), draws, strict=False):
+        bias1, bias2, size = scalars(nu, 1 - BETA1**k, 1 - BETA2**k, step_size(recipe, k))
+        nu, mean, square, loss, hits = step(batch, views, bias1, bias2, size, classes, nu, mean, square)
         moments.step, moments.mean, moments.square = k, mean, square
-        yield nu, nudged  # the last one is the result: lines 17 and 18
+        yield nu, loss, hits  # the last maps are the result: lines 17 and 18
+
+
+def scalars(like: Tensor, *values: float) -> tuple[Tensor, ...]:
+    """Return the numbers that change from step to step as 0-dimensional tensors of the type and device of ``like``."""
+    return torch.tensor(values, dtype=like.dtype).to(like.device, non_blocking=True).unbind()
 
 
 def step_size(recipe: Recipe, k: int) -> float:

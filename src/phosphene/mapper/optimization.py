@@ -3,20 +3,20 @@
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from itertools import islice
 
 import torch
 from torch import Tensor
 
 from phosphene.concept_map import ConceptMap, Job
-from phosphene.engine import Engine, MeanGradients
+from phosphene.engine import Engine
 from phosphene.errors import NumericError
 from phosphene.mapper.algorithm import Moments, accumulate
+from phosphene.mapper.draws import draw_ahead
 from phosphene.mapper.measurements import confidences, targeting_rates
 from phosphene.mapper.progress import FrameRecorder, Step
 from phosphene.mapper.refinement import refine
 from phosphene.mapper.smoothing import colour_matrix
-from phosphene.mapper.views import Views
 from phosphene.mapper.xi import activation_weights
 from phosphene.recipe import Recipe
 from phosphene.samples.pool import SamplePool
@@ -121,42 +121,52 @@ class MapOptimization:
         Raises:
             NumericError: the network gives NaN or infinity; ``rows`` says for which of the jobs.
         """
-        engine, recipe, classes = self.engine, self.recipe, self.classes
-        sample_batch = partial(self.pool.mini_batches, recipe.batch_size, self.generators)
-        sample_views = partial(Views, recipe, self.generators)
+        engine, recipe, classes, ahead = self.engine, self.recipe, self.classes, self.engine.steps_per_fetch
         while len(self.losses) < self.total and not self._all_stopped():
             step = len(self.losses) % (recipe.steps + recipe.refine_steps)  # within this round
             if step in (0, recipe.steps):
                 self.moments = Moments()
+            in_phase = (recipe.steps if step < recipe.steps else recipe.steps + recipe.refine_steps) - step
+            viewed = self.nu.dtype if step < recipe.steps else None
+            draws = draw_ahead(self.pool, recipe, self.generators, in_phase, ahead, viewed)
             if step < recipe.steps:
-                nu, moments = self.nu, self.moments
-                steps = accumulate(engine, sample_batch, sample_views, classes, nu, recipe, moments, self.colours)
+                steps = accumulate(engine, draws, classes, self.nu, recipe, self.moments, self.colours)
             else:
                 if step == recipe.steps:
                     self.xi = activation_weights(engine, self.nu, self.layer, recipe.contrast)
                 assert self.xi is not None  # noqa: S101  (a state within Eq. 2 has it)
-                steps = refine(engine, sample_batch, classes, self.nu, self.xi, recipe, self.moments)
-            yield from self._take(steps)
+                steps = refine(engine, draws, classes, self.nu, self.xi, recipe, self.moments)
+            while block := list(islice(steps, ahead)):
+                yield from self._record(block)
+                if self._all_stopped():
+                    return
 
-    def _take(self, steps: Iterator[tuple[Tensor, MeanGradients]]) -> Iterator[Step]:
-        """Take the steps that ``steps`` yields, record losses, hits and maps, and yield each as a Step; NumericError if not finite."""
-        for updated, nudged in steps:
-            losses, hits = nudged.loss.tolist(), nudged.hits.tolist()
-            if not all(math.isfinite(loss) for loss in losses):
+    def _record(self, block: Sequence[tuple[Tensor, Tensor, Tensor]]) -> list[Step]:
+        """Record losses, hits and maps of steps that were taken, and return a Step for each; NumericError if a loss is not finite.
+
+        The state is then that after all of them, though the caller sees one after the other.
+        """
+        losses, hits = torch.stack([torch.stack(figures) for _, *figures in block], 1).tolist()
+        reports: list[Step] = []
+        for (updated, _, _), loss, hit in zip(block, losses, hits, strict=True):
+            if not all(math.isfinite(value) for value in loss):
                 name, number = self.engine.classifier.name, len(self.losses) + 1
                 error = NumericError(f"network {name} gives NaN or infinity at step {number} of {self.total}.")
-                error.rows = tuple(row for row, loss in enumerate(losses) if not math.isfinite(loss))
+                error.rows = tuple(row for row, value in enumerate(loss) if not math.isfinite(value))
                 raise error
-            # Algorithm 1 continues with all maps of the group; those that have stopped stay as they were.
-            active = torch.tensor([stop is None for stop in self.stopped], device=updated.device)
-            self.losses.append(losses)
-            self.hits.append(hits)
-            self.nu = torch.where(active.view(-1, 1, 1, 1), updated, self.nu)
+            self.losses.append(loss)
+            self.hits.append(hit)
+            active = [stop is None for stop in self.stopped]
+            if not all(active):  # Algorithm 1 continues with all maps; those that have stopped stay as they were
+                rows = torch.tensor(active, device=updated.device).view(-1, 1, 1, 1)
+                updated = torch.where(rows, updated, self.nu)  # noqa: PLW2901
+            self.nu = updated
             self._record_stops()
             total = len(self.losses) if self._all_stopped() else self.total
-            yield Step(len(self.losses), total, sum(losses) / len(losses), sum(hits) / len(hits), self.nu)
+            reports.append(Step(len(self.losses), total, sum(loss) / len(loss), sum(hit) / len(hit), self.nu))
             if self._all_stopped():
-                return
+                break
+        return reports
 
     def _record_stops(self) -> None:
         """Record which maps stop at this step: all samples classified as their class in the recipe's ``stop_after`` steps in a row."""

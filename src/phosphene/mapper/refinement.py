@@ -5,27 +5,28 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from phosphene.engine import Engine, MeanGradients
-from phosphene.mapper.algorithm import Moments, SampleBatch, project
+from phosphene.engine import Engine
+from phosphene.mapper.algorithm import BETA1, BETA2, EPSILON, Moments, project, scalars
+from phosphene.mapper.draws import Draw
 from phosphene.recipe import Recipe
 
 
 def refine(
     engine: Engine,
-    sample_batch: SampleBatch,
+    draws: Iterator[Draw],
     classes: Tensor,
     nu: Tensor,
     xi: Tensor,
     recipe: Recipe,
     moments: "Moments | None" = None,
-) -> Iterator[tuple[Tensor, MeanGradients]]:
-    """Minimise ``E[J(I - nu)] + lambda mean |nu (1 - Xi)|`` with Adam (Eq. 2) on m maps; yield maps and gradients after every step.
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Minimise ``E[J(I - nu)] + lambda mean |nu (1 - Xi)|`` with Adam (Eq. 2) on m maps; yield what Algorithm 1 yields.
 
     The last maps that are yielded are clipped to [-1, 1] (a map is a difference of images) and projected on the ball.
 
     Args:
         engine: Calls the network.
-        sample_batch: Returns a new mini-batch for every map: uint8 (m, b, c, h, w).
+        draws: For every step, a mini-batch per map.
         classes: int64 (m,).
         nu: (m, c, h, w): maps from Algorithm 1.
         xi: (m, 1, h, w) in [0, 1], fixed during the refinement.
@@ -33,17 +34,32 @@ def refine(
         moments: State to resume from; updated at every step.
     """
     moments = moments or Moments()
-    weight = recipe.penalty * (1 - xi) / nu[0].numel()
-    nu = nu.clone()
-    adam = torch.optim.Adam([nu], lr=recipe.refine_lr)
-    if moments.mean is not None and moments.square is not None:
-        step = torch.tensor(float(moments.step))  # the optimizer's own type
-        adam.state[nu] = {"step": step, "exp_avg": moments.mean.clone(), "exp_avg_sq": moments.square.clone()}
-    for k in range(moments.step + 1, recipe.refine_steps + 1):
-        nudged = engine.mean_gradients(sample_batch(), nu, classes, recipe.loss)
+
+    def one_step(
+        batch: Tensor,
+        size: Tensor,
+        bias2: Tensor,
+        classes: Tensor,
+        nu: Tensor,
+        mean: Tensor,
+        square: Tensor,
+        xi: Tensor,
+    ) -> tuple[Tensor, ...]:
+        """Take a step of Adam: tensors in, tensors out, so that a GPU can replay it."""
+        nudged = engine.mean_gradients(batch, nu, classes, recipe.loss)
         # d/d nu of J(I - nu) is minus the gradient at the input, which is taken there and not through the clip.
-        nu.grad = -nudged.gradient + weight * nu.sign()
-        adam.step()
-        moments.step, moments.mean, moments.square = k, adam.state[nu]["exp_avg"], adam.state[nu]["exp_avg_sq"]
+        slope = -nudged.gradient + recipe.penalty * (1 - xi) / nu[0].numel() * nu.sign()
+        mean = mean.lerp(slope, 1 - BETA1)
+        square = (BETA2 * square).addcmul(slope, slope, value=1 - BETA2)
+        nu = nu + size * mean / (square.sqrt() / bias2 + EPSILON)
+        return nu, mean, square, nudged.loss, nudged.hits
+
+    step = engine.captured(one_step, recipe)
+    zero = torch.zeros_like(nu)
+    mean, square = (zero if past is None else past for past in (moments.mean, moments.square))
+    for k, (batch, _) in zip(range(moments.step + 1, recipe.refine_steps + 1), draws, strict=False):
+        size, bias2 = scalars(nu, -recipe.refine_lr / (1 - BETA1**k), (1 - BETA2**k) ** 0.5)
+        nu, mean, square, loss, hits = step(batch, size, bias2, classes, nu, mean, square, xi)
+        moments.step, moments.mean, moments.square = k, mean, square
         last = k == recipe.refine_steps
-        yield project(nu.clamp(-1, 1), recipe.radius_for(nu.shape[1:])) if last else nu.clone(), nudged
+        yield project(nu.clamp(-1, 1), recipe.radius_for(nu.shape[1:])) if last else nu, loss, hits

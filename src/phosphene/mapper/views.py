@@ -15,44 +15,58 @@ from phosphene.engine import Engine, MeanGradients
 from phosphene.recipe import Recipe
 
 
-class Views:
-    """Random scalings, shifts and rotations of m maps for one step, drawn from each map's own generator; identity if the recipe has none.
+def draw_views(recipe: Recipe, generators: Sequence[torch.Generator], size: tuple[int, int]) -> "Tensor | None":
+    """Draw random scalings, shifts and rotations of m maps for one step, each map's from its own generator.
 
     Args:
-        recipe: ``views`` (how many per map), ``view_least``, ``view_most``, ``view_shift``, ``view_turn``.
+        recipe: ``views`` (v, how many per map), ``view_least``, ``view_most``, ``view_shift``, ``view_turn``.
         generators: One per map.
+        size: Height and width of the maps.
+
+    Returns:
+        Affine matrices (m * v, 2, 3), float64, as ``affine_grid`` takes them; ``None``, and nothing is drawn, if the
+        recipe has no view but the map itself.
     """
+    if recipe.view_least == recipe.view_most == 1 and recipe.view_shift == 0 and recipe.view_turn == 0:
+        return None
+    count = recipe.views or recipe.batch_size
+    uniform = torch.stack([torch.rand((count, 4), generator=generator) for generator in generators])
+    affine = _affine(uniform.flatten(0, 1).double() * 2 - 1, recipe)
+    height, width = size  # affine_grid spans 2 along either side: a rotation needs their ratio
+    return affine * torch.tensor([[1, height / width, 1], [width / height, 1, 1]], dtype=affine.dtype)
 
-    def __init__(self, recipe: Recipe, generators: Sequence[torch.Generator]) -> None:
-        self.loss = recipe.loss
-        self.count = recipe.views or recipe.batch_size
-        self.identity = recipe.view_least == recipe.view_most == 1 and recipe.view_shift == 0 and recipe.view_turn == 0
-        if not self.identity:
-            uniform = torch.stack([torch.rand((self.count, 4), generator=generator) for generator in generators])
-            self.affine = _affine(uniform.flatten(0, 1).double() * 2 - 1, recipe)
 
-    def mean_gradients(self, engine: Engine, samples: Tensor, nu: Tensor, classes: Tensor) -> MeanGradients:
-        """Return the loss gradient, loss and hits of each map, averaged over its samples and views, (m, c, h, w) and (m,) each."""
-        if self.identity:
-            return engine.mean_gradients(samples, nu, classes, self.loss)
-        samples_per_view = samples.reshape(len(nu) * self.count, -1, *nu.shape[1:])
-        with torch.enable_grad():
-            leaf = nu.detach().requires_grad_()
-            views = self.apply(leaf)
-        nudged = engine.mean_gradients(
-            samples_per_view, views.detach(), classes.repeat_interleave(self.count), self.loss
-        )
-        (gradient,) = torch.autograd.grad(views, leaf, nudged.gradient / self.count)  # the transpose of all views
-        loss, hits = (value.view(-1, self.count).mean(1) for value in (nudged.loss, nudged.hits))
-        return MeanGradients(gradient, loss, hits)
+def mean_view_gradients(
+    engine: Engine, samples: Tensor, nu: Tensor, views: "Tensor | None", classes: Tensor, loss: str
+) -> MeanGradients:
+    """Return the loss gradient, loss and hits of each map, averaged over its samples and views, (m, c, h, w) and (m,) each.
 
-    def apply(self, nu: Tensor) -> Tensor:
-        """Return the random views (m * views, c, h, w) of maps (m, c, h, w), differentiable by the maps; 0 where a view leaves the map."""
-        maps = nu.repeat_interleave(self.count, 0)
-        height, width = nu.shape[-2:]  # affine_grid spans 2 along either side: a rotation needs their ratio
-        sides = torch.tensor([[1, height / width, 1], [width / height, 1, 1]], dtype=self.affine.dtype)
-        grid = functional.affine_grid((self.affine * sides).to(nu), list(maps.shape), align_corners=False)
-        return functional.grid_sample(maps, grid, align_corners=False)
+    Args:
+        engine: Calls the network.
+        samples: uint8 (m, b, c, h, w).
+        nu: Maps (m, c, h, w).
+        views: From :func:`draw_views`, of the maps' type and on their device.
+        classes: int64 (m,).
+        loss: The loss to differentiate.
+    """
+    if views is None:
+        return engine.mean_gradients(samples, nu, classes, loss)
+    count = len(views) // len(nu)
+    samples_per_view = samples.reshape(len(views), -1, *nu.shape[1:])
+    with torch.enable_grad():
+        leaf = nu.detach().requires_grad_()
+        seen = apply_views(leaf, views)
+    nudged = engine.mean_gradients(samples_per_view, seen.detach(), classes.repeat_interleave(count), loss)
+    (gradient,) = torch.autograd.grad(seen, leaf, nudged.gradient / count)  # the transpose of all views
+    mean_loss, hits = (value.view(-1, count).mean(1) for value in (nudged.loss, nudged.hits))
+    return MeanGradients(gradient, mean_loss, hits)
+
+
+def apply_views(nu: Tensor, views: Tensor) -> Tensor:
+    """Return the views (m * v, c, h, w) of maps (m, c, h, w), differentiable by the maps; 0 where a view leaves the map."""
+    maps = nu.repeat_interleave(len(views) // len(nu), 0)
+    grid = functional.affine_grid(views, list(maps.shape), align_corners=False)
+    return functional.grid_sample(maps, grid, align_corners=False)
 
 
 def _affine(uniform: Tensor, recipe: Recipe) -> Tensor:

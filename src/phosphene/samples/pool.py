@@ -68,8 +68,8 @@ class SamplePool:
         """Return a copy of the pool whose pixels, held-out ones too, are on a torch device."""
         return SamplePool(self.pixels.to(device), self.held_out.to(device), self.spec, self.skipped)
 
-    def mini_batches(self, count: int, generators: Sequence[torch.Generator]) -> Tensor:
-        """Draw ``count`` samples for each map from the map's own generator; return them, uint8 (maps, count, c, h, w).
+    def draw_rows(self, count: int, generators: Sequence[torch.Generator]) -> Tensor:
+        """Draw ``count`` samples for each map from the map's own generator; return their positions in the pool, int64 (maps, count).
 
         Without replacement if the pool is large enough (Alg. 1, line 3: a subset of size b).
         """
@@ -80,7 +80,7 @@ class SamplePool:
             else torch.randint(total, (count,), generator=generator)
             for generator in generators
         ]
-        return self.pixels[torch.stack(rows).to(self.pixels.device)]
+        return torch.stack(rows)
 
 
 def make_pool(samples: Tensor, spec: str, skipped: Sequence[str] = ()) -> SamplePool:

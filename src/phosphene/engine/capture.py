@@ -1,0 +1,142 @@
+"""Steps that a GPU replays as one CUDA graph: thousands of kernels that Python starts one by one become one launch.
+
+A step is a function of tensors that returns tensors. The first calls are eager. Then the step is recorded, and at the
+call after that, on other inputs, the recording must give what the eager step gives, up to rounding. Where it does not,
+or where recording fails, all further calls are eager, and one warning says why: a recording can make maps faster, but
+never wrong.
+"""
+
+import warnings
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from phosphene.errors import SpeedWarning, first_line
+
+Step = Callable[..., tuple[Tensor, ...]]
+Inputs = Sequence["Tensor | None"]
+Recorder = Callable[[Step, Inputs], Step]
+
+EAGER_CALLS = 3  # libraries choose kernels and allocate in the first calls
+# Norm of the difference of an output, relative to its norm. Sums are added in any order on a GPU; a recording that
+# misses an input or takes another branch differs by far more.
+ROUNDING = {torch.float64: 1e-6, torch.float32: 0.02}
+
+
+class CapturedSteps:
+    """The steps of an open engine that are replayed.
+
+    Args:
+        name: The network's name, for the warning.
+        record: Makes, from a step and example inputs, a function that repeats the step for other inputs.
+    """
+
+    def __init__(self, name: str, record: Recorder) -> None:
+        self.name, self.record = name, record
+        self.steps: dict[Hashable, CapturedStep] = {}
+
+    def get(self, step: Step, key: Hashable) -> "CapturedStep":
+        """Return the captured step of a key, under which ``step`` is entered if there is none."""
+        return self.steps.setdefault(key, CapturedStep(step, self.name, self.record))
+
+
+class CapturedStep:
+    """A step that is recorded once per shape of its inputs, proved on the next call, and replayed from then on."""
+
+    def __init__(self, step: Step, name: str, record: Recorder) -> None:
+        self.step, self.name, self.record = step, name, record
+        self.calls: dict[Hashable, int] = {}
+        self.recordings: dict[Hashable, Step] = {}
+        self.proved: set[Hashable] = set()
+        self.failed = False
+
+    def __call__(self, *inputs: "Tensor | None") -> tuple[Tensor, ...]:
+        """Take the step: eagerly, or by replaying a recording that is proved."""
+        shape = tuple(None if one is None else (one.shape, one.dtype) for one in inputs)
+        if shape in self.proved:
+            return self.recordings[shape](*inputs)
+        outputs = self.step(*inputs)
+        if not self.failed:
+            self.calls[shape] = self.calls.get(shape, 0) + 1
+            try:
+                if shape in self.recordings:
+                    self._prove(shape, inputs, outputs)
+                elif self.calls[shape] > EAGER_CALLS:
+                    self.recordings[shape] = self.record(self.step, inputs)
+            except Exception as error:  # noqa: BLE001  (a network may raise anything: its eager step has just worked)
+                self._give_up(first_line(error))
+        return outputs
+
+    def _prove(self, shape: Hashable, inputs: Inputs, expected: Sequence[Tensor]) -> None:
+        """Let the recording of a shape be used, if it gives what the eager step has given."""
+        for found, wanted in zip(self.recordings[shape](*inputs), expected, strict=True):
+            if not (found - wanted).norm() <= ROUNDING[wanted.dtype] * wanted.norm():
+                self._give_up("replayed, it gives other numbers")
+                return
+        self.proved.add(shape)
+
+    def _give_up(self, why: str) -> None:
+        """Take all further steps eagerly, and say why."""
+        self.failed = True
+        self.recordings.clear()
+        self.proved.clear()
+        line = f"{self.name} cannot be replayed as a CUDA graph ({why}): its maps are right, and take longer."
+        warnings.warn(line, SpeedWarning, stacklevel=3)
+
+
+class CudaGraphs:
+    """Records steps as CUDA graphs, which share their memory: never two of them run at the same time.
+
+    Args:
+        device: The GPU.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.stream: torch.cuda.Stream | None = None
+        self.pool: Any = None  # memory of the first recording, which the others share
+
+    def __call__(self, step: Step, inputs: Inputs) -> Step:
+        """Record a step.
+
+        Raises:
+            RuntimeError: the step waits for the device, as control flow that depends on data does, or the device has no
+                memory for a second copy of its activations.
+        """
+        own = [None if one is None else one.clone() for one in inputs]
+        with torch.cuda.device(self.device):
+            self.stream = self.stream or torch.cuda.Stream()  # type: ignore[no-untyped-call]
+            self.stream.wait_stream(torch.cuda.current_stream())
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.stream(self.stream):  # outermost: a recording that fails leaves its stream set
+                with waiting_forbidden():  # a rehearsal, because a recording that fails half-way is hard to clean up
+                    step(*own)
+                with torch.cuda.graph(graph, pool=self.pool, stream=self.stream, capture_error_mode="thread_local"):
+                    outputs = step(*own)
+            torch.cuda.current_stream().wait_stream(self.stream)
+        self.pool = self.pool or graph.pool()
+
+        def replay(*inputs: "Tensor | None") -> tuple[Tensor, ...]:
+            """Repeat the recorded step for other inputs."""
+            for place, given in zip(own, inputs, strict=True):
+                if place is not None and given is not None:
+                    place.copy_(given)
+            graph.replay()
+            return tuple(one.clone() for one in outputs)  # the next replay overwrites them
+
+        return replay
+
+
+@contextmanager
+def waiting_forbidden() -> Iterator[None]:
+    """Have torch raise an error where the CPU would wait for a GPU; on leaving, the mode is as it was."""
+    mode = torch.cuda.get_sync_debug_mode()
+    try:
+        with warnings.catch_warnings(action="ignore"):  # torch calls the mode a prototype
+            torch.cuda.set_sync_debug_mode("error")
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode(mode)

@@ -1,0 +1,278 @@
+"""Steps that are replayed give the maps of eager ones, or none is replayed; what is fetched late keeps its step.
+
+The real recorder needs a GPU (test_cuda.py). Here recordings are functions that call the step again, as it is or with a
+fault that a recording may have.
+"""
+
+import contextlib
+import warnings
+
+import pytest
+import torch
+
+import phosphene as ph
+from phosphene.concept_map import Job
+from phosphene.engine import Engine
+from phosphene.engine.capture import EAGER_CALLS, CapturedSteps
+from phosphene.engine.device import tf32_convolutions
+from phosphene.errors import NumericError, SpeedWarning
+from phosphene.mapper import MapOptimization, map_jobs
+from phosphene.mapper.draws import draw_ahead
+from phosphene.mapper.views import draw_views
+from phosphene.recipe import Recipe, resolve
+from phosphene.samples import load_samples
+from tests import hand
+from tests.twice import assert_same_map
+
+JOBS = [Job(0), Job(2, seed=5), Job(1)]
+RECIPES = {
+    "vivid": resolve("vivid", {"steps": 15}),
+    "quick": resolve("quick", {"steps": 14, "refine_steps": 11}),
+    "paper": resolve("paper", {"steps": 12, "refine_steps": 7, "batch_size": 6}),
+}
+
+
+@pytest.fixture(scope="module")
+def network():
+    return ph.load("demo:shapes")
+
+
+@pytest.fixture(scope="module")
+def pool(network):
+    return load_samples("demo:shapes", network.input.shape)
+
+
+def replaying(log):
+    """A recorder whose recordings take the step that was recorded; ``log`` counts recordings and replays."""
+
+    def record(step, inputs):
+        log["recorded"] = log.get("recorded", 0) + 1
+
+        def replay(*given):
+            log["replayed"] = log.get("replayed", 0) + 1
+            return step(*given)
+
+        return replay
+
+    return record
+
+
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
+def test_replayed_and_fetched_late_maps_are_the_same(network, pool, recipe):
+    log = {}
+    with Engine(network, device="cpu", precision="fp64") as plain:
+        expected = map_jobs(plain, pool, JOBS, recipe)
+        again = map_jobs(plain, pool, JOBS[:1], recipe)
+    with Engine(network, device="cpu", precision="fp64") as fast:
+        fast.steps_per_fetch, fast._captured = 4, CapturedSteps("shapes", replaying(log))
+        found = map_jobs(fast, pool, JOBS, recipe)
+        before = dict(log)
+        found += map_jobs(fast, pool, JOBS[:1], recipe)  # another shape
+        for one, other in zip(found, expected + again, strict=True):
+            assert_same_map(one, other)
+        kinds = 1 + bool(recipe.refine_steps)
+        assert before["recorded"] == kinds
+        steps = recipe.rounds * (recipe.steps + recipe.refine_steps)
+        assert before["replayed"] == steps - kinds * (EAGER_CALLS + 1)
+        assert log["recorded"] == 2 * kinds
+        map_jobs(fast, pool, JOBS, recipe)
+        assert log["recorded"] == 2 * kinds  # the next group of this shape is replayed from its first step
+        assert log["replayed"] == 2 * before["replayed"] + steps
+    assert fast._captured is None
+
+
+def refuses(step, inputs):
+    raise RuntimeError("operation not permitted when stream is capturing\nmore lines")
+
+
+def forgets_an_input(step, inputs):
+    return lambda *given: step(*inputs[:1], *given[1:])
+
+
+def counts_wrong(step, inputs):
+    def replay(*given):
+        nu, *others = step(*given)
+        return nu * 1.1, *others
+
+    return replay
+
+
+def fails_when_replayed(step, inputs):
+    def replay(*given):
+        raise RuntimeError("an illegal memory access")
+
+    return replay
+
+
+@pytest.mark.parametrize(
+    ("record", "why"),
+    [
+        (refuses, r"\(operation not permitted when stream is capturing\)"),
+        (forgets_an_input, "it gives other numbers"),
+        (counts_wrong, "it gives other numbers"),
+        (fails_when_replayed, "illegal memory access"),
+    ],
+)
+def test_a_step_that_cannot_be_replayed_is_taken_eagerly_and_one_line_says_so(network, pool, record, why):
+    recipe = RECIPES["vivid"]
+    with Engine(network, device="cpu", precision="fp64") as one:
+        (expected,) = map_jobs(one, pool, JOBS[:1], recipe)
+        one._captured = CapturedSteps("shapes", record)
+        with pytest.warns(SpeedWarning, match=f"shapes cannot be replayed as a CUDA graph .*{why}") as lines:
+            (found,) = map_jobs(one, pool, JOBS[:1], recipe)
+        assert len(lines) == 1
+        with warnings.catch_warnings(action="error"):  # said once
+            map_jobs(one, pool, JOBS[:1], recipe)
+    assert_same_map(found, expected)
+
+
+def test_one_recording_is_not_used_for_another_recipe(network, pool):
+    recipe, other = RECIPES["vivid"], RECIPES["vivid"].replace(step_size=0.3, radius=20.0)
+    with Engine(network, device="cpu", precision="fp64") as one:
+        (expected,) = map_jobs(one, pool, JOBS[:1], other)
+        one._captured = CapturedSteps("shapes", replaying({}))
+        map_jobs(one, pool, JOBS[:1], recipe)
+        (found,) = map_jobs(one, pool, JOBS[:1], other)
+    assert_same_map(found, expected)
+
+
+# --- randomness ahead of the steps
+
+
+@pytest.mark.parametrize("ahead", [1, 3, 10, 64])
+@pytest.mark.parametrize("recipe", [RECIPES["vivid"], RECIPES["paper"]], ids=["views", "no views"])
+def test_what_is_drawn_ahead_is_what_single_steps_draw(recipe, ahead):
+    pool = hand.pool()
+    seeds, steps = (3, 8), 10
+    stepwise, generators = ([torch.Generator().manual_seed(seed) for seed in seeds] for _ in range(2))
+    drawn = list(draw_ahead(pool, recipe, generators, steps, ahead, torch.float32))
+    assert len(drawn) == steps
+    for samples, views in drawn:
+        assert torch.equal(samples, pool.pixels[pool.draw_rows(recipe.batch_size, stepwise)])
+        expected = draw_views(recipe, stepwise, (hand.SIDE, hand.SIDE))
+        if expected is None:
+            assert views is None
+        else:
+            torch.testing.assert_close(views, expected.float())
+    for one, other in zip(generators, stepwise, strict=True):  # nothing was drawn in vain: maps go on from here
+        assert torch.equal(one.get_state(), other.get_state())
+
+
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
+def test_a_state_taken_between_two_fetches_goes_on_to_the_same_map(network, pool, recipe):
+    with Engine(network, device="cpu", precision="fp64") as one:
+        expected = map_jobs(one, pool, JOBS[:2], recipe)
+        one.steps_per_fetch = 4
+        begun = MapOptimization(one, pool, JOBS[:2], recipe)
+        for step in begun:
+            if step.number == 6:  # of the steps 5 to 8, which were taken together
+                break
+        state = begun.state()
+        one.steps_per_fetch = 3
+        resumed = MapOptimization(one, pool, JOBS[:2], recipe, state)
+        numbers = [step.number for step in resumed]
+        assert numbers == list(range(9, resumed.total + 1))
+        for found, other in zip(resumed.finish(), expected, strict=True):
+            assert_same_map(found, other)
+
+
+# --- what is fetched late
+
+
+def test_progress_is_reported_for_every_step(network, pool):
+    recipe, steps, reference = RECIPES["quick"], [], []
+    with Engine(network, device="cpu", precision="fp64") as one:
+        map_jobs(one, pool, JOBS, recipe, reference.append)
+        one.steps_per_fetch = 10
+        map_jobs(one, pool, JOBS, recipe, steps.append)
+    assert [step.number for step in steps] == [step.number for step in reference]
+    for found, expected in zip(steps, reference, strict=True):
+        assert found.loss == pytest.approx(expected.loss, rel=1e-3)
+        torch.testing.assert_close(found.nu, expected.nu, rtol=1e-3, atol=1e-3 * float(expected.nu.abs().max()))
+
+
+def test_maps_stop_at_the_same_step(network, pool):
+    recipe = resolve("vivid", {"steps": 60, "stop_after": 2})
+    jobs = [Job(0), Job(5), Job(9)]
+    with Engine(network, device="cpu", precision="fp64") as one:
+        expected = map_jobs(one, pool, jobs, recipe)
+        one.steps_per_fetch = 7
+        found = map_jobs(one, pool, jobs, recipe)
+    assert len({len(other.loss) for other in expected}) > 1  # else nothing is tested here
+    for own, other in zip(found, expected, strict=True):
+        assert len(own.loss) == len(other.loss)
+        assert_same_map(own, other)
+
+
+class Fragile(hand.Templates):
+    """Gives NaN for the class ``broken`` from a call on."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls, self.fails_from, self.broken = 0, 10**9, 3
+
+    def forward(self, x):
+        logits = super().forward(x)
+        self.calls += torch.is_grad_enabled()
+        if self.calls >= self.fails_from:
+            logits = logits.clone()
+            logits[:, self.broken] = torch.nan
+        return logits
+
+
+@pytest.mark.parametrize("ahead", [1, 4, 10])
+def test_nan_is_reported_with_its_step_and_its_maps(ahead):
+    made = hand.classifier()
+    made.module = Fragile().eval()
+    recipe = Recipe(batch_size=4, steps=12, rounds=1, refine_steps=0, sign_test=False, xi_layer="")
+    with Engine(made, device="cpu", micro_batch=99) as one:
+        one.steps_per_fetch = ahead
+        one.spatial_layer = lambda _: "templates"
+        making = MapOptimization(one, hand.pool(), [Job(1), Job(3)], recipe)
+        made.module.calls, made.module.fails_from = 0, 7
+        with pytest.raises(NumericError, match="NaN or infinity at step 7 of 12") as said:
+            list(making)
+    assert said.value.rows == (0, 1)
+
+
+# --- TF32
+
+
+def precisions():
+    """Every switch of TF32 that torch has, as it stands; some raise an error where others were used."""
+    found = {}
+    backends = torch.backends
+    for name, read in {
+        "cudnn": lambda: backends.cudnn.allow_tf32,
+        "matmul": lambda: backends.cuda.matmul.allow_tf32,
+        "conv": lambda: backends.cudnn.conv.fp32_precision,
+        "matmul precision": lambda: backends.cuda.matmul.fp32_precision,
+    }.items():
+        try:
+            found[name] = read()
+        except (RuntimeError, AttributeError) as error:
+            found[name] = type(error).__name__
+    return found
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+@pytest.mark.parametrize("users", [{}, {"cudnn": False}, {"matmul": True}, {"conv": "ieee"}])
+def test_tf32_is_set_and_restored_also_after_an_error(allowed, users):
+    backends = torch.backends
+    if "conv" in users and not hasattr(backends.cudnn, "conv"):
+        pytest.skip("this torch has no newer switches")
+    original = backends.cudnn.allow_tf32, backends.cuda.matmul.allow_tf32
+    try:
+        backends.cudnn.allow_tf32 = users.get("cudnn", True)
+        backends.cuda.matmul.allow_tf32 = users.get("matmul", False)
+        if "conv" in users:
+            backends.cudnn.conv.fp32_precision = users["conv"]
+        before, inside = precisions(), {}
+        with contextlib.suppress(KeyError), tf32_convolutions(allowed=allowed):
+            inside = precisions()
+            raise KeyError
+        assert precisions() == before
+        assert allowed in (inside["cudnn"], inside["conv"] == "tf32")
+        assert not inside["matmul"]
+    finally:
+        backends.cudnn.allow_tf32, backends.cuda.matmul.allow_tf32 = original
