@@ -100,7 +100,7 @@ def make(classifier: Classifier, recipe: Recipe, count: int, precision: str) -> 
     """Make maps of the first classes together; return the seconds per map, and the maps."""
     kind, _, compiled = precision.partition(" ")
     jobs = [Job(index) for index in range(count)]
-    with Engine(classifier, precision=kind, compile_network=bool(compiled)) as engine:
+    with Engine(classifier, precision=kind, compile="on" if compiled else "off") as engine:
         pool = load_samples("synthetic:mixed", classifier.input.shape).to(engine.device)
         first = next(iter(in_groups(jobs, engine, recipe)))
         map_jobs(engine, pool, first, recipe.replace(**WARM_UP))  # compilation and tuning are not counted

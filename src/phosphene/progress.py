@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-from phosphene.errors import printable
+from phosphene.errors import SpeedWarning, printable
 
 EVERY_SECONDS = 10.0  # between two plain lines
 NOTEBOOK_SECONDS = 0.5  # between two updates in a notebook
@@ -36,6 +36,7 @@ class ProgressDisplay:
         self.in_notebook = shown and _in_notebook()
 
     def __enter__(self) -> Self:
+        self._show_others, warnings.showwarning = warnings.showwarning, self._show_warning
         if self.shown and not self.in_notebook and self.console.is_terminal:
             facts, left = TextColumn("{task.fields[facts]}"), TextColumn("{task.fields[left]}")
             what = TextColumn("[bold]{task.description}")
@@ -53,6 +54,7 @@ class ProgressDisplay:
         return self
 
     def __exit__(self, *_: object) -> None:
+        warnings.showwarning = self._show_others
         if self.bar is not None:
             self.bar.stop()
             self.bar = None
@@ -134,6 +136,13 @@ class ProgressDisplay:
             self.print(f"phosphene: warning: {line}")
         else:
             warnings.warn(line, stacklevel=4)
+
+    def _show_warning(self, message: "Warning | str", category: type[Warning], *where: Any, **more: Any) -> None:
+        """Show a warning that something takes longer as a line of the display; other warnings as Python does."""
+        if self.shown and issubclass(category, SpeedWarning):
+            self.warn(str(message))
+        else:
+            self._show_others(message, category, *where, **more)
 
     def _overwrite(self, line: str) -> None:
         """Replace the current progress line in a notebook cell's stderr by ``line``, cut or padded to 110 characters."""

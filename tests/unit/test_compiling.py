@@ -1,17 +1,27 @@
 """A compiled network answers as it does uncompiled, or one line says that it cannot be compiled."""
 
+import json
+
 import pytest
 import torch
 from torch import nn
 
 from phosphene.classifier import Classifier
 from phosphene.engine import Engine
-from phosphene.errors import DeviceError
+from phosphene.engine.compiling import CompileFigures, compiled_if_it_pays
+from phosphene.engine.tuning import cache_file, network_facts
+from phosphene.errors import DeviceError, SpeedWarning
 
 pytestmark = [
-    pytest.mark.usefixtures("compiler"),
+    pytest.mark.usefixtures("compiler", "cache"),
+    pytest.mark.filterwarnings("ignore:dynamo_pgo force disabled:UserWarning"),
     pytest.mark.filterwarnings("ignore:.*is deprecated. Please switch to:DeprecationWarning"),  # torch's own modules
 ]
+
+
+@pytest.fixture
+def cache(monkeypatch, tmp_path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
 
 
 def classifier(width: int) -> Classifier:
@@ -27,7 +37,7 @@ def test_gradients_are_those_of_the_network_as_it_stands() -> None:
     generator = torch.Generator().manual_seed(1)
     samples = torch.randint(0, 256, (2, 5, 3, 12, 12), dtype=torch.uint8, generator=generator)
     nu, classes = torch.randn(2, 3, 12, 12, generator=generator) / 10, torch.tensor([1, 3])
-    with Engine(network, micro_batch=4) as eager, Engine(network, micro_batch=4, compile_network=True) as fast:
+    with Engine(network, micro_batch=4) as eager, Engine(network, micro_batch=4, compile="on") as fast:
         for loss in ("cross-entropy", "log-odds"):
             expected, found = (engine.mean_gradients(samples, nu, classes, loss) for engine in (eager, fast))
             torch.testing.assert_close(found.gradient, expected.gradient, rtol=1e-4, atol=1e-6)
@@ -44,8 +54,67 @@ def test_without_a_compiler_one_line_says_so() -> None:
     images = torch.rand(2, 3, 12, 12)
     with (
         config.patch({"cpp.cxx": ("/nowhere/c++",), "force_disable_caches": True}),
-        Engine(classifier(7), compile_network=True) as engine,
+        Engine(classifier(7), compile="on") as engine,
         pytest.raises(DeviceError, match=r"cannot be compiled here: .*compiler") as said,
     ):
         engine.gradients(images, torch.tensor([0, 1]))
     assert "\n" not in str(said.value)
+
+
+# --- auto
+
+
+@pytest.mark.parametrize(("images", "pays"), [(0, False), (1_000, False), (2_900, False), (3_100, True)])
+def test_compiling_pays_from_as_many_images_as_earn_its_seconds_back(images, pays):
+    assert CompileFigures(seconds=10, before=100, after=150).pays(images) is pays
+
+
+def test_what_is_slower_never_pays():
+    assert not CompileFigures(seconds=0.1, before=100, after=99).pays(10**12)
+
+
+def figures_file(engine, count):
+    return cache_file(network_facts(engine) | {"images": str(count)}, "compile")
+
+
+@pytest.mark.slow
+def test_what_compiling_took_and_brought_is_measured_once_and_decides() -> None:
+    images, classes = torch.rand(4, 3, 12, 12), torch.tensor([0, 1, 2, 3])
+    with Engine(classifier(5), device="cpu", planned_passes=10**12) as engine:
+        plain = engine.classifier.logits
+        expected = engine.gradients(images, classes).gradient
+        engine.forward = compiled_if_it_pays(engine, plain, 4)
+        figures = json.loads(figures_file(engine, 4).read_text())
+        assert figures["seconds"] > 0
+        assert (engine.forward is plain) == (figures["after"] <= figures["before"])
+        torch.testing.assert_close(engine.gradients(images, classes).gradient, expected, rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(engine.gradients(images[:3], classes[:3]).gradient, expected[:3])
+        figures_file(engine, 4).write_text(json.dumps(figures | {"seconds": 1e9, "before": 1.0, "after": 2.0}))
+        engine.planned_passes = 1000
+        assert compiled_if_it_pays(engine, plain, 4) is plain
+
+
+def test_few_passes_are_not_compiled_for_and_on_a_cpu_none_are():
+    with Engine(classifier(5), device="cpu", planned_passes=100) as engine:
+        plain = engine.classifier.logits
+        assert compiled_if_it_pays(engine, plain, 4) is plain
+        assert not figures_file(engine, 4).exists()  # nothing was compiled
+        engine.planned_passes = 10**12
+        engine.gradients(torch.rand(2, 3, 12, 12), torch.tensor([0, 1]))
+        assert engine.forward == plain
+    with pytest.raises(DeviceError, match="use auto, on, off"):
+        Engine(classifier(5), compile="yes")
+
+
+def test_without_a_compiler_auto_goes_on_and_says_so() -> None:
+    from torch._inductor import config
+
+    images, classes = torch.rand(2, 3, 12, 12), torch.tensor([0, 1])
+    with Engine(classifier(7), device="cpu", planned_passes=10**12) as engine:
+        expected = engine.gradients(images, classes).gradient
+        with (
+            config.patch({"cpp.cxx": ("/nowhere/c++",), "force_disable_caches": True}),
+            pytest.warns(SpeedWarning, match=r"classifier is not compiled \(.*compiler"),
+        ):
+            engine.forward = compiled_if_it_pays(engine, engine.classifier.logits, 2)
+        torch.testing.assert_close(engine.gradients(images, classes).gradient, expected)

@@ -2,10 +2,12 @@
 
 import io
 import re
+import warnings
 
 import pytest
 from rich.console import Console
 
+from phosphene.errors import SpeedWarning
 from phosphene.progress import EVERY_SECONDS, ProgressDisplay, show_progress
 
 
@@ -27,6 +29,17 @@ def test_a_line_stands_above_the_bar(terminal):
     assert "star [bold]: p 0.9" in [line.rstrip() for line in lines]
     assert any("load torch" in line for line in lines)
     assert any("map 2 of 2, heart" in line and "75 %" in line for line in lines)
+
+
+def test_what_takes_longer_is_a_line_and_other_warnings_are_left_alone(terminal):
+    display, stream = terminal
+    before = warnings.showwarning
+    with warnings.catch_warnings(record=True, action="default") as others, display:
+        warnings.warn("net is not compiled", SpeedWarning, stacklevel=1)
+        warnings.warn("something else", UserWarning, stacklevel=1)
+    assert "phosphene: warning: net is not compiled" in stream.getvalue()
+    assert [str(one.message) for one in others] == ["something else"]
+    assert warnings.showwarning is before
 
 
 def test_plain_lines_come_now_and_then(capfd, monkeypatch):

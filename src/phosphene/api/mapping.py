@@ -32,6 +32,7 @@ def map_concepts(
     seed: int = 0,
     device: str = "auto",
     precision: str = "auto",
+    compile: str = "auto",  # noqa: A002  (the option's name)
     frames: int = 0,
     trust: bool = False,
     progress: Shown = True,
@@ -52,6 +53,7 @@ def map_concepts(
         seed: The first seed.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
         precision: ``auto``, ``fp32`` or ``bf16``.
+        compile: Whether torch compiles the network: ``on``, ``off``, or ``auto``, on a GPU if there are maps enough.
         frames: Images of each map as it develops, evenly spaced over all steps: ``maps[0].frames``.
         trust: Allow code that came with the model to run.
         progress: Whether progress is shown.
@@ -68,7 +70,7 @@ def map_concepts(
     if frames < 0:
         raise RecipeError(f"{frames} frames were asked for; give frames=24, or 0 for none.")
     numbers, settings = seed_range(seed, seeds), resolve(recipe, overrides)
-    how: dict[str, Any] = {"device": device, "precision": precision}
+    how: dict[str, Any] = {"device": device, "precision": precision, "compile": compile}
     with show_progress(progress, "map") as display:
         classifier = to_classifier(model, trust=trust)
         pool = to_pool(samples, classifier)
@@ -96,6 +98,7 @@ def map_models(
     seed: int = 0,
     device: str = "auto",
     precision: str = "auto",
+    compile: str = "auto",  # noqa: A002  (the option's name)
     frames: int = 0,
     executor: str = "local",
     workers: "int | None" = None,
@@ -120,6 +123,7 @@ def map_models(
         seed: The first seed.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
         precision: ``auto``, ``fp32`` or ``bf16``.
+        compile: Whether torch compiles the network: ``on``, ``off``, or ``auto``, on a GPU if there are maps enough.
         frames: Images of each map as it develops.
         executor: ``local``, or ``ray`` for a cluster.
         workers: Worker processes; by default this process.
@@ -141,8 +145,8 @@ def map_models(
         workforce = pick_executor(executor, workers=workers, threads=threads, gpus=gpus)
         settings = [resolve(recipe, overrides) for recipe in dict.fromkeys(recipes)]
         display.update("load the model and the samples")
-        how: dict[str, Any] = {"trust": trust, "device": device, "precision": precision, "frames": frames}
-        plans = plan_all(models, concepts, settings, samples, seed_range(seed, seeds), out, **how)
+        how: dict[str, Any] = {"trust": trust, "device": device, "precision": precision, "compile": compile}
+        plans = plan_all(models, concepts, settings, samples, seed_range(seed, seeds), out, frames=frames, **how)
         display.title = plans[0].classifier.name if len(plans) == 1 else f"{len(plans)} runs"
         for one in {id(one.classifier): one for one in plans}.values():
             show_doubts(display, one.classifier, one.pool, "auto" if gpus else device)

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**32 - 1), help="The first seed.")
 @options.device
 @options.precision
+@options.compiled
 @click.option(
     "--frames",
     default=0,

@@ -11,7 +11,14 @@ precision = click.option(
     default="auto",
     show_default=True,
     type=click.Choice(["auto", "fp32", "bf16"]),
-    help="Number format that the network computes in; auto is fp32.",
+    help="Number format that the network computes in; auto is fp32, with TF32 convolutions on a GPU.",
+)
+compiled = click.option(
+    "--compile",
+    default="auto",
+    show_default=True,
+    type=click.Choice(["auto", "on", "off"]),
+    help="Have torch compile the network, for minutes; auto: on a GPU, if there are maps enough.",
 )
 trust = click.option(
     "--trust", is_flag=True, help="Run code that comes with the model: factory file, .pt2, TorchScript, remote code."

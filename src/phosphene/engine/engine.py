@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from phosphene.classifier import Classifier
-from phosphene.engine.capture import CapturedSteps, CudaGraphs, Step
-from phosphene.engine.compiling import Forward, compiled
+from phosphene.engine.capture import EAGER_CALLS, CapturedSteps, CudaGraphs, Step
+from phosphene.engine.compiling import MODES, Forward, pick_forward
 from phosphene.engine.device import pick_device, pick_precision, tf32_convolutions
 from phosphene.engine.gradients import Gradients, MeanGradients
 from phosphene.engine.losses import LOSSES, cross_entropy
@@ -39,11 +39,12 @@ class Engine:
         precision: ``auto``, ``fp32``, ``bf16`` or ``fp64``.
         micro_batch: Images sent through the network together; by default fixed on a CPU, and on a GPU measured once
             per network.
-        compile_network: Have torch compile the passes that gradients are computed from (experimental; the first step
-            takes minutes).
+        compile: Whether torch compiles the passes that gradients are computed from, which takes minutes: ``auto`` (on a
+            GPU, if the planned passes pay for it), ``on`` or ``off``.
+        planned_passes: Passes to come, for ``auto``: images through the network, a backward pass counted as one more.
 
     Raises:
-        DeviceError: this machine does not have the device, or the precision is unknown.
+        DeviceError: this machine does not have the device, or the precision or ``compile`` is unknown.
 
     Example:
         >>> import phosphene as ph
@@ -59,8 +60,11 @@ class Engine:
         device: str = "auto",
         precision: str = "auto",
         micro_batch: "int | None" = None,
-        compile_network: bool = False,
+        compile: str = "auto",  # noqa: A002  (the option's name)
+        planned_passes: int = 0,
     ) -> None:
+        if compile not in MODES:
+            raise DeviceError(f"compile {compile!r} is unknown: use {', '.join(MODES)}.")
         self.classifier = classifier
         self.device = pick_device(device)
         compute = pick_precision(precision)
@@ -71,11 +75,13 @@ class Engine:
         if classifier.batch is not None:
             self.micro_batch = min(self.micro_batch, classifier.batch)
         self.images_per_group = self.micro_batch  # in maps that are computed together: not changed by the measurement
-        self.steps_per_fetch = CUDA_STEPS_PER_FETCH if self.device.type == "cuda" else 1
+        cuda = self.device.type == "cuda"
+        self.steps_per_fetch = CUDA_STEPS_PER_FETCH if cuda else 1
+        self.first_steps = EAGER_CALLS + 2 if cuda else 1  # of a map, until the others all take the same time
         self._tf32 = precision != "fp32"
         self._tune = self.device.type == "cuda" and micro_batch is None and classifier.batch is None
-        self._compile = compile_network
-        self._forward_for_gradients: Forward = classifier.logits
+        self.compile, self.planned_passes = compile, planned_passes
+        self.forward: Forward | None = None  # for gradients: chosen at the first batch of an open engine
         self._opened: ExitStack | None = None
         self._captured: CapturedSteps | None = None  # on a GPU, while the engine is open
         self._predicted: tuple[Tensor, Tensor] | None = None  # the last samples that were classified, and their classes
@@ -84,18 +90,18 @@ class Engine:
         if torch.is_inference_mode_enabled():
             raise PhospheneError("maps need gradients: leave torch.inference_mode() before you compute them.")
         with ExitStack() as stack:  # where opening fails, all is as it was
+            stack.callback(self._close)
             if self.device.type == "cpu":
                 keep_freed_memory()
             else:
                 stack.enter_context(tf32_convolutions(allowed=self._tf32))
                 self._captured = CapturedSteps(self.classifier.name, CudaGraphs(self.device))
             stack.enter_context(frozen(self.classifier.module, self.device, self.dtype))
-            stack.callback(self._close)
             self._opened = stack
             if self._tune:
+                self.forward = self.classifier.logits  # every size would be compiled
                 self.micro_batch, self._tune = tuned_micro_batch(self, max(1, self.micro_batch // 8)), False
-            if self._compile:  # after the tuning, which would have every size compiled
-                self._forward_for_gradients = compiled(self.classifier.logits, self.classifier.name)
+            self.forward = None
             self._opened = stack.pop_all()
         return self
 
@@ -105,7 +111,7 @@ class Engine:
 
     def _close(self) -> None:
         """Drop what holds for an open engine only: the network may have changed when it is opened again."""
-        self._opened = self._captured = self._predicted = None
+        self._opened = self._captured = self._predicted = self.forward = None
 
     def captured(self, step: Step, *key: Hashable) -> Step:
         """Return a step that a GPU replays as one CUDA graph; on a CPU, the step itself.
@@ -237,9 +243,11 @@ class Engine:
 
     def _differentiate(self, images: Tensor, classes: Tensor, loss: str) -> tuple[Tensor, Tensor, Tensor]:
         """Run one micro-batch forward and backward; return the loss gradient at the images (n, c, h, w), the losses (n,) and the logits."""
+        if self.forward is None:
+            self.forward = pick_forward(self, len(images))
         images.requires_grad_()
         with torch.enable_grad():
-            logits = self._network(images, self._forward_for_gradients)
+            logits = self._network(images, self.forward)
             losses = LOSSES[loss](logits, classes)
             (gradient,) = torch.autograd.grad(losses.sum(), images)
         return gradient, losses.detach(), logits.detach()

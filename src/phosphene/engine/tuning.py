@@ -82,9 +82,9 @@ def fastest(images_per_second: Callable[[int], float], sizes: Sequence[int]) -> 
     return best
 
 
-def cache_file(facts: Mapping[str, str]) -> Path:
+def cache_file(facts: Mapping[str, str], kind: str = "micro-batch") -> Path:
     """Return the path, in the user's cache folder, of the file that stores the micro-batch measured for these facts."""
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "phosphene" / "micro-batch"
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "phosphene" / kind
     return folder / f"{sha256(repr(sorted(facts.items())).encode()).hexdigest()[:16]}.json"
 
 

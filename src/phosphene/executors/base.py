@@ -30,6 +30,7 @@ class MapOrigin:
         recipe: Hyper-parameters.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
         precision: ``auto``, ``fp32`` or ``bf16``.
+        compile: Whether torch compiles the network: ``auto``, ``on`` or ``off``.
     """
 
     classifier: Classifier
@@ -37,6 +38,7 @@ class MapOrigin:
     recipe: Recipe
     device: str = "auto"
     precision: str = "auto"
+    compile: str = "auto"
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -48,9 +50,11 @@ class MapOrigin:
         device = str(pick_device(self.device))
         return run_facts(self.classifier, self.recipe, self.pool, device, self.precision)
 
-    def engine(self) -> Engine:
-        """Return a new ``Engine`` for the source classifier on this device; the caller opens it with ``with``."""
-        return Engine(self.classifier, device=self.device, precision=self.precision)
+    def engine(self, planned_maps: int = 0) -> Engine:
+        """Return a new ``Engine`` for the source classifier on this device, to make so many maps; the caller opens it with ``with``."""
+        passes = planned_maps * passes_per_map(self.recipe)
+        settings: dict[str, Any] = {name: getattr(self, name) for name in ("device", "precision", "compile")}
+        return Engine(self.classifier, planned_passes=passes, **settings)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +76,12 @@ class MapPlan(MapOrigin):
     def passes(self) -> int:
         """Images that all jobs together send through the network, a backward counted as one more."""
         return len(self.jobs) * passes_per_map(self.recipe)
+
+    @property
+    def missing(self) -> int:
+        """How many of the jobs have no finished map: one walk over names, nothing is read."""
+        finished = self.run.listing()
+        return sum(job.seed not in finished.get(job.index, ()) for job in self.jobs)
 
     @property
     def group_size(self) -> int:

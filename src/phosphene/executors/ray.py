@@ -192,7 +192,7 @@ class RemoteRun:
         model: Model spec, with ``model_sha256``.
         trust: Whether code that comes with the model may run, as it did here.
         samples: Sample spec, with ``samples_sha256``.
-        settings: What is sent as it is: ``recipe``, ``device``, ``precision`` and ``frames`` of the plan.
+        settings: What is sent as it is: ``recipe``, ``device``, ``precision``, ``compile`` and ``frames`` of the plan.
         threads: CPU threads of the worker.
         folder: Where relative paths of the specs begin.
     """
@@ -220,7 +220,7 @@ class RemoteRun:
             trust=classifier.trusted,
             samples=pool.spec,
             samples_sha256=pool.sha256,
-            settings={name: getattr(plan, name) for name in ("recipe", "device", "precision", "frames")},
+            settings={name: getattr(plan, name) for name in ("recipe", "device", "precision", "compile", "frames")},
             threads=threads,
             folder=os.getcwd(),  # noqa: PTH109
         )

@@ -27,7 +27,7 @@ def open_worker(
         writes: Asked before every write whether this process may write into the run directory: a worker on another
             machine may not see it, and one whose driver was killed must leave it to the next command.
     """
-    with plan.engine() as engine:
+    with plan.engine(plan.missing) as engine:
         engine.spatial_layer(plan.recipe.xi_layer)  # a wrong recipe fails once, not per map
         yield Worker(plan, engine, stop, writes)
 

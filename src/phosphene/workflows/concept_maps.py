@@ -104,7 +104,7 @@ def map_in_memory(
     maps.origin = origin
     classifier, recipe = origin.classifier, origin.recipe
     jobs = Jobs(indices, seeds)
-    with origin.engine() as engine:
+    with origin.engine(len(jobs)) as engine:
         pool = origin.pool.to(engine.device)
         for group in in_groups(jobs, engine, recipe):
             names, finished = tuple(classifier.labels.short(job.index) for job in group), len(maps)

@@ -38,12 +38,12 @@ def estimate(plan: MapPlan) -> Estimate:
         NumericError: the network returns NaN or infinity.
         RecipeError: the recipe does not fit the network.
     """
-    cached = plan.run.listing()
-    left = sum(job.seed not in cached.get(job.index, ()) for job in plan.jobs)
+    left = plan.missing
     with plan.engine() as engine:
+        engine.steps_per_fetch = 1  # so that every step is over when it is reported
         jobs = plan.jobs[: plan.group_size]
-        steps = iter(MapOptimization(engine, plan.pool, jobs, plan.recipe))
-        first, taken = next(steps), 1  # the first one pays for what is made once; a recipe may have no others
+        steps, taken = iter(MapOptimization(engine, plan.pool, jobs, plan.recipe)), 1  # a recipe may have no others
+        *_, first = itertools.islice(steps, engine.first_steps)  # they pay for what is made once
         began = time.perf_counter()
         for step in itertools.islice(steps, MOST_STEPS):
             taken = step.number - first.number

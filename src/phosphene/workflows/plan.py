@@ -86,7 +86,7 @@ def plan(
 ) -> MapPlan:
     """Return the plan of a map per concept (``None``: all classes) and seed, and check that ``out`` can take the run.
 
-    Further arguments are the ``device``, ``precision`` and ``frames`` of :class:`MapPlan`.
+    Further arguments are the ``device``, ``precision``, ``compile`` and ``frames`` of :class:`MapPlan`.
 
     Raises:
         ConceptError: a concept names no class, or several.
