@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 
 from phosphene.executors.base import Event, Group, MapPlan
-from phosphene.executors.worker import open_worker
+from phosphene.executors.worker import Worker, open_worker
 
 
 class LocalExecutor:
@@ -20,11 +20,14 @@ class LocalExecutor:
         self, plans: Sequence[MapPlan], take: "Callable[[], Group | None]", stop: Callable[[], bool]
     ) -> Iterator[Event]:
         """Make the groups of ``take`` here and yield events; a network stays open until another run's group comes."""
-        opened: int | None = None
+        worker: Worker | None = None
         with ExitStack() as stack:
             while not stop() and (group := take()) is not None:
-                if opened != group.run:
+                if worker is None or worker.plan is not plans[group.run]:
+                    if worker is not None:
+                        yield from worker.flush()
                     stack.close()
                     worker = stack.enter_context(open_worker(plans[group.run], stop))
-                    opened = group.run
                 yield from worker.make(group)
+            if worker is not None:
+                yield from worker.flush()

@@ -272,5 +272,6 @@ def _make_group(remote: RemoteRun, group: Group) -> list[Event]:
                     missing.remove(job)
         if not missing:
             return [*events, GroupEnded(group)]
-        made = _opened[remote].make(replace(group, missing=tuple(missing)))
+        worker = _opened[remote]
+        made = [*worker.make(replace(group, missing=tuple(missing))), *worker.flush()]
         return events + [replace(event, group=group) for event in made if not isinstance(event, Stepped)]

@@ -2,10 +2,14 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import closing, contextmanager, nullcontext, suppress
 
+from torch import Tensor
+
+from phosphene.concept_map import ConceptMap
 from phosphene.engine import Engine
 from phosphene.errors import NumericError, RecipeError, RunError, first_line
+from phosphene.executors.background import Background
 from phosphene.executors.base import Event, Group, GroupEnded, GroupFailed, Made, MapPlan, MapSummary, Stepped
 from phosphene.mapper import FrameRecorder, MapOptimization
 from phosphene.runs.checkpoints import Checkpoints
@@ -13,6 +17,8 @@ from phosphene.runs.live import LivePreview
 
 # Between checkpoints; with the step that is under way, no more than ten seconds of work are lost.
 CHECKPOINT_SECONDS = 7.0
+# Files that may wait for the disk while maps are made. On a CPU the writer would take a core from the network.
+MOST_WAITING = {"cpu": 0, "cuda": 64}
 
 
 @contextmanager
@@ -27,21 +33,36 @@ def open_worker(
         writes: Asked before every write whether this process may write into the run directory: a worker on another
             machine may not see it, and one whose driver was killed must leave it to the next command.
     """
-    with plan.engine(plan.missing) as engine:
+    with (
+        plan.engine(plan.missing) as engine,
+        closing(Background[Event](MOST_WAITING[engine.device.type])) as background,
+    ):
         engine.spatial_layer(plan.recipe.xi_layer)  # a wrong recipe fails once, not per map
-        yield Worker(plan, engine, stop, writes)
+        yield Worker(plan, engine, background, stop, writes)
 
 
 class Worker:
-    """Makes groups of one run's maps in this process with an open engine, and writes maps, previews and checkpoints."""
+    """Makes groups of one run's maps in this process with an open engine, and writes maps, previews and checkpoints.
 
-    def __init__(self, plan: MapPlan, engine: Engine, stop: Callable[[], bool], writes: Callable[[], bool]) -> None:
-        self.plan, self.engine, self.stop, self.writes = plan, engine, stop, writes
+    On a GPU the files of a group are written while the next one is made. A map is reported when its files are there.
+    """
+
+    def __init__(
+        self,
+        plan: MapPlan,
+        engine: Engine,
+        background: Background[Event],
+        stop: Callable[[], bool],
+        writes: Callable[[], bool],
+    ) -> None:
+        self.plan, self.engine, self.background, self.stop, self.writes = plan, engine, background, stop, writes
         self.pool = plan.pool.to(engine.device)
         self.checkpoints = Checkpoints(plan.run.path)
 
     def make(self, group: Group) -> Iterator[Event]:
-        """Make a group's maps, from its checkpoint if it has one; yield events, ``GroupEnded`` or ``GroupFailed`` last.
+        """Make a group's maps, from its checkpoint if it has one, and yield events, also of earlier groups.
+
+        What a group still has to report when it is made comes with the events of the next one, or from :meth:`flush`.
 
         Raises:
             RunError: the run directory cannot be written.
@@ -52,11 +73,20 @@ class Worker:
         except (RunError, RecipeError):
             raise
         except Exception as error:  # noqa: BLE001  (a network may raise anything: it costs these maps, no others)
+            yield from self.flush()  # a checkpoint of this group may wait to be written
             if self.writes():
                 self.checkpoints.drop(group.jobs)
             rows = error.rows if isinstance(error, NumericError) else ()
             why = str(error) if isinstance(error, NumericError) else f"{type(error).__name__}: {first_line(error)}"
             yield GroupFailed(group, why, tuple(group.jobs[row] for row in rows))
+
+    def flush(self) -> Iterator[Event]:
+        """Wait until all files are written, and yield the events that this brings.
+
+        Raises:
+            RunError: the run directory cannot be written.
+        """
+        yield from self.background.results(wait=True)
 
     def _make(self, group: Group) -> Iterator[Event]:
         """Make and write a group's maps, with checkpoints and previews; yield an event per step and per map."""
@@ -75,6 +105,7 @@ class Worker:
                 if preview is not None:
                     preview(step)
                 yield Stepped(group, step)
+                yield from self.background.results()
                 if self.stop():
                     self._checkpoint(group, making)
                     yield GroupEnded(group, stopped=True)
@@ -86,16 +117,30 @@ class Worker:
                 self._checkpoint(group, making)
             for one, job in zip(making.finish(film), group.jobs, strict=True):
                 if job in group.missing:
-                    written = self.writes()
-                    if written:
-                        plan.run.write(one)
-                    yield Made(group, MapSummary.of(one, made=True, run=group.run), None if written else one)
+                    self.background.submit(self._write, group, one)
+                    yield from self.background.results()
+        self.background.submit(self._end, group)
+        yield from self.background.results()
+
+    def _write(self, group: Group, one: ConceptMap) -> Made:
+        """Write a finished map, if this process may write, and return the event that reports it."""
+        written = self.writes()
+        if written:
+            self.plan.run.write(one)
+        return Made(group, MapSummary.of(one, made=True, run=group.run), None if written else one)
+
+    def _end(self, group: Group) -> GroupEnded:
+        """Remove the checkpoint of a group whose maps are written, and return the event that ends it."""
         if self.writes():
             self.checkpoints.drop(group.jobs)
-        yield GroupEnded(group)
+        return GroupEnded(group)
 
     def _checkpoint(self, group: Group, making: MapOptimization) -> None:
-        """Write a checkpoint of the group, if this process may write; a failure to write it is ignored."""
+        """Have a checkpoint of the group written, if this process may write."""
         if self.writes():
-            with suppress(RunError):
-                self.checkpoints.save(group.jobs, making.state())
+            self.background.submit(self._save, group, making.state())
+
+    def _save(self, group: Group, state: dict[str, Tensor]) -> None:
+        """Write a checkpoint; a failure to write it is ignored: a full disk is reported when a map is written."""
+        with suppress(RunError):
+            self.checkpoints.save(group.jobs, state)
