@@ -26,12 +26,12 @@ MADE = {
         "runs/candidate-scan/scan.json",
     ),
     "howto/ci-gate": ("runs/candidate/report.html", "scores.json", "scan.json"),
-    "howto/cluster": ("runs/shapes-vivid/report.html", "runs/on-ray/report.html"),
-    "howto/own-model": ("my_net.safetensors", "star.png", "runs/my_net-vivid/report.html"),
+    "howto/cluster": ("runs/workers/report.html", "runs/on-ray/report.html"),
+    "howto/own-model": ("my_net.safetensors", "star.png", "runs/my_net/report.html"),
     "howto/report": ("runs/read/report.html", "runs/read/scores.json"),
     "howto/site": ("site/index.html", "docs/index.html"),
     "howto/training": ("epoch-0.png", "epoch-5.png"),
-    "notebook": ("runs/shapes-vivid/film.webp", "star.gif"),
+    "notebook": ("runs/films/film.webp", "star.gif"),
 }
 
 
