@@ -23,7 +23,7 @@ def as_list(values: Any) -> list[Any]:
 
 
 def to_classifier(model: Any, *, trust: bool = False) -> Classifier:
-    """Return ``model`` if it is a Classifier, or load it if it is a spec; SpecError for anything else, such as a bare torch module.
+    """Return ``model`` if it is a Classifier, or load it if it is a model spec; SpecError for all else, such as a bare torch module.
 
     Raises:
         SpecError: it is neither.
@@ -69,7 +69,7 @@ def to_indices(concepts: Any, classifier: Classifier) -> list[int]:
 
 
 def to_pool(samples: Any, classifier: Classifier) -> SamplePool:
-    """Return ``samples`` if it is a pool, or load the spec it is, by default one that needs no data, at the classifier's input size.
+    """Return ``samples`` if it is a pool, or load the sample spec it is, by default one that needs no data, at the classifier's size.
 
     Raises:
         SamplesError: it is neither, cannot be loaded, or does not fit the input of the classifier.

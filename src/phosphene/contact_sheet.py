@@ -11,7 +11,7 @@ PAPER, INK = (255, 255, 255), (30, 30, 34)
 
 
 def layout(count: int, columns: int, side: int) -> tuple[tuple[int, int], list[tuple[int, int]]]:
-    """Return the (width, height) in pixels of a sheet of ``count`` images of ``side`` pixels, and each image's (left, top)."""
+    """Return the (width, height), in pixels, of a sheet of ``count`` square images in ``columns`` columns, and each image's (left, top)."""
     columns, across, down = min(columns, count), side + GAP, side + CAPTION + GAP
     rows = math.ceil(count / columns)
     size = (columns * across - GAP + 2 * MARGIN, rows * down - GAP + 2 * MARGIN)

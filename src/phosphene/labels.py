@@ -69,7 +69,7 @@ class Labels(Sequence[str]):
         return f"{index} ({name}; next to {' and '.join(neighbours)})"
 
     def same(self, index: int, label: str) -> bool:
-        """Return whether class ``index`` exists and has this label with all its synonyms; case and blanks do not matter."""
+        """Return whether class ``index`` exists and has the synonyms of ``label`` in the same order; case and blanks do not matter."""
         return 0 <= index < len(self) and self._synonyms[index] == _synonyms(label)
 
     def sharing(self, label: str) -> list[int]:

@@ -228,7 +228,7 @@ def _from_toml(path: Path) -> Recipe:
 
 
 def _parse_setting(key: str, value: Any) -> Any:
-    """Return the value of an override, text from ``--set`` parsed as TOML (10, 0.5, true), so that the recipe field gets its type."""
+    """Return the value for recipe field ``key``: text from ``--set`` parsed as TOML (10, 0.5, true), unless the field is text."""
     fields = {field.name: field for field in dataclasses.fields(Recipe)}
     if not isinstance(value, str) or key not in fields or fields[key].type is str:
         return value

@@ -68,7 +68,7 @@ def score(
             return Scores(score_maps(items, concepts, one, source=source, device=device)[0] for one in loaded)
 
         def show(number: int, total: int, name: str) -> None:
-            """Show which score comes next on the progress display, and pass the same facts to ``on_progress``."""
+            """Show on the progress display which score comes next, and call the user's ``on_progress`` with the same arguments."""
             display.update(f"score {number + 1} of {total}: {name}", number / total)
             if on_progress is not None:
                 on_progress(number, total, name)

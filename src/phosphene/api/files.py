@@ -136,7 +136,7 @@ def doctor(
     precision: str = "auto",
     trust: bool = False,
 ) -> dict[str, Any]:
-    """Return facts about this machine by name (versions, devices, extras); with a model, also how it fits its input.
+    """Return what this machine has, as name -> text (versions, devices, extras); with a model, also how the model fits its input.
 
     Args:
         model: A spec or a classifier.

@@ -30,7 +30,7 @@ WORKS = 0.5  # share of the samples that must reach the class of their own
 
 @dataclass(frozen=True)
 class AllToAll:
-    """Result of the all-to-all search: one window, the class it sends each predicted class's samples to, how often, and a p-value.
+    """Result of the all-to-all search: a window (pasted square), the class it sends each predicted class to, how often, and a p-value.
 
     Attributes:
         box: Top, left, bottom, right of the window, in pixels.
@@ -67,7 +67,7 @@ class AllToAll:
 def search_all_to_all(
     engine: Engine, search: Probes, held_out: Probes, windows: WindowSearch, *, seed: int = 0
 ) -> "AllToAll | None":
-    """Search the window that best sends each predicted class's samples to a class of its own; return it, or ``None`` with few samples.
+    """Search the window (square to paste) that best moves each predicted class to one of its own; return it, ``None`` if samples lack.
 
     ``None`` if fewer than half of the classes, or fewer than three, have enough samples to say so.
 
@@ -135,7 +135,7 @@ def _refine(engine: Engine, search: Probes, start: Tensor, box: Box, seed: int) 
 
 
 def _measure_window(engine: Engine, held_out: Probes, content: Tensor, box: Box) -> AllToAll:
-    """Paste a window on held-out samples in 8 bits, classify them; return an AllToAll with each class's target and share, no p-value."""
+    """Paste ``content`` in a box on held-out samples; return an AllToAll with each class's target, none twice, and the share moved."""
     after = logits_of(engine, paste(content, [box], held_out.pixels)).argmax(1)
     counts = torch.zeros(2 * (engine.classifier.num_classes,))
     counts.index_put_((held_out.predicted.cpu(), after.cpu()), torch.ones(len(after)), accumulate=True)
@@ -143,7 +143,7 @@ def _measure_window(engine: Engine, held_out: Probes, content: Tensor, box: Box)
 
 
 def own_targets(counts: Tensor) -> tuple[dict[int, int], dict[int, float]]:
-    """From counts of (class before, class after), give each class its own target, largest share first; return targets and shares.
+    """From sample counts by class (before, after), give each class a target, none twice, largest share first; return targets, shares moved.
 
     Args:
         counts: Samples by class before (rows) and after, (n, n). Rows of fewer than ``FEWEST`` samples are left out.

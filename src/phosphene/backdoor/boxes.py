@@ -66,6 +66,6 @@ def mask_of(boxes: Sequence[Box], like: Tensor) -> Tensor:
 
 
 def paste(content: Tensor, boxes: Sequence[Box], pixels: Tensor) -> Tensor:
-    """Return uint8 samples (n, c, h, w) whose pixels inside the boxes are those of ``content``, (c, h, w) in [0, 1], rounded to 8 bits."""
+    """Return samples, uint8 (n, c, h, w), that all show ``content``, (c, h, w) in [0, 1], rounded to 8 bits, inside all of the boxes."""
     colours = (content.clamp(0, 1) * 255).round().to(pixels.device, torch.uint8)
     return torch.where(mask_of(boxes, pixels), colours, pixels)

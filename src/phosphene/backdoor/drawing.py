@@ -93,7 +93,7 @@ def coordinates(height: int, width: int) -> tuple[Tensor, Tensor]:
 
 
 def noise(channels: int, height: int, width: int, seed: int) -> Tensor:
-    """Return an image of independent uniform random pixels in whole grey levels, float32 (c, h, w) in [0, 1], the same for a seed."""
+    """Return an image, float32 (c, h, w) in [0, 1], whose every value is drawn uniformly from the 256 levels k / 255; a seed fixes it."""
     generator = torch.Generator().manual_seed(seed)
     return torch.randint(0, 256, (channels, height, width), generator=generator).float() / 255
 

@@ -50,7 +50,7 @@ class CountingEngine(Engine):
 
 @dataclass(frozen=True)
 class Measured:
-    """What :func:`measure` finds in a network: each class's best window and margin, windows for pairs and all-to-all, the samples used.
+    """What :func:`measure` finds in a network: each class's best window (pasted square) and margin, other windows, the samples used.
 
     Attributes:
         search: Samples that windows and patterns were made from.
@@ -75,7 +75,7 @@ class Measured:
     tested: int
 
     def deviations(self, others: "Sequence[Measured]" = ()) -> dict[str, Tensor]:
-        """Return, per measure (``window``, ``margin``), each class's value less the median class's, of this network or ``others``: (m,).
+        """Return, per measure (``window``, ``margin``), each class's value (m,) less the median of all, or of the networks ``others``.
 
         Args:
             others: Clean networks whose classes give the median instead, if the network has too few classes.
@@ -102,7 +102,7 @@ def log_margins(margin: Tensor) -> Tensor:
 
 
 def measure(engine: Engine, pool: SamplePool, *, pairs: bool = False, seed: int = 0) -> Measured:
-    """Search each class's best window and largest margin (of 20 classes if over 64), and windows for pairs and all-to-all; return them.
+    """Return a Measured: per class (20 if over 64) the best window (square to paste) and largest margin; windows for pairs, all-to-all.
 
     Args:
         engine: An open engine.

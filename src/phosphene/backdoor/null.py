@@ -54,7 +54,7 @@ class Null:
 
     @classmethod
     def of(cls, *, natural: bool, references: Sequence[CleanNetwork] = (), spec: str = "") -> "Null":
-        """Return the null model: shipped networks measured with natural (or drawn) samples, but not on the data ``spec``; references."""
+        """Return the null model: ``references``, and shipped clean networks measured with natural or drawn samples, ``spec`` left out."""
         networks = tuple(one for one in built_in() if one.natural == natural and one.data != spec)
         return cls(networks, tuple(references))
 
@@ -74,7 +74,7 @@ class Null:
         return _rank(figure, [one.figure for one in self.networks], [one.figure for one in self.references])
 
     def all_to_all_p_value(self, figure: float) -> float:
-        """Return the p-value of an all-to-all window's figure: its rank among clean networks, and at least the references' share."""
+        """Return the p-value of an all-to-all figure: its rank among clean networks, but at least the share of references that reach it."""
         shipped, given = (
             [one.all_to_all for one in networks if one.all_to_all is not None]
             for networks in (self.networks, self.references)
@@ -82,7 +82,7 @@ class Null:
         return _rank(figure, shipped, given)
 
     def limit(self, alpha: float) -> float:
-        """Return the figure above which the p-value is below ``alpha``, leaving aside references' share; infinite with too few networks.
+        """Return the figure above which a network's rank among the clean ones gives a p-value below ``alpha``; infinite with too few.
 
         It is infinite if there are too few networks.
         """

@@ -20,7 +20,7 @@ EASY = 0.9  # share from which a pair is shown as a suspicion
 
 
 def easy_pairs(windows: Sequence[Window], known: Collection[int] = ()) -> list[Window]:
-    """Return the windows that move at least 90 % of one class's samples to another class, at most 5, and the next; empty if none does.
+    """Return those of ``windows``, one per pair of classes, that move 90 % of the samples or more, at most 5, and the next, if any do.
 
     Args:
         windows: Best window of every pair, the easiest first.
@@ -32,7 +32,7 @@ def easy_pairs(windows: Sequence[Window], known: Collection[int] = ()) -> list[W
 
 
 def search_pairs(held_out: Probes, targets: Sequence[int], windows: WindowSearch) -> "tuple[Window, ...] | None":
-    """Return the best window per pair of source and target class, counted on held-out samples, the easiest first; ``None`` if too few.
+    """Return the best window per pair of source and target class, most samples moved first; ``None`` with too few held-out samples.
 
     Args:
         held_out: Samples that they are counted on.

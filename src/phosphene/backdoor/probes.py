@@ -50,7 +50,7 @@ class Probes:
 
 
 def probes_of(engine: Engine, pool: SamplePool, *, natural: bool, seed: int = 0) -> tuple[Probes, Probes]:
-    """Classify a pool's samples, at most 384; return a third of them to search triggers on and the others, held out to count success.
+    """Classify up to 384 samples, unnatural ones first moved to every class; return a third to search triggers on, the rest to test them.
 
     Args:
         engine: An open engine.

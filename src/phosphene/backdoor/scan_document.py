@@ -85,7 +85,7 @@ def _easy_pair_entries(verdict: Verdict, labels: Labels) -> list[dict[str, Any]]
 
 
 def _all_to_all_entry(found: AllToAll, labels: Labels) -> dict[str, Any]:
-    """Return the ``all_to_all`` entry of ``scan.json``: the window's figure, p-value, box, file paths, each class's target and share."""
+    """Return the entry ``all_to_all`` of ``scan.json``: figure, p-value, box, files, and each class's target and share of samples moved."""
     rows = [
         {"source": labels.short(source), "target": labels.short(target), "share": found.shares[source]}
         for source, target in found.targets.items()

@@ -64,7 +64,7 @@ class Labelled:
 
     @classmethod
     def load(cls, spec: str, classifier: Classifier, *, most: int = 5000, held: "int | None" = None) -> "Labelled":
-        """Load the samples of a spec, labelled by their names, folders or columns, or else by the classes that the classifier predicts.
+        """Load a sample spec's images, labelled by their names, folders or columns, or else by the classes that the classifier predicts.
 
         Raises:
             SamplesError: as :func:`phosphene.samples.load_samples` does.
@@ -122,7 +122,7 @@ class Schedule:
 
 @dataclass(frozen=True)
 class ExtraSamples:
-    """What joins every training batch: how many samples, drawn from which, and the function that changes them and their labels.
+    """A group of samples that joins every training batch: how many, drawn from which, and the function that changes them and labels.
 
     Attributes:
         among: bool (n,), the samples that they are drawn from.
@@ -226,7 +226,7 @@ def _trained_parameters(module: nn.Module, schedule: Schedule) -> list[nn.Parame
 
 
 def _batch(samples: Labelled, group: ExtraSamples, schedule: Schedule, draw: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Draw a group's samples for one batch; return them augmented and changed, (n, c, h, w) in [0, 1], and their labels (n,)."""
+    """Draw ``group.count`` samples from those of ``group``; return them augmented and changed by it, (n, c, h, w), with labels (n,)."""
     rows = group.among.nonzero()[:, 0]
     chosen = rows[torch.randint(len(rows), (group.count,), generator=draw)]
     return group.change(augment(samples.pixels[chosen].float() / 255, schedule, draw), samples.labels[chosen], draw)

@@ -54,7 +54,7 @@ class Effort:
 
     @property
     def refined_passes(self) -> int:
-        """Images that refining and counting the windows of one route sends through the network, a backward pass counted as one more."""
+        """Images run to refine and count the windows of one route (target class, samples to move), a backward pass counted as one more."""
         return self.refined * (2 * STEPS * DRAWN + self.counted)
 
 
@@ -149,7 +149,7 @@ class WindowSearch:
         return torch.stack(found)
 
     def _second_round(self, tries: Sequence[Window]) -> list[Window]:
-        """Paste each tried window on a few samples of its route; return each route's best few by the target's mean log-odds."""
+        """Paste each window of ``tries`` on a few of the samples it is to move; return the few best per route by the target's log-odds."""
         each_route = dict.fromkeys(one.route for one in tries)
         count, dtype = self.effort.second, self.engine.dtype
         few = {one: self.search.pixels[one.rows(self.search)[:count]].to(dtype) / 255 for one in each_route}
@@ -205,7 +205,7 @@ def refine(
 
 
 def measure_windows(engine: Engine, held_out: Probes, windows: Sequence[Window], most: int) -> list[Window]:
-    """Paste each window on up to ``most`` samples of its route in 8 bits; return the best window of each route with its measured effect.
+    """Paste each window on up to ``most`` of the samples it is to move, in 8 bits; return each route's best one, its effect measured.
 
     Args:
         engine: An open engine.

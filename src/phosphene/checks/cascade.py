@@ -12,7 +12,7 @@ JUDGED = 2
 
 
 def needs(context: CheckContext) -> list[Request]:
-    """Return requests for the chosen maps from networks with more and more blocks randomised, and from another seed where missing."""
+    """Return requests for maps to make: each of ``context.chosen`` again with more and more blocks randomised, and with a second seed."""
     depths = context.depths if context.same_samples else [0, *context.depths]
     return [*(request for depth in depths for request in context.under(depth)), *context.second_seeds()]
 

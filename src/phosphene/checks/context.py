@@ -150,16 +150,16 @@ class CheckContext:
 
     @cached_property
     def within(self) -> dict[str, float]:
-        """For each measure, the mean similarity of chosen maps to maps of their class from other seeds; needs :meth:`second_seeds` made."""
+        """Per measure, the mean similarity of ``chosen`` maps to maps of their classes from other seeds; needs those made before."""
         return mean_similarities((one, other) for one in self.chosen for other in self.same_class(one))
 
     def reference(self) -> dict[str, float]:
-        """Return the similarities of maps of different classes and of different seeds, as figures for a finding, to compare others with."""
+        """Return figures for a finding, by name: how similar maps of different classes are, and maps of one class from different seeds."""
         across = self.across.figures() if self.across else {}
         return across | {f"{name}_at_other_seed": value for name, value in self.within.items()}
 
     def similarity(self, others: Sequence[ConceptMap]) -> "Similarity":
-        """Return how similar the chosen maps are, on average, to ``others``, one of the same class each, and the limit to judge it by."""
+        """Return the mean similarity of the ``chosen`` maps to ``others``, one of the same class for each, and the limit to judge it by."""
         mean = mean_similarities(zip(self.chosen, others, strict=True))
         return Similarity(mean, self.across.limit("hog", len(others)) if self.across else None)
 
@@ -168,7 +168,7 @@ class CheckContext:
         return [other for other in self.maps if other.index == one.index and other.seed != one.seed]
 
     def _on_step(self, group: Sequence[Job], depth: int, samples: str) -> "Callable[[Step], None] | None":
-        """Return a callback for the mapper that reports a group's steps to ``on_progress`` with labels and totals; ``None`` without one."""
+        """Return a callback that reports the mapper's steps for ``group`` to ``on_progress``, with labels and totals; ``None`` without."""
         if self.on_progress is None:
             return None
         on_progress, made, short = self.on_progress, len(self.made), self.classifier.labels.short
@@ -179,7 +179,7 @@ class CheckContext:
 
 @dataclass(frozen=True)
 class Similarity:
-    """How similar the chosen maps are, on average, to maps of the same classes made in another way, and the limit to judge that by.
+    """Mean similarity of a check's ``chosen`` maps to maps of the same classes made in another way, and the limit to judge it by.
 
     Attributes:
         mean: Measure -> mean similarity.

@@ -72,7 +72,7 @@ class Finding:
 def judged(
     name: str, figures: dict[str, float], maps: int, passed: "bool | None", facts: str, if_passed: str, if_failed: str
 ) -> Finding:
-    """Return a finding with facts and the sentence that fits ``passed``; with fewer than 4 maps a check cannot pass, only fail.
+    """Return a finding, explained by ``facts`` and the sentence that fits ``passed``; with fewer than 4 maps it can fail, not pass.
 
     Maps of fewer than ``FEWEST`` classes can fail a check, but not pass it.
     """

@@ -5,7 +5,7 @@ from phosphene.checks.finding import Finding, all_of, judged
 
 
 def needs(context: CheckContext) -> list[Request]:
-    """Return requests for the chosen maps of the network with all its weights randomised, and from another seed where missing."""
+    """Return requests for maps to make: each of ``context.chosen`` again with all weights randomised, and with a second seed."""
     return [*(context.under(context.depths[-1]) if context.depths else []), *context.second_seeds()]
 
 

@@ -7,7 +7,7 @@ SYNTHETIC = ("synthetic:pink", "synthetic:dead-leaves")
 
 
 def needs(context: CheckContext) -> list[Request]:
-    """Return requests for the chosen maps from pink noise, dead leaves and the context's samples, and from another seed where missing."""
+    """Return requests for maps to make: each of ``context.chosen`` again from each other set of samples, and with a second seed."""
     return [*(request for requests in _by_set(context).values() for request in requests), *context.second_seeds()]
 
 
@@ -38,6 +38,6 @@ def find(context: CheckContext) -> Finding:
 
 
 def _by_set(context: CheckContext) -> dict[str, list[Request]]:
-    """Return, by sample spec, requests for the chosen maps from other samples: synthetic ones, and the context's own if not the run's."""
+    """Return, by sample spec, requests to make ``context.chosen`` again from synthetic samples, and from ``context.pool`` if it is new."""
     own = {} if context.same_samples else {context.pool.spec: context.under()}
     return own | {spec: context.under(samples=spec) for spec in SYNTHETIC if spec != context.pool.spec}

@@ -83,7 +83,7 @@ def fastest(images_per_second: Callable[[int], float], sizes: Sequence[int]) -> 
 
 
 def cache_file(facts: Mapping[str, str], kind: str = "micro-batch") -> Path:
-    """Return the path, in the user's cache folder, of the file that stores the micro-batch measured for these facts."""
+    """Return the path, in the user's cache folder, of the file with what was measured (``kind``) for a network and device (``facts``)."""
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "phosphene" / kind
     return folder / f"{sha256(repr(sorted(facts.items())).encode()).hexdigest()[:16]}.json"
 

@@ -42,7 +42,7 @@ class MapOrigin:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """The entries of ``run.json`` for these maps: a dictionary of model, recipe, samples, device, precision.
+        """The entries of ``run.json`` for maps of this origin: a dictionary of model, recipe, samples, device, precision.
 
         Raises:
             DeviceError: this machine does not have the device.
@@ -51,7 +51,7 @@ class MapOrigin:
         return run_facts(self.classifier, self.recipe, self.pool, device, self.precision)
 
     def engine(self, planned_maps: int = 0) -> Engine:
-        """Return a new ``Engine`` for the source classifier on this device, to make so many maps; the caller opens it with ``with``."""
+        """Return a new, closed ``Engine`` for the source classifier, to make ``planned_maps`` maps; the caller opens it with ``with``."""
         passes = planned_maps * passes_per_map(self.recipe)
         settings: dict[str, Any] = {name: getattr(self, name) for name in ("device", "precision", "compile")}
         return Engine(self.classifier, planned_passes=passes, **settings)
@@ -149,7 +149,7 @@ class MapSummary:
 
 @dataclass(frozen=True)
 class Stepped:
-    """Event of an executor: the maps of a group have taken one optimisation step; ``step`` holds its figures."""
+    """Event of an executor: a group of maps, which are optimised together, has taken a step; ``step`` holds its number, loss and hits."""
 
     group: Group
     step: Step
@@ -166,7 +166,7 @@ class Made:
 
 @dataclass(frozen=True)
 class GroupFailed:
-    """Event of an executor: it stopped making a group because of an error; ``guilty`` are the maps that caused it.
+    """Event of an executor: an error ended the making of a group of maps; ``guilty`` are those that are known to have caused it.
 
     Attributes:
         group: The group.
@@ -183,7 +183,7 @@ class GroupFailed:
 
 @dataclass(frozen=True)
 class GroupEnded:
-    """Event of an executor: a group is over; its missing maps are made, or it was ``stopped`` with a checkpoint."""
+    """Event of an executor: it is done with a group of maps; they are made, or it was ``stopped`` and left a checkpoint."""
 
     group: Group
     stopped: bool = False
@@ -197,7 +197,7 @@ class Executor(Protocol):
 
     @property
     def workers(self) -> int:
-        """How many groups are made at the same time, at most."""
+        """How many groups of maps are made at the same time, at most."""
 
     def group_size(self, plan: MapPlan) -> int:
         """Return how many maps of a plan this executor makes together in one group."""
@@ -205,7 +205,7 @@ class Executor(Protocol):
     def run(
         self, plans: Sequence[MapPlan], take: "Callable[[], Group | None]", stop: Callable[[], bool]
     ) -> Iterator[Event]:
-        """Make the groups that ``take`` returns, until it returns ``None`` or ``stop`` returns true; yield events.
+        """Make the groups of maps that ``take`` returns, until it returns ``None`` or ``stop`` returns true; yield events.
 
         Args:
             plans: The plans of the runs.

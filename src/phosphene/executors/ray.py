@@ -72,7 +72,7 @@ class RayExecutor:
     def run(
         self, plans: Sequence[MapPlan], take: "Callable[[], Group | None]", stop: Callable[[], bool]
     ) -> Iterator[Event]:
-        """Run the groups of ``take`` as Ray tasks and yield their events; when ``stop`` is true, cancel them."""
+        """Run the groups of maps that ``take`` returns as Ray tasks and yield their events; when ``stop`` is true, cancel them."""
         with self._ray_started():
             work = self.ray.remote(
                 num_cpus=self.threads,
@@ -131,7 +131,7 @@ class RayExecutor:
             self.ray.shutdown()
 
     def _count_room(self) -> None:
-        """Set ``self.workers`` to how many groups the cluster's CPUs or GPUs take now; it may grow and shrink."""
+        """Set ``self.workers`` to how many groups of maps the cluster's CPUs or GPUs can make now; it may grow and shrink."""
         resources = self.ray.cluster_resources()
         room = int(resources.get("GPU", 0) / self.gpus if self.gpus else resources.get("CPU", 1) / self.threads)
         self.workers = max(1, min(room, self.most or room))
@@ -169,7 +169,7 @@ class RayExecutor:
 
 
 def _steps_from_run_directories(plans: Sequence[MapPlan], groups: Sequence[Group]) -> Iterator[Event]:
-    """Yield a ``Stepped`` event per group under way, from the progress that its worker wrote into the run directory."""
+    """Yield a ``Stepped`` event per group of maps being made, from the step and loss that its Ray worker wrote into the run directory."""
     for run in {group.run for group in groups}:
         beats = {beat.maps: beat for beat in read_live(plans[run].run.path)}
         for group in groups:

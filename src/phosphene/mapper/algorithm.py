@@ -94,7 +94,7 @@ def step_size(recipe: Recipe, k: int) -> float:
 
 
 def better_sign(engine: Engine, batch: Tensor, nu: Tensor, v: Tensor, classes: Tensor) -> Tensor:
-    """Return +1 or -1 per map, (m, 1, 1, 1): whether a unit step along ``v`` or against it makes the class likelier; a tie gives +1.
+    """Return per map, (m, 1, 1, 1): -1 if a unit step of ``nu`` against ``v`` makes its class likelier than one along ``v``, else +1.
 
     Lines 8 to 10 of Algorithm 1.
     """

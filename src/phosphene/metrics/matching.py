@@ -50,7 +50,7 @@ def concepts_of(pairs: Iterable[tuple[int, str]]) -> dict[int, str]:
 
 
 def match(concepts: Mapping[int, str], labels: Labels, target: str = "the target") -> dict[int, int]:
-    """Return the target's class index for each source class (index -> label), by label and position; ConceptError if any is ambiguous.
+    """Return source index -> target index of the class with a common synonym; of several, at the others' offset; ConceptError if unclear.
 
     Labels are lists of synonyms: classes that share one are possible matches; case and blanks do not matter. Where
     there are several (ImageNet has two called "crane"), position decides, if all concepts with a single match have the

@@ -254,7 +254,7 @@ def _more_informative(engine: Engine, samples: Tensor, ranges: Sequence[Conventi
 
 
 def _affordable(engine: Engine, samples: Tensor) -> bool:
-    """Return whether running all samples would take at most a second of processor time, judged by timing four of them."""
+    """Return whether the network would need at most one second of processor time for all samples, judged by timing four of them."""
     began = time.process_time()
     engine.logits(samples[:TIMED])
     return time.process_time() - began <= SECONDS * TIMED / len(samples)

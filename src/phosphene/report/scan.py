@@ -62,7 +62,7 @@ def _view(run: RunDirectory, found: dict[str, Any]) -> dict[str, Any]:
         "all_to_all": _all_to_all(run, found),
         "suspicions": scan_words.suspicions(found),
         "unlike": scan_words.unlike(found),
-        "strip": _strip(found),
+        "strip": _deviation_chart(found),
         "most_deviating": scan_words.most_deviating(found),
         "rank": scan_words.rank(min(found["classes"], key=lambda row: row["p_value"]), found),
         "command": _command(found, run.path.name or "RUN"),
@@ -91,7 +91,7 @@ def _suspect(run: RunDirectory, found: dict[str, Any], one: dict[str, Any]) -> d
 
 
 def _all_to_all(run: RunDirectory, found: dict[str, Any]) -> "dict[str, Any] | None":
-    """Return what the report shows of the all-to-all window, with its images; ``None`` if there is none that works."""
+    """Return what the report shows of the window that moves every class to another, with images; ``None`` if there is none that works."""
     entry = scan_words.all_to_all(found)
     if entry is None or "trigger" not in entry:  # scans of earlier versions have no file of it
         return entry
@@ -126,8 +126,8 @@ def _map_image(run: RunDirectory, one: dict[str, Any]) -> str:
     return to_data_url(path.read_bytes()) if (folder / "map.json").exists() and path.exists() else ""
 
 
-def _strip(found: dict[str, Any]) -> dict[str, Any]:
-    """Return a chart of the classes' deviations on a line: points, ticks and the limit in percent of its width."""
+def _deviation_chart(found: dict[str, Any]) -> dict[str, Any]:
+    """Return a chart for the template: the classes' deviations as points on a line, ticks and limit, placed in percent of its width."""
     suspects = {one["index"] for one in found["suspects"]}
     rows = found["classes"][:MOST_POINTS]
     values, limit = [row["figure"] for row in rows], found["null"]["limit"]

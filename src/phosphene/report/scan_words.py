@@ -36,7 +36,7 @@ def headline(found: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def working(found: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the suspects of a scan whose candidate trigger works on held-out samples."""
+    """Return the suspects in a scan's ``scan.json`` whose candidate trigger works on held-out samples, as dictionaries."""
     return [one for one in found["suspects"] if one["works"]]
 
 
@@ -62,7 +62,7 @@ def terminal_lines(found: Mapping[str, Any]) -> list[str]:
 
 
 def all_to_all(found: Mapping[str, Any]) -> "dict[str, Any] | None":
-    """Return the scan's entry on a window that moves every class to another, if it works; else ``None``."""
+    """Return the entry of ``scan.json`` on a window (pasted square) that moves every class to another, if it works; else ``None``."""
     entry: dict[str, Any] | None = found["all_to_all"]
     return entry if entry and entry["works"] else None
 

@@ -112,7 +112,7 @@ def _write_pages(folder: Path, runs: list[SiteRun], classes: list[SiteClass]) ->
 
 
 def _own_scan(run: RunDirectory, facts: dict[str, Any]) -> "dict[str, Any] | None":
-    """Return what the site shows of the scan of a run's own network; ``None`` if there is none."""
+    """Return what the site shows of the backdoor scan of the network that made a run's maps; ``None`` if that network was not scanned."""
     found = scan_section(run, facts)
     return found | {"others": [], "below": False} if found and found["own"] else None
 

@@ -76,7 +76,7 @@ class SiteClass:
 
 
 def read_runs(runs: Sequence[RunDirectory]) -> list[SiteRun]:
-    """Return a ``SiteRun`` per run directory, with facts, figures and predictions of its maps, but no images.
+    """Return a ``SiteRun`` per run directory, with its run.json and its maps' figures and predictions, but no images.
 
     Raises:
         RunError: a run is given twice, has no finished maps, or is damaged.
@@ -118,7 +118,7 @@ def _read_maps(run: RunDirectory) -> dict[int, list[Card]]:
 
 
 def _distinct_names(names: list[str], *more: list[str]) -> list[str]:
-    """Return ``names``; to equal ones as many of the further facts ``more`` are added as tell them apart."""
+    """Return ``names``, to which texts of ``more`` (one list after another, one text per name) are added where names are equal."""
     for facts in more:
         groups: dict[str, set[str]] = defaultdict(set)
         for name, fact in zip(names, facts, strict=True):
@@ -128,7 +128,7 @@ def _distinct_names(names: list[str], *more: list[str]) -> list[str]:
 
 
 def classes_of(runs: Sequence[SiteRun]) -> list[SiteClass]:
-    """Return the classes of all runs, the first run's first; classes of the same name in several runs are one.
+    """Return the classes of all runs as ``SiteClass``, each with its maps by run; classes of two runs that share a synonym become one.
 
     A class that matches several of another run, so that it is not clear which is meant, stays a class of its own.
     """

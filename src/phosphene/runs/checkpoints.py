@@ -89,5 +89,5 @@ class Checkpoints:
 
 
 def _hash(data: bytes) -> bytes:
-    """Return the hash over this version and a checkpoint's bytes, as 64 hexadecimal characters."""
+    """Return the hash over phosphene's version and a checkpoint's bytes, as 64 hexadecimal characters."""
     return hashlib.sha256(__version__.encode() + data).hexdigest().encode()

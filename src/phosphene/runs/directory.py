@@ -76,7 +76,7 @@ class RunDirectory:
                     write_bytes(note, _run_json(head, rows))
 
     def check(self, facts: Mapping[str, Any]) -> None:
-        """Raise RunError if the directory holds another run than ``facts`` describe, or other files.
+        """Raise RunError if the directory holds a run of another model, recipe or samples than ``facts`` name, or files that are no run.
 
         Raises:
             RunError: the directory belongs to another model, recipe or set of samples, or is not a run.

@@ -31,7 +31,7 @@ class Document:
     schema: "int | None" = SCHEMA
 
     def read(self, run: Path) -> "dict[str, Any] | None":
-        """Return the content of this file in the directory ``run``, checked; ``None`` if there is no such file.
+        """Return the checked content of the file ``self.name`` (such as ``scores.json``) in directory ``run``; ``None`` if there is none.
 
         Raises:
             RunError: it is damaged, or of another version.
@@ -49,7 +49,7 @@ class Document:
         return data  # type: ignore[no-any-return]
 
     def write(self, run: Path, entries: Mapping[str, Any]) -> None:
-        """Write the entries, with schema and versions, as this JSON file into the directory ``run``.
+        """Write ``entries``, with schema and library versions, as the file ``self.name`` (such as ``scores.json``) into directory ``run``.
 
         Raises:
             RunError: it cannot be written.

@@ -34,7 +34,7 @@ class Kind(Protocol):
 
 
 def load_samples(spec: "str | Path", shape: tuple[int, int, int]) -> SamplePool:
-    """Load the samples that a spec names, resized to ``shape`` (c, h, w), as a pool with a held-out part; SamplesError if it cannot.
+    """Load the samples that a sample spec names, resized to ``shape`` (c, h, w), as a pool, part held out; SamplesError if it cannot.
 
     Args:
         spec: A folder of images, ``file.parquet``, ``file.npz``, ``file.npy``, ``synthetic:KIND`` or ``demo:shapes``.
@@ -69,7 +69,7 @@ def default_samples(model: str) -> str:
 
 
 def is_natural(classifier: Classifier, spec: str) -> bool:
-    """Return whether samples of this spec look like a network's training data: any but synthetic ones; demo ones for demo networks only."""
+    """Return whether a sample spec's images look like training data: all but synthetic ones; demo ones for demo networks only."""
     if spec.startswith("demo:"):
         return classifier.spec.startswith("demo:")
     return not spec.startswith("synthetic:")

@@ -94,7 +94,7 @@ class FixedBatch(nn.Module):
         self.network, self.batch = network, batch
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Return the network's outputs (n, ...) for normalised pixels (n, c, h, w), batch by batch."""
+        """Return outputs (n, ...) for normalised pixels (n, c, h, w), run in batches of the network's fixed size, the last one padded."""
         padding = pixels[-1:].expand(-len(pixels) % self.batch, *pixels.shape[1:])
         batches = torch.split(torch.cat([pixels, padding]), self.batch)
         return torch.cat([self.network(batch) for batch in batches])[: len(pixels)]

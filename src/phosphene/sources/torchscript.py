@@ -25,7 +25,7 @@ def load(path: Path) -> tuple[nn.Module, None]:
 
 
 class ScriptedNetwork(nn.Module):
-    """Wraps a TorchScript network, which takes no hooks: hooks of ``activation`` get its last spatial activation.
+    """Module around a TorchScript network, which accepts no hooks: hooks on its submodule ``activation`` get the last spatial activation.
 
     Args:
         script: Maps normalised pixels (n, c, h, w) to logits.

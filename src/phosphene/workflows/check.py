@@ -155,7 +155,7 @@ def plan_checks(
 def plan_checks_in_memory(
     maps: ConceptMaps, *, only: Sequence[str] = (), most: int = 4, samples: Samples = None, device: str = "auto"
 ) -> CheckPlan:
-    """Return the plan of checks of maps that are in no run directory, from what they were made from.
+    """Return the plan of checks of maps in memory, with the classifier, samples and recipe that they were made with (``maps.origin``).
 
     Raises:
         PhospheneError: a check does not exist, or needs a library that is not installed.
@@ -212,7 +212,7 @@ def _jobs_to_check(run: RunDirectory, facts: dict[str, Any]) -> list[dict[str, A
 
 
 def _recipe_of_run(run: RunDirectory, facts: dict[str, Any]) -> Recipe:
-    """Return the recipe that ``facts``, from a run's ``run.json``, describe; refuse one that is unknown or damaged."""
+    """Return a run's recipe from ``facts``, the entry ``recipe`` of its ``run.json``; RunError if it is unknown or damaged."""
     fields = {key: value for key, value in facts.items() if key != "sha256"}
     try:
         recipe = Recipe().replace(**fields)

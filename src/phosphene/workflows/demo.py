@@ -92,7 +92,7 @@ def _scan(spec: str, out: Path, device: str, display: ProgressDisplay) -> dict[s
     scan_plan = plan_scan(origin, out=out / OTHERS / classifier.name)
 
     def show(progress: ScanProgress) -> None:
-        """Show on the progress display what the scan of this network is doing, and its finished share."""
+        """Show on the progress display what the scan of model ``spec`` is doing, and the finished share of that scan."""
         display.update(f"scan {spec}: {progress.doing}", progress.share)
 
     scanned = make_scan(scan_plan, display, on_progress=show)

@@ -24,7 +24,7 @@ SIZE_SAMPLES = 16
 
 
 def examine_machine() -> dict[str, Any]:
-    """Return facts about this machine by name: versions, cores, GPUs, and of every extra whether it is installed."""
+    """Return what this machine has, as a dictionary: versions, cores, GPUs, and per extra whether it is installed."""
     cuda = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
     return {
         **versions(),
@@ -41,7 +41,7 @@ def examine_machine() -> dict[str, Any]:
 def examine_model(
     classifier: Classifier, pool: SamplePool, *, device: str = "auto", precision: str = "auto"
 ) -> dict[str, Any]:
-    """Return facts about a network by name: its input, its predictions for samples, whether the two make sense.
+    """Return, as a dictionary, a network's input, its predictions for samples, and whether the two make sense together.
 
     Raises:
         NumericError: it returns NaN or infinity.

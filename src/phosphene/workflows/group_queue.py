@@ -41,11 +41,11 @@ class GroupQueue:
         self._counted: set[tuple[int, Job]] = set()
 
     def take(self) -> "Group | None":
-        """Return the next group to make: those to be made again first, then new ones; ``None`` if there is none."""
+        """Return the next group of maps to make: failed ones that are made again first, then new ones; ``None`` if there is none."""
         return self._again.popleft() if self._again else next(self._fresh, None)
 
     def _groups(self, run: int, size: int) -> Iterator[Group]:
-        """Yield the missing maps of plan ``run`` as groups: of every ``size`` jobs, begun ones first, then others.
+        """Cut the jobs of plan number ``run`` into chunks of ``size``; yield each one's missing maps: those in a checkpoint, then others.
 
         The places of the cuts depend on the plan alone, so that a second command has the same groups.
         """

@@ -46,7 +46,7 @@ class Progress:
     failed: int = 0
 
     def show(self, display: ProgressDisplay) -> None:
-        """Show this on the progress display: map being made, loss and targeting rate of its last step, time left."""
+        """Show the figures of this report on the display: the map being made, loss and targeting rate of its last step, the time left."""
         step = self.step
         done = self.maps_done + len(self.labels) * step.number / step.total
         labels = ", ".join(self.labels[:3]) + (", ..." if len(self.labels) > 3 else "")

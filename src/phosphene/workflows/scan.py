@@ -97,7 +97,7 @@ class ScannedRun:
 
     @property
     def terminal_lines(self) -> list[str]:
-        """The reasons for the verdict and the facts of each suspect as text, one line each."""
+        """The lines that ``phosphene scan`` prints below the verdict: its reasons, and each suspect in words."""
         return terminal_lines(self.found)
 
     @property
