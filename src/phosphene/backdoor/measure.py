@@ -142,7 +142,7 @@ def measure(engine: Engine, pool: SamplePool, *, pairs: bool = False, seed: int 
 
 
 def measure_passes(classes: int, *, pairs: bool = False) -> int:
-    """Return about how many images :func:`measure` sends through a network of so many classes (a backward pass as one more)."""
+    """Return about how many images :func:`measure` sends through a network of ``classes`` classes (a backward pass as one more)."""
     every, classes = classes, classes if classes <= MANY else BY_MARKS + BY_MARGIN + OTHERS
     starts = 2 if classes <= FEW else 1
     contents = starts * classes + len(PLAIN)

@@ -34,7 +34,7 @@ def choose_classes(engine: Engine, search: Probes, *, seed: int = 0) -> tuple[li
 
 
 def screen_passes(classes: int) -> int:
-    """Return how many images :func:`choose_classes` sends through a network of so many classes, a backward pass counted as one more."""
+    """Return how many images :func:`choose_classes` sends through a network of ``classes`` classes, a backward pass as one more."""
     return MARKS * ON + 2 * STEPS * classes
 
 

@@ -135,7 +135,7 @@ class WindowSearch:
         return self.rough[:, :, route.rows(self.first), route.target].mean(2)
 
     def _first_round(self) -> Tensor:
-        """Paste every content at every box on the first samples; return the log-odds of every class, (k, boxes, samples, classes)."""
+        """Paste each of ``contents`` inside each box on the first samples; return every class's log-odds, (k, boxes, samples, classes)."""
         x = self.first.pixels.to(self.engine.dtype) / 255
         masks = masks_of(self.boxes, x)[:, None]
         at_once = max(1, 4 * self.engine.micro_batch // len(x))

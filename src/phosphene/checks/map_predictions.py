@@ -72,7 +72,7 @@ def chance_rates(predicted: Sequence[int], truth: Sequence[int], classes: int) -
 
 
 def beyond_chance(hits: int, rates: Sequence[float]) -> "bool | None":
-    """Return whether chance, at each map's rate, yields so many hits at most once in 20 times; ``None`` if even all hits would not show it.
+    """Return whether chance, at each map's rate, gives as many hits at most once in 20 times; ``None`` if even all hits would not show it.
 
     Args:
         hits: Number of hits.

@@ -30,7 +30,7 @@ def read_checks(run: RunDirectory) -> dict[str, dict[str, Any]]:
 
 
 def write_check(run: RunDirectory, entry: dict[str, Any], sha256: str) -> None:
-    """Put an entry into ``checks.json`` in place of the one of the same check; entries of changed maps go.
+    """Put an entry into ``checks.json`` in place of that of the same check; entries of maps that have changed since are removed.
 
     Args:
         run: The run whose maps were checked.

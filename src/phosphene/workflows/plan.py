@@ -65,7 +65,7 @@ def directory_name(*names: str) -> str:
 
 
 def default_run(classifier: Classifier, recipe: Recipe, samples: "str | None" = None) -> Path:
-    """Return where a run goes by default: runs/<model>-<recipe>, with a hash if recipe or samples are not usual.
+    """Return where a run goes by default: runs/<model>-<recipe>, with a hash if the recipe is changed or samples are named.
 
     A short hash follows if the recipe was changed or samples were chosen, so that trying things does not collide.
     """
