@@ -26,6 +26,7 @@ from benchmarks.common import NETWORKS, hardware, make_maps, markdown_table, net
 from benchmarks.engine.report import VIEWPORTS, first_paint
 from phosphene.classifier import Classifier
 from phosphene.concept_map import ConceptMap, Job
+from phosphene.concepts import Concept
 from phosphene.engine import Engine
 from phosphene.metrics.matching import MatchedMaps
 from phosphene.metrics.predictions import SCORE_CONTRAST, logits_at_contrasts, top_predictions
@@ -55,7 +56,7 @@ def write_run(folder: Path, source: Classifier, drafts: list[ConceptMap], reader
         nu, xi = (torch.rot90(one.roll(7 * index, -1), index % 4, (-2, -1)) for one in (draft.nu, draft.xi))
         run.write(dataclasses.replace(draft, nu=nu, xi=xi, index=index, label=label, p_class=0.5 + index % 50 / 100))
     hashes, own = run.map_hashes(), dict(enumerate(labels))
-    maps = MatchedMaps(list(own.items()), {index: index for index in own}, labels)
+    maps = MatchedMaps([Concept.of_class(*one) for one in own.items()], {index: index for index in own}, labels)
     for reader in readers:
         with Engine(reader) as engine:
             logits = logits_at_contrasts(engine, drafts, CONTRASTS)[:, [index % len(drafts) for index in own]]

@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from phosphene.classifier import Classifier
+from phosphene.concepts import Concept, parse
 from phosphene.errors import ConceptError, SamplesError, SpecError
 from phosphene.samples import SamplePool, default_samples, load_samples
 from phosphene.sources import load
@@ -50,22 +51,24 @@ def to_classifiers(models: Any, *, trust: bool = False) -> list[Classifier]:
     return [to_classifier(one, trust=trust) for one in dict.fromkeys(as_list(models))]
 
 
-def to_indices(concepts: Any, classifier: Classifier) -> list[int]:
-    """Return a classifier's class indices for one concept or several (indices or labels), without duplicates; ``None`` is all classes.
+def to_concepts(concepts: Any, classifier: Classifier) -> list[Concept]:
+    """Return the concepts that one argument or several (indices, labels, expressions) mean, without duplicates; ``None`` is all classes.
 
     Raises:
-        ConceptError: a concept is neither an index nor a label, names no class or several, or there is none.
+        ConceptError: a concept is neither an index nor text, cannot be understood, or there is none.
     """
+    labels = classifier.labels
     if concepts is None:
-        return list(range(classifier.num_classes))
-    indices: dict[int, None] = {}
+        return [Concept.of_class(index, label) for index, label in enumerate(labels)]
+    found: dict[int, Concept] = {}
     for one in as_list(concepts):
         if isinstance(one, bool) or not isinstance(one, str | Integral):
             raise ConceptError(f"a concept is the index of a class or a label such as 'castle', not {describe(one)}.")
-        indices[classifier.labels.find(one if isinstance(one, str) else int(one))] = None
-    if not indices:
+        concept = parse(one if isinstance(one, str) else str(int(one)), labels)
+        found.setdefault(concept.index, concept)
+    if not found:
         raise ConceptError("no concept was given: name one with -c, or take --all.")
-    return list(indices)
+    return list(found.values())
 
 
 def to_pool(samples: Any, classifier: Classifier) -> SamplePool:

@@ -11,9 +11,10 @@ from PIL import Image
 from torch import Tensor
 
 from phosphene import notebook
-from phosphene.formats import percent
+from phosphene.concepts import Concept, find_among, kind_and_index, name_with_index
+from phosphene.formats import count, percent
 from phosphene.image_files import encode
-from phosphene.labels import find_among, first_synonym
+from phosphene.labels import Labels, first_synonym
 
 
 def render(nu: Tensor, contrast: float = 0.2) -> Tensor:
@@ -35,21 +36,39 @@ def to_image(pixels: Tensor) -> Image.Image:
 
 @dataclass(frozen=True)
 class Job:
-    """One map to compute, and the key it is stored under: the index of a class, and a random seed."""
+    """One map to compute, and the key it is stored under: the index of a concept, and a random seed.
+
+    Attributes:
+        index: Index of the class, or the number of the union or contrast.
+        seed: Seed of the mini-batches and views.
+        expression: The union or contrast; ``None`` for a class. The number stands for it where jobs are compared.
+    """
 
     index: int
     seed: int = 0
+    expression: "Concept | None" = field(default=None, compare=False)
+
+    @classmethod
+    def of(cls, concept: Concept, seed: int = 0) -> Self:
+        """Return the job of making a concept's map."""
+        return cls(concept.index, seed, None if concept.is_class else concept)
+
+    def concept(self, labels: Labels) -> Concept:
+        """Return what the map is of; ``labels`` are the source classifier's."""
+        return self.expression or Concept.of_class(self.index, labels[self.index])
 
 
 @dataclass(frozen=True)
 class ConceptMap:
-    """The computed map of one class with its measurements: subtracting it, ``sample - nu``, moves a sample towards the class.
+    """The computed map of one concept with its measurements: subtracting it, ``sample - nu``, moves a sample towards the class.
+
+    Of a union or contrast, "the class" below is its classes that are pulled up, told from those that are pushed down.
 
     Attributes:
         nu: float32 (c, h, w), in units of pixels in [0, 1].
         xi: float32 (1, h, w) in [0, 1]: where the last spatial activation responds to the image of the map (Eq. 2).
-        index: Index of the class.
-        label: Full label of the class.
+        index: Index of the class, or the number of the union or contrast.
+        label: Full label of the class, or the expression.
         seed: Seed of the mini-batches and views.
         recipe_sha256: Hash of the recipe.
         contrast: The recipe's contrast, for the image.
@@ -62,6 +81,7 @@ class ConceptMap:
         hits: Share of each step's samples that were classified as the class, in [0, 1].
         frames: Images of the map as it developed, earliest first; empty unless they were asked for. A run directory
             stores them beside the map, and ``RunDirectory.frames`` reads them.
+        expression: The union or contrast that it is of; ``None`` for a class.
     """
 
     nu: Tensor
@@ -78,10 +98,22 @@ class ConceptMap:
     seconds: float
     hits: tuple[float, ...] = ()
     frames: tuple[Image.Image, ...] = field(default=(), repr=False, compare=False)
+    expression: "Concept | None" = None
 
     def __repr__(self) -> str:
         shape = " x ".join(map(str, self.nu.shape))
-        return f"ConceptMap({self.short!r} ({self.index}), seed {self.seed}, {shape}, p {self.p_class:.3f})"
+        name = name_with_index(self.index, repr(self.short))
+        return f"ConceptMap({name}, seed {self.seed}, {shape}, p {self.p_class:.3f})"
+
+    @property
+    def concept(self) -> Concept:
+        """What the map is of, with the classes that it pulls up and pushes down."""
+        return self.expression or Concept.of_class(self.index, self.label)
+
+    @property
+    def job(self) -> Job:
+        """The job that the map is the result of: its concept and seed."""
+        return Job(self.index, self.seed, self.expression)
 
     @property
     def short(self) -> str:
@@ -105,8 +137,9 @@ class ConceptMap:
     def _repr_html_(self) -> str:
         """Return the HTML by which a notebook shows the map: its image, Xi, loss curve, confidence, targeting rate and cost."""
         rate = "not measured" if self.targeting_rate is None else percent(self.targeting_rate)
+        kind, _, number = kind_and_index(self.index, self.label).partition(" ")
         facts = [
-            ("class", f"{self.index}: {self.label}"),
+            (kind, f"{number}: {self.label}" if number else self.label),
             ("seed", self.seed),
             ("confidence of the source classifier", f"p = {self.p_class:.3f}"),
             ("targeting rate on held-out samples", rate),
@@ -137,7 +170,7 @@ class MapList(list[ConceptMap]):
         if not isinstance(place, str | slice):
             return super().__getitem__(place)
         if isinstance(place, str):
-            index = find_among(place, {one.index: one.label for one in self}, "this list")
+            index = find_among(place, [one.concept for one in self], "this list")
             return self._part(one for one in self if one.index == index)
         return self._part(super().__getitem__(place))
 
@@ -148,9 +181,9 @@ class MapList(list[ConceptMap]):
         return part
 
     def _title(self) -> str:
-        """Return the number of maps and of classes in words, ``12 maps of 4 classes``, for ``repr`` and the gallery's heading."""
-        count, classes = len(self), len({one.index for one in self})
-        return f"{count} map{'s' * (count != 1)} of {classes} class{'es' * (classes != 1)}"
+        """Return the number of maps and of concepts in words, ``12 maps of 4 classes``, for ``repr`` and the gallery's heading."""
+        of = ("concept",) if any(one.expression for one in self) else ("class", "classes")
+        return f"{count(len(self), 'map')} of {count(len({one.index for one in self}), *of)}"
 
     def _repr_html_(self) -> str:
         """Return the HTML by which a notebook shows the list: a gallery of at most 48 map images with captions and confidences."""

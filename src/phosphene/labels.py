@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from phosphene.errors import CardError, ConceptError, nearest, one_line
@@ -49,16 +49,25 @@ class Labels(Sequence[str]):
             if 0 <= int(text) < len(self):
                 return int(text)
             raise ConceptError(f"class index {text} is out of range: the classifier has classes 0 to {len(self) - 1}.")
-        indices = self._indices.get(_key(text), [])
-        both = re.fullmatch(r"(.+) \(([0-9]+)\)", text)  # "crane (134)", as reports write it
-        if both and not indices:
-            indices = [index for index in self._indices.get(_key(both[1]), []) if index == int(both[2])]
+        indices = self._called(text)
         if len(indices) == 1:
             return indices[0]
         if indices:
             listed = "; ".join(self._distinguished(index) for index in indices)
             raise ConceptError(f"{text!r} names {len(indices)} classes: give the index of one, {listed}.")
         raise ConceptError(f"no class is called {text!r}.{nearest(text, list(self._indices)) or ' Try an index.'}")
+
+    def has(self, concept: str) -> bool:
+        """Return whether ``concept`` is an index, or a name that one class or several have, so that it is no expression."""
+        return bool(re.fullmatch(r"-?[0-9]+", concept.strip()) or self._called(concept))
+
+    def _called(self, name: str) -> list[int]:
+        """Return the indices of the classes with this label or synonym, or of the one class that ``crane (134)`` means."""
+        indices = self._indices.get(_key(name), [])
+        both = re.fullmatch(r"(.+) \(([0-9]+)\)", name.strip())  # "crane (134)", as reports write it
+        if both and not indices:
+            indices = [index for index in self._indices.get(_key(both[1]), []) if index == int(both[2])]
+        return indices
 
     def _distinguished(self, index: int) -> str:
         """Return a class for an error message as index and label, with its neighbours' labels if other classes have the same label."""
@@ -123,30 +132,6 @@ def _check_labels(names: list[str], path: Path) -> list[str]:
         if any("\ud800" <= one <= "\udfff" for one in name):
             raise CardError(f"{where} half a character (a lone surrogate).")
     return names
-
-
-def find_among(concept: str, known: Mapping[int, str], where: str) -> int:
-    """Return the index of the class that ``concept`` (index, label or synonym) names among ``known`` classes, those with maps.
-
-    Args:
-        concept: An index, a label or a synonym.
-        known: Index -> label.
-        where: Name of the collection of maps, for the message.
-
-    Raises:
-        ConceptError: it names none of them, or several.
-    """
-    concept, indices = concept.strip(), list(known)
-    if concept.isdecimal() and int(concept) in known:
-        return int(concept)
-    closest = [] if concept.isdecimal() else Labels(list(known.values())).closest(concept)
-    if len(closest) > 1:
-        listed = "; ".join(f"{indices[place]} ({known[indices[place]]})" for place in closest)
-        raise ConceptError(f"{concept!r} names {len(closest)} classes: give the index of one, {listed}.")
-    if not closest:
-        listed = ", ".join(f"{index} ({first_synonym(known[index])})" for index in indices[:12])
-        raise ConceptError(f"{where} has no map of {concept!r}: it has {listed}{', ...' * (len(known) > 12)}.")
-    return indices[closest[0]]
 
 
 def first_synonym(label: str) -> str:

@@ -25,7 +25,6 @@ LAYERS = [
     {"metrics"},
     {"mapper"},
     {"engine"},
-    {"concepts"},
     {"runs"},
     {"demo"},
     {"arguments"},  # a spec or an object in, an object out
@@ -33,6 +32,7 @@ LAYERS = [
     {"sources"},
     {"concept_map", "classifier"},
     {"progress"},
+    {"concepts"},  # DESIGN lists concepts above runs/, but a run directory holds what its maps are of
     {"labels", "recipe", "outputs", "spatial_activation", "notebook", "contact_sheet"},
     {"textfile", "image_files", "markup"},
     {"extras"},  # optional libraries

@@ -400,21 +400,23 @@ def test_beyond_chance_against_all_outcomes_one_by_one(chances):
 
 
 def test_a_class_that_a_network_takes_for_everything_is_no_hit():
-    assert chance_rates([3, 3, 3, 3], [3, 0, 1, 2], 10) == [1.0, 0.1, 0.1, 0.1]
+    three = torch.zeros(4, 10)
+    three[:, 3] = 9
+    assert chance_rates(three, torch.tensor([3, 0, 1, 2])) == [1.0, 0.1, 0.1, 0.1]
     always = torch.zeros(4, 1001)
     always[:, 3] = 9
-    assert predictions_of(always, [3, 0, 1, 2]).beyond_chance is False
+    assert predictions_of(always, torch.tensor([3, 0, 1, 2])).beyond_chance is False
     once = torch.zeros(4, 1001)
     once[range(4), [3, 7, 8, 9]] = 9
-    assert predictions_of(once, [3, 0, 1, 2]).beyond_chance is True
-    predictions = predictions_of(torch.eye(4)[:3] * 100, [0, 1, 3])
+    assert predictions_of(once, torch.tensor([3, 0, 1, 2])).beyond_chance is True
+    predictions = predictions_of(torch.eye(4)[:3] * 100, torch.tensor([0, 1, 3]))
     assert (predictions.hits, predictions.count, predictions.top1) == (2, 3, 2 / 3)
     assert predictions.p_class == pytest.approx(2 / 3)
     assert predictions.at_chance is (not predictions.beyond_chance)
 
 
 def test_one_map_among_few_classes_can_tell_nothing():
-    predictions = predictions_of(torch.eye(5)[:1] * 100, [0])
+    predictions = predictions_of(torch.eye(5)[:1] * 100, torch.tensor([0]))
     assert predictions.beyond_chance is None
     assert predictions.at_chance is None
 

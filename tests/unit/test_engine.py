@@ -237,14 +237,14 @@ def test_samples_are_classified_once_while_the_engine_is_open() -> None:
     network_here.module.register_forward_hook(lambda _, given, __: seen.append(len(given[0])))
     held_out = samples(4, 3, 12, 12)
     with Engine(network_here) as engine:
-        first = engine.predicted_classes(held_out)
-        assert first.equal(engine.logits(held_out / 255).argmax(1))
+        first = engine.logits_of_samples(held_out)
+        assert first.equal(engine.logits(held_out / 255))
         seen.clear()
-        assert first.equal(engine.predicted_classes(held_out))
+        assert first.equal(engine.logits_of_samples(held_out))
         assert not seen
-        engine.predicted_classes(held_out.clone())
+        engine.logits_of_samples(held_out.clone())
         assert sum(seen) == 4  # of other samples nothing is known
     with engine:
         seen.clear()
-        engine.predicted_classes(held_out)
+        engine.logits_of_samples(held_out)
         assert sum(seen) == 4

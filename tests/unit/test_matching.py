@@ -2,9 +2,10 @@
 
 import pytest
 
+from phosphene.concepts import Concept
 from phosphene.errors import ConceptError
 from phosphene.labels import Labels
-from phosphene.metrics.matching import concepts_of, match
+from phosphene.metrics.matching import classes_of, match
 
 
 def pairs(*labels):
@@ -96,10 +97,11 @@ def test_labels_never_join_blank_synonyms():
     assert Labels(["a,,b", ""]).sharing("c, ,d") == Labels(["a,,b", ""]).closest("c, ,d") == []
 
 
-def test_concepts_of_one_classifier():
-    assert concepts_of([(1, "a"), (0, "b"), (1, "a")]) == {1: "a", 0: "b"}
+def test_classes_of_concepts_of_one_classifier():
+    one, other = Concept.of_class(1, "a"), Concept(((0, "b"),), ((1, "a"),))
+    assert classes_of([one, other, one]) == {1: "a", 0: "b"}
     with pytest.raises(ConceptError, match="class 1 is 'a' in one map and 'b' in another"):
-        concepts_of([(1, "a"), (1, "b")])
+        classes_of([one, Concept.of_class(1, "b")])
 
 
 def test_numbers_only():

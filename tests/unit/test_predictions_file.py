@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from phosphene.concept_map import Job
+from phosphene.concepts import Concept
 from phosphene.errors import RunError
 from phosphene.metrics.matching import MatchedMaps
 from phosphene.metrics.predictions import top_predictions
@@ -24,7 +25,9 @@ def run(tmp_path):
 
 def test_the_first_readings_of_a_picture():
     logits = torch.log(torch.tensor([[0.1, 0.6, 0.3], [0.2, 0.2, 0.6]]))
-    first, second = top_predictions(logits, MatchedMaps([(7, "x"), (8, "y")], {7: 0, 8: 2}, ["a", "b", "c"]))
+    first, second = top_predictions(
+        logits, MatchedMaps([Concept.of_class(7, "x"), Concept.of_class(8, "y")], {7: 0, 8: 2}, ["a", "b", "c"])
+    )
     assert [(one["index"], one["label"]) for one in first["top"]] == [(1, "b"), (2, "c"), (0, "a")]
     assert [one["p"] for one in first["top"]] == pytest.approx([0.6, 0.3, 0.1])
     assert (first["class"], first["p_class"]) == (0, pytest.approx(0.1))
@@ -32,7 +35,14 @@ def test_the_first_readings_of_a_picture():
 
 
 def test_no_more_than_five_are_noted():
-    assert len(top_predictions(torch.randn(1, 9), MatchedMaps([(0, "x")], {0: 0}, list("abcdefghi")))[0]["top"]) == 5
+    assert (
+        len(
+            top_predictions(torch.randn(1, 9), MatchedMaps([Concept.of_class(0, "x")], {0: 0}, list("abcdefghi")))[0][
+                "top"
+            ]
+        )
+        == 5
+    )
 
 
 def test_the_source_classifier_predicts_every_map_once(run):

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 import phosphene as ph
 from phosphene.concept_map import render
+from phosphene.concepts import Concept
 from phosphene.engine import Engine
 from phosphene.errors import ConceptError, NumericError, SpecError
 from phosphene.metrics import predictions
@@ -25,10 +26,15 @@ from tests.reference import paper
 NAMES = ["ant", "bee", "cat", "dog, hound"]
 
 
-def scored(rows, concepts=((0, "ant"), (1, "bee"), (3, "dog")), matched=None):
+def matched(concepts, classes, labels):
+    """Match maps of classes, given by index and label."""
+    return MatchedMaps([Concept.of_class(*one) for one in concepts], classes, labels)
+
+
+def scored(rows, concepts=((0, "ant"), (1, "bee"), (3, "dog")), classes=None):
     """Score the same answers at every contrast."""
     logits = torch.tensor(rows).expand(len(CONTRASTS), -1, -1)
-    return score_of_logits(logits, MatchedMaps(concepts, matched or {0: 0, 1: 1, 3: 3}, NAMES), source="s", target="t")
+    return score_of_logits(logits, matched(concepts, classes or {0: 0, 1: 1, 3: 3}, NAMES), source="s", target="t")
 
 
 def test_confident_and_distinct_gives_one():
@@ -52,7 +58,7 @@ def test_two_classes_by_hand():
     """p = (0.9, 0.1) and (0.5, 0.5) among two concepts, 0.45 and 0.25 of the class with a third class as likely."""
     rows = torch.tensor([[0.45, 0.05, 0.5], [0.25, 0.25, 0.5]]).log()
     logits = rows.expand(len(CONTRASTS), -1, -1)
-    score = score_of_logits(logits, MatchedMaps([(5, "a"), (7, "b")], {5: 0, 7: 1}, ["A", "B", "C"]))
+    score = score_of_logits(logits, matched([(5, "a"), (7, "b")], {5: 0, 7: 1}, ["A", "B", "C"]))
     kl = [0.9 * math.log(0.9 / 0.7) + 0.1 * math.log(0.1 / 0.3), 0.5 * math.log(0.5 / 0.7) + 0.5 * math.log(0.5 / 0.3)]
     assert score.m_score == pytest.approx(math.exp(sum(kl) / 2) / 2)
     assert score.interval == pytest.approx((math.exp(kl[1]) / 2, math.exp(kl[0]) / 2))  # of two maps: either, twice
@@ -92,7 +98,7 @@ def test_only_the_most_frequent_misreadings_are_kept():
     for row, read in enumerate([2, 3, 3, 4, 4, 4, 5, 5, 1]):
         rows[row, read] = 4.0
     logits = rows.expand(len(CONTRASTS), -1, -1)
-    first = score_of_logits(logits, MatchedMaps(concepts, {0: 0, 1: 1}, list("abcdef"))).per_concept[0]
+    first = score_of_logits(logits, matched(concepts, {0: 0, 1: 1}, list("abcdef"))).per_concept[0]
     assert [(one.index, one.count) for one in first.misread] == [(4, 3), (3, 2), (5, 2)]
 
 
@@ -100,7 +106,7 @@ def test_the_sweep_stands_beside_the_score_and_the_score_is_that_at_contrast_0_2
     torch.manual_seed(0)
     logits = torch.randn(len(CONTRASTS), 6, 4) * torch.arange(1, 8)[:, None, None]
     concepts = [(0, "ant"), (1, "bee"), (3, "dog")] * 2
-    score = score_of_logits(logits, MatchedMaps(concepts, {0: 0, 1: 1, 3: 3}, NAMES))
+    score = score_of_logits(logits, matched(concepts, {0: 0, 1: 1, 3: 3}, NAMES))
     assert [point.contrast for point in score.contrast_sweep] == [0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4]
     for point, rows in zip(score.contrast_sweep, logits, strict=True):
         assert point.m_score == pytest.approx(paper.m_score(rows, [0, 1, 3]))

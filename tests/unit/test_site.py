@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 import phosphene as ph
+from phosphene.concepts import Concept
 from phosphene.engine import Engine
 from phosphene.errors import PhospheneError, RunError
 from phosphene.metrics.matching import MatchedMaps
@@ -200,7 +201,10 @@ def test_runs_that_are_scored_are_sorted_by_what_others_predict(tmp_path):
     with Engine(other, device="cpu") as engine:
         logits = logits_of_maps(engine, run.maps())
     classes = list(enumerate(tiny.LABELS))
-    rows = top_predictions(logits, MatchedMaps(classes, {index: index for index, _ in classes}, tiny.LABELS))
+    rows = top_predictions(
+        logits,
+        MatchedMaps([Concept.of_class(*one) for one in classes], {index: index for index, _ in classes}, tiny.LABELS),
+    )
     write_predictions(run, other, dict(zip(run.map_hashes(), rows, strict=True)), run.map_hashes())
     write_site([run], tmp_path / "site")
     index = text(tmp_path / "site", "index.html")

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from phosphene.concept_map import Job
+from phosphene.concepts import Concept
 from phosphene.engine import Engine
 from phosphene.errors import JobsError, NumericError, RunError
 from phosphene.executors import LocalExecutor, pick_executor
@@ -41,10 +42,10 @@ def todo(path, concepts=None, seeds=(0,), recipe=RECIPE):
 
 
 def test_jobs_are_every_seed_of_every_class_and_take_no_room():
-    jobs = Jobs([3, 1], range(4, 6))
+    jobs = Jobs([Concept.of_class(index, "label") for index in (3, 1)], range(4, 6))
     assert list(jobs) == [Job(3, 4), Job(3, 5), Job(1, 4), Job(1, 5)] == jobs[:]
     assert [jobs[position] for position in range(-4, 4)] == list(jobs) * 2
-    assert len(Jobs(range(1000), range(1000))) == 1_000_000
+    assert len(Jobs([Concept.of_class(0, "label")] * 1000, range(1000))) == 1_000_000
     with pytest.raises(IndexError):
         jobs[4]
 

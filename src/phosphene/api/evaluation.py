@@ -63,7 +63,7 @@ def score(
             loaded = to_classifiers(targets, trust=trust) or ([origin.classifier] if origin else [])
             if not loaded:
                 raise ConceptError("these maps do not know the model that made them: name a target to score them on.")
-            concepts = [(one.index, one.label) for one in items]
+            concepts = [one.concept for one in items]
             source = origin.classifier.name if origin else "source"
             return Scores(score_maps(items, concepts, one, source=source, device=device)[0] for one in loaded)
 

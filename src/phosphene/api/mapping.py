@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from phosphene.arguments import Concepts, Model, Samples, to_classifier, to_indices, to_pool
+from phosphene.arguments import Concepts, Model, Samples, to_classifier, to_concepts, to_pool
 from phosphene.engine.device import pick_device
 from phosphene.errors import RecipeError, RunError
 from phosphene.executors import pick_executor
@@ -43,7 +43,7 @@ def map_concepts(
 
     Args:
         model: A spec or a classifier.
-        concepts: An index, a label or a synonym, or several of them; ``None`` for all classes.
+        concepts: An index, a label, an expression such as ``"star vs heart"``, or several of them; ``None`` for all classes.
         out: A run directory to write, which continues if it was interrupted; by default the maps stay in memory.
         recipe: A name, a TOML file or a :class:`~phosphene.recipe.Recipe`.
         overrides: Recipe fields to change.
@@ -83,7 +83,7 @@ def map_concepts(
             raise RunError(f"{', '.join(executor)} need a run directory: give out='runs/NAME'.")
         show_doubts(display, classifier, pool, device)
         origin = MapOrigin(classifier=classifier, pool=pool, recipe=settings, **how)
-        return map_in_memory(origin, to_indices(concepts, classifier), numbers, frames, display.follow(on_progress))
+        return map_in_memory(origin, to_concepts(concepts, classifier), numbers, frames, display.follow(on_progress))
 
 
 def map_models(
@@ -114,7 +114,7 @@ def map_models(
 
     Args:
         models: Specs or classifiers.
-        concepts: An index, a label or a synonym, or several of them; ``None`` for all classes.
+        concepts: An index, a label, an expression such as ``"star vs heart"``, or several of them; ``None`` for all classes.
         out: The run directory, or the folder of several; by default below ``runs``, by model and recipe.
         recipes: Names, TOML files or recipes.
         overrides: Recipe fields to change.

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from phosphene.arguments import Concepts, Samples, to_indices, to_pool
+from phosphene.arguments import Concepts, Samples, to_concepts, to_pool
 from phosphene.callbacks.loggers import Logger
 from phosphene.classifier import Classifier
 from phosphene.concept_map import Job, MapList
@@ -27,7 +27,7 @@ class MapEvery:
 
     Args:
         classifier: The network that is trained, wrapped once: ``ph.Classifier(module, size=..., mean=..., std=...)``.
-        concepts: An index, a label or a synonym, or several of them.
+        concepts: An index, a label or an expression, or several of them.
         every: Epochs between maps; epochs 0, ``every``, 2 ``every`` ... are mapped.
         logger: TensorBoard, WeightsAndBiases, MLflow, or any object with ``image`` and ``scalar``; none by default.
         recipe: A name, a TOML file or a recipe.
@@ -68,7 +68,7 @@ class MapEvery:
         self.recipe = resolve(recipe, overrides)
         self.history: dict[int, MapList] = {}
         with _restored_generators():  # a wrong name or sample spec should fail now, and not after the first epoch
-            self.concepts = to_indices(concepts, classifier)
+            self.concepts = to_concepts(concepts, classifier)
             self.pool = to_pool(samples, classifier)
 
     def __call__(self, epoch: int) -> "MapList | None":
@@ -81,7 +81,7 @@ class MapEvery:
         Raises:
             NumericError: the network returns NaN or infinity.
         """
-        jobs = [Job(index, self.seed) for index in self.concepts]
+        jobs = [Job.of(concept, self.seed) for concept in self.concepts]
         maps = MapList()
         device = self.device or _device_of(self.classifier)
         with _restored_generators(), Engine(self.classifier, device=device) as engine:

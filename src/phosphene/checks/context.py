@@ -4,7 +4,7 @@ A map that two checks need is made once.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -15,6 +15,8 @@ from phosphene.checks.randomised import SAMPLES, blocks, few_depths, randomised
 from phosphene.classifier import Classifier
 from phosphene.concept_map import ConceptMap, Job
 from phosphene.engine import Engine
+from phosphene.engine.targets import targets_of
+from phosphene.labels import first_synonym
 from phosphene.mapper import Step, in_groups, map_jobs
 from phosphene.metrics.predictions import logits_of_maps
 from phosphene.recipe import Recipe
@@ -104,15 +106,15 @@ class CheckContext:
 
     def under(self, depth: int = 0, samples: str = "") -> list[Request]:
         """Return requests for the chosen maps made again with ``depth`` blocks randomised or from other samples; makes nothing itself."""
-        return [Request(Job(one.index, one.seed), depth, samples) for one in self.chosen]
+        return [Request(one.job, depth, samples) for one in self.chosen]
 
     def second_seeds(self) -> list[Request]:
         """Return requests for one further seed of each chosen map whose class has a single seed in the run."""
-        return [Request(Job(one.index, one.seed + 1)) for one in self.chosen if not self._other_seeds(one)]
+        return [Request(_next_seed(one)) for one in self.chosen if not self._other_seeds(one)]
 
     def same_class(self, one: ConceptMap) -> list[ConceptMap]:
         """Return maps of ``one``'s class from other seeds: the run's, or the one made for :meth:`second_seeds`, which must exist by now."""
-        return self._other_seeds(one) or [self.made[Request(Job(one.index, one.seed + 1))]]
+        return self._other_seeds(one) or [self.made[Request(_next_seed(one))]]
 
     def make(self, requests: Iterable[Request]) -> None:
         """Compute the requested maps that do not exist yet, in groups of one network and samples, and store them in ``made``.
@@ -141,7 +143,8 @@ class CheckContext:
     def predict(self, maps: Sequence[ConceptMap], depth: int = 0) -> MapPredictions:
         """Classify maps by the network, or with its last ``depth`` blocks randomised; return hits and probabilities of their classes."""
         with self.engine(depth) as engine:
-            return predictions_of(logits_of_maps(engine, maps), [one.index for one in maps])
+            logits = logits_of_maps(engine, maps)
+        return predictions_of(logits, targets_of([one.concept.sides for one in maps], logits.shape[1]))
 
     @cached_property
     def across(self) -> "Baseline | None":
@@ -171,9 +174,9 @@ class CheckContext:
         """Return a callback that reports the mapper's steps for ``group`` to ``on_progress``, with labels and totals; ``None`` without."""
         if self.on_progress is None:
             return None
-        on_progress, made, short = self.on_progress, len(self.made), self.classifier.labels.short
+        on_progress, made, known = self.on_progress, len(self.made), self.classifier.labels
         why = f"{depth} of {len(self.blocks)} blocks randomised: " if depth else f"from {samples}: " * bool(samples)
-        labels = tuple(why * (place == 0) + short(job.index) for place, job in enumerate(group))
+        labels = tuple(why * (place == 0) + first_synonym(job.concept(known).label) for place, job in enumerate(group))
         return lambda step: on_progress(made, max(self.maps_total, made + len(group)), labels, step)
 
 
@@ -197,6 +200,11 @@ class Similarity:
     def figures(self, condition: object) -> dict[str, float]:
         """Return the mean similarities under names such as ``hog_at_2``, with ``condition`` after ``_at_``, for a finding."""
         return {f"{name}_at_{condition}": value for name, value in self.mean.items()}
+
+
+def _next_seed(one: ConceptMap) -> Job:
+    """Return the job of a map of the same concept as ``one`` with the next seed."""
+    return replace(one.job, seed=one.seed + 1)
 
 
 def spread(maps: Sequence[ConceptMap], most: int) -> list[ConceptMap]:

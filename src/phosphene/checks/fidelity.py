@@ -8,6 +8,7 @@ import torch
 from phosphene.checks.context import CheckContext
 from phosphene.checks.finding import Finding
 from phosphene.checks.map_predictions import predictions_of
+from phosphene.engine.targets import targets_of
 from phosphene.formats import percent
 from phosphene.mapper.measurements import targeting_rates
 from phosphene.metrics.predictions import SCORE_CONTRAST, logits_at_contrasts
@@ -21,13 +22,13 @@ def find(context: CheckContext) -> Finding:
     the same deviation. Held-out samples that the network classifies as the class already are left out. There is no
     rule, and so no verdict.
     """
-    truth = [one.index for one in context.chosen]
+    sides = [one.concept.sides for one in context.chosen]
     figures: dict[str, float] = {}
     with context.engine() as engine:
         held_out = context.pool.held_out.to(engine.device)
         nu = torch.stack([one.nu for one in context.chosen]).to(engine.device, engine.dtype)
         unit = nu / nu.flatten(1).std(1, correction=0).clamp_min(torch.finfo(nu.dtype).tiny).view(-1, 1, 1, 1)
-        classes = torch.tensor(truth, device=engine.device)
+        truth, classes = (targets_of(sides, engine.classifier.num_classes, device) for device in ("cpu", engine.device))
         for contrast, logits in zip(CONTRASTS, logits_at_contrasts(engine, context.chosen, CONTRASTS), strict=True):
             figures |= predictions_of(logits, truth).figures(f"{contrast:g}")
             rates = [rate for rate in targeting_rates(engine, held_out, contrast * unit, classes) if rate is not None]

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
+
+from phosphene.engine.targets import hits, target_probabilities
 
 # What chance alone gives at most so often is more than chance.
 ALPHA = 0.05
@@ -44,30 +45,29 @@ class MapPredictions:
         return f"{self.hits} of {self.count}"
 
 
-def predictions_of(logits: Tensor, truth: Sequence[int]) -> MapPredictions:
-    """Return hits, mean probability of the true class, and whether hits beat chance, from logits (maps, classes) and true classes."""
-    own = torch.tensor(list(truth))
-    predicted = logits.argmax(1)
-    hits = int((predicted == own).sum())
+def predictions_of(logits: Tensor, targets: Tensor) -> MapPredictions:
+    """Return hits, mean probability of the target, and whether hits beat chance, from logits (maps, classes) and each map's target."""
+    found = int(hits(logits, targets).sum())
     return MapPredictions(
-        float(logits.double().softmax(1).gather(1, own[:, None]).mean()),
-        hits,
-        len(truth),
-        beyond_chance(hits, chance_rates(predicted.tolist(), truth, logits.shape[1])),
+        float(target_probabilities(logits.double(), targets).mean()),
+        found,
+        len(logits),
+        beyond_chance(found, chance_rates(logits, targets)),
     )
 
 
-def chance_rates(predicted: Sequence[int], truth: Sequence[int], classes: int) -> list[float]:
-    """From predicted and true classes, return each map's probability of a hit by chance: 1 / classes, or more for a favoured class.
+def chance_rates(logits: Tensor, targets: Tensor) -> list[float]:
+    """Return, per map, the probability that a network hits its target by chance: 1 / classes, or more for a target it favours.
 
-    One over the number of classes, or the share of the other classes' maps for which it predicts this class: many
-    networks have a class that they predict for everything unknown.
+    One over the number of classes (of sets: the share of the target's classes), or the share of the maps of other
+    targets that hit this one: many networks have a class that they predict for everything unknown.
     """
     rates = []
-    for own in truth:
-        others = [prediction for prediction, other in zip(predicted, truth, strict=True) if other != own]
-        share = others.count(own) / len(others) if others else 0.0
-        rates.append(max(share, 1 / classes))
+    for own in targets:
+        others = logits[(targets != own) if own.ndim == 0 else (targets != own).any(1)]
+        share = float(hits(others, own.expand(len(others), *own.shape)).double().mean()) if len(others) else 0.0
+        least = 1 / logits.shape[1] if own.ndim == 0 else float((own > 0).sum() / (own != 0).sum())
+        rates.append(max(share, least))
     return rates
 
 

@@ -20,6 +20,8 @@ def find(context: CheckContext) -> Finding:
     Passed when ``M_score`` stays what it was to 1e-9, and top-1 falls from beyond chance to 1 over the number of
     concepts or below.
     """
+    if any(one.expression for one in context.maps):
+        return Finding("permuted-labels", {}, None, "Classes are permuted, and this run has unions or contrasts.")
     truth = [one.index for one in context.maps]
     concepts = sorted(set(truth))
     count = len(concepts)
@@ -49,7 +51,7 @@ def find(context: CheckContext) -> Finding:
         f"With the labels permuted, M_score goes from {score:.2f} to {figures['m_score_at_permuted']:.2f} and "
         f"top-1 from {percent(right)} to {percent(wrong)} (chance is {percent(1 / count)})."
     )
-    passed = all_of(unchanged, wrong <= 1 / count, predictions_of(logits, truth).beyond_chance)
+    passed = all_of(unchanged, wrong <= 1 / count, predictions_of(logits, torch.tensor(truth)).beyond_chance)
     if_passed = (
         "So M_score measures how sure and how varied the predictions are, and only top-1 whether they are correct: "
         "compare both."

@@ -16,6 +16,7 @@ from phosphene.engine.gradients import Gradients, MeanGradients
 from phosphene.engine.losses import LOSSES, cross_entropy
 from phosphene.engine.memory import keep_freed_memory
 from phosphene.engine.modules import find_spatial_layer, forward_hooks, frozen
+from phosphene.engine.targets import hits, target_probabilities, virtual_logits
 from phosphene.engine.tuning import tuned_micro_batch
 from phosphene.errors import DeviceError, PhospheneError
 from phosphene.spatial_activation import as_spatial_activation
@@ -84,7 +85,7 @@ class Engine:
         self.forward: Forward | None = None  # for gradients: chosen at the first batch of an open engine
         self._opened: ExitStack | None = None
         self._captured: CapturedSteps | None = None  # on a GPU, while the engine is open
-        self._predicted: tuple[Tensor, Tensor] | None = None  # the last samples that were classified, and their classes
+        self._classified: tuple[Tensor, Tensor] | None = None  # the last samples that were classified, and their logits
 
     def __enter__(self) -> Self:
         if torch.is_inference_mode_enabled():
@@ -111,7 +112,7 @@ class Engine:
 
     def _close(self) -> None:
         """Drop what holds for an open engine only: the network may have changed when it is opened again."""
-        self._opened = self._captured = self._predicted = self.forward = None
+        self._opened = self._captured = self._classified = self.forward = None
 
     def captured(self, step: Step, *key: Hashable) -> Step:
         """Return a step that a GPU replays as one CUDA graph; on a CPU, the step itself.
@@ -133,7 +134,7 @@ class Engine:
         Args:
             samples: uint8 (m, b, c, h, w).
             nu: (m, c, h, w).
-            classes: int64 (m,).
+            classes: int64 (m,), or the targets of m concepts (:mod:`phosphene.engine.targets`).
             loss: The loss to differentiate, a name in :data:`phosphene.engine.losses.LOSSES`.
 
         Raises:
@@ -145,13 +146,13 @@ class Engine:
             maps, count = samples.shape[:2]
             gradient = torch.zeros_like(nu)
             entropy = torch.zeros(maps, dtype=self.dtype, device=self.device)
-            hits = torch.zeros_like(entropy)
+            hit = torch.zeros_like(entropy)
             for images, owner in self._nudged(samples, nu):
                 slope, _, logits = self._differentiate(images, classes[owner], loss)
                 gradient.index_add_(0, owner, slope)
-                entropy.index_add_(0, owner, cross_entropy(logits, classes[owner]))
-                hits.index_add_(0, owner, (logits.argmax(1) == classes[owner]).to(self.dtype))
-            return MeanGradients(gradient / count, entropy / count, hits / count)
+                entropy.index_add_(0, owner, cross_entropy(*virtual_logits(logits, classes[owner])))
+                hit.index_add_(0, owner, hits(logits, classes[owner]).to(self.dtype))
+            return MeanGradients(gradient / count, entropy / count, hit / count)
 
         return self._halving_micro_batch(run)
 
@@ -186,15 +187,14 @@ class Engine:
         Args:
             samples: uint8 (m, b, c, h, w).
             nu: (m, c, h, w).
-            classes: int64 (m,).
+            classes: int64 (m,), or the targets of m concepts (:mod:`phosphene.engine.targets`).
         """
 
         def run() -> Tensor:
             """Compute the probabilities of all maps at the present micro-batch; called again with a smaller one if memory runs out."""
             total = torch.zeros(len(nu), dtype=self.dtype, device=self.device)
             for images, owner in self._nudged(samples, nu):
-                own = self._network(images).softmax(1).gather(1, classes[owner, None])[:, 0]
-                total.index_add_(0, owner, own)
+                total.index_add_(0, owner, target_probabilities(self._network(images), classes[owner]))
             return total / samples.shape[1]
 
         return self._halving_micro_batch(run)
@@ -210,14 +210,14 @@ class Engine:
 
         return self._halving_micro_batch(run)
 
-    def predicted_classes(self, samples: Tensor) -> Tensor:
-        """Return the network's top-1 class (n,) for each of the samples, uint8 (n, c, h, w); cached for the last samples object.
+    def logits_of_samples(self, samples: Tensor) -> Tensor:
+        """Return the network's logits (n, classes) for samples, uint8 (n, c, h, w); cached for the last samples object.
 
         The result for the last samples is cached: do not change them, or the network, in place.
         """
-        if self._predicted is None or self._predicted[0] is not samples:
-            self._predicted = (samples, self.logits(samples.to(self.dtype) / 255).argmax(1))
-        return self._predicted[1]
+        if self._classified is None or self._classified[0] is not samples:
+            self._classified = (samples, self.logits(samples.to(self.dtype) / 255))
+        return self._classified[1]
 
     @torch.no_grad()
     def activations(self, images: Tensor, layer: str) -> Tensor:
@@ -248,7 +248,7 @@ class Engine:
         images.requires_grad_()
         with torch.enable_grad():
             logits = self._network(images, self.forward)
-            losses = LOSSES[loss](logits, classes)
+            losses = LOSSES[loss](*virtual_logits(logits, classes))
             (gradient,) = torch.autograd.grad(losses.sum(), images)
         return gradient, losses.detach(), logits.detach()
 

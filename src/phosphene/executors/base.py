@@ -114,8 +114,8 @@ class MapSummary:
     """The figures of a finished map, without its tensors, as executors report them and commands print them.
 
     Attributes:
-        index: Index of the class.
-        label: Full label of the class.
+        index: Index of the class, or number of the expression.
+        label: Full label of the class, or the expression.
         seed: Seed of the map.
         p_class: Probability of the class for the image.
         targeting_rate: Share of held-out samples that the map moves to the class.

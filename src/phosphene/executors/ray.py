@@ -267,7 +267,7 @@ def _make_group(remote: RemoteRun, group: Group) -> list[Event]:
             run, labels = RunDirectory(remote.run), _opened[remote].plan.classifier.labels
             for job in group.missing:
                 with contextlib.suppress(RunError):
-                    one = run.read(run.folder(job, labels[job.index]))
+                    one = run.read(run.folder(job, job.concept(labels).label))
                     events.append(Made(group, MapSummary.of(one, made=True, run=group.run)))
                     missing.remove(job)
         if not missing:

@@ -97,7 +97,7 @@ class Worker:
         state = begun.state if begun is not None and begun.jobs == group.jobs else None
         making = MapOptimization(self.engine, self.pool, group.jobs, recipe, state)
         film = FrameRecorder(plan.frames, recipe.contrast)
-        labelled = [(job, labels[job.index]) for job in group.jobs]
+        labelled = [(job, job.concept(labels).label) for job in group.jobs]
         saved = time.monotonic()
         with LivePreview(plan.run, labelled, recipe.contrast) if visible else nullcontext() as preview:
             for step in making:

@@ -45,7 +45,7 @@ def accumulate(
     Args:
         engine: Calls the network.
         draws: For every step, a mini-batch per map and random views of the maps; the paper uses the map itself.
-        classes: int64 (m,).
+        classes: int64 (m,), or the targets of m concepts (:mod:`phosphene.engine.targets`).
         nu: (m, c, h, w): the map that each starts from (the paper's seed).
         recipe: ``steps`` (K), ``radius`` (eta), ``step_size``, ``sign_test``; not in the paper: ``step_decay``,
             ``smoothing``.

@@ -4,6 +4,7 @@ from torch import Tensor
 
 from phosphene.concept_map import render
 from phosphene.engine import Engine
+from phosphene.engine.targets import hits, target_probabilities
 from phosphene.errors import NumericError
 
 
@@ -13,10 +14,10 @@ def confidences(engine: Engine, nu: Tensor, classes: Tensor, contrast: float) ->
     Raises:
         NumericError: the network gives NaN or infinity for the image of a map.
     """
-    probabilities = engine.logits(render(nu, contrast)).softmax(1)
+    probabilities = target_probabilities(engine.logits(render(nu, contrast)), classes)
     if not probabilities.isfinite().all():
         raise NumericError(f"network {engine.classifier.name} gives NaN or infinity for the image of a finished map.")
-    return [float(row[index]) for row, index in zip(probabilities, classes, strict=True)]
+    return [float(one) for one in probabilities]
 
 
 def targeting_rates(engine: Engine, held_out: Tensor, nu: Tensor, classes: Tensor) -> "list[float | None]":
@@ -24,13 +25,14 @@ def targeting_rates(engine: Engine, held_out: Tensor, nu: Tensor, classes: Tenso
 
     Samples that are classified as the class anyway are left out; ``None`` if no other samples exist.
     """
-    before = engine.predicted_classes(held_out)
+    before = engine.logits_of_samples(held_out)
     rates: list[float | None] = []
-    for shift, index in zip(nu, classes, strict=True):
-        others = held_out[before != index]
-        if len(others):
-            after = engine.logits((others.to(engine.dtype) / 255 - shift).clamp(0, 1)).argmax(1)
-            rates.append(float((after == index).double().mean()))
+    for row, shift in enumerate(nu):
+        own = classes[row : row + 1].expand(len(held_out), *classes.shape[1:])
+        others = ~hits(before, own)
+        if others.any():
+            moved = (held_out[others].to(engine.dtype) / 255 - shift).clamp(0, 1)
+            rates.append(float(hits(engine.logits(moved), own[others]).double().mean()))
         else:
             rates.append(None)
     return rates

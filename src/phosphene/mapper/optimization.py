@@ -10,6 +10,7 @@ from torch import Tensor
 
 from phosphene.concept_map import ConceptMap, Job
 from phosphene.engine import Engine
+from phosphene.engine.targets import targets_of
 from phosphene.errors import NumericError
 from phosphene.mapper.algorithm import Moments, accumulate
 from phosphene.mapper.draws import draw_ahead
@@ -52,7 +53,7 @@ def map_jobs(
     Args:
         engine: An open engine.
         pool: Samples on any device.
-        jobs: Classes and seeds.
+        jobs: Concepts and seeds.
         recipe: Hyper-parameters.
         on_progress: Called after every step.
         frames: Images of each map as it develops, evenly spaced over all steps; they do not change the map.
@@ -80,7 +81,7 @@ class MapOptimization:
     Args:
         engine: An open engine.
         pool: Samples on any device.
-        jobs: Classes and seeds.
+        jobs: Concepts and seeds.
         recipe: Hyper-parameters.
         state: State to resume from, as :meth:`state` returned it; by default the maps start at zero.
 
@@ -102,7 +103,10 @@ class MapOptimization:
         self.layer = engine.spatial_layer(recipe.xi_layer)  # first, so that a wrong name fails before any work
         self.pool = pool.to(engine.device)
         self.colours = colour_matrix(pool.colour_covariance, recipe.colour) if recipe.colour else None
-        self.classes = torch.tensor([job.index for job in jobs], device=engine.device)
+        concepts = [job.concept(engine.classifier.labels) for job in jobs]
+        self.labels = [concept.label for concept in concepts]
+        sides = [concept.sides for concept in concepts]
+        self.classes = targets_of(sides, engine.classifier.num_classes, engine.device)
         self.total = recipe.rounds * (recipe.steps + recipe.refine_steps)
         self.generators = [torch.Generator().manual_seed(job.seed * 1_000_003 + job.index) for job in jobs]
         self.losses: list[list[float]] = []  # per step, per map
@@ -198,7 +202,7 @@ class MapOptimization:
                 nu=self.nu[row].float().cpu(),
                 xi=xi[row].float().cpu(),
                 index=job.index,
-                label=engine.classifier.labels[job.index],
+                label=self.labels[row],
                 seed=job.seed,
                 recipe_sha256=recipe.sha256,
                 contrast=recipe.contrast,
@@ -209,6 +213,7 @@ class MapOptimization:
                 seconds=self._seconds() / len(self.jobs),
                 hits=tuple(step[row] for step in self.hits[: taken[row]]),
                 frames=recorder.frames_of(row) if recorder is not None else (),
+                expression=job.expression,
             )
             for row, job in enumerate(self.jobs)
         ]

@@ -27,7 +27,7 @@ def refine(
     Args:
         engine: Calls the network.
         draws: For every step, a mini-batch per map.
-        classes: int64 (m,).
+        classes: int64 (m,), or the targets of m concepts (:mod:`phosphene.engine.targets`).
         nu: (m, c, h, w): maps from Algorithm 1.
         xi: (m, 1, h, w) in [0, 1], fixed during the refinement.
         recipe: ``refine_steps``, ``refine_lr``, ``penalty`` (lambda), ``radius`` (eta).

@@ -46,7 +46,7 @@ def mean_view_gradients(
         samples: uint8 (m, b, c, h, w).
         nu: Maps (m, c, h, w).
         views: From :func:`draw_views`, of the maps' type and on their device.
-        classes: int64 (m,).
+        classes: int64 (m,), or the targets of m concepts (:mod:`phosphene.engine.targets`).
         loss: The loss to differentiate.
     """
     if views is None:
@@ -56,7 +56,7 @@ def mean_view_gradients(
     with torch.enable_grad():
         leaf = nu.detach().requires_grad_()
         seen = apply_views(leaf, views)
-    nudged = engine.mean_gradients(samples_per_view, seen.detach(), classes.repeat_interleave(count), loss)
+    nudged = engine.mean_gradients(samples_per_view, seen.detach(), classes.repeat_interleave(count, 0), loss)
     (gradient,) = torch.autograd.grad(seen, leaf, nudged.gradient / count)  # the transpose of all views
     mean_loss, hits = (value.view(-1, count).mean(1) for value in (nudged.loss, nudged.hits))
     return MeanGradients(gradient, mean_loss, hits)

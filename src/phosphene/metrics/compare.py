@@ -30,9 +30,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from phosphene.concept_map import ConceptMap
+from phosphene.concepts import FIRST_NUMBER
 from phosphene.errors import ConceptError
 from phosphene.labels import Labels
-from phosphene.metrics.matching import concepts_of, match
+from phosphene.metrics.matching import match
 
 SIDE = 56
 MOST_PAIRS = 300
@@ -106,7 +107,7 @@ def compare(a: ComparedRun, b: ComparedRun, *, same_network: bool = False, same_
     Raises:
         ConceptError: the runs have no class in common, or labels that fit several classes.
     """
-    pairs = in_common(concepts_of((m.index, m.label) for m in a.maps), concepts_of((m.index, m.label) for m in b.maps))
+    pairs = in_common(*({m.index: m.label for m in run.maps} for run in (a, b)))
     if not pairs:
         raise ConceptError("the two runs have no class in common (classes are matched by label): nothing to compare.")
     side = min([SIDE, *(length for one in (*a.maps, *b.maps) for length in one.nu.shape[1:])])
@@ -147,9 +148,15 @@ def in_common(a: Mapping[int, str], b: Mapping[int, str]) -> dict[int, int]:
         ConceptError: a label fits several classes of the other run.
     """
     pairs = {index: index for index, label in a.items() if b.get(index) == label}
+    expressions = {label: index for index, label in b.items() if index >= FIRST_NUMBER}
+    pairs |= {index: expressions[label] for index, label in a.items() if index >= FIRST_NUMBER and label in expressions}
     left = {index: label for index, label in b.items() if index not in pairs and 0 <= index <= MOST_INDEX}
     labels = Labels([left.get(index, "") for index in range(max(left, default=-1) + 1)])
-    wanted = {index: label for index, label in a.items() if index not in pairs and labels.sharing(label)}
+    wanted = {
+        index: label
+        for index, label in a.items()
+        if index not in pairs and index < FIRST_NUMBER and labels.sharing(label)
+    }
     if wanted:
         pairs |= match(wanted, labels, "the second run")
     return {index: pairs[index] for index in a if index in pairs}

@@ -11,7 +11,7 @@ from phosphene.concept_map import ConceptMap
 from phosphene.engine import Engine
 from phosphene.errors import ConceptError
 from phosphene.metrics.matching import match_maps
-from phosphene.metrics.predictions import logits_of_maps
+from phosphene.metrics.predictions import logits_of_maps, pulled_up_logits
 
 higher_is_better = True
 
@@ -66,6 +66,9 @@ def m_score_of_divergence(divergence: Tensor, concepts: int) -> float:
 def m_score(maps: Sequence[ConceptMap], target: Classifier, *, device: str = "auto") -> float:
     """Classify maps by a target classifier and return their ``M_score``, in [1 / L, 1]: how surely and variedly it recognises them.
 
+    A union has one logit, the log-sum-exp of its classes' logits, and a contrast that of its left side: ``M_score``
+    asks what the image shows. What it is told from has no part in it, so maps that pull up the same count as one concept.
+
     Args:
         maps: Maps of at least two concepts of one classifier.
         target: The classifier that is to classify them; its classes are matched to the maps' by label.
@@ -75,7 +78,7 @@ def m_score(maps: Sequence[ConceptMap], target: Classifier, *, device: str = "au
         ConceptError: fewer than two concepts, or the target lacks one of them.
         SpecError: the target takes images of another number of channels.
     """
-    matched = match_maps([(one.index, one.label) for one in maps], target)
+    sets = match_maps([one.concept for one in maps], target).pulled_up
     with Engine(target, device=device) as engine:
         logits = logits_of_maps(engine, maps)
-    return m_score_of_logits(logits, list(matched.classes.values()))
+    return m_score_of_logits(pulled_up_logits(logits, sets), range(len(sets)))

@@ -1,46 +1,64 @@
-"""Match each concept of a source to a class of a target, by label."""
+"""Match each class of a source's concepts to a class of a target, by label."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+
+from torch import Tensor
 
 from phosphene.classifier import Classifier
+from phosphene.concepts import Concept, Sides
+from phosphene.engine.targets import targets_of
 from phosphene.errors import ConceptError, first_few
 from phosphene.labels import Labels
 
 
 @dataclass(frozen=True)
 class MatchedMaps:
-    """The class of each map at the classifier that made the maps, and which of a target classifier's classes each corresponds to.
+    """The concept of each map at the classifier that made the maps, and which of a target classifier's classes its classes are.
 
     Attributes:
-        concepts: Index and label of each map's class at the source.
-        classes: The target's class of each of the source's classes.
+        concepts: What each map is of, at the source.
+        classes: The target's class of each class of these concepts.
         labels: The target's labels.
     """
 
-    concepts: Sequence[tuple[int, str]]
+    concepts: Sequence[Concept]
     classes: Mapping[int, int]
     labels: Sequence[str]
 
-    @property
-    def truth(self) -> list[int]:
-        """The target's class index for each map: what it should predict."""
-        return [self.classes[index] for index, _ in self.concepts]
+    @cached_property
+    def sides(self) -> list[Sides]:
+        """The target's classes that each map pulls up and pushes down, by rising index."""
+        return [
+            Sides(*(tuple(sorted(self.classes[index] for index in side)) for side in concept.sides))
+            for concept in self.concepts
+        ]
+
+    @cached_property
+    def targets(self) -> Tensor:
+        """What the target should predict for each map: its class, or the sets of classes that it tells from each other."""
+        return targets_of(self.sides, len(self.labels))
+
+    @cached_property
+    def pulled_up(self) -> list[tuple[int, ...]]:
+        """The different sets of the target's classes that the maps pull up, sorted: the L concepts of ``M_score``."""
+        return sorted({side.up for side in self.sides})
 
 
-def match_maps(concepts: Sequence[tuple[int, str]], target: Classifier) -> MatchedMaps:
-    """Match maps' classes, given as (index, label) per map, to a target's classes by label; ConceptError if one has no single match."""
-    return MatchedMaps(concepts, match(concepts_of(concepts), target.labels, target.name), target.labels)
+def match_maps(concepts: Sequence[Concept], target: Classifier) -> MatchedMaps:
+    """Match the classes of maps' concepts to a target's classes by label; ConceptError if one has no single match."""
+    return MatchedMaps(concepts, match(classes_of(concepts), target.labels, target.name), target.labels)
 
 
-def concepts_of(pairs: Iterable[tuple[int, str]]) -> dict[int, str]:
-    """Return index -> label, each class once, from the (index, label) pairs of maps; ConceptError if one index has two labels.
+def classes_of(concepts: Iterable[Concept]) -> dict[int, str]:
+    """Return index -> label of all classes of concepts, on either side, each once; ConceptError if one index has two labels.
 
     Raises:
         ConceptError: one index stands for two labels: the maps come from classifiers with different classes.
     """
     labels: dict[int, str] = {}
-    for index, label in pairs:
+    for index, label in (member for concept in concepts for member in concept.up + concept.against):
         if labels.setdefault(index, label) != label:
             raise ConceptError(
                 f"class {index} is {labels[index][:60]!r} in one map and {label[:60]!r} in another: "

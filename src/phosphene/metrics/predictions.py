@@ -10,6 +10,7 @@ from torch.nn import functional
 from phosphene.classifier import Classifier
 from phosphene.concept_map import ConceptMap, render
 from phosphene.engine import Engine
+from phosphene.engine.targets import hits, target_probabilities
 from phosphene.errors import ConceptError, NumericError, SpecError
 from phosphene.metrics.matching import MatchedMaps
 
@@ -87,23 +88,32 @@ def _batches(maps: Iterable[ConceptMap], target_pixels: int) -> Iterator[list[Co
 
 
 def top_predictions(logits: Tensor, maps: MatchedMaps) -> list[dict[str, Any]]:
-    """Return, per map, its class at the target, that class's probability, and the 5 most probable classes, from logits.
+    """Return, per map, its class at the target, the confidence in it, and the 5 most probable classes, from logits.
 
     Args:
         logits: (maps, classes).
-        maps: The classes of the maps.
+        maps: The concepts of the maps.
 
     Returns:
         For each map ``class`` (the target's), ``p_class`` (its probability in [0, 1]) and ``top``: at most 5 of
-        ``index``, ``label``, ``p``.
+        ``index``, ``label``, ``p``. For a union or contrast, ``class`` is the first of the classes that are pulled up,
+        ``up`` are all of them, and ``right`` says whether the target tells them from those that are pushed down.
     """
     rows = []
-    for probabilities, own in zip(logits.double().softmax(1), maps.truth, strict=True):
+    confidence, right = target_probabilities(logits.double(), maps.targets), hits(logits, maps.targets)
+    for row, probabilities in enumerate(logits.double().softmax(1)):
         best = probabilities.topk(min(TOP, len(probabilities)))
         places = zip(best.indices.tolist(), best.values.tolist(), strict=True)
         top = [{"index": index, "label": maps.labels[index], "p": p} for index, p in places]
-        rows.append({"class": own, "p_class": float(probabilities[own]), "top": top})
+        up = maps.sides[row].up
+        sets = {} if maps.concepts[row].is_class else {"up": list(up), "right": bool(right[row])}
+        rows.append({"class": up[0], "p_class": float(confidence[row]), "top": top, **sets})
     return rows
+
+
+def pulled_up_logits(logits: Tensor, sets: Sequence[Sequence[int]]) -> Tensor:
+    """Return the log-sum-exp of logits (n, classes) over each set of classes, (n, sets); a set of one class has its logit."""
+    return torch.stack([logits[:, list(one)].logsumexp(1) if len(one) > 1 else logits[:, one[0]] for one in sets], 1)
 
 
 def top1(logits: Tensor, truth: Sequence[int], among: "Sequence[int] | None" = None) -> float:

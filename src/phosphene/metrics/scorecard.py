@@ -25,13 +25,13 @@ class ConceptScore:
     """How a target classifies the maps of one concept: how many are right, the mean probability, and what it predicts instead.
 
     Attributes:
-        index: The source's class.
+        index: The source's class, or the number of the union or contrast.
         label: Label of the concept.
-        target_index: The target's class of that name.
+        target_index: The target's class of that name; of a union or contrast, of the first class that is pulled up.
         maps: Number of maps.
         right: How many of them the target classifies as the class.
         p_class: Mean probability of the class, in [0, 1].
-        misread: Classes that the target predicts instead, the most frequent first.
+        misread: Classes that the target predicts instead, the most frequent first; of a contrast, of its right side.
     """
 
     index: int
@@ -63,9 +63,10 @@ class Score:
         target: Name of the classifier that classifies them.
         m_score: ``M_score(target | source)``, in [1 / L, 1]; blind to labels.
         interval: 95 % bootstrap interval of ``m_score`` over the maps.
-        top1_concepts: Share of maps that are classified as their class among the L concepts.
+        top1_concepts: Share of maps that are classified as their class among the L concepts (what maps pull up).
         top1_concepts_interval: Wilson 95 % interval of ``top1_concepts``.
-        top1_all: Share of maps that are classified as their class among all of the target's classes.
+        top1_all: Share of maps that are classified as their class among all of the target's classes; as one of their
+            classes if they are of a union, and among the classes of both sides if they are of a contrast.
         top1_all_interval: Wilson 95 % interval of ``top1_all``.
         p_class: Mean probability of the class among all classes.
         maps: Number of maps.

@@ -4,16 +4,17 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from phosphene.classifier import Classifier
 from phosphene.concept_map import ConceptMap
+from phosphene.concepts import Concept
 from phosphene.engine import Engine
+from phosphene.engine.targets import hits, predicted, target_probabilities
 from phosphene.metrics.bootstrap import m_score_interval, wilson
 from phosphene.metrics.m_score import divergences, m_score_of_logits
-from phosphene.metrics.matching import MatchedMaps, concepts_of, match_maps
-from phosphene.metrics.predictions import SCORE_CONTRAST, logits_at_contrasts, top1, top_predictions
+from phosphene.metrics.matching import MatchedMaps, match_maps
+from phosphene.metrics.predictions import SCORE_CONTRAST, logits_at_contrasts, pulled_up_logits, top1, top_predictions
 from phosphene.metrics.scorecard import ConceptScore, Confusion, ContrastScore, Score
 
 # The score is taken at 0.2; the others are reported beside it, so that nobody can choose the contrast that flatters.
@@ -23,7 +24,7 @@ MOST_CONFUSIONS = 3
 
 def score_maps(
     maps: Iterable[ConceptMap],
-    concepts: Sequence[tuple[int, str]],
+    concepts: Sequence[Concept],
     target: Classifier,
     *,
     source: str = "source",
@@ -33,7 +34,7 @@ def score_maps(
 
     Args:
         maps: Maps of at least two concepts.
-        concepts: Index and label of each map's class.
+        concepts: What each map is of.
         target: The classifier that is to classify them; its classes are matched to the maps' by label, and the images
             are resized to its input.
         source: Name of the classifier that the maps come from.
@@ -59,61 +60,60 @@ def score_of_logits(logits: Tensor, maps: MatchedMaps, *, source: str = "source"
 
     Args:
         logits: (contrasts, maps, classes), the contrasts those of ``CONTRASTS``.
-        maps: The classes of the maps.
+        maps: The concepts of the maps.
         source: The source's name.
         target: The target's name.
     """
-    truth, chosen = maps.truth, list(maps.classes.values())
     at_score = logits[CONTRASTS.index(SCORE_CONTRAST)]
-    sweep = tuple(_at_contrast(contrast, rows, truth, chosen) for contrast, rows in zip(CONTRASTS, logits, strict=True))
+    sweep = tuple(_at_contrast(contrast, rows, maps) for contrast, rows in zip(CONTRASTS, logits, strict=True))
     main = sweep[CONTRASTS.index(SCORE_CONTRAST)]
-    count = len(truth)
+    count, of = len(maps.concepts), len(maps.pulled_up)
+    spread = divergences(pulled_up_logits(at_score, maps.pulled_up), range(of))
     return Score(
         source=source,
         target=target,
         m_score=main.m_score,
-        interval=m_score_interval(divergences(at_score, chosen), len(chosen)),
+        interval=m_score_interval(spread, of),
         top1_concepts=main.top1_concepts,
         top1_concepts_interval=wilson(round(main.top1_concepts * count), count),
         top1_all=main.top1_all,
         top1_all_interval=wilson(round(main.top1_all * count), count),
         p_class=main.p_class,
         maps=count,
-        concepts=len(chosen),
+        concepts=of,
         classes=at_score.shape[1],
         per_concept=_per_concept(at_score, maps),
         contrast_sweep=sweep,
     )
 
 
-def _at_contrast(contrast: float, logits: Tensor, truth: Sequence[int], chosen: Sequence[int]) -> ContrastScore:
+def _at_contrast(contrast: float, logits: Tensor, maps: MatchedMaps) -> ContrastScore:
     """Return the ContrastScore of one contrast, from the target's logits (maps, classes): M_score, top-1 rates, mean probability."""
+    pulled_up = pulled_up_logits(logits, maps.pulled_up)
     return ContrastScore(
         contrast=contrast,
-        m_score=m_score_of_logits(logits, chosen),
-        top1_concepts=top1(logits, truth, among=chosen),
-        top1_all=top1(logits, truth),
-        p_class=float(_p_class(logits, truth).mean()),
+        m_score=m_score_of_logits(pulled_up, range(len(maps.pulled_up))),
+        top1_concepts=top1(pulled_up, [maps.pulled_up.index(side.up) for side in maps.sides]),
+        top1_all=float(hits(logits, maps.targets).double().mean()),
+        p_class=float(target_probabilities(logits.double(), maps.targets).mean()),
     )
-
-
-def _p_class(logits: Tensor, truth: Sequence[int]) -> Tensor:
-    """Return the probability of each map's true class among all classes, float64 (maps,), from logits (maps, classes)."""
-    return logits.double().softmax(1)[torch.arange(len(truth)), torch.tensor(list(truth))]
 
 
 def _per_concept(logits: Tensor, maps: MatchedMaps) -> tuple[ConceptScore, ...]:
     """Return a ConceptScore per concept from the target's logits (maps, classes): right ones, probability, wrong predictions."""
-    predicted, probability = logits.argmax(1).tolist(), _p_class(logits, maps.truth).tolist()
+    best, right = predicted(logits, maps.targets).tolist(), hits(logits, maps.targets).tolist()
+    probability = target_probabilities(logits.double(), maps.targets).tolist()
+    positions: dict[int, list[int]] = {}
+    for position, concept in enumerate(maps.concepts):
+        positions.setdefault(concept.index, []).append(position)
     rows = []
-    for index, label in concepts_of(maps.concepts).items():
-        own = [position for position, (other, _) in enumerate(maps.concepts) if other == index]
-        wrong = Counter(predicted[position] for position in own if predicted[position] != maps.classes[index])
+    for index, own in positions.items():
+        wrong = Counter(best[position] for position in own if not right[position])
         rows.append(
             ConceptScore(
                 index=index,
-                label=label,
-                target_index=maps.classes[index],
+                label=maps.concepts[own[0]].label,
+                target_index=maps.sides[own[0]].up[0],
                 maps=len(own),
                 right=len(own) - wrong.total(),
                 p_class=sum(probability[position] for position in own) / len(own),

@@ -7,9 +7,9 @@ from pathlib import Path
 from PIL import Image
 
 from phosphene.concept_map import ConceptMap, captions
+from phosphene.concepts import find_among
 from phosphene.contact_sheet import contact_sheet
 from phosphene.errors import ConceptError, RunError
-from phosphene.labels import find_among
 from phosphene.runs import RunDirectory
 from phosphene.runs.atomic import write_bytes
 from phosphene.runs.frames import FPS, LEAST_FPS, MOST_FPS, animation
@@ -58,7 +58,7 @@ def write_film(
 
 def _chosen_maps(run: RunDirectory, concepts: Sequence[str]) -> list[ConceptMap]:
     """Read and return a run's finished maps of the classes that ``concepts`` name, or all its maps."""
-    known = {row["index"]: row["label"] for row in run.facts()["jobs"]}
+    known = run.concepts()
     wanted = {find_among(concept, known, str(run.path)) for concept in concepts}
     return [one for one in run.maps() if not wanted or one.index in wanted]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from PIL import Image
 
-from phosphene.concept_map import ConceptMap, Job, render, to_image
+from phosphene.concept_map import ConceptMap, render, to_image
 from phosphene.contact_sheet import SIDE, contact_sheet
 from phosphene.formats import count, percent, probability
 from phosphene.image_files import to_data_url
@@ -78,7 +78,7 @@ def _cards(run: RunDirectory, facts: dict[str, Any]) -> Iterator[dict[str, Any]]
         card = _words(one, own, others) | _images(one, scale, quality)
         if number < MOST_ON_SHEET:
             card["thumbnail"] = one.image.convert("RGB").resize((side, side), Image.Resampling.LANCZOS, reducing_gap=2)
-        animation = run.folder(Job(one.index, one.seed), one.label) / FRAMES
+        animation = run.folder(one.job, one.label) / FRAMES
         size_of_frames = animation.stat().st_size if animation.is_file() else 0
         if 0 < size_of_frames <= bytes_for_frames:
             bytes_for_frames -= size_of_frames
@@ -138,7 +138,9 @@ def classification(classifier: ClassifierPredictions, place: tuple[int, int]) ->
     found = classifier.maps.get(place)
     if not found or not found["top"]:
         return None
-    return {**found, "name": classifier.name, "right": found["top"][0]["index"] == found["class"]}
+    up = found.get("up", [found["class"]])  # a class has one; for unions and contrasts, all that are pulled up
+    right = found.get("right", found["top"][0]["index"] in up)
+    return {**found, "name": classifier.name, "up": up, "right": right}
 
 
 def _sentence(one: ConceptMap, own: "dict[str, Any] | None") -> str:

@@ -58,7 +58,8 @@ class Checkpoints:
         for job in jobs:
             found = self._read(self._file(job))
             if found is not None and set(found.jobs) <= set(jobs):
-                return found
+                known = {one: one for one in jobs}  # a checkpoint has the numbers of unions and contrasts alone
+                return Checkpoint(tuple(known[one] for one in found.jobs), found.state)
         return None
 
     def drop(self, jobs: Sequence[Job]) -> None:

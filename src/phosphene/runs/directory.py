@@ -15,8 +15,8 @@ from safetensors.torch import save as save_tensors
 
 from phosphene import notebook
 from phosphene.concept_map import ConceptMap, Job, MapList
+from phosphene.concepts import Concept
 from phosphene.errors import RunError
-from phosphene.formats import percent
 from phosphene.image_files import encode
 from phosphene.runs.atomic import remove_parts, write_bytes, write_json, writing
 from phosphene.runs.documents import SCHEMA, Document
@@ -24,7 +24,7 @@ from phosphene.runs.facts import NEEDED, slug, versions
 from phosphene.runs.frames import NAME as FRAMES
 from phosphene.runs.frames import frames_file, read_frames
 from phosphene.runs.lock import LOCK, NOTE, hold
-from phosphene.runs.scores import read_scores
+from phosphene.runs.scores import scores_table
 
 # Of a map that is being made, beside its other files; see phosphene.runs.live.
 PREVIEW = "preview.webp"
@@ -67,9 +67,11 @@ class RunDirectory:
             with hold(self.path):
                 self.check(facts)  # another process may have begun while this one waited
                 old = RUN.read(self.path)
-                listed = {(row["index"], row["seed"]): row["label"] for row in (old["jobs"] if old else [])}
-                listed |= {(job.index, job.seed): label for job, label in jobs}
-                rows = [{"index": key[0], "label": listed[key], "seed": key[1]} for key in sorted(listed)]
+                listed = {(row["index"], row["seed"]): row for row in (old["jobs"] if old else [])}
+                for job, label in jobs:
+                    sides = job.expression.facts() if job.expression else {}
+                    listed[job.index, job.seed] = {"index": job.index, "label": label, "seed": job.seed, **sides}
+                rows = [listed[key] for key in sorted(listed)]
                 head = {"schema": SCHEMA, "versions": versions(), **facts}
                 if old != {**head, "jobs": rows}:
                     remove_parts(self.path, note.name)
@@ -126,6 +128,14 @@ class RunDirectory:
         folders = {(job.index, job.seed): self.folder(job, label) for job, label in jobs}
         return {place: folder for place, folder in folders.items() if (folder / "map.json").exists()}
 
+    def concepts(self) -> list[Concept]:
+        """Return what each job of run.json is a map of, in its order: the concept of a job with several seeds comes as often.
+
+        Raises:
+            RunError: this is not a run directory, or its run.json is damaged.
+        """
+        return [Concept.of_facts(row) for row in self.facts()["jobs"]]
+
     def map_hashes(self) -> dict[tuple[int, int], str]:
         """Return the hash of each finished map by (class index, seed), in the order of run.json.
 
@@ -172,7 +182,7 @@ class RunDirectory:
 
         Of several processes only one may write a map: the one that holds the run, or a worker of it.
         """
-        folder = self.folder(Job(found.index, found.seed), found.label)
+        folder = self.folder(found.job, found.label)
         remove_parts(folder)  # left by a process that was killed while it wrote
         tensors = save_tensors({"nu": found.nu.contiguous(), "xi": found.xi.contiguous()})
         write_bytes(folder / "map.safetensors", tensors)
@@ -184,6 +194,7 @@ class RunDirectory:
             folder / "map.json",
             {
                 **{key: getattr(found, key) for key in FIGURES},
+                **found.concept.facts(),
                 "map_sha256": hashlib.sha256(tensors).hexdigest(),
                 "loss": [round(value, 6) for value in found.loss],
                 "hits": [round(value, 4) for value in found.hits],
@@ -208,6 +219,7 @@ class RunDirectory:
                 xi=tensors["xi"],
                 loss=tuple(facts["loss"]),
                 hits=tuple(facts.get("hits", ())),  # maps of earlier versions have none
+                expression=Concept.of_facts(facts) if "up" in facts else None,
                 **{key: facts[key] for key in FIGURES},
             )
         except (OSError, KeyError, TypeError, SafetensorError) as error:
@@ -215,7 +227,7 @@ class RunDirectory:
 
     def frames(self, one: ConceptMap) -> tuple[Image.Image, ...]:
         """Return the recorded images of a map as it grew; none if it was made without ``--frames``."""
-        return read_frames(self.folder(Job(one.index, one.seed), one.label))
+        return read_frames(self.folder(one.job, one.label))
 
     def maps(self) -> Iterator[ConceptMap]:
         """Yield the finished maps in the order of run.json, each read when it is asked for."""
@@ -243,7 +255,7 @@ class RunDirectory:
         shown = MapList(map(self.read, list(finished.values())[: notebook.MOST_IMAGES]))
         body = shown._repr_html_() if shown else ""
         more = f"and {len(finished) - len(shown)} more" if len(finished) > len(shown) else ""
-        return notebook.piece("stack", [notebook.piece("facts", about), body, more, _scores(self)])
+        return notebook.piece("stack", [notebook.piece("facts", about), body, more, scores_table(self)])
 
 
 def open_run(path: "str | Path") -> RunDirectory:
@@ -263,20 +275,6 @@ def open_run(path: "str | Path") -> RunDirectory:
     run = RunDirectory(path)
     run.facts()
     return run
-
-
-def _scores(run: RunDirectory) -> str:
-    """Return the run's scores as an HTML table for notebooks; empty text if there are none."""
-    rows = [row for row in read_scores(run) if all(isinstance(row.get(key), float) for key in ("m_score", "top1_all"))]
-    lines = [
-        [
-            str(row["target"]),
-            notebook.Cell(f"{row['m_score']:.2f}", row["m_score"]),
-            notebook.Cell(percent(row["top1_all"]), row["top1_all"]),
-        ]
-        for row in rows
-    ]
-    return notebook.piece("table", ["target classifier", "M_score", "top-1, all classes"], lines) if lines else ""
 
 
 def read_map_json(folder: Path) -> dict[str, Any]:

@@ -21,7 +21,7 @@ NEEDED: dict[str, Any] = {
     "samples": {"spec": str, "sha256": str, "count": int, "held_out": int, "skipped": list},
     "versions": dict,
     "device": str,
-    "jobs": [{"index": int, "seed": int, "label": str}],
+    "jobs": [{"index": int, "seed": int, "label": str, "up?": {"*": str}, "against?": {"*": str}}],
 }
 
 
@@ -60,13 +60,17 @@ def missing_entry(data: Any, needed: Any, where: str = "") -> str:
 
     Args:
         data: Value that was read from JSON.
-        needed: A type; or what each entry of a table must be, by its name, where ``*`` stands for all names; or a list
-            of one such requirement, which every row of a list must meet.
+        needed: A type; or what each entry of a table must be, by its name, where ``*`` stands for all names, and a
+            name with a question mark may be missing; or a list of one such requirement, which every row of a list must
+            meet.
         where: Text before the name of an entry.
     """
     if isinstance(needed, dict) and isinstance(data, dict):
         entries = dict.fromkeys(data, needed["*"]) if "*" in needed else needed
-        for key, one in entries.items():
+        for name, one in entries.items():
+            key = name.removesuffix("?")
+            if key != name and key not in data:
+                continue
             lacking = missing_entry(data[key], one, f"{where}{key}.") if key in data else where + key
             if lacking:
                 return lacking

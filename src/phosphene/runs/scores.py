@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from phosphene import notebook
 from phosphene.errors import RunError
+from phosphene.formats import percent
 from phosphene.runs.documents import Document
 from phosphene.runs.lock import hold
 
@@ -46,3 +48,17 @@ def write_scores(run: "RunDirectory", rows: Sequence[dict[str, Any]]) -> None:
             raise RunError(f"the maps of {run.path} changed while they were scored: score them again.")
         by_target = {(row["target"], row["target_sha256"]): row for row in [*read_scores(run), *rows]}
         SCORES.write(run.path, {"rows": list(by_target.values())})
+
+
+def scores_table(run: "RunDirectory") -> str:
+    """Return the run's scores as an HTML table for notebooks; empty text if there are none."""
+    rows = [row for row in read_scores(run) if all(isinstance(row.get(key), float) for key in ("m_score", "top1_all"))]
+    lines = [
+        [
+            str(row["target"]),
+            notebook.Cell(f"{row['m_score']:.2f}", row["m_score"]),
+            notebook.Cell(percent(row["top1_all"]), row["top1_all"]),
+        ]
+        for row in rows
+    ]
+    return notebook.piece("table", ["target classifier", "M_score", "top-1, all classes"], lines) if lines else ""

@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from phosphene.arguments import describe
-from phosphene.concept_map import Job, MapList, captions
+from phosphene.concept_map import MapList, captions
+from phosphene.concepts import Concept
 from phosphene.errors import RunError
 from phosphene.executors.base import MapOrigin, MapPlan
+from phosphene.labels import first_synonym
 from phosphene.mapper import Step, in_groups, map_jobs
 from phosphene.report import write_report
 from phosphene.report.grid import Grid
@@ -55,7 +57,7 @@ class ConceptMaps(MapList):
         origin, run = self.origin, RunDirectory(path)
         run.check(origin.facts)
         with hold(run.path):
-            run.begin(origin.facts, ((Job(one.index, one.seed), one.label) for one in self))
+            run.begin(origin.facts, ((one.job, one.label) for one in self))
             for one in self:
                 run.write(one)
         write_own_predictions(run, origin.classifier, device=origin.device)
@@ -83,19 +85,19 @@ def read_planned_maps(plan: MapPlan) -> ConceptMaps:
         RunError: a map is unfinished or damaged.
     """
     labels = plan.classifier.labels
-    maps = ConceptMaps(plan.run.read(plan.run.folder(job, labels[job.index])) for job in plan.jobs)
+    maps = ConceptMaps(plan.run.read(plan.run.folder(job, job.concept(labels).label)) for job in plan.jobs)
     maps.origin, maps.run = plan, plan.run
     return maps
 
 
 def map_in_memory(
     origin: MapOrigin,
-    indices: Sequence[int],
+    concepts: Sequence[Concept],
     seeds: Sequence[int],
     frames: int = 0,
     on_progress: "Callable[[Progress], None] | None" = None,
 ) -> ConceptMaps:
-    """Make a map per class index and seed in this process and return them, classes first; nothing is written.
+    """Make a map per concept and seed in this process and return them, concepts first; nothing is written.
 
     Raises:
         PhospheneError: the network gives NaN or infinity, or the recipe does not fit it.
@@ -103,11 +105,11 @@ def map_in_memory(
     maps = ConceptMaps()
     maps.origin = origin
     classifier, recipe = origin.classifier, origin.recipe
-    jobs = Jobs(indices, seeds)
+    jobs = Jobs(concepts, seeds)
     with origin.engine(len(jobs)) as engine:
         pool = origin.pool.to(engine.device)
         for group in in_groups(jobs, engine, recipe):
-            names, finished = tuple(classifier.labels.short(job.index) for job in group), len(maps)
+            names, finished = tuple(first_synonym(job.concept(classifier.labels).label) for job in group), len(maps)
 
             def report(step: Step, names: tuple[str, ...] = names, finished: int = finished) -> None:
                 """Pass a step of the maps that are made together now on to ``on_progress``, as a ``Progress``."""

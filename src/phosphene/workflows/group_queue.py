@@ -7,6 +7,7 @@ from itertools import islice
 from phosphene.concept_map import Job
 from phosphene.errors import RunError
 from phosphene.executors.base import Event, Executor, Group, GroupEnded, GroupFailed, Made, MapPlan, MapSummary
+from phosphene.labels import first_synonym
 from phosphene.runs.checkpoints import Checkpoints
 from phosphene.runs.failures import note_failures
 from phosphene.workflows.progress import TRIES, MapCounts, Progress
@@ -69,7 +70,7 @@ class GroupQueue:
         """Return whether a map is finished and undamaged in its run; if so, count it as cached and report it."""
         plan = self.plans[run]
         try:
-            one = plan.run.read(plan.run.folder(job, plan.classifier.labels[job.index]))
+            one = plan.run.read(plan.run.folder(job, job.concept(plan.classifier.labels).label))
         except RunError:
             return False
         self.counts.count_cached(run)
@@ -89,7 +90,8 @@ class GroupQueue:
             if event.stopped:
                 self._again.append(group)
         elif self.on_progress is not None:
-            names = tuple(self.plans[group.run].classifier.labels.short(job.index) for job in group.jobs)
+            labels = self.plans[group.run].classifier.labels
+            names = tuple(first_synonym(job.concept(labels).label) for job in group.jobs)
             self.on_progress(self.counts.count_step(group, names, event.step, self.executor.workers))
 
     def _handle_made(self, event: Made) -> None:
@@ -124,7 +126,7 @@ class GroupQueue:
     def _give_up(self, run: int, job: Job, error: str) -> None:
         """Write a map that has failed in all tries into its run's ``failures.json``, and count it as failed."""
         plan = self.plans[run]
-        label = plan.classifier.labels[job.index]
+        label = job.concept(plan.classifier.labels).label
         row = {"index": job.index, "label": label, "seed": job.seed, "error": error, "tries": TRIES}
         note_failures(plan.run, [row])
         self.counts.count_failed(run, row)

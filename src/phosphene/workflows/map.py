@@ -161,7 +161,7 @@ def execute(
             one.run.check(one.facts)
             stack.enter_context(hold(one.run.path, wait=LOCK_SECONDS))
             labels = one.classifier.labels
-            one.run.begin(one.facts, ((job, labels[job.index]) for job in one.jobs))
+            one.run.begin(one.facts, ((job, job.concept(labels).label) for job in one.jobs))
         queue = GroupQueue(several, executor, together, on_progress, on_map)
         try:
             for event in executor.run(several, queue.take, stop):
@@ -194,15 +194,16 @@ def write_own_predictions(run: RunDirectory, classifier: Classifier, *, device: 
         NumericError: the network returns NaN or infinity.
     """
     hashes = run.map_hashes()
-    own = (one for one in read_predictions(run) if one.sha256 == classifier.sha256)
-    known = {place for one in own if one.name == classifier.name for place in one.maps}
+    stored = (one for one in read_predictions(run) if one.sha256 == classifier.sha256)
+    known = {place for one in stored if one.name == classifier.name for place in one.maps}
     missing = [place for place in hashes if place not in known]
     if missing:
-        labels = classifier.labels
-        folders = (run.folder(Job(*place), labels[place[0]]) for place in missing)
+        concepts = dict(zip(((row["index"], row["seed"]) for row in run.facts()["jobs"]), run.concepts(), strict=True))
+        folders = (run.folder(Job(*place), concepts[place].label) for place in missing)
         with Engine(classifier, device=device) as engine:
             logits = logits_of_maps(engine, map(run.read, folders))
-        concepts = [(index, labels[index]) for index, _ in missing]
-        rows = top_predictions(logits, MatchedMaps(concepts, {index: index for index, _ in missing}, labels))
+        own = [concepts[place] for place in missing]
+        classes = range(classifier.num_classes)
+        rows = top_predictions(logits, MatchedMaps(own, dict(zip(classes, classes, strict=True)), classifier.labels))
         write_predictions(run, classifier, dict(zip(missing, rows, strict=True)), hashes)
     return len(missing)

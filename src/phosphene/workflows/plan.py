@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, overload
 
-from phosphene.arguments import Concepts, Model, Samples, to_classifier, to_indices, to_pool
+from phosphene.arguments import Concepts, Model, Samples, to_classifier, to_concepts, to_pool
 from phosphene.classifier import Classifier
 from phosphene.concept_map import Job
+from phosphene.concepts import Concept
 from phosphene.errors import ConceptError, SpecError
 from phosphene.executors.base import MapPlan
 from phosphene.recipe import RECIPES, Recipe
@@ -21,18 +22,18 @@ MOST_BYTES = 100
 
 
 class Jobs(Sequence[Job]):
-    """Sequence of every (class, seed) job, classes first, made on access: a million jobs take no more room than ten.
+    """Sequence of every (concept, seed) job, concepts first, made on access: a million jobs take no more room than ten.
 
     Args:
-        indices: Classes.
+        concepts: What to map.
         seeds: Seeds of each.
     """
 
-    def __init__(self, indices: Sequence[int], seeds: Sequence[int]) -> None:
-        self.indices, self.seeds = indices, seeds
+    def __init__(self, concepts: Sequence[Concept], seeds: Sequence[int]) -> None:
+        self.concepts, self.seeds = concepts, seeds
 
     def __len__(self) -> int:
-        return len(self.indices) * len(self.seeds)
+        return len(self.concepts) * len(self.seeds)
 
     @overload
     def __getitem__(self, position: int) -> Job: ...
@@ -44,10 +45,10 @@ class Jobs(Sequence[Job]):
         if not -len(self) <= position < len(self):
             raise IndexError(position)
         row, column = divmod(position % len(self), len(self.seeds))
-        return Job(self.indices[row], self.seeds[column])
+        return Job.of(self.concepts[row], self.seeds[column])
 
     def __iter__(self) -> Iterator[Job]:
-        return (Job(index, seed) for index in self.indices for seed in self.seeds)
+        return (Job.of(concept, seed) for concept in self.concepts for seed in self.seeds)
 
 
 def run_name(classifier: Classifier, recipe: Recipe) -> str:
@@ -89,10 +90,10 @@ def plan(
     Further arguments are the ``device``, ``precision``, ``compile`` and ``frames`` of :class:`MapPlan`.
 
     Raises:
-        ConceptError: a concept names no class, or several.
+        ConceptError: a concept names no class or several, or has several meanings.
         RunError: the directory belongs to something else.
     """
-    jobs, run = Jobs(to_indices(concepts, classifier), seeds), RunDirectory(out)
+    jobs, run = Jobs(to_concepts(concepts, classifier), seeds), RunDirectory(out)
     made = MapPlan(classifier=classifier, recipe=recipe, pool=pool, run=run, jobs=jobs, **settings)
     run.check(made.facts)
     return made

@@ -7,10 +7,11 @@ from typing import Any
 
 from phosphene.arguments import Model, to_classifiers
 from phosphene.classifier import Classifier
+from phosphene.concepts import Concept
 from phosphene.engine.device import pick_device
 from phosphene.errors import ConceptError, RunError
 from phosphene.labels import Labels
-from phosphene.metrics.matching import concepts_of, match
+from phosphene.metrics.matching import classes_of, match
 from phosphene.metrics.predictions import check_channels
 from phosphene.metrics.range_check import range_doubt
 from phosphene.metrics.scorecard import Score, Scores
@@ -40,9 +41,9 @@ class SourceRun:
     hashes: dict[tuple[int, int], str]
 
     @property
-    def concepts(self) -> list[tuple[int, str]]:
-        """Class index and label of each map, in the order of ``run.json``."""
-        return [(row["index"], row["label"]) for row in self.facts["jobs"]]
+    def concepts(self) -> list[Concept]:
+        """What each map is of, in the order of ``run.json``."""
+        return [Concept.of_facts(row) for row in self.facts["jobs"]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,11 +157,12 @@ def _distinct_classifiers(targets: Iterable[Classifier]) -> list[Classifier]:
 def _check_pair(source: SourceRun, target: Classifier) -> None:
     """Raise an error if a run cannot be scored on a target: channels, too few concepts, or labels do not match."""
     check_channels(source.channels, target)
-    concepts = concepts_of(source.concepts)
-    if len(concepts) < 2:
+    if len({concept.sides.up for concept in source.concepts}) < 2:
+        only = "1 concept" if len({one.index for one in source.concepts}) == 1 else "concepts that pull up the same"
         raise ConceptError(
-            f"{source.run.path} has maps of 1 concept, and M_score compares concepts: map at least 2 into it."
+            f"{source.run.path} has maps of {only}, and M_score compares what is pulled up: map another into it."
         )
+    concepts = classes_of(source.concepts)
     classes = source.facts["model"]["classes"]
     by_number = target.labels.numbers_only and concepts.items() <= dict(enumerate(Labels.numbered(classes))).items()
     if by_number and target.num_classes != classes:

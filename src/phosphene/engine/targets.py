@@ -1,0 +1,52 @@
+"""What each row of logits is meant to show: a class, or a set of classes that is to be told from another set.
+
+Targets are a tensor: int64 (n,) for single classes, against all others; or int8 (n, classes) with 1 for a row's classes
+that are pulled up, -1 for those that are pushed down, and 0 for those that do not matter. For the latter, a row's logits
+are replaced by virtual ones: first the log-sum-exp of those that are pulled up, which is the target, then those that are
+pushed down. Every loss, and the probability, is defined on these as on the logits of one class and the others.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from phosphene.concepts import Sides
+
+
+def targets_of(sides: Sequence[Sides], classes: int, device: "torch.device | str" = "cpu") -> Tensor:
+    """Return the targets of concepts, one row each, for a network of so many classes: (n,) if all are single classes."""
+    if all(len(up) == 1 and not against for up, against in sides):
+        return torch.tensor([up[0] for up, _ in sides], device=device)
+    targets = torch.zeros((len(sides), classes), dtype=torch.int8)
+    for row, (up, against) in zip(targets, sides, strict=True):
+        row[list(against) or slice(None)] = -1
+        row[list(up)] = 1
+    return targets.to(device)
+
+
+def virtual_logits(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Return logits (n, k) and the target class (n,) of each row: of single classes what was given, of sets the virtual ones."""
+    if targets.ndim == 1:
+        return logits, targets
+    union = logits.masked_fill(targets <= 0, -math.inf).logsumexp(1, keepdim=True)
+    virtual = torch.cat([union, logits.masked_fill(targets >= 0, -math.inf)], 1)
+    return virtual, torch.zeros(len(logits), dtype=torch.int64, device=logits.device)
+
+
+def target_probabilities(logits: Tensor, targets: Tensor) -> Tensor:
+    """Return the confidence of each row of logits, (n,) in [0, 1]: the softmax of its target, over all that matter to it."""
+    virtual, classes = virtual_logits(logits, targets)
+    return virtual.softmax(1).gather(1, classes[:, None])[:, 0]
+
+
+def predicted(logits: Tensor, targets: Tensor) -> Tensor:
+    """Return the class (n,) with the largest logit in each row, of a contrast among the classes of its two sides."""
+    return (logits if targets.ndim == 1 else logits.masked_fill(targets == 0, -math.inf)).argmax(1)
+
+
+def hits(logits: Tensor, targets: Tensor) -> Tensor:
+    """Return whether the class that :func:`predicted` returns is the target of each row, or one that is pulled up: bool (n,)."""
+    best = predicted(logits, targets)
+    return best == targets if targets.ndim == 1 else targets.gather(1, best[:, None])[:, 0] > 0
