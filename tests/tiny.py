@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from phosphene.classifier import Classifier
-from phosphene.concept_map import ConceptMap, Job
+from phosphene.concept_map import ConceptMap
 from phosphene.recipe import Recipe
 from phosphene.runs import RunDirectory, run_facts
 from phosphene.samples.pool import make_pool
@@ -151,6 +151,6 @@ def concept_map(index: int = 0, seed: int = 0, **changes: Any) -> ConceptMap:
 def add_maps(run: RunDirectory, *maps: ConceptMap) -> None:
     """Put finished maps into a run."""
     pool = make_pool(torch.zeros((4, 3, SIDE, SIDE), dtype=torch.uint8), "samples")
-    run.begin(run_facts(classifier(), Recipe(), pool), [(Job(one.index, one.seed), one.label) for one in maps])
+    run.begin(run_facts(classifier(), Recipe(), pool), [(one.job, one.label) for one in maps])
     for one in maps:
         run.write(one)

@@ -7,6 +7,7 @@ import click
 
 import phosphene as ph
 from phosphene.cli import options, preview
+from phosphene.concepts import name_with_index
 from phosphene.errors import ConceptError, RecipeError, printable
 from phosphene.formats import count, percent
 from phosphene.progress import ProgressDisplay, duration
@@ -20,7 +21,12 @@ if TYPE_CHECKING:
 @click.command("map")
 @click.argument("models", nargs=-1, required=True, metavar="MODEL...")
 @click.option(
-    "-c", "--concept", "concepts", multiple=True, metavar="CONCEPT", help="Index, label or synonym (repeatable)."
+    "-c",
+    "--concept",
+    "concepts",
+    multiple=True,
+    metavar="CONCEPT",
+    help="Class, union 'A + B' or contrast 'A vs B' (repeatable).",
 )
 @click.option("--all", "every", is_flag=True, help="Map every class.")
 @click.option(
@@ -131,8 +137,8 @@ def command(
 def _map_line(found: "MapSummary") -> str:
     """Return the line to print for a finished map: class, seed, confidence, targeting rate, seconds."""
     rate = "-" if found.targeting_rate is None else percent(found.targeting_rate)
-    name = f"{found.short} ({found.index}), seed {found.seed}"
-    return f"{name}: p {found.p_class:.3f}, targeting {rate}, {found.seconds:.1f} s"
+    name = name_with_index(found.index, found.label)
+    return f"{name}, seed {found.seed}: p {found.p_class:.3f}, targeting {rate}, {found.seconds:.1f} s"
 
 
 def _dry_run_line(one: "MappedRun") -> str:

@@ -9,6 +9,7 @@ from jinja2 import Environment
 from markupsafe import Markup
 
 from phosphene import markup
+from phosphene.concepts import kind_and_index
 from phosphene.errors import RunError
 from phosphene.formats import count, heat, percent, probability
 from phosphene.image_files import encode
@@ -96,7 +97,8 @@ def write_report(
 def environment(*packages: str) -> Environment:
     """Return the Jinja environment of the report's templates, and of those of ``packages``, which come first."""
     made = markup.environment(*packages, "phosphene.report")
-    made.filters |= {"heat": heat, "percent": percent, "probability": probability, "short": first_synonym}
+    made.filters |= {"heat": heat, "percent": percent, "probability": probability}
+    made.filters |= {"kind": kind_and_index, "short": first_synonym}
     made.globals |= {"count": count}
     return made
 

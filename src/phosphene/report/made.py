@@ -4,7 +4,7 @@ import dataclasses
 import shlex
 from typing import Any
 
-from phosphene.labels import first_synonym
+from phosphene.concepts import Concept
 from phosphene.recipe import RECIPES, Recipe
 from phosphene.runs import RunDirectory
 from phosphene.runs.scores import read_scores
@@ -44,7 +44,7 @@ def made_section(run: RunDirectory, facts: dict[str, Any]) -> "dict[str, Any] | 
 def map_commands(facts: dict[str, Any], out: str) -> list[str]:
     """Return the shell commands that make a run's maps again: one, unless its classes have different seeds."""
     seeds: dict[int, list[int]] = {}
-    labels = {row["index"]: row["label"] for row in facts["jobs"]}
+    concepts = {row["index"]: Concept.of_facts(row) for row in facts["jobs"]}
     for row in facts["jobs"]:
         seeds.setdefault(row["index"], []).append(row["seed"])
     groups: dict[tuple[int, int], list[int]] = {}  # (first seed, last seed) -> classes
@@ -56,12 +56,9 @@ def map_commands(facts: dict[str, Any], out: str) -> list[str]:
     settings = [word for key, value in _changed(recipe).items() for word in ("--set", f"{key}={_plain(value)}")]
     commands = []
     for (first, last), indices in groups.items():
-        every = len(indices) == facts["model"]["classes"]
-        chosen = (
-            ["--all"]
-            if every
-            else [word for index in indices for word in ("-c", unambiguous_name(index, labels[index]))]
-        )
+        every = sorted(indices) == list(range(facts["model"]["classes"]))
+        named = [word for index in indices for word in ("-c", concepts[index].expression)]
+        chosen = ["--all"] if every else named
         words = ["phosphene", "map", facts["model"]["spec"], *chosen, "--samples", facts["samples"]["spec"]]
         words += ["--recipe", base, *settings]
         words += ["--seeds", str(last - first + 1)] if last > first else []
@@ -69,12 +66,6 @@ def map_commands(facts: dict[str, Any], out: str) -> list[str]:
         words += ["--precision", facts["precision"]] if facts.get("precision") not in (None, "", "auto") else []
         commands.append(shlex.join([*words, *_trust_option(facts), "--out", out]))
     return commands
-
-
-def unambiguous_name(index: int, label: str) -> str:
-    """Return a class's name that ``-c`` takes, which people can read and only one class has: ``crane (134)``."""
-    short = first_synonym(label)
-    return f"{short} ({index})" if short.isprintable() and short not in ("", f"class {index}") else str(index)
 
 
 def _trust_option(facts: dict[str, Any]) -> list[str]:

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from phosphene.classifier import Classifier
+from phosphene.concepts import name_with_index
 from phosphene.errors import JobsError
 from phosphene.executors.base import Group, MapPlan
 from phosphene.formats import percent
-from phosphene.labels import first_synonym
 from phosphene.mapper import Step, passes_per_map
 from phosphene.metrics.range_check import range_doubt
 from phosphene.progress import ProgressDisplay
@@ -150,7 +150,7 @@ class MapCounts:
         if not self.failures:
             return
         named = [
-            f"{first_synonym(row['label'])} ({row['index']}), seed {row['seed']}: {row['error'].rstrip('.')}"
+            f"{name_with_index(row['index'], row['label'])}, seed {row['seed']}: {row['error'].rstrip('.')}"
             for _, row in self.failures[:MOST_NAMED]
         ]
         count = len(self.failures)
