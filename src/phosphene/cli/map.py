@@ -7,7 +7,6 @@ import click
 
 import phosphene as ph
 from phosphene.cli import options, preview
-from phosphene.concepts import name_with_index
 from phosphene.errors import ConceptError, RecipeError, printable
 from phosphene.formats import count, percent
 from phosphene.progress import ProgressDisplay, duration
@@ -137,8 +136,7 @@ def command(
 def _map_line(found: "MapSummary") -> str:
     """Return the line to print for a finished map: class, seed, confidence, targeting rate, seconds."""
     rate = "-" if found.targeting_rate is None else percent(found.targeting_rate)
-    name = name_with_index(found.index, found.label)
-    return f"{name}, seed {found.seed}: p {found.p_class:.3f}, targeting {rate}, {found.seconds:.1f} s"
+    return f"{found.name}, seed {found.seed}: p {found.p_class:.3f}, targeting {rate}, {found.seconds:.1f} s"
 
 
 def _dry_run_line(one: "MappedRun") -> str:

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from phosphene.classifier import Classifier
 from phosphene.concept_map import ConceptMap, Job
+from phosphene.concepts import name_with_index
 from phosphene.engine import Engine
 from phosphene.engine.device import pick_device
 from phosphene.labels import first_synonym
@@ -145,6 +146,11 @@ class MapSummary:
     def short(self) -> str:
         """The first synonym of the class's label, for captions."""
         return first_synonym(self.label)
+
+    @property
+    def name(self) -> str:
+        """The name for messages: ``crane (134)``, or the expression of a union or contrast."""
+        return name_with_index(self.index, self.label)
 
 
 @dataclass(frozen=True)
