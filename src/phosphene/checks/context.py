@@ -105,11 +105,11 @@ class CheckContext:
         return Engine(self.network(depth), device=self.device, precision=self.precision)
 
     def under(self, depth: int = 0, samples: str = "") -> list[Request]:
-        """Return requests for the chosen maps made again with ``depth`` blocks randomised or from other samples; makes nothing itself."""
+        """Return requests to make ``chosen`` (maps of a few classes, one each) again with ``depth`` randomised blocks or other samples."""
         return [Request(one.job, depth, samples) for one in self.chosen]
 
     def second_seeds(self) -> list[Request]:
-        """Return requests for one further seed of each chosen map whose class has a single seed in the run."""
+        """Return requests for one further seed of each map in ``chosen`` whose class has a single seed in the run; makes nothing itself."""
         return [Request(_next_seed(one)) for one in self.chosen if not self._other_seeds(one)]
 
     def same_class(self, one: ConceptMap) -> list[ConceptMap]:

@@ -16,7 +16,7 @@ from phosphene.concepts import Sides
 
 
 def targets_of(sides: Sequence[Sides], classes: int, device: "torch.device | str" = "cpu") -> Tensor:
-    """Return the targets of concepts, one row each, for a network of so many classes: (n,) if all are single classes."""
+    """Return the targets of concepts, one row each, (n,) if all are single classes, else (n, classes): 1 up, -1 against, 0 neither."""
     if all(len(up) == 1 and not against for up, against in sides):
         return torch.tensor([up[0] for up, _ in sides], device=device)
     targets = torch.zeros((len(sides), classes), dtype=torch.int8)
@@ -27,7 +27,7 @@ def targets_of(sides: Sequence[Sides], classes: int, device: "torch.device | str
 
 
 def virtual_logits(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Return logits (n, k) and the target class (n,) of each row: of single classes what was given, of sets the virtual ones."""
+    """Return logits and targets (n,): as given for single classes; for sets, the log-sum-exp of those pulled up, then others' logits."""
     if targets.ndim == 1:
         return logits, targets
     union = logits.masked_fill(targets <= 0, -math.inf).logsumexp(1, keepdim=True)

@@ -29,7 +29,7 @@ class MatchedMaps:
 
     @cached_property
     def sides(self) -> list[Sides]:
-        """The target's classes that each map pulls up and pushes down, by rising index."""
+        """Per map, as :class:`Sides`, the target's classes that match those which it pulls up and pushes down, by rising index."""
         return [
             Sides(*(tuple(sorted(self.classes[index] for index in side)) for side in concept.sides))
             for concept in self.concepts

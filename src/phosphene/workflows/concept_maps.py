@@ -97,7 +97,7 @@ def map_in_memory(
     frames: int = 0,
     on_progress: "Callable[[Progress], None] | None" = None,
 ) -> ConceptMaps:
-    """Make a map per concept and seed in this process and return them, concepts first; nothing is written.
+    """Make and return a map per concept and seed, in this process, writing nothing: all seeds of the first concept, then of the next.
 
     Raises:
         PhospheneError: the network gives NaN or infinity, or the recipe does not fit it.

@@ -22,7 +22,7 @@ MOST_BYTES = 100
 
 
 class Jobs(Sequence[Job]):
-    """Sequence of every (concept, seed) job, concepts first, made on access: a million jobs take no more room than ten.
+    """Sequence of the jobs of every concept and seed, all seeds of the first concept first; made on access, so a million take no room.
 
     Args:
         concepts: What to map.
