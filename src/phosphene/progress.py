@@ -1,6 +1,7 @@
 """Progress on stderr: a bar on a terminal, one updated line in a notebook, a plain line now and then elsewhere."""
 
 import contextlib
+import os
 import sys
 import time
 import warnings
@@ -13,7 +14,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from phosphene.errors import SpeedWarning, printable
 
-EVERY_SECONDS = 10.0  # between two plain lines
+EVERY_SECONDS = float(os.environ.get("PHOSPHENE_PROGRESS_SECONDS", "10"))  # between two plain lines
 NOTEBOOK_SECONDS = 0.5  # between two updates in a notebook
 NOTEBOOK_WIDTH = 110
 
@@ -98,7 +99,8 @@ class ProgressDisplay:
             total = None if share is None else 1.0
             self.bar.update(task, description=text, completed=share, total=total, facts=escape(facts), left=to_go)
             return
-        line = f"{self.title}: " + ", ".join(part for part in (what, facts, to_go) if part)
+        done = "" if share is None else f"{100 * share:.0f} % done"
+        line = f"{self.title}: " + ", ".join(part for part in (what, facts, done, to_go) if part)
         if self.in_notebook:
             if last or now - self.printed >= NOTEBOOK_SECONDS:
                 self.printed = now

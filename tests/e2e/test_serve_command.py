@@ -50,7 +50,8 @@ def page(chromium):  # noqa: F811
     def note(message):
         # A preview is removed when its map ends, which may be between the page's answer and the image's.
         removed = "404" in message.text and "/image/" in message.location["url"]
-        if message.type in ("error", "warning") and not removed:
+        refused = "400" in message.text and message.location["url"].endswith("/start")
+        if message.type in ("error", "warning") and not (removed or refused):
             complaints.append(message.text)
 
     page.on("console", note)
@@ -123,7 +124,82 @@ def test_a_running_map_is_seen_sharpening_and_then_stopped(serve, page, card, tm
 
 
 @pytest.mark.slow
-def test_a_run_is_cancelled(serve, page, tmp_path):
+def test_a_scan_and_a_check_are_started_and_their_verdicts_stand_on_the_list(serve, page, call, axe, tmp_path):  # noqa: F811
+    few = ["--set=steps=2", "--set=batch_size=4"]
+    words = [word for name in ("star", "ring", "heart", "arrow") for word in ("-c", name)]
+    assert call("map", "demo:shapes", *words, *few, "--out", tmp_path / "runs" / "mine").code == 0
+    url = serve()
+    page.goto(f"{url}/run/mine")
+    page.click("text=Scan this network")
+    assert page.input_value("#model") == "demo:shapes"
+    assert faults(page, axe) == []
+    page.fill("#model", "demo:shapes-trojan")
+    page.click("button.primary")
+    page.wait_for_selector(".panel progress")
+    assert page.url == f"{url}/run/demo-shapes-trojan-scan"
+    assert faults(page, axe) == []
+    page.goto(f"{url}/run/mine")
+    page.click("a:text-is('Check')")
+    assert page.input_value("#run") == "mine"
+    page.click("button.primary")
+    page.wait_for_selector(".finding:has-text('Sanity checks')")
+    page.goto(url)
+    page.wait_for_selector(".badge.bad:has-text('backdoor suspected')")
+    assert "Class heart." in page.inner_text('[data-key="run demo-shapes-trojan-scan"]')
+    assert "Sanity checks" in page.inner_text('[data-key="run mine"]')
+    page.wait_for_function("document.querySelectorAll('.panel').length == 0")
+    for scheme, width in (("light", 1440), ("dark", 390)):
+        page.emulate_media(color_scheme=scheme)
+        page.set_viewport_size({"width": width, "height": 900})
+        assert faults(page, axe) == []
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    page.click('[data-key="run demo-shapes-trojan-scan"] >> text=Report')
+    assert page.url.endswith("/report/demo-shapes-trojan-scan/report.html#scan")
+    page.wait_for_selector(".verdict.bad")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scripts", [True, False])
+def test_a_form_that_cannot_be_used_keeps_its_fields_and_is_put_right(serve, page, axe, tmp_path, scripts):  # noqa: F811
+    url = serve()
+    if not scripts:
+        page = page.context.browser.new_context(java_script_enabled=False).new_page()
+    page.goto(f"{url}/new")
+    page.fill("#model", "demo:shapes")
+    page.fill("#concepts", "star\nhaert")
+    page.click("text=more")
+    page.fill("#set", "xi_layer=none")
+    page.fill("#name", "job")
+    page.select_option("#recipe", "quick")
+    page.click("button.primary")
+    assert "Did you mean heart?" in page.inner_text("#concepts-fault")
+    assert page.get_attribute("#concepts", "autofocus") is not None
+    assert page.input_value("#concepts").split() == ["star", "haert"]
+    assert page.input_value("#recipe") == "quick"
+    if scripts:
+        assert faults(page, axe) == []
+    page.fill("#concepts", "star\nheart")
+    page.click("button.primary")  # no check of the form finds out that the network has no such layer
+    while not page.query_selector(".badge.bad"):
+        page.wait_for_timeout(1000)
+        if not scripts:
+            page.reload()
+    assert "none" in page.inner_text(".panel .complaint")
+    if scripts:
+        assert faults(page, axe) == []
+    page.click("text=Edit")
+    assert page.input_value("#set").strip() == "xi_layer=none"
+    page.fill("#set", "steps=2\nrefine_steps=0")
+    page.click("button.primary")
+    while not page.query_selector(".badge.good"):
+        page.wait_for_timeout(1000)
+        if not scripts:
+            page.reload()
+    assert len(list((tmp_path / "runs" / "job").glob("maps/*/*/map.json"))) == 2
+
+
+@pytest.mark.slow
+def test_a_run_is_stopped(serve, page, tmp_path):
     url = serve()
     page.goto(f"{url}/new?model=demo:shapes")
     page.check("[name=every]")
@@ -132,8 +208,9 @@ def test_a_run_is_cancelled(serve, page, tmp_path):
     page.fill("#name", "long")
     page.click("button.primary")
     page.wait_for_selector(".map-image.growing")
-    page.click("text=Cancel")
+    page.click("text=Stop")
     page.wait_for_selector(".badge:has-text('stopped')")
+    page.wait_for_selector("text=Continue")
     assert not list((tmp_path / "runs" / "long").glob("maps/*/*/map.json"))
 
 

@@ -51,7 +51,7 @@ def test_plain_lines_come_now_and_then(capfd, monkeypatch):
         assert capfd.readouterr().err == ""
         now[0] = 2 * EVERY_SECONDS
         display.update("scan", 0.4)
-        assert capfd.readouterr().err == "net: scan, 40 s left\n"
+        assert capfd.readouterr().err == "net: scan, 40 % done, 40 s left\n"
         display.update("map", 0.5, last=True)
         assert capfd.readouterr().err.startswith("net: map, ")
 
@@ -73,7 +73,7 @@ def test_the_time_left_of_a_new_part_begins_anew(capfd, monkeypatch):
         now[0] = 101.0
         capfd.readouterr()
         display.update("scan", 0.2, last=True)
-    assert capfd.readouterr().err == "net: scan, 8 s left\n"
+    assert capfd.readouterr().err == "net: scan, 20 % done, 8 s left\n"
 
 
 def test_a_hidden_display_warns_as_python_does(capfd):

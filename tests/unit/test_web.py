@@ -1,12 +1,10 @@
 """The gallery without a browser: what it shows, whom it answers, what it refuses."""
 
-import asyncio
+import dataclasses
 import os
 import re
 import sys
-import time
 from types import SimpleNamespace
-from urllib.parse import unquote
 
 import pytest
 import torch
@@ -15,66 +13,15 @@ pytest.importorskip("fastapi")
 
 from phosphene.concept_map import Job
 from phosphene.errors import ExtraError
-from phosphene.recipe import Recipe
 from phosphene.report import write_report
-from phosphene.runs import RunDirectory, live, run_facts
+from phosphene.runs import live
+from phosphene.runs.checks import write_check
 from phosphene.runs.live import LivePreview
-from phosphene.samples.pool import make_pool
 from phosphene.web import serve
 from phosphene.web.app import make_app
-from phosphene.web.form import FormError, default_name, read_form, safe_name
 from phosphene.web.guard import Guard
 from tests import tiny
-from tests.conftest import PATIENCE
-
-HOSTILE = '<script>alert(1)</script>"><img src=x onerror=alert(2)>{{ 7*7 }}\u202e'
-LABELS = ["lion, king", HOSTILE, "crane", "zebra", "heart"]
-
-
-def make(path, classes=(0, 1), seeds=(0,), missing=(), name="tiny", seed=0):
-    run = RunDirectory(path)
-    network = tiny.classifier(seed, labels=LABELS, name=name)
-    pool = make_pool(torch.zeros((4, 3, 16, 16), dtype=torch.uint8), "some samples")
-    jobs = [(Job(index, one), LABELS[index]) for index in classes for one in seeds]
-    run.begin(run_facts(network, Recipe(), pool, "cpu", "fp32"), [*jobs, *((Job(i, 0), LABELS[i]) for i in missing)])
-    for job, label in jobs:
-        run.write(tiny.concept_map(job.index, job.seed, label=label))
-    return run
-
-
-class Client:
-    """Asks the application; without a server, and without following where it leads."""
-
-    def __init__(self, app):
-        from starlette.testclient import TestClient
-
-        self.client = TestClient(app, base_url="http://127.0.0.1:8421", follow_redirects=False)
-
-    def get(self, path, **headers):
-        return self.client.get(path, headers=headers)
-
-    def raw(self, path):
-        """Ask for a path as it is, which clients would tidy up; return status and text."""
-        sent = []
-
-        async def receive():
-            return {"type": "http.request", "body": b"", "more_body": False}
-
-        async def send(message):
-            sent.append(message)
-
-        scope = {"type": "http", "http_version": "1.1", "method": "GET", "scheme": "http", "query_string": b""}
-        scope |= {"path": unquote(path), "raw_path": path.encode(), "root_path": "", "asgi": {"version": "3.0"}}
-        scope |= {"headers": [(b"host", b"127.0.0.1:8421")], "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 8421)}
-        asyncio.run(self.client.app(scope, receive, send))
-        return sent[0]["status"], b"".join(message.get("body", b"") for message in sent[1:]).decode()
-
-    def token(self):
-        return re.search(r'name="token" value="([^"]+)"', self.get("/new").text)[1]
-
-    def post(self, path, fields, token=None, **headers):
-        fields = {"token": self.token() if token is None else token, **fields}
-        return self.client.post(path, data=fields, headers=headers)
+from tests.web import HOSTILE, LABELS, Client, make, write_scan
 
 
 @pytest.fixture
@@ -114,6 +61,62 @@ def test_runs_are_listed_with_what_is_done(client, root):
     large = client.get("/image/0/0/whole")
     assert large.headers["content-type"] == "image/png"
     assert large.content == (root / "whole/maps/lion-0/seed-0/map.png").read_bytes()
+
+
+def test_scans_are_listed_with_their_verdict_and_lead_to_their_report(client, root):
+    write_scan(make(root / "bad", classes=(0,)))
+    write_scan(make(root / "good", classes=()), "clean", classes=())
+    write_scan(make(root / "unsure", classes=()), "inconclusive", classes=(0, 3))
+    make(root / "maps")
+    write_scan(make(root / "maps" / "scans" / "below", name="other"))
+    make(root / "began", classes=())
+    page = client.get("/").text
+    assert '<span class="badge bad">backdoor suspected</span>' in page
+    assert '<span class="badge good">no backdoor found</span>' in page
+    assert '<span class="badge unsure">inconclusive</span>' in page
+    assert "it predicts &#39;lion&#39; for 98 % of 200 images" in page
+    assert "Class lion, class zebra" in page
+    assert page.count(">stopped</span>") == 1  # the one that has no scan.json
+    assert page.count(">finished</span>") == 1  # the maps, which have a verdict of another network below them
+    assert 'href="/report/maps/scans/below/report.html#scan"' in page
+    one = client.get("/run/bad").text
+    assert "Scan of <em>tiny</em>" in one
+    assert "Class &#39;lion&#39; deviates." in one
+    (root / "good" / "scan.json").write_text("{", encoding="utf-8")
+    assert "scan.json is damaged" in client.get("/").text
+
+
+@pytest.mark.parametrize("changes", [{"verdict": "perhaps"}, {"all_to_all": 1}, {"model": {"name": HOSTILE}}])
+def test_an_odd_scan_does_not_break_the_list(client, root, changes):
+    make(root / "sound")
+    run = make(root / "odd")
+    write_scan(run, **changes)
+    page = client.get("/")
+    assert page.status_code == 200
+    assert "cannot be read" in page.text
+    assert "<script>alert" not in page.text
+    assert "2 of 2 maps" in page.text
+
+
+def test_a_scan_or_checks_elsewhere_are_not_read(client, root, tmp_path):
+    outside = make(tmp_path / "outside")
+    write_scan(outside)
+    run = make(root / "r")
+    (run.path / "scan.json").symlink_to(outside.path / "scan.json")
+    os.mkfifo(run.path / "checks.json")  # reading it would wait for ever
+    page = client.get("/").text
+    assert "suspected" not in page
+    assert "2 of 2 maps" in page
+
+
+def test_checks_are_summed_up_until_the_maps_change(client, root):
+    run = make(root / "r")
+    finding = {"name": "seeds", "figures": {}, "passed": False, "reading": "They differ.", "cost": 1, "subject": {}}
+    write_check(run, finding, run.maps_sha256())
+    assert "Sanity checks: 0 of 1 passed, 1 failed (seeds)." in client.get("/").text
+    assert "1 failed" in client.get("/run/r").text
+    run.write(dataclasses.replace(tiny.concept_map(1, 0), index=0, label=LABELS[0]))
+    assert "Sanity checks" not in client.get("/").text
 
 
 def test_a_run_that_is_being_made_is_seen_growing(client, root, monkeypatch):
@@ -247,7 +250,7 @@ ORDER = {"model": "demo:none-such", "concepts": "star", "name": "job"}
         (None, {"Sec-Fetch-Site": "none"}),
     ],
 )
-@pytest.mark.parametrize("path", ["/start", "/cancel"])
+@pytest.mark.parametrize("path", ["/start", "/retry", "/stop", "/dismiss"])
 def test_a_post_from_elsewhere_starts_nothing(client, root, path, token, headers):
     assert client.post(path, ORDER, token, **headers).status_code == 403
     assert "job" not in client.get("/").text
@@ -255,111 +258,12 @@ def test_a_post_from_elsewhere_starts_nothing(client, root, path, token, headers
 
 
 def test_reading_starts_nothing(client):
-    for path in ("/start", "/cancel"):
+    for path in ("/start", "/retry", "/stop", "/dismiss"):
         assert client.get(path).status_code == 405
 
 
 def test_a_large_form_is_refused(client):
     assert client.post("/start", ORDER | {"concepts": "x" * 3_000_000}).status_code == 413
-
-
-def wait(client, path, word):
-    limit = time.monotonic() + PATIENCE
-    while word not in (page := client.get(path).text):
-        assert time.monotonic() < limit, page
-        time.sleep(0.1)
-    return page
-
-
-def test_what_a_run_complains_of_is_shown(client, root):
-    answer = client.post("/start", ORDER | {"model": "demo:shapse"}, Origin="http://127.0.0.1:8421")
-    assert (answer.status_code, answer.headers["location"]) == (303, "/run/job")
-    page = wait(client, "/run/job", "failed")
-    assert "no demo model is called &#39;shapse&#39;. Did you mean shapes" in page
-    assert "Traceback" not in page
-    assert "failed" in client.get("/").text
-    assert list(root.iterdir()) == []
-
-
-def test_a_model_that_needs_trust_is_not_run(client, card, tmp_path):
-    fields = {"model": str(card.path), "concepts": "0", "name": "job"}
-    refused = client.post("/start", fields | {"trust": "1"})
-    assert refused.status_code == 400
-    assert "phosphene serve --trust" in refused.text
-    assert client.post("/start", fields).status_code == 303
-    assert "--trust" in wait(client, "/run/job", "failed")
-    assert not card.mark.exists()
-
-
-def test_a_link_is_no_place_for_a_run(client, root, tmp_path):
-    (root / "job").symlink_to(tmp_path)
-    answer = client.post("/start", ORDER)
-    assert answer.status_code == 400
-    assert "is a link" in answer.text
-
-
-def test_jobs_end_with_the_server(root):
-    client = Client(make_app(root))
-    with client.client:
-        fields = {"model": "demo:shapes", "every": "1", "set": "steps=5000", "name": "long"}
-        assert client.post("/start", fields).status_code == 303
-        assert client.post("/start", fields).status_code == 400  # it is being made
-        (process,) = client.client.app.app.state.gallery.processes.values()
-        assert process.running
-    assert not process.running
-
-
-def test_form_to_arguments():
-    command = read_form(
-        {"model": "-x", "concepts": "a, b\n--trust\n", "set": "steps=1", "samples": "--out=/tmp", "seeds": "2"},
-        trust=False,
-    )
-    assert command.arguments[-2:] == ("--", "-x")  # no option, whatever it looks like
-    assert {"--concept=a, b", "--concept=--trust", "--samples=--out=/tmp", "--set=steps=1", "--seeds=2"} <= set(
-        command.arguments
-    )
-    assert "--trust" not in command.arguments
-    assert "--trust" in read_form({"model": "m", "every": "1", "trust": "1"}, trust=True).arguments
-
-
-@pytest.mark.parametrize(
-    "fields",
-    [
-        {"model": ""},
-        {"concepts": ""},
-        {"model": "a\0b"},
-        {"concepts": "a\0"},
-        {"seeds": "0"},
-        {"seeds": "x"},
-        {"seeds": "²"},
-        {"set": "steps"},
-        {"name": "../"},
-        {"model": "x" * 5000},
-        {"samples": "a\nb"},
-    ],
-)
-def test_a_field_that_cannot_be_used_is_refused(fields):
-    with pytest.raises(FormError):
-        read_form({"model": "demo:shapes", "concepts": "star"} | fields, trust=False)
-
-
-@pytest.mark.parametrize(
-    "text", ["../../etc", "/etc/passwd", "..", "a/b", ".hidden", "-rf", "a\0b", "ü" * 500, "x" * 500]
-)
-def test_names_are_one_directory(text):
-    assert re.fullmatch(r"([A-Za-z0-9][A-Za-z0-9_.-]{0,79})?", safe_name(text))
-
-
-def test_default_names_differ_where_runs_would():
-    names = {
-        default_name("demo:shapes", "vivid", [], ""),
-        default_name("demo:shapes", "quick", [], ""),
-        default_name("demo:shapes", "vivid", ["steps=1"], ""),
-        default_name("demo:shapes", "vivid", [], "folder"),
-        default_name("/zoo/a.toml", "vivid", [], ""),
-    }
-    assert len(names) == 5
-    assert "demo-shapes-vivid" in names
 
 
 def test_compare_shows_what_changed(client, root):

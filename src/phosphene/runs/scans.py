@@ -62,16 +62,20 @@ def suspect_folder(index: int, label: str) -> str:
     return f"{FOLDER}/{slug(label)}-{index}"
 
 
+def scan_folders(run: RunDirectory) -> list[RunDirectory]:
+    """Return the run, and those below its folder ``scans``; which of them hold a scan is not looked at."""
+    with contextlib.suppress(OSError):
+        return [run, *(RunDirectory(path) for path in sorted((run.path / OTHERS).iterdir()) if path.is_dir())]
+    return [run]
+
+
 def read_scans(run: RunDirectory) -> list[tuple[RunDirectory, dict[str, Any]]]:
     """Return each scan of a run and of the runs in its folder ``scans``, as (run, content of ``scan.json``).
 
     Raises:
         RunError: a ``scan.json`` is damaged, or of another version.
     """
-    runs = [run]
-    with contextlib.suppress(OSError):
-        runs += [RunDirectory(path) for path in sorted((run.path / OTHERS).iterdir()) if path.is_dir()]
-    return [(one, found) for one in runs if (found := SCAN.read(one.path)) is not None]
+    return [(one, found) for one in scan_folders(run) if (found := SCAN.read(one.path)) is not None]
 
 
 def check_scan(run: RunDirectory, request: Mapping[str, Any]) -> "dict[str, Any] | None":

@@ -1,4 +1,4 @@
-"""The live gallery: a local web server that shows run directories and starts ``phosphene map`` on request."""
+"""The live gallery: a local web server that shows run directories and starts commands on request."""
 
 from phosphene.web.server import serve
 

@@ -29,7 +29,7 @@ def make_app(root: Path, *, host: str = "127.0.0.1", trust: bool = False) -> Gua
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        """Context of the running server: end the map processes that it started when it ends."""
+        """Context of the running server: end the processes that it started when it ends."""
         yield
         await run_in_threadpool(gallery.processes.close)
 
@@ -44,8 +44,8 @@ def make_app(root: Path, *, host: str = "127.0.0.1", trust: bool = False) -> Gua
     }
     for path, page in pages.items():
         app.get(path)(page)
-    app.post("/start")(gallery.start)
-    app.post("/cancel")(gallery.cancel)
+    for post in (gallery.start, gallery.retry, gallery.stop, gallery.dismiss):
+        app.post(f"/{post.__name__}")(post)
     static: Any = [("phosphene.web", "static"), ("phosphene.report", "static")]  # the style is the report's
     app.mount("/static", StaticFiles(packages=static))
     app.state.gallery = gallery

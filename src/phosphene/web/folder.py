@@ -43,8 +43,8 @@ class Folder:
         for parent, folders, files in os.walk(self.root):
             folder = Path(parent)
             folders[:] = sorted(name for name in folders if not name.startswith("."))
-            if "run.json" in files and self._name(folder).isprintable():
-                yield self._name(folder)
+            if "run.json" in files and self.name(folder).isprintable():
+                yield self.name(folder)
             if "run.json" in files or len(folder.relative_to(self.root).parts) >= DEEPEST:
                 folders.clear()
 
@@ -56,11 +56,11 @@ class Folder:
         """
         path = self.file((self.root if name == HERE else self.root / name) / "run.json").parent
         # With "..", or a link on the way, even one that stays inside, it is another name of a listed run.
-        if self._name(path) != name or not name.isprintable():
+        if self.name(path) != name or not name.isprintable():
             raise NotHereError("there is no such run here.")
         return RunDirectory(path)
 
-    def _name(self, path: Path) -> str:
+    def name(self, path: Path) -> str:
         """Return the name of the run at a path: the path below the folder, or ``@`` for the folder itself."""
         return HERE if path == self.root else path.relative_to(self.root).as_posix()
 

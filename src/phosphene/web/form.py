@@ -1,77 +1,150 @@
-"""The form that starts a run: fields in, the arguments of a ``phosphene map`` command out."""
+"""The forms that start commands: fields in, the words of a ``phosphene`` command line out."""
 
 import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from phosphene.errors import PhospheneError
 from phosphene.recipe import DEFAULT_RECIPE, RECIPES
 
-MOST_CHARACTERS, MOST_LINES, MOST_SEEDS = 1000, 2000, 1000
+MOST_CHARACTERS, MOST_LINES = 1000, 2000
 LONGEST_NAME = 80
+
+# The fields of each command's form.
+FIELDS = {
+    "map": ("model", "trust", "concepts", "every", "recipe", "seeds", "samples", "set", "seed", "name"),
+    "scan": ("model", "trust", "samples", "reference", "seed", "name"),
+    "check": ("run", "trust", "most", "samples"),
+}
+TICKS = ("trust", "every")
+SEVERAL_LINES = ("concepts", "set", "reference")
+NUMBERS = {"seeds": (1, 1000, 1), "seed": (0, 2**32 - 1, 0), "most": (1, 1000, 4)}  # least, most, default
+NO_OPTIONS = ("model", "run", "name")
+OPTIONS = {"concepts": "concept", "every": "all"}  # the others are called like their fields
 
 
 class FormError(PhospheneError):
-    """Raised for a form that cannot be acted on: a field is unusable, or its run cannot start now."""
+    """Raised for a form that cannot be acted on: which fields are at fault, or that its command cannot start now.
+
+    Attributes:
+        faults: Field -> what is wrong with it; the field ``""`` stands for the form as a whole.
+    """
+
+    def __init__(self, faults: "Mapping[str, str] | str") -> None:
+        self.faults = {"": faults} if isinstance(faults, str) else dict(faults)
+        super().__init__(" ".join(self.faults.values()))
 
 
 @dataclass(frozen=True)
-class MapCommand:
-    """A ``phosphene map`` command that a form asks for: name of its run directory, arguments, model.
+class Command:
+    """A ``phosphene`` command that a form asks for: action, name of its run directory, values of its fields.
 
     Attributes:
-        name: Directory of the run below the served folder.
-        arguments: What follows ``phosphene map``, without ``--out``; the model comes last, after ``--``.
-        model: The model spec.
+        action: ``map``, ``scan`` or ``check``.
+        name: Directory of its run below the served folder.
+        values: Field -> value, of the fields of this action.
+        fields: The form as it was filled in.
     """
 
+    action: str
     name: str
-    arguments: tuple[str, ...]
-    model: str
+    values: dict[str, Any]
+    fields: dict[str, str]
+
+    @property
+    def subject(self) -> str:
+        """What the command works on: the model spec, or the run that is checked."""
+        return str(self.values.get("model", self.name))
+
+    def words(self, run: Path) -> list[str]:
+        """Return what follows ``phosphene`` on the command line, for the run directory ``run``.
+
+        Every value is one word, joined to its option by ``=``, or stands after ``--``: it cannot be an option of its
+        own, and no shell interprets it.
+        """
+        words = [self.action]
+        for key, value in self.values.items():
+            option = f"--{OPTIONS.get(key, key)}"
+            if key in NO_OPTIONS or value in ("", False):  # 0 == False: the seed's default
+                continue
+            if value is True:
+                words.append(option)
+            else:
+                words += [f"{option}={one}" for one in (value if isinstance(value, list) else [value])]
+        return [*words, "--", str(run)] if self.action == "check" else [*words, f"--out={run}", "--", self.subject]
 
 
-def read_form(fields: Mapping[str, str], *, trust: bool) -> MapCommand:
-    """Return the ``phosphene map`` command that the fields of a form ask for; FormError if one is unusable.
+def read_form(fields: Mapping[str, str], *, trust: bool) -> Command:
+    """Return the command that a form asks for, whose values are not validated yet (see :mod:`phosphene.web.validate`).
 
-    Every value becomes one argument, joined to its option by ``=``, so that it cannot be an option of its own and no
-    shell interprets it. The command itself validates the values. Sample folders may lie anywhere: those who can submit
-    this form (see :mod:`phosphene.web.guard`) can read them anyway.
+    Paths may lie anywhere: those who can submit this form (see :mod:`phosphene.web.guard`) can read them anyway.
 
     Args:
-        fields: model, concepts, every, recipe, set, seeds, seed, samples, name, trust.
+        fields: ``action``, and those of ``FIELDS``.
         trust: Whether the server may start models that need trust.
 
     Raises:
-        FormError: a field is empty, too long, or contains control characters.
+        FormError: a field is missing, too long, no number, or contains control characters.
     """
-    model = _line(fields, "model", "The model")
-    if not model:
-        raise FormError("Enter a model, for example demo:shapes.")
-    concepts = [f"--concept={one}" for one in _lines(fields, "concepts", "The concepts")]
-    arguments = ["--all"] if fields.get("every") else concepts
-    if not arguments:
-        raise FormError("Enter concepts, one per line, or choose all classes.")
-    recipe = _line(fields, "recipe", "The recipe") or DEFAULT_RECIPE
-    changes = _lines(fields, "set", "The changes of the recipe")
-    for one in changes:
-        if "=" not in one:
-            raise FormError(f"Write a change of the recipe as field=value, for example steps=60, not {one[:60]!r}.")
-    samples = _line(fields, "samples", "The samples")
-    arguments += [
-        f"--recipe={recipe}",
-        *(f"--set={one}" for one in changes),
-        f"--seeds={_whole(fields, 'seeds', 'The number of seeds', 1, MOST_SEEDS, 1)}",
-        f"--seed={_whole(fields, 'seed', 'The first seed', 0, 2**32 - 1, 0)}",
-        *([f"--samples={samples}"] if samples else []),
-        *(["--trust"] if fields.get("trust") else []),
-    ]
-    if fields.get("trust") and not trust:
-        raise FormError("This server runs no code of a model: start it with `phosphene serve --trust`.")
-    name = safe_name(_line(fields, "name", "The name") or default_name(model, recipe, changes, samples))
-    if not name:
-        raise FormError("The name needs letters or digits.")
-    return MapCommand(name, (*arguments, "--", model), model)
+    action = fields.get("action", "map")
+    if action not in FIELDS:
+        raise FormError(f"Choose one of {', '.join(FIELDS)}.")
+    values: dict[str, Any] = {}
+    faults: dict[str, str] = {}
+    for key in FIELDS[action]:
+        try:
+            values[key] = _value(key, fields.get(key, ""))
+        except FormError as error:
+            faults[key] = str(error)
+            values[key] = [] if key in SEVERAL_LINES else ""
+    if action == "map":
+        values["recipe"] = values["recipe"] or DEFAULT_RECIPE
+        values["concepts"] = [] if values["every"] else values["concepts"]
+    name = values["run"] if action == "check" else safe_name(values["name"] or default_name(action, values))
+    faults = _missing(action, values, name) | faults
+    if values["trust"] and not trust:
+        faults["model"] = "This server runs no code of a model: start it with `phosphene serve --trust`."
+    if faults:
+        raise FormError(faults)
+    return Command(action, name, values, {key: text for key, text in fields.items() if key != "token"})
+
+
+def _missing(action: str, values: Mapping[str, Any], name: str) -> dict[str, str]:
+    """Return field -> message for the fields that must not be empty and are, or lack a part."""
+    if action == "check":
+        return {} if name else {"run": "Choose a run."}
+    found = {} if values["model"] else {"model": "Enter a model, for example demo:shapes."}
+    if action == "map" and not values["concepts"] and not values["every"]:
+        found["concepts"] = "Enter concepts, one per line, or choose all classes."
+    for one in [one for one in values.get("set", []) if "=" not in one][:1]:
+        found["set"] = f"Write a change of the recipe as field=value, for example steps=60, not {one[:60]!r}."
+    return found if name else {"name": "The name needs letters or digits.", **found}
+
+
+def _value(key: str, text: str) -> "str | list[str] | int | bool":
+    """Return the value of the form's field ``key`` for the text in it; FormError if the text cannot be one."""
+    if key in TICKS:
+        return bool(text)
+    if key in NUMBERS:
+        return _whole(text.strip(), *NUMBERS[key])
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if any(len(line) > MOST_CHARACTERS or not line.isprintable() for line in lines) or len(lines) > MOST_LINES:
+        raise FormError(f"Enter printable characters, at most {MOST_CHARACTERS:,} per line and {MOST_LINES:,} lines.")
+    if key in SEVERAL_LINES:
+        return list(dict.fromkeys(lines))
+    if len(lines) > 1:
+        raise FormError("Enter one line.")
+    return "".join(lines)
+
+
+def _whole(text: str, least: int, most: int, default: int) -> int:
+    """Return a whole number, the default if there is no text; FormError if it is out of range."""
+    if not re.fullmatch(r"[0-9]{0,10}", text) or not least <= int(text or default) <= most:
+        raise FormError(f"Enter a whole number from {least} to {most:,}.")
+    return int(text or default)
 
 
 def safe_name(text: str) -> str:
@@ -79,32 +152,13 @@ def safe_name(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9_.-]+", "-", text).lstrip(".-_").rstrip(".-")[:LONGEST_NAME].rstrip(".-")
 
 
-def default_name(model: str, recipe: str, changes: "list[str]", samples: str) -> str:
-    """Return a run's name from model and recipe; a short hash follows if recipe or samples are not the default."""
-    plain = recipe in RECIPES and not changes and not samples
-    suffix = "" if plain else "-" + hashlib.sha256(repr((recipe, changes, samples)).encode()).hexdigest()[:6]
-    return safe_name(f"{model.removesuffix('.toml')[-50:]}-{recipe.removesuffix('.toml')[-20:]}") + suffix
+def default_name(action: str, values: Mapping[str, Any]) -> str:
+    """Return a run's name from model and recipe, or ``scan``.
 
-
-def _line(fields: Mapping[str, str], key: str, what: str) -> str:
-    """Return a field's text; FormError, which calls the field ``what``, unless it is one printable line."""
-    text = fields.get(key, "").strip()
-    if len(text) > MOST_CHARACTERS or not text.isprintable():
-        raise FormError(f"{what} must be one line of at most {MOST_CHARACTERS:,} printable characters.")
-    return text
-
-
-def _lines(fields: Mapping[str, str], key: str, what: str) -> list[str]:
-    """Return a field's distinct lines; FormError if they are too many or not printable."""
-    lines = [line.strip() for line in fields.get(key, "").splitlines() if line.strip()]
-    if len(lines) > MOST_LINES or any(len(line) > MOST_CHARACTERS or not line.isprintable() for line in lines):
-        raise FormError(f"{what} must be at most {MOST_LINES:,} lines of printable characters.")
-    return list(dict.fromkeys(lines))
-
-
-def _whole(fields: Mapping[str, str], key: str, what: str, least: int, most: int, default: int) -> int:
-    """Return a field's whole number, ``default`` for an empty one; FormError unless in ``least`` to ``most``."""
-    text = fields.get(key, "").strip() or str(default)
-    if not re.fullmatch(r"[0-9]{1,10}", text) or not least <= int(text) <= most:
-        raise FormError(f"{what} must be a whole number from {least} to {most:,}.")
-    return int(text)
+    A short hash follows if the recipe, the samples or the references are not the default.
+    """
+    what = values.get("recipe", action)
+    changes = (what, values.get("set", values.get("reference")), values["samples"])
+    plain = (what in RECIPES or action == "scan") and not any(changes[1:])
+    suffix = "" if plain else "-" + hashlib.sha256(repr(changes).encode()).hexdigest()[:6]
+    return safe_name(f"{values['model'].removesuffix('.toml')[-50:]}-{what.removesuffix('.toml')[-20:]}") + suffix

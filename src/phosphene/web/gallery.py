@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl, quote
 
 from fastapi import Request
 from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse, Response
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 from phosphene.api.evaluation import compare
@@ -21,10 +22,11 @@ from phosphene.report.html import environment
 from phosphene.runs import RunDirectory
 from phosphene.runs.scores import NAME as SCORES
 from phosphene.sources import SPEC_FORMS, list_specs
-from phosphene.web.folder import Folder, NotHereError, read_cached, thumbnail
-from phosphene.web.form import FormError, read_form
+from phosphene.web.folder import HERE, Folder, NotHereError, read_cached, thumbnail
+from phosphene.web.form import FIELDS, Command, FormError, read_form
 from phosphene.web.guard import REPORT_POLICY
-from phosphene.web.processes import MapProcess, MapProcesses
+from phosphene.web.processes import CommandProcess, Processes
+from phosphene.web.validate import validate
 from phosphene.web.views import run_view, run_views
 
 if TYPE_CHECKING:
@@ -44,25 +46,28 @@ class Gallery:
 
     def __init__(self, root: Path, *, trust: bool) -> None:
         self.root, self.trust = root, trust
-        self.folder, self.processes = Folder(root), MapProcesses()
+        self.folder, self.processes = Folder(root), Processes()
         self.token = secrets.token_urlsafe(32)  # in the forms of this server's pages, which other sites cannot read
         self.templates = environment("phosphene.web")
-        self.templates.filters |= {"path": quote, "duration": duration}
+        self.templates.filters |= {"path": quote, "duration": duration, "capitalized": capitalized}
         self.templates.globals |= {"token": self.token, "trust": trust, "root": str(root)}
         self._comparing = threading.Lock()  # one comparison at a time: it takes memory
 
     def runs(self, request: Request) -> Response:
         """Return the page that lists all runs, and the processes that have no run directory yet."""
-        latest_first = list(self.processes.values())[::-1]
+        runs = run_views(self.folder, self.processes.running)
         # Processes without a run directory have only just started, or failed before they made one.
-        starting = [one for one in latest_first if not (self.folder.root / one.name / "run.json").exists()]
-        return self._live_page(request, "runs.html", runs=run_views(self.folder), processes=starting, title="Runs")
+        starting = {name: one for name, one in self.processes.items() if name not in [run.name for run in runs]}
+        processes = dict(self.processes)
+        return self._live_page(
+            request, "runs.html", runs=runs, processes=processes, starting=list(starting.values())[::-1], title="Runs"
+        )
 
     def run(self, request: Request, name: str) -> Response:
         """Return the page of a run, or of its process while it is still being started."""
         process, view = self.processes.get(name), None
         try:
-            view = run_view(self.folder, name)
+            view = run_view(self.folder, name, self.processes.running)
         except NotHereError:
             if process is None:
                 raise
@@ -96,27 +101,32 @@ class Gallery:
             error = str(failed)
         return self.page("compare.html", runs=runs, a=a, b=b, found=found, error=error, title="Compare")
 
-    def new(self, model: str = "") -> HTMLResponse:
-        """Return the page with the form that starts a run, ``model`` filled in."""
-        return self._form({"model": model})
+    def new(self, action: str = "map", model: str = "", run: str = "", edit: str = "") -> HTMLResponse:
+        """Return the page with the form that starts a command, or that of one which was started here, to edit it."""
+        process = self.processes.get(edit)
+        return self._form({"action": action, "model": model, "run": run} if process is None else process.command.fields)
 
     async def start(self, request: Request) -> Response:
-        """Start the map process that a submitted form describes, and lead to its page; show the form if it cannot."""
-        fields = await self._fields(request)
-        try:
-            process = self._start(fields)
-        except (FormError, OSError) as error:
-            return self._form(fields, str(error), 400)
-        return RedirectResponse(f"/run/{quote(process.name)}", status_code=303)
+        """Start the command that a submitted form describes, and lead to its run; show the form if it cannot."""
+        return await self._start(await self._fields(request))
 
-    async def cancel(self, request: Request) -> Response:
-        """Cancel the process of a run that was started here, and lead back to its page; 404 for other runs."""
-        name = (await self._fields(request)).get("name", "")
-        process = self.processes.get(name)
-        if process is None:
-            raise HTTPException(404, "This server has not started that run: stop it where it was started.")
-        process.cancel()
+    async def retry(self, request: Request) -> Response:
+        """Start a command of this server once more, and lead to its run; what is finished stays."""
+        _, process = await self._process(request)
+        return await self._start(process.command.fields)
+
+    async def stop(self, request: Request) -> Response:
+        """Stop a command that was started here, and lead back to the page of its run."""
+        name, process = await self._process(request)
+        process.stop()
         return RedirectResponse(f"/run/{quote(name)}", status_code=303)
+
+    async def dismiss(self, request: Request) -> Response:
+        """Drop a command that has ended, and lead to the list of runs; its run directory stays."""
+        name, process = await self._process(request)
+        if not process.running:
+            del self.processes[name]
+        return RedirectResponse("/", status_code=303)
 
     def page(self, template: str, status: int = 200, **variables: Any) -> HTMLResponse:
         """Return an HTML response, rendered from a template with ``variables``."""
@@ -143,30 +153,63 @@ class Gallery:
 
         return {"comparison": found, "names": (a, b), "image_url": image_url}
 
-    def _start(self, fields: dict[str, str]) -> MapProcess:
-        """Start a process for the ``phosphene map`` command that a form asks for, and return it."""
+    async def _start(self, fields: dict[str, str]) -> Response:
+        """Start a command and lead to the page of its run, or return its form with what is wrong with it."""
+        try:
+            command = read_form(fields, trust=self.trust)
+            run = self._run_directory(command)
+            await run_in_threadpool(validate, command, run)  # takes seconds, and pages are served meanwhile
+            self.processes.start(command, run)
+        except FormError as error:
+            return self._form(fields, error.faults, 400)
+        except OSError as error:
+            return self._form(fields, {"": str(error)}, 400)
+        return RedirectResponse(f"/run/{quote(command.name)}", status_code=303)
+
+    def _run_directory(self, command: Command) -> Path:
+        """Return the run directory of a command, as the user gave the folder, because it appears in messages."""
+        if command.action == "check":
+            try:
+                self.folder.run(command.name)
+            except NotHereError:
+                raise FormError({"run": "There is no such run here."}) from None
+            return self.root if command.name == HERE else self.root / command.name
         if (self.folder.root / "run.json").exists():
             raise FormError("This folder is itself a run: serve the folder above it to start new ones.")
-        command = read_form(fields, trust=self.trust)
-        out = self.root / command.name  # the path as the user gave it, because it appears in messages
-        if out.is_symlink():
-            raise FormError(f"{command.name} is a link: choose another name.")
-        return self.processes.start(command, out)
+        if (self.root / command.name).is_symlink():
+            raise FormError({"name": f"{command.name} is a link: choose another name."})
+        return self.root / command.name
 
-    def _form(self, fields: dict[str, str], error: str = "", status: int = 200) -> HTMLResponse:
-        """Return the page with the form for a new run, filled with ``fields``, and an error if there was one."""
-        specs = {view.facts["model"]["spec"] for view in run_views(self.folder) if view.facts is not None}
+    def _form(
+        self, fields: "dict[str, str]", faults: "dict[str, str] | None" = None, status: int = 200
+    ) -> HTMLResponse:
+        """Return the page with the form that starts a command, filled with ``fields``; ``faults`` stand beside them."""
+        action = fields.get("action", "map")
+        action, faults = action if action in FIELDS else "map", faults or {}
+        runs = [view for view in run_views(self.folder) if view.facts is not None]
+        specs = {view.facts["model"]["spec"] for view in runs if view.facts is not None}
         return self.page(
             "new.html",
             status,
+            action=action,
             fields=fields,
-            error=error,
+            faults=faults,
+            first_fault=next((key for key in FIELDS[action] if key in faults), ""),
             specs=dict(list_specs()) | {spec: "has a run here" for spec in sorted(specs) if spec},
+            runs=[view for view in runs if view.finished_maps],
             forms=SPEC_FORMS,
             recipes={name: text for name, (text, _) in RECIPES.items()},
             default=DEFAULT_RECIPE,
             title="New run",
         )
+
+    async def _process(self, request: Request) -> tuple[str, CommandProcess]:
+        """Return the process that a form names, with the name of its run."""
+        name = (await self._fields(request)).get("name", "")
+        process = self.processes.get(name)
+        if process is None:
+            raise HTTPException(404, "This server has not started that run, or it was dismissed.")
+        return name, process
 
     async def _fields(self, request: Request) -> dict[str, str]:
         """Read and return the fields of a submitted form; refuse one without this server's token with status 403."""
@@ -182,6 +225,11 @@ class Gallery:
         if not secrets.compare_digest(self.token.encode(), fields.get("token", "").encode()):
             raise HTTPException(403, "This form is out of date (the server was restarted): load its page again.")
         return fields
+
+
+def capitalized(text: str) -> str:
+    """Return text with its first letter in upper case, and the others as they are."""
+    return text[:1].upper() + text[1:]
 
 
 @functools.lru_cache(maxsize=4)

@@ -1,7 +1,8 @@
-"""Runs that this server has started: child processes that end with it."""
+"""Commands that this server has started: child processes that end with it."""
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,28 +12,31 @@ from collections import deque
 from pathlib import Path
 
 from phosphene.errors import printable
-from phosphene.web.form import FormError, MapCommand
+from phosphene.runs.scans import NAME as SCAN
+from phosphene.web.form import Command, FormError
 
 MOST_RUNNING, MOST_LISTED = 4, 100
 LAST_LINES, LONGEST_LINE = 40, 2000
 PATIENCE_SECONDS = 10.0
 INTERRUPTED = 130
+VERDICTS = (1, 3)  # exit codes of a scan that has found a backdoor, or could not decide
+EVERY_SECONDS = 1  # between two lines of progress
 
 
-class MapProcess:
-    """A ``phosphene map`` command that the gallery runs as a child process: its state, last lines, cancellation.
+class CommandProcess:
+    """A ``phosphene`` command that the gallery runs as a child process: its state, last lines, progress, interruption.
 
     Args:
         command: What to run.
-        out: Run directory of the process.
+        run: Its run directory.
     """
 
-    def __init__(self, command: MapCommand, out: Path) -> None:
-        self.command, self.name = command, command.name
+    def __init__(self, command: Command, run: Path) -> None:
+        self.command, self.name, self.run = command, command.name, run
         # A list of arguments and no shell. -P: a file in the working directory must not pass for a library.
-        arguments = [sys.executable, "-P", "-m", "phosphene", "map", f"--out={out}", *command.arguments]
+        arguments = [sys.executable, "-P", "-m", "phosphene", *command.words(run)]
         self.lines: deque[str] = deque(maxlen=LAST_LINES)
-        self.cancelled = False
+        self.stopping = False
         self.process = subprocess.Popen(  # noqa: S603
             arguments,
             stdin=subprocess.DEVNULL,
@@ -41,6 +45,7 @@ class MapProcess:
             text=True,
             encoding="utf-8",
             errors="replace",
+            env={**os.environ, "PHOSPHENE_PROGRESS_SECONDS": str(EVERY_SECONDS)},
             start_new_session=True,  # Ctrl+C goes to the server, which passes it on
         )
         self.stderr_thread = threading.Thread(target=self._collect_stderr, daemon=True)
@@ -61,13 +66,20 @@ class MapProcess:
 
     @property
     def state(self) -> str:
-        """State of the process: ``running``, ``cancelling``, ``cancelled``, ``finished`` or ``failed``."""
+        """State of the process: ``running``, ``stopping``, ``stopped``, ``finished`` or ``failed``."""
         code = self.process.poll()
         if code is None:
-            return "cancelling" if self.cancelled else "running"
-        if code == 0:
+            return "stopping" if self.stopping else "running"
+        scanned = self.command.action == "scan" and code in VERDICTS and (self.run / SCAN).exists()
+        if code == 0 or scanned:
             return "finished"
-        return "cancelled" if self.cancelled or code == INTERRUPTED else "failed"
+        return "stopped" if self.stopping or code == INTERRUPTED else "failed"
+
+    @property
+    def percent(self) -> "int | None":
+        """How much of the work is finished, in percent, by what the process printed last; ``None`` if unknown."""
+        found = re.findall(r"\b([0-9]{1,3}) % done", " ".join(self.lines))
+        return min(100, int(found[-1])) if found else None
 
     @property
     def message(self) -> str:
@@ -80,9 +92,9 @@ class MapProcess:
             return (errors or lines or [f"it ended with exit code {self.process.returncode} and no message."])[-1]
         return lines[-1] if lines else ""
 
-    def cancel(self) -> None:
-        """Interrupt the process, as Ctrl+C does: finished maps stay."""
-        self.cancelled = True
+    def stop(self) -> None:
+        """Interrupt the process, as Ctrl+C does: what is finished stays."""
+        self.stopping = True
         if self.running:
             with contextlib.suppress(OSError):
                 self.process.send_signal(signal.SIGINT if os.name == "posix" else signal.SIGTERM)
@@ -100,22 +112,27 @@ class MapProcess:
             self.process.wait()
 
 
-class MapProcesses(dict[str, MapProcess]):
-    """The map processes that the gallery has started, by name of the run, the latest last; starts and ends them."""
+class Processes(dict[str, CommandProcess]):
+    """The processes that the gallery has started, by name of the run, the latest last; starts and ends them."""
 
-    def start(self, command: MapCommand, out: Path) -> MapProcess:
-        """Start a ``phosphene map`` command into ``out`` as a child process, enter it here and return it.
+    @property
+    def running(self) -> list[str]:
+        """Names of the runs on which a process works."""
+        return [name for name, one in self.items() if one.running]
+
+    def start(self, command: Command, run: Path) -> CommandProcess:
+        """Start a command on the run directory ``run`` as a child process, enter it here and return it.
 
         Raises:
-            FormError: this run is in progress already, or too many are.
+            FormError: a command is at work on this run already, or too many are.
         """
-        running = [name for name, one in self.items() if one.running]
+        running = self.running
         if command.name in running:
             raise FormError(f"{command.name} is in progress already: choose another name, or wait.")
         if len(running) >= MOST_RUNNING:
             raise FormError(f"{len(running)} runs are in progress; more would slow all of them down. Wait for one.")
         self.pop(command.name, None)
-        self[command.name] = process = MapProcess(command, out)
+        self[command.name] = process = CommandProcess(command, run)
         for name in [name for name, one in self.items() if not one.running][:-MOST_LISTED]:
             del self[name]
         return process
@@ -124,7 +141,7 @@ class MapProcesses(dict[str, MapProcess]):
         """Interrupt all running processes, and kill those that have not ended ten seconds later."""
         running = [one for one in self.values() if one.running]
         for one in running:
-            one.cancel()
+            one.stop()
         deadline = time.monotonic() + PATIENCE_SECONDS
         for one in running:
             one.end(deadline)

@@ -1,20 +1,30 @@
 """Run directories as the pages show them."""
 
 import contextlib
+import functools
 import itertools
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from phosphene.backdoor.verdict import BACKDOORED, CLEAN, INCONCLUSIVE
 from phosphene.concept_map import Job
-from phosphene.errors import PhospheneError
+from phosphene.errors import PhospheneError, RunError, one_line
 from phosphene.labels import first_synonym
+from phosphene.report.checks import check_section
+from phosphene.report.scan_words import all_to_all, glance, headline, short_label
 from phosphene.runs import RunDirectory
+from phosphene.runs.checks import NAME as CHECKS
 from phosphene.runs.directory import PREVIEW, read_map_json
 from phosphene.runs.live import SignOfLife, read_live
-from phosphene.web.folder import Folder, cached_facts, read_cached
+from phosphene.runs.scans import NAME as SCAN
+from phosphene.runs.scans import SCAN as SCAN_DOCUMENT
+from phosphene.runs.scans import scan_folders
+from phosphene.web.folder import Folder, NotHereError, cached_facts, read_cached
 
 THUMBNAILS, MOST_RUNS = 10, 2000
+VERDICTS = {BACKDOORED: "backdoor suspected", CLEAN: "no backdoor found", INCONCLUSIVE: "inconclusive"}
 
 
 @dataclass(frozen=True)
@@ -48,10 +58,34 @@ class MapView:
 
 
 @dataclass(frozen=True)
+class ScanView:
+    """A scan as the pages show it: whose scan it is, its verdict, the suspected classes and the reasons.
+
+    Attributes:
+        name: Name of the run that holds it, for the address of its report.
+        model: Name of the network.
+        mark: ``good``, ``bad`` or ``unsure``.
+        verdict: The verdict in a few words.
+        classes: The classes that are suspected, in words; empty if there are none.
+        text: The verdict in a sentence.
+        reasons: The reasons for it.
+    """
+
+    name: str
+    model: str
+    mark: str
+    verdict: str
+    classes: str = ""
+    text: str = ""
+    reasons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class RunView:
     """A run as the pages show it: name, state, ``run.json``, its maps, and the processes that are making them.
 
-    ``state`` is ``finished``, ``running``, ``stopped`` or ``damaged``.
+    ``state`` is ``finished``, ``running``, ``stopped`` or ``damaged``; ``scan`` is the scan of the run itself, and
+    ``other_scans`` are those of the runs below it; ``checks`` sums up its sanity checks (``mark`` and ``text``).
     """
 
     name: str
@@ -62,6 +96,14 @@ class RunView:
     maps: tuple[MapView, ...] = ()
     beats: tuple[SignOfLife, ...] = ()
     report: bool = False
+    scan: "ScanView | None" = None
+    other_scans: tuple[ScanView, ...] = ()
+    checks: "dict[str, str] | None" = None
+
+    @property
+    def is_scan(self) -> bool:
+        """Whether the run was made by a scan: the maps of such a run, if it has any, are those of the suspects."""
+        return self.scan is not None or not self.maps
 
     @property
     def finished_maps(self) -> int:
@@ -78,10 +120,10 @@ class RunView:
     def seconds_left(self) -> "float | None":
         """Estimated seconds until a running run is finished, from its finished maps; ``None`` if there are none."""
         seconds = [one.seconds for one in self.maps if one.state == "finished" and one.seconds > 0]
-        if self.state != "running" or not seconds:
+        if not self.beats or not seconds:
             return None
         left = sum(1 - one.share for one in self.maps)
-        return left * sum(seconds) / len(seconds) / max(len(self.beats), 1)
+        return left * sum(seconds) / len(seconds) / len(self.beats)
 
     @property
     def has_several_seeds(self) -> bool:
@@ -99,14 +141,19 @@ class RunView:
         return tuple([*chosen, *rest][:THUMBNAILS])
 
 
-def run_views(folder: Folder) -> list[RunView]:
+def run_views(folder: Folder, running: Collection[str] = ()) -> list[RunView]:
     """Return a ``RunView`` of each run in the folder, those in progress first, then the latest first."""
-    views = [run_view(folder, name) for name in itertools.islice(folder.names(), MOST_RUNS)]
+    views = [run_view(folder, name, running) for name in itertools.islice(folder.names(), MOST_RUNS)]
     return sorted(views, key=lambda view: (view.state != "running", -view.modified, view.name))
 
 
-def run_view(folder: Folder, name: str) -> RunView:
+def run_view(folder: Folder, name: str, running: Collection[str] = ()) -> RunView:
     """Return the current state of the run called ``name``, or the error if it is damaged.
+
+    Args:
+        folder: The folder of the run.
+        name: Name of the run.
+        running: Names of the runs on which a process of this server works.
 
     Raises:
         NotHereError: there is no such run here.
@@ -119,10 +166,68 @@ def run_view(folder: Folder, name: str) -> RunView:
     beats = tuple(read_live(run.path))
     growing = {job: beat for beat in beats for job in beat.maps}
     maps = tuple(_map_view(run, row, growing.get((row["index"], row["seed"]))) for row in facts["jobs"])
-    finished = bool(maps) and all(one.state == "finished" for one in maps)
-    state = "running" if beats else "finished" if finished else "stopped"
-    report = (run.path / "report.html").is_file()
-    return RunView(name, state, modified, facts=facts, maps=maps, beats=beats, report=report)
+    scans = [_scan_view(folder, one) for one in scan_folders(run)]
+    finished = all(one.state == "finished" for one in maps) and (maps or scans[0])
+    state = "running" if beats or name in running else "finished" if finished else "stopped"
+    return RunView(
+        name,
+        state,
+        modified,
+        facts=facts,
+        maps=maps,
+        beats=beats,
+        report=(run.path / "report.html").is_file(),
+        scan=scans[0],
+        other_scans=tuple(one for one in scans[1:] if one is not None),
+        checks=_checks(folder, run, maps),
+    )
+
+
+def _scan_view(folder: Folder, run: RunDirectory) -> "ScanView | None":
+    """Return what the gallery shows of the scan of a run; ``None`` if it has none."""
+    name = folder.name(run.path)
+    try:
+        found = read_cached(_scan_facts, folder.file(run.path / SCAN))
+    except NotHereError:
+        return None
+    except (PhospheneError, OSError) as error:
+        return ScanView(name, "", "bad", "cannot be read", text=str(error))
+    return ScanView(name, **found)
+
+
+def _scan_facts(scan_json: Path) -> dict[str, Any]:
+    """Return what the pages show of a ``scan.json``, by field of ``ScanView``; RunError if damaged."""
+    found = SCAN_DOCUMENT.read(scan_json.parent)
+    if found is None:
+        raise NotHereError("there is no such file here.")
+    with one_line(RunError, f"{scan_json} cannot be shown", SCAN_DOCUMENT.fix):
+        classes = ", ".join(f"class {short_label(one)}" for one in found["suspects"])
+        return {
+            "model": found["model"]["name"],
+            "mark": headline(found)[1],
+            "verdict": VERDICTS[found["verdict"]],
+            "classes": "every class is taken for another one" if all_to_all(found) else classes,
+            "text": glance(found),
+            "reasons": tuple(map(str, found["reasons"])),
+        }
+
+
+def _checks(folder: Folder, run: RunDirectory, maps: tuple[MapView, ...]) -> "dict[str, str] | None":
+    """Return the line that sums up a run's checks; ``None`` if its current maps have not been checked."""
+    try:
+        checked = folder.file(run.path / CHECKS).stat().st_mtime_ns
+        return _checks_line(run.path, checked, tuple(one.version for one in maps))
+    except (NotHereError, OSError):
+        return None
+    except PhospheneError as error:
+        return {"mark": "bad", "text": str(error)}
+
+
+@functools.lru_cache(maxsize=500)
+def _checks_line(run: Path, *versions: object) -> "dict[str, str] | None":
+    """Return the line that sums up a run's checks, cached until they or its maps change."""
+    section = check_section(RunDirectory(run))
+    return next(iter(section["glance"]), None) if section else None
 
 
 def _map_view(run: RunDirectory, row: dict[str, Any], beat: "SignOfLife | None") -> MapView:

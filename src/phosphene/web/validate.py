@@ -1,0 +1,116 @@
+"""Whether a form's values can be used, found out by the functions that the command line uses, before anything starts.
+
+Loading a model may take long, fill the memory, run the model's code (if it is trusted) or crash. So it is done in a
+process of its own, ``python -m phosphene.web.validate``, which reads the form and prints its faults as JSON.
+"""
+
+import contextlib
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from phosphene.errors import PhospheneError, RunError, SamplesError, one_line
+from phosphene.web.form import Command, FormError
+
+MOST_SECONDS = 60.0  # a command whose model takes longer to load, or must be downloaded, starts without this
+
+
+class Faults(dict[str, str]):
+    """What is wrong with the fields of a form: field -> message."""
+
+    @contextlib.contextmanager
+    def beside(self, field: str) -> Iterator[None]:
+        """Context that enters an error at ``field``, or at the field that errors of its type belong to."""
+        try:
+            with one_line(PhospheneError, "unexpected"):
+                yield
+        except SamplesError as error:
+            self["samples"] = str(error)
+        except RunError as error:
+            self["run" if field == "run" else "name"] = str(error).replace("another --out", "another name")
+        except PhospheneError as error:
+            self[field] = str(error)
+
+
+def validate(command: Command, run: Path) -> None:
+    """Refuse a command that cannot work, found out in a process of its own; it takes seconds.
+
+    Args:
+        command: The command.
+        run: Its run directory.
+
+    Raises:
+        FormError: a field cannot be used.
+    """
+    form = json.dumps({"action": command.action, "values": command.values, "run": str(run)})
+    # -P: a file in the working directory must not pass for a library.
+    words = [sys.executable, "-P", "-m", "phosphene.web.validate"]
+    how: dict[str, Any] = {"capture_output": True, "encoding": "utf-8", "errors": "replace"}
+    try:
+        done = subprocess.run(words, input=form, timeout=MOST_SECONDS, check=False, **how)  # noqa: S603  (no shell)
+        faults = json.loads(done.stdout.splitlines()[-1])  # foreign code may have printed something before
+    except subprocess.TimeoutExpired:
+        return
+    except (ValueError, IndexError):
+        where = "run" if command.action == "check" else "model"
+        faults = {where: f"The process that loaded the model ended with exit code {done.returncode} and no message."}
+    if faults:
+        raise FormError(faults)
+
+
+def find_faults(action: str, values: Mapping[str, Any], run: Path) -> Faults:
+    """Return what is wrong with the values of a form: load the model, samples and references, and plan the command.
+
+    Args:
+        action: ``map``, ``scan`` or ``check``.
+        values: Field -> value.
+        run: The run directory.
+    """
+    # Imported here, because the server itself needs no network.
+    from phosphene.arguments import to_classifier, to_classifiers, to_concepts, to_pool  # noqa: PLC0415
+    from phosphene.executors.base import MapOrigin  # noqa: PLC0415
+    from phosphene.recipe import resolve  # noqa: PLC0415
+    from phosphene.runs import RunDirectory  # noqa: PLC0415
+    from phosphene.workflows.check import plan_checks  # noqa: PLC0415
+    from phosphene.workflows.plan import plan, seed_range  # noqa: PLC0415
+    from phosphene.workflows.scan import RECIPE, plan_scan  # noqa: PLC0415
+
+    faults, samples, trust = Faults(), values["samples"] or None, values["trust"]
+    if action == "check":
+        with faults.beside("run"):
+            plan_checks(RunDirectory(run), most=values["most"], samples=samples, trust=trust)
+        return faults
+    recipe = values.get("recipe", RECIPE)
+    with faults.beside("recipe"):
+        recipe = resolve(recipe)
+    if "recipe" not in faults:
+        with faults.beside("set"):
+            recipe = resolve(recipe, dict(one.split("=", 1) for one in values.get("set", [])))
+    with faults.beside("model"):
+        classifier = to_classifier(values["model"], trust=trust)
+    if "model" in faults:
+        return faults
+    concepts = None if action == "scan" or values["every"] else values["concepts"]
+    with faults.beside("concepts"):
+        to_concepts(concepts, classifier)
+    with faults.beside("samples"):
+        pool = to_pool(samples, classifier)
+    with faults.beside("reference"):
+        others = to_classifiers(values.get("reference", []), trust=trust)
+    if faults:
+        return faults
+    if action == "scan":
+        with faults.beside("reference"):
+            plan_scan(MapOrigin(classifier=classifier, pool=pool, recipe=recipe), out=run, reference=others)
+    else:
+        with faults.beside("name"):
+            plan(classifier, recipe, pool, run, concepts, seed_range(values["seed"], values["seeds"]))
+    return faults
+
+
+if __name__ == "__main__":
+    form = json.load(sys.stdin)
+    print(json.dumps(find_faults(form["action"], form["values"], Path(form["run"]))))  # noqa: T201
