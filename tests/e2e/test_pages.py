@@ -31,6 +31,7 @@ MADE = {
     "howto/report": ("runs/read/report.html", "runs/read/scores.json"),
     "howto/site": ("site/index.html", "docs/index.html"),
     "howto/training": ("epoch-0.png", "epoch-5.png"),
+    "planting": (),
     "notebook": ("runs/films/film.webp", "star.gif"),
 }
 
