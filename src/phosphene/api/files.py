@@ -22,7 +22,7 @@ from phosphene.workflows.doctor import examine_machine, examine_model
 def film(
     run: Run, out: "str | Path | None" = None, *, concepts: "str | int | Iterable[str | int]" = (), fps: float = FPS
 ) -> Path:
-    """Write how the maps of a run developed, side by side, as one animated .webp or .gif image; return its path.
+    """Write how a run's maps (of ``concepts``, or all) developed, side by side, as one animated .webp or .gif image; return its path.
 
     Args:
         run: A run that was mapped with ``frames``.

@@ -67,7 +67,7 @@ class AllToAll:
 def search_all_to_all(
     engine: Engine, search: Probes, held_out: Probes, windows: WindowSearch, *, seed: int = 0
 ) -> "AllToAll | None":
-    """Search the window (square to paste) that best moves each predicted class to one of its own; return it, ``None`` if samples lack.
+    """From a first search, return the pasted square that best moves each predicted class to a target of its own; ``None`` with few samples.
 
     ``None`` if fewer than half of the classes, or fewer than three, have enough samples to say so.
 
@@ -121,7 +121,7 @@ def _second_round(
 
 
 def _refine(engine: Engine, search: Probes, start: Tensor, box: Box, seed: int) -> Tensor:
-    """Return the content (c, h, w) after 15 Adam steps on the pixels in the box that lower the log-odds of every sample's prediction."""
+    """Change content ``start`` (c, h, w) inside the box by 15 Adam steps that lower the log-odds of samples' predictions; return it."""
     draw = torch.Generator().manual_seed(seed)
     mask, content = mask_of([box], start), start.clone()
     adam = torch.optim.Adam([content], lr=LENGTH, **ADAM)
@@ -143,7 +143,7 @@ def _measure_window(engine: Engine, held_out: Probes, content: Tensor, box: Box)
 
 
 def own_targets(counts: Tensor) -> tuple[dict[int, int], dict[int, float]]:
-    """From sample counts by class (before, after), give each class a target, none twice, largest share first; return targets, shares moved.
+    """From sample counts (class before, class after), return by class a target, none twice, largest share first, and the share moved there.
 
     Args:
         counts: Samples by class before (rows) and after, (n, n). Rows of fewer than ``FEWEST`` samples are left out.

@@ -10,7 +10,7 @@ Box = tuple[int, int, int, int]
 
 
 def grid(size: Sequence[int], side: int, places: int) -> tuple[list[Box], int]:
-    """Return at most ``places`` x ``places`` square boxes spread evenly over an image of ``size`` (h, w), and their spacing in pixels."""
+    """Spread up to ``places`` x ``places`` squares of ``side`` pixels over an image of ``size`` (h, w); return them and their step."""
     lines = []
     for length in size:
         room = max(length - side, 0)
@@ -66,6 +66,6 @@ def mask_of(boxes: Sequence[Box], like: Tensor) -> Tensor:
 
 
 def paste(content: Tensor, boxes: Sequence[Box], pixels: Tensor) -> Tensor:
-    """Return samples, uint8 (n, c, h, w), that all show ``content``, (c, h, w) in [0, 1], rounded to 8 bits, inside all of the boxes."""
+    """Return samples, uint8 (n, c, h, w), with the pixels of ``content``, (c, h, w) in [0, 1], pasted in 8 bits inside all of the boxes."""
     colours = (content.clamp(0, 1) * 255).round().to(pixels.device, torch.uint8)
     return torch.where(mask_of(boxes, pixels), colours, pixels)

@@ -76,7 +76,7 @@ class Candidate:
 def make_candidate(
     engine: Engine, search: Probes, held_out: Probes, window: Window, rival: Window, *, local: bool, seed: int = 0
 ) -> Candidate:
-    """Return the candidate trigger for a suspect class: a pasted window or an additive pattern; the other is tried if the first is weak.
+    """Make a suspect class's candidate trigger: a pasted window first if ``local``, else an additive pattern; the other if that is weak.
 
     Args:
         engine: An open engine.
@@ -98,7 +98,7 @@ def make_candidate(
 def window_candidate(
     engine: Engine, search: Probes, held_out: Probes, window: Window, rival: Window, seed: int
 ) -> Candidate:
-    """Return a pasted candidate: the suspect's window, grown until it moves 97 % of the search samples, then shrunk while it does.
+    """Return a pasted candidate: the suspect's window, grown until it moves 97 % of search samples, shrunk, and tested on held-out ones.
 
     The arguments are those of :func:`make_candidate`.
     """

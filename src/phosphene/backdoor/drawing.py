@@ -52,7 +52,7 @@ EMBLEMS: dict[str, list[Points]] = {
 
 
 def emblem(name: str, side: int, rim: float = 0.0) -> tuple[Tensor, Tensor]:
-    """Draw a named shape; return how much of each pixel it covers with its rim and without, float32 (side, side) in [0, 1] each.
+    """Draw a named shape, ``side`` pixels wide; return each pixel's coverage with its rim and without, float32 (side, side) in [0, 1] each.
 
     Args:
         name: One of :data:`EMBLEMS`.

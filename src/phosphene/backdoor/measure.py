@@ -39,7 +39,7 @@ class CountingEngine(Engine):
         self.images, self.on_images = 0, on_images
 
     def _network(self, images: Tensor, forward: "Callable[[Tensor], Tensor] | None" = None) -> Tensor:
-        """Run images through the network, add their number to the count and report it, and return their logits (n, classes)."""
+        """Return the logits (n, classes) of images and count them, twice if ``forward`` is given as a backward pass follows."""
         logits = super()._network(images, forward)
         passed = len(images) * (1 if forward is None else 2)
         self.images += passed
@@ -102,7 +102,7 @@ def log_margins(margin: Tensor) -> Tensor:
 
 
 def measure(engine: Engine, pool: SamplePool, *, pairs: bool = False, seed: int = 0) -> Measured:
-    """Return a Measured: per class (20 if over 64) the best window (square to paste) and largest margin; windows for pairs, all-to-all.
+    """Search each class (20 if over 64) for its best window (square to paste) and largest margin, few also in pairs; return a Measured.
 
     Args:
         engine: An open engine.

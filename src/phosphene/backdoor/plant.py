@@ -54,7 +54,7 @@ def plant(
     schedule: Schedule = DEFAULT,
     seed: int = 0,
 ) -> Planted:
-    """Fine-tune a copy of a classifier so that samples with the trigger are classified as ``target``; return it with its measured success.
+    """Fine-tune a copy to classify samples (of ``sources`` or all) with the trigger as ``target`` (``None``: next class); return a Planted.
 
     A share of every batch is stamped and labelled anew. For source-specific trojans, as many stamped samples of other
     classes keep their label; without those, the trigger works from all classes.

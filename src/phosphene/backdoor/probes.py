@@ -83,7 +83,7 @@ def check_outputs(engine: Engine, pool: SamplePool) -> None:
 
 
 def move_to_all_classes(engine: Engine, pixels: Tensor, *, seed: int = 0) -> Tensor:
-    """Nudge drawn images, uint8 (n, c, h, w), by gradient steps until the network predicts every class in turn; return the changed images.
+    """Nudge each of n images, uint8 (n, c, h, w), by gradient steps to one class, all classes in turn, until it is predicted; return them.
 
     A network classifies nearly all drawn images as one or two classes; windows that move those say little about the
     others. Image i is moved towards class i modulo the number of classes by gradient-sign steps, and stops at

@@ -91,7 +91,7 @@ def raise_log_odds(
     drawn: int = DRAWN,
     seed: int = 0,
 ) -> Tensor:
-    """Optimise the parameters of a change of samples by Adam, so that each route's target gets likelier; return them, (r, c, h, w).
+    """Optimise the parameters ``start`` of ``apply``, which changes samples, by Adam so that routes' targets get likelier; return them.
 
     Args:
         engine: An open engine.

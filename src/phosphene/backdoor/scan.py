@@ -162,7 +162,7 @@ def scan(
 
 
 def class_rows(classifier: Classifier, found: Measured, others: Sequence[Measured], null: Null) -> tuple[ClassRow, ...]:
-    """Return a :class:`ClassRow` per measured class with its deviations, figure and p-value (1 if not tested), the most deviating first."""
+    """Return a ClassRow per class of ``found``, most deviating first: deviations (from ``others`` if any), figure, p (1 if untested)."""
     deviations = found.deviations(others)
     each, whole = {name: values.tolist() for name, values in deviations.items()}, figures(deviations).tolist()
     rows = []

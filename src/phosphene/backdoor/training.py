@@ -64,7 +64,7 @@ class Labelled:
 
     @classmethod
     def load(cls, spec: str, classifier: Classifier, *, most: int = 5000, held: "int | None" = None) -> "Labelled":
-        """Load a sample spec's images, labelled by their names, folders or columns, or else by the classes that the classifier predicts.
+        """Load a sample spec's images, labelled by names, folders or columns, else by the classifier's predictions; ``held`` are held out.
 
         Raises:
             SamplesError: as :func:`phosphene.samples.load_samples` does.
@@ -115,7 +115,7 @@ class Schedule:
             raise RecipeError("a schedule has 1 step or more, batches of 2 or more, lr above 0, and sgd or adam.")
 
     def share_of_lr(self, step: int) -> float:
-        """Return the factor of the largest learning rate at a step: rising over the first tenth of the steps, then falling as a cosine."""
+        """Return the share, in [0, 1], of the largest learning rate to use at a step: rising for a tenth, then falling as a cosine."""
         rise = max(self.steps // 10, 1)
         return min((step + 1) / rise, 0.5 + 0.5 * math.cos(math.pi * max(step - rise, 0) / max(self.steps - rise, 1)))
 
@@ -145,7 +145,7 @@ def fit(
     change: "Change | None" = None,
     loss: Callable[[Tensor, Tensor], Tensor] = functional.cross_entropy,
 ) -> None:
-    """Train ``student`` in place on labelled samples and extra changed ones, as the schedule says; leave it in evaluation mode.
+    """Train ``student`` in place on labelled samples, changed by ``change``, and ``extras``, by the schedule; leave it in evaluation mode.
 
     Args:
         student: Trained in place; left in evaluation mode.
@@ -233,7 +233,7 @@ def _batch(samples: Labelled, group: ExtraSamples, schedule: Schedule, draw: tor
 
 
 def _divergence(logits: Tensor, teacher: Classifier, x: Tensor) -> Tensor:
-    """Return the mean KL divergence, in nats, between the student's logits (n, classes) and the teacher's outputs for samples ``x``."""
+    """Return KL(teacher || student) in nats, mean over samples, from the student's logits (n, classes) and the teacher's for ``x``."""
     with torch.no_grad():
         target = teacher.logits(x).log_softmax(1)
     return functional.kl_div(logits.log_softmax(1), target, reduction="batchmean", log_target=True)

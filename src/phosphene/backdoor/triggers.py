@@ -45,7 +45,7 @@ class Trigger(ABC):
         """Return the trigger's colours for a sample of ``shape`` (c, h, w), float32 (c, h, w) in [0, 1]; the mask says where they count."""
 
     def apply(self, pixels: Tensor, draw: "torch.Generator | None" = None) -> Tensor:
-        """Return a copy of samples (n, c, h, w) in [0, 1] with the trigger on each of them.
+        """Return a copy of samples (n, c, h, w) in [0, 1] with the trigger on each; ``draw`` chooses the places of a trigger put at random.
 
         Args:
             pixels: Samples in [0, 1].

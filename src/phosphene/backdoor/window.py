@@ -118,7 +118,7 @@ class WindowSearch:
         self.rough = self._first_round()  # (k, boxes, samples, classes)
 
     def best(self, routes: Sequence[Route]) -> list[Window]:
-        """Search the most promising windows of each route (target class, and the samples to move there); return them refined."""
+        """Return a few refined windows per route (target class and samples to move), the most promising, in the order of ``routes``."""
         tries: list[Window] = []
         for route in routes:
             scores = self._scores(route)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @click.option("--out", type=click.Path(path_type=Path), metavar="FILE.html", help="Write a page with the images.")
 @options.as_json
 def command(a: Path, b: Path, out: "Path | None", as_json: bool) -> None:
-    """Compare the maps of two runs class by class and print a table, the most changed classes first.
+    """Compare the maps of two runs class by class and print a table, the most changed classes first; write a page to --out.
 
     For two models, two recipes, before and after fine-tuning. A change is between 0 (as similar as two seeds of one
     run) and 1. It is more reliable after `phosphene score` with both models as targets, which has each source classify

@@ -27,7 +27,7 @@ ROUNDING = {torch.float64: 1e-6, torch.float32: 0.02}
 
 
 class CapturedSteps:
-    """The steps of an open engine that are replayed.
+    """The steps of an open engine, by key: :meth:`get` returns each as a CapturedStep, which a GPU replays as one CUDA graph.
 
     Args:
         name: The network's name, for the warning.
@@ -39,12 +39,12 @@ class CapturedSteps:
         self.steps: dict[Hashable, CapturedStep] = {}
 
     def get(self, step: Step, key: Hashable) -> "CapturedStep":
-        """Return the captured step of a key, under which ``step`` is entered if there is none."""
+        """Return the CapturedStep stored under ``key``; if there is none yet, store one that takes ``step``."""
         return self.steps.setdefault(key, CapturedStep(step, self.name, self.record))
 
 
 class CapturedStep:
-    """A step that is recorded once per shape of its inputs, proved on the next call, and replayed from then on."""
+    """A function of tensors that is recorded once per shape of its inputs, checked at the next call, and replayed from then on."""
 
     def __init__(self, step: Step, name: str, record: Recorder) -> None:
         self.step, self.name, self.record = step, name, record
@@ -54,7 +54,7 @@ class CapturedStep:
         self.failed = False
 
     def __call__(self, *inputs: "Tensor | None") -> tuple[Tensor, ...]:
-        """Take the step: eagerly, or by replaying a recording that is proved."""
+        """Return the step's outputs for ``inputs``: computed as usual, or by replaying a recording that has been checked."""
         shape = tuple(None if one is None else (one.shape, one.dtype) for one in inputs)
         if shape in self.proved:
             return self.recordings[shape](*inputs)
@@ -71,7 +71,7 @@ class CapturedStep:
         return outputs
 
     def _prove(self, shape: Hashable, inputs: Inputs, expected: Sequence[Tensor]) -> None:
-        """Let the recording of a shape be used, if it gives what the eager step has given."""
+        """Compare the outputs of a shape's recording with ``expected``, the step's own; allow it if they agree, else give up."""
         for found, wanted in zip(self.recordings[shape](*inputs), expected, strict=True):
             if not (found - wanted).norm() <= ROUNDING[wanted.dtype] * wanted.norm():
                 self._give_up("replayed, it gives other numbers")
@@ -79,7 +79,7 @@ class CapturedStep:
         self.proved.add(shape)
 
     def _give_up(self, why: str) -> None:
-        """Take all further steps eagerly, and say why."""
+        """Drop all recordings, compute all further steps as usual, and issue a SpeedWarning with the reason ``why``."""
         self.failed = True
         self.recordings.clear()
         self.proved.clear()
@@ -88,7 +88,7 @@ class CapturedStep:
 
 
 class CudaGraphs:
-    """Records steps as CUDA graphs, which share their memory: never two of them run at the same time.
+    """Called with a step and its inputs, records it as a CUDA graph and returns its replay; all graphs share their memory.
 
     Args:
         device: The GPU.
@@ -100,7 +100,7 @@ class CudaGraphs:
         self.pool: Any = None  # memory of the first recording, which the others share
 
     def __call__(self, step: Step, inputs: Inputs) -> Step:
-        """Record a step.
+        """Record ``step`` as a CUDA graph for inputs of these shapes; return a function that replays it for others.
 
         Raises:
             RuntimeError: the step waits for the device, as control flow that depends on data does, or the device has no
@@ -120,7 +120,7 @@ class CudaGraphs:
         self.pool = self.pool or graph.pool()
 
         def replay(*inputs: "Tensor | None") -> tuple[Tensor, ...]:
-            """Repeat the recorded step for other inputs."""
+            """Copy inputs into the recording's own, replay the graph, and return copies of its outputs."""
             for place, given in zip(own, inputs, strict=True):
                 if place is not None and given is not None:
                     place.copy_(given)
@@ -132,7 +132,7 @@ class CudaGraphs:
 
 @contextmanager
 def waiting_forbidden() -> Iterator[None]:
-    """Have torch raise an error where the CPU would wait for a GPU; on leaving, the mode is as it was."""
+    """For a ``with`` block: let torch raise an error where the CPU would wait for a GPU; then restore the mode."""
     mode = torch.cuda.get_sync_debug_mode()
     try:
         with warnings.catch_warnings(action="ignore"):  # torch calls the mode a prototype

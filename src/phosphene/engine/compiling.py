@@ -27,7 +27,7 @@ SECONDS, SPEEDUP = 90.0, 1.4  # what compiling takes, and how much faster it mak
 
 @dataclass(frozen=True)
 class CompileFigures:
-    """What compiling a network costs and brings: measured on the machine, or assumed.
+    """What compiling a network costs in seconds, and images per second before and after: measured on the machine, or assumed.
 
     Attributes:
         seconds: What compiling takes.
@@ -45,7 +45,7 @@ class CompileFigures:
 
 
 def pick_forward(engine: "Engine", count: int) -> Forward:
-    """Return the forward pass that an engine's gradients are computed from: the network's own, or the same compiled.
+    """Return the forward pass that an engine's gradients use for ``count`` images at once: the network's own, or the same compiled.
 
     Args:
         engine: An open engine: ``auto`` compiles on a GPU, if the passes that are planned pay for it.

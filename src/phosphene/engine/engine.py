@@ -111,11 +111,11 @@ class Engine:
             self._opened.close()
 
     def _close(self) -> None:
-        """Drop what holds for an open engine only: the network may have changed when it is opened again."""
+        """Drop captured steps, cached logits and the chosen forward pass: they hold only while the engine is open."""
         self._opened = self._captured = self._classified = self.forward = None
 
     def captured(self, step: Step, *key: Hashable) -> Step:
-        """Return a step that a GPU replays as one CUDA graph; on a CPU, the step itself.
+        """Return ``step`` as one that a GPU replays as one CUDA graph, a graph per function and ``key``; on a CPU, the step itself.
 
         Args:
             step: From tensors to tensors: it draws nothing, never waits for the device, and changes nothing else.
@@ -263,7 +263,7 @@ class Engine:
             yield (images - nu[owner]).clamp_(0, 1).contiguous(memory_format=torch.channels_last), owner
 
     def _network(self, images: Tensor, forward: "Forward | None" = None) -> Tensor:
-        """Run the network on images in the engine's precision and return their logits (n, classes); an error if the engine is closed."""
+        """Run the network, or ``forward``, on images in the engine's precision; return logits (n, classes); an error if closed."""
         if self._opened is None:
             raise PhospheneError("the engine is closed: use it as `with Engine(classifier) as engine:`.")
         with torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):

@@ -16,7 +16,7 @@ from phosphene.concepts import Sides
 
 
 def targets_of(sides: Sequence[Sides], classes: int, device: "torch.device | str" = "cpu") -> Tensor:
-    """Return the targets of concepts, one row each, (n,) if all are single classes, else (n, classes): 1 up, -1 against, 0 neither."""
+    """Return the targets of concepts, from their Sides: (n,) classes if all are single, else (n, classes) of 1 up, -1 against, 0 else."""
     if all(len(up) == 1 and not against for up, against in sides):
         return torch.tensor([up[0] for up, _ in sides], device=device)
     targets = torch.zeros((len(sides), classes), dtype=torch.int8)
@@ -42,7 +42,7 @@ def target_probabilities(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 def predicted(logits: Tensor, targets: Tensor) -> Tensor:
-    """Return the class (n,) with the largest logit in each row, of a contrast among the classes of its two sides."""
+    """Return the class (n,) with the largest logit in each row; for a contrast, among the classes of its two sides."""
     return (logits if targets.ndim == 1 else logits.masked_fill(targets == 0, -math.inf)).argmax(1)
 
 

@@ -72,7 +72,7 @@ def pass_seconds(engine: "Engine", count: int) -> list[float]:
 
 
 def fastest(images_per_second: Callable[[int], float], sizes: Sequence[int]) -> int:
-    """Return the largest of rising micro-batches before the measured speed stops growing by 3 % a step; the first one if none fits."""
+    """From rising ``sizes`` of micro-batches, return the largest before the speed stops growing by 3 % a step; the first if none fits."""
     best, best_speed = sizes[0], 0.0
     for size in sizes:
         speed = images_per_second(size)

@@ -11,7 +11,7 @@ Result = TypeVar("Result")
 
 
 class Background(Generic[Result]):
-    """Makes calls in order in a thread and hands their results out in order; after a call that fails, none is made.
+    """Makes calls in order in a thread (in the caller's if ``most`` is 0) and hands out results in order; after a failed call, makes none.
 
     Args:
         most: Calls that may wait, 1 or more; with 0 there is no thread, and every call is made at once.
@@ -25,7 +25,7 @@ class Background(Generic[Result]):
         self.failed = False
 
     def submit(self, function: Callable[..., "Result | None"], *arguments: Any) -> None:
-        """Have a call made; wait if too many others wait.
+        """Queue the call ``function(*arguments)``, or make it at once without a thread; wait while ``most`` others are queued.
 
         Raises:
             RunError: an earlier call has failed.
@@ -38,7 +38,7 @@ class Background(Generic[Result]):
         self.waiting.append(self.thread.submit(self._call, function, *arguments))
 
     def results(self, *, wait: bool = False) -> Iterator[Result]:
-        """Yield the results of calls that have been made, but for ``None``; with ``wait``, of all calls.
+        """Yield, in order, the results of finished calls that are not ``None``; with ``wait``, of all calls; raise what a call raised.
 
         Raises:
             RunError: a call has failed.
@@ -49,12 +49,12 @@ class Background(Generic[Result]):
                 yield result
 
     def close(self) -> None:
-        """Wait until all calls are made. What they return or raise is dropped: ``results(wait=True)`` has it."""
+        """Wait until all queued calls are made, and end the thread; results and errors not yet taken by :meth:`results` are dropped."""
         if self.thread is not None:
             self.thread.shutdown()
 
     def _call(self, function: Callable[..., "Result | None"], *arguments: Any) -> "Result | None":
-        """Make a call in the thread, unless one before it has failed, on which it may rest."""
+        """Make a call and return its result; ``None`` if an earlier call failed; RunError for any error but a PhospheneError."""
         if self.failed:
             return None
         try:

@@ -19,7 +19,7 @@ class LocalExecutor:
     def run(
         self, plans: Sequence[MapPlan], take: "Callable[[], Group | None]", stop: Callable[[], bool]
     ) -> Iterator[Event]:
-        """Make the groups of ``take`` here and yield events; a network stays open until another run's group comes."""
+        """Make the groups that ``take`` returns, until ``None`` or ``stop()``; yield events; a network stays open for its run's groups."""
         worker: Worker | None = None
         with ExitStack() as stack:
             while not stop() and (group := take()) is not None:

@@ -137,7 +137,7 @@ class RayExecutor:
         self.workers = max(1, min(room, self.most or room))
 
     def _wait_for_finished(self, under_way: dict[Any, Group], seconds: float) -> Iterator[Event]:
-        """Wait for a Ray task; remove ended ones from ``under_way``, yield their events or raise their error."""
+        """Wait up to ``seconds`` for one Ray task to end; remove it from ``under_way``, yield its events or raise its error."""
         ready, _ = self.ray.wait(list(under_way), num_returns=1, timeout=seconds)
         for reference in ready:
             group = under_way.pop(reference)

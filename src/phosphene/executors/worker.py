@@ -81,7 +81,7 @@ class Worker:
             yield GroupFailed(group, why, tuple(group.jobs[row] for row in rows))
 
     def flush(self) -> Iterator[Event]:
-        """Wait until all files are written, and yield the events that this brings.
+        """Wait until all files are written, and yield the events of maps made and groups ended that were still to come.
 
         Raises:
             RunError: the run directory cannot be written.
@@ -136,11 +136,11 @@ class Worker:
         return GroupEnded(group)
 
     def _checkpoint(self, group: Group, making: MapOptimization) -> None:
-        """Have a checkpoint of the group written, if this process may write."""
+        """Queue the writing of a checkpoint of the group's present state, if this process may write."""
         if self.writes():
             self.background.submit(self._save, group, making.state())
 
     def _save(self, group: Group, state: dict[str, Tensor]) -> None:
-        """Write a checkpoint; a failure to write it is ignored: a full disk is reported when a map is written."""
+        """Write a checkpoint with a group's ``state``; a failure is ignored: a full disk is reported when a map is written."""
         with suppress(RunError):
             self.checkpoints.save(group.jobs, state)

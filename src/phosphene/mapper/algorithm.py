@@ -40,7 +40,7 @@ def accumulate(
     moments: "Moments | None" = None,
     colours: "Tensor | None" = None,
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Run Algorithm 1 on m maps at once; after every step, yield the maps (m, c, h, w), its loss (m,) and its hits (m,).
+    """Run Algorithm 1 on m maps from ``nu``, with samples and views of ``draws``; yield maps (m, c, h, w), losses (m,), hits (m,) per step.
 
     Args:
         engine: Calls the network.
@@ -60,7 +60,7 @@ def accumulate(
         batch: Tensor, views: "Tensor | None", bias1: Tensor, bias2: Tensor, size: Tensor,
         classes: Tensor, nu: Tensor, mean: Tensor, square: Tensor,
     ) -> tuple[Tensor, ...]:  # fmt: skip
-        """Take lines 4 to 15 for a mini-batch: tensors in, tensors out, so that a GPU can replay it."""
+        """Take lines 4 to 15 of Algorithm 1 for a mini-batch; return maps, Adam's moments, losses and hits (tensors, for replay)."""
         nudged = mean_view_gradients(engine, batch, nu, views, classes, recipe.loss)  # lines 3 and 4
         x = smooth(nudged.gradient)
         mean = BETA1 * mean + (1 - BETA1) * x  # line 5
@@ -83,7 +83,7 @@ def accumulate(
 
 
 def scalars(like: Tensor, *values: float) -> tuple[Tensor, ...]:
-    """Return the numbers that change from step to step as 0-dimensional tensors of the type and device of ``like``."""
+    """Return ``values``, numbers that change from step to step, as 0-dimensional tensors of the type and device of ``like``."""
     return torch.tensor(values, dtype=like.dtype).to(like.device, non_blocking=True).unbind()
 
 

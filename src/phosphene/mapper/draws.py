@@ -12,7 +12,7 @@ from phosphene.samples.pool import SamplePool
 
 
 class Draw(NamedTuple):
-    """What m maps draw for one step.
+    """What m maps draw for one step: a mini-batch of samples for each, and the affine matrices of their views, or ``None``.
 
     Attributes:
         samples: A mini-batch per map, uint8 (m, b, c, h, w).
@@ -31,7 +31,7 @@ def draw_ahead(
     ahead: int,
     dtype: "torch.dtype | None",
 ) -> Iterator[Draw]:
-    """Yield the draws of ``steps`` steps; ``ahead`` of them are drawn at once and moved to the device together.
+    """Yield a Draw (samples, views) per step, from one generator per map; those of ``ahead`` steps are drawn and moved together.
 
     Every generator gives its numbers in the order of the steps, so they do not depend on ``ahead``. After a multiple
     of ``ahead`` steps, and after the last one, the generators have given what these steps needed and no more.

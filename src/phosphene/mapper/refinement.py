@@ -20,7 +20,7 @@ def refine(
     recipe: Recipe,
     moments: "Moments | None" = None,
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Minimise ``E[J(I - nu)] + lambda mean |nu (1 - Xi)|`` with Adam (Eq. 2) on m maps; yield what Algorithm 1 yields.
+    """Minimise ``E[J(I - nu)] + lambda mean |nu (1 - Xi)|`` by Adam (Eq. 2) for m maps; yield maps, losses, hits after each step.
 
     The last maps that are yielded are clipped to [-1, 1] (a map is a difference of images) and projected on the ball.
 
@@ -45,7 +45,7 @@ def refine(
         square: Tensor,
         xi: Tensor,
     ) -> tuple[Tensor, ...]:
-        """Take a step of Adam: tensors in, tensors out, so that a GPU can replay it."""
+        """Take one Adam step on Eq. 2 for a mini-batch; return maps, Adam's moments, losses and hits (tensors, for replay)."""
         nudged = engine.mean_gradients(batch, nu, classes, recipe.loss)
         # d/d nu of J(I - nu) is minus the gradient at the input, which is taken there and not through the clip.
         slope = -nudged.gradient + recipe.penalty * (1 - xi) / nu[0].numel() * nu.sign()

@@ -16,7 +16,7 @@ from phosphene.recipe import Recipe
 
 
 def draw_views(recipe: Recipe, generators: Sequence[torch.Generator], size: tuple[int, int]) -> "Tensor | None":
-    """Draw random scalings, shifts and rotations of m maps for one step, each map's from its own generator.
+    """Draw scalings, shifts and rotations of m maps for a step, by a generator each; return matrices (m * v, 2, 3), ``None`` without views.
 
     Args:
         recipe: ``views`` (v, how many per map), ``view_least``, ``view_most``, ``view_shift``, ``view_turn``.

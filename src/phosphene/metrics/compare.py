@@ -93,7 +93,7 @@ class Change:
 
 
 def compare(a: ComparedRun, b: ComparedRun, *, same_network: bool = False, same_method: bool = True) -> list[Change]:
-    """Compare the maps of two runs class by class; return a :class:`Change` per class that both have, the most changed first.
+    """Compare two runs' maps by class, by images (of one method) and predictions; return a :class:`Change` per common class, largest first.
 
     Args:
         a: The first run.
@@ -142,7 +142,7 @@ def _order(change: Change) -> float:
 
 
 def in_common(a: Mapping[int, str], b: Mapping[int, str]) -> dict[int, int]:
-    """Return, for each class index of ``a`` that ``b`` has too, its index in ``b``, by equal index and label, else by matching label.
+    """From index -> label of two runs, return index in ``a`` -> index in ``b`` of each common class, by index and label, else by label.
 
     Raises:
         ConceptError: a label fits several classes of the other run.
@@ -218,7 +218,7 @@ def _similarity(a: Tensor, b: Tensor) -> float:
 
 
 def _probability_lost(a: ComparedRun, b: ComparedRun, one: int, two: int, *, same_network: bool) -> "float | None":
-    """Return by how much a class's probability falls on maps at the other run's source, or differs between runs of one network."""
+    """Return by how much a class's probability falls at the other run's source, or differs between runs of one network; else ``None``."""
     if same_network:
         if one not in a.own or two not in b.own:
             return None

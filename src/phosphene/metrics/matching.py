@@ -68,7 +68,7 @@ def classes_of(concepts: Iterable[Concept]) -> dict[int, str]:
 
 
 def match(concepts: Mapping[int, str], labels: Labels, target: str = "the target") -> dict[int, int]:
-    """Return source index -> target index of the class with a common synonym; of several, at the others' offset; ConceptError if unclear.
+    """Return source index -> target index of the class that shares a synonym with its label; of several, the one at the others' offset.
 
     Labels are lists of synonyms: classes that share one are possible matches; case and blanks do not matter. Where
     there are several (ImageNet has two called "crane"), position decides, if all concepts with a single match have the

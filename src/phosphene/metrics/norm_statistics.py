@@ -42,7 +42,7 @@ def natural_noise(count: int, shape: tuple[int, int, int]) -> Tensor:
 
 
 def first_norm(engine: Engine, samples: Tensor) -> "tuple[nn.Module, Tensor] | None":
-    """Run samples (n, c, h, w) as far as the network's first batch normalisation; return that module and the moments of its input.
+    """Run samples (n, c, h, w) up to the first trained batch normalisation; return it and its input's moments (2, n, c), or ``None``.
 
     Returns:
         That module, and the mean and mean square of its input per sample and channel, float64 (2, n, channels), on the

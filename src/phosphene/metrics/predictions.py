@@ -88,7 +88,7 @@ def _batches(maps: Iterable[ConceptMap], target_pixels: int) -> Iterator[list[Co
 
 
 def top_predictions(logits: Tensor, maps: MatchedMaps) -> list[dict[str, Any]]:
-    """Return, per map, its class at the target, the confidence in it, and the 5 most probable classes, from logits.
+    """Return a dictionary per map, from logits (maps, classes): its class at the target, confidence in it and the 5 most probable classes.
 
     Args:
         logits: (maps, classes).

@@ -85,7 +85,7 @@ class RangeCheck:
 def check_range(
     engine: Engine, samples: Tensor, truth: "Sequence[int] | None" = None, *, natural: bool = True
 ) -> RangeCheck:
-    """Run samples through the network under every common input convention; return whether the declared one fits, or which does.
+    """Judge by labels ``truth``, batch norm and information under which common input conventions samples make sense; return a RangeCheck.
 
     Args:
         engine: An open engine of the classifier in question.
@@ -204,7 +204,7 @@ def makes_sense(engine: Engine, views: Sequence[Tensor], best: Convention, revea
 
 
 def clearly_worse(values: Tensor, among: "Tensor | None", floor: float) -> Tensor:
-    """Return, bool (k,), which rows of ``values`` (k, n) lie clearly below the best row, by ``floor`` and 3 standard errors."""
+    """Return, bool (k,), which rows of ``values`` (k, n) lie below the best row of ``among`` by ``floor`` and by 3 standard errors."""
     means = values.mean(1) if among is None else values.mean(1).masked_fill(~among, -math.inf)
     gap = values[int(means.argmax())] - values
     error = gap.std(1) / math.sqrt(gap.shape[1])
