@@ -1,201 +1,183 @@
-"""Speed on a GPU: `python -m benchmarks.engine.gpu [--quick]`.
+"""Speed on a GPU beside its targets: `python -m benchmarks.engine.gpu [--quick]`.
 
 - maps: `vivid` for one map alone and ten together, and `paper` for one map, by VGG-16, ResNet-50 and DenseNet-121 with
-  random weights at 224 pixels (which cost the same), in single precision, with bf16 autocast, and compiled.
-  Share of the bf16 matrix peak that the device reaches; time over a loop written by hand around the same network.
+  random weights at 224 pixels (which cost the same), in single precision, with bf16 autocast, and compiled. Every case
+  runs twice and the second run counts: tuning, compiling and recording are done in the first. Beside it: the share of
+  the bf16 matrix peak; the time over a raw loop of the same network, precision and compilation, the best of several
+  batch sizes, eager and replayed as a CUDA graph; whether a map among ten is the map alone; where the GPU's time goes.
 - commands: `phosphene map --all` of mobilenet_v2_a, `score` by three networks, `scan` of a network of 10 classes and
   one of 1,001, each timed from outside, files and report included.
 
-`--quick` takes at most 8 minutes on one GPU with 16 cores and needs nothing but this repository and ../shared/zoo: only
-bf16, `paper` with 20 of its 650 steps (its time is scaled up), 200 classes instead of 1,001, and no command runs longer
-than 90 seconds. In full it takes about half an hour. Where there is no GPU, `--quick --networks demo:shapes` tries the
-script out; nothing is written then.
+Every network and command runs in a process of its own, and what fails costs only its rows. `--quick` ends after at most
+8 minutes on one GPU with 16 cores and needs nothing but this repository and ../shared/zoo: bf16 only, `paper` with 30 of
+its 650 steps and 200 classes instead of 1,001 (both scaled up), and what no time is left for is said. In full it takes
+about half an hour. Where there is no GPU, `--quick --networks demo:shapes --no-commands` tries the script out.
 """
 
 import argparse
+import json
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch.nn import functional
-from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.common import SHARED, hardware, markdown_table, write_result
-from phosphene.classifier import Classifier
-from phosphene.concept_map import ConceptMap, Job
-from phosphene.engine import Engine
-from phosphene.mapper import in_groups, map_jobs, passes_per_map
-from phosphene.recipe import Recipe, resolve
-from phosphene.samples import load_samples
-from phosphene.sources import load
+from benchmarks.common import ROOT, SHARED, hardware, markdown_table, write_result
+from benchmarks.engine.floor import NETWORKS
 
-NETWORKS = ("torchvision:vgg16@random", "torchvision:resnet50@random", "torchvision:densenet121@random")
-# recipe, maps made together
-CASES = (("vivid", 1), ("vivid", 10), ("paper", 1))
-PRECISIONS = ("fp32", "bf16", "bf16 compiled")
-QUICK = {"paper": {"steps": 20, "refine_steps": 5}}
-WARM_UP = {"steps": 3, "rounds": 1, "refine_steps": 0}
-SIDE, REPEATS = 8192, 10  # of the matrices whose product is the peak, and how often
-LOOP_BATCHES = (8, 32, 80)  # of the loop by hand; the best counts
-COMMAND_SECONDS = 90
+PRECISIONS = ("bf16", "bf16 compiled", "fp32", "fp32 compiled")
+QUICK_SECONDS, RESERVE = 470.0, 5.0  # of --quick, and of these for printing
+CASE_SECONDS, COMMAND_SECONDS = 100.0, 90.0  # that one process may take in --quick
+CLASSES, QUICK_CLASSES = 1001, 200
+# Seconds per map: (recipe, maps together) -> network -> target.
+MAP_TARGETS = {
+    ("vivid", 1): {"VGG-16": 0.35, "ResNet-50": 0.35, "DenseNet-121": 0.5},
+    ("vivid", 10): {"VGG-16": 0.14, "ResNet-50": 0.12, "DenseNet-121": 0.2},
+    ("paper", 1): {"VGG-16": 50.0, "ResNet-50": 40.0},
+}
+SHARE_TARGETS = {("vivid", 10, "VGG-16"): 0.55}  # of the bf16 matrix peak
+OVER_LOOP = 1.1
 
 
-def synchronize() -> None:
-    """Wait until the GPU has finished what it was given."""
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
+class Clock:
+    """How much time is left."""
+
+    def __init__(self, seconds: "float | None") -> None:
+        self.ends = None if seconds is None else time.monotonic() + seconds
+
+    def left(self, most: float) -> "float | None":
+        """Return the seconds that a process may take, at most ``most``; ``None`` without a limit."""
+        return None if self.ends is None else min(most, self.ends - RESERVE - time.monotonic())
 
 
-def best_seconds(run: Callable[[], object]) -> float:
-    """Return the best of several repetitions, after one to warm up."""
-    seconds = []
-    for _ in range(REPEATS):
-        synchronize()
-        began = time.perf_counter()
-        run()
-        synchronize()
-        seconds.append(time.perf_counter() - began)
-    return min(seconds[1:])
+def run(words: Sequence[str], limit: "float | None") -> tuple[float, str, str]:
+    """Run a process; return its seconds, what it printed, and why it is not all there: empty if the process ended well."""
+    began = time.monotonic()
+    if limit is not None and limit <= 0:
+        return 0.0, "", "no time was left"
+    process = subprocess.Popen([sys.executable, "-m", *words], stdout=-1, stderr=-1, text=True, cwd=ROOT)
+    try:
+        out, errors = process.communicate(timeout=limit)
+        last = (errors.strip().splitlines() or [f"exit code {process.returncode}"])[-1]
+        why = last if process.returncode not in (0, 1, 3) else ""  # 1 and 3 are verdicts of a scan
+    except subprocess.TimeoutExpired:
+        process.kill()
+        out, why = process.communicate()[0], f"no time was left after {limit:.0f} s"
+    return time.monotonic() - began, out, why
 
 
-def matrix_peak(device: str) -> float:
-    """Return the operations per second of a large bf16 matrix product."""
-    side = SIDE if device == "cuda" else SIDE // 16
-    matrix = torch.randn(side, side, device=device, dtype=torch.bfloat16)
-    return 2 * side**3 / best_seconds(lambda: matrix @ matrix)
-
-
-def operations(classifier: Classifier) -> float:
-    """Return the operations per pass, the mean of a forward and a backward to the input."""
-    image = torch.rand(1, *classifier.input.shape, requires_grad=True)
-    with FlopCounterMode(display=False) as counter:
-        torch.autograd.grad(classifier.logits(image)[0, 0], image)
-    return counter.get_total_flops() / 2
-
-
-def loop_passes_per_second(classifier: Classifier, device: str, precision: str) -> float:
-    """Return the speed of a forward and backward loop that is written by hand around the same network."""
-    module = classifier.module.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
-    module.requires_grad_(requires_grad=False)
-    speeds = []
-    for size in LOOP_BATCHES:
-        images = torch.rand(size, *classifier.input.shape, device=device).contiguous(memory_format=torch.channels_last)
-        images.requires_grad_()
-        labels = torch.zeros(size, dtype=torch.int64, device=device)
-
-        def step(images: torch.Tensor = images, labels: torch.Tensor = labels) -> None:
-            with torch.autocast(device, torch.bfloat16, enabled=precision != "fp32"):
-                logits = module(images)
-            torch.autograd.grad(functional.cross_entropy(logits.float(), labels), images)
-
-        speeds.append(2 * size / best_seconds(step))
-    return max(speeds)
-
-
-def make(classifier: Classifier, recipe: Recipe, count: int, precision: str) -> tuple[float, list[ConceptMap]]:
-    """Make maps of the first classes together; return the seconds per map, and the maps."""
-    kind, _, compiled = precision.partition(" ")
-    jobs = [Job(index) for index in range(count)]
-    with Engine(classifier, precision=kind, compile="on" if compiled else "off") as engine:
-        pool = load_samples("synthetic:mixed", classifier.input.shape).to(engine.device)
-        first = next(iter(in_groups(jobs, engine, recipe)))
-        map_jobs(engine, pool, first, recipe.replace(**WARM_UP))  # compilation and tuning are not counted
-        synchronize()
-        began = time.perf_counter()
-        maps = [one for group in in_groups(jobs, engine, recipe) for one in map_jobs(engine, pool, group, recipe)]
-        synchronize()
-        return (time.perf_counter() - began) / count, maps
-
-
-def measure_maps(spec: str, precisions: Sequence[str], peak: float, *, quick: bool) -> list[dict[str, Any]]:
-    """Return a row per recipe, number of maps and precision for one network."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    classifier = load(spec)
-    per_pass, rows = operations(classifier), []
-    for name, count in CASES:
-        published = resolve(name)
-        recipe = resolve(name, QUICK.get(name)) if quick else published
-        scale = passes_per_map(published) / passes_per_map(recipe)
-        for precision in precisions:
-            seconds, maps = make(classifier, recipe, count, precision)
-            loop = loop_passes_per_second(classifier, device, precision)
-            row = {
-                "network": classifier.name,
-                "recipe": name,
-                "maps": count,
-                "precision": precision,
-                "seconds_per_map": seconds * scale,
-                "scaled_up": scale > 1,
-                "share_of_peak": per_pass * passes_per_map(recipe) / seconds / peak,
-                "over_loop": seconds * loop / passes_per_map(recipe),
-                "p_class": sum(one.p_class for one in maps) / count,
-            }
-            rows.append(row)
-            print({key: round(one, 3) if isinstance(one, float) else one for key, one in row.items()}, flush=True)
+def measure_network(name: str, spec: str, precision: str, clock: Clock, *, quick: bool) -> list[dict[str, Any]]:
+    """Return a row per case of a network in a precision; a row that says why, where it could not be measured."""
+    words = ["benchmarks.engine.gpu_cases", spec, precision, *(["--quick"] if quick else [])]
+    _, out, why = run(words, clock.left(CASE_SECONDS))
+    rows = [{"network": name, "precision": precision, **json.loads(line)} for line in out.splitlines()]
+    if why:
+        rows.append({"network": name, "precision": precision, "why": why})
+    for row in rows:
+        print({key: round(one, 3) if isinstance(one, float) else one for key, one in row.items()}, flush=True)
     return rows
 
 
-def measure_commands(*, quick: bool) -> list[dict[str, Any]]:
+def measure_commands(clock: Clock, *, quick: bool) -> list[dict[str, Any]]:
     """Return the wall time of commands, as a user would give them."""
     zoo = SHARED / "zoo"
     source = str(zoo / "mobilenet_v2_a.toml")
     targets = [str(zoo / f"{name}.toml") for name in ("mobilenet_v2_b", "mobilenet_v1_075", "efficientnet_lite0")]
-    classes = [word for index in range(200) for word in ("-c", str(index))] if quick else ["--all"]
+    classes = [word for index in range(QUICK_CLASSES) for word in ("-c", str(index))] if quick else ["--all"]
+    scale = CLASSES / QUICK_CLASSES if quick else 1.0
     with tempfile.TemporaryDirectory() as folder:
-        commands = {
-            f"map, {200 if quick else '1,001'} classes": ["map", source, *classes, "--out", f"{folder}/maps"],
-            "score by three networks": ["score", f"{folder}/maps", *(w for one in targets for w in ("--target", one))],
-            "scan, 10 classes": ["scan", str(zoo / "cifar_resnet20.toml"), "--out", f"{folder}/scan10", "--no-map"],
-            "scan, 1,001 classes": ["scan", source, "--out", f"{folder}/scan1001", "--no-map"],
-        }
-        return [measure_command(name, words, COMMAND_SECONDS if quick else None) for name, words in commands.items()]
+        commands = [
+            ("scan, 10 classes", 4, 1.0, ["scan", str(zoo / "cifar_resnet20.toml"), "--out", f"{folder}/10"]),
+            ("map --all, 1,001 classes", 120, scale, ["map", source, *classes, "--out", f"{folder}/maps"]),
+            (
+                "score of these by three networks",
+                *(15, scale),
+                ["score", f"{folder}/maps", *(word for one in targets for word in ("--target", one))],
+            ),
+            ("scan, 1,001 classes", 60, 1.0, ["scan", source, "--out", f"{folder}/1001"]),
+        ]
+        rows = []
+        for name, target, times, words in commands:
+            more = ["--no-map"] if words[0] == "scan" else []
+            seconds, _, why = run(["phosphene", *words, *more, "--trust"], clock.left(COMMAND_SECONDS))
+            row = {"command": name, "target": target, "seconds": round(seconds * times, 1), "scaled_up": times > 1}
+            row["why"] = why
+            rows.append(row)
+            print(row, flush=True)
+    return rows
 
 
-def measure_command(name: str, words: list[str], limit: "float | None") -> dict[str, Any]:
-    """Return a command's wall time and exit code; none where it ran into the limit."""
-    began = time.perf_counter()
-    try:
-        command = [sys.executable, "-m", "phosphene", *words, "--trust"]
-        code: int | None = subprocess.run(command, check=False, timeout=limit, capture_output=True).returncode
-    except subprocess.TimeoutExpired:
-        code = None
-    row = {"command": name, "seconds": round(time.perf_counter() - began, 1), "exit": code}
-    print(row, flush=True)
-    return row
+def map_table(rows: Sequence[dict[str, Any]]) -> str:
+    """Return the table of the maps, each figure with its target."""
+    head = ("network", "recipe", "maps", "precision", "s per map", "target", "of the peak", "over the best raw loop")
+    cells: list[list[str]] = []
+    for row in rows:
+        if "why" in row:
+            cells.append([row["network"], "", "", row["precision"], f"not measured: {row['why']}", "", "", ""])
+            continue
+        case = (row["recipe"], row["maps"])
+        target = MAP_TARGETS[case].get(row["network"])
+        share = SHARE_TARGETS.get((*case, row["network"]))
+        cells.append(
+            [
+                *(str(row[key]) for key in ("network", "recipe", "maps", "precision")),
+                f"{row['seconds_per_map']:.3f}" + " (scaled up)" * row["scaled_up"],
+                "" if target is None else f"{target}",
+                f"{row['share_of_peak']:.2f}" + (f" (target {share})" if share else ""),
+                f"{row['over_loop']:.2f} (target {OVER_LOOP})",
+            ]
+        )
+    return markdown_table(head, cells)
+
+
+def print_tables(maps: Sequence[dict[str, Any]], commands: Sequence[dict[str, Any]]) -> None:
+    """Print all tables."""
+    print(map_table(maps))
+    for row in maps:
+        if row.get("profile"):
+            shares = ", ".join(f"{name} {100 * share:.0f} %" for name, share in row["profile"].items())
+            print(f"- {row['network']}, {row['precision']}, ten maps: {shares}")
+        if "likeness" in row:
+            print(f"- {row['network']}, {row['precision']}: cosine of a map alone and among ten {row['likeness']:.4f}")
+    if commands:
+        cells = [
+            [
+                row["command"],
+                f"{row['seconds']}" + " (scaled up)" * row["scaled_up"],
+                row["target"],
+                row["why"] or "ended well",
+            ]
+            for row in commands
+        ]
+        print(markdown_table(("command", "seconds", "target", "how it ended"), cells))
 
 
 def main() -> None:
     """Measure and print; write the result if a GPU was measured."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--networks", nargs="+", default=NETWORKS, metavar="SPEC")
+    parser.add_argument("--networks", nargs="+", metavar="SPEC")
     parser.add_argument("--no-commands", action="store_true")
     arguments = parser.parse_args()
     print(hardware())
-    peak = matrix_peak("cuda" if torch.cuda.is_available() else "cpu")
-    print(f"bf16 matrix product: {peak / 1e12:.1f} TFLOP/s")
-    precisions = ("bf16",) if arguments.quick else PRECISIONS
-    maps = [row for spec in arguments.networks for row in measure_maps(spec, precisions, peak, quick=arguments.quick)]
-    commands = [] if arguments.no_commands else measure_commands(quick=arguments.quick)
-    head = ("network", "recipe", "maps", "precision", "seconds per map", "share of peak", "over the loop by hand")
-    cells = [
-        [
-            *(row[key] for key in ("network", "recipe", "maps", "precision")),
-            f"{row['seconds_per_map']:.2f}" + " (scaled up)" * row["scaled_up"],
-            f"{row['share_of_peak']:.2f}",
-            f"{row['over_loop']:.2f}",
-        ]
-        for row in maps
-    ]
-    print(markdown_table(head, cells))
-    if commands:
-        print(markdown_table(("command", "seconds", "exit code"), [list(row.values()) for row in commands]))
+    quick, clock = arguments.quick, Clock(QUICK_SECONDS if arguments.quick else None)
+    networks = {spec: spec for spec in arguments.networks} if arguments.networks else NETWORKS
+    plain = [name for name in PRECISIONS if "compiled" not in name and not (quick and name == "fp32")]
+    compiled = [name for name in PRECISIONS if "compiled" in name and not (quick and name.startswith("fp32"))]
+    maps: list[dict[str, Any]] = []
+    for precision in plain:
+        for name, spec in networks.items():
+            maps += measure_network(name, spec, precision, clock, quick=quick)
+    commands = [] if arguments.no_commands else measure_commands(clock, quick=quick)
+    for precision in compiled:  # last: nobody knows how long a compiler takes
+        for name, spec in networks.items():
+            maps += measure_network(name, spec, precision, clock, quick=quick)
+    print_tables(maps, commands)
     if torch.cuda.is_available():
-        write_result("gpu-quick" if arguments.quick else "gpu", {"peak": peak, "maps": maps, "commands": commands})
+        write_result("gpu-quick" if quick else "gpu", {"maps": maps, "commands": commands})
 
 
 if __name__ == "__main__":
