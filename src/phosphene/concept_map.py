@@ -50,11 +50,11 @@ class Job:
 
     @classmethod
     def of(cls, concept: Concept, seed: int = 0) -> Self:
-        """Return the job of making a concept's map."""
+        """Return the job of making a concept's map from the random ``seed``."""
         return cls(concept.index, seed, None if concept.is_class else concept)
 
     def concept(self, labels: Labels) -> Concept:
-        """Return what the map is of; ``labels`` are the source classifier's."""
+        """Return the Concept that the map is of: the class, with its label from the source's ``labels``, or the expression."""
         return self.expression or Concept.of_class(self.index, labels[self.index])
 
 
@@ -107,7 +107,7 @@ class ConceptMap:
 
     @property
     def concept(self) -> Concept:
-        """What the map is of, with the classes that it pulls up and pushes down."""
+        """The Concept that the map is of, with the classes that it pulls up and pushes down."""
         return self.expression or Concept.of_class(self.index, self.label)
 
     @property
@@ -162,7 +162,7 @@ class MapList(list[ConceptMap]):
     @overload
     def __getitem__(self, place: "str | slice[Any, Any, Any]") -> Self: ...
     def __getitem__(self, place: "SupportsIndex | slice[Any, Any, Any] | str") -> "ConceptMap | Self":
-        """Return the map at a position, or the maps of a concept (a label or a synonym) or of a slice.
+        """Return the map at a position, or a list of the maps of a concept (a label or a synonym) or of a slice.
 
         Raises:
             ConceptError: there is no map of the concept.

@@ -48,35 +48,35 @@ class Concept:
 
     @classmethod
     def of_class(cls, index: int, label: str) -> Self:
-        """Return the concept that is one class against all others."""
+        """Return the concept of one class, given by index and label, against all others."""
         return cls(((index, label),))
 
     @classmethod
     def of_sides(cls, sides: Sides, labels: Mapping[int, str] | Sequence[str]) -> Self:
-        """Return the concept with these classes on its sides, in any order; ``labels`` has the label of each."""
+        """Return the concept with these class indices on its two sides, in any order; ``labels`` has the label of each."""
         up, against = (tuple((index, labels[index]) for index in sorted(set(side))) for side in sides)
         return cls(up, against)
 
     @property
     def is_class(self) -> bool:
-        """Whether it is one class against all others, which jobs and run directories know by its index alone."""
+        """Whether the concept is one class against all others, which jobs and run directories know by its index alone."""
         return len(self.up) == 1 and not self.against
 
     @property
     def sides(self) -> Sides:
-        """The indices of its classes, without labels."""
+        """The class indices of the concept as Sides, those pulled up and those pushed down, without labels."""
         return Sides(tuple(index for index, _ in self.up), tuple(index for index, _ in self.against))
 
     @cached_property
     def index(self) -> int:
-        """The number that identifies it within its classifier: a class's index; else a hash of its sides, 2**48 or more."""
+        """The number that identifies the concept within its classifier: a class's index; else a hash of its sides, 2**48 or more."""
         if self.is_class:
             return self.up[0][0]
         return FIRST_NUMBER + int.from_bytes(hashlib.sha256(repr(tuple(self.sides)).encode()).digest()[:6], "big")
 
     @cached_property
     def label(self) -> str:
-        """A class's full label; else the expression in first synonyms, with at most four classes on a side."""
+        """The concept's label: a class's in full; else the expression in first synonyms, with at most four classes on a side."""
         return self.up[0][1] if self.is_class else self._written(self._short_name, MOST_NAMED)
 
     @property
@@ -85,7 +85,7 @@ class Concept:
         return self._written(unambiguous_name)
 
     def _written(self, name: Callable[[int, str], str], most: "int | None" = None) -> str:
-        """Return the concept in the grammar of expressions, each class named by ``name``, at most ``most`` on a side."""
+        """Return the concept in the grammar of expressions, each class named by ``name(index, label)``, at most ``most`` on a side."""
         sides = []
         for members in (self.up, self.against):
             names = [name(*member) if self.is_class else _quoted(name(*member), member[0]) for member in members]
@@ -101,7 +101,7 @@ class Concept:
         return f"{short} ({index})" if len(alike) > 1 else short
 
     def facts(self) -> dict[str, dict[str, str]]:
-        """Return what run.json and map.json hold of it besides index and label: nothing for a class, else its sides."""
+        """Return what run.json and map.json add to index and label: for a class nothing, else index -> label by side."""
         if self.is_class:
             return {}
         sides = {"up": self.up, "against": self.against}
@@ -200,7 +200,7 @@ def _sides_of(text: str, labels: Labels) -> Sides:
 
 
 def _readings(text: str, labels: Labels) -> list[Reading]:
-    """Return the ways, at most eight, to take an expression apart into names that are labels; else the one way that splits it most."""
+    """Return the ways, at most eight, to split an expression into (operator, name) pairs whose names are labels; else the finest split."""
     parts: list[tuple[str, str, bool]] = []  # the operator before it, a name, whether it was quoted
     operator: str | None = ""
     at = 0

@@ -63,7 +63,7 @@ class ExtraError(PhospheneError, ImportError):
 
 
 class SpeedWarning(UserWarning):
-    """Something works as it should, and slower than it could."""
+    """Warning that something works as it should, but slower than it could."""
 
 
 def first_line(error: BaseException) -> str:

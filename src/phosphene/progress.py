@@ -140,7 +140,7 @@ class ProgressDisplay:
             warnings.warn(line, stacklevel=4)
 
     def _show_warning(self, message: "Warning | str", category: type[Warning], *where: Any, **more: Any) -> None:
-        """Show a warning that something takes longer as a line of the display; other warnings as Python does."""
+        """Show a SpeedWarning as a line of the display, and other warnings as Python does; takes the place of ``showwarning``."""
         if self.shown and issubclass(category, SpeedWarning):
             self.warn(str(message))
         else:

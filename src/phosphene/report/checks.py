@@ -26,7 +26,7 @@ COUNTS = {"blocks", "concepts", "seeds"}
 
 
 def check_section(run: RunDirectory, facts: "dict[str, Any] | None" = None) -> "dict[str, Any] | None":
-    """Return what the report shows of a run's sanity checks; ``None`` if its current maps were not checked.
+    """Return, as a dictionary for the template, what the report shows of a run's sanity checks; ``None`` if its maps were not checked.
 
     Raises:
         RunError: checks.json is damaged.
@@ -49,7 +49,7 @@ def check_section(run: RunDirectory, facts: "dict[str, Any] | None" = None) -> "
 
 
 def _glance(findings: list[Finding]) -> list[dict[str, str]]:
-    """Return the line for the top of the report that counts passed and failed checks; none without such checks."""
+    """Return a list with the line (``mark``, ``text``) for the top of the report that counts passed and failed checks, or without."""
     findings = [one for one in findings if one.passed is not None or one.name not in CHECKS or CHECKS[one.name].judges]
     passed, failed = ([found.name for found in findings if found.passed is way] for way in (True, False))
     undecided = len(findings) - len(passed) - len(failed)
@@ -69,7 +69,7 @@ def _figure_name(name: str) -> str:
 
 
 def _figure_text(name: str, value: float) -> str:
-    """Return the value of a check's figure as text: a count, a percentage, or two decimals."""
+    """Return the value of a check's figure as text: a count, a percentage, or two decimals, as the figure's ``name`` asks."""
     if name in COUNTS:
         return f"{value:.0f}"
     return percent(value) if name in SHARES else two_decimals(value)

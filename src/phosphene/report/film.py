@@ -22,7 +22,7 @@ SIDES = ((1, 320), (6, 200), (20, 160), (60, 112), (120, 84))
 def write_film(
     run: RunDirectory, out: "str | Path | None" = None, concepts: Sequence[str] = (), *, fps: float = FPS
 ) -> Path:
-    """Write the recorded frames of a run's maps, side by side, as one .webp or .gif animation; return its path.
+    """Write the recorded frames of a run's maps (of ``concepts`` or all), side by side, as a .webp or .gif animation; return its path.
 
     Args:
         run: A run that was mapped with ``--frames``.

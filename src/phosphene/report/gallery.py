@@ -31,7 +31,7 @@ MOST_LARGE, MOST_ON_SHEET = 100, 2000
 
 
 def map_section(run: RunDirectory, facts: dict[str, Any]) -> "dict[str, Any] | None":
-    """Return what the report shows of a run's finished maps, a card for each; ``None`` if there are none."""
+    """Return, as a dictionary for the template, what the report shows of a run's finished maps, a card for each; ``None`` without any."""
     cards = list(_cards(run, facts))
     if not cards:
         return None
@@ -49,7 +49,7 @@ def map_section(run: RunDirectory, facts: dict[str, Any]) -> "dict[str, Any] | N
 def sheet_of_maps(
     run: RunDirectory, gallery: dict[str, Any], columns: "int | None" = None, size: "int | None" = None
 ) -> Image.Image:
-    """Return the contact sheet, one image of all maps with captions, from what :func:`map_section` returned."""
+    """Return one image of all maps with captions, in ``columns``, ``size`` pixels each (or chosen), from :func:`map_section`'s result."""
     cards = gallery["cards"][:MOST_ON_SHEET]
     maps = [card["map"] for card in cards]
     captions = [f"{one['short']}, {one['seed']}" if gallery["several"] else one["short"] for one in maps]
@@ -134,7 +134,7 @@ def _images(one: ConceptMap, scale: float, quality: int) -> dict[str, Any]:
 
 
 def classification(classifier: ClassifierPredictions, place: tuple[int, int]) -> "dict[str, Any] | None":
-    """Return a classifier's predictions for a map, and whether the first is its class; ``None`` without any."""
+    """Return a classifier's predictions for the map of (class index, seed), and whether the first is its class; ``None`` without any."""
     found = classifier.maps.get(place)
     if not found or not found["top"]:
         return None

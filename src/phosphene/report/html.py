@@ -42,7 +42,7 @@ def write_report(
     columns: "int | None" = None,
     size: "int | None" = None,
 ) -> str:
-    """Write ``report.html`` and ``sheet.png`` into a run directory and return the report's path.
+    """Write ``report.html``, with natural images of ``reference`` if given, and ``sheet.png`` into a run; return the report's path.
 
     Everything on the page comes from the run directory, so that writing it again loses nothing. A run that was only
     scanned has a report without maps.
@@ -117,5 +117,5 @@ def policy(style: str, script: str) -> str:
 
 
 def read_static(name: str) -> str:
-    """Return the text of a style sheet or script in the report's folder ``static``."""
+    """Return the text of the file ``name``, a style sheet or script, in the report's folder ``static``."""
     return resources.files("phosphene.report").joinpath("static", name).read_text(encoding="utf-8")

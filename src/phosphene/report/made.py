@@ -13,7 +13,7 @@ MEANINGS = {field.name: field.metadata.get("meaning", "") for field in dataclass
 
 
 def made_section(run: RunDirectory, facts: dict[str, Any]) -> "dict[str, Any] | None":
-    """Return what the report shows of how a run was made: commands, recipe, seeds; ``None`` without finished maps.
+    """Return, as a dictionary for the template, commands, recipe and seeds that made a run; ``None`` without finished maps.
 
     Returns:
         ``commands`` (shell commands), ``settings`` (``name``, ``value``, ``meaning`` and ``changed`` per recipe field)
@@ -42,7 +42,7 @@ def made_section(run: RunDirectory, facts: dict[str, Any]) -> "dict[str, Any] | 
 
 
 def map_commands(facts: dict[str, Any], out: str) -> list[str]:
-    """Return the shell commands that make a run's maps again: one, unless its classes have different seeds."""
+    """Return the shell commands that make a run's maps again into ``out``: one, unless its classes have different seeds."""
     seeds: dict[int, list[int]] = {}
     concepts = {row["index"]: Concept.of_facts(row) for row in facts["jobs"]}
     for row in facts["jobs"]:

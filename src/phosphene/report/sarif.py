@@ -41,7 +41,7 @@ RULES: list[dict[str, Any]] = [
 
 
 def sarif(found: Mapping[str, Any], place: "str | None") -> dict[str, Any]:
-    """Return a scan, as in ``scan.json``, as a SARIF 2.1.0 document for code-scanning dashboards.
+    """Return a scan, as in ``scan.json``, as a SARIF 2.1.0 document whose alerts point at the file ``place``, if given.
 
     Args:
         found: Content of ``scan.json``.

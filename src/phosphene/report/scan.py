@@ -27,7 +27,7 @@ MOST_HARD = 128  # pixels per side up to which an image is enlarged without smoo
 
 
 def scan_section(run: RunDirectory, facts: dict[str, Any]) -> "dict[str, Any] | None":
-    """Return what the report shows of a run's scans; ``None`` if nothing has been scanned.
+    """Return, as a dictionary for the template, what the report shows of a run's scans; ``None`` if nothing has been scanned.
 
     Raises:
         RunError: a scan.json or one of the files that it names is damaged.

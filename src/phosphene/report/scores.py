@@ -15,7 +15,7 @@ GOOD = 0.5
 
 
 def score_section(run: RunDirectory, facts: dict[str, Any]) -> "dict[str, Any] | None":
-    """Return what the report shows of a run's scores, per target; ``None`` if its current maps were not scored.
+    """Return, as a dictionary for the template, what the report shows of a run's scores; ``None`` if its maps were not scored.
 
     Raises:
         RunError: scores.json is damaged.
@@ -58,7 +58,7 @@ def read_scorecards(run: RunDirectory) -> list[tuple[dict[str, Any], Score]]:
 
 
 def _glance(score: Score) -> dict[str, str]:
-    """Return the line for the top of the report on a target: the share of maps it classifies as their class."""
+    """Return the line (``mark``, ``text``) for the top of the report on a target: the share of maps it classifies as their class."""
     return {
         "mark": "good" if score.top1_all >= GOOD else "unsure",
         "text": f"{score.target} classifies {percent(score.top1_all)} of these maps as their class, among its "

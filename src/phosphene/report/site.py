@@ -72,7 +72,7 @@ def write_site(
 
 
 def _read_image(runs: Sequence[RunDirectory], folder: Path) -> Image.Image:
-    """Return the image of a map as RGB, from its map.png; one that cannot be read is rendered again.
+    """Return the image of the map in ``folder`` as RGB, from its map.png; one that cannot be read is rendered again.
 
     Raises:
         RunError: the map itself is damaged.
@@ -92,7 +92,7 @@ def _write_pages(folder: Path, runs: list[SiteRun], classes: list[SiteClass]) ->
     templates.globals |= {"policy": POLICY, "models": models, "image_name": image_name, "scored": scored}
 
     def write(template: str, path: str, **facts: Any) -> None:
-        """Render a template to the page ``path`` of the site; ``root`` leads from it to the site's folder."""
+        """Render a template with ``facts`` to the page ``path`` of the site; ``root`` leads from it to the site's folder."""
         page = templates.get_template(template).render(root="../" * path.count("/"), **facts)
         write_bytes(folder / path, page.encode(), durable=False)
 

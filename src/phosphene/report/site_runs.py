@@ -65,7 +65,7 @@ class SiteClass:
     maps: dict[int, list[Card]]
 
     def figures(self, runs: Sequence[SiteRun]) -> dict[str, str]:
-        """Return mean confidences per run for the page's script, in percent: the source's, other classifiers'."""
+        """Return mean confidences per run, as texts of percentages for the page's script: ``p`` the source's, ``others``' too."""
         groups = [self.maps.get(run.number, []) for run in runs]
         own = [[one["map"]["p_class"] for one in group] for group in groups]
         others = [[found["p_class"] for one in group for found in one["others"]] for group in groups]
@@ -171,12 +171,12 @@ def model_pages(runs: Sequence[SiteRun]) -> dict[str, list[SiteRun]]:
 
 
 def image_name(page: str, place: int) -> str:
-    """Return the file name of a class's map number ``place`` in a run: ``page.webp``, then ``page.2.webp``."""
+    """Return the file name of map number ``place``, from 0, of a class in a run: ``page.webp``, then ``page.2.webp``."""
     return f"{page}.webp" if place == 0 else f"{page}.{place + 1}.webp"
 
 
 def map_folders(runs: Sequence[SiteRun], classes: Sequence[SiteClass]) -> list[tuple[Path, str]]:
-    """Return for every map its folder in the run, and the name of its image in the site."""
+    """Return every map's (folder in the run, name of its image in the site), class by class, and in a class run by run."""
     return [
         (card["folder"], f"{run.number}/{image_name(one.page, place)}")
         for one in classes

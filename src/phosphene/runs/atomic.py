@@ -17,7 +17,7 @@ MOST_JSON_BYTES = 500_000_000  # run.json of a million maps has 60 MB
 
 
 def write_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:
-    """Write ``data`` to the file ``path`` so that it appears whole or not at all; the folder is made if missing.
+    """Write ``data`` to the file ``path``, whole or not at all, flushed to the disk if ``durable``; the folder is made if missing.
 
     Args:
         path: The file.
@@ -61,7 +61,7 @@ def _open_part_file(path: Path) -> tuple[int, str]:
 
 
 def remove_parts(folder: Path, name: str = "") -> None:
-    """Delete the ``.part`` files that killed writers have left of one file, or of all files of a folder.
+    """Delete the ``.part`` files that killed writers have left in ``folder``: those of the file ``name``, or by default all.
 
     Call it under the lock that guards those files, because writers that are still alive have such files as well.
     """
@@ -71,7 +71,7 @@ def remove_parts(folder: Path, name: str = "") -> None:
 
 
 def remove_files(paths: Iterable[Path]) -> None:
-    """Delete files, as far as they exist."""
+    """Delete the files at ``paths``; it is no error if one does not exist."""
     for path in paths:
         path.unlink(missing_ok=True)
 
@@ -82,7 +82,7 @@ def write_json(path: Path, data: Any) -> None:
 
 
 def read_json(path: Path, fix: str = "Delete it and run again.") -> Any:
-    """Return the content of a JSON file; RunError with the words of ``fix`` if it is damaged.
+    """Return the content of the JSON file ``path``; RunError if it is missing, or damaged, then with the words of ``fix``.
 
     Args:
         path: The file.

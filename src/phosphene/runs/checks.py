@@ -30,7 +30,7 @@ def read_checks(run: RunDirectory) -> dict[str, dict[str, Any]]:
 
 
 def write_check(run: RunDirectory, entry: dict[str, Any], sha256: str) -> None:
-    """Put an entry into ``checks.json`` in place of that of the same check; entries of maps that have changed since are removed.
+    """Put a check's entry into ``checks.json``, drop outdated ones; RunError if the run's maps no longer have the hash ``sha256``.
 
     Args:
         run: The run whose maps were checked.

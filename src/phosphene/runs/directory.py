@@ -55,7 +55,7 @@ class RunDirectory:
         self.path = Path(path)
 
     def begin(self, facts: Mapping[str, Any], jobs: Iterable[tuple[Job, str]]) -> None:
-        """Create ``run.json``, or check that it is of the same run; add the jobs, with their labels, to its list.
+        """Create ``run.json`` from ``facts``, or check that it is of the same run; add the jobs, with their labels, to its list.
 
         Raises:
             RunError: the directory belongs to another model, recipe or set of samples, is not a run, or cannot be

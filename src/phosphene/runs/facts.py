@@ -56,7 +56,7 @@ def run_facts(
 
 
 def missing_entry(data: Any, needed: Any, where: str = "") -> str:
-    """Return the name of the first ``needed`` entry that ``data`` lacks or holds in another type; empty if none.
+    """Return the dotted name of the first ``needed`` entry that ``data`` lacks or holds in another type; empty if none.
 
     Args:
         data: Value that was read from JSON.

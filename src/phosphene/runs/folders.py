@@ -13,7 +13,7 @@ from phosphene.runs.atomic import writing
 
 @contextlib.contextmanager
 def whole_folder(folder: Path, content: Collection[str], called: str) -> Iterator[Path]:
-    """Context that yields a new folder to fill, then puts it in place of ``folder``, all of it or nothing.
+    """Context that yields a new folder to fill, then puts it in place of ``folder`` whole; refuses one that holds more than ``content``.
 
     What a killed process has left beside the place is removed.
 

@@ -19,7 +19,7 @@ LEAST_FPS, MOST_FPS = 0.5, 50.0
 
 
 def animation(frames: Sequence[Image.Image], kind: str = "WEBP", *, fps: float = FPS) -> bytes:
-    """Return images of one size encoded as a looping WebP or GIF animation that holds its last frame.
+    """Return images of one size as the bytes of a looping animation, WebP or GIF (``kind``), at ``fps``, which holds its last frame.
 
     Args:
         frames: At least one image.

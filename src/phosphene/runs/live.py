@@ -116,7 +116,7 @@ class LivePreview(contextlib.AbstractContextManager["LivePreview"]):
             self.path.parent.rmdir()
 
     def __call__(self, step: "Step") -> None:
-        """Write what is due after a step; ``step.nu`` is (m, c, h, w), in the order of the jobs."""
+        """After a step, write sign of life and map previews if due; ``step.nu`` is (m, c, h, w), in the order of the jobs."""
         now = time.monotonic()
         self.longest_step, self.called = max(self.longest_step, now - self.called), now
         if self.due is not None and now < self.due:
@@ -193,7 +193,7 @@ def _read_signs(path: Path) -> Iterator[tuple[Path, SignOfLife]]:
 
 
 def _process_start(pid: int) -> "int | None":
-    """Return when process ``pid`` of this machine began, in clock ticks, since process numbers are given again.
+    """Return when process ``pid`` of this machine began, in clock ticks; ``None`` if it has ended: the system gives numbers again.
 
     ``None`` if there is no such process; 0 if the system does not report it.
     """

@@ -26,7 +26,7 @@ _tokens: dict[str, str] = {}  # lock files that this process holds -> the token 
 
 @contextlib.contextmanager
 def hold(folder: Path, *, wait: float = WAIT_SECONDS) -> Iterator[str]:
-    """Context that locks a run directory against other commands, notes who holds it, and yields the lock's token.
+    """Context that locks a run directory against other commands (waiting up to ``wait`` seconds), notes who holds it, yields its token.
 
     Args:
         folder: The run directory; it is created.

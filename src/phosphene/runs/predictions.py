@@ -18,7 +18,7 @@ Place = tuple[int, int]  # class and seed
 
 @dataclass(frozen=True)
 class ClassifierPredictions:
-    """What one classifier predicts for the maps of a run, as ``readings.json`` holds it.
+    """What one classifier predicts for a run's maps, by (class index, seed), as ``readings.json`` holds it.
 
     Attributes:
         name: Name of the classifier.
@@ -36,7 +36,7 @@ class ClassifierPredictions:
 
 
 def read_predictions(run: RunDirectory) -> list[ClassifierPredictions]:
-    """Return the predictions in ``readings.json``, by classifier, for maps that have not changed since.
+    """Return a ClassifierPredictions per classifier in ``readings.json``, for maps that have not changed since.
 
     The file is ``readings.json``, its older name, so that old run directories still open.
 
@@ -58,7 +58,7 @@ def read_predictions(run: RunDirectory) -> list[ClassifierPredictions]:
 def write_predictions(
     run: RunDirectory, classifier: Classifier, found: Mapping[Place, Mapping[str, Any]], hashes: Mapping[Place, str]
 ) -> None:
-    """Add a classifier's predictions to ``readings.json``; those for other maps and of other classifiers stay.
+    """Add a classifier's predictions, by (class index, seed), to ``readings.json``, with the maps' ``hashes``; all others stay.
 
     Args:
         run: The run.

@@ -55,7 +55,7 @@ class ImageTable:
 
 
 def read(where: str, shape: tuple[int, int, int]) -> tuple[Tensor, list[str]]:
-    """Decode the images of a parquet file; return them, uint8 (n, c, h, w), at most 2,048, and the rows skipped as unreadable.
+    """Decode at most 2,048 images of parquet file ``where``, fitted to ``shape``; return them, uint8 (n, c, h, w), and rows skipped.
 
     Raises:
         ExtraError: pyarrow is not installed.

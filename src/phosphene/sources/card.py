@@ -40,7 +40,7 @@ MOST_CLASSES = MOST_CHANNELS = 1_000_000
 
 
 def load(rest: str, *, trust: bool) -> Classifier:
-    """Load the classifier that the card at ``rest`` describes; for an exported network, that is the card beside it.
+    """Load the classifier of the card at ``rest``, or beside the exported network there; ``trust`` allows code and files from elsewhere.
 
     Raises:
         CardError: the card is missing, malformed, or contradicts its network.
@@ -131,7 +131,7 @@ def _input_space(card: Mapping[str, Any], path: Path) -> InputSpace:
 
 
 def _build(card: Mapping[str, Any], path: Path, space: InputSpace, labels: "int | None") -> nn.Module:
-    """Return the network of a card's ``arch``, built by its library with random weights; ``trust`` is not needed."""
+    """Return the network of a card's ``arch``, built by its library for the input and number of classes, with random weights."""
     prefix, colon, name = card["arch"].partition(":")
     if not colon or prefix not in ARCHITECTURES:
         known = ", ".join(f"{prefix}:NAME" for prefix in ARCHITECTURES)
@@ -166,7 +166,7 @@ def _read_beside(path: Path) -> dict[str, Any]:
 
 
 def read(path: Path, *, exported: str = "") -> dict[str, Any]:
-    """Return the fields of the card at ``path``, parsed and checked, but for those of [input].
+    """Return the fields of the card at ``path``, parsed and checked but for [input]; ``exported`` is its network if it names none.
 
     Args:
         path: The card.
@@ -200,7 +200,7 @@ def _check_network(card: Mapping[str, Any], path: Path) -> None:
 
 
 def _check(fields: Mapping[str, Any], known: Mapping[str, type], where: str) -> None:
-    """Raise CardError for an unknown field or a value of the wrong type."""
+    """Raise CardError for a field that is not in ``known`` (name to type) or a value of another type; ``where`` begins the message."""
     for key, value in fields.items():
         if key not in known:
             raise CardError(f"{where} has an unknown field {key!r}.{nearest(key, list(known))}")

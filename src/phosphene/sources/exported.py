@@ -42,7 +42,7 @@ FORMATS = {
 
 
 def open_exported(path: Path, shape: tuple[int, int, int], *, trust: bool) -> tuple[nn.Module, "int | None"]:
-    """Load an exported network (.pt2, .onnx, TorchScript); return it, and the batch size it is fixed to if any.
+    """Load an exported network (.pt2, .onnx, TorchScript) for inputs of ``shape``; return it, and its fixed batch size or ``None``.
 
     Args:
         path: The file; its suffix is one of ``FORMATS``.

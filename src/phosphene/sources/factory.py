@@ -63,7 +63,7 @@ def build(factory: str, card: Path, *, trust: bool) -> nn.Module:
 
 
 def call(factory: str, folder: Path, who: str, *, trust: bool) -> nn.Module | Classifier:
-    """Import and call the factory ``file.py:function`` or ``package.module:function``; return the network it makes.
+    """Import and call the factory ``file.py:function`` (in ``folder``) or ``package.module:function``; return the network it makes.
 
     Args:
         factory: What to call.

@@ -68,7 +68,7 @@ def _without_progress_bars() -> Iterator[None]:
 
 
 def build(name: str, *, classes: int, size: tuple[int, int], channels: int = 3) -> nn.Module:
-    """Return the network that a transformers config file describes, with random weights, the same ones every time.
+    """Return the network that the transformers config file ``name`` alone describes, with random weights, the same ones every time.
 
     Raises:
         CardError: the file is missing or no config of an image classifier that transformers itself knows.

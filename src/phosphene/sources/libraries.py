@@ -38,7 +38,7 @@ def check_name(library: str, name: str, known: list[str]) -> None:
 
 
 def fetching(spec: str, weights: object = "") -> AbstractContextManager[None]:
-    """Return a context for downloading weights: a failure becomes a WeightsError that names what to do instead."""
+    """Return a context for downloading the weights of ``spec``: a failure becomes a WeightsError that names what to do instead."""
     fix = f'take {spec}@{RANDOM}, or a card with arch = "{spec}" and weights that lie on this machine.'
     return one_line(WeightsError, f"weights {weights or f'of {spec}'} cannot be fetched", fix)
 

@@ -17,7 +17,7 @@ def list_specs() -> list[tuple[str, str]]:
 
 
 def load(rest: str, *, trust: bool) -> Classifier:
-    """Load a classifier of timm by name; it needs no trust, because its weights are read as plain tensors.
+    """Load a classifier of timm as ``NAME`` or ``NAME@random``; it needs no trust, because its weights are read as plain tensors.
 
     Raises:
         ExtraError: timm is missing or broken.
@@ -45,7 +45,7 @@ def load(rest: str, *, trust: bool) -> Classifier:
 
 
 def build(name: str, *, classes: int, size: tuple[int, int], channels: int = 3) -> nn.Module:
-    """Return a network of timm with random weights, the same ones every time, for a card's ``arch``.
+    """Return a network of timm by name for these classes and inputs, with random weights, the same every time, for a card's ``arch``.
 
     Raises:
         SpecError: timm has no architecture of this name.

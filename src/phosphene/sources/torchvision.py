@@ -26,7 +26,7 @@ def list_specs() -> list[tuple[str, str]]:
 
 
 def load(rest: str, *, trust: bool) -> Classifier:
-    """Load a classifier of torchvision by name; it needs no trust, because its weights are read as plain tensors.
+    """Load a classifier of torchvision as ``NAME``, ``NAME@WEIGHTS`` or ``NAME@random``; no trust, as its weights are plain tensors.
 
     Raises:
         ExtraError: torchvision is missing or broken.
@@ -59,7 +59,7 @@ def load(rest: str, *, trust: bool) -> Classifier:
 
 
 def build(name: str, *, classes: int, size: tuple[int, int], channels: int = 3) -> nn.Module:
-    """Return a network of torchvision with random weights, the same ones every time, for ``load`` or a card's ``arch``.
+    """Return a network of torchvision by name for these classes and inputs of 3 channels, with random weights, the same every time.
 
     Raises:
         SpecError: torchvision has no architecture of this name, or not for so many channels.

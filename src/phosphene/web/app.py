@@ -18,7 +18,7 @@ from phosphene.web.guard import Guard
 
 
 def make_app(root: Path, *, host: str = "127.0.0.1", trust: bool = False) -> Guard:
-    """Return the gallery of the folder ``root`` as an ASGI application: routes, error pages, checks of requests.
+    """Return the gallery of the folder ``root``, served at ``host``, as an ASGI application: pages, error pages, checks of requests.
 
     Args:
         root: The folder whose run directories are shown; nothing outside it is.

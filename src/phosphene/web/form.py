@@ -141,7 +141,7 @@ def _value(key: str, text: str) -> "str | list[str] | int | bool":
 
 
 def _whole(text: str, least: int, most: int, default: int) -> int:
-    """Return a whole number, the default if there is no text; FormError if it is out of range."""
+    """Return the whole number in the form field ``key``, ``default`` if empty; FormError unless in ``least`` to ``most``."""
     if not re.fullmatch(r"[0-9]{0,10}", text) or not least <= int(text or default) <= most:
         raise FormError(f"Enter a whole number from {least} to {most:,}.")
     return int(text or default)
@@ -153,7 +153,7 @@ def safe_name(text: str) -> str:
 
 
 def default_name(action: str, values: Mapping[str, Any]) -> str:
-    """Return a run's name from model and recipe, or ``scan``.
+    """Return a run's name from model and recipe; a short hash follows if fields of the recipe or the samples are changed.
 
     A short hash follows if the recipe, the samples or the references are not the default.
     """

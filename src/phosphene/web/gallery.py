@@ -74,7 +74,7 @@ class Gallery:
         return self._live_page(request, "run.html", run=view, process=process, name=name, title=name)
 
     def image(self, index: int, seed: int, name: str, v: str = "", small: bool = False) -> Response:
-        """Return the image file of a map, or its preview; browsers may cache addresses with a version ``v``."""
+        """Return a map's image or preview, a thumbnail if ``small``; browsers may cache addresses with ``v``, its version."""
         path = self.folder.image(self.folder.run(name), index, seed)
         headers = CACHEABLE if v else {}
         if small:
@@ -129,11 +129,11 @@ class Gallery:
         return RedirectResponse("/", status_code=303)
 
     def page(self, template: str, status: int = 200, **variables: Any) -> HTMLResponse:
-        """Return an HTML response, rendered from a template with ``variables``."""
+        """Return an HTML response with a status, rendered from a template with ``variables``."""
         return HTMLResponse(self.templates.get_template(template).render(variables), status)
 
     def _live_page(self, request: Request, template: str, **variables: Any) -> Response:
-        """Return a page that browsers fetch again and again, or a 304 response if it has not changed."""
+        """Return the page of a template, which browsers fetch again and again; a 304 response if it has not changed."""
         page = self.page(template, **variables)
         page.headers["etag"] = etag = f'"{hashlib.sha256(page.body).hexdigest()[:24]}"'
         if request.headers.get("if-none-match") == etag:

@@ -28,7 +28,7 @@ def serve(
     browse: bool = False,
     on_message: Callable[[str], None] = print,
 ) -> None:
-    """Run the web server that shows the runs below ``folder`` until it is interrupted; returns nothing.
+    """Run the web server that shows the runs below ``folder`` at ``host`` and ``port`` until it is interrupted; returns nothing.
 
     Args:
         folder: The folder of the runs; the default one may be missing, and the first run then makes it.
@@ -75,7 +75,7 @@ def serve(
 
 
 def _bind(host: str, port: "int | None", on_message: Callable[[str], None]) -> socket.socket:
-    """Return a socket that listens on ``port``; for ``None`` on 8421, or a free one if that is taken."""
+    """Return a socket that listens on ``port``; for ``None`` on 8421, or a free one, with a message, if that is taken."""
     wanted = PORT if port is None else port
     try:
         return _listen(host, wanted)

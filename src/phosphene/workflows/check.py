@@ -112,7 +112,7 @@ def plan_checks(
     device: str = "auto",
     trust: bool = False,
 ) -> CheckPlan:
-    """Load a finished run's maps, model, samples and earlier findings; return the plan of its checks, begin no work.
+    """Load a finished run's maps, model, samples and earlier findings; return the plan of its checks (``only`` some), begin no work.
 
     Args:
         run: The run directory.

@@ -174,7 +174,7 @@ def make_scan(
     mapped: bool = True,
     on_progress: "Callable[[ScanProgress], None] | None" = None,
 ) -> ScannedRun:
-    """Scan unless the plan has a cached result, map the suspects, write the run and its report; return all results.
+    """Scan unless the plan has a cached result, map the suspects if ``mapped``, write the run and its report; return all results.
 
     Args:
         plan: Plan of the scan.

@@ -42,7 +42,7 @@ class SourceRun:
 
     @property
     def concepts(self) -> list[Concept]:
-        """What each map is of, in the order of ``run.json``."""
+        """The Concept that each map is of, in the order of ``run.json``."""
         return [Concept.of_facts(row) for row in self.facts["jobs"]]
 
 
@@ -78,7 +78,7 @@ def score_runs(
     on_progress: "Callable[[int, int, str], None] | None" = None,
     on_warning: "Callable[[str], None] | None" = None,
 ) -> Scores[RunScore]:
-    """Score every run on every target, write the rows to each run's ``scores.json``; return the scores, run by run.
+    """Score every run on every target (default: the runs' sources), write each run's ``scores.json``; return the scores, run by run.
 
     Everything is checked first: that all runs are complete, and that all targets have the concepts of the runs.
 
