@@ -29,7 +29,7 @@ def make_app(root: Path, *, host: str = "127.0.0.1", trust: bool = False) -> Gua
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        """Context of the running server: end the processes that it started when it ends."""
+        """Context of the running server: when the server ends, end the commands that it has started."""
         yield
         await run_in_threadpool(gallery.processes.close)
 

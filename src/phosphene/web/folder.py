@@ -80,7 +80,7 @@ class Folder:
         return real
 
     def image(self, run: RunDirectory, index: int, seed: int) -> Path:
-        """Return the path of a map's image: ``map.png`` of a finished map, else its preview.
+        """Return the path of the image of a run's map (class index, seed): ``map.png`` of a finished map, else its preview.
 
         Raises:
             NotHereError: the run has no such map, or there is no image of it yet.
@@ -130,7 +130,7 @@ def cached_facts(run: RunDirectory) -> dict[str, Any]:
 
 
 def _facts(run_json: Path) -> dict[str, Any]:
-    """Return the content of a ``run.json``; RunError if it is damaged."""
+    """Return the content of the file ``run_json``, as :class:`RunDirectory` reads it; RunError if it is damaged."""
     return RunDirectory(run_json.parent).facts()
 
 

@@ -113,7 +113,7 @@ def read_form(fields: Mapping[str, str], *, trust: bool) -> Command:
 
 
 def _missing(action: str, values: Mapping[str, Any], name: str) -> dict[str, str]:
-    """Return field -> message for the fields that must not be empty and are, or lack a part."""
+    """Return field -> message for the fields of an action that must not be empty and are, or lack a part."""
     if action == "check":
         return {} if name else {"run": "Choose a run."}
     found = {} if values["model"] else {"model": "Enter a model, for example demo:shapes."}
@@ -141,7 +141,7 @@ def _value(key: str, text: str) -> "str | list[str] | int | bool":
 
 
 def _whole(text: str, least: int, most: int, default: int) -> int:
-    """Return the whole number in the form field ``key``, ``default`` if empty; FormError unless in ``least`` to ``most``."""
+    """Return the whole number that a field's text is, ``default`` if empty; FormError unless in ``least`` to ``most``."""
     if not re.fullmatch(r"[0-9]{0,10}", text) or not least <= int(text or default) <= most:
         raise FormError(f"Enter a whole number from {least} to {most:,}.")
     return int(text or default)
@@ -153,7 +153,7 @@ def safe_name(text: str) -> str:
 
 
 def default_name(action: str, values: Mapping[str, Any]) -> str:
-    """Return a run's name from model and recipe; a short hash follows if fields of the recipe or the samples are changed.
+    """Return the default name of a run from the values of a form's fields: the names of model and recipe, or of model and ``scan``.
 
     A short hash follows if the recipe, the samples or the references are not the default.
     """

@@ -54,7 +54,7 @@ class Gallery:
         self._comparing = threading.Lock()  # one comparison at a time: it takes memory
 
     def runs(self, request: Request) -> Response:
-        """Return the page that lists all runs, and the processes that have no run directory yet."""
+        """Return the page that lists all runs, and the commands that have no run directory yet; 304 if it has not changed."""
         runs = run_views(self.folder, self.processes.running)
         # Processes without a run directory have only just started, or failed before they made one.
         starting = {name: one for name, one in self.processes.items() if name not in [run.name for run in runs]}
@@ -64,7 +64,7 @@ class Gallery:
         )
 
     def run(self, request: Request, name: str) -> Response:
-        """Return the page of a run, or of its process while it is still being started."""
+        """Return the page of the run ``name``, or of its command while it is being started; 304 if it has not changed."""
         process, view = self.processes.get(name), None
         try:
             view = run_view(self.folder, name, self.processes.running)
@@ -102,7 +102,7 @@ class Gallery:
         return self.page("compare.html", runs=runs, a=a, b=b, found=found, error=error, title="Compare")
 
     def new(self, action: str = "map", model: str = "", run: str = "", edit: str = "") -> HTMLResponse:
-        """Return the page with the form that starts a command, or that of one which was started here, to edit it."""
+        """Return the page with the form that starts a command, empty, or filled in as for the command on run ``edit``."""
         process = self.processes.get(edit)
         return self._form({"action": action, "model": model, "run": run} if process is None else process.command.fields)
 
@@ -111,7 +111,7 @@ class Gallery:
         return await self._start(await self._fields(request))
 
     async def retry(self, request: Request) -> Response:
-        """Start a command of this server once more, and lead to its run; what is finished stays."""
+        """Start a command that was started here once more, and lead to its run; what is finished stays."""
         _, process = await self._process(request)
         return await self._start(process.command.fields)
 
@@ -154,7 +154,7 @@ class Gallery:
         return {"comparison": found, "names": (a, b), "image_url": image_url}
 
     async def _start(self, fields: dict[str, str]) -> Response:
-        """Start a command and lead to the page of its run, or return its form with what is wrong with it."""
+        """Start the command of a form's fields and lead to the page of its run, or return its form with what is wrong with it."""
         try:
             command = read_form(fields, trust=self.trust)
             run = self._run_directory(command)
@@ -183,7 +183,7 @@ class Gallery:
     def _form(
         self, fields: "dict[str, str]", faults: "dict[str, str] | None" = None, status: int = 200
     ) -> HTMLResponse:
-        """Return the page with the form that starts a command, filled with ``fields``; ``faults`` stand beside them."""
+        """Return the page with the form that starts a command, filled with ``fields``; ``faults`` (field -> message) stand beside."""
         action = fields.get("action", "map")
         action, faults = action if action in FIELDS else "map", faults or {}
         runs = [view for view in run_views(self.folder) if view.facts is not None]
@@ -204,7 +204,7 @@ class Gallery:
         )
 
     async def _process(self, request: Request) -> tuple[str, CommandProcess]:
-        """Return the process that a form names, with the name of its run."""
+        """Return the name of the run that a submitted form gives, and the command that works on it; status 404 if none does."""
         name = (await self._fields(request)).get("name", "")
         process = self.processes.get(name)
         if process is None:
@@ -239,6 +239,6 @@ def _compare(a: Path, b: Path, *versions: object) -> "Comparison":
 
 
 def _version(run: RunDirectory) -> tuple[str, int]:
-    """Return what changes whenever a run's maps or scores change: a hash and a time."""
+    """Return a value that differs whenever a run's maps or scores have changed: a hash of the maps and the time of the scores."""
     scores = run.path / SCORES
     return run.maps_sha256(), scores.stat().st_mtime_ns if scores.is_file() else 0

@@ -77,7 +77,7 @@ class CommandProcess:
 
     @property
     def percent(self) -> "int | None":
-        """How much of the work is finished, in percent, by what the process printed last; ``None`` if unknown."""
+        """How much of the work is finished, in percent, as the process has printed last; ``None`` if it has not."""
         found = re.findall(r"\b([0-9]{1,3}) % done", " ".join(self.lines))
         return min(100, int(found[-1])) if found else None
 
@@ -117,7 +117,7 @@ class Processes(dict[str, CommandProcess]):
 
     @property
     def running(self) -> list[str]:
-        """Names of the runs on which a process works."""
+        """Names of the runs on which a process works, in the order of starting."""
         return [name for name, one in self.items() if one.running]
 
     def start(self, command: Command, run: Path) -> CommandProcess:

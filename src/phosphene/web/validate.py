@@ -23,7 +23,7 @@ class Faults(dict[str, str]):
 
     @contextlib.contextmanager
     def beside(self, field: str) -> Iterator[None]:
-        """Context that enters an error at ``field``, or at the field that errors of its type belong to."""
+        """Context that stores an error inside as the message of ``field``, or of the field that errors of its type belong to."""
         try:
             with one_line(PhospheneError, "unexpected"):
                 yield
@@ -36,7 +36,7 @@ class Faults(dict[str, str]):
 
 
 def validate(command: Command, run: Path) -> None:
-    """Refuse a command that cannot work, found out in a process of its own; it takes seconds.
+    """Raise FormError with what is wrong with a command on the directory ``run``, found out in a process of its own, in seconds.
 
     Args:
         command: The command.
@@ -62,7 +62,7 @@ def validate(command: Command, run: Path) -> None:
 
 
 def find_faults(action: str, values: Mapping[str, Any], run: Path) -> Faults:
-    """Return what is wrong with the values of a form: load the model, samples and references, and plan the command.
+    """Load what a form's values name and plan its action on the directory ``run``; return what is wrong, field -> message.
 
     Args:
         action: ``map``, ``scan`` or ``check``.

@@ -132,7 +132,7 @@ class RunView:
 
     @property
     def thumbnails(self) -> tuple[MapView, ...]:
-        """A few maps for the list of runs: one per class first, those with an image before those without."""
+        """At most a few maps to show in the list of runs: first one per class, those with an image before those without."""
         first: dict[int, MapView] = {}
         for one in sorted(self.maps, key=lambda one: one.state == "missing"):
             first.setdefault(one.index, one)
@@ -142,13 +142,13 @@ class RunView:
 
 
 def run_views(folder: Folder, running: Collection[str] = ()) -> list[RunView]:
-    """Return a ``RunView`` of each run in the folder, those in progress first, then the latest first."""
+    """Return a ``RunView`` of each run in the folder, those in progress (also by ``running``) first, then the latest first."""
     views = [run_view(folder, name, running) for name in itertools.islice(folder.names(), MOST_RUNS)]
     return sorted(views, key=lambda view: (view.state != "running", -view.modified, view.name))
 
 
 def run_view(folder: Folder, name: str, running: Collection[str] = ()) -> RunView:
-    """Return the current state of the run called ``name``, or the error if it is damaged.
+    """Return the state of the run ``name``, in progress if in ``running`` or being written, with an error if it is damaged.
 
     Args:
         folder: The folder of the run.
@@ -184,7 +184,7 @@ def run_view(folder: Folder, name: str, running: Collection[str] = ()) -> RunVie
 
 
 def _scan_view(folder: Folder, run: RunDirectory) -> "ScanView | None":
-    """Return what the gallery shows of the scan of a run; ``None`` if it has none."""
+    """Return what the gallery shows of a run's scan, an error if it cannot be read; ``None`` if the run has no scan."""
     name = folder.name(run.path)
     try:
         found = read_cached(_scan_facts, folder.file(run.path / SCAN))
@@ -213,7 +213,7 @@ def _scan_facts(scan_json: Path) -> dict[str, Any]:
 
 
 def _checks(folder: Folder, run: RunDirectory, maps: tuple[MapView, ...]) -> "dict[str, str] | None":
-    """Return the line that sums up a run's checks; ``None`` if its current maps have not been checked."""
+    """Return the line (``mark``, ``text``) that sums up a run's checks; ``None`` if its current maps have not been checked."""
     try:
         checked = folder.file(run.path / CHECKS).stat().st_mtime_ns
         return _checks_line(run.path, checked, tuple(one.version for one in maps))
@@ -225,13 +225,13 @@ def _checks(folder: Folder, run: RunDirectory, maps: tuple[MapView, ...]) -> "di
 
 @functools.lru_cache(maxsize=500)
 def _checks_line(run: Path, *versions: object) -> "dict[str, str] | None":
-    """Return the line that sums up a run's checks, cached until they or its maps change."""
+    """Return the line (``mark``, ``text``) that sums up a run's checks, cached until ``versions`` change."""
     section = check_section(RunDirectory(run))
     return next(iter(section["glance"]), None) if section else None
 
 
 def _map_view(run: RunDirectory, row: dict[str, Any], beat: "SignOfLife | None") -> MapView:
-    """Return what the pages show of one map, a row of ``run.json``: finished, growing or missing."""
+    """Return a MapView of one map, a row of ``run.json``: finished, growing (``beat`` says how far) or missing."""
     index, seed, label = row["index"], row["seed"], row["label"]
     folder = run.folder(Job(index, seed), label)
     with contextlib.suppress(OSError, PhospheneError):  # what is missing or cannot be read counts as unfinished
