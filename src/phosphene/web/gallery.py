@@ -57,11 +57,12 @@ class Gallery:
         """Return the page that lists all runs, and the commands that have no run directory yet; 304 if it has not changed."""
         runs = run_views(self.folder, self.processes.running)
         # Processes without a run directory have only just started, or failed before they made one.
-        starting = {name: one for name, one in self.processes.items() if name not in [run.name for run in runs]}
-        processes = dict(self.processes)
-        return self._live_page(
-            request, "runs.html", runs=runs, processes=processes, starting=list(starting.values())[::-1], title="Runs"
-        )
+        names = {run.name for run in runs}
+        starting = [
+            one for one in list(self.processes.values())[::-1] if one.name not in names and one.state != "finished"
+        ]
+        shown = {"runs": runs, "processes": dict(self.processes), "starting": starting}
+        return self._live_page(request, "runs.html", **shown, title="Runs")
 
     def run(self, request: Request, name: str) -> Response:
         """Return the page of the run ``name``, or of its command while it is being started; 304 if it has not changed."""

@@ -91,6 +91,8 @@ def find_faults(action: str, values: Mapping[str, Any], run: Path) -> Faults:
             recipe = resolve(recipe, dict(one.split("=", 1) for one in values.get("set", [])))
     with faults.beside("model"):
         classifier = to_classifier(values["model"], trust=trust)
+    with faults.beside("reference"):
+        others = to_classifiers(values.get("reference", []), trust=trust)
     if "model" in faults:
         return faults
     concepts = None if action == "scan" or values["every"] else values["concepts"]
@@ -98,8 +100,6 @@ def find_faults(action: str, values: Mapping[str, Any], run: Path) -> Faults:
         to_concepts(concepts, classifier)
     with faults.beside("samples"):
         pool = to_pool(samples, classifier)
-    with faults.beside("reference"):
-        others = to_classifiers(values.get("reference", []), trust=trust)
     if faults:
         return faults
     if action == "scan":
