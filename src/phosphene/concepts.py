@@ -188,7 +188,7 @@ Reading = tuple[tuple[str, str], ...]
 
 
 def _sides_of(text: str, labels: Labels) -> Sides:
-    """Return the classes on the two sides of an expression; ConceptError if a name is no class, or there are several readings."""
+    """Return the Sides (class indices) that an expression means; ConceptError if a name is no class, or there are several readings."""
     text = " ".join(text.split())
     if labels.has(text) or not (_OPERATOR.search(text) or text.startswith('"')):
         return Sides((labels.find(text),))
@@ -225,7 +225,7 @@ def _readings(text: str, labels: Labels) -> list[Reading]:
 
 
 def _resolved(reading: Reading, text: str, labels: Labels) -> Sides:
-    """Return the classes that the names of a reading mean; ConceptError if one is no class, or there are two ``vs``."""
+    """Return the Sides (class indices) that the names of a reading mean; ConceptError if one is no class, or there are two ``vs``."""
     sides: tuple[list[int], ...] = ([], [])
     side = 0
     for operator, name in reading:

@@ -50,7 +50,7 @@ def image(content: Image.Image, alt: str, side: int = 160) -> Markup:
 
 
 def curve(values: Sequence[float], name: str) -> Markup:
-    """Return a small HTML line chart of values in order, labelled with first and last value; empty for fewer than two values."""
+    """Return a small HTML line chart of values in order, labelled with ``name`` and first and last value; empty for fewer than two."""
     if len(values) < 2:
         return Markup()
     top, low = max(values), min(values)

@@ -110,7 +110,7 @@ def map_models(
     on_progress: "Callable[[Progress], None] | None" = None,
     on_map: "Callable[[MapSummary], None] | None" = None,
 ) -> list[MappedRun]:
-    """Make maps of several classifiers with several recipes, a run directory for each pair; return the runs.
+    """Make maps of several classifiers with several recipes, a run directory for each pair; return a MappedRun per pair, in order.
 
     Args:
         models: Specs or classifiers.

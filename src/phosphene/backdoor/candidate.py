@@ -140,7 +140,7 @@ def additive_candidate(
     routes = (window.route, rival.route)
 
     def pattern(route: Route, start: Tensor, level: float) -> Tensor:
-        """Return a pattern for one route, (1, c, h, w) in [-level, level], optimised from ``start`` on the search samples."""
+        """Return a pattern (1, c, h, w) in [-level, level] that moves a route's samples to its target, optimised from ``start``."""
         return find_patterns(engine, search, [route], start, level, steps=STEPS, drawn=DRAWN, seed=seed)
 
     delta, level = torch.zeros_like(window.content)[None], 0.0

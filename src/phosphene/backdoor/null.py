@@ -42,7 +42,7 @@ class CleanNetwork:
 
 @dataclass(frozen=True)
 class Null:
-    """The null model: figures of clean networks, shipped and given as references, by which a network's figure becomes a p-value.
+    """The null model: the figure (largest class deviation) of every clean network, shipped or given, which makes a figure a p-value.
 
     Attributes:
         networks: Clean networks that come with the package and were measured with the same kind of samples.
@@ -67,7 +67,7 @@ class Null:
         return tuple(one.figure for one in (*self.networks, *self.references))
 
     def p_value(self, figure: float) -> float:
-        """Return the p-value of a network's figure: its rank among all clean networks, and at least the share of references that reach it.
+        """Return the p-value of ``figure``, a largest class deviation: its rank among clean ones, at least the share of references above.
 
         References are of the network's own kind: if half of them deviate as far, the p-value is at least 0.5.
         """
@@ -82,7 +82,7 @@ class Null:
         return _rank(figure, shipped, given)
 
     def limit(self, alpha: float) -> float:
-        """Return the figure above which a network's rank among the clean ones gives a p-value below ``alpha``; infinite with too few.
+        """Return the figure (largest class deviation) above which the p-value is below ``alpha``; infinite with too few clean networks.
 
         It is infinite if there are too few networks.
         """

@@ -124,7 +124,7 @@ def raise_log_odds(
 
 
 def effect_of(engine: Engine, pixels: Tensor, route: Route) -> Effect:
-    """Classify changed samples of a route, uint8 (n, c, h, w), and return how many are classified as its target, with log-odds."""
+    """Classify changed samples, uint8 (n, c, h, w); return an Effect: how many are classified as the route's target, and log-odds."""
     if not len(pixels):
         return Effect(0, 0, 0.0, 1.0)
     logits = engine.logits(pixels.to(engine.device).to(engine.dtype) / 255)

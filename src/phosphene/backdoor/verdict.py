@@ -21,7 +21,7 @@ EXIT_CODES = {CLEAN: 0, BACKDOORED: 1, INCONCLUSIVE: 3}
 
 @dataclass(frozen=True)
 class ClassRow:
-    """One measured class in a verdict: its window's success on held-out samples, deviations from the median class, figure and p-value.
+    """One measured class in a verdict: its window's success on held-out samples, deviations from the median, their sum (figure), p-value.
 
     Attributes:
         index: Index of the class.

@@ -36,7 +36,7 @@ def virtual_logits(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def target_probabilities(logits: Tensor, targets: Tensor) -> Tensor:
-    """Return the confidence of each row of logits, (n,) in [0, 1]: the softmax of its target, over all that matter to it."""
+    """Return the confidence of each row of logits, (n,) in [0, 1]: the softmax of its target class, or of one side against the other."""
     virtual, classes = virtual_logits(logits, targets)
     return virtual.softmax(1).gather(1, classes[:, None])[:, 0]
 

@@ -149,7 +149,7 @@ class MapSummary:
 
     @property
     def name(self) -> str:
-        """The name for messages: ``crane (134)``, or the expression of a union or contrast."""
+        """The map's name for messages: ``crane (134)``, or the expression of a union or contrast."""
         return name_with_index(self.index, self.label)
 
 

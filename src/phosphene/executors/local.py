@@ -19,7 +19,7 @@ class LocalExecutor:
     def run(
         self, plans: Sequence[MapPlan], take: "Callable[[], Group | None]", stop: Callable[[], bool]
     ) -> Iterator[Event]:
-        """Make the groups that ``take`` returns, until ``None`` or ``stop()``; yield events; a network stays open for its run's groups."""
+        """Make the groups that ``take`` returns here and yield events, until ``take`` returns ``None`` or ``stop()`` is true."""
         worker: Worker | None = None
         with ExitStack() as stack:
             while not stop() and (group := take()) is not None:

@@ -158,5 +158,5 @@ def _sentence(one: ConceptMap, own: "dict[str, Any] | None") -> str:
 
 
 def _spelled(p: float) -> str:
-    """Return a probability as text, ``more than 0.999`` in place of ``> 0.999``."""
+    """Return a probability as text, ``more than 99 %`` in place of ``> 99 %``."""
     return probability(p).replace(">", "more than").replace("<", "less than")

@@ -53,7 +53,7 @@ class MapView:
 
     @property
     def share(self) -> float:
-        """How much of the map is finished, in [0, 1]."""
+        """The share of the map's steps that are taken, in [0, 1]; 1 if it is finished."""
         return 1.0 if self.state == "finished" else self.step / max(self.steps, 1)
 
 
@@ -142,7 +142,7 @@ class RunView:
 
 
 def run_views(folder: Folder, running: Collection[str] = ()) -> list[RunView]:
-    """Return a ``RunView`` of each run in the folder, those in progress (also by ``running``) first, then the latest first."""
+    """Return a ``RunView`` of each run in the folder: those in progress (or named in ``running``) first, then the latest first."""
     views = [run_view(folder, name, running) for name in itertools.islice(folder.names(), MOST_RUNS)]
     return sorted(views, key=lambda view: (view.state != "running", -view.modified, view.name))
 
