@@ -102,7 +102,7 @@ def log_margins(margin: Tensor) -> Tensor:
 
 
 def measure(engine: Engine, pool: SamplePool, *, pairs: bool = False, seed: int = 0) -> Measured:
-    """Search each class (20 if over 64) for its best window (square to paste) and largest margin, few also in pairs; return a Measured.
+    """Find each class's best window (square to paste) and largest margin, for 20 classes if over 64, pairs too if few; return a Measured.
 
     Args:
         engine: An open engine.

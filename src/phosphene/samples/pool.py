@@ -47,7 +47,7 @@ class SamplePool:
 
     @cached_property
     def colour_covariance(self) -> Tensor:
-        """Covariance (c, c), float64, of the channels of values in [0, 1] over the pool's pixels, held-out ones excepted; cached.
+        """Covariance (c, c), float64, of the channels of values in [0, 1] over the pixels not held out; a fixed one for synthetic samples.
 
         The channels of synthetic samples are drawn independently and are not informative; for them it is that of
         correlated channels, as photographs roughly have.
