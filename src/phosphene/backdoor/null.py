@@ -54,7 +54,7 @@ class Null:
 
     @classmethod
     def of(cls, *, natural: bool, references: Sequence[CleanNetwork] = (), spec: str = "") -> "Null":
-        """Return the null model: ``references``, and shipped clean networks measured with natural or drawn samples, less data ``spec``."""
+        """Return the null model: ``references``, and shipped ones measured on natural or drawn samples, except any trained on ``spec``."""
         networks = tuple(one for one in built_in() if one.natural == natural and one.data != spec)
         return cls(networks, tuple(references))
 
