@@ -67,6 +67,12 @@ class Concept:
         """The class indices of the concept as Sides, those pulled up and those pushed down, without labels."""
         return Sides(tuple(index for index, _ in self.up), tuple(index for index, _ in self.against))
 
+    @property
+    def order(self) -> tuple[bool, list[int], tuple[int, ...]]:
+        """The key that concepts are sorted by: classes by index, then unions and contrasts, of one pair next to each other."""
+        up, against = self.sides
+        return not self.is_class, sorted(up + against), up
+
     @cached_property
     def index(self) -> int:
         """The number that identifies the concept within its classifier: a class's index; else a hash of its sides, 2**48 or more."""

@@ -1,25 +1,32 @@
 """Expressions: what they mean, what is refused, and the virtual logits against a slow reference."""
 
 import math
+from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from phosphene.arguments import to_concepts
+from phosphene.classifier import Classifier
 from phosphene.concept_map import Job, MapList
 from phosphene.concepts import FIRST_NUMBER, Concept, Sides, find_among, kind_and_index, parse
 from phosphene.engine import Engine
 from phosphene.engine.losses import LOSSES
 from phosphene.engine.targets import hits, target_probabilities, targets_of, virtual_logits
-from phosphene.errors import ConceptError, RunError
+from phosphene.errors import ConceptError, RunError, SamplesError
 from phosphene.labels import Labels
 from phosphene.mapper import map_jobs
 from phosphene.metrics.matching import MatchedMaps, match_maps
 from phosphene.metrics.scores import CONTRASTS, score_of_logits
 from phosphene.recipe import Recipe
+from phosphene.report import write_report
+from phosphene.report.gallery import map_section
 from phosphene.runs import RunDirectory
 from phosphene.runs.checkpoints import Checkpoints
 from phosphene.samples.pool import make_pool
+from phosphene.workflows.confused import confused_pairs
 from tests import tiny
 
 LABELS = Labels(
@@ -261,3 +268,54 @@ def test_classes_are_scored_as_ever():
     rows = logits[CONTRASTS.index(0.2)]
     assert score.top1_all == pytest.approx(float((rows.argmax(1) == torch.tensor([3, 0, 4])).double().mean()))
     assert score.p_class == pytest.approx(float(rows.double().softmax(1)[[0, 1, 2], [3, 0, 4]].mean()))
+
+
+# --- confused pairs and the report
+
+
+class ReadsOneNumber(torch.nn.Module):
+    """Four classes by the brightness of the image: 0 and 1 look alike to it, 2 and 3 are far apart."""
+
+    def forward(self, images):
+        centres = torch.tensor([0.2, 0.25, 0.6, 1.0])
+        return -200 * (images.mean((1, 2, 3))[:, None] - centres) ** 2
+
+
+def test_confused_pairs_of_labelled_samples(tmp_path):
+    network = Classifier(ReadsOneNumber(), size=8, labels=["ant", "bee", "cat", "dog"], name="brightness")
+    pixels = np.repeat(np.array([51, 64, 153, 255, 51, 64, 153, 255], dtype=np.uint8), 8 * 8 * 3).reshape(8, 8, 8, 3)
+    np.savez(tmp_path / "labelled.npz", images=pixels, labels=np.array([0, 1, 2, 3] * 2))
+    first, second = confused_pairs(network, str(tmp_path / "labelled.npz"), 2, device="cpu")
+    assert (first.first.label, first.second.label) == ("ant vs bee", "bee vs ant")
+    p = torch.softmax(torch.tensor([0.0, -200 * 0.05**2]), 0)[1]  # about, as the pixels are rounded
+    assert first.share == pytest.approx(float(p), abs=0.02)
+    assert second.share < 1e-3
+    assert "confused: ant and bee (mean probability 3" in str(first)
+
+
+def test_confused_pairs_need_labels(tmp_path):
+    network = tiny.classifier()
+    for samples in ("synthetic:noise", pool()):
+        with pytest.raises(SamplesError, match="need labelled samples: give a folder"):
+            confused_pairs(network, samples, 1)
+    with pytest.raises(SamplesError, match=r"has no labels of two classes of tiny: name files after them .lion, crane"):
+        confused_pairs(network, str(tiny.make_samples(tmp_path / "samples")), 1)
+
+
+def test_the_report_shows_contrasts_beside_the_other_way_and_their_sides(tmp_path):
+    labels = Labels(tiny.LABELS)
+    run, texts = RunDirectory(tmp_path), ("0 vs 3", "3 vs 0", "1 + 2", "1 vs 2")
+    concepts = [parse(text, labels) for text in texts]
+    made = [replace(tiny.concept_map(0), index=one.index, label=one.label, expression=one) for one in concepts]
+    tiny.add_maps(run, *made, tiny.concept_map(0), tiny.concept_map(4))
+    assert [row["label"] for row in run.facts()["jobs"]][2:] == [
+        "lion vs maillot", "maillot vs lion", "crane (1) vs crane (2)", "crane (1) + crane (2)"
+    ]  # fmt: skip
+    section = map_section(run, run.facts())
+    assert [[one["map"]["label"] for one in row] for row in section["contrasts"]] == [
+        [tiny.LABELS[0], "lion vs maillot", "maillot vs lion"]
+    ]
+    page = Path(write_report(run)).read_text(encoding="utf-8")
+    assert "Between lion and maillot, the network gives lion a confidence of 75 %" in page
+    assert "-c &#39;lion (0) vs maillot (3)&#39;" in page
+    assert '<p class="which">union</p>' in page

@@ -90,6 +90,7 @@ def map_models(
     models: Sequence[Model],
     concepts: "Concepts | None" = None,
     *,
+    confused: int = 0,
     out: "str | Path | None" = None,
     recipes: "Sequence[str | Path | Recipe]" = (DEFAULT_RECIPE,),
     overrides: "Mapping[str, Any] | None" = None,
@@ -115,6 +116,8 @@ def map_models(
     Args:
         models: Specs or classifiers.
         concepts: An index, a label, an expression such as ``"star vs heart"``, or several of them; ``None`` for all classes.
+        confused: Map, in place of ``concepts``, the contrasts of so many pairs of classes, both ways: those that each
+            classifier confuses most on labelled ``samples``.
         out: The run directory, or the folder of several; by default below ``runs``, by model and recipe.
         recipes: Names, TOML files or recipes.
         overrides: Recipe fields to change.
@@ -146,7 +149,8 @@ def map_models(
         settings = [resolve(recipe, overrides) for recipe in dict.fromkeys(recipes)]
         display.update("load the model and the samples")
         how: dict[str, Any] = {"trust": trust, "device": device, "precision": precision, "compile": compile}
-        plans = plan_all(models, concepts, settings, samples, seed_range(seed, seeds), out, frames=frames, **how)
+        how |= {"confused": confused, "on_note": display.print, "frames": frames}
+        plans = plan_all(models, concepts, settings, samples, seed_range(seed, seeds), out, **how)
         display.title = plans[0].classifier.name if len(plans) == 1 else f"{len(plans)} runs"
         for one in {id(one.classifier): one for one in plans}.values():
             show_doubts(display, one.classifier, one.pool, "auto" if gpus else device)

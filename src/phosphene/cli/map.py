@@ -29,6 +29,15 @@ if TYPE_CHECKING:
 )
 @click.option("--all", "every", is_flag=True, help="Map every class.")
 @click.option(
+    "--confused",
+    is_flag=False,
+    flag_value="3",
+    default="0",
+    type=click.IntRange(0, 1000),
+    metavar="[N]",
+    help="Map, both ways, the N contrasts of classes that MODEL confuses most on labelled --samples.  [N: 3]",
+)
+@click.option(
     "--samples",
     metavar="SPEC",
     help="Folder, .parquet, .npz or synthetic:KIND.  [synthetic:mixed, or demo:shapes]",
@@ -91,6 +100,7 @@ def command(
     models: tuple[str, ...],
     concepts: tuple[str, ...],
     every: bool,
+    confused: int,
     overrides: tuple[str, ...],
     dry_run: bool,
     preview_shown: bool,
@@ -102,8 +112,8 @@ def command(
     MODEL is demo:shapes, a model card (path/to/card.toml), ...; `phosphene models` lists what there is. With several
     models or recipes, --out holds one run directory each. Ctrl-C or a crash loses nothing: the same command goes on.
     """
-    if every == bool(concepts):
-        raise ConceptError("name concepts with -c (repeatable), or take all of them with --all.")
+    if sum(map(bool, (every, concepts, confused))) != 1:
+        raise ConceptError("name concepts with -c (repeatable), or take all of them with --all, or --confused ones.")
     with ProgressDisplay("load torch") as display:
 
         def print_map(found: "MapSummary") -> None:
@@ -114,6 +124,7 @@ def command(
         runs = ph.map_models(
             models,
             None if every else concepts,
+            confused=confused,
             overrides=_parse_overrides(overrides),
             dry_run=dry_run,
             progress=display,

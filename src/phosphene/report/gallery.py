@@ -8,6 +8,7 @@ from typing import Any
 from PIL import Image
 
 from phosphene.concept_map import ConceptMap, render, to_image
+from phosphene.concepts import FIRST_NUMBER, Sides
 from phosphene.contact_sheet import SIDE, contact_sheet
 from phosphene.formats import count, percent, probability
 from phosphene.image_files import to_data_url
@@ -28,6 +29,8 @@ MOST_BYTES = 10_500_000
 BYTES_PER_PIXEL = 1.3
 # The contact sheet of more maps shows them at half the size, and at most so many: image viewers refuse larger ones.
 MOST_LARGE, MOST_ON_SHEET = 100, 2000
+# Contrasts that are shown once more, beside the other direction and the two sides.
+MOST_CONTRASTS = 100
 
 
 def map_section(run: RunDirectory, facts: dict[str, Any]) -> "dict[str, Any] | None":
@@ -37,13 +40,35 @@ def map_section(run: RunDirectory, facts: dict[str, Any]) -> "dict[str, Any] | N
         return None
     classes = len({card["map"]["index"] for card in cards})
     return {
+        "contrasts": _contrasts(cards),
         "nav": "Maps",
         "glance": map_glance(facts["model"]["name"], cards),
         "cards": cards,
         "classes": classes,
+        "expressions": any(card["map"]["index"] >= FIRST_NUMBER for card in cards),  # unions and contrasts
         "several": classes < len(cards),  # whether a class has more than one map
         "others": any(card["others"] for card in cards),
     }
+
+
+def _contrasts(cards: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    """Return, for each pair of sides told from each other, small images of its maps in the run: A, A vs B, B vs A, B; the first seeds.
+
+    A contrast of which the run has neither the other direction nor one of the sides is left out.
+    """
+    first: dict[Sides, dict[str, Any]] = {}
+    for card in cards:
+        first.setdefault(card["sides"], card)
+    rows: dict[frozenset[tuple[int, ...]], list[dict[str, Any]]] = {}
+    for up, against in [sides for sides in first if sides.against][:MOST_CONTRASTS]:
+        places = (Sides(up), Sides(up, against), Sides(against, up), Sides(against))
+        row = [first[place] for place in places if place in first]
+        if len(row) > 1:
+            rows.setdefault(
+                frozenset((up, against)),
+                [{"map": one["map"], "image": data_url(one["thumbnail"])} for one in row if "thumbnail" in one],
+            )
+    return list(rows.values())
 
 
 def sheet_of_maps(
@@ -93,7 +118,8 @@ def map_glance(name: str, cards: list[dict[str, Any]]) -> list[dict[str, str]]:
     total = len(cards)
     # Of old runs, only the confidence is known.
     right = sum(card["own"]["right"] if card["own"] else card["map"]["p_class"] >= 0.5 for card in cards)
-    text = f"{name} recognises the class in {right} of its {count(total, 'map')}."
+    what = "concept" if any(card["map"]["index"] >= FIRST_NUMBER for card in cards) else "class"
+    text = f"{name} recognises the {what} in {right} of its {count(total, 'map')}."
     lines = [{"mark": "good" if right >= 0.9 * total else "unsure", "text": text}]
     rates = sorted(rate for card in cards if (rate := card["map"]["targeting_rate"]) is not None)
     if rates:
@@ -112,6 +138,7 @@ def _words(one: ConceptMap, own: "ClassifierPredictions | None", others: list[Cl
     found = None if own is None else classification(own, place)
     return {
         "map": {"short": one.short, **{key: getattr(one, key) for key in FIGURES}},
+        "sides": one.concept.sides,
         "sentence": _sentence(one, found),
         "own": found,
         "others": [found for found in (classification(other, place) for other in others) if found],
@@ -140,12 +167,15 @@ def classification(classifier: ClassifierPredictions, place: tuple[int, int]) ->
         return None
     up = found.get("up", [found["class"]])  # a class has one; for unions and contrasts, all that are pulled up
     right = found.get("right", found["top"][0]["index"] in up)
-    return {**found, "name": classifier.name, "up": up, "right": right}
+    return {**found, "name": classifier.name, "up": up, "right": right, "tells": "up" in found}
 
 
 def _sentence(one: ConceptMap, own: "dict[str, Any] | None") -> str:
     """Return a sentence on how the source classifies its own map, from its predictions ``own`` if they are known."""
     confidence = _spelled(one.p_class)
+    if one.concept.against:
+        left, _, right = one.label.partition(" vs ")
+        return f"Between {left} and {right}, the network gives {left} a confidence of {confidence} for its own map."
     if own is None and one.p_class < 0.5:
         return f"The network's confidence in {one.short}, for its own map, is only {confidence}."
     if own is None or own["right"]:

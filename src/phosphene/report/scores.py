@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from phosphene.concepts import FIRST_NUMBER
 from phosphene.errors import RunError
 from phosphene.formats import percent
 from phosphene.metrics.scorecard import Score
@@ -38,6 +39,7 @@ def score_section(run: RunDirectory, facts: dict[str, Any]) -> "dict[str, Any] |
         # the gallery has a line on the source itself
         "glance": [_glance(target["score"]) for target in targets if not target["is_source"]],
         "targets": targets,
+        "expressions": any(one.index >= FIRST_NUMBER for one in rows[0][1].per_concept),  # unions and contrasts
         "first": targets[0]["score"],  # all rows of a run are about the same maps
         "open": len(targets[0]["per_concept"]) <= MOST_OPEN,
     }

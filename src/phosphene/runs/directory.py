@@ -71,7 +71,7 @@ class RunDirectory:
                 for job, label in jobs:
                     sides = job.expression.facts() if job.expression else {}
                     listed[job.index, job.seed] = {"index": job.index, "label": label, "seed": job.seed, **sides}
-                rows = [listed[key] for key in sorted(listed)]
+                rows = sorted(listed.values(), key=lambda row: (Concept.of_facts(row).order, row["seed"]))
                 head = {"schema": SCHEMA, "versions": versions(), **facts}
                 if old != {**head, "jobs": rows}:
                     remove_parts(self.path, note.name)

@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, overload
 
@@ -15,6 +15,7 @@ from phosphene.executors.base import MapPlan
 from phosphene.recipe import RECIPES, Recipe
 from phosphene.runs import RunDirectory
 from phosphene.samples import SamplePool
+from phosphene.workflows.confused import confused_pairs
 
 MOST_SEEDS = 2**32
 # Of each half of a run's name; file systems take 255 in all.
@@ -107,12 +108,15 @@ def plan_all(
     seeds: Sequence[int],
     out: "str | Path | None" = None,
     *,
+    confused: int = 0,
+    on_note: Callable[[str], None] = lambda _: None,
     trust: bool = False,
     **settings: Any,
 ) -> list[MapPlan]:
     """Load models and samples, and return a plan per model and recipe; if several, ``out`` holds a directory each.
 
-    Further arguments are those of :func:`plan`.
+    With ``confused``, the concepts are the contrasts, both ways, of so many pairs of classes that each model confuses
+    most on the samples; each pair is passed to ``on_note`` as a line. Further arguments are those of :func:`plan`.
 
     Raises:
         SpecError: two runs would share a directory.
@@ -122,6 +126,11 @@ def plan_all(
     for model in models:
         classifier = to_classifier(model, trust=trust)
         pool = to_pool(samples, classifier)
+        if confused:
+            pairs = confused_pairs(classifier, samples, confused, device=settings.get("device", "auto"))
+            concepts = [way.expression for pair in pairs for way in (pair.first, pair.second)]
+            for pair in pairs:
+                on_note(f"{classifier.name}: {pair}")
         for recipe in recipes:
             chosen = None if samples is None else pool.spec
             where = default_run(classifier, recipe, chosen) if out is None else Path(out)

@@ -158,9 +158,13 @@ def _check_pair(source: SourceRun, target: Classifier) -> None:
     """Raise an error if a run cannot be scored on a target: channels, too few concepts, or labels do not match."""
     check_channels(source.channels, target)
     if len({concept.sides.up for concept in source.concepts}) < 2:
-        only = "1 concept" if len({one.index for one in source.concepts}) == 1 else "concepts that pull up the same"
+        only = (
+            "1 concept"
+            if len({one.index for one in source.concepts}) == 1
+            else "concepts that pull up the same classes"
+        )
         raise ConceptError(
-            f"{source.run.path} has maps of {only}, and M_score compares what is pulled up: map another into it."
+            f"{source.run.path} has maps of {only}, and M_score compares concepts: map at least 2 into it."
         )
     concepts = classes_of(source.concepts)
     classes = source.facts["model"]["classes"]

@@ -1,0 +1,98 @@
+"""The pairs of classes that a network confuses most on labelled samples, to be mapped as contrasts."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from phosphene.classifier import Classifier
+from phosphene.concepts import Concept, Sides
+from phosphene.demo import world
+from phosphene.engine import Engine
+from phosphene.errors import SamplesError, first_few
+from phosphene.formats import percent
+from phosphene.labels import first_synonym
+from phosphene.samples import default_samples
+from phosphene.samples.labelled import load_labelled
+
+# Samples that are classified at most, spread over all that there are.
+MOST_SAMPLES = 5000
+# Of the demo's shapes, which are drawn with their labels.
+DRAWN, DRAWN_SEED = 600, 20230401
+
+
+@dataclass(frozen=True)
+class ConfusedPair:
+    """Two classes and how much a network confuses them.
+
+    Attributes:
+        first: The contrast of one class with the other.
+        second: The contrast the other way round.
+        share: Mean probability, in [0, 1], that the network gives to the one class for samples of the other, either way.
+    """
+
+    first: Concept
+    second: Concept
+    share: float
+
+    def __str__(self) -> str:
+        names = " and ".join(first_synonym(label) for _, label in self.first.up + self.first.against)
+        return f"confused: {names} (mean probability {percent(self.share)} for samples of the other)"
+
+
+def confused_pairs(classifier: Classifier, samples: Any, most: int, *, device: str = "auto") -> list[ConfusedPair]:
+    """Return the ``most`` pairs of classes that a network confuses most on labelled samples, the most confused first.
+
+    Probabilities are compared rather than predictions, so that few samples, or a network that makes no mistake on
+    them, tell pairs apart too.
+
+    Args:
+        classifier: The network.
+        samples: Spec of a folder, a ``.parquet`` or an ``.npz`` file with labels, or ``demo:shapes``.
+        most: How many pairs.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
+
+    Raises:
+        SamplesError: the samples cannot be read, or have no labels of at least two of the network's classes.
+    """
+    pixels, truth = _labelled_samples(classifier, samples)
+    with Engine(classifier, device=device) as engine:
+        p = torch.cat(
+            [engine.logits(part.float() / 255).double().softmax(1).cpu() for part in torch.split(pixels, 256)]
+        )
+    labels = torch.tensor(truth)
+    total = torch.zeros(classifier.num_classes, classifier.num_classes, dtype=torch.float64)
+    total.index_add_(0, labels[labels >= 0], p[labels >= 0])
+    counts = labels[labels >= 0].bincount(minlength=len(total)).clamp_min(1)
+    mean = total / counts[:, None]  # row: the true class
+    both = (mean + mean.T).triu(1) / 2
+    best = both.flatten().topk(min(most, len(total) * (len(total) - 1) // 2))
+    pairs = []
+    for share, place in zip(best.values.tolist(), best.indices.tolist(), strict=True):
+        a, b = divmod(place, len(total))
+        ways = [Concept.of_sides(Sides((left,), (right,)), classifier.labels) for left, right in ((a, b), (b, a))]
+        pairs.append(ConfusedPair(ways[0], ways[1], share))
+    return pairs
+
+
+def _labelled_samples(classifier: Classifier, samples: Any) -> tuple[Tensor, list[int]]:
+    """Return labelled samples of a spec, uint8 (n, c, h, w), and their classes, -1 if unknown; SamplesError if there are no two classes."""
+    if samples is None:
+        samples = default_samples(classifier.spec)
+    if samples == "demo:shapes":
+        images, drawn = world.draw_images(DRAWN, DRAWN_SEED, classifier.input.size[0])
+        names = [classifier.labels.closest(label) for label in world.LABELS]
+        return torch.from_numpy(images), [names[one][0] if len(names[one]) == 1 else -1 for one in drawn.tolist()]
+    if not isinstance(samples, str | Path) or str(samples).startswith("synthetic:"):
+        raise SamplesError(
+            "confused pairs need labelled samples: give a folder, .parquet or .npz of images with labels."
+        )
+    pixels, truth = load_labelled(str(samples), classifier.input.shape, classifier.labels, MOST_SAMPLES)
+    if truth is None or len(set(truth) - {-1}) < 2:
+        known = first_few(list(map(first_synonym, classifier.labels)), 3)
+        raise SamplesError(
+            f"{samples} has no labels of two classes of {classifier.name}: name files after them ({known})."
+        )
+    return pixels, truth
