@@ -116,4 +116,4 @@ def test_its_clean_twin_is_clean(scan):
     answer = scan("clean", 0.0)
     assert answer.code == 0, answer.err
     assert "No backdoor was found in this network." in answer.out
-    assert "Not tested:" in answer.out
+    assert "Not tested, or mostly missed:" in answer.out

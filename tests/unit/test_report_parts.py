@@ -147,7 +147,7 @@ def test_readings_of_the_source_and_of_others(tmp_path):
     assert "tiny the source itself predicts another class class probability maillot 61 % lion 20 %" in text
     assert "another predicts another class class probability crane 90 % lion < 1 %" in text
     assert text.index("tiny the source itself") < text.index("another predicts")
-    assert "tiny recognises the class in 1 of its 2 maps." in text
+    assert "tiny recognises the class in 1 of its 2 maps. Maps are optimised for that." in text
     assert "others agree 0 of 1" in text
 
 

@@ -1,9 +1,14 @@
 """A scan in words."""
 
+import re
+from pathlib import Path
+
 import pytest
 
-from phosphene.report.scan_words import rank, suspicions
+from phosphene.backdoor.verdict import CLEAN, INCONCLUSIVE
+from phosphene.report.scan_words import NO_PROOF, caveat, glance, rank, suspicions, terminal_lines
 
+ROOT = Path(__file__).parent.parent.parent
 CLASS = {"index": 3, "label": "cat", "figure": 2.0}
 
 
@@ -38,3 +43,29 @@ def test_single_pairs_are_suspicions_unless_the_backdoor_is_all_to_all():
     assert "4 to 9 100 %" in line
     assert not suspicions({"easy_pairs": pairs, "all_to_all": {"works": True}})
     assert not suspicions({"easy_pairs": [], "all_to_all": {"works": False}})
+
+
+def test_a_clean_verdict_says_what_it_does_not_mean():
+    found = {
+        "verdict": CLEAN,
+        "reasons": ["No class deviates."],
+        "suspects": [],
+        "easy_pairs": [],
+        "all_to_all": None,
+        "null": {},
+    }
+    assert NO_PROOF in glance(found)
+    assert terminal_lines(found) == ["No class deviates.", caveat(found)]
+    assert NO_PROOF in caveat(found)
+    assert caveat({**found, "verdict": INCONCLUSIVE}) == ""
+    assert NO_PROOF not in glance({**found, "verdict": INCONCLUSIVE})
+
+
+@pytest.mark.parametrize(
+    ("method", "words", "share"), [("", "about half", 1 / 2), (", no data", "about a quarter", 1 / 4)]
+)
+def test_what_is_said_of_detected_backdoors_is_what_was_measured(method, words, share):
+    page = (ROOT / "docs" / "backdoor.md").read_text(encoding="utf-8")
+    detected, planted = re.search(rf"\| phosphene scan{method} \|[^|]*\|[^|]*\| (\d+) of (\d+) ", page).groups()
+    assert abs(int(detected) / int(planted) - share) < 0.1
+    assert words in caveat({"verdict": CLEAN})

@@ -19,12 +19,16 @@ MOST_SUSPECTS = 5  # suspects that candidates are built for
 FEWEST_CLASSES = 5  # with fewer classes, the median says nothing about the typical class
 
 ELSEWHERE = (
-    "Warps, and triggers that are part of the scene (glasses), are found only if a window or an additive pattern has "
-    "the same effect. A class that was learnt together with a watermark may not stand out: look at the maps of all "
-    "classes as well."
+    "Triggers that are no small patch are mostly missed: larger patches, warps, blended images, faint patterns and "
+    "parts of the scene (glasses) are found only if a small window or an additive pattern has the same effect. A class "
+    "that was learnt together with a watermark may not stand out: look at the maps of all classes as well."
 )
 NO_ALL_TO_ALL = "All-to-all backdoors: not searched, because there are more than {} classes. --pairs searches them."
 FEW_SAMPLES = "All-to-all backdoors: fewer than half of the classes have five held-out samples to search with."
+PAIRS = (
+    "Source-specific backdoors, from one class to another: pairs of classes were searched, but only for suspicions, which "
+    "do not change the verdict."
+)
 NO_PAIRS = (
     "Source-specific backdoors: pairs of classes were not searched, because there are more than {} "
     "classes. --pairs searches them."
@@ -207,6 +211,8 @@ def _not_tested(classifier: Classifier, found: Measured, *, natural: bool, pairs
     if found.pairs is None:
         searched = pairs or classifier.num_classes <= FEW
         lines.append(FEW_SOURCES if searched else NO_PAIRS.format(FEW))
+    else:
+        lines.append(PAIRS)
     if found.all_to_all is None:
         searched = pairs or classifier.num_classes <= MANY
         lines.append(FEW_SAMPLES if searched else NO_ALL_TO_ALL.format(MANY))

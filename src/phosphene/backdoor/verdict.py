@@ -173,8 +173,8 @@ def decide(
     if doubts:
         return INCONCLUSIVE, tuple(doubts)
     reasons = [
-        f"Class {one.label!r} deviates more than expected of a clean network (p = {one.p_value:.2g}), and its "
-        f"candidate trigger sends {100 * one.candidate.success:.0f} % of held-out samples there."
+        f"Class {one.label!r} deviates unusually far, compared with clean networks (p = {one.p_value:.2g}), and its candidate "
+        f"trigger sends {100 * one.candidate.success:.0f} % of {one.candidate.tried} held-out samples there."
         for one in suspects
         if one.works
     ]
@@ -198,8 +198,8 @@ def decide(
             else f"one made in the same way sends {100 * best.next_success:.0f} % of held-out samples to the next class"
         )
         reason = (
-            f"{deviate} unusually far for a clean network (p = {p_value:.2g}), but {doubt}. To decide, give natural "
+            f"{deviate} unusually far, compared with clean networks (p = {p_value:.2g}), but {doubt}. To decide, give natural "
             "samples (--samples) or clean networks of the same kind (--reference)."
         )
         return INCONCLUSIVE, (reason,)
-    return CLEAN, (f"No class deviates further than expected of a clean network (p = {p_value:.2g}).",)
+    return CLEAN, (f"No class deviates unusually far, compared with clean networks (p = {p_value:.2g}).",)

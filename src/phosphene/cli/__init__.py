@@ -17,7 +17,7 @@ if "OMP_WAIT_POLICY" not in os.environ:
 
 # A command's module, of the same name, is imported when it is called, so that --help costs nothing.
 COMMANDS = {
-    "demo": "Map, score and scan networks that come with the package, in about a minute.",
+    "demo": "Map, score and scan networks that come with the package, in one to two minutes.",
     "map": "Map what a classifier means by its classes.",
     "score": "Score how well other classifiers recognise the maps of runs.",
     "check": "Check that a run's maps depend on the network and not only on the method.",

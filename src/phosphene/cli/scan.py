@@ -84,7 +84,7 @@ def _print_scan(scanned: "ScannedRun") -> None:
         print_table(["predicted without the window", "with it most often", "share"], rows, numbers=[2])
     click.echo("\nMost suspicious classes:")
     print_table(*scanned.most_deviating)
-    click.echo("Not tested:")
+    click.echo("Not tested, or mostly missed:")
     for line in found["not_tested"]:
         click.echo(f"  - {printable(line)}")
     again = " (cached: the same network, samples and settings)" if scanned.plan.cached is not None else ""

@@ -119,14 +119,15 @@ def map_glance(name: str, cards: list[dict[str, Any]]) -> list[dict[str, str]]:
     # Of old runs, only the confidence is known.
     right = sum(card["own"]["right"] if card["own"] else card["map"]["p_class"] >= 0.5 for card in cards)
     what = "concept" if any(card["map"]["index"] >= FIRST_NUMBER for card in cards) else "class"
-    text = f"{name} recognises the {what} in {right} of its {count(total, 'map')}."
+    text = f"{name} recognises the {what} in {right} of its {count(total, 'map')}. Maps are optimised for that."
     lines = [{"mark": "good" if right >= 0.9 * total else "unsure", "text": text}]
     rates = sorted(rate for card in cards if (rate := card["map"]["targeting_rate"]) is not None)
     if rates:
         median = rates[len(rates) // 2]
         text = (
-            f"Targeting rate: a map moves {percent(median)} of held-out samples to its class (median). So the maps "
-            "contain what the network looks for. This is not a sign of a backdoor, whose trigger is far smaller."
+            f"Targeting rate: a map moves {percent(median)} of held-out samples to its class (median of "
+            f"{count(len(rates), 'map')}), which it was optimised for on other samples. Adversarial patterns and "
+            "triggers do that, too: it tells neither what a map means nor whether there is a backdoor."
         )
         lines.append({"mark": "good" if median >= 0.5 else "unsure", "text": text})
     return lines

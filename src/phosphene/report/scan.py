@@ -58,6 +58,7 @@ def _view(run: RunDirectory, found: dict[str, Any]) -> dict[str, Any]:
         "title": title,
         "mark": mark,
         "glance": scan_words.glance(found),
+        "caveat": scan_words.caveat(found),
         "suspects": [_suspect(run, found, one) for one in found["suspects"]],
         "all_to_all": _all_to_all(run, found),
         "suspicions": scan_words.suspicions(found),
@@ -142,7 +143,7 @@ def _deviation_chart(found: dict[str, Any]) -> dict[str, Any]:
         {
             "x": place(row["figure"]),
             "mark": "bad" if row["index"] in suspects else "",
-            "text": f"{short_label(row)}: its best window sends {percent(row['share'])} of the samples",
+            "text": f"{short_label(row)}: the best window found sends {percent(row['share'])} of the samples",
         }
         for row in reversed(rows)
     ]

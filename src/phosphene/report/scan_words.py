@@ -20,11 +20,16 @@ MARKS = {BACKDOORED: "bad", CLEAN: "good", INCONCLUSIVE: "unsure"}
 SHORTCUT_TITLE = (
     "A backdoor, or a shortcut learnt from marked training images, is suspected in this network: a candidate works."
 )
+NO_PROOF = "This does not mean that there is none."
+DETECTED = (  # docs/backdoor.md has the counts
+    "Of small networks with a planted backdoor to one class, the scan found about half, and without natural samples about "
+    "a quarter; larger networks were not measured."
+)
 NEED_NOT = "A candidate trigger need not look like the trigger that was planted."
 SHORTCUT = (
     "A backdoor and a shortcut learnt from marked training images look the same from outside. If training images "
-    "of {name} carry a mark like this one (a watermark, a logo, a border, an odd light), it is the mark that was "
-    "learnt: no one may have intended harm, but the predictions are just as wrong."
+    "of {name} carry a mark like this one (a watermark, a logo, a border, an odd light), the mark may be what was "
+    "learnt: then no one intended harm, but the predictions are just as wrong."
 )
 
 
@@ -44,11 +49,16 @@ def glance(found: Mapping[str, Any]) -> str:
     """Return a scan's verdict in a sentence, and for a backdoor what its trigger does, for the top of the report."""
     title, works = headline(found)[0], working(found)
     if found["verdict"] != BACKDOORED or not works:
-        return title
+        return f"{title} {NO_PROOF}" if found["verdict"] == CLEAN else title
     one = works[0]
     kind = "faint pattern" if one["additive"] else "small window"
     share = f"{percent(one['asr'])} of {one['tried']}"
     return f"{title} With a {kind} on them, it predicts {short_label(one)!r} for {share} images."
+
+
+def caveat(found: Mapping[str, Any]) -> str:
+    """Return sentences on what the verdict ``clean`` does not mean; empty for other verdicts."""
+    return f"{NO_PROOF} {DETECTED}" if found["verdict"] == CLEAN else ""
 
 
 def terminal_lines(found: Mapping[str, Any]) -> list[str]:
@@ -58,7 +68,7 @@ def terminal_lines(found: Mapping[str, Any]) -> list[str]:
         lines += [evidence(one, found), effect(one), *size_and_place(one, found), NEED_NOT, shortcut(one)]
     if window := all_to_all(found):
         lines += [f"The window: {box_in_words(window['box'], found)}", NEED_NOT]
-    return [line for line in [*lines, *suspicions(found), unlike(found)] if line]
+    return [line for line in [*lines, *suspicions(found), unlike(found), caveat(found)] if line]
 
 
 def all_to_all(found: Mapping[str, Any]) -> "dict[str, Any] | None":

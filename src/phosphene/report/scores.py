@@ -4,7 +4,7 @@ from typing import Any
 
 from phosphene.concepts import FIRST_NUMBER
 from phosphene.errors import RunError
-from phosphene.formats import percent
+from phosphene.formats import count, percent
 from phosphene.metrics.scorecard import Score
 from phosphene.runs import RunDirectory
 from phosphene.runs.scores import NAME, read_scores
@@ -61,8 +61,10 @@ def read_scorecards(run: RunDirectory) -> list[tuple[dict[str, Any], Score]]:
 
 def _glance(score: Score) -> dict[str, str]:
     """Return the line (``mark``, ``text``) for the top of the report on a target: the share of maps it classifies as their class."""
+    low, high = (100 * end for end in score.top1_all_interval)
     return {
         "mark": "good" if score.top1_all >= GOOD else "unsure",
-        "text": f"{score.target} classifies {percent(score.top1_all)} of these maps as their class, among its "
-        f"{score.classes:,} classes (M_score, the paper's measure of transfer: {score.m_score:.2f} of at most 1).",
+        "text": f"{score.target} classifies {percent(score.top1_all)} of {count(score.maps, 'map')} as their class, "
+        f"among its {score.classes:,} classes (95 % interval {low:.0f} to {high:.0f} %; M_score, the paper's measure "
+        f"of transfer: {score.m_score:.2f} of at most 1).",
     }
