@@ -1,4 +1,4 @@
-"""phosphene: what an image classifier sees for a class when it is given no image at all.
+"""phosphene: what an image classifier associates with a class, whatever the image.
 
 Input-agnostic saliency maps (Akhtar & Jalwana, arXiv 2303.17836).
 

@@ -161,13 +161,13 @@ def _typed(field: "dataclasses.Field[Any]", value: Any) -> Any:
 
 
 RECIPES: dict[str, tuple[str, Recipe]] = {
-    "paper": ("the published method to the letter", Recipe()),
+    "paper": ("the published method", Recipe()),
     "quick": (
-        "the same method with fewer steps, for a laptop",
+        "the same method in fewer steps and without the sign test, for a laptop",
         Recipe(name="quick", batch_size=8, steps=120, sign_test=False, rounds=1, refine_steps=60),
     ),
     "vivid": (
-        "maps that other networks understand as well, at a four-hundredth of the paper's cost",
+        "maps that other architectures recognise as well, at a four-hundredth of the paper's cost",
         Recipe(
             name="vivid",
             loss="log-odds",

@@ -71,7 +71,7 @@ class _Commands(click.Group):
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="phosphene")
 def main() -> None:
-    """Commands that show what an image classifier sees for a class when it is given no image at all.
+    """Commands that show what an image classifier associates with a class, whatever the image.
 
     Exit codes: 0 done; 1 backdoor suspected (only from scan); 2 failed; 3 inconclusive; 130 interrupted.
     """
