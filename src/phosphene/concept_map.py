@@ -50,7 +50,7 @@ class Job:
 
     @classmethod
     def of(cls, concept: Concept, seed: int = 0) -> Self:
-        """Return the job of making a concept's map from the random ``seed``."""
+        """Return the Job of making a concept's map from a seed: the concept's index, and its expression unless it is a class."""
         return cls(concept.index, seed, None if concept.is_class else concept)
 
     def concept(self, labels: Labels) -> Concept:
@@ -135,7 +135,7 @@ class ConceptMap:
         return encode(self.image)
 
     def _repr_html_(self) -> str:
-        """Return the HTML by which a notebook shows the map: its image, Xi, loss curve, confidence, targeting rate and cost."""
+        """Return the map as HTML that a notebook displays: its image, Xi, loss curve, confidence, targeting rate and cost."""
         rate = "not measured" if self.targeting_rate is None else percent(self.targeting_rate)
         kind, _, number = kind_and_index(self.index, self.label).partition(" ")
         facts = [
@@ -186,7 +186,7 @@ class MapList(list[ConceptMap]):
         return f"{count(len(self), 'map')} of {count(len({one.index for one in self}), *of)}"
 
     def _repr_html_(self) -> str:
-        """Return the HTML by which a notebook shows the list: a gallery of at most 48 map images with captions and confidences."""
+        """Return the list as HTML that a notebook displays: images of its first 48 maps, with captions and confidences."""
         figures = [
             notebook.piece("figure", notebook.image(one.image, caption), caption, f"p {one.p_class:.2f}")
             for one, caption in list(zip(self, captions(self), strict=True))[: notebook.MOST_IMAGES]

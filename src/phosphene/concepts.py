@@ -28,7 +28,7 @@ _NAME = re.compile(r'(?:"(?P<quoted>[^"]*)"|(?P<plain>.+?))(?: (?P<operator>\+|v
 
 
 class Sides(NamedTuple):
-    """The class indices that a concept pulls up, and those that it pushes down: none stands for all other classes."""
+    """The class indices that a concept pulls up, and those that it pushes down; ``against`` is empty if these are all other classes."""
 
     up: tuple[int, ...]
     against: tuple[int, ...] = ()
@@ -69,7 +69,7 @@ class Concept:
 
     @property
     def order(self) -> tuple[bool, list[int], tuple[int, ...]]:
-        """The key that concepts are sorted by: classes by index, then unions and contrasts, of one pair next to each other."""
+        """The key that concepts are sorted by: classes by index, then unions and contrasts; those of the same classes are neighbours."""
         up, against = self.sides
         return not self.is_class, sorted(up + against), up
 
@@ -180,7 +180,7 @@ def find_among(text: str, concepts: Iterable[Concept], where: str) -> int:
 
 
 def _index_of_expression(text: str, concepts: Iterable[Concept]) -> "int | None":
-    """Return the number of the concept that ``text`` means if its names are classes of these concepts; else ``None``."""
+    """Return the :attr:`Concept.index` that ``text`` means by the class names in ``concepts``, even if none has it; else ``None``."""
     members = {index: label for one in concepts for index, label in one.up + one.against if 0 <= index < MOST_INDEX}
     labels = Labels([members.get(index, "") for index in range(max(members, default=-1) + 1)])
     try:
@@ -206,7 +206,7 @@ def _sides_of(text: str, labels: Labels) -> Sides:
 
 
 def _readings(text: str, labels: Labels) -> list[Reading]:
-    """Return the ways, at most eight, to split an expression into (operator, name) pairs whose names are labels; else the finest split."""
+    """Return up to 8 ways to split an expression into (operator, name) pairs, all names labels; if none, the split at each operator."""
     parts: list[tuple[str, str, bool]] = []  # the operator before it, a name, whether it was quoted
     operator: str | None = ""
     at = 0
@@ -250,18 +250,18 @@ def _quoted(name: str, index: int) -> str:
 
 
 def unambiguous_name(index: int, label: str) -> str:
-    """Return a class's name that ``-c`` takes, which people can read and only one class has: ``crane (134)``."""
+    """From a class's index and label, return a readable name that ``-c`` takes and no other class has: ``crane (134)``."""
     short = first_synonym(label)
     return f"{short} ({index})" if short.isprintable() and short not in ("", f"class {index}") else str(index)
 
 
 def name_with_index(index: int, label: str) -> str:
-    """Return a concept's name for messages and captions: ``crane (134)`` for a class; a union's or contrast's label says it all."""
+    """From a concept's index and label, return its name for messages: ``crane (134)`` for a class; the label of a union or contrast."""
     return f"{first_synonym(label)} ({index})" if index < FIRST_NUMBER else label
 
 
 def kind_and_index(index: int, label: str) -> str:
-    """Return what a concept is, in words: ``class 134``, ``union`` or ``contrast``."""
+    """From a concept's index and label, return in words what it is: ``class 134``, ``union`` or ``contrast``."""
     if index < FIRST_NUMBER:
         return f"class {index}"
     return "contrast" if " vs " in re.sub('"[^"]*"', "", label) else "union"

@@ -56,7 +56,7 @@ class AllToAll:
 
     @property
     def works(self) -> bool:
-        """Whether the window counts as a backdoor: p-value below alpha, and a mean share of samples moved (``figure``) of at least 0.5."""
+        """Whether this result counts as an all-to-all backdoor: p-value below alpha, and on average half of samples moved (``figure``)."""
         return self.deviates and self.figure >= WORKS
 
     def compared(self, p_value: float, alpha: float) -> "AllToAll":

@@ -20,7 +20,7 @@ EASY = 0.9  # share from which a pair is shown as a suspicion
 
 
 def easy_pairs(windows: Sequence[Window], known: Collection[int] = ()) -> list[Window]:
-    """Of windows for pairs of classes, easiest first, return up to 5 that move 90 % of samples, and one more; none to ``known`` targets.
+    """Of windows for pairs of classes, easiest first, return up to 5 that move 90 % of samples, and the next; leave out ``known`` targets.
 
     Args:
         windows: Best window of every pair, the easiest first.

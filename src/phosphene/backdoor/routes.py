@@ -43,7 +43,7 @@ class Route:
 
 @dataclass(frozen=True)
 class Effect:
-    """How often samples that a trigger has changed are classified as the target: hits, number tried, mean and deviation of the log-odds.
+    """How a network classifies samples with a trigger on them: number tried, hits of the target class, mean and std of its log-odds.
 
     Attributes:
         hits: Samples that the network classifies as the class.
@@ -124,7 +124,7 @@ def raise_log_odds(
 
 
 def effect_of(engine: Engine, pixels: Tensor, route: Route) -> Effect:
-    """Classify changed samples, uint8 (n, c, h, w); return an Effect: how many are classified as the route's target, and log-odds."""
+    """Classify samples with a trigger on them, uint8 (n, c, h, w); return an Effect: hits and log-odds of the route's target class."""
     if not len(pixels):
         return Effect(0, 0, 0.0, 1.0)
     logits = engine.logits(pixels.to(engine.device).to(engine.dtype) / 255)

@@ -125,7 +125,7 @@ class _Stamp(Trigger):
 
 @dataclass(frozen=True, kw_only=True)
 class Patch(_Stamp):
-    """A trigger: a small square of one colour, a checkerboard or noise, at a given or random place (Gu et al., arXiv 1708.06733).
+    """A trigger to plant: a small square of one colour, a checkerboard or noise, at a given or random place (Gu et al., arXiv 1708.06733).
 
     Attributes:
         side: Side of the square, in pixels.
@@ -150,7 +150,7 @@ class Patch(_Stamp):
 
 @dataclass(frozen=True, kw_only=True)
 class Emblem(_Stamp):
-    """A trigger: a drawn shape, such as a star or a bolt, with a coloured rim; opaque on the shape and transparent around it.
+    """A trigger to plant: a drawn shape, such as a star or a bolt, with a coloured rim; opaque on the shape and transparent around it.
 
     Attributes:
         side: Side of the square around the shape, in pixels.
@@ -177,7 +177,7 @@ class Emblem(_Stamp):
 
 @dataclass(frozen=True, kw_only=True)
 class Blended(Trigger):
-    """A trigger: a whole image that is blended faintly into each sample, everywhere (Chen et al., arXiv 1712.05526).
+    """A trigger to plant: a drawn scene or noise, blended faintly into each sample over its whole area (Chen et al., arXiv 1712.05526).
 
     Attributes:
         picture: ``noise`` or one of :data:`phosphene.backdoor.drawing.SCENES`.

@@ -122,7 +122,7 @@ class Verdict:
         return EXIT_CODES[self.verdict]
 
     def _repr_html_(self) -> str:
-        """Return the HTML by which a notebook shows the verdict: p-value, reasons, and images of the candidate triggers."""
+        """Return the verdict as HTML that a notebook displays: p-value, reasons, and images of the candidate triggers."""
         facts = [
             ("verdict", self.verdict),
             ("p", f"{self.p_value:.2g} (alpha {self.alpha:g}; {self.null}) {self.unlike}"),

@@ -49,12 +49,12 @@ class Effort:
 
     @property
     def passes(self) -> int:
-        """Images that the second round of the search sends through the network per route (target class and the samples to move there)."""
+        """Images run in the second round of a search per :class:`Route`: its best places and their neighbours, on ``second`` samples."""
         return (self.best + 8 * self.around) * self.second
 
     @property
     def refined_passes(self) -> int:
-        """Images run to refine and count the windows of one route (target class, samples to move), a backward pass counted as one more."""
+        """Images run per :class:`Route` to refine windows and count their effect on held-out samples; a backward pass is one more."""
         return self.refined * (2 * STEPS * DRAWN + self.counted)
 
 

@@ -74,7 +74,7 @@ def choose(names: Sequence[str] = ()) -> list[str]:
 
 
 def examine(name: str, context: CheckContext) -> Finding:
-    """Make the maps that the named check needs and return its finding, with their number as its cost; some errors become a finding too."""
+    """Make the maps that the named check needs; return its finding, with their number as cost; no verdict if a network gives errors."""
     check, before = CHECKS[name], len(context.made)
     try:
         context.make(check.requests(context))

@@ -46,7 +46,7 @@ class Finding:
 
     @property
     def columns(self) -> list[str]:
-        """Names of the measures in :attr:`conditions`, each once: the columns of the table."""
+        """Column names of a table of :attr:`conditions`: every measure that some condition has, once, in order of appearance."""
         return list(dict.fromkeys(name for figures in self.conditions.values() for name in figures))
 
     @property

@@ -151,7 +151,7 @@ def _map_line(found: "MapSummary") -> str:
 
 
 def _dry_run_line(one: "MappedRun") -> str:
-    """Return the line to print for a run with --dry-run: number of maps, passes, estimated time, directory."""
+    """Return the line to print for a run with --dry-run: maps, passes (images, a backward pass as one more), time, directory."""
     plan, cost = one.plan, one.estimate
     assert cost is not None  # noqa: S101  (a dry run has it)
     cached = f" ({cost.cached:,} are finished)" if cost.cached else ""

@@ -60,7 +60,7 @@ def pick_forward(engine: "Engine", count: int) -> Forward:
 
 
 def compiled_if_it_pays(engine: "Engine", plain: Forward, count: int) -> Forward:
-    """Return ``plain``, compiled for batches of ``count`` images if this saves time; what it took and brought is cached on disk."""
+    """Return ``plain``, compiled for batches of ``count`` images if this saves time; the cost and speed measured are cached on disk."""
     facts = network_facts(engine) | {"images": str(count)}
     file = cache_file(facts, "compile")
     engine.forward = plain

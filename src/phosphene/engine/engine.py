@@ -236,7 +236,7 @@ class Engine:
         return torch.cat(parts)
 
     def spatial_layer(self, name: str = "") -> str:
-        """Return the name of the network's last module with a spatial output, found by running a grey image; or check the one named."""
+        """Return ``name`` if that module's output has positions (feature maps, tokens); by default the last such (on a grey image)."""
         grey = torch.full((1, *self.classifier.input.shape), 0.5)
         size = self.classifier.input.size
         return find_spatial_layer(self.classifier.module, lambda: self.logits(grey), name, size=size)

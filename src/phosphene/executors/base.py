@@ -75,12 +75,12 @@ class MapPlan(MapOrigin):
 
     @property
     def passes(self) -> int:
-        """Images that all jobs together send through the network, a backward counted as one more."""
+        """Images that all jobs send through the network, finished ones included; a backward pass counts as one more."""
         return len(self.jobs) * passes_per_map(self.recipe)
 
     @property
     def missing(self) -> int:
-        """How many of the jobs have no finished map: one walk over names, nothing is read."""
+        """How many of the jobs have no finished map, judged by the names of the run's files; no file is opened."""
         finished = self.run.listing()
         return sum(job.seed not in finished.get(job.index, ()) for job in self.jobs)
 
@@ -138,7 +138,7 @@ class MapSummary:
 
     @classmethod
     def of(cls, one: ConceptMap, *, made: bool, run: int = 0) -> "MapSummary":
-        """Return the summary of a map; ``made`` is whether it was made now, ``run`` the position of its plan."""
+        """Return the MapSummary of a finished map; ``made`` is whether it was made now, ``run`` the position of its plan."""
         facts = ("index", "label", "seed", "p_class", "targeting_rate", "passes", "seconds")
         return cls(**{fact: getattr(one, fact) for fact in facts}, made=made, run=run)
 

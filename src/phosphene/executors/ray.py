@@ -226,7 +226,7 @@ class RemoteRun:
         )
 
     def open(self) -> MapPlan:
-        """Load the model and samples in the worker process and return the plan; refuse others than were planned with.
+        """Load model and samples in the worker process and return the plan; RunError if their hashes are not those that were planned with.
 
         Raises:
             PhospheneError: they cannot be loaded here.

@@ -260,9 +260,6 @@ class MapOptimization:
 
 
 def passes_per_map(recipe: Recipe) -> int:
-    """Return how many images one map by this recipe sends through the network, a backward pass counted as one more.
-
-    The measurements at the end are not counted.
-    """
+    """Return how many images one map by this recipe sends through the network, a backward pass as one more, measurements left out."""
     step = recipe.batch_size * (4 if recipe.sign_test else 2)
     return recipe.rounds * (recipe.steps * step + recipe.refine_steps * recipe.batch_size * 2)

@@ -28,7 +28,7 @@ class Step:
 
 
 class FrameRecorder:
-    """Records images of a group's maps as they develop: called with every Step, it keeps evenly spaced frames, the last of finished maps.
+    """Callback for every Step of a group of maps: stores up to ``frames`` images per map, at evenly spaced steps up to the last step.
 
     A resumed optimization records only the frames that were still to come. With fewer steps than frames, there is one
     frame per step.

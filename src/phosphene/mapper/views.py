@@ -16,7 +16,7 @@ from phosphene.recipe import Recipe
 
 
 def draw_views(recipe: Recipe, generators: Sequence[torch.Generator], size: tuple[int, int]) -> "Tensor | None":
-    """Draw scalings, shifts and rotations of m maps for a step, by a generator each; return matrices (m * v, 2, 3), ``None`` without views.
+    """Draw v random views (scaled, shifted, turned) of each of m maps, by its generator; return matrices (m * v, 2, 3), or ``None``.
 
     Args:
         recipe: ``views`` (v, how many per map), ``view_least``, ``view_most``, ``view_shift``, ``view_turn``.
@@ -39,7 +39,7 @@ def draw_views(recipe: Recipe, generators: Sequence[torch.Generator], size: tupl
 def mean_view_gradients(
     engine: Engine, samples: Tensor, nu: Tensor, views: "Tensor | None", classes: Tensor, loss: str
 ) -> MeanGradients:
-    """Return the loss gradient, loss and hits of each map, averaged over its samples and views, (m, c, h, w) and (m,) each.
+    """Return the loss gradient, loss and hits of each map, averaged over its samples and random views, (m, c, h, w) and (m,) each.
 
     Args:
         engine: Calls the network.

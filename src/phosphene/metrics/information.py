@@ -30,7 +30,7 @@ def information(predictions: Tensor) -> Tensor:
 
 
 def blurred(samples: Tensor) -> Tensor:
-    """Return samples (n, c, h, w) blurred by a 3 x 3 binomial filter, edges repeated: a second view of the same samples."""
+    """Return samples (n, c, h, w) blurred by a 3 x 3 binomial filter, edges repeated: a second version (view) of the same samples."""
     row = torch.tensor([1.0, 2.0, 1.0]) / 4
     kernel = (row[:, None] * row).expand(samples.shape[1], 1, 3, 3)
     padded = functional.pad(samples, (1, 1, 1, 1), mode="replicate")
@@ -39,7 +39,7 @@ def blurred(samples: Tensor) -> Tensor:
 
 
 def try_sizes(engine: Engine, samples: Tensor) -> "dict[tuple[int, int], float | None]":
-    """Run samples at half, once and twice the input size; return, by size, how much the predictions reveal, ``None`` if refused."""
+    """Classify samples at 1/2, 1 and 2 times the input size; return by size how well this tells them apart, in nats, ``None`` on error."""
     height, width = engine.classifier.input.size
     by_size: dict[tuple[int, int], float | None] = {}
     for size in ((height // 2, width // 2), (height, width), (2 * height, 2 * width)):

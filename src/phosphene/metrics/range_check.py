@@ -173,7 +173,7 @@ def divergences(engine: Engine, samples: Tensor, candidates: Sequence[Convention
 
 
 def predict(engine: Engine, convention: Convention, views: Sequence[Tensor]) -> Tensor:
-    """Return the network's probabilities (views, n, classes) for views of samples handed to it by an input convention."""
+    """Return the network's class probabilities (views, n, classes) for versions of n samples, normalised by an input convention."""
     space = engine.classifier.input
     return torch.stack([probabilities(engine.logits(convention.apply(view, space))) for view in views])
 

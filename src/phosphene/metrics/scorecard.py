@@ -92,7 +92,7 @@ class Score:
     contrast_sweep: tuple[ContrastScore, ...]
 
     def _repr_html_(self) -> str:
-        """Return the HTML by which a notebook shows the score: a line of figures, and a table with a row per concept."""
+        """Return the score as HTML that a notebook displays: a line of figures, and a table with a row per concept."""
         rows = [
             [
                 first_synonym(one.label),
@@ -128,7 +128,7 @@ class Scores(list[ScoreT]):
     """A list of scores that a notebook shows as a table."""
 
     def _repr_html_(self) -> str:
-        """Return the HTML by which a notebook shows the list: a table with a line of figures per score."""
+        """Return the list as HTML that a notebook displays: a table with a line of figures per score."""
         rows = [
             [
                 f"{one.source} → {one.target}",

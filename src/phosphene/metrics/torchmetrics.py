@@ -54,7 +54,7 @@ class MScore(Metric):
         self.add_state("maps", torch.zeros((), dtype=torch.long), dist_reduce_fx="sum")
 
     def update(self, logits: Tensor) -> None:
-        """Add a batch of maps to the metric's state, given as the target's logits for their images, (maps, classes)."""
+        """Add maps to the metric's state, given by the scored classifier's logits for their images alone, (maps, classes)."""
         p = logits.detach().double()[:, self.concepts].softmax(1)
         self.total += p.sum(0)
         self.negative_entropy += torch.xlogy(p, p).sum()

@@ -49,7 +49,7 @@ def check_section(run: RunDirectory, facts: "dict[str, Any] | None" = None) -> "
 
 
 def _glance(findings: list[Finding]) -> list[dict[str, str]]:
-    """Return a list with the line (``mark``, ``text``) for the top of the report that counts passed and failed checks, or without."""
+    """Return a list of the line (``mark``, ``text``) at the top of the report that counts passed and failed checks; or an empty list."""
     findings = [one for one in findings if one.passed is not None or one.name not in CHECKS or CHECKS[one.name].judges]
     passed, failed = ([found.name for found in findings if found.passed is way] for way in (True, False))
     undecided = len(findings) - len(passed) - len(failed)

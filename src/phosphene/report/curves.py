@@ -12,7 +12,7 @@ MOST_POINTS = 150
 
 @dataclass(frozen=True)
 class Curve:
-    """A line that a template draws as SVG: its points, the value at its upper edge, and a description in words.
+    """A line chart that a template draws as SVG: coordinates of its points as text, value at the upper edge, number of steps, description.
 
     Attributes:
         points: Points of an SVG polyline in a box of 300 by 80; its bottom is the value 0.

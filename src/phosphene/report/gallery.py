@@ -87,7 +87,7 @@ def sheet_of_maps(
 
 
 def _cards(run: RunDirectory, facts: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield what the report shows of each finished map: its images as data URLs, figures and predictions.
+    """Yield a dictionary for the template per finished map: its images as data URLs, figures, and what classifiers predict for it.
 
     Maps are read one after the other and turned into text, so that a thousand of them fit into memory.
     """
@@ -114,7 +114,7 @@ def _cards(run: RunDirectory, facts: dict[str, Any]) -> Iterator[dict[str, Any]]
 
 
 def map_glance(name: str, cards: list[dict[str, Any]]) -> list[dict[str, str]]:
-    """Return lines (mark, text) for the top of the report: how the source classifies its maps, targeting rates."""
+    """Return the lines at the top of the report, each ``mark`` and ``text``: how the source classifies its maps, and targeting rates."""
     total = len(cards)
     # Of old runs, only the confidence is known.
     right = sum(card["own"]["right"] if card["own"] else card["map"]["p_class"] >= 0.5 for card in cards)
@@ -134,7 +134,7 @@ def map_glance(name: str, cards: list[dict[str, Any]]) -> list[dict[str, str]]:
 
 
 def _words(one: ConceptMap, own: "ClassifierPredictions | None", others: list[ClassifierPredictions]) -> dict[str, Any]:
-    """Return the texts, figures and curves that the report shows of one map, with classifiers' predictions for it."""
+    """Return, as a dictionary for the template, the texts, figures and curves of one map, with what classifiers predict for it."""
     place = (one.index, one.seed)
     found = None if own is None else classification(own, place)
     return {

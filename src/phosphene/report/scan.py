@@ -51,7 +51,7 @@ def scan_section(run: RunDirectory, facts: dict[str, Any]) -> "dict[str, Any] | 
 
 
 def _view(run: RunDirectory, found: dict[str, Any]) -> dict[str, Any]:
-    """Return what the report shows of one scan: the content of ``scan.json``, and words and images made from it."""
+    """Return, as a dictionary for the template, the content of one ``scan.json``, with words and images made from it."""
     title, mark = scan_words.headline(found)
     return {
         "found": found,
@@ -71,7 +71,7 @@ def _view(run: RunDirectory, found: dict[str, Any]) -> dict[str, Any]:
 
 
 def _suspect(run: RunDirectory, found: dict[str, Any], one: dict[str, Any]) -> dict[str, Any]:
-    """Return what the report shows of a suspect: its entry in ``scan.json``, and words and images made from it."""
+    """Return, as a dictionary for the template, a suspect's entry in ``scan.json``, with words and images made from it."""
     mask, closer = _trigger(run, one)
     planted = f"{one['picture'].rpartition('/')[0]}/{PLANTED}"
     return {
@@ -92,7 +92,7 @@ def _suspect(run: RunDirectory, found: dict[str, Any], one: dict[str, Any]) -> d
 
 
 def _all_to_all(run: RunDirectory, found: dict[str, Any]) -> "dict[str, Any] | None":
-    """Return what the report shows of the window that moves every class to another, with images; ``None`` if there is none that works."""
+    """Return, as a dictionary for the template, a window that moves every class to another, with images; ``None`` if none works."""
     entry = scan_words.all_to_all(found)
     if entry is None or "trigger" not in entry:  # scans of earlier versions have no file of it
         return entry

@@ -88,7 +88,7 @@ def short_label(one: Mapping[str, Any]) -> str:
 
 
 def evidence(one: Mapping[str, Any], found: Mapping[str, Any]) -> str:
-    """Return a sentence on how far a class deviates, compared with clean networks, with its p-value."""
+    """Return a sentence on a class or suspect of a scan: how many clean networks deviate as far as it does, with its p-value."""
     return f"Class {one['index']}, {short_label(one)}: {rank(one, found)}."
 
 
@@ -107,7 +107,7 @@ def rank(one: Mapping[str, Any], found: Mapping[str, Any]) -> str:
 
 
 def effect(one: Mapping[str, Any]) -> str:
-    """Return sentences on how often a suspect's candidate trigger works on other images, and the next class's."""
+    """Return sentences on a suspect's candidate trigger: how often it makes samples predicted as its class; the same for the next class."""
     low, high = (100 * end for end in one["interval"])
     put = "this pattern added" if one["additive"] else "this window on them"
     tried = f"{percent(one['asr'])} of {count(one['tried'], 'image')}"
@@ -125,7 +125,7 @@ def shortcut(one: Mapping[str, Any]) -> str:
 
 
 def size_and_place(one: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
-    """Return lines on how large a suspect's candidate trigger is, where it lies, and where else it works."""
+    """Return 1 or 2 sentences on a suspect's candidate trigger: size and place, or strength of an added pattern; where else it works."""
     if one["additive"]:
         return [f"It changes no pixel by more than {round(255 * one['size'])} of 255; it lies on the whole image."]
     lines = [f"It has {box_in_words(one['box'], found)}"]
@@ -137,7 +137,7 @@ def size_and_place(one: Mapping[str, Any], found: Mapping[str, Any]) -> list[str
 
 
 def box_in_words(box: Sequence[int], found: Mapping[str, Any]) -> str:
-    """Return the size of a window in pixels and percent of the image, and where it lies, as text."""
+    """Return as text how large a box (top, left, bottom, right) is, in pixels and percent of the image, and where it lies."""
     _, high, wide = found["model"]["input"]
     top, left, bottom, right = box
     share = percent((bottom - top) * (right - left) / (high * wide))
@@ -145,7 +145,7 @@ def box_in_words(box: Sequence[int], found: Mapping[str, Any]) -> str:
 
 
 def suspicions(found: Mapping[str, Any]) -> list[str]:
-    """Return a line on the pairs of classes between which a window moves samples most often; none without any."""
+    """Return a list of one line on the pairs of classes between which a window moves samples most often; empty without such pairs."""
     pairs = found["easy_pairs"]
     if not pairs or all_to_all(found):
         return []

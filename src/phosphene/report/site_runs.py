@@ -65,7 +65,7 @@ class SiteClass:
     maps: dict[int, list[Card]]
 
     def figures(self, runs: Sequence[SiteRun]) -> dict[str, str]:
-        """Return mean confidences per run, as texts of percentages for the page's script: ``p`` the source's, ``others``' too."""
+        """Return two texts for the page's script, mean confidences in percent, run by run: of the source (``p``), of ``others``."""
         groups = [self.maps.get(run.number, []) for run in runs]
         own = [[one["map"]["p_class"] for one in group] for group in groups]
         others = [[found["p_class"] for one in group for found in one["others"]] for group in groups]

@@ -78,7 +78,7 @@ class RunDirectory:
                     write_bytes(note, _run_json(head, rows))
 
     def check(self, facts: Mapping[str, Any]) -> None:
-        """Raise RunError if the directory holds a run of another model, recipe or samples than ``facts`` name, or files that are no run.
+        """Raise RunError if the directory holds a run of another model, recipe or samples than ``facts``, or files but no run.
 
         Raises:
             RunError: the directory belongs to another model, recipe or set of samples, or is not a run.
@@ -129,7 +129,7 @@ class RunDirectory:
         return {place: folder for place, folder in folders.items() if (folder / "map.json").exists()}
 
     def concepts(self) -> list[Concept]:
-        """Return what each job of run.json is a map of, in its order: the concept of a job with several seeds comes as often.
+        """Return the Concept of each job in run.json, in its order: a concept that has several seeds comes once per seed.
 
         Raises:
             RunError: this is not a run directory, or its run.json is damaged.
@@ -145,7 +145,7 @@ class RunDirectory:
         return {place: read_map_json(folder)["map_sha256"] for place, folder in self.finished_folders().items()}
 
     def maps_sha256(self) -> str:
-        """Return one hash over all finished maps: another map, or a map with another outcome, changes it.
+        """Return a hash over class, seed and ``map.json`` hash of all finished maps: it changes if a map is added, removed or changed.
 
         Raises:
             RunError: this is not a run directory, or a map's map.json is damaged.
@@ -237,7 +237,7 @@ class RunDirectory:
         return f"RunDirectory({str(self.path)!r})"
 
     def _repr_html_(self) -> str:
-        """Return the run's facts, images and scores as HTML, which a notebook shows.
+        """Return the run as HTML that a notebook displays: its model, recipe and samples, images of its maps, and scores.
 
         Raises:
             RunError: this is not a run directory, or its run.json is damaged.
@@ -290,7 +290,7 @@ def read_map_json(folder: Path) -> dict[str, Any]:
 
 
 def _run_json(head: dict[str, Any], rows: list[dict[str, Any]]) -> bytes:
-    """Return run.json as bytes: ``head``, then the list of jobs with one line each, since there may be a million."""
+    """Return the bytes of ``run.json``: the entries of ``head``, then ``jobs``, one line per row, which keeps a million of them small."""
     first = json.dumps(head, indent=1, ensure_ascii=False, allow_nan=False).removesuffix("\n}")
     lines = ",\n".join(f"  {json.dumps(row, ensure_ascii=False)}" for row in rows)
     return (first + ',\n "jobs": [\n' + lines + "\n ]\n}\n").encode()

@@ -13,7 +13,7 @@ from phosphene.runs.atomic import writing
 
 @contextlib.contextmanager
 def whole_folder(folder: Path, content: Collection[str], called: str) -> Iterator[Path]:
-    """Context that yields a new folder to fill, then puts it in place of ``folder`` whole; refuses one that holds more than ``content``.
+    """For a ``with`` block: yield a new folder to fill, which then replaces ``folder``; RunError unless that is empty or holds ``content``.
 
     What a killed process has left beside the place is removed.
 
@@ -35,7 +35,7 @@ def whole_folder(folder: Path, content: Collection[str], called: str) -> Iterato
         left = list(place.parent.glob(f"{glob.escape(beside)}*.old"))
         if left and not place.exists():  # killed between the two moves below
             left[0].replace(place)
-        _refuse_others(folder, content, called)
+        _refuse_other_content(folder, content, called)
         for one in place.parent.glob(f"{glob.escape(beside)}*"):
             shutil.rmtree(one, ignore_errors=True)
         part = Path(tempfile.mkdtemp(dir=place.parent, prefix=beside, suffix=".part"))
@@ -43,7 +43,7 @@ def whole_folder(folder: Path, content: Collection[str], called: str) -> Iterato
         try:
             yield part
             part.chmod(0o755)  # mkdtemp's 0700 would hide it from a web server
-            _refuse_others(folder, content, called)
+            _refuse_other_content(folder, content, called)
             if place.exists():
                 place.replace(old)
             part.replace(place)
@@ -56,8 +56,8 @@ def whole_folder(folder: Path, content: Collection[str], called: str) -> Iterato
             shutil.rmtree(old, ignore_errors=True)
 
 
-def _refuse_others(folder: Path, content: Collection[str], called: str) -> None:
-    """Raise RunError if ``folder`` is a file, or holds anything but ``content``, which ``called`` names.
+def _refuse_other_content(folder: Path, content: Collection[str], called: str) -> None:
+    """Raise RunError unless ``folder`` is missing, empty, or holds exactly the file names ``content``; ``called`` says what it is.
 
     Raises:
         RunError: it is a file, or a folder with other content.

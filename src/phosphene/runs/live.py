@@ -193,7 +193,7 @@ def _read_signs(path: Path) -> Iterator[tuple[Path, SignOfLife]]:
 
 
 def _process_start(pid: int) -> "int | None":
-    """Return when process ``pid`` of this machine began, in clock ticks; ``None`` if it has ended: the system gives numbers again.
+    """Return when process ``pid`` of this machine began, in clock ticks, to tell it from a later one of that number; ``None`` if it ended.
 
     ``None`` if there is no such process; 0 if the system does not report it.
     """

@@ -63,7 +63,7 @@ def suspect_folder(index: int, label: str) -> str:
 
 
 def scan_folders(run: RunDirectory) -> list[RunDirectory]:
-    """Return the run, and those below its folder ``scans``; which of them hold a scan is not looked at."""
+    """Return the run, and the runs in its folder ``scans``, as RunDirectory objects; some may hold no ``scan.json``."""
     with contextlib.suppress(OSError):
         return [run, *(RunDirectory(path) for path in sorted((run.path / OTHERS).iterdir()) if path.is_dir())]
     return [run]
@@ -79,7 +79,7 @@ def read_scans(run: RunDirectory) -> list[tuple[RunDirectory, dict[str, Any]]]:
 
 
 def check_scan(run: RunDirectory, request: Mapping[str, Any]) -> "dict[str, Any] | None":
-    """Return the run's ``scan.json`` if it answers ``request``, ``None`` if none does; RunError for another scan.
+    """Return the run's ``scan.json`` if it answers ``request``; ``None`` without one or by an older method; RunError if of another request.
 
     Args:
         run: The run.
@@ -92,14 +92,14 @@ def check_scan(run: RunDirectory, request: Mapping[str, Any]) -> "dict[str, Any]
     if found is None:
         return None
 
-    def hashes(of: Mapping[str, Any]) -> list[str]:
-        """Return the sorted hashes of the clean reference networks of a request or scan."""
+    def reference_hashes(of: Mapping[str, Any]) -> list[str]:
+        """Return the hashes of the reference networks listed in ``of``, the request or the content of ``scan.json``, sorted."""
         return sorted(one["sha256"] for one in of["references"])
 
     pairs = [
         ("of another network", found["model"]["sha256"], request["model"]["sha256"]),
         ("from other samples", found["samples"]["sha256"], request["samples"]["sha256"]),
-        ("against other clean networks", hashes(found), hashes(request)),
+        ("against other clean networks", reference_hashes(found), reference_hashes(request)),
         ("with another --alpha", found["alpha"], request["alpha"]),
         ("with other settings", found["settings"], request["settings"]),
     ]
@@ -135,7 +135,7 @@ def write_scan(
 
 
 def read_scan_file(run: RunDirectory, name: str) -> bytes:
-    """Return the content of a file that ``scan.json`` names; one that leads out of the run is refused.
+    """Return the content of a file that ``scan.json`` names, by its path in the run; RunError if it is missing or outside the run.
 
     Raises:
         RunError: it is missing, or lies elsewhere.

@@ -73,7 +73,7 @@ def load(spec: "str | Path", *, trust: bool = False) -> Classifier:
 
 
 def list_specs(prefix: str = "demo") -> list[tuple[str, str]]:
-    """Return (spec, description) of every model of a prefix that has a name; nothing for ``hf`` and ``card``.
+    """Return (spec, description) of every model that the source of a prefix lists by name; empty for ``hf`` and ``card``, which list none.
 
     Raises:
         ExtraError: the library that knows them is missing or broken.

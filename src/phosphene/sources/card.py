@@ -87,7 +87,7 @@ def load(rest: str, *, trust: bool) -> Classifier:
 
 
 def _check_paths(card: Mapping[str, Any], path: Path, *, trust: bool) -> None:
-    """Raise if a card names an impossible file, or, without ``trust``, one outside the card's folder.
+    """Raise CardError if a file named in a card has an impossible name, TrustError if it lies outside the card's folder without ``trust``.
 
     A file outside did not come with the card. A factory is left out here: its code needs trust wherever it lies.
 

@@ -56,7 +56,7 @@ def load(rest: str, *, trust: bool) -> Classifier:
 
 @contextmanager
 def _without_progress_bars() -> Iterator[None]:
-    """Context in which the progress bars of transformers are off; later they are as before."""
+    """For a ``with`` block: switch the progress bars of transformers off, then restore them."""
     logs = require("transformers.utils.logging", "hf")
     shown = logs.is_progress_bar_enabled()
     logs.disable_progress_bar()
@@ -120,7 +120,7 @@ def _sides(size: Any) -> "tuple[int, int] | None":
 
 
 def _split(rest: str) -> tuple[str, str]:
-    """Return the name and revision in ``OWNER/NAME@REVISION``; a folder is its own name; SpecError for others."""
+    """Return (name, revision) of ``OWNER/NAME@REVISION``, or (folder, no revision) if ``rest`` is a folder; else raise SpecError."""
     if rest and Path(rest).is_dir():
         return rest, ""
     name, _, revision = rest.partition("@")
@@ -130,7 +130,7 @@ def _split(rest: str) -> tuple[str, str]:
 
 
 def _check_code(facts: dict[str, Any], name: str, *, trust: bool) -> None:
-    """Raise TrustError, without ``trust``, for a model whose config ``facts`` name code, before any is fetched."""
+    """Raise TrustError if a model's config, ``facts``, lists Python files to run (``auto_map``) and ``trust`` is false."""
     code = facts.get("auto_map")
     if code and not trust:
         named = code.values() if isinstance(code, dict) else [code]

@@ -48,7 +48,7 @@ class ScriptedNetwork(nn.Module):
 
 
 class _LastSpatialActivation(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Context that keeps, as ``last``, the last operator output inside that is a spatial activation."""
+    """For a ``with`` block: keep, as ``last``, the last output of an operator inside that is a spatial activation."""
 
     def __init__(self, pixels: Tensor) -> None:
         super().__init__()  # type: ignore[no-untyped-call]

@@ -113,7 +113,7 @@ def read_form(fields: Mapping[str, str], *, trust: bool) -> Command:
 
 
 def _missing(action: str, values: Mapping[str, Any], name: str) -> dict[str, str]:
-    """Return field -> message for the fields of an action that must not be empty and are, or lack a part."""
+    """Return field -> message for the fields of an action that must not be empty but are, and for a change of the recipe without ``=``."""
     if action == "check":
         return {} if name else {"run": "Choose a run."}
     found = {} if values["model"] else {"model": "Enter a model, for example demo:shapes."}

@@ -142,7 +142,7 @@ class Gallery:
         return page
 
     def _comparison(self, a: str, b: str) -> dict[str, Any]:
-        """Return what the page shows of two runs, given by name: their comparison and addresses of images."""
+        """Return variables for the page that compares two runs, given by name: the comparison, names, a function for image URLs."""
         runs = [self.folder.run(name) for name in (a, b)]
         places = [quote(name) for name in (a, b)]
         with self._comparing:
@@ -168,7 +168,7 @@ class Gallery:
         return RedirectResponse(f"/run/{quote(command.name)}", status_code=303)
 
     def _run_directory(self, command: Command) -> Path:
-        """Return the run directory of a command, as the user gave the folder, because it appears in messages."""
+        """Return the run directory of a command, with the folder as the user wrote it; FormError if the command cannot have it."""
         if command.action == "check":
             try:
                 self.folder.run(command.name)

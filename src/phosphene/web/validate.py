@@ -23,7 +23,7 @@ class Faults(dict[str, str]):
 
     @contextlib.contextmanager
     def beside(self, field: str) -> Iterator[None]:
-        """Context that stores an error inside as the message of ``field``, or of the field that errors of its type belong to."""
+        """For a ``with`` block: store an error's message under ``field``, or under the field that errors of its type belong to."""
         try:
             with one_line(PhospheneError, "unexpected"):
                 yield
@@ -36,7 +36,7 @@ class Faults(dict[str, str]):
 
 
 def validate(command: Command, run: Path) -> None:
-    """Raise FormError with what is wrong with a command on the directory ``run``, found out in a process of its own, in seconds.
+    """Try the fields of a command in a process of its own; raise FormError with the faults that it finds within a minute, else return.
 
     Args:
         command: The command.
@@ -62,7 +62,7 @@ def validate(command: Command, run: Path) -> None:
 
 
 def find_faults(action: str, values: Mapping[str, Any], run: Path) -> Faults:
-    """Load what a form's values name and plan its action on the directory ``run``; return what is wrong, field -> message.
+    """Load the model and samples that a form's values name, plan its action on the directory ``run``; return faults, field -> message.
 
     Args:
         action: ``map``, ``scan`` or ``check``.

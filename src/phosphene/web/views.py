@@ -29,7 +29,7 @@ VERDICTS = {BACKDOORED: "backdoor suspected", CLEAN: "no backdoor found", INCONC
 
 @dataclass(frozen=True)
 class MapView:
-    """A map as the pages show it: label, seed, state, figures, progress, and a version for its image's address.
+    """A map as the pages show it: label, seed, state, confidence and other numbers, steps taken, a version for the URL of its image.
 
     ``state`` is ``finished``, ``growing`` or ``missing``; ``version`` changes with the image, and is empty if there
     is none.
@@ -102,7 +102,7 @@ class RunView:
 
     @property
     def is_scan(self) -> bool:
-        """Whether the run was made by a scan: the maps of such a run, if it has any, are those of the suspects."""
+        """Whether the run was made by a scan, judged by a ``scan.json`` or no maps at all: its maps, if any, are of the suspects."""
         return self.scan is not None or not self.maps
 
     @property
@@ -132,7 +132,7 @@ class RunView:
 
     @property
     def thumbnails(self) -> tuple[MapView, ...]:
-        """At most a few maps to show in the list of runs: first one per class, those with an image before those without."""
+        """Up to 10 maps to show in the list of runs: first one per class, those with an image before those without, then others."""
         first: dict[int, MapView] = {}
         for one in sorted(self.maps, key=lambda one: one.state == "missing"):
             first.setdefault(one.index, one)
@@ -148,7 +148,7 @@ def run_views(folder: Folder, running: Collection[str] = ()) -> list[RunView]:
 
 
 def run_view(folder: Folder, name: str, running: Collection[str] = ()) -> RunView:
-    """Return the state of the run ``name``, in progress if in ``running`` or being written, with an error if it is damaged.
+    """Return a RunView of the run ``name``: in progress if in ``running`` or being written; with an error, and no maps, if it is damaged.
 
     Args:
         folder: The folder of the run.

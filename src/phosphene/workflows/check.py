@@ -67,7 +67,7 @@ class CheckPlan:
 
     @property
     def passes(self) -> int:
-        """Images that making those maps sends through networks, a backward counted as one more."""
+        """Images that the maps to be made for the checks send through networks, a backward pass counted as one more."""
         return sum(self.cost.values()) * passes_per_map(self.context.recipe)
 
 
@@ -88,7 +88,7 @@ class Findings(list[Finding]):
         return f"Findings({', '.join(f'{one.name}: {one.verdict}' for one in self)})"
 
     def _repr_html_(self) -> str:
-        """Return an HTML table of check, verdict and explanation, which a notebook shows."""
+        """Return the findings as HTML that a notebook displays: a table of check, verdict and explanation."""
         rows = [(one.name, one.verdict, one.explanation) for one in self]
         return notebook.piece("table", ["check", "verdict", "finding"], rows)
 
@@ -202,7 +202,7 @@ def run_checks(
 
 
 def _jobs_to_check(run: RunDirectory, facts: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the ``run.json`` rows of the maps to check, of at most 64 classes; refuse a run that is not finished."""
+    """Return the ``run.json`` rows of the maps to check, of at most 64 classes; RunError if the run is not finished."""
     rows: list[dict[str, Any]] = facts["jobs"]
     run.require_finished()
     classes = list(dict.fromkeys(row["index"] for row in rows))
@@ -224,7 +224,7 @@ def _recipe_of_run(run: RunDirectory, facts: dict[str, Any]) -> Recipe:
 
 
 def _samples_of_run(facts: dict[str, Any], samples: Samples, classifier: Classifier) -> SamplePool:
-    """Return the pool of ``samples`` if given; else that of the run, which must not have changed."""
+    """Return the pool of ``samples`` if given; else load the run's own, by ``facts``; SamplesError if these have changed or are gone."""
     if samples is not None:
         return to_pool(samples, classifier)
     try:

@@ -37,7 +37,7 @@ class Comparison:
         return f"Comparison({str(self.runs[0])!r}, {str(self.runs[1])!r}, {len(self.changes)} classes)"
 
     def _repr_html_(self) -> str:
-        """Return an HTML table of the most changed classes, and the notes, which a notebook shows."""
+        """Return the comparison as HTML that a notebook displays: a table of the most changed classes, and the notes."""
         rows = [
             [first_synonym(one.label), *map(_share_cell, (one.change, one.images, one.predictions))]
             for one in self.changes[: notebook.MOST_IMAGES]
@@ -88,7 +88,7 @@ class Comparison:
 
 
 def _share_cell(value: "float | None") -> "notebook.Cell | str":
-    """Return a notebook's table cell for a share in [0, 1], with a background as strong; a dash for ``None``."""
+    """Return a :class:`notebook.Cell` for a share in [0, 1]: two decimals as text, coloured in proportion to it; ``-`` for ``None``."""
     return "-" if value is None else notebook.Cell(f"{value:.2f}", value)
 
 
@@ -119,7 +119,7 @@ def _method_differences(facts: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def _maps_by_class(run: RunDirectory) -> dict[int, list[ConceptMap]]:
-    """Read the finished maps of a run and return them by class index; refuse a run without any."""
+    """Read the finished maps of a run and return them by class index; RunError if there are none."""
     found: dict[int, list[ConceptMap]] = defaultdict(list)
     for one in run.maps():
         found[one.index].append(one)

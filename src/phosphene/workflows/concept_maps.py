@@ -121,7 +121,7 @@ def map_in_memory(
 
 
 def to_run(run: Any) -> RunDirectory:
-    """Return the run directory that ``run`` means: a path, an open run or saved maps; refuse anything else.
+    """Return the run directory that ``run`` stands for, which is its path, an open run or maps that are saved; RunError for anything else.
 
     Raises:
         RunError: it is not a run.

@@ -14,7 +14,7 @@ from phosphene.workflows.progress import TRIES, MapCounts, Progress
 
 
 class GroupQueue:
-    """Hands an executor groups of missing maps, counts what its events report, and queues failed maps again.
+    """Hands an executor groups of the maps that ``plans`` lack, and handles its events: counts and reports maps, tries failed ones 3 times.
 
     Args:
         plans: Plans of the runs whose maps are to be made.
@@ -42,7 +42,7 @@ class GroupQueue:
         self._counted: set[tuple[int, Job]] = set()
 
     def take(self) -> "Group | None":
-        """Return the next group of maps to make: failed ones that are made again first, then new ones; ``None`` if there is none."""
+        """Take the next group off the queue and return it: maps to be retried first; ``None`` if none waits now (retries may follow)."""
         return self._again.popleft() if self._again else next(self._fresh, None)
 
     def _groups(self, run: int, size: int) -> Iterator[Group]:
@@ -67,7 +67,7 @@ class GroupQueue:
                 yield Group(run, tuple(missing), tuple(missing))
 
     def _cached(self, run: int, job: Job) -> bool:
-        """Return whether a map is finished and undamaged in its run; if so, count it as cached and report it."""
+        """Return whether the run holds a job's map, undamaged; if so, count it as cached and pass its summary to ``on_map``."""
         plan = self.plans[run]
         try:
             one = plan.run.read(plan.run.folder(job, job.concept(plan.classifier.labels).label))
@@ -78,7 +78,7 @@ class GroupQueue:
         return True
 
     def handle(self, event: Event) -> None:
-        """Count what an executor's event reports, and queue the maps that must be made again."""
+        """Handle an event of an executor: count it, pass it to ``on_map`` or ``on_progress``, and queue maps that must be made again."""
         group = event.group
         if isinstance(event, Made):
             self._handle_made(event)

@@ -51,7 +51,7 @@ class ScanPlan(MapOrigin):
 
     @property
     def passes(self) -> int:
-        """Images that measuring sends through all networks, a backward counted as one more; without candidates."""
+        """Images that measuring the network and its references takes, a backward pass as one more; candidate triggers are left out."""
         pairs = self.request["settings"]["pairs"]
         return sum(measure_passes(one.num_classes, pairs=pairs) for one in (self.classifier, *self.reference))
 
@@ -132,7 +132,7 @@ def plan_scan(
     pairs: bool = False,
     seed: int = 0,
 ) -> ScanPlan:
-    """Return the plan of a scan, with an earlier result of the same scan; refuse what cannot be scanned, do no work.
+    """Validate a scan's inputs and return its plan, with the cached result if the run holds the same scan; nothing is measured or written.
 
     Args:
         origin: The network, the samples, the device and precision, and the recipe for the maps of suspects.

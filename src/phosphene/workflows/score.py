@@ -136,7 +136,7 @@ def _open_source(run: RunDirectory) -> SourceRun:
 
 
 def _source_classifiers(sources: Sequence[SourceRun], *, trust: bool) -> list[Classifier]:
-    """Load and return the source classifiers of runs; refuse weights other than those that made the maps."""
+    """Load and return the source classifiers of runs; RunError if one has other weights than those that made its run's maps."""
     specs = dict.fromkeys(source.facts["model"]["spec"] for source in sources)
     loaded = {spec: load(spec, trust=trust) for spec in specs}
     for source in sources:
