@@ -119,7 +119,7 @@ def test_maps_that_follow_the_network_pass_the_cascade(context):
     assert found.figures["top1_at_0"] == 1
     assert found.figures["top1_at_1"] <= 0.25
     assert found.cost == 4 + 4  # at one depth, and from a second seed
-    assert "show what this network has learned" in found.explanation
+    assert "So the maps depend on what this network has learned" in found.explanation
 
 
 @pytest.mark.parametrize("mapper", [deaf, remembering])

@@ -50,6 +50,6 @@ def find(context: CheckContext) -> Finding:
         f"({scale}), and the trained network classifies {predictions} as their class, of the original ones "
         f"{original.hits}."
     )
-    if_passed = "So the maps show what this network has learned."
+    if_passed = "So the maps depend on what this network has learned."
     if_failed = "So the maps show something that does not depend on what this network has learned."
     return judged("cascade", figures, len(context.chosen), passed, facts, if_passed, if_failed)

@@ -32,7 +32,7 @@ def find(context: CheckContext) -> Finding:
         f"The network classifies {own} of the run's maps as their class, {', '.join(lines)}; two seeds of one class "
         f"have a similarity of {two_decimals(context.within['hog'])} (HOG, 1 is the same image)."
     )
-    if_passed = "So the maps come from the network, not from the samples."
+    if_passed = "So the network recognises maps that were made from other samples, too."
     if_failed = "So the maps depend on the samples: name those that were used, and compare only maps from the same."
     return judged("samples", figures, len(context.chosen), passed, facts, if_passed, if_failed)
 

@@ -22,6 +22,6 @@ def find(context: CheckContext) -> Finding:
             f" Two seeds of one class have a similarity of {two_decimals(inside)} (HOG, 1 is the same image), two "
             f"classes {two_decimals(outside)}: features move {'little' if same else 'much'} from seed to seed."
         )
-    if_passed = "The classes of the maps do not depend on the seed."
+    if_passed = "So the network recognises maps of other seeds, too."
     if_failed = "The maps depend on the seed: make several, and do not rely on a single one."
     return judged("seeds", figures, len(context.chosen), passed, facts, if_passed, if_failed)
