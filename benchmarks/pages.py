@@ -1,7 +1,7 @@
 """The commands of a page of docs/ as a reader gives them, with output and seconds: `python -m benchmarks.pages tutorial`.
 
-They run in an empty folder, or in `--into FOLDER`, which stays. `--figures` makes the figures of the tutorial afterwards,
-from what it wrote there: images as they are, and screenshots by chromium.
+They run in an empty folder, or in `--into FOLDER`, which stays. `--figures` makes the figures of the page afterwards, from
+what it wrote there: images as they are, and screenshots by chromium.
 """
 
 import argparse
@@ -24,11 +24,15 @@ BLOCK = re.compile(r"^```(sh|python|toml|text)\n(.*?)^```", re.MULTILINE | re.DO
 FILE = re.compile(r"# ([\w.]+\.(?:py|toml))\n")
 # A command that is not run: it downloads a network, or does not end
 ELSEWHERE = re.compile(r"phosphene serve|(torchvision|timm|hf):")
-# Figure -> the file of the tutorial that it shows, and how many times as large
+# Figure, whose name begins with its page -> the file of the page that it shows, and how many times as large
 IMAGES = {
     "tutorial-first": ("runs/first/sheet.png", 1),
     "tutorial-grid": ("grid.png", 1),
     "tutorial-scan": ("runs/scan/scan/heart-6/pasted.png", 2),
+    "tutorial-contrast": ("runs/contrast/sheet.png", 1),
+    "concepts-pair": ("runs/pair/sheet.png", 1),
+    "concepts-confused": ("runs/confused/sheet.png", 1),
+    "concepts-union": ("runs/union/sheet.png", 1),
 }
 # Figure -> the page that it is a screenshot of, 1,000 pixels wide, and its height
 SCREENSHOTS = {"tutorial-report": ("runs/first/report.html", 1240), "tutorial-compare": ("compare.html", 620)}
@@ -66,9 +70,11 @@ def run(page: str) -> None:
             print(f"-> {time.perf_counter() - began:.0f} s", flush=True)
 
 
-def write_figures(folder: Path) -> None:
-    """Write the figures of the tutorial from the files that it made in a folder."""
+def write_figures(page_name: str, folder: Path) -> None:
+    """Write the figures of a page from the files that it made in a folder."""
     for name, (file, scale) in IMAGES.items():
+        if not name.startswith(page_name):
+            continue
         with Image.open(folder / file) as image:
             larger = image.convert("RGB").resize((scale * image.width, scale * image.height), Image.Resampling.NEAREST)
         larger.save(FIGURES / f"{name}.webp", quality=90, method=6)
@@ -79,6 +85,8 @@ def write_figures(folder: Path) -> None:
             executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]
         )
         for name, (file, height) in SCREENSHOTS.items():
+            if not name.startswith(page_name):
+                continue
             page = chromium.new_page(viewport={"width": 1000, "height": height}, color_scheme="light")
             page.goto((folder / file).resolve().as_uri())
             shot = folder / f"{name}.png"
@@ -92,7 +100,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("page", help="tutorial, howto/audit ...")
     parser.add_argument("--into", type=Path, help="the folder to run in; by default a temporary one")
-    parser.add_argument("--figures", action="store_true", help="write the tutorial's figures afterwards")
+    parser.add_argument("--figures", action="store_true", help="write the page's figures afterwards")
     given = parser.parse_args()
     print(hardware())
     with tempfile.TemporaryDirectory() as temporary:
@@ -103,7 +111,7 @@ def main() -> None:
             sys.path.insert(0, str(Path.cwd()))  # for modules that the page writes
             run(page)
         if given.figures:
-            write_figures(folder)
+            write_figures(given.page, folder)
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ MADE = {
     "howto/site": ("site/index.html", "docs/index.html"),
     "howto/training": ("epoch-0.png", "epoch-5.png"),
     "planting": (),
+    "concepts": ("runs/pair/scores.json", "runs/confused/report.html", "runs/union/report.html", "apart.png"),
     "notebook": ("runs/films/film.webp", "star.gif"),
 }
 

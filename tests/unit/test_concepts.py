@@ -290,7 +290,7 @@ def test_confused_pairs_of_labelled_samples(tmp_path):
     p = torch.softmax(torch.tensor([0.0, -200 * 0.05**2]), 0)[1]  # about, as the pixels are rounded
     assert first.share == pytest.approx(float(p), abs=0.02)
     assert second.share < 1e-3
-    assert "confused: ant and bee (mean probability 3" in str(first)
+    assert "ant and bee (mean probability 3" in str(first)
 
 
 def test_confused_pairs_need_labels(tmp_path):

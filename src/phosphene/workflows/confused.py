@@ -39,7 +39,7 @@ class ConfusedPair:
 
     def __str__(self) -> str:
         names = " and ".join(first_synonym(label) for _, label in self.first.up + self.first.against)
-        return f"confused: {names} (mean probability {percent(self.share)} for samples of the other)"
+        return f"{names} (mean probability {percent(self.share)} for samples of the other)"
 
 
 def confused_pairs(classifier: Classifier, samples: Any, most: int, *, device: str = "auto") -> list[ConfusedPair]:

@@ -130,7 +130,7 @@ def plan_all(
             pairs = confused_pairs(classifier, samples, confused, device=settings.get("device", "auto"))
             concepts = [way.expression for pair in pairs for way in (pair.first, pair.second)]
             for pair in pairs:
-                on_note(f"{classifier.name}: {pair}")
+                on_note(f"{classifier.name} confuses {pair}")
         for recipe in recipes:
             chosen = None if samples is None else pool.spec
             where = default_run(classifier, recipe, chosen) if out is None else Path(out)
