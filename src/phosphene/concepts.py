@@ -150,6 +150,17 @@ def parse(text: str, labels: Labels) -> Concept:
     return Concept.of_sides(sides, labels)
 
 
+def disjoint(concepts: Iterable[Concept]) -> list[Concept]:
+    """Return the concepts, in order, without those that pull up a class which an earlier one of the list pulls up already."""
+    kept: list[Concept] = []
+    seen: set[int] = set()
+    for concept in concepts:
+        if seen.isdisjoint(concept.sides.up):
+            kept.append(concept)
+            seen.update(concept.sides.up)
+    return kept
+
+
 def find_among(text: str, concepts: Iterable[Concept], where: str) -> int:
     """Return the index of the concept that ``text`` (an index, a label, a synonym, an expression) names among those with maps.
 

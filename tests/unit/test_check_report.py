@@ -115,11 +115,12 @@ def test_checks_without_a_rule_have_no_line_at_the_top(run):
     assert check_section(run)["glance"] == []
 
 
-def test_few_maps_can_fail_a_check_but_not_pass_it():
+def test_few_maps_can_neither_pass_nor_fail_a_check():
     found = {passed: judged("seeds", {}, 2, passed, "Facts.", "Good.", "Bad.") for passed in (True, None, False)}
-    assert [one.verdict for one in found.values()] == ["too few to tell", "too few to tell", "FAILED"]
+    assert [one.verdict for one in found.values()] == ["too few to tell"] * 3
     assert "at least 4 classes" in found[True].explanation
     assert judged("seeds", {}, 4, True, "Facts.", "Good.", "Bad.").verdict == "passed"
+    assert judged("seeds", {}, 4, False, "Facts.", "Good.", "Bad.").verdict == "FAILED"
 
 
 def test_findings_of_a_check_that_is_gone_are_still_shown(run):

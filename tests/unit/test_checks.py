@@ -15,6 +15,7 @@ from phosphene.checks.finding import Finding, all_of, two_decimals
 from phosphene.checks.map_predictions import beyond_chance, chance_rates, predictions_of
 from phosphene.classifier import Classifier
 from phosphene.concept_map import ConceptMap, Job, render
+from phosphene.concepts import Concept, Sides
 from phosphene.engine import Engine
 from phosphene.errors import ExtraError, NumericError, PhospheneError
 from phosphene.mapper.measurements import targeting_rates
@@ -194,6 +195,19 @@ def test_one_class_leaves_it_open(context):
     assert found.passed is None
     assert "hog_limit" not in found.figures
     assert "hog_at_1" in found.figures
+
+
+@pytest.mark.parametrize("name", ["cascade", "random-weights", "seeds", "samples"])
+def test_concepts_that_share_a_class_are_too_few_to_fail(context, name):
+    some = context(deaf, classes=4)
+    sides = [Sides((0,)), Sides((1,)), Sides((0, 1)), Sides((0,), (1,))]
+    labels = [f"class {index}" for index in range(4)]
+    some.chosen = [
+        dataclasses.replace(one, expression=Concept.of_sides(side, labels))
+        for one, side in zip(some.chosen, sides, strict=True)
+    ]
+    assert some.classes == 2
+    assert examine(name, some).verdict == "too few to tell"
 
 
 def test_with_other_samples_a_control_without_randomisation_stands_beside_it(context):

@@ -52,4 +52,4 @@ def find(context: CheckContext) -> Finding:
     )
     if_passed = "So the maps depend on what this network has learned."
     if_failed = "So the maps show something that does not depend on what this network has learned."
-    return judged("cascade", figures, len(context.chosen), passed, facts, if_passed, if_failed)
+    return judged("cascade", figures, context.classes, passed, facts, if_passed, if_failed)

@@ -14,6 +14,7 @@ from phosphene.checks.map_predictions import MapPredictions, predictions_of
 from phosphene.checks.randomised import SAMPLES, blocks, few_depths, randomised
 from phosphene.classifier import Classifier
 from phosphene.concept_map import ConceptMap, Job
+from phosphene.concepts import disjoint
 from phosphene.engine import Engine
 from phosphene.engine.targets import targets_of
 from phosphene.labels import first_synonym
@@ -80,6 +81,11 @@ class CheckContext:
         self.made: dict[Request, ConceptMap] = {}
         self.maps_total = 0  # maps to make, for the progress
         self.on_progress: OnProgress | None = None
+
+    @property
+    def classes(self) -> int:
+        """Number of ``chosen`` maps that are evidence of their own: of concepts that pull up the same class, only one counts."""
+        return len(disjoint(one.concept for one in self.chosen))
 
     # --- other maps
 

@@ -5,7 +5,7 @@ from typing import Any
 
 TOO_LITTLE = "That is too little to judge by: map more classes, or maps that the network recognises."
 
-FEWEST = 4  # maps of different classes from which a check can be passed
+FEWEST = 4  # maps of different classes from which a check can pass or fail
 TOO_FEW = f"Too few maps to tell: check at least {FEWEST} classes."
 
 
@@ -72,11 +72,18 @@ class Finding:
 def judged(
     name: str, figures: dict[str, float], maps: int, passed: "bool | None", facts: str, if_passed: str, if_failed: str
 ) -> Finding:
-    """Return a finding, explained by ``facts`` and the sentence that fits ``passed``; with fewer than 4 maps it can fail, not pass.
+    """Return a finding, explained by ``facts`` and what ``passed`` means; maps of fewer than 4 classes neither pass nor fail.
 
-    Maps of fewer than ``FEWEST`` classes can fail a check, but not pass it.
+    Args:
+        name: Name of the check.
+        figures: What was measured.
+        maps: Maps of different classes that it judges by: two of the same class, or of sets that share one, count once.
+        passed: What the check's rule says; ``None`` if it cannot say.
+        facts: The figures in words.
+        if_passed: What they mean if the check is passed.
+        if_failed: What they mean if it is failed.
     """
-    if maps < FEWEST and passed is not False:
+    if maps < FEWEST:
         return Finding(name, figures, None, f"{facts} {TOO_FEW}")
     meaning = {True: if_passed, False: if_failed, None: TOO_LITTLE}[passed]
     return Finding(name, figures, passed, f"{facts} {meaning}")

@@ -29,4 +29,4 @@ def find(context: CheckContext) -> Finding:
     )
     if_passed = "So what the trained network recognises in its own maps comes from training."
     if_failed = "So the maps owe something to the method or the architecture, not to training."
-    return judged("random-weights", figures, len(context.chosen), passed, facts, if_passed, if_failed)
+    return judged("random-weights", figures, context.classes, passed, facts, if_passed, if_failed)

@@ -24,4 +24,4 @@ def find(context: CheckContext) -> Finding:
         )
     if_passed = "So the network recognises maps of other seeds, too."
     if_failed = "The maps depend on the seed: make several, and do not rely on a single one."
-    return judged("seeds", figures, len(context.chosen), passed, facts, if_passed, if_failed)
+    return judged("seeds", figures, context.classes, passed, facts, if_passed, if_failed)
