@@ -1,6 +1,8 @@
 """Arguments of the Python functions: a spec or an object in, an object out; else one line that names the fix."""
 
-from collections.abc import Iterable
+import dataclasses
+import inspect
+from collections.abc import Callable, Iterable
 from numbers import Integral
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,8 @@ from torch import nn
 
 from phosphene.classifier import Classifier
 from phosphene.concepts import Concept, parse
-from phosphene.errors import ConceptError, SamplesError, SpecError
+from phosphene.errors import ConceptError, RecipeError, SamplesError, SpecError, nearest
+from phosphene.recipe import Recipe
 from phosphene.samples import SamplePool, default_samples, load_samples
 from phosphene.sources import load
 
@@ -90,6 +93,25 @@ def to_pool(samples: Any, classifier: Classifier) -> SamplePool:
     if shape != classifier.input.shape:
         raise SamplesError(f"the samples of the pool are {shape}, the network takes {classifier.input.shape}.")
     return samples
+
+
+def refuse_unknown_options(function: Callable[..., Any], given: Iterable[str], known: Iterable[str]) -> None:
+    """Raise RecipeError for the first of the ``given`` keywords, which are not parameters of ``function``, that is not ``known``.
+
+    The message suggests the option that is most like it or, for a field of a recipe, how ``overrides`` sets it.
+
+    Raises:
+        RecipeError: a keyword is not known.
+    """
+    parameters = inspect.signature(function).parameters.values()
+    names = [*(one.name for one in parameters if one.kind is not one.VAR_KEYWORD), *known]
+    fields = [one.name for one in dataclasses.fields(Recipe) if one.name not in names]
+    for key in [key for key in given if key not in names]:
+        hint = nearest(key, [*names, *fields], most=1) or f" Options: {', '.join(names)}."
+        close = hint.removeprefix(" Did you mean ").removesuffix("?")
+        if close in fields:
+            hint = f" Did you mean overrides={{{close!r}: ...}}?"
+        raise RecipeError(f"{function.__name__} has no option {key!r}.{hint}")
 
 
 def describe(value: Any) -> str:

@@ -1,5 +1,6 @@
 """The Python functions: what they take, what they refuse in one line, and that files and memory hold the same."""
 
+import inspect
 import re
 from pathlib import Path
 
@@ -186,6 +187,34 @@ def test_a_wrong_type_gets_one_line_with_the_fix(maps, name):
     with pytest.raises(PhospheneError, match=message) as error:
         call(maps)
     assert "\n" not in str(error.value)
+
+
+OPTIONS = {
+    "stepz": "overrides={'steps': ...}",
+    "devise": "device?",
+    "gpuz": "gpus?",
+    "qqqq": "Options: model, concepts",
+}
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+@pytest.mark.parametrize("out", [None, "run"])
+def test_an_unknown_option_is_named_with_the_one_that_it_is_most_like(tmp_path, option, out):
+    """Also with ``out``, where options are passed on to map_models."""
+    where = out and tmp_path / out
+    with pytest.raises(PhospheneError, match=f"has no option '{option}'.*{re.escape(OPTIONS[option])}"):
+        ph.map_concepts("demo:shapes", "star", out=where, **(HOW | {option: 4}))
+
+
+def test_no_function_passes_an_unknown_option_on():
+    """Those that take any keyword check it themselves; the signatures of the others do."""
+    functions = [getattr(ph, name) for name in ph.__all__ if inspect.isfunction(getattr(ph, name))]
+    assert len(functions) > 10
+    for function in functions:
+        parameters = inspect.signature(function).parameters.values()
+        if any(one.kind is one.VAR_KEYWORD for one in parameters):
+            with pytest.raises(PhospheneError, match="has no option 'qqqq'"):
+                function("demo:shapes", qqqq=1)
 
 
 def test_every_public_object_says_in_one_line_what_it_is(maps, runs, network):

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from phosphene.arguments import Concepts, Model, Samples, to_classifier, to_concepts, to_pool
+from phosphene.arguments import Concepts, Model, Samples, refuse_unknown_options, to_classifier, to_concepts, to_pool
 from phosphene.engine.device import pick_device
 from phosphene.errors import RecipeError, RunError
 from phosphene.executors import pick_executor
@@ -18,6 +18,7 @@ from phosphene.workflows.plan import plan_all, seed_range
 from phosphene.workflows.progress import Progress, show_doubts
 
 Shown = bool | ProgressDisplay
+OPTIONS_OF_RUNS = ("executor", "workers", "threads", "gpus")
 
 
 def map_concepts(
@@ -67,6 +68,7 @@ def map_concepts(
     Raises:
         PhospheneError: an argument does not fit; the message names the fix.
     """
+    refuse_unknown_options(map_concepts, executor, OPTIONS_OF_RUNS)
     if frames < 0:
         raise RecipeError(f"{frames} frames were asked for; give frames=24, or 0 for none.")
     numbers, settings = seed_range(seed, seeds), resolve(recipe, overrides)
@@ -80,7 +82,7 @@ def map_concepts(
             (made,) = map_models([classifier], concepts, recipes=[settings], samples=pool, out=out, **how)
             return read_planned_maps(made.plan)
         if executor:
-            raise RunError(f"{', '.join(executor)} need a run directory: give out='runs/NAME'.")
+            raise RunError(f"{', '.join(executor)} are for run directories: give out='runs/NAME', too.")
         show_doubts(display, classifier, pool, device)
         origin = MapOrigin(classifier=classifier, pool=pool, recipe=settings, **how)
         return map_in_memory(origin, to_concepts(concepts, classifier), numbers, frames, display.follow(on_progress))
