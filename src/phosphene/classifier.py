@@ -9,13 +9,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 
 import torch
 from torch import Tensor, nn
 
 from phosphene.errors import CardError, first_line
 from phosphene.labels import Labels
-from phosphene.outputs import KINDS, SINGLE, check_kind, detect_kind, is_single, to_logits
+from phosphene.outputs import KINDS, MULTI_LABEL, SINGLE, check_kind, detect_kind, is_single, to_logits
 
 # Values of one input: above this, a card is a mistake or an attack on memory.
 MAX_INPUT_VALUES = 2**26
@@ -75,7 +76,8 @@ class Classifier:
         name: Name for reports and directories.
         spec: The model spec it was loaded from, if any.
         output: Kind of the module's output: ``auto`` to detect it, ``logits``, ``probabilities``,
-            ``log-probabilities``; or for a network with one output, ``logit`` or ``probability``.
+            ``log-probabilities``; for independent outputs ``multi-label`` (logits) or ``multi-label-probabilities``;
+            or for a network with one output, ``logit`` or ``probability``.
         batch: Largest number of images that the module accepts at once; any number by default.
         notes: Notes for the user about how it was loaded, one line each.
         origin: The fields of a card that build the module again, ``{"arch": "torchvision:vgg16"}``, if there are any.
@@ -157,7 +159,7 @@ class Classifier:
             single = is_single(output)
             if not single and (output.ndim != 2 or len(output) != 1 or not output.numel()):
                 raise CardError(self._wrong_output(tuple(output.shape)))
-            kind = self._output if self._output != "auto" else detect_kind(self._test_outputs(output, grey))
+            kind = self._output if self._output != "auto" else detect_kind(*self._test_outputs(output, grey))
         if (kind in SINGLE) != single:
             raise CardError(f"network {self.name} has {output.numel()} output(s), which cannot be {kind}.")
         count = 2 if single else output.numel()
@@ -185,14 +187,13 @@ class Classifier:
             for module, mode in modes.items():
                 module.training = mode
 
-    def _test_outputs(self, first: Tensor, grey: Tensor) -> Iterator[Tensor]:
-        """Yield ``first``, then the module's outputs for noise, black, white and out-of-range images, one by one, to detect their kind."""
-        yield first
+    def _test_outputs(self, first: Tensor, grey: Tensor) -> tuple[Iterator[Tensor], Iterator[Tensor]]:
+        """Return the module's outputs to detect their kind, made when asked for: ``first``, of noise, black, white; of extreme images."""
         noise = torch.rand(grey.shape, generator=torch.Generator().manual_seed(0)).to(grey)
-        # A single number that is not bounded leaves [0, 1] far outside the range of pixels.
-        extreme = [1000 * noise, -1000 * noise] if is_single(first) else []
-        for image in [noise, torch.zeros_like(grey), torch.ones_like(grey), *extreme]:
-            yield self._module_output(image)
+        images = [noise, torch.zeros_like(grey), torch.ones_like(grey)]
+        # What is not bounded leaves [0, 1] far outside the range of pixels.
+        extreme = [1000 * noise, -1000 * noise]
+        return chain([first], map(self._module_output, images)), map(self._module_output, extreme)
 
     @property
     def num_classes(self) -> int:
@@ -208,6 +209,11 @@ class Classifier:
     def output(self) -> str:
         """Kind of the module's output, such as ``logits`` or ``probabilities``, declared or detected; raises like :attr:`num_classes`."""
         return self._classes_and_kind[1]
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether the outputs are independent, each with a probability of its own; raises like :attr:`num_classes`."""
+        return self.output in MULTI_LABEL
 
     @property
     def notes(self) -> tuple[str, ...]:

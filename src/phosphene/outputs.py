@@ -1,9 +1,11 @@
 """Kinds of network output, and how each becomes logits: logits, probabilities, log-probabilities, or one number.
 
-One number is the evidence for the second of two classes: logits ``[0, z]`` have ``sigmoid(z)`` as their softmax.
+One number is the evidence for the second of two classes: logits ``[0, z]`` have ``sigmoid(z)`` as their softmax. Outputs of
+a multi-label network are independent: each has a probability ``sigmoid(z)`` of its own, and they need not sum to 1.
 """
 
 from collections.abc import Iterable, Iterator
+from itertools import chain
 
 import torch
 from torch import Tensor
@@ -17,8 +19,13 @@ KINDS = {
     "log-probabilities": "the network returns log-probabilities; they are used as logits",
     "logit": "the network returns one number, used as the logit of the second class",
     "probability": "the network returns one number in [0, 1], used as the probability of the second class",
+    "multi-label": "the outputs are independent logits: each class is mapped and scored by its own probability",
+    "multi-label-probabilities": (
+        "the network returns independent probabilities (multi-label): each class is mapped and scored by its own"
+    ),
 }
 SINGLE = ("logit", "probability")
+MULTI_LABEL = ("multi-label", "multi-label-probabilities")
 
 
 def check_kind(kind: str) -> str:
@@ -37,18 +44,29 @@ def is_single(output: Tensor) -> bool:
     return output.ndim <= 2 and output.numel() == 1
 
 
-def detect_kind(outputs: Iterable[Tensor]) -> str:
+def detect_kind(outputs: Iterable[Tensor], extreme: Iterable[Tensor] = ()) -> str:
     """Return the kind of output (``logits``, ``probabilities``, ...) that fits a network's outputs for several images, (1, classes) each.
 
-    Probabilities lie in [0, 1] and sum to 1; log-probabilities do so after ``exp``. One number is a probability if it
-    stays in [0, 1] for every image. Outputs are requested only while a kind other than logits is possible.
+    Probabilities lie in [0, 1] and sum to 1; log-probabilities do so after ``exp``. One number is a probability, and
+    several that do not sum to 1 are independent ones, if they stay in [0, 1] for every image and vary. Outputs are
+    requested only while a kind other than logits is possible; those for ``extreme`` images, far outside the range of
+    pixels, only where the others leave one of the latter two.
     """
-    possible = set(KINDS)
-    for output in outputs:
+    possible, values = set(KINDS), []
+    for output in chain(outputs, _unless_settled(possible, extreme)):
         possible &= set(_fitting_kinds(output))
+        values.append(output.detach().double().flatten())
         if not possible:
             return "logit" if is_single(output) else "logits"
-    return possible.pop()
+    kinds = [kind for kind in KINDS if kind in possible]  # of both kinds of probabilities, those that sum to 1
+    constant = all(torch.equal(one, values[0]) for one in values)
+    return "logits" if constant and kinds[0] in MULTI_LABEL else kinds[0]
+
+
+def _unless_settled(possible: set[str], extreme: Iterable[Tensor]) -> Iterator[Tensor]:
+    """Yield the finite ones of ``extreme`` outputs, unless the kinds that are ``possible`` by then include one that sums to 1."""
+    if not possible & {"probabilities", "log-probabilities"}:
+        yield from (output for output in extreme if output.isfinite().all())
 
 
 def _fitting_kinds(output: Tensor) -> Iterator[str]:
@@ -58,8 +76,11 @@ def _fitting_kinds(output: Tensor) -> Iterator[str]:
     if is_single(output):
         if 0 <= float(values) <= 1:
             yield "probability"
-    elif values.amin() >= 0 and values.amax() <= 1 + slack and abs(float(values.sum()) - 1) < slack:
-        yield "probabilities"
+    elif values.amin() >= 0 and values.amax() <= 1 + slack:
+        if abs(float(values.sum()) - 1) < slack:
+            yield "probabilities"
+        if values.amax() <= 1:
+            yield "multi-label-probabilities"
     elif values.amax() <= slack and abs(float(values.exp().sum()) - 1) < slack:
         yield "log-probabilities"
 
@@ -68,6 +89,8 @@ def to_logits(output: Tensor, kind: str) -> Tensor:
     """Return a network's outputs of a known kind, (n, classes), or (n, 1) or (n,) for single numbers, as logits (n, classes)."""
     if kind == "probabilities":
         return _bounded_log(output)
+    if kind == "multi-label-probabilities":
+        return _bounded_log(output) - _bounded_log(1 - output)
     if kind in SINGLE:
         z = output.reshape(-1, 1)
         return torch.cat([torch.zeros_like(z), z] if kind == "logit" else [_bounded_log(1 - z), _bounded_log(z)], 1)

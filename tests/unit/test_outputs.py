@@ -1,6 +1,7 @@
 """Kinds of network output are detected, noted for the user, and converted to logits with the same probabilities."""
 
 import copy
+import math
 import types
 
 import pytest
@@ -8,8 +9,11 @@ import torch
 from torch import nn
 
 import phosphene as ph
-from phosphene.errors import CardError
-from phosphene.outputs import KINDS, detect_kind, to_logits
+from phosphene.concepts import Sides
+from phosphene.engine.losses import log_odds
+from phosphene.engine.targets import targets_of, virtual_logits
+from phosphene.errors import CardError, ConceptError
+from phosphene.outputs import KINDS, MULTI_LABEL, detect_kind, to_logits
 from tests import tiny
 
 
@@ -30,14 +34,17 @@ ENDS = {
     "log-probabilities": Ends(nn.LogSoftmax(1)),
     "logit": Ends(nn.Identity(), 1),
     "probability": Ends(nn.Sigmoid(), 1),
+    "multi-label": Ends(nn.Identity()),
+    "multi-label-probabilities": Ends(nn.Sigmoid()),
 }
+DETECTED = [kind for kind in KINDS if kind != "multi-label"]  # which looks like logits, and is declared
 
 
 def images():
     return torch.rand((4, 3, 16, 16), generator=torch.Generator().manual_seed(0))
 
 
-@pytest.mark.parametrize("kind", list(KINDS))
+@pytest.mark.parametrize("kind", DETECTED)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.float64])
 def test_kinds_are_detected_and_noted(kind, dtype):
     module = copy.deepcopy(ENDS[kind]).to(dtype)
@@ -47,7 +54,7 @@ def test_kinds_are_detected_and_noted(kind, dtype):
     assert found.num_classes == (2 if kind in ("logit", "probability") else 5)
 
 
-@pytest.mark.parametrize("kind", list(KINDS))
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in MULTI_LABEL])
 def test_logits_have_the_probabilities_that_the_network_means(kind):
     found = ph.Classifier(ENDS[kind], size=16)
     raw = tiny.network()(images())
@@ -108,7 +115,8 @@ def test_unknown_kinds_are_refused():
 
 
 def test_logits_that_sum_to_one_by_chance_are_logits():
-    assert detect_kind([torch.tensor([[0.3, 0.7]]), torch.tensor([[0.2, 0.9]])]) == "logits"
+    far = [torch.tensor([[-3.0, 2.0]])]
+    assert detect_kind([torch.tensor([[0.3, 0.7]]), torch.tensor([[0.2, 0.9]])], far) == "logits"
     assert detect_kind([torch.tensor([[0.3]]), torch.tensor([[1.2]])]) == "logit"
 
 
@@ -128,3 +136,48 @@ def test_an_answer_is_asked_for_once_where_logits_are_plain():
 def test_an_input_of_too_many_values_is_refused_before_memory_is_allocated():
     with pytest.raises(CardError, match="more than 67,108,864 values"):
         ph.Classifier(nn.Identity(), size=10**6)
+
+
+# --- independent outputs
+
+
+@pytest.mark.parametrize("kind", MULTI_LABEL)
+def test_independent_outputs_have_probabilities_of_their_own(kind):
+    found = ph.Classifier(ENDS[kind], size=16, output=kind, labels=tiny.LABELS)
+    assert found.multi_label
+    raw = tiny.network()(images())
+    torch.testing.assert_close(found.logits(images()), raw, rtol=1e-4, atol=1e-4)
+    maps = ph.map_concepts(found, ["lion", "4", "lion + 4", "lion vs 4"], overrides=tiny.SHORT, device="cpu")
+    z = found.logits(torch.stack([one.pixels for one in maps])).detach().double()
+    meant = [z[0, 0].sigmoid(), z[1, 4].sigmoid(), (z[2, 0].exp() + z[2, 4].exp()), (z[3, 0] - z[3, 4]).sigmoid()]
+    meant[2] = meant[2] / (1 + meant[2])
+    assert [one.p_class for one in maps] == pytest.approx([float(p) for p in meant], abs=1e-5)
+    score = ph.score(maps[:2], found, device="cpu")[0]
+    assert [one.right for one in score.per_concept] == [int(one.p_class > 0.5) for one in maps[:2]]
+    assert score.p_class == pytest.approx(sum(one.p_class for one in maps[:2]) / 2, abs=1e-5)
+
+
+def test_the_loss_of_an_independent_output_does_not_push_the_others_down():
+    found = ph.Classifier(ENDS["multi-label"], size=16, output="multi-label")
+    logits = torch.randn(3, 5, generator=torch.Generator().manual_seed(1)).requires_grad_()
+    targets = targets_of([Sides((2,))] * 3, 5, multi_label=found.multi_label)
+    (slope,) = torch.autograd.grad(log_odds(*virtual_logits(logits, targets)).sum(), logits)
+    torch.testing.assert_close(slope, -torch.eye(5)[2].expand(3, 5))
+
+
+def test_constant_outputs_and_sums_of_one_are_no_independent_probabilities():
+    assert detect_kind([torch.tensor([[0.2, 0.3]])] * 4) == "logits"
+    assert detect_kind([torch.tensor([[0.2, 0.3]]), torch.tensor([[0.4, 0.3]])]) == "multi-label-probabilities"
+    assert detect_kind([torch.tensor([[0.2, 0.8]]), torch.tensor([[0.4, 0.6]])]) == "probabilities"
+    assert detect_kind([torch.tensor([[0.2, 0.8]]), torch.tensor([[0.4, 0.3]])]) == "multi-label-probabilities"
+    bounded = [torch.tensor([[0.2, 0.3]]), torch.tensor([[0.4, 0.3]])]
+    assert detect_kind(bounded, [torch.tensor([[7.0, 0.1]])]) == "logits"
+    assert detect_kind(bounded, [torch.tensor([[math.nan, 0.1]])]) == "multi-label-probabilities"
+
+
+def test_what_needs_classes_that_exclude_each_other_is_refused():
+    found = ph.Classifier(ENDS["multi-label-probabilities"], size=16, name="many")
+    with pytest.raises(CardError, match=r"many has independent outputs .multi-label., and a scan is for classes that"):
+        ph.scan(found, samples="synthetic:noise", progress=False)
+    with pytest.raises(ConceptError, match="many has independent outputs, so it confuses no pairs"):
+        ph.map_models([found], confused=1, samples="synthetic:noise", progress=False)

@@ -10,7 +10,7 @@ from phosphene.backdoor.null import CleanNetwork, Null
 from phosphene.backdoor.verdict import ClassRow, Suspect, Verdict, decide
 from phosphene.classifier import Classifier
 from phosphene.engine import Engine
-from phosphene.errors import RecipeError
+from phosphene.errors import CardError, RecipeError
 from phosphene.progress import ProgressDisplay
 from phosphene.samples import SamplePool, is_natural
 
@@ -72,6 +72,19 @@ def check_alpha(alpha: float) -> None:
         raise RecipeError(f"alpha is {alpha:g}; give a share of clean networks, above 0 and below 1.")
 
 
+def refuse_multi_label(classifier: Classifier) -> None:
+    """Raise CardError if a classifier's outputs are independent: a scan measures how samples move from one class to another.
+
+    Raises:
+        CardError: they are.
+    """
+    if classifier.multi_label:
+        raise CardError(
+            f"{classifier.name} has independent outputs (multi-label), and a scan is for classes that exclude each "
+            "other: `phosphene map` and `phosphene check` work."
+        )
+
+
 def scan(
     classifier: Classifier,
     pool: SamplePool,
@@ -109,6 +122,7 @@ def scan(
     """
     began = time.perf_counter()
     check_alpha(alpha)
+    refuse_multi_label(classifier)
     natural = is_natural(classifier, pool.spec)
     tally = _Tally(sum(measure_passes(one.num_classes, pairs=pairs) for one in (classifier, *reference)), on_progress)
 

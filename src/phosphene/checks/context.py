@@ -150,7 +150,8 @@ class CheckContext:
         """Classify maps by the network, or with its last ``depth`` blocks randomised; return hits and probabilities of their classes."""
         with self.engine(depth) as engine:
             logits = logits_of_maps(engine, maps)
-        return predictions_of(logits, targets_of([one.concept.sides for one in maps], logits.shape[1]))
+        sides = [one.concept.sides for one in maps]
+        return predictions_of(logits, targets_of(sides, logits.shape[1], multi_label=self.classifier.multi_label))
 
     @cached_property
     def across(self) -> "Baseline | None":

@@ -28,7 +28,9 @@ def find(context: CheckContext) -> Finding:
         held_out = context.pool.held_out.to(engine.device)
         nu = torch.stack([one.nu for one in context.chosen]).to(engine.device, engine.dtype)
         unit = nu / nu.flatten(1).std(1, correction=0).clamp_min(torch.finfo(nu.dtype).tiny).view(-1, 1, 1, 1)
-        truth, classes = (targets_of(sides, engine.classifier.num_classes, device) for device in ("cpu", engine.device))
+        network = engine.classifier
+        truth = targets_of(sides, network.num_classes, multi_label=network.multi_label)
+        classes = truth.to(engine.device)
         for contrast, logits in zip(CONTRASTS, logits_at_contrasts(engine, context.chosen, CONTRASTS), strict=True):
             figures |= predictions_of(logits, truth).figures(f"{contrast:g}")
             rates = [rate for rate in targeting_rates(engine, held_out, contrast * unit, classes) if rate is not None]

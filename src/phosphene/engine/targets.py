@@ -4,6 +4,9 @@ Targets are a tensor: int64 (n,) for single classes, against all others; or int8
 that are pulled up, -1 for those that are pushed down, and 0 for those that do not matter. For the latter, a row's logits
 are replaced by virtual ones: first the log-sum-exp of those that are pulled up, which is the target, then those that are
 pushed down. Every loss, and the probability, is defined on these as on the logits of one class and the others.
+
+For a multi-label network, targets have one more class, "none of these", whose logit is 0: a class told from it alone has
+the probability ``sigmoid(logit)``, its own.
 """
 
 import math
@@ -11,17 +14,24 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from phosphene.concepts import Sides
 
 
-def targets_of(sides: Sequence[Sides], classes: int, device: "torch.device | str" = "cpu") -> Tensor:
-    """Return the targets of concepts, from their Sides: (n,) classes if all are single, else (n, classes) of 1 up, -1 against, 0 else."""
-    if all(len(up) == 1 and not against for up, against in sides):
+def targets_of(
+    sides: Sequence[Sides], classes: int, device: "torch.device | str" = "cpu", *, multi_label: bool = False
+) -> Tensor:
+    """Return the targets of concepts, from their Sides: (n,) classes if all are single, else (n, classes) of 1 up, -1 against, 0 else.
+
+    For a multi-label network they are (n, classes + 1).
+    """
+    if not multi_label and all(len(up) == 1 and not against for up, against in sides):
         return torch.tensor([up[0] for up, _ in sides], device=device)
-    targets = torch.zeros((len(sides), classes), dtype=torch.int8)
+    targets = torch.zeros((len(sides), classes + multi_label), dtype=torch.int8)
+    others = slice(classes, None) if multi_label else slice(None)
     for row, (up, against) in zip(targets, sides, strict=True):
-        row[list(against) or slice(None)] = -1
+        row[list(against) or others] = -1
         row[list(up)] = 1
     return targets.to(device)
 
@@ -30,6 +40,7 @@ def virtual_logits(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     """Return logits and targets (n,): as given for single classes; for sets, the log-sum-exp of those pulled up, then others' logits."""
     if targets.ndim == 1:
         return logits, targets
+    logits = _with_none(logits, targets)
     union = logits.masked_fill(targets <= 0, -math.inf).logsumexp(1, keepdim=True)
     virtual = torch.cat([union, logits.masked_fill(targets >= 0, -math.inf)], 1)
     return virtual, torch.zeros(len(logits), dtype=torch.int64, device=logits.device)
@@ -42,8 +53,16 @@ def target_probabilities(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 def predicted(logits: Tensor, targets: Tensor) -> Tensor:
-    """Return the class (n,) with the largest logit in each row; for a contrast, among the classes of its two sides."""
-    return (logits if targets.ndim == 1 else logits.masked_fill(targets == 0, -math.inf)).argmax(1)
+    """Return the class (n,) with the largest logit in each row; for a contrast, among the classes of its two sides.
+
+    For a multi-label network, the number of its classes stands for none of these.
+    """
+    return (logits if targets.ndim == 1 else _with_none(logits, targets).masked_fill(targets == 0, -math.inf)).argmax(1)
+
+
+def _with_none(logits: Tensor, targets: Tensor) -> Tensor:
+    """Return logits (n, classes) with a column of zeros after them if targets have one more class, "none of these"."""
+    return functional.pad(logits, (0, targets.shape[1] - logits.shape[1]))
 
 
 def hits(logits: Tensor, targets: Tensor) -> Tensor:

@@ -106,7 +106,8 @@ class MapOptimization:
         concepts = [job.concept(engine.classifier.labels) for job in jobs]
         self.labels = [concept.label for concept in concepts]
         sides = [concept.sides for concept in concepts]
-        self.classes = targets_of(sides, engine.classifier.num_classes, engine.device)
+        network = engine.classifier
+        self.classes = targets_of(sides, network.num_classes, engine.device, multi_label=network.multi_label)
         self.total = recipe.rounds * (recipe.steps + recipe.refine_steps)
         self.generators = [torch.Generator().manual_seed(job.seed * 1_000_003 + job.index) for job in jobs]
         self.losses: list[list[float]] = []  # per step, per map

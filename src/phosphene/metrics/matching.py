@@ -21,11 +21,13 @@ class MatchedMaps:
         concepts: What each map is of, at the source.
         classes: The target's class of each class of these concepts.
         labels: The target's labels.
+        multi_label: Whether the target's outputs are independent.
     """
 
     concepts: Sequence[Concept]
     classes: Mapping[int, int]
     labels: Sequence[str]
+    multi_label: bool = False
 
     @cached_property
     def sides(self) -> list[Sides]:
@@ -38,7 +40,7 @@ class MatchedMaps:
     @cached_property
     def targets(self) -> Tensor:
         """What the target should predict for each map: its class, or the sets of classes that it tells from each other."""
-        return targets_of(self.sides, len(self.labels))
+        return targets_of(self.sides, len(self.labels), multi_label=self.multi_label)
 
     @cached_property
     def pulled_up(self) -> list[tuple[int, ...]]:
@@ -48,7 +50,8 @@ class MatchedMaps:
 
 def match_maps(concepts: Sequence[Concept], target: Classifier) -> MatchedMaps:
     """Match the classes of maps' concepts to a target's classes by label; ConceptError if one has no single match."""
-    return MatchedMaps(concepts, match(classes_of(concepts), target.labels, target.name), target.labels)
+    classes = match(classes_of(concepts), target.labels, target.name)
+    return MatchedMaps(concepts, classes, target.labels, target.multi_label)
 
 
 def classes_of(concepts: Iterable[Concept]) -> dict[int, str]:

@@ -97,16 +97,20 @@ def top_predictions(logits: Tensor, maps: MatchedMaps) -> list[dict[str, Any]]:
     Returns:
         For each map ``class`` (the target's), ``p_class`` (its probability in [0, 1]) and ``top``: at most 5 of
         ``index``, ``label``, ``p``. For a union or contrast, ``class`` is the first of the classes that are pulled up,
-        ``up`` are all of them, and ``right`` says whether the target tells them from those that are pushed down.
+        ``up`` are all of them, and ``right`` says whether the target tells them from those that are pushed down. A
+        multi-label target has ``up`` and ``right`` for classes, too: its probability of the class is above 0.5.
     """
     rows = []
     confidence, right = target_probabilities(logits.double(), maps.targets), hits(logits, maps.targets)
-    for row, probabilities in enumerate(logits.double().softmax(1)):
+    exact = logits.double()
+    for row, probabilities in enumerate(exact.sigmoid() if maps.multi_label else exact.softmax(1)):
         best = probabilities.topk(min(TOP, len(probabilities)))
         places = zip(best.indices.tolist(), best.values.tolist(), strict=True)
         top = [{"index": index, "label": maps.labels[index], "p": p} for index, p in places]
         up = maps.sides[row].up
-        sets = {} if maps.concepts[row].is_class else {"up": list(up), "right": bool(right[row])}
+        sets = (
+            {} if maps.concepts[row].is_class and not maps.multi_label else {"up": list(up), "right": bool(right[row])}
+        )
         rows.append({"class": up[0], "p_class": float(confidence[row]), "top": top, **sets})
     return rows
 

@@ -220,7 +220,7 @@ def _better_convention(engine: Engine, pool: "SamplePool | None") -> "Convention
         gap = FIT_GAP_NOISE if pool is None else DOUBT_FIT_GAP
         clear = float(fit.min()) < GOOD_FIT and float(fit[0] - fit.min()) > gap
         better = candidates[int(fit.argmin())] if clear else None
-    elif pool is not None and _affordable(engine, samples[:DOUBT_FEWER]):
+    elif pool is not None and not engine.classifier.multi_label and _affordable(engine, samples[:DOUBT_FEWER]):
         # The order of channels is left to `phosphene doctor`.
         better = _more_informative(engine, samples[:DOUBT_FEWER], [one for one in candidates if one.order != "BGR"])
     else:

@@ -108,14 +108,15 @@ def _per_concept(logits: Tensor, maps: MatchedMaps) -> tuple[ConceptScore, ...]:
         positions.setdefault(concept.index, []).append(position)
     rows = []
     for index, own in positions.items():
-        wrong = Counter(best[position] for position in own if not right[position])
+        # A multi-label target that is wrong may predict none of its classes.
+        wrong = Counter(best[place] for place in own if not right[place] and best[place] < len(maps.labels))
         rows.append(
             ConceptScore(
                 index=index,
                 label=maps.concepts[own[0]].label,
                 target_index=maps.sides[own[0]].up[0],
                 maps=len(own),
-                right=len(own) - wrong.total(),
+                right=sum(right[place] for place in own),
                 p_class=sum(probability[position] for position in own) / len(own),
                 misread=tuple(
                     Confusion(other, maps.labels[other], count) for other, count in wrong.most_common(MOST_CONFUSIONS)

@@ -49,6 +49,7 @@ def load(rest: str, *, trust: bool) -> Classifier:
         mean=mean,
         std=std,
         labels=_labels(config),
+        output="multi-label" if config.problem_type == "multi_label_classification" else "auto",
         name=Path(name).name,
         origin={} if facts.get("auto_map") else {"config": config.to_json_string(use_diff=False)},
     )

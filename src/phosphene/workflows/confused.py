@@ -11,7 +11,7 @@ from phosphene.classifier import Classifier
 from phosphene.concepts import Concept, Sides
 from phosphene.demo import world
 from phosphene.engine import Engine
-from phosphene.errors import SamplesError, first_few
+from phosphene.errors import ConceptError, SamplesError, first_few
 from phosphene.formats import percent
 from phosphene.labels import first_synonym
 from phosphene.samples import default_samples
@@ -55,8 +55,13 @@ def confused_pairs(classifier: Classifier, samples: Any, most: int, *, device: s
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
 
     Raises:
+        ConceptError: the network's outputs are independent.
         SamplesError: the samples cannot be read, or have no labels of at least two of the network's classes.
     """
+    if classifier.multi_label:
+        raise ConceptError(
+            f"{classifier.name} has independent outputs, so it confuses no pairs: name contrasts with -c."
+        )
     pixels, truth = _labelled_samples(classifier, samples)
     with Engine(classifier, device=device) as engine:
         p = torch.cat(

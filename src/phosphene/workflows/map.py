@@ -204,6 +204,9 @@ def write_own_predictions(run: RunDirectory, classifier: Classifier, *, device: 
             logits = logits_of_maps(engine, map(run.read, folders))
         own = [concepts[place] for place in missing]
         classes = range(classifier.num_classes)
-        rows = top_predictions(logits, MatchedMaps(own, dict(zip(classes, classes, strict=True)), classifier.labels))
+        rows = top_predictions(
+            logits,
+            MatchedMaps(own, dict(zip(classes, classes, strict=True)), classifier.labels, classifier.multi_label),
+        )
         write_predictions(run, classifier, dict(zip(missing, rows, strict=True)), hashes)
     return len(missing)
