@@ -60,7 +60,7 @@ def test_findings_stand_in_the_order_of_the_checks_with_figures_as_a_table(run):
     assert rows[:3] == [["blocks randomised", "HOG", "top-1"], ["2", "0.00", "25 %"], ["other class", "", "50 %"]]
     assert rows[3:] == [["blocks", "5"], ["HOG limit", "0.05"]]
     assert "concepts chosen: lion; samples: some samples" in first
-    assert '<h3>samples<span class="badge unsure">no verdict</span></h3>' in second
+    assert '<h3>samples<span class="badge unsure">undecided</span></h3>' in second
 
 
 def test_the_page_says_it(run):
@@ -75,7 +75,7 @@ def test_the_page_says_it(run):
     html = page(run)
     assert "Other seeds &lt;say&gt; the same." in html
     assert ">passed<" in html
-    assert ">no verdict<" in html
+    assert ">figures only<" in html
     assert "concepts chosen: lion; samples: some samples" in html
     assert "100 %" in html
     assert html.count("<details") == 1  # nothing to unfold where there are no figures
@@ -97,9 +97,9 @@ def test_labels_and_specs_are_text(run, label):
 @pytest.mark.parametrize(
     ("verdicts", "mark", "words"),
     [
-        ({"cascade": True, "seeds": True, "samples": None}, "unsure", "2 of 3 passed, 1 without a verdict"),
+        ({"cascade": True, "seeds": True, "samples": None}, "unsure", "2 of 3 passed, 1 undecided"),
         ({"cascade": True, "seeds": True, "fidelity": None}, "good", "2 of 2 passed"),
-        ({"cascade": True, "seeds": False, "samples": None}, "bad", "1 of 3 passed, 1 failed (seeds), 1 without"),
+        ({"cascade": True, "seeds": False, "samples": None}, "bad", "1 of 3 passed, 1 failed (seeds), 1 undecided"),
     ],
 )
 def test_the_line_at_the_top_is_green_only_if_every_check_with_a_rule_is_passed(run, verdicts, mark, words):
@@ -108,6 +108,19 @@ def test_the_line_at_the_top_is_green_only_if_every_check_with_a_rule_is_passed(
     (line,) = check_section(run)["glance"]
     assert line["mark"] == mark
     assert words in line["text"]
+
+
+def test_the_line_at_the_top_uses_the_words_of_the_table(run):
+    for name in ("cascade", "seeds"):
+        note(run, name, explanation=judged(name, {}, 2, False, "Facts.", "Good.", "Bad.").explanation)
+    note(run, "samples")
+    note(run, "fidelity")
+    (line,) = check_section(run)["glance"]
+    assert line["text"] == "Sanity checks: 0 of 3 passed, 2 too few to tell, 1 undecided."
+    html = page(run)
+    assert html.count(">too few to tell<") == 2
+    assert html.count(">undecided<") == 1
+    assert html.count(">figures only<") == 1
 
 
 def test_checks_without_a_rule_have_no_line_at_the_top(run):

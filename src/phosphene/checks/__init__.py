@@ -26,13 +26,11 @@ class Check:
         find: Returns the finding; what it needs has been made.
         needs: Returns requests for the other maps that it compares the run's with, for which scikit-image is needed;
             ``None`` if it looks at the run's own maps alone.
-        judges: Whether it has a rule, and so a verdict.
     """
 
     question: str
     find: Callable[[CheckContext], Finding]
     needs: "Callable[[CheckContext], list[Request]] | None" = None
-    judges: bool = True
 
     def requests(self, context: CheckContext) -> list[Request]:
         """Return requests for the other maps (another seed, randomised network, ...) that this check compares with; empty if none."""
@@ -41,7 +39,7 @@ class Check:
 
 # Those that make no maps come first, so that the first findings come at once.
 CHECKS = {
-    "fidelity": Check("how well the source classifier recognises the maps, by contrast", fidelity.find, judges=False),
+    "fidelity": Check("how well the source classifier recognises the maps, by contrast", fidelity.find),
     "permuted-labels": Check("whether top-1 notices permuted classes, which M_score cannot", permuted_labels.find),
     "cascade": Check(
         "whether the maps depend on what the network has learned, block by block", cascade.find, cascade.needs
@@ -50,7 +48,7 @@ CHECKS = {
         "what maps a network gives that has learned nothing", random_weights.find, random_weights.needs
     ),
     "seeds": Check("whether another seed gives maps of the same classes", seeds.find, CheckContext.second_seeds),
-    "diversity": Check("how much seeds of one concept differ", diversity.find, CheckContext.second_seeds, judges=False),
+    "diversity": Check("how much seeds of one concept differ", diversity.find, CheckContext.second_seeds),
     "samples": Check("whether other samples give maps of the same classes", samples.find, samples.needs),
 }
 

@@ -5,6 +5,7 @@ from typing import Any
 
 TOO_LITTLE = "That is too little to judge by: map more classes, or maps that the network recognises."
 
+WITHOUT_RULE = frozenset({"fidelity", "diversity"})  # checks that measure, and judge nothing
 FEWEST = 4  # maps of different classes from which a check can pass or fail
 TOO_FEW = f"Too few maps to tell: check at least {FEWEST} classes."
 
@@ -29,10 +30,12 @@ class Finding:
 
     @property
     def verdict(self) -> str:
-        """The outcome in words: ``passed``, ``FAILED``, ``no verdict``, or ``too few to tell``."""
+        """The outcome: ``passed``, ``FAILED``, ``too few to tell``, ``undecided``, or ``figures only`` for checks without a rule."""
+        if self.name in WITHOUT_RULE:
+            return "figures only"
         if self.explanation.endswith(TOO_FEW):
             return "too few to tell"
-        return {True: "passed", False: "FAILED", None: "no verdict"}[self.passed]
+        return {True: "passed", False: "FAILED", None: "undecided"}[self.passed]
 
     @property
     def conditions(self) -> dict[str, dict[str, float]]:

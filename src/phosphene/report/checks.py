@@ -1,9 +1,10 @@
 """The part of the report that shows the results of the sanity checks."""
 
+from collections import Counter
 from typing import Any
 
 from phosphene.checks import CHECKS, Finding
-from phosphene.checks.finding import two_decimals
+from phosphene.checks.finding import WITHOUT_RULE, two_decimals
 from phosphene.formats import percent
 from phosphene.runs import RunDirectory
 from phosphene.runs.checks import read_checks
@@ -50,14 +51,16 @@ def check_section(run: RunDirectory, facts: "dict[str, Any] | None" = None) -> "
 
 def _glance(findings: list[Finding]) -> list[dict[str, str]]:
     """Return a list of the line (``mark``, ``text``) at the top of the report that counts passed and failed checks; or an empty list."""
-    findings = [one for one in findings if one.passed is not None or one.name not in CHECKS or CHECKS[one.name].judges]
+    findings = [one for one in findings if one.name not in WITHOUT_RULE]
+    if not findings:
+        return []
     passed, failed = ([found.name for found in findings if found.passed is way] for way in (True, False))
-    undecided = len(findings) - len(passed) - len(failed)
-    text = f"Sanity checks: {len(passed)} of {len(findings)} passed"
-    text += f", {len(failed)} failed ({', '.join(failed)})" if failed else ""
-    text += f", {undecided} without a verdict" if undecided else ""
-    mark = "bad" if failed else "unsure" if undecided else "good"
-    return [{"mark": mark, "text": text + "."}] if findings else []
+    open_ones = Counter(one.verdict for one in findings if one.passed is None)
+    parts = [f"Sanity checks: {len(passed)} of {len(findings)} passed"]
+    parts += [f"{len(failed)} failed ({', '.join(failed)})"] if failed else []
+    parts += [f"{number} {verdict}" for verdict, number in open_ones.items()]
+    mark = "bad" if failed else "unsure" if open_ones else "good"
+    return [{"mark": mark, "text": f"{', '.join(parts)}."}]
 
 
 def _figure_name(name: str) -> str:
