@@ -14,6 +14,7 @@ from typing import Protocol, cast
 
 from phosphene.classifier import Classifier
 from phosphene.errors import ExtraError, SpecError, nearest
+from phosphene.sources.card_example import card_lines
 from phosphene.sources.exported import FORMATS
 
 
@@ -104,8 +105,12 @@ def _is_factory(text: str) -> bool:
 def _hint(text: str) -> str:
     """Return a sentence that suggests what to give in place of ``text``, a spec that names no model."""
     prefix, colon, rest = text.partition(":")
-    if Path(text).exists():
-        return " A weights file needs a card that names its network: give the path of the card (.toml)."
+    path = Path(text)
+    if path.suffix == ".py":
+        return f" Name the function that builds the network: {text}:FUNCTION."
+    if path.is_file():
+        lines = card_lines(factory="FILE.py:FUNCTION", weights=path.name)
+        return f" A weights file needs a card that names its network: write {path.with_suffix('.toml')} with the lines {lines}."
     likely = nearest(prefix, SOURCES) if colon and prefix else ""
     if likely:
         return likely.replace("?", f":{rest}?").replace(" or ", f":{rest} or ")

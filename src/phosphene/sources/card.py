@@ -21,6 +21,7 @@ from phosphene.classifier import Classifier, InputSpace
 from phosphene.errors import CardError, TrustError, first_line, nearest
 from phosphene.labels import Labels
 from phosphene.outputs import SINGLE
+from phosphene.sources.card_example import card_lines, input_line, input_lines
 from phosphene.sources.exported import FORMATS, open_exported
 from phosphene.sources.factory import build as call_factory
 from phosphene.sources.weights import load_weights
@@ -114,7 +115,9 @@ def _check_paths(card: Mapping[str, Any], path: Path, *, trust: bool) -> None:
 def _input_space(card: Mapping[str, Any], path: Path) -> InputSpace:
     """Return the input space that a card's table [input] declares; CardError if that is missing or impossible."""
     if "input" not in card:
-        raise CardError(f"model card {path} lacks the table [input].")
+        raise CardError(
+            f"model card {path} lacks the table [input]: add, with your network's values, the line `{input_line()}`."
+        )
     space, where = card["input"], f"model card {path}: [input]"
     _check(space, INPUT_FIELDS, where)
     size = space.get("size", [])
@@ -156,8 +159,9 @@ def _read_beside(path: Path) -> dict[str, Any]:
         raise CardError(f"exported network {path} does not exist.")
     if not card.is_file():
         raise CardError(
-            f"{path} needs a card that declares its input: write {card} with "
-            f'exported = "{path.name}" and a table [input], or, if it holds weights alone, with arch or factory.'
+            f"{path} needs a card that declares its input: write {card}, with your network's values, with the lines "
+            f"{card_lines(exported=path.name)}; if it holds weights alone, with the lines "
+            f"{card_lines(factory='FILE.py:FUNCTION', weights=path.name)}."
         )
     fields = read(card, exported=path.name)
     if fields.get("exported") != path.name:
@@ -221,7 +225,8 @@ def card_files(classifier: Classifier, card: Path, weights: Path) -> dict[Path, 
     """
     origin, folder = dict(classifier.origin), card.parent
     if not origin:
-        raise CardError(f"{classifier.spec} cannot be built from a card: write one yourself, with factory or arch.")
+        lines = card_lines(classifier.input, factory="FILE.py:FUNCTION", weights=weights.name)
+        raise CardError(f"how {classifier.spec} is built is not known: write {card.name} with the lines {lines}.")
     if weights.suffix != ".safetensors":
         raise CardError(f"weights are written as .safetensors, not {weights.name}.")
     files: dict[Path, bytes] = {}
@@ -245,8 +250,8 @@ def card_files(classifier: Classifier, card: Path, weights: Path) -> dict[Path, 
     if classifier.output in SINGLE and "arch" in fields:
         fields["classes"] = 1
     space = classifier.input
-    fields["input"] = {"size": list(space.size), "mean": list(space.mean), "std": list(space.std)}
-    files[card] = tomli_w.dumps(fields).encode()  # last, so that the files a card names exist before the card
+    text = tomli_w.dumps(fields) + "\n[input]\n" + "".join(f"{line}\n" for line in input_lines(space))
+    files[card] = text.encode()  # last, so that the files a card names exist before the card
     return files
 
 

@@ -19,6 +19,7 @@ from torch import nn
 
 from phosphene.classifier import Classifier
 from phosphene.errors import CardError, TrustError, nearest, one_line
+from phosphene.sources.card_example import card_lines
 from phosphene.sources.libraries import fixed_seed
 
 
@@ -37,9 +38,14 @@ def load(rest: str, *, trust: bool) -> Classifier:
         return made
     facts = getattr(made, "pretrained_cfg", None) or getattr(made, "default_cfg", None)
     if not isinstance(facts, Mapping) or "input_size" not in facts:
+        file = Path(where)
+        card, made_by = (file.with_suffix(".toml"), f"{file.name}{rest[len(where) :]}")
+        if file.suffix != ".py":
+            card, made_by = Path(f"{rest.rpartition(':')[2]}.toml"), rest
         raise CardError(
-            f"factory {rest} returned a network that does not say what input it takes: return phosphene.Classifier("
-            f'network, size=..., mean=..., std=...), or write a card with factory = "{rest}" and a table [input].'
+            f"factory {rest} returned a network that does not say what input it takes: write {card}, with your "
+            f"network's values, with the lines {card_lines(factory=made_by)}; and `weights = ...` unless the factory "
+            "loads them. Or return phosphene.Classifier(network, size=..., mean=..., std=...)."
         )
     channels, *size = facts["input_size"]
     return Classifier(

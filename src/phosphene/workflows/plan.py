@@ -69,12 +69,20 @@ def directory_name(*names: str) -> str:
 def default_run(classifier: Classifier, recipe: Recipe, samples: "str | None" = None) -> Path:
     """Return where a run goes by default: runs/<model>-<recipe>, with a hash if the recipe is changed or samples are named.
 
-    A short hash follows if the recipe was changed or samples were chosen, so that trying things does not collide.
+    A short hash follows if the recipe was changed, samples were chosen or another model of this name has been mapped,
+    so that trying things does not collide.
     """
     name = run_name(classifier, recipe)
     if samples is not None or recipe not in [known for _, known in RECIPES.values()]:
         name += "-" + hashlib.sha256(f"{recipe.sha256} {samples}".encode()).hexdigest()[:6]
-    return Path("runs") / name
+    return unless_of_another_model(Path("runs") / name, classifier)
+
+
+def unless_of_another_model(path: Path, classifier: Classifier) -> Path:
+    """Return ``path``, with the beginning of the hash of the weights if another model of the same name has its run there."""
+    if (path / "run.json").exists() and RunDirectory(path).facts()["model"]["sha256"] != classifier.sha256:
+        return path.with_name(f"{path.name}-{classifier.sha256[:6]}")
+    return path
 
 
 def plan(

@@ -25,7 +25,7 @@ from phosphene.runs import RunDirectory
 from phosphene.runs.scans import FOLDER, check_scan, suspect_folder, write_scan
 from phosphene.samples import is_natural
 from phosphene.workflows.map import execute, write_own_predictions
-from phosphene.workflows.plan import directory_name
+from phosphene.workflows.plan import directory_name, unless_of_another_model
 from phosphene.workflows.plan import plan as plan_maps
 from phosphene.workflows.progress import Progress
 
@@ -162,7 +162,8 @@ def plan_scan(
         "settings": {"pairs": pairs, "seed": seed, "precision": origin.precision},
         "method": method_sha256(),
     }
-    run = RunDirectory(out if out is not None else Path("runs") / directory_name(classifier.name, "scan"))
+    usual = Path("runs") / directory_name(classifier.name, "scan")
+    run = RunDirectory(out if out is not None else unless_of_another_model(usual, classifier))
     cached = check_scan(run, request)
     run.check(facts)
     return ScanPlan(**vars(origin), reference=tuple(reference), run=run, request=request, cached=cached)

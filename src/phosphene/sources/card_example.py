@@ -1,0 +1,22 @@
+"""The lines of a card to write, for the messages that refuse a network without one."""
+
+from phosphene.classifier import InputSpace
+
+IMAGENET = InputSpace((224, 224), (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+
+def input_lines(space: InputSpace) -> list[str]:
+    """Return the lines of a card's table [input] below its header: size, mean and std, one list per line."""
+    return [f"{key} = {list(getattr(space, key))}" for key in ("size", "mean", "std")]
+
+
+def input_line(space: InputSpace = IMAGENET) -> str:
+    """Return the table [input] of a card in one line; by default an example, with the values of most ImageNet networks."""
+    return f"input = {{ {', '.join(input_lines(space))} }}"
+
+
+def card_lines(space: InputSpace = IMAGENET, **fields: str) -> str:
+    """Return in words the lines of a card for an error message: a line per text field, and the input."""
+    return " and ".join(
+        f"`{line}`" for line in [*(f'{key} = "{text}"' for key, text in fields.items()), input_line(space)]
+    )
