@@ -76,6 +76,7 @@ def test_map_writes_the_run_directory_of_the_design(run, job, sample_folder):
     assert [(row["index"], row["seed"]) for row in document["maps"]] == [(0, 0), (0, 1), (4, 0), (4, 1)]
     assert "skipped 1 sample file(s)" in answer.err
     assert "broken.png" in answer.err
+    assert "only 1 sample of 12 is held out, too few for a targeting rate" in answer.err
     assert "step 5 of 5" in answer.err
     assert "\x1b" not in answer.err  # plain text without a terminal
 

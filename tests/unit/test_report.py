@@ -16,6 +16,7 @@ from phosphene.contact_sheet import contact_sheet, layout
 from phosphene.errors import RunError
 from phosphene.recipe import Recipe
 from phosphene.report import write_report
+from phosphene.report.gallery import map_glance
 from phosphene.runs import RunDirectory, run_facts
 from phosphene.samples.pool import make_pool
 from tests import tiny
@@ -47,8 +48,28 @@ def test_the_page_shows_every_finished_map_and_says_how_many_are_missing(page):
     for word in ("lion, king of beasts, Panthera leo", "maillot", "75 %", "50 %", "not measured"):
         assert word in page
     assert "some samples" in page
-    assert "2 unreadable" in page
+    assert "2 skipped" in page
     assert re.search(r"<code>batch_size</code></th><td class=\"number\">128</td>", page)
+
+
+def targeting_line(held_out, rates):
+    cards = [{"map": {"index": 0, "p_class": 1.0, "targeting_rate": rate}, "own": None} for rate in rates]
+    return map_glance({"model": {"name": "tiny"}, "samples": {"held_out": held_out}}, cards)[1]
+
+
+def test_the_median_targeting_rate_has_no_tick_and_is_that_of_an_even_number_too():
+    line = targeting_line(51, [1.0, 0.9, 1.0, 0.8])
+    assert "a map moves 95 % of 51 held-out samples" in line["text"]
+    assert line["mark"] == ""
+    assert "70 %" in targeting_line(51, [0.7, 0.1, 0.9])["text"]
+    assert targeting_line(51, [0.4])["mark"] == "unsure"
+
+
+def test_a_targeting_rate_on_few_held_out_samples_is_doubtful():
+    line = targeting_line(1, [1.0, 1.0])
+    assert line["mark"] == "unsure"
+    assert "of 1 held-out sample to its class" in line["text"]
+    assert "Of fewer than 10 samples, a share says little." in line["text"]
 
 
 def test_the_page_needs_no_network(page):

@@ -2,6 +2,7 @@
 
 import io
 import os
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -74,6 +75,21 @@ def test_corrupt_files_are_counted_named_and_skipped(sample_folder):
     pool = load_samples(sample_folder, SHAPE)
     assert sorted(pool.skipped) == ["empty.png", os.path.join("sub", "cut.png"), "text.jpg"]  # noqa: PTH118
     assert len(pool) == 12
+
+
+def test_run_directories_in_a_folder_are_no_samples(sample_folder):
+    for name in ("run", "earlier/run"):
+        (sample_folder / name / "maps" / "0").mkdir(parents=True)
+        (sample_folder / name / "run.json").write_text("{}", encoding="utf-8")
+        flat(1, 2, 3).save(sample_folder / name / "sheet.png")
+        flat(1, 2, 3).save(sample_folder / name / "maps" / "0" / "map.png")
+    pool = load_samples(sample_folder, SHAPE)
+    assert len(pool) == 12
+    run, earlier = Path("run"), Path("earlier", "run")
+    assert sorted(pool.skipped) == [f"{earlier} (a run directory)", f"{run} (a run directory)"]
+    for path in (sample_folder / "run", sample_folder / "earlier"):
+        with pytest.raises(SamplesError, match=r"images in run directories only.*give a folder of natural images"):
+            load_samples(path, SHAPE)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "TIFF", "WEBP", "BMP"])

@@ -158,8 +158,4 @@ def map_models(
             show_doubts(display, one.classifier, one.pool, "auto" if gpus else device)
         if dry_run:
             return [MappedRun(one, estimate=estimate(one)) for one in plans]
-        for one in plans:
-            if one.pool.skipped:
-                count, first = len(one.pool.skipped), ", ".join(one.pool.skipped[:3])
-                display.print(f"phosphene: skipped {count} sample file(s) that are not readable images: {first}")
         return make_runs(plans, executor=workforce, on_progress=display.follow(on_progress), on_map=on_map)

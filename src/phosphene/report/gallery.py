@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections.abc import Iterator
+from statistics import median
 from typing import Any
 
 from PIL import Image
@@ -19,6 +20,7 @@ from phosphene.runs import RunDirectory
 from phosphene.runs.directory import FIGURES
 from phosphene.runs.frames import NAME as FRAMES
 from phosphene.runs.predictions import ClassifierPredictions, read_predictions
+from phosphene.samples.pool import FEW_HELD_OUT
 
 # Faint enough that next to nothing is clipped: the page computes contrasts below a map's own from this image.
 FAINT = 0.07
@@ -42,7 +44,7 @@ def map_section(run: RunDirectory, facts: dict[str, Any]) -> "dict[str, Any] | N
     return {
         "contrasts": _contrasts(cards),
         "nav": "Maps",
-        "glance": map_glance(facts["model"]["name"], cards),
+        "glance": map_glance(facts, cards),
         "cards": cards,
         "classes": classes,
         "expressions": any(card["map"]["index"] >= FIRST_NUMBER for card in cards),  # unions and contrasts
@@ -113,23 +115,32 @@ def _cards(run: RunDirectory, facts: dict[str, Any]) -> Iterator[dict[str, Any]]
         yield card
 
 
-def map_glance(name: str, cards: list[dict[str, Any]]) -> list[dict[str, str]]:
-    """Return the lines at the top of the report, each ``mark`` and ``text``: how the source classifies its maps, and targeting rates."""
+def map_glance(facts: dict[str, Any], cards: list[dict[str, Any]], name: str = "") -> list[dict[str, str]]:
+    """Return the lines at the top of the report, each ``mark`` and ``text``: how the source classifies its maps, and targeting rates.
+
+    Args:
+        facts: Content of ``run.json``.
+        cards: The finished maps.
+        name: What the source is called; by default its name in ``facts``.
+    """
     total = len(cards)
     # Of old runs, only the confidence is known.
     right = sum(card["own"]["right"] if card["own"] else card["map"]["p_class"] >= 0.5 for card in cards)
     what = "concept" if any(card["map"]["index"] >= FIRST_NUMBER for card in cards) else "class"
-    text = f"{name} recognises the {what} in {right} of its {count(total, 'map')}. Maps are optimised for that."
+    text = f"{name or facts['model']['name']} recognises the {what} in {right} of its {count(total, 'map')}. Maps are optimised for that."
     lines = [{"mark": "good" if right >= 0.9 * total else "unsure", "text": text}]
-    rates = sorted(rate for card in cards if (rate := card["map"]["targeting_rate"]) is not None)
+    rates = [rate for card in cards if (rate := card["map"]["targeting_rate"]) is not None]
     if rates:
-        median = rates[len(rates) // 2]
+        middle, held_out = median(rates), facts["samples"]["held_out"]
         text = (
-            f"Targeting rate: a map moves {percent(median)} of held-out samples to its class (median of "
+            f"Targeting rate: a map moves {percent(middle)} of {count(held_out, 'held-out sample')} to its class (median of "
             f"{count(len(rates), 'map')}), which it was optimised for on other samples. Adversarial patterns and "
             "triggers do that, too: it tells neither what a map means nor whether there is a backdoor."
         )
-        lines.append({"mark": "good" if median >= 0.5 else "unsure", "text": text})
+        few = held_out < FEW_HELD_OUT
+        text += f" Of fewer than {FEW_HELD_OUT} samples, a share says little." if few else ""
+        # Without a mark even if it is high: a network with a backdoor has high rates as well.
+        lines.append({"mark": "unsure" if few or middle < 0.5 else "", "text": text})
     return lines
 
 

@@ -1,4 +1,4 @@
-"""A folder of image files, searched recursively."""
+"""A folder of image files, searched recursively, but for run directories: their images are maps and not samples."""
 
 import os
 from pathlib import Path
@@ -36,7 +36,7 @@ def read(where: str, shape: tuple[int, int, int]) -> tuple[Tensor, list[str]]:
 
 
 def image_files(folder: Path) -> tuple[list[Path], list[str]]:
-    """Return the paths of all image files below a folder, sorted, and the names of subfolders and special files skipped.
+    """Return the paths of all image files below a folder, sorted, and the names of run directories, subfolders and special files skipped.
 
     Raises:
         SamplesError: the folder itself cannot be listed, or holds no image files.
@@ -50,12 +50,21 @@ def image_files(folder: Path) -> tuple[list[Path], list[str]]:
             raise SamplesError(f"sample folder {folder} cannot be read: {error.strerror}.") from None
         skipped.append(_printable(Path(error.filename), folder))
 
-    for parent, _, names in os.walk(folder, onerror=on_error):  # Path.rglob omits what it may not list
+    for parent, below, names in os.walk(folder, onerror=on_error):  # Path.rglob omits what it may not list
+        if "run.json" in names:
+            below.clear()
+            skipped.append(f"{_printable(Path(parent), folder)} (a run directory)")
+            continue
         for path in (Path(parent, name) for name in names if Path(name).suffix.lower() in SUFFIXES):
             # Reading a pipe or device would never end; a broken link is opened, and fails.
             special = os.path.exists(path) and not path.is_file()  # noqa: PTH110  (ELOOP)
             skipped.append(_printable(path, folder)) if special else files.append(path)
     files.sort()
+    if not files and skipped and skipped[0].endswith("(a run directory)"):
+        raise SamplesError(
+            f"sample folder {folder} holds images in run directories only, and these are maps: give a folder of "
+            "natural images."
+        )
     if not files:
         raise SamplesError(f"sample folder {folder} holds no image files ({', '.join(sorted(SUFFIXES))}).")
     return files, skipped

@@ -14,6 +14,8 @@ from phosphene.errors import SamplesError
 MAX_SAMPLES = 2048
 # Every tenth sample is held out, between these bounds.
 HELD_OUT = (1, 64)
+# Of fewer held-out samples, a share says little: with all of 9, it may be 70 %.
+FEW_HELD_OUT = 10
 RGB, CORRELATION = 3, 0.9  # the channels of a photograph, and roughly how they correlate
 
 
@@ -25,7 +27,7 @@ class SamplePool:
         pixels: uint8 (n, c, h, w): what maps are computed from.
         held_out: uint8 (m, c, h, w): what the targeting rate is measured on.
         spec: Sample spec that the pool was loaded from.
-        skipped: Names of files that could not be decoded.
+        skipped: Names of files that could not be decoded, and of run directories.
     """
 
     pixels: Tensor

@@ -9,11 +9,12 @@ from phosphene.classifier import Classifier
 from phosphene.concepts import name_with_index
 from phosphene.errors import JobsError
 from phosphene.executors.base import Group, MapPlan
-from phosphene.formats import percent
+from phosphene.formats import count, percent
 from phosphene.mapper import Step, passes_per_map
 from phosphene.metrics.range_check import range_doubt
 from phosphene.progress import ProgressDisplay
 from phosphene.samples import SamplePool
+from phosphene.samples.pool import FEW_HELD_OUT
 
 TRIES = 3  # of a map, before it is given up
 MOST_NAMED = 5  # maps that could not be made, in the message
@@ -65,9 +66,18 @@ class Progress:
 
 
 def show_doubts(display: ProgressDisplay, classifier: Classifier, pool: SamplePool, device: str) -> None:
-    """Print a model's notes on the display, and warn if its predictions for samples do not fit its declared input."""
+    """Print notes on a model and on its samples (few, skipped), and warn if its predictions for these do not fit its declared input."""
     for note in classifier.notes:
         display.print(f"phosphene: {classifier.name}: {note}")
+    held_out = len(pool.held_out)
+    if held_out < FEW_HELD_OUT:
+        held = f"{count(held_out, 'sample')} of {len(pool)} {'is' if held_out == 1 else 'are'}"
+        display.print(
+            f"phosphene: only {held} held out, too few for a targeting rate: give {10 * FEW_HELD_OUT} samples or more."
+        )
+    if pool.skipped:
+        first = ", ".join(pool.skipped[:3])
+        display.print(f"phosphene: skipped {len(pool.skipped)} sample file(s) that are not readable images: {first}")
     display.warn(range_doubt(classifier, pool, device=device))
 
 
