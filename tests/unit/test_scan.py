@@ -1,6 +1,7 @@
 """The scan: its parts, and on networks made by hand a verdict that is known."""
 
 import math
+import statistics
 from dataclasses import replace
 
 import pytest
@@ -9,8 +10,8 @@ import torch
 from phosphene.backdoor.all_to_all import own_targets
 from phosphene.backdoor.boxes import grid, paste, shifted_boxes
 from phosphene.backdoor.candidate import make_candidate
-from phosphene.backdoor.margin import maximise_margins
-from phosphene.backdoor.measure import CountingEngine, Measured, figures, log_margins, measure, measure_passes
+from phosphene.backdoor.margin import maximise_margins, outlyingness
+from phosphene.backdoor.measure import CountingEngine, Measured, figures, measure, measure_passes
 from phosphene.backdoor.null import CleanNetwork, Null, built_in
 from phosphene.backdoor.pairs import easy_pairs
 from phosphene.backdoor.probes import Probes, in_turn, log_odds_of_all, probes_of
@@ -152,21 +153,39 @@ def test_log_odds_of_a_share_count_half_a_sample_on_either_side():
 
 
 def test_margins_say_nothing_if_no_input_reaches_half_of_the_classes():
-    assert not log_margins(torch.tensor([-1.0, -1.0, 50.0, -2.0])).any()
-    assert log_margins(torch.tensor([1.0, 2.0, 50.0, -2.0])).argmax() == 2
+    assert not outlyingness(torch.tensor([-1.0, -1.0, 50.0, -2.0])).any()
+    assert outlyingness(torch.tensor([1.0, 2.0, 50.0, -2.0])).argmax() == 2
 
 
-def test_a_figure_is_the_distance_from_the_median_class_in_both_measures():
-    """Of a network with few classes, the median is that of the clean networks that were given."""
+def test_a_margin_is_judged_by_a_gamma_fitted_to_the_margins_of_the_other_classes():
+    margins = [3.0, 4.0, 5.0, 4.5, 3.5, 9.0, 100.0]
+    for others in (None, [2.0, 3.0, 2.5, 4.0]):
+        expected = []
+        for k, margin in enumerate(margins):
+            fitted = others or [*margins[:k], *margins[k + 1 :]]
+            mean, variance = statistics.mean(fitted), statistics.variance(fitted)
+            gamma = torch.distributions.Gamma(mean**2 / variance, torch.tensor(mean / variance, dtype=torch.double))
+            p = 1 - float(gamma.cdf(torch.tensor(margin, dtype=torch.double))) ** len(margins)
+            expected.append(min(3.0, -math.log10(max(p, 1e-12))))
+        found = outlyingness(torch.tensor(margins), None if others is None else torch.tensor(others))
+        assert found.tolist() == pytest.approx(expected, abs=1e-6)
+    assert expected[-1] == 3 > expected[3] > 0
+
+
+def test_a_figure_is_the_window_s_distance_from_the_median_class_and_how_unlikely_the_margin_is():
+    """Of a network with few classes, the median and the gamma are those of the clean networks that were given."""
     own, other = (
         Measured(
             search=None, held_out=None, classes=(0, 1, 2), windows=(), side=3, pairs=None, all_to_all=None, tested=3,
             values={"window": torch.tensor(shares), "margin": torch.tensor(margins)},
         )
-        for shares, margins in (([-2.0, -1.0, 5.0], [0.1, 0.0, 1.5]), ([-4.0, -3.0, -2.0], [0.0, 0.5, 1.0]))
+        for shares, margins in (([-2.0, -1.0, 5.0], [1.1, 1.0, 9.5]), ([-4.0, -3.0, -2.0], [1.0, 1.5, 2.0]))
     )  # fmt: skip
-    assert figures(own.deviations()).tolist() == pytest.approx([-1.0, -0.1, 7.4])
-    assert figures(own.deviations([other])).tolist() == pytest.approx([0.6, 1.5, 9.0])
+    alone, beside = own.deviations(), own.deviations([other])
+    assert alone["window"].tolist() == [-1, 0, 6]
+    assert beside["window"].tolist() == [1, 2, 8]
+    assert torch.equal(beside["margin"], outlyingness(own.values["margin"], other.values["margin"]))
+    assert torch.equal(figures(alone), alone["window"] + outlyingness(own.values["margin"]))
 
 
 def test_the_largest_margin_is_that_of_the_planted_class():

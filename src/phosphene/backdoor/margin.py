@@ -11,6 +11,8 @@ from phosphene.engine import Engine
 STEPS = 60  # optimiser steps
 # Of torch's Adam, in all searches of the scan. They are short, and gradients may be tiny if outputs saturate.
 ADAM: dict[str, Any] = {"betas": (0.9, 0.99), "eps": 1e-12}
+LEAST, REACHED = 1e-3, 0.5  # margin of a class that no input reaches; share of classes that must be reached
+MOST = 3.0  # largest -log10 p: a distribution fitted to a few margins says nothing about rarer ones
 
 
 @dataclass(frozen=True)
@@ -56,3 +58,27 @@ def maximise_margins(
         adam.step()
         x.clamp_(0, 1)
     return Margins(x.view(-1, starts, *shape), margin.view(-1, starts).amax(1))
+
+
+def outlyingness(margin: Tensor, others: "Tensor | None" = None) -> Tensor:
+    """Return -log10 p, in [0, 3], of each class's margin (m,) as the largest of m, by a gamma fitted to the other classes or ``others``.
+
+    The test of MM-BD: a gamma distribution is fitted, here by its moments, to the margins of all classes
+    but one, and ``p = 1 - F(margin of that one)^m``. All 0 if inputs reach fewer than half of the classes, or if there
+    are fewer than two to fit to: then there is nothing to compare with.
+
+    Args:
+        margin: The classes' largest margins.
+        others: Margins of the classes of clean networks to fit to instead.
+    """
+    compared = margin if others is None else others
+    if float((compared > 0).float().mean()) < REACHED or len(compared) - (others is None) < 2:
+        return torch.zeros_like(margin, dtype=torch.double)
+    own, compared = margin.double().clamp_min(LEAST), compared.double().clamp_min(LEAST)
+    rows = compared.expand(len(own), -1)
+    if others is None:  # each row without the class itself
+        rows = rows[~torch.eye(len(own), dtype=torch.bool)].view(len(own), -1)
+    mean, variance = rows.mean(1), rows.var(1).clamp_min(LEAST**2)
+    tail = torch.special.gammaincc(mean**2 / variance, own * mean / variance)
+    p_value = -torch.expm1(len(own) * torch.log1p(-tail))
+    return -p_value.clamp_min(10**-MOST).log10()

@@ -10,7 +10,7 @@ from torch import Tensor
 from phosphene.backdoor.all_to_all import EFFORT as ALL_TO_ALL
 from phosphene.backdoor.all_to_all import AllToAll, search_all_to_all, search_passes
 from phosphene.backdoor.margin import STEPS as MARGIN_STEPS
-from phosphene.backdoor.margin import maximise_margins
+from phosphene.backdoor.margin import maximise_margins, outlyingness
 from phosphene.backdoor.pairs import EFFORT, search_pairs
 from phosphene.backdoor.probes import Probes, probes_of
 from phosphene.backdoor.routes import Route
@@ -21,8 +21,7 @@ from phosphene.samples import SamplePool, is_natural, load_samples
 
 FEW = 20  # classes up to which each has two inputs that maximise its margin, and all pairs are searched
 MANY = 64  # if there are more classes than this, only some are measured
-LEAST, REACHED = 1e-3, 0.5  # margin of a class that no input reaches; share of classes that must be reached
-MEASURES = ("window", "margin")  # of each class: log-odds of its window's share, and logarithm of its margin
+MEASURES = ("window", "margin")  # of each class: log-odds of its window's share, and its largest margin
 
 
 class CountingEngine(Engine):
@@ -75,30 +74,27 @@ class Measured:
     tested: int
 
     def deviations(self, others: "Sequence[Measured]" = ()) -> dict[str, Tensor]:
-        """Return, per measure (``window``, ``margin``), each class's value (m,) less the median of all, or of the networks ``others``.
+        """Return, per measure (``window``, ``margin``), how far each class stands out, (m,), from the others, or from those of ``others``.
+
+        For ``window`` it is the log-odds less those of the median class, for ``margin`` -log10 of a p-value
+        (:func:`phosphene.backdoor.margin.outlyingness`).
 
         Args:
-            others: Clean networks whose classes give the median instead, if the network has too few classes.
+            others: Clean networks whose classes are compared with instead, if the network has too few classes.
         """
-        compared = {
-            name: torch.cat([one.values[name] for one in others]) if others else own
-            for name, own in self.values.items()
+        windows, margins = (
+            torch.cat([one.values[name] for one in others]) if others else None for name in ("window", "margin")
+        )
+        own = self.values["window"]
+        return {
+            "window": own - (own if windows is None else windows).median(),
+            "margin": outlyingness(self.values["margin"], margins),
         }
-        return {name: own - compared[name].median() for name, own in self.values.items()}
 
 
 def figures(deviations: Mapping[str, Tensor]) -> Tensor:
-    """Return one figure of suspicion per class, (m,): the sum over measures (``window``, ``margin``) of its deviations from the median."""
+    """Return one figure of suspicion per class, (m,): the sum over measures (``window``, ``margin``) of how far it stands out by each."""
     return torch.stack(list(deviations.values())).sum(0)
-
-
-def log_margins(margin: Tensor) -> Tensor:
-    """Return the natural logarithms of the classes' margins (m,), float64, at least log(0.001); all 0 if fewer than half are above 0.
-
-    Nothing can be compared then: classes that no input reaches lie together at the least margin.
-    """
-    reached = float((margin > 0).float().mean()) >= REACHED
-    return margin.double().cpu().clamp_min(LEAST).log() * reached
 
 
 def measure(engine: Engine, pool: SamplePool, *, pairs: bool = False, seed: int = 0) -> Measured:
@@ -128,7 +124,7 @@ def measure(engine: Engine, pool: SamplePool, *, pairs: bool = False, seed: int 
     single = measure_windows(engine, held_out, windows.best(routes), USUAL.counted)
     values = {
         "window": torch.tensor([one.measured.log_odds for one in single], dtype=torch.double),
-        "margin": log_margins(margins.margin),
+        "margin": margins.margin.double().cpu(),
     }
     pair_windows = all_to_all = None
     if pairs or classifier.num_classes <= MANY:
@@ -142,7 +138,7 @@ def measure(engine: Engine, pool: SamplePool, *, pairs: bool = False, seed: int 
 
 
 def measure_passes(classes: int, *, pairs: bool = False) -> int:
-    """Return about how many images :func:`measure` sends through a network of ``classes`` classes (a backward pass as one more)."""
+    """Return about how many images :func:`measure` runs for a network of ``classes`` classes and ``pairs``, a backward pass as one more."""
     every, classes = classes, classes if classes <= MANY else BY_MARKS + BY_MARGIN + OTHERS
     starts = 2 if classes <= FEW else 1
     contents = starts * classes + len(PLAIN)

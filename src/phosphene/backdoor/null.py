@@ -54,7 +54,7 @@ class Null:
 
     @classmethod
     def of(cls, *, natural: bool, references: Sequence[CleanNetwork] = (), spec: str = "") -> "Null":
-        """Return the null model: ``references``, and shipped ones measured on natural or drawn samples, except any trained on ``spec``."""
+        """Return the Null of ``references`` and the shipped networks measured on natural or drawn samples, if not trained on ``spec``."""
         networks = tuple(one for one in built_in() if one.natural == natural and one.data != spec)
         return cls(networks, tuple(references))
 
@@ -82,17 +82,14 @@ class Null:
         return _rank(figure, shipped, given)
 
     def limit(self, alpha: float) -> float:
-        """Return the figure (largest class deviation) above which the p-value is below ``alpha``; infinite with too few clean networks.
-
-        It is infinite if there are too few networks.
-        """
+        """Return the figure (largest class deviation) above which the p-value is below ``alpha``; infinite with too few clean networks."""
         ordered = sorted(self.figures, reverse=True)
         above = next(k for k in range(len(ordered) + 2) if (1 + k) / (len(self) + 1) >= alpha)
         # Fewer than `above` networks may reach the figure.
         return float("inf") if above == 0 else ordered[above - 1]
 
     def describe(self) -> str:
-        """Return a phrase for reports: how many shipped clean networks, their sizes in pixels and data sets, and how many references."""
+        """Return a phrase: number of shipped clean networks in this model, least and largest side in pixels, data sets; references."""
         sides = [one.side for one in self.networks]
         given = f" and {len(self.references)} given as references" if self.references else ""
         if not sides:
@@ -101,7 +98,7 @@ class Null:
         return f"{len(sides)} small clean networks of {min(sides)} to {max(sides)} pixels ({data}){given}"
 
     def unlike(self, classifier: Classifier) -> str:
-        """Return a warning if no clean network has about the classifier's size or classes, or if it is a transformer; otherwise empty."""
+        """Return a warning if all clean networks differ much in size or classes, or none is a transformer as this one; otherwise empty."""
         side, classes, networks = min(classifier.input.size), classifier.num_classes, (*self.networks, *self.references)
         kinds = {type(module).__name__ for module in classifier.module.modules()}
         lacking = [

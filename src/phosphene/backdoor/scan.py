@@ -127,7 +127,7 @@ def scan(
     tally = _Tally(sum(measure_passes(one.num_classes, pairs=pairs) for one in (classifier, *reference)), on_progress)
 
     def engine_of(one: Classifier) -> CountingEngine:
-        """Return an engine for a classifier that adds the images it runs to this scan's tally; to be entered."""
+        """Return a new engine for a classifier, not opened, whose images count towards this scan's progress."""
         return CountingEngine(one, device=device, precision=precision, on_images=tally.count)
 
     measured = []
@@ -180,7 +180,7 @@ def scan(
 
 
 def class_rows(classifier: Classifier, found: Measured, others: Sequence[Measured], null: Null) -> tuple[ClassRow, ...]:
-    """Return a ClassRow per class of ``found``, most deviating first: deviations (from ``others`` if any), figure, p (1 if untested)."""
+    """Return a ClassRow per class in ``found``, most deviating first: what it stands out by, figure, p-value (1 if not tested)."""
     deviations = found.deviations(others)
     each, whole = {name: values.tolist() for name, values in deviations.items()}, figures(deviations).tolist()
     rows = []

@@ -28,7 +28,7 @@ class ClassRow:
         label: Label of the class.
         share: Share of held-out samples of other classes that the class's best window sends to it, in [0, 1].
         tried: Number of those samples.
-        deviations: Measure -> how far it lies from the median class.
+        deviations: Measure -> how far the class stands out by it: :meth:`phosphene.backdoor.measure.Measured.deviations`.
         figure: All deviations combined: :func:`phosphene.backdoor.measure.figures`.
         p_value: Probability that the most deviating class of a clean network deviates as far.
     """
