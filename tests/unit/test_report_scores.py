@@ -1,16 +1,20 @@
 """The report's part on scores: what it shows, that stale rows are left out, and that names and labels stay text."""
 
 import re
+from dataclasses import replace
 
 import pytest
 import torch
 
 import phosphene as ph
 from phosphene.concept_map import Job
+from phosphene.concepts import Concept, Sides
 from phosphene.errors import RunError
 from phosphene.formats import percent
+from phosphene.metrics.matching import overlap_note
 from phosphene.recipe import Recipe
 from phosphene.report import write_report
+from phosphene.report.scores import score_section
 from phosphene.runs import RunDirectory, run_facts
 from phosphene.runs.scores import write_scores
 from phosphene.samples.pool import make_pool
@@ -162,3 +166,33 @@ def test_rows_that_are_no_scores(run, maps):
     write_scores(run, [data | {"target_sha256": "x", "maps_sha256": run.maps_sha256()}])
     with pytest.raises(RunError, match=r"scores.json is damaged \(KeyError: 'interval'\). Delete it"):
         write_report(run)
+
+
+def overlapping():
+    """Maps of a class and of a union that it is in, of two seeds each."""
+    both = Concept.of_sides(Sides((0, 3)), tiny.LABELS)
+    union = [replace(tiny.concept_map(3, seed), index=both.index, label=both.label, expression=both) for seed in (0, 1)]
+    return [tiny.concept_map(0, 0), tiny.concept_map(0, 1), *union]
+
+
+def test_concepts_that_share_a_class_have_no_tick_and_no_m_score_at_the_top(tmp_path):
+    some = overlapping()
+    run = RunDirectory(tmp_path / "run")
+    pool = make_pool(torch.zeros((4, 3, 16, 16), dtype=torch.uint8), "samples")
+    run.begin(run_facts(tiny.classifier(), Recipe(), pool), [(one.job, one.label) for one in some])
+    for one in some:
+        run.write(one)
+    other = tiny.classifier(name="other", seed=3)
+    with pytest.warns(UserWarning, match="share a class. M_score and top-1 among the concepts"):
+        ph.score(str(run.path), [other], progress=False)
+    (line,) = score_section(run, run.facts())["glance"]
+    assert line["mark"] == ""
+    assert "share a class" in line["text"]
+    assert "of a union as one of its classes" in line["text"]
+    assert "of at most 1" not in line["text"]
+    assert "share a class" in text(page(run))
+
+
+def test_concepts_that_share_no_class_have_no_such_note():
+    sides = [Sides((0,)), Sides((0,), (3,)), Sides((3, 4))]
+    assert overlap_note(Concept.of_sides(one, tiny.LABELS) for one in sides) is None

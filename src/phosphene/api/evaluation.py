@@ -8,6 +8,7 @@ from phosphene.arguments import Model, Samples, as_list, to_classifiers
 from phosphene.checks import Finding
 from phosphene.concept_map import ConceptMap
 from phosphene.errors import ConceptError
+from phosphene.metrics.matching import overlap_note
 from phosphene.metrics.range_check import range_doubt
 from phosphene.metrics.scorecard import Scores
 from phosphene.metrics.scores import score_maps
@@ -64,6 +65,7 @@ def score(
             if not loaded:
                 raise ConceptError("these maps do not know the model that made them: name a target to score them on.")
             concepts = [one.concept for one in items]
+            display.warn(overlap_note(concepts))
             source = origin.classifier.name if origin else "source"
             return Scores(score_maps(items, concepts, one, source=source, device=device)[0] for one in loaded)
 

@@ -1,5 +1,6 @@
 """Match each class of a source's concepts to a class of a target, by label."""
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,7 +11,7 @@ from phosphene.classifier import Classifier
 from phosphene.concepts import Concept, Sides
 from phosphene.engine.targets import targets_of
 from phosphene.errors import ConceptError, first_few
-from phosphene.labels import Labels
+from phosphene.labels import Labels, first_synonym
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,20 @@ def match_maps(concepts: Sequence[Concept], target: Classifier) -> MatchedMaps:
     """Match the classes of maps' concepts to a target's classes by label; ConceptError if one has no single match."""
     classes = match(classes_of(concepts), target.labels, target.name)
     return MatchedMaps(concepts, classes, target.labels, target.multi_label)
+
+
+def overlap_note(concepts: Iterable[Concept]) -> "str | None":
+    """Return a sentence, if two concepts pull up different sets of classes that share one, that M_score does not apply; else ``None``."""
+    labels: dict[tuple[int, ...], str] = {}
+    for concept in concepts:
+        labels.setdefault(concept.sides.up, first_synonym(concept.label))
+    for one, other in itertools.combinations(labels, 2):
+        if not set(one).isdisjoint(other):
+            return (
+                f"{labels[one]} and {labels[other]} share a class. M_score and top-1 among the concepts are only for "
+                "concepts that share none, and mean nothing here: map such concepts into runs of their own."
+            )
+    return None
 
 
 def classes_of(concepts: Iterable[Concept]) -> dict[int, str]:

@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from phosphene.concepts import FIRST_NUMBER
+from phosphene.concepts import FIRST_NUMBER, Concept
 from phosphene.errors import RunError
 from phosphene.formats import count, percent
+from phosphene.metrics.matching import overlap_note
 from phosphene.metrics.scorecard import Score
 from phosphene.runs import RunDirectory
 from phosphene.runs.scores import NAME, read_scores
@@ -24,6 +25,7 @@ def score_section(run: RunDirectory, facts: dict[str, Any]) -> "dict[str, Any] |
     rows = read_scorecards(run)
     if not rows:
         return None
+    overlap = overlap_note(map(Concept.of_facts, facts["jobs"]))
     names = [score.target for _, score in rows]
     targets = [
         {
@@ -37,7 +39,8 @@ def score_section(run: RunDirectory, facts: dict[str, Any]) -> "dict[str, Any] |
     return {
         "nav": "Other classifiers",
         # the gallery has a line on the source itself
-        "glance": [_glance(target["score"]) for target in targets if not target["is_source"]],
+        "glance": [_glance(target["score"], overlap) for target in targets if not target["is_source"]],
+        "overlap": overlap,
         "targets": targets,
         "expressions": any(one.index >= FIRST_NUMBER for one in rows[0][1].per_concept),  # unions and contrasts
         "first": targets[0]["score"],  # all rows of a run are about the same maps
@@ -59,12 +62,23 @@ def read_scorecards(run: RunDirectory) -> list[tuple[dict[str, Any], Score]]:
         ) from None
 
 
-def _glance(score: Score) -> dict[str, str]:
-    """Return the line (``mark``, ``text``) for the top of the report on a target: the share of maps it classifies as their class."""
+def _glance(score: Score, overlap: "str | None") -> dict[str, str]:
+    """Return the line (``mark``, ``text``) for the top of the report on a target: the share of maps it classifies as their class.
+
+    Args:
+        score: The score on the target.
+        overlap: Why M_score means nothing for these concepts; ``None`` if it does.
+    """
     low, high = (100 * end for end in score.top1_all_interval)
+    text = (
+        f"{score.target} classifies {percent(score.top1_all)} of {count(score.maps, 'map')} as their class, among its "
+        f"{score.classes:,} classes (95 % interval {low:.0f} to {high:.0f} %"
+    )
+    if any(one.index >= FIRST_NUMBER for one in score.per_concept):
+        text += "; a map of a union as one of its classes, and of a contrast as its left side rather than its right"
+    if overlap:
+        return {"mark": "", "text": f"{text}). {overlap}"}
     return {
         "mark": "good" if score.top1_all >= GOOD else "unsure",
-        "text": f"{score.target} classifies {percent(score.top1_all)} of {count(score.maps, 'map')} as their class, "
-        f"among its {score.classes:,} classes (95 % interval {low:.0f} to {high:.0f} %; M_score, the paper's measure "
-        f"of transfer: {score.m_score:.2f} of at most 1).",
+        "text": f"{text}; M_score, the paper's measure of transfer: {score.m_score:.2f} of at most 1).",
     }

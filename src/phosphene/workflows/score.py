@@ -11,7 +11,7 @@ from phosphene.concepts import Concept
 from phosphene.engine.device import pick_device
 from phosphene.errors import ConceptError, RunError
 from phosphene.labels import Labels
-from phosphene.metrics.matching import classes_of, match
+from phosphene.metrics.matching import classes_of, match, overlap_note
 from phosphene.metrics.predictions import check_channels
 from phosphene.metrics.range_check import range_doubt
 from phosphene.metrics.scorecard import Score, Scores
@@ -89,7 +89,8 @@ def score_runs(
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
         trust: Allow code that came with a target to run.
         on_progress: Called before every score with the number of scores so far, that of all, and the target's name.
-        on_warning: Called with a line for every target that is doubtful, because its declared input range does not fit.
+        on_warning: Called with a line for every target that is doubtful, because its declared input range does not fit,
+            and for every run whose concepts share classes, for which M_score means nothing.
 
     Returns:
         The scores, run by run.
@@ -107,7 +108,8 @@ def score_runs(
         for target in distinct:
             _check_pair(source, target)
     if on_warning is not None:
-        for doubt in (range_doubt(target, device=device) for target in distinct):
+        doubts = (range_doubt(target, device=device) for target in distinct)
+        for doubt in (*doubts, *(overlap_note(source.concepts) for source in sources)):
             if doubt is not None:
                 on_warning(doubt)
     found: dict[tuple[int, int], RunScore] = {}
