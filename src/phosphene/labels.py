@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from phosphene.errors import CardError, ConceptError, nearest, one_line
-from phosphene.textfile import read_text
+from phosphene.textfile import missing, read_text
 
 MAX_BYTES = 100_000_000
 MAX_CHARACTERS = 1000
@@ -110,7 +110,7 @@ class Labels(Sequence[str]):
         """
         with one_line(CardError, f"label file {path} cannot be read"):
             if not path.exists():
-                raise CardError(f"label file {path} does not exist.")
+                raise CardError(missing("label file", path, "Correct the card, or put the file there."))
             text = read_text(path, MAX_BYTES, encoding="utf-8-sig")
             data = json.loads(text) if path.suffix.lower() == ".json" else text.rstrip().splitlines()
         if isinstance(data, dict):

@@ -219,7 +219,7 @@ def resolve(recipe: "str | Path | Recipe", overrides: Mapping[str, Any] | None =
 
 def _from_toml(path: Path) -> Recipe:
     """Read a recipe from a TOML file, on top of the one its ``base`` names (``paper`` by default); RecipeError if it is unreadable."""
-    fields = read_toml(path, "recipe file", RecipeError)
+    fields = read_toml(path, "recipe file", RecipeError, "`phosphene recipes NAME > FILE.toml` writes one to edit.")
     base = fields.pop("base", "paper")
     if not isinstance(base, str) or base not in RECIPES:  # a list is not hashable
         raise RecipeError(f"recipe file {path}: base is {base!r}; known recipes: {', '.join(RECIPES)}.")

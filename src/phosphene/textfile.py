@@ -1,12 +1,16 @@
-"""Reads text and TOML files from anywhere, after checking that they are regular files of limited size."""
+"""Reads text and TOML files from anywhere, after checking that they are regular files of limited size; says what else is there."""
 
+import contextlib
+import itertools
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from phosphene.errors import PhospheneError, one_line
+from phosphene.errors import PhospheneError, first_few, one_line
 
 MAX_TOML_BYTES = 1_000_000
+MOST_SEARCHED = 2000  # entries of a folder
 
 
 def read_text(path: Path, max_bytes: int, encoding: str = "utf-8") -> str:
@@ -26,13 +30,14 @@ def read_text(path: Path, max_bytes: int, encoding: str = "utf-8") -> str:
     return path.read_text(encoding=encoding)
 
 
-def read_toml(path: Path, what: str, kind: type[PhospheneError]) -> dict[str, Any]:
+def read_toml(path: Path, what: str, kind: type[PhospheneError], fix: str) -> dict[str, Any]:
     """Read a TOML file and return its content as a dictionary; on failure raise the PhospheneError type ``kind`` in one line.
 
     Args:
         path: The file.
         what: Name of this kind of file, for messages.
         kind: Type of the error.
+        fix: What to do if neither it nor any other TOML file is there.
 
     Raises:
         PhospheneError: of type ``kind``: the file does not exist, cannot be read as :func:`read_text` says, or is not
@@ -40,5 +45,28 @@ def read_toml(path: Path, what: str, kind: type[PhospheneError]) -> dict[str, An
     """
     with one_line(kind, f"{what} {path} cannot be read"):
         if not path.exists():
-            raise kind(f"{what} {path} does not exist.")
+            raise kind(missing(what, path, fix))
         return tomllib.loads(read_text(path, MAX_TOML_BYTES))
+
+
+def missing(what: str, path: Path, fix: str) -> str:
+    """Return the message for a file that does not exist: it names the files of its kind in the same folder; if there is none, ``fix``.
+
+    Args:
+        what: Name of this kind of file.
+        path: The file; files with the same suffix are of its kind.
+        fix: A sentence that says what to do.
+    """
+    others = nearby(path, lambda one: one.suffix == path.suffix and one.is_file())
+    return f"{what} {path} does not exist. {f'The same folder holds {others}.' if others else fix}"
+
+
+def nearby(path: Path, fits: Callable[[Path], bool]) -> str:
+    """Return the first few names in the folder of ``path`` that ``fits`` accepts, as text, those most like its own first."""
+    import difflib  # noqa: PLC0415  (needed for errors only)
+
+    found: list[str] = []
+    with contextlib.suppress(OSError, ValueError):  # a folder that is not there, or cannot be read
+        found = [one.name for one in itertools.islice(path.parent.iterdir(), MOST_SEARCHED) if fits(one)]
+    names = sorted(found)
+    return first_few(sorted(names, key=lambda name: -difflib.SequenceMatcher(None, path.name, name).ratio()))

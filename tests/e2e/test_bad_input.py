@@ -234,6 +234,35 @@ def test_a_damaged_run_json(refused, tmp_path):
     assert "run.json is damaged" in refused()
 
 
+@pytest.mark.parametrize("command", ["report", "score", "check", "film"])
+def test_what_is_no_run_is_refused_with_the_runs_that_there_are(call, card, tmp_path, command):
+    assert "`phosphene map` makes one." in call(command, tmp_path / "none").complaint
+    for name in ("two", "three"):
+        call("map", card.path, "--trust", "-c", 0, *SETTINGS, "--out", tmp_path / "runs" / name)
+    assert (
+        "The runs beside it: two, three." in call(command, tmp_path / "runs" / "tow").complaint
+    )  # the likeliest first
+    assert "The runs in it: " in call(command, tmp_path / "runs").complaint
+
+
+def test_files_that_are_not_there_are_refused_with_those_that_are_or_with_what_makes_one(refused, card, tmp_path):
+    (tmp_path / "empty").mkdir()
+    for words, fix in (
+        ({"spec": tmp_path / "empty" / "a.toml"}, "`phosphene models` lists"),
+        ({"spec": tmp_path / "empty" / "a.pt2"}, "Known: demo:shapes"),
+    ):
+        assert fix in refused(**words)
+    assert "`phosphene recipes NAME > FILE.toml`" in refused("--recipe", tmp_path / "empty" / "mine.toml")
+    assert "The same folder holds tiny.toml." in refused("--recipe", card.folder / "tyni.toml")
+    assert "The same folder holds tiny.toml." in refused(spec=card.folder / "tyni.toml")
+    assert "The same folder holds tiny.safetensors." in refused(spec=card.write(weights="tyni.safetensors").path)
+    card.write(weights="tiny.safetensors", labels="lables.txt")
+    assert "The same folder holds labels.txt." in refused()
+    assert "Modules, from the last: '' (the last spatial one), " in refused(
+        "--set", "xi_layer=zzzz", spec=card.write(labels="labels.txt").path
+    )
+
+
 def test_reports_of_what_is_no_run(call, tmp_path):
     assert "is not a run directory" in call("report", tmp_path).complaint
     assert "is not a run directory" in call("report", tmp_path / "none").complaint

@@ -195,7 +195,7 @@ def test_a_module_that_lies_beside_the_card_needs_trust_too(card, monkeypatch):
 
 def test_missing_weights_are_refused(card):
     (card.folder / "tiny.safetensors").unlink()
-    with pytest.raises(WeightsError, match=r"tiny\.safetensors do not exist"):
+    with pytest.raises(WeightsError, match=r"tiny\.safetensors does not exist"):
         load(card)
 
 

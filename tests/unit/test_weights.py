@@ -66,7 +66,7 @@ def test_weights_in_shards_are_put_together(card, suffix):
 def test_a_missing_shard_is_named(card):
     index = shard(card)
     (card.folder / "part-1.safetensors").unlink()
-    with pytest.raises(WeightsError, match=r"part-1\.safetensors do not exist"):
+    with pytest.raises(WeightsError, match=r"part-1\.safetensors does not exist"):
         load(card.write(weights=index.name))
 
 

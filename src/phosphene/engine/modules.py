@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from phosphene.errors import RecipeError, nearest
+from phosphene.errors import RecipeError, first_few, nearest
 from phosphene.spatial_activation import as_spatial_activation
 
 
@@ -73,7 +73,9 @@ def find_spatial_layer(module: nn.Module, run: Callable[..., object], name: str 
     # Scripted modules accept no hooks.
     names = {part: path for path, part in module.named_modules() if not isinstance(part, torch.jit.ScriptModule)}
     if name and name not in names.values():
-        raise RecipeError(f"xi_layer {name!r} is not a module of the network.{nearest(name, list(names.values()))}")
+        paths = ["'' (the last spatial one)", *[path for path in names.values() if path][::-1]]
+        hint = nearest(name, paths) or f" Modules, from the last: {first_few(paths)}."
+        raise RecipeError(f"xi_layer {name!r} is not a module of the network.{hint}")
     last: list[str] = []
     feature_maps: tuple[int, ...] = ()  # shape of the last feature maps
     flattened = 0  # channels of feature maps that were flattened to (n, c, h w), which are not tokens

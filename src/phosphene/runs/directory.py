@@ -20,7 +20,7 @@ from phosphene.errors import RunError
 from phosphene.image_files import encode
 from phosphene.runs.atomic import remove_parts, write_bytes, write_json, writing
 from phosphene.runs.documents import SCHEMA, Document
-from phosphene.runs.facts import NEEDED, slug, versions
+from phosphene.runs.facts import NEEDED, runs_nearby, slug, versions
 from phosphene.runs.frames import NAME as FRAMES
 from phosphene.runs.frames import frames_file, read_frames
 from phosphene.runs.lock import LOCK, NOTE, hold
@@ -111,7 +111,7 @@ class RunDirectory:
         """
         data = RUN.read(self.path)
         if data is None:
-            raise RunError(f"{self.path} is not a run directory (it has no run.json).")
+            raise RunError(f"{self.path} is not a run directory (it has no run.json). {runs_nearby(self.path)}")
         return data
 
     def folder(self, job: Job, label: str) -> Path:

@@ -3,6 +3,7 @@
 import platform
 import re
 import unicodedata
+from pathlib import Path
 from types import UnionType
 from typing import Any
 
@@ -12,6 +13,7 @@ from phosphene.classifier import Classifier
 from phosphene.labels import first_synonym
 from phosphene.recipe import Recipe
 from phosphene.samples.pool import SamplePool
+from phosphene.textfile import nearby
 from phosphene.version import __version__
 
 # what readers of run.json rely on
@@ -89,6 +91,15 @@ def slug(label: str) -> str:
     """Return a label as a safe file name: its first synonym in lower-case ASCII letters, digits and dashes."""
     plain = unicodedata.normalize("NFKD", first_synonym(label)).encode("ascii", "ignore").decode().lower()
     return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:60] or "class"
+
+
+def runs_nearby(path: Path) -> str:
+    """Return, as the end of a message, which runs there are in the folder ``path`` or beside it, or how a run is made."""
+    for where, place in (("in it", path / "run"), ("beside it", path)):
+        names = nearby(place, lambda one: (one / "run.json").is_file())
+        if names:
+            return f"The runs {where}: {names}."
+    return "`phosphene map` makes one."
 
 
 def versions() -> dict[str, str]:

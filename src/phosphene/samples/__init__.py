@@ -13,6 +13,7 @@ from torch import Tensor
 from phosphene.classifier import Classifier
 from phosphene.errors import SamplesError, nearest
 from phosphene.samples.pool import SamplePool, make_pool
+from phosphene.textfile import missing
 
 __all__ = ["SamplePool", "default_samples", "is_natural", "load_samples"]
 
@@ -52,7 +53,7 @@ def load_samples(spec: "str | Path", shape: tuple[int, int, int]) -> SamplePool:
     elif Path(text).suffix in SUFFIXES:
         module, where = SUFFIXES[Path(text).suffix], text
         if not Path(text).exists():
-            raise SamplesError(f"sample file {text} does not exist.")
+            raise SamplesError(missing("sample file", Path(text), "Give a folder of images, or synthetic:mixed."))
     elif Path(text).is_file():
         raise SamplesError(f"sample file {text} is not one of {', '.join(SUFFIXES)}: give the folder that holds it.")
     else:

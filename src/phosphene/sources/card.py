@@ -25,7 +25,7 @@ from phosphene.sources.card_example import card_lines, input_line, input_lines
 from phosphene.sources.exported import FORMATS, open_exported
 from phosphene.sources.factory import build as call_factory
 from phosphene.sources.weights import load_weights
-from phosphene.textfile import read_toml
+from phosphene.textfile import missing, read_toml
 
 TEXTS = ("name", "description", "factory", "arch", "exported", "weights", "labels", "output")
 FIELDS = {**dict.fromkeys(TEXTS, str), "classes": int, "input": dict}
@@ -156,7 +156,7 @@ def _read_beside(path: Path) -> dict[str, Any]:
     """Return the fields of the card (same name, .toml) beside an exported network; CardError if it is missing."""
     card = path.with_suffix(".toml")
     if not path.is_file():
-        raise CardError(f"exported network {path} does not exist.")
+        raise CardError(missing("exported network", path, "Give the path of a model card."))
     if not card.is_file():
         raise CardError(
             f"{path} needs a card that declares its input: write {card}, with your network's values, with the lines "
@@ -179,7 +179,7 @@ def read(path: Path, *, exported: str = "") -> dict[str, Any]:
     Raises:
         CardError: the file is missing or not TOML, or a field is unknown, missing or of the wrong type.
     """
-    card = read_toml(path, "model card", CardError)
+    card = read_toml(path, "model card", CardError, "`phosphene models` lists what needs no card.")
     card.setdefault("name", path.stem)
     _check(card, FIELDS, f"model card {path}")
     if exported and not any(field in card for field in NETWORKS):
@@ -207,7 +207,9 @@ def _check(fields: Mapping[str, Any], known: Mapping[str, type], where: str) -> 
     """Raise CardError for a field that is not in ``known`` (name to type) or a value of another type; ``where`` begins the message."""
     for key, value in fields.items():
         if key not in known:
-            raise CardError(f"{where} has an unknown field {key!r}.{nearest(key, list(known))}")
+            raise CardError(
+                f"{where} has an unknown field {key!r}.{nearest(key, list(known)) or ' Fields: ' + ', '.join(known)}"
+            )
         if type(value) is not known[key]:  # isinstance would accept true as a whole number
             raise CardError(f"{where}: {key} is {value!r}; it must be {WORDS[known[key]]}.")
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from phosphene.errors import CardError, TrustError
+from phosphene.textfile import missing
 
 Shape = tuple["int | None", ...]  # (n, c, h, w); None if any size is accepted
 
@@ -58,7 +59,7 @@ def open_exported(path: Path, shape: tuple[int, int, int], *, trust: bool) -> tu
         TrustError: loading needs ``trust``.
     """
     if not path.is_file():
-        raise CardError(f"exported network {path} does not exist.")
+        raise CardError(missing("exported network", path, "Correct the card, or put the file there."))
     form = FORMATS[path.suffix.lower()]
     if form.risk and not trust:
         raise TrustError(

@@ -18,9 +18,12 @@ from typing import Any
 from torch import nn
 
 from phosphene.classifier import Classifier
-from phosphene.errors import CardError, TrustError, nearest, one_line
+from phosphene.errors import CardError, TrustError, first_few, nearest, one_line
 from phosphene.sources.card_example import card_lines
 from phosphene.sources.libraries import fixed_seed
+from phosphene.textfile import missing
+
+FIX = "Correct the name, or put the file there."
 
 
 def load(rest: str, *, trust: bool) -> Classifier:
@@ -98,7 +101,9 @@ def call(factory: str, folder: Path, who: str, *, trust: bool) -> nn.Module | Cl
     make = getattr(module, function, None)
     if not callable(make):
         names = [name for name, _ in inspect.getmembers(module, callable) if not name.startswith("_")]
-        raise CardError(f"{who}: {where} has no function {function!r}.{nearest(function, names)}")
+        raise CardError(
+            f"{who}: {where} has no function {function!r}.{nearest(function, names) or f' Functions: {first_few(names)}.'}"
+        )
     with one_line(CardError, f"factory {factory} failed"), fixed_seed():
         made = make()
     if not isinstance(made, nn.Module | Classifier):
@@ -109,7 +114,7 @@ def call(factory: str, folder: Path, who: str, *, trust: bool) -> nn.Module | Cl
 def _import_file(file: Path, who: str, *, trust: bool) -> Any:
     """Run a Python file as a module with a name of its own and return it; TrustError without ``trust``."""
     if not file.is_file():
-        raise CardError(f"{who}: factory file {file} does not exist.")
+        raise CardError(f"{who}: {missing('factory file', file, FIX)}")
     if not trust:
         raise TrustError(f"{who} would run the code in {file}: read it, then add --trust.")
     name = f"_phosphene_factory_{hashlib.sha256(str(file.resolve()).encode()).hexdigest()[:16]}"

@@ -15,7 +15,7 @@ from phosphene.classifier import Classifier
 from phosphene.errors import CardError, SpecError, TrustError, WeightsError, first_line, one_line
 from phosphene.extras import require
 from phosphene.sources.libraries import fixed_seed, offline_if_unreachable, per_channel
-from phosphene.textfile import read_text
+from phosphene.textfile import missing, read_text
 
 MOST_CONFIG = 10_000_000  # bytes
 # Where image processors say how large an image is.
@@ -77,7 +77,7 @@ def build(name: str, *, classes: int, size: tuple[int, int], channels: int = 3) 
     library = require("transformers", "hf")
     path = Path(name)
     if not path.exists():
-        raise CardError(f"arch hf:{name}: the config file does not exist.")
+        raise CardError(f"arch hf:{name}: {missing('config file', path, 'Correct the card, or put the file there.')}")
     with one_line(CardError, f"arch hf:{name} is not a config of transformers"):
         config = library.AutoConfig.for_model(**json.loads(read_text(path, MOST_CONFIG)))
     with one_line(CardError, f"hf:{name} failed"), fixed_seed():

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from phosphene.errors import WeightsError, first_few, first_line, one_line
+from phosphene.textfile import missing
 
 # Heads that only training uses; weights may come with them or without.
 AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
@@ -107,7 +108,7 @@ def _files(path: Path) -> list[Path]:
     files = _shards(path) if path.is_file() and path.name.endswith(INDEX) else [path]
     for file in files:
         if not file.is_file():
-            raise WeightsError(f"weights {file} do not exist.")
+            raise WeightsError(missing("weights file", file, "Correct the card, or put the file there."))
     return files
 
 
