@@ -10,6 +10,11 @@ def percent(share: float) -> str:
     return f"{100 * share:.0f} %"
 
 
+def rate_text(value: float, interval: tuple[float, float]) -> str:
+    """Return a share and its interval as text in percent: ``90 % [81, 95]``."""
+    return f"{percent(value)} [{100 * interval[0]:.0f}, {100 * interval[1]:.0f}]"
+
+
 def probability(p: float) -> str:
     """Return a probability as text, ``42 %``, never ``0 %`` or ``100 %``: a softmax does not reach 0 or 1, even if rounding does."""
     return "> 99 %" if p >= 0.995 else "< 1 %" if p < 0.005 else percent(p)

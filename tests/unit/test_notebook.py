@@ -104,7 +104,13 @@ def test_html_says_what_there_is(run):
     assert "1 of 2 finished" in run._repr_html_()
     assert "top-1, all classes" in run._repr_html_()
     assert "1 of 2" in things["score"]._repr_html_()
-    assert "0.75 (0.40 to 0.90)" in things["scores"]._repr_html_()
+    assert "0.75 [0.40, 0.90]" in things["scores"]._repr_html_()
+    assert "50 % [40, 90] among 5" in things["scores"]._repr_html_()
+
+
+def test_a_score_is_printed_on_one_line():
+    expected = "M_score 0.75 [0.40, 0.90], top-1 50 % [40, 90] of 4 maps among 5 classes"
+    assert repr(Scores([score()])) == f"[Score(source → other: {expected})]"
 
 
 def test_many_pictures_are_counted_and_not_shown():

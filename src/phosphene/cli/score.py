@@ -44,6 +44,17 @@ def command(runs: tuple[Path, ...], targets: tuple[str, ...], device: str, trust
     print_scores(scores)
     for line in misclassified_lines(scores):
         click.echo(line)
+    if any(round(one.interval[0], 2) == round(one.interval[1], 2) for one in scores):
+        click.echo(
+            "An interval of M_score without width comes from maps that score alike; that of top-1 shows how few they are.",
+            err=True,
+        )
+    if not targets:
+        click.echo(
+            "Without --target, each source classifies its own maps, which were made for it: only other classifiers are "
+            "evidence (--target MODEL).",
+            err=True,
+        )
     for report in reports:
         click.echo(f"open {report}")
     click.echo(f"{display.elapsed} in all", err=True)

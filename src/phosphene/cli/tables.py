@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from phosphene.errors import first_few, printable
-from phosphene.formats import percent
+from phosphene.formats import rate_text
 from phosphene.labels import first_synonym
 
 if TYPE_CHECKING:
@@ -88,12 +88,7 @@ def _score_text(row: "RunScore") -> str:
     """Return the table cell of a score: M_score and both top-1 rates with their intervals, one per line."""
     low, high = row.interval
     rates = ((row.top1_all, row.top1_all_interval), (row.top1_concepts, row.top1_concepts_interval))
-    return "\n".join([f"{row.m_score:.2f} [{low:.2f}, {high:.2f}]", *(_rate_text(*rate) for rate in rates)])
-
-
-def _rate_text(value: float, interval: tuple[float, float]) -> str:
-    """Return a share and its interval as text in percent: ``90 % [81, 95]``."""
-    return f"{percent(value)} [{100 * interval[0]:.0f}, {100 * interval[1]:.0f}]"
+    return "\n".join([f"{row.m_score:.2f} [{low:.2f}, {high:.2f}]", *(rate_text(*rate) for rate in rates)])
 
 
 def _short_label(label: str) -> str:

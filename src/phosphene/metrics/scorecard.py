@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, is_dataclass
 from typing import Any, Self, TypeVar, get_args, get_origin, get_type_hints
 
 from phosphene import notebook
-from phosphene.formats import percent
+from phosphene.formats import count, rate_text
 from phosphene.labels import first_synonym
 
 Interval = tuple[float, float]
@@ -91,6 +91,14 @@ class Score:
     per_concept: tuple[ConceptScore, ...]
     contrast_sweep: tuple[ContrastScore, ...]
 
+    def __repr__(self) -> str:
+        low, high = self.interval
+        return (
+            f"{type(self).__name__}({self.source} → {self.target}: M_score {self.m_score:.2f} [{low:.2f}, {high:.2f}], "
+            f"top-1 {rate_text(self.top1_all, self.top1_all_interval)} of {count(self.maps, 'map')} "
+            f"among {self.classes:,} classes)"
+        )
+
     def _repr_html_(self) -> str:
         """Return the score as HTML that a notebook displays: a line of figures, and a table with a row per concept."""
         rows = [
@@ -132,15 +140,21 @@ class Scores(list[ScoreT]):
         rows = [
             [
                 f"{one.source} → {one.target}",
-                notebook.Cell(f"{one.m_score:.2f} ({one.interval[0]:.2f} to {one.interval[1]:.2f})", one.m_score),
-                notebook.Cell(f"{percent(one.top1_all)} of {one.classes:,}", one.top1_all),
-                notebook.Cell(f"{percent(one.top1_concepts)} of {one.concepts:,}", one.top1_concepts),
+                f"{one.maps:,}",
+                notebook.Cell(f"{one.m_score:.2f} [{one.interval[0]:.2f}, {one.interval[1]:.2f}]", one.m_score),
+                _rate_cell(one.top1_all, one.top1_all_interval, one.classes),
+                _rate_cell(one.top1_concepts, one.top1_concepts_interval, one.concepts),
                 notebook.Cell(f"{one.p_class:.2f}", one.p_class),
             ]
             for one in self
         ]
-        head = ["source → target", "M_score (95 %)", "top-1, all classes", "top-1, concepts", "p of the class"]
+        head = ["source → target", "maps", "M_score", "top-1, all classes", "top-1, the concepts", "p of the class"]
         return notebook.piece("table", head, rows)
+
+
+def _rate_cell(value: float, interval: Interval, classes: int) -> notebook.Cell:
+    """Return the table cell of a top-1 rate: the share of the maps, its 95 % interval, and among how many classes."""
+    return notebook.Cell(f"{rate_text(value, interval)} among {classes:,}", value)
 
 
 def _entries(kind: type, data: Mapping[str, Any]) -> dict[str, Any]:

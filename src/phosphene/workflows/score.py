@@ -46,7 +46,7 @@ class SourceRun:
         return [Concept.of_facts(row) for row in self.facts["jobs"]]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class RunScore(Score):
     """The score of a run's maps on one target classifier, with where they come from: a row of ``scores.json``.
 
