@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import sys
 
 import numpy as np
@@ -180,6 +181,7 @@ def test_an_interruption_keeps_what_is_finished_and_the_same_command_goes_on(che
     assert json.loads(again.out) == json.loads(answer.out)
     assert jobs == []
     assert "map " not in again.err
+    assert re.search(r"\n(\d+) of \1 findings cached", check().out)
 
 
 def test_findings_of_other_maps_concepts_or_samples_do_not_count(check, call, made, card, sample_folder, monkeypatch):

@@ -86,12 +86,17 @@ def test_a_second_time_nothing_is_computed_and_more_is_added(call, job):
     first = call(*words)
     assert first.code == 0, first.err
     assert f"4 maps in {out}" in first.out
+    assert len(re.findall(r"targeting .* s$", first.err, re.MULTILINE)) == 4
     before = times(out / "maps")
+    repeated = call(*words)
+    assert f"4 maps (all cached: nothing was made) in {out}" in repeated.out
+    assert len(re.findall(r"targeting .*, cached$", repeated.err, re.MULTILINE)) == 4
     again = call(*words, "--json")
     assert times(out / "maps") == before
     assert len(json.loads(again.out)["maps"]) == 4
     assert "step" not in again.err
-    assert call(*words, "-c", "tank suit", "-c", 3).code == 0  # one more class, and one that is there by another name
+    more = call(*words, "-c", "tank suit", "-c", 3)  # one more class, and one that is there by another name
+    assert f"6 maps (4 cached) in {out}" in more.out
     after = times(out / "maps")
     assert {path: after[path] for path in before if path.count("/") == 2} == {
         path: written for path, written in before.items() if path.count("/") == 2

@@ -11,6 +11,7 @@ import phosphene as ph
 from phosphene.cli import options
 from phosphene.cli.tables import print_table
 from phosphene.errors import printable
+from phosphene.formats import count
 from phosphene.progress import ProgressDisplay
 
 if TYPE_CHECKING:
@@ -57,6 +58,9 @@ def command(run: Path, dry_run: bool, as_json: bool, **options_of_check: Any) ->
         click.echo(str(findings.plan))
     else:
         print_table(["check", "", "finding"], map(_finding_row, findings), numbers=(), lines=True)
+        cached = sum(one.name in findings.plan.cached for one in findings)
+        if cached:
+            click.echo(f"{cached} of {count(len(findings), 'finding')} cached: the same maps, samples and concepts.")
         click.echo(f"{display.elapsed} in all; figures in {run / 'checks.json'}; open {findings.report}")
 
 

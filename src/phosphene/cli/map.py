@@ -136,7 +136,7 @@ def command(
         options.print_json(documents[0] if len(documents) == 1 else documents)
         return
     for one in runs:
-        made = f"{count(len(one.maps), 'map')} in {one.run.path}; open {one.report}"
+        made = f"{count(len(one.maps), 'map')}{_cached_note(one.maps)} in {one.run.path}; open {one.report}"
         click.echo(_dry_run_line(one) if dry_run else made)
         if preview_shown and not dry_run:
             preview.show(one.run.path / "sheet.png")
@@ -145,9 +145,18 @@ def command(
 
 
 def _map_line(found: "MapSummary") -> str:
-    """Return the line to print for a finished map: class, seed, confidence, targeting rate, seconds."""
+    """Return the line to print for a finished map: class, seed, confidence, targeting rate, seconds unless it is cached."""
     rate = "-" if found.targeting_rate is None else percent(found.targeting_rate)
-    return f"{found.name}, seed {found.seed}: p {found.p_class:.3f}, targeting {rate}, {found.seconds:.1f} s"
+    took = f"{found.seconds:.1f} s" if found.made else "cached"
+    return f"{found.name}, seed {found.seed}: p {found.p_class:.3f}, targeting {rate}, {took}"
+
+
+def _cached_note(maps: "list[MapSummary]") -> str:
+    """Return in parentheses how many of a run's maps an earlier command has made; empty if none."""
+    cached = sum(not one.made for one in maps)
+    if cached == len(maps):
+        return " (all cached: nothing was made)"
+    return f" ({cached:,} cached)" if cached else ""
 
 
 def _dry_run_line(one: "MappedRun") -> str:
