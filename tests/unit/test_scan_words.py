@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from phosphene.backdoor.scan import ELSEWHERE
 from phosphene.backdoor.verdict import CLEAN, INCONCLUSIVE
-from phosphene.report.scan_words import NO_PROOF, caveat, glance, rank, suspicions, terminal_lines
+from phosphene.report.scan_words import NO_PROOF, caveat, glance, left_out, rank, suspicions, terminal_lines
 
 ROOT = Path(__file__).parent.parent.parent
 CLASS = {"index": 3, "label": "cat", "figure": 2.0}
@@ -58,7 +59,16 @@ def test_a_clean_verdict_says_what_it_does_not_mean():
     assert terminal_lines(found) == ["No class deviates.", caveat(found)]
     assert NO_PROOF in caveat(found)
     assert caveat({**found, "verdict": INCONCLUSIVE}) == ""
+    for kind in ("large patches", "warps", "blended", "additive patterns"):
+        for words in (glance(found), caveat(found), ELSEWHERE):
+            assert kind in words
+    assert "docs/backdoor.md" in caveat(found)
     assert NO_PROOF not in glance({**found, "verdict": INCONCLUSIVE})
+
+
+def test_a_shipped_network_is_said_to_be_left_out_of_its_own_comparison():
+    specs = ("demo:shapes-plain", "demo:shapes-trojan", "tiny.toml")
+    assert [bool(left_out({"model": {"spec": spec}})) for spec in specs] == [True, False, False]
 
 
 @pytest.mark.parametrize(

@@ -19,9 +19,9 @@ MOST_SUSPECTS = 5  # suspects that candidates are built for
 FEWEST_CLASSES = 5  # with fewer classes, the median says nothing about the typical class
 
 ELSEWHERE = (
-    "Triggers that are no small patch are mostly missed: larger patches, warps, blended images, faint patterns and "
-    "parts of the scene (glasses) are found only if a small window or an additive pattern has the same effect. A class "
-    "that was learnt together with a watermark may not stand out: look at the maps of all classes as well."
+    "Often missed (docs/backdoor.md has the counts for each kind): large patches, warps, blended images, additive patterns "
+    "and parts of the scene (glasses). They are found only if a small window or an additive pattern has the same effect. A "
+    "class that was learnt together with a watermark may not stand out: look at the maps of all classes as well."
 )
 NO_ALL_TO_ALL = "All-to-all backdoors: not searched, because there are more than {} classes. --pairs searches them."
 FEW_SAMPLES = "All-to-all backdoors: fewer than half of the classes have five held-out samples to search with."

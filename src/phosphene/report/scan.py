@@ -39,7 +39,8 @@ def scan_section(run: RunDirectory, facts: dict[str, Any]) -> "dict[str, Any] | 
     return {
         "first": (run.path / NAME).exists(),  # else the scan is of a run below, and comes after the maps
         "nav": "Backdoor scan",
-        "glance": [{"mark": own["mark"], "text": own["glance"]}] if own else [],
+        # Clean has no tick: it does not say that all is well.
+        "glance": [{"mark": own["mark"].replace("good", ""), "text": own["glance"]}] if own else [],
         "own": own,
         "others": [
             {"name": found["model"]["name"], "verdict": found["verdict"], "folder": f"{OTHERS}/{one.path.name}"}
@@ -63,6 +64,7 @@ def _view(run: RunDirectory, found: dict[str, Any]) -> dict[str, Any]:
         "all_to_all": _all_to_all(run, found),
         "suspicions": scan_words.suspicions(found),
         "unlike": scan_words.unlike(found),
+        "left_out": scan_words.left_out(found),
         "strip": _deviation_chart(found),
         "most_deviating": scan_words.most_deviating(found),
         "rank": scan_words.rank(min(found["classes"], key=lambda row: row["p_value"]), found),

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from phosphene.backdoor.measure import MEASURES
+from phosphene.backdoor.null import built_in
 from phosphene.backdoor.verdict import BACKDOORED, CLEAN, INCONCLUSIVE
 from phosphene.formats import count, percent
 from phosphene.labels import first_synonym
@@ -20,10 +21,13 @@ MARKS = {BACKDOORED: "bad", CLEAN: "good", INCONCLUSIVE: "unsure"}
 SHORTCUT_TITLE = (
     "A backdoor, or a shortcut learnt from marked training images, is suspected in this network: a candidate works."
 )
-NO_PROOF = "This does not mean that there is none."
-DETECTED = (  # docs/backdoor.md has the counts
+NO_PROOF = (
+    "This does not mean that there is none: large patches, warps, blended and additive patterns and single pairs of "
+    "classes are often missed."
+)
+DETECTED = (
     "Of small networks with a planted backdoor to one class, the scan found about half, and without natural samples about "
-    "a quarter; larger networks were not measured."
+    "a quarter; larger networks were not measured. docs/backdoor.md has the counts for each kind of trigger."
 )
 NEED_NOT = "A candidate trigger need not look like the trigger that was planted."
 SHORTCUT = (
@@ -80,6 +84,13 @@ def all_to_all(found: Mapping[str, Any]) -> "dict[str, Any] | None":
 def unlike(found: Mapping[str, Any]) -> str:
     """Return a warning if the clean networks behind a scan's p-values are unlike the scanned one; else empty."""
     return str(found["null"].get("unlike", ""))
+
+
+def left_out(found: Mapping[str, Any]) -> str:
+    """Return a sentence if the scanned network is one of those that come with the package, and so not compared with itself; else empty."""
+    if found["model"]["spec"] not in {one.data for one in built_in()}:
+        return ""
+    return "The scanned network is itself one of the clean ones that come with phosphene, and is left out of them."
 
 
 def short_label(one: Mapping[str, Any]) -> str:
