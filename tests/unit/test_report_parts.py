@@ -6,12 +6,14 @@ import json
 import re
 import shlex
 from html import unescape
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from phosphene.checks import CHECKS
 from phosphene.concept_map import Job, render
 from phosphene.errors import SamplesError
 from phosphene.formats import percent, probability
@@ -20,7 +22,7 @@ from phosphene.recipe import resolve
 from phosphene.report import html, write_report
 from phosphene.report.curves import curve
 from phosphene.report.images import MOST_PIXELS, brightness_image, data_url, scale_for, weight_image
-from phosphene.report.made import map_commands
+from phosphene.report.made import check_commands, map_commands
 from phosphene.runs import RunDirectory, run_facts
 from phosphene.runs.predictions import write_predictions
 from phosphene.samples.pool import make_pool
@@ -205,6 +207,26 @@ def test_the_command_makes_the_run_again(tmp_path):
         assert resolve(options["--recipe"], settings).sha256 == run.facts()["recipe"]["sha256"]
         assert (options["--samples"], options["--out"]) == ("some samples", "my run")
     assert "&#39;my run&#39;" in page(run)
+
+
+def test_commands_name_the_run_as_seen_from_here(tmp_path, monkeypatch):
+    run = begin(tmp_path / "runs" / "two", [tiny.concept_map(0)])
+    assert "--out two<" in page(run)  # a report that is read elsewhere has no path of this machine
+    monkeypatch.chdir(tmp_path)
+    assert f"--out {Path('runs/two')}<" in page(run)
+
+
+def test_the_checks_in_a_report_have_their_commands(tmp_path):
+    """Those of other samples or concepts have one of their own."""
+    run = begin(tmp_path / "run", [tiny.concept_map(index) for index in range(5)])
+    assert "phosphene check" not in page(run)
+    spec, concepts = run.facts()["samples"]["spec"], [{}] * 4
+    subject = {"samples": {"spec": spec}, "concepts": concepts}
+    every = {name: {"subject": subject} for name in CHECKS}
+    assert check_commands(every, run.facts(), "runs/x") == ["phosphene check runs/x"]
+    other = {"seeds": {"subject": {"samples": {"spec": "photos"}, "concepts": concepts[:2]}}}
+    assert check_commands(other, run.facts(), "x") == ["phosphene check x --only seeds --most 2 --samples photos"]
+    assert len(check_commands(every | other, run.facts(), "x")) == 2
 
 
 def test_all_classes_are_called_all(tmp_path):

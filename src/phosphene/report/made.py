@@ -2,13 +2,17 @@
 
 import dataclasses
 import shlex
+from pathlib import Path
 from typing import Any
 
+from phosphene.checks import CHECKS
 from phosphene.concepts import Concept
 from phosphene.recipe import RECIPES, Recipe
 from phosphene.runs import RunDirectory
+from phosphene.runs.checks import read_checks
 from phosphene.runs.scores import read_scores
 
+MOST_CHECKED = 4  # concepts that `phosphene check` makes maps of again by default
 MEANINGS = {field.name: field.metadata.get("meaning", "") for field in dataclasses.fields(Recipe)}
 
 
@@ -22,12 +26,13 @@ def made_section(run: RunDirectory, facts: dict[str, Any]) -> "dict[str, Any] | 
     if not run.finished_folders():
         return None
     changed = _changed(facts["recipe"])
-    out = run.path.name or "RUN"
+    out = path_to_paste(run)
     commands = map_commands(facts, out)
     targets = [str(row.get("target_spec", row["target"])) for row in read_scores(run)]
     if targets:
         words = [word for spec in targets for word in ("--target", spec)]
         commands.append(shlex.join(["phosphene", "score", out, *words, *_trust_option(facts)]))
+    commands += check_commands(read_checks(run), facts, out)
     return {
         "nav": "How it was made",
         "glance": [],
@@ -66,6 +71,33 @@ def map_commands(facts: dict[str, Any], out: str) -> list[str]:
         words += ["--precision", facts["precision"]] if facts.get("precision") not in (None, "", "auto") else []
         commands.append(shlex.join([*words, *_trust_option(facts), "--out", out]))
     return commands
+
+
+def check_commands(entries: dict[str, dict[str, Any]], facts: dict[str, Any], out: str) -> list[str]:
+    """Return the shell commands that make a run's findings (``entries`` of checks.json) again: one per set of samples and concepts."""
+    default, groups = (
+        min(MOST_CHECKED, len({row["index"] for row in facts["jobs"]})),
+        dict[tuple[str, int], list[str]](),
+    )
+    for name, entry in entries.items():
+        if name in CHECKS:
+            subject = entry["subject"]
+            groups.setdefault((subject["samples"]["spec"], len(subject["concepts"])), []).append(name)
+    commands = []
+    for (samples, concepts), names in groups.items():
+        words = ["phosphene", "check", out]
+        words += [] if len(names) == len(CHECKS) else [word for name in names for word in ("--only", name)]
+        words += ["--most", str(concepts)] if concepts != default else []
+        words += ["--samples", samples] if samples != facts["samples"]["spec"] else []
+        commands.append(shlex.join([*words, *_trust_option(facts)]))
+    return commands
+
+
+def path_to_paste(run: RunDirectory) -> str:
+    """Return the path of a run for commands in its report: as seen from the working directory if it is below that, else its name alone."""
+    path = run.path.absolute()
+    below = path.is_relative_to(Path.cwd()) and path != Path.cwd()
+    return str(path.relative_to(Path.cwd())) if below else path.name or "RUN"
 
 
 def _trust_option(facts: dict[str, Any]) -> list[str]:

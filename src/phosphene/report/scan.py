@@ -17,6 +17,7 @@ from phosphene.formats import percent
 from phosphene.image_files import encode, to_data_url
 from phosphene.report import scan_words
 from phosphene.report.images import weight_image
+from phosphene.report.made import path_to_paste
 from phosphene.report.scan_words import short_label
 from phosphene.runs import RunDirectory
 from phosphene.runs.scans import NAME, OTHERS, PLANTED, SCAN, read_scan_file, read_scans
@@ -68,7 +69,7 @@ def _view(run: RunDirectory, found: dict[str, Any]) -> dict[str, Any]:
         "strip": _deviation_chart(found),
         "most_deviating": scan_words.most_deviating(found),
         "rank": scan_words.rank(min(found["classes"], key=lambda row: row["p_value"]), found),
-        "command": _command(found, run.path.name or "RUN"),
+        "command": _command(found, path_to_paste(run)),
     }
 
 
