@@ -74,7 +74,7 @@ class Effect:
 
     @property
     def level(self) -> float:
-        """Log-odds of the share of hits, estimated from mean and spread of the samples' log-odds: it ranks effects of equal share."""
+        """Log-odds of the share classified as the target, estimated from its log-odds' ``mean`` and ``spread``: it orders equal shares."""
         return LOGISTIC * self.mean / math.sqrt(self.spread**2 + 1)
 
 

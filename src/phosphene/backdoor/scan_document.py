@@ -24,7 +24,7 @@ CANDIDATE = ("interval", "tried", "additive", "size", "box")
 
 @cache
 def method_sha256() -> str:
-    """Return a hash of the version, this package's code and the null model: ``scan.json`` stores it, to tell when a scan is out of date."""
+    """Return a hash of phosphene's version and the files of its ``backdoor/`` (code, null model); scans with another hash are outdated."""
     here, digest = Path(__file__).parent, hashlib.sha256(__version__.encode())
     for path in sorted([*here.glob("*.py"), *here.glob("*.json")]):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())

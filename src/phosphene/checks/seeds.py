@@ -5,7 +5,7 @@ from phosphene.checks.finding import Finding, all_of, judged, two_decimals
 
 
 def find(context: CheckContext) -> Finding:
-    """Judge whether maps from other seeds are classified as their classes as well as the first seeds' maps; return the finding.
+    """Judge if the source classifies finished maps of other seeds as their class at least half as often as the first; return the finding.
 
     Passed when the network classifies the other seeds as their class beyond chance, and at least half as often as the
     first.

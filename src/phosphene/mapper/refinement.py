@@ -20,8 +20,10 @@ def refine(
     recipe: Recipe,
     moments: "Moments | None" = None,
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Minimise ``E[J(I - nu)] + lambda mean |nu (1 - Xi)|`` by Adam (Eq. 2) for m maps; yield maps, losses, hits after each step.
+    """Minimise the class loss of samples less nu (m maps) and a penalty on nu where mask Xi is low, by Adam; yield maps, losses, hit rates.
 
+    That is Eq. 2, ``E[J(I - nu)] + lambda mean |nu (1 - Xi)|``, where J is the loss of the map's class for a sample I. After
+    each step it yields maps (m, c, h, w), cross-entropies (m,), and shares of samples classified as the map's class (m,).
     The last maps that are yielded are clipped to [-1, 1] (a map is a difference of images) and projected on the ball.
 
     Args:

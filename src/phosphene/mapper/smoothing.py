@@ -7,11 +7,11 @@ MIN_VARIANCE = 1e-4  # smallest variance of a colour direction, relative to the 
 
 
 class Smoothing:
-    """Preconditioner of Algorithm 1: called with maps (m, c, h, w), it damps high frequencies and mixes channels like the samples' colours.
+    """Preconditioner that Algorithm 1 applies to gradients and steps, (m, c, h, w): it damps high frequencies and mixes colour channels.
 
-    It takes maps (m, c, h, w) and preserves the standard deviation of white noise. Applied
-    to the gradient and to the step, it makes Algorithm 1 descend in coordinates in which coarse structure is
-    cheap and pixel noise expensive. Exponent 0 leaves everything as it is.
+    With it, Algorithm 1 descends in coordinates in which coarse structure is cheap and pixel noise expensive; ``colours``
+    makes changes of colour that are rare in the samples expensive. The standard deviation of white noise is preserved.
+    Exponent 0 leaves frequencies as they are.
 
     Args:
         exponent: p, 0 or more.

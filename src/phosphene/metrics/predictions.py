@@ -40,7 +40,7 @@ def logits_at_contrasts(engine: Engine, maps: Iterable[ConceptMap], contrasts: S
     """Render maps at several contrasts and return the classifier's logits (contrasts, maps, classes), in one pass over ``maps``."""
     size = engine.classifier.input.size
     parts: list[Tensor] = []
-    for batch in _batches(maps, size[0] * size[1]):
+    for batch in _batches_of_one_shape(maps, size[0] * size[1]):
         check_channels(batch[0].nu.shape[0], engine.classifier)
         nu = torch.stack([one.nu for one in batch]).to(engine.device)
         parts.append(torch.stack([_logits(engine, render(nu, contrast)) for contrast in contrasts]))
@@ -74,8 +74,11 @@ def _logits(engine: Engine, images: Tensor) -> Tensor:
     return engine.logits(images.contiguous(memory_format=torch.channels_last)).cpu()
 
 
-def _batches(maps: Iterable[ConceptMap], target_pixels: int) -> Iterator[list[ConceptMap]]:
-    """Yield the maps in order as lists of maps of one shape, no larger than the memory limit for rendering and resizing."""
+def _batches_of_one_shape(maps: Iterable[ConceptMap], target_pixels: int) -> Iterator[list[ConceptMap]]:
+    """Yield maps in order, as lists of consecutive maps of one shape, each short enough to render and resize it in limited memory.
+
+    ``target_pixels`` is height times width of the input they are resized to. A map too large for the limit is alone.
+    """
     batch: list[ConceptMap] = []
     for one in maps:
         most = max(1, BATCH_PIXELS // max(one.nu.shape[-2:].numel(), target_pixels))

@@ -76,7 +76,11 @@ def _contrasts(cards: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
 def sheet_of_maps(
     run: RunDirectory, gallery: dict[str, Any], columns: "int | None" = None, size: "int | None" = None
 ) -> Image.Image:
-    """Return one image of all maps with captions, in ``columns``, ``size`` pixels each (or chosen), from :func:`map_section`'s result."""
+    """Return a PIL image, a grid of a run's maps (at most 2,000) with captions; ``columns`` and pixels per map, ``size``, may be ``None``.
+
+    By default the grid is about square, and the maps as large as the thumbnails in ``gallery``, which is the result of
+    :func:`map_section` and gives the captions.
+    """
     cards = gallery["cards"][:MOST_ON_SHEET]
     maps = [card["map"] for card in cards]
     captions = [f"{one['short']}, {one['seed']}" if gallery["several"] else one["short"] for one in maps]

@@ -82,11 +82,11 @@ def write_json(path: Path, data: Any) -> None:
 
 
 def read_json(path: Path, fix: str = "Delete it and run again.") -> Any:
-    """Return the content of the JSON file ``path``; RunError if it is missing, or damaged, then with the words of ``fix``.
+    """Return the content of the JSON file ``path``; RunError if it is missing, or damaged: then the message ends with the text ``fix``.
 
     Args:
         path: The file.
-        fix: What to do when it is damaged.
+        fix: Sentence that says what to do when it is damaged.
 
     Raises:
         RunError: the file is missing, unreadable or not JSON.

@@ -22,7 +22,10 @@ class Source(Protocol):
     """Interface of a source module, such as ``sources/timm.py``, which loads the specs of one prefix."""
 
     def load(self, rest: str, *, trust: bool) -> Classifier:
-        """Return the classifier that ``rest``, a model spec without its prefix, names; ``trust`` allows its code to run."""
+        """Return the classifier that ``rest``, a spec of this source without its prefix, names; each source module defines this function.
+
+        ``trust`` allows code that came with the model to run.
+        """
 
 
 # Prefixes of specs; each is the name of its module.

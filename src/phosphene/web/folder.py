@@ -65,7 +65,7 @@ class Folder:
         return HERE if path == self.root else path.relative_to(self.root).as_posix()
 
     def file(self, path: Path) -> Path:
-        """Return the real path of a file in the folder; NotHereError if it is missing, outside or too large.
+        """Return a file's full path with links resolved; NotHereError if it is missing, outside the served folder or larger than 100 MB.
 
         Raises:
             NotHereError: it is missing, lies outside the folder, is not a regular file, or is larger than 100 MB.

@@ -105,8 +105,8 @@ def compare_runs(a: RunDirectory, b: RunDirectory) -> Comparison:
     sides = _compared_run(a, maps[0], second), _compared_run(b, maps[1], first)
     changes = compare(*sides, same_network=first == second, same_method=not _method_differences(facts))
     only = (
-        _labels_without(maps[0], {one.index_a for one in changes}),
-        _labels_without(maps[1], {one.index_b for one in changes}),
+        _unshared_labels(maps[0], {one.index_a for one in changes}),
+        _unshared_labels(maps[1], {one.index_b for one in changes}),
     )
     return Comparison((a.path, b.path), facts, tuple(changes), only, maps)
 
@@ -128,9 +128,9 @@ def _maps_by_class(run: RunDirectory) -> dict[int, list[ConceptMap]]:
     return dict(found)
 
 
-def _labels_without(maps: dict[int, list[ConceptMap]], classes: set[int]) -> list[str]:
-    """Return the labels of the maps whose class index is not in ``classes``."""
-    return [group[0].label for index, group in maps.items() if index not in classes]
+def _unshared_labels(by_class: dict[int, list[ConceptMap]], shared: set[int]) -> list[str]:
+    """Return one label per class of a run, whose maps are given by class index, that is not in ``shared``, the classes of both runs."""
+    return [group[0].label for index, group in by_class.items() if index not in shared]
 
 
 def _compared_run(run: RunDirectory, by_class: dict[int, list[ConceptMap]], other_sha256: str) -> ComparedRun:
