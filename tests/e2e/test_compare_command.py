@@ -29,11 +29,16 @@ def test_compare_prints_writes_and_counts_readings(call, runs, tmp_path):
     assert {row["label"].split(",")[0] for row in found["changes"]} == {"lion", "crane"}
     assert all(row["predictions"] is None for row in found["changes"])
     assert found["only"] == [[], ["maillot"]]
-    assert "phosphene score" in found["notes"][0]
+    assert "what another seed alone changes is subtracted" in found["notes"][0]
+    assert "phosphene score" in found["notes"][1]
+    answer = call("compare", *runs)
+    assert answer.out.count("% by images alone") == answer.out.count("not scored") == 2
     text = page.read_text(encoding="utf-8")
     assert text.count("data:image/webp") == 2 * 2 * 2
     assert "http://" not in text
     assert "https://" not in text
+    assert text.count("changed, by images alone") == text.count("<dd>not scored</dd>") == 2
+    assert "seed alone changes is subtracted" in text
 
     cards = [word for seed in (0, 1) for word in ("--target", tmp_path / f"card{seed}" / "tiny.toml")]
     assert call("score", *runs, *cards, "--trust", "--device", "cpu").code == 0
@@ -54,6 +59,7 @@ def test_no_class_of_one_network_has_changed_with_other_samples(call, tmp_path):
     found = json.loads(call("compare", tmp_path / "0", tmp_path / "1", "--json").out)
     assert "Warning: other samples change every image" in found["notes"][0]
     assert all(row["images"] is None for row in found["changes"])
+    assert call("compare", tmp_path / "0", tmp_path / "1").out.count("other samples") == 3
     assert all(row["change"] <= 0.05 for row in found["changes"])
 
 
@@ -66,7 +72,7 @@ def test_with_one_seed_each_no_percentage_is_given(call, tmp_path):
     found = json.loads(call("compare", tmp_path / "run0", tmp_path / "run1", "--out", page, "--json").out)
     assert all(row["change"] is None and row["images"] is not None for row in found["changes"])
     text = page.read_text(encoding="utf-8")
-    assert text.count("one seed each: how much is unknown") == 2
+    assert text.count("how much is unknown: one seed each") == 2
     assert "<meter" not in text
 
 

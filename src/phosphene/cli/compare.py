@@ -13,6 +13,7 @@ from phosphene.labels import first_synonym
 
 if TYPE_CHECKING:
     from phosphene.metrics.compare import Change, Prediction
+    from phosphene.workflows.compare import Comparison
 
 
 @click.command("compare")
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 def command(a: Path, b: Path, out: "Path | None", as_json: bool) -> None:
     """Compare the maps of two runs class by class and print a table, the most changed classes first; write a page to --out.
 
-    For two models, two recipes, before and after fine-tuning. A change is between 0 (as similar as two seeds of one
-    run) and 1. It is more reliable after `phosphene score` with both models as targets, which has each source classify
+    For two models, two recipes, before and after fine-tuning. A change is between 0 % (as similar as two seeds of
+    one run) and 100 %. It is more reliable after `phosphene score` with both models as targets, which has each source classify
     the other's maps.
     """
     found = ph.compare(a, b, out=out)
@@ -34,21 +35,21 @@ def command(a: Path, b: Path, out: "Path | None", as_json: bool) -> None:
     heads = ["class", "change", "images", "predictions"]
     if any(one.a_by_b or one.b_by_a for one in found.changes):
         heads += ["the second, of the first's maps", "the first, of the second's maps"]
-    print_table(heads, [_change_row(one)[: len(heads)] for one in found.changes], numbers=range(1, 4))
+    for note in found.notes:  # first, because they say what the figures do not
+        click.echo(printable(note), err=True)
+    rows = [_change_row(found, one)[: len(heads)] for one in found.changes]
+    print_table(heads, rows, numbers=range(1, 4))
     for labels, run in zip(found.only, found.runs, strict=True):
         if labels:
             names = ", ".join(map(first_synonym, labels[:8])) + (", ..." if len(labels) > 8 else "")
             click.echo(printable(f"only in {run}: {names}"))
-    for note in found.notes:
-        click.echo(printable(note), err=True)
     if out is not None:
         click.echo(f"open {out}")
 
 
-def _change_row(one: "Change") -> list[str]:
+def _change_row(found: "Comparison", one: "Change") -> list[str]:
     """Return the table row of a class: its label, change, two figures behind it, each source's prediction."""
-    figures = ["-" if value is None else f"{value:.2f}" for value in (one.change, one.images, one.predictions)]
-    return [first_synonym(one.label), *figures, _prediction_text(one.a_by_b), _prediction_text(one.b_by_a)]
+    return [first_synonym(one.label), *found.cells(one), _prediction_text(one.a_by_b), _prediction_text(one.b_by_a)]
 
 
 def _prediction_text(prediction: "Prediction | None") -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from phosphene import notebook
 from phosphene.concept_map import ConceptMap
 from phosphene.errors import RunError
+from phosphene.formats import percent
 from phosphene.labels import first_synonym
 from phosphene.metrics.compare import Change, ComparedRun, Prediction, compare
 from phosphene.report.scores import read_scorecards
@@ -39,7 +40,10 @@ class Comparison:
     def _repr_html_(self) -> str:
         """Return the comparison as HTML that a notebook displays: a table of the most changed classes, and the notes."""
         rows = [
-            [first_synonym(one.label), *map(_share_cell, (one.change, one.images, one.predictions))]
+            [
+                first_synonym(one.label),
+                *map(notebook.Cell, self.cells(one), (one.change or 0.0, one.images or 0.0, one.predictions or 0.0)),
+            ]
             for one in self.changes[: notebook.MOST_IMAGES]
         ]
         table = notebook.piece("table", ["class", "change", "images", "predictions"], rows)
@@ -55,6 +59,29 @@ class Comparison:
         """Whether a class has several seeds, so that it is known how much another seed alone changes."""
         return any(max(one.seeds) > 1 for one in self.changes)
 
+    def cells(self, one: Change) -> tuple[str, str, str]:
+        """Return the change of a class, of its images and of its predictions as texts: percent, or in words why it is not known."""
+        differ = _method_differences(self.facts)
+        no_images = (
+            f"other {' and '.join(differ)}"
+            if differ
+            else "same network"
+            if self.same_network
+            else "seeds differ as much as classes"
+        )
+        no_change = "nothing to compare" if self.seeds_known else "one seed each"
+        change, images, predictions = (
+            why if value is None else percent(value)
+            for value, why in ((one.change, no_change), (one.images, no_images), (one.predictions, "not scored"))
+        )
+        alone = one.change is not None and one.predictions is None
+        return f"{change} by images alone" if alone else change, images, predictions
+
+    @property
+    def same_network(self) -> bool:
+        """Whether both runs have the same network, with the same weights."""
+        return len({facts["model"]["sha256"] for facts in self.facts}) == 1
+
     @property
     def notes(self) -> list[str]:
         """Warnings and hints on how to read the changes, one line each: what differs, what is not known."""
@@ -62,10 +89,14 @@ class Comparison:
         if other := _method_differences(self.facts):
             differ = " and ".join(other)
             notes.append(f"Warning: other {differ} change every image, so only predictions are compared.")
-        elif len({facts["model"]["sha256"] for facts in self.facts}) == 1:
+        elif self.same_network:
             notes.append("Both runs have the same network: seeds change its images, so only predictions are compared.")
         if not self.seeds_known:
             notes.append("One seed per class: what another seed changes is unknown, so no change is given (--seeds 2).")
+        elif any(one.images is not None for one in self.changes):
+            notes.append(
+                "Images: what another seed alone changes is subtracted, so 0 % may stand by images that look different."
+            )
         if not self.scored:
             first, second = self.runs
             specs = [facts["model"]["spec"] for facts in self.facts]
@@ -85,11 +116,6 @@ class Comparison:
             "changes": [asdict(one) for one in self.changes],
             "only": [list(labels) for labels in self.only],
         }
-
-
-def _share_cell(value: "float | None") -> "notebook.Cell | str":
-    """Return a :class:`notebook.Cell` for a share in [0, 1]: two decimals as text, coloured in proportion to it; ``-`` for ``None``."""
-    return "-" if value is None else notebook.Cell(f"{value:.2f}", value)
 
 
 def compare_runs(a: RunDirectory, b: RunDirectory) -> Comparison:
