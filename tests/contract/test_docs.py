@@ -2,8 +2,11 @@
 
 import ast
 import importlib
+import json
 import re
 import shlex
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -35,8 +38,9 @@ def blocks(page: Path, language: str) -> list[str]:
 
 
 def commands(page: Path) -> list[list[str]]:
-    """The words of every `phosphene ...` in the page's shell blocks."""
-    lines = (line for block in blocks(page, "sh") for line in block.replace("\\\n", " ").splitlines())
+    """The words of every `phosphene ...` in the page's shell blocks, and in the steps of its workflows."""
+    scripts = [*blocks(page, "sh"), *(block.replace("- run: ", "") for block in blocks(page, "yaml"))]
+    lines = (line for block in scripts for line in block.replace("\\\n", " ").splitlines())
     found = (re.match(r"(?:[A-Z_]+=\S+ )*phosphene (.*)", line) for line in lines)
     return [shlex.split(re.sub(r" [>|] .*", "", one[1]), comments=True) for one in found if one]
 
@@ -68,6 +72,18 @@ def test_commands_exist_with_their_options(page: Path) -> None:
 def test_python_is_python(page: Path) -> None:
     for block in blocks(page, "python"):
         ast.parse(block)
+
+
+@pytest.mark.parametrize(("share", "passes"), [(0.9, True), (0.3, False)])
+def test_the_gate_for_ci_fails_with_a_code_of_its_own(tmp_path: Path, share: float, passes: bool) -> None:
+    """The table on the page gives the other codes a meaning."""
+    page = DOCS / "howto" / "ci-gate.md"
+    (tmp_path / "scores.json").write_text(json.dumps({"scores": [{"top1_all": share}]}), encoding="utf-8")
+    (gate,) = blocks(page, "python")
+    code = subprocess.run([sys.executable, "-c", gate], cwd=tmp_path, check=False).returncode
+    meanings = [int(number) for number in re.findall(r"^\| (\d+) \|", text_of(page), re.MULTILINE)]
+    assert len(meanings) == 5
+    assert code == 0 if passes else code not in meanings
 
 
 def test_contributing_explains_every_room() -> None:
