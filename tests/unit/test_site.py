@@ -1,6 +1,7 @@
 """The site: whole or not at all, one page per class and model, and nothing that its folder does not hold."""
 
 import html
+import json
 import re
 import shutil
 
@@ -8,6 +9,7 @@ import pytest
 from PIL import Image
 
 import phosphene as ph
+from phosphene.checks import Finding
 from phosphene.concepts import Concept
 from phosphene.engine import Engine
 from phosphene.errors import PhospheneError, RunError
@@ -16,6 +18,7 @@ from phosphene.metrics.predictions import logits_of_maps, top_predictions
 from phosphene.recipe import Recipe
 from phosphene.report.site import CONTENT, write_site
 from phosphene.report.site_runs import classes_of, read_runs
+from phosphene.runs.checks import write_check
 from phosphene.runs.predictions import write_predictions
 from tests import tiny
 from tests.sites import make_run
@@ -106,6 +109,21 @@ def test_pages_show_figures_of_every_run_and_seed(runs, tmp_path):
     tiny_page = next(page for name, page in models.items() if name.startswith("tiny"))
     assert tiny_page.count("phosphene map ") == 2  # how each of its runs was made
     assert "<b>" not in re.sub(r"<b>(map|confidence|M<sub>|top-1)", "", tiny_page)
+
+
+def test_bad_news_come_first_on_the_page_of_a_model(tmp_path):
+    run = make_run(tmp_path / "run", LABELS)
+    facts = json.loads((run.path / "run.json").read_text(encoding="utf-8"))
+    facts["samples"]["held_out"] = 51
+    (run.path / "run.json").write_text(json.dumps(facts), encoding="utf-8")
+    found = Finding("cascade", {}, False, "It does not depend on it.")
+    subject = {"concepts": [], "samples": {"spec": "some samples", "sha256": ""}}
+    write_check(run, {**found.to_dict(), "subject": subject}, run.maps_sha256())
+    model = read_runs([run])[0].model
+    write_site([run], tmp_path / "site")
+    marks = re.findall(r'<li class="(\w*)"><span class="sign"', text(tmp_path / "site", f"models/{model}.html"))
+    assert marks[0] == "bad"
+    assert "" in marks  # the targeting rate
 
 
 def test_thumbnails_are_small_and_images_whole(tmp_path):

@@ -128,5 +128,6 @@ def _parts(runs: Sequence[SiteRun]) -> list[dict[str, Any]]:
         parts = {name: part for name, section in SECTIONS.items() if (part := section(run.run, run.facts))}
         cards = [card for group in run.maps.values() for card in group]
         lines = map_glance(run.facts, cards, run.name) + [line for part in parts.values() for line in part["glance"]]
+        lines.sort(key=lambda line: line["mark"] != "bad")  # bad news first
         found.append({"run": run, "parts": parts, "maps": len(cards), "glance": lines})
     return found
