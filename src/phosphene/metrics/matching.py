@@ -63,7 +63,7 @@ def overlap_note(concepts: Iterable[Concept]) -> "str | None":
     for one, other in itertools.combinations(labels, 2):
         if not set(one).isdisjoint(other):
             return (
-                f"{labels[one]} and {labels[other]} share a class. M_score and top-1 among the concepts are only for "
+                f"{labels[one]!r} and {labels[other]!r} share a class. M_score and top-1 among the concepts are only for "
                 "concepts that share none, and mean nothing here: map such concepts into runs of their own."
             )
     return None
