@@ -8,6 +8,7 @@ import pytest
 pytest.importorskip("fastapi")
 
 from phosphene.web.form import FIELDS, FormError, default_name, read_form, safe_name
+from phosphene.web.processes import last_progress
 from phosphene.web.validate import find_faults, validate
 from tests.web import make
 
@@ -77,6 +78,20 @@ def test_all_faults_are_found_at_once(tmp_path):
     assert set(found) == {"concepts", "samples", "set"}
     assert "Did you mean heart?" in found["concepts"]
     assert "Did you mean steps" in found["set"]
+
+
+def test_a_layer_that_the_network_lacks_is_refused_before_the_start(tmp_path):
+    assert "'nope' is not a module" in faults(MAP | {"set": "xi_layer=nope"}, tmp_path / "x")["set"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_neither_an_error_nor_the_sum_passes_for_progress():
+    """Before the process has ended, which would say what they are."""
+    progress = "shapes: map 1 of 2, star, 50 % done"
+    assert last_progress([progress, "9 s in all"]) == progress
+    assert last_progress([progress, "phosphene: xi_layer is wrong"]) == progress
+    assert last_progress(["phosphene: it failed"]) == last_progress([]) == ""
+    assert last_progress([progress, "phosphene: warning: slow"]) == "phosphene: warning: slow"
 
 
 def test_what_can_be_used_has_no_faults_and_leaves_nothing_behind(tmp_path):

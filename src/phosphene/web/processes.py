@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
 
 from phosphene.errors import printable
@@ -83,14 +84,14 @@ class CommandProcess:
 
     @property
     def message(self) -> str:
-        """The last line that the process printed; if it failed, its error message."""
+        """The last line of progress that the process printed; if it failed, its error message."""
         if not self.running:
             self.stderr_thread.join(timeout=1)
         lines = list(self.lines)
         if self.state == "failed":
             errors = [line.removeprefix("phosphene: ") for line in lines if line.startswith("phosphene: ")]
             return (errors or lines or [f"it ended with exit code {self.process.returncode} and no message."])[-1]
-        return lines[-1] if lines else ""
+        return last_progress(lines)
 
     def stop(self) -> None:
         """Interrupt the process, as Ctrl+C does: what is finished stays."""
@@ -110,6 +111,15 @@ class CommandProcess:
                 else:
                     self.process.kill()
             self.process.wait()
+
+
+def last_progress(lines: Sequence[str]) -> str:
+    """Return the last line that says how far a command is: no error, after which it ends, nor the line that sums up; else empty."""
+    for line in reversed(lines):
+        error = line.startswith("phosphene: ") and not line.startswith("phosphene: warning: ")
+        if not error and not line.endswith(" in all"):
+            return line
+    return ""
 
 
 class Processes(dict[str, CommandProcess]):

@@ -107,7 +107,9 @@ def find_faults(action: str, values: Mapping[str, Any], run: Path) -> Faults:
             plan_scan(MapOrigin(classifier=classifier, pool=pool, recipe=recipe), out=run, reference=others)
     else:
         with faults.beside("name"):
-            plan(classifier, recipe, pool, run, concepts, seed_range(values["seed"], values["seeds"]))
+            planned = plan(classifier, recipe, pool, run, concepts, seed_range(values["seed"], values["seeds"]))
+            with faults.beside("set"), planned.engine() as engine:
+                engine.spatial_layer(recipe.xi_layer)
     return faults
 
 

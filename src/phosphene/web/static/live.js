@@ -1,5 +1,13 @@
 // Keeps [data-live] up to date: fetches the page at intervals and replaces what has changed in it. The page works without it.
+// A form whose button has data-busy shows that text from its submission until the answer comes.
 "use strict";
+(() => {
+  for (const button of document.querySelectorAll("button[data-busy]")) {
+    const text = button.textContent;
+    button.form.addEventListener("submit", () => { button.textContent = button.dataset.busy; button.disabled = true; });
+    addEventListener("pageshow", () => { button.textContent = text; button.disabled = false; }); // back from another page
+  }
+})();
 (() => {
   const live = document.querySelector("[data-live]");
   if (!live) return;
