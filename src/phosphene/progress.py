@@ -31,6 +31,7 @@ class ProgressDisplay:
         self.title, self.shown = title, shown
         self.console = Console(file=sys.stderr)
         self.bar: Progress | None = None
+        self.last_line = ""
         self.began = self.printed = time.monotonic()
         self.part_began = self.began  # the part that the share is of
         self.first = self.share = 0.0  # share at the first update of the part, which took no time; latest share
@@ -105,8 +106,8 @@ class ProgressDisplay:
             if last or now - self.printed >= NOTEBOOK_SECONDS:
                 self.printed = now
                 self._overwrite(printable(line))
-        elif last or now - self.printed >= EVERY_SECONDS:
-            self.printed = now
+        elif line != self.last_line and (last or now - self.printed >= EVERY_SECONDS):
+            self.printed, self.last_line = now, line
             print(printable(line), file=sys.stderr, flush=True)  # noqa: T201
 
     def follow(self, on_progress: "Callable[[Any], None] | None" = None) -> Callable[[Any], None]:

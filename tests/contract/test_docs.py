@@ -20,7 +20,6 @@ DOCS = ROOT / "docs"
 ROOT_PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", ROOT / "benchmarks" / "README.md"]
 PAGES = [*ROOT_PAGES, *sorted(DOCS.glob("*.md")), *sorted((DOCS / "howto").glob("*.md"))]
 WHEN = re.compile(r"<!-- when: (\S+) -->\n(.*?)<!-- end -->\n", re.DOTALL)
-OTHERS = ("dev", "docs", "compare")  # extras that only those need who work on phosphene itself
 
 
 def text_of(page: Path) -> str:
@@ -106,7 +105,7 @@ def test_readme_names_commands() -> None:
 def test_every_extra_is_explained() -> None:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
     explained = re.findall(r"^\| `(\w+)` \|", text_of(DOCS / "installation.md"), re.MULTILINE)
-    assert sorted(explained) == sorted(set(extras) - set(OTHERS))
+    assert sorted(explained) == sorted(extras)
 
 
 def test_every_how_to_has_its_place() -> None:

@@ -77,6 +77,13 @@ def test_maps_are_saved_as_a_run_with_a_report(maps, tmp_path):
         ph.ConceptMaps(maps).save(tmp_path / "other")
 
 
+@pytest.mark.parametrize("name", ["grid.png", "grid.PDF", "grid.jpg"])
+def test_the_path_of_an_image_is_no_run_directory(maps, tmp_path, name):
+    with pytest.raises(PhospheneError, match=r"maps\.grid\(\)\.save"):
+        maps.save(tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("name", ["grid.png", "grid.pdf", "grid.svg"])
 def test_a_grid_is_saved(maps, tmp_path, name):
     grid = maps.grid(columns=3, size=24)

@@ -56,6 +56,16 @@ def test_plain_lines_come_now_and_then(capfd, monkeypatch):
         assert capfd.readouterr().err.startswith("net: map, ")
 
 
+def test_a_plain_line_is_not_repeated(capfd, monkeypatch):
+    """Of a part that is not counted, and takes longer than the time between two lines."""
+    monkeypatch.setattr("phosphene.progress.EVERY_SECONDS", 0.0)
+    with ProgressDisplay("scan") as display:
+        for what in ("a candidate for heart", "a candidate for heart", "a candidate for star", "a candidate for heart"):
+            display.update(what)
+    lines = capfd.readouterr().err.splitlines()
+    assert [line.rpartition(" ")[2] for line in lines] == ["heart", "star", "heart"]
+
+
 def test_plain_lines_name_the_work_once_it_has_begun(capfd):
     with ProgressDisplay("load torch") as opened, show_progress(opened, "site") as display:
         display.update("7 of 9 maps", last=True)

@@ -52,6 +52,8 @@ class ConceptMaps(MapList):
         Raises:
             RunError: the maps do not know what they were made from, or the directory cannot take them.
         """
+        if Path(path).suffix.lower() in (".png", ".pdf", ".svg", ".jpg", ".jpeg", ".webp", ".gif"):
+            raise RunError(f"maps.save writes a run directory, and {path} is an image: maps.grid().save writes a .png.")
         if self.origin is None:
             raise RunError("these maps do not know what they were made from: save what map_concepts returned.")
         origin, run = self.origin, RunDirectory(path)
