@@ -255,6 +255,21 @@ def test_the_policy_stops_what_would_get_past_the_escaping(chromium, run, tmp_pa
     page.close()
 
 
+# Fields with more text than they have room for, and a bar that has to be scrolled.
+CUT_OFF = """() => [...document.querySelectorAll(".tools input, .tools select, .top nav")].filter((one) => {
+  if (one.tagName === "NAV") return one.scrollWidth > one.clientWidth;
+  const style = getComputedStyle(one), pen = document.createElement("canvas").getContext("2d");
+  pen.font = style.font;
+  const room = one.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight);
+  return pen.measureText(one.placeholder || one.selectedOptions[0].textContent).width > room;
+}).map((one) => one.id || one.tagName)"""
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_no_text_of_a_field_or_of_the_bar_is_cut_off(opened, width):
+    assert opened(width=width).evaluate(CUT_OFF) == []
+
+
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("width", WIDTHS)
 def test_accessibility(opened, axe, scheme, width):  # noqa: F811
