@@ -10,7 +10,6 @@ import warnings
 import pytest
 import torch
 
-import phosphene as ph
 from phosphene.concept_map import Job
 from phosphene.engine import Engine
 from phosphene.engine.capture import EAGER_CALLS, CapturedSteps
@@ -20,7 +19,6 @@ from phosphene.mapper import MapOptimization, map_jobs
 from phosphene.mapper.draws import draw_ahead
 from phosphene.mapper.views import draw_views
 from phosphene.recipe import Recipe, resolve
-from phosphene.samples import load_samples
 from tests import hand
 from tests.twice import assert_same_map
 
@@ -30,16 +28,6 @@ RECIPES = {
     "quick": resolve("quick", {"steps": 14, "refine_steps": 11}),
     "paper": resolve("paper", {"steps": 12, "refine_steps": 7, "batch_size": 6}),
 }
-
-
-@pytest.fixture(scope="module")
-def network():
-    return ph.load("demo:shapes")
-
-
-@pytest.fixture(scope="module")
-def pool(network):
-    return load_samples("demo:shapes", network.input.shape)
 
 
 def replaying(log):

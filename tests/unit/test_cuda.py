@@ -11,7 +11,6 @@ import pytest
 import torch
 from torch import nn
 
-import phosphene as ph
 from phosphene.classifier import Classifier
 from phosphene.concept_map import Job
 from phosphene.engine import Engine
@@ -41,11 +40,6 @@ RECIPES = {
 def alone(monkeypatch, tmp_path):
     """A cache of its own."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-
-
-@pytest.fixture(scope="module")
-def network():
-    return ph.load("demo:shapes")
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,6 @@ from phosphene.engine import Engine
 from phosphene.errors import RecipeError
 from phosphene.mapper import MapOptimization, Step, map_jobs, passes_per_map
 from phosphene.recipe import resolve
-from phosphene.samples import load_samples
 from phosphene.workflows.map import execute
 from phosphene.workflows.plan import plan
 from tests.twice import ROOM, assert_same_image, assert_same_map, distance
@@ -17,16 +16,6 @@ JOBS = [Job(0), Job(5), Job(9)]
 STEPS, STOP = 40, 3
 WHOLE = resolve("vivid", {"steps": STEPS})
 STOPPING = WHOLE.replace(stop_after=STOP)
-
-
-@pytest.fixture(scope="module")
-def network():
-    return ph.load("demo:shapes")
-
-
-@pytest.fixture(scope="module")
-def pool(network):
-    return load_samples("demo:shapes", network.input.shape)
 
 
 @pytest.fixture(scope="module")

@@ -18,23 +18,9 @@ from phosphene.runs import live
 from phosphene.runs.checks import write_check
 from phosphene.runs.live import LivePreview
 from phosphene.web import serve
-from phosphene.web.app import make_app
 from phosphene.web.guard import Guard
 from tests import tiny
-from tests.web import HOSTILE, LABELS, Client, make, write_scan
-
-
-@pytest.fixture
-def root(tmp_path):
-    (tmp_path / "runs").mkdir()
-    return tmp_path / "runs"
-
-
-@pytest.fixture
-def client(root):
-    made = Client(make_app(root))
-    with made.client:
-        yield made
+from tests.web import HOSTILE, LABELS, make, write_scan
 
 
 def test_an_empty_folder_says_what_a_run_directory_is(client):

@@ -15,19 +15,6 @@ DOOMED = {"model": "demo:shapes", "concepts": "star\nheart", "set": "xi_layer=no
 LONG = {"model": "demo:shapes", "every": "1", "set": "steps=1000000", "name": "long"}
 
 
-@pytest.fixture
-def root(tmp_path):
-    (tmp_path / "runs").mkdir()
-    return tmp_path / "runs"
-
-
-@pytest.fixture
-def client(root):
-    made = Client(make_app(root))
-    with made.client:
-        yield made
-
-
 def test_a_form_with_a_fault_starts_nothing_and_keeps_its_fields(client, root):
     fields = DOOMED | {"model": "demo:shapse", "seeds": "3", "samples": "<b>"}
     answer = client.post("/start", fields, Origin="http://127.0.0.1:8421")
