@@ -9,15 +9,15 @@ from torch import Tensor
 from phosphene.concept_map import ConceptMap
 from phosphene.engine import Engine
 from phosphene.errors import NumericError, RecipeError, RunError, first_line
-from phosphene.executors.background import Background
 from phosphene.executors.base import Event, Group, GroupEnded, GroupFailed, Made, MapPlan, MapSummary, Stepped
 from phosphene.mapper import FrameRecorder, MapOptimization
 from phosphene.runs.checkpoints import Checkpoints
 from phosphene.runs.live import LivePreview
+from phosphene.runs.writer import WriterThread
 
 # Between checkpoints; with the step that is under way, no more than ten seconds of work are lost.
 CHECKPOINT_SECONDS = 7.0
-# Files that may wait for the disk while maps are made. On a CPU the writer would take a core from the network.
+# Calls of the writer thread that may be unfinished. On a CPU none: the thread would take a core from the network.
 MOST_WAITING = {"cpu": 0, "cuda": 64}
 
 
@@ -35,10 +35,10 @@ def open_worker(
     """
     with (
         plan.engine(plan.missing) as engine,
-        closing(Background[Event](MOST_WAITING[engine.device.type])) as background,
+        closing(WriterThread[Event](MOST_WAITING[engine.device.type])) as writer,
     ):
         engine.spatial_layer(plan.recipe.xi_layer)  # a wrong recipe fails once, not per map
-        yield Worker(plan, engine, background, stop, writes)
+        yield Worker(plan, engine, writer, stop, writes)
 
 
 class Worker:
@@ -51,11 +51,11 @@ class Worker:
         self,
         plan: MapPlan,
         engine: Engine,
-        background: Background[Event],
+        writer: WriterThread[Event],
         stop: Callable[[], bool],
         writes: Callable[[], bool],
     ) -> None:
-        self.plan, self.engine, self.background, self.stop, self.writes = plan, engine, background, stop, writes
+        self.plan, self.engine, self.writer, self.stop, self.writes = plan, engine, writer, stop, writes
         self.pool = plan.pool.to(engine.device)
         self.checkpoints = Checkpoints(plan.run.path)
 
@@ -86,7 +86,7 @@ class Worker:
         Raises:
             RunError: the run directory cannot be written.
         """
-        yield from self.background.results(wait=True)
+        yield from self.writer.results(flush=True)
 
     def _make(self, group: Group) -> Iterator[Event]:
         """Make and write a group's maps, with checkpoints and previews; yield an event per step and per map."""
@@ -105,7 +105,7 @@ class Worker:
                 if preview is not None:
                     preview(step)
                 yield Stepped(group, step)
-                yield from self.background.results()
+                yield from self.writer.results()
                 if self.stop():
                     self._checkpoint(group, making)
                     yield GroupEnded(group, stopped=True)
@@ -117,10 +117,10 @@ class Worker:
                 self._checkpoint(group, making)
             for one, job in zip(making.finish(film), group.jobs, strict=True):
                 if job in group.missing:
-                    self.background.submit(self._write, group, one)
-                    yield from self.background.results()
-        self.background.submit(self._end, group)
-        yield from self.background.results()
+                    self.writer.submit(self._write, group, one)
+                    yield from self.writer.results()
+        self.writer.submit(self._end, group)
+        yield from self.writer.results()
 
     def _write(self, group: Group, one: ConceptMap) -> Made:
         """Write a finished map, if this process may write, and return the event that reports it."""
@@ -138,7 +138,7 @@ class Worker:
     def _checkpoint(self, group: Group, making: MapOptimization) -> None:
         """Queue the writing of a checkpoint of the group's present state, if this process may write."""
         if self.writes():
-            self.background.submit(self._save, group, making.state())
+            self.writer.submit(self._save, group, making.state())
 
     def _save(self, group: Group, state: dict[str, Tensor]) -> None:
         """Write a checkpoint with a group's ``state``; a failure is ignored: a full disk is reported when a map is written."""

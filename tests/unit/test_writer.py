@@ -7,10 +7,10 @@ import torch
 
 from phosphene.errors import RunError
 from phosphene.executors import worker
-from phosphene.executors.background import Background
 from phosphene.recipe import Recipe
 from phosphene.runs import RunDirectory
 from phosphene.runs.checkpoints import Checkpoints
+from phosphene.runs.writer import WriterThread
 from phosphene.samples.pool import make_pool
 from phosphene.workflows.map import execute
 from phosphene.workflows.plan import plan
@@ -37,18 +37,18 @@ def todo(path):
 
 @pytest.mark.parametrize("most", [0, 1, 3])
 def test_results_come_in_order_and_all_of_them(most):
-    queue = Background[int](most)
+    queue = WriterThread[int](most)
     given = []
     for number in range(10):
         queue.submit(lambda one: one if one % 3 else None, number)
         given += queue.results()
-    given += queue.results(wait=True)
+    given += queue.results(flush=True)
     queue.close()
     assert given == [1, 2, 4, 5, 7, 8]
 
 
 def test_as_many_calls_wait_as_may():
-    queue, gate = Background[int](2), threading.Event()
+    queue, gate = WriterThread[int](2), threading.Event()
     for _ in range(2):
         queue.submit(gate.wait, 60)
     assert not list(queue.results())
@@ -59,7 +59,7 @@ def test_as_many_calls_wait_as_may():
     gate.set()
     third.join(60)
     assert not third.is_alive()
-    assert len(list(queue.results(wait=True))) == 3
+    assert len(list(queue.results(flush=True))) == 3
     queue.close()
 
 
@@ -71,19 +71,19 @@ def fail(error):
     ("error", "says"), [(RunError("the disk is full"), "the disk is full"), (ValueError("odd"), "ValueError: odd")]
 )
 def test_after_a_call_that_fails_none_is_made(error, says):
-    queue, made = Background[None](5), []
+    queue, made = WriterThread[None](5), []
     queue.submit(made.append, 1)
     queue.submit(fail, error)
     queue.submit(made.append, 2)
     with pytest.raises(RunError, match=says):
-        list(queue.results(wait=True))
+        list(queue.results(flush=True))
     queue.submit(made.append, 3)
     queue.close()
     assert made == [1]
 
 
 def test_closing_waits_for_all_calls():
-    queue, made = Background[None](5), []
+    queue, made = WriterThread[None](5), []
     for number in range(5):
         queue.submit(made.append, number)
     queue.close()
