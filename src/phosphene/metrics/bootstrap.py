@@ -52,7 +52,7 @@ def m_score_interval(divergences: Tensor, concepts: int, *, draws: int = DRAWS, 
 
 
 def wilson(hits: int, count: int) -> tuple[float, float]:
-    """Return the Wilson 95 % interval (low, high), in [0, 1], of the share ``hits / count``.
+    """Return the Wilson 95 % interval (low, high), in [0, 1], of the share ``hits / count``; ValueError if ``count`` is 0.
 
     Not a bootstrap, which for ten hits of ten returns [1, 1], as if ten maps left no doubt; this returns [0.72, 1].
 

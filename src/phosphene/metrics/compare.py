@@ -44,7 +44,7 @@ LEAST_SPREAD = 0.02
 
 @dataclass(frozen=True)
 class Prediction:
-    """How a classifier sees a run's maps of one class: its mean probability of that class, and the class that it predicts instead."""
+    """What the other run's source predicts for maps of one class: mean probability, and the most frequent wrong label (empty if none)."""
 
     p_class: float
     instead: str = ""
@@ -93,7 +93,7 @@ class Change:
 
 
 def compare(a: ComparedRun, b: ComparedRun, *, same_network: bool = False, same_method: bool = True) -> list[Change]:
-    """Compare two runs' maps by class, by images (of one method) and predictions; return a :class:`Change` per common class, largest first.
+    """Return a :class:`Change` for each class that both runs have, most changed first, from maps and predictions; ConceptError if none.
 
     Args:
         a: The first run.
@@ -136,13 +136,13 @@ def compare(a: ComparedRun, b: ComparedRun, *, same_network: bool = False, same_
 
 
 def _order(change: Change) -> float:
-    """Return the key by which changes are sorted: the mean of the known figures (images, predictions), -1 if neither is known."""
+    """Return the number by which changes are sorted, largest first: the mean of the known figures, -1 if neither is known."""
     parts = [value for value in (change.images, change.predictions) if value is not None]
     return fmean(parts) if parts else -1.0
 
 
 def in_common(a: Mapping[int, str], b: Mapping[int, str]) -> dict[int, int]:
-    """From index -> label of two runs, return index in ``a`` -> index in ``b`` of each common class, by index and label, else by label.
+    """From index -> label of two runs, return index in ``a`` -> index in ``b`` of each class that both have, matched by label.
 
     Raises:
         ConceptError: a label fits several classes of the other run.
@@ -177,7 +177,7 @@ def shifted_correlation(a: Tensor, b: Tensor) -> float:
 
 
 def _coarse(maps: Iterable[ConceptMap], side: int) -> dict[int, list[Tensor]]:
-    """Return, by class index, the images of its maps averaged down to ``side`` x ``side`` pixels, (c, side, side) each."""
+    """Return class index -> list of its maps' images, averaged down to ``side`` x ``side`` pixels, (c, side, side) each."""
     by_class: dict[int, list[Tensor]] = defaultdict(list)
     for one in maps:
         by_class[one.index].append(functional.adaptive_avg_pool2d(one.pixels.float(), (side, side)))
@@ -218,7 +218,7 @@ def _similarity(a: Tensor, b: Tensor) -> float:
 
 
 def _probability_lost(a: ComparedRun, b: ComparedRun, one: int, two: int, *, same_network: bool) -> "float | None":
-    """Return by how much a class's probability falls at the other run's source, or differs between runs of one network; else ``None``."""
+    """Return how much less probable the other source finds a class, or by how much two runs of one network differ; ``None`` if unknown."""
     if same_network:
         if one not in a.own or two not in b.own:
             return None

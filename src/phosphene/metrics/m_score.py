@@ -13,11 +13,9 @@ from phosphene.errors import ConceptError
 from phosphene.metrics.matching import match_maps
 from phosphene.metrics.predictions import logits_of_maps, pulled_up_logits
 
-higher_is_better = True
-
 
 def divergences(logits: Tensor, concepts: Sequence[int]) -> Tensor:
-    """Return each map's ``KL(p(y | map) || p(y))`` over the L concepts, in nats, float64 (maps,), from a target's logits.
+    """Return each map's ``KL(p(y | map) || p(y))`` over L concepts, nats, float64 (maps,), from a target's logits; ConceptError if L < 2.
 
     Args:
         logits: The target's logits for each map's image, (maps, classes).

@@ -16,7 +16,7 @@ from phosphene.labels import Labels, first_synonym
 
 @dataclass(frozen=True)
 class MatchedMaps:
-    """The concept of each map at the classifier that made the maps, and which of a target classifier's classes its classes are.
+    """Result of :func:`match_maps`: what each map is of, and which class of a target classifier each of the source's classes is.
 
     Attributes:
         concepts: What each map is of, at the source.
@@ -40,7 +40,7 @@ class MatchedMaps:
 
     @cached_property
     def targets(self) -> Tensor:
-        """What the target should predict for each map: its class, or the sets of classes that it tells from each other."""
+        """What the target should predict: each map's class, (maps,), or if sets, (maps, classes): 1 for, -1 against, else 0."""
         return targets_of(self.sides, len(self.labels), multi_label=self.multi_label)
 
     @cached_property
@@ -86,7 +86,7 @@ def classes_of(concepts: Iterable[Concept]) -> dict[int, str]:
 
 
 def match(concepts: Mapping[int, str], labels: Labels, target: str = "the target") -> dict[int, int]:
-    """Return source index -> target index of the class that shares a synonym with its label; of several, the one at the others' offset.
+    """Return source index -> index of the target's class whose label shares a synonym, of several the best; ConceptError if none fits.
 
     Labels are lists of synonyms: classes that share one are possible matches; case and blanks do not matter. Where
     there are several (ImageNet has two called "crane"), position decides, if all concepts with a single match have the
@@ -112,7 +112,7 @@ def match(concepts: Mapping[int, str], labels: Labels, target: str = "the target
 
 
 def _candidates(index: int, label: str, labels: Labels, offset: "int | None") -> list[int]:
-    """Return the target's possible classes for one source class: the one ``offset`` places on if labels agree, else the closest."""
+    """Return the target's possible classes for one source class, a list: the one ``offset`` places on if labels agree, else the closest."""
     sharing = labels.sharing(label)
     if offset is not None and (index + offset in sharing or (not sharing and labels.same(index + offset, label))):
         return [index + offset]
@@ -134,7 +134,7 @@ def _refuse_unmatched(concepts: Mapping[int, str], candidates: Mapping[int, Sequ
 
 
 def _refuse_shared(concepts: Mapping[int, str], matched: Mapping[int, int], labels: Labels, target: str) -> None:
-    """Raise ConceptError if two concepts were matched to the same class of the target; the message lists them."""
+    """Raise ConceptError if two source classes were matched to the same class of the target; the message lists them."""
     owners: dict[int, list[str]] = {}
     for index, taken in matched.items():
         owners.setdefault(taken, []).append(f"{concepts[index][:60]!r} ({index})")

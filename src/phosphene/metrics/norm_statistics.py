@@ -42,7 +42,7 @@ def natural_noise(count: int, shape: tuple[int, int, int]) -> Tensor:
 
 
 def first_norm(engine: Engine, samples: Tensor) -> "tuple[nn.Module, Tensor] | None":
-    """Run samples (n, c, h, w) up to the first trained batch normalisation; return it and its input's moments (2, n, c), or ``None``.
+    """Run samples (n, c, h, w) up to the first batch norm; return it and its input's moments (2, n, c), or ``None`` if absent or untrained.
 
     Returns:
         That module, and the mean and mean square of its input per sample and channel, float64 (2, n, channels), on the
@@ -58,7 +58,7 @@ def first_norm(engine: Engine, samples: Tensor) -> "tuple[nn.Module, Tensor] | N
     moments: list[Tensor] = []
 
     def stop(module: nn.Module, inputs: tuple[Tensor, ...], _: object) -> None:
-        """Forward hook of a batch normalisation: store mean and mean square of its input, and end the forward pass by an exception."""
+        """Forward hook of a batch norm: for 4-d inputs, store their mean and mean square, and end the forward pass by an exception."""
         if inputs and isinstance(inputs[0], Tensor) and inputs[0].ndim == 4:
             values = inputs[0].detach().double()
             moments.append(torch.stack([values.mean((2, 3)), values.square().mean((2, 3))]).cpu())
@@ -80,7 +80,7 @@ def first_norm(engine: Engine, samples: Tensor) -> "tuple[nn.Module, Tensor] | N
 
 
 def divergence(norm: nn.Module, moments: Tensor) -> Tensor:
-    """Return the KL divergence, in nats per channel, of a batch normalisation's input, given by its moments, from the stored statistics.
+    """Return how far a batch norm's input, from its moments (..., 2, c), is from what it stores: KL in nats, mean over channels, (...).
 
     Both are taken as normal densities, one per channel.
 

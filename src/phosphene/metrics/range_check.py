@@ -139,7 +139,7 @@ def check_range(
 
 
 def range_doubt(classifier: Classifier, pool: "SamplePool | None" = None, *, device: str = "auto") -> "str | None":
-    """Return a one-line warning if another input convention clearly fits the network better than the declared one, else ``None``.
+    """Return a one-line warning if another input convention clearly fits better than the declared one; ``None`` if not, or on any error.
 
     A warning, never an error: silent if it cannot tell, or if the network classifies labelled samples about as
     well as under the better convention.
@@ -166,7 +166,7 @@ def range_doubt(classifier: Classifier, pool: "SamplePool | None" = None, *, dev
 
 
 def divergences(engine: Engine, samples: Tensor, candidates: Sequence[Convention]) -> "Tensor | None":
-    """Return, per convention, how far the first batch normalisation's input is from what it stores, (k,) nats; ``None`` without one."""
+    """Return, per convention, how far the first batch norm's input for samples is from what it stores, (k,) in nats, or ``None``."""
     reached = [first_norm(engine, one.apply(samples, engine.classifier.input)) for one in candidates]
     found = [one for one in reached if one is not None]
     return torch.stack([divergence(norm, moments.mean(1)) for norm, moments in found]) if found else None
@@ -212,7 +212,7 @@ def clearly_worse(values: Tensor, among: "Tensor | None", floor: float) -> Tenso
 
 
 def _better_convention(engine: Engine, pool: "SamplePool | None") -> "Convention | None":
-    """Return the input convention that fits clearly better than the declared one, on natural samples or noise; ``None`` if none does."""
+    """Return the input convention that fits clearly better than the declared one; ``None`` if none does, or if labels speak against it."""
     candidates, shape = common_conventions(engine.classifier.input), engine.classifier.input.shape
     samples = natural_noise(DOUBT_SAMPLES, shape) if pool is None else pool.pixels[:DOUBT_SAMPLES].cpu().float() / 255
     fit = divergences(engine, samples, candidates)

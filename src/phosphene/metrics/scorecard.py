@@ -133,7 +133,7 @@ ScoreT = TypeVar("ScoreT", bound=Score)
 
 
 class Scores(list[ScoreT]):
-    """A list of scores that a notebook shows as a table."""
+    """A list of scores, as :func:`phosphene.score` returns it, that a notebook shows as a table."""
 
     def _repr_html_(self) -> str:
         """Return the list as HTML that a notebook displays: a table with a line of figures per score."""
