@@ -10,7 +10,7 @@ from torch import nn
 
 from phosphene.checks import CHECKS, CheckContext, Request, choose, examine
 from phosphene.checks.baseline import Baseline, across_classes, mean_similarities
-from phosphene.checks.context import spread
+from phosphene.checks.context import choose_maps
 from phosphene.checks.finding import Finding, all_of, two_decimals
 from phosphene.checks.map_predictions import beyond_chance, chance_rates, predictions_of
 from phosphene.classifier import Classifier
@@ -515,7 +515,7 @@ def test_the_network_is_given_back_untouched(context, classifier):
 )
 def test_the_chosen_are_spread(count, most, chosen):
     maps = [made(Job(index, seed), noise(0), RECIPE) for index in range(count) for seed in (2, 1)]
-    found = spread(maps, most)
+    found = choose_maps(maps, most)
     assert [one.index for one in found] == chosen
     assert all(one.seed == 2 for one in found)
 

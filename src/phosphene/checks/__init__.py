@@ -54,7 +54,7 @@ CHECKS = {
 
 
 def choose(names: Sequence[str] = ()) -> list[str]:
-    """Return the names of the checks to run, those named or all of them, in the order of ``CHECKS``; an error if one does not exist.
+    """Return the checks to run by name, those given or all, ordered as ``CHECKS``; PhospheneError for an unknown name or a lacking extra.
 
     Raises:
         PhospheneError: a check does not exist.

@@ -12,13 +12,13 @@ JUDGED = 2
 
 
 def needs(context: CheckContext) -> list[Request]:
-    """Return requests for maps to make: each of ``context.chosen`` again with more and more blocks randomised, and with a second seed."""
+    """Return requests for ``context.chosen`` with more and more blocks randomised, and for a second seed where a class has only one."""
     depths = context.depths if context.same_samples else [0, *context.depths]
     return [*(request for depth in depths for request in context.under(depth)), *context.second_seeds()]
 
 
 def find(context: CheckContext) -> Finding:
-    """Judge whether maps depend on learned weights: compare those of randomised networks with the run's; return the finding.
+    """Compare the maps of randomised networks, made before, with the run's; return the finding, passed if they show something else.
 
     Passed when, with head and last block randomised, HOG finds the maps no more similar than maps of different classes,
     and the intact network classifies them at chance.

@@ -47,7 +47,7 @@ class Request:
 
 
 class CheckContext:
-    """What a check works with: the maps to check, and their network, samples and recipe to make other maps and classify them.
+    """What checks work with: the maps, network, samples and recipe; makes the other maps that checks ask for and keeps them in ``made``.
 
     Args:
         classifier: The network that the maps come from.
@@ -75,7 +75,7 @@ class CheckContext:
         mapper: Mapper = map_jobs,
     ) -> None:
         self.classifier, self.pool, self.recipe, self.maps = classifier, pool, recipe, tuple(maps)
-        self.chosen = spread(maps, most)
+        self.chosen = choose_maps(maps, most)
         self.same_samples = same_samples
         self.device, self.precision, self.mapper = device, precision, mapper
         self.made: dict[Request, ConceptMap] = {}
@@ -147,7 +147,7 @@ class CheckContext:
     # --- measurements
 
     def predict(self, maps: Sequence[ConceptMap], depth: int = 0) -> MapPredictions:
-        """Classify maps by the network, or with its last ``depth`` blocks randomised; return hits and probabilities of their classes."""
+        """Classify maps by the network, or its last ``depth`` blocks randomised; return the MapPredictions (hits, mean probability)."""
         with self.engine(depth) as engine:
             logits = logits_of_maps(engine, maps)
         sides = [one.concept.sides for one in maps]
@@ -164,7 +164,7 @@ class CheckContext:
         return mean_similarities((one, other) for one in self.chosen for other in self.same_class(one))
 
     def reference(self) -> dict[str, float]:
-        """Return figures for a finding, by name: how similar maps of different classes are, and maps of one class from different seeds."""
+        """Return figures for a finding, by name: similarities between classes, and between seeds of one class, which must be made."""
         across = self.across.figures() if self.across else {}
         return across | {f"{name}_at_other_seed": value for name, value in self.within.items()}
 
@@ -214,7 +214,7 @@ def _next_seed(one: ConceptMap) -> Job:
     return replace(one.job, seed=one.seed + 1)
 
 
-def spread(maps: Sequence[ConceptMap], most: int) -> list[ConceptMap]:
+def choose_maps(maps: Sequence[ConceptMap], most: int) -> list[ConceptMap]:
     """Choose the maps that a check makes again: the first map of at most ``most`` classes, spread evenly over all classes."""
     offered = first_of_each_class(maps)
     if len(offered) <= most:

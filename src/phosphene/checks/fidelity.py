@@ -16,7 +16,7 @@ from phosphene.metrics.scores import CONTRASTS
 
 
 def find(context: CheckContext) -> Finding:
-    """Return a finding without a verdict: the source's probability of each map's class and the targeting rate, at seven contrasts.
+    """Return a finding without a verdict: mean probability of the ``chosen`` maps' classes and mean targeting rate, at seven contrasts.
 
     The image is ``clip(0.5 - q nu / std(nu))``, and ``q nu / std(nu)`` is subtracted from samples, so that both have
     the same deviation. Held-out samples that the network classifies as the class already are left out. There is no

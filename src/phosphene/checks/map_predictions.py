@@ -46,7 +46,7 @@ class MapPredictions:
 
 
 def predictions_of(logits: Tensor, targets: Tensor) -> MapPredictions:
-    """Return hits, mean probability of the target, and whether hits beat chance, from logits (maps, classes) and each map's target."""
+    """Return the MapPredictions (hits, mean probability, beyond chance or not) from logits (maps, classes) and each map's target."""
     found = int(hits(logits, targets).sum())
     return MapPredictions(
         float(target_probabilities(logits.double(), targets).mean()),
@@ -57,7 +57,7 @@ def predictions_of(logits: Tensor, targets: Tensor) -> MapPredictions:
 
 
 def chance_rates(logits: Tensor, targets: Tensor) -> list[float]:
-    """From logits (maps, classes), return each map's chance of a hit: share of other maps predicted as its target, at least 1 / classes.
+    """From logits, return per map the chance of a hit: share of maps of other targets predicted as its target, at least 1 / classes.
 
     One over the number of classes (of sets: the share of the target's classes), or the share of the maps of other
     targets that hit this one: many networks have a class that they predict for everything unknown.

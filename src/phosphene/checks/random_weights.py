@@ -5,12 +5,12 @@ from phosphene.checks.finding import Finding, all_of, judged
 
 
 def needs(context: CheckContext) -> list[Request]:
-    """Return requests for maps to make: each of ``context.chosen`` again with all weights randomised, and with a second seed."""
+    """Return requests for ``context.chosen`` with all weights randomised, and for a second seed where a class has only one."""
     return [*(context.under(context.depths[-1]) if context.depths else []), *context.second_seeds()]
 
 
 def find(context: CheckContext) -> Finding:
-    """Judge maps of a network with random weights, classified by it and by the trained network; return the finding.
+    """Judge maps made with random weights: return the finding, passed if the trained network sees only chance and no likeness in them.
 
     Passed when the trained network classifies them at chance, and HOG finds them no more similar to its own than maps
     of different classes are to each other.

@@ -25,7 +25,7 @@ ROOT = "(root)"
 
 
 def blocks(classifier: Classifier) -> list[tuple[str, list[str]]]:
-    """Return the network's blocks, last executed first: the name of each and the names of its modules that hold parameters.
+    """Run the network once; return its blocks, last executed first, as (name, names of its modules that hold parameters).
 
     Modules belong together by name: ``features.17.*``, ``layer4.1.*``, ``encoder_layer_11.*``. What holds no matrix of
     its own (a normalisation on the same level) belongs to the block before it. What is never executed comes last, and

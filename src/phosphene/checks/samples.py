@@ -7,12 +7,12 @@ SYNTHETIC = ("synthetic:pink", "synthetic:dead-leaves")
 
 
 def needs(context: CheckContext) -> list[Request]:
-    """Return requests for maps to make: each of ``context.chosen`` again from each other set of samples, and with a second seed."""
+    """Return requests for ``context.chosen`` again from each other set of samples, and for a second seed where a class has only one."""
     return [*(request for requests in _by_set(context).values() for request in requests), *context.second_seeds()]
 
 
 def find(context: CheckContext) -> Finding:
-    """Judge whether maps made from other samples are classified as their classes too; return the finding, with similarities.
+    """Judge maps made from other samples: return the finding, passed if the network classifies them as their classes beyond chance.
 
     Passed when the network classifies the maps of every set as their class beyond chance, and at least half as often as
     those of the run.
