@@ -51,7 +51,7 @@ class TensorBoard:
 
 
 class WeightsAndBiases:
-    """Logs images and numbers to a Weights & Biases run, against a step metric of their own (``epoch``).
+    """Logs images and numbers to a Weights & Biases run, the given or a new one, against a step metric of its own (``epoch``).
 
     Its own step counts calls and never goes back, so maps are logged against a step metric of their own, ``epoch``.
 

@@ -106,7 +106,7 @@ def _device_of(classifier: Classifier) -> str:
 
 @contextmanager
 def _restored_generators() -> Iterator[None]:
-    """For a ``with`` block: let code use the global random generators of torch, numpy and Python, and set them back afterwards."""
+    """Context manager: code in its block may use the global random generators of torch, numpy and Python; they are reset afterwards."""
     ours, python = np.random.get_state(), random.getstate()  # noqa: NPY002  (the caller's own, whatever its kind)
     devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
     try:

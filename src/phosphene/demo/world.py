@@ -108,7 +108,7 @@ def _apart(colour: Array, ink: Array) -> Array:
 
 
 def _background(rng: np.random.Generator, count: int, size: int) -> tuple[Array, Array]:
-    """Draw random backgrounds (leaves, gradients, plain); return them, float32 (n, 3, size, size), and their mean colours (n, 3)."""
+    """Draw random backgrounds (leaves, gradients, plain); return them, float32 (n, 3, size, size), and their base colours (n, 3)."""
     base = rng.random((count, 3), dtype=np.float32)
     contrast = rng.uniform(0.05, 0.4, (count, 1, 1)).astype(np.float32)
     contrast[rng.random(count) < 0.12] = 0

@@ -36,7 +36,7 @@ def read(where: str, shape: tuple[int, int, int]) -> tuple[Tensor, list[str]]:
 
 
 def image_files(folder: Path) -> tuple[list[Path], list[str]]:
-    """Return the paths of all image files below a folder, sorted, and the names of run directories, subfolders and special files skipped.
+    """Return the sorted paths of all image files below a folder, and the names of run directories and others skipped; SamplesError if none.
 
     Raises:
         SamplesError: the folder itself cannot be listed, or holds no image files.

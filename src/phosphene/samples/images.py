@@ -26,7 +26,7 @@ def decode(file: "Path | BinaryIO", shape: tuple[int, int, int]) -> "np.ndarray 
 
 
 def fit(image: Image.Image, shape: tuple[int, int, int]) -> np.ndarray:
-    """Return a PIL image resized and centre-cropped to ``shape`` (c, h, w), as a uint8 array with channels first."""
+    """Return a PIL image, resized and centre-cropped to ``shape`` (c, h, w), as a uint8 array; SamplesError unless c is 1, 3 or 4."""
     channels, height, width = shape
     modes = {1: "L", 3: "RGB", 4: "RGBA"}
     if channels not in modes:

@@ -39,7 +39,7 @@ class LabelledImages:
 def load_labelled(
     spec: str, shape: tuple[int, int, int], labels: Labels, most: int, pool: "SamplePool | None" = None
 ) -> tuple[Tensor, "list[int] | None"]:
-    """Load up to ``most`` samples of a sample spec; return them with class indices by ``labels``: -1 for none, ``None`` if over half are.
+    """Load up to ``most`` samples of a spec; return them and their class indices (-1 if unknown), or ``None`` if over half are unknown.
 
     A file may be named ``wnid_label.jpg`` or ``label.jpg``, or be in a folder named after its label; a parquet file may
     have a column ``label``, and an ``.npz`` file an array ``labels``, of names, or of indices if there are as many
@@ -71,7 +71,7 @@ def load_labelled(
 def examples_of(
     spec: str, shape: tuple[int, int, int], labels: Labels, indices: Collection[int]
 ) -> dict[int, np.ndarray]:
-    """Return, by class index, the first image, uint8 (c, h, w), of each class in ``indices`` among a sample spec's images with labels.
+    """Return class index -> first image, uint8 (c, h, w), of each class of ``indices`` that a sample spec's labelled images show.
 
     Raises:
         SamplesError: the samples cannot be read.
