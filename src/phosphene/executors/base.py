@@ -75,11 +75,11 @@ class MapPlan(MapOrigin):
 
     @property
     def passes(self) -> int:
-        """Images that all jobs send through the network, finished ones included; a backward pass counts as one more."""
+        """How many images all jobs send through the network, finished ones included; a backward pass counts as one more."""
         return len(self.jobs) * passes_per_map(self.recipe)
 
     @property
-    def missing(self) -> int:
+    def missing_count(self) -> int:
         """How many of the jobs have no finished map, judged by the names of the run's files; no file is opened."""
         finished = self.run.listing()
         return sum(job.seed not in finished.get(job.index, ()) for job in self.jobs)
@@ -97,7 +97,7 @@ class MapPlan(MapOrigin):
 
 @dataclass(frozen=True)
 class Group:
-    """Some jobs of one plan whose maps an executor makes together, and which of them are missing in the run.
+    """Jobs of one plan whose maps an executor makes together, and which of them are unfinished; the driver's group queue hands them out.
 
     Attributes:
         run: Position of the run's plan.
@@ -112,7 +112,7 @@ class Group:
 
 @dataclass(frozen=True)
 class MapSummary:
-    """The figures of a finished map, without its tensors, as executors report them and commands print them.
+    """The figures of a finished map, made now or cached, without its tensors: executors report them, commands print them.
 
     Attributes:
         index: Index of the class, or number of the expression.
@@ -163,7 +163,7 @@ class Stepped:
 
 @dataclass(frozen=True)
 class Made:
-    """Event of an executor: one map is finished; ``map`` holds it if its worker could not write it into the run."""
+    """Event of an executor: one map is finished; ``map`` holds it if its worker could not write it, so that the driver does."""
 
     group: Group
     summary: MapSummary

@@ -63,7 +63,7 @@ class RayExecutor:
         self.workers = workers or 1
 
     def group_size(self, plan: MapPlan) -> int:
-        """Return how many maps a worker makes together: what fills its GPU, or 1 on the CPUs of a cluster."""
+        """Return how many maps a worker makes together: what fills a GPU; without GPUs 1 on a cluster, else ``plan.group_size``."""
         if not self.gpus:
             return 1 if self.cluster else plan.group_size
         images = max(1, CUDA_MICRO_BATCH // math.prod(plan.classifier.input.size))
@@ -99,7 +99,7 @@ class RayExecutor:
 
     @contextlib.contextmanager
     def _ray_started(self) -> Iterator[None]:
-        """Context in which Ray runs: join the cluster or start Ray on this machine; shut it down at the end.
+        """Context in which Ray runs: join the cluster or start Ray here, and shut it down at the end, unless this process has it running.
 
         Raises:
             RunError: no cluster answers, or Ray does not start.
@@ -157,7 +157,7 @@ class RayExecutor:
                 yield from events
 
     def _cancel(self, under_way: dict[Any, Group]) -> None:
-        """Cancel all Ray tasks ``under_way``, wait for their checkpoints, and drop those that do not end in 30 s."""
+        """Cancel all Ray tasks ``under_way``, wait for their checkpoints, and remove from it those that do not end in 30 s."""
         if not under_way:
             return
         for reference in under_way:
@@ -226,7 +226,7 @@ class RemoteRun:
         )
 
     def open(self) -> MapPlan:
-        """Load model and samples in the worker process and return the plan; RunError if their hashes are not those that were planned with.
+        """In the worker process, change to ``folder``, load model and samples, return the plan; RunError if their hashes differ.
 
         Raises:
             PhospheneError: they cannot be loaded here.
@@ -253,7 +253,7 @@ _stop = threading.Event()
 
 
 def _make_group(remote: RemoteRun, group: Group) -> list[Event]:
-    """Make a group of maps in a Ray worker process (the body of a Ray task); return its events but for the steps."""
+    """The body of a Ray task: make those maps of a group that are missing, in a worker process; return the events but for the steps."""
     torch.set_num_threads(remote.threads)
     _stop.clear()
     with on_interrupt(_stop.set):  # what Ray sends when a group is cancelled, or a node taken away

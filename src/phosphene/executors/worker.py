@@ -34,7 +34,7 @@ def open_worker(
             machine may not see it, and one whose driver was killed must leave it to the next command.
     """
     with (
-        plan.engine(plan.missing) as engine,
+        plan.engine(plan.missing_count) as engine,
         closing(WriterThread[Event](MOST_WAITING[engine.device.type])) as writer,
     ):
         engine.spatial_layer(plan.recipe.xi_layer)  # a wrong recipe fails once, not per map
@@ -60,7 +60,7 @@ class Worker:
         self.checkpoints = Checkpoints(plan.run.path)
 
     def make(self, group: Group) -> Iterator[Event]:
-        """Make a group's maps, from its checkpoint if it has one, and yield events, also of earlier groups.
+        """Make a group's maps, from its checkpoint if it has one, and yield events, also of earlier groups; an error becomes a GroupFailed.
 
         What a group still has to report when it is made comes with the events of the next one, or from :meth:`flush`.
 
@@ -89,7 +89,7 @@ class Worker:
         yield from self.writer.results(flush=True)
 
     def _make(self, group: Group) -> Iterator[Event]:
-        """Make and write a group's maps, with checkpoints and previews; yield an event per step and per map."""
+        """Make and write a group's maps, with checkpoints and previews; yield events of steps, maps and the end; let errors through."""
         plan = self.plan
         recipe, labels = plan.recipe, plan.classifier.labels
         visible = self.writes()
@@ -123,14 +123,14 @@ class Worker:
         yield from self.writer.results()
 
     def _write(self, group: Group, one: ConceptMap) -> Made:
-        """Write a finished map, if this process may write, and return the event that reports it."""
+        """Write a finished map and return the event that reports it; if this process may not write, the event holds the map."""
         written = self.writes()
         if written:
             self.plan.run.write(one)
         return Made(group, MapSummary.of(one, made=True, run=group.run), None if written else one)
 
     def _end(self, group: Group) -> GroupEnded:
-        """Remove the checkpoint of a group whose maps are written, and return the event that ends it."""
+        """Remove the checkpoint of a group whose maps are written, if this process may write, and return the event that ends it."""
         if self.writes():
             self.checkpoints.drop(group.jobs)
         return GroupEnded(group)

@@ -71,7 +71,7 @@ def remove_parts(folder: Path, name: str = "") -> None:
 
 
 def remove_files(paths: Iterable[Path]) -> None:
-    """Delete the files at ``paths``; it is no error if one does not exist."""
+    """Delete the files at ``paths``; it is no error if one does not exist, and an OSError if one cannot be deleted."""
     for path in paths:
         path.unlink(missing_ok=True)
 
@@ -82,7 +82,7 @@ def write_json(path: Path, data: Any) -> None:
 
 
 def read_json(path: Path, fix: str = "Delete it and run again.") -> Any:
-    """Return the content of the JSON file ``path``; RunError if it is missing, or damaged: then the message ends with the text ``fix``.
+    """Return the value in the JSON file ``path``; RunError if it is missing, or damaged: then the message ends with the text ``fix``.
 
     Args:
         path: The file.

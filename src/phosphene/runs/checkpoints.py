@@ -23,7 +23,7 @@ FOLDER = ".checkpoints"
 
 
 class Checkpoint(NamedTuple):
-    """A group of maps that were begun: their jobs, and the tensors from which making them goes on.
+    """Content of a checkpoint file: the jobs of a group of unfinished maps, and the tensors from which making them goes on.
 
     Attributes:
         jobs: Which, in the order of the state's rows.
@@ -54,7 +54,7 @@ class Checkpoints:
         write_bytes(self._file(jobs[0]), _hash(data) + data)
 
     def find(self, jobs: Collection[Job]) -> "Checkpoint | None":
-        """Return a checkpoint that holds some of ``jobs`` and no others; ``None`` if there is none."""
+        """Return the first checkpoint found whose maps are all among ``jobs``, with these jobs in it; ``None`` if there is none."""
         for job in jobs:
             found = self._read(self._file(job))
             if found is not None and set(found.jobs) <= set(jobs):
@@ -63,12 +63,12 @@ class Checkpoints:
         return None
 
     def drop(self, jobs: Sequence[Job]) -> None:
-        """Delete the checkpoint file of the group whose maps are ``jobs``."""
+        """Delete the checkpoint file of the group whose maps are ``jobs``; it is no error if it does not exist or cannot be deleted."""
         with contextlib.suppress(OSError):
             self._file(jobs[0]).unlink(missing_ok=True)
 
     def tidy(self) -> None:
-        """Delete what killed writers left, and the folder if it is empty; call it while the run is held."""
+        """Delete half-written files of killed processes, and the folder if it is empty then; call it while the run is locked."""
         remove_parts(self.path)
         with contextlib.suppress(OSError):
             self.path.rmdir()

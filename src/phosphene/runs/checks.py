@@ -20,7 +20,7 @@ CHECKS = Document(NAME, "checks", {"checks": {"*": ENTRY}}, "Delete it and check
 
 
 def read_checks(run: RunDirectory) -> dict[str, dict[str, Any]]:
-    """Return the entries of ``checks.json`` for the run's current maps, by check; empty if there is no file.
+    """Return the entries of ``checks.json`` by the check's name; empty if there is no file, or the run's maps have changed since.
 
     Raises:
         RunError: the file is damaged, or of another version.

@@ -55,7 +55,7 @@ class RunDirectory:
         self.path = Path(path)
 
     def begin(self, facts: Mapping[str, Any], jobs: Iterable[tuple[Job, str]]) -> None:
-        """Create ``run.json`` from ``facts``, or check that it is of the same run; add the jobs, with their labels, to its list.
+        """Create ``run.json`` from ``facts``, or check that it is of the same run, and add (job, label) pairs to it; lock it meanwhile.
 
         Raises:
             RunError: the directory belongs to another model, recipe or set of samples, is not a run, or cannot be
@@ -104,7 +104,7 @@ class RunDirectory:
             raise RunError(f"{self.path} is a file, not a directory: choose another --out.")
 
     def facts(self) -> dict[str, Any]:
-        """Return the content of run.json: model, recipe, samples, device and jobs.
+        """Return the content of run.json, which is read anew: model, recipe, samples, device and jobs.
 
         Raises:
             RunError: this is not a run directory, or its file is damaged.
@@ -119,7 +119,7 @@ class RunDirectory:
         return self.path / "maps" / f"{slug(label)}-{job.index}" / f"seed-{job.seed}"
 
     def finished_folders(self) -> dict[tuple[int, int], Path]:
-        """Return the folder of each finished map by (class index, seed), in the order of run.json.
+        """Return the folder of each finished map (one with a map.json) by (class index, seed), in the order of run.json.
 
         Raises:
             RunError: this is not a run directory, or its run.json is damaged.
@@ -137,7 +137,7 @@ class RunDirectory:
         return [Concept.of_facts(row) for row in self.facts()["jobs"]]
 
     def map_hashes(self) -> dict[tuple[int, int], str]:
-        """Return the hash of each finished map by (class index, seed), in the order of run.json.
+        """Return the hash of each finished map's tensors, from its map.json, by (class index, seed), in the order of run.json.
 
         Raises:
             RunError: this is not a run directory, or a map's map.json is damaged.
@@ -145,7 +145,7 @@ class RunDirectory:
         return {place: read_map_json(folder)["map_sha256"] for place, folder in self.finished_folders().items()}
 
     def maps_sha256(self) -> str:
-        """Return a hash over class, seed and ``map.json`` hash of all finished maps: it changes if a map is added, removed or changed.
+        """Return a hash over class, seed and tensor hash of all finished maps: it changes if a map is added, removed or changed.
 
         Raises:
             RunError: this is not a run directory, or a map's map.json is damaged.
@@ -203,7 +203,7 @@ class RunDirectory:
         )
 
     def read(self, folder: Path) -> ConceptMap:
-        """Return the map whose files are in ``folder``; its hash is checked.
+        """Return the map whose files are in ``folder``; RunError if it is unfinished, or its hash shows that it is damaged.
 
         Raises:
             RunError: it is missing, unfinished or damaged.
@@ -259,7 +259,7 @@ class RunDirectory:
 
 
 def open_run(path: "str | Path") -> RunDirectory:
-    """Return the :class:`RunDirectory` of a run that ``phosphene map`` made; refuse a folder without a good run.json.
+    """Return the :class:`RunDirectory` of a run that ``phosphene map`` made; RunError if the folder has no good run.json.
 
     Args:
         path: The directory.
@@ -278,7 +278,7 @@ def open_run(path: "str | Path") -> RunDirectory:
 
 
 def read_map_json(folder: Path) -> dict[str, Any]:
-    """Return the content of a finished map's map.json: its figures and hash, without the tensors.
+    """Return the content of a finished map's map.json, figures and hash without the tensors; RunError if it is missing or damaged.
 
     Raises:
         RunError: it is missing or damaged.

@@ -23,7 +23,7 @@ def read_failures(run: RunDirectory) -> list[dict[str, Any]]:
 
 
 def note_failures(run: RunDirectory, rows: Iterable[dict[str, Any]] = ()) -> None:
-    """Add rows to ``failures.json``, remove those whose maps are finished now, delete the file if none is left.
+    """Add rows to ``failures.json``, remove those whose maps are finished now, delete the file if none is left; lock the run meanwhile.
 
     Raises:
         RunError: it cannot be written.

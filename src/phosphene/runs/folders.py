@@ -13,7 +13,7 @@ from phosphene.runs.atomic import writing
 
 @contextlib.contextmanager
 def whole_folder(folder: Path, content: Collection[str], called: str) -> Iterator[Path]:
-    """For a ``with`` block: yield a new folder to fill, which then replaces ``folder``; RunError unless that is empty or holds ``content``.
+    """Context that yields a new folder to fill, which then replaces ``folder``; RunError if that holds anything but all of ``content``.
 
     What a killed process has left beside the place is removed.
 

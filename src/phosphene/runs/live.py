@@ -39,7 +39,7 @@ MOST_FILES = 64
 
 @dataclass(frozen=True)
 class SignOfLife:
-    """What a process that makes a group of maps writes about itself into ``RUN/live``: which maps, and how far.
+    """What a process that makes a group of maps writes about itself into ``RUN/live``: which maps, at which step; read by others.
 
     Attributes:
         pid: Number of the process.
@@ -80,7 +80,7 @@ NEEDED = {**get_type_hints(SignOfLife), "jobs": [{"index": int, "seed": int}]}
 
 
 class LivePreview(contextlib.AbstractContextManager["LivePreview"]):
-    """Context manager that, called after each step of a group, writes map previews and a sign of life.
+    """Context manager, called after each step of a group: every few seconds it writes map previews and a sign of life, deleted at the end.
 
     Previews are drawn in turn, one map after the other, in less than 1 % of the time.
 
@@ -151,7 +151,7 @@ class LivePreview(contextlib.AbstractContextManager["LivePreview"]):
         write_bytes(self.path, json.dumps(vars(sign), allow_nan=False).encode(), durable=False)
 
     def _write_preview(self, step: "Step") -> None:
-        """Write ``preview.webp`` of one map of the group as it is now; the next call takes the next map."""
+        """Write ``preview.webp`` of the next map of the group, as it is now; a call takes one map, the one after it the next."""
         row = self.turn % len(self.jobs)
         self.turn += 1
         image = to_image(render(step.nu[row].detach().float(), self.contrast))
@@ -172,7 +172,7 @@ def read_live(path: Path) -> list[SignOfLife]:
 
 
 def remove_ended_signs(path: Path) -> None:
-    """Delete from ``RUN/live`` the signs of life of processes of this machine that have ended."""
+    """Delete from ``RUN/live`` signs of life of ended processes of this machine and half-written files; the folder, too, if empty then."""
     for file, sign in _read_signs(path):
         if sign.has_ended:
             with contextlib.suppress(OSError):
@@ -183,7 +183,7 @@ def remove_ended_signs(path: Path) -> None:
 
 
 def _read_signs(path: Path) -> Iterator[tuple[Path, SignOfLife]]:
-    """Yield each file in ``RUN/live`` that is a sign of life, with its content; damaged files are left out."""
+    """Yield the path and ``SignOfLife`` of up to 64 files in ``RUN/live``; damaged files are left out."""
     with contextlib.suppress(OSError):
         for file in sorted((path / FOLDER).glob("*.json"))[:MOST_FILES]:
             with contextlib.suppress(RunError):
@@ -193,9 +193,9 @@ def _read_signs(path: Path) -> Iterator[tuple[Path, SignOfLife]]:
 
 
 def _process_start(pid: int) -> "int | None":
-    """Return when process ``pid`` of this machine began, in clock ticks, to tell it from a later one of that number; ``None`` if it ended.
+    """Return when process ``pid`` of this machine began, in clock ticks; ``None`` if there is none; 0 if the system does not tell.
 
-    ``None`` if there is no such process; 0 if the system does not report it.
+    It tells a process from a later one of the same number.
     """
     try:
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()

@@ -58,12 +58,12 @@ SCAN = Document(NAME, "scan", NEEDED, "Delete it and scan again.", schema=3)
 
 
 def suspect_folder(index: int, label: str) -> str:
-    """Return the folder of a suspect class's files, relative to the run: ``scan/<label>-<index>``."""
+    """Return the folder of a suspect class's files, as text relative to the run: ``scan/<label>-<index>``."""
     return f"{FOLDER}/{slug(label)}-{index}"
 
 
 def scan_folders(run: RunDirectory) -> list[RunDirectory]:
-    """Return the run, and the runs in its folder ``scans``, as RunDirectory objects; some may hold no ``scan.json``."""
+    """Return the run and all folders in its folder ``scans``, as RunDirectory objects; some may hold no ``scan.json``."""
     with contextlib.suppress(OSError):
         return [run, *(RunDirectory(path) for path in sorted((run.path / OTHERS).iterdir()) if path.is_dir())]
     return [run]

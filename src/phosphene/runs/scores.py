@@ -31,9 +31,7 @@ def read_scores(run: "RunDirectory") -> list[dict[str, Any]]:
 
 
 def write_scores(run: "RunDirectory", rows: Sequence[dict[str, Any]]) -> None:
-    """Put rows into ``scores.json``, each in place of that of the same target; rows of maps that have changed since are removed.
-
-    A row replaces the one of the same target; rows of other targets stay; rows of maps that have changed go.
+    """Put rows into ``scores.json``, each in place of its target's; drop rows of maps that have changed; RunError if the new rows are such.
 
     Args:
         run: The run whose maps were scored.

@@ -38,7 +38,7 @@ def estimate(plan: MapPlan) -> Estimate:
         NumericError: the network returns NaN or infinity.
         RecipeError: the recipe does not fit the network.
     """
-    left = plan.missing
+    left = plan.missing_count
     with plan.engine() as engine:
         engine.steps_per_fetch = 1  # so that every step is over when it is reported
         jobs = plan.jobs[: plan.group_size]
