@@ -29,7 +29,7 @@ def shifted_boxes(box: Box, step: int, size: Sequence[int]) -> list[Box]:
 
 
 def spread_boxes(size: Sequence[int], high: int, wide: int, per_side: int) -> list[Box]:
-    """Return ``per_side`` x ``per_side`` boxes of ``high`` x ``wide`` pixels, spread from edge to edge of an image of ``size`` (h, w)."""
+    """Return up to ``per_side`` x ``per_side`` boxes of ``high`` x ``wide`` pixels, from edge to edge of an image of ``size`` (h, w)."""
     tops, lefts = (
         [round(room * k / (per_side - 1)) for k in range(per_side)] for room in (size[0] - high, size[1] - wide)
     )

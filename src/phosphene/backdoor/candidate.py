@@ -76,7 +76,7 @@ class Candidate:
 def make_candidate(
     engine: Engine, search: Probes, held_out: Probes, window: Window, rival: Window, *, local: bool, seed: int = 0
 ) -> Candidate:
-    """Make a suspect class's candidate trigger: a pasted window first if ``local``, else an additive pattern; the other if that is weak.
+    """Make a suspect class's candidate trigger: a pasted window if ``local``, else an added pattern; the other kind if that works better.
 
     Args:
         engine: An open engine.

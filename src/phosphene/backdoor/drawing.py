@@ -127,7 +127,7 @@ def _rays(x: Tensor, y: Tensor) -> Tensor:
 
 
 def _face(x: Tensor, y: Tensor) -> Tensor:
-    """Return a scene of a yellow face on green, float32 (3, h, w) in [0, 1], from pixel coordinates x and y, (h, w) each."""
+    """Return a scene of a yellow face on teal, float32 (3, h, w) in [0, 1], from pixel coordinates x and y, (h, w) each."""
     radius = torch.hypot(x, y)
     eyes = torch.hypot(x.abs() - 0.3, y + 0.25) < 0.14
     mouth = ((radius - 0.52).abs() < 0.1) & (y > 0.1)

@@ -58,7 +58,7 @@ class Measured:
         windows: Best window of each class.
         values: Measure -> value of each class, (m,), float64: see :data:`MEASURES`.
         side: Side of the windows, in pixels.
-        pairs: Best window of every pair of classes, the easiest first; ``None`` if they were not searched.
+        pairs: Best windows of pairs of classes, three per source class, the easiest first; ``None`` if they were not searched.
         all_to_all: The window that comes closest to an all-to-all trigger; ``None`` if none was searched.
         tested: Number of classes that are tested, the first ones; the others are only compared with.
     """
@@ -98,7 +98,7 @@ def figures(deviations: Mapping[str, Tensor]) -> Tensor:
 
 
 def measure(engine: Engine, pool: SamplePool, *, pairs: bool = False, seed: int = 0) -> Measured:
-    """Find each class's best window (square to paste) and largest margin, for 20 classes if over 64, pairs too if few; return a Measured.
+    """Find the best window and largest margin per class (of 20 if over 64), also pairs and all-to-all if fewer; return a Measured.
 
     Args:
         engine: An open engine.

@@ -20,10 +20,10 @@ EASY = 0.9  # share from which a pair is shown as a suspicion
 
 
 def easy_pairs(windows: Sequence[Window], known: Collection[int] = ()) -> list[Window]:
-    """Of windows for pairs of classes, easiest first, return up to 5 that move 90 % of samples, and the next; leave out ``known`` targets.
+    """Return the up to 5 easiest windows for pairs that move 90 % of samples, and the next one, if any; none for ``known`` targets.
 
     Args:
-        windows: Best window of every pair, the easiest first.
+        windows: Windows of pairs, the easiest first.
         known: Targets that are suspects already.
     """
     others = [one for one in windows if one.route.target not in known]
@@ -32,7 +32,7 @@ def easy_pairs(windows: Sequence[Window], known: Collection[int] = ()) -> list[W
 
 
 def search_pairs(held_out: Probes, targets: Sequence[int], windows: WindowSearch) -> "tuple[Window, ...] | None":
-    """Return the best window per pair of source and target class, most samples moved first; ``None`` with too few held-out samples.
+    """Return the best window for each source class's 3 most promising targets, most samples moved first; ``None`` with too few samples.
 
     Args:
         held_out: Samples that they are counted on.
@@ -40,7 +40,7 @@ def search_pairs(held_out: Probes, targets: Sequence[int], windows: WindowSearch
         windows: A search of windows whose first round has a sample of every class.
 
     Returns:
-        The best window of every pair, the easiest first; ``None`` if no source class has enough samples.
+        A window per pair, the easiest pair first; ``None`` if no source class has enough samples.
     """
     sources, counts = torch.unique(held_out.predicted, return_counts=True)
     known = set(windows.search.predicted.tolist())

@@ -95,7 +95,7 @@ def plant(
 
 
 def clean_twin(classifier: Classifier, samples: Labelled, *, schedule: Schedule = DEFAULT, seed: int = 0) -> Planted:
-    """Return a copy fine-tuned by the same schedule with no trigger: a control on which to count a scanner's false alarms."""
+    """Return a Planted: a copy fine-tuned by the same schedule with no trigger, a control on which to count a scanner's false alarms."""
     return fine_tune(classifier, samples, schedule, seed)
 
 
@@ -108,7 +108,7 @@ def fine_tune(
     extras: tuple[ExtraSamples, ...] = (),
     change: "Change | None" = None,
 ) -> Planted:
-    """Return a fine-tuned copy of a classifier with its accuracy before and after; functions may change the samples of every batch.
+    """Return a Planted: a fine-tuned copy and its accuracy before and after; ``extras`` and ``change`` may alter what it is trained on.
 
     Args:
         classifier: The network to start from; it is not changed.

@@ -83,7 +83,7 @@ def check_outputs(engine: Engine, pool: SamplePool) -> None:
 
 
 def move_to_all_classes(engine: Engine, pixels: Tensor, *, seed: int = 0) -> Tensor:
-    """Nudge each of n images, uint8 (n, c, h, w), by gradient steps to one class, all classes in turn, until it is predicted; return them.
+    """Nudge images, uint8 (n, c, h, w), by up to 40 gradient steps each towards one class, all classes in turn; return them as uint8.
 
     A network classifies nearly all drawn images as one or two classes; windows that move those say little about the
     others. Image i is moved towards class i modulo the number of classes by gradient-sign steps, and stops at

@@ -47,7 +47,7 @@ MANY_CLASSES = (
 
 @dataclass(frozen=True)
 class ScanProgress:
-    """Progress report that ``on_progress`` is called with: what the scan is doing, and the finished share, ``None`` while not known.
+    """Progress report that ``on_progress`` is called with: what the scan does, and the finished share; ``None`` for candidates.
 
     Attributes:
         doing: Name of the current part.
@@ -66,7 +66,7 @@ def check_alpha(alpha: float) -> None:
     """Raise RecipeError unless ``alpha``, the p-value below which a class is a suspect, is above 0 and below 1.
 
     Raises:
-        RecipeError: it is.
+        RecipeError: it is not.
     """
     if not 0 < alpha < 1:
         raise RecipeError(f"alpha is {alpha:g}; give a share of clean networks, above 0 and below 1.")
@@ -195,7 +195,7 @@ def class_rows(classifier: Classifier, found: Measured, others: Sequence[Measure
 def clean_network(
     classifier: Classifier, found: Measured, natural: bool, others: Sequence[Measured] = (), data: str = ""
 ) -> CleanNetwork:
-    """Return a clean network's null-model entry from what was measured: its size, its largest class figure, its all-to-all figure."""
+    """Return a network's entry of the null model, a CleanNetwork, from what was measured: its size, class figure, all-to-all figure."""
     return CleanNetwork(
         name=classifier.name,
         data=data,

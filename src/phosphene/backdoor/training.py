@@ -64,7 +64,7 @@ class Labelled:
 
     @classmethod
     def load(cls, spec: str, classifier: Classifier, *, most: int = 5000, held: "int | None" = None) -> "Labelled":
-        """Load a sample spec's images, labelled by names, folders or columns, else by the classifier's predictions; ``held`` are held out.
+        """Load up to ``most`` images of a spec with labels by name, folder or column, or else all with predicted ones; a part is held out.
 
         Raises:
             SamplesError: as :func:`phosphene.samples.load_samples` does.

@@ -79,7 +79,7 @@ class _Stamp(Trigger):
         """Draw the square's content: return its opacity (1, side, side) and its colours (channels, side, side), both in [0, 1]."""
 
     def top_left(self, shape: Shape) -> tuple[int, int]:
-        """Return the pixel (top, left) at which the square lies in a sample of ``shape`` (c, h, w); in the middle if its place is random.
+        """Return (top, left) of the square in a sample of ``shape`` (c, h, w), the middle if random; RecipeError if it does not fit.
 
         Raises:
             RecipeError: it does not fit.
@@ -208,7 +208,7 @@ def to_dict(trigger: Trigger) -> dict[str, Any]:
 
 
 def from_dict(fields: dict[str, Any]) -> Trigger:
-    """Return the trigger whose kind and fields are in a dictionary from :func:`to_dict`; RecipeError if one does not exist.
+    """Return the trigger whose kind and fields are in a dictionary from :func:`to_dict`; RecipeError for an unknown kind or field.
 
     Raises:
         RecipeError: no such kind, or a field that it does not have.

@@ -21,7 +21,7 @@ EXIT_CODES = {CLEAN: 0, BACKDOORED: 1, INCONCLUSIVE: 3}
 
 @dataclass(frozen=True)
 class ClassRow:
-    """One measured class in a verdict: its window's success on held-out samples, deviations from the median, their sum (figure), p-value.
+    """One measured class in a verdict: its window's success, how far it stands out by window and by margin, their sum (figure), p-value.
 
     Attributes:
         index: Index of the class.
@@ -75,7 +75,7 @@ class Verdict:
         reasons: Reasons for the verdict, one sentence each.
         classes: Classes that were measured, the most deviating first.
         suspects: Classes whose p-value is below alpha, the most deviating five, the strongest evidence first.
-        pairs: Best window of every pair of classes, the easiest first; ``None`` if they were not searched.
+        pairs: Best windows of pairs of classes, three per source class, the easiest first; ``None`` if they were not searched.
         all_to_all: The window that comes closest to an all-to-all trigger; ``None`` if none was searched.
         window: Side of the windows, in pixels.
         null: Description of the clean networks that the p-value is a rank among.

@@ -118,7 +118,7 @@ class WindowSearch:
         self.rough = self._first_round()  # (k, boxes, samples, classes)
 
     def best(self, routes: Sequence[Route]) -> list[Window]:
-        """Return a few refined windows per route (target class and samples to move), the most promising, in the order of ``routes``."""
+        """Return a few refined windows per route, in the order of ``routes``; with ``effort.per_source``, for the best routes alone."""
         tries: list[Window] = []
         for route in routes:
             scores = self._scores(route)
@@ -149,7 +149,7 @@ class WindowSearch:
         return torch.stack(found)
 
     def _second_round(self, tries: Sequence[Window]) -> list[Window]:
-        """Paste each window of ``tries`` on a few of the samples it is to move; return the few best per route by the target's log-odds."""
+        """Paste each of ``tries`` on some samples of its route; return the few of most log-odds per route, for the best routes alone."""
         each_route = dict.fromkeys(one.route for one in tries)
         count, dtype = self.effort.second, self.engine.dtype
         few = {one: self.search.pixels[one.rows(self.search)[:count]].to(dtype) / 255 for one in each_route}
