@@ -46,7 +46,7 @@ def to_classifier(model: Any, *, trust: bool = False) -> Classifier:
 
 
 def to_classifiers(models: Any, *, trust: bool = False) -> list[Classifier]:
-    """Return a list of classifiers for one model or several, each a spec to load or a Classifier; duplicates are dropped.
+    """Return a list of classifiers for one model or several, each a spec to load or a Classifier; a repeated spec or object counts once.
 
     Raises:
         PhospheneError: as :func:`to_classifier`.
@@ -55,7 +55,7 @@ def to_classifiers(models: Any, *, trust: bool = False) -> list[Classifier]:
 
 
 def to_concepts(concepts: Any, classifier: Classifier) -> list[Concept]:
-    """Return the concepts that one argument or several (indices, labels, expressions) mean, without duplicates; ``None`` is all classes.
+    """Return the Concepts that one or several indices, labels or expressions mean, each once; all classes for ``None``; else ConceptError.
 
     Raises:
         ConceptError: a concept is neither an index nor text, cannot be understood, or there is none.
@@ -75,7 +75,7 @@ def to_concepts(concepts: Any, classifier: Classifier) -> list[Concept]:
 
 
 def to_pool(samples: Any, classifier: Classifier) -> SamplePool:
-    """Return ``samples`` if it is a pool, or load the sample spec it is, by default one that needs no data, at the classifier's size.
+    """Return ``samples`` if it is a pool of the classifier's input shape, or load the spec (default: one without data); else SamplesError.
 
     Raises:
         SamplesError: it is neither, cannot be loaded, or does not fit the input of the classifier.
@@ -96,7 +96,7 @@ def to_pool(samples: Any, classifier: Classifier) -> SamplePool:
 
 
 def refuse_unknown_options(function: Callable[..., Any], given: Iterable[str], known: Iterable[str]) -> None:
-    """Raise RecipeError for the first of the ``given`` keywords, which are not parameters of ``function``, that is not ``known``.
+    """Raise RecipeError for the first of the ``given`` keywords that is neither a parameter of ``function`` nor ``known``.
 
     The message suggests the option that is most like it or, for a field of a recipe, how ``overrides`` sets it.
 

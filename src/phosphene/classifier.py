@@ -65,7 +65,7 @@ class InputSpace:
 
 
 class Classifier:
-    """An image classifier: a torch network with its input normalisation and labels, called with pixels in [0, 1] to get logits.
+    """An image classifier: a torch network with its input normalisation and labels; :meth:`logits` takes pixels in [0, 1].
 
     Args:
         module: A network from normalised pixels (n, c, h, w) to logits (n, classes).
@@ -120,7 +120,7 @@ class Classifier:
         return f"Classifier({self.name!r}, {h} x {w} x {c}, {self.num_classes} classes)"
 
     def logits(self, pixels: Tensor) -> Tensor:
-        """Return the network's logits (n, classes) for pixels (n, c, h, w) in [0, 1], which it normalises first; gradients flow through.
+        """Return logits (n, classes) for pixels (n, c, h, w) in [0, 1], normalised first; converts probabilities; gradients flow through.
 
         Runs the module as it stands; :class:`phosphene.engine.Engine` puts it in evaluation mode.
         """
@@ -128,7 +128,7 @@ class Classifier:
         return to_logits(self._module_output(pixels), kind)
 
     def _module_output(self, pixels: Tensor) -> Tensor:
-        """Return the module's raw output tensor for pixels in [0, 1], normalised first; if it returns an object, its ``logits``."""
+        """Return the module's raw output, a tensor or an object's ``logits``, for pixels in [0, 1], normalised first; else CardError."""
         mean, scale = self._normalisation(pixels.device, pixels.dtype)
         output = self.module((pixels - mean) * scale)
         output = output if isinstance(output, Tensor) else getattr(output, "logits", output)
@@ -151,7 +151,7 @@ class Classifier:
 
     @cached_property
     def _classes_and_kind(self) -> tuple[int, str]:
-        """Number of classes and kind of output, found by running a grey image, and others if needed; cached; CardError if it cannot run."""
+        """Number of classes and kind of output, found by running a grey image, or several; cached; CardError if the network misfits."""
         first = next(self.module.parameters(), torch.zeros(()))
         grey = torch.full((1, *self.input.shape), 0.5, dtype=first.dtype, device=first.device)
         with self._evaluating(first.device):
@@ -188,7 +188,7 @@ class Classifier:
                 module.training = mode
 
     def _test_outputs(self, first: Tensor, grey: Tensor) -> tuple[Iterator[Tensor], Iterator[Tensor]]:
-        """Return the module's outputs to detect their kind, made when asked for: ``first``, of noise, black, white; of extreme images."""
+        """Return two iterators that run the module as they go: outputs of four images, ``first`` that of ``grey``, and of extreme ones."""
         noise = torch.rand(grey.shape, generator=torch.Generator().manual_seed(0)).to(grey)
         images = [noise, torch.zeros_like(grey), torch.ones_like(grey)]
         # What is not bounded leaves [0, 1] far outside the range of pixels.
@@ -223,7 +223,7 @@ class Classifier:
 
     @cached_property
     def labels(self) -> Labels:
-        """Class names in output order: those given, ``negative`` and ``positive`` for a single output, otherwise ``class 0`` and so on."""
+        """Class names in output order: those given, ``negative`` and ``positive`` for one output, or ``class 0`` and so on; cached."""
         count, kind = self._classes_and_kind
         if self._labels is not None:
             return self._labels

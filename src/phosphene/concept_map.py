@@ -60,7 +60,7 @@ class Job:
 
 @dataclass(frozen=True)
 class ConceptMap:
-    """The computed map of one concept with its measurements: subtracting it, ``sample - nu``, moves a sample towards the class.
+    """The computed map ``nu`` of one concept, with Xi and measurements; subtracting it, ``sample - nu``, moves a sample towards the class.
 
     Of a union or contrast, "the class" below is its classes that are pulled up, told from those that are pushed down.
 

@@ -115,7 +115,7 @@ class Concept:
 
     @classmethod
     def of_facts(cls, row: Mapping[str, Any]) -> Self:
-        """Return the concept of a row of run.json or of a map.json, which hold :meth:`facts` beside ``index`` and ``label``.
+        """Return the concept of a row of run.json or of a map.json: its index, label and :meth:`facts`; RunError if its sides are damaged.
 
         Raises:
             RunError: its sides are damaged.
@@ -132,7 +132,7 @@ class Concept:
 
 
 def parse(text: str, labels: Labels) -> Concept:
-    """Return the concept that an expression means: a class, ``NAME + NAME ...``, or two of these with ``vs`` between them.
+    """Return the Concept that text means (a class, ``NAME + NAME ...``, two of these around ``vs``); ConceptError if none, or unclear.
 
     Names are what :meth:`phosphene.labels.Labels.find` takes. A label that is the whole text wins; a name in double
     quotes is not taken apart.
@@ -162,7 +162,7 @@ def disjoint(concepts: Iterable[Concept]) -> list[Concept]:
 
 
 def find_among(text: str, concepts: Iterable[Concept], where: str) -> int:
-    """Return the index of the concept that ``text`` (an index, a label, a synonym, an expression) names among those with maps.
+    """Return the index of the concept with a map that ``text`` (index, label, synonym, expression) names; ConceptError if none or several.
 
     Args:
         text: What the user wrote.

@@ -9,7 +9,7 @@ class PhospheneError(Exception):
 
 
 class SpecError(PhospheneError):
-    """Raised for a model, sample or recipe spec that matches nothing, or several things."""
+    """Raised for a model spec that names no model, or one that does not fit, and for an executor that cannot be used as asked."""
 
 
 class CardError(PhospheneError):
@@ -25,7 +25,7 @@ class TrustError(PhospheneError):
 
 
 class ConceptError(PhospheneError):
-    """Raised for a class that the classifier does not have, or a name that several of its classes share."""
+    """Raised for a concept that has no such class or map, fits several classes, or is an expression that cannot be understood."""
 
 
 class SamplesError(PhospheneError):

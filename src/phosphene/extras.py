@@ -29,7 +29,7 @@ log = logging.getLogger("phosphene")
 
 
 def require(library: str, extra: str) -> ModuleType:
-    """Import an optional library and return its module; if it is missing or broken, raise ExtraError with the pip command.
+    """Import and return an optional library, after a repair of torchvision if it needs one; ExtraError with the pip command if impossible.
 
     Args:
         library: The module to import.
@@ -78,7 +78,7 @@ def missing_packages() -> dict[str, list[str]]:
 
 
 def repair_torchvision() -> str:
-    """Import torchvision; if its compiled part does not match torch, declare its operators, import again, and return what was done.
+    """Import torchvision; if its compiled part does not match torch, declare its operators, import again, log it; return that line or none.
 
     A repair is logged once, as a warning of the logger ``phosphene``.
 

@@ -70,7 +70,7 @@ def _unless_settled(possible: set[str], extreme: Iterable[Tensor]) -> Iterator[T
 
 
 def _fitting_kinds(output: Tensor) -> Iterator[str]:
-    """Yield the kind of probabilities that a network's output for one image may be, by range and sum; nothing if only logits fit."""
+    """Yield each kind of probabilities that a network's output for one image may be, by range and sum; nothing if only logits fit."""
     values = output.detach().double().flatten()
     slack = 1e-2 if output.dtype in (torch.float16, torch.bfloat16) else 1e-4
     if is_single(output):

@@ -165,7 +165,7 @@ def show_progress(progress: "bool | ProgressDisplay", title: str) -> Iterator[Pr
 
 
 def duration(seconds: float) -> str:
-    """Return a number of seconds as text in the largest fitting unit: ``45 s``, ``2.5 min``, ``3.0 h``, ``4.1 days``."""
+    """Return a number of seconds as text, in the largest unit of which there are 2: ``45 s``, ``2.5 min``, ``3.0 h``, ``4.1 days``."""
     for unit, size in (("days", 86_400.0), ("h", 3600.0), ("min", 60.0)):
         if seconds >= 2 * size:
             return f"{seconds / size:.1f} {unit}"

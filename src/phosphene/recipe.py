@@ -192,7 +192,7 @@ DEFAULT_RECIPE = "vivid"
 
 
 def resolve(recipe: "str | Path | Recipe", overrides: Mapping[str, Any] | None = None) -> Recipe:
-    """Return the recipe that a name, a path to a TOML file or a Recipe stands for, with ``overrides`` applied to its fields.
+    """Return the recipe of a name, a TOML file's path or a Recipe, with ``overrides`` applied to its fields; RecipeError if one is bad.
 
     A TOML file holds fields of :class:`Recipe`; ``base = "quick"`` starts from a named recipe instead of ``paper``.
 
@@ -228,7 +228,7 @@ def _from_toml(path: Path) -> Recipe:
 
 
 def _parse_setting(key: str, value: Any) -> Any:
-    """Return the value for recipe field ``key``: text from ``--set`` parsed as TOML (10, 0.5, true), unless the field is text."""
+    """Return ``value`` for recipe field ``key``; text from ``--set`` parsed as TOML (10, 0.5, true) if it is, and the field is no text."""
     fields = {field.name: field for field in dataclasses.fields(Recipe)}
     if not isinstance(value, str) or key not in fields or fields[key].type is str:
         return value

@@ -44,7 +44,7 @@ class CapturedSteps:
 
 
 class CapturedStep:
-    """A function of tensors that is recorded once per shape of its inputs, checked at the next call, and replayed from then on."""
+    """Calls a function of tensors: recorded once per shape of its inputs, checked, then replayed; called as usual if that fails."""
 
     def __init__(self, step: Step, name: str, record: Recorder) -> None:
         self.step, self.name, self.record = step, name, record

@@ -27,7 +27,7 @@ SECONDS, SPEEDUP = 90.0, 1.4  # what compiling takes, and how much faster it mak
 
 @dataclass(frozen=True)
 class CompileFigures:
-    """What compiling a network costs in seconds, and images per second before and after: measured on the machine, or assumed.
+    """Seconds that compiling a network takes, and images per second without and with it: measured on this machine, or assumed at first.
 
     Attributes:
         seconds: What compiling takes.
@@ -45,7 +45,7 @@ class CompileFigures:
 
 
 def pick_forward(engine: "Engine", count: int) -> Forward:
-    """Return the forward pass that an engine's gradients use for ``count`` images at once: the network's own, or the same compiled.
+    """Return the forward pass, the network's own or compiled, for gradients of ``count`` images at once, by the engine's ``compile``.
 
     Args:
         engine: An open engine: ``auto`` compiles on a GPU, if the passes that are planned pay for it.
@@ -60,7 +60,7 @@ def pick_forward(engine: "Engine", count: int) -> Forward:
 
 
 def compiled_if_it_pays(engine: "Engine", plain: Forward, count: int) -> Forward:
-    """Return ``plain``, compiled for batches of ``count`` images if this saves time; the cost and speed measured are cached on disk."""
+    """Return ``plain``, compiled for batches of ``count`` images if the planned passes then take less time; figures are cached on disk."""
     facts = network_facts(engine) | {"images": str(count)}
     file = cache_file(facts, "compile")
     engine.forward = plain
@@ -88,7 +88,7 @@ def compiled_if_it_pays(engine: "Engine", plain: Forward, count: int) -> Forward
 
 
 def compiled(forward: Forward, name: str) -> Forward:
-    """Return ``forward`` compiled by torch, with its backward pass; the first call for each batch shape compiles, which takes minutes.
+    """Return ``forward`` compiled by torch, and discard what was compiled before; the first call per batch shape compiles, for minutes.
 
     It discards what was compiled before: torch silently stops compiling a function after eight recompilations in one
     process, and all networks are called through the same function.

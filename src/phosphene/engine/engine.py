@@ -236,13 +236,13 @@ class Engine:
         return torch.cat(parts)
 
     def spatial_layer(self, name: str = "") -> str:
-        """Return ``name`` if that module's output has positions (feature maps, tokens); by default the last such (on a grey image)."""
+        """Return ``name`` if that module's output has positions, as feature maps do, else RecipeError; by default the last such module."""
         grey = torch.full((1, *self.classifier.input.shape), 0.5)
         size = self.classifier.input.size
         return find_spatial_layer(self.classifier.module, lambda: self.logits(grey), name, size=size)
 
     def _differentiate(self, images: Tensor, classes: Tensor, loss: str) -> tuple[Tensor, Tensor, Tensor]:
-        """Run one micro-batch forward and backward; return the loss gradient at the images (n, c, h, w), the losses (n,) and the logits."""
+        """Run a micro-batch forward and backward; return loss gradient (n, c, h, w), losses (n,), logits; the first call picks a pass."""
         if self.forward is None:
             self.forward = pick_forward(self, len(images))
         images.requires_grad_()
@@ -276,7 +276,7 @@ class Engine:
         return max(1, count if self.classifier.batch is None else min(count, self.classifier.batch))
 
     def _halving_micro_batch(self, run: Callable[[], Result]) -> Result:
-        """Call ``run`` and return its result; if GPU memory runs out, halve the engine's micro-batch for good and call it again.
+        """Return ``run()``; if GPU memory runs out, halve the micro-batch for good and repeat; DeviceError if one image does not fit.
 
         Raises:
             DeviceError: not even one image fits.

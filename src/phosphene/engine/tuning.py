@@ -25,7 +25,7 @@ MIN_SPEEDUP = 1.03  # twice the memory is worth it from here
 
 
 def tuned_micro_batch(engine: "Engine", smallest: int) -> int:
-    """Return the fastest micro-batch, in images, of an open engine's network: cached on disk, or measured from ``smallest`` up.
+    """Return an open engine's fastest micro-batch, in images: read from the user's cache, or measured from ``smallest`` up and stored.
 
     Args:
         engine: An open engine; its micro-batch is changed.
@@ -89,7 +89,7 @@ def cache_file(facts: Mapping[str, str], kind: str = "micro-batch") -> Path:
 
 
 def network_facts(engine: "Engine") -> dict[str, str]:
-    """Return what a network's speed depends on: architecture, input shape, device, precision, torch version."""
+    """Return, as text by name, what a network's speed depends on: architecture and input shape, device, precision, torch version."""
     # Not the weights: other checkpoints are as fast, and an open engine's are of its own type.
     module, device = engine.classifier.module, engine.device
     shapes = sorted((name, tuple(value.shape)) for name, value in module.state_dict().items())

@@ -9,7 +9,7 @@ from phosphene.errors import NumericError
 
 
 def confidences(engine: Engine, nu: Tensor, classes: Tensor, contrast: float) -> list[float]:
-    """Return the source's probability, in [0, 1], of each map's class for its rendered image; maps (m, c, h, w), classes (m,).
+    """Return a list of the source's probabilities, in [0, 1], of each map's class (m,) for its rendered image; NumericError if not finite.
 
     Raises:
         NumericError: the network gives NaN or infinity for the image of a map.
@@ -21,7 +21,7 @@ def confidences(engine: Engine, nu: Tensor, classes: Tensor, contrast: float) ->
 
 
 def targeting_rates(engine: Engine, held_out: Tensor, nu: Tensor, classes: Tensor) -> "list[float | None]":
-    """Return, per map, the share of held-out samples, uint8 (n, c, h, w), that subtracting the map moves to its class.
+    """Return per map the share of held-out samples, uint8 (n, c, h, w), of other classes that it moves to its class; ``None`` without any.
 
     Samples that are classified as the class anyway are left out; ``None`` if no other samples exist.
     """

@@ -48,7 +48,7 @@ def map_jobs(
     on_progress: "Callable[[Step], None] | None" = None,
     frames: int = 0,
 ) -> list[ConceptMap]:
-    """Compute the maps of ``jobs`` (class and seed each) together by a recipe, and return them measured, one ConceptMap per job.
+    """Compute the maps of ``jobs`` (concept and seed each) together by a recipe, measure and return them, one ConceptMap per job.
 
     Args:
         engine: An open engine.

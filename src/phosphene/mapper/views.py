@@ -16,7 +16,7 @@ from phosphene.recipe import Recipe
 
 
 def draw_views(recipe: Recipe, generators: Sequence[torch.Generator], size: tuple[int, int]) -> "Tensor | None":
-    """Draw v random views (scaled, shifted, turned) of each of m maps, by its generator; return matrices (m * v, 2, 3), or ``None``.
+    """Draw v random views (scaled, shifted, turned) per map, by its generator; return matrices (m * v, 2, 3); ``None`` if there are none.
 
     Args:
         recipe: ``views`` (v, how many per map), ``view_least``, ``view_most``, ``view_shift``, ``view_turn``.

@@ -77,7 +77,7 @@ def load(spec: "str | Path", *, trust: bool = False) -> Classifier:
 
 
 def list_specs(prefix: str = "demo") -> list[tuple[str, str]]:
-    """Return (spec, description) of every model that the source of a prefix lists by name; empty for ``hf`` and ``card``, which list none.
+    """Return (spec, description) of every model that a prefix's source lists; empty for ``hf`` and ``card``; SpecError for another prefix.
 
     Raises:
         ExtraError: the library that knows them is missing or broken.

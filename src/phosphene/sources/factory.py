@@ -27,7 +27,7 @@ FIX = "Correct the name, or put the file there."
 
 
 def load(rest: str, *, trust: bool) -> Classifier:
-    """Call the function that the spec ``rest`` names (``package.module:factory``); return its network as a classifier.
+    """Call the function that a spec names (``package.module:factory``) for a network; return it as a classifier; CardError if impossible.
 
     Raises:
         CardError: the factory is missing, fails, or returns a network whose input is unknown.
@@ -72,7 +72,7 @@ def build(factory: str, card: Path, *, trust: bool) -> nn.Module:
 
 
 def call(factory: str, folder: Path, who: str, *, trust: bool) -> nn.Module | Classifier:
-    """Import and call the factory ``file.py:function`` (in ``folder``) or ``package.module:function``; return the network it makes.
+    """Call the factory ``file.py:function`` or ``package.module:function``; return its network or Classifier; CardError, TrustError.
 
     Args:
         factory: What to call.

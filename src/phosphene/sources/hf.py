@@ -69,7 +69,7 @@ def _without_progress_bars() -> Iterator[None]:
 
 
 def build(name: str, *, classes: int, size: tuple[int, int], channels: int = 3) -> nn.Module:
-    """Return the network that the transformers config file ``name`` alone describes, with random weights, the same ones every time.
+    """Return the network of a card's transformers config file ``name``, whatever the other arguments; random weights, always the same.
 
     Raises:
         CardError: the file is missing or no config of an image classifier that transformers itself knows.
@@ -86,7 +86,7 @@ def build(name: str, *, classes: int, size: tuple[int, int], channels: int = 3) 
 
 
 def input_space(processor: Any, config: Any) -> tuple[tuple[int, int], list[float], list[float]]:
-    """Return (height, width), mean and std for pixels in [0, 1], from a transformers image processor and config.
+    """Return (height, width), mean and std, for pixels in [0, 1], from a transformers image processor and config; CardError without a size.
 
     The network sees ``(255 pixels * rescale_factor - image_mean) / image_std``, each part only if it is switched on.
     """

@@ -43,7 +43,7 @@ def _rename_nodes(model: Any) -> None:
 
 
 def _copy_shared_weights(model: Any) -> None:
-    """Give each node of an ONNX model that shares a weight through Identity a copy of its own, in place."""
+    """Replace each Identity node of an ONNX model that passes a weight on by a copy of that weight, in place."""
     weights = {tensor.name: tensor for tensor in model.graph.initializer}
     for node in [node for node in model.graph.node if node.op_type == "Identity" and node.input[0] in weights]:
         copy = model.graph.initializer.add()

@@ -31,7 +31,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 
 def load_weights(module: nn.Module, path: Path, *, network: str) -> None:
-    """Read the weights file ``path`` into ``module``, in place; half precision is widened to single.
+    """Read the weights file ``path`` into ``module``, in place, half precision widened to single; WeightsError if it does not fit.
 
     Args:
         module: The network.
@@ -99,12 +99,12 @@ def _without_prefix(names: dict[str, str], own: Shapes) -> dict[str, str]:
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a weights file (or its shards) by name, without running code that it holds."""
+    """Return the tensors of a weights file (or its shards) by name, running no code that it holds; WeightsError if it is no state dict."""
     return {key: value for file in _files(path) for key, value in _read_file(file).items()}
 
 
 def _files(path: Path) -> list[Path]:
-    """Return the files that hold the tensors of ``path``: the shards of an index, or the file itself."""
+    """Return the files that hold the tensors of ``path``: the shards of an index, or the file itself; WeightsError if one is missing."""
     files = _shards(path) if path.is_file() and path.name.endswith(INDEX) else [path]
     for file in files:
         if not file.is_file():
