@@ -233,7 +233,7 @@ def folder(tmp_path):
     return save_vit(tmp_path / "vit")
 
 
-def save_vit(path):
+def save_vit(path, labels=("cat", "dog", "eel")):
     import transformers
 
     torch.manual_seed(0)
@@ -244,8 +244,8 @@ def save_vit(path):
         intermediate_size=32,
         image_size=32,
         patch_size=8,
-        id2label={0: "cat", 1: "dog", 2: "eel"},
-        label2id={"cat": 0, "dog": 1, "eel": 2},
+        id2label=dict(enumerate(labels)),
+        label2id={label: index for index, label in enumerate(labels)},
     )
     with hf._without_progress_bars():
         transformers.ViTForImageClassification(config).save_pretrained(path)
@@ -258,6 +258,14 @@ def test_a_folder_brings_its_labels_and_input_space(folder):
     assert list(found.labels) == ["cat", "dog", "eel"]
     assert found.input == ph.classifier.InputSpace((32, 32), (0.5,) * 3, (0.5,) * 3)
     assert not found.module.training
+
+
+def test_a_card_is_written_for_a_network_with_one_output(tmp_path):
+    found = ph.load(f"hf:{save_vit(tmp_path / 'vit', ['LABEL_0'])}")
+    again = ph.card(found, out=tmp_path / "one.toml").classifier
+    assert again.num_classes == found.num_classes == 2
+    assert again.output == found.output
+    assert again.sha256 == found.sha256
 
 
 def test_code_that_comes_with_a_model_needs_trust(folder, monkeypatch):

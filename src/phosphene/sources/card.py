@@ -20,7 +20,6 @@ from torch import nn
 from phosphene.classifier import Classifier, InputSpace
 from phosphene.errors import CardError, TrustError, first_line, nearest
 from phosphene.labels import Labels
-from phosphene.outputs import SINGLE
 from phosphene.sources.card_example import card_lines, input_line, input_lines
 from phosphene.sources.exported import FORMATS, open_exported
 from phosphene.sources.factory import build as call_factory
@@ -153,7 +152,7 @@ def describe(path: Path) -> str:
 
 
 def _read_beside(path: Path) -> dict[str, Any]:
-    """Return the fields of the card (same name, .toml) beside an exported network; CardError if it is missing."""
+    """Return the fields of the card (same name, .toml) beside an exported network; CardError if either is missing, or they do not match."""
     card = path.with_suffix(".toml")
     if not path.is_file():
         raise CardError(missing("exported network", path, "Give the path of a model card."))
@@ -170,7 +169,7 @@ def _read_beside(path: Path) -> dict[str, Any]:
 
 
 def read(path: Path, *, exported: str = "") -> dict[str, Any]:
-    """Return the fields of the card at ``path``, parsed and checked but for [input]; ``exported`` is its network if it names none.
+    """Return the fields of the card at ``path``, checked but for [input]; CardError if bad; ``exported`` is its network if it names none.
 
     Args:
         path: The card.
@@ -215,7 +214,7 @@ def _check(fields: Mapping[str, Any], known: Mapping[str, type], where: str) -> 
 
 
 def card_files(classifier: Classifier, card: Path, weights: Path) -> dict[Path, bytes]:
-    """Return the content, by path, of the files that describe a classifier: card, weights, labels, config.
+    """Return, by path, the content of a classifier's card, weights, labels and config, not yet written; CardError if its origin is unknown.
 
     Args:
         classifier: A classifier from :func:`phosphene.load`.
@@ -249,8 +248,6 @@ def card_files(classifier: Classifier, card: Path, weights: Path) -> dict[Path, 
         fields["classes"] = classifier.num_classes
     if classifier.output != "logits":
         fields["output"] = classifier.output
-    if classifier.output in SINGLE and "arch" in fields:
-        fields["classes"] = 1
     space = classifier.input
     text = tomli_w.dumps(fields) + "\n[input]\n" + "".join(f"{line}\n" for line in input_lines(space))
     files[card] = text.encode()  # last, so that the files a card names exist before the card
