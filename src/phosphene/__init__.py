@@ -16,7 +16,7 @@ from phosphene.version import __version__
 
 if TYPE_CHECKING:
     from phosphene.api.evaluation import check as check, compare as compare, score as score
-    from phosphene.api.files import card as card, doctor as doctor, film as film, site as site
+    from phosphene.api.files import card as card, doctor as doctor, film as film, layers as layers, site as site
     from phosphene.api.mapping import map_concepts as map_concepts, map_models as map_models
     from phosphene.api.scanning import scan as scan, scan_run as scan_run
     from phosphene.classifier import Classifier as Classifier
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 # The same for Python: a module is imported when one of its names is first used, so that `import phosphene` is quick.
 _MODULES = {
     "phosphene.api.evaluation": ("check", "compare", "score"),
-    "phosphene.api.files": ("card", "doctor", "film", "site"),
+    "phosphene.api.files": ("card", "doctor", "film", "layers", "site"),
     "phosphene.api.mapping": ("map_concepts", "map_models"),
     "phosphene.api.scanning": ("scan", "scan_run"),
     "phosphene.classifier": ("Classifier",),

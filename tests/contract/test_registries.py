@@ -214,6 +214,7 @@ WORDS = {
     "check": ["{run}", "--trust", "--most", "1"],
     "card": ["{card}", "--trust", "--out", "{new}.toml"],
     "models": [],
+    "layers": ["{card}", "--trust"],
     "recipes": [],
     "doctor": ["{card}", "--trust"],
     "report": ["{run}"],

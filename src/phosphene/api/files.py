@@ -1,4 +1,4 @@
-"""Films and sites of runs, cards of models, and what works on this machine."""
+"""Films and sites of runs, cards and layers of models, and what works on this machine."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -7,6 +7,8 @@ from typing import Any
 
 from phosphene.arguments import Model, Samples, as_list, to_classifier, to_pool
 from phosphene.classifier import Classifier
+from phosphene.engine import Engine
+from phosphene.engine.units import Layer, list_layers
 from phosphene.errors import CardError
 from phosphene.progress import ProgressDisplay, show_progress
 from phosphene.report.film import write_film
@@ -153,3 +155,29 @@ def doctor(
         return facts
     classifier = to_classifier(model, trust=trust)
     return facts | examine_model(classifier, to_pool(samples, classifier), device=device, precision=precision)
+
+
+def layers(model: Model, *, trust: bool = False) -> list[Layer]:
+    """Return the layers of a model whose units can be mapped, with output shapes, in the order in which an image passes them.
+
+    Args:
+        model: A spec or a classifier.
+        trust: Allow code that came with the model to run.
+
+    Raises:
+        CardError: no layer can be read, as in TorchScript and exported programs.
+
+    Example:
+        >>> import phosphene as ph
+        >>> ph.layers("demo:shapes")[-1].units
+        12
+    """
+    classifier = to_classifier(model, trust=trust)
+    with Engine(classifier, device="cpu") as engine:
+        found = list_layers(engine)
+    if not found:
+        raise CardError(
+            f"{classifier.name} has no layer that can be read, as in TorchScript and exported programs: load its weights "
+            "by a card with arch or factory."
+        )
+    return found

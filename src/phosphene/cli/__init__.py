@@ -24,6 +24,7 @@ COMMANDS = {
     "scan": "Scan a classifier for backdoors, and show candidate triggers.",
     "card": "Write the card of a model, from which the same model can be loaded again.",
     "models": "List the models that can be loaded by name.",
+    "layers": "List the layers of a network whose units can be mapped.",
     "recipes": "List the recipes, or show one as TOML.",
     "doctor": "Report what works on this machine, and whether a model fits its input.",
     "compare": "Compare two runs: the classes whose maps changed most.",
