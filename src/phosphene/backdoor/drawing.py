@@ -99,7 +99,7 @@ def noise(channels: int, height: int, width: int, seed: int) -> Tensor:
 
 
 def texture(name: str, colour: Tensor, side: int, seed: int) -> Tensor:
-    """Return a square patch (c, side, side) of a named texture: ``solid`` colour, ``checker`` of it and its complement, or ``noise``.
+    """Return a square patch (c, side, side): ``solid`` colour, ``checker`` of it and its complement, or ``noise``; else RecipeError.
 
     Raises:
         RecipeError: the name is none of ``solid``, ``checker`` and ``noise``.
@@ -145,7 +145,7 @@ SCENES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"target": _rings, "rays
 
 
 def scene(name: str, shape: tuple[int, int, int], seed: int) -> Tensor:
-    """Return the image that a blended trigger uses, noise or one of :data:`SCENES` by name, float32 (c, h, w) in [0, 1].
+    """Return a blended trigger's image, noise or one of :data:`SCENES` by name, float32 (c, h, w) in [0, 1]; RecipeError if there is none.
 
     Raises:
         RecipeError: there is no such image.

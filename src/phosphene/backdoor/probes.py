@@ -32,7 +32,7 @@ class Probes:
 
     @classmethod
     def classify(cls, engine: Engine, pixels: Tensor) -> "Probes":
-        """Predict the class of samples, uint8 (n, c, h, w); return both, reordered so that predicted classes take turns (:func:`in_turn`).
+        """Predict the class of samples, uint8 (n, c, h, w); return Probes of both, reordered so that classes take turns (:func:`in_turn`).
 
         Raises:
             NumericError: the network returns NaN or infinity.

@@ -64,7 +64,7 @@ class Labelled:
 
     @classmethod
     def load(cls, spec: str, classifier: Classifier, *, most: int = 5000, held: "int | None" = None) -> "Labelled":
-        """Load up to ``most`` images of a spec with labels by name, folder or column, or else all with predicted ones; a part is held out.
+        """Return up to ``most`` images of a spec as a Labelled, with labels by name, folder or column, or all with predicted ones.
 
         Raises:
             SamplesError: as :func:`phosphene.samples.load_samples` does.

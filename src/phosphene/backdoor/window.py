@@ -98,7 +98,7 @@ def window_contents(inputs: Tensor) -> Tensor:
 
 
 class WindowSearch:
-    """Searches small windows that, pasted on samples, send them to a class; its first round, run once, serves every target class.
+    """Searches small windows that, pasted on samples, send them to a class; its first round, run on creation, serves every target class.
 
     Args:
         engine: An open engine.

@@ -76,7 +76,7 @@ class MapEvery:
         return None if epoch % self.every else self.map(epoch)
 
     def map(self, epoch: int) -> MapList:
-        """Compute the concepts' maps of the network as it is now, store them in ``history``, log them under ``epoch``, and return them.
+        """Compute the concepts' maps of the network as it is now, store them in ``history``, log them to a logger if any, and return them.
 
         Raises:
             NumericError: the network returns NaN or infinity.

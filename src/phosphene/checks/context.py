@@ -215,7 +215,7 @@ def _next_seed(one: ConceptMap) -> Job:
 
 
 def choose_maps(maps: Sequence[ConceptMap], most: int) -> list[ConceptMap]:
-    """Choose the maps that a check makes again: the first map of at most ``most`` classes, spread evenly over all classes."""
+    """Return the maps that checks make again: the first map of at most ``most`` classes, spread evenly over all classes."""
     offered = first_of_each_class(maps)
     if len(offered) <= most:
         return offered

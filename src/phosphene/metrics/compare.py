@@ -142,7 +142,7 @@ def _order(change: Change) -> float:
 
 
 def in_common(a: Mapping[int, str], b: Mapping[int, str]) -> dict[int, int]:
-    """From index -> label of two runs, return index in ``a`` -> index in ``b`` of each class that both have, matched by label.
+    """From index -> label of two runs, return index in ``a`` -> index in ``b`` of each shared class; ConceptError if a label fits several.
 
     Raises:
         ConceptError: a label fits several classes of the other run.

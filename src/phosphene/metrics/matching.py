@@ -40,7 +40,7 @@ class MatchedMaps:
 
     @cached_property
     def targets(self) -> Tensor:
-        """What the target should predict: each map's class, (maps,), or if sets, (maps, classes): 1 for, -1 against, else 0."""
+        """What the target should predict: each map's class, (maps,); with sets of classes, (maps, classes): 1 for, -1 against, else 0."""
         return targets_of(self.sides, len(self.labels), multi_label=self.multi_label)
 
     @cached_property
@@ -50,7 +50,7 @@ class MatchedMaps:
 
 
 def match_maps(concepts: Sequence[Concept], target: Classifier) -> MatchedMaps:
-    """Match the classes of maps' concepts to a target's classes by label; ConceptError if one has no single match."""
+    """Match the classes of maps' concepts to a target's by label; return MatchedMaps, or ConceptError if one has no single match."""
     classes = match(classes_of(concepts), target.labels, target.name)
     return MatchedMaps(concepts, classes, target.labels, target.multi_label)
 

@@ -23,7 +23,7 @@ TOP = 5
 
 
 def logits_of_maps(engine: Engine, maps: Iterable[ConceptMap], contrast: float = SCORE_CONTRAST) -> Tensor:
-    """Render maps at one contrast, resize them to a classifier's input, and return its logits (maps, classes), on the CPU.
+    """Render maps at one contrast, resize them, and return the classifier's logits (maps, classes), on the CPU; ConceptError if no maps.
 
     Images are rendered at the source's size, then resized bilinearly, antialiased, to the classifier's. Labels are
     not compared: see :func:`phosphene.metrics.matching.match`.

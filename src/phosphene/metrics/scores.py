@@ -30,7 +30,7 @@ def score_maps(
     source: str = "source",
     device: str = "auto",
 ) -> tuple[Score, list[dict[str, Any]]]:
-    """Classify the maps of one classifier by another; return their :class:`Score` and the target's most probable classes per map.
+    """Classify one classifier's maps by another; return a :class:`Score` and the most probable classes per map; or ConceptError.
 
     Args:
         maps: Maps of at least two concepts.

@@ -25,7 +25,7 @@ Grey = NDArray[np.float64]
 
 
 def hog(a: Tensor, b: Tensor) -> float:
-    """Return the similarity of two images (c, h, w) as the correlation of their histograms of oriented gradients, in [-1, 1].
+    """Return the similarity of two images (c, h, w): correlation of their histograms of oriented gradients (scikit-image), in [-1, 1].
 
     Do edges run the same way in the same places? As in Adebayo et al. 2018 (arXiv 1810.03292, section 3), by
     scikit-image, on the mean over channels. Ignores colour, contrast and the sign of contrast.

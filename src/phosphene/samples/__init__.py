@@ -35,7 +35,7 @@ class Kind(Protocol):
 
 
 def load_samples(spec: "str | Path", shape: tuple[int, int, int]) -> SamplePool:
-    """Load the samples that a sample spec names, resized to ``shape`` (c, h, w), as a pool, part held out; SamplesError if it cannot.
+    """Return the samples that a sample spec names, resized to ``shape`` (c, h, w), as a pool, part held out; SamplesError if it cannot.
 
     Args:
         spec: A folder of images, ``file.parquet``, ``file.npz``, ``file.npy``, ``synthetic:KIND`` or ``demo:shapes``.

@@ -16,7 +16,7 @@ MAX_BYTES = 4_000_000_000
 
 
 def read(where: str, shape: tuple[int, int, int]) -> tuple[Tensor, list[str]]:
-    """Read at most 2,048 images of ``.npy`` or ``.npz``; return them, uint8 (n, c, h, w) resized to ``shape``, and ``[]`` (none skipped).
+    """Return at most 2,048 images of ``.npy`` or ``.npz``, uint8 (n, c, h, w) resized to ``shape``, and ``[]``; SamplesError if none.
 
     Returns:
         uint8 (n, c, h, w), a random choice if the file holds more, and an empty list: nothing is skipped.

@@ -14,7 +14,7 @@ SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".t
 
 
 def read(where: str, shape: tuple[int, int, int]) -> tuple[Tensor, list[str]]:
-    """Decode at most 2,048 images below folder ``where``, fitted to ``shape``; return them, uint8 (n, c, h, w), and names of files skipped.
+    """Return at most 2,048 images below a folder, uint8 (n, c, h, w) fitted to ``shape``, and names of files skipped; SamplesError if none.
 
     Raises:
         SamplesError: the folder cannot be listed, holds no image files, or none that can be decoded.

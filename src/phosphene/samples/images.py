@@ -14,7 +14,7 @@ from phosphene.errors import SamplesError
 
 
 def decode(file: "Path | BinaryIO", shape: tuple[int, int, int]) -> "np.ndarray | None":
-    """Decode an image file, resize and crop it to ``shape`` (c, h, w), uint8; ``None`` if it cannot be read."""
+    """Return a decoded image file, resized and cropped to ``shape`` (c, h, w), as a uint8 array; ``None`` if it cannot be read."""
     try:
         # Pillow warns of odd palettes and metadata, and of large images before it refuses larger ones.
         with warnings.catch_warnings(action="ignore"), Image.open(file) as image:

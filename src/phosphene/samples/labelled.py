@@ -71,7 +71,7 @@ def load_labelled(
 def examples_of(
     spec: str, shape: tuple[int, int, int], labels: Labels, indices: Collection[int]
 ) -> dict[int, np.ndarray]:
-    """Return class index -> first image, uint8 (c, h, w), of each class of ``indices`` that a sample spec's labelled images show.
+    """Return class index -> first image, uint8 (c, h, w), of the classes in ``indices`` that a labelled sample spec has; or SamplesError.
 
     Raises:
         SamplesError: the samples cannot be read.
@@ -93,7 +93,7 @@ def examples_of(
 
 
 def _labelled_images(spec: str, shape: tuple[int, int, int], labels: Labels) -> LabelledImages:
-    """Open a folder, parquet or ``.npz`` file as a source of images with classes; an empty source if the spec can have no labels."""
+    """Return the images and classes of a folder, parquet or ``.npz`` file as LabelledImages; empty if the spec can have no labels."""
     path = Path(spec)
     if path.is_dir():
         files = image_files(path)[0]

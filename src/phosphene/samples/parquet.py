@@ -48,14 +48,14 @@ class ImageTable:
         return len(self._images)
 
     def image(self, row: int, shape: tuple[int, int, int]) -> "np.ndarray | None":
-        """Decode the image in a row, resized and cropped to ``shape``, uint8 (c, h, w); ``None`` if the row holds no readable image."""
+        """Return the image in a row, resized and cropped to ``shape``, uint8 (c, h, w); ``None`` if the row holds no readable image."""
         cell: Any = self._images[row].as_py()
         data: Any = cell.get("bytes") if isinstance(cell, dict) else cell
         return decode(io.BytesIO(data), shape) if isinstance(data, bytes) else None
 
 
 def read(where: str, shape: tuple[int, int, int]) -> tuple[Tensor, list[str]]:
-    """Decode at most 2,048 images of parquet file ``where``, fitted to ``shape``; return them, uint8 (n, c, h, w), and rows skipped.
+    """Return at most 2,048 images of a parquet file, uint8 (n, c, h, w) fitted to ``shape``, and rows skipped; SamplesError if none.
 
     Raises:
         ExtraError: pyarrow is not installed.
