@@ -12,7 +12,7 @@ from torch import Tensor
 
 from phosphene import notebook
 from phosphene.concepts import Concept, find_among, kind_and_index, name_with_index
-from phosphene.formats import count, percent
+from phosphene.formats import count, targeting_text
 from phosphene.image_files import encode
 from phosphene.labels import Labels, first_synonym
 
@@ -136,13 +136,12 @@ class ConceptMap:
 
     def _repr_html_(self) -> str:
         """Return the map as HTML that a notebook displays: its image, Xi, loss curve, confidence, targeting rate and cost."""
-        rate = "not measured" if self.targeting_rate is None else percent(self.targeting_rate)
         kind, _, number = kind_and_index(self.index, self.label).partition(" ")
         facts = [
             (kind, f"{number}: {self.label}" if number else self.label),
             ("seed", self.seed),
             ("confidence of the source classifier", f"p = {self.p_class:.3f}"),
-            ("targeting rate on held-out samples", rate),
+            ("targeting rate on held-out samples", targeting_text(self.targeting_rate)),
             ("cost", f"{self.passes:,} passes, {self.seconds:.1f} s"),
         ]
         image = notebook.piece("figure", notebook.image(self.image, self.short), self.short)

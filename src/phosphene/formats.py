@@ -10,6 +10,11 @@ def percent(share: float) -> str:
     return f"{100 * share:.0f} %"
 
 
+def targeting_text(rate: "float | None") -> str:
+    """Return a targeting rate as text; for ``None`` that no sample could be moved, as all are classified as the class without the map."""
+    return "no sample to move" if rate is None else percent(rate)
+
+
 def rate_text(value: float, interval: tuple[float, float]) -> str:
     """Return a share and its interval as text in percent: ``90 % [81, 95]``."""
     return f"{percent(value)} [{100 * interval[0]:.0f}, {100 * interval[1]:.0f}]"

@@ -104,6 +104,24 @@ def test_a_second_time_nothing_is_computed_and_more_is_added(call, job):
     assert {path.split("/")[0] for path in after} == {"lion-0", "maillot-4", "maillot-3"}
 
 
+def test_a_network_that_predicts_one_class_for_everything_has_no_sample_to_move(call, card, sample_folder, tmp_path):
+    state = card.state()
+    state["7.bias"][0] += 1e4
+    card.weigh(state)
+    out = tmp_path / "out"
+    words = ["--samples", sample_folder, *settings(), "--out", out, "--device", "cpu"]
+    answer = call("map", card.path, "--trust", "-c", 0, "-c", 4, *words)
+    assert answer.code == 0, answer.err
+    constant, other = [line for line in answer.err.splitlines() if "targeting" in line and ", seed 0: " in line]
+    assert "no held-out sample to move: all are classified so without it" in constant
+    assert "%" not in constant
+    assert "targeting 0 %" in other
+    assert "targeting 100 %" not in answer.err  # nor while it is made
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert page.count("<dd>no sample to move</dd>") == 1
+    assert '<li class="good">' not in page
+
+
 def test_a_damaged_map_is_made_again_and_the_others_are_not(call, job):
     words, out = job
     call(*words)

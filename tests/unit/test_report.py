@@ -45,16 +45,35 @@ def page(tmp_path):
 def test_the_page_shows_every_finished_map_and_says_how_many_are_missing(page):
     assert page.count('class="map-image"') == 2
     assert "1 of the 3 maps of this run are not finished" in page
-    for word in ("lion, king of beasts, Panthera leo", "maillot", "75 %", "50 %", "not measured"):
+    for word in ("lion, king of beasts, Panthera leo", "maillot", "75 %", "50 %", "no sample to move"):
         assert word in page
     assert "some samples" in page
     assert "2 skipped" in page
     assert re.search(r"<code>batch_size</code></th><td class=\"number\">128</td>", page)
 
 
-def targeting_line(held_out, rates):
+def glance(held_out, rates):
     cards = [{"map": {"index": 0, "p_class": 1.0, "targeting_rate": rate}, "own": None} for rate in rates]
-    return map_glance({"model": {"name": "tiny"}, "samples": {"held_out": held_out}}, cards)[1]
+    return map_glance({"model": {"name": "tiny"}, "samples": {"held_out": held_out}}, cards)
+
+
+def targeting_line(held_out, rates):
+    return glance(held_out, rates)[1]
+
+
+def test_where_no_held_out_sample_could_be_moved_there_is_a_reason_and_neither_figure_nor_tick():
+    own, targeting = glance(51, [None] * 4)
+    assert "all 51 of them as the class without the map" in targeting["text"]
+    assert "%" not in targeting["text"]
+    assert (own["mark"], targeting["mark"]) == ("", "unsure")
+    own, reason, targeting = glance(51, [None, 0.9, 0.9, 0.9])
+    assert "for 1 map there is no held-out sample to move" in reason["text"]
+    assert "median of 3 maps" in targeting["text"]
+    assert own["mark"] == ""
+
+
+def test_fewer_than_four_maps_earn_no_tick():
+    assert [glance(51, [1.0] * maps)[0]["mark"] for maps in (1, 3, 4)] == ["", "", "good"]
 
 
 def test_the_median_targeting_rate_has_no_tick_and_is_that_of_an_even_number_too():

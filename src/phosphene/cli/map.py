@@ -146,7 +146,8 @@ def command(
 
 def _map_line(found: "MapSummary") -> str:
     """Return the line for a finished map: class, seed, confidence, targeting rate (samples moved to the class), seconds or ``cached``."""
-    rate = "-" if found.targeting_rate is None else percent(found.targeting_rate)
+    none = "- (no held-out sample to move: all are classified so without it)"
+    rate = none if found.targeting_rate is None else percent(found.targeting_rate)
     took = f"{found.seconds:.1f} s" if found.made else "cached"
     return f"{found.name}, seed {found.seed}: p {found.p_class:.3f}, targeting {rate}, {took}"
 

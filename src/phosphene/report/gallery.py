@@ -8,6 +8,7 @@ from typing import Any
 
 from PIL import Image
 
+from phosphene.checks.finding import FEWEST
 from phosphene.concept_map import ConceptMap, render, to_image
 from phosphene.concepts import FIRST_NUMBER, Sides
 from phosphene.contact_sheet import SIDE, contact_sheet
@@ -132,10 +133,18 @@ def map_glance(facts: dict[str, Any], cards: list[dict[str, Any]], name: str = "
     right = sum(card["own"]["right"] if card["own"] else card["map"]["p_class"] >= 0.5 for card in cards)
     what = "concept" if any(card["map"]["index"] >= FIRST_NUMBER for card in cards) else "class"
     text = f"{name or facts['model']['name']} recognises the {what} in {right} of its {count(total, 'map')}. Maps are optimised for that."
-    lines = [{"mark": "good" if right >= 0.9 * total else "unsure", "text": text}]
     rates = [rate for card in cards if (rate := card["map"]["targeting_rate"]) is not None]
+    # Few maps earn no tick, nor do those of a class that the network predicts without them, too.
+    enough, held_out = len(rates) >= FEWEST, facts["samples"]["held_out"]
+    lines = [{"mark": "unsure" if right < 0.9 * total else "good" if enough else "", "text": text}]
+    if unmoved := total - len(rates):
+        text = (
+            f"Targeting rate: for {count(unmoved, 'map')} there is no held-out sample to move, because the network classifies "
+            f"all {held_out} of them as the {what} without the map. So it says little that it recognises the map."
+        )
+        lines.append({"mark": "unsure", "text": text})
     if rates:
-        middle, held_out = median(rates), facts["samples"]["held_out"]
+        middle = median(rates)
         text = (
             f"Targeting rate: a map moves {percent(middle)} of {count(held_out, 'held-out sample')} to its class (median of "
             f"{count(len(rates), 'map')}), which it was optimised for on other samples. Adversarial patterns and "

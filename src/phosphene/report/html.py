@@ -11,7 +11,7 @@ from markupsafe import Markup
 from phosphene import markup
 from phosphene.concepts import kind_and_index
 from phosphene.errors import RunError
-from phosphene.formats import count, heat, percent, probability
+from phosphene.formats import count, heat, percent, probability, targeting_text
 from phosphene.image_files import encode
 from phosphene.labels import first_synonym
 from phosphene.report.checks import check_section
@@ -98,7 +98,7 @@ def environment(*packages: str) -> Environment:
     """Return the Jinja environment of the report's templates, and of those of ``packages``, which come first."""
     made = markup.environment(*packages, "phosphene.report")
     made.filters |= {"heat": heat, "percent": percent, "probability": probability}
-    made.filters |= {"kind": kind_and_index, "short": first_synonym}
+    made.filters |= {"kind": kind_and_index, "short": first_synonym, "targeting": targeting_text}
     made.globals |= {"count": count}
     return made
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from phosphene.checks.finding import FEWEST
 from phosphene.concepts import FIRST_NUMBER, Concept
 from phosphene.errors import RunError
 from phosphene.formats import count, percent
@@ -12,7 +13,7 @@ from phosphene.runs.scores import NAME, read_scores
 
 # A table of more concepts than this is folded away.
 MOST_OPEN = 24
-# A target that classifies at least this share of the maps as their class counts as good.
+# A target that classifies at least this share of the maps as their class counts as good, if there are enough of them.
 GOOD = 0.5
 
 
@@ -79,6 +80,6 @@ def _glance(score: Score, overlap: "str | None") -> dict[str, str]:
     if overlap:
         return {"mark": "", "text": f"{text}). {overlap}"}
     return {
-        "mark": "good" if score.top1_all >= GOOD else "unsure",
+        "mark": "unsure" if score.top1_all < GOOD else "good" if score.maps >= FEWEST else "",
         "text": f"{text}; M_score, the paper's measure of transfer: {score.m_score:.2f} of at most 1).",
     }

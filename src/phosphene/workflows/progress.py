@@ -47,11 +47,13 @@ class Progress:
     failed: int = 0
 
     def show(self, display: ProgressDisplay) -> None:
-        """Show the figures of this report on the display: the map being made, loss and targeting rate of its last step, the time left."""
+        """Show the figures of this report on the display: the map being made, loss and hits of its last step, the time left."""
         step = self.step
         done = self.maps_done + len(self.labels) * step.number / step.total
         labels = ", ".join(self.labels[:3]) + (", ..." if len(self.labels) > 3 else "")
-        facts = f"step {step.number} of {step.total}, loss {step.loss:.3f}, targeting {percent(step.hits)}"
+        facts = (
+            f"step {step.number} of {step.total}, loss {step.loss:.3f}, predicted for {percent(step.hits)} of samples"
+        )
         if self.workers > 1 and self.rate is not None:
             facts += f", {self.workers} workers, {self.rate:.1f} maps per minute"
         if self.failed:
