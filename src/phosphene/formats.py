@@ -12,7 +12,7 @@ def percent(share: float) -> str:
 
 def targeting_text(rate: "float | None") -> str:
     """Return a targeting rate as text; for ``None`` that no sample could be moved, as all are classified as the class without the map."""
-    return "no sample to move" if rate is None else percent(rate)
+    return "none to move" if rate is None else percent(rate)
 
 
 def rate_text(value: float, interval: tuple[float, float]) -> str:

@@ -1,6 +1,7 @@
 """``phosphene compare``: the classes whose maps changed most, first."""
 
 import json
+import re
 
 import pytest
 
@@ -45,7 +46,18 @@ def test_compare_prints_writes_and_counts_readings(call, runs, tmp_path):
     answer = call("compare", *runs)
     assert answer.code == 0
     assert "the second, of the first's maps" in answer.out
-    rows = json.loads(call("compare", *runs, "--json").out)["changes"]
+    assert "not subtracted from them" in answer.err
+    document = json.loads(call("compare", *runs, "--out", page, "--json").out)
+    assert sum("not subtracted from them" in one for one in document["notes"]) == 1
+    rows = document["changes"]
+    wrong = [one for row in rows for one in (row["a_by_b"], row["b_by_a"]) if one["instead"]]
+    assert wrong, "no map is misclassified, so that this shows nothing"
+    text = re.sub(r"\s+", " ", page.read_text(encoding="utf-8"))
+    assert "not subtracted from them" in text
+    for one in wrong:
+        assert one["count"] <= one["maps"] == 2
+        assert f", {one['count']} of 2 as {one['instead']}" in answer.out
+        assert f"it predicts {one['instead']} for {one['count']} of 2 maps" in text
     assert all(0 <= row["predictions"] <= 1 for row in rows)
     assert [row["change"] for row in rows] == sorted((row["change"] for row in rows), reverse=True)
     assert all(0 <= row["a_by_b"]["p_class"] <= 1 for row in rows)

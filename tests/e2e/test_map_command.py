@@ -118,7 +118,7 @@ def test_a_network_that_predicts_one_class_for_everything_has_no_sample_to_move(
     assert "targeting 0 %" in other
     assert "targeting 100 %" not in answer.err  # nor while it is made
     page = (out / "report.html").read_text(encoding="utf-8")
-    assert page.count("<dd>no sample to move</dd>") == 1
+    assert page.count("<dd>none to move</dd>") == 1
     assert '<li class="good">' not in page
 
 

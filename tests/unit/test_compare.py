@@ -53,7 +53,7 @@ def test_the_changed_class_is_first_and_a_moved_one_has_not_changed():
 def test_predictions_change_by_what_the_other_network_loses():
     maps = [one(0, 0), one(1, 1), one(2, 2)]
     own = {0: 0.9, 1: 0.9, 2: 0.8}
-    a = ComparedRun(maps, own, {0: Prediction(0.8), 1: Prediction(0.1, "ship")})
+    a = ComparedRun(maps, own, {0: Prediction(0.8), 1: Prediction(0.1, "ship", 1, 1)})
     b = ComparedRun(maps, own, {0: Prediction(0.3), 1: Prediction(0.95)})
     found = {change.index_a: change for change in compare(a, b)}
     assert found[0].predictions == pytest.approx(0.6)  # the larger of the two directions

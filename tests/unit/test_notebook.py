@@ -98,7 +98,7 @@ def test_html_is_small_whole_and_harmless(run):
 def test_html_says_what_there_is(run):
     things = shown(run)
     assert "p = 0.750" in things["map"]._repr_html_()
-    assert "no sample to move" in things["grey"]._repr_html_()
+    assert "none to move" in things["grey"]._repr_html_()
     assert "2 maps of 2 classes" in things["maps"]._repr_html_()
     assert "maillot, seed 1" in things["maps"]._repr_html_()
     assert "1 of 2 finished" in run._repr_html_()

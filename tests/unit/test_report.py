@@ -45,7 +45,7 @@ def page(tmp_path):
 def test_the_page_shows_every_finished_map_and_says_how_many_are_missing(page):
     assert page.count('class="map-image"') == 2
     assert "1 of the 3 maps of this run are not finished" in page
-    for word in ("lion, king of beasts, Panthera leo", "maillot", "75 %", "50 %", "no sample to move"):
+    for word in ("lion, king of beasts, Panthera leo", "maillot", "75 %", "50 %", "none to move"):
         assert word in page
     assert "some samples" in page
     assert "2 skipped" in page

@@ -53,7 +53,9 @@ def _change_row(found: "Comparison", one: "Change") -> list[str]:
 
 
 def _prediction_text(prediction: "Prediction | None") -> str:
-    """Return a prediction as a table cell, such as ``p 0.31, as lynx`` (the wrong class); ``-`` for ``None``."""
+    """Return a prediction as a table cell, such as ``p 0.31, 1 of 2 as lynx`` (the wrong class); ``-`` for ``None``."""
     if prediction is None:
         return "-"
-    return f"p {prediction.p_class:.2f}" + (f", as {prediction.instead}" if prediction.instead else "")
+    return f"p {prediction.p_class:.2f}" + (
+        f", {prediction.count} of {prediction.maps} as {prediction.instead}" if prediction.instead else ""
+    )

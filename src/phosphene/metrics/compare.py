@@ -44,10 +44,19 @@ LEAST_SPREAD = 0.02
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the other run's source predicts for maps of one class: mean probability, and the most frequent wrong label (empty if none)."""
+    """What the other run's source predicts for maps of one class.
+
+    Attributes:
+        p_class: Mean probability of that class, in [0, 1].
+        instead: Label of the wrong class that it predicts most often; empty if there is none.
+        count: For how many of the maps it predicts ``instead``.
+        maps: Number of the maps.
+    """
 
     p_class: float
     instead: str = ""
+    count: int = 0
+    maps: int = 0
 
 
 @dataclass(frozen=True)

@@ -97,6 +97,11 @@ class Comparison:
             notes.append(
                 "Images: what another seed alone changes is subtracted, so 0 % may stand by images that look different."
             )
+        if self.scored and not self.same_network:
+            notes.append(
+                "Predictions are means over the maps of a class. What another seed changes is not subtracted from them: see "
+                "how many of the maps are predicted as another class."
+            )
         if not self.scored:
             first, second = self.runs
             specs = [facts["model"]["spec"] for facts in self.facts]
@@ -168,6 +173,6 @@ def _compared_run(run: RunDirectory, by_class: dict[int, list[ConceptMap]], othe
         return ComparedRun(maps, own)
     predictions = {}
     for one in score.per_concept:
-        wrong = first_synonym(one.misread[0].label) if one.misread and one.right < one.maps else ""
-        predictions[one.index] = Prediction(one.p_class, wrong)
+        wrong = (first_synonym(one.misread[0].label), one.misread[0].count) if one.misread else ("", 0)
+        predictions[one.index] = Prediction(one.p_class, *wrong, one.maps)
     return ComparedRun(maps, own, predictions)
