@@ -50,16 +50,6 @@ def test_jobs_are_every_seed_of_every_class_and_take_no_room():
         jobs[4]
 
 
-def test_a_jobs_hash_says_all_that_makes_its_map(tmp_path):
-    one = todo(tmp_path)
-    hashes = {one.sha256(job) for job in (Job(0), Job(1), Job(0, 1))}
-    hashes |= {todo(tmp_path, recipe=Recipe(steps=4)).sha256(Job(0))}
-    other = plan(tiny.classifier(seed=1), RECIPE, pool(), tmp_path)
-    hashes |= {other.sha256(Job(0))}
-    assert len(hashes) == 5
-    assert todo(tmp_path / "elsewhere").sha256(Job(0)) == one.sha256(Job(0))
-
-
 def test_an_estimate_counts_what_is_left_and_writes_nothing(tmp_path):
     one = todo(tmp_path / "run", seeds=range(2))
     cost = estimate(one)

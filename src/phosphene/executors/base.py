@@ -4,7 +4,6 @@ The driver (:mod:`phosphene.workflows.map`) decides which maps are missing, whic
 again. Whether a map is finished is decided by the run directory alone.
 """
 
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -88,11 +87,6 @@ class MapPlan(MapOrigin):
     def group_size(self) -> int:
         """How many maps are made together, in one batch, on this plan's device (1 on a CPU)."""
         return group_size(self.engine(), self.recipe)
-
-    def sha256(self, job: Job) -> str:
-        """Return the hash of everything that determines a job's map: weights, recipe, samples, class and seed."""
-        facts = (self.classifier.sha256, self.recipe.sha256, self.pool.sha256, job.index, job.seed)
-        return hashlib.sha256(repr(facts).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
