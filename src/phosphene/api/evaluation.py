@@ -30,7 +30,7 @@ def score(
     progress: bool | ProgressDisplay = True,
     on_progress: "Callable[[int, int, str], None] | None" = None,
 ) -> Scores[Any]:
-    """Score maps or runs by how targets (default: their source) classify them; return scores, write runs' scores.json and report.
+    """Score maps or runs on targets (default: their source); return a Scores list; of runs, also write scores.json and report.
 
     Args:
         maps: What :func:`map_concepts` returned, or a run or several of them: their ``scores.json`` and reports are
@@ -94,7 +94,7 @@ def check(
     progress: bool | ProgressDisplay = True,
     on_finding: "Callable[[Finding], None] | None" = None,
 ) -> Findings:
-    """Run all sanity checks of maps, or ``only`` some; most make other maps to compare; return findings, write a run's checks.json.
+    """Run all sanity checks of maps, or ``only`` some, most of which make other maps; return Findings; of a run, write checks.json, report.
 
     They tell whether maps show what the network has learned, or only what the method gives for any network: maps are
     made again with their own recipe, with the network's weights randomised, from other seeds, from other samples. Of a

@@ -71,7 +71,7 @@ def site(runs: "Run | Iterable[Run]", out: "str | Path" = "site", *, progress: b
     with show_progress(progress, "site") as display:
 
         def show(number: int, total: int) -> None:
-            """Show on the progress display how many maps have been written."""
+            """Show on the progress display how many maps of all have been written into the site."""
             display.update(f"{number:,} of {total:,} maps", number / total)
 
         return write_site(several, Path(out), on_progress=show)
@@ -79,7 +79,7 @@ def site(runs: "Run | Iterable[Run]", out: "str | Path" = "site", *, progress: b
 
 @dataclass(frozen=True)
 class WrittenCard:
-    """Result of :func:`card`: the path of the card, all files that were written, and the classifier it loads.
+    """Result of :func:`card`: the path of the card, those of all files that were written, and the classifier loaded from it.
 
     Attributes:
         path: The card.
@@ -95,7 +95,7 @@ class WrittenCard:
 def card(
     model: Model, out: "str | Path | None" = None, *, weights: "str | Path | None" = None, trust: bool = False
 ) -> WrittenCard:
-    """Write a model's card (.toml), weights and labels; check that they load the same classifier; return the paths.
+    """Write a model's card (.toml), weights and labels; return a WrittenCard, or remove them (CardError) if they load another classifier.
 
     Args:
         model: A spec or a classifier that came from one.
@@ -138,7 +138,7 @@ def doctor(
     precision: str = "auto",
     trust: bool = False,
 ) -> dict[str, Any]:
-    """Return what this machine has, as name -> text (versions, devices, extras); with a model, also how the model fits its input.
+    """Return, as a dictionary, what this machine has (versions, devices, extras); with a model, also whether it fits its declared input.
 
     Args:
         model: A spec or a classifier.

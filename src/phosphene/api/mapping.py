@@ -40,7 +40,7 @@ def map_concepts(
     on_progress: "Callable[[Progress], None] | None" = None,
     **executor: Any,
 ) -> ConceptMaps:
-    """Make a map per concept and seed of one classifier; return them, kept in memory or written to the run ``out``.
+    """Make a map per concept and seed of one classifier; return them as ConceptMaps; with ``out``, write them as a run there.
 
     Args:
         model: A spec or a classifier.
@@ -113,7 +113,7 @@ def map_models(
     on_progress: "Callable[[Progress], None] | None" = None,
     on_map: "Callable[[MapSummary], None] | None" = None,
 ) -> list[MappedRun]:
-    """Make maps of several classifiers with several recipes, a run directory for each pair; return a MappedRun per pair, in order.
+    """Make maps of classifiers with recipes, in a run directory per pair, or only estimate (``dry_run``); return a MappedRun per pair.
 
     Args:
         models: Specs or classifiers.

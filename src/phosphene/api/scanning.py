@@ -31,7 +31,7 @@ def scan(
     progress: "bool | ProgressDisplay" = True,
     on_progress: "Callable[[ScanProgress], None] | None" = None,
 ) -> Verdict:
-    """Scan a classifier for a backdoor and return the verdict; nothing is written (:func:`scan_run` writes a run).
+    """Scan a classifier for a backdoor and return the Verdict; nothing is written (:func:`scan_run` writes a run).
 
     Args:
         model: A spec or a classifier.
@@ -81,7 +81,7 @@ def scan_run(
     dry_run: bool = False,
     progress: "bool | ProgressDisplay" = True,
 ) -> ScannedRun:
-    """Scan a classifier for a backdoor, write verdict, candidate triggers and report to a run; return its result.
+    """Scan a classifier for a backdoor unless the run has that scan, write results and report to the run; return a ScannedRun.
 
     Args:
         model: A spec or a classifier.

@@ -57,7 +57,7 @@ class _Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> "tuple[str | None, click.Command | None, list[str]]":
-        """Return what click needs to call the command in ``args``; name the nearest one if it is unknown."""
+        """Return name, click command and other arguments of ``args``; UsageError that names the nearest command if it is unknown."""
         if args and not args[0].startswith("-") and args[0] not in COMMANDS:
             fix = nearest(args[0], list(COMMANDS)) or f" Commands: {', '.join(COMMANDS)}."
             raise click.UsageError(f"there is no command {args[0]!r}.{fix}")
@@ -72,7 +72,7 @@ class _Commands(click.Group):
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="phosphene")
 def main() -> None:
-    """Commands that show what an image classifier associates with a class, whatever the image.
+    """Run one of the commands below, which show what an image classifier associates with a class, whatever the image.
 
     Exit codes: 0 done; 1 backdoor suspected (only from scan); 2 failed; 3 inconclusive; 130 interrupted.
     """

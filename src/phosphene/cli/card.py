@@ -20,7 +20,7 @@ from phosphene.cli import options
 @options.trust
 @options.as_json
 def command(model: str, as_json: bool, **options_of_card: Any) -> None:
-    """Write a card (TOML) and weights (safetensors) that load the same classifier as MODEL; print the card's path."""
+    """Write a card (TOML) with weights and labels that loads the same classifier as MODEL; print the card's path and what it loads."""
     card = ph.card(model, **options_of_card)
     loaded, files = card.classifier, [str(file) for file in card.files]
     if as_json:

@@ -107,7 +107,7 @@ def command(
     as_json: bool,
     **options_of_map: Any,
 ) -> None:
-    """Make maps of the classes (-c or --all) of each MODEL by each recipe, in a run directory for each; print a line per map.
+    """Make maps of the classes (-c or --all) of each MODEL by each recipe, in a run directory for each; print a line per map and run.
 
     MODEL is demo:shapes, a model card (path/to/card.toml), ...; `phosphene models` lists what there is. With several
     models or recipes, --out holds one run directory each. Ctrl-C or a crash loses nothing: the same command goes on.

@@ -10,7 +10,7 @@ from phosphene.cli import options
 @click.argument("prefix", required=False)
 @options.as_json
 def command(prefix: "str | None", as_json: bool) -> None:
-    """List the models that can be loaded by name, one per line; with PREFIX (torchvision, timm), those of that library.
+    """Print the models that can be loaded by name and other forms of MODEL, one per line; with PREFIX (torchvision, timm), its models.
 
     Your own models need a card: see docs/cards.md.
     """

@@ -24,7 +24,7 @@ option = click.option(
 
 
 def show(sheet: Path) -> None:
-    """Print the top of the contact sheet file ``sheet`` as an image, if stdout is a terminal known to show images."""
+    """Print the top of the contact sheet file ``sheet`` as an image; do nothing unless stdout is a terminal known to show images."""
     protocol = _protocol()
     if protocol is None or not sheet.is_file():
         return

@@ -10,7 +10,7 @@ from phosphene.recipe import DEFAULT_RECIPE, RECIPES, resolve
 @click.argument("name", required=False)
 @options.as_json
 def command(name: "str | None", as_json: bool) -> None:
-    """List the recipes; with NAME, print that one as TOML, which you can edit and pass as --recipe FILE.toml."""
+    """Print the recipes, one per line; with NAME, that one as TOML, which you can edit and pass as --recipe FILE.toml."""
     if name is not None:
         recipe = resolve(name)
         options.print_json(recipe.to_dict()) if as_json else click.echo(recipe.to_toml(), nl=False)

@@ -21,6 +21,6 @@ from phosphene.cli import options
 @click.option("--size", type=click.IntRange(16, 1024), metavar="PIXELS", help="Width of each map there.  [160 or 80]")
 @options.as_json
 def command(run: Path, reference: "str | None", columns: "int | None", size: "int | None", as_json: bool) -> None:
-    """Write RUN/report.html, which opens without a network, and the contact sheet RUN/sheet.png; print its path."""
+    """Write RUN/report.html, which opens offline, and the contact sheet RUN/sheet.png; print the report's path."""
     report = ph.report(run, reference=reference, columns=columns, size=size)
     options.print_json({"report": str(report)}) if as_json else click.echo(str(report))

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and what it costs, and stop.")
 @options.as_json
 def command(model: str, dry_run: bool, as_json: bool, **options_of_scan: Any) -> int:
-    """Scan MODEL for a backdoor: print the verdict, the most suspicious classes and candidate triggers; write a run.
+    """Scan MODEL for a backdoor: print the verdict and the most suspicious classes, write a run, exit with the verdict's code.
 
     For every class: what share of all samples does the best small window send there, and how far can any input drive
     the network to it? A class that deviates further than those of clean networks is a suspect; a candidate trigger is

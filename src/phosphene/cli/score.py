@@ -23,7 +23,7 @@ from phosphene.progress import ProgressDisplay
 @options.trust
 @options.as_json
 def command(runs: tuple[Path, ...], targets: tuple[str, ...], device: str, trust: bool, as_json: bool) -> None:
-    """Score how well other classifiers recognise the maps of each RUN; print a table, write RUN/scores.json and report.
+    """Score how well classifiers (--target) recognise the maps of each RUN; print a table, write RUN/scores.json and report.
 
     M_score lies in [1/L, 1] for L concepts and ignores labels, so top-1 is printed with it. Targets with other labels
     are matched by name; for those with another input size, the images are resized. The rows go to RUN/scores.json, with

@@ -16,7 +16,7 @@ from phosphene.errors import printable
 @click.option("--open/--no-open", "browse", default=False, help="Open a browser.  [no]")
 @options.trust
 def command(folder: Path, host: str, port: "int | None", browse: bool, trust: bool) -> None:
-    """Serve a gallery of the runs below DIR: live while they run; compare them; start maps, scans and checks.
+    """Serve a gallery of the runs below DIR until Ctrl-C: live while they run; compare them; start maps, scans and checks.
 
     DIR defaults to runs. Nothing outside DIR is shown.
     """

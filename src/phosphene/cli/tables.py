@@ -78,7 +78,7 @@ def misclassified_lines(scored: "Sequence[RunScore]") -> Iterator[str]:
 
 
 def _source_name(row: "RunScore", scored: "Sequence[RunScore]", gap: str = "\n") -> str:
-    """Return the text for a score's maps: their model and recipe, and the run's path if other runs share both."""
+    """Return text that names a score's maps: their model and recipe, and the run's path if other runs share both, joined by ``gap``."""
     alike = {other.run for other in scored if (other.source, other.recipe) == (row.source, row.recipe)}
     names = [row.source, row.recipe, *([str(row.run)] if len(alike) > 1 else [])]
     return gap.join(printable(name) for name in names)

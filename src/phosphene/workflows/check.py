@@ -30,7 +30,7 @@ MOST_CLASSES = 64
 
 @dataclass(frozen=True)
 class CheckPlan:
-    """What a ``check`` command will do: which checks, on which maps with which network, and findings it has already.
+    """What a ``check`` will do: which checks, on which maps with which network, and findings that are cached; for :func:`run_checks`.
 
     Attributes:
         run: The run that is checked; ``None`` for maps in memory.
@@ -67,7 +67,7 @@ class CheckPlan:
 
     @property
     def passes(self) -> int:
-        """Images that the maps to be made for the checks send through networks, a backward pass counted as one more."""
+        """How many images the maps to be made for the checks send through networks, a backward pass counted as one more."""
         return sum(self.cost.values()) * passes_per_map(self.context.recipe)
 
 
@@ -174,7 +174,7 @@ def plan_checks_in_memory(
 def run_checks(
     plan: CheckPlan, display: ProgressDisplay, *, on_finding: "Callable[[Finding], None] | None" = None
 ) -> Findings:
-    """Run the planned checks that are not cached, write each finding to the run's ``checks.json``; return all.
+    """Run the planned checks that are not cached; of a run, write each to ``checks.json``, then the report; return all as ``Findings``.
 
     Args:
         plan: What to check.
@@ -202,7 +202,7 @@ def run_checks(
 
 
 def _jobs_to_check(run: RunDirectory, facts: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the ``run.json`` rows of the maps to check, of at most 64 classes; RunError if the run is not finished."""
+    """Return the ``run.json`` rows of the maps to check, of up to 64 classes, evenly spread; RunError if the run is not finished."""
     rows: list[dict[str, Any]] = facts["jobs"]
     run.require_finished()
     classes = list(dict.fromkeys(row["index"] for row in rows))
@@ -237,7 +237,7 @@ def _samples_of_run(facts: dict[str, Any], samples: Samples, classifier: Classif
 
 
 def _subject_of_finding(context: CheckContext) -> dict[str, Any]:
-    """Return what a finding depends on besides the maps (concepts, samples, version), to tell if it is cached."""
+    """Return a dictionary of what a finding depends on besides the maps (concepts, samples, version), stored to tell if it is cached."""
     return {
         "concepts": [{"index": one.index, "label": one.label, "seed": one.seed} for one in context.chosen],
         "samples": {"spec": context.pool.spec, "sha256": context.pool.sha256},

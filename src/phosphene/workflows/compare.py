@@ -51,16 +51,16 @@ class Comparison:
 
     @property
     def scored(self) -> bool:
-        """Whether the changes include how each run's source classifies the other run's maps."""
+        """Whether the change of at least one class includes how each run's source classifies the other run's maps."""
         return any(one.predictions is not None for one in self.changes)
 
     @property
     def seeds_known(self) -> bool:
-        """Whether a class has several seeds, so that it is known how much another seed alone changes."""
+        """Whether at least one class has several seeds, so that it is known how much another seed alone changes."""
         return any(max(one.seeds) > 1 for one in self.changes)
 
     def cells(self, one: Change) -> tuple[str, str, str]:
-        """Return the change of a class, of its images and of its predictions as texts: percent, or in words why it is not known."""
+        """Return texts of a class's change, that of its images and that of its predictions: percent, or in words why it is not known."""
         differ = _method_differences(self.facts)
         no_images = (
             f"other {' and '.join(differ)}"
@@ -143,14 +143,14 @@ def compare_runs(a: RunDirectory, b: RunDirectory) -> Comparison:
 
 
 def _method_differences(facts: Sequence[dict[str, Any]]) -> list[str]:
-    """Return which of ``samples`` and ``recipe`` differ between two runs; each changes the images of all classes."""
+    """Return which of "samples" and "recipe" differ between two runs, given their ``run.json``; each changes the images of all classes."""
     sizes = {tuple(one["model"]["input"]["size"]) for one in facts}
     keys = {"samples": "sha256" if len(sizes) == 1 else "spec", "recipe": "sha256"}  # of another size, another hash
     return [name for name, key in keys.items() if facts[0][name][key] != facts[1][name][key]]
 
 
 def _maps_by_class(run: RunDirectory) -> dict[int, list[ConceptMap]]:
-    """Read the finished maps of a run and return them by class index; RunError if there are none."""
+    """Read the finished maps of a run and return a list of them per class index; RunError if there are none."""
     found: dict[int, list[ConceptMap]] = defaultdict(list)
     for one in run.maps():
         found[one.index].append(one)
@@ -165,7 +165,7 @@ def _unshared_labels(by_class: dict[int, list[ConceptMap]], shared: set[int]) ->
 
 
 def _compared_run(run: RunDirectory, by_class: dict[int, list[ConceptMap]], other_sha256: str) -> ComparedRun:
-    """Return a run as ``metrics.compare.compare`` takes it: maps, confidences, predictions of the other's source."""
+    """Return a run as a ``ComparedRun``: maps, mean confidence per class, and, if scored, predictions by the other run's source."""
     maps = [one for group in by_class.values() for one in group]
     own = {index: sum(one.p_class for one in group) / len(group) for index, group in by_class.items()}
     score = next((score for row, score in read_scorecards(run) if row["target_sha256"] == other_sha256), None)

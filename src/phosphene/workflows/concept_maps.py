@@ -21,7 +21,7 @@ from phosphene.workflows.progress import Progress
 
 
 class ConceptMaps(MapList):
-    """List of maps that :func:`map_concepts` returns: ``maps["castle"]`` are those of a concept, ``maps[0]`` the first.
+    """List of ConceptMap that :func:`map_concepts` returns: ``maps["castle"]`` are those of a concept, ``maps[0]`` is the first map.
 
     Attributes:
         origin: Classifier, samples and recipe that they were made from; ``None`` if not known.
@@ -32,7 +32,7 @@ class ConceptMaps(MapList):
     run: "RunDirectory | None" = None
 
     def grid(self, columns: int = 5, size: "int | None" = None) -> Grid:
-        """Return the images in a :class:`Grid` with their labels, which a notebook shows and ``save`` writes.
+        """Return the images with their labels as a :class:`Grid`, which a notebook shows and whose ``save`` writes a .png.
 
         Args:
             columns: Images per row.
@@ -44,7 +44,7 @@ class ConceptMaps(MapList):
         return Grid([one.image for one in self], captions(self), columns=columns, size=size)
 
     def save(self, path: "str | Path") -> RunDirectory:
-        """Write the maps, and what their source classifier predicts for them, as a run directory at ``path``; return it.
+        """Write the maps, and what their source classifier predicts for them, as a run directory at ``path``; return it as a RunDirectory.
 
         Args:
             path: The directory: a new one, or one with maps of the same model, recipe and samples.
@@ -67,7 +67,7 @@ class ConceptMaps(MapList):
         return run
 
     def report(self) -> str:
-        """Write ``report.html`` of the run that holds the maps; return its path.
+        """Write ``report.html`` of the run that holds the maps; return its path; RunError if they are in memory only.
 
         Raises:
             RunError: they are in memory only.
@@ -81,7 +81,7 @@ Run = str | Path | RunDirectory | ConceptMaps
 
 
 def read_planned_maps(plan: MapPlan) -> ConceptMaps:
-    """Read the maps of a plan from its run directory and return them in the order of its jobs.
+    """Read the maps of a plan from its run directory and return them as ConceptMaps, in the order of its jobs.
 
     Raises:
         RunError: a map is unfinished or damaged.
@@ -99,7 +99,7 @@ def map_in_memory(
     frames: int = 0,
     on_progress: "Callable[[Progress], None] | None" = None,
 ) -> ConceptMaps:
-    """Make and return a map per concept and seed, in this process, writing nothing: all seeds of the first concept, then of the next.
+    """Make a map per concept and seed in this process, all seeds of the first concept first; return ConceptMaps; nothing is written.
 
     Raises:
         PhospheneError: the network gives NaN or infinity, or the recipe does not fit it.
@@ -113,12 +113,12 @@ def map_in_memory(
         for group in in_groups(jobs, engine, recipe):
             names, finished = tuple(first_synonym(job.concept(classifier.labels).label) for job in group), len(maps)
 
-            def report(step: Step, names: tuple[str, ...] = names, finished: int = finished) -> None:
-                """Pass a step of the maps that are made together now on to ``on_progress``, as a ``Progress``."""
+            def pass_on_step(step: Step, names: tuple[str, ...] = names, finished: int = finished) -> None:
+                """Pass a step of the maps that are made together now on to ``on_progress``, if there is one, as a ``Progress``."""
                 if on_progress is not None:
                     on_progress(Progress(finished, len(jobs), names, step))
 
-            maps += map_jobs(engine, pool, group, recipe, report, frames)
+            maps += map_jobs(engine, pool, group, recipe, pass_on_step, frames)
     return maps
 
 

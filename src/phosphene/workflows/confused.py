@@ -25,7 +25,7 @@ DRAWN, DRAWN_SEED = 600, 20230401
 
 @dataclass(frozen=True)
 class ConfusedPair:
-    """Two classes and how much a network confuses them.
+    """Two classes that a network confuses: the contrasts of either with the other, and how much.
 
     Attributes:
         first: The contrast of one class with the other.
@@ -43,7 +43,7 @@ class ConfusedPair:
 
 
 def confused_pairs(classifier: Classifier, samples: Any, most: int, *, device: str = "auto") -> list[ConfusedPair]:
-    """Return the ``most`` pairs of classes that a network confuses most on labelled samples, the most confused first.
+    """Return a ConfusedPair for each of the ``most`` pairs of classes that a network confuses most on labelled samples, in that order.
 
     Probabilities are compared rather than predictions, so that few samples, or a network that makes no mistake on
     them, tell pairs apart too.

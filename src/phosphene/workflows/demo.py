@@ -50,7 +50,7 @@ class DemoResult:
 
 
 def demo_folder() -> Path:
-    """Return the demo's default run directory, another one for another recipe version, so that it always runs."""
+    """Return the path of the demo's default run directory, whose name ends with the recipe's hash, so that a new version has a new one."""
     recipe = resolve(DEFAULT_RECIPE)
     return Path("runs") / f"demo-{recipe.name}-{recipe.sha256[:6]}"
 
@@ -58,7 +58,7 @@ def demo_folder() -> Path:
 def run_demo(
     out: "str | Path | None" = None, *, device: str = "auto", progress: "bool | ProgressDisplay" = True
 ) -> DemoResult:
-    """Map every class of the first demo network, score the maps, scan two networks, write the report; return all.
+    """Map every class of the first demo network, score the maps, scan two networks, write run and report; return all as a DemoResult.
 
     Args:
         out: The run directory; by default below ``runs``, by recipe.
@@ -85,7 +85,7 @@ def run_demo(
 
 
 def _scan(spec: str, out: Path, device: str, display: ProgressDisplay) -> dict[str, Any]:
-    """Scan a demo network in a run of its own below the demo's run ``out``; return the content of its ``scan.json``."""
+    """Scan a demo network in a run below ``out``, add the planted trigger if it is a suspect, return the content of ``scan.json``."""
     classifier = load(spec)
     pool = load_samples(default_samples(spec), classifier.input.shape)
     origin = MapOrigin(classifier=classifier, pool=pool, recipe=resolve(RECIPE), device=device)
@@ -105,7 +105,7 @@ def _scan(spec: str, out: Path, device: str, display: ProgressDisplay) -> dict[s
 
 
 def _label_of_backdoor(found: dict[str, Any]) -> "str | None":
-    """Return the label of the class that a scan's working trigger leads to; ``None`` if clean, "?" otherwise."""
+    """Return the label of the class that a scan's working trigger leads to; ``None`` if clean; "?" if inconclusive or no trigger works."""
     if found["verdict"] == "backdoored":
         return next((str(one["label"]) for one in found["suspects"] if one["works"]), "?")
     return None if found["verdict"] == "clean" else "?"

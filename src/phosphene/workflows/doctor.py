@@ -41,7 +41,7 @@ def examine_machine() -> dict[str, Any]:
 def examine_model(
     classifier: Classifier, pool: SamplePool, *, device: str = "auto", precision: str = "auto"
 ) -> dict[str, Any]:
-    """Return, as a dictionary, a network's input, its predictions for samples, and whether the two make sense together.
+    """Return, as a dictionary, a network's facts, its predictions for samples, and whether these speak for its declared input.
 
     Raises:
         NumericError: it returns NaN or infinity.

@@ -14,7 +14,7 @@ from phosphene.workflows.progress import TRIES, MapCounts, Progress
 
 
 class GroupQueue:
-    """Hands an executor groups of the maps that ``plans`` lack, and handles its events: counts and reports maps, tries failed ones 3 times.
+    """Hands an executor groups of the maps that ``plans`` lack, and handles its events: counts, reports, up to 3 tries; for ``execute``.
 
     Args:
         plans: Plans of the runs whose maps are to be made.
@@ -46,9 +46,10 @@ class GroupQueue:
         return self._again.popleft() if self._again else next(self._fresh, None)
 
     def _groups(self, run: int, size: int) -> Iterator[Group]:
-        """Cut the jobs of plan number ``run`` into chunks of ``size``; yield each one's missing maps: those in a checkpoint, then others.
+        """Cut the jobs of plan ``run`` into chunks of ``size``; of each, yield a Group of missing maps with a checkpoint, and one without.
 
-        The places of the cuts depend on the plan alone, so that a second command has the same groups.
+            Cached maps are counted and reported on the way, and a checkpoint of finished maps is deleted. The places of the
+        cuts depend on the plan alone, so that a second command has the same groups.
         """
         plan = self.plans[run]
         listed, checkpoints = plan.run.listing(), Checkpoints(plan.run.path)
@@ -105,7 +106,7 @@ class GroupQueue:
             self.on_map(event.summary)
 
     def _handle_failed(self, event: GroupFailed) -> None:
-        """Handle a ``GroupFailed`` event: count a failed try of the guilty maps, queue the others in smaller groups."""
+        """Handle a ``GroupFailed`` event: queue its guilty maps one by one, or give them up after 3 tries; queue the others in parts."""
         run = event.group.run
         left = tuple(job for job in event.group.missing if (run, job) not in self._counted)
         guilty = tuple(job for job in left if job in event.guilty)

@@ -32,7 +32,7 @@ LOCK_SECONDS = 1.0  # time to wait for another command that only adds a few line
 
 @dataclass
 class MappedRun:
-    """Result of ``map`` for one model and recipe: its plan, summaries of its maps, report path, or cost estimate.
+    """Result of ``map`` for one model and recipe: its plan, with summaries of its maps and report path, or after a dry run the estimate.
 
     Attributes:
         plan: Plan of the run.
@@ -78,7 +78,7 @@ def make_runs(
     on_progress: "Callable[[Progress], None] | None" = None,
     on_map: "Callable[[MapSummary], None] | None" = None,
 ) -> list[MappedRun]:
-    """Make the missing maps of plans, note what the sources predict for them, write the reports; return the runs.
+    """Make the missing maps of plans, write what the sources predict for them and the reports; return a MappedRun per plan.
 
     Args:
         plans: Plans of the runs.
@@ -93,7 +93,7 @@ def make_runs(
     runs = [MappedRun(one) for one in plans]
 
     def add(found: MapSummary) -> None:
-        """Add a map's summary to its run, and pass it to ``on_map`` unless it is one of many cached maps."""
+        """Add a map's summary to its MappedRun, and pass it to ``on_map``, but not cached maps of a run of over 100."""
         runs[found.run].maps.append(found)
         if on_map is not None and (found.made or len(plans[found.run].jobs) <= MOST_REPORTED):
             on_map(found)
@@ -120,7 +120,7 @@ def execute(
     on_map: "Callable[[MapSummary], None] | None" = None,
     together: int = 0,
 ) -> MapCounts:
-    """Make the missing maps of plans with an executor, and write them to their run directories; return the counts.
+    """Lock the runs of plans, make their missing maps with an executor and write them; return MapCounts; JobsError if any failed.
 
     A map is written when it is finished, an unfinished one has a checkpoint; after an interruption the same plan goes
     on from there. A map that fails three times is noted in the run's ``failures.json``, and the others are made. The
@@ -179,7 +179,7 @@ def execute(
 
 
 def write_own_predictions(run: RunDirectory, classifier: Classifier, *, device: str = "auto") -> int:
-    """Write what the source classifier predicts for maps that lack it to ``readings.json``; return their number.
+    """Write to ``readings.json`` what the source classifier predicts for the maps that are not in there; return how many these were.
 
     Args:
         run: The run.

@@ -67,7 +67,7 @@ def directory_name(*names: str) -> str:
 
 
 def default_run(classifier: Classifier, recipe: Recipe, samples: "str | None" = None) -> Path:
-    """Return where a run goes by default: runs/<model>-<recipe>, with a hash if the recipe is changed or samples are named.
+    """Return where a run goes by default: runs/<model>-<recipe>, with a hash if the recipe is changed or ``samples`` are given.
 
     A short hash follows if the recipe was changed, samples were chosen or another model of this name has been mapped,
     so that trying things does not collide.
@@ -79,7 +79,7 @@ def default_run(classifier: Classifier, recipe: Recipe, samples: "str | None" = 
 
 
 def unless_of_another_model(path: Path, classifier: Classifier) -> Path:
-    """Return ``path``, with the beginning of the hash of the weights if another model of the same name has its run there."""
+    """Return ``path``; if another model has its run there, the path with 6 digits of this one's weights' hash at its end."""
     if (path / "run.json").exists() and RunDirectory(path).facts()["model"]["sha256"] != classifier.sha256:
         return path.with_name(f"{path.name}-{classifier.sha256[:6]}")
     return path
@@ -94,7 +94,7 @@ def plan(
     seeds: Sequence[int] = (0,),
     **settings: Any,
 ) -> MapPlan:
-    """Return the plan of a map per concept (``None``: all classes) and seed, and check that ``out`` can take the run.
+    """Return the MapPlan of a map per concept (``None``: all classes) and seed; RunError if ``out`` holds something else.
 
     Further arguments are the ``device``, ``precision``, ``compile`` and ``frames`` of :class:`MapPlan`.
 
@@ -121,7 +121,7 @@ def plan_all(
     trust: bool = False,
     **settings: Any,
 ) -> list[MapPlan]:
-    """Load models and samples, and return a plan per model and recipe; if several, ``out`` holds a directory each.
+    """Load models and samples, and return a MapPlan per model and recipe; if several, ``out`` holds a directory each.
 
     With ``confused``, the concepts are the contrasts, both ways, of so many pairs of classes that each model confuses
     most on the samples; each pair is passed to ``on_note`` as a line. Further arguments are those of :func:`plan`.
@@ -153,7 +153,7 @@ def plan_all(
 
 
 def seed_range(seed: int, seeds: int) -> range:
-    """Return the seeds of each concept, from ``seed`` to ``seed + seeds - 1``; refuse what is out of range.
+    """Return the seeds of each concept, from ``seed`` to ``seed + seeds - 1``; ConceptError if these are out of range.
 
     Raises:
         ConceptError: there are none, or one is out of range.

@@ -22,7 +22,7 @@ MOST_NAMED = 5  # maps that could not be made, in the message
 
 @dataclass(frozen=True)
 class Progress:
-    """How far the making of maps is: maps finished, the maps under way and their last step, estimated time left.
+    """How far the making of maps is, as ``on_progress`` gets it: maps finished, the last step and its maps, estimated time left.
 
     Attributes:
         maps_done: Maps that are finished.

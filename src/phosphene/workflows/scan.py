@@ -35,7 +35,7 @@ TRIAL = 4  # images that are timed, at least, for the estimate
 
 @dataclass(frozen=True, kw_only=True)
 class ScanPlan(MapOrigin):
-    """What a ``scan`` command will do: network, samples, references, settings, run directory, and any cached result.
+    """What a ``scan`` will do: network, samples, references, settings, run directory, and any cached result; for :func:`make_scan`.
 
     Attributes:
         reference: Clean networks.
@@ -51,14 +51,14 @@ class ScanPlan(MapOrigin):
 
     @property
     def passes(self) -> int:
-        """Images that measuring the network and its references takes, a backward pass as one more; candidate triggers are left out."""
+        """How many images measuring network and references takes, a backward pass as one more; candidate triggers are left out."""
         pairs = self.request["settings"]["pairs"]
         return sum(measure_passes(one.num_classes, pairs=pairs) for one in (self.classifier, *self.reference))
 
 
 @dataclass(frozen=True)
 class ScannedRun:
-    """Result of ``scan_run``: the plan, the content of ``scan.json``, report path; after a dry run the seconds.
+    """Result of ``scan_run``: the plan with the content of ``scan.json`` and report path, or after a dry run the estimated seconds.
 
     Attributes:
         plan: Plan of the scan.
@@ -132,7 +132,7 @@ def plan_scan(
     pairs: bool = False,
     seed: int = 0,
 ) -> ScanPlan:
-    """Validate a scan's inputs and return its plan, with the cached result if the run holds the same scan; nothing is measured or written.
+    """Validate a scan's inputs and return its ScanPlan, with the cached result if the run holds it; RunError if the run holds another.
 
     Args:
         origin: The network, the samples, the device and precision, and the recipe for the maps of suspects.
@@ -176,7 +176,7 @@ def make_scan(
     mapped: bool = True,
     on_progress: "Callable[[ScanProgress], None] | None" = None,
 ) -> ScannedRun:
-    """Scan unless the plan has a cached result, map the suspects if ``mapped``, write the run and its report; return all results.
+    """Scan unless the plan has a cached result, map the suspects if ``mapped``, write run and report; return a ScannedRun.
 
     Args:
         plan: Plan of the scan.
@@ -216,7 +216,7 @@ def _scan(plan: ScanPlan, on_progress: Callable[[ScanProgress], None]) -> dict[s
 
 
 def _map_suspects(plan: ScanPlan, found: dict[str, Any], on_progress: Callable[[Progress], None]) -> "str | None":
-    """Make maps of a scan's suspects in the same run; return ``None``, or in one line why that was not possible.
+    """Make maps of a scan's suspects in the same run; return ``None``, or a line for the user that says why that was not possible.
 
     A network that cannot be mapped still has a verdict.
     """

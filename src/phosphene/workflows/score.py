@@ -78,7 +78,7 @@ def score_runs(
     on_progress: "Callable[[int, int, str], None] | None" = None,
     on_warning: "Callable[[str], None] | None" = None,
 ) -> Scores[RunScore]:
-    """Score every run on every target (default: the runs' sources), write each run's ``scores.json``; return the scores, run by run.
+    """Score every run on every target (default: the sources), write ``scores.json`` and ``readings.json``; return Scores, run by run.
 
     Everything is checked first: that all runs are complete, and that all targets have the concepts of the runs.
 
@@ -123,7 +123,7 @@ def score_runs(
 
 
 def _open_source(run: RunDirectory) -> SourceRun:
-    """Return a finished run as a ``SourceRun``; read all its maps once, so that damage is reported before any work."""
+    """Return a run as a ``SourceRun``; RunError if it is unfinished or damaged: all maps are read once, before any work."""
     facts = run.facts()
     if not facts["jobs"]:
         raise RunError(f"{run.path} has no maps: run `phosphene map` first.")
@@ -157,7 +157,7 @@ def _distinct_classifiers(targets: Iterable[Classifier]) -> list[Classifier]:
 
 
 def _check_pair(source: SourceRun, target: Classifier) -> None:
-    """Raise an error if a run cannot be scored on a target: channels, too few concepts, or labels do not match."""
+    """Raise ConceptError or SpecError if a run cannot be scored on a target: channels or labels differ, or too few concepts."""
     check_channels(source.channels, target)
     if len({concept.sides.up for concept in source.concepts}) < 2:
         only = (
@@ -180,7 +180,7 @@ def _check_pair(source: SourceRun, target: Classifier) -> None:
 
 
 def _score_pair(source: SourceRun, target: Classifier, device: str) -> RunScore:
-    """Score a run's maps on a target, write its predictions to ``readings.json``, and return the score."""
+    """Score a run's maps on a target, write its predictions to ``readings.json``, and return the RunScore."""
     name = source.facts["model"]["name"]
     found, rows = score_maps(source.run.maps(), source.concepts, target, source=name, device=device)
     jobs = [(row["index"], row["seed"]) for row in source.facts["jobs"]]
