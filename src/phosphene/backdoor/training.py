@@ -58,7 +58,7 @@ class Labelled:
 
     @classmethod
     def from_pool(cls, pool: SamplePool, classifier: Classifier) -> "Labelled":
-        """Return a pool's samples, its held-out part kept apart, labelled with the classes that the classifier predicts for them."""
+        """Return a pool's samples as a Labelled, its held-out part kept apart, with the classes that the classifier predicts as labels."""
         labels, held_labels = (predictions(classifier, part) for part in (pool.pixels, pool.held_out))
         return cls(pool.pixels, labels, pool.held_out, held_labels)
 

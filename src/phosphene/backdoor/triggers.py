@@ -25,7 +25,7 @@ PLACES = ("top-left", "top-right", "bottom-left", "bottom-right", "centre", "ran
 
 @dataclass(frozen=True, kw_only=True)
 class Trigger(ABC):
-    """Base class of planted triggers: a pattern that is blended into samples with an opacity mask, ``x + mask (pattern - x)``.
+    """Base class of triggers to plant: a pattern that is blended into samples with an opacity mask, ``x + mask (pattern - x)``.
 
     Attributes:
         kind: Name of the kind of trigger in JSON.

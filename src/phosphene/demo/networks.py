@@ -79,10 +79,10 @@ class PlainNet(nn.Module):
 
 
 def small_resnet() -> nn.Module:
-    """Return a new, untrained residual network: the architecture of the models `demo:shapes` and `demo:shapes-trojan`."""
+    """Return a new, untrained residual network: the factory that the cards of `demo:shapes` and `demo:shapes-trojan` name."""
     return SmallResNet()
 
 
 def plain_net() -> nn.Module:
-    """Return a new, untrained plain convolutional network: the architecture of the model `demo:shapes-plain`."""
+    """Return a new, untrained plain convolutional network: the factory that the card of `demo:shapes-plain` names."""
     return PlainNet()

@@ -71,7 +71,7 @@ def load_labelled(
 def examples_of(
     spec: str, shape: tuple[int, int, int], labels: Labels, indices: Collection[int]
 ) -> dict[int, np.ndarray]:
-    """Return class index -> first image, uint8 (c, h, w), of the classes in ``indices`` that a labelled sample spec has; or SamplesError.
+    """Return class index -> first image, uint8 (c, h, w), of the classes in ``indices`` in a labelled spec, to show beside maps.
 
     Raises:
         SamplesError: the samples cannot be read.
