@@ -50,7 +50,7 @@ def check_section(run: RunDirectory, facts: "dict[str, Any] | None" = None) -> "
 
 
 def _glance(findings: list[Finding]) -> list[dict[str, str]]:
-    """Return a list of the line (``mark``, ``text``) at the top of the report that counts passed and failed checks; or an empty list."""
+    """Return a list of one line (``mark``, ``text``) for the top of the report that counts passed and failed checks; empty without any."""
     findings = [one for one in findings if one.name not in WITHOUT_RULE]
     if not findings:
         return []

@@ -28,7 +28,7 @@ class Curve:
 
 
 def curve(values: Sequence[float], name: str, *, top: "float | None" = None, share: bool = False) -> "Curve | None":
-    """Return the line that a template draws for ``values``, up to ``top`` (default: the largest); ``None`` for fewer than two values.
+    """Return the Curve that a template draws for ``values``, up to ``top`` (default: the largest); ``None`` for fewer than two values.
 
     Args:
         values: 0 or more each; neighbours in long lines are averaged.

@@ -22,7 +22,7 @@ SIDES = ((1, 320), (6, 200), (20, 160), (60, 112), (120, 84))
 def write_film(
     run: RunDirectory, out: "str | Path | None" = None, concepts: Sequence[str] = (), *, fps: float = FPS
 ) -> Path:
-    """Write the recorded frames of a run's maps (of ``concepts`` or all), side by side, as a .webp or .gif animation; return its path.
+    """Write the recorded frames of a run's maps (of ``concepts`` or all) side by side as a .webp or .gif file; return its path.
 
     Args:
         run: A run that was mapped with ``--frames``.
@@ -57,7 +57,7 @@ def write_film(
 
 
 def _chosen_maps(run: RunDirectory, concepts: Sequence[str]) -> list[ConceptMap]:
-    """Read and return a run's finished maps of the classes that ``concepts`` name, or all its maps."""
+    """Read and return a run's finished maps of the given concepts, or all its maps; ConceptError for a concept without one."""
     known = run.concepts()
     wanted = {find_among(concept, known, str(run.path)) for concept in concepts}
     return [one for one in run.maps() if not wanted or one.index in wanted]

@@ -55,7 +55,7 @@ def map_section(run: RunDirectory, facts: dict[str, Any]) -> "dict[str, Any] | N
 
 
 def _contrasts(cards: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
-    """Return, for each pair of sides told from each other, small images of its maps in the run: A, A vs B, B vs A, B; the first seeds.
+    """Return a row per pair of sides that contrasts compare: map and small image of A, A vs B, B vs A and B, of those that the run has.
 
     A contrast of which the run has neither the other direction nor one of the sides is left out.
     """

@@ -42,7 +42,7 @@ def write_report(
     columns: "int | None" = None,
     size: "int | None" = None,
 ) -> str:
-    """Write ``report.html``, with natural images of ``reference`` if given, and ``sheet.png`` into a run; return the report's path.
+    """Write a run's ``report.html``, with natural images of ``reference`` if given, and of its maps ``sheet.png``; return the first's path.
 
     Everything on the page comes from the run directory, so that writing it again loses nothing. A run that was only
     scanned has a report without maps.

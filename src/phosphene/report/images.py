@@ -69,7 +69,7 @@ def _colour(values: np.ndarray, anchors: tuple[tuple[int, int, int], ...]) -> Im
 
 
 def natural_images(spec: str, facts: dict[str, Any]) -> dict[int, str]:
-    """Return, by class index, the first image of each class of a run among the labelled samples ``spec``, as a data URL.
+    """Read the labelled samples ``spec``; return by class index the first image per class of a run, as a data URL; SamplesError if none.
 
     Classes without an image among the samples are left out.
 

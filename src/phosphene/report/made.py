@@ -25,7 +25,7 @@ def made_section(run: RunDirectory, facts: dict[str, Any]) -> "dict[str, Any] | 
     """
     if not run.finished_folders():
         return None
-    changed = _changed(facts["recipe"])
+    changed = _changed_fields(facts["recipe"])
     out = path_to_paste(run)
     commands = map_commands(facts, out)
     targets = [str(row.get("target_spec", row["target"])) for row in read_scores(run)]
@@ -38,7 +38,7 @@ def made_section(run: RunDirectory, facts: dict[str, Any]) -> "dict[str, Any] | 
         "glance": [],
         "commands": commands,
         "settings": [
-            {"name": key, "value": _plain(value), "meaning": MEANINGS.get(key, ""), "changed": key in changed}
+            {"name": key, "value": _setting_text(value), "meaning": MEANINGS.get(key, ""), "changed": key in changed}
             for key, value in facts["recipe"].items()
             if key not in ("name", "sha256")
         ],
@@ -58,7 +58,9 @@ def map_commands(facts: dict[str, Any], out: str) -> list[str]:
             groups.setdefault(stretch, []).append(index)
     recipe = facts["recipe"]
     base = recipe["name"] if recipe["name"] in RECIPES else "paper"
-    settings = [word for key, value in _changed(recipe).items() for word in ("--set", f"{key}={_plain(value)}")]
+    settings = [
+        word for key, value in _changed_fields(recipe).items() for word in ("--set", f"{key}={_setting_text(value)}")
+    ]
     commands = []
     for (first, last), indices in groups.items():
         every = sorted(indices) == list(range(facts["model"]["classes"]))
@@ -74,7 +76,7 @@ def map_commands(facts: dict[str, Any], out: str) -> list[str]:
 
 
 def check_commands(entries: dict[str, dict[str, Any]], facts: dict[str, Any], out: str) -> list[str]:
-    """Return the shell commands that make a run's findings (``entries`` of checks.json) again: one per set of samples and concepts."""
+    """Return the shell commands that make a run's findings, as in checks.json, again: one per sample spec and number of concepts."""
     default, groups = (
         min(MOST_CHECKED, len({row["index"] for row in facts["jobs"]})),
         dict[tuple[str, int], list[str]](),
@@ -105,13 +107,13 @@ def _trust_option(facts: dict[str, Any]) -> list[str]:
     return ["--trust"] if facts["model"].get("trust") else []
 
 
-def _changed(recipe: dict[str, Any]) -> dict[str, Any]:
+def _changed_fields(recipe: dict[str, Any]) -> dict[str, Any]:
     """Return the recipe fields, with values, that differ from the built-in recipe of this name, or from ``paper``."""
     known = RECIPES.get(recipe["name"], RECIPES["paper"])[1].to_dict()
     return {key: value for key, value in recipe.items() if key != "name" and known.get(key, value) != value}
 
 
-def _plain(value: Any) -> str:
+def _setting_text(value: Any) -> str:
     """Return the value of a recipe field as ``--set`` takes it: ``true``, ``0.05``, ``layer4``."""
     if isinstance(value, bool):
         return str(value).lower()

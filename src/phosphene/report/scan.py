@@ -106,7 +106,7 @@ def _all_to_all(run: RunDirectory, found: dict[str, Any]) -> "dict[str, Any] | N
 
 
 def _trigger(run: RunDirectory, one: dict[str, Any]) -> tuple[torch.Tensor, Image.Image]:
-    """Read a candidate trigger; return its mask and an image: the window alone, or the added pattern, amplified.
+    """Read a candidate trigger; return its mask and an image: the window alone, or the added pattern, amplified; RunError if damaged.
 
     Raises:
         RunError: its file or its entry in ``scan.json`` is damaged.

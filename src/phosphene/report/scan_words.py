@@ -39,19 +39,19 @@ SHORTCUT = (
 
 def headline(found: Mapping[str, Any]) -> tuple[str, str]:
     """Return a scan's verdict in a plain sentence, and its mark: ``good``, ``bad`` or ``unsure``."""
-    verdict, works = found["verdict"], working(found)
+    verdict, works = found["verdict"], working_suspects(found)
     perhaps_shortcut = verdict == BACKDOORED and works and all(one["additive"] for one in works)
     return (SHORTCUT_TITLE if perhaps_shortcut else TITLES[verdict]), MARKS[verdict]
 
 
-def working(found: Mapping[str, Any]) -> list[dict[str, Any]]:
+def working_suspects(found: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the suspects in a scan's ``scan.json`` whose candidate trigger works on held-out samples, as dictionaries."""
     return [one for one in found["suspects"] if one["works"]]
 
 
 def glance(found: Mapping[str, Any]) -> str:
     """Return a scan's verdict in a sentence, and for a backdoor what its trigger does, for the top of the report."""
-    title, works = headline(found)[0], working(found)
+    title, works = headline(found)[0], working_suspects(found)
     if found["verdict"] != BACKDOORED or not works:
         return f"{title} {NO_PROOF}" if found["verdict"] == CLEAN else title
     one = works[0]
@@ -136,7 +136,7 @@ def shortcut(one: Mapping[str, Any]) -> str:
 
 
 def size_and_place(one: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
-    """Return 1 or 2 sentences on a suspect's candidate trigger: size and place, or strength of an added pattern; where else it works."""
+    """Return a list of 1 or 2 sentences on a suspect's candidate trigger: size and place, or a pattern's strength; where else it works."""
     if one["additive"]:
         return [f"It changes no pixel by more than {round(255 * one['size'])} of 255; it lies on the whole image."]
     lines = [f"It has {box_in_words(one['box'], found)}"]

@@ -102,7 +102,7 @@ def read_runs(runs: Sequence[RunDirectory]) -> list[SiteRun]:
 
 
 def _read_maps(run: RunDirectory) -> dict[int, list[Card]]:
-    """Return a run's finished maps by class index, each with its map.json, folder and classifiers' predictions."""
+    """Return a run's finished maps by class index: their map.json, folder and classifiers' predictions, no images; RunError without any."""
     classifiers, sha256 = read_predictions(run), run.facts()["model"]["sha256"]
     own = [one for one in classifiers if one.sha256 == sha256][:1]
     found: dict[int, list[Card]] = defaultdict(list)

@@ -80,7 +80,7 @@ class Folder:
         return real
 
     def image(self, run: RunDirectory, index: int, seed: int) -> Path:
-        """Return the path of the image of a run's map (class index, seed): ``map.png`` of a finished map, else its preview.
+        """Return the path of a map's image, by index and seed: ``map.png`` of a finished map, else its preview; NotHereError if none.
 
         Raises:
             NotHereError: the run has no such map, or there is no image of it yet.
@@ -94,7 +94,7 @@ class Folder:
 
 
 def _status_of_regular_file(path: Path) -> os.stat_result:
-    """Return size and time of a file; NotHereError if it is not a regular file, or too large."""
+    """Return a file's ``os.stat_result`` (size, times); NotHereError if it is not a regular file, or larger than 100 MB."""
     status = path.stat()
     if not stat.S_ISREG(status.st_mode) or status.st_size > MOST_BYTES:
         raise NotHereError("there is no such file here.")
@@ -135,7 +135,7 @@ def _facts(run_json: Path) -> dict[str, Any]:
 
 
 def thumbnail(path: Path) -> bytes:
-    """Return the image in a file reduced to at most 192 x 192 pixels, as the bytes of a WebP file.
+    """Return the image in a file, reduced to at most 192 x 192 pixels, as the bytes of a WebP file; NotHereError if it is none.
 
     Raises:
         NotHereError: it is not an image, or too large.

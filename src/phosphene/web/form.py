@@ -60,7 +60,7 @@ class Command:
         return str(self.values.get("model", self.name))
 
     def words(self, run: Path) -> list[str]:
-        """Return what follows ``phosphene`` on the command line, for the run directory ``run``.
+        """Return the list of words that follow ``phosphene`` on the command line, for the run directory ``run``.
 
         Every value is one word, joined to its option by ``=``, or stands after ``--``: it cannot be an option of its
         own, and no shell interprets it.
@@ -78,7 +78,7 @@ class Command:
 
 
 def read_form(fields: Mapping[str, str], *, trust: bool) -> Command:
-    """Return the command that a form asks for, whose values are not validated yet (see :mod:`phosphene.web.validate`).
+    """Return the command that a form asks for; FormError for fields that cannot be values; :mod:`phosphene.web.validate` tries them later.
 
     Paths may lie anywhere: those who can submit this form (see :mod:`phosphene.web.guard`) can read them anyway.
 

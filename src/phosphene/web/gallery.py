@@ -103,27 +103,27 @@ class Gallery:
         return self.page("compare.html", runs=runs, a=a, b=b, found=found, error=error, title="Compare")
 
     def new(self, action: str = "map", model: str = "", run: str = "", edit: str = "") -> HTMLResponse:
-        """Return the page with the form that starts a command, empty, or filled in as for the command on run ``edit``."""
+        """Return the page with the form that starts a command, with these fields filled in, or those of the command on run ``edit``."""
         process = self.processes.get(edit)
         return self._form({"action": action, "model": model, "run": run} if process is None else process.command.fields)
 
     async def start(self, request: Request) -> Response:
-        """Start the command that a submitted form describes, and lead to its run; show the form if it cannot."""
+        """Try a submitted form's fields, start its command and redirect to the run's page; or return the form with its faults."""
         return await self._start(await self._fields(request))
 
     async def retry(self, request: Request) -> Response:
-        """Start a command that was started here once more, and lead to its run; what is finished stays."""
+        """Start a command that was started here once more, as :meth:`start` does; what is finished stays."""
         _, process = await self._process(request)
         return await self._start(process.command.fields)
 
     async def stop(self, request: Request) -> Response:
-        """Stop a command that was started here, and lead back to the page of its run."""
+        """Interrupt a command that was started here, and redirect back to the page of its run."""
         name, process = await self._process(request)
         process.stop()
         return RedirectResponse(f"/run/{quote(name)}", status_code=303)
 
     async def dismiss(self, request: Request) -> Response:
-        """Drop a command that has ended, and lead to the list of runs; its run directory stays."""
+        """Remove a command from the list if it has ended, and redirect to the list of runs; its run directory stays."""
         name, process = await self._process(request)
         if not process.running:
             del self.processes[name]
@@ -155,7 +155,7 @@ class Gallery:
         return {"comparison": found, "names": (a, b), "image_url": image_url}
 
     async def _start(self, fields: dict[str, str]) -> Response:
-        """Start the command of a form's fields and lead to the page of its run, or return its form with what is wrong with it."""
+        """Try a form's fields, start its command and redirect to the page of its run; or return the form with its faults, status 400."""
         try:
             command = read_form(fields, trust=self.trust)
             run = self._run_directory(command)

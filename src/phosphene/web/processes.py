@@ -25,7 +25,7 @@ EVERY_SECONDS = 1  # between two lines of progress
 
 
 class CommandProcess:
-    """A ``phosphene`` command that the gallery runs as a child process: its state, last lines, progress, interruption.
+    """A ``phosphene`` command, started as a child process when this is created: its state, last lines on stderr, progress, interruption.
 
     Args:
         command: What to run.
@@ -114,7 +114,7 @@ class CommandProcess:
 
 
 def last_progress(lines: Sequence[str]) -> str:
-    """Return the last line that says how far a command is: no error, after which it ends, nor the line that sums up; else empty."""
+    """Return the last of a command's lines that says how far it is, neither an error nor its summary (``... in all``); empty if none."""
     for line in reversed(lines):
         error = line.startswith("phosphene: ") and not line.startswith("phosphene: warning: ")
         if not error and not line.endswith(" in all"):
@@ -123,7 +123,7 @@ def last_progress(lines: Sequence[str]) -> str:
 
 
 class Processes(dict[str, CommandProcess]):
-    """The processes that the gallery has started, by name of the run, the latest last; starts and ends them."""
+    """Dictionary of the processes that the gallery has started, by name of the run, the latest last; starts and ends them."""
 
     @property
     def running(self) -> list[str]:
@@ -131,7 +131,7 @@ class Processes(dict[str, CommandProcess]):
         return [name for name, one in self.items() if one.running]
 
     def start(self, command: Command, run: Path) -> CommandProcess:
-        """Start a command on the run directory ``run`` as a child process, enter it here and return it.
+        """Start a command on the run directory ``run`` as a child process, enter it here, return it; FormError if too many run.
 
         Raises:
             FormError: a command is at work on this run already, or too many are.

@@ -19,7 +19,7 @@ MOST_SECONDS = 60.0  # a command whose model takes longer to load, or must be do
 
 
 class Faults(dict[str, str]):
-    """What is wrong with the fields of a form: field -> message."""
+    """Dictionary of what is wrong with the fields of a form: field -> message."""
 
     @contextlib.contextmanager
     def beside(self, field: str) -> Iterator[None]:

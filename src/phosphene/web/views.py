@@ -118,7 +118,7 @@ class RunView:
 
     @property
     def seconds_left(self) -> "float | None":
-        """Estimated seconds until a running run is finished, from its finished maps; ``None`` if there are none."""
+        """Estimated seconds until a running run is finished, from its finished maps; ``None`` without these, or if it is not running."""
         seconds = [one.seconds for one in self.maps if one.state == "finished" and one.seconds > 0]
         if not self.beats or not seconds:
             return None
@@ -213,7 +213,7 @@ def _scan_facts(scan_json: Path) -> dict[str, Any]:
 
 
 def _checks(folder: Folder, run: RunDirectory, maps: tuple[MapView, ...]) -> "dict[str, str] | None":
-    """Return the line (``mark``, ``text``) that sums up a run's checks; ``None`` if its current maps have not been checked."""
+    """Return the line (``mark``, ``text``) that sums up a run's checks, or an error in them; ``None`` if its maps have not been checked."""
     try:
         checked = folder.file(run.path / CHECKS).stat().st_mtime_ns
         return _checks_line(run.path, checked, tuple(one.version for one in maps))
