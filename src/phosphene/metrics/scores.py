@@ -30,7 +30,7 @@ def score_maps(
     source: str = "source",
     device: str = "auto",
 ) -> tuple[Score, list[dict[str, Any]]]:
-    """Classify one classifier's maps by another; return a :class:`Score` and the most probable classes per map; or ConceptError.
+    """Classify one classifier's maps by another; return a :class:`Score` and its top classes per map; ConceptError if it lacks a concept.
 
     Args:
         maps: Maps of at least two concepts.
