@@ -166,7 +166,7 @@ def range_doubt(classifier: Classifier, pool: "SamplePool | None" = None, *, dev
 
 
 def divergences(engine: Engine, samples: Tensor, candidates: Sequence[Convention]) -> "Tensor | None":
-    """Return, per convention, how far the first batch norm's input for samples is from what it stores, (k,) nats; ``None`` if it has none."""
+    """Return, per convention, how far the first batch norm's input for samples is from what it stores, (k,) nats; ``None`` without one."""
     reached = [first_norm(engine, one.apply(samples, engine.classifier.input)) for one in candidates]
     found = [one for one in reached if one is not None]
     return torch.stack([divergence(norm, moments.mean(1)) for norm, moments in found]) if found else None
