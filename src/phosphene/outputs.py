@@ -45,7 +45,7 @@ def is_single(output: Tensor) -> bool:
 
 
 def detect_kind(outputs: Iterable[Tensor], extreme: Iterable[Tensor] = ()) -> str:
-    """Return the kind of output (``logits``, ``probabilities``, ...) that fits a network's outputs for several images, (1, classes) each.
+    """Return the kind of output (``logits``, ...) that fits a network's outputs (1, classes) for several images, in doubt extreme ones too.
 
     Probabilities lie in [0, 1] and sum to 1; log-probabilities do so after ``exp``. One number is a probability, and
     several that do not sum to 1 are independent ones, if they stay in [0, 1] for every image and vary. Outputs are
@@ -53,7 +53,7 @@ def detect_kind(outputs: Iterable[Tensor], extreme: Iterable[Tensor] = ()) -> st
     pixels, only where the others leave one of the latter two.
     """
     possible, values = set(KINDS), []
-    for output in chain(outputs, _unless_settled(possible, extreme)):
+    for output in chain(outputs, _needed_extremes(possible, extreme)):
         possible &= set(_fitting_kinds(output))
         values.append(output.detach().double().flatten())
         if not possible:
@@ -63,8 +63,8 @@ def detect_kind(outputs: Iterable[Tensor], extreme: Iterable[Tensor] = ()) -> st
     return "logits" if constant and kinds[0] in MULTI_LABEL else kinds[0]
 
 
-def _unless_settled(possible: set[str], extreme: Iterable[Tensor]) -> Iterator[Tensor]:
-    """Yield the finite ones of ``extreme`` outputs, unless the kinds that are ``possible`` by then include one that sums to 1."""
+def _needed_extremes(possible: set[str], extreme: Iterable[Tensor]) -> Iterator[Tensor]:
+    """Yield the finite ones of ``extreme`` outputs, but none if a kind that sums to 1 is still ``possible`` when the first is asked for."""
     if not possible & {"probabilities", "log-probabilities"}:
         yield from (output for output in extreme if output.isfinite().all())
 

@@ -270,7 +270,7 @@ class Engine:
             return (forward or self.classifier.logits)(images).to(self.dtype)
 
     def _images_at_once(self, images: Tensor) -> int:
-        """Return how many of ``images`` (n, c, h, w) to run at once: the micro-batch, scaled by the network's input area over theirs."""
+        """Return how many of ``images`` (n, c, h, w) to run at once: the micro-batch scaled by area, at least 1, at most a fixed batch."""
         height, width = images.shape[2:]
         count = self.micro_batch * math.prod(self.classifier.input.size) // (height * width)
         return max(1, count if self.classifier.batch is None else min(count, self.classifier.batch))

@@ -37,7 +37,7 @@ def targets_of(
 
 
 def virtual_logits(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Return logits and targets (n,): as given for single classes; for sets, the log-sum-exp of those pulled up, then others' logits."""
+    """Return logits and classes (n,): as given for single classes; for sets, log-sum-exp of those pulled up, class 0, then the others."""
     if targets.ndim == 1:
         return logits, targets
     logits = _with_none(logits, targets)

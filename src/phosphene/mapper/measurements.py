@@ -21,7 +21,7 @@ def confidences(engine: Engine, nu: Tensor, classes: Tensor, contrast: float) ->
 
 
 def targeting_rates(engine: Engine, held_out: Tensor, nu: Tensor, classes: Tensor) -> "list[float | None]":
-    """Return per map the share of held-out samples, uint8 (n, c, h, w), of other classes that it moves to its class; ``None`` without any.
+    """Return per map the share of held-out samples, uint8 (n, c, h, w), not of its class yet, that subtracting it moves there, or ``None``.
 
     Samples that are classified as the class anyway are left out; ``None`` if no other samples exist.
     """

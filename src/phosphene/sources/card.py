@@ -133,7 +133,7 @@ def _input_space(card: Mapping[str, Any], path: Path) -> InputSpace:
 
 
 def _build(card: Mapping[str, Any], path: Path, space: InputSpace, labels: "int | None") -> nn.Module:
-    """Return the network of a card's ``arch``, built by its library for the input and number of classes, with random weights."""
+    """Return the network of a card's ``arch``, built by its library for input and classes, with random weights; CardError if unknown."""
     prefix, colon, name = card["arch"].partition(":")
     if not colon or prefix not in ARCHITECTURES:
         known = ", ".join(f"{prefix}:NAME" for prefix in ARCHITECTURES)
