@@ -151,7 +151,7 @@ class Classifier:
 
     @cached_property
     def _classes_and_kind(self) -> tuple[int, str]:
-        """Number of classes and kind of output, found by running a grey image, or several; cached; CardError if the network misfits."""
+        """Number of classes and kind of output, found by running a grey image, or several; cached; CardError if it cannot be used."""
         first = next(self.module.parameters(), torch.zeros(()))
         grey = torch.full((1, *self.input.shape), 0.5, dtype=first.dtype, device=first.device)
         with self._evaluating(first.device):

@@ -242,7 +242,7 @@ class Engine:
         return find_spatial_layer(self.classifier.module, lambda: self.logits(grey), name, size=size)
 
     def _differentiate(self, images: Tensor, classes: Tensor, loss: str) -> tuple[Tensor, Tensor, Tensor]:
-        """Run a micro-batch forward and backward; return loss gradient (n, c, h, w), losses (n,), logits; the first call picks a pass."""
+        """Run a micro-batch forward (as compiled or not, chosen at first) and backward; return loss gradients, losses (n,) and logits."""
         if self.forward is None:
             self.forward = pick_forward(self, len(images))
         images.requires_grad_()

@@ -22,7 +22,7 @@ from phosphene.concepts import Sides
 def targets_of(
     sides: Sequence[Sides], classes: int, device: "torch.device | str" = "cpu", *, multi_label: bool = False
 ) -> Tensor:
-    """Return targets of concepts, from Sides: (n,) classes if all are single, else (n, classes), one more if multi-label: 1 up, -1 down, 0.
+    """Return targets from Sides: (n,) classes if all are single, else (n, classes), one more if multi-label: 1 pulled up, -1 down, 0.
 
     For a multi-label network they are (n, classes + 1).
     """

@@ -72,7 +72,7 @@ def build(factory: str, card: Path, *, trust: bool) -> nn.Module:
 
 
 def call(factory: str, folder: Path, who: str, *, trust: bool) -> nn.Module | Classifier:
-    """Call the factory ``file.py:function`` or ``package.module:function``; return its network or Classifier; CardError, TrustError.
+    """Call ``file.py:function`` or ``package.module:function``; return the network or Classifier it makes; else CardError or TrustError.
 
     Args:
         factory: What to call.
