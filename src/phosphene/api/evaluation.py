@@ -94,7 +94,7 @@ def check(
     progress: bool | ProgressDisplay = True,
     on_finding: "Callable[[Finding], None] | None" = None,
 ) -> Findings:
-    """Run all sanity checks of maps, or ``only`` some, most of which make other maps; return Findings; of a run, write checks.json, report.
+    """Run sanity checks of maps (``only`` some; none if ``dry_run``); return Findings; of a run, also write checks.json and report.
 
     They tell whether maps show what the network has learned, or only what the method gives for any network: maps are
     made again with their own recipe, with the network's weights randomised, from other seeds, from other samples. Of a

@@ -13,7 +13,7 @@ from phosphene.cli import options
 @options.trust
 @options.as_json
 def command(model: str, trust: bool, as_json: bool) -> None:
-    """List the layers of MODEL whose units can be mapped, in the order in which an image passes them, with their output shapes.
+    """Print the layers of MODEL whose units can be mapped, in the order in which an image passes them, with their output shapes.
 
     A map of a channel of one of them is made by `phosphene map MODEL -c unit:LAYER:CHANNEL`.
     """

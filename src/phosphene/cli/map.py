@@ -172,7 +172,7 @@ def _dry_run_line(one: "MappedRun") -> str:
 
 
 def _parse_overrides(pairs: tuple[str, ...]) -> dict[str, str]:
-    """Return the FIELD=VALUE pairs of ``--set`` as a dictionary of strings, field to value.
+    """Return the FIELD=VALUE pairs of ``--set`` as a dictionary of strings, field to value; RecipeError if one has no "=".
 
     Raises:
         RecipeError: a pair has no ``=``.

@@ -63,7 +63,7 @@ class RayExecutor:
         self.workers = workers or 1
 
     def group_size(self, plan: MapPlan) -> int:
-        """Return how many maps a worker makes together: what fills a GPU; without GPUs 1 on a cluster, else ``plan.group_size``."""
+        """Return how many maps a worker makes together: what fills its GPU with ``gpus``, else 1 on a cluster, ``plan.group_size`` here."""
         if not self.gpus:
             return 1 if self.cluster else plan.group_size
         images = max(1, CUDA_MICRO_BATCH // math.prod(plan.classifier.input.size))

@@ -17,7 +17,7 @@ MOST_JSON_BYTES = 500_000_000  # run.json of a million maps has 60 MB
 
 
 def write_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:
-    """Write ``data`` to the file ``path``, whole or not at all, flushed to the disk if ``durable``; the folder is made if missing.
+    """Write ``data`` to ``path``, whole or not at all, flushed to the disk if ``durable``; make its folder; RunError if that fails.
 
     Args:
         path: The file.
@@ -77,7 +77,7 @@ def remove_files(paths: Iterable[Path]) -> None:
 
 
 def write_json(path: Path, data: Any) -> None:
-    """Write ``data`` to the file ``path`` as indented JSON, whole or not at all."""
+    """Write ``data`` to the file ``path`` as indented JSON, whole or not at all; RunError if that fails."""
     write_bytes(path, (json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode())
 
 

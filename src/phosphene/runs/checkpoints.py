@@ -45,7 +45,7 @@ class Checkpoints:
         self.path = path / FOLDER
 
     def save(self, jobs: Sequence[Job], state: dict[str, Tensor]) -> None:
-        """Write the ``state`` of a group's maps to its checkpoint file, in place of an earlier one.
+        """Write the ``state`` of a group's maps to its checkpoint file, in place of an earlier one; RunError if that fails.
 
         Raises:
             RunError: it cannot be written.

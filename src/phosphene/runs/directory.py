@@ -104,7 +104,7 @@ class RunDirectory:
             raise RunError(f"{self.path} is a file, not a directory: choose another --out.")
 
     def facts(self) -> dict[str, Any]:
-        """Return the content of run.json, which is read anew: model, recipe, samples, device and jobs.
+        """Return the content of run.json, which is read anew: model, recipe, samples, device and jobs; RunError if there is no good one.
 
         Raises:
             RunError: this is not a run directory, or its file is damaged.
@@ -230,7 +230,7 @@ class RunDirectory:
         return read_frames(self.folder(one.job, one.label))
 
     def maps(self) -> Iterator[ConceptMap]:
-        """Yield the finished maps in the order of run.json, each read when it is asked for."""
+        """Yield the finished maps in the order of run.json, each read when it is asked for; RunError if one is damaged."""
         yield from map(self.read, self.finished_folders().values())
 
     def __repr__(self) -> str:

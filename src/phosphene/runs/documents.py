@@ -31,7 +31,7 @@ class Document:
     schema: "int | None" = SCHEMA
 
     def read(self, run: Path) -> "dict[str, Any] | None":
-        """Return the checked content of the file ``self.name`` (such as ``scores.json``) in directory ``run``; ``None`` if there is none.
+        """Return the content of the file ``self.name`` (``scores.json``, ...) in folder ``run``; ``None`` without one; RunError if damaged.
 
         Raises:
             RunError: it is damaged, or of another version.

@@ -51,7 +51,7 @@ def frames_file(frames: Sequence[Image.Image]) -> bytes:
 
 
 def read_frames(folder: Path) -> tuple[Image.Image, ...]:
-    """Return the frames in a map's folder as RGB images, the earliest first; none if none were recorded.
+    """Return the frames in a map's folder as RGB images, the earliest first; none if none were recorded; RunError if damaged.
 
     Raises:
         RunError: the file is damaged.

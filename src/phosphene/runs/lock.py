@@ -26,7 +26,7 @@ _tokens: dict[str, str] = {}  # lock files that this process holds -> the token 
 
 @contextlib.contextmanager
 def hold(folder: Path, *, wait: float = WAIT_SECONDS) -> Iterator[str]:
-    """Context that locks a run directory against other processes (waiting up to ``wait`` seconds), notes who holds it, yields its token.
+    """Context that locks a run directory against other processes (RunError after ``wait`` seconds), notes who holds it, yields its token.
 
     A process that holds it already gets the same token at once.
 

@@ -36,7 +36,7 @@ class ClassifierPredictions:
 
 
 def read_predictions(run: RunDirectory) -> list[ClassifierPredictions]:
-    """Return a ClassifierPredictions per classifier in ``readings.json``, for maps that have not changed since.
+    """Return a ClassifierPredictions per classifier in ``readings.json``, for maps that have not changed since; RunError if damaged.
 
     The file is ``readings.json``, its older name, so that old run directories still open.
 

@@ -70,7 +70,7 @@ def scan_folders(run: RunDirectory) -> list[RunDirectory]:
 
 
 def read_scans(run: RunDirectory) -> list[tuple[RunDirectory, dict[str, Any]]]:
-    """Return each scan of a run and of the runs in its folder ``scans``, as (run, content of ``scan.json``).
+    """Return each scan of a run and of the runs in its folder ``scans``, as (run, content of ``scan.json``); RunError if one is damaged.
 
     Raises:
         RunError: a ``scan.json`` is damaged, or of another version.

@@ -18,7 +18,7 @@ SCORES = Document(NAME, "scores", {"rows": [ROW]}, "Delete it and score again.")
 
 
 def read_scores(run: "RunDirectory") -> list[dict[str, Any]]:
-    """Return the rows of ``scores.json``, one per target, for the run's current maps; none if there is no file.
+    """Return the rows of ``scores.json``, one per target, for the run's current maps; none if there is no file; RunError if damaged.
 
     Raises:
         RunError: the file is damaged, or of another version.
