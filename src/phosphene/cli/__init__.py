@@ -79,7 +79,7 @@ def main() -> None:
 
 
 def entry() -> None:
-    """Run the command that ``sys.argv`` names, exit with its code; print an error as one line on stderr, code 2."""
+    """Run the command that ``sys.argv`` names, exit with its code; print an error as one line on stderr, code 2 (130 if interrupted)."""
     stdout = sys.stdout
     try:
         code = main(sys.argv[1:] or ["--help"], prog_name="phosphene", standalone_mode=False)

@@ -259,7 +259,7 @@ class RunDirectory:
 
 
 def open_run(path: "str | Path") -> RunDirectory:
-    """Return the :class:`RunDirectory` of a run that ``phosphene map`` made; RunError if the folder has no good run.json.
+    """Return the :class:`RunDirectory` of a run that ``map`` or ``scan`` made; RunError if the folder has no good run.json.
 
     Args:
         path: The directory.

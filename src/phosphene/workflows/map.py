@@ -78,7 +78,7 @@ def make_runs(
     on_progress: "Callable[[Progress], None] | None" = None,
     on_map: "Callable[[MapSummary], None] | None" = None,
 ) -> list[MappedRun]:
-    """Make the missing maps of plans, write what the sources predict for them and the reports; return a MappedRun per plan.
+    """Make the missing maps of plans, write own predictions and reports; return a MappedRun per plan; JobsError if any failed.
 
     Args:
         plans: Plans of the runs.
