@@ -15,6 +15,7 @@ from phosphene.errors import ConceptError, RecipeError, SamplesError, SpecError,
 from phosphene.recipe import Recipe
 from phosphene.samples import SamplePool, default_samples, load_samples
 from phosphene.sources import load
+from phosphene.units import FORMS, Unit
 
 Concepts = str | int | Iterable[str | int]
 Model = str | Path | Classifier
@@ -57,6 +58,8 @@ def to_classifiers(models: Any, *, trust: bool = False) -> list[Classifier]:
 def to_concepts(concepts: Any, classifier: Classifier) -> list[Concept]:
     """Return the Concepts that one or several indices, labels or expressions mean, each once; all classes for ``None``; else ConceptError.
 
+    Whether the network has the units that are named is not checked: :func:`phosphene.mapper.units.resolve_units` does that.
+
     Raises:
         ConceptError: a concept is neither an index nor text, cannot be understood, or there is none.
     """
@@ -67,8 +70,10 @@ def to_concepts(concepts: Any, classifier: Classifier) -> list[Concept]:
     for one in as_list(concepts):
         if isinstance(one, bool) or not isinstance(one, str | Integral):
             raise ConceptError(f"a concept is the index of a class or a label such as 'castle', not {describe(one)}.")
-        concept = parse(one if isinstance(one, str) else str(int(one)), labels)
-        found.setdefault(concept.index, concept)
+        text = one.strip() if isinstance(one, str) else str(int(one))
+        named = text.startswith(FORMS) and not labels.has(text)
+        for concept in map(Concept.of_unit, Unit.parse(text)) if named else [parse(text, labels)]:
+            found.setdefault(concept.index, concept)
     if not found:
         raise ConceptError("no concept was given: name one with -c, or take --all.")
     return list(found.values())

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from phosphene import notebook
-from phosphene.concepts import Concept, find_among, kind_and_index, name_with_index
+from phosphene.concepts import FIRST_UNIT, Concept, find_among, kind_and_index, name_with_index
 from phosphene.formats import count, targeting_text
 from phosphene.image_files import encode
 from phosphene.labels import Labels, first_synonym
@@ -32,6 +32,11 @@ def to_image(pixels: Tensor) -> Image.Image:
     if values.shape[0] == 3:
         return Image.fromarray(np.ascontiguousarray(values.permute(1, 2, 0).numpy()))
     return Image.fromarray(values.float().mean(0).round().to(torch.uint8).numpy())
+
+
+def measure(index: int) -> str:
+    """Return what a map's ``p_class`` is, by the index of its concept: ``confidence``, or for a unit ``percentile``."""
+    return "confidence" if index < FIRST_UNIT else "percentile"
 
 
 @dataclass(frozen=True)
@@ -62,7 +67,9 @@ class Job:
 class ConceptMap:
     """The computed map ``nu`` of one concept, with Xi and measurements; subtracting it, ``sample - nu``, moves a sample towards the class.
 
-    Of a union or contrast, "the class" below is its classes that are pulled up, told from those that are pushed down.
+    Of a union or contrast, "the class" below is its classes that are pulled up, told from those that are pushed down. A unit
+    has a percentile in place of the confidence: the share of samples (at most 512 of those that maps are made from) that
+    activate it less than the image does. A sample is moved to it if it is then above the 99th percentile.
 
     Attributes:
         nu: float32 (c, h, w), in units of pixels in [0, 1].
@@ -103,7 +110,8 @@ class ConceptMap:
     def __repr__(self) -> str:
         shape = " x ".join(map(str, self.nu.shape))
         name = name_with_index(self.index, repr(self.short))
-        return f"ConceptMap({name}, seed {self.seed}, {shape}, p {self.p_class:.3f})"
+        what = "p" if measure(self.index) == "confidence" else "percentile"
+        return f"ConceptMap({name}, seed {self.seed}, {shape}, {what} {self.p_class:.3f})"
 
     @property
     def concept(self) -> Concept:
@@ -140,7 +148,7 @@ class ConceptMap:
         facts = [
             (kind, f"{number}: {self.label}" if number else self.label),
             ("seed", self.seed),
-            ("confidence of the source classifier", f"p = {self.p_class:.3f}"),
+            (f"{measure(self.index)} of the source classifier", f"p = {self.p_class:.3f}"),
             ("targeting rate on held-out samples", targeting_text(self.targeting_rate)),
             ("cost", f"{self.passes:,} passes, {self.seconds:.1f} s"),
         ]

@@ -1,4 +1,4 @@
-"""What a map can be of: a class, a union ``tabby + tiger cat``, or a contrast ``tabby + tiger cat vs lynx``.
+"""What a map can be of: a class, a union ``tabby + tiger cat``, a contrast ``tabby + tiger cat vs lynx``, or a unit of the network.
 
 A concept has a set of classes that it pulls up, and a set that it pushes down: a contrast its right side, any other
 concept all other classes. With l the logits, its log-odds are ``logsumexp(l of up) - logsumexp(l of against)``.
@@ -13,9 +13,12 @@ from typing import Any, NamedTuple, Self
 
 from phosphene.errors import ConceptError, RunError
 from phosphene.labels import Labels, first_synonym
+from phosphene.units import Unit
 
 # Numbers of unions and contrasts begin here, above all class indices; the rest of a number is a hash of 48 bits.
 FIRST_NUMBER = 2**48
+# Those of units begin here, above all unions and contrasts.
+FIRST_UNIT = 2**49
 # Classes of one side that a label names; it says how many more there are.
 MOST_NAMED = 4
 # Readings of an ambiguous expression that are told apart.
@@ -36,15 +39,17 @@ class Sides(NamedTuple):
 
 @dataclass(frozen=True)
 class Concept:
-    """A class, a union or a contrast of one classifier: the classes, by index and full label, on either side of its log-odds.
+    """A class, a union or a contrast of one classifier: the classes, by index and full label, on either side; or a unit of its network.
 
     Attributes:
-        up: Index and label of each class that it pulls up, by rising index.
+        up: Index and label of each class that it pulls up, by rising index; none for a unit.
         against: Those of the classes that it pushes down; none stands for all other classes.
+        unit: The unit, whose activation is pulled up and nothing is pushed down; ``None`` for the others.
     """
 
     up: tuple[tuple[int, str], ...]
     against: tuple[tuple[int, str], ...] = ()
+    unit: "Unit | None" = None
 
     @classmethod
     def of_class(cls, index: int, label: str) -> Self:
@@ -57,6 +62,11 @@ class Concept:
         up, against = (tuple((index, labels[index]) for index in sorted(set(side))) for side in sides)
         return cls(up, against)
 
+    @classmethod
+    def of_unit(cls, unit: Unit) -> Self:
+        """Return the concept of a unit of the network."""
+        return cls((), unit=unit)
+
     @property
     def is_class(self) -> bool:
         """Whether the concept is one class against all others, which jobs and run directories know by its index alone."""
@@ -64,31 +74,36 @@ class Concept:
 
     @property
     def sides(self) -> Sides:
-        """The class indices of the concept as Sides, those pulled up and those pushed down, without labels."""
+        """The class indices of the concept as Sides, those pulled up and those pushed down, without labels; a unit has none."""
         return Sides(tuple(index for index, _ in self.up), tuple(index for index, _ in self.against))
 
     @property
-    def order(self) -> tuple[bool, list[int], tuple[int, ...]]:
-        """The key that concepts are sorted by: classes by index, then unions and contrasts; those of the same classes are neighbours."""
+    def order(self) -> tuple[Any, ...]:
+        """The key that concepts are sorted by: classes by index, unions and contrasts by their classes, then units by layer."""
+        if self.unit:
+            return 2, self.unit.layer, self.unit.file, self.unit.channel or 0
         up, against = self.sides
-        return not self.is_class, sorted(up + against), up
+        return int(not self.is_class), sorted(up + against), up
 
     @cached_property
     def index(self) -> int:
-        """The number that identifies the concept within its classifier: a class's index; else a hash of its sides, 2**48 or more."""
+        """The number that identifies the concept within its classifier: a class's index; else a hash of sides or unit, 2**48 or more."""
         if self.is_class:
             return self.up[0][0]
-        return FIRST_NUMBER + int.from_bytes(hashlib.sha256(repr(tuple(self.sides)).encode()).digest()[:6], "big")
+        first, what = (FIRST_UNIT, self.unit.facts()) if self.unit else (FIRST_NUMBER, tuple(self.sides))
+        return first + int.from_bytes(hashlib.sha256(repr(what).encode()).digest()[:6], "big")
 
     @cached_property
     def label(self) -> str:
         """The concept's label: a class's in full; else the expression in first synonyms, with at most four classes on a side."""
+        if self.unit:
+            return self.unit.label
         return self.up[0][1] if self.is_class else self._written(self._short_name, MOST_NAMED)
 
     @property
     def expression(self) -> str:
         """The expression, as ``-c`` takes it, that means this concept and no other: ``crane (134) vs heron (131)``."""
-        return self._written(unambiguous_name)
+        return self.unit.expression if self.unit else self._written(unambiguous_name)
 
     def _written(self, name: Callable[[int, str], str], most: "int | None" = None) -> str:
         """Return the concept in the grammar of expressions, each class named by ``name(index, label)``, at most ``most`` on a side."""
@@ -106,10 +121,12 @@ class Concept:
         alike = [other for _, other in self.up + self.against if first_synonym(other) == short]
         return f"{short} ({index})" if len(alike) > 1 else short
 
-    def facts(self) -> dict[str, dict[str, str]]:
-        """Return what run.json and map.json add to index and label: for a class nothing, else index -> label by side."""
+    def facts(self) -> dict[str, dict[str, Any]]:
+        """Return what run.json and map.json add to index and label: nothing for a class, else its unit, or index -> label by side."""
         if self.is_class:
             return {}
+        if self.unit:
+            return {"unit": self.unit.facts()}
         sides = {"up": self.up, "against": self.against}
         return {name: {str(index): label for index, label in side} for name, side in sides.items() if side}
 
@@ -120,14 +137,18 @@ class Concept:
         Raises:
             RunError: its sides are damaged.
         """
-        if "up" not in row:
+        if "up" not in row and "unit" not in row:
             return cls.of_class(row["index"], row["label"])
         try:
+            if "unit" in row:
+                return cls.of_unit(Unit(**row["unit"]))
             up, against = (
                 {int(key): str(label) for key, label in row.get(side, {}).items()} for side in ("up", "against")
             )
-        except (AttributeError, ValueError):
-            raise RunError(f"the classes of {row['label'][:60]!r} are damaged: map it into another --out.") from None
+        except (AttributeError, ValueError, TypeError):
+            raise RunError(
+                f"the classes or the unit of {row['label'][:60]!r} are damaged: map it into another --out."
+            ) from None
         return cls.of_sides(Sides(tuple(up), tuple(against)), up | against)
 
 
@@ -173,6 +194,7 @@ def find_among(text: str, concepts: Iterable[Concept], where: str) -> int:
         ConceptError: it names none of them, or several.
     """
     text, known = text.strip(), {one.index: one for one in concepts}
+    text = next((str(index) for index, one in known.items() if one.unit and one.expression == text), text)
     if text.isdecimal() and int(text) in known:
         return int(text)
     indices = list(known)
@@ -267,12 +289,14 @@ def unambiguous_name(index: int, label: str) -> str:
 
 
 def name_with_index(index: int, label: str) -> str:
-    """From a concept's index and label, return its name for messages: ``crane (134)`` for a class; the label of a union or contrast."""
+    """From a concept's index and label, return its name for messages: ``crane (134)`` for a class; the label of any other concept."""
     return f"{first_synonym(label)} ({index})" if index < FIRST_NUMBER else label
 
 
 def kind_and_index(index: int, label: str) -> str:
-    """From a concept's index and label, return in words what it is: ``class 134``, ``union`` or ``contrast``."""
+    """From a concept's index and label, return in words what it is: ``class 134``, ``union``, ``contrast``, ``unit`` or ``direction``."""
     if index < FIRST_NUMBER:
         return f"class {index}"
+    if index >= FIRST_UNIT:
+        return label.partition(":")[0]
     return "contrast" if " vs " in re.sub('"[^"]*"', "", label) else "union"

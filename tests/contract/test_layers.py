@@ -33,6 +33,7 @@ LAYERS = [
     {"concept_map", "classifier"},
     {"progress"},
     {"concepts"},  # DESIGN lists concepts above runs/, but a run directory holds what its maps are of
+    {"units"},
     {"labels", "recipe", "outputs", "spatial_activation", "notebook", "contact_sheet"},
     {"textfile", "image_files", "markup"},
     {"extras"},  # optional libraries

@@ -8,7 +8,7 @@ from phosphene.arguments import Model, Samples, as_list, to_classifiers
 from phosphene.checks import Finding
 from phosphene.concept_map import ConceptMap
 from phosphene.errors import ConceptError
-from phosphene.metrics.matching import overlap_note
+from phosphene.metrics.matching import overlap_note, units_note
 from phosphene.metrics.range_check import range_doubt
 from phosphene.metrics.scorecard import Scores
 from phosphene.metrics.scores import score_maps
@@ -64,10 +64,14 @@ def score(
             loaded = to_classifiers(targets, trust=trust) or ([origin.classifier] if origin else [])
             if not loaded:
                 raise ConceptError("these maps do not know the model that made them: name a target to score them on.")
-            concepts = [one.concept for one in items]
+            of_classes = [one for one in items if not one.concept.unit]
+            if items and not of_classes:
+                raise ConceptError("these are maps of units alone, which no other network has: ph.check judges them.")
+            concepts = [one.concept for one in of_classes]
             display.warn(overlap_note(concepts))
+            display.warn(units_note(len(items) - len(of_classes)))
             source = origin.classifier.name if origin else "source"
-            return Scores(score_maps(items, concepts, one, source=source, device=device)[0] for one in loaded)
+            return Scores(score_maps(of_classes, concepts, one, source=source, device=device)[0] for one in loaded)
 
         def show(number: int, total: int, name: str) -> None:
             """Show on the progress display which score comes next, and call the user's ``on_progress`` with the same arguments."""

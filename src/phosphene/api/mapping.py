@@ -9,6 +9,7 @@ from phosphene.engine.device import pick_device
 from phosphene.errors import RecipeError, RunError
 from phosphene.executors import pick_executor
 from phosphene.executors.base import MapOrigin, MapSummary
+from phosphene.mapper.units import resolve_units
 from phosphene.progress import ProgressDisplay, show_progress
 from phosphene.recipe import DEFAULT_RECIPE, Recipe, resolve
 from phosphene.workflows.concept_maps import ConceptMaps, map_in_memory, read_planned_maps
@@ -29,6 +30,7 @@ def map_concepts(
     recipe: "str | Path | Recipe" = DEFAULT_RECIPE,
     overrides: "Mapping[str, Any] | None" = None,
     samples: Samples = None,
+    most: int = 8,
     seeds: int = 1,
     seed: int = 0,
     device: str = "auto",
@@ -44,12 +46,14 @@ def map_concepts(
 
     Args:
         model: A spec or a classifier.
-        concepts: An index, a label, an expression such as ``"star vs heart"``, or several of them; ``None`` for all classes.
+        concepts: An index, a label, an expression such as ``"star vs heart"`` or ``"unit:stem:3"``, or several of them;
+            ``None`` for all classes.
         out: A run directory to write, which continues if it was interrupted; by default the maps stay in memory.
         recipe: A name, a TOML file or a :class:`~phosphene.recipe.Recipe`.
         overrides: Recipe fields to change.
         samples: A sample spec or a pool; by default ``synthetic:mixed``, which needs no data (``demo:shapes`` for the
             demo models).
+        most: Channels that ``unit:LAYER:*`` stands for, those of the largest mean activation over the samples.
         seeds: Maps per concept; their seeds are ``seed`` to ``seed + seeds - 1``.
         seed: The first seed.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
@@ -77,7 +81,7 @@ def map_concepts(
         classifier = to_classifier(model, trust=trust)
         pool = to_pool(samples, classifier)
         if out is not None:
-            how |= {"seeds": seeds, "seed": seed, "frames": frames, "trust": trust, **executor}
+            how |= {"most": most, "seeds": seeds, "seed": seed, "frames": frames, "trust": trust, **executor}
             how |= {"progress": display, "on_progress": on_progress}
             (made,) = map_models([classifier], concepts, recipes=[settings], samples=pool, out=out, **how)
             return read_planned_maps(made.plan)
@@ -85,7 +89,8 @@ def map_concepts(
             raise RunError(f"{', '.join(executor)} are for run directories: give out='runs/NAME', too.")
         show_doubts(display, classifier, pool, device)
         origin = MapOrigin(classifier=classifier, pool=pool, recipe=settings, **how)
-        return map_in_memory(origin, to_concepts(concepts, classifier), numbers, frames, display.follow(on_progress))
+        known = resolve_units(to_concepts(concepts, classifier), classifier, pool, most, device)
+        return map_in_memory(origin, known, numbers, frames, display.follow(on_progress))
 
 
 def map_models(
@@ -97,6 +102,7 @@ def map_models(
     recipes: "Sequence[str | Path | Recipe]" = (DEFAULT_RECIPE,),
     overrides: "Mapping[str, Any] | None" = None,
     samples: Samples = None,
+    most: int = 8,
     seeds: int = 1,
     seed: int = 0,
     device: str = "auto",
@@ -117,13 +123,15 @@ def map_models(
 
     Args:
         models: Specs or classifiers.
-        concepts: An index, a label, an expression such as ``"star vs heart"``, or several of them; ``None`` for all classes.
+        concepts: An index, a label, an expression such as ``"star vs heart"`` or ``"unit:stem:3"``, or several of them;
+            ``None`` for all classes.
         confused: Map, in place of ``concepts``, the contrasts of so many pairs of classes, both ways: those that each
             classifier confuses most on labelled ``samples``.
         out: The run directory, or the folder of several; by default below ``runs``, by model and recipe.
         recipes: Names, TOML files or recipes.
         overrides: Recipe fields to change.
         samples: A sample spec or a pool.
+        most: Channels that ``unit:LAYER:*`` stands for, those of the largest mean activation over the samples.
         seeds: Maps per concept.
         seed: The first seed.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
@@ -151,7 +159,7 @@ def map_models(
         settings = [resolve(recipe, overrides) for recipe in dict.fromkeys(recipes)]
         display.update("load the model and the samples")
         how: dict[str, Any] = {"trust": trust, "device": device, "precision": precision, "compile": compile}
-        how |= {"confused": confused, "on_note": display.print, "frames": frames}
+        how |= {"confused": confused, "most": most, "on_note": display.print, "frames": frames}
         plans = plan_all(models, concepts, settings, samples, seed_range(seed, seeds), out, **how)
         display.title = plans[0].classifier.name if len(plans) == 1 else f"{len(plans)} runs"
         for one in {id(one.classifier): one for one in plans}.values():

@@ -16,6 +16,7 @@ from phosphene.concept_map import Job, MapList
 from phosphene.engine import Engine
 from phosphene.errors import ConceptError
 from phosphene.mapper import in_groups, map_jobs
+from phosphene.mapper.units import resolve_units
 from phosphene.recipe import DEFAULT_RECIPE, Recipe, resolve
 
 
@@ -68,8 +69,9 @@ class MapEvery:
         self.recipe = resolve(recipe, overrides)
         self.history: dict[int, MapList] = {}
         with _restored_generators():  # a wrong name or sample spec should fail now, and not after the first epoch
-            self.concepts = to_concepts(concepts, classifier)
             self.pool = to_pool(samples, classifier)
+            named = to_concepts(concepts, classifier)
+            self.concepts = resolve_units(named, classifier, self.pool, device=device or _device_of(classifier))
 
     def __call__(self, epoch: int) -> "MapList | None":
         """Compute, log and return the maps if ``epoch`` is a multiple of ``every``; otherwise do nothing and return ``None``."""

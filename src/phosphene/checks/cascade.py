@@ -13,6 +13,8 @@ JUDGED = 2
 
 def needs(context: CheckContext) -> list[Request]:
     """Return requests for ``context.chosen`` with more and more blocks randomised, and for a second seed where a class has only one."""
+    if context.has_units:
+        return []
     depths = context.depths if context.same_samples else [0, *context.depths]
     return [*(request for depth in depths for request in context.under(depth)), *context.second_seeds()]
 
@@ -23,6 +25,9 @@ def find(context: CheckContext) -> Finding:
     Passed when, with head and last block randomised, HOG finds the maps no more similar than maps of different classes,
     and the intact network classifies them at chance.
     """
+    if context.has_units:
+        why = "Units of layers before the blocks that are randomised do not depend on these: random-weights randomises all."
+        return Finding("cascade", {}, None, why)
     original = context.predict(context.chosen)
     figures = {"blocks": float(len(context.blocks)), **original.figures(0)}
     if not context.depths:

@@ -16,9 +16,9 @@ from phosphene.classifier import Classifier
 from phosphene.concept_map import ConceptMap, Job
 from phosphene.concepts import disjoint
 from phosphene.engine import Engine
-from phosphene.engine.targets import targets_of
 from phosphene.labels import first_synonym
 from phosphene.mapper import Step, in_groups, map_jobs
+from phosphene.mapper.units import prepare
 from phosphene.metrics.predictions import logits_of_maps
 from phosphene.recipe import Recipe
 from phosphene.samples import SamplePool, load_samples
@@ -87,6 +87,11 @@ class CheckContext:
         """Number of ``chosen`` maps that are evidence of their own: of concepts that pull up the same class, only one counts."""
         return len(disjoint(one.concept for one in self.chosen))
 
+    @property
+    def has_units(self) -> bool:
+        """Whether some of the ``chosen`` maps are of units, which count as classified as their class above the 99th percentile."""
+        return any(one.concept.unit for one in self.chosen)
+
     # --- other maps
 
     @cached_property
@@ -149,9 +154,8 @@ class CheckContext:
     def predict(self, maps: Sequence[ConceptMap], depth: int = 0) -> MapPredictions:
         """Classify maps by the network, or its last ``depth`` blocks randomised; return the MapPredictions (hits, mean probability)."""
         with self.engine(depth) as engine:
-            logits = logits_of_maps(engine, maps)
-        sides = [one.concept.sides for one in maps]
-        return predictions_of(logits, targets_of(sides, logits.shape[1], multi_label=self.classifier.multi_label))
+            reader, targets = prepare(engine, [one.concept for one in maps], self.pool.to(engine.device))
+            return predictions_of(logits_of_maps(reader, maps), targets.cpu())
 
     @cached_property
     def across(self) -> "Baseline | None":

@@ -8,9 +8,9 @@ import torch
 from phosphene.checks.context import CheckContext
 from phosphene.checks.finding import Finding
 from phosphene.checks.map_predictions import predictions_of
-from phosphene.engine.targets import targets_of
 from phosphene.formats import percent
 from phosphene.mapper.measurements import targeting_rates
+from phosphene.mapper.units import prepare
 from phosphene.metrics.predictions import SCORE_CONTRAST, logits_at_contrasts
 from phosphene.metrics.scores import CONTRASTS
 
@@ -22,18 +22,16 @@ def find(context: CheckContext) -> Finding:
     the same deviation. Held-out samples that the network classifies as the class already are left out. There is no
     rule, and so no verdict.
     """
-    sides = [one.concept.sides for one in context.chosen]
     figures: dict[str, float] = {}
     with context.engine() as engine:
         held_out = context.pool.held_out.to(engine.device)
         nu = torch.stack([one.nu for one in context.chosen]).to(engine.device, engine.dtype)
         unit = nu / nu.flatten(1).std(1, correction=0).clamp_min(torch.finfo(nu.dtype).tiny).view(-1, 1, 1, 1)
-        network = engine.classifier
-        truth = targets_of(sides, network.num_classes, multi_label=network.multi_label)
-        classes = truth.to(engine.device)
-        for contrast, logits in zip(CONTRASTS, logits_at_contrasts(engine, context.chosen, CONTRASTS), strict=True):
-            figures |= predictions_of(logits, truth).figures(f"{contrast:g}")
-            rates = [rate for rate in targeting_rates(engine, held_out, contrast * unit, classes) if rate is not None]
+        concepts = [one.concept for one in context.chosen]
+        reader, classes = prepare(engine, concepts, context.pool.to(engine.device))
+        for contrast, logits in zip(CONTRASTS, logits_at_contrasts(reader, context.chosen, CONTRASTS), strict=True):
+            figures |= predictions_of(logits, classes.cpu()).figures(f"{contrast:g}")
+            rates = [rate for rate in targeting_rates(reader, held_out, contrast * unit, classes) if rate is not None]
             if rates:
                 figures[f"targeting_at_{contrast:g}"] = sum(rates) / len(rates)
     return Finding("fidelity", figures, None, _explain(figures))

@@ -23,7 +23,9 @@ def find(context: CheckContext) -> Finding:
     if context.classifier.multi_label:
         return Finding("permuted-labels", {}, None, "Classes are permuted, and this network's are independent.")
     if any(one.expression for one in context.maps):
-        return Finding("permuted-labels", {}, None, "Classes are permuted, and this run has unions or contrasts.")
+        return Finding(
+            "permuted-labels", {}, None, "Classes are permuted, and this run has unions, contrasts or units."
+        )
     truth = [one.index for one in context.maps]
     concepts = sorted(set(truth))
     count = len(concepts)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     "concepts",
     multiple=True,
     metavar="CONCEPT",
-    help="Class, union 'A + B' or contrast 'A vs B' (repeatable).",
+    help="Class, union 'A + B', contrast 'A vs B', unit:LAYER:CHANNEL or direction:FILE@LAYER (repeatable).",
 )
 @click.option("--all", "every", is_flag=True, help="Map every class.")
 @click.option(
@@ -36,6 +36,14 @@ if TYPE_CHECKING:
     type=click.IntRange(0, 1000),
     metavar="[N]",
     help="Map, both ways, the N contrasts of classes that MODEL confuses most on labelled --samples.  [N: 3]",
+)
+@click.option(
+    "--most",
+    default=8,
+    show_default=True,
+    type=click.IntRange(1, 100_000),
+    metavar="N",
+    help="Channels that unit:LAYER:* stands for: those of the largest mean activation over the samples.",
 )
 @click.option(
     "--samples",
@@ -145,11 +153,12 @@ def command(
 
 
 def _map_line(found: "MapSummary") -> str:
-    """Return the line for a finished map: class, seed, confidence, targeting rate (samples moved to the class), seconds or ``cached``."""
+    """Return the line for a finished map: concept, seed, confidence or percentile, targeting rate, seconds or ``cached``."""
     none = "- (no held-out sample to move: all are classified so without it)"
     rate = none if found.targeting_rate is None else percent(found.targeting_rate)
     took = f"{found.seconds:.1f} s" if found.made else "cached"
-    return f"{found.name}, seed {found.seed}: p {found.p_class:.3f}, targeting {rate}, {took}"
+    own = f"percentile {percent(found.p_class)}" if found.measure == "percentile" else f"p {found.p_class:.3f}"
+    return f"{found.name}, seed {found.seed}: {own}, targeting {rate}, {took}"
 
 
 def _cached_note(maps: "list[MapSummary]") -> str:

@@ -1,7 +1,8 @@
 """Runs a network in micro-batches: gradients, probabilities, logits and activations of many maps or images at once."""
 
+import copy
 import math
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import ExitStack
 from typing import Self, TypeVar
 
@@ -15,11 +16,13 @@ from phosphene.engine.device import pick_device, pick_precision, tf32_convolutio
 from phosphene.engine.gradients import Gradients, MeanGradients
 from phosphene.engine.losses import LOSSES, cross_entropy
 from phosphene.engine.memory import keep_freed_memory
-from phosphene.engine.modules import find_spatial_layer, forward_hooks, frozen
+from phosphene.engine.modules import find_spatial_layer, frozen
 from phosphene.engine.targets import hits, target_probabilities, virtual_logits
 from phosphene.engine.tuning import tuned_micro_batch
+from phosphene.engine.units import MOST_SAMPLES, UnitClassifier, layer_outputs, mean_activations
 from phosphene.errors import DeviceError, PhospheneError
 from phosphene.spatial_activation import as_spatial_activation
+from phosphene.units import Unit
 
 # Pixels that go through the network together. On a CPU, more than 8 images of 224 x 224 are no faster and take more
 # memory (docs/performance.md). On a GPU this many are in the maps that are computed together; how many go through the
@@ -86,6 +89,7 @@ class Engine:
         self._opened: ExitStack | None = None
         self._captured: CapturedSteps | None = None  # on a GPU, while the engine is open
         self._classified: tuple[Tensor, Tensor] | None = None  # the last samples that were classified, and their logits
+        self._measured: dict[str, tuple[Tensor, Tensor]] = {}  # by layer, samples and their mean activations
 
     def __enter__(self) -> Self:
         if torch.is_inference_mode_enabled():
@@ -113,6 +117,7 @@ class Engine:
     def _close(self) -> None:
         """Drop captured steps, cached logits and the chosen forward pass: they hold only while the engine is open."""
         self._opened = self._captured = self._classified = self.forward = None
+        self._measured.clear()
 
     def captured(self, step: Step, *key: Hashable) -> Step:
         """Return ``step`` as one that a GPU replays as one CUDA graph, a graph per function and ``key``; on a CPU, the step itself.
@@ -211,29 +216,30 @@ class Engine:
         return self._halving_micro_batch(run)
 
     def logits_of_samples(self, samples: Tensor) -> Tensor:
-        """Return the network's logits (n, classes) for samples, uint8 (n, c, h, w); cached for the last samples object.
-
-        The result for the last samples is cached: do not change them, or the network, in place.
-        """
+        """Return logits (n, classes) for samples, uint8 (n, c, h, w); cached for the last object: change neither it nor the network."""
         if self._classified is None or self._classified[0] is not samples:
             self._classified = (samples, self.logits(samples.to(self.dtype) / 255))
         return self._classified[1]
 
-    @torch.no_grad()
     def activations(self, images: Tensor, layer: str) -> Tensor:
         """Return the output of the network's module ``layer``, as (n, c', h', w'), for images (n, c, h, w) in [0, 1]."""
-        module = self.classifier.module.get_submodule(layer)
-        parts: list[Tensor] = []
-        outputs: list[Tensor] = []  # a module may be called several times in one forward pass: the last call counts
-        with forward_hooks([module], lambda _, __, output: outputs.append(output)):
-            for chunk in torch.split(images, self.micro_batch):
-                self.logits(chunk)
-                # A network of a fixed batch size gets padding, which is cut off here.
-                grid = as_spatial_activation(outputs[-1][: len(chunk)], self.classifier.input.size)
-                assert grid is not None  # noqa: S101  (spatial_layer has checked it)
-                parts.append(grid)
-                outputs.clear()
-        return torch.cat(parts)
+        return layer_outputs(self, images, layer, as_spatial_activation)
+
+    def reading(self, units: Sequence[Unit], samples: Tensor) -> Self:
+        """Return a view of this engine whose classifier adds a column to its logits per unit, scaled by ``samples``, uint8 (n, c, h, w)."""
+        view = copy.copy(self)
+        known = {unit.layer: self.activations_of_samples(samples, unit.layer) for unit in units}
+        classifier = UnitClassifier(self.classifier, units, known)
+        steps = self._captured and CapturedSteps(classifier.name, self._captured.record)
+        # Not compiled, because hooks may be ignored then.
+        vars(view).update(classifier=classifier, forward=classifier.logits, _classified=None, _captured=steps)
+        return view
+
+    def activations_of_samples(self, samples: Tensor, layer: str) -> Tensor:
+        """Return the mean activations of a layer's units, (n, units), for the first 512 samples, uint8 (n, c, h, w); cached by layer."""
+        if layer not in self._measured or self._measured[layer][0] is not samples:
+            self._measured[layer] = (samples, layer_outputs(self, samples[:MOST_SAMPLES], layer, mean_activations))
+        return self._measured[layer][1]
 
     def spatial_layer(self, name: str = "") -> str:
         """Return ``name`` if that module's output has positions, as feature maps do, else RecipeError; by default the last such module."""

@@ -5,8 +5,8 @@ that are pulled up, -1 for those that are pushed down, and 0 for those that do n
 are replaced by virtual ones: first the log-sum-exp of those that are pulled up, which is the target, then those that are
 pushed down. Every loss, and the probability, is defined on these as on the logits of one class and the others.
 
-For a multi-label network, targets have one more class, "none of these", whose logit is 0: a class told from it alone has
-the probability ``sigmoid(logit)``, its own.
+For a multi-label network, and for units, whose columns follow those of the classes, targets have one more class, "none of
+these", whose logit is 0: what is told from it alone has the probability ``sigmoid(logit)``, its own.
 """
 
 import math
@@ -22,17 +22,19 @@ from phosphene.concepts import Sides
 def targets_of(
     sides: Sequence[Sides], classes: int, device: "torch.device | str" = "cpu", *, multi_label: bool = False
 ) -> Tensor:
-    """Return targets from Sides: (n,) classes if all are single, else (n, classes), one more if multi-label: 1 pulled up, -1 down, 0.
+    """Return targets from Sides: (n,) classes if all are single, else (n, columns) of 1 pulled up, -1 down, 0.
 
-    For a multi-label network they are (n, classes + 1).
+    Sides without classes stand for units, whose columns follow those of the classes, in order. The columns are the
+    classes, the units, and for a multi-label network or with units "none of these".
     """
+    units = sum(not up for up, _ in sides)
     if not multi_label and all(len(up) == 1 and not against for up, against in sides):
         return torch.tensor([up[0] for up, _ in sides], device=device)
-    targets = torch.zeros((len(sides), classes + multi_label), dtype=torch.int8)
-    others = slice(classes, None) if multi_label else slice(None)
+    targets = torch.zeros((len(sides), classes + units + (multi_label or units > 0)), dtype=torch.int8)
+    columns, none, others = iter(range(classes, classes + units)), slice(-1, None), slice(classes)
     for row, (up, against) in zip(targets, sides, strict=True):
-        row[list(against) or others] = -1
-        row[list(up)] = 1
+        row[list(against) or (others if up and not multi_label else none)] = -1
+        row[list(up) or [next(columns)]] = 1
     return targets.to(device)
 
 

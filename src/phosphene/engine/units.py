@@ -1,16 +1,24 @@
-"""The layers of a network whose units can be read, and the mean activations of their units."""
+"""The layers of a network whose units can be read, and a classifier that returns activations of units beside its logits."""
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
+from phosphene.classifier import Classifier
 from phosphene.engine.modules import forward_hooks
 from phosphene.spatial_activation import as_spatial_activation
+from phosphene.units import Unit
 
 if TYPE_CHECKING:
     from phosphene.engine.engine import Engine
+
+# Samples on which the activations of units are measured: the 99th percentile of 512 is told from their largest.
+MOST_SAMPLES = 512
+# A unit counts as active above this share of the samples' activations.
+ACTIVE = 0.99
 
 
 @dataclass(frozen=True)
@@ -71,3 +79,68 @@ def list_layers(engine: "Engine") -> list[Layer]:
     with forward_hooks(list(names), hook):
         engine.logits(torch.full((1, *space.shape), 0.5))
     return list(found.values())
+
+
+def layer_outputs(
+    engine: "Engine", images: Tensor, layer: str, convert: Callable[[Any, tuple[int, int]], "Tensor | None"]
+) -> Tensor:
+    """Return the converted outputs of one module for images (n, c, h, w), in [0, 1] or uint8, computed in micro-batches, joined along n."""
+    size, parts = engine.classifier.input.size, list[Tensor]()
+    outputs: list[Tensor | None] = []  # a module may be called several times in one forward pass: the last call counts
+    module = engine.classifier.module.get_submodule(layer)
+    with forward_hooks([module], lambda _, __, output: outputs.append(convert(output, size))):
+        for chunk in torch.split(images, engine.micro_batch):
+            engine.logits(chunk / 255 if chunk.dtype == torch.uint8 else chunk)
+            assert outputs[-1] is not None  # noqa: S101  (the layer was checked)
+            parts.append(outputs[-1][: len(chunk)])  # a network of a fixed batch size gets padding, which is cut off
+            outputs.clear()
+    return torch.cat(parts)
+
+
+class UnitClassifier(Classifier):
+    """A classifier that shares another's network, with one column of logits more per unit: how active it is, relative to samples.
+
+    The activation a of a unit is averaged over positions, and its column is (a - t) / s, with t the 99th percentile and
+    s the standard deviation over samples. As of the outputs of a multi-label network, its sigmoid is a probability and
+    0 the limit, so that :func:`phosphene.engine.targets.targets_of` has it told from "none of these", whose logit is 0:
+    its log-odds loss is the bare (t - a) / s.
+
+    Args:
+        classifier: The classifier.
+        units: Units of its network, a column each.
+        activations: By layer, the mean activations of all its units for samples, (n, units).
+    """
+
+    def __init__(self, classifier: Classifier, units: Sequence[Unit], activations: Mapping[str, Tensor]) -> None:
+        self.__dict__.update(classifier.__dict__)
+        self.layers = [unit.layer for unit in units]
+        self.weights = [unit.weights(activations[unit.layer].shape[1]).to(activations[unit.layer]) for unit in units]
+        columns = [(activations[unit.layer] * own).sum(1) for unit, own in zip(units, self.weights, strict=True)]
+        spreads = [float(one.std(correction=0)) or 1.0 for one in columns]  # 1 if the unit is the same for all samples
+        # A sample at the limit is not above it: with many samples at 0, the percentile may be 0 as well.
+        limits = [float(one.quantile(ACTIVE)) + 1e-6 * spread for one, spread in zip(columns, spreads, strict=True)]
+        self.scales = list(zip(limits, spreads, strict=True))
+        self.of_samples = torch.stack([(one - t) / s for one, (t, s) in zip(columns, self.scales, strict=True)])
+
+    def logits(self, pixels: Tensor) -> Tensor:
+        """Return logits, and after them a column per unit, (n, classes + units); gradients flow through both."""
+        names = {self.module.get_submodule(layer): layer for layer in self.layers}
+        read: dict[str, Any] = {}
+
+        def hook(part: nn.Module, _: object, output: object) -> None:
+            """Forward hook: average the output at once, because the next module may change it in place."""
+            read[names[part]] = mean_activations(output, self.input.size)
+
+        with forward_hooks(list(names), hook):
+            logits = super().logits(pixels)
+        # Not a matrix product, which mixed precision would round.
+        activations = [
+            (read[layer][: len(logits)] * own).sum(1) for layer, own in zip(self.layers, self.weights, strict=True)
+        ]
+        columns = [(one - t) / s for one, (t, s) in zip(activations, self.scales, strict=True)]
+        return torch.cat([logits.to(columns[0]), torch.stack(columns, 1)], 1)
+
+    def percentiles(self, logits: Tensor) -> Tensor:
+        """Return the share of samples, (n, units) in [0, 1], whose activation of each unit is below that in rows of :meth:`logits`."""
+        own = logits[:, -len(self.layers) :, None]
+        return (self.of_samples[None] < own).double().mean(2)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from phosphene.classifier import Classifier
-from phosphene.concept_map import ConceptMap, Job
+from phosphene.concept_map import ConceptMap, Job, measure
 from phosphene.concepts import name_with_index
 from phosphene.engine import Engine
 from phosphene.engine.device import pick_device
@@ -140,6 +140,11 @@ class MapSummary:
     def short(self) -> str:
         """The first synonym of the class's label, for captions."""
         return first_synonym(self.label)
+
+    @property
+    def measure(self) -> str:
+        """What ``p_class`` is: ``confidence``, or for a unit ``percentile``."""
+        return measure(self.index)
 
     @property
     def name(self) -> str:

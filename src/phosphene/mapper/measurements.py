@@ -1,29 +1,39 @@
 """Measurements of finished maps with the source classifier: its confidence, and their targeting rate."""
 
+import torch
 from torch import Tensor
 
 from phosphene.concept_map import render
 from phosphene.engine import Engine
 from phosphene.engine.targets import hits, target_probabilities
+from phosphene.engine.units import UnitClassifier
 from phosphene.errors import NumericError
 
 
 def confidences(engine: Engine, nu: Tensor, classes: Tensor, contrast: float) -> list[float]:
     """Return a list of the source's probabilities, in [0, 1], of each map's class (m,) for its rendered image; NumericError if not finite.
 
+    For a unit it is a percentile: the share of samples that activate the unit less than the image does.
+
     Raises:
         NumericError: the network gives NaN or infinity for the image of a map.
     """
-    probabilities = target_probabilities(engine.logits(render(nu, contrast)), classes)
+    logits = engine.logits(render(nu, contrast))
+    probabilities = target_probabilities(logits, classes)
     if not probabilities.isfinite().all():
         raise NumericError(f"network {engine.classifier.name} gives NaN or infinity for the image of a finished map.")
+    if isinstance(engine.classifier, UnitClassifier):
+        of_unit = classes[:, engine.classifier.num_classes : -1] > 0
+        percentiles = (engine.classifier.percentiles(logits) * of_unit).sum(1).to(probabilities)
+        probabilities = torch.where(of_unit.any(1), percentiles, probabilities)
     return [float(one) for one in probabilities]
 
 
 def targeting_rates(engine: Engine, held_out: Tensor, nu: Tensor, classes: Tensor) -> "list[float | None]":
     """Return per map the share of held-out samples, uint8 (n, c, h, w), not of its class yet, that subtracting it moves there, or ``None``.
 
-    Samples that are classified as the class anyway are left out; ``None`` if no other samples exist.
+    A sample is moved to a unit that it then activates above the 99th percentile of samples. Samples that are classified
+    as the class anyway are left out; ``None`` if no other samples exist.
     """
     before = engine.logits_of_samples(held_out)
     rates: list[float | None] = []

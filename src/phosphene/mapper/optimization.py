@@ -10,7 +10,6 @@ from torch import Tensor
 
 from phosphene.concept_map import ConceptMap, Job
 from phosphene.engine import Engine
-from phosphene.engine.targets import targets_of
 from phosphene.errors import NumericError
 from phosphene.mapper.algorithm import Moments, accumulate
 from phosphene.mapper.draws import draw_ahead
@@ -18,6 +17,7 @@ from phosphene.mapper.measurements import confidences, targeting_rates
 from phosphene.mapper.progress import FrameRecorder, Step
 from phosphene.mapper.refinement import refine
 from phosphene.mapper.smoothing import colour_matrix
+from phosphene.mapper.units import prepare
 from phosphene.mapper.xi import activation_weights
 from phosphene.recipe import Recipe
 from phosphene.samples.pool import SamplePool
@@ -98,16 +98,14 @@ class MapOptimization:
         recipe: Recipe,
         state: "Mapping[str, Tensor] | None" = None,
     ) -> None:
-        self.engine, self.jobs, self.recipe = engine, tuple(jobs), recipe
+        self.jobs, self.recipe = tuple(jobs), recipe
         self.started = time.perf_counter()
         self.layer = engine.spatial_layer(recipe.xi_layer)  # first, so that a wrong name fails before any work
         self.pool = pool.to(engine.device)
         self.colours = colour_matrix(pool.colour_covariance, recipe.colour) if recipe.colour else None
         concepts = [job.concept(engine.classifier.labels) for job in jobs]
         self.labels = [concept.label for concept in concepts]
-        sides = [concept.sides for concept in concepts]
-        network = engine.classifier
-        self.classes = targets_of(sides, network.num_classes, engine.device, multi_label=network.multi_label)
+        self.engine, self.classes = prepare(engine, concepts, self.pool)
         self.total = recipe.rounds * (recipe.steps + recipe.refine_steps)
         self.generators = [torch.Generator().manual_seed(job.seed * 1_000_003 + job.index) for job in jobs]
         self.losses: list[list[float]] = []  # per step, per map

@@ -69,6 +69,12 @@ def overlap_note(concepts: Iterable[Concept]) -> "str | None":
     return None
 
 
+def units_note(units: int) -> "str | None":
+    """Return a sentence, if there are maps of units, that they are left out beside those of classes; else ``None``."""
+    left = "1 map of a unit is" if units == 1 else f"{units} maps of units are"
+    return f"{left} left out: what classifiers predict says nothing about them." if units else None
+
+
 def classes_of(concepts: Iterable[Concept]) -> dict[int, str]:
     """Return index -> label of all classes of concepts, on either side, each once; ConceptError if one index has two labels.
 

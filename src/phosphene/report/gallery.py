@@ -9,9 +9,10 @@ from typing import Any
 from PIL import Image
 
 from phosphene.checks.finding import FEWEST
-from phosphene.concept_map import ConceptMap, render, to_image
-from phosphene.concepts import FIRST_NUMBER, Sides
+from phosphene.concept_map import ConceptMap, measure, render, to_image
+from phosphene.concepts import FIRST_NUMBER, FIRST_UNIT, Sides
 from phosphene.contact_sheet import SIDE, contact_sheet
+from phosphene.engine.units import ACTIVE
 from phosphene.formats import count, percent, probability
 from phosphene.image_files import to_data_url
 from phosphene.labels import first_synonym
@@ -32,6 +33,8 @@ MOST_BYTES = 10_500_000
 BYTES_PER_PIXEL = 1.3
 # The contact sheet of more maps shows them at half the size, and at most so many: image viewers refuse larger ones.
 MOST_LARGE, MOST_ON_SHEET = 100, 2000
+# What the curve of a map's hits counts.
+HITS = {"confidence": "Samples classified as the class", "percentile": "Samples above the 99th percentile"}
 # Contrasts that are shown once more, beside the other direction and the two sides.
 MOST_CONTRASTS = 100
 
@@ -49,6 +52,7 @@ def map_section(run: RunDirectory, facts: dict[str, Any]) -> "dict[str, Any] | N
         "cards": cards,
         "classes": classes,
         "expressions": any(card["map"]["index"] >= FIRST_NUMBER for card in cards),  # unions and contrasts
+        "units": any(card["map"]["index"] >= FIRST_UNIT for card in cards),
         "several": classes < len(cards),  # whether a class has more than one map
         "others": any(card["others"] for card in cards),
     }
@@ -61,7 +65,7 @@ def _contrasts(cards: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
     """
     first: dict[Sides, dict[str, Any]] = {}
     for card in cards:
-        first.setdefault(card["sides"], card)
+        first.setdefault(card["sides"], card)  # that of units is empty, and in no contrast
     rows: dict[frozenset[tuple[int, ...]], list[dict[str, Any]]] = {}
     for up, against in [sides for sides in first if sides.against][:MOST_CONTRASTS]:
         places = (Sides(up), Sides(up, against), Sides(against, up), Sides(against))
@@ -128,6 +132,11 @@ def map_glance(facts: dict[str, Any], cards: list[dict[str, Any]], name: str = "
         cards: The finished maps.
         name: What the source is called; by default its name in ``facts``.
     """
+    units = [card for card in cards if card["map"]["index"] >= FIRST_UNIT]
+    lines = _unit_glance(units) if units else []
+    cards = [card for card in cards if card["map"]["index"] < FIRST_UNIT]
+    if not cards:
+        return lines
     total = len(cards)
     # Of old runs, only the confidence is known.
     right = sum(card["own"]["right"] if card["own"] else card["map"]["p_class"] >= 0.5 for card in cards)
@@ -136,7 +145,7 @@ def map_glance(facts: dict[str, Any], cards: list[dict[str, Any]], name: str = "
     rates = [rate for card in cards if (rate := card["map"]["targeting_rate"]) is not None]
     # Few maps earn no tick, nor do those of a class that the network predicts without them, too.
     enough, held_out = len(rates) >= FEWEST, facts["samples"]["held_out"]
-    lines = [{"mark": "unsure" if right < 0.9 * total else "good" if enough else "", "text": text}]
+    lines.insert(0, {"mark": "unsure" if right < 0.9 * total else "good" if enough else "", "text": text})
     if unmoved := total - len(rates):
         text = (
             f"Targeting rate: for {count(unmoved, 'map')} there is no held-out sample to move, because the network classifies "
@@ -157,6 +166,16 @@ def map_glance(facts: dict[str, Any], cards: list[dict[str, Any]], name: str = "
     return lines
 
 
+def _unit_glance(cards: list[dict[str, Any]]) -> list[dict[str, str]]:
+    """Return the line, ``mark`` and ``text``, on maps of units for the top of the report: their percentiles and targeting rates."""
+    above = sum(card["map"]["p_class"] > ACTIVE for card in cards)
+    rates = [rate for card in cards if (rate := card["map"]["targeting_rate"]) is not None]
+    text = f"{above} of {count(len(cards), 'map of a unit', 'maps of units')} activate it above the 99th percentile of samples"
+    if rates:
+        text += f"; subtracted, they raise {percent(median(rates))} of held-out samples above it (median)"
+    return [{"mark": "", "text": f"{text}. Maps are optimised for that. What the unit stands for has to be read from the images."}]
+
+
 def _words(one: ConceptMap, own: "ClassifierPredictions | None", others: list[ClassifierPredictions]) -> dict[str, Any]:
     """Return, as a dictionary for the template, the texts, figures and curves of one map, with what classifiers predict for it."""
     place = (one.index, one.seed)
@@ -168,7 +187,7 @@ def _words(one: ConceptMap, own: "ClassifierPredictions | None", others: list[Cl
         "own": found,
         "others": [found for found in (classification(other, place) for other in others) if found],
         "loss": curve(one.loss, "Loss"),
-        "hits": curve(one.hits, "Samples classified as the class", top=1.0, share=True),
+        "hits": curve(one.hits, HITS[measure(one.index)], top=1.0, share=True),
         "frames": None,
         "frames_elsewhere": None,
     }
@@ -198,6 +217,9 @@ def classification(classifier: ClassifierPredictions, place: tuple[int, int]) ->
 def _sentence(one: ConceptMap, own: "dict[str, Any] | None") -> str:
     """Return a sentence on how the source classifies its own map, from its predictions ``own`` if they are known."""
     confidence = _spelled(one.p_class)
+    if one.concept.unit:
+        below = "all" if one.p_class == 1 else percent(one.p_class)
+        return f"The image activates {one.short} more than {below} of the samples do."
     if one.concept.against:
         left, _, right = one.label.partition(" vs ")
         return f"Between {left} and {right}, the network gives {left} a confidence of {confidence} for its own map."

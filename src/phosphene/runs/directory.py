@@ -219,7 +219,7 @@ class RunDirectory:
                 xi=tensors["xi"],
                 loss=tuple(facts["loss"]),
                 hits=tuple(facts.get("hits", ())),  # maps of earlier versions have none
-                expression=Concept.of_facts(facts) if "up" in facts else None,
+                expression=Concept.of_facts(facts) if facts.keys() & {"up", "unit"} else None,
                 **{key: facts[key] for key in FIGURES},
             )
         except (OSError, KeyError, TypeError, SafetensorError) as error:

@@ -16,6 +16,7 @@ from phosphene.samples.pool import SamplePool
 from phosphene.textfile import nearby
 from phosphene.version import __version__
 
+UNIT = {"layer": str, "channel?": int, "file?": str, "direction?": str}
 # what readers of run.json rely on
 NEEDED: dict[str, Any] = {
     "model": {"name": str, "spec": str, "sha256": str, "classes": int, "input": {"size": list}},
@@ -23,7 +24,7 @@ NEEDED: dict[str, Any] = {
     "samples": {"spec": str, "sha256": str, "count": int, "held_out": int, "skipped": list},
     "versions": dict,
     "device": str,
-    "jobs": [{"index": int, "seed": int, "label": str, "up?": {"*": str}, "against?": {"*": str}}],
+    "jobs": [{"index": int, "seed": int, "label": str, "up?": {"*": str}, "against?": {"*": str}, "unit?": UNIT}],
 }
 
 

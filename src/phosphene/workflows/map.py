@@ -196,9 +196,9 @@ def write_own_predictions(run: RunDirectory, classifier: Classifier, *, device: 
     hashes = run.map_hashes()
     stored = (one for one in read_predictions(run) if one.sha256 == classifier.sha256)
     known = {place for one in stored if one.name == classifier.name for place in one.maps}
-    missing = [place for place in hashes if place not in known]
+    concepts = dict(zip(((row["index"], row["seed"]) for row in run.facts()["jobs"]), run.concepts(), strict=True))
+    missing = [place for place in hashes if place not in known and not concepts[place].unit]
     if missing:
-        concepts = dict(zip(((row["index"], row["seed"]) for row in run.facts()["jobs"]), run.concepts(), strict=True))
         folders = (run.folder(Job(*place), concepts[place].label) for place in missing)
         with Engine(classifier, device=device) as engine:
             logits = logits_of_maps(engine, map(run.read, folders))

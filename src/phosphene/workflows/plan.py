@@ -12,6 +12,7 @@ from phosphene.concept_map import Job
 from phosphene.concepts import Concept
 from phosphene.errors import ConceptError, SpecError
 from phosphene.executors.base import MapPlan
+from phosphene.mapper.units import resolve_units
 from phosphene.recipe import RECIPES, Recipe
 from phosphene.runs import RunDirectory
 from phosphene.samples import SamplePool
@@ -92,17 +93,22 @@ def plan(
     out: "str | Path",
     concepts: "Concepts | None" = None,
     seeds: Sequence[int] = (0,),
+    *,
+    most: int = 8,
     **settings: Any,
 ) -> MapPlan:
     """Return the MapPlan of a map per concept (``None``: all classes) and seed; RunError if ``out`` holds something else.
 
-    Further arguments are the ``device``, ``precision``, ``compile`` and ``frames`` of :class:`MapPlan`.
+    With ``unit:LAYER:*`` the concepts are the ``most`` active channels of the layer. Further arguments are the
+    ``device``, ``precision``, ``compile`` and ``frames`` of :class:`MapPlan`.
 
     Raises:
         ConceptError: a concept names no class or several, or has several meanings.
         RunError: the directory belongs to something else.
     """
-    jobs, run = Jobs(to_concepts(concepts, classifier), seeds), RunDirectory(out)
+    run = RunDirectory(out)
+    known = resolve_units(to_concepts(concepts, classifier), classifier, pool, most, settings.get("device", "auto"))
+    jobs = Jobs(known, seeds)
     made = MapPlan(classifier=classifier, recipe=recipe, pool=pool, run=run, jobs=jobs, **settings)
     run.check(made.facts)
     return made

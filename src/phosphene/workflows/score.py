@@ -11,7 +11,7 @@ from phosphene.concepts import Concept
 from phosphene.engine.device import pick_device
 from phosphene.errors import ConceptError, RunError
 from phosphene.labels import Labels
-from phosphene.metrics.matching import classes_of, match, overlap_note
+from phosphene.metrics.matching import classes_of, match, overlap_note, units_note
 from phosphene.metrics.predictions import check_channels
 from phosphene.metrics.range_check import range_doubt
 from phosphene.metrics.scorecard import Score, Scores
@@ -42,8 +42,13 @@ class SourceRun:
 
     @property
     def concepts(self) -> list[Concept]:
-        """The Concept that each map is of, in the order of ``run.json``."""
-        return [Concept.of_facts(row) for row in self.facts["jobs"]]
+        """The Concept that each map is of, in the order of ``run.json``; those of units are left out."""
+        return [Concept.of_facts(row) for row in self.rows]
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """The jobs of ``run.json`` that other networks can judge: a unit is one of this network alone."""
+        return [row for row in self.facts["jobs"] if "unit" not in row]
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -108,8 +113,10 @@ def score_runs(
         for target in distinct:
             _check_pair(source, target)
     if on_warning is not None:
-        doubts = (range_doubt(target, device=device) for target in distinct)
-        for doubt in (*doubts, *(overlap_note(source.concepts) for source in sources)):
+        doubts = [range_doubt(target, device=device) for target in distinct]
+        doubts += [overlap_note(source.concepts) for source in sources]
+        doubts += [units_note(len(source.facts["jobs"]) - len(source.rows)) for source in sources]
+        for doubt in doubts:
             if doubt is not None:
                 on_warning(doubt)
     found: dict[tuple[int, int], RunScore] = {}
@@ -159,6 +166,11 @@ def _distinct_classifiers(targets: Iterable[Classifier]) -> list[Classifier]:
 def _check_pair(source: SourceRun, target: Classifier) -> None:
     """Raise ConceptError or SpecError if a run cannot be scored on a target: channels or labels differ, or too few concepts."""
     check_channels(source.channels, target)
+    if not source.concepts:
+        raise ConceptError(
+            f"{source.run.path} has maps of units alone, which no other network has: "
+            f"`phosphene check {source.run.path} --only seeds` judges them by other seeds."
+        )
     if len({concept.sides.up for concept in source.concepts}) < 2:
         only = (
             "1 concept"
@@ -182,8 +194,9 @@ def _check_pair(source: SourceRun, target: Classifier) -> None:
 def _score_pair(source: SourceRun, target: Classifier, device: str) -> RunScore:
     """Score a run's maps on a target, write its predictions to ``readings.json``, and return the RunScore."""
     name = source.facts["model"]["name"]
-    found, rows = score_maps(source.run.maps(), source.concepts, target, source=name, device=device)
-    jobs = [(row["index"], row["seed"]) for row in source.facts["jobs"]]
+    maps = (one for one in source.run.maps() if not one.concept.unit)
+    found, rows = score_maps(maps, source.concepts, target, source=name, device=device)
+    jobs = [(row["index"], row["seed"]) for row in source.rows]
     write_predictions(source.run, target, dict(zip(jobs, rows, strict=True)), source.hashes)
     return RunScore(
         **vars(found),

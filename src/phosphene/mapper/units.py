@@ -1,0 +1,54 @@
+"""Units of a network: those that a user names are looked up in it, and an engine is prepared to read them."""
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from phosphene.classifier import Classifier
+from phosphene.concepts import Concept
+from phosphene.engine import Engine
+from phosphene.engine.targets import targets_of
+from phosphene.engine.units import list_layers
+from phosphene.errors import ConceptError, nearest
+from phosphene.samples.pool import SamplePool
+from phosphene.units import Unit
+
+
+def resolve_units(
+    concepts: Sequence[Concept], classifier: Classifier, pool: SamplePool, most: int = 8, device: str = "auto"
+) -> list[Concept]:
+    """Return the concepts, each ``unit:LAYER:*`` replaced by its ``most`` channels of the largest mean activation over the samples.
+
+    Raises:
+        ConceptError: the network does not have a layer or channel, or a direction is of another layer.
+    """
+    if not any(concept.unit for concept in concepts):
+        return list(concepts)
+    found: dict[int, Concept] = {}
+    with Engine(classifier, device=device) as engine:
+        layers = {one.name: one for one in list_layers(engine)}
+        for concept in concepts:
+            unit, several = concept.unit, [concept]
+            if unit is not None:
+                if unit.layer not in layers:
+                    hint = nearest(unit.layer, list(layers))
+                    raise ConceptError(
+                        f"{classifier.name} has no layer {unit.layer!r} whose units can be read.{hint} "
+                        f"`phosphene layers {classifier.spec}` lists them."
+                    )
+                if unit.is_several:
+                    means = engine.activations_of_samples(pool.pixels, unit.layer).mean(0)
+                    best = means.topk(min(most, len(means))).indices.sort().values.tolist()
+                    several = [Concept.of_unit(Unit(unit.layer, channel)) for channel in best]
+                else:
+                    unit.weights(layers[unit.layer].units)  # an error if it does not fit the layer
+            found |= {one.index: one for one in several}
+    return list(found.values())
+
+
+def prepare(engine: Engine, concepts: Sequence[Concept], pool: SamplePool) -> tuple[Engine, Tensor]:
+    """Return the engine for the maps of some concepts, one that reads the units among them relative to the pool, and their targets."""
+    network, units = engine.classifier, [concept.unit for concept in concepts if concept.unit]
+    sides = [concept.sides for concept in concepts]
+    targets = targets_of(sides, network.num_classes, engine.device, multi_label=network.multi_label)
+    return engine.reading(units, pool.pixels) if units else engine, targets

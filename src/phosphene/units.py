@@ -1,0 +1,119 @@
+"""Units of a network that a map can be of: a channel ``unit:LAYER:CHANNEL``, or a direction in a layer, ``direction:FILE@LAYER``."""
+
+import base64
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from phosphene.errors import ConceptError, one_line
+
+FORMS = ("unit:", "direction:")
+SUFFIXES = (".npy", ".npz", ".pt", ".safetensors")
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A channel of a layer, whose activation is averaged over positions, or a direction that this average is projected on.
+
+    Attributes:
+        layer: Name of the module, as ``phosphene layers`` lists it.
+        channel: Number of the channel, from 0; ``None`` for a direction, and for ``unit:LAYER:*``, the most active channels.
+        file: File that the direction was read from.
+        direction: The direction's values, one per channel: little-endian float32 in base64, so that a run directory
+            can hold them.
+    """
+
+    layer: str
+    channel: "int | None" = None
+    file: str = ""
+    direction: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> list[Self]:
+        """Return the units that ``unit:LAYER:3``, ``unit:LAYER:3,7``, ``unit:LAYER:*`` or ``direction:FILE@LAYER`` names, in order.
+
+        Raises:
+            ConceptError: it has another form, or the file does not hold one vector.
+        """
+        form, _, rest = text.partition(":")
+        if form == "direction":
+            file, _, layer = rest.rpartition("@")
+            if not file or not layer:
+                raise ConceptError(f"{text!r} is incomplete: write direction:FILE@LAYER.")
+            return [cls(layer, file=file, direction=_read_direction(Path(file)))]
+        layer, _, channels = rest.rpartition(":")
+        if not layer or not re.fullmatch(r"\*|[0-9]{1,9}( ?, ?[0-9]{1,9})*", channels):
+            raise ConceptError(
+                f"{text!r} is not a unit: write unit:LAYER:3, unit:LAYER:3,7 or unit:LAYER:* (the most active)."
+            )
+        return [cls(layer)] if channels == "*" else [cls(layer, int(one)) for one in channels.split(",")]
+
+    @property
+    def is_several(self) -> bool:
+        """Whether it stands for the most active channels of the layer, which are not known yet (``unit:LAYER:*``)."""
+        return self.channel is None and not self.direction
+
+    @property
+    def expression(self) -> str:
+        """The text that :meth:`parse` takes."""
+        return f"direction:{self.file}@{self.layer}" if self.direction else f"unit:{self.layer}:{self._channel}"
+
+    @property
+    def label(self) -> str:
+        """The expression without the folder of a direction's file, and without commas, which separate synonyms in labels."""
+        return (f"direction:{Path(self.file).name}@{self.layer}" if self.direction else self.expression).replace(
+            ",", " "
+        )
+
+    @property
+    def _channel(self) -> str:
+        return "*" if self.channel is None else str(self.channel)
+
+    def facts(self) -> dict[str, Any]:
+        """Return the attributes that are set, which run.json and map.json hold: ``Unit(**facts)`` is the same unit."""
+        return {key: value for key, value in vars(self).items() if value not in (None, "")}
+
+    def weights(self, units: int) -> Tensor:
+        """Return the weight of each of a layer's units, float32 (units,), in the sum that is this unit's activation.
+
+        Raises:
+            ConceptError: the layer has fewer channels, or the direction is of another layer.
+        """
+        if self.direction:
+            values = np.frombuffer(base64.b64decode(self.direction), dtype="<f4")
+            if len(values) != units:
+                raise ConceptError(
+                    f"{self.file} holds {len(values):,} values, and layer {self.layer} has {units:,} units."
+                )
+            return torch.from_numpy(values.astype(np.float32))
+        if self.channel is None or self.channel >= units:
+            raise ConceptError(f"layer {self.layer} has no channel {self._channel}: name one from 0 to {units - 1:,}.")
+        return torch.zeros(units).index_fill_(0, torch.tensor(self.channel), 1.0)
+
+
+def _read_direction(file: Path) -> str:
+    """Return the one vector in a file as :attr:`Unit.direction`; ConceptError if the file does not hold exactly one."""
+    suffix = file.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise ConceptError(f"direction file {file} has to be one of {', '.join(SUFFIXES)}.")
+    with one_line(ConceptError, f"direction file {file} cannot be read"):
+        if suffix == ".pt":
+            data = torch.load(file, map_location="cpu", weights_only=True)
+        elif suffix == ".safetensors":
+            from safetensors.torch import load_file  # noqa: PLC0415  (needed for these files only)
+
+            data = load_file(file)
+        else:
+            data = np.load(file, allow_pickle=False)
+            data = {key: data[key] for key in data} if suffix == ".npz" else data
+        arrays = list(data.values()) if isinstance(data, dict) else [data]
+        values = np.asarray(arrays[0].detach().float() if isinstance(arrays[0], Tensor) else arrays[0], "<f4").squeeze()
+    if len(arrays) != 1 or values.ndim != 1 or not np.isfinite(values).all() or not values.any():
+        shape = f"{len(arrays)} arrays" if len(arrays) != 1 else f"an array of shape {values.shape}"
+        raise ConceptError(f"direction file {file} holds {shape}: give one vector of finite values, not all of them 0.")
+    return base64.b64encode(values.tobytes()).decode()
