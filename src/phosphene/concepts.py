@@ -146,9 +146,7 @@ class Concept:
                 {int(key): str(label) for key, label in row.get(side, {}).items()} for side in ("up", "against")
             )
         except (AttributeError, ValueError, TypeError):
-            raise RunError(
-                f"the classes or the unit of {row['label'][:60]!r} are damaged: map it into another --out."
-            ) from None
+            raise RunError(f"concept {row['label'][:60]!r} is damaged: map it into another --out.") from None
         return cls.of_sides(Sides(tuple(up), tuple(against)), up | against)
 
 

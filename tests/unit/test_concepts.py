@@ -133,7 +133,7 @@ def test_labels_of_large_unions_are_short_and_names_with_quotes_become_indices()
 
 
 def test_damaged_sides_are_an_error_of_the_run():
-    with pytest.raises(RunError, match="classes or the unit of 'a vs b' are damaged"):
+    with pytest.raises(RunError, match="concept 'a vs b' is damaged"):
         Concept.of_facts({"index": FIRST_NUMBER, "label": "a vs b", "up": {"zero": "a"}})
 
 

@@ -293,7 +293,7 @@ class TestMaps:
 
     def test_a_damaged_unit_is_an_error_of_the_run(self):
         for unit in ({"layer": "a", "chanel": 3}, "a", None):
-            with pytest.raises(RunError, match="the classes or the unit of 'unit:a:3' are damaged"):
+            with pytest.raises(RunError, match="concept 'unit:a:3' is damaged"):
                 Concept.of_facts({"index": FIRST_UNIT + 3, "label": "unit:a:3", "unit": unit})
 
     def test_concepts_are_ordered_classes_first_units_last(self):
