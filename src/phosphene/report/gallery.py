@@ -173,7 +173,8 @@ def _unit_glance(cards: list[dict[str, Any]]) -> list[dict[str, str]]:
     text = f"{above} of {count(len(cards), 'map of a unit', 'maps of units')} activate it above the 99th percentile of samples"
     if rates:
         text += f"; subtracted, they raise {percent(median(rates))} of held-out samples above it (median)"
-    return [{"mark": "", "text": f"{text}. Maps are optimised for that. What the unit stands for has to be read from the images."}]
+    text += ". Maps are optimised for that: what the unit stands for has to be read from the images."
+    return [{"mark": "", "text": text}]
 
 
 def _words(one: ConceptMap, own: "ClassifierPredictions | None", others: list[ClassifierPredictions]) -> dict[str, Any]:
