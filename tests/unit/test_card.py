@@ -171,6 +171,33 @@ def test_two_factories_of_one_file_name_do_not_mix(tmp_path):
     assert (load(first).num_classes, load(second).num_classes, load(first).num_classes) == (5, 7, 5)
 
 
+LAYERS = "from torch import nn\ndef head():\n    return nn.Linear(8, {classes})\n"
+IMPORTS = {
+    "at the top": "from layers import head",
+    "relative": "from .layers import head",
+    "in a package": "from blocks.layers import head",
+    "in the function": "head = lambda: __import__('layers').head()",
+}
+
+
+@pytest.mark.parametrize("line", IMPORTS.values(), ids=list(IMPORTS))
+def test_a_factory_file_imports_what_lies_beside_it(tmp_path, monkeypatch, line):
+    """Two folders hold different files of one name, and neither is importable afterwards."""
+    monkeypatch.setitem(sys.modules, "layers", sys)  # the caller's own module of this name
+    before = set(sys.modules)
+    for classes in (6, 7, 6):
+        made = tiny.make_card(tmp_path / str(classes)).write(weights=None, labels=None)
+        text = line + "\n" + tiny.FACTORY.replace("nn.Linear(8, 5)", "head()")
+        (made.folder / "nets.py").write_text(text, encoding="utf-8")
+        (made.folder / "blocks").mkdir(exist_ok=True)
+        for file in (made.folder / "layers.py", made.folder / "blocks" / "layers.py"):
+            file.write_text(LAYERS.format(classes=classes), encoding="utf-8")
+        assert load(made, trust=True).num_classes == classes
+    assert sys.modules["layers"] is sys
+    assert not [name for name in set(sys.modules) - before if name.partition(".")[0] in ("layers", "blocks", "nets")]
+    assert not [place for place in sys.path if str(tmp_path) in place]
+
+
 def test_a_factory_file_needs_trust_and_leaves_no_mark_without(card):
     with pytest.raises(TrustError, match=r"nets\.py.*--trust"):
         load(card, trust=False)

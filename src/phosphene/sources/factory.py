@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from torch import nn
@@ -87,41 +88,46 @@ def call(factory: str, folder: Path, who: str, *, trust: bool) -> nn.Module | Cl
     where, colon, function = factory.rpartition(":")
     if not colon or not where or not function:
         raise CardError(f"{who}: factory {factory!r} must be file.py:function or package.module:function.")
-    if where.endswith(".py"):
-        module = _import_file(folder / where, who, trust=trust)
-    else:
-        if not trust and _is_foreign(where.partition(".")[0], folder):
-            raise TrustError(
-                f"{who} would run the module {where}, which lies in the working directory or beside the "
-                "card: read it, then add --trust."
-            )
-        found_here = _on_import_path(folder) if trust else nullcontext()
-        with one_line(CardError, f"factory module {where} failed"), found_here:
-            module = importlib.import_module(where)
-    make = getattr(module, function, None)
-    if not callable(make):
-        names = [name for name, _ in inspect.getmembers(module, callable) if not name.startswith("_")]
-        raise CardError(
-            f"{who}: {where} has no function {function!r}.{nearest(function, names) or f' Functions: {first_few(names)}.'}"
+    file = folder / where if where.endswith(".py") else None
+    if file is None and not trust and _is_foreign(where.partition(".")[0], folder):
+        raise TrustError(
+            f"{who} would run the module {where}, which lies in the working directory or beside the "
+            "card: read it, then add --trust."
         )
-    with one_line(CardError, f"factory {factory} failed"), fixed_seed():
-        made = make()
+    found_here = _on_import_path(folder) if trust else nullcontext()
+    with _imports_from(file.parent.resolve()) if file else found_here:  # the function itself may import, too
+        if file:
+            module = _import_file(file, who, trust=trust)
+        else:
+            with one_line(CardError, f"factory module {where} failed"):
+                module = importlib.import_module(where)
+        make = getattr(module, function, None)
+        if not callable(make):
+            names = [name for name, _ in inspect.getmembers(module, callable) if not name.startswith("_")]
+            hint = nearest(function, names) or f" Functions: {first_few(names)}."
+            raise CardError(f"{who}: {where} has no function {function!r}.{hint}")
+        with one_line(CardError, f"factory {factory} failed"), fixed_seed():
+            made = make()
     if not isinstance(made, nn.Module | Classifier):
         raise CardError(f"{who}: {factory} returned a {type(made).__name__}, not a torch.nn.Module or a Classifier.")
     return made
 
 
 def _import_file(file: Path, who: str, *, trust: bool) -> Any:
-    """Run a Python file as a module with a name of its own and return it; TrustError without ``trust``."""
+    """Run a Python file as a module of a package of its own, its folder, and return it; TrustError without ``trust``."""
     if not file.is_file():
         raise CardError(f"{who}: {missing('factory file', file, FIX)}")
     if not trust:
         raise TrustError(f"{who} would run the code in {file}: read it, then add --trust.")
-    name = f"_phosphene_factory_{hashlib.sha256(str(file.resolve()).encode()).hexdigest()[:16]}"
-    spec = importlib.util.spec_from_file_location(name, file)
+    package = f"_phosphene_factory_{hashlib.sha256(str(file.resolve()).encode()).hexdigest()[:16]}"
+    for name in [name for name in sys.modules if name.partition(".")[0] == package]:
+        del sys.modules[name]  # the files may have changed since they were last loaded
+    spec = importlib.util.spec_from_file_location(f"{package}.{file.stem}", file)
     if spec is None or spec.loader is None:
         raise CardError(f"{who}: {file} is not a Python file.")
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)  # dataclasses look for it there
+    sys.modules[package] = ModuleType(package)  # so that `from .layers import conv` finds the file beside it
+    sys.modules[package].__path__ = [str(file.parent.resolve())]
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)  # dataclasses look for it there
     with one_line(CardError, f"factory file {file} failed"):
         spec.loader.exec_module(module)
     return module
@@ -142,6 +148,30 @@ def _is_foreign(package: str, folder: Path) -> bool:
         return any((folder / name).exists() for name in (package, f"{package}.py") if package)
     places = spec.submodule_search_locations or ([spec.origin] if spec.has_location and spec.origin else [])
     return any(Path(place).resolve().parent in (Path.cwd(), folder.resolve()) for place in places)
+
+
+@contextmanager
+def _imports_from(folder: Path) -> Iterator[None]:
+    """Context in which imports find the modules in ``folder`` first, as in a script there; those are forgotten afterwards.
+
+    Other folders have a `utils.py` of their own, so a module of the same name from elsewhere is hidden meanwhile.
+    """
+    before = dict(sys.modules)
+    files = [*folder.glob("*.py"), *(file.parent for file in folder.glob("*/__init__.py"))]
+    bare = {file.parent.name for file in folder.glob("*/*.py")} - before.keys()  # folders without __init__.py
+    own = {file.stem for file in files} | bare
+    own -= {"__main__", __name__.partition(".")[0], *sys.stdlib_module_names}
+    for name in [name for name in before if name.partition(".")[0] in own]:
+        del sys.modules[name]
+    sys.path.insert(0, str(folder))
+    importlib.invalidate_caches()  # a file may be newer than the finder's list of the folder
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder))
+        for name in [name for name in sys.modules if name.partition(".")[0] in own]:
+            del sys.modules[name]
+        sys.modules.update({name: module for name, module in before.items() if name.partition(".")[0] in own})
 
 
 @contextmanager
