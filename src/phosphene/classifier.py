@@ -6,7 +6,7 @@ Only this module knows means, standard deviations and sizes. All others see pixe
 import hashlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
@@ -16,12 +16,24 @@ from torch import Tensor, nn
 
 from phosphene.errors import CardError, first_line
 from phosphene.labels import Labels
-from phosphene.outputs import KINDS, MULTI_LABEL, SINGLE, check_kind, detect_kind, is_single, to_logits
+from phosphene.outputs import (
+    KINDS,
+    MULTI_LABEL,
+    NEEDED,
+    SINGLE,
+    detect_kind,
+    is_single,
+    parse_output,
+    select,
+    to_logits,
+)
+from phosphene.unwrapping import unwrap
 
 # Values of one input: above this, a card is a mistake or an attack on memory.
 MAX_INPUT_VALUES = 2**26
 # Means and standard deviations beyond this are lost in single precision.
 MAX_MAGNITUDE = 1e12
+RANDOM_NOTE = "it answers the same image differently each time (noise, dropout), so its maps cannot be made again"
 
 
 @dataclass(frozen=True)
@@ -68,7 +80,8 @@ class Classifier:
     """An image classifier: a torch network with its input normalisation and labels; :meth:`logits` takes pixels in [0, 1].
 
     Args:
-        module: A network from normalised pixels (n, c, h, w) to logits (n, classes).
+        module: A network from normalised pixels (n, c, h, w) to logits (n, classes); what ``torch.compile`` and
+            DataParallel put around it is taken off.
         size: Input height and width, or one number for both.
         mean: Subtracted from [0, 1] pixels, one per channel.
         std: Divided by after that, one per channel.
@@ -77,7 +90,8 @@ class Classifier:
         spec: The model spec it was loaded from, if any.
         output: Kind of the module's output: ``auto`` to detect it, ``logits``, ``probabilities``,
             ``log-probabilities``; for independent outputs ``multi-label`` (logits) or ``multi-label-probabilities``;
-            or for a network with one output, ``logit`` or ``probability``.
+            or for a network with one output, ``logit`` or ``probability``. Of several outputs, the position or key of
+            the logits, with or without their kind: ``0``, ``out``, ``out:probabilities``.
         batch: Largest number of images that the module accepts at once; any number by default.
         notes: Notes for the user about how it was loaded, one line each.
         origin: The fields of a card that build the module again, ``{"arch": "torchvision:vgg16"}``, if there are any.
@@ -98,12 +112,12 @@ class Classifier:
         labels: "Sequence[str] | None" = None,
         name: str = "classifier",
         spec: "str | None" = None,
-        output: str = "auto",
+        output: "str | int" = "auto",
         batch: "int | None" = None,
         notes: Sequence[str] = (),
         origin: "Mapping[str, str] | None" = None,
     ) -> None:
-        self.module = module
+        self.module = unwrap(module)
         self.input = InputSpace((size, size) if isinstance(size, int) else size, tuple(mean), tuple(std))
         self.name = name
         self.spec = spec or name
@@ -111,7 +125,7 @@ class Classifier:
         self.origin = dict(origin or {})
         self.trusted = False  # whether the user allowed code that comes with the model to run; the sources set it
         self._notes = tuple(notes)
-        self._output = check_kind(output)
+        self._which, self._output = parse_output(output)  # of several outputs the one that is used, its kind
         self._constants: dict[tuple[torch.device, torch.dtype], tuple[Tensor, Tensor]] = {}
         self._labels = None if labels is None else Labels(labels)
 
@@ -130,15 +144,18 @@ class Classifier:
     def _module_output(self, pixels: Tensor) -> Tensor:
         """Return the module's raw output, a tensor or an object's ``logits``, for pixels in [0, 1], normalised first; else CardError."""
         mean, scale = self._normalisation(pixels.device, pixels.dtype)
-        output = self.module((pixels - mean) * scale)
-        output = output if isinstance(output, Tensor) else getattr(output, "logits", output)
-        if not isinstance(output, Tensor):
-            raise CardError(self._wrong_output(type(output).__name__))
-        return output
+        found = self.module((pixels - mean) * scale)
+        try:
+            output, which = select(found, self._which, None if self._labels is None else len(self._labels))
+        except CardError as error:
+            raise CardError(f"network {self.name} {error}") from None
+        if which != self._which:  # chosen at the first image
+            self._which, self._notes = which, (*self._notes, f"of several outputs, {which!r} is used as logits")
+        return output.flatten(1) if output.ndim > 2 and output.shape[2:].numel() == 1 else output
 
     def _wrong_output(self, what: object) -> str:
         """Return the error message for a network output ``what`` (a type or shape) that is not logits of shape (n, classes)."""
-        return f"network {self.name} returns {what}; logits of shape (n, classes) are needed."
+        return f"network {self.name} returns {what}; {NEEDED}."
 
     def _normalisation(self, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """Return mean and 1 / std, (1, c, 1, 1) each, on a device; cached per device and type, as copying to a GPU would make it wait."""
@@ -155,7 +172,11 @@ class Classifier:
         first = next(self.module.parameters(), torch.zeros(()))
         grey = torch.full((1, *self.input.shape), 0.5, dtype=first.dtype, device=first.device)
         with self._evaluating(first.device):
-            output = self._module_output(grey)
+            output, again = self._module_output(grey), self._module_output(grey)
+            if not output.is_floating_point():
+                raise CardError(f"network {self.name} returns {output.dtype}: return the logits, without argmax.")
+            if not torch.allclose(output, again, rtol=1e-3, atol=1e-5, equal_nan=True):
+                self._notes = (*self._notes, RANDOM_NOTE)
             single = is_single(output)
             if not single and (output.ndim != 2 or len(output) != 1 or not output.numel()):
                 raise CardError(self._wrong_output(tuple(output.shape)))
@@ -211,6 +232,12 @@ class Classifier:
         return self._classes_and_kind[1]
 
     @property
+    def declared_output(self) -> str:
+        """What a card's ``output`` says: the kind, after position or key of several, ``out:logits``; raises as :attr:`num_classes`."""
+        kind = self.output
+        return kind if self._which is None else f"{self._which}:{kind}"
+
+    @property
     def multi_label(self) -> bool:
         """Whether the outputs are independent, each with a probability of its own; raises like :attr:`num_classes`."""
         return self.output in MULTI_LABEL
@@ -218,7 +245,7 @@ class Classifier:
     @property
     def notes(self) -> tuple[str, ...]:
         """Notes for the user, one line each: how the classifier was loaded, and how an output that is not logits is converted."""
-        note = KINDS[self.output]
+        note = KINDS[self.output]  # runs the network, which may add notes
         return (*self._notes, note) if note else self._notes
 
     @cached_property
@@ -231,8 +258,11 @@ class Classifier:
 
     @cached_property
     def sha256(self) -> str:
-        """Hash of the network's weights (names, types, shapes, values) and of its input space, as hex; cached."""
+        """Hash, as hex, of the network's weights (names, types, shapes, values), its input space, and which of several outputs; cached."""
         digest = hashlib.sha256(repr(self.input).encode())
+        with suppress(CardError):  # a network that cannot be used still has weights
+            which = self.declared_output.rpartition(":")[0]
+            digest.update(f"output {which}".encode() if which else b"")
         for name, tensor in sorted(self.module.state_dict().items()):
             value = tensor.detach().cpu().contiguous()
             digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())

@@ -4,8 +4,9 @@ One number is the evidence for the second of two classes: logits ``[0, z]`` have
 a multi-label network are independent: each has a probability ``sigmoid(z)`` of its own, and they need not sum to 1.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,18 +26,67 @@ KINDS = {
     ),
 }
 SINGLE = ("logit", "probability")
+NEEDED = "logits of shape (n, classes) are needed"
 MULTI_LABEL = ("multi-label", "multi-label-probabilities")
 
 
-def check_kind(kind: str) -> str:
-    """Return a declared kind of network output (``logits``, ``probabilities``, ``auto``, ...); CardError if there is no such kind.
+def parse_output(declared: "str | int") -> tuple["str | int | None", str]:
+    """Return which of several outputs a card's or argument's ``output`` names, position or key (``None``: not said), and their kind.
+
+    Args:
+        declared: A kind or ``auto``; a position or key, such as ``1`` or ``out``; or both, ``out:probabilities``.
+    """
+    kinds = ("auto", *KINDS)
+    if declared in kinds:
+        return None, str(declared)
+    which, colon, kind = str(declared).rpartition(":")
+    if not colon or kind not in kinds:
+        which, kind = str(declared), "auto"
+    return int(which) if which.isdecimal() else which, kind
+
+
+def select(output: Any, which: "str | int | None", classes: "int | None") -> tuple[Tensor, "str | int | None"]:
+    """Return the tensor of a network's output that holds its logits, and its position or key among several; CardError if it is not clear.
+
+    Of several tensors it is the one called ``logits``, or the only one of shape (1, classes).
+
+    Args:
+        output: A tensor; or a tuple, list, mapping or named tuple; or an object with ``logits``.
+        which: Position or key of the tensor; ``None`` to find it, from the output for one image.
+        classes: Number of classes, if it is known.
 
     Raises:
-        CardError: it is neither ``auto`` nor a kind of output.
+        CardError: no tensor, or more than one, can be the logits, or there is none of this position or key.
     """
-    if kind != "auto" and kind not in KINDS:
-        raise CardError(f"output {kind!r} is unknown: use auto, {', '.join(KINDS)}.{nearest(kind, list(KINDS))}")
-    return kind
+    if isinstance(output, Tensor) and which is not None:
+        names = ["auto", *KINDS]
+        raise CardError(
+            f"returns one tensor, and output {which!r} is unknown: use {', '.join(names)}.{nearest(str(which), names)}"
+        )
+    if isinstance(output, Tensor):
+        return output, None
+    if which is None and isinstance(getattr(output, "logits", None), Tensor):
+        return output.logits, None
+    named = getattr(output, "_asdict", lambda: output)()
+    pairs = named.items() if isinstance(named, Mapping) else enumerate(named if isinstance(named, list | tuple) else ())
+    tensors = {key: value for key, value in pairs if isinstance(value, Tensor)}
+    if which is None and len(tensors) == 1:
+        return next(iter(tensors.values())), None
+    possible = [key for key, value in tensors.items() if _may_be_logits(value, classes)]
+    if which is None:
+        which = next((key for key in possible if key == "logits" or len(possible) == 1), None)
+    if which not in tensors:
+        listed = ", ".join(f"{key!r}: {tuple(value.shape)}" for key, value in tensors.items())
+        what = f"several outputs ({listed})" if tensors else type(output).__name__
+        fix = f"choose one by its position or key: output = {possible[0]!r}" if possible else NEEDED
+        raise CardError(f"returns {what}; {fix}.")
+    return tensors[which], which
+
+
+def _may_be_logits(output: Tensor, classes: "int | None") -> bool:
+    """Return whether one of several outputs for one image has the shape and type of logits, of so many classes if that is known."""
+    several = output.ndim == 2 and len(output) == 1 and output.shape[1] > 1
+    return several and output.is_floating_point() and classes in (None, output.shape[1])
 
 
 def is_single(output: Tensor) -> bool:

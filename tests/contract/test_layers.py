@@ -34,6 +34,7 @@ LAYERS = [
     {"progress"},
     {"concepts"},  # DESIGN lists concepts above runs/, but a run directory holds what its maps are of
     {"units"},
+    {"unwrapping"},
     {"labels", "recipe", "outputs", "spatial_activation", "notebook", "contact_sheet"},
     {"textfile", "image_files", "markup"},
     {"extras"},  # optional libraries

@@ -61,8 +61,8 @@ def test_input_spaces_that_make_no_sense_are_refused(space, says):
 @pytest.mark.parametrize(
     "answer",
     [
-        *(torch.zeros(5), torch.zeros(1, 0), torch.zeros(2, 5), torch.zeros(1, 5, 1, 1)),
-        *(None, "five", {"logits": torch.zeros(1, 5)}),
+        *(torch.zeros(5), torch.zeros(1, 0), torch.zeros(2, 5), torch.zeros(1, 5, 2, 1)),
+        *(None, "five", {}, {"logits": torch.zeros(5)}, (torch.zeros(1, 5, 4, 4), torch.zeros(5))),
     ],
 )
 def test_answers_that_are_no_logits_are_refused(answer):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from phosphene.engine.gradients import refuse_quantised
 from phosphene.engine.tuning import cache_file, network_facts, pass_seconds
 from phosphene.errors import DeviceError, RunError, SpeedWarning, first_line
 from phosphene.runs.atomic import read_json, write_json
@@ -50,7 +51,11 @@ def pick_forward(engine: "Engine", count: int) -> Forward:
     Args:
         engine: An open engine: ``auto`` compiles on a GPU, if the passes that are planned pay for it.
         count: Images that go through the network at once.
+
+    Raises:
+        CardError: the network is quantised.
     """
+    refuse_quantised(engine.classifier)
     plain = engine.classifier.logits
     if engine.compile == "on":
         return compiled(plain, engine.classifier.name)

@@ -13,7 +13,7 @@ from phosphene.classifier import Classifier
 from phosphene.engine.capture import EAGER_CALLS, CapturedSteps, CudaGraphs, Step
 from phosphene.engine.compiling import MODES, Forward, pick_forward
 from phosphene.engine.device import pick_device, pick_precision, tf32_convolutions
-from phosphene.engine.gradients import Gradients, MeanGradients
+from phosphene.engine.gradients import Gradients, MeanGradients, input_gradient
 from phosphene.engine.losses import LOSSES, cross_entropy
 from phosphene.engine.memory import keep_freed_memory
 from phosphene.engine.modules import find_spatial_layer, frozen
@@ -255,7 +255,7 @@ class Engine:
         with torch.enable_grad():
             logits = self._network(images, self.forward)
             losses = LOSSES[loss](*virtual_logits(logits, classes))
-            (gradient,) = torch.autograd.grad(losses.sum(), images)
+            gradient = input_gradient(losses, images, self.classifier)
         return gradient, losses.detach(), logits.detach()
 
     def _nudged(self, samples: Tensor, nu: Tensor) -> Iterator[tuple[Tensor, Tensor]]:

@@ -1,8 +1,14 @@
 """What the engine returns when it differentiates a loss with respect to the input of a network."""
 
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
+
+from phosphene.classifier import Classifier
+from phosphene.engine.modules import forward_hooks
+from phosphene.errors import CardError
 
 
 class MeanGradients(NamedTuple):
@@ -31,3 +37,57 @@ class Gradients(NamedTuple):
     gradient: Tensor
     loss: Tensor
     hits: Tensor
+
+
+def input_gradient(losses: Tensor, images: Tensor, classifier: Classifier) -> Tensor:
+    """Return the gradient, as ``images``, of the sum of ``losses`` (n,); CardError that names the cause if there is none.
+
+    Args:
+        losses: (n,), computed from ``images`` by the network.
+        images: (n, c, h, w) in [0, 1], which require gradients.
+        classifier: The network, run once more where it has to be searched for the cause.
+
+    Raises:
+        CardError: the network gives no gradient: it is quantised, detached, or ends in argmax.
+    """
+    found = torch.autograd.grad(losses.sum(), images, allow_unused=True)[0] if losses.requires_grad else None
+    if found is None:
+        cause = _why_no_gradient(classifier, images)
+        raise CardError(f"network {classifier.name} has no gradient with respect to its input: {cause}.")
+    return found
+
+
+def refuse_quantised(classifier: Classifier) -> None:
+    """Raise CardError that names the first layer of a network that torch has quantised; torch would warn before it fails."""
+    for path, part in classifier.module.named_modules():
+        if "quantized" in type(part).__module__:
+            layer = f"layer {path!r} ({type(part).__name__})"
+            raise CardError(
+                f"network {classifier.name} has no gradient: {layer} is quantised: give the network from before."
+            )
+
+
+def _why_no_gradient(classifier: Classifier, images: Tensor) -> str:
+    """Return what stops the gradient, as text: run the network on ``images``, watch which modules get and give tensors with gradients."""
+    names = {part: path for path, part in classifier.module.named_modules()}
+    causes: list[str] = []
+
+    def hook(part: nn.Module, inputs: "tuple[Any, ...]", output: Any) -> None:
+        """Forward hook: note the cause if this module runs without gradients, or loses that of its input."""
+        where = f"layer {names[part]!r} ({type(part).__name__})" if names[part] else "its own forward"
+        if not torch.is_grad_enabled():  # also in inference mode
+            causes.append("it runs under torch.no_grad or torch.inference_mode: remove that")
+        elif not _require_gradients(inputs):
+            causes.append(f"what {where} takes is detached before it: remove .detach(), .data or .numpy()")
+        elif not _require_gradients([output]):
+            causes.append(f"{where} passes none on: it detaches, rounds or ends in argmax")
+
+    parts = [part for part in names if not isinstance(part, torch.jit.ScriptModule)]  # these accept no hooks
+    with torch.enable_grad(), forward_hooks(parts, hook):
+        classifier.logits(images)
+    return causes[0] if causes else "something in it is detached or rounded"
+
+
+def _require_gradients(values: Iterable[Any]) -> bool:
+    """Return whether one of the values is a tensor that requires gradients, or is no tensor, so that nothing can be said."""
+    return any(not isinstance(value, Tensor) or value.requires_grad for value in values)

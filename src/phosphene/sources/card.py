@@ -209,7 +209,10 @@ def _check(fields: Mapping[str, Any], known: Mapping[str, type], where: str) -> 
             raise CardError(
                 f"{where} has an unknown field {key!r}.{nearest(key, list(known)) or ' Fields: ' + ', '.join(known)}"
             )
-        if type(value) is not known[key]:  # isinstance would accept true as a whole number
+        if type(value) is not known[key] and (key, type(value)) != (
+            "output",
+            int,
+        ):  # isinstance would accept true as a whole number
             raise CardError(f"{where}: {key} is {value!r}; it must be {WORDS[known[key]]}.")
 
 
@@ -246,8 +249,8 @@ def card_files(classifier: Classifier, card: Path, weights: Path) -> dict[Path, 
         files[names] = (json.dumps(list(classifier.labels), indent=0, ensure_ascii=False) + "\n").encode()
     elif "arch" in fields:
         fields["classes"] = classifier.num_classes
-    if classifier.output != "logits":
-        fields["output"] = classifier.output
+    if classifier.declared_output != "logits":
+        fields["output"] = classifier.declared_output
     space = classifier.input
     text = tomli_w.dumps(fields) + "\n[input]\n" + "".join(f"{line}\n" for line in input_lines(space))
     files[card] = text.encode()  # last, so that the files a card names exist before the card

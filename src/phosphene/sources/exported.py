@@ -6,10 +6,11 @@ A format is one module with ``load(path)``, which returns the network, and the s
 
 import importlib
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 
 from phosphene.errors import CardError, TrustError
 from phosphene.textfile import missing
@@ -94,8 +95,8 @@ class FixedBatch(nn.Module):
         super().__init__()
         self.network, self.batch = network, batch
 
-    def forward(self, pixels: Tensor) -> Tensor:
-        """Return outputs (n, ...) for normalised pixels (n, c, h, w), run in batches of the network's fixed size, the last one padded."""
+    def forward(self, pixels: Tensor) -> Any:
+        """Return outputs (n, ...), one or the network's own tuple of them, for pixels (n, c, h, w), run in batches of the fixed size."""
         padding = pixels[-1:].expand(-len(pixels) % self.batch, *pixels.shape[1:])
         batches = torch.split(torch.cat([pixels, padding]), self.batch)
-        return torch.cat([self.network(batch) for batch in batches])[: len(pixels)]
+        return tree_map(lambda *parts: torch.cat(parts)[: len(pixels)], *map(self.network, batches))

@@ -25,16 +25,15 @@ def load(path: Path) -> tuple[nn.Module, list[Shape]]:
 
 
 class _ImageInput(nn.Module):
-    """Wraps a program: passes it pixels in the memory layout it was exported with, returns its first output."""
+    """Wraps a program: passes it pixels in the memory layout it was exported with, returns its output or outputs."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, pixels: Tensor) -> Any:
-        """Return the program's first output for normalised pixels (n, c, h, w)."""
-        output = self.network(pixels.contiguous())
-        return output[0] if isinstance(output, list | tuple) and output else output
+        """Return the program's output, or outputs, for normalised pixels (n, c, h, w)."""
+        return self.network(pixels.contiguous())
 
 
 def _input_shapes(program: Any) -> list[Shape]:

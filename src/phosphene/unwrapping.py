@@ -1,0 +1,67 @@
+"""Modules as people hold them (compiled, in DataParallel, scripted) as modules that gradients and hooks pass through."""
+
+from typing import Any
+
+from torch import Tensor, nn
+from torch.jit import ScriptModule
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from phosphene.errors import CardError
+from phosphene.spatial_activation import as_spatial_activation
+
+PARALLEL = (nn.DataParallel, nn.parallel.DistributedDataParallel)
+
+
+def unwrap(module: Any) -> nn.Module:
+    """Return the network inside ``torch.compile`` or DataParallel, a script as ScriptedNetwork, others as they are; CardError if no module.
+
+    The engine compiles and spreads by itself, and needs the network's own modules for it.
+
+    Raises:
+        CardError: it is not a module, such as a function.
+    """
+    while isinstance(module, PARALLEL) or "_orig_mod" in getattr(module, "_modules", ()):
+        module = module.module if isinstance(module, PARALLEL) else module._modules["_orig_mod"]  # noqa: SLF001
+    if not isinstance(module, nn.Module):
+        raise CardError(f"a network is a torch.nn.Module, not a {type(module).__name__}: give the module itself.")
+    return ScriptedNetwork(module) if isinstance(module, ScriptModule) else module
+
+
+class ScriptedNetwork(nn.Module):
+    """Module around a TorchScript network, which accepts no hooks: hooks on its submodule ``activation`` get the last spatial activation.
+
+    Args:
+        script: Maps normalised pixels (n, c, h, w) to logits.
+    """
+
+    def __init__(self, script: nn.Module) -> None:
+        super().__init__()
+        self.script = script
+        self.activation = nn.Identity()
+
+    def forward(self, pixels: Tensor) -> Any:
+        """Return the script's output for normalised pixels (n, c, h, w); call the hooks of ``activation``."""
+        if not self.activation._forward_hooks:  # noqa: SLF001  (the activation is not wanted, so it need not be found)
+            return self.script(pixels)
+        with _LastSpatialActivation(pixels) as operators:
+            output = self.script(pixels)
+        if operators.last is not None:
+            self.activation(operators.last)
+        return output
+
+
+class _LastSpatialActivation(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """For a ``with`` block: keep, as ``last``, the last output of an operator inside that is a spatial activation."""
+
+    def __init__(self, pixels: Tensor) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.count, self.size = len(pixels), (pixels.shape[2], pixels.shape[3])
+        self.last: Tensor | None = None
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run an operator, note its output if it is a spatial activation, and return it."""
+        output = func(*args, **(kwargs or {}))
+        batched = isinstance(output, Tensor) and output.ndim in (3, 4) and len(output) == self.count
+        if batched and as_spatial_activation(output, self.size) is not None:
+            self.last = output
+        return output
