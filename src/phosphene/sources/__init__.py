@@ -15,7 +15,7 @@ from typing import Protocol, cast
 from phosphene.classifier import Classifier
 from phosphene.errors import ExtraError, SpecError, nearest
 from phosphene.sources.card_example import card_lines
-from phosphene.sources.exported import FORMATS
+from phosphene.sources.exported import FORMATS, conversion
 
 
 class Source(Protocol):
@@ -111,6 +111,8 @@ def _hint(text: str) -> str:
     path = Path(text)
     if path.suffix == ".py":
         return f" Name the function that builds the network: {text}:FUNCTION."
+    if conversion(path) and path.is_file():
+        return conversion(path)
     if path.is_file():
         lines = card_lines(factory="FILE.py:FUNCTION", weights=path.name)
         return f" A weights file needs a card that names its network: write {path.with_suffix('.toml')} with the lines {lines}."

@@ -21,7 +21,7 @@ from phosphene.classifier import Classifier, InputSpace
 from phosphene.errors import CardError, TrustError, first_line, nearest
 from phosphene.labels import Labels
 from phosphene.sources.card_example import card_lines, input_line, input_lines
-from phosphene.sources.exported import FORMATS, open_exported
+from phosphene.sources.exported import FORMATS, conversion, open_exported
 from phosphene.sources.factory import build as call_factory
 from phosphene.sources.weights import load_weights
 from phosphene.textfile import missing, read_toml
@@ -195,7 +195,9 @@ def _check_network(card: Mapping[str, Any], path: Path) -> None:
     if len(networks) > 1:
         raise CardError(f"model card {path} has {' and '.join(networks)}; only one of them may name the network.")
     if "exported" in card and Path(card["exported"]).suffix.lower() not in FORMATS:
-        raise CardError(f"model card {path}: exported {card['exported']!r} must be a file {', '.join(FORMATS)}.")
+        raise CardError(
+            f"model card {path}: exported {card['exported']!r} must be a file {', '.join(FORMATS)}.{conversion(Path(card['exported']))}"
+        )
     if "exported" in card and "weights" in card:
         raise CardError(f"model card {path}: an exported network holds its weights: leave weights out.")
     if not 2 <= card.get("classes", 2) <= MOST_CLASSES:

@@ -41,6 +41,30 @@ FORMATS = {
     ),
     **dict.fromkeys((".pt", ".pth", ".ts", ".torchscript"), TORCHSCRIPT),
 }
+KERAS = (
+    'KERAS_BACKEND=torch python -c \'import keras; m = keras.saving.load_model("{0}"); '
+    'm(keras.ops.zeros((1, *m.input_shape[1:]))); m.export("{1}.onnx", format="onnx")\' '
+    "(pip install keras h5py onnxscript)"
+)
+TENSORFLOW = "python -m tf2onnx.convert {2} --output {1}.onnx (pip install tensorflow tf2onnx)"
+# suffix of a file of another library -> what converts it: {0} is its name, {1} that without suffix
+CONVERSIONS = {
+    **dict.fromkeys((".keras", ".h5", ".hdf5"), KERAS),
+    ".tflite": TENSORFLOW.replace("{2}", "--tflite {0}"),
+    ".pb": TENSORFLOW.replace("{2}", "--saved-model ."),
+    ".pdmodel": "paddle2onnx --model_dir . --model_filename {0} --save_file {1}.onnx (pip install paddle2onnx)",
+    **dict.fromkeys((".pkl", ".pickle", ".joblib"), "save the network's state dict with safetensors.torch.save_file"),
+}
+
+
+def conversion(path: Path) -> str:
+    """Return the sentence that says how a file of another library becomes one that loads; empty for a suffix that is not known."""
+    recipe = CONVERSIONS.get(path.suffix.lower(), "").format(path.name, path.stem)
+    return (
+        f" A {path.suffix} file has to be converted first: {recipe}; then `phosphene card` drafts its card."
+        if recipe
+        else ""
+    )
 
 
 def open_exported(path: Path, shape: tuple[int, int, int], *, trust: bool) -> tuple[nn.Module, "int | None"]:
@@ -73,10 +97,30 @@ def open_exported(path: Path, shape: tuple[int, int, int], *, trust: bool) -> tu
     if len(shapes) != 1:
         raise CardError(f"{path} takes {len(shapes)} tensors; a classifier takes one: the images.")
     batch, *sides = shapes[0]
-    if len(sides) != 3 or any(side not in (None, own) for side, own in zip(sides, shape, strict=True)):
+    fixed = FixedBatch(network, batch) if batch else network
+    if _fits(sides, (*shape[1:], shape[0])) and not _fits(sides, shape):
+        return ChannelsLast(fixed), batch
+    if not _fits(sides, shape):
         listed = ", ".join("any" if side is None else str(side) for side in sides)
         raise CardError(f"{path} takes images of shape ({listed}), but its card declares {shape}: correct [input].")
-    return (FixedBatch(network, batch) if batch else network), batch
+    return fixed, batch
+
+
+def _fits(sides: "list[int | None]", shape: tuple[int, ...]) -> bool:
+    """Return whether images of ``shape`` go into an input with these sides, ``None`` for one that may have any length."""
+    return len(sides) == len(shape) and all(side in (None, own) for side, own in zip(sides, shape, strict=True))
+
+
+class ChannelsLast(nn.Module):
+    """Passes pixels (n, c, h, w) to a network that takes (n, h, w, c), as those of TensorFlow and Keras do."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, pixels: Tensor) -> Any:
+        """Return the network's output for pixels (n, c, h, w)."""
+        return self.network(pixels.permute(0, 2, 3, 1))
 
 
 class FixedBatch(nn.Module):

@@ -3,6 +3,7 @@
 The file is data; no code of it is run. Names are replaced before conversion, because torch.fx writes code from names.
 """
 
+import importlib
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,25 +15,47 @@ from phosphene.errors import CardError, one_line
 from phosphene.extras import require
 from phosphene.sources.exported import Shape
 
+# Operators that compute a weight of at most about the size of their input, so that no file fills the memory.
+FOLDED = {"Cast", "Constant", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"}
+OPSET = 17  # the newest version of ONNX's operators that onnx2torch knows nearly all of; torch.onnx.export writes newer ones
+
 
 def load(path: Path) -> tuple[nn.Module, list[Shape]]:
     """Convert an ONNX file to a torch network; return it and the shapes of its inputs.
 
     Raises:
-        CardError: the file is damaged or in several parts, or holds what cannot be converted.
+        CardError: the file is damaged, names weights in another folder, or holds what cannot be converted.
         ExtraError: onnx or onnx2torch is missing or broken.
     """
     onnx, converter = require("onnx", "onnx"), require("onnx2torch", "onnx")
     with one_line(CardError, f"{path} is not an ONNX file"):
         model = onnx.load(str(path), load_external_data=False)
+    _check_external_files(model, path, onnx)
+    with one_line(CardError, f"{path} holds damaged weights"):
+        onnx.external_data_helper.load_external_data_for_model(model, str(path.parent))
+        _fold_constants(model, onnx)
+    with one_line(
+        CardError, f"{path} cannot be converted to version {OPSET} of ONNX's operators, which onnx2torch reads"
+    ):
+        model = _lower_version(model)
     _rename_nodes(model)
-    _copy_shared_weights(model)
-    if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in _tensors(model)):
-        raise CardError(f"{path} has its weights in other files: save it as one file (onnx.save_model).")
     shapes = _input_shapes(model)
     with one_line(CardError, f"{path} cannot be converted by onnx2torch"), warnings.catch_warnings(action="ignore"):
         network: nn.Module = converter.convert(model)
     return network, shapes
+
+
+def _check_external_files(model: Any, path: Path, onnx: Any) -> None:
+    """Raise CardError if an ONNX model has weights in a file that is missing or lies elsewhere than beside it, also through a link.
+
+    Raises:
+        CardError: such a file is named.
+    """
+    for tensor in [one for one in _tensors(model) if one.data_location == onnx.TensorProto.EXTERNAL]:
+        name = next((entry.value for entry in tensor.external_data if entry.key == "location"), "")
+        file = path.parent / name
+        if Path(name).name != name or file.resolve().parent != path.parent.resolve() or not file.is_file():
+            raise CardError(f"{path} has its weights in other files, and {name!r} is no file beside it: put it there.")
 
 
 def _rename_nodes(model: Any) -> None:
@@ -42,15 +65,33 @@ def _rename_nodes(model: Any) -> None:
         node.name = f"{kind}_{number}"
 
 
-def _copy_shared_weights(model: Any) -> None:
-    """Replace each Identity node of an ONNX model that passes a weight on by a copy of that weight, in place."""
+def _fold_constants(model: Any, onnx: Any) -> None:
+    """Replace, in place, nodes that only pass on or rearrange weights by weights, since Conv and others take no computed ones.
+
+    Paddle stores every weight in a Constant node; exporters share weights by Identity and turn them by Transpose.
+    """
     weights = {tensor.name: tensor for tensor in model.graph.initializer}
-    for node in [node for node in model.graph.node if node.op_type == "Identity" and node.input[0] in weights]:
-        copy = model.graph.initializer.add()
-        copy.CopyFrom(weights[node.input[0]])
-        copy.name = node.output[0]
-        weights[copy.name] = copy
-        model.graph.node.remove(node)
+    others = []
+    for node in model.graph.node:
+        if node.op_type not in FOLDED or not all(name in weights for name in node.input):
+            others.append(node)
+            continue
+        inputs, output = [weights[name] for name in node.input], node.output[0]
+        graph = onnx.helper.make_graph([node], "node", [], [onnx.ValueInfoProto(name=output)], inputs)
+        alone = onnx.helper.make_model(graph, opset_imports=model.opset_import)
+        (value,) = importlib.import_module("onnx.reference").ReferenceEvaluator(alone).run(None, {})
+        weights[output] = onnx.numpy_helper.from_array(value, output)
+        model.graph.initializer.append(weights[output])
+    kept = [type(node).FromString(node.SerializeToString()) for node in others]
+    del model.graph.node[:]
+    model.graph.node.extend(kept)
+
+
+def _lower_version(model: Any) -> Any:
+    """Return an ONNX model with version 17 of the operators, converted by onnx if its own is newer; older ones stay as they are."""
+    if any(entry.version > OPSET and not entry.domain for entry in model.opset_import):
+        return importlib.import_module("onnx.version_converter").convert_version(model, OPSET)
+    return model
 
 
 def _tensors(model: Any) -> Iterator[Any]:
@@ -66,4 +107,7 @@ def _input_shapes(model: Any) -> list[Shape]:
     """Return the shapes of an ONNX model's inputs, ``None`` for a side that may vary; weights are no inputs."""
     weights = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in weights]
-    return [tuple(int(side.dim_value) or None for side in value.type.tensor_type.shape.dim) for value in inputs]
+    return [
+        tuple(side.dim_value if side.dim_value > 0 else None for side in value.type.tensor_type.shape.dim)
+        for value in inputs
+    ]
