@@ -36,6 +36,7 @@ class ProgressDisplay:
         self.part_began = self.began  # the part that the share is of
         self.first = self.share = 0.0  # share at the first update of the part, which took no time; latest share
         self.in_notebook = shown and _in_notebook()
+        self.warnings: list[str] = []  # that were shown, for the command's JSON
 
     def __enter__(self) -> Self:
         self._show_others, warnings.showwarning = warnings.showwarning, self._show_warning
@@ -131,10 +132,16 @@ class ProgressDisplay:
             else:
                 print(printable(line), file=sys.stderr, flush=True)  # noqa: T201
 
+    def note(self, line: str) -> None:
+        """Print ``line`` as a remark that stays, and keep it among ``warnings``; if the display is hidden, only keep it."""
+        self.warnings.append(line)
+        self.print(f"phosphene: {line}")
+
     def warn(self, line: "str | None") -> None:
         """Print ``line`` as a warning that stays, or issue a Python warning if the display is hidden; ``None`` does nothing."""
         if line is None:
             return
+        self.warnings.append(line)
         if self.shown:
             self.print(f"phosphene: warning: {line}")
         else:

@@ -110,6 +110,12 @@ def test_json_is_one_document_and_only_chooses(check, made):
         assert row["verdict"] in ("passed", "FAILED", "figures only", "undecided", "too few to tell")
         assert {"figures", "passed", "reading", "cost"} <= set(row)
     assert list(noted(made)["checks"]) == ["fidelity", "seeds"]
+    assert (document["concepts"], document["concepts_chosen"]) == (3, ["lion", "maillot"])
+    page = re.sub(r"\s+", " ", (made / "report.html").read_text(encoding="utf-8"))
+    assert "Sanity checks of 2 of 3 concepts: " in page
+    assert page.count("concepts chosen, 2 of 3 (--most): lion, maillot") == 2
+    assert "Maps of 2 of 3 concepts were chosen (--most 3 takes all): lion, maillot." in check("--only", "seeds").out
+    assert "were chosen" not in check("--only", "seeds", "--most", 3).out
 
 
 def test_dry_run_says_what_it_would_cost_and_writes_nothing(check, made, tmp_path):

@@ -30,8 +30,8 @@ def test_compare_prints_writes_and_counts_readings(call, runs, tmp_path):
     assert {row["label"].split(",")[0] for row in found["changes"]} == {"lion", "crane"}
     assert all(row["predictions"] is None for row in found["changes"])
     assert found["only"] == [[], ["maillot"]]
-    assert "what another seed alone changes is subtracted" in found["notes"][0]
-    assert "phosphene score" in found["notes"][1]
+    assert "what another seed alone changes is subtracted" in found["warnings"][0]
+    assert "phosphene score" in found["warnings"][1]
     answer = call("compare", *runs)
     assert answer.out.count("% by images alone") == answer.out.count("not scored") == 2
     text = page.read_text(encoding="utf-8")
@@ -48,7 +48,7 @@ def test_compare_prints_writes_and_counts_readings(call, runs, tmp_path):
     assert "the second, of the first's maps" in answer.out
     assert "not subtracted from them" in answer.err
     document = json.loads(call("compare", *runs, "--out", page, "--json").out)
-    assert sum("not subtracted from them" in one for one in document["notes"]) == 1
+    assert sum("not subtracted from them" in one for one in document["warnings"]) == 1
     rows = document["changes"]
     wrong = [one for row in rows for one in (row["a_by_b"], row["b_by_a"]) if one["instead"]]
     assert wrong, "no map is misclassified, so that this shows nothing"
@@ -69,7 +69,7 @@ def test_no_class_of_one_network_has_changed_with_other_samples(call, tmp_path):
         words = ["-c", "star", "-c", "heart", "-c", "stripes", "--seeds", 2, "--set", "steps=30", "--samples", samples]
         assert call("map", "demo:shapes", *words, "--device", "cpu", "--out", tmp_path / str(number)).code == 0
     found = json.loads(call("compare", tmp_path / "0", tmp_path / "1", "--json").out)
-    assert "Warning: other samples change every image" in found["notes"][0]
+    assert "Warning: other samples change every image" in found["warnings"][0]
     assert all(row["images"] is None for row in found["changes"])
     assert call("compare", tmp_path / "0", tmp_path / "1").out.count("other samples") == 3
     assert all(row["change"] <= 0.05 for row in found["changes"])

@@ -116,4 +116,6 @@ def test_its_clean_twin_is_clean(scan):
     answer = scan("clean", 0.0)
     assert answer.code == 0, answer.err
     assert "No backdoor was found in this network." in answer.out
-    assert "Not tested, or mostly missed:" in answer.out
+    lines = answer.out.partition("Not tested, or mostly missed")[2].splitlines()
+    kinds = ("Source-specific", "All-to-all", "Large patches", "Warps", "Blended images", "Additive patterns")
+    assert [sum(line.startswith(f"  - {kind}") for line in lines) for kind in kinds] == [1] * len(kinds)

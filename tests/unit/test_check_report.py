@@ -59,7 +59,7 @@ def test_findings_stand_in_the_order_of_the_checks_with_figures_as_a_table(run):
     rows = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row) for row in re.findall("<tr>(.*?)</tr>", first)]
     assert rows[:3] == [["blocks randomised", "HOG", "top-1"], ["2", "0.00", "25 %"], ["other class", "", "50 %"]]
     assert rows[3:] == [["blocks", "5"], ["HOG limit", "0.05"]]
-    assert "concepts chosen: lion; samples: some samples" in first
+    assert "concepts chosen, 1 of 2 (--most): lion; samples: some samples" in first
     assert '<h3>samples<span class="badge unsure">undecided</span></h3>' in second
 
 
@@ -76,7 +76,7 @@ def test_the_page_says_it(run):
     assert "Other seeds &lt;say&gt; the same." in html
     assert ">passed<" in html
     assert ">figures only<" in html
-    assert "concepts chosen: lion; samples: some samples" in html
+    assert "concepts chosen, 1 of 2 (--most): lion; samples: some samples" in html
     assert "100 %" in html
     assert html.count("<details") == 1  # nothing to unfold where there are no figures
     assert not re.findall(r"""(?:src|href)\s*=""", html)
@@ -116,7 +116,7 @@ def test_the_line_at_the_top_uses_the_words_of_the_table(run):
     note(run, "samples")
     note(run, "fidelity")
     (line,) = check_section(run)["glance"]
-    assert line["text"] == "Sanity checks: 0 of 3 passed, 2 too few to tell, 1 undecided."
+    assert line["text"] == "Sanity checks of 1 of 2 concepts: 0 of 3 passed, 2 too few to tell, 1 undecided."
     html = page(run)
     assert html.count(">too few to tell<") == 2
     assert html.count(">undecided<") == 1

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from phosphene.backdoor.scan import ELSEWHERE
+from phosphene.backdoor.scan import OFTEN_MISSED
 from phosphene.backdoor.verdict import CLEAN, INCONCLUSIVE
 from phosphene.report.scan_words import NO_PROOF, caveat, glance, left_out, rank, suspicions, terminal_lines
 
@@ -60,8 +60,9 @@ def test_a_clean_verdict_says_what_it_does_not_mean():
     assert NO_PROOF in caveat(found)
     assert caveat({**found, "verdict": INCONCLUSIVE}) == ""
     for kind in ("large patches", "warps", "blended", "additive patterns"):
-        for words in (glance(found), caveat(found), ELSEWHERE):
+        for words in (glance(found), caveat(found)):
             assert kind in words
+        assert sum(kind in line.lower() for line in OFTEN_MISSED) == 1  # a line each
     assert "docs/backdoor.md" in caveat(found)
     assert NO_PROOF not in glance({**found, "verdict": INCONCLUSIVE})
 

@@ -18,6 +18,7 @@ from phosphene.report.compare import write_comparison
 from phosphene.workflows.check import Findings, plan_checks, plan_checks_in_memory, run_checks
 from phosphene.workflows.compare import Comparison, compare_runs
 from phosphene.workflows.concept_maps import ConceptMaps, Run, to_run
+from phosphene.workflows.progress import show_notes
 from phosphene.workflows.score import score_runs
 
 
@@ -80,7 +81,8 @@ def score(
                 on_progress(number, total, name)
 
         runs = [to_run(one) for one in items]
-        scores = score_runs(runs, targets, device=device, trust=trust, on_progress=show, on_warning=display.warn)
+        how: dict[str, Any] = {"on_progress": show, "on_warning": display.warn, "on_note": display.note}
+        scores = score_runs(runs, targets, device=device, trust=trust, **how)
         for path in dict.fromkeys(one.run for one in scores):
             write_report(path)
         return scores
@@ -126,9 +128,11 @@ def check(
             plan = plan_checks(to_run(maps), trust=trust, **how)
         if dry_run:
             return Findings(plan)
-        display.title = f"check {plan.context.classifier.name}"
+        classifier, pool = plan.context.classifier, plan.context.pool
+        display.title = f"check {classifier.name}"
+        show_notes(display, classifier, pool)
         if plan.run is not None:  # that of maps in memory was in doubt when they were made
-            display.warn(range_doubt(plan.context.classifier, plan.context.pool, device=device))
+            display.warn(range_doubt(classifier, pool, device=device))
         return run_checks(plan, display, on_finding=on_finding)
 
 

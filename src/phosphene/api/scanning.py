@@ -13,6 +13,7 @@ from phosphene.executors.base import MapOrigin
 from phosphene.metrics.range_check import range_doubt
 from phosphene.progress import ProgressDisplay, show_progress
 from phosphene.recipe import Recipe, resolve
+from phosphene.workflows.progress import show_notes
 from phosphene.workflows.scan import RECIPE, ScannedRun, estimate, make_scan, plan_scan
 
 
@@ -56,6 +57,7 @@ def scan(
         classifier = to_classifier(model, trust=trust)
         pool = to_pool(samples, classifier)
         display.title = f"scan {classifier.name}"
+        show_notes(display, classifier, pool)
         if range_check:
             display.warn(range_doubt(classifier, pool, device=device))
         how: dict[str, Any] = {"alpha": alpha, "pairs": pairs, "seed": seed, "device": device, "precision": precision}
@@ -112,8 +114,7 @@ def scan_run(
         origin = MapOrigin(classifier=classifier, pool=pool, recipe=resolve(recipe), device=device, precision=precision)
         plan = plan_scan(origin, out=out, reference=others, alpha=alpha, pairs=pairs, seed=seed)
         display.title = f"scan {classifier.name}"
-        for note in classifier.notes:
-            display.print(f"phosphene: {classifier.name}: {note}")
+        show_notes(display, classifier, pool)
         if range_check and plan.cached is None:
             display.warn(range_doubt(classifier, pool, device=device))
         if dry_run:

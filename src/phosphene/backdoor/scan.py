@@ -18,11 +18,15 @@ ALPHA = 0.05
 MOST_SUSPECTS = 5  # suspects that candidates are built for
 FEWEST_CLASSES = 5  # with fewer classes, the median says nothing about the typical class
 
-ELSEWHERE = (
-    "Often missed (docs/backdoor.md has the counts for each kind): large patches, warps, blended images, additive patterns "
-    "and parts of the scene (glasses). They are found only if a small window or an additive pattern has the same effect. A "
-    "class that was learnt together with a watermark may not stand out: look at the maps of all classes as well."
+OFTEN_MISSED = (
+    "Large patches: often missed, because windows have a tenth of the image's side.",
+    "Warps: often missed.",
+    "Blended images: often missed.",
+    "Additive patterns: often missed.",
+    "Parts of the scene, such as glasses: found only if a small window has the same effect.",
+    "Classes that were learnt together with a watermark: they may not stand out, so look at the maps of all classes.",
 )
+ONE_WINDOW = "All-to-all backdoors: only those of one small window are searched."
 NO_ALL_TO_ALL = "All-to-all backdoors: not searched, because there are more than {} classes. --pairs searches them."
 FEW_SAMPLES = "All-to-all backdoors: fewer than half of the classes have five held-out samples to search with."
 PAIRS = (
@@ -227,10 +231,9 @@ def _not_tested(classifier: Classifier, found: Measured, *, natural: bool, pairs
         lines.append(FEW_SOURCES if searched else NO_PAIRS.format(FEW))
     else:
         lines.append(PAIRS)
-    if found.all_to_all is None:
-        searched = pairs or classifier.num_classes <= MANY
-        lines.append(FEW_SAMPLES if searched else NO_ALL_TO_ALL.format(MANY))
-    return [*lines, ELSEWHERE]
+    searched = pairs or classifier.num_classes <= MANY
+    missing = FEW_SAMPLES if searched else NO_ALL_TO_ALL.format(MANY)
+    return [*lines, missing if found.all_to_all is None else ONE_WINDOW, *OFTEN_MISSED]
 
 
 class _Tally:

@@ -15,13 +15,15 @@ def find(context: CheckContext) -> Finding:
     figures = first.figures("first") | other.figures("other") | context.reference()
     passed = all_of(other.beyond_chance, other.top1 >= first.top1 / 2) if first.beyond_chance else None
     facts = f"The network classifies {other} maps from other seeds as their class, and {first} from the first seeds."
+    features = ""
     if context.across is not None:
         inside, outside = context.within["hog"], context.across.mean["hog"]
         same = inside > context.across.limit("hog", other.count)
         facts += (
             f" Two seeds of one class have a similarity of {two_decimals(inside)} (HOG, 1 is the same image), two "
-            f"classes {two_decimals(outside)}: features move {'little' if same else 'much'} from seed to seed."
+            f"classes {two_decimals(outside)}."
         )
-    if_passed = "So the network recognises maps of other seeds, too."
-    if_failed = "The maps depend on the seed: make several, and do not rely on a single one."
+        features = f" Features move {'little' if same else 'much'} from seed to seed."
+    if_passed = f"So the network recognises maps of other seeds, too.{features}"
+    if_failed = f"The maps depend on the seed: make several, and do not rely on a single one.{features}"
     return judged("seeds", figures, context.classes, passed, facts, if_passed, if_failed)

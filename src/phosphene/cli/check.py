@@ -53,11 +53,13 @@ def command(run: Path, dry_run: bool, as_json: bool, **options_of_check: Any) ->
 
         findings = ph.check(run, dry_run=dry_run, progress=display, on_finding=print_finding, **options_of_check)
     if as_json:
-        options.print_json(findings.to_dict())
+        options.print_json(findings.to_dict(), display.warnings)
     elif dry_run:
         click.echo(str(findings.plan))
     else:
         print_table(["check", "", "finding"], map(_finding_row, findings), numbers=(), lines=True)
+        if findings.plan.choice:
+            click.echo(printable(findings.plan.choice))
         cached = sum(one.name in findings.plan.cached for one in findings)
         if cached:
             click.echo(f"{cached} of {count(len(findings), 'finding')} cached: the same maps, samples and concepts.")

@@ -28,7 +28,7 @@ def command(out: "Path | None", device: str, preview_shown: bool, as_json: bool)
         scores = [score.to_dict() for score in outcome.scores.values()]
         scans = [{key: found[key] for key in ("model", "verdict", "p_value")} for found in outcome.scans.values()]
         document = {"report": outcome.report, "scores": scores, "scans": scans, "as_expected": outcome.as_expected}
-        options.print_json(document)
+        options.print_json(document, display.warnings)
     else:
         if preview_shown:
             preview.show(Path(outcome.report).with_name("sheet.png"))

@@ -141,7 +141,7 @@ def command(
         )
     if as_json:
         documents = [one.to_dict() for one in runs]
-        options.print_json(documents[0] if len(documents) == 1 else documents)
+        options.print_json(documents[0] if len(documents) == 1 else documents, display.warnings)
         return
     for one in runs:
         made = f"{count(len(one.maps), 'map')}{_cached_note(one.maps)} in {one.run.path}; open {one.report}"

@@ -1,6 +1,7 @@
 """Options that several commands share, and how their results are printed."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -28,6 +29,9 @@ as_json = click.option(
 )
 
 
-def print_json(data: Any) -> None:
-    """Print plain values (dictionaries, lists, numbers) as one indented JSON document on stdout."""
+def print_json(data: Any, warnings: "Sequence[str] | None" = None) -> None:
+    """Print plain values as one indented JSON document on stdout; a command's ``warnings`` become an entry of it, or of each in a list."""
+    if warnings is not None:
+        documents = [{**one, "warnings": warnings} for one in (data if isinstance(data, list) else [data])]
+        data = documents if isinstance(data, list) else documents[0]
     click.echo(json.dumps(data, indent=1, ensure_ascii=False))

@@ -56,7 +56,7 @@ def command(model: str, dry_run: bool, as_json: bool, **options_of_scan: Any) ->
     with ProgressDisplay("load torch") as display:
         scanned = ph.scan_run(model, dry_run=dry_run, progress=display, **options_of_scan)
     if as_json:
-        options.print_json(scanned.to_dict())
+        options.print_json(scanned.to_dict(), display.warnings)
     elif dry_run:
         click.echo(_dry_run_line(scanned.to_dict()))
     else:
@@ -84,7 +84,7 @@ def _print_scan(scanned: "ScannedRun") -> None:
         print_table(["predicted without the window", "with it most often", "share"], rows, numbers=[2])
     click.echo("\nMost suspicious classes:")
     print_table(*scanned.most_deviating)
-    click.echo("Not tested, or mostly missed:")
+    click.echo("Not tested, or mostly missed (docs/backdoor.md has counts for each kind):")
     for line in found["not_tested"]:
         click.echo(f"  - {printable(line)}")
     again = " (cached: the same network, samples and settings)" if scanned.plan.cached is not None else ""

@@ -38,23 +38,25 @@ def command(runs: tuple[Path, ...], targets: tuple[str, ...], device: str, trust
 
         scores = ph.score(runs, targets, device=device, trust=trust, progress=display, on_progress=print_target)
     reports = list(dict.fromkeys(str(one.run / "report.html") for one in scores))
+    hints = []
+    if any(round(one.interval[0], 2) == round(one.interval[1], 2) for one in scores):
+        hints.append(
+            "An interval of M_score without width comes from maps that score alike; that of top-1 shows how few they are."
+        )
+    if not targets:
+        hints.append(
+            "Without --target, each source classifies its own maps, which were made for it: only other classifiers are "
+            "evidence (--target MODEL)."
+        )
     if as_json:
-        options.print_json({"scores": [{"run": str(one.run), **one.to_dict()} for one in scores], "reports": reports})
+        document = {"scores": [{"run": str(one.run), **one.to_dict()} for one in scores], "reports": reports}
+        options.print_json(document, [*display.warnings, *hints])
         return
     print_scores(scores)
     for line in misclassified_lines(scores):
         click.echo(line)
-    if any(round(one.interval[0], 2) == round(one.interval[1], 2) for one in scores):
-        click.echo(
-            "An interval of M_score without width comes from maps that score alike; that of top-1 shows how few they are.",
-            err=True,
-        )
-    if not targets:
-        click.echo(
-            "Without --target, each source classifies its own maps, which were made for it: only other classifiers are "
-            "evidence (--target MODEL).",
-            err=True,
-        )
+    for hint in hints:
+        click.echo(hint, err=True)
     for report in reports:
         click.echo(f"open {report}")
     click.echo(f"{display.elapsed} in all", err=True)

@@ -37,9 +37,12 @@ def check_section(run: RunDirectory, facts: "dict[str, Any] | None" = None) -> "
         return None
     known = [*CHECKS, *(name for name in entries if name not in CHECKS)]
     findings = [Finding.from_dict(entries[name]) for name in known if name in entries]
+    total = len({row["index"] for row in (run.facts() if facts is None else facts)["jobs"]})
+    chosen = min(len(entry["subject"]["concepts"]) for entry in entries.values())
     return {
         "nav": "Checks",
-        "glance": _glance(findings),
+        "glance": _glance(findings, f" of {chosen} of {total} concepts" * (chosen < total)),
+        "total": total,
         "findings": findings,
         "questions": {name: check.question for name, check in CHECKS.items()},
         "subjects": {name: entry["subject"] for name, entry in entries.items()},
@@ -49,14 +52,14 @@ def check_section(run: RunDirectory, facts: "dict[str, Any] | None" = None) -> "
     }
 
 
-def _glance(findings: list[Finding]) -> list[dict[str, str]]:
+def _glance(findings: list[Finding], choice: str) -> list[dict[str, str]]:
     """Return a list of one line (``mark``, ``text``) for the top of the report that counts passed and failed checks; empty without any."""
     findings = [one for one in findings if one.name not in WITHOUT_RULE]
     if not findings:
         return []
     passed, failed = ([found.name for found in findings if found.passed is way] for way in (True, False))
     open_ones = Counter(one.verdict for one in findings if one.passed is None)
-    parts = [f"Sanity checks: {len(passed)} of {len(findings)} passed"]
+    parts = [f"Sanity checks{choice}: {len(passed)} of {len(findings)} passed"]
     parts += [f"{len(failed)} failed ({', '.join(failed)})"] if failed else []
     parts += [f"{number} {verdict}" for verdict, number in open_ones.items()]
     mark = "bad" if failed else "unsure" if open_ones else "good"

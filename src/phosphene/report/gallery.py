@@ -23,6 +23,7 @@ from phosphene.runs.directory import FIGURES
 from phosphene.runs.frames import NAME as FRAMES
 from phosphene.runs.predictions import ClassifierPredictions, read_predictions
 from phosphene.samples.pool import FEW_HELD_OUT
+from phosphene.sources.libraries import RANDOM_NOTE
 
 # Faint enough that next to nothing is clipped: the page computes contrasts below a map's own from this image.
 FAINT = 0.07
@@ -122,6 +123,12 @@ def _cards(run: RunDirectory, facts: dict[str, Any]) -> Iterator[dict[str, Any]]
         elif size_of_frames:
             card["frames_elsewhere"] = animation.relative_to(run.path)
         yield card
+
+
+def notes_glance(facts: dict[str, Any]) -> list[dict[str, str]]:
+    """Return the lines (``mark``, ``text``) for the top of the report on how the network was loaded, such as with random weights."""
+    name, notes = facts["model"]["name"], map(str, facts["model"].get("notes", []))
+    return [{"mark": "unsure" if RANDOM_NOTE in note else "", "text": f"{name}: {note}."} for note in notes]
 
 
 def map_glance(facts: dict[str, Any], cards: list[dict[str, Any]], name: str = "") -> list[dict[str, str]]:

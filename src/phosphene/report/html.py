@@ -16,7 +16,7 @@ from phosphene.formats import count, heat, percent, probability, targeting_text
 from phosphene.image_files import encode
 from phosphene.labels import first_synonym
 from phosphene.report.checks import check_section
-from phosphene.report.gallery import map_section, sheet_of_maps
+from phosphene.report.gallery import map_section, notes_glance, sheet_of_maps
 from phosphene.report.images import natural_images
 from phosphene.report.made import made_section
 from phosphene.report.scan import scan_section
@@ -68,7 +68,7 @@ def write_report(
         raise RunError(f"{run.path} has no finished maps yet: run `phosphene map` to the end first.")
     if scan is not None and scan["first"]:
         parts = {"scan": scan, **parts}
-    lines = [line for part in parts.values() for line in part["glance"]]
+    lines = notes_glance(facts) + [line for part in parts.values() for line in part["glance"]]
     maps = len(gallery["cards"]) if gallery else 0
     style, script = (Markup(read_static(name)) for name in ("style.css", "script.js"))  # noqa: S704  (our own files)
     page = (

@@ -12,7 +12,7 @@ from phosphene.errors import RunError
 from phosphene.image_files import encode
 from phosphene.labels import first_synonym
 from phosphene.report.checks import check_section
-from phosphene.report.gallery import map_glance
+from phosphene.report.gallery import map_glance, notes_glance
 from phosphene.report.html import environment, read_static
 from phosphene.report.made import made_section
 from phosphene.report.scan import scan_section
@@ -127,7 +127,8 @@ def _parts(runs: Sequence[SiteRun]) -> list[dict[str, Any]]:
     for run in runs:
         parts = {name: part for name, section in SECTIONS.items() if (part := section(run.run, run.facts))}
         cards = [card for group in run.maps.values() for card in group]
-        lines = map_glance(run.facts, cards, run.name) + [line for part in parts.values() for line in part["glance"]]
+        lines = notes_glance(run.facts) + map_glance(run.facts, cards, run.name)
+        lines += [line for part in parts.values() for line in part["glance"]]
         lines.sort(key=lambda line: line["mark"] != "bad")  # bad news first
         found.append({"run": run, "parts": parts, "maps": len(cards), "glance": lines})
     return found

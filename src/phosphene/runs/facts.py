@@ -44,6 +44,7 @@ def run_facts(
             "classes": classifier.num_classes,
             "input": {"size": list(space.size), "mean": list(space.mean), "std": list(space.std)},
             **({"trust": True} if classifier.trusted else {}),
+            **({"notes": list(classifier.notes)} if classifier.notes else {}),
         },
         "recipe": {**recipe.to_dict(), "sha256": recipe.sha256},
         "samples": {

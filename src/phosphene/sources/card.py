@@ -23,6 +23,8 @@ from phosphene.labels import Labels
 from phosphene.sources.card_example import card_lines, input_line, input_lines
 from phosphene.sources.exported import FORMATS, conversion, open_exported
 from phosphene.sources.factory import build as call_factory
+from phosphene.sources.factory import has_random_weights
+from phosphene.sources.libraries import RANDOM_NOTE
 from phosphene.sources.weights import load_weights
 from phosphene.textfile import missing, read_toml
 
@@ -71,6 +73,8 @@ def load(rest: str, *, trust: bool) -> Classifier:
             origin = {"factory": str((path.parent / card["factory"]).absolute())}
     if "weights" in card:
         load_weights(module, path.parent / card["weights"], network=card["name"])
+    elif "arch" in card or ("factory" in card and has_random_weights(module, card["factory"], path, trust=trust)):
+        notes = (f"{RANDOM_NOTE}: the card names no `weights`",)
     return Classifier(
         module.eval() if "exported" in card else module.float().eval(),
         size=space.size,

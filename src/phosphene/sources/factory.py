@@ -16,6 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import torch
 from torch import nn
 
 from phosphene.classifier import Classifier
@@ -62,17 +63,25 @@ def load(rest: str, *, trust: bool) -> Classifier:
     )
 
 
-def build(factory: str, card: Path, *, trust: bool) -> nn.Module:
-    """Call the factory ``file.py:function`` or ``package.module:function`` of a card and return its network."""
+def has_random_weights(module: nn.Module, factory: str, card: Path, *, trust: bool) -> bool:
+    """Return whether the ``factory`` of a card, called with another seed, returns other weights than those of ``module``, which it made."""
+    again = build(factory, card, trust=trust, seed=1).state_dict()
+    return any(
+        key in again and not torch.equal(value.cpu(), again[key].cpu()) for key, value in module.state_dict().items()
+    )
+
+
+def build(factory: str, card: Path, *, trust: bool, seed: int = 0) -> nn.Module:
+    """Call the factory ``file.py:function`` or ``package.module:function`` of a card, with torch's ``seed``, and return its network."""
     if not trust and re.split("[.:]", factory)[0] in sys.stdlib_module_names:
         raise TrustError(  # os:abort, pdb:set_trace, ...: a card may name any of them
             f"model card {card} would call {factory} of Python itself, which builds no network: name another factory."
         )
-    made = call(factory, card.parent, f"model card {card}", trust=trust)
+    made = call(factory, card.parent, f"model card {card}", trust=trust, seed=seed)
     return made.module if isinstance(made, Classifier) else made
 
 
-def call(factory: str, folder: Path, who: str, *, trust: bool) -> nn.Module | Classifier:
+def call(factory: str, folder: Path, who: str, *, trust: bool, seed: int = 0) -> nn.Module | Classifier:
     """Call ``file.py:function`` or ``package.module:function``; return the network or Classifier it makes; else CardError or TrustError.
 
     Args:
@@ -80,6 +89,7 @@ def call(factory: str, folder: Path, who: str, *, trust: bool) -> nn.Module | Cl
         folder: Where files lie; code that is found here may have come with the model.
         who: Name of the spec or card, for messages.
         trust: Whether such code may run.
+        seed: Where torch's random numbers begin.
 
     Raises:
         CardError: it is missing, raises, or returns something else.
@@ -106,7 +116,7 @@ def call(factory: str, folder: Path, who: str, *, trust: bool) -> nn.Module | Cl
             names = [name for name, _ in inspect.getmembers(module, callable) if not name.startswith("_")]
             hint = nearest(function, names) or f" Functions: {first_few(names)}."
             raise CardError(f"{who}: {where} has no function {function!r}.{hint}")
-        with one_line(CardError, f"factory {factory} failed"), fixed_seed():
+        with one_line(CardError, f"factory {factory} failed"), fixed_seed(seed):
             made = make()
     if not isinstance(made, nn.Module | Classifier):
         raise CardError(f"{who}: {factory} returned a {type(made).__name__}, not a torch.nn.Module or a Classifier.")

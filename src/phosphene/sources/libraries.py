@@ -19,10 +19,10 @@ PROXIES = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
 
 
 @contextmanager
-def fixed_seed() -> Iterator[None]:
-    """Context with torch's seed at 0: a network built without weights is the same random one every time."""
+def fixed_seed(seed: int = 0) -> Iterator[None]:
+    """Context in which torch's random numbers begin at ``seed``: a network built without weights is the same random one every time."""
     with torch.random.fork_rng(devices=[]):  # the caller's random state stays as it is
-        torch.manual_seed(0)
+        torch.manual_seed(seed)
         yield
 
 

@@ -63,7 +63,23 @@ class CheckPlan:
             f"{name:<16} {'done' if name in self.cached else count(maps, 'map')}: {CHECKS[name].question}"
             for name, maps in costs.items()
         ]
-        return "\n".join([*lines, f"{count(sum(costs.values()), 'map')}, {self.passes:,} passes"])
+        total = f"{count(sum(costs.values()), 'map')}, {self.passes:,} passes"
+        return "\n".join([*lines, *([self.choice] if self.choice else []), total])
+
+    @property
+    def concepts(self) -> int:
+        """Number of concepts of which the run, or the list of maps, has maps: more than are checked if ``most`` is smaller."""
+        maps = [one.index for one in self.context.maps]
+        return len(set(maps if self.run is None else [row["index"] for row in self.run.facts()["jobs"]]))
+
+    @property
+    def choice(self) -> str:
+        """A sentence that says how many of the concepts were looked at, and which; empty if all were."""
+        chosen, total = self.context.chosen, self.concepts
+        names = ", ".join(one.short for one in chosen)
+        return f"Maps of {len(chosen)} of {total} concepts were chosen (--most {total} takes all): {names}." * (
+            len(chosen) < total
+        )
 
     @property
     def passes(self) -> int:
@@ -90,12 +106,14 @@ class Findings(list[Finding]):
     def _repr_html_(self) -> str:
         """Return the findings as HTML that a notebook displays: a table of check, verdict and explanation."""
         rows = [(one.name, one.verdict, one.explanation) for one in self]
-        return notebook.piece("table", ["check", "verdict", "finding"], rows)
+        table = notebook.piece("table", ["check", "verdict", "finding"], rows)
+        return notebook.piece("stack", [table, self.plan.choice])
 
     def to_dict(self) -> dict[str, Any]:
         """Return the document of ``check --json``: the findings, or after a dry run what would be checked."""
         plan = self.plan
-        head = {} if plan.run is None else {"run": str(plan.run.path)}
+        head: dict[str, Any] = {} if plan.run is None else {"run": str(plan.run.path)}
+        head |= {"concepts": plan.concepts, "concepts_chosen": [one.short for one in plan.context.chosen]}
         if not self:
             costs = plan.cost
             rows = [{"name": name, "maps": maps, "done": name in plan.cached} for name, maps in costs.items()]

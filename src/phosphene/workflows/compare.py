@@ -122,7 +122,7 @@ class Comparison:
             "runs": [str(path) for path in self.runs],
             "models": [facts["model"]["name"] for facts in self.facts],
             "recipes": [facts["recipe"]["name"] for facts in self.facts],
-            "notes": self.notes,
+            "warnings": self.notes,
             "changes": [asdict(one) for one in self.changes],
             "only": [list(labels) for labels in self.only],
         }

@@ -80,6 +80,8 @@ def examine_model(
         "predictions": _predictions_line(declared["classes"], shown),
         "range": found.line,
         "size": ", ".join(f"{h} x {w}: {_information_text(value)}" for (h, w), value in sizes.items()),
+        **({"notes": "; ".join(classifier.notes)} if classifier.notes else {}),
+        **({"skipped_samples": ", ".join(pool.skipped)} if pool.skipped else {}),
         "conventions": list(found.rows),
     }
 

@@ -67,19 +67,22 @@ class Progress:
         )
 
 
+def show_notes(display: ProgressDisplay, classifier: Classifier, pool: SamplePool) -> None:
+    """Print the notes on a model, such as random weights, and which files and run directories among its samples were skipped."""
+    for note in classifier.notes:
+        display.note(f"{classifier.name}: {note}")
+    if pool.skipped:
+        first = ", ".join(pool.skipped[:3]) + (", ..." if len(pool.skipped) > 3 else "")
+        display.note(f"skipped {len(pool.skipped)} sample file(s) that are not readable images: {first}")
+
+
 def show_doubts(display: ProgressDisplay, classifier: Classifier, pool: SamplePool, device: str) -> None:
     """Print notes on a model and on its samples (few, skipped), and warn if its predictions for these do not fit its declared input."""
-    for note in classifier.notes:
-        display.print(f"phosphene: {classifier.name}: {note}")
+    show_notes(display, classifier, pool)
     held_out = len(pool.held_out)
     if held_out < FEW_HELD_OUT:
         held = f"{count(held_out, 'sample')} of {len(pool)} {'is' if held_out == 1 else 'are'}"
-        display.print(
-            f"phosphene: only {held} held out, too few for a targeting rate: give {10 * FEW_HELD_OUT} samples or more."
-        )
-    if pool.skipped:
-        first = ", ".join(pool.skipped[:3])
-        display.print(f"phosphene: skipped {len(pool.skipped)} sample file(s) that are not readable images: {first}")
+        display.note(f"only {held} held out, too few for a targeting rate: give {10 * FEW_HELD_OUT} samples or more.")
     display.warn(range_doubt(classifier, pool, device=device))
 
 

@@ -82,6 +82,7 @@ def score_runs(
     trust: bool = False,
     on_progress: "Callable[[int, int, str], None] | None" = None,
     on_warning: "Callable[[str], None] | None" = None,
+    on_note: Callable[[str], None] = lambda _: None,
 ) -> Scores[RunScore]:
     """Score every run on every target (default: the sources), write ``scores.json`` and ``readings.json``; return Scores, run by run.
 
@@ -96,6 +97,7 @@ def score_runs(
         on_progress: Called before every score with the number of scores so far, that of all, and the target's name.
         on_warning: Called with a line for every target that is doubtful, because its declared input range does not fit,
             and for every run whose concepts share classes, for which M_score means nothing.
+        on_note: Called with every note on a target, such as that its weights are random.
 
     Returns:
         The scores, run by run.
@@ -112,6 +114,8 @@ def score_runs(
     for source in sources:
         for target in distinct:
             _check_pair(source, target)
+    for note in (f"{target.name}: {note}" for target in distinct for note in target.notes):
+        on_note(note)
     if on_warning is not None:
         doubts = [range_doubt(target, device=device) for target in distinct]
         doubts += [overlap_note(source.concepts) for source in sources]
