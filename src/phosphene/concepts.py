@@ -27,6 +27,7 @@ MOST_READINGS = 8
 MOST_INDEX = 1_000_000
 
 _OPERATOR = re.compile(r" (\+|vs) ")
+_LOOSE_OPERATOR = re.compile(r" ?\+ ?| (vs\.?|versus) ", re.IGNORECASE)  # what may have been meant for one
 _NAME = re.compile(r'(?:"(?P<quoted>[^"]*)"|(?P<plain>.+?))(?: (?P<operator>\+|vs) |$)')
 
 
@@ -228,7 +229,7 @@ def _sides_of(text: str, labels: Labels) -> Sides:
     """Return the Sides (class indices) that an expression means; ConceptError if a name is no class, or there are several readings."""
     text = " ".join(text.split())
     if labels.has(text) or not (_OPERATOR.search(text) or text.startswith('"')):
-        return Sides((labels.find(text),))
+        return Sides((_find(text, labels),))
     readings = {reading: _resolved(reading, text, labels) for reading in _readings(text, labels)}
     if len({tuple(map(frozenset, sides)) for sides in readings.values()}) > 1:
         listed = "; or ".join(" ".join(f'{operator} "{name}"'.strip() for operator, name in one) for one in readings)
@@ -269,8 +270,21 @@ def _resolved(reading: Reading, text: str, labels: Labels) -> Sides:
         side += operator == "vs"
         if side > 1:
             raise ConceptError(f"{text!r} has more than one ' vs ': a contrast has two sides.")
-        sides[side].append(labels.find(name))
+        sides[side].append(_find(name, labels))
     return Sides(*map(tuple, sides))
+
+
+def _find(name: str, labels: Labels) -> int:
+    """Return the index of the class that a name means; ConceptError, which says how an expression is written if it may be one."""
+    try:
+        return labels.find(name)
+    except ConceptError as error:
+        written = _LOOSE_OPERATOR.sub(lambda found: " + " if "+" in found[0] else " vs ", name)
+        if written == name:
+            raise
+        raise ConceptError(
+            f"{error} A union is written 'A + B' and a contrast 'A vs B', with blanks: {written!r}."
+        ) from None
 
 
 def _quoted(name: str, index: int) -> str:

@@ -51,6 +51,24 @@ def test_what_a_command_complains_of_is_shown_and_it_can_be_edited_retried_and_d
     assert client.post("/retry", {"name": "job"}).status_code == 404
 
 
+def test_what_failed_in_a_run_directory_gets_a_free_name_to_edit_and_keeps_its_reason(client, root, monkeypatch):
+    make(root / "job", missing=(3,))
+    make(root / "job-2")
+    answer = client.post("/start", DOOMED | {"set": ""})
+    assert "another name. job-3 is free." in answer.text
+    assert f'id="name-fault">{root}/job belongs to' in answer.text  # no capital in a path
+    monkeypatch.setattr("phosphene.web.gallery.validate", lambda *_: None)
+    client.post("/start", DOOMED)
+    page = client.wait("/run/job", "failed")
+    reason = re.search('class="complaint">([^<]*belongs to another[^<]*)</p>', page)[1]
+    assert 'name="name" value="job-3"' in client.get("/new?edit=job").text
+    assert page.count(reason) == 1
+    assert client.post("/dismiss", {"name": "job"}).status_code == 303
+    for place in ("/run/job", "/"):
+        assert f'<p class="complaint">{reason}</p>' in client.get(place).text
+    assert "stopped</span>" in client.get("/run/job").text
+
+
 def test_a_command_is_stopped_and_continued(client, root):
     assert client.post("/start", LONG).status_code == 303
     page = client.wait("/run/long", "step ")

@@ -38,10 +38,10 @@ def check_section(run: RunDirectory, facts: "dict[str, Any] | None" = None) -> "
     known = [*CHECKS, *(name for name in entries if name not in CHECKS)]
     findings = [Finding.from_dict(entries[name]) for name in known if name in entries]
     total = len({row["index"] for row in (run.facts() if facts is None else facts)["jobs"]})
-    chosen = min(len(entry["subject"]["concepts"]) for entry in entries.values())
+    chosen = min(len(entry["subject"].get("concepts", ())) for entry in entries.values())
     return {
         "nav": "Checks",
-        "glance": _glance(findings, f" of {chosen} of {total} concepts" * (chosen < total)),
+        "glance": _glance(findings, f" of {chosen} of {total} concepts" * (0 < chosen < total)),
         "total": total,
         "findings": findings,
         "questions": {name: check.question for name, check in CHECKS.items()},

@@ -1,25 +1,50 @@
-"""``failures.json``: the maps of a run that could not be made, each with its error; absent if there are none."""
+"""``failures.json``: the maps of a run that could not be made, each with its error, or why its command failed; absent if nothing did."""
 
 import contextlib
 from collections.abc import Iterable
 from typing import Any
 
 from phosphene.concept_map import Job
+from phosphene.concepts import name_with_index
 from phosphene.errors import RunError
 from phosphene.runs.directory import RunDirectory
 from phosphene.runs.documents import Document
 from phosphene.runs.lock import hold
 
 ROW = {"index": int, "label": str, "seed": int, "error": str, "tries": int}
-FAILURES = Document("failures.json", "failures", {"failures": [ROW]}, "Delete it.")
+FAILURES = Document("failures.json", "failures", {"failures": [ROW], "command?": str}, "Delete it.")
 
 
 def read_failures(run: RunDirectory) -> list[dict[str, Any]]:
     """Return the rows of ``failures.json``, one per map that could not be made; a damaged file counts as empty."""
-    data = None
+    return _read(run)["failures"]  # type: ignore[no-any-return]
+
+
+def failure_lines(run: RunDirectory) -> list[str]:
+    """Return in words what ``failures.json`` holds: a line per map that could not be made, and why the last command failed."""
+    data = _read(run)
+    maps = [
+        f"{name_with_index(row['index'], row['label'])}, seed {row['seed']}: {row['error']}" for row in data["failures"]
+    ]
+    return maps + ([data["command"]] if "command" in data else [])
+
+
+def note_command_failure(run: RunDirectory, error: str) -> None:
+    """Write into ``failures.json`` why a command on the run failed, unless it lists the maps that could not be made already.
+
+    Raises:
+        RunError: it cannot be written.
+    """
+    with hold(run.path):
+        if not read_failures(run):
+            FAILURES.write(run.path, {"failures": [], "command": error})
+
+
+def _read(run: RunDirectory) -> dict[str, Any]:
+    """Return the content of ``failures.json``; without any failures if it is missing or damaged."""
     with contextlib.suppress(RunError):
-        data = FAILURES.read(run.path)
-    return data["failures"] if data else []
+        return FAILURES.read(run.path) or {"failures": []}
+    return {"failures": []}
 
 
 def note_failures(run: RunDirectory, rows: Iterable[dict[str, Any]] = ()) -> None:

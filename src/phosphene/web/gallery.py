@@ -1,7 +1,10 @@
 """The pages of the gallery, one method each."""
 
+import contextlib
 import functools
 import hashlib
+import itertools
+import re
 import secrets
 import threading
 from pathlib import Path
@@ -20,10 +23,11 @@ from phosphene.progress import duration
 from phosphene.recipe import DEFAULT_RECIPE, RECIPES
 from phosphene.report.html import environment
 from phosphene.runs import RunDirectory
+from phosphene.runs.failures import note_command_failure
 from phosphene.runs.scores import NAME as SCORES
 from phosphene.sources import SPEC_FORMS, list_specs
 from phosphene.web.folder import HERE, Folder, NotHereError, read_cached, thumbnail
-from phosphene.web.form import FIELDS, Command, FormError, read_form
+from phosphene.web.form import FIELDS, LONGEST_NAME, Command, FormError, read_form
 from phosphene.web.guard import REPORT_POLICY
 from phosphene.web.processes import CommandProcess, Processes
 from phosphene.web.validate import validate
@@ -105,7 +109,11 @@ class Gallery:
     def new(self, action: str = "map", model: str = "", run: str = "", edit: str = "") -> HTMLResponse:
         """Return the page with the form that starts a command, with these fields filled in, or those of the command on run ``edit``."""
         process = self.processes.get(edit)
-        return self._form({"action": action, "model": model, "run": run} if process is None else process.command.fields)
+        if process is None:
+            return self._form({"action": action, "model": model, "run": run})
+        # A run directory takes no other model, recipe or samples, so that what is changed needs another name.
+        taken = process.run.exists() and process.command.action != "check"
+        return self._form(process.command.fields | ({"name": self._free_name(process.name)} if taken else {}))
 
     async def start(self, request: Request) -> Response:
         """Try a submitted form's fields, start its command and redirect to the run's page; or return the form with its faults."""
@@ -123,9 +131,12 @@ class Gallery:
         return RedirectResponse(f"/run/{quote(name)}", status_code=303)
 
     async def dismiss(self, request: Request) -> Response:
-        """Remove a command from the list if it has ended, and redirect to the list of runs; its run directory stays."""
+        """Remove a command from the list if it has ended, and redirect there; its run directory stays, with the reason if it failed."""
         name, process = await self._process(request)
         if not process.running:
+            with contextlib.suppress(PhospheneError):  # a run that cannot be read or written loses only the reason
+                if process.state == "failed" and (process.run / "run.json").exists():
+                    note_command_failure(RunDirectory(process.run), process.message)
             del self.processes[name]
         return RedirectResponse("/", status_code=303)
 
@@ -159,7 +170,12 @@ class Gallery:
         try:
             command = read_form(fields, trust=self.trust)
             run = self._run_directory(command)
-            await run_in_threadpool(validate, command, run)  # takes seconds, and pages are served meanwhile
+            try:
+                await run_in_threadpool(validate, command, run)  # takes seconds, and pages are served meanwhile
+            except FormError as error:
+                if "another name" in error.faults.get("name", ""):
+                    error.faults["name"] += f" {self._free_name(command.name)} is free."
+                raise
             self.processes.start(command, run)
         except FormError as error:
             return self._form(fields, error.faults, 400)
@@ -180,6 +196,12 @@ class Gallery:
         if (self.root / command.name).is_symlink():
             raise FormError({"name": f"{command.name} is a link: choose another name."})
         return self.root / command.name
+
+    def _free_name(self, name: str) -> str:
+        """Return a name that no run, file or command has: ``name`` with the next number, ``star-2``."""
+        stem = re.sub(r"-[0-9]+$", "", name)[: LONGEST_NAME - 6]
+        names = (f"{stem}-{number}" for number in itertools.count(2))
+        return next(one for one in names if not (self.root / one).exists() and one not in self.processes)
 
     def _form(
         self, fields: "dict[str, str]", faults: "dict[str, str] | None" = None, status: int = 200
@@ -229,8 +251,8 @@ class Gallery:
 
 
 def capitalized(text: str) -> str:
-    """Return text with its first letter in upper case, and the others as they are."""
-    return text[:1].upper() + text[1:]
+    """Return text with its first letter in upper case, unless it begins with a path or a name such as ``xi_layer``."""
+    return text[:1].upper() + text[1:] if text.partition(" ")[0].rstrip(",.:").isalpha() else text
 
 
 @functools.lru_cache(maxsize=4)

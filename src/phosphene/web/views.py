@@ -17,6 +17,7 @@ from phosphene.report.scan_words import all_to_all, glance, headline, short_labe
 from phosphene.runs import RunDirectory
 from phosphene.runs.checks import NAME as CHECKS
 from phosphene.runs.directory import PREVIEW, read_map_json
+from phosphene.runs.failures import failure_lines
 from phosphene.runs.live import SignOfLife, read_live
 from phosphene.runs.scans import NAME as SCAN
 from phosphene.runs.scans import SCAN as SCAN_DOCUMENT
@@ -85,7 +86,8 @@ class RunView:
     """A run as the pages show it: name, state, ``run.json``, its maps, and the processes that are making them.
 
     ``state`` is ``finished``, ``running``, ``stopped`` or ``damaged``; ``scan`` is the scan of the run itself, and
-    ``other_scans`` are those of the runs below it; ``checks`` sums up its sanity checks (``mark`` and ``text``).
+    ``other_scans`` are those of the runs below it; ``checks`` sums up its sanity checks (``mark`` and ``text``);
+    ``failures`` are the reasons why it stopped, as far as ``failures.json`` has them.
     """
 
     name: str
@@ -99,6 +101,7 @@ class RunView:
     scan: "ScanView | None" = None
     other_scans: tuple[ScanView, ...] = ()
     checks: "dict[str, str] | None" = None
+    failures: tuple[str, ...] = ()
 
     @property
     def is_scan(self) -> bool:
@@ -180,6 +183,7 @@ def run_view(folder: Folder, name: str, running: Collection[str] = ()) -> RunVie
         scan=scans[0],
         other_scans=tuple(one for one in scans[1:] if one is not None),
         checks=_checks(folder, run, maps),
+        failures=tuple(failure_lines(run)) if state == "stopped" else (),
     )
 
 
