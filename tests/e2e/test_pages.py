@@ -26,6 +26,7 @@ MADE = {
         "runs/candidate-scan/scan.json",
     ),
     "howto/ci-gate": ("runs/candidate/report.html", "scores.json", "scan.json"),
+    "howto/compare": ("runs/both/shapes-plain-vivid/scores.json", "compare.html"),
     "howto/cluster": ("runs/workers/report.html", "runs/on-ray/report.html"),
     "howto/own-model": ("my_net.safetensors", "star.png", "runs/my_net/report.html"),
     "howto/report": ("runs/read/report.html", "runs/read/scores.json"),
