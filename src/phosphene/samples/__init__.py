@@ -13,7 +13,7 @@ from torch import Tensor
 from phosphene.classifier import Classifier
 from phosphene.errors import SamplesError, nearest
 from phosphene.samples.pool import SamplePool, make_pool
-from phosphene.textfile import missing
+from phosphene.textfile import missing, nearby
 
 __all__ = ["SamplePool", "default_samples", "is_natural", "load_samples"]
 
@@ -58,7 +58,11 @@ def load_samples(spec: "str | Path", shape: tuple[int, int, int]) -> SamplePool:
         raise SamplesError(f"sample file {text} is not one of {', '.join(SUFFIXES)}: give the folder that holds it.")
     else:
         names = [f"synthetic:{kind}" for kind in ("mixed", "noise", "pink", "dead-leaves")] + ["demo:shapes"]
-        fix = nearest(text, names) or f" Give a folder of images, a .parquet or .npz file, or {', '.join(names)}."
+        folders = nearby(Path(text), Path.is_dir)
+        beside = f" The folders beside it: {folders}." if folders else ""
+        fix = (
+            nearest(text, names) or f"{beside} Give a folder of images, a .parquet or .npz file, or {', '.join(names)}."
+        )
         raise SamplesError(f"samples {text} do not exist.{fix}")
     samples, skipped = cast("Kind", importlib.import_module(module)).read(where, shape)
     return make_pool(samples, text, skipped)

@@ -90,7 +90,8 @@ class CommandProcess:
         lines = list(self.lines)
         if self.state == "failed":
             errors = [line.removeprefix("phosphene: ") for line in lines if line.startswith("phosphene: ")]
-            return (errors or lines or [f"it ended with exit code {self.process.returncode} and no message."])[-1]
+            reason = (errors or lines or [f"it ended with exit code {self.process.returncode} and no message."])[-1]
+            return reason.replace("another --out", "another name")
         return last_progress(lines)
 
     def stop(self) -> None:
