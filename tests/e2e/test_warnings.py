@@ -38,7 +38,7 @@ def test_warnings_stand_in_the_json_of_every_command(call, network, samples, tmp
 
     classes = [word for index in range(5) for word in ("-c", index)]
     said = warnings("map", network.path, *classes, "--samples", samples, *SETTINGS, "--out", out)
-    assert "tiny: its weights are random: the card names no `weights`" in said
+    assert "tiny: its weights are random: the card names no weights file" in said
     assert "only 1 sample of 12 is held out" in said
     assert "earlier (a run directory)" in said
     assert "broken.png" in said

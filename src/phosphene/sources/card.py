@@ -74,7 +74,7 @@ def load(rest: str, *, trust: bool) -> Classifier:
     if "weights" in card:
         load_weights(module, path.parent / card["weights"], network=card["name"])
     elif "arch" in card or ("factory" in card and has_random_weights(module, card["factory"], path, trust=trust)):
-        notes = (f"{RANDOM_NOTE}: the card names no `weights`",)
+        notes = (f"{RANDOM_NOTE}: the card names no weights file",)
     return Classifier(
         module.eval() if "exported" in card else module.float().eval(),
         size=space.size,
