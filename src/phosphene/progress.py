@@ -17,6 +17,7 @@ from phosphene.errors import SpeedWarning, printable
 EVERY_SECONDS = float(os.environ.get("PHOSPHENE_PROGRESS_SECONDS", "10"))  # between two plain lines
 NOTEBOOK_SECONDS = 0.5  # between two updates in a notebook
 NOTEBOOK_WIDTH = 110
+WIDE = 110  # columns of a terminal from which the figures of the last step are shown beside the bar
 
 
 class ProgressDisplay:
@@ -43,14 +44,9 @@ class ProgressDisplay:
         if self.shown and not self.in_notebook and self.console.is_terminal:
             facts, left = TextColumn("{task.fields[facts]}"), TextColumn("{task.fields[left]}")
             what = TextColumn("[bold]{task.description}")
-            columns = (
-                what,
-                BarColumn(20),
-                TaskProgressColumn("{task.percentage:>3.0f} %"),
-                facts,
-                TimeElapsedColumn(),
-                left,
-            )
+            percentage = TaskProgressColumn("{task.percentage:>3.0f} %")
+            wide = self.console.width >= WIDE  # else all columns would be cut off
+            columns = (what, BarColumn(20), percentage, *([facts] if wide else []), TimeElapsedColumn(), left)
             self.bar = Progress(*columns, console=self.console, transient=True)
             self.bar.start()
             self.bar.add_task(escape(printable(self.title)), total=None, facts="", left="")

@@ -31,6 +31,17 @@ def test_a_line_stands_above_the_bar(terminal):
     assert any("map 2 of 2, heart" in line and "75 %" in line for line in lines)
 
 
+def test_a_narrow_terminal_has_the_bar_and_the_share_without_the_figures(terminal):
+    display, stream = terminal
+    display.console = Console(file=stream, force_terminal=True, width=80)
+    with display:
+        display.update("map 2 of 2, polka dots", 0.75, "step 30 of 40, loss 0.504, predicted for 88 %", 12.0)
+    assert "polka dots" in stream.getvalue()
+    assert "75 %" in stream.getvalue()
+    assert "12 s left" in stream.getvalue()
+    assert "loss" not in stream.getvalue()
+
+
 def test_what_takes_longer_is_a_line_and_other_warnings_are_left_alone(terminal):
     display, stream = terminal
     before = warnings.showwarning

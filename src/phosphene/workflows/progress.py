@@ -51,9 +51,7 @@ class Progress:
         step = self.step
         done = self.maps_done + len(self.labels) * step.number / step.total
         labels = ", ".join(self.labels[:3]) + (", ..." if len(self.labels) > 3 else "")
-        facts = (
-            f"step {step.number} of {step.total}, loss {step.loss:.3f}, predicted for {percent(step.hits)} of samples"
-        )
+        facts = f"step {step.number} of {step.total}, loss {step.loss:.3f}, predicted for {percent(step.hits)}"
         if self.workers > 1 and self.rate is not None:
             facts += f", {self.workers} workers, {self.rate:.1f} maps per minute"
         if self.failed:
