@@ -44,9 +44,9 @@ def draw_images(count: int, seed: int, size: int = SIZE) -> tuple[NDArray[np.uin
 def _paint(rng: np.random.Generator, labels: NDArray[np.int64], size: int) -> NDArray[np.uint8]:
     """Return one random image per class index in ``labels``, each a shape or texture on a background, uint8 (n, 3, size, size)."""
     count = len(labels)
-    image, base = _background(rng, count, size)
-    ink, second = _far_colours(rng, base), _far_colours(rng, base)
-    second = _apart(second, ink)
+    image, base = background(rng, count, size)
+    ink, second = far_colours(rng, base), far_colours(rng, base)
+    second = apart(second, ink)
     alpha = np.empty((count, 1, size, size), np.float32)
     for index in np.unique(labels):
         chosen = np.flatnonzero(labels == index)
@@ -62,15 +62,15 @@ def _paint(rng: np.random.Generator, labels: NDArray[np.int64], size: int) -> ND
             distance = np.maximum(texture, inside)
             # Half of the textures have a second colour, the others show the background in their gaps.
             two = rng.random(len(chosen)) < 0.5
-            cover = _coverage(inside[two], radius[two], edge[two])[:, None]
+            cover = coverage(inside[two], radius[two], edge[two])[:, None]
             image[chosen[two]] += cover * (second[chosen[two], :, None, None] - image[chosen[two]])
-        alpha[chosen, 0] = _coverage(distance, radius, edge)
+        alpha[chosen, 0] = coverage(distance, radius, edge)
     image += alpha * (ink[:, :, None, None] - image)
     np.clip(image, 0, 1, out=image)
     return (image * np.float32(255) + np.float32(0.5)).astype(np.uint8)
 
 
-def _coverage(distance: Array, radius: Array, edge: Array) -> Array:
+def coverage(distance: Array, radius: Array, edge: Array) -> Array:
     """Return the share of each pixel that a shape covers, (n, h, w) in [0, 1]: from distances in radii, radius and soft edge in pixels."""
     return np.clip(np.float32(0.5) - distance * (radius / edge), 0, 1)
 
@@ -83,14 +83,21 @@ def _coordinates(rng: np.random.Generator, count: int, size: int, large: bool) -
     room = np.maximum(size / 2 - 0.92 * radius, 0.04 * size)
     x = size / 2 - 0.5 + room * rng.uniform(-1, 1, radius.shape)
     y = size / 2 - 0.5 + room * rng.uniform(-1, 1, radius.shape)
+    return (*turned_grid(rng, size, x, y, radius), radius.astype(np.float32))
+
+
+def turned_grid(
+    rng: np.random.Generator, size: int, x: NDArray[np.float64], y: NDArray[np.float64], radius: NDArray[np.float64]
+) -> tuple[Array, Array]:
+    """Return each pixel's coordinates `u`, `v`, (n, size, size), in randomly turned frames of shapes at `x`, `y` (n, 1, 1), in radii."""
     angle = rng.uniform(0, 2 * np.pi, radius.shape)
     cos, sin = (np.cos(angle) / radius).astype(np.float32), (np.sin(angle) / radius).astype(np.float32)
     grid = np.arange(size, dtype=np.float32)
     dx, dy = grid[None, None, :] - x.astype(np.float32), grid[None, :, None] - y.astype(np.float32)
-    return cos * dx + sin * dy, cos * dy - sin * dx, radius.astype(np.float32)
+    return cos * dx + sin * dy, cos * dy - sin * dx
 
 
-def _far_colours(rng: np.random.Generator, base: Array, tries: int = 8) -> Array:
+def far_colours(rng: np.random.Generator, base: Array, tries: int = 8) -> Array:
     """Return for each colour of `base` (n, 3) a random colour that differs from it by at least about 0.6, float32 (n, 3)."""
     offers = rng.random((tries, *base.shape), dtype=np.float32)
     distance = np.sqrt(((offers - base) ** 2).sum(2))
@@ -100,14 +107,14 @@ def _far_colours(rng: np.random.Generator, base: Array, tries: int = 8) -> Array
     return out
 
 
-def _apart(colour: Array, ink: Array) -> Array:
+def apart(colour: Array, ink: Array) -> Array:
     """Return each colour (n, 3) that differs from `ink` (n, 3) by 0.5 or more; in place of the others, black or white."""
     near = np.sqrt(((colour - ink) ** 2).sum(1, keepdims=True)) < 0.5
     out: Array = np.where(near, np.where(ink.mean(1, keepdims=True) > 0.5, np.float32(0), np.float32(1)), colour)
     return out
 
 
-def _background(rng: np.random.Generator, count: int, size: int) -> tuple[Array, Array]:
+def background(rng: np.random.Generator, count: int, size: int) -> tuple[Array, Array]:
     """Draw random backgrounds (leaves, gradients, plain); return them, float32 (n, 3, size, size), and their base colours (n, 3)."""
     base = rng.random((count, 3), dtype=np.float32)
     contrast = rng.uniform(0.05, 0.4, (count, 1, 1)).astype(np.float32)
