@@ -15,7 +15,7 @@ from phosphene.errors import ConceptError, RecipeError, SamplesError, SpecError,
 from phosphene.recipe import Recipe
 from phosphene.samples import SamplePool, default_samples, load_samples
 from phosphene.sources import load
-from phosphene.units import FORMS, Unit
+from phosphene.units import FORMS, LOW, Unit
 
 Concepts = str | int | Iterable[str | int]
 Model = str | Path | Classifier
@@ -65,18 +65,45 @@ def to_concepts(concepts: Any, classifier: Classifier) -> list[Concept]:
     """
     labels = classifier.labels
     if concepts is None:
-        return [Concept.of_class(index, label) for index, label in enumerate(labels)]
+        return [_concept_of(index, classifier) for index in range(len(labels))]
     found: dict[int, Concept] = {}
     for one in as_list(concepts):
         if isinstance(one, bool) or not isinstance(one, str | Integral):
             raise ConceptError(f"a concept is the index of a class or a label such as 'castle', not {describe(one)}.")
         text = one.strip() if isinstance(one, str) else str(int(one))
-        named = text.startswith(FORMS) and not labels.has(text)
-        for concept in map(Concept.of_unit, Unit.parse(text)) if named else [parse(text, labels)]:
+        if text.startswith(FORMS) and not labels.has(text):
+            several = [Concept.of_unit(unit) for unit in Unit.parse(text)]
+        elif classifier.regression:
+            several = [_output_named(text, classifier)]
+        elif text.startswith(LOW) and not labels.has(text):
+            raise ConceptError(
+                f'{text!r}: {LOW}NAME is for networks whose card says output = "regression", not for classes.'
+            )
+        else:
+            several = [parse(text, labels)]
+        for concept in several:
             found.setdefault(concept.index, concept)
     if not found:
         raise ConceptError("no concept was given: name one with -c, or take --all.")
     return list(found.values())
+
+
+def _concept_of(index: int, classifier: Classifier, *, low: bool = False) -> Concept:
+    """Return the concept of a classifier's class, or of high or ``low`` values of an output of a regression network."""
+    label = classifier.labels[index]
+    if classifier.regression:
+        return Concept.of_unit(Unit(channel=index, output=label, low=low))
+    return Concept.of_class(index, label)
+
+
+def _output_named(text: str, classifier: Classifier) -> Concept:
+    """Return the concept of the output that ``NAME`` or ``low:NAME`` names; ConceptError for what is no output, such as a union."""
+    labels = classifier.labels
+    low = text.startswith(LOW) and not labels.has(text)
+    name = text.removeprefix(LOW) if low else text
+    if not labels.has(name) and (" vs " in name or " + " in name):
+        raise ConceptError(f"{text!r}: outputs of a regression are mapped one by one, by -c NAME or -c {LOW}NAME.")
+    return _concept_of(labels.find(name), classifier, low=low)
 
 
 def to_pool(samples: Any, classifier: Classifier) -> SamplePool:

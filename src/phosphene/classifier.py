@@ -20,6 +20,7 @@ from phosphene.outputs import (
     KINDS,
     MULTI_LABEL,
     NEEDED,
+    REGRESSION,
     SINGLE,
     detect_kind,
     is_single,
@@ -90,7 +91,7 @@ class Classifier:
         spec: The model spec it was loaded from, if any.
         output: Kind of the module's output: ``auto`` to detect it, ``logits``, ``probabilities``,
             ``log-probabilities``; for independent outputs ``multi-label`` (logits) or ``multi-label-probabilities``;
-            or for a network with one output, ``logit`` or ``probability``. Of several outputs, the position or key of
+            for a network with one output, ``logit`` or ``probability``; or ``regression``. Of several outputs, the position or key of
             the logits, with or without their kind: ``0``, ``out``, ``out:probabilities``.
         batch: Largest number of images that the module accepts at once; any number by default.
         notes: Notes for the user about how it was loaded, one line each.
@@ -181,9 +182,9 @@ class Classifier:
             if not single and (output.ndim != 2 or len(output) != 1 or not output.numel()):
                 raise CardError(self._wrong_output(tuple(output.shape)))
             kind = self._output if self._output != "auto" else detect_kind(*self._test_outputs(output, grey))
-        if (kind in SINGLE) != single:
+        if (kind in SINGLE) != single and kind != REGRESSION:
             raise CardError(f"network {self.name} has {output.numel()} output(s), which cannot be {kind}.")
-        count = 2 if single else output.numel()
+        count = 2 if kind in SINGLE else output.numel()
         if self._labels is not None and len(self._labels) != count:
             raise CardError(
                 f"network {self.name} has {count} classes, and its label file has {len(self._labels)} lines."
@@ -243,6 +244,23 @@ class Classifier:
         return self.output in MULTI_LABEL
 
     @property
+    def regression(self) -> bool:
+        """Whether the outputs are measurements, such as an age, and no classes; raises like :attr:`num_classes`."""
+        return self.output == REGRESSION
+
+    def refuse_regression(self, what: str) -> None:
+        """Raise CardError, which begins with ``what`` needs classes, if the outputs are measurements.
+
+        Raises:
+            CardError: they are.
+        """
+        if self.regression:
+            raise CardError(
+                f"{what} needs classes, and the outputs of {self.name} are measurements (regression): "
+                "`phosphene map` and `phosphene check` work."
+            )
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """Notes for the user, one line each: how the classifier was loaded, and how an output that is not logits is converted."""
         note = KINDS[self.output]  # runs the network, which may add notes
@@ -250,10 +268,12 @@ class Classifier:
 
     @cached_property
     def labels(self) -> Labels:
-        """Class names in output order: those given, ``negative`` and ``positive`` for one output, or ``class 0`` and so on; cached."""
+        """Class names in output order: those given; else ``negative``, ``positive`` for one output, ``class 0`` or ``output 0``; cached."""
         count, kind = self._classes_and_kind
         if self._labels is not None:
             return self._labels
+        if kind == REGRESSION:
+            return Labels([f"output {index}" for index in range(count)])
         return Labels(["negative", "positive"]) if kind in SINGLE else Labels.numbered(count)
 
     @cached_property

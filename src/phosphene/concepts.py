@@ -12,8 +12,8 @@ from functools import cached_property
 from typing import Any, NamedTuple, Self
 
 from phosphene.errors import ConceptError, RunError
-from phosphene.labels import Labels, first_synonym
-from phosphene.units import Unit
+from phosphene.labels import Labels, first_synonym, unambiguous_name
+from phosphene.units import FORMS, Unit
 
 # Numbers of unions and contrasts begin here, above all class indices; the rest of a number is a hash of 48 bits.
 FIRST_NUMBER = 2**48
@@ -82,7 +82,7 @@ class Concept:
     def order(self) -> tuple[Any, ...]:
         """The key that concepts are sorted by: classes by index, unions and contrasts by their classes, then units by layer."""
         if self.unit:
-            return 2, self.unit.layer, self.unit.file, self.unit.channel or 0
+            return 2, self.unit.layer, self.unit.file, self.unit.channel or 0, self.unit.low
         up, against = self.sides
         return int(not self.is_class), sorted(up + against), up
 
@@ -294,21 +294,15 @@ def _quoted(name: str, index: int) -> str:
     return f'"{name}"' if _OPERATOR.search(f" {name} ") else name
 
 
-def unambiguous_name(index: int, label: str) -> str:
-    """From a class's index and label, return a readable name that ``-c`` takes and no other class has: ``crane (134)``."""
-    short = first_synonym(label)
-    return f"{short} ({index})" if short.isprintable() and short not in ("", f"class {index}") else str(index)
-
-
 def name_with_index(index: int, label: str) -> str:
     """From a concept's index and label, return its name for messages: ``crane (134)`` for a class; the label of any other concept."""
     return f"{first_synonym(label)} ({index})" if index < FIRST_NUMBER else label
 
 
 def kind_and_index(index: int, label: str) -> str:
-    """From a concept's index and label, return in words what it is: ``class 134``, ``union``, ``contrast``, ``unit`` or ``direction``."""
+    """From a concept's index and label, return in words what it is: a class, union, contrast, unit, direction or output."""
     if index < FIRST_NUMBER:
         return f"class {index}"
     if index >= FIRST_UNIT:
-        return label.partition(":")[0]
+        return next((form[:-1] for form in FORMS if label.startswith(form)), "output")
     return "contrast" if " vs " in re.sub('"[^"]*"', "", label) else "union"

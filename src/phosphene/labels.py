@@ -147,3 +147,9 @@ def _synonyms(label: str) -> tuple[str, ...]:
 def _key(text: str) -> str:
     """Return text in lower case with single spaces and none at the ends: the form in which labels are compared."""
     return " ".join(text.casefold().split())
+
+
+def unambiguous_name(index: int, label: str) -> str:
+    """From a class's index and label, return a readable name that ``-c`` takes and no other class has: ``crane (134)``."""
+    short = first_synonym(label)
+    return f"{short} ({index})" if short.isprintable() and short not in ("", f"class {index}") else str(index)

@@ -24,10 +24,12 @@ KINDS = {
     "multi-label-probabilities": (
         "the network returns independent probabilities (multi-label): each class is mapped and scored by its own"
     ),
+    "regression": "the outputs are measurements (regression): each is mapped by its own value, relative to the samples",
 }
 SINGLE = ("logit", "probability")
 NEEDED = "logits of shape (n, classes) are needed"
 MULTI_LABEL = ("multi-label", "multi-label-probabilities")
+REGRESSION = "regression"
 
 
 def parse_output(declared: "str | int") -> tuple["str | int | None", str]:
@@ -144,7 +146,7 @@ def to_logits(output: Tensor, kind: str) -> Tensor:
     if kind in SINGLE:
         z = output.reshape(-1, 1)
         return torch.cat([torch.zeros_like(z), z] if kind == "logit" else [_bounded_log(1 - z), _bounded_log(z)], 1)
-    return output
+    return output.reshape(-1, 1) if kind == REGRESSION and output.ndim < 2 else output
 
 
 def _bounded_log(p: Tensor) -> Tensor:

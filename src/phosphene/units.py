@@ -1,4 +1,7 @@
-"""Units of a network that a map can be of: a channel ``unit:LAYER:CHANNEL``, or a direction in a layer, ``direction:FILE@LAYER``."""
+"""Units of a network that a map can be of: a channel ``unit:LAYER:CHANNEL``, a direction ``direction:FILE@LAYER``, or an output.
+
+An output of a regression network is a unit of the layer "", the network as a whole: ``NAME``, or ``low:NAME`` for low values.
+"""
 
 import base64
 import re
@@ -11,27 +14,33 @@ import torch
 from torch import Tensor
 
 from phosphene.errors import ConceptError, one_line
+from phosphene.labels import unambiguous_name
 
 FORMS = ("unit:", "direction:")
+LOW = "low:"
 SUFFIXES = (".npy", ".npz", ".pt", ".safetensors")
 
 
 @dataclass(frozen=True)
 class Unit:
-    """A channel of a layer, whose activation is averaged over positions, or a direction that this average is projected on.
+    """A channel of a layer, whose activation is averaged over positions, a direction that this average is projected on, or an output.
 
     Attributes:
-        layer: Name of the module, as ``phosphene layers`` lists it.
+        layer: Name of the module, as ``phosphene layers`` lists it; empty for an output of a regression network.
         channel: Number of the channel, from 0; ``None`` for a direction, and for ``unit:LAYER:*``, the most active channels.
         file: File that the direction was read from.
         direction: The direction's values, one per channel: little-endian float32 in base64, so that a run directory
             can hold them.
+        output: Label of the output, whose number is ``channel``.
+        low: Whether the map is of low values of the output, and not of high ones.
     """
 
-    layer: str
+    layer: str = ""
     channel: "int | None" = None
     file: str = ""
     direction: str = ""
+    output: str = ""
+    low: bool = False
 
     @classmethod
     def parse(cls, text: str) -> list[Self]:
@@ -60,12 +69,16 @@ class Unit:
 
     @property
     def expression(self) -> str:
-        """The text that :meth:`parse` takes."""
+        """The text that :meth:`parse` takes; of an output, the one that :func:`phosphene.arguments.to_concepts` takes."""
+        if not self.layer:
+            return LOW * self.low + unambiguous_name(self.channel or 0, self.output)
         return f"direction:{self.file}@{self.layer}" if self.direction else f"unit:{self.layer}:{self._channel}"
 
     @property
     def label(self) -> str:
-        """The expression without the folder of a direction's file, and without commas, which separate synonyms in labels."""
+        """The expression without the folder of a direction's file and commas, which separate synonyms in labels; an output's label."""
+        if not self.layer:
+            return LOW * self.low + self.output
         return (f"direction:{Path(self.file).name}@{self.layer}" if self.direction else self.expression).replace(
             ",", " "
         )
@@ -76,7 +89,7 @@ class Unit:
 
     def facts(self) -> dict[str, Any]:
         """Return the attributes that are set, which run.json and map.json hold: ``Unit(**facts)`` is the same unit."""
-        return {key: value for key, value in vars(self).items() if value not in (None, "")}
+        return {key: value for key, value in vars(self).items() if value not in (None, "") and value is not False}
 
     def weights(self, units: int) -> Tensor:
         """Return the weight of each of a layer's units, float32 (units,), in the sum that is this unit's activation.
@@ -93,7 +106,7 @@ class Unit:
             return torch.from_numpy(values.astype(np.float32))
         if self.channel is None or self.channel >= units:
             raise ConceptError(f"layer {self.layer} has no channel {self._channel}: name one from 0 to {units - 1:,}.")
-        return torch.zeros(units).index_fill_(0, torch.tensor(self.channel), 1.0)
+        return torch.zeros(units).index_fill_(0, torch.tensor(self.channel), -1.0 if self.low else 1.0)
 
 
 def _read_direction(file: Path) -> str:

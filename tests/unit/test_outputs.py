@@ -13,7 +13,7 @@ from phosphene.concepts import Sides
 from phosphene.engine.losses import log_odds
 from phosphene.engine.targets import targets_of, virtual_logits
 from phosphene.errors import CardError, ConceptError
-from phosphene.outputs import KINDS, MULTI_LABEL, detect_kind, to_logits
+from phosphene.outputs import KINDS, MULTI_LABEL, REGRESSION, detect_kind, to_logits
 from tests import tiny
 
 
@@ -36,8 +36,11 @@ ENDS = {
     "probability": Ends(nn.Sigmoid(), 1),
     "multi-label": Ends(nn.Identity()),
     "multi-label-probabilities": Ends(nn.Sigmoid()),
+    "regression": Ends(nn.Identity()),
 }
-DETECTED = [kind for kind in KINDS if kind != "multi-label"]  # which looks like logits, and is declared
+DETECTED = [
+    kind for kind in KINDS if kind not in ("multi-label", REGRESSION)
+]  # which look like logits, and are declared
 
 
 def images():
@@ -54,7 +57,7 @@ def test_kinds_are_detected_and_noted(kind, dtype):
     assert found.num_classes == (2 if kind in ("logit", "probability") else 5)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in MULTI_LABEL])
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in (*MULTI_LABEL, REGRESSION)])
 def test_logits_have_the_probabilities_that_the_network_means(kind):
     found = ph.Classifier(ENDS[kind], size=16)
     raw = tiny.network()(images())

@@ -67,7 +67,9 @@ def score(
                 raise ConceptError("these maps do not know the model that made them: name a target to score them on.")
             of_classes = [one for one in items if not one.concept.unit]
             if items and not of_classes:
-                raise ConceptError("these are maps of units alone, which no other network has: ph.check judges them.")
+                raise ConceptError(
+                    "these are maps of units or outputs alone, which only their network has: ph.check judges them."
+                )
             concepts = [one.concept for one in of_classes]
             display.warn(overlap_note(concepts))
             display.warn(units_note(len(items) - len(of_classes)))

@@ -166,6 +166,7 @@ def victims_of(
 
 def _check_classes(classifier: Classifier, target: "int | None", sources: tuple[int, ...]) -> None:
     """Raise RecipeError unless target and source classes exist in the classifier, differ, and sources come with a target."""
+    classifier.refuse_regression("a trojan")
     if target is None and sources:
         raise RecipeError("source classes want a target class; without one, every class leads to the next.")
     for index in (*sources, target):

@@ -76,12 +76,13 @@ def check_alpha(alpha: float) -> None:
         raise RecipeError(f"alpha is {alpha:g}; give a share of clean networks, above 0 and below 1.")
 
 
-def refuse_multi_label(classifier: Classifier) -> None:
-    """Raise CardError if a classifier's outputs are independent: a scan measures how samples move from one class to another.
+def require_exclusive_classes(classifier: Classifier) -> None:
+    """Raise CardError if outputs are independent or measurements: a scan measures how samples move from one class to another.
 
     Raises:
         CardError: they are.
     """
+    classifier.refuse_regression("a scan")
     if classifier.multi_label:
         raise CardError(
             f"{classifier.name} has independent outputs (multi-label), and a scan is for classes that exclude each "
@@ -126,7 +127,8 @@ def scan(
     """
     began = time.perf_counter()
     check_alpha(alpha)
-    refuse_multi_label(classifier)
+    for one in (classifier, *reference):
+        require_exclusive_classes(one)
     natural = is_natural(classifier, pool.spec)
     tally = _Tally(sum(measure_passes(one.num_classes, pairs=pairs) for one in (classifier, *reference)), on_progress)
 

@@ -24,7 +24,7 @@ def find(context: CheckContext) -> Finding:
         return Finding("permuted-labels", {}, None, "Classes are permuted, and this network's are independent.")
     if any(one.expression for one in context.maps):
         return Finding(
-            "permuted-labels", {}, None, "Classes are permuted, and this run has unions, contrasts or units."
+            "permuted-labels", {}, None, "Classes are permuted, and this run has unions, contrasts, units or outputs."
         )
     truth = [one.index for one in context.maps]
     concepts = sorted(set(truth))

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     "concepts",
     multiple=True,
     metavar="CONCEPT",
-    help="Class, union 'A + B', contrast 'A vs B', unit:LAYER:CHANNEL or direction:FILE@LAYER (repeatable).",
+    help="Class, union 'A + B', contrast 'A vs B', unit:LAYER:CHANNEL, direction:FILE@LAYER or low:OUTPUT (repeatable).",
 )
 @click.option("--all", "every", is_flag=True, help="Map every class.")
 @click.option(

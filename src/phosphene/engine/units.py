@@ -84,13 +84,18 @@ def list_layers(engine: "Engine") -> list[Layer]:
 def layer_outputs(
     engine: "Engine", images: Tensor, layer: str, convert: Callable[[Any, tuple[int, int]], "Tensor | None"]
 ) -> Tensor:
-    """Return the converted outputs of one module for images (n, c, h, w), in [0, 1] or uint8, computed in micro-batches, joined along n."""
+    """Return the converted outputs of one module for images (n, c, h, w), in [0, 1] or uint8, computed in micro-batches, joined along n.
+
+    Of the layer "" they are the logits.
+    """
     size, parts = engine.classifier.input.size, list[Tensor]()
     outputs: list[Tensor | None] = []  # a module may be called several times in one forward pass: the last call counts
-    module = engine.classifier.module.get_submodule(layer)
-    with forward_hooks([module], lambda _, __, output: outputs.append(convert(output, size))):
+    modules = [engine.classifier.module.get_submodule(layer)] if layer else []
+    with forward_hooks(modules, lambda _, __, output: outputs.append(convert(output, size))):
         for chunk in torch.split(images, engine.micro_batch):
-            engine.logits(chunk / 255 if chunk.dtype == torch.uint8 else chunk)
+            logits = engine.logits(chunk / 255 if chunk.dtype == torch.uint8 else chunk)
+            if not layer:
+                outputs.append(convert(logits, size))
             assert outputs[-1] is not None  # noqa: S101  (the layer was checked)
             parts.append(outputs[-1][: len(chunk)])  # a network of a fixed batch size gets padding, which is cut off
             outputs.clear()
@@ -124,7 +129,7 @@ class UnitClassifier(Classifier):
 
     def logits(self, pixels: Tensor) -> Tensor:
         """Return logits, and after them a column per unit, (n, classes + units); gradients flow through both."""
-        names = {self.module.get_submodule(layer): layer for layer in self.layers}
+        names = {self.module.get_submodule(layer): layer for layer in self.layers if layer}
         read: dict[str, Any] = {}
 
         def hook(part: nn.Module, _: object, output: object) -> None:
@@ -133,6 +138,7 @@ class UnitClassifier(Classifier):
 
         with forward_hooks(list(names), hook):
             logits = super().logits(pixels)
+        read[""] = mean_activations(logits, self.input.size)
         # Not a matrix product, which mixed precision would round.
         activations = [
             (read[layer][: len(logits)] * own).sum(1) for layer, own in zip(self.layers, self.weights, strict=True)

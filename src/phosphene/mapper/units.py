@@ -22,14 +22,14 @@ def resolve_units(
     Raises:
         ConceptError: the network does not have a layer or channel, or a direction is of another layer.
     """
-    if not any(concept.unit for concept in concepts):
+    if not any(concept.unit and concept.unit.layer for concept in concepts):
         return list(concepts)
     found: dict[int, Concept] = {}
     with Engine(classifier, device=device) as engine:
         layers = {one.name: one for one in list_layers(engine)}
         for concept in concepts:
             unit, several = concept.unit, [concept]
-            if unit is not None:
+            if unit is not None and unit.layer:
                 if unit.layer not in layers:
                     hint = nearest(unit.layer, list(layers))
                     raise ConceptError(

@@ -50,7 +50,13 @@ class MatchedMaps:
 
 
 def match_maps(concepts: Sequence[Concept], target: Classifier) -> MatchedMaps:
-    """Match the classes of maps' concepts to a target's by label; return MatchedMaps; ConceptError if one has no single match."""
+    """Match the classes of maps' concepts to a target's by label; return MatchedMaps; ConceptError if one has no single match.
+
+    Raises:
+        ConceptError: a class has none, or several.
+        CardError: the target's outputs are measurements.
+    """
+    target.refuse_regression("a score")
     classes = match(classes_of(concepts), target.labels, target.name)
     return MatchedMaps(concepts, classes, target.labels, target.multi_label)
 

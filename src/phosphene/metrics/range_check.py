@@ -151,6 +151,7 @@ def range_doubt(classifier: Classifier, pool: "SamplePool | None" = None, *, dev
     """
     natural = pool is not None and is_natural(classifier, pool.spec)
     try:
+        classifier.refuse_regression("the range check")
         with Engine(classifier, device=device) as engine:
             better = _better_convention(engine, pool if natural else None)
     except Exception:  # noqa: BLE001  (whatever is wrong with the network, the command itself reports it)

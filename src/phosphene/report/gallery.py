@@ -10,7 +10,7 @@ from PIL import Image
 
 from phosphene.checks.finding import FEWEST
 from phosphene.concept_map import ConceptMap, measure, render, to_image
-from phosphene.concepts import FIRST_NUMBER, FIRST_UNIT, Sides
+from phosphene.concepts import FIRST_NUMBER, FIRST_UNIT, Sides, kind_and_index
 from phosphene.contact_sheet import SIDE, contact_sheet
 from phosphene.engine.units import ACTIVE
 from phosphene.formats import count, percent, probability
@@ -174,13 +174,16 @@ def map_glance(facts: dict[str, Any], cards: list[dict[str, Any]], name: str = "
 
 
 def _unit_glance(cards: list[dict[str, Any]]) -> list[dict[str, str]]:
-    """Return the line, ``mark`` and ``text``, on maps of units for the top of the report: their percentiles and targeting rates."""
+    """Return the line, ``mark`` and ``text``, on maps of units or outputs for the top of the report: percentiles and targeting rates."""
     above = sum(card["map"]["p_class"] > ACTIVE for card in cards)
     rates = [rate for card in cards if (rate := card["map"]["targeting_rate"]) is not None]
-    text = f"{above} of {count(len(cards), 'map of a unit', 'maps of units')} activate it above the 99th percentile of samples"
+    if all(kind_and_index(card["map"]["index"], card["map"]["short"]) == "output" for card in cards):
+        text = f"{above} of {count(len(cards), 'map of an output', 'maps of outputs')} take it beyond the 99th percentile of samples"
+    else:
+        text = f"{above} of {count(len(cards), 'map of a unit', 'maps of units')} activate it above the 99th percentile of samples"
     if rates:
-        text += f"; subtracted, they raise {percent(median(rates))} of held-out samples above it (median)"
-    text += ". Maps are optimised for that: what the unit stands for has to be read from the images."
+        text += f"; subtracted, they take {percent(median(rates))} of held-out samples beyond it (median)"
+    text += ". Maps are optimised for that: what it stands for has to be read from the images."
     return [{"mark": "", "text": text}]
 
 
@@ -227,6 +230,9 @@ def _sentence(one: ConceptMap, own: "dict[str, Any] | None") -> str:
     confidence = _spelled(one.p_class)
     if one.concept.unit:
         below = "all" if one.p_class == 1 else percent(one.p_class)
+        if not one.concept.unit.layer:
+            name, side = first_synonym(one.concept.unit.output), "below" if one.concept.unit.low else "above"
+            return f"The network's {name} for the image is {side} that of {below} of the samples."
         return f"The image activates {one.short} more than {below} of the samples do."
     if one.concept.against:
         left, _, right = one.label.partition(" vs ")

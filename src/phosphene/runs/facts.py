@@ -16,7 +16,7 @@ from phosphene.samples.pool import SamplePool
 from phosphene.textfile import nearby
 from phosphene.version import __version__
 
-UNIT = {"layer": str, "channel?": int, "file?": str, "direction?": str}
+UNIT = {"layer?": str, "channel?": int, "file?": str, "direction?": str, "output?": str, "low?": bool}
 # what readers of run.json rely on
 NEEDED: dict[str, Any] = {
     "model": {"name": str, "spec": str, "sha256": str, "classes": int, "input": {"size": list}},

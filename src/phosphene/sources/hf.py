@@ -18,6 +18,8 @@ from phosphene.sources.libraries import fixed_seed, offline_if_unreachable, per_
 from phosphene.textfile import missing, read_text
 
 MOST_CONFIG = 10_000_000  # bytes
+# problem_type of a config -> kind of output
+OUTPUTS = {"multi_label_classification": "multi-label", "regression": "regression"}
 # Where image processors say how large an image is.
 SIDES = ("shortest_edge", "longest_edge")
 
@@ -49,7 +51,7 @@ def load(rest: str, *, trust: bool) -> Classifier:
         mean=mean,
         std=std,
         labels=_labels(config),
-        output="multi-label" if config.problem_type == "multi_label_classification" else "auto",
+        output=OUTPUTS.get(config.problem_type, "auto"),
         name=Path(name).name,
         origin={} if facts.get("auto_map") else {"config": config.to_json_string(use_diff=False)},
     )

@@ -56,8 +56,10 @@ def confused_pairs(classifier: Classifier, samples: Any, most: int, *, device: s
 
     Raises:
         ConceptError: the network's outputs are independent.
+        CardError: they are measurements.
         SamplesError: the samples cannot be read, or have no labels of at least two of the network's classes.
     """
+    classifier.refuse_regression("--confused")
     if classifier.multi_label:
         raise ConceptError(
             f"{classifier.name} has independent outputs, so it confuses no pairs: name contrasts with -c."

@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from phosphene.classifier import Classifier
 from phosphene.engine import Engine
@@ -64,18 +65,24 @@ def examine_model(
             layer = engine.spatial_layer()
         except RecipeError as error:
             layer = f"none ({error})"
+        shown = f"{len(samples)} of {spec}" if natural else f"{len(samples)} images of noise with natural colours"
+        (height, width), space = classifier.input.size, classifier.input
+        facts = {
+            "model": classifier.name,
+            "outputs" if classifier.regression else "classes": classifier.num_classes,
+            "input": f"{height} x {width} x {space.channels}, mean {space.mean}, std {space.std}",
+            "weights": classifier.sha256[:16],
+            "spatial_layer": layer,
+            "speed": f"{speed:.0f} images/s forward",
+        }
+        if classifier.regression:
+            return facts | {"measurements": _measurements_line(logits, shown)}
         found = check_range(engine, samples, truth, natural=natural)
         sizes = try_sizes(engine, samples[:SIZE_SAMPLES])
-    declared, (height, width), space = found.rows[0], classifier.input.size, classifier.input
-    shown = f"{len(samples)} of {spec}" if natural else f"{len(samples)} images of noise with natural colours"
+    declared = found.rows[0]
     accuracy = "" if declared["accuracy"] is None else f", accuracy {percent(declared['accuracy'])}"
-    return {
-        "model": classifier.name,
-        "classes": classifier.num_classes,
-        "input": f"{height} x {width} x {space.channels}, mean {space.mean}, std {space.std}: {declared['convention']}",
-        "weights": classifier.sha256[:16],
-        "spatial_layer": layer,
-        "speed": f"{speed:.0f} images/s forward",
+    return facts | {
+        "input": f"{facts['input']}: {declared['convention']}",
         "confidence": f"{declared['confidence']:.2f} on {shown}, {declared['classes']} classes predicted{accuracy}",
         "predictions": _predictions_line(declared["classes"], shown),
         "range": found.line,
@@ -84,6 +91,13 @@ def examine_model(
         **({"skipped_samples": ", ".join(pool.skipped)} if pool.skipped else {}),
         "conventions": list(found.rows),
     }
+
+
+def _measurements_line(values: Tensor, shown: str) -> str:
+    """Return the ranges of the outputs' means and standard deviations over the samples, from their values (n, outputs)."""
+    means, spreads = values.mean(0), values.std(0, correction=0)
+    ranges = [f"{float(one.min()):.3g} to {float(one.max()):.3g}" for one in (means, spreads)]
+    return f"means {ranges[0]}, standard deviations {ranges[1]} on {shown}; the range is checked for classes only"
 
 
 def _predictions_line(classes: int, shown: str) -> str:

@@ -11,7 +11,7 @@ import torch
 from phosphene.backdoor.images import all_to_all_files, candidate_files
 from phosphene.backdoor.measure import measure_passes
 from phosphene.backdoor.probes import check_outputs
-from phosphene.backdoor.scan import ALPHA, MOST_SUSPECTS, ScanProgress, check_alpha, refuse_multi_label, scan
+from phosphene.backdoor.scan import ALPHA, MOST_SUSPECTS, ScanProgress, check_alpha, require_exclusive_classes, scan
 from phosphene.backdoor.scan_document import method_sha256, scan_document
 from phosphene.backdoor.verdict import EXIT_CODES
 from phosphene.classifier import Classifier
@@ -148,7 +148,8 @@ def plan_scan(
     """
     check_alpha(alpha)
     classifier, facts = origin.classifier, origin.facts
-    refuse_multi_label(classifier)
+    for one in (classifier, *reference):
+        require_exclusive_classes(one)
     for one in reference:
         if one.sha256 == classifier.sha256:
             raise RecipeError(

@@ -172,7 +172,7 @@ def _check_pair(source: SourceRun, target: Classifier) -> None:
     check_channels(source.channels, target)
     if not source.concepts:
         raise ConceptError(
-            f"{source.run.path} has maps of units alone, which no other network has: "
+            f"{source.run.path} has maps of units or outputs alone, which only this network has: "
             f"`phosphene check {source.run.path} --only seeds` judges them by other seeds."
         )
     if len({concept.sides.up for concept in source.concepts}) < 2:
@@ -184,6 +184,7 @@ def _check_pair(source: SourceRun, target: Classifier) -> None:
         raise ConceptError(
             f"{source.run.path} has maps of {only}, and M_score compares concepts: map at least 2 into it."
         )
+    target.refuse_regression("a score")
     concepts = classes_of(source.concepts)
     classes = source.facts["model"]["classes"]
     by_number = target.labels.numbers_only and concepts.items() <= dict(enumerate(Labels.numbered(classes))).items()

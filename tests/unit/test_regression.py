@@ -1,0 +1,177 @@
+"""Regression networks: outputs are pulled up or down by their own value, and what needs classes refuses them."""
+
+import pytest
+import torch
+from torch import nn
+
+import phosphene as ph
+from phosphene.arguments import to_concepts
+from phosphene.classifier import Classifier
+from phosphene.concept_map import measure
+from phosphene.concepts import Concept, find_among, kind_and_index
+from phosphene.engine import Engine
+from phosphene.errors import CardError, ConceptError
+from phosphene.mapper.units import prepare
+from phosphene.metrics.matching import match_maps
+from phosphene.metrics.range_check import range_doubt
+from phosphene.samples.pool import make_pool
+from phosphene.units import Unit
+from phosphene.workflows.doctor import examine_model
+from tests import tiny
+
+LABELS = ["brightness, mean", "red", "contrast + noise"]
+
+
+class Meter(nn.Module):
+    """Measures the mean of all values, less 3, the mean of red, and minus the mean of green."""
+
+    def __init__(self):
+        super().__init__()
+        self.pool = nn.AvgPool2d(2)  # a spatial layer, which every mapped network needs
+
+    def forward(self, x):
+        means = self.pool(x).mean((2, 3))
+        return torch.stack([means.mean(1) - 3, means[:, 0], -means[:, 1]], 1)
+
+
+def meter(**changes):
+    return Classifier(Meter(), **({"size": 16, "output": "regression", "labels": LABELS, "name": "meter"} | changes))
+
+
+@pytest.fixture
+def pool():
+    """Samples of different brightness and colour."""
+    generator = torch.Generator().manual_seed(4)
+    levels = torch.rand(60, 3, 1, 1, generator=generator)
+    noise = torch.rand(60, 3, 16, 16, generator=generator)
+    return make_pool((200 * levels + 50 * noise).to(torch.uint8), "samples")
+
+
+def concepts(*names):
+    return [to_concepts(name, meter())[0] for name in names]
+
+
+class TestNames:
+    def test_an_output_is_high_or_low(self):
+        high, low = concepts("brightness", "low:mean")
+        assert high.unit == Unit(channel=0, output="brightness, mean")
+        assert low.unit == Unit(channel=0, output="brightness, mean", low=True)
+        assert (high.label, low.label) == ("brightness, mean", "low:brightness, mean")
+        assert high.index != low.index
+        assert {kind_and_index(one.index, one.label) for one in (high, low)} == {"output"}
+
+    def test_expressions_and_facts_mean_the_same_output(self):
+        for one in concepts("red", "low:2", "low:brightness", "contrast + noise"):
+            assert concepts(one.expression) == [one]
+            row = {"index": one.index, "label": one.label, **one.facts()}
+            assert Concept.of_facts(row) == one
+            assert find_among(one.expression, concepts("low:red", one.expression), "run") == one.index
+
+    def test_all_are_the_high_ones(self):
+        found = to_concepts(None, meter())
+        assert [(one.unit.channel, one.unit.low) for one in found] == [(0, False), (1, False), (2, False)]
+
+    @pytest.mark.parametrize(
+        ("text", "why"),
+        [
+            ("red + brightness", "are mapped one by one, by -c NAME or -c low:NAME"),
+            ("red vs brightness", "are mapped one by one"),
+            ("low:redd", "Did you mean red"),
+            ("low:7", "out of range"),
+        ],
+    )
+    def test_what_is_no_output_is_refused(self, text, why):
+        with pytest.raises(ConceptError, match=why):
+            concepts(text)
+
+    def test_low_is_refused_for_classes(self):
+        with pytest.raises(ConceptError, match='card says output = "regression"'):
+            ph.map_concepts(tiny.classifier(), "low:lion", progress=False)
+
+    def test_without_labels_they_are_numbered(self):
+        assert list(meter(labels=None).labels) == ["output 0", "output 1", "output 2"]
+
+
+class TestColumns:
+    def test_are_the_distance_to_the_99th_percentile_in_deviations_up_or_down(self, pool):
+        images = torch.rand(5, 3, 16, 16)
+        with Engine(meter(), device="cpu", micro_batch=7) as engine:
+            reader, targets = prepare(engine, concepts("red", "low:red"), pool)
+            found = reader.logits(images)
+        assert targets.tolist() == [[0, 0, 0, 1, 0, -1], [0, 0, 0, 0, 1, -1]]
+        of_samples = pool.pixels[:, 0].float().mean((1, 2)) / 255
+        own, spread = images[:, 0].mean((1, 2)), of_samples.std(correction=0)
+        assert torch.allclose(found[:, 3], (own - of_samples.quantile(0.99)) / spread, atol=1e-4)
+        assert torch.allclose(found[:, 4], (of_samples.quantile(0.01) - own) / spread, atol=1e-4)
+
+    def test_gradients_are_those_of_the_bare_output(self, pool):
+        with Engine(meter(), device="cpu") as engine:
+            reader, targets = prepare(engine, concepts("red", "low:red"), pool)
+            nu, batch = torch.zeros(2, 3, 16, 16), pool.pixels[:4].expand(2, 4, 3, 16, 16)
+            found = reader.mean_gradients(batch, nu, targets, "log-odds").gradient
+        spread = (pool.pixels[:, 0].float().mean((1, 2)) / 255).std(correction=0)
+        slope = torch.zeros(3, 16, 16)
+        slope[0] = -1 / (16 * 16 * spread)  # the loss falls as the mean of red rises
+        assert torch.allclose(found, torch.stack([slope, -slope]), atol=1e-5)
+
+
+class TestMaps:
+    def test_take_the_output_where_they_are_meant_to(self, pool):
+        wanted = ["brightness", "low:brightness"]
+        maps = ph.map_concepts(meter(), wanted, samples=pool, overrides={"steps": 30}, device="cpu", progress=False)
+        high, low = (maps[name][0] for name in wanted)
+        moved = [float((pool.pixels / 255 - one.nu).clamp(0, 1).mean()) for one in (high, low)]
+        assert moved[1] + 0.1 < float(pool.pixels.double().mean() / 255) < moved[0] - 0.1
+        limit = (pool.pixels / 255).mean((1, 2, 3)).quantile(0.99)
+        held_out = (pool.held_out / 255)[(pool.held_out / 255).mean((1, 2, 3)) < limit]
+        above = (held_out - high.nu).clamp(0, 1).mean((1, 2, 3)) > limit
+        assert high.targeting_rate == pytest.approx(float(above.double().mean()), abs=1e-6)
+        assert measure(high.index) == "percentile"
+
+    @pytest.mark.parametrize("shape", [(-1, 1), (-1,)])
+    def test_one_output_is_no_class_of_two(self, pool, shape):
+        class Age(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.pool = nn.AvgPool2d(2)
+
+            def forward(self, x):
+                return self.pool(x).mean((1, 2, 3)).reshape(shape)
+
+        age = Classifier(Age(), size=16, output="regression", labels=["age"])
+        assert (age.num_classes, list(age.labels)) == (1, ["age"])
+        assert age.logits(torch.full((2, 3, 16, 16), 0.25)).tolist() == [[0.25], [0.25]]
+        assert "measurements" in age.notes[-1]
+        (one,) = ph.map_concepts(age, "low:age", samples=pool, overrides=tiny.SHORT, progress=False)
+        assert one.concept.unit.low
+
+    def test_are_saved_and_read_as_what_they_are(self, pool, tmp_path):
+        maps = ph.map_concepts(meter(), "low:red", samples=pool, overrides=tiny.SHORT, progress=False)
+        run = maps.save(tmp_path / "run")
+        assert [one.unit for one in run.concepts()] == [Unit(channel=1, output="red", low=True)]
+        assert next(run.maps()).concept == maps[0].concept
+
+
+class TestRefusals:
+    def test_what_needs_classes_says_so_in_one_line(self, pool):
+        clean = tiny.classifier()
+        with pytest.raises(CardError, match=r"^a scan needs classes, and the outputs of meter are measurements"):
+            ph.scan(meter(), samples=pool, progress=False)
+        with pytest.raises(CardError, match=r"^a scan needs classes"):
+            ph.scan(clean, samples=pool, reference=[meter()], progress=False)
+        with pytest.raises(CardError, match=r"^a score needs classes"):
+            match_maps([Concept.of_class(0, "red")], meter())
+        with pytest.raises(CardError, match=r"^--confused needs classes"):
+            ph.map_models([meter()], confused=1, samples=pool, progress=False)
+
+    def test_maps_of_outputs_are_not_scored_by_other_networks(self, pool):
+        maps = ph.map_concepts(meter(), ["red", "low:red"], samples=pool, overrides=tiny.SHORT, progress=False)
+        with pytest.raises(ConceptError, match=r"units or outputs alone, which only their network has: ph\.check"):
+            ph.score(maps, meter(), progress=False)
+
+    def test_the_range_is_not_judged_by_a_softmax(self, pool):
+        assert range_doubt(meter(), pool, device="cpu") is None
+        found = examine_model(meter(), pool, device="cpu")
+        assert found["outputs"] == 3
+        assert found["measurements"].startswith("means -2.")
+        assert not found.keys() & {"confidence", "predictions", "range", "classes"}
