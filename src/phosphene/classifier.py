@@ -210,7 +210,7 @@ class Classifier:
                 module.training = mode
 
     def _test_outputs(self, first: Tensor, grey: Tensor) -> tuple[Iterator[Tensor], Iterator[Tensor]]:
-        """Return two iterators that run the module as they go: outputs of four images, ``first`` that of ``grey``, and of extreme ones."""
+        """Return two iterators that run the module as they advance: outputs of four images (``first``: the grey one's), of extreme ones."""
         noise = torch.rand(grey.shape, generator=torch.Generator().manual_seed(0)).to(grey)
         images = [noise, torch.zeros_like(grey), torch.ones_like(grey)]
         # What is not bounded leaves [0, 1] far outside the range of pixels.
@@ -234,7 +234,7 @@ class Classifier:
 
     @property
     def declared_output(self) -> str:
-        """What a card's ``output`` says: the kind, after position or key of several, ``out:logits``; raises as :attr:`num_classes`."""
+        """The text that a card's ``output`` holds: the kind, after position or key of the output if there are several, ``out:logits``."""
         kind = self.output
         return kind if self._which is None else f"{self._which}:{kind}"
 
@@ -278,7 +278,7 @@ class Classifier:
 
     @cached_property
     def sha256(self) -> str:
-        """Hash, as hex, of the network's weights (names, types, shapes, values), its input space, and which of several outputs; cached."""
+        """Hash, as hex, of the network's weights (names, types, shapes, values), input space, and chosen output of several; cached."""
         digest = hashlib.sha256(repr(self.input).encode())
         with suppress(CardError):  # a network that cannot be used still has weights
             which = self.declared_output.rpartition(":")[0]

@@ -40,7 +40,7 @@ class Sides(NamedTuple):
 
 @dataclass(frozen=True)
 class Concept:
-    """A class, a union or a contrast of one classifier: the classes, by index and full label, on either side; or a unit of its network.
+    """What a map can be of: one class, a union of classes, a contrast of two sides (pairs of index and label), or a unit of the network.
 
     Attributes:
         up: Index and label of each class that it pulls up, by rising index; none for a unit.
@@ -123,7 +123,7 @@ class Concept:
         return f"{short} ({index})" if len(alike) > 1 else short
 
     def facts(self) -> dict[str, dict[str, Any]]:
-        """Return what run.json and map.json add to index and label: nothing for a class, else its unit, or index -> label by side."""
+        """Return what run.json and map.json hold beside index and label: nothing for a class, the unit, or per side the labels by index."""
         if self.is_class:
             return {}
         if self.unit:
@@ -171,7 +171,7 @@ def parse(text: str, labels: Labels) -> Concept:
 
 
 def disjoint(concepts: Iterable[Concept]) -> list[Concept]:
-    """Return the concepts, in order, without those that pull up a class which an earlier one of the list pulls up already."""
+    """Return the concepts in order, except each that pulls up a class which an earlier concept, itself returned, pulls up."""
     kept: list[Concept] = []
     seen: set[int] = set()
     for concept in concepts:
@@ -182,7 +182,7 @@ def disjoint(concepts: Iterable[Concept]) -> list[Concept]:
 
 
 def find_among(text: str, concepts: Iterable[Concept], where: str) -> int:
-    """Return the index of the concept with a map that ``text`` (index, label, synonym, expression) names; ConceptError if none or several.
+    """Return the :attr:`Concept.index` of the concept that ``text`` (index, label, expression) means; ConceptError if none, or several.
 
     Args:
         text: What the user wrote.
@@ -212,7 +212,7 @@ def find_among(text: str, concepts: Iterable[Concept], where: str) -> int:
 
 
 def _index_of_expression(text: str, concepts: Iterable[Concept]) -> "int | None":
-    """Return the :attr:`Concept.index` that ``text`` means by the class names in ``concepts``, even if none has it; else ``None``."""
+    """Return the :attr:`Concept.index` of the expression ``text``, its names taken from ``concepts``; ``None`` if it cannot be read."""
     members = {index: label for one in concepts for index, label in one.up + one.against if 0 <= index < MOST_INDEX}
     labels = Labels([members.get(index, "") for index in range(max(members, default=-1) + 1)])
     try:
@@ -226,7 +226,7 @@ Reading = tuple[tuple[str, str], ...]
 
 
 def _sides_of(text: str, labels: Labels) -> Sides:
-    """Return the Sides (class indices) that an expression means; ConceptError if a name is no class, or there are several readings."""
+    """Return the Sides (class indices) that an expression means; ConceptError for an unknown name, or an ambiguous expression."""
     text = " ".join(text.split())
     if labels.has(text) or not (_OPERATOR.search(text) or text.startswith('"')):
         return Sides((_find(text, labels),))
@@ -238,7 +238,7 @@ def _sides_of(text: str, labels: Labels) -> Sides:
 
 
 def _readings(text: str, labels: Labels) -> list[Reading]:
-    """Return up to 8 ways to split an expression into (operator, name) pairs, all names labels; if none, the split at each operator."""
+    """Split an expression into (operator, name) pairs in up to 8 ways in which all names are labels; if none, one way, at each operator."""
     parts: list[tuple[str, str, bool]] = []  # the operator before it, a name, whether it was quoted
     operator: str | None = ""
     at = 0
@@ -263,7 +263,7 @@ def _readings(text: str, labels: Labels) -> list[Reading]:
 
 
 def _resolved(reading: Reading, text: str, labels: Labels) -> Sides:
-    """Return the Sides (class indices) that the names of a reading mean; ConceptError if one is no class, or there are two ``vs``."""
+    """Return the class indices that (operator, name) pairs mean, as Sides; ConceptError for an unknown name or a second ``vs``."""
     sides: tuple[list[int], ...] = ([], [])
     side = 0
     for operator, name in reading:
@@ -288,7 +288,7 @@ def _find(name: str, labels: Labels) -> int:
 
 
 def _quoted(name: str, index: int) -> str:
-    """Return a name as expressions take it: in double quotes if an operator is in it; its index instead if quotes are in it."""
+    """Return a class's name as written in an expression: in double quotes if it holds an operator; its index if it holds quotes itself."""
     if '"' in name:
         return str(index)
     return f'"{name}"' if _OPERATOR.search(f" {name} ") else name

@@ -90,7 +90,7 @@ def one_line(kind: type[PhospheneError], what: str, fix: str = "") -> Iterator[N
 
 
 def nearest(word: str, names: Sequence[str], most: int = 3) -> str:
-    """Return a hint for an error message, `` Did you mean a or b?``, with the ``names`` most like ``word``; empty if none is."""
+    """Return a hint for an error message, `` Did you mean a or b?``, with the ``names`` that are like ``word``; empty if none is."""
     import difflib  # noqa: PLC0415  (needed for errors only)
 
     close = difflib.get_close_matches(word.casefold(), names, n=most, cutoff=0.5)
@@ -104,5 +104,5 @@ def first_few(names: Sequence[str], most: int = 5) -> str:
 
 
 def printable(text: str) -> str:
-    """Return text on one line, runs of blanks made one and control characters removed, since names may come from anywhere."""
+    """Return text from anywhere, such as a name, on one line, with runs of blanks made one and control characters removed."""
     return " ".join("".join(one for one in text if one.isprintable() or one.isspace()).split())

@@ -78,7 +78,7 @@ def missing_packages() -> dict[str, list[str]]:
 
 
 def repair_torchvision() -> str:
-    """Import torchvision; if its compiled part does not match torch, declare its operators, import again, log and return it as text.
+    """Import torchvision; if it does not match torch, declare its operators and import again; return what was repaired, also logged.
 
     A repair is logged once, as a warning of the logger ``phosphene``.
 

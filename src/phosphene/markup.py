@@ -24,6 +24,6 @@ def environment(*packages: str) -> Environment:
 
 
 def _printable(value: Any) -> Any:
-    """Return a template's value, which Jinja then escapes; plain text loses unprintable characters, as some reverse its direction."""
+    """Jinja's hook for template values, which are escaped afterwards: plain text loses unprintable characters (some reverse direction)."""
     odd = isinstance(value, str) and not isinstance(value, Markup) and not value.isprintable()
     return printable(value) if odd else value

@@ -33,7 +33,7 @@ REGRESSION = "regression"
 
 
 def parse_output(declared: "str | int") -> tuple["str | int | None", str]:
-    """Return which of several outputs a card's or argument's ``output`` names, position or key (``None``: not said), and their kind.
+    """Split a card's ``output`` into the position or key of one of several outputs (``None`` if not given) and its kind (or ``auto``).
 
     Args:
         declared: A kind or ``auto``; a position or key, such as ``1`` or ``out``; or both, ``out:probabilities``.
@@ -48,7 +48,7 @@ def parse_output(declared: "str | int") -> tuple["str | int | None", str]:
 
 
 def select(output: Any, which: "str | int | None", classes: "int | None") -> tuple[Tensor, "str | int | None"]:
-    """Return the tensor of a network's output that holds its logits, and its position or key among several; CardError if it is not clear.
+    """Return the tensor in a network's output that holds the logits, and its position or key; CardError if none or several may be it.
 
     Of several tensors it is the one called ``logits``, or the only one of shape (1, classes).
 
@@ -86,7 +86,7 @@ def select(output: Any, which: "str | int | None", classes: "int | None") -> tup
 
 
 def _may_be_logits(output: Tensor, classes: "int | None") -> bool:
-    """Return whether one of several outputs for one image has the shape and type of logits, of so many classes if that is known."""
+    """Return whether a tensor, the output for one image, has the shape and type of logits; for ``classes`` classes, unless ``None``."""
     several = output.ndim == 2 and len(output) == 1 and output.shape[1] > 1
     return several and output.is_floating_point() and classes in (None, output.shape[1])
 
@@ -97,7 +97,7 @@ def is_single(output: Tensor) -> bool:
 
 
 def detect_kind(outputs: Iterable[Tensor], extreme: Iterable[Tensor] = ()) -> str:
-    """Return the kind of output (``logits``, ...) that fits a network's outputs (1, classes) for several images, in doubt extreme ones too.
+    """Return the kind of output (``logits``, ...) that fits ``outputs`` (1, classes) of several images; uses ``extreme`` ones if in doubt.
 
     Probabilities lie in [0, 1] and sum to 1; log-probabilities do so after ``exp``. One number is a probability, and
     several that do not sum to 1 are independent ones, if they stay in [0, 1] for every image and vary. Outputs are
@@ -116,7 +116,7 @@ def detect_kind(outputs: Iterable[Tensor], extreme: Iterable[Tensor] = ()) -> st
 
 
 def _needed_extremes(possible: set[str], extreme: Iterable[Tensor]) -> Iterator[Tensor]:
-    """Yield the finite ones of ``extreme`` outputs, but none if a kind that sums to 1 is still ``possible`` when the first is asked for."""
+    """When first asked, check ``possible``: yield nothing if a kind that sums to 1 is still in it, else the finite ``extreme`` outputs."""
     if not possible & {"probabilities", "log-probabilities"}:
         yield from (output for output in extreme if output.isfinite().all())
 

@@ -23,7 +23,7 @@ MAX_BATCH_SIZE = 65_536
 
 
 def _field(default: Any, meaning: str, check: Callable[[Any], bool], wants: str) -> Any:
-    """Return a dataclass field of Recipe whose metadata holds its meaning, a check of its values, and words for what it wants."""
+    """Return a dataclass field of Recipe with metadata: its meaning, a check of values, and text that says which values are allowed."""
     return dataclasses.field(default=default, metadata={"meaning": meaning, "check": check, "wants": wants})
 
 
@@ -218,7 +218,7 @@ def resolve(recipe: "str | Path | Recipe", overrides: Mapping[str, Any] | None =
 
 
 def _from_toml(path: Path) -> Recipe:
-    """Read a recipe from a TOML file, on top of the one its ``base`` names (``paper`` by default); RecipeError if it is unreadable."""
+    """Read a recipe from a TOML file: its fields replace those of the recipe named as ``base`` (default ``paper``); else RecipeError."""
     fields = read_toml(path, "recipe file", RecipeError, "`phosphene recipes NAME > FILE.toml` writes one to edit.")
     base = fields.pop("base", "paper")
     if not isinstance(base, str) or base not in RECIPES:  # a list is not hashable

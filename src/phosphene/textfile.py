@@ -50,7 +50,7 @@ def read_toml(path: Path, what: str, kind: type[PhospheneError], fix: str) -> di
 
 
 def missing(what: str, path: Path, fix: str) -> str:
-    """Return the message for a file that does not exist: it names the files of its kind in the same folder; if there is none, ``fix``.
+    """Return the message that ``path`` does not exist; it names files of the same suffix in the folder, or, without any, ends with ``fix``.
 
     Args:
         what: Name of this kind of file.
@@ -62,7 +62,7 @@ def missing(what: str, path: Path, fix: str) -> str:
 
 
 def nearby(path: Path, fits: Callable[[Path], bool]) -> str:
-    """Return the first few names in the folder of ``path`` that ``fits`` accepts, as text, those most like its own first."""
+    """Return the names of the first few files that ``fits`` accepts in the folder of ``path``, as text, the most similar names first."""
     import difflib  # noqa: PLC0415  (needed for errors only)
 
     found: list[str] = []

@@ -23,7 +23,7 @@ SUFFIXES = (".npy", ".npz", ".pt", ".safetensors")
 
 @dataclass(frozen=True)
 class Unit:
-    """A channel of a layer, whose activation is averaged over positions, a direction that this average is projected on, or an output.
+    """A unit of a network: a layer's channel, averaged over positions; a direction that these averages are projected on; or an output.
 
     Attributes:
         layer: Name of the module, as ``phosphene layers`` lists it; empty for an output of a regression network.
@@ -64,7 +64,7 @@ class Unit:
 
     @property
     def is_several(self) -> bool:
-        """Whether it stands for the most active channels of the layer, which are not known yet (``unit:LAYER:*``)."""
+        """Whether this is ``unit:LAYER:*``, which stands for the layer's most active channels, found later."""
         return self.channel is None and not self.direction
 
     @property
@@ -76,7 +76,7 @@ class Unit:
 
     @property
     def label(self) -> str:
-        """The expression without the folder of a direction's file and commas, which separate synonyms in labels; an output's label."""
+        """The label: the expression without commas (they separate synonyms) and without the folder of a direction's file."""
         if not self.layer:
             return LOW * self.low + self.output
         return (f"direction:{Path(self.file).name}@{self.layer}" if self.direction else self.expression).replace(
@@ -92,7 +92,7 @@ class Unit:
         return {key: value for key, value in vars(self).items() if value not in (None, "") and value is not False}
 
     def weights(self, units: int) -> Tensor:
-        """Return the weight of each of a layer's units, float32 (units,), in the sum that is this unit's activation.
+        """Return the factors, float32 (units,), by which a layer's units are multiplied and summed to give this unit's activation.
 
         Raises:
             ConceptError: the layer has fewer channels, or the direction is of another layer.

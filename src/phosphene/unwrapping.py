@@ -28,7 +28,7 @@ def unwrap(module: Any) -> nn.Module:
 
 
 class ScriptedNetwork(nn.Module):
-    """Module around a TorchScript network, which accepts no hooks: hooks on its submodule ``activation`` get the last spatial activation.
+    """Wraps a TorchScript network, whose modules accept no hooks: hook its submodule ``activation`` to get the last spatial activation.
 
     Args:
         script: Maps normalised pixels (n, c, h, w) to logits.
@@ -51,7 +51,7 @@ class ScriptedNetwork(nn.Module):
 
 
 class _LastSpatialActivation(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """For a ``with`` block: keep, as ``last``, the last output of an operator inside that is a spatial activation."""
+    """Context manager that watches all torch operators run inside and keeps, as ``last``, the last output that is a spatial activation."""
 
     def __init__(self, pixels: Tensor) -> None:
         super().__init__()  # type: ignore[no-untyped-call]

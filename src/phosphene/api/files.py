@@ -95,7 +95,7 @@ class WrittenCard:
 def card(
     model: Model, out: "str | Path | None" = None, *, weights: "str | Path | None" = None, trust: bool = False
 ) -> WrittenCard:
-    """Write a model's card (.toml), weights and labels; return a WrittenCard, or remove them (CardError) if they load another classifier.
+    """Write a model's card (.toml), weights and labels; return a WrittenCard; CardError, files removed, if it loads as another classifier.
 
     Args:
         model: A spec or a classifier that came from one.

@@ -60,14 +60,14 @@ class AllToAll:
         return self.deviates and self.figure >= WORKS
 
     def compared(self, p_value: float, alpha: float) -> "AllToAll":
-        """Return a copy of this result with its p-value among clean networks filled in, and whether that is below ``alpha``."""
+        """Return a copy of this result with ``p_value`` (its rank among clean networks) and ``deviates`` (below ``alpha``) filled in."""
         return replace(self, p_value=p_value, deviates=p_value < alpha)
 
 
 def search_all_to_all(
     engine: Engine, search: Probes, held_out: Probes, windows: WindowSearch, *, seed: int = 0
 ) -> "AllToAll | None":
-    """From a first search, return the pasted square that best moves each predicted class to a target of its own; ``None`` with few samples.
+    """From a WindowSearch, return the pasted square that best moves each predicted class to a target of its own; ``None``: few samples.
 
     ``None`` if fewer than half of the classes, or fewer than three, have enough samples to say so.
 
@@ -143,7 +143,7 @@ def _measure_window(engine: Engine, held_out: Probes, content: Tensor, box: Box)
 
 
 def own_targets(counts: Tensor) -> tuple[dict[int, int], dict[int, float]]:
-    """From sample counts (class before, class after), return by class a target, none twice, largest share first, and the share moved there.
+    """From sample counts (class before, class after), give each class a target that no other has; return targets and shares moved.
 
     Args:
         counts: Samples by class before (rows) and after, (n, n). Rows of fewer than ``FEWEST`` samples are left out.

@@ -65,7 +65,7 @@ class Candidate:
 
     @property
     def works(self) -> bool:
-        """Whether the candidate sends 80 % or more of held-out samples to its class, but one made alike for the next class 50 % or less."""
+        """Whether the candidate moves 80 % or more of held-out samples to its class, and the next class's candidate 50 % or less to its."""
         return self.success >= WORKS and self.next_success <= ALIKE
 
     def apply(self, pixels: Tensor) -> Tensor:
@@ -105,7 +105,7 @@ def window_candidate(
     size = window.content.shape[1:]
 
     def refined(start: Window, boxes: list[Box]) -> Window:
-        """Return the best of ``start``'s content at each of ``boxes``, refined by gradient, with its effect on the search samples."""
+        """Paste ``start``'s content at each of ``boxes``, optimise it there; return the best Window, measured on search samples."""
         tries = [Window(start.route, start.content, (box,)) for box in boxes]
         tries = refine(engine, search, tries, steps=STEPS, drawn=DRAWN, seed=seed)
         return measure_windows(engine, search, tries, len(search))[0]
@@ -140,7 +140,7 @@ def additive_candidate(
     routes = (window.route, rival.route)
 
     def pattern(route: Route, start: Tensor, level: float) -> Tensor:
-        """Return a pattern (1, c, h, w) in [-level, level] that moves a route's samples to its target, optimised from ``start``."""
+        """Optimise from ``start`` a pattern (1, c, h, w) in [-level, level] that, added to samples, moves them to the route's target."""
         return find_patterns(engine, search, [route], start, level, steps=STEPS, drawn=DRAWN, seed=seed)
 
     delta, level = torch.zeros_like(window.content)[None], 0.0
@@ -169,7 +169,7 @@ def _candidate(
     box: Box,
     places: "dict[tuple[int, int], float] | None",
 ) -> Candidate:
-    """Assemble a :class:`Candidate` from its mask, paint and measured effects, with 3 held-out samples classified before and after it."""
+    """Assemble a :class:`Candidate` from mask, paint and effects; classify 3 held-out samples without and with the trigger for it."""
     (mine, other), additive = effects, places is None
     rows = routes[0].mask(held_out).nonzero()[:EXAMPLES, 0]
     before = held_out.pixels[rows]

@@ -63,17 +63,17 @@ def candidate_files(candidate: Candidate) -> dict[str, bytes]:
 
 
 def all_to_all_files(found: AllToAll) -> dict[str, bytes]:
-    """Return the files of an all-to-all window as name -> bytes, ``trigger.safetensors`` and ``trigger.png``; nothing is written."""
+    """Return, for an all-to-all candidate trigger, ``trigger.safetensors`` and ``trigger.png`` as name -> bytes; nothing is written."""
     return trigger_files(*_mask_and_colours(found), all_to_all_image(found), {"additive": "false"})
 
 
 def all_to_all_image(found: AllToAll) -> Image.Image:
-    """Return an image of the network's input size that shows an all-to-all window at its place; all other pixels are transparent."""
+    """Return a PIL image of the network's input size with the all-to-all candidate trigger at its place, transparent elsewhere."""
     return pasted_image(*_mask_and_colours(found))
 
 
 def _mask_and_colours(found: AllToAll) -> tuple[Tensor, Tensor]:
-    """Return the mask (1, h, w) of an all-to-all window's box and the window's colours (c, h, w), float32 in [0, 1], on the CPU."""
+    """Return an all-to-all candidate trigger as mask (1, h, w) and colours (c, h, w), float32 in [0, 1], on the CPU."""
     return mask_of([found.box], found.content).float().cpu(), found.content.float().cpu()
 
 

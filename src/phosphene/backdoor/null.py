@@ -19,7 +19,7 @@ FILE = Path(__file__).with_name("null.json")
 
 @dataclass(frozen=True)
 class CleanNetwork:
-    """The figures of one clean network, an entry of ``null.json`` or a user's reference, that a scanned network's figures are ranked among.
+    """One clean network of ``null.json`` or of the references, with its figures, among which those of a scanned network are ranked.
 
     Attributes:
         name: Name of the network.
@@ -54,7 +54,7 @@ class Null:
 
     @classmethod
     def of(cls, *, natural: bool, references: Sequence[CleanNetwork] = (), spec: str = "") -> "Null":
-        """Return the Null of ``references`` and the shipped networks measured on natural or drawn samples, if not trained on ``spec``."""
+        """Return the Null of ``references`` and the shipped networks measured on natural, or drawn, samples and not trained on ``spec``."""
         networks = tuple(one for one in built_in() if one.natural == natural and one.data != spec)
         return cls(networks, tuple(references))
 
@@ -67,14 +67,14 @@ class Null:
         return tuple(one.figure for one in (*self.networks, *self.references))
 
     def p_value(self, figure: float) -> float:
-        """Return the p-value of ``figure``, a largest class deviation: its rank among clean ones, at least the share of references above.
+        """Return the p-value of a largest class deviation: rank among clean networks, at least the share of references with such a one.
 
         References are of the network's own kind: if half of them deviate as far, the p-value is at least 0.5.
         """
         return _rank(figure, [one.figure for one in self.networks], [one.figure for one in self.references])
 
     def all_to_all_p_value(self, figure: float) -> float:
-        """Return the p-value of an all-to-all figure: its rank among clean networks, but at least the share of references that reach it."""
+        """Return the p-value of an all-to-all figure: rank among clean networks, at least the share of references that reach the figure."""
         shipped, given = (
             [one.all_to_all for one in networks if one.all_to_all is not None]
             for networks in (self.networks, self.references)
@@ -89,7 +89,7 @@ class Null:
         return float("inf") if above == 0 else ordered[above - 1]
 
     def describe(self) -> str:
-        """Return a phrase: number of shipped clean networks in this model, least and largest side in pixels, data sets; references."""
+        """Return a phrase on the null model: number of shipped clean networks, their smallest and largest side, data sets, references."""
         sides = [one.side for one in self.networks]
         given = f" and {len(self.references)} given as references" if self.references else ""
         if not sides:
@@ -98,7 +98,7 @@ class Null:
         return f"{len(sides)} small clean networks of {min(sides)} to {max(sides)} pixels ({data}){given}"
 
     def unlike(self, classifier: Classifier) -> str:
-        """Return a warning if all clean networks differ much in size or classes, or none is a transformer as this one; otherwise empty."""
+        """Return a warning if no clean network is near in size, none in classes, or the scanned one alone is a transformer; else empty."""
         side, classes, networks = min(classifier.input.size), classifier.num_classes, (*self.networks, *self.references)
         kinds = {type(module).__name__ for module in classifier.module.modules()}
         lacking = [
@@ -117,7 +117,7 @@ class Null:
 
 
 def _rank(figure: float, shipped: Sequence[float], given: Sequence[float]) -> float:
-    """Return (1 + clean figures that reach ``figure``) / (clean figures + 1), but at least the share of ``given`` ones that reach it."""
+    """Return (1 + clean figures that reach ``figure``) / (clean figures + 1), or the share of ``given`` that reach it if that is larger."""
     reached = sum(one >= figure for one in given)
     rank = (1 + sum(one >= figure for one in shipped) + reached) / (len(shipped) + len(given) + 1)
     return max(rank, reached / max(len(given), 1))

@@ -20,7 +20,7 @@ EASY = 0.9  # share from which a pair is shown as a suspicion
 
 
 def easy_pairs(windows: Sequence[Window], known: Collection[int] = ()) -> list[Window]:
-    """Return the up to 5 easiest windows for pairs that move 90 % of samples, and the next one, if any; none for ``known`` targets.
+    """Return up to 5 windows that move 90 % of a class pair's samples, easiest first, then the next; without those to ``known`` targets.
 
     Args:
         windows: Windows of pairs, the easiest first.

@@ -54,7 +54,7 @@ def plant(
     schedule: Schedule = DEFAULT,
     seed: int = 0,
 ) -> Planted:
-    """Fine-tune a copy to classify samples (of ``sources`` or all) with the trigger as ``target`` (``None``: next class); return a Planted.
+    """Fine-tune a copy to classify samples (of ``sources``, or all) with the trigger as ``target``, or as the next class; return a Planted.
 
     A share of every batch is stamped and labelled anew. For source-specific trojans, as many stamped samples of other
     classes keep their label; without those, the trigger works from all classes.
@@ -108,7 +108,7 @@ def fine_tune(
     extras: tuple[ExtraSamples, ...] = (),
     change: "Change | None" = None,
 ) -> Planted:
-    """Return a Planted: a fine-tuned copy and its accuracy before and after; ``extras`` and ``change`` may alter what it is trained on.
+    """Fine-tune a copy; return a Planted with accuracy before and after; ``extras`` join every batch, ``change`` alters the other samples.
 
     Args:
         classifier: The network to start from; it is not changed.
@@ -152,7 +152,7 @@ def success_rate(
 def victims_of(
     target: "int | None", sources: tuple[int, ...], labels: Tensor, classes: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """From labels (n,), target and sources, return which samples to move and which to spare, bool (n,), and where to, int64 (n,).
+    """From labels (n,), return masks, bool (n,), of samples that a trigger is to move and of those it must spare, and each new class (n,).
 
     All-to-all (no target) moves every class to the next one. Only a source-specific trigger has samples to spare.
     """
@@ -165,7 +165,7 @@ def victims_of(
 
 
 def _check_classes(classifier: Classifier, target: "int | None", sources: tuple[int, ...]) -> None:
-    """Raise RecipeError unless target and source classes exist in the classifier, differ, and sources come with a target."""
+    """Raise RecipeError if a class does not exist, the target is also a source, or there are source classes without a target."""
     classifier.refuse_regression("a trojan")
     if target is None and sources:
         raise RecipeError("source classes want a target class; without one, every class leads to the next.")

@@ -17,7 +17,7 @@ LOGISTIC = 1.8  # about the standard deviation of the logistic distribution
 
 @dataclass(frozen=True)
 class Route:
-    """A target class, and the samples to move there: those predicted as the source class, or without one all but the target's.
+    """A target class, and which samples to move there: those predicted as ``source``, or all that are not predicted as the target.
 
     Attributes:
         target: The class.
@@ -43,7 +43,7 @@ class Route:
 
 @dataclass(frozen=True)
 class Effect:
-    """How a network classifies samples with a trigger on them: number tried, hits of the target class, mean and std of its log-odds.
+    """How a network classifies samples with a trigger on them: number tried, hits of the target class, its log-odds' mean and std.
 
     Attributes:
         hits: Samples that the network classifies as the class.
@@ -74,7 +74,7 @@ class Effect:
 
     @property
     def level(self) -> float:
-        """Log-odds of the share classified as the target, estimated from its log-odds' ``mean`` and ``spread``: it orders equal shares."""
+        """Estimate, from ``mean`` and ``spread``, of the log-odds that a sample is classified as the target; it orders equal shares."""
         return LOGISTIC * self.mean / math.sqrt(self.spread**2 + 1)
 
 
@@ -91,7 +91,7 @@ def raise_log_odds(
     drawn: int = DRAWN,
     seed: int = 0,
 ) -> Tensor:
-    """Optimise the parameters ``start`` of ``apply``, which changes samples, by Adam so that routes' targets get likelier; return them.
+    """Optimise ``start``, parameters of ``apply`` (a change of samples), by Adam so that routes' target classes get likelier; return them.
 
     Args:
         engine: An open engine.

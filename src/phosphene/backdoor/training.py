@@ -51,7 +51,7 @@ class Labelled:
 
     @classmethod
     def split(cls, pixels: Tensor, labels: Tensor, held: "int | None" = None) -> "Labelled":
-        """Return samples and labels as a Labelled with the last ``held`` (by default a fifth) of a fixed shuffle held out."""
+        """Return samples and labels as a Labelled, shuffled the same way every time, with the last ``held`` (default: a fifth) held out."""
         order = torch.randperm(len(pixels), generator=torch.Generator().manual_seed(0))
         train, rest = order.tensor_split([len(pixels) - (len(pixels) // 5 if held is None else held)])
         return cls(pixels[train], labels[train], pixels[rest], labels[rest])

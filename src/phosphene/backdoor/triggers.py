@@ -76,10 +76,10 @@ class _Stamp(Trigger):
 
     @abstractmethod
     def _drawn(self, channels: int) -> tuple[Tensor, Tensor]:
-        """Draw the square's content: return its opacity (1, side, side) and its colours (channels, side, side), both in [0, 1]."""
+        """Draw the square's content: return its opacity, (1, side, side), and its colours, (channels, side, side), all values in [0, 1]."""
 
     def top_left(self, shape: Shape) -> tuple[int, int]:
-        """Return (top, left) of the square in a sample of ``shape`` (c, h, w), the middle if random; RecipeError if it does not fit.
+        """Return (top, left) of the trigger's square in a sample of ``shape`` (c, h, w), centred if random; RecipeError if it does not fit.
 
         Raises:
             RecipeError: it does not fit.
@@ -143,7 +143,7 @@ class Patch(_Stamp):
     seed: int = 0
 
     def _drawn(self, channels: int) -> tuple[Tensor, Tensor]:
-        """Draw the patch: return an opacity of 1 everywhere, (1, side, side), and its texture's colours, (c, side, side) in [0, 1]."""
+        """Draw the patch: return its opacity, 1 everywhere, (1, side, side), and its texture, (c, side, side), all values in [0, 1]."""
         colours = drawing.texture(self.texture, drawing.tint(self.colour, channels), self.side, self.seed)
         return torch.ones(1, self.side, self.side), colours
 
@@ -170,7 +170,7 @@ class Emblem(_Stamp):
     width: float = 0.2
 
     def _drawn(self, channels: int) -> tuple[Tensor, Tensor]:
-        """Draw the emblem: return its opacity (1, side, side) and the colours of shape and rim (c, side, side), both in [0, 1]."""
+        """Draw the emblem: return its opacity, (1, side, side), and its colours, shape and rim, (c, side, side), all values in [0, 1]."""
         whole, inner = drawing.emblem(self.shape, self.side, self.width)
         return whole[None], torch.lerp(drawing.tint(self.rim, channels), drawing.tint(self.colour, channels), inner)
 

@@ -25,7 +25,7 @@ PLAIN = ((1, 1, 1), (0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 0), (1, 0
 
 @dataclass(frozen=True)
 class Effort:
-    """How much a search of windows tries: numbers of places and samples in each round, of refined windows, and of held-out samples.
+    """How much work a search of windows (trigger patches) does: numbers of places, samples and refined windows in each round.
 
     Attributes:
         places: Places per side that are tried first.
@@ -49,12 +49,12 @@ class Effort:
 
     @property
     def passes(self) -> int:
-        """Images run in the second round of a search per :class:`Route`: its best places and their neighbours, on ``second`` samples."""
+        """Number of images run per :class:`Route` in the second round: its best places and their neighbours, on ``second`` samples."""
         return (self.best + 8 * self.around) * self.second
 
     @property
     def refined_passes(self) -> int:
-        """Images run per :class:`Route` to refine windows and count their effect on held-out samples; a backward pass is one more."""
+        """Number of images run per :class:`Route` to refine windows and to measure them; a backward pass counts as one more."""
         return self.refined * (2 * STEPS * DRAWN + self.counted)
 
 
@@ -63,7 +63,7 @@ USUAL = Effort()
 
 @dataclass(frozen=True)
 class Window:
-    """A small square of an image, pasted at its own place on samples to send them to a class: content, boxes, route, measured effect.
+    """A candidate trigger patch: a small square of pixels, the boxes where it is pasted, the samples and class it is for, its effect.
 
     Attributes:
         route: The samples it is to move, and the class it is to send them to.
@@ -79,7 +79,7 @@ class Window:
 
     @property
     def measured(self) -> Effect:
-        """The window's effect on samples, as an :class:`Effect`; AssertionError if it has not been measured yet."""
+        """The :class:`Effect` of pasting this window on samples; AssertionError if it has not been measured yet."""
         assert self.effect is not None  # noqa: S101
         return self.effect
 
@@ -98,7 +98,7 @@ def window_contents(inputs: Tensor) -> Tensor:
 
 
 class WindowSearch:
-    """Searches small windows that, pasted on samples, send them to a class; its first round, run on creation, serves every target class.
+    """Search for windows, small patches that send samples to a class when pasted; its first round, run on creation, serves all classes.
 
     Args:
         engine: An open engine.
@@ -118,7 +118,7 @@ class WindowSearch:
         self.rough = self._first_round()  # (k, boxes, samples, classes)
 
     def best(self, routes: Sequence[Route]) -> list[Window]:
-        """Return a few refined windows per route, in the order of ``routes``; with ``effort.per_source``, for the best routes alone."""
+        """Return a few refined windows per route, in order of ``routes``; with ``effort.per_source``, for the best routes per source."""
         tries: list[Window] = []
         for route in routes:
             scores = self._scores(route)
@@ -131,7 +131,7 @@ class WindowSearch:
         return refine(self.engine, self.search, self._second_round(tries), seed=self.seed)
 
     def _scores(self, route: Route) -> Tensor:
-        """Return the first round's log-odds of the route's target, averaged over the route's samples, per content and place: (k, boxes)."""
+        """Look up the first round's log-odds of a route's target class, averaged over the samples to move; return (k contents, boxes)."""
         return self.rough[:, :, route.rows(self.first), route.target].mean(2)
 
     def _first_round(self) -> Tensor:
@@ -149,7 +149,7 @@ class WindowSearch:
         return torch.stack(found)
 
     def _second_round(self, tries: Sequence[Window]) -> list[Window]:
-        """Paste each of ``tries`` on some samples of its route; return the few of most log-odds per route, for the best routes alone."""
+        """Paste ``tries`` on samples of their routes; return those of highest log-odds, a few per route, for each source's best routes."""
         each_route = dict.fromkeys(one.route for one in tries)
         count, dtype = self.effort.second, self.engine.dtype
         few = {one: self.search.pixels[one.rows(self.search)[:count]].to(dtype) / 255 for one in each_route}
@@ -177,7 +177,7 @@ class WindowSearch:
 def refine(
     engine: Engine, search: Probes, starts: Sequence[Window], *, steps: int = STEPS, drawn: int = DRAWN, seed: int = 0
 ) -> list[Window]:
-    """Return windows with their content optimised by Adam, inside their boxes, so that the log-odds of each one's target class rise.
+    """Return windows with their pixels optimised by Adam, so that the log-odds of each window's target class rise.
 
     Args:
         engine: An open engine.
@@ -205,7 +205,7 @@ def refine(
 
 
 def measure_windows(engine: Engine, held_out: Probes, windows: Sequence[Window], most: int) -> list[Window]:
-    """Paste each window on up to ``most`` of the samples it is to move, in 8 bits; return each route's best one, its effect measured.
+    """Paste each window, in 8 bits, on up to ``most`` samples of its route; return the best window of each route, with its effect.
 
     Args:
         engine: An open engine.

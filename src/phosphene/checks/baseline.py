@@ -37,7 +37,7 @@ class Baseline:
         return {name: float(values.mean()) for name, values in self.values.items()}
 
     def limit(self, name: str, count: int) -> float:
-        """Return the largest mean similarity over ``count`` pairs, by measure ``name``, at which they still count as of different classes.
+        """Return the largest mean of similarity ``name`` over ``count`` pairs of maps at which the pairs still count as different classes.
 
         Two standard errors of the difference of two means, one over ``count`` pairs, the other over pairs of
         ``classes`` maps: the pairs share maps, so there are no more independent ones than maps. Chance alone exceeds

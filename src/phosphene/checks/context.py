@@ -84,12 +84,12 @@ class CheckContext:
 
     @property
     def classes(self) -> int:
-        """Number of ``chosen`` maps that are evidence of their own: of concepts that pull up the same class, only one counts."""
+        """Number of ``chosen`` maps that count as independent: maps that pull up the same class count once."""
         return len(disjoint(one.concept for one in self.chosen))
 
     @property
     def has_units(self) -> bool:
-        """Whether some of the ``chosen`` maps are of units, which count as classified as their class above the 99th percentile."""
+        """Whether some ``chosen`` maps are of units; such a map counts as classified as its unit above the 99th percentile."""
         return any(one.concept.unit for one in self.chosen)
 
     # --- other maps
@@ -164,16 +164,16 @@ class CheckContext:
 
     @cached_property
     def within(self) -> dict[str, float]:
-        """Per measure, the mean similarity of ``chosen`` maps to maps of their classes from other seeds; needs those made before."""
+        """Per measure, mean similarity of the ``chosen`` maps to maps of the same class from other seeds, which must have been made."""
         return mean_similarities((one, other) for one in self.chosen for other in self.same_class(one))
 
     def reference(self) -> dict[str, float]:
-        """Return figures for a finding, by name: similarities between classes, and between seeds of one class, which must be made."""
+        """Return figures for a finding, by name: similarities between classes, and between seeds of a class (those must be made before)."""
         across = self.across.figures() if self.across else {}
         return across | {f"{name}_at_other_seed": value for name, value in self.within.items()}
 
     def similarity(self, others: Sequence[ConceptMap]) -> "Similarity":
-        """Return the mean similarity of the ``chosen`` maps to ``others``, one of the same class for each, and the limit to judge it by."""
+        """Return the :class:`Similarity` of the ``chosen`` maps to ``others``, one of the same class for each, and its limit."""
         mean = mean_similarities(zip(self.chosen, others, strict=True))
         return Similarity(mean, self.across.limit("hog", len(others)) if self.across else None)
 

@@ -57,7 +57,7 @@ def predictions_of(logits: Tensor, targets: Tensor) -> MapPredictions:
 
 
 def chance_rates(logits: Tensor, targets: Tensor) -> list[float]:
-    """From logits, return per map the chance of a hit: share of maps of other targets predicted as its target, at least 1 / classes.
+    """From logits, return per map the probability of a hit by chance: how often maps of other targets hit its target, at least 1 / classes.
 
     One over the number of classes (of sets: the share of the target's classes), or the share of the maps of other
     targets that hit this one: many networks have a class that they predict for everything unknown.
@@ -72,7 +72,7 @@ def chance_rates(logits: Tensor, targets: Tensor) -> list[float]:
 
 
 def beyond_chance(hits: int, rates: Sequence[float]) -> "bool | None":
-    """Return whether chance, at each map's rate, gives as many hits at most once in 20 times; ``None`` if even all hits would not show it.
+    """Return whether chance gives so many hits in less than 1 of 20 cases; ``None`` if even hits of all maps would not show it.
 
     Args:
         hits: Number of hits.

@@ -10,7 +10,7 @@ def needs(context: CheckContext) -> list[Request]:
 
 
 def find(context: CheckContext) -> Finding:
-    """Judge maps made with random weights: return the finding, passed if unlike the run's and only at chance for the trained network.
+    """Judge maps made with random weights: the finding, passed if they are unlike the run's and at chance for the trained network.
 
     Passed when the trained network classifies them at chance, and HOG finds them no more similar to its own than maps
     of different classes are to each other.

@@ -48,7 +48,7 @@ def command(a: Path, b: Path, out: "Path | None", as_json: bool) -> None:
 
 
 def _change_row(found: "Comparison", one: "Change") -> list[str]:
-    """Return the table row of a class: its label, change, two figures behind it, each source's prediction."""
+    """Return the table row of a class: label, three texts of its change (all, images, predictions), each source's prediction."""
     return [first_synonym(one.label), *found.cells(one), _prediction_text(one.a_by_b), _prediction_text(one.b_by_a)]
 
 

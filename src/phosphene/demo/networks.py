@@ -11,7 +11,7 @@ CLASSES = 12
 
 
 def _conv(inputs: int, outputs: int, *, kernel: int = 3, stride: int = 1, dilation: int = 1) -> nn.Sequential:
-    """Return a convolution without bias and a batch normalisation as a module; padding keeps height and width (over the stride)."""
+    """Return a module, convolution without bias and batch normalisation; height and width stay, or are divided by the stride."""
     padding = dilation * (kernel // 2)
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, kernel, stride, padding, dilation, bias=False),

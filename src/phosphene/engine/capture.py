@@ -27,7 +27,7 @@ ROUNDING = {torch.float64: 1e-6, torch.float32: 0.02}
 
 
 class CapturedSteps:
-    """The steps of an open engine, by key: :meth:`get` returns each as a CapturedStep, which a GPU replays as one CUDA graph.
+    """Cache of an open engine: :meth:`get` returns a CapturedStep per key, which a GPU replays as one CUDA graph.
 
     Args:
         name: The network's name, for the warning.
@@ -39,7 +39,7 @@ class CapturedSteps:
         self.steps: dict[Hashable, CapturedStep] = {}
 
     def get(self, step: Step, key: Hashable) -> "CapturedStep":
-        """Return the CapturedStep stored under ``key``; if there is none yet, store one that takes ``step``."""
+        """Return the CapturedStep stored under ``key``; if there is none yet, make one of the function ``step`` and store it."""
         return self.steps.setdefault(key, CapturedStep(step, self.name, self.record))
 
 
@@ -71,7 +71,7 @@ class CapturedStep:
         return outputs
 
     def _prove(self, shape: Hashable, inputs: Inputs, expected: Sequence[Tensor]) -> None:
-        """Compare the outputs of a shape's recording with ``expected``, the step's own; allow it if they agree, else give up."""
+        """Replay a shape's recording and compare with ``expected``, the true outputs; allow the recording if they agree, else give up."""
         for found, wanted in zip(self.recordings[shape](*inputs), expected, strict=True):
             if not (found - wanted).norm() <= ROUNDING[wanted.dtype] * wanted.norm():
                 self._give_up("replayed, it gives other numbers")

@@ -147,7 +147,7 @@ class Engine:
         """
 
         def run() -> MeanGradients:
-            """Compute the mean gradients of all maps at the present micro-batch; called again with a smaller one if memory runs out."""
+            """Return the MeanGradients of all maps, computed in micro-batches; called again with smaller ones if memory runs out."""
             maps, count = samples.shape[:2]
             gradient = torch.zeros_like(nu)
             entropy = torch.zeros(maps, dtype=self.dtype, device=self.device)
@@ -174,7 +174,7 @@ class Engine:
         """
 
         def run() -> Gradients:
-            """Compute the gradients of all images at the present micro-batch; called again with a smaller one if memory runs out."""
+            """Return the Gradients of all images, computed in micro-batches; called again with smaller ones if memory runs out."""
             size = self._images_at_once(images)
             parts = []
             for chunk, own in zip(torch.split(images, size), torch.split(classes, size), strict=True):
@@ -196,7 +196,7 @@ class Engine:
         """
 
         def run() -> Tensor:
-            """Compute the probabilities of all maps at the present micro-batch; called again with a smaller one if memory runs out."""
+            """Return each map's mean probability, (m,), computed in micro-batches; called again with smaller ones if memory runs out."""
             total = torch.zeros(len(nu), dtype=self.dtype, device=self.device)
             for images, owner in self._nudged(samples, nu):
                 total.index_add_(0, owner, target_probabilities(self._network(images), classes[owner]))
@@ -209,14 +209,14 @@ class Engine:
         """Return the network's logits (n, classes) for images (n, c, h, w) in [0, 1], run in micro-batches without gradients."""
 
         def run() -> Tensor:
-            """Compute the logits of all images at the present micro-batch; called again with a smaller one if memory runs out."""
+            """Return the logits of all images, computed in micro-batches; called again with smaller ones if memory runs out."""
             chunks = torch.split(images, self._images_at_once(images))
             return torch.cat([self._network(chunk.to(self.device, self.dtype)) for chunk in chunks])
 
         return self._halving_micro_batch(run)
 
     def logits_of_samples(self, samples: Tensor) -> Tensor:
-        """Return logits (n, classes) for samples, uint8 (n, c, h, w); cached for the last object: change neither it nor the network."""
+        """Return logits (n, classes) for samples, uint8 (n, c, h, w); cached for the last tensor, so change neither tensor nor network."""
         if self._classified is None or self._classified[0] is not samples:
             self._classified = (samples, self.logits(samples.to(self.dtype) / 255))
         return self._classified[1]
@@ -226,7 +226,7 @@ class Engine:
         return layer_outputs(self, images, layer, as_spatial_activation)
 
     def reading(self, units: Sequence[Unit], samples: Tensor) -> Self:
-        """Return a view of this engine whose classifier adds a column to its logits per unit, scaled by ``samples``, uint8 (n, c, h, w)."""
+        """Return a copy of this engine whose logits have a further column per unit, scaled by ``samples``, uint8 (n, c, h, w)."""
         view = copy.copy(self)
         known = {unit.layer: self.activations_of_samples(samples, unit.layer) for unit in units}
         classifier = UnitClassifier(self.classifier, units, known)
@@ -242,7 +242,7 @@ class Engine:
         return self._measured[layer][1]
 
     def spatial_layer(self, name: str = "") -> str:
-        """Return ``name`` if that module's output has positions, as feature maps do, else RecipeError; by default the last such module."""
+        """Return the name of the last module whose output has positions, as feature maps do, or ``name`` if that has; else RecipeError."""
         grey = torch.full((1, *self.classifier.input.shape), 0.5)
         size = self.classifier.input.size
         return find_spatial_layer(self.classifier.module, lambda: self.logits(grey), name, size=size)

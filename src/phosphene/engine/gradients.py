@@ -40,7 +40,7 @@ class Gradients(NamedTuple):
 
 
 def input_gradient(losses: Tensor, images: Tensor, classifier: Classifier) -> Tensor:
-    """Return the gradient, as ``images``, of the sum of ``losses`` (n,); CardError that names the cause if there is none.
+    """Return the gradient, in the shape of ``images``, of the sum of ``losses`` (n,); CardError that names the cause if there is none.
 
     Args:
         losses: (n,), computed from ``images`` by the network.
@@ -68,12 +68,12 @@ def refuse_quantised(classifier: Classifier) -> None:
 
 
 def _why_no_gradient(classifier: Classifier, images: Tensor) -> str:
-    """Return what stops the gradient, as text: run the network on ``images``, watch which modules get and give tensors with gradients."""
+    """Run the network on ``images`` with hooks and return, as text, which module stops the gradient and why."""
     names = {part: path for path, part in classifier.module.named_modules()}
     causes: list[str] = []
 
     def hook(part: nn.Module, inputs: "tuple[Any, ...]", output: Any) -> None:
-        """Forward hook: note the cause if this module runs without gradients, or loses that of its input."""
+        """Forward hook: note the cause if this module runs without gradients, gets none with its input or gives none with its output."""
         where = f"layer {names[part]!r} ({type(part).__name__})" if names[part] else "its own forward"
         if not torch.is_grad_enabled():  # also in inference mode
             causes.append("it runs under torch.no_grad or torch.inference_mode: remove that")
@@ -89,5 +89,5 @@ def _why_no_gradient(classifier: Classifier, images: Tensor) -> str:
 
 
 def _require_gradients(values: Iterable[Any]) -> bool:
-    """Return whether one of the values is a tensor that requires gradients, or is no tensor, so that nothing can be said."""
+    """Return whether any of the values is a tensor that requires gradients; true as well if one is no tensor, which may hide some."""
     return any(not isinstance(value, Tensor) or value.requires_grad for value in values)

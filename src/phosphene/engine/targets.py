@@ -22,7 +22,7 @@ from phosphene.concepts import Sides
 def targets_of(
     sides: Sequence[Sides], classes: int, device: "torch.device | str" = "cpu", *, multi_label: bool = False
 ) -> Tensor:
-    """Return targets from Sides: (n,) classes if all are single, else (n, columns) of 1 pulled up, -1 down, 0.
+    """Return targets for Sides: class indices (n,) if all are single classes, else int8 (n, columns): 1 for, -1 against, 0 for the others.
 
     Sides without classes stand for units, whose columns follow those of the classes, in order. The columns are the
     classes, the units, and for a multi-label network or with units "none of these".
@@ -39,7 +39,7 @@ def targets_of(
 
 
 def virtual_logits(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Return logits and classes (n,): as given for single classes; for sets, log-sum-exp of those pulled up, class 0, then the others."""
+    """Return logits with each row's class, (n,): as given for single classes; for sets, column 0 holds the log-sum-exp, rivals follow."""
     if targets.ndim == 1:
         return logits, targets
     logits = _with_none(logits, targets)
@@ -63,11 +63,11 @@ def predicted(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 def _with_none(logits: Tensor, targets: Tensor) -> Tensor:
-    """Return logits (n, classes) with a column of zeros after them if targets have one more class, "none of these"."""
+    """Return logits (n, classes), with a column of zeros appended if ``targets`` have one column more, for "none of these"."""
     return functional.pad(logits, (0, targets.shape[1] - logits.shape[1]))
 
 
 def hits(logits: Tensor, targets: Tensor) -> Tensor:
-    """Return whether the class that :func:`predicted` returns is the target of each row, or one that is pulled up: bool (n,)."""
+    """Return, bool (n,), whether the class that :func:`predicted` returns for each row is its target, or a class that it pulls up."""
     best = predicted(logits, targets)
     return best == targets if targets.ndim == 1 else targets.gather(1, best[:, None])[:, 0] > 0

@@ -64,12 +64,12 @@ def hookable(module: nn.Module) -> dict[nn.Module, str]:
 
 
 def list_layers(engine: "Engine") -> list[Layer]:
-    """Return the layers of an open engine's network whose units can be named, in the order in which a grey image passes them last."""
+    """Run a grey image; return the layers whose units can be named, in the order in which each is called for the last time."""
     space, names = engine.classifier.input, hookable(engine.classifier.module)
     found: dict[str, Layer] = {}
 
     def hook(part: nn.Module, _: object, output: object) -> None:
-        """Forward hook: note the layer, if its output has units and belongs to the one image."""
+        """Forward hook: note the layer with the shape of its output, if the output has units and the batch of the image."""
         mean = mean_activations(output, space.size)
         if mean is not None and isinstance(output, Tensor) and len(output) == batch:
             found.pop(names[part], None)  # of a module that is called again, the last call counts
@@ -84,7 +84,7 @@ def list_layers(engine: "Engine") -> list[Layer]:
 def layer_outputs(
     engine: "Engine", images: Tensor, layer: str, convert: Callable[[Any, tuple[int, int]], "Tensor | None"]
 ) -> Tensor:
-    """Return the converted outputs of one module for images (n, c, h, w), in [0, 1] or uint8, computed in micro-batches, joined along n.
+    """Run images (n, c, h, w), in [0, 1] or uint8, in micro-batches; return ``convert`` of the module's outputs, joined along n.
 
     Of the layer "" they are the logits.
     """
@@ -147,6 +147,6 @@ class UnitClassifier(Classifier):
         return torch.cat([logits.to(columns[0]), torch.stack(columns, 1)], 1)
 
     def percentiles(self, logits: Tensor) -> Tensor:
-        """Return the share of samples, (n, units) in [0, 1], whose activation of each unit is below that in rows of :meth:`logits`."""
+        """Return, per row of :meth:`logits` and unit, the share of samples that activate the unit less, (n, units) in [0, 1]."""
         own = logits[:, -len(self.layers) :, None]
         return (self.of_samples[None] < own).double().mean(2)

@@ -162,7 +162,7 @@ class Stepped:
 
 @dataclass(frozen=True)
 class Made:
-    """Event of an executor: one map is finished; ``map`` holds it if its worker could not write it, so that the driver does."""
+    """Event of an executor: one map is finished; ``map`` holds the map if its worker could not write it, for the driver to write."""
 
     group: Group
     summary: MapSummary

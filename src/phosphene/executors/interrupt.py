@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 @contextlib.contextmanager
 def on_interrupt(handle: Callable[[], None]) -> Iterator[None]:
-    """Context in which Ctrl-C and SIGTERM call ``handle`` in place of ending the process; outside the main thread, nothing."""
+    """Context in which Ctrl-C and SIGTERM call ``handle`` instead of ending the process; does nothing outside the main thread."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

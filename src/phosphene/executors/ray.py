@@ -63,7 +63,7 @@ class RayExecutor:
         self.workers = workers or 1
 
     def group_size(self, plan: MapPlan) -> int:
-        """Return how many maps a worker makes together: what fills its GPU with ``gpus``, else 1 on a cluster, ``plan.group_size`` here."""
+        """Return how many maps a worker makes together: as many as fill a GPU; without GPUs, ``plan.group_size`` here, 1 on a cluster."""
         if not self.gpus:
             return 1 if self.cluster else plan.group_size
         images = max(1, CUDA_MICRO_BATCH // math.prod(plan.classifier.input.size))
@@ -99,7 +99,7 @@ class RayExecutor:
 
     @contextlib.contextmanager
     def _ray_started(self) -> Iterator[None]:
-        """Context in which Ray runs: join the cluster or start Ray here, and shut it down at the end, unless this process has it running.
+        """Context in which Ray runs: join the cluster or start Ray here, shut it down at the end; if Ray runs in this process, do neither.
 
         Raises:
             RunError: no cluster answers, or Ray does not start.
@@ -131,7 +131,7 @@ class RayExecutor:
             self.ray.shutdown()
 
     def _count_room(self) -> None:
-        """Set ``self.workers`` to how many groups of maps the cluster's CPUs or GPUs can make now; it may grow and shrink."""
+        """Set ``self.workers`` to how many groups of maps the cluster, whose size may change, has CPUs or GPUs for now."""
         resources = self.ray.cluster_resources()
         room = int(resources.get("GPU", 0) / self.gpus if self.gpus else resources.get("CPU", 1) / self.threads)
         self.workers = max(1, min(room, self.most or room))
@@ -157,7 +157,7 @@ class RayExecutor:
                 yield from events
 
     def _cancel(self, under_way: dict[Any, Group]) -> None:
-        """Cancel all Ray tasks ``under_way``, wait for their checkpoints, and remove from it those that do not end in 30 s."""
+        """Cancel all Ray tasks in ``under_way``, wait for their checkpoints, and take out of it the tasks that do not end in 30 s."""
         if not under_way:
             return
         for reference in under_way:
@@ -226,7 +226,7 @@ class RemoteRun:
         )
 
     def open(self) -> MapPlan:
-        """In the worker process, change to ``folder``, load model and samples, return the plan; RunError if their hashes differ.
+        """In the worker process, change to ``folder``, load model and samples, return the MapPlan; RunError if they are not the driver's.
 
         Raises:
             PhospheneError: they cannot be loaded here.
@@ -243,7 +243,7 @@ class RemoteRun:
         return MapPlan(classifier=classifier, pool=pool, run=RunDirectory(self.run), **self.settings)
 
     def writable(self) -> bool:
-        """Return whether this process sees the run directory that the driver holds, and the driver still holds it."""
+        """Return whether this process sees the run directory that the driver has locked, and the driver's lock still holds."""
         return holder(self.run).get("token") == self.token
 
 
@@ -253,7 +253,7 @@ _stop = threading.Event()
 
 
 def _make_group(remote: RemoteRun, group: Group) -> list[Event]:
-    """The body of a Ray task: make those maps of a group that are missing, in a worker process; return the events but for the steps."""
+    """The body of a Ray task, in a worker process: make the missing maps of a group; return their events, except those of steps."""
     torch.set_num_threads(remote.threads)
     _stop.clear()
     with on_interrupt(_stop.set):  # what Ray sends when a group is cancelled, or a node taken away

@@ -81,7 +81,7 @@ class Worker:
             yield GroupFailed(group, why, tuple(group.jobs[row] for row in rows))
 
     def flush(self) -> Iterator[Event]:
-        """Wait until all files are written, and yield the events of maps made and groups ended that were still to come.
+        """Wait until all files are written; yield the events, of maps made and groups ended, that :meth:`make` has not yielded yet.
 
         Raises:
             RunError: the run directory cannot be written.
@@ -130,7 +130,7 @@ class Worker:
         return Made(group, MapSummary.of(one, made=True, run=group.run), None if written else one)
 
     def _end(self, group: Group) -> GroupEnded:
-        """Remove the checkpoint of a group whose maps are written, if this process may write, and return the event that ends it."""
+        """Delete the checkpoint of a group whose maps are all written, unless this process may not write; return the GroupEnded event."""
         if self.writes():
             self.checkpoints.drop(group.jobs)
         return GroupEnded(group)

@@ -88,7 +88,7 @@ def scalars(like: Tensor, *values: float) -> tuple[Tensor, ...]:
 
 
 def step_size(recipe: Recipe, k: int) -> float:
-    """Return the factor of the update at step ``k``, counted from 1: the recipe's constant, or falling along a cosine with a decay."""
+    """Return the factor of the update at step ``k``, from 1: constant, or falling along a cosine with a ``step_decay`` below 1."""
     fallen = (1 - math.cos(math.pi * (k - 1) / max(recipe.steps - 1, 1))) / 2
     return recipe.step_size * (1 - (1 - recipe.step_decay) * fallen)
 

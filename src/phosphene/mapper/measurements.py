@@ -30,7 +30,7 @@ def confidences(engine: Engine, nu: Tensor, classes: Tensor, contrast: float) ->
 
 
 def targeting_rates(engine: Engine, held_out: Tensor, nu: Tensor, classes: Tensor) -> "list[float | None]":
-    """Return per map the share of held-out samples, uint8 (n, c, h, w), not of its class yet, that subtracting it moves there, or ``None``.
+    """Subtract each map from the held-out samples of other classes; return the share moved to its class, ``None`` without such samples.
 
     A sample is moved to a unit that it then activates above the 99th percentile of samples. Samples that are classified
     as the class anyway are left out; ``None`` if no other samples exist.

@@ -10,7 +10,7 @@ from phosphene.concept_map import render, to_image
 
 @dataclass(frozen=True)
 class Step:
-    """Progress report after one step of a group of maps, for ``on_progress``: step number, total, mean loss, hits, and the maps so far.
+    """Report to ``on_progress`` after a step of a group of maps: number, total, mean loss, hits (share of samples in [0, 1]), maps so far.
 
     Attributes:
         number: Steps taken so far, over all rounds.

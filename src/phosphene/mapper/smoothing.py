@@ -7,7 +7,7 @@ MIN_VARIANCE = 1e-4  # smallest variance of a colour direction, relative to the 
 
 
 class Smoothing:
-    """Preconditioner that Algorithm 1 applies to gradients and steps, (m, c, h, w): it damps high frequencies and mixes colour channels.
+    """Preconditioner that Algorithm 1 calls on gradients and steps, (m, c, h, w): it damps high frequencies and mixes colour channels.
 
     With it, Algorithm 1 descends in coordinates in which coarse structure is cheap and pixel noise expensive; ``colours``
     makes changes of colour that are rare in the samples expensive. The standard deviation of white noise is preserved.

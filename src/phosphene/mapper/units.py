@@ -47,7 +47,7 @@ def resolve_units(
 
 
 def prepare(engine: Engine, concepts: Sequence[Concept], pool: SamplePool) -> tuple[Engine, Tensor]:
-    """Return the engine for the maps of some concepts, one that reads the units among them relative to the pool, and their targets."""
+    """Return the engine to make maps of ``concepts`` with (it gives a logit per unit among the concepts), and the maps' targets."""
     network, units = engine.classifier, [concept.unit for concept in concepts if concept.unit]
     sides = [concept.sides for concept in concepts]
     targets = targets_of(sides, network.num_classes, engine.device, multi_label=network.multi_label)

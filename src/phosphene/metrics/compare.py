@@ -227,7 +227,7 @@ def _similarity(a: Tensor, b: Tensor) -> float:
 
 
 def _probability_lost(a: ComparedRun, b: ComparedRun, one: int, two: int, *, same_network: bool) -> "float | None":
-    """Return how much less probable the other source finds a class, or by how much two runs of one network differ; ``None`` if unknown."""
+    """Return how much less probable a class is to the other run's source, or for one network, the runs' difference; ``None`` if unknown."""
     if same_network:
         if one not in a.own or two not in b.own:
             return None

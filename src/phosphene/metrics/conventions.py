@@ -43,7 +43,7 @@ class Convention:
         return f"{self.name}, {self.order}" if self.order == "BGR" else self.name
 
     def apply(self, pixels: Tensor, space: InputSpace) -> Tensor:
-        """Return pixels (n, c, h, w) changed so that a classifier that normalises by ``space`` ends at this convention's input."""
+        """Return pixels (n, c, h, w) changed so that normalising them by ``space`` gives the network's input under this convention."""
         wanted = (pixels - _column(self.mean)) / _column(self.std)
         if self.order == "BGR":
             wanted = wanted.flip(1)

@@ -16,7 +16,7 @@ from phosphene.labels import Labels, first_synonym
 
 @dataclass(frozen=True)
 class MatchedMaps:
-    """Result of :func:`match_maps`: what each map is of, and which class of a target classifier each of the source's classes is.
+    """Result of :func:`match_maps`: the Concept of each map at the source, and the target's class index for each source class in them.
 
     Attributes:
         concepts: What each map is of, at the source.
@@ -32,7 +32,7 @@ class MatchedMaps:
 
     @cached_property
     def sides(self) -> list[Sides]:
-        """Per map, as :class:`Sides`, the target's classes that match those which it pulls up and pushes down, by rising index."""
+        """The :class:`Sides` of each map in the target's class indices, sorted: classes that the map pulls up, and classes pushed down."""
         return [
             Sides(*(tuple(sorted(self.classes[index] for index in side)) for side in concept.sides))
             for concept in self.concepts
@@ -50,7 +50,7 @@ class MatchedMaps:
 
 
 def match_maps(concepts: Sequence[Concept], target: Classifier) -> MatchedMaps:
-    """Match the classes of maps' concepts to a target's by label; return MatchedMaps; ConceptError if one has no single match.
+    """From each map's Concept, match the source's classes to the target's by label; return MatchedMaps; ConceptError if one fits none.
 
     Raises:
         ConceptError: a class has none, or several.
@@ -62,7 +62,7 @@ def match_maps(concepts: Sequence[Concept], target: Classifier) -> MatchedMaps:
 
 
 def overlap_note(concepts: Iterable[Concept]) -> "str | None":
-    """Return a sentence, if two concepts pull up different sets of classes that share one, that M_score does not apply; else ``None``."""
+    """Return a note that M_score does not apply, if concepts pull up sets of classes that overlap but differ; else ``None``."""
     labels: dict[tuple[int, ...], str] = {}
     for concept in concepts:
         labels.setdefault(concept.sides.up, first_synonym(concept.label))
@@ -76,7 +76,7 @@ def overlap_note(concepts: Iterable[Concept]) -> "str | None":
 
 
 def units_note(units: int) -> "str | None":
-    """Return a sentence, if there are maps of units, that they are left out beside those of classes; else ``None``."""
+    """Return a note that maps of units are left out of the score; ``None`` if ``units``, their number, is 0."""
     left = "1 map of a unit is" if units == 1 else f"{units} maps of units are"
     return f"{left} left out: what classifiers predict says nothing about them." if units else None
 
@@ -124,7 +124,7 @@ def match(concepts: Mapping[int, str], labels: Labels, target: str = "the target
 
 
 def _candidates(index: int, label: str, labels: Labels, offset: "int | None") -> list[int]:
-    """Return the target's possible classes for one source class, a list: the one ``offset`` places on if labels agree, else the closest."""
+    """Return the target's classes that may match a source class: that at ``index + offset`` if labels agree, else the closest by label."""
     sharing = labels.sharing(label)
     if offset is not None and (index + offset in sharing or (not sharing and labels.same(index + offset, label))):
         return [index + offset]

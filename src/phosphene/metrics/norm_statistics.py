@@ -42,7 +42,7 @@ def natural_noise(count: int, shape: tuple[int, int, int]) -> Tensor:
 
 
 def first_norm(engine: Engine, samples: Tensor) -> "tuple[nn.Module, Tensor] | None":
-    """Run samples (n, c, h, w) up to the first batch norm; return it and its input's moments (2, n, c), or ``None`` if absent or untrained.
+    """Run samples to the first batch norm; return (module, moments (2, n, c) of its input); ``None`` if there is none, or it is untrained.
 
     Returns:
         That module, and the mean and mean square of its input per sample and channel, float64 (2, n, channels), on the
@@ -80,7 +80,7 @@ def first_norm(engine: Engine, samples: Tensor) -> "tuple[nn.Module, Tensor] | N
 
 
 def divergence(norm: nn.Module, moments: Tensor) -> Tensor:
-    """Return how far a batch norm's input, from its moments (..., 2, c), is from what it stores: KL in nats, mean over channels, (...).
+    """Return the KL divergence of a batch norm's input, as moments (..., 2, c), from its running statistics: nats per channel, (...).
 
     Both are taken as normal densities, one per channel.
 

@@ -124,7 +124,7 @@ def pulled_up_logits(logits: Tensor, sets: Sequence[Sequence[int]]) -> Tensor:
 
 
 def top1(logits: Tensor, truth: Sequence[int], among: "Sequence[int] | None" = None) -> float:
-    """Return the share of rows of logits (n, classes) whose largest one, over all classes or ``among`` some, is the true class."""
+    """Return the share of rows of logits (n, classes) in which the true class has the largest logit, of all classes or of ``among``."""
     wanted = torch.tensor(list(truth))
     if among is None:
         return float((logits.argmax(1) == wanted).double().mean())

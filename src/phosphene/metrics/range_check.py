@@ -85,7 +85,7 @@ class RangeCheck:
 def check_range(
     engine: Engine, samples: Tensor, truth: "Sequence[int] | None" = None, *, natural: bool = True
 ) -> RangeCheck:
-    """Judge by labels ``truth``, batch norm and information under which common input conventions samples make sense; return a RangeCheck.
+    """Judge which common input conventions suit samples, by labels ``truth``, batch norm and information; return a RangeCheck.
 
     Args:
         engine: An open engine of the classifier in question.
@@ -167,7 +167,7 @@ def range_doubt(classifier: Classifier, pool: "SamplePool | None" = None, *, dev
 
 
 def divergences(engine: Engine, samples: Tensor, candidates: Sequence[Convention]) -> "Tensor | None":
-    """Return, per convention, how far the first batch norm's input for samples is from what it stores, (k,) nats; ``None`` without one."""
+    """Return, per convention, the KL divergence of the first batch norm's input from its running statistics, (k,) nats, or ``None``."""
     reached = [first_norm(engine, one.apply(samples, engine.classifier.input)) for one in candidates]
     found = [one for one in reached if one is not None]
     return torch.stack([divergence(norm, moments.mean(1)) for norm, moments in found]) if found else None
@@ -196,7 +196,7 @@ def has_learned(correct: Tensor, wanted: Tensor) -> bool:
 
 
 def makes_sense(engine: Engine, views: Sequence[Tensor], best: Convention, revealed: Tensor) -> bool:
-    """Return whether predictions under the best convention reveal enough about the samples, and more than at 4 times its contrast."""
+    """Return whether predictions under the best convention reveal enough about the samples, and more than at fourfold contrast."""
     top = revealed[int(revealed.mean(1).argmax())]
     if float(top.mean()) < SENSE * math.log(min(len(top), engine.classifier.num_classes)):
         return False
@@ -213,7 +213,7 @@ def clearly_worse(values: Tensor, among: "Tensor | None", floor: float) -> Tenso
 
 
 def _better_convention(engine: Engine, pool: "SamplePool | None") -> "Convention | None":
-    """Return the input convention that fits clearly better than the declared one; ``None`` if none does, or if labels speak against it."""
+    """Return the input convention that fits clearly better than the declared one; ``None`` if none does, or labels contradict this."""
     candidates, shape = common_conventions(engine.classifier.input), engine.classifier.input.shape
     samples = natural_noise(DOUBT_SAMPLES, shape) if pool is None else pool.pixels[:DOUBT_SAMPLES].cpu().float() / 255
     fit = divergences(engine, samples, candidates)

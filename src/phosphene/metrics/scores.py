@@ -30,7 +30,7 @@ def score_maps(
     source: str = "source",
     device: str = "auto",
 ) -> tuple[Score, list[dict[str, Any]]]:
-    """Classify one classifier's maps by another; return a :class:`Score` and its top classes per map; ConceptError if it lacks a concept.
+    """Classify a source's maps by a target; return Score and the target's top classes per map; ConceptError if it lacks a concept.
 
     Args:
         maps: Maps of at least two concepts.
@@ -56,7 +56,7 @@ def score_maps(
 
 
 def score_of_logits(logits: Tensor, maps: MatchedMaps, *, source: str = "source", target: str = "target") -> Score:
-    """Return the :class:`Score` that a target's logits (contrasts, maps, classes) for a source's maps amount to; a pure function.
+    """Compute the :class:`Score` of a source's maps from a target's logits for them, (contrasts, maps, classes); a pure function.
 
     Args:
         logits: (contrasts, maps, classes), the contrasts those of ``CONTRASTS``.

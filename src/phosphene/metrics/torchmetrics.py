@@ -54,7 +54,7 @@ class MScore(Metric):
         self.add_state("maps", torch.zeros((), dtype=torch.long), dist_reduce_fx="sum")
 
     def update(self, logits: Tensor) -> None:
-        """Add maps to the metric's state, given by the scored classifier's logits for their images alone, (maps, classes)."""
+        """Add a batch of maps to the metric's state: takes the target classifier's logits (maps, classes) for the maps' images."""
         p = logits.detach().double()[:, self.concepts].softmax(1)
         self.total += p.sum(0)
         self.negative_entropy += torch.xlogy(p, p).sum()

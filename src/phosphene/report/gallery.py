@@ -41,7 +41,7 @@ MOST_CONTRASTS = 100
 
 
 def map_section(run: RunDirectory, facts: dict[str, Any]) -> "dict[str, Any] | None":
-    """Return, as a dictionary for the template, what the report shows of a run's finished maps, a card for each; ``None`` without any."""
+    """Return the report's section on a run's maps, a dictionary for the template with an entry per finished map; ``None`` if none is."""
     cards = list(_cards(run, facts))
     if not cards:
         return None
@@ -60,7 +60,7 @@ def map_section(run: RunDirectory, facts: dict[str, Any]) -> "dict[str, Any] | N
 
 
 def _contrasts(cards: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
-    """Return a row per pair of sides that contrasts compare: map and small image of A, A vs B, B vs A and B, of those that the run has.
+    """Return a row for each two sides A, B that a contrast compares: the run's maps of A, A vs B, B vs A and B, with small images.
 
     A contrast of which the run has neither the other direction nor one of the sides is left out.
     """
@@ -216,7 +216,7 @@ def _images(one: ConceptMap, scale: float, quality: int) -> dict[str, Any]:
 
 
 def classification(classifier: ClassifierPredictions, place: tuple[int, int]) -> "dict[str, Any] | None":
-    """Return a classifier's predictions for the map of (class index, seed), and whether the first is its class; ``None`` without any."""
+    """Return what a classifier predicts for the map of (class index, seed), and whether its top class is the map's; ``None`` if unknown."""
     found = classifier.maps.get(place)
     if not found or not found["top"]:
         return None

@@ -43,7 +43,7 @@ def write_report(
     columns: "int | None" = None,
     size: "int | None" = None,
 ) -> str:
-    """Write a run's ``report.html``, with natural images of ``reference`` if given, and of its maps ``sheet.png``; return the first's path.
+    """Write a run's ``report.html`` (with natural images of ``reference``) and, if it has maps, ``sheet.png``; return the report's path.
 
     Everything on the page comes from the run directory, so that writing it again loses nothing. A run that was only
     scanned has a report without maps.

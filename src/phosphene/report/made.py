@@ -76,7 +76,7 @@ def map_commands(facts: dict[str, Any], out: str) -> list[str]:
 
 
 def check_commands(entries: dict[str, dict[str, Any]], facts: dict[str, Any], out: str) -> list[str]:
-    """Return the shell commands that make a run's findings, as in checks.json, again: one per sample spec and number of concepts."""
+    """Return the shell commands that repeat the findings in a run's checks.json: one per sample spec and number of concepts."""
     default, groups = (
         min(MOST_CHECKED, len({row["index"] for row in facts["jobs"]})),
         dict[tuple[str, int], list[str]](),
@@ -121,7 +121,7 @@ def _setting_text(value: Any) -> str:
 
 
 def _ranges(numbers: list[int]) -> list[tuple[int, int]]:
-    """Return (first, last) of each stretch without a gap in ``numbers``, which rise."""
+    """Return (first, last) of each block of consecutive numbers in ``numbers``, which are in rising order."""
     found: list[tuple[int, int]] = []
     for number in numbers:
         if found and number == found[-1][1] + 1:

@@ -139,7 +139,7 @@ def _deviation_chart(found: dict[str, Any]) -> dict[str, Any]:
     span = (high - low) or 1.0
 
     def place(value: float) -> float:
-        """Return the position of a deviation on the line, in percent of its width."""
+        """Return where a deviation lies on the chart's line, in percent of the line's width."""
         return round(2 + 96 * float(value - low) / span, 1)
 
     points = [

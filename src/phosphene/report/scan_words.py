@@ -99,12 +99,12 @@ def short_label(one: Mapping[str, Any]) -> str:
 
 
 def evidence(one: Mapping[str, Any], found: Mapping[str, Any]) -> str:
-    """Return a sentence on a class or suspect of a scan: how many clean networks deviate as far as it does, with its p-value."""
+    """Return a sentence on a class or suspect: its index and label, and how many clean networks deviate as far (:func:`rank`)."""
     return f"Class {one['index']}, {short_label(one)}: {rank(one, found)}."
 
 
 def rank(one: Mapping[str, Any], found: Mapping[str, Any]) -> str:
-    """Return in words how many clean networks deviate as far as a class or suspect, with its p-value."""
+    """Return the text "3 of 40 clean networks deviate as far (p = 0.1)" for a class or suspect ``one`` of a scan."""
     number, figures = found["null"]["networks"], found["null"].get("figures")
     if figures is None:  # scans of earlier versions: without references, the p-value is the rank
         above = round(one["p_value"] * (number + 1)) - 1
@@ -118,7 +118,7 @@ def rank(one: Mapping[str, Any], found: Mapping[str, Any]) -> str:
 
 
 def effect(one: Mapping[str, Any]) -> str:
-    """Return sentences on a suspect's candidate trigger: how often it makes samples predicted as its class; the same for the next class."""
+    """Return sentences on how often a suspect's candidate trigger moves samples to its class, and how often the next class's does."""
     low, high = (100 * end for end in one["interval"])
     put = "this pattern added" if one["additive"] else "this window on them"
     tried = f"{percent(one['asr'])} of {count(one['tried'], 'image')}"

@@ -92,7 +92,7 @@ def _write_pages(folder: Path, runs: list[SiteRun], classes: list[SiteClass]) ->
     templates.globals |= {"policy": POLICY, "models": models, "image_name": image_name, "scored": scored}
 
     def write(template: str, path: str, **facts: Any) -> None:
-        """Render a template with ``facts`` to the page ``path`` of the site; ``root`` leads from it to the site's folder."""
+        """Render a template with ``facts`` to the page ``path`` of the site; ``root`` is the path from that page to the site's folder."""
         page = templates.get_template(template).render(root="../" * path.count("/"), **facts)
         write_bytes(folder / path, page.encode(), durable=False)
 

@@ -118,7 +118,7 @@ def _read_maps(run: RunDirectory) -> dict[int, list[Card]]:
 
 
 def _distinct_names(names: list[str], *more: list[str]) -> list[str]:
-    """Return ``names``, to which texts of ``more`` (one list after another, one text per name) are added where names are equal."""
+    """Return ``names``; to equal ones a text is appended from each list of ``more`` (one text per name) in turn, until they differ."""
     for facts in more:
         groups: dict[str, set[str]] = defaultdict(set)
         for name, fact in zip(names, facts, strict=True):

@@ -54,7 +54,7 @@ class Checkpoints:
         write_bytes(self._file(jobs[0]), _hash(data) + data)
 
     def find(self, jobs: Collection[Job]) -> "Checkpoint | None":
-        """Return the first checkpoint found whose maps are all among ``jobs``, with these jobs in it; ``None`` if there is none."""
+        """Return a checkpoint whose maps are all among ``jobs``, its jobs replaced by those in ``jobs``; ``None`` if there is none."""
         for job in jobs:
             found = self._read(self._file(job))
             if found is not None and set(found.jobs) <= set(jobs):
@@ -68,7 +68,7 @@ class Checkpoints:
             self._file(jobs[0]).unlink(missing_ok=True)
 
     def tidy(self) -> None:
-        """Delete half-written files of killed processes, and the folder if it is empty then; call it while the run is locked."""
+        """Delete half-written files of killed processes, then the checkpoints' folder if it is empty; the run must be locked."""
         remove_parts(self.path)
         with contextlib.suppress(OSError):
             self.path.rmdir()

@@ -55,7 +55,7 @@ class RunDirectory:
         self.path = Path(path)
 
     def begin(self, facts: Mapping[str, Any], jobs: Iterable[tuple[Job, str]]) -> None:
-        """Create ``run.json`` from ``facts``, or check that it is of the same run, and add (job, label) pairs to it; lock it meanwhile.
+        """Lock the run; create ``run.json`` from ``facts``, or check that it is of the same run, and add the (job, label) pairs to it.
 
         Raises:
             RunError: the directory belongs to another model, recipe or set of samples, is not a run, or cannot be

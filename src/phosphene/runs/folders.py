@@ -13,7 +13,7 @@ from phosphene.runs.atomic import writing
 
 @contextlib.contextmanager
 def whole_folder(folder: Path, content: Collection[str], called: str) -> Iterator[Path]:
-    """Context that yields a new folder to fill, which then replaces ``folder``; RunError if that holds anything but all of ``content``.
+    """Context that yields a new folder to fill, then replaces ``folder`` by it; RunError if ``folder`` holds other files than ``content``.
 
     What a killed process has left beside the place is removed.
 
@@ -57,7 +57,7 @@ def whole_folder(folder: Path, content: Collection[str], called: str) -> Iterato
 
 
 def _refuse_other_content(folder: Path, content: Collection[str], called: str) -> None:
-    """Raise RunError unless ``folder`` is missing, empty, or holds exactly the file names ``content``; ``called`` says what it is.
+    """Raise RunError unless ``folder`` is missing, empty, or holds exactly the files ``content``; ``called`` names these in the message.
 
     Raises:
         RunError: it is a file, or a folder with other content.

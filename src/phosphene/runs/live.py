@@ -72,7 +72,7 @@ class SignOfLife:
 
     @property
     def has_ended(self) -> bool:
-        """Whether the process is known to have ended; of another machine that is not known, so false."""
+        """Whether the process is known to have ended; false for a process on another machine, of which nothing is known."""
         return self.host == socket.gethostname() and _process_start(self.pid) != self.began
 
 
@@ -151,7 +151,7 @@ class LivePreview(contextlib.AbstractContextManager["LivePreview"]):
         write_bytes(self.path, json.dumps(vars(sign), allow_nan=False).encode(), durable=False)
 
     def _write_preview(self, step: "Step") -> None:
-        """Write ``preview.webp`` of the next map of the group, as it is now; a call takes one map, the one after it the next."""
+        """Write ``preview.webp`` of one map of the group, as it is now; each call takes the next map in turn."""
         row = self.turn % len(self.jobs)
         self.turn += 1
         image = to_image(render(step.nu[row].detach().float(), self.contrast))

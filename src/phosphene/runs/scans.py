@@ -79,7 +79,7 @@ def read_scans(run: RunDirectory) -> list[tuple[RunDirectory, dict[str, Any]]]:
 
 
 def check_scan(run: RunDirectory, request: Mapping[str, Any]) -> "dict[str, Any] | None":
-    """Return the run's ``scan.json`` if it answers ``request``; ``None`` without one or by an older method; RunError if of another request.
+    """Return the content of ``scan.json`` if it answers ``request``; ``None`` without one, or if outdated; RunError if it answers another.
 
     Args:
         run: The run.

@@ -31,7 +31,7 @@ def read_scores(run: "RunDirectory") -> list[dict[str, Any]]:
 
 
 def write_scores(run: "RunDirectory", rows: Sequence[dict[str, Any]]) -> None:
-    """Put rows into ``scores.json``, each in place of its target's; drop rows of maps that have changed; RunError if the new rows are such.
+    """Put rows into ``scores.json``, one per target, and drop rows of changed maps; RunError if the maps changed since they were scored.
 
     Args:
         run: The run whose maps were scored.

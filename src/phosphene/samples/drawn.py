@@ -10,7 +10,7 @@ SEED = 20230331  # not a seed that training or accuracy uses
 
 
 def read(where: str, shape: tuple[int, int, int]) -> tuple[Tensor, list[str]]:
-    """Return 512 images of the demo's shapes, always the same, uint8 (n, 3, h, h), and ``[]``; SamplesError if ``shape`` is not that.
+    """Return the same 512 images of the demo's shapes every time, uint8 (n, 3, h, h), and ``[]``; SamplesError unless input is square RGB.
 
     Raises:
         SamplesError: there are no such samples, or the network's input does not fit them.

@@ -21,7 +21,7 @@ RGB, CORRELATION = 3, 0.9  # the channels of a photograph, and roughly how they 
 
 @dataclass(frozen=True)
 class SamplePool:
-    """Loaded samples, those that maps are computed from and those held out to measure them on, with the sample spec they came from.
+    """The loaded samples of a spec: ``pixels``, which maps are computed from, and ``held_out`` ones, on which the maps are measured.
 
     Attributes:
         pixels: uint8 (n, c, h, w): what maps are computed from.

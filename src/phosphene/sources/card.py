@@ -42,7 +42,7 @@ MOST_CLASSES = MOST_CHANNELS = 1_000_000
 
 
 def load(rest: str, *, trust: bool) -> Classifier:
-    """Load the classifier of the card at ``rest``, or beside the exported network there; ``trust`` allows code and files from elsewhere.
+    """Load the classifier of the card at ``rest``, or of the card beside an exported network; ``trust`` permits code, and files elsewhere.
 
     Raises:
         CardError: the card is missing, malformed, or contradicts its network.
@@ -156,7 +156,7 @@ def describe(path: Path) -> str:
 
 
 def _read_beside(path: Path) -> dict[str, Any]:
-    """Return the fields of the card (same name, .toml) beside an exported network; CardError if either is missing, or they do not match."""
+    """Return the fields of the card beside an exported network (same name, .toml); CardError if a file is missing, or they do not match."""
     card = path.with_suffix(".toml")
     if not path.is_file():
         raise CardError(missing("exported network", path, "Give the path of a model card."))
@@ -173,7 +173,7 @@ def _read_beside(path: Path) -> dict[str, Any]:
 
 
 def read(path: Path, *, exported: str = "") -> dict[str, Any]:
-    """Return the fields of the card at ``path``, checked but for [input]; CardError if bad; ``exported`` is its network if it names none.
+    """Return the checked fields of a card, except [input]; CardError if bad; ``exported`` is set as its network if the card names none.
 
     Args:
         path: The card.

@@ -19,7 +19,7 @@ Shape = tuple["int | None", ...]  # (n, c, h, w); None if any size is accepted
 
 
 class Format(NamedTuple):
-    """A file format of exported networks: the module that loads it, what code that may run, notes for the user.
+    """A file format of exported networks: the module that loads such files, the code that loading may run, notes for the user.
 
     Attributes:
         module: The module that loads it.

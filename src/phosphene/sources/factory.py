@@ -124,7 +124,7 @@ def call(factory: str, folder: Path, who: str, *, trust: bool, seed: int = 0) ->
 
 
 def _import_file(file: Path, who: str, *, trust: bool) -> Any:
-    """Run a Python file as a module of a package of its own, its folder, and return it; TrustError without ``trust``."""
+    """Run a Python file in a new package of its folder, so that it can import its neighbours; return the module; else TrustError."""
     if not file.is_file():
         raise CardError(f"{who}: {missing('factory file', file, FIX)}")
     if not trust:

@@ -61,7 +61,7 @@ def put_tensors(state: Mapping[str, Tensor], module: nn.Module, path: "Path | st
 
 
 def match_names(state: Shapes, module: nn.Module, path: "Path | str", network: str) -> dict[str, str]:
-    """From a file's tensor names and shapes, return its name for each name of the network; WeightsError if names or shapes do not fit.
+    """Return, for each tensor name of the network, the name of that tensor in the file; WeightsError if names or shapes do not fit.
 
     A prefix that all names share is dropped (``module.`` of DataParallel, ``_orig_mod.`` of torch.compile, ...).
 
@@ -87,7 +87,7 @@ def match_names(state: Shapes, module: nn.Module, path: "Path | str", network: s
 
 
 def _without_prefix(names: dict[str, str], own: Shapes) -> dict[str, str]:
-    """Return ``names`` (name to key in the file) without the prefixes that all share, if they then hold all the network's own names."""
+    """Return ``names`` (name -> name in the file) less prefixes that all have, if that gives all names of the network; else unchanged."""
     needed = {key for key in own if not key.endswith("num_batches_tracked") and not key.startswith(AUXILIARY)}
     shorter = names
     while shorter and not needed <= shorter.keys():

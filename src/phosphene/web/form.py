@@ -78,7 +78,7 @@ class Command:
 
 
 def read_form(fields: Mapping[str, str], *, trust: bool) -> Command:
-    """Return the command that a form asks for; FormError for fields that cannot be values; :mod:`phosphene.web.validate` tries them later.
+    """Return the command that a form asks for; FormError for missing or malformed fields (:mod:`phosphene.web.validate` tries the values).
 
     Paths may lie anywhere: those who can submit this form (see :mod:`phosphene.web.guard`) can read them anyway.
 

@@ -79,7 +79,7 @@ class Gallery:
         return self._live_page(request, "run.html", run=view, process=process, name=name, title=name)
 
     def image(self, index: int, seed: int, name: str, v: str = "", small: bool = False) -> Response:
-        """Return a map's image or preview, a thumbnail if ``small``; browsers may cache addresses with ``v``, its version."""
+        """Return a map's image or preview, a thumbnail if ``small``; browsers may cache it if the address has a version, ``v``."""
         path = self.folder.image(self.folder.run(name), index, seed)
         headers = CACHEABLE if v else {}
         if small:
@@ -120,12 +120,12 @@ class Gallery:
         return await self._start(await self._fields(request))
 
     async def retry(self, request: Request) -> Response:
-        """Start a command that was started here once more, as :meth:`start` does; what is finished stays."""
+        """Start a command again that was started here before, as :meth:`start` does; finished maps are kept."""
         _, process = await self._process(request)
         return await self._start(process.command.fields)
 
     async def stop(self, request: Request) -> Response:
-        """Interrupt a command that was started here, and redirect back to the page of its run."""
+        """Interrupt a command that was started here, and redirect back to the page of its run; finished maps are kept."""
         name, process = await self._process(request)
         process.stop()
         return RedirectResponse(f"/run/{quote(name)}", status_code=303)
@@ -184,7 +184,7 @@ class Gallery:
         return RedirectResponse(f"/run/{quote(command.name)}", status_code=303)
 
     def _run_directory(self, command: Command) -> Path:
-        """Return the run directory of a command, with the folder as the user wrote it; FormError if the command cannot have it."""
+        """Return the path of a command's run directory below ``self.root``; FormError if the command cannot use it."""
         if command.action == "check":
             try:
                 self.folder.run(command.name)
@@ -257,7 +257,7 @@ def capitalized(text: str) -> str:
 
 @functools.lru_cache(maxsize=4)
 def _compare(a: Path, b: Path, *versions: object) -> "Comparison":
-    """Return the comparison of the runs at two paths, cached until their ``versions`` change."""
+    """Return the Comparison of the runs at two paths; cached by paths and ``versions``, which change when a run's maps or scores do."""
     return compare(a, b)
 
 

@@ -95,7 +95,7 @@ class CommandProcess:
         return last_progress(lines)
 
     def stop(self) -> None:
-        """Interrupt the process, as Ctrl+C does: what is finished stays."""
+        """Interrupt the process, as Ctrl+C does; the maps finished so far stay."""
         self.stopping = True
         if self.running:
             with contextlib.suppress(OSError):
@@ -115,7 +115,7 @@ class CommandProcess:
 
 
 def last_progress(lines: Sequence[str]) -> str:
-    """Return the last of a command's lines that says how far it is, neither an error nor its summary (``... in all``); empty if none."""
+    """Return the last of a command's stderr lines that reports progress, is no error and no summary (``... in all``); empty if none is."""
     for line in reversed(lines):
         error = line.startswith("phosphene: ") and not line.startswith("phosphene: warning: ")
         if not error and not line.endswith(" in all"):

@@ -62,7 +62,7 @@ def validate(command: Command, run: Path) -> None:
 
 
 def find_faults(action: str, values: Mapping[str, Any], run: Path) -> Faults:
-    """Load the model and samples that a form's values name, plan its action on the directory ``run``; return faults, field -> message.
+    """Try a form's values: load model and samples, plan ``action`` in the directory ``run``; return faults, field -> message.
 
     Args:
         action: ``map``, ``scan`` or ``check``.

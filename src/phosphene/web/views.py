@@ -235,7 +235,7 @@ def _checks_line(run: Path, *versions: object) -> "dict[str, str] | None":
 
 
 def _map_view(run: RunDirectory, row: dict[str, Any], beat: "SignOfLife | None") -> MapView:
-    """Return a MapView of one map, a row of ``run.json``: finished, growing (``beat`` says how far) or missing."""
+    """Return a MapView of one map, a row of ``run.json``: finished, growing (at the step in ``beat``, a sign of life) or missing."""
     index, seed, label = row["index"], row["seed"], row["label"]
     folder = run.folder(Job(index, seed), label)
     with contextlib.suppress(OSError, PhospheneError):  # what is missing or cannot be read counts as unfinished

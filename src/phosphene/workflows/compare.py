@@ -57,11 +57,11 @@ class Comparison:
 
     @property
     def seeds_known(self) -> bool:
-        """Whether at least one class has several seeds, so that it is known how much another seed alone changes."""
+        """Whether at least one class has several seeds, so that it is known how much a map changes with the seed alone."""
         return any(max(one.seeds) > 1 for one in self.changes)
 
     def cells(self, one: Change) -> tuple[str, str, str]:
-        """Return texts of a class's change, that of its images and that of its predictions: percent, or in words why it is not known."""
+        """Return three texts on a class's change: in all, of its images, of its predictions; each a percentage, or why it is not known."""
         differ = _method_differences(self.facts)
         no_images = (
             f"other {' and '.join(differ)}"
@@ -165,7 +165,7 @@ def _maps_by_class(run: RunDirectory) -> dict[int, list[ConceptMap]]:
 
 
 def _unshared_labels(by_class: dict[int, list[ConceptMap]], shared: set[int]) -> list[str]:
-    """Return one label per class of a run, whose maps are given by class index, that is not in ``shared``, the classes of both runs."""
+    """Return a label of each class in a run, class index -> maps, that is not among ``shared``, the indices of both runs' classes."""
     return [group[0].label for index, group in by_class.items() if index not in shared]
 
 

@@ -25,7 +25,7 @@ DRAWN, DRAWN_SEED = 600, 20230401
 
 @dataclass(frozen=True)
 class ConfusedPair:
-    """Two classes that a network confuses: the contrasts of either with the other, and how much.
+    """Two classes that a network confuses: the contrast of each with the other, and the mean probability of either for the other's samples.
 
     Attributes:
         first: The contrast of one class with the other.

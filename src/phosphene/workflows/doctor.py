@@ -42,7 +42,7 @@ def examine_machine() -> dict[str, Any]:
 def examine_model(
     classifier: Classifier, pool: SamplePool, *, device: str = "auto", precision: str = "auto"
 ) -> dict[str, Any]:
-    """Return, as a dictionary, a network's facts, its predictions for samples, and whether these speak for its declared input.
+    """Return, as a dictionary, a network's facts, its predictions for samples, and whether these support its declared input.
 
     Raises:
         NumericError: it returns NaN or infinity.
@@ -108,5 +108,5 @@ def _predictions_line(classes: int, shown: str) -> str:
 
 
 def _information_text(information: "float | None") -> str:
-    """Return the information in predictions, in nats, as text; "refused" for ``None``, a size that did not run."""
+    """Return as text how many nats predictions reveal about samples; "refused" for ``None``: the network did not run at that size."""
     return "refused" if information is None else f"{information:.2f} nats"

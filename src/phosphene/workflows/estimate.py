@@ -14,7 +14,7 @@ MOST_STEPS = 10
 
 @dataclass(frozen=True)
 class Estimate:
-    """What making a plan's missing maps will cost, passes (images, a backward pass as one more) and seconds, and how many maps are cached.
+    """Cost of making a plan's missing maps: ``passes`` (images run, a backward pass as one more) and seconds; and how many maps are cached.
 
     Attributes:
         cached: Maps that are finished already.

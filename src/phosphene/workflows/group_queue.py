@@ -46,9 +46,9 @@ class GroupQueue:
         return self._again.popleft() if self._again else next(self._fresh, None)
 
     def _groups(self, run: int, size: int) -> Iterator[Group]:
-        """Cut the jobs of plan ``run`` into chunks of ``size``; of each, yield a Group of missing maps with a checkpoint, and one without.
+        """Cut plan ``run``'s jobs into chunks of ``size``; per chunk, yield a Group to resume from a checkpoint and one of the other maps.
 
-            Cached maps are counted and reported on the way, and a checkpoint of finished maps is deleted. The places of the
+        Cached maps are counted and reported on the way, and a checkpoint of finished maps is deleted. The places of the
         cuts depend on the plan alone, so that a second command has the same groups.
         """
         plan = self.plans[run]

@@ -179,7 +179,7 @@ def execute(
 
 
 def write_own_predictions(run: RunDirectory, classifier: Classifier, *, device: str = "auto") -> int:
-    """Write to ``readings.json`` what the source classifier predicts for the maps that are not in there; return how many these were.
+    """Predict, by the source classifier, the maps not yet in ``readings.json``, and add them to the file; return their number.
 
     Args:
         run: The run.

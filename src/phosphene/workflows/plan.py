@@ -80,7 +80,7 @@ def default_run(classifier: Classifier, recipe: Recipe, samples: "str | None" = 
 
 
 def unless_of_another_model(path: Path, classifier: Classifier) -> Path:
-    """Return ``path``; if another model has its run there, the path with 6 digits of this one's weights' hash at its end."""
+    """Return ``path``, but with 6 digits of this model's hash appended if the run directory there is of another model."""
     if (path / "run.json").exists() and RunDirectory(path).facts()["model"]["sha256"] != classifier.sha256:
         return path.with_name(f"{path.name}-{classifier.sha256[:6]}")
     return path

@@ -75,7 +75,7 @@ def show_notes(display: ProgressDisplay, classifier: Classifier, pool: SamplePoo
 
 
 def show_doubts(display: ProgressDisplay, classifier: Classifier, pool: SamplePool, device: str) -> None:
-    """Print notes on a model and on its samples (few, skipped), and warn if its predictions for these do not fit its declared input."""
+    """Print notes on a model and its samples (few, skipped), and warn if another input convention fits the model better than its own."""
     show_notes(display, classifier, pool)
     held_out = len(pool.held_out)
     if held_out < FEW_HELD_OUT:

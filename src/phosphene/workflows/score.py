@@ -47,7 +47,7 @@ class SourceRun:
 
     @property
     def rows(self) -> list[dict[str, Any]]:
-        """The jobs of ``run.json`` that other networks can judge: a unit is one of this network alone."""
+        """The rows of ``run.json`` whose maps other networks can judge: all but those of units, which only their own network has."""
         return [row for row in self.facts["jobs"] if "unit" not in row]
 
 
