@@ -225,11 +225,11 @@ class Engine:
         """Return the output of the network's module ``layer``, as (n, c', h', w'), for images (n, c, h, w) in [0, 1]."""
         return layer_outputs(self, images, layer, as_spatial_activation)
 
-    def reading(self, units: Sequence[Unit], samples: Tensor) -> Self:
+    def reading(self, units: Sequence[Unit], samples: Tensor, *, alone: bool = False) -> Self:
         """Return a copy of this engine whose logits have a further column per unit, scaled by ``samples``, uint8 (n, c, h, w)."""
         view = copy.copy(self)
         known = {unit.layer: self.activations_of_samples(samples, unit.layer) for unit in units}
-        classifier = UnitClassifier(self.classifier, units, known)
+        classifier = UnitClassifier(self.classifier, units, known, alone=alone)
         steps = self._captured and CapturedSteps(classifier.name, self._captured.record)
         # Not compiled, because hooks may be ignored then.
         vars(view).update(classifier=classifier, forward=classifier.logits, _classified=None, _captured=steps)

@@ -114,10 +114,14 @@ class UnitClassifier(Classifier):
         classifier: The classifier.
         units: Units of its network, a column each.
         activations: By layer, the mean activations of all its units for samples, (n, units).
+        alone: Whether no gradient of the logits is needed, so that it is not computed for what follows the layers.
     """
 
-    def __init__(self, classifier: Classifier, units: Sequence[Unit], activations: Mapping[str, Tensor]) -> None:
+    def __init__(
+        self, classifier: Classifier, units: Sequence[Unit], activations: Mapping[str, Tensor], *, alone: bool = False
+    ) -> None:
         self.__dict__.update(classifier.__dict__)
+        self.alone = alone
         self.layers = [unit.layer for unit in units]
         self.weights = [unit.weights(activations[unit.layer].shape[1]).to(activations[unit.layer]) for unit in units]
         columns = [(activations[unit.layer] * own).sum(1) for unit, own in zip(units, self.weights, strict=True)]
@@ -139,6 +143,7 @@ class UnitClassifier(Classifier):
         with forward_hooks(list(names), hook):
             logits = super().logits(pixels)
         read[""] = mean_activations(logits, self.input.size)
+        logits = logits.detach() if self.alone else logits
         # Not a matrix product, which mixed precision would round.
         activations = [
             (read[layer][: len(logits)] * own).sum(1) for layer, own in zip(self.layers, self.weights, strict=True)

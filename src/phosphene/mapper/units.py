@@ -51,4 +51,5 @@ def prepare(engine: Engine, concepts: Sequence[Concept], pool: SamplePool) -> tu
     network, units = engine.classifier, [concept.unit for concept in concepts if concept.unit]
     sides = [concept.sides for concept in concepts]
     targets = targets_of(sides, network.num_classes, engine.device, multi_label=network.multi_label)
-    return engine.reading(units, pool.pixels) if units else engine, targets
+    alone = len(units) == len(concepts)
+    return engine.reading(units, pool.pixels, alone=alone) if units else engine, targets
