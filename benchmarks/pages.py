@@ -33,6 +33,7 @@ IMAGES = {
     "concepts-pair": ("runs/pair/sheet.png", 1),
     "concepts-confused": ("runs/confused/sheet.png", 1),
     "concepts-union": ("runs/union/sheet.png", 1),
+    "concepts-channels": ("runs/units/sheet.png", 1),
 }
 # Figure -> the page that it is a screenshot of, 1,000 pixels wide, and its height
 SCREENSHOTS = {"tutorial-report": ("runs/first/report.html", 1240), "tutorial-compare": ("compare.html", 620)}

@@ -33,7 +33,10 @@ MADE = {
     "howto/site": ("site/index.html", "docs/index.html"),
     "howto/training": ("epoch-0.png", "epoch-5.png"),
     "planting": (),
-    "concepts": ("runs/pair/scores.json", "runs/confused/report.html", "runs/union/report.html", "apart.png"),
+    "concepts": (
+        *("runs/pair/scores.json", "runs/confused/report.html", "runs/union/report.html"),
+        *("runs/units/report.html", "apart.png", "direction.png"),
+    ),
     "notebook": ("runs/films/film.webp", "star.gif"),
 }
 

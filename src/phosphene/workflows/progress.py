@@ -15,6 +15,7 @@ from phosphene.metrics.range_check import range_doubt
 from phosphene.progress import ProgressDisplay
 from phosphene.samples import SamplePool
 from phosphene.samples.pool import FEW_HELD_OUT
+from phosphene.units import FORMS
 
 TRIES = 3  # of a map, before it is given up
 MOST_NAMED = 5  # maps that could not be made, in the message
@@ -51,7 +52,8 @@ class Progress:
         step = self.step
         done = self.maps_done + len(self.labels) * step.number / step.total
         labels = ", ".join(self.labels[:3]) + (", ..." if len(self.labels) > 3 else "")
-        facts = f"step {step.number} of {step.total}, loss {step.loss:.3f}, predicted for {percent(step.hits)}"
+        reached = "active" if any(form in " ".join(self.labels) for form in FORMS) else "predicted"
+        facts = f"step {step.number} of {step.total}, loss {step.loss:.3f}, {reached} for {percent(step.hits)}"
         if self.workers > 1 and self.rate is not None:
             facts += f", {self.workers} workers, {self.rate:.1f} maps per minute"
         if self.failed:
