@@ -68,16 +68,17 @@ def list_layers(engine: "Engine") -> list[Layer]:
     space, names = engine.classifier.input, hookable(engine.classifier.module)
     found: dict[str, Layer] = {}
 
-    def hook(part: nn.Module, _: object, output: object) -> None:
-        """Forward hook: note the layer with the shape of its output, if the output has units and the batch of the image."""
+    def hook(part: nn.Module, _: object, output: Any) -> None:
+        """Forward hook: note the layer with the shape of its output, if the output has units, the batch of the image and a gradient."""
         mean = mean_activations(output, space.size)
-        if mean is not None and isinstance(output, Tensor) and len(output) == batch:
+        if mean is not None and mean.requires_grad and len(mean) == batch:
             found.pop(names[part], None)  # of a module that is called again, the last call counts
             found[names[part]] = Layer(names[part], type(part).__name__, tuple(output.shape[1:]), mean.shape[1])
 
     batch = engine.classifier.batch or 1  # a network of a fixed batch size gets padding
-    with forward_hooks(list(names), hook):
-        engine.logits(torch.full((1, *space.shape), 0.5))
+    grey = torch.full((1, *space.shape), 0.5, dtype=engine.dtype, device=engine.device, requires_grad=True)
+    with forward_hooks(list(names), hook), torch.enable_grad():
+        engine.classifier.logits(grey)
     return list(found.values())
 
 
