@@ -8,9 +8,10 @@ import phosphene as ph
 from phosphene.arguments import to_concepts
 from phosphene.classifier import Classifier
 from phosphene.concept_map import measure
-from phosphene.concepts import Concept, find_among, kind_and_index
+from phosphene.concepts import Concept, kind_and_index
 from phosphene.engine import Engine
 from phosphene.errors import CardError, ConceptError
+from phosphene.expressions import find_among
 from phosphene.mapper.units import prepare
 from phosphene.metrics.matching import match_maps
 from phosphene.metrics.range_check import range_doubt
