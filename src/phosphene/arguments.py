@@ -10,8 +10,9 @@ from typing import Any
 from torch import nn
 
 from phosphene.classifier import Classifier
-from phosphene.concepts import Concept, parse
+from phosphene.concepts import Concept
 from phosphene.errors import ConceptError, RecipeError, SamplesError, SpecError, nearest
+from phosphene.expressions import parse
 from phosphene.recipe import Recipe
 from phosphene.samples import SamplePool, default_samples, load_samples
 from phosphene.sources import load

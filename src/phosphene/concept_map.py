@@ -11,7 +11,8 @@ from PIL import Image
 from torch import Tensor
 
 from phosphene import notebook
-from phosphene.concepts import FIRST_UNIT, Concept, find_among, kind_and_index, name_with_index
+from phosphene.concepts import FIRST_UNIT, Concept, kind_and_index, name_with_index
+from phosphene.expressions import find_among
 from phosphene.formats import count, targeting_text
 from phosphene.image_files import encode
 from phosphene.labels import Labels, first_synonym

@@ -32,6 +32,7 @@ LAYERS = [
     {"sources"},
     {"concept_map", "classifier"},
     {"progress"},
+    {"expressions"},
     {"concepts"},  # DESIGN lists concepts above runs/, but a run directory holds what its maps are of
     {"units"},
     {"unwrapping"},

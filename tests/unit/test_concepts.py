@@ -11,11 +11,12 @@ import torch
 from phosphene.arguments import to_concepts
 from phosphene.classifier import Classifier
 from phosphene.concept_map import Job, MapList
-from phosphene.concepts import FIRST_NUMBER, Concept, Sides, find_among, kind_and_index, parse
+from phosphene.concepts import FIRST_NUMBER, Concept, Sides, kind_and_index
 from phosphene.engine import Engine
 from phosphene.engine.losses import LOSSES
 from phosphene.engine.targets import hits, target_probabilities, targets_of, virtual_logits
 from phosphene.errors import ConceptError, RunError, SamplesError
+from phosphene.expressions import find_among, parse
 from phosphene.labels import Labels
 from phosphene.mapper import map_jobs
 from phosphene.metrics.matching import MatchedMaps, match_maps

@@ -7,9 +7,9 @@ from pathlib import Path
 from PIL import Image
 
 from phosphene.concept_map import ConceptMap, captions
-from phosphene.concepts import find_among
 from phosphene.contact_sheet import contact_sheet
 from phosphene.errors import ConceptError, RunError
+from phosphene.expressions import find_among
 from phosphene.runs import RunDirectory
 from phosphene.runs.atomic import write_bytes
 from phosphene.runs.frames import FPS, LEAST_FPS, MOST_FPS, animation

@@ -1,0 +1,141 @@
+"""Expressions in which users name concepts, such as ``star vs heart``: what they mean, and which of the concepts with maps they name."""
+
+import re
+from collections.abc import Iterable
+
+from phosphene.concepts import OPERATOR, Concept, Sides
+from phosphene.errors import ConceptError
+from phosphene.labels import Labels, first_synonym
+
+# Readings of an ambiguous expression that are told apart.
+MOST_READINGS = 8
+# Classes are looked up in lists of labels as long as the largest index of a class; a damaged run may have any.
+MOST_INDEX = 1_000_000
+
+_LOOSE_OPERATOR = re.compile(r" ?\+ ?| (vs\.?|versus) ", re.IGNORECASE)  # what may have been meant for one
+_NAME = re.compile(r'(?:"(?P<quoted>[^"]*)"|(?P<plain>.+?))(?: (?P<operator>\+|vs) |$)')
+
+
+def parse(text: str, labels: Labels) -> Concept:
+    """Return the Concept that text means (a class, ``NAME + NAME ...``, two of these around ``vs``); ConceptError if none, or unclear.
+
+    Names are what :meth:`phosphene.labels.Labels.find` takes. A label that is the whole text wins; a name in double
+    quotes is not taken apart.
+
+    Raises:
+        ConceptError: a name is no class, or several; the expression has several readings, which are listed; a class is
+            on both sides; or nothing is left to push down.
+    """
+    sides = _sides_of(text, labels)
+    both = set(sides.up) & set(sides.against)
+    if both:
+        raise ConceptError(f"{text!r} has {labels.short(min(both))!r} on both sides of ' vs ': name it on one.")
+    if not sides.against and len(set(sides.up)) == len(labels) > 1:
+        raise ConceptError(f"{text!r} is a union of all classes, which nothing is told from: leave one out.")
+    return Concept.of_sides(sides, labels)
+
+
+def find_among(text: str, concepts: Iterable[Concept], where: str) -> int:
+    """Return the :attr:`Concept.index` of the concept that ``text`` (index, label, expression) means; ConceptError if none, or several.
+
+    Args:
+        text: What the user wrote.
+        concepts: The concepts that have maps.
+        where: Name of the collection of maps, for the message.
+
+    Raises:
+        ConceptError: it names none of them, or several.
+    """
+    text, known = text.strip(), {one.index: one for one in concepts}
+    text = next((str(index) for index, one in known.items() if one.unit and one.expression == text), text)
+    if text.isdecimal() and int(text) in known:
+        return int(text)
+    indices = list(known)
+    closest = [] if text.isdecimal() else Labels([one.label for one in known.values()]).closest(text)
+    if not closest:
+        index = _index_of_expression(text, known.values())
+        closest = [indices.index(index)] if index in known else []
+    if len(closest) > 1:
+        listed = "; ".join(f"{indices[place]} ({known[indices[place]].label})" for place in closest)
+        raise ConceptError(f"{text!r} names {len(closest)} classes: give the index of one, {listed}.")
+    if not closest:
+        some = list(known.values())[:12]
+        listed = ", ".join(f"{one.index} ({first_synonym(one.label)})" if one.is_class else one.label for one in some)
+        raise ConceptError(f"{where} has no map of {text!r}: it has {listed}{', ...' * (len(known) > 12)}.")
+    return indices[closest[0]]
+
+
+def _index_of_expression(text: str, concepts: Iterable[Concept]) -> "int | None":
+    """Return the :attr:`Concept.index` of the expression ``text``, its names taken from ``concepts``; ``None`` if it cannot be read."""
+    members = {index: label for one in concepts for index, label in one.up + one.against if 0 <= index < MOST_INDEX}
+    labels = Labels([members.get(index, "") for index in range(max(members, default=-1) + 1)])
+    try:
+        return Concept.of_sides(_sides_of(text, labels), labels).index
+    except ConceptError:
+        return None
+
+
+# A reading of an expression: each name with the operator before it, which the first has not.
+Reading = tuple[tuple[str, str], ...]
+
+
+def _sides_of(text: str, labels: Labels) -> Sides:
+    """Return the Sides (class indices) that an expression means; ConceptError for an unknown name, or an ambiguous expression."""
+    text = " ".join(text.split())
+    if labels.has(text) or not (OPERATOR.search(text) or text.startswith('"')):
+        return Sides((_find(text, labels),))
+    readings = {reading: _resolved(reading, text, labels) for reading in _readings(text, labels)}
+    if len({tuple(map(frozenset, sides)) for sides in readings.values()}) > 1:
+        listed = "; or ".join(" ".join(f'{operator} "{name}"'.strip() for operator, name in one) for one in readings)
+        raise ConceptError(f"{text!r} has several meanings, so quote its names: {listed}.")
+    return next(iter(readings.values()))
+
+
+def _readings(text: str, labels: Labels) -> list[Reading]:
+    """Split an expression into (operator, name) pairs in up to 8 ways in which all names are labels; if none, one way, at each operator."""
+    parts: list[tuple[str, str, bool]] = []  # the operator before it, a name, whether it was quoted
+    operator: str | None = ""
+    at = 0
+    while operator is not None:
+        found = _NAME.match(text, at)
+        if found is None:
+            raise ConceptError(f"{text!r} lacks a name: write NAME + NAME, or NAME vs NAME.")
+        quoted = found["quoted"] is not None
+        parts.append((operator, found["quoted" if quoted else "plain"], quoted))
+        operator, at = found["operator"], found.end()
+    longest = 1 + max((len(OPERATOR.findall(label)) for label in labels), default=0)  # parts that one label may span
+    readings: list[list[Reading]] = [[] for _ in parts] + [[()]]  # of what follows each part
+    for start in reversed(range(len(parts))):
+        for end in range(start + 1, min(start + longest, len(parts)) + 1):
+            span = parts[start:end]
+            name = span[0][1] + "".join(f" {operator} {other}" for operator, other, _ in span[1:])
+            if labels.has(name) and (len(span) == 1 or not any(quoted for _, _, quoted in span)):
+                readings[start] += [((span[0][0], name), *rest) for rest in readings[end]]
+        del readings[start][MOST_READINGS:]
+    contrasts = [one for one in readings[0] if [operator for operator, _ in one].count("vs") < 2]
+    return contrasts or [tuple((operator, name) for operator, name, _ in parts)]
+
+
+def _resolved(reading: Reading, text: str, labels: Labels) -> Sides:
+    """Return the class indices that (operator, name) pairs mean, as Sides; ConceptError for an unknown name or a second ``vs``."""
+    sides: tuple[list[int], ...] = ([], [])
+    side = 0
+    for operator, name in reading:
+        side += operator == "vs"
+        if side > 1:
+            raise ConceptError(f"{text!r} has more than one ' vs ': a contrast has two sides.")
+        sides[side].append(_find(name, labels))
+    return Sides(*map(tuple, sides))
+
+
+def _find(name: str, labels: Labels) -> int:
+    """Return the index of the class that a name means; ConceptError, which says how an expression is written if it may be one."""
+    try:
+        return labels.find(name)
+    except ConceptError as error:
+        written = _LOOSE_OPERATOR.sub(lambda found: " + " if "+" in found[0] else " vs ", name)
+        if written == name:
+            raise
+        raise ConceptError(
+            f"{error} A union is written 'A + B' and a contrast 'A vs B', with blanks: {written!r}."
+        ) from None
