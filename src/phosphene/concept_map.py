@@ -56,7 +56,7 @@ class Job:
 
     @classmethod
     def of(cls, concept: Concept, seed: int = 0) -> Self:
-        """Return the Job of making a concept's map from a seed: the concept's index, and its expression unless it is a class."""
+        """Return the Job that makes a map of a concept from a seed: with the concept's index, and the expression unless it is a class."""
         return cls(concept.index, seed, None if concept.is_class else concept)
 
     def concept(self, labels: Labels) -> Concept:

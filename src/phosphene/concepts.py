@@ -53,7 +53,7 @@ class Concept:
 
     @classmethod
     def of_sides(cls, sides: Sides, labels: Mapping[int, str] | Sequence[str]) -> Self:
-        """Return the concept with these class indices on its two sides, in any order; ``labels`` has the label of each."""
+        """Return the concept that pulls up and pushes down these class indices, in any order; ``labels`` gives each class's label."""
         up, against = (tuple((index, labels[index]) for index in sorted(set(side))) for side in sides)
         return cls(up, against)
 
@@ -64,7 +64,7 @@ class Concept:
 
     @property
     def is_class(self) -> bool:
-        """Whether the concept is one class against all others, which jobs and run directories know by its index alone."""
+        """Whether this is one class against all others; jobs and run directories refer to such a concept by its index alone."""
         return len(self.up) == 1 and not self.against
 
     @property
@@ -111,7 +111,7 @@ class Concept:
         return " vs ".join(side for side in sides if side)
 
     def _short_name(self, index: int, label: str) -> str:
-        """Return the first synonym of one of the classes, with its index if another class of the concept has the same."""
+        """Return the first synonym of a class of this concept, with its index if another class of the concept has the same synonym."""
         short = first_synonym(label) or f"class {index}"
         alike = [other for _, other in self.up + self.against if first_synonym(other) == short]
         return f"{short} ({index})" if len(alike) > 1 else short

@@ -25,7 +25,7 @@ class TrustError(PhospheneError):
 
 
 class ConceptError(PhospheneError):
-    """Raised for a concept that has no such class or map, fits several classes, or is an expression that cannot be understood."""
+    """Raised for a concept that no class or map matches, that several classes match, or whose expression cannot be read."""
 
 
 class SamplesError(PhospheneError):

@@ -17,7 +17,7 @@ _NAME = re.compile(r'(?:"(?P<quoted>[^"]*)"|(?P<plain>.+?))(?: (?P<operator>\+|v
 
 
 def parse(text: str, labels: Labels) -> Concept:
-    """Return the Concept that text means (a class, ``NAME + NAME ...``, two of these around ``vs``); ConceptError if none, or unclear.
+    """Return the Concept that text means: a class, a union ``A + B``, or a contrast ``A + B vs C``; ConceptError if unknown or ambiguous.
 
     Names are what :meth:`phosphene.labels.Labels.find` takes. A label that is the whole text wins; a name in double
     quotes is not taken apart.

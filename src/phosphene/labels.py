@@ -103,7 +103,7 @@ class Labels(Sequence[str]):
 
     @classmethod
     def read(cls, path: Path) -> "Labels":
-        """Read labels from a text file, one per line, or a JSON file with a list or an object from index to label; CardError if it is bad.
+        """Read labels from a text file, one per line, or from JSON, a list or an object index -> label; CardError if the file is unusable.
 
         Raises:
             CardError: the file is missing, is neither, or holds what cannot be a label.

@@ -116,7 +116,7 @@ def detect_kind(outputs: Iterable[Tensor], extreme: Iterable[Tensor] = ()) -> st
 
 
 def _needed_extremes(possible: set[str], extreme: Iterable[Tensor]) -> Iterator[Tensor]:
-    """When first asked, check ``possible``: yield nothing if a kind that sums to 1 is still in it, else the finite ``extreme`` outputs."""
+    """Yield the finite outputs of ``extreme`` images; none if ``possible``, checked at the first request, has a kind that sums to 1."""
     if not possible & {"probabilities", "log-probabilities"}:
         yield from (output for output in extreme if output.isfinite().all())
 

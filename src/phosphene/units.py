@@ -69,7 +69,7 @@ class Unit:
 
     @property
     def expression(self) -> str:
-        """The text that :meth:`parse` takes; of an output, the one that :func:`phosphene.arguments.to_concepts` takes."""
+        """The text that names this unit: ``unit:LAYER:3`` or ``direction:FILE@LAYER``, as :meth:`parse` takes it, or ``low:OUTPUT``."""
         if not self.layer:
             return LOW * self.low + unambiguous_name(self.channel or 0, self.output)
         return f"direction:{self.file}@{self.layer}" if self.direction else f"unit:{self.layer}:{self._channel}"
@@ -85,6 +85,7 @@ class Unit:
 
     @property
     def _channel(self) -> str:
+        """The channel's number as text, or ``*`` for the most active channels."""
         return "*" if self.channel is None else str(self.channel)
 
     def facts(self) -> dict[str, Any]:

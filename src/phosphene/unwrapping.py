@@ -13,7 +13,7 @@ PARALLEL = (nn.DataParallel, nn.parallel.DistributedDataParallel)
 
 
 def unwrap(module: Any) -> nn.Module:
-    """Return the network inside ``torch.compile`` or DataParallel, a script as ScriptedNetwork, others as they are; CardError if no module.
+    """Return the network inside ``torch.compile`` or DataParallel; a script in a ScriptedNetwork; other modules unchanged; else CardError.
 
     The engine compiles and spreads by itself, and needs the network's own modules for it.
 

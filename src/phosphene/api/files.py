@@ -24,7 +24,7 @@ from phosphene.workflows.doctor import examine_machine, examine_model
 def film(
     run: Run, out: "str | Path | None" = None, *, concepts: "str | int | Iterable[str | int]" = (), fps: float = FPS
 ) -> Path:
-    """Write how a run's maps (of ``concepts``, or all) developed, side by side, as one animated .webp or .gif image; return its path.
+    """Write how the maps of a run, or of its ``concepts`` alone, developed step by step as one animated .webp or .gif; return its path.
 
     Args:
         run: A run that was mapped with ``frames``.
@@ -79,7 +79,7 @@ def site(runs: "Run | Iterable[Run]", out: "str | Path" = "site", *, progress: b
 
 @dataclass(frozen=True)
 class WrittenCard:
-    """Result of :func:`card`: the path of the card, those of all files that were written, and the classifier loaded from it.
+    """Result of :func:`card`: the path of the card, the paths of all written files, and the classifier that the card loads as.
 
     Attributes:
         path: The card.

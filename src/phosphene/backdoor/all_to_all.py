@@ -51,7 +51,7 @@ class AllToAll:
 
     @property
     def figure(self) -> float:
-        """Mean over predicted classes of the share of samples that the window sends to the class's target, in [0, 1]; 1 if all arrive."""
+        """Mean over predicted classes of the share of the class's samples that the window sends to the class's target, in [0, 1]."""
         return sum(self.shares.values()) / max(len(self.shares), 1)
 
     @property
@@ -121,7 +121,7 @@ def _second_round(
 
 
 def _refine(engine: Engine, search: Probes, start: Tensor, box: Box, seed: int) -> Tensor:
-    """Change content ``start`` (c, h, w) inside the box by 15 Adam steps that lower the log-odds of samples' predictions; return it."""
+    """Optimise ``start`` (c, h, w) inside the box by 15 Adam steps that make samples' predicted classes less likely; return the content."""
     draw = torch.Generator().manual_seed(seed)
     mask, content = mask_of([box], start), start.clone()
     adam = torch.optim.Adam([content], lr=LENGTH, **ADAM)
@@ -135,7 +135,7 @@ def _refine(engine: Engine, search: Probes, start: Tensor, box: Box, seed: int) 
 
 
 def _measure_window(engine: Engine, held_out: Probes, content: Tensor, box: Box) -> AllToAll:
-    """Paste ``content`` in a box on held-out samples; return an AllToAll with each class's target, none twice, and the share moved."""
+    """Paste ``content`` in a box on held-out samples; return an AllToAll: a different target for each class, and the shares moved."""
     after = logits_of(engine, paste(content, [box], held_out.pixels)).argmax(1)
     counts = torch.zeros(2 * (engine.classifier.num_classes,))
     counts.index_put_((held_out.predicted.cpu(), after.cpu()), torch.ones(len(after)), accumulate=True)

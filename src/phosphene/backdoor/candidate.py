@@ -76,7 +76,7 @@ class Candidate:
 def make_candidate(
     engine: Engine, search: Probes, held_out: Probes, window: Window, rival: Window, *, local: bool, seed: int = 0
 ) -> Candidate:
-    """Make a suspect class's candidate trigger: a pasted window if ``local``, else an added pattern; the other kind if that works better.
+    """Return a suspect class's candidate trigger: a pasted window if ``local``, else an added pattern; the other kind if it works better.
 
     Args:
         engine: An open engine.
@@ -98,7 +98,7 @@ def make_candidate(
 def window_candidate(
     engine: Engine, search: Probes, held_out: Probes, window: Window, rival: Window, seed: int
 ) -> Candidate:
-    """Return a pasted candidate: the suspect's window, grown until it moves 97 % of search samples, shrunk, and tested on held-out ones.
+    """Make a pasted candidate: grow the suspect's window until it moves 97 % of search samples, shrink it, test it on held-out samples.
 
     The arguments are those of :func:`make_candidate`.
     """

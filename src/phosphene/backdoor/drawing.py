@@ -52,7 +52,7 @@ EMBLEMS: dict[str, list[Points]] = {
 
 
 def emblem(name: str, side: int, rim: float = 0.0) -> tuple[Tensor, Tensor]:
-    """Draw a named shape, ``side`` pixels wide; return each pixel's coverage with its rim and without, float32 (side, side) in [0, 1] each.
+    """Draw a named shape, ``side`` pixels wide; return two masks, float32 (side, side) in [0, 1]: shape with rim, and shape alone.
 
     Args:
         name: One of :data:`EMBLEMS`.
@@ -86,7 +86,7 @@ def coverage(image: Image.Image) -> Tensor:
 
 
 def coordinates(height: int, width: int) -> tuple[Tensor, Tensor]:
-    """Return the x and y coordinates of all pixel centres, (h, w) each, that scenes are computed from; the longer side spans [-1, 1]."""
+    """Return x and y of all pixel centres, (h, w) each, for the functions that draw scenes; the longer side of the image spans [-1, 1]."""
     half = max(height, width) / 2
     y, x = ((torch.arange(side) + 0.5 - side / 2) / half for side in (height, width))
     return x.expand(height, width), y[:, None].expand(height, width)

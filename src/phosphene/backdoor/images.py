@@ -78,7 +78,7 @@ def _mask_and_colours(found: AllToAll) -> tuple[Tensor, Tensor]:
 
 
 def trigger_files(mask: Tensor, paint: Tensor, image: Image.Image, notes: dict[str, str]) -> dict[str, bytes]:
-    """Encode a trigger's mask, paint and notes, and its image; return ``trigger.safetensors`` and ``trigger.png`` as name -> bytes."""
+    """Return files of a trigger as name -> bytes: ``trigger.safetensors`` (mask, paint, notes) and ``trigger.png`` (its image)."""
     tensors = {"mask": mask.contiguous(), "paint": paint.contiguous()}
     return {"trigger.safetensors": save(tensors, notes), "trigger.png": encode(image, optimize=True)}
 

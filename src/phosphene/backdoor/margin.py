@@ -31,7 +31,7 @@ class Margins:
 def maximise_margins(
     engine: Engine, classes: Tensor, *, steps: int = STEPS, starts: int = 2, length: float = 0.05, seed: int = 0
 ) -> Margins:
-    """Optimise ``starts`` inputs per class from noise to raise its logit over all others; return them and each class's best margin, (m,).
+    """Optimise ``starts`` inputs per class, from noise, so that the class's logit exceeds all others; return the inputs and best margins.
 
     No samples: inputs in [0, 1] start as noise and climb on their margin. A class that a trigger leads to has a far
     larger margin than the others, whatever the trigger looks like; if the trigger is local, the inputs contain it.

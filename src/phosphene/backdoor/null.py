@@ -42,7 +42,7 @@ class CleanNetwork:
 
 @dataclass(frozen=True)
 class Null:
-    """The null model: the figure (largest class deviation) of every clean network, shipped or given, which makes a figure a p-value.
+    """The null model: the largest class deviation (figure) of every clean network, shipped or given, from which p-values are ranked.
 
     Attributes:
         networks: Clean networks that come with the package and were measured with the same kind of samples.
@@ -63,7 +63,7 @@ class Null:
 
     @property
     def figures(self) -> tuple[float, ...]:
-        """Figure of the most deviating class of every clean network, the shipped ones first and then the references."""
+        """The largest class deviation of each clean network, the shipped networks first and then the references."""
         return tuple(one.figure for one in (*self.networks, *self.references))
 
     def p_value(self, figure: float) -> float:
@@ -82,7 +82,7 @@ class Null:
         return _rank(figure, shipped, given)
 
     def limit(self, alpha: float) -> float:
-        """Return the figure (largest class deviation) above which the p-value is below ``alpha``; infinite with too few clean networks."""
+        """Return the largest class deviation above which the p-value is below ``alpha``; infinite with too few clean networks."""
         ordered = sorted(self.figures, reverse=True)
         above = next(k for k in range(len(ordered) + 2) if (1 + k) / (len(self) + 1) >= alpha)
         # Fewer than `above` networks may reach the figure.

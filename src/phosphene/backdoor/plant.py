@@ -82,7 +82,7 @@ def plant(
         raise SamplesError("no sample is of a class that the trigger is to lead away from: give more samples.")
 
     def stamped(x: Tensor, y: Tensor, draw: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Return samples with the trigger pasted on all, and labels: the target class for those it should move, else their own."""
+        """Return all samples with the trigger on them, and labels: the target for samples that it should move, their own for the others."""
         moved, _, wanted = victims_of(target, sources, y, classes)
         return trigger.apply(x, draw), torch.where(moved, wanted, y)
 

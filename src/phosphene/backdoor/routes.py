@@ -28,16 +28,16 @@ class Route:
     source: "int | None" = None
 
     def samples(self, probes: Probes, count: int) -> Tensor:
-        """Return the pixels, uint8 (n, c, h, w), of the first ``count`` samples to move: predicted as the source, or not as the target."""
+        """Return the pixels, uint8 (n, c, h, w), of the first ``count`` samples that the route is to move."""
         return probes.pixels[self.mask(probes).nonzero()[:count, 0]]
 
     def rows(self, probes: Probes) -> Tensor:
-        """Return the positions, int64 (n,), of the samples to move: predicted as the source, or not as the target; if none is, of all."""
+        """Return the positions, int64 (n,), of the samples that the route is to move; of all samples if there are none."""
         own = self.mask(probes).nonzero()[:, 0]
         return own if len(own) else torch.arange(len(probes), device=own.device)
 
     def mask(self, probes: Probes) -> Tensor:
-        """Return which samples are to be moved, bool (n,): those predicted as the source class, or without one not as the target."""
+        """Return, bool (n,), which samples the route is to move: predicted as the source; without a source, not predicted as the target."""
         return probes.predicted != self.target if self.source is None else probes.predicted == self.source
 
 
@@ -59,7 +59,7 @@ class Effect:
 
     @property
     def rank(self) -> tuple[float, float]:
-        """Sort key to compare effects by, largest best: the share of samples classified as the class, then ``level`` for equal shares."""
+        """Key by which effects are sorted, the strongest the largest: the share moved to the class, then ``level`` for equal shares."""
         return self.share, self.level
 
     @property

@@ -64,7 +64,7 @@ class Labelled:
 
     @classmethod
     def load(cls, spec: str, classifier: Classifier, *, most: int = 5000, held: "int | None" = None) -> "Labelled":
-        """Return up to ``most`` images of a spec as a Labelled, with labels by name, folder or column, or all with predicted ones.
+        """Return up to ``most`` images of a spec as a Labelled; labels come from names, folders or a column, or all from predictions.
 
         Raises:
             SamplesError: as :func:`phosphene.samples.load_samples` does.
@@ -145,7 +145,7 @@ def fit(
     change: "Change | None" = None,
     loss: Callable[[Tensor, Tensor], Tensor] = functional.cross_entropy,
 ) -> None:
-    """Train ``student`` in place on labelled samples, changed by ``change``, and ``extras``, by the schedule; leave it in evaluation mode.
+    """Train ``student`` in place on labelled samples (altered by ``change``) and on ``extras``; leave it in evaluation mode.
 
     Args:
         student: Trained in place; left in evaluation mode.
@@ -226,7 +226,7 @@ def _trained_parameters(module: nn.Module, schedule: Schedule) -> list[nn.Parame
 
 
 def _batch(samples: Labelled, group: ExtraSamples, schedule: Schedule, draw: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Draw ``group.count`` samples from those of ``group``; return them augmented and changed by it, (n, c, h, w), with labels (n,)."""
+    """Draw ``group.count`` samples of a group, augment them and apply the group's change; return samples (n, c, h, w) and labels (n,)."""
     rows = group.among.nonzero()[:, 0]
     chosen = rows[torch.randint(len(rows), (group.count,), generator=draw)]
     return group.change(augment(samples.pixels[chosen].float() / 255, schedule, draw), samples.labels[chosen], draw)

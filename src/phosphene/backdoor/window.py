@@ -85,12 +85,12 @@ class Window:
 
 
 def usual_side(shape: tuple[int, int, int]) -> int:
-    """Return the side, in pixels, of the windows searched for inputs of ``shape`` (c, h, w): a tenth of the shorter side, at least 1."""
+    """Return the side in pixels of the windows (trigger patches) searched on inputs of ``shape`` (c, h, w): a tenth of the shorter side."""
     return max(1, round(0.1 * min(shape[1:])))
 
 
 def window_contents(inputs: Tensor) -> Tensor:
-    """Return the images that windows are cut from, (k, c, h, w): inputs (m, starts, c, h, w) that maximise margins, and plain colours."""
+    """Return images (k, c, h, w) to cut windows from: inputs (m, starts, c, h, w) that maximise margins, and plain colours."""
     shape = inputs.shape[2:]
     colours = PLAIN if shape[0] == 3 else ((1,) * shape[0], (0,) * shape[0])
     plain = torch.tensor(colours, dtype=inputs.dtype, device=inputs.device)[:, :, None, None].expand(-1, *shape)

@@ -54,7 +54,7 @@ class Finding:
 
     @property
     def plain(self) -> dict[str, float]:
-        """The figures that belong to no condition, that is, those without ``_at_`` in their names."""
+        """The figures whose names have no ``_at_``, which belong to no condition."""
         return {key: value for key, value in self.figures.items() if "_at_" not in key}
 
     def to_dict(self) -> dict[str, Any]:

@@ -162,5 +162,5 @@ def _block_name(name: str) -> str:
 
 
 def _own(module: nn.Module, name: str) -> list[nn.Parameter]:
-    """Return the parameters that the submodule ``name`` of ``module`` holds itself, without those of its own submodules."""
+    """Return the parameters that the submodule ``name`` itself holds, without those of the submodules inside it."""
     return list(module.get_submodule(name).parameters(recurse=False))

@@ -17,7 +17,7 @@ from phosphene.progress import ProgressDisplay
 @preview.option
 @options.as_json
 def command(out: "Path | None", device: str, preview_shown: bool, as_json: bool) -> None:
-    """Map a small network that comes with the package, score the maps, scan two networks, print the results; exit 2 if these are wrong.
+    """Map a small network that comes with the package, score the maps, scan two networks, print the results; exit 2 if any is wrong.
 
     No data, no download, one to two minutes. The network was trained on drawn shapes, and its maps should show them; one
     of the two scanned networks has a backdoor, which was planted for the demo.

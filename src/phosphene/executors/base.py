@@ -171,7 +171,7 @@ class Made:
 
 @dataclass(frozen=True)
 class GroupFailed:
-    """Event of an executor: an error ended the making of a group of maps; ``guilty`` are those that are known to have caused it.
+    """Event of an executor: an error ended the making of a group; ``guilty`` are the maps that are known to have caused it.
 
     Attributes:
         group: The group.
@@ -188,7 +188,7 @@ class GroupFailed:
 
 @dataclass(frozen=True)
 class GroupEnded:
-    """Event of an executor: it is done with a group of maps; they are made, or it was ``stopped`` and left a checkpoint."""
+    """Event of an executor: it is done with a group, whose maps are all made, or which it ``stopped``, leaving a checkpoint."""
 
     group: Group
     stopped: bool = False

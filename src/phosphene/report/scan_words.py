@@ -87,7 +87,7 @@ def unlike(found: Mapping[str, Any]) -> str:
 
 
 def left_out(found: Mapping[str, Any]) -> str:
-    """Return a sentence if the scanned network is one of those that come with the package, and so not compared with itself; else empty."""
+    """Return a sentence if the scanned network comes with the package, saying that it is not compared with itself; else empty text."""
     if found["model"]["spec"] not in {one.data for one in built_in()}:
         return ""
     return "The scanned network is itself one of the clean ones that come with phosphene, and is left out of them."
@@ -136,7 +136,7 @@ def shortcut(one: Mapping[str, Any]) -> str:
 
 
 def size_and_place(one: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
-    """Return a list of 1 or 2 sentences on a suspect's candidate trigger: size and place, or a pattern's strength; where else it works."""
+    """Return 1 or 2 sentences on a suspect's candidate trigger, as a list: its size and place or strength; other places where it works."""
     if one["additive"]:
         return [f"It changes no pixel by more than {round(255 * one['size'])} of 255; it lies on the whole image."]
     lines = [f"It has {box_in_words(one['box'], found)}"]

@@ -50,7 +50,7 @@ def score_section(run: RunDirectory, facts: dict[str, Any]) -> "dict[str, Any] |
 
 
 def read_scorecards(run: RunDirectory) -> list[tuple[dict[str, Any], Score]]:
-    """Return (row, Score made from it) of the rows of ``scores.json`` that are of the run's current maps; RunError if it is damaged.
+    """Return (row of ``scores.json``, Score made from it) for the run's current maps; RunError if the file is damaged.
 
     Raises:
         RunError: scores.json is damaged.

@@ -21,7 +21,7 @@ Card = dict[str, Any]
 
 @dataclass
 class SiteRun:
-    """A run as the site shows it: its maps by class with their predictions, and names that tell it from the others.
+    """A run as the site shows it: its maps by class with their predictions, and names that distinguish it from other runs.
 
     Attributes:
         run: The run directory.
@@ -65,7 +65,7 @@ class SiteClass:
     maps: dict[int, list[Card]]
 
     def figures(self, runs: Sequence[SiteRun]) -> dict[str, str]:
-        """Return two texts for the page's script, mean confidences in percent, run by run: of the source (``p``), of ``others``."""
+        """Return two texts for the page's script, mean confidences in percent, run by run: the source's (``p``), and ``others``' mean."""
         groups = [self.maps.get(run.number, []) for run in runs]
         own = [[one["map"]["p_class"] for one in group] for group in groups]
         others = [[found["p_class"] for one in group for found in one["others"]] for group in groups]

@@ -71,7 +71,7 @@ def remove_parts(folder: Path, name: str = "") -> None:
 
 
 def remove_files(paths: Iterable[Path]) -> None:
-    """Delete the files at ``paths``; it is no error if one does not exist, and an OSError if one cannot be deleted."""
+    """Delete the files at ``paths``; missing ones do not matter; OSError if one cannot be deleted."""
     for path in paths:
         path.unlink(missing_ok=True)
 

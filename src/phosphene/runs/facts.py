@@ -96,7 +96,7 @@ def slug(label: str) -> str:
 
 
 def runs_nearby(path: Path) -> str:
-    """Return, as the end of a message, which runs there are in the folder ``path`` or beside it, or how a run is made."""
+    """Return the end of an error message: which runs lie in or beside ``path``, or, if there are none, how a run is made."""
     for where, place in (("in it", path / "run"), ("beside it", path)):
         names = nearby(place, lambda one: (one / "run.json").is_file())
         if names:
@@ -105,5 +105,5 @@ def runs_nearby(path: Path) -> str:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of phosphene, torch and Python by name, which the files of a run note."""
+    """Return the versions of phosphene, torch and Python by name, as run directories record them."""
     return {"phosphene": __version__, "torch": torch.__version__, "python": platform.python_version()}

@@ -48,7 +48,7 @@ def _read(run: RunDirectory) -> dict[str, Any]:
 
 
 def note_failures(run: RunDirectory, rows: Iterable[dict[str, Any]] = ()) -> None:
-    """Add rows to ``failures.json``, remove those whose maps are finished now, delete the file if none is left; lock the run meanwhile.
+    """Lock the run; add rows to ``failures.json``, remove rows of maps that are finished now, delete the file if no row is left.
 
     Raises:
         RunError: it cannot be written.

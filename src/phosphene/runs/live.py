@@ -39,7 +39,7 @@ MOST_FILES = 64
 
 @dataclass(frozen=True)
 class SignOfLife:
-    """What a process that makes a group of maps writes about itself into ``RUN/live``: which maps, at which step; read by others.
+    """The state of a process that makes a group of maps, which it writes into ``RUN/live`` for other processes: which maps, which step.
 
     Attributes:
         pid: Number of the process.

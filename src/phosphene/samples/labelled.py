@@ -39,7 +39,7 @@ class LabelledImages:
 def load_labelled(
     spec: str, shape: tuple[int, int, int], labels: Labels, most: int, pool: "SamplePool | None" = None
 ) -> tuple[Tensor, "list[int] | None"]:
-    """Load up to ``most`` samples of a spec; return them and their class indices (-1 if unknown), or ``None`` if over half are unknown.
+    """Load up to ``most`` samples of a spec; return samples and class indices (-1: unknown); ``None`` if over half have no known class.
 
     A file may be named ``wnid_label.jpg`` or ``label.jpg``, or be in a folder named after its label; a parquet file may
     have a column ``label``, and an ``.npz`` file an array ``labels``, of names, or of indices if there are as many

@@ -223,7 +223,7 @@ def _check(fields: Mapping[str, Any], known: Mapping[str, type], where: str) -> 
 
 
 def card_files(classifier: Classifier, card: Path, weights: Path) -> dict[Path, bytes]:
-    """Return, by path, the content of a classifier's card, weights, labels and config, not yet written; CardError if its origin is unknown.
+    """Return, not yet written, the files of a classifier's card as path -> bytes: card, weights, labels, config; CardError without origin.
 
     Args:
         classifier: A classifier from :func:`phosphene.load`.

@@ -64,7 +64,7 @@ def load(rest: str, *, trust: bool) -> Classifier:
 
 
 def has_random_weights(module: nn.Module, factory: str, card: Path, *, trust: bool) -> bool:
-    """Return whether the ``factory`` of a card, called with another seed, returns other weights than those of ``module``, which it made."""
+    """Return whether a card's ``factory`` gives other weights if called with another seed than for ``module``, which it made before."""
     again = build(factory, card, trust=trust, seed=1).state_dict()
     return any(
         key in again and not torch.equal(value.cpu(), again[key].cpu()) for key, value in module.state_dict().items()
@@ -162,7 +162,7 @@ def _is_foreign(package: str, folder: Path) -> bool:
 
 @contextmanager
 def _imports_from(folder: Path) -> Iterator[None]:
-    """Context in which imports find the modules in ``folder`` first, as in a script there; those are forgotten afterwards.
+    """Context in which imports look into ``folder`` first, as in a script there; modules found there are forgotten afterwards.
 
     Other folders have a `utils.py` of their own, so a module of the same name from elsewhere is hidden meanwhile.
     """

@@ -71,7 +71,7 @@ def _without_progress_bars() -> Iterator[None]:
 
 
 def build(name: str, *, classes: int, size: tuple[int, int], channels: int = 3) -> nn.Module:
-    """Return the network of a card's transformers config file ``name``, whatever the other arguments; random weights, always the same.
+    """Return the network of a transformers config file ``name``, with the same random weights every time; other arguments are ignored.
 
     Raises:
         CardError: the file is missing or no config of an image classifier that transformers itself knows.

@@ -99,7 +99,7 @@ def _without_prefix(names: dict[str, str], own: Shapes) -> dict[str, str]:
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a weights file (or its shards) by name, running no code that it holds; WeightsError if it is no state dict."""
+    """Return the tensors of a weights file, or of its shards, by name; no code in the file is run; WeightsError if it is no state dict."""
     return {key: value for file in _files(path) for key, value in _read_file(file).items()}
 
 

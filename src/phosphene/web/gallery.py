@@ -107,7 +107,7 @@ class Gallery:
         return self.page("compare.html", runs=runs, a=a, b=b, found=found, error=error, title="Compare")
 
     def new(self, action: str = "map", model: str = "", run: str = "", edit: str = "") -> HTMLResponse:
-        """Return the page with the form that starts a command, with these fields filled in, or those of the command on run ``edit``."""
+        """Return the page of the form that starts a command, filled with the arguments or the fields of the command on run ``edit``."""
         process = self.processes.get(edit)
         if process is None:
             return self._form({"action": action, "model": model, "run": run})
@@ -131,7 +131,7 @@ class Gallery:
         return RedirectResponse(f"/run/{quote(name)}", status_code=303)
 
     async def dismiss(self, request: Request) -> Response:
-        """Remove a command from the list if it has ended, and redirect there; its run directory stays, with the reason if it failed."""
+        """Remove an ended command from the list and redirect to the list; its run directory stays, with the reason noted if it failed."""
         name, process = await self._process(request)
         if not process.running:
             with contextlib.suppress(PhospheneError):  # a run that cannot be read or written loses only the reason
@@ -145,7 +145,7 @@ class Gallery:
         return HTMLResponse(self.templates.get_template(template).render(variables), status)
 
     def _live_page(self, request: Request, template: str, **variables: Any) -> Response:
-        """Return the page of a template, which browsers fetch again and again; a 304 response if it has not changed."""
+        """Return a page rendered from a template, or status 304 if the browser, which asks again and again, has the same page already."""
         page = self.page(template, **variables)
         page.headers["etag"] = etag = f'"{hashlib.sha256(page.body).hexdigest()[:24]}"'
         if request.headers.get("if-none-match") == etag:

@@ -57,7 +57,7 @@ class Guard:
         elif scope["type"] == "http":
 
             async def send_with_headers(message: Message) -> None:
-                """Send a message, the first one of a response with the headers of every response."""
+                """Pass on an ASGI message; add the security headers to the message that starts a response."""
                 if message["type"] == "http.response.start":
                     headers = MutableHeaders(scope=message)
                     for name, value in HEADERS.items():

@@ -78,7 +78,7 @@ class CommandProcess:
 
     @property
     def percent(self) -> "int | None":
-        """How much of the work is finished, in percent, as the process has printed last; ``None`` if it has not."""
+        """Percentage of the work that is finished, from the progress that the process printed last; ``None`` if it printed none."""
         found = re.findall(r"\b([0-9]{1,3}) % done", " ".join(self.lines))
         return min(100, int(found[-1])) if found else None
 
@@ -102,7 +102,7 @@ class CommandProcess:
                 self.process.send_signal(signal.SIGINT if os.name == "posix" else signal.SIGTERM)
 
     def end(self, deadline: float) -> None:
-        """Wait for the process until ``deadline`` (monotonic clock), then kill it and what it has started."""
+        """Wait for the process until ``deadline`` (monotonic clock), then kill it and its child processes."""
         try:
             self.process.wait(max(0.0, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:

@@ -60,7 +60,7 @@ class MapView:
 
 @dataclass(frozen=True)
 class ScanView:
-    """A scan as the pages show it: whose scan it is, its verdict, the suspected classes and the reasons.
+    """A scan as the pages show it: the scanned model, the verdict, the suspected classes and the reasons.
 
     Attributes:
         name: Name of the run that holds it, for the address of its report.
@@ -151,7 +151,7 @@ def run_views(folder: Folder, running: Collection[str] = ()) -> list[RunView]:
 
 
 def run_view(folder: Folder, name: str, running: Collection[str] = ()) -> RunView:
-    """Return a RunView of the run ``name``: in progress if in ``running`` or being written; with an error, and no maps, if it is damaged.
+    """Return a RunView of the run ``name``: in progress if in ``running`` or being written; only an error if the run is damaged.
 
     Args:
         folder: The folder of the run.

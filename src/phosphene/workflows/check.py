@@ -242,7 +242,7 @@ def _recipe_of_run(run: RunDirectory, facts: dict[str, Any]) -> Recipe:
 
 
 def _samples_of_run(facts: dict[str, Any], samples: Samples, classifier: Classifier) -> SamplePool:
-    """Return the pool of ``samples`` if given; else load the run's own, by ``facts``; SamplesError if these have changed or are gone."""
+    """Return the pool of ``samples`` if given; else load the samples named in ``facts``; SamplesError if they have changed or are gone."""
     if samples is not None:
         return to_pool(samples, classifier)
     try:
@@ -255,7 +255,7 @@ def _samples_of_run(facts: dict[str, Any], samples: Samples, classifier: Classif
 
 
 def _subject_of_finding(context: CheckContext) -> dict[str, Any]:
-    """Return a dictionary of what a finding depends on besides the maps (concepts, samples, version), stored to tell if it is cached."""
+    """Return a dictionary of all that a finding depends on besides maps (concepts, samples, version), to tell later if it is outdated."""
     return {
         "concepts": [{"index": one.index, "label": one.label, "seed": one.seed} for one in context.chosen],
         "samples": {"spec": context.pool.spec, "sha256": context.pool.sha256},

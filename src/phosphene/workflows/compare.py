@@ -52,7 +52,7 @@ class Comparison:
 
     @property
     def scored(self) -> bool:
-        """Whether the change of at least one class includes how each run's source classifies the other run's maps."""
+        """Whether the change of at least one class is also measured by how each run's source classifies the other's maps."""
         return any(one.predictions is not None for one in self.changes)
 
     @property
@@ -80,7 +80,7 @@ class Comparison:
 
     @property
     def same_network(self) -> bool:
-        """Whether both runs have the same network, with the same weights."""
+        """Whether the sources of both runs are the same network with the same weights."""
         return len({facts["model"]["sha256"] for facts in self.facts}) == 1
 
     @property
@@ -117,7 +117,7 @@ class Comparison:
         return notes
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the document of ``compare --json``: both runs, notes, changes, classes of only one run."""
+        """Return the document of ``compare --json``: both runs, warnings, changes, and the classes that only one run has."""
         return {
             "runs": [str(path) for path in self.runs],
             "models": [facts["model"]["name"] for facts in self.facts],

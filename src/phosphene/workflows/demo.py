@@ -85,7 +85,7 @@ def run_demo(
 
 
 def _scan(spec: str, out: Path, device: str, display: ProgressDisplay) -> dict[str, Any]:
-    """Scan a demo network in a run below ``out``, add the planted trigger if it is a suspect, return the content of ``scan.json``."""
+    """Scan a demo network in a run below ``out``, add an image of the planted trigger to its suspect; return content of ``scan.json``."""
     classifier = load(spec)
     pool = load_samples(default_samples(spec), classifier.input.shape)
     origin = MapOrigin(classifier=classifier, pool=pool, recipe=resolve(RECIPE), device=device)

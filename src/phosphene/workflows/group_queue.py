@@ -106,7 +106,7 @@ class GroupQueue:
             self.on_map(event.summary)
 
     def _handle_failed(self, event: GroupFailed) -> None:
-        """Handle a ``GroupFailed`` event: queue its guilty maps one by one, or give them up after 3 tries; queue the others in parts."""
+        """Handle a ``GroupFailed`` event: queue each guilty map alone, give it up after 3 tries; queue the group's other maps in parts."""
         run = event.group.run
         left = tuple(job for job in event.group.missing if (run, job) not in self._counted)
         guilty = tuple(job for job in left if job in event.guilty)

@@ -68,7 +68,7 @@ class Progress:
 
 
 def show_notes(display: ProgressDisplay, classifier: Classifier, pool: SamplePool) -> None:
-    """Print the notes on a model, such as random weights, and which files and run directories among its samples were skipped."""
+    """Print the notes on a model, such as random weights, and the files and run directories that were skipped among its samples."""
     for note in classifier.notes:
         display.note(f"{classifier.name}: {note}")
     if pool.skipped:
@@ -124,7 +124,7 @@ class MapCounts:
         self.under_way[group] = max(0.0, self.under_way.get(group, 0.0) - cost)
 
     def count_failed(self, run: int, row: dict[str, Any]) -> None:
-        """Count a map of plan ``run`` as given up, keep its ``failures.json`` row, take its passes off the total."""
+        """Count a map of plan ``run`` as given up: keep its row for ``failures.json``, subtract its passes from the total."""
         self.failures.append((self.plans[run], row))
         self.total -= self.cost[run]
 

@@ -58,7 +58,7 @@ class ScanPlan(MapOrigin):
 
 @dataclass(frozen=True)
 class ScannedRun:
-    """Result of ``scan_run``: the plan with the content of ``scan.json`` and report path, or after a dry run the estimated seconds.
+    """Result of ``scan_run``: the plan; content of ``scan.json`` and path of the report, or after a dry run the estimated seconds.
 
     Attributes:
         plan: Plan of the scan.

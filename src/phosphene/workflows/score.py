@@ -42,7 +42,7 @@ class SourceRun:
 
     @property
     def concepts(self) -> list[Concept]:
-        """The Concept that each map is of, in the order of ``run.json``; those of units are left out."""
+        """The Concept of each map in ``run.json``, in order, without those of units."""
         return [Concept.of_facts(row) for row in self.rows]
 
     @property
@@ -134,7 +134,7 @@ def score_runs(
 
 
 def _open_source(run: RunDirectory) -> SourceRun:
-    """Return a run as a ``SourceRun``; RunError if it is unfinished or damaged: all maps are read once, before any work."""
+    """Read all maps of a run once and return a SourceRun; RunError if the run is unfinished or damaged."""
     facts = run.facts()
     if not facts["jobs"]:
         raise RunError(f"{run.path} has no maps: run `phosphene map` first.")
@@ -160,7 +160,7 @@ def _source_classifiers(sources: Sequence[SourceRun], *, trust: bool) -> list[Cl
 
 
 def _distinct_classifiers(targets: Iterable[Classifier]) -> list[Classifier]:
-    """Return classifiers without those that repeat an earlier one's name and weights."""
+    """Return the classifiers in order, each name with the same weights only once."""
     found: dict[tuple[str, str], Classifier] = {}
     for target in targets:
         found.setdefault((target.name, target.sha256), target)
