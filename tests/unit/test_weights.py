@@ -1,8 +1,13 @@
 """Weights: every form that training scripts leave them in, and nothing read that does not fit."""
 
+import argparse
+import collections
 import json
+import re
+import shutil
 import zipfile
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -28,14 +33,76 @@ def test_a_prefix_before_all_names_is_let_go(card, prefix, suffix):
 
 
 def test_a_prefix_before_some_names_is_not():
-    with pytest.raises(WeightsError, match=r"missing: weight.*not in the network: module\.weight"):
-        match_names({"module.weight": (2, 2), "bias": (2,)}, nn.Linear(2, 2), "w", "net")
+    with pytest.raises(WeightsError, match=r"missing: weight.*not in the network: body\.weight"):
+        match_names({"body.weight": (2, 3), "bias": (2,)}, nn.Linear(2, 2), "w", "net")
 
 
-@pytest.mark.parametrize("wrapper", ["state_dict", "model_state_dict", "model"])
-def test_a_checkpoint_of_a_training_script_is_unwrapped(card, wrapper):
-    torch.save({wrapper: card.state(), "epoch": 3, "best": 0.5}, card.folder / "checkpoint.pt")
-    assert load(card.write(weights="checkpoint.pt")).sha256 == tiny.classifier().sha256
+def under(prefix, state):
+    return {f"{prefix}{key}": value for key, value in state.items()}
+
+
+def zeros(state):
+    return {key: torch.zeros_like(value) for key, value in state.items()}
+
+
+TRAINED = {"optimizer": {"state": {0: {"exp_avg": torch.ones(6)}}, "param_groups": [{"lr": 0.1}]}, "epoch": 3}
+CHECKPOINTS = {
+    "state_dict": lambda s: {"state_dict": s},
+    "any key, nested": lambda s: {"checkpoint": {"net": {"state": s}}},
+    "fastai": lambda s: {"model": s, "opt": {"state": [{"mom": torch.ones(6)}], "hypers": [{"lr": 0.1}]}},
+    "Lightning": lambda s: {"state_dict": under("model.", s) | {"loss.weight": torch.ones(5)}, "hyper_parameters": {}},
+    "Lightning's options": lambda s: {"state_dict": under("net.", s), "hyper_parameters": argparse.Namespace(lr=0.1)},
+    "DataParallel of torch.compile": lambda s: {"model": under("module._orig_mod.", s)},
+    "a part in DataParallel": lambda s: {"net": {re.sub(r"^0\.", "0.module.", key): s[key] for key in s}},
+    "numbers of numpy": lambda s: {
+        "model": s,
+        "best": np.float64(0.5),
+        "history": collections.defaultdict(list, a=[1]),
+    },
+    "a whole network": lambda _: tiny.network(),
+    "a whole network in a checkpoint": lambda _: {"model": tiny.network(), "ema": None, "train_args": {}},
+}
+AVERAGED = {
+    "timm": lambda s: {"state_dict": zeros(s), "state_dict_ema": s},
+    "torchvision": lambda s: {"model": zeros(s), "model_ema": {"n_averaged": torch.tensor(3), **under("module.", s)}},
+    "within Lightning": lambda s: {"state_dict": under("net.", zeros(s)) | under("net_ema.", s)},
+}
+
+
+@pytest.mark.parametrize("kind", [*CHECKPOINTS, *AVERAGED])
+def test_checkpoints_of_training_scripts(card, kind):
+    made = (CHECKPOINTS | AVERAGED)[kind](card.state())
+    torch.save({**made, **TRAINED} if isinstance(made, dict) else made, card.folder / "checkpoint.pt")
+    found = load(card.write(weights="checkpoint.pt"))
+    assert found.sha256 == tiny.classifier().sha256
+    assert len(found.notes) == (kind in AVERAGED)
+    assert all("ema" in note for note in found.notes)
+
+
+class Leaves:
+    """Leaves a mark when it is unpickled by a reader that runs what it reads."""
+
+    def __init__(self, mark):
+        self.mark = mark
+
+    def __reduce__(self):
+        return (shutil.copyfile, (__file__, str(self.mark)))
+
+
+def test_what_stands_beside_the_tensors_is_not_run(card):
+    mark = card.folder / "mark"
+    torch.save({"model": card.state(), "options": Leaves(mark), "net": tiny.network()}, card.folder / "checkpoint.pt")
+    assert load(card.write(weights="checkpoint.pt")).notes == (
+        "of several weights in checkpoint.pt, those named model.* are used",
+    )
+    assert not mark.exists()
+    torch.load(card.folder / "checkpoint.pt", weights_only=False)
+    assert mark.exists()  # so the mark shows what it should
+
+
+def test_the_part_that_fits_is_found_by_its_shapes():
+    state = {"teacher.weight": (9, 9), "teacher.bias": (9,), "head.weight": (2, 3), "head.bias": (2,)}
+    assert match_names(state, nn.Linear(3, 2), "w", "net") == {"weight": "head.weight", "bias": "head.bias"}
 
 
 @pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64])

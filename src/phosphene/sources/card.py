@@ -72,7 +72,7 @@ def load(rest: str, *, trust: bool) -> Classifier:
         if card["factory"].rpartition(":")[0].endswith(".py"):
             origin = {"factory": str((path.parent / card["factory"]).absolute())}
     if "weights" in card:
-        load_weights(module, path.parent / card["weights"], network=card["name"])
+        notes += load_weights(module, path.parent / card["weights"], network=card["name"])
     elif "arch" in card or ("factory" in card and has_random_weights(module, card["factory"], path, trust=trust)):
         notes = (f"{RANDOM_NOTE}: the card names no weights file",)
     return Classifier(

@@ -1,10 +1,16 @@
-"""Loads weights from files into networks: plain tensors only; names and shapes are checked before values are read."""
+"""Loads weights from files into networks: plain tensors only; names and shapes are checked before values are read.
 
+A checkpoint may hold them anywhere: nested under any keys, beside an optimizer, an average (EMA) or other networks, with
+any prefix, or inside a pickled network, of which the tensors are read and nothing is run.
+"""
+
+import collections
 import json
 import re
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +22,14 @@ from torch import Tensor, nn
 from phosphene.errors import WeightsError, first_few, first_line, one_line
 from phosphene.textfile import missing
 
-# Heads that only training uses; weights may come with them or without.
-AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")
-# Where training scripts put the state dict.
-WRAPPERS = ("state_dict", "model_state_dict", "model")
+# Heads that only training uses, and the counter of an average; weights may come with them or without.
+AUXILIARY = ("aux1.", "aux2.", "AuxLogits.", "n_averaged")
+# What wrappers add inside names: torch.compile, and DataParallel around a part of the network.
+WRAPPED = re.compile(r"(^|\.)(?:(?:_orig_mod|module)\.)+")
+AVERAGE = re.compile(
+    r"(?:^|[._])ema(?:[._]|$)", re.IGNORECASE
+)  # a running average of the weights, which its trainer would use
+PARTS = ("_parameters", "_buffers", "_modules")  # where a pickled network has them; no part of their names
 # Names of layers in the published weights of torchvision's DenseNets, which are older than its code.
 OLD_DENSENET = re.compile(
     r"^(.*denselayer\d+\.(?:norm|relu|conv))\.((?:[12])\.(?:weight|bias|running_mean|running_var))$"
@@ -30,8 +40,11 @@ MOST_NAMED = 3  # tensors that do not fit, in a message
 Shapes = Mapping[str, tuple[int, ...]]
 
 
-def load_weights(module: nn.Module, path: Path, *, network: str) -> None:
+def load_weights(module: nn.Module, path: Path, *, network: str) -> tuple[str, ...]:
     """Read the weights file ``path`` into ``module``, in place, half precision widened to single; WeightsError if it does not fit.
+
+    Returns:
+        A note for the user that names the weights that were chosen, if the file holds several that fit; else nothing.
 
     Args:
         module: The network.
@@ -44,7 +57,11 @@ def load_weights(module: nn.Module, path: Path, *, network: str) -> None:
     files = _files(path)
     if all(file.suffix == ".safetensors" for file in files):  # their headers tell before any tensor takes memory
         match_names({key: shape for file in files for key, shape in _read_shapes(file).items()}, module, path, network)
-    put_tensors(read_state_dict(path), module, path, network)
+    state = read_state_dict(path)
+    put_tensors(state, module, path, network)
+    shapes, own = ({key: tuple(value.shape) for key, value in one.items()} for one in (state, module.state_dict()))
+    chosen, fitting = _prefix(shapes, _file_names(state, own), own)
+    return (f"of several weights in {path.name}, those named {chosen}* are used",) if fitting > 1 else ()
 
 
 def put_tensors(state: Mapping[str, Tensor], module: nn.Module, path: "Path | str", network: str) -> None:
@@ -63,13 +80,16 @@ def put_tensors(state: Mapping[str, Tensor], module: nn.Module, path: "Path | st
 def match_names(state: Shapes, module: nn.Module, path: "Path | str", network: str) -> dict[str, str]:
     """Return, for each tensor name of the network, the name of that tensor in the file; WeightsError if names or shapes do not fit.
 
-    A prefix that all names share is dropped (``module.`` of DataParallel, ``_orig_mod.`` of torch.compile, ...).
+    Of the prefixes in the file (``module.``, ``state_dict.model.``, ...) it is the one under which most of the network's
+    own names are, of equal ones that of an average (``ema``); names outside it belong to something else.
 
     Raises:
         WeightsError: names or shapes do not fit.
     """
     own = {key: tuple(value.shape) for key, value in module.state_dict().items()}
-    names = _without_prefix({OLD_DENSENET.sub(r"\1\2", key) if key not in own else key: key for key in state}, own)
+    every = _file_names(state, own)
+    prefix = _prefix(state, every, own)[0]
+    names = {name.removeprefix(prefix): key for name, key in every.items() if name.startswith(prefix)}
     # Batch norm's step counter has no effect on outputs; old files lack it.
     missing = [key for key in own if key not in names and not key.endswith("num_batches_tracked")]
     missing = [key for key in missing if not key.startswith(AUXILIARY)]
@@ -86,16 +106,23 @@ def match_names(state: Shapes, module: nn.Module, path: "Path | str", network: s
     return {name: key for name, key in names.items() if name in own}
 
 
-def _without_prefix(names: dict[str, str], own: Shapes) -> dict[str, str]:
-    """Return ``names`` (name -> name in the file) less prefixes that all have, if that gives all names of the network; else unchanged."""
-    needed = {key for key in own if not key.endswith("num_batches_tracked") and not key.startswith(AUXILIARY)}
-    shorter = names
-    while shorter and not needed <= shorter.keys():
-        first = {name.partition(".")[0] for name in shorter}
-        if len(first) > 1 or not all("." in name for name in shorter):
-            return names
-        shorter = {name.partition(".")[2]: key for name, key in shorter.items()}
-    return shorter or names
+def _file_names(state: Iterable[str], own: Collection[str]) -> dict[str, str]:
+    """Return the names in a file, without what wrappers and old versions of torchvision add to them, each with its key in the file."""
+    wrapped = any(WRAPPED.search(name) for name in own)  # then it is the network that has a part of this name
+    short = {key if wrapped or key in own else WRAPPED.sub(r"\1", key): key for key in state}
+    return {name if name in own else OLD_DENSENET.sub(r"\1\2", name): key for name, key in short.items()}
+
+
+def _prefix(state: Shapes, names: Mapping[str, str], own: Shapes) -> tuple[str, int]:
+    """Return the prefix under which most of a network's ``own`` names and shapes are in a file, and how many prefixes have as many."""
+    counts: collections.Counter[str] = collections.Counter()
+    for name, key in names.items():
+        parts = name.split(".")
+        ends = (".".join(parts[place:]) for place in range(len(parts)))
+        counts.update(name.removesuffix(end) for end in ends if own.get(end) == state[key])
+    most = max(counts.values(), default=0)
+    equal = [prefix for prefix, count in counts.items() if count == most]
+    return max(equal, key=lambda prefix: bool(AVERAGE.search(prefix)), default=""), len(equal)
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
@@ -117,23 +144,63 @@ def _read_file(path: Path) -> dict[str, Tensor]:
     if path.suffix == ".safetensors":
         with one_line(WeightsError, f"weights {path} {UNREADABLE}"):
             return load_file(path)
-    state: Any
     try:
         _refuse_compression(path)
-        with warnings.catch_warnings(action="ignore"):  # about TorchScript, which is refused below
+        with (
+            warnings.catch_warnings(action="ignore"),
+            _inert_classes(path),
+        ):  # about TorchScript, which is refused below
             state = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise WeightsError(f"weights {path} {UNREADABLE}: {first_line(error)}") from error
     except Exception as error:  # torch's own message advises to switch this protection off
         why = "it is damaged, or holds more than tensors, which would run code: save the state dict as .safetensors."
         raise WeightsError(f"weights {path} {UNREADABLE}: {why}") from error
-    for wrapper in WRAPPERS:
-        if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
-            state = state[wrapper]
-            break
-    if not (isinstance(state, dict) and state and all(isinstance(value, Tensor) for value in state.values())):
+    tensors: dict[str, Tensor] = {}
+    _collect(state, "", tensors, set())
+    if not tensors:
         raise WeightsError(f"weights {path} hold no state dict (names to tensors).")
-    return state
+    return tensors
+
+
+class _Inert:
+    """Takes the place of any class or function that a pickle names: it runs nothing, and keeps the state that it is given."""
+
+    def __new__(cls, *_: Any, **__: Any) -> Any:
+        return super().__new__(cls)
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        self.state: Any = None
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state
+
+
+class _InertDictionary:
+    """The same for kinds of dictionaries, which torch fills item by item: it makes a plain one."""
+
+    def __new__(cls, *_: Any) -> Any:
+        return {}
+
+
+def _inert_classes(path: Path) -> AbstractContextManager[Any]:
+    """Return a context in which torch reads what a checkpoint names beside tensors (options, counters, whole networks) as inert objects."""
+    find = getattr(torch.serialization, "get_unsafe_globals_in_checkpoint", None)  # since torch 2.6
+    if find is None or not zipfile.is_zipfile(path):
+        return nullcontext()
+    named: list[Any] = [(_InertDictionary if name.lower().endswith("dict") else _Inert, name) for name in find(path)]
+    return torch.serialization.safe_globals(named)
+
+
+def _collect(value: Any, name: str, tensors: dict[str, Tensor], seen: set[int]) -> None:
+    """Add to ``tensors``, by dotted name, those in nested dictionaries and inert objects; ``seen`` has the ids of what was searched."""
+    if isinstance(value, Tensor) and name:
+        tensors[name] = value
+    value = value.state if isinstance(value, _Inert) else value
+    if isinstance(value, dict) and id(value) not in seen:
+        seen.add(id(value))
+        for key, part in value.items():
+            _collect(part, name if key in PARTS else f"{name}.{key}".lstrip("."), tensors, seen)
 
 
 def _refuse_compression(path: Path) -> None:
