@@ -2,9 +2,11 @@
 
 import json
 import re
+import shlex
 from pathlib import Path
 
 import pytest
+import torch
 
 import phosphene as ph
 from tests import tiny
@@ -95,17 +97,90 @@ def test_a_network_without_a_card_is_refused_with_the_lines_of_one(call, tmp_pat
     by_factory = written_as_told(call("card", "nets.py:build", "--trust").complaint, tmp_path)
     assert by_factory.name == "nets.toml"
     assert ph.load(by_factory, trust=True).num_classes == tiny.classifier().num_classes
-    exported = export(tmp_path / "net.pt2", None)
-    exported.with_suffix(".toml").unlink()
-    by_file = written_as_told(call("card", exported, "--trust").complaint, tmp_path)
-    assert ph.load(by_file, trust=True).num_classes
     assert "nets.py:FUNCTION" in call("card", "nets.py").complaint
 
 
-def test_bare_weights_and_a_card_without_input_are_refused_with_the_lines_to_write(call, card):
-    """The lines for weights leave only the factory to fill in."""
-    complaint = call("card", card.folder / "tiny.safetensors").complaint
-    assert all(part in complaint for part in ('weights = "tiny.safetensors"', 'factory = "', "input = { size = ["))
+BARE = {
+    "any.onnx": [],
+    "static.pt2": ["--trust"],
+    "script.pt": ["--trust", "--size", "16"],
+    "sized.onnx": ["--size", "16x16"],
+}
+
+
+@pytest.mark.parametrize("name", list(BARE))
+def test_two_commands_lead_from_an_exported_network_to_maps(call, tmp_path, name):
+    file = export(tmp_path / "my nets" / name, 2 if name.startswith("static") else None)
+    file.with_suffix(".toml").unlink()
+    if name == "sized.onnx":
+        open_sizes(file)
+        assert "--size HEIGHTxWIDTH" in call("card", file).complaint
+    told = shlex.split(re.search("`phosphene (card .+?)`", call("map", file, "-c", "1").complaint)[1])
+    answer = call(*told, *BARE[name], "--mean", "0.5,0.5,0.5", "--std", ".25,.25,.25", "--labels", labels_beside(file))
+    assert answer.code == 0, answer.err
+    trust = [word for word in BARE[name] if word == "--trust"]
+    out = tmp_path / "run"
+    assert call("map", file, "-c", "lion", *trust, "--out", out, *tiny.SETTINGS).code == 0
+    pixels = torch.rand((2, 3, 16, 16), generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(ph.load(file, trust=True).logits(pixels), tiny.classifier().logits(pixels))
+    again = call("card", file, *trust, "--mean", "0,0,0", "--out", tmp_path / "b.toml").complaint
+    assert "--mean describe a bare file" in again
+
+
+def labels_beside(file):
+    path = file.with_name("labels.txt")
+    path.write_text("\n".join(tiny.LABELS) + "\n", encoding="utf-8")
+    return path
+
+
+def open_sizes(file):
+    """Leave height and width open, as files for any size do."""
+    import onnx
+
+    model = onnx.load(file)
+    for side in model.graph.input[0].type.tensor_type.shape.dim[2:]:
+        side.dim_param = "any"
+    onnx.save(model, file)
+
+
+@pytest.mark.parametrize("by", ["factory", "arch"])
+def test_two_commands_lead_from_weights_to_maps(call, card, tmp_path, by):
+    file = card.folder / "tiny.safetensors"
+    card.path.unlink()
+    flags = ["--factory", card.folder / "nets.py:tiny", "--trust"]
+    if by == "arch":
+        file, flags = card.folder / "net.pt", ["--arch", "timm:resnet10t"]
+        torch.save({"model": {f"module.{key}": value for key, value in small_resnet().state_dict().items()}}, file)
+    complaint = call("map", file, "-c", "1").complaint
+    assert "--arch torchvision:NAME" in complaint
+    assert "a network has to be named" in call("card", file).complaint
+    assert "add --size" in call("card", file, *flags).complaint
+    answer = call("card", file, *flags, "--size", "32")
+    assert answer.code == 0, answer.err
+    assert "doctor" in answer.out
+    assert not re.search(str(tmp_path), file.with_suffix(".toml").read_text(encoding="utf-8"))
+    trust = flags[2:]
+    assert (
+        call("map", file.with_suffix(".toml"), "-c", "1", *trust, "--out", tmp_path / "run", *tiny.SETTINGS).code == 0
+    )
+    assert ph.load(file.with_suffix(".toml"), trust=True).num_classes == (5 if by == "factory" else 7)
+
+
+def small_resnet():
+    import timm
+
+    return timm.create_model("resnet10t", num_classes=7)
+
+
+@pytest.mark.parametrize("flag", [["--size", "big"], ["--mean", "a,b"], ["--size", "1x2x3"], ["--mean", "0,0"]])
+def test_flags_that_make_no_sense_are_refused(call, tmp_path, flag):
+    file = export(tmp_path / "a.onnx", None)
+    file.with_suffix(".toml").unlink()
+    assert call("card", file, *flag).complaint
+    assert [one.name for one in tmp_path.iterdir()] == ["a.onnx"]
+
+
+def test_a_card_without_input_is_refused_with_the_line_to_write(call, card):
     complaint = call("card", card.write(input=None).path).complaint
     line = re.search("`(.+)`", complaint)[1].replace("224", "16")
     card.path.write_text(f"{line}\n{card.path.read_text(encoding='utf-8')}", encoding="utf-8")

@@ -20,6 +20,7 @@ KINDS = {"static.pt2": 2, "dynamic.pt2": None, "script.pt": None, "trace.ts": No
 def export(path, batch, network=None, size=(16, 16)):
     """Export a network for ``batch`` pictures, or for any number."""
     network = (network or tiny.network()).eval()
+    path.parent.mkdir(exist_ok=True)
     example = torch.rand((batch or 2, 3, *size), generator=torch.Generator().manual_seed(1))
     with warnings.catch_warnings(action="ignore"):
         if path.suffix == ".pt2":

@@ -1,6 +1,6 @@
 """Films and sites of runs, cards and layers of models, and what works on this machine."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from phosphene.runs.atomic import remove_files, write_bytes
 from phosphene.runs.frames import FPS
 from phosphene.sources import load
 from phosphene.sources.card import card_files
+from phosphene.sources.draft import draft_card, is_bare
 from phosphene.workflows.concept_maps import ConceptMaps, Run, to_run
 from phosphene.workflows.doctor import examine_machine, examine_model
 
@@ -93,25 +94,69 @@ class WrittenCard:
 
 
 def card(
-    model: Model, out: "str | Path | None" = None, *, weights: "str | Path | None" = None, trust: bool = False
+    model: Model,
+    out: "str | Path | None" = None,
+    *,
+    weights: "str | Path | None" = None,
+    trust: bool = False,
+    size: "int | tuple[int, int] | None" = None,
+    mean: "Sequence[float] | None" = None,
+    std: "Sequence[float] | None" = None,
+    labels: "str | Path | None" = None,
+    arch: "str | None" = None,
+    factory: "str | None" = None,
+    output: "str | int | None" = None,
 ) -> WrittenCard:
     """Write a model's card (.toml), weights and labels; return a WrittenCard; CardError, files removed, if it loads as another classifier.
 
+    Of a bare file, an exported network or weights without a card beside it, the card alone is written, drafted from what
+    the file says and the arguments from ``size`` on, which are for such files only.
+
     Args:
-        model: A spec or a classifier that came from one.
-        out: Path of the card; by default the name of the model with ``.toml``.
+        model: A spec, a classifier that came from one, or a bare ``.onnx``, ``.pt2``, TorchScript or weights file.
+        out: Path of the card; by default the name of the model with ``.toml``, beside a bare file.
         weights: Path of the weights; by default that of the card with ``.safetensors``.
         trust: Allow code that came with the model to run.
+        size: Height and width of the input, or one number for both.
+        mean: Subtracted from pixels in [0, 1], one per channel; 0 by default.
+        std: Divided by after that; 1 by default.
+        labels: File of labels.
+        arch: ``torchvision:NAME`` or ``timm:NAME``, for weights.
+        factory: ``FILE.py:FUNCTION`` that builds the network, for weights.
+        output: Kind of the output, or which of several: docs/sources.md.
 
     Raises:
         CardError: a file exists already, or no card can hold the model.
     """
+    given = {
+        "size": size,
+        "mean": mean,
+        "std": std,
+        "labels": labels,
+        "arch": arch,
+        "factory": factory,
+        "output": output,
+    }
+    bare = Path(model) if isinstance(model, str | Path) and is_bare(Path(model)) else None
+    if bare:
+        path = Path(out or bare.with_suffix(".toml"))
+        return _write_card(path, {path.absolute(): draft_card(bare, path, given, trust=trust)}, trust=trust)
+    superfluous = [f"--{key}" for key, value in given.items() if value is not None]
+    if superfluous:
+        raise CardError(f"{', '.join(superfluous)} describe a bare file; {model} says that itself: leave them out.")
     classifier = to_classifier(model, trust=trust)
     name = "".join(sign if sign.isalnum() or sign in "._-" else "-" for sign in classifier.name).lstrip(".-")
     path = Path(out or f"{name or 'model'}.toml")
+    files = card_files(classifier, path.absolute(), Path(weights or path.with_suffix(".safetensors")).absolute())
+    return _write_card(path, files, classifier, trust=trust)
+
+
+def _write_card(
+    path: Path, files: "dict[Path, bytes]", classifier: "Classifier | None" = None, *, trust: bool
+) -> WrittenCard:
+    """Write the files of a card, load it, and return both; if that fails or is not ``classifier``, remove the files and raise."""
     if path.suffix != ".toml":
         raise CardError(f"a card is a .toml file: --out {path.with_suffix('.toml')}.")
-    files = card_files(classifier, path.absolute(), Path(weights or path.with_suffix(".safetensors")).absolute())
     for file in files:
         if file.exists():
             raise CardError(f"{file} exists already: choose another path with --out.")
@@ -120,13 +165,12 @@ def card(
         for file, data in files.items():
             write_bytes(file, data)
         again = load(path, trust=trust)
-        proved = again.sha256 == classifier.sha256
+        proved = classifier is None or again.sha256 == classifier.sha256
     finally:
         remove_files(() if proved else files)  # nothing half-written stays
     if not proved:
-        raise CardError(
-            f"{path} does not load the same classifier as {classifier.spec}: it has state that no card can hold."
-        )
+        spec = "" if classifier is None else classifier.spec
+        raise CardError(f"{path} does not load the same classifier as {spec}: it has state that no card can hold.")
     return WrittenCard(path, tuple(files), again)
 
 

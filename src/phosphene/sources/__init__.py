@@ -14,7 +14,7 @@ from typing import Protocol, cast
 
 from phosphene.classifier import Classifier
 from phosphene.errors import ExtraError, SpecError, nearest
-from phosphene.sources.card_example import card_lines
+from phosphene.sources.draft import card_command
 from phosphene.sources.exported import FORMATS, conversion
 
 
@@ -114,8 +114,7 @@ def _hint(text: str) -> str:
     if conversion(path) and path.is_file():
         return conversion(path)
     if path.is_file():
-        lines = card_lines(factory="FILE.py:FUNCTION", weights=path.name)
-        return f" A weights file needs a card that names its network: write {path.with_suffix('.toml')} with the lines {lines}."
+        return f" A weights file needs a card that names its network: {card_command(path)} drafts it."
     likely = nearest(prefix, SOURCES) if colon and prefix else ""
     if likely:
         return likely.replace("?", f":{rest}?").replace(" or ", f":{rest} or ")

@@ -21,6 +21,7 @@ from phosphene.classifier import Classifier, InputSpace
 from phosphene.errors import CardError, TrustError, first_line, nearest
 from phosphene.labels import Labels
 from phosphene.sources.card_example import card_lines, input_line, input_lines
+from phosphene.sources.draft import card_command
 from phosphene.sources.exported import FORMATS, conversion, open_exported
 from phosphene.sources.factory import build as call_factory
 from phosphene.sources.factory import has_random_weights
@@ -161,11 +162,7 @@ def _read_beside(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise CardError(missing("exported network", path, "Give the path of a model card."))
     if not card.is_file():
-        raise CardError(
-            f"{path} needs a card that declares its input: write {card}, with your network's values, with the lines "
-            f"{card_lines(exported=path.name)}; if it holds weights alone, with the lines "
-            f"{card_lines(factory='FILE.py:FUNCTION', weights=path.name)}."
-        )
+        raise CardError(f"{path} needs a card that declares its input: {card_command(path)} drafts it.")
     fields = read(card, exported=path.name)
     if fields.get("exported") != path.name:
         raise CardError(f"{card} describes another network than {path.name}: give the path of the card itself.")

@@ -85,13 +85,8 @@ def open_exported(path: Path, shape: tuple[int, int, int], *, trust: bool) -> tu
     """
     if not path.is_file():
         raise CardError(missing("exported network", path, "Correct the card, or put the file there."))
-    form = FORMATS[path.suffix.lower()]
-    if form.risk and not trust:
-        raise TrustError(
-            f"loading {path} {form.risk}: add --trust if you know who made it, or save the network's state dict as "
-            ".safetensors and write a card with arch or factory."
-        )
-    network, shapes = importlib.import_module(form.module).load(path)
+    check_trust(path, trust=trust)
+    network, shapes = importlib.import_module(FORMATS[path.suffix.lower()].module).load(path)
     if shapes is None:
         return network, None
     if len(shapes) != 1:
@@ -104,6 +99,16 @@ def open_exported(path: Path, shape: tuple[int, int, int], *, trust: bool) -> tu
         listed = ", ".join("any" if side is None else str(side) for side in sides)
         raise CardError(f"{path} takes images of shape ({listed}), but its card declares {shape}: correct [input].")
     return fixed, batch
+
+
+def check_trust(path: Path, *, trust: bool) -> None:
+    """Raise TrustError if loading an exported network may run code that the file holds, and ``trust`` was not given."""
+    risk = FORMATS[path.suffix.lower()].risk
+    if risk and not trust:
+        raise TrustError(
+            f"loading {path} {risk}: add --trust if you know who made it, or save the network's state dict as "
+            ".safetensors and write a card with arch or factory."
+        )
 
 
 def _fits(sides: "list[int | None]", shape: tuple[int, ...]) -> bool:

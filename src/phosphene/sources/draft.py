@@ -1,0 +1,102 @@
+"""Drafts the card of a bare file, an exported network or weights, from what the file says and what the user adds."""
+
+import importlib
+import os
+import shlex
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from phosphene.classifier import InputSpace
+from phosphene.errors import CardError
+from phosphene.sources.card_example import input_lines
+from phosphene.sources.exported import FORMATS, check_trust
+from phosphene.sources.weights import INDEX, read_state_dict
+
+WEIGHTS = {".safetensors", ".bin", ".ckpt", ".pt", ".pth", ".tar"}
+CHANNELS = (1, 3, 4)  # of images, to tell them from heights and widths
+
+
+def is_bare(path: Path) -> bool:
+    """Return whether ``path`` is an exported network or weights without a card of the same name beside it."""
+    known = path.suffix.lower() in {*FORMATS, *WEIGHTS} or path.name.endswith(INDEX)
+    return known and path.is_file() and not path.with_suffix(".toml").exists()
+
+
+def card_command(path: Path) -> str:
+    """Return the command that drafts the card of a bare file, in backticks, with the flags that it cannot do without."""
+    command = f"phosphene card {shlex.quote(str(path))}"
+    if _is_exported(path):
+        return f"`{command}`"
+    return f"`{command} --arch torchvision:NAME --size 224` (or --factory FILE.py:FUNCTION)"
+
+
+def draft_card(path: Path, card: Path, given: Mapping[str, Any], *, trust: bool) -> bytes:
+    """Return the content of a card for a bare file; CardError that names the flag for what neither file nor ``given`` says.
+
+    Args:
+        path: An exported network (.onnx, .pt2, TorchScript), or weights.
+        card: Where the card will lie: paths in it are relative to its folder.
+        given: ``size``, ``mean``, ``std``, ``labels``, ``arch``, ``factory`` and ``output``, ``None`` where not given. Without
+            ``mean`` and ``std``, the network is taken to see pixels in [0, 1].
+        trust: Whether loading may run code that the file holds; needed for .pt2 and TorchScript.
+
+    Raises:
+        CardError: what is needed is not given, or the file is damaged.
+        TrustError: ``trust`` is needed.
+        WeightsError: the weights cannot be read.
+    """
+    fields = {key: given[key] for key in ("arch", "factory", "output") if given.get(key) is not None}
+    size, channels = given.get("size"), None
+    if _is_exported(path) and not {"arch", "factory"} & fields.keys():
+        fields["exported"] = os.path.relpath(path, card.parent)
+        found, channels = _image_shape(path, trust=trust)
+        size = size or found
+    else:
+        fields["weights"] = os.path.relpath(path, card.parent)
+        if not {"arch", "factory"} & fields.keys():
+            raise CardError(f"{path} holds weights alone, and a network has to be named: {card_command(path)}.")
+        if "arch" in fields and given.get("labels") is None:
+            fields["classes"] = _last_rows(path)
+    if size is None:
+        raise CardError(f"{path} does not say what size its images have: add --size 224, or --size HEIGHTxWIDTH.")
+    if "factory" in fields and fields["factory"].rpartition(":")[0].endswith(".py"):
+        fields["factory"] = os.path.relpath(fields["factory"], card.parent)
+    if given.get("labels") is not None:
+        fields["labels"] = os.path.relpath(given["labels"], card.parent)
+    count = channels or len(given.get("mean") or given.get("std") or (0, 0, 0))
+    mean, std = given.get("mean") or (0.0,) * count, given.get("std") or (1.0,) * count
+    space = InputSpace((size, size) if isinstance(size, int) else tuple(size), tuple(mean), tuple(std))
+    return (tomli_w.dumps(fields) + "\n[input]\n" + "".join(f"{line}\n" for line in input_lines(space))).encode()
+
+
+def _is_exported(path: Path) -> bool:
+    """Return whether a file holds an exported network rather than weights; TorchScript is told from a state dict by the code in it."""
+    if FORMATS.get(path.suffix.lower()) is not FORMATS[".pt"]:
+        return path.suffix.lower() in FORMATS
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any("/code/" in name for name in archive.namelist())
+
+
+def _image_shape(path: Path, *, trust: bool) -> tuple["tuple[int, int] | None", "int | None"]:
+    """Return (height, width) and channels of the images that an exported network takes; ``None`` where the file leaves them open."""
+    check_trust(path, trust=trust)
+    _, shapes = importlib.import_module(FORMATS[path.suffix.lower()].module).load(path)
+    sides = list(shapes[0][1:]) if shapes and len(shapes[0]) == 4 else [None] * 3
+    if sides[2] in CHANNELS and sides[0] not in CHANNELS:  # channels last
+        sides = [sides[2], *sides[:2]]
+    channels, height, width = sides
+    return (height, width) if height and width else None, channels
+
+
+def _last_rows(path: Path) -> int:
+    """Return the rows of the last matrix or kernel in a file of weights, which is the number of classes of nearly every classifier."""
+    shapes = [tuple(value.shape) for value in read_state_dict(path).values() if value.ndim > 1]
+    if not shapes:
+        raise CardError(f"{path} holds no weights of a layer: give its --labels.")
+    return shapes[-1][0]
