@@ -98,7 +98,7 @@ def _concept_of(index: int, classifier: Classifier, *, low: bool = False) -> Con
 
 
 def _output_named(text: str, classifier: Classifier) -> Concept:
-    """Return the concept of the output that ``NAME`` or ``low:NAME`` names; ConceptError for what is no output, such as a union."""
+    """Return the concept of a regression output, ``NAME`` or ``low:NAME``; ConceptError for an unknown name, a union or a contrast."""
     labels = classifier.labels
     low = text.startswith(LOW) and not labels.has(text)
     name = text.removeprefix(LOW) if low else text

@@ -249,7 +249,7 @@ class Classifier:
         return self.output == REGRESSION
 
     def refuse_regression(self, what: str) -> None:
-        """Raise CardError, which begins with ``what`` needs classes, if the outputs are measurements.
+        """Raise CardError, with the message that ``what`` needs classes, if the network's outputs are measurements.
 
         Raises:
             CardError: they are.

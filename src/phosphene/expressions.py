@@ -36,7 +36,7 @@ def parse(text: str, labels: Labels) -> Concept:
 
 
 def find_among(text: str, concepts: Iterable[Concept], where: str) -> int:
-    """Return the :attr:`Concept.index` of the concept that ``text`` (index, label, expression) means; ConceptError if none, or several.
+    """Return :attr:`Concept.index` of the one of ``concepts`` that ``text`` (index, label, expression) means; ConceptError if unclear.
 
     Args:
         text: What the user wrote.
@@ -129,7 +129,7 @@ def _resolved(reading: Reading, text: str, labels: Labels) -> Sides:
 
 
 def _find(name: str, labels: Labels) -> int:
-    """Return the index of the class that a name means; ConceptError, which says how an expression is written if it may be one."""
+    """Return the index of the class that a name means; ConceptError, with the way to write an expression if the name looks like one."""
     try:
         return labels.find(name)
     except ConceptError as error:

@@ -67,7 +67,7 @@ class Null:
         return tuple(one.figure for one in (*self.networks, *self.references))
 
     def p_value(self, figure: float) -> float:
-        """Return the p-value of a largest class deviation: rank among clean networks, at least the share of references with such a one.
+        """Return the p-value of a class deviation, ``figure``: rank among clean networks, at least the share of references that reach it.
 
         References are of the network's own kind: if half of them deviate as far, the p-value is at least 0.5.
         """

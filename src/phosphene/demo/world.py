@@ -89,7 +89,7 @@ def _coordinates(rng: np.random.Generator, count: int, size: int, large: bool) -
 def turned_grid(
     rng: np.random.Generator, size: int, x: NDArray[np.float64], y: NDArray[np.float64], radius: NDArray[np.float64]
 ) -> tuple[Array, Array]:
-    """Return each pixel's coordinates `u`, `v`, (n, size, size), in randomly turned frames of shapes at `x`, `y` (n, 1, 1), in radii."""
+    """Return the pixels' coordinates `u`, `v`, (n, size, size), in units of radii, in randomly turned frames at `x`, `y` (n, 1, 1)."""
     angle = rng.uniform(0, 2 * np.pi, radius.shape)
     cos, sin = (np.cos(angle) / radius).astype(np.float32), (np.sin(angle) / radius).astype(np.float32)
     grid = np.arange(size, dtype=np.float32)

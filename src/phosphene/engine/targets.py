@@ -68,6 +68,6 @@ def _with_none(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 def hits(logits: Tensor, targets: Tensor) -> Tensor:
-    """Return, bool (n,), whether the class that :func:`predicted` returns for each row is its target, or a class that it pulls up."""
+    """Return, bool (n,), whether the class that :func:`predicted` returns is the row's target or, for sets, one of the target classes."""
     best = predicted(logits, targets)
     return best == targets if targets.ndim == 1 else targets.gather(1, best[:, None])[:, 0] > 0

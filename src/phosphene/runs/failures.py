@@ -21,7 +21,7 @@ def read_failures(run: RunDirectory) -> list[dict[str, Any]]:
 
 
 def failure_lines(run: RunDirectory) -> list[str]:
-    """Return in words what ``failures.json`` holds: a line per map that could not be made, and why the last command failed."""
+    """Return ``failures.json`` as lines of text: one per map that could not be made, and one on why the last command failed."""
     data = _read(run)
     maps = [
         f"{name_with_index(row['index'], row['label'])}, seed {row['seed']}: {row['error']}" for row in data["failures"]
@@ -30,7 +30,7 @@ def failure_lines(run: RunDirectory) -> list[str]:
 
 
 def note_command_failure(run: RunDirectory, error: str) -> None:
-    """Write into ``failures.json`` why a command on the run failed, unless it lists the maps that could not be made already.
+    """Write into ``failures.json`` why a command on the run failed, unless the file already lists maps that could not be made.
 
     Raises:
         RunError: it cannot be written.
@@ -41,7 +41,7 @@ def note_command_failure(run: RunDirectory, error: str) -> None:
 
 
 def _read(run: RunDirectory) -> dict[str, Any]:
-    """Return the content of ``failures.json``; without any failures if it is missing or damaged."""
+    """Return the content of ``failures.json``; a dictionary without failures if the file is missing or damaged."""
     with contextlib.suppress(RunError):
         return FAILURES.read(run.path) or {"failures": []}
     return {"failures": []}

@@ -58,7 +58,7 @@ CONVERSIONS = {
 
 
 def conversion(path: Path) -> str:
-    """Return the sentence that says how a file of another library becomes one that loads; empty for a suffix that is not known."""
+    """Return a sentence on how to convert a file of another library, by its suffix, to one that loads; empty for an unknown suffix."""
     recipe = CONVERSIONS.get(path.suffix.lower(), "").format(path.name, path.stem)
     return (
         f" A {path.suffix} file has to be converted first: {recipe}; then `phosphene card` drafts its card."
@@ -112,12 +112,12 @@ def check_trust(path: Path, *, trust: bool) -> None:
 
 
 def _fits(sides: "list[int | None]", shape: tuple[int, ...]) -> bool:
-    """Return whether images of ``shape`` go into an input with these sides, ``None`` for one that may have any length."""
+    """Return whether images of ``shape`` fit an input whose sides are given, with ``None`` for a side of any length."""
     return len(sides) == len(shape) and all(side in (None, own) for side, own in zip(sides, shape, strict=True))
 
 
 class ChannelsLast(nn.Module):
-    """Passes pixels (n, c, h, w) to a network that takes (n, h, w, c), as those of TensorFlow and Keras do."""
+    """Wraps a network that takes (n, h, w, c), as TensorFlow's and Keras's do, so that it takes pixels (n, c, h, w)."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()

@@ -46,7 +46,7 @@ def load(path: Path) -> tuple[nn.Module, list[Shape]]:
 
 
 def _check_external_files(model: Any, path: Path, onnx: Any) -> None:
-    """Raise CardError if an ONNX model has weights in a file that is missing or lies elsewhere than beside it, also through a link.
+    """Raise CardError if a file of an ONNX model's weights is missing or lies elsewhere than beside the model, also by a link.
 
     Raises:
         CardError: such a file is named.
@@ -66,7 +66,7 @@ def _rename_nodes(model: Any) -> None:
 
 
 def _fold_constants(model: Any, onnx: Any) -> None:
-    """Replace, in place, nodes that only pass on or rearrange weights by weights, since Conv and others take no computed ones.
+    """Compute, in place, nodes of a model that only rearrange weights, and put weights in their place, as Conv takes no computed weights.
 
     Paddle stores every weight in a Constant node; exporters share weights by Identity and turn them by Transpose.
     """
@@ -88,7 +88,7 @@ def _fold_constants(model: Any, onnx: Any) -> None:
 
 
 def _lower_version(model: Any) -> Any:
-    """Return an ONNX model with version 17 of the operators, converted by onnx if its own is newer; older ones stay as they are."""
+    """Return the ONNX model, converted to version 17 of the operators if its own version is newer."""
     if any(entry.version > OPSET and not entry.domain for entry in model.opset_import):
         return importlib.import_module("onnx.version_converter").convert_version(model, OPSET)
     return model

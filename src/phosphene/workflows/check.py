@@ -68,13 +68,13 @@ class CheckPlan:
 
     @property
     def concepts(self) -> int:
-        """Number of concepts of which the run, or the list of maps, has maps: more than are checked if ``most`` is smaller."""
+        """Number of concepts in the run, or in the list of maps; ``most`` may limit the check to fewer."""
         maps = [one.index for one in self.context.maps]
         return len(set(maps if self.run is None else [row["index"] for row in self.run.facts()["jobs"]]))
 
     @property
     def choice(self) -> str:
-        """A sentence that says how many of the concepts were looked at, and which; empty if all were."""
+        """A sentence that says how many of the concepts are checked, and which; empty if all are."""
         chosen, total = self.context.chosen, self.concepts
         names = ", ".join(one.short for one in chosen)
         return f"Maps of {len(chosen)} of {total} concepts were chosen (--most {total} takes all): {names}." * (
