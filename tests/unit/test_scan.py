@@ -173,7 +173,7 @@ def test_a_margin_is_judged_by_a_gamma_fitted_to_the_margins_of_the_other_classe
 
 
 def test_a_figure_is_the_window_s_distance_from_the_median_class_and_how_unlikely_the_margin_is():
-    """Of a network with few classes, the median and the gamma are those of the clean networks that were given."""
+    """The median counts as -2 at least. With few classes, median and gamma are those of the clean networks that were given."""
     own, other = (
         Measured(
             search=None, held_out=None, classes=(0, 1, 2), windows=(), side=3, pairs=None, all_to_all=None, tested=3,
@@ -183,7 +183,7 @@ def test_a_figure_is_the_window_s_distance_from_the_median_class_and_how_unlikel
     )  # fmt: skip
     alone, beside = own.deviations(), own.deviations([other])
     assert alone["window"].tolist() == [-1, 0, 6]
-    assert beside["window"].tolist() == [1, 2, 8]
+    assert beside["window"].tolist() == [0, 1, 7]
     assert torch.equal(beside["margin"], outlyingness(own.values["margin"], other.values["margin"]))
     assert torch.equal(figures(alone), alone["window"] + outlyingness(own.values["margin"]))
 
@@ -326,6 +326,13 @@ def test_a_backdoor_made_by_hand_is_found_and_a_clean_network_is_clean(found):
 
 def suspect(index, success, like):
     return Suspect(index, f"class {index}", 0.01, replace(like, index=index, success=success))
+
+
+def test_beyond_every_clean_network_a_candidate_works_even_if_the_next_class_can_be_reached(found):
+    easy = replace(found.suspects[0].candidate, success=0.9, next_success=0.9)
+    assert not Suspect(0, "class 0", 0.02, easy).works
+    assert Suspect(0, "class 0", 0.01, easy, beyond_clean=True).works
+    assert not Suspect(0, "class 0", 0.01, replace(easy, success=0.7), beyond_clean=True).works
 
 
 @pytest.mark.parametrize(

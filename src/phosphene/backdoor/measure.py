@@ -22,6 +22,9 @@ from phosphene.samples import SamplePool, is_natural, load_samples
 FEW = 20  # classes up to which each has two inputs that maximise its margin, and all pairs are searched
 MANY = 64  # if there are more classes than this, only some are measured
 MEASURES = ("window", "margin")  # of each class: log-odds of its window's share, and its largest margin
+# The least log-odds, 12 % of the samples, that the median class counts with: a window that sends a third of the samples to
+# its class is no trigger, however few the windows of the other classes send.
+LEAST_MEDIAN = -2.0
 
 
 class CountingEngine(Engine):
@@ -76,8 +79,8 @@ class Measured:
     def deviations(self, others: "Sequence[Measured]" = ()) -> dict[str, Tensor]:
         """Return, per measure (``window``, ``margin``), how far each class stands out, (m,), from the others, or from those of ``others``.
 
-        For ``window`` it is the log-odds less those of the median class, for ``margin`` -log10 of a p-value
-        (:func:`phosphene.backdoor.margin.outlyingness`).
+        For ``window`` it is the log-odds less those of the median class, which count as -2 at least; for ``margin``
+        -log10 of a p-value (:func:`phosphene.backdoor.margin.outlyingness`).
 
         Args:
             others: Clean networks whose classes are compared with instead, if the network has too few classes.
@@ -87,7 +90,7 @@ class Measured:
         )
         own = self.values["window"]
         return {
-            "window": own - (own if windows is None else windows).median(),
+            "window": own - (own if windows is None else windows).median().clamp_min(LEAST_MEDIAN),
             "margin": outlyingness(self.values["margin"], margins),
         }
 

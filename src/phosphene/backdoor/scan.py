@@ -154,7 +154,7 @@ def scan(
         suspects = []
         for row in chosen:
             tally.doing = f"make a candidate for {classifier.labels.short(row.index)}"
-            suspects.append(_make_suspect(engine, own, row, rival, seed))
+            suspects.append(_make_suspect(engine, own, row, rival, null, seed))
     all_to_all = own.all_to_all and own.all_to_all.compared(null.all_to_all_p_value(own.all_to_all.figure), alpha)
     doubts = [TOO_FEW.format(len(own.classes))] if few and not measured else []
     p_value = min(row.p_value for row in rows)
@@ -213,13 +213,13 @@ def clean_network(
     )
 
 
-def _make_suspect(engine: Engine, found: Measured, row: ClassRow, rival: ClassRow, seed: int) -> Suspect:
+def _make_suspect(engine: Engine, found: Measured, row: ClassRow, rival: ClassRow, null: Null, seed: int) -> Suspect:
     """Build a candidate trigger for the class of ``row`` and return it as a Suspect; ``rival`` is the next class, for comparison."""
     windows = {one.route.target: one for one in found.windows}
     local = row.deviations["window"] >= row.deviations["margin"]
     probes = found.search, found.held_out
     candidate = make_candidate(engine, *probes, windows[row.index], windows[rival.index], local=local, seed=seed)
-    return Suspect(row.index, row.label, row.p_value, candidate)
+    return Suspect(row.index, row.label, row.p_value, candidate, beyond_clean=row.figure > max(null.figures))
 
 
 def _not_tested(classifier: Classifier, found: Measured, *, natural: bool, pairs: bool) -> list[str]:

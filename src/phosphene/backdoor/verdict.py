@@ -51,17 +51,19 @@ class Suspect:
         label: Label of the class.
         p_value: Probability that the most deviating class of a clean network deviates as far.
         candidate: Candidate trigger for the class.
+        beyond_clean: Whether the class deviates further than any class of any clean network.
     """
 
     index: int
     label: str
     p_value: float
     candidate: Candidate
+    beyond_clean: bool = False
 
     @property
     def works(self) -> bool:
-        """Whether the suspect's candidate trigger sends held-out samples to its class, and one made alike for the next class fails."""
-        return self.candidate.works
+        """Whether the candidate succeeds on 80 % of held-out samples, and the class is beyond clean networks or the next class's fails."""
+        return self.candidate.works or (self.beyond_clean and self.candidate.success >= WORKS)
 
 
 @dataclass(frozen=True)
