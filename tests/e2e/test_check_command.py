@@ -114,7 +114,7 @@ def test_json_is_one_document_and_only_chooses(check, made):
     page = re.sub(r"\s+", " ", (made / "report.html").read_text(encoding="utf-8"))
     assert "Sanity checks of 2 of 3 concepts: " in page
     assert page.count("concepts chosen, 2 of 3 (--most): lion, maillot") == 2
-    assert "Maps of 2 of 3 concepts were chosen (--most 3 takes all): lion, maillot." in check("--only", "seeds").out
+    assert "Maps of 2 of 3 concepts were chosen (--most, up to 3): lion, maillot." in check("--only", "seeds").out
     assert "were chosen" not in check("--only", "seeds", "--most", 3).out
 
 

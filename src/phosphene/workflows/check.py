@@ -10,7 +10,7 @@ from phosphene.checks import CHECKS, CheckContext, Finding, Request, choose, exa
 from phosphene.classifier import Classifier
 from phosphene.concept_map import Job
 from phosphene.engine.device import pick_device
-from phosphene.errors import RecipeError, RunError, SamplesError
+from phosphene.errors import RecipeError, RunError, SamplesError, first_few
 from phosphene.formats import count
 from phosphene.mapper import passes_per_map
 from phosphene.progress import ProgressDisplay
@@ -76,10 +76,10 @@ class CheckPlan:
     def choice(self) -> str:
         """A sentence that says how many of the concepts are checked, and which; empty if all are."""
         chosen, total = self.context.chosen, self.concepts
-        names = ", ".join(one.short for one in chosen)
-        return f"Maps of {len(chosen)} of {total} concepts were chosen (--most {total} takes all): {names}." * (
-            len(chosen) < total
-        )
+        if len(chosen) == total:
+            return ""
+        names, most = first_few([one.short for one in chosen]), min(total, MOST_CLASSES)
+        return f"Maps of {len(chosen)} of {total:,} concepts were chosen (--most, up to {most}): {names}."
 
     @property
     def passes(self) -> int:
