@@ -77,7 +77,7 @@ class Measured:
     tested: int
 
     def deviations(self, others: "Sequence[Measured]" = ()) -> dict[str, Tensor]:
-        """Return, per measure (``window``, ``margin``), how far each class stands out, (m,), from the others, or from those of ``others``.
+        """Return, per measure (``window``, ``margin``), how far each class stands out, (m,), from the other classes or from clean networks.
 
         For ``window`` it is the log-odds less those of the median class, which count as -2 at least; for ``margin``
         -log10 of a p-value (:func:`phosphene.backdoor.margin.outlyingness`).
