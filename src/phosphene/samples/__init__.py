@@ -12,6 +12,7 @@ from torch import Tensor
 
 from phosphene.classifier import Classifier
 from phosphene.errors import SamplesError, nearest
+from phosphene.samples.parquet import is_dataset
 from phosphene.samples.pool import SamplePool, make_pool
 from phosphene.textfile import missing, nearby
 
@@ -19,8 +20,11 @@ __all__ = ["SamplePool", "default_samples", "is_natural", "load_samples"]
 
 # what a spec starts with (prefix) or ends with (suffix) -> module
 PREFIXES = {"synthetic": "phosphene.samples.synthetic", "demo": "phosphene.samples.drawn"}
+TABLES = "phosphene.samples.parquet"
 SUFFIXES = {
-    ".parquet": "phosphene.samples.parquet",
+    ".parquet": TABLES,
+    ".arrow": TABLES,
+    ".tar": "phosphene.samples.tar",
     ".npz": "phosphene.samples.arrays",
     ".npy": "phosphene.samples.arrays",
 }
@@ -38,7 +42,8 @@ def load_samples(spec: "str | Path", shape: tuple[int, int, int]) -> SamplePool:
     """Return the samples that a sample spec names, resized to ``shape`` (c, h, w), as a pool, part held out; SamplesError if it cannot.
 
     Args:
-        spec: A folder of images, ``file.parquet``, ``file.npz``, ``file.npy``, ``synthetic:KIND`` or ``demo:shapes``.
+        spec: A folder of images or of a Hugging Face dataset, a ``.parquet``, ``.arrow``, ``.tar``, ``.npz`` or ``.npy`` file,
+            ``synthetic:KIND`` or ``demo:shapes``.
         shape: Channels, height and width of the classifier's input.
 
     Raises:
@@ -49,7 +54,7 @@ def load_samples(spec: "str | Path", shape: tuple[int, int, int]) -> SamplePool:
     if rest and prefix in PREFIXES:
         module, where = PREFIXES[prefix], rest
     elif Path(text).is_dir():
-        module, where = FOLDER, text
+        module, where = TABLES if is_dataset(Path(text)) else FOLDER, text
     elif Path(text).suffix in SUFFIXES:
         module, where = SUFFIXES[Path(text).suffix], text
         if not Path(text).exists():

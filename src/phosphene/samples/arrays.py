@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from phosphene.errors import SamplesError, one_line
+from phosphene.samples.images import to_bytes
 from phosphene.samples.pool import random_subset
 
 MAX_BYTES = 4_000_000_000
@@ -41,7 +42,9 @@ def read(where: str, shape: tuple[int, int, int]) -> tuple[Tensor, list[str]]:
         return torch.empty((0, *shape), dtype=torch.uint8), []
     # torch has no foreign byte orders and no long doubles
     pixels = torch.from_numpy(np.ascontiguousarray(images, np.uint8 if images.dtype == np.uint8 else np.float32))
-    if pixels.dtype != torch.uint8:
+    if pixels.dtype != torch.uint8 and images.dtype == np.uint16:
+        pixels = torch.from_numpy(to_bytes(images))
+    elif pixels.dtype != torch.uint8:
         low, high = float(pixels.min()), float(pixels.max())
         if not (low >= 0 and high <= 1):
             raise SamplesError(f"sample file {where} spans [{low:g}, {high:g}]: give uint8, or floats in [0, 1].")
@@ -64,7 +67,7 @@ def _channels_first(array: np.ndarray, channels: int) -> "np.ndarray | None":
     """Return an array of images, with channels first or last, as (n, c, h, w); ``None`` if it has not the shape or type of images."""
     if array.ndim == 3 and channels == 1:
         array = array[:, None]
-    known_type = array.dtype == np.uint8 or np.issubdtype(array.dtype, np.floating)
+    known_type = array.dtype in (np.uint8, np.uint16) or np.issubdtype(array.dtype, np.floating)
     if not known_type or array.ndim != 4 or 0 in array.shape[1:]:
         return None
     if array.shape[1] == channels:

@@ -10,16 +10,25 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from phosphene.errors import SamplesError
+from phosphene.errors import PhospheneError, SamplesError
+from phosphene.extras import require
+
+TIFF = (".tif", ".tiff")
+MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # of Pillow, by channels
+RANGES = (1, 255, 4095, 65535)  # largest values of floats and bytes, of scanners (12 bits), and of 16 bits
 
 
 def decode(file: "Path | BinaryIO", shape: tuple[int, int, int]) -> "np.ndarray | None":
     """Return a decoded image file, resized and cropped to ``shape`` (c, h, w), as a uint8 array; ``None`` if it cannot be read."""
     try:
+        if isinstance(file, Path) and (
+            file.suffix == ".npy" or (shape[0] not in MODES and file.suffix.lower() in TIFF)
+        ):
+            return _bands(file, shape)
         # Pillow warns of odd palettes and metadata, and of large images before it refuses larger ones.
         with warnings.catch_warnings(action="ignore"), Image.open(file) as image:
             return fit(image, shape)
-    except SamplesError:
+    except PhospheneError:
         raise
     except Exception:  # noqa: BLE001  (on damaged files Pillow's readers raise nearly anything)
         return None
@@ -28,20 +37,45 @@ def decode(file: "Path | BinaryIO", shape: tuple[int, int, int]) -> "np.ndarray 
 def fit(image: Image.Image, shape: tuple[int, int, int]) -> np.ndarray:
     """Return a PIL image, resized and centre-cropped to ``shape`` (c, h, w), as a uint8 array; SamplesError unless c is 1, 3 or 4."""
     channels, height, width = shape
-    modes = {1: "L", 3: "RGB", 4: "RGBA"}
-    if channels not in modes:
+    if channels not in MODES:
         raise SamplesError(
-            f"image files have 1, 3 or 4 channels, but the network's input has {channels}: give samples as .npz."
+            f"image files have 1, 3 or 4 channels, but the network's input has {channels}: give .npz, or .npy or .tif files."
         )
-    if image.mode.startswith("I"):  # 16 bits; convert() would clip them at 255
-        image = Image.fromarray((np.asarray(image, np.float32) / 257).round().clip(0, 255).astype(np.uint8))
-    image = image.convert(modes[channels])
+    if image.mode.startswith(("I", "F")):  # 16 bits or floats; convert() would clip them at 255
+        image = Image.fromarray(to_bytes(np.asarray(image)))
+    image = image.convert(MODES[channels])
     # The crop first: resizing the whole of a very long, thin image would fill the memory.
     scale = min(image.width / width, image.height / height)
     left, top = (image.width - scale * width) / 2, (image.height - scale * height) / 2
     box = (max(left, 0), max(top, 0), min(left + scale * width, image.width), min(top + scale * height, image.height))
     pixels = np.asarray(image.resize((width, height), Image.Resampling.BILINEAR, box=box))
     return np.ascontiguousarray(pixels.reshape(height, width, channels).transpose(2, 0, 1))
+
+
+def _bands(file: Path, shape: tuple[int, int, int]) -> np.ndarray:
+    """Return an image of any number of channels, first or last, from ``.npy`` or ``.tif``, fitted to ``shape``, uint8 (c, h, w).
+
+    Raises:
+        ExtraError: it is a TIFF file, and tifffile, which comes with scikit-image, is missing.
+        ValueError: it has another number of channels.
+    """
+    values = np.load(file, allow_pickle=False) if file.suffix == ".npy" else require("tifffile", "checks").imread(file)
+    values = values[None] if values.ndim == 2 else values
+    if shape[0] not in (values.shape[0], values.shape[-1]) or values.ndim != 3:
+        raise ValueError(f"{file} is {values.shape}")
+    bands = to_bytes(values if values.shape[0] == shape[0] else values.transpose(2, 0, 1))
+    return np.concatenate([fit(Image.fromarray(band), (1, *shape[1:])) for band in bands])
+
+
+def to_bytes(values: np.ndarray) -> np.ndarray:
+    """Return values of any type as uint8 [0, 255]; the full range is the smallest usual one (12 or 16 bits; floats also 1, 255)."""
+    if values.dtype == np.uint8:
+        return values
+    top = float(values.max(initial=0))
+    ranges = RANGES if np.issubdtype(values.dtype, np.floating) else RANGES[2:]
+    full = next((full for full in ranges if top <= full), top)
+    scaled: np.ndarray = (values.astype(np.float32) * (255 / full)).round().clip(0, 255).astype(np.uint8)
+    return scaled
 
 
 def stack(images: Sequence[np.ndarray], shape: tuple[int, int, int]) -> Tensor:

@@ -16,6 +16,7 @@ from phosphene.samples.arrays import read
 from phosphene.samples.folder import image_files
 from phosphene.samples.images import decode, stack
 from phosphene.samples.pool import random_subset
+from phosphene.samples.tar import ImageArchive
 
 # If fewer than this share of samples has a label that is a class, the labels are of something else.
 MIN_LABELLED = 0.5
@@ -42,8 +43,8 @@ def load_labelled(
     """Load up to ``most`` samples of a spec; return samples and class indices (-1: unknown); ``None`` if over half have no known class.
 
     A file may be named ``wnid_label.jpg`` or ``label.jpg``, or be in a folder named after its label; a parquet file may
-    have a column ``label``, and an ``.npz`` file an array ``labels``, of names, or of indices if there are as many
-    as the network has classes.
+    have a column ``label``, a tar file ``.cls`` files, and an ``.npz`` file an array ``labels``, of names, or of indices
+    if there are as many as the network has classes.
 
     Args:
         spec: The sample spec.
@@ -79,7 +80,7 @@ def examples_of(
     source = _labelled_images(spec, shape, labels)
     if not source.count:
         load_samples(spec, shape)  # refuses what does not exist
-        raise SamplesError(f"{spec} has no labels: give a folder, or a .parquet or .npz file with labels.")
+        raise SamplesError(f"{spec} has no labels: give a folder, or a .parquet, .tar or .npz file with labels.")
     examples: dict[int, np.ndarray] = {}
     for position in range(source.count):
         index = source.class_at(position)
@@ -95,15 +96,16 @@ def examples_of(
 def _labelled_images(spec: str, shape: tuple[int, int, int], labels: Labels) -> LabelledImages:
     """Return the images and classes of a folder, parquet or ``.npz`` file as LabelledImages; empty if the spec can have no labels."""
     path = Path(spec)
-    if path.is_dir():
+    if path.is_dir() and not parquet.is_dataset(path):
         files = image_files(path)[0]
         return LabelledImages(
             len(files),
             lambda position: decode(files[position], shape),
             lambda position: _class_of_file(files[position], path, labels),
         )
-    if path.suffix == ".parquet" and path.is_file():
-        table = parquet.ImageTable(spec)
+    archive = path.suffix == ".tar"
+    if path.is_dir() or (path.is_file() and (archive or path.suffix in parquet.SUFFIXES)):
+        table = ImageArchive(spec) if archive else parquet.ImageTable(spec)
         classes = _classes_of_column(table.labels, labels)
         return LabelledImages(len(table), lambda row: table.image(row, shape), classes.__getitem__)
     if path.suffix == ".npz" and path.is_file():

@@ -1,7 +1,9 @@
-"""A parquet file with a column ``image``: encoded bytes, or a struct with ``bytes`` (as the HF hub stores them)."""
+"""Parquet and arrow files, or a folder of them, with a column ``image``: encoded bytes, or a struct with ``bytes`` (as on the HF hub)."""
 
 import io
 import json
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ from phosphene.extras import require
 from phosphene.samples.images import decode, stack
 from phosphene.samples.pool import random_subset
 
+SUFFIXES = (".parquet", ".arrow")
 IMAGE_COLUMNS = ("image", "img")
 LABEL_COLUMNS = ("label", "labels", "fine_label", "class")
 
@@ -29,17 +32,16 @@ class ImageTable:
     """
 
     def __init__(self, path: str) -> None:
-        parquet = require("pyarrow.parquet", "parquet")
-        with one_line(SamplesError, f"sample file {path} is not readable parquet"):
-            file = parquet.ParquetFile(path)
-            names = file.schema_arrow.names
-            image, label = (next((name for name in c if name in names), None) for c in (IMAGE_COLUMNS, LABEL_COLUMNS))
-            table = file.read(columns=[name for name in (image, label) if name]) if image else None
-        if table is None:
-            raise SamplesError(f"sample file {path} has no column 'image', only {', '.join(names)}.")
+        arrow = require("pyarrow", "parquet")
+        with one_line(SamplesError, f"sample file {path} is not readable {Path(path).suffix[1:] or SUFFIXES}"):
+            tables = [_read_columns(file) for file in data_files(Path(path))]
+            table = arrow.concat_tables(tables, promote_options="default")
+        image, label = _columns(table.column_names)
+        if image is None:
+            raise SamplesError(f"sample file {path} has no column 'image', only {', '.join(table.column_names)}.")
         self._images = table.column(image)
         self.labels: list[Any] = table.column(label).to_pylist() if label else [None] * len(table)
-        classes = _class_names(file.schema_arrow.metadata, label)
+        classes = _class_names(table.schema.metadata, label)
         if classes:
             indices = range(len(classes))
             self.labels = [classes[one] if type(one) is int and one in indices else one for one in self.labels]
@@ -67,6 +69,42 @@ def read(where: str, shape: tuple[int, int, int]) -> tuple[Tensor, list[str]]:
     if len(skipped) == len(images):
         raise SamplesError(f"sample file {where}: none of {len(skipped)} rows holds a readable image.")
     return stack([image for image in images.values() if image is not None], shape), skipped
+
+
+def is_dataset(path: Path) -> bool:
+    """Return whether a folder is a dataset of Hugging Face: parquet or arrow files in it or in its ``data``, or saved by save_to_disk."""
+    named = any((path / name).is_file() for name in ("dataset_info.json", "dataset_dict.json"))
+    return named or any(_tables_in(path.glob("*"))) or any(_tables_in(path.glob("data/*")))
+
+
+def data_files(path: Path) -> list[Path]:
+    """Return the parquet and arrow files of a dataset in order: ``path`` itself, or those below a folder; SamplesError if none."""
+    files = [path] if path.is_file() else _tables_in(path.rglob("*"))
+    if not files:
+        raise SamplesError(f"sample folder {path} holds no files {' or '.join(SUFFIXES)}.")
+    return files
+
+
+def _tables_in(files: Iterable[Path]) -> list[Path]:
+    """Return those of ``files`` that hold tables, sorted, without caches and metadata."""
+    return sorted(one for one in files if one.suffix in SUFFIXES and not one.name.startswith(("cache-", "metadata")))
+
+
+def _read_columns(file: Path) -> Any:
+    """Return the image and label columns of a parquet or arrow file as a table, or all columns if there is no image column."""
+    if file.suffix == ".arrow":  # datasets' save_to_disk writes streams
+        arrow = require("pyarrow", "parquet")
+        table = arrow.ipc.open_stream(arrow.memory_map(str(file))).read_all()
+        return table.select([name for name in _columns(table.column_names) if name] or table.column_names)
+    opened = require("pyarrow.parquet", "parquet").ParquetFile(file)
+    image, label = _columns(opened.schema_arrow.names)
+    return opened.read(columns=[name for name in (image, label) if name] if image else None)
+
+
+def _columns(names: list[str]) -> tuple["str | None", "str | None"]:
+    """Return which of a table's columns holds images and which labels; ``None`` for one that is not there."""
+    image, label = (next((name for name in known if name in names), None) for known in (IMAGE_COLUMNS, LABEL_COLUMNS))
+    return image, label
 
 
 def _class_names(metadata: "dict[bytes, bytes] | None", column: "str | None") -> list[str]:

@@ -1,0 +1,79 @@
+"""A ``.tar`` file of images, as webdataset writes them: ``KEY.jpg`` beside ``KEY.cls``, the index or name of its class."""
+
+import io
+import tarfile
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from phosphene.errors import SamplesError, one_line
+from phosphene.samples.folder import SUFFIXES
+from phosphene.samples.images import decode, stack
+from phosphene.samples.pool import random_subset
+
+MAX_LABEL_BYTES = 1000
+
+
+class ImageArchive:
+    """The images and labels in a tar file, opened by path; images are decoded one by one when asked for.
+
+    Attributes:
+        labels: Per image, what the ``.cls`` file of the same key holds, a whole number or text; ``None`` if there is none.
+
+    Raises:
+        SamplesError: the file cannot be read, or holds no images.
+    """
+
+    def __init__(self, path: str) -> None:
+        with one_line(SamplesError, f"sample file {path} is no readable tar file"), tarfile.TarFile(path) as archive:
+            members = [one for one in archive.getmembers() if one.isfile()]
+        self._path = Path(path)
+        self._images = [one for one in members if Path(one.name).suffix.lower() in SUFFIXES]
+        if not self._images:
+            raise SamplesError(f"sample file {path} holds no image files ({', '.join(sorted(SUFFIXES))}).")
+        texts = {_key(one): one for one in members if one.name.endswith(".cls") and one.size <= MAX_LABEL_BYTES}
+        with one_line(SamplesError, f"sample file {path} has damaged labels"):
+            self.labels = [self._label(texts.get(_key(one))) for one in self._images]
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def image(self, position: int, shape: tuple[int, int, int]) -> "np.ndarray | None":
+        """Return the image at a position, resized and cropped to ``shape``, uint8 (c, h, w); ``None`` if it cannot be decoded."""
+        return decode(io.BytesIO(self._bytes(self._images[position])), shape)
+
+    def name(self, position: int) -> str:
+        """Return the name of the image at a position."""
+        return self._images[position].name
+
+    def _label(self, member: "tarfile.TarInfo | None") -> "int | str | None":
+        """Return what a ``.cls`` file in the archive holds; ``None`` for no file."""
+        text = None if member is None else self._bytes(member).decode().strip()
+        return int(text) if text and text.isdecimal() else text
+
+    def _bytes(self, member: tarfile.TarInfo) -> bytes:
+        """Return the content of a file in the archive, which is not compressed, so that no file stays open."""
+        with self._path.open("rb") as file:
+            file.seek(member.offset_data)
+            return file.read(member.size)
+
+
+def read(where: str, shape: tuple[int, int, int]) -> tuple[Tensor, list[str]]:
+    """Return at most 2,048 images of a tar file, uint8 (n, c, h, w) fitted to ``shape``, and names of files skipped; SamplesError if none.
+
+    Raises:
+        SamplesError: the file or all of its images are unreadable.
+    """
+    archive = ImageArchive(where)
+    images = {place: archive.image(place, shape) for place in random_subset(len(archive))}
+    skipped = [archive.name(place) for place, image in images.items() if image is None]
+    if len(skipped) == len(images):
+        raise SamplesError(f"sample file {where}: none of {len(skipped)} files is a readable image.")
+    return stack([image for image in images.values() if image is not None], shape), skipped
+
+
+def _key(member: tarfile.TarInfo) -> str:
+    """Return what webdataset calls the key of a file: its path up to the first dot of its name."""
+    folder, _, name = member.name.rpartition("/")
+    return f"{folder}/{name.partition('.')[0]}"

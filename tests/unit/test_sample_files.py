@@ -1,0 +1,152 @@
+"""Samples as people have them: many bands, grey ranges of scanners, tar files of webdataset, datasets of Hugging Face."""
+
+import io
+import json
+import tarfile
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import tifffile
+import torch
+from PIL import Image
+
+from phosphene import samples
+from phosphene.errors import SamplesError
+from phosphene.labels import Labels
+from phosphene.samples import load_samples
+from phosphene.samples.labelled import load_labelled
+
+LABELS = Labels(["cat", "dog", "owl"])
+
+
+def pixels_of(spec, shape):
+    pool = load_samples(spec, shape)
+    return torch.cat([pool.pixels, pool.held_out])
+
+
+def png(level, size=(20, 30)):
+    file = io.BytesIO()
+    Image.fromarray(np.full((*size, 3), level, np.uint8)).save(file, "PNG")
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(("top", "dtype"), [(1.0, "float32"), (255.0, "float32"), (4095, "uint16"), (65535, "uint16")])
+def test_the_grey_range_is_the_smallest_usual_one(tmp_path, top, dtype):
+    """The F mode of TIFF, 12 bits of a scanner in a file of 16, and all 16."""
+    ramp = np.linspace(0, top, 64).reshape(8, 8).astype(dtype)
+    for name in "ab":
+        Image.fromarray(ramp).save(tmp_path / f"{name}.tif")
+    expected = torch.linspace(0, 255, 64).reshape(8, 8)
+    assert (pixels_of(tmp_path, (1, 8, 8))[0, 0].float() - expected).abs().max() <= 1
+    np.save(
+        tmp_path / "all.npy", np.stack([ramp, ramp])[..., None] if dtype == "uint16" else np.stack([ramp, ramp]) / top
+    )
+    assert (pixels_of(tmp_path / "all.npy", (1, 8, 8))[0, 0].float() - expected).abs().max() <= 1
+
+
+@pytest.mark.parametrize("form", ["npy", "npy, bands last", "tif", "tif, bands last", "one npy"])
+def test_images_of_many_bands(tmp_path, form):
+    """Seven bands of 16 bits, for an input that is not square."""
+    bands = np.stack([np.full((20, 40), 9000 * band, np.uint16) for band in range(1, 8)])
+    bands = bands.transpose(1, 2, 0) if "last" in form else bands
+    where = tmp_path
+    for name in "abc":
+        if "tif" in form:
+            planar = {"planarconfig": "contig" if "last" in form else "separate", "photometric": "minisblack"}
+            tifffile.imwrite(tmp_path / f"{name}.tif", bands, **planar)
+        else:
+            np.save(tmp_path / f"{name}.npy", bands)
+    if form == "one npy":
+        where = tmp_path / "all.npy"
+        np.save(where, np.stack([bands] * 3))
+    found = pixels_of(where, (7, 8, 16))
+    assert found.shape == (3, 7, 8, 16)
+    levels = found.float().mean((0, 2, 3))
+    assert (levels - torch.arange(1, 8) * 9000 / 257).abs().max() <= 1
+
+
+def test_images_of_other_bands_are_skipped_by_name(tmp_path):
+    for name, count in (("a", 7), ("b", 7), ("c", 5)):
+        np.save(tmp_path / f"{name}.npy", np.zeros((count, 9, 9), np.uint8))
+    (tmp_path / "d.npy").write_bytes(b"no array")
+    pool = load_samples(tmp_path, (7, 8, 8))
+    assert len(pool) == 2
+    assert pool.skipped == ("c.npy", "d.npy")
+
+
+def write_tar(path, images, labels=()):
+    with tarfile.open(path, "w") as archive:
+        files = [(f"shard/{number:03}.png", data) for number, data in enumerate(images)]
+        files += [(f"shard/{number:03}.cls", str(label).encode()) for number, label in enumerate(labels)]
+        for name, data in sorted(files):
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    return path
+
+
+@pytest.mark.parametrize("labels", [[0, 1, 2], ["cat", "dog", "owl"]])
+def test_a_tar_file_of_webdataset_brings_its_classes(tmp_path, labels):
+    file = write_tar(tmp_path / "train-000.tar", [png(50), png(100), png(150)], labels)
+    assert sorted(pixels_of(file, (3, 8, 12)).float().mean((1, 2, 3)).tolist()) == [50, 100, 150]
+    images, classes = load_labelled(str(file), (3, 8, 12), LABELS, 9)
+    assert images.shape == (3, 3, 8, 12)
+    assert classes == [0, 1, 2]
+
+
+def test_damaged_tar_files_are_one_line(tmp_path):
+    file = write_tar(tmp_path / "a.tar", [png(1), b"no image", png(3)])
+    assert load_samples(file, (3, 8, 8)).skipped == ("shard/001.png",)
+    assert load_labelled(str(file), (3, 8, 8), LABELS, 9)[1] is None
+    for data, says in (
+        (b"garbage" * 99, "no readable tar"),
+        (write_tar(tmp_path / "b.tar", []).read_bytes(), "no image"),
+    ):
+        file.write_bytes(data)
+        with pytest.raises(SamplesError, match=says):
+            load_samples(file, (3, 8, 8))
+    write_tar(file, [b"no", b"image"])
+    with pytest.raises(SamplesError, match="none of 2 files is a readable image"):
+        load_samples(file, (3, 8, 8))
+
+
+def table(levels, classes):
+    features = {"info": {"features": {"label": {"names": list(LABELS), "_type": "ClassLabel"}}}}
+    made = pa.table({"image": [{"bytes": png(level), "path": None} for level in levels], "label": classes})
+    return made.replace_schema_metadata({b"huggingface": json.dumps(features).encode()})
+
+
+@pytest.mark.parametrize("form", ["hub", "saved to disk", "saved with splits"])
+def test_a_folder_of_a_dataset_of_hugging_face(tmp_path, form):
+    parts = [table([50, 100], [0, 1]), table([150, 200], [2, 0])]
+    places = ["data/train-0.parquet", "data/test-0.parquet"]
+    if form != "hub":
+        (tmp_path / ("dataset_dict.json" if "splits" in form else "dataset_info.json")).write_text(
+            "{}", encoding="utf-8"
+        )
+        places = ["train/data-0.arrow", "test/data-0.arrow"] if "splits" in form else ["data-0.arrow", "data-1.arrow"]
+    for place, part in zip(places, parts, strict=True):
+        (tmp_path / place).parent.mkdir(exist_ok=True)
+        if place.endswith(".parquet"):
+            pq.write_table(part, tmp_path / place)
+        else:
+            with pa.OSFile(str(tmp_path / place), "wb") as sink, pa.ipc.new_stream(sink, part.schema) as writer:
+                writer.write_table(part)
+    assert sorted(pixels_of(tmp_path, (3, 8, 12)).float().mean((1, 2, 3)).tolist()) == [50, 100, 150, 200]
+    _, classes = load_labelled(str(tmp_path), (3, 8, 12), LABELS, 9)
+    assert sorted(classes) == [0, 0, 1, 2]
+
+
+def test_a_dataset_without_its_files_and_one_without_images_are_refused(tmp_path):
+    (tmp_path / "dataset_info.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(SamplesError, match=r"holds no files \.parquet or \.arrow"):
+        load_samples(tmp_path, (3, 8, 8))
+    pq.write_table(pa.table({"text": ["a"], "label": [1]}), tmp_path / "a.parquet")
+    with pytest.raises(SamplesError, match="no column 'image', only text, label"):
+        load_samples(tmp_path, (3, 8, 8))
+
+
+def test_every_kind_of_file_has_one_reader():
+    assert set(samples.SUFFIXES) == {".parquet", ".arrow", ".tar", ".npz", ".npy"}
