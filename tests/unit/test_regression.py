@@ -7,14 +7,16 @@ from torch import nn
 import phosphene as ph
 from phosphene.arguments import to_concepts
 from phosphene.classifier import Classifier
-from phosphene.concept_map import measure
+from phosphene.concept_map import Job, measure
 from phosphene.concepts import Concept, kind_and_index
 from phosphene.engine import Engine
 from phosphene.errors import CardError, ConceptError
 from phosphene.expressions import find_among
+from phosphene.mapper import map_jobs
 from phosphene.mapper.units import prepare
 from phosphene.metrics.matching import match_maps
 from phosphene.metrics.range_check import range_doubt
+from phosphene.recipe import resolve
 from phosphene.samples.pool import make_pool
 from phosphene.units import Unit
 from phosphene.workflows.doctor import examine_model
@@ -164,6 +166,13 @@ class TestRefusals:
             match_maps([Concept.of_class(0, "red")], meter())
         with pytest.raises(CardError, match=r"^--confused needs classes"):
             ph.map_models([meter()], confused=1, samples=pool, progress=False)
+
+    def test_a_job_of_a_class_is_not_mapped_as_a_softmax(self, pool):
+        with (
+            Engine(meter(), device="cpu") as engine,
+            pytest.raises(CardError, match=r"^a map of a class needs classes"),
+        ):
+            map_jobs(engine, pool, [Job(1, 0)], resolve("vivid"))
 
     def test_maps_of_outputs_are_not_scored_by_other_networks(self, pool):
         maps = ph.map_concepts(meter(), ["red", "low:red"], samples=pool, overrides=tiny.SHORT, progress=False)

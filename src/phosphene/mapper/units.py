@@ -47,7 +47,13 @@ def resolve_units(
 
 
 def prepare(engine: Engine, concepts: Sequence[Concept], pool: SamplePool) -> tuple[Engine, Tensor]:
-    """Return the engine to make maps of ``concepts`` with (it gives a logit per unit among the concepts), and the maps' targets."""
+    """Return the engine to make maps of ``concepts`` with (it gives a logit per unit among the concepts), and the maps' targets.
+
+    Raises:
+        CardError: a concept is a class, and the network's outputs are measurements.
+    """
+    if not all(concept.unit for concept in concepts):
+        engine.classifier.refuse_regression("a map of a class")
     network, units = engine.classifier, [concept.unit for concept in concepts if concept.unit]
     sides = [concept.sides for concept in concepts]
     targets = targets_of(sides, network.num_classes, engine.device, multi_label=network.multi_label)
