@@ -233,7 +233,7 @@ def folder(tmp_path):
     return save_vit(tmp_path / "vit")
 
 
-def save_vit(path, labels=("cat", "dog", "eel")):
+def save_vit(path, labels=("cat", "dog", "eel"), **config):
     import transformers
 
     torch.manual_seed(0)
@@ -246,6 +246,7 @@ def save_vit(path, labels=("cat", "dog", "eel")):
         patch_size=8,
         id2label=dict(enumerate(labels)),
         label2id={label: index for index, label in enumerate(labels)},
+        **config,
     )
     with hf._without_progress_bars():
         transformers.ViTForImageClassification(config).save_pretrained(path)
@@ -258,6 +259,15 @@ def test_a_folder_brings_its_labels_and_input_space(folder):
     assert list(found.labels) == ["cat", "dog", "eel"]
     assert found.input == ph.classifier.InputSpace((32, 32), (0.5,) * 3, (0.5,) * 3)
     assert not found.module.training
+
+
+@pytest.mark.parametrize(
+    ("problem", "output"), [("regression", "regression"), ("multi_label_classification", "multi-label")]
+)
+def test_the_problem_type_of_a_folder_says_what_its_outputs_are(tmp_path, problem, output):
+    found = ph.load(f"hf:{save_vit(tmp_path / 'vit', problem_type=problem)}")
+    assert found.output == output
+    assert ph.card(found, out=tmp_path / "card.toml").classifier.output == output
 
 
 def test_a_card_is_written_for_a_network_with_one_output(tmp_path):
