@@ -42,7 +42,7 @@ def measure(index: int) -> str:
 
 @dataclass(frozen=True)
 class Job:
-    """One map to compute, and the key it is stored under: the index of a concept, and a random seed.
+    """One map to compute, and the key it is stored under: the index of a class, or the number of another concept, and a random seed.
 
     Attributes:
         index: Index of the class, or the number of the union or contrast.
@@ -66,7 +66,7 @@ class Job:
 
 @dataclass(frozen=True)
 class ConceptMap:
-    """The computed map ``nu`` of one concept, with Xi and measurements; subtracting it, ``sample - nu``, moves a sample towards the class.
+    """The computed map ``nu`` of a concept, Xi (where the network responds to it), measurements; ``sample - nu`` moves towards the class.
 
     Of a union or contrast, "the class" below is its classes that are pulled up, told from those that are pushed down. A unit
     has a percentile in place of the confidence: the share of samples (at most 512 of those that maps are made from) that
@@ -144,7 +144,7 @@ class ConceptMap:
         return encode(self.image)
 
     def _repr_html_(self) -> str:
-        """Return the map as HTML that a notebook displays: its image, Xi, loss curve, confidence, targeting rate and cost."""
+        """Return the map as HTML for a notebook: image, Xi (where the network responds), loss curve, confidence, targeting rate, cost."""
         kind, _, number = kind_and_index(self.index, self.label).partition(" ")
         facts = [
             (kind, f"{number}: {self.label}" if number else self.label),

@@ -106,7 +106,7 @@ class Recipe:
             raise RecipeError(f"recipe field stop_after is {self.stop_after}; it needs rounds=1 and refine_steps=0.")
 
     def radius_for(self, shape: Sequence[int]) -> float:
-        """Return the l2 radius that maps of ``shape`` (c, h, w) are kept in: ``radius`` scaled to the same mean energy per value."""
+        """Return the l2 radius that limits maps of ``shape`` (c, h, w): ``radius``, meant for 224 x 224 x 3, scaled with sqrt(c h w)."""
         return self.radius * math.sqrt(math.prod(shape) / PAPER_VALUES)
 
     def replace(self, /, **changes: Any) -> "Recipe":

@@ -140,7 +140,7 @@ def additive_candidate(
     routes = (window.route, rival.route)
 
     def pattern(route: Route, start: Tensor, level: float) -> Tensor:
-        """Optimise from ``start`` a pattern (1, c, h, w) in [-level, level] that, added to samples, moves them to the route's target."""
+        """Optimise from ``start`` a pattern (1, c, h, w) in [-level, level] that, added to samples of a Route, moves them to its target."""
         return find_patterns(engine, search, [route], start, level, steps=STEPS, drawn=DRAWN, seed=seed)
 
     delta, level = torch.zeros_like(window.content)[None], 0.0

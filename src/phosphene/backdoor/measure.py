@@ -141,7 +141,7 @@ def measure(engine: Engine, pool: SamplePool, *, pairs: bool = False, seed: int 
 
 
 def measure_passes(classes: int, *, pairs: bool = False) -> int:
-    """Return about how many images :func:`measure` runs for a network of ``classes`` classes and ``pairs``, a backward pass as one more."""
+    """Estimate how many images :func:`measure` runs for so many ``classes``, with ``pairs`` searched or not; a backward pass adds one."""
     every, classes = classes, classes if classes <= MANY else BY_MARKS + BY_MARGIN + OTHERS
     starts = 2 if classes <= FEW else 1
     contents = starts * classes + len(PLAIN)

@@ -201,7 +201,7 @@ def class_rows(classifier: Classifier, found: Measured, others: Sequence[Measure
 def clean_network(
     classifier: Classifier, found: Measured, natural: bool, others: Sequence[Measured] = (), data: str = ""
 ) -> CleanNetwork:
-    """Return a network's entry of the null model, a CleanNetwork, from what was measured: its size, class figure, all-to-all figure."""
+    """Return the CleanNetwork of a clean network: input side, number of classes, most deviating class's figure, and all-to-all figure."""
     return CleanNetwork(
         name=classifier.name,
         data=data,

@@ -64,7 +64,7 @@ class Labelled:
 
     @classmethod
     def load(cls, spec: str, classifier: Classifier, *, most: int = 5000, held: "int | None" = None) -> "Labelled":
-        """Return up to ``most`` images of a spec as a Labelled; labels come from names, folders or a column, or all from predictions.
+        """Return up to ``most`` samples of a spec (path) as a Labelled; labels from names, folders or column, or all from predictions.
 
         Raises:
             SamplesError: as :func:`phosphene.samples.load_samples` does.

@@ -118,7 +118,7 @@ class WindowSearch:
         self.rough = self._first_round()  # (k, boxes, samples, classes)
 
     def best(self, routes: Sequence[Route]) -> list[Window]:
-        """Return a few refined windows per route, in order of ``routes``; with ``effort.per_source``, for the best routes per source."""
+        """Return a few refined windows per Route (target and source class), in order; for each source's best if ``effort.per_source``."""
         tries: list[Window] = []
         for route in routes:
             scores = self._scores(route)
@@ -205,7 +205,7 @@ def refine(
 
 
 def measure_windows(engine: Engine, held_out: Probes, windows: Sequence[Window], most: int) -> list[Window]:
-    """Paste each window, in 8 bits, on up to ``most`` samples of its route; return the best window of each route, with its effect.
+    """Paste windows, in 8 bits, on up to ``most`` samples of their Routes (to which class, from which); return each route's best, measured.
 
     Args:
         engine: An open engine.

@@ -168,7 +168,7 @@ class CheckContext:
         return mean_similarities((one, other) for one in self.chosen for other in self.same_class(one))
 
     def reference(self) -> dict[str, float]:
-        """Return figures for a finding, by name: similarities between classes, and between seeds of a class (those must be made before)."""
+        """Return figures for a finding, by name: similarity of maps across classes, and across seeds of a class, whose maps must exist."""
         across = self.across.figures() if self.across else {}
         return across | {f"{name}_at_other_seed": value for name, value in self.within.items()}
 

@@ -248,7 +248,7 @@ class Engine:
         return find_spatial_layer(self.classifier.module, lambda: self.logits(grey), name, size=size)
 
     def _differentiate(self, images: Tensor, classes: Tensor, loss: str) -> tuple[Tensor, Tensor, Tensor]:
-        """Run a micro-batch forward (as compiled or not, chosen at first) and backward; return loss gradients, losses (n,) and logits."""
+        """Return a micro-batch's loss gradients (n, c, h, w), losses (n,) and logits; the first call decides whether it is compiled."""
         if self.forward is None:
             self.forward = pick_forward(self, len(images))
         images.requires_grad_()

@@ -39,7 +39,7 @@ def targets_of(
 
 
 def virtual_logits(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Return logits with each row's class, (n,): as given for single classes; for sets, column 0 holds the log-sum-exp, rivals follow."""
+    """Return logits, targets (n,): as given for classes; for sets, target 0: log-sum-exp of those marked 1, then the -1s; 0s are -inf."""
     if targets.ndim == 1:
         return logits, targets
     logits = _with_none(logits, targets)

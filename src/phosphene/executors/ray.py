@@ -63,7 +63,7 @@ class RayExecutor:
         self.workers = workers or 1
 
     def group_size(self, plan: MapPlan) -> int:
-        """Return how many maps a worker makes together: as many as fill a GPU; without GPUs, ``plan.group_size`` here, 1 on a cluster."""
+        """Return how many maps a worker makes at once: what fills a GPU; if none, ``plan.group_size`` on this machine, 1 on a cluster."""
         if not self.gpus:
             return 1 if self.cluster else plan.group_size
         images = max(1, CUDA_MICRO_BATCH // math.prod(plan.classifier.input.size))

@@ -12,7 +12,7 @@ from phosphene.samples.pool import SamplePool
 
 
 class Draw(NamedTuple):
-    """What m maps draw for one step: a mini-batch of samples for each, and the affine matrices of their views, or ``None``.
+    """What a step draws for m maps: a mini-batch of samples each, and matrices of random views of the maps; ``None``: maps as they are.
 
     Attributes:
         samples: A mini-batch per map, uint8 (m, b, c, h, w).

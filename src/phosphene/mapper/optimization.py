@@ -184,7 +184,7 @@ class MapOptimization:
         return None not in self.stopped
 
     def finish(self, recorder: "FrameRecorder | None" = None) -> list[ConceptMap]:
-        """Measure the maps after the last step (Xi, confidence, targeting rate) and return them as ConceptMaps, with recorded frames.
+        """Measure the maps after the last step (Xi: where a layer responds, confidence, targeting rate); return ConceptMaps, with frames.
 
         Raises:
             NumericError: the network gives NaN or infinity.
@@ -218,7 +218,7 @@ class MapOptimization:
         ]
 
     def state(self) -> dict[str, Tensor]:
-        """Return all that is needed to resume from here, as CPU tensors by name: maps, moments, Xi, generators, losses, hits, seconds."""
+        """Return what is needed to resume here, CPU tensors by name: maps, moments, Xi (responses), generators, losses, hits, seconds."""
         tensors = {
             "nu": self.nu,
             "xi": self.xi,

@@ -20,7 +20,7 @@ def refine(
     recipe: Recipe,
     moments: "Moments | None" = None,
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Minimise the class loss of samples less nu (m maps) and a penalty on nu where mask Xi is low, by Adam; yield maps, losses, hit rates.
+    """Minimise by Adam the loss of samples less nu (m maps), and nu itself where Xi, the response, is low; yield maps, losses, hit rates.
 
     That is Eq. 2, ``E[J(I - nu)] + lambda mean |nu (1 - Xi)|``, where J is the loss of the map's class for a sample I. After
     each step it yields maps (m, c, h, w), cross-entropies (m,), and shares of samples classified as the map's class (m,).

@@ -167,7 +167,7 @@ def range_doubt(classifier: Classifier, pool: "SamplePool | None" = None, *, dev
 
 
 def divergences(engine: Engine, samples: Tensor, candidates: Sequence[Convention]) -> "Tensor | None":
-    """Return, per convention, the KL divergence of the first batch norm's input from its running statistics, (k,) nats, or ``None``."""
+    """Return per input convention how far the first batch norm's input is from its statistics: KL, (k,) nats; ``None`` if it has none."""
     reached = [first_norm(engine, one.apply(samples, engine.classifier.input)) for one in candidates]
     found = [one for one in reached if one is not None]
     return torch.stack([divergence(norm, moments.mean(1)) for norm, moments in found]) if found else None

@@ -205,7 +205,7 @@ def _words(one: ConceptMap, own: "ClassifierPredictions | None", others: list[Cl
 
 
 def _images(one: ConceptMap, scale: float, quality: int) -> dict[str, Any]:
-    """Return the images that the report shows of one map (in colour, faint, brightness, Xi) as data URLs by name."""
+    """Return, by name, a map's images as data URLs (colour, faint, brightness, Xi: where the network responds), and the faint contrast."""
     return {
         "image": data_url(one.image, scale, quality),
         "faint": data_url(to_image(render(one.nu, FAINT)), scale, 85),

@@ -55,7 +55,7 @@ def brightness_image(nu: Tensor) -> Image.Image:
 
 
 def weight_image(xi: Tensor) -> Image.Image:
-    """Return an image of a map's weights Xi, (1, h, w) in [0, 1]: yellow is 1, dark blue is 0."""
+    """Return an image of Xi, (1, h, w) in [0, 1], where the network responds to a map: yellow is 1, dark blue is 0."""
     return _colour(xi.float().cpu()[0].clamp(0, 1).numpy(), SEQUENTIAL)
 
 
@@ -69,7 +69,7 @@ def _colour(values: np.ndarray, anchors: tuple[tuple[int, int, int], ...]) -> Im
 
 
 def natural_images(spec: str, facts: dict[str, Any]) -> dict[int, str]:
-    """Read the labelled samples ``spec``; return by class index the first image per class of a run, as a data URL; SamplesError if none.
+    """Read labelled samples (``spec``: a path); return class index -> first image as data URL, for a run's classes; SamplesError if none.
 
     Classes without an image among the samples are left out.
 

@@ -108,7 +108,7 @@ def _trust_option(facts: dict[str, Any]) -> list[str]:
 
 
 def _changed_fields(recipe: dict[str, Any]) -> dict[str, Any]:
-    """Return the recipe fields, with values, that differ from the built-in recipe of this name, or from ``paper``."""
+    """Return, with values, the recipe fields that differ from the built-in recipe of the same name, or from ``paper`` if there is none."""
     known = RECIPES.get(recipe["name"], RECIPES["paper"])[1].to_dict()
     return {key: value for key, value in recipe.items() if key != "name" and known.get(key, value) != value}
 

@@ -40,7 +40,7 @@ class LabelledImages:
 def load_labelled(
     spec: str, shape: tuple[int, int, int], labels: Labels, most: int, pool: "SamplePool | None" = None
 ) -> tuple[Tensor, "list[int] | None"]:
-    """Load up to ``most`` samples of a spec; return samples and class indices (-1: unknown); ``None`` if over half have no known class.
+    """Load up to ``most`` samples of a spec (path, name); return them and a list of classes, -1 if unknown; ``None`` as list if most are.
 
     A file may be named ``wnid_label.jpg`` or ``label.jpg``, or be in a folder named after its label; a parquet file may
     have a column ``label``, a tar file ``.cls`` files, and an ``.npz`` file an array ``labels``, of names, or of indices
@@ -72,7 +72,7 @@ def load_labelled(
 def examples_of(
     spec: str, shape: tuple[int, int, int], labels: Labels, indices: Collection[int]
 ) -> dict[int, np.ndarray]:
-    """Return class index -> first image, uint8 (c, h, w), of the classes in ``indices`` in a labelled spec, to show beside maps.
+    """Return class index -> first image, uint8 (c, h, w), of the classes ``indices`` in a sample spec (path or name), to show beside maps.
 
     Raises:
         SamplesError: the samples cannot be read.

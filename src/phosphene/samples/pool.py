@@ -21,7 +21,7 @@ RGB, CORRELATION = 3, 0.9  # the channels of a photograph, and roughly how they 
 
 @dataclass(frozen=True)
 class SamplePool:
-    """The loaded samples of a spec: ``pixels``, which maps are computed from, and ``held_out`` ones, on which the maps are measured.
+    """Samples loaded from a spec (path or name): ``pixels``, which maps are computed from, and ``held_out``, on which maps are measured.
 
     Attributes:
         pixels: uint8 (n, c, h, w): what maps are computed from.

@@ -35,7 +35,7 @@ def card_command(path: Path) -> str:
 
 
 def draft_card(path: Path, card: Path, given: Mapping[str, Any], *, trust: bool) -> bytes:
-    """Return the content of a card for a bare file; CardError that names the flag for what neither file nor ``given`` says.
+    """Return the TOML of a card for a bare file, as bytes; CardError that names the flag for what neither file nor ``given`` says.
 
     Args:
         path: An exported network (.onnx, .pt2, TorchScript), or weights.

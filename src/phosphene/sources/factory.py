@@ -64,7 +64,7 @@ def load(rest: str, *, trust: bool) -> Classifier:
 
 
 def has_random_weights(module: nn.Module, factory: str, card: Path, *, trust: bool) -> bool:
-    """Return whether a card's ``factory`` gives other weights if called with another seed than for ``module``, which it made before."""
+    """Run a card's ``factory``, which made ``module``, with another seed; return whether weights differ, which means they are untrained."""
     again = build(factory, card, trust=trust, seed=1).state_dict()
     return any(
         key in again and not torch.equal(value.cpu(), again[key].cpu()) for key, value in module.state_dict().items()

@@ -123,7 +123,7 @@ def _sides(size: Any) -> "tuple[int, int] | None":
 
 
 def _split(rest: str) -> tuple[str, str]:
-    """Return (name, revision) of ``OWNER/NAME@REVISION``, or (folder, no revision) if ``rest`` is a folder; else raise SpecError."""
+    """Split ``OWNER/NAME@REVISION`` into (name, revision); an empty revision if none is given or ``rest`` is a folder; else SpecError."""
     if rest and Path(rest).is_dir():
         return rest, ""
     name, _, revision = rest.partition("@")

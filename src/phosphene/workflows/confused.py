@@ -85,7 +85,7 @@ def confused_pairs(classifier: Classifier, samples: Any, most: int, *, device: s
 
 
 def _labelled_samples(classifier: Classifier, samples: Any) -> tuple[Tensor, list[int]]:
-    """Return labelled samples of a spec, uint8 (n, c, h, w), and their classes, -1 if unknown; SamplesError if there are no two classes."""
+    """Return labelled samples of a spec (path, name), uint8 (n, c, h, w), and classes, -1 if unknown; SamplesError if under two classes."""
     if samples is None:
         samples = default_samples(classifier.spec)
     if samples == "demo:shapes":
