@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from phosphene.errors import SpeedWarning
-from phosphene.progress import EVERY_SECONDS, ProgressDisplay, show_progress
+from phosphene.progress import ProgressDisplay, show_progress
 
 
 @pytest.fixture
@@ -56,11 +56,12 @@ def test_what_takes_longer_is_a_line_and_other_warnings_are_left_alone(terminal)
 def test_plain_lines_come_now_and_then(capfd, monkeypatch):
     now = [0.0]
     monkeypatch.setattr("phosphene.progress.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("phosphene.progress.EVERY_SECONDS", 10.0)
     with ProgressDisplay("net") as display:
         for share in (0.1, 0.2, 0.3):
             display.update("scan", share)
         assert capfd.readouterr().err == ""
-        now[0] = 2 * EVERY_SECONDS
+        now[0] = 20.0
         display.update("scan", 0.4)
         assert capfd.readouterr().err == "net: scan, 40 % done, 40 s left\n"
         display.update("map", 0.5, last=True)
