@@ -64,7 +64,7 @@ def main() -> None:
     text = (
         f"{markdown_table(head, rows)}\n\nSamples: 1st to 99th percentile. Beyond them are {beyond[0]} of {len(maps)} maps by the source, "
         f"and {beyond[1]} by the second network. The networks are off by {np.mean(errors[0]):.2f} and {np.mean(errors[1]):.2f} shapes on "
-        f"average, and took {max(seconds):.0f} s to train; a map takes {median(one.seconds for one in maps):.1f} s. "
+        f"average, and took {max(seconds):.0f} s of a processor to train. "
         f"Measured on 1 thread of {machine['cpu']}, torch {machine['torch']}."
     )
     print(text)
