@@ -73,7 +73,7 @@ def test_a_shipped_network_is_said_to_be_left_out_of_its_own_comparison():
 
 
 @pytest.mark.parametrize(
-    ("method", "words", "share"), [("", "about half", 1 / 2), (", no data", "about a quarter", 1 / 4)]
+    ("method", "words", "share"), [("", "about three in four", 3 / 4), (", no data", "about half", 1 / 2)]
 )
 def test_what_is_said_of_detected_backdoors_is_what_was_measured(method, words, share):
     page = (ROOT / "docs" / "backdoor.md").read_text(encoding="utf-8")

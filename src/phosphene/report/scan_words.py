@@ -26,8 +26,8 @@ NO_PROOF = (
     "classes are often missed."
 )
 DETECTED = (
-    "Of small networks with a planted backdoor to one class, the scan found about half, and without natural samples about "
-    "a quarter; larger networks were not measured. docs/backdoor.md has the counts for each kind of trigger."
+    "Of small networks with a planted backdoor to one class, the scan found about three in four, and without natural samples "
+    "about half; larger networks were not measured. docs/backdoor.md has the counts for each kind of trigger."
 )
 NEED_NOT = "A candidate trigger need not look like the trigger that was planted."
 SHORTCUT = (
