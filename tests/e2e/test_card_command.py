@@ -167,9 +167,9 @@ def test_two_commands_lead_from_weights_to_maps(call, card, tmp_path, by):
 
 
 def small_resnet():
-    import timm
+    from phosphene.sources.timm import build
 
-    return timm.create_model("resnet10t", num_classes=7)
+    return build("resnet10t", classes=7, size=(32, 32))
 
 
 @pytest.mark.parametrize("flag", [["--size", "big"], ["--mean", "a,b"], ["--size", "1x2x3"], ["--mean", "0,0"]])

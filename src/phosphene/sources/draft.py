@@ -14,9 +14,10 @@ from phosphene.classifier import InputSpace
 from phosphene.errors import CardError
 from phosphene.sources.card_example import input_lines
 from phosphene.sources.exported import FORMATS, check_trust
-from phosphene.sources.weights import INDEX, read_state_dict
+from phosphene.sources.weights import INDEX, count_rows
 
 WEIGHTS = {".safetensors", ".bin", ".ckpt", ".pt", ".pth", ".tar"}
+CLASSES = 1000  # the number with which networks are built to be compared
 CHANNELS = (1, 3, 4)  # of images, to tell them from heights and widths
 
 
@@ -59,8 +60,6 @@ def draft_card(path: Path, card: Path, given: Mapping[str, Any], *, trust: bool)
         fields["weights"] = os.path.relpath(path, card.parent)
         if not {"arch", "factory"} & fields.keys():
             raise CardError(f"{path} holds weights alone, and a network has to be named: {card_command(path)}.")
-        if "arch" in fields and given.get("labels") is None:
-            fields["classes"] = _last_rows(path)
     if size is None:
         raise CardError(f"{path} does not say what size its images have: add --size 224, or --size HEIGHTxWIDTH.")
     if "factory" in fields and fields["factory"].rpartition(":")[0].endswith(".py"):
@@ -70,6 +69,8 @@ def draft_card(path: Path, card: Path, given: Mapping[str, Any], *, trust: bool)
     count = channels or len(given.get("mean") or given.get("std") or (0, 0, 0))
     mean, std = given.get("mean") or (0.0,) * count, given.get("std") or (1.0,) * count
     space = InputSpace((size, size) if isinstance(size, int) else tuple(size), tuple(mean), tuple(std))
+    if fields.get("arch", "").startswith(("torchvision:", "timm:")) and given.get("labels") is None:
+        fields["classes"] = _count_classes(fields["arch"], path, space)
     return (tomli_w.dumps(fields) + "\n[input]\n" + "".join(f"{line}\n" for line in input_lines(space))).encode()
 
 
@@ -94,9 +95,9 @@ def _image_shape(path: Path, *, trust: bool) -> tuple["tuple[int, int] | None", 
     return (height, width) if height and width else None, channels
 
 
-def _last_rows(path: Path) -> int:
-    """Return the rows of the last matrix or kernel in a file of weights, which is the number of classes of nearly every classifier."""
-    shapes = [tuple(value.shape) for value in read_state_dict(path).values() if value.ndim > 1]
-    if not shapes:
-        raise CardError(f"{path} holds no weights of a layer: give its --labels.")
-    return shapes[-1][0]
+def _count_classes(arch: str, path: Path, space: InputSpace) -> int:
+    """Return how many classes weights of an architecture of torchvision or timm have, from the shape of its last layer in the file."""
+    prefix, _, name = arch.partition(":")
+    library = importlib.import_module(f"phosphene.sources.{prefix}")
+    network = library.build(name, classes=CLASSES, size=space.size, channels=space.channels)
+    return count_rows(network, path, CLASSES)

@@ -106,6 +106,20 @@ def match_names(state: Shapes, module: nn.Module, path: "Path | str", network: s
     return {name: key for name, key in names.items() if name in own}
 
 
+def count_rows(module: nn.Module, path: Path, classes: int) -> int:
+    """Return the rows in a weights file of the tensor that has ``classes`` rows in the network; ``classes`` if no other number is there."""
+    shapes, own = (
+        {key: tuple(one.shape) for key, one in state.items()} for state in (read_state_dict(path), module.state_dict())
+    )
+    names = _file_names(shapes, own)
+    prefix = _prefix(shapes, names, own)[0]
+    for name, shape in own.items():
+        found = shapes.get(names.get(f"{prefix}{name}", ""), ())
+        if shape and found and shape[0] == classes != found[0] and shape[1:] == found[1:]:
+            return int(found[0])
+    return classes
+
+
 def _file_names(state: Iterable[str], own: Collection[str]) -> dict[str, str]:
     """Return the names in a file, without what wrappers and old versions of torchvision add to them, each with its key in the file."""
     wrapped = any(WRAPPED.search(name) for name in own)  # then it is the network that has a part of this name
