@@ -283,8 +283,11 @@ class Classifier:
         with suppress(CardError):  # a network that cannot be used still has weights
             which = self.declared_output.rpartition(":")[0]
             digest.update(f"output {which}".encode() if which else b"")
-        for name, tensor in sorted(self.module.state_dict().items()):
-            value = tensor.detach().cpu().contiguous()
+        state = sorted(self.module.state_dict().items())
+        # A quantised layer has its weights in a tuple; what a module stores beside tensors has no bytes of its own.
+        named = [(name, one) for name, entry in state for one in (entry if isinstance(entry, tuple) else (entry,))]
+        for name, tensor in [(name, one) for name, one in named if isinstance(one, Tensor)]:
+            value = (tensor.dequantize() if tensor.is_quantized else tensor).detach().cpu().contiguous()
             digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
             digest.update(value.flatten().view(torch.uint8).numpy().tobytes() if value.numel() else b"")
         return digest.hexdigest()

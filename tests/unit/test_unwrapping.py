@@ -169,6 +169,11 @@ def test_networks_without_a_gradient_are_refused_by_the_cause(name):
     assert "\n" not in str(error.value)
 
 
+def test_a_quantised_network_has_an_identity_of_its_weights():
+    first, again, other = (ph.Classifier(quantised(tiny.network(seed)), size=16).sha256 for seed in (0, 0, 1))
+    assert first == again != other
+
+
 def test_a_network_without_a_gradient_still_scores():
     found = ph.Classifier(WITHOUT_GRADIENT["no_grad"][0], size=16)
     torch.testing.assert_close(found.logits(images()), tiny.network()(images()))
