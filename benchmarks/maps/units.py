@@ -84,38 +84,39 @@ def share(right: int, of: int) -> str:
     return f"{right} of {of} ({100 * low:.0f} to {100 * high:.0f} %)"
 
 
+def row(what: str, of: list[dict[str, float]]) -> list[str]:
+    """Return the row of the table on some maps, from their figures."""
+    return [
+        what,
+        share(sum(one["image"] > 0 for one in of), len(of)),
+        share(sum(one["image"] > one["largest"] for one in of), len(of)),
+        f"{median(one['image'] for one in of):.1f} ({median(one['largest'] for one in of):.1f})",
+        f"{100 * median(one['raised'] for one in of):.0f} %",
+    ]
+
+
 def main() -> None:
     """Make the maps, measure their channels' activations, print and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="one channel per layer, nothing is written")
     quick = parser.parse_args().quick
-    rows, images, captions, result = [], [], [], {}
+    rows, total, images, captions, result = [], [], [], [], {}
     for name, layers in LAYERS.items():
         maps, kept = maps_of(name, 1 if quick else CHANNELS)
+        maps.sort(
+            key=lambda one: layers.index(one.concept.unit.layer) if one.concept.unit else 0
+        )  # as an image passes them
         values = figures(name, maps, kept)
         result[name] = {one.label: value for one, value in zip(maps, values, strict=True)}
-        for layer in (*layers, ""):
-            own = [
-                number
-                for number, one in enumerate(maps)
-                if one.concept.unit and one.concept.unit.layer in (layer or layers)
-            ]
-            of = [values[number] for number in own]
-            rows.append(
-                [
-                    f"{name}, {layer}" if layer else f"**{name}**",
-                    share(sum(one["image"] > 0 for one in of), len(of)),
-                    share(sum(one["image"] > one["largest"] for one in of), len(of)),
-                    f"{median(one['image'] for one in of):.1f} ({median(one['largest'] for one in of):.1f})",
-                    f"{100 * median(one['raised'] for one in of):.0f} %",
-                    f"{median(maps[number].seconds for number in own):.0f}",
-                ]
-            )
+        each = len(maps) // len(layers)
+        rows += [row(f"{name}, {layer}", values[each * k : each * (k + 1)]) for k, layer in enumerate(layers)]
+        total += values
         images += [one.image for one in maps]
         captions += [f"{one.concept.unit.layer}:{one.concept.unit.channel}" for one in maps if one.concept.unit]
+    rows.append(row("**all**", total))
     head = [
         *("channels", "image above the 99th percentile", "above every sample", "deviations above (largest sample)"),
-        *("samples raised above, median", "seconds per map (median)"),
+        "samples raised above, median",
     ]
     machine, passes = hardware(), passes_per_map(resolve(RECIPE))
     text = "\n\n".join(
