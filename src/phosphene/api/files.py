@@ -154,7 +154,10 @@ def card(
 def _write_card(
     path: Path, files: "dict[Path, bytes]", classifier: "Classifier | None" = None, *, trust: bool
 ) -> WrittenCard:
-    """Write the files of a card, load it, and return both; if that fails or is not ``classifier``, remove the files and raise."""
+    """Write a card's files, load the card to test it, and return the WrittenCard; if that fails, remove the files and raise.
+
+    CardError also if the loaded network has other weights than ``classifier``.
+    """
     if path.suffix != ".toml":
         raise CardError(f"a card is a .toml file: --out {path.with_suffix('.toml')}.")
     for file in files:

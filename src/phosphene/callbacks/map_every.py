@@ -21,7 +21,7 @@ from phosphene.recipe import DEFAULT_RECIPE, Recipe, resolve
 
 
 class MapEvery:
-    """Training callback: call it with the epoch at the end of each; every ``every`` epochs it computes maps, logs and returns them.
+    """Training callback, called with each epoch: at 0 and multiples of ``every`` it computes, logs and returns maps, else ``None``.
 
     Training goes on as if nothing had been mapped: modes, gradients, ``requires_grad``, buffers and the random
     generators of torch, numpy and Python are what they were. In distributed training, call it in one process.

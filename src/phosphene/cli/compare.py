@@ -53,7 +53,10 @@ def _change_row(found: "Comparison", one: "Change") -> list[str]:
 
 
 def _prediction_text(prediction: "Prediction | None") -> str:
-    """Return a prediction as a table cell, such as ``p 0.31, 1 of 2 as lynx`` (the wrong class); ``-`` for ``None``."""
+    """Return a Prediction as a table cell: mean p of the maps' class, and the most frequent wrong class, ``p 0.31, 1 of 2 as lynx``.
+
+    ``-`` if there is none, because the maps were not scored.
+    """
     if prediction is None:
         return "-"
     return f"p {prediction.p_class:.2f}" + (

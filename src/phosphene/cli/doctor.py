@@ -19,7 +19,7 @@ from phosphene.errors import printable
 @options.trust
 @options.as_json
 def command(model: "str | None", as_json: bool, **options_of_doctor: Any) -> None:
-    """Print what works on this machine (versions, devices, extras); with MODEL, also whether it fits its input."""
+    """Print what works on this machine (versions, devices, extras); with MODEL, also whether its declared input seems right."""
     facts = ph.doctor(model, **options_of_doctor)
     if as_json:
         options.print_json(facts)
@@ -36,7 +36,7 @@ def command(model: "str | None", as_json: bool, **options_of_doctor: Any) -> Non
 
 
 def _print_conventions(rows: "list[dict[str, Any]]") -> None:
-    """Print a table of figures of the network's outputs, a row per input convention, the declared one in bold.
+    """Print a table: per input convention (mean, std, channel order) accuracy, information and so on; the declared one in bold.
 
     Information and entropy are in nats.
     """

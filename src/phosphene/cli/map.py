@@ -153,7 +153,10 @@ def command(
 
 
 def _map_line(found: "MapSummary") -> str:
-    """Return the line for a finished map: concept, seed, confidence or percentile, targeting rate, seconds or ``cached``."""
+    """Return the line for a finished map: concept, seed, confidence (of a unit its percentile), targeting rate, seconds or ``cached``.
+
+    The targeting rate is the share of held-out samples that are moved to the class by subtracting the map.
+    """
     none = "- (no held-out sample to move: all are classified so without it)"
     rate = none if found.targeting_rate is None else percent(found.targeting_rate)
     took = f"{found.seconds:.1f} s" if found.made else "cached"

@@ -30,7 +30,7 @@ as_json = click.option(
 
 
 def print_json(data: Any, warnings: "Sequence[str] | None" = None) -> None:
-    """Print plain values as one indented JSON document on stdout; a command's ``warnings`` become an entry of it, or of each in a list."""
+    """Print ``data`` as an indented JSON document on stdout; ``warnings``, if given, are added to it, or to every element of a list."""
     if warnings is not None:
         documents = [{**one, "warnings": warnings} for one in (data if isinstance(data, list) else [data])]
         data = documents if isinstance(data, list) else documents[0]

@@ -51,7 +51,7 @@ def print_table(
 
 
 def print_scores(scored: "Sequence[RunScore]") -> None:
-    """Print scores as a table, a row per run and a column per target: ``M_score``, top-1, with their intervals."""
+    """Print scores as a table, a row per run and a column per target: ``M_score`` (at most 1) and top-1 rates, with 95 % intervals."""
     targets = {(row.target, row.target_sha256): row.target for row in scored}
     names = list(targets.values())
     columns = [f"{name} ({sha256[:8]})" if names.count(name) > 1 else name for name, sha256 in targets]
@@ -85,7 +85,7 @@ def _source_name(row: "RunScore", scored: "Sequence[RunScore]", gap: str = "\n")
 
 
 def _score_text(row: "RunScore") -> str:
-    """Return the table cell of a score: M_score and both top-1 rates with their intervals, one per line."""
+    """Return a cell of three lines: M_score, top-1 among all classes, top-1 among the run's concepts; each with its 95 % interval."""
     low, high = row.interval
     rates = ((row.top1_all, row.top1_all_interval), (row.top1_concepts, row.top1_concepts_interval))
     return "\n".join([f"{row.m_score:.2f} [{low:.2f}, {high:.2f}]", *(rate_text(*rate) for rate in rates)])

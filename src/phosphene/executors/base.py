@@ -51,7 +51,10 @@ class MapOrigin:
         return run_facts(self.classifier, self.recipe, self.pool, device, self.precision)
 
     def engine(self, planned_maps: int = 0) -> Engine:
-        """Return a new, closed ``Engine`` for the source classifier, to make ``planned_maps`` maps; the caller opens it with ``with``."""
+        """Return a new Engine, which calls the source classifier; the caller opens it with ``with``, and makes ``planned_maps`` maps.
+
+        By the number of maps the engine decides whether compilation pays.
+        """
         passes = planned_maps * passes_per_map(self.recipe)
         settings: dict[str, Any] = {name: getattr(self, name) for name in ("device", "precision", "compile")}
         return Engine(self.classifier, planned_passes=passes, **settings)
@@ -143,7 +146,10 @@ class MapSummary:
 
     @property
     def measure(self) -> str:
-        """What ``p_class`` is: ``confidence``, or for a unit ``percentile``."""
+        """What ``p_class`` is: ``confidence`` (probability of the class for the image), or for a unit ``percentile`` (among samples).
+
+        Both are in [0, 1].
+        """
         return measure(self.index)
 
     @property
@@ -154,7 +160,7 @@ class MapSummary:
 
 @dataclass(frozen=True)
 class Stepped:
-    """Event of an executor: a group of maps, which are optimised together, has taken a step; ``step`` holds its number, loss and hits."""
+    """Event of an executor: a group of maps has taken an optimization step; ``step`` has its number, loss, and hits (share of samples)."""
 
     group: Group
     step: Step

@@ -137,7 +137,10 @@ class RayExecutor:
         self.workers = max(1, min(room, self.most or room))
 
     def _wait_for_finished(self, under_way: dict[Any, Group], seconds: float) -> Iterator[Event]:
-        """Wait up to ``seconds`` for one Ray task to end; remove it from ``under_way``, yield its events or raise its error."""
+        """Wait up to ``seconds`` for a Ray task to end; if one does, remove it from ``under_way``, yield its events or raise its error.
+
+        A task whose worker died yields a GroupFailed, a cancelled one a GroupEnded. Errors are PhospheneErrors.
+        """
         ready, _ = self.ray.wait(list(under_way), num_returns=1, timeout=seconds)
         for reference in ready:
             group = under_way.pop(reference)
@@ -157,7 +160,10 @@ class RayExecutor:
                 yield from events
 
     def _cancel(self, under_way: dict[Any, Group]) -> None:
-        """Cancel all Ray tasks in ``under_way``, wait for their checkpoints, and take out of it the tasks that do not end in 30 s."""
+        """Cancel all Ray tasks in ``under_way``, wait up to 30 s for their checkpoints, and remove those that still run from ``under_way``.
+
+        Those that have ended stay in ``under_way``, so that the caller can take their events.
+        """
         if not under_way:
             return
         for reference in under_way:

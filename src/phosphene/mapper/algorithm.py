@@ -40,7 +40,9 @@ def accumulate(
     moments: "Moments | None" = None,
     colours: "Tensor | None" = None,
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Run Algorithm 1 on m maps from ``nu``, with samples and views of ``draws``; yield maps (m, c, h, w), losses (m,), hits (m,) per step.
+    """Run Algorithm 1 on m maps from ``nu`` on; per step yield maps (m, c, h, w), losses (m,) and the share of samples that hit (m,).
+
+    A sample hits if it is classified as its map's class. Samples, and views of the maps, come from ``draws``.
 
     Args:
         engine: Calls the network.
@@ -60,7 +62,7 @@ def accumulate(
         batch: Tensor, views: "Tensor | None", bias1: Tensor, bias2: Tensor, size: Tensor,
         classes: Tensor, nu: Tensor, mean: Tensor, square: Tensor,
     ) -> tuple[Tensor, ...]:  # fmt: skip
-        """Take lines 4 to 15 of Algorithm 1 for a mini-batch; return maps, Adam's moments, losses and hits (tensors, for replay)."""
+        """Take one step of Algorithm 1 (its lines 4 to 15); return maps, Adam's moments, losses and hits, as tensors for a CUDA graph."""
         nudged = mean_view_gradients(engine, batch, nu, views, classes, recipe.loss)  # lines 3 and 4
         x = smooth(nudged.gradient)
         mean = BETA1 * mean + (1 - BETA1) * x  # line 5
@@ -94,9 +96,9 @@ def step_size(recipe: Recipe, k: int) -> float:
 
 
 def better_sign(engine: Engine, batch: Tensor, nu: Tensor, v: Tensor, classes: Tensor) -> Tensor:
-    """Return per map, (m, 1, 1, 1): -1 if a unit step of ``nu`` against ``v`` makes its class likelier than one along ``v``, else +1.
+    """Return per map, (m, 1, 1, 1), whether a step along the update ``v`` makes its class likelier (+1) or one against it (-1).
 
-    Lines 8 to 10 of Algorithm 1.
+    Lines 8 to 10 of Algorithm 1. The step has l2 norm 1; the class's probability is the mean over ``batch`` less the map.
     """
     unit = v / norm(v).clamp_min(torch.finfo(v.dtype).tiny)
     along = engine.mean_probabilities(batch, nu + unit, classes)

@@ -11,7 +11,7 @@ from phosphene.errors import NumericError
 
 
 def confidences(engine: Engine, nu: Tensor, classes: Tensor, contrast: float) -> list[float]:
-    """Return a list of the source's probabilities, in [0, 1], of each map's class (m,) for its rendered image; NumericError if not finite.
+    """Return, as a list, the source's probability in [0, 1] of each map's class for the map's image; NumericError if not finite.
 
     For a unit it is a percentile: the share of samples that activate the unit less than the image does.
 
@@ -30,7 +30,7 @@ def confidences(engine: Engine, nu: Tensor, classes: Tensor, contrast: float) ->
 
 
 def targeting_rates(engine: Engine, held_out: Tensor, nu: Tensor, classes: Tensor) -> "list[float | None]":
-    """Subtract each map from the held-out samples of other classes; return the share moved to its class, ``None`` without such samples.
+    """Subtract each map from held-out samples not predicted as its class; return the share that then is, per map; ``None`` without any.
 
     A sample is moved to a unit that it then activates above the 99th percentile of samples. Samples that are classified
     as the class anyway are left out; ``None`` if no other samples exist.

@@ -184,7 +184,9 @@ class MapOptimization:
         return None not in self.stopped
 
     def finish(self, recorder: "FrameRecorder | None" = None) -> list[ConceptMap]:
-        """Measure the maps after the last step (Xi: where a layer responds, confidence, targeting rate); return ConceptMaps, with frames.
+        """Return the finished maps as a list of ConceptMap, with Xi (where a layer responds), confidence, targeting rate, and any frames.
+
+        Xi is that of the refinement if there was one, and is else measured here.
 
         Raises:
             NumericError: the network gives NaN or infinity.

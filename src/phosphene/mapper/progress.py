@@ -10,7 +10,7 @@ from phosphene.concept_map import render, to_image
 
 @dataclass(frozen=True)
 class Step:
-    """Report to ``on_progress`` after a step of a group of maps: number, total, mean loss, hits (share of samples in [0, 1]), maps so far.
+    """Report to ``on_progress`` after a step of a group of maps: step number, total steps, mean loss, hits (share of samples), map tensor.
 
     Attributes:
         number: Steps taken so far, over all rounds.

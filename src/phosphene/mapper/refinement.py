@@ -20,7 +20,7 @@ def refine(
     recipe: Recipe,
     moments: "Moments | None" = None,
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Minimise by Adam the loss of samples less nu (m maps), and nu itself where Xi, the response, is low; yield maps, losses, hit rates.
+    """Refine m maps by Adam on Eq. 2: keep what the network responds to, shrink the rest; per step yield maps, losses, hit rates.
 
     That is Eq. 2, ``E[J(I - nu)] + lambda mean |nu (1 - Xi)|``, where J is the loss of the map's class for a sample I. After
     each step it yields maps (m, c, h, w), cross-entropies (m,), and shares of samples classified as the map's class (m,).
@@ -47,7 +47,7 @@ def refine(
         square: Tensor,
         xi: Tensor,
     ) -> tuple[Tensor, ...]:
-        """Take one Adam step on Eq. 2 for a mini-batch; return maps, Adam's moments, losses and hits (tensors, for replay)."""
+        """Take one Adam step on Eq. 2 of the paper; return maps, Adam's moments, losses and hits, as tensors for a CUDA graph."""
         nudged = engine.mean_gradients(batch, nu, classes, recipe.loss)
         # d/d nu of J(I - nu) is minus the gradient at the input, which is taken there and not through the clip.
         slope = -nudged.gradient + recipe.penalty * (1 - xi) / nu[0].numel() * nu.sign()

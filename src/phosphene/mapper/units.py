@@ -47,7 +47,9 @@ def resolve_units(
 
 
 def prepare(engine: Engine, concepts: Sequence[Concept], pool: SamplePool) -> tuple[Engine, Tensor]:
-    """Return the engine to make maps of ``concepts`` with (it gives a logit per unit among the concepts), and the maps' targets.
+    """Return the engine to map with, for units a copy whose logits have a column per unit after the classes, and the maps' targets.
+
+    The targets are class indices (m,), or a row of 1, -1 or 0 per map: :func:`phosphene.engine.targets.targets_of`.
 
     Raises:
         CardError: a concept is a class, and the network's outputs are measurements.

@@ -54,7 +54,7 @@ class Checkpoints:
         write_bytes(self._file(jobs[0]), _hash(data) + data)
 
     def find(self, jobs: Collection[Job]) -> "Checkpoint | None":
-        """Return a checkpoint whose maps are all among ``jobs``, its jobs replaced by those in ``jobs``; ``None`` if there is none."""
+        """Return the first checkpoint whose maps are all among ``jobs``, with its jobs taken from ``jobs``; ``None`` if there is none."""
         for job in jobs:
             found = self._read(self._file(job))
             if found is not None and set(found.jobs) <= set(jobs):

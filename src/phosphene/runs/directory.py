@@ -55,7 +55,7 @@ class RunDirectory:
         self.path = Path(path)
 
     def begin(self, facts: Mapping[str, Any], jobs: Iterable[tuple[Job, str]]) -> None:
-        """Lock the run; create ``run.json`` from ``facts``, or check that it is of the same run, and add the (job, label) pairs to it.
+        """Under a lock, create ``run.json`` from ``facts``, or check that the run is the same (else RunError), and add (job, label) pairs.
 
         Raises:
             RunError: the directory belongs to another model, recipe or set of samples, is not a run, or cannot be
@@ -226,7 +226,7 @@ class RunDirectory:
             raise RunError(f"map {folder} is damaged: {type(error).__name__}: {error}. Run it again.") from None
 
     def frames(self, one: ConceptMap) -> tuple[Image.Image, ...]:
-        """Return the recorded images of a map as it grew; none if it was made without ``--frames``."""
+        """Return the recorded images of a map as it grew, the earliest first; an empty tuple if it was made without ``--frames``."""
         return read_frames(self.folder(one.job, one.label))
 
     def maps(self) -> Iterator[ConceptMap]:

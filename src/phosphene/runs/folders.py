@@ -13,7 +13,9 @@ from phosphene.runs.atomic import writing
 
 @contextlib.contextmanager
 def whole_folder(folder: Path, content: Collection[str], called: str) -> Iterator[Path]:
-    """Context that yields a new folder to fill, then replaces ``folder`` by it; RunError if ``folder`` holds other files than ``content``.
+    """Context that yields a temporary folder to fill, then replaces ``folder`` by it; RunError unless it is new, empty or has ``content``.
+
+    If the block fails, ``folder`` stays as it was.
 
     What a killed process has left beside the place is removed.
 

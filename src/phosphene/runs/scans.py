@@ -79,7 +79,7 @@ def read_scans(run: RunDirectory) -> list[tuple[RunDirectory, dict[str, Any]]]:
 
 
 def check_scan(run: RunDirectory, request: Mapping[str, Any]) -> "dict[str, Any] | None":
-    """Return the content of ``scan.json`` if it answers ``request``; ``None`` without one, or if outdated; RunError if it answers another.
+    """Return ``scan.json``'s content; ``None`` without one, or of another method; RunError if inputs or settings differ from ``request``.
 
     Args:
         run: The run.
@@ -93,7 +93,7 @@ def check_scan(run: RunDirectory, request: Mapping[str, Any]) -> "dict[str, Any]
         return None
 
     def reference_hashes(of: Mapping[str, Any]) -> list[str]:
-        """Return the hashes of the reference networks listed in ``of``, the request or the content of ``scan.json``, sorted."""
+        """Return the sorted hashes of the reference networks that ``of`` lists: a request, or the content of ``scan.json``."""
         return sorted(one["sha256"] for one in of["references"])
 
     pairs = [

@@ -46,7 +46,7 @@ class WriterThread(Generic[Result]):
         self.thread.shutdown()
 
     def _call(self, function: Callable[..., "Result | None"], *arguments: Any) -> "Result | None":
-        """Make a call in the thread and return its result; ``None`` after a failed call; raise any error as a PhospheneError."""
+        """Make a queued call and return its result; if an earlier call failed, only return ``None``. Its error is a PhospheneError."""
         if self.failed:
             return None
         try:

@@ -35,7 +35,10 @@ class Kind(Protocol):
     """Interface of a module that reads one kind of sample spec (folder, parquet, arrays, synthetic, demo)."""
 
     def read(self, where: str, shape: tuple[int, int, int]) -> tuple[Tensor, list[str]]:
-        """Read the samples at ``where``; return them, uint8 (n, c, h, w) of ``shape`` each, and the names of files or rows skipped."""
+        """Read the samples at ``where``; return them, uint8 (n, c, h, w) of ``shape`` each, and names of skipped files; or SamplesError.
+
+        ``where`` is a path, or of a spec with a prefix what follows it: ``mixed`` of ``synthetic:mixed``.
+        """
 
 
 def load_samples(spec: "str | Path", shape: tuple[int, int, int]) -> SamplePool:

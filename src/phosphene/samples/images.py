@@ -68,7 +68,10 @@ def _bands(file: Path, shape: tuple[int, int, int]) -> np.ndarray:
 
 
 def to_bytes(values: np.ndarray) -> np.ndarray:
-    """Return values of any type as uint8 [0, 255]; the full range is the smallest usual one (12 or 16 bits; floats also 1, 255)."""
+    """Return values as uint8 [0, 255], scaled from 0 to the smallest of 4095, 65535 (floats also 1, 255) that no value exceeds.
+
+    uint8 stays as it is; negative values become 0; for larger values the range ends at the largest.
+    """
     if values.dtype == np.uint8:
         return values
     top = float(values.max(initial=0))

@@ -40,7 +40,7 @@ class LabelledImages:
 def load_labelled(
     spec: str, shape: tuple[int, int, int], labels: Labels, most: int, pool: "SamplePool | None" = None
 ) -> tuple[Tensor, "list[int] | None"]:
-    """Load up to ``most`` samples of a spec (path, name); return them and a list of classes, -1 if unknown; ``None`` as list if most are.
+    """Load up to ``most`` samples of a spec; return them, and a list of classes, -1 if unknown, or ``None`` if over half are unknown.
 
     A file may be named ``wnid_label.jpg`` or ``label.jpg``, or be in a folder named after its label; a parquet file may
     have a column ``label``, a tar file ``.cls`` files, and an ``.npz`` file an array ``labels``, of names, or of indices

@@ -71,9 +71,9 @@ class SamplePool:
         return SamplePool(self.pixels.to(device), self.held_out.to(device), self.spec, self.skipped)
 
     def draw_rows(self, count: int, generators: Sequence[torch.Generator]) -> Tensor:
-        """Draw ``count`` samples for each map from the map's own generator; return their positions in ``pixels``, int64 (maps, count).
+        """Draw ``count`` samples per map from the map's own generator; return their positions in ``pixels``, int64 (maps, count).
 
-        Without replacement if the pool is large enough (Alg. 1, line 3: a subset of size b).
+        Without replacement if the pool has ``count`` samples (Alg. 1, line 3: a subset of size b).
         """
         total = len(self.pixels)
         rows = [

@@ -48,12 +48,12 @@ class ImageArchive:
         return self._images[position].name
 
     def _label(self, member: "tarfile.TarInfo | None") -> "int | str | None":
-        """Return what a ``.cls`` file in the archive holds; ``None`` for no file."""
+        """Return the content of a ``.cls`` file in the archive, an int if it is digits, else text; ``None`` if ``member`` is ``None``."""
         text = None if member is None else self._bytes(member).decode().strip()
         return int(text) if text and text.isdecimal() else text
 
     def _bytes(self, member: tarfile.TarInfo) -> bytes:
-        """Return the content of a file in the archive, which is not compressed, so that no file stays open."""
+        """Open the archive, which is not compressed, read one file's bytes at its offset, close the archive, and return the bytes."""
         with self._path.open("rb") as file:
             file.seek(member.offset_data)
             return file.read(member.size)

@@ -48,7 +48,10 @@ class CheckPlan:
 
     @property
     def cost(self) -> dict[str, int]:
-        """How many maps each check has to make, by its name, beyond those of earlier checks; 0 if it is cached."""
+        """Number of maps that each check has to make, by its name; 0 if its finding is cached.
+
+        Maps that several checks of this plan share count for the first of them alone.
+        """
         counted: set[Request] = set()
         costs = {}
         for name in self.names:
@@ -68,7 +71,7 @@ class CheckPlan:
 
     @property
     def concepts(self) -> int:
-        """Number of concepts in the run, or in the list of maps; ``most`` may limit the check to fewer."""
+        """Number of different concepts in the run, or in the list of maps: all, also where ``context.most`` limits a check to fewer."""
         maps = [one.index for one in self.context.maps]
         return len(set(maps if self.run is None else [row["index"] for row in self.run.facts()["jobs"]]))
 
@@ -173,7 +176,7 @@ def plan_checks(
 def plan_checks_in_memory(
     maps: ConceptMaps, *, only: Sequence[str] = (), most: int = 4, samples: Samples = None, device: str = "auto"
 ) -> CheckPlan:
-    """Return the plan of checks of maps in memory, with the classifier, samples and recipe that they were made with (``maps.origin``).
+    """Return a CheckPlan for maps in memory; network, recipe and, unless given, samples are from ``maps.origin``; RunError without it.
 
     Raises:
         PhospheneError: a check does not exist, or needs a library that is not installed.
@@ -220,7 +223,7 @@ def run_checks(
 
 
 def _jobs_to_check(run: RunDirectory, facts: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the ``run.json`` rows of the maps to check, of up to 64 classes, evenly spread; RunError if the run is not finished."""
+    """Return ``run.json`` rows to check: all seeds of up to 64 classes, spread evenly over the run; RunError if it is not finished."""
     rows: list[dict[str, Any]] = facts["jobs"]
     run.require_finished()
     classes = list(dict.fromkeys(row["index"] for row in rows))
@@ -255,7 +258,10 @@ def _samples_of_run(facts: dict[str, Any], samples: Samples, classifier: Classif
 
 
 def _subject_of_finding(context: CheckContext) -> dict[str, Any]:
-    """Return a dictionary of all that a finding depends on besides maps (concepts, samples, version), to tell later if it is outdated."""
+    """Return what a finding depends on except the arrays of the maps, as a dictionary: concepts and seeds, samples, phosphene's version.
+
+    A cached finding with another subject is outdated.
+    """
     return {
         "concepts": [{"index": one.index, "label": one.label, "seed": one.seed} for one in context.chosen],
         "samples": {"spec": context.pool.spec, "sha256": context.pool.sha256},

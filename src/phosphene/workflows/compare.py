@@ -19,7 +19,9 @@ from phosphene.runs import RunDirectory
 
 @dataclass(frozen=True)
 class Comparison:
-    """Result of ``compare``: the change of each class that two runs share, and both runs' maps; a notebook shows it.
+    """Result of ``compare``: a Change per class that both runs have (0 unchanged to 1, by images and predictions), and both runs' maps.
+
+    A notebook shows it as a table.
 
     Attributes:
         runs: Their directories.
@@ -57,7 +59,7 @@ class Comparison:
 
     @property
     def seeds_known(self) -> bool:
-        """Whether at least one class has several seeds, so that it is known how much a map changes with the seed alone."""
+        """Whether at least one class that both runs have was mapped with several seeds in one of them: without, no change is given."""
         return any(max(one.seeds) > 1 for one in self.changes)
 
     def cells(self, one: Change) -> tuple[str, str, str]:
@@ -170,7 +172,10 @@ def _unshared_labels(by_class: dict[int, list[ConceptMap]], shared: set[int]) ->
 
 
 def _compared_run(run: RunDirectory, by_class: dict[int, list[ConceptMap]], other_sha256: str) -> ComparedRun:
-    """Return a run as a ``ComparedRun``: maps, mean confidence per class, and, if scored, predictions by the other run's source."""
+    """Return a run as a ComparedRun: maps, mean confidence per class, and, if known, what network ``other_sha256`` predicts for them.
+
+    These predictions are taken from ``scores.json``; there are none if the run was not scored on that network.
+    """
     maps = [one for group in by_class.values() for one in group]
     own = {index: sum(one.p_class for one in group) / len(group) for index, group in by_class.items()}
     score = next((score for row, score in read_scorecards(run) if row["target_sha256"] == other_sha256), None)

@@ -44,7 +44,7 @@ class ConceptMaps(MapList):
         return Grid([one.image for one in self], captions(self), columns=columns, size=size)
 
     def save(self, path: "str | Path") -> RunDirectory:
-        """Write the maps, and what their source classifier predicts for them, as a run directory at ``path``; return it as a RunDirectory.
+        """Add the maps and their source's predictions to the run directory ``path``, and return it; RunError if it is of another run.
 
         Args:
             path: The directory: a new one, or one with maps of the same model, recipe and samples.

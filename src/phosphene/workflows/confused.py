@@ -25,7 +25,7 @@ DRAWN, DRAWN_SEED = 600, 20230401
 
 @dataclass(frozen=True)
 class ConfusedPair:
-    """Two classes that a network confuses: the contrast of each with the other, and the mean probability of either for the other's samples.
+    """Two classes that a network confuses: concepts ``A vs B`` and ``B vs A`` to map; mean probability of one for samples of the other.
 
     Attributes:
         first: The contrast of one class with the other.
@@ -85,7 +85,7 @@ def confused_pairs(classifier: Classifier, samples: Any, most: int, *, device: s
 
 
 def _labelled_samples(classifier: Classifier, samples: Any) -> tuple[Tensor, list[int]]:
-    """Return labelled samples of a spec (path, name), uint8 (n, c, h, w), and classes, -1 if unknown; SamplesError if under two classes."""
+    """Load labelled samples: uint8 (n, c, h, w), and a list of classes, -1 if unknown; SamplesError if fewer than two classes occur."""
     if samples is None:
         samples = default_samples(classifier.spec)
     if samples == "demo:shapes":

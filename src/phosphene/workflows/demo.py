@@ -85,7 +85,10 @@ def run_demo(
 
 
 def _scan(spec: str, out: Path, device: str, display: ProgressDisplay) -> dict[str, Any]:
-    """Scan a demo network in a run below ``out``, add an image of the planted trigger to its suspect; return content of ``scan.json``."""
+    """Scan a demo network in a run below ``out``; if its trigger is found, show the planted one in the report; return ``scan.json``.
+
+    The image of the planted trigger is written into the folder of the suspect, beside the candidate trigger.
+    """
     classifier = load(spec)
     pool = load_samples(default_samples(spec), classifier.input.shape)
     origin = MapOrigin(classifier=classifier, pool=pool, recipe=resolve(RECIPE), device=device)

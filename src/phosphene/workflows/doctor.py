@@ -42,7 +42,9 @@ def examine_machine() -> dict[str, Any]:
 def examine_model(
     classifier: Classifier, pool: SamplePool, *, device: str = "auto", precision: str = "auto"
 ) -> dict[str, Any]:
-    """Return, as a dictionary, a network's facts, its predictions for samples, and whether these support its declared input.
+    """Return facts on a network, its predictions for samples, and whether these fit its declared mean, std, value range and size.
+
+    A dictionary of texts, but for ``conventions``, a list of rows. Without natural samples it predicts noise.
 
     Raises:
         NumericError: it returns NaN or infinity.
@@ -101,12 +103,12 @@ def _measurements_line(values: Tensor, shown: str) -> str:
 
 
 def _predictions_line(classes: int, shown: str) -> str:
-    """Return the line that says whether the network tells the samples apart: ``classes`` is how many it predicted."""
+    """Return a line of text: a warning if the network predicted a single class (``classes`` is 1), else that its predictions differ."""
     if classes == 1:
         return f"one class for every sample ({shown}): check [input] mean and std, or give natural --samples"
     return "different classes for different samples"
 
 
 def _information_text(information: "float | None") -> str:
-    """Return as text how many nats predictions reveal about samples; "refused" for ``None``: the network did not run at that size."""
+    """Return in nats what the predictions at one input size reveal about samples; "refused" for ``None``: it did not run at that size."""
     return "refused" if information is None else f"{information:.2f} nats"

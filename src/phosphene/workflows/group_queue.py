@@ -46,7 +46,7 @@ class GroupQueue:
         return self._again.popleft() if self._again else next(self._fresh, None)
 
     def _groups(self, run: int, size: int) -> Iterator[Group]:
-        """Cut plan ``run``'s jobs into chunks of ``size``; per chunk, yield a Group to resume from a checkpoint and one of the other maps.
+        """Yield, per ``size`` jobs of ``plans[run]``, up to two Groups: maps to resume from a checkpoint, and the other missing maps.
 
         Cached maps are counted and reported on the way, and a checkpoint of finished maps is deleted. The places of the
         cuts depend on the plan alone, so that a second command has the same groups.
@@ -106,7 +106,11 @@ class GroupQueue:
             self.on_map(event.summary)
 
     def _handle_failed(self, event: GroupFailed) -> None:
-        """Handle a ``GroupFailed`` event: queue each guilty map alone, give it up after 3 tries; queue the group's other maps in parts."""
+        """Queue the maps of a failed group again: each guilty map alone, up to 3 tries, and the others together.
+
+        If no guilty map is known, the group is queued in two halves, and a map alone in its group is the guilty one.
+        A final failure uses up all tries.
+        """
         run = event.group.run
         left = tuple(job for job in event.group.missing if (run, job) not in self._counted)
         guilty = tuple(job for job in left if job in event.guilty)

@@ -78,7 +78,9 @@ def make_runs(
     on_progress: "Callable[[Progress], None] | None" = None,
     on_map: "Callable[[MapSummary], None] | None" = None,
 ) -> list[MappedRun]:
-    """Make the missing maps of plans, write own predictions and reports; return a MappedRun per plan; JobsError if any failed.
+    """Make the plans' missing maps, write predictions and a report per run; return a MappedRun per plan; JobsError if a map failed.
+
+    The predictions are the source classifier's for its own maps; they and the reports are written before a JobsError.
 
     Args:
         plans: Plans of the runs.
@@ -93,7 +95,7 @@ def make_runs(
     runs = [MappedRun(one) for one in plans]
 
     def add(found: MapSummary) -> None:
-        """Add a map's summary to its MappedRun, and pass it to ``on_map``, but not cached maps of a run of over 100."""
+        """Add a map's summary to its MappedRun; also pass it to ``on_map``, unless it is a cached map of a run with over 100 maps."""
         runs[found.run].maps.append(found)
         if on_map is not None and (found.made or len(plans[found.run].jobs) <= MOST_REPORTED):
             on_map(found)

@@ -68,10 +68,10 @@ def directory_name(*names: str) -> str:
 
 
 def default_run(classifier: Classifier, recipe: Recipe, samples: "str | None" = None) -> Path:
-    """Return where a run goes by default: runs/<model>-<recipe>, with a hash if the recipe is changed or ``samples`` are given.
+    """Return the default run directory: runs/<model>-<recipe>; a hash follows if the recipe is not built in or ``samples`` are given.
 
-    A short hash follows if the recipe was changed, samples were chosen or another model of this name has been mapped,
-    so that trying things does not collide.
+    The hash is of recipe and samples. One of the model follows if another model of this name has been mapped there. So
+    trying things does not collide.
     """
     name = run_name(classifier, recipe)
     if samples is not None or recipe not in [known for _, known in RECIPES.values()]:
@@ -97,14 +97,14 @@ def plan(
     most: int = 8,
     **settings: Any,
 ) -> MapPlan:
-    """Return the MapPlan of a map per concept (``None``: all classes) and seed; RunError if ``out`` holds something else.
+    """Return the MapPlan of a map per concept (``None``: all classes) and seed; RunError if ``out`` has another run or other files.
 
     With ``unit:LAYER:*`` the concepts are the ``most`` active channels of the layer. Further arguments are the
     ``device``, ``precision``, ``compile`` and ``frames`` of :class:`MapPlan`.
 
     Raises:
         ConceptError: a concept names no class or several, or has several meanings.
-        RunError: the directory belongs to something else.
+        RunError: the directory has a run of another model, recipe or samples, or files that are no run.
     """
     run = RunDirectory(out)
     known = resolve_units(to_concepts(concepts, classifier), classifier, pool, most, settings.get("device", "auto"))
@@ -159,7 +159,7 @@ def plan_all(
 
 
 def seed_range(seed: int, seeds: int) -> range:
-    """Return the seeds of each concept, from ``seed`` to ``seed + seeds - 1``; ConceptError if these are out of range.
+    """Return the range of seeds from ``seed`` to ``seed + seeds - 1``; ConceptError if it is empty or not within 0 to 2**32 - 1.
 
     Raises:
         ConceptError: there are none, or one is out of range.

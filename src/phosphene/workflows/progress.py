@@ -129,7 +129,7 @@ class MapCounts:
         self.total -= self.cost[run]
 
     def count_ended(self, group: Group) -> None:
-        """Forget the passes of a group's unfinished maps, because the executor has ended the group."""
+        """Stop counting the passes of a group's unfinished maps as under way, because the group has ended, stopped or failed."""
         self.under_way.pop(group, None)
         self.first.pop(group, None)
 

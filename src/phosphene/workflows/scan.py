@@ -35,7 +35,7 @@ TRIAL = 4  # images that are timed, at least, for the estimate
 
 @dataclass(frozen=True, kw_only=True)
 class ScanPlan(MapOrigin):
-    """What a ``scan`` will do: network, samples, references, settings, run directory, and any cached result; for :func:`make_scan`.
+    """What a ``scan`` will do: network, samples, clean networks to compare with, settings, run, cached result; for :func:`make_scan`.
 
     Attributes:
         reference: Clean networks.
@@ -102,7 +102,7 @@ class ScannedRun:
 
     @property
     def most_deviating(self) -> tuple[list[str], list[list[str]]]:
-        """The column names and the rows (text cells) of a table of the classes that deviate most."""
+        """Column names and rows (text cells) of a table of the five classes that most stand out from the others, or from clean networks."""
         return most_deviating(self.found)
 
     def to_dict(self) -> dict[str, Any]:

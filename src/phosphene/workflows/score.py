@@ -53,7 +53,7 @@ class SourceRun:
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class RunScore(Score):
-    """The score of a run's maps on one target classifier, with where they come from: a row of ``scores.json``.
+    """How a target classifies a run's maps: M_score in [1 / concepts, 1], top-1 rates, run and hashes; a row of ``scores.json``.
 
     Attributes:
         run: The run directory.
@@ -160,7 +160,7 @@ def _source_classifiers(sources: Sequence[SourceRun], *, trust: bool) -> list[Cl
 
 
 def _distinct_classifiers(targets: Iterable[Classifier]) -> list[Classifier]:
-    """Return the classifiers in order, each name with the same weights only once."""
+    """Return the classifiers in order; of those with the same name and the same weights only the first."""
     found: dict[tuple[str, str], Classifier] = {}
     for target in targets:
         found.setdefault((target.name, target.sha256), target)
@@ -168,7 +168,10 @@ def _distinct_classifiers(targets: Iterable[Classifier]) -> list[Classifier]:
 
 
 def _check_pair(source: SourceRun, target: Classifier) -> None:
-    """Raise ConceptError or SpecError if a run cannot be scored on a target: channels or labels differ, or too few concepts."""
+    """Raise if a run cannot be scored on a target: channels or labels do not match, no two concepts, or it is a regression.
+
+    SpecError for the channels, CardError for a regression, else ConceptError: also for maps of units alone.
+    """
     check_channels(source.channels, target)
     if not source.concepts:
         raise ConceptError(
