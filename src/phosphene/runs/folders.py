@@ -13,7 +13,7 @@ from phosphene.runs.atomic import writing
 
 @contextlib.contextmanager
 def whole_folder(folder: Path, content: Collection[str], called: str) -> Iterator[Path]:
-    """Context that yields a temporary folder to fill, then replaces ``folder`` by it; RunError unless it is new, empty or has ``content``.
+    """Context that yields a temporary folder to fill, then replaces ``folder`` by it; RunError if it has files that are not ``content``.
 
     If the block fails, ``folder`` stays as it was.
 

@@ -46,7 +46,7 @@ class WriterThread(Generic[Result]):
         self.thread.shutdown()
 
     def _call(self, function: Callable[..., "Result | None"], *arguments: Any) -> "Result | None":
-        """Make a queued call and return its result; if an earlier call failed, only return ``None``. Its error is a PhospheneError."""
+        """Make a queued call and return its result, or raise a PhospheneError; if an earlier one failed, do nothing and return ``None``."""
         if self.failed:
             return None
         try:

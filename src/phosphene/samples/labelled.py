@@ -54,7 +54,8 @@ def load_labelled(
         pool: The samples of the spec, if they are loaded already; used if none has a label.
 
     Returns:
-        uint8 (n, c, h, w), and the classes, or ``None`` if they are unknown for half of the samples.
+        uint8 (n, c, h, w), and the classes, or ``None`` if they are unknown for over half of the samples, or fewer than two images can
+            be read that way.
 
     Raises:
         SamplesError: as :func:`phosphene.samples.load_samples` does.

@@ -45,6 +45,7 @@ def examine_model(
     """Return facts on a network, its predictions for samples, and whether these fit its declared mean, std, value range and size.
 
     A dictionary of texts, but for ``conventions``, a list of rows. Without natural samples it predicts noise.
+    Of a regression network only its outputs are described.
 
     Raises:
         NumericError: it returns NaN or infinity.

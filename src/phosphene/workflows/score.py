@@ -168,9 +168,9 @@ def _distinct_classifiers(targets: Iterable[Classifier]) -> list[Classifier]:
 
 
 def _check_pair(source: SourceRun, target: Classifier) -> None:
-    """Raise if a run cannot be scored on a target: channels or labels do not match, no two concepts, or it is a regression.
+    """Raise if a run cannot be scored on a target: channels or labels do not match, under two concepts, or the target has no classes.
 
-    SpecError for the channels, CardError for a regression, else ConceptError: also for maps of units alone.
+    SpecError for the channels, CardError for a target of regression, else ConceptError: also for maps of units alone.
     """
     check_channels(source.channels, target)
     if not source.concepts:
