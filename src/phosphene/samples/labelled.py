@@ -54,8 +54,7 @@ def load_labelled(
         pool: The samples of the spec, if they are loaded already; used if none has a label.
 
     Returns:
-        uint8 (n, c, h, w), and the classes, or ``None`` if they are unknown for over half of the samples, or fewer than two images can
-            be read that way.
+        uint8 (n, c, h, w), and the classes, or ``None`` if they are unknown for over half of the samples.
 
     Raises:
         SamplesError: as :func:`phosphene.samples.load_samples` does.
