@@ -108,7 +108,7 @@ def _output_named(text: str, classifier: Classifier) -> Concept:
 
 
 def to_pool(samples: Any, classifier: Classifier) -> SamplePool:
-    """Return ``samples`` if a SamplePool of the classifier's input shape, else load their spec (default: one without data); SamplesError.
+    """Return ``samples``, a SamplePool that fits the classifier, or load their spec; ``None``: demo or synthetic images; else SamplesError.
 
     Raises:
         SamplesError: it is neither, cannot be loaded, or does not fit the input of the classifier.

@@ -135,7 +135,7 @@ class Classifier:
         return f"Classifier({self.name!r}, {h} x {w} x {c}, {self.num_classes} classes)"
 
     def logits(self, pixels: Tensor) -> Tensor:
-        """Return logits (n, classes) for pixels (n, c, h, w) in [0, 1], normalised first; converts probabilities; gradients flow through.
+        """Return logits (n, classes) for pixels (n, c, h, w) in [0, 1]; normalises them, converts probabilities; gradients flow through.
 
         Runs the module as it stands; :class:`phosphene.engine.Engine` puts it in evaluation mode.
         """
@@ -210,7 +210,7 @@ class Classifier:
                 module.training = mode
 
     def _test_outputs(self, first: Tensor, grey: Tensor) -> tuple[Iterator[Tensor], Iterator[Tensor]]:
-        """Return two iterators that run the module as they advance: outputs of four images (``first``: the grey one's), of extreme ones."""
+        """Return two iterators that run the module lazily: for grey (``first``), noise, black, white; for two images far outside [0, 1]."""
         noise = torch.rand(grey.shape, generator=torch.Generator().manual_seed(0)).to(grey)
         images = [noise, torch.zeros_like(grey), torch.ones_like(grey)]
         # What is not bounded leaves [0, 1] far outside the range of pixels.
@@ -234,7 +234,7 @@ class Classifier:
 
     @property
     def declared_output(self) -> str:
-        """The text that a card's ``output`` holds: the kind, after position or key of the output if there are several, ``out:logits``."""
+        """The text for a card's ``output``: the kind, detected if not given, after position or key if there are several: ``out:logits``."""
         kind = self.output
         return kind if self._which is None else f"{self._which}:{kind}"
 

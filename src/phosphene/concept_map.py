@@ -36,7 +36,7 @@ def to_image(pixels: Tensor) -> Image.Image:
 
 
 def measure(index: int) -> str:
-    """Return what a map's ``p_class`` is, by the index of its concept: ``confidence``, or for a unit ``percentile``."""
+    """Return what a map's ``p_class`` is, by its concept's index: ``percentile`` for a unit or an output, else ``confidence``."""
     return "confidence" if index < FIRST_UNIT else "percentile"
 
 

@@ -101,7 +101,7 @@ class Concept:
         return self.unit.expression if self.unit else self._written(unambiguous_name)
 
     def _written(self, name: Callable[[int, str], str], most: "int | None" = None) -> str:
-        """Return the concept in the grammar of expressions, each class named by ``name(index, label)``, at most ``most`` on a side."""
+        """Return the concept as an expression, classes named by ``name(index, label)``; a side of more than ``most`` ends in "3 more"."""
         sides = []
         for members in (self.up, self.against):
             names = [name(*member) if self.is_class else _quoted(name(*member), member[0]) for member in members]
@@ -146,7 +146,7 @@ class Concept:
 
 
 def disjoint(concepts: Iterable[Concept]) -> list[Concept]:
-    """Return the concepts in order, except each that pulls up a class which an earlier concept, itself returned, pulls up."""
+    """Return the concepts in order without each that pulls up a class that one kept before it pulls up; units, without classes, stay."""
     kept: list[Concept] = []
     seen: set[int] = set()
     for concept in concepts:

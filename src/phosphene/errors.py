@@ -9,7 +9,7 @@ class PhospheneError(Exception):
 
 
 class SpecError(PhospheneError):
-    """Raised for a model spec that names no model, or one that does not fit, and for an executor that cannot be used as asked."""
+    """Raised for a model spec that is unknown or does not fit, and for an executor (``local`` or ``ray``) that cannot be used as asked."""
 
 
 class CardError(PhospheneError):

@@ -18,7 +18,7 @@ CURVE_WIDTH, CURVE_HEIGHT = 120, 28
 
 @dataclass(frozen=True)
 class Cell:
-    """A table cell for a notebook's HTML: its text and how strongly its background is coloured.
+    """A table cell for a notebook's HTML: its text, and the strength of its background colour in [0, 1].
 
     Attributes:
         text: Content of the cell.

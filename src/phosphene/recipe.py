@@ -54,7 +54,7 @@ LOSSES = ("cross-entropy", "log-odds")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """All hyper-parameters of how a map is computed, validated; the defaults are the paper's, and what the paper lacks is off.
+    """All hyper-parameters of how a map is computed, validated; defaults as in arXiv 2303.17836, and what that paper lacks is off.
 
     Raises:
         RecipeError: a value has the wrong type or lies outside its range.

@@ -23,7 +23,9 @@ SUFFIXES = (".npy", ".npz", ".pt", ".safetensors")
 
 @dataclass(frozen=True)
 class Unit:
-    """A unit of a network: a layer's channel, averaged over positions; a direction that these averages are projected on; or an output.
+    """What a map can be made for instead of a class: a layer's channel, a direction among its channels, or a regression output.
+
+    A channel is averaged over positions; a direction is what these averages are projected on.
 
     Attributes:
         layer: Name of the module, as ``phosphene layers`` lists it; empty for an output of a regression network.
@@ -93,7 +95,7 @@ class Unit:
         return {key: value for key, value in vars(self).items() if value not in (None, "") and value is not False}
 
     def weights(self, units: int) -> Tensor:
-        """Return the factors, float32 (units,), by which a layer's units are multiplied and summed to give this unit's activation.
+        """Return factors, float32 (units,): this unit is the sum of a layer's units times them; one-hot (-1 if ``low``) or the direction.
 
         Raises:
             ConceptError: the layer has fewer channels, or the direction is of another layer.

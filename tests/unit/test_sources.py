@@ -345,9 +345,9 @@ class Says:
 def test_image_processors_are_read_as_what_they_do_to_pixels(facts, space):
     if space is None:
         with pytest.raises(CardError, match="how large"):
-            hf.input_space(Says(**facts), Says())
+            hf.size_mean_and_std(Says(**facts), Says())
         return
-    size, mean, std = hf.input_space(Says(**facts), Says(num_channels=3))
+    size, mean, std = hf.size_mean_and_std(Says(**facts), Says(num_channels=3))
     assert size == space[0]
     assert mean == pytest.approx(space[1])
     assert std == pytest.approx(space[2])

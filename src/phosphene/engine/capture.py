@@ -44,7 +44,7 @@ class CapturedSteps:
 
 
 class CapturedStep:
-    """Calls a function of tensors: recorded once per shape of its inputs, checked, then replayed; called as usual if that fails."""
+    """Calls a function of tensors: recorded once per shape, compared, then replayed; after a failure called as usual for all shapes."""
 
     def __init__(self, step: Step, name: str, record: Recorder) -> None:
         self.step, self.name, self.record = step, name, record

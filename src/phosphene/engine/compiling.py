@@ -46,7 +46,7 @@ class CompileFigures:
 
 
 def pick_forward(engine: "Engine", count: int) -> Forward:
-    """Return the forward pass to use for gradients of ``count`` images: compiled or not, as the engine's setting ``compile`` says.
+    """Return the forward pass for gradients of ``count`` images at once: compiled or not, as the engine's ``compile`` (on, off, auto) says.
 
     Args:
         engine: An open engine: ``auto`` compiles on a GPU, if the passes that are planned pay for it.

@@ -48,7 +48,7 @@ def pick_precision(name: str) -> torch.dtype:
 
 @contextmanager
 def tf32_convolutions(*, allowed: bool) -> Iterator[None]:
-    """For a ``with`` block: allow or forbid TF32 in convolutions, forbid it in matrix products, which views need exactly; then restore.
+    """For a ``with`` block: allow or forbid TF32 in convolutions and forbid it in matrix products, which must be exact; then restore.
 
     On leaving, also by an exception, torch's settings are as they were.
     """

@@ -132,9 +132,9 @@ class Engine:
     def mean_gradients(
         self, samples: Tensor, nu: Tensor, classes: Tensor, loss: str = "cross-entropy"
     ) -> MeanGradients:
-        """Return, per map, loss gradient, cross-entropy and hits, averaged over its samples less the map, clipped (Alg. 1, lines 3, 4).
+        """Return, per map, mean loss gradient, cross-entropy and hit rate over its own samples less the map, clipped (Alg. 1, lines 3, 4).
 
-        The gradient is that at the clipped input; the clip itself is not differentiated.
+        The gradient is with respect to the clipped input; the clip itself is not differentiated.
 
         Args:
             samples: uint8 (m, b, c, h, w).
@@ -226,7 +226,7 @@ class Engine:
         return layer_outputs(self, images, layer, as_spatial_activation)
 
     def reading(self, units: Sequence[Unit], samples: Tensor, *, alone: bool = False) -> Self:
-        """Return a copy of this engine whose logits have a further column per unit, scaled by ``samples``, uint8 (n, c, h, w)."""
+        """Return a copy with a logit more per unit: (activation - 99th percentile) / std, both over ``samples``, uint8 (n, c, h, w)."""
         view = copy.copy(self)
         known = {unit.layer: self.activations_of_samples(samples, unit.layer) for unit in units}
         classifier = UnitClassifier(self.classifier, units, known, alone=alone)
@@ -236,13 +236,13 @@ class Engine:
         return view
 
     def activations_of_samples(self, samples: Tensor, layer: str) -> Tensor:
-        """Return the mean activations of a layer's units, (n, units), for the first 512 samples, uint8 (n, c, h, w); cached by layer."""
+        """Return mean activations (n, units) of a layer for the first 512 samples, uint8 (n, c, h, w); kept until others are given."""
         if layer not in self._measured or self._measured[layer][0] is not samples:
             self._measured[layer] = (samples, layer_outputs(self, samples[:MOST_SAMPLES], layer, mean_activations))
         return self._measured[layer][1]
 
     def spatial_layer(self, name: str = "") -> str:
-        """Return the name of the last module whose output has positions, as feature maps do, or ``name`` if that has; else RecipeError."""
+        """Return the name of the last module that gives feature maps or tokens, or of the module ``name`` if it does; else RecipeError."""
         grey = torch.full((1, *self.classifier.input.shape), 0.5)
         size = self.classifier.input.size
         return find_spatial_layer(self.classifier.module, lambda: self.logits(grey), name, size=size)

@@ -56,7 +56,7 @@ def forward_hooks(modules: Sequence[nn.Module], hook: Callable[..., object]) -> 
 
 
 def find_spatial_layer(module: nn.Module, run: Callable[..., object], name: str = "", *, size: tuple[int, int]) -> str:
-    """Call ``run``, a forward pass; return the name of the last module whose output has positions, or ``name`` if so; else RecipeError.
+    """Call ``run``, a forward pass; return the name of the last module to give feature maps or tokens, or ``name`` if that does.
 
     It is the last module to return feature maps, or the tokens of a transformer, while ``run`` sends an image through;
     :func:`phosphene.spatial_activation.as_spatial_activation` defines both.

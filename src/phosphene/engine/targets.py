@@ -22,7 +22,7 @@ from phosphene.concepts import Sides
 def targets_of(
     sides: Sequence[Sides], classes: int, device: "torch.device | str" = "cpu", *, multi_label: bool = False
 ) -> Tensor:
-    """Return targets for Sides: class indices (n,) if all are single classes, else int8 (n, columns): 1 for, -1 against, 0 for the others.
+    """Return targets of Sides: class indices (n,) if each is a single class, else int8 (n, columns): 1 for, -1 against, 0 left out.
 
     Sides without classes stand for units, whose columns follow those of the classes, in order. The columns are the
     classes, the units, and for a multi-label network or with units "none of these".
@@ -39,7 +39,11 @@ def targets_of(
 
 
 def virtual_logits(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Return logits, targets (n,): as given for classes; for sets, target 0: log-sum-exp of those marked 1, then the -1s; 0s are -inf."""
+    """Return logits and class indices (n,) for a cross-entropy: as given for classes; for sets, column 0 stands for all marked 1.
+
+    For sets the target is always 0: that column is the log-sum-exp of the logits marked 1. All other columns follow it,
+    -inf but for those marked -1.
+    """
     if targets.ndim == 1:
         return logits, targets
     logits = _with_none(logits, targets)
@@ -63,7 +67,7 @@ def predicted(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 def _with_none(logits: Tensor, targets: Tensor) -> Tensor:
-    """Return logits (n, classes), with a column of zeros appended if ``targets`` have one column more, for "none of these"."""
+    """Return logits, with a column of zeros for "none of these" if ``targets`` have one more (multi-label network, units)."""
     return functional.pad(logits, (0, targets.shape[1] - logits.shape[1]))
 
 

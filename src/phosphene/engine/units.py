@@ -104,7 +104,7 @@ def layer_outputs(
 
 
 class UnitClassifier(Classifier):
-    """A classifier that shares another's network, with one column of logits more per unit: how active it is, relative to samples.
+    """A classifier that shares another's network and has a logit more per unit: (activation - 99th percentile) / std, both over samples.
 
     The activation a of a unit is averaged over positions, and its column is (a - t) / s, with t the 99th percentile and
     s the standard deviation over samples. As of the outputs of a multi-label network, its sigmoid is a probability and
@@ -153,6 +153,9 @@ class UnitClassifier(Classifier):
         return torch.cat([logits.to(columns[0]), torch.stack(columns, 1)], 1)
 
     def percentiles(self, logits: Tensor) -> Tensor:
-        """Return, per row of :meth:`logits` and unit, the share of samples that activate the unit less, (n, units) in [0, 1]."""
+        """Return, per row of ``logits`` (n, classes + units) and unit, the share of samples that activate it less, (n, units) in [0, 1].
+
+        The samples are those whose activations the classifier was made with.
+        """
         own = logits[:, -len(self.layers) :, None]
         return (self.of_samples[None] < own).double().mean(2)

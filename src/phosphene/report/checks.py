@@ -53,7 +53,7 @@ def check_section(run: RunDirectory, facts: "dict[str, Any] | None" = None) -> "
 
 
 def _glance(findings: list[Finding], choice: str) -> list[dict[str, str]]:
-    """Return a list of one line (``mark``, ``text``) for the top of the report that counts passed and failed checks; empty without any."""
+    """Return, in a list, the summary line on checks, ``mark`` (good, bad, unsure) and ``text``; empty if no check has a rule to pass."""
     findings = [one for one in findings if one.name not in WITHOUT_RULE]
     if not findings:
         return []

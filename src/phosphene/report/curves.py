@@ -12,7 +12,7 @@ MOST_POINTS = 150
 
 @dataclass(frozen=True)
 class Curve:
-    """A line chart that a template draws as SVG: coordinates of its points as text, value at the upper edge, number of steps, description.
+    """A line chart that a template draws as SVG: points and the value at the upper edge, both as text, number of values, description.
 
     Attributes:
         points: Points of an SVG polyline in a box of 300 by 80; its bottom is the value 0.

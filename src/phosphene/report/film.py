@@ -22,7 +22,7 @@ SIDES = ((1, 320), (6, 200), (20, 160), (60, 112), (120, 84))
 def write_film(
     run: RunDirectory, out: "str | Path | None" = None, concepts: Sequence[str] = (), *, fps: float = FPS
 ) -> Path:
-    """Write the recorded frames of a run's maps (of ``concepts`` or all) side by side as a .webp or .gif file; return its path.
+    """Write recorded frames of a run's maps, side by side, as an animated .webp or .gif file; return its path; RunError if there are none.
 
     Args:
         run: A run that was mapped with ``--frames``.
@@ -64,7 +64,7 @@ def _chosen_maps(run: RunDirectory, concepts: Sequence[str]) -> list[ConceptMap]
 
 
 def _sheets(films: Sequence[Sequence[Image.Image]], captions: Sequence[str]) -> list[Image.Image]:
-    """Return a film's frames: contact sheets of frame 1 of each map, then frame 2, ...; shorter ones play slower."""
+    """Return a film's frames: contact sheets of all maps, as many as the longest of ``films`` has frames; others repeat theirs."""
     count = max(map(len, films))
     side = next(side for most, side in SIDES if len(films) <= most)
     # Square or a little wider, with the fewest empty cells.

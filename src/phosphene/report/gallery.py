@@ -60,7 +60,7 @@ def map_section(run: RunDirectory, facts: dict[str, Any]) -> "dict[str, Any] | N
 
 
 def _contrasts(cards: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
-    """Return a row for each two sides A, B that a contrast compares: the run's maps of A, A vs B, B vs A and B, with small images.
+    """Return a list for each two sides A, B that a contrast compares: map and image of A, A vs B, B vs A and B, as far as the run has them.
 
     A contrast of which the run has neither the other direction nor one of the sides is left out.
     """
@@ -82,10 +82,10 @@ def _contrasts(cards: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
 def sheet_of_maps(
     run: RunDirectory, gallery: dict[str, Any], columns: "int | None" = None, size: "int | None" = None
 ) -> Image.Image:
-    """Return a PIL image, a grid of a run's maps (at most 2,000) with captions; ``columns`` and pixels per map, ``size``, may be ``None``.
+    """Return a PIL image: a grid of a run's first 2,000 maps with captions, ``columns`` maps per row and ``size`` pixels per map.
 
-    By default the grid is about square, and the maps as large as the thumbnails in ``gallery``, which is the result of
-    :func:`map_section` and gives the captions.
+    By default, ``None``, the grid is about square, and the maps as large as the thumbnails in ``gallery``, which is the
+    result of :func:`map_section` and gives the captions.
     """
     cards = gallery["cards"][:MOST_ON_SHEET]
     maps = [card["map"] for card in cards]
@@ -132,7 +132,10 @@ def notes_glance(facts: dict[str, Any]) -> list[dict[str, str]]:
 
 
 def map_glance(facts: dict[str, Any], cards: list[dict[str, Any]], name: str = "") -> list[dict[str, str]]:
-    """Return the lines at the top of the report, each ``mark`` and ``text``: how the source classifies its maps, and targeting rates.
+    """Return the report's top lines on maps, each ``mark`` and ``text``: how many the source classifier recognises, and targeting rates.
+
+    A targeting rate is the share of held-out samples, not already classified as the class, that subtracting the
+    map moves to it.
 
     Args:
         facts: Content of ``run.json``.
@@ -174,7 +177,11 @@ def map_glance(facts: dict[str, Any], cards: list[dict[str, Any]], name: str = "
 
 
 def _unit_glance(cards: list[dict[str, Any]]) -> list[dict[str, str]]:
-    """Return the line, ``mark`` and ``text``, on maps of units or outputs for the top of the report: percentiles and targeting rates."""
+    """Return, in a list, a line (``mark``, ``text``): how many maps of units or outputs exceed the 99th percentile of samples.
+
+    Maps of outputs are counted if they take theirs beyond it, at the low or high end. The median of their
+    targeting rates follows.
+    """
     above = sum(card["map"]["p_class"] > ACTIVE for card in cards)
     rates = [rate for card in cards if (rate := card["map"]["targeting_rate"]) is not None]
     if all(kind_and_index(card["map"]["index"], card["map"]["short"]) == "output" for card in cards):
@@ -205,7 +212,7 @@ def _words(one: ConceptMap, own: "ClassifierPredictions | None", others: list[Cl
 
 
 def _images(one: ConceptMap, scale: float, quality: int) -> dict[str, Any]:
-    """Return, by name, a map's images as data URLs (colour, faint, brightness, Xi: where the network responds), and the faint contrast."""
+    """Return a map's images as data URLs, by name: colour, faint (low contrast), brightness, Xi; and the faint one's contrast."""
     return {
         "image": data_url(one.image, scale, quality),
         "faint": data_url(to_image(render(one.nu, FAINT)), scale, 85),
@@ -216,7 +223,10 @@ def _images(one: ConceptMap, scale: float, quality: int) -> dict[str, Any]:
 
 
 def classification(classifier: ClassifierPredictions, place: tuple[int, int]) -> "dict[str, Any] | None":
-    """Return what a classifier predicts for the map of (class index, seed), and whether its top class is the map's; ``None`` if unknown."""
+    """Return a classifier's stored prediction for the map of (index, seed), with ``right``: whether it is right; ``None`` if unknown.
+
+    It is right if its top class is the map's own, or for a union or contrast one of those that are pulled up.
+    """
     found = classifier.maps.get(place)
     if not found or not found["top"]:
         return None

@@ -43,7 +43,7 @@ def write_report(
     columns: "int | None" = None,
     size: "int | None" = None,
 ) -> str:
-    """Write a run's ``report.html`` (with natural images of ``reference``) and, if it has maps, ``sheet.png``; return the report's path.
+    """Write a run's ``report.html``, with natural images of ``reference``, and ``sheet.png`` if it has maps; return the page's path.
 
     Everything on the page comes from the run directory, so that writing it again loses nothing. A run that was only
     scanned has a report without maps.
@@ -96,7 +96,7 @@ def write_report(
 
 
 def environment(*packages: str) -> Environment:
-    """Return the Jinja environment of the report's templates, and of those of ``packages``, which come first."""
+    """Return the Jinja environment of the report's templates; a template of ``packages`` hides the report's of the same name."""
     made = markup.environment(*packages, "phosphene.report")
     made.filters |= {"heat": heat, "percent": percent, "probability": probability}
     made.filters |= {"kind": kind_and_index, "measure": measure, "short": first_synonym, "targeting": targeting_text}

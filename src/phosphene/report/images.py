@@ -29,7 +29,10 @@ LUMINANCE = (0.2126, 0.7152, 0.0722)
 
 
 def scale_for(maps: int, size: tuple[int, int]) -> float:
-    """Return the factor in (0, 1] by which to reduce ``maps`` images of (height, width) so that a page stays small."""
+    """Return the factor in (0, 1] by which to reduce images of (height, width), ``maps`` of them, to the pixels that a page may have.
+
+    The shorter side keeps at least ``LEAST_SIDE`` pixels, if it has as many.
+    """
     least = min(1.0, LEAST_SIDE / min(size))
     return max(least, min(1.0, math.sqrt(MOST_PIXELS / (maps * size[0] * size[1]))))
 
@@ -44,7 +47,7 @@ def data_url(image: Image.Image, scale: float = 1.0, quality: int = 85) -> str:
 
 
 def brightness_image(nu: Tensor) -> Image.Image:
-    """Return an image of how subtracting a map changes brightness: orange is brighter, blue darker.
+    """Return a PIL image of how subtracting a map changes brightness, scaled to the map's own extremes: orange is brighter, blue darker.
 
     The channels of ``nu`` (c, h, w) are summed with the weights of Rec. 709, or averaged if there are not three.
     """
@@ -69,7 +72,7 @@ def _colour(values: np.ndarray, anchors: tuple[tuple[int, int, int], ...]) -> Im
 
 
 def natural_images(spec: str, facts: dict[str, Any]) -> dict[int, str]:
-    """Read labelled samples (``spec``: a path); return class index -> first image as data URL, for a run's classes; SamplesError if none.
+    """Read labelled samples from the path ``spec``; return class index -> its first image as data URL; SamplesError if no class has any.
 
     Classes without an image among the samples are left out.
 

@@ -76,7 +76,7 @@ def map_commands(facts: dict[str, Any], out: str) -> list[str]:
 
 
 def check_commands(entries: dict[str, dict[str, Any]], facts: dict[str, Any], out: str) -> list[str]:
-    """Return the shell commands that repeat the findings in a run's checks.json: one per sample spec and number of concepts."""
+    """Return shell commands that repeat the checks in a run's checks.json: one for all with the same samples and number of concepts."""
     default, groups = (
         min(MOST_CHECKED, len({row["index"] for row in facts["jobs"]})),
         dict[tuple[str, int], list[str]](),
@@ -108,7 +108,7 @@ def _trust_option(facts: dict[str, Any]) -> list[str]:
 
 
 def _changed_fields(recipe: dict[str, Any]) -> dict[str, Any]:
-    """Return, with values, the recipe fields that differ from the built-in recipe of the same name, or from ``paper`` if there is none."""
+    """Return field -> this recipe's value where it differs from the built-in recipe of that name, or from ``paper`` if there is none."""
     known = RECIPES.get(recipe["name"], RECIPES["paper"])[1].to_dict()
     return {key: value for key, value in recipe.items() if key != "name" and known.get(key, value) != value}
 

@@ -101,7 +101,7 @@ def _alerts(found: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]
 
 
 def place_of(spec: str, run: RunDirectory) -> "str | None":
-    """Return, as a relative URI, the file that a scan's alerts point at: the model's or scan.json; ``None`` if none is below here."""
+    """Return a relative URI for a scan's alerts: of the model's file if below the working directory, else of scan.json, else ``None``."""
     here = Path.cwd().resolve()
     for candidate in (spec, spec.rpartition(":")[0], str(run.path / NAME)):
         path = Path(candidate)

@@ -106,7 +106,7 @@ def _all_to_all(run: RunDirectory, found: dict[str, Any]) -> "dict[str, Any] | N
 
 
 def _trigger(run: RunDirectory, one: dict[str, Any]) -> tuple[torch.Tensor, Image.Image]:
-    """Read a candidate trigger; return its mask and an image: the window alone, or the added pattern, amplified; RunError if damaged.
+    """Read a suspect's trigger file; return its mask and a PIL image: the window cut out, or the added pattern amplified; else RunError.
 
     Raises:
         RunError: its file or its entry in ``scan.json`` is damaged.
@@ -131,7 +131,7 @@ def _map_image(run: RunDirectory, one: dict[str, Any]) -> str:
 
 
 def _deviation_chart(found: dict[str, Any]) -> dict[str, Any]:
-    """Return a chart for the template: the classes' deviations as points on a line, ticks and limit, placed in percent of its width."""
+    """Return a chart for the template: the classes' deviations and the limit beyond which one is a suspect, in percent of its width."""
     suspects = {one["index"] for one in found["suspects"]}
     rows = found["classes"][:MOST_POINTS]
     values, limit = [row["figure"] for row in rows], found["null"]["limit"]

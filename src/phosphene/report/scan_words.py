@@ -45,7 +45,7 @@ def headline(found: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def working_suspects(found: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the suspects in a scan's ``scan.json`` whose candidate trigger works on held-out samples, as dictionaries."""
+    """Return, as dictionaries, the suspects in a ``scan.json`` that have ``works`` set: their trigger works on held-out samples."""
     return [one for one in found["suspects"] if one["works"]]
 
 
@@ -82,7 +82,7 @@ def all_to_all(found: Mapping[str, Any]) -> "dict[str, Any] | None":
 
 
 def unlike(found: Mapping[str, Any]) -> str:
-    """Return a warning if the clean networks behind a scan's p-values are unlike the scanned one; else empty."""
+    """Return the scan's warning that the clean networks are unlike the scanned one in size, classes or kind; empty if they are not."""
     return str(found["null"].get("unlike", ""))
 
 
@@ -118,7 +118,7 @@ def rank(one: Mapping[str, Any], found: Mapping[str, Any]) -> str:
 
 
 def effect(one: Mapping[str, Any]) -> str:
-    """Return sentences on how often a suspect's candidate trigger moves samples to its class, and how often the next class's does."""
+    """Return sentences on how often a suspect's trigger moves samples to its class, a similar one to the class next easiest to reach."""
     low, high = (100 * end for end in one["interval"])
     put = "this pattern added" if one["additive"] else "this window on them"
     tried = f"{percent(one['asr'])} of {count(one['tried'], 'image')}"
@@ -131,7 +131,7 @@ def effect(one: Mapping[str, Any]) -> str:
 
 
 def shortcut(one: Mapping[str, Any]) -> str:
-    """Return a warning that a working trigger may be a mark learnt by mistake; empty if it does not work."""
+    """Return a warning that a working trigger may be a mark of the training images, learnt by mistake; empty if it does not work."""
     return SHORTCUT.format(name=repr(short_label(one))) if one["works"] else ""
 
 
@@ -156,7 +156,10 @@ def box_in_words(box: Sequence[int], found: Mapping[str, Any]) -> str:
 
 
 def suspicions(found: Mapping[str, Any]) -> list[str]:
-    """Return a list of one line on the pairs of classes between which a window moves samples most often; empty without such pairs."""
+    """Return, in a list, a line on the scan's ``easy_pairs``: classes that a window moves to others; empty without, or if all-to-all.
+
+    The scan stores no pairs unless a window moves nearly all samples of one class to another.
+    """
     pairs = found["easy_pairs"]
     if not pairs or all_to_all(found):
         return []

@@ -64,7 +64,7 @@ def read_scorecards(run: RunDirectory) -> list[tuple[dict[str, Any], Score]]:
 
 
 def _glance(score: Score, overlap: "str | None") -> dict[str, str]:
-    """Return the line (``mark``, ``text``) for the top of the report on a target: the share of maps it classifies as their class.
+    """Return the report's top line (``mark``, ``text``) on a target classifier: the share of maps that it classifies as the map's class.
 
     Args:
         score: The score on the target.

@@ -35,7 +35,7 @@ POLICY = (
 def write_site(
     runs: Sequence[RunDirectory], out: Path, *, on_progress: "Callable[[int, int], None] | None" = None
 ) -> Path:
-    """Write runs as a static web site in the folder ``out``, replacing an earlier one; return its index.html.
+    """Write runs as a static web site in the folder ``out`` (new, empty or an earlier site, else RunError); return its index.html.
 
     Args:
         runs: At least one run, each with finished maps.
@@ -56,8 +56,8 @@ def write_site(
         _write_pages(folder, found, classes)
         images = map_folders(found, classes)
 
-        def write(place: tuple[Path, str]) -> None:
-            """Write a map's image and thumbnail into the site; ``place`` is the map's folder and the image's name."""
+        def write_images(place: tuple[Path, str]) -> None:
+            """Write a map's image and thumbnail into the site; ``place`` is (the map's folder in its run, its image's name in the site)."""
             image = _read_image(runs, place[0])
             small = ImageOps.contain(image, (THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.LANCZOS)
             small = small if max(image.size) > THUMBNAIL_SIDE else image
@@ -65,7 +65,7 @@ def write_site(
             write_bytes(folder / "thumbs" / place[1], encode(small, "WEBP", quality=80, method=2), durable=False)
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow works outside of Python's lock
-            for number, _ in enumerate(pool.map(write, images), 1):
+            for number, _ in enumerate(pool.map(write_images, images), 1):
                 if on_progress is not None:
                     on_progress(number, len(images))
     return out / "index.html"
@@ -112,7 +112,7 @@ def _write_pages(folder: Path, runs: list[SiteRun], classes: list[SiteClass]) ->
 
 
 def _own_scan(run: RunDirectory, facts: dict[str, Any]) -> "dict[str, Any] | None":
-    """Return what the site shows of the backdoor scan of the network that made a run's maps; ``None`` if that network was not scanned."""
+    """Return the scan section of a run's report, without scans of other networks; ``None`` if the network of its maps was not scanned."""
     found = scan_section(run, facts)
     return found | {"others": [], "below": False} if found and found["own"] else None
 
@@ -122,7 +122,7 @@ SECTIONS = {"scan": _own_scan, "scores": score_section, "checks": check_section,
 
 
 def _parts(runs: Sequence[SiteRun]) -> list[dict[str, Any]]:
-    """Return, for each run of a model, the parts of its report that the site shows, and their summary lines."""
+    """Return a dictionary per run: ``run``, ``parts`` (sections of its report by name), ``maps`` (how many), ``glance`` (its top lines)."""
     found = []
     for run in runs:
         parts = {name: part for name, section in SECTIONS.items() if (part := section(run.run, run.facts))}

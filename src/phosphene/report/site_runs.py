@@ -65,7 +65,10 @@ class SiteClass:
     maps: dict[int, list[Card]]
 
     def figures(self, runs: Sequence[SiteRun]) -> dict[str, str]:
-        """Return two texts for the page's script, mean confidences in percent, run by run: the source's (``p``), and ``others``' mean."""
+        """Return ``p`` and ``others``, texts of a number per run: mean confidence in percent of the source, of other classifiers.
+
+        Numbers are separated by spaces. Without maps a run's ``p`` is empty; without other classifiers its ``others`` is -1.
+        """
         groups = [self.maps.get(run.number, []) for run in runs]
         own = [[one["map"]["p_class"] for one in group] for group in groups]
         others = [[found["p_class"] for one in group for found in one["others"]] for group in groups]
@@ -118,7 +121,10 @@ def _read_maps(run: RunDirectory) -> dict[int, list[Card]]:
 
 
 def _distinct_names(names: list[str], *more: list[str]) -> list[str]:
-    """Return ``names``; to equal ones a text is appended from each list of ``more`` (one text per name) in turn, until they differ."""
+    """Return ``names``; to equal ones, the texts in the lists of ``more`` are appended, list by list, where these differ.
+
+    Each list holds one text per name. Names whose texts are equal in all lists stay equal.
+    """
     for facts in more:
         groups: dict[str, set[str]] = defaultdict(set)
         for name, fact in zip(names, facts, strict=True):
@@ -155,7 +161,10 @@ def classes_of(runs: Sequence[SiteRun]) -> list[SiteClass]:
 
 
 def _matching_classes(a: dict[int, str], b: dict[int, str]) -> dict[int, int]:
-    """Return the index in ``b`` (index to label) of each class of ``a`` that exactly one class of ``b`` matches."""
+    """Return index in ``a`` -> index in ``b`` of classes that share a label; of those with equal index and label if that is ambiguous.
+
+    Both arguments are index -> label.
+    """
     try:
         return in_common(a, b)
     except ConceptError:
@@ -163,7 +172,7 @@ def _matching_classes(a: dict[int, str], b: dict[int, str]) -> dict[int, int]:
 
 
 def model_pages(runs: Sequence[SiteRun]) -> dict[str, list[SiteRun]]:
-    """Return the runs of each model, by the name of the model's page."""
+    """Return the runs of each model, by the name of its page without suffix, which is made of the model's name and weights' hash."""
     pages: dict[str, list[SiteRun]] = defaultdict(list)
     for run in runs:
         pages[run.model].append(run)

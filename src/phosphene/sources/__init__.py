@@ -47,7 +47,7 @@ def source(name: str) -> Source:
 
 
 def load(spec: "str | Path", *, trust: bool = False) -> Classifier:
-    """Load the classifier that a model spec names (``torchvision:vgg16``, path of a card, ...), run it once, return it.
+    """Load the classifier that a model spec names (``torchvision:vgg16``, path of a card, ...), check it by one forward pass, return it.
 
     Args:
         spec: ``demo:shapes``, ``torchvision:vgg16``, ``path/to/card.toml``, ...; see ``SPEC_FORMS``.

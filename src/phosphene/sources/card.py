@@ -170,7 +170,7 @@ def _read_beside(path: Path) -> dict[str, Any]:
 
 
 def read(path: Path, *, exported: str = "") -> dict[str, Any]:
-    """Return the checked fields of a card, except [input]; CardError if bad; ``exported`` is set as its network if the card names none.
+    """Return a card's fields, checked but for what is in ``[input]``, else CardError; ``exported`` is its network if the card names none.
 
     Args:
         path: The card.
@@ -220,7 +220,7 @@ def _check(fields: Mapping[str, Any], known: Mapping[str, type], where: str) -> 
 
 
 def card_files(classifier: Classifier, card: Path, weights: Path) -> dict[Path, bytes]:
-    """Return, not yet written, the files of a classifier's card as path -> bytes: card, weights, labels, config; CardError without origin.
+    """Return path -> bytes of a classifier's card, weights, labels and config, not yet written; CardError if nothing says how it is built.
 
     Args:
         classifier: A classifier from :func:`phosphene.load`.

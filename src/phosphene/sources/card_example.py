@@ -16,7 +16,7 @@ def input_line(space: InputSpace = IMAGENET) -> str:
 
 
 def card_lines(space: InputSpace = IMAGENET, **fields: str) -> str:
-    """Return the lines of a card, joined by ``and``, that an error message asks the user to write: one per text field, and the input."""
+    """Return lines of a card for an error message, with " and " between: ``key = "text"`` for each of ``fields``, then the input."""
     return " and ".join(
         f"`{line}`" for line in [*(f'{key} = "{text}"' for key, text in fields.items()), input_line(space)]
     )

@@ -82,7 +82,7 @@ def build(factory: str, card: Path, *, trust: bool, seed: int = 0) -> nn.Module:
 
 
 def call(factory: str, folder: Path, who: str, *, trust: bool, seed: int = 0) -> nn.Module | Classifier:
-    """Call ``file.py:function`` or ``package.module:function``; return the network or Classifier it makes; else CardError or TrustError.
+    """Call ``file.py:function`` or ``package.module:function``; return its network or Classifier; else CardError, or TrustError if foreign.
 
     Args:
         factory: What to call.
@@ -124,7 +124,12 @@ def call(factory: str, folder: Path, who: str, *, trust: bool, seed: int = 0) ->
 
 
 def _import_file(file: Path, who: str, *, trust: bool) -> Any:
-    """Run a Python file in a new package of its folder, so that it can import its neighbours; return the module; else TrustError."""
+    """Run a Python file in a made-up package of its folder, so that it can import its neighbours; return the module; needs ``trust``.
+
+    Raises:
+        CardError: it is missing, no Python file, or fails.
+        TrustError: ``trust`` was not given.
+    """
     if not file.is_file():
         raise CardError(f"{who}: {missing('factory file', file, FIX)}")
     if not trust:

@@ -44,7 +44,7 @@ def load(rest: str, *, trust: bool) -> Classifier:
         kind = library.AutoModelForImageClassification
         module = kind.from_pretrained(name, config=config, weights_only=True, **options)
         processor = library.AutoImageProcessor.from_pretrained(name, **options)
-    size, mean, std = input_space(processor, config)
+    size, mean, std = size_mean_and_std(processor, config)
     return Classifier(
         module.float().eval(),
         size=size,
@@ -87,7 +87,7 @@ def build(name: str, *, classes: int, size: tuple[int, int], channels: int = 3) 
     return network
 
 
-def input_space(processor: Any, config: Any) -> tuple[tuple[int, int], list[float], list[float]]:
+def size_mean_and_std(processor: Any, config: Any) -> tuple[tuple[int, int], list[float], list[float]]:
     """Return (height, width), mean and std, for pixels in [0, 1], from a transformers image processor and config; CardError without a size.
 
     The network sees ``(255 pixels * rescale_factor - image_mean) / image_std``, each part only if it is switched on.
@@ -123,7 +123,7 @@ def _sides(size: Any) -> "tuple[int, int] | None":
 
 
 def _split(rest: str) -> tuple[str, str]:
-    """Split ``OWNER/NAME@REVISION`` into (name, revision); an empty revision if none is given or ``rest`` is a folder; else SpecError."""
+    """Split ``OWNER/NAME@REVISION`` into (name, revision or ``""``); a folder stays whole, with ``""``; SpecError if malformed."""
     if rest and Path(rest).is_dir():
         return rest, ""
     name, _, revision = rest.partition("@")

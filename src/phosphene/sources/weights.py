@@ -128,7 +128,7 @@ def _file_names(state: Iterable[str], own: Collection[str]) -> dict[str, str]:
 
 
 def _prefix(state: Shapes, names: Mapping[str, str], own: Shapes) -> tuple[str, int]:
-    """Return the prefix under which most of a network's ``own`` names and shapes are in a file, and how many prefixes have as many."""
+    """Return the prefix under which most of a network's ``own`` names and shapes are in a file, and how many prefixes reach that number."""
     counts: collections.Counter[str] = collections.Counter()
     for name, key in names.items():
         parts = name.split(".")
@@ -191,7 +191,7 @@ class _Inert:
 
 
 class _InertDictionary:
-    """The same for kinds of dictionaries, which torch fills item by item: it makes a plain one."""
+    """Takes the place of any kind of dictionary that a pickle names: makes a plain one, which torch then fills item by item."""
 
     def __new__(cls, *_: Any) -> Any:
         return {}

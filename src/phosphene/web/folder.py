@@ -102,7 +102,7 @@ def _status_of_regular_file(path: Path) -> os.stat_result:
 
 
 def read_cached(read: Callable[[Path], Any], path: Path) -> Any:
-    """Return ``read(path)``; the result is cached until the file changes.
+    """Return ``read(path)``; the result, but no error, is cached until the file's time or size changes.
 
     Raises:
         OSError: the file is missing.

@@ -27,7 +27,7 @@ OPTIONS = {"concepts": "concept", "every": "all"}  # the others are called like 
 
 
 class FormError(PhospheneError):
-    """Raised for a form that cannot be acted on: which fields are at fault, or that its command cannot start now.
+    """Raised for a form that cannot be acted on: ``faults`` holds what is wrong by field, or under ``""`` why its command cannot start now.
 
     Attributes:
         faults: Field -> what is wrong with it; the field ``""`` stands for the form as a whole.
@@ -104,7 +104,7 @@ def read_form(fields: Mapping[str, str], *, trust: bool) -> Command:
         values["recipe"] = values["recipe"] or DEFAULT_RECIPE
         values["concepts"] = [] if values["every"] else values["concepts"]
     name = values["run"] if action == "check" else safe_name(values["name"] or default_name(action, values))
-    faults = _missing(action, values, name) | faults
+    faults = _field_faults(action, values, name) | faults
     if values["trust"] and not trust:
         faults["model"] = "This server runs no code of a model: start it with `phosphene serve --trust`."
     if faults:
@@ -112,8 +112,8 @@ def read_form(fields: Mapping[str, str], *, trust: bool) -> Command:
     return Command(action, name, values, {key: text for key, text in fields.items() if key != "token"})
 
 
-def _missing(action: str, values: Mapping[str, Any], name: str) -> dict[str, str]:
-    """Return field -> message for the fields of an action that must not be empty but are, and for a change of the recipe without ``=``."""
+def _field_faults(action: str, values: Mapping[str, Any], name: str) -> dict[str, str]:
+    """Return field -> message for fields of an action that must not be empty but are, and for a recipe change (``set``) without ``=``."""
     if action == "check":
         return {} if name else {"run": "Choose a run."}
     found = {} if values["model"] else {"model": "Enter a model, for example demo:shapes."}

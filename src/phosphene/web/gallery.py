@@ -88,7 +88,7 @@ class Gallery:
         return FileResponse(path, media_type=kind, headers=headers)
 
     def report(self, name: str) -> Response:
-        """Return a run's ``report.html``, with a policy that keeps it apart from this server's pages."""
+        """Return a run's existing ``report.html`` (404 if none), with a policy that keeps it apart from this server's pages."""
         # The address ends like the file's, so that links between reports lead where they do on disk.
         path = self.folder.file(self.folder.run(name.removesuffix("/report.html")).path / "report.html")
         return FileResponse(path, media_type="text/html", headers={"content-security-policy": REPORT_POLICY})
@@ -107,7 +107,10 @@ class Gallery:
         return self.page("compare.html", runs=runs, a=a, b=b, found=found, error=error, title="Compare")
 
     def new(self, action: str = "map", model: str = "", run: str = "", edit: str = "") -> HTMLResponse:
-        """Return the page of the form that starts a command, filled with the arguments or the fields of the command on run ``edit``."""
+        """Return the page of the form that starts a command, filled from the query, or from the command on run ``edit`` if it is known.
+
+        The form proposes another name if the run exists, because a run takes no other model, recipe or samples.
+        """
         process = self.processes.get(edit)
         if process is None:
             return self._form({"action": action, "model": model, "run": run})
@@ -131,7 +134,10 @@ class Gallery:
         return RedirectResponse(f"/run/{quote(name)}", status_code=303)
 
     async def dismiss(self, request: Request) -> Response:
-        """Remove an ended command from the list and redirect to the list; its run directory stays, with the reason noted if it failed."""
+        """Remove an ended command from the list and redirect there; a failed one's reason is written to its run's failures.json.
+
+        The run directory stays. A command that still runs stays in the list.
+        """
         name, process = await self._process(request)
         if not process.running:
             with contextlib.suppress(PhospheneError):  # a run that cannot be read or written loses only the reason
@@ -184,7 +190,10 @@ class Gallery:
         return RedirectResponse(f"/run/{quote(command.name)}", status_code=303)
 
     def _run_directory(self, command: Command) -> Path:
-        """Return the path of a command's run directory below ``self.root``; FormError if the command cannot use it."""
+        """Return the path of a command's run directory; FormError if a run to check is missing, or a new one not possible there.
+
+        No new run is made inside another run, or at a symbolic link.
+        """
         if command.action == "check":
             try:
                 self.folder.run(command.name)
@@ -227,7 +236,7 @@ class Gallery:
         )
 
     async def _process(self, request: Request) -> tuple[str, CommandProcess]:
-        """Return the name of the run that a submitted form gives, and the command that works on it; status 404 if none does."""
+        """Return the name of the run in a submitted form, and the command started for it, running or ended; HTTP status 404 if none was."""
         name = (await self._fields(request)).get("name", "")
         process = self.processes.get(name)
         if process is None:

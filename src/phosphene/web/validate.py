@@ -23,7 +23,10 @@ class Faults(dict[str, str]):
 
     @contextlib.contextmanager
     def beside(self, field: str) -> Iterator[None]:
-        """For a ``with`` block: store an error's message under ``field``, or under the field that errors of its type belong to."""
+        """For a ``with`` block: catch an error and store its message under ``field``, or under the field for samples or the run's name.
+
+        A SamplesError goes under ``samples``; a RunError under ``run`` if that is ``field``, else under ``name``.
+        """
         try:
             with one_line(PhospheneError, "unexpected"):
                 yield
@@ -36,7 +39,7 @@ class Faults(dict[str, str]):
 
 
 def validate(command: Command, run: Path) -> None:
-    """Try the fields of a command in a process of its own; raise FormError with the faults that it finds within a minute, else return.
+    """Try a command's fields in a process of its own; raise FormError with the faults found; return if there are none or after a minute.
 
     Args:
         command: The command.

@@ -105,7 +105,7 @@ class RunView:
 
     @property
     def is_scan(self) -> bool:
-        """Whether the run was made by a scan, judged by a ``scan.json`` or no maps at all: its maps, if any, are of the suspects."""
+        """Whether the run has a ``scan.json`` or no maps at all, so that a scan made it, and its maps, if any, are of the suspects."""
         return self.scan is not None or not self.maps
 
     @property
@@ -135,7 +135,7 @@ class RunView:
 
     @property
     def thumbnails(self) -> tuple[MapView, ...]:
-        """Up to 10 maps to show in the list of runs: first one per class, those with an image before those without, then others."""
+        """Up to 10 maps for the list of runs: one of each class, those with an image first; then further maps that have one."""
         first: dict[int, MapView] = {}
         for one in sorted(self.maps, key=lambda one: one.state == "missing"):
             first.setdefault(one.index, one)
@@ -151,7 +151,7 @@ def run_views(folder: Folder, running: Collection[str] = ()) -> list[RunView]:
 
 
 def run_view(folder: Folder, name: str, running: Collection[str] = ()) -> RunView:
-    """Return a RunView of the run ``name``: in progress if in ``running`` or being written; only an error if the run is damaged.
+    """Return a RunView of the run ``name``: running if in ``running`` or being written; if run.json cannot be read, damaged with the error.
 
     Args:
         folder: The folder of the run.
@@ -235,7 +235,7 @@ def _checks_line(run: Path, *versions: object) -> "dict[str, str] | None":
 
 
 def _map_view(run: RunDirectory, row: dict[str, Any], beat: "SignOfLife | None") -> MapView:
-    """Return a MapView of one map, a row of ``run.json``: finished, growing (at the step in ``beat``, a sign of life) or missing."""
+    """Return a MapView of a row of ``run.json``: finished, growing (``beat``: what the process that computes it wrote last), or missing."""
     index, seed, label = row["index"], row["seed"], row["label"]
     folder = run.folder(Job(index, seed), label)
     with contextlib.suppress(OSError, PhospheneError):  # what is missing or cannot be read counts as unfinished
