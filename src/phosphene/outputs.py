@@ -118,8 +118,8 @@ def detect_kind(outputs: Iterable[Tensor], extreme: Iterable[Tensor] = ()) -> st
 def _needed_extremes(possible: set[str], extreme: Iterable[Tensor]) -> Iterator[Tensor]:
     """Yield the finite outputs of ``extreme`` images; nothing if ``possible`` has a kind that sums to 1 when the first is asked for.
 
-    The caller narrows ``possible`` in place before it asks. Some networks overflow on
-    images far outside the range of pixels, so infinite outputs are skipped.
+    The caller narrows ``possible`` in place before it asks. Some networks overflow on images far outside the
+    range of pixels, so infinite outputs are skipped.
     """
     if not possible & {"probabilities", "log-probabilities"}:
         yield from (output for output in extreme if output.isfinite().all())

@@ -25,7 +25,8 @@ def targets_of(
     """Return targets of Sides: class indices (n,) if each is a single class, else int8 (n, columns): 1 for, -1 against, 0 left out.
 
     Sides without classes stand for units, whose columns follow those of the classes, in order. The columns are the
-    classes, the units, and for a multi-label network or with units "none of these".
+    classes, the units, and for a multi-label network or with units "none of these". A multi-label
+    network gets int8 targets for single classes as well.
     """
     units = sum(not up for up, _ in sides)
     if not multi_label and all(len(up) == 1 and not against for up, against in sides):

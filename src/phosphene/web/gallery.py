@@ -136,7 +136,8 @@ class Gallery:
     async def dismiss(self, request: Request) -> Response:
         """Remove an ended command from the list and redirect there; a failed one's reason is written to its run's failures.json.
 
-        The run directory stays. A command that still runs stays in the list.
+        The run directory stays, and so does a command that still runs. The reason is not written if the
+        file already lists maps that failed.
         """
         name, process = await self._process(request)
         if not process.running:
