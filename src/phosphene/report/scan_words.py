@@ -118,7 +118,7 @@ def rank(one: Mapping[str, Any], found: Mapping[str, Any]) -> str:
 
 
 def effect(one: Mapping[str, Any]) -> str:
-    """Return sentences on how often a suspect's trigger moves samples to its class, a similar one to the class next easiest to reach."""
+    """Return sentences: how often a suspect's trigger moves samples to its class, and a similar one to the next easiest class to reach."""
     low, high = (100 * end for end in one["interval"])
     put = "this pattern added" if one["additive"] else "this window on them"
     tried = f"{percent(one['asr'])} of {count(one['tried'], 'image')}"
@@ -156,7 +156,7 @@ def box_in_words(box: Sequence[int], found: Mapping[str, Any]) -> str:
 
 
 def suspicions(found: Mapping[str, Any]) -> list[str]:
-    """Return, in a list, a line on the scan's ``easy_pairs``: classes that a window moves to others; empty without, or if all-to-all.
+    """Return, in a list, a line on the scan's ``easy_pairs`` of classes, which a window confuses most; empty if none, or if all-to-all.
 
     The scan stores no pairs unless a window moves nearly all samples of one class to another.
     """

@@ -82,7 +82,7 @@ def build(factory: str, card: Path, *, trust: bool, seed: int = 0) -> nn.Module:
 
 
 def call(factory: str, folder: Path, who: str, *, trust: bool, seed: int = 0) -> nn.Module | Classifier:
-    """Call ``file.py:function`` or ``package.module:function``; return its network or Classifier; else CardError, or TrustError if foreign.
+    """Call ``file.py:function`` or ``package.module:function``; return its network or Classifier; CardError, TrustError if untrusted.
 
     Args:
         factory: What to call.
