@@ -4,6 +4,7 @@ import dataclasses
 import importlib
 import inspect
 import json
+import tarfile
 
 import click
 import numpy as np
@@ -165,8 +166,24 @@ def npy_file(path):
     np.save(path, np.zeros((4, 8, 8, 3), np.uint8))
 
 
+def arrow_file(path):
+    data = (tiny.make_samples(path.parent / "made", 1) / "sample00.png").read_bytes()
+    table = pa.table({"image": [{"bytes": data, "path": None}] * 4})
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_stream(file, table.schema) as out:
+        out.write_table(table)
+
+
+def tar_file(path):
+    made = tiny.make_samples(path.parent / "made", 1) / "sample00.png"
+    with tarfile.open(path, "w") as file:
+        for k in range(4):
+            file.add(made, f"{k}.png")
+
+
 # One example file per suffix; a new suffix needs one here.
-EXAMPLES = {".parquet": parquet_file, ".npz": npz_file, ".npy": npy_file}
+EXAMPLES = {
+    ".parquet": parquet_file, ".npz": npz_file, ".npy": npy_file, ".arrow": arrow_file, ".tar": tar_file,
+}  # fmt: skip
 
 
 def modules():

@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from phosphene.errors import ConceptError, ExtraError, PhospheneError
-from phosphene.metrics import m_score
 from phosphene.metrics.m_score import m_score_of_logits
 from phosphene.metrics.torchmetrics import MScore
 
@@ -70,7 +69,7 @@ def test_it_is_copied_and_pickled_with_what_it_has_seen():
 
 
 def test_it_says_what_it_is():
-    assert MScore.higher_is_better is m_score.higher_is_better is True
+    assert MScore.higher_is_better is True
     assert MScore.full_state_update is False
     assert MScore.is_differentiable is False
 

@@ -42,7 +42,8 @@ def command(run: Path, dry_run: bool, as_json: bool, **options_of_check: Any) ->
 
     They tell whether the maps show what the network has learned, or only what the method gives for any network: maps
     are made again with the run's own recipe, with the network's weights randomised, from other seeds, from other
-    samples. Each finding is written at once; after an interruption, the same command continues.
+    samples. Each finding is written at once; after an interruption, the same command continues. Maps of fewer than four
+    classes can neither pass nor fail: every check then says "too few to tell".
     """
     with ProgressDisplay("load torch") as display:
 
