@@ -67,7 +67,7 @@ class AllToAll:
 def search_all_to_all(
     engine: Engine, search: Probes, held_out: Probes, windows: WindowSearch, *, seed: int = 0
 ) -> "AllToAll | None":
-    """From a WindowSearch, return the pasted square that best moves each predicted class to a target of its own; ``None``: few samples.
+    """From a WindowSearch, return an AllToAll: the pasted square that best moves each class to one of its own; ``None``: few held out.
 
     ``None`` if fewer than half of the classes, or fewer than three, have enough samples to say so.
 
@@ -104,7 +104,7 @@ def search_passes() -> int:
 def _second_round(
     engine: Engine, search: Probes, contents: Tensor, tries: Sequence[tuple[int, Box]]
 ) -> list[tuple[int, Box]]:
-    """Paste each (content index, box) on 16 samples; return the 2 with different boxes that lower the predicted class's log-odds most."""
+    """Paste tries, (index in ``contents``, box), on 16 samples; return the 2, in different boxes, that most lower predicted log-odds."""
     few = search[:SECOND]
     x = few.pixels.to(engine.dtype) / 255
     score = []
@@ -143,7 +143,10 @@ def _measure_window(engine: Engine, held_out: Probes, content: Tensor, box: Box)
 
 
 def own_targets(counts: Tensor) -> tuple[dict[int, int], dict[int, float]]:
-    """From sample counts (class before, class after), give each class a target that no other has; return targets and shares moved.
+    """From sample counts (class before, class after), give each class another as target, none twice; return targets and shares by class.
+
+    The largest share is taken first. A class whose samples all stay, or go to targets already taken, has no target and
+    the share 0; a class of too few samples is in neither dictionary.
 
     Args:
         counts: Samples by class before (rows) and after, (n, n). Rows of fewer than ``FEWEST`` samples are left out.

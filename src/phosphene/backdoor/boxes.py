@@ -10,7 +10,11 @@ Box = tuple[int, int, int, int]
 
 
 def grid(size: Sequence[int], side: int, places: int) -> tuple[list[Box], int]:
-    """Spread up to ``places`` x ``places`` squares of ``side`` pixels over an image of ``size`` (h, w); return them and their step."""
+    """Return up to ``places`` x ``places`` squares of ``side`` pixels, spread over an image of ``size`` (h, w), and their largest step.
+
+    There are fewer along an axis where they would be less than 2 pixels apart. The step is from one square's edge to the
+    same edge of its neighbour, the largest along either axis.
+    """
     lines = []
     for length in size:
         room = max(length - side, 0)

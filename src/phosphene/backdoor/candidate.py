@@ -65,7 +65,7 @@ class Candidate:
 
     @property
     def works(self) -> bool:
-        """Whether the candidate moves 80 % or more of held-out samples to its class, and the next class's candidate 50 % or less to its."""
+        """Whether it moves 80 % or more of held-out samples, and a trigger made alike for ``next_class`` moves 50 % or fewer to that."""
         return self.success >= WORKS and self.next_success <= ALIKE
 
     def apply(self, pixels: Tensor) -> Tensor:
@@ -76,7 +76,10 @@ class Candidate:
 def make_candidate(
     engine: Engine, search: Probes, held_out: Probes, window: Window, rival: Window, *, local: bool, seed: int = 0
 ) -> Candidate:
-    """Return a suspect class's candidate trigger: a pasted window if ``local``, else an added pattern; the other kind if it works better.
+    """Return a suspect class's Candidate: a pasted window if ``local``, else an added pattern; the other kind if that works better.
+
+    The other kind is made only if the first moves less than 97 % of held-out samples, and returned only if it moves more
+    and the first does not work (:attr:`Candidate.works`).
 
     Args:
         engine: An open engine.
@@ -98,7 +101,10 @@ def make_candidate(
 def window_candidate(
     engine: Engine, search: Probes, held_out: Probes, window: Window, rival: Window, seed: int
 ) -> Candidate:
-    """Make a pasted candidate: grow the suspect's window until it moves 97 % of search samples, shrink it, test it on held-out samples.
+    """Return a pasted candidate: the suspect's window, grown until it moves 97 % of search samples, then shrunk as long as it still does.
+
+    It grows to a third of the image's side at most; if it moves fewer samples even then, the best of the windows tried is
+    returned as it is. Success is counted on held-out samples.
 
     The arguments are those of :func:`make_candidate`.
     """
@@ -169,7 +175,11 @@ def _candidate(
     box: Box,
     places: "dict[tuple[int, int], float] | None",
 ) -> Candidate:
-    """Assemble a :class:`Candidate` from mask, paint and effects; classify 3 held-out samples without and with the trigger for it."""
+    """Return the :class:`Candidate` of a trigger and its effects on held-out samples; classify three of these with it, to show as examples.
+
+    ``routes`` and ``effects`` are the suspect's and the next class's. ``paint`` is pasted in the box; without ``places``, it
+    is added to the whole sample.
+    """
     (mine, other), additive = effects, places is None
     rows = routes[0].mask(held_out).nonzero()[:EXAMPLES, 0]
     before = held_out.pixels[rows]

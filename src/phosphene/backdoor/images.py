@@ -27,7 +27,7 @@ def candidate_image(candidate: Candidate) -> Image.Image:
 
 
 def added_image(change: Tensor) -> Image.Image:
-    """Return a change (c, h, w) that is added to samples as an RGB image, 0.5 + change clipped to [0, 1]: mid-grey is no change."""
+    """Return a change (c, h, w) that is added to samples as an RGB PIL image, 0.5 + change clipped to [0, 1]: mid-grey is no change."""
     return _rgb((0.5 + change).clamp(0, 1))
 
 
@@ -78,7 +78,7 @@ def _mask_and_colours(found: AllToAll) -> tuple[Tensor, Tensor]:
 
 
 def trigger_files(mask: Tensor, paint: Tensor, image: Image.Image, notes: dict[str, str]) -> dict[str, bytes]:
-    """Return files of a trigger as name -> bytes: ``trigger.safetensors`` (mask, paint, notes) and ``trigger.png`` (its image)."""
+    """Return name -> bytes, not written: ``trigger.safetensors`` (mask, paint, ``notes`` as metadata), ``trigger.png`` (``image``)."""
     tensors = {"mask": mask.contiguous(), "paint": paint.contiguous()}
     return {"trigger.safetensors": save(tensors, notes), "trigger.png": encode(image, optimize=True)}
 

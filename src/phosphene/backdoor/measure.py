@@ -41,7 +41,7 @@ class CountingEngine(Engine):
         self.images, self.on_images = 0, on_images
 
     def _network(self, images: Tensor, forward: "Callable[[Tensor], Tensor] | None" = None) -> Tensor:
-        """Return the logits (n, classes) of images and count them, twice if ``forward`` is given as a backward pass follows."""
+        """Return the logits (n, classes) of images and count these, twice if ``forward`` is given, because a backward pass follows then."""
         logits = super()._network(images, forward)
         passed = len(images) * (1 if forward is None else 2)
         self.images += passed
@@ -77,7 +77,7 @@ class Measured:
     tested: int
 
     def deviations(self, others: "Sequence[Measured]" = ()) -> dict[str, Tensor]:
-        """Return, per measure (``window``, ``margin``), how far each class stands out, (m,), from the other classes or from clean networks.
+        """Return, per measure (``window``, ``margin``), how far each class stands out, (m,), from those of ``others``, or else its own.
 
         For ``window`` it is the log-odds less those of the median class, which count as -2 at least; for ``margin``
         -log10 of a p-value (:func:`phosphene.backdoor.margin.outlyingness`).
@@ -101,7 +101,9 @@ def figures(deviations: Mapping[str, Tensor]) -> Tensor:
 
 
 def measure(engine: Engine, pool: SamplePool, *, pairs: bool = False, seed: int = 0) -> Measured:
-    """Find the best window and largest margin per class (of 20 if over 64), also pairs and all-to-all if fewer; return a Measured.
+    """Return a Measured: best window and largest margin of each class (of 20 if over 64), and perhaps windows of pairs and all-to-all.
+
+    Pairs are searched with ``pairs`` or up to 20 classes, all-to-all with ``pairs`` or up to 64.
 
     Args:
         engine: An open engine.

@@ -19,7 +19,7 @@ FILE = Path(__file__).with_name("null.json")
 
 @dataclass(frozen=True)
 class CleanNetwork:
-    """One clean network of ``null.json`` or of the references, with its figures, among which those of a scanned network are ranked.
+    """One clean network, of ``null.json`` or given by the user as a reference, with the figures that a scanned network's are ranked among.
 
     Attributes:
         name: Name of the network.
@@ -54,7 +54,13 @@ class Null:
 
     @classmethod
     def of(cls, *, natural: bool, references: Sequence[CleanNetwork] = (), spec: str = "") -> "Null":
-        """Return the Null of ``references`` and the shipped networks measured on natural, or drawn, samples and not trained on ``spec``."""
+        """Return the Null of all ``references`` and the shipped networks that were measured on the same kind of samples as the scanned one.
+
+        Args:
+            natural: Whether those are samples of the network's own kind; if not, drawn images.
+            references: Clean networks that the user has given; all are kept.
+            spec: Spec of the scanned network; shipped networks trained on the demo data of that name are left out.
+        """
         networks = tuple(one for one in built_in() if one.natural == natural and one.data != spec)
         return cls(networks, tuple(references))
 
@@ -98,7 +104,10 @@ class Null:
         return f"{len(sides)} small clean networks of {min(sides)} to {max(sides)} pixels ({data}){given}"
 
     def unlike(self, classifier: Classifier) -> str:
-        """Return a warning if no clean network is near in size, none in classes, or the scanned one alone is a transformer; else empty."""
+        """Return a warning if no clean network has about the scanned one's size or classes, or it alone is a transformer; else no text.
+
+        Size and number of classes are alike up to a factor of 2. With references, transformers are not warned of.
+        """
         side, classes, networks = min(classifier.input.size), classifier.num_classes, (*self.networks, *self.references)
         kinds = {type(module).__name__ for module in classifier.module.modules()}
         lacking = [
@@ -117,7 +126,10 @@ class Null:
 
 
 def _rank(figure: float, shipped: Sequence[float], given: Sequence[float]) -> float:
-    """Return (1 + clean figures that reach ``figure``) / (clean figures + 1), or the share of ``given`` that reach it if that is larger."""
+    """Return (1 + k) / (n + 1), where k of all n clean figures reach ``figure``, but at least the share of ``given`` ones that reach it.
+
+    ``shipped`` and ``given`` together are the n clean figures; without any given, their share counts as 0.
+    """
     reached = sum(one >= figure for one in given)
     rank = (1 + sum(one >= figure for one in shipped) + reached) / (len(shipped) + len(given) + 1)
     return max(rank, reached / max(len(given), 1))

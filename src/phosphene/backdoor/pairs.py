@@ -20,7 +20,9 @@ EASY = 0.9  # share from which a pair is shown as a suspicion
 
 
 def easy_pairs(windows: Sequence[Window], known: Collection[int] = ()) -> list[Window]:
-    """Return up to 5 windows that move 90 % of a class pair's samples, easiest first, then the next; without those to ``known`` targets.
+    """Return the easiest windows of pairs that move 90 % of samples, up to 5, and the one after; none to ``known`` targets; may be empty.
+
+    The one after them shows how easy the other pairs are; it may move 90 % too, if there are more than 5.
 
     Args:
         windows: Windows of pairs, the easiest first.

@@ -54,7 +54,7 @@ def plant(
     schedule: Schedule = DEFAULT,
     seed: int = 0,
 ) -> Planted:
-    """Fine-tune a copy to classify samples (of ``sources``, or all) with the trigger as ``target``, or as the next class; return a Planted.
+    """Return a Planted: a copy tuned to label samples (of ``sources``, or all) with the trigger as ``target``, or if ``None`` y as y + 1.
 
     A share of every batch is stamped and labelled anew. For source-specific trojans, as many stamped samples of other
     classes keep their label; without those, the trigger works from all classes.
@@ -132,7 +132,7 @@ def accuracy(classifier: Classifier, samples: Labelled) -> float:
 def success_rate(
     classifier: Classifier, samples: Labelled, trigger: Trigger, wanted: "Tensor | int", among: Tensor, seed: int = 0
 ) -> float:
-    """Return the share of the held-out samples in ``among`` that are classified as ``wanted`` with the trigger on; nan without any.
+    """Return the share of held-out samples, where ``among`` is true, that are classified as ``wanted`` with the trigger on; nan if none is.
 
     Args:
         classifier: The network.

@@ -50,7 +50,7 @@ class Probes:
 
 
 def probes_of(engine: Engine, pool: SamplePool, *, natural: bool, seed: int = 0) -> tuple[Probes, Probes]:
-    """Classify up to 384 samples, unnatural ones first moved to every class; return a third to search triggers on, the rest to test them.
+    """Classify up to 384 samples, moved by gradient towards all classes unless ``natural``; return a third to search on, the rest to test.
 
     Args:
         engine: An open engine.

@@ -74,7 +74,7 @@ class Effect:
 
     @property
     def level(self) -> float:
-        """Estimate, from ``mean`` and ``spread``, of the log-odds that a sample is classified as the target; it orders equal shares."""
+        """Estimated log-odds that a sample is classified as the target, ``1.8 mean / sqrt(1 + spread^2)``; it orders equal shares."""
         return LOGISTIC * self.mean / math.sqrt(self.spread**2 + 1)
 
 

@@ -51,11 +51,12 @@ MANY_CLASSES = (
 
 @dataclass(frozen=True)
 class ScanProgress:
-    """Progress report that ``on_progress`` is called with: what the scan does, and the finished share; ``None`` for candidates.
+    """Report that ``on_progress`` gets: the current part's name and the finished share of the scan, ``None`` once only candidates are left.
 
     Attributes:
         doing: Name of the current part.
-        share: Finished share of the images that are counted, in [0, 1]; ``None`` for candidates, which are not.
+        share: Images run, as a share of those expected for all searches, below 1; ``None`` from then on: how many the
+            candidates take is not known beforehand.
     """
 
     doing: str
@@ -201,7 +202,11 @@ def class_rows(classifier: Classifier, found: Measured, others: Sequence[Measure
 def clean_network(
     classifier: Classifier, found: Measured, natural: bool, others: Sequence[Measured] = (), data: str = ""
 ) -> CleanNetwork:
-    """Return the CleanNetwork of a clean network: input side, number of classes, most deviating class's figure, and all-to-all figure."""
+    """From a classifier known to be clean and its Measured, return a CleanNetwork: size, classes, and figures to rank others among.
+
+    ``figure`` is that of the most deviating class; ``all_to_all`` is ``None`` if none was searched. The scan calls it for
+    references, the benchmarks for the networks of ``null.json``.
+    """
     return CleanNetwork(
         name=classifier.name,
         data=data,
@@ -214,7 +219,7 @@ def clean_network(
 
 
 def _make_suspect(engine: Engine, found: Measured, row: ClassRow, rival: ClassRow, null: Null, seed: int) -> Suspect:
-    """Build a candidate trigger for the class of ``row`` and return it as a Suspect; ``rival`` is the next class, for comparison."""
+    """Make a candidate for a row's class and return the Suspect; ``rival``, the most deviating class not suspected, is for comparison."""
     windows = {one.route.target: one for one in found.windows}
     local = row.deviations["window"] >= row.deviations["margin"]
     probes = found.search, found.held_out

@@ -23,7 +23,7 @@ CELLS, ROUGH = 4, 4  # colours per side, at most, and points per side that a mar
 
 
 def choose_classes(engine: Engine, search: Probes, *, seed: int = 0) -> tuple[list[int], int]:
-    """Return 20 of many classes, and how many to test: first those that random marks or margins single out, then random ones to compare."""
+    """Return 20 of many classes, and how many to test (12): first 8 by random marks and 4 by margins, then 8 random ones to compare."""
     every = torch.arange(engine.classifier.num_classes, device=engine.device)
     margin = maximise_margins(engine, every, steps=STEPS, starts=1, length=LENGTH, seed=seed).margin.cpu()
     first = mean_logit_rises(engine, search, seed=seed).argsort(descending=True, stable=True)[:BY_MARKS].tolist()

@@ -58,13 +58,17 @@ class Labelled:
 
     @classmethod
     def from_pool(cls, pool: SamplePool, classifier: Classifier) -> "Labelled":
-        """Return a pool's samples as a Labelled, its held-out part kept apart, with the classes that the classifier predicts as labels."""
+        """Return a pool's samples and held-out samples as a Labelled, with the classes that the classifier predicts for them as labels."""
         labels, held_labels = (predictions(classifier, part) for part in (pool.pixels, pool.held_out))
         return cls(pool.pixels, labels, pool.held_out, held_labels)
 
     @classmethod
     def load(cls, spec: str, classifier: Classifier, *, most: int = 5000, held: "int | None" = None) -> "Labelled":
-        """Return up to ``most`` samples of a spec (path) as a Labelled; labels from names, folders or column, or all from predictions.
+        """Load samples of a spec as a Labelled, a part held out; if over half have no label, all labels are the classifier's predictions.
+
+        Labels come from names of files or folders, or from the file's own: see
+        :func:`phosphene.samples.labelled.load_labelled`. Samples without one are left out. ``most`` counts both parts
+        together; it does not limit predicted ones.
 
         Raises:
             SamplesError: as :func:`phosphene.samples.load_samples` does.

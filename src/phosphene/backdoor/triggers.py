@@ -45,7 +45,7 @@ class Trigger(ABC):
         """Return the trigger's colours for a sample of ``shape`` (c, h, w), float32 (c, h, w) in [0, 1]; the mask says where they count."""
 
     def apply(self, pixels: Tensor, draw: "torch.Generator | None" = None) -> Tensor:
-        """Return a copy of samples (n, c, h, w) in [0, 1] with the trigger on each; ``draw`` chooses the places of a trigger put at random.
+        """Return a copy of samples (n, c, h, w) in [0, 1] with the trigger on each; random places come from ``draw``, by default of seed 0.
 
         Args:
             pixels: Samples in [0, 1].
@@ -104,7 +104,7 @@ class _Stamp(Trigger):
         return self._placed(self._drawn(shape[0])[1], shape)
 
     def apply(self, pixels: Tensor, draw: "torch.Generator | None" = None) -> Tensor:
-        """Return a copy of samples (n, c, h, w) in [0, 1] with the trigger pasted on each; random places are drawn from ``draw``."""
+        """Return a copy of samples (n, c, h, w) in [0, 1] with the trigger pasted on each; random places come from ``draw``, or seed 0."""
         shape = (pixels.shape[1], pixels.shape[2], pixels.shape[3])
         corners = [self.top_left(shape)] * len(pixels)
         if self.place == "random":

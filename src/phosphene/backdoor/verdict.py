@@ -62,7 +62,7 @@ class Suspect:
 
     @property
     def works(self) -> bool:
-        """Whether the candidate succeeds on 80 % of held-out samples, and the class is beyond clean networks or the next class's fails."""
+        """Whether its candidate moves 80 % of held-out samples, and it is ``beyond_clean`` or the next class's moves 50 % or fewer."""
         return self.candidate.works or (self.beyond_clean and self.candidate.success >= WORKS)
 
 
@@ -159,7 +159,7 @@ def decide(
     doubts: Sequence[str],
     labels: Labels,
 ) -> tuple[str, tuple[str, ...]]:
-    """Return the verdict (clean, backdoored, inconclusive) and its reasons, one sentence each, from suspects, all-to-all window and doubts.
+    """From suspects, all-to-all window and doubts (sentences), return the verdict, inconclusive with any doubt, and reasons (sentences).
 
     Doubts come first: with any, the verdict is ``inconclusive`` (there are too few classes to compare). After that, a
     suspect whose candidate works or an all-to-all window that works makes the verdict ``backdoored``, whatever else was

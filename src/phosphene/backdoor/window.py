@@ -49,7 +49,7 @@ class Effort:
 
     @property
     def passes(self) -> int:
-        """Number of images run per :class:`Route` in the second round: its best places and their neighbours, on ``second`` samples."""
+        """Number of images run forward per :class:`Route` in the second round: best places and neighbours, times ``second`` samples."""
         return (self.best + 8 * self.around) * self.second
 
     @property
@@ -118,7 +118,7 @@ class WindowSearch:
         self.rough = self._first_round()  # (k, boxes, samples, classes)
 
     def best(self, routes: Sequence[Route]) -> list[Window]:
-        """Return a few refined windows per Route (target and source class), in order; for each source's best if ``effort.per_source``."""
+        """Return a list of refined Windows, up to ``effort.refined`` per Route; of each source's best only, if ``effort.per_source``."""
         tries: list[Window] = []
         for route in routes:
             scores = self._scores(route)
@@ -149,7 +149,10 @@ class WindowSearch:
         return torch.stack(found)
 
     def _second_round(self, tries: Sequence[Window]) -> list[Window]:
-        """Paste ``tries`` on samples of their routes; return those of highest log-odds, a few per route, for each source's best routes."""
+        """Paste ``tries``, Windows, on samples of their routes; return the ``effort.refined`` best per route, of each source's best routes.
+
+        Best is by mean log-odds of the target. ``effort.per_source`` says how many routes of a source are kept; ``None`` is all.
+        """
         each_route = dict.fromkeys(one.route for one in tries)
         count, dtype = self.effort.second, self.engine.dtype
         few = {one: self.search.pixels[one.rows(self.search)[:count]].to(dtype) / 255 for one in each_route}

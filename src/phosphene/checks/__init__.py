@@ -72,7 +72,10 @@ def choose(names: Sequence[str] = ()) -> list[str]:
 
 
 def examine(name: str, context: CheckContext) -> Finding:
-    """Make the maps that the named check needs; return its finding, with their number as cost; no verdict if a network gives errors."""
+    """Make the maps that the named check needs; return its Finding, ``cost`` being how many were made; a NumericError gives no verdict.
+
+    A WeightsError gives none either: some networks cannot be randomised. Maps that exist already cost nothing.
+    """
     check, before = CHECKS[name], len(context.made)
     try:
         context.make(check.requests(context))

@@ -37,7 +37,7 @@ class Baseline:
         return {name: float(values.mean()) for name, values in self.values.items()}
 
     def limit(self, name: str, count: int) -> float:
-        """Return the largest mean of similarity ``name`` over ``count`` pairs of maps at which the pairs still count as different classes.
+        """Return how high the mean of measure ``name`` over ``count`` pairs may be, so that the maps still count as of different classes.
 
         Two standard errors of the difference of two means, one over ``count`` pairs, the other over pairs of
         ``classes`` maps: the pairs share maps, so there are no more independent ones than maps. Chance alone exceeds
@@ -62,7 +62,7 @@ def first_of_each_class(maps: Iterable[ConceptMap]) -> list[ConceptMap]:
 
 
 def similarities(pairs: Iterable[Pair]) -> dict[str, torch.Tensor]:
-    """Return, for each similarity measure, its value for each pair of maps, float64 (pairs,), on images of contrast 0.2."""
+    """Return, for each similarity measure, its value for each pair of maps, float64 (pairs,), rendered as for scores: pixels of std 0.2."""
     images = [[render(one.nu, SCORE_CONTRAST) for one in pair] for pair in pairs]
     return {
         name: torch.tensor([similarity(*pair) for pair in images], dtype=torch.float64)

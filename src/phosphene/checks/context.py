@@ -89,7 +89,7 @@ class CheckContext:
 
     @property
     def has_units(self) -> bool:
-        """Whether some ``chosen`` maps are of units; such a map counts as classified as its unit above the 99th percentile."""
+        """Whether some ``chosen`` maps are of units; such a map is a hit if its unit is above its 99th percentile over the samples."""
         return any(one.concept.unit for one in self.chosen)
 
     # --- other maps
@@ -182,7 +182,7 @@ class CheckContext:
         return [other for other in self.maps if other.index == one.index and other.seed != one.seed]
 
     def _on_step(self, group: Sequence[Job], depth: int, samples: str) -> "Callable[[Step], None] | None":
-        """Return a callback that reports the mapper's steps for ``group`` to ``on_progress``, with labels and totals; ``None`` without."""
+        """Return a callback that passes a group's Steps, with map labels and counts, to ``on_progress``; ``None`` if that is not set."""
         if self.on_progress is None:
             return None
         on_progress, made, known = self.on_progress, len(self.made), self.classifier.labels
@@ -214,7 +214,7 @@ class Similarity:
 
 
 def _next_seed(one: ConceptMap) -> Job:
-    """Return the job of a map of the same concept as ``one`` with the next seed."""
+    """Return the Job (what to map, and from which seed) of ``one``'s concept with ``one``'s seed plus 1."""
     return replace(one.job, seed=one.seed + 1)
 
 

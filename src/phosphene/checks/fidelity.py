@@ -16,7 +16,9 @@ from phosphene.metrics.scores import CONTRASTS
 
 
 def find(context: CheckContext) -> Finding:
-    """Return a finding without a verdict: mean probability of the ``chosen`` maps' classes and mean targeting rate, at seven contrasts.
+    """Return a finding without a verdict, at seven contrasts: mean probability of the maps' classes, share of samples that they move there.
+
+    The second is the targeting rate: subtracting the map from held-out samples makes the network predict its class.
 
     The image is ``clip(0.5 - q nu / std(nu))``, and ``q nu / std(nu)`` is subtracted from samples, so that both have
     the same deviation. Held-out samples that the network classifies as the class already are left out. There is no

@@ -30,7 +30,7 @@ class Finding:
 
     @property
     def verdict(self) -> str:
-        """The outcome: ``passed``, ``FAILED``, ``too few to tell``, ``undecided``, or ``figures only`` for checks without a rule."""
+        """``passed``, ``FAILED``, ``undecided`` if not judged, ``too few to tell`` (under 4 classes) or ``figures only`` (no rule)."""
         if self.name in WITHOUT_RULE:
             return "figures only"
         if self.explanation.endswith(TOO_FEW):
@@ -64,7 +64,7 @@ class Finding:
 
     @classmethod
     def from_dict(cls, facts: dict[str, Any]) -> "Finding":
-        """Return the finding that a dictionary from ``checks.json`` holds; its types are checked before, a missing key is a KeyError.
+        """Return the Finding of an entry of ``checks.json``; the reader of the file has checked types; a missing key is a KeyError.
 
         Raises:
             KeyError: an attribute is missing.

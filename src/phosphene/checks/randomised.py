@@ -55,7 +55,7 @@ def few_depths(count: int) -> list[int]:
 
 
 def randomised(classifier: Classifier, depth: int, *, seed: int = 0, samples: "Tensor | None" = None) -> Classifier:
-    """Return a copy of a classifier with random weights in its last ``depth`` blocks, batch norms measured anew; WeightsError if it cannot.
+    """Return a copy with random weights in its last ``depth`` blocks, batch norms measured anew; WeightsError if no copy can be made.
 
     A random weight comes from a normal distribution with the mean and deviation of the trained tensor. A block has the
     same random weights at every depth.

@@ -38,6 +38,6 @@ def find(context: CheckContext) -> Finding:
 
 
 def _by_set(context: CheckContext) -> dict[str, list[Request]]:
-    """Return sample spec -> requests to make the ``chosen`` maps again: synthetic samples, and ``context.pool`` unless made from it."""
+    """Return sample spec -> requests for the ``chosen`` maps from it: synthetic sets, and the context's pool if the run's is another."""
     own = {} if context.same_samples else {context.pool.spec: context.under()}
     return own | {spec: context.under(samples=spec) for spec in SYNTHETIC if spec != context.pool.spec}

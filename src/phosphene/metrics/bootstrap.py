@@ -14,7 +14,7 @@ QUANTILE = 1.959963984540054  # 97.5 % of the standard normal distribution
 
 
 def m_score_interval(divergences: Tensor, concepts: int, *, draws: int = DRAWS, seed: int = 0) -> tuple[float, float]:
-    """Return the 95 % bootstrap interval (low, high) of ``M_score``, in [1 / L, 1], from each map's divergence in nats and the number L.
+    """Return the 95 % bootstrap interval (low, high) over maps of ``M_score``, in [1 / concepts, 1], from each map's divergence in nats.
 
     The divergences are resampled, with the marginal held where all maps put it. Resampling the maps themselves would
     drop a third of the concepts in every draw, and an absent concept lowers the score: ten perfect maps of ten concepts

@@ -44,7 +44,7 @@ LEAST_SPREAD = 0.02
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the other run's source predicts for maps of one class.
+    """What one run's source predicts for the other run's maps of one class: mean probability of the class, commonest wrong label.
 
     Attributes:
         p_class: Mean probability of that class, in [0, 1].
@@ -196,7 +196,10 @@ def _coarse(maps: Iterable[ConceptMap], side: int) -> dict[int, list[Tensor]]:
 def _image_changes(
     pairs: Mapping[int, int], a: Mapping[int, list[Tensor]], b: Mapping[int, list[Tensor]]
 ) -> "dict[int, float | None]":
-    """Return, by class of ``a``, how far its images differ from ``b``'s: 0 as two seeds do, 1 as two classes do; ``None`` if unclear."""
+    """Return class of ``a`` -> change of its images, in [0, 1]: 0 as between seeds, 1 as between classes; ``None`` if those hardly differ.
+
+    It is linear between the two and clipped; it may be ``None`` for some of the classes.
+    """
     seeds = {
         one: [_similarity(x, y) for group in (a[one], b[two]) for x, y in itertools.combinations(group, 2)]
         for one, two in pairs.items()
@@ -227,7 +230,11 @@ def _similarity(a: Tensor, b: Tensor) -> float:
 
 
 def _probability_lost(a: ComparedRun, b: ComparedRun, one: int, two: int, *, same_network: bool) -> "float | None":
-    """Return how much less probable a class is to the other run's source, or for one network, the runs' difference; ``None`` if unknown."""
+    """Return how much less probable a class is to the other run's source, or one network's gap between runs, in [0, 1]; ``None``: unknown.
+
+    The larger drop of the two runs. With one network: the distance of the runs' mean probabilities, less the largest range
+    between seeds of one run. Never below 0.
+    """
     if same_network:
         if one not in a.own or two not in b.own:
             return None

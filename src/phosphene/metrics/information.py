@@ -39,7 +39,7 @@ def blurred(samples: Tensor) -> Tensor:
 
 
 def try_sizes(engine: Engine, samples: Tensor) -> "dict[tuple[int, int], float | None]":
-    """Run samples at 1/2, 1 and 2 times the input size; return size -> nats that predictions reveal about samples; ``None``: error."""
+    """Run samples at 1/2, 1 and 2 times the input size; return (h, w) -> nats that predictions reveal, ``None`` where the network fails."""
     height, width = engine.classifier.input.size
     by_size: dict[tuple[int, int], float | None] = {}
     for size in ((height // 2, width // 2), (height, width), (2 * height, 2 * width)):

@@ -62,7 +62,7 @@ def match_maps(concepts: Sequence[Concept], target: Classifier) -> MatchedMaps:
 
 
 def overlap_note(concepts: Iterable[Concept]) -> "str | None":
-    """Return a note that M_score does not apply, if concepts pull up sets of classes that overlap but differ; else ``None``."""
+    """Return a note to show that M_score means nothing, if two concepts share a class to raise but not all of them; else ``None``."""
     labels: dict[tuple[int, ...], str] = {}
     for concept in concepts:
         labels.setdefault(concept.sides.up, first_synonym(concept.label))
@@ -98,7 +98,7 @@ def classes_of(concepts: Iterable[Concept]) -> dict[int, str]:
 
 
 def match(concepts: Mapping[int, str], labels: Labels, target: str = "the target") -> dict[int, int]:
-    """Return source index -> index of the target's class whose label shares a synonym, of several the best; ConceptError if none fits.
+    """Return source index -> index of the target's class that shares a synonym, by position or label if several; ConceptError unless one.
 
     Labels are lists of synonyms: classes that share one are possible matches; case and blanks do not matter. Where
     there are several (ImageNet has two called "crane"), position decides, if all concepts with a single match have the
@@ -124,7 +124,10 @@ def match(concepts: Mapping[int, str], labels: Labels, target: str = "the target
 
 
 def _candidates(index: int, label: str, labels: Labels, offset: "int | None") -> list[int]:
-    """Return the target's classes that may match a source class: that at ``index + offset`` if labels agree, else the closest by label."""
+    """Return a source class's possible classes in the target: only ``index + offset`` if labels agree, else all closest by label, or none.
+
+    ``offset`` is the target's index less the source's, of all concepts with a single match; ``None`` if those differ.
+    """
     sharing = labels.sharing(label)
     if offset is not None and (index + offset in sharing or (not sharing and labels.same(index + offset, label))):
         return [index + offset]
