@@ -32,7 +32,7 @@ class ConceptMaps(MapList):
     run: "RunDirectory | None" = None
 
     def grid(self, columns: int = 5, size: "int | None" = None) -> Grid:
-        """Return the images with their labels as a :class:`Grid`, which a notebook shows and whose ``save`` writes a .png.
+        """Return the images with their labels as a :class:`Grid`, which a notebook shows and whose ``save`` writes .png, .pdf or .svg.
 
         Args:
             columns: Images per row.
