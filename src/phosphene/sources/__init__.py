@@ -16,6 +16,7 @@ from phosphene.classifier import Classifier
 from phosphene.errors import ExtraError, SpecError, nearest
 from phosphene.sources.draft import card_command
 from phosphene.sources.exported import FORMATS, conversion
+from phosphene.textfile import nearby
 
 
 class Source(Protocol):
@@ -118,6 +119,9 @@ def _hint(text: str) -> str:
     likely = nearest(prefix, SOURCES) if colon and prefix else ""
     if likely:
         return likely.replace("?", f":{rest}?").replace(" or ", f":{rest} or ")
+    cards = nearby(path, lambda one: one.suffix == ".toml" and one.is_file() and bool(nearest(path.name, [one.name])))
+    if cards:
+        return f" The same folder holds {cards}."
     return _hint_of_library(text) or nearest(text, [spec for spec, _ in list_specs()]) or _known()
 
 
