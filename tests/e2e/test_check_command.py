@@ -11,6 +11,7 @@ from PIL import Image
 
 import phosphene
 from phosphene.checks import CHECKS
+from phosphene.checks.finding import FEWEST
 from tests import tiny
 from tests.files import contents
 from tests.tiny import SETTINGS
@@ -145,6 +146,25 @@ def test_dry_run_says_what_it_would_cost_and_writes_nothing(check, made, tmp_pat
     assert all(row["done"] for row in after["checks"])
 
 
+def test_too_few_classes_for_a_verdict_are_named_before_anything_is_made(check, call, made, card, sample_folder):
+    line = (
+        f"at least {FEWEST} classes are needed for a verdict, and this run has 3: each check will say "
+        f"'too few to tell'; map at least {FEWEST} classes for a verdict."
+    )
+    assert json.loads(check("--dry-run", "--json").out)["warnings"] == [line]
+    assert f"phosphene: {line}" in check("--dry-run").err.splitlines()
+    answer = check("--only", "seeds", "--json")
+    assert answer.err.index(line) < answer.err.index("map 1 of 2")
+    document = json.loads(answer.out)
+    assert line in document["warnings"]
+    assert [row["verdict"] for row in document["findings"]] == ["too few to tell"]
+    assert line not in check("--dry-run", "--only", "fidelity").err  # this one has no rule
+    assert "fewer than four classes can neither pass nor fail" in " ".join(call("check", "--help").out.split())
+    words = [*("-c", 0, "-c", 2, "-c", 3, "-c", 4), *SETTINGS, "--samples", sample_folder, "--out", made]
+    assert call("map", card.path, "--trust", *words).code == 0
+    assert json.loads(check("--dry-run", "--json").out)["warnings"] == []
+
+
 def counted(monkeypatch):
     """Count the maps that are made."""
     from phosphene.checks.context import CheckContext
@@ -186,7 +206,7 @@ def test_an_interruption_keeps_what_is_finished_and_the_same_command_goes_on(che
     again = check("--json")
     assert json.loads(again.out) == json.loads(answer.out)
     assert jobs == []
-    assert "map " not in again.err
+    assert not re.search(r"map \d", again.err)
     assert re.search(r"\n(\d+) of \1 findings cached", check().out)
 
 
@@ -343,5 +363,7 @@ def test_maps_that_change_while_they_are_checked(check, made, monkeypatch):
         return seeds.find(context)
 
     monkeypatch.setitem(CHECKS, "seeds", dataclasses.replace(seeds, find=meddling))
-    assert "changed while they were checked" in check("--only", "seeds").complaint_after_progress
+    answer = check("--only", "seeds")
+    assert (answer.code, answer.out) == (2, "")
+    assert "changed while they were checked" in answer.err.splitlines()[-1]
     assert not (made / "checks.json").exists()

@@ -128,6 +128,8 @@ def check(
             plan = plan_checks_in_memory(maps, **how)
         else:
             plan = plan_checks(to_run(maps), trust=trust, **how)
+        if plan.doubt:
+            display.note(plan.doubt)
         if dry_run:
             return Findings(plan)
         classifier, pool = plan.context.classifier, plan.context.pool

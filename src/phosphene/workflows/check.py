@@ -7,8 +7,10 @@ from typing import Any
 from phosphene import notebook
 from phosphene.arguments import Samples, to_pool
 from phosphene.checks import CHECKS, CheckContext, Finding, Request, choose, examine
+from phosphene.checks.finding import FEWEST, WITHOUT_RULE
 from phosphene.classifier import Classifier
 from phosphene.concept_map import Job
+from phosphene.concepts import disjoint
 from phosphene.engine.device import pick_device
 from phosphene.errors import RecipeError, RunError, SamplesError, first_few
 from phosphene.formats import count
@@ -83,6 +85,17 @@ class CheckPlan:
             return ""
         names, most = first_few([one.short for one in chosen]), min(total, MOST_CLASSES)
         return f"Maps of {len(chosen)} of {total:,} concepts were chosen (--most, up to {most}): {names}."
+
+    @property
+    def doubt(self) -> str:
+        """A sentence that says that maps of so few classes can neither pass nor fail; empty if there are enough, or no check has a rule."""
+        classes = len(disjoint(one.concept for one in self.context.maps))
+        if classes >= FEWEST or WITHOUT_RULE.issuperset(self.names):
+            return ""
+        return (
+            f"at least {FEWEST} classes are needed for a verdict, and this run has {classes}: each check will say "
+            f"'too few to tell'; map at least {FEWEST} classes for a verdict."
+        )
 
     @property
     def passes(self) -> int:
