@@ -4,7 +4,10 @@ import base64
 import hashlib
 import html
 import io
+import json
 import re
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +15,7 @@ import torch
 from PIL import Image
 
 from phosphene.concept_map import Job
+from phosphene.concepts import Concept, Sides
 from phosphene.contact_sheet import contact_sheet, layout
 from phosphene.errors import RunError
 from phosphene.recipe import Recipe
@@ -78,7 +82,11 @@ def test_fewer_than_four_maps_earn_no_tick():
 
 def test_the_median_targeting_rate_has_no_tick_and_is_that_of_an_even_number_too():
     line = targeting_line(51, [1.0, 0.9, 1.0, 0.8])
-    assert "a map moves 95 % of 51 held-out samples" in line["text"]
+    assert "a map moves 95 % of held-out samples to its class" in line["text"]
+    assert (
+        "of 51 held-out samples, those that the network classifies as the class without the map are left out"
+        in line["text"]
+    )
     assert line["mark"] == ""
     assert "70 %" in targeting_line(51, [0.7, 0.1, 0.9])["text"]
     assert targeting_line(51, [0.4])["mark"] == "unsure"
@@ -87,8 +95,34 @@ def test_the_median_targeting_rate_has_no_tick_and_is_that_of_an_even_number_too
 def test_a_targeting_rate_on_few_held_out_samples_is_doubtful():
     line = targeting_line(1, [1.0, 1.0])
     assert line["mark"] == "unsure"
-    assert "of 1 held-out sample to its class" in line["text"]
+    assert "of 1 held-out sample, those" in line["text"]
     assert "Of fewer than 10 samples, a share says little." in line["text"]
+
+
+def text_of(page):
+    """The text of a page, without its elements and with single spaces."""
+    return " ".join(html.unescape(re.sub(r"<[^>]+>", "", page)).split())
+
+
+def test_maps_of_unions_and_contrasts_are_called_maps_of_concepts(tmp_path, page):
+    for sides, contrast in ((Sides((0, 3)), False), (Sides((0,), (3,)), True)):
+        one = Concept.of_sides(sides, tiny.LABELS)
+        made = replace(tiny.concept_map(0), index=one.index, label=one.label, expression=one)
+        run = begin(tmp_path / str(contrast), [made])
+        (folder,) = run.finished_folders().values()
+        data = json.loads((folder / "map.json").read_text(encoding="utf-8")) | {"hits": [0.0, 0.5, 1.0]}
+        (folder / "map.json").write_text(json.dumps(data), encoding="utf-8")
+        found = text_of(Path(write_report(run)).read_text(encoding="utf-8"))
+        for words in ("the map of a concept", "the probability of the concept", "Samples classified as the concept"):
+            assert words in found, words
+        for words in ("of the class", "as the class", "to its class", "map of a class", "No class of"):
+            assert words not in found, words
+        assert ("these figures are of a choice between the two sides" in found) is contrast
+    found = text_of(page)
+    assert "the map of a class:" in found
+    assert "those that the network classifies as the class without it are left out" in found
+    assert "concept" not in found.split("The maps Confidence:")[1].split("Select a map")[0]
+    assert "choice between the two sides" not in found
 
 
 def test_the_page_needs_no_network(page):

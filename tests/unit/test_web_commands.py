@@ -1,12 +1,17 @@
 """Commands that the gallery starts: validated first, then shown with what they complain of, and how to go on."""
 
+import contextlib
+import functools
 import html
 import re
+import subprocess
+import sys
 
 import pytest
 
 pytest.importorskip("fastapi")
 
+from phosphene.runs.lock import hold
 from phosphene.web.app import make_app
 from tests.web import Client, make
 
@@ -67,6 +72,27 @@ def test_what_failed_in_a_run_directory_gets_a_free_name_to_edit_and_keeps_its_r
     for place in ("/run/job", "/"):
         assert f'<p class="complaint">{reason}</p>' in client.get(place).text
     assert "stopped</span>" in client.get("/run/job").text
+
+
+def test_where_the_reason_of_a_dismissed_command_is_not_shown(client, root, monkeypatch):
+    """It is lost while another process works on the run, and stands only in failures.json if all maps are finished."""
+    monkeypatch.setattr("phosphene.web.gallery.validate", lambda *_: None)
+    monkeypatch.setattr("phosphene.runs.failures.hold", functools.partial(hold, wait=0.2))
+    make(root / "job")
+    holding = "import sys; from phosphene.runs.lock import hold; from pathlib import Path\n"
+    holding += "with hold(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
+    for held in (True, False):
+        client.post("/start", DOOMED | {"set": ""})
+        client.wait("/run/job", "failed")
+        with contextlib.ExitStack() as stack:
+            if held:
+                command = [sys.executable, "-c", holding, str(root / "job")]
+                other = stack.enter_context(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE))
+                assert other.stdout.readline() == b"held\n"
+            assert client.post("/dismiss", {"name": "job"}).status_code == 303
+        assert (root / "job" / "failures.json").exists() is not held
+        assert 'class="complaint"' not in client.get("/run/job").text
+    assert "belongs to another" in (root / "job" / "failures.json").read_text(encoding="utf-8")
 
 
 def test_a_command_is_stopped_and_continued(client, root):

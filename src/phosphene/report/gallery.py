@@ -52,6 +52,7 @@ def map_section(run: RunDirectory, facts: dict[str, Any]) -> "dict[str, Any] | N
         "glance": map_glance(facts, cards),
         "cards": cards,
         "classes": classes,
+        "contrast": any(card["sides"].against for card in cards),
         "expressions": any(card["map"]["index"] >= FIRST_NUMBER for card in cards),  # unions and contrasts
         "units": any(card["map"]["index"] >= FIRST_UNIT for card in cards),
         "several": classes < len(cards),  # whether a class has more than one map
@@ -165,8 +166,9 @@ def map_glance(facts: dict[str, Any], cards: list[dict[str, Any]], name: str = "
     if rates:
         middle = median(rates)
         text = (
-            f"Targeting rate: a map moves {percent(middle)} of {count(held_out, 'held-out sample')} to its class (median of "
-            f"{count(len(rates), 'map')}), which it was optimised for on other samples. Adversarial patterns and "
+            f"Targeting rate: a map moves {percent(middle)} of held-out samples to its {what} (median of "
+            f"{count(len(rates), 'map')}; of {count(held_out, 'held-out sample')}, those that the network classifies as the "
+            f"{what} without the map are left out), which it was optimised for on other samples. Adversarial patterns and "
             "triggers do that, too: it tells neither what a map means nor whether there is a backdoor."
         )
         few = held_out < FEW_HELD_OUT
@@ -196,7 +198,9 @@ def _unit_glance(cards: list[dict[str, Any]]) -> list[dict[str, str]]:
 
 def _words(one: ConceptMap, own: "ClassifierPredictions | None", others: list[ClassifierPredictions]) -> dict[str, Any]:
     """Return, as a dictionary for the template, the texts, figures and curves of one map, with what classifiers predict for it."""
-    place = (one.index, one.seed)
+    place, hits = (one.index, one.seed), HITS[measure(one.index)]
+    if one.index >= FIRST_NUMBER:
+        hits = hits.replace("the class", "the concept")
     found = None if own is None else classification(own, place)
     return {
         "map": {"short": one.short, **{key: getattr(one, key) for key in FIGURES}},
@@ -205,7 +209,8 @@ def _words(one: ConceptMap, own: "ClassifierPredictions | None", others: list[Cl
         "own": found,
         "others": [found for found in (classification(other, place) for other in others) if found],
         "loss": curve(one.loss, "Loss"),
-        "hits": curve(one.hits, HITS[measure(one.index)], top=1.0, share=True),
+        "hits": curve(one.hits, hits, top=1.0, share=True),
+        "hits_name": hits,
         "frames": None,
         "frames_elsewhere": None,
     }

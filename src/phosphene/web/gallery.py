@@ -137,7 +137,7 @@ class Gallery:
         """Remove an ended command from the list and redirect there; a failed one's reason is written to its run's failures.json.
 
         The run directory stays, and so does a command that still runs. The reason is not written if the
-        file already lists maps that failed.
+        file already lists maps that failed, or if another process holds the run for more than 10 seconds.
         """
         name, process = await self._process(request)
         if not process.running:
