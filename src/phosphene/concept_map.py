@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from phosphene import notebook
-from phosphene.concepts import FIRST_UNIT, Concept, kind_and_index, name_with_index
+from phosphene.concepts import Concept, is_unit, kind_and_index, name_with_index
 from phosphene.expressions import find_among
 from phosphene.formats import count, targeting_text
 from phosphene.image_files import encode
@@ -35,9 +35,9 @@ def to_image(pixels: Tensor) -> Image.Image:
     return Image.fromarray(values.float().mean(0).round().to(torch.uint8).numpy())
 
 
-def measure(index: int) -> str:
+def p_class_name(index: int) -> str:
     """Return what a map's ``p_class`` is, by its concept's index: ``percentile`` for a unit or an output, else ``confidence``."""
-    return "confidence" if index < FIRST_UNIT else "percentile"
+    return "percentile" if is_unit(index) else "confidence"
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ class ConceptMap:
     def __repr__(self) -> str:
         shape = " x ".join(map(str, self.nu.shape))
         name = name_with_index(self.index, repr(self.short))
-        what = "p" if measure(self.index) == "confidence" else "percentile"
+        what = "p" if p_class_name(self.index) == "confidence" else "percentile"
         return f"ConceptMap({name}, seed {self.seed}, {shape}, {what} {self.p_class:.3f})"
 
     @property
@@ -149,7 +149,7 @@ class ConceptMap:
         facts = [
             (kind, f"{number}: {self.label}" if number else self.label),
             ("seed", self.seed),
-            (f"{measure(self.index)} of the source classifier", f"p = {self.p_class:.3f}"),
+            (f"{p_class_name(self.index)} of the source classifier", f"p = {self.p_class:.3f}"),
             ("targeting rate on held-out samples", targeting_text(self.targeting_rate)),
             ("cost", f"{self.passes:,} passes, {self.seconds:.1f} s"),
         ]

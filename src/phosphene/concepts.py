@@ -165,13 +165,23 @@ def _quoted(name: str, index: int) -> str:
 
 def name_with_index(index: int, label: str) -> str:
     """From a concept's index and label, return its name for messages: ``crane (134)`` for a class; the label of any other concept."""
-    return f"{first_synonym(label)} ({index})" if index < FIRST_NUMBER else label
+    return f"{first_synonym(label)} ({index})" if is_class(index) else label
+
+
+def is_class(index: int) -> bool:
+    """Return whether a concept with this ``index`` is a single class; if not, the number is that of a union, a contrast or a unit."""
+    return index < FIRST_NUMBER
+
+
+def is_unit(index: int) -> bool:
+    """Return whether a concept with this ``index`` is a unit or an output of the network; if not, it is made of classes."""
+    return index >= FIRST_UNIT
 
 
 def kind_and_index(index: int, label: str) -> str:
     """From a concept's index and label, return in words what it is: a class, union, contrast, unit, direction or output."""
-    if index < FIRST_NUMBER:
+    if is_class(index):
         return f"class {index}"
-    if index >= FIRST_UNIT:
+    if is_unit(index):
         return next((form[:-1] for form in FORMS if label.startswith(form)), "output")
     return "contrast" if " vs " in re.sub('"[^"]*"', "", label) else "union"

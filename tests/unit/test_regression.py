@@ -7,7 +7,7 @@ from torch import nn
 import phosphene as ph
 from phosphene.arguments import to_concepts
 from phosphene.classifier import Classifier
-from phosphene.concept_map import Job, measure
+from phosphene.concept_map import Job, p_class_name
 from phosphene.concepts import Concept, kind_and_index
 from phosphene.engine import Engine
 from phosphene.errors import CardError, ConceptError
@@ -129,7 +129,7 @@ class TestMaps:
         held_out = (pool.held_out / 255)[(pool.held_out / 255).mean((1, 2, 3)) < limit]
         above = (held_out - high.nu).clamp(0, 1).mean((1, 2, 3)) > limit
         assert high.targeting_rate == pytest.approx(float(above.double().mean()), abs=1e-6)
-        assert measure(high.index) == "percentile"
+        assert p_class_name(high.index) == "percentile"
 
     @pytest.mark.parametrize("shape", [(-1, 1), (-1,)])
     def test_one_output_is_no_class_of_two(self, pool, shape):

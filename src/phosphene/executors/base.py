@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from phosphene.classifier import Classifier
-from phosphene.concept_map import ConceptMap, Job, measure
+from phosphene.concept_map import ConceptMap, Job, p_class_name
 from phosphene.concepts import name_with_index
 from phosphene.engine import Engine
 from phosphene.engine.device import pick_device
@@ -150,7 +150,7 @@ class MapSummary:
 
         Both are in [0, 1].
         """
-        return measure(self.index)
+        return p_class_name(self.index)
 
     @property
     def name(self) -> str:

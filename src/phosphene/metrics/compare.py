@@ -30,7 +30,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from phosphene.concept_map import ConceptMap
-from phosphene.concepts import FIRST_NUMBER
+from phosphene.concepts import is_class
 from phosphene.errors import ConceptError
 from phosphene.labels import Labels
 from phosphene.metrics.matching import match
@@ -157,14 +157,12 @@ def in_common(a: Mapping[int, str], b: Mapping[int, str]) -> dict[int, int]:
         ConceptError: a label fits several classes of the other run.
     """
     pairs = {index: index for index, label in a.items() if b.get(index) == label}
-    expressions = {label: index for index, label in b.items() if index >= FIRST_NUMBER}
-    pairs |= {index: expressions[label] for index, label in a.items() if index >= FIRST_NUMBER and label in expressions}
+    expressions = {label: index for index, label in b.items() if not is_class(index)}
+    pairs |= {index: expressions[label] for index, label in a.items() if not is_class(index) and label in expressions}
     left = {index: label for index, label in b.items() if index not in pairs and 0 <= index <= MOST_INDEX}
     labels = Labels([left.get(index, "") for index in range(max(left, default=-1) + 1)])
     wanted = {
-        index: label
-        for index, label in a.items()
-        if index not in pairs and index < FIRST_NUMBER and labels.sharing(label)
+        index: label for index, label in a.items() if index not in pairs and is_class(index) and labels.sharing(label)
     }
     if wanted:
         pairs |= match(wanted, labels, "the second run")

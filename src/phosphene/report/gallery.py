@@ -9,8 +9,8 @@ from typing import Any
 from PIL import Image
 
 from phosphene.checks.finding import FEWEST
-from phosphene.concept_map import ConceptMap, measure, render, to_image
-from phosphene.concepts import FIRST_NUMBER, FIRST_UNIT, Sides, kind_and_index
+from phosphene.concept_map import ConceptMap, p_class_name, render, to_image
+from phosphene.concepts import Sides, is_class, is_unit, kind_and_index
 from phosphene.contact_sheet import SIDE, contact_sheet
 from phosphene.engine.units import ACTIVE
 from phosphene.formats import count, percent, probability
@@ -53,8 +53,8 @@ def map_section(run: RunDirectory, facts: dict[str, Any]) -> "dict[str, Any] | N
         "cards": cards,
         "classes": classes,
         "contrast": any(card["sides"].against for card in cards),
-        "expressions": any(card["map"]["index"] >= FIRST_NUMBER for card in cards),  # unions and contrasts
-        "units": any(card["map"]["index"] >= FIRST_UNIT for card in cards),
+        "expressions": not all(is_class(card["map"]["index"]) for card in cards),  # unions and contrasts
+        "units": any(is_unit(card["map"]["index"]) for card in cards),
         "several": classes < len(cards),  # whether a class has more than one map
         "others": any(card["others"] for card in cards),
     }
@@ -143,15 +143,15 @@ def map_glance(facts: dict[str, Any], cards: list[dict[str, Any]], name: str = "
         cards: The finished maps.
         name: What the source is called; by default its name in ``facts``.
     """
-    units = [card for card in cards if card["map"]["index"] >= FIRST_UNIT]
+    units = [card for card in cards if is_unit(card["map"]["index"])]
     lines = _unit_glance(units) if units else []
-    cards = [card for card in cards if card["map"]["index"] < FIRST_UNIT]
+    cards = [card for card in cards if not is_unit(card["map"]["index"])]
     if not cards:
         return lines
     total = len(cards)
     # Of old runs, only the confidence is known.
     right = sum(card["own"]["right"] if card["own"] else card["map"]["p_class"] >= 0.5 for card in cards)
-    what = "concept" if any(card["map"]["index"] >= FIRST_NUMBER for card in cards) else "class"
+    what = "class" if all(is_class(card["map"]["index"]) for card in cards) else "concept"
     text = f"{name or facts['model']['name']} recognises the {what} in {right} of its {count(total, 'map')}. Maps are optimised for that."
     rates = [rate for card in cards if (rate := card["map"]["targeting_rate"]) is not None]
     # Few maps earn no tick, nor do those of a class that the network predicts without them, too.
@@ -198,8 +198,8 @@ def _unit_glance(cards: list[dict[str, Any]]) -> list[dict[str, str]]:
 
 def _words(one: ConceptMap, own: "ClassifierPredictions | None", others: list[ClassifierPredictions]) -> dict[str, Any]:
     """Return, as a dictionary for the template, the texts, figures and curves of one map, with what classifiers predict for it."""
-    place, hits = (one.index, one.seed), HITS[measure(one.index)]
-    if one.index >= FIRST_NUMBER:
+    place, hits = (one.index, one.seed), HITS[p_class_name(one.index)]
+    if not is_class(one.index):
         hits = hits.replace("the class", "the concept")
     found = None if own is None else classification(own, place)
     return {

@@ -9,7 +9,7 @@ from jinja2 import Environment
 from markupsafe import Markup
 
 from phosphene import markup
-from phosphene.concept_map import measure
+from phosphene.concept_map import p_class_name
 from phosphene.concepts import kind_and_index
 from phosphene.errors import RunError
 from phosphene.formats import count, heat, percent, probability, targeting_text
@@ -99,7 +99,12 @@ def environment(*packages: str) -> Environment:
     """Return the Jinja environment of the report's templates; a template of ``packages`` hides the report's of the same name."""
     made = markup.environment(*packages, "phosphene.report")
     made.filters |= {"heat": heat, "percent": percent, "probability": probability}
-    made.filters |= {"kind": kind_and_index, "measure": measure, "short": first_synonym, "targeting": targeting_text}
+    made.filters |= {
+        "kind": kind_and_index,
+        "p_class_name": p_class_name,
+        "short": first_synonym,
+        "targeting": targeting_text,
+    }
     made.globals |= {"count": count}
     return made
 

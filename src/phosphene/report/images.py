@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from phosphene.concept_map import to_image
-from phosphene.concepts import FIRST_NUMBER
+from phosphene.concepts import is_class
 from phosphene.errors import SamplesError
 from phosphene.image_files import encode, to_data_url
 from phosphene.labels import Labels
@@ -84,7 +84,7 @@ def natural_images(spec: str, facts: dict[str, Any]) -> dict[int, str]:
         SamplesError: the images cannot be read, or none of them shows one of the classes.
     """
     height, width = facts["model"]["input"]["size"]
-    known = {row["index"]: row["label"] for row in facts["jobs"] if row["index"] < FIRST_NUMBER}
+    known = {row["index"]: row["label"] for row in facts["jobs"] if is_class(row["index"])}
     # The run knows the labels of its own classes alone; the others keep their places under labels that nothing has.
     classes = max(facts["model"]["classes"], max(known, default=0) + 1)
     labels = Labels([known.get(index, f"\0{index}") for index in range(classes)])

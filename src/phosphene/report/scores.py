@@ -3,7 +3,7 @@
 from typing import Any
 
 from phosphene.checks.finding import FEWEST
-from phosphene.concepts import FIRST_NUMBER, Concept
+from phosphene.concepts import Concept, is_class
 from phosphene.errors import RunError
 from phosphene.formats import count, percent
 from phosphene.metrics.matching import overlap_note
@@ -43,7 +43,7 @@ def score_section(run: RunDirectory, facts: dict[str, Any]) -> "dict[str, Any] |
         "glance": [_glance(target["score"], overlap) for target in targets if not target["is_source"]],
         "overlap": overlap,
         "targets": targets,
-        "expressions": any(one.index >= FIRST_NUMBER for one in rows[0][1].per_concept),  # unions and contrasts
+        "expressions": not all(is_class(one.index) for one in rows[0][1].per_concept),  # unions and contrasts
         "first": targets[0]["score"],  # all rows of a run are about the same maps
         "open": len(targets[0]["per_concept"]) <= MOST_OPEN,
     }
@@ -75,7 +75,7 @@ def _glance(score: Score, overlap: "str | None") -> dict[str, str]:
         f"{score.target} classifies {percent(score.top1_all)} of {count(score.maps, 'map')} as their class, among its "
         f"{score.classes:,} classes (95 % interval {low:.0f} to {high:.0f} %"
     )
-    if any(one.index >= FIRST_NUMBER for one in score.per_concept):
+    if not all(is_class(one.index) for one in score.per_concept):
         text += "; a map of a union as one of its classes, and of a contrast as its left side rather than its right"
     if overlap:
         return {"mark": "", "text": f"{text}). {overlap}"}

@@ -8,7 +8,7 @@ from typing import Any
 
 from phosphene import notebook
 from phosphene.concept_map import ConceptMap
-from phosphene.concepts import FIRST_UNIT
+from phosphene.concepts import is_unit
 from phosphene.errors import RunError
 from phosphene.formats import percent
 from phosphene.labels import first_synonym
@@ -105,7 +105,7 @@ class Comparison:
                 "Predictions are means over the maps of a class. What another seed changes is not subtracted from them: see "
                 "how many of the maps are predicted as another class."
             )
-        if not self.same_network and any(one.index_a >= FIRST_UNIT for one in self.changes):
+        if not self.same_network and any(is_unit(one.index_a) for one in self.changes):
             notes.append(
                 "Units are compared by name: those of two networks have nothing in common unless one was made from the other."
             )
