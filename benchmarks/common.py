@@ -18,6 +18,7 @@ from phosphene.classifier import Classifier
 from phosphene.concept_map import ConceptMap
 from phosphene.contact_sheet import contact_sheet
 from phosphene.engine import Engine
+from phosphene.metrics.bootstrap import wilson
 from phosphene.metrics.m_score import m_score_of_logits
 from phosphene.metrics.predictions import logits_of_maps, top1
 from phosphene.recipe import Recipe
@@ -189,3 +190,9 @@ def write_copy(folder: Path, classifier: Classifier, name: str, factory: str, la
     write_bytes(folder / "weights.safetensors", save(state))
     write_bytes(folder / "card.toml", tomli_w.dumps(card).encode())
     return load(folder / "card.toml", trust=True)
+
+
+def share(right: int, of: int) -> str:
+    """Return how many are right, of how many, with the Wilson interval in percent."""
+    low, high = wilson(right, of)
+    return f"{right} of {of} ({100 * low:.0f} to {100 * high:.0f} %)"

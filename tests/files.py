@@ -15,3 +15,8 @@ def contents(folder: Path) -> dict[Path, bytes | None]:
 def times(folder: Path) -> dict[str, int]:
     """Every path below a folder, relative to it, and when it was written, in nanoseconds."""
     return {path.relative_to(folder).as_posix(): path.stat().st_mtime_ns for path in folder.rglob("*")}
+
+
+def map_times(run: Path) -> dict[Path, int]:
+    """The ``map.json`` of every finished map of a run, and when it was written, in nanoseconds."""
+    return {path: path.stat().st_mtime_ns for path in run.glob("maps/*/*/map.json")}

@@ -23,6 +23,7 @@ from benchmarks.common import (
     make_maps,
     markdown_table,
     network,
+    share,
     write_result,
     write_section,
     write_sheet,
@@ -31,7 +32,6 @@ from phosphene.concept_map import ConceptMap
 from phosphene.concepts import Concept, Sides
 from phosphene.engine.targets import hits, target_probabilities
 from phosphene.labels import Labels
-from phosphene.metrics.bootstrap import wilson
 from phosphene.metrics.matching import match_maps
 from phosphene.recipe import resolve
 
@@ -125,16 +125,10 @@ def answers(maps: Sequence[ConceptMap], concepts: Sequence[Concept]) -> dict[str
     return found
 
 
-def share(right: Sequence[bool]) -> str:
-    """Return how many are right, of how many, with the Wilson interval."""
-    low, high = wilson(sum(right), len(right))
-    return f"{sum(right)} of {len(right)} ({100 * low:.0f} to {100 * high:.0f} %)"
-
-
 def summary(what: str, maps: Sequence[ConceptMap], found: dict[str, list[tuple[bool, float]]]) -> list[str]:
     """Return the row of the summary table: what is mapped, how many maps each target is right about, and their cost."""
     seconds = f"{median(one.seconds for one in maps):.0f}"
-    return [what, *(share([right for right, _ in found[name]]) for name in TARGETS), seconds]
+    return [what, *(share(sum(right for right, _ in found[name]), len(found[name])) for name in TARGETS), seconds]
 
 
 def cells(found: dict[str, list[tuple[bool, float]]], rows: Sequence[int]) -> list[str]:

@@ -21,14 +21,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from benchmarks.common import DOCS, hardware, markdown_table, write_result, write_section, write_sheet
+from benchmarks.common import DOCS, hardware, markdown_table, share, write_result, write_section, write_sheet
 from benchmarks.maps.scene_networks import FOLDER, as_classifier, has, outputs_for_new_images, samples, trained
 from phosphene import map_concepts
 from phosphene.classifier import Classifier
 from phosphene.concept_map import ConceptMap
 from phosphene.demo.world import LABELS
 from phosphene.engine import Engine
-from phosphene.metrics.bootstrap import wilson
 from phosphene.metrics.predictions import logits_of_maps
 
 SHAPES = ("star", "ring", "cross", "triangle", "heart", "arrow")
@@ -78,19 +77,12 @@ def measure(maps: Sequence[ConceptMap], second: Classifier, single: Classifier) 
     return rows
 
 
-def share(rows: Sequence[dict[str, Any]], key: str) -> str:
-    """Return of how many rows something is true, of how many, with the Wilson interval."""
-    right = sum(row[key] for row in rows)
-    low, high = wilson(right, len(rows))
-    return f"{right} of {len(rows)} ({100 * low:.0f} to {100 * high:.0f} %)"
-
-
 def tables(results: dict[str, list[dict[str, Any]]]) -> str:
     """Return the table of the readings, and one with the second network's probabilities, by output."""
     lines = []
     for reading, rows in results.items():
         means = [np.mean([row[key] for row in rows]) for key in ("confidence", "targeting_rate")]
-        shares = [share(rows, key) for key in ("recognised", "top1_right")]
+        shares = [share(sum(row[key] for row in rows), len(rows)) for key in ("recognised", "top1_right")]
         lines.append([READINGS[reading], *shares, f"{means[0]:.2f}", f"{100 * means[1]:.0f} %"])
     head = ["mapped as", "recognised by the second network", "by `demo:shapes-plain`", "confidence", "targeting rate"]
     details = []

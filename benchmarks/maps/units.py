@@ -22,6 +22,7 @@ from benchmarks.common import (
     hardware,
     markdown_table,
     network,
+    share,
     write_result,
     write_section,
     write_sheet,
@@ -30,7 +31,6 @@ from phosphene.concept_map import ConceptMap
 from phosphene.engine import Engine
 from phosphene.engine.units import list_layers
 from phosphene.mapper import passes_per_map
-from phosphene.metrics.bootstrap import wilson
 from phosphene.recipe import resolve
 from phosphene.samples import load_samples
 from phosphene.samples.pool import make_pool
@@ -76,12 +76,6 @@ def figures(name: str, maps: list[ConceptMap], kept: torch.Tensor) -> list[dict[
             largest = float(reader.classifier.of_samples.max())
             found.append({"image": image, "largest": largest, "raised": float((moved > 0).float().mean())})
     return found
-
-
-def share(right: int, of: int) -> str:
-    """Return how many of all, with the Wilson interval in percent."""
-    low, high = wilson(right, of)
-    return f"{right} of {of} ({100 * low:.0f} to {100 * high:.0f} %)"
 
 
 def row(what: str, of: list[dict[str, float]]) -> list[str]:

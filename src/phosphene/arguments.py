@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from phosphene.classifier import Classifier
-from phosphene.concepts import Concept
+from phosphene.concepts import OPERATOR, Concept
 from phosphene.errors import ConceptError, RecipeError, SamplesError, SpecError, nearest
 from phosphene.expressions import parse
 from phosphene.recipe import Recipe
@@ -102,7 +102,7 @@ def _output_named(text: str, classifier: Classifier) -> Concept:
     labels = classifier.labels
     low = text.startswith(LOW) and not labels.has(text)
     name = text.removeprefix(LOW) if low else text
-    if not labels.has(name) and (" vs " in name or " + " in name):
+    if not labels.has(name) and OPERATOR.search(name):
         raise ConceptError(f"{text!r}: outputs of a regression are mapped one by one, by -c NAME or -c {LOW}NAME.")
     return _concept_of(labels.find(name), classifier, low=low)
 

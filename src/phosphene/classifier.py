@@ -34,7 +34,7 @@ from phosphene.unwrapping import unwrap
 MAX_INPUT_VALUES = 2**26
 # Means and standard deviations beyond this are lost in single precision.
 MAX_MAGNITUDE = 1e12
-RANDOM_NOTE = "it answers the same image differently each time (noise, dropout), so its maps cannot be made again"
+UNREPEATABLE_NOTE = "it answers the same image differently each time (noise, dropout), so its maps cannot be made again"
 
 
 @dataclass(frozen=True)
@@ -177,7 +177,7 @@ class Classifier:
             if not output.is_floating_point():
                 raise CardError(f"network {self.name} returns {output.dtype}: return the logits, without argmax.")
             if not torch.allclose(output, again, rtol=1e-3, atol=1e-5, equal_nan=True):
-                self._notes = (*self._notes, RANDOM_NOTE)
+                self._notes = (*self._notes, UNREPEATABLE_NOTE)
             single = is_single(output)
             if not single and (output.ndim != 2 or len(output) != 1 or not output.numel()):
                 raise CardError(self._wrong_output(tuple(output.shape)))
@@ -233,7 +233,7 @@ class Classifier:
         return self._classes_and_kind[1]
 
     @property
-    def declared_output(self) -> str:
+    def card_output(self) -> str:
         """The text for a card's ``output``: the kind, detected if not given, after position or key if there are several: ``out:logits``."""
         kind = self.output
         return kind if self._which is None else f"{self._which}:{kind}"
@@ -281,8 +281,8 @@ class Classifier:
         """Hash, as hex, of the network's weights (names, types, shapes, values), input space, and chosen output of several; cached."""
         digest = hashlib.sha256(repr(self.input).encode())
         with suppress(CardError):  # a network that cannot be used still has weights
-            which = self.declared_output.rpartition(":")[0]
-            digest.update(f"output {which}".encode() if which else b"")
+            _, which = self.output, self._which  # of several outputs one is chosen when the network first runs
+            digest.update(b"" if which is None else f"output {which}".encode())
         state = sorted(self.module.state_dict().items())
         # A quantised layer has its weights in a tuple; what a module stores beside tensors has no bytes of its own.
         named = [(name, one) for name, entry in state for one in (entry if isinstance(entry, tuple) else (entry,))]

@@ -111,7 +111,7 @@ class ConceptMap:
     def __repr__(self) -> str:
         shape = " x ".join(map(str, self.nu.shape))
         name = name_with_index(self.index, repr(self.short))
-        what = "p" if p_class_name(self.index) == "confidence" else "percentile"
+        what = "percentile" if is_unit(self.index) else "p"
         return f"ConceptMap({name}, seed {self.seed}, {shape}, {what} {self.p_class:.3f})"
 
     @property

@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from tests.files import map_times
+
 FEW = ("--set=steps=4", "--set=batch_size=4")
 MAPPED = ("star vs heart", "heart vs star", "ring + polka dots", "star")
 
@@ -24,12 +26,12 @@ def mapped(call, contrasts):
 
 
 def test_a_second_command_makes_nothing_again(call, mapped):
-    before = {path: path.stat().st_mtime_ns for path in mapped.glob("maps/*/*/map.json")}
+    before = map_times(mapped)
     assert len(before) == 4
     answer = call("map", "demo:shapes", "-c", "polka dots + ring", *FEW, "--out", mapped, "--json")
     (found,) = json.loads(answer.out)["maps"]
     assert found["label"] == "ring + polka dots"
-    assert {path: path.stat().st_mtime_ns for path in mapped.glob("maps/*/*/map.json")} == before
+    assert map_times(mapped) == before
 
 
 def test_another_network_scores_each_concept_by_its_own_rule(call, mapped):

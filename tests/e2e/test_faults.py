@@ -12,6 +12,7 @@ import pytest
 
 from phosphene.runs.lock import hold
 from tests.conftest import PATIENCE, command
+from tests.files import map_times
 from tests.processes import descendants, running
 from tests.tiny import make_card
 from tests.twice import assert_same_run
@@ -174,7 +175,7 @@ def test_a_damaged_map_is_found_by_its_hash_and_made_again(world, tmp_path):
     data = bytearray(file.read_bytes())
     data[-1] ^= 1
     file.write_bytes(data)
-    written = {path: path.stat().st_mtime_ns for path in out.glob("maps/*/*/map.json")}
+    written = map_times(out)
     done = subprocess.run(words(card, out, "--workers=2"), env=ONE_THREAD, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert {path for path, then in written.items() if path.stat().st_mtime_ns != then} == {file.parent / "map.json"}

@@ -5,6 +5,8 @@ import shlex
 
 import pytest
 
+from tests.files import map_times
+
 FACTORY = """\
 import torch
 from torch import nn
@@ -66,13 +68,13 @@ def test_the_page_shows_percentiles_and_a_command_that_makes_them_again(call, ma
     assert [words[place + 1] for place, word in enumerate(words) if word == "-c"] == [
         *("brightness (0)", "low:brightness (0)", "low:warmth (1)"),
     ]
-    before = {path: path.stat().st_mtime_ns for path in mapped.glob("maps/*/*/map.json")}
+    before = map_times(mapped)
     concepts = [word for name in ("brightness (0)", "low:brightness (0)", "low:warmth (1)") for word in ("-c", name)]
     answer = call("map", folder / "meter.toml", "--trust", *concepts, *FEW, "--out", mapped, "--json")
     assert {one["label"] for one in json.loads(answer.out)["maps"]} == {
         *("brightness", "low:brightness", "low:warmth, red"),
     }
-    assert {path: path.stat().st_mtime_ns for path in mapped.glob("maps/*/*/map.json")} == before
+    assert map_times(mapped) == before
 
 
 def test_all_outputs_are_pulled_up(call, folder):

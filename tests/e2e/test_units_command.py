@@ -5,6 +5,8 @@ import shlex
 
 import pytest
 
+from tests.files import map_times
+
 FEW = ("--set=steps=4", "--set=batch_size=4")
 UNITS = ("unit:blocks.1:3,5", "unit:head:0")
 
@@ -49,11 +51,11 @@ def test_the_page_shows_percentiles_and_a_command_that_makes_them_again(call, ma
     assert [words[place + 1] for place, word in enumerate(words) if word == "-c"] == [
         *("unit:blocks.1:3", "unit:blocks.1:5", "unit:head:0"),
     ]
-    before = {path: path.stat().st_mtime_ns for path in mapped.glob("maps/*/*/map.json")}
+    before = map_times(mapped)
     assert len(before) == 6
     answer = call(*words[: words.index("--out")], "--out", mapped, "--json")
     assert len(json.loads(answer.out)["maps"]) == 6
-    assert {path: path.stat().st_mtime_ns for path in mapped.glob("maps/*/*/map.json")} == before
+    assert map_times(mapped) == before
 
 
 def test_other_networks_do_not_score_them(call, mapped, folder):

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional
 
 import phosphene as ph
-from phosphene.classifier import RANDOM_NOTE
+from phosphene.classifier import UNREPEATABLE_NOTE
 from phosphene.errors import CardError
 from phosphene.sources.card import card_files
 from tests import tiny
@@ -83,7 +83,7 @@ def test_the_only_output_that_can_be_logits_is_chosen_and_said(name):
     found = ph.Classifier(Ends(forward), size=16, labels=tiny.LABELS)
     torch.testing.assert_close(found.logits(images()), tiny.network()(images()))
     assert found.notes == (f"of several outputs, {which!r} is used as logits",)
-    assert found.declared_output == f"{which}:logits"
+    assert found.card_output == f"{which}:logits"
     assert found.sha256 != ph.Classifier(found.module, size=16, output="0" if which == 1 else "features").sha256
 
 
@@ -184,4 +184,4 @@ def test_a_network_without_a_gradient_still_scores():
     [lambda net, x: net(x + 0.1 * torch.randn_like(x)), lambda net, x: net(functional.dropout(x))],
 )
 def test_a_random_forward_pass_is_said(forward):
-    assert ph.Classifier(Ends(forward), size=16).notes == (RANDOM_NOTE,)
+    assert ph.Classifier(Ends(forward), size=16).notes == (UNREPEATABLE_NOTE,)

@@ -18,7 +18,7 @@ from phosphene.concepts import disjoint
 from phosphene.engine import Engine
 from phosphene.labels import first_synonym
 from phosphene.mapper import Step, in_groups, map_jobs
-from phosphene.mapper.units import prepare
+from phosphene.mapper.units import reader_and_targets
 from phosphene.metrics.predictions import logits_of_maps
 from phosphene.recipe import Recipe
 from phosphene.samples import SamplePool, load_samples
@@ -154,7 +154,7 @@ class CheckContext:
     def predict(self, maps: Sequence[ConceptMap], depth: int = 0) -> MapPredictions:
         """Classify maps by the network, or its last ``depth`` blocks randomised; return the MapPredictions (hits, mean probability)."""
         with self.engine(depth) as engine:
-            reader, targets = prepare(engine, [one.concept for one in maps], self.pool.to(engine.device))
+            reader, targets = reader_and_targets(engine, [one.concept for one in maps], self.pool.to(engine.device))
             return predictions_of(logits_of_maps(reader, maps), targets.cpu())
 
     @cached_property

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from phosphene.classifier import Classifier
 from phosphene.engine import Engine
-from phosphene.engine.modules import forward_hooks
+from phosphene.engine.modules import forward_hooks, hookable
 from phosphene.errors import WeightsError, one_line
 
 # Samples on which running statistics are measured again.
@@ -34,7 +34,7 @@ def blocks(classifier: Classifier) -> list[tuple[str, list[str]]]:
     module = classifier.module
     names = {part: name for name, part in module.named_modules()}
     holders = [name for part, name in names.items() if any(True for _ in part.parameters(recurse=False))]
-    order = _execution_order(classifier, names)
+    order = _execution_order(classifier)
     by_block: dict[str, list[str]] = {}
     for name in sorted(holders, key=lambda name: _position(name, order)):
         by_block.setdefault(_block_name(name), []).append(name)
@@ -119,17 +119,16 @@ def _measure(classifier: Classifier, norms: list[Any], samples: Tensor) -> None:
         part.running_var.copy_(variance)
 
 
-def _execution_order(classifier: Classifier, names: "dict[nn.Module, str]") -> dict[str, int]:
+def _execution_order(classifier: Classifier) -> dict[str, int]:
     """Run the network on a grey image; return, by module name, the position at which each module was last executed."""
-    order: dict[str, int] = {}
+    names, order = hookable(classifier.module), dict[str, int]()
     count = itertools.count()
 
     def note(part: nn.Module, *_: object) -> None:
         """Forward hook: store the current position in the pass for the module that was just executed."""
         order[names[part]] = next(count)
 
-    hookable = [part for part in names if not isinstance(part, torch.jit.ScriptModule)]
-    with Engine(classifier, device="cpu") as engine, forward_hooks(hookable, note):
+    with Engine(classifier, device="cpu") as engine, forward_hooks(list(names), note):
         engine.logits(torch.full((1, *classifier.input.shape), 0.5))
     return order
 

@@ -160,7 +160,7 @@ def _map_line(found: "MapSummary") -> str:
     none = "- (no held-out sample to move: all are classified so without it)"
     rate = none if found.targeting_rate is None else percent(found.targeting_rate)
     took = f"{found.seconds:.1f} s" if found.made else "cached"
-    own = f"percentile {percent(found.p_class)}" if found.measure == "percentile" else f"p {found.p_class:.3f}"
+    own = f"percentile {percent(found.p_class)}" if found.is_unit else f"p {found.p_class:.3f}"
     return f"{found.name}, seed {found.seed}: {own}, targeting {rate}, {took}"
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from phosphene.classifier import Classifier
-from phosphene.engine.modules import forward_hooks
+from phosphene.engine.modules import forward_hooks, hookable
 from phosphene.errors import CardError
 
 
@@ -69,7 +69,7 @@ def refuse_quantised(classifier: Classifier) -> None:
 
 def _why_no_gradient(classifier: Classifier, images: Tensor) -> str:
     """Run the network on ``images`` with hooks and return, as text, which module stops the gradient and why."""
-    names = {part: path for path, part in classifier.module.named_modules()}
+    names = hookable(classifier.module)
     causes: list[str] = []
 
     def hook(part: nn.Module, inputs: "tuple[Any, ...]", output: Any) -> None:
@@ -82,8 +82,7 @@ def _why_no_gradient(classifier: Classifier, images: Tensor) -> str:
         elif not _require_gradients([output]):
             causes.append(f"{where} passes none on: it detaches, rounds or ends in argmax")
 
-    parts = [part for part in names if not isinstance(part, torch.jit.ScriptModule)]  # these accept no hooks
-    with torch.enable_grad(), forward_hooks(parts, hook):
+    with torch.enable_grad(), forward_hooks(list(names), hook):
         classifier.logits(images)
     return causes[0] if causes else "something in it is detached or rounded"
 

@@ -55,6 +55,11 @@ def forward_hooks(modules: Sequence[nn.Module], hook: Callable[..., object]) -> 
         yield
 
 
+def hookable(module: nn.Module) -> dict[nn.Module, str]:
+    """Return the modules of a network, itself included, that accept hooks, with their names ("" for the network): no scripted ones."""
+    return {part: name for name, part in module.named_modules() if not isinstance(part, torch.jit.ScriptModule)}
+
+
 def find_spatial_layer(module: nn.Module, run: Callable[..., object], name: str = "", *, size: tuple[int, int]) -> str:
     """Call ``run``, a forward pass; return the name of the last module to give feature maps or tokens, or ``name`` if that does.
 
@@ -70,8 +75,7 @@ def find_spatial_layer(module: nn.Module, run: Callable[..., object], name: str 
     Raises:
         RecipeError: the named module does not exist or is not spatial, or the network has no spatial activation.
     """
-    # Scripted modules accept no hooks.
-    names = {part: path for path, part in module.named_modules() if not isinstance(part, torch.jit.ScriptModule)}
+    names = hookable(module)
     if name and name not in names.values():
         paths = ["'' (the last spatial one)", *[path for path in names.values() if path][::-1]]
         hint = nearest(name, paths) or f" Modules, from the last: {first_few(paths)}."

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from phosphene.classifier import Classifier
-from phosphene.engine.modules import forward_hooks
+from phosphene.engine.modules import forward_hooks, hookable
 from phosphene.spatial_activation import as_spatial_activation
 from phosphene.units import Unit
 
@@ -56,16 +56,10 @@ def mean_activations(output: Any, size: tuple[int, int]) -> "Tensor | None":
     return exact.flatten(1) if output.shape[2:].numel() == 1 else None
 
 
-def hookable(module: nn.Module) -> dict[nn.Module, str]:
-    """Return the modules of a network, with their names, that accept hooks: no scripted ones, and not the network itself."""
-    return {
-        part: name for name, part in module.named_modules() if name and not isinstance(part, torch.jit.ScriptModule)
-    }
-
-
 def list_layers(engine: "Engine") -> list[Layer]:
     """Run a grey image; return the layers whose units can be named, in the order in which each is called for the last time."""
-    space, names = engine.classifier.input, hookable(engine.classifier.module)
+    space = engine.classifier.input
+    names = {part: name for part, name in hookable(engine.classifier.module).items() if name}  # not the network itself
     found: dict[str, Layer] = {}
 
     def hook(part: nn.Module, _: object, output: Any) -> None:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from phosphene.classifier import Classifier
-from phosphene.concept_map import ConceptMap, Job, p_class_name
-from phosphene.concepts import name_with_index
+from phosphene.concept_map import ConceptMap, Job
+from phosphene.concepts import is_unit, name_with_index
 from phosphene.engine import Engine
 from phosphene.engine.device import pick_device
 from phosphene.labels import first_synonym
@@ -145,12 +145,9 @@ class MapSummary:
         return first_synonym(self.label)
 
     @property
-    def measure(self) -> str:
-        """What ``p_class`` is: ``confidence`` (probability of the class for the image), or for a unit ``percentile`` (among samples).
-
-        Both are in [0, 1].
-        """
-        return p_class_name(self.index)
+    def is_unit(self) -> bool:
+        """Whether the map is of a unit or output: ``p_class`` is then its percentile among samples, and not the class's probability."""
+        return is_unit(self.index)
 
     @property
     def name(self) -> str:

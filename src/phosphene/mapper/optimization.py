@@ -17,7 +17,7 @@ from phosphene.mapper.measurements import confidences, targeting_rates
 from phosphene.mapper.progress import FrameRecorder, Step
 from phosphene.mapper.refinement import refine
 from phosphene.mapper.smoothing import colour_matrix
-from phosphene.mapper.units import prepare
+from phosphene.mapper.units import reader_and_targets
 from phosphene.mapper.xi import activation_weights
 from phosphene.recipe import Recipe
 from phosphene.samples.pool import SamplePool
@@ -105,7 +105,7 @@ class MapOptimization:
         self.colours = colour_matrix(pool.colour_covariance, recipe.colour) if recipe.colour else None
         concepts = [job.concept(engine.classifier.labels) for job in jobs]
         self.labels = [concept.label for concept in concepts]
-        self.engine, self.classes = prepare(engine, concepts, self.pool)
+        self.engine, self.classes = reader_and_targets(engine, concepts, self.pool)
         self.total = recipe.rounds * (recipe.steps + recipe.refine_steps)
         self.generators = [torch.Generator().manual_seed(job.seed * 1_000_003 + job.index) for job in jobs]
         self.losses: list[list[float]] = []  # per step, per map

@@ -46,7 +46,7 @@ def resolve_units(
     return list(found.values())
 
 
-def prepare(engine: Engine, concepts: Sequence[Concept], pool: SamplePool) -> tuple[Engine, Tensor]:
+def reader_and_targets(engine: Engine, concepts: Sequence[Concept], pool: SamplePool) -> tuple[Engine, Tensor]:
     """Return the engine to map with, for units a copy whose logits have a column per unit after the classes, and the maps' targets.
 
     The targets are class indices (m,), or a row of 1, -1 or 0 per map: :func:`phosphene.engine.targets.targets_of`.

@@ -9,7 +9,7 @@ from typing import Any
 from PIL import Image
 
 from phosphene.checks.finding import FEWEST
-from phosphene.concept_map import ConceptMap, p_class_name, render, to_image
+from phosphene.concept_map import ConceptMap, render, to_image
 from phosphene.concepts import Sides, is_class, is_unit, kind_and_index
 from phosphene.contact_sheet import SIDE, contact_sheet
 from phosphene.engine.units import ACTIVE
@@ -23,7 +23,7 @@ from phosphene.runs.directory import FIGURES
 from phosphene.runs.frames import NAME as FRAMES
 from phosphene.runs.predictions import ClassifierPredictions, read_predictions
 from phosphene.samples.pool import FEW_HELD_OUT
-from phosphene.sources.libraries import RANDOM_NOTE
+from phosphene.sources.libraries import RANDOM_WEIGHTS_NOTE
 
 # Faint enough that next to nothing is clipped: the page computes contrasts below a map's own from this image.
 FAINT = 0.07
@@ -34,8 +34,8 @@ MOST_BYTES = 10_500_000
 BYTES_PER_PIXEL = 1.3
 # The contact sheet of more maps shows them at half the size, and at most so many: image viewers refuse larger ones.
 MOST_LARGE, MOST_ON_SHEET = 100, 2000
-# What the curve of a map's hits counts.
-HITS = {"confidence": "Samples classified as the class", "percentile": "Samples above the 99th percentile"}
+# What the curve of a map's hits counts, by what the map is of.
+CLASS_HITS, UNIT_HITS = "Samples classified as the class", "Samples above the 99th percentile"
 # Contrasts that are shown once more, beside the other direction and the two sides.
 MOST_CONTRASTS = 100
 
@@ -129,7 +129,7 @@ def _cards(run: RunDirectory, facts: dict[str, Any]) -> Iterator[dict[str, Any]]
 def notes_glance(facts: dict[str, Any]) -> list[dict[str, str]]:
     """Return the lines (``mark``, ``text``) for the top of the report on how the network was loaded, such as with random weights."""
     name, notes = facts["model"]["name"], map(str, facts["model"].get("notes", []))
-    return [{"mark": "unsure" if RANDOM_NOTE in note else "", "text": f"{name}: {note}."} for note in notes]
+    return [{"mark": "unsure" if RANDOM_WEIGHTS_NOTE in note else "", "text": f"{name}: {note}."} for note in notes]
 
 
 def map_glance(facts: dict[str, Any], cards: list[dict[str, Any]], name: str = "") -> list[dict[str, str]]:
@@ -198,7 +198,7 @@ def _unit_glance(cards: list[dict[str, Any]]) -> list[dict[str, str]]:
 
 def _words(one: ConceptMap, own: "ClassifierPredictions | None", others: list[ClassifierPredictions]) -> dict[str, Any]:
     """Return, as a dictionary for the template, the texts, figures and curves of one map, with what classifiers predict for it."""
-    place, hits = (one.index, one.seed), HITS[p_class_name(one.index)]
+    place, hits = (one.index, one.seed), UNIT_HITS if is_unit(one.index) else CLASS_HITS
     if not is_class(one.index):
         hits = hits.replace("the class", "the concept")
     found = None if own is None else classification(own, place)

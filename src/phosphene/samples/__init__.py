@@ -12,6 +12,7 @@ from torch import Tensor
 
 from phosphene.classifier import Classifier
 from phosphene.errors import SamplesError, nearest
+from phosphene.samples import parquet
 from phosphene.samples.parquet import is_dataset
 from phosphene.samples.pool import SamplePool, make_pool
 from phosphene.textfile import missing, nearby
@@ -22,8 +23,7 @@ __all__ = ["SamplePool", "default_samples", "is_natural", "load_samples"]
 PREFIXES = {"synthetic": "phosphene.samples.synthetic", "demo": "phosphene.samples.drawn"}
 TABLES = "phosphene.samples.parquet"
 SUFFIXES = {
-    ".parquet": TABLES,
-    ".arrow": TABLES,
+    **dict.fromkeys(parquet.SUFFIXES, TABLES),
     ".tar": "phosphene.samples.tar",
     ".npz": "phosphene.samples.arrays",
     ".npy": "phosphene.samples.arrays",

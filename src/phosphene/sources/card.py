@@ -13,19 +13,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import tomli_w
 from safetensors.torch import save
 from torch import nn
 
 from phosphene.classifier import Classifier, InputSpace
 from phosphene.errors import CardError, TrustError, first_line, nearest
 from phosphene.labels import Labels
-from phosphene.sources.card_example import card_lines, input_line, input_lines
+from phosphene.sources.card_example import card_lines, card_text, input_line
 from phosphene.sources.draft import card_command
 from phosphene.sources.exported import FORMATS, conversion, open_exported
 from phosphene.sources.factory import build as call_factory
 from phosphene.sources.factory import has_random_weights
-from phosphene.sources.libraries import RANDOM_NOTE
+from phosphene.sources.libraries import RANDOM_WEIGHTS_NOTE
 from phosphene.sources.weights import load_weights
 from phosphene.textfile import missing, read_toml
 
@@ -75,7 +74,7 @@ def load(rest: str, *, trust: bool) -> Classifier:
     if "weights" in card:
         notes += load_weights(module, path.parent / card["weights"], network=card["name"])
     elif "arch" in card or ("factory" in card and has_random_weights(module, card["factory"], path, trust=trust)):
-        notes = (f"{RANDOM_NOTE}: the card names no weights file",)
+        notes = (f"{RANDOM_WEIGHTS_NOTE}: the card names no weights file",)
     return Classifier(
         module.eval() if "exported" in card else module.float().eval(),
         size=space.size,
@@ -252,11 +251,9 @@ def card_files(classifier: Classifier, card: Path, weights: Path) -> dict[Path, 
         files[names] = (json.dumps(list(classifier.labels), indent=0, ensure_ascii=False) + "\n").encode()
     elif "arch" in fields:
         fields["classes"] = classifier.num_classes
-    if classifier.declared_output != "logits":
-        fields["output"] = classifier.declared_output
-    space = classifier.input
-    text = tomli_w.dumps(fields) + "\n[input]\n" + "".join(f"{line}\n" for line in input_lines(space))
-    files[card] = text.encode()  # last, so that the files a card names exist before the card
+    if classifier.card_output != "logits":
+        fields["output"] = classifier.card_output
+    files[card] = card_text(fields, classifier.input)  # last, so that the files a card names exist before the card
     return files
 
 

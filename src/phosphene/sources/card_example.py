@@ -1,4 +1,9 @@
-"""The lines of a card to write, for the messages that refuse a network without one."""
+"""The lines of a card: of one to write, and of an example for the messages that refuse a network without one."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import tomli_w
 
 from phosphene.classifier import InputSpace
 
@@ -8,6 +13,11 @@ IMAGENET = InputSpace((224, 224), (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 def input_lines(space: InputSpace) -> list[str]:
     """Return the lines of a card's table [input] below its header: size, mean and std, one list per line."""
     return [f"{key} = {list(getattr(space, key))}" for key in ("size", "mean", "std")]
+
+
+def card_text(fields: Mapping[str, Any], space: InputSpace) -> bytes:
+    """Return the TOML of a card, as bytes: its fields, and below them the table [input]."""
+    return (tomli_w.dumps(fields) + "\n[input]\n" + "".join(f"{line}\n" for line in input_lines(space))).encode()
 
 
 def input_line(space: InputSpace = IMAGENET) -> str:

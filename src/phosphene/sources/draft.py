@@ -8,12 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import tomli_w
-
 from phosphene.classifier import InputSpace
 from phosphene.errors import CardError
-from phosphene.sources.card_example import input_lines
-from phosphene.sources.exported import FORMATS, check_trust
+from phosphene.sources.card_example import card_text
+from phosphene.sources.exported import FORMATS, TORCHSCRIPT, check_trust
 from phosphene.sources.weights import INDEX, count_rows
 
 WEIGHTS = {".safetensors", ".bin", ".ckpt", ".pt", ".pth", ".tar"}
@@ -71,12 +69,12 @@ def draft_card(path: Path, card: Path, given: Mapping[str, Any], *, trust: bool)
     space = InputSpace((size, size) if isinstance(size, int) else tuple(size), tuple(mean), tuple(std))
     if fields.get("arch", "").startswith(("torchvision:", "timm:")) and given.get("labels") is None:
         fields["classes"] = _count_classes(fields["arch"], path, space)
-    return (tomli_w.dumps(fields) + "\n[input]\n" + "".join(f"{line}\n" for line in input_lines(space))).encode()
+    return card_text(fields, space)
 
 
 def _is_exported(path: Path) -> bool:
     """Return whether a file holds an exported network rather than weights; TorchScript is told from a state dict by the code in it."""
-    if FORMATS.get(path.suffix.lower()) is not FORMATS[".pt"]:
+    if FORMATS.get(path.suffix.lower()) is not TORCHSCRIPT:
         return path.suffix.lower() in FORMATS
     if not zipfile.is_zipfile(path):
         return False

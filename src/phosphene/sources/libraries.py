@@ -14,7 +14,7 @@ from phosphene.extras import require
 
 # NAME@random: the architecture without its weights.
 RANDOM = "random"
-RANDOM_NOTE = "its weights are random"
+RANDOM_WEIGHTS_NOTE = "its weights are random"
 PROXIES = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
 
 

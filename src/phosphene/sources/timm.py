@@ -39,7 +39,7 @@ def load(rest: str, *, trust: bool) -> Classifier:
         std=libraries.per_channel(config["std"], channels),
         labels=_labels(timm, module),
         name=f"{name}-{libraries.RANDOM}" if at else name,
-        notes=[libraries.RANDOM_NOTE] if at else [],
+        notes=[libraries.RANDOM_WEIGHTS_NOTE] if at else [],
         origin={"arch": f"timm:{name}"},
     )
 

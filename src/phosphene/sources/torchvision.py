@@ -7,7 +7,7 @@ from torch import nn
 from phosphene.classifier import Classifier
 from phosphene.errors import CardError, SpecError, one_line
 from phosphene.extras import require
-from phosphene.sources.libraries import RANDOM, RANDOM_NOTE, check_name, fetching, fixed_seed
+from phosphene.sources.libraries import RANDOM, RANDOM_WEIGHTS_NOTE, check_name, fetching, fixed_seed
 from phosphene.sources.weights import put_tensors
 
 # What torchvision sets on top of its defaults when it loads its own weights of these networks.
@@ -53,7 +53,7 @@ def load(rest: str, *, trust: bool) -> Classifier:
         std=transforms.std,
         labels=labels,
         name=f"{name}-{which.lower()}" if at else name,
-        notes=[RANDOM_NOTE] if random else [],
+        notes=[RANDOM_WEIGHTS_NOTE] if random else [],
         origin={"arch": f"torchvision:{name}"},
     )
 

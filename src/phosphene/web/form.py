@@ -38,6 +38,14 @@ class FormError(PhospheneError):
         super().__init__(" ".join(self.faults.values()))
 
 
+ANOTHER_NAME = "another name"  # what the form says where a command's error says "another --out"
+
+
+def as_the_form_says(error: str) -> str:
+    """Return a command's error message in the words of the form, which has a name in place of ``--out``."""
+    return error.replace("another --out", ANOTHER_NAME)
+
+
 @dataclass(frozen=True)
 class Command:
     """A ``phosphene`` command that a form asks for: action, name of its run directory, values of its fields.

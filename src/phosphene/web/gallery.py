@@ -27,7 +27,7 @@ from phosphene.runs.failures import note_command_failure
 from phosphene.runs.scores import NAME as SCORES
 from phosphene.sources import SPEC_FORMS, list_specs
 from phosphene.web.folder import HERE, Folder, NotHereError, read_cached, thumbnail
-from phosphene.web.form import FIELDS, LONGEST_NAME, Command, FormError, read_form
+from phosphene.web.form import ANOTHER_NAME, FIELDS, LONGEST_NAME, Command, FormError, read_form
 from phosphene.web.guard import REPORT_POLICY
 from phosphene.web.processes import CommandProcess, Processes
 from phosphene.web.validate import validate
@@ -180,7 +180,7 @@ class Gallery:
             try:
                 await run_in_threadpool(validate, command, run)  # takes seconds, and pages are served meanwhile
             except FormError as error:
-                if "another name" in error.faults.get("name", ""):
+                if ANOTHER_NAME in error.faults.get("name", ""):
                     error.faults["name"] += f" {self._free_name(command.name)} is free."
                 raise
             self.processes.start(command, run)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from phosphene.errors import printable
 from phosphene.runs.scans import NAME as SCAN
-from phosphene.web.form import Command, FormError
+from phosphene.web.form import Command, FormError, as_the_form_says
 
 MOST_RUNNING, MOST_LISTED = 4, 100
 LAST_LINES, LONGEST_LINE = 40, 2000
@@ -91,7 +91,7 @@ class CommandProcess:
         if self.state == "failed":
             errors = [line.removeprefix("phosphene: ") for line in lines if line.startswith("phosphene: ")]
             reason = (errors or lines or [f"it ended with exit code {self.process.returncode} and no message."])[-1]
-            return reason.replace("another --out", "another name")
+            return as_the_form_says(reason)
         return last_progress(lines)
 
     def stop(self) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from phosphene.errors import PhospheneError, RunError, SamplesError, one_line
-from phosphene.web.form import Command, FormError
+from phosphene.web.form import Command, FormError, as_the_form_says
 
 MOST_SECONDS = 60.0  # a command whose model takes longer to load, or must be downloaded, starts without this
 
@@ -33,7 +33,7 @@ class Faults(dict[str, str]):
         except SamplesError as error:
             self["samples"] = str(error)
         except RunError as error:
-            self["run" if field == "run" else "name"] = str(error).replace("another --out", "another name")
+            self["run" if field == "run" else "name"] = as_the_form_says(str(error))
         except PhospheneError as error:
             self[field] = str(error)
 
