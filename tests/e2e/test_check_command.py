@@ -162,7 +162,9 @@ def test_too_few_classes_for_a_verdict_are_named_before_anything_is_made(check, 
     assert "fewer than four classes can neither pass nor fail" in " ".join(call("check", "--help").out.split())
     words = [*("-c", 0, "-c", 2, "-c", 3, "-c", 4), *SETTINGS, "--samples", sample_folder, "--out", made]
     assert call("map", card.path, "--trust", *words).code == 0
-    assert json.loads(check("--dry-run", "--json").out)["warnings"] == []
+    assert json.loads(check("--dry-run", "--json", "--most", 4).out)["warnings"] == []
+    line = line.replace("this run has 3", "--most leaves 2").replace("map at least 4 classes", "give --most 4 or more")
+    assert json.loads(check("--dry-run", "--json", "--most", 2).out)["warnings"] == [line]
 
 
 def counted(monkeypatch):

@@ -162,6 +162,7 @@ def test_zoom_goes_through_what_was_searched(opened):
     for wanted in ("seed 1", "seed 0"):
         page.get_by_label("Next map").click()
         assert page.locator("#zoom-title").inner_text() == f"crane, class 1, {wanted}"
+        assert page.locator("#zoom-body .cost").inner_text().startswith("targeting rate ")
     page.get_by_label("Close").click()
     assert not page.get_by_role("dialog").is_visible()
 

@@ -116,11 +116,23 @@ def test_a_class_leads_to_its_page_its_neighbours_and_its_models(opened):
     assert len(shown(page)) == 201
 
 
+def test_what_was_searched_is_there_when_one_comes_back(opened):
+    page = opened()
+    page.get_by_label("Maps by").select_option("other")
+    page.get_by_label("Sort by").select_option("name")
+    page.get_by_label("Search").fill("r")
+    assert shown(page) == ["crane", "zebra"]
+    page.get_by_role("link", name="zebra").click()
+    page.go_back()
+    assert page.get_by_label("Search").input_value() == "r"
+    assert shown(page) == ["crane", "zebra"]
+
+
 def test_the_colours_stay_from_page_to_page(opened):
     page = opened()
     page.get_by_role("button", name="Use dark colours").click()
     page.get_by_role("link", name="crane").click()
-    assert page.get_by_role("button", name="Use light colours").is_visible()
+    page.get_by_role("button", name="Use light colours").wait_for()  # fails if it does not appear
 
 
 def test_it_works_below_any_address(opened, site, tmp_path):

@@ -9,14 +9,16 @@ import torch
 
 import phosphene as ph
 from phosphene import notebook
+from phosphene.checks import Finding
 from phosphene.concept_map import Job, captions
 from phosphene.errors import RunError
 from phosphene.metrics.scorecard import ConceptScore, Confusion, ContrastScore, Score, Scores
 from phosphene.recipe import Recipe
 from phosphene.runs import RunDirectory, run_facts
+from phosphene.runs.checks import write_check
 from phosphene.runs.scores import write_scores
 from phosphene.samples.pool import make_pool
-from tests import tiny
+from tests import tiny, web
 
 HOSTILE = '<script>alert(1)</script>"><img src=x onerror=alert(1)>\u202egnol $x_1$'
 
@@ -153,3 +155,14 @@ def test_a_run_without_maps_shows_its_facts(tmp_path):
     pool = make_pool(torch.zeros(3, 3, 16, 16, dtype=torch.uint8), "pool")
     run.begin(run_facts(tiny.classifier(), Recipe(), pool), [(Job(0), "lion")])
     assert "0 of 1 finished" in run._repr_html_()
+
+
+def test_a_run_shows_its_verdicts_and_how_many_checks_passed(tmp_path):
+    run = web.make(tmp_path / "run")
+    assert not {">scan<", ">checks<"} & set(re.findall(">[a-z]+<", run._repr_html_()))
+    web.write_scan(run, "inconclusive")
+    for name, passed in (("seeds", True), ("cascade", False), ("samples", True), ("diversity", None)):
+        write_check(run, {**Finding(name, {}, passed, "So it is.").to_dict(), "subject": {}}, run.maps_sha256())
+    html = run._repr_html_()
+    assert "inconclusive (tiny): Class &#39;lion&#39; deviates." in html
+    assert "2 passed, 1 failed, 1 without a verdict" in html

@@ -4,13 +4,14 @@ import html
 import json
 import re
 import shutil
+from dataclasses import replace
 
 import pytest
 from PIL import Image
 
 import phosphene as ph
 from phosphene.checks import Finding
-from phosphene.concepts import Concept
+from phosphene.concepts import Concept, Sides
 from phosphene.engine import Engine
 from phosphene.errors import PhospheneError, RunError
 from phosphene.metrics.matching import MatchedMaps
@@ -18,6 +19,7 @@ from phosphene.metrics.predictions import logits_of_maps, top_predictions
 from phosphene.recipe import Recipe
 from phosphene.report.site import CONTENT, write_site
 from phosphene.report.site_runs import classes_of, read_runs
+from phosphene.runs import RunDirectory
 from phosphene.runs.checks import write_check
 from phosphene.runs.predictions import write_predictions
 from tests import tiny
@@ -230,3 +232,20 @@ def test_runs_that_are_scored_are_sorted_by_what_others_predict(tmp_path):
     found = [float(share) for share in re.findall(r'data-others="([^"]*)"', index)]
     assert found == pytest.approx([100 * row["p_class"] for row in rows], abs=0.51)
     assert "others agree" in text(tmp_path / "site", "classes/crane-1.html")
+
+
+def test_a_site_with_unions_or_contrasts_speaks_of_concepts(runs, tmp_path):
+    one = Concept.of_sides(Sides((0,), (3,)), LABELS)
+    made = replace(tiny.concept_map(0), index=one.index, label=one.label, expression=one)
+    run = RunDirectory(tmp_path / "contrast")
+    tiny.add_maps(run, made)
+    write_site([run], tmp_path / "site")
+    (page,) = (tmp_path / "site" / "classes").iterdir()
+    words = ("All concepts", "The concepts", ">1 concept<", "map</b> of a concept", "probability of the concept")
+    index = text(tmp_path / "site", "index.html")
+    for word in words:
+        assert word in index, word
+    assert "classifies as the concept" in page.read_text(encoding="utf-8")
+    assert "the class" not in re.sub(r"<a .*?</a>", "", page.read_text(encoding="utf-8"))
+    write_site(runs, tmp_path / "classes")
+    assert "concept" not in text(tmp_path / "classes", "index.html")

@@ -13,7 +13,7 @@ from phosphene.executors import LocalExecutor, pick_executor
 from phosphene.executors.base import GroupEnded, GroupFailed, Made, MapSummary
 from phosphene.executors.worker import CHECKPOINT_SECONDS
 from phosphene.mapper import MapOptimization, map_jobs
-from phosphene.progress import duration
+from phosphene.progress import ProgressDisplay, duration
 from phosphene.recipe import Recipe
 from phosphene.runs import RunDirectory
 from phosphene.runs.checkpoints import Checkpoints
@@ -245,6 +245,16 @@ def test_a_job_that_kills_its_workers_is_found_and_noted(tmp_path, final):
     assert len(list(one.run.maps())) == 4
     assert executor.tried.count((Job(3),)) == (1 if final else TRIES)
     assert [(row["index"], row["tries"]) for row in read_failures(one.run)] == [(3, TRIES)]
+
+
+def test_a_map_that_could_not_be_made_gets_a_line_at_once_and_once(tmp_path, monkeypatch, capsys):
+    one = todo(tmp_path / "run")
+    poison(monkeypatch, [0])
+    with ProgressDisplay("map") as display, pytest.raises(JobsError):
+        execute(one, together=1, on_progress=display.follow())
+    said = capsys.readouterr().err
+    assert said.count("phosphene: could not make lion (0), seed 0: ") == 1
+    assert len(display.warnings) == 1
 
 
 def test_a_group_that_a_worker_was_stopped_in_is_taken_again(tmp_path):

@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from phosphene import markup
 from phosphene.concept_map import p_class_name
-from phosphene.concepts import is_unit, kind_and_index
+from phosphene.concepts import is_class, is_unit, kind_and_index
 from phosphene.errors import RunError
 from phosphene.formats import count, heat, percent, probability, targeting_text
 from phosphene.image_files import encode
@@ -101,6 +101,7 @@ def environment(*packages: str) -> Environment:
     made.filters |= {"heat": heat, "percent": percent, "probability": probability}
     made.filters |= {
         "kind": kind_and_index,
+        "is_class": is_class,
         "is_unit": is_unit,
         "p_class_name": p_class_name,
         "short": first_synonym,

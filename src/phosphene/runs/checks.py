@@ -1,11 +1,14 @@
 """``checks.json``: what the sanity checks of a run's maps found, one entry a check."""
 
-from typing import Any
+from collections import Counter
+from typing import TYPE_CHECKING, Any
 
 from phosphene.errors import RunError
-from phosphene.runs.directory import RunDirectory
 from phosphene.runs.documents import Document
 from phosphene.runs.lock import hold
+
+if TYPE_CHECKING:
+    from phosphene.runs.directory import RunDirectory
 
 NAME = "checks.json"
 ENTRY = {
@@ -19,7 +22,7 @@ ENTRY = {
 CHECKS = Document(NAME, "checks", {"checks": {"*": ENTRY}}, "Delete it and check again.")
 
 
-def read_checks(run: RunDirectory) -> dict[str, dict[str, Any]]:
+def read_checks(run: "RunDirectory") -> dict[str, dict[str, Any]]:
     """Return the entries of ``checks.json`` by the check's name; empty if there is no file, or the run's maps have changed since.
 
     Raises:
@@ -29,7 +32,7 @@ def read_checks(run: RunDirectory) -> dict[str, dict[str, Any]]:
     return data["checks"] if data and data.get("maps_sha256") == run.maps_sha256() else {}
 
 
-def write_check(run: RunDirectory, entry: dict[str, Any], sha256: str) -> None:
+def write_check(run: "RunDirectory", entry: dict[str, Any], sha256: str) -> None:
     """Put a check's entry into ``checks.json``, drop outdated ones; RunError if the run's maps no longer have the hash ``sha256``.
 
     Args:
@@ -45,3 +48,10 @@ def write_check(run: RunDirectory, entry: dict[str, Any], sha256: str) -> None:
             raise RunError(f"the maps of {run.path} changed while they were checked: check them again.")
         checks = {**read_checks(run), entry["name"]: entry}
         CHECKS.write(run.path, {"maps_sha256": sha256, "checks": checks})
+
+
+def checks_line(run: "RunDirectory") -> str:
+    """Return how many of a run's checks have passed, failed or given no verdict, as text; empty if nothing was checked."""
+    words = {True: "passed", False: "failed", None: "without a verdict"}
+    counted = Counter(words[one["passed"]] for one in read_checks(run).values())
+    return ", ".join(f"{counted[word]} {word}" for word in words.values() if counted[word])

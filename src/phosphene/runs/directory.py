@@ -19,11 +19,13 @@ from phosphene.concepts import Concept
 from phosphene.errors import RunError
 from phosphene.image_files import encode
 from phosphene.runs.atomic import remove_parts, write_bytes, write_json, writing
+from phosphene.runs.checks import checks_line
 from phosphene.runs.documents import SCHEMA, Document
 from phosphene.runs.facts import NEEDED, runs_nearby, slug, versions
 from phosphene.runs.frames import NAME as FRAMES
 from phosphene.runs.frames import frames_file, read_frames
 from phosphene.runs.lock import LOCK, NOTE, hold
+from phosphene.runs.scans import verdict_lines
 from phosphene.runs.scores import scores_table
 
 # Of a map that is being made, beside its other files; see phosphene.runs.live.
@@ -237,7 +239,7 @@ class RunDirectory:
         return f"RunDirectory({str(self.path)!r})"
 
     def _repr_html_(self) -> str:
-        """Return the run as HTML that a notebook displays: its model, recipe and samples, images of its maps, and scores.
+        """Return the run as HTML that a notebook displays: model, recipe, samples, verdicts, images of its maps, scores.
 
         Raises:
             RunError: this is not a run directory, or its run.json is damaged.
@@ -250,6 +252,8 @@ class RunDirectory:
             ("recipe", facts["recipe"]["name"]),
             ("samples", facts["samples"]["spec"]),
             ("maps", f"{len(finished)} of {len(facts['jobs'])} finished"),
+            *(("scan", line) for line in verdict_lines(self)),
+            *(("checks", line) for line in [checks_line(self)] if line),
             ("directory", str(self.path)),
         ]
         shown = MapList(map(self.read, list(finished.values())[: notebook.MOST_IMAGES]))

@@ -7,14 +7,16 @@ import contextlib
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from phosphene.errors import RunError
 from phosphene.runs.atomic import remove_parts, write_bytes, write_json, writing
-from phosphene.runs.directory import RunDirectory
 from phosphene.runs.documents import Document
 from phosphene.runs.facts import slug
 from phosphene.runs.lock import hold
+
+if TYPE_CHECKING:
+    from phosphene.runs.directory import RunDirectory
 
 NAME, SARIF, FOLDER, OTHERS = "scan.json", "scan.sarif", "scan", "scans"
 PLANTED = "planted.png"  # beside a candidate trigger, if somebody knows what was planted
@@ -62,14 +64,14 @@ def suspect_folder(index: int, label: str) -> str:
     return f"{FOLDER}/{slug(label)}-{index}"
 
 
-def scan_folders(run: RunDirectory) -> list[RunDirectory]:
+def scan_folders(run: "RunDirectory") -> "list[RunDirectory]":
     """Return the run and all folders in its folder ``scans``, as RunDirectory objects; some may hold no ``scan.json``."""
     with contextlib.suppress(OSError):
-        return [run, *(RunDirectory(path) for path in sorted((run.path / OTHERS).iterdir()) if path.is_dir())]
+        return [run, *(type(run)(path) for path in sorted((run.path / OTHERS).iterdir()) if path.is_dir())]
     return [run]
 
 
-def read_scans(run: RunDirectory) -> list[tuple[RunDirectory, dict[str, Any]]]:
+def read_scans(run: "RunDirectory") -> "list[tuple[RunDirectory, dict[str, Any]]]":
     """Return each scan of a run and of the runs in its folder ``scans``, as (run, content of ``scan.json``); RunError if one is damaged.
 
     Raises:
@@ -78,7 +80,13 @@ def read_scans(run: RunDirectory) -> list[tuple[RunDirectory, dict[str, Any]]]:
     return [(one, found) for one in scan_folders(run) if (found := SCAN.read(one.path)) is not None]
 
 
-def check_scan(run: RunDirectory, request: Mapping[str, Any]) -> "dict[str, Any] | None":
+def verdict_lines(run: "RunDirectory") -> list[str]:
+    """Return per scan of a run its verdict, the scanned model and the first reason, as text: ``clean (shapes): No class ...``."""
+    scans = [found for _, found in read_scans(run)]
+    return [f"{one['verdict']} ({one['model']['name']}): {' '.join(one['reasons'][:1])}" for one in scans]
+
+
+def check_scan(run: "RunDirectory", request: Mapping[str, Any]) -> "dict[str, Any] | None":
     """Return ``scan.json``'s content; ``None`` without one, or of another method; RunError if inputs or settings differ from ``request``.
 
     Args:
@@ -110,7 +118,7 @@ def check_scan(run: RunDirectory, request: Mapping[str, Any]) -> "dict[str, Any]
 
 
 def write_scan(
-    run: RunDirectory, entry: Mapping[str, Any], files: Mapping[str, bytes], sarif: Mapping[str, Any]
+    run: "RunDirectory", entry: Mapping[str, Any], files: Mapping[str, bytes], sarif: Mapping[str, Any]
 ) -> None:
     """Write ``scan.json``, ``scan.sarif`` and the candidates' ``files`` (path to bytes) into a run, in place of an older scan.
 
@@ -134,7 +142,7 @@ def write_scan(
         SCAN.write(run.path, entry)
 
 
-def read_scan_file(run: RunDirectory, name: str) -> bytes:
+def read_scan_file(run: "RunDirectory", name: str) -> bytes:
     """Return the content of a file that ``scan.json`` names, by its path in the run; RunError if it is missing or outside the run.
 
     Raises:

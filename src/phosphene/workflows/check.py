@@ -89,12 +89,15 @@ class CheckPlan:
     @property
     def doubt(self) -> str:
         """A sentence that says that maps of so few classes can neither pass nor fail; empty if there are enough, or no check has a rule."""
-        classes = len(disjoint(one.concept for one in self.context.maps))
-        if classes >= FEWEST or WITHOUT_RULE.issuperset(self.names):
+        if self.context.classes >= FEWEST or WITHOUT_RULE.issuperset(self.names):
             return ""
+        mapped = len(disjoint(one.concept for one in self.context.maps))
+        too_few = mapped < FEWEST
+        have = f"this run has {mapped}" if too_few else f"--most leaves {self.context.classes}"
+        fix = f"map at least {FEWEST} classes" if too_few else f"give --most {FEWEST} or more"
         return (
-            f"at least {FEWEST} classes are needed for a verdict, and this run has {classes}: each check will say "
-            f"'too few to tell'; map at least {FEWEST} classes for a verdict."
+            f"at least {FEWEST} classes are needed for a verdict, and {have}: each check will say 'too few to tell'; "
+            f"{fix} for a verdict."
         )
 
     @property

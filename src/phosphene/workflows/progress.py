@@ -34,7 +34,7 @@ class Progress:
         left: Estimated seconds to go; ``None`` if that is not known.
         rate: Maps per minute, over all workers, since the beginning; ``None`` if that is not known.
         workers: Workers in use.
-        failed: Maps that could not be made.
+        failures: A line per map that could not be made: name, seed and error.
     """
 
     maps_done: int
@@ -45,10 +45,16 @@ class Progress:
     left: "float | None" = None
     rate: "float | None" = None
     workers: int = 1
-    failed: int = 0
+    failures: tuple[str, ...] = ()
 
     def show(self, display: ProgressDisplay) -> None:
-        """Show the figures of this report on the display: the map being made, loss and hits of its last step, the time left."""
+        """Show the figures of this report on the display: the map being made, loss and hits of its last step, the time left.
+
+        A map that could not be made gets a line that stays, once.
+        """
+        for line in self.failures:
+            if line not in display.warnings:
+                display.note(line)
         step = self.step
         done = self.maps_done + len(self.labels) * step.number / step.total
         labels = ", ".join(self.labels[:3]) + (", ..." if len(self.labels) > 3 else "")
@@ -56,8 +62,8 @@ class Progress:
         facts = f"step {step.number} of {step.total}, loss {step.loss:.3f}, {reached} for {percent(step.hits)}"
         if self.workers > 1 and self.rate is not None:
             facts += f", {self.workers} workers, {self.rate:.1f} maps per minute"
-        if self.failed:
-            facts += f", {self.failed} failed"
+        if self.failures:
+            facts += f", {len(self.failures)} failed"
         display.update(
             f"map {min(self.maps_done + 1, self.maps_total)} of {self.maps_total}, {labels}",
             done / max(self.maps_total, 1) if self.share is None else self.share,
@@ -153,7 +159,7 @@ class MapCounts:
             left=left,
             rate=self.made / elapsed * 60 if elapsed > 0 else None,
             workers=workers,
-            failed=len(self.failures),
+            failures=tuple(f"could not make {_failure_text(row)}" for _, row in self.failures),
         )
 
     def raise_failures(self) -> None:
@@ -164,10 +170,7 @@ class MapCounts:
         """
         if not self.failures:
             return
-        named = [
-            f"{name_with_index(row['index'], row['label'])}, seed {row['seed']}: {row['error'].rstrip('.')}"
-            for _, row in self.failures[:MOST_NAMED]
-        ]
+        named = [_failure_text(row) for _, row in self.failures[:MOST_NAMED]]
         count = len(self.failures)
         more = f"; and {count - MOST_NAMED} more" if count > MOST_NAMED else ""
         where = ", ".join(sorted({str(plan.run.path / "failures.json") for plan, _ in self.failures}))
@@ -175,3 +178,8 @@ class MapCounts:
             f"{count} of {self.made + self.cached + count} maps could not be made in {TRIES} tries: "
             f"{'; '.join(named)}{more}. All are listed in {where}; the same command tries them again."
         )
+
+
+def _failure_text(row: dict[str, Any]) -> str:
+    """Return a row of ``failures.json`` as text: name and index of the class, seed, error."""
+    return f"{name_with_index(row['index'], row['label'])}, seed {row['seed']}: {row['error'].rstrip('.')}"

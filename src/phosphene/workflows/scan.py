@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from phosphene import notebook
 from phosphene.backdoor.images import all_to_all_files, candidate_files
 from phosphene.backdoor.measure import measure_passes
 from phosphene.backdoor.probes import check_outputs
@@ -74,6 +75,13 @@ class ScannedRun:
 
     def __repr__(self) -> str:
         return f"ScannedRun({str(self.run.path)!r}, {self.verdict})"
+
+    def _repr_html_(self) -> str:
+        """Return the result as HTML that a notebook displays: the verdict in a sentence, reasons, most deviating classes, the report."""
+        if not self.found:
+            return notebook.piece("stack", [repr(self)])
+        table = notebook.piece("table", *self.most_deviating)
+        return notebook.piece("stack", [self.headline[0], *self.terminal_lines, table, f"report: {self.report}"])
 
     @property
     def run(self) -> RunDirectory:

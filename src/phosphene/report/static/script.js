@@ -75,20 +75,25 @@
   find("tools").addEventListener("submit", (event) => event.preventDefault());
   search.addEventListener("input", filter);
   sort.addEventListener("change", order);
-  if (run) {
-    run.addEventListener("change", () => {
-      facts = read();
-      for (const card of cards.filter((card) => facts.get(card).p >= 0)) {
-        const { p } = facts.get(card);
-        const image = card.querySelector("img");
-        const folder = run.value || run.options[place(card) + 1].value;
-        image.src = image.getAttribute("src").replace(/thumbs\/\d+\//, `thumbs/${folder}/`);
-        card.querySelector("small").textContent = p > 99 ? "> 99 %" : p < 1 ? "< 1 %" : `${p} %`;
-      }
-      order();
-      filter();
-    });
-  }
+  const choose = () => {
+    facts = read();
+    for (const card of cards.filter((card) => facts.get(card).p >= 0)) {
+      const { p } = facts.get(card);
+      const image = card.querySelector("img");
+      const folder = run.value || run.options[place(card) + 1].value;
+      image.src = image.getAttribute("src").replace(/thumbs\/\d+\//, `thumbs/${folder}/`);
+      card.querySelector("small").textContent = p > 99 ? "> 99 %" : p < 1 ? "< 1 %" : `${p} %`;
+    }
+    order();
+    filter();
+  };
+  if (run) run.addEventListener("change", choose);
+  // Browsers fill the fields in again when somebody comes back to the page.
+  addEventListener("pageshow", () => {
+    if (run && run.value) choose();
+    if (sort.selectedIndex) order();
+    if (search.value) filter();
+  });
   if (!find("zoom")) return; // a site's pages have a page per class instead
 
   // Zoom: the card's closer look moves into the dialog, and back.
