@@ -51,10 +51,7 @@ class MapOrigin:
         return run_facts(self.classifier, self.recipe, self.pool, device, self.precision)
 
     def engine(self, planned_maps: int = 0) -> Engine:
-        """Return a new Engine, which calls the source classifier; the caller opens it with ``with``, and makes ``planned_maps`` maps.
-
-        By the number of maps the engine decides whether compilation pays.
-        """
+        """Return a new Engine for the source classifier, to be opened with ``with``; it compiles if ``planned_maps`` pay for it."""
         passes = planned_maps * passes_per_map(self.recipe)
         settings: dict[str, Any] = {name: getattr(self, name) for name in ("device", "precision", "compile")}
         return Engine(self.classifier, planned_passes=passes, **settings)
