@@ -108,7 +108,7 @@ def _output_named(text: str, classifier: Classifier) -> Concept:
 
 
 def to_pool(samples: Any, classifier: Classifier) -> SamplePool:
-    """Return ``samples``, a SamplePool that fits the classifier, or load their spec; ``None``: demo or synthetic images; else SamplesError.
+    """Return ``samples`` if it is a SamplePool, or load its spec (``None``: demo ones for demo models, else synthetic); or SamplesError.
 
     Raises:
         SamplesError: it is neither, cannot be loaded, or does not fit the input of the classifier.

@@ -14,7 +14,7 @@ MOST_SEARCHED = 2000  # entries of a folder
 
 
 def read_text(path: Path, max_bytes: int, encoding: str = "utf-8") -> str:
-    """Return the content of a regular text file of at most ``max_bytes`` bytes; ValueError if it is larger or not a regular file.
+    """Return the text of a file of at most ``max_bytes`` bytes; ValueError if larger, a pipe, a device or no text; OSError if a folder.
 
     Raises:
         FileNotFoundError: it does not exist.
@@ -62,7 +62,7 @@ def missing(what: str, path: Path, fix: str) -> str:
 
 
 def nearby(path: Path, fits: Callable[[Path], bool]) -> str:
-    """Return the names of the first few files that ``fits`` accepts in the folder of ``path``, as text, the most similar names first."""
+    """Return names of the first few files beside ``path`` whose own paths ``fits`` accepts, as text, the most similar names first."""
     import difflib  # noqa: PLC0415  (needed for errors only)
 
     found: list[str] = []

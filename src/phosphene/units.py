@@ -23,7 +23,7 @@ SUFFIXES = (".npy", ".npz", ".pt", ".safetensors")
 
 @dataclass(frozen=True)
 class Unit:
-    """What a map can be made for instead of a class: a layer's channel, a direction among its channels, or a regression output.
+    """What a map is made for instead of a class: a layer's channel (``None``: all), a direction (base64 text), or a regression output.
 
     A channel is averaged over positions; a direction is what these averages are projected on.
 
@@ -113,7 +113,7 @@ class Unit:
 
 
 def _read_direction(file: Path) -> str:
-    """Return the one vector in a file as :attr:`Unit.direction`; ConceptError if the file does not hold exactly one."""
+    """Return the one vector in a file as base64 text, as in :attr:`Unit.direction`; ConceptError if the file does not hold exactly one."""
     suffix = file.suffix.lower()
     if suffix not in SUFFIXES:
         raise ConceptError(f"direction file {file} has to be one of {', '.join(SUFFIXES)}.")

@@ -31,7 +31,7 @@ def score(
     progress: bool | ProgressDisplay = True,
     on_progress: "Callable[[int, int, str], None] | None" = None,
 ) -> Scores[Any]:
-    """Score maps or runs on targets (default: their source); return a Scores list; of runs, also write scores.json and report.
+    """Score maps or runs by how targets (default: their source) classify them; return a Score per target and run; write runs' scores.json.
 
     Args:
         maps: What :func:`map_concepts` returned, or a run or several of them: their ``scores.json`` and reports are

@@ -107,7 +107,7 @@ def card(
     factory: "str | None" = None,
     output: "str | int | None" = None,
 ) -> WrittenCard:
-    """Write a model's card (.toml), weights and labels; return a WrittenCard; CardError, files removed, if it loads as another classifier.
+    """Write a model's card ``out`` (.toml), weights, labels; return WrittenCard; CardError, files removed, if it loads with other weights.
 
     Of a bare file, an exported network or weights without a card beside it, the card alone is written, drafted from what
     the file says and the arguments from ``size`` on, which are for such files only.
@@ -185,7 +185,7 @@ def doctor(
     precision: str = "auto",
     trust: bool = False,
 ) -> dict[str, Any]:
-    """Return, as a dictionary, what this machine has (versions, devices, extras); with a model, also whether it fits its declared input.
+    """Return a dictionary of what this machine has (versions, devices); with a model, also whether its declared size, mean, std seem right.
 
     Args:
         model: A spec or a classifier.

@@ -60,7 +60,7 @@ class AllToAll:
         return self.deviates and self.figure >= WORKS
 
     def compared(self, p_value: float, alpha: float) -> "AllToAll":
-        """Return a copy of this result with ``p_value`` (its rank among clean networks) and ``deviates`` (below ``alpha``) filled in."""
+        """Return a copy of this result with the given ``p_value`` filled in, and ``deviates``: whether that is below ``alpha``."""
         return replace(self, p_value=p_value, deviates=p_value < alpha)
 
 
@@ -143,7 +143,7 @@ def _measure_window(engine: Engine, held_out: Probes, content: Tensor, box: Box)
 
 
 def own_targets(counts: Tensor) -> tuple[dict[int, int], dict[int, float]]:
-    """From sample counts (class before, class after), give each class another as target, none twice; return targets and shares by class.
+    """From how many samples of each class moved to which, choose greedily another target for each class, none twice; return dicts by class.
 
     The largest share is taken first. A class whose samples all stay, or go to targets already taken, has no target and
     the share 0; a class of too few samples is in neither dictionary.

@@ -99,7 +99,7 @@ def noise(channels: int, height: int, width: int, seed: int) -> Tensor:
 
 
 def texture(name: str, colour: Tensor, side: int, seed: int) -> Tensor:
-    """Return a patch (c, side, side): ``solid`` colour, ``checker`` of it and its complement, or ``noise``; RecipeError for another name.
+    """Return a patch (c, side, side): ``solid`` (``colour``, (c, 1, 1)), ``checker`` (with its complement) or ``noise``; else RecipeError.
 
     Raises:
         RecipeError: the name is none of ``solid``, ``checker`` and ``noise``.

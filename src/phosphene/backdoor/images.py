@@ -18,7 +18,7 @@ GAP = 4
 
 
 def candidate_image(candidate: Candidate) -> Image.Image:
-    """Return a candidate trigger as a PIL image of its own size: pasted colours with the mask as alpha, or an added change on mid-grey.
+    """Return a candidate trigger as a PIL image of a sample's size: pasted colours with the mask as alpha, or an added change on mid-grey.
 
     Of what is pasted: its colours, with the mask as alpha, so that the file can be pasted on any image. Of what is
     added: middle grey and the change.

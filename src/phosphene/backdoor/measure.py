@@ -77,7 +77,7 @@ class Measured:
     tested: int
 
     def deviations(self, others: "Sequence[Measured]" = ()) -> dict[str, Tensor]:
-        """Return, per measure (``window``, ``margin``), how far each class stands out, (m,), from those of ``others``, or else its own.
+        """Return how far classes, (m,), stand out by ``window`` (log-odds) and ``margin`` (-log10 p) from others here or in clean networks.
 
         For ``window`` it is the log-odds less those of the median class, which count as -2 at least; for ``margin``
         -log10 of a p-value (:func:`phosphene.backdoor.margin.outlyingness`).
@@ -96,7 +96,7 @@ class Measured:
 
 
 def figures(deviations: Mapping[str, Tensor]) -> Tensor:
-    """Return one figure of suspicion per class, (m,): the sum over measures (``window``, ``margin``) of how far it stands out by each."""
+    """Sum :meth:`Measured.deviations` over both measures (``window``, ``margin``); return one figure of suspicion per class, (m,)."""
     return torch.stack(list(deviations.values())).sum(0)
 
 

@@ -104,7 +104,7 @@ class Null:
         return f"{len(sides)} small clean networks of {min(sides)} to {max(sides)} pixels ({data}){given}"
 
     def unlike(self, classifier: Classifier) -> str:
-        """Return a warning if no clean network has about the scanned one's size or classes, or it alone is a transformer; else no text.
+        """Return a warning if no clean network has about this one's size or number of classes, or it is a transformer; else empty text.
 
         Size and number of classes are alike up to a factor of 2. With references, transformers are not warned of.
         """

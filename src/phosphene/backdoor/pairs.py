@@ -34,7 +34,7 @@ def easy_pairs(windows: Sequence[Window], known: Collection[int] = ()) -> list[W
 
 
 def search_pairs(held_out: Probes, targets: Sequence[int], windows: WindowSearch) -> "tuple[Window, ...] | None":
-    """Return the best window to move each source class to each of its 3 likeliest targets, most samples moved first; ``None``: few samples.
+    """Return the best window for each source class and each of the 3 targets easiest to reach, most moved first; ``None``: few samples.
 
     Args:
         held_out: Samples that they are counted on.

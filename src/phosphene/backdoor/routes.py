@@ -28,7 +28,7 @@ class Route:
     source: "int | None" = None
 
     def samples(self, probes: Probes, count: int) -> Tensor:
-        """Return pixels, uint8 (n, c, h, w), of the first ``count`` samples predicted as the source; with no source, not as the target."""
+        """Return pixels, uint8 (n, c, h, w), of the first ``count`` samples that the route is to move; empty if there are none."""
         return probes.pixels[self.mask(probes).nonzero()[:count, 0]]
 
     def rows(self, probes: Probes) -> Tensor:

@@ -63,7 +63,7 @@ class ScanProgress:
     share: "float | None"
 
     def show(self, display: ProgressDisplay) -> None:
-        """Update a progress display with what the scan is doing and the finished share."""
+        """Show this report on a progress display: the current part and the finished share of the scan."""
         display.update(self.doing, self.share)
 
 

@@ -126,7 +126,7 @@ class Schedule:
 
 @dataclass(frozen=True)
 class ExtraSamples:
-    """A group of samples that joins every training batch: how many, drawn from which, and the function that changes them and labels.
+    """A group of samples that joins every batch: how many, a mask of those to draw from, and the function that changes samples and labels.
 
     Attributes:
         among: bool (n,), the samples that they are drawn from.

@@ -62,7 +62,7 @@ def spectral_noise(rng: np.random.Generator, slope: np.ndarray, shape: tuple[int
 
 
 def _to_uint8(pixels: np.ndarray) -> np.ndarray:
-    """Return pixels in [0, 1], clipped to that range, as uint8 in [0, 255]."""
+    """Return an array of pixels in [0, 1], clipped to that range and rounded, as a uint8 array in [0, 255]."""
     whole: np.ndarray = np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
     return whole
 

@@ -40,7 +40,7 @@ class ImageArchive:
         return len(self._images)
 
     def image(self, position: int, shape: tuple[int, int, int]) -> "np.ndarray | None":
-        """Return the image at a position, resized and cropped to ``shape``, uint8 (c, h, w); ``None`` if it cannot be decoded."""
+        """Return the image at a position, resized and cropped to ``shape``, as an array, uint8 (c, h, w); ``None`` if not decodable."""
         return decode(io.BytesIO(self._bytes(self._images[position])), shape)
 
     def name(self, position: int) -> str:
@@ -74,6 +74,6 @@ def read(where: str, shape: tuple[int, int, int]) -> tuple[Tensor, list[str]]:
 
 
 def _key(member: tarfile.TarInfo) -> str:
-    """Return what webdataset calls the key of a file: its path up to the first dot of its name."""
+    """Return what webdataset calls the key of an archive's member: its path up to the first dot of its name."""
     folder, _, name = member.name.rpartition("/")
     return f"{folder}/{name.partition('.')[0]}"

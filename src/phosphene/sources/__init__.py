@@ -20,7 +20,7 @@ from phosphene.textfile import nearby
 
 
 class Source(Protocol):
-    """Interface of a source module, such as ``sources/timm.py``, which loads the specs of one prefix."""
+    """Protocol of a module that loads the specs of one prefix, such as ``sources/timm.py``; only ``load`` is required."""
 
     def load(self, rest: str, *, trust: bool) -> Classifier:
         """Return the classifier that ``rest``, a spec of this source without its prefix, names; each source module defines this function.
@@ -48,7 +48,7 @@ def source(name: str) -> Source:
 
 
 def load(spec: "str | Path", *, trust: bool = False) -> Classifier:
-    """Load the classifier that a model spec names (``torchvision:vgg16``, path of a card, ...), check it by one forward pass, return it.
+    """Load the classifier of a spec (``timm:NAME``, a card's path, ...) and check it by a forward pass; ``trust`` lets code from files run.
 
     Args:
         spec: ``demo:shapes``, ``torchvision:vgg16``, ``path/to/card.toml``, ...; see ``SPEC_FORMS``.

@@ -91,7 +91,7 @@ def load(rest: str, *, trust: bool) -> Classifier:
 
 
 def _check_paths(card: Mapping[str, Any], path: Path, *, trust: bool) -> None:
-    """Raise CardError if a file named in a card has an impossible name, TrustError if it lies outside the card's folder without ``trust``.
+    """Raise CardError if a file that the card names cannot exist, TrustError if it is outside the card's folder and not trusted.
 
     A file outside did not come with the card. A factory is left out here: its code needs trust wherever it lies.
 
@@ -116,7 +116,7 @@ def _check_paths(card: Mapping[str, Any], path: Path, *, trust: bool) -> None:
 
 
 def _input_space(card: Mapping[str, Any], path: Path) -> InputSpace:
-    """Return the input space that a card's table [input] declares; CardError if that is missing or impossible."""
+    """Return the input space that a whole card declares in its table [input]; CardError if that table is missing or impossible."""
     if "input" not in card:
         raise CardError(
             f"model card {path} lacks the table [input]: add, with your network's values, the line `{input_line()}`."
@@ -137,7 +137,7 @@ def _input_space(card: Mapping[str, Any], path: Path) -> InputSpace:
 
 
 def _build(card: Mapping[str, Any], path: Path, space: InputSpace, labels: "int | None") -> nn.Module:
-    """Return the network of a card's ``arch``, built by its library for input and classes, with random weights; CardError if unknown."""
+    """Return the network of a card's ``arch``, with random weights; CardError for an unknown library, SpecError for an unknown name."""
     prefix, colon, name = card["arch"].partition(":")
     if not colon or prefix not in ARCHITECTURES:
         known = ", ".join(f"{prefix}:NAME" for prefix in ARCHITECTURES)
@@ -188,7 +188,7 @@ def read(path: Path, *, exported: str = "") -> dict[str, Any]:
 
 
 def _check_network(card: Mapping[str, Any], path: Path) -> None:
-    """Raise CardError unless a card names exactly one network, with other fields that fit it."""
+    """Raise CardError unless a card has one of factory, arch and exported (of a known format, without weights), and possible classes."""
     networks = [field for field in NETWORKS if field in card]
     if not networks:
         raise CardError(f"model card {path} lacks 'factory', 'arch' or 'exported': one of them must name the network.")

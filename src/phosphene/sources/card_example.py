@@ -11,7 +11,7 @@ IMAGENET = InputSpace((224, 224), (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 def input_lines(space: InputSpace) -> list[str]:
-    """Return the lines of a card's table [input] below its header: size, mean and std, one list per line."""
+    """Return the lines for an input space in a card's table [input], below its header: size, mean and std, one list per line."""
     return [f"{key} = {list(getattr(space, key))}" for key in ("size", "mean", "std")]
 
 
@@ -21,7 +21,7 @@ def card_text(fields: Mapping[str, Any], space: InputSpace) -> bytes:
 
 
 def input_line(space: InputSpace = IMAGENET) -> str:
-    """Return the table [input] of a card in one line; by default an example, with the values of most ImageNet networks."""
+    """Return an input space as a card's table [input] in one line; by default that of most ImageNet networks, as an example."""
     return f"input = {{ {', '.join(input_lines(space))} }}"
 
 

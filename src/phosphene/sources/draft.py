@@ -34,7 +34,7 @@ def card_command(path: Path) -> str:
 
 
 def draft_card(path: Path, card: Path, given: Mapping[str, Any], *, trust: bool) -> bytes:
-    """Return the TOML of a card for a bare file, as bytes; CardError that names the flag for what neither file nor ``given`` says.
+    """Return the TOML text, as bytes, of a card for a model file; CardError names a flag that is missing; TrustError if code would run.
 
     Args:
         path: An exported network (.onnx, .pt2, TorchScript), or weights.
@@ -83,7 +83,7 @@ def _is_exported(path: Path) -> bool:
 
 
 def _image_shape(path: Path, *, trust: bool) -> tuple["tuple[int, int] | None", "int | None"]:
-    """Return (height, width) and channels of the images that an exported network takes; ``None`` where the file leaves them open."""
+    """Load an exported network; return (height, width) and channels of its images, each ``None`` if open; TrustError if it needs trust."""
     check_trust(path, trust=trust)
     _, shapes = importlib.import_module(FORMATS[path.suffix.lower()].module).load(path)
     sides = list(shapes[0][1:]) if shapes and len(shapes[0]) == 4 else [None] * 3

@@ -152,7 +152,7 @@ def _labels(config: Any) -> "list[str] | None":
 
 @contextmanager
 def _one_line(name: str) -> Iterator[None]:
-    """Context for calls of transformers: what they raise becomes a one-line error of ours that names the fix."""
+    """Context for calls of transformers: what they raise becomes WeightsError (cannot fetch), TrustError (own code) or CardError."""
     with one_line(CardError, f"hf:{name} is not an image classifier that transformers can load"):
         try:
             yield

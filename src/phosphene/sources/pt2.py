@@ -25,14 +25,14 @@ def load(path: Path) -> tuple[nn.Module, list[Shape]]:
 
 
 class _ImageInput(nn.Module):
-    """Wraps a program: passes it pixels in the memory layout it was exported with, returns its output or outputs."""
+    """Wraps a program: passes it pixels that are contiguous in memory, whatever layout they came in, returns its output or outputs."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, pixels: Tensor) -> Any:
-        """Return the program's output, or outputs, for normalised pixels (n, c, h, w)."""
+        """Return the program's output, or outputs, for normalised pixels (n, c, h, w), which are made contiguous first."""
         return self.network(pixels.contiguous())
 
 

@@ -11,7 +11,7 @@ from phosphene.sources import libraries
 
 
 def list_specs() -> list[tuple[str, str]]:
-    """Return (spec, description) of every network of timm that has pretrained weights."""
+    """Return (spec, description) of every network of timm that has pretrained weights; the description is the same for all."""
     timm = require("timm", "timm")
     return [(f"timm:{name}", "pretrained weights from the hub") for name in timm.list_pretrained()]
 

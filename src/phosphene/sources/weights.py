@@ -41,7 +41,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 
 def load_weights(module: nn.Module, path: Path, *, network: str) -> tuple[str, ...]:
-    """Read the weights file ``path`` into ``module``, in place, half precision widened to single; WeightsError if it does not fit.
+    """Read the weights file ``path`` into ``module``, in place, widened to float32; return notes; WeightsError if it does not fit.
 
     Returns:
         A note for the user that names the weights that were chosen, if the file holds several that fit; else nothing.
@@ -78,7 +78,7 @@ def put_tensors(state: Mapping[str, Tensor], module: nn.Module, path: "Path | st
 
 
 def match_names(state: Shapes, module: nn.Module, path: "Path | str", network: str) -> dict[str, str]:
-    """Return, for each tensor name of the network, the name of that tensor in the file; WeightsError if names or shapes do not fit.
+    """Return the file's tensor name for each in ``module``, under the best prefix, by names and shapes; WeightsError if they do not fit.
 
     Of the prefixes in the file (``module.``, ``state_dict.model.``, ...) it is the one under which most of the network's
     own names are, of equal ones that of an average (``ema``); names outside it belong to something else.
@@ -107,7 +107,7 @@ def match_names(state: Shapes, module: nn.Module, path: "Path | str", network: s
 
 
 def count_rows(module: nn.Module, path: Path, classes: int) -> int:
-    """Return the rows in a weights file of the tensor that has ``classes`` rows in the network; ``classes`` if no other number is there."""
+    """Read a weights file; return the rows of the tensor that has ``classes`` rows in the network; ``classes`` if it is not there."""
     shapes, own = (
         {key: tuple(one.shape) for key, one in state.items()} for state in (read_state_dict(path), module.state_dict())
     )
@@ -128,7 +128,7 @@ def _file_names(state: Iterable[str], own: Collection[str]) -> dict[str, str]:
 
 
 def _prefix(state: Shapes, names: Mapping[str, str], own: Shapes) -> tuple[str, int]:
-    """Return the prefix under which most of a network's ``own`` names and shapes are in a file, and how many prefixes reach that number."""
+    """Return the prefix in a file under which most of a network's names and shapes are, an average's (EMA) first, and how many tie."""
     counts: collections.Counter[str] = collections.Counter()
     for name, key in names.items():
         parts = name.split(".")

@@ -94,7 +94,7 @@ class Folder:
 
 
 def _status_of_regular_file(path: Path) -> os.stat_result:
-    """Return a file's ``os.stat_result`` (size, times); NotHereError if it is not a regular file, or larger than 100 MB."""
+    """Return a file's ``os.stat_result``; OSError if it is missing, NotHereError if it is not a regular file, or larger than 100 MB."""
     status = path.stat()
     if not stat.S_ISREG(status.st_mode) or status.st_size > MOST_BYTES:
         raise NotHereError("there is no such file here.")

@@ -48,7 +48,7 @@ def as_the_form_says(error: str) -> str:
 
 @dataclass(frozen=True)
 class Command:
-    """A ``phosphene`` command that a form asks for: action, name of its run directory, values of its fields.
+    """A ``phosphene`` command that a form asks for: action (map, scan or check), name of its run directory, values of its fields.
 
     Attributes:
         action: ``map``, ``scan`` or ``check``.
@@ -133,7 +133,7 @@ def _field_faults(action: str, values: Mapping[str, Any], name: str) -> dict[str
 
 
 def _value(key: str, text: str) -> "str | list[str] | int | bool":
-    """Return the value of the form's field ``key`` for the text in it; FormError if the text cannot be one."""
+    """Return the value of the form's field ``key`` that a text stands for; FormError (its message does not name the field) if none."""
     if key in TICKS:
         return bool(text)
     if key in NUMBERS:
@@ -149,14 +149,14 @@ def _value(key: str, text: str) -> "str | list[str] | int | bool":
 
 
 def _whole(text: str, least: int, most: int, default: int) -> int:
-    """Return the whole number that a field's text is, ``default`` if empty; FormError unless in ``least`` to ``most``."""
+    """Return the whole number that a text stands for, ``default`` if it is empty; FormError if it is below ``least`` or above ``most``."""
     if not re.fullmatch(r"[0-9]{0,10}", text) or not least <= int(text or default) <= most:
         raise FormError(f"Enter a whole number from {least} to {most:,}.")
     return int(text or default)
 
 
 def safe_name(text: str) -> str:
-    """Return any text as the name of one directory: ASCII letters, digits, dots, dashes and underscores."""
+    """Return text as a directory's name, at most 80 ASCII letters, digits and ``.-_``; empty if it has no ASCII letter or digit."""
     return re.sub(r"[^A-Za-z0-9_.-]+", "-", text).lstrip(".-_").rstrip(".-")[:LONGEST_NAME].rstrip(".-")
 
 

@@ -134,7 +134,7 @@ class Gallery:
         return RedirectResponse(f"/run/{quote(name)}", status_code=303)
 
     async def dismiss(self, request: Request) -> Response:
-        """Remove an ended command from the list and redirect there; a failed one's reason is written to its run's failures.json.
+        """Remove an ended command from the list and redirect there; failures.json says why it failed, unless it lists failed maps already.
 
         The run directory stays, and so does a command that still runs. The reason is not written if the
         file already lists maps that failed, or if another process holds the run for more than 10 seconds.
