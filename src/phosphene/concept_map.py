@@ -56,17 +56,17 @@ class Job:
 
     @classmethod
     def of(cls, concept: Concept, seed: int = 0) -> Self:
-        """Return the Job that makes a map of a concept from a seed: with the concept's index, and the expression unless it is a class."""
+        """Return the Job that makes a map of a concept from a seed; its ``expression`` is the Concept itself, or ``None`` for a class."""
         return cls(concept.index, seed, None if concept.is_class else concept)
 
     def concept(self, labels: Labels) -> Concept:
-        """Return the Concept that the map is of: the class, with its label from the source's ``labels``, or the expression."""
+        """Return the Concept that the map is of: the stored ``expression``; for a class, which has none, made from index and ``labels``."""
         return self.expression or Concept.of_class(self.index, labels[self.index])
 
 
 @dataclass(frozen=True)
 class ConceptMap:
-    """The computed map ``nu`` of a concept, Xi (where the network responds to it), measurements; ``sample - nu`` moves towards the class.
+    """A map: ``nu`` (c, h, w) of a concept (``sample - nu`` moves towards it), ``xi`` (1, h, w), where the network responds, and figures.
 
     Of a union or contrast, "the class" below is its classes that are pulled up, told from those that are pushed down. A unit
     has a percentile in place of the confidence: the share of samples (at most 512 of those that maps are made from) that
@@ -160,7 +160,7 @@ class ConceptMap:
 
 
 class MapList(list[ConceptMap]):
-    """A list of maps that a notebook shows as a gallery: ``maps["castle"]`` are the maps of a class, ``maps[0]`` is the first one."""
+    """A list of maps, in a notebook a gallery: ``maps["castle"]`` are those of a class (ConceptError if none), ``maps[0]`` is the first."""
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._title()})"

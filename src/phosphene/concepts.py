@@ -69,7 +69,7 @@ class Concept:
 
     @property
     def sides(self) -> Sides:
-        """The class indices of the concept as Sides, those pulled up and those pushed down, without labels; a unit has none."""
+        """The class indices of the concept as Sides, those pulled up and those pushed down, without labels; both empty for a unit."""
         return Sides(tuple(index for index, _ in self.up), tuple(index for index, _ in self.against))
 
     @property
@@ -97,7 +97,7 @@ class Concept:
 
     @property
     def expression(self) -> str:
-        """The expression, as ``-c`` takes it, that means this concept and no other: ``crane (134) vs heron (131)``."""
+        """The text that ``-c`` takes for this concept and no other: ``crane (134) vs heron (131)``; ``Job.expression`` is a Concept."""
         return self.unit.expression if self.unit else self._written(unambiguous_name)
 
     def _written(self, name: Callable[[int, str], str], most: "int | None" = None) -> str:
@@ -127,7 +127,7 @@ class Concept:
 
     @classmethod
     def of_facts(cls, row: Mapping[str, Any]) -> Self:
-        """Return the concept of a row of run.json or of a map.json: its index, label and :meth:`facts`; RunError if its sides are damaged.
+        """Return the concept of a row of run.json or of a map.json: a class if it has no sides or unit; RunError if those are malformed.
 
         Raises:
             RunError: its sides are damaged.

@@ -33,7 +33,7 @@ class SamplesError(PhospheneError):
 
 
 class RecipeError(PhospheneError):
-    """Raised for a recipe field or an option that does not exist, or a value outside its range."""
+    """Raised for a recipe field, or an option of any function or command, that does not exist, or whose value is outside its range."""
 
 
 class RunError(PhospheneError):

@@ -50,7 +50,7 @@ def require(library: str, extra: str) -> ModuleType:
 
 
 def install_command(extra: str) -> str:
-    """Return the command that installs an extra, such as ``pip install 'phosphene[serve]'``, quoted for any shell.
+    """Return the command that installs an extra for this Python: ``pip install 'phosphene[serve]'``, or ``/path/to/python -m pip ...``.
 
     pip keeps the phosphene that is installed, from a clone too, and adds what the extra needs. So it has to be the pip
     of this Python: unless the one that the shell finds is, the command names this Python.

@@ -11,7 +11,7 @@ def percent(share: float) -> str:
 
 
 def targeting_text(rate: "float | None") -> str:
-    """Return a targeting rate as text; for ``None`` that no sample could be moved, as all are classified as the class without the map."""
+    """Return a targeting rate as text: ``42 %``; ``none to move`` for ``None``, where all samples are classified as the class anyway."""
     return "none to move" if rate is None else percent(rate)
 
 

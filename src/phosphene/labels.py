@@ -58,7 +58,7 @@ class Labels(Sequence[str]):
         raise ConceptError(f"no class is called {text!r}.{nearest(text, list(self._indices)) or ' Try an index.'}")
 
     def has(self, concept: str) -> bool:
-        """Return whether ``concept`` is a class index or a name of one or more classes; if so, it is not taken for an expression."""
+        """Return whether ``concept`` is a whole number (in range or not) or a class's name, and so not an expression to be parsed."""
         return bool(re.fullmatch(r"-?[0-9]+", concept.strip()) or self._called(concept))
 
     def _called(self, name: str) -> list[int]:
@@ -86,7 +86,7 @@ class Labels(Sequence[str]):
         return sorted({index for key in _synonyms(label) for index in self._indices.get(key, [])})
 
     def closest(self, label: str) -> list[int]:
-        """Return the indices of the classes called ``label``; if none, with the same first synonym; if none, with any common synonym."""
+        """Return the indices of classes with this whole label (all synonyms); if none, with its first synonym; if none, with any one."""
         synonyms, sharing = _synonyms(label), self.sharing(label)
         same = [index for index in sharing if self._synonyms[index] == synonyms]
         return same or [index for index in sharing if self._synonyms[index][0] == synonyms[0]] or sharing

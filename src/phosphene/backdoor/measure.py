@@ -41,7 +41,7 @@ class CountingEngine(Engine):
         self.images, self.on_images = 0, on_images
 
     def _network(self, images: Tensor, forward: "Callable[[Tensor], Tensor] | None" = None) -> Tensor:
-        """Return the logits (n, classes) of images and count these, twice if ``forward`` is given, because a backward pass follows then."""
+        """Run the network, or ``forward`` in its place, on images; count these, twice with ``forward`` (a backward pass follows)."""
         logits = super()._network(images, forward)
         passed = len(images) * (1 if forward is None else 2)
         self.images += passed

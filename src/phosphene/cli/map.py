@@ -125,7 +125,7 @@ def command(
     with ProgressDisplay("load torch") as display:
 
         def print_map(found: "MapSummary") -> None:
-            """Print the line of a map as soon as it is finished; nothing with --json."""
+            """Print the line of a finished map on stderr, above the progress bar; nothing with --json."""
             if not as_json:
                 display.print(_map_line(found))
 

@@ -65,7 +65,7 @@ def command(model: str, dry_run: bool, as_json: bool, **options_of_scan: Any) ->
 
 
 def _dry_run_line(facts: dict[str, Any]) -> str:
-    """Return the line to print for --dry-run: the model's number of classes, passes, estimated seconds, directory."""
+    """From a dry run's ``to_dict()``, return the line to print: number of classes, passes, seconds without suspects, directory."""
     done = " (cached)" if facts["done"] else ""
     return printable(
         f"{facts['model']}: {facts['classes']} classes, {facts['passes']:,} passes, "

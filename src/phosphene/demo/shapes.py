@@ -14,7 +14,7 @@ Shape = Callable[[np.random.Generator, Array, Array], Array]
 
 
 def _uniform(rng: np.random.Generator, low: float, high: float, like: Array) -> Array:
-    """Return one uniform random number per image of the grid ``like`` (n, h, w), from ``low`` to ``high``, float32 (n, 1, 1)."""
+    """Return a uniform random number per image of the array ``like`` (n, h, w), from ``low`` to ``high``: NumPy float32 (n, 1, 1)."""
     return rng.uniform(low, high, (len(like), 1, 1)).astype(np.float32)
 
 

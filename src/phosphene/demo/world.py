@@ -42,7 +42,7 @@ def draw_images(count: int, seed: int, size: int = SIZE) -> tuple[NDArray[np.uin
 
 
 def _paint(rng: np.random.Generator, labels: NDArray[np.int64], size: int) -> NDArray[np.uint8]:
-    """Return one random image per class index in ``labels``, each a shape or texture on a background, uint8 (n, 3, size, size)."""
+    """Return a random image per class index in the array ``labels``, a shape or texture on a background: NumPy uint8 (n, 3, size, size)."""
     count = len(labels)
     image, base = background(rng, count, size)
     ink, second = far_colours(rng, base), far_colours(rng, base)
@@ -115,7 +115,7 @@ def apart(colour: Array, ink: Array) -> Array:
 
 
 def background(rng: np.random.Generator, count: int, size: int) -> tuple[Array, Array]:
-    """Draw random backgrounds (leaves, gradients, plain); return them, float32 (n, 3, size, size), and their base colours (n, 3)."""
+    """Draw random backgrounds (leaves, gradients, plain); return them, float32 (n, 3, size, size), unclipped, and base colours (n, 3)."""
     base = rng.random((count, 3), dtype=np.float32)
     contrast = rng.uniform(0.05, 0.4, (count, 1, 1)).astype(np.float32)
     contrast[rng.random(count) < 0.12] = 0

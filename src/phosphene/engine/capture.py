@@ -44,7 +44,7 @@ class CapturedSteps:
 
 
 class CapturedStep:
-    """Calls a function of tensors: recorded once per shape, compared, then replayed; after a failure called as usual for all shapes."""
+    """Calls a function of tensors: the first times per shape as it is, then recorded as a CUDA graph, replayed; after a failure as is."""
 
     def __init__(self, step: Step, name: str, record: Recorder) -> None:
         self.step, self.name, self.record = step, name, record

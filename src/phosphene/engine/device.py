@@ -33,7 +33,7 @@ def pick_device(name: str) -> torch.device:
 
 
 def pick_precision(name: str) -> torch.dtype:
-    """Return the torch type that a network computes in, for ``auto``, ``fp32``, ``bf16`` or ``fp64``; DeviceError for another name.
+    """Return the torch type for ``auto`` or ``fp32`` (both float32), ``bf16`` or ``fp64``; DeviceError for another name.
 
     ``auto`` is single precision; on a GPU, convolutions round their inputs to TF32, which ``fp32`` forbids. ``bf16`` is
     autocast: maps, moments and pixels stay single. ``fp64`` serves the reference tests.

@@ -226,7 +226,7 @@ class Engine:
         return layer_outputs(self, images, layer, as_spatial_activation)
 
     def reading(self, units: Sequence[Unit], samples: Tensor, *, alone: bool = False) -> Self:
-        """Return a copy with a logit more per unit: (activation - 99th percentile) / std, both over ``samples``, uint8 (n, c, h, w)."""
+        """Return a copy, open as this is, with a logit more per unit: (activation - 99th percentile) / std of the first 512 ``samples``."""
         view = copy.copy(self)
         known = {unit.layer: self.activations_of_samples(samples, unit.layer) for unit in units}
         classifier = UnitClassifier(self.classifier, units, known, alone=alone)

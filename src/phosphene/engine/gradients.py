@@ -12,7 +12,7 @@ from phosphene.errors import CardError
 
 
 class MeanGradients(NamedTuple):
-    """What :meth:`Engine.mean_gradients` returns per map: loss gradient, cross-entropy and hit rate, averaged over the map's samples.
+    """What :meth:`Engine.mean_gradients` gives per map, as means over samples: gradient, cross-entropy, share predicted as its class.
 
     Attributes:
         gradient: (m, c, h, w): gradient of the loss at the clipped inputs (Alg. 1, line 4).
@@ -58,7 +58,7 @@ def input_gradient(losses: Tensor, images: Tensor, classifier: Classifier) -> Te
 
 
 def refuse_quantised(classifier: Classifier) -> None:
-    """Raise CardError that names the first layer of a network that torch has quantised; torch would warn before it fails."""
+    """Raise CardError that names the first layer of a Classifier's network that torch has quantised; torch would warn before it fails."""
     for path, part in classifier.module.named_modules():
         if "quantized" in type(part).__module__:
             layer = f"layer {path!r} ({type(part).__name__})"

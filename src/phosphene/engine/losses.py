@@ -14,7 +14,7 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 def cross_entropy(logits: Tensor, classes: Tensor) -> Tensor:
-    """Return the paper's loss ``-log p`` of each row's class, (n,), from logits (n, classes); its gradient fades as p nears 1."""
+    """Return the paper's loss ``-log p``, (n,), from logits (n, classes) and class indices (n,), no sets; its gradient fades near p = 1."""
     return functional.cross_entropy(logits, classes, reduction="none")
 
 
@@ -33,7 +33,7 @@ def log_odds(logits: Tensor, classes: Tensor) -> Tensor:
 
 
 def margin(logits: Tensor, classes: Tensor) -> Tensor:
-    """Return the loss, (n,), of each row of logits: largest other logit minus the class's; below 0 if the network predicts the class."""
+    """Return the largest other logit minus the class's, (n,), from logits and class indices (n,), no sets; below 0 if it is predicted."""
     own = classes[:, None]
     return logits.scatter(1, own, -math.inf).amax(1) - logits.gather(1, own)[:, 0]
 

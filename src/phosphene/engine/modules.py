@@ -56,12 +56,12 @@ def forward_hooks(modules: Sequence[nn.Module], hook: Callable[..., object]) -> 
 
 
 def hookable(module: nn.Module) -> dict[nn.Module, str]:
-    """Return the modules of a network, itself included, that accept hooks, with their names ("" for the network): no scripted ones."""
+    """Return a dictionary, module to name ("" for the network itself), of all modules of a network that accept hooks: no scripted ones."""
     return {part: name for name, part in module.named_modules() if not isinstance(part, torch.jit.ScriptModule)}
 
 
 def find_spatial_layer(module: nn.Module, run: Callable[..., object], name: str = "", *, size: tuple[int, int]) -> str:
-    """Call ``run``, a forward pass; return the name of the last module to give feature maps or tokens, or ``name`` if that does.
+    """Call ``run``, a forward pass; return the name of the last module to give feature maps or tokens, or ``name``; RecipeError if none.
 
     It is the last module to return feature maps, or the tokens of a transformer, while ``run`` sends an image through;
     :func:`phosphene.spatial_activation.as_spatial_activation` defines both.

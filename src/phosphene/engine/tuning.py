@@ -60,7 +60,7 @@ def images_per_second(engine: "Engine", micro_batch: int) -> float:
 
 
 def pass_seconds(engine: "Engine", count: int) -> list[float]:
-    """Return the seconds of three forward and backward passes of ``count`` grey images; the first one warms up."""
+    """Run three forward and backward passes of ``count`` grey images; return a list of their seconds, of which the first is warm-up."""
     images = torch.full((count, *engine.classifier.input.shape), 0.5, device=engine.device)
     classes = torch.zeros(count, dtype=torch.int64, device=engine.device)
     seconds = []

@@ -79,7 +79,7 @@ def list_layers(engine: "Engine") -> list[Layer]:
 def layer_outputs(
     engine: "Engine", images: Tensor, layer: str, convert: Callable[[Any, tuple[int, int]], "Tensor | None"]
 ) -> Tensor:
-    """Run images (n, c, h, w), in [0, 1] or uint8, in micro-batches; return ``convert`` of the module's outputs, joined along n.
+    """Run images (n, c, h, w), in [0, 1] or uint8, in micro-batches; return ``convert(output, input size)`` of the module, joined along n.
 
     Of the layer "" they are the logits.
     """

@@ -60,7 +60,7 @@ class Worker:
         self.checkpoints = Checkpoints(plan.run.path)
 
     def make(self, group: Group) -> Iterator[Event]:
-        """Make a group's maps, from its checkpoint if it has one, and yield events, also of earlier groups; an error becomes a GroupFailed.
+        """Make a group's maps, from its checkpoint if any; yield events. An error becomes a GroupFailed; RunError and RecipeError pass.
 
         What a group still has to report when it is made comes with the events of the next one, or from :meth:`flush`.
 

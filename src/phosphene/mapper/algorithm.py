@@ -90,13 +90,13 @@ def scalars(like: Tensor, *values: float) -> tuple[Tensor, ...]:
 
 
 def step_size(recipe: Recipe, k: int) -> float:
-    """Return the factor of the update at step ``k``, from 1: constant, or falling along a cosine with a ``step_decay`` below 1."""
+    """Return the size of step ``k``, from 1: the recipe's ``step_size``, falling along a cosine to ``step_decay`` times that."""
     fallen = (1 - math.cos(math.pi * (k - 1) / max(recipe.steps - 1, 1))) / 2
     return recipe.step_size * (1 - (1 - recipe.step_decay) * fallen)
 
 
 def better_sign(engine: Engine, batch: Tensor, nu: Tensor, v: Tensor, classes: Tensor) -> Tensor:
-    """Return per map, (m, 1, 1, 1), whether a step along the update ``v`` makes its class likelier (+1) or one against it (-1).
+    """Return +1 or -1 per map, (m, 1, 1, 1): whether a step along ``v`` or against it makes its class likelier for samples less the map.
 
     Lines 8 to 10 of Algorithm 1. The step has l2 norm 1; the class's probability is the mean over ``batch`` less the map.
     """

@@ -11,7 +11,7 @@ from phosphene.errors import NumericError
 
 
 def confidences(engine: Engine, nu: Tensor, classes: Tensor, contrast: float) -> list[float]:
-    """Return, as a list, the source's probability in [0, 1] of each map's class for the map's image; NumericError if not finite.
+    """Return a list of each map's confidence: its image's probability of the class, or a unit's percentile; NumericError if not finite.
 
     For a unit it is a percentile: the share of samples that activate the unit less than the image does.
 

@@ -145,7 +145,7 @@ class MapOptimization:
                     return
 
     def _record(self, block: Sequence[tuple[Tensor, Tensor, Tensor]]) -> list[Step]:
-        """Record losses, hits and maps of steps that were taken, and return a Step for each; NumericError if a loss is not finite.
+        """Record steps' losses and hits as numbers; return a Step per step, its maps on the device; NumericError if a loss is not finite.
 
         The state is then that after all of them, though the caller sees one after the other.
         """
@@ -172,7 +172,7 @@ class MapOptimization:
         return reports
 
     def _record_stops(self) -> None:
-        """Record which maps stop at this step: all samples classified as their class in the recipe's ``stop_after`` steps in a row."""
+        """Note this step's number for each map that stops now: all samples classified as its class ``stop_after`` times in a row."""
         in_a_row = self.recipe.stop_after
         if in_a_row and len(self.hits) >= in_a_row:
             for row, stop in enumerate(self.stopped):
@@ -235,7 +235,7 @@ class MapOptimization:
         return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items() if tensor is not None}
 
     def _restore(self, state: Mapping[str, Tensor]) -> None:
-        """Set this optimization to a state that :meth:`state` returned; ValueError if the state belongs to other maps."""
+        """Set this optimization to a state that :meth:`state` returned; ValueError if its maps have another number or shape."""
         if state["nu"].shape != self.nu.shape or state["losses"].shape[1:] != (len(self.jobs),):
             raise ValueError(
                 f"the state is of maps {tuple(state['nu'].shape)}, but the jobs have maps {tuple(self.nu.shape)}."
@@ -261,6 +261,6 @@ class MapOptimization:
 
 
 def passes_per_map(recipe: Recipe) -> int:
-    """Return how many images one map by this recipe sends through the network, a backward pass as one more, measurements left out."""
+    """Return how many images one map sends through the network, a backward pass as one more; views add none, measurements are left out."""
     step = recipe.batch_size * (4 if recipe.sign_test else 2)
     return recipe.rounds * (recipe.steps * step + recipe.refine_steps * recipe.batch_size * 2)

@@ -39,7 +39,7 @@ class Smoothing:
 
 
 def colour_matrix(covariance: Tensor, exponent: float) -> "Tensor | None":
-    """Return the channels' covariance (c, c) to the power ``exponent / 2``, scaled to preserve white noise's std; ``None`` for 0.
+    """From the channels' covariance (c, c), return its power ``exponent / 2``, scaled to preserve white noise's std; ``None`` for 0.
 
     With 1, a map's colours vary as the samples' do: mostly from dark to light, as in photographs (Olah et al., "Feature
     Visualization", 2017, take a fixed matrix of ImageNet's). With 0, the result is ``None`` and channels are unchanged.

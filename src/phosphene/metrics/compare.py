@@ -61,7 +61,7 @@ class Prediction:
 
 @dataclass(frozen=True)
 class ComparedRun:
-    """One of the two runs that :func:`compare` takes: its maps, and the probabilities that both runs' sources give them.
+    """One of two runs to :func:`compare`: its maps, and per class the own source's mean probability and the other's Prediction.
 
     Attributes:
         maps: Finished maps of the run.
@@ -170,7 +170,7 @@ def in_common(a: Mapping[int, str], b: Mapping[int, str]) -> dict[int, int]:
 
 
 def shifted_correlation(a: Tensor, b: Tensor) -> float:
-    """Return the best correlation of two images (c, h, w) over all shifts of one against the other, in [-1, 1]; 0 if one is constant.
+    """Return the best correlation of two images (c, h, w) over all shifts, without wrapping around, in [-1, 1]; 0 if one is constant.
 
     Each channel is compared with its own, means are taken out, nothing wraps around.
     """

@@ -50,7 +50,7 @@ class Convention:
         return wanted * _column(space.std) + _column(space.mean)
 
     def with_contrast(self, factor: float) -> "Convention":
-        """Return this convention with ``factor`` times the contrast around mid-grey: what the network gets is scaled about 0.5."""
+        """Return this convention with ``factor`` times the contrast: pixels are scaled about mid-grey, 0.5, before they are normalised."""
         std = tuple(value / factor for value in self.std)
         # (0.5 - mean) / std stays the same
         mean = tuple(0.5 - (0.5 - value) / factor for value in self.mean)

@@ -57,7 +57,7 @@ def m_score_of_logits(logits: Tensor, concepts: Sequence[int]) -> float:
 
 
 def m_score_of_divergence(divergence: Tensor, concepts: int) -> float:
-    """Return the ``M_score``, in [1 / concepts, 1], of a mean divergence in nats over a number of ``concepts`` (Eq. 5)."""
+    """Return the ``M_score``, in [1 / concepts, 1], of a mean divergence in nats, a 0-dimensional tensor, over ``concepts`` (Eq. 5)."""
     return min(max(float(divergence.exp()) / concepts, 1 / concepts), 1.0)  # rounding may exceed the bounds
 
 
