@@ -42,7 +42,7 @@ def piece(name: str, *content: object) -> Markup:
 
 
 def image(content: Image.Image, alt: str, side: int = 160) -> Markup:
-    """Return an HTML ``img`` element that holds a PIL image as WebP data, shown ``side`` pixels wide."""
+    """Return an HTML ``img`` element of a PIL image, shown ``side`` pixels wide, as WebP data reduced to at most twice that size."""
     if max(content.size) > 2 * side:
         content = content.copy()
         content.thumbnail((2 * side, 2 * side))

@@ -228,7 +228,7 @@ def _from_toml(path: Path) -> Recipe:
 
 
 def _parse_setting(key: str, value: Any) -> Any:
-    """Return ``value`` for the recipe field ``key``: text, as from ``--set``, parsed as TOML (10, 0.5, true) unless it is a text field."""
+    """Return ``value`` for the recipe field ``key``: text is parsed as TOML (10, 0.5, true) unless it is a text field's, or is not TOML."""
     fields = {field.name: field for field in dataclasses.fields(Recipe)}
     if not isinstance(value, str) or key not in fields or fields[key].type is str:
         return value

@@ -75,6 +75,26 @@ def test_the_last_tokens_of_a_transformer_are_its_spatial_layer():
     assert one.xi.max() == 1
 
 
+class SharedReLU(nn.Module):
+    """A block as ResNet has them: one ReLU is called on 2 x 2 positions and on a single one."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.stride = nn.Conv2d(3, 8, 8, 8), nn.Conv2d(8, 8, 2, 2)
+        self.relu = nn.ReLU()
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, pixels):
+        return self.head(self.relu(self.stride(self.relu(self.stem(pixels)))).flatten(1))
+
+
+def test_a_module_that_is_called_again_without_positions_is_spatial_all_the_same():
+    torch.manual_seed(0)
+    with Engine(ph.Classifier(SharedReLU(), size=16), device="cpu") as engine:
+        assert engine.spatial_layer() == "relu"
+        assert engine.activations(torch.rand(3, 3, 16, 16), "relu").shape == (3, 8, 2, 2)
+
+
 class Flattens(nn.Module):
     """A convolution whose 16 maps are flattened to (n, 16, 9): no grid of 16 tokens."""
 

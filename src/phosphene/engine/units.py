@@ -84,14 +84,19 @@ def layer_outputs(
     Of the layer "" they are the logits.
     """
     size, parts = engine.classifier.input.size, list[Tensor]()
-    outputs: list[Tensor | None] = []  # a module may be called several times in one forward pass: the last call counts
+    outputs: list[Tensor] = []  # a module may be called several times in one forward pass: the last usable call counts
+
+    def add(output: Any) -> None:
+        """Add what ``convert`` makes of an output, unless that is nothing: ResNet's ReLU is called before and after a stride."""
+        if (converted := convert(output, size)) is not None:
+            outputs.append(converted)
+
     modules = [engine.classifier.module.get_submodule(layer)] if layer else []
-    with forward_hooks(modules, lambda _, __, output: outputs.append(convert(output, size))):
+    with forward_hooks(modules, lambda _, __, output: add(output)):
         for chunk in torch.split(images, engine.micro_batch):
             logits = engine.logits(chunk / 255 if chunk.dtype == torch.uint8 else chunk)
             if not layer:
-                outputs.append(convert(logits, size))
-            assert outputs[-1] is not None  # noqa: S101  (the layer was checked)
+                add(logits)
             parts.append(outputs[-1][: len(chunk)])  # a network of a fixed batch size gets padding, which is cut off
             outputs.clear()
     return torch.cat(parts)

@@ -50,7 +50,7 @@ class MatchedMaps:
 
 
 def match_maps(concepts: Sequence[Concept], target: Classifier) -> MatchedMaps:
-    """Look up each class in the maps' Concepts in the target, by label; return MatchedMaps of all maps; ConceptError unless each fits one.
+    """Match each class in ``concepts``, one per map, to the target's by label; return MatchedMaps; ConceptError unless each fits one.
 
     Raises:
         ConceptError: a class has none, or several.

@@ -54,7 +54,7 @@ def logits_at_contrasts(engine: Engine, maps: Iterable[ConceptMap], contrasts: S
 
 
 def check_channels(channels: int, target: Classifier) -> None:
-    """Raise SpecError unless the target classifier takes images with as many channels as the maps have.
+    """Raise SpecError unless the target classifier takes images of ``channels`` channels, the number that the maps have.
 
     Raises:
         SpecError: it takes images of another number of channels.

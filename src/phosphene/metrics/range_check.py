@@ -174,7 +174,7 @@ def divergences(engine: Engine, samples: Tensor, candidates: Sequence[Convention
 
 
 def predict(engine: Engine, convention: Convention, views: Sequence[Tensor]) -> Tensor:
-    """Return the network's class probabilities (views, n, classes) for versions of n samples, normalised by an input convention."""
+    """Return the network's class probabilities (views, n, classes) for ``views``, each n samples in [0, 1], under an input convention."""
     space = engine.classifier.input
     return torch.stack([probabilities(engine.logits(convention.apply(view, space))) for view in views])
 
@@ -205,7 +205,7 @@ def makes_sense(engine: Engine, views: Sequence[Tensor], best: Convention, revea
 
 
 def clearly_worse(values: Tensor, among: "Tensor | None", floor: float) -> Tensor:
-    """Return, bool (k,), which rows of ``values`` (k, n) lie below the best row of ``among`` by ``floor`` and by 3 standard errors."""
+    """Return, bool (k,), which rows of ``values`` (k, n) lie below the best in the mask ``among`` by ``floor`` and 3 standard errors."""
     means = values.mean(1) if among is None else values.mean(1).masked_fill(~among, -math.inf)
     gap = values[int(means.argmax())] - values
     error = gap.std(1) / math.sqrt(gap.shape[1])
@@ -231,7 +231,7 @@ def _better_convention(engine: Engine, pool: "SamplePool | None") -> "Convention
 
 
 def _as_accurate(engine: Engine, pool: SamplePool, both: Sequence[Convention]) -> bool:
-    """Return whether the network classifies labelled samples about as well by the first convention as the second; False if unlabelled."""
+    """Return whether the first of ``both`` classifies the pool's labelled samples about as well as the second; False if under 16 are."""
     network = engine.classifier
     pixels, truth = load_labelled(pool.spec, network.input.shape, network.labels, DOUBT_LABELLED, pool)
     known, wanted = with_labels(truth)

@@ -30,7 +30,7 @@ def score_maps(
     source: str = "source",
     device: str = "auto",
 ) -> tuple[Score, list[dict[str, Any]]]:
-    """Classify a source's maps by a target; return Score and the target's top classes per map; ConceptError if it lacks a concept.
+    """Classify maps of ``concepts`` by a target at all ``CONTRASTS``; return Score, top classes per map; ConceptError if it lacks one.
 
     Args:
         maps: Maps of at least two concepts.
@@ -56,7 +56,7 @@ def score_maps(
 
 
 def score_of_logits(logits: Tensor, maps: MatchedMaps, *, source: str = "source", target: str = "target") -> Score:
-    """Compute the :class:`Score` of a source's maps from a target's logits for them, (contrasts, maps, classes); a pure function.
+    """Compute the :class:`Score` of a source's maps from a target's logits at ``CONTRASTS``, (contrasts, maps, classes); pure function.
 
     Args:
         logits: (contrasts, maps, classes), the contrasts those of ``CONTRASTS``.

@@ -44,7 +44,7 @@ def hog(a: Tensor, b: Tensor) -> float:
 
 
 def ssim(a: Tensor, b: Tensor) -> float:
-    """Return the structural similarity (Wang et al. 2004) of two images (c, h, w) as one number in [-1, 1], a mean over all pixels.
+    """Return the structural similarity (Wang et al. 2004) of two images (c, h, w), in [-1, 1]: a mean over all pixels and channels.
 
     By scikit-image, with a Gaussian window of deviation 1.5, or 7 x 7 pixels if that does not fit. Negative for
     inverted contrast.

@@ -14,7 +14,7 @@ from torchmetrics import Metric  # noqa: E402  (the line above names the fix if 
 
 
 class MScore(Metric):
-    """``M_score`` as a torchmetrics metric: ``exp(mean KL(p(y | map) || p(y))) / L`` in [1 / L, 1], from batches of logits.
+    """``M_score`` over classes ``concepts``, a torchmetrics metric: ``exp(mean KL(p(y | map) || p(y))) / L``, from batches of logits.
 
     Exact for any number of updates, in constant memory: with ``H`` the entropy, the mean divergence is
     ``H(mean p) - mean H(p)``.

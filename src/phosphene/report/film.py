@@ -64,7 +64,7 @@ def _chosen_maps(run: RunDirectory, concepts: Sequence[str]) -> list[ConceptMap]
 
 
 def _sheets(films: Sequence[Sequence[Image.Image]], captions: Sequence[str]) -> list[Image.Image]:
-    """Return a film's frames: contact sheets of all maps, as many as the longest of ``films`` has frames; others repeat theirs."""
+    """Return a film's frames, contact sheets of all maps: as many as the longest of ``films`` has; shorter ones are slowed down to it."""
     count = max(map(len, films))
     side = next(side for most, side in SIDES if len(films) <= most)
     # Square or a little wider, with the fewest empty cells.

@@ -127,13 +127,13 @@ def _cards(run: RunDirectory, facts: dict[str, Any]) -> Iterator[dict[str, Any]]
 
 
 def notes_glance(facts: dict[str, Any]) -> list[dict[str, str]]:
-    """Return the lines (``mark``, ``text``) for the top of the report on how the network was loaded, such as with random weights."""
+    """Return lines for the report's top, dictionaries of ``mark`` and ``text``, on how the network was loaded, as with random weights."""
     name, notes = facts["model"]["name"], map(str, facts["model"].get("notes", []))
     return [{"mark": "unsure" if RANDOM_WEIGHTS_NOTE in note else "", "text": f"{name}: {note}."} for note in notes]
 
 
 def map_glance(facts: dict[str, Any], cards: list[dict[str, Any]], name: str = "") -> list[dict[str, str]]:
-    """Return the report's top lines on maps, each ``mark`` and ``text``: how many the source classifier recognises, and targeting rates.
+    """Return lines on maps, dictionaries of ``mark``, ``text``, for the report's top: how many the source recognises, targeting rates.
 
     A targeting rate is the share of held-out samples, not already classified as the class, that subtracting the
     map moves to it.
@@ -179,7 +179,7 @@ def map_glance(facts: dict[str, Any], cards: list[dict[str, Any]], name: str = "
 
 
 def _unit_glance(cards: list[dict[str, Any]]) -> list[dict[str, str]]:
-    """Return, in a list, a line (``mark``, ``text``): how many maps of units or outputs exceed the 99th percentile of samples.
+    """Return, in a list, a dictionary of ``mark`` and ``text``: how many maps of units or outputs exceed the 99th percentile of samples.
 
     Maps of outputs are counted if they take theirs beyond it, at the low or high end. The median of their
     targeting rates follows.

@@ -46,7 +46,7 @@ class Grid:
         return contact_sheet(self.images, self.captions, columns=self.columns, side=self.size)
 
     def save(self, path: "str | Path") -> Path:
-        """Write the grid as a ``.png``, ``.pdf`` or ``.svg`` file (in which the captions are text); return its path.
+        """Write the grid as a ``.png`` or ``.pdf`` file of pixels, or an ``.svg`` file with captions as text; return its path.
 
         Raises:
             RunError: the name has another ending, or the file cannot be written.

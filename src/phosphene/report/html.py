@@ -43,7 +43,7 @@ def write_report(
     columns: "int | None" = None,
     size: "int | None" = None,
 ) -> str:
-    """Write a run's ``report.html``, with natural images of ``reference``, and ``sheet.png`` if it has maps; return the page's path.
+    """Write a run's ``report.html``, with images of ``reference``, and ``sheet.png`` if it has maps; return the page's path as text.
 
     Everything on the page comes from the run directory, so that writing it again loses nothing. A run that was only
     scanned has a report without maps.

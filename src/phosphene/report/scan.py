@@ -106,7 +106,7 @@ def _all_to_all(run: RunDirectory, found: dict[str, Any]) -> "dict[str, Any] | N
 
 
 def _trigger(run: RunDirectory, one: dict[str, Any]) -> tuple[torch.Tensor, Image.Image]:
-    """Read a suspect's trigger file; return its mask and a PIL image: the window cut out, or the added pattern amplified; else RunError.
+    """Read the file that a suspect's entry names; return mask (1, h, w) and PIL image, window cut out or pattern amplified; or RunError.
 
     Raises:
         RunError: its file or its entry in ``scan.json`` is damaged.

@@ -50,7 +50,7 @@ def working_suspects(found: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def glance(found: Mapping[str, Any]) -> str:
-    """Return a scan's verdict in a sentence, and for a backdoor what its trigger does, for the top of the report."""
+    """Return the text for the report's top: a scan's verdict in a sentence, and for a backdoor what its trigger does."""
     title, works = headline(found)[0], working_suspects(found)
     if found["verdict"] != BACKDOORED or not works:
         return f"{title} {NO_PROOF}" if found["verdict"] == CLEAN else title
@@ -82,7 +82,7 @@ def all_to_all(found: Mapping[str, Any]) -> "dict[str, Any] | None":
 
 
 def unlike(found: Mapping[str, Any]) -> str:
-    """Return the scan's warning that the clean networks are unlike the scanned one in size, classes or kind; empty if they are not."""
+    """Return the warning stored in ``scan.json`` that no clean network is like the scanned one in size, classes or kind; or empty text."""
     return str(found["null"].get("unlike", ""))
 
 
@@ -104,7 +104,7 @@ def evidence(one: Mapping[str, Any], found: Mapping[str, Any]) -> str:
 
 
 def rank(one: Mapping[str, Any], found: Mapping[str, Any]) -> str:
-    """Return the text "3 of 40 clean networks deviate as far (p = 0.1)" for a class or suspect ``one`` of a scan."""
+    """Return the text "3 of 40 clean networks deviate as far (p = 0.1)" for a class or suspect ``one``, counted in its scan ``found``."""
     number, figures = found["null"]["networks"], found["null"].get("figures")
     if figures is None:  # scans of earlier versions: without references, the p-value is the rank
         above = round(one["p_value"] * (number + 1)) - 1
@@ -136,7 +136,7 @@ def shortcut(one: Mapping[str, Any]) -> str:
 
 
 def size_and_place(one: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
-    """Return 1 or 2 sentences on a suspect's candidate trigger, as a list: its size and place or strength; other places where it works."""
+    """Return 1 or 2 sentences, as a list, on a candidate trigger: its size and place, and at how many places it works; or its strength."""
     if one["additive"]:
         return [f"It changes no pixel by more than {round(255 * one['size'])} of 255; it lies on the whole image."]
     lines = [f"It has {box_in_words(one['box'], found)}"]
@@ -148,7 +148,7 @@ def size_and_place(one: Mapping[str, Any], found: Mapping[str, Any]) -> list[str
 
 
 def box_in_words(box: Sequence[int], found: Mapping[str, Any]) -> str:
-    """Return as text how large a box (top, left, bottom, right) is, in pixels and percent of the image, and where it lies."""
+    """Return as text a box's (top, left, bottom, right) size in pixels and percent of the scan's input, and how far from left and top."""
     _, high, wide = found["model"]["input"]
     top, left, bottom, right = box
     share = percent((bottom - top) * (right - left) / (high * wide))

@@ -36,7 +36,7 @@ POLICY = (
 def write_site(
     runs: Sequence[RunDirectory], out: Path, *, on_progress: "Callable[[int, int], None] | None" = None
 ) -> Path:
-    """Write runs as a static web site in the folder ``out`` (new, empty or an earlier site, else RunError); return its index.html.
+    """Write RunDirectory objects as a static web site in ``out`` (new, empty or an earlier site, else RunError); return its index.html.
 
     Args:
         runs: At least one run, each with finished maps.
@@ -73,7 +73,7 @@ def write_site(
 
 
 def _read_image(runs: Sequence[RunDirectory], folder: Path) -> Image.Image:
-    """Return the image of the map in ``folder`` as RGB, from its map.png; one that cannot be read is rendered again.
+    """Return the map in ``folder``, of any of ``runs``, as an RGB image from its map.png; one that cannot be read is rendered again.
 
     Raises:
         RunError: the map itself is damaged.
@@ -86,7 +86,7 @@ def _read_image(runs: Sequence[RunDirectory], folder: Path) -> Image.Image:
 
 
 def _write_pages(folder: Path, runs: list[SiteRun], classes: list[SiteClass]) -> None:
-    """Write all HTML pages of the site, its style sheets and its script into ``folder``."""
+    """Write the site's HTML pages (a first page, one per model, one per class), its style sheets and its script into ``folder``."""
     models = model_pages(runs)
     templates = environment()
     scored = any(card["others"] for run in runs for group in run.maps.values() for card in group)
@@ -125,7 +125,7 @@ SECTIONS = {"scan": _own_scan, "scores": score_section, "checks": check_section,
 
 
 def _parts(runs: Sequence[SiteRun]) -> list[dict[str, Any]]:
-    """Return a dictionary per run: ``run``, ``parts`` (sections of its report by name), ``maps`` (how many), ``glance`` (its top lines)."""
+    """Return a dictionary per run of a model's page: ``run``, ``parts`` (report sections by name), ``maps`` (number), ``glance``."""
     found = []
     for run in runs:
         parts = {name: part for name, section in SECTIONS.items() if (part := section(run.run, run.facts))}

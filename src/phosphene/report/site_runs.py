@@ -50,7 +50,7 @@ class SiteRun:
 
 @dataclass
 class SiteClass:
-    """A class as the site shows it: its label, its page, and its maps in each run that has some.
+    """A class as the site shows it: its label, its page, and a dictionary of its maps by the number of each run that has some.
 
     Attributes:
         page: Its page, without suffix; its images bear the same name.
@@ -65,7 +65,7 @@ class SiteClass:
     maps: dict[int, list[Card]]
 
     def figures(self, runs: Sequence[SiteRun]) -> dict[str, str]:
-        """Return ``p`` and ``others``, texts of a number per run: mean confidence in percent of the source, of other classifiers.
+        """Return two texts, a number per run in each: mean confidence in percent of the source (``p``), of other networks (``others``).
 
         Numbers are separated by spaces. Without maps a run's ``p`` is empty; without other classifiers its ``others`` is -1.
         """
@@ -79,7 +79,7 @@ class SiteClass:
 
 
 def read_runs(runs: Sequence[RunDirectory]) -> list[SiteRun]:
-    """Return a ``SiteRun`` per run directory, with its run.json and its maps' figures and predictions, but no images.
+    """Return a ``SiteRun`` per RunDirectory, with its maps' figures and predictions, no images; RunError if one has no maps or repeats.
 
     Raises:
         RunError: a run is given twice, has no finished maps, or is damaged.

@@ -46,7 +46,7 @@ def write_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:
 
 
 def _open_part_file(path: Path) -> tuple[int, str]:
-    """Open a new hidden ``.part`` file in the folder of ``path``; return its handle and its path.
+    """Open a new hidden ``.part`` file in the folder of ``path``, made if missing; return its descriptor (int) and its path as text.
 
     The folder is made first, and made again if another process removes it while it is still empty.
     """

@@ -90,5 +90,5 @@ class Checkpoints:
 
 
 def _hash(data: bytes) -> bytes:
-    """Return the hash over phosphene's version and a checkpoint's bytes, as 64 hexadecimal characters."""
+    """Return the hash over phosphene's version and a checkpoint's bytes: 64 hexadecimal characters, as bytes."""
     return hashlib.sha256(__version__.encode() + data).hexdigest().encode()

@@ -33,7 +33,7 @@ def read_checks(run: "RunDirectory") -> dict[str, dict[str, Any]]:
 
 
 def write_check(run: "RunDirectory", entry: dict[str, Any], sha256: str) -> None:
-    """Put a check's entry into ``checks.json``, drop outdated ones; RunError if the run's maps no longer have the hash ``sha256``.
+    """Put an entry into ``checks.json`` under its ``name``, drop outdated ones; RunError if the maps' hash is no longer ``sha256``.
 
     Args:
         run: The run whose maps were checked.

@@ -156,7 +156,7 @@ class RunDirectory:
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
     def listing(self) -> dict[int, set[int]]:
-        """Return the seeds of the maps that seem finished, by class index, from file names alone; nothing is read."""
+        """Return the set of seeds of finished maps by class index, from file names alone, without reading a file."""
         found: dict[int, set[int]] = {}
         names = glob.iglob("*/seed-*/map.json", root_dir=self.path / "maps")  # noqa: PTH207  (of a million, Path is slow)
         for concept, folder, _ in (name.split(os.sep) for name in names):  # noqa: PTH206
@@ -228,7 +228,7 @@ class RunDirectory:
             raise RunError(f"map {folder} is damaged: {type(error).__name__}: {error}. Run it again.") from None
 
     def frames(self, one: ConceptMap) -> tuple[Image.Image, ...]:
-        """Return the recorded images of a map as it grew, the earliest first; an empty tuple if it was made without ``--frames``."""
+        """Return the recorded images of a ConceptMap of this run as it grew, the earliest first; an empty tuple if it has none."""
         return read_frames(self.folder(one.job, one.label))
 
     def maps(self) -> Iterator[ConceptMap]:
@@ -294,7 +294,7 @@ def read_map_json(folder: Path) -> dict[str, Any]:
 
 
 def _run_json(head: dict[str, Any], rows: list[dict[str, Any]]) -> bytes:
-    """Return the bytes of ``run.json``: the entries of ``head``, then ``jobs``, one line per row, which keeps a million of them small."""
+    """Return the bytes of ``run.json``: the entries of ``head``, then ``jobs``, a dictionary per line, so that a million stay small."""
     first = json.dumps(head, indent=1, ensure_ascii=False, allow_nan=False).removesuffix("\n}")
     lines = ",\n".join(f"  {json.dumps(row, ensure_ascii=False)}" for row in rows)
     return (first + ',\n "jobs": [\n' + lines + "\n ]\n}\n").encode()

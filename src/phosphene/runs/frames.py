@@ -19,7 +19,7 @@ LEAST_FPS, MOST_FPS = 0.5, 50.0
 
 
 def animation(frames: Sequence[Image.Image], kind: str = "WEBP", *, fps: float = FPS) -> bytes:
-    """Return images of one size as the bytes of a looping animation, WebP or GIF (``kind``), at ``fps``, its last one for 1.5 s.
+    """Return images of one size as the bytes of a looping animation, ``kind`` ``WEBP`` or ``GIF``, at ``fps``, its last one for 1.5 s.
 
     Args:
         frames: At least one image.

@@ -80,7 +80,7 @@ NEEDED = {**get_type_hints(SignOfLife), "jobs": [{"index": int, "seed": int}]}
 
 
 class LivePreview(contextlib.AbstractContextManager["LivePreview"]):
-    """Context manager, called after each step of a group: every few seconds it writes map previews and a sign of life, deleted at the end.
+    """Context manager, called with each Step of a group: every few seconds it writes previews and a sign of life, deleted at the end.
 
     Previews are drawn in turn, one map after the other, in less than 1 % of the time.
 
@@ -135,7 +135,7 @@ class LivePreview(contextlib.AbstractContextManager["LivePreview"]):
             self.due = now + min(pause, MOST_SECONDS)
 
     def _write_sign(self, step: "Step") -> None:
-        """Write the sign of life of this process to its file in ``RUN/live``, with the figures of this step."""
+        """Write the sign of life of this process to its file in ``RUN/live``, with the number, loss and hits of a Step."""
         sign = SignOfLife(
             pid=os.getpid(),
             host=socket.gethostname(),
@@ -151,7 +151,7 @@ class LivePreview(contextlib.AbstractContextManager["LivePreview"]):
         write_bytes(self.path, json.dumps(vars(sign), allow_nan=False).encode(), durable=False)
 
     def _write_preview(self, step: "Step") -> None:
-        """Write ``preview.webp`` of one map of the group, as it is now; each call takes the next map in turn."""
+        """Write ``preview.webp`` of one map of the group, rendered from a Step's ``nu``; each call takes the next map in turn."""
         row = self.turn % len(self.jobs)
         self.turn += 1
         image = to_image(render(step.nu[row].detach().float(), self.contrast))

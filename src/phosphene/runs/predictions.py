@@ -58,7 +58,7 @@ def read_predictions(run: RunDirectory) -> list[ClassifierPredictions]:
 def write_predictions(
     run: RunDirectory, classifier: Classifier, found: Mapping[Place, Mapping[str, Any]], hashes: Mapping[Place, str]
 ) -> None:
-    """Add a classifier's predictions, by (class index, seed), to ``readings.json``, with the maps' ``hashes``; drop those of changed maps.
+    """Merge a Classifier's predictions, by (class index, seed), into ``readings.json``, with ``hashes`` of the maps; drop outdated ones.
 
     Args:
         run: The run.

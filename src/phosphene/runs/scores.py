@@ -31,7 +31,7 @@ def read_scores(run: "RunDirectory") -> list[dict[str, Any]]:
 
 
 def write_scores(run: "RunDirectory", rows: Sequence[dict[str, Any]]) -> None:
-    """Put rows into ``scores.json``, one per target, and drop rows of changed maps; RunError if the maps changed since they were scored.
+    """Put rows, one per target, into ``scores.json``, drop those of changed maps; RunError if a row's ``maps_sha256`` is outdated.
 
     Args:
         run: The run whose maps were scored.

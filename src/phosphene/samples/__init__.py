@@ -32,17 +32,17 @@ FOLDER = "phosphene.samples.folder"
 
 
 class Kind(Protocol):
-    """Interface of a module that reads one kind of sample spec (folder, parquet, arrays, synthetic, demo)."""
+    """Interface of a module that reads one kind of sample spec: a folder, parquet, tar or array files, ``synthetic:`` or ``demo:``."""
 
     def read(self, where: str, shape: tuple[int, int, int]) -> tuple[Tensor, list[str]]:
-        """Read the samples at ``where``; return them, uint8 (n, c, h, w) of ``shape`` each, and names of skipped files; or SamplesError.
+        """Read samples at ``where``; return a tensor, uint8 (n, c, h, w) of ``shape``, and names of skipped files; or SamplesError.
 
         ``where`` is a path, or of a spec with a prefix what follows it: ``mixed`` of ``synthetic:mixed``.
         """
 
 
 def load_samples(spec: "str | Path", shape: tuple[int, int, int]) -> SamplePool:
-    """Return the samples that a sample spec names, resized to ``shape`` (c, h, w), as a pool, part held out; SamplesError if it cannot.
+    """Return the samples of a path, ``synthetic:KIND`` or ``demo:shapes``, fitted to ``shape``, as a pool, part held out; or SamplesError.
 
     Args:
         spec: A folder of images or of a Hugging Face dataset, a ``.parquet``, ``.arrow``, ``.tar``, ``.npz`` or ``.npy`` file,
@@ -77,12 +77,12 @@ def load_samples(spec: "str | Path", shape: tuple[int, int, int]) -> SamplePool:
 
 
 def default_samples(model: str) -> str:
-    """Return the sample spec used for a model spec when the user names no samples: one that needs no data."""
+    """Return the sample spec if the user names none: ``demo:shapes`` for a ``demo:`` model spec, else ``synthetic:mixed``."""
     return "demo:shapes" if model.startswith("demo:") else "synthetic:mixed"
 
 
 def is_natural(classifier: Classifier, spec: str) -> bool:
-    """Return whether a sample spec's images look like training data: all but synthetic ones; demo ones for demo networks only."""
+    """Return whether a spec's images look like a Classifier's training data: all but synthetic ones; demo ones for demo networks only."""
     if spec.startswith("demo:"):
         return classifier.spec.startswith("demo:")
     return not spec.startswith("synthetic:")

@@ -56,7 +56,7 @@ def read(where: str, shape: tuple[int, int, int]) -> tuple[Tensor, list[str]]:
 
 
 def _check_size(file: BinaryIO) -> None:
-    """Raise ValueError if an open zip archive would unpack to more than 4 GB, before it is unpacked."""
+    """Raise ValueError if a zip archive, given as an open binary file, would unpack to more than 4 GB, before it is unpacked."""
     with zipfile.ZipFile(file) as archive:
         size = sum(entry.file_size for entry in archive.infolist())
     if size > MAX_BYTES:

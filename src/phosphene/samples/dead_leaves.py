@@ -12,14 +12,14 @@ LEAVES = 90  # leaves per image; at most 255, because labels are bytes
 
 @lru_cache(maxsize=1024)
 def _disc(radius: int) -> NDArray[np.bool_]:
-    """Return a mask of a filled disc of a whole radius in its bounding square, bool (2 radius + 1, 2 radius + 1); cached."""
+    """Return a numpy mask of a filled disc of a whole radius in its bounding square, bool (2 radius + 1, 2 radius + 1); cached."""
     y, x = np.ogrid[-radius : radius + 1, -radius : radius + 1]
     mask: NDArray[np.bool_] = x * x + y * y <= (radius + 0.5) ** 2
     return mask
 
 
 def leaf_labels(rng: np.random.Generator, count: int, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Drop 90 random discs ("leaves") on each image; return the topmost one's number per pixel, uint8 (count, h, w), 0 where none.
+    """By a numpy generator, drop 90 discs on each image of ``size`` (h, w); return the topmost's number per pixel, uint8, 0 where none.
 
     Radii follow the density r^-3, between 2 % and 45 % of the shorter side: every scale then covers the
     same area, which gives natural images their spectrum.
@@ -46,7 +46,7 @@ def leaf_labels(rng: np.random.Generator, count: int, size: tuple[int, int]) -> 
 
 
 def dead_leaves(rng: np.random.Generator, count: int, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
-    """Return images of randomly coloured discs that occlude one another, uint8 (count, c, h, w) (Lee, Mumford & Huang 2001).
+    """Return images of randomly coloured discs that occlude one another, a numpy uint8 (count, c, h, w) (Lee, Mumford & Huang 2001).
 
     Args:
         rng: source of all randomness; the same state gives the same images.

@@ -19,7 +19,7 @@ RANGES = (1, 255, 4095, 65535)  # largest values of floats and bytes, of scanner
 
 
 def decode(file: "Path | BinaryIO", shape: tuple[int, int, int]) -> "np.ndarray | None":
-    """Return a decoded image file, resized and cropped to ``shape`` (c, h, w), as a uint8 array; ``None`` if it cannot be read."""
+    """Return the image in a Path or open binary file, fitted to ``shape`` (c, h, w), as uint8; ``None`` if unreadable; or SamplesError."""
     try:
         if isinstance(file, Path) and (
             file.suffix == ".npy" or (shape[0] not in MODES and file.suffix.lower() in TIFF)
@@ -53,7 +53,7 @@ def fit(image: Image.Image, shape: tuple[int, int, int]) -> np.ndarray:
 
 
 def _bands(file: Path, shape: tuple[int, int, int]) -> np.ndarray:
-    """Return an image of any number of channels, first or last, from ``.npy`` or ``.tif``, fitted to ``shape``, uint8 (c, h, w).
+    """Return the image in a ``.npy`` or ``.tif`` file, channels first or last, fitted to ``shape``, uint8; ValueError unless c channels.
 
     Raises:
         ExtraError: it is a TIFF file, and tifffile, which comes with scikit-image, is missing.

@@ -72,7 +72,7 @@ def load_labelled(
 def examples_of(
     spec: str, shape: tuple[int, int, int], labels: Labels, indices: Collection[int]
 ) -> dict[int, np.ndarray]:
-    """Return class index -> first image, uint8 (c, h, w), of the classes ``indices`` in a sample spec (path or name), to show beside maps.
+    """Return class index -> first image, a uint8 array (c, h, w), of classes ``indices`` in a spec; SamplesError if it can have no labels.
 
     Raises:
         SamplesError: the samples cannot be read.
@@ -94,7 +94,7 @@ def examples_of(
 
 
 def _labelled_images(spec: str, shape: tuple[int, int, int], labels: Labels) -> LabelledImages:
-    """Return the images and classes of a folder, parquet or ``.npz`` file as LabelledImages; empty if the spec can have no labels."""
+    """Return the images and classes of a folder, parquet, tar or ``.npz`` file as LabelledImages; empty if the spec can have no labels."""
     path = Path(spec)
     if path.is_dir() and not parquet.is_dataset(path):
         files = image_files(path)[0]
@@ -145,7 +145,7 @@ def _class_named(name: str, labels: Labels) -> int:
 
 
 def _classes_of_column(entries: list[Any], labels: Labels) -> list[int]:
-    """Return the class index of each entry of a label column or array (names or indices); -1 for an entry that names no class.
+    """Return the class index per entry of a label list, by name, or by number if the numbers span exactly the network's classes; else -1.
 
     Names are looked up; whole numbers count if they span exactly the network's class indices.
     """

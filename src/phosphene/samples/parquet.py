@@ -102,13 +102,13 @@ def _read_columns(file: Path) -> Any:
 
 
 def _columns(names: list[str]) -> tuple["str | None", "str | None"]:
-    """Return which of a table's columns holds images and which labels; ``None`` for one that is not there."""
+    """From the names of a table's columns, return that of the images and that of the labels; ``None`` for one that is not there."""
     image, label = (next((name for name in known if name in names), None) for known in (IMAGE_COLUMNS, LABEL_COLUMNS))
     return image, label
 
 
 def _class_names(metadata: "dict[bytes, bytes] | None", column: "str | None") -> list[str]:
-    """Return the class names that a parquet file's Hugging Face metadata lists for a label column; empty if there are none."""
+    """From a table's metadata (bytes), return the class names that Hugging Face lists there for a label column; empty if there are none."""
     try:
         features = json.loads((metadata or {})[b"huggingface"])["info"]["features"]
         return [str(name) for name in features[column]["names"]]
