@@ -53,7 +53,7 @@ def check_section(run: RunDirectory, facts: "dict[str, Any] | None" = None) -> "
 
 
 def _glance(findings: list[Finding], choice: str) -> list[dict[str, str]]:
-    """Return, in a list, the summary line on checks, ``mark`` (good, bad, unsure) and ``text``; empty if no check has a rule to pass."""
+    """Return a list of one dictionary, ``mark`` (good, bad, unsure) and ``text``, that sums up checks; empty if none has a rule to pass."""
     findings = [one for one in findings if one.name not in WITHOUT_RULE]
     if not findings:
         return []

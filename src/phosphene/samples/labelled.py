@@ -118,7 +118,7 @@ def _labelled_images(spec: str, shape: tuple[int, int, int], labels: Labels) -> 
 
 
 def _label_array(path: Path) -> list[Any]:
-    """Return the array of labels in an ``.npz`` file as a list of names or numbers; empty if it has none that can be read."""
+    """Return the first label array of the ``.npz`` file at a path, of any length, as a list of names or numbers; or empty."""
     with np.load(path, allow_pickle=False) as file:
         try:
             return next(list(file[name].tolist()) for name in parquet.LABEL_COLUMNS if name in file.files)
