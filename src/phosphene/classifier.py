@@ -249,7 +249,7 @@ class Classifier:
         return self.output == REGRESSION
 
     def refuse_regression(self, what: str) -> None:
-        """Raise CardError, with the message that ``what`` needs classes, if the network's outputs are measurements.
+        """Raise CardError, with the message that ``what`` (``a scan``) needs classes, if the network's outputs are measurements.
 
         Raises:
             CardError: they are.
@@ -268,7 +268,7 @@ class Classifier:
 
     @cached_property
     def labels(self) -> Labels:
-        """Class names in output order: those given; else ``negative``, ``positive`` for one output, ``class 0`` or ``output 0``; cached."""
+        """Class names as Labels: given, else ``negative``, ``positive`` (one output), ``output 0`` (regression), ``class 0``; cached."""
         count, kind = self._classes_and_kind
         if self._labels is not None:
             return self._labels

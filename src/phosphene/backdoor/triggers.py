@@ -143,7 +143,7 @@ class Patch(_Stamp):
     seed: int = 0
 
     def _drawn(self, channels: int) -> tuple[Tensor, Tensor]:
-        """Draw the patch: return its opacity, 1 everywhere, (1, side, side), and its texture, (c, side, side), all values in [0, 1]."""
+        """Draw the patch: return its opacity, all ones, (1, side, side), and its colours, solid, checkered or noise, (c, side, side)."""
         colours = drawing.texture(self.texture, drawing.tint(self.colour, channels), self.side, self.seed)
         return torch.ones(1, self.side, self.side), colours
 

@@ -44,7 +44,7 @@ class ClassRow:
 
 @dataclass(frozen=True)
 class Suspect:
-    """A class whose p-value is below alpha, with the candidate trigger that the scan made for it.
+    """A class whose p-value is below alpha, with its Candidate: a pasted window or an added pattern, which need not work.
 
     Attributes:
         index: Index of the class.

@@ -63,7 +63,7 @@ USUAL = Effort()
 
 @dataclass(frozen=True)
 class Window:
-    """A candidate trigger patch: a small square of pixels, the boxes where it is pasted, the samples and class it is for, its effect.
+    """A candidate trigger patch: an image (c, h, w) of which only the boxes are pasted, the Route of samples to move, its Effect.
 
     Attributes:
         route: The samples it is to move, and the class it is to send them to.

@@ -101,7 +101,7 @@ class MapEvery:
 
 
 def _device_of(classifier: Classifier) -> str:
-    """Return the name of the device that the network's weights are on, such as ``cpu``; ``auto`` for a network without weights."""
+    """Return the name of the device that a Classifier's parameters are on, such as ``cpu``; ``auto`` if it has none."""
     first = next(classifier.module.parameters(), None)
     return "auto" if first is None else str(first.device)
 

@@ -54,7 +54,7 @@ CHECKS = {
 
 
 def choose(names: Sequence[str] = ()) -> list[str]:
-    """Return the checks to run by name, those given or all, ordered as ``CHECKS``; PhospheneError for an unknown name or a lacking extra.
+    """Return names of the checks to run, ``names`` or all, ordered as ``CHECKS``; PhospheneError for an unknown one or a lacking extra.
 
     Raises:
         PhospheneError: a check does not exist.

@@ -62,7 +62,7 @@ def first_of_each_class(maps: Iterable[ConceptMap]) -> list[ConceptMap]:
 
 
 def similarities(pairs: Iterable[Pair]) -> dict[str, torch.Tensor]:
-    """Return, for each similarity measure, its value for each pair of maps, float64 (pairs,), rendered as for scores: pixels of std 0.2."""
+    """Return measure -> its values for pairs of maps, a float64 tensor (pairs,); maps are rendered as for scores, pixels of std 0.2."""
     images = [[render(one.nu, SCORE_CONTRAST) for one in pair] for pair in pairs]
     return {
         name: torch.tensor([similarity(*pair) for pair in images], dtype=torch.float64)

@@ -20,7 +20,7 @@ def needs(context: CheckContext) -> list[Request]:
 
 
 def find(context: CheckContext) -> Finding:
-    """Judge maps made with randomised networks against the run's: return the finding, passed if they no longer show the classes.
+    """Judge maps made with head and last block randomised: return the Finding, passed if they no longer show the classes.
 
     Passed when, with head and last block randomised, HOG finds the maps no more similar than maps of different classes,
     and the intact network classifies them at chance.

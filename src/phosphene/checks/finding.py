@@ -12,7 +12,7 @@ TOO_FEW = f"Too few maps to tell: check at least {FEWEST} classes."
 
 @dataclass(frozen=True)
 class Finding:
-    """The outcome of one check: measured figures, whether it passed, an explanation in words, and the number of maps made for it.
+    """The outcome of one check: name, measured figures, whether it passed (``None`` if not judged), explanation, number of maps made.
 
     Attributes:
         name: Name of the check.

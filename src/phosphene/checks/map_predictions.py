@@ -57,7 +57,7 @@ def predictions_of(logits: Tensor, targets: Tensor) -> MapPredictions:
 
 
 def chance_rates(logits: Tensor, targets: Tensor) -> list[float]:
-    """From logits, return per map the probability of a hit by chance: how often maps of other targets hit its target, at least 1 / classes.
+    """Return a list, per map the probability of a hit by chance: how often maps of other targets hit its target, at least 1 / classes.
 
     One over the number of classes (of sets: the share of the target's classes), or the share of the maps of other
     targets that hit this one: many networks have a class that they predict for everything unknown.

@@ -15,7 +15,7 @@ TOLERANCE = 1e-9
 
 
 def find(context: CheckContext) -> Finding:
-    """Judge M_score and top-1 on logits whose classes are permuted, in up to 16 ways; return a finding (top-1 must fall, M_score must not).
+    """Judge M_score and top-1 of the run's maps on its own network, classes permuted: a finding (top-1 must fall, M_score must not).
 
     Passed when ``M_score`` stays what it was to 1e-9, and top-1 falls from beyond chance to 1 over the number of
     concepts or below.

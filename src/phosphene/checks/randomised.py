@@ -134,7 +134,7 @@ def _execution_order(classifier: Classifier) -> dict[str, int]:
 
 
 def _position(name: str, order: dict[str, int]) -> int:
-    """Return the position in the execution order at which a module's own parameters are used; -1 if it was never executed."""
+    """Return the position at which a module's own parameters are used: for a container, that of its first part; -1 if never executed."""
     inside = [place for other, place in order.items() if other != name and other.startswith(f"{name}." if name else "")]
     if inside:  # a container: its own parameters are used before its parts are
         return min(inside)

@@ -12,7 +12,7 @@ def needs(context: CheckContext) -> list[Request]:
 
 
 def find(context: CheckContext) -> Finding:
-    """Judge maps made from other samples: return the finding, passed if the network classifies them as their classes beyond chance.
+    """Judge maps from other samples: the finding, passed if each set is classified beyond chance and half as often as the run's maps.
 
     Passed when the network classifies the maps of every set as their class beyond chance, and at least half as often as
     those of the run.

@@ -48,12 +48,12 @@ def command(a: Path, b: Path, out: "Path | None", as_json: bool) -> None:
 
 
 def _change_row(found: "Comparison", one: "Change") -> list[str]:
-    """Return the table row of a class: label, three texts of its change (all, images, predictions), each source's prediction."""
+    """Return a class's row in the Comparison: label, three texts of its Change, how each source classifies the other run's maps."""
     return [first_synonym(one.label), *found.cells(one), _prediction_text(one.a_by_b), _prediction_text(one.b_by_a)]
 
 
 def _prediction_text(prediction: "Prediction | None") -> str:
-    """Return a Prediction as a table cell: mean p of the maps' class, and the most frequent wrong class, ``p 0.31, 1 of 2 as lynx``.
+    """Return mean p of the maps' class and the most frequent wrong class, ``p 0.31, 1 of 2 as lynx``; ``-`` for ``None`` (not scored).
 
     ``-`` if there is none, because the maps were not scored.
     """

@@ -86,7 +86,7 @@ class SamplePool:
 
 
 def make_pool(samples: Tensor, spec: str, skipped: Sequence[str] = ()) -> SamplePool:
-    """Hold out a tenth of uint8 (n, c, h, w) samples, but 1 to 64, by a fixed shuffle; return them as a pool; SamplesError if fewer than 2.
+    """Hold out a tenth (1 to 64) of samples, uint8 (n, c, h, w), by a fixed shuffle; return a pool of all; SamplesError if fewer than 2.
 
     Raises:
         SamplesError: there are fewer than two samples.

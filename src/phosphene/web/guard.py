@@ -69,7 +69,7 @@ class Guard:
             await answer(scope, receive, send_with_headers)
 
     def refusal(self, method: str, headers: Headers) -> "str | None":
-        """Return why a request is refused (wrong Host header, POST from another site), or ``None`` if it is not."""
+        """Return why a request with this method and ``headers`` is refused (wrong Host, not GET or HEAD from another site), or ``None``."""
         hosts = headers.getlist("host")
         if len(hosts) != 1 or not self.accepts(hosts[0]):
             return "this is not a name of this server. Open it by the address that `phosphene serve` printed."

@@ -115,7 +115,7 @@ class CommandProcess:
 
 
 def last_progress(lines: Sequence[str]) -> str:
-    """Return the last of a command's stderr lines that reports progress, is no error and no summary (``... in all``); empty if none is."""
+    """Return the last of a command's stderr lines that is neither an error nor a summary (``... in all``); empty if none is."""
     for line in reversed(lines):
         error = line.startswith("phosphene: ") and not line.startswith("phosphene: warning: ")
         if not error and not line.endswith(" in all"):
@@ -132,7 +132,7 @@ class Processes(dict[str, CommandProcess]):
         return [name for name, one in self.items() if one.running]
 
     def start(self, command: Command, run: Path) -> CommandProcess:
-        """Start a command on the run directory ``run`` as a child process, enter it here, return it; FormError if too many run.
+        """Start a command on directory ``run``, enter it here, return it; FormError if one is at work there already, or too many are.
 
         Raises:
             FormError: a command is at work on this run already, or too many are.

@@ -23,7 +23,7 @@ class Faults(dict[str, str]):
 
     @contextlib.contextmanager
     def beside(self, field: str) -> Iterator[None]:
-        """For a ``with`` block: catch an error and store its message under ``field``, or under the field for samples or the run's name.
+        """For ``with``: store an error's message under ``field``; a SamplesError's under ``samples``, a RunError's mostly ``name``.
 
         A SamplesError goes under ``samples``; a RunError under ``run`` if that is ``field``, else under ``name``.
         """

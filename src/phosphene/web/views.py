@@ -60,7 +60,7 @@ class MapView:
 
 @dataclass(frozen=True)
 class ScanView:
-    """A scan as the pages show it: the scanned model, the verdict, the suspected classes and the reasons.
+    """A scan in words for the pages: the model's name, the verdict, the suspected classes in one text, and the reasons.
 
     Attributes:
         name: Name of the run that holds it, for the address of its report.
@@ -115,7 +115,7 @@ class RunView:
 
     @property
     def percent(self) -> int:
-        """How much of the work is finished, in percent; below 100 until all of it is."""
+        """How much of the run's maps is finished, in percent, rounded down; 100 only if all are, 0 if the run has no maps."""
         share = sum(one.share for one in self.maps) / max(len(self.maps), 1)
         return 100 if self.maps and self.finished_maps == len(self.maps) else min(99, int(100 * share))
 
@@ -145,13 +145,13 @@ class RunView:
 
 
 def run_views(folder: Folder, running: Collection[str] = ()) -> list[RunView]:
-    """Return a ``RunView`` of each run in the folder: those in progress (or named in ``running``) first, then the latest first."""
+    """Return a RunView of each run in a :class:`Folder`: those in progress (or named in ``running``) first, then the latest first."""
     views = [run_view(folder, name, running) for name in itertools.islice(folder.names(), MOST_RUNS)]
     return sorted(views, key=lambda view: (view.state != "running", -view.modified, view.name))
 
 
 def run_view(folder: Folder, name: str, running: Collection[str] = ()) -> RunView:
-    """Return a RunView of the run ``name``: running if in ``running`` or being written; if run.json cannot be read, damaged with the error.
+    """Return a RunView of run ``name``: running if in ``running`` or being written, or damaged; NotHereError if there is no such run.
 
     Args:
         folder: The folder of the run.
@@ -217,7 +217,7 @@ def _scan_facts(scan_json: Path) -> dict[str, Any]:
 
 
 def _checks(folder: Folder, run: RunDirectory, maps: tuple[MapView, ...]) -> "dict[str, str] | None":
-    """Return the line (``mark``, ``text``) that sums up a run's checks, or an error in them; ``None`` if its maps have not been checked."""
+    """Return a dictionary, ``mark`` and ``text``, that sums up a run's checks or names the error in them; ``None`` if there are none."""
     try:
         checked = folder.file(run.path / CHECKS).stat().st_mtime_ns
         return _checks_line(run.path, checked, tuple(one.version for one in maps))
@@ -229,13 +229,13 @@ def _checks(folder: Folder, run: RunDirectory, maps: tuple[MapView, ...]) -> "di
 
 @functools.lru_cache(maxsize=500)
 def _checks_line(run: Path, *versions: object) -> "dict[str, str] | None":
-    """Return the line (``mark``, ``text``) that sums up a run's checks, cached until ``versions`` change."""
+    """Return ``mark`` and ``text``, as a dictionary, that sum up a run's checks; cached until ``versions`` change; or ``None``."""
     section = check_section(RunDirectory(run))
     return next(iter(section["glance"]), None) if section else None
 
 
 def _map_view(run: RunDirectory, row: dict[str, Any], beat: "SignOfLife | None") -> MapView:
-    """Return a MapView of a row of ``run.json``: finished, growing (``beat``: what the process that computes it wrote last), or missing."""
+    """Return a MapView of a row of ``run.json``: finished; else growing if a process computes it now and wrote ``beat``; else missing."""
     index, seed, label = row["index"], row["seed"], row["label"]
     folder = run.folder(Job(index, seed), label)
     with contextlib.suppress(OSError, PhospheneError):  # what is missing or cannot be read counts as unfinished
@@ -259,5 +259,5 @@ def _map_facts(map_json: Path) -> dict[str, Any]:
 
 
 def _plausible_number(value: "float | None") -> "float | None":
-    """Return a number from JSON as float; ``None`` if there is none, or it is far too large."""
+    """Return a number or ``None`` from JSON as float or ``None``; also ``None`` for NaN and for a number that is far too large."""
     return float(value) if value is not None and -1e12 < value < 1e12 else None

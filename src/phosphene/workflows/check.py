@@ -149,7 +149,7 @@ def plan_checks(
     device: str = "auto",
     trust: bool = False,
 ) -> CheckPlan:
-    """Load a finished run's maps, model, samples and earlier findings; return the plan of its checks (``only`` some), begin no work.
+    """Load the maps, model, samples and findings of a finished RunDirectory; return the plan of its checks (``only`` some), begin none.
 
     Args:
         run: The run directory.
@@ -249,7 +249,7 @@ def _jobs_to_check(run: RunDirectory, facts: dict[str, Any]) -> list[dict[str, A
 
 
 def _recipe_of_run(run: RunDirectory, facts: dict[str, Any]) -> Recipe:
-    """Return a run's recipe from ``facts``, the entry ``recipe`` of its ``run.json``; RunError if it is unknown or damaged."""
+    """Return the recipe from ``facts``, the ``recipe`` of ``run.json``; RunError for an unknown field, a bad value or another hash."""
     fields = {key: value for key, value in facts.items() if key != "sha256"}
     try:
         recipe = Recipe().replace(**fields)

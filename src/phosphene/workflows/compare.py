@@ -131,7 +131,7 @@ class Comparison:
 
 
 def compare_runs(a: RunDirectory, b: RunDirectory) -> Comparison:
-    """Compare the finished maps of two runs class by class, and return the ``Comparison``; nothing is written.
+    """Compare the finished maps of two RunDirectory objects class by class; return the Comparison; ConceptError if they share no class.
 
     Raises:
         RunError: one of them is not a run directory, is damaged, or has no finished maps.
@@ -157,7 +157,7 @@ def _method_differences(facts: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def _maps_by_class(run: RunDirectory) -> dict[int, list[ConceptMap]]:
-    """Read the finished maps of a run and return a list of them per class index; RunError if there are none."""
+    """Read all finished maps of a run, also of units and contrasts; return a list of them per concept index; RunError if there are none."""
     found: dict[int, list[ConceptMap]] = defaultdict(list)
     for one in run.maps():
         found[one.index].append(one)
@@ -172,7 +172,7 @@ def _unshared_labels(by_class: dict[int, list[ConceptMap]], shared: set[int]) ->
 
 
 def _compared_run(run: RunDirectory, by_class: dict[int, list[ConceptMap]], other_sha256: str) -> ComparedRun:
-    """Return a run as a ComparedRun: maps, mean confidence per class, and, if known, what network ``other_sha256`` predicts for them.
+    """Return a run as a ComparedRun: maps, mean confidences and, if in ``scores.json``, what network ``other_sha256`` predicts.
 
     These predictions are taken from ``scores.json``; there are none if the run was not scored on that network.
     """

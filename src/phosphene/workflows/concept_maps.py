@@ -44,7 +44,7 @@ class ConceptMaps(MapList):
         return Grid([one.image for one in self], captions(self), columns=columns, size=size)
 
     def save(self, path: "str | Path") -> RunDirectory:
-        """Add the maps and their source's predictions to the run directory ``path``, and return it; RunError if it is of another run.
+        """Add the maps and their source's predictions to the run at ``path``, return its RunDirectory; RunError if it is of another run.
 
         Args:
             path: The directory: a new one, or one with maps of the same model, recipe and samples.
@@ -67,7 +67,7 @@ class ConceptMaps(MapList):
         return run
 
     def report(self) -> str:
-        """Write ``report.html`` of the run that holds the maps; return its path; RunError if they are in memory only.
+        """Write ``report.html`` of the run that holds the maps; return its path as a string; RunError if they are in memory only.
 
         Raises:
             RunError: they are in memory only.
@@ -123,7 +123,7 @@ def map_in_memory(
 
 
 def to_run(run: Any) -> RunDirectory:
-    """Return the run directory that ``run`` stands for, which is its path, an open run or maps that are saved; RunError for anything else.
+    """Return the :class:`RunDirectory` of ``run``: a path, an open run or saved maps; RunError for anything else or if it is no run.
 
     Raises:
         RunError: it is not a run.

@@ -25,7 +25,7 @@ SIZE_SAMPLES = 16
 
 
 def examine_machine() -> dict[str, Any]:
-    """Return what this machine has, as a dictionary: versions, cores, GPUs, and per extra whether it is installed."""
+    """Return what this machine has, as texts by name: versions, cores, names of GPUs; under ``extras`` whether each is installed."""
     cuda = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
     return {
         **versions(),
@@ -42,7 +42,7 @@ def examine_machine() -> dict[str, Any]:
 def examine_model(
     classifier: Classifier, pool: SamplePool, *, device: str = "auto", precision: str = "auto"
 ) -> dict[str, Any]:
-    """Return facts on a network, its predictions for samples, and whether these fit its declared mean, std, value range and size.
+    """Return facts on a loaded network, its predictions for a pool, and whether these fit its declared mean, std, range and size.
 
     A dictionary of texts, but for ``conventions``, a list of rows. Without natural samples it predicts noise.
     Of a regression network only its outputs are described.

@@ -51,7 +51,7 @@ class MappedRun:
 
     @property
     def run(self) -> RunDirectory:
-        """The run directory that holds the maps."""
+        """The :class:`RunDirectory` that holds the maps."""
         return self.plan.run
 
     def to_dict(self) -> dict[str, Any]:

@@ -54,7 +54,7 @@ class Jobs(Sequence[Job]):
 
 
 def run_name(classifier: Classifier, recipe: Recipe) -> str:
-    """Return the name of the directory of a run, ``<model>-<recipe>``; see :func:`directory_name`."""
+    """Return the directory name of a run of a Classifier and a Recipe, ``<model>-<recipe>``; see :func:`directory_name`."""
     return directory_name(classifier.name, recipe.name)
 
 

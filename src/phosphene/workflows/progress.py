@@ -93,7 +93,7 @@ def show_doubts(display: ProgressDisplay, classifier: Classifier, pool: SamplePo
 
 
 class MapCounts:
-    """Counts the made, cached and failed maps of plans, and their passes, from which it estimates the time left.
+    """Counts the made, cached and failed maps of all plans together, and their passes; ``count_step`` estimates the time left.
 
     Args:
         plans: Plans of the runs.

@@ -85,7 +85,7 @@ class ScannedRun:
 
     @property
     def run(self) -> RunDirectory:
-        """The run directory that holds ``scan.json`` and the candidate triggers."""
+        """The :class:`RunDirectory` that holds ``scan.json`` and the candidate triggers."""
         return self.plan.run
 
     @property
@@ -140,7 +140,7 @@ def plan_scan(
     pairs: bool = False,
     seed: int = 0,
 ) -> ScanPlan:
-    """Validate a scan's inputs and return its ScanPlan, with the cached result if the run holds it; RunError if the run holds another.
+    """Check the loaded networks and settings of a scan; return its ScanPlan, with the result if cached; RunError if ``out`` has another.
 
     Args:
         origin: The network, the samples, the device and precision, and the recipe for the maps of suspects.

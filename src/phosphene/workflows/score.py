@@ -84,7 +84,7 @@ def score_runs(
     on_warning: "Callable[[str], None] | None" = None,
     on_note: Callable[[str], None] = lambda _: None,
 ) -> Scores[RunScore]:
-    """Score every run on every target (default: the sources), write ``scores.json`` and ``readings.json``; return Scores, run by run.
+    """Score every run on every target (default: the sources), write each run's ``scores.json`` and ``readings.json``; return Scores.
 
     Everything is checked first: that all runs are complete, and that all targets have the concepts of the runs.
 
@@ -134,7 +134,7 @@ def score_runs(
 
 
 def _open_source(run: RunDirectory) -> SourceRun:
-    """Read all maps of a run once and return a SourceRun; RunError if the run is unfinished or damaged."""
+    """Read all maps of a RunDirectory once and return a SourceRun; RunError if it has no maps, or is unfinished or damaged."""
     facts = run.facts()
     if not facts["jobs"]:
         raise RunError(f"{run.path} has no maps: run `phosphene map` first.")
@@ -168,7 +168,7 @@ def _distinct_classifiers(targets: Iterable[Classifier]) -> list[Classifier]:
 
 
 def _check_pair(source: SourceRun, target: Classifier) -> None:
-    """Raise if a run cannot be scored on a target: channels or labels do not match, under two concepts, or the target has no classes.
+    """Raise if a run cannot be scored on a target: SpecError for channels, CardError for regression, ConceptError for its concepts.
 
     SpecError for the channels, CardError for a target of regression, else ConceptError: also for maps of units alone.
     """
