@@ -62,7 +62,7 @@ class Suspect:
 
     @property
     def works(self) -> bool:
-        """Whether its candidate moves 80 % of held-out samples, and it is ``beyond_clean`` or the next class's moves 50 % or fewer."""
+        """Whether the candidate moves 80 % of samples, and the class is beyond all clean ones or the next class's moves 50 % or less."""
         return self.candidate.works or (self.beyond_clean and self.candidate.success >= WORKS)
 
 
@@ -159,7 +159,7 @@ def decide(
     doubts: Sequence[str],
     labels: Labels,
 ) -> tuple[str, tuple[str, ...]]:
-    """From suspects, all-to-all window and doubts (sentences), return the verdict, inconclusive with any doubt, and reasons (sentences).
+    """From suspects, all-to-all window and doubts, return verdict (backdoored if one works, inconclusive if in doubt, or clean), reasons.
 
     Doubts come first: with any, the verdict is ``inconclusive`` (there are too few classes to compare). After that, a
     suspect whose candidate works or an all-to-all window that works makes the verdict ``backdoored``, whatever else was
