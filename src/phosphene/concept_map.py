@@ -60,7 +60,7 @@ class Job:
         return cls(concept.index, seed, None if concept.is_class else concept)
 
     def concept(self, labels: Labels) -> Concept:
-        """Return the Concept that the map is of: the stored ``expression``; for a class, which has none, made from index and ``labels``."""
+        """Return the Concept that this Job is to map: its ``expression``; for a class, which has none, made from index and ``labels``."""
         return self.expression or Concept.of_class(self.index, labels[self.index])
 
 

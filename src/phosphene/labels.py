@@ -150,6 +150,6 @@ def _key(text: str) -> str:
 
 
 def unambiguous_name(index: int, label: str) -> str:
-    """From a class's index and label, return a readable name that ``-c`` takes and no other class has: ``crane (134)``."""
+    """Return a class's first synonym and, always, its index, ``crane (134)``, which ``-c`` takes; ``134`` alone if the label is no name."""
     short = first_synonym(label)
     return f"{short} ({index})" if short.isprintable() and short not in ("", f"class {index}") else str(index)

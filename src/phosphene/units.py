@@ -46,7 +46,7 @@ class Unit:
 
     @classmethod
     def parse(cls, text: str) -> list[Self]:
-        """Return the units that ``unit:LAYER:3``, ``unit:LAYER:3,7``, ``unit:LAYER:*`` or ``direction:FILE@LAYER`` names, in order.
+        """Return the Units that ``unit:LAYER:3,7`` or ``direction:FILE@LAYER`` names; ``unit:LAYER:*`` is one Unit, for the most active.
 
         Raises:
             ConceptError: it has another form, or the file does not hold one vector.

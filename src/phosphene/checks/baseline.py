@@ -76,7 +76,7 @@ def mean_similarities(pairs: Iterable[Pair]) -> dict[str, float]:
 
 
 def across_classes(maps: Sequence[ConceptMap]) -> "Baseline | None":
-    """Return the similarities between the first maps of at most 16 classes, for every pair; ``None`` if there is only one class."""
+    """From any maps, take the first of each class, at most 16, and return how similar each pair is; ``None`` if there is one class only."""
     chosen = first_of_each_class(maps)[:MOST_CLASSES]
     if len(chosen) < 2:
         return None

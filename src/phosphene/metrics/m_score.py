@@ -62,7 +62,7 @@ def m_score_of_divergence(divergence: Tensor, concepts: int) -> float:
 
 
 def m_score(maps: Sequence[ConceptMap], target: Classifier, *, device: str = "auto") -> float:
-    """Classify maps by a target; return ``M_score``, in [1 / L, 1], which takes no account of labels; ConceptError below two concepts.
+    """Classify maps of L concepts by a target; return ``M_score`` in [1 / L, 1]: which label it gives is ignored; ConceptError if L < 2.
 
     A union has one logit, the log-sum-exp of its classes' logits, and a contrast that of its left side: ``M_score``
     asks what the image shows. What it is told from has no part in it, so maps that pull up the same count as one concept.

@@ -87,7 +87,7 @@ def verdict_lines(run: "RunDirectory") -> list[str]:
 
 
 def check_scan(run: "RunDirectory", request: Mapping[str, Any]) -> "dict[str, Any] | None":
-    """Return ``scan.json``'s content; ``None`` without one, or of another method; RunError if inputs or settings differ from ``request``.
+    """Return ``scan.json``'s content; RunError if inputs or settings differ from ``request``, ``None`` if only the method does, or no file.
 
     Args:
         run: The run.

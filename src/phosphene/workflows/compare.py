@@ -54,7 +54,7 @@ class Comparison:
 
     @property
     def scored(self) -> bool:
-        """Whether the change of at least one class is also measured by how each run's source classifies the other's maps."""
+        """Whether predictions count in a class's change: of either source for the other's maps; with one network, for its own maps."""
         return any(one.predictions is not None for one in self.changes)
 
     @property
