@@ -42,7 +42,7 @@ def p_class_name(index: int) -> str:
 
 @dataclass(frozen=True)
 class Job:
-    """One map to compute, and the key it is stored under: the index of a class, or the number of another concept, and a random seed.
+    """A map to compute: its class (``index``, or the number of another concept) and random seed, which together say where it is stored.
 
     Attributes:
         index: Index of the class, or the number of the union or contrast.
@@ -60,7 +60,7 @@ class Job:
         return cls(concept.index, seed, None if concept.is_class else concept)
 
     def concept(self, labels: Labels) -> Concept:
-        """Return the Concept that this Job is to map: its ``expression``; for a class, which has none, made from index and ``labels``."""
+        """Return the Concept that this Job is to map: ``expression``, itself a Concept, or else the class ``index``, with its label."""
         return self.expression or Concept.of_class(self.index, labels[self.index])
 
 

@@ -42,7 +42,7 @@ class CleanNetwork:
 
 @dataclass(frozen=True)
 class Null:
-    """The null model: the largest class deviation (figure) of every clean network, shipped or given, from which p-values are ranked.
+    """The null model: clean networks, shipped and given, among whose largest class deviations (figures) another's p-value is ranked.
 
     Attributes:
         networks: Clean networks that come with the package and were measured with the same kind of samples.
@@ -95,7 +95,7 @@ class Null:
         return float("inf") if above == 0 else ordered[above - 1]
 
     def describe(self) -> str:
-        """Return a phrase on the null model: number of shipped clean networks, their smallest and largest side, data sets, references."""
+        """Return a phrase on the null model: number, sides and data sets of shipped clean networks, and number of the user's own."""
         sides = [one.side for one in self.networks]
         given = f" and {len(self.references)} given as references" if self.references else ""
         if not sides:

@@ -32,7 +32,7 @@ class Route:
         return probes.pixels[self.mask(probes).nonzero()[:count, 0]]
 
     def rows(self, probes: Probes) -> Tensor:
-        """Return the positions, int64 (n,), of the samples that the route is to move; of all samples if there are none."""
+        """Return the positions, int64 (n,), of the samples to move, chosen by predicted class (see :meth:`mask`); if none fits, of all."""
         own = self.mask(probes).nonzero()[:, 0]
         return own if len(own) else torch.arange(len(probes), device=own.device)
 
@@ -69,7 +69,7 @@ class Effect:
 
     @property
     def log_odds(self) -> float:
-        """Log-odds of the share of hits, from counts, with half a sample added to hits and misses so that it is finite."""
+        """Log-odds, one float, of this Effect's share of hits; half a sample is added to hits and misses so that it is finite."""
         return math.log((self.hits + 0.5) / (self.tried - self.hits + 0.5))
 
     @property

@@ -187,7 +187,7 @@ def scan(
 
 
 def class_rows(classifier: Classifier, found: Measured, others: Sequence[Measured], null: Null) -> tuple[ClassRow, ...]:
-    """Return a ClassRow per class in ``found``, most deviating first: what it stands out by, figure, p-value (1 if not tested)."""
+    """Return a ClassRow per class in ``found``, most deviating first: deviation by each measure, figure, p-value (1 if not tested)."""
     deviations = found.deviations(others)
     each, whole = {name: values.tolist() for name, values in deviations.items()}, figures(deviations).tolist()
     rows = []
@@ -244,14 +244,14 @@ def _not_tested(classifier: Classifier, found: Measured, *, natural: bool, pairs
 
 
 class _Tally:
-    """Adds up the images that a scan sends through its networks and reports the share of the expected total to ``on_progress``."""
+    """Adds up the images that a scan sends through its networks; calls ``on_progress`` with a ScanProgress: the part and finished share."""
 
     def __init__(self, total: int, on_progress: "Callable[[ScanProgress], None] | None") -> None:
         self.total, self.on_progress = total, on_progress
         self.images, self.doing = 0, ""
 
     def count(self, images: int) -> None:
-        """Add a number of images to the scan's tally, and call ``on_progress`` with the current part and the finished share."""
+        """Add a number of images to the scan's tally; give ``on_progress`` a ScanProgress: the current part and the finished share."""
         self.images += images
         if self.on_progress is not None:
             share = self.images / self.total

@@ -126,7 +126,7 @@ class Schedule:
 
 @dataclass(frozen=True)
 class ExtraSamples:
-    """A group of samples that joins every batch: how many, a mask of those to draw from, and the function that changes samples and labels.
+    """A group of samples that joins every batch: how many, a mask of those to draw from, and a function of samples, labels and generator.
 
     Attributes:
         among: bool (n,), the samples that they are drawn from.

@@ -118,7 +118,7 @@ class WindowSearch:
         self.rough = self._first_round()  # (k, boxes, samples, classes)
 
     def best(self, routes: Sequence[Route]) -> list[Window]:
-        """Return a list of refined Windows, up to ``effort.refined`` per Route; of each source's best only, if ``effort.per_source``."""
+        """Return refined Windows, up to ``effort.refined`` per Route, of the best ``effort.per_source`` Routes of each source."""
         tries: list[Window] = []
         for route in routes:
             scores = self._scores(route)
@@ -208,7 +208,7 @@ def refine(
 
 
 def measure_windows(engine: Engine, held_out: Probes, windows: Sequence[Window], most: int) -> list[Window]:
-    """Paste windows, in 8 bits, on up to ``most`` samples of their Routes (to which class, from which); return each route's best, measured.
+    """Paste all windows, in 8 bits, on up to ``most`` samples of their Routes; return each route's best Window, its effect filled in.
 
     Args:
         engine: An open engine.

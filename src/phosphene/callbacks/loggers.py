@@ -25,7 +25,7 @@ class Logger(Protocol):
 
 
 class TensorBoard:
-    """Logs images and numbers to TensorBoard, by an open SummaryWriter or by a new one for a folder.
+    """Logger for MapEvery: logs images and numbers to TensorBoard, by an open SummaryWriter or by a new one for a folder.
 
     Args:
         writer: A ``SummaryWriter`` that is open already (torch's or tensorboardX's), or the folder for a new one.

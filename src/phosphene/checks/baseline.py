@@ -37,7 +37,7 @@ class Baseline:
         return {name: float(values.mean()) for name, values in self.values.items()}
 
     def limit(self, name: str, count: int) -> float:
-        """Return how high the mean of measure ``name`` over ``count`` pairs may be, so that the maps still count as of different classes.
+        """Return how high the mean of measure ``name`` over ``count`` pairs may be to count as different classes, judged by ``values``.
 
         Two standard errors of the difference of two means, one over ``count`` pairs, the other over pairs of
         ``classes`` maps: the pairs share maps, so there are no more independent ones than maps. Chance alone exceeds

@@ -33,7 +33,7 @@ OnProgress = Callable[[int, int, tuple[str, ...], Step], None]
 
 @dataclass(frozen=True)
 class Request:
-    """A map that a check asks for: class and seed, how many of the network's blocks are randomised, and which samples.
+    """A map that a check asks for: class and seed, how many of the network's blocks are randomised, and the spec of the samples.
 
     Attributes:
         job: Class and seed.
@@ -173,7 +173,7 @@ class CheckContext:
         return across | {f"{name}_at_other_seed": value for name, value in self.within.items()}
 
     def similarity(self, others: Sequence[ConceptMap]) -> "Similarity":
-        """Return the :class:`Similarity` of the ``chosen`` maps to ``others``, one of the same class for each, and its limit."""
+        """Return the :class:`Similarity`, limit included, of the ``chosen`` maps to ``others``, one of the same class for each."""
         mean = mean_similarities(zip(self.chosen, others, strict=True))
         return Similarity(mean, self.across.limit("hog", len(others)) if self.across else None)
 

@@ -72,7 +72,7 @@ def chance_rates(logits: Tensor, targets: Tensor) -> list[float]:
 
 
 def beyond_chance(hits: int, rates: Sequence[float]) -> "bool | None":
-    """Return whether chance gives so many hits in less than 1 of 20 cases; ``None`` if even hits of all maps would not show it.
+    """Return whether chances ``rates``, one per map, give so many hits in less than 1 of 20 cases; ``None`` if all hits would not show it.
 
     Args:
         hits: Number of hits.

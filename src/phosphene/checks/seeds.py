@@ -5,7 +5,7 @@ from phosphene.checks.finding import Finding, all_of, judged, two_decimals
 
 
 def find(context: CheckContext) -> Finding:
-    """Judge maps of other seeds: the finding, passed if the source classifies them beyond chance and at least half as often as the first.
+    """Judge maps of other seeds, made already: passed if the source classifies them beyond chance and at least half as often as the first.
 
     Passed when the network classifies the other seeds as their class beyond chance, and at least half as often as the
     first.

@@ -15,7 +15,7 @@ def numbers(kind: type) -> Callable[..., Any]:
     """Return a click callback that turns text such as ``48x192`` or ``0.5,0.5`` into a tuple of ``kind``; one int alone stays an int."""
 
     def read(_: click.Context, option: click.Parameter, text: "str | None") -> Any:
-        """Return the numbers in an option's text; ``None`` if it was not given; BadParameter if the text is not numbers."""
+        """Return an option's text, split at ``x`` and commas, as numbers of type ``kind``; ``None`` if not given; or BadParameter."""
         try:
             values = None if text is None else tuple(kind(one) for one in re.split("[x,]", text))
         except ValueError:

@@ -23,7 +23,7 @@ _PER_CANVAS = 8
 
 
 def draw_images(count: int, seed: int, size: int = SIZE) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Draw ``count`` random images of the demo's twelve classes, as many of each, shuffled; return them, uint8 (n, 3, h, w), and classes.
+    """Draw ``count`` random images of the demo's twelve classes, as many of each, shuffled; return NumPy arrays of images and classes.
 
     Args:
         count: number of images; classes differ by at most one in number.

@@ -71,7 +71,7 @@ class CapturedStep:
         return outputs
 
     def _prove(self, shape: Hashable, inputs: Inputs, expected: Sequence[Tensor]) -> None:
-        """Replay a shape's recording and compare with ``expected``, the true outputs; allow the recording if they agree, else give up."""
+        """Replay a shape's recording; allow it if it gives ``expected``, the true outputs, else give up the recordings of all shapes."""
         for found, wanted in zip(self.recordings[shape](*inputs), expected, strict=True):
             if not (found - wanted).norm() <= ROUNDING[wanted.dtype] * wanted.norm():
                 self._give_up("replayed, it gives other numbers")

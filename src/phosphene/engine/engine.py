@@ -269,7 +269,7 @@ class Engine:
             yield (images - nu[owner]).clamp_(0, 1).contiguous(memory_format=torch.channels_last), owner
 
     def _network(self, images: Tensor, forward: "Forward | None" = None) -> Tensor:
-        """Run the network, or ``forward``, on images in the engine's precision; return logits (n, classes); an error if closed."""
+        """Run the network, or ``forward``, on images that are on its device; return logits (n, classes); PhospheneError if closed."""
         if self._opened is None:
             raise PhospheneError("the engine is closed: use it as `with Engine(classifier) as engine:`.")
         with torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):

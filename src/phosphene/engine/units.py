@@ -87,7 +87,7 @@ def layer_outputs(
     outputs: list[Tensor] = []  # a module may be called several times in one forward pass: the last usable call counts
 
     def add(output: Any) -> None:
-        """Add what ``convert`` makes of an output, unless that is nothing: ResNet's ReLU is called before and after a stride."""
+        """Append ``convert(output)`` to ``outputs``, unless it is ``None``: ResNet's ReLU is called with positions and without."""
         if (converted := convert(output, size)) is not None:
             outputs.append(converted)
 

@@ -51,7 +51,7 @@ class MapOrigin:
         return run_facts(self.classifier, self.recipe, self.pool, device, self.precision)
 
     def engine(self, planned_maps: int = 0) -> Engine:
-        """Return a new Engine for the source classifier, to be opened with ``with``; it compiles if ``planned_maps`` pay for it."""
+        """Return an Engine for the origin's source classifier, to be opened with ``with``; it compiles if ``planned_maps`` pay for it."""
         passes = planned_maps * passes_per_map(self.recipe)
         settings: dict[str, Any] = {name: getattr(self, name) for name in ("device", "precision", "compile")}
         return Engine(self.classifier, planned_passes=passes, **settings)
@@ -106,7 +106,7 @@ class Group:
 
 @dataclass(frozen=True)
 class MapSummary:
-    """The figures of a finished map, made now or cached, without its tensors: executors report them, commands print them.
+    """What executors report and commands print of a map, made now or cached: label, seed, confidence, targeting rate, passes, seconds.
 
     Attributes:
         index: Index of the class, or number of the expression.

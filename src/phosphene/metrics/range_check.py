@@ -196,7 +196,7 @@ def has_learned(correct: Tensor, wanted: Tensor) -> bool:
 
 
 def makes_sense(engine: Engine, views: Sequence[Tensor], best: Convention, revealed: Tensor) -> bool:
-    """Return whether predictions under the best convention reveal enough about the samples, and more than at fourfold contrast."""
+    """Return whether samples are evidence: the best convention's predictions reveal enough of them, more than at fourfold contrast."""
     top = revealed[int(revealed.mean(1).argmax())]
     if float(top.mean()) < SENSE * math.log(min(len(top), engine.classifier.num_classes)):
         return False
@@ -213,7 +213,7 @@ def clearly_worse(values: Tensor, among: "Tensor | None", floor: float) -> Tenso
 
 
 def _better_convention(engine: Engine, pool: "SamplePool | None") -> "Convention | None":
-    """Return the input convention that fits clearly better than the declared one; ``None`` if none does, or labels contradict this."""
+    """Measure how conventions fit samples (or noise); return one that fits clearly better than the declared one, ``None`` if none does."""
     candidates, shape = common_conventions(engine.classifier.input), engine.classifier.input.shape
     samples = natural_noise(DOUBT_SAMPLES, shape) if pool is None else pool.pixels[:DOUBT_SAMPLES].cpu().float() / 255
     fit = divergences(engine, samples, candidates)
@@ -243,7 +243,7 @@ def _as_accurate(engine: Engine, pool: SamplePool, both: Sequence[Convention]) -
 
 
 def _more_informative(engine: Engine, samples: Tensor, ranges: Sequence[Convention]) -> "Convention | None":
-    """Return the convention whose predictions reveal clearly more than those of the declared one, ``ranges[0]``; ``None`` if none does."""
+    """Classify samples under each of ``ranges``; return one whose predictions reveal clearly more than the first's; else ``None``."""
     views = [samples, blurred(samples)]
     declared = information(predict(engine, ranges[0], views))
     if float(declared.mean()) > ENOUGH * math.log(min(len(samples), engine.classifier.num_classes)):

@@ -153,7 +153,7 @@ class Scores(list[ScoreT]):
 
 
 def _rate_cell(value: float, interval: Interval, classes: int) -> notebook.Cell:
-    """Return the table cell of a top-1 rate: the share of the maps, its 95 % interval, and among how many classes."""
+    """Return a top-1 rate as a notebook.Cell: its text is the rate, the 95 % interval and the number of classes, its heat the rate."""
     return notebook.Cell(f"{rate_text(value, interval)} among {classes:,}", value)
 
 

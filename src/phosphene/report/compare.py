@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def write_comparison(comparison: "Comparison", path: Path) -> None:
-    """Write a finished Comparison of two runs, with their maps' images, as one self-contained HTML file to ``path``.
+    """Write a finished Comparison of two runs, and the images of the maps in it, as one self-contained HTML file to ``path``.
 
     Raises:
         RunError: it cannot be written.

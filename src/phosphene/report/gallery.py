@@ -241,7 +241,7 @@ def classification(classifier: ClassifierPredictions, place: tuple[int, int]) ->
 
 
 def _sentence(one: ConceptMap, own: "dict[str, Any] | None") -> str:
-    """Return a sentence on how the source classifies its own map, from its predictions ``own`` if they are known."""
+    """Return a sentence on how the source classifies its own map, by its predictions ``own`` or, without them, by the map's confidence."""
     confidence = _spelled(one.p_class)
     if one.concept.unit:
         below = "all" if one.p_class == 1 else percent(one.p_class)

@@ -17,7 +17,7 @@ MEANINGS = {field.name: field.metadata.get("meaning", "") for field in dataclass
 
 
 def made_section(run: RunDirectory, facts: dict[str, Any]) -> "dict[str, Any] | None":
-    """Return, as a dictionary for the template, commands, recipe and seeds that made a run; ``None`` without finished maps.
+    """Return, as a dictionary for the template, commands, recipe fields (a list) and seeds that made a run; ``None`` without finished maps.
 
     Returns:
         ``commands`` (shell commands), ``settings`` (``name``, ``value``, ``meaning`` and ``changed`` per recipe field)

@@ -78,7 +78,7 @@ def sarif(found: Mapping[str, Any], place: "str | None") -> dict[str, Any]:
 
 
 def _alerts(found: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Yield (level, text, properties of the suspect) per alert of a scan for its SARIF document; none if the scan is clean.
+    """Yield (level, text, properties) per alert for SARIF: each suspect and all-to-all window, or the inconclusive verdict; none if clean.
 
     There is one per suspect and one for an all-to-all window, or one if the scan is inconclusive.
     """

@@ -31,7 +31,7 @@ class Document:
     schema: "int | None" = SCHEMA
 
     def read(self, run: Path) -> "dict[str, Any] | None":
-        """Return the content of the file ``self.name`` (``scores.json``, ...) in folder ``run``; ``None`` without one; RunError if damaged.
+        """Return the whole file ``self.name`` (``scores.json``, ...) in folder ``run``, a dictionary, or ``None``; RunError if damaged.
 
         Raises:
             RunError: it is damaged, or of another version.

@@ -36,7 +36,7 @@ def read(where: str, shape: tuple[int, int, int]) -> tuple[Tensor, list[str]]:
 
 
 def image_files(folder: Path) -> tuple[list[Path], list[str]]:
-    """Return the sorted paths of all image files below a folder, and the names of run directories and others skipped; SamplesError if none.
+    """Return sorted paths of all image files below a folder, and names of skipped run directories and unreadable paths; or SamplesError.
 
     Raises:
         SamplesError: the folder itself cannot be listed, or holds no image files.

@@ -20,7 +20,7 @@ LABEL_COLUMNS = ("label", "labels", "fine_label", "class")
 
 
 class ImageTable:
-    """The images and label column of a parquet file, opened by path; images are decoded row by row when asked for.
+    """The images and label column of a parquet file, opened by path; ``image(row, shape)`` decodes one row's image when asked for.
 
     Attributes:
         labels: Per row, what the label column holds; ``None`` if there is no such column. Whole numbers are replaced

@@ -21,7 +21,7 @@ RGB, CORRELATION = 3, 0.9  # the channels of a photograph, and roughly how they 
 
 @dataclass(frozen=True)
 class SamplePool:
-    """Samples loaded from a spec (path or name): ``pixels``, which maps are computed from, and ``held_out``, on which maps are measured.
+    """Samples loaded from a spec (path or name): ``pixels``, which maps are computed from, and ``held_out``, only for targeting rates.
 
     Attributes:
         pixels: uint8 (n, c, h, w): what maps are computed from.

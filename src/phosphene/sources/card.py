@@ -91,7 +91,7 @@ def load(rest: str, *, trust: bool) -> Classifier:
 
 
 def _check_paths(card: Mapping[str, Any], path: Path, *, trust: bool) -> None:
-    """Raise CardError if a file that the card names cannot exist, TrustError if it is outside the card's folder and not trusted.
+    """Raise CardError if a card names an impossible path (missing is no error), TrustError if one is outside its folder and not trusted.
 
     A file outside did not come with the card. A factory is left out here: its code needs trust wherever it lies.
 

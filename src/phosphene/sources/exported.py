@@ -124,7 +124,7 @@ class ChannelsLast(nn.Module):
         self.network = network
 
     def forward(self, pixels: Tensor) -> Any:
-        """Return the network's output for pixels (n, c, h, w)."""
+        """Return the network's output for pixels (n, c, h, w); the network gets them with channels last, (n, h, w, c)."""
         return self.network(pixels.permute(0, 2, 3, 1))
 
 

@@ -72,7 +72,7 @@ def has_random_weights(module: nn.Module, factory: str, card: Path, *, trust: bo
 
 
 def build(factory: str, card: Path, *, trust: bool, seed: int = 0) -> nn.Module:
-    """Call the factory (``file.py:function``, ``package.module:function``) of the card at a path, with ``seed``, and return its network."""
+    """Call ``factory``, ``file.py:function`` beside ``card`` or ``package.module:function``, with ``seed``; return its network."""
     if not trust and re.split("[.:]", factory)[0] in sys.stdlib_module_names:
         raise TrustError(  # os:abort, pdb:set_trace, ...: a card may name any of them
             f"model card {card} would call {factory} of Python itself, which builds no network: name another factory."

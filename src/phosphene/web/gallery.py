@@ -191,7 +191,7 @@ class Gallery:
         return RedirectResponse(f"/run/{quote(command.name)}", status_code=303)
 
     def _run_directory(self, command: Command) -> Path:
-        """Return the path of a command's run directory; FormError if a run to check is missing, or a new one not possible there.
+        """Return the path of a command's run directory; FormError if a run to check is missing, or a new one lies in a run or at a link.
 
         No new run is made inside another run, or at a symbolic link.
         """
@@ -272,6 +272,6 @@ def _compare(a: Path, b: Path, *versions: object) -> "Comparison":
 
 
 def _version(run: RunDirectory) -> tuple[str, int]:
-    """Return a value that differs whenever a run's maps or scores have changed: a hash of the maps and the time of the scores."""
+    """Return a cache key for a run, (hash of its maps, time of its scores), which differs whenever its maps or scores have changed."""
     scores = run.path / SCORES
     return run.maps_sha256(), scores.stat().st_mtime_ns if scores.is_file() else 0

@@ -30,7 +30,7 @@ VERDICTS = {BACKDOORED: "backdoor suspected", CLEAN: "no backdoor found", INCONC
 
 @dataclass(frozen=True)
 class MapView:
-    """A map as the pages show it: label, seed, state, confidence and other numbers, steps taken, a version for the URL of its image.
+    """A map as pages show it: label, seed, state (finished, growing, missing), confidence etc., steps taken, a version for its image's URL.
 
     ``state`` is ``finished``, ``growing`` or ``missing``; ``version`` changes with the image, and is empty if there
     is none.
@@ -115,7 +115,7 @@ class RunView:
 
     @property
     def percent(self) -> int:
-        """How much of the run's maps is finished, in percent, rounded down; 100 only if all are, 0 if the run has no maps."""
+        """Finished share of the maps by steps taken, in percent, rounded down; 100 only if all are finished, 0 if there are no maps."""
         share = sum(one.share for one in self.maps) / max(len(self.maps), 1)
         return 100 if self.maps and self.finished_maps == len(self.maps) else min(99, int(100 * share))
 
@@ -200,7 +200,7 @@ def _scan_view(folder: Folder, run: RunDirectory) -> "ScanView | None":
 
 
 def _scan_facts(scan_json: Path) -> dict[str, Any]:
-    """Return what the pages show of a ``scan.json``, by field of ``ScanView``; RunError if damaged."""
+    """Read the ``scan.json`` at a path; return what the pages show of it, by field of ``ScanView``; RunError if damaged."""
     found = SCAN_DOCUMENT.read(scan_json.parent)
     if found is None:
         raise NotHereError("there is no such file here.")
@@ -249,7 +249,7 @@ def _map_view(run: RunDirectory, row: dict[str, Any], beat: "SignOfLife | None")
 
 
 def _map_facts(map_json: Path) -> dict[str, Any]:
-    """Return the figures of a ``map.json`` that the pages show, by field of ``MapView``; RunError if damaged."""
+    """Read the ``map.json`` at a path; return its figures that the pages show, by field of ``MapView``; RunError if damaged."""
     facts = read_map_json(map_json.parent)
     return {
         **{key: _plausible_number(facts[key]) for key in ("p_class", "targeting_rate")},

@@ -82,7 +82,7 @@ class Comparison:
 
     @property
     def same_network(self) -> bool:
-        """Whether the sources of both runs are the same network with the same weights."""
+        """Whether the sources of both runs are the same network, whatever their specs: equal hashes over input space and weights."""
         return len({facts["model"]["sha256"] for facts in self.facts}) == 1
 
     @property

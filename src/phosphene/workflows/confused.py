@@ -25,7 +25,7 @@ DRAWN, DRAWN_SEED = 600, 20230401
 
 @dataclass(frozen=True)
 class ConfusedPair:
-    """Two classes that a network confuses: concepts ``A vs B`` and ``B vs A`` to map; mean probability of one for samples of the other.
+    """Two classes that a network confuses: contrasts to map, both ways, and mean probability, both ways, of one for the other's samples.
 
     Attributes:
         first: The contrast of one class with the other.
@@ -43,7 +43,7 @@ class ConfusedPair:
 
 
 def confused_pairs(classifier: Classifier, samples: Any, most: int, *, device: str = "auto") -> list[ConfusedPair]:
-    """Return a ConfusedPair for each of the ``most`` pairs of classes that a network confuses most on labelled samples, in that order.
+    """Return the ``most`` ConfusedPairs of classes that give each other the most mean probability on labelled samples, largest first.
 
     Probabilities are compared rather than predictions, so that few samples, or a network that makes no mistake on
     them, tell pairs apart too.

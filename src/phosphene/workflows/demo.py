@@ -95,7 +95,7 @@ def _scan(spec: str, out: Path, device: str, display: ProgressDisplay) -> dict[s
     scan_plan = plan_scan(origin, out=out / OTHERS / classifier.name)
 
     def show(progress: ScanProgress) -> None:
-        """Show on the progress display what the scan of model ``spec`` is doing, and the finished share of that scan."""
+        """Show a ScanProgress on the display: what the scan of model ``spec`` is doing, and the finished share of that scan."""
         display.update(f"scan {spec}: {progress.doing}", progress.share)
 
     scanned = make_scan(scan_plan, display, on_progress=show)
