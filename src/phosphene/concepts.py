@@ -74,7 +74,7 @@ class Concept:
 
     @property
     def order(self) -> tuple[Any, ...]:
-        """The key that concepts are sorted by: classes by index, unions and contrasts by their classes, then units by layer."""
+        """The key by which this concept is sorted: classes by index, then unions and contrasts by their classes, then units by layer."""
         if self.unit:
             return 2, self.unit.layer, self.unit.file, self.unit.channel or 0, self.unit.low
         up, against = self.sides

@@ -86,7 +86,7 @@ class Labels(Sequence[str]):
         return sorted({index for key in _synonyms(label) for index in self._indices.get(key, [])})
 
     def closest(self, label: str) -> list[int]:
-        """Return the indices of classes with this whole label (all synonyms); if none, with its first synonym; if none, with any one."""
+        """Return the indices of the closest classes alone: with this whole label; if there are none, its first synonym; if none, any."""
         synonyms, sharing = _synonyms(label), self.sharing(label)
         same = [index for index in sharing if self._synonyms[index] == synonyms]
         return same or [index for index in sharing if self._synonyms[index][0] == synonyms[0]] or sharing

@@ -51,7 +51,7 @@ class ScriptedNetwork(nn.Module):
 
 
 class _LastSpatialActivation(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Context manager that watches all torch operators run inside and keeps, as ``last``, the last output that is a spatial activation."""
+    """Context manager that watches all torch operators run inside and keeps, as ``last``, the last output of feature maps or tokens."""
 
     def __init__(self, pixels: Tensor) -> None:
         super().__init__()  # type: ignore[no-untyped-call]

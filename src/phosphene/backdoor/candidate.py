@@ -142,7 +142,7 @@ def window_candidate(
 def additive_candidate(
     engine: Engine, search: Probes, held_out: Probes, window: Window, rival: Window, seed: int
 ) -> Candidate:
-    """Return an additive candidate: the faintest pattern that sends 97 % of search samples to the suspect, else the strongest tried."""
+    """Return an additive candidate: the faintest optimised pattern that sends 97 % of search samples to the suspect, else the strongest."""
     routes = (window.route, rival.route)
 
     def pattern(route: Route, start: Tensor, level: float) -> Tensor:

@@ -17,7 +17,7 @@ MOST = 3.0  # largest -log10 p: a distribution fitted to a few margins says noth
 
 @dataclass(frozen=True)
 class Margins:
-    """Result of :func:`maximise_margins` for m classes: inputs that drive the network to each class, and the largest logit margin reached.
+    """Result of :func:`maximise_margins` for m classes: several inputs per class that drive the network to it; largest logit margins.
 
     Attributes:
         inputs: The inputs, (m, starts, c, h, w) in [0, 1].

@@ -127,7 +127,7 @@ def logits_of(engine: Engine, pixels: Tensor) -> Tensor:
 
 
 def log_odds_of(logits: Tensor, classes: Tensor) -> Tensor:
-    """Return the log-odds ``log(p / (1 - p))`` of one class per row of logits (n, classes), as (n,); ``classes`` (n,) says which."""
+    """Return the log-odds ``log(p / (1 - p))``, (n,), per row of logits (n, classes), of its class in the tensor ``classes``, (n,)."""
     return log_odds_of_all(logits).gather(1, classes[:, None])[:, 0]
 
 

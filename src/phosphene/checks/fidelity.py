@@ -40,7 +40,7 @@ def find(context: CheckContext) -> Finding:
 
 
 def _explain(figures: dict[str, float]) -> str:
-    """Return sentences on how the class's probability and the targeting rate change with contrast, from the check's figures."""
+    """Return one text of sentences on how the class's probability and the targeting rate change with contrast, from the check's figures."""
     first, middle, last = (f"{contrast:g}" for contrast in (CONTRASTS[0], SCORE_CONTRAST, CONTRASTS[-1]))
     facts = f"At contrast {middle} the network gives a map's class p {figures[f'p_class_at_{middle}']:.2f}"
     ranges = [f"p goes from {figures[f'p_class_at_{first}']:.2f} to {figures[f'p_class_at_{last}']:.2f}"]

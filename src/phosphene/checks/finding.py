@@ -98,7 +98,7 @@ def two_decimals(value: float) -> str:
 
 
 def all_of(*parts: "bool | None") -> "bool | None":
-    """Combine conditions that may be unknown: False if any is False, otherwise ``None`` if any is ``None``, otherwise True."""
+    """Combine conditions, one per argument, maybe unknown: False if any is False, else ``None`` if any is ``None``, else True."""
     if False in parts:
         return False
     return None if None in parts else True

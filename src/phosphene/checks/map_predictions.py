@@ -38,7 +38,7 @@ class MapPredictions:
         return None if self.beyond_chance is None else not self.beyond_chance
 
     def figures(self, condition: object) -> dict[str, float]:
-        """Return mean probability and top-1 share as ``p_class_at_CONDITION`` and ``top1_at_CONDITION``, for a finding."""
+        """Return mean probability and top-1 share for a finding, as ``p_class_at_0.2`` and ``top1_at_0.2`` if ``condition`` is 0.2."""
         return {f"p_class_at_{condition}": self.p_class, f"top1_at_{condition}": self.top1}
 
     def __str__(self) -> str:

@@ -165,7 +165,7 @@ def _map_line(found: "MapSummary") -> str:
 
 
 def _cached_note(maps: "list[MapSummary]") -> str:
-    """Return in parentheses how many of a run's maps an earlier command has made; empty if none."""
+    """Return in parentheses how many of a run's MapSummary objects are of maps that an earlier command has made; empty if none."""
     cached = sum(not one.made for one in maps)
     if cached == len(maps):
         return " (all cached: nothing was made)"

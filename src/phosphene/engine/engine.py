@@ -196,7 +196,7 @@ class Engine:
         """
 
         def run() -> Tensor:
-            """Return each map's mean probability, (m,), computed in micro-batches; called again with smaller ones if memory runs out."""
+            """Return each map's mean probability, (m,), by forward micro-batches; called again with smaller ones if memory runs out."""
             total = torch.zeros(len(nu), dtype=self.dtype, device=self.device)
             for images, owner in self._nudged(samples, nu):
                 total.index_add_(0, owner, target_probabilities(self._network(images), classes[owner]))

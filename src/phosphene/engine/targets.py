@@ -22,7 +22,7 @@ from phosphene.concepts import Sides
 def targets_of(
     sides: Sequence[Sides], classes: int, device: "torch.device | str" = "cpu", *, multi_label: bool = False
 ) -> Tensor:
-    """Return targets of Sides: class indices (n,) for single classes (not multi-label), or int8 (n, columns): 1 for, -1 against, 0.
+    """Return targets of Sides: indices (n,) of single classes (not multi-label), or int8 (n, columns of classes, units): 1 for, -1 against.
 
     Sides without classes stand for units, whose columns follow those of the classes, in order. The columns are the
     classes, the units, and for a multi-label network or with units "none of these". A multi-label

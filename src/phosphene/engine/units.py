@@ -132,7 +132,7 @@ class UnitClassifier(Classifier):
         self.of_samples = torch.stack([(one - t) / s for one, (t, s) in zip(columns, self.scales, strict=True)])
 
     def logits(self, pixels: Tensor) -> Tensor:
-        """Return logits and per unit (activation - limit) / std, (n, classes + units); if ``alone``, gradients flow through units only."""
+        """Return logits and per unit (activation - limit) / std, (n, classes + units); if ``self.alone``, only units have gradients."""
         names = {self.module.get_submodule(layer): layer for layer in self.layers if layer}
         read: dict[str, Any] = {}
 

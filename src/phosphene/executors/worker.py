@@ -130,7 +130,7 @@ class Worker:
         return Made(group, MapSummary.of(one, made=True, run=group.run), None if written else one)
 
     def _end(self, group: Group) -> GroupEnded:
-        """Delete the checkpoint of a group whose maps are all written, unless this process may not write; return the GroupEnded event."""
+        """Delete the checkpoint of a group whose maps are all written, if this process may write one; return the GroupEnded event."""
         if self.writes():
             self.checkpoints.drop(group.jobs)
         return GroupEnded(group)

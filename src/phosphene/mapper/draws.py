@@ -12,7 +12,7 @@ from phosphene.samples.pool import SamplePool
 
 
 class Draw(NamedTuple):
-    """What a step draws for m maps: a mini-batch of samples each, and matrices of random views of the maps; ``None``: maps as they are.
+    """What a step draws for m maps: the pixels of a mini-batch each, and matrices of random views of the maps; ``None``: maps as they are.
 
     Attributes:
         samples: A mini-batch per map, uint8 (m, b, c, h, w).

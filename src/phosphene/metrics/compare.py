@@ -228,7 +228,7 @@ def _similarity(a: Tensor, b: Tensor) -> float:
 
 
 def _probability_lost(a: ComparedRun, b: ComparedRun, one: int, two: int, *, same_network: bool) -> "float | None":
-    """Return how much less probable a class is to the other run's source, or one network's gap between runs, in [0, 1]; ``None``: unknown.
+    """Return how much less probable a class of two runs is to the other run's network, or one network's gap, in [0, 1]; ``None``: unknown.
 
     The larger drop of the two runs. With one network: the distance of the runs' mean probabilities, less the largest range
     between seeds of one run. Never below 0.

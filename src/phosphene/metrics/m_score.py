@@ -57,12 +57,12 @@ def m_score_of_logits(logits: Tensor, concepts: Sequence[int]) -> float:
 
 
 def m_score_of_divergence(divergence: Tensor, concepts: int) -> float:
-    """Return the ``M_score``, in [1 / concepts, 1], of a mean divergence in nats, a 0-dimensional tensor, over ``concepts`` (Eq. 5)."""
+    """Return the ``M_score``, a float in [1 / concepts, 1], of a mean divergence in nats, a 0-d tensor, over ``concepts`` (Eq. 5)."""
     return min(max(float(divergence.exp()) / concepts, 1 / concepts), 1.0)  # rounding may exceed the bounds
 
 
 def m_score(maps: Sequence[ConceptMap], target: Classifier, *, device: str = "auto") -> float:
-    """Classify maps of L concepts by a target; return ``M_score`` in [1 / L, 1]: which label it gives is ignored; ConceptError if L < 2.
+    """Classify maps of L concepts by a target; return ``M_score``, a float in [1 / L, 1], whatever label it gives; ConceptError if L < 2.
 
     A union has one logit, the log-sum-exp of its classes' logits, and a contrast that of its left side: ``M_score``
     asks what the image shows. What it is told from has no part in it, so maps that pull up the same count as one concept.

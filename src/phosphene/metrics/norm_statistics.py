@@ -80,7 +80,7 @@ def first_norm(engine: Engine, samples: Tensor) -> "tuple[nn.Module, Tensor] | N
 
 
 def divergence(norm: nn.Module, moments: Tensor) -> Tensor:
-    """Return the KL divergence of a batch norm's input, as moments (..., 2, c), from its running statistics: nats per channel, (...).
+    """Return the KL of a batch norm's input, as mean and mean square (..., 2, c), from its running statistics: nats per channel, (...).
 
     Both are taken as normal densities, one per channel.
 

@@ -231,7 +231,7 @@ def _better_convention(engine: Engine, pool: "SamplePool | None") -> "Convention
 
 
 def _as_accurate(engine: Engine, pool: SamplePool, both: Sequence[Convention]) -> bool:
-    """Return whether the first of ``both`` classifies the pool's labelled samples about as well as the second; False if under 16 are."""
+    """Return whether a network classifies a pool's labelled samples about as well by the first of two conventions; False under 16."""
     network = engine.classifier
     pixels, truth = load_labelled(pool.spec, network.input.shape, network.labels, DOUBT_LABELLED, pool)
     known, wanted = with_labels(truth)

@@ -217,7 +217,7 @@ def _words(one: ConceptMap, own: "ClassifierPredictions | None", others: list[Cl
 
 
 def _images(one: ConceptMap, scale: float, quality: int) -> dict[str, Any]:
-    """Return a map's images as data URLs, by name: colour, faint (low contrast), brightness, Xi; and the faint one's contrast."""
+    """Return a map's images as data URLs (colour, faint, brightness, Xi), and the faint one's contrast, all in one dictionary."""
     return {
         "image": data_url(one.image, scale, quality),
         "faint": data_url(to_image(render(one.nu, FAINT)), scale, 85),

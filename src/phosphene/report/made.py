@@ -76,7 +76,7 @@ def map_commands(facts: dict[str, Any], out: str) -> list[str]:
 
 
 def check_commands(entries: dict[str, dict[str, Any]], facts: dict[str, Any], out: str) -> list[str]:
-    """Return shell commands that repeat the checks in a run's checks.json: one for all with the same samples and number of concepts."""
+    """Return shell commands that repeat the ``entries`` of checks.json: one for all with the same samples and number of concepts."""
     default, groups = (
         min(MOST_CHECKED, len({row["index"] for row in facts["jobs"]})),
         dict[tuple[str, int], list[str]](),

@@ -30,7 +30,7 @@ def failure_lines(run: RunDirectory) -> list[str]:
 
 
 def note_command_failure(run: RunDirectory, error: str) -> None:
-    """Write into ``failures.json`` why a command on the run failed, unless it lists failed maps; RunError if it cannot be written.
+    """Write a command's error message into the run's ``failures.json``, unless it lists failed maps; RunError if it cannot be written.
 
     Raises:
         RunError: it cannot be written.

@@ -39,7 +39,7 @@ MOST_FILES = 64
 
 @dataclass(frozen=True)
 class SignOfLife:
-    """The state of a process that makes a group of maps, which it writes into ``RUN/live`` for other processes: which maps, which step.
+    """What a process that makes a group of maps has last written into ``RUN/live`` for other processes: which maps, which step, and when.
 
     Attributes:
         pid: Number of the process.
@@ -135,7 +135,7 @@ class LivePreview(contextlib.AbstractContextManager["LivePreview"]):
             self.due = now + min(pause, MOST_SECONDS)
 
     def _write_sign(self, step: "Step") -> None:
-        """Write the sign of life of this process to its file in ``RUN/live``, with the number, loss and hits of a Step."""
+        """Write a SignOfLife of this process to its file in ``RUN/live``, with the number, loss and hits of a Step."""
         sign = SignOfLife(
             pid=os.getpid(),
             host=socket.gethostname(),

@@ -74,6 +74,6 @@ def read(where: str, shape: tuple[int, int, int]) -> tuple[Tensor, list[str]]:
 
 
 def _key(member: tarfile.TarInfo) -> str:
-    """Return what webdataset calls the key of an archive's member: its path up to the first dot of its name."""
+    """Return what webdataset calls the key of an archive's TarInfo: its path up to the first dot of its name."""
     folder, _, name = member.name.rpartition("/")
     return f"{folder}/{name.partition('.')[0]}"

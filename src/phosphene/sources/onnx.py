@@ -104,7 +104,7 @@ def _tensors(model: Any) -> Iterator[Any]:
 
 
 def _input_shapes(model: Any) -> list[Shape]:
-    """Return the shapes of an ONNX model's inputs, ``None`` for a side that may vary; weights listed among the inputs are left out."""
+    """Return a list of the shapes of an ONNX model's inputs, ``None`` for a side that may vary; weights among the inputs are left out."""
     weights = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in weights]
     return [

@@ -42,7 +42,7 @@ ANOTHER_NAME = "another name"  # what the form says where a command's error says
 
 
 def as_the_form_says(error: str) -> str:
-    """Return a command's error message in the words of the form, which has a name in place of ``--out``."""
+    """Return a command's error message with ``another --out`` replaced by ``another name``, which is what the form has in its place."""
     return error.replace("another --out", ANOTHER_NAME)
 
 

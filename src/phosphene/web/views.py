@@ -235,7 +235,7 @@ def _checks_line(run: Path, *versions: object) -> "dict[str, str] | None":
 
 
 def _map_view(run: RunDirectory, row: dict[str, Any], beat: "SignOfLife | None") -> MapView:
-    """Return a MapView of a row of ``run.json``: finished; else growing if a process computes it now and wrote ``beat``; else missing."""
+    """Return a MapView of a row of ``run.json``: finished if its file can be read; else growing if a SignOfLife is given; else missing."""
     index, seed, label = row["index"], row["seed"], row["label"]
     folder = run.folder(Job(index, seed), label)
     with contextlib.suppress(OSError, PhospheneError):  # what is missing or cannot be read counts as unfinished

@@ -88,7 +88,7 @@ class CheckPlan:
 
     @property
     def doubt(self) -> str:
-        """A sentence that says that maps of so few classes can neither pass nor fail; empty if there are enough, or no check has a rule."""
+        """A sentence, shown before any map is made, that so few classes neither pass nor fail; empty if there are enough, or no rule."""
         if self.context.classes >= FEWEST or WITHOUT_RULE.issuperset(self.names):
             return ""
         mapped = len(disjoint(one.concept for one in self.context.maps))
@@ -149,7 +149,7 @@ def plan_checks(
     device: str = "auto",
     trust: bool = False,
 ) -> CheckPlan:
-    """Load the maps, model, samples and findings of a finished RunDirectory; return the plan of its checks (``only`` some), begin none.
+    """Load a finished RunDirectory's maps, findings, samples and own model; return the plan of its checks (``only`` some), begin none.
 
     Args:
         run: The run directory.

@@ -97,7 +97,7 @@ def examine_model(
 
 
 def _measurements_line(values: Tensor, shown: str) -> str:
-    """Return a line with the ranges, over outputs, of mean and standard deviation of the values (n, outputs) for samples."""
+    """Return, for a regression network, a line with the ranges, over outputs, of mean and standard deviation of its values (n, outputs)."""
     means, spreads = values.mean(0), values.std(0, correction=0)
     ranges = [f"{float(one.min()):.3g} to {float(one.max()):.3g}" for one in (means, spreads)]
     return f"means {ranges[0]}, standard deviations {ranges[1]} on {shown}; the range is checked for classes only"

@@ -134,7 +134,7 @@ def score_runs(
 
 
 def _open_source(run: RunDirectory) -> SourceRun:
-    """Read all maps of a RunDirectory once and return a SourceRun; RunError if it has no maps, or is unfinished or damaged."""
+    """Check a RunDirectory by reading its maps once; return a SourceRun, without the maps; RunError if none, or unfinished or damaged."""
     facts = run.facts()
     if not facts["jobs"]:
         raise RunError(f"{run.path} has no maps: run `phosphene map` first.")
