@@ -36,7 +36,7 @@ def to_image(pixels: Tensor) -> Image.Image:
 
 
 def p_class_name(index: int) -> str:
-    """Return what a map's ``p_class`` is, by its concept's index: ``percentile`` for a unit or an output, else ``confidence``."""
+    """Return what a map's ``p_class`` is, by its concept's index, an int: ``percentile`` for a unit or an output, else ``confidence``."""
     return "percentile" if is_unit(index) else "confidence"
 
 

@@ -58,7 +58,7 @@ class Labels(Sequence[str]):
         raise ConceptError(f"no class is called {text!r}.{nearest(text, list(self._indices)) or ' Try an index.'}")
 
     def has(self, concept: str) -> bool:
-        """Return whether ``concept`` is a whole number (in range or not) or a class's name, and so not an expression to be parsed."""
+        """Return whether the text ``concept`` is a whole number (in range or not) or a class's name, and so no expression to be parsed."""
         return bool(re.fullmatch(r"-?[0-9]+", concept.strip()) or self._called(concept))
 
     def _called(self, name: str) -> list[int]:

@@ -142,7 +142,7 @@ def _fitting_kinds(output: Tensor) -> Iterator[str]:
 
 
 def to_logits(output: Tensor, kind: str) -> Tensor:
-    """Return a network's outputs of a known kind, (n, classes), or (n, 1) or (n,) for single numbers, as logits (n, classes)."""
+    """Return outputs of a known kind as logits (n, classes): a single number, (n, 1) or (n,), gives two, but a measurement remains one."""
     if kind == "probabilities":
         return _bounded_log(output)
     if kind == "multi-label-probabilities":

@@ -97,7 +97,7 @@ def search_all_to_all(
 
 
 def search_passes() -> int:
-    """Return about how many images :func:`search_all_to_all` sends through the network (a backward pass as one more), for progress."""
+    """Return about how many images every :func:`search_all_to_all` sends through the network (a backward pass as one more): a constant."""
     return 2 * ((BEST + 8 * AROUND) * SECOND + REFINED * (2 * STEPS * DRAWN + HELD_OUT))
 
 

@@ -116,7 +116,7 @@ def texture(name: str, colour: Tensor, side: int, seed: int) -> Tensor:
 
 
 def _rings(x: Tensor, y: Tensor) -> Tensor:
-    """Return a scene of concentric red and white rings, float32 (3, h, w) in [0, 1], from pixel coordinates x and y, (h, w) each."""
+    """Return a scene of concentric red and white rings, float32 (3, h, w) in [0, 1], from x and y of :func:`coordinates`, (h, w) each."""
     return _two_colours(torch.remainder(torch.hypot(x, y) * 2.5, 1) < 0.5, (0.9, 0.1, 0.15), (1.0, 1.0, 1.0))
 
 

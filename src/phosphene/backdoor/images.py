@@ -55,7 +55,7 @@ def before_and_after(candidate: Candidate) -> "Image.Image | None":
 
 
 def candidate_files(candidate: Candidate) -> dict[str, bytes]:
-    """Return a candidate's files as name -> bytes: ``trigger.safetensors``, ``trigger.png`` and, with example samples, ``pasted.png``."""
+    """Return a candidate's files as name -> bytes: ``trigger.safetensors``, ``trigger.png`` and, if it has examples, ``pasted.png``."""
     notes = {"class": str(candidate.index), "additive": str(candidate.additive).lower()}
     files = trigger_files(candidate.mask, candidate.paint, candidate_image(candidate), notes)
     sheet = before_and_after(candidate)
@@ -68,7 +68,7 @@ def all_to_all_files(found: AllToAll) -> dict[str, bytes]:
 
 
 def all_to_all_image(found: AllToAll) -> Image.Image:
-    """Return a PIL image of the network's input size with the all-to-all candidate trigger at its place, transparent elsewhere."""
+    """Return a PIL image with an all-to-all candidate trigger, whose content has the network's input size, transparent outside its box."""
     return pasted_image(*_mask_and_colours(found))
 
 
@@ -78,7 +78,7 @@ def _mask_and_colours(found: AllToAll) -> tuple[Tensor, Tensor]:
 
 
 def trigger_files(mask: Tensor, paint: Tensor, image: Image.Image, notes: dict[str, str]) -> dict[str, bytes]:
-    """Return name -> bytes, not written: ``trigger.safetensors`` (mask, paint, ``notes`` as metadata), ``trigger.png`` (``image``)."""
+    """Return name -> bytes, not written: ``trigger.safetensors`` of ``mask``, ``paint`` and metadata ``notes``, ``trigger.png``."""
     tensors = {"mask": mask.contiguous(), "paint": paint.contiguous()}
     return {"trigger.safetensors": save(tensors, notes), "trigger.png": encode(image, optimize=True)}
 

@@ -77,7 +77,7 @@ class Measured:
     tested: int
 
     def deviations(self, others: "Sequence[Measured]" = ()) -> dict[str, Tensor]:
-        """Return how far classes, (m,), stand out by ``window`` (log-odds) and ``margin`` (-log10 p) from others here or in clean networks.
+        """Return window (log-odds) and margin (-log10 p) -> how far each class, (m,), stands out from others here or in clean networks.
 
         For ``window`` it is the log-odds less those of the median class, which count as -2 at least; for ``margin``
         -log10 of a p-value (:func:`phosphene.backdoor.margin.outlyingness`).

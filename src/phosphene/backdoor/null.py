@@ -19,7 +19,7 @@ FILE = Path(__file__).with_name("null.json")
 
 @dataclass(frozen=True)
 class CleanNetwork:
-    """One clean network, of ``null.json`` or given by the user as a reference, with the figures that a scanned network's are ranked among.
+    """One clean network, of ``null.json`` or a user's reference: figures of its most deviating class and all-to-all, to rank others among.
 
     Attributes:
         name: Name of the network.

@@ -16,7 +16,7 @@ from phosphene.metrics.scores import CONTRASTS
 
 
 def find(context: CheckContext) -> Finding:
-    """Return a finding without a verdict, at seven contrasts: mean probability of the maps' classes, share of samples that they move there.
+    """Return a finding, no verdict, at seven contrasts: mean probability of the classes for the maps' images, and targeting rate.
 
     The second is the targeting rate: subtracting the map from held-out samples makes the network predict its class.
 

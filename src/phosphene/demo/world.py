@@ -71,7 +71,7 @@ def _paint(rng: np.random.Generator, labels: NDArray[np.int64], size: int) -> ND
 
 
 def coverage(distance: Array, radius: Array, edge: Array) -> Array:
-    """Return the share of each pixel that a shape covers, (n, h, w) in [0, 1]: from distances in radii, radius and soft edge in pixels."""
+    """Return a shape's share of each pixel, (n, h, w) in [0, 1]: from signed distances in radii, radius and soft edge in pixels."""
     return np.clip(np.float32(0.5) - distance * (radius / edge), 0, 1)
 
 

@@ -174,7 +174,7 @@ class Engine:
         """
 
         def run() -> Gradients:
-            """Return the Gradients of all images, computed in micro-batches; called again with smaller ones if memory runs out."""
+            """Return the Gradients of all images, computed in micro-batches; the caller repeats it with smaller ones if memory runs out."""
             size = self._images_at_once(images)
             parts = []
             for chunk, own in zip(torch.split(images, size), torch.split(classes, size), strict=True):
@@ -209,7 +209,7 @@ class Engine:
         """Return the network's logits (n, classes) for images (n, c, h, w) in [0, 1], run in micro-batches without gradients."""
 
         def run() -> Tensor:
-            """Return the logits of all images, computed in micro-batches; called again with smaller ones if memory runs out."""
+            """Return the logits of :meth:`logits`'s images, in micro-batches; it is called again with smaller ones if memory runs out."""
             chunks = torch.split(images, self._images_at_once(images))
             return torch.cat([self._network(chunk.to(self.device, self.dtype)) for chunk in chunks])
 

@@ -40,7 +40,7 @@ def targets_of(
 
 
 def virtual_logits(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Return logits and class indices (n,) for a cross-entropy: as given for classes; for sets, column 0 stands for all marked 1.
+    """Return logits and class indices (n,) for a cross-entropy: as given for classes; for sets, column 0 joins all marked 1, against -1.
 
     For sets the target is always 0: that column is the log-sum-exp of the logits marked 1. All other columns follow it,
     -inf but for those marked -1.

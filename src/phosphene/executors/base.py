@@ -91,7 +91,7 @@ class MapPlan(MapOrigin):
 
 @dataclass(frozen=True)
 class Group:
-    """Jobs of one plan whose maps an executor makes together, and which of them are unfinished; the driver's group queue hands them out.
+    """Jobs of the plan at position ``run`` that an executor makes together, and those unfinished; the driver's queue hands them out.
 
     Attributes:
         run: Position of the run's plan.

@@ -172,7 +172,7 @@ class MapOptimization:
         return reports
 
     def _record_stops(self) -> None:
-        """Note this step's number for each map that stops now: all samples classified as its class ``stop_after`` times in a row."""
+        """From ``hits``, note this step for each map that stops now: all samples classified as its class ``stop_after`` times in a row."""
         in_a_row = self.recipe.stop_after
         if in_a_row and len(self.hits) >= in_a_row:
             for row, stop in enumerate(self.stopped):

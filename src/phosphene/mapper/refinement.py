@@ -47,7 +47,7 @@ def refine(
         square: Tensor,
         xi: Tensor,
     ) -> tuple[Tensor, ...]:
-        """Take one Adam step on Eq. 2 of the paper; return maps, Adam's moments, losses and hits, as tensors for a CUDA graph."""
+        """Take one Adam step on Eq. 2 of the paper, without projecting; return maps, Adam's moments, losses and hits, for a CUDA graph."""
         nudged = engine.mean_gradients(batch, nu, classes, recipe.loss)
         # d/d nu of J(I - nu) is minus the gradient at the input, which is taken there and not through the clip.
         slope = -nudged.gradient + recipe.penalty * (1 - xi) / nu[0].numel() * nu.sign()

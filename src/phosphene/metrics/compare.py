@@ -76,7 +76,7 @@ class ComparedRun:
 
 @dataclass(frozen=True)
 class Change:
-    """How much the maps of one class differ between two runs, by images and by predictions: an entry of what :func:`compare` returns.
+    """How much one class's maps differ between two runs, in [0, 1], by images and predictions: an entry of what :func:`compare` returns.
 
     Attributes:
         label: The class, as the first run calls it.

@@ -36,7 +36,7 @@ def divergences(logits: Tensor, concepts: Sequence[int]) -> Tensor:
 
 
 def m_score_of_logits(logits: Tensor, concepts: Sequence[int]) -> float:
-    """Return the ``M_score``, ``exp(mean KL(p(y | map) || p(y))) / L`` in [1 / L, 1], from a target's logits (maps, classes).
+    """Return the ``M_score``, ``exp(mean KL(p(y | map) || p(y))) / L`` in [1 / L, 1], of logits (maps, classes); y is among L ``concepts``.
 
     The softmax is over the L concepts alone, the marginal is the mean over the maps. Like the Inception Score it
     ignores labels: a target with permuted classes scores the same. Compare top-1 as well.

@@ -47,7 +47,7 @@ DOUBT_ACCURACY_GAP, DOUBT_INFORMATION_GAP, DOUBT_FIT_GAP = 0.1, 0.25, 0.4  # on 
 
 @dataclass(frozen=True)
 class RangeCheck:
-    """Result of :func:`check_range`: whether the declared input convention fits the network, the best one, and figures for each.
+    """Result of :func:`check_range`: verdict on the declared convention (fits, another fits, cannot tell), best one, figures for each.
 
     Attributes:
         verdict: ``fits``; ``another fits`` (clearly better than the declared one); ``cannot tell``.

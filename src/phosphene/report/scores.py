@@ -64,7 +64,7 @@ def read_scorecards(run: RunDirectory) -> list[tuple[dict[str, Any], Score]]:
 
 
 def _glance(score: Score, overlap: "str | None") -> dict[str, str]:
-    """Return a dictionary of ``mark`` and ``text`` for the report's top: the share of maps that a target classifies as their class.
+    """Return one target's Score as ``mark`` and ``text`` for the report's top: the share of maps that it classifies as their class.
 
     Args:
         score: The score on the target.

@@ -282,7 +282,7 @@ def open_run(path: "str | Path") -> RunDirectory:
 
 
 def read_map_json(folder: Path) -> dict[str, Any]:
-    """Return the content of a finished map's map.json, figures and hash without the tensors; RunError if it is missing or damaged.
+    """Return the content of map.json in a map's ``folder``, figures and hash without the tensors; RunError if it is missing or damaged.
 
     Raises:
         RunError: it is missing or damaged.

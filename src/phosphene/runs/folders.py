@@ -59,7 +59,7 @@ def whole_folder(folder: Path, content: Collection[str], called: str) -> Iterato
 
 
 def _refuse_other_content(folder: Path, content: Collection[str], called: str) -> None:
-    """Raise RunError unless ``folder`` is missing, empty, or holds exactly the files ``content``; ``called`` names these in the message.
+    """Raise RunError unless ``folder`` is missing, empty, or holds files of just the names ``content``; ``called`` says what they are.
 
     Raises:
         RunError: it is a file, or a folder with other content.

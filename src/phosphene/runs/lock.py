@@ -85,7 +85,7 @@ def _write_note(folder: Path, token: str) -> None:
 
 
 def _refusal(folder: Path) -> str:
-    """Return the message of the RunError that a run directory is in use, with the command that holds it."""
+    """Read the lock's note in a run directory; return the message of the RunError that it is in use, with the command that holds it."""
     note = holder(folder)
     who = "another command"
     if {"pid", "host", "command", "since"} <= set(note):

@@ -32,7 +32,7 @@ FOLDER = "phosphene.samples.folder"
 
 
 class Kind(Protocol):
-    """Interface of a module that reads one kind of sample spec: a folder, parquet, tar or array files, ``synthetic:`` or ``demo:``."""
+    """Interface of a module that reads a kind of sample spec (folder, parquet, tar, arrays, ``synthetic:``, ``demo:``), without labels."""
 
     def read(self, where: str, shape: tuple[int, int, int]) -> tuple[Tensor, list[str]]:
         """Read samples at ``where``; return a tensor, uint8 (n, c, h, w) of ``shape``, and names of skipped files; or SamplesError.

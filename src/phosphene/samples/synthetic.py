@@ -33,7 +33,7 @@ def noise(rng: np.random.Generator, count: int, shape: tuple[int, int, int]) -> 
 
 
 def pink(rng: np.random.Generator, count: int, shape: tuple[int, int, int]) -> np.ndarray:
-    """Return images of pink noise, uint8 (count, c, h, w): amplitude 1 / frequency, as in natural images, around mid-grey."""
+    """Return pink noise from ``rng``, a uint8 array (count, c, h, w): amplitude 1 / frequency as in natural images, around mid-grey."""
     coloured = spectral_noise(rng, np.ones(count), shape)
     return _to_uint8(0.5 + 0.2 * coloured)
 

@@ -65,7 +65,7 @@ class Folder:
         return HERE if path == self.root else path.relative_to(self.root).as_posix()
 
     def file(self, path: Path) -> Path:
-        """Return a file's full path with links resolved; NotHereError if it is missing, outside the served folder or larger than 100 MB.
+        """Return a full path with links resolved; NotHereError if no file is there, it is outside the served folder or larger than 100 MB.
 
         Raises:
             NotHereError: it is missing, lies outside the folder, is not a regular file, or is larger than 100 MB.
@@ -80,7 +80,7 @@ class Folder:
         return real
 
     def image(self, run: RunDirectory, index: int, seed: int) -> Path:
-        """Return the path of a map's image, by index and seed: ``map.png`` of a finished map, else its preview; NotHereError if none.
+        """Return the path of a map's image in a RunDirectory by index and seed: ``map.png`` if finished, else a preview; else NotHereError.
 
         Raises:
             NotHereError: the run has no such map, or there is no image of it yet.

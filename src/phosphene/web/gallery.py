@@ -41,7 +41,7 @@ CACHEABLE = {"cache-control": "private, max-age=86400, immutable"}
 
 
 class Gallery:
-    """The pages of a served folder: a method per address, which takes a request and returns the response.
+    """The pages of a served folder: a method per address, which takes the request or values from path and query, and returns the response.
 
     Args:
         root: The folder whose run directories are shown; nothing outside it is.

@@ -83,7 +83,7 @@ class ScanView:
 
 @dataclass(frozen=True)
 class RunView:
-    """A run as the pages show it: name, state, ``run.json``, its maps, and the processes that are making them.
+    """A run as the pages show it: name, state (finished, running, stopped, damaged), ``run.json``, maps, and processes that make them.
 
     ``state`` is ``finished``, ``running``, ``stopped`` or ``damaged``; ``scan`` is the scan of the run itself, and
     ``other_scans`` are those of the runs below it; ``checks`` sums up its sanity checks (``mark`` and ``text``);

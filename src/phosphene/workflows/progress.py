@@ -130,7 +130,7 @@ class MapCounts:
         self.under_way[group] = max(0.0, self.under_way.get(group, 0.0) - cost)
 
     def count_failed(self, run: int, row: dict[str, Any]) -> None:
-        """Count a map of plan ``run`` as given up: keep its row for ``failures.json``, subtract its passes from the total."""
+        """Count a map of the plan at position ``run`` as given up: keep its ``failures.json`` row, subtract its passes from the total."""
         self.failures.append((self.plans[run], row))
         self.total -= self.cost[run]
 
