@@ -3,7 +3,8 @@
 The networks come from `python -m benchmarks.backdoors.networks`. A scan has 500 samples of the data set's test part
 (`--variant natural`), other samples and another seed (`other`), or no data (`drawn`). One line of JSON per network is
 appended to `NETWORKS/scans-VARIANT.jsonl`, with a hash of the scan's code: what the present code has scanned is not
-scanned again. `baselines` runs what others do. `table` prints Markdown; with `--write` into docs/backdoor.md.
+scanned again. `baselines` runs what others do. `table` prints Markdown; with `--write` into docs/backdoor.md, and what
+the tables of both splits are made from into results/backdoor.json.
 """
 
 import argparse
@@ -20,8 +21,9 @@ from benchmarks.backdoors.baselines import BASELINES, Samples
 from benchmarks.backdoors.networks import FOLDER, index, load
 from benchmarks.backdoors.scanning import VARIANTS, pool_of, scan_code
 from benchmarks.backdoors.specs import Spec, specs
+from benchmarks.backdoors.stored import stored
 from benchmarks.backdoors.tables import write_tables
-from benchmarks.common import ROOT, write_section
+from benchmarks.common import ROOT, hardware, write_result, write_section
 from phosphene.backdoor.all_to_all import WORKS
 from phosphene.backdoor.measure import MEASURES, figures
 from phosphene.backdoor.null import Null
@@ -31,6 +33,8 @@ from phosphene.backdoor.verdict import Verdict
 from phosphene.classifier import Classifier
 from phosphene.engine import Engine
 from phosphene.samples import SamplePool
+
+SPLITS = ("report", "develop")
 
 
 def selected(folder: Path, split: str) -> Iterator[tuple[dict[str, Any], Spec]]:
@@ -173,7 +177,7 @@ def ranked(line: dict[str, Any], variant: str) -> dict[str, Any]:
 
 
 def gather(folder: Path, split: str, *, mixed: bool) -> list[dict[str, Any]]:
-    """Return the networks of a split with their scans by variant and the baselines' answers."""
+    """Return what the tables need of a split's networks: their scans by variant, and the baselines' answers."""
     own = scan_code()
     scans: dict[str, dict[str, Any]] = {}
     for variant in VARIANTS:
@@ -181,7 +185,7 @@ def gather(folder: Path, split: str, *, mixed: bool) -> list[dict[str, Any]]:
         usable = [one for one in found if "all_to_all" in one]
         scans[variant] = {one["name"]: ranked(one, variant) for one in usable}
     baselines = {line["name"]: line for line in lines(folder / "baselines.jsonl")}
-    return [
+    records = [
         {
             "truth": truth,
             **{variant: scans[variant].get(spec.name) for variant in VARIANTS},
@@ -189,25 +193,28 @@ def gather(folder: Path, split: str, *, mixed: bool) -> list[dict[str, Any]]:
         }
         for truth, spec in selected(folder, split)
     ]
+    return [stored(one, tuple(VARIANTS)) for one in records]
 
 
 def main() -> None:
     """Parse and run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["scan", "baselines", "table"])
-    parser.add_argument("split", choices=["develop", "report"])
+    parser.add_argument("split", choices=SPLITS)
     parser.add_argument("--networks", type=Path, default=FOLDER)
     parser.add_argument("--variant", choices=list(VARIANTS), default="natural")
     parser.add_argument("--first", type=int, help="only so many networks")
     parser.add_argument("--mixed", action="store_true", help="table: also of scans by earlier code")
-    parser.add_argument("--write", action="store_true", help="table: write the section of docs/backdoor.md")
+    parser.add_argument("--write", action="store_true", help="table: write docs/backdoor.md, results/backdoor.json")
     given = parser.parse_args()
 
     def show() -> None:
-        text = write_tables(gather(given.networks, given.split, mixed=given.mixed), given.split)
-        print(text)
+        networks = {split: gather(given.networks, split, mixed=given.mixed) for split in SPLITS}
+        text = write_tables(networks[given.split], given.split)
+        print(hardware(), text, sep="\n\n")
         if given.write:
             write_section(ROOT / "docs" / "backdoor.md", f"backdoor-{given.split}", text)
+            write_result("backdoor", networks)
 
     steps: dict[str, Callable[[], None]] = {
         "scan": lambda: run_scans(given.networks, given.split, given.variant, given.first),

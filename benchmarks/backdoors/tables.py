@@ -193,7 +193,7 @@ def pairs(networks: Sequence[Network]) -> str:
     clean = [one for one in scanned if is_clean(one)]
 
     def right_pairs(one: Network) -> bool:
-        targets, count = one["natural"]["all_to_all"]["targets"], len(one["natural"]["classes"])
+        targets, count = one["natural"]["all_to_all"]["targets"], one["natural"]["classes"]
         return all(int(b) == (int(a) + 1) % count for a, b in targets.items())
 
     def planted_first(one: Network) -> bool:

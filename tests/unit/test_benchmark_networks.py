@@ -1,6 +1,7 @@
 """The networks that the scan is judged on: the list, the architectures, and the attacks."""
 
 import dataclasses
+import json
 from collections import Counter
 
 import pytest
@@ -13,7 +14,8 @@ from benchmarks.backdoors.evaluate import anywhere, overlap, ranked
 from benchmarks.backdoors.networks import box, judged, poisoned, repair, untrained
 from benchmarks.backdoors.shortcut import hidden, shortcut
 from benchmarks.backdoors.specs import specs
-from benchmarks.backdoors.tables import auroc, left_out, share
+from benchmarks.backdoors.tables import auroc, left_out, share, write_tables
+from benchmarks.common import DOCS, RESULTS, section_markers
 
 from phosphene.backdoor.measure import MEASURES
 from phosphene.backdoor.null import CleanNetwork, Null
@@ -237,6 +239,14 @@ def test_a_scan_is_ranked_anew_by_the_present_null_model():
     assert found["p_value"] == pytest.approx(1 / (len(Null.of(natural=True)) + 1))
     near = dict.fromkeys(MEASURES, -1e6)
     assert ranked({**line, "classes": {"0": near}}, "natural")["p_value"] == 1
+
+
+@pytest.mark.parametrize("split", ["report", "develop"])
+def test_the_tables_of_the_page_are_those_of_the_stored_figures(split):
+    networks = json.loads((RESULTS / "backdoor.json").read_text(encoding="utf-8"))[split]
+    begin, end = section_markers(f"backdoor-{split}")
+    page = (DOCS / "backdoor.md").read_text(encoding="utf-8")
+    assert write_tables(networks, split) == page.partition(begin)[2].partition(end)[0].strip()
 
 
 def test_overlap_of_boxes():
