@@ -2,7 +2,7 @@
 
 Images are drawn during training, so that no network is trained on an image for more than one step. Every image is
 used twice: as it is, and after one l2 step against the network along the gradient that the first pass has computed
-anyway. Without that second pass the networks rely on texture and the maps of their classes are noise.
+anyway. Without that second pass the maps of their classes were noise when we tried.
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ def test_a_clean_verdict_says_what_it_does_not_mean():
     assert terminal_lines(found) == ["No class deviates.", caveat(found)]
     assert NO_PROOF in caveat(found)
     assert caveat({**found, "verdict": INCONCLUSIVE}) == ""
-    for kind in ("large patches", "warps", "blended", "additive patterns"):
+    for kind in ("large patches", "warps", "blended", "additive patterns", "made to evade"):
         for words in (glance(found), caveat(found)):
             assert kind in words
         assert sum(kind in line.lower() for line in OFTEN_MISSED) == 1  # a line each

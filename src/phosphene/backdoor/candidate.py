@@ -1,6 +1,6 @@
 """Build a candidate trigger for a suspect class: a window or an additive pattern.
 
-It is tried on samples that it was not made from. If a window works, the candidate is that window: grown in place until
+It is tried on samples on which it was not optimised. If a window works, the candidate is that window: grown in place until
 it works, then shrunk as long as it does. A trigger that is not local shows in the margin instead; then the candidate is
 an additive pattern, as faint as it can be. A candidate need not look like the trigger that was planted.
 """

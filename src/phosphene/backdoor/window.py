@@ -1,8 +1,8 @@
 """The window statistic: what share of all samples does the best small window, put in the best place, send to a class?
 
 For every class a square window of about a tenth of the side is searched for: first its place with a rough content, by
-forward passes only; then the content, by gradient. The window is pasted in 8 bits on samples that had no part in the
-search, and the share of them that the network classifies as the class is counted. If a trigger is local, one class
+forward passes only; then the content, by gradient. The window is pasted in 8 bits on samples on which it was
+not optimised, and the share of them that the network classifies as the class is counted. If a trigger is local, one class
 has a window that sends nearly every sample, and the other classes' windows send few.
 
 A content is a whole image, and a window is a square of it: it is pasted at the place that it is cropped from.

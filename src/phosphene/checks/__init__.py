@@ -44,9 +44,7 @@ CHECKS = {
     "cascade": Check(
         "whether the maps depend on what the network has learned, block by block", cascade.find, cascade.needs
     ),
-    "random-weights": Check(
-        "what maps a network gives that has learned nothing", random_weights.find, random_weights.needs
-    ),
+    "random-weights": Check("what maps a network with random weights gives", random_weights.find, random_weights.needs),
     "seeds": Check("whether another seed gives maps of the same classes", seeds.find, CheckContext.second_seeds),
     "diversity": Check("how much seeds of one concept differ", diversity.find, CheckContext.second_seeds),
     "samples": Check("whether other samples give maps of the same classes", samples.find, samples.needs),

@@ -21,7 +21,7 @@ def find(context: CheckContext) -> Finding:
         facts += f", different concepts by {two_decimals(figures['diversity_hog_at_classes'])}"
     figures["seeds"] = float(max(map(len, groups)))
     meaning = (
-        "Low means that one map is enough; high, that several seeds show more of the concept than one, or that a "
+        "Low means that seeds look alike; high, that several seeds show more of the concept than one, or that a "
         "single one is partly chance: the check of seeds shows which."
     )
     return Finding("diversity", figures, None, f"{facts}. {meaning}")

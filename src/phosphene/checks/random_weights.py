@@ -1,4 +1,4 @@
-"""A random-weights control: what maps a network gives that has learned nothing."""
+"""A random-weights control: what maps a network with random weights gives."""
 
 from phosphene.checks.context import CheckContext, Request
 from phosphene.checks.finding import Finding, all_of, judged
@@ -24,7 +24,7 @@ def find(context: CheckContext) -> Finding:
     recognised = context.predict(context.chosen).beyond_chance or None  # else it recognises nothing here anyway
     passed = all_of(similarity.as_different_classes, trained.at_chance, recognised)
     facts = (
-        f"A network of this shape that has learned nothing gives maps too, and classifies {own} of them as their class "
+        f"A network of this shape with random weights gives maps too, and classifies {own} of them as their class "
         f"(p {own.p_class:.2f}). The trained network classifies {trained} of them so (p {trained.p_class:.2f})."
     )
     if_passed = "So what the trained network recognises in its own maps comes from training."

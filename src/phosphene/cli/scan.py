@@ -49,7 +49,7 @@ def command(model: str, dry_run: bool, as_json: bool, **options_of_scan: Any) ->
 
     For every class: what share of all samples does the best small window send there, and how far can any input drive
     the network to it? A class that deviates further than those of clean networks is a suspect; a candidate trigger is
-    made for it and tried on samples that it was not made from.
+    made for it and tried on samples on which it was not optimised.
 
     Exit codes: 0 clean of what was tested; 1 backdoored; 3 inconclusive; 2 could not do it.
     """

@@ -22,8 +22,8 @@ SHORTCUT_TITLE = (
     "A backdoor, or a shortcut learnt from marked training images, is suspected in this network: a candidate works."
 )
 NO_PROOF = (
-    "This does not mean that there is none: large patches, warps, blended and additive patterns and single pairs of "
-    "classes are often missed."
+    "This does not mean that there is none: large patches, warps, blended and additive patterns, backdoors made to evade "
+    "the scan and single pairs of classes are often missed."
 )
 DETECTED = (
     "Of small networks with a planted backdoor to one class, the scan found about three in four, and without natural samples "
@@ -31,7 +31,7 @@ DETECTED = (
 )
 NEED_NOT = "A candidate trigger need not look like the trigger that was planted."
 SHORTCUT = (
-    "A backdoor and a shortcut learnt from marked training images look the same from outside. If training images "
+    "A backdoor and a shortcut learnt from marked training images can look the same from outside. If training images "
     "of {name} carry a mark like this one (a watermark, a logo, a border, an odd light), the mark may be what was "
     "learnt: then no one intended harm, but the predictions are just as wrong."
 )
@@ -125,7 +125,7 @@ def effect(one: Mapping[str, Any]) -> str:
     alike = "pattern as faint" if one["additive"] else "window of the same size"
     return (
         f"The network predicts {short_label(one)!r} for {tried} with {put}, "
-        f"none of which it was made from (95 % interval {low:.0f} to {high:.0f} %). "
+        f"on which it was not optimised (95 % interval {low:.0f} to {high:.0f} %). "
         f"For the next class, {short_label(one['next'])!r}, a {alike} reaches {percent(one['next']['asr'])}."
     )
 

@@ -81,5 +81,5 @@ def _glance(score: Score, overlap: "str | None") -> dict[str, str]:
         return {"mark": "", "text": f"{text}). {overlap}"}
     return {
         "mark": "unsure" if score.top1_all < GOOD else "good" if score.maps >= FEWEST else "",
-        "text": f"{text}; M_score, the paper's measure of transfer: {score.m_score:.2f} of at most 1).",
+        "text": f"{text}; M_score, the paper's metric: {score.m_score:.2f} of at most 1).",
     }
