@@ -55,7 +55,7 @@ def find_patterns(
 
 
 def effect_of_pattern(engine: Engine, held_out: Probes, pattern: Tensor, route: Route, most: int) -> Effect:
-    """Add a pattern (c, h, w), in 8 bits, to up to ``most`` samples of a Route (to which class, from which); return the Effect on them."""
+    """Add a pattern (c, h, w) in [-1, 1] to up to ``most`` samples that a Route moves, round to 8 bits; return the Effect on them."""
     return effect_of(engine, add_pattern(pattern, route.samples(held_out, most)), route)
 
 

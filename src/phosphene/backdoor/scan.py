@@ -203,7 +203,7 @@ def class_rows(classifier: Classifier, found: Measured, others: Sequence[Measure
 def clean_network(
     classifier: Classifier, found: Measured, natural: bool, others: Sequence[Measured] = (), data: str = ""
 ) -> CleanNetwork:
-    """Return the CleanNetwork of a classifier known to be clean, from its Measured: size, classes, and figures for a scan's null model.
+    """Return a clean classifier's CleanNetwork: input side, number of classes and, from its Measured, the figures for a scan's null model.
 
     ``figure`` is that of the most deviating class; ``all_to_all`` is ``None`` if none was searched. The scan calls it for
     references, the benchmarks for the networks of ``null.json``.

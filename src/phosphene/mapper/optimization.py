@@ -145,7 +145,7 @@ class MapOptimization:
                     return
 
     def _record(self, block: Sequence[tuple[Tensor, Tensor, Tensor]]) -> list[Step]:
-        """Record steps' losses and hits as numbers; return a Step per step, its maps on the device; NumericError if a loss is not finite.
+        """Store steps' maps, losses, hits in this state; return a Step for each until all maps stop; NumericError if a loss is not finite.
 
         The state is then that after all of them, though the caller sees one after the other.
         """

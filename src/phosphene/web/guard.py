@@ -32,7 +32,7 @@ HEADERS = {
 
 
 class Guard:
-    """ASGI wrapper of the gallery: refuses requests from other sites' pages, adds security headers to responses.
+    """ASGI wrapper of the gallery: refuses a wrong Host and, but for GET and HEAD, requests of other sites' pages; adds security headers.
 
     A page of another site can make a browser send requests here, and its name may resolve to this machine (DNS
     rebinding). So only names of this machine are accepted. A POST must come from a page of this very server; that it

@@ -44,7 +44,7 @@ class ConceptMaps(MapList):
         return Grid([one.image for one in self], captions(self), columns=columns, size=size)
 
     def save(self, path: "str | Path") -> RunDirectory:
-        """Add the maps and their source's predictions to the run at ``path``, return its RunDirectory; RunError if it is of another run.
+        """Write the maps to the run at ``path``, predict them by their classifier; return the RunDirectory; RunError if it is another run.
 
         Args:
             path: The directory: a new one, or one with maps of the same model, recipe and samples.

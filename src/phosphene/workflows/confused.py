@@ -43,7 +43,7 @@ class ConfusedPair:
 
 
 def confused_pairs(classifier: Classifier, samples: Any, most: int, *, device: str = "auto") -> list[ConfusedPair]:
-    """Return the ``most`` ConfusedPairs of classes that give each other the most mean probability on labelled samples, largest first.
+    """Run a network on labelled samples; return the ``most`` ConfusedPairs of classes, those it gives each other most probability, first.
 
     Probabilities are compared rather than predictions, so that few samples, or a network that makes no mistake on
     them, tell pairs apart too.
