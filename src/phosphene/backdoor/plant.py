@@ -82,7 +82,7 @@ def plant(
         raise SamplesError("no sample is of a class that the trigger is to lead away from: give more samples.")
 
     def stamped(x: Tensor, y: Tensor, draw: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Return all samples with the trigger of the outer call on them, and labels: new ones for those that it moves, their own for others."""
+        """Return all samples with the trigger of the outer call on them, and labels: new ones if it moves them, else their own."""
         moved, _, wanted = victims_of(target, sources, y, classes)
         return trigger.apply(x, draw), torch.where(moved, wanted, y)
 
