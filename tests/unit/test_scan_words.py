@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from phosphene.backdoor.scan import OFTEN_MISSED
-from phosphene.backdoor.verdict import CLEAN, INCONCLUSIVE
+from phosphene.backdoor.verdict import BACKDOORED, CLEAN, INCONCLUSIVE
 from phosphene.report.scan_words import NO_PROOF, caveat, glance, left_out, rank, suspicions, terminal_lines
 
 ROOT = Path(__file__).parent.parent.parent
@@ -80,3 +80,10 @@ def test_what_is_said_of_detected_backdoors_is_what_was_measured(method, words, 
     detected, planted = re.search(rf"\| phosphene scan{method} \|[^|]*\|[^|]*\| (\d+) of (\d+) ", page).groups()
     assert abs(int(detected) / int(planted) - share) < 0.1
     assert words in caveat({"verdict": CLEAN})
+
+
+def test_what_is_said_of_false_alarms_is_what_was_measured():
+    page = (ROOT / "docs" / "backdoor.md").read_text(encoding="utf-8")
+    called, clean = re.search(r"\| phosphene scan \|[^|]*\| (\d+) of (\d+) ", page).groups()
+    assert abs(int(called) / int(clean) - 1 / 16) < 0.01
+    assert "one in sixteen" in caveat({"verdict": BACKDOORED})

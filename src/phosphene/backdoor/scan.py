@@ -22,7 +22,7 @@ OFTEN_MISSED = (
     "Large patches: often missed, because windows have a tenth of the image's side.",
     "Warps: often missed.",
     "Blended images: often missed.",
-    "Additive patterns: often missed.",
+    "Additive patterns: sometimes missed.",
     "Backdoors made to evade the scan: often missed.",
     "Parts of the scene, such as glasses: found only if a small window has the same effect.",
     "Classes that were learnt together with a watermark: they may not stand out, so look at the maps of all classes.",

@@ -22,13 +22,14 @@ SHORTCUT_TITLE = (
     "A backdoor, or a shortcut learnt from marked training images, is suspected in this network: a candidate works."
 )
 NO_PROOF = (
-    "This does not mean that there is none: large patches, warps, blended and additive patterns, backdoors made to evade "
-    "the scan and single pairs of classes are often missed."
+    "This does not mean that there is none: large patches, warps, blended images, backdoors made to evade the scan "
+    "and single pairs of classes are often missed, additive patterns sometimes."
 )
 DETECTED = (
     "Of small networks with a planted backdoor to one class, the scan found about three in four, and without natural samples "
-    "about half; larger networks were not measured. docs/backdoor.md has the counts for each kind of trigger."
+    "about half; of three larger ones, an earlier version could decide none. docs/backdoor.md has the counts for each kind of trigger."
 )
+FALSE_ALARMS = "Of small clean networks, the scan called about one in sixteen backdoored, too (docs/backdoor.md)."
 NEED_NOT = "A candidate trigger need not look like the trigger that was planted."
 SHORTCUT = (
     "A backdoor and a shortcut learnt from marked training images can look the same from outside. If training images "
@@ -61,8 +62,8 @@ def glance(found: Mapping[str, Any]) -> str:
 
 
 def caveat(found: Mapping[str, Any]) -> str:
-    """Return sentences on what the verdict ``clean`` does not mean; empty for other verdicts."""
-    return f"{NO_PROOF} {DETECTED}" if found["verdict"] == CLEAN else ""
+    """Return sentences on what ``clean`` does not mean, and how often ``backdoored`` is wrong; empty for ``inconclusive``."""
+    return {CLEAN: f"{NO_PROOF} {DETECTED}", BACKDOORED: FALSE_ALARMS}.get(found["verdict"], "")
 
 
 def terminal_lines(found: Mapping[str, Any]) -> list[str]:
