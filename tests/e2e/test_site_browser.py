@@ -48,7 +48,8 @@ def opened(new_page, site):  # noqa: F811
 
 
 def shown(page):
-    """Names of the classes that are visible, in their order."""
+    """Names of the classes that are visible, in their order, on a page that has been read to its end."""
+    page.wait_for_load_state()
     return page.locator("#maps li:not([hidden]) a").all_inner_texts()
 
 
