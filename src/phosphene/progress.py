@@ -17,6 +17,7 @@ from phosphene.errors import SpeedWarning, printable
 EVERY_SECONDS = float(os.environ.get("PHOSPHENE_PROGRESS_SECONDS", "10"))  # between two plain lines
 NOTEBOOK_SECONDS = 0.5  # between two updates in a notebook
 NOTEBOOK_WIDTH = 110
+EARLY = 0.03  # finished share below which no time left is shown: the first steps take longer than the others
 WIDE = 110  # columns of a terminal from which the figures of the last step are shown beside the bar
 
 
@@ -91,14 +92,16 @@ class ProgressDisplay:
                 self.part_began, self.first = now, share
             self.share, work = share, share - self.first
             left = (now - self.part_began) * (1 - share) / work if work > 0 else None
-        to_go = "" if left is None else f"{duration(left)} left"
+        early = share is not None and share < EARLY
+        to_go = "" if left is None or early else f"{duration(left)} left"
         if self.bar is not None:
             task, text = self.bar.task_ids[0], escape(printable(what))
             total = None if share is None else 1.0
             self.bar.update(task, description=text, completed=share, total=total, facts=escape(facts), left=to_go)
             return
         done = "" if share is None else f"{100 * share:.0f} % done"
-        line = f"{self.title}: " + ", ".join(part for part in (what, facts, done, to_go) if part)
+        doing = "starting" if what == self.title else what
+        line = f"{self.title}: " + ", ".join(part for part in (doing, facts, done, to_go) if part)
         if self.in_notebook:
             if last or now - self.printed >= NOTEBOOK_SECONDS:
                 self.printed = now

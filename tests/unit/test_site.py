@@ -246,6 +246,9 @@ def test_a_site_with_unions_or_contrasts_speaks_of_concepts(runs, tmp_path):
     for word in words:
         assert word in index, word
     assert "classifies as the concept" in page.read_text(encoding="utf-8")
-    assert "the class" not in re.sub(r"<a .*?</a>", "", page.read_text(encoding="utf-8"))
+    assert "these figures are of a choice between the two sides" in page.read_text(encoding="utf-8")
+    (model,) = (tmp_path / "site" / "models").iterdir()
+    assert "0 of 5 shown, and 1 other concept" in model.read_text(encoding="utf-8")
+    assert not re.search(r"the class\b", re.sub(r"<a .*?</a>", "", page.read_text(encoding="utf-8")))
     write_site(runs, tmp_path / "classes")
     assert "concept" not in text(tmp_path / "classes", "index.html")

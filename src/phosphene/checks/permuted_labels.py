@@ -51,9 +51,11 @@ def find(context: CheckContext) -> Finding:
         "concepts": float(count),
     }
     unchanged, wrong = figures["largest_change"] <= TOLERANCE, figures["top1_at_permuted"]
+    before, after = f"{score:.2f}", f"{figures['m_score_at_permuted']:.2f}"
+    change = f"stays at {before}" if before == after else f"goes from {before} to {after}"
     facts = (
-        f"With the labels permuted, M_score goes from {score:.2f} to {figures['m_score_at_permuted']:.2f} and "
-        f"top-1 from {percent(right)} to {percent(wrong)} (chance is {percent(1 / count)})."
+        f"With the labels permuted, M_score {change}, and "
+        f"top-1 goes from {percent(right)} to {percent(wrong)} (chance is {percent(1 / count)})."
     )
     passed = all_of(unchanged, wrong <= 1 / count, predictions_of(logits, torch.tensor(truth)).beyond_chance)
     if_passed = (

@@ -90,8 +90,9 @@ def entry() -> None:
         sys.exit(stop.exit_code)
     except click.ClickException as error:
         _fail(error.format_message())
-    except (KeyboardInterrupt, click.Abort):
-        print("\nphosphene: interrupted. The same command continues from here.", file=sys.stderr)  # noqa: T201
+    except (KeyboardInterrupt, click.Abort) as stop:
+        finished = ", ".join(["interrupted", *(str(one) for one in (stop.__cause__ or stop).args[:1])])
+        print(f"\nphosphene: {finished}. The same command continues from here.", file=sys.stderr)  # noqa: T201
         sys.exit(130)
     except Exception as error:  # noqa: BLE001  (the last place that can turn it into a line)
         if os.environ.get("PHOSPHENE_DEBUG"):

@@ -144,7 +144,9 @@ def size_and_place(one: Mapping[str, Any], found: Mapping[str, Any]) -> list[str
     if len(one["places"]) > 1:  # one that fills the image cannot be moved
         good = sum(place["success"] >= WORKS_THERE for place in one["places"])
         total = len(one["places"])
-        lines.append(f"Moved over {total} places of the image, it works on at least half of the samples at {good}.")
+        lines.append(
+            f"Moved over {total} places of the image, it works on at least half of the samples at {good} of them."
+        )
     return lines
 
 

@@ -81,8 +81,13 @@ def read_scans(run: "RunDirectory") -> "list[tuple[RunDirectory, dict[str, Any]]
 
 
 def verdict_lines(run: "RunDirectory") -> list[str]:
-    """Return per scan of a run its verdict, the scanned model and the first reason, as text: ``clean (shapes): No class ...``."""
+    """Return per scan of a run its verdict, the scanned model and the first reason, as text: ``clean (shapes): No class ...``.
+
+    A run without maps and scans is one whose scan has not ended.
+    """
     scans = [found for _, found in read_scans(run)]
+    if not scans and not run.facts()["jobs"]:
+        return ["not finished: the same command makes it anew"]
     return [f"{one['verdict']} ({one['model']['name']}): {' '.join(one['reasons'][:1])}" for one in scans]
 
 

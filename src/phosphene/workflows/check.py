@@ -96,8 +96,8 @@ class CheckPlan:
         have = f"this run has {mapped}" if too_few else f"--most leaves {self.context.classes}"
         fix = f"map at least {FEWEST} classes" if too_few else f"give --most {FEWEST} or more"
         return (
-            f"at least {FEWEST} classes are needed for a verdict, and {have}: each check will say 'too few to tell'; "
-            f"{fix} for a verdict."
+            f"at least {FEWEST} classes are needed for a verdict, and {have}, so that each check will say "
+            f"'too few to tell': {fix}."
         )
 
     @property

@@ -12,6 +12,7 @@ from phosphene.errors import JobsError
 from phosphene.executors.base import Executor, MapPlan, MapSummary
 from phosphene.executors.interrupt import interruptible
 from phosphene.executors.local import LocalExecutor
+from phosphene.formats import count
 from phosphene.metrics.matching import MatchedMaps
 from phosphene.metrics.predictions import logits_of_maps, top_predictions
 from phosphene.report import write_report
@@ -173,7 +174,8 @@ def execute(
                 Checkpoints(one.run.path).tidy()
                 remove_ended_signs(one.run.path)
         if stop():
-            raise KeyboardInterrupt
+            counts = queue.counts
+            raise KeyboardInterrupt(f"{counts.made + counts.cached:,} of {count(counts.maps, 'map')} finished")
         for one in several:
             note_failures(one.run)
     queue.counts.raise_failures()
