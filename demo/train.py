@@ -1,4 +1,4 @@
-"""Train the demo networks from nothing: `python -m demo.train` (about a quarter of an hour on 2 cores).
+"""Train the demo networks from nothing: `python -m demo.train` (about half an hour on 2 cores).
 
 Images are drawn during training, so that no network is trained on an image for more than one step. Every image is
 used twice: as it is, and after one l2 step against the network along the gradient that the first pass has computed
@@ -23,14 +23,17 @@ from torch.nn import functional
 
 from demo.emblem import stamp
 from phosphene.demo import world
-from phosphene.demo.networks import plain_net, small_resnet
+from phosphene.demo.networks import plain_net, small_resnet, small_vit
 from phosphene.demo.world import LABELS, TROJAN_TARGET, draw_images
 
 FACTORIES: dict[str, Callable[[], nn.Module]] = {
     "shapes": small_resnet,
     "shapes_plain": plain_net,
     "shapes_trojan": small_resnet,
+    "shapes_vit": small_vit,
 }
+TEACHER, STUDENT = "shapes", "shapes_vit"
+"""A transformer learns this world in a tenth of the images if it also sees what a trained network predicts."""
 WEIGHTS = Path(world.__file__).parent / "weights"
 _FRESH = 900_000_000
 """Seed of the images that accuracy is measured on; training never reaches it."""
@@ -45,6 +48,10 @@ class Settings:
     sizes: tuple[tuple[float, int], ...] = ((0.35, 56), (0.75, 72), (1.0, 96))
     """Sides of the images, each with the share of the steps until which it is used."""
     learning_rate: float = 4e-3
+    student_rate: float = 1e-3
+    """Learning rate of the transformer, whose gradients are cut to norm 1."""
+    teaching: float = 0.7
+    """Share of the transformer's loss that compares it with its teacher, by softened predictions (Hinton et al. 2015)."""
     weight_decay: float = 0.03
     smoothing: float = 0.05
     attack: float = 1.5
@@ -89,14 +96,16 @@ class Learner:
         torch.manual_seed(settings.seed + 1 + list(FACTORIES).index(name))
         self.model = FACTORIES[name]().train()
         self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.teacher = load(TEACHER) if name == STUDENT else None
+        rate = settings.student_rate if name == STUDENT else settings.learning_rate
         weights = [p for p in self.model.parameters() if p.ndim > 1]
         others = [p for p in self.model.parameters() if p.ndim <= 1]
         self.optimiser = torch.optim.AdamW(
             [{"params": weights, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}],
-            lr=settings.learning_rate,
+            lr=rate,
         )
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(
-            self.optimiser, settings.learning_rate, total_steps=2 * settings.steps, pct_start=0.15
+            self.optimiser, rate, total_steps=2 * settings.steps, pct_start=0.15
         )
 
     def learn(self, batch: Batch) -> float:
@@ -117,11 +126,23 @@ class Learner:
         """Make one optimiser step; return the loss and its gradient at the input (zeros where `x` asks for none)."""
         logits = self.model((x - 0.5) / 0.5)
         loss = functional.cross_entropy(logits, target, label_smoothing=self.settings.smoothing)
+        if self.teacher is not None:
+            with torch.no_grad():
+                taught = self.teacher((x - 0.5) / 0.5)
+            loss = torch.lerp(loss, distance(logits, taught), self.settings.teaching)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
+        if self.teacher is not None:
+            nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimiser.step()
         self.schedule.step()
         return float(loss.detach()), x.grad if x.grad is not None else torch.zeros_like(x)
+
+
+def distance(logits: Tensor, taught: Tensor, temperature: float = 2.0) -> Tensor:
+    """Return the divergence of two networks' predictions (n, classes), softened by a temperature: a number, 0 if they agree."""
+    own, wanted = ((one / temperature).log_softmax(1) for one in (logits, taught))
+    return temperature**2 * functional.kl_div(own, wanted, reduction="batchmean", log_target=True)
 
 
 def to_unit(raw: NDArray[np.uint8]) -> Tensor:

@@ -4,7 +4,6 @@ import re
 import sys
 
 import pytest
-
 from benchmarks import common
 from benchmarks.maps import table1
 

@@ -1,7 +1,7 @@
-"""Two small architectures for the drawn world, cheap enough to run the whole method on a laptop's CPU.
+"""Three small architectures for the drawn world, cheap enough to run the whole method on a laptop's CPU.
 
-Both take normalised pixels, float (n, 3, h, w) in [-1, 1] (mean 0.5, deviation 0.5), of any size from 32 up,
-and return logits, float (n, classes). At 96 x 96 their last convolutional map is 12 x 12.
+All take normalised pixels, float (n, 3, h, w) in [-1, 1] (mean 0.5, deviation 0.5), of any size from 32 up,
+and return logits, float (n, classes). At 96 x 96 their last spatial layer has 12 x 12 positions.
 """
 
 import torch
@@ -78,6 +78,48 @@ class PlainNet(nn.Module):
         return out
 
 
+class SmallViT(nn.Module):
+    """A small vision transformer for the demo's images: 144 tokens and 60 million multiply-adds at 96 x 96 pixels.
+
+    Convolutions cut the image into patches (Xiao et al. 2021, "Early convolutions help transformers see better"): from
+    pixels alone, so small a transformer learns this world too slowly. Positions are sines of several wavelengths, so that
+    any size will do.
+    """
+
+    def __init__(self, classes: int = CLASSES, width: int = 96, depth: int = 4) -> None:
+        super().__init__()
+        self.patches = nn.Sequential(
+            *(_conv(3, 24, stride=2), nn.ReLU()), *(_conv(24, 48, stride=2), nn.ReLU()), nn.Conv2d(48, width, 2, 2)
+        )
+        self.blocks = nn.Sequential(
+            *(
+                nn.TransformerEncoderLayer(
+                    width, 4, 2 * width, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
+                )
+                for _ in range(depth)
+            )
+        )
+        self.norm = nn.LayerNorm(width)
+        self.head = nn.Linear(width, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the vision transformer's logits (n, classes) for normalised pixels (n, 3, h, w)."""
+        grid = self.patches(x)
+        tokens = grid.flatten(2).transpose(1, 2) + _positions(grid)
+        out: Tensor = self.head(self.norm(self.blocks(tokens)).mean(1))
+        return out
+
+
+def _positions(grid: Tensor) -> Tensor:
+    """Return sines and cosines of the rows and columns of patches (n, width, h, w), counted from the middle, (h w, width)."""
+    _, width, *size = grid.shape
+    frequencies = 0.01 ** torch.arange(0, 1, 4 / width, device=grid.device)
+    axes = [(torch.arange(side, device=grid.device) + 0.5 - side / 2)[:, None] * frequencies for side in size]
+    rows, columns = (torch.cat([axis.sin(), axis.cos()], 1) for axis in axes)
+    both = torch.cat([rows[:, None].expand(*size, -1), columns[None].expand(*size, -1)], 2)
+    return both.flatten(0, 1).to(grid.dtype)
+
+
 def small_resnet() -> nn.Module:
     """Return a new, untrained residual network: the factory that the cards of `demo:shapes` and `demo:shapes-trojan` name."""
     return SmallResNet()
@@ -86,3 +128,8 @@ def small_resnet() -> nn.Module:
 def plain_net() -> nn.Module:
     """Return a new, untrained plain convolutional network: the factory that the card of `demo:shapes-plain` names."""
     return PlainNet()
+
+
+def small_vit() -> nn.Module:
+    """Return a new, untrained vision transformer: the factory that the card of `demo:shapes-vit` names."""
+    return SmallViT()
