@@ -3,8 +3,9 @@
 Without SPEC: the four ImageNet networks of the zoo, each recipe, 2 seeds (about two hours on 2 cores). The paper's own
 networks, where pretrained weights can be downloaded and a GPU is at hand:
 
-    python -m benchmarks.maps.table1 torchvision:vgg16 torchvision:resnet50 torchvision:densenet121 \\
-        --recipes paper vivid --full --seeds 10 --samples path/to/imagenet/images
+    python -m benchmarks.maps.table1 torchvision:vgg16 torchvision:resnet50 torchvision:densenet121 --seeds 10 --full
+
+(docs/results.md has the whole command and its cost.)
 
 `paper` is shortened (batch 8, 20 steps, 10 refinement steps, 2 rounds: 1,600 passes instead of 742,400) unless --full
 is given. Maps go to run directories below runs/table1/, so that a stopped benchmark continues where it was. Prints the
