@@ -82,6 +82,10 @@ class Recipe:
     view_most: float = _field(1.0, "largest scale of a view", lambda v: v >= 1, "1 or more")
     view_shift: float = _not_negative(0.0, "largest shift of a view, as a share of the side")
     view_turn: float = _not_negative(0.0, "largest rotation of a view, in degrees")
+    view_field: float = _not_negative(
+        0.0,
+        "networks whose receptive field has a smaller radius (share of the side) get smaller views, smoother; 0: none",
+    )
     # the cycle and Eq. 2
     rounds: int = _count(2, "cycles of Algorithm 1 and refinement")
     refine_steps: int = _count(150, "steps of Eq. 2 per round; 0: no refinement", least=0)
@@ -183,6 +187,7 @@ RECIPES: dict[str, tuple[str, Recipe]] = {
             view_least=0.6,
             view_most=1.3,
             view_shift=0.18,
+            view_field=0.2,
             rounds=1,
             refine_steps=0,
         ),

@@ -1,12 +1,16 @@
 """Views and their transpose, the preconditioner, the falling step."""
 
+import math
+
 import pytest
 import torch
+from torch import nn
 
-from phosphene.engine import MeanGradients
+from phosphene.classifier import Classifier
+from phosphene.engine import Engine, MeanGradients
 from phosphene.mapper.algorithm import project, step_size
 from phosphene.mapper.smoothing import Smoothing
-from phosphene.mapper.views import apply_views, draw_views, mean_view_gradients
+from phosphene.mapper.views import apply_views, draw_views, fitted, mean_view_gradients
 from phosphene.recipe import Recipe
 
 MOVING = Recipe(batch_size=4, views=4, view_least=0.67, view_most=1.5, view_shift=0.2, view_turn=15.0)
@@ -123,3 +127,24 @@ def test_projection_keeps_what_is_inside_and_the_direction_of_what_is_outside() 
     assert float(projected[1].norm()) == pytest.approx(2.0)
     torch.testing.assert_close(projected[1] / projected[1].norm(), nu[1] / nu[1].norm())
     assert torch.equal(projected[2], nu[2])
+
+
+def test_a_network_that_looks_at_small_parts_gets_smaller_views_and_more_smoothing() -> None:
+    """The middle of a 5 x 5 mean sees 25 pixels alike: per axis, the variance of 5 places is (5 * 5 - 1) / 12 = 2."""
+    mean = nn.Conv2d(3, 2, 5, padding=2, bias=False)
+    nn.init.constant_(mean.weight, 1 / 75)
+    network = nn.Sequential(mean, nn.ReLU(inplace=True), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    samples = torch.randint(1, 256, (20, 3, 32, 64), dtype=torch.uint8)
+    recipe = MOVING.replace(smoothing=0.5)
+    with Engine(Classifier(network, size=(32, 64), mean=[0.0] * 3, std=[1.0] * 3), device="cpu") as engine:
+        radius = engine.receptive_radius(samples)
+        assert radius == pytest.approx(math.hypot(math.sqrt(2) / 32, math.sqrt(2) / 64), rel=1e-5)
+        for wide_enough in (recipe, recipe.replace(view_field=radius)):
+            assert fitted(wide_enough, engine, samples) is wide_enough
+        narrow, tiny = (recipe.replace(view_field=times * radius) for times in (2, 100))
+        found = fitted(narrow, engine, samples)
+        assert found == narrow.replace(view_least=found.view_least, smoothing=found.smoothing)
+        assert found.view_least == pytest.approx(recipe.view_least / 2)
+        assert found.smoothing == pytest.approx(math.sqrt(0.5))
+        assert fitted(tiny, engine, samples).view_least == pytest.approx(recipe.view_least / 4)
+        assert engine.receptive_radius(torch.zeros_like(samples)) == math.inf  # nothing responds

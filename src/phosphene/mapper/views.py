@@ -14,6 +14,29 @@ from torch.nn import functional
 from phosphene.engine import Engine, MeanGradients
 from phosphene.recipe import Recipe
 
+# However narrow a receptive field is, views shrink no further: of less than a quarter, little of the map is left.
+MIN_SHRINK = 0.25
+
+
+def fitted(recipe: Recipe, engine: Engine, samples: Tensor) -> Recipe:
+    """Return the recipe, with a smaller ``view_least`` and more ``smoothing`` for a receptive field narrower than ``view_field``.
+
+    A network that looks at small parts of the image builds many small objects, and other networks agree with its gradients
+    at coarse structure only. In a smaller view, the same part of the image holds more of the map.
+
+    Args:
+        recipe: ``view_field``, a radius as a share of the side; 0 changes nothing.
+        engine: Measures the network's radius (:meth:`Engine.receptive_radius`). ``view_least`` is multiplied by the ratio of
+            the two, and ``smoothing`` divided by its square root.
+        samples: uint8 (n, c, h, w), to measure it on.
+    """
+    if not recipe.view_field:
+        return recipe
+    shrink = max(engine.receptive_radius(samples) / recipe.view_field, MIN_SHRINK)
+    if shrink >= 1:
+        return recipe
+    return recipe.replace(view_least=recipe.view_least * shrink, smoothing=recipe.smoothing / math.sqrt(shrink))
+
 
 def draw_views(recipe: Recipe, generators: Sequence[torch.Generator], size: tuple[int, int]) -> "Tensor | None":
     """Draw v random views (scaled, shifted, turned) per map, by its generator; return matrices (m * v, 2, 3); ``None`` if there are none.
