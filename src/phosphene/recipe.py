@@ -187,7 +187,6 @@ RECIPES: dict[str, tuple[str, Recipe]] = {
             view_least=0.6,
             view_most=1.3,
             view_shift=0.18,
-            view_field=0.2,
             rounds=1,
             refine_steps=0,
         ),
