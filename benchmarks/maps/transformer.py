@@ -24,7 +24,9 @@ def main() -> None:
     text = table(scores, runs)
     print(text, hardware(), sep="\n")
     write_maps_sheet("transformer", list(runs[0].maps()))
-    write_result("transformer", {"seeds": SEEDS, "recipe": recipe.to_dict(), "scores": [one.to_dict() for one in scores]})
+    write_result(
+        "transformer", {"seeds": SEEDS, "recipe": recipe.to_dict(), "scores": [one.to_dict() for one in scores]}
+    )
     write_section(DOCS / "results.md", "transformer", text)
 
 
