@@ -8,6 +8,7 @@ from torch import nn
 
 from phosphene.classifier import Classifier
 from phosphene.engine import Engine, MeanGradients
+from phosphene.engine.receptive import receptive_radius
 from phosphene.mapper.algorithm import project, step_size
 from phosphene.mapper.smoothing import Smoothing
 from phosphene.mapper.views import apply_views, draw_views, fitted, mean_view_gradients
@@ -137,7 +138,7 @@ def test_a_network_that_looks_at_small_parts_gets_smaller_views_and_more_smoothi
     samples = torch.randint(1, 256, (20, 3, 32, 64), dtype=torch.uint8)
     recipe = MOVING.replace(smoothing=0.5)
     with Engine(Classifier(network, size=(32, 64), mean=[0.0] * 3, std=[1.0] * 3), device="cpu") as engine:
-        radius = engine.receptive_radius(samples)
+        radius = receptive_radius(engine, samples)
         assert radius == pytest.approx(math.hypot(math.sqrt(2) / 32, math.sqrt(2) / 64), rel=1e-5)
         for wide_enough in (recipe, recipe.replace(view_field=radius)):
             assert fitted(wide_enough, engine, samples) is wide_enough
@@ -147,4 +148,4 @@ def test_a_network_that_looks_at_small_parts_gets_smaller_views_and_more_smoothi
         assert found.view_least == pytest.approx(recipe.view_least / 2)
         assert found.smoothing == pytest.approx(math.sqrt(0.5))
         assert fitted(tiny, engine, samples).view_least == pytest.approx(recipe.view_least / 4)
-        assert engine.receptive_radius(torch.zeros_like(samples)) == math.inf  # nothing responds
+        assert receptive_radius(engine, torch.zeros_like(samples)) == math.inf  # nothing responds

@@ -17,7 +17,6 @@ from phosphene.engine.gradients import Gradients, MeanGradients, input_gradient
 from phosphene.engine.losses import LOSSES, cross_entropy
 from phosphene.engine.memory import keep_freed_memory
 from phosphene.engine.modules import find_spatial_layer, frozen
-from phosphene.engine.receptive import receptive_radius
 from phosphene.engine.targets import hits, target_probabilities, virtual_logits
 from phosphene.engine.tuning import tuned_micro_batch
 from phosphene.engine.units import MOST_SAMPLES, UnitClassifier, layer_outputs, mean_activations
@@ -91,7 +90,6 @@ class Engine:
         self._captured: CapturedSteps | None = None  # on a GPU, while the engine is open
         self._classified: tuple[Tensor, Tensor] | None = None  # the last samples that were classified, and their logits
         self._measured: dict[str, tuple[Tensor, Tensor]] = {}  # by layer, samples and their mean activations
-        self._radius: tuple[Tensor, float] | None = None  # samples, and the radius of the receptive field on them
 
     def __enter__(self) -> Self:
         if torch.is_inference_mode_enabled():
@@ -118,7 +116,7 @@ class Engine:
 
     def _close(self) -> None:
         """Drop captured steps, cached logits and the chosen forward pass: they hold only while the engine is open."""
-        self._opened = self._captured = self._classified = self._radius = self.forward = None
+        self._opened = self._captured = self._classified = self.forward = None
         self._measured.clear()
 
     def captured(self, step: Step, *key: Hashable) -> Step:
@@ -248,12 +246,6 @@ class Engine:
         grey = torch.full((1, *self.classifier.input.shape), 0.5)
         size = self.classifier.input.size
         return find_spatial_layer(self.classifier.module, lambda: self.logits(grey), name, size=size)
-
-    def receptive_radius(self, samples: Tensor) -> float:
-        """Return how far the network looks, as a share of the image's side; kept until other samples, uint8 (n, c, h, w), are given."""
-        if self._radius is None or self._radius[0] is not samples:
-            self._radius = (samples, receptive_radius(self, samples))
-        return self._radius[1]
 
     def _differentiate(self, images: Tensor, classes: Tensor, loss: str) -> tuple[Tensor, Tensor, Tensor]:
         """Return a micro-batch's loss gradients (n, c, h, w), losses (n,) and logits; the first call decides whether it is compiled."""

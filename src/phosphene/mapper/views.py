@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from phosphene.engine import Engine, MeanGradients
+from phosphene.engine.receptive import receptive_radius
 from phosphene.recipe import Recipe
 
 # However narrow a receptive field is, views shrink no further: of less than a quarter, little of the map is left.
@@ -26,13 +27,13 @@ def fitted(recipe: Recipe, engine: Engine, samples: Tensor) -> Recipe:
 
     Args:
         recipe: ``view_field``, a radius as a share of the side; 0 changes nothing.
-        engine: Measures the network's radius (:meth:`Engine.receptive_radius`). ``view_least`` is multiplied by the ratio of
+        engine: Measures the network's radius (:func:`phosphene.engine.receptive.receptive_radius`). ``view_least`` is multiplied by the ratio of
             the two, and ``smoothing`` divided by its square root.
         samples: uint8 (n, c, h, w), to measure it on.
     """
     if not recipe.view_field:
         return recipe
-    shrink = max(engine.receptive_radius(samples) / recipe.view_field, MIN_SHRINK)
+    shrink = max(receptive_radius(engine, samples) / recipe.view_field, MIN_SHRINK)
     if shrink >= 1:
         return recipe
     return recipe.replace(view_least=recipe.view_least * shrink, smoothing=recipe.smoothing / math.sqrt(shrink))
