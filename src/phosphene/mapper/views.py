@@ -27,8 +27,8 @@ def fitted(recipe: Recipe, engine: Engine, samples: Tensor) -> Recipe:
 
     Args:
         recipe: ``view_field``, a radius as a share of the side; 0 changes nothing.
-        engine: Measures the network's radius (:func:`phosphene.engine.receptive.receptive_radius`). ``view_least`` is multiplied by the ratio of
-            the two, and ``smoothing`` divided by its square root.
+        engine: Measures the network's radius. ``view_least`` is multiplied by the ratio of the two, and ``smoothing``
+            divided by its square root.
         samples: uint8 (n, c, h, w), to measure it on.
     """
     if not recipe.view_field:
