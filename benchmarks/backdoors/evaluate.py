@@ -23,7 +23,7 @@ from benchmarks.backdoors.scanning import VARIANTS, pool_of, scan_code
 from benchmarks.backdoors.specs import Spec, specs
 from benchmarks.backdoors.stored import stored
 from benchmarks.backdoors.tables import write_tables
-from benchmarks.common import ROOT, hardware, write_result, write_section
+from benchmarks.common import RESULTS, ROOT, hardware, write_result, write_section
 from phosphene.backdoor.all_to_all import WORKS
 from phosphene.backdoor.measure import MEASURES, figures
 from phosphene.backdoor.null import Null
@@ -209,12 +209,15 @@ def main() -> None:
     given = parser.parse_args()
 
     def show() -> None:
-        networks = {split: gather(given.networks, split, mixed=given.mixed) for split in SPLITS}
-        text = write_tables(networks[given.split], given.split)
+        networks = gather(given.networks, given.split, mixed=given.mixed)
+        if not networks:
+            raise SystemExit(f"{given.networks} has no networks of the split {given.split}.")
+        text = write_tables(networks, given.split)
         print(hardware(), text, sep="\n\n")
         if given.write:
             write_section(ROOT / "docs" / "backdoor.md", f"backdoor-{given.split}", text)
-            write_result("backdoor", networks)
+            known = json.loads((RESULTS / "backdoor.json").read_text())
+            write_result("backdoor", {split: known.get(split, []) for split in SPLITS} | {given.split: networks})
 
     steps: dict[str, Callable[[], None]] = {
         "scan": lambda: run_scans(given.networks, given.split, given.variant, given.first),

@@ -84,7 +84,7 @@ class Recipe:
     view_turn: float = _not_negative(0.0, "largest rotation of a view, in degrees")
     view_field: float = _not_negative(
         0.0,
-        "networks whose receptive field has a smaller radius (share of the side) get smaller views, smoother; 0: none",
+        "networks whose receptive field has a smaller radius (share of the side) get smaller views and more smoothing; 0: never",
     )
     # the cycle and Eq. 2
     rounds: int = _count(2, "cycles of Algorithm 1 and refinement")

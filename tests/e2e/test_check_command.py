@@ -163,7 +163,7 @@ def test_too_few_classes_for_a_verdict_are_named_before_anything_is_made(check, 
     words = [*("-c", 0, "-c", 2, "-c", 3, "-c", 4), *SETTINGS, "--samples", sample_folder, "--out", made]
     assert call("map", card.path, "--trust", *words).code == 0
     assert json.loads(check("--dry-run", "--json", "--most", 4).out)["warnings"] == []
-    line = line.replace("this run has 3", "--most leaves 2").replace("map at least 4 classes", "give --most 4 or more")
+    line = line.replace("this run has 3", "--most leaves 2").replace("map at least 4 classes", "give a larger --most")
     assert json.loads(check("--dry-run", "--json", "--most", 2).out)["warnings"] == [line]
 
 
@@ -191,7 +191,7 @@ def test_an_interruption_keeps_what_is_finished_and_the_same_command_goes_on(che
         answer = check()
     assert answer.code == 130
     assert answer.out == ""
-    assert "interrupted. The same command continues from here." in answer.err
+    assert "interrupted. The same command goes on with what is finished." in answer.err
     kept = noted(made)["checks"]
     assert list(kept) == ["fidelity", "permuted-labels", "cascade", "random-weights"]
     assert not list(made.rglob("*.part"))

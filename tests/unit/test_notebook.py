@@ -12,13 +12,16 @@ from phosphene import notebook
 from phosphene.checks import Finding
 from phosphene.concept_map import Job, captions
 from phosphene.errors import RunError
+from phosphene.executors.base import MapOrigin
 from phosphene.metrics.scorecard import ConceptScore, Confusion, ContrastScore, Score, Scores
+from phosphene.progress import ProgressDisplay
 from phosphene.recipe import Recipe
 from phosphene.runs import RunDirectory, run_facts
 from phosphene.runs.checks import write_check
 from phosphene.runs.scores import write_scores
 from phosphene.samples.pool import make_pool
-from tests import tiny, web
+from phosphene.workflows.scan import ScannedRun, make_scan, plan_scan
+from tests import hand, tiny, web
 
 HOSTILE = '<script>alert(1)</script>"><img src=x onerror=alert(1)>\u202egnol $x_1$'
 
@@ -166,3 +169,17 @@ def test_a_run_shows_its_verdicts_and_how_many_checks_passed(tmp_path):
     html = run._repr_html_()
     assert "inconclusive (tiny): Class &#39;lion&#39; deviates." in html
     assert "2 passed, 1 failed, 1 without a verdict" in html
+    for name in ("scan.json", "checks.json"):
+        (run.path / name).write_text('{"broken', encoding="utf-8")
+        assert f"{name} is damaged" in run._repr_html_()
+
+
+def test_a_scan_shows_its_verdict_and_that_it_has_not_ended(tmp_path):
+    origin = MapOrigin(classifier=hand.classifier(40.0), pool=hand.pool(), recipe=Recipe(), device="cpu")
+    planned = plan_scan(origin, out=tmp_path / "scan")
+    planned.run.begin(planned.facts, [])
+    assert "not finished: the same command makes it anew" in planned.run._repr_html_()
+    assert "not scanned" in ScannedRun(planned)._repr_html_()
+    html = make_scan(planned, ProgressDisplay("scan", shown=False), mapped=False)._repr_html_()
+    assert "A backdoor is suspected in this network" in html
+    assert "report: " in html

@@ -82,8 +82,11 @@ def test_what_is_said_of_detected_backdoors_is_what_was_measured(method, words, 
     assert words in caveat({"verdict": CLEAN})
 
 
-def test_what_is_said_of_false_alarms_is_what_was_measured():
+@pytest.mark.parametrize(
+    ("method", "words", "share"), [("", "one in sixteen", 1 / 16), (", no data", "one in twelve", 1 / 12)]
+)
+def test_what_is_said_of_false_alarms_is_what_was_measured(method, words, share):
     page = (ROOT / "docs" / "backdoor.md").read_text(encoding="utf-8")
-    called, clean = re.search(r"\| phosphene scan \|[^|]*\| (\d+) of (\d+) ", page).groups()
-    assert abs(int(called) / int(clean) - 1 / 16) < 0.01
-    assert "one in sixteen" in caveat({"verdict": BACKDOORED})
+    called, clean = re.search(rf"\| phosphene scan{method} \|[^|]*\| (\d+) of (\d+) ", page).groups()
+    assert abs(int(called) / int(clean) - share) < 0.01
+    assert words in caveat({"verdict": BACKDOORED})

@@ -61,7 +61,7 @@ def maximise_margins(
 
 
 def outlyingness(margin: Tensor, others: "Tensor | None" = None) -> Tensor:
-    """Return -log10 p of each class's margin, (m,) in [0, 3], by a gamma distribution fitted to other classes', or to clean networks'.
+    """Return -log10 p of each class's margin, (m,) in [0, 3], by a gamma distribution fitted to margins of other classes or networks.
 
     The test of MM-BD: a gamma distribution is fitted, here by its moments, to the margins of all classes
     but one, and ``p = 1 - F(margin of that one)^m``. All 0 if inputs reach fewer than half of the classes, or if there

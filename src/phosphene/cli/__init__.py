@@ -91,8 +91,9 @@ def entry() -> None:
     except click.ClickException as error:
         _fail(error.format_message())
     except (KeyboardInterrupt, click.Abort) as stop:
-        finished = ", ".join(["interrupted", *(str(one) for one in (stop.__cause__ or stop).args[:1])])
-        print(f"\nphosphene: {finished}. The same command continues from here.", file=sys.stderr)  # noqa: T201
+        finished = [str(one) for one in (stop.__cause__ or stop).args if isinstance(stop.__cause__, KeyboardInterrupt)]
+        line = ", ".join(["interrupted", *finished[:1]])
+        print(f"\nphosphene: {line}. The same command goes on with what is finished.", file=sys.stderr)  # noqa: T201
         sys.exit(130)
     except Exception as error:  # noqa: BLE001  (the last place that can turn it into a line)
         if os.environ.get("PHOSPHENE_DEBUG"):

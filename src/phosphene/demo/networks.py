@@ -79,11 +79,10 @@ class PlainNet(nn.Module):
 
 
 class SmallViT(nn.Module):
-    """A small vision transformer for the demo's images: 144 tokens and 60 million multiply-adds at 96 x 96 pixels.
+    """A small vision transformer for the demo's images: 144 tokens and 69 million multiply-adds at 96 x 96 pixels.
 
-    Convolutions cut the image into patches (Xiao et al. 2021, "Early convolutions help transformers see better"): from
-    pixels alone, so small a transformer learns this world too slowly. Positions are sines of several wavelengths, so that
-    any size will do.
+    Convolutions cut the image into patches (Xiao et al. 2021, "Early convolutions help transformers see better").
+    Positions are sines of several wavelengths, so that any size will do.
     """
 
     def __init__(self, classes: int = CLASSES, width: int = 96, depth: int = 4) -> None:
@@ -113,7 +112,7 @@ class SmallViT(nn.Module):
 def _positions(grid: Tensor) -> Tensor:
     """Return sines and cosines of the rows and columns of patches (n, width, h, w), counted from the middle, (h w, width)."""
     _, width, *size = grid.shape
-    frequencies = 0.01 ** torch.arange(0, 1, 4 / width, device=grid.device)
+    frequencies = 0.01 ** (torch.arange(width // 4, device=grid.device) * 4 / width)
     axes = [(torch.arange(side, device=grid.device) + 0.5 - side / 2)[:, None] * frequencies for side in size]
     rows, columns = (torch.cat([axis.sin(), axis.cos()], 1) for axis in axes)
     both = torch.cat([rows[:, None].expand(*size, -1), columns[None].expand(*size, -1)], 2)

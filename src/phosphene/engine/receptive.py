@@ -30,6 +30,7 @@ def receptive_radius(engine: "Engine", samples: Tensor) -> float:
     """
     module, size = engine.classifier.module.get_submodule(engine.spatial_layer()), engine.classifier.input.size
     middles: list[Tensor] = []
+    chosen = samples[torch.linspace(0, len(samples) - 1, min(MOST_SAMPLES, len(samples))).long()]
 
     def hook(_: object, __: object, output: Any) -> None:
         """Forward hook: sum the middle cell at once, because the next module may change the output in place."""
@@ -39,11 +40,12 @@ def receptive_radius(engine: "Engine", samples: Tensor) -> float:
 
     energy = torch.zeros(size, dtype=torch.float64)
     with forward_hooks([module], hook), torch.enable_grad():
-        for chunk in torch.split(samples[:: max(1, len(samples) // MOST_SAMPLES)][:MOST_SAMPLES], engine.micro_batch):
+        for chunk in torch.split(chosen, engine.micro_batch):
             images = (chunk.to(engine.device, engine.dtype) / 255).requires_grad_()
             engine.classifier.logits(images)
             gradient = input_gradient(middles[-1], images, engine.classifier)  # the last call of the module counts
             energy += gradient.double().square().sum((0, 1)).cpu()
+            middles.clear()
     total = energy.sum()
     if not 0 < float(total) < float("inf"):
         return float("inf")

@@ -138,7 +138,8 @@ class UnitClassifier(Classifier):
 
         def hook(part: nn.Module, _: object, output: object) -> None:
             """Forward hook: average the output at once, because the next module may change it in place."""
-            read[names[part]] = mean_activations(output, self.input.size)
+            if (mean := mean_activations(output, self.input.size)) is not None:
+                read[names[part]] = mean
 
         with forward_hooks(list(names), hook):
             logits = super().logits(pixels)

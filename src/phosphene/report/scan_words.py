@@ -29,7 +29,10 @@ DETECTED = (
     "Of small networks with a planted backdoor to one class, the scan found about three in four, and without natural samples "
     "about half; of three larger ones, an earlier version could decide none. docs/backdoor.md has the counts for each kind of trigger."
 )
-FALSE_ALARMS = "Of small clean networks, the scan called about one in sixteen backdoored, too (docs/backdoor.md)."
+FALSE_ALARMS = (
+    "Of small clean networks, the scan called about one in sixteen backdoored, too, and without natural samples about "
+    "one in twelve (with the default --alpha; docs/backdoor.md)."
+)
 NEED_NOT = "A candidate trigger need not look like the trigger that was planted."
 SHORTCUT = (
     "A backdoor and a shortcut learnt from marked training images can look the same from outside. If training images "

@@ -65,7 +65,7 @@ class SiteClass:
     maps: dict[int, list[Card]]
 
     def figures(self, runs: Sequence[SiteRun]) -> dict[str, str]:
-        """Return a dictionary of two texts, a number per run in each: mean confidence in percent of the source, ``p``, of ``others``.
+        """Return two texts, ``p`` and ``others``, each with a number per run: mean confidence in percent of the source, and of others.
 
         Numbers are separated by spaces. Without maps a run's ``p`` is empty; without other classifiers its ``others`` is -1.
         """

@@ -51,7 +51,13 @@ def write_check(run: "RunDirectory", entry: dict[str, Any], sha256: str) -> None
 
 
 def checks_line(run: "RunDirectory") -> str:
-    """Return how many of a run's checks have passed, failed or given no verdict, as text; empty if nothing was checked."""
+    """Return how many of a run's checks have passed, failed or given no verdict, as text; empty if nothing was checked.
+
+    Of a damaged ``checks.json`` it is the message of the RunError.
+    """
     words = {True: "passed", False: "failed", None: "without a verdict"}
-    counted = Counter(words[one["passed"]] for one in read_checks(run).values())
+    try:
+        counted = Counter(words[one["passed"]] for one in read_checks(run).values())
+    except RunError as error:
+        return str(error)
     return ", ".join(f"{counted[word]} {word}" for word in words.values() if counted[word])

@@ -67,6 +67,7 @@ def suspect_folder(index: int, label: str) -> str:
 def scan_folders(run: "RunDirectory") -> "list[RunDirectory]":
     """Return the run and all folders in its folder ``scans``, as RunDirectory objects; some may hold no ``scan.json``."""
     with contextlib.suppress(OSError):
+        # type(run): the module of RunDirectory imports this one.
         return [run, *(type(run)(path) for path in sorted((run.path / OTHERS).iterdir()) if path.is_dir())]
     return [run]
 
@@ -83,9 +84,12 @@ def read_scans(run: "RunDirectory") -> "list[tuple[RunDirectory, dict[str, Any]]
 def verdict_lines(run: "RunDirectory") -> list[str]:
     """Return per scan of a run its verdict, the scanned model and the first reason, as text: ``clean (shapes): No class ...``.
 
-    A run without maps and scans is one whose scan has not ended.
+    A run without maps and scans is one whose scan has not ended. Of a damaged scan it is the message of its RunError.
     """
-    scans = [found for _, found in read_scans(run)]
+    try:
+        scans = [found for _, found in read_scans(run)]
+    except RunError as error:
+        return [str(error)]
     if not scans and not run.facts()["jobs"]:
         return ["not finished: the same command makes it anew"]
     return [f"{one['verdict']} ({one['model']['name']}): {' '.join(one['reasons'][:1])}" for one in scans]

@@ -88,13 +88,13 @@ class CheckPlan:
 
     @property
     def doubt(self) -> str:
-        """A sentence, shown before any map is made, that so few classes neither pass nor fail; empty if there are enough, or no rule."""
+        """A warning that too few classes are checked for a verdict; empty if there are enough, or if no chosen check gives one."""
         if self.context.classes >= FEWEST or WITHOUT_RULE.issuperset(self.names):
             return ""
         mapped = len(disjoint(one.concept for one in self.context.maps))
         too_few = mapped < FEWEST
         have = f"this run has {mapped}" if too_few else f"--most leaves {self.context.classes}"
-        fix = f"map at least {FEWEST} classes" if too_few else f"give --most {FEWEST} or more"
+        fix = f"map at least {FEWEST} classes" if too_few else "give a larger --most"
         return (
             f"at least {FEWEST} classes are needed for a verdict, and {have}, so that each check will say "
             f"'too few to tell': {fix}."

@@ -25,7 +25,7 @@ DRAWN, DRAWN_SEED = 600, 20230401
 
 @dataclass(frozen=True)
 class ConfusedPair:
-    """Two classes that a network confuses: contrasts to map, both ways, and mean probability, both ways, of one for the other's samples.
+    """Two classes that a network confuses: the two contrasts to map, and the mean probability that samples of one give to the other.
 
     Attributes:
         first: The contrast of one class with the other.

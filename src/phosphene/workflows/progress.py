@@ -18,7 +18,7 @@ from phosphene.samples.pool import FEW_HELD_OUT
 from phosphene.units import FORMS
 
 TRIES = 3  # of a map, before it is given up
-MOST_NAMED = 5  # maps that could not be made, in the message
+MOST_NAMED = 5  # maps that could not be made, in messages
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,8 @@ class Progress:
         left: Estimated seconds to go; ``None`` if that is not known.
         rate: Maps per minute, over all workers, since the beginning; ``None`` if that is not known.
         workers: Workers in use.
-        failures: A line per map that could not be made: name, seed and error.
+        failed: Number of maps that could not be made.
+        failures: A line for each of the first few of them: name, seed and error.
     """
 
     maps_done: int
@@ -45,12 +46,13 @@ class Progress:
     left: "float | None" = None
     rate: "float | None" = None
     workers: int = 1
+    failed: int = 0
     failures: tuple[str, ...] = ()
 
     def show(self, display: ProgressDisplay) -> None:
         """Show the figures of this report on the display: the map being made, loss and hits of its last step, the time left.
 
-        A map that could not be made gets a line that stays, once.
+        Each of the first few maps that could not be made gets a line that stays, once.
         """
         for line in self.failures:
             if line not in display.warnings:
@@ -62,8 +64,8 @@ class Progress:
         facts = f"step {step.number} of {step.total}, loss {step.loss:.3f}, {reached} for {percent(step.hits)}"
         if self.workers > 1 and self.rate is not None:
             facts += f", {self.workers} workers, {self.rate:.1f} maps per minute"
-        if self.failures:
-            facts += f", {len(self.failures)} failed"
+        if self.failed:
+            facts += f", {self.failed} failed"
         display.update(
             f"map {min(self.maps_done + 1, self.maps_total)} of {self.maps_total}, {labels}",
             done / max(self.maps_total, 1) if self.share is None else self.share,
@@ -159,7 +161,8 @@ class MapCounts:
             left=left,
             rate=self.made / elapsed * 60 if elapsed > 0 else None,
             workers=workers,
-            failures=tuple(f"could not make {_failure_text(row)}" for _, row in self.failures),
+            failed=len(self.failures),
+            failures=tuple(f"could not make {_failure_text(row)}" for _, row in self.failures[:MOST_NAMED]),
         )
 
     def raise_failures(self) -> None:
