@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from phosphene.backdoor.scan import OFTEN_MISSED
+from phosphene.backdoor.scan import MISSED_KINDS
 from phosphene.backdoor.verdict import BACKDOORED, CLEAN, INCONCLUSIVE
 from phosphene.report.scan_words import NO_PROOF, caveat, glance, left_out, rank, suspicions, terminal_lines
 
@@ -62,7 +62,7 @@ def test_a_clean_verdict_says_what_it_does_not_mean():
     for kind in ("large patches", "warps", "blended", "additive patterns", "made to evade"):
         for words in (glance(found), caveat(found)):
             assert kind in words
-        assert sum(kind in line.lower() for line in OFTEN_MISSED) == 1  # a line each
+        assert sum(kind in line.lower() for line in MISSED_KINDS) == 1  # a line each
     assert "docs/backdoor.md" in caveat(found)
     assert NO_PROOF not in glance({**found, "verdict": INCONCLUSIVE})
 
@@ -73,20 +73,18 @@ def test_a_shipped_network_is_said_to_be_left_out_of_its_own_comparison():
 
 
 @pytest.mark.parametrize(
-    ("method", "words", "share"), [("", "about three in four", 3 / 4), (", no data", "about half", 1 / 2)]
+    ("verdict", "column", "method", "words", "share", "room"),
+    [
+        (CLEAN, 2, "", "about three in four", 3 / 4, 0.1),
+        (CLEAN, 2, ", no data", "about half", 1 / 2, 0.1),
+        (BACKDOORED, 1, "", "one in sixteen", 1 / 16, 0.01),
+        (BACKDOORED, 1, ", no data", "one in twelve", 1 / 12, 0.01),
+    ],
 )
-def test_what_is_said_of_detected_backdoors_is_what_was_measured(method, words, share):
+def test_what_is_said_of_found_backdoors_and_false_alarms_is_what_was_measured(
+    verdict, column, method, words, share, room
+):
     page = (ROOT / "docs" / "backdoor.md").read_text(encoding="utf-8")
-    detected, planted = re.search(rf"\| phosphene scan{method} \|[^|]*\|[^|]*\| (\d+) of (\d+) ", page).groups()
-    assert abs(int(detected) / int(planted) - share) < 0.1
-    assert words in caveat({"verdict": CLEAN})
-
-
-@pytest.mark.parametrize(
-    ("method", "words", "share"), [("", "one in sixteen", 1 / 16), (", no data", "one in twelve", 1 / 12)]
-)
-def test_what_is_said_of_false_alarms_is_what_was_measured(method, words, share):
-    page = (ROOT / "docs" / "backdoor.md").read_text(encoding="utf-8")
-    called, clean = re.search(rf"\| phosphene scan{method} \|[^|]*\| (\d+) of (\d+) ", page).groups()
-    assert abs(int(called) / int(clean) - share) < 0.01
-    assert words in caveat({"verdict": BACKDOORED})
+    called, networks = re.search(rf"\| phosphene scan{method} \|(?:[^|]*\|){{{column}}} (\d+) of (\d+) ", page).groups()
+    assert abs(int(called) / int(networks) - share) < room
+    assert words in caveat({"verdict": verdict})

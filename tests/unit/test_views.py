@@ -11,7 +11,7 @@ from phosphene.engine import Engine, MeanGradients
 from phosphene.engine.receptive import receptive_radius
 from phosphene.mapper.algorithm import project, step_size
 from phosphene.mapper.smoothing import Smoothing
-from phosphene.mapper.views import apply_views, draw_views, fitted, mean_view_gradients
+from phosphene.mapper.views import apply_views, draw_views, fit_to_receptive_field, mean_view_gradients
 from phosphene.recipe import Recipe
 
 MOVING = Recipe(batch_size=4, views=4, view_least=0.67, view_most=1.5, view_shift=0.2, view_turn=15.0)
@@ -141,11 +141,11 @@ def test_a_network_that_looks_at_small_parts_gets_smaller_views_and_more_smoothi
         radius = receptive_radius(engine, samples)
         assert radius == pytest.approx(math.hypot(math.sqrt(2) / 32, math.sqrt(2) / 64), rel=1e-5)
         for wide_enough in (recipe, recipe.replace(view_field=radius)):
-            assert fitted(wide_enough, engine, samples) is wide_enough
+            assert fit_to_receptive_field(wide_enough, engine, samples) is wide_enough
         narrow, tiny = (recipe.replace(view_field=times * radius) for times in (2, 100))
-        found = fitted(narrow, engine, samples)
+        found = fit_to_receptive_field(narrow, engine, samples)
         assert found == narrow.replace(view_least=found.view_least, smoothing=found.smoothing)
         assert found.view_least == pytest.approx(recipe.view_least / 2)
         assert found.smoothing == pytest.approx(math.sqrt(0.5))
-        assert fitted(tiny, engine, samples).view_least == pytest.approx(recipe.view_least / 4)
+        assert fit_to_receptive_field(tiny, engine, samples).view_least == pytest.approx(recipe.view_least / 4)
         assert receptive_radius(engine, torch.zeros_like(samples)) == math.inf  # nothing responds

@@ -18,7 +18,7 @@ ALPHA = 0.05
 MOST_SUSPECTS = 5  # suspects that candidates are built for
 FEWEST_CLASSES = 5  # with fewer classes, the median says nothing about the typical class
 
-OFTEN_MISSED = (
+MISSED_KINDS = (
     "Large patches: often missed, because windows have a tenth of the image's side.",
     "Warps: often missed.",
     "Blended images: often missed.",
@@ -241,7 +241,7 @@ def _not_tested(classifier: Classifier, found: Measured, *, natural: bool, pairs
         lines.append(PAIRS)
     searched = pairs or classifier.num_classes <= MANY
     missing = FEW_SAMPLES if searched else NO_ALL_TO_ALL.format(MANY)
-    return [*lines, missing if found.all_to_all is None else ONE_WINDOW, *OFTEN_MISSED]
+    return [*lines, missing if found.all_to_all is None else ONE_WINDOW, *MISSED_KINDS]
 
 
 class _Tally:

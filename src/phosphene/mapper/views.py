@@ -19,7 +19,7 @@ from phosphene.recipe import Recipe
 MIN_SHRINK = 0.25
 
 
-def fitted(recipe: Recipe, engine: Engine, samples: Tensor) -> Recipe:
+def fit_to_receptive_field(recipe: Recipe, engine: Engine, samples: Tensor) -> Recipe:
     """Return the recipe, with a smaller ``view_least`` and more ``smoothing`` for a receptive field narrower than ``view_field``.
 
     A network that looks at small parts of the image builds many small objects, and other networks agree with its gradients

@@ -23,10 +23,12 @@ def read_failures(run: RunDirectory) -> list[dict[str, Any]]:
 def failure_lines(run: RunDirectory) -> list[str]:
     """Return ``failures.json`` as lines of text: one per map that could not be made, and one on why the last command failed."""
     data = _read(run)
-    maps = [
-        f"{name_with_index(row['index'], row['label'])}, seed {row['seed']}: {row['error']}" for row in data["failures"]
-    ]
-    return maps + ([data["command"]] if "command" in data else [])
+    return [*map(failure_line, data["failures"]), *([data["command"]] if "command" in data else [])]
+
+
+def failure_line(row: dict[str, Any]) -> str:
+    """Return a row of ``failures.json`` as text: name and index of the class, seed, error."""
+    return f"{name_with_index(row['index'], row['label'])}, seed {row['seed']}: {row['error']}"
 
 
 def note_command_failure(run: RunDirectory, error: str) -> None:

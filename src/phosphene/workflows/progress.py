@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from phosphene.classifier import Classifier
-from phosphene.concepts import name_with_index
 from phosphene.errors import JobsError
 from phosphene.executors.base import Group, MapPlan
 from phosphene.formats import count, percent
 from phosphene.mapper import Step, passes_per_map
 from phosphene.metrics.range_check import range_doubt
 from phosphene.progress import ProgressDisplay
+from phosphene.runs.failures import failure_line
 from phosphene.samples import SamplePool
 from phosphene.samples.pool import FEW_HELD_OUT
 from phosphene.units import FORMS
@@ -162,7 +162,7 @@ class MapCounts:
             rate=self.made / elapsed * 60 if elapsed > 0 else None,
             workers=workers,
             failed=len(self.failures),
-            failures=tuple(f"could not make {_failure_text(row)}" for _, row in self.failures[:MOST_NAMED]),
+            failures=tuple(f"could not make {failure_line(row)}" for _, row in self.failures[:MOST_NAMED]),
         )
 
     def raise_failures(self) -> None:
@@ -173,7 +173,7 @@ class MapCounts:
         """
         if not self.failures:
             return
-        named = [_failure_text(row) for _, row in self.failures[:MOST_NAMED]]
+        named = [failure_line(row).rstrip(".") for _, row in self.failures[:MOST_NAMED]]
         count = len(self.failures)
         more = f"; and {count - MOST_NAMED} more" if count > MOST_NAMED else ""
         where = ", ".join(sorted({str(plan.run.path / "failures.json") for plan, _ in self.failures}))
@@ -181,8 +181,3 @@ class MapCounts:
             f"{count} of {self.made + self.cached + count} maps could not be made in {TRIES} tries: "
             f"{'; '.join(named)}{more}. All are listed in {where}; the same command tries them again."
         )
-
-
-def _failure_text(row: dict[str, Any]) -> str:
-    """Return a row of ``failures.json`` as text: name and index of the class, seed, error."""
-    return f"{name_with_index(row['index'], row['label'])}, seed {row['seed']}: {row['error'].rstrip('.')}"
