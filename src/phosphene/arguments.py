@@ -108,7 +108,7 @@ def _output_named(text: str, classifier: Classifier) -> Concept:
 
 
 def to_pool(samples: Any, classifier: Classifier) -> SamplePool:
-    """Return ``samples`` if it is a SamplePool, or load its spec (``None``: demo ones for demo models, else synthetic); or SamplesError.
+    """Return ``samples`` if a SamplePool, or load the spec (``None``: of demo models demo ones, else synthetic); SamplesError if unfit.
 
     Raises:
         SamplesError: it is neither, cannot be loaded, or does not fit the input of the classifier.

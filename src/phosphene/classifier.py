@@ -143,7 +143,7 @@ class Classifier:
         return to_logits(self._module_output(pixels), kind)
 
     def _module_output(self, pixels: Tensor) -> Tensor:
-        """Return the module's raw output, a tensor or an object's ``logits``, for pixels in [0, 1], normalised first; else CardError."""
+        """Return the module's raw output for pixels in [0, 1], normalised first; of several, the one with the logits; else CardError."""
         mean, scale = self._normalisation(pixels.device, pixels.dtype)
         found = self.module((pixels - mean) * scale)
         try:
@@ -210,7 +210,7 @@ class Classifier:
                 module.training = mode
 
     def _test_outputs(self, first: Tensor, grey: Tensor) -> tuple[Iterator[Tensor], Iterator[Tensor]]:
-        """Return two iterators that run the module lazily: for grey (``first``), noise, black, white; for two images far outside [0, 1]."""
+        """Return two lazy iterators of outputs: for grey (known: ``first``), noise, black and white; for two images far outside [0, 1]."""
         noise = torch.rand(grey.shape, generator=torch.Generator().manual_seed(0)).to(grey)
         images = [noise, torch.zeros_like(grey), torch.ones_like(grey)]
         # What is not bounded leaves [0, 1] far outside the range of pixels.

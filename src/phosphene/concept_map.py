@@ -131,7 +131,7 @@ class ConceptMap:
 
     @property
     def pixels(self) -> Tensor:
-        """The map rendered as an image of floats, (c, h, w) in [0, 1]. Scores are computed on these, not on the 8-bit image."""
+        """The map as an image of floats, (c, h, w) in [0, 1], at its recipe's contrast, not in 8 bits; scores render it at contrast 0.2."""
         return render(self.nu, self.contrast)
 
     @cached_property

@@ -90,7 +90,7 @@ class Concept:
 
     @cached_property
     def label(self) -> str:
-        """The concept's label: a class's in full; else the expression in first synonyms, with at most four classes on a side."""
+        """The label: a class's in full, a unit's own; else the expression in first synonyms, a side of over four ending in "2 more"."""
         if self.unit:
             return self.unit.label
         return self.up[0][1] if self.is_class else self._written(self._short_name, MOST_NAMED)
@@ -157,7 +157,7 @@ def disjoint(concepts: Iterable[Concept]) -> list[Concept]:
 
 
 def _quoted(name: str, index: int) -> str:
-    """Return a class's name as written in an expression: in double quotes if it holds an operator; its index if it holds quotes itself."""
+    """Return a class's name as written in an expression: in double quotes if it has a word ``+`` or ``vs``; its index if it has quotes."""
     if '"' in name:
         return str(index)
     return f'"{name}"' if OPERATOR.search(f" {name} ") else name
@@ -179,7 +179,7 @@ def is_unit(index: int) -> bool:
 
 
 def kind_and_index(index: int, label: str) -> str:
-    """From a concept's index and label, return in words what it is: a class, union, contrast, unit, direction or output."""
+    """From index and label of a concept, return ``class 134``, or the kind alone: union, contrast, unit, direction or output."""
     if is_class(index):
         return f"class {index}"
     if is_unit(index):

@@ -66,7 +66,7 @@ def find_among(text: str, concepts: Iterable[Concept], where: str) -> int:
 
 
 def _index_of_expression(text: str, concepts: Iterable[Concept]) -> "int | None":
-    """Return the :attr:`Concept.index` of the expression ``text``, its names taken from ``concepts``; ``None`` if it cannot be read."""
+    """Return the :attr:`Concept.index` of ``text``, in class names of ``concepts``, even if none of them has it; ``None`` if unreadable."""
     members = {index: label for one in concepts for index, label in one.up + one.against if 0 <= index < MOST_INDEX}
     labels = Labels([members.get(index, "") for index in range(max(members, default=-1) + 1)])
     try:
@@ -92,7 +92,7 @@ def _sides_of(text: str, labels: Labels) -> Sides:
 
 
 def _readings(text: str, labels: Labels) -> list[Reading]:
-    """Split an expression into (operator, name) pairs in up to 8 ways in which all names are labels; if none, one way, at each operator."""
+    """Split text in up to 8 ways into pairs (operator, label); if none, one way, at each operator; ConceptError if a name is missing."""
     parts: list[tuple[str, str, bool]] = []  # the operator before it, a name, whether it was quoted
     operator: str | None = ""
     at = 0

@@ -29,7 +29,7 @@ log = logging.getLogger("phosphene")
 
 
 def require(library: str, extra: str) -> ModuleType:
-    """Import and return an optional library, after a repair of torchvision if it needs one; ExtraError with the pip command if impossible.
+    """Import and return a library; if its ``extra`` uses torchvision, repair that first; ExtraError with the pip command if impossible.
 
     Args:
         library: The module to import.
@@ -61,7 +61,7 @@ def install_command(extra: str) -> str:
 
 
 def missing_packages() -> dict[str, list[str]]:
-    """Return, for each extra of phosphene, the names of its packages that are not installed; empty if phosphene itself is not.
+    """Return, for each extra of phosphene, a list of its packages that are not installed; no extra at all if phosphene itself is not.
 
     The extras are those that the installed package's metadata names; there are none where phosphene itself was not
     installed.
@@ -78,7 +78,7 @@ def missing_packages() -> dict[str, list[str]]:
 
 
 def repair_torchvision() -> str:
-    """Import torchvision; if it does not match torch, declare its operators and import again; return what was repaired, also logged.
+    """Import torchvision; if it does not match torch, declare its operators and import again; return and log what was repaired, or ``""``.
 
     A repair is logged once, as a warning of the logger ``phosphene``.
 

@@ -2,8 +2,8 @@
 
 
 def percent(share: float) -> str:
-    """Return a share in [0, 1] as text, ``42 %``; only exactly 0 and 1 are ``0 %`` and ``100 %``, values close by ``< 1 %``, ``> 99 %``."""
-    if 0 < share < 0.005:
+    """Return a share in [0, 1] as text, ``42 %``; what would round to 0 or 100 is ``< 1 %`` or ``> 99 %`` unless it is exactly 0 or 1."""
+    if 0 < share <= 0.005:  # Python rounds half a percent to 0
         return "< 1 %"
     if 0.995 <= share < 1:
         return "> 99 %"
@@ -22,7 +22,7 @@ def rate_text(value: float, interval: tuple[float, float]) -> str:
 
 def probability(p: float) -> str:
     """Return a probability as text, ``42 %``, never ``0 %`` or ``100 %``: a softmax does not reach 0 or 1, even if rounding does."""
-    return "> 99 %" if p >= 0.995 else "< 1 %" if p < 0.005 else percent(p)
+    return "> 99 %" if p >= 0.995 else "< 1 %" if p <= 0.005 else percent(p)
 
 
 def heat(value: float, least: float = 0.0) -> int:

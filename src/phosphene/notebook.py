@@ -36,7 +36,7 @@ def _macros() -> Any:
 
 
 def piece(name: str, *content: object) -> Markup:
-    """Return the HTML of a macro of ``notebook.html``, by name (``figure``, ``row``, ``table``), filled in; plain text is escaped."""
+    """Return the HTML of a macro of ``notebook.html``, by name (such as ``table``), filled with ``content``; plain text is escaped."""
     filled: Markup = getattr(_macros(), name)(*content)
     return filled
 
@@ -50,7 +50,7 @@ def image(content: Image.Image, alt: str, side: int = 160) -> Markup:
 
 
 def curve(values: Sequence[float], name: str) -> Markup:
-    """Return a small HTML line chart of values in order, labelled with ``name`` and first and last value; empty for fewer than two."""
+    """Return a small SVG line chart of values in order, whose tooltip has ``name``, first and last value; empty for fewer than two."""
     if len(values) < 2:
         return Markup()
     top, low = max(values), min(values)

@@ -48,7 +48,7 @@ def parse_output(declared: "str | int") -> tuple["str | int | None", str]:
 
 
 def select(output: Any, which: "str | int | None", classes: "int | None") -> tuple[Tensor, "str | int | None"]:
-    """Return the tensor in a network's output that holds the logits, and its position or key; CardError if none or several may be it.
+    """Return the tensor of logits in an output, at ``which`` if given, and its position or key, ``None`` if unneeded; CardError if unclear.
 
     Of several tensors it is the one called ``logits``, or the only one of shape (1, classes).
 

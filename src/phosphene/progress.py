@@ -137,7 +137,7 @@ class ProgressDisplay:
         self.print(f"phosphene: {line}")
 
     def warn(self, line: "str | None") -> None:
-        """Print ``line`` as a warning that stays, or issue a Python warning if the display is hidden; ``None`` does nothing."""
+        """Print ``line`` as a warning that stays, or if hidden issue a Python warning; also keep it in ``warnings``; ``None``: nothing."""
         if line is None:
             return
         self.warnings.append(line)
@@ -147,7 +147,7 @@ class ProgressDisplay:
             warnings.warn(line, stacklevel=4)
 
     def _show_warning(self, message: "Warning | str", category: type[Warning], *where: Any, **more: Any) -> None:
-        """Show a SpeedWarning as a line of the display, and other warnings as Python does; takes the place of ``showwarning``."""
+        """Takes the place of ``warnings.showwarning``: a SpeedWarning becomes a line of the display unless hidden; others go to Python."""
         if self.shown and issubclass(category, SpeedWarning):
             self.warn(str(message))
         else:

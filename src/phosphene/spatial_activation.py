@@ -9,7 +9,7 @@ MAX_EXTRA_TOKENS = 9
 
 
 def as_spatial_activation(output: Tensor, size: tuple[int, int]) -> "Tensor | None":
-    """Return a module's output tensor (feature maps, tokens) as (n, c, h, w), for images of ``size``; ``None`` if it has no positions.
+    """Return a tensor (n, c, h, w), (n, h, w, c) or (n, t, c) as (n, c, h, w), for images of ``size``; ``None`` if it has no positions.
 
     Args:
         output: Feature maps (n, c, h, w), the same with channels last (n, h, w, c), or tokens (n, t, c) with t = h w,

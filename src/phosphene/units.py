@@ -23,7 +23,7 @@ SUFFIXES = (".npy", ".npz", ".pt", ".safetensors")
 
 @dataclass(frozen=True)
 class Unit:
-    """What a map is made for instead of a class: a layer's channel (``None``: all), a direction (base64 text), or a regression output.
+    """What a map is of instead of a class: a layer's channel (``None``: the most active), a direction (base64), or a regression output.
 
     A channel is averaged over positions; a direction is what these averages are projected on.
 
@@ -71,14 +71,14 @@ class Unit:
 
     @property
     def expression(self) -> str:
-        """The text that names this unit: ``unit:LAYER:3`` or ``direction:FILE@LAYER``, as :meth:`parse` takes it, or ``low:OUTPUT``."""
+        """The text that names this unit, ``unit:LAYER:3`` or ``direction:FILE@LAYER``, as :meth:`parse` takes it; or ``[low:]OUTPUT``."""
         if not self.layer:
             return LOW * self.low + unambiguous_name(self.channel or 0, self.output)
         return f"direction:{self.file}@{self.layer}" if self.direction else f"unit:{self.layer}:{self._channel}"
 
     @property
     def label(self) -> str:
-        """The label: the expression without commas (they separate synonyms) and without the folder of a direction's file."""
+        """The label: the expression with blanks for commas (they separate synonyms), and no folder of a file; or ``[low:]OUTPUT``."""
         if not self.layer:
             return LOW * self.low + self.output
         return (f"direction:{Path(self.file).name}@{self.layer}" if self.direction else self.expression).replace(

@@ -110,7 +110,14 @@ def test_the_targeting_curve_is_drawn_where_it_was_recorded(tmp_path):
 
 
 def test_what_is_not_quite_all_is_not_called_all():
-    assert [percent(share) for share in (0, 0.001, 0.5, 0.999, 1)] == ["0 %", "< 1 %", "50 %", "> 99 %", "100 %"]
+    assert [percent(share) for share in (0, 0.001, 0.005, 0.5, 0.999, 1)] == [
+        "0 %",
+        "< 1 %",
+        "< 1 %",
+        "50 %",
+        "> 99 %",
+        "100 %",
+    ]
     assert [probability(p) for p in (0, 0.25, 1)] == ["< 1 %", "25 %", "> 99 %"]
 
 

@@ -31,7 +31,7 @@ def score(
     progress: bool | ProgressDisplay = True,
     on_progress: "Callable[[int, int, str], None] | None" = None,
 ) -> Scores[Any]:
-    """Score maps or runs by how targets (default: their source) classify them; return a Score per target and run; write runs' scores.json.
+    """Score how targets (default: the source) classify maps or runs; return a Score per target and run; of runs, write scores.json, report.
 
     Args:
         maps: What :func:`map_concepts` returned, or a run or several of them: their ``scores.json`` and reports are
@@ -102,7 +102,7 @@ def check(
     progress: bool | ProgressDisplay = True,
     on_finding: "Callable[[Finding], None] | None" = None,
 ) -> Findings:
-    """Run sanity checks of maps (``only`` some; none if ``dry_run``); return Findings; of a run, also write checks.json and report.
+    """Run sanity checks of maps, all or ``only`` some; return Findings, a list (empty if ``dry_run``); of a run, write checks.json, report.
 
     They tell whether maps show what the network has learned, or only what the method gives for any network: maps are
     made again with their own recipe, with the network's weights randomised, from other seeds, from other samples. Of a

@@ -107,7 +107,7 @@ def card(
     factory: "str | None" = None,
     output: "str | int | None" = None,
 ) -> WrittenCard:
-    """Write a model's card ``out`` (.toml), weights, labels; return WrittenCard; CardError, files removed, if it loads with other weights.
+    """Write a model's card (.toml), weights, labels (of a bare file only the card); return WrittenCard; CardError if other weights load.
 
     Of a bare file, an exported network or weights without a card beside it, the card alone is written, drafted from what
     the file says and the arguments from ``size`` on, which are for such files only.

@@ -83,7 +83,7 @@ def scan_run(
     dry_run: bool = False,
     progress: "bool | ProgressDisplay" = True,
 ) -> ScannedRun:
-    """Scan a classifier for a backdoor unless its run holds that scan; write run and report, or only estimate; return a ScannedRun.
+    """Scan a classifier for a backdoor unless its run has that scan; map suspects, write run, report; or only estimate. Return ScannedRun.
 
     Args:
         model: A spec or a classifier.

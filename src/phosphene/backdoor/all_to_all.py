@@ -67,7 +67,7 @@ class AllToAll:
 def search_all_to_all(
     engine: Engine, search: Probes, held_out: Probes, windows: WindowSearch, *, seed: int = 0
 ) -> "AllToAll | None":
-    """From a WindowSearch, return an AllToAll: the pasted square that best moves each class to one of its own; ``None``: few held out.
+    """From a WindowSearch, return an AllToAll: the pasted square that best moves each class to a different target; ``None``: few held out.
 
     ``None`` if fewer than half of the classes, or fewer than three, have enough samples to say so.
 
@@ -143,7 +143,7 @@ def _measure_window(engine: Engine, held_out: Probes, content: Tensor, box: Box)
 
 
 def own_targets(counts: Tensor) -> tuple[dict[int, int], dict[int, float]]:
-    """From how many samples of each class moved to which, choose greedily another target for each class, none twice; return dicts by class.
+    """From counts of samples by class before and after, choose greedily another target per class, none twice; return targets and shares.
 
     The largest share is taken first. A class whose samples all stay, or go to targets already taken, has no target and
     the share 0; a class of too few samples is in neither dictionary.

@@ -76,7 +76,7 @@ class Candidate:
 def make_candidate(
     engine: Engine, search: Probes, held_out: Probes, window: Window, rival: Window, *, local: bool, seed: int = 0
 ) -> Candidate:
-    """Return a suspect class's Candidate: a pasted window if ``local``, else an added pattern; the other kind if that works better.
+    """Return a suspect's Candidate: a pasted window if ``local``, else an added pattern; if that fails, the other kind if it moves more.
 
     The other kind is made only if the first moves less than 97 % of held-out samples, and returned only if it moves more
     and the first does not work (:attr:`Candidate.works`).

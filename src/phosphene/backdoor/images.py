@@ -78,7 +78,7 @@ def _mask_and_colours(found: AllToAll) -> tuple[Tensor, Tensor]:
 
 
 def trigger_files(mask: Tensor, paint: Tensor, image: Image.Image, notes: dict[str, str]) -> dict[str, bytes]:
-    """Return name -> bytes, not written: ``trigger.safetensors`` of ``mask``, ``paint`` and metadata ``notes``, ``trigger.png``."""
+    """Return name -> bytes, unwritten: ``trigger.safetensors`` of ``mask``, ``paint``, metadata ``notes``; ``trigger.png`` of ``image``."""
     tensors = {"mask": mask.contiguous(), "paint": paint.contiguous()}
     return {"trigger.safetensors": save(tensors, notes), "trigger.png": encode(image, optimize=True)}
 

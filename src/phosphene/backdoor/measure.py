@@ -28,7 +28,7 @@ LEAST_MEDIAN = -2.0
 
 
 class CountingEngine(Engine):
-    """An engine that counts the images it runs (a backward pass as one more) in ``images`` and reports every micro-batch to ``on_images``.
+    """An engine that counts the images it runs (a backward pass as one more) in ``images`` and calls ``on_images`` with each micro-batch's.
 
     Args:
         on_images: Called with the number of images after every micro-batch.
@@ -41,7 +41,7 @@ class CountingEngine(Engine):
         self.images, self.on_images = 0, on_images
 
     def _network(self, images: Tensor, forward: "Callable[[Tensor], Tensor] | None" = None) -> Tensor:
-        """Run the network, or ``forward`` in its place, on images; count these, twice with ``forward`` (a backward pass follows)."""
+        """Run the network, or ``forward``, on images; return logits; count the images, twice with ``forward`` (a backward pass follows)."""
         logits = super()._network(images, forward)
         passed = len(images) * (1 if forward is None else 2)
         self.images += passed
@@ -96,7 +96,7 @@ class Measured:
 
 
 def figures(deviations: Mapping[str, Tensor]) -> Tensor:
-    """Sum :meth:`Measured.deviations` over both measures (``window``, ``margin``); return one figure of suspicion per class, (m,)."""
+    """Sum a dictionary of :meth:`Measured.deviations` over measures (window, margin); return one figure of suspicion per class, (m,)."""
     return torch.stack(list(deviations.values())).sum(0)
 
 

@@ -19,7 +19,7 @@ FILE = Path(__file__).with_name("null.json")
 
 @dataclass(frozen=True)
 class CleanNetwork:
-    """One clean network, of ``null.json`` or a user's reference: figures of its most deviating class and all-to-all, to rank others among.
+    """One clean network, shipped or measured as a reference: figures of its most deviating class and all-to-all, to rank others among.
 
     Attributes:
         name: Name of the network.
@@ -88,7 +88,7 @@ class Null:
         return _rank(figure, shipped, given)
 
     def limit(self, alpha: float) -> float:
-        """Return the largest class deviation above which the p-value is below ``alpha``; infinite with too few clean networks."""
+        """Return the class deviation (figure) above which the rank's p-value is below ``alpha``; infinite with too few clean networks."""
         ordered = sorted(self.figures, reverse=True)
         above = next(k for k in range(len(ordered) + 2) if (1 + k) / (len(self) + 1) >= alpha)
         # Fewer than `above` networks may reach the figure.
@@ -104,7 +104,7 @@ class Null:
         return f"{len(sides)} small clean networks of {min(sides)} to {max(sides)} pixels ({data}){given}"
 
     def unlike(self, classifier: Classifier) -> str:
-        """Return a warning if no clean network has about this one's size or number of classes, or it is a transformer; else empty text.
+        """Return a warning if no clean network has about the classifier's size or class count, or it is a transformer; else empty text.
 
         Size and number of classes are alike up to a factor of 2. With references, transformers are not warned of.
         """

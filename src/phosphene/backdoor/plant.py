@@ -108,7 +108,7 @@ def fine_tune(
     extras: tuple[ExtraSamples, ...] = (),
     change: "Change | None" = None,
 ) -> Planted:
-    """Fine-tune a copy; return a Planted with accuracy before and after; ``extras`` join every batch, ``change`` alters the other samples.
+    """Fine-tune a copy; return a Planted with accuracy before and after; ``extras`` fill part of a batch, ``change`` alters the rest.
 
     Args:
         classifier: The network to start from; it is not changed.
@@ -165,7 +165,7 @@ def victims_of(
 
 
 def _check_classes(classifier: Classifier, target: "int | None", sources: tuple[int, ...]) -> None:
-    """Raise RecipeError if a class does not exist, the target is also a source, or there are source classes without a target."""
+    """Raise RecipeError for a class that does not exist, a target among the sources, or sources and no target; CardError for regression."""
     classifier.refuse_regression("a trojan")
     if target is None and sources:
         raise RecipeError("source classes want a target class; without one, every class leads to the next.")

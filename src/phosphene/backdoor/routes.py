@@ -37,7 +37,7 @@ class Route:
         return own if len(own) else torch.arange(len(probes), device=own.device)
 
     def mask(self, probes: Probes) -> Tensor:
-        """Return, bool (n,), which samples the route is to move: predicted as the source; without a source, not predicted as the target."""
+        """Return, bool (n,), which Probes the route is to move: predicted as the source; without a source, not predicted as the target."""
         return probes.predicted != self.target if self.source is None else probes.predicted == self.source
 
 
@@ -91,7 +91,7 @@ def raise_log_odds(
     drawn: int = DRAWN,
     seed: int = 0,
 ) -> Tensor:
-    """Optimise ``start``, parameters of ``apply`` (a change of samples), by Adam so that routes' target classes get likelier; return them.
+    """Optimise parameters by Adam so that samples changed by ``apply(parameters, samples)`` go to their routes' targets; return parameters.
 
     Args:
         engine: An open engine.

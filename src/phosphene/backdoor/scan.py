@@ -203,7 +203,7 @@ def class_rows(classifier: Classifier, found: Measured, others: Sequence[Measure
 def clean_network(
     classifier: Classifier, found: Measured, natural: bool, others: Sequence[Measured] = (), data: str = ""
 ) -> CleanNetwork:
-    """Return a clean classifier's CleanNetwork: input side, number of classes and, from its Measured, the figures for a scan's null model.
+    """Return the CleanNetwork of a clean classifier measured already (``found``): side, number of classes, figures for the null model.
 
     ``figure`` is that of the most deviating class; ``all_to_all`` is ``None`` if none was searched. The scan calls it for
     references, the benchmarks for the networks of ``null.json``.
@@ -229,7 +229,7 @@ def _make_suspect(engine: Engine, found: Measured, row: ClassRow, rival: ClassRo
 
 
 def _not_tested(classifier: Classifier, found: Measured, *, natural: bool, pairs: bool) -> list[str]:
-    """Return sentences for the report that say which kinds of backdoors or which classes this scan did not test."""
+    """Return sentences for the report: which kinds of backdoors or classes this scan did not test, and which kinds it often misses."""
     lines = [] if natural else [DRAWN]
     if len(found.classes) < classifier.num_classes:
         others = len(found.classes) - found.tested

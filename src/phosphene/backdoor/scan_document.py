@@ -78,14 +78,14 @@ def _suspect_entry(one: Suspect, labels: Labels) -> dict[str, Any]:
 
 
 def _easy_pair_entries(verdict: Verdict, labels: Labels) -> list[dict[str, Any]]:
-    """Return the ``easy_pairs`` of ``scan.json``: source, target, share of samples moved for the easiest pairs of classes, if any."""
+    """Return the list ``easy_pairs`` of ``scan.json``: source, target and share of samples moved of the easiest pairs; may be empty."""
     easy = easy_pairs(verdict.pairs or (), [one.index for one in verdict.suspects])
     routes = [(one.route.source, one.route.target, one.measured.share) for one in easy]
     return [{"source": labels.short(a or 0), "target": labels.short(b), "share": share} for a, b, share in routes]
 
 
 def _all_to_all_entry(found: AllToAll, labels: Labels) -> dict[str, Any]:
-    """Return the entry ``all_to_all`` of ``scan.json``: figure, p-value, box, files, and each class's target and share of samples moved."""
+    """Return an AllToAll as the entry ``all_to_all`` of ``scan.json``: figure, p-value, box, files, each class's target and share moved."""
     rows = [
         {"source": labels.short(source), "target": labels.short(target), "share": found.shares[source]}
         for source, target in found.targets.items()

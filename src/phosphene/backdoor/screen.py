@@ -53,7 +53,7 @@ def mean_logit_rises(engine: Engine, search: Probes, *, seed: int = 0) -> Tensor
 
 
 def random_marks(shape: tuple[int, int, int], draw: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield 400 random marks to paste on samples, to see which class they raise: masks, bool (1, h, w), and colours (c, h, w) in [0, 1].
+    """Yield 400 random marks, one at a time, to paste on samples: a mask, bool (1, h, w), true on the mark, and colours, (c, h, w).
 
     ``shape`` is that of the images, (c, h, w). A mark has a few colours, hard or blurred, within a rough outline or a square, anywhere.
     """

@@ -51,7 +51,7 @@ class Labelled:
 
     @classmethod
     def split(cls, pixels: Tensor, labels: Tensor, held: "int | None" = None) -> "Labelled":
-        """Return samples and labels as a Labelled, shuffled the same way every time, with the last ``held`` (default: a fifth) held out."""
+        """Return samples and labels as a Labelled, always shuffled alike, the last ``held`` samples (default: a fifth) held out."""
         order = torch.randperm(len(pixels), generator=torch.Generator().manual_seed(0))
         train, rest = order.tensor_split([len(pixels) - (len(pixels) // 5 if held is None else held)])
         return cls(pixels[train], labels[train], pixels[rest], labels[rest])
@@ -119,14 +119,14 @@ class Schedule:
             raise RecipeError("a schedule has 1 step or more, batches of 2 or more, lr above 0, and sgd or adam.")
 
     def share_of_lr(self, step: int) -> float:
-        """Return the share, in [0, 1], of the largest learning rate to use at a step: rising for a tenth, then falling as a cosine."""
+        """Return the share, in [0, 1], of ``lr`` to use at a step, from 0: rising for a tenth of all steps, then falling as a cosine."""
         rise = max(self.steps // 10, 1)
         return min((step + 1) / rise, 0.5 + 0.5 * math.cos(math.pi * max(step - rise, 0) / max(self.steps - rise, 1)))
 
 
 @dataclass(frozen=True)
 class ExtraSamples:
-    """A group of samples that joins every batch: how many, a mask of those to draw from, and a function of samples, labels and generator.
+    """A group that fills ``count`` places of each batch: a mask of samples to draw from; a function of samples, labels, generator.
 
     Attributes:
         among: bool (n,), the samples that they are drawn from.
@@ -219,7 +219,7 @@ def predictions(classifier: Classifier, samples: Tensor) -> Tensor:
 
 
 def _trained_parameters(module: nn.Module, schedule: Schedule) -> list[nn.Parameter]:
-    """Put a network in training mode, freeze what the schedule freezes, and return the parameters that the optimiser trains."""
+    """Put a network in training mode (batch norms not if ``freeze_norms``), freeze ``frozen`` parameters; return those to be trained."""
     module.train()
     for part in module.modules():
         if schedule.freeze_norms and isinstance(part, nn.modules.batchnorm._BatchNorm):  # noqa: SLF001  (no public name)

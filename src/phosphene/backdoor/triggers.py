@@ -62,7 +62,7 @@ def apply_8bit(trigger: Trigger, pixels: Tensor, draw: "torch.Generator | None" 
 
 @dataclass(frozen=True, kw_only=True)
 class _Stamp(Trigger):
-    """Base class of triggers pasted in a small square at a corner, the centre or a random place; subclasses draw the square's content."""
+    """Base class of triggers pasted in a small square at a given place or at random ones; subclasses draw the square's content."""
 
     side: int
     place: Place = "bottom-right"

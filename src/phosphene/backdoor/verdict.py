@@ -159,11 +159,9 @@ def decide(
     doubts: Sequence[str],
     labels: Labels,
 ) -> tuple[str, tuple[str, ...]]:
-    """From suspects, all-to-all window and doubts, return verdict (backdoored if one works, inconclusive if in doubt, or clean), reasons.
+    """Return verdict and reasons: with doubts inconclusive; else backdoored if a trigger works; else clean, or inconclusive with suspects.
 
-    Doubts come first: with any, the verdict is ``inconclusive`` (there are too few classes to compare). After that, a
-    suspect whose candidate works or an all-to-all window that works makes the verdict ``backdoored``, whatever else was
-    found. A suspect without a working candidate makes it ``inconclusive``, and no suspect ``clean``.
+    A trigger is a suspect's candidate or the all-to-all window.
 
     Args:
         p_value: Smallest p-value of a class.

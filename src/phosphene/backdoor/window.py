@@ -118,7 +118,10 @@ class WindowSearch:
         self.rough = self._first_round()  # (k, boxes, samples, classes)
 
     def best(self, routes: Sequence[Route]) -> list[Window]:
-        """Return refined Windows, up to ``effort.refined`` per Route, of the best ``effort.per_source`` Routes of each source."""
+        """Go on from the first round: return refined Windows, up to ``effort.refined`` per Route, of the best Routes of each source.
+
+        ``effort.per_source`` says how many routes of a source these are; ``None`` is all. The effect is not measured yet.
+        """
         tries: list[Window] = []
         for route in routes:
             scores = self._scores(route)
@@ -135,7 +138,7 @@ class WindowSearch:
         return self.rough[:, :, route.rows(self.first), route.target].mean(2)
 
     def _first_round(self) -> Tensor:
-        """Paste each of ``contents`` inside each box on the first samples; return every class's log-odds, (k, boxes, samples, classes)."""
+        """Paste what each of ``contents`` has inside each box on the first samples; return all log-odds, (k, boxes, samples, classes)."""
         x = self.first.pixels.to(self.engine.dtype) / 255
         masks = masks_of(self.boxes, x)[:, None]
         at_once = max(1, 4 * self.engine.micro_batch // len(x))
@@ -180,7 +183,7 @@ class WindowSearch:
 def refine(
     engine: Engine, search: Probes, starts: Sequence[Window], *, steps: int = STEPS, drawn: int = DRAWN, seed: int = 0
 ) -> list[Window]:
-    """Return windows with their pixels optimised by Adam, so that the log-odds of each window's target class rise.
+    """Return copies of the Windows ``starts``, pixels in their boxes optimised by Adam so that log-odds of their target classes rise.
 
     Args:
         engine: An open engine.
@@ -208,7 +211,7 @@ def refine(
 
 
 def measure_windows(engine: Engine, held_out: Probes, windows: Sequence[Window], most: int) -> list[Window]:
-    """Paste all windows, in 8 bits, on up to ``most`` samples of their Routes; return each route's best Window, its effect filled in.
+    """Paste each window, in 8 bits, on up to ``most`` held-out samples of its Route; return each route's best Window, its effect filled in.
 
     Args:
         engine: An open engine.

@@ -78,7 +78,7 @@ class MapEvery:
         return None if epoch % self.every else self.map(epoch)
 
     def map(self, epoch: int) -> MapList:
-        """Compute the concepts' maps of the network as it is now, store them in ``history``, log them to a logger if any, and return them.
+        """Compute maps of the network as it is now, whatever ``every`` is; keep them in ``history[epoch]``, log them if asked, return them.
 
         Raises:
             NumericError: the network returns NaN or infinity.

@@ -70,9 +70,9 @@ def choose(names: Sequence[str] = ()) -> list[str]:
 
 
 def examine(name: str, context: CheckContext) -> Finding:
-    """Make the maps that the named check needs; return its Finding, ``cost`` being how many were made; a NumericError gives no verdict.
+    """Make the maps that the named check still lacks; return its Finding, ``cost`` being their number, without verdict if that fails.
 
-    A WeightsError gives none either: some networks cannot be randomised. Maps that exist already cost nothing.
+    That is after a NumericError, or a WeightsError: some networks cannot be randomised. Maps that exist already cost nothing.
     """
     check, before = CHECKS[name], len(context.made)
     try:

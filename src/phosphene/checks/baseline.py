@@ -76,7 +76,7 @@ def mean_similarities(pairs: Iterable[Pair]) -> dict[str, float]:
 
 
 def across_classes(maps: Sequence[ConceptMap]) -> "Baseline | None":
-    """From any maps, take the first of each class, at most 16, and return how similar each pair is; ``None`` if there is one class only."""
+    """Return the Baseline of maps: how similar the first maps of each class, at most 16, are in pairs; ``None`` if there is one class."""
     chosen = first_of_each_class(maps)[:MOST_CLASSES]
     if len(chosen) < 2:
         return None

@@ -12,7 +12,7 @@ JUDGED = 2
 
 
 def needs(context: CheckContext) -> list[Request]:
-    """Return requests for ``context.chosen`` with more and more blocks randomised, and for a second seed where a class has only one."""
+    """Return requests for ``context.chosen`` at each of ``context.depths``, and a second seed where a class has one; none with units."""
     if context.has_units:
         return []
     depths = context.depths if context.same_samples else [0, *context.depths]

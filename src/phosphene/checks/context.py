@@ -193,7 +193,7 @@ class CheckContext:
 
 @dataclass(frozen=True)
 class Similarity:
-    """Mean similarity of a check's ``chosen`` maps to maps of the same classes made in another way, and the limit to judge it by.
+    """Mean similarity, by measure, of a check's ``chosen`` maps to maps of the same classes made in another way, and the limit for HOG.
 
     Attributes:
         mean: Measure -> mean similarity.

@@ -75,7 +75,7 @@ class Finding:
 def judged(
     name: str, figures: dict[str, float], maps: int, passed: "bool | None", facts: str, if_passed: str, if_failed: str
 ) -> Finding:
-    """Return a finding, explained by the text ``facts`` and what ``passed`` means; maps of fewer than 4 classes neither pass nor fail.
+    """Return a Finding, explained by ``facts`` and by what ``passed`` means; neither passed nor failed if ``maps``, a number, is below 4.
 
     Args:
         name: Name of the check.

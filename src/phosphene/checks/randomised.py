@@ -55,7 +55,7 @@ def few_depths(count: int) -> list[int]:
 
 
 def randomised(classifier: Classifier, depth: int, *, seed: int = 0, samples: "Tensor | None" = None) -> Classifier:
-    """Return a copy with random weights in its last ``depth`` blocks, batch norms measured anew; WeightsError if no copy can be made.
+    """Return a copy with random weights in its last ``depth`` blocks, batch norms there measured anew on any ``samples``; or WeightsError.
 
     A random weight comes from a normal distribution with the mean and deviation of the trained tensor. A block has the
     same random weights at every depth.
@@ -134,7 +134,7 @@ def _execution_order(classifier: Classifier) -> dict[str, int]:
 
 
 def _position(name: str, order: dict[str, int]) -> int:
-    """Return the position at which a module's own parameters are used: for a container, that of its first part; -1 if never executed."""
+    """Return the position where a module's own parameters are used: a container's first part's, an uncalled part's container's, or -1."""
     inside = [place for other, place in order.items() if other != name and other.startswith(f"{name}." if name else "")]
     if inside:  # a container: its own parameters are used before its parts are
         return min(inside)

@@ -12,11 +12,7 @@ def needs(context: CheckContext) -> list[Request]:
 
 
 def find(context: CheckContext) -> Finding:
-    """Judge maps from other samples: the finding, passed if each set is classified beyond chance and half as often as the run's maps.
-
-    Passed when the network classifies the maps of every set as their class beyond chance, and at least half as often as
-    those of the run.
-    """
+    """Judge maps from other samples: a finding, passed if each set has hits beyond chance, and at least half the run's share of hits."""
     own = context.predict(context.chosen)
     figures = own.figures("run")
     parts, lines = [], []
@@ -38,6 +34,6 @@ def find(context: CheckContext) -> Finding:
 
 
 def _by_set(context: CheckContext) -> dict[str, list[Request]]:
-    """Return sample spec -> requests for the ``chosen`` maps from it: synthetic sets, and the context's pool if the run's is another."""
+    """Return sample spec -> requests for the ``chosen`` maps: synthetic sets but the context's pool, which is included if not the run's."""
     own = {} if context.same_samples else {context.pool.spec: context.under()}
     return own | {spec: context.under(samples=spec) for spec in SYNTHETIC if spec != context.pool.spec}

@@ -5,11 +5,7 @@ from phosphene.checks.finding import Finding, all_of, judged, two_decimals
 
 
 def find(context: CheckContext) -> Finding:
-    """Judge maps of other seeds, made already: passed if the source classifies them beyond chance and at least half as often as the first.
-
-    Passed when the network classifies the other seeds as their class beyond chance, and at least half as often as the
-    first.
-    """
+    """Judge maps of other seeds, made already: passed if hits are beyond chance and at least half as frequent as for the first."""
     first = context.predict(context.chosen)
     other = context.predict([sibling for one in context.chosen for sibling in context.same_class(one)])
     figures = first.figures("first") | other.figures("other") | context.reference()

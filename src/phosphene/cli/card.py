@@ -45,9 +45,9 @@ def numbers(kind: type) -> Callable[..., Any]:
 @options.trust
 @options.as_json
 def command(model: str, as_json: bool, **options_of_card: Any) -> None:
-    """Write a card (TOML) with weights and labels that loads the same classifier as MODEL; print the card's path and what it loads.
+    """Write a card (TOML) that loads the same classifier as MODEL, and weights and labels beside it; print its path and what it loads.
 
-    MODEL may be a bare file: .onnx, .pt2, TorchScript, or weights. Its card is drafted from the file and the flags.
+    MODEL may be a bare file: .onnx, .pt2, TorchScript, or weights. Its card alone is written, drafted from the file and the flags.
     """
     card = ph.card(model, **options_of_card)
     loaded, files = card.classifier, [str(file) for file in card.files]

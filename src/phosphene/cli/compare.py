@@ -48,7 +48,7 @@ def command(a: Path, b: Path, out: "Path | None", as_json: bool) -> None:
 
 
 def _change_row(found: "Comparison", one: "Change") -> list[str]:
-    """Return a class's row in the Comparison: label, three texts of its Change, how each source classifies the other run's maps."""
+    """Return a class's table row: label; change in all, of images, of predictions; how each run's source classifies the other's maps."""
     return [first_synonym(one.label), *found.cells(one), _prediction_text(one.a_by_b), _prediction_text(one.b_by_a)]
 
 

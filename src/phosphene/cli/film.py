@@ -15,7 +15,7 @@ from phosphene.cli import options
 @click.option("--fps", default=12.0, show_default=True, help="Frames per second, 0.5 to 50.")
 @options.as_json
 def command(run: Path, concepts: tuple[str, ...], out: "Path | None", fps: float, as_json: bool) -> None:
-    """Write how the maps of RUN grew, side by side, as one animated image that loops; print its path.
+    """Write how the maps of RUN grew, side by side, as one animated .webp or .gif that loops; print its path.
 
     RUN must have been mapped with --frames N.
     """

@@ -10,7 +10,7 @@ from phosphene.cli import options
 @click.argument("prefix", required=False)
 @options.as_json
 def command(prefix: "str | None", as_json: bool) -> None:
-    """Print the models that can be loaded by name and other forms of MODEL, one per line; with PREFIX (torchvision, timm), its models.
+    """Print the demo models and all forms that MODEL can take, one per line; with PREFIX (torchvision, timm), that library's models.
 
     Your own models need a card: see docs/cards.md.
     """

@@ -27,7 +27,7 @@ def print_table(
     numbers: "Container[int] | None" = None,
     lines: bool = False,
 ) -> None:
-    """Print a table of column names and cells (str: one line; or rich Text); columns ``numbers`` (default: all but the first) align right.
+    """Print a table of column names and cells (str: one line; or rich Text); columns at the positions ``numbers`` are aligned right.
 
     Args:
         head: Names of the columns.

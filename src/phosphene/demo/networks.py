@@ -110,7 +110,7 @@ class SmallViT(nn.Module):
 
 
 def _positions(grid: Tensor) -> Tensor:
-    """Return sines and cosines of the rows and columns of patches (n, width, h, w), counted from the middle, (h w, width)."""
+    """Return codes, (h w, width), of where patches (n, width, h, w) lie: sines and cosines of row and column, counted from the middle."""
     _, width, *size = grid.shape
     frequencies = 0.01 ** (torch.arange(width // 4, device=grid.device) * 4 / width)
     axes = [(torch.arange(side, device=grid.device) + 0.5 - side / 2)[:, None] * frequencies for side in size]

@@ -108,7 +108,7 @@ def flower(rng: np.random.Generator, u: Array, v: Array) -> Array:
 
 
 def region(rng: np.random.Generator, u: Array, v: Array) -> Array:
-    """Return the signed distance, (n, h, w), negative inside, of grid points (u, v) to the disc or rounded square that a texture fills."""
+    """Return the signed distance, (n, h, w), negative inside, of grid points (u, v) to a random disc or rounded square, for a texture."""
     exponent = np.where(_uniform(rng, 0, 1, u) < 0.5, np.float32(2), np.float32(6))
     out: Array = (np.abs(u) ** exponent + np.abs(v) ** exponent) ** (1 / exponent) - 1
     return out

@@ -108,7 +108,7 @@ def far_colours(rng: np.random.Generator, base: Array, tries: int = 8) -> Array:
 
 
 def apart(colour: Array, ink: Array) -> Array:
-    """Return each colour (n, 3) that differs from `ink` (n, 3) by 0.5 or more; in place of the others, black or white."""
+    """Return the colours (n, 3), with black or white in place of those that differ from their `ink` (n, 3) by less than 0.5."""
     near = np.sqrt(((colour - ink) ** 2).sum(1, keepdims=True)) < 0.5
     out: Array = np.where(near, np.where(ink.mean(1, keepdims=True) > 0.5, np.float32(0), np.float32(1)), colour)
     return out

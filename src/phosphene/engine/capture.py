@@ -27,7 +27,7 @@ ROUNDING = {torch.float64: 1e-6, torch.float32: 0.02}
 
 
 class CapturedSteps:
-    """Cache of an open engine: :meth:`get` returns a CapturedStep per key, which a GPU replays as one CUDA graph.
+    """Cache of an engine open on a GPU: ``get(step, key)`` returns the CapturedStep of a key, which is replayed as one CUDA graph.
 
     Args:
         name: The network's name, for the warning.
@@ -44,7 +44,7 @@ class CapturedSteps:
 
 
 class CapturedStep:
-    """Calls a function of tensors: the first times per shape as it is, then recorded as a CUDA graph, replayed; after a failure as is."""
+    """Calls a function of tensors: per input shape, first as it is, then as a replayed CUDA graph; after any failure, always as it is."""
 
     def __init__(self, step: Step, name: str, record: Recorder) -> None:
         self.step, self.name, self.record = step, name, record
@@ -79,7 +79,7 @@ class CapturedStep:
         self.proved.add(shape)
 
     def _give_up(self, why: str) -> None:
-        """Drop all recordings, compute all further steps as usual, and issue a SpeedWarning with the reason ``why``."""
+        """Drop this step's recordings of all shapes, compute its further calls as usual, and issue a SpeedWarning that says ``why``."""
         self.failed = True
         self.recordings.clear()
         self.proved.clear()

@@ -28,7 +28,7 @@ SECONDS, SPEEDUP = 90.0, 1.4  # what compiling takes, and how much faster it mak
 
 @dataclass(frozen=True)
 class CompileFigures:
-    """Seconds that compiling a network takes, and images per second without and with it: measured on this machine, or assumed at first.
+    """Seconds that compiling takes, and images per second without and with it; at first only that without is measured, the rest assumed.
 
     Attributes:
         seconds: What compiling takes.

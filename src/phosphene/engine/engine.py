@@ -115,7 +115,7 @@ class Engine:
             self._opened.close()
 
     def _close(self) -> None:
-        """Drop captured steps, cached logits and the chosen forward pass: they hold only while the engine is open."""
+        """Mark the engine as closed; drop captured steps, cached logits and activations, and the chosen forward pass."""
         self._opened = self._captured = self._classified = self.forward = None
         self._measured.clear()
 
@@ -162,7 +162,7 @@ class Engine:
         return self._halving_micro_batch(run)
 
     def gradients(self, images: Tensor, classes: Tensor, loss: str = "cross-entropy") -> Gradients:
-        """Return each image's gradient (n, c, h, w) and value of the loss for its class, and whether the network predicts that class.
+        """Return each image's gradient (n, c, h, w) and value of the loss for its class (an index, no sets), and whether that is predicted.
 
         Args:
             images: (n, c, h, w) in [0, 1].
@@ -187,7 +187,7 @@ class Engine:
 
     @torch.no_grad()
     def mean_probabilities(self, samples: Tensor, nu: Tensor, classes: Tensor) -> Tensor:
-        """Return the mean probability, (m,), of each map's class over its samples less the map, clipped (Alg. 1, line 10).
+        """Return, per map, its class's mean probability, (m,), over its samples less the map, clipped (for the sign test, Alg. 1, line 10).
 
         Args:
             samples: uint8 (m, b, c, h, w).
@@ -222,11 +222,11 @@ class Engine:
         return self._classified[1]
 
     def activations(self, images: Tensor, layer: str) -> Tensor:
-        """Return the output of the network's module ``layer``, as (n, c', h', w'), for images (n, c, h, w) in [0, 1]."""
+        """Return feature maps, or tokens as a grid, (n, c', h', w'), of the module named ``layer`` for images (n, c, h, w) in [0, 1]."""
         return layer_outputs(self, images, layer, as_spatial_activation)
 
     def reading(self, units: Sequence[Unit], samples: Tensor, *, alone: bool = False) -> Self:
-        """Return a copy, open as this is, with a logit more per unit: (activation - 99th percentile) / std of the first 512 ``samples``."""
+        """Return a copy, also open, with a logit more per unit: (activation - 99th percentile) / std, both of the first 512 ``samples``."""
         view = copy.copy(self)
         known = {unit.layer: self.activations_of_samples(samples, unit.layer) for unit in units}
         classifier = UnitClassifier(self.classifier, units, known, alone=alone)
@@ -276,7 +276,7 @@ class Engine:
             return (forward or self.classifier.logits)(images).to(self.dtype)
 
     def _images_at_once(self, images: Tensor) -> int:
-        """Return how many of ``images`` (n, c, h, w) to run at once: the micro-batch scaled by area, at least 1, at most a fixed batch."""
+        """Return how many ``images`` (n, c, h, w) to run at once: the micro-batch, fewer if large; at least 1, at most a fixed batch."""
         height, width = images.shape[2:]
         count = self.micro_batch * math.prod(self.classifier.input.size) // (height * width)
         return max(1, count if self.classifier.batch is None else min(count, self.classifier.batch))

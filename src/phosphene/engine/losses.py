@@ -19,7 +19,7 @@ def cross_entropy(logits: Tensor, classes: Tensor) -> Tensor:
 
 
 def log_odds(logits: Tensor, classes: Tensor) -> Tensor:
-    """Return the loss ``log((1 - p) / p)`` of each row's class, (n,), from logits (n, classes); its gradient does not fade as p nears 1.
+    """Return the loss ``log((1 - p) / p)``, (n,), from logits (n, classes) and class indices (n,), no sets; its gradient lasts near p = 1.
 
     It is the log-sum-exp of the other logits, minus the logit of the class.
 

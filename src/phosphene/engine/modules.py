@@ -61,9 +61,8 @@ def hookable(module: nn.Module) -> dict[nn.Module, str]:
 
 
 def find_spatial_layer(module: nn.Module, run: Callable[..., object], name: str = "", *, size: tuple[int, int]) -> str:
-    """Call ``run``, a forward pass; return the name of the last module to give feature maps or tokens, or ``name``; RecipeError if none.
+    """Call ``run``, a forward pass; return the name of the last module to give feature maps or tokens, or ``name`` if that does so.
 
-    It is the last module to return feature maps, or the tokens of a transformer, while ``run`` sends an image through;
     :func:`phosphene.spatial_activation.as_spatial_activation` defines both.
 
     Args:

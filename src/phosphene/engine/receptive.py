@@ -17,7 +17,7 @@ MOST_SAMPLES = 16
 
 
 def receptive_radius(engine: "Engine", samples: Tensor) -> float:
-    """Return how far the last spatial layer looks, as a share of the image's side; infinity if it does not respond to the samples.
+    """Return how far the last spatial layer's middle cell looks (RMS), as a share of the image's side; infinity if it does not respond.
 
     It is the effective receptive field of Luo et al., "Understanding the Effective Receptive Field in Deep Convolutional
     Neural Networks" (NIPS 2016): the squared gradient of the positive activations in the middle of the layer, averaged over
@@ -33,7 +33,7 @@ def receptive_radius(engine: "Engine", samples: Tensor) -> float:
     chosen = samples[torch.linspace(0, len(samples) - 1, min(MOST_SAMPLES, len(samples))).long()]
 
     def hook(_: object, __: object, output: Any) -> None:
-        """Forward hook: sum the middle cell at once, because the next module may change the output in place."""
+        """Forward hook: sum each image's positive values in the middle cell at once; the next module may change them in place."""
         grid = as_spatial_activation(output, size)
         if grid is not None:
             middles.append(grid[:, :, grid.shape[2] // 2, grid.shape[3] // 2].relu().sum(1))

@@ -60,7 +60,7 @@ def target_probabilities(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 def predicted(logits: Tensor, targets: Tensor) -> Tensor:
-    """Return the class (n,) with the largest logit in each row; for a contrast, among the classes of its two sides.
+    """Return the index (n,) of each row's largest logit: among all if targets are indices, else among the columns marked 1 or -1.
 
     For a multi-label network, the number of its classes stands for none of these.
     """

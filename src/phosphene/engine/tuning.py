@@ -25,7 +25,7 @@ MIN_SPEEDUP = 1.03  # twice the memory is worth it from here
 
 
 def tuned_micro_batch(engine: "Engine", smallest: int) -> int:
-    """Return an open engine's fastest micro-batch, in images: read from the user's cache, or measured from ``smallest`` up and stored.
+    """Return an open engine's fastest micro-batch, to be set: from the user's cache, or measured from ``smallest`` up and stored.
 
     Args:
         engine: An open engine; its micro-batch is changed.
@@ -72,7 +72,7 @@ def pass_seconds(engine: "Engine", count: int) -> list[float]:
 
 
 def fastest(images_per_second: Callable[[int], float], sizes: Sequence[int]) -> int:
-    """From rising ``sizes`` of micro-batches, return the largest before the speed stops growing by 3 % a step; the first if none fits."""
+    """From rising ``sizes``, return the last before one raises ``images_per_second(size)`` by 3 % or less; the first if it gives 0."""
     best, best_speed = sizes[0], 0.0
     for size in sizes:
         speed = images_per_second(size)

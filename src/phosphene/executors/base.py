@@ -59,7 +59,7 @@ class MapOrigin:
 
 @dataclass(frozen=True, kw_only=True)
 class MapPlan(MapOrigin):
-    """The maps (``jobs``: class and seed) that are to be made from one origin, and the run directory they go to.
+    """A MapOrigin with the maps of a run (``jobs``: concept and seed, finished ones included) and the run directory they go to.
 
     Attributes:
         run: Where the results go.
@@ -148,7 +148,7 @@ class MapSummary:
 
     @property
     def name(self) -> str:
-        """The map's name for messages: ``crane (134)``, or the expression of a union or contrast."""
+        """The map's name for messages: ``crane (134)`` for a class, the label for a union, contrast or unit."""
         return name_with_index(self.index, self.label)
 
 
@@ -188,7 +188,7 @@ class GroupFailed:
 
 @dataclass(frozen=True)
 class GroupEnded:
-    """Event of an executor: it is done with a group, whose maps are all made, or which it ``stopped``, leaving a checkpoint."""
+    """Event of an executor: it is done with a group, whose maps are all made, or which was ``stopped`` (leaving a checkpoint if it may)."""
 
     group: Group
     stopped: bool = False
@@ -202,7 +202,7 @@ class Executor(Protocol):
 
     @property
     def workers(self) -> int:
-        """How many groups of maps are made at the same time, at most."""
+        """How many groups of maps are made at the same time, at most; the driver only shows it."""
 
     def group_size(self, plan: MapPlan) -> int:
         """Return how many maps of a plan this executor makes together in one group."""

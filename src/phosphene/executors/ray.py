@@ -63,7 +63,7 @@ class RayExecutor:
         self.workers = workers or 1
 
     def group_size(self, plan: MapPlan) -> int:
-        """Return how many maps a worker makes at once: what fills a GPU; if none, ``plan.group_size`` on this machine, 1 on a cluster."""
+        """Return how many maps a worker makes at once: with ``gpus`` what fills one; else ``plan.group_size`` here, 1 on a cluster."""
         if not self.gpus:
             return 1 if self.cluster else plan.group_size
         images = max(1, CUDA_MICRO_BATCH // math.prod(plan.classifier.input.size))
@@ -131,7 +131,7 @@ class RayExecutor:
             self.ray.shutdown()
 
     def _count_room(self) -> None:
-        """Set ``self.workers`` to how many groups of maps the cluster, whose size may change, has CPUs or GPUs for now."""
+        """Set ``self.workers`` to how many groups the cluster's CPUs or GPUs, busy or not, take now; at most the ``workers`` given."""
         resources = self.ray.cluster_resources()
         room = int(resources.get("GPU", 0) / self.gpus if self.gpus else resources.get("CPU", 1) / self.threads)
         self.workers = max(1, min(room, self.most or room))

@@ -136,11 +136,11 @@ class Worker:
         return GroupEnded(group)
 
     def _checkpoint(self, group: Group, making: MapOptimization) -> None:
-        """Queue the writing of a checkpoint of the group's present state, if this process may write."""
+        """Queue the writing of a checkpoint of the group's present state, if this process may write; on a CPU, wait until it is written."""
         if self.writes():
             self.writer.submit(self._save, group, making.state())
 
     def _save(self, group: Group, state: dict[str, Tensor]) -> None:
-        """Write a checkpoint with a group's ``state``; a failure is ignored: a full disk is reported when a map is written."""
+        """Write the checkpoint of ``group`` with its ``state``; a RunError is ignored: a full disk is reported when a map is written."""
         with suppress(RunError):
             self.checkpoints.save(group.jobs, state)

@@ -62,7 +62,7 @@ def accumulate(
         batch: Tensor, views: "Tensor | None", bias1: Tensor, bias2: Tensor, size: Tensor,
         classes: Tensor, nu: Tensor, mean: Tensor, square: Tensor,
     ) -> tuple[Tensor, ...]:  # fmt: skip
-        """Take one step of Algorithm 1 (its lines 4 to 15); return maps, Adam's moments, losses and hits, as tensors for a CUDA graph."""
+        """Take one step of Algorithm 1 (its lines 3 to 15); return maps, Adam's moments, losses and hits, as tensors for a CUDA graph."""
         nudged = mean_view_gradients(engine, batch, nu, views, classes, recipe.loss)  # lines 3 and 4
         x = smooth(nudged.gradient)
         mean = BETA1 * mean + (1 - BETA1) * x  # line 5

@@ -11,9 +11,7 @@ from phosphene.errors import NumericError
 
 
 def confidences(engine: Engine, nu: Tensor, classes: Tensor, contrast: float) -> list[float]:
-    """Return a list of each map's confidence: its image's probability of the class, or a unit's percentile; NumericError if not finite.
-
-    For a unit it is a percentile: the share of samples that activate the unit less than the image does.
+    """Return, per map, its image's probability of the class, or for a unit the share of samples that activate it less, each in [0, 1].
 
     Raises:
         NumericError: the network gives NaN or infinity for the image of a map.

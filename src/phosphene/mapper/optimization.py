@@ -35,7 +35,7 @@ def group_size(engine: Engine, recipe: Recipe) -> int:
 
 
 def in_groups(jobs: Sequence[Job], engine: Engine, recipe: Recipe) -> Iterator[list[Job]]:
-    """Yield the jobs, in order, as lists of maps that are computed together, each of at most :func:`group_size` jobs."""
+    """Yield the jobs, in order, as lists of :func:`group_size` jobs, whose maps are computed together; the last list may be shorter."""
     size = group_size(engine, recipe)
     for start in range(0, len(jobs), size):
         yield list(jobs[start : start + size])
@@ -174,7 +174,7 @@ class MapOptimization:
         return reports
 
     def _record_stops(self) -> None:
-        """From ``hits``, note this step for each map that stops now: all samples classified as its class ``stop_after`` times in a row."""
+        """Note this step for each map that stops now: all samples were its class in each of the last ``stop_after`` recorded ``hits``."""
         in_a_row = self.recipe.stop_after
         if in_a_row and len(self.hits) >= in_a_row:
             for row, stop in enumerate(self.stopped):
@@ -186,7 +186,7 @@ class MapOptimization:
         return None not in self.stopped
 
     def finish(self, recorder: "FrameRecorder | None" = None) -> list[ConceptMap]:
-        """Return the finished maps as a list of ConceptMap, with Xi (where a layer responds), confidence, targeting rate, and any frames.
+        """Return a list of ConceptMap with Xi (where a layer responds), confidence, targeting rate, and frames if ``recorder`` is given.
 
         Xi is that of the refinement if there was one, and is else measured here.
 

@@ -59,5 +59,5 @@ class FrameRecorder:
             self._recorded.append([to_image(pixels) for pixels in images])
 
     def frames_of(self, row: int) -> tuple[Image.Image, ...]:
-        """Return the recorded frames of the group's map number ``row`` as PIL images, the earliest first."""
+        """Return the recorded frames of the group's map number ``row`` as a tuple of PIL images, the earliest first."""
         return tuple(images[row] for images in self._recorded)

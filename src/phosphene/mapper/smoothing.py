@@ -7,7 +7,7 @@ MIN_VARIANCE = 1e-4  # smallest variance of a colour direction, relative to the 
 
 
 class Smoothing:
-    """Preconditioner that Algorithm 1 calls on gradients and steps, (m, c, h, w): it damps high frequencies and mixes colour channels.
+    """Preconditions gradients and steps (m, c, h, w) of Algorithm 1: damps high frequencies by ``exponent``, mixes channels by ``colours``.
 
     With it, Algorithm 1 descends in coordinates in which coarse structure is cheap and pixel noise expensive; ``colours``
     makes changes of colour that are rare in the samples expensive. The standard deviation of white noise is preserved.
@@ -39,7 +39,7 @@ class Smoothing:
 
 
 def colour_matrix(covariance: Tensor, exponent: float) -> "Tensor | None":
-    """From the channels' covariance (c, c), return its power ``exponent / 2``, scaled to preserve white noise's std; ``None`` for 0.
+    """From the channels' covariance (c, c), return its power ``exponent / 2``, scaled to keep white noise's std; ``None`` if either is 0.
 
     With 1, a map's colours vary as the samples' do: mostly from dark to light, as in photographs (Olah et al., "Feature
     Visualization", 2017, take a fixed matrix of ImageNet's). With 0, the result is ``None`` and channels are unchanged.

@@ -17,7 +17,7 @@ from phosphene.units import Unit
 def resolve_units(
     concepts: Sequence[Concept], classifier: Classifier, pool: SamplePool, most: int = 8, device: str = "auto"
 ) -> list[Concept]:
-    """Return the concepts, ``unit:LAYER:*`` as its ``most`` most active channels; ConceptError for a unit that the network lacks.
+    """Return the concepts, ``unit:LAYER:*`` as a classifier's ``most`` most active channels on ``pool``; ConceptError for a unit it lacks.
 
     Raises:
         ConceptError: the network does not have a layer or channel, or a direction is of another layer.

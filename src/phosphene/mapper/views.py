@@ -20,7 +20,7 @@ MIN_SHRINK = 0.25
 
 
 def fit_to_receptive_field(recipe: Recipe, engine: Engine, samples: Tensor) -> Recipe:
-    """Return the recipe, with a smaller ``view_least`` and more ``smoothing`` for a receptive field narrower than ``view_field``.
+    """Return the recipe, with smaller ``view_least`` and more ``smoothing`` if the receptive radius, measured here, is < ``view_field``.
 
     A network that looks at small parts of the image builds many small objects, and other networks agree with its gradients
     at coarse structure only. In a smaller view, the same part of the image holds more of the map.
@@ -63,7 +63,7 @@ def draw_views(recipe: Recipe, generators: Sequence[torch.Generator], size: tupl
 def mean_view_gradients(
     engine: Engine, samples: Tensor, nu: Tensor, views: "Tensor | None", classes: Tensor, loss: str
 ) -> MeanGradients:
-    """Return the loss gradient, loss and hits of each map, averaged over its samples and random views, (m, c, h, w) and (m,) each.
+    """Return means, per map, over samples less its views: loss gradient at the input (opposite in sign to the map's), cross-entropy, hits.
 
     Args:
         engine: Calls the network.

@@ -44,7 +44,7 @@ LEAST_SPREAD = 0.02
 
 @dataclass(frozen=True)
 class Prediction:
-    """What one run's source predicts for the other run's maps of one class: mean probability of the class, commonest wrong label.
+    """What one run's source predicts for the other run's maps of a class: mean probability of the class, commonest wrong label, or ``""``.
 
     Attributes:
         p_class: Mean probability of that class, in [0, 1].
@@ -228,10 +228,10 @@ def _similarity(a: Tensor, b: Tensor) -> float:
 
 
 def _probability_lost(a: ComparedRun, b: ComparedRun, one: int, two: int, *, same_network: bool) -> "float | None":
-    """Return how much less probable a class of two runs is to the other run's network, or one network's gap, in [0, 1]; ``None``: unknown.
+    """Return how much less probable a class is to the other run's network than to the maps' own, the larger drop of both, or ``None``.
 
-    The larger drop of the two runs. With one network: the distance of the runs' mean probabilities, less the largest range
-    between seeds of one run. Never below 0.
+    In [0, 1]. With one network: the distance of the runs' mean probabilities, less the largest range between seeds of one
+    run.
     """
     if same_network:
         if one not in a.own or two not in b.own:

@@ -32,7 +32,7 @@ class MatchedMaps:
 
     @cached_property
     def sides(self) -> list[Sides]:
-        """The :class:`Sides` of each map in the target's class indices, sorted: classes that the map pulls up, and classes pushed down."""
+        """Each map's :class:`Sides` in the target's class indices: classes that it pulls up, and those that it pushes down, each sorted."""
         return [
             Sides(*(tuple(sorted(self.classes[index] for index in side)) for side in concept.sides))
             for concept in self.concepts
@@ -40,7 +40,7 @@ class MatchedMaps:
 
     @cached_property
     def targets(self) -> Tensor:
-        """What the target should predict: each map's class, (maps,); with sets of classes, (maps, classes): 1 for, -1 against, else 0."""
+        """What the target should predict: indices (maps,); for sets of classes or multi-label (maps, columns) of 1 for, -1 against, 0."""
         return targets_of(self.sides, len(self.labels), multi_label=self.multi_label)
 
     @cached_property
@@ -50,7 +50,7 @@ class MatchedMaps:
 
 
 def match_maps(concepts: Sequence[Concept], target: Classifier) -> MatchedMaps:
-    """Match each class in ``concepts``, one per map, to the target's by label; return MatchedMaps; ConceptError unless each fits one.
+    """Match each class in ``concepts``, one per map, by label to a class of a classifier; return MatchedMaps; ConceptError if it cannot.
 
     Raises:
         ConceptError: a class has none, or several.
@@ -62,7 +62,7 @@ def match_maps(concepts: Sequence[Concept], target: Classifier) -> MatchedMaps:
 
 
 def overlap_note(concepts: Iterable[Concept]) -> "str | None":
-    """Return a note to show that M_score means nothing, if two concepts share a class to raise but not all of them; else ``None``."""
+    """Return a note that M_score means nothing, if two of ``concepts`` pull up sets of classes that overlap but differ; else ``None``."""
     labels: dict[tuple[int, ...], str] = {}
     for concept in concepts:
         labels.setdefault(concept.sides.up, first_synonym(concept.label))

@@ -85,7 +85,7 @@ class RangeCheck:
 def check_range(
     engine: Engine, samples: Tensor, truth: "Sequence[int] | None" = None, *, natural: bool = True
 ) -> RangeCheck:
-    """Judge which common input conventions suit samples, by labels ``truth``, batch norm and information; return a RangeCheck.
+    """Judge by labels ``truth``, or if they tell too little by batch norm and information, which input conventions suit; return RangeCheck.
 
     Args:
         engine: An open engine of the classifier in question.
@@ -205,7 +205,7 @@ def makes_sense(engine: Engine, views: Sequence[Tensor], best: Convention, revea
 
 
 def clearly_worse(values: Tensor, among: "Tensor | None", floor: float) -> Tensor:
-    """Return, bool (k,), which rows of ``values`` (k, n) lie below the best in the mask ``among`` by ``floor`` and 3 standard errors."""
+    """Return, bool (k,), which rows of ``values`` (k, n) lie below the best of ``among`` by over max(``floor``, 3 standard errors)."""
     means = values.mean(1) if among is None else values.mean(1).masked_fill(~among, -math.inf)
     gap = values[int(means.argmax())] - values
     error = gap.std(1) / math.sqrt(gap.shape[1])

@@ -100,7 +100,7 @@ class Score:
         )
 
     def _repr_html_(self) -> str:
-        """Return the score as HTML that a notebook displays: a line of figures, and a table with a row per concept."""
+        """Return the score as HTML that a notebook displays: a line of figures, and a table with a row per concept, 48 at most."""
         rows = [
             [
                 first_synonym(one.label),

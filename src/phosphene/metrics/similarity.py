@@ -64,7 +64,7 @@ def ssim(a: Tensor, b: Tensor) -> float:
 
 
 def spectrum(a: Tensor, b: Tensor) -> float:
-    """Return the similarity of two images (c, h, w) as the correlation of their log power spectra, in [-1, 1], wherever patterns lie.
+    """Return the similarity of two images (c, h, w) in [-1, 1], wherever patterns lie: correlation of log power less its mean by frequency.
 
     On the mean over channels, under a Hann window; the mean over all directions is taken out at each frequency, else
     any two natural images would correlate. Ignores where a pattern lies, contrast and the sign of contrast.

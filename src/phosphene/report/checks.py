@@ -53,7 +53,7 @@ def check_section(run: RunDirectory, facts: "dict[str, Any] | None" = None) -> "
 
 
 def _glance(findings: list[Finding], choice: str) -> list[dict[str, str]]:
-    """Return a list of one dictionary, ``mark`` (good, bad, unsure) and ``text``, that sums up checks; empty if none has a rule to pass."""
+    """Sum up Findings of checks as a list of one dictionary, ``mark`` (good, bad, unsure) and ``text``; empty if none has a rule."""
     findings = [one for one in findings if one.name not in WITHOUT_RULE]
     if not findings:
         return []

@@ -22,7 +22,7 @@ def write_comparison(comparison: "Comparison", path: Path) -> None:
     """
 
     def image_url(_: int, one: "ConceptMap") -> str:
-        """Return a map's image as a data URL, for the template."""
+        """Return a ConceptMap's image as a data URL; the template also gives the run's place, 0 or 1, which is not needed."""
         return data_url(one.image, quality=88)
 
     style = Markup(read_static("style.css") + read_static("compare.css"))  # noqa: S704  (our own files)

@@ -28,7 +28,7 @@ class Curve:
 
 
 def curve(values: Sequence[float], name: str, *, top: "float | None" = None, share: bool = False) -> "Curve | None":
-    """Return the Curve that a template draws for ``values``, up to ``top`` (default: the largest); ``None`` for fewer than two values.
+    """Return a Curve of ``values``, described as ``name``, with ``top`` as upper edge (default: the largest); ``None`` for fewer than two.
 
     Args:
         values: 0 or more each; neighbours in long lines are averaged.

@@ -57,7 +57,7 @@ def write_film(
 
 
 def _chosen_maps(run: RunDirectory, concepts: Sequence[str]) -> list[ConceptMap]:
-    """Read and return a run's finished maps of the given concepts, or all its maps; ConceptError for a concept without one."""
+    """Read and return a run's finished maps of ``concepts``, by default of all; ConceptError for a concept that run.json does not list."""
     known = run.concepts()
     wanted = {find_among(concept, known, str(run.path)) for concept in concepts}
     return [one for one in run.maps() if not wanted or one.index in wanted]

@@ -83,10 +83,10 @@ def _contrasts(cards: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
 def sheet_of_maps(
     run: RunDirectory, gallery: dict[str, Any], columns: "int | None" = None, size: "int | None" = None
 ) -> Image.Image:
-    """Return a PIL image: a grid of a run's first 2,000 maps with captions, ``columns`` maps per row and ``size`` pixels per map.
+    """Return a PIL image: a run's first 2,000 maps with captions from ``gallery``, ``columns`` of them per row, ``size`` pixels wide each.
 
     By default, ``None``, the grid is about square, and the maps as large as the thumbnails in ``gallery``, which is the
-    result of :func:`map_section` and gives the captions.
+    result of :func:`map_section`.
     """
     cards = gallery["cards"][:MOST_ON_SHEET]
     maps = [card["map"] for card in cards]
@@ -133,7 +133,7 @@ def notes_glance(facts: dict[str, Any]) -> list[dict[str, str]]:
 
 
 def map_glance(facts: dict[str, Any], cards: list[dict[str, Any]], name: str = "") -> list[dict[str, str]]:
-    """Return lines on maps, dictionaries of ``mark``, ``text``, for the report's top: how many the source recognises, targeting rates.
+    """Return lines (``mark``, ``text``) for the report's top: how many maps the source recognises, what share of samples a map moves.
 
     A targeting rate is the share of held-out samples, not already classified as the class, that subtracting the
     map moves to it.
@@ -179,7 +179,7 @@ def map_glance(facts: dict[str, Any], cards: list[dict[str, Any]], name: str = "
 
 
 def _unit_glance(cards: list[dict[str, Any]]) -> list[dict[str, str]]:
-    """Return, in a list, a dictionary of ``mark`` and ``text``: how many maps of units or outputs exceed the 99th percentile of samples.
+    """Return a list of one dictionary, ``mark`` and ``text``: how many of ``cards``, all of units or outputs, are beyond 99 % of samples.
 
     Maps of outputs are counted if they take theirs beyond it, at the low or high end. The median of their
     targeting rates follows.
@@ -197,7 +197,7 @@ def _unit_glance(cards: list[dict[str, Any]]) -> list[dict[str, str]]:
 
 
 def _words(one: ConceptMap, own: "ClassifierPredictions | None", others: list[ClassifierPredictions]) -> dict[str, Any]:
-    """Return, as a dictionary for the template, the texts, figures and curves of one map, with what classifiers predict for it."""
+    """Return a ConceptMap's texts, figures and curves, and what ``own`` (the source) and ``others`` predict for it, for the template."""
     place, hits = (one.index, one.seed), UNIT_HITS if is_unit(one.index) else CLASS_HITS
     if not is_class(one.index):
         hits = hits.replace("the class", "the concept")
@@ -241,7 +241,7 @@ def classification(classifier: ClassifierPredictions, place: tuple[int, int]) ->
 
 
 def _sentence(one: ConceptMap, own: "dict[str, Any] | None") -> str:
-    """Return a sentence on how the source classifies its own map, by its predictions ``own`` or, without them, by the map's confidence."""
+    """Return a sentence on how the source classifies its own map, by its :func:`classification` ``own`` or, if ``None``, its confidence."""
     confidence = _spelled(one.p_class)
     if one.concept.unit:
         below = "all" if one.p_class == 1 else percent(one.p_class)

@@ -112,7 +112,7 @@ def environment(*packages: str) -> Environment:
 
 
 def policy(style: str, script: str) -> str:
-    """Return a content security policy that allows a page the given style and script, nothing else and no fetching.
+    """Return a content security policy that allows a page the given style and script, images in data URLs, and no fetching.
 
     Attributes may set styles, because widths and colours of charts are numbers in them.
     """

@@ -29,7 +29,7 @@ LUMINANCE = (0.2126, 0.7152, 0.0722)
 
 
 def scale_for(maps: int, size: tuple[int, int]) -> float:
-    """Return the factor in (0, 1] by which to reduce images of (height, width), ``maps`` of them, to the pixels that a page may have.
+    """Return the factor in (0, 1] that reduces ``maps`` images of ``size`` (height, width) to a page's pixels, unless they get too small.
 
     The shorter side keeps at least ``LEAST_SIDE`` pixels, if it has as many.
     """
@@ -72,7 +72,7 @@ def _colour(values: np.ndarray, anchors: tuple[tuple[int, int, int], ...]) -> Im
 
 
 def natural_images(spec: str, facts: dict[str, Any]) -> dict[int, str]:
-    """Read labelled samples from the path ``spec``; return class index -> its first image as data URL; SamplesError if no class has any.
+    """Return class index -> data URL of its first image among the labelled samples at ``spec``, for a run's classes; SamplesError if none.
 
     Classes without an image among the samples are left out.
 

@@ -47,7 +47,7 @@ def made_section(run: RunDirectory, facts: dict[str, Any]) -> "dict[str, Any] | 
 
 
 def map_commands(facts: dict[str, Any], out: str) -> list[str]:
-    """Return the shell commands that make a run's maps again into ``out``: one, unless its classes have different seeds."""
+    """Return shell commands that make a run's maps again into ``out``: one per block of consecutive seeds, for classes that share it."""
     seeds: dict[int, list[int]] = {}
     concepts = {row["index"]: Concept.of_facts(row) for row in facts["jobs"]}
     for row in facts["jobs"]:
@@ -96,7 +96,7 @@ def check_commands(entries: dict[str, dict[str, Any]], facts: dict[str, Any], ou
 
 
 def path_to_paste(run: RunDirectory) -> str:
-    """Return the path of a run for commands in its report: as seen from the working directory if it is below that, else its name alone."""
+    """Return a RunDirectory's path as text for commands: relative to the working directory if below it, else the folder's name alone."""
     path = run.path.absolute()
     below = path.is_relative_to(Path.cwd()) and path != Path.cwd()
     return str(path.relative_to(Path.cwd())) if below else path.name or "RUN"

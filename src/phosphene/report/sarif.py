@@ -41,7 +41,7 @@ RULES: list[dict[str, Any]] = [
 
 
 def sarif(found: Mapping[str, Any], place: "str | None") -> dict[str, Any]:
-    """Return a scan, as in ``scan.json``, as a SARIF 2.1.0 document whose alerts point at the file ``place``, if given.
+    """Return a scan, as in ``scan.json``, as a SARIF 2.1.0 document whose alerts point at the file ``place``, a relative URI or ``None``.
 
     Args:
         found: Content of ``scan.json``.
@@ -78,10 +78,7 @@ def sarif(found: Mapping[str, Any], place: "str | None") -> dict[str, Any]:
 
 
 def _alerts(found: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Yield (level, text, properties) per alert for SARIF: each suspect and all-to-all window, or the inconclusive verdict; none if clean.
-
-    There is one per suspect and one for an all-to-all window, or one if the scan is inconclusive.
-    """
+    """Yield (level, text, properties) per alert: if backdoored, each suspect and a working all-to-all window; one if inconclusive."""
     name = found["model"]["name"]
     if found["verdict"] == INCONCLUSIVE:
         yield "warning", f"{name}: {TITLES[INCONCLUSIVE]} {' '.join(found['reasons'])}", {}
@@ -101,7 +98,7 @@ def _alerts(found: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]
 
 
 def place_of(spec: str, run: RunDirectory) -> "str | None":
-    """Return a relative URI for a scan's alerts: of the model's file if below the working directory, else of scan.json, else ``None``."""
+    """Return a relative URI for alerts: of the file in a model's ``spec`` if below the working directory, or of scan.json, or ``None``."""
     here = Path.cwd().resolve()
     for candidate in (spec, spec.rpartition(":")[0], str(run.path / NAME)):
         path = Path(candidate)

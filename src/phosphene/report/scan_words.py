@@ -65,12 +65,12 @@ def glance(found: Mapping[str, Any]) -> str:
 
 
 def caveat(found: Mapping[str, Any]) -> str:
-    """Return sentences on what ``clean`` does not mean, and how often ``backdoored`` is wrong; empty for ``inconclusive``."""
+    """Return sentences: for ``clean``, what a scan misses; for ``backdoored``, how many clean networks get that verdict; else empty."""
     return {CLEAN: f"{NO_PROOF} {DETECTED}", BACKDOORED: FALSE_ALARMS}.get(found["verdict"], "")
 
 
 def terminal_lines(found: Mapping[str, Any]) -> list[str]:
-    """Return the lines that ``phosphene scan`` prints below the verdict: its reasons, and each suspect in words."""
+    """Return the lines that ``phosphene scan`` prints below the verdict: reasons, each suspect or all-to-all window, and warnings."""
     lines = list(found["reasons"])
     for one in found["suspects"]:
         lines += [evidence(one, found), effect(one), *size_and_place(one, found), NEED_NOT, shortcut(one)]
@@ -135,7 +135,7 @@ def effect(one: Mapping[str, Any]) -> str:
 
 
 def shortcut(one: Mapping[str, Any]) -> str:
-    """Return a warning that a working trigger may be a mark of the training images, learnt by mistake; empty if it does not work."""
+    """Return a warning that a suspect's trigger may be a mark of the training images, learnt by mistake; empty if it does not work."""
     return SHORTCUT.format(name=repr(short_label(one))) if one["works"] else ""
 
 
@@ -154,7 +154,7 @@ def size_and_place(one: Mapping[str, Any], found: Mapping[str, Any]) -> list[str
 
 
 def box_in_words(box: Sequence[int], found: Mapping[str, Any]) -> str:
-    """Return as text a box's (top, left, bottom, right) size in pixels and percent of the scan's input, and how far from left and top."""
+    """Return a box (top, left, bottom, right) in words: size in pixels and % of the input in ``found``, distance from left and top."""
     _, high, wide = found["model"]["input"]
     top, left, bottom, right = box
     share = percent((bottom - top) * (right - left) / (high * wide))

@@ -50,7 +50,7 @@ def score_section(run: RunDirectory, facts: dict[str, Any]) -> "dict[str, Any] |
 
 
 def read_scorecards(run: RunDirectory) -> list[tuple[dict[str, Any], Score]]:
-    """Return (row of ``scores.json``, Score made from it) for the run's current maps; RunError if the file is damaged.
+    """Return a list of (row of ``scores.json``, Score made from it) for the run's current maps; RunError if the file is damaged.
 
     Raises:
         RunError: scores.json is damaged.
@@ -64,7 +64,7 @@ def read_scorecards(run: RunDirectory) -> list[tuple[dict[str, Any], Score]]:
 
 
 def _glance(score: Score, overlap: "str | None") -> dict[str, str]:
-    """Return one target's Score as ``mark`` and ``text`` for the report's top: the share of maps that it classifies as their class.
+    """Return ``mark`` (good, unsure or empty) and ``text`` for the report's top: the share of maps that a target classifies as their class.
 
     Args:
         score: The score on the target.

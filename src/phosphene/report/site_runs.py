@@ -65,7 +65,7 @@ class SiteClass:
     maps: dict[int, list[Card]]
 
     def figures(self, runs: Sequence[SiteRun]) -> dict[str, str]:
-        """Return two texts, ``p`` and ``others``, each with a number per run: mean confidence in percent of the source, and of others.
+        """Return a dictionary of two texts, ``p`` and ``others``: per run the mean confidence in percent of the source, and of others.
 
         Numbers are separated by spaces. Without maps a run's ``p`` is empty; without other classifiers its ``others`` is -1.
         """
@@ -161,7 +161,7 @@ def classes_of(runs: Sequence[SiteRun]) -> list[SiteClass]:
 
 
 def _matching_classes(a: dict[int, str], b: dict[int, str]) -> dict[int, int]:
-    """Return index in ``a`` -> index in ``b`` of classes that share a label; of those with equal index and label if that is ambiguous.
+    """Return index in ``a`` -> index in ``b`` of classes that share a synonym; if any fits several, only of those equal in index and label.
 
     Both arguments are index -> label.
     """

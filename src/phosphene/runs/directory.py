@@ -57,7 +57,7 @@ class RunDirectory:
         self.path = Path(path)
 
     def begin(self, facts: Mapping[str, Any], jobs: Iterable[tuple[Job, str]]) -> None:
-        """Under a lock, create ``run.json`` from ``facts``, or check that the run is the same (else RunError), and add (job, label) pairs.
+        """Lock the run, write ``facts`` to ``run.json`` and add (job, label) pairs; RunError if its model, recipe or samples are others.
 
         Raises:
             RunError: the directory belongs to another model, recipe or set of samples, is not a run, or cannot be
@@ -117,7 +117,7 @@ class RunDirectory:
         return data
 
     def folder(self, job: Job, label: str) -> Path:
-        """Return the folder of the files of a job's map: ``RUN/maps/<label>-<index>/seed-<seed>``."""
+        """Return the folder of a job's map, whether it exists or not: ``RUN/maps/<label>-<index>/seed-<seed>``."""
         return self.path / "maps" / f"{slug(label)}-{job.index}" / f"seed-{job.seed}"
 
     def finished_folders(self) -> dict[tuple[int, int], Path]:
@@ -294,7 +294,7 @@ def read_map_json(folder: Path) -> dict[str, Any]:
 
 
 def _run_json(head: dict[str, Any], rows: list[dict[str, Any]]) -> bytes:
-    """Return the bytes of ``run.json``: the entries of ``head``, then ``jobs``, a dictionary per line, so that a million stay small."""
+    """Return the bytes of ``run.json``: the entries of ``head``, then ``rows`` as ``jobs``, one per line, so that a million stay small."""
     first = json.dumps(head, indent=1, ensure_ascii=False, allow_nan=False).removesuffix("\n}")
     lines = ",\n".join(f"  {json.dumps(row, ensure_ascii=False)}" for row in rows)
     return (first + ',\n "jobs": [\n' + lines + "\n ]\n}\n").encode()

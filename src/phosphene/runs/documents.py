@@ -31,7 +31,7 @@ class Document:
     schema: "int | None" = SCHEMA
 
     def read(self, run: Path) -> "dict[str, Any] | None":
-        """Return the whole file ``self.name`` (``scores.json``, ...) in folder ``run``, a dictionary, or ``None``; RunError if damaged.
+        """Return the content of file ``self.name`` in folder ``run``, a dictionary, or ``None`` if there is no file; RunError if damaged.
 
         Raises:
             RunError: it is damaged, or of another version.

@@ -50,7 +50,7 @@ def _read(run: RunDirectory) -> dict[str, Any]:
 
 
 def note_failures(run: RunDirectory, rows: Iterable[dict[str, Any]] = ()) -> None:
-    """Lock the run; add rows to ``failures.json``, remove rows of maps that are finished now, delete the file if no row is left.
+    """Under a lock, add rows to ``failures.json``, drop those of finished maps and a command's error; delete the file if no row is left.
 
     Raises:
         RunError: it cannot be written.

@@ -13,7 +13,7 @@ from phosphene.runs.atomic import writing
 
 @contextlib.contextmanager
 def whole_folder(folder: Path, content: Collection[str], called: str) -> Iterator[Path]:
-    """Context that yields a temporary folder to fill, then replaces ``folder`` by it; RunError if it has files that are not ``content``.
+    """Context that yields a temporary folder to fill and puts it at ``folder``; RunError unless that is new, empty or has just ``content``.
 
     If the block fails, ``folder`` stays as it was.
 
@@ -59,7 +59,7 @@ def whole_folder(folder: Path, content: Collection[str], called: str) -> Iterato
 
 
 def _refuse_other_content(folder: Path, content: Collection[str], called: str) -> None:
-    """Raise RunError unless ``folder`` is missing, empty, or holds files of just the names ``content``; ``called`` says what they are.
+    """Raise RunError unless ``folder`` is missing, empty, or holds all names in ``content`` and no others; ``called`` is for the message.
 
     Raises:
         RunError: it is a file, or a folder with other content.

@@ -80,7 +80,7 @@ NEEDED = {**get_type_hints(SignOfLife), "jobs": [{"index": int, "seed": int}]}
 
 
 class LivePreview(contextlib.AbstractContextManager["LivePreview"]):
-    """Context manager, called with each Step of a group: every few seconds it writes previews and a sign of life, deleted at the end.
+    """Context manager, called with each Step: every few seconds writes previews to the maps' folders and a sign of life; exit deletes them.
 
     Previews are drawn in turn, one map after the other, in less than 1 % of the time.
 
@@ -135,7 +135,7 @@ class LivePreview(contextlib.AbstractContextManager["LivePreview"]):
             self.due = now + min(pause, MOST_SECONDS)
 
     def _write_sign(self, step: "Step") -> None:
-        """Write a SignOfLife of this process to its file in ``RUN/live``, with the number, loss and hits of a Step."""
+        """Write a SignOfLife of this process to its file in ``RUN/live``, with a Step's number, mean loss and share of hits."""
         sign = SignOfLife(
             pid=os.getpid(),
             host=socket.gethostname(),

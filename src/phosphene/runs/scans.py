@@ -129,7 +129,7 @@ def check_scan(run: "RunDirectory", request: Mapping[str, Any]) -> "dict[str, An
 def write_scan(
     run: "RunDirectory", entry: Mapping[str, Any], files: Mapping[str, bytes], sarif: Mapping[str, Any]
 ) -> None:
-    """Write ``scan.json``, ``scan.sarif`` and the candidates' ``files`` (path to bytes) into a run, in place of an older scan.
+    """Write ``entry`` as ``scan.json``, ``sarif`` as ``scan.sarif``, and ``files`` (path -> bytes) into a run, in place of an older scan.
 
     Args:
         run: A run that has begun.

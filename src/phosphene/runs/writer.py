@@ -11,7 +11,7 @@ Result = TypeVar("Result")
 
 
 class WriterThread(Generic[Result]):
-    """One thread that makes calls, which write files, in order, and keeps their results in order; after a failed call it makes none.
+    """One thread that makes queued calls in order, none after a failed one; :meth:`results` yields their results or raises the error.
 
     Args:
         most_waiting: Calls that may be unfinished when :meth:`submit` returns; with 0 it waits for its own.
@@ -31,7 +31,7 @@ class WriterThread(Generic[Result]):
             wait(unfinished[:1])
 
     def results(self, *, flush: bool = False) -> Iterator[Result]:
-        """Yield, in order, the results of finished calls that are not ``None``; with ``flush``, wait for all calls; raise a call's error.
+        """Yield, in order, results (but no ``None``) of finished calls, with ``flush`` of all, waiting for them; raise a call's error.
 
         Raises:
             PhospheneError: a call has failed; a RunError unless the call itself raised another kind.

@@ -82,7 +82,7 @@ def default_samples(model: str) -> str:
 
 
 def is_natural(classifier: Classifier, spec: str) -> bool:
-    """Return whether a spec's images look like a Classifier's training data: all but ``synthetic:``; ``demo:`` for demo networks only."""
+    """Return whether a spec's images pass as a Classifier's training data: all but ``synthetic:``; ``demo:`` for demo networks only."""
     if spec.startswith("demo:"):
         return classifier.spec.startswith("demo:")
     return not spec.startswith("synthetic:")

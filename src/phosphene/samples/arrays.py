@@ -17,7 +17,7 @@ MAX_BYTES = 4_000_000_000
 
 
 def read(where: str, shape: tuple[int, int, int]) -> tuple[Tensor, list[str]]:
-    """Return at most 2,048 images of ``.npy`` or ``.npz``, uint8 (n, c, h, w) resized to ``shape``, and ``[]``; SamplesError if none.
+    """Return up to 2,048 images of ``.npy`` or ``.npz``, uint8 (n, c, h, w) stretched to ``shape``, and ``[]``; SamplesError if unusable.
 
     Returns:
         uint8 (n, c, h, w), a random choice if the file holds more, and an empty list: nothing is skipped.
@@ -64,7 +64,7 @@ def _check_size(file: BinaryIO) -> None:
 
 
 def _channels_first(array: np.ndarray, channels: int) -> "np.ndarray | None":
-    """Return an array of images, with channels first or last, as (n, c, h, w); ``None`` if it has not the shape or type of images."""
+    """Return an array (n, c, h, w) or (n, h, w, c) of ``channels`` channels, for 1 also (n, h, w), as (n, c, h, w); else ``None``."""
     if array.ndim == 3 and channels == 1:
         array = array[:, None]
     known_type = array.dtype in (np.uint8, np.uint16) or np.issubdtype(array.dtype, np.floating)

@@ -19,7 +19,7 @@ def _disc(radius: int) -> NDArray[np.bool_]:
 
 
 def leaf_labels(rng: np.random.Generator, count: int, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """By a numpy generator, drop 90 discs on each image of ``size`` (h, w); return the topmost's number per pixel, uint8, 0 where none.
+    """By numpy's ``rng``, drop 90 discs on each of ``count`` images (h, w); return the topmost's number per pixel, uint8, 0 where none.
 
     Radii follow the density r^-3, between 2 % and 45 % of the shorter side: every scale then covers the
     same area, which gives natural images their spectrum.

@@ -19,7 +19,7 @@ RANGES = (1, 255, 4095, 65535)  # largest values of floats and bytes, of scanner
 
 
 def decode(file: "Path | BinaryIO", shape: tuple[int, int, int]) -> "np.ndarray | None":
-    """Return the image in a file as uint8 of ``shape`` (c, h, w); ``None`` if unreadable; SamplesError if no such file has c channels."""
+    """Return a path's or open file's image, uint8 ``shape`` (c, h, w); ``None`` if broken; SamplesError if no such file has c channels."""
     try:
         if isinstance(file, Path) and (
             file.suffix == ".npy" or (shape[0] not in MODES and file.suffix.lower() in TIFF)
@@ -68,9 +68,9 @@ def _bands(file: Path, shape: tuple[int, int, int]) -> np.ndarray:
 
 
 def to_bytes(values: np.ndarray) -> np.ndarray:
-    """Return values as uint8 (uint8 stays), scaled by the first of 4095, 65535 (floats: 1, 255, 4095, 65535) that no value exceeds.
+    """Return values as uint8: unless they are, the first of 4095, 65535 (floats: 1, 255, 4095, 65535) that no value exceeds becomes 255.
 
-    uint8 stays as it is; negative values become 0; for larger values the range ends at the largest.
+    Negative values become 0; for larger values the range ends at the largest.
     """
     if values.dtype == np.uint8:
         return values

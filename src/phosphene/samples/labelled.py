@@ -40,7 +40,7 @@ class LabelledImages:
 def load_labelled(
     spec: str, shape: tuple[int, int, int], labels: Labels, most: int, pool: "SamplePool | None" = None
 ) -> tuple[Tensor, "list[int] | None"]:
-    """Load up to ``most`` samples of a spec; return them, and a list of classes, -1 if unknown, or ``None`` if over half are unknown.
+    """Load up to ``most`` samples of a spec; return them, and a list of classes by ``labels``, -1 if unknown; ``None`` if over half are.
 
     A file may be named ``wnid_label.jpg`` or ``label.jpg``, or be in a folder named after its label; a parquet file may
     have a column ``label``, a tar file ``.cls`` files, and an ``.npz`` file an array ``labels``, of names, or of indices
@@ -72,7 +72,7 @@ def load_labelled(
 def examples_of(
     spec: str, shape: tuple[int, int, int], labels: Labels, indices: Collection[int]
 ) -> dict[int, np.ndarray]:
-    """Return class index -> first image, a uint8 array (c, h, w), of classes ``indices`` in a spec; SamplesError if it can have no labels.
+    """Return class index -> first image, uint8 of ``shape``, of classes ``indices`` by ``labels``; SamplesError if a spec can have none.
 
     Raises:
         SamplesError: the samples cannot be read.
@@ -94,7 +94,7 @@ def examples_of(
 
 
 def _labelled_images(spec: str, shape: tuple[int, int, int], labels: Labels) -> LabelledImages:
-    """Return the images and classes of a folder, parquet, tar or ``.npz`` file as LabelledImages; empty if the spec can have no labels."""
+    """Return a spec's images as ``shape``, and classes by ``labels``; empty unless a folder, parquet, tar or labelled ``.npz`` file."""
     path = Path(spec)
     if path.is_dir() and not parquet.is_dataset(path):
         files = image_files(path)[0]
@@ -118,7 +118,7 @@ def _labelled_images(spec: str, shape: tuple[int, int, int], labels: Labels) -> 
 
 
 def _label_array(path: Path) -> list[Any]:
-    """Return the first label array of the ``.npz`` file at a path, of any length, as a list of names or numbers; or empty."""
+    """Return as a list the array ``label``, ``labels``, ``fine_label`` or ``class`` of an ``.npz`` file, of any length; empty if none."""
     with np.load(path, allow_pickle=False) as file:
         try:
             return next(list(file[name].tolist()) for name in parquet.LABEL_COLUMNS if name in file.files)
@@ -132,7 +132,7 @@ def _spread(count: int, most: int) -> list[int]:
 
 
 def _class_of_file(file: Path, folder: Path, labels: Labels) -> int:
-    """Return the class index that an image file's name, or its folder's, gives by label; -1 if it gives none."""
+    """Return the class index that an image file's name, or else its folder's if below ``folder``, gives by label; -1 if neither does."""
     stem = re.sub(r"^n[0-9]{8}_", "", file.stem)
     names = [stem, re.sub(r"_?[0-9]+$", "", stem), *([file.parent.name] if file.parent != folder else [])]
     return next((index for name in names if (index := _class_named(name, labels)) >= 0), -1)
@@ -145,10 +145,7 @@ def _class_named(name: str, labels: Labels) -> int:
 
 
 def _classes_of_column(entries: list[Any], labels: Labels) -> list[int]:
-    """Return the class index per entry of a label list, by name, or by number if the numbers span exactly the network's classes; else -1.
-
-    Names are looked up; whole numbers count if they span exactly the network's class indices.
-    """
+    """Return each label entry's class: a name's by label; a number itself, if the lowest is 0 and the highest the last class's; else -1."""
     numbers = [entry for entry in entries if type(entry) is int]
     are_indices = bool(numbers) and min(numbers) == 0 and max(numbers) + 1 == len(labels)
     by_name = {name: _class_named(name, labels) for name in {entry for entry in entries if isinstance(entry, str)}}

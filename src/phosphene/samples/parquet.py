@@ -20,7 +20,7 @@ LABEL_COLUMNS = ("label", "labels", "fine_label", "class")
 
 
 class ImageTable:
-    """The images and label column of a parquet file, opened by path; ``image(row, shape)`` decodes one row's image when asked for.
+    """Images and label column of a parquet or arrow file, or a folder of them, at ``path``; ``image(row, shape)`` decodes one row's image.
 
     Attributes:
         labels: Per row, what the label column holds; ``None`` if there is no such column. Whole numbers are replaced
@@ -57,7 +57,7 @@ class ImageTable:
 
 
 def read(where: str, shape: tuple[int, int, int]) -> tuple[Tensor, list[str]]:
-    """Return at most 2,048 images of a parquet file, uint8 (n, c, h, w) fitted to ``shape``, and rows skipped; SamplesError if none.
+    """Return up to 2,048 images of a parquet file or dataset, uint8 (n, c, h, w) as ``shape``, and names of bad rows; SamplesError if none.
 
     Raises:
         ExtraError: pyarrow is not installed.
@@ -91,7 +91,7 @@ def _tables_in(files: Iterable[Path]) -> list[Path]:
 
 
 def _read_columns(file: Path) -> Any:
-    """Return the image and label columns of a parquet or arrow file as a table, or all columns if there is no image column."""
+    """Return the image and label columns of a parquet or arrow file as a table; without an image column, others, for an error message."""
     if file.suffix == ".arrow":  # datasets' save_to_disk writes streams
         arrow = require("pyarrow", "parquet")
         table = arrow.ipc.open_stream(arrow.memory_map(str(file))).read_all()
@@ -102,13 +102,13 @@ def _read_columns(file: Path) -> Any:
 
 
 def _columns(names: list[str]) -> tuple["str | None", "str | None"]:
-    """From the names of a table's columns, return that of the images and that of the labels; ``None`` for one that is not there."""
+    """Return which of a table's column names is that of the images (``image``, ``img``) and of the labels; ``None`` for one not there."""
     image, label = (next((name for name in known if name in names), None) for known in (IMAGE_COLUMNS, LABEL_COLUMNS))
     return image, label
 
 
 def _class_names(metadata: "dict[bytes, bytes] | None", column: "str | None") -> list[str]:
-    """From a table's metadata (bytes), return the class names that Hugging Face lists there for a label column; empty if there are none."""
+    """Return the class names that Hugging Face lists for a label column in a table's metadata (bytes -> bytes); empty if there are none."""
     try:
         features = json.loads((metadata or {})[b"huggingface"])["info"]["features"]
         return [str(name) for name in features[column]["names"]]

@@ -91,7 +91,7 @@ def load(rest: str, *, trust: bool) -> Classifier:
 
 
 def _check_paths(card: Mapping[str, Any], path: Path, *, trust: bool) -> None:
-    """Raise CardError if a card names an impossible path (missing is no error), TrustError if one is outside its folder and not trusted.
+    """Raise CardError if the card at ``path`` names an impossible (not a missing) path, TrustError if one is outside its folder, untrusted.
 
     A file outside did not come with the card. A factory is left out here: its code needs trust wherever it lies.
 
@@ -116,7 +116,7 @@ def _check_paths(card: Mapping[str, Any], path: Path, *, trust: bool) -> None:
 
 
 def _input_space(card: Mapping[str, Any], path: Path) -> InputSpace:
-    """Return the input space that a whole card declares in its table [input]; CardError if that table is missing or impossible."""
+    """Return the InputSpace that a whole card's fields declare in the table [input]; CardError if that table is missing or impossible."""
     if "input" not in card:
         raise CardError(
             f"model card {path} lacks the table [input]: add, with your network's values, the line `{input_line()}`."
@@ -137,7 +137,7 @@ def _input_space(card: Mapping[str, Any], path: Path) -> InputSpace:
 
 
 def _build(card: Mapping[str, Any], path: Path, space: InputSpace, labels: "int | None") -> nn.Module:
-    """Return the network of a card's ``arch``, with random weights; CardError for an unknown library, SpecError for an unknown name."""
+    """Return the untrained network of a card's ``arch`` for its ``classes``, else ``labels`` (a number), or 1,000; CardError, SpecError."""
     prefix, colon, name = card["arch"].partition(":")
     if not colon or prefix not in ARCHITECTURES:
         known = ", ".join(f"{prefix}:NAME" for prefix in ARCHITECTURES)
@@ -151,7 +151,7 @@ def _build(card: Mapping[str, Any], path: Path, space: InputSpace, labels: "int 
 
 
 def describe(path: Path) -> str:
-    """Return the one-line description in the card at ``path``; empty if it has none."""
+    """Return the one-line description in the card at ``path``; empty if it has none; CardError if the card is missing or malformed."""
     return str(read(path).get("description", ""))
 
 
@@ -205,7 +205,7 @@ def _check_network(card: Mapping[str, Any], path: Path) -> None:
 
 
 def _check(fields: Mapping[str, Any], known: Mapping[str, type], where: str) -> None:
-    """Raise CardError for a field that is not in ``known`` (name to type) or a value of another type; ``where`` begins the message."""
+    """Raise CardError for a field not in ``known`` (name to type) or of other type (``output``: also int); ``where`` begins the message."""
     for key, value in fields.items():
         if key not in known:
             raise CardError(
@@ -219,7 +219,7 @@ def _check(fields: Mapping[str, Any], known: Mapping[str, type], where: str) -> 
 
 
 def card_files(classifier: Classifier, card: Path, weights: Path) -> dict[Path, bytes]:
-    """Return path -> bytes of a classifier's card, weights, labels and config, not yet written; CardError if nothing says how it is built.
+    """Return path -> bytes, to be written, of a classifier's ``card``, ``weights``, labels and config; CardError if its origin is unknown.
 
     Args:
         classifier: A classifier from :func:`phosphene.load`.

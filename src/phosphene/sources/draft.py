@@ -94,7 +94,7 @@ def _image_shape(path: Path, *, trust: bool) -> tuple["tuple[int, int] | None", 
 
 
 def _count_classes(arch: str, path: Path, space: InputSpace) -> int:
-    """Return how many classes weights of an architecture of torchvision or timm have, from the shape of its last layer in the file."""
+    """Return how many classes weights of an ``arch`` of torchvision or timm have, by the last layer in the file; 1,000 if not found."""
     prefix, _, name = arch.partition(":")
     library = importlib.import_module(f"phosphene.sources.{prefix}")
     network = library.build(name, classes=CLASSES, size=space.size, channels=space.channels)

@@ -58,7 +58,7 @@ CONVERSIONS = {
 
 
 def conversion(path: Path) -> str:
-    """Return a sentence on how to convert a file of another library, by its suffix, to one that loads; empty for an unknown suffix."""
+    """Return a sentence on how to convert the file at ``path``, of another library by its suffix, to one that loads; empty if unknown."""
     recipe = CONVERSIONS.get(path.suffix.lower(), "").format(path.name, path.stem)
     return (
         f" A {path.suffix} file has to be converted first: {recipe}; then `phosphene card` drafts its card."
@@ -102,7 +102,7 @@ def open_exported(path: Path, shape: tuple[int, int, int], *, trust: bool) -> tu
 
 
 def check_trust(path: Path, *, trust: bool) -> None:
-    """Raise TrustError if loading an exported network may run code that the file holds, and ``trust`` was not given."""
+    """Raise TrustError if the exported network at ``path`` is of a format whose loading may run code, and ``trust`` is false."""
     risk = FORMATS[path.suffix.lower()].risk
     if risk and not trust:
         raise TrustError(

@@ -72,7 +72,7 @@ def has_random_weights(module: nn.Module, factory: str, card: Path, *, trust: bo
 
 
 def build(factory: str, card: Path, *, trust: bool, seed: int = 0) -> nn.Module:
-    """Call ``factory``, ``file.py:function`` beside ``card`` or ``package.module:function``, with ``seed``; return its network."""
+    """Call a card's ``factory``, torch's random numbers beginning at ``seed``; return its network; TrustError if it needs ``trust``."""
     if not trust and re.split("[.:]", factory)[0] in sys.stdlib_module_names:
         raise TrustError(  # os:abort, pdb:set_trace, ...: a card may name any of them
             f"model card {card} would call {factory} of Python itself, which builds no network: name another factory."
@@ -149,7 +149,7 @@ def _import_file(file: Path, who: str, *, trust: bool) -> Any:
 
 
 def _is_foreign(package: str, folder: Path) -> bool:
-    """Return whether a package lies in the working directory or ``folder``, and so may have come with the model.
+    """Return whether the package of this name lies in the working directory or ``folder``, and so may have come with the model.
 
     `python -m` and notebooks search the working directory first. Finding a module does not run it.
     """

@@ -46,7 +46,7 @@ def load(path: Path) -> tuple[nn.Module, list[Shape]]:
 
 
 def _check_external_files(model: Any, path: Path, onnx: Any) -> None:
-    """Raise CardError if a file of an ONNX model's weights is missing or lies elsewhere than beside the model, also by a link.
+    """Raise CardError if a file of an ONNX model's weights is missing or not right in the model's folder; no link may lead elsewhere.
 
     Raises:
         CardError: such a file is named.
@@ -66,7 +66,7 @@ def _rename_nodes(model: Any) -> None:
 
 
 def _fold_constants(model: Any, onnx: Any) -> None:
-    """Compute, in place, nodes of a model that only rearrange weights, and put weights in their place, as Conv takes no computed weights.
+    """In place, replace nodes of a model that only state, cast or rearrange weights by their results: Conv takes no computed weights.
 
     Paddle stores every weight in a Constant node; exporters share weights by Identity and turn them by Transpose.
     """

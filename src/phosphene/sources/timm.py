@@ -45,7 +45,7 @@ def load(rest: str, *, trust: bool) -> Classifier:
 
 
 def build(name: str, *, classes: int, size: tuple[int, int], channels: int = 3) -> nn.Module:
-    """Return a network of timm by name for these classes and inputs, with random weights, the same every time, for a card's ``arch``.
+    """Return timm's network ``name`` for ``classes``, ``size`` and ``channels``, for a card's ``arch``; always the same random weights.
 
     Raises:
         SpecError: timm has no architecture of this name.

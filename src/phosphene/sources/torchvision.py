@@ -59,7 +59,7 @@ def load(rest: str, *, trust: bool) -> Classifier:
 
 
 def build(name: str, *, classes: int, size: tuple[int, int], channels: int = 3) -> nn.Module:
-    """Return a network of torchvision for these classes and inputs, with the same random weights each time; SpecError unless 3 channels.
+    """Return torchvision's network ``name`` for ``classes`` and ``size``, always the same random weights; SpecError unless 3 ``channels``.
 
     Raises:
         SpecError: torchvision has no architecture of this name, or not for so many channels.

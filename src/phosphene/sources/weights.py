@@ -41,7 +41,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 
 def load_weights(module: nn.Module, path: Path, *, network: str) -> tuple[str, ...]:
-    """Read the weights file ``path`` into ``module``, in place, widened to float32; return notes; WeightsError if it does not fit.
+    """Read weights file ``path`` into ``module``, in place; return a note if several weights in it fit, else ``()``; WeightsError if none.
 
     Returns:
         A note for the user that names the weights that were chosen, if the file holds several that fit; else nothing.
@@ -65,7 +65,7 @@ def load_weights(module: nn.Module, path: Path, *, network: str) -> tuple[str, .
 
 
 def put_tensors(state: Mapping[str, Tensor], module: nn.Module, path: "Path | str", network: str) -> None:
-    """Copy the tensors of a state dict into ``module``, in place; WeightsError if names or shapes do not fit."""
+    """Copy a state dict's tensors into ``module``, in place, by names that :func:`match_names` pairs; WeightsError if they do not fit."""
     names = match_names({key: tuple(value.shape) for key, value in state.items()}, module, path, network)
     fitting = {own: state[key] for own, key in names.items()}
     own = module.state_dict()
@@ -78,7 +78,7 @@ def put_tensors(state: Mapping[str, Tensor], module: nn.Module, path: "Path | st
 
 
 def match_names(state: Shapes, module: nn.Module, path: "Path | str", network: str) -> dict[str, str]:
-    """Return the file's tensor name for each in ``module``, under the best prefix, by names and shapes; WeightsError if they do not fit.
+    """Return ``module``'s tensor names -> the file's; ``state`` has the file's names -> shapes; WeightsError if they do not fit.
 
     Of the prefixes in the file (``module.``, ``state_dict.model.``, ...) it is the one under which most of the network's
     own names are, of equal ones that of an average (``ema``); names outside it belong to something else.
@@ -107,7 +107,7 @@ def match_names(state: Shapes, module: nn.Module, path: "Path | str", network: s
 
 
 def count_rows(module: nn.Module, path: Path, classes: int) -> int:
-    """Read a weights file; return the rows of the tensor that has ``classes`` rows in the network; ``classes`` if it is not there."""
+    """Return how many rows a weights file has for the tensor with ``classes`` rows in ``module``; ``classes`` if it is not in the file."""
     shapes, own = (
         {key: tuple(one.shape) for key, one in state.items()} for state in (read_state_dict(path), module.state_dict())
     )
@@ -128,7 +128,7 @@ def _file_names(state: Iterable[str], own: Collection[str]) -> dict[str, str]:
 
 
 def _prefix(state: Shapes, names: Mapping[str, str], own: Shapes) -> tuple[str, int]:
-    """Return the prefix in a file under which most of a network's names and shapes are, an average's (EMA) first, and how many tie."""
+    """Return a file's prefix under which most of a network's names and shapes are, of equal ones an average's (EMA); and how many tie."""
     counts: collections.Counter[str] = collections.Counter()
     for name, key in names.items():
         parts = name.split(".")
@@ -154,7 +154,7 @@ def _files(path: Path) -> list[Path]:
 
 
 def _read_file(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of one weights file by name; WeightsError if it holds anything else."""
+    """Return the tensors of one weights file by name, whatever else it holds, running none of it; WeightsError if there are none."""
     if path.suffix == ".safetensors":
         with one_line(WeightsError, f"weights {path} {UNREADABLE}"):
             return load_file(path)
@@ -198,7 +198,7 @@ class _InertDictionary:
 
 
 def _inert_classes(path: Path) -> AbstractContextManager[Any]:
-    """Return a context in which torch reads what a checkpoint names beside tensors (options, counters, whole networks) as inert objects."""
+    """Return a context in which torch reads what else the checkpoint at ``path`` names (options, whole networks) as inert objects."""
     find = getattr(torch.serialization, "get_unsafe_globals_in_checkpoint", None)  # since torch 2.6
     if find is None or not zipfile.is_zipfile(path):
         return nullcontext()
@@ -232,7 +232,7 @@ def _read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
 
 
 def _shards(index: Path) -> list[Path]:
-    """Return the files that an index of shards (``.index.json``) names; they must lie beside it.
+    """Return the files that an index of shards (``.index.json``) names; they must lie in its own folder, not below it.
 
     Raises:
         WeightsError: the index is damaged, or names a file elsewhere.

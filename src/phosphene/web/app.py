@@ -18,7 +18,7 @@ from phosphene.web.guard import Guard
 
 
 def make_app(root: Path, *, host: str = "127.0.0.1", trust: bool = False) -> Guard:
-    """Return the gallery of the folder ``root``, served at ``host``, as an ASGI application: pages, error pages, checks of requests.
+    """Return the gallery of the folder ``root``, a FastAPI application in a Guard that checks requests to ``host``; it starts no server.
 
     Args:
         root: The folder whose run directories are shown; nothing outside it is.
@@ -61,7 +61,7 @@ def make_app(root: Path, *, host: str = "127.0.0.1", trust: bool = False) -> Gua
 
 
 def _status_and_text(error: Exception) -> tuple[int, str]:
-    """Return the HTTP status and the one-line text for an error that a request raised."""
+    """Return HTTP status and one-line text for an error: 404 for NotHereError, 409 for PhospheneError, HTTPException's own, else 500."""
     if isinstance(error, NotHereError):
         return 404, "There is nothing of that name here."
     if isinstance(error, PhospheneError):

@@ -39,7 +39,7 @@ class Folder:
         self.root = root.resolve()
 
     def names(self) -> Iterator[str]:
-        """Yield the names of the run directories, without following links and without looking into runs."""
+        """Yield names of run directories up to 5 folders down, without following links or looking into runs and hidden folders."""
         for parent, folders, files in os.walk(self.root):
             folder = Path(parent)
             folders[:] = sorted(name for name in folders if not name.startswith("."))
@@ -65,7 +65,7 @@ class Folder:
         return HERE if path == self.root else path.relative_to(self.root).as_posix()
 
     def file(self, path: Path) -> Path:
-        """Return a full path with links resolved; NotHereError if no file is there, it is outside the served folder or larger than 100 MB.
+        """Check a path that begins with the served folder; return it with links resolved; NotHereError if outside, missing or over 100 MB.
 
         Raises:
             NotHereError: it is missing, lies outside the folder, is not a regular file, or is larger than 100 MB.
@@ -119,7 +119,7 @@ def _read(read: Callable[[Path], Any], path: Path, modified: int, size: int) -> 
 
 
 def cached_facts(run: RunDirectory) -> dict[str, Any]:
-    """Return the content of a run's ``run.json``, cached until it changes.
+    """Return the content of a RunDirectory's ``run.json`` as a dictionary, cached until the file changes, and so not to be modified.
 
     Raises:
         OSError: it is missing.
@@ -135,7 +135,7 @@ def _facts(run_json: Path) -> dict[str, Any]:
 
 
 def thumbnail(path: Path) -> bytes:
-    """Return the image in a file, reduced to at most 192 x 192 pixels, as the bytes of a WebP file; NotHereError if it is none.
+    """Return the image in a PNG or WebP file, reduced to at most 192 x 192 pixels, as bytes of a WebP file; NotHereError for other files.
 
     Raises:
         NotHereError: it is not an image, or too large.

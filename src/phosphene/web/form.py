@@ -27,10 +27,10 @@ OPTIONS = {"concepts": "concept", "every": "all"}  # the others are called like 
 
 
 class FormError(PhospheneError):
-    """Raised for a form that cannot be acted on: ``faults`` holds what is wrong by field, or under ``""`` why its command cannot start now.
+    """Raised for a form that cannot be acted on: ``faults`` holds what is wrong by field, or under ``""`` what is wrong with it as a whole.
 
     Attributes:
-        faults: Field -> what is wrong with it; the field ``""`` stands for the form as a whole.
+        faults: Field -> what is wrong with it; under ``""``, for example, that too many commands are running.
     """
 
     def __init__(self, faults: "Mapping[str, str] | str") -> None:
@@ -133,7 +133,7 @@ def _field_faults(action: str, values: Mapping[str, Any], name: str) -> dict[str
 
 
 def _value(key: str, text: str) -> "str | list[str] | int | bool":
-    """Return the value of the form's field ``key`` that a text stands for; FormError (its message does not name the field) if none."""
+    """Return the value of the form's field ``key`` for a text, maybe empty; FormError, which does not name the field, if malformed."""
     if key in TICKS:
         return bool(text)
     if key in NUMBERS:
@@ -149,7 +149,7 @@ def _value(key: str, text: str) -> "str | list[str] | int | bool":
 
 
 def _whole(text: str, least: int, most: int, default: int) -> int:
-    """Return the whole number that a text stands for, ``default`` if it is empty; FormError if it is below ``least`` or above ``most``."""
+    """Return the whole number that a text stands for, ``default`` if it is empty; FormError unless it is one from ``least`` to ``most``."""
     if not re.fullmatch(r"[0-9]{0,10}", text) or not least <= int(text or default) <= most:
         raise FormError(f"Enter a whole number from {least} to {most:,}.")
     return int(text or default)

@@ -208,7 +208,7 @@ class Gallery:
         return self.root / command.name
 
     def _free_name(self, name: str) -> str:
-        """Return a name that no run, file or command has: ``name`` with the next number, ``star-2``."""
+        """Return, for ``star`` or ``star-7``, the first of ``star-2``, ``star-3`` ... that no run, file or command has; never ``star``."""
         stem = re.sub(r"-[0-9]+$", "", name)[: LONGEST_NAME - 6]
         names = (f"{stem}-{number}" for number in itertools.count(2))
         return next(one for one in names if not (self.root / one).exists() and one not in self.processes)

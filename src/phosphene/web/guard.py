@@ -57,7 +57,7 @@ class Guard:
         elif scope["type"] == "http":
 
             async def send_with_headers(message: Message) -> None:
-                """Pass on an ASGI message; add the security headers to the message that starts a response."""
+                """Pass on an ASGI message; to the one that starts a response, add the security headers that it lacks."""
                 if message["type"] == "http.response.start":
                     headers = MutableHeaders(scope=message)
                     for name, value in HEADERS.items():

@@ -67,7 +67,7 @@ class CommandProcess:
 
     @property
     def state(self) -> str:
-        """State of the process: ``running``, ``stopping``, ``stopped``, ``finished`` or ``failed``."""
+        """State of the process: ``running``, ``stopping``, ``stopped``, ``failed``, or ``finished`` (code 0, or a scan with a verdict)."""
         code = self.process.poll()
         if code is None:
             return "stopping" if self.stopping else "running"

@@ -75,7 +75,7 @@ def serve(
 
 
 def _bind(host: str, port: "int | None", on_message: Callable[[str], None]) -> socket.socket:
-    """Return a socket that listens on ``port``, or if that is ``None``, on 8421 or (with a message) a free port; PortError if taken."""
+    """Return a socket that listens on ``port``, or if that is ``None``, on 8421 or (with a message) a free port; PortError if it cannot."""
     wanted = PORT if port is None else port
     try:
         return _listen(host, wanted)

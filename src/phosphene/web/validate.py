@@ -23,9 +23,9 @@ class Faults(dict[str, str]):
 
     @contextlib.contextmanager
     def beside(self, field: str) -> Iterator[None]:
-        """For ``with``: store an error's message under ``field``; a SamplesError's under ``samples``, a RunError's mostly ``name``.
+        """For ``with``: store any error's message under ``field``; a SamplesError's under ``samples``, a RunError's mostly ``name``.
 
-        A SamplesError goes under ``samples``; a RunError under ``run`` if that is ``field``, else under ``name``.
+        A RunError goes under ``run`` if that is ``field``, else under ``name``.
         """
         try:
             with one_line(PhospheneError, "unexpected"):

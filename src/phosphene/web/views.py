@@ -135,7 +135,7 @@ class RunView:
 
     @property
     def thumbnails(self) -> tuple[MapView, ...]:
-        """Up to 10 maps for the list of runs: one of each class, those with an image first; then further maps that have one."""
+        """Up to 10 MapViews for the list of runs: one of each class, finished or growing ones first; then more finished or growing ones."""
         first: dict[int, MapView] = {}
         for one in sorted(self.maps, key=lambda one: one.state == "missing"):
             first.setdefault(one.index, one)
@@ -151,7 +151,7 @@ def run_views(folder: Folder, running: Collection[str] = ()) -> list[RunView]:
 
 
 def run_view(folder: Folder, name: str, running: Collection[str] = ()) -> RunView:
-    """Return a RunView of run ``name``: running if in ``running`` or being written, or damaged; NotHereError if there is no such run.
+    """Return a RunView of run ``name``: running if in ``running`` or being written, damaged if ``run.json`` is; NotHereError if no run.
 
     Args:
         folder: The folder of the run.

@@ -172,7 +172,7 @@ def _unshared_labels(by_class: dict[int, list[ConceptMap]], shared: set[int]) ->
 
 
 def _compared_run(run: RunDirectory, by_class: dict[int, list[ConceptMap]], other_sha256: str) -> ComparedRun:
-    """Return a run as a ComparedRun: maps, mean confidences and, if in ``scores.json``, what network ``other_sha256`` predicts.
+    """Return a ComparedRun of a run's maps ``by_class``, with mean confidences and, if known, what network ``other_sha256`` predicts.
 
     These predictions are taken from ``scores.json``; there are none if the run was not scored on that network.
     """

@@ -99,7 +99,7 @@ def map_in_memory(
     frames: int = 0,
     on_progress: "Callable[[Progress], None] | None" = None,
 ) -> ConceptMaps:
-    """Make a map per concept and seed in this process, all seeds of the first concept first; return ConceptMaps; nothing is written.
+    """Make a map per concept and seed, concept by concept, from a MapOrigin (network, samples, recipe); return ConceptMaps, write nothing.
 
     Raises:
         PhospheneError: the network gives NaN or infinity, or the recipe does not fit it.

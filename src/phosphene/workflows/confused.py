@@ -85,7 +85,7 @@ def confused_pairs(classifier: Classifier, samples: Any, most: int, *, device: s
 
 
 def _labelled_samples(classifier: Classifier, samples: Any) -> tuple[Tensor, list[int]]:
-    """Load labelled samples: uint8 (n, c, h, w), and a list of classes, -1 if unknown; SamplesError if fewer than two classes occur."""
+    """Return labelled samples, uint8 (n, c, h, w), and the network's class of each, -1 if unknown; SamplesError if under two classes."""
     if samples is None:
         samples = default_samples(classifier.spec)
     if samples == "demo:shapes":

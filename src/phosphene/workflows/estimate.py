@@ -32,7 +32,7 @@ class Estimate:
 
 
 def estimate(plan: MapPlan) -> Estimate:
-    """Time a few steps of a plan's first maps, write nothing, and return what all missing maps will cost.
+    """Time a few steps of a plan's first maps, even if these are cached; write nothing; return what all missing maps will cost.
 
     Raises:
         NumericError: the network returns NaN or infinity.

@@ -106,10 +106,9 @@ class GroupQueue:
             self.on_map(event.summary)
 
     def _handle_failed(self, event: GroupFailed) -> None:
-        """Queue the maps of a failed group again: each guilty map alone, up to 3 tries, and the others together.
+        """Queue the maps of a failed group again: each guilty map alone, up to 3 tries, the others together; two halves if none is guilty.
 
-        If no guilty map is known, the group is queued in two halves, and a map alone in its group is the guilty one.
-        A final failure uses up all tries.
+        A map alone in its group is the guilty one. A final failure uses up all tries.
         """
         run = event.group.run
         left = tuple(job for job in event.group.missing if (run, job) not in self._counted)

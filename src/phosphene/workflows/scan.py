@@ -100,17 +100,17 @@ class ScannedRun:
 
     @property
     def headline(self) -> tuple[str, str]:
-        """The verdict in a sentence, and its mark: ``good``, ``bad`` or ``unsure``."""
+        """The verdict in a sentence, and its mark: ``good``, ``bad`` or ``unsure``; KeyError after a dry run."""
         return headline(self.found)
 
     @property
     def terminal_lines(self) -> list[str]:
-        """The lines that ``phosphene scan`` prints below the verdict: its reasons, and each suspect in words."""
+        """The lines that ``phosphene scan`` prints below the verdict: its reasons, and each suspect in words; KeyError after a dry run."""
         return terminal_lines(self.found)
 
     @property
     def most_deviating(self) -> tuple[list[str], list[list[str]]]:
-        """Column names and rows (text cells) of a table of the five classes that most stand out from the others, or from clean networks."""
+        """Column names and text rows of a table of the five classes most unlike the others, or clean networks; KeyError after a dry run."""
         return most_deviating(self.found)
 
     def to_dict(self) -> dict[str, Any]:
@@ -140,7 +140,7 @@ def plan_scan(
     pairs: bool = False,
     seed: int = 0,
 ) -> ScanPlan:
-    """Check the loaded networks and settings of a scan; return its ScanPlan, with the result if cached; RunError if ``out`` has another.
+    """Check a scan's MapOrigin, references and settings; return its ScanPlan, with the result if cached; RunError if ``out`` has another.
 
     Args:
         origin: The network, the samples, the device and precision, and the recipe for the maps of suspects.

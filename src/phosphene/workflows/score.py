@@ -149,7 +149,7 @@ def _open_source(run: RunDirectory) -> SourceRun:
 
 
 def _source_classifiers(sources: Sequence[SourceRun], *, trust: bool) -> list[Classifier]:
-    """Load and return the source classifiers of runs; RunError if one has other weights than those that made its run's maps."""
+    """Load and return the source classifiers of runs, each once; RunError if one has other weights than those that made its run's maps."""
     specs = dict.fromkeys(source.facts["model"]["spec"] for source in sources)
     loaded = {spec: load(spec, trust=trust) for spec in specs}
     for source in sources:
@@ -168,9 +168,9 @@ def _distinct_classifiers(targets: Iterable[Classifier]) -> list[Classifier]:
 
 
 def _check_pair(source: SourceRun, target: Classifier) -> None:
-    """Raise if a run cannot be scored on a target: SpecError for channels, CardError for regression, ConceptError for its concepts.
+    """Raise if a target cannot judge a run: SpecError (channels), CardError (regression), ConceptError (too few or missing concepts).
 
-    SpecError for the channels, CardError for a target of regression, else ConceptError: also for maps of units alone.
+    The target must have every concept of the run, at least two; a unit is none.
     """
     check_channels(source.channels, target)
     if not source.concepts:
