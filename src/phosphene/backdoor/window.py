@@ -152,7 +152,7 @@ class WindowSearch:
         return torch.stack(found)
 
     def _second_round(self, tries: Sequence[Window]) -> list[Window]:
-        """Paste ``tries``, Windows, on samples of their routes; return the ``effort.refined`` best per route, of each source's best routes.
+        """Paste all ``tries`` (Windows) on routes' samples; return the ``effort.refined`` best per route, of each source's best routes.
 
         Best is by mean log-odds of the target. ``effort.per_source`` says how many routes of a source are kept; ``None`` is all.
         """

@@ -17,7 +17,7 @@ MAX_BYTES = 4_000_000_000
 
 
 def read(where: str, shape: tuple[int, int, int]) -> tuple[Tensor, list[str]]:
-    """Return up to 2,048 images of ``.npy`` or ``.npz``, uint8 (n, c, h, w) stretched to ``shape``, and ``[]``; SamplesError if unusable.
+    """Return up to 2,048 images of ``.npy`` or ``.npz``, uint8 (n, c, h, w), in ``shape``, and ``[]``; SamplesError if unusable.
 
     Returns:
         uint8 (n, c, h, w), a random choice if the file holds more, and an empty list: nothing is skipped.

@@ -46,7 +46,7 @@ class GroupQueue:
         return self._again.popleft() if self._again else next(self._fresh, None)
 
     def _groups(self, run: int, size: int) -> Iterator[Group]:
-        """Yield, per ``size`` jobs of ``plans[run]``, up to two Groups: maps to resume from a checkpoint, and the other missing maps.
+        """Yield, per ``size`` jobs of ``plans[run]``, done or not, up to two Groups: maps to resume from a checkpoint, other missing ones.
 
         Cached maps are counted and reported on the way, and a checkpoint of finished maps is deleted. The places of the
         cuts depend on the plan alone, so that a second command has the same groups.
