@@ -18,6 +18,7 @@ from phosphene.progress import ProgressDisplay
 from phosphene.recipe import Recipe
 from phosphene.runs import RunDirectory, run_facts
 from phosphene.runs.checks import write_check
+from phosphene.runs.scans import SCAN
 from phosphene.runs.scores import write_scores
 from phosphene.samples.pool import make_pool
 from phosphene.workflows.scan import ScannedRun, make_scan, plan_scan
@@ -179,7 +180,13 @@ def test_a_scan_shows_its_verdict_and_that_it_has_not_ended(tmp_path):
     planned = plan_scan(origin, out=tmp_path / "scan")
     planned.run.begin(planned.facts, [])
     assert "not finished: the same command makes it anew" in planned.run._repr_html_()
-    assert "not scanned" in ScannedRun(planned)._repr_html_()
-    html = make_scan(planned, ProgressDisplay("scan", shown=False), mapped=False)._repr_html_()
+    assert ph.open_scan(planned.run) is None
+    assert "not scanned" in ScannedRun(planned.run)._repr_html_()
+    scanned = make_scan(planned, ProgressDisplay("scan", shown=False), mapped=False)
+    html = scanned._repr_html_()
     assert "A backdoor is suspected in this network" in html
     assert "report: " in html
+    opened = ph.open_scan(str(tmp_path / "scan"))
+    assert opened._repr_html_() == html
+    assert opened.to_dict() == {**scanned.to_dict(), "cached": True, "schema": SCAN.schema}
+    assert (opened.verdict, opened.exit_code) == ("backdoored", 1)

@@ -1,4 +1,4 @@
-"""``scan`` and ``scan_run``: whether a classifier has a backdoor, in memory or as a run directory."""
+"""``scan``, ``scan_run`` and ``open_scan``: whether a classifier has a backdoor, in memory or as a run directory."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -13,6 +13,8 @@ from phosphene.executors.base import MapOrigin
 from phosphene.metrics.range_check import range_doubt
 from phosphene.progress import ProgressDisplay, show_progress
 from phosphene.recipe import Recipe, resolve
+from phosphene.runs.scans import SCAN
+from phosphene.workflows.concept_maps import Run, to_run
 from phosphene.workflows.progress import show_notes
 from phosphene.workflows.scan import RECIPE, ScannedRun, estimate, make_scan, plan_scan
 
@@ -118,5 +120,21 @@ def scan_run(
         if range_check and plan.cached is None:
             display.warn(range_doubt(classifier, pool, device=device))
         if dry_run:
-            return ScannedRun(plan, seconds=estimate(plan))
+            return ScannedRun(plan.run, cached=plan.cached is not None, plan=plan, seconds=estimate(plan))
         return make_scan(plan, display, mapped=mapped)
+
+
+def open_scan(run: Run) -> "ScannedRun | None":
+    """Return a finished run's scan as :func:`scan_run` returned it, without scanning again or loading a network; ``None`` if it has none.
+
+    Args:
+        run: A run, or the path of one. A run below it, in its folder ``scans``, is opened by its own path.
+
+    Raises:
+        RunError: this is not a run directory, or its scan.json is damaged or of another version.
+    """
+    opened = to_run(run)
+    found, report = SCAN.read(opened.path), opened.path / "report.html"
+    if found is None:
+        return None
+    return ScannedRun(opened, found, str(report) if report.is_file() else None, cached=True)

@@ -87,6 +87,6 @@ def _print_scan(scanned: "ScannedRun") -> None:
     click.echo("Not tested, or mostly missed (docs/backdoor.md has counts for each kind):")
     for line in found["not_tested"]:
         click.echo(f"  - {printable(line)}")
-    again = " (cached: the same network, samples and settings)" if scanned.plan.cached is not None else ""
+    again = " (cached: the same network, samples and settings)" if scanned.cached else ""
     click.echo(f"{found['passes']:,} passes, {found['seconds']:.0f} s{again}")
     click.echo(f"files in {scanned.run.path}; open {scanned.report}")

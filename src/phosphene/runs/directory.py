@@ -2,7 +2,6 @@
 
 import glob
 import hashlib
-import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -20,7 +19,7 @@ from phosphene.errors import RunError
 from phosphene.image_files import encode
 from phosphene.runs.atomic import remove_parts, write_bytes, write_json, writing
 from phosphene.runs.checks import checks_line
-from phosphene.runs.documents import SCHEMA, Document
+from phosphene.runs.documents import SCHEMA, Document, run_json
 from phosphene.runs.facts import NEEDED, runs_nearby, slug, versions
 from phosphene.runs.frames import NAME as FRAMES
 from phosphene.runs.frames import frames_file, read_frames
@@ -77,7 +76,7 @@ class RunDirectory:
                 head = {"schema": SCHEMA, "versions": versions(), **facts}
                 if old != {**head, "jobs": rows}:
                     remove_parts(self.path, note.name)
-                    write_bytes(note, _run_json(head, rows))
+                    write_bytes(note, run_json(head, rows))
 
     def check(self, facts: Mapping[str, Any]) -> None:
         """Raise RunError if the directory holds a run of another model, recipe or samples than ``facts``, or files but no run.
@@ -269,7 +268,7 @@ def open_run(path: "str | Path") -> RunDirectory:
         path: The directory.
 
     Returns:
-        The run: ``list(run.maps())`` are its maps; a notebook shows it by itself.
+        The run: ``list(run.maps())`` are its maps, ``ph.open_scan(run)`` is its scan; a notebook shows it by itself.
 
     Raises:
         RunError: this is not a run directory, or its run.json is damaged.
@@ -291,10 +290,3 @@ def read_map_json(folder: Path) -> dict[str, Any]:
     if data is None:
         raise RunError(f"{folder} holds no finished map (it has no map.json). {MAP.fix}")
     return data
-
-
-def _run_json(head: dict[str, Any], rows: list[dict[str, Any]]) -> bytes:
-    """Return the bytes of ``run.json``: the entries of ``head``, then ``rows`` as ``jobs``, one per line, so that a million stay small."""
-    first = json.dumps(head, indent=1, ensure_ascii=False, allow_nan=False).removesuffix("\n}")
-    lines = ",\n".join(f"  {json.dumps(row, ensure_ascii=False)}" for row in rows)
-    return (first + ',\n "jobs": [\n' + lines + "\n ]\n}\n").encode()

@@ -1,5 +1,6 @@
 """JSON documents of a run: each has a file name, a version, and keys that must be there."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,3 +56,10 @@ class Document:
             RunError: it cannot be written.
         """
         write_json(run / self.name, {"schema": self.schema, "versions": versions(), **entries})
+
+
+def run_json(head: dict[str, Any], rows: list[dict[str, Any]]) -> bytes:
+    """Return the bytes of ``run.json``: the entries of ``head``, then ``jobs``, a dictionary per line, so that a million stay small."""
+    first = json.dumps(head, indent=1, ensure_ascii=False, allow_nan=False).removesuffix("\n}")
+    lines = ",\n".join(f"  {json.dumps(row, ensure_ascii=False)}" for row in rows)
+    return (first + ',\n "jobs": [\n' + lines + "\n ]\n}\n").encode()

@@ -59,18 +59,22 @@ class ScanPlan(MapOrigin):
 
 @dataclass(frozen=True)
 class ScannedRun:
-    """Result of ``scan_run``: the plan; content of ``scan.json`` and path of the report, or after a dry run the estimated seconds.
+    """Result of ``scan_run`` and ``open_scan``: the run, the content of its ``scan.json``, the report; of a dry run, the estimated cost.
 
     Attributes:
-        plan: Plan of the scan.
+        run: The :class:`RunDirectory` that holds ``scan.json`` and the candidate triggers.
         found: The content of ``scan.json``; empty after a dry run.
-        report: Path of the report; ``None`` after a dry run.
+        report: Path of the report; ``None`` if there is none.
+        cached: Whether the run held this scan already.
+        plan: Plan of the scan; ``None`` if it was opened and not planned.
         seconds: Estimated seconds without suspects, after a dry run.
     """
 
-    plan: ScanPlan
+    run: RunDirectory
     found: dict[str, Any] = field(default_factory=dict)
     report: "str | None" = None
+    cached: bool = False
+    plan: "ScanPlan | None" = None
     seconds: float = 0.0
 
     def __repr__(self) -> str:
@@ -82,11 +86,6 @@ class ScannedRun:
             return notebook.piece("stack", [repr(self)])
         table = notebook.piece("table", *self.most_deviating)
         return notebook.piece("stack", [self.headline[0], *self.terminal_lines, table, f"report: {self.report}"])
-
-    @property
-    def run(self) -> RunDirectory:
-        """The :class:`RunDirectory` that holds ``scan.json`` and the candidate triggers."""
-        return self.plan.run
 
     @property
     def verdict(self) -> str:
@@ -115,9 +114,9 @@ class ScannedRun:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the document of ``scan --json``: ``scan.json``, or after a dry run what the scan will cost."""
-        plan, cached = self.plan, self.plan.cached is not None
-        if self.found:
-            return {"run": str(self.run.path), "report": self.report, "cached": cached, **self.found}
+        plan = self.plan
+        if self.found or plan is None:
+            return {"run": str(self.run.path), "report": self.report, "cached": self.cached, **self.found}
         return {
             "run": str(self.run.path),
             "model": plan.classifier.name,
@@ -127,7 +126,7 @@ class ScannedRun:
             "samples": plan.pool.spec,
             "passes": plan.passes,
             "seconds": round(self.seconds, 1),
-            "done": cached,
+            "done": self.cached,
         }
 
 
@@ -201,7 +200,7 @@ def make_scan(
     found = plan.cached if plan.cached is not None else _scan(plan, on_progress or display.follow())
     if mapped:
         display.warn(_map_suspects(plan, found, display.follow()))
-    return ScannedRun(plan, found, write_report(plan.run))
+    return ScannedRun(plan.run, found, write_report(plan.run), plan.cached is not None, plan)
 
 
 def _scan(plan: ScanPlan, on_progress: Callable[[ScanProgress], None]) -> dict[str, Any]:
