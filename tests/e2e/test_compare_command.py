@@ -46,18 +46,22 @@ def test_compare_prints_writes_and_counts_readings(call, runs, tmp_path):
     answer = call("compare", *runs)
     assert answer.code == 0
     assert "the second, of the first's maps" in answer.out
-    assert "not subtracted from them" in answer.err
+    assert "less what another seed changes (two standard errors)" in answer.err
     document = json.loads(call("compare", *runs, "--out", page, "--json").out)
-    assert sum("not subtracted from them" in one for one in document["warnings"]) == 1
+    assert sum("Predictions: means" in one for one in document["warnings"]) == 1
     rows = document["changes"]
     wrong = [one for row in rows for one in (row["a_by_b"], row["b_by_a"]) if one["instead"]]
     assert wrong, "no map is misclassified, so that this shows nothing"
     text = re.sub(r"\s+", " ", page.read_text(encoding="utf-8"))
-    assert "not subtracted from them" in text
+    assert "less what another seed changes" in text
     for one in wrong:
         assert one["count"] <= one["maps"] == 2
-        assert f", {one['count']} of 2 as {one['instead']}" in answer.out
-        assert f"it predicts {one['instead']} for {one['count']} of 2 maps" in text
+        low, high = (round(100 * end) for end in one["interval"])
+        assert f", {one['count']} of 2 as {one['instead']} [{low}, {high} %]" in answer.out
+        assert (
+            f"it predicts {one['instead']} for {one['count']} of 2 maps (95&nbsp;% interval {low} to {high}&nbsp;%)"
+            in text
+        )
     assert all(0 <= row["predictions"] <= 1 for row in rows)
     assert [row["change"] for row in rows] == sorted((row["change"] for row in rows), reverse=True)
     assert all(0 <= row["a_by_b"]["p_class"] <= 1 for row in rows)

@@ -51,10 +51,9 @@ def test_the_changed_class_is_first_and_a_moved_one_has_not_changed():
 
 
 def test_predictions_change_by_what_the_other_network_loses():
-    maps = [one(0, 0), one(1, 1), one(2, 2)]
-    own = {0: 0.9, 1: 0.9, 2: 0.8}
-    a = ComparedRun(maps, own, {0: Prediction(0.8), 1: Prediction(0.1, "ship", 1, 1)})
-    b = ComparedRun(maps, own, {0: Prediction(0.3), 1: Prediction(0.95)})
+    maps = [one(0, 0, p_class=0.9), one(1, 1, p_class=0.9), one(2, 2, p_class=0.8)]
+    a = ComparedRun(maps, {0: Prediction((0.8,)), 1: Prediction((0.1,), "ship", 1)})
+    b = ComparedRun(maps, {0: Prediction((0.3,)), 1: Prediction((0.95,))})
     found = {change.index_a: change for change in compare(a, b)}
     assert found[0].predictions == pytest.approx(0.6)  # the larger of the two directions
     assert found[1].predictions == pytest.approx(0.8)
@@ -71,17 +70,48 @@ def test_images_are_not_compared_where_samples_or_recipe_differ():
     assert all(change.images is None and change.change is None for change in compare(a, b, same_method=False))
 
 
+def maps_with(p_class):
+    """A map per class and seed, with these probabilities by class."""
+    return [
+        one(index, index, seed, shift=(seed, seed), p_class=p)
+        for index, several in p_class.items()
+        for seed, p in enumerate(several)
+    ]
+
+
 def test_what_seeds_change_is_no_change_of_predictions():
-    p_class = {0: (0.9, 0.5), 1: (0.9, 0.9)}
-    maps = [one(index, index, seed, p_class=p_class[index][seed]) for index in p_class for seed in (0, 1)]
-    a, b = ComparedRun(maps, {0: 0.7, 1: 0.9}), ComparedRun(maps, {0: 0.4, 1: 0.6})
+    a = ComparedRun(maps_with({0: (0.9, 0.5), 1: (0.9, 0.9)}))
+    b = ComparedRun(maps_with({0: (0.4, 0.4), 1: (0.2, 0.2)}))
     found = {change.index_a: change.predictions for change in compare(a, b, same_network=True)}
-    assert found == {0: 0.0, 1: pytest.approx(0.3)}
+    error = 2 * (2 * 0.02 / 2) ** 0.5  # of class 1, whose own seeds agree: the mean variance of all, .02
+    assert found == {0: 0.0, 1: pytest.approx(0.7 - error, abs=1e-4)}
+
+
+@pytest.mark.parametrize(("seeds", "least"), [(2, 0.0), (8, 0.1)])
+def test_what_seeds_change_is_subtracted_from_what_the_other_network_loses(seeds, least):
+    """The other network misses half of the maps of class 0: of two seeds that is chance, of eight it is not."""
+    maps = maps_with({0: [1.0] * seeds, 1: [1.0] * seeds, 2: [1.0] * seeds})
+    half = Prediction((0.0, 1.0) * (seeds // 2), "ship", seeds // 2)
+    all_of_them = Prediction((0.0,) * seeds, "ship", seeds)
+    a = ComparedRun(maps, {0: half, 1: all_of_them, 2: Prediction((1.0,) * seeds)})
+    changes = compare(a, ComparedRun(maps))
+    assert [change.index_a for change in changes] == [1, 0, 2]  # class 0 before class 2, which lost nothing
+    lost = [change.predictions for change in changes]
+    assert least <= lost[1] < 0.5
+    assert (lost[1] > 0) == (seeds == 8)
+    assert lost[1] < lost[0] < 1
+    assert lost[2] == 0
+
+
+def test_a_share_of_maps_has_an_interval():
+    low, high = Prediction((0.9, 0.2), "ship", 1).interval
+    assert 0.05 < low < 0.15
+    assert 0.85 < high < 0.95
 
 
 def test_of_one_network_it_is_how_much_surer_it_is():
-    maps = [one(0, 0), one(1, 1)]
-    changes = compare(ComparedRun(maps, {0: 0.9, 1: 0.5}), ComparedRun(maps, {0: 0.2, 1: 0.5}), same_network=True)
+    a, b = (ComparedRun(maps_with({0: (p,), 1: (0.5,)})) for p in (0.9, 0.2))
+    changes = compare(a, b, same_network=True)
     assert [change.index_a for change in changes] == [0, 1]
     assert changes[0].predictions == pytest.approx(0.7)
 

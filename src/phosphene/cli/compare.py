@@ -52,13 +52,10 @@ def _change_row(found: "Comparison", one: "Change") -> list[str]:
     return [first_synonym(one.label), *found.cells(one), _prediction_text(one.a_by_b), _prediction_text(one.b_by_a)]
 
 
-def _prediction_text(prediction: "Prediction | None") -> str:
-    """Return mean p of the maps' class and the most frequent wrong class, ``p 0.31, 1 of 2 as lynx``; ``-`` for ``None`` (not scored).
-
-    ``-`` if there is none, because the maps were not scored.
-    """
-    if prediction is None:
+def _prediction_text(one: "Prediction | None") -> str:
+    """Return mean p of the maps' class and the most frequent wrong class, ``p 0.31, 1 of 2 as lynx [9, 91 %]``; ``-`` if not scored."""
+    if one is None:
         return "-"
-    return f"p {prediction.p_class:.2f}" + (
-        f", {prediction.count} of {prediction.maps} as {prediction.instead}" if prediction.instead else ""
-    )
+    low, high = (100 * end for end in one.interval)
+    wrong = f", {one.count} of {one.maps} as {one.instead} [{low:.0f}, {high:.0f} %]" if one.instead else ""
+    return f"p {one.p_class:.2f}{wrong}"

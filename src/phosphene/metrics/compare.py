@@ -11,9 +11,9 @@ With one seed in each run, 0 is an identical image, the seeds' own variation is 
 the order means something. Seeds, samples and recipes change the images of every class: these
 say nothing where both runs have one network, or where samples or recipe differ.
 
-*Predictions.* How much lower each source's probability of the class is on the other's maps than on its own, the larger
-of the two directions, in [0, 1]; taken from the runs' scores, if there are any. For two runs of one network: how
-much higher its probability is on one run's maps than on the other's.
+*Predictions.* How much lower the other source's probability of the class is on a run's maps than that of the run's own
+source, the larger of the two directions, in [0, 1]; known if the runs were scored. For two runs of one network: how
+much higher its probability is on one run's maps than on the other's. Both less two standard errors over the seeds.
 
 The change is the mean of those that are known, if the seeds' own variation is.
 """
@@ -33,6 +33,7 @@ from phosphene.concept_map import ConceptMap
 from phosphene.concepts import is_class
 from phosphene.errors import ConceptError
 from phosphene.labels import Labels
+from phosphene.metrics.bootstrap import wilson
 from phosphene.metrics.matching import match
 
 SIDE = 56
@@ -44,33 +45,44 @@ LEAST_SPREAD = 0.02
 
 @dataclass(frozen=True)
 class Prediction:
-    """What one run's source predicts for the other run's maps of a class: mean probability of the class, commonest wrong label, or ``""``.
+    """What one run's source predicts for the other run's maps of one class: probabilities of the class, commonest wrong label.
 
     Attributes:
-        p_class: Mean probability of that class, in [0, 1].
+        probabilities: Probability of that class for each of the maps, in [0, 1], in the maps' order.
         instead: Label of the wrong class that it predicts most often; empty if there is none.
         count: For how many of the maps it predicts ``instead``.
         maps: Number of the maps.
+        p_class: Mean probability of that class.
+        interval: Wilson 95 % interval of ``count / maps``.
     """
 
-    p_class: float
+    probabilities: tuple[float, ...]
     instead: str = ""
     count: int = 0
-    maps: int = 0
+    maps: int = field(init=False)
+    p_class: float = field(init=False)
+    interval: tuple[float, float] = field(init=False)
+
+    def __post_init__(self) -> None:
+        maps = len(self.probabilities)
+        for name, value in (
+            ("maps", maps),
+            ("p_class", fmean(self.probabilities)),
+            ("interval", wilson(self.count, maps)),
+        ):
+            object.__setattr__(self, name, value)
 
 
 @dataclass(frozen=True)
 class ComparedRun:
-    """One of two runs to :func:`compare`: its maps, and per class the own source's mean probability and the other's Prediction.
+    """One of two runs to :func:`compare`: its maps, and per class the Prediction of the other run's source for them.
 
     Attributes:
         maps: Finished maps of the run.
-        own: Class -> mean probability that the run's own source gives to the class for its maps.
         other: Class -> prediction of the other run's source for those maps; empty without a score.
     """
 
     maps: Sequence[ConceptMap]
-    own: Mapping[int, float] = field(default_factory=dict)
     other: Mapping[int, Prediction] = field(default_factory=dict)
 
 
@@ -84,7 +96,7 @@ class Change:
         index_b: Index of the class in the second run.
         change: Mean of ``images`` and ``predictions``, in [0, 1]; ``None`` if neither is known, or only one seed is.
         images: 0 as similar as two seeds, 1 as different as two classes; ``None`` if the images distinguish nothing.
-        predictions: Probability lost when the other source classifies them, in [0, 1]; ``None`` without a score.
+        predictions: Probability lost when the other source classifies them, beyond what seeds vary, in [0, 1]; ``None`` without a score.
         a_by_b: Prediction of the second source for the first run's maps.
         b_by_a: Prediction of the first source for the second run's maps.
         seeds: Maps of the class in each run.
@@ -123,11 +135,13 @@ def compare(a: ComparedRun, b: ComparedRun, *, same_network: bool = False, same_
     first, second = _coarse(a.maps, side), _coarse(b.maps, side)
     by_images = _image_changes(pairs, first, second) if same_method and not same_network else dict.fromkeys(pairs)
     several = any(len(maps) > 1 for maps in (*first.values(), *second.values()))
+    by_predictions = _prediction_changes(pairs, a, b, same_network=same_network)
     labels = {m.index: m.label for m in a.maps}
-    changes = []
+    changes, drops = [], {}
     for one, two in pairs.items():
-        lost = _probability_lost(a, b, one, two, same_network=same_network)
+        lost, before = by_predictions[one] or (None, 0.0)
         parts = [value for value in (by_images[one], lost) if value is not None]
+        drops[one] = before
         changes.append(
             Change(
                 label=labels[one],
@@ -141,7 +155,8 @@ def compare(a: ComparedRun, b: ComparedRun, *, same_network: bool = False, same_
                 seeds=(len(first[one]), len(second[two])),
             )
         )
-    return sorted(changes, key=lambda one: (-_order(one), one.index_a))
+    # Where nothing is left after what seeds vary, the larger drop is first.
+    return sorted(changes, key=lambda one: (-_order(one), -drops[one.index_a], one.index_a))
 
 
 def _order(change: Change) -> float:
@@ -227,20 +242,43 @@ def _similarity(a: Tensor, b: Tensor) -> float:
     return shifted_correlation(a, b) if same else shifted_correlation(a.mean(0, keepdim=True), b.mean(0, keepdim=True))
 
 
-def _probability_lost(a: ComparedRun, b: ComparedRun, one: int, two: int, *, same_network: bool) -> "float | None":
-    """Return how much less probable a class is to the other run's network than to the maps' own, the larger drop of both, or ``None``.
+def _prediction_changes(
+    pairs: Mapping[int, int], a: ComparedRun, b: ComparedRun, *, same_network: bool
+) -> "dict[int, tuple[float, float] | None]":
+    """Return class of ``a`` -> (change of its predictions, the same before what seeds vary is subtracted); ``None`` if they are unknown.
 
-    In [0, 1]. With one network: the distance of the runs' mean probabilities, less the largest range between seeds of one
-    run.
+    Both are in [0, 1]. The first is less two standard errors over the class's maps. Two seeds that happen to agree say
+    little, so that seeds vary by their variance in the class or, if it is larger, by its mean over all classes.
     """
-    if same_network:
-        if one not in a.own or two not in b.own:
-            return None
-        seeds = [[m.p_class for m in run.maps if m.index == index] for run, index in ((a, one), (b, two))]
-        return round(max(0.0, abs(a.own[one] - b.own[two]) - max(max(own) - min(own) for own in seeds)), 2)
-    lost = [
-        run.own[index] - run.other[index].p_class
-        for run, index in ((a, one), (b, two))
-        if index in run.own and index in run.other
-    ]
-    return min(max(0.0, *lost), 1.0) if lost else None
+    groups = {one: [_probabilities(a, one), _probabilities(b, two)] for one, two in pairs.items()}
+    if not same_network:  # how much lower the other network's probability of each map is
+        groups = {
+            one: [
+                [mine - its for mine, its in zip(own, run.other[index].probabilities, strict=True)]
+                for own, run, index in zip(groups[one], (a, b), (one, two), strict=True)
+                if index in run.other
+            ]
+            for one, two in pairs.items()
+        }
+    noise = [variance(group) for several in groups.values() for group in several if len(group) > 1]
+    typical = fmean(noise) if noise else 0.0
+
+    def error(*several: list[float]) -> float:
+        """Return two standard errors of the mean of a group, or of the difference between the means of two."""
+        return 2 * math.sqrt(sum(max(variance(one) if len(one) > 1 else 0.0, typical) / len(one) for one in several))
+
+    changes: dict[int, tuple[float, float] | None] = {}
+    for one, several in groups.items():
+        if same_network:
+            gap = abs(fmean(several[0]) - fmean(several[1]))
+            found = [(gap - error(*several), gap)]
+        else:
+            found = [(fmean(group) - error(group), fmean(group)) for group in several]
+        least, most = (min(max(0.0, *values), 1.0) for values in zip(*found, (0.0, 0.0), strict=True))
+        changes[one] = (round(least, 4), most) if found else None
+    return changes
+
+
+def _probabilities(run: ComparedRun, index: int) -> list[float]:
+    """Return the probability that a run's own source gives to a class for each of the run's maps of it, in [0, 1]."""
+    return [one.p_class for one in run.maps if one.index == index]

@@ -15,6 +15,7 @@ from phosphene.labels import first_synonym
 from phosphene.metrics.compare import Change, ComparedRun, Prediction, compare
 from phosphene.report.scores import read_scorecards
 from phosphene.runs import RunDirectory
+from phosphene.runs.predictions import read_predictions
 
 
 @dataclass(frozen=True)
@@ -95,16 +96,20 @@ class Comparison:
         elif self.same_network:
             notes.append("Both runs have the same network: seeds change its images, so only predictions are compared.")
         if not self.seeds_known:
-            notes.append("One seed per class: what another seed changes is unknown, so no change is given (--seeds 2).")
+            notes.append(
+                "One seed per class: what another seed changes is unknown: nothing is subtracted, and no change is given (--seeds 2)."
+            )
         elif any(one.images is not None for one in self.changes):
             notes.append(
                 "Images: what another seed alone changes is subtracted, so 0 % may stand by images that look different."
             )
-        if self.scored and not self.same_network:
+        if self.scored and self.seeds_known:
             notes.append(
-                "Predictions are means over the maps of a class. What another seed changes is not subtracted from them: see "
-                "how many of the maps are predicted as another class."
+                "Predictions: means over a class's maps, less what another seed changes (two standard errors), so 0 % may "
+                "stand by maps that are predicted as another class. More seeds per class leave less to chance."
             )
+        if any(side and side.instead for one in self.changes for side in (one.a_by_b, one.b_by_a)):
+            notes.append("Intervals of 95 % are of the share of maps that are predicted as the other class.")
         if not self.same_network and any(is_unit(one.index_a) for one in self.changes):
             notes.append(
                 "Units are compared by name: those of two networks have nothing in common unless one was made from the other."
@@ -172,17 +177,14 @@ def _unshared_labels(by_class: dict[int, list[ConceptMap]], shared: set[int]) ->
 
 
 def _compared_run(run: RunDirectory, by_class: dict[int, list[ConceptMap]], other_sha256: str) -> ComparedRun:
-    """Return a ComparedRun of a run's maps ``by_class``, with mean confidences and, if known, what network ``other_sha256`` predicts.
-
-    These predictions are taken from ``scores.json``; there are none if the run was not scored on that network.
-    """
+    """Return a run as a ComparedRun: its maps and, if the run was scored on network ``other_sha256``, what that predicts for them."""
     maps = [one for group in by_class.values() for one in group]
-    own = {index: sum(one.p_class for one in group) / len(group) for index, group in by_class.items()}
     score = next((score for row, score in read_scorecards(run) if row["target_sha256"] == other_sha256), None)
-    if score is None:
-        return ComparedRun(maps, own)
+    stored = next((one.maps for one in read_predictions(run) if one.sha256 == other_sha256), {})
     predictions = {}
-    for one in score.per_concept:
-        wrong = (first_synonym(one.misread[0].label), one.misread[0].count) if one.misread else ("", 0)
-        predictions[one.index] = Prediction(one.p_class, *wrong, one.maps)
-    return ComparedRun(maps, own, predictions)
+    for one in score.per_concept if score else ():
+        places = [(one.index, each.seed) for each in by_class.get(one.index, ())]
+        if places and all(place in stored for place in places):
+            wrong = (first_synonym(one.misread[0].label), one.misread[0].count) if one.misread else ("", 0)
+            predictions[one.index] = Prediction(tuple(stored[place]["p_class"] for place in places), *wrong)
+    return ComparedRun(maps, predictions)
