@@ -225,8 +225,12 @@ def test_several_models_get_a_run_each(call, card, half_card, tmp_path):
     answer = call("map", card.path, half_card.path, "--trust", "-c", 0, *settings(name="r"), "--out", out, "--json")
     assert answer.code == 0, answer.err
     assert [document["model"] for document in json.loads(answer.out)] == ["tiny", "half"]
-    assert sorted(path.name for path in out.iterdir()) == ["half-r", "tiny-r"]
-    facts = [json.loads((path / "run.json").read_text(encoding="utf-8")) for path in sorted(out.iterdir())]
+    lines = call("map", card.path, half_card.path, "--trust", "-c", 0, *settings(name="s"), "--out", out).err
+    for name in ("tiny", "half"):
+        assert f"lion (0), seed 0, by {name} (s): p " in lines
+        assert re.search(rf"2 runs: map \d of 2, .* by {name} \(s\), step ", lines)
+    assert sorted(path.name for path in out.glob("*-r")) == ["half-r", "tiny-r"]
+    facts = [json.loads((path / "run.json").read_text(encoding="utf-8")) for path in sorted(out.glob("*-r"))]
     assert facts[0]["model"]["sha256"] != facts[1]["model"]["sha256"]
 
 

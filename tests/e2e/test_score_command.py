@@ -70,7 +70,9 @@ def test_two_runs_by_two_targets(runs, call):
     specs = ["demo:shapes", "demo:shapes-plain"]
     answer = call("score", *runs, "--target", specs[0], "--target", specs[1], "--device", "cpu")
     assert answer.code == 0, answer.err
-    assert "score 4 of 4: shapes-plain" in answer.err
+    scored = [line for line in answer.err.splitlines() if line.startswith("score ")]
+    assert "score 2 of 4: shapes on maps by shapes-plain (quick)" in scored
+    assert "score 3 of 4: shapes-plain on maps by shapes (quick)" in scored
     assert "\x1b" not in answer.out + answer.err
     for run in runs:
         found = rows(run)

@@ -42,7 +42,7 @@ def score(
         trust: Allow code that came with a target to run.
         progress: Whether progress is shown.
         on_progress: Called before every score of a run with the number of scores so far, that of all, and the target's
-            name.
+            name; of several runs, with whose maps it classifies, such as ``shapes-plain on maps by shapes (vivid)``.
 
     Returns:
         One score per target, and run: a list that shows itself in a notebook.

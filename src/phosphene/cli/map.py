@@ -155,13 +155,15 @@ def command(
 def _map_line(found: "MapSummary") -> str:
     """Return the line for a finished map: concept, seed, confidence (of a unit its percentile), targeting rate, seconds or ``cached``.
 
+    Where several runs are made, it also names classifier and recipe.
     The targeting rate is the share of held-out samples that are moved to the class by subtracting the map.
     """
     none = "- (no held-out sample to move: all are classified so without it)"
     rate = none if found.targeting_rate is None else percent(found.targeting_rate)
     took = f"{found.seconds:.1f} s" if found.made else "cached"
     own = f"percentile {percent(found.p_class)}" if found.is_unit else f"p {found.p_class:.3f}"
-    return f"{found.name}, seed {found.seed}: {own}, targeting {rate}, {took}"
+    by = f", by {found.source}" if found.source else ""
+    return f"{found.name}, seed {found.seed}{by}: {own}, targeting {rate}, {took}"
 
 
 def _cached_note(maps: "list[MapSummary]") -> str:

@@ -32,7 +32,7 @@ def command(runs: tuple[Path, ...], targets: tuple[str, ...], device: str, trust
     with ProgressDisplay("load torch") as display:
 
         def print_target(number: int, total: int, name: str) -> None:
-            """Print ``score 2 of 5: NAME`` (the target) on stderr before each score of a run on a target; nothing with --json."""
+            """Print ``score 2 of 5: TARGET``, of several runs ``... on maps by MODEL (RECIPE)``, before each score; nothing with --json."""
             if not as_json:
                 display.print(f"score {number + 1} of {total}: {name}")
 

@@ -41,6 +41,11 @@ class MapOrigin:
     compile: str = "auto"
 
     @property
+    def source(self) -> str:
+        """The classifier's name with the recipe's in parentheses, by which progress lines tell several runs apart: ``shapes (vivid)``."""
+        return f"{self.classifier.name} ({self.recipe.name})"
+
+    @property
     def facts(self) -> dict[str, Any]:
         """The entries of ``run.json`` for maps of this origin: a dictionary of model, recipe, samples, device, precision.
 
@@ -118,6 +123,7 @@ class MapSummary:
         seconds: Wall time.
         made: Whether the map was made now; if not, it was cached.
         run: Position of the run's plan.
+        source: Classifier and recipe, ``shapes (vivid)``, if the command makes several runs; else empty.
     """
 
     index: int
@@ -129,6 +135,7 @@ class MapSummary:
     seconds: float
     made: bool
     run: int = 0
+    source: str = ""
 
     @classmethod
     def of(cls, one: ConceptMap, *, made: bool, run: int = 0) -> "MapSummary":

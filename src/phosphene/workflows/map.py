@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from phosphene.classifier import Classifier
@@ -99,7 +99,7 @@ def make_runs(
         """Add a map's summary to its MappedRun; also pass it to ``on_map``, unless it is a cached map of a run with over 100 maps."""
         runs[found.run].maps.append(found)
         if on_map is not None and (found.made or len(plans[found.run].jobs) <= MOST_REPORTED):
-            on_map(found)
+            on_map(replace(found, source=plans[found.run].source) if len(plans) > 1 else found)
 
     failed: JobsError | None = None
     try:

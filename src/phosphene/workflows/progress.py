@@ -36,6 +36,7 @@ class Progress:
         workers: Workers in use.
         failed: Number of maps that could not be made.
         failures: A line for each of the first few of them: name, seed and error.
+        source: Classifier and recipe of the last step, ``shapes (vivid)``, if there are several plans; else empty.
     """
 
     maps_done: int
@@ -48,6 +49,7 @@ class Progress:
     workers: int = 1
     failed: int = 0
     failures: tuple[str, ...] = ()
+    source: str = ""
 
     def show(self, display: ProgressDisplay) -> None:
         """Show the figures of this report on the display: the map being made, loss and hits of its last step, the time left.
@@ -60,6 +62,7 @@ class Progress:
         step = self.step
         done = self.maps_done + len(self.labels) * step.number / step.total
         labels = ", ".join(self.labels[:3]) + (", ..." if len(self.labels) > 3 else "")
+        labels += f" by {self.source}" if self.source else ""
         reached = "active" if any(form in " ".join(self.labels) for form in FORMS) else "predicted"
         facts = f"step {step.number} of {step.total}, loss {step.loss:.3f}, {reached} for {percent(step.hits)}"
         if self.workers > 1 and self.rate is not None:
@@ -163,6 +166,7 @@ class MapCounts:
             workers=workers,
             failed=len(self.failures),
             failures=tuple(f"could not make {failure_line(row)}" for _, row in self.failures[:MOST_NAMED]),
+            source=self.plans[group.run].source if len(self.plans) > 1 else "",
         )
 
     def raise_failures(self) -> None:

@@ -41,6 +41,11 @@ class SourceRun:
     hashes: dict[tuple[int, int], str]
 
     @property
+    def name(self) -> str:
+        """The source classifier's name with the recipe's in parentheses: ``shapes (vivid)``."""
+        return f"{self.facts['model']['name']} ({self.facts['recipe']['name']})"
+
+    @property
     def concepts(self) -> list[Concept]:
         """The Concept of each map in ``run.json``, in order, without those of units."""
         return [Concept.of_facts(row) for row in self.rows]
@@ -94,7 +99,8 @@ def score_runs(
             given twice counts once.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
         trust: Allow code that came with a target to run.
-        on_progress: Called before every score with the number of scores so far, that of all, and the target's name.
+        on_progress: Called before every score with the number of scores so far, that of all, and what is scored: the
+            target's name and, of several runs, whose maps it classifies, ``shapes-plain on maps by shapes (vivid)``.
         on_warning: Called with a line for every target that is doubtful, because its declared input range does not fit,
             and for every run whose concepts share classes, for which M_score means nothing.
         on_note: Called with every note on a target, such as that its weights are random.
@@ -127,7 +133,8 @@ def score_runs(
     for column, target in enumerate(distinct):
         for line, source in enumerate(sources):
             if on_progress is not None:
-                on_progress(len(found), len(sources) * len(distinct), target.name)
+                maps = f" on maps by {source.name}" if len(sources) > 1 else ""
+                on_progress(len(found), len(sources) * len(distinct), target.name + maps)
             found[line, column] = scored = _score_pair(source, target, device)
             write_scores(source.run, [scored.to_dict()])
     return Scores(found[key] for key in sorted(found))
