@@ -193,6 +193,7 @@ RECIPES: dict[str, tuple[str, Recipe]] = {
     ),
 }
 DEFAULT_RECIPE = "vivid"
+DEFAULT_CHANNELS = 8  # that unit:LAYER:* stands for
 
 
 def resolve(recipe: "str | Path | Recipe", overrides: Mapping[str, Any] | None = None) -> Recipe:

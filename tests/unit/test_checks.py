@@ -548,7 +548,8 @@ def test_progress_says_which_maps_and_how_many(context):
     work.on_progress, work.maps_total = lambda *facts: said.append(facts), 16
     for name in ("cascade", "samples"):
         examine(name, work)
-    done, total, labels, steps = zip(*said, strict=True)
+    done, total, labels, steps, of_units = zip(*said, strict=True)
+    assert not any(of_units)
     assert set(total) == {16}
     assert list(done) == sorted(done)
     assert labels[0][0] == "1 of 1 blocks randomised: class 0"

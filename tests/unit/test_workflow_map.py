@@ -257,6 +257,28 @@ def test_a_map_that_could_not_be_made_gets_a_line_at_once_and_once(tmp_path, mon
     assert len(display.warnings) == 1
 
 
+def test_cached_maps_are_no_time_that_is_left(tmp_path):
+    """The maps of two of five classes are there, one of them damaged; the first class is made first."""
+    execute(todo(tmp_path / "run", [3, 4]), together=1)
+    one = todo(tmp_path / "run")
+    one.run.folder(Job(4), one.classifier.labels[4]).joinpath("map.safetensors").write_bytes(b"broken")
+    seen = []
+    execute(one, together=1, on_progress=seen.append)
+    assert 2 / 5 < seen[0].share < 3 / 5  # before a group has come to them
+    assert seen[-1].share == pytest.approx(1)
+    assert seen[-1].left == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize(("concept", "word"), [("unit:3:0", "active"), (0, "predicted")])
+def test_progress_names_what_a_step_has_reached_by_the_kind_of_concept(tmp_path, capsys, concept, word):
+    """A class whose label looks like a unit is a class."""
+    labels = ["unit:3:0 of a bridge", *tiny.LABELS[1:]]
+    one = plan(tiny.classifier(labels=labels), RECIPE, pool(), tmp_path / "run", [concept], device="cpu")
+    with ProgressDisplay("map") as display:
+        execute(one, on_progress=display.follow())
+    assert f", {word} for " in capsys.readouterr().err
+
+
 def test_a_group_that_a_worker_was_stopped_in_is_taken_again(tmp_path):
     class Preempted(LocalExecutor):
         def run(self, plans, take, stop):

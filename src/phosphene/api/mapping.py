@@ -11,7 +11,7 @@ from phosphene.executors import pick_executor
 from phosphene.executors.base import MapOrigin, MapSummary
 from phosphene.mapper.units import resolve_units
 from phosphene.progress import ProgressDisplay, show_progress
-from phosphene.recipe import DEFAULT_RECIPE, Recipe, resolve
+from phosphene.recipe import DEFAULT_CHANNELS, DEFAULT_RECIPE, Recipe, resolve
 from phosphene.workflows.concept_maps import ConceptMaps, map_in_memory, read_planned_maps
 from phosphene.workflows.estimate import estimate
 from phosphene.workflows.map import MappedRun, make_runs
@@ -30,7 +30,7 @@ def map_concepts(
     recipe: "str | Path | Recipe" = DEFAULT_RECIPE,
     overrides: "Mapping[str, Any] | None" = None,
     samples: Samples = None,
-    most: int = 8,
+    most: int = DEFAULT_CHANNELS,
     seeds: int = 1,
     seed: int = 0,
     device: str = "auto",
@@ -102,7 +102,7 @@ def map_models(
     recipes: "Sequence[str | Path | Recipe]" = (DEFAULT_RECIPE,),
     overrides: "Mapping[str, Any] | None" = None,
     samples: Samples = None,
-    most: int = 8,
+    most: int = DEFAULT_CHANNELS,
     seeds: int = 1,
     seed: int = 0,
     device: str = "auto",

@@ -14,7 +14,7 @@ from phosphene.checks.map_predictions import MapPredictions, predictions_of
 from phosphene.checks.randomised import SAMPLES, blocks, few_depths, randomised
 from phosphene.classifier import Classifier
 from phosphene.concept_map import ConceptMap, Job
-from phosphene.concepts import disjoint
+from phosphene.concepts import disjoint, is_unit
 from phosphene.engine import Engine
 from phosphene.labels import first_synonym
 from phosphene.mapper import Step, in_groups, map_jobs
@@ -27,8 +27,9 @@ Mapper = Callable[
     [Engine, SamplePool, Sequence[Job], Recipe, "Callable[[Step], None] | None"],
     list[ConceptMap],
 ]
-# Called with the maps that were made for checks, how many there will be, the names of those being made, and their step.
-OnProgress = Callable[[int, int, tuple[str, ...], Step], None]
+# Called with the maps that were made for checks, how many there will be, the names of those being made, their step, and
+# whether some of them are of units.
+OnProgress = Callable[[int, int, tuple[str, ...], Step, bool], None]
 
 
 @dataclass(frozen=True)
@@ -188,7 +189,8 @@ class CheckContext:
         on_progress, made, known = self.on_progress, len(self.made), self.classifier.labels
         why = f"{depth} of {len(self.blocks)} blocks randomised: " if depth else f"from {samples}: " * bool(samples)
         labels = tuple(why * (place == 0) + first_synonym(job.concept(known).label) for place, job in enumerate(group))
-        return lambda step: on_progress(made, max(self.maps_total, made + len(group)), labels, step)
+        of_units, total = any(is_unit(job.index) for job in group), max(self.maps_total, made + len(group))
+        return lambda step: on_progress(made, total, labels, step, of_units)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from phosphene.cli import options, preview
 from phosphene.errors import ConceptError, RecipeError, printable
 from phosphene.formats import count, percent
 from phosphene.progress import ProgressDisplay, duration
-from phosphene.recipe import DEFAULT_RECIPE, RECIPES
+from phosphene.recipe import DEFAULT_CHANNELS, DEFAULT_RECIPE, RECIPES
 
 if TYPE_CHECKING:
     from phosphene.executors.base import MapSummary
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--most",
-    default=8,
+    default=DEFAULT_CHANNELS,
     show_default=True,
     type=click.IntRange(1, 100_000),
     metavar="N",

@@ -10,12 +10,17 @@ from phosphene.engine import Engine
 from phosphene.engine.targets import targets_of
 from phosphene.engine.units import list_layers
 from phosphene.errors import ConceptError, nearest
+from phosphene.recipe import DEFAULT_CHANNELS
 from phosphene.samples.pool import SamplePool
 from phosphene.units import Unit
 
 
 def resolve_units(
-    concepts: Sequence[Concept], classifier: Classifier, pool: SamplePool, most: int = 8, device: str = "auto"
+    concepts: Sequence[Concept],
+    classifier: Classifier,
+    pool: SamplePool,
+    most: int = DEFAULT_CHANNELS,
+    device: str = "auto",
 ) -> list[Concept]:
     """Return the concepts, ``unit:LAYER:*`` as a classifier's ``most`` most active channels on ``pool``; ConceptError for a unit it lacks.
 

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from phosphene.arguments import describe
-from phosphene.concept_map import MapList, captions
-from phosphene.concepts import Concept
+from phosphene.concept_map import Job, MapList, captions
+from phosphene.concepts import Concept, is_unit
 from phosphene.errors import RunError
 from phosphene.executors.base import MapOrigin, MapPlan
 from phosphene.labels import first_synonym
@@ -111,12 +111,14 @@ def map_in_memory(
     with origin.engine(len(jobs)) as engine:
         pool = origin.pool.to(engine.device)
         for group in in_groups(jobs, engine, recipe):
-            names, finished = tuple(first_synonym(job.concept(classifier.labels).label) for job in group), len(maps)
+            finished = len(maps)
 
-            def pass_on_step(step: Step, names: tuple[str, ...] = names, finished: int = finished) -> None:
+            def pass_on_step(step: Step, group: Sequence[Job] = group, finished: int = finished) -> None:
                 """Pass a step of the maps that are made together now on to ``on_progress``, if there is one, as a ``Progress``."""
                 if on_progress is not None:
-                    on_progress(Progress(finished, len(jobs), names, step))
+                    names = tuple(first_synonym(job.concept(classifier.labels).label) for job in group)
+                    of_units = any(is_unit(job.index) for job in group)
+                    on_progress(Progress(finished, len(jobs), names, step, of_units))
 
             maps += map_jobs(engine, pool, group, recipe, pass_on_step, frames)
     return maps

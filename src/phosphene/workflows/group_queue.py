@@ -73,8 +73,9 @@ class GroupQueue:
         try:
             one = plan.run.read(plan.run.folder(job, job.concept(plan.classifier.labels).label))
         except RunError:
+            self.counts.count_damaged(run)
             return False
-        self.counts.count_cached(run)
+        self.counts.cached += 1
         self.on_map(MapSummary.of(one, made=False, run=run))
         return True
 

@@ -13,7 +13,7 @@ from phosphene.concepts import Concept
 from phosphene.errors import ConceptError, SpecError
 from phosphene.executors.base import MapPlan
 from phosphene.mapper.units import resolve_units
-from phosphene.recipe import RECIPES, Recipe
+from phosphene.recipe import DEFAULT_CHANNELS, RECIPES, Recipe
 from phosphene.runs import RunDirectory
 from phosphene.samples import SamplePool
 from phosphene.workflows.confused import confused_pairs
@@ -94,7 +94,7 @@ def plan(
     concepts: "Concepts | None" = None,
     seeds: Sequence[int] = (0,),
     *,
-    most: int = 8,
+    most: int = DEFAULT_CHANNELS,
     **settings: Any,
 ) -> MapPlan:
     """Return the MapPlan of a map per concept (``None``: all classes) and seed; RunError if ``out`` has another run or other files.

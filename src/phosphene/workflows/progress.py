@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from phosphene.classifier import Classifier
+from phosphene.concepts import is_unit
 from phosphene.errors import JobsError
 from phosphene.executors.base import Group, MapPlan
 from phosphene.formats import count, percent
@@ -15,7 +16,6 @@ from phosphene.progress import ProgressDisplay
 from phosphene.runs.failures import failure_line
 from phosphene.samples import SamplePool
 from phosphene.samples.pool import FEW_HELD_OUT
-from phosphene.units import FORMS
 
 TRIES = 3  # of a map, before it is given up
 MOST_NAMED = 5  # maps that could not be made, in messages
@@ -30,6 +30,8 @@ class Progress:
         maps_total: Maps of all plans.
         labels: Names of the maps that the last step was taken on.
         step: The last step.
+        of_units: Whether some of these maps are of units or outputs: the step's hits are then samples where these are
+            active, and not samples that are predicted as the class.
         share: Finished share of all passes through networks, in [0, 1]; ``None`` if passes are not counted.
         left: Estimated seconds to go; ``None`` if that is not known.
         rate: Maps per minute, over all workers, since the beginning; ``None`` if that is not known.
@@ -43,6 +45,7 @@ class Progress:
     maps_total: int
     labels: tuple[str, ...]
     step: Step
+    of_units: bool = False
     share: "float | None" = None
     left: "float | None" = None
     rate: "float | None" = None
@@ -63,7 +66,7 @@ class Progress:
         done = self.maps_done + len(self.labels) * step.number / step.total
         labels = ", ".join(self.labels[:3]) + (", ..." if len(self.labels) > 3 else "")
         labels += f" by {self.source}" if self.source else ""
-        reached = "active" if any(form in " ".join(self.labels) for form in FORMS) else "predicted"
+        reached = "active" if self.of_units else "predicted"
         facts = f"step {step.number} of {step.total}, loss {step.loss:.3f}, {reached} for {percent(step.hits)}"
         if self.workers > 1 and self.rate is not None:
             facts += f", {self.workers} workers, {self.rate:.1f} maps per minute"
@@ -116,15 +119,18 @@ class MapCounts:
         self.cost = [passes_per_map(plan.recipe) for plan in plans]
         self.maps = sum(len(plan.jobs) for plan in plans)
         self.total = sum(plan.passes for plan in plans)
-        self.finished = self.worked = 0.0  # passes of finished maps; of those, what was made now
+        # Passes of finished maps, also of cached ones that no group has come to yet; of those, what was made now.
+        self.finished = float(
+            self.total - sum(plan.missing_count * cost for plan, cost in zip(plans, self.cost, strict=True))
+        )
+        self.worked = 0.0
         self.first: dict[Group, float] = {}  # passes that a checkpoint brought
         self.under_way: dict[Group, float] = {}  # passes of maps that are not finished
         self.began: float | None = None
 
-    def count_cached(self, run: int) -> None:
-        """Count a map of the plan at position ``run`` that was finished before this command."""
-        self.cached += 1
-        self.finished += self.cost[run]
+    def count_damaged(self, run: int) -> None:
+        """Count a map of the plan at position ``run`` as unfinished: its files are there, but damaged."""
+        self.finished -= self.cost[run]
 
     def count_made(self, group: Group) -> None:
         """Count one map of a group as made now, and its passes as finished."""
@@ -160,7 +166,8 @@ class MapCounts:
             self.maps,
             names,
             step,
-            share=(self.finished + under_way) / max(self.total, 1),
+            any(is_unit(job.index) for job in group.jobs),
+            share=min((self.finished + under_way) / max(self.total, 1), 1.0),
             left=left,
             rate=self.made / elapsed * 60 if elapsed > 0 else None,
             workers=workers,
