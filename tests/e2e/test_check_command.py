@@ -148,7 +148,7 @@ def test_dry_run_says_what_it_would_cost_and_writes_nothing(check, made, tmp_pat
 
 def test_too_few_classes_for_a_verdict_are_named_before_anything_is_made(check, call, made, card, sample_folder):
     line = (
-        f"at least {FEWEST} classes are needed for a verdict, and this run has 3, so that each check will say "
+        f"at least {FEWEST} classes are needed for a verdict, and this run has 3, so that checks will say "
         f"'too few to tell': map at least {FEWEST} classes."
     )
     assert json.loads(check("--dry-run", "--json").out)["warnings"] == [line]

@@ -169,7 +169,7 @@ def test_a_run_shows_its_verdicts_and_how_many_checks_passed(tmp_path):
         write_check(run, {**Finding(name, {}, passed, "So it is.").to_dict(), "subject": {}}, run.maps_sha256())
     html = run._repr_html_()
     assert "inconclusive (tiny): Class &#39;lion&#39; deviates." in html
-    assert "2 passed, 1 failed, 1 without a verdict" in html
+    assert "2 passed, 1 failed, 1 figures only" in html
     for name in ("scan.json", "checks.json"):
         (run.path / name).write_text('{"broken', encoding="utf-8")
         assert f"{name} is damaged" in run._repr_html_()

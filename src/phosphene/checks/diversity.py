@@ -8,7 +8,7 @@ from phosphene.checks.finding import Finding, two_decimals
 
 
 def find(context: CheckContext) -> Finding:
-    """Return a finding without verdict: 1 less the mean similarity between seeds of a class, the run's or second ones made before."""
+    """Return a finding (figures only): 1 less the mean similarity between seeds of a class, the run's or second ones made before."""
     groups = [[one, *context.same_class(one)] for one in context.chosen]
     inside = mean_similarities(pair for group in groups for pair in itertools.combinations(group, 2))
     figures = {f"diversity_{name}_at_seeds": 1 - value for name, value in inside.items()}

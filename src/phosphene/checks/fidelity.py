@@ -16,13 +16,13 @@ from phosphene.metrics.scores import CONTRASTS
 
 
 def find(context: CheckContext) -> Finding:
-    """Return a finding, no verdict: at seven contrasts, the maps' mean class probability, and what share of samples subtracting them moves.
+    """Return a finding (figures only) at seven contrasts: mean probability of the classes for the maps' images, and targeting rate.
 
     The share of samples is the targeting rate, on held-out samples.
 
     The image is ``clip(0.5 - q nu / std(nu))``, and ``q nu / std(nu)`` is subtracted from samples, so that both have
     the same deviation. Held-out samples that the network classifies as the class already are left out. There is no
-    rule, and so no verdict.
+    rule to pass.
     """
     figures: dict[str, float] = {}
     with context.engine() as engine:

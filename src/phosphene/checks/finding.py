@@ -3,11 +3,11 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from phosphene.runs.checks import TOO_FEW, verdict
+
 TOO_LITTLE = "That is too little to judge by: map more classes, or maps that the network recognises."
 
-WITHOUT_RULE = frozenset({"fidelity", "diversity"})  # checks that measure, and judge nothing
 FEWEST = 4  # maps of different classes from which a check can pass or fail
-TOO_FEW = f"Too few maps to tell: check at least {FEWEST} classes."
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Finding:
     Attributes:
         name: Name of the check.
         figures: Name -> value that was measured; ``hog_at_2`` is the HOG similarity under condition 2.
-        passed: Whether the maps do what they should; ``None`` if there is no rule, or too little to judge by.
+        passed: Whether the maps do what they should; ``None`` if there is no rule to pass (figures only), or too little to judge by.
         explanation: Meaning of the figures, in one to three plain sentences; ``reading`` in JSON.
         cost: Maps that were made for it, beyond those that an earlier check had made.
     """
@@ -31,11 +31,7 @@ class Finding:
     @property
     def verdict(self) -> str:
         """``passed``, ``FAILED``, ``undecided`` if not judged, ``too few to tell`` (under 4 classes) or ``figures only`` (no rule)."""
-        if self.name in WITHOUT_RULE:
-            return "figures only"
-        if self.explanation.endswith(TOO_FEW):
-            return "too few to tell"
-        return {True: "passed", False: "FAILED", None: "undecided"}[self.passed]
+        return verdict(self.name, self.passed, self.explanation)
 
     @property
     def conditions(self) -> dict[str, dict[str, float]]:
@@ -87,7 +83,7 @@ def judged(
         if_failed: What they mean if it is failed.
     """
     if maps < FEWEST:
-        return Finding(name, figures, None, f"{facts} {TOO_FEW}")
+        return Finding(name, figures, None, f"{facts} {TOO_FEW}: check at least {FEWEST} classes.")
     meaning = {True: if_passed, False: if_failed, None: TOO_LITTLE}[passed]
     return Finding(name, figures, passed, f"{facts} {meaning}")
 

@@ -43,7 +43,8 @@ def command(run: Path, dry_run: bool, as_json: bool, **options_of_check: Any) ->
     They tell whether the maps show what the network has learned, or only what the method gives for any network: maps
     are made again with the run's own recipe, with the network's weights randomised, from other seeds, from other
     samples. Each finding is written at once; after an interruption, the same command continues. Maps of fewer than four
-    classes can neither pass nor fail: every check then says "too few to tell".
+    classes can neither pass nor fail: checks then say "too few to tell". Fidelity and diversity have no rule to pass, and
+    say "figures only".
     """
     with ProgressDisplay("load torch") as display:
 

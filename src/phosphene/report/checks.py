@@ -4,10 +4,10 @@ from collections import Counter
 from typing import Any
 
 from phosphene.checks import CHECKS, Finding
-from phosphene.checks.finding import WITHOUT_RULE, two_decimals
+from phosphene.checks.finding import two_decimals
 from phosphene.formats import percent
 from phosphene.runs import RunDirectory
-from phosphene.runs.checks import read_checks
+from phosphene.runs.checks import FIGURES_ONLY, read_checks
 
 # What the conditions of a check are, and names of its figures.
 CONDITIONS = {"fidelity": "contrast", "cascade": "blocks randomised", "samples": "samples from"}
@@ -53,8 +53,8 @@ def check_section(run: RunDirectory, facts: "dict[str, Any] | None" = None) -> "
 
 
 def _glance(findings: list[Finding], choice: str) -> list[dict[str, str]]:
-    """Sum up Findings of checks as a list of one dictionary, ``mark`` (good, bad, unsure) and ``text``; empty if none has a rule."""
-    findings = [one for one in findings if one.name not in WITHOUT_RULE]
+    """Return a list of one dictionary, ``mark`` (good, bad, unsure) and ``text``, that sums up checks; empty if none has a rule to pass."""
+    findings = [one for one in findings if one.name not in FIGURES_ONLY]
     if not findings:
         return []
     passed, failed = ([found.name for found in findings if found.passed is way] for way in (True, False))

@@ -19,6 +19,8 @@ ENTRY = {
     "cost": int,
     "subject": dict,
 }
+FIGURES_ONLY = frozenset({"fidelity", "diversity"})  # checks that measure, and have no rule to pass
+TOO_FEW = "Too few maps to tell"  # in the explanation of a check that would have needed more
 CHECKS = Document(NAME, "checks", {"checks": {"*": ENTRY}}, "Delete it and check again.")
 
 
@@ -51,13 +53,22 @@ def write_check(run: "RunDirectory", entry: dict[str, Any], sha256: str) -> None
 
 
 def checks_line(run: "RunDirectory") -> str:
-    """Return how many of a run's checks have passed, failed or given no verdict, as text; empty if nothing was checked.
+    """Return how many of a run's checks have which verdict, as text such as ``4 passed, 2 figures only``; empty if nothing was checked.
 
     Of a damaged ``checks.json`` it is the message of the RunError.
     """
-    words = {True: "passed", False: "failed", None: "without a verdict"}
     try:
-        counted = Counter(words[one["passed"]] for one in read_checks(run).values())
+        entries = read_checks(run).values()
     except RunError as error:
         return str(error)
-    return ", ".join(f"{counted[word]} {word}" for word in words.values() if counted[word])
+    counted = Counter(verdict(one["name"], one["passed"], one["reading"]).lower() for one in entries)
+    return ", ".join(f"{number} {word}" for word, number in counted.items())
+
+
+def verdict(name: str, passed: "bool | None", explanation: str) -> str:
+    """Return ``passed``, ``FAILED``, ``undecided`` if not judged, ``too few to tell`` (too few classes) or ``figures only`` (no rule)."""
+    if name in FIGURES_ONLY:
+        return "figures only"
+    if TOO_FEW in explanation:
+        return "too few to tell"
+    return {True: "passed", False: "FAILED", None: "undecided"}[passed]

@@ -7,7 +7,7 @@ from typing import Any
 from phosphene import notebook
 from phosphene.arguments import Samples, to_pool
 from phosphene.checks import CHECKS, CheckContext, Finding, Request, choose, examine
-from phosphene.checks.finding import FEWEST, WITHOUT_RULE
+from phosphene.checks.finding import FEWEST
 from phosphene.classifier import Classifier
 from phosphene.concept_map import Job
 from phosphene.concepts import disjoint
@@ -19,7 +19,7 @@ from phosphene.progress import ProgressDisplay
 from phosphene.recipe import Recipe
 from phosphene.report import write_report
 from phosphene.runs import RunDirectory
-from phosphene.runs.checks import read_checks, write_check
+from phosphene.runs.checks import FIGURES_ONLY, read_checks, write_check
 from phosphene.samples import SamplePool
 from phosphene.sources import load
 from phosphene.version import __version__
@@ -89,14 +89,14 @@ class CheckPlan:
     @property
     def doubt(self) -> str:
         """A warning that too few classes are checked for a verdict; empty if there are enough, or if no chosen check gives one."""
-        if self.context.classes >= FEWEST or WITHOUT_RULE.issuperset(self.names):
+        if self.context.classes >= FEWEST or FIGURES_ONLY.issuperset(self.names):
             return ""
         mapped = len(disjoint(one.concept for one in self.context.maps))
         too_few = mapped < FEWEST
         have = f"this run has {mapped}" if too_few else f"--most leaves {self.context.classes}"
         fix = f"map at least {FEWEST} classes" if too_few else "give a larger --most"
         return (
-            f"at least {FEWEST} classes are needed for a verdict, and {have}, so that each check will say "
+            f"at least {FEWEST} classes are needed for a verdict, and {have}, so that checks will say "
             f"'too few to tell': {fix}."
         )
 
