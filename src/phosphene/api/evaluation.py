@@ -18,6 +18,7 @@ from phosphene.report.compare import write_comparison
 from phosphene.workflows.check import Findings, plan_checks, plan_checks_in_memory, run_checks
 from phosphene.workflows.compare import Comparison, compare_runs
 from phosphene.workflows.concept_maps import ConceptMaps, Run, to_run
+from phosphene.workflows.estimate import estimate_checks
 from phosphene.workflows.progress import show_notes
 from phosphene.workflows.score import score_runs
 
@@ -115,7 +116,8 @@ def check(
         samples: Samples for these maps; natural images show most. By default those of the maps.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
         trust: Allow code that came with the model to run.
-        dry_run: Only plan: the list is empty, and its ``plan`` says what would be checked and what that costs.
+        dry_run: Only plan: the list is empty, its ``plan`` says what would be checked, and its ``seconds`` about how long
+            that takes, by a short measurement.
         progress: Whether progress is shown.
         on_finding: Called for every finding, also for cached ones.
 
@@ -131,7 +133,8 @@ def check(
         if plan.doubt:
             display.note(plan.doubt)
         if dry_run:
-            return Findings(plan)
+            display.update("time a few steps")
+            return Findings(plan, estimate_checks(plan.context, plan.passes))
         classifier, pool = plan.context.classifier, plan.context.pool
         display.title = f"check {classifier.name}"
         show_notes(display, classifier, pool)

@@ -12,7 +12,7 @@ from phosphene.cli import options
 from phosphene.cli.tables import print_table
 from phosphene.errors import printable
 from phosphene.formats import count
-from phosphene.progress import ProgressDisplay
+from phosphene.progress import ProgressDisplay, duration
 
 if TYPE_CHECKING:
     from phosphene.checks import Finding
@@ -35,7 +35,9 @@ WIDEST_EXPLANATION = 100
 @click.option("--samples", metavar="SPEC", help="Samples for these maps; natural images show most.  [the run's]")
 @options.device
 @options.trust
-@click.option("--dry-run", is_flag=True, help="Print which checks would run and their cost, and stop.")
+@click.option(
+    "--dry-run", is_flag=True, help="Print which checks would run and what they cost, by a short measurement, and stop."
+)
 @options.as_json
 def command(run: Path, dry_run: bool, as_json: bool, **options_of_check: Any) -> None:
     """Run sanity checks of the maps of RUN, print the findings, and write them to RUN/checks.json and its report.
@@ -57,7 +59,8 @@ def command(run: Path, dry_run: bool, as_json: bool, **options_of_check: Any) ->
     if as_json:
         options.print_json(findings.to_dict(), display.warnings)
     elif dry_run:
-        click.echo(str(findings.plan))
+        time = f", about {duration(findings.seconds)} to make them" if findings.seconds else ""
+        click.echo(f"{findings.plan}{time}")
     else:
         print_table(["check", "", "finding"], map(_finding_row, findings), numbers=(), lines=True)
         if findings.plan.choice:

@@ -112,11 +112,12 @@ class Findings(list[Finding]):
     Attributes:
         plan: Plan of the check.
         report: Path of the run's report; ``None`` after a dry run and for maps in memory.
+        seconds: Estimated seconds for the maps to be made, after a dry run.
     """
 
-    def __init__(self, plan: CheckPlan) -> None:
+    def __init__(self, plan: CheckPlan, seconds: float = 0.0) -> None:
         super().__init__()
-        self.plan = plan
+        self.plan, self.seconds = plan, seconds
         self.report: str | None = None
 
     def __repr__(self) -> str:
@@ -136,7 +137,8 @@ class Findings(list[Finding]):
         if not self:
             costs = plan.cost
             rows = [{"name": name, "maps": maps, "done": name in plan.cached} for name, maps in costs.items()]
-            return {**head, "checks": rows, "maps": sum(costs.values()), "passes": plan.passes}
+            cost = {"maps": sum(costs.values()), "passes": plan.passes, "seconds": round(self.seconds, 1)}
+            return {**head, "checks": rows, **cost}
         return {**head, "findings": [{**one.to_dict(), "verdict": one.verdict} for one in self], "report": self.report}
 
 

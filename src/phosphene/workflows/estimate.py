@@ -2,11 +2,17 @@
 
 import itertools
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from phosphene.checks import CheckContext
+from phosphene.concept_map import Job
+from phosphene.engine import Engine
 from phosphene.executors.base import MapPlan
-from phosphene.mapper import MapOptimization, passes_per_map
+from phosphene.mapper import MapOptimization, group_size, passes_per_map
+from phosphene.recipe import Recipe
+from phosphene.samples import SamplePool
 
 ENOUGH_SECONDS = 2.0
 MOST_STEPS = 10
@@ -39,17 +45,37 @@ def estimate(plan: MapPlan) -> Estimate:
         RecipeError: the recipe does not fit the network.
     """
     left = plan.missing_count
-    with plan.engine() as engine:
-        engine.steps_per_fetch = 1  # so that every step is over when it is reported
-        jobs = plan.jobs[: plan.group_size]
-        steps, taken = iter(MapOptimization(engine, plan.pool, jobs, plan.recipe)), 1  # a recipe may have no others
-        *_, first = itertools.islice(steps, engine.first_steps)  # they pay for what is made once
-        began = time.perf_counter()
-        for step in itertools.islice(steps, MOST_STEPS):
-            taken = step.number - first.number
-            if time.perf_counter() - began > ENOUGH_SECONDS:
-                break
-        elapsed = time.perf_counter() - began
-    each = plan.recipe.batch_size * (4 if plan.recipe.sign_test else 2) * len(jobs)
     cost = left * passes_per_map(plan.recipe)
-    return Estimate(len(plan.jobs) - left, cost, cost * elapsed / (taken * each))
+    with plan.engine() as engine:
+        seconds = cost * _seconds_per_pass(engine, plan.pool, plan.jobs, plan.recipe)
+    return Estimate(len(plan.jobs) - left, cost, seconds)
+
+
+def estimate_checks(context: CheckContext, passes: int) -> float:
+    """Time a few steps of a map of a context, write nothing; return about how many seconds checks with so many passes will take.
+
+    Randomised networks are as quick as the network itself. Classifying the maps is not counted: it takes little.
+
+    Raises:
+        NumericError: the network returns NaN or infinity.
+    """
+    if not passes:
+        return 0.0
+    with context.engine() as engine:
+        jobs = [one.job for one in context.chosen]
+        return passes * _seconds_per_pass(engine, context.pool, jobs, context.recipe)
+
+
+def _seconds_per_pass(engine: Engine, pool: SamplePool, jobs: Sequence[Job], recipe: Recipe) -> float:
+    """Return how many seconds an image takes while maps are made, from a few steps of the first ``jobs``, with an open engine."""
+    jobs = jobs[: group_size(engine, recipe)]
+    engine.steps_per_fetch = 1  # so that every step is over when it is reported
+    steps, taken = iter(MapOptimization(engine, pool, jobs, recipe)), 1  # a recipe may have no others
+    *_, first = itertools.islice(steps, engine.first_steps)  # they pay for what is made once
+    began = time.perf_counter()
+    for step in itertools.islice(steps, MOST_STEPS):
+        taken = step.number - first.number
+        if time.perf_counter() - began > ENOUGH_SECONDS:
+            break
+    each = recipe.batch_size * (4 if recipe.sign_test else 2) * len(jobs)
+    return (time.perf_counter() - began) / (taken * each)
