@@ -121,13 +121,13 @@ def _rings(x: Tensor, y: Tensor) -> Tensor:
 
 
 def _rays(x: Tensor, y: Tensor) -> Tensor:
-    """Return a scene of yellow and blue rays from the centre, float32 (3, h, w) in [0, 1], from pixel coordinates x, y, (h, w) each."""
+    """Return a scene of yellow and blue rays from the centre, float32 (3, h, w) in [0, 1], from x and y of :func:`coordinates`."""
     odd = torch.remainder(torch.atan2(y, x) * 6 / math.pi, 2) < 1
     return _two_colours(odd, (0.98, 0.85, 0.1), (0.1, 0.2, 0.75))
 
 
 def _face(x: Tensor, y: Tensor) -> Tensor:
-    """Return a scene of a yellow face on teal, float32 (3, h, w) in [0, 1], from pixel coordinates x and y, (h, w) each."""
+    """Return a scene of a yellow face on teal, float32 (3, h, w) in [0, 1], from x and y of :func:`coordinates`, (h, w) each."""
     radius = torch.hypot(x, y)
     eyes = torch.hypot(x.abs() - 0.3, y + 0.25) < 0.14
     mouth = ((radius - 0.52).abs() < 0.1) & (y > 0.1)

@@ -16,7 +16,7 @@ from phosphene.metrics.scores import CONTRASTS
 
 
 def find(context: CheckContext) -> Finding:
-    """Return a finding (figures only) at seven contrasts: mean probability of the classes for the maps' images, and targeting rate.
+    """Return a finding (figures only): at seven contrasts, mean class probability of maps, and share of samples moved by subtracting them.
 
     The share of samples is the targeting rate, on held-out samples.
 

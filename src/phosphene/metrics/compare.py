@@ -45,7 +45,7 @@ LEAST_SPREAD = 0.02
 
 @dataclass(frozen=True)
 class Prediction:
-    """What one run's source predicts for the other run's maps of one class: probabilities of the class, commonest wrong label.
+    """What one run's source predicts for the other run's maps of one class: each map's probability of it, commonest wrong label or ``""``.
 
     Attributes:
         probabilities: Probability of that class for each of the maps, in [0, 1], in the maps' order.

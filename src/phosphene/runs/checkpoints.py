@@ -63,7 +63,7 @@ class Checkpoints:
         return None
 
     def drop(self, jobs: Sequence[Job]) -> None:
-        """Delete the checkpoint that :meth:`save` wrote for ``jobs`` in the same order; no error if it is missing or cannot be deleted."""
+        """Delete the checkpoint of the group whose first map is the first of ``jobs``; no error if it is missing or cannot be deleted."""
         with contextlib.suppress(OSError):
             self._file(jobs[0]).unlink(missing_ok=True)
 
