@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from phosphene.runs import RunDirectory as RunDirectory, open_run as open_run
     from phosphene.samples import load_samples as load_samples
     from phosphene.sources import SPEC_FORMS as SPEC_FORMS, list_specs as list_specs, load as load
+    from phosphene.two_tower import TwoTower as TwoTower
     from phosphene.web import serve as serve
     from phosphene.workflows.concept_maps import ConceptMaps as ConceptMaps
     from phosphene.workflows.demo import run_demo as run_demo
@@ -49,6 +50,7 @@ _MODULES = {
     "phosphene.runs": ("RunDirectory", "open_run"),
     "phosphene.samples": ("load_samples",),
     "phosphene.sources": ("SPEC_FORMS", "list_specs", "load"),
+    "phosphene.two_tower": ("TwoTower",),
     "phosphene.web": ("serve",),
     "phosphene.workflows.concept_maps": ("ConceptMaps",),
     "phosphene.workflows.demo": ("run_demo",),

@@ -2,7 +2,7 @@
 
 import dataclasses
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from numbers import Integral
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,11 @@ from phosphene.classifier import Classifier
 from phosphene.concepts import OPERATOR, Concept
 from phosphene.errors import ConceptError, RecipeError, SamplesError, SpecError, nearest
 from phosphene.expressions import parse
+from phosphene.prompts import label_of, prompts_of, split_spec, to_expression
 from phosphene.recipe import Recipe
 from phosphene.samples import SamplePool, default_samples, load_samples
-from phosphene.sources import load
+from phosphene.sources import add_prompts, load
+from phosphene.two_tower import PromptClassifier
 from phosphene.units import FORMS, LOW, Unit
 
 Concepts = str | int | Iterable[str | int]
@@ -28,17 +30,21 @@ def as_list(values: Any) -> list[Any]:
     return list(values) if isinstance(values, Iterable) and not isinstance(values, str) else [values]
 
 
-def to_classifier(model: Any, *, trust: bool = False) -> Classifier:
+def to_classifier(model: Any, *, trust: bool = False, concepts: Any = None, classes: Sequence[str] = ()) -> Classifier:
     """Return ``model`` if it is a Classifier, or load it if it is a model spec; SpecError for all else, such as a bare torch module.
+
+    The prompts in ``concepts`` (``text:a red star``) become classes of a two-tower model; if it has none, ``classes`` are
+    the labels of its classes.
 
     Raises:
         SpecError: it is neither.
         PhospheneError: the spec cannot be loaded; the message names the fix.
     """
+    prompts = prompts_of(concepts)
     if isinstance(model, Classifier):
-        return model
+        return add_prompts(model, prompts, classes)
     if isinstance(model, str | Path):
-        return load(model, trust=trust)
+        return load(model, trust=trust, prompts=prompts, classes=classes)
     if isinstance(model, nn.Module):
         raise SpecError(
             f"the model is a bare torch module ({type(model).__name__}), which does not define its input: "
@@ -47,13 +53,15 @@ def to_classifier(model: Any, *, trust: bool = False) -> Classifier:
     raise SpecError(f"a model is a spec such as 'demo:shapes' or a phosphene.Classifier, not {describe(model)}.")
 
 
-def to_classifiers(models: Any, *, trust: bool = False) -> list[Classifier]:
+def to_classifiers(models: Any, *, trust: bool = False, classes: Sequence[str] = ()) -> list[Classifier]:
     """Return a list of classifiers for one model or several, each a spec to load or a Classifier; a repeated spec or object counts once.
+
+    A two-tower model that comes without prompts has classes with the labels ``classes``.
 
     Raises:
         PhospheneError: as :func:`to_classifier`.
     """
-    return [to_classifier(one, trust=trust) for one in dict.fromkeys(as_list(models))]
+    return [to_classifier(one, trust=trust, classes=classes) for one in dict.fromkeys(as_list(models))]
 
 
 def to_concepts(concepts: Any, classifier: Classifier) -> list[Concept]:
@@ -71,7 +79,8 @@ def to_concepts(concepts: Any, classifier: Classifier) -> list[Concept]:
     for one in as_list(concepts):
         if isinstance(one, bool) or not isinstance(one, str | Integral):
             raise ConceptError(f"a concept is the index of a class or a label such as 'castle', not {describe(one)}.")
-        text = one.strip() if isinstance(one, str) else str(int(one))
+        text = to_expression(one.strip()) if isinstance(one, str) else str(int(one))
+        _refuse_unknown_prompts(one, classifier)
         if text.startswith(FORMS) and not labels.has(text):
             several = [Concept.of_unit(unit) for unit in Unit.parse(text)]
         elif classifier.regression:
@@ -87,6 +96,21 @@ def to_concepts(concepts: Any, classifier: Classifier) -> list[Concept]:
     if not found:
         raise ConceptError("no concept was given: name one with -c, or take --all.")
     return list(found.values())
+
+
+def _refuse_unknown_prompts(concept: Any, classifier: Classifier) -> None:
+    """Raise ConceptError if a concept holds a prompt, ``text:A``, that is no class of the classifier; the message names the fix."""
+    for prompt in prompts_of(concept):
+        if label_of(prompt) in classifier.labels:
+            continue
+        if isinstance(classifier.module, PromptClassifier):
+            model, named = split_spec(classifier.spec)
+            spec = f"{model}#{';'.join(filter(None, [named, prompt]))}"
+            raise ConceptError(f"{classifier.name} was loaded without the prompt {prompt!r}: load {spec!r}.")
+        raise ConceptError(
+            f"{concept!r} is for models that embed texts, such as CLIP, and {classifier.name} has classes: name one of "
+            f"them, such as {classifier.labels.short(0)!r}."
+        )
 
 
 def _concept_of(index: int, classifier: Classifier, *, low: bool = False) -> Concept:

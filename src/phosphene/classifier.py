@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from phosphene.errors import CardError, first_line
+from phosphene.hashing import hash_weights
 from phosphene.labels import Labels
 from phosphene.outputs import (
     KINDS,
@@ -276,6 +277,11 @@ class Classifier:
             return Labels([f"output {index}" for index in range(count)])
         return Labels(["negative", "positive"]) if kind in SINGLE else Labels.numbered(count)
 
+    @property
+    def given_labels(self) -> tuple[str, ...]:
+        """The class names that were given, by a card or in Python; none if there were none. The network is not run."""
+        return () if self._labels is None else tuple(self._labels)
+
     @cached_property
     def sha256(self) -> str:
         """Hash, as hex, of the network's weights (names, types, shapes, values), input space, and chosen output of several; cached."""
@@ -283,11 +289,5 @@ class Classifier:
         with suppress(CardError):  # a network that cannot be used still has weights
             _, which = self.output, self._which  # of several outputs one is chosen when the network first runs
             digest.update(b"" if which is None else f"output {which}".encode())
-        state = sorted(self.module.state_dict().items())
-        # A quantised layer has its weights in a tuple; what a module stores beside tensors has no bytes of its own.
-        named = [(name, one) for name, entry in state for one in (entry if isinstance(entry, tuple) else (entry,))]
-        for name, tensor in [(name, one) for name, one in named if isinstance(one, Tensor)]:
-            value = (tensor.dequantize() if tensor.is_quantized else tensor).detach().cpu().contiguous()
-            digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
-            digest.update(value.flatten().view(torch.uint8).numpy().tobytes() if value.numel() else b"")
+        hash_weights(self.module, digest)
         return digest.hexdigest()

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from phosphene.concepts import OPERATOR, Concept, Sides
 from phosphene.errors import ConceptError
 from phosphene.labels import Labels, first_synonym
+from phosphene.prompts import to_expression
 
 # Readings of an ambiguous expression that are told apart.
 MOST_READINGS = 8
@@ -46,7 +47,7 @@ def find_among(text: str, concepts: Iterable[Concept], where: str) -> int:
     Raises:
         ConceptError: it names none of them, or several.
     """
-    text, known = text.strip(), {one.index: one for one in concepts}
+    text, known = to_expression(text.strip()), {one.index: one for one in concepts}
     text = next((str(index) for index, one in known.items() if one.unit and one.expression == text), text)
     if text.isdecimal() and int(text) in known:
         return int(text)

@@ -30,16 +30,17 @@ LAYERS = [
     {"arguments"},  # a spec or an object in, an object out
     {"samples"},
     {"sources"},
+    {"two_tower"},
     {"concept_map", "classifier"},
     {"progress"},
     {"expressions"},
     {"concepts"},  # DESIGN lists concepts above runs/, but a run directory holds what its maps are of
-    {"units"},
+    {"units", "prompts"},
     {"unwrapping"},
     {"labels", "recipe", "outputs", "spatial_activation", "notebook", "contact_sheet"},
     {"textfile", "image_files", "markup"},
     {"extras"},  # optional libraries
-    {"errors", "formats", "version"},
+    {"errors", "formats", "hashing", "version"},
 ]
 LEVEL = {room: number for number, rooms in enumerate(LAYERS) for room in rooms}
 

@@ -8,7 +8,7 @@ from phosphene.arguments import Model, Samples, as_list, to_classifiers
 from phosphene.checks import Finding
 from phosphene.concept_map import ConceptMap
 from phosphene.errors import ConceptError
-from phosphene.metrics.matching import overlap_note, units_note
+from phosphene.metrics.matching import classes_of, overlap_note, units_note
 from phosphene.metrics.range_check import range_doubt
 from phosphene.metrics.scorecard import Scores
 from phosphene.metrics.scores import score_maps
@@ -63,7 +63,10 @@ def score(
     with show_progress(progress, "score") as display:
         if all(isinstance(one, ConceptMap) for one in items):
             origin = getattr(maps, "origin", None)
-            loaded = to_classifiers(targets, trust=trust) or ([origin.classifier] if origin else [])
+            labels = classes_of(one.concept for one in items)
+            loaded = to_classifiers(targets, trust=trust, classes=list(labels.values())) or (
+                [origin.classifier] if origin else []
+            )
             if not loaded:
                 raise ConceptError("these maps do not know the model that made them: name a target to score them on.")
             of_classes = [one for one in items if not one.concept.unit]

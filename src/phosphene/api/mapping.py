@@ -78,7 +78,7 @@ def map_concepts(
     numbers, settings = seed_range(seed, seeds), resolve(recipe, overrides)
     how: dict[str, Any] = {"device": device, "precision": precision, "compile": compile}
     with show_progress(progress, "map") as display:
-        classifier = to_classifier(model, trust=trust)
+        classifier = to_classifier(model, trust=trust, concepts=concepts)
         pool = to_pool(samples, classifier)
         if out is not None:
             how |= {"most": most, "seeds": seeds, "seed": seed, "frames": frames, "trust": trust, **executor}

@@ -37,15 +37,27 @@ def draw_images(count: int, seed: int, size: int = SIZE) -> tuple[NDArray[np.uin
     labels = rng.permutation(np.arange(count, dtype=np.int64) % len(LABELS))
     out = np.empty((count, 3, size, size), np.uint8)
     for start in range(0, count, _CHUNK):
-        out[start : start + _CHUNK] = _paint(rng, labels[start : start + _CHUNK], size)
+        out[start : start + _CHUNK], _ = paint(rng, labels[start : start + _CHUNK], size)
     return out, labels
 
 
-def _paint(rng: np.random.Generator, labels: NDArray[np.int64], size: int) -> NDArray[np.uint8]:
-    """Return a random image per class index in the array ``labels``, a shape or texture on a background: NumPy uint8 (n, 3, size, size)."""
+def paint(
+    rng: np.random.Generator, labels: NDArray[np.int64], size: int, palette: "Array | None" = None
+) -> tuple[NDArray[np.uint8], Array]:
+    """Draw a random image per class index in ``labels``, a shape or texture on a background; return the images and the shapes' colours.
+
+    Args:
+        rng: Source of everything random.
+        labels: Indices in ``LABELS``, int64 (n,).
+        size: Side in pixels.
+        palette: Colours that the shapes are drawn in, with small changes, float32 (m, 3) in [0, 1]; any colour by default.
+
+    Returns:
+        Images, uint8 (n, 3, size, size) in [0, 255], and the colour of each shape, float32 (n, 3) in [0, 1].
+    """
     count = len(labels)
     image, base = background(rng, count, size)
-    ink, second = far_colours(rng, base), far_colours(rng, base)
+    ink, second = far_colours(rng, base, palette=palette), far_colours(rng, base)
     second = apart(second, ink)
     alpha = np.empty((count, 1, size, size), np.float32)
     for index in np.unique(labels):
@@ -67,7 +79,7 @@ def _paint(rng: np.random.Generator, labels: NDArray[np.int64], size: int) -> ND
         alpha[chosen, 0] = coverage(distance, radius, edge)
     image += alpha * (ink[:, :, None, None] - image)
     np.clip(image, 0, 1, out=image)
-    return (image * np.float32(255) + np.float32(0.5)).astype(np.uint8)
+    return (image * np.float32(255) + np.float32(0.5)).astype(np.uint8), ink
 
 
 def coverage(distance: Array, radius: Array, edge: Array) -> Array:
@@ -97,9 +109,12 @@ def turned_grid(
     return cos * dx + sin * dy, cos * dy - sin * dx
 
 
-def far_colours(rng: np.random.Generator, base: Array, tries: int = 8) -> Array:
-    """Return for each colour of `base` (n, 3) a random colour that differs from it by at least about 0.6, float32 (n, 3)."""
+def far_colours(rng: np.random.Generator, base: Array, tries: int = 8, palette: "Array | None" = None) -> Array:
+    """Return for each colour of `base` (n, 3) a random colour, of a palette (m, 3) if given, that differs by at least about 0.6: (n, 3)."""
     offers = rng.random((tries, *base.shape), dtype=np.float32)
+    if palette is not None:
+        near = palette[rng.integers(0, len(palette), offers.shape[:2])] + np.float32(0.2) * (offers - np.float32(0.5))
+        offers = np.clip(near, 0, 1)
     distance = np.sqrt(((offers - base) ** 2).sum(2))
     # The first that is far enough; else (rare) the farthest.
     pick = np.where((distance > 0.6).any(0), (distance > 0.6).argmax(0), distance.argmax(0))

@@ -9,14 +9,18 @@ import contextlib
 import importlib
 import importlib.util
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol, cast
 
 from phosphene.classifier import Classifier
-from phosphene.errors import ExtraError, SpecError, nearest
+from phosphene.errors import CardError, ExtraError, SpecError, nearest
+from phosphene.labels import first_synonym
+from phosphene.prompts import label_of, read_prompts, split_spec
 from phosphene.sources.draft import card_command
 from phosphene.sources.exported import FORMATS, conversion
 from phosphene.textfile import nearby
+from phosphene.two_tower import PromptClassifier, TwoTower, with_prompts
 
 
 class Source(Protocol):
@@ -36,6 +40,7 @@ SPEC_FORMS = {
     "torchvision:NAME": "a classifier of torchvision; @WEIGHTS chooses them, @random takes none",
     "timm:NAME": "a classifier of timm; NAME.TAG chooses its weights, @random takes none",
     "hf:OWNER/NAME": "an image classifier of the Hugging Face hub (@REVISION), or hf:FOLDER saved by save_pretrained",
+    "hf:OWNER/NAME#PROMPTS": "a two-tower model such as CLIP; its classes: a red star;a blue ring, or a file labels.txt",
     "path/to/card.toml": "your own network: docs/cards.md says what a card holds",
     "path/to/model.pt2": "a network from torch.export (.pt2), ONNX (.onnx) or TorchScript (.pt), with a card beside it",
     "package.module:factory": "a function that returns a phosphene.Classifier",
@@ -47,21 +52,26 @@ def source(name: str) -> Source:
     return cast("Source", importlib.import_module(f"phosphene.sources.{name}"))
 
 
-def load(spec: "str | Path", *, trust: bool = False) -> Classifier:
+def load(
+    spec: "str | Path", *, trust: bool = False, prompts: Sequence[str] = (), classes: Sequence[str] = ()
+) -> Classifier:
     """Load the classifier of a spec (``timm:NAME``, a card's path, ...) and check it by a forward pass; ``trust`` lets code from files run.
 
     Args:
         spec: ``demo:shapes``, ``torchvision:vgg16``, ``path/to/card.toml``, ...; see ``SPEC_FORMS``.
         trust: Allow code that came with the model (a factory in a ``.py`` file, an exported program, ...) to run.
+        prompts: Texts that become classes of a two-tower model, after those that its spec or card names; any other
+            model has classes of its own, and ignores them.
+        classes: Labels of the classes of a two-tower model for which neither spec nor card nor prompts name any.
 
     Raises:
         SpecError: the spec names no model.
-        CardError: the card is malformed or contradicts the network.
+        CardError: the card is malformed or contradicts the network, or a two-tower model has no prompts.
         ExtraError: the spec needs a library that is missing or broken.
         WeightsError: the weights are missing, or do not fit.
         TrustError: loading needs ``trust``.
     """
-    text = str(spec)
+    text, named = split_spec(str(spec))
     prefix, colon, rest = text.partition(":")
     suffix = Path(text).suffix.lower()
     if colon and prefix in SOURCES:
@@ -72,9 +82,42 @@ def load(spec: "str | Path", *, trust: bool = False) -> Classifier:
         classifier = source("factory").load(text, trust=trust)
     else:
         raise SpecError(f"there is no model {text!r}.{_hint(text)}")
-    classifier.spec, classifier.trusted = text, trust
+    classifier.spec = str(spec)
+    classifier = add_prompts(classifier, prompts, classes)
+    if named and not isinstance(classifier.module, PromptClassifier):
+        raise SpecError(f"{text} has classes of its own, and takes no prompts after '#': leave them out.")
+    classifier.trusted = trust
     _ = classifier.labels  # runs the network once, so that a contradiction is found here and not in the middle of a job
     return classifier
+
+
+def add_prompts(classifier: Classifier, prompts: Sequence[str], classes: Sequence[str] = ()) -> Classifier:
+    """Return a two-tower model as a Classifier of the classes that spec and card name, and of further prompts, noted in its spec.
+
+    Any other classifier is returned as it is.
+
+    Where that leaves none, its classes have the labels ``classes``, and its texts are their first synonyms.
+
+    Raises:
+        CardError: there is no prompt.
+        ConceptError: the text tower cannot embed one.
+    """
+    module = classifier.module
+    if not isinstance(module, TwoTower):
+        return classifier
+    model, named = split_spec(classifier.spec)
+    texts = read_prompts(named, module.templates, classifier.given_labels)
+    added = {label_of(prompt): prompt for prompt in prompts if label_of(prompt) not in texts}
+    if not texts and not added:
+        added = {label: first_synonym(label) for label in classes}
+    texts |= {label: (text,) for label, text in added.items()}
+    if not texts:
+        raise CardError(
+            f"{classifier.spec} compares images with texts and has no classes: name some, -c 'text:A PROMPT' "
+            f"-c 'text:ANOTHER', or give them with the model, '{model}#A PROMPT;ANOTHER' or '{model}#labels.txt'."
+        )
+    joined = ";".join([*filter(None, [named]), *added.values()])
+    return with_prompts(module, classifier, texts, f"{model}#{joined}" if joined else model)
 
 
 def list_specs(prefix: str = "demo") -> list[tuple[str, str]]:

@@ -2,8 +2,9 @@
 
 Fields: ``name``; one of ``factory`` (``file.py:function`` beside the card, or ``package.module:function``), ``arch``
 (``torchvision:NAME``, ``timm:NAME``, ``hf:FILE.json``) and ``exported`` (``.pt2``, ``.onnx``, TorchScript); ``weights``
-(safetensors, or a state dict, or the index of one in shards), ``labels``, ``output``, ``description`` and a table
-``[input]`` with ``size``, ``mean``, ``std``, ``channels``. Paths are relative to the card.
+(safetensors, or a state dict, or the index of one in shards), ``labels``, ``templates`` (of a two-tower model, for its
+labels), ``output``, ``description`` and a table ``[input]`` with ``size``, ``mean``, ``std``, ``channels``. Paths are
+relative to the card.
 """
 
 import importlib
@@ -27,9 +28,10 @@ from phosphene.sources.factory import has_random_weights
 from phosphene.sources.libraries import RANDOM_WEIGHTS_NOTE
 from phosphene.sources.weights import load_weights
 from phosphene.textfile import missing, read_toml
+from phosphene.two_tower import TwoTower
 
 TEXTS = ("name", "description", "factory", "arch", "exported", "weights", "labels", "output")
-FIELDS = {**dict.fromkeys(TEXTS, str), "classes": int, "input": dict}
+FIELDS = {**dict.fromkeys(TEXTS, str), "classes": int, "templates": list, "input": dict}
 INPUT_FIELDS = {"size": list, "mean": list, "std": list, "channels": int}
 WORDS = {str: "a string", list: "a list", dict: "a table", int: "a whole number"}
 PATHS = ("factory", "exported", "weights", "labels")
@@ -75,6 +77,8 @@ def load(rest: str, *, trust: bool) -> Classifier:
         notes += load_weights(module, path.parent / card["weights"], network=card["name"])
     elif "arch" in card or ("factory" in card and has_random_weights(module, card["factory"], path, trust=trust)):
         notes = (f"{RANDOM_WEIGHTS_NOTE}: the card names no weights file",)
+    if "templates" in card:
+        _set_templates(module, card["templates"], path)
     return Classifier(
         module.eval() if "exported" in card else module.float().eval(),
         size=space.size,
@@ -88,6 +92,16 @@ def load(rest: str, *, trust: bool) -> Classifier:
         notes=notes,
         origin=origin,
     )
+
+
+def _set_templates(module: nn.Module, templates: list[Any], path: Path) -> None:
+    """Give a two-tower model the templates of its card; CardError if the network is another one, or one is no text with ``{}``."""
+    if not isinstance(module, TwoTower):
+        raise CardError(f"model card {path}: templates are for two-tower models (phosphene.TwoTower): leave them out.")
+    wrong = [one for one in templates if not isinstance(one, str) or "{}" not in one]
+    if wrong or not templates:
+        raise CardError(f"model card {path}: templates must be texts such as 'a photo of a {{}}', not {wrong or '[]'}.")
+    module.templates = tuple(templates)
 
 
 def _check_paths(card: Mapping[str, Any], path: Path, *, trust: bool) -> None:

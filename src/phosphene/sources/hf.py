@@ -1,10 +1,10 @@
-"""``hf:OWNER/NAME``, ``@REVISION``, or ``hf:FOLDER``: an image classifier as ``save_pretrained`` writes it.
+"""``hf:OWNER/NAME``, ``@REVISION``, or ``hf:FOLDER``: an image classifier or a two-tower model as ``save_pretrained`` writes it.
 
-Labels come from ``id2label``, the input space from the image processor.
+A classifier's labels come from ``id2label``, the input space from the image processor.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from torch import nn
 from phosphene.classifier import Classifier
 from phosphene.errors import CardError, SpecError, TrustError, WeightsError, first_line, one_line
 from phosphene.extras import require
+from phosphene.sources.hf_two_tower import HubTwoTower, is_two_tower
 from phosphene.sources.libraries import fixed_seed, offline_if_unreachable, per_channel
 from phosphene.textfile import missing, read_text
 
@@ -26,6 +27,9 @@ SIDES = ("shortest_edge", "longest_edge")
 
 def load(rest: str, *, trust: bool) -> Classifier:
     """Load the transformers image classifier that ``rest`` names, from the Hugging Face hub, its cache, or a folder.
+
+    A two-tower model (CLIP, SigLIP) is returned as a Classifier without classes, whose module is a TwoTower:
+    :func:`phosphene.sources.add_prompts` gives it some.
 
     Raises:
         CardError: it is not an image classifier, or does not say what input it takes.
@@ -41,19 +45,24 @@ def load(rest: str, *, trust: bool) -> Classifier:
         facts, _ = library.PretrainedConfig.get_config_dict(name, **options)
         _check_code(facts, name, trust=trust)
         config = library.AutoConfig.from_pretrained(name, **options)
-        kind = library.AutoModelForImageClassification
-        module = kind.from_pretrained(name, config=config, weights_only=True, **options)
+        two_towers = is_two_tower(facts)
+        kind = library.AutoModel if two_towers else library.AutoModelForImageClassification
+        module, info = kind.from_pretrained(name, config=config, weights_only=True, output_loading_info=True, **options)
+        _check_weights(module, info["missing_keys"], name)
+        module = module.float().eval()
         processor = library.AutoImageProcessor.from_pretrained(name, **options)
-    size, mean, std = size_mean_and_std(processor, config)
+        if two_towers:
+            module = HubTwoTower(module, library.AutoTokenizer.from_pretrained(name, **options), name)
+    size, mean, std = size_mean_and_std(processor, config.vision_config if two_towers else config)
     return Classifier(
-        module.float().eval(),
+        module.eval(),
         size=size,
         mean=mean,
         std=std,
-        labels=_labels(config),
-        output=OUTPUTS.get(config.problem_type, "auto"),
+        labels=None if two_towers else _labels(config),
+        output=OUTPUTS.get(str(getattr(config, "problem_type", "")), "auto"),
         name=Path(name).name,
-        origin={} if facts.get("auto_map") else {"config": config.to_json_string(use_diff=False)},
+        origin={} if facts.get("auto_map") or two_towers else {"config": config.to_json_string(use_diff=False)},
     )
 
 
@@ -141,6 +150,16 @@ def _check_code(facts: dict[str, Any], name: str, *, trust: bool) -> None:
         raise TrustError(
             f"hf:{name} would run the code that came with it ({', '.join(files)}): read it, then add --trust, or have "
             "its weights saved as .safetensors for a card with arch or factory."
+        )
+
+
+def _check_weights(module: nn.Module, missing: Iterable[str], name: str) -> None:
+    """Raise WeightsError if parameters of a model are ``missing`` in its file: transformers would leave them random, with a warning."""
+    lacking = {key for key, _ in module.named_parameters()} & set(missing)
+    if lacking:
+        raise WeightsError(
+            f"hf:{name} has no weights for {min(lacking)}{' and others' * (len(lacking) > 1)}: it was not trained as an "
+            "image classifier. Give a fine-tuned one."
         )
 
 

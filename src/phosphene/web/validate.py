@@ -93,7 +93,7 @@ def find_faults(action: str, values: Mapping[str, Any], run: Path) -> Faults:
         with faults.beside("set"):
             recipe = resolve(recipe, dict(one.split("=", 1) for one in values.get("set", [])))
     with faults.beside("model"):
-        classifier = to_classifier(values["model"], trust=trust)
+        classifier = to_classifier(values["model"], trust=trust, concepts=values.get("concepts"))
     with faults.beside("reference"):
         others = to_classifiers(values.get("reference", []), trust=trust)
     if "model" in faults:

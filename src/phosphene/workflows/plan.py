@@ -138,7 +138,7 @@ def plan_all(
     """
     plans: list[MapPlan] = []
     for model in models:
-        classifier = to_classifier(model, trust=trust)
+        classifier = to_classifier(model, trust=trust, concepts=concepts)
         pool = to_pool(samples, classifier)
         if confused:
             pairs = confused_pairs(classifier, samples, confused, device=settings.get("device", "auto"))

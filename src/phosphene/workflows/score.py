@@ -115,7 +115,8 @@ def score_runs(
     """
     pick_device(device)  # before any work
     sources = [_open_source(run) for run in {run.path.resolve(): run for run in runs}.values()]
-    named = to_classifiers(targets, trust=trust)
+    labels = {label: None for source in sources for label in classes_of(source.concepts).values()}
+    named = to_classifiers(targets, trust=trust, classes=list(labels))
     distinct = _distinct_classifiers(named or _source_classifiers(sources, trust=trust))
     for source in sources:
         for target in distinct:
