@@ -32,6 +32,7 @@ IMAGES = {
     "tutorial-contrast": ("runs/contrast/sheet.png", 1),
     "concepts-pair": ("runs/pair/sheet.png", 1),
     "concepts-confused": ("runs/confused/sheet.png", 1),
+    "concepts-texts": ("runs/text/sheet.png", 1),
     "concepts-union": ("runs/union/sheet.png", 1),
     "concepts-channels": ("runs/units/sheet.png", 1),
 }

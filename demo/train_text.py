@@ -25,7 +25,7 @@ from phosphene.demo.shapes import SHAPES
 from phosphene.demo.towers import COLOURS, SmallTwoTower, word_numbers
 from phosphene.demo.world import LABELS, paint
 
-BATCH, RATE, ATTACK, SEED = 64, 3e-3, 1.5, 1
+BATCH, RATE, ATTACK = 64, 3e-3, 1.5
 SIZES = ((0.35, 56), (0.75, 72), (1.0, 96))
 PALETTE = np.array(list(COLOURS.values()), np.float32)
 NONE = -1
@@ -88,9 +88,9 @@ def step(model: SmallTwoTower, x: Tensor, words: Tensor, fits: Tensor) -> Tensor
     return loss.detach()
 
 
-def train(steps: int) -> SmallTwoTower:
+def train(steps: int, seed: int) -> SmallTwoTower:
     """Train a new model and return it in evaluation mode."""
-    torch.manual_seed(SEED)
+    torch.manual_seed(seed)
     model = SmallTwoTower().train()
     optimiser = torch.optim.AdamW(model.parameters(), RATE, weight_decay=0.03)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=2 * steps, pct_start=0.15)
@@ -98,8 +98,8 @@ def train(steps: int) -> SmallTwoTower:
     for number in range(steps):
         share = number / steps
         size = next(size for until, size in SIZES if share < until)
-        rng = np.random.default_rng([SEED, number])
-        scenes = draw(BATCH, SEED * 1_000_000 + number, size)
+        rng = np.random.default_rng([seed, number])
+        scenes = draw(BATCH, seed * 1_000_000 + number, size)
         texts, fits = captions(scenes, rng)
         words = word_numbers(texts)
         x = add_noise(augment(to_unit(scenes.images), rng), rng).requires_grad_()
@@ -136,24 +136,29 @@ def accuracy(model: SmallTwoTower, count: int = 2400) -> float:
     return float((found == torch.tensor(truth)).double().mean())
 
 
-@click.command()
-@click.option("--steps", default=4000, show_default=True, help="Batches; each is used twice.")
-@click.option("--out", type=click.Path(path_type=Path), default=WEIGHTS, help="Folder for the weights.")
-def main(steps: int, out: Path) -> None:
-    """Train the two-tower model and write its weights as float16, with its accuracy."""
-    torch.set_num_threads(1)
+def save(model: SmallTwoTower, path: Path, steps: int) -> float:
+    """Write the weights as float16, with the accuracy of what was written, as metadata too; return it."""
     state = {
         key: value.half().contiguous() if value.is_floating_point() else value
-        for key, value in train(steps).state_dict().items()
+        for key, value in model.state_dict().items()
     }
-    out.mkdir(parents=True, exist_ok=True)
-    path = out / "shapes_text.safetensors"
+    path.parent.mkdir(parents=True, exist_ok=True)
     save_file(state, path)
-    # Measured on what was written: rounding to float16 is part of the result.
     written = SmallTwoTower()
     written.load_state_dict(load_file(path))
     right = accuracy(written.eval())
     save_file(state, path, {"accuracy": f"{right:.4f}", "steps": str(steps)})
+    return right
+
+
+@click.command()
+@click.option("--steps", default=4000, show_default=True, help="Batches; each is used twice.")
+@click.option("--seed", default=1, show_default=True, help="Seed of weights, images and captions.")
+@click.option("--out", type=click.Path(path_type=Path), default=WEIGHTS, help="Folder for the weights.")
+def main(steps: int, seed: int, out: Path) -> None:
+    """Train the two-tower model and write its weights."""
+    torch.set_num_threads(1)
+    right = save(train(steps, seed), out / "shapes_text.safetensors", steps)
     click.echo(f"shapes_text: accuracy {right:.4f} of 66 texts")
 
 

@@ -2,6 +2,7 @@
 
 import torch
 
+from phosphene.extras import require
 from phosphene.sources.hf import _without_progress_bars
 
 WORDS = ["[PAD]", "[UNK]", "[END]", "a", "photo", "of", "red", "blue", "star", "ring", "cross", "heart"]
@@ -30,23 +31,24 @@ CONFIGS = {
 }
 
 
+PAD, UNKNOWN, END = WORDS[:3]
+
+
 def tokenizer():
     """Words separated by blanks, with an end after the last."""
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
-    words = Tokenizer(models.WordLevel({word: index for index, word in enumerate(WORDS)}, unk_token="[UNK]"))
+    words = Tokenizer(models.WordLevel({word: index for index, word in enumerate(WORDS)}, unk_token=UNKNOWN))
     words.pre_tokenizer = pre_tokenizers.Whitespace()
-    words.post_processor = processors.TemplateProcessing(single="$A [END]", special_tokens=[("[END]", 2)])
-    return PreTrainedTokenizerFast(
-        tokenizer_object=words, pad_token="[PAD]", unk_token="[UNK]", eos_token="[END]", model_max_length=8
-    )
+    words.post_processor = processors.TemplateProcessing(single=f"$A {END}", special_tokens=[(END, 2)])
+    marks = {"pad_token": PAD, "unk_token": UNKNOWN, "eos_token": END}
+    return PreTrainedTokenizerFast(tokenizer_object=words, model_max_length=8, **marks)
 
 
 def save(name, folder):
     """Write a CLIP or SigLIP model, its tokenizer and its image processor to a folder; return the model."""
-    import transformers
-
+    transformers = require("transformers", "hf")
     torch.manual_seed(0)
     model = getattr(transformers, f"{name}Model")(getattr(transformers, f"{name}Config")(**CONFIGS[name]))
     with torch.no_grad():  # so that images differ more than they do at random

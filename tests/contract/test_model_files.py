@@ -16,7 +16,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from tests import tiny
+from tests import tiny, two_towers
 from tests.conftest import PATIENCE, ROOT
 from tests.contract.test_sources import versions
 from tests.unit.test_exported import export
@@ -107,6 +107,12 @@ def transformer(folder):
     return [["map", f"hf:{save_vit(folder / 'vit')}"]]
 
 
+def texts(folder):
+    two_towers.save("CLIP", folder / "clip")
+    (folder / "names.txt").write_text("star\nring\nheart\n", encoding="utf-8")
+    return [["map", f"hf:{folder / 'clip'}#{folder / 'names.txt'};a photo of a {{}}"]]
+
+
 def foreign(name):
     def build(folder):
         folder.mkdir()
@@ -133,6 +139,7 @@ FILES = {
     "weights of torchvision": (DRAFT, drafted("torchvision:squeezenet1_1", ".pth"), ("torchvision",)),
     "weights of timm": (DRAFT, drafted("timm:resnet10t", ".safetensors"), ("timm",)),
     "`save_pretrained` of transformers": ("`hf:FOLDER`", transformer, ("transformers",)),
+    "CLIP of transformers, with a list of classes": ("`hf:FOLDER#names.txt;a photo of a {}`", texts, ("transformers",)),
     "Lightning `.ckpt`": (
         CARD,
         checkpoint(lambda s: {"state_dict": under("model.", s) | {"loss.weight": torch.ones(5)}, **LAST}, "net.ckpt"),

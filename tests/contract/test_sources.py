@@ -17,6 +17,7 @@ from phosphene.samples.pool import make_pool
 from phosphene.sources import card as cards
 from phosphene.sources.card import card_files
 from phosphene.sources.hf import _without_progress_bars
+from tests import two_towers
 from tests.twice import ROOM, distance
 from tests.unit.test_exported import export
 
@@ -141,6 +142,13 @@ def test_transformers(name, folder):
     classifier = ph.load(f"hf:{folder / 'saved'}")
     walk(classifier, f"`hf:` {name}ForImageClassification", versions("transformers"))
     survives(classifier, folder)
+
+
+@pytest.mark.parametrize("name", list(two_towers.CONFIGS))
+def test_two_towers(name, folder):
+    two_towers.save(name, folder / "saved")
+    classifier = ph.load(f"hf:{folder / 'saved'}#a red star;a blue ring;a photo of a cross;heart")
+    walk(classifier, f"`hf:` {name}Model, four texts", versions("transformers"))
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.:DeprecationWarning")

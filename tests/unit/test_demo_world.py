@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from demo import emblem, train
+from demo import emblem, train, train_text
 from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file
@@ -111,12 +111,40 @@ def test_card_leads_to_weights_that_fit(card):
     assert weights.stat().st_size < 2_000_000
     with safe_open(weights, "pt") as file:
         assert float(file.metadata()["accuracy"]) >= 0.98
-    assert (card.parent / fields["labels"]).samefile(DEMO / "labels.txt")
+    labels = "prompts.txt" if card.stem == "shapes-text" else "labels.txt"
+    assert (card.parent / fields["labels"]).samefile(DEMO / labels)
     assert fields["input"]["size"] == [world.SIZE, world.SIZE]
 
 
 def test_there_is_a_card_for_each_network():
-    assert {card.stem.replace("-", "_") for card in CARDS} == set(NAMES)
+    assert {card.stem.replace("-", "_") for card in CARDS} == {*NAMES, "shapes_text"}
+
+
+def test_shapes_are_drawn_in_the_colours_that_captions_name():
+    scenes = train_text.draw(60, 3, 64)
+    colours = np.array(list(train_text.COLOURS.values()))
+    for image, shape, colour in zip(scenes.images, scenes.shapes, scenes.colours, strict=True):
+        if shape < len(train_text.SHAPES):
+            away = np.abs(image.transpose(1, 2, 0) / 255 - colours[colour]).max(2)
+            assert (away < 0.15).mean() > 0.02  # the shape's own pixels
+        else:
+            assert colour == train_text.NONE
+
+
+def test_a_caption_fits_an_image_if_nothing_in_it_is_wrong():
+    star, ring, stripes = 0, 1, 9
+    images = np.zeros((4, 3, 8, 8), np.uint8)
+    none = train_text.NONE
+    scenes = train_text.Scenes(images, np.array([star, star, ring, stripes]), np.array([0, 1, 0, none]))
+    for seed in range(30):
+        texts, fits = train_text.captions(scenes, np.random.default_rng(seed))
+        assert fits.diagonal().all()
+        for column, text in enumerate(texts):
+            for row, (shape, colour) in enumerate(
+                [("star", "red"), ("star", "yellow"), ("ring", "red"), ("stripes", "")]
+            ):
+                others = {"star", "ring", "stripes"} - {shape} | {"red", "yellow"} - {colour}
+                assert bool(fits[row, column]) == (not others & set(text.split())), (text, shape, colour)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -46,8 +46,8 @@ def map_concepts(
 
     Args:
         model: A spec or a classifier.
-        concepts: An index, a label, an expression such as ``"star vs heart"`` or ``"unit:stem:3"``, or several of them;
-            ``None`` for all classes.
+        concepts: An index, a label, an expression such as ``"star vs heart"``, ``"unit:stem:3"`` or ``"text:a castle"``, or
+            several of them; ``None`` for all classes.
         out: A run directory to write, which continues if it was interrupted; by default the maps stay in memory.
         recipe: A name, a TOML file or a :class:`~phosphene.recipe.Recipe`.
         overrides: Recipe fields to change.
@@ -123,8 +123,8 @@ def map_models(
 
     Args:
         models: Specs or classifiers.
-        concepts: An index, a label, an expression such as ``"star vs heart"`` or ``"unit:stem:3"``, or several of them;
-            ``None`` for all classes.
+        concepts: An index, a label, an expression such as ``"star vs heart"``, ``"unit:stem:3"`` or ``"text:a castle"``, or
+            several of them; ``None`` for all classes.
         confused: Map, in place of ``concepts``, the contrasts of so many pairs of classes, both ways: those that each
             classifier confuses most on labelled ``samples``.
         out: The run directory, or the folder of several; by default below ``runs``, by model and recipe.

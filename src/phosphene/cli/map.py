@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     "concepts",
     multiple=True,
     metavar="CONCEPT",
-    help="Class, union 'A + B', contrast 'A vs B', unit:LAYER:CHANNEL, direction:FILE@LAYER or low:OUTPUT (repeatable).",
+    help="Class, union 'A + B', contrast 'A vs B', text:PROMPT, unit:LAYER:CHANNEL, direction:FILE@LAYER or low:OUTPUT "
+    "(repeatable).",
 )
 @click.option("--all", "every", is_flag=True, help="Map every class.")
 @click.option(

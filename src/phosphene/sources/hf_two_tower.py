@@ -62,7 +62,8 @@ class HubTwoTower(TwoTower):
         super().__init__()
         self.images = HubImages(model)
         self.texts = HubTower(model, "vision", "get_text_features")
-        self.scale = float(model.logit_scale.exp() if hasattr(model, "logit_scale") else 1 / model.temperature)
+        scale = model.logit_scale.exp() if hasattr(model, "logit_scale") else 1 / model.temperature
+        self.scale = float(scale.detach())
         self._tokenizer, self._name = tokenizer, name
         self._filled = model.config.model_type in FILLED
         self._longest = int(model.config.text_config.max_position_embeddings)
@@ -70,7 +71,7 @@ class HubTwoTower(TwoTower):
     def embed_texts(self, texts: Sequence[str]) -> Tensor:
         """Return the embeddings of texts, float (n, d); ConceptError for a text of more tokens than the tower takes."""
         padding = {"padding": "max_length", "max_length": self._longest} if self._filled else {"padding": True}
-        found = self._tokenizer(list(texts), truncation=False, **padding)
+        found = self._tokenizer(list(texts), verbose=False, **padding)
         for text, tokens in zip(texts, found["input_ids"], strict=True):
             if len(tokens) > self._longest:
                 raise ConceptError(f"{text[:60]!r} is longer than the {self._longest} tokens that {self._name} takes.")
