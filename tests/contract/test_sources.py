@@ -170,6 +170,7 @@ def test_the_docs_say_what_was_verified():
     expected = {
         *(f"`{name}`" for name in ARCHITECTURES),
         *(f"`hf:` {name}ForImageClassification" for name in CONFIGS),
+        *(f"`hf:` {name}Model, four texts" for name in two_towers.CONFIGS),
         *EXPORTED,
         "`phosphene.Classifier(module, ...)`",
     }

@@ -1,0 +1,89 @@
+"""Texts through the commands: mapped, made again by the report's line, scored, checked, compared, and refused in one line."""
+
+import html
+import json
+import shlex
+
+import pytest
+
+from tests.files import map_times
+
+FEW = ("--set=steps=4", "--set=batch_size=4")
+CONCEPTS = ("-c", "text:a red star", "-c", "text:something blue", "-c", "text:a red star vs text:a blue star")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("texts")
+
+
+@pytest.fixture
+def mapped(call, folder):
+    """A run of two texts and a contrast, made once."""
+    if not (folder / "run").exists():
+        answer = call("map", "demo:shapes-text", *CONCEPTS, *FEW, "--out", folder / "run", "--json")
+        assert answer.code == 0, answer.err
+        assert {one["label"] for one in json.loads(answer.out)["maps"]} == {
+            *("a red star", "something blue", "a red star vs a blue star"),
+        }
+    return folder / "run"
+
+
+def test_the_line_in_the_report_makes_them_again(call, mapped):
+    page = html.unescape((mapped / "report.html").read_text(encoding="utf-8"))
+    (command,) = [line for line in page.splitlines() if "phosphene map 'demo:shapes-text#something blue'" in line]
+    words = shlex.split(command[command.index("map 'demo") :].partition("<")[0])
+    before = map_times(mapped)
+    answer = call(*words[: words.index("--out")], "--out", mapped, "--json")
+    assert len(json.loads(answer.out)["maps"]) == 3
+    assert map_times(mapped) == before
+
+
+def test_the_command_that_made_them_goes_on(call, mapped):
+    before = map_times(mapped)
+    assert call("map", "demo:shapes-text", *CONCEPTS, *FEW, "--out", mapped).code == 0
+    assert map_times(mapped) == before
+    other = call("map", "demo:shapes-text", "-c", "text:something red", *FEW, "--out", mapped)
+    assert "of another model" in other.complaint or "another --out" in other.complaint
+
+
+def test_they_are_scored_checked_and_compared(call, mapped, folder):
+    answer = call("score", mapped, "--target", "demo:shapes-text#something blue;something black", "--json")
+    (row,) = json.loads(answer.out)["scores"]
+    assert {one["label"] for one in row["per_concept"]} == {"a red star", "something blue", "a red star vs a blue star"}
+    answer = call("check", mapped, "--only", "seeds", "--json")
+    assert answer.code == 0, answer.err
+    assert {one["label"] for one in json.loads(call("compare", mapped, mapped, "--json").out)["changes"]} == {
+        *("a red star", "something blue", "a red star vs a blue star"),
+    }
+    assert "has classes" in call("score", mapped, "--target", "demo:shapes#a;b").complaint
+    assert "have no class of their own in shapes" in call("score", mapped, "--target", "demo:shapes").complaint
+
+
+def test_a_list_of_classes_is_read_from_a_file(call, folder):
+    names = folder / "names.txt"
+    names.write_text("star\nring\ncross\n", encoding="utf-8")
+    spec = f"demo:shapes-text#{names};a picture of a {{}}"
+    answer = call("map", spec, "-c", "cross", *FEW, "--out", folder / "list", "--json")
+    (one,) = json.loads(answer.out)["maps"]
+    assert one["index"] == 68  # after the 66 of the card
+    run = json.loads((folder / "list" / "run.json").read_text(encoding="utf-8"))
+    assert run["model"]["spec"] == spec
+    assert run["model"]["classes"] == 69
+
+
+@pytest.mark.parametrize(
+    ("model", "concept", "why"),
+    [
+        ("demo:shapes", "text:a red star", "is for models that embed texts, such as CLIP"),
+        ("demo:shapes-text", "text:a red dog", "knows no 'dog'"),
+        ("demo:shapes-text", "text:a red star vs a blue star", "write text: before each prompt"),
+        ("demo:shapes-text", "text:", "lacks a prompt"),
+        ("demo:shapes-text", "text:a red star; a ring", "put it into a file, MODEL#FILE.txt"),
+        ("demo:shapes-text#nosuch.txt", "a red star", "label file nosuch.txt does not exist"),
+        ("demo:shapes#a;b", "star", "takes no prompts after '#'"),
+    ],
+)
+def test_what_is_wrong_is_refused_before_anything_is_written(call, tmp_path, model, concept, why):
+    assert why in call("map", model, "-c", concept, "--out", tmp_path / "run").complaint
+    assert not (tmp_path / "run").exists()
