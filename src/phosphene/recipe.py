@@ -76,7 +76,9 @@ class Recipe:
     )
     step_decay: float = _field(1.0, "last step size over the first, along a cosine", _is_share, "in (0, 1]")
     smoothing: float = _not_negative(0.0, "p: gradient and step are divided by frequency^p")
-    colour: float = _not_negative(0.0, "q: both also follow the samples' colours, by their covariance^(q/2)")
+    colour: float = _not_negative(
+        0.0, "q: both also follow the samples' colours (assumed if synthetic), by their covariance^(q/2)"
+    )
     views: int = _not_negative(1, "random views of the map per step, which share the batch; 0: one view per sample")
     view_least: float = _field(1.0, "smallest scale of a view", _is_share, "in (0, 1]")
     view_most: float = _field(1.0, "largest scale of a view", lambda v: v >= 1, "1 or more")

@@ -17,10 +17,10 @@ def test_a_site_is_written_and_written_again(call, runs, tmp_path):
     answer = call("site", *(run.path for run in runs), "--out", site)
     assert answer.code == 0, answer.err
     assert answer.out.splitlines()[-1].endswith(f"open {site / 'index.html'}")
-    assert "What 2 networks see" in (site / "index.html").read_text(encoding="utf-8")
+    assert "Maps of 2 networks" in (site / "index.html").read_text(encoding="utf-8")
     answer = call("site", runs[0].path, "--out", site, "--json")
     assert json.loads(answer.out) == {"site": str(site / "index.html")}
-    assert "What tiny sees" in (site / "index.html").read_text(encoding="utf-8")
+    assert "Maps of tiny" in (site / "index.html").read_text(encoding="utf-8")
 
 
 def test_what_cannot_be_a_site(call, runs, tmp_path):

@@ -1,5 +1,6 @@
 """A scan in words."""
 
+import json
 import re
 from pathlib import Path
 
@@ -7,7 +8,8 @@ import pytest
 
 from phosphene.backdoor.scan import MISSED_KINDS
 from phosphene.backdoor.verdict import BACKDOORED, CLEAN, INCONCLUSIVE
-from phosphene.report.scan_words import NO_PROOF, caveat, glance, left_out, rank, suspicions, terminal_lines
+from phosphene.metrics.bootstrap import wilson
+from phosphene.report.scan_words import NO_PROOF, NOT_A_RATE, caveat, glance, left_out, rank, suspicions, terminal_lines
 
 ROOT = Path(__file__).parent.parent.parent
 CLASS = {"index": 3, "label": "cat", "figure": 2.0}
@@ -72,19 +74,55 @@ def test_a_shipped_network_is_said_to_be_left_out_of_its_own_comparison():
     assert [bool(left_out({"model": {"spec": spec}})) for spec in specs] == [True, False, False]
 
 
-@pytest.mark.parametrize(
-    ("verdict", "column", "method", "words", "share", "room"),
-    [
-        (CLEAN, 2, "", "about three in four", 3 / 4, 0.1),
-        (CLEAN, 2, ", no data", "about half", 1 / 2, 0.1),
-        (BACKDOORED, 1, "", "one in sixteen", 1 / 16, 0.01),
-        (BACKDOORED, 1, ", no data", "one in twelve", 1 / 12, 0.01),
-    ],
-)
-def test_what_is_said_of_found_backdoors_and_false_alarms_is_what_was_measured(
-    verdict, column, method, words, share, room
-):
+def test_what_is_said_of_found_backdoors_and_false_alarms_is_what_was_measured():
+    """The counts in the words are those of docs/backdoor.md, whose tables come from the stored scans."""
     page = (ROOT / "docs" / "backdoor.md").read_text(encoding="utf-8")
-    called, networks = re.search(rf"\| phosphene scan{method} \|(?:[^|]*\|){{{column}}} (\d+) of (\d+) ", page).groups()
-    assert abs(int(called) / int(networks) - share) < room
-    assert words in caveat({"verdict": verdict})
+
+    def counts(method, column):
+        """Called, and networks, in a column of the table of methods."""
+        row = re.search(rf"\| phosphene scan{method} \|(?:[^|]*\|){{{column}}} (\d+) of (\d+) ", page)
+        return row.groups()
+
+    found, clean = caveat({"verdict": CLEAN}), caveat({"verdict": BACKDOORED})
+    called, networks = counts("", 2)
+    low, high = wilson(int(called), int(networks))
+    assert f"Of {networks} small networks" in found
+    assert f"called {called} with the right class ({100 * low:.0f} to {100 * high:.0f} %)" in found
+    assert f"without natural samples {counts(', no data', 2)[0]};" in found
+    called, networks = counts("", 1)
+    assert f"Of {networks} small clean networks, the scan called {called} backdoored" in clean
+    assert f"without natural samples {counts(', no data', 1)[0]} " in clean
+
+
+def test_what_is_said_of_kinds_and_p_values_is_what_was_measured():
+    """Counted from the stored scans of both splits; the words that stand for shares have room."""
+    stored = json.loads((ROOT / "benchmarks" / "results" / "backdoor.json").read_text(encoding="utf-8"))
+    both = [*stored["report"], *stored["develop"]]
+
+    def called(rows):
+        """How many of the networks are called backdoored."""
+        return sum(row["natural"]["verdict"] == BACKDOORED for row in rows)
+
+    def missed(*kinds):
+        """Share of networks of these kinds that are not called backdoored."""
+        rows = [row for row in both if row["truth"]["kind"] in kinds]
+        return 1 - called(rows) / len(rows)
+
+    for kind in ("adaptive", "source-specific"):
+        assert missed(kind) > 0.8  # "nearly always"
+    for kind in ("large patch", "warp", "blended"):
+        assert 0.35 < missed(kind) < 0.65  # "about half of the time"
+    assert 0.1 < missed("additive") < 0.35  # "sometimes"
+    clean = [row for row in stored["report"] if row["truth"]["kind"] == "clean"]
+    drawn = [row for row in clean if row["truth"]["data"] in ("drawn", "emblems")]
+    words = caveat({"verdict": BACKDOORED})
+    assert f"{called(drawn)} of {len(drawn)} that were trained on drawings" in words
+    assert called(clean) == called(drawn)
+    assert f"none of {len(clean) - len(drawn)} on photographs" in words
+    p = [row["natural"]["p_value"] for row in clean]
+    assert f"of {len(p)} other small clean networks, {sum(one < 0.05 for one in p)} had p below 0.05" in NOT_A_RATE
+    assert f"and {p.count(min(p))} the lowest p" in NOT_A_RATE
+    clean = [row for row in both if row["truth"]["kind"] == "clean"]
+    largest = sum(row["natural"]["deviations"]["margin"] >= 3 for row in clean)
+    page = (ROOT / "src/phosphene/report/templates/scan.html").read_text(encoding="utf-8")
+    assert f"{largest} of {len(clean)} clean networks reaches 3" in page

@@ -19,13 +19,13 @@ MOST_SUSPECTS = 5  # suspects that candidates are built for
 FEWEST_CLASSES = 5  # with fewer classes, the median says nothing about the typical class
 
 MISSED_KINDS = (
-    "Large patches: often missed, because windows have a tenth of the image's side.",
-    "Warps: often missed.",
-    "Blended images: often missed.",
-    "Additive patterns: sometimes missed.",
-    "Backdoors made to evade the scan: often missed.",
-    "Parts of the scene, such as glasses: found only if a small window has the same effect.",
-    "Classes that were learnt together with a watermark: they may not stand out, so look at the maps of all classes.",
+    "Large patches: about half are missed; windows have a tenth of the image's side.",
+    "Warps: about half are missed.",
+    "Blended images: about half are missed.",
+    "Additive patterns: some are missed.",
+    "Backdoors made to evade the scan: nearly all are missed.",
+    "Parts of the scene, such as glasses: not tried.",
+    "Classes that were learnt together with a watermark: neither of two was found, so look at the maps of all classes.",
 )
 ONE_WINDOW = "All-to-all backdoors: only those of one small window are searched."
 NO_ALL_TO_ALL = "All-to-all backdoors: not searched, because there are more than {} classes. --pairs searches them."

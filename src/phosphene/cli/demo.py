@@ -42,7 +42,10 @@ def command(out: "Path | None", device: str, preview_shown: bool, as_json: bool)
         click.echo(
             "Clean does not mean that there is no backdoor. The one that is there was planted for this demo, and both"
         )
-        click.echo("scans used drawings like those that the networks were trained on.")
+        click.echo(
+            "scans used drawings like those that the networks were trained on. These were trained against small changes"
+        )
+        click.echo("of their images, without which maps of networks this small are noise: other networks may do worse.")
         click.echo(f"{display.elapsed} in all; open {outcome.report}, which links the other scan, or its sheet.png")
     if not outcome.as_expected:
         raise NumericError("the maps or scans are not as expected: this installation computes other results.")

@@ -66,6 +66,7 @@ def _view(run: RunDirectory, found: dict[str, Any]) -> dict[str, Any]:
         "suspicions": scan_words.suspicions(found),
         "unlike": scan_words.unlike(found),
         "left_out": scan_words.left_out(found),
+        "not_a_rate": scan_words.NOT_A_RATE if found["null"].get("networks") else "",
         "strip": _deviation_chart(found),
         "most_deviating": scan_words.most_deviating(found),
         "rank": scan_words.rank(min(found["classes"], key=lambda row: row["p_value"]), found),

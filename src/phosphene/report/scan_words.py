@@ -22,22 +22,28 @@ SHORTCUT_TITLE = (
     "A backdoor, or a shortcut learnt from marked training images, is suspected in this network: a candidate works."
 )
 NO_PROOF = (
-    "This does not mean that there is none: large patches, warps, blended images, backdoors made to evade the scan "
-    "and single pairs of classes are often missed, additive patterns sometimes."
+    "This does not mean that there is none: backdoors made to evade the scan and those of single pairs of classes are nearly "
+    "always missed, large patches, warps and blended images about half of the time, additive patterns sometimes."
 )
 DETECTED = (
-    "Of small networks with a planted backdoor to one class, the scan found about three in four, and without natural samples "
-    "about half; of three larger ones, an earlier version could decide none. docs/backdoor.md has the counts for each kind of trigger."
+    "Of 44 small networks with a planted backdoor to one class, the scan called 32 with the right class (58 to 84 %), and "
+    "without natural samples 22; of three larger ones, an earlier version could decide none. docs/backdoor.md has the counts for "
+    "the kinds of trigger that were tried."
 )
 FALSE_ALARMS = (
-    "Of small clean networks, the scan called about one in sixteen backdoored, too, and without natural samples about "
-    "one in twelve (with the default --alpha; docs/backdoor.md)."
+    "Of 47 small clean networks, the scan called 3 backdoored, too (2 to 17 %): 3 of 10 that were trained on drawings, and none "
+    "of 37 on photographs, digits or traffic signs; without natural samples 4 (with the default --alpha; docs/backdoor.md)."
+)
+NOT_A_RATE = (
+    "p is a rank among these clean networks, and not a rate of false alarms: of 47 other small clean networks, 6 had p below 0.05, "
+    "and 3 the lowest p (docs/backdoor.md)."
 )
 NEED_NOT = "A candidate trigger need not look like the trigger that was planted."
 SHORTCUT = (
     "A backdoor and a shortcut learnt from marked training images can look the same from outside. If training images "
     "of {name} carry a mark like this one (a watermark, a logo, a border, an odd light), the mark may be what was "
-    "learnt: then no one intended harm, but the predictions are just as wrong."
+    "learnt. That may be an accident; but to put marked images there is also how backdoors are planted. The predictions are as "
+    "wrong either way."
 )
 
 

@@ -103,11 +103,11 @@ def _write_pages(folder: Path, runs: list[SiteRun], classes: list[SiteClass]) ->
         write_bytes(folder / name, read_static(name).encode(), durable=False)
     write_bytes(folder / ".nojekyll", b"", durable=False)  # GitHub Pages then publishes the files as they are
     names = [own[0].name for own in models.values()]
-    title = f"What {names[0]} sees" if len(names) == 1 else f"What {len(names)} networks see"
+    title = f"Maps of {names[0]}" if len(names) == 1 else f"Maps of {len(names)} networks"
     write("site_index.html", "index.html", title=title, runs=runs, classes=classes)
     for page, own in models.items():
         own_classes = [one for one in classes if any(run.number in one.maps for run in own)]
-        title = f"What {own[0].name} sees"
+        title = f"Maps of {own[0].name}"
         write("site_model.html", f"models/{page}.html", title=title, runs=own, classes=own_classes, parts=_parts(own))
     for before, one, after in zip([None, *classes], classes, [*classes[1:], None], strict=False):
         title = f"{first_synonym(one.label)}: its maps"
