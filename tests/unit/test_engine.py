@@ -248,3 +248,35 @@ def test_samples_are_classified_once_while_the_engine_is_open() -> None:
         seen.clear()
         engine.logits_of_samples(held_out)
         assert sum(seen) == 4
+
+
+class LeNet(nn.Module):
+    """Flattens feature maps as many tutorials do: by ``view``, which needs channels first in memory, or by ``flatten``."""
+
+    def __init__(self, *, view: bool) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.features = nn.Sequential(nn.Conv2d(3, 6, 5), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 16, 3), nn.ReLU())
+        self.head = nn.Linear(16 * 4 * 4, 5)
+        self.by_view = view
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.features(x)
+        return self.head(x.view(-1, 16 * 4 * 4) if self.by_view else x.flatten(1))
+
+
+def test_a_network_that_views_its_feature_maps_gets_them_with_channels_first() -> None:
+    pool = make_pool(samples(40, 3, 16, 16), "test")
+    found = []
+    for view in (True, False):
+        module = LeNet(view=view)
+        layouts = [one.stride() for one in module.parameters()]
+        classifier = Classifier(module, size=16)
+        assert classifier.num_classes == 5
+        with Engine(classifier, device="cpu") as engine:
+            (one,) = map_jobs(engine, pool, [Job(2)], Recipe(steps=3, batch_size=4, refine_steps=1))
+            assert engine.spatial_layer() == "features"
+        assert [one.stride() for one in module.parameters()] == layouts
+        found.append(one)
+    assert found[0].nu.std() > 0
+    torch.testing.assert_close(found[0].p_class, found[1].p_class, rtol=0.05, atol=0.02)

@@ -2,9 +2,9 @@
 
 import copy
 import math
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import ExitStack
-from typing import Self, TypeVar
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -15,8 +15,8 @@ from phosphene.engine.compiling import MODES, Forward, pick_forward
 from phosphene.engine.device import pick_device, pick_precision, tf32_convolutions
 from phosphene.engine.gradients import Gradients, MeanGradients, input_gradient
 from phosphene.engine.losses import LOSSES, cross_entropy
-from phosphene.engine.memory import keep_freed_memory
-from phosphene.engine.modules import find_spatial_layer, frozen
+from phosphene.engine.memory import halving_micro_batch, keep_freed_memory
+from phosphene.engine.modules import channels_first, find_spatial_layer, frozen
 from phosphene.engine.targets import hits, target_probabilities, virtual_logits
 from phosphene.engine.tuning import tuned_micro_batch
 from phosphene.engine.units import MOST_SAMPLES, UnitClassifier, layer_outputs, mean_activations
@@ -30,8 +30,6 @@ from phosphene.units import Unit
 CPU_MICRO_BATCH = 8 * 224 * 224
 CUDA_MICRO_BATCH = 256 * 224 * 224
 CUDA_STEPS_PER_FETCH = 10  # steps that a GPU is given before it is asked for their losses
-
-Result = TypeVar("Result")
 
 
 class Engine:
@@ -86,6 +84,7 @@ class Engine:
         self._tune = self.device.type == "cuda" and micro_batch is None and classifier.batch is None
         self.compile, self.planned_passes = compile, planned_passes
         self.forward: Forward | None = None  # for gradients: chosen at the first batch of an open engine
+        self._plain = False  # whether images and weights have channels first in memory, which is slower
         self._opened: ExitStack | None = None
         self._captured: CapturedSteps | None = None  # on a GPU, while the engine is open
         self._classified: tuple[Tensor, Tensor] | None = None  # the last samples that were classified, and their logits
@@ -117,6 +116,7 @@ class Engine:
     def _close(self) -> None:
         """Mark the engine as closed; drop captured steps, cached logits and activations, and the chosen forward pass."""
         self._opened = self._captured = self._classified = self.forward = None
+        self._plain = False
         self._measured.clear()
 
     def captured(self, step: Step, *key: Hashable) -> Step:
@@ -159,7 +159,7 @@ class Engine:
                 hit.index_add_(0, owner, hits(logits, classes[owner]).to(self.dtype))
             return MeanGradients(gradient / count, entropy / count, hit / count)
 
-        return self._halving_micro_batch(run)
+        return halving_micro_batch(self, run)
 
     def gradients(self, images: Tensor, classes: Tensor, loss: str = "cross-entropy") -> Gradients:
         """Return each image's gradient (n, c, h, w) and value of the loss for its class (an index, no sets), and whether that is predicted.
@@ -183,7 +183,7 @@ class Engine:
             gradient, losses, logits = (torch.cat(part) for part in zip(*parts, strict=True))
             return Gradients(gradient, losses, logits.argmax(1) == classes)
 
-        return self._halving_micro_batch(run)
+        return halving_micro_batch(self, run)
 
     @torch.no_grad()
     def mean_probabilities(self, samples: Tensor, nu: Tensor, classes: Tensor) -> Tensor:
@@ -202,7 +202,7 @@ class Engine:
                 total.index_add_(0, owner, target_probabilities(self._network(images), classes[owner]))
             return total / samples.shape[1]
 
-        return self._halving_micro_batch(run)
+        return halving_micro_batch(self, run)
 
     @torch.no_grad()
     def logits(self, images: Tensor) -> Tensor:
@@ -213,7 +213,7 @@ class Engine:
             chunks = torch.split(images, self._images_at_once(images))
             return torch.cat([self._network(chunk.to(self.device, self.dtype)) for chunk in chunks])
 
-        return self._halving_micro_batch(run)
+        return halving_micro_batch(self, run)
 
     def logits_of_samples(self, samples: Tensor) -> Tensor:
         """Return logits (n, classes) for samples, uint8 (n, c, h, w); cached for the last tensor, so change neither tensor nor network."""
@@ -272,29 +272,20 @@ class Engine:
         """Run the network, or ``forward``, on images that are on its device; return logits (n, classes); PhospheneError if closed."""
         if self._opened is None:
             raise PhospheneError("the engine is closed: use it as `with Engine(classifier) as engine:`.")
-        with torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):
-            return (forward or self.classifier.logits)(images).to(self.dtype)
+        try:
+            with torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):
+                return (forward or self.classifier.logits)(images.contiguous() if self._plain else images).to(
+                    self.dtype
+                )
+        except RuntimeError as error:
+            if self._plain or "view size is not compatible" not in str(error):
+                raise
+        self._plain = True  # the network calls .view on feature maps, which needs channels first
+        channels_first(self.classifier.module)
+        return self._network(images, forward)
 
     def _images_at_once(self, images: Tensor) -> int:
         """Return how many ``images`` (n, c, h, w) to run at once: the micro-batch, fewer if large; at least 1, at most a fixed batch."""
         height, width = images.shape[2:]
         count = self.micro_batch * math.prod(self.classifier.input.size) // (height * width)
         return max(1, count if self.classifier.batch is None else min(count, self.classifier.batch))
-
-    def _halving_micro_batch(self, run: Callable[[], Result]) -> Result:
-        """Return ``run()``; if GPU memory runs out, halve the micro-batch for good and repeat; DeviceError if one image does not fit.
-
-        Raises:
-            DeviceError: not even one image fits.
-        """
-        while True:
-            try:
-                return run()
-            except torch.cuda.OutOfMemoryError:
-                if self.device.type == "cuda" and torch.cuda.is_current_stream_capturing():
-                    raise  # memory cannot be freed now: the step is taken eagerly
-                if self.micro_batch == 1:
-                    name, device = self.classifier.name, self.device
-                    raise DeviceError(f"{device} has no memory for one image of {name}: try --device cpu.") from None
-            self.micro_batch = max(1, self.micro_batch // 2)
-            torch.cuda.empty_cache()

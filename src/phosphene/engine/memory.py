@@ -1,9 +1,20 @@
-"""Make the C library reuse freed memory, so that a CPU does not fault the same pages in again at every step."""
+"""Memory: on a CPU the C library is made to reuse what was freed; on a GPU that has too little, micro-batches are halved."""
 
 import contextlib
 import ctypes
 import functools
 import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
+
+import torch
+
+from phosphene.errors import DeviceError
+
+if TYPE_CHECKING:
+    from phosphene.engine.engine import Engine
+
+Result = TypeVar("Result")
 
 # From glibc's malloc.h.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
@@ -23,3 +34,22 @@ def keep_freed_memory() -> None:
             mallopt = ctypes.CDLL(None).mallopt
             mallopt(M_MMAP_THRESHOLD, LARGEST)
             mallopt(M_TRIM_THRESHOLD, LARGEST)
+
+
+def halving_micro_batch(engine: "Engine", run: Callable[[], Result]) -> Result:
+    """Return ``run()``; if GPU memory runs out, halve the engine's micro-batch for good and repeat; DeviceError if one image does not fit.
+
+    Raises:
+        DeviceError: not even one image fits.
+    """
+    while True:
+        try:
+            return run()
+        except torch.cuda.OutOfMemoryError:
+            if engine.device.type == "cuda" and torch.cuda.is_current_stream_capturing():
+                raise  # memory cannot be freed now: the step is taken eagerly
+            if engine.micro_batch == 1:
+                name, device = engine.classifier.name, engine.device
+                raise DeviceError(f"{device} has no memory for one image of {name}: try --device cpu.") from None
+        engine.micro_batch = max(1, engine.micro_batch // 2)  # out here, where the error no longer keeps tensors
+        torch.cuda.empty_cache()

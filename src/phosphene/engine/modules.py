@@ -43,6 +43,12 @@ def frozen(module: nn.Module, device: torch.device, dtype: torch.dtype) -> Itera
             parameter.requires_grad_(requires_grad)
 
 
+def channels_first(module: nn.Module) -> None:
+    """Lay the kernels of a network that is :func:`frozen` out in memory with channels first, as ``.view`` on feature maps needs it."""
+    for parameter in module.parameters():
+        parameter.data = parameter.data.contiguous()
+
+
 @contextmanager
 def forward_hooks(modules: Sequence[nn.Module], hook: Callable[..., object]) -> Iterator[None]:
     """For a ``with`` block: have ``hook(module, inputs, output)`` called after every forward pass of the modules; then remove it.
