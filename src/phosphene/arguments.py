@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from phosphene.classifier import Classifier
-from phosphene.concepts import OPERATOR, Concept
+from phosphene.concepts import Concept
 from phosphene.errors import ConceptError, RecipeError, SamplesError, SpecError, nearest
 from phosphene.expressions import parse
 from phosphene.prompts import label_of, prompts_of, split_spec, to_expression
@@ -18,7 +18,7 @@ from phosphene.recipe import Recipe
 from phosphene.samples import SamplePool, default_samples, load_samples
 from phosphene.sources import add_prompts, load
 from phosphene.two_tower import PromptClassifier
-from phosphene.units import FORMS, LOW, Unit
+from phosphene.units import FORMS, LOW, OPERATOR, Unit
 
 Concepts = str | int | Iterable[str | int]
 Model = str | Path | Classifier

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Self
 
 from phosphene.errors import RunError
 from phosphene.labels import first_synonym, unambiguous_name
-from phosphene.units import FORMS, Unit
+from phosphene.units import FORMS, OPERATOR, Unit
 
 # Numbers of unions and contrasts begin here, above all class indices; the rest of a number is a hash of 48 bits.
 FIRST_NUMBER = 2**48
@@ -21,8 +21,6 @@ FIRST_NUMBER = 2**48
 FIRST_UNIT = 2**49
 # Classes of one side that a label names; it says how many more there are.
 MOST_NAMED = 4
-
-OPERATOR = re.compile(r" (\+|vs) ")
 
 
 class Sides(NamedTuple):

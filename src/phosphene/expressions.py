@@ -3,10 +3,11 @@
 import re
 from collections.abc import Iterable
 
-from phosphene.concepts import OPERATOR, Concept, Sides
+from phosphene.concepts import Concept, Sides
 from phosphene.errors import ConceptError
 from phosphene.labels import Labels, first_synonym
 from phosphene.prompts import to_expression
+from phosphene.units import FORMS, OPERATOR
 
 # Readings of an ambiguous expression that are told apart.
 MOST_READINGS = 8
@@ -134,6 +135,10 @@ def _find(name: str, labels: Labels) -> int:
     try:
         return labels.find(name)
     except ConceptError as error:
+        if name.startswith(FORMS):
+            raise ConceptError(
+                f"{name!r} is a unit in an expression: units are mapped one by one, each by its own -c."
+            ) from None
         written = _LOOSE_OPERATOR.sub(lambda found: " + " if "+" in found[0] else " vs ", name)
         if written == name:
             raise

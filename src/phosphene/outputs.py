@@ -50,7 +50,7 @@ def parse_output(declared: "str | int") -> tuple["str | int | None", str]:
 def select(output: Any, which: "str | int | None", classes: "int | None") -> tuple[Tensor, "str | int | None"]:
     """Return the tensor of logits in an output, at ``which`` if given, and its position or key, ``None`` if unneeded; CardError if unclear.
 
-    Of several tensors it is the one called ``logits``, or the only one of shape (1, classes).
+    Of several tensors it is the one called ``logits`` or ``logit``, or the only one of shape (1, classes) or (1, 1).
 
     Args:
         output: A tensor; or a tuple, list, mapping or named tuple; or an object with ``logits``.
@@ -76,19 +76,24 @@ def select(output: Any, which: "str | int | None", classes: "int | None") -> tup
         return next(iter(tensors.values())), None
     possible = [key for key, value in tensors.items() if _may_be_logits(value, classes)]
     if which is None:
-        which = next((key for key in possible if key == "logits" or len(possible) == 1), None)
+        which = next((key for key in possible if key in ("logits", "logit") or len(possible) == 1), None)
     if which not in tensors:
         listed = ", ".join(f"{key!r}: {tuple(value.shape)}" for key, value in tensors.items())
         what = f"several outputs ({listed})" if tensors else type(output).__name__
-        fix = f"choose one by its position or key: output = {possible[0]!r}" if possible else NEEDED
+        choices = " or ".join(map(repr, possible))
+        fix = f"choose one by its position or key: output = {choices}" if possible else NEEDED
         raise CardError(f"returns {what}; {fix}.")
     return tensors[which], which
 
 
 def _may_be_logits(output: Tensor, classes: "int | None") -> bool:
-    """Return whether a tensor, the output for one image, has the shape and type of logits; for ``classes`` classes, unless ``None``."""
-    several = output.ndim == 2 and len(output) == 1 and output.shape[1] > 1
-    return several and output.is_floating_point() and classes in (None, output.shape[1])
+    """Return whether a tensor, the output for one image, has the shape and type of logits; for ``classes`` classes, unless ``None``.
+
+    A single number may be the logit of the second of two classes, or a measurement.
+    """
+    if not output.is_floating_point() or output.ndim != 2 or len(output) != 1:
+        return False
+    return classes in ((None, 1, 2) if is_single(output) else (None, output.shape[1]))
 
 
 def is_single(output: Tensor) -> bool:

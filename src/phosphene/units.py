@@ -18,6 +18,7 @@ from phosphene.labels import unambiguous_name
 
 FORMS = ("unit:", "direction:")
 LOW = "low:"
+OPERATOR = re.compile(r" (\+|vs) ")  # in an expression, between names of classes
 SUFFIXES = (".npy", ".npz", ".pt", ".safetensors")
 
 
@@ -52,6 +53,8 @@ class Unit:
             ConceptError: it has another form, or the file does not hold one vector.
         """
         form, _, rest = text.partition(":")
+        if form == "unit" and OPERATOR.search(text):
+            raise ConceptError(f"{text!r} is not a unit: units are mapped one by one, each by its own -c.")
         if form == "direction":
             file, _, layer = rest.rpartition("@")
             if not file or not layer:

@@ -109,7 +109,7 @@ def transformer(folder):
 
 def texts(folder):
     two_towers.save("CLIP", folder / "clip")
-    (folder / "names.txt").write_text("star\nring\nheart\n", encoding="utf-8")
+    (folder / "names.txt").write_text("star\nring\nheart\ncross\nphoto\n", encoding="utf-8")
     return [["map", f"hf:{folder / 'clip'}#{folder / 'names.txt'};a photo of a {{}}"]]
 
 

@@ -73,7 +73,7 @@ def test_no_class_of_one_network_has_changed_with_other_samples(call, tmp_path):
         words = ["-c", "star", "-c", "heart", "-c", "stripes", "--seeds", 2, "--set", "steps=30", "--samples", samples]
         assert call("map", "demo:shapes", *words, "--device", "cpu", "--out", tmp_path / str(number)).code == 0
     found = json.loads(call("compare", tmp_path / "0", tmp_path / "1", "--json").out)
-    assert "Warning: other samples change every image" in found["warnings"][0]
+    assert "Warning: the runs differ in samples, so every image does" in found["warnings"][0]
     assert all(row["images"] is None for row in found["changes"])
     assert call("compare", tmp_path / "0", tmp_path / "1").out.count("other samples") == 3
     assert all(row["change"] <= 0.05 for row in found["changes"])

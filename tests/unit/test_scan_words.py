@@ -88,10 +88,10 @@ def test_what_is_said_of_found_backdoors_and_false_alarms_is_what_was_measured()
     low, high = wilson(int(called), int(networks))
     assert f"Of {networks} small networks" in found
     assert f"called {called} with the right class ({100 * low:.0f} to {100 * high:.0f} %)" in found
-    assert f"without natural samples {counts(', no data', 2)[0]};" in found
+    assert f"without natural samples {counts(', no data', 2)[0]}." in found
     called, networks = counts("", 1)
     assert f"Of {networks} small clean networks, the scan called {called} backdoored" in clean
-    assert f"without natural samples {counts(', no data', 1)[0]} " in clean
+    assert f"without natural samples {counts(', no data', 1)[0]}, " in clean
 
 
 def test_what_is_said_of_kinds_and_p_values_is_what_was_measured():
@@ -118,7 +118,11 @@ def test_what_is_said_of_kinds_and_p_values_is_what_was_measured():
     words = caveat({"verdict": BACKDOORED})
     assert f"{called(drawn)} of {len(drawn)} that were trained on drawings" in words
     assert called(clean) == called(drawn)
-    assert f"none of {len(clean) - len(drawn)} on photographs" in words
+    assert f"none of {len(clean) - len(drawn)} others" in words
+    again = [row["truth"]["data"] for row in clean if row["other"]["verdict"] == BACKDOORED]
+    without = [row["truth"]["data"] for row in clean if row["drawn"]["verdict"] == BACKDOORED]
+    assert f"another seed {len(again)}, and without natural samples {len(without)}," in words
+    assert all(sum(data.startswith("gtsrb") for data in called) == 1 for called in (again, without))
     p = [row["natural"]["p_value"] for row in clean]
     assert f"of {len(p)} other small clean networks, {sum(one < 0.05 for one in p)} had p below 0.05" in NOT_A_RATE
     assert f"and {p.count(min(p))} the lowest p" in NOT_A_RATE

@@ -73,6 +73,7 @@ CHOSEN = {
     "dictionary": (lambda net, x: {"features": net[:5](x), "out": net(x)}, "out"),
     "named tuple": (lambda net, x: Both(net[:5](x), net(x)), "scores"),
     "key": (lambda net, x: {"aux": net(x), "logits": net(x)}, "logits"),
+    "a number beside it, by the labels": (lambda net, x: {"out": net(x), "age": net(x)[:, :1]}, "out"),
     "by the labels": (lambda net, x: (net[:7](x), net(x)), 1),
 }
 
@@ -108,6 +109,29 @@ def test_of_several_that_can_be_logits_one_has_to_be_named():
     for declared in ("ou", 7, "7:logits"):
         with pytest.raises(CardError, match=r"'out': .*output = 'out'"):
             _ = ph.Classifier(Ends(auxiliary), size=16, output=declared).num_classes
+
+
+@pytest.mark.parametrize(
+    ("forward", "listed", "choices"),
+    [
+        (
+            lambda net, x: {"features": net[:7](x), "score": net(x)[:, :1]},
+            r"'features': \(1, 8\)",
+            "'features' or 'score'",
+        ),
+        (lambda net, x: (net(x)[:, :1], net[:7](x)), r"1: \(1, 8\)", "0 or 1"),
+        (lambda net, x: (net[:7](x), net(x)), r"1: \(1, 5\)", "0 or 1"),
+    ],
+)
+def test_features_beside_an_output_are_not_taken_for_it(forward, listed, choices):
+    with pytest.raises(CardError, match=rf"several outputs \(.*{listed}.*output = {choices}"):
+        _ = ph.Classifier(Ends(forward), size=16).num_classes
+
+
+def test_the_one_output_of_a_network_with_feature_maps_is_found():
+    found = ph.Classifier(Ends(lambda net, x: {"features": net[:5](x), "score": net(x)[:, :1]}), size=16)
+    assert list(found.labels) == ["negative", "positive"]
+    assert found.notes[0] == "of several outputs, 'score' is used as logits"
 
 
 @pytest.mark.parametrize("declared", ["logit s", 1, "out:logits"])

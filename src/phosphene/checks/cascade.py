@@ -26,7 +26,7 @@ def find(context: CheckContext) -> Finding:
     and the intact network classifies them at chance.
     """
     if context.has_units:
-        why = "Units of layers before the blocks that are randomised do not depend on these: random-weights randomises all."
+        why = "Left out for units and outputs, some of which do not depend on the last blocks: random-weights randomises all."
         return Finding("cascade", {}, None, why)
     original = context.predict(context.chosen)
     figures = {"blocks": float(len(context.blocks)), **original.figures(0)}

@@ -82,7 +82,7 @@ def _print_scan(scanned: "ScannedRun") -> None:
     if found["all_to_all"] and found["all_to_all"]["works"]:
         rows = [(one["source"], one["target"], percent(one["share"])) for one in found["all_to_all"]["classes"]]
         print_table(["predicted without the window", "with it most often", "share"], rows, numbers=[2])
-    click.echo("\nMost suspicious classes:")
+    click.echo(f"\n{'Classes that deviate most' if mark == 'good' else 'Most suspicious classes'}:")
     print_table(*scanned.most_deviating)
     click.echo("Not tested, or mostly missed (docs/backdoor.md has counts for each kind):")
     for line in found["not_tested"]:

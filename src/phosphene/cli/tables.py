@@ -73,7 +73,7 @@ def misclassified_lines(scored: "Sequence[RunScore]") -> Iterator[str]:
                 + (f" ({one.misread[0].count} of {one.maps})" if one.maps > 1 else "")
                 for one in wrong
             ]
-            count = f"{len(wrong)} of {row.concepts} concepts of {_source_name(row, scored, ', ')}"
+            count = f"{len(wrong)} of {len(row.per_concept)} concepts of {_source_name(row, scored, ', ')}"
             yield f"{printable(row.target)} misclassifies {count}: {first_few(errors)}"
 
 

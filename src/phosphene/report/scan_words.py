@@ -27,12 +27,14 @@ NO_PROOF = (
 )
 DETECTED = (
     "Of 44 small networks with a planted backdoor to one class, the scan called 32 with the right class (58 to 84 %), and "
-    "without natural samples 22; of three larger ones, an earlier version could decide none. docs/backdoor.md has the counts for "
-    "the kinds of trigger that were tried."
+    "without natural samples 22. Earlier versions had been measured on these networks, so that may flatter. For large networks it is "
+    "not measured; an earlier version could decide none of three trojaned copies of one ImageNet network. docs/backdoor.md has the "
+    "counts for the kinds of trigger that were tried."
 )
 FALSE_ALARMS = (
-    "Of 47 small clean networks, the scan called 3 backdoored, too (2 to 17 %): 3 of 10 that were trained on drawings, and none "
-    "of 37 on photographs, digits or traffic signs; without natural samples 4 (with the default --alpha; docs/backdoor.md)."
+    "Of 47 small clean networks, the scan called 3 backdoored, too (2 to 17 %; earlier versions had been measured on them, so that "
+    "may flatter): 3 of 10 that were trained on drawings, and none of 37 others (0 to 9 %); with other samples and another seed 4, and "
+    "without natural samples 4, each time with one of traffic signs among them (with the default --alpha; docs/backdoor.md)."
 )
 NOT_A_RATE = (
     "p is a rank among these clean networks, and not a rate of false alarms: of 47 other small clean networks, 6 had p below 0.05, "
@@ -154,7 +156,8 @@ def size_and_place(one: Mapping[str, Any], found: Mapping[str, Any]) -> list[str
         good = sum(place["success"] >= WORKS_THERE for place in one["places"])
         total = len(one["places"])
         lines.append(
-            f"Moved over {total} places of the image, it works on at least half of the samples at {good} of them."
+            f"Moved over {total} places of the image, it works on at least half of the samples at {good} of them. It was made for "
+            "one place: where a planted trigger works, this does not say."
         )
     return lines
 

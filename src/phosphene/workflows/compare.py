@@ -92,7 +92,9 @@ class Comparison:
         notes = []
         if other := _method_differences(self.facts):
             differ = " and ".join(other)
-            notes.append(f"Warning: other {differ} change every image, so only predictions are compared.")
+            notes.append(
+                f"Warning: the runs differ in {differ}, so every image does, and only predictions are compared."
+            )
         elif self.same_network:
             notes.append("Both runs have the same network: seeds change its images, so only predictions are compared.")
         if not self.seeds_known:

@@ -1,6 +1,6 @@
 """``score``: scores of many runs on many target classifiers, written to each run's ``scores.json``."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -121,7 +121,7 @@ def score_runs(
     for source in sources:
         for target in distinct:
             _check_pair(source, target)
-    for note in (f"{target.name}: {note}" for target in distinct for note in target.notes):
+    for note in _notes(sources, distinct):
         on_note(note)
     if on_warning is not None:
         doubts = [range_doubt(target, device=device) for target in distinct]
@@ -139,6 +139,13 @@ def score_runs(
             found[line, column] = scored = _score_pair(source, target, device)
             write_scores(source.run, [scored.to_dict()])
     return Scores(found[key] for key in sorted(found))
+
+
+def _notes(sources: Iterable[SourceRun], targets: Iterable[Classifier]) -> Iterator[str]:
+    """Yield the targets' notes, each after the target's name, and, if a run has contrasts, what their top-1 is."""
+    yield from (f"{target.name}: {note}" for target in targets for note in target.notes)
+    if any(concept.against for source in sources for concept in source.concepts):
+        yield "contrasts (A vs B): their top-1 is between the two sides alone"
 
 
 def _open_source(run: RunDirectory) -> SourceRun:
