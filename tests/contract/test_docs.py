@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 import pytest
 
+import phosphene
 from phosphene.cli import COMMANDS
 
 ROOT = Path(__file__).parent.parent.parent
@@ -111,3 +112,25 @@ def test_every_extra_is_explained() -> None:
 def test_every_how_to_has_its_place() -> None:
     index = text_of(DOCS / "index.md")
     assert [page.stem for page in (DOCS / "howto").glob("*.md") if f"\nhowto/{page.stem}\n" not in index] == []
+
+
+# What functions of `ph` return, or take, and modules that are public as a whole.
+ALSO_PUBLIC = {
+    "workflows.scan.ScannedRun",
+    "backdoor.verdict",
+    "backdoor.plant",
+    "backdoor.triggers",
+    "callbacks",
+    "metrics.similarity",
+    "metrics.torchmetrics",
+}
+
+
+def test_the_pages_on_python_document_every_public_name_and_no_other() -> None:
+    pages = [DOCS / "api.md", *sorted((DOCS / "api").glob("*.md"))]
+    found = [
+        re.findall(r"^\.\. (?:auto|py:)\w+:: phosphene\.([\w.]+)", page.read_text(), re.MULTILINE) for page in pages
+    ]
+    documented = {name for names in found for name in names}
+    assert documented - ALSO_PUBLIC == set(phosphene.__all__) - {"__version__"}
+    assert documented >= ALSO_PUBLIC
