@@ -13,7 +13,7 @@ from phosphene.classifier import Classifier
 from phosphene.concepts import Concept
 from phosphene.errors import ConceptError, RecipeError, SamplesError, SpecError, nearest
 from phosphene.expressions import parse
-from phosphene.prompts import label_of, prompts_of, split_spec, to_expression
+from phosphene.prompts import label_of, prompts_of, replace_prompts, split_spec
 from phosphene.recipe import Recipe
 from phosphene.samples import SamplePool, default_samples, load_samples
 from phosphene.sources import add_prompts, load
@@ -28,6 +28,11 @@ Samples = str | Path | SamplePool | None
 def as_list(values: Any) -> list[Any]:
     """Return an argument that holds one value or several as a list; a string counts as one value."""
     return list(values) if isinstance(values, Iterable) and not isinstance(values, str) else [values]
+
+
+def concept_list(concepts: Any) -> "list[Any] | None":
+    """Return one concept or several, which may come from a generator, as a list that can be iterated twice; ``None`` stays."""
+    return None if concepts is None else as_list(concepts)
 
 
 def to_classifier(model: Any, *, trust: bool = False, concepts: Any = None, classes: Sequence[str] = ()) -> Classifier:
@@ -79,8 +84,8 @@ def to_concepts(concepts: Any, classifier: Classifier) -> list[Concept]:
     for one in as_list(concepts):
         if isinstance(one, bool) or not isinstance(one, str | Integral):
             raise ConceptError(f"a concept is the index of a class or a label such as 'castle', not {describe(one)}.")
-        text = to_expression(one.strip()) if isinstance(one, str) else str(int(one))
-        _refuse_unknown_prompts(one, classifier)
+        text = str(one).strip() if isinstance(one, str) else str(int(one))
+        text = replace_prompts(text, lambda prompt: _class_of_prompt(prompt, classifier))
         if text.startswith(FORMS) and not labels.has(text):
             several = [Concept.of_unit(unit) for unit in Unit.parse(text)]
         elif classifier.regression:
@@ -98,19 +103,20 @@ def to_concepts(concepts: Any, classifier: Classifier) -> list[Concept]:
     return list(found.values())
 
 
-def _refuse_unknown_prompts(concept: Any, classifier: Classifier) -> None:
-    """Raise ConceptError if a concept holds a prompt, ``text:A``, that is no class of the classifier; the message names the fix."""
-    for prompt in prompts_of(concept):
-        if label_of(prompt) in classifier.labels:
-            continue
-        if isinstance(classifier.module, PromptClassifier):
-            model, named = split_spec(classifier.spec)
-            spec = f"{model}#{';'.join(filter(None, [named, prompt]))}"
-            raise ConceptError(f"{classifier.name} was loaded without the prompt {prompt!r}: load {spec!r}.")
+def _class_of_prompt(prompt: str, classifier: Classifier) -> int:
+    """Return the index of the class with a prompt as its label; ConceptError, with the way to name a class, if there is none."""
+    if classifier.labels.called(label_of(prompt)):
+        return classifier.labels.find_name(label_of(prompt))
+    if not isinstance(classifier.module, PromptClassifier):
         raise ConceptError(
-            f"{concept!r} is for models that embed texts, such as CLIP, and {classifier.name} has classes: name one of "
-            f"them, such as {classifier.labels.short(0)!r}."
+            f"'text:{prompt}' is for models that embed texts, such as CLIP, and {classifier.name} has classes: name one "
+            f"of them, such as {classifier.labels.short(0)!r}."
         )
+    model, named = split_spec(classifier.spec)
+    fix = f"load {f'{model}#{named};{prompt}' if named else f'{model}#{prompt}'!r}."
+    if model == classifier.name:  # made in Python: no spec loads it
+        fix = "give all texts at once, or the two-tower model itself."
+    raise ConceptError(f"{classifier.name} was loaded without the prompt {prompt!r}: {fix}")
 
 
 def _concept_of(index: int, classifier: Classifier, *, low: bool = False) -> Concept:

@@ -133,7 +133,10 @@ class Classifier:
 
     def __repr__(self) -> str:
         c, h, w = self.input.shape
-        return f"Classifier({self.name!r}, {h} x {w} x {c}, {self.num_classes} classes)"
+        classes = "classes unknown"
+        with suppress(CardError):
+            classes = f"{self.num_classes} classes"
+        return f"Classifier({self.name!r}, {h} x {w} x {c}, {classes})"
 
     def logits(self, pixels: Tensor) -> Tensor:
         """Return logits (n, classes) for pixels (n, c, h, w) in [0, 1]; normalises them, converts probabilities; gradients flow through.

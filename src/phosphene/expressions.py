@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from phosphene.concepts import Concept, Sides
 from phosphene.errors import ConceptError
 from phosphene.labels import Labels, first_synonym
-from phosphene.prompts import to_expression
+from phosphene.prompts import TEXT, label_of, replace_prompts
 from phosphene.units import FORMS, OPERATOR
 
 # Readings of an ambiguous expression that are told apart.
@@ -48,12 +48,15 @@ def find_among(text: str, concepts: Iterable[Concept], where: str) -> int:
     Raises:
         ConceptError: it names none of them, or several.
     """
-    text, known = to_expression(text.strip()), {one.index: one for one in concepts}
+    text, known = text.strip(), {one.index: one for one in concepts}
     text = next((str(index) for index, one in known.items() if one.unit and one.expression == text), text)
     if text.isdecimal() and int(text) in known:
         return int(text)
-    indices = list(known)
-    closest = [] if text.isdecimal() else Labels([one.label for one in known.values()]).closest(text)
+    indices, labels = list(known), Labels([one.label for one in known.values()])
+    if text.startswith(TEXT):
+        closest = labels.called(label_of(text.removeprefix(TEXT)))
+    else:
+        closest = [] if text.isdecimal() else labels.closest(text)
     if not closest:
         index = _index_of_expression(text, known.values())
         closest = [indices.index(index)] if index in known else []
@@ -72,6 +75,7 @@ def _index_of_expression(text: str, concepts: Iterable[Concept]) -> "int | None"
     members = {index: label for one in concepts for index, label in one.up + one.against if 0 <= index < MOST_INDEX}
     labels = Labels([members.get(index, "") for index in range(max(members, default=-1) + 1)])
     try:
+        text = replace_prompts(text, lambda prompt: labels.find_name(label_of(prompt)))
         return Concept.of_sides(_sides_of(text, labels), labels).index
     except ConceptError:
         return None

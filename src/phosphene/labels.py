@@ -2,6 +2,7 @@
 
 import json
 import re
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,7 +25,7 @@ class Labels(Sequence[str]):
         self._synonyms = tuple(_synonyms(name) for name in self._names)
         self._indices: dict[str, list[int]] = {}
         for index, name in enumerate(self._names):
-            for key in {_key(name), *self._synonyms[index]}:
+            for key in {comparable(name), *self._synonyms[index]}:
                 if key:
                     self._indices.setdefault(key, []).append(index)
 
@@ -49,6 +50,14 @@ class Labels(Sequence[str]):
             if 0 <= int(text) < len(self):
                 return int(text)
             raise ConceptError(f"class index {text} is out of range: the classifier has classes 0 to {len(self) - 1}.")
+        return self.find_name(text)
+
+    def find_name(self, text: str) -> int:
+        """Return the index of the class that a user names as :meth:`find` does, a number being a name here; ConceptError if unclear.
+
+        Raises:
+            ConceptError: it names no class, or several; the message lists them.
+        """
         indices = self._called(text)
         if len(indices) == 1:
             return indices[0]
@@ -61,12 +70,16 @@ class Labels(Sequence[str]):
         """Return whether the text ``concept`` is a whole number (in range or not) or a class's name, and so no expression to be parsed."""
         return bool(re.fullmatch(r"-?[0-9]+", concept.strip()) or self._called(concept))
 
+    def called(self, name: str) -> list[int]:
+        """Return the indices of the classes with this label or synonym, even if it is a number, sorted; empty if there is none."""
+        return self._indices.get(comparable(name), [])
+
     def _called(self, name: str) -> list[int]:
         """Return the indices of the classes with this label or synonym, or of the one class that ``crane (134)`` means."""
-        indices = self._indices.get(_key(name), [])
+        indices = self.called(name)
         both = re.fullmatch(r"(.+) \(([0-9]+)\)", name.strip())  # "crane (134)", as reports write it
         if both and not indices:
-            indices = [index for index in self._indices.get(_key(both[1]), []) if index == int(both[2])]
+            indices = [index for index in self.called(both[1]) if index == int(both[2])]
         return indices
 
     def _distinguished(self, index: int) -> str:
@@ -141,12 +154,12 @@ def first_synonym(label: str) -> str:
 
 def _synonyms(label: str) -> tuple[str, ...]:
     """Return the comma-separated synonyms of a label, in lower case with single spaces, for comparison."""
-    return tuple(_key(part) for part in label.split(","))
+    return tuple(comparable(part) for part in label.split(","))
 
 
-def _key(text: str) -> str:
-    """Return text in lower case with single spaces and none at the ends: the form in which labels are compared."""
-    return " ".join(text.casefold().split())
+def comparable(text: str) -> str:
+    """Return text in lower case, with single spaces and none at the ends, and composed accents: the form in which labels are compared."""
+    return " ".join(unicodedata.normalize("NFC", text).casefold().split())
 
 
 def unambiguous_name(index: int, label: str) -> str:

@@ -1,24 +1,36 @@
 """Texts as concepts: ``text:a red star``, and the prompts that a spec names, ``hf:OWNER/NAME#a red star;a blue ring;labels.txt``."""
 
+import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from phosphene.errors import ConceptError, SpecError
-from phosphene.labels import Labels, first_synonym
+from phosphene.errors import CardError, ConceptError, SpecError
+from phosphene.labels import Labels, comparable, first_synonym
+from phosphene.textfile import nearby
 
 TEXT = "text:"
 SUFFIXES = (".txt", ".json")
-# What a spec or an expression would take apart, or read as a template or a path.
-_RESERVED = re.compile(r'[;"{}#]| (\+|vs) |\.(txt|json)$')
-_OPERATOR = re.compile(r" (\+|vs) (?=text:)")
+_PROMPT = re.compile(r"text:(.*?)(?= (?:\+|vs) text:|$)")
+_OPERATOR = re.compile(r" (\+|vs) ")
+# What a spec would take apart, or take for a template or a file.
+_RESERVED = re.compile(r";|\{\}|\.(?:txt|json)$", re.IGNORECASE)
 
 
 def split_spec(spec: str) -> tuple[str, str]:
-    """Split ``MODEL#PROMPTS`` into the model's spec and the prompts, empty if there are none; an existing path stays whole."""
-    model, _, prompts = spec.partition("#")
-    return (spec, "") if Path(spec).exists() else (model, prompts)
+    """Split ``MODEL#PROMPTS`` into the model's spec and the prompts, empty if there are none; a ``#`` in the path of a file is no mark."""
+    marks = [found.start() for found in re.finditer("#", spec)]
+    existing = [end for end in (*marks, len(spec)) if _exists(spec[:end])]
+    end = existing[-1] if existing else min(marks, default=len(spec))
+    return spec[:end], spec[end + 1 :]
+
+
+def _exists(model: str) -> bool:
+    """Return whether a spec, also without its prefix ``hf:`` or its ``:function``, is the path of a file or folder."""
+    file, _, function = model.rpartition(":")
+    paths = (model, model.partition(":")[2], file if file.endswith(".py") and function.isidentifier() else "")
+    return any(map(os.path.exists, paths))  # pathlib raises an error for a path that is too long
 
 
 def prompts_of(concepts: Any) -> list[str]:
@@ -28,22 +40,26 @@ def prompts_of(concepts: Any) -> list[str]:
         concepts: Concepts as a user gives them: one or several, of any type.
 
     Raises:
-        ConceptError: a prompt is empty, or holds what a spec takes apart.
+        ConceptError: a prompt is empty, or holds what an expression or a spec takes apart.
     """
     several = [concepts] if isinstance(concepts, str) else concepts if isinstance(concepts, Iterable) else []
-    named = [_names(one) for one in several if isinstance(one, str) and one.strip().startswith(TEXT)]
-    return list(dict.fromkeys(prompt for names in named for prompt in names))
+    return list(dict.fromkeys(prompt for one in several if isinstance(one, str) for prompt in _split_expression(one)))
 
 
-def to_expression(text: str) -> str:
-    """Return an expression with the labels of its prompts: ``text:A vs text:B`` becomes ``"A" vs "B"``; text of another form stays."""
-    if not text.startswith(TEXT):
-        return text
-    labels = [label_of(prompt) for prompt in _names(text)]
-    if len(labels) == 1:
-        return labels[0]
-    operators = [*_OPERATOR.findall(text), ""]
-    return "".join(f'"{label}" {operator} ' for label, operator in zip(labels, operators, strict=True)).strip()
+def replace_prompts(text: str, class_of: Callable[[str], int]) -> str:
+    """Return an expression with class indices for its prompts: ``text:A vs text:B`` becomes ``"0" vs "1"``; one without prompts stays.
+
+    Args:
+        text: What the user wrote.
+        class_of: Returns the index of the class of a prompt, or raises ConceptError.
+
+    Raises:
+        ConceptError: a prompt is no class, is empty, or holds what an expression or a spec takes apart.
+    """
+    prompts = _split_expression(text)
+    if len(prompts) < 2:
+        return str(class_of(prompts[0])) if prompts else text
+    return _PROMPT.sub(lambda found: f'"{class_of(found[1].strip())}"', " ".join(text.split()))
 
 
 def label_of(prompt: str) -> str:
@@ -51,11 +67,31 @@ def label_of(prompt: str) -> str:
     return " ".join(prompt.replace(",", " ").split())
 
 
+def new_prompts(prompts: Iterable[str], labels: Iterable[str]) -> list[str]:
+    """Return those of ``prompts`` that no label or synonym in ``labels`` names yet, each once: case, commas and blanks do not count.
+
+    Raises:
+        ConceptError: a prompt is empty, or a spec would take it apart.
+    """
+    found: dict[str, str] = {}
+    for prompt in prompts:
+        reserved = _RESERVED.search(prompt)
+        if reserved:
+            raise ConceptError(
+                f"{prompt!r}: a text here cannot hold {reserved[0]!r}: put it into a file, MODEL#FILE.txt, without commas."
+            )
+        if not label_of(prompt):
+            raise ConceptError(f"{prompt!r} is no text: give words.")
+        found.setdefault(comparable(label_of(prompt)), " ".join(prompt.split()))
+    known = {comparable(name) for label in labels for name in (label, *label.split(","))}
+    return [prompt for key, prompt in found.items() if key not in known]
+
+
 def read_prompts(prompts: str, templates: Sequence[str], labels: Iterable[str] = ()) -> dict[str, tuple[str, ...]]:
     """Return label -> texts of the classes that the part of a spec after ``#`` names, separated by ``;``; after those of ``labels``.
 
-    A prompt stands for itself. A file of class names (``.txt``, ``.json``) stands for all of them, each put into every
-    template; an item with ``{}`` is such a template, in place of those given.
+    A prompt stands for itself. A file of class names (``.txt``, ``.json``) stands for all of them, the first synonym of each
+    put into every template; an item with ``{}`` is such a template, in place of those given.
 
     Args:
         prompts: ``a red star;a blue ring``, ``labels.txt``, ``labels.txt;a photo of a {};a drawing of a {}``.
@@ -63,35 +99,63 @@ def read_prompts(prompts: str, templates: Sequence[str], labels: Iterable[str] =
         labels: Class names that the model brings along.
 
     Raises:
-        CardError: a file is missing or cannot be read.
-        SpecError: templates are given without class names to put into them.
+        CardError: a file is missing or cannot be read, or a name is empty or there twice.
+        ConceptError: a prompt is empty.
+        SpecError: templates are given without class names to put into them, or a file is neither ``.txt`` nor ``.json``.
     """
-    items = [" ".join(item.split()) for item in prompts.split(";") if item.strip()]
-    own = [item for item in items if "{}" in item]
-    files = [item for item in items if item not in own and item.endswith(SUFFIXES)]
-    names = [*labels, *(label for file in files for label in Labels.read(Path(file)))]
-    if own and not names:
+    own_templates: list[str] = []
+    given: list[str] = []
+    names = _distinct(labels, "the model's list of labels")
+    for item in filter(None, map(str.strip, prompts.split(";"))):
+        if "{}" in item:
+            own_templates.append(" ".join(item.split()))
+        elif item.lower().endswith(SUFFIXES):
+            names += _distinct(_read_names(item), f"label file {item}")
+        elif Path(item).suffix and os.path.isfile(item):  # noqa: PTH113  (a long text is no error)
+            raise SpecError(f"{item} is a file, and a list of classes is a .txt or .json file: rename it.")
+        else:
+            given.append(item)
+    if own_templates and not names:
         raise SpecError(
-            f"the template {own[0]!r} has no class names to hold: add a file of them, '#labels.txt;{own[0]}'."
+            f"the template {own_templates[0]!r} has no class names to hold: add a file of them, "
+            f"'#labels.txt;{own_templates[0]}'."
         )
-    found = {
-        label: tuple(template.replace("{}", first_synonym(label)) for template in own or templates) for label in names
+    classes = {
+        label: tuple(template.replace("{}", first_synonym(label)) for template in own_templates or templates)
+        for label in names
     }
-    for item in [item for item in items if item not in own and item not in files]:
-        found.setdefault(label_of(item), (item,))
+    return classes | {label_of(prompt): (prompt,) for prompt in new_prompts(given, classes)}
+
+
+def _read_names(file: str) -> list[str]:
+    """Return the class names in a file that a spec names; CardError if it is missing or cannot be read."""
+    if not os.path.exists(file):  # noqa: PTH110  (a long text is no error)
+        others = nearby(Path(file), lambda one: one.suffix in SUFFIXES and one.is_file())
+        near = f" The same folder holds {others}." if others else ""
+        raise CardError(f"label file {file} does not exist: a spec's path starts at the working directory.{near}")
+    return list(Labels.read(Path(file)))
+
+
+def _distinct(names: Iterable[str], where: str) -> list[str]:
+    """Return class names as a list; CardError, which says ``where``, if one is empty or there twice: texts could not tell them apart."""
+    found, places = list(names), dict[str, int]()
+    for place, name in enumerate(found, 1):
+        first = places.setdefault(comparable(name), place)
+        if not first_synonym(name):
+            raise CardError(f"{where}: name {place} is empty: leave the line out.")
+        if first != place:
+            raise CardError(f"{where}: names {first} and {place} are both {name!r}: change one of them.")
     return found
 
 
-def _names(text: str) -> list[str]:
-    """Return the prompts of an expression that begins with ``text:``; ConceptError if one is empty or has characters of other meaning."""
-    parts = [part for part in _OPERATOR.split(text.strip()) if part not in ("+", "vs")]
-    prompts = [" ".join(part.removeprefix(TEXT).split()) for part in parts]
-    for prompt in prompts:
-        found = _RESERVED.search(prompt)
-        if not prompt:
-            raise ConceptError(f"{text!r} lacks a prompt: write text:A PROMPT, or text:A PROMPT vs text:ANOTHER.")
-        if found and found[1]:
-            raise ConceptError(f"{text!r} is unclear: write text: before each prompt, text:A{found[0]}text:B.")
-        if found:
-            raise ConceptError(f"{text!r}: a prompt here cannot hold {found[0]!r}: put it into a file, MODEL#FILE.txt.")
+def _split_expression(expression: str) -> list[str]:
+    """Return the prompts of an expression that begins with ``text:``, none of any other; ConceptError if it cannot be taken apart."""
+    text = " ".join(expression.split())
+    prompts = [found.strip() for found in _PROMPT.findall(text)] if text.startswith(TEXT) else []
+    mixed = [text] if not prompts and re.search(r" (\+|vs) text:", text) else prompts
+    for operator in filter(None, map(_OPERATOR.search, mixed)):
+        raise ConceptError(f"{text!r} is unclear: write text: before each prompt, text:A {operator[1]} text:B.")
+    if not all(map(label_of, prompts)):
+        raise ConceptError(f"{text!r} lacks a prompt: write text:A PROMPT, or text:A PROMPT vs text:ANOTHER.")
+    new_prompts(prompts, ())
     return prompts

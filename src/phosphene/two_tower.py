@@ -5,17 +5,21 @@ linear layer behind the image tower, so that everything else sees an ordinary ne
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from phosphene.classifier import Classifier
+from phosphene.errors import CardError, ConceptError, one_line
 from phosphene.hashing import hash_weights
 
 # Texts that are embedded at once.
 BATCH = 256
+# Classes whose unit rows differ by less in every element have the same text to the text tower.
+SAME = 1e-6
 
 
 class TwoTower(nn.Module):
@@ -41,6 +45,34 @@ class TwoTower(nn.Module):
         """
         raise NotImplementedError
 
+    def identify_texts(self, texts: Sequence[str]) -> Sequence[object]:
+        """Return what the hash of the network holds of each text: the text, or, where a tokenizer's files may change, its token numbers."""
+        return list(texts)
+
+    def forward(self, _: Tensor) -> Tensor:
+        """Raise CardError: without texts, the model has no classes.
+
+        Raises:
+            CardError: always.
+        """
+        raise CardError(
+            "a two-tower model has no classes until texts are named: phosphene.map_concepts(model, ['text:A PROMPT', "
+            "'text:ANOTHER']), or phosphene.load('MODEL#A PROMPT;ANOTHER')."
+        )
+
+
+@contextmanager
+def _evaluating(module: nn.Module) -> Iterator[None]:
+    """For a ``with`` block: put a module in evaluation mode, without gradients; then restore the flag of each of its parts."""
+    modes = {part: part.training for part in module.modules()}
+    try:
+        with torch.no_grad():
+            module.eval()
+            yield
+    finally:
+        for part, mode in modes.items():
+            part.training = mode
+
 
 class PromptClassifier(nn.Module):
     """An image tower followed by a linear layer whose rows are the embedded prompts: a network from pixels to logits (n, classes).
@@ -50,6 +82,9 @@ class PromptClassifier(nn.Module):
     Args:
         model: The two-tower model; its text tower is not kept.
         texts: The texts of each class.
+
+    Raises:
+        CardError: the embeddings have another shape than (n, d), or are zero, infinite or NaN.
     """
 
     rows: Tensor
@@ -58,21 +93,32 @@ class PromptClassifier(nn.Module):
     def __init__(self, model: TwoTower, texts: Sequence[Sequence[str]]) -> None:
         super().__init__()
         self.images = model.images
+        self.training = model.images.training
         flat = [text for several in texts for text in several]
-        with torch.no_grad():
+        with _evaluating(model):
             batches = [model.embed_texts(flat[start : start + BATCH]) for start in range(0, len(flat), BATCH)]
-        unit = functional.normalize(torch.cat(batches).float(), dim=1)
+        found = torch.cat(batches).float()
+        if found.ndim != 2 or len(found) != len(flat):
+            raise CardError(f"embed_texts returns {tuple(found.shape)} for {len(flat)} texts: return (texts, length).")
+        if not found.isfinite().all() or not found.norm(dim=1).all():
+            raise CardError("embed_texts returns embeddings that are zero, infinite or NaN.")
+        unit = functional.normalize(found, dim=1)
         means = [part.mean(0) for part in torch.split(unit, [len(several) for several in texts])]
-        # Embeddings differ in their last bits from one processor to another. So what tells this network from one of
-        # other prompts, in its hash, is what the rows are computed from.
+        # Embeddings, and exponentials, differ in their last bits from one processor to another. So what tells this
+        # network from one of other prompts, in its hash, is what the rows are computed from, and a rounded scale.
         self.register_buffer("rows", model.scale * functional.normalize(torch.stack(means), dim=1), persistent=False)
-        digest = hashlib.sha256(repr((model.scale, [list(several) for several in texts])).encode())
+        identities = [list(model.identify_texts(several)) for several in texts]
+        digest = hashlib.sha256(f"{float(model.scale):.5g} {identities}".encode())
         hash_weights(model.texts, digest)
         self.register_buffer("identity", torch.tensor(list(digest.digest()), dtype=torch.uint8))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits (n, classes), the scaled cosines of images and prompts, for normalised pixels (n, c, h, w)."""
-        return functional.normalize(self.images(x), dim=1) @ self.rows.T.to(x.dtype)
+        found = self.images(x)
+        # The cosines of CLIP have a large part in common, so bfloat16 would round away what tells texts apart.
+        kind = torch.promote_types(found.dtype, torch.float32)
+        with torch.autocast(x.device.type, enabled=False):
+            return functional.normalize(found.to(kind), dim=1) @ self.rows.T.to(kind)
 
 
 def with_prompts(model: TwoTower, classifier: Classifier, texts: Mapping[str, Sequence[str]], spec: str) -> Classifier:
@@ -88,10 +134,14 @@ def with_prompts(model: TwoTower, classifier: Classifier, texts: Mapping[str, Se
         spec: What the classifier is loaded from again.
 
     Raises:
-        ConceptError: the text tower cannot embed a text.
+        CardError: the text tower fails.
+        ConceptError: the text tower cannot embed a text, or two classes are the same text to it.
     """
-    return Classifier(
-        PromptClassifier(model, list(texts.values())).eval(),
+    with one_line(CardError, f"the text tower of {classifier.name} failed"):
+        module = PromptClassifier(model, list(texts.values()))
+    _refuse_same_rows(module.rows, list(texts), classifier.name)
+    found = Classifier(
+        module,
         size=classifier.input.size,
         mean=classifier.input.mean,
         std=classifier.input.std,
@@ -99,4 +149,20 @@ def with_prompts(model: TwoTower, classifier: Classifier, texts: Mapping[str, Se
         name=classifier.name,
         spec=spec,
         output="logits" if len(texts) > 1 else "regression",
+        batch=classifier.batch,
+        notes=classifier._notes,  # noqa: SLF001  (`notes` runs the network, which has no classes yet)
     )
+    found.trusted = classifier.trusted
+    return found
+
+
+def _refuse_same_rows(rows: Tensor, labels: Sequence[str], name: str) -> None:
+    """Raise ConceptError if two classes, rows (classes, d), have the same embedding: they would share the probability of both."""
+    unit = functional.normalize(rows, dim=1)
+    for start in range(0, len(unit), BATCH):
+        part = unit[start : start + BATCH]
+        for row, other in (part @ unit.T > 1 - 1e-4).triu(start + 1).nonzero().tolist():
+            if (part[row] - unit[other]).abs().max() < SAME:
+                raise ConceptError(
+                    f"{labels[start + row]!r} and {labels[other]!r} are the same text to {name}: leave one out."
+                )

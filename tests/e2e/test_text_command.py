@@ -6,6 +6,8 @@ import shlex
 
 import pytest
 
+from phosphene.report.sarif import place_of
+from phosphene.runs import RunDirectory
 from tests.files import map_times
 
 FEW = ("--set=steps=4", "--set=batch_size=4")
@@ -72,6 +74,23 @@ def test_a_list_of_classes_is_read_from_a_file(call, folder):
     assert run["model"]["classes"] == 69
 
 
+def test_many_texts_make_a_spec_longer_than_a_path_can_be(call, folder):
+    texts = [
+        f"a picture of {what} that is {colour}"
+        for colour in ("red", "blue")
+        for what in ("a star", "a ring", "a cross")
+    ]
+    many = [f"-ctext:{article} {text}" for article in ("in", "with") for text in texts]
+    answer = call("map", "demo:shapes-text", *many, "--set=steps=1", "--set=batch_size=2", "--out", folder / "many")
+    assert answer.code == 0, answer.err
+    spec = json.loads((folder / "many" / "run.json").read_text(encoding="utf-8"))["model"]["spec"]
+    assert len(spec) > 255
+    for words in (("score", folder / "many"), ("check", folder / "many", "--only", "seeds", "--dry-run")):
+        answer = call(*words)
+        assert answer.code == 0, answer.err
+    assert place_of(spec, RunDirectory(folder / "many")) in (None, "scan.json")
+
+
 @pytest.mark.parametrize(
     ("model", "concept", "why"),
     [
@@ -80,7 +99,12 @@ def test_a_list_of_classes_is_read_from_a_file(call, folder):
         ("demo:shapes-text", "text:a red star vs a blue star", "write text: before each prompt"),
         ("demo:shapes-text", "text:", "lacks a prompt"),
         ("demo:shapes-text", "text:a red star; a ring", "put it into a file, MODEL#FILE.txt"),
-        ("demo:shapes-text#nosuch.txt", "a red star", "label file nosuch.txt does not exist"),
+        ("demo:shapes-text", "star vs text:something red", "write text: before each prompt"),
+        (
+            "demo:shapes-text#nosuch.txt",
+            "a red star",
+            "nosuch.txt does not exist: a spec's path starts at the working directory",
+        ),
         ("demo:shapes#a;b", "star", "takes no prompts after '#'"),
     ],
 )

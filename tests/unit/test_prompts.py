@@ -6,11 +6,11 @@ from torch import nn
 
 import phosphene as ph
 from phosphene.arguments import to_classifier, to_concepts
-from phosphene.concepts import Concept
+from phosphene.concepts import Concept, Sides
 from phosphene.errors import CardError, ConceptError, SpecError, WeightsError
 from phosphene.expressions import find_among
 from phosphene.extras import require
-from phosphene.prompts import prompts_of, read_prompts, split_spec, to_expression
+from phosphene.prompts import prompts_of, read_prompts, replace_prompts, split_spec
 from phosphene.two_tower import PromptClassifier, TwoTower
 from tests import tiny, two_towers
 from tests.twice import ROOM, distance
@@ -41,10 +41,11 @@ class TestExpressions:
         assert prompts_of(["text: a  red star ", 3, "star", "text:b vs text:a red star"]) == ["a red star", "b"]
         assert prompts_of(None) == prompts_of(7) == prompts_of("star vs ring") == []
 
-    def test_become_expressions_of_labels(self):
-        assert to_expression("text:a cat, asleep") == "a cat asleep"
-        assert to_expression("text:a + text:b vs text:c, d") == '"a" + "b" vs "c d"'
-        assert to_expression("star vs ring") == "star vs ring"
+    def test_become_expressions_of_class_indices(self):
+        classes = {"1": 0, "0": 1, "a cat, asleep": 2}
+        assert replace_prompts("text:1", classes.__getitem__) == "0"
+        assert replace_prompts("text: 1 vs  text:0 + text:a cat, asleep", classes.__getitem__) == '"0" vs "1" + "2"'
+        assert replace_prompts("star vs ring", classes.__getitem__) == "star vs ring"
 
     @pytest.mark.parametrize(
         ("text", "said"),
@@ -53,10 +54,10 @@ class TestExpressions:
             ("text:a vs text:", "lacks a prompt"),
             ("text:a husky vs a wolf", "write text: before each prompt, text:A vs text:B"),
             ("text:a;b", "put it into a file"),
-            ('text:the word "no"', "put it into a file"),
+            ("text:,", "lacks a prompt"),
+            ("star vs text:a blue star", "write text: before each prompt, text:A vs text:B"),
             ("text:a photo of a {}", "put it into a file"),
-            ("text:number #1", "put it into a file"),
-            ("text:names.txt", "put it into a file"),
+            ("text:names.TXT", "put it into a file"),
         ],
     )
     def test_that_cannot_be_read_are_refused_with_the_way_to_write_them(self, text, said):
@@ -64,21 +65,33 @@ class TestExpressions:
             prompts_of(text)
 
     def test_find_maps_by_prompt(self):
-        concepts = [Concept.of_class(0, "a cat asleep"), Concept.of_class(1, "a dog")]
-        assert find_among("text:a cat, asleep", concepts, "here") == 0
-        assert find_among("text:a dog vs text:a cat, asleep", [*concepts, contrast(concepts)], "here") > 1
-
-
-def contrast(concepts):
-    return Concept.of_sides(((1,), (0,)), {0: concepts[0].label, 1: concepts[1].label})
+        labels = {0: "a cat asleep", 1: "0"}
+        contrast = Concept.of_sides(Sides((1,), (0,)), labels)
+        concepts = [*(Concept.of_class(*one) for one in labels.items()), contrast]
+        assert find_among("text:A Cat, asleep", concepts, "here") == 0
+        assert find_among("text:0", concepts, "here") == 1
+        assert find_among("text:0 vs text:a cat, asleep", concepts, "here") == contrast.index
+        with pytest.raises(ConceptError, match="here has no map of 'text:1'"):
+            find_among("text:1", concepts, "here")
 
 
 class TestSpecs:
-    def test_are_split_at_the_first_mark_unless_a_file_is_called_so(self, tmp_path):
+    def test_are_split_at_the_first_mark(self):
         assert split_spec("hf:a/b#one;two #3") == ("hf:a/b", "one;two #3")
         assert split_spec("demo:shapes") == ("demo:shapes", "")
-        (tmp_path / "net#1.toml").touch()
-        assert split_spec(str(tmp_path / "net#1.toml")) == (str(tmp_path / "net#1.toml"), "")
+
+    @pytest.mark.parametrize("form", ["{}/net.toml", "hf:{}/vit", "{}/net.py:make"])
+    @pytest.mark.parametrize("texts", ["", "a;b", "number #1;b"])
+    def test_are_not_split_inside_the_path_of_a_file(self, tmp_path, form, texts):
+        folder = tmp_path / "folder#2"
+        for name in ("net.toml", "vit", "net.py"):
+            (folder / name).mkdir(parents=True)
+        model = form.format(folder)
+        assert split_spec(f"{model}#{texts}" if texts else model) == (model, texts)
+
+    def test_may_be_longer_than_a_path_can_be(self):
+        texts = ";".join(f"a picture of number {number}" for number in range(40))
+        assert split_spec(f"demo:shapes-text#{texts}") == ("demo:shapes-text", texts)
 
     def test_name_prompts_that_stand_for_themselves(self):
         assert read_prompts(" a  cat, asleep ; a dog;;", ["never {}"]) == {
@@ -97,6 +110,23 @@ class TestSpecs:
         assert list(found) == ["castle", "lion, king of beasts", "zebra", "a dog"]
         assert found["castle"] == ("a castle", "one castle")
         assert found["a dog"] == ("a dog",)
+
+    @pytest.mark.parametrize(
+        ("lines", "said"), [("crane\nstar\nCrane\n", "names 1 and 3 are both 'Crane'"), ("a\n\nb\n", "name 2 is empty")]
+    )
+    def test_with_a_file_whose_classes_would_not_be_its_lines_are_refused(self, tmp_path, lines, said):
+        (tmp_path / "names.TXT").write_text(lines, encoding="utf-8")
+        with pytest.raises(CardError, match=said):
+            read_prompts(str(tmp_path / "names.TXT"), ["{}"])
+
+    def test_with_a_file_of_another_kind_or_no_words_are_refused(self, tmp_path):
+        (tmp_path / "names.csv").touch()
+        with pytest.raises(SpecError, match="is a file, and a list of classes is a"):
+            read_prompts(str(tmp_path / "names.csv"), ["{}"])
+        with pytest.raises(ConceptError, match="is no text"):
+            read_prompts("a;,", ["{}"])
+        with pytest.raises(SpecError, match="names nothing after '#'"):
+            ph.load("demo:shapes-text#")
 
     def test_with_a_template_and_nothing_to_put_in_are_refused(self):
         with pytest.raises(SpecError, match="no class names to hold"):
@@ -131,6 +161,14 @@ class TestTwoTowers:
             model.module.texts.weight += 1
         assert to_classifier(model, concepts="text:r vs text:g").sha256 != first.sha256
 
+    def test_keep_their_hash_where_the_scale_differs_in_its_last_bits(self):
+        model = letters()
+        first = to_classifier(model, concepts="text:r vs text:g")
+        model.module.scale *= 1 + 1e-12
+        assert to_classifier(model, concepts="text:r vs text:g").sha256 == first.sha256
+        model.module.scale *= 1.01
+        assert to_classifier(model, concepts="text:r vs text:g").sha256 != first.sha256
+
     def test_with_one_prompt_measure_it(self):
         one = to_classifier(letters(), concepts="text:r")
         assert one.regression
@@ -160,6 +198,89 @@ class TestTwoTowers:
         with pytest.raises(CardError, match="templates are for two-tower models"):
             ph.load(card.path, trust=True)
 
+    def test_know_texts_by_their_words_and_not_by_numbers_or_case(self):
+        numbers = to_classifier(ph.Classifier(Digits(), size=4, name="digits"), concepts=["text:1", "text:0"])
+        assert [(each.index, each.label) for each in to_concepts(["text:1", "text:0"], numbers)] == [(0, "1"), (1, "0")]
+        (contrast,) = to_concepts("text:1  vs text:0", numbers)
+        assert contrast.sides == Sides((0,), (1,))
+        with pytest.raises(ConceptError, match="loaded without the prompt '7'"):
+            to_concepts("text:7", numbers)
+        assert list(to_classifier(letters(), concepts=["text:g É", "text:G  e\u0301", "text:b"]).labels) == ["g É", "b"]
+
+    def test_take_a_text_that_a_label_names_for_its_class(self):
+        named = to_classifier(letters(["r, red", "g"]), concepts=["text:Red", "text:R", "text:b"])
+        assert list(named.labels) == ["r, red", "g", "b"]
+        assert [each.index for each in to_concepts(["text:Red", "text:b"], named)] == [0, 2]
+
+    def test_refuse_classes_that_have_the_same_text(self):
+        with pytest.raises(ConceptError, match="'r' and 'rr' are the same text to letters: leave one out"):
+            to_classifier(letters(), concepts=["text:r", "text:g", "text:rr"])
+
+    def test_refuse_texts_that_no_spec_could_name(self):
+        for text in ("a;b", "x.txt", "a {}"):
+            with pytest.raises(ConceptError, match="put it into a file"):
+                to_classifier(letters(), classes=["r", text])
+        with pytest.raises(ConceptError, match="put it into a file"):
+            ph.load(SPEC, prompts=["a red star;a blue star"])
+
+    def test_keep_batch_notes_and_trust(self):
+        model = ph.Classifier(Letters(), size=4, batch=2, notes=["its weights are random"])
+        model.trusted = True
+        one = to_classifier(model, concepts=["text:r", "text:g"])
+        assert (one.batch, one.notes, one.trusted) == (2, ("its weights are random",), True)
+
+    def test_embed_texts_in_evaluation_mode_and_restore_every_flag(self):
+        model = Letters()
+        model.texts = nn.Dropout(0.5)
+        model.embed_texts = lambda texts: model.texts(Letters.embed_texts(model, texts))
+        model.images.eval()
+        network = ph.Classifier(model, size=4, name="letters")
+        first, second = (to_classifier(network, concepts=["text:rrg", "text:ggb"]) for _ in range(2))
+        torch.testing.assert_close(first.module.rows, second.module.rows)
+        assert model.texts.training
+        assert not model.images.training
+
+    @pytest.mark.parametrize(
+        ("found", "said"),
+        [
+            (torch.zeros(2, 3), "zero, infinite or NaN"),
+            (torch.full((2, 3), torch.nan), "zero, infinite or NaN"),
+            (torch.rand(3), "return \\(texts, length\\)"),
+            (None, "the text tower of letters failed"),
+        ],
+    )
+    def test_with_a_text_tower_that_fails_are_refused_in_one_line(self, found, said):
+        model = letters()
+        model.module.embed_texts = lambda _: found
+        with pytest.raises(CardError, match=said):
+            to_classifier(model, concepts=["text:r", "text:g"])
+
+    def test_without_texts_say_how_to_name_some(self):
+        assert repr(letters()) == "Classifier('letters', 4 x 4 x 3, classes unknown)"
+        with pytest.raises(CardError, match="has no classes until texts are named"):
+            _ = letters().num_classes
+
+    def test_compare_in_single_precision_under_bfloat16(self):
+        network = to_classifier(letters(), concepts=["text:rrg", "text:ggb"]).module
+        network.images = nn.Sequential(nn.Flatten(), nn.Linear(3, 3))
+        with torch.autocast("cpu", dtype=torch.bfloat16), torch.no_grad():
+            assert network.images(torch.rand(1, 3)).dtype == torch.bfloat16
+            assert network(torch.rand(1, 3)).dtype == torch.float32
+        assert network.double()(torch.rand(1, 3).double()).dtype == torch.float64
+
+    def test_concepts_may_come_from_a_generator(self):
+        few = {"steps": 1, "refine_steps": 0, "batch_size": 2}
+        for model, concept in ((SPEC, "text:something red"), ("demo:shapes", "star")):
+            (one,) = ph.map_concepts(model, (each for each in [concept]), overrides=few, progress=False)
+            assert one.label == concept.removeprefix("text:")
+
+
+class Digits(Letters):
+    """Tells digits apart."""
+
+    def embed_texts(self, texts):
+        return torch.tensor([[float(text.count(digit)) for digit in "01"] + [1.0] for text in texts])
+
 
 class TestHub:
     @pytest.mark.parametrize("name", list(two_towers.CONFIGS))
@@ -180,8 +301,23 @@ class TestHub:
 
     def test_a_text_longer_than_the_tower_takes_is_refused(self, tmp_path):
         two_towers.save("CLIP", tmp_path)
-        with pytest.raises(ConceptError, match="longer than the 8 tokens"):
+        with pytest.raises(ConceptError, match="'a photo of a red star a photo of a' is longer than the 8 tokens"):
             ph.load(f"hf:{tmp_path}", prompts=["a photo of a red star", "a photo of a red star a photo of a"])
+
+    def test_a_model_of_images_and_texts_of_another_kind_is_refused_before_its_weights_are_read(self, tmp_path):
+        library = require("transformers", "hf")
+        text = library.LlamaConfig(vocab_size=32, hidden_size=32, num_hidden_layers=1, num_attention_heads=2)
+        for config, said in (
+            (
+                library.LlavaConfig(vision_config=library.CLIPVisionConfig(), text_config=text),
+                r"\(llava\) that is neither",
+            ),
+            (library.OwlViTConfig(), r"\(owlvit\) that is neither"),
+            (library.Siglip2Config(), "NaFlex"),
+        ):
+            config.save_pretrained(tmp_path)
+            with pytest.raises(CardError, match=said):
+                ph.load(f"hf:{tmp_path}#a;b")
 
     def test_a_classifier_whose_head_was_not_trained_is_refused(self, tmp_path):
         library = require("transformers", "hf")

@@ -4,7 +4,16 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from phosphene.arguments import Concepts, Model, Samples, refuse_unknown_options, to_classifier, to_concepts, to_pool
+from phosphene.arguments import (
+    Concepts,
+    Model,
+    Samples,
+    concept_list,
+    refuse_unknown_options,
+    to_classifier,
+    to_concepts,
+    to_pool,
+)
 from phosphene.engine.device import pick_device
 from phosphene.errors import RecipeError, RunError
 from phosphene.executors import pick_executor
@@ -75,6 +84,7 @@ def map_concepts(
     refuse_unknown_options(map_concepts, executor, OPTIONS_OF_RUNS)
     if frames < 0:
         raise RecipeError(f"{frames} frames were asked for; give frames=24, or 0 for none.")
+    concepts = concept_list(concepts)
     numbers, settings = seed_range(seed, seeds), resolve(recipe, overrides)
     how: dict[str, Any] = {"device": device, "precision": precision, "compile": compile}
     with show_progress(progress, "map") as display:

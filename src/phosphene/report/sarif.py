@@ -3,12 +3,14 @@
 A clean network has no results, so that an alert of an earlier scan is closed.
 """
 
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from phosphene.backdoor.verdict import BACKDOORED, INCONCLUSIVE
+from phosphene.prompts import split_spec
 from phosphene.report.scan_words import TITLES, effect, evidence
 from phosphene.runs.directory import RunDirectory
 from phosphene.runs.scans import NAME
@@ -100,9 +102,10 @@ def _alerts(found: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]
 def place_of(spec: str, run: RunDirectory) -> "str | None":
     """Return a relative URI for alerts: of the file in a model's ``spec`` if below the working directory, or of scan.json, or ``None``."""
     here = Path.cwd().resolve()
-    for candidate in (spec, spec.rpartition(":")[0], str(run.path / NAME)):
+    model = split_spec(spec)[0]
+    for candidate in (model, model.rpartition(":")[0], str(run.path / NAME)):
         path = Path(candidate)
         inside = path.resolve().is_relative_to(here)
-        if candidate and inside and (path.is_file() or path.name == NAME):
+        if candidate and inside and (os.path.isfile(path) or path.name == NAME):  # noqa: PTH113  (no error if too long)
             return quote(path.resolve().relative_to(here).as_posix())
     return None

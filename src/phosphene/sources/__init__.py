@@ -16,7 +16,7 @@ from typing import Protocol, cast
 from phosphene.classifier import Classifier
 from phosphene.errors import CardError, ExtraError, SpecError, nearest
 from phosphene.labels import first_synonym
-from phosphene.prompts import label_of, read_prompts, split_spec
+from phosphene.prompts import label_of, new_prompts, read_prompts, split_spec
 from phosphene.sources.draft import card_command
 from phosphene.sources.exported import FORMATS, conversion
 from phosphene.textfile import nearby
@@ -72,6 +72,8 @@ def load(
         TrustError: loading needs ``trust``.
     """
     text, named = split_spec(str(spec))
+    if text != str(spec) and not named.strip("; "):
+        raise SpecError(f"{spec} names nothing after '#': add texts, or a file of them, or leave '#' out.")
     prefix, colon, rest = text.partition(":")
     suffix = Path(text).suffix.lower()
     if colon and prefix in SOURCES:
@@ -82,41 +84,46 @@ def load(
         classifier = source("factory").load(text, trust=trust)
     else:
         raise SpecError(f"there is no model {text!r}.{_hint(text)}")
-    classifier.spec = str(spec)
-    classifier = add_prompts(classifier, prompts, classes)
+    classifier.spec, classifier.trusted = text, trust
+    classifier = add_prompts(classifier, prompts, classes, named)
     if named and not isinstance(classifier.module, PromptClassifier):
         raise SpecError(f"{text} has classes of its own, and takes no prompts after '#': leave them out.")
-    classifier.trusted = trust
     _ = classifier.labels  # runs the network once, so that a contradiction is found here and not in the middle of a job
     return classifier
 
 
-def add_prompts(classifier: Classifier, prompts: Sequence[str], classes: Sequence[str] = ()) -> Classifier:
-    """Return a two-tower model as a Classifier of the classes that spec and card name, and of further prompts, noted in its spec.
+def add_prompts(
+    classifier: Classifier, prompts: Sequence[str], classes: Sequence[str] = (), named: str = ""
+) -> Classifier:
+    """Return a two-tower model as a Classifier of its card's classes, of those after the ``#`` of its spec, and of further prompts.
 
-    Any other classifier is returned as it is.
+    Any other classifier is returned as it is. A prompt that is a class already adds none.
 
-    Where that leaves none, its classes have the labels ``classes``, and its texts are their first synonyms.
+    Args:
+        classifier: The Classifier of a two-tower model; its spec is that of the model alone.
+        prompts: Further prompts; the spec of what is returned names them, too.
+        classes: Labels of the classes if there are no others; their first synonyms are the texts.
+        named: What its spec has after ``#``.
 
     Raises:
-        CardError: there is no prompt.
-        ConceptError: the text tower cannot embed one.
+        CardError: there is no prompt, or the text tower fails.
+        ConceptError: the text tower cannot embed a prompt, or a spec cannot name it.
     """
-    module = classifier.module
+    module, model = classifier.module, classifier.spec
     if not isinstance(module, TwoTower):
         return classifier
-    model, named = split_spec(classifier.spec)
     texts = read_prompts(named, module.templates, classifier.given_labels)
-    added = {label_of(prompt): prompt for prompt in prompts if label_of(prompt) not in texts}
-    if not texts and not added:
-        added = {label: first_synonym(label) for label in classes}
-    texts |= {label: (text,) for label, text in added.items()}
+    added = new_prompts(prompts, texts)
+    texts |= {label_of(prompt): (prompt,) for prompt in added}
+    if not texts:
+        texts = {label: (first_synonym(label),) for label in classes}
+        added = new_prompts([text for (text,) in texts.values()], ())
     if not texts:
         raise CardError(
-            f"{classifier.spec} compares images with texts and has no classes: name some, -c 'text:A PROMPT' "
+            f"{model} compares images with texts and has no classes: name some, -c 'text:A PROMPT' "
             f"-c 'text:ANOTHER', or give them with the model, '{model}#A PROMPT;ANOTHER' or '{model}#labels.txt'."
         )
-    joined = ";".join([*filter(None, [named]), *added.values()])
+    joined = ";".join([*filter(None, [named]), *added])
     return with_prompts(module, classifier, texts, f"{model}#{joined}" if joined else model)
 
 

@@ -12,8 +12,8 @@ from typing import Any
 from torch import nn
 
 from phosphene.classifier import Classifier
-from phosphene.errors import CardError, SpecError, TrustError, WeightsError, first_line, one_line
-from phosphene.extras import require
+from phosphene.errors import CardError, ExtraError, SpecError, TrustError, WeightsError, first_line, one_line
+from phosphene.extras import install_command, require
 from phosphene.sources.hf_two_tower import HubTwoTower, is_two_tower
 from phosphene.sources.libraries import fixed_seed, offline_if_unreachable, per_channel
 from phosphene.textfile import missing, read_text
@@ -45,14 +45,14 @@ def load(rest: str, *, trust: bool) -> Classifier:
         facts, _ = library.PretrainedConfig.get_config_dict(name, **options)
         _check_code(facts, name, trust=trust)
         config = library.AutoConfig.from_pretrained(name, **options)
-        two_towers = is_two_tower(facts)
+        two_towers = is_two_tower(config, facts, name)
         kind = library.AutoModel if two_towers else library.AutoModelForImageClassification
         module, info = kind.from_pretrained(name, config=config, weights_only=True, output_loading_info=True, **options)
-        _check_weights(module, info["missing_keys"], name)
+        _check_weights(module, info["missing_keys"], name, two_towers=two_towers)
         module = module.float().eval()
         processor = library.AutoImageProcessor.from_pretrained(name, **options)
         if two_towers:
-            module = HubTwoTower(module, library.AutoTokenizer.from_pretrained(name, **options), name)
+            module = HubTwoTower(module, _tokenizer(name, options), name)
     size, mean, std = size_mean_and_std(processor, config.vision_config if two_towers else config)
     return Classifier(
         module.eval(),
@@ -64,6 +64,14 @@ def load(rest: str, *, trust: bool) -> Classifier:
         name=Path(name).name,
         origin={} if facts.get("auto_map") or two_towers else {"config": config.to_json_string(use_diff=False)},
     )
+
+
+def _tokenizer(name: str, options: dict[str, Any]) -> Any:
+    """Return the tokenizer of a model; CardError if there is none, ExtraError if it needs a library that is missing."""
+    try:
+        return require("transformers", "hf").AutoTokenizer.from_pretrained(name, **options)
+    except (OSError, ValueError) as error:
+        raise CardError(f"hf:{name} has no tokenizer that transformers can load ({first_line(error)}).") from error
 
 
 @contextmanager
@@ -153,14 +161,14 @@ def _check_code(facts: dict[str, Any], name: str, *, trust: bool) -> None:
         )
 
 
-def _check_weights(module: nn.Module, missing: Iterable[str], name: str) -> None:
+def _check_weights(module: nn.Module, missing: Iterable[str], name: str, *, two_towers: bool) -> None:
     """Raise WeightsError if parameters of a model are ``missing`` in its file: transformers would leave them random, with a warning."""
     lacking = {key for key, _ in module.named_parameters()} & set(missing)
     if lacking:
-        raise WeightsError(
-            f"hf:{name} has no weights for {min(lacking)}{' and others' * (len(lacking) > 1)}: it was not trained as an "
-            "image classifier. Give a fine-tuned one."
-        )
+        what = f"hf:{name} has no weights for {min(lacking)}{' and others' * (len(lacking) > 1)}"
+        if two_towers:
+            raise WeightsError(f"{what}: its file lacks a part of the two towers. Give a complete one.")
+        raise WeightsError(f"{what}: it was not trained as an image classifier. Give a fine-tuned one.")
 
 
 def _labels(config: Any) -> "list[str] | None":
@@ -172,13 +180,17 @@ def _labels(config: Any) -> "list[str] | None":
 @contextmanager
 def _one_line(name: str) -> Iterator[None]:
     """Context for calls of transformers: what they raise becomes WeightsError (cannot fetch), TrustError (own code) or CardError."""
-    with one_line(CardError, f"hf:{name} is not an image classifier that transformers can load"):
+    with one_line(CardError, f"hf:{name} is not a model that transformers can load for images"):
         try:
             yield
+        except ImportError as error:  # such as the library of a tokenizer
+            if isinstance(error, ExtraError):
+                raise
+            raise ExtraError(f"hf:{name} needs a library ({first_line(error)}): {install_command('hf')}.") from error
         except OSError as error:  # so transformers reports whatever it cannot fetch
             raise WeightsError(
                 f"hf:{name} cannot be fetched ({first_line(error)}): check the name and the network, or give a folder "
-                "written by save_pretrained: hf:FOLDER."
+                "written by save_pretrained: hf:FOLDER. A model of open_clip alone is a phosphene.TwoTower in Python."
             ) from error
         except ValueError as error:
             if "trust_remote_code" in str(error) or "custom code" in str(error):

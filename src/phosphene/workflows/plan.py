@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, overload
 
-from phosphene.arguments import Concepts, Model, Samples, to_classifier, to_concepts, to_pool
+from phosphene.arguments import Concepts, Model, Samples, concept_list, to_classifier, to_concepts, to_pool
 from phosphene.classifier import Classifier
 from phosphene.concept_map import Job
 from phosphene.concepts import Concept
@@ -137,6 +137,7 @@ def plan_all(
         PhospheneError: a model, the samples or a concept does not exist, or a directory cannot take its run.
     """
     plans: list[MapPlan] = []
+    concepts = concept_list(concepts)
     for model in models:
         classifier = to_classifier(model, trust=trust, concepts=concepts)
         pool = to_pool(samples, classifier)
