@@ -1,5 +1,7 @@
 """Texts as concepts: the prompts in expressions and specs, and the classifier that a two-tower model becomes with them."""
 
+import types
+
 import pytest
 import torch
 from torch import nn
@@ -7,10 +9,11 @@ from torch import nn
 import phosphene as ph
 from phosphene.arguments import to_classifier, to_concepts
 from phosphene.concepts import Concept, Sides
-from phosphene.errors import CardError, ConceptError, SpecError, WeightsError
+from phosphene.errors import CardError, ConceptError, ExtraError, SpecError, WeightsError
 from phosphene.expressions import find_among
 from phosphene.extras import require
 from phosphene.prompts import prompts_of, read_prompts, replace_prompts, split_spec
+from phosphene.sources.hf_two_tower import HubTwoTower
 from phosphene.two_tower import PromptClassifier, TwoTower
 from tests import tiny, two_towers
 from tests.twice import ROOM, distance
@@ -303,6 +306,53 @@ class TestHub:
         two_towers.save("CLIP", tmp_path)
         with pytest.raises(ConceptError, match="'a photo of a red star a photo of a' is longer than the 8 tokens"):
             ph.load(f"hf:{tmp_path}", prompts=["a photo of a red star", "a photo of a red star a photo of a"])
+
+    def test_siglip_has_its_own_tokenizer(self, tmp_path):
+        pytest.importorskip("sentencepiece")
+        transformers, tokenizer = two_towers.save_siglip_with_its_tokenizer(tmp_path)
+        model = transformers.SiglipModel.from_pretrained(tmp_path).eval()
+        texts = ["a photo of the red star", "The BLUE ring"]
+        classifier = ph.load(f"hf:{tmp_path}#{';'.join(texts)}")
+        tokens = tokenizer(texts, padding="max_length", max_length=24, return_tensors="pt")
+        with torch.no_grad():
+            expected = model.get_text_features(tokens["input_ids"]).pooler_output
+        scale = float(model.logit_scale.detach().exp())
+        torch.testing.assert_close(classifier.module.rows, scale * nn.functional.normalize(expected, dim=1))
+        with pytest.raises(ConceptError, match="are the same text to"):
+            ph.load(f"hf:{tmp_path}#a red star;a red star!")
+
+    def test_siglip_without_the_library_of_its_tokenizer_names_the_extra(self, tmp_path, monkeypatch):
+        two_towers.save("Siglip", tmp_path)
+        library = require("transformers", "hf")
+
+        def fail(*_, **__):
+            raise ImportError("SiglipTokenizer requires the SentencePiece library but it was not found. See there")
+
+        monkeypatch.setattr(library.AutoTokenizer, "from_pretrained", fail)
+        with pytest.raises(ExtraError, match=r"needs a library \(SiglipTokenizer requires.*'phosphene\[hf\]'"):
+            ph.load(f"hf:{tmp_path}#a;b")
+
+    def test_texts_of_siglip_are_in_lower_case(self, tmp_path):
+        two_towers.save("Siglip", tmp_path)
+        upper, lower = (ph.load(f"hf:{tmp_path}#{text};cross") for text in ("a red STAR", "a red star"))
+        torch.testing.assert_close(upper.module.rows, lower.module.rows)
+
+    def test_a_tower_that_does_not_say_how_long_a_text_may_be_asks_the_tokenizer(self, tmp_path):
+        model = two_towers.save("CLIP", tmp_path)
+        model.config.__dict__["text_config"] = types.SimpleNamespace()  # as a config of other code may be
+        tower = HubTwoTower(model, two_towers.tokenizer(), "clip")
+        assert tower.embed_texts(["a red star", "a photo of a blue ring"]).shape == (2, 16)
+        with pytest.raises(ConceptError, match="longer than the 8 tokens that clip takes"):
+            tower.embed_texts(["a " * 9])
+
+    def test_a_file_without_a_text_tower_is_said_to_be_incomplete(self, tmp_path):
+        from safetensors.torch import load_file, save_file
+
+        two_towers.save("CLIP", tmp_path)
+        file = tmp_path / "model.safetensors"
+        save_file({key: one for key, one in load_file(file).items() if "text" not in key}, file, {"format": "pt"})
+        with pytest.raises(WeightsError, match="its file lacks a part of the two towers"):
+            ph.load(f"hf:{tmp_path}#a;b")
 
     def test_a_model_of_images_and_texts_of_another_kind_is_refused_before_its_weights_are_read(self, tmp_path):
         library = require("transformers", "hf")

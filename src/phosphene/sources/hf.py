@@ -186,7 +186,8 @@ def _one_line(name: str) -> Iterator[None]:
         except ImportError as error:  # such as the library of a tokenizer
             if isinstance(error, ExtraError):
                 raise
-            raise ExtraError(f"hf:{name} needs a library ({first_line(error)}): {install_command('hf')}.") from error
+            why = first_line(error).partition(". ")[0]  # the rest names a web page
+            raise ExtraError(f"hf:{name} needs a library ({why}): {install_command('hf')}.") from error
         except OSError as error:  # so transformers reports whatever it cannot fetch
             raise WeightsError(
                 f"hf:{name} cannot be fetched ({first_line(error)}): check the name and the network, or give a folder "

@@ -1,4 +1,4 @@
-"""Two-tower models of transformers, such as CLIP, SigLIP and ALIGN: one adapter for all of them."""
+"""Two-tower models of transformers, such as CLIP, SigLIP and BLIP: one adapter for all of them."""
 
 import copy
 import math
