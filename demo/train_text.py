@@ -62,15 +62,15 @@ def draw(count: int, seed: int, size: int) -> Scenes:
 def captions(scenes: Scenes, rng: np.random.Generator) -> tuple[list[str], Tensor]:
     """Return a random caption per image, and which captions fit which images, bool (images, captions)."""
     texts, names = [], list(COLOURS)
-    says = np.full((2, len(scenes.shapes)), NONE)  # the shape and the colour that each caption names
+    named = np.full((2, len(scenes.shapes)), NONE)  # the shape and the colour that each caption names
     for i, (shape, colour) in enumerate(zip(scenes.shapes, scenes.colours, strict=True)):
         kind = "texture" if colour == NONE else rng.choice(["both", "shape", "colour"], p=[0.7, 0.2, 0.1])
         form = str(rng.choice(FORMS[kind]))
         texts.append(form.format(shape=LABELS[shape], colour=names[colour]))
-        says[0, i] = NONE if kind == "colour" else shape
-        says[1, i] = NONE if kind in ("shape", "texture") else colour
-    is_true = np.stack([scenes.shapes, scenes.colours])[:, :, None]
-    fits = ((says[:, None, :] == NONE) | (says[:, None, :] == is_true)).all(0)
+        named[0, i] = NONE if kind == "colour" else shape
+        named[1, i] = NONE if kind in ("shape", "texture") else colour
+    shown = np.stack([scenes.shapes, scenes.colours])[:, :, None]
+    fits = ((named[:, None, :] == NONE) | (named[:, None, :] == shown)).all(0)
     return texts, torch.from_numpy(fits)
 
 

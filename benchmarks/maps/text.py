@@ -1,7 +1,7 @@
 """Maps of texts, of a small two-tower model: `python -m benchmarks.maps.text`.
 
 Maps 21 texts of `demo:shapes-text` by `vivid`: each of nine shapes in two of seven colours, and three textures. A second
-two-tower model, trained from other weights, images and captions, says which of its 66 texts fits each image best; the
+two-tower model, of the same architecture and trained from another seed, says which of its 66 texts fits each image best; the
 demo's classifiers, which never saw a text, name its shape. Prints the table, and writes benchmarks/results/text.json, a
 figure and the section `text` of docs/concepts.md. The second model is kept in runs/text/.
 """
@@ -73,19 +73,25 @@ def main() -> None:
     for spec in ("demo:shapes", "demo:shapes-plain"):
         found[f"shape, by `{spec}`, of 12"] = (load(spec), [named[one.label] for one in maps])
     rows, wrong = [], {}
-    for head, (classifier, truth) in found.items():
+    for target_name, (classifier, truth) in found.items():
         names = [classifier.labels[index] for index in logits_of(classifier, maps).argmax(1).tolist()]
-        rows.append([head, share(sum(map(str.__eq__, names, truth)), len(maps))])
-        wrong[head] = {one.label: name for one, name, true in zip(maps, names, truth, strict=True) if name != true}
-    missed = ", ".join(f"*{text}* as {name}" for texts in wrong.values() for text, name in texts.items())
+        rows.append([target_name, share(sum(map(str.__eq__, names, truth)), len(maps))])
+        mistakes = {one.label: name for one, name, true in zip(maps, names, truth, strict=True) if name != true}
+        wrong[target_name] = mistakes
+    missed = " ".join(
+        f"Missed {target_name}: {', '.join(f'*{text}* as {name}' for text, name in mistakes.items())}."
+        for target_name, mistakes in wrong.items()
+        if mistakes
+    )
     seconds = sum(one.seconds for one in maps) / len(maps)
     machine = hardware()
-    how = f"Recipe `vivid`, samples `demo:shapes`, one seed, {seconds:.1f} s a map. The second model fits the right one of its 66 texts to"
-    how += (
-        f" {100 * right:.1f} % of 2,400 new images. Measured on 1 thread of {machine['cpu']}, torch {machine['torch']}."
+    how = (
+        f"Recipe `vivid`, samples `demo:shapes`, one seed, {seconds:.1f} s per map. The second model gives the right "
+        f"one of its 66 texts for {100 * right:.1f} % of 2,400 new images. "
+        f"Measured on 1 thread of {machine['cpu']}, torch {machine['torch']}."
     )
     table = markdown_table(["maps of texts", "recognised"], rows)
-    text = "\n\n".join([table, f"Missed: {missed or 'none'}.", how])
+    text = "\n\n".join([table, missed or "None was missed.", how])
     print(text)
     write_result("text", {"rows": rows, "wrong": wrong, "second_accuracy": right, "seconds": seconds})
     write_sheet("concepts-text", [one.image for one in maps], [one.label for one in maps], columns=7, side=112)

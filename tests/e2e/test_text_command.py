@@ -59,7 +59,7 @@ def test_they_are_scored_checked_and_compared(call, mapped, folder):
         *("a red star", "something blue", "a red star vs a blue star"),
     }
     assert "has classes" in call("score", mapped, "--target", "demo:shapes#a;b").complaint
-    assert "have no class of their own in shapes" in call("score", mapped, "--target", "demo:shapes").complaint
+    assert "or, of a two-tower model, texts after '#'" in call("score", mapped, "--target", "demo:shapes").complaint
 
 
 def test_a_list_of_classes_is_read_from_a_file(call, folder):
@@ -106,6 +106,8 @@ def test_many_texts_make_a_spec_longer_than_a_path_can_be(call, folder):
             "nosuch.txt does not exist: a spec's path starts at the working directory",
         ),
         ("demo:shapes#a;b", "star", "takes no prompts after '#'"),
+        ("demo:shapes-text#", "star", "names nothing after '#'"),
+        ("demo:shapes-text#something red;something blue", "unit:none:3", "layers 'demo:shapes-text#something red;some"),
     ],
 )
 def test_what_is_wrong_is_refused_before_anything_is_written(call, tmp_path, model, concept, why):

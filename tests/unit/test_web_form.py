@@ -170,3 +170,11 @@ def test_every_field_of_a_form_is_on_its_page():
     page = (Path(read_form.__globals__["__file__"]).parent / "templates" / "new.html").read_text(encoding="utf-8")
     for key in {key for keys in FIELDS.values() for key in keys}:
         assert re.search(rf'named\("{key}"|name="{key}"', page), key
+
+
+@pytest.mark.parametrize(("concepts", "said"), [("text:", "lacks a prompt"), ("text:a red dog", "knows no 'dog'")])
+def test_a_text_that_cannot_be_used_is_a_fault_of_the_concepts(tmp_path, concepts, said):
+    found = faults(MAP | {"model": "demo:shapes-text", "concepts": concepts}, tmp_path / "x")
+    assert list(found) == ["concepts"]
+    assert said in found["concepts"]
+    assert not faults(MAP | {"model": "demo:shapes-text", "concepts": "text:a red star"}, tmp_path / "x")

@@ -1,5 +1,6 @@
 """Units of a network: those that a user names are looked up in it, and an engine is prepared to read them."""
 
+import shlex
 from collections.abc import Sequence
 
 from torch import Tensor
@@ -39,7 +40,7 @@ def resolve_units(
                     hint = nearest(unit.layer, list(layers))
                     raise ConceptError(
                         f"{classifier.name} has no layer {unit.layer!r} whose units can be read.{hint} "
-                        f"`phosphene layers {classifier.spec}` lists them."
+                        f"`phosphene layers {shlex.quote(classifier.spec)}` lists them."
                     )
                 if unit.is_several:
                     means = engine.activations_of_samples(pool.pixels, unit.layer).mean(0)

@@ -144,7 +144,8 @@ def _refuse_unmatched(concepts: Mapping[int, str], candidates: Mapping[int, Sequ
     if bad:
         raise ConceptError(
             f"{len(bad)} of {len(concepts)} concepts have no class of their own in {target}: {first_few(bad)}. "
-            "Give the target labels that name each of them once (`labels` in its card), or map other concepts."
+            "Give the target labels that name each of them once (`labels` in its card, or, of a two-tower model, texts "
+            "after '#': MODEL#TEXT;ANOTHER), or map other concepts."
         )
 
 

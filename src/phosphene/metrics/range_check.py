@@ -10,6 +10,7 @@ cheap, warns only if the evidence is clear, says nothing if it cannot tell, and 
 """
 
 import math
+import shlex
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -159,9 +160,10 @@ def range_doubt(classifier: Classifier, pool: "SamplePool | None" = None, *, dev
     if better is None:
         return None
     judged = "" if natural else ", judged by noise with the colours of photographs"
+    spec = shlex.quote(classifier.spec)
     return (
         f"{classifier.name} makes little sense of its declared input ({common_conventions(classifier.input)[0]}); "
-        f"{better} fits clearly better{judged}. Compare them with `phosphene doctor {classifier.spec}`, and correct "
+        f"{better} fits clearly better{judged}. Compare them with `phosphene doctor {spec}`, and correct "
         "mean and std if they are wrong."
     )
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from phosphene.errors import PhospheneError, RunError, SamplesError, one_line
+from phosphene.errors import ConceptError, PhospheneError, RunError, SamplesError, one_line
 from phosphene.web.form import Command, FormError, as_the_form_says
 
 MOST_SECONDS = 60.0  # a command whose model takes longer to load, or must be downloaded, starts without this
@@ -75,6 +75,7 @@ def find_faults(action: str, values: Mapping[str, Any], run: Path) -> Faults:
     # Imported here, because the server itself needs no network.
     from phosphene.arguments import to_classifier, to_classifiers, to_concepts, to_pool  # noqa: PLC0415
     from phosphene.executors.base import MapOrigin  # noqa: PLC0415
+    from phosphene.prompts import prompts_of  # noqa: PLC0415
     from phosphene.recipe import resolve  # noqa: PLC0415
     from phosphene.runs import RunDirectory  # noqa: PLC0415
     from phosphene.workflows.check import plan_checks  # noqa: PLC0415
@@ -92,11 +93,19 @@ def find_faults(action: str, values: Mapping[str, Any], run: Path) -> Faults:
     if "recipe" not in faults:
         with faults.beside("set"):
             recipe = resolve(recipe, dict(one.split("=", 1) for one in values.get("set", [])))
+    prompts: list[str] = []
+    with faults.beside("concepts"):
+        prompts = prompts_of(values.get("concepts"))
     with faults.beside("model"):
-        classifier = to_classifier(values["model"], trust=trust, concepts=values.get("concepts"))
+        try:
+            classifier = to_classifier(values["model"], trust=trust, concepts=values.get("concepts"))
+        except ConceptError as error:
+            if not prompts and "concepts" not in faults:
+                raise
+            faults["concepts"] = str(error)
     with faults.beside("reference"):
         others = to_classifiers(values.get("reference", []), trust=trust)
-    if "model" in faults:
+    if {"model", "concepts"} & faults.keys():
         return faults
     concepts = None if action == "scan" or values["every"] else values["concepts"]
     with faults.beside("concepts"):
