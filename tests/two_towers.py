@@ -102,3 +102,31 @@ def save_siglip_with_its_tokenizer(folder):
     tokenizer.save_pretrained(folder)
     transformers.ViTImageProcessor(size={"height": 32, "width": 32}).save_pretrained(folder)
     return transformers, tokenizer
+
+
+FACTORY = """\
+import torch
+import phosphene
+from torch import nn
+
+
+class Letters(phosphene.TwoTower):
+    scale, texts = 10.0, nn.Identity()
+
+    def __init__(self):
+        super().__init__()
+        self.images = nn.Sequential(nn.Conv2d(3, 3, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+    def embed_texts(self, texts):
+        return torch.tensor([[float(text.count(letter)) for letter in "rgb"] for text in texts])
+"""
+
+
+def write_card(folder, *lines):
+    """Write the card of a two-tower model that counts letters, with further lines, and no weights; return its path."""
+    (folder / "letters.py").write_text(FACTORY, encoding="utf-8")
+    (folder / "labels.txt").write_text("r, red\ngreg\n", encoding="utf-8")
+    card = folder / "letters.toml"
+    text = "\n".join(['factory = "letters.py:Letters"', *lines, "[input]", "size = [8, 8]"])
+    card.write_text(text, encoding="utf-8")
+    return card

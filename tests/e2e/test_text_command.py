@@ -8,6 +8,7 @@ import pytest
 
 from phosphene.report.sarif import place_of
 from phosphene.runs import RunDirectory
+from tests import two_towers
 from tests.files import map_times
 
 FEW = ("--set=steps=4", "--set=batch_size=4")
@@ -60,6 +61,32 @@ def test_they_are_scored_checked_and_compared(call, mapped, folder):
     }
     assert "has classes" in call("score", mapped, "--target", "demo:shapes#a;b").complaint
     assert "or, of a two-tower model, texts after '#'" in call("score", mapped, "--target", "demo:shapes").complaint
+
+
+def test_a_target_without_texts_takes_those_of_the_run(call, mapped, tmp_path):
+    answer = call("score", mapped, "--target", two_towers.write_card(tmp_path), "--trust", "--json")
+    assert answer.code == 0, answer.err
+    (row,) = json.loads(answer.out)["scores"]
+    assert row["target_spec"].endswith("letters.toml#a red star;something blue;a blue star")
+
+
+@pytest.mark.slow
+def test_checks_that_change_the_weights_keep_the_texts(call, mapped):
+    answer = call("check", mapped, "--only", "random-weights", "--most", "2", "--json")
+    assert answer.code == 0, answer.err
+    assert "random-weights" in answer.out
+
+
+@pytest.mark.slow
+def test_workers_load_the_texts_of_the_spec(call, tmp_path):
+    pytest.importorskip("ray")
+    texts = ("-c", "text:something red", "-c", "text:something blue")
+    out = tmp_path / "run"
+    answer = call(
+        "map", "demo:shapes-text", *texts, *FEW, "--executor", "ray", "--workers", "1", "--out", out, "--json"
+    )
+    assert answer.code == 0, answer.err
+    assert len(map_times(out)) == 2
 
 
 def test_a_list_of_classes_is_read_from_a_file(call, folder):

@@ -14,6 +14,7 @@ from phosphene.expressions import find_among
 from phosphene.extras import require
 from phosphene.prompts import prompts_of, read_prompts, replace_prompts, split_spec
 from phosphene.sources.hf_two_tower import HubTwoTower
+from phosphene.sources.libraries import RANDOM_WEIGHTS_NOTE
 from phosphene.two_tower import PromptClassifier, TwoTower
 from tests import tiny, two_towers
 from tests.twice import ROOM, distance
@@ -195,6 +196,16 @@ class TestTwoTowers:
             ph.map_concepts("demo:shapes", "text:a red star", progress=False)
         with pytest.raises(ConceptError, match="loaded without the prompt 'something red': load 'demo:shapes-text#"):
             to_concepts("text:something red", ph.load(SPEC))
+
+    def test_of_a_card_have_its_labels_in_its_templates_and_its_notes(self, tmp_path):
+        card = two_towers.write_card(tmp_path, 'labels = "labels.txt"', 'templates = ["{}", "{} bb"]')
+        one = ph.load(card, trust=True, prompts=["RED", "gb"])
+        assert list(one.labels) == ["r, red", "greg", "gb"]
+        first = (torch.tensor([1.0, 0, 0]) + torch.tensor([1.0, 0, 2]) / 5**0.5) / 2
+        expected = torch.stack([first / first.norm(), torch.tensor([0, 1, 1]) / 2**0.5])
+        torch.testing.assert_close(one.module.rows[[0, 2]], 10 * expected)
+        assert one.trusted
+        assert any(RANDOM_WEIGHTS_NOTE in note for note in one.notes)
 
     def test_templates_of_a_card_are_for_them_alone(self, tmp_path):
         card = tiny.make_card(tmp_path).write(templates=["a {}"])
