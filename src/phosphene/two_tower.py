@@ -100,8 +100,9 @@ class PromptClassifier(nn.Module):
         found = torch.cat(batches).float()
         if found.ndim != 2 or len(found) != len(flat):
             raise CardError(f"embed_texts returns {tuple(found.shape)} for {len(flat)} texts: return (texts, length).")
-        if not found.isfinite().all() or not found.norm(dim=1).all():
-            raise CardError("embed_texts returns embeddings that are zero, infinite or NaN.")
+        length = found.norm(dim=1)
+        for text in [flat[row] for row in (~length.isfinite() | (length == 0)).nonzero().flatten().tolist()]:
+            raise CardError(f"embed_texts returns an embedding that is zero, infinite or NaN for {text[:60]!r}.")
         unit = functional.normalize(found, dim=1)
         means = [part.mean(0) for part in torch.split(unit, [len(several) for several in texts])]
         # Embeddings, and exponentials, differ in their last bits from one processor to another. So what tells this

@@ -101,7 +101,7 @@ def test_a_list_of_classes_is_read_from_a_file(call, folder):
     assert run["model"]["classes"] == 69
 
 
-def test_many_texts_make_a_spec_longer_than_a_path_can_be(call, folder):
+def test_many_texts_make_a_spec_longer_than_a_path_can_be(call, folder, monkeypatch):
     texts = [
         f"a picture of {what} that is {colour}"
         for colour in ("red", "blue")
@@ -115,7 +115,10 @@ def test_many_texts_make_a_spec_longer_than_a_path_can_be(call, folder):
     for words in (("score", folder / "many"), ("check", folder / "many", "--only", "seeds", "--dry-run")):
         answer = call(*words)
         assert answer.code == 0, answer.err
-    assert place_of(spec, RunDirectory(folder / "many")) in (None, "scan.json")
+    monkeypatch.chdir(folder)
+    (folder / "net.toml").touch()
+    assert place_of(spec, RunDirectory(folder / "many")) == "many/scan.json"
+    assert place_of(f"net.toml{spec[spec.index('#') :]}", RunDirectory(folder / "many")) == "net.toml"
 
 
 @pytest.mark.parametrize(

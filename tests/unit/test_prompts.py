@@ -257,7 +257,7 @@ class TestTwoTowers:
     @pytest.mark.parametrize(
         ("found", "said"),
         [
-            (torch.zeros(2, 3), "zero, infinite or NaN"),
+            (torch.eye(2, 3) * torch.tensor([[1.0], [0.0]]), "zero, infinite or NaN for 'g'"),
             (torch.full((2, 3), torch.nan), "zero, infinite or NaN"),
             (torch.rand(3), "return \\(texts, length\\)"),
             (None, "the text tower of letters failed"),
