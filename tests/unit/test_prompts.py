@@ -343,6 +343,18 @@ class TestHub:
         with pytest.raises(ExtraError, match=r"needs a library \(SiglipTokenizer requires.*'phosphene\[hf\]'"):
             ph.load(f"hf:{tmp_path}#a;b")
 
+    def test_another_tokenizer_is_another_network(self, tmp_path):
+        from tokenizers import normalizers
+
+        model, tokenizer = two_towers.save("CLIP", tmp_path), two_towers.tokenizer()
+        first, second = (
+            PromptClassifier(HubTwoTower(model, tokenizer, "clip"), [["star"], ["ring"]]) for _ in range(2)
+        )
+        assert first.identity.equal(second.identity)
+        tokenizer.backend_tokenizer.normalizer = normalizers.Replace("ring", "cross")
+        other = PromptClassifier(HubTwoTower(model, tokenizer, "clip"), [["star"], ["ring"]])
+        assert not other.identity.equal(first.identity)
+
     def test_texts_of_siglip_are_in_lower_case(self, tmp_path):
         two_towers.save("Siglip", tmp_path)
         upper, lower = (ph.load(f"hf:{tmp_path}#{text};cross") for text in ("a red STAR", "a red star"))
