@@ -28,8 +28,13 @@ def split_spec(spec: str) -> tuple[str, str]:
 
 def _exists(model: str) -> bool:
     """Return whether a spec, also without its prefix ``hf:`` or its ``:function``, is the path of a file or folder."""
+    prefix, _, rest = model.partition(":")
     file, _, function = model.rpartition(":")
-    paths = (model, model.partition(":")[2], file if file.endswith(".py") and function.isidentifier() else "")
+    paths = [
+        model,
+        rest if prefix.isidentifier() else "",
+        file if file.endswith(".py") and function.isidentifier() else "",
+    ]
     return any(map(os.path.exists, paths))  # pathlib raises an error for a path that is too long
 
 

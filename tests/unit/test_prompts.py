@@ -93,6 +93,14 @@ class TestSpecs:
         model = form.format(folder)
         assert split_spec(f"{model}#{texts}" if texts else model) == (model, texts)
 
+    def test_are_split_where_a_text_has_the_name_of_a_folder(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        for name in ("b", "demo", "shapes"):
+            (tmp_path / name).mkdir()
+        assert split_spec("net.toml#a:b") == ("net.toml", "a:b")
+        assert split_spec("demo:shapes#b") == ("demo:shapes", "b")
+        assert split_spec("demo:shapes-text#a") == ("demo:shapes-text", "a")
+
     def test_may_be_longer_than_a_path_can_be(self):
         texts = ";".join(f"a picture of number {number}" for number in range(40))
         assert split_spec(f"demo:shapes-text#{texts}") == ("demo:shapes-text", texts)
