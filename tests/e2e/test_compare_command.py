@@ -68,15 +68,26 @@ def test_compare_prints_writes_and_counts_readings(call, runs, tmp_path):
 
 
 def test_no_class_of_one_network_has_changed_with_other_samples(call, tmp_path):
-    """Which classes look different is a matter of the samples, not of the network, and a warning says so."""
-    for number, samples in enumerate(("synthetic:mixed", "demo:shapes")):
-        words = ["-c", "star", "-c", "heart", "-c", "stripes", "--seeds", 2, "--set", "steps=30", "--samples", samples]
-        assert call("map", "demo:shapes", *words, "--device", "cpu", "--out", tmp_path / str(number)).code == 0
-    found = json.loads(call("compare", tmp_path / "0", tmp_path / "1", "--json").out)
-    assert "Warning: the runs differ in samples, so every image does" in found["warnings"][0]
-    assert all(row["images"] is None for row in found["changes"])
-    assert call("compare", tmp_path / "0", tmp_path / "1").out.count("other samples") == 3
-    assert all(row["change"] <= 0.05 for row in found["changes"])
+    """The network's confidence in its maps is a matter of the samples, and a warning says so."""
+    for number, samples in enumerate(("demo:shapes", "synthetic:pink")):
+        words = ["-c", "triangle", "-c", "heart", "-c", "flower", "--seeds", 2, "--set", "steps=20"]
+        words += ["--samples", samples, "--device", "cpu", "--out", tmp_path / str(number)]
+        assert call("map", "demo:shapes", *words).code == 0
+    runs, page = (tmp_path / "0", tmp_path / "1"), tmp_path / "page.html"
+    found = json.loads(call("compare", *runs, "--out", page, "--json").out)
+    assert "Warning: other samples change every image" in found["warnings"][0]
+    assert "none of whose classes has changed" in found["warnings"][1]
+    assert all(row["change"] is row["images"] is row["predictions"] is None for row in found["changes"])
+    assert [row["index_a"] for row in found["changes"]] == sorted(row["index_a"] for row in found["changes"])
+    out = call("compare", *runs).out
+    assert out.count("other samples") == out.count("same network") == 3
+    assert " %" not in out
+    first, second = found["changes"][0]["confidences"]
+    assert f"p {first:.2f} and {second:.2f}" in out
+    text = page.read_text(encoding="utf-8")
+    assert text.count("same network: no change") == 3
+    assert "<meter" not in text
+    assert "Maps of one network in two runs" in text
 
 
 def test_with_one_seed_each_no_percentage_is_given(call, tmp_path):

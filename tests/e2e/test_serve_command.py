@@ -89,7 +89,7 @@ def test_a_run_is_started_from_the_form_and_its_picture_appears(serve, page, axe
     page.wait_for_selector("text=Open the report")
     assert faults(page, axe) == []
     page.goto(f"{url}/compare?a=mine&b=mine")
-    assert page.inner_text(".change >> nth=0 >> .figure") == "how much is unknown: one seed each"
+    assert page.inner_text(".change >> nth=0 >> .figure") == "same network: no change"
     assert faults(page, axe) == []
     page.goto(url)
     loaded(page, ".thumbs img")

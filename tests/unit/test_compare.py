@@ -80,11 +80,11 @@ def maps_with(p_class):
 
 
 def test_what_seeds_change_is_no_change_of_predictions():
-    a = ComparedRun(maps_with({0: (0.9, 0.5), 1: (0.9, 0.9)}))
-    b = ComparedRun(maps_with({0: (0.4, 0.4), 1: (0.2, 0.2)}))
-    found = {change.index_a: change.predictions for change in compare(a, b, same_network=True)}
-    error = 2 * (2 * 0.02 / 2) ** 0.5  # of class 1, whose own seeds agree: the mean variance of all, .02
-    assert found == {0: 0.0, 1: pytest.approx(0.7 - error, abs=1e-4)}
+    maps = maps_with({0: (1.0, 1.0), 1: (1.0, 1.0)})
+    a = ComparedRun(maps, {0: Prediction((0.9, 0.5)), 1: Prediction((0.2, 0.2))})
+    found = {change.index_a: change.predictions for change in compare(a, ComparedRun(maps))}
+    error = 2 * (0.04 / 2) ** 0.5  # of class 1, whose own seeds agree: the mean variance of all, .04
+    assert found == {0: 0.0, 1: pytest.approx(0.8 - error, abs=1e-4)}
 
 
 @pytest.mark.parametrize(("seeds", "least"), [(2, 0.0), (8, 0.1)])
@@ -109,11 +109,14 @@ def test_a_share_of_maps_has_an_interval():
     assert 0.85 < high < 0.95
 
 
-def test_of_one_network_it_is_how_much_surer_it_is():
-    a, b = (ComparedRun(maps_with({0: (p,), 1: (0.5,)})) for p in (0.9, 0.2))
+def test_no_class_of_one_network_has_changed():
+    a, b = (
+        ComparedRun(maps_with({0: (0.5, 0.5), 1: (p, p)}), {1: Prediction((p, p), "ship", 1)}) for p in (0.99, 0.16)
+    )
     changes = compare(a, b, same_network=True)
-    assert [change.index_a for change in changes] == [0, 1]
-    assert changes[0].predictions == pytest.approx(0.7)
+    assert [change.index_a for change in changes] == [0, 1]  # in class order
+    assert all(change.change is change.images is change.predictions is None for change in changes)
+    assert changes[1].confidences == pytest.approx((0.99, 0.16))
 
 
 def test_images_of_other_sizes_and_channels_are_compared():

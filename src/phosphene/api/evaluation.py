@@ -149,7 +149,7 @@ def check(
 def compare(a: Run, b: Run, *, out: "str | Path | None" = None) -> Comparison:
     """Compare the maps of two runs class by class; return a ``Comparison``, and write it as an HTML page to ``out``.
 
-    For two models, two recipes, before and after fine-tuning.
+    For two models, or one before and after fine-tuning. Of one network in two runs no class has changed.
 
     Args:
         a: A run, or maps that were saved.

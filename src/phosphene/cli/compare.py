@@ -24,16 +24,16 @@ if TYPE_CHECKING:
 def command(a: Path, b: Path, out: "Path | None", as_json: bool) -> None:
     """Compare the maps of two runs class by class and print a table, the most changed classes first; write a page to --out.
 
-    For two models, two recipes, before and after fine-tuning. A change is between 0 % (as similar as two seeds of
-    one run) and 100 %. It is more reliable after `phosphene score` with both models as targets, which has each source classify
-    the other's maps.
+    For two models, or one before and after fine-tuning, with at least two seeds each. A change is between 0 % (as similar as
+    two seeds of one run) and 100 %. It is more reliable after `phosphene score` with both models as targets, which has each
+    source classify the other's maps. Of one network in two runs no class has changed: its confidence in both is shown.
     """
     found = ph.compare(a, b, out=out)
     if as_json:
         options.print_json({**found.to_dict(), **({} if out is None else {"page": str(out)})})
         return
-    heads = ["class", "change", "images", "predictions"]
-    if any(one.a_by_b or one.b_by_a for one in found.changes):
+    heads = ["class", "change", "images", "confidence in both" if found.same_network else "predictions"]
+    if not found.same_network and any(one.a_by_b or one.b_by_a for one in found.changes):
         heads += ["the second, of the first's maps", "the first, of the second's maps"]
     for note in found.notes:  # first, because they say what the figures do not
         click.echo(printable(note), err=True)

@@ -1,4 +1,4 @@
-"""Which classes' maps differ most between two runs: two models, two recipes, before and after fine-tuning.
+"""Which classes' maps differ most between the runs of two networks: two models, or one before and after fine-tuning.
 
 Two measures are combined, because each misses something.
 
@@ -7,15 +7,15 @@ seed from another class. What can is :func:`shifted_correlation`, the best corre
 images: over ten ImageNet classes and two seeds of ``vivid``, a pair of one class lies above a pair of two classes in 87
 to 95 of 100 cases (HOG 72 to 86, SSIM 62 to 70). The value alone means little, so it is placed between two others: 0
 is as similar as the runs' own seeds are, less two standard errors, 1 as different as maps of two different classes.
-With one seed in each run, 0 is an identical image, the seeds' own variation is counted, and there is no change: only
-the order means something. Seeds, samples and recipes change the images of every class: these
-say nothing where both runs have one network, or where samples or recipe differ.
+With one seed of a class in either run, what another seed changes is not known there, and there is no change: only
+the order means something. Samples and recipes change the images of every class: these say nothing where they differ.
 
 *Predictions.* How much lower the other source's probability of the class is on a run's maps than that of the run's own
-source, the larger of the two directions, in [0, 1]; known if the runs were scored. For two runs of one network: how
-much higher its probability is on one run's maps than on the other's. Both less two standard errors over the seeds.
+source, the larger of the two directions, in [0, 1], less two standard errors over the seeds; known if the runs were
+scored.
 
-The change is the mean of those that are known, if the seeds' own variation is.
+The change is the mean of those that are known, if the seeds' own variation is. Of one network in two runs no class has
+changed: what differs is due to seeds, samples or recipe.
 """
 
 import itertools
@@ -94,12 +94,13 @@ class Change:
         label: The class, as the first run calls it.
         index_a: Index of the class in the first run.
         index_b: Index of the class in the second run.
-        change: Mean of ``images`` and ``predictions``, in [0, 1]; ``None`` if neither is known, or only one seed is.
+        change: Mean of ``images`` and ``predictions``, in [0, 1]; ``None`` if neither is known, or both have one seed only.
         images: 0 as similar as two seeds, 1 as different as two classes; ``None`` if the images distinguish nothing.
         predictions: Probability lost when the other source classifies them, beyond what seeds vary, in [0, 1]; ``None`` without a score.
         a_by_b: Prediction of the second source for the first run's maps.
         b_by_a: Prediction of the first source for the second run's maps.
         seeds: Maps of the class in each run.
+        confidences: Mean probability that each run's own source gives the class for the run's maps, in [0, 1].
     """
 
     label: str
@@ -111,6 +112,7 @@ class Change:
     a_by_b: "Prediction | None"
     b_by_a: "Prediction | None"
     seeds: tuple[int, int]
+    confidences: tuple[float, float]
 
 
 def compare(a: ComparedRun, b: ComparedRun, *, same_network: bool = False, same_method: bool = True) -> list[Change]:
@@ -119,11 +121,11 @@ def compare(a: ComparedRun, b: ComparedRun, *, same_network: bool = False, same_
     Args:
         a: The first run.
         b: The second.
-        same_network: Both sources are one network, so that images and what the other predicts carry no information.
+        same_network: Both sources are one network, of which no class has changed: all figures are ``None``.
         same_method: Both have the same samples and recipe; if not, images are not compared.
 
     Returns:
-        The classes that both runs have, the most changed first.
+        The classes that both runs have, the most changed first; those without a change come last.
 
     Raises:
         ConceptError: the runs have no class in common, or labels that fit several classes.
@@ -134,12 +136,12 @@ def compare(a: ComparedRun, b: ComparedRun, *, same_network: bool = False, same_
     side = min([SIDE, *(length for one in (*a.maps, *b.maps) for length in one.nu.shape[1:])])
     first, second = _coarse(a.maps, side), _coarse(b.maps, side)
     by_images = _image_changes(pairs, first, second) if same_method and not same_network else dict.fromkeys(pairs)
-    several = any(len(maps) > 1 for maps in (*first.values(), *second.values()))
-    by_predictions = _prediction_changes(pairs, a, b, same_network=same_network)
+    by_predictions = {} if same_network else _prediction_changes(pairs, a, b)
     labels = {m.index: m.label for m in a.maps}
     changes, drops = [], {}
     for one, two in pairs.items():
-        lost, before = by_predictions[one] or (None, 0.0)
+        lost, before = by_predictions.get(one) or (None, 0.0)
+        seeds = (len(first[one]), len(second[two]))
         parts = [value for value in (by_images[one], lost) if value is not None]
         drops[one] = before
         changes.append(
@@ -147,16 +149,17 @@ def compare(a: ComparedRun, b: ComparedRun, *, same_network: bool = False, same_
                 label=labels[one],
                 index_a=one,
                 index_b=two,
-                change=fmean(parts) if parts and several else None,
+                change=fmean(parts) if parts and max(seeds) > 1 else None,
                 images=by_images[one],
                 predictions=lost,
                 a_by_b=a.other.get(one),
                 b_by_a=b.other.get(two),
-                seeds=(len(first[one]), len(second[two])),
+                seeds=seeds,
+                confidences=(fmean(_probabilities(a, one)), fmean(_probabilities(b, two))),
             )
         )
     # Where nothing is left after what seeds vary, the larger drop is first.
-    return sorted(changes, key=lambda one: (-_order(one), -drops[one.index_a], one.index_a))
+    return sorted(changes, key=lambda one: (one.change is None, -_order(one), -drops[one.index_a], one.index_a))
 
 
 def _order(change: Change) -> float:
@@ -243,37 +246,31 @@ def _similarity(a: Tensor, b: Tensor) -> float:
 
 
 def _prediction_changes(
-    pairs: Mapping[int, int], a: ComparedRun, b: ComparedRun, *, same_network: bool
+    pairs: Mapping[int, int], a: ComparedRun, b: ComparedRun
 ) -> "dict[int, tuple[float, float] | None]":
     """Return class of ``a`` -> (change of its predictions, the same before what seeds vary is subtracted); ``None`` if they are unknown.
 
     Both are in [0, 1]. The first is less two standard errors over the class's maps. Two seeds that happen to agree say
     little, so that seeds vary by their variance in the class or, if it is larger, by its mean over all classes.
     """
-    groups = {one: [_probabilities(a, one), _probabilities(b, two)] for one, two in pairs.items()}
-    if not same_network:  # how much lower the other network's probability of each map is
-        groups = {
-            one: [
-                [mine - its for mine, its in zip(own, run.other[index].probabilities, strict=True)]
-                for own, run, index in zip(groups[one], (a, b), (one, two), strict=True)
-                if index in run.other
-            ]
-            for one, two in pairs.items()
-        }
+    groups = {  # how much lower the other network's probability of each map is
+        one: [
+            [mine - its for mine, its in zip(_probabilities(run, index), run.other[index].probabilities, strict=True)]
+            for run, index in ((a, one), (b, two))
+            if index in run.other
+        ]
+        for one, two in pairs.items()
+    }
     noise = [variance(group) for several in groups.values() for group in several if len(group) > 1]
     typical = fmean(noise) if noise else 0.0
 
-    def error(*several: list[float]) -> float:
-        """Return two standard errors of the mean of a group, or of the difference between the means of two."""
-        return 2 * math.sqrt(sum(max(variance(one) if len(one) > 1 else 0.0, typical) / len(one) for one in several))
+    def error(group: list[float]) -> float:
+        """Return two standard errors of the mean of a group."""
+        return 2 * math.sqrt(max(variance(group) if len(group) > 1 else 0.0, typical) / len(group))
 
     changes: dict[int, tuple[float, float] | None] = {}
     for one, several in groups.items():
-        if same_network:
-            gap = abs(fmean(several[0]) - fmean(several[1]))
-            found = [(gap - error(*several), gap)]
-        else:
-            found = [(fmean(group) - error(group), fmean(group)) for group in several]
+        found = [(fmean(group) - error(group), fmean(group)) for group in several]
         least, most = (min(max(0.0, *values), 1.0) for values in zip(*found, (0.0, 0.0), strict=True))
         changes[one] = (round(least, 4), most) if found else None
     return changes

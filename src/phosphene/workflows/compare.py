@@ -55,27 +55,30 @@ class Comparison:
 
     @property
     def scored(self) -> bool:
-        """Whether predictions count in a class's change: of either source for the other's maps; with one network, for its own maps."""
+        """Whether predictions count in a class's change: those of either source for the other's maps are known."""
         return any(one.predictions is not None for one in self.changes)
 
     @property
     def seeds_known(self) -> bool:
-        """Whether at least one class that both runs have was mapped with several seeds in one of them: without, no change is given."""
-        return any(max(one.seeds) > 1 for one in self.changes)
+        """Whether at least one class was mapped with several seeds in both runs: without, no change is given."""
+        return any(min(one.seeds) > 1 for one in self.changes)
 
     def cells(self, one: Change) -> tuple[str, str, str]:
-        """Return three texts on a class's change: in all, of its images, of its predictions; each a percentage, or why it is not known."""
-        differ = _method_differences(self.facts)
-        no_images = (
-            f"other {' and '.join(differ)}"
-            if differ
-            else "same network"
-            if self.same_network
-            else "seeds differ as much as classes"
+        """Return three texts on a class's change: in all, of its images, of its predictions; each a percentage, or why there is none.
+
+        Of one network, the third gives its confidence in each run's maps.
+        """
+        differ = " and ".join(_method_differences(self.facts))
+        if self.same_network:
+            confidence = "p {:.2f} and {:.2f}".format(*one.confidences)
+            return "same network", f"other {differ}" if differ else "same network", confidence
+        several = max(one.seeds) > 1
+        no_change = (
+            "nothing to compare" if several else "one seed each" if max(one.seeds) == 1 else "one seed in one run"
         )
-        no_change = "nothing to compare" if self.seeds_known else "one seed each"
+        no_images = f"other {differ}" if differ else "seeds differ as much as classes"
         change, images, predictions = (
-            why if value is None else percent(value)
+            why if value is None else percent(value) if several else "order only"
             for value, why in ((one.change, no_change), (one.images, no_images), (one.predictions, "not scored"))
         )
         alone = one.change is not None and one.predictions is None
@@ -90,16 +93,20 @@ class Comparison:
     def notes(self) -> list[str]:
         """Warnings and hints on how to read the changes, one line each: what differs, what is not known."""
         notes = []
-        if other := _method_differences(self.facts):
-            differ = " and ".join(other)
-            notes.append(
-                f"Warning: the runs differ in {differ}, so every image does, and only predictions are compared."
-            )
-        elif self.same_network:
-            notes.append("Both runs have the same network: seeds change its images, so only predictions are compared.")
+        differ = " and ".join(_method_differences(self.facts))
+        if self.same_network:
+            causes = f"Warning: other {differ} change every image and the confidence in it." if differ else ""
+            why = f"are due to {f'{differ} and ' if differ else ''}seeds"
+            return [
+                *filter(None, [causes]),
+                f"Both runs have the same network, none of whose classes has changed: differences between the maps {why}.",
+            ]
+        if differ:
+            notes.append(f"Warning: other {differ} change every image, so only predictions are compared.")
         if not self.seeds_known:
             notes.append(
-                "One seed per class: what another seed changes is unknown: nothing is subtracted, and no change is given (--seeds 2)."
+                "What another seed changes is known only with two seeds per class in both runs (--seeds 2): no change is "
+                "given, and the order alone means something."
             )
         elif any(one.images is not None for one in self.changes):
             notes.append(
@@ -112,7 +119,7 @@ class Comparison:
             )
         if any(side and side.instead for one in self.changes for side in (one.a_by_b, one.b_by_a)):
             notes.append("Intervals of 95 % are of the share of maps that are predicted as the other class.")
-        if not self.same_network and any(is_unit(one.index_a) for one in self.changes):
+        if any(is_unit(one.index_a) for one in self.changes):
             notes.append(
                 "Units are compared by name: those of two networks have nothing in common unless one was made from the other."
             )
