@@ -103,6 +103,18 @@ def test_with_one_seed_each_no_percentage_is_given(call, tmp_path):
     assert "<meter" not in text
 
 
+def test_with_one_seed_in_one_run_no_percentage_is_given(call, runs, tmp_path):
+    first, second, page = *runs, tmp_path / "page.html"
+    for file in first.glob("maps/*/seed-1/map.json"):
+        file.unlink()
+    answer = call("compare", first, second, "--out", page)
+    assert "known only with two seeds per class in both runs" in answer.err
+    assert "subtracted" not in answer.err
+    assert answer.out.count("one seed in one run") == answer.out.count("order only") == 2
+    assert " %" not in answer.out
+    assert "<meter" not in page.read_text(encoding="utf-8")
+
+
 def test_what_cannot_be_compared(call, runs, tmp_path):
     assert "is not a run directory" in call("compare", runs[0], tmp_path).complaint
     for file in (runs[1] / "maps").rglob("map.json"):

@@ -119,6 +119,21 @@ def test_no_class_of_one_network_has_changed():
     assert changes[1].confidences == pytest.approx((0.99, 0.16))
 
 
+@pytest.mark.parametrize(("first", "second"), [(1, 2), (2, 1), (1, 3), (1, 1)])
+def test_there_is_no_change_where_a_run_has_one_seed(first, second):
+    a = ComparedRun([one(index, index, seed) for index in range(3) for seed in range(first)])
+    b = ComparedRun([one(index, index + 9, seed) for index in range(3) for seed in range(second)])
+    assert all(change.change is None and change.images > 0.3 for change in compare(a, b))
+
+
+def test_a_class_without_a_change_comes_last():
+    a, b = (ComparedRun([one(index, index + k, s) for index in range(4) for s in range(2)]) for k in (0, 9))
+    short = ComparedRun([each for each in a.maps if (each.index, each.seed) != (0, 1)])
+    changes = compare(short, b)
+    assert changes[-1].index_a == 0
+    assert [change.change is None for change in changes] == [False, False, False, True]
+
+
 def test_images_of_other_sizes_and_channels_are_compared():
     small = concept_map(0, nu=figure(1)[:1, ::2, ::2], label="name 0")
     other = concept_map(1, nu=figure(2)[:1, ::2, ::2], label="name 1")

@@ -94,7 +94,7 @@ class Change:
         label: The class, as the first run calls it.
         index_a: Index of the class in the first run.
         index_b: Index of the class in the second run.
-        change: Mean of ``images`` and ``predictions``, in [0, 1]; ``None`` if neither is known, or both have one seed only.
+        change: Mean of ``images`` and ``predictions``, in [0, 1]; ``None`` if neither is known, or a run has one seed only.
         images: 0 as similar as two seeds, 1 as different as two classes; ``None`` if the images distinguish nothing.
         predictions: Probability lost when the other source classifies them, beyond what seeds vary, in [0, 1]; ``None`` without a score.
         a_by_b: Prediction of the second source for the first run's maps.
@@ -149,7 +149,7 @@ def compare(a: ComparedRun, b: ComparedRun, *, same_network: bool = False, same_
                 label=labels[one],
                 index_a=one,
                 index_b=two,
-                change=fmean(parts) if parts and max(seeds) > 1 else None,
+                change=fmean(parts) if parts and min(seeds) > 1 else None,
                 images=by_images[one],
                 predictions=lost,
                 a_by_b=a.other.get(one),

@@ -72,7 +72,7 @@ class Comparison:
         if self.same_network:
             confidence = "p {:.2f} and {:.2f}".format(*one.confidences)
             return "same network", f"other {differ}" if differ else "same network", confidence
-        several = max(one.seeds) > 1
+        several = min(one.seeds) > 1
         no_change = (
             "nothing to compare" if several else "one seed each" if max(one.seeds) == 1 else "one seed in one run"
         )
