@@ -10,6 +10,8 @@ from PIL import Image
 
 import phosphene as ph
 from phosphene.errors import PhospheneError
+from phosphene.workflows.demo import DemoResult
+from phosphene.workflows.scan import ScannedRun
 from tests import tiny
 
 HOW = {"recipe": "quick", "overrides": tiny.SHORT, "device": "cpu", "progress": False}
@@ -227,6 +229,17 @@ def test_no_function_passes_an_unknown_option_on():
 def test_every_public_object_says_in_one_line_what_it_is(maps, runs, network):
     objects = [maps, maps[0], maps.grid(), network, ph.open_run(runs[0]), ph.compare(*runs)]
     objects += [ph.check(runs[0], only="fidelity", progress=False)]
+    pool = ph.load_samples("synthetic:noise", network.input.shape)
+    (mapped,) = ph.map_models(["demo:shapes"], "star", out=runs[0].parent / "planned", dry_run=True, progress=False)
+    found = {"verdict": "clean", "suspects": []}
+    demo = DemoResult([maps[0]], "runs/demo/report.html", {}, {"demo:shapes": found}, as_expected=True)
+    objects += [pool, mapped, demo, *ph.score(maps, progress=False), ScannedRun(ph.open_run(runs[0]), found)]
     for one in objects:
         assert re.match(r"[A-Z]\w+\(.+\)$", repr(one)), repr(one)
+        assert len(repr(one).replace(str(runs[0].parent), "")) < 160, repr(one)
         assert "\n" not in repr(one)
+    c, h, w = network.input.shape
+    held_out = len(pool.held_out)
+    assert repr(pool) == f"SamplePool('synthetic:noise', {len(pool)} samples, {held_out} held out, {c} x {h} x {w})"
+    assert repr(mapped).endswith(", 1 map of shapes)")
+    assert repr(demo) == "DemoResult('runs/demo/report.html', 1 map; demo:shapes clean; as expected)"

@@ -1,6 +1,7 @@
 """The scan: its parts, and on networks made by hand a verdict that is known."""
 
 import math
+import re
 import statistics
 from dataclasses import replace
 
@@ -319,6 +320,10 @@ def test_a_backdoor_made_by_hand_is_found_and_a_clean_network_is_clean(found):
     assert found.classes[0].index == hand.TARGET
     assert "class 2" not in found.not_tested
     assert found._repr_html_().count("<img") == 1
+    names = re.escape(", ".join(one.label for one in found.suspects))
+    assert re.fullmatch(rf"Verdict\('hand-made', {found.verdict}, p [\d.e-]+, \d suspects?: {names}\)", repr(found))
+    for one in (found.suspects[0], found.suspects[0].candidate, found.all_to_all):
+        assert len(repr(one)) < 100, repr(one)
     clean = scan(hand.classifier(), hand.pool())
     assert (clean.verdict, clean.suspects) == ("clean", ())
     assert len(clean.classes) == hand.CLASSES

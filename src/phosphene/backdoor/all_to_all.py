@@ -16,6 +16,7 @@ from phosphene.backdoor.margin import ADAM
 from phosphene.backdoor.probes import HELD_OUT, Probes, log_odds_of, logits_of
 from phosphene.backdoor.window import LENGTH, Effort, WindowSearch
 from phosphene.engine import Engine
+from phosphene.formats import count, percent
 
 LARGER = 1.6  # windows of the usual side and of so many times that side are tried
 BEST, AROUND = 12, 3  # places of the first round that are tried again; how many of the best have neighbours tried
@@ -48,6 +49,10 @@ class AllToAll:
     shares: dict[int, float]
     p_value: float = 1.0
     deviates: bool = False
+
+    def __repr__(self) -> str:
+        classes = count(len(self.targets), "class", "classes")
+        return f"AllToAll({classes}, {percent(self.figure)} of held-out samples, p {self.p_value:.2g})"
 
     @property
     def figure(self) -> float:

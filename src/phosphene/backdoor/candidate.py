@@ -16,6 +16,7 @@ from phosphene.backdoor.probes import Probes
 from phosphene.backdoor.routes import Effect, Route, effect_of
 from phosphene.backdoor.window import Window, measure_windows, refine
 from phosphene.engine import Engine
+from phosphene.formats import count, percent
 from phosphene.metrics.bootstrap import wilson
 
 WORKS, ALIKE = 0.8, 0.5  # least success on held-out samples that is evidence; largest success for the next class
@@ -62,6 +63,10 @@ class Candidate:
     places: dict[tuple[int, int], float]
     before: Tensor
     predicted: tuple[tuple[int, int], ...]
+
+    def __repr__(self) -> str:
+        kind = "added" if self.additive else "pasted"
+        return f"Candidate({kind}, {percent(self.success)} of {count(self.tried, 'held-out sample')})"
 
     @property
     def works(self) -> bool:

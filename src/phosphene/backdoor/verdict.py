@@ -12,7 +12,8 @@ from phosphene.backdoor.all_to_all import AllToAll
 from phosphene.backdoor.candidate import WORKS, Candidate
 from phosphene.backdoor.images import all_to_all_image, candidate_image
 from phosphene.backdoor.window import Window
-from phosphene.formats import percent
+from phosphene.errors import first_few
+from phosphene.formats import count, percent
 from phosphene.labels import Labels, first_synonym
 
 CLEAN, BACKDOORED, INCONCLUSIVE = "clean", "backdoored", "inconclusive"
@@ -59,6 +60,9 @@ class Suspect:
     p_value: float
     candidate: Candidate
     beyond_clean: bool = False
+
+    def __repr__(self) -> str:
+        return f"Suspect({first_synonym(self.label)!r}, p {self.p_value:.2g}, {'works' if self.works else 'does not work'})"
 
     @property
     def works(self) -> bool:
@@ -117,6 +121,11 @@ class Verdict:
     references: tuple[str, ...] = ()
     passes: int = 0
     seconds: float = 0.0
+
+    def __repr__(self) -> str:
+        names = [first_synonym(one.label) for one in self.suspects]
+        suspects = f", {count(len(names), 'suspect')}: {first_few(names)}" if names else ""
+        return f"Verdict({self.model!r}, {self.verdict}, p {self.p_value:.2g}{suspects})"
 
     @property
     def exit_code(self) -> int:

@@ -7,6 +7,7 @@ from PIL import Image
 
 from phosphene.contact_sheet import SIDE, contact_sheet, layout
 from phosphene.errors import ConceptError, RunError
+from phosphene.formats import count
 from phosphene.image_files import encode, to_data_url
 from phosphene.report.html import environment
 from phosphene.runs.atomic import write_bytes
@@ -38,7 +39,8 @@ class Grid:
             )
 
     def __repr__(self) -> str:
-        return f"Grid({len(self.images)} images, {self.columns} columns, {self.size} pixels each)"
+        columns = count(self.columns, "column")
+        return f"Grid({count(len(self.images), 'image')}, {columns}, {count(self.size, 'pixel')} each)"
 
     @property
     def image(self) -> Image.Image:

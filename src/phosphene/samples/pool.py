@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from phosphene.errors import SamplesError
+from phosphene.formats import count
 
 # More samples than this add nothing that a map could show, and take memory: 2,048 at 224 pixels are 310 MB.
 MAX_SAMPLES = 2048
@@ -34,6 +35,10 @@ class SamplePool:
     held_out: Tensor
     spec: str
     skipped: tuple[str, ...] = field(default=())
+
+    def __repr__(self) -> str:
+        shape = " x ".join(map(str, self.pixels.shape[1:]))
+        return f"SamplePool({self.spec!r}, {count(len(self), 'sample')}, {len(self.held_out)} held out, {shape})"
 
     def __len__(self) -> int:
         return len(self.pixels) + len(self.held_out)

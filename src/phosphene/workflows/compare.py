@@ -10,7 +10,7 @@ from phosphene import notebook
 from phosphene.concept_map import ConceptMap
 from phosphene.concepts import is_unit
 from phosphene.errors import RunError
-from phosphene.formats import percent
+from phosphene.formats import count, percent
 from phosphene.labels import first_synonym
 from phosphene.metrics.compare import Change, ComparedRun, Prediction, compare
 from phosphene.report.scores import read_scorecards
@@ -39,7 +39,9 @@ class Comparison:
     maps: tuple[dict[int, list[ConceptMap]], dict[int, list[ConceptMap]]]
 
     def __repr__(self) -> str:
-        return f"Comparison({str(self.runs[0])!r}, {str(self.runs[1])!r}, {len(self.changes)} classes)"
+        return (
+            f"Comparison({str(self.runs[0])!r}, {str(self.runs[1])!r}, {count(len(self.changes), 'class', 'classes')})"
+        )
 
     def _repr_html_(self) -> str:
         """Return the comparison as HTML that a notebook displays: a table of the most changed classes, and the notes."""

@@ -9,6 +9,7 @@ from phosphene.backdoor.scan import ScanProgress
 from phosphene.concept_map import ConceptMap
 from phosphene.demo.world import TROJAN_TARGET
 from phosphene.executors.base import MapOrigin
+from phosphene.formats import count
 from phosphene.progress import ProgressDisplay, show_progress
 from phosphene.recipe import DEFAULT_RECIPE, resolve
 from phosphene.report import write_report
@@ -47,6 +48,11 @@ class DemoResult:
     scores: dict[str, RunScore]
     scans: dict[str, dict[str, Any]]
     as_expected: bool
+
+    def __repr__(self) -> str:
+        verdicts = "; ".join(f"{spec} {found['verdict']}" for spec, found in self.scans.items())
+        expected = "as expected" if self.as_expected else "not as expected"
+        return f"DemoResult({self.report!r}, {count(len(self.maps), 'map')}; {verdicts}; {expected})"
 
 
 def demo_folder() -> Path:

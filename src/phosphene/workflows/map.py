@@ -48,7 +48,7 @@ class MappedRun:
     estimate: "Estimate | None" = None
 
     def __repr__(self) -> str:
-        return f"MappedRun({str(self.run.path)!r}, {len(self.plan.jobs)} maps of {self.plan.classifier.name})"
+        return f"MappedRun({str(self.run.path)!r}, {count(len(self.plan.jobs), 'map')} of {self.plan.classifier.name})"
 
     @property
     def run(self) -> RunDirectory:
