@@ -14,6 +14,7 @@ from itertools import chain
 import torch
 from torch import Tensor, nn
 
+from phosphene.checked import checked
 from phosphene.errors import CardError, first_line
 from phosphene.hashing import hash_weights
 from phosphene.labels import Labels
@@ -104,6 +105,7 @@ class Classifier:
         5
     """
 
+    @checked()
     def __init__(
         self,
         module: nn.Module,

@@ -11,13 +11,16 @@ from PIL import Image
 from torch import Tensor
 
 from phosphene import notebook
+from phosphene.checked import checked
 from phosphene.concepts import Concept, is_unit, kind_and_index, name_with_index
+from phosphene.errors import ConceptError
 from phosphene.expressions import find_among
 from phosphene.formats import count, targeting_text
 from phosphene.image_files import encode
 from phosphene.labels import Labels, first_synonym
 
 
+@checked()
 def render(nu: Tensor, contrast: float = 0.2) -> Tensor:
     """Return maps nu (..., c, h, w) as images in [0, 1]: ``clip(0.5 - contrast nu / std(nu))``, with one std per map.
 
@@ -175,6 +178,10 @@ class MapList(list[ConceptMap]):
         Raises:
             ConceptError: there is no map of the concept.
         """
+        if isinstance(place, tuple):
+            raise ConceptError(
+                f"maps are found by one name at a time, such as maps[{place[0] if place else 'star'!r}]."
+            )
         if not isinstance(place, str | slice):
             return super().__getitem__(place)
         if isinstance(place, str):

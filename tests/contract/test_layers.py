@@ -39,7 +39,7 @@ LAYERS = [
     {"unwrapping"},
     {"labels", "recipe", "outputs", "spatial_activation", "notebook", "contact_sheet"},
     {"textfile", "image_files", "markup"},
-    {"extras"},  # optional libraries
+    {"extras", "checked"},  # optional libraries
     {"errors", "formats", "hashing", "version"},
 ]
 LEVEL = {room: number for number, rooms in enumerate(LAYERS) for room in rooms}

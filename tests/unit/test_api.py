@@ -2,6 +2,7 @@
 
 import inspect
 import re
+import typing
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 from PIL import Image
 
 import phosphene as ph
+from phosphene import checked
 from phosphene.errors import PhospheneError
 from phosphene.workflows.demo import DemoResult
 from phosphene.workflows.scan import ScannedRun
@@ -49,6 +51,18 @@ def test_one_concept_needs_no_list(network, concept):
 def test_a_spec_is_as_good_as_a_classifier():
     (one,) = ph.map_concepts("demo:shapes", "star", **{**HOW, "overrides": {"steps": 1, "refine_steps": 1}})
     assert one.label == "star"
+
+
+def test_one_model_and_one_recipe_need_no_list(tmp_path):
+    how = {**HOW, "recipes": HOW["recipe"], "out": tmp_path, "dry_run": True}
+    del how["recipe"]
+    (planned,) = ph.map_models("demo:shapes", "star", **how)
+    assert (planned.plan.classifier.name, planned.plan.recipe.name) == ("shapes", "quick")
+
+
+def test_samples_are_loaded_for_a_classifier(network):
+    pool = ph.load_samples("synthetic:noise", network)
+    assert pool.sha256 == ph.load_samples("synthetic:noise", network.input.shape).sha256
 
 
 def test_maps_are_found_by_name_position_and_slice(maps):
@@ -166,6 +180,14 @@ def test_a_report_is_written_by_path(runs):
     assert (runs[0] / "report.html").exists()
 
 
+def test_a_report_is_written_of_saved_maps(maps, tmp_path):
+    saved = maps["lion"]
+    saved.save(tmp_path / "run")
+    assert ph.report(saved) == str(tmp_path / "run" / "report.html")
+    with pytest.raises(PhospheneError, match="a run is opened by the path of its directory, not by int '4'"):
+        ph.report(4)
+
+
 # --- what they refuse
 
 MODULE = torch.nn.Linear(1, 1)
@@ -186,6 +208,34 @@ WRONG = {
     "open_run": (lambda _: ph.open_run(None), "a run is opened by the path"),
     "film": (lambda _: ph.film(1), "a run is the path of a run directory"),
     "card": (lambda _: ph.card(None), "a model is a spec such as"),
+    "overrides": (lambda _: ph.map_concepts("demo:shapes", "star", overrides=["steps=3"]), "must be a dictionary"),
+    "recipe": (lambda _: ph.map_models("demo:shapes", "star", recipes="quik", dry_run=True), "Did you mean quick"),
+    "out": (lambda _: ph.map_concepts("demo:shapes", "star", out=5), "out is int '5'; it must be text or a path"),
+    "frames": (lambda _: ph.map_concepts("demo:shapes", "star", frames="x"), "must be a whole number"),
+    "a bool for a number": (lambda _: ph.map_concepts("demo:shapes", "star", seeds=True), "must be a whole number"),
+    "callback": (lambda _: ph.map_concepts("demo:shapes", "star", on_progress=3), "must be a function"),
+    "pool": (lambda _: ph.load_samples("synthetic:noise", 96), "give the classifier"),
+    "save": (lambda maps: maps.save(5), "path is int '5'"),
+    "columns": (lambda maps: maps.grid(columns="a"), "columns is str 'a'; it must be a whole number"),
+    "size": (lambda maps: maps.grid(size="big"), "size is str 'big'; it must be a whole number"),
+    "grid": (lambda maps: maps.grid().save(5), "path is int '5'"),
+    "report columns": (lambda _: ph.report("runs/x", columns="x"), "columns is str 'x'"),
+    "most": (lambda maps: ph.check(maps, most="x"), "most is str 'x'; it must be a whole number"),
+    "only": (lambda maps: ph.check(maps, only=3), "only is int '3'; it must be text or a list"),
+    "alpha": (lambda _: ph.scan("demo:shapes", alpha="x"), "alpha is str 'x'; it must be a number"),
+    "fps": (lambda _: ph.film("runs/x", fps="x"), "fps is str 'x'; it must be a number"),
+    "compare out": (lambda _: ph.compare("runs/x", "runs/y", out=5), "out is int '5'"),
+    "serve": (lambda _: ph.serve(5), "folder is int '5'"),
+    "list_specs": (lambda _: ph.list_specs(3), "prefix is int '3'; it must be text"),
+    "render": (lambda _: ph.render("x"), "nu is str 'x'; it must be a tensor"),
+    "input size": (
+        lambda _: ph.Classifier(MODULE, size="96"),
+        "size is str '96'; it must be a whole number or a tuple",
+    ),
+    "labels": (lambda _: ph.Classifier(MODULE, size=9, labels="star"), "labels is str 'star'; it must be a list"),
+    "no size": (lambda _: ph.Classifier(MODULE), "Classifier: missing a required .*'size'.*Options: module, size"),
+    "scan out": (lambda _: ph.scan("demo:shapes", out="runs/x"), r"phosphene\.scan_run writes"),
+    "two names": (lambda maps: maps["lion", "crane"], r"one name at a time, such as maps\['lion'\]"),
     "doctor": (lambda _: ph.doctor(2), "a model is a spec such as"),
 }
 
@@ -243,3 +293,26 @@ def test_every_public_object_says_in_one_line_what_it_is(maps, runs, network):
     assert repr(pool) == f"SamplePool('synthetic:noise', {len(pool)} samples, {held_out} held out, {c} x {h} x {w})"
     assert repr(mapped).endswith(", 1 map of shapes)")
     assert repr(demo) == "DemoResult('runs/demo/report.html', 1 map; demo:shapes clean; as expected)"
+
+
+def test_every_function_refuses_wrong_types_by_its_annotations():
+    functions = [getattr(ph, name) for name in ph.__all__ if inspect.isfunction(getattr(ph, name))]
+    functions += [ph.Classifier.__init__, ph.ConceptMaps.grid, ph.ConceptMaps.save]
+    refused = 0
+    for function in functions:
+        hints = typing.get_type_hints(function)
+        parameters = inspect.signature(function).parameters.values()
+        needed = [one.name for one in parameters if one.default is one.empty and one.name not in {"self", "executor"}]
+        given = {
+            name: next(one for one in ("x", [], torch.zeros(1)) if not checked.wanted(hints[name], one))
+            for name in needed
+        }
+        given |= {"self": None} if "self" in inspect.signature(function).parameters else {}
+        for option in [one.name for one in parameters if one.kind is not one.VAR_KEYWORD and one.name in hints]:
+            if wanted := checked.wanted(hints[option], object()):  # else its own message says more
+                with pytest.raises(
+                    PhospheneError, match=f"{option} is .*; it must be {re.escape(wanted)}|not by object"
+                ):
+                    function(**{**given, option: object()})
+                refused += 1
+    assert refused > 60

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from phosphene.arguments import Model, Samples, as_list, to_classifiers
+from phosphene.checked import checked
 from phosphene.checks import Finding
 from phosphene.concept_map import ConceptMap
 from phosphene.errors import ConceptError
@@ -23,6 +24,7 @@ from phosphene.workflows.progress import show_notes
 from phosphene.workflows.score import score_runs
 
 
+@checked()
 def score(
     maps: "Run | Iterable[Run] | Iterable[ConceptMap]",
     targets: "Model | Iterable[Model]" = (),
@@ -94,6 +96,7 @@ def score(
         return scores
 
 
+@checked()
 def check(
     maps: Run,
     *,
@@ -146,6 +149,7 @@ def check(
         return run_checks(plan, display, on_finding=on_finding)
 
 
+@checked()
 def compare(a: Run, b: Run, *, out: "str | Path | None" = None) -> Comparison:
     """Compare the maps of two runs class by class; return a ``Comparison``, and write it as an HTML page to ``out``.
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from phosphene.arguments import Model, Samples, as_list, to_classifier, to_pool
+from phosphene.checked import checked
 from phosphene.classifier import Classifier
 from phosphene.engine import Engine
 from phosphene.engine.units import Layer, list_layers
@@ -22,6 +23,7 @@ from phosphene.workflows.concept_maps import ConceptMaps, Run, to_run
 from phosphene.workflows.doctor import examine_machine, examine_model
 
 
+@checked()
 def film(
     run: Run, out: "str | Path | None" = None, *, concepts: "str | int | Iterable[str | int]" = (), fps: float = FPS
 ) -> Path:
@@ -40,6 +42,7 @@ def film(
     return write_film(to_run(run), out, [str(one) for one in as_list(concepts)], fps=fps)
 
 
+@checked()
 def site(runs: "Run | Iterable[Run]", out: "str | Path" = "site", *, progress: bool | ProgressDisplay = True) -> Path:
     """Write the maps of runs as a static web site, with a page per class and per model; return its index.html.
 
@@ -93,6 +96,7 @@ class WrittenCard:
     classifier: Classifier
 
 
+@checked()
 def card(
     model: Model,
     out: "str | Path | None" = None,
@@ -177,6 +181,7 @@ def _write_card(
     return WrittenCard(path, tuple(files), again)
 
 
+@checked()
 def doctor(
     model: "Model | None" = None,
     *,
@@ -204,6 +209,7 @@ def doctor(
     return facts | examine_model(classifier, to_pool(samples, classifier), device=device, precision=precision)
 
 
+@checked()
 def layers(model: Model, *, trust: bool = False) -> list[Layer]:
     """Return the layers of a model whose units can be mapped, with output shapes, in the order in which an image passes them.
 

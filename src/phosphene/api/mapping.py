@@ -1,6 +1,6 @@
 """``map_concepts`` and ``map_models``: the maps of classifiers, in memory or in run directories."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +8,13 @@ from phosphene.arguments import (
     Concepts,
     Model,
     Samples,
-    concept_list,
+    as_list,
     refuse_unknown_options,
     to_classifier,
     to_concepts,
     to_pool,
 )
+from phosphene.checked import checked
 from phosphene.engine.device import pick_device
 from phosphene.errors import RecipeError, RunError
 from phosphene.executors import pick_executor
@@ -31,6 +32,7 @@ Shown = bool | ProgressDisplay
 OPTIONS_OF_RUNS = ("executor", "workers", "threads", "gpus")
 
 
+@checked()
 def map_concepts(
     model: Model,
     concepts: "Concepts | None" = None,
@@ -103,13 +105,14 @@ def map_concepts(
         return map_in_memory(origin, known, numbers, frames, display.follow(on_progress))
 
 
+@checked()
 def map_models(
-    models: Sequence[Model],
+    models: "Model | Iterable[Model]",
     concepts: "Concepts | None" = None,
     *,
     confused: int = 0,
     out: "str | Path | None" = None,
-    recipes: "Sequence[str | Path | Recipe]" = (DEFAULT_RECIPE,),
+    recipes: "str | Path | Recipe | Sequence[str | Path | Recipe]" = (DEFAULT_RECIPE,),
     overrides: "Mapping[str, Any] | None" = None,
     samples: Samples = None,
     most: int = DEFAULT_CHANNELS,
@@ -132,13 +135,13 @@ def map_models(
     """Make maps of classifiers with recipes, in a run directory per pair, or only estimate (``dry_run``); return a MappedRun per pair.
 
     Args:
-        models: Specs or classifiers.
+        models: A spec or a classifier, or several.
         concepts: An index, a label, an expression such as ``"star vs heart"``, ``"unit:stem:3"`` or ``"text:a castle"``, or
             several of them; ``None`` for all classes.
         confused: Map, in place of ``concepts``, the contrasts of so many pairs of classes, both ways: those that each
             classifier confuses most on labelled ``samples``.
         out: The run directory, or the folder of several; by default below ``runs``, by model and recipe.
-        recipes: Names, TOML files or recipes.
+        recipes: A name, a TOML file or a recipe, or several.
         overrides: Recipe fields to change.
         samples: A sample spec or a pool.
         most: Channels that ``unit:LAYER:*`` stands for, those of the largest mean activation over the samples.
@@ -166,11 +169,11 @@ def map_models(
         if gpus == 0 or executor == "local":
             pick_device(device)  # before any work
         workforce = pick_executor(executor, workers=workers, threads=threads, gpus=gpus)
-        settings = [resolve(recipe, overrides) for recipe in dict.fromkeys(recipes)]
+        settings = [resolve(recipe, overrides) for recipe in dict.fromkeys(as_list(recipes))]
         display.update("load the model and the samples")
         how: dict[str, Any] = {"trust": trust, "device": device, "precision": precision, "compile": compile}
         how |= {"confused": confused, "most": most, "on_note": display.print, "frames": frames}
-        plans = plan_all(models, concepts, settings, samples, seed_range(seed, seeds), out, **how)
+        plans = plan_all(as_list(models), concepts, settings, samples, seed_range(seed, seeds), out, **how)
         display.title = plans[0].classifier.name if len(plans) == 1 else f"{len(plans)} runs"
         for one in {id(one.classifier): one for one in plans}.values():
             show_doubts(display, one.classifier, one.pool, "auto" if gpus else device)

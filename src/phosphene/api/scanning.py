@@ -8,6 +8,7 @@ from phosphene.arguments import Model, Samples, to_classifier, to_classifiers, t
 from phosphene.backdoor.scan import ALPHA, ScanProgress
 from phosphene.backdoor.scan import scan as scan_classifier
 from phosphene.backdoor.verdict import Verdict
+from phosphene.checked import checked
 from phosphene.engine.device import pick_device
 from phosphene.executors.base import MapOrigin
 from phosphene.metrics.range_check import range_doubt
@@ -19,6 +20,7 @@ from phosphene.workflows.progress import show_notes
 from phosphene.workflows.scan import RECIPE, ScannedRun, estimate, make_scan, plan_scan
 
 
+@checked(out="phosphene.scan_run writes a run directory.")
 def scan(
     model: Model,
     *,
@@ -67,6 +69,7 @@ def scan(
         return scan_classifier(classifier, pool, reference=others, on_progress=display.follow(on_progress), **how)
 
 
+@checked()
 def scan_run(
     model: Model,
     *,
@@ -124,6 +127,7 @@ def scan_run(
         return make_scan(plan, display, mapped=mapped)
 
 
+@checked()
 def open_scan(run: Run) -> "ScannedRun | None":
     """Return a finished run's scan as :func:`scan_run` returned it, without scanning again or loading a network; ``None`` if it has none.
 

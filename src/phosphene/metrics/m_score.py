@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from phosphene.checked import checked
 from phosphene.classifier import Classifier
 from phosphene.concept_map import ConceptMap
 from phosphene.engine import Engine
@@ -61,6 +62,7 @@ def m_score_of_divergence(divergence: Tensor, concepts: int) -> float:
     return min(max(float(divergence.exp()) / concepts, 1 / concepts), 1.0)  # rounding may exceed the bounds
 
 
+@checked()
 def m_score(maps: Sequence[ConceptMap], target: Classifier, *, device: str = "auto") -> float:
     """Classify maps of L concepts by a target; return ``M_score``, a float in [1 / L, 1], whatever label it gives; ConceptError if L < 2.
 

@@ -6,6 +6,7 @@
 import sys
 from types import ModuleType
 
+from phosphene.checked import checked
 from phosphene.report.html import write_report
 
 __all__ = ["write_report"]
@@ -14,7 +15,7 @@ __all__ = ["write_report"]
 class _CallableModule(ModuleType):
     """Class of this module, so that calling ``phosphene.report(run)`` calls :func:`write_report`."""
 
-    __call__ = staticmethod(write_report)
+    __call__ = staticmethod(checked()(write_report))
 
 
 sys.modules[__name__].__class__ = _CallableModule

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from phosphene.checked import checked
 from phosphene.contact_sheet import SIDE, contact_sheet, layout
 from phosphene.errors import ConceptError, RunError
 from phosphene.formats import count
@@ -26,6 +27,7 @@ class Grid:
         ConceptError: there are no images, or a number is below 1.
     """
 
+    @checked()
     def __init__(
         self, images: Sequence[Image.Image], captions: Sequence[str], *, columns: int = 5, size: "int | None" = None
     ) -> None:
@@ -47,6 +49,7 @@ class Grid:
         """The grid with its captions as one PIL image."""
         return contact_sheet(self.images, self.captions, columns=self.columns, side=self.size)
 
+    @checked()
     def save(self, path: "str | Path") -> Path:
         """Write the grid as a ``.png`` or ``.pdf`` file of pixels, or an ``.svg`` file with captions as text; return its path.
 

@@ -49,7 +49,7 @@ def write_report(
     scanned has a report without maps.
 
     Args:
-        run: The run directory, or its path.
+        run: The run directory, its path, or maps that were saved.
         reference: Sample spec of images with labels: one of each class is shown beside its maps.
         columns: Maps per row of ``sheet.png``; by default as many as rows, and at least 5.
         size: Width of each map there, in pixels; by default 160, or 80 of more than a hundred maps.
@@ -58,6 +58,7 @@ def write_report(
         RunError: it is not a run directory, it has neither finished maps nor a scan, or it cannot be written.
         SamplesError: the reference images cannot be read, or their labels are not the network's classes.
     """
+    run = getattr(run, "run", None) or run  # that of saved maps
     if not isinstance(run, RunDirectory):
         run = open_run(run)
     facts = run.facts()

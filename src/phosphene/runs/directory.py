@@ -274,7 +274,9 @@ def open_run(path: "str | Path") -> RunDirectory:
         RunError: this is not a run directory, or its run.json is damaged.
     """
     if not isinstance(path, str | Path):
-        raise RunError(f"a run is opened by the path of its directory, not by a {type(path).__name__}.")
+        raise RunError(
+            f"a run is opened by the path of its directory, not by {type(path).__name__} {str(path)[:40]!r}."
+        )
     run = RunDirectory(path)
     run.facts()
     return run

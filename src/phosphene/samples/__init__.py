@@ -10,6 +10,7 @@ from typing import Protocol, cast
 
 from torch import Tensor
 
+from phosphene.checked import checked
 from phosphene.classifier import Classifier
 from phosphene.errors import SamplesError, nearest
 from phosphene.samples import parquet
@@ -41,17 +42,24 @@ class Kind(Protocol):
         """
 
 
-def load_samples(spec: "str | Path", shape: tuple[int, int, int]) -> SamplePool:
+@checked()
+def load_samples(spec: "str | Path", shape: "tuple[int, int, int] | Classifier") -> SamplePool:
     """Return the samples of a path, ``synthetic:KIND`` or ``demo:shapes``, fitted to ``shape``, as a pool, part held out; or SamplesError.
 
     Args:
         spec: A folder of images or of a Hugging Face dataset, a ``.parquet``, ``.arrow``, ``.tar``, ``.npz`` or ``.npy`` file,
             ``synthetic:KIND`` or ``demo:shapes``.
-        shape: Channels, height and width of the classifier's input.
+        shape: Channels, height and width of the classifier's input, or the classifier.
 
     Raises:
         SamplesError: there are no such samples, or fewer than two that can be read.
     """
+    if isinstance(shape, Classifier):
+        shape = shape.input.shape
+    if not isinstance(shape, tuple | list) or len(shape) != 3:
+        raise SamplesError(
+            f"samples have the shape of a network's input: give the classifier, not {str(shape)[:40]!r}."
+        )
     text = str(spec)
     prefix, _, rest = text.partition(":")
     if rest and prefix in PREFIXES:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol, cast
 
+from phosphene.checked import checked
 from phosphene.classifier import Classifier
 from phosphene.errors import CardError, ExtraError, SpecError, nearest
 from phosphene.labels import first_synonym
@@ -52,6 +53,7 @@ def source(name: str) -> Source:
     return cast("Source", importlib.import_module(f"phosphene.sources.{name}"))
 
 
+@checked()
 def load(
     spec: "str | Path", *, trust: bool = False, prompts: Sequence[str] = (), classes: Sequence[str] = ()
 ) -> Classifier:
@@ -127,6 +129,7 @@ def add_prompts(
     return with_prompts(module, classifier, texts, f"{model}#{joined}" if joined else model)
 
 
+@checked()
 def list_specs(prefix: str = "demo") -> list[tuple[str, str]]:
     """Return (spec, description) of every model that a prefix's source lists; empty for ``hf`` and ``card``; SpecError for another prefix.
 

@@ -9,6 +9,7 @@ import webbrowser
 from collections.abc import Callable
 from pathlib import Path
 
+from phosphene.checked import checked
 from phosphene.errors import DeviceError, RunError
 from phosphene.extras import require
 
@@ -19,6 +20,7 @@ class PortError(DeviceError):
     """Raised if the server cannot listen on its host and port."""
 
 
+@checked()
 def serve(
     folder: "str | Path" = "runs",
     *,

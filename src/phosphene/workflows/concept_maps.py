@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from phosphene.arguments import describe
+from phosphene.checked import checked
 from phosphene.concept_map import Job, MapList, captions
 from phosphene.concepts import Concept, is_unit
 from phosphene.errors import RunError
@@ -31,6 +32,7 @@ class ConceptMaps(MapList):
     origin: "MapOrigin | None" = None
     run: "RunDirectory | None" = None
 
+    @checked()
     def grid(self, columns: int = 5, size: "int | None" = None) -> Grid:
         """Return the images with their labels as a :class:`Grid`, which a notebook shows and whose ``save`` writes .png, .pdf or .svg.
 
@@ -43,6 +45,7 @@ class ConceptMaps(MapList):
         """
         return Grid([one.image for one in self], captions(self), columns=columns, size=size)
 
+    @checked()
     def save(self, path: "str | Path") -> RunDirectory:
         """Write the maps to the run at ``path``, predict them by their classifier; return the RunDirectory; RunError if it is another run.
 

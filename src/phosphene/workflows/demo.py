@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from phosphene.backdoor.scan import ScanProgress
+from phosphene.checked import checked
 from phosphene.concept_map import ConceptMap
 from phosphene.demo.world import TROJAN_TARGET
 from phosphene.executors.base import MapOrigin
@@ -61,6 +62,7 @@ def demo_folder() -> Path:
     return Path("runs") / f"demo-{recipe.name}-{recipe.sha256[:6]}"
 
 
+@checked()
 def run_demo(
     out: "str | Path | None" = None, *, device: str = "auto", progress: "bool | ProgressDisplay" = True
 ) -> DemoResult:
