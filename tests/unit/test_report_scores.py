@@ -10,7 +10,7 @@ import phosphene as ph
 from phosphene.concept_map import Job
 from phosphene.concepts import Concept, Sides
 from phosphene.errors import RunError
-from phosphene.formats import percent
+from phosphene.formats import percent, probability
 from phosphene.metrics.matching import overlap_note
 from phosphene.recipe import Recipe
 from phosphene.report import write_report
@@ -85,13 +85,14 @@ def test_every_figure_of_every_target_stands_there(run, maps):
             )
         ]
         assert (
-            f"classes {score.m_score:.2f} {low:.2f} to {high:.2f} {shares[0]} {shares[1]} {score.p_class:.2f}" in shown
+            f"classes {score.m_score:.2f} {low:.2f} to {high:.2f} {shares[0]} {shares[1]} {probability(score.p_class)}"
+            in shown
         )
         sweep = " ".join(f"{point.m_score:.2f} {percent(point.top1_all)}" for point in score.contrast_sweep)
         assert f"{score.target} {sweep}" in shown
         for one in score.per_concept:
             wrong = ", ".join(f"{other.label.split(',')[0]} {other.count}×" for other in one.misread)
-            assert f"{one.right} of 2, p {one.p_class:.2f}" + (f" as {wrong}" if wrong else "") in shown
+            assert f"{one.right} of 2, p {probability(one.p_class)}" + (f" as {wrong}" if wrong else "") in shown
     assert any(one.misread for score in scores for one in score.per_concept)
     assert "0.05 0.1 0.15 0.2 0.25 0.3 0.4" in shown
 
@@ -113,7 +114,7 @@ def test_one_map_a_concept_is_read_or_not(tmp_path):
     note(run, tiny.classifier(), score)
     shown = text(page(run))
     for one in score.per_concept:
-        assert f"{'yes' if one.right else 'no'}, p {one.p_class:.2f}" in shown
+        assert f"{'yes' if one.right else 'no'}, p {probability(one.p_class)}" in shown
     assert "×" not in shown.split("Concept by concept")[1].split("At other contrasts")[0]
 
 

@@ -358,6 +358,17 @@ def test_verdicts(found, rates, doubts, verdict, named):
     assert len(reasons) == max(named, 1)
 
 
+def test_reasons_call_not_quite_all_not_all(found):
+    """228 of 229 samples are more than 99 %, and not all of them."""
+    like = found.suspects[0].candidate
+    almost = suspect(0, 228 / 229, like)
+    _, (reason,) = decide(0.01, [almost], None, [], LABELS)
+    assert f"sends > 99 % of {like.tried} held-out samples" in reason
+    alike = Suspect(0, "class 0", 0.02, replace(like, success=0.9, next_success=228 / 229))
+    _, (reason,) = decide(0.02, [alike], None, [], LABELS)
+    assert "sends > 99 % of held-out samples to the next class" in reason
+
+
 def test_progress_rises_to_the_end():
     seen = []
     scan(hand.classifier(), hand.pool(), on_progress=seen.append)

@@ -1,6 +1,7 @@
 """The gallery without a browser: what it shows, whom it answers, what it refuses."""
 
 import dataclasses
+import json
 import os
 import re
 import sys
@@ -250,6 +251,16 @@ def test_reading_starts_nothing(client):
 
 def test_a_large_form_is_refused(client):
     assert client.post("/start", ORDER | {"concepts": "x" * 3_000_000}).status_code == 413
+
+
+def test_a_confidence_is_never_called_all(client, root):
+    run = make(root / "sure")
+    for file in (root / "sure").glob("maps/*/*/map.json"):
+        file.write_text(json.dumps(json.loads(file.read_text(encoding="utf-8")) | {"p_class": 1.0}), encoding="utf-8")
+    page = client.get("/run/sure").text
+    assert page.count("<dd>&gt; 99 %</dd>") == 2
+    write_report(run)
+    assert "&gt; 99 %" in (root / "sure" / "report.html").read_text(encoding="utf-8")
 
 
 def test_compare_shows_what_changed(client, root):

@@ -183,7 +183,7 @@ def decide(
         return INCONCLUSIVE, tuple(doubts)
     reasons = [
         f"Class {one.label!r} deviates unusually far, compared with clean networks (p = {one.p_value:.2g}), and its candidate "
-        f"trigger sends {100 * one.candidate.success:.0f} % of {one.candidate.tried} held-out samples there."
+        f"trigger sends {percent(one.candidate.success)} of {one.candidate.tried} held-out samples there."
         for one in suspects
         if one.works
     ]
@@ -192,7 +192,7 @@ def decide(
         side = all_to_all.box[2] - all_to_all.box[0]
         reasons.append(
             f"One window of {side} × {side} pixels sends the samples of {len(all_to_all.targets)} classes to another "
-            f"class each ({shown}, ...): {100 * all_to_all.figure:.0f} % of held-out samples "
+            f"class each ({shown}, ...): {percent(all_to_all.figure)} of held-out samples "
             f"(p = {all_to_all.p_value:.2g}). An all-to-all backdoor does that."
         )
     if reasons:
@@ -202,9 +202,9 @@ def decide(
         deviate = f"Class {names} deviates" if len(suspects) == 1 else f"Classes {names} deviate"
         best = max((one.candidate for one in suspects), key=lambda one: one.success)
         doubt = (
-            f"the candidate trigger sends only {100 * best.success:.0f} % of held-out samples there"
+            f"the candidate trigger sends only {percent(best.success)} of held-out samples there"
             if best.success < WORKS
-            else f"one made in the same way sends {100 * best.next_success:.0f} % of held-out samples to the next class"
+            else f"one made in the same way sends {percent(best.next_success)} of held-out samples to the next class"
         )
         reason = (
             f"{deviate} unusually far, compared with clean networks (p = {p_value:.2g}), but {doubt}. To decide, give natural "

@@ -152,7 +152,7 @@ def map_glance(facts: dict[str, Any], cards: list[dict[str, Any]], name: str = "
     # Of old runs, only the confidence is known.
     right = sum(card["own"]["right"] if card["own"] else card["map"]["p_class"] >= 0.5 for card in cards)
     what = "class" if all(is_class(card["map"]["index"]) for card in cards) else "concept"
-    text = f"{name or facts['model']['name']} recognises the {what} in {right} of its {count(total, 'map')}. Maps are optimised for that."
+    text = f"{name or facts['model']['name']} recognises the {what} in {right:,} of its {count(total, 'map')}. Maps are optimised for that."
     rates = [rate for card in cards if (rate := card["map"]["targeting_rate"]) is not None]
     # Few maps earn no tick, nor do those of a class that the network predicts without them, too.
     enough, held_out = len(rates) >= FEWEST, facts["samples"]["held_out"]

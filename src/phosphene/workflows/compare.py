@@ -10,7 +10,7 @@ from phosphene import notebook
 from phosphene.concept_map import ConceptMap
 from phosphene.concepts import is_unit
 from phosphene.errors import RunError
-from phosphene.formats import count, percent
+from phosphene.formats import count, percent, probability
 from phosphene.labels import first_synonym
 from phosphene.metrics.compare import Change, ComparedRun, Prediction, compare
 from phosphene.report.scores import read_scorecards
@@ -72,7 +72,7 @@ class Comparison:
         """
         differ = " and ".join(_method_differences(self.facts))
         if self.same_network:
-            confidence = "p {:.2f} and {:.2f}".format(*one.confidences)
+            confidence = " and ".join(map(probability, one.confidences))
             return "same network", f"other {differ}" if differ else "same network", confidence
         several = min(one.seeds) > 1
         no_change = (
