@@ -181,4 +181,4 @@ def duration(seconds: float) -> str:
 def _in_notebook() -> bool:
     """Return whether this process is a Jupyter notebook's kernel, judged by IPython's shell."""
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
-    return type(shell).__name__ == "ZMQInteractiveShell"
+    return any(one.__name__ == "ZMQInteractiveShell" for one in type(shell).__mro__)  # Colab's is a kind of it

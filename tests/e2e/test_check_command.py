@@ -275,6 +275,12 @@ def test_an_unfinished_run_and_a_damaged_map(refused, made):
     assert "map.safetensors is damaged" in refused()
 
 
+def test_a_run_without_maps_such_as_that_of_a_scan(refused, made):
+    facts = json.loads((made / "run.json").read_text(encoding="utf-8"))
+    (made / "run.json").write_text(json.dumps(facts | {"jobs": []}), encoding="utf-8")
+    assert f"{made} has no maps: run `phosphene map` first" in refused()
+
+
 def test_a_damaged_run_json(refused, made):
     (made / "run.json").write_text("{", encoding="utf-8")
     assert "run.json is damaged" in refused()

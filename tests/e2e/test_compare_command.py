@@ -119,4 +119,5 @@ def test_what_cannot_be_compared(call, runs, tmp_path):
     assert "is not a run directory" in call("compare", runs[0], tmp_path).complaint
     for file in (runs[1] / "maps").rglob("map.json"):
         file.unlink()
+    assert "Missing argument 'RUN'. Give phosphene compare RUN RUN;" in call("compare", runs[0]).complaint
     assert "has no finished maps yet" in call("compare", *runs).complaint

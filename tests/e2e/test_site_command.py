@@ -28,5 +28,5 @@ def test_what_cannot_be_a_site(call, runs, tmp_path):
     assert "is not a run directory" in call("site", tmp_path, "--out", tmp_path / "site").complaint
     assert "given twice" in call("site", path, path, "--out", tmp_path / "site").complaint
     assert "holds files but is not a site" in call("site", path, "--out", path).complaint
-    assert "Missing argument" in call("site", "--out", tmp_path / "site").complaint
+    assert "Missing argument 'RUN...'. Give phosphene site RUN..." in call("site", "--out", tmp_path / "site").complaint
     assert not (tmp_path / "site").exists()

@@ -2,13 +2,15 @@
 
 import io
 import re
+import sys
 import warnings
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 
 from phosphene.errors import SpeedWarning
-from phosphene.progress import ProgressDisplay, show_progress
+from phosphene.progress import ProgressDisplay, _in_notebook, show_progress
 
 
 @pytest.fixture
@@ -110,3 +112,12 @@ def test_a_hidden_display_warns_as_python_does(capfd):
 def test_a_display_that_the_caller_has_opened_is_used():
     with ProgressDisplay("net") as display, show_progress(display, "map") as same:
         assert same is display
+
+
+def test_a_shell_that_is_a_kind_of_a_notebooks_is_a_notebook(monkeypatch):
+    """Colab's shell is a subclass of another name."""
+    notebooks = type("ZMQInteractiveShell", (), {})
+    colab, terminal = type("Shell", (notebooks,), {}), type("TerminalInteractiveShell", (), {})
+    for shell, expected in ((notebooks, True), (colab, True), (terminal, False)):
+        monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=shell))
+        assert _in_notebook() is expected

@@ -88,6 +88,8 @@ def entry() -> None:
         sys.exit(stop.code if sys.stdout is stdout else 2)
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
+    except click.MissingParameter as error:
+        _fail(f"{error.format_message()} Give {_usage(error.ctx)}; --help lists the options.")
     except click.ClickException as error:
         _fail(error.format_message())
     except (KeyboardInterrupt, click.Abort) as stop:
@@ -103,6 +105,14 @@ def entry() -> None:
             _fail(str(error))
         _fail(f"unexpected {type(error).__name__}: {first_line(error)} (PHOSPHENE_DEBUG=1 shows where)")
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _usage(context: "click.Context | None") -> str:
+    """Return how the command of a click context is given, without its options: ``phosphene compare RUN RUN``."""
+    if context is None:
+        return "phosphene COMMAND"
+    words = context.command.collect_usage_pieces(context)
+    return " ".join([context.command_path, *(one for one in words if one != "[OPTIONS]")])
 
 
 def _fail(message: str) -> None:

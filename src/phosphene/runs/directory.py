@@ -172,7 +172,9 @@ class RunDirectory:
         """
         jobs = len(self.facts()["jobs"])
         unfinished = jobs - len(self.finished_folders())
-        if unfinished or not jobs:
+        if not jobs:
+            raise RunError(f"{self.path} has no maps: run `phosphene map` first.")
+        if unfinished:
             raise RunError(
                 f"{unfinished} of {jobs} maps of {self.path} are not finished: "
                 "give its `phosphene map` command once more."

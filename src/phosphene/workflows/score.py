@@ -151,8 +151,6 @@ def _notes(sources: Iterable[SourceRun], targets: Iterable[Classifier]) -> Itera
 def _open_source(run: RunDirectory) -> SourceRun:
     """Check a RunDirectory by reading its maps once; return a SourceRun, without the maps; RunError if none, or unfinished or damaged."""
     facts = run.facts()
-    if not facts["jobs"]:
-        raise RunError(f"{run.path} has no maps: run `phosphene map` first.")
     run.require_finished()
     read_scores(run)  # a damaged file is reported before any work
     read_predictions(run)
