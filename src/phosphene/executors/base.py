@@ -41,11 +41,6 @@ class MapOrigin:
     compile: str = "auto"
 
     @property
-    def source(self) -> str:
-        """The classifier's name with the recipe's in parentheses, by which progress lines tell several runs apart: ``shapes (vivid)``."""
-        return f"{self.classifier.name} ({self.recipe.name})"
-
-    @property
     def facts(self) -> dict[str, Any]:
         """The entries of ``run.json`` for maps of this origin: a dictionary of model, recipe, samples, device, precision.
 

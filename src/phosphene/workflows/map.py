@@ -24,7 +24,7 @@ from phosphene.runs.lock import hold
 from phosphene.runs.predictions import read_predictions, write_predictions
 from phosphene.workflows.estimate import Estimate
 from phosphene.workflows.group_queue import GroupQueue
-from phosphene.workflows.progress import MapCounts, Progress
+from phosphene.workflows.progress import MapCounts, Progress, source_of
 
 # A run of more maps than this does not report its cached maps one by one.
 MOST_REPORTED = 100
@@ -99,7 +99,7 @@ def make_runs(
         """Add a map's summary to its MappedRun; also pass it to ``on_map``, unless it is a cached map of a run with over 100 maps."""
         runs[found.run].maps.append(found)
         if on_map is not None and (found.made or len(plans[found.run].jobs) <= MOST_REPORTED):
-            on_map(replace(found, source=plans[found.run].source) if len(plans) > 1 else found)
+            on_map(replace(found, source=source_of(plans[found.run])) if len(plans) > 1 else found)
 
     failed: JobsError | None = None
     try:

@@ -173,7 +173,7 @@ class MapCounts:
             workers=workers,
             failed=len(self.failures),
             failures=tuple(f"could not make {failure_line(row)}" for _, row in self.failures[:MOST_NAMED]),
-            source=self.plans[group.run].source if len(self.plans) > 1 else "",
+            source=source_of(self.plans[group.run]) if len(self.plans) > 1 else "",
         )
 
     def raise_failures(self) -> None:
@@ -192,3 +192,8 @@ class MapCounts:
             f"{count} of {self.made + self.cached + count} maps could not be made in {TRIES} tries: "
             f"{'; '.join(named)}{more}. All are listed in {where}; the same command tries them again."
         )
+
+
+def source_of(plan: MapPlan) -> str:
+    """Return the name of a plan's classifier with that of its recipe, which tells several runs of a command apart: ``shapes (vivid)``."""
+    return f"{plan.classifier.name} ({plan.recipe.name})"
