@@ -126,7 +126,7 @@ class Null:
 
 
 def _rank(figure: float, shipped: Sequence[float], given: Sequence[float]) -> float:
-    """Return (1 + k) / (n + 1), where k of all n clean figures reach ``figure``, but at least the share of ``given`` ones that reach it.
+    """Return (1 + k) / (n + 1): k of the n ``shipped`` and ``given`` figures reach ``figure``; at least the share of ``given`` that do.
 
     ``shipped`` and ``given`` together are the n clean figures; without any given, their share counts as 0.
     """

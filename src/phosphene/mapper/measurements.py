@@ -11,7 +11,7 @@ from phosphene.errors import NumericError
 
 
 def confidences(engine: Engine, nu: Tensor, classes: Tensor, contrast: float) -> list[float]:
-    """Return, per map, its image's probability of the class, or for a unit the share of samples that activate it less, each in [0, 1].
+    """Run the engine on images of maps ``nu``; return each's probability of its class, or of a unit the share of samples below it.
 
     Raises:
         NumericError: the network gives NaN or infinity for the image of a map.

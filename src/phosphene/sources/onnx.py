@@ -95,7 +95,7 @@ def _lower_version(model: Any) -> Any:
 
 
 def _tensors(model: Any) -> Iterator[Any]:
-    """Yield every tensor in the main graph of an ONNX model, weights and attributes of nodes."""
+    """Yield weights and node attributes' tensors of an ONNX model's main graph; an empty tensor for each attribute that holds none."""
     yield from model.graph.initializer
     for node in model.graph.node:
         for attribute in node.attribute:
