@@ -76,7 +76,7 @@ def test_no_class_of_one_network_has_changed_with_other_samples(call, tmp_path):
         assert call("map", "demo:shapes", *words).code == 0
     runs, page = (tmp_path / "0", tmp_path / "1"), tmp_path / "page.html"
     found = json.loads(call("compare", *runs, "--out", page, "--json").out)
-    assert "Warning: other samples change every image" in found["warnings"][0]
+    assert "Warning: the runs differ in samples, which changes every image" in found["warnings"][0]
     assert "none of whose classes has changed" in found["warnings"][1]
     assert all(row["change"] is row["images"] is row["predictions"] is None for row in found["changes"])
     assert [row["index_a"] for row in found["changes"]] == sorted(row["index_a"] for row in found["changes"])

@@ -9,6 +9,7 @@ from phosphene.arguments import (
     Model,
     Samples,
     as_list,
+    concept_list,
     refuse_unknown_options,
     to_classifier,
     to_concepts,

@@ -97,14 +97,20 @@ class Comparison:
         notes = []
         differ = " and ".join(_method_differences(self.facts))
         if self.same_network:
-            causes = f"Warning: other {differ} change every image and the confidence in it." if differ else ""
+            causes = (
+                f"Warning: the runs differ in {differ}, which changes every image and the confidence in it."
+                if differ
+                else ""
+            )
             why = f"are due to {f'{differ} and ' if differ else ''}seeds"
             return [
                 *filter(None, [causes]),
                 f"Both runs have the same network, none of whose classes has changed: differences between the maps {why}.",
             ]
         if differ:
-            notes.append(f"Warning: other {differ} change every image, so only predictions are compared.")
+            notes.append(
+                f"Warning: the runs differ in {differ}, which changes every image, so only predictions are compared."
+            )
         if not self.seeds_known:
             notes.append(
                 "What another seed changes is known only with two seeds per class in both runs (--seeds 2): no change is "
