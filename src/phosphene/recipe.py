@@ -173,7 +173,7 @@ RECIPES: dict[str, tuple[str, Recipe]] = {
         Recipe(name="quick", batch_size=8, steps=120, sign_test=False, rounds=1, refine_steps=60),
     ),
     "vivid": (
-        "maps that other architectures recognise as well, at a four-hundredth of the paper's cost",
+        "maps that MobileNets of another version recognise, too, at a four-hundredth of the paper's cost",
         Recipe(
             name="vivid",
             loss="log-odds",
