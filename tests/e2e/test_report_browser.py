@@ -137,7 +137,7 @@ def test_zoom_with_the_keyboard_alone(opened):
     assert dialog.is_visible()
     assert title.inner_text() == "lion, class 0, seed 0"
     assert dialog.get_by_text("The network classifies its own map as").is_visible()
-    assert dialog.get_by_role("img", name=re.compile("Loss: from 2 to 0.5 in 3 steps")).is_visible()
+    assert dialog.get_by_role("img", name=re.compile("Cross-entropy: from 2 to 0.5 in 3 steps")).is_visible()
     page.keyboard.press("ArrowRight")
     assert title.inner_text() == "lion, class 0, seed 1"
     page.keyboard.press("ArrowLeft")

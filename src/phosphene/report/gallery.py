@@ -208,7 +208,7 @@ def _words(one: ConceptMap, own: "ClassifierPredictions | None", others: list[Cl
         "sentence": _sentence(one, found),
         "own": found,
         "others": [found for found in (classification(other, place) for other in others) if found],
-        "loss": curve(one.loss, "Loss"),
+        "loss": curve(one.loss, "Cross-entropy"),
         "hits": curve(one.hits, hits, top=1.0, share=True),
         "hits_name": hits,
         "frames": None,
