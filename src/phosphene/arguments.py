@@ -13,12 +13,13 @@ from phosphene.classifier import Classifier
 from phosphene.concepts import Concept
 from phosphene.errors import ConceptError, RecipeError, SamplesError, SpecError, nearest
 from phosphene.expressions import parse
+from phosphene.labels import OPERATOR
 from phosphene.prompts import label_of, prompts_of, replace_prompts, split_spec
 from phosphene.recipe import Recipe
 from phosphene.samples import SamplePool, default_samples, load_samples
 from phosphene.sources import add_prompts, load
 from phosphene.two_tower import PromptClassifier
-from phosphene.units import FORMS, LOW, OPERATOR, Unit
+from phosphene.units import FORMS, LOW, Unit
 
 Concepts = str | int | Iterable[str | int]
 Model = str | Path | Classifier

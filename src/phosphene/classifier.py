@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from phosphene.checked import checked
 from phosphene.errors import CardError, first_line
-from phosphene.hashing import hash_weights
 from phosphene.labels import Labels
+from phosphene.module_state import evaluating, hash_weights
 from phosphene.outputs import (
     KINDS,
     MULTI_LABEL,
@@ -200,10 +200,8 @@ class Classifier:
     @contextmanager
     def _evaluating(self, device: torch.device) -> Iterator[None]:
         """Put the module in evaluation mode without gradients for a ``with`` block, then restore it; errors inside become a CardError."""
-        modes = {module: module.training for module in self.module.modules()}
         try:
-            with torch.no_grad(), torch.autocast(device.type, enabled=False):
-                self.module.eval()
+            with evaluating(self.module), torch.autocast(device.type, enabled=False):
                 yield
         except (CardError, torch.cuda.OutOfMemoryError):
             raise
@@ -211,9 +209,6 @@ class Classifier:
             raise CardError(
                 f"network {self.name} refuses its declared input {self.input.shape}: {first_line(error)}"
             ) from None
-        finally:
-            for module, mode in modes.items():
-                module.training = mode
 
     def _test_outputs(self, first: Tensor, grey: Tensor) -> tuple[Iterator[Tensor], Iterator[Tensor]]:
         """Return two lazy iterators of outputs: for grey (known: ``first``), noise, black and white; for two images far outside [0, 1]."""

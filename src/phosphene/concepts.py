@@ -12,8 +12,8 @@ from functools import cached_property
 from typing import Any, NamedTuple, Self
 
 from phosphene.errors import RunError
-from phosphene.labels import first_synonym, unambiguous_name
-from phosphene.units import FORMS, OPERATOR, Unit
+from phosphene.labels import OPERATOR, first_synonym, unambiguous_name
+from phosphene.units import FORMS, Unit
 
 # Numbers of unions and contrasts begin here, above all class indices; the rest of a number is a hash of 48 bits.
 FIRST_NUMBER = 2**48

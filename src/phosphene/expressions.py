@@ -5,9 +5,9 @@ from collections.abc import Iterable
 
 from phosphene.concepts import Concept, Sides
 from phosphene.errors import ConceptError
-from phosphene.labels import Labels, first_synonym
+from phosphene.labels import OPERATOR, Labels, first_synonym
 from phosphene.prompts import TEXT, label_of, replace_prompts
-from phosphene.units import FORMS, OPERATOR
+from phosphene.units import FORMS
 
 # Readings of an ambiguous expression that are told apart.
 MOST_READINGS = 8

@@ -11,6 +11,8 @@ from phosphene.textfile import missing, read_text
 
 MAX_BYTES = 100_000_000
 MAX_CHARACTERS = 1000
+# Between the names of an expression, ``A + B vs C``.
+OPERATOR = re.compile(r" (\+|vs) ")
 
 
 class Labels(Sequence[str]):

@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from phosphene.errors import CardError, ConceptError, SpecError
-from phosphene.labels import Labels, comparable, first_synonym
+from phosphene.labels import OPERATOR, Labels, comparable, first_synonym
 from phosphene.textfile import nearby
 
 TEXT = "text:"
 SUFFIXES = (".txt", ".json")
 _PROMPT = re.compile(r"text:(.*?)(?= (?:\+|vs) text:|$)")
-_OPERATOR = re.compile(r" (\+|vs) ")
 # What a spec would take apart, or take for a template or a file.
 _RESERVED = re.compile(r";|\{\}|\.(?:txt|json)$", re.IGNORECASE)
 
@@ -158,7 +157,7 @@ def _split_expression(expression: str) -> list[str]:
     text = " ".join(expression.split())
     prompts = [found.strip() for found in _PROMPT.findall(text)] if text.startswith(TEXT) else []
     mixed = [text] if not prompts and re.search(r" (\+|vs) text:", text) else prompts
-    for operator in filter(None, map(_OPERATOR.search, mixed)):
+    for operator in filter(None, map(OPERATOR.search, mixed)):
         raise ConceptError(f"{text!r} is unclear: write text: before each prompt, text:A {operator[1]} text:B.")
     if not all(map(label_of, prompts)):
         raise ConceptError(f"{text!r} lacks a prompt: write text:A PROMPT, or text:A PROMPT vs text:ANOTHER.")

@@ -5,8 +5,7 @@ linear layer behind the image tower, so that everything else sees an ordinary ne
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +13,7 @@ from torch.nn import functional
 
 from phosphene.classifier import Classifier
 from phosphene.errors import CardError, ConceptError, one_line
-from phosphene.hashing import hash_weights
+from phosphene.module_state import evaluating, hash_weights
 
 # Texts that are embedded at once.
 BATCH = 256
@@ -40,10 +39,15 @@ class TwoTower(nn.Module):
     def embed_texts(self, texts: Sequence[str]) -> Tensor:
         """Return the embeddings of texts, float (n, d), of any length.
 
+        Each model defines it.
+
         Raises:
+            CardError: the model does not define it.
             ConceptError: a text is too long, or has words that the tower does not know.
         """
-        raise NotImplementedError
+        raise CardError(
+            f"{type(self).__name__} lacks embed_texts: define it, from a list of texts to embeddings (texts, length)."
+        )
 
     def identify_texts(self, texts: Sequence[str]) -> Sequence[object]:
         """Return what the hash of the network holds of each text: the text, or, where a tokenizer's files may change, its token numbers."""
@@ -59,19 +63,6 @@ class TwoTower(nn.Module):
             "a two-tower model has no classes until texts are named: phosphene.map_concepts(model, ['text:A PROMPT', "
             "'text:ANOTHER']), or phosphene.load('MODEL#A PROMPT;ANOTHER')."
         )
-
-
-@contextmanager
-def _evaluating(module: nn.Module) -> Iterator[None]:
-    """For a ``with`` block: put a module in evaluation mode, without gradients; then restore the flag of each of its parts."""
-    modes = {part: part.training for part in module.modules()}
-    try:
-        with torch.no_grad():
-            module.eval()
-            yield
-    finally:
-        for part, mode in modes.items():
-            part.training = mode
 
 
 class PromptClassifier(nn.Module):
@@ -95,7 +86,7 @@ class PromptClassifier(nn.Module):
         self.images = model.images
         self.training = model.images.training
         flat = [text for several in texts for text in several]
-        with _evaluating(model):
+        with evaluating(model):
             batches = [model.embed_texts(flat[start : start + BATCH]) for start in range(0, len(flat), BATCH)]
         found = torch.cat(batches).float()
         if found.ndim != 2 or len(found) != len(flat):

@@ -14,11 +14,10 @@ import torch
 from torch import Tensor
 
 from phosphene.errors import ConceptError, one_line
-from phosphene.labels import unambiguous_name
+from phosphene.labels import OPERATOR, unambiguous_name
 
 FORMS = ("unit:", "direction:")
 LOW = "low:"
-OPERATOR = re.compile(r" (\+|vs) ")  # in an expression, between names of classes
 SUFFIXES = (".npy", ".npz", ".pt", ".safetensors")
 
 

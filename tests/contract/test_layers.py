@@ -40,7 +40,7 @@ LAYERS = [
     {"labels", "recipe", "outputs", "spatial_activation", "notebook", "contact_sheet"},
     {"textfile", "image_files", "markup"},
     {"extras", "checked"},  # optional libraries
-    {"errors", "formats", "hashing", "version"},
+    {"errors", "formats", "module_state", "version"},
 ]
 LEVEL = {room: number for number, rooms in enumerate(LAYERS) for room in rooms}
 

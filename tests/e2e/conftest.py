@@ -74,3 +74,9 @@ def odd(call, card, tmp_path, monkeypatch, limited):
         return run
 
     return odd
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder for the runs that the tests of a module share."""
+    return tmp_path_factory.mktemp("runs")

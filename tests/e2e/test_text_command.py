@@ -15,11 +15,6 @@ FEW = ("--set=steps=4", "--set=batch_size=4")
 CONCEPTS = ("-c", "text:a red star", "-c", "text:something blue", "-c", "text:a red star vs text:a blue star")
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("texts")
-
-
 @pytest.fixture
 def mapped(call, folder):
     """A run of two texts and a contrast, made once."""

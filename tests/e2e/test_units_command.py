@@ -11,11 +11,6 @@ FEW = ("--set=steps=4", "--set=batch_size=4")
 UNITS = ("unit:blocks.1:3,5", "unit:head:0")
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("units")
-
-
 @pytest.fixture
 def mapped(call, folder):
     """A run of three units, two seeds each, made once."""

@@ -181,6 +181,13 @@ class TestTwoTowers:
         model.module.scale *= 1.01
         assert to_classifier(model, concepts="text:r vs text:g").sha256 != first.sha256
 
+    def test_without_embed_texts_are_refused_with_what_to_define(self):
+        class Half(TwoTower):
+            images = texts = nn.Identity()
+
+        with pytest.raises(CardError, match="Half lacks embed_texts: define it, from a list of texts"):
+            to_classifier(ph.Classifier(Half(), size=4), concepts=["text:a", "text:b"])
+
     def test_with_one_prompt_measure_it(self):
         one = to_classifier(letters(), concepts="text:r")
         assert one.regression
