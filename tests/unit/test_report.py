@@ -52,6 +52,7 @@ def test_the_page_shows_every_finished_map_and_says_how_many_are_missing(page):
     for word in ("lion, king of beasts, Panthera leo", "maillot", "75 %", "50 %", "none to move"):
         assert word in page
     assert "some samples" in page
+    assert re.search(r"\.\sWhat you recognise", page)
     assert "2 skipped" in page
     assert re.search(r"<code>batch_size</code></th><td class=\"number\">128</td>", page)
 
