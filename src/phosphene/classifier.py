@@ -4,10 +4,8 @@ Only this module knows means, standard deviations and sizes. All others see pixe
 """
 
 import hashlib
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
 
@@ -16,6 +14,7 @@ from torch import Tensor, nn
 
 from phosphene.checked import checked
 from phosphene.errors import CardError, first_line
+from phosphene.input_space import InputSpace
 from phosphene.labels import Labels
 from phosphene.module_state import evaluating, hash_weights
 from phosphene.outputs import (
@@ -29,54 +28,11 @@ from phosphene.outputs import (
     parse_output,
     select,
     to_logits,
+    write_output,
 )
 from phosphene.unwrapping import unwrap
 
-# Values of one input: above this, a card is a mistake or an attack on memory.
-MAX_INPUT_VALUES = 2**26
-# Means and standard deviations beyond this are lost in single precision.
-MAX_MAGNITUDE = 1e12
 UNREPEATABLE_NOTE = "it answers the same image differently each time (noise, dropout), so its maps cannot be made again"
-
-
-@dataclass(frozen=True)
-class InputSpace:
-    """The size of a network's input and its per-channel mean and std, by which pixels in [0, 1] are normalised; CardError if invalid.
-
-    Attributes:
-        size: Height and width in pixels.
-        mean: Subtracted from pixels in [0, 1], one per channel.
-        std: Divided by after that, one per channel.
-    """
-
-    size: tuple[int, int]
-    mean: tuple[float, ...] = (0.0, 0.0, 0.0)
-    std: tuple[float, ...] = (1.0, 1.0, 1.0)
-
-    def __post_init__(self) -> None:
-        if len(self.size) != 2 or min(self.size) < 1:
-            raise CardError(f"input size is {list(self.size)}; it must be [height, width] in pixels.")
-        if math.prod(self.shape) > MAX_INPUT_VALUES:
-            raise CardError(f"input {self.shape} has more than {MAX_INPUT_VALUES:,} values: check the input size.")
-        if not self.mean or len(self.mean) != len(self.std):
-            raise CardError(
-                f"input mean has {len(self.mean)} values and std has {len(self.std)}; give one of each per channel."
-            )
-        if not all(abs(value) <= MAX_MAGNITUDE for value in self.mean):
-            raise CardError(f"input mean is {list(self.mean)}; each must be finite, at most {MAX_MAGNITUDE:g}.")
-        if not all(1 / MAX_MAGNITUDE <= value <= MAX_MAGNITUDE for value in self.std):
-            valid = f"finite and above 0, from {1 / MAX_MAGNITUDE:g} to {MAX_MAGNITUDE:g}"
-            raise CardError(f"input std is {list(self.std)}; each must be {valid}.")
-
-    @property
-    def channels(self) -> int:
-        """Number of input channels, which is the number of means."""
-        return len(self.mean)
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Shape of one network input without the batch: (channels, height, width)."""
-        return (self.channels, *self.size)
 
 
 class Classifier:
@@ -89,12 +45,14 @@ class Classifier:
         mean: Subtracted from [0, 1] pixels, one per channel.
         std: Divided by after that, one per channel.
         labels: Class names in output order; without them classes are numbered.
+        groups: Names of groups of classes, each a concept of its own: ``{"animal": ["cat", "dog"]}``.
         name: Name for reports and directories.
         spec: The model spec it was loaded from, if any.
         output: Kind of the module's output: ``auto`` to detect it, ``logits``, ``probabilities``,
             ``log-probabilities``; for independent outputs ``multi-label`` (logits) or ``multi-label-probabilities``;
             for a network with one output, ``logit`` or ``probability``; or ``regression``. Of several outputs, the position or key of
-            the logits, with or without their kind: ``0``, ``out``, ``out:probabilities``.
+            the logits, with or without their kind: ``0``, ``out``, ``out:probabilities``. Of several levels of labels in
+            one output, the part with one of them: ``[3:7]``, ``out[3:]:logits``.
         batch: Largest number of images that the module accepts at once; any number by default.
         notes: Notes for the user about how it was loaded, one line each.
         origin: The fields of a card that build the module again, ``{"arch": "torchvision:vgg16"}``, if there are any.
@@ -114,6 +72,7 @@ class Classifier:
         mean: Sequence[float] = (0.0, 0.0, 0.0),
         std: Sequence[float] = (1.0, 1.0, 1.0),
         labels: "Sequence[str] | None" = None,
+        groups: "Mapping[str, Sequence[str | int]] | None" = None,
         name: str = "classifier",
         spec: "str | None" = None,
         output: "str | int" = "auto",
@@ -129,9 +88,12 @@ class Classifier:
         self.origin = dict(origin or {})
         self.trusted = False  # whether the user allowed code that comes with the model to run; the sources set it
         self._notes = tuple(notes)
-        self._which, self._output = parse_output(output)  # of several outputs the one that is used, its kind
+        # of several outputs the one that is used, the part of its values that is, and the kind of these
+        self._which, self._part, self._output = parse_output(output)
         self._constants: dict[tuple[torch.device, torch.dtype], tuple[Tensor, Tensor]] = {}
-        self._labels = None if labels is None else Labels(labels)
+        if groups and labels is None:
+            raise CardError(f"groups of {name} need labels: give labels, and name them in the groups.")
+        self._labels = None if labels is None else Labels(labels, groups)
 
     def __repr__(self) -> str:
         c, h, w = self.input.shape
@@ -153,12 +115,21 @@ class Classifier:
         mean, scale = self._normalisation(pixels.device, pixels.dtype)
         found = self.module((pixels - mean) * scale)
         try:
-            output, which = select(found, self._which, None if self._labels is None else len(self._labels))
+            known = None if self._labels is None or self._part is not None else len(self._labels)
+            output, which = select(found, self._which, known)
         except CardError as error:
             raise CardError(f"network {self.name} {error}") from None
         if which != self._which:  # chosen at the first image
             self._which, self._notes = which, (*self._notes, f"of several outputs, {which!r} is used as logits")
-        return output.flatten(1) if output.ndim > 2 and output.shape[2:].numel() == 1 else output
+        output = output.flatten(1) if output.ndim > 2 and output.shape[2:].numel() == 1 else output
+        if self._part is None or output.ndim != 2:
+            return output
+        if not self._part.start < (self._part.stop or output.shape[1]) <= output.shape[1]:
+            part = write_output(self._which, self._part)
+            raise CardError(
+                f"network {self.name} returns {output.shape[1]} values: none, or not all, of {part} are there."
+            )
+        return output[:, self._part]
 
     def _wrong_output(self, what: object) -> str:
         """Return the error message for a network output ``what`` (a type or shape) that is not logits of shape (n, classes)."""
@@ -187,14 +158,20 @@ class Classifier:
             single = is_single(output)
             if not single and (output.ndim != 2 or len(output) != 1 or not output.numel()):
                 raise CardError(self._wrong_output(tuple(output.shape)))
-            kind = self._output if self._output != "auto" else detect_kind(*self._test_outputs(output, grey))
+            try:
+                kind = self._output if self._output != "auto" else detect_kind(*self._test_outputs(output, grey))
+            except CardError as error:
+                raise CardError(f"network {self.name} {error}") from None
         if (kind in SINGLE) != single and kind != REGRESSION:
             raise CardError(f"network {self.name} has {output.numel()} output(s), which cannot be {kind}.")
         count = 2 if kind in SINGLE else output.numel()
         if self._labels is not None and len(self._labels) != count:
+            part = f" in its part {write_output(None, self._part)}" if self._part else ""
             raise CardError(
-                f"network {self.name} has {count} classes, and its label file has {len(self._labels)} lines."
+                f"network {self.name} has {count} classes{part}, and its label file has {len(self._labels)} lines."
             )
+        if self.groups and kind == REGRESSION:
+            raise CardError(f"the outputs of {self.name} are measurements (regression), and groups are of classes.")
         return count, kind
 
     @contextmanager
@@ -235,9 +212,9 @@ class Classifier:
 
     @property
     def card_output(self) -> str:
-        """The text for a card's ``output``: the kind, detected if not given, after position or key if there are several: ``out:logits``."""
+        """The text for a card's ``output``: the kind, detected if not given, after position, key or part if there are: ``out:logits``."""
         kind = self.output
-        return kind if self._which is None else f"{self._which}:{kind}"
+        return write_output(self._which, self._part, kind)
 
     @property
     def multi_label(self) -> bool:
@@ -282,12 +259,19 @@ class Classifier:
         """The class names that were given, by a card or in Python; none if there were none. The network is not run."""
         return () if self._labels is None else tuple(self._labels)
 
+    @property
+    def groups(self) -> dict[str, list[str]]:
+        """The groups of classes that were given: name -> what names its classes. The network is not run."""
+        labels = self._labels
+        return {} if labels is None else {key: list(map(labels.name, found)) for key, found in labels.groups.items()}
+
     @cached_property
     def sha256(self) -> str:
         """Hash, as hex, of the network's weights (names, types, shapes, values), input space, and chosen output of several; cached."""
         digest = hashlib.sha256(repr(self.input).encode())
         with suppress(CardError):  # a network that cannot be used still has weights
-            _, which = self.output, self._which  # of several outputs one is chosen when the network first runs
-            digest.update(b"" if which is None else f"output {which}".encode())
+            _ = self.output  # of several outputs one is chosen when the network first runs
+            chosen = write_output(self._which, self._part)
+            digest.update(f"output {chosen}".encode() if chosen else b"")
         hash_weights(self.module, digest)
         return digest.hexdigest()

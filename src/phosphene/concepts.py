@@ -7,7 +7,7 @@ concept all other classes. With l the logits, its log-odds are ``logsumexp(l of 
 import hashlib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple, Self
 
@@ -38,11 +38,13 @@ class Concept:
         up: Index and label of each class that it pulls up, by rising index; none for a unit.
         against: Those of the classes that it pushes down; none stands for all other classes.
         unit: The unit, whose activation is pulled up and nothing is pushed down; ``None`` for the others.
+        groups: Name and class indices of each group of the classifier's labels that :attr:`label` names in place of its classes.
     """
 
     up: tuple[tuple[int, str], ...]
     against: tuple[tuple[int, str], ...] = ()
     unit: "Unit | None" = None
+    groups: tuple[tuple[str, tuple[int, ...]], ...] = field(default=(), compare=False)
 
     @classmethod
     def of_class(cls, index: int, label: str) -> Self:
@@ -50,10 +52,28 @@ class Concept:
         return cls(((index, label),))
 
     @classmethod
-    def of_sides(cls, sides: Sides, labels: Mapping[int, str] | Sequence[str]) -> Self:
-        """Return the concept that pulls up and pushes down these class indices, in any order; ``labels`` gives each class's label."""
+    def of_sides(
+        cls,
+        sides: Sides,
+        labels: Mapping[int, str] | Sequence[str],
+        groups: "Mapping[str, tuple[int, ...]] | None" = None,
+    ) -> Self:
+        """Return the concept that pulls up and pushes down class indices, in any order; its label names the ``groups`` on its sides.
+
+        Args:
+            sides: The class indices.
+            labels: Each class's label.
+            groups: Name of each group of classes -> their indices. One that is whole on a side stands for its classes in the
+                label; of groups that overlap, the larger one.
+        """
         up, against = (tuple((index, labels[index]) for index in sorted(set(side))) for side in sides)
-        return cls(up, against)
+        named = []
+        for side in map(set, sides):
+            for name, indices in sorted((groups or {}).items(), key=lambda one: -len(one[1])):
+                if side.issuperset(indices):
+                    named.append((name, indices))
+                    side.difference_update(indices)
+        return cls(up, against, groups=tuple(named))
 
     @classmethod
     def of_unit(cls, unit: Unit) -> Self:
@@ -88,21 +108,31 @@ class Concept:
 
     @cached_property
     def label(self) -> str:
-        """The label: a class's in full, a unit's own; else the expression in first synonyms, a side of over four ending in "2 more"."""
+        """The label: a class's in full, a unit's own; else groups and first synonyms, a side of over four names ending in "2 more"."""
         if self.unit:
             return self.unit.label
-        return self.up[0][1] if self.is_class else self._written(self._short_name, MOST_NAMED)
+        return self.up[0][1] if self.is_class else self._written(self._short_name, self.groups, MOST_NAMED)
 
     @property
     def expression(self) -> str:
         """The text that ``-c`` takes for this concept and no other: ``crane (134) vs heron (131)``; ``Job.expression`` is a Concept."""
         return self.unit.expression if self.unit else self._written(unambiguous_name)
 
-    def _written(self, name: Callable[[int, str], str], most: "int | None" = None) -> str:
-        """Return the concept as an expression, classes named by ``name(index, label)``; a side of more than ``most`` ends in "3 more"."""
+    def _written(
+        self,
+        name: Callable[[int, str], str],
+        groups: tuple[tuple[str, tuple[int, ...]], ...] = (),
+        most: "int | None" = None,
+    ) -> str:
+        """Return the concept as an expression: groups, then classes, by ``name(index, label)``; a side of more than ``most`` is cut."""
         sides = []
         for members in (self.up, self.against):
-            names = [name(*member) if self.is_class else _quoted(name(*member), member[0]) for member in members]
+            side, names = dict(members), list[str]()
+            for group, indices in groups:
+                if side.keys() >= set(indices):
+                    names.append(_quoted(group, indices[0]))
+                    side = {index: label for index, label in side.items() if index not in indices}
+            names += [name(*one) if self.is_class else _quoted(name(*one), one[0]) for one in side.items()]
             if most is not None and len(names) > most:
                 names = [*names[: most - 1], f"{len(names) - most + 1} more"]
             sides.append(" + ".join(names))
@@ -115,13 +145,16 @@ class Concept:
         return f"{short} ({index})" if len(alike) > 1 else short
 
     def facts(self) -> dict[str, dict[str, Any]]:
-        """Return what run.json and map.json hold beside index and label: nothing for a class, the unit, or per side the labels by index."""
+        """Return what run.json and map.json hold beside index and label: of a class nothing, a unit, or each side's labels, and groups."""
         if self.is_class:
             return {}
         if self.unit:
             return {"unit": self.unit.facts()}
         sides = {"up": self.up, "against": self.against}
-        return {name: {str(index): label for index, label in side} for name, side in sides.items() if side}
+        facts: dict[str, dict[str, Any]] = {
+            name: {str(index): label for index, label in side} for name, side in sides.items() if side
+        }
+        return {**facts, "groups": {name: list(found) for name, found in self.groups}} if self.groups else facts
 
     @classmethod
     def of_facts(cls, row: Mapping[str, Any]) -> Self:
@@ -138,9 +171,10 @@ class Concept:
             up, against = (
                 {int(key): str(label) for key, label in row.get(side, {}).items()} for side in ("up", "against")
             )
+            groups = {str(name): tuple(map(int, found)) for name, found in row.get("groups", {}).items()}
         except (AttributeError, ValueError, TypeError):
             raise RunError(f"concept {row['label'][:60]!r} is damaged: map it into another --out.") from None
-        return cls.of_sides(Sides(tuple(up), tuple(against)), up | against)
+        return cls.of_sides(Sides(tuple(up), tuple(against)), up | against, groups)
 
 
 def disjoint(concepts: Iterable[Concept]) -> list[Concept]:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 
 from phosphene.concepts import Concept, Sides
-from phosphene.errors import ConceptError
+from phosphene.errors import CardError, ConceptError
 from phosphene.labels import OPERATOR, Labels, first_synonym
 from phosphene.prompts import TEXT, label_of, replace_prompts
 from phosphene.units import FORMS
@@ -21,8 +21,8 @@ _NAME = re.compile(r'(?:"(?P<quoted>[^"]*)"|(?P<plain>.+?))(?: (?P<operator>\+|v
 def parse(text: str, labels: Labels) -> Concept:
     """Return the Concept that text means: a class, a union ``A + B``, or a contrast ``A + B vs C``; ConceptError if unknown or ambiguous.
 
-    Names are what :meth:`phosphene.labels.Labels.find` takes. A label that is the whole text wins; a name in double
-    quotes is not taken apart.
+    Names are what :meth:`phosphene.labels.Labels.members` takes: a group of classes stands for their union. A label that is
+    the whole text wins; a name in double quotes is not taken apart.
 
     Raises:
         ConceptError: a name is no class, or several; the expression has several readings, which are listed; a class is
@@ -34,7 +34,7 @@ def parse(text: str, labels: Labels) -> Concept:
         raise ConceptError(f"{text!r} has {labels.short(min(both))!r} on both sides of ' vs ': name it on one.")
     if not sides.against and len(set(sides.up)) == len(labels) > 1:
         raise ConceptError(f"{text!r} is a union of all classes, which nothing is told from: leave one out.")
-    return Concept.of_sides(sides, labels)
+    return Concept.of_sides(sides, labels, labels.groups)
 
 
 def find_among(text: str, concepts: Iterable[Concept], where: str) -> int:
@@ -73,11 +73,12 @@ def find_among(text: str, concepts: Iterable[Concept], where: str) -> int:
 def _index_of_expression(text: str, concepts: Iterable[Concept]) -> "int | None":
     """Return the :attr:`Concept.index` of ``text``, in class names of ``concepts``, even if none of them has it; ``None`` if unreadable."""
     members = {index: label for one in concepts for index, label in one.up + one.against if 0 <= index < MOST_INDEX}
-    labels = Labels([members.get(index, "") for index in range(max(members, default=-1) + 1)])
+    groups = {name: found for one in concepts for name, found in one.groups}
     try:
+        labels = Labels([members.get(index, "") for index in range(max(members, default=-1) + 1)], groups)
         text = replace_prompts(text, lambda prompt: labels.find_name(label_of(prompt)))
         return Concept.of_sides(_sides_of(text, labels), labels).index
-    except ConceptError:
+    except (CardError, ConceptError):  # a damaged run may have impossible groups
         return None
 
 
@@ -89,7 +90,7 @@ def _sides_of(text: str, labels: Labels) -> Sides:
     """Return the Sides (class indices) that an expression means; ConceptError for an unknown name, or an ambiguous expression."""
     text = " ".join(text.split())
     if labels.has(text) or not (OPERATOR.search(text) or text.startswith('"')):
-        return Sides((_find(text, labels),))
+        return Sides(_find(text, labels))
     readings = {reading: _resolved(reading, text, labels) for reading in _readings(text, labels)}
     if len({tuple(map(frozenset, sides)) for sides in readings.values()}) > 1:
         listed = "; or ".join(" ".join(f'{operator} "{name}"'.strip() for operator, name in one) for one in readings)
@@ -130,14 +131,14 @@ def _resolved(reading: Reading, text: str, labels: Labels) -> Sides:
         side += operator == "vs"
         if side > 1:
             raise ConceptError(f"{text!r} has more than one ' vs ': a contrast has two sides.")
-        sides[side].append(_find(name, labels))
+        sides[side].extend(_find(name, labels))
     return Sides(*map(tuple, sides))
 
 
-def _find(name: str, labels: Labels) -> int:
-    """Return the index of the class that a name means; ConceptError, with the way to write an expression if the name looks like one."""
+def _find(name: str, labels: Labels) -> tuple[int, ...]:
+    """Return the indices of the class or group that a name means; ConceptError, with an expression if the name looks like one."""
     try:
-        return labels.find(name)
+        return labels.members(name)
     except ConceptError as error:
         if name.startswith(FORMS):
             raise ConceptError(

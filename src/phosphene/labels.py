@@ -3,7 +3,7 @@
 import json
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from phosphene.errors import CardError, ConceptError, nearest, one_line
@@ -20,9 +20,19 @@ class Labels(Sequence[str]):
 
     A concept is an index, a full label, one of its synonyms, or a synonym with its index, ``crane (134)``. ImageNet
     writes a label as ``lion, king of beasts, Panthera leo``. Case and surrounding blanks do not matter.
+
+    Args:
+        names: The class names.
+        groups: Name of each group of classes -> what names its classes; :meth:`members` finds it.
+
+    Attributes:
+        groups: Name of each group -> the indices of its classes, sorted.
+
+    Raises:
+        CardError: a group has a name that it cannot have, fewer than two classes, or the classes of another.
     """
 
-    def __init__(self, names: Sequence[str]) -> None:
+    def __init__(self, names: Sequence[str], groups: "Mapping[str, Sequence[str | int]] | None" = None) -> None:
         self._names = tuple(name.strip() for name in names)
         self._synonyms = tuple(_synonyms(name) for name in self._names)
         self._indices: dict[str, list[int]] = {}
@@ -30,6 +40,10 @@ class Labels(Sequence[str]):
             for key in {comparable(name), *self._synonyms[index]}:
                 if key:
                     self._indices.setdefault(key, []).append(index)
+        self.groups: dict[str, tuple[int, ...]] = {}
+        for group, members in (groups or {}).items():
+            found = self._indices_of_group(group, members)
+            self.groups[" ".join(group.split())] = found
 
     def __len__(self) -> int:
         return len(self._names)
@@ -66,11 +80,49 @@ class Labels(Sequence[str]):
         if indices:
             listed = "; ".join(self._distinguished(index) for index in indices)
             raise ConceptError(f"{text!r} names {len(indices)} classes: give the index of one, {listed}.")
-        raise ConceptError(f"no class is called {text!r}.{nearest(text, list(self._indices)) or ' Try an index.'}")
+        raise ConceptError(
+            f"no class is called {text!r}.{nearest(text, [*self._indices, *self.groups]) or ' Try an index.'}"
+        )
+
+    def members(self, concept: "str | int") -> tuple[int, ...]:
+        """Return the indices of the classes that a user names: those of a group, or the one that :meth:`find` finds; else ConceptError.
+
+        Raises:
+            ConceptError: it names no group and no class, or several classes.
+        """
+        return self._group(str(concept)) or (self.find(concept),)
+
+    def name(self, index: int) -> str:
+        """Return what names class ``index`` and no other: its first synonym, with the index if another class has it, too."""
+        short = self.short(index)
+        return short if self.called(short) == [index] and not short.isdecimal() else unambiguous_name(index, short)
 
     def has(self, concept: str) -> bool:
-        """Return whether the text ``concept`` is a whole number (in range or not) or a class's name, and so no expression to be parsed."""
-        return bool(re.fullmatch(r"-?[0-9]+", concept.strip()) or self._called(concept))
+        """Return whether text is a whole number (in range or not) or the name of a class or group, and so no expression to be parsed."""
+        return bool(re.fullmatch(r"-?[0-9]+", concept.strip()) or self._called(concept) or self._group(concept))
+
+    def _group(self, name: str) -> tuple[int, ...]:
+        """Return the sorted indices of the classes of a group; none if there is no group of this name."""
+        key = comparable(name)
+        return next((indices for group, indices in self.groups.items() if comparable(group) == key), ())
+
+    def _indices_of_group(self, group: str, members: Sequence[str | int]) -> tuple[int, ...]:
+        """Return the sorted indices of the classes that ``members`` names; CardError if ``group``, its name, or its classes cannot be."""
+        if not comparable(group) or re.search(r'[,"]|^-?[0-9]+$', group.strip()):
+            raise CardError(f"group {group!r}: its name has to be words, without commas and quotes.")
+        if self._called(group) or self._group(group):
+            raise CardError(f"group {group!r} has the name of a class or of another group: choose another.")
+        if not isinstance(members, list | tuple) or not all(type(one) in (str, int) for one in members):
+            raise CardError(f"group {group!r} is {members!r}: give a list of labels.")
+        try:
+            found = tuple(sorted({self.find(one) for one in members}))
+        except ConceptError as error:
+            raise CardError(f"group {group!r}: {error}") from None
+        same = [other for other, indices in self.groups.items() if indices == found]
+        if same or len(found) < 2:
+            what = f"has the classes of group {same[0]!r}: leave one out" if same else "needs two labels or more"
+            raise CardError(f"group {group!r} {what}.")
+        return found
 
     def called(self, name: str) -> list[int]:
         """Return the indices of the classes with this label or synonym, even if it is a number, sorted; empty if there is none."""

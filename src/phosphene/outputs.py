@@ -4,8 +4,9 @@ One number is the evidence for the second of two classes: logits ``[0, z]`` have
 a multi-label network are independent: each has a probability ``sigmoid(z)`` of its own, and they need not sum to 1.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import chain
+from itertools import chain, pairwise
 from typing import Any
 
 import torch
@@ -32,19 +33,35 @@ MULTI_LABEL = ("multi-label", "multi-label-probabilities")
 REGRESSION = "regression"
 
 
-def parse_output(declared: "str | int") -> tuple["str | int | None", str]:
-    """Split a card's ``output`` into the position or key of one of several outputs (``None`` if not given) and its kind (or ``auto``).
+def parse_output(declared: "str | int") -> tuple["str | int | None", "slice | None", str]:
+    """Split a card's ``output`` into one of several outputs (position or key), the part of its values, and its kind (or ``auto``).
+
+    The first two are ``None`` if they are not given.
 
     Args:
-        declared: A kind or ``auto``; a position or key, such as ``1`` or ``out``; or both, ``out:probabilities``.
+        declared: A kind or ``auto``; a position or key, such as ``1`` or ``out``; a part, ``[3:7]``; or several of
+            these, ``out[3:7]:probabilities``.
     """
     kinds = ("auto", *KINDS)
     if declared in kinds:
-        return None, str(declared)
+        return None, None, str(declared)
     which, colon, kind = str(declared).rpartition(":")
     if not colon or kind not in kinds:
         which, kind = str(declared), "auto"
-    return int(which) if which.isdecimal() else which, kind
+    found = re.fullmatch(r"(.*)\[(\d{0,9}):(\d{0,9})\]", which)
+    if found is None:
+        return int(which) if which.isdecimal() else which, None, kind
+    which, start, stop = found.groups()
+    part = slice(int(start or 0), int(stop) if stop else None)
+    return int(which) if which.isdecimal() else which or None, part, kind
+
+
+def write_output(which: "str | int | None", part: "slice | None", kind: str = "") -> str:
+    """Return the text of a card's ``output`` that :func:`parse_output` splits into these; without a kind, the first two alone."""
+    place = "" if which is None else str(which)
+    if part is not None:
+        place += f"[{part.start}:{'' if part.stop is None else part.stop}]"
+    return ":".join(filter(None, (place, kind)))
 
 
 def select(output: Any, which: "str | int | None", classes: "int | None") -> tuple[Tensor, "str | int | None"]:
@@ -63,7 +80,8 @@ def select(output: Any, which: "str | int | None", classes: "int | None") -> tup
     if isinstance(output, Tensor) and which is not None:
         names = ["auto", *KINDS]
         raise CardError(
-            f"returns one tensor, and output {which!r} is unknown: use {', '.join(names)}.{nearest(str(which), names)}"
+            f"returns one tensor, and output {which!r} is unknown: use {', '.join(names)}, or a part such as [3:7]."
+            f"{nearest(str(which), names)}"
         )
     if isinstance(output, Tensor):
         return output, None
@@ -108,6 +126,9 @@ def detect_kind(outputs: Iterable[Tensor], extreme: Iterable[Tensor] = ()) -> st
     several that do not sum to 1 are independent ones, if they stay in [0, 1] for every image and vary. Outputs are
     requested only while a kind other than logits is possible; those for ``extreme`` images, far outside the range of
     pixels, only where the others leave one of the latter two.
+
+    Raises:
+        CardError: they are several softmaxes side by side.
     """
     possible, values = set(KINDS), []
     for output in chain(outputs, _needed_extremes(possible, extreme)):
@@ -117,7 +138,35 @@ def detect_kind(outputs: Iterable[Tensor], extreme: Iterable[Tensor] = ()) -> st
             return "logit" if is_single(output) else "logits"
     kinds = [kind for kind in KINDS if kind in possible]  # of both kinds of probabilities, those that sum to 1
     constant = all(torch.equal(one, values[0]) for one in values)
+    if kinds[0] in MULTI_LABEL and not constant:
+        _refuse_levels(torch.stack(values), _slack(output))
     return "logits" if constant and kinds[0] in MULTI_LABEL else kinds[0]
+
+
+def _refuse_levels(values: Tensor, slack: float) -> None:
+    """Raise CardError if outputs in [0, 1], (images, values), have the same whole sum above 1 for every image: softmaxes side by side.
+
+    The message names the part of each, which ends where the sum of the values up to there is a whole number for every image.
+    """
+    sums = values.cumsum(1)
+    levels = round(float(sums[0, -1]))
+    if levels < 2 or (sums[:, -1] - levels).abs().max() > slack:
+        return
+    whole = [((sums - level).abs().amax(0) < slack).nonzero().flatten().tolist() for level in range(1, levels)]
+    ends = [0, *(place + 1 for places in whole for place in places), values.shape[1]]
+    parts = [
+        f'output = "[{start}:{end}]"' for start, end in pairwise(ends)
+    ]  # classes that are never likely blur the ends
+    fix = f"choose one, {' or '.join(parts)}" if len(parts) == levels else 'choose one, such as output = "[3:7]"'
+    raise CardError(
+        f"returns {values.shape[1]} values in [0, 1] whose sum is {levels} for every image, as that of {levels} softmaxes "
+        f'side by side, one per level of labels: {fix}; if they are independent, output = "multi-label-probabilities".'
+    )
+
+
+def _slack(output: Tensor) -> float:
+    """Return by how much a sum of probabilities may differ from a whole number: more in half precision."""
+    return 1e-2 if output.dtype in (torch.float16, torch.bfloat16) else 1e-4
 
 
 def _needed_extremes(possible: set[str], extreme: Iterable[Tensor]) -> Iterator[Tensor]:
@@ -133,7 +182,7 @@ def _needed_extremes(possible: set[str], extreme: Iterable[Tensor]) -> Iterator[
 def _fitting_kinds(output: Tensor) -> Iterator[str]:
     """Yield each kind of probabilities that a network's output for one image may be, by range and sum; nothing if only logits fit."""
     values = output.detach().double().flatten()
-    slack = 1e-2 if output.dtype in (torch.float16, torch.bfloat16) else 1e-4
+    slack = _slack(output)
     if is_single(output):
         if 0 <= float(values) <= 1:
             yield "probability"

@@ -138,6 +138,7 @@ def with_prompts(model: TwoTower, classifier: Classifier, texts: Mapping[str, Se
         mean=classifier.input.mean,
         std=classifier.input.std,
         labels=list(texts),
+        groups=classifier.groups,
         name=classifier.name,
         spec=spec,
         output="logits" if len(texts) > 1 else "regression",

@@ -37,7 +37,7 @@ LAYERS = [
     {"concepts"},  # DESIGN lists concepts above runs/, but a run directory holds what its maps are of
     {"units", "prompts"},
     {"unwrapping"},
-    {"labels", "recipe", "outputs", "spatial_activation", "notebook", "contact_sheet"},
+    {"labels", "recipe", "outputs", "input_space", "spatial_activation", "notebook", "contact_sheet"},
     {"textfile", "image_files", "markup"},
     {"extras", "checked"},  # optional libraries
     {"errors", "formats", "module_state", "version"},

@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from phosphene.classifier import Classifier, InputSpace
+from phosphene.classifier import Classifier
 from phosphene.errors import CardError
+from phosphene.input_space import InputSpace
 from tests import tiny
 
 

@@ -13,7 +13,7 @@ from phosphene.concepts import Sides
 from phosphene.engine.losses import log_odds
 from phosphene.engine.targets import targets_of, virtual_logits
 from phosphene.errors import CardError, ConceptError
-from phosphene.outputs import KINDS, MULTI_LABEL, REGRESSION, detect_kind, to_logits
+from phosphene.outputs import KINDS, MULTI_LABEL, REGRESSION, detect_kind, parse_output, to_logits, write_output
 from tests import tiny
 
 
@@ -176,6 +176,41 @@ def test_constant_outputs_and_sums_of_one_are_no_independent_probabilities():
     bounded = [torch.tensor([[0.2, 0.3]]), torch.tensor([[0.4, 0.3]])]
     assert detect_kind(bounded, [torch.tensor([[7.0, 0.1]])]) == "logits"
     assert detect_kind(bounded, [torch.tensor([[math.nan, 0.1]])]) == "multi-label-probabilities"
+
+
+def side_by_side(*levels):
+    return torch.cat([torch.tensor([level]).softmax(1) for level in levels], 1)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_softmaxes_side_by_side_are_no_independent_probabilities(dtype):
+    outputs = [side_by_side([0.1, 0.2 * image], [0.3, 0.1, -image], [image, 0.0]).to(dtype) for image in range(4)]
+    with pytest.raises(
+        CardError, match=r'sum is 3 .*"\[0:2\]" or output = "\[2:5\]" or output = "\[5:7\]"; if they are indep'
+    ):
+        detect_kind(outputs)
+    never = [side_by_side([0.1, image, -90.0], [0.3, -image]).to(dtype) for image in range(4)]
+    with pytest.raises(CardError, match=r'sum is 2 .*choose one, such as output = "\[3:7\]"'):
+        detect_kind(never)  # the third class may be of either level
+    assert detect_kind([*outputs, outputs[0] * 0.9]) == "multi-label-probabilities"
+    assert detect_kind(outputs[:1] * 4) == "logits"
+
+
+def test_an_output_is_written_as_it_is_read():
+    for declared in (
+        "auto",
+        "logits",
+        "out",
+        "0:logits",
+        "[3:7]",
+        "[3:]:multi-label",
+        "out[0:4]:probabilities",
+        "1[2:]",
+    ):
+        which, part, kind = parse_output(declared)
+        assert parse_output(write_output(which, part, kind)) == (which, part, kind)
+    assert parse_output("[:4]") == (None, slice(0, 4), "auto")
+    assert parse_output(1) == (1, None, "auto")
 
 
 def test_what_needs_classes_that_exclude_each_other_is_refused():

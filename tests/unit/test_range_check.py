@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from phosphene.classifier import Classifier, InputSpace
+from phosphene.classifier import Classifier
 from phosphene.engine import Engine
+from phosphene.input_space import InputSpace
 from phosphene.metrics.conventions import common_conventions
 from phosphene.metrics.information import blurred, information, try_sizes
 from phosphene.metrics.norm_statistics import divergence, first_norm, natural_noise

@@ -257,7 +257,7 @@ def save_vit(path, labels=("cat", "dog", "eel"), **config):
 def test_a_folder_brings_its_labels_and_input_space(folder):
     found = ph.load(f"hf:{folder}")
     assert list(found.labels) == ["cat", "dog", "eel"]
-    assert found.input == ph.classifier.InputSpace((32, 32), (0.5,) * 3, (0.5,) * 3)
+    assert found.input == ph.input_space.InputSpace((32, 32), (0.5,) * 3, (0.5,) * 3)
     assert not found.module.training
 
 

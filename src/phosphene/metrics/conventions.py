@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from phosphene.classifier import InputSpace
+from phosphene.input_space import InputSpace
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 CIFAR10 = ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))

@@ -17,6 +17,7 @@ from phosphene.textfile import nearby
 from phosphene.version import __version__
 
 UNIT = {"layer?": str, "channel?": int, "file?": str, "direction?": str, "output?": str, "low?": bool}
+SIDES = {"up?": {"*": str}, "against?": {"*": str}, "groups?": {"*": list}}
 # what readers of run.json rely on
 NEEDED: dict[str, Any] = {
     "model": {"name": str, "spec": str, "sha256": str, "classes": int, "input": {"size": list}},
@@ -24,7 +25,7 @@ NEEDED: dict[str, Any] = {
     "samples": {"spec": str, "sha256": str, "count": int, "held_out": int, "skipped": list},
     "versions": dict,
     "device": str,
-    "jobs": [{"index": int, "seed": int, "label": str, "up?": {"*": str}, "against?": {"*": str}, "unit?": UNIT}],
+    "jobs": [{"index": int, "seed": int, "label": str, **SIDES, "unit?": UNIT}],
 }
 
 

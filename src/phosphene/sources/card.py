@@ -3,8 +3,8 @@
 Fields: ``name``; one of ``factory`` (``file.py:function`` beside the card, or ``package.module:function``), ``arch``
 (``torchvision:NAME``, ``timm:NAME``, ``hf:FILE.json``) and ``exported`` (``.pt2``, ``.onnx``, TorchScript); ``weights``
 (safetensors, or a state dict, or the index of one in shards), ``labels``, ``templates`` (of a two-tower model, for its
-labels), ``output``, ``description`` and a table ``[input]`` with ``size``, ``mean``, ``std``, ``channels``. Paths are
-relative to the card.
+labels), ``output``, ``description``, a table ``[input]`` with ``size``, ``mean``, ``std``, ``channels`` and a table
+``[groups]`` of lists of labels. Paths are relative to the card.
 """
 
 import importlib
@@ -17,8 +17,9 @@ from typing import Any
 from safetensors.torch import save
 from torch import nn
 
-from phosphene.classifier import Classifier, InputSpace
+from phosphene.classifier import Classifier
 from phosphene.errors import CardError, TrustError, first_line, nearest
+from phosphene.input_space import InputSpace
 from phosphene.labels import Labels
 from phosphene.sources.card_example import card_lines, card_text, input_line
 from phosphene.sources.draft import card_command
@@ -31,7 +32,7 @@ from phosphene.textfile import missing, read_toml
 from phosphene.two_tower import TwoTower
 
 TEXTS = ("name", "description", "factory", "arch", "exported", "weights", "labels", "output")
-FIELDS = {**dict.fromkeys(TEXTS, str), "classes": int, "templates": list, "input": dict}
+FIELDS = {**dict.fromkeys(TEXTS, str), "classes": int, "templates": list, "input": dict, "groups": dict}
 INPUT_FIELDS = {"size": list, "mean": list, "std": list, "channels": int}
 WORDS = {str: "a string", list: "a list", dict: "a table", int: "a whole number"}
 PATHS = ("factory", "exported", "weights", "labels")
@@ -85,6 +86,7 @@ def load(rest: str, *, trust: bool) -> Classifier:
         mean=space.mean,
         std=space.std,
         labels=labels,
+        groups=card.get("groups"),
         name=card["name"],
         spec=rest,
         output=card.get("output", "auto"),
@@ -267,6 +269,8 @@ def card_files(classifier: Classifier, card: Path, weights: Path) -> dict[Path, 
         fields["classes"] = classifier.num_classes
     if classifier.card_output != "logits":
         fields["output"] = classifier.card_output
+    if classifier.groups:
+        fields["groups"] = classifier.groups
     files[card] = card_text(fields, classifier.input)  # last, so that the files a card names exist before the card
     return files
 

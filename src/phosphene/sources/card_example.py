@@ -5,7 +5,7 @@ from typing import Any
 
 import tomli_w
 
-from phosphene.classifier import InputSpace
+from phosphene.input_space import InputSpace
 
 IMAGENET = InputSpace((224, 224), (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 

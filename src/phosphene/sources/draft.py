@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from phosphene.classifier import InputSpace
 from phosphene.errors import CardError
+from phosphene.input_space import InputSpace
 from phosphene.sources.card_example import card_text
 from phosphene.sources.exported import FORMATS, TORCHSCRIPT, check_trust
 from phosphene.sources.weights import INDEX, count_rows
