@@ -77,48 +77,62 @@ def new_prompts(prompts: Iterable[str], labels: Iterable[str]) -> list[str]:
     Raises:
         ConceptError: a prompt is empty, or a spec would take it apart.
     """
-    found: dict[str, str] = {}
+    prompts = list(prompts)
     for prompt in prompts:
         reserved = _RESERVED.search(prompt)
         if reserved:
             raise ConceptError(
-                f"{prompt!r}: a text here cannot hold {reserved[0]!r}: put it into a file, MODEL#FILE.txt, without commas."
+                f"{prompt!r}: a text here cannot hold {reserved[0]!r}: put it into a file, MODEL#FILE.txt."
             )
         if not label_of(prompt):
             raise ConceptError(f"{prompt!r} is no text: give words.")
-        found.setdefault(comparable(label_of(prompt)), " ".join(prompt.split()))
+    return _without_known(prompts, labels)
+
+
+def _without_known(prompts: Iterable[str], labels: Iterable[str]) -> list[str]:
+    """Return those of ``prompts`` that no label or synonym in ``labels`` names, with single blanks, each once."""
     known = {comparable(name) for label in labels for name in (label, *label.split(","))}
-    return [prompt for key, prompt in found.items() if key not in known]
+    found = {comparable(label_of(prompt)): " ".join(prompt.split()) for prompt in reversed(list(prompts))}
+    return [prompt for key, prompt in reversed(found.items()) if key not in known]
 
 
 def read_prompts(prompts: str, templates: Sequence[str], labels: Iterable[str] = ()) -> dict[str, tuple[str, ...]]:
     """Return label -> texts of the classes that the part of a spec after ``#`` names, separated by ``;``; after those of ``labels``.
 
-    A prompt stands for itself. A file of class names (``.txt``, ``.json``) stands for all of them, the first synonym of each
-    put into every template; an item with ``{}`` is such a template, in place of those given.
+    A prompt stands for itself, and a file (``.txt``, ``.json``) for its lines. With templates, these are class names, the first
+    synonym of each put into every template; without, each line is a prompt, commas and all. An item with ``{}`` is a
+    template, in place of those given.
 
     Args:
         prompts: ``a red star;a blue ring``, ``labels.txt``, ``labels.txt;a photo of a {};a drawing of a {}``.
-        templates: Templates for class names if the spec has none.
+        templates: Templates for class names if the spec has none; ``{}`` alone is none.
         labels: Class names that the model brings along.
 
     Raises:
-        CardError: a file is missing or cannot be read, or a name is empty or there twice.
+        CardError: a file is missing, empty or cannot be read, or a name is empty or there twice.
         ConceptError: a prompt is empty.
         SpecError: templates are given without class names to put into them, or a file is neither ``.txt`` nor ``.json``.
     """
     own_templates: list[str] = []
     given: list[str] = []
-    names = _distinct(labels, "the model's list of labels")
+    names = _distinct(labels, "the model's list of labels", first_synonym)
+    files: list[str] = []
     for item in filter(None, map(str.strip, prompts.split(";"))):
         if "{}" in item:
             own_templates.append(" ".join(item.split()))
         elif item.lower().endswith(SUFFIXES):
-            names += _distinct(_read_names(item), f"label file {item}")
+            files.append(item)
         elif Path(item).suffix and os.path.isfile(item):  # noqa: PTH113  (a long text is no error)
             raise SpecError(f"{item} is a file, and a list of classes is a .txt or .json file: rename it.")
         else:
             given.append(item)
+    plain = not own_templates and tuple(templates) == ("{}",)
+    lines = [
+        line
+        for file in files
+        for line in _distinct(_read_names(file), f"label file {file}", label_of if plain else first_synonym)
+    ]
+    names += [] if plain else lines
     if own_templates and not names:
         raise SpecError(
             f"the template {own_templates[0]!r} has no class names to hold: add a file of them, "
@@ -128,6 +142,8 @@ def read_prompts(prompts: str, templates: Sequence[str], labels: Iterable[str] =
         label: tuple(template.replace("{}", first_synonym(label)) for template in own_templates or templates)
         for label in names
     }
+    if plain:
+        classes |= {label_of(line): (line,) for line in _without_known(lines, classes)}
     return classes | {label_of(prompt): (prompt,) for prompt in new_prompts(given, classes)}
 
 
@@ -137,18 +153,21 @@ def _read_names(file: str) -> list[str]:
         others = nearby(Path(file), lambda one: one.suffix in SUFFIXES and one.is_file())
         near = f" The same folder holds {others}." if others else ""
         raise CardError(f"label file {file} does not exist: a spec's path starts at the working directory.{near}")
-    return list(Labels.read(Path(file)))
+    found = list(Labels.read(Path(file)))
+    if not any(map(str.strip, found)):
+        raise CardError(f"label file {file} is empty: write a text, or the name of a class, on each line.")
+    return found
 
 
-def _distinct(names: Iterable[str], where: str) -> list[str]:
-    """Return class names as a list; CardError, which says ``where``, if one is empty or there twice: texts could not tell them apart."""
+def _distinct(names: Iterable[str], where: str, part: Callable[[str], str]) -> list[str]:
+    """Return names as a list; CardError, which says ``where``, if one has no ``part`` (a text), or is there twice: texts are the same."""
     found, places = list(names), dict[str, int]()
     for place, name in enumerate(found, 1):
-        first = places.setdefault(comparable(name), place)
-        if not first_synonym(name):
+        first = places.setdefault(comparable(label_of(name)), place)
+        if not part(name):
             raise CardError(f"{where}: name {place} is empty: leave the line out.")
         if first != place:
-            raise CardError(f"{where}: names {first} and {place} are both {name!r}: change one of them.")
+            raise CardError(f"{where}: names {first} and {place} are both {name!r}: leave one out.")
     return found
 
 

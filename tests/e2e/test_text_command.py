@@ -96,6 +96,22 @@ def test_a_list_of_classes_is_read_from_a_file(call, folder):
     assert run["model"]["classes"] == 69
 
 
+def test_a_text_in_a_file_is_the_whole_line(call, tmp_path):
+    card, texts = two_towers.write_card(tmp_path), tmp_path / "texts.txt"
+    texts.write_text("r, g\nr, b\n", encoding="utf-8")  # the same text to the tower, up to their commas
+    answer = call(
+        "map", f"{card}#{texts}", "--trust", "-c", "text:r, g", "-c", "r b", *FEW, "--out", tmp_path / "run", "--json"
+    )
+    assert answer.code == 0, answer.err
+    assert [one["label"] for one in json.loads(answer.out)["maps"]] == ["r g", "r b"]
+    line = call("map", f"{card}#{texts};a {{}}", "--trust", "--all", "--out", tmp_path / "other").complaint
+    assert "'r, g' and 'r, b' are the same text" in line
+    texts.write_text("r\ng\nr\n", encoding="utf-8")
+    assert "names 1 and 3 are both 'r': leave one out" in call("map", f"{card}#{texts}", "--trust", "--all").complaint
+    texts.write_text("", encoding="utf-8")
+    assert "is empty: write a text" in call("map", f"{card}#{texts}", "--trust", "--all").complaint
+
+
 def test_many_texts_make_a_spec_longer_than_a_path_can_be(call, folder, monkeypatch):
     texts = [
         f"a picture of {what} that is {colour}"

@@ -123,8 +123,26 @@ class TestSpecs:
         assert found["castle"] == ("a castle", "one castle")
         assert found["a dog"] == ("a dog",)
 
+    def test_name_files_of_texts_where_there_are_no_templates(self, tmp_path):
+        file = tmp_path / "texts.txt"
+        file.write_text("a kitchen, dirty\na kitchen,  clean\na; {} b\nCASTLE\n", encoding="utf-8")
+        assert read_prompts(f"{file};a dog", ["{}"], labels=["castle, fort"]) == {
+            "castle, fort": ("castle",),
+            "a kitchen dirty": ("a kitchen, dirty",),
+            "a kitchen clean": ("a kitchen, clean",),
+            "a; {} b": ("a; {} b",),
+            "a dog": ("a dog",),
+        }
+
     @pytest.mark.parametrize(
-        ("lines", "said"), [("crane\nstar\nCrane\n", "names 1 and 3 are both 'Crane'"), ("a\n\nb\n", "name 2 is empty")]
+        ("lines", "said"),
+        [
+            ("crane\nstar\nCrane\n", "names 1 and 3 are both 'Crane'"),
+            ("a b\na, b\n", "names 1 and 2 are both 'a, b': leave one out"),
+            ("a\n\nb\n", "name 2 is empty"),
+            ("", "is empty: write a text, or the name of a class, on each line"),
+            ("\n\n", "is empty: write a text"),
+        ],
     )
     def test_with_a_file_whose_classes_would_not_be_its_lines_are_refused(self, tmp_path, lines, said):
         (tmp_path / "names.TXT").write_text(lines, encoding="utf-8")

@@ -41,7 +41,7 @@ SPEC_FORMS = {
     "torchvision:NAME": "a classifier of torchvision; @WEIGHTS chooses them, @random takes none",
     "timm:NAME": "a classifier of timm; NAME.TAG chooses its weights, @random takes none",
     "hf:OWNER/NAME": "an image classifier of the Hugging Face hub (@REVISION), or hf:FOLDER saved by save_pretrained",
-    "hf:OWNER/NAME#PROMPTS": "a two-tower model such as CLIP; its classes: a red star;a blue ring, or a file labels.txt",
+    "hf:OWNER/NAME#PROMPTS": "a two-tower model such as CLIP; its classes: a red star;a blue ring, or a file texts.txt",
     "path/to/card.toml": "your own network: docs/cards.md says what a card holds",
     "path/to/model.pt2": "a network from torch.export (.pt2), ONNX (.onnx) or TorchScript (.pt), with a card beside it",
     "package.module:factory": "a function that returns a phosphene.Classifier",
@@ -123,7 +123,7 @@ def add_prompts(
     if not texts:
         raise CardError(
             f"{model} compares images with texts and has no classes: name some, -c 'text:A PROMPT' "
-            f"-c 'text:ANOTHER', or give them with the model, '{model}#A PROMPT;ANOTHER' or '{model}#labels.txt'."
+            f"-c 'text:ANOTHER', or give them with the model, '{model}#A PROMPT;ANOTHER' or '{model}#texts.txt'."
         )
     joined = ";".join([*filter(None, [named]), *added])
     return with_prompts(module, classifier, texts, f"{model}#{joined}" if joined else model)
