@@ -144,18 +144,24 @@ def to_pool(samples: Any, classifier: Classifier) -> SamplePool:
     Raises:
         SamplesError: it is neither, cannot be loaded, or does not fit the input of the classifier.
     """
-    if samples is None:
-        samples = default_samples(classifier.spec)
+    return to_pool_of_shape(default_samples(classifier.spec) if samples is None else samples, classifier.input.shape)
+
+
+def to_pool_of_shape(samples: Any, shape: tuple[int, int, int]) -> SamplePool:
+    """Return ``samples`` if a SamplePool of images of ``shape`` (channels, height, width), or load the spec; SamplesError if unfit.
+
+    Raises:
+        SamplesError: it is neither, cannot be loaded, or has another shape.
+    """
     if isinstance(samples, str | Path):
-        return load_samples(samples, classifier.input.shape)
+        return load_samples(samples, shape)
     if not isinstance(samples, SamplePool):
         raise SamplesError(
             f"samples are a spec such as 'photos/' or 'synthetic:mixed', or a pool of phosphene.load_samples, "
             f"not {describe(samples)}."
         )
-    shape = tuple(samples.pixels.shape[1:])
-    if shape != classifier.input.shape:
-        raise SamplesError(f"the samples of the pool are {shape}, the network takes {classifier.input.shape}.")
+    if tuple(samples.pixels.shape[1:]) != shape:
+        raise SamplesError(f"the samples of the pool are {tuple(samples.pixels.shape[1:])}, the network takes {shape}.")
     return samples
 
 

@@ -86,6 +86,11 @@ class Concept:
         return len(self.up) == 1 and not self.against
 
     @property
+    def is_inner_unit(self) -> bool:
+        """Whether this is a unit of an inner layer, which only its own network has; an output of a regression network is none."""
+        return self.unit is not None and not self.unit.is_output
+
+    @property
     def sides(self) -> Sides:
         """The class indices of the concept as Sides, those pulled up and those pushed down, without labels; both empty for a unit."""
         return Sides(tuple(index for index, _ in self.up), tuple(index for index, _ in self.against))

@@ -1,5 +1,8 @@
 """Numbers as every page, table and message writes them."""
 
+# Where a map of a regression output is right: above this percentile of the samples, or for ``low:`` below the 1st.
+BEYOND = "beyond the 99th percentile"
+
 
 def percent(share: float) -> str:
     """Return a share in [0, 1] as text, ``42 %``; what would round to 0 or 100 is ``< 1 %`` or ``> 99 %`` unless it is exactly 0 or 1."""

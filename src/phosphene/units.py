@@ -67,6 +67,11 @@ class Unit:
         return [cls(layer)] if channels == "*" else [cls(layer, int(one)) for one in channels.split(",")]
 
     @property
+    def is_output(self) -> bool:
+        """Whether this is an output of a regression network, which other networks may have as well, and no unit of an inner layer."""
+        return not self.layer
+
+    @property
     def is_several(self) -> bool:
         """Whether this is ``unit:LAYER:*``, which stands for the layer's most active channels, found later."""
         return self.channel is None and not self.direction

@@ -1,6 +1,7 @@
 """A regression network through the commands: mapped up and down, shown by percentiles, and refused where classes are needed."""
 
 import json
+import re
 import shlex
 
 import pytest
@@ -92,19 +93,43 @@ def test_checks_and_comparisons_work(call, mapped):
     assert {one["label"] for one in changes} == {"brightness", "low:brightness", "low:warmth, red"}
 
 
+def test_another_network_scores_the_outputs(call, mapped, folder):
+    twin = (folder / "meter.toml").read_text(encoding="utf-8").replace("[16, 16]", "[12, 12]")
+    (folder / "twin.toml").write_text(twin, encoding="utf-8")
+    answer = call("score", mapped, "--target", folder / "twin.toml", "--trust", "--json")
+    assert answer.code == 0, answer.err
+    (row,) = json.loads(answer.out)["scores"]
+    assert (row["m_score"], row["maps"], row["concepts"]) == (None, 3, 3)
+    assert "outputs of a regression network have none" in row["m_score_note"]
+    assert {one["label"] for one in row["per_concept"]} == {"brightness", "low:brightness", "low:warmth, red"}
+    answer = call("score", mapped, "--target", folder / "twin.toml", "--trust", "--samples", "synthetic:noise")
+    assert answer.code == 0, answer.err
+    assert "beyond the 99th percentile" in answer.out
+    assert "mean percentile" in answer.out
+    assert "top-1" not in answer.out
+    page = (mapped / "report.html").read_text(encoding="utf-8")
+    section = page.split("What other networks measure in these maps")[1].split("<h2")[0]
+    assert "Output by output" in section
+    assert "mean percentile" in section
+    assert "classif" not in re.sub(r"<[^>]+>", "", section)
+    assert "by twin, " in page
+
+
 def test_what_needs_classes_is_refused_in_one_line(call, mapped, folder):
     card = folder / "meter.toml"
     assert call("scan", card, "--trust").complaint.startswith(
         "phosphene: a scan needs classes, and the outputs of meter"
     )
-    assert "units or outputs alone" in call("score", mapped, "--target", "demo:shapes", "--trust").complaint
+    assert "shapes has classes: score them on" in call("score", mapped, "--target", "demo:shapes", "--trust").complaint
     assert "--confused needs classes" in call("map", card, "--trust", "--confused", 1).complaint
     assert "one by one" in call("map", card, "--trust", "-c", "brightness vs red", "--out", folder / "no").complaint
     assert 'output = "regression"' in call("map", "demo:shapes", "-c", "low:star", "--out", folder / "no").complaint
     assert not (folder / "no").exists()
     assert call("map", "demo:shapes", "-c", "star", "-c", "ring", *FEW, "--out", folder / "classes").code == 0
     line = call("score", folder / "classes", "--target", card, "--trust").complaint
-    assert line.startswith("phosphene: a score needs classes, and the outputs of meter are measurements")
+    assert line.startswith(
+        "phosphene: a score of maps of classes needs classes, and the outputs of meter are measurements"
+    )
 
 
 def test_doctor_shows_values_and_no_predictions(call, folder):

@@ -307,11 +307,18 @@ def test_damaged_scores(refused, runs):
     assert "Delete it and score again" in line
 
 
-def test_one_concept(refused, call, tmp_path):
+def test_one_concept_has_top_1_and_no_m_score(call, tmp_path):
     settings = [f"--set={field}={value}" for field, value in FEW.items()]
     words = ["map", "demo:shapes", "-c", "star", "--seeds", 2, "--recipe", "quick", *settings]
     assert call(*words, "--samples", "synthetic:pink", "--out", tmp_path / "one").code == 0
-    assert "maps of 1 concept, and M_score compares concepts: map at least 2" in refused(tmp_path / "one")
+    answer = call("score", tmp_path / "one", "--target", "demo:shapes-plain")
+    assert answer.code == 0, answer.err
+    table = answer.out.splitlines()
+    assert next(line for line in table if "M_score" in line).split() == ["shapes", "M_score", "-"]
+    assert any("top-1, all classes" in line for line in table)
+    assert "the 1 concepts" not in answer.out
+    assert "M_score compares concepts, and all maps pull up the same." in answer.err
+    assert "there is no M<sub>score</sub>" in (tmp_path / "one" / "report.html").read_text(encoding="utf-8")
 
 
 def test_a_target_with_other_labels(refused, runs, card):

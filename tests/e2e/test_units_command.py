@@ -55,7 +55,7 @@ def test_the_page_shows_percentiles_and_a_command_that_makes_them_again(call, ma
 
 def test_other_networks_do_not_score_them(call, mapped, folder):
     line = call("score", mapped, "--target", "demo:shapes-plain").complaint
-    assert "has maps of units or outputs alone" in line
+    assert "has maps of units alone" in line
     assert f"`phosphene check {mapped} --only seeds`" in line
     mixed = folder / "mixed"
     assert call("map", "demo:shapes", "-c", "star", "-c", "ring", "-c", "unit:stem:1", *FEW, "--out", mixed).code == 0

@@ -1,22 +1,27 @@
 """Regression networks: outputs are pulled up or down by their own value, and what needs classes refuses them."""
 
+import json
+
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
 import phosphene as ph
 from phosphene.arguments import to_concepts
 from phosphene.classifier import Classifier
-from phosphene.concept_map import Job, p_class_name
+from phosphene.concept_map import Job, p_class_name, render
 from phosphene.concepts import Concept, kind_and_index
 from phosphene.engine import Engine
-from phosphene.errors import CardError, ConceptError
+from phosphene.errors import CardError, ConceptError, SamplesError
 from phosphene.expressions import find_among
 from phosphene.mapper import map_jobs
 from phosphene.mapper.units import reader_and_targets
 from phosphene.metrics.matching import match_maps
 from phosphene.metrics.range_check import range_doubt
+from phosphene.metrics.scorecard import Score
 from phosphene.recipe import resolve
+from phosphene.runs.predictions import read_predictions
 from phosphene.samples.pool import make_pool
 from phosphene.units import Unit
 from phosphene.workflows.doctor import examine_model
@@ -39,6 +44,10 @@ class Meter(nn.Module):
 
 def meter(**changes):
     return Classifier(Meter(), **({"size": 16, "output": "regression", "labels": LABELS, "name": "meter"} | changes))
+
+
+def resize(images, size):
+    return functional.interpolate(images, (size, size), mode="bilinear", antialias=True)
 
 
 @pytest.fixture
@@ -155,6 +164,89 @@ class TestMaps:
         assert next(run.maps()).concept == maps[0].concept
 
 
+class Backwards(Meter):
+    """The same measurements in the other order, twice as large."""
+
+    def forward(self, x):
+        return 2 * super().forward(x).flip(1)
+
+
+class TestScores:
+    """Another network of half the size measures the maps and the samples, both resized to its input."""
+
+    @pytest.fixture
+    def maps(self, pool):
+        names = ["brightness", "low:brightness", "contrast + noise"]
+        how = {"samples": pool, "seeds": 2, "overrides": {"steps": 30}, "device": "cpu", "progress": False}
+        return ph.map_concepts(meter(), names, **how)
+
+    @pytest.fixture
+    def other(self):
+        return Classifier(Backwards(), size=8, output="regression", labels=LABELS[::-1], name="other")
+
+    def test_are_percentiles_of_the_targets_own_values(self, maps, other, pool):
+        (score,) = ph.score(maps, other, device="cpu", progress=False)
+        samples = resize((pool.pixels / 255), 8)  # the scores round them to 8 bits
+        images = resize(render(torch.stack([one.nu for one in maps]), 0.2), 8)
+        known, values = other.logits(samples), other.logits(images)
+        right, percentiles = [], []
+        for one, found in zip(maps, values, strict=True):
+            column = LABELS[::-1].index(one.concept.unit.output)
+            low, high = known[:, column].quantile(torch.tensor([0.01, 0.99])).tolist()
+            value, less = float(found[column]), known[:, column] < found[column]
+            right.append(value < low if one.concept.unit.low else value > high)
+            percentiles.append(float((less != one.concept.unit.low).double().mean()))
+        assert score.top1_all == sum(right) / 6 > 0
+        assert [one.right for one in score.per_concept] == [sum(right[place : place + 2]) for place in (0, 2, 4)]
+        assert score.p_class == pytest.approx(sum(percentiles) / 6, abs=2 / len(pool.pixels))
+        assert [one.target_index for one in score.per_concept] == [2, 2, 0]
+        assert (score.m_score, score.interval, score.top1_concepts, score.maps, score.concepts) == (
+            None,
+            None,
+            None,
+            6,
+            3,
+        )
+        assert score.m_score_note.startswith("M_score compares probabilities of classes")
+        assert Score.from_dict(json.loads(json.dumps(score.to_dict()))) == score
+
+    def test_are_shown_as_percentiles(self, maps, other):
+        scores = ph.score(maps, other, device="cpu", progress=False)
+        assert repr(scores[0]).startswith("Score(meter → other: M_score -, beyond the 99th percentile ")
+        for html in (scores._repr_html_(), scores[0]._repr_html_()):
+            assert "beyond the 99th percentile" in html
+            assert "percentile</th>" in html
+            assert "top-1, all classes" not in html
+            assert "p of the class" not in html
+
+    def test_do_not_depend_on_the_seeds_beside_them(self, maps, other):
+        (score,) = ph.score(maps, other, device="cpu", progress=False)
+        (alone,) = ph.score(maps["low:brightness"], other, device="cpu", progress=False)
+        assert alone.per_concept[0].right == score.per_concept[1].right
+        assert alone.per_concept[0].p_class == pytest.approx(score.per_concept[1].p_class, abs=0.02)
+
+    def test_of_a_saved_run_need_its_samples_or_others(self, maps, other, pool, tmp_path):
+        run = maps.save(tmp_path / "run")
+        with pytest.raises(SamplesError, match=r"run.s samples cannot be had again, choose others with --samples"):
+            ph.score(run, other, progress=False)
+        (score,) = ph.score(run, other, samples=pool, device="cpu", progress=False)
+        (in_memory,) = ph.score(maps, other, device="cpu", progress=False)
+        assert score.per_concept == in_memory.per_concept
+        assert read_predictions(run) == []
+        with pytest.raises(SamplesError, match="give samples"):
+            ph.score(list(maps), other, progress=False)
+
+    def test_outputs_and_classes_are_scored_apart(self, maps):
+        with pytest.raises(ConceptError, match=r"tiny has classes: score them on a network whose card says output"):
+            ph.score(maps, tiny.classifier(), progress=False)
+        with pytest.raises(ConceptError, match=r"some maps are of outputs .* and some of classes"):
+            match_maps([*concepts("red"), Concept.of_class(0, "lion")], meter())
+        with pytest.raises(ConceptError, match=r"1 of 1 concepts have no class of their own in meter: 'blue'"):
+            match_maps([Concept.of_unit(Unit(channel=0, output="blue"))], meter())
+        with pytest.raises(ConceptError, match="at least 2 different ones"):
+            ph.m_score(maps, meter())
+
+
 class TestRefusals:
     def test_what_needs_classes_says_so_in_one_line(self, pool):
         clean = tiny.classifier()
@@ -162,7 +254,7 @@ class TestRefusals:
             ph.scan(meter(), samples=pool, progress=False)
         with pytest.raises(CardError, match=r"^a scan needs classes"):
             ph.scan(clean, samples=pool, reference=[meter()], progress=False)
-        with pytest.raises(CardError, match=r"^a score needs classes"):
+        with pytest.raises(CardError, match=r"^a score of maps of classes needs classes"):
             match_maps([Concept.of_class(0, "red")], meter())
         with pytest.raises(CardError, match=r"^--confused needs classes"):
             ph.map_models([meter()], confused=1, samples=pool, progress=False)
@@ -173,11 +265,6 @@ class TestRefusals:
             pytest.raises(CardError, match=r"^a map of a class needs classes"),
         ):
             map_jobs(engine, pool, [Job(1, 0)], resolve("vivid"))
-
-    def test_maps_of_outputs_are_not_scored_by_other_networks(self, pool):
-        maps = ph.map_concepts(meter(), ["red", "low:red"], samples=pool, overrides=tiny.SHORT, progress=False)
-        with pytest.raises(ConceptError, match=r"units or outputs alone, which only their network has: ph\.check"):
-            ph.score(maps, meter(), progress=False)
 
     def test_the_range_is_not_judged_by_a_softmax(self, pool):
         assert range_doubt(meter(), pool, device="cpu") is None

@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn import functional
 
 import phosphene as ph
+from phosphene.arguments import to_concepts
 from phosphene.concept_map import render
 from phosphene.concepts import Concept
 from phosphene.engine import Engine
@@ -16,7 +17,7 @@ from phosphene.errors import ConceptError, NumericError, SpecError
 from phosphene.metrics import predictions
 from phosphene.metrics.bootstrap import m_score_interval, wilson
 from phosphene.metrics.m_score import divergences, m_score_of_logits
-from phosphene.metrics.matching import MatchedMaps
+from phosphene.metrics.matching import MatchedMaps, match_maps
 from phosphene.metrics.predictions import logits_at_contrasts, logits_of_maps
 from phosphene.metrics.scorecard import Confusion, Score
 from phosphene.metrics.scores import CONTRASTS, score_of_logits
@@ -222,10 +223,37 @@ def test_nothing_to_score():
         ph.score([], tiny.classifier())
     with pytest.raises(ConceptError, match="name a target"):
         ph.score([tiny.concept_map(0), tiny.concept_map(1)])
-    with pytest.raises(ConceptError, match="at least 2"):
-        ph.score([tiny.concept_map(0), tiny.concept_map(0, 1)], tiny.classifier())
     with pytest.raises(ConceptError, match="there are none"):
         m_score_of_logits(torch.zeros(0, 4), [0, 1])
+
+
+@pytest.mark.parametrize(
+    ("expressions", "right"),
+    [
+        (["lion"], [1, 1]),
+        (["lion vs crane (1)"], [1, 0]),
+        (["lion vs crane (1)", "lion vs crane (2)"], [1, 0, 0, 1]),
+    ],
+)
+def test_concepts_that_pull_up_the_same_have_top_1_and_no_m_score(expressions, right):
+    """The lion's logit is 2, those of the cranes 1 and 3, or the other way round."""
+    network = tiny.classifier()
+    concepts = [to_concepts(one, network)[0] for one in expressions for _ in range(2)]
+    rows = torch.tensor([[2.0, 1, 3, 0, 0], [2, 3, 1, 0, 0]] * len(expressions))
+    if expressions == ["lion"]:
+        rows[:, 0] = 9
+    score = score_of_logits(rows.expand(len(CONTRASTS), -1, -1), match_maps(concepts, network))
+    assert (score.m_score, score.interval, score.top1_concepts, score.top1_concepts_interval) == (None,) * 4
+    assert score.m_score_note == "M_score compares concepts, and all maps pull up the same."
+    assert score.top1_all == sum(right) / len(right)
+    assert (score.concepts, [one.right for one in score.per_concept]) == (
+        1,
+        [sum(right[:2]), sum(right[2:])][: len(expressions)],
+    )
+    assert "M_score -, top-1" in repr(score)
+    again = json.loads(json.dumps(score.to_dict()))
+    assert (again["m_score"], again["m_score_note"]) == (None, score.m_score_note)
+    assert Score.from_dict(again) == score
 
 
 # --- in Python

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from phosphene.arguments import Model, Samples, as_list, to_classifiers
+from phosphene.arguments import Model, Samples, as_list, to_classifiers, to_pool_of_shape
 from phosphene.checked import checked
 from phosphene.checks import Finding
 from phosphene.concept_map import ConceptMap
@@ -29,6 +29,7 @@ def score(
     maps: "Run | Iterable[Run] | Iterable[ConceptMap]",
     targets: "Model | Iterable[Model]" = (),
     *,
+    samples: Samples = None,
     device: str = "auto",
     trust: bool = False,
     progress: bool | ProgressDisplay = True,
@@ -41,6 +42,8 @@ def score(
             written.
         targets: The classifiers that are to recognise them; for runs by default the models of the runs themselves.
             Classes are matched by label, and images are resized to each target's input.
+        samples: Of maps of a regression's outputs, the samples over which the targets' percentiles are. By default
+            those that the maps were made from.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
         trust: Allow code that came with a target to run.
         progress: Whether progress is shown.
@@ -51,7 +54,7 @@ def score(
         One score per target, and run: a list that shows itself in a notebook.
 
     Raises:
-        ConceptError: there are fewer than two concepts, or a target lacks one of them.
+        ConceptError: all maps are of units, or a target lacks one of the concepts.
         PhospheneError: an argument does not fit; the message names the fix.
 
     Example:
@@ -71,16 +74,17 @@ def score(
             )
             if not loaded:
                 raise ConceptError("these maps do not know the model that made them: name a target to score them on.")
-            of_classes = [one for one in items if not one.concept.unit]
-            if items and not of_classes:
-                raise ConceptError(
-                    "these are maps of units or outputs alone, which only their network has: ph.check judges them."
-                )
-            concepts = [one.concept for one in of_classes]
+            shared = [one for one in items if not one.concept.is_inner_unit]
+            if items and not shared:
+                raise ConceptError("these are maps of units alone, which only their network has: ph.check judges them.")
+            concepts = [one.concept for one in shared]
             display.warn(overlap_note(concepts))
-            display.warn(units_note(len(items) - len(of_classes)))
-            source = origin.classifier.name if origin else "source"
-            return Scores(score_maps(of_classes, concepts, one, source=source, device=device)[0] for one in loaded)
+            display.warn(units_note(len(items) - len(shared)))
+            how: dict[str, Any] = {"source": origin.classifier.name if origin else "source", "device": device}
+            if any(concept.unit for concept in concepts) and (samples is not None or origin):
+                shape = tuple(items[0].nu.shape)
+                how["samples"] = origin.pool if samples is None and origin else to_pool_of_shape(samples, shape)
+            return Scores(score_maps(shared, concepts, one, **how)[0] for one in loaded)
 
         def show(number: int, total: int, name: str) -> None:
             """Show on the progress display which score comes next, and call the user's ``on_progress`` with the same arguments."""
@@ -89,8 +93,8 @@ def score(
                 on_progress(number, total, name)
 
         runs = [to_run(one) for one in items]
-        how: dict[str, Any] = {"on_progress": show, "on_warning": display.warn, "on_note": display.note}
-        scores = score_runs(runs, targets, device=device, trust=trust, **how)
+        how = {"on_progress": show, "on_warning": display.warn, "on_note": display.note}
+        scores = score_runs(runs, targets, samples=samples, device=device, trust=trust, **how)
         for path in dict.fromkeys(one.run for one in scores):
             write_report(path)
         return scores

@@ -1,6 +1,7 @@
 """``phosphene score``: runs and targets in, a table and ``scores.json`` out."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -19,15 +20,23 @@ from phosphene.progress import ProgressDisplay
     metavar="MODEL",
     help="Classifier that scores the maps (repeatable).  [the models of the runs themselves]",
 )
+@click.option(
+    "--samples",
+    metavar="SPEC",
+    help="Of maps of a regression's outputs: the samples over which the targets' percentiles are.  [the run's]",
+)
 @options.device
 @options.trust
 @options.as_json
-def command(runs: tuple[Path, ...], targets: tuple[str, ...], device: str, trust: bool, as_json: bool) -> None:
+def command(runs: tuple[Path, ...], targets: tuple[str, ...], as_json: bool, **options_of_score: Any) -> None:
     """Score how well classifiers (--target) recognise the maps of each RUN; print a table, write RUN/scores.json and report.
 
     M_score lies in [1/L, 1] for L concepts and ignores labels, so top-1 is printed with it. Targets with other labels
     are matched by name; for those with another input size, the images are resized. The rows go to RUN/scores.json, with
     every concept and a sweep over contrasts, and to RUN/report.html.
+
+    A map of an output of a regression network is right where the target's own output of that name is above its 99th
+    percentile over the samples, or for low: below its 1st; such maps have no M_score.
     """
     with ProgressDisplay("load torch") as display:
 
@@ -36,13 +45,14 @@ def command(runs: tuple[Path, ...], targets: tuple[str, ...], device: str, trust
             if not as_json:
                 display.print(f"score {number + 1} of {total}: {name}")
 
-        scores = ph.score(runs, targets, device=device, trust=trust, progress=display, on_progress=print_target)
+        scores = ph.score(runs, targets, progress=display, on_progress=print_target, **options_of_score)
     reports = list(dict.fromkeys(str(one.run / "report.html") for one in scores))
     hints = []
-    if any(round(one.interval[0], 2) == round(one.interval[1], 2) for one in scores):
+    if any(one.interval and round(one.interval[0], 2) == round(one.interval[1], 2) for one in scores):
         hints.append(
             "An interval of M_score without width comes from maps that score alike; that of top-1 shows how few they are."
         )
+    hints += dict.fromkeys(one.m_score_note for one in scores if one.m_score_note)
     if not targets:
         hints.append(
             "Without --target, each source classifies its own maps, which were made for it: only other classifiers are "

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from phosphene.errors import first_few, printable
-from phosphene.formats import rate_text
+from phosphene.formats import BEYOND, percent, rate_text
 from phosphene.labels import first_synonym
 
 if TYPE_CHECKING:
@@ -58,14 +58,19 @@ def print_scores(scored: "Sequence[RunScore]") -> None:
     rows = []
     for path in dict.fromkeys(row.run for row in scored):
         own = [row for row in scored if row.run == path]
-        measures = f"M_score\ntop-1, all classes\ntop-1, the {own[0].concepts} concepts"
-        rows.append([Text(cell) for cell in (_source_name(own[0], scored), measures, *map(_score_text, own))])
+        cells = ["\n".join(_measures(one).values()) for one in own]
+        rows.append([Text(cell) for cell in (_source_name(own[0], scored), "\n".join(_measures(own[0])), *cells)])
     print_table(["maps of", "measure", *columns], rows, numbers=(), lines=True)
 
 
 def misclassified_lines(scored: "Sequence[RunScore]") -> Iterator[str]:
-    """Yield a text line for each score with misclassified concepts: how many, and as which classes."""
+    """Yield a text line for each score with wrong concepts: how many, and as which classes, or how many maps of each output."""
     for row in scored:
+        inside = [one for one in row.per_concept if one.right < one.maps] if row.of_outputs else []
+        if inside:
+            outputs = first_few([f"{_short_label(one.label)} ({one.maps - one.right} of {one.maps})" for one in inside])
+            count = f"{len(inside)} of {len(row.per_concept)} outputs of {_source_name(row, scored, ', ')}"
+            yield f"by {printable(row.target)}, maps of {count} are not {BEYOND}: {outputs}"
         wrong = sorted((one for one in row.per_concept if one.misread), key=lambda one: one.right / one.maps)
         if wrong:
             errors = [
@@ -84,11 +89,15 @@ def _source_name(row: "RunScore", scored: "Sequence[RunScore]", gap: str = "\n")
     return gap.join(printable(name) for name in names)
 
 
-def _score_text(row: "RunScore") -> str:
-    """Return a cell of three lines: M_score, top-1 among all classes, top-1 among the run's concepts; each with its 95 % interval."""
-    low, high = row.interval
-    rates = ((row.top1_all, row.top1_all_interval), (row.top1_concepts, row.top1_concepts_interval))
-    return "\n".join([f"{row.m_score:.2f} [{low:.2f}, {high:.2f}]", *(rate_text(*rate) for rate in rates)])
+def _measures(row: "RunScore") -> dict[str, str]:
+    """Return the measures of a score by name, as text: M_score and top-1 with 95 % intervals, or of outputs how many maps are beyond."""
+    all_classes = rate_text(row.top1_all, row.top1_all_interval)
+    if row.of_outputs:
+        return {"M_score": row.m_score_text, BEYOND: all_classes, "mean percentile": percent(row.p_class)}
+    named = {"M_score": row.m_score_text, "top-1, all classes": all_classes}
+    if row.top1_concepts is not None and row.top1_concepts_interval is not None:
+        named[f"top-1, the {row.concepts} concepts"] = rate_text(row.top1_concepts, row.top1_concepts_interval)
+    return named
 
 
 def _short_label(label: str) -> str:

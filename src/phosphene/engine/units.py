@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from phosphene.classifier import Classifier
 from phosphene.engine.modules import forward_hooks, hookable
+from phosphene.engine.targets import target_probabilities
 from phosphene.spatial_activation import as_spatial_activation
 from phosphene.units import Unit
 
@@ -152,10 +153,18 @@ class UnitClassifier(Classifier):
         columns = [(one - t) / s for one, (t, s) in zip(activations, self.scales, strict=True)]
         return torch.cat([logits.to(columns[0]), torch.stack(columns, 1)], 1)
 
-    def percentiles(self, logits: Tensor) -> Tensor:
-        """Return, per row of ``logits`` (n, classes + units) and unit, the share of samples that activate it less, (n, units) in [0, 1].
+    def confidences(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Return the probability of each row's target, (n,) in [0, 1]; of a unit, the share of samples that activate it less.
 
         The samples are those whose activations the classifier was made with.
+
+        Args:
+            logits: (n, classes + units).
+            targets: int8 (n, classes + units + 1): :func:`phosphene.engine.targets.targets_of`.
         """
-        own = logits[:, -len(self.layers) :, None]
-        return (self.of_samples[None] < own).double().mean(2)
+        units = slice(-len(self.layers) - 1, -1)
+        is_unit, unit = targets[:, units].max(1)
+        own = logits[:, -len(self.layers) :].gather(1, unit[:, None])
+        percentiles = (self.of_samples.to(logits)[unit] < own).double().mean(1)
+        probabilities = target_probabilities(logits, targets)
+        return torch.where(is_unit > 0, percentiles.to(probabilities), probabilities)

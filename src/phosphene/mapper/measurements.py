@@ -1,6 +1,5 @@
 """Measurements of finished maps with the source classifier: its confidence, and their targeting rate."""
 
-import torch
 from torch import Tensor
 
 from phosphene.concept_map import render
@@ -17,13 +16,13 @@ def confidences(engine: Engine, nu: Tensor, classes: Tensor, contrast: float) ->
         NumericError: the network gives NaN or infinity for the image of a map.
     """
     logits = engine.logits(render(nu, contrast))
-    probabilities = target_probabilities(logits, classes)
+    network = engine.classifier
+    if isinstance(network, UnitClassifier):
+        probabilities = network.confidences(logits, classes)
+    else:
+        probabilities = target_probabilities(logits, classes)
     if not probabilities.isfinite().all():
         raise NumericError(f"network {engine.classifier.name} gives NaN or infinity for the image of a finished map.")
-    if isinstance(engine.classifier, UnitClassifier):
-        of_unit = classes[:, engine.classifier.num_classes : -1] > 0
-        percentiles = (engine.classifier.percentiles(logits) * of_unit).sum(1).to(probabilities)
-        probabilities = torch.where(of_unit.any(1), percentiles, probabilities)
     return [float(one) for one in probabilities]
 
 

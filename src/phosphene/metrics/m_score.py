@@ -26,14 +26,19 @@ def divergences(logits: Tensor, concepts: Sequence[int]) -> Tensor:
         ConceptError: no maps, or fewer than two different concepts, which leave nothing to compare.
     """
     chosen = sorted(set(concepts))
-    if len(chosen) < 2:
-        raise ConceptError("M_score compares concepts: at least 2 different ones are needed; map more of them.")
+    _require_several(len(chosen))
     if len(logits) == 0:
         raise ConceptError("M_score is over maps: there are none.")
     log_p = logits.detach().cpu().double()[:, chosen].log_softmax(1)  # Eq. 3
     log_marginal = log_p.logsumexp(0) - math.log(len(log_p))  # Eq. 4
     p = log_p.exp()
     return torch.where(p > 0, p * (log_p - log_marginal), 0).sum(1)
+
+
+def _require_several(concepts: int) -> None:
+    """Raise ConceptError if ``concepts``, the number of different ones, is below 2."""
+    if concepts < 2:
+        raise ConceptError("M_score compares concepts: at least 2 different ones are needed; map more of them.")
 
 
 def m_score_of_logits(logits: Tensor, concepts: Sequence[int]) -> float:
@@ -79,6 +84,7 @@ def m_score(maps: Sequence[ConceptMap], target: Classifier, *, device: str = "au
         SpecError: the target takes images of another number of channels.
     """
     sets = match_maps([one.concept for one in maps], target).pulled_up
+    _require_several(len(sets))
     with Engine(target, device=device) as engine:
         logits = logits_of_maps(engine, maps)
     return m_score_of_logits(pulled_up_logits(logits, sets), range(len(sets)))

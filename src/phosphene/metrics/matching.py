@@ -1,4 +1,4 @@
-"""Match each class of a source's concepts to a class of a target, by label."""
+"""Match each class or output of a source's concepts to one of a target, by label."""
 
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,6 +12,7 @@ from phosphene.concepts import Concept, Sides
 from phosphene.engine.targets import targets_of
 from phosphene.errors import ConceptError, first_few
 from phosphene.labels import Labels, first_synonym
+from phosphene.units import Unit
 
 
 @dataclass(frozen=True)
@@ -19,8 +20,8 @@ class MatchedMaps:
     """Result of :func:`match_maps`: the Concept of each map at the source, and the target's class index for each source class in them.
 
     Attributes:
-        concepts: What each map is of, at the source.
-        classes: The target's class of each class of these concepts.
+        concepts: What each map is of, at the source: all classes, unions and contrasts, or all outputs of a regression.
+        classes: The target's class of each class of these concepts, or its output of each output.
         labels: The target's labels.
         multi_label: Whether the target's outputs are independent.
     """
@@ -31,8 +32,15 @@ class MatchedMaps:
     multi_label: bool = False
 
     @cached_property
+    def outputs(self) -> list[Unit]:
+        """Of maps of a regression's outputs, the target's output of each map, high or low; else empty."""
+        units = [concept.unit for concept in self.concepts if concept.unit]
+        own = [self.classes[unit.channel or 0] for unit in units]
+        return [Unit(channel=one, output=self.labels[one], low=unit.low) for one, unit in zip(own, units, strict=True)]
+
+    @cached_property
     def sides(self) -> list[Sides]:
-        """Each map's :class:`Sides` in the target's class indices: classes that it pulls up, and those that it pushes down, each sorted."""
+        """Each map's :class:`Sides` in the target's class indices, those pulled up and those pushed down, sorted; empty for outputs."""
         return [
             Sides(*(tuple(sorted(self.classes[index] for index in side)) for side in concept.sides))
             for concept in self.concepts
@@ -40,23 +48,35 @@ class MatchedMaps:
 
     @cached_property
     def targets(self) -> Tensor:
-        """What the target should predict: indices (maps,); for sets of classes or multi-label (maps, columns) of 1 for, -1 against, 0."""
+        """What the target should predict: indices (maps,); for sets, multi-label or outputs (maps, columns) of 1 for, -1 against, 0."""
         return targets_of(self.sides, len(self.labels), multi_label=self.multi_label)
 
     @cached_property
     def pulled_up(self) -> list[tuple[int, ...]]:
-        """The different sets of the target's classes that the maps pull up, sorted: the L concepts of ``M_score``."""
-        return sorted({side.up for side in self.sides})
+        """The different sets of the target's classes that the maps pull up, sorted: the L concepts of ``M_score``; none for outputs."""
+        return sorted({side.up for side in self.sides if side.up})
 
 
 def match_maps(concepts: Sequence[Concept], target: Classifier) -> MatchedMaps:
     """Match each class in ``concepts``, one per map, by label to a class of a classifier; return MatchedMaps; ConceptError if it cannot.
 
+    Outputs of a regression network are matched to those of another one.
+
     Raises:
-        ConceptError: a class has none, or several.
-        CardError: the target's outputs are measurements.
+        ConceptError: a class or output has none, or several; some concepts are outputs and the others, or those of the
+            target, are classes.
+        CardError: the target's outputs are measurements, and those of the maps are classes.
     """
-    target.refuse_regression("a score")
+    outputs = sum(concept.unit is not None for concept in concepts)
+    if not outputs:
+        target.refuse_regression("a score of maps of classes")
+    elif outputs < len(concepts):
+        raise ConceptError("some maps are of outputs of a regression network, and some of classes: score them apart.")
+    elif not target.regression:
+        raise ConceptError(
+            f"the maps are of outputs of a regression network, and {target.name} has classes: score them on a network "
+            'whose card says output = "regression".'
+        )
     classes = match(classes_of(concepts), target.labels, target.name)
     return MatchedMaps(concepts, classes, target.labels, target.multi_label)
 
@@ -76,25 +96,32 @@ def overlap_note(concepts: Iterable[Concept]) -> "str | None":
 
 
 def units_note(units: int) -> "str | None":
-    """Return a note that maps of units are left out of the score; ``None`` if ``units``, their number, is 0."""
+    """Return a note that maps of units of inner layers are left out of the score; ``None`` if ``units``, their number, is 0."""
     left = "1 map of a unit is" if units == 1 else f"{units} maps of units are"
-    return f"{left} left out: what classifiers predict says nothing about them." if units else None
+    return f"{left} left out: other networks do not have the same units." if units else None
 
 
 def classes_of(concepts: Iterable[Concept]) -> dict[int, str]:
-    """Return index -> label of all classes of concepts, on either side, each once; ConceptError if one index has two labels.
+    """Return index -> label of all classes (or outputs) of concepts, on either side, each once; ConceptError if one index has two labels.
 
     Raises:
         ConceptError: one index stands for two labels: the maps come from classifiers with different classes.
     """
     labels: dict[int, str] = {}
-    for index, label in (member for concept in concepts for member in concept.up + concept.against):
+    for index, label in (member for concept in concepts for member in _members(concept)):
         if labels.setdefault(index, label) != label:
             raise ConceptError(
                 f"class {index} is {labels[index][:60]!r} in one map and {label[:60]!r} in another: "
                 "score the maps of one classifier at a time."
             )
     return labels
+
+
+def _members(concept: Concept) -> tuple[tuple[int, str], ...]:
+    """Return index and label of each class of a concept, on either side, or of the output that it is; none for a unit of an inner layer."""
+    if concept.unit and concept.unit.is_output:
+        return ((concept.unit.channel or 0, concept.unit.output),)
+    return concept.up + concept.against
 
 
 def match(concepts: Mapping[int, str], labels: Labels, target: str = "the target") -> dict[int, int]:

@@ -68,10 +68,15 @@ def check_channels(channels: int, target: Classifier) -> None:
 
 def _logits(engine: Engine, images: Tensor) -> Tensor:
     """Resize images (n, c, h, w) to the classifier's input and return its logits (n, classes), on the CPU."""
-    size = engine.classifier.input.size
-    if tuple(images.shape[-2:]) != size:
-        images = functional.interpolate(images, size, mode="bilinear", antialias=True)
+    images = resized(images, engine.classifier)
     return engine.logits(images.contiguous(memory_format=torch.channels_last)).cpu()
+
+
+def resized(images: Tensor, classifier: Classifier) -> Tensor:
+    """Return images (n, c, h, w), floats or uint8, resized bilinearly, antialiased, to the classifier's input; as given if they have it."""
+    if tuple(images.shape[-2:]) == classifier.input.size:
+        return images
+    return functional.interpolate(images, classifier.input.size, mode="bilinear", antialias=True)
 
 
 def _batches_of_one_shape(maps: Iterable[ConceptMap], target_pixels: int) -> Iterator[list[ConceptMap]]:

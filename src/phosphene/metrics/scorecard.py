@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, is_dataclass
+from types import UnionType
 from typing import Any, Self, TypeVar, get_args, get_origin, get_type_hints
 
 from phosphene import notebook
-from phosphene.formats import count, rate_text
+from phosphene.concepts import is_unit
+from phosphene.formats import BEYOND, count, rate_text
 from phosphene.labels import first_synonym
 
 Interval = tuple[float, float]
@@ -25,12 +27,13 @@ class ConceptScore:
     """How a target classifies the maps of one concept: how many are right, the mean probability, and what it predicts instead.
 
     Attributes:
-        index: The source's class, or the number of the union or contrast.
+        index: The source's class, or the number of the union, contrast or output.
         label: Label of the concept.
-        target_index: The target's class of that name; of a union or contrast, of the first class that is pulled up.
+        target_index: The target's class or output of that name; of a union or contrast, of the first class that is
+            pulled up.
         maps: Number of maps.
-        right: How many of them the target classifies as the class.
-        p_class: Mean probability of the class, in [0, 1].
+        right: How many of them the target classifies as the class, or measures beyond the 99th percentile.
+        p_class: Mean probability of the class, in [0, 1]; of an output, mean percentile.
         misread: Classes that the target predicts instead, the most frequent first; of a contrast, of its right side.
     """
 
@@ -48,8 +51,8 @@ class ContrastScore:
     """The main figures of a :class:`Score` (M_score, top-1, probability) for the maps' images rendered at one contrast."""
 
     contrast: float
-    m_score: float
-    top1_concepts: float
+    m_score: float | None
+    top1_concepts: float | None
     top1_all: float
     p_class: float
 
@@ -58,30 +61,37 @@ class ContrastScore:
 class Score:
     """How one target classifies the maps of one source: M_score and top-1 with intervals, by concept and by contrast.
 
+    Of outputs of a regression network, a map is right where the target's own output of that name is above its 99th
+    percentile over the samples, or for ``low:`` below its 1st.
+
     Attributes:
         source: Name of the classifier that the maps come from.
         target: Name of the classifier that classifies them.
-        m_score: ``M_score(target | source)``, in [1 / L, 1]; blind to labels.
-        interval: 95 % bootstrap interval of ``m_score`` over the maps.
-        top1_concepts: Share of maps that are classified as their class among the L concepts (what maps pull up).
-        top1_concepts_interval: Wilson 95 % interval of ``top1_concepts``.
+        m_score: ``M_score(target | source)``, in [1 / L, 1]; blind to labels. ``None`` if there is none:
+            ``m_score_note`` says why.
+        interval: 95 % bootstrap interval of ``m_score`` over the maps; ``None`` like it.
+        top1_concepts: Share of maps that are classified as their class among the L concepts (what maps pull up);
+            ``None`` like ``m_score``.
+        top1_concepts_interval: Wilson 95 % interval of ``top1_concepts``; ``None`` like it.
         top1_all: Share of maps that are classified as their class among all of the target's classes; as one of their
-            classes if they are of a union, and among the classes of both sides if they are of a contrast.
+            classes if they are of a union, and among the classes of both sides if they are of a contrast. Of outputs,
+            the share of maps that are right.
         top1_all_interval: Wilson 95 % interval of ``top1_all``.
-        p_class: Mean probability of the class among all classes.
+        p_class: Mean probability of the class among all classes; of outputs, the mean percentile: the share of samples
+            that the target measures less in, or for ``low:`` more.
         maps: Number of maps.
-        concepts: L.
-        classes: Number of the target's classes.
+        concepts: L; of outputs, their number, high and low ones counted apart.
+        classes: Number of the target's classes or outputs.
         per_concept: One entry per concept, in the order of the maps.
         contrast_sweep: The figures at other contrasts; the score itself is that at 0.2.
     """
 
     source: str
     target: str
-    m_score: float
-    interval: Interval
-    top1_concepts: float
-    top1_concepts_interval: Interval
+    m_score: float | None
+    interval: Interval | None
+    top1_concepts: float | None
+    top1_concepts_interval: Interval | None
     top1_all: float
     top1_all_interval: Interval
     p_class: float
@@ -92,12 +102,34 @@ class Score:
     contrast_sweep: tuple[ContrastScore, ...]
 
     def __repr__(self) -> str:
-        low, high = self.interval
-        return (
-            f"{type(self).__name__}({self.source} → {self.target}: M_score {self.m_score:.2f} [{low:.2f}, {high:.2f}], "
-            f"top-1 {rate_text(self.top1_all, self.top1_all_interval)} of {count(self.maps, 'map')} "
-            f"among {self.classes:,} classes)"
+        rate, maps = rate_text(self.top1_all, self.top1_all_interval), count(self.maps, "map")
+        found = (
+            f"{BEYOND} {rate} of {maps}"
+            if self.of_outputs
+            else f"top-1 {rate} of {maps} among {self.classes:,} classes"
         )
+        return f"{type(self).__name__}({self.source} → {self.target}: M_score {self.m_score_text}, {found})"
+
+    @property
+    def of_outputs(self) -> bool:
+        """Whether the maps are of outputs of a regression network, whose figures are percentiles and no probabilities."""
+        return all(is_unit(one.index) for one in self.per_concept)
+
+    @property
+    def m_score_note(self) -> "str | None":
+        """Why there is no ``m_score``, as a sentence; ``None`` if there is one."""
+        if self.m_score is not None:
+            return None
+        if self.of_outputs:
+            return "M_score compares probabilities of classes, and outputs of a regression network have none."
+        return "M_score compares concepts, and all maps pull up the same."
+
+    @property
+    def m_score_text(self) -> str:
+        """``m_score`` with its interval as text, ``0.75 [0.40, 0.90]``; ``-`` if there is none."""
+        if self.m_score is None or self.interval is None:
+            return "-"
+        return f"{self.m_score:.2f} [{self.interval[0]:.2f}, {self.interval[1]:.2f}]"
 
     def _repr_html_(self) -> str:
         """Return the score as HTML that a notebook displays: a line of figures, and a table with a row per concept, 48 at most."""
@@ -112,12 +144,15 @@ class Score:
         ]
         hidden = len(self.per_concept) - len(rows)
         head = ["concept", "classified correctly", "p of the class", "predicted instead"]
+        if self.of_outputs:
+            head, rows = ["output", BEYOND, "percentile"], [row[:3] for row in rows]
         more = f"and {hidden} concepts more" if hidden else ""
-        return notebook.piece("stack", [Scores([self])._repr_html_(), notebook.piece("table", head, rows), more])
+        note = self.m_score_note or ""
+        return notebook.piece("stack", [Scores([self])._repr_html_(), note, notebook.piece("table", head, rows), more])
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the score as a dictionary of plain values, as ``scores.json`` holds it."""
-        return asdict(self)
+        """Return the score as a dictionary of plain values, as ``scores.json`` holds it, with ``m_score_note``."""
+        return asdict(self) | {"m_score_note": self.m_score_note}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
@@ -141,20 +176,28 @@ class Scores(list[ScoreT]):
             [
                 f"{one.source} → {one.target}",
                 f"{one.maps:,}",
-                notebook.Cell(f"{one.m_score:.2f} [{one.interval[0]:.2f}, {one.interval[1]:.2f}]", one.m_score),
-                _rate_cell(one.top1_all, one.top1_all_interval, one.classes),
+                "-" if one.m_score is None else notebook.Cell(one.m_score_text, one.m_score),
+                _rate_cell(one.top1_all, one.top1_all_interval, 0 if one.of_outputs else one.classes),
                 _rate_cell(one.top1_concepts, one.top1_concepts_interval, one.concepts),
                 notebook.Cell(f"{one.p_class:.2f}", one.p_class),
             ]
             for one in self
         ]
         head = ["source → target", "maps", "M_score", "top-1, all classes", "top-1, the concepts", "p of the class"]
+        if any(one.of_outputs for one in self):
+            several = not all(one.of_outputs for one in self)
+            head[3], head[5] = (
+                f"{head[3]}; outputs: " * several + BEYOND,
+                f"{head[5]}; outputs: " * several + "percentile",
+            )
         return notebook.piece("table", head, rows)
 
 
-def _rate_cell(value: float, interval: Interval, classes: int) -> notebook.Cell:
-    """Return a top-1 rate as a notebook.Cell: its text is the rate, the 95 % interval and the number of classes, its heat the rate."""
-    return notebook.Cell(f"{rate_text(value, interval)} among {classes:,}", value)
+def _rate_cell(value: "float | None", interval: "Interval | None", classes: int) -> "notebook.Cell | str":
+    """Return a rate as a notebook.Cell: the rate, its 95 % interval and, unless 0, the number of classes; ``-`` if it is ``None``."""
+    if value is None or interval is None:
+        return "-"
+    return notebook.Cell(rate_text(value, interval) + (f" among {classes:,}" if classes else ""), value)
 
 
 def _entries(kind: type, data: Mapping[str, Any]) -> dict[str, Any]:
@@ -164,6 +207,8 @@ def _entries(kind: type, data: Mapping[str, Any]) -> dict[str, Any]:
 
 def _typed(kind: Any, value: Any) -> Any:
     """Return a plain value of JSON as the declared type ``kind``: a dataclass, tuple, or simple type; TypeError if it does not fit."""
+    if get_origin(kind) is UnionType:  # ``X | None``
+        return None if value is None else _typed(get_args(kind)[0], value)
     if isinstance(kind, type) and is_dataclass(kind):
         return kind(**_entries(kind, value))
     if get_origin(kind) is tuple:

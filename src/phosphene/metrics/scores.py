@@ -2,8 +2,10 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from phosphene.classifier import Classifier
@@ -11,11 +13,21 @@ from phosphene.concept_map import ConceptMap
 from phosphene.concepts import Concept
 from phosphene.engine import Engine
 from phosphene.engine.targets import hits, predicted, target_probabilities
+from phosphene.engine.units import MOST_SAMPLES, UnitClassifier
+from phosphene.errors import SamplesError
 from phosphene.metrics.bootstrap import m_score_interval, wilson
 from phosphene.metrics.m_score import divergences, m_score_of_logits
 from phosphene.metrics.matching import MatchedMaps, match_maps
-from phosphene.metrics.predictions import SCORE_CONTRAST, logits_at_contrasts, pulled_up_logits, top1, top_predictions
+from phosphene.metrics.predictions import (
+    SCORE_CONTRAST,
+    logits_at_contrasts,
+    pulled_up_logits,
+    resized,
+    top1,
+    top_predictions,
+)
 from phosphene.metrics.scorecard import ConceptScore, Confusion, ContrastScore, Score
+from phosphene.samples.pool import SamplePool
 
 # The score is taken at 0.2; the others are reported beside it, so that nobody can choose the contrast that flatters.
 CONTRASTS = (0.05, 0.1, 0.15, SCORE_CONTRAST, 0.25, 0.3, 0.4)
@@ -27,94 +39,127 @@ def score_maps(
     concepts: Sequence[Concept],
     target: Classifier,
     *,
+    samples: "SamplePool | None" = None,
     source: str = "source",
     device: str = "auto",
 ) -> tuple[Score, list[dict[str, Any]]]:
     """Classify maps of ``concepts`` by a target at all ``CONTRASTS``; return Score, top classes per map; ConceptError if it lacks one.
 
     Args:
-        maps: Maps of at least two concepts.
+        maps: The maps.
         concepts: What each map is of.
         target: The classifier that is to classify them; its classes are matched to the maps' by label, and the images
             are resized to its input.
+        samples: Samples of the source's input size, needed for outputs: the target's percentiles are over the first 512.
         source: Name of the classifier that the maps come from.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
 
     Returns:
-        The score, and the target's most probable classes for each map: see :func:`top_predictions`.
+        The score, and the target's most probable classes for each map: see :func:`top_predictions`; of outputs, which
+        are no classes, none.
 
     Raises:
-        ConceptError: fewer than two concepts, or the target lacks one of them.
+        ConceptError: there are no maps, or the target lacks one of the concepts.
+        SamplesError: the maps are of outputs, and no samples are given.
         SpecError: the target takes images of another number of channels.
         NumericError: the target returns NaN or infinity.
     """
     matched = match_maps(concepts, target)
+    if matched.outputs and samples is None:
+        raise SamplesError("outputs of a regression are scored by the target's values for samples: give samples.")
     with Engine(target, device=device) as engine:
-        logits = logits_at_contrasts(engine, maps, CONTRASTS)
-    score = score_of_logits(logits, matched, source=source, target=target.name)
-    return score, top_predictions(logits[CONTRASTS.index(SCORE_CONTRAST)], matched)
+        reader = engine
+        if matched.outputs and samples is not None:
+            reader = engine.reading(matched.outputs, resized(samples.pixels[:MOST_SAMPLES], target), alone=True)
+        logits = logits_at_contrasts(reader, maps, CONTRASTS)
+    network, targets = reader.classifier, matched.targets
+    percentiles = None
+    if isinstance(network, UnitClassifier):
+        percentiles = torch.stack([network.confidences(rows.double(), targets) for rows in logits])
+    score = score_of_logits(logits, matched, percentiles, source=source, target=target.name)
+    top = [] if matched.outputs else top_predictions(logits[CONTRASTS.index(SCORE_CONTRAST)], matched)
+    return score, top
 
 
-def score_of_logits(logits: Tensor, maps: MatchedMaps, *, source: str = "source", target: str = "target") -> Score:
+def score_of_logits(
+    logits: Tensor,
+    maps: MatchedMaps,
+    percentiles: "Tensor | None" = None,
+    *,
+    source: str = "source",
+    target: str = "target",
+) -> Score:
     """Compute the :class:`Score` of a source's maps from a target's logits at ``CONTRASTS``, (contrasts, maps, classes); pure function.
 
     Args:
-        logits: (contrasts, maps, classes), the contrasts those of ``CONTRASTS``.
+        logits: (contrasts, maps, classes), the contrasts those of ``CONTRASTS``; for maps of outputs (contrasts, maps,
+            outputs + maps): see :class:`UnitClassifier`.
         maps: The concepts of the maps.
+        percentiles: Of maps of outputs, each map's percentile among the target's values for samples, (contrasts, maps).
         source: The source's name.
         target: The target's name.
     """
-    at_score = logits[CONTRASTS.index(SCORE_CONTRAST)]
-    sweep = tuple(_at_contrast(contrast, rows, maps) for contrast, rows in zip(CONTRASTS, logits, strict=True))
-    main = sweep[CONTRASTS.index(SCORE_CONTRAST)]
+    if percentiles is None:
+        percentiles = torch.stack([target_probabilities(rows.double(), maps.targets) for rows in logits])
+    at = CONTRASTS.index(SCORE_CONTRAST)
+    sweep = tuple(map(partial(_at_contrast, maps), CONTRASTS, logits, percentiles))
+    main = sweep[at]
     count, of = len(maps.concepts), len(maps.pulled_up)
-    spread = divergences(pulled_up_logits(at_score, maps.pulled_up), range(of))
+    interval = None
+    if of > 1:
+        interval = m_score_interval(divergences(pulled_up_logits(logits[at], maps.pulled_up), range(of)), of)
+    top1_concepts = main.top1_concepts
     return Score(
         source=source,
         target=target,
         m_score=main.m_score,
-        interval=m_score_interval(spread, of),
-        top1_concepts=main.top1_concepts,
-        top1_concepts_interval=wilson(round(main.top1_concepts * count), count),
+        interval=interval,
+        top1_concepts=top1_concepts,
+        top1_concepts_interval=None if top1_concepts is None else wilson(round(top1_concepts * count), count),
         top1_all=main.top1_all,
         top1_all_interval=wilson(round(main.top1_all * count), count),
         p_class=main.p_class,
         maps=count,
-        concepts=of,
-        classes=at_score.shape[1],
-        per_concept=_per_concept(at_score, maps),
+        concepts=of or len({concept.index for concept in maps.concepts}),
+        classes=len(maps.labels),
+        per_concept=_per_concept(logits[at], percentiles[at], maps),
         contrast_sweep=sweep,
     )
 
 
-def _at_contrast(contrast: float, logits: Tensor, maps: MatchedMaps) -> ContrastScore:
-    """Return the ContrastScore of one contrast, from the target's logits (maps, classes): M_score, top-1 rates, mean probability."""
-    pulled_up = pulled_up_logits(logits, maps.pulled_up)
+def _at_contrast(maps: MatchedMaps, contrast: float, logits: Tensor, confidences: Tensor) -> ContrastScore:
+    """Return the ContrastScore of one contrast, from the target's logits (maps, classes) and its confidence in each map, (maps,)."""
+    m_score = top1_concepts = None
+    if len(maps.pulled_up) > 1:
+        pulled_up = pulled_up_logits(logits, maps.pulled_up)
+        m_score = m_score_of_logits(pulled_up, range(len(maps.pulled_up)))
+        top1_concepts = top1(pulled_up, [maps.pulled_up.index(side.up) for side in maps.sides])
     return ContrastScore(
         contrast=contrast,
-        m_score=m_score_of_logits(pulled_up, range(len(maps.pulled_up))),
-        top1_concepts=top1(pulled_up, [maps.pulled_up.index(side.up) for side in maps.sides]),
+        m_score=m_score,
+        top1_concepts=top1_concepts,
         top1_all=float(hits(logits, maps.targets).double().mean()),
-        p_class=float(target_probabilities(logits.double(), maps.targets).mean()),
+        p_class=float(confidences.mean()),
     )
 
 
-def _per_concept(logits: Tensor, maps: MatchedMaps) -> tuple[ConceptScore, ...]:
-    """Return a ConceptScore per concept from the target's logits (maps, classes): right ones, probability, wrong predictions."""
+def _per_concept(logits: Tensor, confidences: Tensor, maps: MatchedMaps) -> tuple[ConceptScore, ...]:
+    """Return a ConceptScore per concept from a target's logits (maps, classes), confidences (maps,): right ones, mean, wrong ones."""
     best, right = predicted(logits, maps.targets).tolist(), hits(logits, maps.targets).tolist()
-    probability = target_probabilities(logits.double(), maps.targets).tolist()
+    probability = confidences.tolist()
+    firsts = [output.channel or 0 for output in maps.outputs] or [side.up[0] for side in maps.sides]
     positions: dict[int, list[int]] = {}
     for position, concept in enumerate(maps.concepts):
         positions.setdefault(concept.index, []).append(position)
     rows = []
     for index, own in positions.items():
-        # A multi-label target that is wrong may predict none of its classes.
+        # A multi-label target that is wrong may predict none of its classes; an output has no class to be taken for.
         wrong = Counter(best[place] for place in own if not right[place] and best[place] < len(maps.labels))
         rows.append(
             ConceptScore(
                 index=index,
                 label=maps.concepts[own[0]].label,
-                target_index=maps.sides[own[0]].up[0],
+                target_index=firsts[own[0]],
                 maps=len(own),
                 right=sum(right[place] for place in own),
                 p_class=sum(probability[position] for position in own) / len(own),

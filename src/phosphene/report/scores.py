@@ -5,7 +5,7 @@ from typing import Any
 from phosphene.checks.finding import FEWEST
 from phosphene.concepts import Concept, is_class
 from phosphene.errors import RunError
-from phosphene.formats import count, percent
+from phosphene.formats import BEYOND, count, percent
 from phosphene.metrics.matching import overlap_note
 from phosphene.metrics.scorecard import Score
 from phosphene.runs import RunDirectory
@@ -38,7 +38,7 @@ def score_section(run: RunDirectory, facts: dict[str, Any]) -> "dict[str, Any] |
         for row, score in rows
     ]
     return {
-        "nav": "Other classifiers",
+        "nav": "Other networks" if targets[0]["score"].of_outputs else "Other classifiers",
         # the gallery has a line on the source itself
         "glance": [_glance(target["score"], overlap) for target in targets if not target["is_source"]],
         "overlap": overlap,
@@ -71,6 +71,13 @@ def _glance(score: Score, overlap: "str | None") -> dict[str, str]:
         overlap: Why M_score means nothing for these concepts; ``None`` if it does.
     """
     low, high = (100 * end for end in score.top1_all_interval)
+    mark = "unsure" if score.top1_all < GOOD else "good" if score.maps >= FEWEST else ""
+    if score.of_outputs:
+        text = (
+            f"by {score.target}, {percent(score.top1_all)} of {count(score.maps, 'map')} of outputs are {BEYOND} of the "
+            f"samples, or for low: below the 1st (95 % interval {low:.0f} to {high:.0f} %)."
+        )
+        return {"mark": mark, "text": text}
     text = (
         f"{score.target} classifies {percent(score.top1_all)} of {count(score.maps, 'map')} as their class, among its "
         f"{score.classes:,} classes (95 % interval {low:.0f} to {high:.0f} %"
@@ -79,7 +86,6 @@ def _glance(score: Score, overlap: "str | None") -> dict[str, str]:
         text += "; a map of a union as one of its classes, and of a contrast as its left side rather than its right"
     if overlap:
         return {"mark": "", "text": f"{text}). {overlap}"}
-    return {
-        "mark": "unsure" if score.top1_all < GOOD else "good" if score.maps >= FEWEST else "",
-        "text": f"{text}; M_score, the paper's metric: {score.m_score:.2f} of at most 1).",
-    }
+    if score.m_score is not None:
+        text += f"; M_score, the paper's metric: {score.m_score:.2f} of at most 1"
+    return {"mark": mark, "text": f"{text})."}

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from phosphene import notebook
 from phosphene.errors import RunError
-from phosphene.formats import percent
+from phosphene.formats import BEYOND, percent
 from phosphene.runs.documents import Document
 from phosphene.runs.lock import hold
 
@@ -50,13 +50,15 @@ def write_scores(run: "RunDirectory", rows: Sequence[dict[str, Any]]) -> None:
 
 def scores_table(run: "RunDirectory") -> str:
     """Return the run's scores as an HTML table for notebooks; empty text if there are none."""
-    rows = [row for row in read_scores(run) if all(isinstance(row.get(key), float) for key in ("m_score", "top1_all"))]
+    rows = [row for row in read_scores(run) if isinstance(row.get("top1_all"), float)]
     lines = [
         [
             str(row["target"]),
-            notebook.Cell(f"{row['m_score']:.2f}", row["m_score"]),
+            notebook.Cell(f"{row['m_score']:.2f}", row["m_score"]) if isinstance(row.get("m_score"), float) else "-",
             notebook.Cell(percent(row["top1_all"]), row["top1_all"]),
         ]
         for row in rows
     ]
-    return notebook.piece("table", ["target classifier", "M_score", "top-1, all classes"], lines) if lines else ""
+    of_outputs = any("output" in row.get("unit", {}) for row in run.facts()["jobs"]) if rows else False
+    rate = BEYOND if of_outputs else "top-1, all classes"
+    return notebook.piece("table", ["target classifier", "M_score", rate], lines) if lines else ""

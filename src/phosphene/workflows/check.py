@@ -8,11 +8,10 @@ from phosphene import notebook
 from phosphene.arguments import Samples, to_pool
 from phosphene.checks import CHECKS, CheckContext, Finding, Request, choose, examine
 from phosphene.checks.finding import FEWEST
-from phosphene.classifier import Classifier
 from phosphene.concept_map import Job
 from phosphene.concepts import disjoint
 from phosphene.engine.device import pick_device
-from phosphene.errors import RecipeError, RunError, SamplesError, first_few
+from phosphene.errors import RecipeError, RunError, first_few
 from phosphene.formats import count
 from phosphene.mapper import passes_per_map
 from phosphene.progress import ProgressDisplay
@@ -20,11 +19,11 @@ from phosphene.recipe import Recipe
 from phosphene.report import write_report
 from phosphene.runs import RunDirectory
 from phosphene.runs.checks import FIGURES_ONLY, read_checks, write_check
-from phosphene.samples import SamplePool
 from phosphene.sources import load
 from phosphene.version import __version__
 from phosphene.workflows.concept_maps import ConceptMaps
 from phosphene.workflows.progress import Progress
+from phosphene.workflows.run_samples import samples_of_run
 
 # Maps of more classes than this are not read: they would fill the memory and tell nothing new.
 MOST_CLASSES = 64
@@ -179,7 +178,7 @@ def plan_checks(
             "bring those back, or map it again into another directory."
         )
     sha256, earlier = run.maps_sha256(), read_checks(run)
-    pool = _samples_of_run(facts["samples"], samples, classifier)
+    pool = samples_of_run(facts, samples, classifier.input.shape)
     same = pool.sha256 == facts["samples"]["sha256"]
     maps = [run.read(run.folder(Job(row["index"], row["seed"]), row["label"])) for row in rows]
     precision = str(facts.get("precision") or "auto")
@@ -260,19 +259,6 @@ def _recipe_of_run(run: RunDirectory, facts: dict[str, Any]) -> Recipe:
     if set(fields) == set(recipe.to_dict()) and recipe.sha256 != facts["sha256"]:
         raise RunError(f"{run.path / 'run.json'} is damaged (its recipe has another hash): map it again.")
     return recipe
-
-
-def _samples_of_run(facts: dict[str, Any], samples: Samples, classifier: Classifier) -> SamplePool:
-    """Return the pool of ``samples`` if given; else load the samples named in ``facts``; SamplesError if they have changed or are gone."""
-    if samples is not None:
-        return to_pool(samples, classifier)
-    try:
-        pool = to_pool(facts["spec"], classifier)
-    except SamplesError as error:
-        raise SamplesError(f"the run's samples cannot be had again, choose others with --samples: {error}") from None
-    if pool.sha256 != facts["sha256"]:
-        raise SamplesError(f"samples {facts['spec']} have changed since the run: choose others with --samples.")
-    return pool
 
 
 def _subject_of_finding(context: CheckContext) -> dict[str, Any]:

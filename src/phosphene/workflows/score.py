@@ -1,17 +1,17 @@
 """``score``: scores of many runs on many target classifiers, written to each run's ``scores.json``."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from phosphene.arguments import Model, to_classifiers
+from phosphene.arguments import Model, Samples, to_classifiers
 from phosphene.classifier import Classifier
 from phosphene.concepts import Concept
 from phosphene.engine.device import pick_device
 from phosphene.errors import ConceptError, RunError
 from phosphene.labels import Labels
-from phosphene.metrics.matching import classes_of, match, overlap_note, units_note
+from phosphene.metrics.matching import classes_of, match_maps, overlap_note, units_note
 from phosphene.metrics.predictions import check_channels
 from phosphene.metrics.range_check import range_doubt
 from phosphene.metrics.scorecard import Score, Scores
@@ -19,7 +19,9 @@ from phosphene.metrics.scores import score_maps
 from phosphene.runs import RunDirectory
 from phosphene.runs.predictions import read_predictions, write_predictions
 from phosphene.runs.scores import read_scores, write_scores
+from phosphene.samples import SamplePool
 from phosphene.sources import load
+from phosphene.workflows.run_samples import samples_of_run
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class SourceRun:
         channels: Channels of the maps.
         sha256: Hash over the maps.
         hashes: Hash of each map, by class and seed.
+        samples: Of maps of a regression's outputs, the samples over which a target's percentiles are; else ``None``.
     """
 
     run: RunDirectory
@@ -39,6 +42,7 @@ class SourceRun:
     channels: int
     sha256: str
     hashes: dict[tuple[int, int], str]
+    samples: "SamplePool | None" = None
 
     @property
     def name(self) -> str:
@@ -52,8 +56,8 @@ class SourceRun:
 
     @property
     def rows(self) -> list[dict[str, Any]]:
-        """The rows of ``run.json`` whose maps other networks can judge: all but those of units, which only their own network has."""
-        return [row for row in self.facts["jobs"] if "unit" not in row]
+        """The rows of ``run.json`` whose maps other networks can judge: all but those of inner units, which only their own network has."""
+        return [row for row in self.facts["jobs"] if not Concept.of_facts(row).is_inner_unit]
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -83,6 +87,7 @@ def score_runs(
     runs: Iterable[RunDirectory],
     targets: "Model | Iterable[Model]" = (),
     *,
+    samples: Samples = None,
     device: str = "auto",
     trust: bool = False,
     on_progress: "Callable[[int, int, str], None] | None" = None,
@@ -97,6 +102,8 @@ def score_runs(
         runs: Run directories; one that is given twice is scored once.
         targets: Classifiers or their specs; without any, the models of the runs themselves. A model that is
             given twice counts once.
+        samples: Of maps of a regression's outputs, the samples over which the targets' percentiles are; by default
+            those of the run.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
         trust: Allow code that came with a target to run.
         on_progress: Called before every score with the number of scores so far, that of all, and what is scored: the
@@ -110,11 +117,12 @@ def score_runs(
 
     Raises:
         RunError: a run has no maps, or unfinished or damaged ones, or its own model has changed.
-        ConceptError: a run has fewer than two concepts, or a target lacks one of them.
+        ConceptError: a run has maps of units alone, or a target lacks one of the concepts.
+        SamplesError: a run is of outputs of a regression, and its samples are gone or have changed.
         SpecError: a target is not found, or takes images of another number of channels.
     """
     pick_device(device)  # before any work
-    sources = [_open_source(run) for run in {run.path.resolve(): run for run in runs}.values()]
+    sources = [_open_source(run, samples) for run in {run.path.resolve(): run for run in runs}.values()]
     labels = {label: None for source in sources for label in classes_of(source.concepts).values()}
     named = to_classifiers(targets, trust=trust, classes=list(labels))
     distinct = _distinct_classifiers(named or _source_classifiers(sources, trust=trust))
@@ -148,8 +156,11 @@ def _notes(sources: Iterable[SourceRun], targets: Iterable[Classifier]) -> Itera
         yield "contrasts (A vs B): their top-1 is between the two sides alone"
 
 
-def _open_source(run: RunDirectory) -> SourceRun:
-    """Check a RunDirectory by reading its maps once; return a SourceRun, without the maps; RunError if none, or unfinished or damaged."""
+def _open_source(run: RunDirectory, samples: Samples) -> SourceRun:
+    """Check a RunDirectory by reading its maps once; return a SourceRun, without the maps; RunError if none, or unfinished or damaged.
+
+    If some of its maps are of a regression's outputs, it gets ``samples``, or by default those of the run.
+    """
     facts = run.facts()
     run.require_finished()
     read_scores(run)  # a damaged file is reported before any work
@@ -158,7 +169,11 @@ def _open_source(run: RunDirectory) -> SourceRun:
     channels = {one.nu.shape[0] for one in run.maps()}
     if len(channels) > 1:
         raise RunError(f"{run.path} is damaged: its maps differ in their number of channels.")
-    return SourceRun(run, facts, channels.pop(), sha256, hashes)
+    source = SourceRun(run, facts, channels.pop(), sha256, hashes)
+    if not any(concept.unit for concept in source.concepts):
+        return source
+    height, width = facts["model"]["input"]["size"]
+    return replace(source, samples=samples_of_run(facts, samples, (source.channels, height, width)))
 
 
 def _source_classifiers(sources: Sequence[SourceRun], *, trust: bool) -> list[Classifier]:
@@ -181,26 +196,17 @@ def _distinct_classifiers(targets: Iterable[Classifier]) -> list[Classifier]:
 
 
 def _check_pair(source: SourceRun, target: Classifier) -> None:
-    """Raise if a target cannot judge a run: SpecError (channels), CardError (regression), ConceptError (too few or missing concepts).
+    """Raise if a target cannot judge a run: SpecError (channels), CardError (regression), ConceptError (no or missing concepts).
 
-    The target must have every concept of the run, at least two; a unit is none.
+    The target must have every concept of the run; a unit of an inner layer is none.
     """
     check_channels(source.channels, target)
     if not source.concepts:
         raise ConceptError(
-            f"{source.run.path} has maps of units or outputs alone, which only this network has: "
+            f"{source.run.path} has maps of units alone, which only this network has: "
             f"`phosphene check {source.run.path} --only seeds` judges them by other seeds."
         )
-    if len({concept.sides.up for concept in source.concepts}) < 2:
-        only = (
-            "1 concept"
-            if len({one.index for one in source.concepts}) == 1
-            else "concepts that pull up the same classes"
-        )
-        raise ConceptError(
-            f"{source.run.path} has maps of {only}, and M_score compares concepts: map at least 2 into it."
-        )
-    target.refuse_regression("a score")
+    match_maps(source.concepts, target)
     concepts = classes_of(source.concepts)
     classes = source.facts["model"]["classes"]
     by_number = target.labels.numbers_only and concepts.items() <= dict(enumerate(Labels.numbered(classes))).items()
@@ -209,16 +215,16 @@ def _check_pair(source: SourceRun, target: Classifier) -> None:
             f"{source.facts['model']['name']} and {target.name} number their classes without names, {classes} and "
             f"{target.num_classes} of them: give both labels (`labels` in their cards)."
         )
-    match(concepts, target.labels, target.name)
 
 
 def _score_pair(source: SourceRun, target: Classifier, device: str) -> RunScore:
-    """Score a run's maps on a target, write its predictions to ``readings.json``, and return the RunScore."""
+    """Score a run's maps on a target, write its predictions, if the maps are of classes, to ``readings.json``; return the RunScore."""
     name = source.facts["model"]["name"]
-    maps = (one for one in source.run.maps() if not one.concept.unit)
-    found, rows = score_maps(maps, source.concepts, target, source=name, device=device)
-    jobs = [(row["index"], row["seed"]) for row in source.rows]
-    write_predictions(source.run, target, dict(zip(jobs, rows, strict=True)), source.hashes)
+    maps = (one for one in source.run.maps() if not one.concept.is_inner_unit)
+    found, rows = score_maps(maps, source.concepts, target, samples=source.samples, source=name, device=device)
+    if rows:
+        jobs = [(row["index"], row["seed"]) for row in source.rows]
+        write_predictions(source.run, target, dict(zip(jobs, rows, strict=True)), source.hashes)
     return RunScore(
         **vars(found),
         run=source.run.path,
