@@ -18,7 +18,7 @@ from phosphene.prompts import label_of, prompts_of, replace_prompts, split_spec
 from phosphene.recipe import Recipe
 from phosphene.samples import SamplePool, default_samples, load_samples
 from phosphene.sources import add_prompts, load
-from phosphene.two_tower import PromptClassifier
+from phosphene.two_tower import ImageTower, PromptClassifier, texts_fix
 from phosphene.units import FORMS, LOW, Unit
 
 Concepts = str | int | Iterable[str | int]
@@ -78,37 +78,59 @@ def to_concepts(concepts: Any, classifier: Classifier) -> list[Concept]:
     Raises:
         ConceptError: a concept is neither an index nor text, cannot be understood, or there is none.
     """
-    labels = classifier.labels
+    if concepts is None and isinstance(classifier.module, ImageTower):
+        raise _no_texts(classifier)
     if concepts is None:
-        return [_concept_of(index, classifier) for index in range(len(labels))]
+        return [_concept_of(index, classifier) for index in range(len(classifier.labels))]
     found: dict[int, Concept] = {}
     for one in as_list(concepts):
         if isinstance(one, bool) or not isinstance(one, str | Integral):
             raise ConceptError(f"a concept is the index of a class or a label such as 'castle', not {describe(one)}.")
         text = str(one).strip() if isinstance(one, str) else str(int(one))
         text = replace_prompts(text, lambda prompt: _class_of_prompt(prompt, classifier))
-        if text.startswith(FORMS) and not labels.has(text):
-            several = [Concept.of_unit(unit) for unit in Unit.parse(text)]
-        elif classifier.regression:
-            several = [_output_named(text, classifier)]
-        elif text.startswith(LOW) and not labels.has(text):
-            raise ConceptError(
-                f'{text!r}: {LOW}NAME is for networks whose card says output = "regression", not for classes.'
-            )
-        else:
-            several = [parse(text, labels)]
-        for concept in several:
+        for concept in _concepts_named(text, classifier):
             found.setdefault(concept.index, concept)
     if not found:
         raise ConceptError("no concept was given: name one with -c, or take --all.")
     return list(found.values())
 
 
+def _concepts_named(text: str, classifier: Classifier) -> list[Concept]:
+    """Return the concepts that one expression without prompts means: several only for units; ConceptError if there are none."""
+    labels = classifier.labels
+    if text.startswith(FORMS) and not labels.has(text):
+        return [Concept.of_unit(unit) for unit in Unit.parse(text)]
+    if isinstance(classifier.module, ImageTower) and not labels.has(text.removeprefix(LOW)):
+        raise _no_texts(classifier, text)
+    if text.startswith(LOW) and not classifier.regression and not labels.has(text):
+        raise ConceptError(
+            f'{text!r}: {LOW}NAME is for networks whose card says output = "regression", not for classes.'
+        )
+    try:
+        return [_output_named(text, classifier) if classifier.regression else parse(text, labels)]
+    except ConceptError as error:
+        unknown = not all(map(labels.has, OPERATOR.split(text)[::2]))
+        if unknown and isinstance(classifier.module, PromptClassifier):
+            raise ConceptError(f"{error} A text is written {_as_text(text)!r}.") from None
+        raise
+
+
+def _no_texts(classifier: Classifier, text: str = "A PROMPT") -> ConceptError:
+    """Return the error of a two-tower model for which no texts are named, and ``text`` was taken for a class, with the fix."""
+    fix = texts_fix(classifier.spec, _as_text(text))
+    return ConceptError(f"{classifier.spec} compares images with texts and has no classes: {fix}.")
+
+
+def _as_text(expression: str) -> str:
+    """Return an expression of class names as one of texts: ``text:A vs text:B`` for ``A vs B``."""
+    return "text:" + OPERATOR.sub(lambda found: f"{found[0]}text:", expression)
+
+
 def _class_of_prompt(prompt: str, classifier: Classifier) -> int:
     """Return the index of the class with a prompt as its label; ConceptError, with the way to name a class, if there is none."""
     if classifier.labels.called(label_of(prompt)):
         return classifier.labels.find_name(label_of(prompt))
-    if not isinstance(classifier.module, PromptClassifier):
+    if not isinstance(classifier.module, PromptClassifier | ImageTower):
         raise ConceptError(
             f"'text:{prompt}' is for models that embed texts, such as CLIP, and {classifier.name} has classes: name one "
             f"of them, such as {classifier.labels.short(0)!r}."

@@ -87,6 +87,9 @@ class Classifier:
         self.batch = batch
         self.origin = dict(origin or {})
         self.trusted = False  # whether the user allowed code that comes with the model to run; the sources set it
+        self.measures = (
+            ""  # why the outputs are measurements, for notes and messages; the sources of two-tower models set it
+        )
         self._notes = tuple(notes)
         # of several outputs the one that is used, the part of its values that is, and the kind of these
         self._which, self._part, self._output = parse_output(output)
@@ -234,14 +237,16 @@ class Classifier:
         """
         if self.regression:
             raise CardError(
-                f"{what} needs classes, and the outputs of {self.name} are measurements (regression): "
+                f"{what} needs classes, and {self.name} has none: {self.measures}."
+                if self.measures
+                else f"{what} needs classes, and the outputs of {self.name} are measurements (regression): "
                 "`phosphene map` and `phosphene check` work."
             )
 
     @property
     def notes(self) -> tuple[str, ...]:
         """Notes for the user, one line each: how the classifier was loaded, and how an output that is not logits is converted."""
-        note = KINDS[self.output]  # runs the network, which may add notes
+        note = (self.regression and self.measures) or KINDS[self.output]  # runs the network, which may add notes
         return (*self._notes, note) if note else self._notes
 
     @cached_property

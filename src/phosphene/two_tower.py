@@ -6,6 +6,7 @@ linear layer behind the image tower, so that everything else sees an ordinary ne
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -63,6 +64,23 @@ class TwoTower(nn.Module):
             "a two-tower model has no classes until texts are named: phosphene.map_concepts(model, ['text:A PROMPT', "
             "'text:ANOTHER']), or phosphene.load('MODEL#A PROMPT;ANOTHER')."
         )
+
+
+class ImageTower(nn.Module):
+    """The image tower of a two-tower model without texts: a network from normalised pixels to embeddings (n, d), whose units can be mapped.
+
+    Its modules have the names that they have in a :class:`PromptClassifier`.
+    """
+
+    def __init__(self, images: nn.Module) -> None:
+        super().__init__()
+        self.images = images
+        self.training = images.training
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return embeddings (n, d) of normalised pixels (n, c, h, w)."""
+        found: Tensor = self.images(x)
+        return found
 
 
 class PromptClassifier(nn.Module):
@@ -132,18 +150,39 @@ def with_prompts(model: TwoTower, classifier: Classifier, texts: Mapping[str, Se
     with one_line(CardError, f"the text tower of {classifier.name} failed"):
         module = PromptClassifier(model, list(texts.values()))
     _refuse_same_rows(module.rows, list(texts), classifier.name)
+    if len(texts) > 1:
+        return _around(module, classifier, spec, labels=list(texts), groups=classifier.groups, output="logits")
+    found = _around(module, classifier, spec, labels=list(texts), output="regression")
+    found.measures = "one text has nothing to be told from, and is mapped by its own logit; name others to tell it from"
+    return found
+
+
+def without_prompts(model: TwoTower, classifier: Classifier) -> Classifier:
+    """Return a Classifier of the image tower alone, of a two-tower model for which no texts are named: its outputs are the embedding."""
+    found = _around(ImageTower(model.images), classifier, classifier.spec, output="regression")
+    found.measures = f"no texts are named, so only units of its image tower can be mapped; {texts_fix(classifier.spec)}"
+    return found
+
+
+def texts_fix(spec: str, text: str = "text:A PROMPT") -> str:
+    """Return how to name texts as the classes of the two-tower model ``spec``, for messages; ``text``, an expression, is the first."""
+    given = "A PROMPT" if " text:" in text else text.removeprefix("text:")
+    with_model = f"'{spec}#{given};ANOTHER' or '{spec}#texts.txt'"
+    return f"name some, -c {text!r} -c 'text:ANOTHER', or give them with the model, {with_model}"
+
+
+def _around(module: nn.Module, classifier: Classifier, spec: str, **facts: Any) -> Classifier:
+    """Return a Classifier of ``module`` and ``spec``, with the input space, name, notes and trust of another and further arguments."""
     found = Classifier(
         module,
         size=classifier.input.size,
         mean=classifier.input.mean,
         std=classifier.input.std,
-        labels=list(texts),
-        groups=classifier.groups,
         name=classifier.name,
         spec=spec,
-        output="logits" if len(texts) > 1 else "regression",
         batch=classifier.batch,
         notes=classifier._notes,  # noqa: SLF001  (`notes` runs the network, which has no classes yet)
+        **facts,
     )
     found.trusted = classifier.trusted
     return found

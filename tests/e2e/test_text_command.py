@@ -84,6 +84,40 @@ def test_workers_load_the_texts_of_the_spec(call, tmp_path):
     assert len(map_times(out)) == 2
 
 
+def test_units_need_no_texts(call, tmp_path):
+    card = two_towers.write_card(tmp_path)
+    answer = call("layers", card, "--trust", "--json")
+    assert answer.code == 0, answer.err
+    assert "images.0" in {one["name"] for one in json.loads(answer.out)}
+    answer = call("doctor", card, "--trust", "--json")
+    assert answer.code == 0, answer.err
+    assert json.loads(answer.out)["outputs"] == 3
+    words = ("map", card, "--trust", "-c", "unit:images.0:*", "--most", "2", *FEW, "--out", tmp_path / "run")
+    answer = call(*words)
+    assert answer.code == 0, answer.err
+    assert "no texts are named" in answer.err
+    answer = call("check", tmp_path / "run", "--trust", "--only", "seeds", "--json")
+    assert answer.code == 0, answer.err
+    assert "cached" in call(*words).out
+    line = call("map", card, "--trust", "-c", "unit:images.0:1", "-c", "star", "--out", tmp_path / "other").complaint
+    assert "has no classes: name some, -c 'text:star' -c 'text:ANOTHER'" in line
+    assert (
+        "a scan needs classes, and letters has none: no texts" in call("scan", card, "--trust").complaint_after_progress
+    )
+
+
+def test_a_target_that_lacks_classes_of_the_run_is_told_the_texts(call, tmp_path):
+    names = ("-c", "star", "-c", "heart")
+    assert (
+        call("map", "demo:shapes", *names, "--set=steps=1", "--set=batch_size=2", "--out", tmp_path / "run").code == 0
+    )
+    line = call("score", tmp_path / "run", "--target", "demo:shapes-text").complaint
+    (spec,) = [word for word in shlex.split(line) if "#" in word]
+    assert spec == "demo:shapes-text#star;heart,"
+    answer = call("score", tmp_path / "run", "--target", spec.rstrip(","), "--json")
+    assert answer.code == 0, answer.err
+
+
 def test_a_list_of_classes_is_read_from_a_file(call, folder):
     names = folder / "names.txt"
     names.write_text("star\nring\ncross\n", encoding="utf-8")

@@ -211,10 +211,39 @@ class TestTwoTowers:
         assert one.regression
         (concept,) = to_concepts("text:r", one)
         assert concept.unit.output == "r"
+        assert one.notes[-1].startswith("one text has nothing to be told from, and is mapped by its own logit")
 
     def test_without_prompts_are_refused_with_both_ways_to_give_some(self):
-        with pytest.raises(CardError, match=r"-c 'text:A PROMPT'.*'letters#A PROMPT;ANOTHER'"):
-            to_classifier(letters(), concepts="star")
+        without = to_classifier(letters())
+        for concepts, said in (
+            (None, r"has no classes: name some, -c 'text:A PROMPT' .*'letters#A PROMPT;ANOTHER'"),
+            ("star", "-c 'text:star' .*'letters#star;ANOTHER'"),
+            ("star vs ring + 7", r"-c 'text:star vs text:ring \+ text:7' .*'letters#A PROMPT;ANOTHER'"),
+        ):
+            with pytest.raises(ConceptError, match=said):
+                to_concepts(concepts, without)
+        with pytest.raises(CardError, match="a scan needs classes, and letters has none: no texts are named"):
+            without.refuse_regression("a scan")
+
+    def test_without_prompts_are_their_image_tower(self):
+        without, one = to_classifier(letters()), to_classifier(letters(), concepts=["text:r", "text:g"])
+        image = torch.rand(2, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+        torch.testing.assert_close(without.logits(image), image.mean((2, 3)))
+        (unit,) = to_concepts("unit:images.1:2", without)
+        assert unit.unit.layer == "images.1"
+        assert [name for name, _ in without.module.named_modules()] == [name for name, _ in one.module.named_modules()]
+        assert "no texts are named, so only units of its image tower can be mapped" in without.notes[-1]
+
+    def test_say_how_a_text_is_written_where_a_name_is_no_class(self):
+        one = to_classifier(letters(), concepts=["text:r", "text:g"])
+        with pytest.raises(
+            ConceptError, match=r"no class is called 'star'.* A text is written 'text:r vs text:star'\."
+        ):
+            to_concepts("r vs star", one)
+        with pytest.raises(ConceptError, match=r"'r' on both sides of ' vs ': name it on one\.$"):
+            to_concepts("r vs r", one)
+        with pytest.raises(ConceptError, match="A text is written 'text:star'"):
+            to_concepts("star", to_classifier(letters(), concepts="text:r"))
 
     def test_take_the_classes_of_a_run_that_they_score_if_they_have_none(self):
         one = to_classifier(letters(), classes=["r, red", "g"])

@@ -1,6 +1,7 @@
 """Match each class or output of a source's concepts to one of a target, by label."""
 
 import itertools
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,7 +13,11 @@ from phosphene.concepts import Concept, Sides
 from phosphene.engine.targets import targets_of
 from phosphene.errors import ConceptError, first_few
 from phosphene.labels import Labels, first_synonym
+from phosphene.two_tower import PromptClassifier
 from phosphene.units import Unit
+
+# Texts that a message writes out.
+MOST_TEXTS = 12
 
 
 @dataclass(frozen=True)
@@ -77,7 +82,8 @@ def match_maps(concepts: Sequence[Concept], target: Classifier) -> MatchedMaps:
             f"the maps are of outputs of a regression network, and {target.name} has classes: score them on a network "
             'whose card says output = "regression".'
         )
-    classes = match(classes_of(concepts), target.labels, target.name)
+    texts_of = target.spec if isinstance(target.module, PromptClassifier) else ""
+    classes = match(classes_of(concepts), target.labels, target.name, texts_of)
     return MatchedMaps(concepts, classes, target.labels, target.multi_label)
 
 
@@ -124,7 +130,9 @@ def _members(concept: Concept) -> tuple[tuple[int, str], ...]:
     return concept.up + concept.against
 
 
-def match(concepts: Mapping[int, str], labels: Labels, target: str = "the target") -> dict[int, int]:
+def match(
+    concepts: Mapping[int, str], labels: Labels, target: str = "the target", texts_of: str = ""
+) -> dict[int, int]:
     """Return source index -> index of the target's class that shares a synonym, by position or label if several; ConceptError unless one.
 
     Labels are lists of synonyms: classes that share one are possible matches; case and blanks do not matter. Where
@@ -136,6 +144,7 @@ def match(concepts: Mapping[int, str], labels: Labels, target: str = "the target
         concepts: The source's index and label of each concept.
         labels: The target's.
         target: Name of the target in messages.
+        texts_of: Spec of the target if it is a two-tower model, for the message: further texts can be given with it.
 
     Raises:
         ConceptError: a concept has no class or several, or two concepts have one; the message names them.
@@ -144,7 +153,7 @@ def match(concepts: Mapping[int, str], labels: Labels, target: str = "the target
     offsets = {classes[0] - index for index, classes in sharing.items() if len(classes) == 1} or {0}
     offset = offsets.pop() if len(offsets) == 1 else None
     candidates = {index: _candidates(index, label, labels, offset) for index, label in concepts.items()}
-    _refuse_unmatched(concepts, candidates, target)
+    _refuse_unmatched(concepts, candidates, target, texts_of)
     matched = {index: classes[0] for index, classes in candidates.items()}
     _refuse_shared(concepts, matched, labels, target)
     return matched
@@ -161,18 +170,26 @@ def _candidates(index: int, label: str, labels: Labels, offset: "int | None") ->
     return labels.closest(label)
 
 
-def _refuse_unmatched(concepts: Mapping[int, str], candidates: Mapping[int, Sequence[int]], target: str) -> None:
-    """Raise ConceptError if any concept has no possible class, or several, in the target; the message lists them."""
+def _refuse_unmatched(
+    concepts: Mapping[int, str], candidates: Mapping[int, Sequence[int]], target: str, texts_of: str
+) -> None:
+    """Raise ConceptError if any concept has no possible class, or several, in the target; the message lists them, and names the fix."""
     bad = [
         repr(concepts[index][:60]) + (f" (classes {', '.join(map(str, classes[:3]))})" if classes else "")
         for index, classes in candidates.items()
         if len(classes) != 1
     ]
+    fix = (
+        "Give the target labels that name each of them once (`labels` in its card, or, of a two-tower model, texts "
+        "after '#': MODEL#TEXT;ANOTHER), or map other concepts."
+    )
+    lacking = [first_synonym(concepts[index]) for index, classes in candidates.items() if not classes]
+    if texts_of and len(lacking) == len(bad):
+        spec = f"{texts_of}{';' if '#' in texts_of else '#'}{';'.join(lacking[:MOST_TEXTS])}"
+        fix = f"Give them as texts, {shlex.quote(spec + (';...' if len(lacking) > MOST_TEXTS else ''))}, or map other concepts."
     if bad:
         raise ConceptError(
-            f"{len(bad)} of {len(concepts)} concepts have no class of their own in {target}: {first_few(bad)}. "
-            "Give the target labels that name each of them once (`labels` in its card, or, of a two-tower model, texts "
-            "after '#': MODEL#TEXT;ANOTHER), or map other concepts."
+            f"{len(bad)} of {len(concepts)} concepts have no class of their own in {target}: {first_few(bad)}. {fix}"
         )
 
 

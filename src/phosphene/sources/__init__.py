@@ -15,13 +15,13 @@ from typing import Protocol, cast
 
 from phosphene.checked import checked
 from phosphene.classifier import Classifier
-from phosphene.errors import CardError, ExtraError, SpecError, nearest
+from phosphene.errors import ExtraError, SpecError, nearest
 from phosphene.labels import first_synonym
 from phosphene.prompts import label_of, new_prompts, read_prompts, split_spec
 from phosphene.sources.draft import card_command
 from phosphene.sources.exported import FORMATS, conversion
 from phosphene.textfile import nearby
-from phosphene.two_tower import PromptClassifier, TwoTower, with_prompts
+from phosphene.two_tower import PromptClassifier, TwoTower, with_prompts, without_prompts
 
 
 class Source(Protocol):
@@ -68,7 +68,7 @@ def load(
 
     Raises:
         SpecError: the spec names no model.
-        CardError: the card is malformed or contradicts the network, or a two-tower model has no prompts.
+        CardError: the card is malformed or contradicts the network.
         ExtraError: the spec needs a library that is missing or broken.
         WeightsError: the weights are missing, or do not fit.
         TrustError: loading needs ``trust``.
@@ -99,7 +99,8 @@ def add_prompts(
 ) -> Classifier:
     """Return a two-tower model as a Classifier of its card's classes, of those after the ``#`` of its spec, and of further prompts.
 
-    Any other classifier is returned as it is. A prompt that is a class already adds none.
+    Any other classifier is returned as it is. A prompt that is a class already adds none. Without any, it is its image
+    tower alone, whose units can be mapped.
 
     Args:
         classifier: The Classifier of a two-tower model; its spec is that of the model alone.
@@ -108,7 +109,7 @@ def add_prompts(
         named: What its spec has after ``#``.
 
     Raises:
-        CardError: there is no prompt, or the text tower fails.
+        CardError: the text tower fails.
         ConceptError: the text tower cannot embed a prompt, or a spec cannot name it.
     """
     module, model = classifier.module, classifier.spec
@@ -121,10 +122,7 @@ def add_prompts(
         texts = {label: (first_synonym(label),) for label in classes}
         added = new_prompts([text for (text,) in texts.values()], ())
     if not texts:
-        raise CardError(
-            f"{model} compares images with texts and has no classes: name some, -c 'text:A PROMPT' "
-            f"-c 'text:ANOTHER', or give them with the model, '{model}#A PROMPT;ANOTHER' or '{model}#texts.txt'."
-        )
+        return without_prompts(module, classifier)
     joined = ";".join([*filter(None, [named]), *added])
     return with_prompts(module, classifier, texts, f"{model}#{joined}" if joined else model)
 
