@@ -1,6 +1,7 @@
 """Units through the commands: listed, mapped, checked, shown, and refused in one line."""
 
 import json
+import re
 import shlex
 
 import pytest
@@ -72,7 +73,11 @@ def test_checks_judge_what_can_be_judged(call, mapped):
     answer = call("check", mapped, "--only", "seeds", "--only", "cascade", "--only", "diversity", "--json")
     assert answer.code == 0, answer.err
     found = {one["name"]: one for one in json.loads(answer.out)["findings"]}
-    assert "above the 99th percentile" in found["seeds"]["reading"]
+    assert (
+        "maps from other seeds raise their unit above the 99th percentile of the samples" in found["seeds"]["reading"]
+    )
+    assert not re.search(r"\bclass", found["seeds"]["reading"] + found["diversity"]["reading"])
+    assert "units of inner layers, which need not depend on the last blocks" in found["cascade"]["reading"]
     assert "random-weights randomises all" in found["cascade"]["reading"]
     assert found["diversity"]["figures"]["seeds"] == 2
 

@@ -18,6 +18,7 @@ from phosphene.classifier import Classifier
 from phosphene.concept_map import ConceptMap, Job, render
 from phosphene.concepts import Concept, Sides
 from phosphene.engine import Engine
+from phosphene.engine.targets import targets_of
 from phosphene.errors import ExtraError, NumericError, PhospheneError
 from phosphene.mapper.measurements import targeting_rates
 from phosphene.metrics.similarity import SIMILARITIES
@@ -431,6 +432,13 @@ def test_a_class_that_a_network_takes_for_everything_is_no_hit():
     assert (predictions.hits, predictions.count, predictions.top1) == (2, 3, 2 / 3)
     assert predictions.p_class == pytest.approx(2 / 3)
     assert predictions.at_chance is (not predictions.beyond_chance)
+
+
+def test_a_unit_is_hit_by_chance_as_often_as_samples_or_other_maps_hit_it():
+    """Two classes, two units: the first unit is high in the map of the second, too."""
+    targets = targets_of([Sides(()), Sides(()), Sides((0,))], 2)
+    logits = torch.tensor([[0.0, 1, 5, -3], [0, 1, 2, 4], [1, 0, -3, -3]])
+    assert chance_rates(logits, targets, units=2) == pytest.approx([0.5, 0.01, 0.5])
 
 
 def test_one_map_among_few_classes_can_tell_nothing():

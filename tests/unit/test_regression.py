@@ -1,6 +1,7 @@
 """Regression networks: outputs are pulled up or down by their own value, and what needs classes refuses them."""
 
 import json
+import re
 
 import pytest
 import torch
@@ -245,6 +246,41 @@ class TestScores:
             match_maps([Concept.of_unit(Unit(channel=0, output="blue"))], meter())
         with pytest.raises(ConceptError, match="at least 2 different ones"):
             ph.m_score(maps, meter())
+
+
+class TestChecks:
+    """A network of two blocks and a head, whose outputs all depend on every block."""
+
+    @pytest.fixture
+    def maps(self, pool):
+        torch.manual_seed(0)
+        parts = [nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+        network = Classifier(nn.Sequential(*parts, nn.Linear(8, 2)), size=16, output="regression", labels=["a", "b"])
+        how = {"samples": pool, "overrides": tiny.SHORT, "device": "cpu", "progress": False}
+        return ph.map_concepts(network, ["a", "b", "low:a", "low:b"], **how)
+
+    def test_cascade_randomises_what_outputs_depend_on(self, maps):
+        (found,) = ph.check(maps, only="cascade", progress=False, device="cpu")
+        assert found.figures["blocks"] == 3
+        assert {"hog_at_1", "top1_at_1", "hog_at_2", "top1_at_3"} <= set(found.figures)
+        assert "the new maps resemble the original ones" in found.explanation
+        assert "in the trained network, " in found.explanation
+        assert "take their output beyond the 99th percentile of the samples" in found.explanation
+
+    def test_speak_of_outputs_and_percentiles(self, maps):
+        found = {one.name: one for one in ph.check(maps, progress=False, device="cpu")}
+        assert "unions, contrasts, units or outputs" in found.pop("permuted-labels").explanation
+        for one in found.values():
+            assert not re.search(r"\bclass|\bp \d", one.explanation), one.explanation
+        assert "mean percentile" in found["random-weights"].explanation
+        assert "mean percentile" in found["fidelity"].explanation
+        assert 0 <= found["fidelity"].figures["p_class_at_0.2"] <= 1
+
+    def test_figures_are_the_percentiles_of_the_maps(self, maps):
+        """The maps' own are at the recipe's contrast, and the check of fidelity has that among its own."""
+        (found,) = ph.check(maps, only="fidelity", progress=False, device="cpu")
+        at = f"p_class_at_{maps[0].contrast:g}"
+        assert found.figures[at] == pytest.approx(sum(one.p_class for one in maps) / 4, abs=0.02)
 
 
 class TestRefusals:

@@ -80,10 +80,4 @@ def examine(name: str, context: CheckContext) -> Finding:
         finding = check.find(context)
     except (NumericError, WeightsError) as error:  # a randomised network may overflow; some cannot be randomised
         finding = Finding(name, {}, None, f"It could not be judged: {error}")
-    if context.has_units and any("top1" in name for name in finding.figures):
-        meaning = (
-            'Of a unit, "its class" is an activation above the 99th percentile of the samples, and p the sigmoid of its '
-            "distance to that in standard deviations."
-        )
-        finding = dataclasses.replace(finding, explanation=f"{meaning} {finding.explanation}")
     return dataclasses.replace(finding, cost=len(context.made) - before)

@@ -12,21 +12,21 @@ JUDGED = 2
 
 
 def needs(context: CheckContext) -> list[Request]:
-    """Return requests for ``context.chosen`` at each of ``context.depths``, and a second seed where a class has one; none with units."""
-    if context.has_units:
+    """Return requests for ``context.chosen`` at each of ``context.depths``, and second seeds where needed; none if units are inner ones."""
+    if context.has_inner_units:
         return []
     depths = context.depths if context.same_samples else [0, *context.depths]
     return [*(request for depth in depths for request in context.under(depth)), *context.second_seeds()]
 
 
 def find(context: CheckContext) -> Finding:
-    """Judge maps made with head and last block randomised: return the Finding, passed if they no longer show the classes.
+    """Judge maps made with head and last block randomised: return the Finding, passed if they no longer show the classes or outputs.
 
     Passed when, with head and last block randomised, HOG finds the maps no more similar than maps of different classes,
     and the intact network classifies them at chance.
     """
-    if context.has_units:
-        why = "Left out for units and outputs, some of which do not depend on the last blocks: random-weights randomises all."
+    if context.has_inner_units:
+        why = "Left out for units of inner layers, which need not depend on the last blocks: random-weights randomises all."
         return Finding("cascade", {}, None, why)
     original = context.predict(context.chosen)
     figures = {"blocks": float(len(context.blocks)), **original.figures(0)}
@@ -47,14 +47,14 @@ def find(context: CheckContext) -> Finding:
     if similarity.limit is not None and context.across is not None:
         figures["hog_limit"] = similarity.limit
         other = two_decimals(context.across.mean["hog"])
-        scale += f"; maps of different classes {other}, limit {two_decimals(similarity.limit)}"
+        scale += f"; maps of different {context.words.several} {other}, limit {two_decimals(similarity.limit)}"
     figures |= context.reference()
     what = "the head" if depth == 1 else f"the head and the last block ({context.blocks[depth - 1]})"
     facts = (
         f"With {what} randomised, the new maps resemble the original ones by {two_decimals(similarity.mean['hog'])} "
-        f"({scale}), and the trained network classifies {predictions} as their class, of the original ones "
+        f"({scale}), and {context.words.recognised('the trained network', str(predictions))}, of the original ones "
         f"{original.hits}."
     )
     if_passed = "So the maps depend on what this network has learned."
     if_failed = "So the maps show something that does not depend on what this network has learned."
-    return judged("cascade", figures, context.classes, passed, facts, if_passed, if_failed)
+    return judged("cascade", figures, context.classes, passed, facts, if_passed, if_failed, context.words.several)

@@ -12,6 +12,7 @@ import torch
 from phosphene.checks.baseline import Baseline, across_classes, first_of_each_class, mean_similarities
 from phosphene.checks.map_predictions import MapPredictions, predictions_of
 from phosphene.checks.randomised import SAMPLES, blocks, few_depths, randomised
+from phosphene.checks.words import Words
 from phosphene.classifier import Classifier
 from phosphene.concept_map import ConceptMap, Job
 from phosphene.concepts import disjoint, is_unit
@@ -89,9 +90,14 @@ class CheckContext:
         return len(disjoint(one.concept for one in self.chosen))
 
     @property
-    def has_units(self) -> bool:
-        """Whether some ``chosen`` maps are of units; such a map is a hit if its unit is above its 99th percentile over the samples."""
-        return any(one.concept.unit for one in self.chosen)
+    def has_inner_units(self) -> bool:
+        """Whether some ``chosen`` maps are of units of inner layers, on which the layers that follow have no influence."""
+        return any(one.concept.is_inner_unit for one in self.chosen)
+
+    @cached_property
+    def words(self) -> Words:
+        """What the ``chosen`` maps are of, in words; a map of a unit is a hit if its unit is above its 99th percentile over the samples."""
+        return Words.of(one.concept for one in self.chosen)
 
     # --- other maps
 
@@ -153,10 +159,10 @@ class CheckContext:
     # --- measurements
 
     def predict(self, maps: Sequence[ConceptMap], depth: int = 0) -> MapPredictions:
-        """Classify maps by the network, or its last ``depth`` blocks randomised; return the MapPredictions (hits, mean probability)."""
+        """Classify maps by the network, or its last ``depth`` blocks randomised; return the MapPredictions (hits, mean confidence)."""
         with self.engine(depth) as engine:
             reader, targets = reader_and_targets(engine, [one.concept for one in maps], self.pool.to(engine.device))
-            return predictions_of(logits_of_maps(reader, maps), targets.cpu())
+            return predictions_of(logits_of_maps(reader, maps), targets.cpu(), reader.classifier)
 
     @cached_property
     def across(self) -> "Baseline | None":

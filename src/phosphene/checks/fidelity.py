@@ -8,6 +8,7 @@ import torch
 from phosphene.checks.context import CheckContext
 from phosphene.checks.finding import Finding
 from phosphene.checks.map_predictions import predictions_of
+from phosphene.checks.words import Words
 from phosphene.formats import percent
 from phosphene.mapper.measurements import targeting_rates
 from phosphene.mapper.units import reader_and_targets
@@ -32,20 +33,22 @@ def find(context: CheckContext) -> Finding:
         concepts = [one.concept for one in context.chosen]
         reader, targets = reader_and_targets(engine, concepts, context.pool.to(engine.device))
         for contrast, logits in zip(CONTRASTS, logits_at_contrasts(reader, context.chosen, CONTRASTS), strict=True):
-            figures |= predictions_of(logits, targets.cpu()).figures(f"{contrast:g}")
+            figures |= predictions_of(logits, targets.cpu(), reader.classifier).figures(f"{contrast:g}")
             rates = [rate for rate in targeting_rates(reader, held_out, contrast * unit, targets) if rate is not None]
             if rates:
                 figures[f"targeting_at_{contrast:g}"] = sum(rates) / len(rates)
-    return Finding("fidelity", figures, None, _explain(figures))
+    return Finding("fidelity", figures, None, _explain(figures, context.words))
 
 
-def _explain(figures: dict[str, float]) -> str:
-    """Return one text of sentences on how the class's probability and the targeting rate change with contrast, from the check's figures."""
+def _explain(figures: dict[str, float], words: Words) -> str:
+    """Return sentences on how the class's probability (or percentile) and the targeting rate change with contrast, from the figures."""
     first, middle, last = (f"{contrast:g}" for contrast in (CONTRASTS[0], SCORE_CONTRAST, CONTRASTS[-1]))
-    facts = f"At contrast {middle} the network gives a map's class p {figures[f'p_class_at_{middle}']:.2f}"
-    ranges = [f"p goes from {figures[f'p_class_at_{first}']:.2f} to {figures[f'p_class_at_{last}']:.2f}"]
+    low, value, high = (words.number(figures[f"p_class_at_{contrast}"]) for contrast in (first, middle, last))
+    given = "the network gives a map's class p" if words.kind == "class" else f"the {words.confidence} of the maps is"
+    facts = f"At contrast {middle} {given} {value}"
+    ranges = [f"{words.confidence if words.kind == 'class' else 'it'} goes from {low} to {high}"]
     if f"targeting_at_{middle}" in figures:
         rates = [percent(figures[f"targeting_at_{contrast}"]) for contrast in (first, middle, last)]
-        facts += f", and subtracting the map moves {rates[1]} of held-out samples to the class"
+        facts += f", and subtracting the map moves {rates[1]} of held-out samples {words.moved_to}"
         ranges.append(f"the targeting rate from {rates[0]} to {rates[2]}")
     return f"{facts}. From contrast {first} to {last}, {' and '.join(ranges)}: compare figures at one contrast only."

@@ -5,7 +5,7 @@ from typing import Any
 
 from phosphene.runs.checks import TOO_FEW, verdict
 
-TOO_LITTLE = "That is too little to judge by: map more classes, or maps that the network recognises."
+TOO_LITTLE = "That is too little to judge by: map more {what}, or maps that the network recognises."
 
 FEWEST = 4  # maps of different classes from which a check can pass or fail
 
@@ -69,7 +69,14 @@ class Finding:
 
 
 def judged(
-    name: str, figures: dict[str, float], maps: int, passed: "bool | None", facts: str, if_passed: str, if_failed: str
+    name: str,
+    figures: dict[str, float],
+    maps: int,
+    passed: "bool | None",
+    facts: str,
+    if_passed: str,
+    if_failed: str,
+    what: str = "classes",
 ) -> Finding:
     """Return a Finding, explained by ``facts`` and by what ``passed`` means; neither passed nor failed if ``maps``, a number, is below 4.
 
@@ -81,10 +88,11 @@ def judged(
         facts: The figures in words.
         if_passed: What they mean if the check is passed.
         if_failed: What they mean if it is failed.
+        what: What the maps are of, in the plural: :attr:`Words.several`.
     """
     if maps < FEWEST:
-        return Finding(name, figures, None, f"{facts} {TOO_FEW}: check at least {FEWEST} classes.")
-    meaning = {True: if_passed, False: if_failed, None: TOO_LITTLE}[passed]
+        return Finding(name, figures, None, f"{facts} {TOO_FEW}: check at least {FEWEST} {what}.")
+    meaning = {True: if_passed, False: if_failed, None: TOO_LITTLE.format(what=what)}[passed]
     return Finding(name, figures, passed, f"{facts} {meaning}")
 
 

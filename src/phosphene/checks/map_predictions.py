@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from phosphene.classifier import Classifier
 from phosphene.engine.targets import hits, target_probabilities
+from phosphene.engine.units import ACTIVE, UnitClassifier
 
 # What chance alone gives at most so often is more than chance.
 ALPHA = 0.05
@@ -16,8 +18,8 @@ class MapPredictions:
     """Summary of how a network classifies maps: mean probability of their classes, number of hits, and whether that beats chance.
 
     Attributes:
-        p_class: Mean probability of a map's own class.
-        hits: Maps that are classified as their class, among all classes.
+        p_class: Mean probability of a map's own class; of a unit or an output, its percentile.
+        hits: Maps that are classified as their class, among all classes, or whose unit is above the 99th percentile.
         count: Maps.
         beyond_chance: Whether so many hits are more than chance gives; ``None`` if so few maps could never show it.
     """
@@ -45,28 +47,40 @@ class MapPredictions:
         return f"{self.hits} of {self.count}"
 
 
-def predictions_of(logits: Tensor, targets: Tensor) -> MapPredictions:
-    """Return the MapPredictions (hits, mean probability, beyond chance or not) from logits (maps, classes) and each map's target."""
-    found = int(hits(logits, targets).sum())
-    return MapPredictions(
-        float(target_probabilities(logits.double(), targets).mean()),
-        found,
-        len(logits),
-        beyond_chance(found, chance_rates(logits, targets)),
-    )
+def predictions_of(logits: Tensor, targets: Tensor, network: "Classifier | None" = None) -> MapPredictions:
+    """Return the MapPredictions (hits, mean probability, beyond chance or not) from logits (maps, classes) and each map's target.
+
+    Args:
+        logits: (maps, classes), or (maps, classes + units).
+        targets: What they should show: :func:`phosphene.engine.targets.targets_of`.
+        network: The network that they come from; needed for units.
+    """
+    found, units, exact = int(hits(logits, targets).sum()), 0, logits.double()
+    if isinstance(network, UnitClassifier):
+        units, confidences = len(network.layers), network.confidences(exact, targets)
+    else:
+        confidences = target_probabilities(exact, targets)
+    chance = beyond_chance(found, chance_rates(logits, targets, units))
+    return MapPredictions(float(confidences.mean()), found, len(logits), chance)
 
 
-def chance_rates(logits: Tensor, targets: Tensor) -> list[float]:
+def chance_rates(logits: Tensor, targets: Tensor, units: int = 0) -> list[float]:
     """Return a list, per map the probability of a hit by chance: how often maps of other targets hit its target, at least 1 / classes.
 
-    One over the number of classes (of sets: the share of the target's classes), or the share of the maps of other
-    targets that hit this one: many networks have a class that they predict for everything unknown.
+    One over the number of classes (of sets: the share of the target's classes; of units: 1 %, the share of samples
+    above the 99th percentile), or the share of the maps of other targets that hit this one: many networks have a class
+    that they predict for everything unknown. ``units`` is the number of columns of units, which are the last ones.
     """
     rates = []
     for own in targets:
         others = logits[(targets != own) if own.ndim == 0 else (targets != own).any(1)]
         share = float(hits(others, own.expand(len(others), *own.shape)).double().mean()) if len(others) else 0.0
-        least = 1 / logits.shape[1] if own.ndim == 0 else float((own > 0).sum() / (own != 0).sum())
+        if own.ndim == 0:
+            least = 1 / logits.shape[1]
+        elif units and (own[-units - 1 : -1] > 0).any():
+            least = 1 - ACTIVE
+        else:
+            least = float((own > 0).sum() / (own != 0).sum())
         rates.append(max(share, least))
     return rates
 

@@ -2,6 +2,7 @@
 
 from phosphene.checks.context import CheckContext, Request
 from phosphene.checks.finding import Finding, all_of, judged
+from phosphene.checks.words import sentence
 
 
 def needs(context: CheckContext) -> list[Request]:
@@ -23,10 +24,12 @@ def find(context: CheckContext) -> Finding:
     figures = similarity.figures("random") | own.figures("random") | trained.figures("trained") | context.reference()
     recognised = context.predict(context.chosen).beyond_chance or None  # else it recognises nothing here anyway
     passed = all_of(similarity.as_different_classes, trained.at_chance, recognised)
-    facts = (
-        f"A network of this shape with random weights gives maps too, and classifies {own} of them as their class "
-        f"(p {own.p_class:.2f}). The trained network classifies {trained} of them so (p {trained.p_class:.2f})."
+    words = context.words
+    by_own, by_trained = (
+        f"{words.recognised(network, f'{one} of them')} ({words.confidence} {words.number(one.p_class)})"
+        for network, one in (("it", own), ("the trained network", trained))
     )
+    facts = f"A network of this shape with random weights gives maps, too: {by_own}. {sentence(by_trained)}"
     if_passed = "So what the trained network recognises in its own maps comes from training."
     if_failed = "So the maps owe something to the method or the architecture, not to training."
-    return judged("random-weights", figures, context.classes, passed, facts, if_passed, if_failed)
+    return judged("random-weights", figures, context.classes, passed, facts, if_passed, if_failed, words.several)

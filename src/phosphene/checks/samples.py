@@ -2,6 +2,7 @@
 
 from phosphene.checks.context import CheckContext, Request
 from phosphene.checks.finding import Finding, all_of, judged, two_decimals
+from phosphene.checks.words import sentence
 
 SYNTHETIC = ("synthetic:pink", "synthetic:dead-leaves")
 
@@ -24,13 +25,14 @@ def find(context: CheckContext) -> Finding:
         lines.append(f"{predictions} from {name} (similarity {two_decimals(similarity.mean['hog'])})")
     figures |= context.reference()
     passed = all_of(*parts) if own.beyond_chance else None
-    facts = (
-        f"The network classifies {own} of the run's maps as their class, {', '.join(lines)}; two seeds of one class "
-        f"have a similarity of {two_decimals(context.within['hog'])} (HOG, 1 is the same image)."
+    words, of_run = context.words, f"{own} of the run's maps"
+    facts = sentence(
+        f"{words.recognised('the network', of_run)}, {', '.join(lines)}; two seeds of one {words.kind} "
+        f"have a similarity of {two_decimals(context.within['hog'])} (HOG, 1 is the same image)"
     )
     if_passed = "So the network recognises maps that were made from other samples, too."
     if_failed = "So the maps depend on the samples: name those that were used, and compare only maps from the same."
-    return judged("samples", figures, context.classes, passed, facts, if_passed, if_failed)
+    return judged("samples", figures, context.classes, passed, facts, if_passed, if_failed, words.several)
 
 
 def _by_set(context: CheckContext) -> dict[str, list[Request]]:

@@ -2,6 +2,7 @@
 
 from phosphene.checks.context import CheckContext
 from phosphene.checks.finding import Finding, all_of, judged, two_decimals
+from phosphene.checks.words import sentence
 
 
 def find(context: CheckContext) -> Finding:
@@ -10,16 +11,18 @@ def find(context: CheckContext) -> Finding:
     other = context.predict([sibling for one in context.chosen for sibling in context.same_class(one)])
     figures = first.figures("first") | other.figures("other") | context.reference()
     passed = all_of(other.beyond_chance, other.top1 >= first.top1 / 2) if first.beyond_chance else None
-    facts = f"The network classifies {other} maps from other seeds as their class, and {first} from the first seeds."
+    words = context.words
+    seen = words.recognised("the network", f"{other} maps from other seeds")
+    facts = sentence(f"{seen}, and {first} from the first seeds")
     features = ""
     if context.across is not None:
         inside, outside = context.within["hog"], context.across.mean["hog"]
         same = inside > context.across.limit("hog", other.count)
         facts += (
-            f" Two seeds of one class have a similarity of {two_decimals(inside)} (HOG, 1 is the same image), two "
-            f"classes {two_decimals(outside)}."
+            f" Two seeds of one {words.kind} have a similarity of {two_decimals(inside)} (HOG, 1 is the same image), two "
+            f"{words.several} {two_decimals(outside)}."
         )
         features = f" Features move {'little' if same else 'much'} from seed to seed."
     if_passed = f"So the network recognises maps of other seeds, too.{features}"
     if_failed = f"The maps depend on the seed: make several, and do not rely on a single one.{features}"
-    return judged("seeds", figures, context.classes, passed, facts, if_passed, if_failed)
+    return judged("seeds", figures, context.classes, passed, facts, if_passed, if_failed, words.several)

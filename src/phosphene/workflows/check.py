@@ -93,9 +93,10 @@ class CheckPlan:
         mapped = len(disjoint(one.concept for one in self.context.maps))
         too_few = mapped < FEWEST
         have = f"this run has {mapped}" if too_few else f"--most leaves {self.context.classes}"
-        fix = f"map at least {FEWEST} classes" if too_few else "give a larger --most"
+        what = self.context.words.several
+        fix = f"map at least {FEWEST} {what}" if too_few else "give a larger --most"
         return (
-            f"at least {FEWEST} classes are needed for a verdict, and {have}, so that checks will say "
+            f"at least {FEWEST} {what} are needed for a verdict, and {have}, so that checks will say "
             f"'too few to tell': {fix}."
         )
 
