@@ -1,6 +1,7 @@
 """Commands that the gallery starts: validated first, then shown with what they complain of, and how to go on."""
 
 import contextlib
+import dataclasses
 import functools
 import html
 import re
@@ -8,11 +9,18 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 pytest.importorskip("fastapi")
 
+from phosphene.arguments import to_concepts
+from phosphene.concept_map import Job
+from phosphene.recipe import Recipe
+from phosphene.runs import RunDirectory, run_facts
 from phosphene.runs.lock import hold
+from phosphene.samples.pool import make_pool
 from phosphene.web.app import make_app
+from tests import tiny
 from tests.web import Client, make
 
 # It passes every check of the form, and fails once the network is opened.
@@ -160,3 +168,23 @@ def test_commands_end_with_the_server(root):
         (process,) = client.client.app.app.state.gallery.processes.values()
         assert process.running
     assert not process.running
+
+
+@pytest.mark.parametrize("output", ["multi-label", "regression"])
+def test_a_network_that_a_scan_refuses_is_offered_none(client, root, output):
+    pool = make_pool(torch.zeros((4, 3, 16, 16), dtype=torch.uint8), "some samples")
+    network = tiny.classifier(output=output)
+    (concept,) = to_concepts(0, network)
+    run = RunDirectory(root / "r")
+    run.begin(run_facts(network, Recipe(), pool), [(Job.of(concept), concept.label)])
+    run.write(
+        dataclasses.replace(
+            tiny.concept_map(),
+            index=concept.index,
+            label=concept.label,
+            expression=None if concept.is_class else concept,
+        )
+    )
+    page = client.get("/run/r").text
+    assert "Scan this network" not in page
+    assert 'href="/new?action=check' in page

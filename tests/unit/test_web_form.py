@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("fastapi")
 
-from phosphene.web.form import FIELDS, FormError, default_name, read_form, safe_name
+from phosphene.web.form import CONCEPT_FORMS, FIELDS, FormError, default_name, read_form, safe_name
 from phosphene.web.processes import last_progress
 from phosphene.web.validate import find_faults, validate
 from tests.web import make
@@ -178,3 +178,30 @@ def test_a_text_that_cannot_be_used_is_a_fault_of_the_concepts(tmp_path, concept
     assert list(found) == ["concepts"]
     assert said in found["concepts"]
     assert not faults(MAP | {"model": "demo:shapes-text", "concepts": "text:a red star"}, tmp_path / "x")
+
+
+@pytest.mark.parametrize(
+    ("concepts", "said"),
+    [
+        ("star\nunit:nope:3", "no layer 'nope'"),
+        ("unit:blocks.1:999", "has no channel 999"),
+        ("unit:blocks.1:x", "is not a unit"),
+        ("direction:none.npy@blocks.1", "direction file none.npy"),
+        ("low:star", "for networks whose card says"),
+    ],
+)
+def test_a_unit_or_direction_that_is_not_there_is_the_fault_of_the_concepts(tmp_path, concepts, said):
+    found = faults(MAP | {"concepts": concepts}, tmp_path / "x")
+    assert list(found) == ["concepts"]
+    assert said in found["concepts"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_note_names_every_kind_of_concept():
+    from phosphene.cli.map import command
+    from phosphene.units import FORMS, LOW
+
+    (option,) = [one for one in command.params if one.name == "concepts"]
+    for form in ("text:", LOW, *FORMS):
+        assert form in option.help
+        assert any(form in one for one in CONCEPT_FORMS), form

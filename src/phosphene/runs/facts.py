@@ -20,7 +20,7 @@ UNIT = {"layer?": str, "channel?": int, "file?": str, "direction?": str, "output
 SIDES = {"up?": {"*": str}, "against?": {"*": str}, "groups?": {"*": list}}
 # what readers of run.json rely on
 NEEDED: dict[str, Any] = {
-    "model": {"name": str, "spec": str, "sha256": str, "classes": int, "input": {"size": list}},
+    "model": {"name": str, "spec": str, "sha256": str, "classes": int, "output?": str, "input": {"size": list}},
     "recipe": {"name": str, "sha256": str},
     "samples": {"spec": str, "sha256": str, "count": int, "held_out": int, "skipped": list},
     "versions": dict,
@@ -43,6 +43,7 @@ def run_facts(
             "spec": classifier.spec,
             "sha256": classifier.sha256,
             "classes": classifier.num_classes,
+            **({"output": classifier.output} if classifier.multi_label or classifier.regression else {}),
             "input": {"size": list(space.size), "mean": list(space.mean), "std": list(space.std)},
             **({"trust": True} if classifier.trusted else {}),
             **({"notes": list(classifier.notes)} if classifier.notes else {}),

@@ -19,6 +19,13 @@ FIELDS = {
     "scan": ("model", "trust", "samples", "reference", "seed", "name"),
     "check": ("run", "trust", "most", "samples"),
 }
+# Form of a concept beyond classes and expressions of them -> what a map of it shows
+CONCEPT_FORMS = {
+    "text:a red star": "a text, for a model that embeds texts, such as CLIP; also text:A + text:B, text:A vs text:B",
+    "unit:LAYER:3": "a channel of a layer; unit:LAYER:3,7 for several, unit:LAYER:* for the most active ones",
+    "direction:FILE@LAYER": "a direction in a layer, from a .npy, .npz, .pt or .safetensors file",
+    "age, low:age": "high or low values of an output of a regression network",
+}
 TICKS = ("trust", "every")
 SEVERAL_LINES = ("concepts", "set", "reference")
 NUMBERS = {"seeds": (1, 1000, 1), "seed": (0, 2**32 - 1, 0), "most": (1, 1000, 4)}  # least, most, default

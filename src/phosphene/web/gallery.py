@@ -27,7 +27,7 @@ from phosphene.runs.failures import note_command_failure
 from phosphene.runs.scores import NAME as SCORES
 from phosphene.sources import SPEC_FORMS, list_specs
 from phosphene.web.folder import HERE, Folder, NotHereError, read_cached, thumbnail
-from phosphene.web.form import ANOTHER_NAME, FIELDS, LONGEST_NAME, Command, FormError, read_form
+from phosphene.web.form import ANOTHER_NAME, CONCEPT_FORMS, FIELDS, LONGEST_NAME, Command, FormError, read_form
 from phosphene.web.guard import REPORT_POLICY
 from phosphene.web.processes import CommandProcess, Processes
 from phosphene.web.validate import validate
@@ -231,6 +231,7 @@ class Gallery:
             specs=dict(list_specs()) | {spec: "has a run here" for spec in sorted(specs) if spec},
             runs=[view for view in runs if view.finished_maps],
             forms=SPEC_FORMS,
+            concept_forms=CONCEPT_FORMS,
             recipes={name: text for name, (text, _) in RECIPES.items()},
             default=DEFAULT_RECIPE,
             title="New run",

@@ -25,7 +25,8 @@ class Faults(dict[str, str]):
     def beside(self, field: str) -> Iterator[None]:
         """For ``with``: store any error's message under ``field``; a SamplesError's under ``samples``, a RunError's mostly ``name``.
 
-        A RunError goes under ``run`` if that is ``field``, else under ``name``.
+        A RunError goes under ``run`` if that is ``field``, else under ``name``. What belongs to ``name`` is a whole plan, in
+        which a ConceptError is that of a unit or a direction, and goes under ``concepts``.
         """
         try:
             with one_line(PhospheneError, "unexpected"):
@@ -34,6 +35,8 @@ class Faults(dict[str, str]):
             self["samples"] = str(error)
         except RunError as error:
             self["run" if field == "run" else "name"] = as_the_form_says(str(error))
+        except ConceptError as error:
+            self["concepts" if field == "name" else field] = str(error)
         except PhospheneError as error:
             self[field] = str(error)
 

@@ -109,6 +109,11 @@ class RunView:
         return self.scan is not None or not self.maps
 
     @property
+    def has_exclusive_classes(self) -> bool:
+        """Whether the network has classes that exclude each other, as a scan needs; so it is taken for where an old run does not say."""
+        return not (self.facts or {}).get("model", {}).get("output")
+
+    @property
     def finished_maps(self) -> int:
         """How many maps of the run are finished."""
         return sum(one.state == "finished" for one in self.maps)
