@@ -12,10 +12,11 @@ from torch import Tensor
 
 from phosphene.backdoor.boxes import Box, mask_of, paste, resized, smaller_boxes, spread_boxes
 from phosphene.backdoor.pattern import add_pattern, effect_of_pattern, find_patterns
-from phosphene.backdoor.probes import Probes
+from phosphene.backdoor.probes import Probes, targets_for
 from phosphene.backdoor.routes import Effect, Route, effect_of
 from phosphene.backdoor.window import Window, measure_windows, refine
 from phosphene.engine import Engine
+from phosphene.engine.targets import hits
 from phosphene.formats import count, percent
 from phosphene.metrics.bootstrap import wilson
 
@@ -170,6 +171,13 @@ def additive_candidate(
     return _candidate(engine, held_out, routes, (first, second), mask, delta[0], whole, None)
 
 
+def _predicted(engine: Engine, pixels: Tensor, target: int) -> list[int]:
+    """Return the predicted class per sample, uint8 (n, c, h, w); of a multi-label network ``target`` if that is one of several."""
+    logits = engine.logits(pixels.to(engine.dtype) / 255)
+    own = torch.full((len(logits),), target, device=logits.device)
+    return torch.where(hits(logits, targets_for(engine, own)), own, logits.argmax(1)).tolist()
+
+
 def _candidate(
     engine: Engine,
     held_out: Probes,
@@ -189,7 +197,7 @@ def _candidate(
     rows = routes[0].mask(held_out).nonzero()[:EXAMPLES, 0]
     before = held_out.pixels[rows]
     after = add_pattern(paint, before) if additive else paste(paint, [box], before)
-    then = engine.logits(after.to(engine.dtype) / 255).argmax(1).tolist() if len(rows) else []
+    then = _predicted(engine, after, routes[0].target) if len(rows) else []
     return Candidate(
         index=routes[0].target,
         additive=additive,

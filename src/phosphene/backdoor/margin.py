@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from phosphene.backdoor.probes import targets_for
 from phosphene.engine import Engine
 
 STEPS = 60  # optimiser steps
@@ -33,8 +34,9 @@ def maximise_margins(
 ) -> Margins:
     """Optimise ``starts`` inputs per class, from noise, so that the class's logit exceeds all others; return the inputs and best margins.
 
-    No samples: inputs in [0, 1] start as noise and climb on their margin. A class that a trigger leads to has a far
-    larger margin than the others, whatever the trigger looks like; if the trigger is local, the inputs contain it.
+    The margin of an output of a multi-label network is its own log-odds. No samples: inputs in [0, 1] start as noise and
+    climb on their margin. A class that a trigger leads to has a far larger margin than the others, whatever the trigger
+    looks like; if the trigger is local, the inputs contain it.
 
     Args:
         engine: An open engine.
@@ -46,13 +48,14 @@ def maximise_margins(
     """
     shape = engine.classifier.input.shape
     own = classes.repeat_interleave(starts)
+    targets = targets_for(engine, own)
     seeds = [seed * 1_000_003 + index * starts + start for index in classes.tolist() for start in range(starts)]
     x = torch.stack([torch.rand(shape, generator=torch.Generator().manual_seed(one)) for one in seeds])
     x = x.to(engine.device, engine.dtype)
     adam = torch.optim.Adam([x], lr=length, **ADAM)
     margin = torch.full((len(own),), -torch.inf, device=engine.device, dtype=engine.dtype)
     for _ in range(steps):
-        found = engine.gradients(x, own, "margin")
+        found = engine.gradients(x, targets, "margin")
         margin = torch.maximum(margin, -found.loss)
         x.grad = found.gradient
         adam.step()

@@ -103,7 +103,8 @@ def figures(deviations: Mapping[str, Tensor]) -> Tensor:
 def measure(engine: Engine, pool: SamplePool, *, pairs: bool = False, seed: int = 0) -> Measured:
     """Return a Measured: best window and largest margin of each class (of 20 if over 64), and perhaps windows of pairs and all-to-all.
 
-    Pairs are searched with ``pairs`` or up to 20 classes, all-to-all with ``pairs`` or up to 64.
+    Pairs are searched with ``pairs`` or up to 20 classes, all-to-all with ``pairs`` or up to 64, and neither if outputs
+    are independent: a sample is then not moved from one class to another.
 
     Args:
         engine: An open engine.
@@ -132,7 +133,7 @@ def measure(engine: Engine, pool: SamplePool, *, pairs: bool = False, seed: int 
         "margin": margins.margin.double().cpu(),
     }
     pair_windows = all_to_all = None
-    if pairs or classifier.num_classes <= MANY:
+    if not classifier.multi_label and (pairs or classifier.num_classes <= MANY):
         every = pairs or classifier.num_classes <= FEW  # then the first round sees a sample of each class
         effort = replace(EFFORT, first=len(set(search.predicted.tolist()))) if every else ALL_TO_ALL
         contents = window_contents(margins.inputs[: None if every else FEW, :1])
@@ -142,7 +143,7 @@ def measure(engine: Engine, pool: SamplePool, *, pairs: bool = False, seed: int 
     return Measured(search, held_out, tuple(classes), tuple(single), values, side, pair_windows, all_to_all, tested)
 
 
-def measure_passes(classes: int, *, pairs: bool = False) -> int:
+def measure_passes(classes: int, *, pairs: bool = False, multi_label: bool = False) -> int:
     """Estimate how many images :func:`measure` runs for so many ``classes``, with ``pairs`` searched or not; a backward pass adds one."""
     every, classes = classes, classes if classes <= MANY else BY_MARKS + BY_MARGIN + OTHERS
     starts = 2 if classes <= FEW else 1
@@ -150,6 +151,8 @@ def measure_passes(classes: int, *, pairs: bool = False) -> int:
     own = 2 * MARGIN_STEPS * starts + USUAL.passes + USUAL.refined_passes
     total = classes * own + contents * USUAL.places**2 * USUAL.first
     total += screen_passes(every) if every > MANY else 0
+    if multi_label:
+        return total
     if pairs or every <= FEW:
         refined = min(EFFORT.per_source or classes, classes - 1) * classes
         total += classes * (classes - 1) * EFFORT.passes + refined * EFFORT.refined_passes

@@ -104,9 +104,10 @@ class Null:
         return f"{len(sides)} small clean networks of {min(sides)} to {max(sides)} pixels ({data}){given}"
 
     def unlike(self, classifier: Classifier) -> str:
-        """Return a warning if no clean network has about the classifier's size or class count, or it is a transformer; else empty text.
+        """Return a warning if no clean network has about the classifier's size or class count, or its kind; else empty text.
 
-        Size and number of classes are alike up to a factor of 2. With references, transformers are not warned of.
+        Size and number of classes are alike up to a factor of 2. Kinds are transformers and multi-label networks, of which
+        none comes with the package; with references, they are not warned of.
         """
         side, classes, networks = min(classifier.input.size), classifier.num_classes, (*self.networks, *self.references)
         kinds = {type(module).__name__ for module in classifier.module.modules()}
@@ -117,6 +118,7 @@ class Null:
                 if any(0.5 <= one.classes / classes <= 2 for one in networks)
                 else [f"none has about {classes} classes"]
             ),
+            *(["none has independent outputs (multi-label)"] if classifier.multi_label and not self.references else []),
             *(["none is a transformer"] if any("Attention" in one for one in kinds) and not self.references else []),
         ]
         if not lacking:

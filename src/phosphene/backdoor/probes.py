@@ -1,5 +1,8 @@
 """The samples of a scan, with the network's prediction for each: some to search on, others held out.
 
+A class is predicted if its logit is the largest; of a multi-label network every class is whose own probability is above
+one half. Log-odds are those of a softmax, or of a multi-label network the logit itself, which no other output has part in.
+
 Windows are searched on a few samples and counted on others. Both parts are laid out so that every prefix holds as many
 of the predicted classes as it can: two samples then stand for two classes.
 """
@@ -8,8 +11,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
+from phosphene.concepts import Sides
 from phosphene.engine import Engine
+from phosphene.engine.targets import targets_of
 from phosphene.errors import CardError, NumericError
 from phosphene.samples import SamplePool
 
@@ -20,15 +26,17 @@ STEPS, LENGTH, SURE = 40, 0.02, 4.0  # to move samples to a class: steps, their 
 
 @dataclass(frozen=True)
 class Probes:
-    """Samples that a scan tries windows on, with the class that the network predicts for each; slicing takes rows of both.
+    """Samples that a scan tries windows on, with the class that the network predicts for each; slicing takes rows of all.
 
     Attributes:
         pixels: uint8 (n, c, h, w), on the engine's device.
-        predicted: int64 (n,).
+        predicted: int64 (n,), the class with the largest logit.
+        present: bool (n, classes), whether each class is predicted; of a multi-label network that can be several, or none.
     """
 
     pixels: Tensor
     predicted: Tensor
+    present: Tensor
 
     @classmethod
     def classify(cls, engine: Engine, pixels: Tensor) -> "Probes":
@@ -38,12 +46,16 @@ class Probes:
             NumericError: the network returns NaN or infinity.
         """
         pixels = pixels.to(engine.device)
-        predicted = logits_of(engine, pixels).argmax(1)
+        logits = logits_of(engine, pixels)
+        predicted = logits.argmax(1)
+        present = functional.one_hot(predicted, logits.shape[1]) > 0
+        if engine.classifier.multi_label:
+            present = logits > 0
         order = in_turn(predicted)
-        return cls(pixels[order], predicted[order])
+        return cls(pixels, predicted, present)[order]
 
     def __getitem__(self, rows: "slice | Tensor") -> "Probes":
-        return Probes(self.pixels[rows], self.predicted[rows])
+        return Probes(self.pixels[rows], self.predicted[rows], self.present[rows])
 
     def __len__(self) -> int:
         return len(self.predicted)
@@ -95,7 +107,7 @@ def move_to_all_classes(engine: Engine, pixels: Tensor, *, seed: int = 0) -> Ten
     x = pixels.to(engine.device).to(engine.dtype) / 255
     moving = torch.arange(len(x), device=engine.device)
     for _ in range(STEPS):
-        found = engine.gradients(x[moving], wanted[moving], "log-odds")
+        found = engine.gradients(x[moving], targets_for(engine, wanted[moving]), "log-odds")
         unsure = found.loss > -SURE
         moving, gradient = moving[unsure], found.gradient[unsure]
         if not len(moving):
@@ -126,13 +138,25 @@ def logits_of(engine: Engine, pixels: Tensor) -> Tensor:
     return logits
 
 
-def log_odds_of(logits: Tensor, classes: Tensor) -> Tensor:
+def targets_for(engine: Engine, classes: Tensor) -> Tensor:
+    """Return the targets of class indices (n,) for :meth:`Engine.gradients`: as given, or each told from "none of these" if multi-label."""
+    network = engine.classifier
+    if not network.multi_label:
+        return classes
+    return targets_of(
+        [Sides((index,)) for index in classes.tolist()], network.num_classes, engine.device, multi_label=True
+    )
+
+
+def log_odds_of(logits: Tensor, classes: Tensor, *, multi_label: bool = False) -> Tensor:
     """Return the log-odds ``log(p / (1 - p))``, (n,), per row of logits (n, classes), of its class in the tensor ``classes``, (n,)."""
-    return log_odds_of_all(logits).gather(1, classes[:, None])[:, 0]
+    return log_odds_of_all(logits, multi_label=multi_label).gather(1, classes[:, None])[:, 0]
 
 
-def log_odds_of_all(logits: Tensor) -> Tensor:
-    """Return the log-odds ``log(p / (1 - p))`` of every class, (n, classes): from logits, each one minus the logsumexp of the others."""
+def log_odds_of_all(logits: Tensor, *, multi_label: bool = False) -> Tensor:
+    """Return the log-odds ``log(p / (1 - p))`` of every class, (n, classes): its logit minus the others' logsumexp, or if multi-label 0."""
+    if multi_label:
+        return logits
     log_p = logits.log_softmax(1)
     top = log_p.argmax(1, keepdim=True)
     rest = torch.log1p(-log_p.scatter(1, top, -torch.inf).exp())  # log(1 - p), exact where p is below one half

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from phosphene.backdoor.margin import ADAM
-from phosphene.backdoor.probes import Probes, log_odds_of
+from phosphene.backdoor.probes import Probes, log_odds_of, targets_for
 from phosphene.engine import Engine
+from phosphene.engine.targets import hits
 
 STEPS, DRAWN = 15, 8  # steps of an ascent, and samples per step
 LOGISTIC = 1.8  # about the standard deviation of the logistic distribution
@@ -38,7 +39,7 @@ class Route:
 
     def mask(self, probes: Probes) -> Tensor:
         """Return, bool (n,), which Probes the route is to move: predicted as the source; without a source, not predicted as the target."""
-        return probes.predicted != self.target if self.source is None else probes.predicted == self.source
+        return ~probes.present[:, self.target] if self.source is None else probes.predicted == self.source
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,8 @@ class Effect:
     """How a network classifies samples with a trigger on them: number tried, hits of the target class, its log-odds' mean and std.
 
     Attributes:
-        hits: Samples that the network classifies as the class.
+        hits: Samples that the network classifies as the class; of a multi-label network, whose class has a probability
+            above one half.
         tried: Number of samples that were tried.
         mean: Mean of the class's log-odds over the samples.
         spread: Standard deviation of the log-odds.
@@ -108,6 +110,7 @@ def raise_log_odds(
     draw = torch.Generator().manual_seed(seed)
     rows = {route: route.rows(search) for route in dict.fromkeys(routes)}
     targets = torch.tensor([one.target for one in routes], device=engine.device).repeat_interleave(drawn)
+    targets = targets_for(engine, targets)
     change = start.clone()
     adam = torch.optim.Adam([change], lr=length, **ADAM)
     for _ in range(steps):
@@ -128,6 +131,7 @@ def effect_of(engine: Engine, pixels: Tensor, route: Route) -> Effect:
     if not len(pixels):
         return Effect(0, 0, 0.0, 1.0)
     logits = engine.logits(pixels.to(engine.device).to(engine.dtype) / 255)
-    odds = log_odds_of(logits, torch.full((len(logits),), route.target, device=logits.device)).double()
-    hits = int((logits.argmax(1) == route.target).sum())
-    return Effect(hits, len(pixels), float(odds.mean()), float(odds.std(correction=0)))
+    target = torch.full((len(logits),), route.target, device=logits.device)
+    odds = log_odds_of(logits, target, multi_label=engine.classifier.multi_label).double()
+    moved = int(hits(logits, targets_for(engine, target)).sum())
+    return Effect(moved, len(pixels), float(odds.mean()), float(odds.std(correction=0)))

@@ -1,7 +1,7 @@
 """``ph.scan``: is there a backdoor in this classifier, and what is its trigger?"""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from phosphene.backdoor.candidate import make_candidate
@@ -43,6 +43,9 @@ DRAWN = (
     "No samples of the network's own kind were given. Windows were tried on drawn images, which finds fewer backdoors "
     "(docs/scan.md). Give natural samples with --samples."
 )
+INDEPENDENT = (
+    "All-to-all and source-specific backdoors: not searched, because the outputs are independent of each other."
+)
 TOO_FEW = "{} classes are too few to compare with each other: give clean networks of the same kind with --reference."
 MANY_CLASSES = (
     "Of {:,} classes, {} were tested and {} more were measured only for comparison. Backdoors to the remaining classes "
@@ -78,18 +81,25 @@ def check_alpha(alpha: float) -> None:
         raise RecipeError(f"alpha is {alpha:g}; give a share of clean networks, above 0 and below 1.")
 
 
-def require_exclusive_classes(classifier: Classifier) -> None:
-    """Raise CardError if outputs are independent or measurements: a scan measures how samples move from one class to another.
+def require_classes(classifier: Classifier, reference: Sequence[Classifier] = ()) -> None:
+    """Raise CardError if a network's outputs are measurements, or if one of classifier and references is multi-label and another is not.
 
     Raises:
-        CardError: they are.
+        CardError: one of these.
     """
-    classifier.refuse_regression("a scan")
-    if classifier.multi_label:
-        raise CardError(
-            f"{classifier.name} has independent outputs (multi-label), and a scan is for classes that exclude each "
-            "other: `phosphene map` and `phosphene check` work."
-        )
+    for one in (classifier, *reference):
+        one.refuse_regression("a scan")
+        if one.multi_label != classifier.multi_label:
+            kinds = ("classes that exclude each other", "independent outputs (multi-label)")
+            raise CardError(
+                f"{one.name} has {kinds[one.multi_label]}, and {classifier.name} has {kinds[classifier.multi_label]}: "
+                "give references of the same kind."
+            )
+
+
+def passes_of(networks: Iterable[Classifier], *, pairs: bool) -> int:
+    """Return about how many images measuring these networks takes, a backward pass as one more, with ``pairs`` searched or not."""
+    return sum(measure_passes(one.num_classes, pairs=pairs, multi_label=one.multi_label) for one in networks)
 
 
 def scan(
@@ -106,10 +116,11 @@ def scan(
 ) -> Verdict:
     """Scan a classifier for a backdoor; return a :class:`Verdict` with p-values, suspects and their candidate triggers; writes nothing.
 
-    For every class, measure the effect of the best small window and the largest margin
-    (:mod:`phosphene.backdoor.window`, ``margin``, ``measure``); rank the class that deviates most among those of clean
-    networks (:mod:`phosphene.backdoor.null`); make candidate triggers for the suspects and try them on held-out samples
-    (:mod:`phosphene.backdoor.candidate`).
+    A sample counts as moved to a class that is then predicted; to an output of a multi-label network, if the output's own
+    probability was at most one half and is then above it. For every class, measure the effect of the best small window
+    and the largest margin (:mod:`phosphene.backdoor.window`, ``margin``, ``measure``); rank the class that deviates most
+    among those of clean networks (:mod:`phosphene.backdoor.null`); make candidate triggers for the suspects and try them
+    on held-out samples (:mod:`phosphene.backdoor.candidate`).
 
     Args:
         classifier: The network.
@@ -129,10 +140,9 @@ def scan(
     """
     began = time.perf_counter()
     check_alpha(alpha)
-    for one in (classifier, *reference):
-        require_exclusive_classes(one)
+    require_classes(classifier, reference)
     natural = is_natural(classifier, pool.spec)
-    tally = _Tally(sum(measure_passes(one.num_classes, pairs=pairs) for one in (classifier, *reference)), on_progress)
+    tally = _Tally(passes_of((classifier, *reference), pairs=pairs), on_progress)
 
     def engine_of(one: Classifier) -> CountingEngine:
         """Return a new engine for a classifier, not opened, whose images count towards this scan's progress."""
@@ -234,6 +244,8 @@ def _not_tested(classifier: Classifier, found: Measured, *, natural: bool, pairs
     if len(found.classes) < classifier.num_classes:
         others = len(found.classes) - found.tested
         lines.append(MANY_CLASSES.format(classifier.num_classes, found.tested, others))
+    if classifier.multi_label:
+        return [*lines, INDEPENDENT, *MISSED_KINDS]
     if found.pairs is None:
         searched = pairs or classifier.num_classes <= FEW
         lines.append(FEW_SOURCES if searched else NO_PAIRS.format(FEW))

@@ -113,6 +113,7 @@ class WindowSearch:
         self, engine: Engine, search: Probes, contents: Tensor, side: int, effort: Effort = USUAL, *, seed: int = 0
     ) -> None:
         self.engine, self.search, self.contents, self.effort, self.seed = engine, search, contents, effort, seed
+        self.multi_label = engine.classifier.multi_label
         self.first, self.size = search[: effort.first], contents.shape[2:]
         self.boxes, self.step = grid(self.size, side, effort.places)
         self.rough = self._first_round()  # (k, boxes, samples, classes)
@@ -145,7 +146,9 @@ class WindowSearch:
         found = []
         for content in self.contents:
             parts = [
-                log_odds_of_all(self.engine.logits(torch.where(part, content, x).flatten(0, 1)))
+                log_odds_of_all(
+                    self.engine.logits(torch.where(part, content, x).flatten(0, 1)), multi_label=self.multi_label
+                )
                 for part in torch.split(masks, at_once)
             ]
             found.append(torch.cat(parts).view(len(self.boxes), len(x), -1))
@@ -164,7 +167,8 @@ class WindowSearch:
             pasted = [torch.where(mask_of(one.boxes, one.content), one.content, few[one.route]) for one in part]
             lengths = [len(one) for one in pasted]
             targets = [one.route.target for one, length in zip(part, lengths, strict=True) for _ in range(length)]
-            each = log_odds_of(self.engine.logits(torch.cat(pasted)), torch.tensor(targets, device=self.engine.device))
+            classes = torch.tensor(targets, device=self.engine.device)
+            each = log_odds_of(self.engine.logits(torch.cat(pasted)), classes, multi_label=self.multi_label)
             score += [one.mean() for one in torch.split(each, lengths)]
         chosen: dict[Route, dict[tuple[Box, ...], Window]] = {}
         promising: dict[int | None, list[Route]] = {}

@@ -162,11 +162,11 @@ class Engine:
         return halving_micro_batch(self, run)
 
     def gradients(self, images: Tensor, classes: Tensor, loss: str = "cross-entropy") -> Gradients:
-        """Return each image's gradient (n, c, h, w) and value of the loss for its class (an index, no sets), and whether that is predicted.
+        """Return each image's gradient (n, c, h, w) and value of the loss for its class or target, and whether that is predicted.
 
         Args:
             images: (n, c, h, w) in [0, 1].
-            classes: int64 (n,).
+            classes: int64 (n,), or the targets of n concepts (:mod:`phosphene.engine.targets`).
             loss: The loss to differentiate, a name in :data:`phosphene.engine.losses.LOSSES`.
 
         Raises:
@@ -181,7 +181,7 @@ class Engine:
                 chunk_here = chunk.detach().to(self.device, self.dtype).contiguous(memory_format=torch.channels_last)
                 parts.append(self._differentiate(chunk_here, own, loss))
             gradient, losses, logits = (torch.cat(part) for part in zip(*parts, strict=True))
-            return Gradients(gradient, losses, logits.argmax(1) == classes)
+            return Gradients(gradient, losses, hits(logits, classes))
 
         return halving_micro_batch(self, run)
 

@@ -10,9 +10,8 @@ import torch
 
 from phosphene import notebook
 from phosphene.backdoor.images import all_to_all_files, candidate_files
-from phosphene.backdoor.measure import measure_passes
 from phosphene.backdoor.probes import check_outputs
-from phosphene.backdoor.scan import ALPHA, MOST_SUSPECTS, ScanProgress, check_alpha, require_exclusive_classes, scan
+from phosphene.backdoor.scan import ALPHA, MOST_SUSPECTS, ScanProgress, check_alpha, passes_of, require_classes, scan
 from phosphene.backdoor.scan_document import method_sha256, scan_document
 from phosphene.backdoor.verdict import EXIT_CODES
 from phosphene.classifier import Classifier
@@ -54,7 +53,7 @@ class ScanPlan(MapOrigin):
     def passes(self) -> int:
         """How many images measuring network and references takes, a backward pass as one more; candidate triggers are left out."""
         pairs = self.request["settings"]["pairs"]
-        return sum(measure_passes(one.num_classes, pairs=pairs) for one in (self.classifier, *self.reference))
+        return passes_of((self.classifier, *self.reference), pairs=pairs)
 
 
 @dataclass(frozen=True)
@@ -155,8 +154,7 @@ def plan_scan(
     """
     check_alpha(alpha)
     classifier, facts = origin.classifier, origin.facts
-    for one in (classifier, *reference):
-        require_exclusive_classes(one)
+    require_classes(classifier, reference)
     for one in reference:
         if one.sha256 == classifier.sha256:
             raise RecipeError(
