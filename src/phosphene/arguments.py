@@ -87,8 +87,12 @@ def to_concepts(concepts: Any, classifier: Classifier) -> list[Concept]:
         if isinstance(one, bool) or not isinstance(one, str | Integral):
             raise ConceptError(f"a concept is the index of a class or a label such as 'castle', not {describe(one)}.")
         text = str(one).strip() if isinstance(one, str) else str(int(one))
-        text = replace_prompts(text, lambda prompt: _class_of_prompt(prompt, classifier))
-        for concept in _concepts_named(text, classifier):
+        with_indices = replace_prompts(text, lambda prompt: _class_of_prompt(prompt, classifier))
+        try:
+            several = _concepts_named(with_indices, classifier)
+        except ConceptError as error:  # which is to show what the user wrote
+            raise ConceptError(str(error).replace(repr(with_indices), repr(text))) from None
+        for concept in several:
             found.setdefault(concept.index, concept)
     if not found:
         raise ConceptError("no concept was given: name one with -c, or take --all.")
@@ -110,7 +114,7 @@ def _concepts_named(text: str, classifier: Classifier) -> list[Concept]:
         return [_output_named(text, classifier) if classifier.regression else parse(text, labels)]
     except ConceptError as error:
         unknown = not all(map(labels.has, OPERATOR.split(text)[::2]))
-        if unknown and isinstance(classifier.module, PromptClassifier):
+        if unknown and '"' not in text and isinstance(classifier.module, PromptClassifier):
             raise ConceptError(f"{error} A text is written {_as_text(text)!r}.") from None
         raise
 
@@ -153,6 +157,8 @@ def _concept_of(index: int, classifier: Classifier, *, low: bool = False) -> Con
 def _output_named(text: str, classifier: Classifier) -> Concept:
     """Return the concept of a regression output, ``NAME`` or ``low:NAME``; ConceptError for an unknown name, a union or a contrast."""
     labels = classifier.labels
+    if classifier.measures and OPERATOR.search(text):
+        raise ConceptError(f"{text!r} cannot be mapped: {classifier.measures}.")
     low = text.startswith(LOW) and not labels.has(text)
     name = text.removeprefix(LOW) if low else text
     if not labels.has(name) and OPERATOR.search(name):

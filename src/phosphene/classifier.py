@@ -166,7 +166,11 @@ class Classifier:
             except CardError as error:
                 raise CardError(f"network {self.name} {error}") from None
         if (kind in SINGLE) != single and kind != REGRESSION:
-            raise CardError(f"network {self.name} has {output.numel()} output(s), which cannot be {kind}.")
+            possible = [other for other in KINDS if other == REGRESSION or (other in SINGLE) == single]
+            raise CardError(
+                f"network {self.name} has {output.numel()} output(s), which cannot be {kind}: leave output out, or declare "
+                f"{', '.join(possible[:-1])} or {possible[-1]}."
+            )
         count = 2 if kind in SINGLE else output.numel()
         if self._labels is not None and len(self._labels) != count:
             part = f" in its part {write_output(None, self._part)}" if self._part else ""

@@ -15,6 +15,8 @@ MOST_READINGS = 8
 MOST_INDEX = 1_000_000
 
 _LOOSE_OPERATOR = re.compile(r" ?\+ ?| (vs\.?|versus) ", re.IGNORECASE)  # what may have been meant for one
+_BARE_OPERATOR = re.compile(r"^(\+|vs)( |$)|(^| )(\+|vs)$")  # without a name before or after it
+BOTH_FORMS = "write NAME + NAME, or NAME vs NAME"
 _NAME = re.compile(r'(?:"(?P<quoted>[^"]*)"|(?P<plain>.+?))(?: (?P<operator>\+|vs) |$)')
 
 
@@ -106,7 +108,7 @@ def _readings(text: str, labels: Labels) -> list[Reading]:
     while operator is not None:
         found = _NAME.match(text, at)
         if found is None:
-            raise ConceptError(f"{text!r} lacks a name: write NAME + NAME, or NAME vs NAME.")
+            raise ConceptError(f"{text!r} lacks a name: {BOTH_FORMS}.")
         quoted = found["quoted"] is not None
         parts.append((operator, found["quoted" if quoted else "plain"], quoted))
         operator, at = found["operator"], found.end()
@@ -144,6 +146,8 @@ def _find(name: str, labels: Labels) -> tuple[int, ...]:
             raise ConceptError(
                 f"{name!r} is a unit in an expression: units are mapped one by one, each by its own -c."
             ) from None
+        if _BARE_OPERATOR.search(name):
+            raise ConceptError(f"{name!r} lacks a name: {BOTH_FORMS}.") from None
         written = _LOOSE_OPERATOR.sub(lambda found: " + " if "+" in found[0] else " vs ", name)
         if written == name:
             raise

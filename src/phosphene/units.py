@@ -15,6 +15,7 @@ from torch import Tensor
 
 from phosphene.errors import ConceptError, one_line
 from phosphene.labels import OPERATOR, unambiguous_name
+from phosphene.textfile import missing
 
 FORMS = ("unit:", "direction:")
 LOW = "low:"
@@ -125,6 +126,8 @@ def _read_direction(file: Path) -> str:
     if suffix not in SUFFIXES:
         raise ConceptError(f"direction file {file} has to be one of {', '.join(SUFFIXES)}.")
     with one_line(ConceptError, f"direction file {file} cannot be read"):
+        if not file.exists():
+            raise ConceptError(missing("direction file", file, "Put it there, or correct the path."))
         if suffix == ".pt":
             data = torch.load(file, map_location="cpu", weights_only=True)
         elif suffix == ".safetensors":

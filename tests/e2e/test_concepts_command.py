@@ -53,6 +53,7 @@ def test_another_network_scores_each_concept_by_its_own_rule(call, mapped):
 def test_the_run_is_compared_shown_and_filmed(call, mapped, tmp_path):
     answer = call("compare", mapped, mapped, "--json")
     assert {one["label"] for one in json.loads(answer.out)["changes"]} == set(MAPPED)
+    assert call("compare", mapped, mapped).out.split()[0] == "concept"
     assert call("site", mapped, "--out", tmp_path / "site").code == 0
     assert len(list((tmp_path / "site" / "classes").glob("star-vs-heart-*.html"))) == 1
     answer = call("film", mapped, "-c", "heart + star")
@@ -65,6 +66,14 @@ def test_checks_say_what_they_do_not_judge(call, mapped):
     found = {one["name"]: one for one in json.loads(answer.out)["findings"]}
     assert "this run has unions, contrasts" in str(found["permuted-labels"])
     assert 0 <= found["fidelity"]["figures"]["p_class_at_0.2"] <= 1
+
+
+def test_of_many_confused_pairs_the_first_are_named(call, tmp_path):
+    answer = call("map", "demo:shapes", "--confused", 500, "--dry-run", "--out", tmp_path / "run")
+    assert answer.code == 0, answer.err
+    lines = [line for line in answer.err.splitlines() if " confuses " in line or "further pairs" in line]
+    assert len(lines) == 11
+    assert "and 56 further pairs" in lines[-1]
 
 
 def test_the_most_confused_pairs_both_ways(call, tmp_path):
@@ -81,6 +90,9 @@ def test_the_most_confused_pairs_both_ways(call, tmp_path):
     [
         (["-c", "star + stra"], "no class is called 'stra'. Did you mean star"),
         (["-c", "star vs star"], "'star' on both sides"),
+        (["-c", "star vs"], "'star vs' lacks a name: write NAME + NAME, or NAME vs NAME"),
+        (["-c", "+ star"], "'+ star' lacks a name"),
+        (["-c", "star + + ring"], "'+ ring' lacks a name"),
         (["-c", "star vs ring vs heart"], "more than one ' vs '"),
         (["-c", " + ".join(map(str, range(12)))], "union of all classes"),
         (["--confused", "1", "--samples", "synthetic:noise"], "confused pairs need labelled samples"),

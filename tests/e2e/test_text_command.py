@@ -84,6 +84,15 @@ def test_workers_load_the_texts_of_the_spec(call, tmp_path):
     assert len(map_times(out)) == 2
 
 
+def test_what_is_wrong_with_texts_is_said_in_the_words_of_the_command(call, tmp_path):
+    words = ("map", two_towers.write_card(tmp_path), "--trust", "--out", tmp_path / "run", "-c")
+    assert ": 'text:r + text:g' is a union of all classes" in call(*words, "text:r + text:g").complaint
+    assert (
+        "'text:r vs text:r' cannot be mapped: one text has nothing to be told from"
+        in call(*words, "text:r vs text:r").complaint
+    )
+
+
 def test_units_need_no_texts(call, tmp_path):
     card = two_towers.write_card(tmp_path)
     answer = call("layers", card, "--trust", "--json")

@@ -112,6 +112,18 @@ def test_a_declared_kind_must_fit(end, output):
         _ = ph.Classifier(ENDS[end], size=16, output=output).num_classes
 
 
+def test_what_one_output_can_be_is_said():
+    with pytest.raises(
+        CardError,
+        match=r"has 1 .* cannot be multi-label: leave output out, or declare logit, probability or regression",
+    ):
+        _ = ph.Classifier(ENDS["logit"], size=16, output="multi-label").num_classes
+    with pytest.raises(
+        CardError, match=r"has 5 .* cannot be logit: leave output out, or declare logits, .* or regression"
+    ):
+        _ = ph.Classifier(ENDS["logits"], size=16, output="logit").num_classes
+
+
 def test_unknown_kinds_are_refused():
     with pytest.raises(CardError, match="Did you mean probabilities"):
         _ = ph.Classifier(ENDS["logits"], size=16, output="probabilites").num_classes

@@ -8,7 +8,7 @@ from typing import Any
 
 from phosphene import notebook
 from phosphene.concept_map import ConceptMap
-from phosphene.concepts import is_unit
+from phosphene.concepts import is_class, is_unit
 from phosphene.errors import RunError
 from phosphene.formats import count, percent, probability
 from phosphene.labels import first_synonym
@@ -52,8 +52,13 @@ class Comparison:
             ]
             for one in self.changes[: notebook.MOST_IMAGES]
         ]
-        table = notebook.piece("table", ["class", "change", "images", "predictions"], rows)
+        table = notebook.piece("table", [self.noun, "change", "images", "predictions"], rows)
         return notebook.piece("stack", [table, *self.notes])
+
+    @property
+    def noun(self) -> str:
+        """What is compared, for the head of a column: ``class``, or ``concept`` if there are unions, contrasts, units or outputs."""
+        return "class" if all(is_class(one.index_a) for one in self.changes) else "concept"
 
     @property
     def scored(self) -> bool:

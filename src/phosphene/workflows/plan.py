@@ -12,12 +12,15 @@ from phosphene.concept_map import Job
 from phosphene.concepts import Concept
 from phosphene.errors import ConceptError, SpecError
 from phosphene.executors.base import MapPlan
+from phosphene.formats import count, percent
 from phosphene.mapper.units import resolve_units
 from phosphene.recipe import DEFAULT_CHANNELS, RECIPES, Recipe
 from phosphene.runs import RunDirectory
 from phosphene.samples import SamplePool
 from phosphene.workflows.confused import confused_pairs
 
+# Confused pairs that are named.
+MOST_PAIRS = 10
 MOST_SEEDS = 2**32
 # Of each half of a run's name; file systems take 255 in all.
 MOST_BYTES = 100
@@ -107,11 +110,24 @@ def plan(
         RunError: the directory has a run of another model, recipe or samples, or files that are no run.
     """
     run = RunDirectory(out)
-    known = resolve_units(to_concepts(concepts, classifier), classifier, pool, most, settings.get("device", "auto"))
+    stored, given = _stored_directions(run, concepts)
+    named = [*(to_concepts(given, classifier) if given != [] or not stored else ()), *stored]
+    known = resolve_units(named, classifier, pool, most, settings.get("device", "auto"))
     jobs = Jobs(known, seeds)
     made = MapPlan(classifier=classifier, recipe=recipe, pool=pool, run=run, jobs=jobs, **settings)
     run.check(made.facts)
     return made
+
+
+def _stored_directions(run: RunDirectory, concepts: Any) -> tuple[list[Concept], "list[Any] | None"]:
+    """Return those of ``concepts`` that are directions of a run whose files are gone, as the run holds them, and the other concepts."""
+    given = concept_list(concepts)
+    if given is None or not (run.path / "run.json").exists():
+        return [], given
+    units = [one for one in run.concepts() if one.unit and one.unit.direction]
+    gone = {one.expression: one for one in units if one.unit and not Path(one.unit.file).exists()}
+    stored = [one for one in given if isinstance(one, str) and one in gone]
+    return [gone[one] for one in stored], [one for one in given if one not in stored]
 
 
 def plan_all(
@@ -144,8 +160,12 @@ def plan_all(
         if confused:
             pairs = confused_pairs(classifier, samples, confused, device=settings.get("device", "auto"))
             concepts = [way.expression for pair in pairs for way in (pair.first, pair.second)]
-            for pair in pairs:
+            for pair in pairs[:MOST_PAIRS]:
                 on_note(f"{classifier.name} confuses {pair}")
+            if len(pairs) > MOST_PAIRS:
+                on_note(
+                    f"and {count(len(pairs) - MOST_PAIRS, 'further pair')}, each less often (at most {percent(pairs[MOST_PAIRS].share)})"
+                )
         for recipe in recipes:
             chosen = None if samples is None else pool.spec
             where = default_run(classifier, recipe, chosen) if out is None else Path(out)

@@ -19,6 +19,7 @@ from phosphene.samples.pool import FEW_HELD_OUT
 
 TRIES = 3  # of a map, before it is given up
 MOST_NAMED = 5  # maps that could not be made, in messages
+RATE_AFTER = 1.0  # seconds after which maps per minute are told: before, maps of workers that began earlier spoil it
 
 
 @dataclass(frozen=True)
@@ -169,7 +170,7 @@ class MapCounts:
             any(is_unit(job.index) for job in group.jobs),
             share=min((self.finished + under_way) / max(self.total, 1), 1.0),
             left=left,
-            rate=self.made / elapsed * 60 if elapsed > 0 else None,
+            rate=self.made / elapsed * 60 if elapsed > RATE_AFTER else None,
             workers=workers,
             failed=len(self.failures),
             failures=tuple(f"could not make {failure_line(row)}" for _, row in self.failures[:MOST_NAMED]),
