@@ -15,7 +15,7 @@ from phosphene.checked import checked
 from phosphene.concepts import Concept, is_unit, kind_and_index, name_with_index
 from phosphene.errors import ConceptError
 from phosphene.expressions import find_among
-from phosphene.formats import count, targeting_text
+from phosphene.formats import count, percent, targeting_text
 from phosphene.image_files import encode
 from phosphene.labels import Labels, first_synonym
 
@@ -38,9 +38,21 @@ def to_image(pixels: Tensor) -> Image.Image:
     return Image.fromarray(values.float().mean(0).round().to(torch.uint8).numpy())
 
 
-def p_class_name(index: int) -> str:
-    """Return what a map's ``p_class`` is, by its concept's index, an int: ``percentile`` for a unit or an output, else ``confidence``."""
-    return "percentile" if is_unit(index) else "confidence"
+def p_class_name(*indices: int) -> str:
+    """Return what ``p_class`` is in maps of concepts with these indices: ``confidence``, ``percentile`` (units, outputs), or both."""
+    names = {"percentile" if is_unit(index) else "confidence" for index in indices}
+    return " or ".join(sorted(names))
+
+
+def kind_facts(index: int, label: str, p_class: float) -> dict[str, Any]:
+    """Return what JSON says of a map beside its ``p_class``: the ``kind`` of its concept, and of units and outputs the ``percentile``."""
+    kind = kind_and_index(index, label).split()[0]
+    return {"kind": kind, "percentile": p_class} if is_unit(index) else {"kind": kind}
+
+
+def p_text(one: "ConceptMap", form: str) -> str:
+    """Return a map's ``p_class`` as text, in ``form`` with a place for the number; of a unit or an output the percentile, ``88 %``."""
+    return percent(one.p_class) if is_unit(one.index) else form.format(one.p_class)
 
 
 @dataclass(frozen=True)
@@ -152,7 +164,7 @@ class ConceptMap:
         facts = [
             (kind, f"{number}: {self.label}" if number else self.label),
             ("seed", self.seed),
-            (f"{p_class_name(self.index)} of the source classifier", f"p = {self.p_class:.3f}"),
+            (f"{p_class_name(self.index)} of the source classifier", p_text(self, "p = {:.3f}")),
             ("targeting rate on held-out samples", targeting_text(self.targeting_rate)),
             ("cost", f"{self.passes:,} passes, {self.seconds:.1f} s"),
         ]
@@ -203,7 +215,7 @@ class MapList(list[ConceptMap]):
     def _repr_html_(self) -> str:
         """Return the list as HTML that a notebook displays: images of its first 48 maps, with captions and confidences."""
         figures = [
-            notebook.piece("figure", notebook.image(one.image, caption), caption, f"p {one.p_class:.2f}")
+            notebook.piece("figure", notebook.image(one.image, caption), caption, p_text(one, "p {:.2f}"))
             for one, caption in list(zip(self, captions(self), strict=True))[: notebook.MOST_IMAGES]
         ]
         return notebook.piece("gallery", self._title(), figures, len(self))

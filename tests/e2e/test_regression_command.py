@@ -78,6 +78,28 @@ def test_the_page_shows_percentiles_and_a_command_that_makes_them_again(call, ma
     assert map_times(mapped) == before
 
 
+def test_percentiles_are_called_so_wherever_they_stand(call, mapped, folder):
+    words = ("-c", "brightness", "-c", "low:brightness", "-c", "low:red")
+    answer = call("map", folder / "meter.toml", "--trust", *words, *FEW, "--out", mapped, "--json")
+    for one in json.loads(answer.out)["maps"]:
+        assert (one["kind"], one["percentile"]) == ("output", one["p_class"])
+    for path in mapped.rglob("map.json"):
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        assert (facts["kind"], facts["percentile"]) == ("output", facts["p_class"])
+    page = (mapped / "report.html").read_text(encoding="utf-8")
+    assert "percentile, highest first" in page
+    assert "confidence, highest first" not in page
+    assert "<b>Confidence</b>" not in page
+    assert call("site", mapped, "--out", folder / "site").code == 0
+    pages = {path.parent.name: path.read_text(encoding="utf-8") for path in (folder / "site").rglob("*.html")}
+    assert set(pages) == {"site", "models", "classes"}
+    for where, text in pages.items():
+        assert "onfidence" not in text, where
+    assert "The figure below a name is the <b>percentile</b>" in pages["site"]
+    assert "<dt>outputs</dt><dd>2, of which 3 maps are shown" in pages["models"]
+    assert "percentile in both" in call("compare", mapped, mapped).out
+
+
 def test_all_outputs_are_pulled_up(call, folder):
     answer = call(
         "map", folder / "meter.toml", "--trust", "--all", *FEW, "--out", folder / "all", "--dry-run", "--json"

@@ -86,6 +86,19 @@ def test_other_networks_do_not_score_them(call, mapped, folder):
     page = (mixed / "report.html").read_text(encoding="utf-8")
     assert (page.count("<dt>percentile</dt>"), page.count("<dt>confidence</dt>")) == (1, 2)
     assert "recognises the class in" in page
+    assert "confidence or percentile, highest first" in page
+    assert call("site", mixed, "--out", folder / "mixed-site").code == 0
+    index = (folder / "mixed-site" / "index.html").read_text(encoding="utf-8")
+    assert index.count("<small>percentile ") == 1
+    assert "of units and outputs, as it says there, it is the <b>percentile</b>" in index
+    maps = {
+        one["label"]: one
+        for one in json.loads(
+            call("map", "demo:shapes", "-c", "star", "-c", "unit:stem:1", *FEW, "--out", mixed, "--json").out
+        )["maps"]
+    }
+    assert (maps["star"]["kind"], "percentile" in maps["star"]) == ("class", False)
+    assert (maps["unit:stem:1"]["kind"], "percentile" in maps["unit:stem:1"]) == ("unit", True)
 
 
 def test_checks_judge_what_can_be_judged(call, mapped):

@@ -13,6 +13,7 @@ from phosphene.arguments import Concepts, Samples, to_concepts, to_pool
 from phosphene.callbacks.loggers import Logger
 from phosphene.classifier import Classifier
 from phosphene.concept_map import Job, MapList
+from phosphene.concepts import is_unit
 from phosphene.engine import Engine
 from phosphene.errors import ConceptError
 from phosphene.mapper import in_groups, map_jobs
@@ -94,7 +95,8 @@ class MapEvery:
         if self.logger is not None:
             for one in maps:
                 self.logger.image(f"phosphene/{one.short}", one.image, epoch)
-                self.logger.scalar(f"phosphene/{one.short}/p_class", one.p_class, epoch)
+                name = "percentile" if is_unit(one.index) else "p_class"
+                self.logger.scalar(f"phosphene/{one.short}/{name}", one.p_class, epoch)
                 if one.targeting_rate is not None:
                     self.logger.scalar(f"phosphene/{one.short}/targeting_rate", one.targeting_rate, epoch)
         return maps

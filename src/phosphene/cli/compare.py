@@ -32,7 +32,7 @@ def command(a: Path, b: Path, out: "Path | None", as_json: bool) -> None:
     if as_json:
         options.print_json({**found.to_dict(), **({} if out is None else {"page": str(out)})})
         return
-    heads = [found.noun, "change", "images", "confidence in both" if found.same_network else "predictions"]
+    heads = [found.noun, "change", "images", f"{found.p_name} in both" if found.same_network else "predictions"]
     if not found.same_network and any(one.a_by_b or one.b_by_a for one in found.changes):
         heads += ["the second, of the first's maps", "the first, of the second's maps"]
     for note in found.notes:  # first, because they say what the figures do not

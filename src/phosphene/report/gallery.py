@@ -9,7 +9,7 @@ from typing import Any
 from PIL import Image
 
 from phosphene.checks.finding import FEWEST
-from phosphene.concept_map import ConceptMap, render, to_image
+from phosphene.concept_map import ConceptMap, p_class_name, render, to_image
 from phosphene.concepts import Sides, is_class, is_unit, kind_and_index
 from phosphene.contact_sheet import SIDE, contact_sheet
 from phosphene.engine.units import ACTIVE
@@ -55,6 +55,7 @@ def map_section(run: RunDirectory, facts: dict[str, Any]) -> "dict[str, Any] | N
         "contrast": any(card["sides"].against for card in cards),
         "expressions": not all(is_class(card["map"]["index"]) for card in cards),  # unions and contrasts
         "units": any(is_unit(card["map"]["index"]) for card in cards),
+        "p_name": p_class_name(*(card["map"]["index"] for card in cards)),
         "several": classes < len(cards),  # whether a class has more than one map
         "others": any(card["others"] for card in cards),
     }

@@ -8,6 +8,7 @@ from typing import Any
 
 from PIL import Image, ImageOps
 
+from phosphene.concept_map import p_class_name
 from phosphene.concepts import is_class
 from phosphene.errors import RunError
 from phosphene.image_files import encode
@@ -91,7 +92,7 @@ def _write_pages(folder: Path, runs: list[SiteRun], classes: list[SiteClass]) ->
     templates = environment()
     scored = any(card["others"] for run in runs for group in run.maps.values() for card in group)
     what, whats = ("class", "classes") if all(is_class(one.index) for one in classes) else ("concept", "concepts")
-    templates.globals |= {"what": what, "whats": whats}
+    templates.globals |= {"what": what, "whats": whats, "p_name": p_class_name(*(one.index for one in classes))}
     templates.globals |= {"policy": POLICY, "models": models, "image_name": image_name, "scored": scored}
 
     def write(template: str, path: str, **facts: Any) -> None:

@@ -13,7 +13,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from phosphene import notebook
-from phosphene.concept_map import ConceptMap, Job, MapList
+from phosphene.concept_map import ConceptMap, Job, MapList, kind_facts
 from phosphene.concepts import Concept
 from phosphene.errors import RunError
 from phosphene.image_files import encode
@@ -198,6 +198,7 @@ class RunDirectory:
             {
                 **{key: getattr(found, key) for key in FIGURES},
                 **found.concept.facts(),
+                **kind_facts(found.index, found.label, found.p_class),
                 "map_sha256": hashlib.sha256(tensors).hexdigest(),
                 "loss": [round(value, 6) for value in found.loss],
                 "hits": [round(value, 4) for value in found.hits],

@@ -12,6 +12,7 @@ from phosphene.backdoor.verdict import BACKDOORED, CLEAN, INCONCLUSIVE
 from phosphene.concept_map import Job
 from phosphene.errors import PhospheneError, RunError, one_line
 from phosphene.labels import first_synonym
+from phosphene.outputs import REGRESSION
 from phosphene.report.checks import check_section
 from phosphene.report.scan_words import all_to_all, glance, headline, short_label
 from phosphene.runs import RunDirectory
@@ -109,9 +110,9 @@ class RunView:
         return self.scan is not None or not self.maps
 
     @property
-    def has_exclusive_classes(self) -> bool:
-        """Whether the network has classes that exclude each other, as a scan needs; so it is taken for where an old run does not say."""
-        return not (self.facts or {}).get("model", {}).get("output")
+    def can_be_scanned(self) -> bool:
+        """Whether the network has classes, as a scan needs, and no measurements; so it is taken for where an old run does not say."""
+        return bool((self.facts or {}).get("model", {}).get("output") != REGRESSION)
 
     @property
     def finished_maps(self) -> int:

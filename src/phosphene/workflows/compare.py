@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from phosphene import notebook
-from phosphene.concept_map import ConceptMap
+from phosphene.concept_map import ConceptMap, p_class_name
 from phosphene.concepts import is_class, is_unit
 from phosphene.errors import RunError
 from phosphene.formats import count, percent, probability
@@ -52,13 +52,19 @@ class Comparison:
             ]
             for one in self.changes[: notebook.MOST_IMAGES]
         ]
-        table = notebook.piece("table", [self.noun, "change", "images", "predictions"], rows)
+        third = f"{self.p_name} in both" if self.same_network else "predictions"
+        table = notebook.piece("table", [self.noun, "change", "images", third], rows)
         return notebook.piece("stack", [table, *self.notes])
 
     @property
     def noun(self) -> str:
         """What is compared, for the head of a column: ``class``, or ``concept`` if there are unions, contrasts, units or outputs."""
         return "class" if all(is_class(one.index_a) for one in self.changes) else "concept"
+
+    @property
+    def p_name(self) -> str:
+        """What the figures of a network for its own maps are: ``confidence``, ``percentile``, or both."""
+        return p_class_name(*(one.index_a for one in self.changes))
 
     @property
     def scored(self) -> bool:

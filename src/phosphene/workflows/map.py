@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from phosphene.classifier import Classifier
-from phosphene.concept_map import Job
+from phosphene.concept_map import Job, kind_facts
 from phosphene.engine import Engine
 from phosphene.errors import JobsError
 from phosphene.executors.base import Executor, MapPlan, MapSummary
@@ -68,7 +68,10 @@ class MappedRun:
         }
         if self.estimate is not None:
             return document | self.estimate.to_dict()
-        maps = [{fact: getattr(one, fact) for fact in facts} for one in self.maps]
+        maps = [
+            {**{fact: getattr(one, fact) for fact in facts}, **kind_facts(one.index, one.label, one.p_class)}
+            for one in self.maps
+        ]
         return {**document, "report": self.report, "maps": maps}
 
 
