@@ -23,6 +23,7 @@ from phosphene.mapper import map_jobs, passes_per_map
 from phosphene.recipe import DEFAULT_RECIPE, RECIPES, Recipe, resolve
 from phosphene.samples import load_samples
 from phosphene.samples.synthetic import KINDS
+from phosphene.samples.tar import COMPRESSED
 from tests import tiny
 from tests.twice import ROOM, distance
 
@@ -175,7 +176,8 @@ def arrow_file(path):
 
 def tar_file(path):
     made = tiny.make_samples(path.parent / "made", 1) / "sample00.png"
-    with tarfile.open(path, "w") as file:
+    form = {".tar": "", ".tgz": "gz"}.get(path.suffix, path.suffix[1:])
+    with tarfile.open(path, f"w:{form}") as file:
         for k in range(4):
             file.add(made, f"{k}.png")
 
@@ -183,6 +185,7 @@ def tar_file(path):
 # One example file per suffix; a new suffix needs one here.
 EXAMPLES = {
     ".parquet": parquet_file, ".npz": npz_file, ".npy": npy_file, ".arrow": arrow_file, ".tar": tar_file,
+    **dict.fromkeys(COMPRESSED, tar_file),
 }  # fmt: skip
 
 

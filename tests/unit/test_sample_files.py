@@ -2,21 +2,25 @@
 
 import io
 import json
+import sys
 import tarfile
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pydicom
 import pytest
 import tifffile
 import torch
 from PIL import Image
 
 from phosphene import samples
-from phosphene.errors import SamplesError
+from phosphene.errors import ExtraError, SamplesError
 from phosphene.labels import Labels
 from phosphene.samples import load_samples
+from phosphene.samples.folder import read
 from phosphene.samples.labelled import load_labelled
+from phosphene.samples.tar import COMPRESSED
 
 LABELS = Labels(["cat", "dog", "owl"])
 
@@ -76,8 +80,53 @@ def test_images_of_other_bands_are_skipped_by_name(tmp_path):
     assert pool.skipped == ("c.npy", "d.npy")
 
 
+def write_dicom(path, levels, kind="MONOCHROME2", **fields):
+    """Write an image of grey levels, 16 bits (h, w) or a stack (n, h, w), or of colours, 8 bits (h, w, 3), as a scanner does."""
+    made = pydicom.Dataset()
+    made.file_meta = pydicom.dataset.FileMetaDataset()
+    made.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    made.file_meta.MediaStorageSOPClassUID = made.SOPClassUID = pydicom.uid.SecondaryCaptureImageStorage
+    made.file_meta.MediaStorageSOPInstanceUID = made.SOPInstanceUID = pydicom.uid.generate_uid()
+    bits = 8 * levels.itemsize
+    made.set_pixel_data(levels, kind, bits, generate_instance_uid=False)
+    for name, value in fields.items():
+        setattr(made, name, value)
+    made.save_as(path, enforce_file_format=True)
+
+
+def test_a_dicom_file_is_shown_as_a_viewer_shows_it(tmp_path):
+    """Levels 0 to 4000: the window 900 to 1100 that a file names, the whole range without one, inverted for MONOCHROME1."""
+    ramp = np.linspace(0, 4000, 64, dtype=np.uint16).reshape(8, 8)
+    window = {"WindowCenter": 1000, "WindowWidth": 200, "RescaleSlope": 1, "RescaleIntercept": 0}
+    write_dicom(tmp_path / "a.dcm", ramp)
+    write_dicom(tmp_path / "b.dcm", ramp, **window)
+    write_dicom(tmp_path / "c.DCM", ramp, "MONOCHROME1")
+    write_dicom(tmp_path / "d.dcm", np.stack([0 * ramp, ramp, 0 * ramp]))
+    write_dicom(tmp_path / "e.dcm", np.full((8, 8, 3), (200, 100, 50), np.uint8), "RGB")
+    (tmp_path / "f.dcm").write_bytes(b"no image")
+    images, _ = read(str(tmp_path), (1, 8, 8))
+    whole, narrow, inverted, middle, _ = images.flatten(1).float()
+    assert (whole[0], whole[-1]) == (0, 255)
+    assert (whole.diff() > 0).all()
+    assert torch.equal(middle, whole)
+    assert (inverted - (255 - whole)).abs().max() <= 1
+    assert set(narrow[:14].tolist()) == {0}
+    assert set(narrow[18:].tolist()) == {255}
+    colours, skipped = read(str(tmp_path), (3, 8, 8))
+    assert colours[4, :, 0, 0].tolist() == [200, 100, 50]
+    assert skipped == ["f.dcm"]
+
+
+def test_dicom_files_without_pydicom_name_the_extra(tmp_path, monkeypatch):
+    write_dicom(tmp_path / "a.dcm", np.zeros((8, 8), np.uint16))
+    monkeypatch.setitem(sys.modules, "pydicom", None)
+    with pytest.raises(ExtraError, match=r"pydicom is not installed: .*phosphene\[dicom\]"):
+        load_samples(tmp_path, (1, 8, 8))
+
+
 def write_tar(path, images, labels=()):
-    with tarfile.open(path, "w") as archive:
+    form = {".tar": "", ".tgz": "gz"}.get(path.suffix, path.suffix[1:])
+    with tarfile.open(path, f"w:{form}") as archive:
         files = [(f"shard/{number:03}.png", data) for number, data in enumerate(images)]
         files += [(f"shard/{number:03}.cls", str(label).encode()) for number, label in enumerate(labels)]
         for name, data in sorted(files):
@@ -87,9 +136,10 @@ def write_tar(path, images, labels=()):
     return path
 
 
+@pytest.mark.parametrize("suffix", [".tar", *COMPRESSED])
 @pytest.mark.parametrize("labels", [[0, 1, 2], ["cat", "dog", "owl"]])
-def test_a_tar_file_of_webdataset_brings_its_classes(tmp_path, labels):
-    file = write_tar(tmp_path / "train-000.tar", [png(50), png(100), png(150)], labels)
+def test_a_tar_file_of_webdataset_brings_its_classes(tmp_path, labels, suffix):
+    file = write_tar(tmp_path / f"train-000{suffix}", [png(50), png(100), png(150)], labels)
     assert sorted(pixels_of(file, (3, 8, 12)).float().mean((1, 2, 3)).tolist()) == [50, 100, 150]
     images, classes = load_labelled(str(file), (3, 8, 12), LABELS, 9)
     assert images.shape == (3, 3, 8, 12)
@@ -149,4 +199,4 @@ def test_a_dataset_without_its_files_and_one_without_images_are_refused(tmp_path
 
 
 def test_every_kind_of_file_has_one_reader():
-    assert set(samples.SUFFIXES) == {".parquet", ".arrow", ".tar", ".npz", ".npy"}
+    assert set(samples.SUFFIXES) == {".parquet", ".arrow", ".tar", *COMPRESSED, ".npz", ".npy"}

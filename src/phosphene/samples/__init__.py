@@ -13,7 +13,7 @@ from torch import Tensor
 from phosphene.checked import checked
 from phosphene.classifier import Classifier
 from phosphene.errors import SamplesError, nearest
-from phosphene.samples import parquet
+from phosphene.samples import parquet, tar
 from phosphene.samples.parquet import is_dataset
 from phosphene.samples.pool import SamplePool, make_pool
 from phosphene.textfile import missing, nearby
@@ -25,7 +25,7 @@ PREFIXES = {"synthetic": "phosphene.samples.synthetic", "demo": "phosphene.sampl
 TABLES = "phosphene.samples.parquet"
 SUFFIXES = {
     **dict.fromkeys(parquet.SUFFIXES, TABLES),
-    ".tar": "phosphene.samples.tar",
+    **dict.fromkeys((".tar", *tar.COMPRESSED), "phosphene.samples.tar"),
     ".npz": "phosphene.samples.arrays",
     ".npy": "phosphene.samples.arrays",
 }
@@ -47,7 +47,7 @@ def load_samples(spec: "str | Path", shape: "tuple[int, int, int] | Classifier")
     """Return the samples of a path, ``synthetic:KIND`` or ``demo:shapes``, fitted to ``shape``, as a pool, part held out; or SamplesError.
 
     Args:
-        spec: A folder of images or of a Hugging Face dataset, a ``.parquet``, ``.arrow``, ``.tar``, ``.npz`` or ``.npy`` file,
+        spec: A folder of images or of a Hugging Face dataset, a ``.parquet``, ``.arrow``, ``.tar``, ``.tar.gz``, ``.npz`` or ``.npy`` file,
             ``synthetic:KIND`` or ``demo:shapes``.
         shape: Channels, height and width of the classifier's input, or the classifier.
 
@@ -66,8 +66,8 @@ def load_samples(spec: "str | Path", shape: "tuple[int, int, int] | Classifier")
         module, where = PREFIXES[prefix], rest
     elif Path(text).is_dir():
         module, where = TABLES if is_dataset(Path(text)) else FOLDER, text
-    elif Path(text).suffix in SUFFIXES:
-        module, where = SUFFIXES[Path(text).suffix], text
+    elif suffix := suffix_of(text):
+        module, where = SUFFIXES[suffix], text
         if not Path(text).exists():
             raise SamplesError(missing("sample file", Path(text), "Give a folder of images, or synthetic:mixed."))
     elif Path(text).is_file():
@@ -82,6 +82,11 @@ def load_samples(spec: "str | Path", shape: "tuple[int, int, int] | Classifier")
         raise SamplesError(f"samples {text} do not exist.{fix}")
     samples, skipped = cast("Kind", importlib.import_module(module)).read(where, shape)
     return make_pool(samples, text, skipped)
+
+
+def suffix_of(spec: str) -> str:
+    """Return which of the ``SUFFIXES`` of sample files, such as ``.npz`` or ``.tar.gz``, a spec ends with; empty text if none."""
+    return next((one for one in SUFFIXES if spec.endswith(one)), "")
 
 
 def default_samples(model: str) -> str:

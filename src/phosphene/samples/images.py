@@ -13,7 +13,7 @@ from torch import Tensor
 from phosphene.errors import PhospheneError, SamplesError
 from phosphene.extras import require
 
-TIFF = (".tif", ".tiff")
+TIFF, DICOM = (".tif", ".tiff"), ".dcm"
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # of Pillow, by channels
 RANGES = (1, 255, 4095, 65535)  # largest values of floats and bytes, of scanners (12 bits), and of 16 bits
 
@@ -25,6 +25,8 @@ def decode(file: "Path | BinaryIO", shape: tuple[int, int, int]) -> "np.ndarray 
             file.suffix == ".npy" or (shape[0] not in MODES and file.suffix.lower() in TIFF)
         ):
             return _bands(file, shape)
+        if isinstance(file, Path) and file.suffix.lower() == DICOM:
+            return fit(_dicom(file), shape)
         # Pillow warns of odd palettes and metadata, and of large images before it refuses larger ones.
         with warnings.catch_warnings(action="ignore"), Image.open(file) as image:
             return fit(image, shape)
@@ -50,6 +52,27 @@ def fit(image: Image.Image, shape: tuple[int, int, int]) -> np.ndarray:
     box = (max(left, 0), max(top, 0), min(left + scale * width, image.width), min(top + scale * height, image.height))
     pixels = np.asarray(image.resize((width, height), Image.Resampling.BILINEAR, box=box))
     return np.ascontiguousarray(pixels.reshape(height, width, channels).transpose(2, 0, 1))
+
+
+def _dicom(file: Path) -> Image.Image:
+    """Return the image of a DICOM file as a viewer shows it, 8 bits, in the window of grey levels that it names; of a stack the middle one.
+
+    Without a window, grey levels are stretched from the smallest to the largest. ``MONOCHROME1`` is inverted.
+
+    Raises:
+        ExtraError: pydicom is missing.
+        Exception: of nearly any kind: it is damaged, or compressed in a way that needs a further library.
+    """
+    data = require("pydicom", "dicom").dcmread(file)
+    pixels = require("pydicom.pixels", "dicom")
+    values: np.ndarray = data.pixel_array
+    if data.get("NumberOfFrames", 1) > 1:
+        values = values[len(values) // 2]
+    if data.SamplesPerPixel > 1:
+        return Image.fromarray(pixels.convert_color_space(values, data.PhotometricInterpretation, "RGB"))
+    values = pixels.apply_windowing(pixels.apply_modality_lut(values, data), data).astype(np.float32)
+    values = (values - values.min()) / max(float(np.ptp(values)), 1e-6)
+    return Image.fromarray(to_bytes(1 - values if data.PhotometricInterpretation == "MONOCHROME1" else values))
 
 
 def _bands(file: Path, shape: tuple[int, int, int]) -> np.ndarray:

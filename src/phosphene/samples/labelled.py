@@ -16,7 +16,7 @@ from phosphene.samples.arrays import read
 from phosphene.samples.folder import image_files
 from phosphene.samples.images import decode, stack
 from phosphene.samples.pool import random_subset
-from phosphene.samples.tar import ImageArchive
+from phosphene.samples.tar import COMPRESSED, ImageArchive
 
 # If fewer than this share of samples has a label that is a class, the labels are of something else.
 MIN_LABELLED = 0.5
@@ -103,7 +103,7 @@ def _labelled_images(spec: str, shape: tuple[int, int, int], labels: Labels) -> 
             lambda position: decode(files[position], shape),
             lambda position: _class_of_file(files[position], path, labels),
         )
-    archive = path.suffix == ".tar"
+    archive = spec.endswith((".tar", *COMPRESSED))
     if path.is_dir() or (path.is_file() and (archive or path.suffix in parquet.SUFFIXES)):
         table = ImageArchive(spec) if archive else parquet.ImageTable(spec)
         classes = _classes_of_column(table.labels, labels)
