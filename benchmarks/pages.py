@@ -35,6 +35,7 @@ IMAGES = {
     "concepts-texts": ("runs/text/sheet.png", 1),
     "concepts-union": ("runs/union/sheet.png", 1),
     "concepts-channels": ("runs/units/sheet.png", 1),
+    "concepts-direction": ("direction.png", 1),
 }
 # Figure -> the page that it is a screenshot of, 1,000 pixels wide, and its height
 SCREENSHOTS = {"tutorial-report": ("runs/first/report.html", 1240), "tutorial-compare": ("compare.html", 620)}

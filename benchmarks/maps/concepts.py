@@ -160,9 +160,9 @@ def main() -> None:
         write_sheet(
             "concepts-contrasts",
             [one.image for one in maps],
-            [left.label.split(",")[0] for left in lefts],
+            [way.label.replace(" vs ", "\nvs ") for way in ways],
             columns=8,
-            side=112,
+            side=136,
         )
     if "classes" in parts:
         of_class = {one.index: one for one in maps_of(dict.fromkeys(lefts), "classes")}

@@ -5,14 +5,14 @@ from collections.abc import Sequence
 
 from PIL import Image, ImageDraw, ImageFont
 
-GAP, CAPTION, MARGIN = 12, 22, 16
+GAP, CAPTION, LINE, MARGIN = 12, 22, 17, 16
 SIDE = 160
 PAPER, INK = (255, 255, 255), (30, 30, 34)
 
 
-def layout(count: int, columns: int, side: int) -> tuple[tuple[int, int], list[tuple[int, int]]]:
-    """Return the (width, height), in pixels, of a sheet of ``count`` square images in ``columns`` columns, and each image's (left, top)."""
-    columns, across, down = min(columns, count), side + GAP, side + CAPTION + GAP
+def layout(count: int, columns: int, side: int, lines: int = 1) -> tuple[tuple[int, int], list[tuple[int, int]]]:
+    """Return (width, height) of a sheet of ``count`` square images, each with ``lines`` of caption, and (left, top) of each; in pixels."""
+    columns, across, down = min(columns, count), side + GAP, side + CAPTION + LINE * (lines - 1) + GAP
     rows = math.ceil(count / columns)
     size = (columns * across - GAP + 2 * MARGIN, rows * down - GAP + 2 * MARGIN)
     return size, [(MARGIN + k % columns * across, MARGIN + k // columns * down) for k in range(count)]
@@ -23,12 +23,14 @@ def contact_sheet(
 ) -> Image.Image:
     """Return one RGB image with all images in a grid, each scaled to ``side`` x ``side`` pixels, with its caption, cut to fit, below.
 
+    A caption may have several lines.
+
     Raises:
         ValueError: there are no images, or the number of captions differs.
     """
     if not images or len(images) != len(captions):
         raise ValueError(f"{len(images)} images and {len(captions)} captions were given; each image needs one caption.")
-    size, places = layout(len(images), columns, side)
+    size, places = layout(len(images), columns, side, 1 + max(caption.count("\n") for caption in captions))
     sheet = Image.new("RGB", size, PAPER)
     draw = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(13)
@@ -37,8 +39,9 @@ def contact_sheet(
         if small.size != (side, side):
             small = small.resize((side, side), Image.Resampling.LANCZOS)
         sheet.paste(small, (left, top))
-        text = caption
-        while draw.textlength(text, font) > side and len(text) > 4:
-            text = text[:-2].rstrip(" .…") + "…"
-        draw.text((left, top + side + 4), text, INK, font)
+        for number, line in enumerate(caption.split("\n")):
+            text = line
+            while draw.textlength(text, font) > side and len(text) > 4:
+                text = text[:-2].rstrip(" .…") + "…"
+            draw.text((left, top + side + 4 + LINE * number), text, INK, font)
     return sheet
