@@ -204,6 +204,14 @@ def test_long_captions_stay_under_their_picture():
     assert (gap == 255).all()
 
 
+def test_a_caption_may_have_two_lines():
+    grey = Image.new("L", (9, 9), 90)
+    one, two = (contact_sheet([grey] * 2, ["a vs b", caption], columns=1, side=60) for caption in ("a", "a\nvs b"))
+    assert two.height == one.height + 2 * 17  # every row has room for the second line
+    second = np.asarray(two)[-12 - 16 : -12]
+    assert (second < 255).any()
+
+
 def test_the_sheet_has_the_columns_and_the_size_that_are_asked_for(tmp_path, call):
     run = begin(tmp_path / "run", [tiny.concept_map(0, seed) for seed in range(4)])
     assert call("report", run.path, "--columns", 2, "--size", 48).code == 0
