@@ -111,6 +111,9 @@ def test_checks_and_comparisons_work(call, mapped):
     answer = call("check", mapped, "--trust", "--only", "seeds", "--only", "diversity", "--json")
     assert answer.code == 0, answer.err
     assert {one["name"] for one in json.loads(answer.out)["findings"]} == {"seeds", "diversity"}
+    page = (mapped / "report.html").read_text(encoding="utf-8")
+    assert '<th scope="col">percentile</th><th scope="col">beyond the 99th percentile</th>' in page
+    assert '<th scope="col">top-1</th>' not in page
     changes = json.loads(call("compare", mapped, mapped, "--json").out)["changes"]
     assert {one["label"] for one in changes} == {"brightness", "low:brightness", "low:warmth, red"}
 
@@ -130,6 +133,7 @@ def test_another_network_scores_the_outputs(call, mapped, folder):
     assert "mean percentile" in answer.out
     assert "top-1" not in answer.out
     page = (mapped / "report.html").read_text(encoding="utf-8")
+    assert "--samples synthetic:noise" in page
     section = page.split("What other networks measure in these maps")[1].split("<h2")[0]
     assert "Output by output" in section
     assert "mean percentile" in section

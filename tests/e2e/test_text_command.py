@@ -37,6 +37,14 @@ def test_the_line_in_the_report_makes_them_again(call, mapped):
     assert map_times(mapped) == before
 
 
+def test_the_report_lists_what_a_text_was_told_from(call, mapped, folder):
+    texts = json.loads((mapped / "run.json").read_text(encoding="utf-8"))["model"]["texts"]
+    assert {"a red star", "a blue star", "something blue"} <= set(texts)
+    page = html.unescape((mapped / "report.html").read_text(encoding="utf-8"))
+    assert f'<details class="fold"><summary>the {len(texts)} texts</summary>' in page
+    assert "; ".join(texts) in page
+
+
 def test_the_command_that_made_them_goes_on(call, mapped):
     before = map_times(mapped)
     assert call("map", "demo:shapes-text", *CONCEPTS, *FEW, "--out", mapped).code == 0

@@ -140,6 +140,29 @@ def test_animations_are_taken_in_while_there_is_room(tmp_path, monkeypatch):
 # --- readings
 
 
+def test_a_multi_label_network_has_probabilities_of_its_own(tmp_path):
+    network = tiny.classifier(output="multi-label")
+    run, maps = RunDirectory(tmp_path / "run"), [tiny.concept_map(0), tiny.concept_map(3, hits=(0.25, 0.5))]
+    pool = make_pool(torch.zeros((4, 3, 16, 16), dtype=torch.uint8), "samples")
+    run.begin(run_facts(network, resolve("vivid"), pool), [(one.job, one.label) for one in maps])
+    for one in maps:
+        run.write(one)
+    top = [{"index": 1, "label": "crane", "p": 0.9}]
+    rows = {
+        index: {"class": index, "p_class": p, "top": top, "up": [index], "right": p > 0.5}
+        for index, p in ((0, 0.3), (3, 0.8))
+    }
+    write_predictions(run, network, {(index, 0): one for index, one in rows.items()}, run.map_hashes())
+    text = words(page(run))
+    assert "The network's own probability of lion, for the image of its map, is 30 %: not above one half." in text
+    assert "The network's own probability of maillot, for the image of its map, is 80 %: above one half." in text
+    assert "tiny gives the class a probability above one half in 1 of its 2 maps." in text
+    assert "Of a network with independent outputs (multi-label), the probability is the output's own" in text
+    assert "Samples with a probability of the class above one half" in text
+    assert "classifies its own map" not in text
+    assert "predicts another class" not in text
+
+
 def row(*top, own):
     readings = [{"index": index, "label": tiny.LABELS[index], "p": p} for index, p in top]
     return {"class": own, "p_class": dict(top).get(own, 0.004), "top": readings}

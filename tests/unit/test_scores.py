@@ -127,11 +127,18 @@ def test_to_json_and_back():
     assert Score.from_dict(json.loads(json.dumps(score.to_dict())) | {"another": "entry"}) == score
 
 
+def test_scores_of_earlier_versions_open():
+    score = scored([[1.0, 3, 0, 2], [0, 1, 2, 0], [0, 0, 1, 9]])
+    old = {key: value for key, value in score.to_dict().items() if key not in ("multi_label", "m_score_note")}
+    assert Score.from_dict(old) == score
+
+
 @pytest.mark.parametrize(
     "change",
     [
         {"m_score": "high"},
         {"interval": [1]},
+        {"multi_label": "yes"},
         {"maps": 2.5},
         {"source": None},
         {"per_concept": [{"index": 0}]},

@@ -1,7 +1,7 @@
 """A score as ``scores.json`` stores it: how a target classifies a source's maps."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
 from types import UnionType
 from typing import Any, Self, TypeVar, get_args, get_origin, get_type_hints
 
@@ -11,6 +11,8 @@ from phosphene.formats import BEYOND, count, rate_text
 from phosphene.labels import first_synonym
 
 Interval = tuple[float, float]
+# What counts in place of top-1 if the target's outputs are independent.
+OWN_HALF = "own p above 0.5"
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,8 @@ class Score:
         classes: Number of the target's classes or outputs.
         per_concept: One entry per concept, in the order of the maps.
         contrast_sweep: The figures at other contrasts; the score itself is that at 0.2.
+        multi_label: Whether the target's outputs are independent: ``top1_all`` is then the share of maps whose class (a
+            union: one of its classes) has a probability of its own above one half.
     """
 
     source: str
@@ -100,13 +104,15 @@ class Score:
     classes: int
     per_concept: tuple[ConceptScore, ...]
     contrast_sweep: tuple[ContrastScore, ...]
+    multi_label: bool = False
 
     def __repr__(self) -> str:
         rate, maps = rate_text(self.top1_all, self.top1_all_interval), count(self.maps, "map")
+        top1 = OWN_HALF if self.multi_label else "top-1"
         found = (
             f"{BEYOND} {rate} of {maps}"
             if self.of_outputs
-            else f"top-1 {rate} of {maps} among {self.classes:,} classes"
+            else f"{top1} {rate} of {maps} among {self.classes:,} classes"
         )
         return f"{type(self).__name__}({self.source} → {self.target}: M_score {self.m_score_text}, {found})"
 
@@ -184,6 +190,8 @@ class Scores(list[ScoreT]):
             for one in self
         ]
         head = ["source → target", "maps", "M_score", "top-1, all classes", "top-1, the concepts", "p of the class"]
+        if any(one.multi_label for one in self):
+            head[3] += f"; multi-label: {OWN_HALF}"
         if any(one.of_outputs for one in self):
             several = not all(one.of_outputs for one in self)
             head[3], head[5] = (
@@ -202,7 +210,9 @@ def _rate_cell(value: "float | None", interval: "Interval | None", classes: int)
 
 def _entries(kind: type, data: Mapping[str, Any]) -> dict[str, Any]:
     """Return the keyword arguments to rebuild the dataclass ``kind`` from plain values of JSON, each converted to its declared type."""
-    return {name: _typed(hint, data[name]) for name, hint in get_type_hints(kind).items()}
+    optional = {field.name for field in fields(kind) if field.default is not MISSING}
+    hints = get_type_hints(kind).items()
+    return {name: _typed(hint, data[name]) for name, hint in hints if name in data or name not in optional}
 
 
 def _typed(kind: Any, value: Any) -> Any:

@@ -124,6 +124,7 @@ def score_of_logits(
         classes=len(maps.labels),
         per_concept=_per_concept(logits[at], percentiles[at], maps),
         contrast_sweep=sweep,
+        multi_label=maps.multi_label and not maps.outputs,
     )
 
 

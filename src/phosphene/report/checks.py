@@ -1,11 +1,15 @@
 """The part of the report that shows the results of the sanity checks."""
 
 from collections import Counter
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 from phosphene.checks import CHECKS, Finding
 from phosphene.checks.finding import two_decimals
-from phosphene.formats import percent
+from phosphene.concept_map import p_class_name
+from phosphene.concepts import is_unit
+from phosphene.formats import BEYOND, percent
 from phosphene.runs import RunDirectory
 from phosphene.runs.checks import FIGURES_ONLY, read_checks
 
@@ -47,7 +51,7 @@ def check_section(run: RunDirectory, facts: "dict[str, Any] | None" = None) -> "
         "questions": {name: check.question for name, check in CHECKS.items()},
         "subjects": {name: entry["subject"] for name, entry in entries.items()},
         "conditions": CONDITIONS,
-        "figure_name": _figure_name,
+        "figure_name": {name: _namer(entry["subject"].get("concepts", ())) for name, entry in entries.items()},
         "figure_text": _figure_text,
     }
 
@@ -66,12 +70,23 @@ def _glance(findings: list[Finding], choice: str) -> list[dict[str, str]]:
     return [{"mark": mark, "text": f"{', '.join(parts)}."}]
 
 
-def _figure_name(name: str) -> str:
-    """Return the name of a check's figure in words, ``1 - HOG`` for ``diversity_hog``."""
-    for key, word in NAMES.items():
-        if name == key or name.startswith(f"{key}_"):
-            return word + name[len(key) :].replace("_", " ")
-    return name.replace("_", " ")
+def _namer(concepts: Iterable[dict[str, Any]]) -> Callable[[str], str]:
+    """Return the function that names a finding's figures in words: ``confidence`` for ``p_class``, or for units ``percentile``.
+
+    ``concepts`` are those of the finding, each with its ``index``.
+    """
+    kinds = [is_unit(one["index"]) for one in concepts]
+    p = p_class_name(*(one["index"] for one in concepts)) or NAMES["p_class"]
+    top1 = BEYOND if kinds and all(kinds) else f"top-1, or {BEYOND}" if any(kinds) else NAMES["top1"]
+    return partial(_figure_name, NAMES | {"p_class": p, "top1": top1})
+
+
+def _figure_name(names: dict[str, str], figure: str) -> str:
+    """Return the name of a check's figure in words by ``names``, ``1 - HOG`` for ``diversity_hog``."""
+    for key, word in names.items():
+        if figure == key or figure.startswith(f"{key}_"):
+            return word + figure[len(key) :].replace("_", " ")
+    return figure.replace("_", " ")
 
 
 def _figure_text(name: str, value: float) -> str:

@@ -16,6 +16,7 @@ from phosphene.engine.units import ACTIVE
 from phosphene.formats import count, percent, probability
 from phosphene.image_files import to_data_url
 from phosphene.labels import first_synonym
+from phosphene.outputs import MULTI_LABEL
 from phosphene.report.curves import curve
 from phosphene.report.images import MOST_PIXELS, brightness_image, data_url, scale_for, weight_image
 from phosphene.runs import RunDirectory
@@ -36,6 +37,7 @@ BYTES_PER_PIXEL = 1.3
 MOST_LARGE, MOST_ON_SHEET = 100, 2000
 # What the curve of a map's hits counts, by what the map is of.
 CLASS_HITS, UNIT_HITS = "Samples classified as the class", "Samples above the 99th percentile"
+OWN_HITS = "Samples with a probability of the class above one half"
 # Contrasts that are shown once more, beside the other direction and the two sides.
 MOST_CONTRASTS = 100
 
@@ -55,6 +57,8 @@ def map_section(run: RunDirectory, facts: dict[str, Any]) -> "dict[str, Any] | N
         "contrast": any(card["sides"].against for card in cards),
         "expressions": not all(is_class(card["map"]["index"]) for card in cards),  # unions and contrasts
         "units": any(is_unit(card["map"]["index"]) for card in cards),
+        "independent": any(one["independent"] for card in cards for one in [card["own"], *card["others"]] if one),
+        "texts": facts["model"].get("texts", []),
         "p_name": p_class_name(*(card["map"]["index"] for card in cards)),
         "several": classes < len(cards),  # whether a class has more than one map
         "others": any(card["others"] for card in cards),
@@ -114,7 +118,8 @@ def _cards(run: RunDirectory, facts: dict[str, Any]) -> Iterator[dict[str, Any]]
     others = [one for one in classifiers if one is not own]
     side = SIDE if maps <= MOST_LARGE else SIDE // 2
     for number, one in enumerate(run.maps()):
-        card = _words(one, own, others) | _images(one, scale, quality)
+        multi_label = facts["model"].get("output") in MULTI_LABEL
+        card = _words(one, own, others, multi_label=multi_label) | _images(one, scale, quality)
         if number < MOST_ON_SHEET:
             card["thumbnail"] = one.image.convert("RGB").resize((side, side), Image.Resampling.LANCZOS, reducing_gap=2)
         animation = run.folder(one.job, one.label) / FRAMES
@@ -149,27 +154,34 @@ def map_glance(facts: dict[str, Any], cards: list[dict[str, Any]], name: str = "
     cards = [card for card in cards if not is_unit(card["map"]["index"])]
     if not cards:
         return lines
-    total = len(cards)
+    total, independent = len(cards), any(card["own"] and card["own"]["independent"] for card in cards)
     # Of old runs, only the confidence is known.
     right = sum(card["own"]["right"] if card["own"] else card["map"]["p_class"] >= 0.5 for card in cards)
     what = "class" if all(is_class(card["map"]["index"]) for card in cards) else "concept"
-    text = f"{name or facts['model']['name']} recognises the {what} in {right:,} of its {count(total, 'map')}. Maps are optimised for that."
+    seen = f"gives the {what} a probability above one half" if independent else f"recognises the {what}"
+    text = f"{name or facts['model']['name']} {seen} in {right:,} of its {count(total, 'map')}. Maps are optimised for that."
     rates = [rate for card in cards if (rate := card["map"]["targeting_rate"]) is not None]
     # Few maps earn no tick, nor do those of a class that the network predicts without them, too.
     enough, held_out = len(rates) >= FEWEST, facts["samples"]["held_out"]
     lines.insert(0, {"mark": "unsure" if right < 0.9 * total else "good" if enough else "", "text": text})
     if unmoved := total - len(rates):
         text = (
-            f"Targeting rate: for {count(unmoved, 'map')} there is no held-out sample to move, because the network classifies "
-            f"all {held_out} of them as the {what} without the map. So it says little that it recognises the map."
+            f"Targeting rate: for {count(unmoved, 'map')} there is no held-out sample to move, because the network "
+            + (
+                f"gives the {what} a probability above one half for all {held_out} of them"
+                if independent
+                else f"classifies all {held_out} of them as the {what}"
+            )
+            + " without the map. So it says little that it recognises the map."
         )
         lines.append({"mark": "unsure", "text": text})
     if rates:
         middle = median(rates)
         text = (
             f"Targeting rate: a map moves {percent(middle)} of held-out samples to its {what} (median of "
-            f"{count(len(rates), 'map')}; of {count(held_out, 'held-out sample')}, those that the network classifies as the "
-            f"{what} without the map are left out), which it was optimised for on other samples. Adversarial patterns and "
+            f"{count(len(rates), 'map')}; of {count(held_out, 'held-out sample')}, those that "
+            f"{f'have a probability of the {what} above one half' if independent else f'the network classifies as the {what}'} "
+            "without the map are left out), which it was optimised for on other samples. Adversarial patterns and "
             "triggers do that, too: it tells neither what a map means nor whether there is a backdoor."
         )
         few = held_out < FEW_HELD_OUT
@@ -197,16 +209,20 @@ def _unit_glance(cards: list[dict[str, Any]]) -> list[dict[str, str]]:
     return [{"mark": "", "text": text}]
 
 
-def _words(one: ConceptMap, own: "ClassifierPredictions | None", others: list[ClassifierPredictions]) -> dict[str, Any]:
+def _words(
+    one: ConceptMap, own: "ClassifierPredictions | None", others: list[ClassifierPredictions], *, multi_label: bool
+) -> dict[str, Any]:
     """Return a ConceptMap's texts, figures and curves, and what ``own`` (the source) and ``others`` predict for it, for the template."""
     place, hits = (one.index, one.seed), UNIT_HITS if is_unit(one.index) else CLASS_HITS
+    if multi_label and not one.concept.unit and not one.concept.against:
+        hits = OWN_HITS
     if not is_class(one.index):
         hits = hits.replace("the class", "the concept")
     found = None if own is None else classification(own, place)
     return {
         "map": {"short": one.short, **{key: getattr(one, key) for key in FIGURES}},
         "sides": one.concept.sides,
-        "sentence": _sentence(one, found),
+        "sentence": _sentence(one, found, multi_label=multi_label or bool(found and found["independent"])),
         "own": found,
         "others": [found for found in (classification(other, place) for other in others) if found],
         "loss": curve(one.loss, "Cross-entropy"),
@@ -231,17 +247,20 @@ def _images(one: ConceptMap, scale: float, quality: int) -> dict[str, Any]:
 def classification(classifier: ClassifierPredictions, place: tuple[int, int]) -> "dict[str, Any] | None":
     """Return a classifier's stored prediction for the map of (index, seed), with ``right``: whether it is right; ``None`` if unknown.
 
-    It is right if its top class is the map's own, or for a union or contrast one of those that are pulled up.
+    It is right if its top class is the map's own, or for a union or contrast one of those that are pulled up; of
+    ``independent`` outputs, if the probability of the class is above one half.
     """
     found = classifier.maps.get(place)
     if not found or not found["top"]:
         return None
     up = found.get("up", [found["class"]])  # a class has one; for unions and contrasts, all that are pulled up
     right = found.get("right", found["top"][0]["index"] in up)
-    return {**found, "name": classifier.name, "up": up, "right": right, "tells": "up" in found}
+    return {**found, "name": classifier.name, "up": up, "right": right, "tells": "up" in found} | {
+        "independent": "up" in found and is_class(place[0])
+    }
 
 
-def _sentence(one: ConceptMap, own: "dict[str, Any] | None") -> str:
+def _sentence(one: ConceptMap, own: "dict[str, Any] | None", *, multi_label: bool) -> str:
     """Return a sentence on how the source classifies its own map, by its :func:`classification` ``own`` or, if ``None``, its confidence."""
     confidence = _spelled(one.p_class)
     if one.concept.unit:
@@ -253,6 +272,10 @@ def _sentence(one: ConceptMap, own: "dict[str, Any] | None") -> str:
     if one.concept.against:
         left, _, right = one.label.partition(" vs ")
         return f"Between {left} and {right}, the network gives {left} a confidence of {confidence} for its own map."
+    if multi_label:
+        p = own["p_class"] if own else one.p_class
+        side = "above" if (own["right"] if own else p > 0.5) else "not above"
+        return f"The network's own probability of {one.short}, for the image of its map, is {_spelled(p)}: {side} one half."
     if own is None and one.p_class < 0.5:
         return f"The network's confidence in {one.short}, for its own map, is only {confidence}."
     if own is None or own["right"]:

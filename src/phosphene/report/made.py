@@ -31,6 +31,10 @@ def made_section(run: RunDirectory, facts: dict[str, Any]) -> "dict[str, Any] | 
     targets = [str(row.get("target_spec", row["target"])) for row in read_scores(run)]
     if targets:
         words = [word for spec in targets for word in ("--target", spec)]
+        others = {str(row.get("samples")) for row in read_scores(run) if row.get("samples")} - {
+            facts["samples"]["spec"]
+        }
+        words += ["--samples", *others] if len(others) == 1 else []
         commands.append(shlex.join(["phosphene", "score", out, *words, *_trust_option(facts)]))
     commands += check_commands(read_checks(run), facts, out)
     return {

@@ -82,6 +82,11 @@ def _glance(score: Score, overlap: "str | None") -> dict[str, str]:
         f"{score.target} classifies {percent(score.top1_all)} of {count(score.maps, 'map')} as their class, among its "
         f"{score.classes:,} classes (95 % interval {low:.0f} to {high:.0f} %"
     )
+    if score.multi_label:
+        text = (
+            f"{score.target}, whose outputs are independent, gives the class of {percent(score.top1_all)} of "
+            f"{count(score.maps, 'map')} a probability above one half (95 % interval {low:.0f} to {high:.0f} %"
+        )
     if not all(is_class(one.index) for one in score.per_concept):
         text += "; a map of a union as one of its classes, and of a contrast as its left side rather than its right"
     if overlap:

@@ -14,13 +14,22 @@ from phosphene.labels import first_synonym
 from phosphene.recipe import Recipe
 from phosphene.samples.pool import SamplePool
 from phosphene.textfile import nearby
+from phosphene.two_tower import PromptClassifier
 from phosphene.version import __version__
 
 UNIT = {"layer?": str, "channel?": int, "file?": str, "direction?": str, "output?": str, "low?": bool}
 SIDES = {"up?": {"*": str}, "against?": {"*": str}, "groups?": {"*": list}}
 # what readers of run.json rely on
 NEEDED: dict[str, Any] = {
-    "model": {"name": str, "spec": str, "sha256": str, "classes": int, "output?": str, "input": {"size": list}},
+    "model": {
+        "name": str,
+        "spec": str,
+        "sha256": str,
+        "classes": int,
+        "output?": str,
+        "texts?": [str],
+        "input": {"size": list},
+    },
     "recipe": {"name": str, "sha256": str},
     "samples": {"spec": str, "sha256": str, "count": int, "held_out": int, "skipped": list},
     "versions": dict,
@@ -44,6 +53,7 @@ def run_facts(
             "sha256": classifier.sha256,
             "classes": classifier.num_classes,
             **({"output": classifier.output} if classifier.multi_label or classifier.regression else {}),
+            **({"texts": list(classifier.labels)} if isinstance(classifier.module, PromptClassifier) else {}),
             "input": {"size": list(space.size), "mean": list(space.mean), "std": list(space.std)},
             **({"trust": True} if classifier.trusted else {}),
             **({"notes": list(classifier.notes)} if classifier.notes else {}),

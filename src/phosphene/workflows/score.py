@@ -70,6 +70,7 @@ class RunScore(Score):
         target_spec: Spec that the target was loaded from.
         target_sha256: Hash of its weights and input space.
         maps_sha256: Hash over the maps.
+        samples: Of outputs of a regression, spec of the samples over which the percentiles are; else empty.
     """
 
     run: Path
@@ -77,6 +78,7 @@ class RunScore(Score):
     target_spec: str
     target_sha256: str
     maps_sha256: str
+    samples: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return this score as a row of ``scores.json``: all fields but ``run``."""
@@ -154,6 +156,11 @@ def _notes(sources: Iterable[SourceRun], targets: Iterable[Classifier]) -> Itera
     yield from (f"{target.name}: {note}" for target in targets for note in target.notes)
     if any(concept.against for source in sources for concept in source.concepts):
         yield "contrasts (A vs B): their top-1 is between the two sides alone"
+    yield from (
+        f"{target.name}: top-1 is the share of maps whose class has a probability of its own above 0.5"
+        for target in targets
+        if target.multi_label
+    )
 
 
 def _open_source(run: RunDirectory, samples: Samples) -> SourceRun:
@@ -232,4 +239,5 @@ def _score_pair(source: SourceRun, target: Classifier, device: str) -> RunScore:
         target_spec=target.spec,
         target_sha256=target.sha256,
         maps_sha256=source.sha256,
+        samples=source.samples.spec if source.samples else "",
     )
