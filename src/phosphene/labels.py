@@ -108,7 +108,7 @@ class Labels(Sequence[str]):
 
     def _indices_of_group(self, group: str, members: Sequence[str | int]) -> tuple[int, ...]:
         """Return the sorted indices of the classes that ``members`` names; CardError if ``group``, its name, or its classes cannot be."""
-        if not comparable(group) or re.search(r'[,"]|^-?[0-9]+$', group.strip()):
+        if not isinstance(group, str) or not comparable(group) or re.search(r'[,"]|^-?[0-9]+$', group.strip()):
             raise CardError(f"group {group!r}: its name has to be words, without commas and quotes.")
         if self._called(group) or self._group(group):
             raise CardError(f"group {group!r} has the name of a class or of another group: choose another.")

@@ -137,3 +137,23 @@ def test_missing_unreadable_and_undecodable_files_are_refused(tmp_path):
     (tmp_path / "bad.txt").write_bytes(b"caf\xe9\n")
     with pytest.raises(CardError, match="cannot be read"):
         Labels.read(tmp_path / "bad.txt")
+
+
+def test_a_group_names_several_classes():
+    labels = Labels(["cat, felis", "dog", "bus"], {" Pet  animal": ["dog", "Felis"], "moving": (0, 1, 2)})
+    assert labels.members("pet animal") == (0, 1)
+    assert labels.members("dog") == labels.members(1) == (1,)
+    assert labels.groups == {"Pet animal": (0, 1), "moving": (0, 1, 2)}
+    assert labels.has("PET animal")
+    with pytest.raises(ConceptError, match=r"no class is called 'pet animl'\. Did you mean Pet animal"):
+        labels.members("pet animl")
+    for name in (3, "", " ", "7", "a, b", 'a "b"'):
+        with pytest.raises(CardError, match="its name has to be words"):
+            Labels(["cat", "dog"], {name: ["cat", "dog"]})
+
+
+def test_a_class_is_named_so_that_it_is_found_again():
+    labels = Labels(["crane, bird", "crane, machine", "lion, king", "7"])
+    for index in range(4):
+        assert labels.find(labels.name(index)) == index
+    assert labels.name(2) == "lion"
