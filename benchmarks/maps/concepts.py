@@ -33,6 +33,7 @@ from phosphene.concepts import Concept, Sides
 from phosphene.engine.targets import hits, target_probabilities
 from phosphene.labels import Labels
 from phosphene.metrics.matching import match_maps
+from phosphene.metrics.scores import score_maps
 from phosphene.recipe import resolve
 
 SOURCE = "mobilenet_v2_a"
@@ -155,6 +156,10 @@ def main() -> None:
         result["contrasts"] = found = answers(maps, ways)
         rows.append(summary("contrasts, margin of the right sign", maps, found))
         rows.append(summary("contrasts, top-1 among all classes is the left one", maps, answers(maps, lefts)))
+        scores = {name: score_maps(maps, ways, network(name))[0] for name in TARGETS}
+        result["m_score"] = {name: [one.m_score, *(one.interval or ())] for name, one in scores.items()}
+        texts = [f"{m:.2f} [{low:.2f}, {high:.2f}]" for m, low, high in result["m_score"].values()]
+        rows.append([f"contrasts, `M_score` of {scores[TARGETS[0]].concepts} left sides", *texts, rows[-1][-1]])
         table = [[f"{a} vs {b}", *cells(found, (2 * row, 2 * row + 1))] for row, (a, b) in enumerate(PAIRS)]
         details.append(markdown_table(["contrast, and the other way round", *TARGETS], table))
         write_sheet(
