@@ -119,6 +119,17 @@ class Concept:
         return self.up[0][1] if self.is_class else self._written(self._short_name, self.groups, MOST_NAMED)
 
     @property
+    def name_elsewhere(self) -> str:
+        """The text by which concepts of two networks are matched: the label of a class or unit; else sorted class names of each side."""
+        if self.unit or self.is_class:
+            return self.label
+        names = (
+            sorted(first_synonym(label) or f"class {index}" for index, label in side)
+            for side in (self.up, self.against)
+        )
+        return " vs ".join(filter(None, map(" + ".join, names)))
+
+    @property
     def expression(self) -> str:
         """The text that ``-c`` takes for this concept and no other: ``crane (134) vs heron (131)``; ``Job.expression`` is a Concept."""
         return self.unit.expression if self.unit else self._written(unambiguous_name)

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from phosphene.concepts import Concept, Sides
 from phosphene.errors import ConceptError
 from phosphene.metrics.compare import ComparedRun, Prediction, compare, in_common, shifted_correlation
 from tests.tiny import concept_map
@@ -144,6 +145,30 @@ def test_images_of_other_sizes_and_channels_are_compared():
 def test_images_that_are_all_the_same_distinguish_nothing():
     maps = [one(index, 5, seed, shift=(0, 0)) for index in range(3) for seed in (0, 1)]
     assert [change.change for change in compare(ComparedRun(maps), ComparedRun(maps))] == [None] * 3
+
+
+def test_unions_meet_by_the_names_of_their_classes():
+    """Whatever the order of a network's classes, and whether they are called by the name of a group."""
+    first, second = ["ant", "bee", "cat", "dog", "elk", "fox"], ["fox", "dog", "cat", "bee", "ant", "elk"]
+    many = Sides(tuple(range(5)), (5,))
+    of_first = [
+        Concept.of_sides(Sides((2, 3)), first, {"pet": (2, 3)}),
+        Concept.of_sides(Sides((0, 1, 2, 3, 4)), first),
+        Concept.of_sides(many, first),
+    ]
+    of_second = [
+        Concept.of_sides(Sides((1, 2)), second),
+        Concept.of_sides(Sides((0, 1, 2, 3, 4)), second),  # without the elk
+        Concept.of_sides(Sides((1, 2, 3, 4, 5), (0,)), second),
+    ]
+    a, b = (
+        ComparedRun([one(each.index, 0, label=each.label, expression=each) for each in concepts])
+        for concepts in (of_first, of_second)
+    )
+    assert {(change.index_a, change.index_b) for change in compare(a, b)} == {
+        (of_first[0].index, of_second[0].index),
+        (of_first[2].index, of_second[2].index),
+    }
 
 
 def test_classes_meet_by_label():

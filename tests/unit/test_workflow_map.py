@@ -10,9 +10,10 @@ from phosphene.concepts import Concept
 from phosphene.engine import Engine
 from phosphene.errors import JobsError, NumericError, RunError
 from phosphene.executors import LocalExecutor, pick_executor
-from phosphene.executors.base import GroupEnded, GroupFailed, Made, MapSummary
+from phosphene.executors.base import Group, GroupEnded, GroupFailed, Made, MapSummary
 from phosphene.executors.worker import CHECKPOINT_SECONDS
 from phosphene.mapper import MapOptimization, map_jobs
+from phosphene.mapper.progress import Step
 from phosphene.progress import ProgressDisplay, duration
 from phosphene.recipe import Recipe
 from phosphene.runs import RunDirectory
@@ -22,7 +23,7 @@ from phosphene.samples.pool import make_pool
 from phosphene.workflows.estimate import estimate
 from phosphene.workflows.map import execute
 from phosphene.workflows.plan import Jobs, plan
-from phosphene.workflows.progress import TRIES
+from phosphene.workflows.progress import TRIES, MapCounts
 from tests import tiny
 from tests.twice import assert_same_map, assert_same_maps
 
@@ -48,6 +49,17 @@ def test_jobs_are_every_seed_of_every_class_and_take_no_room():
     assert len(Jobs([Concept.of_class(0, "label")] * 1000, range(1000))) == 1_000_000
     with pytest.raises(IndexError):
         jobs[4]
+
+
+def test_maps_per_minute_are_told_once_there_was_time_to_count_them(tmp_path, monkeypatch):
+    counts, clock = MapCounts([todo(tmp_path / "run")]), iter([10.0, 10.0, 10.0001, 40.0])
+    monkeypatch.setattr("phosphene.workflows.progress.time.monotonic", lambda: next(clock))
+    group = Group(0, (Job(0), Job(1)), (Job(0), Job(1)))
+    reports = []
+    for number in (1, 2, 3):
+        reports.append(counts.count_step(group, ("a",), Step(number, 3, 1.0, 0.5, torch.zeros(2, 3, 16, 16)), 2))
+        counts.count_made(group)
+    assert [one.rate for one in reports] == [None, None, 4.0]
 
 
 def test_an_estimate_counts_what_is_left_and_writes_nothing(tmp_path):

@@ -130,7 +130,7 @@ def compare(a: ComparedRun, b: ComparedRun, *, same_network: bool = False, same_
     Raises:
         ConceptError: the runs have no class in common, or labels that fit several classes.
     """
-    pairs = in_common(*({m.index: m.label for m in run.maps} for run in (a, b)))
+    pairs = in_common(*({m.index: m.concept.name_elsewhere for m in run.maps} for run in (a, b)))
     if not pairs:
         raise ConceptError("the two runs have no class in common (classes are matched by label): nothing to compare.")
     side = min([SIDE, *(length for one in (*a.maps, *b.maps) for length in one.nu.shape[1:])])
