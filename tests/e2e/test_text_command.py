@@ -73,6 +73,18 @@ def test_a_target_without_texts_takes_those_of_the_run(call, mapped, tmp_path):
     assert row["target_spec"].endswith("letters.toml#a red star;something blue;a blue star")
 
 
+def test_a_single_text_is_scored_by_its_own_value(call, tmp_path):
+    card, run = two_towers.write_card(tmp_path), tmp_path / "run"
+    answer = call("map", card, "--trust", "-c", "text:a red star", *FEW, "--out", run)
+    assert answer.code == 0, answer.err
+    answer = call("score", run, "--target", card, "--trust", "--json")
+    assert answer.code == 0, answer.err
+    (row,) = json.loads(answer.out)["scores"]
+    assert (row["m_score"], row["classes"], row["per_concept"][0]["label"]) == (None, 1, "a red star")
+    line = call("score", run, "--target", "demo:shapes-text").complaint
+    assert "are of a single text, by its own value, and shapes-text has 66 texts" in line
+
+
 @pytest.mark.slow
 def test_checks_that_change_the_weights_keep_the_texts(call, mapped):
     answer = call("check", mapped, "--only", "random-weights", "--most", "2", "--json")

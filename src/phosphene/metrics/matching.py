@@ -73,16 +73,21 @@ def match_maps(concepts: Sequence[Concept], target: Classifier) -> MatchedMaps:
         CardError: the target's outputs are measurements, and those of the maps are classes.
     """
     outputs = sum(concept.unit is not None for concept in concepts)
+    texts_of = target.spec if isinstance(target.module, PromptClassifier) else ""
     if not outputs:
         target.refuse_regression("a score of maps of classes")
     elif outputs < len(concepts):
         raise ConceptError("some maps are of outputs of a regression network, and some of classes: score them apart.")
+    elif not target.regression and texts_of:
+        raise ConceptError(
+            f"the maps are of a single text, by its own value, and {target.name} has {len(target.labels)} texts: score "
+            "them on a two-tower model with that text alone, or map the text beside others (MODEL#TEXT;ANOTHER)."
+        )
     elif not target.regression:
         raise ConceptError(
             f"the maps are of outputs of a regression network, and {target.name} has classes: score them on a network "
             'whose card says output = "regression".'
         )
-    texts_of = target.spec if isinstance(target.module, PromptClassifier) else ""
     classes = match(classes_of(concepts), target.labels, target.name, texts_of)
     return MatchedMaps(concepts, classes, target.labels, target.multi_label)
 
