@@ -79,7 +79,11 @@ def test_maps_in_memory_and_in_a_run_are_the_same(network, maps, tmp_path):
     assert [(one.index, one.seed) for one in written] == [(one.index, one.seed) for one in maps]
     assert all((a.nu - b.nu).abs().max() < 1e-3 for a, b in zip(written, maps, strict=True))
     assert (tmp_path / "run" / "report.html").exists()
-    assert len(list(ph.open_run(tmp_path / "run").maps())) == 4
+    run = ph.open_run(tmp_path / "run")
+    assert len(list(run.maps())) == 4
+    assert [(one.short, one.seed) for one in run["lion"]] == [(one.short, one.seed) for one in maps["lion"]]
+    with pytest.raises(PhospheneError, match="castle"):
+        run["castle"]
 
 
 def test_maps_are_saved_as_a_run_with_a_report(maps, tmp_path):

@@ -77,3 +77,19 @@ def test_only_terminals_that_are_known_get_images(tmp_path, monkeypatch, capsys,
     out = capsys.readouterr().out
     assert out.startswith(shown)
     assert bool(out) == bool(shown)
+
+
+@pytest.mark.parametrize(
+    ("sheet", "shown"),
+    [((880, 400), (720, 327)), ((880, 584), (602, 400)), ((880, 5000), (720, 400)), ((300, 450), (267, 400))],
+    ids=["fits", "three rows are shrunk", "the top of many rows", "narrow"],
+)
+def test_a_sheet_of_a_few_rows_is_shown_whole(tmp_path, monkeypatch, capsys, sheet, shown):
+    Image.new("RGB", sheet).save(tmp_path / "sheet.png")
+    monkeypatch.setenv("TERM_PROGRAM", "iTerm.app")
+    monkeypatch.delenv("KITTY_WINDOW_ID", raising=False)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    preview.show(tmp_path / "sheet.png")
+    (text,) = re.findall(r"inline=1:(.*)\a", capsys.readouterr().out)
+    assert decoded(text).shape[1::-1] == pytest.approx(shown, abs=1)

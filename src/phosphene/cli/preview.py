@@ -12,7 +12,11 @@ import click
 import numpy as np
 from PIL import Image
 
-WIDTH, HEIGHT = 720, 400  # most pixels of a preview; the lower rows of a larger sheet are cut off
+WIDTH, HEIGHT, WHOLE = (
+    720,
+    400,
+    640,
+)  # most pixels of a preview; a sheet that would be up to WHOLE high is shrunk to HEIGHT
 COLOURS = 64  # of a sixel image
 
 option = click.option(
@@ -24,13 +28,14 @@ option = click.option(
 
 
 def show(sheet: Path) -> None:
-    """Print the top of the contact sheet file ``sheet`` as an image; do nothing unless stdout is a terminal known to show images."""
+    """Print the contact sheet file ``sheet`` as an image, of a long one the top; nothing unless stdout is a terminal that shows images."""
     protocol = _protocol()
     if protocol is None or not sheet.is_file():
         return
     with Image.open(sheet) as whole:
         image = whole.convert("RGB")
-    image.thumbnail((WIDTH, image.height))
+    short = image.height * WIDTH <= WHOLE * max(image.width, WIDTH)
+    image.thumbnail((WIDTH, HEIGHT if short else image.height))
     click.echo(protocol(image.crop((0, 0, image.width, min(image.height, HEIGHT)))))
 
 

@@ -13,9 +13,11 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from phosphene import notebook
+from phosphene.arguments import describe
 from phosphene.concept_map import ConceptMap, Job, MapList, kind_facts
 from phosphene.concepts import Concept
 from phosphene.errors import RunError
+from phosphene.expressions import find_among
 from phosphene.image_files import encode
 from phosphene.runs.atomic import remove_parts, write_bytes, write_json, writing
 from phosphene.runs.checks import checks_line
@@ -59,8 +61,7 @@ class RunDirectory:
         """Lock the run, write ``facts`` to ``run.json`` and add (job, label) pairs; RunError if its model, recipe or samples are others.
 
         Raises:
-            RunError: the directory belongs to another model, recipe or set of samples, is not a run, or cannot be
-                written.
+            RunError: the directory belongs to another model, recipe or samples, is not a run, or cannot be written.
         """
         note = self.path / "run.json"
         with writing(self.path):
@@ -237,6 +238,11 @@ class RunDirectory:
         """Yield the finished maps in the order of run.json, each read when it is asked for; RunError if one is damaged."""
         yield from map(self.read, self.finished_folders().values())
 
+    def __getitem__(self, concept: str) -> MapList:
+        """Return the finished maps of a concept, a label, synonym or expression, as a list; ConceptError if the run has none of it."""
+        index = find_among(str(concept), self.concepts(), str(self.path))
+        return MapList(self.read(folder) for (own, _), folder in self.finished_folders().items() if own == index)
+
     def __repr__(self) -> str:
         return f"RunDirectory({str(self.path)!r})"
 
@@ -267,19 +273,16 @@ class RunDirectory:
 def open_run(path: "str | Path") -> RunDirectory:
     """Return the :class:`RunDirectory` of a run that ``map`` or ``scan`` made; RunError if the folder has no good run.json.
 
+    ``run["star"]`` are its maps of a class, ``list(run.maps())`` all maps, ``ph.open_scan(run)`` its scan.
+
     Args:
         path: The directory.
-
-    Returns:
-        The run: ``list(run.maps())`` are its maps, ``ph.open_scan(run)`` is its scan; a notebook shows it by itself.
 
     Raises:
         RunError: this is not a run directory, or its run.json is damaged.
     """
     if not isinstance(path, str | Path):
-        raise RunError(
-            f"a run is opened by the path of its directory, not by {type(path).__name__} {str(path)[:40]!r}."
-        )
+        raise RunError(f"a run is opened by the path of its directory, not by {describe(path)}.")
     run = RunDirectory(path)
     run.facts()
     return run
