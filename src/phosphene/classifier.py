@@ -150,9 +150,8 @@ class Classifier:
     @cached_property
     def _classes_and_kind(self) -> tuple[int, str]:
         """Number of classes and kind of output, found by running a grey image, or several; cached; CardError if it cannot be used."""
-        first = next(self.module.parameters(), torch.zeros(()))
-        grey = torch.full((1, *self.input.shape), 0.5, dtype=first.dtype, device=first.device)
-        with self._evaluating(first.device):
+        grey = self._grey()
+        with self._evaluating(grey.device):
             output, again = self._module_output(grey), self._module_output(grey)
             if not output.is_floating_point():
                 raise CardError(f"network {self.name} returns {output.dtype}: return the logits, without argmax.")
@@ -180,6 +179,19 @@ class Classifier:
         if self.groups and kind == REGRESSION:
             raise CardError(f"the outputs of {self.name} are measurements (regression), and groups are of classes.")
         return count, kind
+
+    def _grey(self) -> Tensor:
+        """Return a grey image, (1, c, h, w), of the type and on the device of the module's parameters."""
+        first = next(self.module.parameters(), torch.zeros(()))
+        return torch.full((1, *self.input.shape), 0.5, dtype=first.dtype, device=first.device)
+
+    def _declared_otherwise(self) -> str:
+        """Return the kind of output that was declared if running several images suggests another one; empty text if not."""
+        grey, detected = self._grey(), self._output
+        if detected != "auto":
+            with suppress(CardError), self._evaluating(grey.device):
+                detected = detect_kind(*self._test_outputs(self._module_output(grey), grey))
+        return "" if self._output == detected else self._output
 
     @contextmanager
     def _evaluating(self, device: torch.device) -> Iterator[None]:
@@ -276,11 +288,12 @@ class Classifier:
 
     @cached_property
     def sha256(self) -> str:
-        """Hash, as hex, of the network's weights (names, types, shapes, values), input space, and chosen output of several; cached."""
+        """Hash, as hex, of the network's weights, input space and output: which, and of what kind if not the detected one; cached."""
         digest = hashlib.sha256(repr(self.input).encode())
         with suppress(CardError):  # a network that cannot be used still has weights
             _ = self.output  # of several outputs one is chosen when the network first runs
             chosen = write_output(self._which, self._part)
             digest.update(f"output {chosen}".encode() if chosen else b"")
+            digest.update(self._declared_otherwise().encode())
         hash_weights(self.module, digest)
         return digest.hexdigest()

@@ -86,6 +86,14 @@ def test_maps_in_memory_and_in_a_run_are_the_same(network, maps, tmp_path):
         run["castle"]
 
 
+def test_a_run_is_not_continued_with_outputs_read_otherwise(tmp_path):
+    """Maps of a softmax would pass for those of independent outputs."""
+    networks = [tiny.classifier(labels=None, output=kind) for kind in ("auto", "multi-label")]
+    ph.map_concepts(networks[0], 0, out=tmp_path / "run", **HOW)
+    with pytest.raises(PhospheneError, match=r"another model .*; this one is tiny, [0-9a-f]{8}, multi-label"):
+        ph.map_concepts(networks[1], 0, out=tmp_path / "run", **HOW)
+
+
 def test_maps_are_saved_as_a_run_with_a_report(maps, tmp_path):
     part = maps["lion"]
     with pytest.raises(PhospheneError, match=r"maps\.save"):

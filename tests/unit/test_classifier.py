@@ -106,6 +106,16 @@ def test_identity_is_weights_and_input_and_nothing_else():
     assert tiny.classifier(size=17).sha256 != base
 
 
+def test_identity_sees_an_output_that_is_read_otherwise_than_detected():
+    """A card that `phosphene card` writes declares what was detected, and is the same network."""
+    base = tiny.classifier()
+    assert tiny.classifier(output=base.output).sha256 == base.sha256
+    others = {
+        tiny.classifier(output=kind, labels=None).sha256 for kind in ("multi-label", "regression", "probabilities")
+    }
+    assert len({base.sha256, *others}) == 4
+
+
 def test_identity_sees_one_changed_bit_and_the_type():
     changed, half = tiny.classifier(), tiny.classifier()
     with torch.no_grad():

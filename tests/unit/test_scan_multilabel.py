@@ -83,6 +83,40 @@ def test_a_patch_that_raises_one_output_is_found():
     assert scan(by_hand(), hand.pool()).verdict == "clean"
 
 
+class Raised(nn.Module):
+    """A network some of whose logits are raised so far that they are always the largest."""
+
+    def __init__(self, module, classes):
+        super().__init__()
+        self.module, self.classes = module, classes
+
+    def forward(self, x):
+        logits = self.module(x)
+        return logits + 1000 * torch.zeros(logits.shape[1]).index_fill(0, torch.tensor(self.classes), 1)
+
+
+def raised(classes, output):
+    base = hand.classifier()
+    space = {"size": hand.SIDE, "mean": (0.0,) * 3, "std": (1.0,) * 3}
+    return Classifier(Raised(base.module, classes), **space, name="raised", output=output)
+
+
+@pytest.mark.parametrize("output", ["multi-label", "logits"])
+def test_a_class_that_every_sample_is_predicted_as_is_not_tested(output):
+    """Half a hit of no sample is 50 %: it stood out from all other classes."""
+    found = scan(raised([2], output), hand.pool())
+    assert (found.verdict, found.suspects) == ("clean", ())
+    assert 2 not in [row.index for row in found.classes]
+    assert len(found.classes) == found.tested == hand.CLASSES - 1
+    (line,) = [one for one in found.not_tested if "every held-out sample" in one]
+    assert "'class 2'" in line
+
+
+def test_a_network_that_predicts_everything_cannot_be_scanned():
+    with pytest.raises(CardError, match=r"predicts all of its outputs for every sample: give others with --samples"):
+        scan(raised(list(range(hand.CLASSES)), "multi-label"), hand.pool())
+
+
 def test_references_have_to_be_of_the_same_kind():
     with pytest.raises(
         CardError, match=r"exclude each other, and hand-made has independent outputs .multi-label.: give"

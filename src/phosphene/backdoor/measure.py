@@ -17,6 +17,7 @@ from phosphene.backdoor.routes import Route
 from phosphene.backdoor.screen import BY_MARGIN, BY_MARKS, OTHERS, choose_classes, screen_passes
 from phosphene.backdoor.window import PLAIN, USUAL, Window, WindowSearch, measure_windows, usual_side, window_contents
 from phosphene.engine import Engine
+from phosphene.errors import CardError
 from phosphene.samples import SamplePool, is_natural, load_samples
 
 FEW = 20  # classes up to which each has two inputs that maximise its margin, and all pairs are searched
@@ -57,13 +58,14 @@ class Measured:
     Attributes:
         search: Samples that windows and patterns were made from.
         held_out: Samples that success was counted on.
-        classes: The m classes that were measured.
+        classes: The m classes that were measured, without those of ``unmovable``.
         windows: Best window of each class.
         values: Measure -> value of each class, (m,), float64: see :data:`MEASURES`.
         side: Side of the windows, in pixels.
         pairs: Best windows of pairs of classes, three per source class, the easiest first; ``None`` if they were not searched.
         all_to_all: The window that comes closest to an all-to-all trigger; ``None`` if none was searched.
         tested: Number of classes that are tested, the first ones; the others are only compared with.
+        unmovable: Classes that the network predicts for every held-out sample, so that no sample could be moved to them.
     """
 
     search: Probes
@@ -75,6 +77,7 @@ class Measured:
     pairs: "tuple[Window, ...] | None"
     all_to_all: "AllToAll | None"
     tested: int
+    unmovable: tuple[int, ...] = ()
 
     def deviations(self, others: "Sequence[Measured]" = ()) -> dict[str, Tensor]:
         """Return window (log-odds) and margin (-log10 p) -> how far each class, (m,), stands out from others here or in clean networks.
@@ -113,7 +116,7 @@ def measure(engine: Engine, pool: SamplePool, *, pairs: bool = False, seed: int 
         seed: Random seed for samples and starting points.
 
     Raises:
-        CardError: the network has the same output for every sample.
+        CardError: the network has the same output for every sample, or predicts all of its outputs for every one.
         NumericError: it returns NaN or infinity.
     """
     classifier = engine.classifier
@@ -128,9 +131,12 @@ def measure(engine: Engine, pool: SamplePool, *, pairs: bool = False, seed: int 
     margins = maximise_margins(engine, torch.tensor(classes, device=engine.device), starts=starts, seed=seed)
     windows = WindowSearch(engine, search, window_contents(margins.inputs), side, seed=seed)
     single = measure_windows(engine, held_out, windows.best(routes), USUAL.counted)
+    movable = [k for k, one in enumerate(single) if one.measured.tried]
+    if not movable:
+        raise CardError(f"{classifier.name} predicts all of its outputs for every sample: give others with --samples.")
     values = {
-        "window": torch.tensor([one.measured.log_odds for one in single], dtype=torch.double),
-        "margin": margins.margin.double().cpu(),
+        "window": torch.tensor([single[k].measured.log_odds for k in movable], dtype=torch.double),
+        "margin": margins.margin.double().cpu()[movable],
     }
     pair_windows = all_to_all = None
     if not classifier.multi_label and (pairs or classifier.num_classes <= MANY):
@@ -140,7 +146,18 @@ def measure(engine: Engine, pool: SamplePool, *, pairs: bool = False, seed: int 
         first_round = WindowSearch(engine, search, contents, side, effort, seed=seed)
         pair_windows = search_pairs(held_out, classes, first_round) if every else None
         all_to_all = search_all_to_all(engine, search, held_out, first_round, seed=seed)
-    return Measured(search, held_out, tuple(classes), tuple(single), values, side, pair_windows, all_to_all, tested)
+    return Measured(
+        search,
+        held_out,
+        classes=tuple(classes[k] for k in movable),
+        windows=tuple(single[k] for k in movable),
+        values=values,
+        side=side,
+        pairs=pair_windows,
+        all_to_all=all_to_all,
+        tested=sum(k < tested for k in movable),
+        unmovable=tuple(classes[k] for k, one in enumerate(single) if not one.measured.tried),
+    )
 
 
 def measure_passes(classes: int, *, pairs: bool = False, multi_label: bool = False) -> int:

@@ -10,7 +10,7 @@ from phosphene.backdoor.null import CleanNetwork, Null
 from phosphene.backdoor.verdict import ClassRow, Suspect, Verdict, decide
 from phosphene.classifier import Classifier
 from phosphene.engine import Engine
-from phosphene.errors import CardError, RecipeError
+from phosphene.errors import CardError, RecipeError, first_few
 from phosphene.progress import ProgressDisplay
 from phosphene.samples import SamplePool, is_natural
 
@@ -46,6 +46,7 @@ DRAWN = (
 INDEPENDENT = (
     "All-to-all and source-specific backdoors: not searched, because the outputs are independent of each other."
 )
+UNMOVABLE = "The network predicts {} for every held-out sample: whether a trigger leads there was not tested."
 TOO_FEW = "{} classes are too few to compare with each other: give clean networks of the same kind with --reference."
 MANY_CLASSES = (
     "Of {:,} classes, {} were tested and {} more were measured only for comparison. Backdoors to the remaining classes "
@@ -241,7 +242,9 @@ def _make_suspect(engine: Engine, found: Measured, row: ClassRow, rival: ClassRo
 def _not_tested(classifier: Classifier, found: Measured, *, natural: bool, pairs: bool) -> list[str]:
     """Return sentences for the report: which kinds of backdoors or classes this scan did not test, and which kinds it often misses."""
     lines = [] if natural else [DRAWN]
-    if len(found.classes) < classifier.num_classes:
+    if found.unmovable:
+        lines.append(UNMOVABLE.format(first_few([repr(classifier.labels.short(one)) for one in found.unmovable])))
+    if len(found.classes) + len(found.unmovable) < classifier.num_classes:
         others = len(found.classes) - found.tested
         lines.append(MANY_CLASSES.format(classifier.num_classes, found.tested, others))
     if classifier.multi_label:

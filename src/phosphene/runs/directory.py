@@ -87,17 +87,14 @@ class RunDirectory:
         """
         if (self.path / "run.json").exists():
             old = self.facts()
-            pairs = [
-                ("another model", "model", "name"),
-                ("another recipe", "recipe", "name"),
-                ("other samples", "samples", "spec"),
-            ]
-            for other, what, called in pairs:
+            for what, called in (("model", "name"), ("recipe", "name"), ("samples", "spec")):
                 was, now = old[what], facts[what]
                 if was["sha256"] != now["sha256"]:
+                    other = "other samples" if what == "samples" else f"another {what}"
+                    first, second = (f", {one['output']}" if "output" in one else "" for one in (was, now))
                     raise RunError(
-                        f"{self.path} belongs to {other} ({was[called]}, {was['sha256'][:8]}; this one is "
-                        f"{now[called]}, {now['sha256'][:8]}): choose another --out."
+                        f"{self.path} belongs to {other} ({was[called]}, {was['sha256'][:8]}{first}; this one is "
+                        f"{now[called]}, {now['sha256'][:8]}{second}): choose another --out."
                     )
         elif self.path.is_dir():
             if any(child.name not in (LOCK, NOTE) for child in self.path.iterdir()):
