@@ -83,11 +83,12 @@ def to_concepts(concepts: Any, classifier: Classifier) -> list[Concept]:
     if concepts is None:
         return [_concept_of(index, classifier) for index in range(len(classifier.labels))]
     found: dict[int, Concept] = {}
+    prompts = prompts_of(concepts)
     for one in as_list(concepts):
         if isinstance(one, bool) or not isinstance(one, str | Integral):
             raise ConceptError(f"a concept is the index of a class or a label such as 'castle', not {describe(one)}.")
         text = str(one).strip() if isinstance(one, str) else str(int(one))
-        with_indices = replace_prompts(text, lambda prompt: _class_of_prompt(prompt, classifier))
+        with_indices = replace_prompts(text, lambda prompt: _class_of_prompt(prompt, classifier, prompts))
         try:
             several = _concepts_named(with_indices, classifier)
         except ConceptError as error:  # which is to show what the user wrote
@@ -111,7 +112,9 @@ def _concepts_named(text: str, classifier: Classifier) -> list[Concept]:
             f'{text!r}: {LOW}NAME is for networks whose card says output = "regression", not for classes.'
         )
     try:
-        return [_output_named(text, classifier) if classifier.regression else parse(text, labels)]
+        if classifier.regression:
+            return [_output_named(text, classifier)]
+        return [parse(text, labels, multi_label=classifier.multi_label)]
     except ConceptError as error:
         unknown = not all(map(labels.has, OPERATOR.split(text)[::2]))
         if unknown and '"' not in text and isinstance(classifier.module, PromptClassifier):
@@ -130,20 +133,24 @@ def _as_text(expression: str) -> str:
     return "text:" + OPERATOR.sub(lambda found: f"{found[0]}text:", expression)
 
 
-def _class_of_prompt(prompt: str, classifier: Classifier) -> int:
-    """Return the index of the class with a prompt as its label; ConceptError, with the way to name a class, if there is none."""
-    if classifier.labels.called(label_of(prompt)):
+def _class_of_prompt(prompt: str, classifier: Classifier, prompts: Sequence[str]) -> int:
+    """Return the index of the class with a prompt as its label; ConceptError if none, with a spec that has it and all of ``prompts``."""
+    called = classifier.labels.called
+    if called(label_of(prompt)):
         return classifier.labels.find_name(label_of(prompt))
     if not isinstance(classifier.module, PromptClassifier | ImageTower):
         raise ConceptError(
-            f"'text:{prompt}' is for models that embed texts, such as CLIP, and {classifier.name} has classes: name one "
-            f"of them, such as {classifier.labels.short(0)!r}."
+            f"'text:{prompt}' is for models that embed texts, such as CLIP, and {classifier.name} has "
+            f"{classifier.labels.what[1]}: name one of them, such as {classifier.labels.short(0)!r}."
         )
+    missing = [one for one in prompts if not called(label_of(one))]
     model, named = split_spec(classifier.spec)
-    fix = f"load {f'{model}#{named};{prompt}' if named else f'{model}#{prompt}'!r}."
+    spec = f"{model}#{';'.join([*filter(None, [named]), *missing])}"
+    fix = f"load {spec!r}, or give the spec {classifier.spec!r} itself, which takes every 'text:PROMPT'."
     if model == classifier.name:  # made in Python: no spec loads it
         fix = "give all texts at once, or the two-tower model itself."
-    raise ConceptError(f"{classifier.name} was loaded without the prompt {prompt!r}: {fix}")
+    lacking = f"prompt{'s' * (len(missing) > 1)} {' and '.join(map(repr, missing))}"
+    raise ConceptError(f"{classifier.name} was loaded without the {lacking}: {fix}")
 
 
 def _concept_of(index: int, classifier: Classifier, *, low: bool = False) -> Concept:
@@ -161,6 +168,8 @@ def _output_named(text: str, classifier: Classifier) -> Concept:
         raise ConceptError(f"{text!r} cannot be mapped: {classifier.measures}.")
     low = text.startswith(LOW) and not labels.has(text)
     name = text.removeprefix(LOW) if low else text
+    if not name.strip():
+        raise ConceptError(f"{text!r} lacks a name: write {LOW}NAME, such as {LOW + labels.short(0)!r}.")
     if not labels.has(name) and OPERATOR.search(name):
         raise ConceptError(f"{text!r}: outputs of a regression are mapped one by one, by -c NAME or -c {LOW}NAME.")
     return _concept_of(labels.find(name), classifier, low=low)

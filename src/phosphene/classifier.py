@@ -30,9 +30,11 @@ from phosphene.outputs import (
     to_logits,
     write_output,
 )
+from phosphene.units import refuse_ambiguous_outputs
 from phosphene.unwrapping import unwrap
 
 UNREPEATABLE_NOTE = "it answers the same image differently each time (noise, dropout), so its maps cannot be made again"
+REGRESSION_COMMANDS = "`phosphene map`, `check` and `score` (of maps of its outputs) work"
 
 
 class Classifier:
@@ -130,7 +132,8 @@ class Classifier:
         if not self._part.start < (self._part.stop or output.shape[1]) <= output.shape[1]:
             part = write_output(self._which, self._part)
             raise CardError(
-                f"network {self.name} returns {output.shape[1]} values: none, or not all, of {part} are there."
+                f"network {self.name} returns {output.shape[1]} values: none, or not all, of {part} are there; give a "
+                f"part within [0:{output.shape[1]}], [START:END] with START below END."
             )
         return output[:, self._part]
 
@@ -176,6 +179,8 @@ class Classifier:
             raise CardError(
                 f"network {self.name} has {count} classes{part}, and its label file has {len(self._labels)} lines."
             )
+        if kind == REGRESSION and self._labels is not None:
+            refuse_ambiguous_outputs(self._labels)
         if self.groups and kind == REGRESSION:
             raise CardError(f"the outputs of {self.name} are measurements (regression), and groups are of classes.")
         return count, kind
@@ -245,8 +250,8 @@ class Classifier:
         """Whether the outputs are measurements, such as an age, and no classes; raises like :attr:`num_classes`."""
         return self.output == REGRESSION
 
-    def refuse_regression(self, what: str) -> None:
-        """Raise CardError, with the message that ``what`` (``a scan``) needs classes, if the network's outputs are measurements.
+    def refuse_regression(self, what: str, fix: str = REGRESSION_COMMANDS) -> None:
+        """Raise CardError, which says that ``what`` (``a scan``) needs classes, and a ``fix``, if the network's outputs are measurements.
 
         Raises:
             CardError: they are.
@@ -255,8 +260,7 @@ class Classifier:
             raise CardError(
                 f"{what} needs classes, and {self.name} has none: {self.measures}."
                 if self.measures
-                else f"{what} needs classes, and the outputs of {self.name} are measurements (regression): "
-                "`phosphene map` and `phosphene check` work."
+                else f"{what} needs classes, and the outputs of {self.name} are measurements (regression): {fix}."
             )
 
     @property
@@ -269,10 +273,10 @@ class Classifier:
     def labels(self) -> Labels:
         """Class names as Labels: given, else ``negative``, ``positive`` (one output), ``output 0`` (regression), ``class 0``; cached."""
         count, kind = self._classes_and_kind
+        if kind == REGRESSION:
+            return Labels(self._labels or [f"output {index}" for index in range(count)], what=("output", "outputs"))
         if self._labels is not None:
             return self._labels
-        if kind == REGRESSION:
-            return Labels([f"output {index}" for index in range(count)])
         return Labels(["negative", "positive"]) if kind in SINGLE else Labels.numbered(count)
 
     @property

@@ -20,11 +20,12 @@ BOTH_FORMS = "write NAME + NAME, or NAME vs NAME"
 _NAME = re.compile(r'(?:"(?P<quoted>[^"]*)"|(?P<plain>.+?))(?: (?P<operator>\+|vs) |$)')
 
 
-def parse(text: str, labels: Labels) -> Concept:
+def parse(text: str, labels: Labels, *, multi_label: bool = False) -> Concept:
     """Return the Concept that text means: a class, a union ``A + B``, or a contrast ``A + B vs C``; ConceptError if unknown or ambiguous.
 
     Names are what :meth:`phosphene.labels.Labels.members` takes: a group of classes stands for their union. A label that is
-    the whole text wins; a name in double quotes is not taken apart.
+    the whole text wins; a name in double quotes is not taken apart. A union of all classes is for a ``multi_label``
+    network, which tells it from *none of these*.
 
     Raises:
         ConceptError: a name is no class, or several; the expression has several readings, which are listed; a class is
@@ -34,7 +35,7 @@ def parse(text: str, labels: Labels) -> Concept:
     both = set(sides.up) & set(sides.against)
     if both:
         raise ConceptError(f"{text!r} has {labels.short(min(both))!r} on both sides of ' vs ': name it on one.")
-    if not sides.against and len(set(sides.up)) == len(labels) > 1:
+    if not multi_label and not sides.against and len(set(sides.up)) == len(labels) > 1:
         raise ConceptError(f"{text!r} is a union of all classes, which nothing is told from: leave one out.")
     return Concept.of_sides(sides, labels, labels.groups)
 

@@ -3,10 +3,10 @@
 import json
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from phosphene.errors import CardError, ConceptError, nearest, one_line
+from phosphene.errors import CardError, ConceptError, first_few, nearest, one_line
 from phosphene.textfile import missing, read_text
 
 MAX_BYTES = 100_000_000
@@ -24,15 +24,23 @@ class Labels(Sequence[str]):
     Args:
         names: The class names.
         groups: Name of each group of classes -> what names its classes; :meth:`members` finds it.
+        what: What messages call one of them, and several.
 
     Attributes:
         groups: Name of each group -> the indices of its classes, sorted.
+        what: What messages call one of them, and several.
 
     Raises:
         CardError: a group has a name that it cannot have, fewer than two classes, or the classes of another.
     """
 
-    def __init__(self, names: Sequence[str], groups: "Mapping[str, Sequence[str | int]] | None" = None) -> None:
+    def __init__(
+        self,
+        names: Sequence[str],
+        groups: "Mapping[str, Sequence[str | int]] | None" = None,
+        what: tuple[str, str] = ("class", "classes"),
+    ) -> None:
+        self.what = what
         self._names = tuple(name.strip() for name in names)
         self._synonyms = tuple(_synonyms(name) for name in self._names)
         self._indices: dict[str, list[int]] = {}
@@ -42,7 +50,7 @@ class Labels(Sequence[str]):
                     self._indices.setdefault(key, []).append(index)
         self.groups: dict[str, tuple[int, ...]] = {}
         for group, members in (groups or {}).items():
-            found = self._indices_of_group(group, members)
+            found = self._indices_of_group(group, members, groups or {})
             self.groups[" ".join(group.split())] = found
 
     def __len__(self) -> int:
@@ -65,7 +73,8 @@ class Labels(Sequence[str]):
         if re.fullmatch(r"-?[0-9]+", text):  # str.isdigit accepts "²", which int() does not
             if 0 <= int(text) < len(self):
                 return int(text)
-            raise ConceptError(f"class index {text} is out of range: the classifier has classes 0 to {len(self) - 1}.")
+            one, several = self.what
+            raise ConceptError(f"{one} index {text} is out of range: the network has {several} 0 to {len(self) - 1}.")
         return self.find_name(text)
 
     def find_name(self, text: str) -> int:
@@ -79,10 +88,10 @@ class Labels(Sequence[str]):
             return indices[0]
         if indices:
             listed = "; ".join(self._distinguished(index) for index in indices)
-            raise ConceptError(f"{text!r} names {len(indices)} classes: give the index of one, {listed}.")
-        raise ConceptError(
-            f"no class is called {text!r}.{nearest(text, [*self._indices, *self.groups]) or ' Try an index.'}"
-        )
+            raise ConceptError(f"{text!r} names {len(indices)} {self.what[1]}: give the index of one, {listed}.")
+        some = first_few([*self.groups, *map(first_synonym, self._names)])
+        hint = nearest(text, [*self._indices, *self.groups]) or f" Try an index, or one of {some}."
+        raise ConceptError(f"no {self.what[0]} is called {text!r}.{hint}")
 
     def members(self, concept: "str | int") -> tuple[int, ...]:
         """Return the indices of the classes that a user names: those of a group, or the one that :meth:`find` finds; else ConceptError.
@@ -106,14 +115,22 @@ class Labels(Sequence[str]):
         key = comparable(name)
         return next((indices for group, indices in self.groups.items() if comparable(group) == key), ())
 
-    def _indices_of_group(self, group: str, members: Sequence[str | int]) -> tuple[int, ...]:
-        """Return the sorted indices of the classes that ``members`` names; CardError if ``group``, its name, or its classes cannot be."""
+    def _indices_of_group(self, group: str, members: Sequence[str | int], groups: Iterable[str]) -> tuple[int, ...]:
+        """Return the sorted indices of the classes that ``members`` names; CardError if ``group``, its name, or its classes cannot be.
+
+        ``groups`` are the names of all groups, which cannot be members.
+        """
         if not isinstance(group, str) or not comparable(group) or re.search(r'[,"]|^-?[0-9]+$', group.strip()):
             raise CardError(f"group {group!r}: its name has to be words, without commas and quotes.")
         if self._called(group) or self._group(group):
             raise CardError(f"group {group!r} has the name of a class or of another group: choose another.")
         if not isinstance(members, list | tuple) or not all(type(one) in (str, int) for one in members):
             raise CardError(f"group {group!r} is {members!r}: give a list of labels.")
+        names = {comparable(str(one)) for one in groups}
+        for one in (str(one) for one in members if comparable(str(one)) in names and not self._called(str(one))):
+            raise CardError(
+                f"group {group!r} has {one!r}, a group, in it: a group holds labels, so list those of {one!r}."
+            )
         try:
             found = tuple(sorted({self.find(one) for one in members}))
         except ConceptError as error:

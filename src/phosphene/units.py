@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from phosphene.errors import ConceptError, one_line
-from phosphene.labels import OPERATOR, unambiguous_name
+from phosphene.errors import CardError, ConceptError, one_line
+from phosphene.labels import OPERATOR, Labels, comparable, unambiguous_name
 from phosphene.textfile import missing
 
 FORMS = ("unit:", "direction:")
@@ -118,6 +118,20 @@ class Unit:
         if self.channel is None or self.channel >= units:
             raise ConceptError(f"layer {self.layer} has no channel {self._channel}: name one from 0 to {units - 1:,}.")
         return torch.zeros(units).index_fill_(0, torch.tensor(self.channel), -1.0 if self.low else 1.0)
+
+
+def refuse_ambiguous_outputs(labels: Labels) -> None:
+    """Raise CardError if a name of a regression network's output is ``low:NAME``, which means low values of the output ``NAME``.
+
+    Raises:
+        CardError: one is.
+    """
+    for name in (name.strip() for label in labels for name in label.split(",")):
+        if comparable(name).startswith(LOW) and labels.has(name[len(LOW) :]):
+            raise CardError(
+                f"an output is called {name!r}, which means low values of the output {name[len(LOW) :].strip()!r}: give "
+                "the former another label."
+            )
 
 
 def _read_direction(file: Path) -> str:

@@ -109,6 +109,9 @@ def test_what_follows_a_map_knows_the_group(call, card, tmp_path):
         ('pet = ["cat", "dgo"]', "group 'pet': no class is called 'dgo'. Did you mean dog"),
         ('pet = ["cat", "felis"]', "group 'pet' needs two labels or more"),
         ('pet = "cat"', "group 'pet' is 'cat': give a list of labels"),
+        ('all = ["Pet", "bus"]\npet = ["cat", "dog"]', "group 'all' has 'Pet', a group, in it: a group holds labels"),
+        ('pet = ["cat", "dog"]\nall = ["pet", "bus"]', "so list those of 'pet'."),
+        ('pet = ["pet", "dog"]', "group 'pet' has 'pet', a group, in it"),
         ('pet = ["cat", 1.5]', "give a list of labels"),
         ('pet = ["cat", "dog"]\nanimal = ["dog", "cat"]', "group 'animal' has the classes of group 'pet'"),
         ('"3" = ["cat", "dog"]', "its name has to be words"),
@@ -133,6 +136,18 @@ def test_groups_that_cannot_be_are_refused_in_one_line(call, card, tmp_path, gro
 def test_expressions_of_groups_that_mean_nothing_are_refused(call, card, tmp_path, concept, message):
     answer = call("map", card("fine", GROUPS), "--trust", "-c", concept, "--out", tmp_path / "run")
     assert message in answer.complaint
+
+
+def test_with_several_models_the_one_that_lacks_a_concept_is_named(call, card, tmp_path):
+    words = ("--trust", "--out", tmp_path / "runs")
+    answer = call("map", "demo:shapes", card("fine", GROUPS), *words, "-c", "star")
+    assert answer.complaint.startswith("phosphene: net: no class is called 'star'.")
+    answer = call("map", card("fine", GROUPS), "demo:shapes", *words, "-c", "animal")
+    assert answer.complaint.startswith("phosphene: shapes: no class is called 'animal'.")
+    answer = call("map", "demo:shapes", "demo:shapes-plain", *words, "-c", "unit:stm:1")
+    assert answer.complaint.startswith("phosphene: shapes: shapes has no layer 'stm'")
+    answer = call("map", "demo:shapes", *words, "-c", "animal")
+    assert answer.complaint.startswith("phosphene: no class is called 'animal'.")
 
 
 def test_levels_side_by_side_as_probabilities_are_refused_with_the_fix(call, card, tmp_path):
@@ -167,7 +182,8 @@ def test_one_level_of_logits_is_declared(call, card, tmp_path, declared):
     [
         ("[2:8]", "returns 7 values: none, or not all, of [2:8] are there"),
         ("[7:]", "returns 7 values: none, or not all, of [7:] are there"),
-        ("[4:2]", "of [4:2] are there"),
+        ("[4:2]", "of [4:2] are there; give a part within [0:7], [START:END] with START below END."),
+        ("[1:1]", "give a part within [0:7]"),
         ("[1:7]", "has 6 classes in its part [1:7], and its label file has 5 lines"),
         ("2:7", "a part such as [3:7]"),
     ],

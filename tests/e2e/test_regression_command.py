@@ -156,6 +156,8 @@ def test_what_needs_classes_is_refused_in_one_line(call, mapped, folder):
     assert line.startswith(
         "phosphene: a score of maps of classes needs classes, and the outputs of meter are measurements"
     )
+    assert line.endswith("give a target that has classes.")
+    assert "`check` and `score` (of maps of its outputs) work" in call("scan", card, "--trust").complaint
 
 
 def test_doctor_shows_values_and_no_predictions(call, folder):

@@ -97,6 +97,19 @@ def test_a_union_of_all_classes_is_refused_and_a_contrast_of_all_is_not():
     assert sides("cat vs dog", two) == Sides((0,), (1,))
 
 
+def test_a_multi_label_network_tells_a_union_of_all_classes_from_none_of_these():
+    network = tiny.classifier(output="multi-label")
+    everything = " + ".join(map(str, range(network.num_classes)))
+    (concept,) = to_concepts(everything, network)
+    assert concept.sides == Sides(tuple(range(network.num_classes)))
+    matched = match_maps([concept], network)
+    logits = torch.randn(1, network.num_classes).double()
+    odds = logits.logsumexp(1)
+    assert torch.allclose(target_probabilities(logits, matched.targets), odds.sigmoid())
+    with pytest.raises(ConceptError, match=r"is all classes of tiny, which nothing is told from: score it on a multi"):
+        match_maps([concept], tiny.classifier())
+
+
 def test_many_names_that_might_belong_together_take_no_time():
     labels = Labels(["a + a", "a", "b"])
     assert sides(" + ".join(["a"] * 400) + " vs b", Labels(["a", "b", "c"])) == Sides((0,), (1,))

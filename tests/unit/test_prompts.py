@@ -1,5 +1,6 @@
 """Texts as concepts: the prompts in expressions and specs, and the classifier that a two-tower model becomes with them."""
 
+import re
 import types
 
 import pytest
@@ -258,6 +259,17 @@ class TestTwoTowers:
             ph.map_concepts("demo:shapes", "text:a red star", progress=False)
         with pytest.raises(ConceptError, match="loaded without the prompt 'something red': load 'demo:shapes-text#"):
             to_concepts("text:something red", ph.load(SPEC))
+
+    def test_that_were_not_given_are_all_named_with_a_spec_that_works(self):
+        one = ph.load(SPEC + "#a star that is red")
+        given = ["text:a drawing of a ring", "text:a blue star", "text:a star that is red vs text:a white image"]
+        with pytest.raises(
+            ConceptError, match="without the prompts 'a drawing of a ring' and 'a white image'"
+        ) as error:
+            to_concepts(given, one)
+        fixed = re.search("load '(.*?)', or give the spec '(.*?)' itself", str(error.value))
+        assert len(to_concepts([given[0], given[2]], ph.load(fixed[1]))) == 2
+        assert len(to_concepts([given[0], given[2]], to_classifier(fixed[2], concepts=given))) == 2
 
     def test_of_a_card_have_its_labels_in_its_templates_and_its_notes(self, tmp_path):
         card = two_towers.write_card(tmp_path, 'labels = "labels.txt"', 'templates = ["{}", "{} bb"]')

@@ -90,12 +90,26 @@ class TestNames:
             ("red + brightness", "are mapped one by one, by -c NAME or -c low:NAME"),
             ("red vs brightness", "are mapped one by one"),
             ("low:redd", "Did you mean red"),
-            ("low:7", "out of range"),
+            ("low:7", "^output index 7 is out of range: the network has outputs 0 to 2"),
+            ("7", "^output index 7 is out of range"),
+            ("nope", "^no output is called 'nope'. Try an index, or one of brightness, red, "),
+            ("low:", "'low:' lacks a name: write low:NAME, such as 'low:brightness'"),
+            ("low: ", "lacks a name"),
+            ("text:nice", "and meter has outputs: name one of them, such as 'brightness'"),
         ],
     )
     def test_what_is_no_output_is_refused(self, text, why):
-        with pytest.raises(ConceptError, match=why):
+        with pytest.raises(ConceptError, match=why) as error:
             concepts(text)
+        assert "class" not in str(error.value)
+
+    @pytest.mark.parametrize("label", ["low:red", "LOW: Red", "blue, low:red", "low:0"])
+    def test_a_label_that_means_low_values_of_another_is_refused(self, label):
+        with pytest.raises(CardError, match=r"which means low values of the output '.*': give the former"):
+            _ = meter(labels=["red", label, "brightness"]).labels
+
+    def test_a_label_may_begin_with_low_where_it_means_no_other(self):
+        assert meter(labels=["red", "low:green", "brightness"]).labels[1] == "low:green"
 
     def test_low_is_refused_for_classes(self):
         with pytest.raises(ConceptError, match='card says output = "regression"'):

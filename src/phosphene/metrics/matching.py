@@ -75,7 +75,7 @@ def match_maps(concepts: Sequence[Concept], target: Classifier) -> MatchedMaps:
     outputs = sum(concept.unit is not None for concept in concepts)
     texts_of = target.spec if isinstance(target.module, PromptClassifier) else ""
     if not outputs:
-        target.refuse_regression("a score of maps of classes")
+        target.refuse_regression("a score of maps of classes", "give a target that has classes")
     elif outputs < len(concepts):
         raise ConceptError("some maps are of outputs of a regression network, and some of classes: score them apart.")
     elif not target.regression and texts_of:
@@ -89,6 +89,12 @@ def match_maps(concepts: Sequence[Concept], target: Classifier) -> MatchedMaps:
             'whose card says output = "regression".'
         )
     classes = match(classes_of(concepts), target.labels, target.name, texts_of)
+    for concept in [] if target.multi_label else concepts:
+        if not concept.against and len(concept.up) == len(target.labels) > 1:
+            raise ConceptError(
+                f"{concept.label[:60]!r} is all classes of {target.name}, which nothing is told from: score it on a "
+                "multi-label network, or on one with further classes."
+            )
     return MatchedMaps(concepts, classes, target.labels, target.multi_label)
 
 

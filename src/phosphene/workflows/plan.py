@@ -3,6 +3,7 @@
 import hashlib
 import re
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, overload
 
@@ -158,7 +159,8 @@ def plan_all(
         classifier = to_classifier(model, trust=trust, concepts=concepts)
         pool = to_pool(samples, classifier)
         if confused:
-            pairs = confused_pairs(classifier, samples, confused, device=settings.get("device", "auto"))
+            with _naming_model(classifier, models):
+                pairs = confused_pairs(classifier, samples, confused, device=settings.get("device", "auto"))
             concepts = [way.expression for pair in pairs for way in (pair.first, pair.second)]
             for pair in pairs[:MOST_PAIRS]:
                 on_note(f"{classifier.name} confuses {pair}")
@@ -175,8 +177,20 @@ def plan_all(
                 raise SpecError(
                     f"two models or recipes are called {where.name!r} and would share {where}: map them one by one."
                 )
-            plans.append(plan(classifier, recipe, pool, where, concepts, seeds, **settings))
+            with _naming_model(classifier, models):
+                plans.append(plan(classifier, recipe, pool, where, concepts, seeds, **settings))
     return plans
+
+
+@contextmanager
+def _naming_model(classifier: Classifier, models: Sequence[Model]) -> Iterator[None]:
+    """For a ``with`` block: put the classifier's name before the message of a ConceptError inside, if there are several ``models``."""
+    try:
+        yield
+    except ConceptError as error:
+        if len(models) < 2:
+            raise
+        raise ConceptError(f"{classifier.name}: {error}") from None
 
 
 def seed_range(seed: int, seeds: int) -> range:
