@@ -105,7 +105,7 @@ def _concepts_named(text: str, classifier: Classifier) -> list[Concept]:
     labels = classifier.labels
     if text.startswith(FORMS) and not labels.has(text):
         return [Concept.of_unit(unit) for unit in Unit.parse(text)]
-    if isinstance(classifier.module, ImageTower) and not labels.has(text.removeprefix(LOW)):
+    if isinstance(classifier.module, ImageTower):
         raise _no_texts(classifier, text)
     if text.startswith(LOW) and not classifier.regression and not labels.has(text):
         raise ConceptError(

@@ -48,6 +48,7 @@ def test_another_network_scores_each_concept_by_its_own_rule(call, mapped):
     page = (mapped / "report.html").read_text(encoding="utf-8")
     assert "<h2>Contrasts</h2>" in page
     assert "top-1 among the classes of its two sides" in page
+    assert '<th scope="col">correct</th>' in page
 
 
 def test_the_run_is_compared_shown_and_filmed(call, mapped, tmp_path):

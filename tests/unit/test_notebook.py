@@ -11,6 +11,7 @@ import phosphene as ph
 from phosphene import notebook
 from phosphene.checks import Finding
 from phosphene.concept_map import Job, captions
+from phosphene.concepts import Concept
 from phosphene.errors import RunError
 from phosphene.executors.base import MapOrigin
 from phosphene.metrics.scorecard import ConceptScore, Confusion, ContrastScore, Score, Scores
@@ -112,6 +113,14 @@ def test_html_says_what_there_is(run):
     assert "1 of 2" in things["score"]._repr_html_()
     assert "0.75 [0.40, 0.90]" in things["scores"]._repr_html_()
     assert "50 % [40, 90] among 5" in things["scores"]._repr_html_()
+
+
+def test_a_rate_is_top_1_only_where_all_concepts_are_classes():
+    plain = score()
+    contrast = replace(plain.per_concept[0], index=Concept(((0, "a"),), ((1, "b"),)).index)
+    assert plain.rate_name == "top-1, all classes"
+    assert replace(plain, per_concept=(contrast, *plain.per_concept)).rate_name == "correct"
+    assert replace(plain, multi_label=True).rate_name == "correct"
 
 
 def test_a_score_is_printed_on_one_line():

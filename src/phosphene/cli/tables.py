@@ -94,7 +94,7 @@ def _measures(row: "RunScore") -> dict[str, str]:
     all_classes = rate_text(row.top1_all, row.top1_all_interval)
     if row.of_outputs:
         return {"M_score": row.m_score_text, BEYOND: all_classes, "mean percentile": percent(row.p_class)}
-    named = {"M_score": row.m_score_text, "top-1, all classes": all_classes}
+    named = {"M_score": row.m_score_text, row.rate_name: all_classes}
     if row.top1_concepts is not None and row.top1_concepts_interval is not None:
         named[f"top-1, the {row.concepts} concepts"] = rate_text(row.top1_concepts, row.top1_concepts_interval)
     return named

@@ -6,7 +6,7 @@ from types import UnionType
 from typing import Any, Self, TypeVar, get_args, get_origin, get_type_hints
 
 from phosphene import notebook
-from phosphene.concepts import is_unit
+from phosphene.concepts import is_class, is_unit
 from phosphene.formats import BEYOND, count, rate_text
 from phosphene.labels import first_synonym
 
@@ -120,6 +120,14 @@ class Score:
     def of_outputs(self) -> bool:
         """Whether the maps are of outputs of a regression network, whose figures are percentiles and no probabilities."""
         return all(is_unit(one.index) for one in self.per_concept)
+
+    @property
+    def rate_name(self) -> str:
+        """Name of ``top1_all`` in tables: ``correct`` if not all concepts are classes or the target is multi-label, for outputs another."""
+        if self.of_outputs:
+            return BEYOND
+        plain = not self.multi_label and all(is_class(one.index) for one in self.per_concept)
+        return "top-1, all classes" if plain else "correct"
 
     @property
     def m_score_note(self) -> "str | None":
