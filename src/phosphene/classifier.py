@@ -84,14 +84,10 @@ class Classifier:
     ) -> None:
         self.module = unwrap(module)
         self.input = InputSpace((size, size) if isinstance(size, int) else size, tuple(mean), tuple(std))
-        self.name = name
-        self.spec = spec or name
-        self.batch = batch
+        self.name, self.spec, self.batch = name, spec or name, batch
         self.origin = dict(origin or {})
         self.trusted = False  # whether the user allowed code that comes with the model to run; the sources set it
-        self.measures = (
-            ""  # why the outputs are measurements, for notes and messages; the sources of two-tower models set it
-        )
+        self.measures = ""  # why the outputs are measurements, for messages; the sources of two-tower models set it
         self._notes = tuple(notes)
         # of several outputs the one that is used, the part of its values that is, and the kind of these
         self._which, self._part, self._output = parse_output(output)
