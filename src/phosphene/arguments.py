@@ -21,7 +21,7 @@ from phosphene.sources import add_prompts, load
 from phosphene.two_tower import ImageTower, PromptClassifier, texts_fix
 from phosphene.units import FORMS, LOW, Unit
 
-Concepts = str | int | Iterable[str | int]
+Concepts = str | int | Concept | Iterable[str | int | Concept]
 Model = str | Path | Classifier
 Samples = str | Path | SamplePool | None
 
@@ -73,6 +73,8 @@ def to_classifiers(models: Any, *, trust: bool = False, classes: Sequence[str] =
 def to_concepts(concepts: Any, classifier: Classifier) -> list[Concept]:
     """Return the Concepts that one or several indices, labels or expressions mean, each once; all classes for ``None``; else ConceptError.
 
+    A Concept, such as ``maps[0].concept``, is taken by its expression, and a unit of an inner layer as it is.
+
     Whether the network has the units that are named is not checked: :func:`phosphene.mapper.units.resolve_units` does that.
 
     Raises:
@@ -85,9 +87,12 @@ def to_concepts(concepts: Any, classifier: Classifier) -> list[Concept]:
     found: dict[int, Concept] = {}
     prompts = prompts_of(concepts)
     for one in as_list(concepts):
-        if isinstance(one, bool) or not isinstance(one, str | Integral):
+        if isinstance(one, Concept) and one.is_inner_unit:
+            found.setdefault(one.index, one)
+            continue
+        if isinstance(one, bool) or not isinstance(one, str | Integral | Concept):
             raise ConceptError(f"a concept is the index of a class or a label such as 'castle', not {describe(one)}.")
-        text = str(one).strip() if isinstance(one, str) else str(int(one))
+        text = text_of(one).strip()
         with_indices = replace_prompts(text, lambda prompt: _class_of_prompt(prompt, classifier, prompts))
         try:
             several = _concepts_named(with_indices, classifier)
@@ -98,6 +103,11 @@ def to_concepts(concepts: Any, classifier: Classifier) -> list[Concept]:
     if not found:
         raise ConceptError("no concept was given: name one with -c, or take --all.")
     return list(found.values())
+
+
+def text_of(concept: Any) -> str:
+    """Return the text that names a concept: the user's own, an index as digits, or the expression of a Concept."""
+    return concept.expression if isinstance(concept, Concept) else str(concept)
 
 
 def _concepts_named(text: str, classifier: Classifier) -> list[Concept]:
@@ -202,10 +212,13 @@ def to_pool_of_shape(samples: Any, shape: tuple[int, int, int]) -> SamplePool:
     return samples
 
 
-def refuse_unknown_options(function: Callable[..., Any], given: Iterable[str], known: Iterable[str]) -> None:
+def refuse_unknown_options(
+    function: Callable[..., Any], given: Iterable[str], known: Iterable[str], other: Callable[..., Any]
+) -> None:
     """Raise RecipeError for the first of the ``given`` keywords that is neither a parameter of ``function`` nor ``known``.
 
-    The message suggests the option that is most like it or, for a field of a recipe, how ``overrides`` sets it.
+    The message names the ``other`` function if that has it; else it suggests the option that is most like it or, for a
+    field of a recipe, how ``overrides`` sets it.
 
     Raises:
         RecipeError: a keyword is not known.
@@ -214,6 +227,10 @@ def refuse_unknown_options(function: Callable[..., Any], given: Iterable[str], k
     names = [*(one.name for one in parameters if one.kind is not one.VAR_KEYWORD), *known]
     fields = [one.name for one in dataclasses.fields(Recipe) if one.name not in names]
     for key in [key for key in given if key not in names]:
+        if key in inspect.signature(other).parameters:
+            raise RecipeError(
+                f"{function.__name__} has no option {key!r}: phosphene.{other.__name__}, which writes runs, has it."
+            )
         hint = nearest(key, [*names, *fields], most=1) or f" Options: {', '.join(names)}."
         close = hint.removeprefix(" Did you mean ").removesuffix("?")
         if close in fields:

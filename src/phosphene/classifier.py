@@ -26,6 +26,7 @@ from phosphene.outputs import (
     detect_kind,
     is_single,
     parse_output,
+    refuse_wrong_count,
     select,
     to_logits,
     write_output,
@@ -156,19 +157,13 @@ class Classifier:
                 raise CardError(f"network {self.name} returns {output.dtype}: return the logits, without argmax.")
             if not torch.allclose(output, again, rtol=1e-3, atol=1e-5, equal_nan=True):
                 self._notes = (*self._notes, UNREPEATABLE_NOTE)
-            single = is_single(output)
-            if not single and (output.ndim != 2 or len(output) != 1 or not output.numel()):
+            if not is_single(output) and (output.ndim != 2 or len(output) != 1 or not output.numel()):
                 raise CardError(self._wrong_output(tuple(output.shape)))
             try:
                 kind = self._output if self._output != "auto" else detect_kind(*self._test_outputs(output, grey))
+                refuse_wrong_count(kind, output)
             except CardError as error:
                 raise CardError(f"network {self.name} {error}") from None
-        if (kind in SINGLE) != single and kind != REGRESSION:
-            possible = [other for other in KINDS if other == REGRESSION or (other in SINGLE) == single]
-            raise CardError(
-                f"network {self.name} has {output.numel()} output(s), which cannot be {kind}: leave output out, or declare "
-                f"{', '.join(possible[:-1])} or {possible[-1]}."
-            )
         count = 2 if kind in SINGLE else output.numel()
         if self._labels is not None and len(self._labels) != count:
             part = f" in its part {write_output(None, self._part)}" if self._part else ""

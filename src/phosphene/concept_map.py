@@ -183,9 +183,9 @@ class MapList(list[ConceptMap]):
     @overload
     def __getitem__(self, place: SupportsIndex) -> ConceptMap: ...
     @overload
-    def __getitem__(self, place: "str | slice[Any, Any, Any]") -> Self: ...
-    def __getitem__(self, place: "SupportsIndex | slice[Any, Any, Any] | str") -> "ConceptMap | Self":
-        """Return the map at a position, or a list of the maps of a concept (a label or a synonym) or of a slice.
+    def __getitem__(self, place: "str | Concept | slice[Any, Any, Any]") -> Self: ...
+    def __getitem__(self, place: "SupportsIndex | slice[Any, Any, Any] | str | Concept") -> "ConceptMap | Self":
+        """Return the map at a position, or a list of the maps of a concept (a label, a synonym or a Concept) or of a slice.
 
         Raises:
             ConceptError: there is no map of the concept.
@@ -194,6 +194,7 @@ class MapList(list[ConceptMap]):
             raise ConceptError(
                 f"maps are found by one name at a time, such as maps[{place[0] if place else 'star'!r}]."
             )
+        place = place.expression if isinstance(place, Concept) else place
         if not isinstance(place, str | slice):
             return super().__getitem__(place)
         if isinstance(place, str):

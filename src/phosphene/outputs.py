@@ -119,6 +119,21 @@ def is_single(output: Tensor) -> bool:
     return output.ndim <= 2 and output.numel() == 1
 
 
+def refuse_wrong_count(kind: str, output: Tensor) -> None:
+    """Raise CardError if a network's output for one image, (1, values), has one value where ``kind`` has several, or several for one.
+
+    Raises:
+        CardError: it has; the message lists the kinds that are possible.
+    """
+    single = is_single(output)
+    if kind != REGRESSION and (kind in SINGLE) != single:
+        possible = [other for other in KINDS if other == REGRESSION or (other in SINGLE) == single]
+        raise CardError(
+            f"has {output.numel()} output(s), which cannot be {kind}: leave output out, or declare "
+            f"{', '.join(possible[:-1])} or {possible[-1]}."
+        )
+
+
 def detect_kind(outputs: Iterable[Tensor], extreme: Iterable[Tensor] = ()) -> str:
     """Return the kind of output (``logits``, ...) that fits ``outputs`` (1, classes) of several images; uses ``extreme`` ones if in doubt.
 

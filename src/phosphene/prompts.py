@@ -105,7 +105,8 @@ def read_prompts(prompts: str, templates: Sequence[str], labels: Iterable[str] =
 
     Args:
         prompts: ``a red star;a blue ring``, ``labels.txt``, ``labels.txt;a photo of a {};a drawing of a {}``.
-        templates: Templates for class names if the spec has none; ``{}`` alone is none.
+        templates: Templates for class names if the spec has none; ``{}`` alone is none, and without any ``labels`` are
+            whole texts.
         labels: Class names that the model brings along.
 
     Raises:
@@ -126,7 +127,9 @@ def read_prompts(prompts: str, templates: Sequence[str], labels: Iterable[str] =
             raise SpecError(f"{item} is a file, and a list of classes is a .txt or .json file: rename it.")
         else:
             given.append(item)
-    plain = not own_templates and tuple(templates) == ("{}",)
+    whole = {} if templates else {label_of(text): (text,) for text in names}
+    names = names if templates else []
+    plain = not own_templates and tuple(templates) in ((), ("{}",))
     lines = [
         line
         for file in files
@@ -135,10 +138,11 @@ def read_prompts(prompts: str, templates: Sequence[str], labels: Iterable[str] =
     names += [] if plain else lines
     if own_templates and not names:
         raise SpecError(
-            f"the template {own_templates[0]!r} has no class names to hold: add a file of them, "
+            f"the template {own_templates[0]!r} has no class names to hold"
+            f"{', because the labels of the model are whole texts' * bool(whole)}: add a file of them, "
             f"'#labels.txt;{own_templates[0]}'."
         )
-    classes = {
+    classes = whole | {
         label: tuple(template.replace("{}", first_synonym(label)) for template in own_templates or templates)
         for label in names
     }

@@ -29,7 +29,8 @@ class TwoTower(nn.Module):
         images: The image tower, from normalised pixels (n, c, h, w) to embeddings (n, d) of any length.
         texts: The text tower, which :meth:`embed_texts` runs.
         scale: What the cosine of an image and a text is multiplied by to give a logit.
-        templates: What the names of a list of classes are put into, ``a photo of a {}``.
+        templates: What the names of a list of classes are put into, ``a photo of a {}``; none if the labels that come
+            with the model are whole texts, which no template can hold.
     """
 
     images: nn.Module

@@ -48,6 +48,34 @@ def test_one_concept_needs_no_list(network, concept):
     assert one.index == 0
 
 
+def test_a_concept_of_a_map_is_as_good_as_its_name(network, tmp_path):
+    named = ["lion", "lion vs 4", "lion + 4 vs 3", "0 + 1", "unit:2:3"]
+    made = ph.map_concepts(network, named, out=tmp_path / "run", frames=2, **HOW)
+    concepts = [one.concept for one in made]
+    again = ph.map_concepts(network, concepts, **HOW)
+    assert [one.concept for one in again] == concepts
+    assert [one.concept for one in ph.map_concepts(network, concepts[1], **HOW)] == concepts[1:2]
+    assert all(made[one][0].concept == one for one in concepts)
+    assert Path(ph.film(made, tmp_path / "film.webp", concepts=concepts)).exists()
+    with pytest.raises(PhospheneError, match="no class is called 'lion"):
+        ph.map_concepts("demo:shapes", concepts[0], **HOW)
+
+
+def test_samples_that_a_score_would_not_use_are_refused(maps, runs):
+    for what in (maps, runs[0], runs):
+        with pytest.raises(PhospheneError, match=r"samples are for maps of outputs of a regression network, .*leave"):
+            ph.score(what, samples="nope", progress=False)
+
+
+@pytest.mark.parametrize("out", [None, "run"])
+def test_a_number_of_channels_without_a_layer_to_choose_them_from_is_refused(network, tmp_path, out):
+    where = out and tmp_path / out
+    for concepts in ("lion", ["unit:2:1", "lion"], None):
+        with pytest.raises(PhospheneError, match=r"how many channels unit:LAYER:\* stands for.*leave it out"):
+            ph.map_concepts(network, concepts, most=2, out=where, **HOW)
+    assert len(ph.map_concepts(network, ["lion", "unit:2:*"], most=2, out=where, **HOW)) == 3
+
+
 def test_a_spec_is_as_good_as_a_classifier():
     (one,) = ph.map_concepts("demo:shapes", "star", **{**HOW, "overrides": {"steps": 1, "refine_steps": 1}})
     assert one.label == "star"
@@ -265,6 +293,8 @@ OPTIONS = {
     "devise": "device?",
     "gpuz": "gpus?",
     "qqqq": "Options: model, concepts",
+    "confused": "phosphene.map_models, which writes runs, has it.",
+    "dry_run": "phosphene.map_models, which writes runs, has it.",
 }
 
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+import phosphene as ph
 from phosphene.checks import CHECKS, CheckContext, Request, choose, examine
 from phosphene.checks.baseline import Baseline, across_classes, mean_similarities
 from phosphene.checks.context import choose_maps
@@ -144,7 +145,7 @@ def test_maps_of_noise_are_not_said_to_pass_it(context, name):
     torch.manual_seed(1)
     found = examine(name, context(chaotic))
     assert found.passed is None
-    assert "too little to judge by" in found.explanation
+    assert "too little to judge by: map more classes, or maps that the network recognises" in found.explanation
 
 
 @pytest.mark.parametrize(("name", "condition"), [("cascade", "1"), ("random-weights", "trained")])
@@ -439,6 +440,17 @@ def test_a_unit_is_hit_by_chance_as_often_as_samples_or_other_maps_hit_it():
     targets = targets_of([Sides(()), Sides(()), Sides((0,))], 2)
     logits = torch.tensor([[0.0, 1, 5, -3], [0, 1, 2, 4], [1, 0, -3, -3]])
     assert chance_rates(logits, targets, units=2) == pytest.approx([0.5, 0.01, 0.5])
+
+
+def test_of_contrasts_that_chance_hits_by_half_four_are_too_few():
+    how = {"overrides": {"steps": 2, "refine_steps": 1}, "recipe": "quick", "progress": False}
+    contrasts = ["star vs heart", "ring vs cross", "triangle vs flower", "spiral vs arrow"]
+    maps = ph.map_concepts("demo:shapes", contrasts, **how)
+    for name in ("seeds", "cascade", "random-weights", "samples"):
+        (found,) = ph.check(maps, only=[name], progress=False)
+        if found.passed is None:
+            assert "so few maps could all be recognised by chance: check more classes (--most)" in found.explanation
+        assert name != "seeds" or found.verdict == "undecided"
 
 
 def test_one_map_among_few_classes_can_tell_nothing():

@@ -135,6 +135,17 @@ class TestSpecs:
             "a dog": ("a dog",),
         }
 
+    def test_put_labels_that_are_whole_texts_into_no_template(self, tmp_path):
+        file = tmp_path / "names.txt"
+        file.write_text("star, asterisk\n", encoding="utf-8")
+        labels = ["a kitchen, dirty", "a dog"]
+        whole = {"a kitchen dirty": ("a kitchen, dirty",), "a dog": ("a dog",)}
+        assert read_prompts("", (), labels) == whole
+        assert read_prompts("A dog;a cat", (), labels) == whole | {"a cat": ("a cat",)}
+        assert read_prompts(f"{file};a {{}}", (), labels) == whole | {"star, asterisk": ("a star",)}
+        with pytest.raises(SpecError, match="no class names to hold, because the labels of the model are whole texts"):
+            ph.load(f"{SPEC}#a picture of a {{}}")
+
     @pytest.mark.parametrize(
         ("lines", "said"),
         [
@@ -280,6 +291,10 @@ class TestTwoTowers:
         torch.testing.assert_close(one.module.rows[[0, 2]], 10 * expected)
         assert one.trusted
         assert any(RANDOM_WEIGHTS_NOTE in note for note in one.notes)
+
+    def test_of_a_card_whose_labels_are_whole_texts(self, tmp_path):
+        card = two_towers.write_card(tmp_path, 'labels = "labels.txt"', "templates = []")
+        assert list(ph.load(card, trust=True).labels) == ["r red", "greg"]
 
     def test_templates_of_a_card_are_for_them_alone(self, tmp_path):
         card = tiny.make_card(tmp_path).write(templates=["a {}"])

@@ -21,7 +21,7 @@ from phosphene.workflows.compare import Comparison, compare_runs
 from phosphene.workflows.concept_maps import ConceptMaps, Run, to_run
 from phosphene.workflows.estimate import estimate_checks
 from phosphene.workflows.progress import show_notes
-from phosphene.workflows.score import score_runs
+from phosphene.workflows.score import refuse_unused_samples, score_runs
 
 
 @checked()
@@ -78,6 +78,7 @@ def score(
             if items and not shared:
                 raise ConceptError("these are maps of units alone, which only their network has: ph.check judges them.")
             concepts = [one.concept for one in shared]
+            refuse_unused_samples(samples, concepts)
             display.warn(overlap_note(concepts))
             display.warn(units_note(len(items) - len(shared)))
             how: dict[str, Any] = {"source": origin.classifier.name if origin else "source", "device": device}

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from phosphene.arguments import Model, Samples, as_list, to_classifier, to_pool
+from phosphene.arguments import Concepts, Model, Samples, as_list, text_of, to_classifier, to_pool
 from phosphene.checked import checked
 from phosphene.classifier import Classifier
 from phosphene.engine import Engine
@@ -24,22 +24,20 @@ from phosphene.workflows.doctor import examine_machine, examine_model
 
 
 @checked()
-def film(
-    run: Run, out: "str | Path | None" = None, *, concepts: "str | int | Iterable[str | int]" = (), fps: float = FPS
-) -> Path:
+def film(run: Run, out: "str | Path | None" = None, *, concepts: Concepts = (), fps: float = FPS) -> Path:
     """Write how the maps of a run, or of its ``concepts`` alone, developed step by step as one animated .webp or .gif; return its path.
 
     Args:
         run: A run that was mapped with ``frames``.
         out: A ``.webp`` or ``.gif`` file; by default ``film.webp`` in the run.
-        concepts: Only these; all by default.
+        concepts: Only these, by name, index or Concept; all by default.
         fps: Frames per second, 0.5 to 50.
 
     Raises:
         RunError: the run has no frames, or the file cannot be written.
         ConceptError: the run has no map of a concept, or too many maps for one film.
     """
-    return write_film(to_run(run), out, [str(one) for one in as_list(concepts)], fps=fps)
+    return write_film(to_run(run), out, list(map(text_of, as_list(concepts))), fps=fps)
 
 
 @checked()

@@ -58,8 +58,8 @@ def map_concepts(
 
     Args:
         model: A spec or a classifier.
-        concepts: An index, a label, an expression such as ``"star vs heart"``, ``"unit:stem:3"`` or ``"text:a castle"``, or
-            several of them; ``None`` for all classes.
+        concepts: An index, a label, an expression such as ``"star vs heart"``, ``"unit:stem:3"`` or ``"text:a castle"``,
+            a Concept such as ``maps[0].concept``, or several of them; ``None`` for all classes.
         out: A run directory to write, which continues if it was interrupted; by default the maps stay in memory.
         recipe: A name, a TOML file or a :class:`~phosphene.recipe.Recipe`.
         overrides: Recipe fields to change.
@@ -84,7 +84,7 @@ def map_concepts(
     Raises:
         PhospheneError: an argument does not fit; the message names the fix.
     """
-    refuse_unknown_options(map_concepts, executor, OPTIONS_OF_RUNS)
+    refuse_unknown_options(map_concepts, executor, OPTIONS_OF_RUNS, map_models)
     if frames < 0:
         raise RecipeError(f"{frames} frames were asked for; give frames=24, or 0 for none.")
     concepts = concept_list(concepts)
@@ -137,8 +137,8 @@ def map_models(
 
     Args:
         models: A spec or a classifier, or several.
-        concepts: An index, a label, an expression such as ``"star vs heart"``, ``"unit:stem:3"`` or ``"text:a castle"``, or
-            several of them; ``None`` for all classes.
+        concepts: An index, a label, an expression such as ``"star vs heart"``, ``"unit:stem:3"`` or ``"text:a castle"``,
+            a Concept such as ``maps[0].concept``, or several of them; ``None`` for all classes.
         confused: Map, in place of ``concepts``, the contrasts of so many pairs of classes, both ways: those that each
             classifier confuses most on labelled ``samples``.
         out: The run directory, or the folder of several; by default below ``runs``, by model and recipe.

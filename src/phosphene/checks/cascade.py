@@ -57,4 +57,14 @@ def find(context: CheckContext) -> Finding:
     )
     if_passed = "So the maps depend on what this network has learned."
     if_failed = "So the maps show something that does not depend on what this network has learned."
-    return judged("cascade", figures, context.classes, passed, facts, if_passed, if_failed, context.words.several)
+    return judged(
+        "cascade",
+        figures,
+        context.classes,
+        passed,
+        facts,
+        if_passed,
+        if_failed,
+        context.words.several,
+        beyond_chance=[original.beyond_chance, predictions.beyond_chance],
+    )

@@ -1,11 +1,16 @@
 """The outcome of a check."""
 
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from phosphene.runs.checks import TOO_FEW, verdict
 
 TOO_LITTLE = "That is too little to judge by: map more {what}, or maps that the network recognises."
+BY_CHANCE = (
+    "That is too little to judge by, because so few maps could all be recognised by chance: check more {what} (--most), or "
+    "map more."
+)
 
 FEWEST = 4  # maps of different classes from which a check can pass or fail
 
@@ -77,6 +82,8 @@ def judged(
     if_passed: str,
     if_failed: str,
     what: str = "classes",
+    *,
+    beyond_chance: "Collection[bool | None]" = (),
 ) -> Finding:
     """Return a Finding, explained by ``facts`` and by what ``passed`` means; neither passed nor failed if ``maps``, a number, is below 4.
 
@@ -89,10 +96,12 @@ def judged(
         if_passed: What they mean if the check is passed.
         if_failed: What they mean if it is failed.
         what: What the maps are of, in the plural: :attr:`Words.several`.
+        beyond_chance: :attr:`MapPredictions.beyond_chance` of all that the rule is about.
     """
     if maps < FEWEST:
         return Finding(name, figures, None, f"{facts} {TOO_FEW}: check at least {FEWEST} {what}.")
-    meaning = {True: if_passed, False: if_failed, None: TOO_LITTLE.format(what=what)}[passed]
+    too_little = BY_CHANCE if None in beyond_chance else TOO_LITTLE
+    meaning = {True: if_passed, False: if_failed, None: too_little.format(what=what)}[passed]
     return Finding(name, figures, passed, f"{facts} {meaning}")
 
 

@@ -57,7 +57,8 @@ def find(context: CheckContext) -> Finding:
         f"With the labels permuted, M_score {change}, and "
         f"top-1 goes from {percent(right)} to {percent(wrong)} (chance is {percent(1 / count)})."
     )
-    passed = all_of(unchanged, wrong <= 1 / count, predictions_of(logits, torch.tensor(truth)).beyond_chance)
+    beyond_chance = predictions_of(logits, torch.tensor(truth)).beyond_chance
+    passed = all_of(unchanged, wrong <= 1 / count, beyond_chance)
     if_passed = (
         "So M_score measures how sure and how varied the predictions are, and only top-1 whether they are correct: "
         "compare both."
@@ -65,4 +66,4 @@ def find(context: CheckContext) -> Finding:
     if_failed = "M_score should not have changed: this installation computes something else."
     if unchanged:
         if_failed = "So top-1 does not distinguish right labels from wrong: the network does not recognise these maps."
-    return judged("permuted-labels", figures, count, passed, facts, if_passed, if_failed)
+    return judged("permuted-labels", figures, count, passed, facts, if_passed, if_failed, beyond_chance=[beyond_chance])

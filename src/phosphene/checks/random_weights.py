@@ -22,7 +22,8 @@ def find(context: CheckContext) -> Finding:
     similarity = context.similarity(maps)
     own, trained = context.predict(maps, context.depths[-1]), context.predict(maps)
     figures = similarity.figures("random") | own.figures("random") | trained.figures("trained") | context.reference()
-    recognised = context.predict(context.chosen).beyond_chance or None  # else it recognises nothing here anyway
+    of_run = context.predict(context.chosen).beyond_chance
+    recognised = of_run or None  # else it recognises nothing here anyway
     passed = all_of(similarity.as_different_classes, trained.at_chance, recognised)
     words = context.words
     by_own, by_trained = (
@@ -32,4 +33,14 @@ def find(context: CheckContext) -> Finding:
     facts = f"A network of this shape with random weights gives maps, too: {by_own}. {sentence(by_trained)}"
     if_passed = "So what the trained network recognises in its own maps comes from training."
     if_failed = "So the maps owe something to the method or the architecture, not to training."
-    return judged("random-weights", figures, context.classes, passed, facts, if_passed, if_failed, words.several)
+    return judged(
+        "random-weights",
+        figures,
+        context.classes,
+        passed,
+        facts,
+        if_passed,
+        if_failed,
+        words.several,
+        beyond_chance=[of_run, trained.beyond_chance],
+    )

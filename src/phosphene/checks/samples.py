@@ -32,7 +32,17 @@ def find(context: CheckContext) -> Finding:
     )
     if_passed = "So the network recognises maps that were made from other samples, too."
     if_failed = "So the maps depend on the samples: name those that were used, and compare only maps from the same."
-    return judged("samples", figures, context.classes, passed, facts, if_passed, if_failed, words.several)
+    return judged(
+        "samples",
+        figures,
+        context.classes,
+        passed,
+        facts,
+        if_passed,
+        if_failed,
+        words.several,
+        beyond_chance=[own.beyond_chance, *parts],
+    )
 
 
 def _by_set(context: CheckContext) -> dict[str, list[Request]]:

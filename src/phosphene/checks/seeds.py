@@ -25,4 +25,14 @@ def find(context: CheckContext) -> Finding:
         features = f" Features move {'little' if same else 'much'} from seed to seed."
     if_passed = f"So the network recognises maps of other seeds, too.{features}"
     if_failed = f"The maps depend on the seed: make several, and do not rely on a single one.{features}"
-    return judged("seeds", figures, context.classes, passed, facts, if_passed, if_failed, words.several)
+    return judged(
+        "seeds",
+        figures,
+        context.classes,
+        passed,
+        facts,
+        if_passed,
+        if_failed,
+        words.several,
+        beyond_chance=[first.beyond_chance, other.beyond_chance],
+    )

@@ -51,6 +51,8 @@ class TextTower(nn.Module):
 class SmallTwoTower(TwoTower):
     """The demo's two-tower model: SmallResNet and TextTower, trained by ``python -m demo.train_text``."""
 
+    templates = ()
+
     def __init__(self) -> None:
         super().__init__()
         self.images = SmallResNet(WIDTH)

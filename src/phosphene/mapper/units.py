@@ -26,8 +26,13 @@ def resolve_units(
     """Return the concepts, ``unit:LAYER:*`` as a classifier's ``most`` most active channels on ``pool``; ConceptError for a unit it lacks.
 
     Raises:
-        ConceptError: the network does not have a layer or channel, or a direction is of another layer.
+        ConceptError: the network does not have a layer or channel, a direction is of another layer, or ``most`` was given
+            without a ``unit:LAYER:*`` that it is for.
     """
+    if most != DEFAULT_CHANNELS and not any(concept.unit and concept.unit.is_several for concept in concepts):
+        raise ConceptError(
+            "`most` is how many channels unit:LAYER:* stands for, and no such concept is named: leave it out, or name one."
+        )
     if not any(concept.unit and concept.unit.layer for concept in concepts):
         return list(concepts)
     found: dict[int, Concept] = {}

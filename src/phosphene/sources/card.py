@@ -101,8 +101,8 @@ def _set_templates(module: nn.Module, templates: list[Any], path: Path) -> None:
     if not isinstance(module, TwoTower):
         raise CardError(f"model card {path}: templates are for two-tower models (phosphene.TwoTower): leave them out.")
     wrong = [one for one in templates if not isinstance(one, str) or "{}" not in one]
-    if wrong or not templates:
-        raise CardError(f"model card {path}: templates must be texts such as 'a photo of a {{}}', not {wrong or '[]'}.")
+    if wrong:
+        raise CardError(f"model card {path}: templates must be texts such as 'a photo of a {{}}', not {wrong}.")
     module.templates = tuple(templates)
 
 

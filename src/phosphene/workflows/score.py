@@ -9,7 +9,7 @@ from phosphene.arguments import Model, Samples, to_classifiers
 from phosphene.classifier import Classifier
 from phosphene.concepts import Concept
 from phosphene.engine.device import pick_device
-from phosphene.errors import ConceptError, RunError
+from phosphene.errors import ConceptError, RunError, SamplesError
 from phosphene.labels import Labels
 from phosphene.metrics.matching import classes_of, match_maps, overlap_note, units_note
 from phosphene.metrics.predictions import check_channels
@@ -120,7 +120,8 @@ def score_runs(
     Raises:
         RunError: a run has no maps, or unfinished or damaged ones, or its own model has changed.
         ConceptError: a run has maps of units alone, or a target lacks one of the concepts.
-        SamplesError: a run is of outputs of a regression, and its samples are gone or have changed.
+        SamplesError: a run is of outputs of a regression, and its samples are gone or have changed; or ``samples`` are
+            given, and no run is.
         SpecError: a target is not found, or takes images of another number of channels.
     """
     pick_device(device)  # before any work
@@ -131,6 +132,7 @@ def score_runs(
     for source in sources:
         for target in distinct:
             _check_pair(source, target)
+    refuse_unused_samples(samples, (concept for source in sources for concept in source.concepts))
     for note in _notes(sources, distinct):
         on_note(note)
     if on_warning is not None:
@@ -149,6 +151,19 @@ def score_runs(
             found[line, column] = scored = _score_pair(source, target, device)
             write_scores(source.run, [scored.to_dict()])
     return Scores(found[key] for key in sorted(found))
+
+
+def refuse_unused_samples(samples: Samples, concepts: Iterable[Concept]) -> None:
+    """Raise SamplesError if ``samples`` were given for a score, and none of the maps' concepts is an output of a regression network.
+
+    Raises:
+        SamplesError: they would not be used.
+    """
+    if samples is not None and not any(concept.unit for concept in concepts):
+        raise SamplesError(
+            "samples are for maps of outputs of a regression network, whose percentiles are over them, and these maps are "
+            "of classes: leave them out."
+        )
 
 
 def _notes(sources: Iterable[SourceRun], targets: Iterable[Classifier]) -> Iterator[str]:
