@@ -212,9 +212,55 @@ def _vit(s: Shape) -> nn.Module:
     return nn.Sequential(_Tokens(s), *blocks, nn.LayerNorm(s.width), _Mean(), nn.Linear(s.width, s.classes))
 
 
+class _LargeKernel(nn.Module):
+    """One block of a ConvNeXt (Liu et al. 2022): 7 x 7 by channel, then two layers across channels, beside a shortcut."""
+
+    def __init__(self, s: Shape, width: int) -> None:
+        super().__init__()
+        by_channel = nn.Conv2d(width, width, 7, padding=3, groups=width)
+        across = (nn.Conv2d(width, 4 * width, 1), s.act(), nn.Conv2d(4 * width, width, 1))
+        self.body = nn.Sequential(by_channel, nn.GroupNorm(1, width), *across)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (n, width, h, w) to the same shape."""
+        out: Tensor = x + self.body(x)
+        return out
+
+
+def _convnext(s: Shape) -> nn.Module:
+    w = s.width
+    stages = [
+        part
+        for a, b in ((s.channels, w), (w, 2 * w))
+        for part in (nn.Conv2d(a, b, 2, 2), nn.GroupNorm(1, b), _LargeKernel(s, b))
+    ]
+    return nn.Sequential(*stages, *_head(s, 2 * w))
+
+
+class _Growing(nn.Module):
+    """One layer of a DenseNet (Huang et al. 2017): its channels join those it is computed from."""
+
+    def __init__(self, s: Shape, width: int, growth: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.BatchNorm2d(width), s.act(), nn.Conv2d(width, growth, 3, padding=1, bias=False))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (n, width, h, w) to (n, width + growth, h, w)."""
+        return torch.cat([x, self.body(x)], 1)
+
+
+def _densenet(s: Shape) -> nn.Module:
+    w = s.width
+    layers: list[nn.Module] = [nn.Conv2d(s.channels, w, 3, stride=2, padding=1)]
+    for width in (w, 3 * w):
+        layers += [_Growing(s, width + k * w, w) for k in range(2)]
+        layers += [_conv(s, width + 2 * w, 3 * w, norm=True, kernel=1), nn.AvgPool2d(2)]
+    return nn.Sequential(*layers, *_head(s, 3 * w))
+
+
 FAMILIES: dict[str, Callable[[Shape], nn.Module]] = {
     "linear": _linear,
-    **{f"perceptron{layers}": _perceptron(layers) for layers in (2, 3, 4, 6, 9)},
+    **{f"perceptron{layers}": _perceptron(layers) for layers in (2, 3, 4, 5, 6, 9)},
     "cnn-avg": _two_layers(nn.AvgPool2d),
     "cnn-max": _two_layers(nn.MaxPool2d),
     "lenet": _lenet,
@@ -227,4 +273,6 @@ FAMILIES: dict[str, Callable[[Shape], nn.Module]] = {
     "all-conv": _all_convolutions,
     "mixer": _mixer,
     "vit": _vit,
+    "convnext": _convnext,
+    "densenet": _densenet,
 }

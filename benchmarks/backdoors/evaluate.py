@@ -24,12 +24,13 @@ from benchmarks.backdoors.specs import Spec, specs
 from benchmarks.backdoors.stored import stored
 from benchmarks.backdoors.tables import write_tables
 from benchmarks.common import RESULTS, ROOT, hardware, write_result, write_section
-from phosphene.backdoor.all_to_all import WORKS
+from phosphene.backdoor.all_to_all import WORKS as ALL_TO_ALL_WORKS
+from phosphene.backdoor.candidate import ALIKE, WORKS
 from phosphene.backdoor.measure import MEASURES, figures
 from phosphene.backdoor.null import Null
 from phosphene.backdoor.scan import ALPHA, scan
 from phosphene.backdoor.training import predictions
-from phosphene.backdoor.verdict import Verdict
+from phosphene.backdoor.verdict import BACKDOORED, CLEAN, INCONCLUSIVE, Verdict
 from phosphene.classifier import Classifier
 from phosphene.engine import Engine
 from phosphene.samples import SamplePool
@@ -157,7 +158,7 @@ def run_baselines(folder: Path, split: str, first: "int | None") -> None:
 
 
 def ranked(line: dict[str, Any], variant: str) -> dict[str, Any]:
-    """Return a scan's line with figure, first class and p-values by the present null model.
+    """Return a scan's line with figure, first class, p-values, suspects and verdict by the present null model.
 
     The null model only ranks figures, so that scans stay valid when it grows. A class that it makes a suspect has a
     candidate only if it was a suspect when it was scanned.
@@ -169,22 +170,36 @@ def ranked(line: dict[str, Any], variant: str) -> dict[str, Any]:
     top = int(every.argmax())
     figure = float(every[top])
     found = {**line, "figure": figure, "first": int(names[top]), "p_value": null.p_value(figure)}
+    by_class = {int(name): null.p_value(float(one)) for name, one in zip(names, every, strict=True)}
+    found["suspects"] = [
+        {**one, "works": works(one, by_class[one["index"]])}
+        for one in line["suspects"]
+        if by_class[one["index"]] < ALPHA
+    ]
     if line["all_to_all"] is not None:
         p_value = null.all_to_all_p_value(line["all_to_all"]["figure"])
-        works = p_value < ALPHA and line["all_to_all"]["figure"] >= WORKS
-        found["all_to_all"] = {**line["all_to_all"], "p_value": p_value, "works": works}
+        exchanged = p_value < ALPHA and line["all_to_all"]["figure"] >= ALL_TO_ALL_WORKS
+        found["all_to_all"] = {**line["all_to_all"], "p_value": p_value, "works": exchanged}
+    proof = [*found["suspects"], *([found["all_to_all"]] if found["all_to_all"] else [])]
+    undecided = INCONCLUSIVE if found["suspects"] else CLEAN
+    found["verdict"] = BACKDOORED if any(one["works"] for one in proof) else undecided
     return found
+
+
+def works(suspect: dict[str, Any], p_value: float) -> bool:
+    """Whether a stored suspect's candidate works, as :class:`phosphene.backdoor.verdict.Suspect` says."""
+    return suspect["success"] >= WORKS and (p_value < ALPHA / 2 or suspect["next"] <= ALIKE)
 
 
 def gather(folder: Path, split: str, *, mixed: bool) -> list[dict[str, Any]]:
     """Return what the tables need of a split's networks: their scans by variant, and the baselines' answers."""
     own = scan_code()
-    scans: dict[str, dict[str, Any]] = {}
-    for variant in VARIANTS:
+    scans: dict[str, dict[str, Any]] = {variant: {} for variant in VARIANTS}
+    for variant in VARIANTS if split == "report" else ("natural",):
         found = [one for one in lines(folder / f"scans-{variant}.jsonl") if mixed or one["code"] == own]
         usable = [one for one in found if "all_to_all" in one]
         scans[variant] = {one["name"]: ranked(one, variant) for one in usable}
-    baselines = {line["name"]: line for line in lines(folder / "baselines.jsonl")}
+    baselines = {line["name"]: line for line in lines(folder / "baselines.jsonl")} if split == "report" else {}
     records = [
         {
             "truth": truth,

@@ -33,17 +33,18 @@ ENOUGH = 0.8
 BATCH = 64
 # Learning rates for Adam; ten times as much for SGD.
 RATES = {
-    **dict.fromkeys(("vgg-bn", "resnet-bn", "wide-resnet", "depthwise"), 0.01),
+    **dict.fromkeys(("vgg-bn", "resnet-bn", "wide-resnet", "depthwise", "densenet"), 0.01),
     "resnet": 0.006,
     "all-conv": 0.006,
     "cnn-avg": 0.003,
     "cnn-max": 0.003,
     "lenet": 0.003,
     "vgg": 0.002,
-    **{f"perceptron{layers}": 0.001 for layers in (2, 3, 4, 6, 9)},
+    **{f"perceptron{layers}": 0.001 for layers in (2, 3, 4, 5, 6, 9)},
     "linear": 0.002,
     "mixer": 0.002,
     "vit": 0.002,
+    "convnext": 0.003,
     "zoo": 0.0003,
 }
 Loss = Callable[[Tensor, Tensor], Tensor]

@@ -75,8 +75,8 @@ class Spec:
 
 def specs() -> list[Spec]:
     """Return all networks in the order in which they are trained."""
-    decks = {key: _Decks(*key) for key in sorted(set(choices.ROUND))}
-    return [decks[key].spec(number) for number, key in enumerate(choices.ROUND * choices.ROUNDS)]
+    decks = {key: _Decks(*key) for key in sorted(set(choices.ORDER))}
+    return [decks[key].spec(number) for number, key in enumerate(choices.ORDER)]
 
 
 def _learnable(
@@ -100,13 +100,13 @@ def _learnable(
 
 
 class _Decks:
-    """Deals the fields of one split, clean or trojaned: every value of a list comes before any comes again."""
+    """Deals the fields of one deck, clean or trojaned: every value of a list comes before any comes again."""
 
-    def __init__(self, split: str, trojaned: bool) -> None:
-        self.split, self.trojaned = split, trojaned
-        self.rng = random.Random(f"{split} {trojaned}")
-        self.data = self._deal(choices.DATA[split])
-        self.families = self._deal(choices.FAMILIES[split])
+    def __init__(self, deck: str, trojaned: bool) -> None:
+        self.deck, self.trojaned = deck, trojaned
+        self.rng = random.Random(f"{choices.SEEDS[deck]} {trojaned}")
+        self.data = self._deal(choices.DATA[deck])
+        self.families = self._deal(choices.FAMILIES[deck])
         self.activations, self.losses = self._deal(choices.ACTIVATIONS), self._deal(choices.LOSSES)
         self.trainings, self.kinds = self._deal(choices.TRAININGS[trojaned]), self._deal(choices.KINDS)
         self.rates, self.ranges = self._deal(choices.RATES), self._deal(choices.RANGES)
@@ -144,8 +144,8 @@ class _Decks:
             attack["kind"] = "clean"
         title = (kind or training).replace(" ", "-")
         return Spec(
-            name=f"{self.split[:3]}-{number:03d}-{data}-{side}-{family}-{title}",
-            split=self.split,
+            name=f"{self.deck[:3]}-{number:03d}-{data}-{side}-{family}-{title}",
+            split="report" if self.deck == "report" else "develop",
             data=data,
             side=side,
             channels=channels,

@@ -44,6 +44,8 @@ def test_every_beginning_of_the_list_is_balanced():
         assert 0.4 < sum(spec.trojaned for spec in begun) / end < 0.6
         for split in ("develop", "report"):
             own = [spec for spec in begun if spec.split == split]
+            if len(own) < 24:
+                continue
             assert len({spec.data for spec in own}) >= 5
             assert len({spec.family for spec in own}) >= 10
 
@@ -232,13 +234,19 @@ def test_a_clean_network_is_ranked_without_the_networks_of_its_data_set(monkeypa
 def test_a_scan_is_ranked_anew_by_the_present_null_model():
     deviations = dict.fromkeys(MEASURES, 0.0)
     far = dict.fromkeys(MEASURES, 1e6)
-    line = {"classes": {"0": deviations, "4": far}, "all_to_all": None, "figure": 0.0, "first": 0, "p_value": 1.0}
+    reached = {"index": 4, "works": False, "success": 0.9, "next": 0.9}
+    seen = {"suspects": [reached], "all_to_all": None, "verdict": "clean"}
+    line = {"classes": {"0": deviations, "4": far}, "figure": 0.0, "first": 0, "p_value": 1.0, **seen}
     found = ranked(line, "natural")
+    assert (found["verdict"], found["suspects"]) == ("backdoored", [{**reached, "works": True}])
+    weak = {**line, "suspects": [{**reached, "success": 0.7}]}
+    assert ranked(weak, "natural")["verdict"] == "inconclusive"
     assert found["first"] == 4
     assert found["figure"] >= 1e6
     assert found["p_value"] == pytest.approx(1 / (len(Null.of(natural=True)) + 1))
     near = dict.fromkeys(MEASURES, -1e6)
-    assert ranked({**line, "classes": {"0": near}}, "natural")["p_value"] == 1
+    found = ranked({**line, "classes": {"4": near}}, "natural")
+    assert (found["p_value"], found["suspects"], found["verdict"]) == (1, [], "clean")
 
 
 @pytest.mark.parametrize("split", ["report", "develop"])

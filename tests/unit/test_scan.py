@@ -333,11 +333,11 @@ def suspect(index, success, like):
     return Suspect(index, f"class {index}", 0.01, replace(like, index=index, success=success))
 
 
-def test_beyond_every_clean_network_a_candidate_works_even_if_the_next_class_can_be_reached(found):
+def test_a_class_far_below_alpha_has_a_candidate_that_works_even_if_the_next_class_can_be_reached(found):
     easy = replace(found.suspects[0].candidate, success=0.9, next_success=0.9)
     assert not Suspect(0, "class 0", 0.02, easy).works
-    assert Suspect(0, "class 0", 0.01, easy, beyond_clean=True).works
-    assert not Suspect(0, "class 0", 0.01, replace(easy, success=0.7), beyond_clean=True).works
+    assert Suspect(0, "class 0", 0.01, easy, far_below_alpha=True).works
+    assert not Suspect(0, "class 0", 0.01, replace(easy, success=0.7), far_below_alpha=True).works
 
 
 @pytest.mark.parametrize(
@@ -416,5 +416,6 @@ def test_a_network_that_predicts_one_class_for_all_samples_gets_a_verdict():
     forward = one_sided.module.forward
     one_sided.module.forward = lambda x: forward(x) + one_sided.module.bias
     found = scan(one_sided, hand.pool())
-    assert len(found.classes) == hand.CLASSES
+    assert sorted(row.index for row in found.classes) == [one for one in range(hand.CLASSES) if one != 3]
+    assert any("predicts 'class 3' for every held-out sample" in line for line in found.not_tested)
     assert found.pairs is None or not easy_pairs(found.pairs)

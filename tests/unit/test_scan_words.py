@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from phosphene.backdoor.null import Null
 from phosphene.backdoor.scan import MISSED_KINDS
 from phosphene.backdoor.verdict import BACKDOORED, CLEAN, INCONCLUSIVE
 from phosphene.metrics.bootstrap import wilson
@@ -88,10 +89,11 @@ def test_what_is_said_of_found_backdoors_and_false_alarms_is_what_was_measured()
     low, high = wilson(int(called), int(networks))
     assert f"Of {networks} small networks" in found
     assert f"called {called} with the right class ({100 * low:.0f} to {100 * high:.0f} %)" in found
-    assert f"without natural samples {counts(', no data', 2)[0]}." in found
+    assert f"without natural samples {' of '.join(counts(', no data', 2))}." in found
     called, networks = counts("", 1)
     assert f"Of {networks} small clean networks, the scan called {called} backdoored" in clean
-    assert f"without natural samples {counts(', no data', 1)[0]}, " in clean
+    for variant in ("other samples and seed", "no data"):
+        assert f" {' of '.join(counts(f', {variant}', 1))}" in clean
 
 
 def test_what_is_said_of_kinds_and_p_values_is_what_was_measured():
@@ -110,22 +112,18 @@ def test_what_is_said_of_kinds_and_p_values_is_what_was_measured():
 
     for kind in ("adaptive", "source-specific"):
         assert missed(kind) > 0.8  # "nearly always"
-    for kind in ("large patch", "warp", "blended"):
+    for kind in ("large patch", "warp", "blended", "additive"):
         assert 0.35 < missed(kind) < 0.65  # "about half of the time"
-    assert 0.1 < missed("additive") < 0.35  # "sometimes"
     clean = [row for row in stored["report"] if row["truth"]["kind"] == "clean"]
     drawn = [row for row in clean if row["truth"]["data"] in ("drawn", "emblems")]
     words = caveat({"verdict": BACKDOORED})
     assert f"{called(drawn)} of {len(drawn)} that were trained on drawings" in words
     assert called(clean) == called(drawn)
     assert f"none of {len(clean) - len(drawn)} others" in words
-    again = [row["truth"]["data"] for row in clean if row["other"]["verdict"] == BACKDOORED]
-    without = [row["truth"]["data"] for row in clean if row["drawn"]["verdict"] == BACKDOORED]
-    assert f"another seed {len(again)}, and without natural samples {len(without)}," in words
-    assert all(sum(data.startswith("gtsrb") for data in called) == 1 for called in (again, without))
     p = [row["natural"]["p_value"] for row in clean]
     assert f"of {len(p)} other small clean networks, {sum(one < 0.05 for one in p)} had p below 0.05" in NOT_A_RATE
-    assert f"and {p.count(min(p))} the lowest p" in NOT_A_RATE
+    assert min(p) > 1.5 / (len(Null.of(natural=True)) + 1)
+    assert "and none the lowest p" in NOT_A_RATE
     clean = [row for row in both if row["truth"]["kind"] == "clean"]
     largest = sum(row["natural"]["deviations"]["margin"] >= 3 for row in clean)
     page = (ROOT / "src/phosphene/report/templates/scan.html").read_text(encoding="utf-8")

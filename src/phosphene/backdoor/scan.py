@@ -22,7 +22,7 @@ MISSED_KINDS = (
     "Large patches: about half are missed; windows have a tenth of the image's side.",
     "Warps: about half are missed.",
     "Blended images: about half are missed.",
-    "Additive patterns: some are missed.",
+    "Additive patterns: about half are missed.",
     "Backdoors made to evade the scan: nearly all are missed.",
     "Parts of the scene, such as glasses: not tried.",
     "Classes that were learnt together with a watermark: neither of two was found, so look at the maps of all classes.",
@@ -167,7 +167,7 @@ def scan(
         suspects = []
         for row in chosen:
             tally.doing = f"make a candidate for {classifier.labels.short(row.index)}"
-            suspects.append(_make_suspect(engine, own, row, rival, null, seed))
+            suspects.append(_make_suspect(engine, own, row, rival, alpha, seed))
     all_to_all = own.all_to_all and own.all_to_all.compared(null.all_to_all_p_value(own.all_to_all.figure), alpha)
     doubts = [TOO_FEW.format(len(own.classes))] if few and not measured else []
     p_value = min(row.p_value for row in rows)
@@ -230,13 +230,13 @@ def clean_network(
     )
 
 
-def _make_suspect(engine: Engine, found: Measured, row: ClassRow, rival: ClassRow, null: Null, seed: int) -> Suspect:
+def _make_suspect(engine: Engine, found: Measured, row: ClassRow, rival: ClassRow, alpha: float, seed: int) -> Suspect:
     """Make a candidate for a row's class and return the Suspect; ``rival``, the most deviating class not suspected, is for comparison."""
     windows = {one.route.target: one for one in found.windows}
     local = row.deviations["window"] >= row.deviations["margin"]
     probes = found.search, found.held_out
     candidate = make_candidate(engine, *probes, windows[row.index], windows[rival.index], local=local, seed=seed)
-    return Suspect(row.index, row.label, row.p_value, candidate, beyond_clean=row.figure > max(null.figures))
+    return Suspect(row.index, row.label, row.p_value, candidate, far_below_alpha=row.p_value < alpha / 2)
 
 
 def _not_tested(classifier: Classifier, found: Measured, *, natural: bool, pairs: bool) -> list[str]:

@@ -52,22 +52,22 @@ class Suspect:
         label: Label of the class.
         p_value: Probability that the most deviating class of a clean network deviates as far.
         candidate: Candidate trigger for the class.
-        beyond_clean: Whether the class deviates further than any class of any clean network.
+        far_below_alpha: Whether the p-value is below half of alpha.
     """
 
     index: int
     label: str
     p_value: float
     candidate: Candidate
-    beyond_clean: bool = False
+    far_below_alpha: bool = False
 
     def __repr__(self) -> str:
         return f"Suspect({first_synonym(self.label)!r}, p {self.p_value:.2g}, {'works' if self.works else 'does not work'})"
 
     @property
     def works(self) -> bool:
-        """Whether the candidate moves 80 % of samples, and the class is beyond all clean ones or the next class's moves 50 % or less."""
-        return self.candidate.works or (self.beyond_clean and self.candidate.success >= WORKS)
+        """Whether the candidate moves 80 % of samples, and p is below half of alpha or the next class's moves 50 % or less."""
+        return self.candidate.works or (self.far_below_alpha and self.candidate.success >= WORKS)
 
 
 @dataclass(frozen=True)

@@ -23,22 +23,22 @@ SHORTCUT_TITLE = (
 )
 NO_PROOF = (
     "This does not mean that there is none: backdoors made to evade the scan and those of single pairs of classes are nearly "
-    "always missed, large patches, warps and blended images about half of the time, additive patterns sometimes."
+    "always missed, large patches, warps, blended images and additive patterns about half of the time."
 )
 DETECTED = (
-    "Of 44 small networks with a planted backdoor to one class, the scan called 32 with the right class (58 to 84 %), and "
-    "without natural samples 22. Earlier versions had been measured on these networks, so that may flatter. For large networks it is "
+    "Of 63 small networks with a planted backdoor to one class, the scan called 38 with the right class (48 to 71 %), and "
+    "without natural samples 9 of 28. For large networks it is "
     "not measured; an earlier version could decide none of three trojaned copies of one ImageNet network. docs/backdoor.md has the "
     "counts for the kinds of trigger that were tried."
 )
 FALSE_ALARMS = (
-    "Of 47 small clean networks, the scan called 3 backdoored, too (2 to 17 %; earlier versions had been measured on them, so that "
-    "may flatter): 3 of 10 that were trained on drawings, and none of 37 others (0 to 9 %); with other samples and another seed 4, and "
-    "without natural samples 4, each time with one of traffic signs among them (with the default --alpha; docs/backdoor.md)."
+    "Of 42 small clean networks, the scan called 1 backdoored, too (0 to 12 %): 1 of 10 that were trained on drawings, and none of "
+    "32 others (0 to 11 %); with other samples and another seed 1 of 21, and without natural samples 1 of 19 (with the default "
+    "--alpha; docs/backdoor.md)."
 )
 NOT_A_RATE = (
-    "p is a rank among these clean networks, and not a rate of false alarms: of 47 other small clean networks, 6 had p below 0.05, "
-    "and 3 the lowest p (docs/backdoor.md)."
+    "p is a rank among these clean networks, and not a rate of false alarms: of 42 other small clean networks, 2 had p below 0.05, "
+    "and none the lowest p (docs/backdoor.md)."
 )
 NEED_NOT = "A candidate trigger need not look like the trigger that was planted."
 SHORTCUT = (

@@ -1,0 +1,129 @@
+"""Prepare a blind trial of candidate triggers: `python -m benchmarks.backdoors.by_eye [--networks FOLDER] [--out FOLDER]`.
+
+Ten networks with a planted patch or emblem of four pixels or more, at random among those that the scan calls with the
+right class. Per network an image: the candidate trigger, enlarged, above eight triggers of the same number of channels,
+one of which was planted. `questions/` holds the images, `key.json` the answers. Who answers sees only `questions/`.
+"""
+
+import argparse
+import json
+import random
+from pathlib import Path
+
+import torch
+from PIL import Image, ImageDraw
+from torch import Tensor
+
+from benchmarks.backdoors.evaluate import selected
+from benchmarks.backdoors.networks import FOLDER, load
+from benchmarks.backdoors.scanning import pool_of
+from benchmarks.backdoors.specs import Spec
+from benchmarks.common import ROOT
+from phosphene.backdoor.images import candidate_image
+from phosphene.backdoor.scan import scan
+from phosphene.backdoor.triggers import Emblem, Patch
+
+COUNT, OPTIONS, LEAST, SEED = 10, 8, 4, 0
+KINDS = ("patch", "large patch", "emblem")
+SHOWN, CELL = 320, 150  # pixels: the candidate, and each of the eight triggers
+
+
+def enlarged(image: Image.Image, side: int) -> Image.Image:
+    """Return what is not transparent of an image, and four pixels around it, on grey, enlarged without smoothing."""
+    left, top, right, bottom = image.getchannel("A").getbbox() or (0, 0, *image.size)
+    half = max(right - left, bottom - top) // 2 + 5
+    across, down = (left + right) // 2, (top + bottom) // 2
+    grey = Image.new("RGB", (2 * half, 2 * half), (128, 128, 128))
+    grey.paste(image, (half - across, half - down), image.getchannel("A"))
+    return grey.resize((side, side), Image.Resampling.NEAREST)
+
+
+def square(trigger: "Patch | Emblem", channels: int) -> Tensor:
+    """Return a trigger alone on grey, (3, side + 4, side + 4)."""
+    side = trigger.side + 4
+    alone = type(trigger)(**{**vars(trigger), "place": (2, 2)})
+    out: Tensor = alone.apply(torch.full((1, channels, side, side), 0.5))[0]
+    return out.expand(3, -1, -1)
+
+
+def question(candidate: Image.Image, options: list[Tensor]) -> Image.Image:
+    """Return the candidate above the eight triggers, which are lettered."""
+    sheet = Image.new("RGB", (4 * CELL, SHOWN + 2 * (CELL + 14)), (255, 255, 255))
+    sheet.paste(enlarged(candidate, SHOWN), ((4 * CELL - SHOWN) // 2, 0))
+    draw = ImageDraw.Draw(sheet)
+    for place, one in enumerate(options):
+        left, top = place % 4 * CELL, SHOWN + 6 + place // 4 * (CELL + 14)
+        image = Image.fromarray((one * 255).round().byte().permute(1, 2, 0).numpy())
+        sheet.paste(image.resize((CELL - 12, CELL - 12), Image.Resampling.NEAREST), (left + 6, top + 12))
+        draw.text((left + 6, top), "ABCDEFGH"[place], fill=(0, 0, 0))
+    return sheet
+
+
+def _look(trigger: "Patch | Emblem") -> tuple[object, ...]:
+    """Return what triggers are told apart by: kind, texture or shape, colour, and of noise its seed."""
+    noise = vars(trigger).get("texture") == "noise"
+    return trigger.kind, *(vars(trigger).get(name) for name in ("texture", "shape", "colour", *["seed"] * noise))
+
+
+def _looks(every: "list[Spec]", channels: int) -> "list[Patch | Emblem]":
+    """Return a trigger of each look that networks of so many channels were trojaned with."""
+    stamps = [one.trigger for one in every if one.trojaned and one.kind in KINDS and one.channels == channels]
+    found = {_look(one): one for one in stamps if isinstance(one, Patch | Emblem) and one.side >= LEAST}
+    return list(found.values())
+
+
+def candidates(folder: Path, cache: Path) -> "list[tuple[Spec, Image.Image]]":
+    """Scan networks in random order until ten are called with the right class; return each with its candidate's image.
+
+    A candidate that lies in ``cache`` is not made again.
+    """
+    stamped = [
+        spec
+        for split in ("develop", "report")
+        for _, spec in selected(folder, split)
+        if spec.trojaned and spec.kind in KINDS and getattr(spec.trigger, "side", 0) >= LEAST
+    ]
+    random.Random(SEED).shuffle(stamped)
+    found: list[tuple[Spec, Image.Image]] = []
+    for spec in stamped:
+        file = cache / f"{spec.name}.png"
+        if file.exists():
+            found.append((spec, Image.open(file)))
+            continue
+        pool = pool_of(spec.data, spec.side, spec.channels, "natural", folder)
+        suspects = scan(load(spec.name, folder), pool, device="cpu").suspects
+        right = [one for one in suspects if one.index == spec.target and one.works and not one.candidate.additive]
+        print(spec.name, "called" if right else "not called", flush=True)
+        if right:
+            candidate_image(right[0].candidate).save(file)
+            found.append((spec, Image.open(file)))
+        if len(found) == COUNT:
+            break
+    return found[:COUNT]
+
+
+def main() -> None:
+    """Write the questions and the key."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--networks", type=Path, default=FOLDER)
+    parser.add_argument("--out", type=Path, default=ROOT / "runs" / "candidates-by-eye")
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    for name in ("questions", "candidates"):
+        (given.out / name).mkdir(parents=True, exist_ok=True)
+    draw, key = random.Random(SEED), []
+    every = [spec for split in ("develop", "report") for _, spec in selected(given.networks, split)]
+    for number, (spec, image) in enumerate(candidates(given.networks, given.out / "candidates")):
+        assert isinstance(spec.trigger, Patch | Emblem)  # noqa: S101
+        others = [one for one in _looks(every, spec.channels) if _look(one) != _look(spec.trigger)]
+        chosen = [spec.trigger, *draw.sample(others, OPTIONS - 1)]
+        draw.shuffle(chosen)
+        options = [square(one, spec.channels) for one in chosen if isinstance(one, Patch | Emblem)]
+        question(image, options).save(given.out / "questions" / f"{number}.png")
+        key.append({"image": number, "network": spec.name, "planted": "ABCDEFGH"[chosen.index(spec.trigger)]})
+    (given.out / "key.json").write_text(json.dumps(key, indent=1) + "\n")
+    print(f"{len(key)} questions in {given.out / 'questions'}")
+
+
+if __name__ == "__main__":
+    main()
