@@ -25,7 +25,7 @@ from phosphene.demo.shapes import SHAPES
 from phosphene.demo.towers import COLOURS, SmallTwoTower, word_numbers
 from phosphene.demo.world import LABELS, paint
 
-BATCH, RATE, ATTACK = 64, 3e-3, 1.5
+BATCH, RATE, ATTACK = 64, 3e-3, 3.0
 SIZES = ((0.35, 56), (0.75, 72), (1.0, 96))
 PALETTE = np.array(list(COLOURS.values()), np.float32)
 NONE = -1
