@@ -208,7 +208,7 @@ def pairs(networks: Sequence[Network]) -> str:
         ("source-specific: planted pair first (or tied)", share(sum(map(planted_first, single)), len(single))),
         (
             "source-specific: called",
-            share(sum(one["natural"]["p_value"] < ALPHA for one in single), len(single)),
+            share(sum(one["natural"]["verdict"] == BACKDOORED for one in single), len(single)),
         ),
         ("clean: called all-to-all", share(sum(one["natural"]["all_to_all"]["works"] for one in clean), len(clean))),
     ]

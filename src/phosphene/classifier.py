@@ -126,7 +126,8 @@ class Classifier:
         output = output.flatten(1) if output.ndim > 2 and output.shape[2:].numel() == 1 else output
         if self._part is None or output.ndim != 2:
             return output
-        if not self._part.start < (self._part.stop or output.shape[1]) <= output.shape[1]:
+        stop = output.shape[1] if self._part.stop is None else self._part.stop
+        if not self._part.start < stop <= output.shape[1]:
             part = write_output(self._which, self._part)
             raise CardError(
                 f"network {self.name} returns {output.shape[1]} values: none, or not all, of {part} are there; give a "

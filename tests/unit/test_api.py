@@ -110,6 +110,9 @@ def test_maps_in_memory_and_in_a_run_are_the_same(network, maps, tmp_path):
     run = ph.open_run(tmp_path / "run")
     assert len(list(run.maps())) == 4
     assert [(one.short, one.seed) for one in run["lion"]] == [(one.short, one.seed) for one in maps["lion"]]
+    assert len(run[maps[0].concept]) == 2
+    with pytest.raises(TypeError, match="not iterable"):
+        list(run)
     with pytest.raises(PhospheneError, match="castle"):
         run["castle"]
 

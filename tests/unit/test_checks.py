@@ -446,11 +446,9 @@ def test_of_contrasts_that_chance_hits_by_half_four_are_too_few():
     how = {"overrides": {"steps": 2, "refine_steps": 1}, "recipe": "quick", "progress": False}
     contrasts = ["star vs heart", "ring vs cross", "triangle vs flower", "spiral vs arrow"]
     maps = ph.map_concepts("demo:shapes", contrasts, **how)
-    for name in ("seeds", "cascade", "random-weights", "samples"):
-        (found,) = ph.check(maps, only=[name], progress=False)
-        if found.passed is None:
-            assert "so few maps could all be recognised by chance: check more classes (--most)" in found.explanation
-        assert name != "seeds" or found.verdict == "undecided"
+    (found,) = ph.check(maps, only=["seeds"], progress=False)
+    assert found.verdict == "undecided"
+    assert "so few maps could all be recognised by chance: check more classes (--most)" in found.explanation
 
 
 def test_one_map_among_few_classes_can_tell_nothing():

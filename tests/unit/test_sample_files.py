@@ -103,17 +103,21 @@ def test_a_dicom_file_is_shown_as_a_viewer_shows_it(tmp_path):
     write_dicom(tmp_path / "c.DCM", ramp, "MONOCHROME1")
     write_dicom(tmp_path / "d.dcm", np.stack([0 * ramp, ramp, 0 * ramp]))
     write_dicom(tmp_path / "e.dcm", np.full((8, 8, 3), (200, 100, 50), np.uint8), "RGB")
+    yellow = np.asarray(Image.new("RGB", (8, 8), (200, 100, 50)).convert("YCbCr"))
+    write_dicom(tmp_path / "e2.dcm", yellow, "YBR_FULL")
+    write_dicom(tmp_path / "e3.dcm", ramp // 4 + 500, **{**window, "WindowWidth": 4000})
     (tmp_path / "f.dcm").write_bytes(b"no image")
     images, _ = read(str(tmp_path), (1, 8, 8))
-    whole, narrow, inverted, middle, _ = images.flatten(1).float()
+    whole, narrow, inverted, middle, _, _, wide = images.flatten(1).float()
     assert (whole[0], whole[-1]) == (0, 255)
     assert (whole.diff() > 0).all()
     assert torch.equal(middle, whole)
     assert (inverted - (255 - whole)).abs().max() <= 1
     assert set(narrow[:14].tolist()) == {0}
     assert set(narrow[18:].tolist()) == {255}
+    assert 85 <= wide.min() < wide.max() <= 170  # levels 500 to 1500 in a window from -1000 to 3000
     colours, skipped = read(str(tmp_path), (3, 8, 8))
-    assert colours[4, :, 0, 0].tolist() == [200, 100, 50]
+    assert (colours[4:6, :, 0, 0].int() - torch.tensor([200, 100, 50])).abs().max() <= 2
     assert skipped == ["f.dcm"]
 
 

@@ -12,11 +12,8 @@ import click
 import numpy as np
 from PIL import Image
 
-WIDTH, HEIGHT, WHOLE = (
-    720,
-    400,
-    640,
-)  # most pixels of a preview; a sheet that would be up to WHOLE high is shrunk to HEIGHT
+WIDTH, HEIGHT = 720, 400  # most pixels of a preview
+WHOLE = 640  # a sheet that would be up to this high is shrunk, and of a longer one the top is shown
 COLOURS = 64  # of a sixel image
 
 option = click.option(

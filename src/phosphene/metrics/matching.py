@@ -80,8 +80,8 @@ def match_maps(concepts: Sequence[Concept], target: Classifier) -> MatchedMaps:
         raise ConceptError("some maps are of outputs of a regression network, and some of classes: score them apart.")
     elif not target.regression and texts_of:
         raise ConceptError(
-            f"the maps are of a single text, by its own value, and {target.name} has {len(target.labels)} texts: score "
-            "them on a two-tower model with that text alone, or map the text beside others (MODEL#TEXT;ANOTHER)."
+            f"the maps are of outputs by their own value, or of a single text, and {target.name} has {len(target.labels)} texts: "
+            "score outputs on a network that measures them, and the text on a two-tower model with that text alone."
         )
     elif not target.regression:
         raise ConceptError(
@@ -89,8 +89,8 @@ def match_maps(concepts: Sequence[Concept], target: Classifier) -> MatchedMaps:
             'whose card says output = "regression".'
         )
     classes = match(classes_of(concepts), target.labels, target.name, texts_of)
-    for concept in [] if target.multi_label else concepts:
-        if not concept.against and len(concept.up) == len(target.labels) > 1:
+    for concept in concepts:
+        if not target.multi_label and not concept.against and len(concept.up) == len(target.labels) > 1:
             raise ConceptError(
                 f"{concept.label[:60]!r} is all classes of {target.name}, which nothing is told from: score it on a "
                 "multi-label network, or on one with further classes."

@@ -13,7 +13,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from phosphene import notebook
-from phosphene.arguments import describe
+from phosphene.arguments import describe, text_of
 from phosphene.concept_map import ConceptMap, Job, MapList, kind_facts
 from phosphene.concepts import Concept
 from phosphene.errors import RunError
@@ -235,9 +235,11 @@ class RunDirectory:
         """Yield the finished maps in the order of run.json, each read when it is asked for; RunError if one is damaged."""
         yield from map(self.read, self.finished_folders().values())
 
-    def __getitem__(self, concept: str) -> MapList:
+    __iter__ = None  # or Python would iterate by __getitem__: maps() are its maps
+
+    def __getitem__(self, concept: "str | Concept") -> MapList:
         """Return the finished maps of a concept, a label, synonym or expression, as a list; ConceptError if the run has none of it."""
-        index = find_among(str(concept), self.concepts(), str(self.path))
+        index = find_among(text_of(concept), self.concepts(), str(self.path))
         return MapList(self.read(folder) for (own, _), folder in self.finished_folders().items() if own == index)
 
     def __repr__(self) -> str:

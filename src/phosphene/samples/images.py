@@ -57,7 +57,8 @@ def fit(image: Image.Image, shape: tuple[int, int, int]) -> np.ndarray:
 def _dicom(file: Path) -> Image.Image:
     """Return the image of a DICOM file as a viewer shows it, 8 bits, in the window of grey levels that it names; of a stack the middle one.
 
-    Without a window, grey levels are stretched from the smallest to the largest. ``MONOCHROME1`` is inverted.
+    Without a window, grey levels are stretched from the smallest to the largest. ``MONOCHROME1`` is inverted. pydicom
+    gives colours as RGB.
 
     Raises:
         ExtraError: pydicom is missing.
@@ -69,9 +70,14 @@ def _dicom(file: Path) -> Image.Image:
     if data.get("NumberOfFrames", 1) > 1:
         values = values[len(values) // 2]
     if data.SamplesPerPixel > 1:
-        return Image.fromarray(pixels.convert_color_space(values, data.PhotometricInterpretation, "RGB"))
-    values = pixels.apply_windowing(pixels.apply_modality_lut(values, data), data).astype(np.float32)
-    values = (values - values.min()) / max(float(np.ptp(values)), 1e-6)
+        return Image.fromarray(to_bytes(values))
+    if data.PhotometricInterpretation == "PALETTE COLOR":
+        return Image.fromarray(to_bytes(pixels.apply_color_lut(values, data)))
+    values = pixels.apply_modality_lut(values, data).astype(np.float64)
+    ends = np.array([values.min(), values.max()])
+    if "WindowWidth" in data:
+        values, ends = (pixels.apply_windowing(one, data) for one in (values, np.array([-1e9, 1e9])))
+    values = (values - ends[0]) / max(ends[1] - ends[0], 1e-6)
     return Image.fromarray(to_bytes(1 - values if data.PhotometricInterpretation == "MONOCHROME1" else values))
 
 

@@ -14,6 +14,7 @@ from phosphene.samples.images import decode, stack
 from phosphene.samples.pool import random_subset
 
 COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+IMAGES = SUFFIXES - {".dcm", ".npy"}  # which are read from files of their own only
 MAX_LABEL_BYTES = 1000
 
 
@@ -32,9 +33,9 @@ class ImageArchive:
             self._archive = tarfile.open(path)  # noqa: SIM115  (a compressed one is read from its beginning when reopened)
             weakref.finalize(self, self._archive.close)
             members = [one for one in self._archive.getmembers() if one.isfile()]
-        self._images = [one for one in members if Path(one.name).suffix.lower() in SUFFIXES]
+        self._images = [one for one in members if Path(one.name).suffix.lower() in IMAGES]
         if not self._images:
-            raise SamplesError(f"sample file {path} holds no image files ({', '.join(sorted(SUFFIXES))}).")
+            raise SamplesError(f"sample file {path} holds no image files ({', '.join(sorted(IMAGES))}).")
         texts = {_key(one): one for one in members if one.name.endswith(".cls") and one.size <= MAX_LABEL_BYTES}
         with one_line(SamplesError, f"sample file {path} has damaged labels"):
             self.labels = [self._label(texts.get(_key(one))) for one in self._images]

@@ -167,12 +167,12 @@ def refuse_unused_samples(samples: Samples, concepts: Iterable[Concept]) -> None
 
 
 def _notes(sources: Iterable[SourceRun], targets: Iterable[Classifier]) -> Iterator[str]:
-    """Yield the targets' notes, each after the target's name, and, if a run has contrasts, what their top-1 is."""
+    """Yield the targets' notes, each after the target's name, and, if a run has contrasts, when their maps are correct."""
     yield from (f"{target.name}: {note}" for target in targets for note in target.notes)
     if any(concept.against for source in sources for concept in source.concepts):
-        yield "contrasts (A vs B): their top-1 is between the two sides alone"
+        yield "contrasts (A vs B): a map is correct if the top-1 of the two sides alone is on the left"
     yield from (
-        f"{target.name}: top-1 is the share of maps whose class has a probability of its own above 0.5"
+        f"{target.name}: a map is correct if its class has a probability of its own above 0.5"
         for target in targets
         if target.multi_label
     )
