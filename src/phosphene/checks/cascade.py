@@ -5,7 +5,7 @@ and samples.
 """
 
 from phosphene.checks.context import CheckContext, Request
-from phosphene.checks.finding import Finding, all_of, judged, two_decimals
+from phosphene.checks.finding import Finding, all_of, two_decimals
 
 # With the head and the last block randomised the network knows nothing of classes: the verdict is taken there.
 JUDGED = 2
@@ -57,14 +57,5 @@ def find(context: CheckContext) -> Finding:
     )
     if_passed = "So the maps depend on what this network has learned."
     if_failed = "So the maps show something that does not depend on what this network has learned."
-    return judged(
-        "cascade",
-        figures,
-        context.classes,
-        passed,
-        facts,
-        if_passed,
-        if_failed,
-        context.words.several,
-        beyond_chance=[original.beyond_chance, predictions.beyond_chance],
-    )
+    beyond_chance = [original.beyond_chance, predictions.beyond_chance]
+    return context.judge("cascade", figures, passed, facts, if_passed, if_failed, beyond_chance)

@@ -10,6 +10,7 @@ from functools import cached_property
 import torch
 
 from phosphene.checks.baseline import Baseline, across_classes, first_of_each_class, mean_similarities
+from phosphene.checks.finding import Finding, judged
 from phosphene.checks.map_predictions import MapPredictions, predictions_of
 from phosphene.checks.randomised import SAMPLES, blocks, few_depths, randomised
 from phosphene.checks.words import Words
@@ -173,6 +174,22 @@ class CheckContext:
     def within(self) -> dict[str, float]:
         """Per measure, mean similarity of the ``chosen`` maps to maps of the same class from other seeds, which must have been made."""
         return mean_similarities((one, other) for one in self.chosen for other in self.same_class(one))
+
+    def judge(
+        self,
+        name: str,
+        figures: dict[str, float],
+        passed: "bool | None",
+        facts: str,
+        if_passed: str,
+        if_failed: str,
+        beyond_chance: "Sequence[bool | None]",
+    ) -> Finding:
+        """Return the Finding of a check of the ``chosen`` maps: :func:`judged`, given how many classes they are of and what these are."""
+        what = self.words.several
+        return judged(
+            name, figures, self.classes, passed, facts, if_passed, if_failed, what, beyond_chance=beyond_chance
+        )
 
     def reference(self) -> dict[str, float]:
         """Return figures for a finding, by name: similarity of maps across classes, and across seeds of a class, whose maps must exist."""

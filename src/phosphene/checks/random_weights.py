@@ -1,7 +1,7 @@
 """A random-weights control: what maps a network with random weights gives."""
 
 from phosphene.checks.context import CheckContext, Request
-from phosphene.checks.finding import Finding, all_of, judged
+from phosphene.checks.finding import Finding, all_of
 from phosphene.checks.words import sentence
 
 
@@ -33,14 +33,5 @@ def find(context: CheckContext) -> Finding:
     facts = f"A network of this shape with random weights gives maps, too: {by_own}. {sentence(by_trained)}"
     if_passed = "So what the trained network recognises in its own maps comes from training."
     if_failed = "So the maps owe something to the method or the architecture, not to training."
-    return judged(
-        "random-weights",
-        figures,
-        context.classes,
-        passed,
-        facts,
-        if_passed,
-        if_failed,
-        words.several,
-        beyond_chance=[of_run, trained.beyond_chance],
-    )
+    beyond_chance = [of_run, trained.beyond_chance]
+    return context.judge("random-weights", figures, passed, facts, if_passed, if_failed, beyond_chance)

@@ -1,7 +1,7 @@
 """Sensitivity to the sample set: do natural images, pink noise and dead leaves lead to maps of the same classes?"""
 
 from phosphene.checks.context import CheckContext, Request
-from phosphene.checks.finding import Finding, all_of, judged, two_decimals
+from phosphene.checks.finding import Finding, all_of, two_decimals
 from phosphene.checks.words import sentence
 
 SYNTHETIC = ("synthetic:pink", "synthetic:dead-leaves")
@@ -32,17 +32,8 @@ def find(context: CheckContext) -> Finding:
     )
     if_passed = "So the network recognises maps that were made from other samples, too."
     if_failed = "So the maps depend on the samples: name those that were used, and compare only maps from the same."
-    return judged(
-        "samples",
-        figures,
-        context.classes,
-        passed,
-        facts,
-        if_passed,
-        if_failed,
-        words.several,
-        beyond_chance=[own.beyond_chance, *parts],
-    )
+    beyond_chance = [own.beyond_chance, *parts]
+    return context.judge("samples", figures, passed, facts, if_passed, if_failed, beyond_chance)
 
 
 def _by_set(context: CheckContext) -> dict[str, list[Request]]:

@@ -1,7 +1,7 @@
 """Stability: does another seed, that is other samples drawn and other views, give a map of the same class?"""
 
 from phosphene.checks.context import CheckContext
-from phosphene.checks.finding import Finding, all_of, judged, two_decimals
+from phosphene.checks.finding import Finding, all_of, two_decimals
 from phosphene.checks.words import sentence
 
 
@@ -25,14 +25,5 @@ def find(context: CheckContext) -> Finding:
         features = f" Features move {'little' if same else 'much'} from seed to seed."
     if_passed = f"So the network recognises maps of other seeds, too.{features}"
     if_failed = f"The maps depend on the seed: make several, and do not rely on a single one.{features}"
-    return judged(
-        "seeds",
-        figures,
-        context.classes,
-        passed,
-        facts,
-        if_passed,
-        if_failed,
-        words.several,
-        beyond_chance=[first.beyond_chance, other.beyond_chance],
-    )
+    beyond_chance = [first.beyond_chance, other.beyond_chance]
+    return context.judge("seeds", figures, passed, facts, if_passed, if_failed, beyond_chance)
