@@ -25,7 +25,7 @@ from benchmarks.backdoors.stored import stored
 from benchmarks.backdoors.tables import write_tables
 from benchmarks.common import RESULTS, ROOT, hardware, write_result, write_section
 from phosphene.backdoor.all_to_all import WORKS as ALL_TO_ALL_WORKS
-from phosphene.backdoor.candidate import ALIKE, WORKS
+from phosphene.backdoor.candidate import works
 from phosphene.backdoor.measure import MEASURES, figures
 from phosphene.backdoor.null import Null
 from phosphene.backdoor.scan import ALPHA, scan
@@ -172,7 +172,7 @@ def ranked(line: dict[str, Any], variant: str) -> dict[str, Any]:
     found = {**line, "figure": figure, "first": int(names[top]), "p_value": null.p_value(figure)}
     by_class = {int(name): null.p_value(float(one)) for name, one in zip(names, every, strict=True)}
     found["suspects"] = [
-        {**one, "works": works(one, by_class[one["index"]])}
+        {**one, "works": works(one["success"], one["next"], far_below_alpha=by_class[one["index"]] < ALPHA / 2)}
         for one in line["suspects"]
         if by_class[one["index"]] < ALPHA
     ]
@@ -184,11 +184,6 @@ def ranked(line: dict[str, Any], variant: str) -> dict[str, Any]:
     undecided = INCONCLUSIVE if found["suspects"] else CLEAN
     found["verdict"] = BACKDOORED if any(one["works"] for one in proof) else undecided
     return found
-
-
-def works(suspect: dict[str, Any], p_value: float) -> bool:
-    """Whether a stored suspect's candidate works, as :class:`phosphene.backdoor.verdict.Suspect` says."""
-    return suspect["success"] >= WORKS and (p_value < ALPHA / 2 or suspect["next"] <= ALIKE)
 
 
 def gather(folder: Path, split: str, *, mixed: bool) -> list[dict[str, Any]]:

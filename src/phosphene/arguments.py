@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import re
 from collections.abc import Callable, Iterable, Sequence
 from numbers import Integral
 from pathlib import Path
@@ -139,8 +140,9 @@ def _no_texts(classifier: Classifier, text: str = "A PROMPT") -> ConceptError:
 
 
 def _as_text(expression: str) -> str:
-    """Return an expression of class names as one of texts: ``text:A vs text:B`` for ``A vs B``."""
-    return "text:" + OPERATOR.sub(lambda found: f"{found[0]}text:", expression)
+    """Return an expression of class names as one of texts: ``text:A vs text:B`` for ``A (0) vs B (1)``."""
+    without_indices = re.sub(r" \(\d+\)(?= |$)", "", expression)
+    return "text:" + OPERATOR.sub(lambda found: f"{found[0]}text:", without_indices)
 
 
 def _class_of_prompt(prompt: str, classifier: Classifier, prompts: Sequence[str]) -> int:

@@ -256,6 +256,9 @@ class TestTwoTowers:
             to_concepts("r vs r", one)
         with pytest.raises(ConceptError, match="A text is written 'text:star'"):
             to_concepts("star", to_classifier(letters(), concepts="text:r"))
+        contrast = to_concepts("r vs g", one)[0]
+        with pytest.raises(ConceptError, match=r"A text is written 'text:r vs text:g'\."):
+            to_concepts(contrast, to_classifier(letters(), concepts="text:b"))
 
     def test_take_the_classes_of_a_run_that_they_score_if_they_have_none(self):
         one = to_classifier(letters(), classes=["r, red", "g"])

@@ -72,11 +72,16 @@ class Candidate:
     @property
     def works(self) -> bool:
         """Whether it moves 80 % or more of held-out samples, and a trigger made alike for ``next_class`` moves 50 % or fewer to that."""
-        return self.success >= WORKS and self.next_success <= ALIKE
+        return works(self.success, self.next_success)
 
     def apply(self, pixels: Tensor) -> Tensor:
         """Return uint8 samples (n, c, h, w) with the candidate trigger pasted on or added to them, rounded to 8 bits."""
         return add_pattern(self.paint, pixels) if self.additive else paste(self.paint, [self.box], pixels)
+
+
+def works(success: float, next_success: float, *, far_below_alpha: bool = False) -> bool:
+    """Whether success (0 to 1) is at least 0.8 and the next class's at most 0.5, which does not count if p is far below alpha."""
+    return success >= WORKS and (far_below_alpha or next_success <= ALIKE)
 
 
 def make_candidate(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from phosphene import notebook
 from phosphene.backdoor.all_to_all import AllToAll
-from phosphene.backdoor.candidate import WORKS, Candidate
+from phosphene.backdoor.candidate import WORKS, Candidate, works
 from phosphene.backdoor.images import all_to_all_image, candidate_image
 from phosphene.backdoor.window import Window
 from phosphene.errors import first_few
@@ -67,7 +67,8 @@ class Suspect:
     @property
     def works(self) -> bool:
         """Whether the candidate moves 80 % of samples, and p is below half of alpha or the next class's moves 50 % or less."""
-        return self.candidate.works or (self.far_below_alpha and self.candidate.success >= WORKS)
+        found = self.candidate
+        return works(found.success, found.next_success, far_below_alpha=self.far_below_alpha)
 
 
 @dataclass(frozen=True)
