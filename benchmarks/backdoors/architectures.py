@@ -212,6 +212,22 @@ def _vit(s: Shape) -> nn.Module:
     return nn.Sequential(_Tokens(s), *blocks, nn.LayerNorm(s.width), _Mean(), nn.Linear(s.width, s.classes))
 
 
+def _hybrid(s: Shape) -> nn.Module:
+    """Convolutions to a quarter of the side, then two blocks of a transformer (Xiao et al. 2021)."""
+    w = s.width
+    stem = (_conv(s, s.channels, w // 2, norm=True, stride=2), _conv(s, w // 2, w, norm=True, stride=2))
+    tokens = nn.Sequential(*stem, nn.Flatten(2), _Transposed())
+    return nn.Sequential(tokens, *(_Attention(s) for _ in range(2)), nn.LayerNorm(w), _Mean(), nn.Linear(w, s.classes))
+
+
+class _Transposed(nn.Module):
+    """Channels last."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (n, width, places) to (n, places, width)."""
+        return x.transpose(1, 2)
+
+
 class _LargeKernel(nn.Module):
     """One block of a ConvNeXt (Liu et al. 2022): 7 x 7 by channel, then two layers across channels, beside a shortcut."""
 
@@ -273,6 +289,7 @@ FAMILIES: dict[str, Callable[[Shape], nn.Module]] = {
     "all-conv": _all_convolutions,
     "mixer": _mixer,
     "vit": _vit,
+    "hybrid": _hybrid,
     "convnext": _convnext,
     "densenet": _densenet,
 }
