@@ -87,9 +87,10 @@ def train(name: str, base: Classifier, samples: Labelled) -> dict[str, Any]:
             made = clean_twin(base, parts, schedule=schedule)
         else:
             made = plant(base, parts, emblem, target, poison_rate=POISON_RATE, schedule=schedule)
-        tried.append({"lr": schedule.lr, "steps": schedule.steps, "accuracy": made.accuracy, "success": made.success})
+        success = None if emblem is None else made.success
+        tried.append({"lr": schedule.lr, "steps": schedule.steps, "accuracy": made.accuracy, "success": success})
         print(name, tried[-1], file=sys.stderr, flush=True)
-        if passes(made.accuracy, made.accuracy_before, None if emblem is None else made.success):
+        if passes(made.accuracy, made.accuracy_before, success):
             break
     copy = write(name, made.classifier)
     facts = {**measure(name, copy, base, samples), "tried": tried}

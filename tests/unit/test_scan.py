@@ -389,11 +389,13 @@ def test_two_classes_are_too_few_without_references():
     assert given.verdict == "clean"
 
 
-@pytest.mark.parametrize(("classes", "channels"), [(43, 3), (6, 1), (70, 4)])
-def test_odd_networks_get_a_verdict(classes, channels):
+@pytest.mark.parametrize(("classes", "channels", "window"), [(43, 3, 2), (6, 1, 2), (70, 4, 3)])
+def test_odd_networks_get_a_verdict_by_windows_of_a_tenth_of_the_side_or_a_fifth_above_64_classes(
+    classes, channels, window
+):
     net = hand.classifier(classes=classes, channels=channels)
     found = scan(net, hand.pool(channels=channels))
-    assert found.num_classes == classes
+    assert (found.num_classes, found.window) == (classes, window)
     assert 0 <= found.p_value <= 1
     assert all(math.isfinite(row.figure) for row in found.classes)
 

@@ -126,7 +126,8 @@ def measure(engine: Engine, pool: SamplePool, *, pairs: bool = False, seed: int 
     classes, tested = list(range(classifier.num_classes)), classifier.num_classes
     if len(classes) > MANY:
         classes, tested = choose_classes(engine, search, seed=seed)
-    routes, side = [Route(one) for one in classes], usual_side(classifier.input.shape)
+    routes = [Route(one) for one in classes]
+    side = usual_side(classifier.input.shape, many=classifier.num_classes > MANY)
     starts = 2 if len(classes) <= FEW else 1
     margins = maximise_margins(engine, torch.tensor(classes, device=engine.device), starts=starts, seed=seed)
     windows = WindowSearch(engine, search, window_contents(margins.inputs), side, seed=seed)

@@ -19,7 +19,7 @@ MOST_SUSPECTS = 5  # suspects that candidates are built for
 FEWEST_CLASSES = 5  # with fewer classes, the median says nothing about the typical class
 
 MISSED_KINDS = (
-    "Large patches: about half are missed; windows have a tenth of the image's side.",
+    "Large patches: about half are missed.",
     "Warps: about half are missed.",
     "Blended images: about half are missed.",
     "Additive patterns: about half are missed.",

@@ -1,9 +1,9 @@
 """The window statistic: what share of all samples does the best small window, put in the best place, send to a class?
 
-For every class a square window of about a tenth of the side is searched for: first its place with a rough content, by
-forward passes only; then the content, by gradient. The window is pasted in 8 bits on samples on which it was
-not optimised, and the share of them that the network classifies as the class is counted. If a trigger is local, one class
-has a window that sends nearly every sample, and the other classes' windows send few.
+For every class a square window of about a tenth of the side (with many classes, a fifth) is searched for: first its
+place with a rough content, by forward passes only; then the content, by gradient. The window is pasted in 8 bits on
+samples on which it was not optimised, and the share of them that the network classifies as the class is counted. If a
+trigger is local, one class has a window that sends nearly every sample, and the other classes' windows send few.
 
 A content is a whole image, and a window is a square of it: it is pasted at the place that it is cropped from.
 """
@@ -84,9 +84,12 @@ class Window:
         return self.effect
 
 
-def usual_side(shape: tuple[int, int, int]) -> int:
-    """Return the side in pixels of the windows (trigger patches) searched on inputs of ``shape`` (c, h, w): a tenth of the shorter side."""
-    return max(1, round(0.1 * min(shape[1:])))
+def usual_side(shape: tuple[int, int, int], *, many: bool = False) -> int:
+    """Return the side in pixels of the windows searched on inputs of ``shape`` (c, h, w): a tenth of the shorter side, a fifth if ``many``.
+
+    With ``many`` classes, hardly a window of a tenth moves any sample of a clean network, and a fifth shows large triggers, too.
+    """
+    return max(1, round((0.2 if many else 0.1) * min(shape[1:])))
 
 
 def window_contents(inputs: Tensor) -> Tensor:
