@@ -93,16 +93,19 @@ def classify(name: str, maps: Sequence[ConceptMap]) -> Tensor:
 
 def target_scores(maps: Sequence[ConceptMap], names: Sequence[str] = NETWORKS) -> dict[str, dict[str, Any]]:
     """Return for each target classifier: ``m_score``, ``top1`` over all classes, ``p_class`` (mean probability)."""
+    return {name: scores_by(network(name), maps) for name in names}
+
+
+def scores_by(target: Classifier, maps: Sequence[ConceptMap]) -> dict[str, Any]:
+    """Return ``m_score``, ``top1`` over all classes and ``p_class`` (mean probability of the class) of maps by one target classifier."""
+    with Engine(target) as engine:
+        logits = logits_of_maps(engine, maps)
     truth = [one.index for one in maps]
-    scores = {}
-    for name in names:
-        logits = classify(name, maps)
-        scores[name] = {
-            "m_score": round(m_score_of_logits(logits, truth), 4) if len(set(truth)) > 1 else None,
-            "top1": top1(logits, truth),
-            "p_class": round(float(logits.softmax(1)[range(len(truth)), truth].mean()), 4),
-        }
-    return scores
+    return {
+        "m_score": round(m_score_of_logits(logits, truth), 4) if len(set(truth)) > 1 else None,
+        "top1": top1(logits, truth),
+        "p_class": round(float(logits.softmax(1)[range(len(truth)), truth].mean()), 4),
+    }
 
 
 def score_cells(scores: dict[str, dict[str, Any]]) -> list[str]:

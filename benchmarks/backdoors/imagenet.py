@@ -19,14 +19,13 @@ from typing import Any
 
 import torch
 
-from benchmarks.backdoors.imagenet_copies import COPIES, EMBLEMS, FOLDER, TARGET, load_copy, make_copies
+from benchmarks.backdoors.imagenet_copies import COPIES, EMBLEMS, FOLDER, TARGET, load_network, make_copies
 from benchmarks.common import (
     PHOTOGRAPHS,
     RESULTS,
     hardware,
     make_maps,
     markdown_table,
-    network,
     run_folder,
     write_result,
     write_sheet,
@@ -68,7 +67,7 @@ def maps(_: "tuple[str, ...]") -> dict[str, Any]:
 
 def castles(name: str, recipe: str) -> list[ConceptMap]:
     """Return a network's maps of the target class, one per seed."""
-    source, chosen = load_copy(name), resolve(recipe)
+    source, chosen = load_network(name), resolve(recipe)
     # Those of the original network are part of table 1.
     shared = run_folder(source, chosen)
     out = shared if name == "clean" else FOLDER / "maps" / shared.name
@@ -96,7 +95,7 @@ def scans(names: "tuple[str, ...]") -> dict[str, Any]:
     pool, result = load_samples(PHOTOGRAPHS, (3, 224, 224)), {}
     for name in names:
         began, worked = time.perf_counter(), time.process_time()
-        verdict = scan(network(name) if name in OTHERS else load_copy(name), pool)
+        verdict = scan(load_network(name), pool)
         first, second = verdict.classes[:2]
         result[name] = {
             "verdict": verdict.verdict,

@@ -66,9 +66,11 @@ def make_copies(names: "tuple[str, ...]") -> "dict[str, Any] | None":
     return None
 
 
-def load_copy(name: str) -> Classifier:
-    """Load a copy that was trained; `clean` is the original network."""
-    return network(BASE) if name == "clean" else load(FOLDER / name / "card.toml", trust=True)
+def load_network(name: str) -> Classifier:
+    """Load a copy that was trained, `clean` (the original network), or another network of the zoo."""
+    if name in COPIES:
+        return load(FOLDER / name / "card.toml", trust=True)
+    return network(BASE if name == "clean" else name)
 
 
 def facts_file(name: str) -> Path:

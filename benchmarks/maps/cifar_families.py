@@ -25,6 +25,7 @@ from benchmarks.common import (
     make_maps,
     markdown_table,
     network,
+    scores_by,
     write_result,
     write_section,
     write_sheet,
@@ -33,12 +34,8 @@ from benchmarks.maps.patch_grid import VARIANTS, grid_energy
 from phosphene.backdoor.plant import accuracy
 from phosphene.backdoor.training import Labelled, Schedule, fit
 from phosphene.classifier import Classifier
-from phosphene.concept_map import ConceptMap
 from phosphene.demo.world import LABELS as SHAPES
-from phosphene.engine import Engine
 from phosphene.labels import Labels
-from phosphene.metrics.m_score import m_score_of_logits
-from phosphene.metrics.predictions import logits_of_maps, top1
 from phosphene.recipe import resolve
 from phosphene.samples.labelled import load_labelled
 from phosphene.sources import load
@@ -83,14 +80,6 @@ def trained(family: str, labels: Labels) -> tuple[Classifier, dict[str, float]]:
         return classifier, {key: float(value) for key, value in sorted(file.metadata().items())}
 
 
-def target_score(target: Classifier, maps: list[ConceptMap]) -> dict[str, float]:
-    """Return `M_score` and top-1 of maps by a target."""
-    with Engine(target) as engine:
-        logits = logits_of_maps(engine, maps)
-    truth = [one.index for one in maps]
-    return {"m_score": round(m_score_of_logits(logits, truth), 4), "top1": top1(logits, truth)}
-
-
 def measure_grids(networks: dict[str, Classifier]) -> dict[str, dict[str, float]]:
     """Return per network and variant of `vivid` the grid energy of its maps of seed 0 (median over classes, four of the drawn world)."""
     energies: dict[str, dict[str, float]] = {}
@@ -120,7 +109,7 @@ def main() -> None:
         out = FOLDER / f"maps-{name}"
         run = make_maps(networks[name], recipe, list(range(10)), seeds=SEEDS, samples=CIFAR10_TEST, out=out)
         maps[name] = list(run.maps())
-    scores = {name: {target: target_score(one, maps[name]) for target, one in networks.items()} for name in sources}
+    scores = {name: {target: scores_by(one, maps[name]) for target, one in networks.items()} for name in sources}
     rows = [
         (TITLES[name], *(f"{one['m_score']:.2f} / {one['top1']:.2f}" for one in scores[name].values()))
         for name in sources

@@ -15,7 +15,7 @@ from phosphene.backdoor.pairs import EFFORT, search_pairs
 from phosphene.backdoor.probes import Probes, probes_of
 from phosphene.backdoor.routes import Route
 from phosphene.backdoor.screen import BY_MARGIN, BY_MARKS, OTHERS, choose_classes, screen_passes
-from phosphene.backdoor.window import PLAIN, USUAL, Window, WindowSearch, measure_windows, usual_side, window_contents
+from phosphene.backdoor.window import PLAIN, USUAL, Window, WindowSearch, measure_windows, window_contents, window_side
 from phosphene.engine import Engine
 from phosphene.errors import CardError
 from phosphene.samples import SamplePool, is_natural, load_samples
@@ -127,7 +127,7 @@ def measure(engine: Engine, pool: SamplePool, *, pairs: bool = False, seed: int 
     if len(classes) > MANY:
         classes, tested = choose_classes(engine, search, seed=seed)
     routes = [Route(one) for one in classes]
-    side = usual_side(classifier.input.shape, many=classifier.num_classes > MANY)
+    side = window_side(classifier.input.shape, many=classifier.num_classes > MANY)
     starts = 2 if len(classes) <= FEW else 1
     margins = maximise_margins(engine, torch.tensor(classes, device=engine.device), starts=starts, seed=seed)
     windows = WindowSearch(engine, search, window_contents(margins.inputs), side, seed=seed)

@@ -84,10 +84,10 @@ class Window:
         return self.effect
 
 
-def usual_side(shape: tuple[int, int, int], *, many: bool = False) -> int:
+def window_side(shape: tuple[int, int, int], *, many: bool = False) -> int:
     """Return the side in pixels of the windows searched on inputs of ``shape`` (c, h, w): a tenth of the shorter side, a fifth if ``many``.
 
-    With ``many`` classes, hardly a window of a tenth moves any sample of a clean network, and a fifth shows large triggers, too.
+    Of a clean network with ``many`` classes, hardly a window of a tenth moves any sample; one of a fifth shows larger triggers, too.
     """
     return max(1, round((0.2 if many else 0.1) * min(shape[1:])))
 
