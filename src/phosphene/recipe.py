@@ -84,9 +84,8 @@ class Recipe:
     view_most: float = _field(1.0, "largest scale of a view", lambda v: v >= 1, "1 or more")
     view_shift: float = _not_negative(0.0, "largest shift of a view, as a share of the side")
     view_turn: float = _not_negative(0.0, "largest rotation of a view, in degrees")
-    view_field: float = _not_negative(
-        0.0,
-        "networks whose receptive field has a smaller radius (share of the side) get smaller views and more smoothing; 0: never",
+    view_mirror: bool = _field(
+        False, "left and right change places in half of the views", lambda _: True, "true or false"
     )
     # the cycle and Eq. 2
     rounds: int = _count(2, "cycles of Algorithm 1 and refinement")

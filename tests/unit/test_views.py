@@ -1,17 +1,12 @@
 """Views and their transpose, the preconditioner, the falling step."""
 
-import math
-
 import pytest
 import torch
-from torch import nn
 
-from phosphene.classifier import Classifier
-from phosphene.engine import Engine, MeanGradients
-from phosphene.engine.receptive import receptive_radius
+from phosphene.engine import MeanGradients
 from phosphene.mapper.algorithm import project, step_size
 from phosphene.mapper.smoothing import Smoothing
-from phosphene.mapper.views import apply_views, draw_views, fit_to_receptive_field, mean_view_gradients
+from phosphene.mapper.views import apply_views, draw_views, mean_view_gradients
 from phosphene.recipe import Recipe
 
 MOVING = Recipe(batch_size=4, views=4, view_least=0.67, view_most=1.5, view_shift=0.2, view_turn=15.0)
@@ -47,6 +42,31 @@ def test_the_gradient_comes_back_through_the_views() -> None:
     before = mean_view_gradients(engine, samples, nu, seen, classes, MOVING.loss)
     after = mean_view_gradients(engine, samples, nu + step, seen, classes, MOVING.loss)
     torch.testing.assert_close(after.loss - before.loss, (step * before.gradient).sum((1, 2, 3)))
+
+
+@pytest.mark.parametrize(("height", "width"), [(16, 16), (12, 20)])
+def test_half_of_the_views_are_mirrored(height: int, width: int) -> None:
+    recipe = Recipe(batch_size=64, views=64, view_mirror=True)
+    nu = torch.rand(1, 2, height, width)
+    seen = apply_views(nu, views(recipe, 1, size=(height, width)).float())
+    flipped = [(one - nu[0].flip(2)).abs().max() < 1e-4 for one in seen]
+    assert [(one - nu[0]).abs().max() < 1e-4 for one in seen] == [not flip for flip in flipped]
+    assert 16 < sum(flipped) < 48
+
+
+def test_a_mirrored_view_is_scaled_shifted_and_turned_as_others() -> None:
+    recipe = MOVING.replace(view_mirror=True)
+    nu = torch.rand(2, 1, 16, 16, dtype=torch.float64)
+    matrices = views(recipe)
+    mirrored = torch.linalg.det(matrices[:, :, :2]) < 0
+    assert 0 < int(mirrored.sum()) < 8
+    sign = torch.where(mirrored, -1.0, 1.0).double()[:, None]
+    upright = torch.stack([matrices[:, :, 0] * sign, matrices[:, :, 1], matrices[:, :, 2]], 2)
+    zoom = torch.linalg.det(upright[:, :, :2]).sqrt()
+    assert bool(((zoom >= 1 / 1.5 - 1e-6) & (zoom <= 1 / 0.67 + 1e-6)).all())
+    seen, expected = apply_views(nu, matrices), apply_views(nu, upright)
+    for flip, one, other in zip(mirrored, seen, expected, strict=True):
+        torch.testing.assert_close(one, other.flip(2) if flip else other)
 
 
 def test_a_shift_moves_the_map_and_leaves_nothing_outside() -> None:
@@ -128,24 +148,3 @@ def test_projection_keeps_what_is_inside_and_the_direction_of_what_is_outside() 
     assert float(projected[1].norm()) == pytest.approx(2.0)
     torch.testing.assert_close(projected[1] / projected[1].norm(), nu[1] / nu[1].norm())
     assert torch.equal(projected[2], nu[2])
-
-
-def test_a_network_that_looks_at_small_parts_gets_smaller_views_and_more_smoothing() -> None:
-    """The middle of a 5 x 5 mean sees 25 pixels alike: per axis, the variance of 5 places is (5 * 5 - 1) / 12 = 2."""
-    mean = nn.Conv2d(3, 2, 5, padding=2, bias=False)
-    nn.init.constant_(mean.weight, 1 / 75)
-    network = nn.Sequential(mean, nn.ReLU(inplace=True), nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    samples = torch.randint(1, 256, (20, 3, 32, 64), dtype=torch.uint8)
-    recipe = MOVING.replace(smoothing=0.5)
-    with Engine(Classifier(network, size=(32, 64), mean=[0.0] * 3, std=[1.0] * 3), device="cpu") as engine:
-        radius = receptive_radius(engine, samples)
-        assert radius == pytest.approx(math.hypot(math.sqrt(2) / 32, math.sqrt(2) / 64), rel=1e-5)
-        for wide_enough in (recipe, recipe.replace(view_field=radius)):
-            assert fit_to_receptive_field(wide_enough, engine, samples) is wide_enough
-        narrow, tiny = (recipe.replace(view_field=times * radius) for times in (2, 100))
-        found = fit_to_receptive_field(narrow, engine, samples)
-        assert found == narrow.replace(view_least=found.view_least, smoothing=found.smoothing)
-        assert found.view_least == pytest.approx(recipe.view_least / 2)
-        assert found.smoothing == pytest.approx(math.sqrt(0.5))
-        assert fit_to_receptive_field(tiny, engine, samples).view_least == pytest.approx(recipe.view_least / 4)
-        assert receptive_radius(engine, torch.zeros_like(samples)) == math.inf  # nothing responds

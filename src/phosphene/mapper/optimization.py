@@ -18,7 +18,6 @@ from phosphene.mapper.progress import FrameRecorder, Step
 from phosphene.mapper.refinement import refine
 from phosphene.mapper.smoothing import colour_matrix
 from phosphene.mapper.units import reader_and_targets
-from phosphene.mapper.views import fit_to_receptive_field
 from phosphene.mapper.xi import activation_weights
 from phosphene.recipe import Recipe
 from phosphene.samples.pool import SamplePool
@@ -103,7 +102,6 @@ class MapOptimization:
         self.started = time.perf_counter()
         self.layer = engine.spatial_layer(recipe.xi_layer)  # first, so that a wrong name fails before any work
         self.pool = pool.to(engine.device)
-        self.fitted_recipe = fit_to_receptive_field(recipe, engine, self.pool.pixels)  # what Algorithm 1 runs by
         self.colours = colour_matrix(pool.colour_covariance, recipe.colour) if recipe.colour else None
         concepts = [job.concept(engine.classifier.labels) for job in jobs]
         self.labels = [concept.label for concept in concepts]
@@ -133,9 +131,9 @@ class MapOptimization:
                 self.moments = Moments()
             in_phase = (recipe.steps if step < recipe.steps else recipe.steps + recipe.refine_steps) - step
             viewed = self.nu.dtype if step < recipe.steps else None
-            draws = draw_ahead(self.pool, self.fitted_recipe, self.generators, in_phase, ahead, viewed)
+            draws = draw_ahead(self.pool, recipe, self.generators, in_phase, ahead, viewed)
             if step < recipe.steps:
-                steps = accumulate(engine, draws, classes, self.nu, self.fitted_recipe, self.moments, self.colours)
+                steps = accumulate(engine, draws, classes, self.nu, recipe, self.moments, self.colours)
             else:
                 if step == recipe.steps:
                     self.xi = activation_weights(engine, self.nu, self.layer, recipe.contrast)

@@ -1,4 +1,4 @@
-"""Random views of a map: scaled, shifted and rotated before it is subtracted. Not in the paper; off by default.
+"""Random views of a map: scaled, shifted, rotated and mirrored before it is subtracted. Not in the paper; off by default.
 
 A pattern that only one network responds to depends on single pixels; one that survives being moved has a shape. The
 gradient at a view is carried back to the map by the transpose of the view, and Algorithm 1 continues as without views.
@@ -12,38 +12,15 @@ from torch import Tensor
 from torch.nn import functional
 
 from phosphene.engine import Engine, MeanGradients
-from phosphene.engine.receptive import receptive_radius
 from phosphene.recipe import Recipe
-
-# However narrow a receptive field is, views shrink no further: of less than a quarter, little of the map is left.
-MIN_SHRINK = 0.25
-
-
-def fit_to_receptive_field(recipe: Recipe, engine: Engine, samples: Tensor) -> Recipe:
-    """Return the recipe, with smaller ``view_least`` and more ``smoothing`` if the receptive radius, measured here, is < ``view_field``.
-
-    A network that looks at small parts of the image builds many small objects, and other networks agree with its gradients
-    at coarse structure only. In a smaller view, the same part of the image holds more of the map.
-
-    Args:
-        recipe: ``view_field``, a radius as a share of the side; 0 changes nothing.
-        engine: Measures the network's radius. ``view_least`` is multiplied by the ratio of the two, and ``smoothing``
-            divided by its square root.
-        samples: uint8 (n, c, h, w), to measure it on.
-    """
-    if not recipe.view_field:
-        return recipe
-    shrink = max(receptive_radius(engine, samples) / recipe.view_field, MIN_SHRINK)
-    if shrink >= 1:
-        return recipe
-    return recipe.replace(view_least=recipe.view_least * shrink, smoothing=recipe.smoothing / math.sqrt(shrink))
 
 
 def draw_views(recipe: Recipe, generators: Sequence[torch.Generator], size: tuple[int, int]) -> "Tensor | None":
-    """Draw v random views (scaled, shifted, turned) per map, by its generator; return matrices (m * v, 2, 3); ``None`` if there are none.
+    """Draw v random views (scaled, shifted, turned, mirrored) per map, by its generator; return matrices (m * v, 2, 3), or ``None``.
 
     Args:
-        recipe: ``views`` (v, how many per map), ``view_least``, ``view_most``, ``view_shift``, ``view_turn``.
+        recipe: ``views`` (v, how many per map), ``view_least``, ``view_most``, ``view_shift``, ``view_turn``,
+            ``view_mirror``.
         generators: One per map.
         size: Height and width of the maps.
 
@@ -51,10 +28,12 @@ def draw_views(recipe: Recipe, generators: Sequence[torch.Generator], size: tupl
         Affine matrices (m * v, 2, 3), float64, as ``affine_grid`` takes them; ``None``, and nothing is drawn, if the
         recipe has no view but the map itself.
     """
-    if recipe.view_least == recipe.view_most == 1 and recipe.view_shift == 0 and recipe.view_turn == 0:
+    still = recipe.view_least == recipe.view_most == 1 and recipe.view_shift == 0 and recipe.view_turn == 0
+    if still and not recipe.view_mirror:
         return None
     count = recipe.views or recipe.batch_size
-    uniform = torch.stack([torch.rand((count, 4), generator=generator) for generator in generators])
+    numbers = 5 if recipe.view_mirror else 4
+    uniform = torch.stack([torch.rand((count, numbers), generator=generator) for generator in generators])
     affine = _affine(uniform.flatten(0, 1).double() * 2 - 1, recipe)
     height, width = size  # affine_grid spans 2 along either side: a rotation needs their ratio
     return affine * torch.tensor([[1, height / width, 1], [width / height, 1, 1]], dtype=affine.dtype)
@@ -94,10 +73,13 @@ def apply_views(nu: Tensor, views: Tensor) -> Tensor:
 
 
 def _affine(uniform: Tensor, recipe: Recipe) -> Tensor:
-    """Return affine matrices (n, 2, 3) from view to map coordinates, from random numbers (n, 4) in [-1, 1], within the recipe's limits."""
+    """Return affine matrices (n, 2, 3) from view to map, within the recipe's limits, from random numbers (n, 4 or 5) in [-1, 1]."""
     low, high = math.log(recipe.view_least), math.log(recipe.view_most)
     zoom = torch.exp(-(low + (high - low) * (uniform[:, 0] + 1) / 2))  # the inverse: from the view to the map
     angle = uniform[:, 1] * math.radians(recipe.view_turn)
-    shift = uniform[:, 2:] * 2 * recipe.view_shift  # the grid spans 2
+    shift = uniform[:, 2:4] * 2 * recipe.view_shift  # the grid spans 2
     cosine, sine = zoom * angle.cos(), zoom * angle.sin()
-    return torch.stack([torch.stack([cosine, -sine, shift[:, 0]], 1), torch.stack([sine, cosine, shift[:, 1]], 1)], 1)
+    across = torch.stack([cosine, sine], 1)
+    if recipe.view_mirror:
+        across = torch.where(uniform[:, 4:] < 0, -across, across)
+    return torch.stack([across, torch.stack([-sine, cosine], 1), shift], 2)

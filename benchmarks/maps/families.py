@@ -1,0 +1,75 @@
+"""Maps between families of ImageNet networks: `python -m benchmarks.maps.families [ten|mirrored|hundred ...] [--sources NAME ...]`.
+
+- ten: every network of the zoo as source and as target, ten concepts, 2 seeds (an hour of one core)
+- mirrored: the same of SqueezeNet, with `view_mirror`
+- hundred: the hundred classes of `benchmarks.maps.vivid`, 1 seed, source EfficientNet-Lite0 (an hour)
+
+The recipe is `vivid`, the samples are photographs. Maps go to run directories below runs/, so that a stopped benchmark
+continues where it was. Prints the tables; those of all sources are also written to benchmarks/results/families-CASE.json,
+their maps to docs/figures/, and the tables to docs/results.md.
+"""
+
+import argparse
+from typing import Any
+
+from benchmarks.common import (
+    CONCEPTS,
+    DOCS,
+    NETWORKS,
+    ROOT,
+    hardware,
+    make_maps,
+    network,
+    run_folder,
+    write_maps_sheet,
+    write_result,
+    write_section,
+)
+from benchmarks.maps.table1 import table
+from benchmarks.maps.vivid import hundred_classes
+from phosphene.recipe import resolve
+from phosphene.workflows.score import score_runs
+
+FAMILIES = (*NETWORKS, "efficientnet_lite0", "squeezenet")
+# By case: sources, how many seeds, changes of the recipe.
+CASES: dict[str, tuple[tuple[str, ...], int, dict[str, Any]]] = {
+    "ten": (FAMILIES, 2, {}),
+    "mirrored": (("squeezenet",), 2, {"view_mirror": True}),
+    "hundred": (("efficientnet_lite0",), 1, {}),
+}
+
+
+def measure(case: str, sources: "list[str]") -> tuple[str, list[dict[str, Any]]]:
+    """Make a case's maps of some sources, and have all networks classify them; return the table and the rows for the result."""
+    _, seeds, changes = CASES[case]
+    recipe, labels = resolve("vivid", changes), network("mobilenet_v2_a").labels
+    concepts = [labels[index] for index in hundred_classes()] if case == "hundred" else CONCEPTS
+    runs = []
+    for name in sources:
+        source = network(name)
+        shared = run_folder(source, recipe)  # the ten concepts' maps are rows of table 1, too
+        out = ROOT / "runs" / f"hundred-{shared.name}" if case == "hundred" else shared
+        runs.append(make_maps(source, recipe, concepts, seeds=seeds, out=out))
+        write_maps_sheet(f"families-{case}-{name}", list(runs[-1].maps()))
+    scores = score_runs(runs, [network(name) for name in FAMILIES])
+    return table(scores, runs), [score.to_dict() for score in scores]
+
+
+def main() -> None:
+    """Measure the cases that are asked for, print their tables, and write those of all sources."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("cases", nargs="*", choices=[[], *CASES], metavar="CASE")
+    parser.add_argument("--sources", nargs="+", choices=FAMILIES, default=FAMILIES)
+    arguments = parser.parse_args()
+    for case in arguments.cases or CASES:
+        sources = [name for name in CASES[case][0] if name in arguments.sources]
+        text, rows = measure(case, sources)
+        print(f"{case}:\n\n{text}\n", flush=True)
+        if len(sources) == len(CASES[case][0]):
+            write_result(f"families-{case}", {"recipe": resolve("vivid", CASES[case][2]).to_dict(), "scores": rows})
+            write_section(DOCS / "results.md", f"families-{case}", text)
+    print(hardware())
+
+
+if __name__ == "__main__":
+    main()
