@@ -36,7 +36,7 @@ from phosphene.recipe import RECIPES, Recipe, resolve
 from phosphene.runs import RunDirectory
 from phosphene.sources import load
 from phosphene.workflows.plan import run_name
-from phosphene.workflows.score import score_runs
+from phosphene.workflows.score import RunScore, score_runs
 
 ZOO = [str(SHARED / "zoo" / f"{name}.toml") for name in NETWORKS]
 # The published method at a cost that 2 cores can bear; radius, step size, sign test and both rounds are the paper's.
@@ -59,6 +59,11 @@ def cell(score: Score) -> str:
     """Return a score as text: M_score (95 % interval) / top-1 over all classes."""
     low, high = score.interval
     return f"{score.m_score:.2f} ({low:.2f} to {high:.2f}) / {score.top1_all:.2f}"
+
+
+def facts(score: RunScore) -> dict[str, Any]:
+    """Return a score's row for a result: without the path that the target was loaded from."""
+    return {key: value for key, value in score.to_dict().items() if key != "target_spec"}
 
 
 def title(recipe: Recipe) -> str:
@@ -96,7 +101,7 @@ def main() -> None:
             if whole:
                 write_maps_sheet(figure, list(run.maps()))
         sections.append(f"{section}\n\nMaps of seed 0: {', '.join(links)}.")
-        rows += [{"recipe": recipe.to_dict(), "passes": passes_per_map(recipe), **score.to_dict()} for score in scores]
+        rows += [{"recipe": recipe.to_dict(), "passes": passes_per_map(recipe), **facts(score)} for score in scores]
     print(hardware())
     if whole:
         write_result("table1", {"seeds": arguments.seeds, "scores": rows})

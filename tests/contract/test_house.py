@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import phosphene
 from tests.conftest import PATIENCE
 
 SOURCE = Path(phosphene.__file__).parent
+ROOT = Path(__file__).parent.parent.parent
 FILES = sorted(SOURCE.rglob("*.py"))
 
 
@@ -86,3 +88,11 @@ def test_using_the_package_loads_no_optional_library():
     found = loaded("import phosphene as ph\nfor name in ph.__all__: getattr(ph, name)")
     assert "torch" in found
     assert not found & {"torchvision", "timm", "ray", "pyarrow", "fastapi", "matplotlib", "click"}
+
+
+def test_no_stored_result_names_a_folder_of_the_machine_that_made_it():
+    results = sorted((ROOT / "benchmarks" / "results").glob("*.json"))
+    assert results
+    named = re.compile(r'"(?:file://)?(?:/[\w.-]+){2}|"[A-Za-z]:[\\/]')
+    assert named.search('"/home/somebody/zoo/network.toml"')
+    assert {path.name: found for path in results if (found := named.findall(path.read_text(encoding="utf-8")))} == {}
