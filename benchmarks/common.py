@@ -85,9 +85,9 @@ def run_folder(source: Classifier, recipe: Recipe) -> Path:
     return ROOT / "runs" / "table1" / f"{run_name(source, recipe)}-{recipe.sha256[:8]}"
 
 
-def classify(name: str, maps: Sequence[ConceptMap]) -> Tensor:
-    """Return the logits, (maps, classes), of a network of the zoo for the images of maps."""
-    with Engine(network(name)) as engine:
+def classify(target: Classifier, maps: Sequence[ConceptMap]) -> Tensor:
+    """Return a target classifier's logits, (maps, classes), for the images of maps."""
+    with Engine(target) as engine:
         return logits_of_maps(engine, maps)
 
 
@@ -98,8 +98,7 @@ def target_scores(maps: Sequence[ConceptMap], names: Sequence[str] = NETWORKS) -
 
 def scores_by(target: Classifier, maps: Sequence[ConceptMap]) -> dict[str, Any]:
     """Return ``m_score``, ``top1`` over all classes and ``p_class`` (mean probability of the class) of maps by one target classifier."""
-    with Engine(target) as engine:
-        logits = logits_of_maps(engine, maps)
+    logits = classify(target, maps)
     truth = [one.index for one in maps]
     return {
         "m_score": round(m_score_of_logits(logits, truth), 4) if len(set(truth)) > 1 else None,

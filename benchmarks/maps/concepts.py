@@ -119,7 +119,8 @@ def answers(maps: Sequence[ConceptMap], concepts: Sequence[Concept]) -> dict[str
     """Return, by target, whether it is right about each map, and its confidence, as the maps' concepts define them."""
     found = {}
     for name in TARGETS:
-        logits, targets = classify(name, maps), match_maps(concepts, network(name)).targets
+        target = network(name)
+        logits, targets = classify(target, maps), match_maps(concepts, target).targets
         found[name] = list(
             zip(hits(logits, targets).tolist(), target_probabilities(logits.double(), targets).tolist(), strict=True)
         )

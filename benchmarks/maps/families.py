@@ -25,16 +25,17 @@ from benchmarks.common import (
     write_result,
     write_section,
 )
-from benchmarks.maps.table1 import facts, table
+from benchmarks.maps.table1 import result_row, table
 from benchmarks.maps.vivid import hundred_classes
 from phosphene.recipe import resolve
 from phosphene.workflows.score import score_runs
 
-FAMILIES = (*NETWORKS, "efficientnet_lite0", "squeezenet")
+OTHERS = ("efficientnet_lite0", "squeezenet")  # beside the MobileNets
+FAMILIES = (*NETWORKS, *OTHERS)
 # By case: sources, how many seeds, changes of the recipe.
 CASES: dict[str, tuple[tuple[str, ...], int, dict[str, Any]]] = {
     "ten": (FAMILIES, 2, {}),
-    "mirrored": (FAMILIES[4:], 2, {"view_mirror": True}),
+    "mirrored": (OTHERS, 2, {"view_mirror": True}),
     "hundred": (("efficientnet_lite0",), 1, {}),
 }
 
@@ -52,7 +53,7 @@ def measure(case: str, sources: "list[str]") -> tuple[str, list[dict[str, Any]]]
         runs.append(make_maps(source, recipe, concepts, seeds=seeds, out=out))
         write_maps_sheet(f"families-{case}-{name}", list(runs[-1].maps()))
     scores = score_runs(runs, [network(name) for name in FAMILIES])
-    return table(scores, runs), [facts(score) for score in scores]
+    return table(scores, runs), [result_row(score) for score in scores]
 
 
 def main() -> None:

@@ -61,7 +61,7 @@ def cell(score: Score) -> str:
     return f"{score.m_score:.2f} ({low:.2f} to {high:.2f}) / {score.top1_all:.2f}"
 
 
-def facts(score: RunScore) -> dict[str, Any]:
+def result_row(score: RunScore) -> dict[str, Any]:
     """Return a score's row for a result: without the path that the target was loaded from."""
     return {key: value for key, value in score.to_dict().items() if key != "target_spec"}
 
@@ -101,7 +101,9 @@ def main() -> None:
             if whole:
                 write_maps_sheet(figure, list(run.maps()))
         sections.append(f"{section}\n\nMaps of seed 0: {', '.join(links)}.")
-        rows += [{"recipe": recipe.to_dict(), "passes": passes_per_map(recipe), **facts(score)} for score in scores]
+        rows += [
+            {"recipe": recipe.to_dict(), "passes": passes_per_map(recipe), **result_row(score)} for score in scores
+        ]
     print(hardware())
     if whole:
         write_result("table1", {"seeds": arguments.seeds, "scores": rows})

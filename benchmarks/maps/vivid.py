@@ -86,7 +86,8 @@ def misclassified(maps: Sequence[ConceptMap]) -> dict[str, list[str]]:
     """Return for every network the maps that it classifies as something else: ``class (seed): what instead``."""
     errors = {}
     for name in NETWORKS:
-        labels, predicted = network(name).labels, classify(name, maps).argmax(1).tolist()
+        target = network(name)
+        labels, predicted = target.labels, classify(target, maps).argmax(1).tolist()
         pairs = zip(maps, predicted, strict=True)
         errors[name] = [
             f"{one.short} ({one.seed}): {labels.short(index)}" for one, index in pairs if index != one.index

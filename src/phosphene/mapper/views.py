@@ -32,7 +32,7 @@ def draw_views(recipe: Recipe, generators: Sequence[torch.Generator], size: tupl
     if still and not recipe.view_mirror:
         return None
     count = recipe.views or recipe.batch_size
-    numbers = 5 if recipe.view_mirror else 4
+    numbers = 5 if recipe.view_mirror else 4  # so that a recipe without mirroring draws what it always drew
     uniform = torch.stack([torch.rand((count, numbers), generator=generator) for generator in generators])
     affine = _affine(uniform.flatten(0, 1).double() * 2 - 1, recipe)
     height, width = size  # affine_grid spans 2 along either side: a rotation needs their ratio
