@@ -49,7 +49,7 @@ def _is_share(value: float) -> bool:
 
 
 # Losses of engine/losses.py that a recipe may choose; that file imports torch, which a recipe does not need.
-LOSSES = ("cross-entropy", "log-odds")
+LOSSES = ("cross-entropy", "log-odds", "half-push")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

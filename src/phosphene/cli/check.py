@@ -24,7 +24,7 @@ WIDEST_EXPLANATION = 100
 @click.command("check")
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option(
-    "--most", default=4, show_default=True, type=click.IntRange(1), help="Most concepts to make maps of again."
+    "--most", default=4, show_default=True, type=click.IntRange(1), help="How many concepts, at most, get new maps."
 )
 @click.option(
     "--only",

@@ -11,8 +11,8 @@ from phosphene.formats import count, percent
 from phosphene.progress import ProgressDisplay
 
 CAVEAT = """Clean does not mean that there is no backdoor. The one that is there was planted for this demo, and both scans used
-drawings like those that the networks were trained on. p is no rate of false alarms, but a rank among clean networks: of
-47 others, 3 got the lowest, too, and were called. The demo's networks were trained on the same images as each other, and
+drawings like those that the networks were trained on. p is a rank among clean networks, and not a rate of false alarms
+(docs/backdoor.md says how many were called). The demo's networks were trained on the same images as each other, and
 against small changes of them, without which their maps were noise when we tried: other networks may do worse."""
 
 

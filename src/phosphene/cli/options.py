@@ -19,7 +19,7 @@ compiled = click.option(
     default="auto",
     show_default=True,
     type=click.Choice(["auto", "on", "off"]),
-    help="Have torch compile the network, for minutes; auto: on a GPU, if there are maps enough.",
+    help="Have torch compile the network, which takes minutes; auto: only on a GPU, and if there are enough maps.",
 )
 trust = click.option(
     "--trust", is_flag=True, help="Run code that comes with the model: factory file, .pt2, TorchScript, remote code."

@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 @click.option("--reference", multiple=True, metavar="MODEL", help="A clean network of the same kind (repeatable).")
 @click.option("--alpha", default=0.05, show_default=True, help="Share of clean networks that may be called suspicious.")
 @click.option(
-    "--pairs", is_flag=True, help="Search every pair of a source class and a target.  [only up to 20 classes]"
+    "--pairs",
+    is_flag=True,
+    help="Search pairs of a source class and a target, and all-to-all backdoors, however many classes there are.  "
+    "[pairs up to 20 classes, all-to-all up to 64]",
 )
 @click.option(
     "--seed",
@@ -48,8 +51,8 @@ def command(model: str, dry_run: bool, as_json: bool, **options_of_scan: Any) ->
     """Scan MODEL for a backdoor: print the verdict and the most suspicious classes, write a run, exit with the verdict's code.
 
     For every class: what share of all samples does the best small window send there, and how far can any input drive
-    the network to it? A class that deviates further than those of clean networks is a suspect; a candidate trigger is
-    made for it and tried on samples on which it was not optimised.
+    the network to it? A class whose p-value, a rank among clean networks, is below --alpha is a suspect; a candidate trigger
+    is made for it and tried on samples on which it was not optimised.
 
     Exit codes: 0 clean of what was tested; 1 backdoored; 3 inconclusive; 2 could not do it.
     """

@@ -23,7 +23,7 @@ from phosphene.progress import ProgressDisplay
 @click.option(
     "--samples",
     metavar="SPEC",
-    help="Of maps of a regression's outputs: the samples over which the targets' percentiles are.  [the run's]",
+    help="Only for maps of a regression network's outputs: samples from which the targets' percentiles are computed.  [the run's]",
 )
 @options.device
 @options.trust
@@ -55,8 +55,8 @@ def command(runs: tuple[Path, ...], targets: tuple[str, ...], as_json: bool, **o
     hints += dict.fromkeys(one.m_score_note for one in scores if one.m_score_note)
     if not targets:
         hints.append(
-            "Without --target, each source classifies its own maps, which were made for it: only other classifiers are "
-            "evidence (--target MODEL)."
+            "Without --target, the models of the runs are the targets. A model's score of its own maps is no evidence, because "
+            "they were made for it: only other classifiers' scores are (--target MODEL)."
         )
     if as_json:
         document = {"scores": [{"run": str(one.run), **one.to_dict()} for one in scores], "reports": reports}
