@@ -40,7 +40,7 @@ from phosphene.samples import load_samples
 RECIPES = ("vivid", "quick")
 SEEDS = 2
 NETWORKS = ("clean", *COPIES)
-OTHERS = ("mobilenet_v1_050", "mobilenet_v1_075", "squeezenet")  # clean ones of other families, which are only scanned
+OTHERS = ("mobilenet_v1_050", "mobilenet_v1_075", "efficientnet_lite0", "squeezenet")  # clean, and only scanned
 NAME = "imagenet-trojan"
 
 
