@@ -145,13 +145,13 @@ def test_a_target_and_a_run_that_are_given_twice_count_once(runs, call, tmp_path
     assert answer.code == 0, answer.err
     assert len(rows(tmp_path / "tiny")) == 1
     assert [line for line in answer.err.splitlines() if line.startswith("score ")] == ["score 1 of 1: tiny"]
-    assert "only other classifiers are evidence" not in answer.err
+    assert "Without --target" not in answer.err
 
 
-def test_without_targets_it_says_that_sources_classify_their_own_maps(runs, call):
+def test_without_targets_it_says_that_the_models_of_the_runs_are_the_targets(runs, call):
     answer = call("score", runs[0], "--device", "cpu")
     assert answer.code == 0, answer.err
-    assert "Without --target, each source classifies its own maps" in answer.err
+    assert "Without --target, the models of the runs are the targets" in answer.err
     low, high = (f"{end:.2f}" for end in rows(runs[0])[0]["interval"])
     assert ("without width" in answer.err) == (low == high)
 

@@ -50,7 +50,7 @@ def test_warnings_stand_in_the_json_of_every_command(call, network, samples, tmp
     assert "earlier (a run directory)" in said
     said = warnings("score", out)
     assert "weights are random" in said
-    assert "Without --target, each source classifies its own maps" in said
+    assert "Without --target, the models of the runs are the targets" in said
     union = tmp_path / "union"
     warnings("map", network.path, "-c", 0, "-c", "crane (1) + lion (0)", *SETTINGS, "--out", union)
     assert "share a class" in warnings("score", union)
