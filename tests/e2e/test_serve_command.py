@@ -147,7 +147,7 @@ def test_a_scan_and_a_check_are_started_and_their_verdicts_stand_on_the_list(ser
     page.wait_for_selector(".badge.bad:has-text('backdoor suspected')")
     assert "Class heart." in page.inner_text('[data-key="run demo-shapes-trojan-scan"]')
     assert "Sanity checks" in page.inner_text('[data-key="run mine"]')
-    page.wait_for_function("document.querySelectorAll('.panel').length == 0")
+    page.wait_for_function("() => document.querySelectorAll('.panel').length == 0")
     for scheme, width in (("light", 1440), ("dark", 390)):
         page.emulate_media(color_scheme=scheme)
         page.set_viewport_size({"width": width, "height": 900})
