@@ -4,7 +4,7 @@
 - mirrored: the same of EfficientNet-Lite0 and SqueezeNet, with `view_mirror` (20 minutes)
 - half-push: as ten, with the loss `half-push` (an hour)
 - hundred: the hundred classes of `benchmarks.maps.vivid`, 1 seed, source EfficientNet-Lite0 (an hour)
-- hundred-plain: the same of SqueezeNet (an hour)
+- hundred-plain: the same, source SqueezeNet, a plain network (an hour)
 
 The recipe is `vivid`, the samples are photographs. Maps go to run directories below runs/, so that a stopped benchmark
 continues where it was. Prints the tables; those of all sources are also written to benchmarks/results/families-CASE.json,
@@ -48,12 +48,13 @@ def measure(case: str, sources: "list[str]") -> tuple[str, list[dict[str, Any]]]
     """Make a case's maps of some sources, and have all networks classify them; return the table and the rows for the result."""
     _, seeds, changes = CASES[case]
     recipe, labels = resolve("vivid", changes), network("mobilenet_v2_a").labels
-    concepts = [labels[index] for index in hundred_classes()] if case.startswith("hundred") else CONCEPTS
+    hundred = case.startswith("hundred")
+    concepts = [labels[index] for index in hundred_classes()] if hundred else CONCEPTS
     runs = []
     for name in sources:
         source = network(name)
         shared = run_folder(source, recipe)  # the ten concepts' maps are rows of table 1, too
-        out = ROOT / "runs" / f"hundred-{shared.name}" if case.startswith("hundred") else shared
+        out = ROOT / "runs" / f"hundred-{shared.name}" if hundred else shared
         runs.append(make_maps(source, recipe, concepts, seeds=seeds, out=out))
         write_maps_sheet(f"families-{case}-{name}", list(runs[-1].maps()))
     scores = score_runs(runs, [network(name) for name in FAMILIES])

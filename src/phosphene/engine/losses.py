@@ -27,9 +27,8 @@ def log_odds(logits: Tensor, classes: Tensor) -> Tensor:
     loss does not saturate. Their loss, the bare logit, lets the other classes grow along; this one does not
     (docs/ablations.md).
     """
-    own = classes[:, None]
-    others = logits.scatter(1, own, -math.inf).logsumexp(1)
-    return others - logits.gather(1, own)[:, 0]
+    own, others = _own_and_others(logits, classes)
+    return others.logsumexp(1) - own
 
 
 def half_push(logits: Tensor, classes: Tensor) -> Tensor:
@@ -39,14 +38,20 @@ def half_push(logits: Tensor, classes: Tensor) -> Tensor:
     those of others a little worse (docs/results.md). It changes with what all logits have in common: so it is not for
     contrasts, and for a network that returns probabilities it becomes log-odds as p nears 1.
     """
-    own = classes[:, None]
-    return logits.scatter(1, own, -math.inf).logsumexp(1) / 2 - logits.gather(1, own)[:, 0]
+    own, others = _own_and_others(logits, classes)
+    return others.logsumexp(1) / 2 - own
 
 
 def margin(logits: Tensor, classes: Tensor) -> Tensor:
     """Return the largest other logit minus the class's, (n,), from logits and class indices (n,), no sets; below 0 if it is predicted."""
-    own = classes[:, None]
-    return logits.scatter(1, own, -math.inf).amax(1) - logits.gather(1, own)[:, 0]
+    own, others = _own_and_others(logits, classes)
+    return others.amax(1) - own
+
+
+def _own_and_others(logits: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
+    """Return each row's logit of its class, (n,), and its logits with that one replaced by -inf, (n, classes)."""
+    column = classes[:, None]
+    return logits.gather(1, column)[:, 0], logits.scatter(1, column, -math.inf)
 
 
 LOSSES: dict[str, Loss] = {
