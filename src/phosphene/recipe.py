@@ -49,7 +49,7 @@ def _is_share(value: float) -> bool:
 
 
 # Losses of engine/losses.py that a recipe may choose; that file imports torch, which a recipe does not need.
-LOSSES = ("cross-entropy", "log-odds", "half-push")
+LOSSES = ("cross-entropy", "log-odds", "soft-log-odds")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -86,6 +86,9 @@ class Recipe:
     view_turn: float = _not_negative(0.0, "largest rotation of a view, in degrees")
     view_mirror: bool = _field(
         False, "left and right change places in half of the views", lambda _: True, "true or false"
+    )
+    statistics: float = _not_negative(
+        0.0, "weight of how far the features of nudged samples are from those of the samples"
     )
     # the cycle and Eq. 2
     rounds: int = _count(2, "cycles of Algorithm 1 and refinement")

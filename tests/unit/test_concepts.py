@@ -174,7 +174,7 @@ def reference(row, up, against):
     best = max([*up, *against], key=lambda index: row[index])
     return {
         "log-odds": math.log(total[1]) - math.log(total[0]),
-        "half-push": math.log(total[1]) / 2 - math.log(total[0]),
+        "soft-log-odds": 3 * math.log(sum(math.exp(row[index] / 3) for index in against)) - math.log(total[0]),
         "cross-entropy": -math.log(total[0] / sum(total)),
         "margin": max(row[index] for index in against) - math.log(total[0]),
         "p": total[0] / sum(total),

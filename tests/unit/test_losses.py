@@ -39,20 +39,20 @@ def test_only_cross_entropy_falls_silent_when_the_class_is_certain(certain):
     for name, loss in LOSSES.items():
         (slopes[name],) = torch.autograd.grad(loss(logits, torch.tensor([0])).sum(), logits)
     assert slopes["cross-entropy"].abs().sum() < 1e-6
-    for name in ("log-odds", "half-push"):
+    for name in ("log-odds", "soft-log-odds"):
         assert slopes[name][0, 0] == -1
         assert slopes[name].isfinite().all()
 
 
-def test_half_push_pushes_the_others_down_half_as_much_as_log_odds_and_pulls_the_class_up_as_much():
+def test_soft_log_odds_push_the_others_down_by_a_softer_softmax_and_pull_the_class_up_as_much():
     logits = torch.randn(5, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(2)).requires_grad_()
     classes = torch.arange(5) % 4
-    full, half = (
-        torch.autograd.grad(LOSSES[name](logits, classes).sum(), logits)[0] for name in ("log-odds", "half-push")
-    )
-    others = torch.ones_like(full).scatter(1, classes[:, None], 0).bool()
-    torch.testing.assert_close(half[others], full[others] / 2)
-    torch.testing.assert_close(half[~others], full[~others])
+    (slope,) = torch.autograd.grad(LOSSES["soft-log-odds"](logits, classes).sum(), logits)
+    own = torch.nn.functional.one_hot(classes, 4).bool()
+    softmax = (logits.detach() / 3).masked_fill(own, -math.inf).softmax(1)
+    torch.testing.assert_close(slope, softmax.masked_fill(own, -1))
+    shifted = LOSSES["soft-log-odds"](logits + 7, classes)
+    torch.testing.assert_close(shifted, LOSSES["soft-log-odds"](logits, classes))
 
 
 def test_the_engine_differentiates_the_loss_that_is_named():

@@ -2,9 +2,9 @@
 
 import copy
 import math
-from collections.abc import Hashable, Iterator, Sequence
-from contextlib import ExitStack
-from typing import Self
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import ExitStack, nullcontext
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor
@@ -15,8 +15,9 @@ from phosphene.engine.compiling import MODES, Forward, pick_forward
 from phosphene.engine.device import pick_device, pick_precision, tf32_convolutions
 from phosphene.engine.gradients import Gradients, MeanGradients, input_gradient
 from phosphene.engine.losses import LOSSES, cross_entropy
-from phosphene.engine.memory import halving_micro_batch, keep_freed_memory
+from phosphene.engine.memory import CPU_MICRO_BATCH, CUDA_MICRO_BATCH, Result, halving_micro_batch, keep_freed_memory
 from phosphene.engine.modules import channels_first, find_spatial_layer, frozen
+from phosphene.engine.statistics import FeatureStatistics, Penalties, Penalty, no_penalty
 from phosphene.engine.targets import hits, target_probabilities, virtual_logits
 from phosphene.engine.tuning import tuned_micro_batch
 from phosphene.engine.units import MOST_SAMPLES, UnitClassifier, layer_outputs, mean_activations
@@ -24,11 +25,6 @@ from phosphene.errors import DeviceError, PhospheneError
 from phosphene.spatial_activation import as_spatial_activation
 from phosphene.units import Unit
 
-# Pixels that go through the network together. On a CPU, more than 8 images of 224 x 224 are no faster and take more
-# memory (docs/performance.md). On a GPU this many are in the maps that are computed together; how many go through the
-# network at once is measured (engine/tuning.py), from an eighth of it upwards, and halved when it does not fit.
-CPU_MICRO_BATCH = 8 * 224 * 224
-CUDA_MICRO_BATCH = 256 * 224 * 224
 CUDA_STEPS_PER_FETCH = 10  # steps that a GPU is given before it is asked for their losses
 
 
@@ -72,23 +68,22 @@ class Engine:
         compute = pick_precision(precision)
         self.autocast = compute if compute is torch.bfloat16 else None
         self.dtype = torch.float32 if self.autocast else compute
-        pixels = CUDA_MICRO_BATCH if self.device.type == "cuda" else CPU_MICRO_BATCH
+        cuda = self.device.type == "cuda"
+        pixels = CUDA_MICRO_BATCH if cuda else CPU_MICRO_BATCH
         self.micro_batch = micro_batch or max(1, pixels // math.prod(classifier.input.size))
         if classifier.batch is not None:
             self.micro_batch = min(self.micro_batch, classifier.batch)
         self.images_per_group = self.micro_batch  # in maps that are computed together: not changed by the measurement
-        cuda = self.device.type == "cuda"
         self.steps_per_fetch = CUDA_STEPS_PER_FETCH if cuda else 1
         self.first_steps = EAGER_CALLS + 2 if cuda else 1  # of a map, until the others all take the same time
         self._tf32 = precision != "fp32"
-        self._tune = self.device.type == "cuda" and micro_batch is None and classifier.batch is None
+        self._tune = cuda and micro_batch is None and classifier.batch is None
         self.compile, self.planned_passes = compile, planned_passes
         self.forward: Forward | None = None  # for gradients: chosen at the first batch of an open engine
         self._plain = False  # whether images and weights have channels first in memory, which is slower
         self._opened: ExitStack | None = None
         self._captured: CapturedSteps | None = None  # on a GPU, while the engine is open
-        self._classified: tuple[Tensor, Tensor] | None = None  # the last samples that were classified, and their logits
-        self._measured: dict[str, tuple[Tensor, Tensor]] = {}  # by layer, samples and their mean activations
+        self._measured: dict[Hashable, tuple[Tensor, Any]] = {}  # samples, and what was measured on them
 
     def __enter__(self) -> Self:
         if torch.is_inference_mode_enabled():
@@ -115,7 +110,7 @@ class Engine:
 
     def _close(self) -> None:
         """Mark the engine as closed; drop captured steps, cached logits and activations, and the chosen forward pass."""
-        self._opened = self._captured = self._classified = self.forward = None
+        self._opened = self._captured = self.forward = None
         self._plain = False
         self._measured.clear()
 
@@ -130,7 +125,12 @@ class Engine:
         return step if self._captured is None else self._captured.get(step, (step.__qualname__, *key))
 
     def mean_gradients(
-        self, samples: Tensor, nu: Tensor, classes: Tensor, loss: str = "cross-entropy"
+        self,
+        samples: Tensor,
+        nu: Tensor,
+        classes: Tensor,
+        loss: str = "cross-entropy",
+        penalties: Penalties = no_penalty,
     ) -> MeanGradients:
         """Return, per map, mean loss gradient, cross-entropy and hit rate over its own samples less the map, clipped (Alg. 1, lines 3, 4).
 
@@ -141,6 +141,7 @@ class Engine:
             nu: (m, c, h, w).
             classes: int64 (m,), or the targets of m concepts (:mod:`phosphene.engine.targets`).
             loss: The loss to differentiate, a name in :data:`phosphene.engine.losses.LOSSES`.
+            penalties: What is added to the loss, see :meth:`FeatureStatistics.penalty`; the network is not compiled then.
 
         Raises:
             DeviceError: the device has no memory for one image.
@@ -153,7 +154,7 @@ class Engine:
             entropy = torch.zeros(maps, dtype=self.dtype, device=self.device)
             hit = torch.zeros_like(entropy)
             for images, owner in self._nudged(samples, nu):
-                slope, _, logits = self._differentiate(images, classes[owner], loss)
+                slope, _, logits = self._differentiate(images, classes[owner], loss, penalties(owner))
                 gradient.index_add_(0, owner, slope)
                 entropy.index_add_(0, owner, cross_entropy(*virtual_logits(logits, classes[owner])))
                 hit.index_add_(0, owner, hits(logits, classes[owner]).to(self.dtype))
@@ -217,9 +218,7 @@ class Engine:
 
     def logits_of_samples(self, samples: Tensor) -> Tensor:
         """Return logits (n, classes) for samples, uint8 (n, c, h, w); cached for the last tensor, so change neither tensor nor network."""
-        if self._classified is None or self._classified[0] is not samples:
-            self._classified = (samples, self.logits(samples.to(self.dtype) / 255))
-        return self._classified[1]
+        return self._once("logits", samples, lambda: self.logits(samples.to(self.dtype) / 255))
 
     def activations(self, images: Tensor, layer: str) -> Tensor:
         """Return feature maps, or tokens as a grid, (n, c', h', w'), of the module named ``layer`` for images (n, c, h, w) in [0, 1]."""
@@ -232,14 +231,23 @@ class Engine:
         classifier = UnitClassifier(self.classifier, units, known, alone=alone)
         steps = self._captured and CapturedSteps(classifier.name, self._captured.record)
         # Not compiled, because hooks may be ignored then.
-        vars(view).update(classifier=classifier, forward=classifier.logits, _classified=None, _captured=steps)
+        vars(view).update(classifier=classifier, forward=classifier.logits, _measured={}, _captured=steps)
         return view
 
     def activations_of_samples(self, samples: Tensor, layer: str) -> Tensor:
         """Return mean activations (n, units) of a layer for the first 512 samples, uint8 (n, c, h, w); kept until others are given."""
-        if layer not in self._measured or self._measured[layer][0] is not samples:
-            self._measured[layer] = (samples, layer_outputs(self, samples[:MOST_SAMPLES], layer, mean_activations))
-        return self._measured[layer][1]
+        first = samples[:MOST_SAMPLES]
+        return self._once(("activations", layer), samples, lambda: layer_outputs(self, first, layer, mean_activations))
+
+    def feature_statistics(self, samples: Tensor, weight: float) -> FeatureStatistics:
+        """Return the FeatureStatistics of a weight for samples, uint8 (n, c, h, w); kept until other samples are given."""
+        return self._once(("statistics", weight), samples, lambda: FeatureStatistics(self, samples, weight))
+
+    def _once(self, key: Hashable, samples: Tensor, measure: "Callable[[], Result]") -> "Result":
+        """Return ``measure()``, which is kept under ``key`` until it is asked for of other ``samples``."""
+        if key not in self._measured or self._measured[key][0] is not samples:
+            self._measured[key] = (samples, measure())
+        return cast("Result", self._measured[key][1])
 
     def spatial_layer(self, name: str = "") -> str:
         """Return the name of the last module that gives feature maps or tokens, or of the module ``name`` if it does; else RecipeError."""
@@ -247,14 +255,16 @@ class Engine:
         size = self.classifier.input.size
         return find_spatial_layer(self.classifier.module, lambda: self.logits(grey), name, size=size)
 
-    def _differentiate(self, images: Tensor, classes: Tensor, loss: str) -> tuple[Tensor, Tensor, Tensor]:
+    def _differentiate(
+        self, images: Tensor, classes: Tensor, loss: str, penalty: "Penalty | None" = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Return a micro-batch's loss gradients (n, c, h, w), losses (n,) and logits; the first call decides whether it is compiled."""
-        if self.forward is None:
+        if self.forward is None and penalty is None:
             self.forward = pick_forward(self, len(images))
         images.requires_grad_()
-        with torch.enable_grad():
-            logits = self._network(images, self.forward)
-            losses = LOSSES[loss](*virtual_logits(logits, classes))
+        with torch.enable_grad(), penalty or nullcontext(float) as added:  # float() is 0
+            logits = self._network(images, None if penalty else self.forward)
+            losses = LOSSES[loss](*virtual_logits(logits, classes)) + added()
             gradient = input_gradient(losses, images, self.classifier)
         return gradient, losses.detach(), logits.detach()
 
@@ -274,9 +284,8 @@ class Engine:
             raise PhospheneError("the engine is closed: use it as `with Engine(classifier) as engine:`.")
         try:
             with torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):
-                return (forward or self.classifier.logits)(images.contiguous() if self._plain else images).to(
-                    self.dtype
-                )
+                logits = (forward or self.classifier.logits)(images.contiguous() if self._plain else images)
+                return logits.to(self.dtype)
         except RuntimeError as error:
             if self._plain or "view size is not compatible" not in str(error):
                 raise

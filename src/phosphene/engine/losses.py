@@ -12,6 +12,9 @@ from torch.nn import functional
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
+# Of soft log-odds: 2 and 5 were as good in trials (docs/ablations.md).
+TEMPERATURE = 3.0
+
 
 def cross_entropy(logits: Tensor, classes: Tensor) -> Tensor:
     """Return the paper's loss ``-log p``, (n,), from logits (n, classes) and class indices (n,), no sets; its gradient fades near p = 1."""
@@ -31,15 +34,14 @@ def log_odds(logits: Tensor, classes: Tensor) -> Tensor:
     return others.logsumexp(1) - own
 
 
-def half_push(logits: Tensor, classes: Tensor) -> Tensor:
-    """Return half the log-sum-exp of the other logits, minus the class's, (n,), from logits and class indices (n,), no sets.
+def soft_log_odds(logits: Tensor, classes: Tensor) -> Tensor:
+    """Return log-odds whose log-sum-exp is taken of the others divided by 3, and multiplied by 3, (n,), from logits and indices (n,).
 
-    Log-odds in which the other classes are pushed down half as much. Maps of some networks transfer better with it, and
-    those of others a little worse (docs/results.md). It changes with what all logits have in common: so it is not for
-    contrasts, and for a network that returns probabilities it becomes log-odds as p nears 1.
+    Many classes are pushed down a little, in place of the few likeliest, most of which resemble the map's own: maps then
+    transfer better (docs/ablations.md). What all logits have in common changes nothing, as with log-odds.
     """
     own, others = _own_and_others(logits, classes)
-    return others.logsumexp(1) / 2 - own
+    return TEMPERATURE * (others / TEMPERATURE).logsumexp(1) - own
 
 
 def margin(logits: Tensor, classes: Tensor) -> Tensor:
@@ -57,6 +59,6 @@ def _own_and_others(logits: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
 LOSSES: dict[str, Loss] = {
     "cross-entropy": cross_entropy,
     "log-odds": log_odds,
-    "half-push": half_push,
+    "soft-log-odds": soft_log_odds,
     "margin": margin,
 }

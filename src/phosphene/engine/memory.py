@@ -16,6 +16,12 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
+# Pixels that go through the network together. On a CPU, more than 8 images of 224 x 224 are no faster and take more
+# memory (docs/performance.md). On a GPU this many are in the maps that are computed together; how many go through the
+# network at once is measured (engine/tuning.py), from an eighth of it upwards, and halved when it does not fit.
+CPU_MICRO_BATCH = 8 * 224 * 224
+CUDA_MICRO_BATCH = 256 * 224 * 224
+
 # From glibc's malloc.h.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 LARGEST = 2**31 - 1

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from phosphene.engine.engine import CUDA_MICRO_BATCH
+from phosphene.engine.memory import CUDA_MICRO_BATCH
 from phosphene.errors import PhospheneError, RunError, first_line
 from phosphene.executors.base import Event, Group, GroupEnded, GroupFailed, Made, MapPlan, MapSummary, Stepped
 from phosphene.executors.interrupt import on_interrupt

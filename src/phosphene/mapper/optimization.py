@@ -106,6 +106,8 @@ class MapOptimization:
         concepts = [job.concept(engine.classifier.labels) for job in jobs]
         self.labels = [concept.label for concept in concepts]
         self.engine, self.classes = reader_and_targets(engine, concepts, self.pool)
+        weight = recipe.statistics
+        self.statistics = self.engine.feature_statistics(self.pool.pixels, weight) if weight else None
         self.total = recipe.rounds * (recipe.steps + recipe.refine_steps)
         self.generators = [torch.Generator().manual_seed(job.seed * 1_000_003 + job.index) for job in jobs]
         self.losses: list[list[float]] = []  # per step, per map
@@ -133,7 +135,7 @@ class MapOptimization:
             viewed = self.nu.dtype if step < recipe.steps else None
             draws = draw_ahead(self.pool, recipe, self.generators, in_phase, ahead, viewed)
             if step < recipe.steps:
-                steps = accumulate(engine, draws, classes, self.nu, recipe, self.moments, self.colours)
+                steps = accumulate(engine, draws, classes, self.nu, recipe, self.moments, self.colours, self.statistics)
             else:
                 if step == recipe.steps:
                     self.xi = activation_weights(engine, self.nu, self.layer, recipe.contrast)

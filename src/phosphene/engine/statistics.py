@@ -1,0 +1,140 @@
+"""How far the features of nudged samples are from those of samples: a term of the loss that keeps maps natural. Not in the paper.
+
+DeepInversion (Yin et al., CVPR 2020, Eq. 4) keeps images natural by the means and variances that batch norms store of
+their training set. Here they are measured on the samples instead, so that a network needs no batch norm.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from phosphene.engine.gradients import refuse_quantised
+from phosphene.engine.modules import forward_hooks, hookable
+from phosphene.errors import RecipeError
+from phosphene.spatial_activation import as_spatial_activation
+
+if TYPE_CHECKING:
+    from phosphene.engine.engine import Engine
+
+# Samples that the means and variances are measured on: with 8 per step the noise lies in the step's, not in these.
+MOST_SAMPLES = 128
+# Added to all variances, as a share of their mean over a layer: a channel may be the same everywhere.
+FLOOR = 1e-3
+
+Features = list[tuple[Tensor, Tensor]]  # per layer, mean and mean square of every channel, (n, c) each
+Penalty = AbstractContextManager["Callable[[], Tensor | float]"]  # see FeatureStatistics.penalty
+Penalties = Callable[[Tensor], "Penalty | None"]  # of the number of each image's map
+
+
+def no_penalty(_: Tensor) -> None:
+    """Return ``None``: nothing is added to the loss."""
+
+
+class FeatureStatistics:
+    """Means and variances of a network's channels over samples and positions, and the divergence of nudged samples' from them.
+
+    The layers are all modules with kernels (convolutions, linear layers) that give feature maps or tokens.
+
+    Args:
+        engine: An open engine.
+        samples: uint8 (n, c, h, w); up to 128 are used, evenly spaced.
+        weight: What the divergence is multiplied by.
+
+    Raises:
+        RecipeError: the network has no such layer that hooks can read.
+    """
+
+    def __init__(self, engine: "Engine", samples: Tensor, weight: float) -> None:
+        refuse_quantised(engine.classifier)
+        self.weight = weight
+        self.size = engine.classifier.input.size
+        self.layers = [part for part in hookable(engine.classifier.module) if _has_kernel(part)]
+        engine.logits(samples[:1] / 255)  # the first call of a network may be followed by others, which check it
+        with self._reading() as features, torch.no_grad():
+            parts = []
+            for chunk in torch.split(samples[:: -(-len(samples) // MOST_SAMPLES)], engine.micro_batch):
+                engine.logits(chunk / 255)
+                parts.append([(mean[: len(chunk)], square[: len(chunk)]) for mean, square in features])
+                features.clear()
+        layers = [[torch.cat(one).mean(0) for one in zip(*layer, strict=True)] for layer in zip(*parts, strict=False)]
+        self.of_samples = [_normal(*layer) for layer in layers]
+        if not self.of_samples:
+            name = engine.classifier.name
+            raise RecipeError(f"{name} has no layer whose features can be read: use statistics=0.")
+
+    @contextmanager
+    def penalty(self, owner: Tensor) -> "Iterator[Callable[[], Tensor | float]]":
+        """For a ``with`` block: yield a function that returns the penalty of each image, (n,), of the forward pass made within the block.
+
+        It is the weight times the divergence of the features of all images of its map from the samples', as normal
+        densities, KL(nudged samples || samples) in nats: a mean over channels and layers.
+
+        Args:
+            owner: (n,): the number of the map that each image was nudged by.
+        """
+        with self._reading() as features:
+            yield lambda: self.weight * self._divergence(features, owner)
+
+    @contextmanager
+    def _reading(self) -> Iterator[Features]:
+        """For a ``with`` block: yield a list that every forward pass appends each layer's Features to, in the order of their calls."""
+        features: Features = []
+
+        def hook(_: nn.Module, __: object, output: Any) -> None:
+            """Forward hook: append each image's channel means and mean squares, if the output has positions in the image."""
+            grid = as_spatial_activation(output, self.size) if isinstance(output, Tensor) else None
+            if grid is not None:
+                features.append(ChannelMoments.apply(grid))  # type: ignore[no-untyped-call]
+
+        with forward_hooks(self.layers, hook):
+            yield features
+
+    def _divergence(self, features: Features, owner: Tensor) -> Tensor:
+        """Return the divergence of the map of each image, (n,); the images of an ``owner`` are taken together."""
+        same = (owner[:, None] == owner).float()
+        same = same / same.sum(1, keepdim=True)  # its rows average over the images of one map
+        total = torch.zeros(len(owner), device=owner.device)
+        for layer, (usual, spread, floor) in zip(features, self.of_samples, strict=False):  # a network may branch
+            mean, square = (same.to(one) @ one[: len(owner)] for one in layer)
+            ratio = ((square - mean.square()).clamp_min(0) + floor) / spread
+            total = total + ((mean - usual).square() / spread + ratio - 1 - ratio.log()).mean(1) / 2
+        return total / len(features)
+
+
+class ChannelMoments(torch.autograd.Function):
+    """Each image's mean and mean square of every channel, (n, c) each in at least single precision, of feature maps (n, c, h, w).
+
+    Torch's own reductions would do, but their gradients keep and pass over several single-precision copies of the
+    feature maps, and made a step more than twice as long.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, grid: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the means and mean squares; the copy that is kept is for networks that then change the feature maps in place."""
+        ctx.save_for_backward(grid.clone())
+        exact = torch.promote_types(grid.dtype, torch.float32)
+        norm = torch.linalg.vector_norm(grid, dim=(2, 3), dtype=exact)
+        return grid.mean((2, 3), dtype=exact), norm.square() / grid[0, 0].numel()
+
+    @staticmethod
+    def backward(ctx: Any, mean: Tensor, square: Tensor) -> Tensor:
+        """Return the gradient with respect to the feature maps from those of the means and the mean squares."""
+        (grid,) = ctx.saved_tensors
+        offset, slope = (one.to(grid.dtype)[:, :, None, None] / grid[0, 0].numel() for one in (mean, 2 * square))
+        return torch.addcmul(offset, slope, grid)
+
+
+def _has_kernel(part: nn.Module) -> bool:
+    """Return whether a module has weights of two or more dimensions of its own, as convolutions and linear layers do and norms do not."""
+    weight = getattr(part, "weight", None)
+    return isinstance(weight, Tensor) and weight.ndim > 1
+
+
+def _normal(mean: Tensor, square: Tensor) -> tuple[Tensor, Tensor, float]:
+    """Return a layer's means (c,), variances (c,) plus a floor, and the floor, from means and mean squares (c,) of its channels."""
+    variance = (square - mean.square()).clamp_min(0)
+    floor = FLOOR * float(variance.mean()) or FLOOR
+    return mean, variance + floor, floor

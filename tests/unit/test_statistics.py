@@ -1,0 +1,122 @@
+"""The penalty on feature statistics: its value and gradient by the definition, and that it depends on its own map's images only."""
+
+import pytest
+import torch
+from torch import nn
+from torch.distributions import Normal, kl_divergence
+
+from phosphene.classifier import Classifier
+from phosphene.concept_map import Job
+from phosphene.engine import Engine
+from phosphene.engine.statistics import FLOOR, ChannelMoments, FeatureStatistics
+from phosphene.errors import RecipeError
+from phosphene.mapper import map_jobs
+from phosphene.mapper.views import mean_view_gradients
+from phosphene.recipe import resolve
+from tests import hand, tiny
+from tests.twice import assert_same_map
+
+WEIGHT = 7.0
+
+
+@pytest.fixture
+def engine():
+    with Engine(tiny.classifier(), precision="fp64") as opened:
+        yield opened
+
+
+def noise(*shape, seed=0):
+    """Random bytes of a shape."""
+    return torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
+
+
+def convolutions(engine, images):
+    """What the tiny network's two convolutions give for images in [0, 1]; its last layer has no positions."""
+    space, module = engine.classifier.input, engine.classifier.module
+    mean, std = (torch.tensor(one, dtype=torch.float64)[:, None, None] for one in (space.mean, space.std))
+    first = module[0]((images - mean) / std)
+    return [first, module[3](module[2](module[1](first)))]
+
+
+def penalty_by_definition(engine, samples, images):
+    """WEIGHT times the mean over layers and channels of KL(images || samples) between normal densities."""
+    layers = []
+    for usual, found in zip(convolutions(engine, samples.double() / 255), convolutions(engine, images), strict=True):
+        densities = [Normal(one.mean((0, 2, 3)), one.std((0, 2, 3), correction=0)) for one in (found, usual)]
+        layers.append(kl_divergence(*densities).mean())
+    return WEIGHT * sum(layers) / len(layers)
+
+
+def test_value_and_gradient_are_those_of_the_definition(engine):
+    samples, batch, classes = noise(40, 3, 16, 16), noise(2, 6, 3, 16, 16, seed=1), torch.tensor([1, 3])
+    nu = 0.1 * torch.randn(2, 3, 16, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    statistics = engine.feature_statistics(samples, WEIGHT)
+    found = engine.mean_gradients(batch, nu, classes, "log-odds", statistics.penalty)
+    plain = engine.mean_gradients(batch, nu, classes, "log-odds")
+    for row in range(2):
+        images = (batch[row].double() / 255 - nu[row]).clamp(0, 1).requires_grad_()
+        penalty = penalty_by_definition(engine, samples, images)
+        (slope,) = torch.autograd.grad(penalty, images)
+        # Variances have a floor, and the definition has none.
+        torch.testing.assert_close((found.gradient - plain.gradient)[row], slope.sum(0), rtol=0.02, atol=1e-4)
+        with statistics.penalty(torch.zeros(6, dtype=torch.int64)) as added:
+            engine.logits(images.detach())
+            torch.testing.assert_close(
+                added(), penalty.detach().expand(6), rtol=10 * FLOOR, atol=0.0, check_dtype=False
+            )
+    torch.testing.assert_close(found.loss, plain.loss)  # the curve stays the cross-entropy
+
+
+def test_the_samples_themselves_have_none(engine):
+    samples = noise(32, 3, 16, 16)
+    with engine.feature_statistics(samples, WEIGHT).penalty(torch.zeros(32, dtype=torch.int64)) as added:
+        engine.logits(samples / 255)
+        assert 0 <= abs(float(added()[0])) < WEIGHT * FLOOR
+
+
+def test_the_views_of_a_map_share_their_statistics(engine):
+    """A view per sample, each the map itself, gives the gradient of all samples less the map."""
+    samples, batch, classes = noise(40, 3, 16, 16), noise(2, 4, 3, 16, 16, seed=1), torch.tensor([1, 3])
+    nu = 0.1 * torch.randn(2, 3, 16, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    still = torch.eye(2, 3, dtype=torch.float64).expand(8, 2, 3)
+    statistics = engine.feature_statistics(samples, WEIGHT)
+    whole, viewed = (
+        mean_view_gradients(engine, batch, nu, views, classes, "log-odds", statistics) for views in (None, still)
+    )
+    torch.testing.assert_close(viewed.gradient, whole.gradient)
+
+
+def test_a_map_does_not_depend_on_those_beside_it(pool, network):
+    recipe = resolve("vivid", {"steps": 3, "statistics": 100.0})
+    with Engine(network, precision="fp64") as engine:
+        together = map_jobs(engine, pool, [Job(0), Job(4)], recipe)
+        assert_same_map(map_jobs(engine, pool, [Job(4)], recipe)[0], together[1])
+        without = map_jobs(engine, pool, [Job(4)], recipe.replace(statistics=0.0))[0]
+    assert not torch.allclose(without.nu, together[1].nu)
+
+
+def test_moments_have_their_gradient_also_where_a_network_overwrites_its_feature_maps():
+    grid = torch.randn(2, 3, 4, 5, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(ChannelMoments.apply, grid)
+    slopes = []
+    for inplace in (False, True):
+        torch.manual_seed(0)
+        module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(inplace=inplace), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        with Engine(Classifier(module, size=16), precision="fp64") as engine:
+            statistics = engine.feature_statistics(noise(8, 3, 16, 16), WEIGHT)
+            nu, batch = torch.zeros(1, 3, 16, 16, dtype=torch.float64), noise(1, 4, 3, 16, 16, seed=1)
+            slopes.append(engine.mean_gradients(batch, nu, torch.tensor([1]), penalties=statistics.penalty).gradient)
+    torch.testing.assert_close(*slopes)
+
+
+def test_they_are_measured_once_per_samples(engine):
+    samples = noise(8, 3, 16, 16)
+    first = engine.feature_statistics(samples, WEIGHT)
+    assert engine.feature_statistics(samples, WEIGHT) is first
+    assert engine.feature_statistics(samples, 2 * WEIGHT) is not first
+    assert engine.feature_statistics(samples.clone(), WEIGHT) is not first
+
+
+def test_a_network_without_layers_to_read_is_refused():
+    with Engine(hand.classifier()) as engine, pytest.raises(RecipeError, match=r"no layer .* use statistics=0"):
+        FeatureStatistics(engine, noise(8, 3, 16, 16), WEIGHT)
