@@ -66,3 +66,15 @@ def test_a_folder_of_something_else_is_refused(scan, tmp_path):
     (tmp_path / "scan").mkdir()
     (tmp_path / "scan" / "notes.txt").write_text("mine", encoding="utf-8")
     assert "not a run directory" in scan().complaint
+
+
+def test_an_interrupted_scan_says_that_it_begins_anew(scan, monkeypatch, tmp_path):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("phosphene.workflows.scan.scan", interrupt)
+        answer = scan()
+    assert answer.code == 130
+    assert answer.err.endswith("interrupted. The same command begins anew.\n")
+    assert scan("--json").code in (0, 1, 3)
