@@ -109,6 +109,35 @@ def test_moments_have_their_gradient_also_where_a_network_overwrites_its_feature
     torch.testing.assert_close(*slopes)
 
 
+class Tokens(nn.Module):
+    """Patches with positions from an embedding, as CLIP has them, then a layer that sees four tokens at a time, as Swin's do."""
+
+    def __init__(self):
+        super().__init__()
+        self.patches, self.positions = nn.Conv2d(3, 8, 4, stride=4), nn.Embedding(16, 8)
+        self.windows, self.mixed, self.head = nn.Linear(8, 8), nn.Linear(8, 8), nn.Linear(8, 5)
+
+    def forward(self, x):
+        tokens = self.patches(x).flatten(2).transpose(1, 2) + self.positions(torch.arange(16)[None])
+        windows = self.windows(tokens.reshape(-1, 4, 8)).reshape(-1, 16, 8)
+        return self.head(self.mixed(windows.relu()).relu().mean(1))
+
+
+@pytest.mark.parametrize("batch", [None, 1, 3])
+def test_layers_of_a_transformer_are_those_with_tokens_of_every_image(batch):
+    torch.manual_seed(0)
+    classifier = Classifier(Tokens(), size=16, batch=batch)
+    with Engine(classifier, precision="fp64") as engine:
+        statistics = engine.feature_statistics(noise(9, 3, 16, 16), WEIGHT)
+        if batch is None:
+            assert statistics.layers == [classifier.module.patches, classifier.module.mixed]
+        nu = torch.zeros(1, 3, 16, 16, dtype=torch.float64)
+        given = engine.mean_gradients(noise(1, 4, 3, 16, 16), nu, torch.tensor([1]), penalties=statistics.penalty)
+        plain = engine.mean_gradients(noise(1, 4, 3, 16, 16), nu, torch.tensor([1]))
+    assert given.gradient.isfinite().all()
+    assert not torch.allclose(given.gradient, plain.gradient)
+
+
 def test_they_are_measured_once_per_samples(engine):
     samples = noise(8, 3, 16, 16)
     first = engine.feature_statistics(samples, WEIGHT)

@@ -51,8 +51,10 @@ class FeatureStatistics:
         refuse_quantised(engine.classifier)
         self.weight = weight
         self.size = engine.classifier.input.size
-        self.layers = [part for part in hookable(engine.classifier.module) if _has_kernel(part)]
-        engine.logits(samples[:1] / 255)  # the first call of a network may be followed by others, which check it
+        self.layers = self._find_layers(engine, samples)
+        if not self.layers:
+            name = engine.classifier.name
+            raise RecipeError(f"{name} has no layer whose features can be read: use statistics=0.")
         with self._reading() as features, torch.no_grad():
             parts = []
             for chunk in torch.split(samples[:: -(-len(samples) // MOST_SAMPLES)], engine.micro_batch):
@@ -61,9 +63,6 @@ class FeatureStatistics:
                 features.clear()
         layers = [[torch.cat(one).mean(0) for one in zip(*layer, strict=True)] for layer in zip(*parts, strict=False)]
         self.of_samples = [_normal(*layer) for layer in layers]
-        if not self.of_samples:
-            name = engine.classifier.name
-            raise RecipeError(f"{name} has no layer whose features can be read: use statistics=0.")
 
     @contextmanager
     def penalty(self, owner: Tensor) -> "Iterator[Callable[[], Tensor | float]]":
@@ -77,6 +76,21 @@ class FeatureStatistics:
         """
         with self._reading() as features:
             yield lambda: self.weight * self._divergence(features, owner)
+
+    def _find_layers(self, engine: "Engine", samples: Tensor) -> list[nn.Module]:
+        """Return the modules with kernels that, when a few samples are run, give feature maps or tokens of each as a whole."""
+        few = samples[: min(2, engine.micro_batch)]  # two, if possible: positions of tokens are often given for one
+        found: dict[nn.Module, None] = {}
+
+        def hook(part: nn.Module, _: object, output: Any) -> None:
+            """Forward hook: note the module if its output has positions in the image and a row per sample."""
+            grid = as_spatial_activation(output, self.size) if isinstance(output, Tensor) else None
+            if grid is not None and len(grid) in (len(few), engine.classifier.batch):  # to which some are padded
+                found[part] = None
+
+        with forward_hooks([part for part in hookable(engine.classifier.module) if _has_kernel(part)], hook):
+            engine.logits(few / 255)
+        return list(found)
 
     @contextmanager
     def _reading(self) -> Iterator[Features]:
