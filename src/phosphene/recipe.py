@@ -88,7 +88,7 @@ class Recipe:
         False, "left and right change places in half of the views", lambda _: True, "true or false"
     )
     statistics: float = _not_negative(
-        0.0, "weight of how far the features of nudged samples are from those of the samples"
+        0.0, "gradient that keeps the samples' feature statistics, as a share of the loss's"
     )
     # the cycle and Eq. 2
     rounds: int = _count(2, "cycles of Algorithm 1 and refinement")

@@ -25,7 +25,7 @@ from tests.twice import assert_same_map
 JOBS = [Job(0), Job(2, seed=5), Job(1)]
 RECIPES = {
     "vivid": resolve("vivid", {"steps": 15}),
-    "statistics": resolve("vivid", {"steps": 8, "statistics": 100.0}),
+    "statistics": resolve("vivid", {"steps": 8, "statistics": 0.25}),
     "quick": resolve("quick", {"steps": 14, "refine_steps": 11}),
     "paper": resolve("paper", {"steps": 12, "refine_steps": 7, "batch_size": 6}),
 }

@@ -17,7 +17,7 @@ from phosphene.engine.gradients import Gradients, MeanGradients, input_gradient
 from phosphene.engine.losses import LOSSES, cross_entropy
 from phosphene.engine.memory import CPU_MICRO_BATCH, CUDA_MICRO_BATCH, Result, halving_micro_batch, keep_freed_memory
 from phosphene.engine.modules import channels_first, find_spatial_layer, frozen
-from phosphene.engine.statistics import FeatureStatistics, Penalties, Penalty, no_penalty
+from phosphene.engine.statistics import FeatureStatistics, Penalties, Penalty, no_penalty, norms
 from phosphene.engine.targets import hits, target_probabilities, virtual_logits
 from phosphene.engine.tuning import tuned_micro_batch
 from phosphene.engine.units import MOST_SAMPLES, UnitClassifier, layer_outputs, mean_activations
@@ -125,12 +125,7 @@ class Engine:
         return step if self._captured is None else self._captured.get(step, (step.__qualname__, *key))
 
     def mean_gradients(
-        self,
-        samples: Tensor,
-        nu: Tensor,
-        classes: Tensor,
-        loss: str = "cross-entropy",
-        penalties: Penalties = no_penalty,
+        self, samples: Tensor, nu: Tensor, classes: Tensor, loss: str = "cross-entropy", penalty: Penalties = no_penalty
     ) -> MeanGradients:
         """Return, per map, mean loss gradient, cross-entropy and hit rate over its own samples less the map, clipped (Alg. 1, lines 3, 4).
 
@@ -141,7 +136,7 @@ class Engine:
             nu: (m, c, h, w).
             classes: int64 (m,), or the targets of m concepts (:mod:`phosphene.engine.targets`).
             loss: The loss to differentiate, a name in :data:`phosphene.engine.losses.LOSSES`.
-            penalties: What is added to the loss, see :meth:`FeatureStatistics.penalty`; the network is not compiled then.
+            penalty: Whose gradient is added, see :meth:`FeatureStatistics.penalty`; the network is not compiled then.
 
         Raises:
             DeviceError: the device has no memory for one image.
@@ -154,7 +149,7 @@ class Engine:
             entropy = torch.zeros(maps, dtype=self.dtype, device=self.device)
             hit = torch.zeros_like(entropy)
             for images, owner in self._nudged(samples, nu):
-                slope, _, logits = self._differentiate(images, classes[owner], loss, penalties(owner))
+                slope, _, logits = self._differentiate(images, classes[owner], loss, penalty(owner))
                 gradient.index_add_(0, owner, slope)
                 entropy.index_add_(0, owner, cross_entropy(*virtual_logits(logits, classes[owner])))
                 hit.index_add_(0, owner, hits(logits, classes[owner]).to(self.dtype))
@@ -239,9 +234,9 @@ class Engine:
         first = samples[:MOST_SAMPLES]
         return self._once(("activations", layer), samples, lambda: layer_outputs(self, first, layer, mean_activations))
 
-    def feature_statistics(self, samples: Tensor, weight: float) -> FeatureStatistics:
-        """Return the FeatureStatistics of a weight for samples, uint8 (n, c, h, w); kept until other samples are given."""
-        return self._once(("statistics", weight), samples, lambda: FeatureStatistics(self, samples, weight))
+    def feature_statistics(self, samples: Tensor, share: float) -> FeatureStatistics:
+        """Return the FeatureStatistics of a share for samples, uint8 (n, c, h, w); kept until other samples are given."""
+        return self._once(("statistics", share), samples, lambda: FeatureStatistics(self, samples, share))
 
     def _once(self, key: Hashable, samples: Tensor, measure: "Callable[[], Result]") -> "Result":
         """Return ``measure()``, which is kept under ``key`` until it is asked for of other ``samples``."""
@@ -262,10 +257,13 @@ class Engine:
         if self.forward is None and penalty is None:
             self.forward = pick_forward(self, len(images))
         images.requires_grad_()
-        with torch.enable_grad(), penalty or nullcontext(float) as added:  # float() is 0
+        with torch.enable_grad(), penalty or nullcontext() as slopes:
             logits = self._network(images, None if penalty else self.forward)
-            losses = LOSSES[loss](*virtual_logits(logits, classes)) + added()
+            losses = LOSSES[loss](*virtual_logits(logits, classes))
+            added = slopes and slopes(images)
             gradient = input_gradient(losses, images, self.classifier)
+        if added is not None:
+            gradient = gradient + added * norms(gradient)
         return gradient, losses.detach(), logits.detach()
 
     def _nudged(self, samples: Tensor, nu: Tensor) -> Iterator[tuple[Tensor, Tensor]]:

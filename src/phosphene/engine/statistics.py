@@ -1,4 +1,4 @@
-"""How far the features of nudged samples are from those of samples: a term of the loss that keeps maps natural. Not in the paper.
+"""How far the features of nudged samples are from those of samples: a second gradient, which keeps maps natural. Not in the paper.
 
 DeepInversion (Yin et al., CVPR 2020, Eq. 4) keeps images natural by the means and variances that batch norms store of
 their training set. Here they are measured on the samples instead, so that a network needs no batch norm.
@@ -25,12 +25,12 @@ MOST_SAMPLES = 128
 FLOOR = 1e-3
 
 Features = list[tuple[Tensor, Tensor]]  # per layer, mean and mean square of every channel, (n, c) each
-Penalty = AbstractContextManager["Callable[[], Tensor | float]"]  # see FeatureStatistics.penalty
+Penalty = AbstractContextManager[Callable[[Tensor], Tensor]]  # see FeatureStatistics.penalty
 Penalties = Callable[[Tensor], "Penalty | None"]  # of the number of each image's map
 
 
 def no_penalty(_: Tensor) -> None:
-    """Return ``None``: nothing is added to the loss."""
+    """Return ``None``: no gradient is added to that of the loss."""
 
 
 class FeatureStatistics:
@@ -41,21 +41,22 @@ class FeatureStatistics:
     Args:
         engine: An open engine.
         samples: uint8 (n, c, h, w); up to 128 are used, evenly spaced.
-        weight: What the divergence is multiplied by.
+        share: Norm of the divergence's gradient over that of the loss, at every image. Networks differ by more than ten
+            times in how steep the loss is beside the divergence, so that no weight of the divergence itself fits all.
 
     Raises:
         RecipeError: the network has no such layer that hooks can read.
     """
 
-    def __init__(self, engine: "Engine", samples: Tensor, weight: float) -> None:
+    def __init__(self, engine: "Engine", samples: Tensor, share: float) -> None:
         refuse_quantised(engine.classifier)
-        self.weight = weight
+        self.share = share
         self.size = engine.classifier.input.size
         self.layers = self._find_layers(engine, samples)
         if not self.layers:
             name = engine.classifier.name
             raise RecipeError(f"{name} has no layer whose features can be read: use statistics=0.")
-        with self._reading() as features, torch.no_grad():
+        with self.reading() as features, torch.no_grad():
             parts = []
             for chunk in torch.split(samples[:: -(-len(samples) // MOST_SAMPLES)], engine.micro_batch):
                 engine.logits(chunk / 255)
@@ -65,17 +66,24 @@ class FeatureStatistics:
         self.of_samples = [_normal(*layer) for layer in layers]
 
     @contextmanager
-    def penalty(self, owner: Tensor) -> "Iterator[Callable[[], Tensor | float]]":
-        """For a ``with`` block: yield a function that returns the penalty of each image, (n,), of the forward pass made within the block.
+    def penalty(self, owner: Tensor) -> Iterator[Callable[[Tensor], Tensor]]:
+        """For a ``with`` block: yield a function that returns the divergence's gradient at the images of the forward pass made within it.
 
-        It is the weight times the divergence of the features of all images of its map from the samples', as normal
-        densities, KL(nudged samples || samples) in nats: a mean over channels and layers.
+        The gradient (n, c, h, w) has the norm ``share`` at every image. The divergence is that of the features of all
+        images of a map from the samples', as normal densities, KL(nudged samples || samples): a mean over channels and
+        layers.
 
         Args:
             owner: (n,): the number of the map that each image was nudged by.
         """
-        with self._reading() as features:
-            yield lambda: self.weight * self._divergence(features, owner)
+        with self.reading() as features:
+
+            def slopes(images: Tensor) -> Tensor:
+                """Return the gradient at ``images``, (n, c, h, w), of norm ``share`` each; the pass can be differentiated once more."""
+                (slope,) = torch.autograd.grad(self.divergence(features, owner).sum(), images, retain_graph=True)
+                return self.share * slope / norms(slope).clamp_min(torch.finfo(slope.dtype).tiny)
+
+            yield slopes
 
     def _find_layers(self, engine: "Engine", samples: Tensor) -> list[nn.Module]:
         """Return the modules with kernels that, when a few samples are run, give feature maps or tokens of each as a whole."""
@@ -93,7 +101,7 @@ class FeatureStatistics:
         return list(found)
 
     @contextmanager
-    def _reading(self) -> Iterator[Features]:
+    def reading(self) -> Iterator[Features]:
         """For a ``with`` block: yield a list that every forward pass appends each layer's Features to, in the order of their calls."""
         features: Features = []
 
@@ -106,7 +114,7 @@ class FeatureStatistics:
         with forward_hooks(self.layers, hook):
             yield features
 
-    def _divergence(self, features: Features, owner: Tensor) -> Tensor:
+    def divergence(self, features: Features, owner: Tensor) -> Tensor:
         """Return the divergence of the map of each image, (n,); the images of an ``owner`` are taken together."""
         same = (owner[:, None] == owner).float()
         same = same / same.sum(1, keepdim=True)  # its rows average over the images of one map
@@ -116,6 +124,12 @@ class FeatureStatistics:
             ratio = ((square - mean.square()).clamp_min(0) + floor) / spread
             total = total + ((mean - usual).square() / spread + ratio - 1 - ratio.log()).mean(1) / 2
         return total / len(features)
+
+
+def norms(images: Tensor) -> Tensor:
+    """Return the l2 norm of every image (n, c, h, w), as (n, 1, 1, 1)."""
+    each: Tensor = torch.linalg.vector_norm(images, dim=(1, 2, 3), keepdim=True)
+    return each
 
 
 class ChannelMoments(torch.autograd.Function):

@@ -55,7 +55,7 @@ def accumulate(
             ``smoothing``.
         moments: State to resume from; updated at every step.
         colours: (c, c), see :func:`phosphene.mapper.smoothing.colour_matrix`; not in the paper.
-        statistics: Adds their penalty to the loss; not in the paper.
+        statistics: Add their gradient to that of the loss; not in the paper.
     """
     moments = moments or Moments()
     radius = recipe.radius_for(nu.shape[1:])

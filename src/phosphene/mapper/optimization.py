@@ -106,8 +106,8 @@ class MapOptimization:
         concepts = [job.concept(engine.classifier.labels) for job in jobs]
         self.labels = [concept.label for concept in concepts]
         self.engine, self.classes = reader_and_targets(engine, concepts, self.pool)
-        weight = recipe.statistics
-        self.statistics = self.engine.feature_statistics(self.pool.pixels, weight) if weight else None
+        share = recipe.statistics
+        self.statistics = self.engine.feature_statistics(self.pool.pixels, share) if share else None
         self.total = recipe.rounds * (recipe.steps + recipe.refine_steps)
         self.generators = [torch.Generator().manual_seed(job.seed * 1_000_003 + job.index) for job in jobs]
         self.losses: list[list[float]] = []  # per step, per map
@@ -264,5 +264,5 @@ class MapOptimization:
 
 def passes_per_map(recipe: Recipe) -> int:
     """Return how many images one map sends through the network, a backward pass as one more; views add none, measurements are left out."""
-    step = recipe.batch_size * (4 if recipe.sign_test else 2)
+    step = recipe.batch_size * ((4 if recipe.sign_test else 2) + (1 if recipe.statistics else 0))
     return recipe.rounds * (recipe.steps * step + recipe.refine_steps * recipe.batch_size * 2)

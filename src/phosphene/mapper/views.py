@@ -58,7 +58,7 @@ def mean_view_gradients(
         views: From :func:`draw_views`, of the maps' type and on their device.
         classes: int64 (m,), or the targets of m concepts (:mod:`phosphene.engine.targets`).
         loss: The loss to differentiate.
-        statistics: Adds their penalty to the loss.
+        statistics: Add their gradient.
     """
     per_map = no_penalty if statistics is None else statistics.penalty
     if views is None:
