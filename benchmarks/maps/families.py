@@ -34,11 +34,12 @@ from phosphene.workflows.score import score_runs
 
 OTHERS = ("efficientnet_lite0", "squeezenet")  # beside the MobileNets
 FAMILIES = (*NETWORKS, *OTHERS)
+STATISTICS = {"loss": "soft-log-odds", "statistics": 0.25}
 # By case: sources, how many seeds, changes of the recipe.
 CASES: dict[str, tuple[tuple[str, ...], int, dict[str, Any]]] = {
     "ten": (FAMILIES, 2, {}),
     "mirrored": (OTHERS, 2, {"view_mirror": True}),
-    "statistics": ((*OTHERS, "mobilenet_v1_050"), 2, {"loss": "soft-log-odds", "statistics": 0.25}),
+    "statistics": ((*OTHERS, "mobilenet_v1_050"), 2, STATISTICS),
     "hundred": (("efficientnet_lite0",), 1, {}),
     "hundred-plain": (("squeezenet",), 1, {}),
 }
