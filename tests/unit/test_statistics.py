@@ -8,11 +8,12 @@ from torch.distributions import Normal, kl_divergence
 from phosphene.classifier import Classifier
 from phosphene.concept_map import Job
 from phosphene.engine import Engine
-from phosphene.engine.statistics import ChannelMoments, FeatureStatistics, norms
-from phosphene.errors import RecipeError
-from phosphene.mapper import map_jobs
+from phosphene.engine.statistics import ChannelMoments, FeatureStatistics, Keep, norms
+from phosphene.errors import CardError, RecipeError
+from phosphene.mapper import MapOptimization, map_jobs
 from phosphene.mapper.views import mean_view_gradients
 from phosphene.recipe import resolve
+from phosphene.samples.pool import make_pool
 from tests import hand, tiny
 from tests.twice import assert_same_map
 
@@ -50,7 +51,7 @@ def divergence_by_definition(engine, samples, images):
 def test_divergence_and_gradient_are_those_of_the_definition(engine):
     samples, images = noise(40, 3, 16, 16), noise(6, 3, 16, 16, seed=1).double() / 255
     images = (images * torch.linspace(0.3, 1, 6)[:, None, None, None]).requires_grad_()
-    statistics, owner = engine.feature_statistics(samples, SHARE), torch.tensor([0, 0, 0, 0, 1, 1])
+    statistics, owner = engine.feature_statistics(samples), torch.tensor([0, 0, 0, 0, 1, 1])
     with statistics.reading() as features:
         engine._network(images)
     found = statistics.divergence(features, owner)
@@ -65,11 +66,11 @@ def test_divergence_and_gradient_are_those_of_the_definition(engine):
 
 
 def test_its_gradient_is_a_share_of_the_loss_at_every_image(engine):
-    statistics = engine.feature_statistics(noise(40, 3, 16, 16), SHARE)
+    keep = Keep(engine.feature_statistics(noise(40, 3, 16, 16)), SHARE)
     nu = 0.1 * torch.randn(4, 3, 16, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
     batch, classes = noise(4, 1, 3, 16, 16, seed=1), torch.tensor([1, 3, 0, 2])
     plain = engine.mean_gradients(batch, nu, classes, "log-odds")
-    found = engine.mean_gradients(batch, nu, classes, "log-odds", statistics.penalty)
+    found = engine.mean_gradients(batch, nu, classes, "log-odds", keep)
     shares = norms(found.gradient - plain.gradient) / norms(plain.gradient)
     torch.testing.assert_close(shares, torch.full_like(shares, SHARE))
     torch.testing.assert_close(found.loss, plain.loss)
@@ -77,7 +78,7 @@ def test_its_gradient_is_a_share_of_the_loss_at_every_image(engine):
 
 def test_the_samples_themselves_have_no_divergence(engine):
     samples = noise(32, 3, 16, 16)
-    statistics = engine.feature_statistics(samples, SHARE)
+    statistics = engine.feature_statistics(samples)
     with statistics.reading() as features:
         engine.logits(samples / 255)
     assert statistics.divergence(features, torch.zeros(32, dtype=torch.int64)).abs().max() < 1e-6
@@ -88,16 +89,18 @@ def test_the_views_of_a_map_share_their_statistics(engine):
     samples, batch, classes = noise(40, 3, 16, 16), noise(2, 4, 3, 16, 16, seed=1), torch.tensor([1, 3])
     nu = 0.1 * torch.randn(2, 3, 16, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
     still = torch.eye(2, 3, dtype=torch.float64).expand(8, 2, 3)
-    statistics = engine.feature_statistics(samples, SHARE)
+    keep = Keep(engine.feature_statistics(samples), SHARE)
     whole, viewed = (
-        mean_view_gradients(engine, batch, nu, views, classes, "log-odds", statistics) for views in (None, still)
+        mean_view_gradients(engine, batch, nu, views, classes, "log-odds", keep) for views in (None, still)
     )
     torch.testing.assert_close(viewed.gradient, whole.gradient)
 
 
-def test_a_map_does_not_depend_on_those_beside_it(pool, network):
+@pytest.mark.parametrize("micro_batch", [3, 12, 43])
+def test_a_map_does_not_depend_on_those_beside_it(pool, network, micro_batch):
+    """Of 8 images per map, a micro-batch of 12 would hold one map and half of the next."""
     recipe = resolve("vivid", {"steps": 3, "statistics": 0.3})
-    with Engine(network, precision="fp64") as engine:
+    with Engine(network, precision="fp64", micro_batch=micro_batch) as engine:
         together = map_jobs(engine, pool, [Job(0), Job(4)], recipe)
         assert_same_map(map_jobs(engine, pool, [Job(4)], recipe)[0], together[1])
         without = map_jobs(engine, pool, [Job(4)], recipe.replace(statistics=0.0))[0]
@@ -112,9 +115,9 @@ def test_moments_have_their_gradient_also_where_a_network_overwrites_its_feature
         torch.manual_seed(0)
         module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(inplace=inplace), nn.AdaptiveAvgPool2d(1), nn.Flatten())
         with Engine(Classifier(module, size=16), precision="fp64") as engine:
-            statistics = engine.feature_statistics(noise(8, 3, 16, 16), SHARE)
+            keep = Keep(engine.feature_statistics(noise(8, 3, 16, 16)), SHARE)
             nu, batch = torch.zeros(1, 3, 16, 16, dtype=torch.float64), noise(1, 4, 3, 16, 16, seed=1)
-            slopes.append(engine.mean_gradients(batch, nu, torch.tensor([1]), penalty=statistics.penalty).gradient)
+            slopes.append(engine.mean_gradients(batch, nu, torch.tensor([1]), keep=keep).gradient)
     torch.testing.assert_close(*slopes)
 
 
@@ -137,24 +140,60 @@ def test_layers_of_a_transformer_are_those_with_tokens_of_every_image(batch):
     torch.manual_seed(0)
     classifier = Classifier(Tokens(), size=16, batch=batch)
     with Engine(classifier, precision="fp64") as engine:
-        statistics = engine.feature_statistics(noise(9, 3, 16, 16), SHARE)
-        if batch is None:
-            assert statistics.layers == [classifier.module.patches, classifier.module.mixed]
+        statistics = engine.feature_statistics(noise(9, 3, 16, 16))
+        layers = [part for part in (classifier.module.patches, classifier.module.mixed) if part in statistics.layers]
+        assert len(layers) == 2
+        assert batch == 1 or statistics.layers == layers  # one image's positions look like those of all
         nu = torch.zeros(1, 3, 16, 16, dtype=torch.float64)
-        given = engine.mean_gradients(noise(1, 4, 3, 16, 16), nu, torch.tensor([1]), penalty=statistics.penalty)
+        given = engine.mean_gradients(noise(1, 4, 3, 16, 16), nu, torch.tensor([1]), keep=Keep(statistics, SHARE))
         plain = engine.mean_gradients(noise(1, 4, 3, 16, 16), nu, torch.tensor([1]))
     assert given.gradient.isfinite().all()
     assert not torch.allclose(given.gradient, plain.gradient)
 
 
-def test_they_are_measured_once_per_samples(engine):
+def test_they_are_measured_once_per_samples(engine, monkeypatch):
+    samples, measured = make_pool(noise(8, 3, 16, 16), "noise"), []
+    monkeypatch.setattr("phosphene.engine.engine.FeatureStatistics", lambda *_: measured.append(1) or made)
+    made = FeatureStatistics(engine, samples.pixels)
+    for concept in (1, 3):
+        MapOptimization(engine, samples, [Job(concept)], resolve("vivid", {"statistics": SHARE}))
+    assert len(measured) == 1
+    assert engine.feature_statistics(samples.pixels.clone()) is made
+    assert len(measured) == 2
+
+
+def test_a_layer_that_is_called_twice_counts_with_both_calls():
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Conv2d(3, 3, 3, padding=1)
+
+        def forward(self, x):
+            return self.layer(self.layer(x)).mean((2, 3))
+
     samples = noise(8, 3, 16, 16)
-    first = engine.feature_statistics(samples, SHARE)
-    assert engine.feature_statistics(samples, SHARE) is first
-    assert engine.feature_statistics(samples, 2 * SHARE) is not first
-    assert engine.feature_statistics(samples.clone(), SHARE) is not first
+    with Engine(Classifier(Twice(), size=16), precision="fp64") as engine:
+        statistics = engine.feature_statistics(samples)
+        with statistics.reading() as features:
+            engine.logits(samples / 255)
+        assert [len(calls) for calls in features.values()] == [2]
+        assert statistics.divergence(features, torch.zeros(8, dtype=torch.int64)).abs().max() < 1e-6
+
+
+def test_a_network_without_gradient_is_refused_as_without_statistics():
+    class Detached(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Conv2d(3, 5, 3)
+
+        def forward(self, x):
+            return self.layer(x.detach()).mean((2, 3))
+
+    recipe = resolve("vivid", {"statistics": SHARE})
+    with Engine(Classifier(Detached(), size=16)) as engine, pytest.raises(CardError, match=r"no gradient .*detach"):
+        map_jobs(engine, make_pool(noise(8, 3, 16, 16), "noise"), [Job(1)], recipe)
 
 
 def test_a_network_without_layers_to_read_is_refused():
     with Engine(hand.classifier()) as engine, pytest.raises(RecipeError, match=r"no layer .* use statistics=0"):
-        FeatureStatistics(engine, noise(8, 3, 16, 16), SHARE)
+        engine.feature_statistics(noise(8, 3, 16, 16))

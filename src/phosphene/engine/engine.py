@@ -3,7 +3,8 @@
 import copy
 import math
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from contextlib import ExitStack, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from itertools import chain, pairwise
 from typing import Any, Self, cast
 
 import torch
@@ -17,7 +18,7 @@ from phosphene.engine.gradients import Gradients, MeanGradients, input_gradient
 from phosphene.engine.losses import LOSSES, cross_entropy
 from phosphene.engine.memory import CPU_MICRO_BATCH, CUDA_MICRO_BATCH, Result, halving_micro_batch, keep_freed_memory
 from phosphene.engine.modules import channels_first, find_spatial_layer, frozen
-from phosphene.engine.statistics import FeatureStatistics, Penalties, Penalty, no_penalty, norms
+from phosphene.engine.statistics import FeatureStatistics, Keep, Slopes, norms
 from phosphene.engine.targets import hits, target_probabilities, virtual_logits
 from phosphene.engine.tuning import tuned_micro_batch
 from phosphene.engine.units import MOST_SAMPLES, UnitClassifier, layer_outputs, mean_activations
@@ -125,7 +126,7 @@ class Engine:
         return step if self._captured is None else self._captured.get(step, (step.__qualname__, *key))
 
     def mean_gradients(
-        self, samples: Tensor, nu: Tensor, classes: Tensor, loss: str = "cross-entropy", penalty: Penalties = no_penalty
+        self, samples: Tensor, nu: Tensor, classes: Tensor, loss: str = "cross-entropy", keep: "Keep | None" = None
     ) -> MeanGradients:
         """Return, per map, mean loss gradient, cross-entropy and hit rate over its own samples less the map, clipped (Alg. 1, lines 3, 4).
 
@@ -136,7 +137,7 @@ class Engine:
             nu: (m, c, h, w).
             classes: int64 (m,), or the targets of m concepts (:mod:`phosphene.engine.targets`).
             loss: The loss to differentiate, a name in :data:`phosphene.engine.losses.LOSSES`.
-            penalty: Whose gradient is added, see :meth:`FeatureStatistics.penalty`; the network is not compiled then.
+            keep: Statistics whose gradient is added to that of the loss; the network is not compiled then.
 
         Raises:
             DeviceError: the device has no memory for one image.
@@ -148,8 +149,8 @@ class Engine:
             gradient = torch.zeros_like(nu)
             entropy = torch.zeros(maps, dtype=self.dtype, device=self.device)
             hit = torch.zeros_like(entropy)
-            for images, owner in self._nudged(samples, nu):
-                slope, _, logits = self._differentiate(images, classes[owner], loss, penalty(owner))
+            for images, owner in self._nudged(samples, nu, together=keep.views * count if keep else 1):
+                slope, _, logits = self._differentiate(images, classes[owner], loss, keep and keep.slopes(owner))
                 gradient.index_add_(0, owner, slope)
                 entropy.index_add_(0, owner, cross_entropy(*virtual_logits(logits, classes[owner])))
                 hit.index_add_(0, owner, hits(logits, classes[owner]).to(self.dtype))
@@ -234,9 +235,9 @@ class Engine:
         first = samples[:MOST_SAMPLES]
         return self._once(("activations", layer), samples, lambda: layer_outputs(self, first, layer, mean_activations))
 
-    def feature_statistics(self, samples: Tensor, share: float) -> FeatureStatistics:
-        """Return the FeatureStatistics of a share for samples, uint8 (n, c, h, w); kept until other samples are given."""
-        return self._once(("statistics", share), samples, lambda: FeatureStatistics(self, samples, share))
+    def feature_statistics(self, samples: Tensor) -> FeatureStatistics:
+        """Return the FeatureStatistics of samples, uint8 (n, c, h, w); kept until others are given."""
+        return self._once("statistics", samples, lambda: FeatureStatistics(self, samples))
 
     def _once(self, key: Hashable, samples: Tensor, measure: "Callable[[], Result]") -> "Result":
         """Return ``measure()``, which is kept under ``key`` until it is asked for of other ``samples``."""
@@ -251,30 +252,31 @@ class Engine:
         return find_spatial_layer(self.classifier.module, lambda: self.logits(grey), name, size=size)
 
     def _differentiate(
-        self, images: Tensor, classes: Tensor, loss: str, penalty: "Penalty | None" = None
+        self, images: Tensor, classes: Tensor, loss: str, slopes: "AbstractContextManager[Slopes] | None" = None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return a micro-batch's loss gradients (n, c, h, w), losses (n,) and logits; the first call decides whether it is compiled."""
-        if self.forward is None and penalty is None:
+        if self.forward is None and slopes is None:
             self.forward = pick_forward(self, len(images))
         images.requires_grad_()
-        with torch.enable_grad(), penalty or nullcontext() as slopes:
-            logits = self._network(images, None if penalty else self.forward)
+        with torch.enable_grad(), slopes or nullcontext() as kept:
+            logits = self._network(images, None if slopes else self.forward)
             losses = LOSSES[loss](*virtual_logits(logits, classes))
-            added = slopes and slopes(images)
+            added = kept and kept(images)
             gradient = input_gradient(losses, images, self.classifier)
         if added is not None:
             gradient = gradient + added * norms(gradient)
         return gradient, losses.detach(), logits.detach()
 
-    def _nudged(self, samples: Tensor, nu: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield micro-batches of samples less their map, clipped to [0, 1], and each image's map number (Alg. 1, line 3)."""
+    def _nudged(self, samples: Tensor, nu: Tensor, together: int = 1) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield micro-batches of samples less their map, clipped to [0, 1], and map numbers (Alg. 1, line 3); ``together`` share few."""
         maps, count = samples.shape[:2]
         flat = samples.flatten(0, 1)
         owners = torch.arange(maps, device=self.device).repeat_interleave(count)
-        for start in range(0, maps * count, self.micro_batch):
-            owner = owners[start : start + self.micro_batch]
-            images = flat[start : start + self.micro_batch].to(self.dtype) / 255
-            yield (images - nu[owner]).clamp_(0, 1).contiguous(memory_format=torch.channels_last), owner
+        most = max(together, self.micro_batch // together * together)  # so that no other map changes what is kept
+        blocks = (range(first, min(first + most, len(flat)), self.micro_batch) for first in range(0, len(flat), most))
+        for start, end in pairwise([*chain(*blocks), len(flat)]):
+            images = flat[start:end].to(self.dtype) / 255 - nu[owners[start:end]]
+            yield images.clamp_(0, 1).contiguous(memory_format=torch.channels_last), owners[start:end]
 
     def _network(self, images: Tensor, forward: "Forward | None" = None) -> Tensor:
         """Run the network, or ``forward``, on images that are on its device; return logits (n, classes); PhospheneError if closed."""

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
-# Of soft log-odds: 2 and 5 were as good in trials (docs/ablations.md).
+# Of soft log-odds: 2 and 5 did as well on one network (docs/ablations.md).
 TEMPERATURE = 3.0
 
 
@@ -37,8 +37,8 @@ def log_odds(logits: Tensor, classes: Tensor) -> Tensor:
 def soft_log_odds(logits: Tensor, classes: Tensor) -> Tensor:
     """Return log-odds whose log-sum-exp is taken of the others divided by 3, and multiplied by 3, (n,), from logits and indices (n,).
 
-    Many classes are pushed down a little, in place of the few likeliest, most of which resemble the map's own: maps then
-    transfer better (docs/ablations.md). What all logits have in common changes nothing, as with log-odds.
+    Many classes are pushed down a little, in place of the few likeliest: maps of most networks then transfer better
+    (docs/ablations.md). What all logits have in common changes nothing, as with log-odds.
     """
     own, others = _own_and_others(logits, classes)
     return TEMPERATURE * (others / TEMPERATURE).logsumexp(1) - own

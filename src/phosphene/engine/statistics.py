@@ -4,9 +4,10 @@ DeepInversion (Yin et al., CVPR 2020, Eq. 4) keeps images natural by the means a
 their training set. Here they are measured on the samples instead, so that a network needs no batch norm.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -24,13 +25,9 @@ MOST_SAMPLES = 128
 # Added to all variances, as a share of their mean over a layer: a channel may be the same everywhere.
 FLOOR = 1e-3
 
-Features = list[tuple[Tensor, Tensor]]  # per layer, mean and mean square of every channel, (n, c) each
-Penalty = AbstractContextManager[Callable[[Tensor], Tensor]]  # see FeatureStatistics.penalty
-Penalties = Callable[[Tensor], "Penalty | None"]  # of the number of each image's map
-
-
-def no_penalty(_: Tensor) -> None:
-    """Return ``None``: no gradient is added to that of the loss."""
+# By layer, for each of its calls, mean and mean square of every channel of every image, (n, c) each.
+Features = dict[nn.Module, list[tuple[Tensor, Tensor]]]
+Slopes = Callable[[Tensor], Tensor]  # see Keep.slopes
 
 
 class FeatureStatistics:
@@ -41,49 +38,61 @@ class FeatureStatistics:
     Args:
         engine: An open engine.
         samples: uint8 (n, c, h, w); up to 128 are used, evenly spaced.
-        share: Norm of the divergence's gradient over that of the loss, at every image. Networks differ by more than ten
-            times in how steep the loss is beside the divergence, so that no weight of the divergence itself fits all.
 
     Raises:
         RecipeError: the network has no such layer that hooks can read.
     """
 
-    def __init__(self, engine: "Engine", samples: Tensor, share: float) -> None:
+    def __init__(self, engine: "Engine", samples: Tensor) -> None:
         refuse_quantised(engine.classifier)
-        self.share = share
         self.size = engine.classifier.input.size
         self.layers = self._find_layers(engine, samples)
         if not self.layers:
             name = engine.classifier.name
             raise RecipeError(f"{name} has no layer whose features can be read: use statistics=0.")
-        with self.reading() as features, torch.no_grad():
-            parts = []
+        rows: Features = defaultdict(list)
+        with self.reading() as features:
             for chunk in torch.split(samples[:: -(-len(samples) // MOST_SAMPLES)], engine.micro_batch):
                 engine.logits(chunk / 255)
-                parts.append([(mean[: len(chunk)], square[: len(chunk)]) for mean, square in features])
+                for layer, calls in features.items():  # a network of a fixed batch size gets padding, which is cut off
+                    rows[layer] += [(mean[: len(chunk)], square[: len(chunk)]) for mean, square in calls]
                 features.clear()
-        layers = [[torch.cat(one).mean(0) for one in zip(*layer, strict=True)] for layer in zip(*parts, strict=False)]
-        self.of_samples = [_normal(*layer) for layer in layers]
+        moments = {layer: [torch.cat(one).mean(0) for one in zip(*calls, strict=True)] for layer, calls in rows.items()}
+        self.of_samples = {layer: _normal(mean, square) for layer, (mean, square) in moments.items()}
 
     @contextmanager
-    def penalty(self, owner: Tensor) -> Iterator[Callable[[Tensor], Tensor]]:
-        """For a ``with`` block: yield a function that returns the divergence's gradient at the images of the forward pass made within it.
+    def reading(self) -> Iterator[Features]:
+        """For a ``with`` block: yield a dictionary, Features, to which every forward pass adds those of each layer's calls."""
+        features: Features = defaultdict(list)
 
-        The gradient (n, c, h, w) has the norm ``share`` at every image. The divergence is that of the features of all
-        images of a map from the samples', as normal densities, KL(nudged samples || samples): a mean over channels and
-        layers.
+        def hook(layer: nn.Module, _: object, output: Any) -> None:
+            """Forward hook: add each image's channel means and mean squares, if the output has positions in the image."""
+            grid = as_spatial_activation(output, self.size) if isinstance(output, Tensor) else None
+            if grid is not None:
+                features[layer].append(ChannelMoments.apply(grid))  # type: ignore[no-untyped-call]
+
+        with forward_hooks(self.layers, hook):
+            yield features
+
+    def divergence(self, features: Features, owner: Tensor) -> Tensor:
+        """Return, per image, (n,), how far the features of all images of its map are from the samples': a mean over channels and layers.
+
+        It is the Kullback-Leibler divergence of normal densities, KL(nudged samples || samples), in nats.
 
         Args:
+            features: Of one forward pass, from :meth:`reading`.
             owner: (n,): the number of the map that each image was nudged by.
         """
-        with self.reading() as features:
-
-            def slopes(images: Tensor) -> Tensor:
-                """Return the gradient at ``images``, (n, c, h, w), of norm ``share`` each; the pass can be differentiated once more."""
-                (slope,) = torch.autograd.grad(self.divergence(features, owner).sum(), images, retain_graph=True)
-                return self.share * slope / norms(slope).clamp_min(torch.finfo(slope.dtype).tiny)
-
-            yield slopes
+        same = (owner[:, None] == owner).float()
+        same = same / same.sum(1, keepdim=True)  # its rows average over the images of one map
+        total = torch.zeros(len(owner), device=owner.device)
+        for layer, calls in features.items():
+            usual, spread, floor = self.of_samples[layer]
+            of_images = (torch.stack([one[: len(owner)] for one in kind]).mean(0) for kind in zip(*calls, strict=True))
+            mean, square = (same.to(one) @ one for one in of_images)
+            ratio = ((square - mean.square()).clamp_min(0) + floor) / spread
+            total = total + ((mean - usual).square() / spread + ratio - 1 - ratio.log()).mean(1) / 2
+        return total / max(1, len(features))
 
     def _find_layers(self, engine: "Engine", samples: Tensor) -> list[nn.Module]:
         """Return the modules with kernels that, when a few samples are run, give feature maps or tokens of each as a whole."""
@@ -100,30 +109,41 @@ class FeatureStatistics:
             engine.logits(few / 255)
         return list(found)
 
+
+class Keep(NamedTuple):
+    """Which statistics the engine keeps while it differentiates a loss, and how much.
+
+    Attributes:
+        statistics: The statistics.
+        share: Norm of the divergence's gradient over that of the loss, at every image. Networks differ by more than ten
+            times in how steep the loss is beside the divergence, so that no weight of the divergence itself fits all.
+        views: How many maps in a row are views of one, whose images are taken together.
+    """
+
+    statistics: FeatureStatistics
+    share: float
+    views: int = 1
+
     @contextmanager
-    def reading(self) -> Iterator[Features]:
-        """For a ``with`` block: yield a list that every forward pass appends each layer's Features to, in the order of their calls."""
-        features: Features = []
+    def slopes(self, owner: Tensor) -> Iterator[Slopes]:
+        """For a ``with`` block: yield a function that returns the divergence's gradient at the images of the forward pass made within it.
 
-        def hook(_: nn.Module, __: object, output: Any) -> None:
-            """Forward hook: append each image's channel means and mean squares, if the output has positions in the image."""
-            grid = as_spatial_activation(output, self.size) if isinstance(output, Tensor) else None
-            if grid is not None:
-                features.append(ChannelMoments.apply(grid))  # type: ignore[no-untyped-call]
+        The gradient, (n, c, h, w), has the norm ``share`` at every image. The pass can be differentiated once more.
 
-        with forward_hooks(self.layers, hook):
-            yield features
+        Args:
+            owner: (n,): the number of the map, or view, that each image was nudged by.
+        """
+        with self.statistics.reading() as features:
 
-    def divergence(self, features: Features, owner: Tensor) -> Tensor:
-        """Return the divergence of the map of each image, (n,); the images of an ``owner`` are taken together."""
-        same = (owner[:, None] == owner).float()
-        same = same / same.sum(1, keepdim=True)  # its rows average over the images of one map
-        total = torch.zeros(len(owner), device=owner.device)
-        for layer, (usual, spread, floor) in zip(features, self.of_samples, strict=False):  # a network may branch
-            mean, square = (same.to(one) @ one[: len(owner)] for one in layer)
-            ratio = ((square - mean.square()).clamp_min(0) + floor) / spread
-            total = total + ((mean - usual).square() / spread + ratio - 1 - ratio.log()).mean(1) / 2
-        return total / len(features)
+            def slopes(images: Tensor) -> Tensor:
+                """Return the gradient at ``images``; 0 if the network has none, which is refused when the loss is differentiated."""
+                divergence = self.statistics.divergence(features, owner // self.views).sum()
+                if not divergence.requires_grad:
+                    return torch.zeros_like(images)
+                (slope,) = torch.autograd.grad(divergence, images, retain_graph=True)
+                return self.share * slope / norms(slope).clamp_min(torch.finfo(slope.dtype).tiny)
+
+            yield slopes
 
 
 def norms(images: Tensor) -> Tensor:

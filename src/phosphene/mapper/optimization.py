@@ -10,6 +10,7 @@ from torch import Tensor
 
 from phosphene.concept_map import ConceptMap, Job
 from phosphene.engine import Engine
+from phosphene.engine.statistics import Keep
 from phosphene.errors import NumericError
 from phosphene.mapper.algorithm import Moments, accumulate
 from phosphene.mapper.draws import draw_ahead
@@ -106,8 +107,8 @@ class MapOptimization:
         concepts = [job.concept(engine.classifier.labels) for job in jobs]
         self.labels = [concept.label for concept in concepts]
         self.engine, self.classes = reader_and_targets(engine, concepts, self.pool)
-        share = recipe.statistics
-        self.statistics = self.engine.feature_statistics(self.pool.pixels, share) if share else None
+        # Of the pool as it was given, and by the engine itself: then they are measured once, and not in every group.
+        self.keep = Keep(engine.feature_statistics(pool.pixels), recipe.statistics) if recipe.statistics else None
         self.total = recipe.rounds * (recipe.steps + recipe.refine_steps)
         self.generators = [torch.Generator().manual_seed(job.seed * 1_000_003 + job.index) for job in jobs]
         self.losses: list[list[float]] = []  # per step, per map
@@ -135,7 +136,7 @@ class MapOptimization:
             viewed = self.nu.dtype if step < recipe.steps else None
             draws = draw_ahead(self.pool, recipe, self.generators, in_phase, ahead, viewed)
             if step < recipe.steps:
-                steps = accumulate(engine, draws, classes, self.nu, recipe, self.moments, self.colours, self.statistics)
+                steps = accumulate(engine, draws, classes, self.nu, recipe, self.moments, self.colours, self.keep)
             else:
                 if step == recipe.steps:
                     self.xi = activation_weights(engine, self.nu, self.layer, recipe.contrast)
