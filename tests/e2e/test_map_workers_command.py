@@ -33,8 +33,8 @@ def test_a_dry_run_says_what_is_there_and_how_long_the_rest_takes(call, card, tm
 def test_maps_that_cannot_be_made_are_listed_and_the_others_are_there(call, card, tmp_path, monkeypatch):
     mean_gradients, out = Engine.mean_gradients, tmp_path / "out"
 
-    def poisoned(self, samples, nu, classes, loss="cross-entropy"):
-        found = mean_gradients(self, samples, nu, classes, loss)
+    def poisoned(self, samples, nu, classes, *how):
+        found = mean_gradients(self, samples, nu, classes, *how)
         return found._replace(loss=found.loss.masked_fill(torch.isin(classes, torch.tensor([1, 2])), float("nan")))
 
     monkeypatch.setattr(Engine, "mean_gradients", poisoned)
