@@ -8,8 +8,8 @@ from torch import Tensor
 MAX_EXTRA_TOKENS = 9
 
 
-def as_spatial_activation(output: Tensor, size: tuple[int, int]) -> "Tensor | None":
-    """Return a tensor (n, c, h, w), (n, h, w, c) or (n, t, c) as (n, c, h, w), for images of ``size``; ``None`` if it has no positions.
+def as_spatial_activation(output: object, size: tuple[int, int]) -> "Tensor | None":
+    """Return a tensor (n, c, h, w), (n, h, w, c) or (n, t, c) as (n, c, h, w), for images of ``size``; ``None`` for what has no positions.
 
     Args:
         output: Feature maps (n, c, h, w), the same with channels last (n, h, w, c), or tokens (n, t, c) with t = h w,
@@ -21,6 +21,8 @@ def as_spatial_activation(output: Tensor, size: tuple[int, int]) -> "Tensor | No
         >>> as_spatial_activation(torch.zeros(2, 1 + 14 * 14, 768), (224, 224)).shape
         torch.Size([2, 768, 14, 14])
     """
+    if not isinstance(output, Tensor):
+        return None
     if output.ndim == 4:
         _, first, second, third = output.shape
         if second * third == 1 or first * second == 1:

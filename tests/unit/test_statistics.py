@@ -1,4 +1,4 @@
-"""The penalty on feature statistics: its value and gradient by the definition, and that it depends on its own map's images only."""
+"""The divergence of feature statistics: its value and gradient by the definition, and that it depends on its own map's images only."""
 
 import pytest
 import torch
@@ -8,7 +8,8 @@ from torch.distributions import Normal, kl_divergence
 from phosphene.classifier import Classifier
 from phosphene.concept_map import Job
 from phosphene.engine import Engine
-from phosphene.engine.statistics import ChannelMoments, FeatureStatistics, Keep, norms
+from phosphene.engine.gradients import norm
+from phosphene.engine.statistics import ChannelMoments, FeatureStatistics, Prior
 from phosphene.errors import CardError, RecipeError
 from phosphene.mapper import MapOptimization, map_jobs
 from phosphene.mapper.views import mean_view_gradients
@@ -66,12 +67,12 @@ def test_divergence_and_gradient_are_those_of_the_definition(engine):
 
 
 def test_its_gradient_is_a_share_of_the_loss_at_every_image(engine):
-    keep = Keep(engine.feature_statistics(noise(40, 3, 16, 16)), SHARE)
+    prior = Prior(engine.feature_statistics(noise(40, 3, 16, 16)), SHARE)
     nu = 0.1 * torch.randn(4, 3, 16, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
     batch, classes = noise(4, 1, 3, 16, 16, seed=1), torch.tensor([1, 3, 0, 2])
     plain = engine.mean_gradients(batch, nu, classes, "log-odds")
-    found = engine.mean_gradients(batch, nu, classes, "log-odds", keep)
-    shares = norms(found.gradient - plain.gradient) / norms(plain.gradient)
+    found = engine.mean_gradients(batch, nu, classes, "log-odds", prior)
+    shares = norm(found.gradient - plain.gradient) / norm(plain.gradient)
     torch.testing.assert_close(shares, torch.full_like(shares, SHARE))
     torch.testing.assert_close(found.loss, plain.loss)
 
@@ -89,9 +90,9 @@ def test_the_views_of_a_map_share_their_statistics(engine):
     samples, batch, classes = noise(40, 3, 16, 16), noise(2, 4, 3, 16, 16, seed=1), torch.tensor([1, 3])
     nu = 0.1 * torch.randn(2, 3, 16, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
     still = torch.eye(2, 3, dtype=torch.float64).expand(8, 2, 3)
-    keep = Keep(engine.feature_statistics(samples), SHARE)
+    prior = Prior(engine.feature_statistics(samples), SHARE)
     whole, viewed = (
-        mean_view_gradients(engine, batch, nu, views, classes, "log-odds", keep) for views in (None, still)
+        mean_view_gradients(engine, batch, nu, views, classes, "log-odds", prior) for views in (None, still)
     )
     torch.testing.assert_close(viewed.gradient, whole.gradient)
 
@@ -115,9 +116,9 @@ def test_moments_have_their_gradient_also_where_a_network_overwrites_its_feature
         torch.manual_seed(0)
         module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(inplace=inplace), nn.AdaptiveAvgPool2d(1), nn.Flatten())
         with Engine(Classifier(module, size=16), precision="fp64") as engine:
-            keep = Keep(engine.feature_statistics(noise(8, 3, 16, 16)), SHARE)
+            prior = Prior(engine.feature_statistics(noise(8, 3, 16, 16)), SHARE)
             nu, batch = torch.zeros(1, 3, 16, 16, dtype=torch.float64), noise(1, 4, 3, 16, 16, seed=1)
-            slopes.append(engine.mean_gradients(batch, nu, torch.tensor([1]), keep=keep).gradient)
+            slopes.append(engine.mean_gradients(batch, nu, torch.tensor([1]), prior=prior).gradient)
     torch.testing.assert_close(*slopes)
 
 
@@ -145,7 +146,7 @@ def test_layers_of_a_transformer_are_those_with_tokens_of_every_image(batch):
         assert len(layers) == 2
         assert batch == 1 or statistics.layers == layers  # one image's positions look like those of all
         nu = torch.zeros(1, 3, 16, 16, dtype=torch.float64)
-        given = engine.mean_gradients(noise(1, 4, 3, 16, 16), nu, torch.tensor([1]), keep=Keep(statistics, SHARE))
+        given = engine.mean_gradients(noise(1, 4, 3, 16, 16), nu, torch.tensor([1]), prior=Prior(statistics, SHARE))
         plain = engine.mean_gradients(noise(1, 4, 3, 16, 16), nu, torch.tensor([1]))
     assert given.gradient.isfinite().all()
     assert not torch.allclose(given.gradient, plain.gradient)

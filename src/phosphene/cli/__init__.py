@@ -34,8 +34,8 @@ COMMANDS = {
     "film": "Write how a run's maps grew, as an animated image.",
 }
 
-CONTINUED = ("demo", "map", "score", "check")  # they keep what they have finished when they are interrupted
-
+# Commands that keep what they have finished when they are interrupted.
+CONTINUED = ("demo", "map", "score", "check")
 # Characters of a message that are shown: names from files may have millions.
 LONGEST = 1500
 
@@ -96,7 +96,8 @@ def entry() -> None:
     except (KeyboardInterrupt, click.Abort) as stop:
         finished = [str(one) for one in (stop.__cause__ or stop).args if isinstance(stop.__cause__, KeyboardInterrupt)]
         line = ", ".join(["interrupted", *finished[:1]])
-        goes_on = "goes on with what is finished" if sys.argv[1] in CONTINUED else "begins anew"
+        command = next(iter(sys.argv[1:]), "")
+        goes_on = "goes on with what is finished" if command in CONTINUED else "begins anew"
         print(f"\nphosphene: {line}. The same command {goes_on}.", file=sys.stderr)  # noqa: T201
         sys.exit(130)
     except Exception as error:  # noqa: BLE001  (the last place that can turn it into a line)

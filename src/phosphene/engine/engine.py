@@ -14,11 +14,11 @@ from phosphene.classifier import Classifier
 from phosphene.engine.capture import EAGER_CALLS, CapturedSteps, CudaGraphs, Step
 from phosphene.engine.compiling import MODES, Forward, pick_forward
 from phosphene.engine.device import pick_device, pick_precision, tf32_convolutions
-from phosphene.engine.gradients import Gradients, MeanGradients, input_gradient
+from phosphene.engine.gradients import Gradients, MeanGradients, input_gradient, norm
 from phosphene.engine.losses import LOSSES, cross_entropy
 from phosphene.engine.memory import CPU_MICRO_BATCH, CUDA_MICRO_BATCH, Result, halving_micro_batch, keep_freed_memory
 from phosphene.engine.modules import channels_first, find_spatial_layer, frozen
-from phosphene.engine.statistics import FeatureStatistics, Keep, Slopes, norms
+from phosphene.engine.statistics import FeatureStatistics, Prior, Slopes
 from phosphene.engine.targets import hits, target_probabilities, virtual_logits
 from phosphene.engine.tuning import tuned_micro_batch
 from phosphene.engine.units import MOST_SAMPLES, UnitClassifier, layer_outputs, mean_activations
@@ -126,7 +126,7 @@ class Engine:
         return step if self._captured is None else self._captured.get(step, (step.__qualname__, *key))
 
     def mean_gradients(
-        self, samples: Tensor, nu: Tensor, classes: Tensor, loss: str = "cross-entropy", keep: "Keep | None" = None
+        self, samples: Tensor, nu: Tensor, classes: Tensor, loss: str = "cross-entropy", prior: "Prior | None" = None
     ) -> MeanGradients:
         """Return, per map, mean loss gradient, cross-entropy and hit rate over its own samples less the map, clipped (Alg. 1, lines 3, 4).
 
@@ -137,7 +137,7 @@ class Engine:
             nu: (m, c, h, w).
             classes: int64 (m,), or the targets of m concepts (:mod:`phosphene.engine.targets`).
             loss: The loss to differentiate, a name in :data:`phosphene.engine.losses.LOSSES`.
-            keep: Statistics whose gradient is added to that of the loss; the network is not compiled then.
+            prior: Adds the gradient of the features' statistics to that of the loss; the network is not compiled then.
 
         Raises:
             DeviceError: the device has no memory for one image.
@@ -149,8 +149,8 @@ class Engine:
             gradient = torch.zeros_like(nu)
             entropy = torch.zeros(maps, dtype=self.dtype, device=self.device)
             hit = torch.zeros_like(entropy)
-            for images, owner in self._nudged(samples, nu, together=keep.views * count if keep else 1):
-                slope, _, logits = self._differentiate(images, classes[owner], loss, keep and keep.slopes(owner))
+            for images, owner in self._nudged(samples, nu, together=prior.views * count if prior else 1):
+                slope, _, logits = self._differentiate(images, classes[owner], loss, prior and prior.slopes(owner))
                 gradient.index_add_(0, owner, slope)
                 entropy.index_add_(0, owner, cross_entropy(*virtual_logits(logits, classes[owner])))
                 hit.index_add_(0, owner, hits(logits, classes[owner]).to(self.dtype))
@@ -258,21 +258,21 @@ class Engine:
         if self.forward is None and slopes is None:
             self.forward = pick_forward(self, len(images))
         images.requires_grad_()
-        with torch.enable_grad(), slopes or nullcontext() as kept:
+        with torch.enable_grad(), slopes or nullcontext() as slopes_at:
             logits = self._network(images, None if slopes else self.forward)
             losses = LOSSES[loss](*virtual_logits(logits, classes))
-            added = kept and kept(images)
+            added = slopes_at and slopes_at(images)
             gradient = input_gradient(losses, images, self.classifier)
         if added is not None:
-            gradient = gradient + added * norms(gradient)
+            gradient = gradient + added * norm(gradient)
         return gradient, losses.detach(), logits.detach()
 
     def _nudged(self, samples: Tensor, nu: Tensor, together: int = 1) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield micro-batches of samples less their map, clipped to [0, 1], and map numbers (Alg. 1, line 3); ``together`` share few."""
+        """Yield samples less their map, clipped to [0, 1], and map numbers (Alg. 1, line 3): whole runs of ``together``, if they fit."""
         maps, count = samples.shape[:2]
         flat = samples.flatten(0, 1)
         owners = torch.arange(maps, device=self.device).repeat_interleave(count)
-        most = max(together, self.micro_batch // together * together)  # so that no other map changes what is kept
+        most = max(together, self.micro_batch // together * together)
         blocks = (range(first, min(first + most, len(flat)), self.micro_batch) for first in range(0, len(flat), most))
         for start, end in pairwise([*chain(*blocks), len(flat)]):
             images = flat[start:end].to(self.dtype) / 255 - nu[owners[start:end]]

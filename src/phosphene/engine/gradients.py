@@ -39,6 +39,12 @@ class Gradients(NamedTuple):
     hits: Tensor
 
 
+def norm(images: Tensor) -> Tensor:
+    """Return the l2 norm of each image, map or gradient (n, c, h, w) over channels and pixels, as (n, 1, 1, 1)."""
+    norms: Tensor = torch.linalg.vector_norm(images, dim=(1, 2, 3), keepdim=True)
+    return norms
+
+
 def input_gradient(losses: Tensor, images: Tensor, classifier: Classifier) -> Tensor:
     """Return the gradient, in the shape of ``images``, of the sum of ``losses`` (n,); CardError that names the cause if there is none.
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from phosphene.engine.gradients import refuse_quantised
+from phosphene.engine.gradients import norm, refuse_quantised
 from phosphene.engine.modules import forward_hooks, hookable
 from phosphene.errors import RecipeError
 from phosphene.spatial_activation import as_spatial_activation
@@ -27,7 +27,7 @@ FLOOR = 1e-3
 
 # By layer, for each of its calls, mean and mean square of every channel of every image, (n, c) each.
 Features = dict[nn.Module, list[tuple[Tensor, Tensor]]]
-Slopes = Callable[[Tensor], Tensor]  # see Keep.slopes
+Slopes = Callable[[Tensor], Tensor]  # see Prior.slopes
 
 
 class FeatureStatistics:
@@ -67,7 +67,7 @@ class FeatureStatistics:
 
         def hook(layer: nn.Module, _: object, output: Any) -> None:
             """Forward hook: add each image's channel means and mean squares, if the output has positions in the image."""
-            grid = as_spatial_activation(output, self.size) if isinstance(output, Tensor) else None
+            grid = as_spatial_activation(output, self.size)
             if grid is not None:
                 features[layer].append(ChannelMoments.apply(grid))  # type: ignore[no-untyped-call]
 
@@ -101,7 +101,7 @@ class FeatureStatistics:
 
         def hook(part: nn.Module, _: object, output: Any) -> None:
             """Forward hook: note the module if its output has positions in the image and a row per sample."""
-            grid = as_spatial_activation(output, self.size) if isinstance(output, Tensor) else None
+            grid = as_spatial_activation(output, self.size)
             if grid is not None and len(grid) in (len(few), engine.classifier.batch):  # to which some are padded
                 found[part] = None
 
@@ -110,8 +110,8 @@ class FeatureStatistics:
         return list(found)
 
 
-class Keep(NamedTuple):
-    """Which statistics the engine keeps while it differentiates a loss, and how much.
+class Prior(NamedTuple):
+    """What the engine adds to the gradient of a loss: that of the divergence from some FeatureStatistics, and how much of it.
 
     Attributes:
         statistics: The statistics.
@@ -141,15 +141,9 @@ class Keep(NamedTuple):
                 if not divergence.requires_grad:
                     return torch.zeros_like(images)
                 (slope,) = torch.autograd.grad(divergence, images, retain_graph=True)
-                return self.share * slope / norms(slope).clamp_min(torch.finfo(slope.dtype).tiny)
+                return self.share * slope / norm(slope).clamp_min(torch.finfo(slope.dtype).tiny)
 
             yield slopes
-
-
-def norms(images: Tensor) -> Tensor:
-    """Return the l2 norm of every image (n, c, h, w), as (n, 1, 1, 1)."""
-    each: Tensor = torch.linalg.vector_norm(images, dim=(1, 2, 3), keepdim=True)
-    return each
 
 
 class ChannelMoments(torch.autograd.Function):

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from phosphene.engine import Engine
-from phosphene.engine.statistics import Keep
+from phosphene.engine.gradients import norm
+from phosphene.engine.statistics import Prior
 from phosphene.mapper.draws import Draw
 from phosphene.mapper.smoothing import Smoothing
 from phosphene.mapper.views import mean_view_gradients
@@ -40,7 +41,7 @@ def accumulate(
     recipe: Recipe,
     moments: "Moments | None" = None,
     colours: "Tensor | None" = None,
-    keep: "Keep | None" = None,
+    prior: "Prior | None" = None,
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Run Algorithm 1 on m maps from ``nu`` on; per step yield maps (m, c, h, w), losses (m,) and the share of samples that hit (m,).
 
@@ -55,7 +56,7 @@ def accumulate(
             ``smoothing``.
         moments: State to resume from; updated at every step.
         colours: (c, c), see :func:`phosphene.mapper.smoothing.colour_matrix`; not in the paper.
-        keep: Statistics whose gradient is added to that of the loss; not in the paper.
+        prior: Adds the gradient of the features' statistics to that of the loss; not in the paper.
     """
     moments = moments or Moments()
     radius = recipe.radius_for(nu.shape[1:])
@@ -66,7 +67,7 @@ def accumulate(
         classes: Tensor, nu: Tensor, mean: Tensor, square: Tensor,
     ) -> tuple[Tensor, ...]:  # fmt: skip
         """Take one step of Algorithm 1 (its lines 3 to 15); return maps, Adam's moments, losses and hits, as tensors for a CUDA graph."""
-        nudged = mean_view_gradients(engine, batch, nu, views, classes, recipe.loss, keep)  # lines 3, 4
+        nudged = mean_view_gradients(engine, batch, nu, views, classes, recipe.loss, prior)  # lines 3, 4
         x = smooth(nudged.gradient)
         mean = BETA1 * mean + (1 - BETA1) * x  # line 5
         square = BETA2 * square + (1 - BETA2) * x * x  # line 6
@@ -76,7 +77,7 @@ def accumulate(
         nu = project(nu, radius)  # line 15
         return nu, mean, square, nudged.loss, nudged.hits
 
-    step = engine.captured(one_step, recipe, None if colours is None else tuple(colours.flatten().tolist()), keep)
+    step = engine.captured(one_step, recipe, None if colours is None else tuple(colours.flatten().tolist()), prior)
     zero = torch.zeros_like(nu)
     mean, square = (zero if past is None else past for past in (moments.mean, moments.square))  # line 1: mu, sigma
     # Line 2; from 1: at 0 the bias correction divides by 0.
@@ -112,9 +113,3 @@ def better_sign(engine: Engine, batch: Tensor, nu: Tensor, v: Tensor, classes: T
 def project(nu: Tensor, radius: float) -> Tensor:
     """Return maps (m, c, h, w), each scaled down to l2 norm ``radius`` if it is longer: line 15 of Algorithm 1."""
     return nu * (radius / norm(nu).clamp_min(torch.finfo(nu.dtype).tiny)).clamp_max(1)
-
-
-def norm(nu: Tensor) -> Tensor:
-    """Return the l2 norm of each map (m, c, h, w) over channels and pixels, as (m, 1, 1, 1)."""
-    norms: Tensor = torch.linalg.vector_norm(nu, dim=(1, 2, 3), keepdim=True)
-    return norms

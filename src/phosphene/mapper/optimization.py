@@ -10,7 +10,7 @@ from torch import Tensor
 
 from phosphene.concept_map import ConceptMap, Job
 from phosphene.engine import Engine
-from phosphene.engine.statistics import Keep
+from phosphene.engine.statistics import Prior
 from phosphene.errors import NumericError
 from phosphene.mapper.algorithm import Moments, accumulate
 from phosphene.mapper.draws import draw_ahead
@@ -108,7 +108,7 @@ class MapOptimization:
         self.labels = [concept.label for concept in concepts]
         self.engine, self.classes = reader_and_targets(engine, concepts, self.pool)
         # Of the pool as it was given, and by the engine itself: then they are measured once, and not in every group.
-        self.keep = Keep(engine.feature_statistics(pool.pixels), recipe.statistics) if recipe.statistics else None
+        self.prior = Prior(engine.feature_statistics(pool.pixels), recipe.statistics) if recipe.statistics else None
         self.total = recipe.rounds * (recipe.steps + recipe.refine_steps)
         self.generators = [torch.Generator().manual_seed(job.seed * 1_000_003 + job.index) for job in jobs]
         self.losses: list[list[float]] = []  # per step, per map
@@ -136,7 +136,7 @@ class MapOptimization:
             viewed = self.nu.dtype if step < recipe.steps else None
             draws = draw_ahead(self.pool, recipe, self.generators, in_phase, ahead, viewed)
             if step < recipe.steps:
-                steps = accumulate(engine, draws, classes, self.nu, recipe, self.moments, self.colours, self.keep)
+                steps = accumulate(engine, draws, classes, self.nu, recipe, self.moments, self.colours, self.prior)
             else:
                 if step == recipe.steps:
                     self.xi = activation_weights(engine, self.nu, self.layer, recipe.contrast)

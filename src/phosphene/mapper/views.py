@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from phosphene.engine import Engine, MeanGradients
-from phosphene.engine.statistics import Keep
+from phosphene.engine.statistics import Prior
 from phosphene.recipe import Recipe
 
 
@@ -47,7 +47,7 @@ def mean_view_gradients(
     views: "Tensor | None",
     classes: Tensor,
     loss: str,
-    keep: "Keep | None" = None,
+    prior: "Prior | None" = None,
 ) -> MeanGradients:
     """Return means, per map, over samples less its views: loss gradient at the input (opposite in sign to the map's), cross-entropy, hits.
 
@@ -58,17 +58,17 @@ def mean_view_gradients(
         views: From :func:`draw_views`, of the maps' type and on their device.
         classes: int64 (m,), or the targets of m concepts (:mod:`phosphene.engine.targets`).
         loss: The loss to differentiate.
-        keep: Statistics whose gradient is added.
+        prior: Adds the gradient of the features' statistics.
     """
     if views is None:
-        return engine.mean_gradients(samples, nu, classes, loss, keep)
+        return engine.mean_gradients(samples, nu, classes, loss, prior)
     count = len(views) // len(nu)
     samples_per_view = samples.reshape(len(views), -1, *nu.shape[1:])
     with torch.enable_grad():
         leaf = nu.detach().requires_grad_()
         seen = apply_views(leaf, views)
-    classes_per_view, keep = classes.repeat_interleave(count, 0), keep and keep._replace(views=count)
-    nudged = engine.mean_gradients(samples_per_view, seen.detach(), classes_per_view, loss, keep)
+    classes_per_view, prior = classes.repeat_interleave(count, 0), prior and prior._replace(views=count)
+    nudged = engine.mean_gradients(samples_per_view, seen.detach(), classes_per_view, loss, prior)
     (gradient,) = torch.autograd.grad(seen, leaf, nudged.gradient / count)  # the transpose of all views
     mean_loss, hits = (value.view(-1, count).mean(1) for value in (nudged.loss, nudged.hits))
     return MeanGradients(gradient, mean_loss, hits)
