@@ -62,7 +62,15 @@ class ExtraError(PhospheneError, ImportError):
     """Raised when an optional library is not installed or is broken; the message has the pip command that installs it."""
 
 
-class SpeedWarning(UserWarning):
+class PhospheneWarning(UserWarning):
+    """Base of warnings whose message, one line, says everything; the command line prints only that line."""
+
+
+class RecipeWarning(PhospheneWarning):
+    """Warning that a network lacks something that the recipe uses, so that its maps are made without."""
+
+
+class SpeedWarning(PhospheneWarning):
     """Warning that something works as it should, but slower than it could."""
 
 

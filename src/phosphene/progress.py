@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-from phosphene.errors import SpeedWarning, printable
+from phosphene.errors import PhospheneWarning, printable
 
 EVERY_SECONDS = float(os.environ.get("PHOSPHENE_PROGRESS_SECONDS", "10"))  # between two plain lines
 NOTEBOOK_SECONDS = 0.5  # between two updates in a notebook
@@ -147,8 +147,8 @@ class ProgressDisplay:
             warnings.warn(line, stacklevel=4)
 
     def _show_warning(self, message: "Warning | str", category: type[Warning], *where: Any, **more: Any) -> None:
-        """Takes the place of ``warnings.showwarning``: a SpeedWarning becomes a line of the display unless hidden; others go to Python."""
-        if self.shown and issubclass(category, SpeedWarning):
+        """Takes the place of ``warnings.showwarning``: a PhospheneWarning becomes a line of the display unless hidden."""
+        if self.shown and issubclass(category, PhospheneWarning):
             self.warn(str(message))
         else:
             self._show_others(message, category, *where, **more)

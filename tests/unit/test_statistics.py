@@ -8,21 +8,24 @@ from torch.distributions import Normal, kl_divergence
 from phosphene.classifier import Classifier
 from phosphene.concept_map import Job
 from phosphene.engine import Engine
+from phosphene.engine import statistics as statistics_module
 from phosphene.engine.gradients import norm
-from phosphene.engine.statistics import ChannelMoments, FeatureStatistics, Prior
-from phosphene.errors import CardError, RecipeError
+from phosphene.engine.statistics import ChannelMoments, FeatureStatistics, Prior, averaged, is_measured
+from phosphene.errors import CardError, RecipeWarning
 from phosphene.mapper import MapOptimization, map_jobs
 from phosphene.mapper.views import mean_view_gradients
 from phosphene.recipe import resolve
 from phosphene.samples.pool import make_pool
-from tests import hand, tiny
+from tests import tiny
 from tests.twice import assert_same_map
 
 SHARE = 0.3
 
 
 @pytest.fixture
-def engine():
+def engine(monkeypatch):
+    """Both of the tiny network's convolutions are read."""
+    monkeypatch.setattr(statistics_module, "READ_SHARE", 1.0)
     with Engine(tiny.classifier(), precision="fp64") as opened:
         yield opened
 
@@ -66,15 +69,48 @@ def test_divergence_and_gradient_are_those_of_the_definition(engine):
         torch.testing.assert_close(slopes[owner == row], len(own) * slope, rtol=0.02, atol=1e-4)
 
 
-def test_its_gradient_is_a_share_of_the_loss_at_every_image(engine):
+def test_its_gradient_is_a_share_of_the_loss_when_it_is_measured_and_later_has_the_same_weight(engine):
     prior = Prior(engine.feature_statistics(noise(40, 3, 16, 16)), SHARE)
     nu = 0.1 * torch.randn(4, 3, 16, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
     batch, classes = noise(4, 1, 3, 16, 16, seed=1), torch.tensor([1, 3, 0, 2])
     plain = engine.mean_gradients(batch, nu, classes, "log-odds")
     found = engine.mean_gradients(batch, nu, classes, "log-odds", prior)
-    shares = norm(found.gradient - plain.gradient) / norm(plain.gradient)
-    torch.testing.assert_close(shares, torch.full_like(shares, SHARE))
+    added = found.gradient - plain.gradient
+    torch.testing.assert_close(norm(added) / norm(plain.gradient), torch.full((4, 1, 1, 1), SHARE, dtype=nu.dtype))
     torch.testing.assert_close(found.loss, plain.loss)
+    later = engine.mean_gradients(batch, nu, classes, "log-odds", prior._replace(weight=2 * found.weight))
+    torch.testing.assert_close(later.gradient, plain.gradient + 2 * added)
+    torch.testing.assert_close(later.weight, 2 * found.weight)
+
+
+def test_the_weight_is_measured_again_whenever_the_steps_have_doubled(network, pool, monkeypatch):
+    weights, taken = [], []
+    monkeypatch.setattr(
+        "phosphene.mapper.algorithm.mean_view_gradients",
+        lambda *given: weights.append(given[-1].weight) or taken.append(mean_view_gradients(*given)) or taken[-1],
+    )
+    recipe = resolve("vivid", {"steps": 9, "statistics": SHARE})
+    with Engine(network, precision="fp64") as engine:
+        (found,) = map_jobs(engine, pool, [Job(0)], recipe)
+    assert [k for k, weight in enumerate(weights, 1) if weight is None] == [1, 2, 4, 8]
+    assert [k for k in range(1, 10) if is_measured(k)] == [1, 2, 4, 8]
+    assert all(weights[k] is taken[k - 1].weight for k in (2, 4, 5, 6, 8))
+    assert found.passes == 8 * (2 * 9 + 4)
+
+
+def test_the_largest_feature_maps_are_not_read():
+    """The first layer has 8 x 16 x 16 values, the second 4 x 16 x 16, the third 4 x 8 x 8, which is less than a quarter of all."""
+    module = nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1),
+        nn.Conv2d(8, 4, 1),
+        nn.Conv2d(4, 4, 2, stride=2),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+    )
+    with Engine(Classifier(module, size=16)) as engine:
+        assert engine.feature_statistics(noise(8, 3, 16, 16)).layers == [module[2]]
+    with Engine(Classifier(module[:1].append(nn.AdaptiveAvgPool2d(1)).append(nn.Flatten()), size=16)) as engine:
+        assert engine.feature_statistics(noise(8, 3, 16, 16)).layers == [module[0]]  # one is always
 
 
 def test_the_samples_themselves_have_no_divergence(engine):
@@ -137,8 +173,9 @@ class Tokens(nn.Module):
 
 
 @pytest.mark.parametrize("batch", [None, 1, 3])
-def test_layers_of_a_transformer_are_those_with_tokens_of_every_image(batch):
+def test_layers_of_a_transformer_are_those_with_tokens_of_every_image(batch, monkeypatch):
     torch.manual_seed(0)
+    monkeypatch.setattr(statistics_module, "READ_SHARE", 1.0)
     classifier = Classifier(Tokens(), size=16, batch=batch)
     with Engine(classifier, precision="fp64") as engine:
         statistics = engine.feature_statistics(noise(9, 3, 16, 16))
@@ -150,6 +187,15 @@ def test_layers_of_a_transformer_are_those_with_tokens_of_every_image(batch):
         plain = engine.mean_gradients(noise(1, 4, 3, 16, 16), nu, torch.tensor([1]))
     assert given.gradient.isfinite().all()
     assert not torch.allclose(given.gradient, plain.gradient)
+
+
+def test_synthetic_samples_have_none(network):
+    recipe = resolve("vivid", {"steps": 2})
+    samples = make_pool(noise(8, 3, 96, 96), "synthetic:noise")
+    with Engine(network, precision="fp64") as engine:
+        (found,) = map_jobs(engine, samples, [Job(1)], recipe)
+        (expected,) = map_jobs(engine, samples, [Job(1)], recipe.replace(statistics=0.0))
+    assert_same_map(found, expected)
 
 
 def test_they_are_measured_once_per_samples(engine, monkeypatch):
@@ -181,6 +227,33 @@ def test_a_layer_that_is_called_twice_counts_with_both_calls():
         assert statistics.divergence(features, torch.zeros(8, dtype=torch.int64)).abs().max() < 1e-6
 
 
+def test_a_layer_that_is_also_called_on_more_images_counts_with_those_of_the_batch():
+    class Mirrored(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Conv2d(3, 3, 3, padding=1)
+
+        def forward(self, x):
+            both = self.layer(torch.cat([x, x.flip(3)]))
+            return (self.layer(x) + both[: len(x)] + both[len(x) :]).mean((2, 3))
+
+    samples = noise(8, 3, 16, 16)
+    with Engine(Classifier(Mirrored(), size=16), precision="fp64") as engine:
+        statistics = engine.feature_statistics(samples)
+        with statistics.reading() as features:
+            engine.logits(samples / 255)
+        assert statistics.divergence(features, torch.zeros(8, dtype=torch.int64)).abs().max() < 1e-6
+
+
+def test_what_is_not_finite_stays_with_its_own_map():
+    values, owner = (
+        torch.tensor([[1.0, torch.nan], [3.0, torch.inf], [5.0, 2.0], [7.0, 4.0]]),
+        torch.tensor([0, 0, 1, 1]),
+    )
+    assert averaged(values, owner)[2:].tolist() == [[6.0, 3.0]] * 2
+    assert averaged(values, owner)[:2, 0].tolist() == [2.0, 2.0]
+
+
 def test_a_network_without_gradient_is_refused_as_without_statistics():
     class Detached(nn.Module):
         def __init__(self):
@@ -195,6 +268,14 @@ def test_a_network_without_gradient_is_refused_as_without_statistics():
         map_jobs(engine, make_pool(noise(8, 3, 16, 16), "noise"), [Job(1)], recipe)
 
 
-def test_a_network_without_layers_to_read_is_refused():
-    with Engine(hand.classifier()) as engine, pytest.raises(RecipeError, match=r"no layer .* use statistics=0"):
-        engine.feature_statistics(noise(8, 3, 16, 16))
+def test_a_network_without_layers_to_read_is_mapped_without_statistics():
+    torch.manual_seed(0)
+    module, recipe = nn.Sequential(nn.AvgPool2d(4), nn.Flatten(), nn.Linear(48, 5)), resolve("vivid", {"steps": 3})
+    with Engine(Classifier(module, size=16)) as engine:
+        samples = make_pool(noise(8, 3, 16, 16), "noise")
+        with pytest.warns(RecipeWarning, match=r"no layer .* without statistics") as lines:
+            given = [map_jobs(engine, samples, [Job(1)], recipe.replace(statistics=SHARE)) for _ in range(2)]
+        (expected,) = map_jobs(engine, samples, [Job(1)], recipe.replace(statistics=0.0))
+    assert len(lines) == 1
+    for (found,) in given:
+        assert_same_map(found, expected)

@@ -30,7 +30,7 @@ class Linear:
         assert loss == MOVING.loss
         assert samples.shape == (8, 1, 3, 16, 16)
         assert classes.tolist() == [5] * 4 + [7] * 4
-        return MeanGradients(self.slope, (nu * self.slope).sum((1, 2, 3)), torch.zeros(8))
+        return MeanGradients(self.slope, (nu * self.slope).sum((1, 2, 3)), torch.zeros(8), torch.zeros(8))
 
 
 def test_the_gradient_comes_back_through_the_views() -> None:

@@ -14,11 +14,11 @@ from phosphene.classifier import Classifier
 from phosphene.engine.capture import EAGER_CALLS, CapturedSteps, CudaGraphs, Step
 from phosphene.engine.compiling import MODES, Forward, pick_forward
 from phosphene.engine.device import pick_device, pick_precision, tf32_convolutions
-from phosphene.engine.gradients import Gradients, MeanGradients, input_gradient, norm
+from phosphene.engine.gradients import Gradients, MeanGradients, input_gradient
 from phosphene.engine.losses import LOSSES, cross_entropy
 from phosphene.engine.memory import CPU_MICRO_BATCH, CUDA_MICRO_BATCH, Result, halving_micro_batch, keep_freed_memory
 from phosphene.engine.modules import channels_first, find_spatial_layer, frozen
-from phosphene.engine.statistics import FeatureStatistics, Prior, Slopes
+from phosphene.engine.statistics import FeatureStatistics, GradientOf, Prior
 from phosphene.engine.targets import hits, target_probabilities, virtual_logits
 from phosphene.engine.tuning import tuned_micro_batch
 from phosphene.engine.units import MOST_SAMPLES, UnitClassifier, layer_outputs, mean_activations
@@ -76,7 +76,7 @@ class Engine:
             self.micro_batch = min(self.micro_batch, classifier.batch)
         self.images_per_group = self.micro_batch  # in maps that are computed together: not changed by the measurement
         self.steps_per_fetch = CUDA_STEPS_PER_FETCH if cuda else 1
-        self.first_steps = EAGER_CALLS + 2 if cuda else 1  # of a map, until the others all take the same time
+        self.first_steps = 2 * EAGER_CALLS + 3 if cuda else 1  # of a map, until most take the same time
         self._tf32 = precision != "fp32"
         self._tune = cuda and micro_batch is None and classifier.batch is None
         self.compile, self.planned_passes = compile, planned_passes
@@ -148,13 +148,14 @@ class Engine:
             maps, count = samples.shape[:2]
             gradient = torch.zeros_like(nu)
             entropy = torch.zeros(maps, dtype=self.dtype, device=self.device)
-            hit = torch.zeros_like(entropy)
+            hit, weight = torch.zeros_like(entropy), torch.zeros_like(entropy)
             for images, owner in self._nudged(samples, nu, together=prior.views * count if prior else 1):
-                slope, _, logits = self._differentiate(images, classes[owner], loss, prior and prior.slopes(owner))
+                reading = prior and prior.reading(owner, weight)
+                slope, _, logits = self._differentiate(images, classes[owner], loss, reading)
                 gradient.index_add_(0, owner, slope)
                 entropy.index_add_(0, owner, cross_entropy(*virtual_logits(logits, classes[owner])))
                 hit.index_add_(0, owner, hits(logits, classes[owner]).to(self.dtype))
-            return MeanGradients(gradient / count, entropy / count, hit / count)
+            return MeanGradients(gradient / count, entropy / count, hit / count, weight / count)
 
         return halving_micro_batch(self, run)
 
@@ -252,19 +253,16 @@ class Engine:
         return find_spatial_layer(self.classifier.module, lambda: self.logits(grey), name, size=size)
 
     def _differentiate(
-        self, images: Tensor, classes: Tensor, loss: str, slopes: "AbstractContextManager[Slopes] | None" = None
+        self, images: Tensor, classes: Tensor, loss: str, reading: "AbstractContextManager[GradientOf] | None" = None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return a micro-batch's loss gradients (n, c, h, w), losses (n,) and logits; the first call decides whether it is compiled."""
-        if self.forward is None and slopes is None:
+        if self.forward is None and reading is None:
             self.forward = pick_forward(self, len(images))
         images.requires_grad_()
-        with torch.enable_grad(), slopes or nullcontext() as slopes_at:
-            logits = self._network(images, None if slopes else self.forward)
+        with torch.enable_grad(), reading or nullcontext(input_gradient) as gradient_of:
+            logits = self._network(images, None if reading else self.forward)
             losses = LOSSES[loss](*virtual_logits(logits, classes))
-            added = slopes_at and slopes_at(images)
-            gradient = input_gradient(losses, images, self.classifier)
-        if added is not None:
-            gradient = gradient + added * norm(gradient)
+            gradient = gradient_of(losses, images, self.classifier)
         return gradient, losses.detach(), logits.detach()
 
     def _nudged(self, samples: Tensor, nu: Tensor, together: int = 1) -> Iterator[tuple[Tensor, Tensor]]:

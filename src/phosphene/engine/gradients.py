@@ -18,11 +18,13 @@ class MeanGradients(NamedTuple):
         gradient: (m, c, h, w): gradient of the loss at the clipped inputs (Alg. 1, line 4).
         loss: (m,): cross-entropy of the map's class, whichever loss was differentiated.
         hits: (m,): share of samples that the network classifies as the map's class, in [0, 1].
+        weight: (m,): the weight that the divergence of a Prior had beside the loss; 0 without one.
     """
 
     gradient: Tensor
     loss: Tensor
     hits: Tensor
+    weight: Tensor
 
 
 class Gradients(NamedTuple):

@@ -52,7 +52,7 @@ class MapOrigin:
 
     def engine(self, planned_maps: int = 0) -> Engine:
         """Return an Engine for the origin's source classifier, to be opened with ``with``; it compiles if ``planned_maps`` pay for it."""
-        passes = planned_maps * passes_per_map(self.recipe)
+        passes = planned_maps * passes_per_map(self.recipe, self.pool)
         settings: dict[str, Any] = {name: getattr(self, name) for name in ("device", "precision", "compile")}
         return Engine(self.classifier, planned_passes=passes, **settings)
 
@@ -75,7 +75,7 @@ class MapPlan(MapOrigin):
     @property
     def passes(self) -> int:
         """How many images all jobs send through the network, finished ones included; a backward pass counts as one more."""
-        return len(self.jobs) * passes_per_map(self.recipe)
+        return len(self.jobs) * passes_per_map(self.recipe, self.pool)
 
     @property
     def missing_count(self) -> int:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from phosphene.engine import Engine
 from phosphene.engine.gradients import norm
-from phosphene.engine.statistics import Prior
+from phosphene.engine.statistics import Prior, is_measured
 from phosphene.mapper.draws import Draw
 from phosphene.mapper.smoothing import Smoothing
 from phosphene.mapper.views import mean_view_gradients
@@ -26,11 +26,13 @@ class Moments:
         step: Steps taken.
         mean: First moment, mu in the paper, (m, c, h, w); ``None`` before the first step.
         square: Second moment, sigma in the paper, (m, c, h, w).
+        weight: The weight of the statistics' divergence, as last measured (see Prior), (m,); not in the paper.
     """
 
     step: int = 0
     mean: "Tensor | None" = None
     square: "Tensor | None" = None
+    weight: "Tensor | None" = None
 
 
 def accumulate(
@@ -64,10 +66,11 @@ def accumulate(
 
     def one_step(
         batch: Tensor, views: "Tensor | None", bias1: Tensor, bias2: Tensor, size: Tensor,
-        classes: Tensor, nu: Tensor, mean: Tensor, square: Tensor,
+        classes: Tensor, nu: Tensor, mean: Tensor, square: Tensor, weight: "Tensor | None",
     ) -> tuple[Tensor, ...]:  # fmt: skip
         """Take one step of Algorithm 1 (its lines 3 to 15); return maps, Adam's moments, losses and hits, as tensors for a CUDA graph."""
-        nudged = mean_view_gradients(engine, batch, nu, views, classes, recipe.loss, prior)  # lines 3, 4
+        added = prior and prior._replace(weight=weight)
+        nudged = mean_view_gradients(engine, batch, nu, views, classes, recipe.loss, added)  # lines 3, 4
         x = smooth(nudged.gradient)
         mean = BETA1 * mean + (1 - BETA1) * x  # line 5
         square = BETA2 * square + (1 - BETA2) * x * x  # line 6
@@ -75,7 +78,7 @@ def accumulate(
         sign = better_sign(engine, batch, nu, v, classes) if recipe.sign_test else 1.0  # lines 8 to 10
         nu = nu + sign * size * v  # lines 11 to 14
         nu = project(nu, radius)  # line 15
-        return nu, mean, square, nudged.loss, nudged.hits
+        return nu, mean, square, nudged.weight, nudged.loss, nudged.hits
 
     step = engine.captured(one_step, recipe, None if colours is None else tuple(colours.flatten().tolist()), prior)
     zero = torch.zeros_like(nu)
@@ -83,8 +86,9 @@ def accumulate(
     # Line 2; from 1: at 0 the bias correction divides by 0.
     for k, (batch, views) in zip(range(moments.step + 1, recipe.steps + 1), draws, strict=False):
         bias1, bias2, size = scalars(nu, 1 - BETA1**k, 1 - BETA2**k, step_size(recipe, k))
-        nu, mean, square, loss, hits = step(batch, views, bias1, bias2, size, classes, nu, mean, square)
-        moments.step, moments.mean, moments.square = k, mean, square
+        weight = None if prior is None or is_measured(k) else moments.weight
+        nu, mean, square, weight, loss, hits = step(batch, views, bias1, bias2, size, classes, nu, mean, square, weight)
+        moments.step, moments.mean, moments.square, moments.weight = k, mean, square, weight
         yield nu, loss, hits  # the last maps are the result: lines 17 and 18
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from phosphene.concept_map import ConceptMap, Job
 from phosphene.engine import Engine
-from phosphene.engine.statistics import Prior
+from phosphene.engine.statistics import Prior, is_measured
 from phosphene.errors import NumericError
 from phosphene.mapper.algorithm import Moments, accumulate
 from phosphene.mapper.draws import draw_ahead
@@ -108,7 +108,10 @@ class MapOptimization:
         self.labels = [concept.label for concept in concepts]
         self.engine, self.classes = reader_and_targets(engine, concepts, self.pool)
         # Of the pool as it was given, and by the engine itself: then they are measured once, and not in every group.
-        self.prior = Prior(engine.feature_statistics(pool.pixels), recipe.statistics) if recipe.statistics else None
+        natural = recipe.statistics and not pool.synthetic
+        statistics = engine.feature_statistics(pool.pixels) if natural else None
+        self.prior = Prior(statistics, recipe.statistics) if statistics and statistics.layers else None
+        self.counted = recipe if self.prior else recipe.replace(statistics=0.0)  # what passes are counted of
         self.total = recipe.rounds * (recipe.steps + recipe.refine_steps)
         self.generators = [torch.Generator().manual_seed(job.seed * 1_000_003 + job.index) for job in jobs]
         self.losses: list[list[float]] = []  # per step, per map
@@ -213,7 +216,7 @@ class MapOptimization:
                 p_class=p_class[row],
                 targeting_rate=rates[row],
                 loss=tuple(step[row] for step in self.losses[: taken[row]]),
-                passes=passes_per_map(recipe.replace(steps=taken[row]) if self.stopped[row] else recipe),
+                passes=passes_per_map(self.counted.replace(steps=taken[row]) if self.stopped[row] else self.counted),
                 seconds=self._seconds() / len(self.jobs),
                 hits=tuple(step[row] for step in self.hits[: taken[row]]),
                 frames=recorder.frames_of(row) if recorder is not None else (),
@@ -229,6 +232,7 @@ class MapOptimization:
             "xi": self.xi,
             "mean": self.moments.mean,
             "square": self.moments.square,
+            "weight": self.moments.weight,
             "moment_steps": torch.tensor(self.moments.step),
             "generators": torch.stack([generator.get_state() for generator in self.generators]),
             "losses": torch.tensor(self.losses, dtype=torch.float64).view(-1, len(self.jobs)),
@@ -249,7 +253,7 @@ class MapOptimization:
             return state[name].to(self.nu) if name in state else None
 
         self.nu, self.xi = state["nu"].to(self.nu), restored("xi")
-        self.moments = Moments(int(state["moment_steps"]), restored("mean"), restored("square"))
+        self.moments = Moments(int(state["moment_steps"]), restored("mean"), restored("square"), restored("weight"))
         self.losses = state["losses"].tolist()
         for hits in state["hits"].tolist():
             self.hits.append(hits)
@@ -263,7 +267,19 @@ class MapOptimization:
         return self.earlier_seconds + time.perf_counter() - self.started
 
 
-def passes_per_map(recipe: Recipe) -> int:
-    """Return how many images one map sends through the network, a backward pass as one more; views add none, measurements are left out."""
-    step = recipe.batch_size * ((4 if recipe.sign_test else 2) + (1 if recipe.statistics else 0))
-    return recipe.rounds * (recipe.steps * step + recipe.refine_steps * recipe.batch_size * 2)
+def passes_per_map(recipe: Recipe, pool: "SamplePool | None" = None) -> int:
+    """Return how many images one map sends through the network, a backward pass as one more; views add none.
+
+    The measurements of the finished map are left out. ``pool`` is that of the samples: synthetic ones have no natural
+    statistics, whose weight takes passes to measure.
+    """
+    if pool is not None and pool.synthetic:
+        recipe = recipe.replace(statistics=0.0)
+    of_steps = passes_of_steps(recipe, range(1, recipe.steps + 1)) + recipe.refine_steps * recipe.batch_size * 2
+    return recipe.rounds * of_steps
+
+
+def passes_of_steps(recipe: Recipe, steps: range) -> int:
+    """Return how many images some steps of Algorithm 1, counted from 1, send through the network for one map."""
+    measured = sum(map(is_measured, steps)) if recipe.statistics else 0  # a backward pass more
+    return recipe.batch_size * (len(steps) * (4 if recipe.sign_test else 2) + measured)

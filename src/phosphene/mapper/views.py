@@ -70,8 +70,7 @@ def mean_view_gradients(
     classes_per_view, prior = classes.repeat_interleave(count, 0), prior and prior._replace(views=count)
     nudged = engine.mean_gradients(samples_per_view, seen.detach(), classes_per_view, loss, prior)
     (gradient,) = torch.autograd.grad(seen, leaf, nudged.gradient / count)  # the transpose of all views
-    mean_loss, hits = (value.view(-1, count).mean(1) for value in (nudged.loss, nudged.hits))
-    return MeanGradients(gradient, mean_loss, hits)
+    return MeanGradients(gradient, *(value.view(-1, count).mean(1) for value in nudged[1:]))
 
 
 def apply_views(nu: Tensor, views: Tensor) -> Tensor:

@@ -52,6 +52,11 @@ class SamplePool:
             digest.update(part.cpu().numpy().tobytes())
         return digest.hexdigest()
 
+    @property
+    def synthetic(self) -> bool:
+        """Whether the samples are drawn patterns that show nothing: their colours and features are not natural."""
+        return self.spec.startswith("synthetic:")
+
     @cached_property
     def colour_covariance(self) -> Tensor:
         """Covariance (c, c), float64, of the channels of values in [0, 1] over the pixels not held out; a fixed one for synthetic samples.
@@ -60,7 +65,7 @@ class SamplePool:
         correlated channels, as photographs roughly have.
         """
         channels = self.pixels.shape[1]
-        if self.spec.startswith("synthetic:"):
+        if self.synthetic:
             correlation = CORRELATION if channels == RGB else 0.0  # nothing is known about other channels
             ones, identity = torch.ones(channels, channels).double(), torch.eye(channels).double()
             return correlation * ones + (1 - correlation) * identity

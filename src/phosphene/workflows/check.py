@@ -103,7 +103,7 @@ class CheckPlan:
     @property
     def passes(self) -> int:
         """How many images the maps to be made for the checks send through networks, a backward pass counted as one more."""
-        return sum(self.cost.values()) * passes_per_map(self.context.recipe)
+        return sum(self.cost.values()) * passes_per_map(self.context.recipe, self.context.pool)
 
 
 class Findings(list[Finding]):

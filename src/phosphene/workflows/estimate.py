@@ -10,7 +10,7 @@ from phosphene.checks import CheckContext
 from phosphene.concept_map import Job
 from phosphene.engine import Engine
 from phosphene.executors.base import MapPlan
-from phosphene.mapper import MapOptimization, group_size, passes_per_map
+from phosphene.mapper import MapOptimization, group_size, passes_of_steps, passes_per_map
 from phosphene.recipe import Recipe
 from phosphene.samples import SamplePool
 
@@ -45,7 +45,7 @@ def estimate(plan: MapPlan) -> Estimate:
         RecipeError: the recipe does not fit the network.
     """
     left = plan.missing_count
-    cost = left * passes_per_map(plan.recipe)
+    cost = left * passes_per_map(plan.recipe, plan.pool)
     with plan.engine() as engine:
         seconds = cost * _seconds_per_pass(engine, plan.pool, plan.jobs, plan.recipe)
     return Estimate(len(plan.jobs) - left, cost, seconds)
@@ -70,12 +70,14 @@ def _seconds_per_pass(engine: Engine, pool: SamplePool, jobs: Sequence[Job], rec
     """Return how many seconds an image takes while maps are made, from a few steps of the first ``jobs``, with an open engine."""
     jobs = jobs[: group_size(engine, recipe)]
     engine.steps_per_fetch = 1  # so that every step is over when it is reported
-    steps, taken = iter(MapOptimization(engine, pool, jobs, recipe)), 1  # a recipe may have no others
+    optimization = MapOptimization(engine, pool, jobs, recipe)
+    steps = iter(optimization)
     *_, first = itertools.islice(steps, engine.first_steps)  # they pay for what is made once
+    last = first.number + 1  # a recipe may have no others
     began = time.perf_counter()
     for step in itertools.islice(steps, MOST_STEPS):
-        taken = step.number - first.number
+        last = step.number
         if time.perf_counter() - began > ENOUGH_SECONDS:
             break
-    each = recipe.batch_size * (4 if recipe.sign_test else 2) * len(jobs)
-    return (time.perf_counter() - began) / (taken * each)
+    passes = len(jobs) * passes_of_steps(optimization.counted, range(first.number + 1, last + 1))
+    return (time.perf_counter() - began) / passes

@@ -117,7 +117,7 @@ class MapCounts:
         self.plans = plans
         self.cached = self.made = 0
         self.failures: list[tuple[MapPlan, dict[str, Any]]] = []
-        self.cost = [passes_per_map(plan.recipe) for plan in plans]
+        self.cost = [passes_per_map(plan.recipe, plan.pool) for plan in plans]
         self.maps = sum(len(plan.jobs) for plan in plans)
         self.total = sum(plan.passes for plan in plans)
         # Passes of finished maps, also of cached ones that no group has come to yet; of those, what was made now.
