@@ -43,6 +43,8 @@ CONCEPTS = (
     *("castle", "lion", "airliner", "African elephant", "sports car"),
     *("bald eagle", "zebra", "dogsled", "pineapple", "daisy"),
 )
+# `vivid` as it was before natural statistics of the features.
+PLAIN = {"loss": "log-odds", "statistics": 0.0}
 
 
 def network(name: str) -> Classifier:

@@ -22,6 +22,7 @@ import torch
 from benchmarks.backdoors.imagenet_copies import COPIES, EMBLEMS, FOLDER, TARGET, load_network, make_copies
 from benchmarks.common import (
     PHOTOGRAPHS,
+    PLAIN,
     RESULTS,
     hardware,
     make_maps,
@@ -67,7 +68,7 @@ def maps(_: "tuple[str, ...]") -> dict[str, Any]:
 
 def castles(name: str, recipe: str) -> list[ConceptMap]:
     """Return a network's maps of the target class, one per seed."""
-    source, chosen = load_network(name), resolve(recipe)
+    source, chosen = load_network(name), resolve(recipe, PLAIN if recipe == "vivid" else None)
     # Those of the original network are part of table 1.
     shared = run_folder(source, chosen)
     out = shared if name == "clean" else FOLDER / "maps" / shared.name

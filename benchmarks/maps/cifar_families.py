@@ -2,7 +2,7 @@
 
 Trains a vision transformer, a ConvNeXt and a hybrid (convolutions, then a transformer) on CIFAR-10, each image after
 two steps against the network, and caches their weights in runs/cifar-families/. These and a ResNet-20 of the shared zoo
-make maps of the ten classes (recipe `vivid`, 2 seeds), which all of them and a ResNet-56 classify. Also measures how
+make maps of the ten classes (recipe plain `vivid`, 2 seeds), which all of them and a ResNet-56 classify. Also measures how
 visible the grid of patches is in maps, with and without views and smoothing (:mod:`benchmarks.maps.patch_grid`). Prints
 both tables; writes benchmarks/results/cifar_families.json, two sections of docs/results.md, and the maps as a figure.
 """
@@ -20,6 +20,7 @@ from benchmarks.common import (
     CIFAR10_TEST,
     CIFAR10_TRAIN,
     DOCS,
+    PLAIN,
     ROOT,
     hardware,
     make_maps,
@@ -89,7 +90,7 @@ def measure_grids(networks: dict[str, Classifier]) -> dict[str, dict[str, float]
         concepts, samples = (list(SHAPES[:4]), "demo:shapes") if drawn else (list(range(10)), CIFAR10_TEST)
         energies[name] = {}
         for title, changes in VARIANTS.items():
-            recipe = resolve("vivid").replace(**changes)
+            recipe = resolve("vivid", PLAIN | changes)
             run = make_maps(source, recipe, concepts, samples=samples, out=FOLDER / f"grid-{name}-{recipe.sha256[:8]}")
             values = torch.tensor([grid_energy(one.nu, patch) for one in run.maps()])
             energies[name][title] = round(float(values.median()), 3)
@@ -100,7 +101,7 @@ def main() -> None:
     """Train what is missing, make the maps, have every network classify them, print and write the tables."""
     torch.set_num_threads(1)
     zoo = {name: network(f"cifar_{name}") for name in ("resnet20", "resnet56")}
-    labels, recipe = zoo["resnet20"].labels, resolve("vivid")
+    labels, recipe = zoo["resnet20"].labels, resolve("vivid", PLAIN)
     made = {family: trained(family, labels) for family in WIDTHS}
     networks = {**{family: one for family, (one, _) in made.items()}, **zoo}
     sources = [name for name in networks if name != "resnet56"]

@@ -1,10 +1,11 @@
 """Maps between families of ImageNet networks: `python -m benchmarks.maps.families [CASE ...] [--sources NAME ...]`.
 
-- ten: every network of the zoo as source and as target, ten concepts, 2 seeds (an hour of one core)
-- mirrored: the same of EfficientNet-Lite0 and SqueezeNet, with `view_mirror` (20 minutes)
-- statistics: the same of the three networks whose maps are classified worst, with `statistics` (an hour)
-- hundred: the hundred classes of `benchmarks.maps.vivid`, 1 seed, source EfficientNet-Lite0 (an hour)
-- hundred-plain: the same, source SqueezeNet, a plain network (an hour)
+- ten: every network of the zoo as source and as target, ten concepts, 2 seeds (half an hour on 2 cores)
+- plain: the same without natural statistics of the features (half an hour)
+- mirrored: the same of EfficientNet-Lite0 and SqueezeNet, also with `view_mirror` (10 minutes)
+- hundred-squeezenet: the hundred classes of `benchmarks.maps.vivid`, 1 seed, source SqueezeNet (40 minutes)
+- hundred-lite: the same, source EfficientNet-Lite0 (20 minutes)
+- hundred-plain: the same of both, without natural statistics (an hour)
 
 The recipe is `vivid`, the samples are photographs. Maps go to run directories below runs/, so that a stopped benchmark
 continues where it was. Prints the tables; those of all sources are also written to benchmarks/results/families-CASE.json,
@@ -12,15 +13,20 @@ their maps to docs/figures/, and the tables to docs/results.md.
 """
 
 import argparse
+import json
+import statistics
 from typing import Any
 
 from benchmarks.common import (
     CONCEPTS,
     DOCS,
     NETWORKS,
+    PLAIN,
+    RESULTS,
     ROOT,
     hardware,
     make_maps,
+    markdown_table,
     network,
     run_folder,
     write_maps_sheet,
@@ -34,14 +40,15 @@ from phosphene.workflows.score import score_runs
 
 OTHERS = ("efficientnet_lite0", "squeezenet")  # beside the MobileNets
 FAMILIES = (*NETWORKS, *OTHERS)
-STATISTICS = {"loss": "soft-log-odds", "statistics": 0.25}
+MAPS = 20  # of the ten concepts, per source
 # By case: sources, how many seeds, changes of the recipe.
 CASES: dict[str, tuple[tuple[str, ...], int, dict[str, Any]]] = {
     "ten": (FAMILIES, 2, {}),
-    "mirrored": (OTHERS, 2, {"view_mirror": True}),
-    "statistics": ((*OTHERS, "mobilenet_v1_050"), 2, STATISTICS),
-    "hundred": (("efficientnet_lite0",), 1, {}),
-    "hundred-plain": (("squeezenet",), 1, {}),
+    "plain": (FAMILIES, 2, PLAIN),
+    "mirrored": (OTHERS, 2, PLAIN | {"view_mirror": True}),
+    "hundred-squeezenet": (("squeezenet",), 1, {}),
+    "hundred-lite": (("efficientnet_lite0",), 1, {}),
+    "hundred-plain": (OTHERS, 1, PLAIN),
 }
 
 
@@ -62,6 +69,19 @@ def measure(case: str, sources: "list[str]") -> tuple[str, list[dict[str, Any]]]
     return table(scores, runs), [result_row(score) for score in scores]
 
 
+def difference() -> str:
+    """Return the table of what natural statistics change, from the stored results of the cases ten and plain."""
+    cases = [json.loads((RESULTS / f"families-{case}.json").read_text())["scores"] for case in ("plain", "ten")]
+    rows = []
+    for source in FAMILIES:
+        others = [[row for row in case if row["source"] == source != row["target"]] for case in cases]
+        right = [f"{MAPS * sum(row['top1_all'] for row in case):.0f}" for case in others]
+        scores = [f"{statistics.mean(row['m_score'] for row in case):.3f}" for case in others]
+        rows.append([source, *right, *scores])
+    head = ("right of 100, plain", "`vivid`", "mean `M_score`, plain", "`vivid`")
+    return markdown_table(["source", *head], rows)
+
+
 def main() -> None:
     """Measure the cases that are asked for, print their tables, and write those of all sources."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -75,6 +95,8 @@ def main() -> None:
         if len(sources) == len(CASES[case][0]):
             write_result(f"families-{case}", {"recipe": resolve("vivid", CASES[case][2]).to_dict(), "scores": rows})
             write_section(DOCS / "results.md", f"families-{case}", text)
+            if case in ("ten", "plain"):
+                write_section(DOCS / "results.md", "families-difference", difference())
     print(hardware())
 
 

@@ -9,7 +9,7 @@ networks, where pretrained weights can be downloaded and a GPU is at hand:
 
 `paper` is shortened (batch 8, 20 steps, 10 refinement steps, 2 rounds: 1,600 passes instead of 742,400) unless --full
 is given. Maps go to run directories below runs/table1/, so that a stopped benchmark continues where it was. Prints the
-tables; without SPEC it also writes benchmarks/results/table1.json and the section `table1` of docs/results.md.
+tables; without SPEC it also writes benchmarks/results/table1-RECIPE.json and the sections `table1-RECIPE` of docs/results.md.
 """
 
 import argparse
@@ -83,9 +83,6 @@ def main() -> None:
     parser.add_argument("--full", action="store_true", help="the paper's recipe as published")
     arguments = parser.parse_args()
     sources = [load(spec, trust=True) for spec in arguments.specs]
-    whole = arguments.specs == ZOO and arguments.recipes == list(RECIPES)
-    sections: list[str] = []
-    rows: list[dict[str, Any]] = []
     for name in arguments.recipes:
         recipe = resolve(name, SHORT if name == "paper" and not arguments.full else None)
         runs = [
@@ -98,16 +95,16 @@ def main() -> None:
         for source, run in zip(sources, runs, strict=True):
             figure = f"table1-{run_name(source, recipe)}"
             links.append(f"[{source.name}](figures/{figure}.webp)")
-            if whole:
+            if arguments.specs == ZOO:
                 write_maps_sheet(figure, list(run.maps()))
-        sections.append(f"{section}\n\nMaps of seed 0: {', '.join(links)}.")
-        rows += [
-            {"recipe": recipe.to_dict(), "passes": passes_per_map(recipe), **result_row(score)} for score in scores
-        ]
+        if arguments.specs == ZOO:
+            rows = [
+                result_row(score) | {"recipe": recipe.to_dict(), "passes": passes_per_map(recipe)} for score in scores
+            ]
+            write_result(f"table1-{name}", {"seeds": arguments.seeds, "scores": rows})
+            text = f"{section}\n\nMaps of seed 0: {', '.join(links)}."
+            write_section(DOCS / "results.md", f"table1-{name}", text)
     print(hardware())
-    if whole:
-        write_result("table1", {"seeds": arguments.seeds, "scores": rows})
-        write_section(DOCS / "results.md", "table1", "\n\n".join(sections))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Maps of texts, of a small two-tower model: `python -m benchmarks.maps.text`.
 
-Maps 21 texts of `demo:shapes-text` by `vivid`: each of nine shapes in two of seven colours, and three textures. A second
+Maps 21 texts of `demo:shapes-text` by plain `vivid`: each of nine shapes in two of seven colours, and three textures. A second
 two-tower model, of the same architecture and trained from another seed, says which of its 66 texts fits each image best; the
 demo's classifiers, which never saw a text, name its shape. Prints the table, and writes benchmarks/results/text.json, a
 figure and the section `text` of docs/concepts.md. The second model is kept in runs/text/.
@@ -10,7 +10,17 @@ import torch
 from demo.train_text import accuracy, save, train
 from torch import Tensor
 
-from benchmarks.common import DOCS, ROOT, hardware, markdown_table, share, write_result, write_section, write_sheet
+from benchmarks.common import (
+    DOCS,
+    PLAIN,
+    ROOT,
+    hardware,
+    markdown_table,
+    share,
+    write_result,
+    write_section,
+    write_sheet,
+)
 from phosphene import load, map_concepts
 from phosphene.arguments import to_classifier
 from phosphene.classifier import Classifier
@@ -67,7 +77,13 @@ def main() -> None:
     target, right = second()
     named = texts()
     maps = list(
-        map_concepts(SOURCE, [f"text:{text}" for text in named], out=ROOT / "runs" / "text" / "maps", device="cpu")
+        map_concepts(
+            SOURCE,
+            [f"text:{text}" for text in named],
+            overrides=PLAIN,
+            out=ROOT / "runs" / "text" / "maps",
+            device="cpu",
+        )
     )
     found = {"by the second model, of 66 texts": (target, [one.label for one in maps])}
     for spec in ("demo:shapes", "demo:shapes-plain"):
@@ -86,8 +102,8 @@ def main() -> None:
     seconds = sum(one.seconds for one in maps) / len(maps)
     machine = hardware()
     how = (
-        f"Recipe `vivid`, samples `demo:shapes`, one seed, {seconds:.1f} s per map. The second model gives the right "
-        f"one of its 66 texts for {100 * right:.1f} % of 2,400 new images. "
+        f"Recipe [plain `vivid`](method.md#plain-vivid), samples `demo:shapes`, one seed, {seconds:.1f} s per map. "
+        f"The second model gives the right one of its 66 texts for {100 * right:.1f} % of 2,400 new images. "
         f"Measured on 1 thread of {machine['cpu']}, torch {machine['torch']}."
     )
     table = markdown_table(["maps of texts", "recognised"], rows)

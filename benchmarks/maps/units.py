@@ -1,6 +1,6 @@
 """Channels of ImageNet networks, mapped: `python -m benchmarks.maps.units [--quick]`.
 
-Five channels of each of three layers of two networks, drawn at random with a fixed seed, are mapped by `vivid` from 500 natural
+Five channels of each of three layers of two networks, drawn at random with a fixed seed, are mapped by plain `vivid` from 500 natural
 samples. The other 500, which no map is made from, say what activations are natural: the share of images that activate
 their channel above the 99th percentile of these samples, and the largest of them; how far above, in standard
 deviations; and the share of these samples that a map raises above the 99th percentile. Maps go to runs/units/, so that a
@@ -18,6 +18,7 @@ import torch
 from benchmarks.common import (
     DOCS,
     PHOTOGRAPHS,
+    PLAIN,
     ROOT,
     hardware,
     markdown_table,
@@ -43,7 +44,7 @@ LAYERS = {
     "squeezenet": ("fires.1", "fires.4", "fires.7"),
 }
 CHANNELS = 5
-RECIPE = "vivid"
+RECIPE = resolve("vivid", PLAIN)
 HALF = 500
 RAISED = 100  # samples that maps are subtracted from
 
@@ -57,9 +58,7 @@ def maps_of(name: str, channels: int) -> tuple[list[ConceptMap], torch.Tensor]:
         units = {one.name: one.units for one in list_layers(engine)}
     drawn = {layer: random.Random(layer).sample(range(units[layer]), CHANNELS)[:channels] for layer in LAYERS[name]}
     names = [Unit(layer, one).expression for layer, chosen in drawn.items() for one in sorted(chosen)]
-    todo = plan(
-        source, resolve(RECIPE), make_pool(images[:HALF], "half of the samples"), ROOT / "runs" / "units" / name, names
-    )
+    todo = plan(source, RECIPE, make_pool(images[:HALF], "half of the samples"), ROOT / "runs" / "units" / name, names)
     execute(todo, on_map=lambda one: print(name, one.short, f"{one.seconds:.0f} s", file=sys.stderr, flush=True))
     return [one for one in todo.run.maps() if one.concept.expression in names], images[HALF:]
 
@@ -112,11 +111,11 @@ def main() -> None:
         *("channels", "image above the 99th percentile", "above every sample", "deviations above (largest sample)"),
         "samples raised above, median",
     ]
-    machine, passes = hardware(), passes_per_map(resolve(RECIPE))
+    machine, passes = hardware(), passes_per_map(RECIPE)
     text = "\n\n".join(
         [
             markdown_table(head, rows),
-            f"`{RECIPE}`, {passes:,} passes per map (`paper`: {passes_per_map(resolve('paper')):,}).",
+            f"Plain `vivid`, {passes:,} passes per map (`paper`: {passes_per_map(resolve('paper')):,}).",
             f"Measured on {machine['threads']} thread of {machine['cpu']}, torch {machine['torch']}.",
         ]
     )

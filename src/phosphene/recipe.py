@@ -88,7 +88,7 @@ class Recipe:
         False, "left and right change places in half of the views", lambda _: True, "true or false"
     )
     statistics: float = _not_negative(
-        0.0, "gradient that keeps the samples' feature statistics, as a share of the loss's"
+        0.0, "gradient that keeps the feature statistics of natural samples, as a share of the loss's"
     )
     # the cycle and Eq. 2
     rounds: int = _count(2, "cycles of Algorithm 1 and refinement")
@@ -175,10 +175,10 @@ RECIPES: dict[str, tuple[str, Recipe]] = {
         Recipe(name="quick", batch_size=8, steps=120, sign_test=False, rounds=1, refine_steps=60),
     ),
     "vivid": (
-        "maps that MobileNets of another version recognise, too, at a four-hundredth of the paper's cost",
+        "maps that networks of other architectures recognise, too, at 1/376 of the paper's cost",
         Recipe(
             name="vivid",
-            loss="log-odds",
+            loss="soft-log-odds",
             batch_size=8,
             steps=120,
             radius=85.0,
@@ -191,6 +191,7 @@ RECIPES: dict[str, tuple[str, Recipe]] = {
             view_least=0.6,
             view_most=1.3,
             view_shift=0.18,
+            statistics=0.25,
             rounds=1,
             refine_steps=0,
         ),

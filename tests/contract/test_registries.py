@@ -58,7 +58,7 @@ class TestRecipes:
             assert one.nu.norm() <= recipe.radius_for((3, 16, 16)) * (1 + 1e-5)
             assert one.xi.shape == (1, 16, 16)
             assert one.recipe_sha256 == recipe.sha256
-            assert one.passes == passes_per_map(recipe)
+            assert one.passes == passes_per_map(recipe, pool)
             assert len(one.loss) == 2 * (2 + refine_steps)
         assert distance(first.nu, second.nu) > 0.1
         assert distance(again.nu, second.nu) < ROOM  # other jobs of the group change nothing

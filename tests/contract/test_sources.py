@@ -152,6 +152,7 @@ def test_two_towers(name, folder):
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*no layer whose features can be read")  # TorchScript
 @pytest.mark.parametrize("name", list(EXPORTED))
 def test_exported_networks(name, folder):
     file, batch = EXPORTED[name]

@@ -133,12 +133,12 @@ def test_dry_run_says_what_it_would_cost_and_writes_nothing(check, made, tmp_pat
         "samples": 4,
     }
     assert document["maps"] == 12
-    assert document["passes"] == 12 * (3 * 4 * 2 + 2 * 4 * 2)
+    assert document["passes"] == 12 * (3 * 4 * 2 + 2 * 4 + 2 * 4 * 2)
     assert 0 < document["seconds"] < 600
     assert not any(row["done"] for row in document["checks"])
     said = check("--dry-run").out
     assert "cascade" in said
-    assert re.search(r"12 maps, 480 passes, about \d+ s to make them", said)
+    assert re.search(r"12 maps, 576 passes, about \d+ s to make them", said)
     assert contents(tmp_path) == before
     assert check().code == 0
     assert sum(entry["cost"] for entry in noted(made)["checks"].values()) == 12

@@ -67,7 +67,9 @@ def test_map_writes_the_run_directory_of_the_design(run, job, sample_folder):
         assert one["recipe_sha256"] == facts["recipe"]["sha256"]
         assert 0 <= one["p_class"] <= 1
         assert len(one["loss"]) == 3 + 2
-        assert one["passes"] == 3 * 4 * 2 + 2 * 4 * 2
+        assert (
+            one["passes"] == 3 * 4 * 2 + 2 * 4 + 2 * 4 * 2
+        )  # the weight of the statistics is measured at two of three steps
     assert "lion" in (out / "report.html").read_text(encoding="utf-8")
 
     document = json.loads(answer.out)  # all of stdout is one document
@@ -192,9 +194,9 @@ def test_dry_run_says_what_it_would_cost_and_writes_nothing(call, job, tmp_path)
     words, out = job
     document = json.loads(call(*words, "--dry-run", "--json").out)
     assert document["jobs"] == 4
-    assert document["passes"] == 4 * (3 * 4 * 2 + 2 * 4 * 2)
+    assert document["passes"] == 4 * (3 * 4 * 2 + 2 * 4 + 2 * 4 * 2)
     assert document["run"] == str(out)
-    assert "4 maps, 160 passes" in call(*words, "--dry-run").out
+    assert "4 maps, 192 passes" in call(*words, "--dry-run").out
     assert not out.exists()
 
 

@@ -31,7 +31,7 @@ pytestmark = [
 JOBS = [Job(index) for index in range(3)]
 RECIPES = {
     "vivid": resolve("vivid", {"steps": 30}),
-    "statistics": resolve("vivid", {"steps": 20, "statistics": 0.25, "loss": "soft-log-odds"}),
+    "plain": resolve("vivid", {"steps": 20, "statistics": 0.0}),
     "quick": resolve("quick", {"steps": 25, "refine_steps": 15}),
     "paper": resolve("paper", {"steps": 12, "refine_steps": 8, "batch_size": 16}),
 }

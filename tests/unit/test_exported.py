@@ -49,13 +49,16 @@ def test_it_answers_and_is_mapped_as_the_network_itself(exported):
     for count in (1, 2, 5):
         pixels = torch.rand((count, 3, 16, 16), generator=torch.Generator().manual_seed(count))
         torch.testing.assert_close(found.logits(pixels), own.logits(pixels))
-    theirs = ph.map_concepts(found, [0, 3], overrides=tiny.SHORT, device="cpu")
-    ours = ph.map_concepts(own, [0, 3], overrides=tiny.SHORT, device="cpu")
+    # TorchScript's layers cannot be read, and of a fixed batch the statistics are those of fewer images.
+    overrides = tiny.SHORT | ({} if exported.name in ("dynamic.pt2", "any.onnx") else {"statistics": 0})
+    theirs = ph.map_concepts(found, [0, 3], overrides=overrides, device="cpu")
+    ours = ph.map_concepts(own, [0, 3], overrides=overrides, device="cpu")
     for one, other in zip(theirs, ours, strict=True):
         torch.testing.assert_close(one.nu, other.nu, atol=1e-4, rtol=1e-3)
         torch.testing.assert_close(one.xi, other.xi, atol=1e-3, rtol=1e-3)
 
 
+@pytest.mark.filterwarnings("ignore:.*no layer whose features can be read")  # TorchScript
 @pytest.mark.parametrize("precision", ["bf16", "fp64"])
 def test_other_precisions(exported, precision):
     found = ph.load(exported, trust=True)

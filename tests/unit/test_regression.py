@@ -28,6 +28,9 @@ from phosphene.units import Unit
 from phosphene.workflows.doctor import examine_model
 from tests import tiny
 
+# The network has no weights.
+pytestmark = pytest.mark.filterwarnings("ignore:.*no layer whose features can be read")
+
 LABELS = ["brightness, mean", "red", "contrast + noise"]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from benchmarks.common import CONCEPTS, DOCS, PHOTOGRAPHS, ROOT, network
+from benchmarks.common import CONCEPTS, DOCS, PHOTOGRAPHS, PLAIN, ROOT, network
 from benchmarks.maps.weak_dependence.similarity import DEPTHS
 from phosphene.checks.randomised import blocks, few_depths, randomised
 from phosphene.classifier import Classifier
@@ -64,7 +64,7 @@ class Setting:
         refine = 3 * self.steps // 10
         return {
             "phosphene, quick": resolve("quick", {"steps": self.steps - refine, "refine_steps": refine}),
-            "phosphene, vivid": resolve("vivid", {"steps": self.steps}),
+            "phosphene, vivid": resolve("vivid", PLAIN | {"steps": self.steps}),
         }
 
     @cached_property

@@ -70,7 +70,8 @@ def map_concepts(
         seed: The first seed.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
         precision: ``auto``, ``fp32`` or ``bf16``.
-        compile: Whether torch compiles the network: ``on``, ``off``, or ``auto``, on a GPU if there are maps enough.
+        compile: Whether torch compiles the network: ``on``, ``off``, or ``auto``, on a GPU if there are maps enough; not with
+            natural statistics of the features.
         frames: Images of each map as it develops, evenly spaced over all steps: ``maps[0].frames``.
         trust: Allow code that came with the model to run.
         progress: Whether progress is shown.
@@ -150,7 +151,8 @@ def map_models(
         seed: The first seed.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
         precision: ``auto``, ``fp32`` or ``bf16``.
-        compile: Whether torch compiles the network: ``on``, ``off``, or ``auto``, on a GPU if there are maps enough.
+        compile: Whether torch compiles the network: ``on``, ``off``, or ``auto``, on a GPU if there are maps enough; not with
+            natural statistics of the features.
         frames: Images of each map as it develops.
         executor: ``local``, or ``ray`` for a cluster.
         workers: Worker processes; by default this process.

@@ -1,4 +1,7 @@
-"""Sensitivity to the sample set: do natural images, pink noise and dead leaves lead to maps of the same classes?"""
+"""Sensitivity to the sample set: do natural images, pink noise and dead leaves lead to maps of the same classes?
+
+With a recipe that keeps natural statistics of the features, maps from synthetic samples are made without.
+"""
 
 from phosphene.checks.context import CheckContext, Request
 from phosphene.checks.finding import Finding, all_of, two_decimals

@@ -19,7 +19,8 @@ compiled = click.option(
     default="auto",
     show_default=True,
     type=click.Choice(["auto", "on", "off"]),
-    help="Have torch compile the network, which takes minutes; auto: only on a GPU, and if there are enough maps.",
+    help="Have torch compile the network, which takes minutes; auto: only on a GPU, and if there are enough maps. Recipes "
+    "with natural statistics of the features do without.",
 )
 trust = click.option(
     "--trust", is_flag=True, help="Run code that comes with the model: factory file, .pt2, TorchScript, remote code."
