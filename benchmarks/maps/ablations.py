@@ -28,15 +28,17 @@ from benchmarks.common import (
     write_section,
 )
 from phosphene.api.mapping import map_concepts
+from phosphene.recipe import resolve
 
 SOURCE = "mobilenet_v2_a"
 NAME = "ablations"
+VIVID = {name: resolve("vivid").to_dict()[name] for name in PLAIN}
 # Row -> what differs from plain `vivid`: fields of the recipe, or "recipe", "samples", "precision".
 ROWS: dict[str, dict[str, Any]] = {
     "plain": {},
-    "vivid": {"statistics": 0.25, "loss": "soft-log-odds"},
-    "statistics alone": {"statistics": 0.25},
-    "soft log-odds alone": {"loss": "soft-log-odds"},
+    "vivid": VIVID,
+    "statistics alone": {"statistics": VIVID["statistics"]},
+    "soft log-odds alone": {"loss": VIVID["loss"]},
     "colour 0": {"colour": 0.0},
     "colour 1": {"colour": 1.0},
     "loss cross-entropy": {"loss": "cross-entropy"},

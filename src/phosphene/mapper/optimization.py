@@ -108,10 +108,11 @@ class MapOptimization:
         self.labels = [concept.label for concept in concepts]
         self.engine, self.classes = reader_and_targets(engine, concepts, self.pool)
         # Of the pool as it was given, and by the engine itself: then they are measured once, and not in every group.
-        natural = recipe.statistics and not pool.synthetic
+        natural = with_natural_statistics_only(recipe, pool).statistics
         statistics = engine.feature_statistics(pool.pixels) if natural else None
         self.prior = Prior(statistics, recipe.statistics) if statistics and statistics.layers else None
-        self.counted = recipe if self.prior else recipe.replace(statistics=0.0)  # what passes are counted of
+        # As it is carried out: the network, too, may have no statistics.
+        self.effective_recipe = recipe if self.prior else recipe.replace(statistics=0.0)
         self.total = recipe.rounds * (recipe.steps + recipe.refine_steps)
         self.generators = [torch.Generator().manual_seed(job.seed * 1_000_003 + job.index) for job in jobs]
         self.losses: list[list[float]] = []  # per step, per map
@@ -197,7 +198,7 @@ class MapOptimization:
         Raises:
             NumericError: the network gives NaN or infinity.
         """
-        engine, recipe = self.engine, self.recipe
+        engine, recipe, effective = self.engine, self.recipe, self.effective_recipe
         xi = self.xi
         if xi is None or not recipe.refine_steps:
             xi = activation_weights(engine, self.nu, self.layer, recipe.contrast)
@@ -216,7 +217,7 @@ class MapOptimization:
                 p_class=p_class[row],
                 targeting_rate=rates[row],
                 loss=tuple(step[row] for step in self.losses[: taken[row]]),
-                passes=passes_per_map(self.counted.replace(steps=taken[row]) if self.stopped[row] else self.counted),
+                passes=passes_per_map(effective.replace(steps=taken[row]) if self.stopped[row] else effective),
                 seconds=self._seconds() / len(self.jobs),
                 hits=tuple(step[row] for step in self.hits[: taken[row]]),
                 frames=recorder.frames_of(row) if recorder is not None else (),
@@ -270,13 +271,18 @@ class MapOptimization:
 def passes_per_map(recipe: Recipe, pool: "SamplePool | None" = None) -> int:
     """Return how many images one map sends through the network, a backward pass as one more; views add none.
 
-    The measurements of the finished map are left out. ``pool`` is that of the samples: synthetic ones have no natural
-    statistics, whose weight takes passes to measure.
+    The measurements of the finished map are left out. ``pool`` is that of the samples: of synthetic ones no weight of
+    statistics is measured.
     """
-    if pool is not None and pool.synthetic:
-        recipe = recipe.replace(statistics=0.0)
+    if pool is not None:
+        recipe = with_natural_statistics_only(recipe, pool)
     of_steps = passes_of_steps(recipe, range(1, recipe.steps + 1)) + recipe.refine_steps * recipe.batch_size * 2
     return recipe.rounds * of_steps
+
+
+def with_natural_statistics_only(recipe: Recipe, pool: SamplePool) -> Recipe:
+    """Return the recipe, without ``statistics`` if the samples are synthetic: their features are not natural (docs/ablations.md)."""
+    return recipe.replace(statistics=0.0) if pool.synthetic else recipe
 
 
 def passes_of_steps(recipe: Recipe, steps: range) -> int:

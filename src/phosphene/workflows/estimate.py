@@ -79,5 +79,5 @@ def _seconds_per_pass(engine: Engine, pool: SamplePool, jobs: Sequence[Job], rec
         last = step.number
         if time.perf_counter() - began > ENOUGH_SECONDS:
             break
-    passes = len(jobs) * passes_of_steps(optimization.counted, range(first.number + 1, last + 1))
+    passes = len(jobs) * passes_of_steps(optimization.effective_recipe, range(first.number + 1, last + 1))
     return (time.perf_counter() - began) / passes
