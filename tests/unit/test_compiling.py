@@ -8,8 +8,8 @@ from torch import nn
 
 from phosphene.classifier import Classifier
 from phosphene.engine import Engine
-from phosphene.engine.compiling import CompileFigures, compiled_if_it_pays
-from phosphene.engine.tuning import cache_file, network_facts
+from phosphene.engine.compiling import CompileFigures, cache_file, compiled_if_it_pays, network_facts
+from phosphene.engine.statistics import Prior
 from phosphene.errors import DeviceError, SpeedWarning
 
 pytestmark = [
@@ -48,6 +48,26 @@ def test_gradients_are_those_of_the_network_as_it_stands() -> None:
         torch.testing.assert_close(slopes.gradient, eager.gradients(images, owners).gradient, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
+def test_statistics_are_read_from_a_compiled_network() -> None:
+    """The pass with hooks and the one without are compiled each for itself, whichever is first."""
+    generator = torch.Generator().manual_seed(1)
+    samples = torch.randint(0, 256, (2, 5, 3, 12, 12), dtype=torch.uint8, generator=generator)
+    nu, classes = torch.randn(2, 3, 12, 12, generator=generator) / 10, torch.tensor([1, 3])
+    with Engine(classifier(6)) as eager, Engine(classifier(6), compile="on") as fast:
+        expected, found = [], []
+        for engine, results in ((eager, expected), (fast, found)):
+            prior = Prior(engine.feature_statistics(samples[0]), 0.3)
+            measured = engine.mean_gradients(samples, nu, classes, "log-odds", prior)
+            prior = prior._replace(weight=measured.weight)
+            weighted = [engine.mean_gradients(samples, nu, classes, "log-odds", prior) for _ in range(2)]
+            results += [measured, *weighted, engine.mean_gradients(samples, nu, classes, "log-odds")]
+            results.append(engine.mean_gradients(samples, nu, classes, "log-odds", prior))
+        assert len(fast.forwards) == 2
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one.gradient, other.gradient, rtol=1e-4, atol=1e-6)
+
+
 def test_without_a_compiler_one_line_says_so() -> None:
     from torch._inductor import config
 
@@ -74,7 +94,7 @@ def test_what_is_slower_never_pays():
 
 
 def figures_file(engine, count):
-    return cache_file(network_facts(engine) | {"images": str(count)}, "compile")
+    return cache_file(network_facts(engine) | {"images": str(count)})
 
 
 @pytest.mark.slow
@@ -83,10 +103,10 @@ def test_what_compiling_took_and_brought_is_measured_once_and_decides() -> None:
     with Engine(classifier(5), device="cpu", planned_passes=10**12) as engine:
         plain = engine.classifier.logits
         expected = engine.gradients(images, classes).gradient
-        engine.forward = compiled_if_it_pays(engine, plain, 4)
+        chosen = engine.forwards[True] = compiled_if_it_pays(engine, plain, 4)
         figures = json.loads(figures_file(engine, 4).read_text())
         assert figures["seconds"] > 0
-        assert (engine.forward is plain) == (figures["after"] <= figures["before"])
+        assert (chosen is plain) == (figures["after"] <= figures["before"])
         torch.testing.assert_close(engine.gradients(images, classes).gradient, expected, rtol=1e-4, atol=1e-6)
         torch.testing.assert_close(engine.gradients(images[:3], classes[:3]).gradient, expected[:3])
         figures_file(engine, 4).write_text(json.dumps(figures | {"seconds": 1e9, "before": 1.0, "after": 2.0}))
@@ -101,7 +121,7 @@ def test_few_passes_are_not_compiled_for_and_on_a_cpu_none_are():
         assert not figures_file(engine, 4).exists()  # nothing was compiled
         engine.planned_passes = 10**12
         engine.gradients(torch.rand(2, 3, 12, 12), torch.tensor([0, 1]))
-        assert engine.forward == plain
+        assert list(engine.forwards.values()) == [plain]
     with pytest.raises(DeviceError, match="use auto, on, off"):
         Engine(classifier(5), compile="yes")
 
@@ -116,5 +136,5 @@ def test_without_a_compiler_auto_goes_on_and_says_so() -> None:
             config.patch({"cpp.cxx": ("/nowhere/c++",), "force_disable_caches": True}),
             pytest.warns(SpeedWarning, match=r"classifier is not compiled \(.*compiler"),
         ):
-            engine.forward = compiled_if_it_pays(engine, engine.classifier.logits, 2)
+            engine.forwards[True] = compiled_if_it_pays(engine, engine.classifier.logits, 2)
         torch.testing.assert_close(engine.gradients(images, classes).gradient, expected)

@@ -4,7 +4,6 @@ They are skipped on a machine without a GPU, and CI has none: run them on one af
 (`pytest tests/unit/test_cuda.py`).
 """
 
-import json
 import warnings
 
 import pytest
@@ -14,7 +13,6 @@ from torch import nn
 from phosphene.classifier import Classifier
 from phosphene.concept_map import Job
 from phosphene.engine import Engine
-from phosphene.engine.tuning import cache_file, network_facts
 from phosphene.errors import NumericError, SpeedWarning
 from phosphene.mapper import MapOptimization, map_jobs
 from phosphene.recipe import resolve
@@ -200,16 +198,6 @@ def test_tf32_holds_as_long_as_the_engine_is_open(network, precision):
         assert torch.backends.cudnn.allow_tf32 == (precision == "auto")
         assert not torch.backends.cuda.matmul.allow_tf32
     assert (torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32) == before
-
-
-def test_the_micro_batch_is_measured_and_remembered(network):
-    with Engine(network, device="cuda") as engine:
-        cached = json.loads(cache_file(network_facts(engine)).read_text(encoding="utf-8"))
-        assert cached["micro_batch"] == engine.micro_batch
-        assert cached["device"] == torch.cuda.get_device_name()
-    cache_file(network_facts(engine)).write_text(json.dumps(cached | {"micro_batch": 7}), encoding="utf-8")
-    with Engine(network, device="cuda") as again:
-        assert again.micro_batch == 7
 
 
 @pytest.mark.parametrize("compiled", ["off", "auto"])

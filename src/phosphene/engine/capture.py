@@ -32,26 +32,38 @@ class CapturedSteps:
     Args:
         name: The network's name, for the warning.
         record: Makes, from a step and example inputs, a function that repeats the step for other inputs.
+
+    Attributes:
+        failed: Whether a step of this network could not be replayed: then none is.
     """
 
     def __init__(self, name: str, record: Recorder) -> None:
         self.name, self.record = name, record
         self.steps: dict[Hashable, CapturedStep] = {}
+        self.failed = False
 
     def get(self, step: Step, key: Hashable) -> "CapturedStep":
         """Return the CapturedStep stored under ``key``; if there is none yet, make one of the function ``step`` and store it."""
-        return self.steps.setdefault(key, CapturedStep(step, self.name, self.record))
+        return self.steps.setdefault(key, CapturedStep(step, self))
+
+    def give_up(self, why: str) -> None:
+        """Drop all recordings, compute all further calls as usual, and issue a SpeedWarning that says ``why``."""
+        self.failed = True
+        for step in self.steps.values():
+            step.recordings.clear()
+            step.proved.clear()
+        line = f"{self.name} cannot be replayed as a CUDA graph ({why}): its maps are right, and take longer."
+        warnings.warn(line, SpeedWarning, stacklevel=4)
 
 
 class CapturedStep:
     """Calls a function of tensors: per input shape, first as it is, then as a replayed CUDA graph; after any failure, always as it is."""
 
-    def __init__(self, step: Step, name: str, record: Recorder) -> None:
-        self.step, self.name, self.record = step, name, record
+    def __init__(self, step: Step, network: CapturedSteps) -> None:
+        self.step, self.network = step, network
         self.calls: dict[Hashable, int] = {}
         self.recordings: dict[Hashable, Step] = {}
         self.proved: set[Hashable] = set()
-        self.failed = False
 
     def __call__(self, *inputs: "Tensor | None") -> tuple[Tensor, ...]:
         """Return the step's outputs for ``inputs``: computed as usual, or by replaying a recording that has been checked."""
@@ -59,32 +71,24 @@ class CapturedStep:
         if shape in self.proved:
             return self.recordings[shape](*inputs)
         outputs = self.step(*inputs)
-        if not self.failed:
+        if not self.network.failed:
             self.calls[shape] = self.calls.get(shape, 0) + 1
             try:
                 if shape in self.recordings:
                     self._prove(shape, inputs, outputs)
                 elif self.calls[shape] > EAGER_CALLS:
-                    self.recordings[shape] = self.record(self.step, inputs)
+                    self.recordings[shape] = self.network.record(self.step, inputs)
             except Exception as error:  # noqa: BLE001  (a network may raise anything: its eager step has just worked)
-                self._give_up(first_line(error))
+                self.network.give_up(first_line(error))
         return outputs
 
     def _prove(self, shape: Hashable, inputs: Inputs, expected: Sequence[Tensor]) -> None:
-        """Replay a shape's recording; allow it if it gives ``expected``, the true outputs, else give up the recordings of all shapes."""
+        """Replay a shape's recording; allow it if it gives ``expected``, the true outputs, else give up all recordings."""
         for found, wanted in zip(self.recordings[shape](*inputs), expected, strict=True):
             if not (found - wanted).norm() <= ROUNDING[wanted.dtype] * wanted.norm():
-                self._give_up("replayed, it gives other numbers")
+                self.network.give_up("replayed, it gives other numbers")
                 return
         self.proved.add(shape)
-
-    def _give_up(self, why: str) -> None:
-        """Drop this step's recordings of all shapes, compute its further calls as usual, and issue a SpeedWarning that says ``why``."""
-        self.failed = True
-        self.recordings.clear()
-        self.proved.clear()
-        line = f"{self.name} cannot be replayed as a CUDA graph ({why}): its maps are right, and take longer."
-        warnings.warn(line, SpeedWarning, stacklevel=3)
 
 
 class CudaGraphs:

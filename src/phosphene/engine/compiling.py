@@ -3,17 +3,20 @@
 On a CPU compiled networks were slower (docs/performance.md): there, ``auto`` leaves them as they are.
 """
 
+import os
+import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
+from hashlib import sha256
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from phosphene.engine.gradients import refuse_quantised
-from phosphene.engine.tuning import cache_file, network_facts, pass_seconds
 from phosphene.errors import DeviceError, RunError, SpeedWarning, first_line
 from phosphene.runs.atomic import read_json, write_json
 
@@ -45,20 +48,20 @@ class CompileFigures:
         return self.seconds + images / self.after < images / self.before
 
 
-def pick_forward(engine: "Engine", count: int) -> Forward:
-    """Return the forward pass for gradients of ``count`` images at once: compiled or not, as the engine's ``compile`` (on, off, auto) says.
+def pick_forward(engine: "Engine", plain: Forward, count: int) -> Forward:
+    """Return ``plain``, a forward pass, for gradients of ``count`` images: compiled or not, as the engine's ``compile`` (on, off, auto) says.
 
     Args:
         engine: An open engine: ``auto`` compiles on a GPU, if the passes that are planned pay for it.
+        plain: Pixels (n, c, h, w) to logits (n, classes), with the hooks that it will be called with.
         count: Images that go through the network at once.
 
     Raises:
         CardError: the network is quantised.
     """
     refuse_quantised(engine.classifier)
-    plain = engine.classifier.logits
     if engine.compile == "on":
-        return compiled(plain, engine.classifier.name)
+        return compiled(engine, plain)
     if engine.compile == "auto" and engine.device.type == "cuda" and engine.planned_passes:
         return compiled_if_it_pays(engine, plain, count)
     return plain
@@ -67,19 +70,18 @@ def pick_forward(engine: "Engine", count: int) -> Forward:
 def compiled_if_it_pays(engine: "Engine", plain: Forward, count: int) -> Forward:
     """Return ``plain``, compiled for batches of ``count`` images if the planned passes then take less time; figures are cached on disk."""
     facts = network_facts(engine) | {"images": str(count)}
-    file = cache_file(facts, "compile")
-    engine.forward = plain
+    file = cache_file(facts)
     try:
         cached = read_json(file)
         figures = CompileFigures(**{field.name: float(cached[field.name]) for field in fields(CompileFigures)})
     except (RunError, ValueError, KeyError, TypeError):  # missing or damaged
-        speed = count / min(pass_seconds(engine, count)[1:])
+        speed = count / min(pass_seconds(engine, plain, count)[1:])
         figures = CompileFigures(SECONDS, speed, SPEEDUP * speed)
     if not figures.pays(engine.planned_passes / 2):  # a forward and a backward pass count as two
         return plain
-    fast = engine.forward = compiled(plain, engine.classifier.name)
+    fast = compiled(engine, plain)
     try:
-        first, *others = pass_seconds(engine, count)
+        first, *others = pass_seconds(engine, fast, count)
     except Exception as error:  # noqa: BLE001  (a compiler may raise anything; what the network raises, it raises again)
         line = f"{engine.classifier.name} is not compiled ({first_line(error)}): its maps are right, and take longer."
         warnings.warn(line, SpeedWarning, stacklevel=2)
@@ -92,30 +94,66 @@ def compiled_if_it_pays(engine: "Engine", plain: Forward, count: int) -> Forward
     return lambda images: (fast if len(images) == count else plain)(images)  # another size would be compiled anew
 
 
-def compiled(forward: Forward, name: str) -> Forward:
-    """Return ``forward`` compiled by torch, and discard what was compiled before; the first call per batch shape compiles, for minutes.
+def compiled(engine: "Engine", forward: Forward) -> Forward:
+    """Return ``forward`` compiled by torch, the first call per batch shape compiles, for minutes; discard what was compiled of others.
 
-    It discards what was compiled before: torch silently stops compiling a function after eight recompilations in one
-    process, and all networks are called through the same function.
+    torch silently stops compiling a function after eight recompilations in one process, and all networks are called
+    through the same functions: what was compiled for other engines is discarded.
 
     Args:
+        engine: The open engine that it is for.
         forward: Pixels (n, c, h, w) to logits (n, classes).
-        name: The network's name, for the message.
 
     Raises:
         DeviceError: from the call, when the network cannot be compiled here.
     """
     from torch._dynamo.exc import TorchDynamoException  # noqa: PLC0415  (takes a second to import)
 
-    torch.compiler.reset()
+    name = engine.classifier.name
+    if not engine.forwards:
+        torch.compiler.reset()
     fast = torch.compile(forward, dynamic=False)
 
     def run(images: Tensor) -> Tensor:
         """Return the logits of images from the compiled network; DeviceError if it cannot be compiled here."""
         try:
-            logits: Tensor = fast(images)
+            with warnings.catch_warnings(action="ignore"):  # torch's own, and advice on settings that the engine makes
+                logits: Tensor = fast(images)
         except TorchDynamoException as error:
             raise DeviceError(f"{name} cannot be compiled here: use --compile off ({first_line(error)}).") from None
         return logits
 
     return run
+
+
+def pass_seconds(engine: "Engine", forward: Forward, count: int) -> list[float]:
+    """Run three forward and backward passes of ``count`` grey images; return a list of their seconds, of which the first is warm-up."""
+    images = torch.full((count, *engine.classifier.input.shape), 0.5, device=engine.device, dtype=engine.dtype)
+    images = images.contiguous(memory_format=torch.channels_last)
+    classes = torch.zeros(count, dtype=torch.int64, device=engine.device)
+    seconds = []
+    for _ in range(3):
+        started = time.perf_counter()
+        engine.differentiate(images.detach(), classes, "cross-entropy", forward)[1].sum().item()  # waits for the device
+        seconds.append(time.perf_counter() - started)
+    return seconds
+
+
+def cache_file(facts: Mapping[str, str]) -> Path:
+    """Return the path, in the user's cache folder, of the file with the CompileFigures of a network and device (``facts``)."""
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "phosphene" / "compile"
+    return folder / f"{sha256(repr(sorted(facts.items())).encode()).hexdigest()[:16]}.json"
+
+
+def network_facts(engine: "Engine") -> dict[str, str]:
+    """Return, as text by name, what a network's speed depends on: architecture and input shape, device, precision, torch version."""
+    # Not the weights: other checkpoints are as fast, and an open engine's are of its own type.
+    module, device = engine.classifier.module, engine.device
+    shapes = sorted((name, tuple(value.shape)) for name, value in module.state_dict().items())
+    parts = [type(part).__name__ for part in module.modules()]
+    return {
+        "network": sha256(repr((parts, shapes, engine.classifier.input.shape)).encode()).hexdigest(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "precision": str(engine.autocast or engine.dtype),
+        "torch": torch.__version__,
+    }

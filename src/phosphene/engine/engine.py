@@ -20,7 +20,6 @@ from phosphene.engine.memory import CPU_MICRO_BATCH, CUDA_MICRO_BATCH, Result, h
 from phosphene.engine.modules import channels_first, find_spatial_layer, frozen
 from phosphene.engine.statistics import FeatureStatistics, GradientOf, Prior
 from phosphene.engine.targets import hits, target_probabilities, virtual_logits
-from phosphene.engine.tuning import tuned_micro_batch
 from phosphene.engine.units import MOST_SAMPLES, UnitClassifier, layer_outputs, mean_activations
 from phosphene.errors import DeviceError, PhospheneError
 from phosphene.spatial_activation import as_spatial_activation
@@ -36,8 +35,8 @@ class Engine:
         classifier: The network and its input space.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
         precision: ``auto``, ``fp32``, ``bf16`` or ``fp64``.
-        micro_batch: Images sent through the network together; by default fixed on a CPU, and on a GPU measured once
-            per network.
+        micro_batch: Images sent through the network together: by default 8 of 224 x 224 pixels on a CPU and 256 on a GPU,
+            or as many pixels.
         compile: Whether torch compiles the passes that gradients are computed from, which takes minutes: ``auto`` (on a
             GPU, if the planned passes pay for it), ``on`` or ``off``.
         planned_passes: Passes to come, for ``auto``: images through the network, a backward pass counted as one more.
@@ -74,13 +73,13 @@ class Engine:
         self.micro_batch = micro_batch or max(1, pixels // math.prod(classifier.input.size))
         if classifier.batch is not None:
             self.micro_batch = min(self.micro_batch, classifier.batch)
-        self.images_per_group = self.micro_batch  # in maps that are computed together: not changed by the measurement
+        self.images_per_group = self.micro_batch  # in maps that are computed together: not halved when memory runs out
         self.steps_per_fetch = CUDA_STEPS_PER_FETCH if cuda else 1
         self.first_steps = 2 * EAGER_CALLS + 3 if cuda else 1  # of a map, until most take the same time
         self._tf32 = precision != "fp32"
-        self._tune = cuda and micro_batch is None and classifier.batch is None
         self.compile, self.planned_passes = compile, planned_passes
-        self.forward: Forward | None = None  # for gradients: chosen at the first batch of an open engine
+        # Forward passes for gradients, without and with statistics, chosen at the first batch of an open engine.
+        self.forwards: dict[bool, Forward] = {}
         self._plain = False  # whether images and weights have channels first in memory, which is slower
         self._opened: ExitStack | None = None
         self._captured: CapturedSteps | None = None  # on a GPU, while the engine is open
@@ -96,12 +95,7 @@ class Engine:
             else:
                 stack.enter_context(tf32_convolutions(allowed=self._tf32))
                 self._captured = CapturedSteps(self.classifier.name, CudaGraphs(self.device))
-            stack.enter_context(frozen(self.classifier.module, self.device, self.dtype))
-            self._opened = stack
-            if self._tune:
-                self.forward = self.classifier.logits  # every size would be compiled
-                self.micro_batch, self._tune = tuned_micro_batch(self, max(1, self.micro_batch // 8)), False
-            self.forward = None
+            stack.enter_context(frozen(self.classifier.module, self.device, self.dtype, self.autocast))
             self._opened = stack.pop_all()
         return self
 
@@ -111,8 +105,9 @@ class Engine:
 
     def _close(self) -> None:
         """Mark the engine as closed; drop captured steps, cached logits and activations, and the chosen forward pass."""
-        self._opened = self._captured = self.forward = None
+        self._opened = self._captured = None
         self._plain = False
+        self.forwards.clear()
         self._measured.clear()
 
     def captured(self, step: Step, *key: Hashable) -> Step:
@@ -137,7 +132,8 @@ class Engine:
             nu: (m, c, h, w).
             classes: int64 (m,), or the targets of m concepts (:mod:`phosphene.engine.targets`).
             loss: The loss to differentiate, a name in :data:`phosphene.engine.losses.LOSSES`.
-            prior: Adds the gradient of the features' statistics to that of the loss; the network is not compiled then.
+            prior: Adds the gradient of the features' statistics to that of the loss; where it measures their weight, the
+                network is not compiled.
 
         Raises:
             DeviceError: the device has no memory for one image.
@@ -150,8 +146,8 @@ class Engine:
             entropy = torch.zeros(maps, dtype=self.dtype, device=self.device)
             hit, weight = torch.zeros_like(entropy), torch.zeros_like(entropy)
             for images, owner in self._nudged(samples, nu, together=prior.views * count if prior else 1):
-                reading = prior and prior.reading(owner, weight)
-                slope, _, logits = self._differentiate(images, classes[owner], loss, reading)
+                forward, reading = self._forward(len(images), prior), prior and prior.reading(owner, weight)
+                slope, _, logits = self.differentiate(images, classes[owner], loss, forward, reading)
                 gradient.index_add_(0, owner, slope)
                 entropy.index_add_(0, owner, cross_entropy(*virtual_logits(logits, classes[owner])))
                 hit.index_add_(0, owner, hits(logits, classes[owner]).to(self.dtype))
@@ -177,7 +173,7 @@ class Engine:
             parts = []
             for chunk, own in zip(torch.split(images, size), torch.split(classes, size), strict=True):
                 chunk_here = chunk.detach().to(self.device, self.dtype).contiguous(memory_format=torch.channels_last)
-                parts.append(self._differentiate(chunk_here, own, loss))
+                parts.append(self.differentiate(chunk_here, own, loss, self._forward(len(chunk))))
             gradient, losses, logits = (torch.cat(part) for part in zip(*parts, strict=True))
             return Gradients(gradient, losses, hits(logits, classes))
 
@@ -228,7 +224,7 @@ class Engine:
         classifier = UnitClassifier(self.classifier, units, known, alone=alone)
         steps = self._captured and CapturedSteps(classifier.name, self._captured.record)
         # Not compiled, because hooks may be ignored then.
-        vars(view).update(classifier=classifier, forward=classifier.logits, _measured={}, _captured=steps)
+        vars(view).update(classifier=classifier, compile="off", forwards={}, _measured={}, _captured=steps)
         return view
 
     def activations_of_samples(self, samples: Tensor, layer: str) -> Tensor:
@@ -252,15 +248,32 @@ class Engine:
         size = self.classifier.input.size
         return find_spatial_layer(self.classifier.module, lambda: self.logits(grey), name, size=size)
 
-    def _differentiate(
-        self, images: Tensor, classes: Tensor, loss: str, reading: "AbstractContextManager[GradientOf] | None" = None
+    def _forward(self, count: int, prior: "Prior | None" = None) -> Forward:
+        """Return the forward pass for gradients of ``count`` images, and with a ``prior`` of statistics; the first of either is compiled or not."""
+        if prior is not None and prior.weight is None:
+            return self.classifier.logits  # two backward passes follow it, which a compiled network refuses
+        if (prior is None) not in self.forwards:
+            with nullcontext() if prior is None else prior.statistics.reading():
+                plain = self.classifier.logits if prior is None else self._logits_with_hooks
+                self.forwards[prior is None] = pick_forward(self, plain, count)
+        return self.forwards[prior is None]
+
+    def _logits_with_hooks(self, images: Tensor) -> Tensor:
+        """Return the network's logits of images; a function of its own, because torch keeps what it compiled by function."""
+        return self.classifier.logits(images)
+
+    def differentiate(
+        self,
+        images: Tensor,
+        classes: Tensor,
+        loss: str,
+        forward: Forward,
+        reading: "AbstractContextManager[GradientOf] | None" = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return a micro-batch's loss gradients (n, c, h, w), losses (n,) and logits; the first call decides whether it is compiled."""
-        if self.forward is None and reading is None:
-            self.forward = pick_forward(self, len(images))
+        """Return a micro-batch's loss gradients (n, c, h, w), losses (n,) and logits; with ``reading``, also of statistics."""
         images.requires_grad_()
         with torch.enable_grad(), reading or nullcontext(input_gradient) as gradient_of:
-            logits = self._network(images, None if reading else self.forward)
+            logits = self._network(images, forward)
             losses = LOSSES[loss](*virtual_logits(logits, classes))
             gradient = gradient_of(losses, images, self.classifier)
         return gradient, losses.detach(), logits.detach()

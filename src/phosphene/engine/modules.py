@@ -10,12 +10,16 @@ from torch import Tensor, nn
 from phosphene.errors import RecipeError, first_few, nearest
 from phosphene.spatial_activation import as_spatial_activation
 
+CONVERTED = (nn.Conv1d, nn.Conv2d, nn.Linear)  # by autocast, at every call
+
 
 @contextmanager
-def frozen(module: nn.Module, device: torch.device, dtype: torch.dtype) -> Iterator[None]:
+def frozen(
+    module: nn.Module, device: torch.device, dtype: torch.dtype, autocast: "torch.dtype | None" = None
+) -> Iterator[None]:
     """For a ``with`` block: put a network in evaluation mode on a device and in a type, parameters without gradients; then restore it.
 
-    On leaving, also by an exception, every flag is as it was and every tensor is the caller's own again.
+    What autocast would convert for every pass, the weights of convolutions and linear layers, is converted once. On leaving, also by an exception, every flag is as it was and every tensor is the caller's own again.
     """
     parts = list(module.modules())
     training = [part.training for part in parts]
@@ -28,6 +32,10 @@ def frozen(module: nn.Module, device: torch.device, dtype: torch.dtype) -> Itera
         module.requires_grad_(requires_grad=False)
         module.zero_grad(set_to_none=True)  # nn.Module.to would convert the caller's own gradients in place
         module.to(device=device, dtype=dtype)
+        for part in parts:
+            if autocast and type(part) in CONVERTED:  # a subclass may compute with its weight
+                for parameter in part.parameters(recurse=False):
+                    parameter.data = parameter.data.to(autocast)
         for parameter in module.parameters():
             if parameter.ndim == 4:
                 parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)

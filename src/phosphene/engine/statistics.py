@@ -55,6 +55,7 @@ class FeatureStatistics:
     def __init__(self, engine: "Engine", samples: Tensor) -> None:
         refuse_quantised(engine.classifier)
         self.size = engine.classifier.input.size
+        self._features: Features = defaultdict(list)  # one for all passes: a compiled network adds to what it first saw
         self.layers = self._find_layers(engine, samples)
         if not self.layers:
             line = f"{engine.classifier.name} has no layer whose features can be read: its maps are made without statistics."
@@ -77,17 +78,16 @@ class FeatureStatistics:
 
     @contextmanager
     def reading(self) -> Iterator[Features]:
-        """For a ``with`` block: yield a dictionary, Features, to which every forward pass adds those of each layer's calls."""
-        features: Features = defaultdict(list)
+        """For a ``with`` block: yield a dictionary, Features, empty, to which every forward pass adds those of each layer's calls."""
+        self._features.clear()
+        with forward_hooks(self.layers, self._hook):
+            yield self._features
 
-        def hook(layer: nn.Module, _: object, output: Any) -> None:
-            """Forward hook: add each image's channel means and mean squares, if the output has positions in the image."""
-            grid = as_spatial_activation(output, self.size)
-            if grid is not None:
-                features[layer].append(ChannelMoments.apply(grid))  # type: ignore[no-untyped-call]
-
-        with forward_hooks(self.layers, hook):
-            yield features
+    def _hook(self, layer: nn.Module, _: object, output: Any) -> None:
+        """Forward hook: add each image's channel means and mean squares, if the output has positions in the image."""
+        grid = as_spatial_activation(output, self.size)
+        if grid is not None:
+            self._features[layer].append(ChannelMoments.apply(grid))  # type: ignore[no-untyped-call]
 
     def divergence(self, features: Features, owner: Tensor) -> Tensor:
         """Return, per image, (n,), how far the features of all images of its map are from the samples': a mean over channels and layers.
