@@ -1,36 +1,42 @@
 """Speed on a GPU beside its targets: `python -m benchmarks.engine.gpu [--quick]`.
 
 - maps: `vivid` for one map alone and ten together, and `paper` for one map, by VGG-16, ResNet-50 and DenseNet-121 with
-  random weights at 224 pixels (which cost the same), in single precision, with bf16 autocast, and compiled. Every case
-  runs twice and the second run counts: tuning, compiling and recording are done in the first. Beside it: the share of
-  the bf16 matrix peak; the time over a raw loop of the same network, precision and compilation, the best of several
-  batch sizes, eager and replayed as a CUDA graph; whether a map among ten is the map alone; where the GPU's time goes.
+  random weights at 224 pixels (which cost the same), in single precision, with bf16 autocast, and compiled. Compiling and
+  recording are done before, beside each other; what counts is measured alone. Beside it: the share of the bf16 matrix
+  peak; the time over a raw loop of the same network, precision and compilation, the best of several batch sizes, eager
+  and replayed as a CUDA graph; whether a map among ten is the map alone; where the GPU's time goes.
 - commands: `phosphene map --all` of mobilenet_v2_a, `score` by three networks, `scan` of a network of 10 classes and
   one of 1,001, each timed from outside, files and report included.
 
-Every network and command runs in a process of its own, and what fails costs only its rows. `--quick` ends after at most
-8 minutes on one GPU with 16 cores and needs nothing but this repository and ../shared/zoo: bf16 only, `paper` with 30 of
-its 650 steps and 200 classes instead of 1,001 (both scaled up), and what no time is left for is said. In full it takes
+Every case and command runs in a process of its own, and what fails costs only its rows. `--quick` ends after at most
+5 minutes on one GPU with 16 cores and needs nothing but this repository and ../shared/zoo: bf16 only, `paper` with 30 of
+its 650 steps, 200 classes instead of 1,001 (both scaled up), and what no time is left for is said. In full it takes
 about half an hour. Where there is no GPU, `--quick --networks demo:shapes --no-commands` tries the script out.
 """
 
 import argparse
 import json
+import math
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock
 
 from benchmarks.common import ROOT, SHARED, hardware, markdown_table, write_result
 from benchmarks.engine.floor import NETWORKS
+from benchmarks.engine.gpu_cases import LOCK
+from phosphene.runs import RunDirectory
 
-PRECISIONS = ("bf16", "bf16 compiled", "fp32", "fp32 compiled")
-QUICK_SECONDS, RESERVE = 470.0, 5.0  # of --quick, and of these for printing
-CASE_SECONDS, COMMAND_SECONDS = 100.0, 90.0  # that one process may take in --quick
+PRECISIONS = ("bf16", "fp32")
+QUICK_SECONDS, RESERVE = 290.0, 3.0  # of --quick, and of these for printing
+CASES_END, COMMAND_SECONDS = 145.0, 80.0  # in --quick: when the cases of the maps must be done; what a command may take
 CLASSES, QUICK_CLASSES = 1001, 200
 # Seconds per map: (recipe, maps together) -> network -> target.
 MAP_TARGETS = {
@@ -46,33 +52,48 @@ class Clock:
     """How much time is left."""
 
     def __init__(self, seconds: "float | None") -> None:
-        self.ends = None if seconds is None else time.monotonic() + seconds
+        self.began, self.seconds = time.monotonic(), seconds
 
-    def left(self, most: float) -> "float | None":
-        """Return the seconds that a process may take, at most ``most``; ``None`` without a limit."""
-        return None if self.ends is None else min(most, self.ends - RESERVE - time.monotonic())
+    def left(self, *, most: float = math.inf, until: float = math.inf) -> "float | None":
+        """Return the seconds that a process may take: at most ``most``, ``until`` then on this clock; ``None`` without a limit."""
+        if self.seconds is None:
+            return None
+        return min(most, min(until, self.seconds - RESERVE) - (time.monotonic() - self.began))
 
 
-def run(words: Sequence[str], limit: "float | None") -> tuple[float, str, str]:
-    """Run a process; return its seconds, what it printed, and why it is not all there: empty if the process ended well."""
-    began = time.monotonic()
-    if limit is not None and limit <= 0:
-        return 0.0, "", "no time was left"
-    process = subprocess.Popen([sys.executable, "-m", *words], stdout=-1, stderr=-1, text=True, cwd=ROOT)
+def start(words: Sequence[str]) -> "subprocess.Popen[str]":
+    """Start a module in a process of its own."""
+    return subprocess.Popen([sys.executable, "-m", *words], stdout=-1, stderr=-1, text=True, cwd=ROOT)
+
+
+def finish(process: "subprocess.Popen[str]", limit: "float | None") -> tuple[str, str]:
+    """Wait for a process; return what it printed, and why it is not all there: empty if the process ended well."""
     try:
-        out, errors = process.communicate(timeout=limit)
-        last = (errors.strip().splitlines() or [f"exit code {process.returncode}"])[-1]
-        why = last if process.returncode not in (0, 1, 3) else ""  # 1 and 3 are verdicts of a scan
+        out, errors = process.communicate(timeout=None if limit is None else max(limit, 0))
     except subprocess.TimeoutExpired:
         process.kill()
-        out, why = process.communicate()[0], f"no time was left after {limit:.0f} s"
-    return time.monotonic() - began, out, why
+        return process.communicate()[0], "no time was left"
+    last = (errors.strip().splitlines() or [f"exit code {process.returncode}"])[-1]
+    return out, "" if process.returncode in (0, 1, 3) else last  # 1 and 3 are verdicts of a scan
 
 
-def measure_network(name: str, spec: str, precision: str, clock: Clock, *, quick: bool) -> list[dict[str, Any]]:
-    """Return a row per case of a network in a precision; a row that says why, where it could not be measured."""
-    words = ["benchmarks.engine.gpu_cases", spec, precision, *(["--quick"] if quick else [])]
-    _, out, why = run(words, clock.left(CASE_SECONDS))
+def start_cases(
+    networks: dict[str, str], precision: str, *, quick: bool
+) -> "list[tuple[str, str, subprocess.Popen[str]]]":
+    """Start the processes of a precision's cases; return each with its network and precision."""
+    started = []
+    for name, spec in networks.items():
+        cases = ["vivid:10", *(["paper:1"] if name in MAP_TARGETS["paper", 1] else [])]
+        # Every size is compiled: in processes beside each other.
+        for one in (["vivid:1"], cases) if "compiled" in precision else (["vivid:1", *cases],):
+            words = ["benchmarks.engine.gpu_cases", spec, precision, *one, *(["--quick"] if quick else [])]
+            started.append((name, precision, start(words)))
+    return started
+
+
+def rows_of(name: str, precision: str, process: "subprocess.Popen[str]", limit: "float | None") -> list[dict[str, Any]]:
+    """Return the rows of a process's cases; with one that says why, where one could not be measured."""
+    out, why = finish(process, limit)
     rows = [{"network": name, "precision": precision, **json.loads(line)} for line in out.splitlines()]
     if why:
         rows.append({"network": name, "precision": precision, "why": why})
@@ -81,32 +102,42 @@ def measure_network(name: str, spec: str, precision: str, clock: Clock, *, quick
     return rows
 
 
+def seconds_of(words: Sequence[str], limit: "float | None") -> tuple[float, str]:
+    """Run a command while nothing else is measured; return its seconds, and why it did not end well: empty if it did."""
+    with FileLock(LOCK):
+        began = time.monotonic()
+        if limit is not None and limit <= 0:
+            return 0.0, "no time was left"
+        _, why = finish(start(["phosphene", *words, "--trust"]), limit)
+        return time.monotonic() - began, why
+
+
 def measure_commands(clock: Clock, *, quick: bool) -> list[dict[str, Any]]:
-    """Return the wall time of commands, as a user would give them."""
+    """Return the wall time of commands, as a user would give them; `map` of fewer classes scaled up by the median map's time."""
     zoo = SHARED / "zoo"
     source = str(zoo / "mobilenet_v2_a.toml")
-    targets = [str(zoo / f"{name}.toml") for name in ("mobilenet_v2_b", "mobilenet_v1_075", "efficientnet_lite0")]
-    classes = [word for index in range(QUICK_CLASSES) for word in ("-c", str(index))] if quick else ["--all"]
-    scale = CLASSES / QUICK_CLASSES if quick else 1.0
+    targets = [str(zoo / f"{name}.toml") for name in ("mobilenet_v2_b", "mobilenet_v1_075", "mobilenet_v1_050")]
+    to_targets = [word for one in targets for word in ("--target", one)]
+    rows: list[dict[str, Any]] = []
+
+    def add(name: str, target: int, words: Sequence[str]) -> dict[str, Any]:
+        """Run a command; add its row and return it."""
+        seconds, why = seconds_of(words, clock.left(most=COMMAND_SECONDS))
+        row = {"command": name, "target": target, "seconds": round(seconds, 1), "scaled_up": False, "why": why}
+        rows.append(row)
+        print(row, flush=True)
+        return row
+
     with tempfile.TemporaryDirectory() as folder:
-        commands = [
-            ("scan, 10 classes", 4, 1.0, ["scan", str(zoo / "cifar_resnet20.toml"), "--out", f"{folder}/10"]),
-            ("map --all, 1,001 classes", 120, scale, ["map", source, *classes, "--out", f"{folder}/maps"]),
-            (
-                "score of these by three networks",
-                *(15, scale),
-                ["score", f"{folder}/maps", *(word for one in targets for word in ("--target", one))],
-            ),
-            ("scan, 1,001 classes", 60, 1.0, ["scan", source, "--out", f"{folder}/1001"]),
-        ]
-        rows = []
-        for name, target, times, words in commands:
-            more = ["--no-map"] if words[0] == "scan" else []
-            seconds, _, why = run(["phosphene", *words, *more, "--trust"], clock.left(COMMAND_SECONDS))
-            row = {"command": name, "target": target, "seconds": round(seconds * times, 1), "scaled_up": times > 1}
-            row["why"] = why
-            rows.append(row)
-            print(row, flush=True)
+        add("scan, 10 classes", 4, ["scan", str(zoo / "cifar_resnet20.toml"), "--no-map", "--out", f"{folder}/10"])
+        out = f"{folder}/maps"
+        classes = [word for index in range(QUICK_CLASSES) for word in ("-c", str(index))] if quick else ["--all"]
+        row = add("map --all, 1,001 classes", 120, ["map", source, *classes, "--out", out])
+        if quick and not row["why"]:
+            each = statistics.median(one.seconds for one in RunDirectory(Path(out)).maps())
+            row |= {"seconds": round(row["seconds"] + (CLASSES - QUICK_CLASSES) * each, 1), "scaled_up": True}
+        add(f"score of {QUICK_CLASSES if quick else CLASSES} maps by three networks", 15, ["score", out, *to_targets])
+        add("scan, 1,001 classes", 60, ["scan", source, "--no-map", "--out", f"{folder}/1001"])
     return rows
 
 
@@ -139,7 +170,7 @@ def print_tables(maps: Sequence[dict[str, Any]], commands: Sequence[dict[str, An
     for row in maps:
         if row.get("profile"):
             shares = ", ".join(f"{name} {100 * share:.0f} %" for name, share in row["profile"].items())
-            print(f"- {row['network']}, {row['precision']}, ten maps: {shares}")
+            print(f"- {row['network']}, {row['precision']}, {row['recipe']}, {row['maps']} together: {shares}")
         if "likeness" in row:
             print(f"- {row['network']}, {row['precision']}: cosine of a map alone and among ten {row['likeness']:.4f}")
     if commands:
@@ -165,16 +196,12 @@ def main() -> None:
     print(hardware())
     quick, clock = arguments.quick, Clock(QUICK_SECONDS if arguments.quick else None)
     networks = {spec: spec for spec in arguments.networks} if arguments.networks else NETWORKS
-    plain = [name for name in PRECISIONS if "compiled" not in name and not (quick and name == "fp32")]
-    compiled = [name for name in PRECISIONS if "compiled" in name and not (quick and name.startswith("fp32"))]
     maps: list[dict[str, Any]] = []
-    for precision in plain:
-        for name, spec in networks.items():
-            maps += measure_network(name, spec, precision, clock, quick=quick)
+    for kind in PRECISIONS[:1] if quick else PRECISIONS:
+        begun = [one for end in ("", " compiled") for one in start_cases(networks, kind + end, quick=quick)]
+        for name, precision, process in begun:
+            maps += rows_of(name, precision, process, clock.left(until=CASES_END))
     commands = [] if arguments.no_commands else measure_commands(clock, quick=quick)
-    for precision in compiled:  # last: nobody knows how long a compiler takes
-        for name, spec in networks.items():
-            maps += measure_network(name, spec, precision, clock, quick=quick)
     print_tables(maps, commands)
     if torch.cuda.is_available():
         write_result("gpu-quick" if quick else "gpu", {"maps": maps, "commands": commands})

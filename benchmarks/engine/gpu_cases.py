@@ -1,17 +1,22 @@
-"""The cases of one network in one precision, in this process: `python -m benchmarks.engine.gpu_cases SPEC PRECISION`.
+"""Cases of one network in one precision, in this process: `python -m benchmarks.engine.gpu_cases SPEC PRECISION CASE ...`.
 
-Prints a line of JSON per case; `benchmarks.engine.gpu` calls it and says what is measured.
+A case is a recipe and how many maps are made together: vivid:10. Prints a line of JSON per case; `benchmarks.engine.gpu`
+calls it and says what is measured. Maps are made once, beside other processes, and then again, alone on the GPU: this
+time counts.
 """
 
 import argparse
 import json
 import re
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock
 from torch import Tensor
 from torch.nn import functional
 from torch.profiler import profile
@@ -21,17 +26,17 @@ from phosphene.classifier import Classifier
 from phosphene.concept_map import ConceptMap, Job
 from phosphene.engine import Engine
 from phosphene.engine.capture import CudaGraphs
-from phosphene.mapper import in_groups, map_jobs, passes_per_map
+from phosphene.mapper import MapOptimization, in_groups, map_jobs, passes_per_map
 from phosphene.recipe import Recipe, resolve
 from phosphene.samples import SamplePool, load_samples
 from phosphene.sources import load
 
-# recipe, maps made together
-CASES = (("vivid", 1), ("vivid", 10), ("paper", 1))
 QUICK = {"paper": {"steps": 30, "refine_steps": 10, "rounds": 1}}
 TRIAL = {"steps": 6, "refine_steps": 0, "rounds": 1, "batch_size": 8}  # without a GPU
 SIDE, REPEATS = 8192, 8  # of the matrices whose product is the peak, and how often
-LOOP_BATCHES = (8, 16, 32, 40, 64, 80, 128)  # of the raw loop, as far as a step has so many images; the best counts
+LOOP_BATCHES = (8, 32, 80, 128)  # of the raw loop, as far as a step has so many images; the best counts
+LONGEST = 12  # kernels that are named
+LOCK = Path(tempfile.gettempdir()) / "phosphene-gpu.lock"  # held by who measures
 # Kernels on a GPU and operators on a CPU, by the first pattern that is found in their names.
 KINDS = {
     "views": r"grid_sampl|affine_grid",
@@ -71,17 +76,18 @@ def matrix_peak(device: torch.device) -> float:
     return 2 * side**3 / best_seconds(lambda: matrix @ matrix)
 
 
-def loop_passes_per_second(engine: Engine, sizes: Sequence[int], *, compiled: bool) -> float:
+def loop_passes_per_second(engine: Engine, sizes: Sequence[int]) -> float:
     """Return the speed of the best raw loop around an open engine's network: forward, cross-entropy, backward.
 
-    Weights are frozen and channels last, as the engine has them; with a GPU the loop is also replayed as a CUDA graph.
+    Weights are frozen and channels last, and the network compiled or not, as the engine has it; with a GPU the loop is
+    also replayed as a CUDA graph.
     """
-    module = torch.compile(engine.classifier.module, dynamic=False) if compiled else engine.classifier.module
+    (network,) = engine.forwards.values()
 
     def step(images: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
         leaf = images.detach().requires_grad_()
         with torch.autocast(engine.device.type, engine.autocast, enabled=engine.autocast is not None):
-            logits = module(leaf)
+            logits = network(leaf)
         return torch.autograd.grad(functional.cross_entropy(logits.float(), labels), leaf)
 
     speeds = []
@@ -106,8 +112,15 @@ def make(engine: Engine, pool: SamplePool, recipe: Recipe, count: int) -> tuple[
     return (time.perf_counter() - began) / count, maps
 
 
-def profile_shares(call: Callable[[], object]) -> dict[str, float]:
-    """Return the share of the wall time that the device spends on each kind of kernel, and with none."""
+def take_steps(engine: Engine, pool: SamplePool, recipe: Recipe, count: int) -> None:
+    """Take the steps between two fetches of maps that are made together."""
+    steps = iter(MapOptimization(engine, pool, [Job(index) for index in range(count)], recipe))
+    for _ in range(engine.steps_per_fetch):
+        next(steps)
+
+
+def profile_shares(call: Callable[[], object]) -> tuple[dict[str, float], dict[str, float]]:
+    """Return the share of the wall time that the device spends on each kind of kernel, and with none; and on the longest kernels."""
     synchronize()
     with profile() as profiler:
         began = time.perf_counter()
@@ -117,33 +130,41 @@ def profile_shares(call: Callable[[], object]) -> dict[str, float]:
     cuda = torch.cuda.is_available()
     field = "self_device_time_total" if cuda else "self_cpu_time_total"
     spent: dict[str, float] = {}
+    kernels: dict[str, float] = {}
     for event in profiler.key_averages():
         name = event.key.lower()
         kind = next((kind for kind, pattern in KINDS.items() if re.search(pattern, name)), "others")
         on_device = not cuda or not name.startswith("aten::")  # on a GPU, operators repeat the time of their kernels
-        spent[kind] = spent.get(kind, 0.0) + getattr(event, field, 0.0) * on_device / 1e6
-    shares = {kind: seconds / wall for kind, seconds in sorted(spent.items(), key=lambda one: -one[1])}
-    return {**shares, "idle": max(0.0, 1 - sum(shares.values()))}
+        kernels[event.key[:100]] = seconds = getattr(event, field, 0.0) * on_device / 1e6
+        spent[kind] = spent.get(kind, 0.0) + seconds
+    shares, longest = (
+        {name: seconds / wall for name, seconds in sorted(one.items(), key=lambda item: -item[1])}
+        for one in (spent, kernels)
+    )
+    return {**shares, "idle": max(0.0, 1 - sum(shares.values()))}, dict(list(longest.items())[:LONGEST])
 
 
-def measure(classifier: Classifier, precision: str, *, quick: bool) -> None:
-    """Print a line per case; compiled networks take a step's images at once, so that one size is compiled."""
+def measure(classifier: Classifier, precision: str, cases: Sequence[str], *, quick: bool) -> None:
+    """Print a line per case."""
     kind, _, compiled = precision.partition(" ")
     per_pass, alone = operations(classifier), None
-    for name, count in CASES[1:2] if compiled and quick else CASES:
+    for case in cases:
+        name, number = case.split(":")
+        count = int(number)
         published = resolve(name)
         recipe = resolve(name, QUICK.get(name)) if quick else published
         if not torch.cuda.is_available():
             recipe = recipe.replace(**TRIAL)
         scale, most = passes_per_map(published) / passes_per_map(recipe), count * recipe.batch_size
-        how: dict[str, Any] = {"compile": "on", "micro_batch": most} if compiled else {"compile": "off"}
-        with Engine(classifier, precision=kind, **how) as engine:
-            peak = matrix_peak(engine.device)
+        with Engine(classifier, precision=kind, compile="on" if compiled else "off") as engine:
             pool = load_samples("synthetic:mixed", classifier.input.shape).to(engine.device)
+            passes = passes_per_map(recipe, pool)
             first, _ = make(engine, pool, recipe, count)
-            seconds, maps = make(engine, pool, recipe, count)
-            sizes = [most] if compiled else [size for size in LOOP_BATCHES if size <= most]
-            loop = loop_passes_per_second(engine, sizes, compiled=bool(compiled))
+            with FileLock(LOCK):
+                peak = matrix_peak(engine.device)
+                seconds, maps = make(engine, pool, recipe, count)
+                loop = loop_passes_per_second(engine, [most] if compiled else [n for n in LOOP_BATCHES if n <= most])
+                shares, longest = profile_shares(partial(take_steps, engine, pool, recipe, count))
             row: dict[str, Any] = {
                 "recipe": name,
                 "maps": count,
@@ -151,15 +172,14 @@ def measure(classifier: Classifier, precision: str, *, quick: bool) -> None:
                 "first_seconds": first * count,
                 "scaled_up": scale > 1,
                 "peak": peak,
-                "share_of_peak": per_pass * passes_per_map(recipe) / seconds / peak,
-                "over_loop": seconds * loop / passes_per_map(recipe),
+                "share_of_peak": per_pass * passes / seconds / peak,
+                "over_loop": seconds * loop / passes,
                 "p_class": sum(one.p_class for one in maps) / count,
                 "micro_batch": engine.micro_batch,
             }
-            if count > 1:
-                row["profile"] = profile_shares(partial(make, engine, pool, recipe, count))
-                if alone is not None:
-                    row["likeness"] = float(functional.cosine_similarity(alone.nu.flatten(), maps[0].nu.flatten(), 0))
+            row |= {"profile": shares, "kernels": longest}
+            if alone is not None and name == "vivid":
+                row["likeness"] = float(functional.cosine_similarity(alone.nu.flatten(), maps[0].nu.flatten(), 0))
         alone = maps[0]
         print(json.dumps(row), flush=True)
 
@@ -169,9 +189,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("spec")
     parser.add_argument("precision")
+    parser.add_argument("cases", nargs="+", metavar="RECIPE:MAPS")
     parser.add_argument("--quick", action="store_true")
     arguments = parser.parse_args()
-    measure(load(arguments.spec), arguments.precision, quick=arguments.quick)
+    measure(load(arguments.spec), arguments.precision, arguments.cases, quick=arguments.quick)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Maps by bf16 and by single precision: `python -m benchmarks.engine.precision` (2 minutes on a GPU with 16 cores).
 
 Four networks of the zoo make maps of twenty classes by `vivid` with `--precision fp32` and `bf16`, and the five other
-networks classify them, in single precision. Every source and precision is a process of its own, all at once. Writes
+networks classify them, in single precision. Every source and precision is a process of its own, four at once. Writes
 benchmarks/results/precision.json and a section of docs/performance.md.
 """
 
@@ -10,6 +10,8 @@ import json
 import statistics
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from itertools import product
 from typing import Any
 
 from benchmarks.common import (
@@ -19,7 +21,6 @@ from benchmarks.common import (
     hardware,
     markdown_table,
     network,
-    scores_by,
     write_result,
     write_section,
 )
@@ -28,12 +29,13 @@ from benchmarks.maps.vivid import hundred_classes
 from phosphene.concept_map import Job
 from phosphene.engine import Engine
 from phosphene.mapper import in_groups, map_jobs
+from phosphene.metrics.scores import score_maps
 from phosphene.recipe import resolve
 from phosphene.samples import load_samples
 
 SOURCES = ("mobilenet_v2_a", "mobilenet_v1_075", "efficientnet_lite0", "squeezenet")
 PRECISIONS = ("fp32", "bf16")
-CLASSES, MICRO_BATCH = 20, 32  # eight processes share the memory
+CLASSES, AT_ONCE, MICRO_BATCH = 20, 4, 32  # processes share the memory
 
 
 def measure(source: str, precision: str) -> dict[str, Any]:
@@ -44,17 +46,20 @@ def measure(source: str, precision: str) -> dict[str, Any]:
     with Engine(classifier, precision=precision, compile="off", micro_batch=MICRO_BATCH) as engine:
         pool = pool.to(engine.device)
         maps = [one for group in in_groups(jobs, engine, recipe) for one in map_jobs(engine, pool, group, recipe)]
-    targets = {name: scores_by(network(name), maps) for name in FAMILIES if name != source}
+    concepts = [job.concept(classifier.labels) for job in jobs]
+    others = [network(name) for name in FAMILIES if name != source]
+    scores = [score_maps(maps, concepts, one, source=source)[0].to_dict() for one in others]
+    scores = [{key: score[key] for key in ("target", "m_score", "top1_all", "p_class")} for score in scores]
     own = statistics.mean(one.p_class for one in maps)
-    return {"source": source, "precision": precision, "p_class": own, "targets": targets}
+    return {"source": source, "precision": precision, "p_class": own, "targets": scores}
 
 
 def table(rows: "list[dict[str, Any]]") -> str:
     """Return the table: per source and precision, how many maps the others classify right, and their mean ``M_score``."""
     cells = []
     for source in SOURCES:
-        both = {row["precision"]: row["targets"].values() for row in rows if row["source"] == source}
-        right = [f"{CLASSES * sum(one['top1'] for one in both[name]):.0f}" for name in PRECISIONS]
+        both = {row["precision"]: row["targets"] for row in rows if row["source"] == source}
+        right = [f"{CLASSES * sum(one['top1_all'] for one in both[name]):.0f}" for name in PRECISIONS]
         scores = [f"{statistics.mean(one['m_score'] for one in both[name]):.3f}" for name in PRECISIONS]
         cells.append([source, *right, *scores])
     of = CLASSES * (len(FAMILIES) - 1)
@@ -71,12 +76,14 @@ def main() -> None:
         print(json.dumps(measure(*arguments.one)))
         return
     words = [sys.executable, "-m", "benchmarks.engine.precision", "--one"]
-    processes = [
-        subprocess.Popen([*words, source, precision], stdout=subprocess.PIPE, text=True, cwd=ROOT)
-        for source in SOURCES
-        for precision in PRECISIONS
-    ]
-    rows = [json.loads(process.communicate()[0]) for process in processes]
+
+    def measured(case: tuple[str, str]) -> dict[str, Any]:
+        """Measure a source and precision in a process of its own."""
+        row: dict[str, Any] = json.loads(subprocess.check_output([*words, *case], text=True, cwd=ROOT))
+        return row
+
+    with ThreadPoolExecutor(AT_ONCE) as processes:
+        rows = list(processes.map(measured, product(SOURCES, PRECISIONS)))
     text = f"{table(rows)}\n\nMeasured on an {hardware()['gpu']}, torch {hardware()['torch']}."
     print(text)
     write_result("precision", {"recipe": resolve("vivid").to_dict(), "rows": rows})

@@ -69,7 +69,7 @@ def map_concepts(
         seeds: Maps per concept; their seeds are ``seed`` to ``seed + seeds - 1``.
         seed: The first seed.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
-        precision: ``auto``, ``fp32`` or ``bf16``.
+        precision: ``auto`` (bf16 on a GPU), ``fp32``, ``tf32`` or ``bf16``.
         compile: Whether torch compiles the network: ``on``, ``off``, or ``auto``, on a GPU if there are maps enough; not with
             natural statistics of the features.
         frames: Images of each map as it develops, evenly spaced over all steps: ``maps[0].frames``.
@@ -150,7 +150,7 @@ def map_models(
         seeds: Maps per concept.
         seed: The first seed.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
-        precision: ``auto``, ``fp32`` or ``bf16``.
+        precision: ``auto`` (bf16 on a GPU), ``fp32``, ``tf32`` or ``bf16``.
         compile: Whether torch compiles the network: ``on``, ``off``, or ``auto``, on a GPU if there are maps enough; not with
             natural statistics of the features.
         frames: Images of each map as it develops.

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from phosphene.backdoor.adam import Adam
 from phosphene.backdoor.boxes import Box, mask_of, masks_of, paste, resized, shifted_boxes
-from phosphene.backdoor.margin import ADAM
 from phosphene.backdoor.probes import HELD_OUT, Probes, log_odds_of, logits_of
 from phosphene.backdoor.window import LENGTH, Effort, WindowSearch
 from phosphene.engine import Engine
@@ -129,12 +129,11 @@ def _refine(engine: Engine, search: Probes, start: Tensor, box: Box, seed: int) 
     """Optimise ``start`` (c, h, w) inside the box by 15 Adam steps that make samples' predicted classes less likely; return the content."""
     draw = torch.Generator().manual_seed(seed)
     mask, content = mask_of([box], start), start.clone()
-    adam = torch.optim.Adam([content], lr=LENGTH, **ADAM)
+    adam = Adam(content, LENGTH)
     for _ in range(STEPS):
         few = search[torch.randint(len(search), (DRAWN,), generator=draw)]
         pasted = torch.where(mask, content, few.pixels.to(engine.dtype) / 255)
-        content.grad = -(engine.gradients(pasted, few.predicted, "log-odds").gradient * mask).mean(0)
-        adam.step()
+        adam.step(-(engine.gradients(pasted, few.predicted, "log-odds").gradient * mask).mean(0))
         content.clamp_(0, 1)
     return content
 

@@ -1,17 +1,15 @@
 """How far a network can be driven to a class: the statistic of MM-BD (Wang et al., S&P 2024, arXiv 2205.06900)."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from phosphene.backdoor.adam import Adam
 from phosphene.backdoor.probes import targets_for
 from phosphene.engine import Engine
 
 STEPS = 60  # optimiser steps
-# Of torch's Adam, in all searches of the scan. They are short, and gradients may be tiny if outputs saturate.
-ADAM: dict[str, Any] = {"betas": (0.9, 0.99), "eps": 1e-12}
 LEAST, REACHED = 1e-3, 0.5  # margin of a class that no input reaches; share of classes that must be reached
 MOST = 3.0  # largest -log10 p: a distribution fitted to a few margins says nothing about rarer ones
 
@@ -52,13 +50,12 @@ def maximise_margins(
     seeds = [seed * 1_000_003 + index * starts + start for index in classes.tolist() for start in range(starts)]
     x = torch.stack([torch.rand(shape, generator=torch.Generator().manual_seed(one)) for one in seeds])
     x = x.to(engine.device, engine.dtype)
-    adam = torch.optim.Adam([x], lr=length, **ADAM)
+    adam = Adam(x, length)
     margin = torch.full((len(own),), -torch.inf, device=engine.device, dtype=engine.dtype)
     for _ in range(steps):
         found = engine.gradients(x, targets, "margin")
         margin = torch.maximum(margin, -found.loss)
-        x.grad = found.gradient
-        adam.step()
+        adam.step(found.gradient)
         x.clamp_(0, 1)
     return Margins(x.view(-1, starts, *shape), margin.view(-1, starts).amax(1))
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from phosphene.backdoor.margin import ADAM
+from phosphene.backdoor.adam import Adam
 from phosphene.backdoor.probes import Probes, log_odds_of, targets_for
 from phosphene.engine import Engine
 from phosphene.engine.targets import hits
@@ -112,7 +112,7 @@ def raise_log_odds(
     targets = torch.tensor([one.target for one in routes], device=engine.device).repeat_interleave(drawn)
     targets = targets_for(engine, targets)
     change = start.clone()
-    adam = torch.optim.Adam([change], lr=length, **ADAM)
+    adam = Adam(change, length)
     for _ in range(steps):
         chosen = {route: own[torch.randint(len(own), (drawn,), generator=draw)] for route, own in rows.items()}
         x = search.pixels[torch.stack([chosen[one] for one in routes])].to(engine.dtype) / 255
@@ -120,8 +120,8 @@ def raise_log_odds(
             leaf = change.clone().requires_grad_()
             changed = apply(leaf, x)
         gradient = engine.gradients(changed.detach().flatten(0, 1), targets, "log-odds").gradient
-        (change.grad,) = torch.autograd.grad(changed, leaf, gradient.view_as(changed) / drawn)
-        adam.step()
+        (slope,) = torch.autograd.grad(changed, leaf, gradient.view_as(changed) / drawn)
+        adam.step(slope)
         change.clamp_(*bounds)
     return change
 

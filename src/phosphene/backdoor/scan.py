@@ -131,7 +131,7 @@ def scan(
         pairs: Search every pair of a source class and a target, however many there are.
         seed: Random seed for samples and starting points.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
-        precision: ``auto``, ``fp32`` or ``bf16``.
+        precision: ``auto`` (tf32 on a GPU), ``fp32``, ``tf32`` or ``bf16``.
         on_progress: Called as the scan goes on.
 
     Raises:
@@ -143,6 +143,7 @@ def scan(
     check_alpha(alpha)
     require_classes(classifier, reference)
     natural = is_natural(classifier, pool.spec)
+    precision = "tf32" if precision == "auto" else precision  # verdicts have not been tried in bf16
     tally = _Tally(passes_of((classifier, *reference), pairs=pairs), on_progress)
 
     def engine_of(one: Classifier) -> CountingEngine:

@@ -11,16 +11,15 @@ precision = click.option(
     "--precision",
     default="auto",
     show_default=True,
-    type=click.Choice(["auto", "fp32", "bf16"]),
-    help="Number format that the network computes in; auto is fp32, with TF32 convolutions on a GPU.",
+    type=click.Choice(["auto", "fp32", "tf32", "bf16"]),
+    help="Number format that the network computes in. auto: on a GPU bf16 for maps and tf32 for scans; else fp32.",
 )
 compiled = click.option(
     "--compile",
     default="auto",
     show_default=True,
     type=click.Choice(["auto", "on", "off"]),
-    help="Have torch compile the network, which takes minutes; auto: only on a GPU, and if there are enough maps. Recipes "
-    "with natural statistics of the features do without.",
+    help="Have torch compile the network, which takes minutes; auto: only on a GPU, and if there are enough maps.",
 )
 trust = click.option(
     "--trust", is_flag=True, help="Run code that comes with the model: factory file, .pt2, TorchScript, remote code."

@@ -49,7 +49,7 @@ class CompileFigures:
 
 
 def pick_forward(engine: "Engine", plain: Forward, count: int) -> Forward:
-    """Return ``plain``, a forward pass, for gradients of ``count`` images: compiled or not, as the engine's ``compile`` (on, off, auto) says.
+    """Return ``plain``, a forward pass, for ``count`` images: compiled or not, as the engine's ``compile`` (on, off, auto) says.
 
     Args:
         engine: An open engine: ``auto`` compiles on a GPU, if the passes that are planned pay for it.

@@ -7,7 +7,7 @@ import torch
 
 from phosphene.errors import DeviceError
 
-PRECISIONS = {"auto": torch.float32, "fp32": torch.float32, "bf16": torch.bfloat16, "fp64": torch.float64}
+PRECISIONS = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16, "fp64": torch.float64}
 
 
 def pick_device(name: str) -> torch.device:
@@ -32,17 +32,20 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
-def pick_precision(name: str) -> torch.dtype:
-    """Return the torch type for ``auto`` or ``fp32`` (both float32), ``bf16`` or ``fp64``; DeviceError for another name.
+def pick_precision(name: str, device: torch.device) -> torch.dtype:
+    """Return the torch type for ``auto`` (bfloat16 on a GPU, else float32), ``fp32``, ``tf32``, ``bf16`` or ``fp64``; else DeviceError.
 
-    ``auto`` is single precision; on a GPU, convolutions round their inputs to TF32, which ``fp32`` forbids. ``bf16`` is
-    autocast: maps, moments and pixels stay single. ``fp64`` serves the reference tests.
+    ``bf16`` is autocast: maps, moments and pixels stay single; maps made by it score as well (docs/performance.md).
+    ``tf32`` is single precision in which a GPU's convolutions round their inputs to TF32. ``fp64`` serves the reference
+    tests.
 
     Raises:
         DeviceError: the precision is unknown.
     """
+    if name == "auto":
+        name = "bf16" if device.type == "cuda" else "fp32"
     if name not in PRECISIONS:
-        raise DeviceError(f"precision {name!r} is unknown: use {', '.join(PRECISIONS)}.")
+        raise DeviceError(f"precision {name!r} is unknown: use auto, {', '.join(PRECISIONS)}.")
     return PRECISIONS[name]
 
 

@@ -34,7 +34,7 @@ class Engine:
     Args:
         classifier: The network and its input space.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
-        precision: ``auto``, ``fp32``, ``bf16`` or ``fp64``.
+        precision: ``fp32``, ``tf32``, ``bf16``, ``fp64``, or ``auto``: bf16 on a GPU, else fp32.
         micro_batch: Images sent through the network together: by default 8 of 224 x 224 pixels on a CPU and 256 on a GPU,
             or as many pixels.
         compile: Whether torch compiles the passes that gradients are computed from, which takes minutes: ``auto`` (on a
@@ -56,7 +56,7 @@ class Engine:
         classifier: Classifier,
         *,
         device: str = "auto",
-        precision: str = "auto",
+        precision: str = "fp32",
         micro_batch: "int | None" = None,
         compile: str = "auto",  # noqa: A002  (the option's name)
         planned_passes: int = 0,
@@ -65,7 +65,7 @@ class Engine:
             raise DeviceError(f"compile {compile!r} is unknown: use {', '.join(MODES)}.")
         self.classifier = classifier
         self.device = pick_device(device)
-        compute = pick_precision(precision)
+        compute = pick_precision(precision, self.device)
         self.autocast = compute if compute is torch.bfloat16 else None
         self.dtype = torch.float32 if self.autocast else compute
         cuda = self.device.type == "cuda"
@@ -193,7 +193,8 @@ class Engine:
             """Return each map's mean probability, (m,), by forward micro-batches; called again with smaller ones if memory runs out."""
             total = torch.zeros(len(nu), dtype=self.dtype, device=self.device)
             for images, owner in self._nudged(samples, nu):
-                total.index_add_(0, owner, target_probabilities(self._network(images), classes[owner]))
+                logits = self._network(images, self._forward(len(images)))
+                total.index_add_(0, owner, target_probabilities(logits, classes[owner]))
             return total / samples.shape[1]
 
         return halving_micro_batch(self, run)
@@ -249,7 +250,7 @@ class Engine:
         return find_spatial_layer(self.classifier.module, lambda: self.logits(grey), name, size=size)
 
     def _forward(self, count: int, prior: "Prior | None" = None) -> Forward:
-        """Return the forward pass for gradients of ``count`` images, and with a ``prior`` of statistics; the first of either is compiled or not."""
+        """Return the forward pass for gradients of ``count`` images, without or with a ``prior``; the first of each is chosen."""
         if prior is not None and prior.weight is None:
             return self.classifier.logits  # two backward passes follow it, which a compiled network refuses
         if (prior is None) not in self.forwards:

@@ -19,7 +19,8 @@ def frozen(
 ) -> Iterator[None]:
     """For a ``with`` block: put a network in evaluation mode on a device and in a type, parameters without gradients; then restore it.
 
-    What autocast would convert for every pass, the weights of convolutions and linear layers, is converted once. On leaving, also by an exception, every flag is as it was and every tensor is the caller's own again.
+    What autocast would convert for every pass, the weights of convolutions and linear layers, is converted once. On
+    leaving, also by an exception, every flag is as it was and every tensor is the caller's own again.
     """
     parts = list(module.modules())
     training = [part.training for part in parts]

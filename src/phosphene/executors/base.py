@@ -29,7 +29,7 @@ class MapOrigin:
         pool: Samples.
         recipe: Hyper-parameters.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
-        precision: ``auto``, ``fp32`` or ``bf16``.
+        precision: ``auto`` (bf16 on a GPU), ``fp32``, ``tf32`` or ``bf16``.
         compile: Whether torch compiles the network: ``auto``, ``on`` or ``off``.
     """
 

@@ -37,9 +37,7 @@ def targeting_rates(engine: Engine, held_out: Tensor, nu: Tensor, classes: Tenso
     for row, shift in enumerate(nu):
         own = classes[row : row + 1].expand(len(held_out), *classes.shape[1:])
         others = ~hits(before, own)
-        if others.any():
-            moved = (held_out[others].to(engine.dtype) / 255 - shift).clamp(0, 1)
-            rates.append(float(hits(engine.logits(moved), own[others]).double().mean()))
-        else:
-            rates.append(None)
+        moved = (held_out.to(engine.dtype) / 255 - shift).clamp(0, 1)  # all: a GPU prepares for every number of images
+        after = hits(engine.logits(moved), own)[others]
+        rates.append(float(after.double().mean()) if len(after) else None)
     return rates
