@@ -1,15 +1,15 @@
 """Speed on a GPU beside its targets: `python -m benchmarks.engine.gpu [--quick]`.
 
 - maps: `vivid` for one map alone and ten together, and `paper` for one map, by VGG-16, ResNet-50 and DenseNet-121 with
-  random weights at 224 pixels (which cost the same), in single precision, with bf16 autocast, and compiled. Compiling and
-  recording are done before, beside each other; what counts is measured alone. Beside it: the share of the bf16 matrix
+  random weights at 224 pixels (which cost the same), in single precision, with bf16 autocast, and compiled. All cases of
+  a network compile and record beside each other; then each is measured alone. Beside it: the share of the bf16 matrix
   peak; the time over a raw loop of the same network, precision and compilation, the best of several batch sizes, eager
   and replayed as a CUDA graph; whether a map among ten is the map alone; where the GPU's time goes.
 - commands: `phosphene map --all` of mobilenet_v2_a, `score` by three networks, `scan` of a network of 10 classes and
   one of 1,001, each timed from outside, files and report included.
 
 Every case and command runs in a process of its own, and what fails costs only its rows. `--quick` ends after at most
-5 minutes on one GPU with 16 cores and needs nothing but this repository and ../shared/zoo: bf16 only, `paper` with 30 of
+8 minutes on one GPU with 16 cores and needs nothing but this repository and ../shared/zoo: bf16 only, `paper` with 30 of
 its 650 steps, 200 classes instead of 1,001 (both scaled up), and what no time is left for is said. In full it takes
 about half an hour. Where there is no GPU, `--quick --networks demo:shapes --no-commands` tries the script out.
 """
@@ -23,20 +23,22 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock
 
 from benchmarks.common import ROOT, SHARED, hardware, markdown_table, write_result
 from benchmarks.engine.floor import NETWORKS
-from benchmarks.engine.gpu_cases import LOCK
 from phosphene.runs import RunDirectory
 
 PRECISIONS = ("bf16", "fp32")
-QUICK_SECONDS, RESERVE = 290.0, 3.0  # of --quick, and of these for printing
-CASES_END, COMMAND_SECONDS = 145.0, 80.0  # in --quick: when the cases of the maps must be done; what a command may take
+QUICK_SECONDS, RESERVE = 470.0, 5.0  # of --quick, and of these for printing
+READY_SECONDS, COMMAND_SECONDS = (
+    110.0,
+    90.0,
+)  # that in --quick the cases of a network may take to compile, and a command
 CLASSES, QUICK_CLASSES = 1001, 200
 # Seconds per map: (recipe, maps together) -> network -> target.
 MAP_TARGETS = {
@@ -52,24 +54,22 @@ class Clock:
     """How much time is left."""
 
     def __init__(self, seconds: "float | None") -> None:
-        self.began, self.seconds = time.monotonic(), seconds
+        self.ends = None if seconds is None else time.monotonic() + seconds
 
-    def left(self, *, most: float = math.inf, until: float = math.inf) -> "float | None":
-        """Return the seconds that a process may take: at most ``most``, ``until`` then on this clock; ``None`` without a limit."""
-        if self.seconds is None:
-            return None
-        return min(most, min(until, self.seconds - RESERVE) - (time.monotonic() - self.began))
+    def left(self, most: float = math.inf) -> "float | None":
+        """Return the seconds that a process may take, at most ``most``; ``None`` without a limit."""
+        return None if self.ends is None else min(most, self.ends - RESERVE - time.monotonic())
 
 
 def start(words: Sequence[str]) -> "subprocess.Popen[str]":
     """Start a module in a process of its own."""
-    return subprocess.Popen([sys.executable, "-m", *words], stdout=-1, stderr=-1, text=True, cwd=ROOT)
+    return subprocess.Popen([sys.executable, "-m", *words], stdin=-1, stdout=-1, stderr=-1, text=True, cwd=ROOT)
 
 
 def finish(process: "subprocess.Popen[str]", limit: "float | None") -> tuple[str, str]:
-    """Wait for a process; return what it printed, and why it is not all there: empty if the process ended well."""
+    """Let a process go on and wait for its end; return what it printed, and why it is not all there: empty if it ended well."""
     try:
-        out, errors = process.communicate(timeout=None if limit is None else max(limit, 0))
+        out, errors = process.communicate("\n", timeout=None if limit is None else max(limit, 0))
     except subprocess.TimeoutExpired:
         process.kill()
         return process.communicate()[0], "no time was left"
@@ -77,39 +77,39 @@ def finish(process: "subprocess.Popen[str]", limit: "float | None") -> tuple[str
     return out, "" if process.returncode in (0, 1, 3) else last  # 1 and 3 are verdicts of a scan
 
 
-def start_cases(
-    networks: dict[str, str], precision: str, *, quick: bool
-) -> "list[tuple[str, str, subprocess.Popen[str]]]":
-    """Start the processes of a precision's cases; return each with its network and precision."""
-    started = []
-    for name, spec in networks.items():
-        cases = ["vivid:10", *(["paper:1"] if name in MAP_TARGETS["paper", 1] else [])]
-        # Every size is compiled: in processes beside each other.
-        for one in (["vivid:1"], cases) if "compiled" in precision else (["vivid:1", *cases],):
-            words = ["benchmarks.engine.gpu_cases", spec, precision, *one, *(["--quick"] if quick else [])]
-            started.append((name, precision, start(words)))
-    return started
+def wait_until_ready(processes: "Sequence[subprocess.Popen[str]]", limit: "float | None") -> None:
+    """Wait until each process has printed a line or ended; kill those that take longer."""
+    with ThreadPoolExecutor(len(processes)) as readers:
+        lines = {readers.submit(process.stdout.readline): process for process in processes if process.stdout}
+        for late in wait(lines, limit).not_done:
+            lines[late].kill()
 
 
-def rows_of(name: str, precision: str, process: "subprocess.Popen[str]", limit: "float | None") -> list[dict[str, Any]]:
-    """Return the rows of a process's cases; with one that says why, where one could not be measured."""
-    out, why = finish(process, limit)
-    rows = [{"network": name, "precision": precision, **json.loads(line)} for line in out.splitlines()]
-    if why:
-        rows.append({"network": name, "precision": precision, "why": why})
-    for row in rows:
+def measure_network(
+    name: str, spec: str, precisions: Sequence[str], clock: Clock, *, quick: bool
+) -> list[dict[str, Any]]:
+    """Return a row per case of a network; one that could not be measured says why."""
+    recipes = [case for case in MAP_TARGETS if name in MAP_TARGETS[case] or case[0] == "vivid"]
+    cases = [(precision, f"{recipe}:{maps}") for precision in precisions for recipe, maps in recipes]
+    more = ["--quick"] if quick else []
+    processes = [start(["benchmarks.engine.gpu_cases", spec, *case, *more]) for case in cases]
+    wait_until_ready(processes, clock.left(most=READY_SECONDS))
+    rows = []
+    for (precision, case), process in zip(cases, processes, strict=True):
+        out, why = finish(process, clock.left())
+        row = {"network": name, "precision": precision, "case": case, **({"why": why} if why else json.loads(out))}
+        rows.append(row)
         print({key: round(one, 3) if isinstance(one, float) else one for key, one in row.items()}, flush=True)
     return rows
 
 
 def seconds_of(words: Sequence[str], limit: "float | None") -> tuple[float, str]:
-    """Run a command while nothing else is measured; return its seconds, and why it did not end well: empty if it did."""
-    with FileLock(LOCK):
-        began = time.monotonic()
-        if limit is not None and limit <= 0:
-            return 0.0, "no time was left"
-        _, why = finish(start(["phosphene", *words, "--trust"]), limit)
-        return time.monotonic() - began, why
+    """Run a command; return its seconds, and why it did not end well: empty if it did."""
+    began = time.monotonic()
+    if limit is not None and limit <= 0:
+        return 0.0, "no time was left"
+    _, why = finish(start(["phosphene", *words, "--trust"]), limit)
+    return time.monotonic() - began, why
 
 
 def measure_commands(clock: Clock, *, quick: bool) -> list[dict[str, Any]]:
@@ -147,7 +147,7 @@ def map_table(rows: Sequence[dict[str, Any]]) -> str:
     cells: list[list[str]] = []
     for row in rows:
         if "why" in row:
-            cells.append([row["network"], "", "", row["precision"], f"not measured: {row['why']}", "", "", ""])
+            cells.append([row["network"], *row["case"].split(":"), row["precision"], row["why"], "", "", ""])
             continue
         case = (row["recipe"], row["maps"])
         target = MAP_TARGETS[case].get(row["network"])
@@ -198,9 +198,8 @@ def main() -> None:
     networks = {spec: spec for spec in arguments.networks} if arguments.networks else NETWORKS
     maps: list[dict[str, Any]] = []
     for kind in PRECISIONS[:1] if quick else PRECISIONS:
-        begun = [one for end in ("", " compiled") for one in start_cases(networks, kind + end, quick=quick)]
-        for name, precision, process in begun:
-            maps += rows_of(name, precision, process, clock.left(until=CASES_END))
+        for name, spec in networks.items():
+            maps += measure_network(name, spec, (kind, f"{kind} compiled"), clock, quick=quick)
     commands = [] if arguments.no_commands else measure_commands(clock, quick=quick)
     print_tables(maps, commands)
     if torch.cuda.is_available():

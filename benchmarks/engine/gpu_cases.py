@@ -1,22 +1,20 @@
-"""Cases of one network in one precision, in this process: `python -m benchmarks.engine.gpu_cases SPEC PRECISION CASE ...`.
+"""A case of one network in one precision, in this process: `python -m benchmarks.engine.gpu_cases SPEC PRECISION CASE`.
 
-A case is a recipe and how many maps are made together: vivid:10. Prints a line of JSON per case; `benchmarks.engine.gpu`
-calls it and says what is measured. Maps are made once, beside other processes, and then again, alone on the GPU: this
-time counts.
+A case is a recipe and how many maps are made together: vivid:10. `benchmarks.engine.gpu` calls it and says what is
+measured. Makes the maps once, which compiles and records, prints "ready", waits for a line, makes them again, which
+counts, and prints a line of JSON.
 """
 
 import argparse
 import json
 import re
-import tempfile
+import sys
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock
 from torch import Tensor
 from torch.nn import functional
 from torch.profiler import profile
@@ -36,15 +34,14 @@ TRIAL = {"steps": 6, "refine_steps": 0, "rounds": 1, "batch_size": 8}  # without
 SIDE, REPEATS = 8192, 8  # of the matrices whose product is the peak, and how often
 LOOP_BATCHES = (8, 32, 80, 128)  # of the raw loop, as far as a step has so many images; the best counts
 LONGEST = 12  # kernels that are named
-LOCK = Path(tempfile.gettempdir()) / "phosphene-gpu.lock"  # held by who measures
 # Kernels on a GPU and operators on a CPU, by the first pattern that is found in their names.
 KINDS = {
     "views": r"grid_sampl|affine_grid",
     "smoothing": r"fft",
     "convolutions and matrix products": r"conv|gemm|xmma|cutlass|winograd|nvjet|cudnn.*(fprop|dgrad)|aten::.*mm$",
-    "changes of layout": r"nchw|nhwc|transpose",
     "normalisation": r"batch_norm|bn_",
     "pooling": r"pool",
+    "changes of layout": r"nchw|nhwc|transpose",
     "copies": r"memcpy|memset|copy|clone",
     "pointwise": r"elementwise|vectorized|triton|pointwise|aten::(add|sub|mul|div|clamp|relu|threshold|where)",
     "sums": r"reduce|norm|softmax|sum|index_add|indexing",
@@ -82,7 +79,7 @@ def loop_passes_per_second(engine: Engine, sizes: Sequence[int]) -> float:
     Weights are frozen and channels last, and the network compiled or not, as the engine has it; with a GPU the loop is
     also replayed as a CUDA graph.
     """
-    (network,) = engine.forwards.values()
+    (network,) = engine.forwards.chosen.values()
 
     def step(images: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
         leaf = images.detach().requires_grad_()
@@ -144,44 +141,43 @@ def profile_shares(call: Callable[[], object]) -> tuple[dict[str, float], dict[s
     return {**shares, "idle": max(0.0, 1 - sum(shares.values()))}, dict(list(longest.items())[:LONGEST])
 
 
-def measure(classifier: Classifier, precision: str, cases: Sequence[str], *, quick: bool) -> None:
-    """Print a line per case."""
+def measure(classifier: Classifier, precision: str, case: str, *, quick: bool) -> dict[str, Any]:
+    """Return the row of a case; its numbers are taken after a line has come in."""
     kind, _, compiled = precision.partition(" ")
-    per_pass, alone = operations(classifier), None
-    for case in cases:
-        name, number = case.split(":")
-        count = int(number)
-        published = resolve(name)
-        recipe = resolve(name, QUICK.get(name)) if quick else published
-        if not torch.cuda.is_available():
-            recipe = recipe.replace(**TRIAL)
-        scale, most = passes_per_map(published) / passes_per_map(recipe), count * recipe.batch_size
-        with Engine(classifier, precision=kind, compile="on" if compiled else "off") as engine:
-            pool = load_samples("synthetic:mixed", classifier.input.shape).to(engine.device)
-            passes = passes_per_map(recipe, pool)
-            first, _ = make(engine, pool, recipe, count)
-            with FileLock(LOCK):
-                peak = matrix_peak(engine.device)
-                seconds, maps = make(engine, pool, recipe, count)
-                loop = loop_passes_per_second(engine, [most] if compiled else [n for n in LOOP_BATCHES if n <= most])
-                shares, longest = profile_shares(partial(take_steps, engine, pool, recipe, count))
-            row: dict[str, Any] = {
-                "recipe": name,
-                "maps": count,
-                "seconds_per_map": seconds * scale,
-                "first_seconds": first * count,
-                "scaled_up": scale > 1,
-                "peak": peak,
-                "share_of_peak": per_pass * passes / seconds / peak,
-                "over_loop": seconds * loop / passes,
-                "p_class": sum(one.p_class for one in maps) / count,
-                "micro_batch": engine.micro_batch,
-            }
-            row |= {"profile": shares, "kernels": longest}
-            if alone is not None and name == "vivid":
-                row["likeness"] = float(functional.cosine_similarity(alone.nu.flatten(), maps[0].nu.flatten(), 0))
-        alone = maps[0]
-        print(json.dumps(row), flush=True)
+    name, number = case.split(":")
+    count, per_pass, published = int(number), operations(classifier), resolve(name)
+    recipe = resolve(name, QUICK.get(name)) if quick else published
+    if not torch.cuda.is_available():
+        recipe = recipe.replace(**TRIAL)
+    scale, most = passes_per_map(published) / passes_per_map(recipe), count * recipe.batch_size
+    with Engine(classifier, precision=kind, compile="on" if compiled else "off") as engine:
+        pool = load_samples("synthetic:mixed", classifier.input.shape).to(engine.device)
+        passes = passes_per_map(recipe, pool)
+        first, _ = make(engine, pool, recipe, count)
+        print("ready", flush=True)
+        sys.stdin.readline()
+        peak = matrix_peak(engine.device)
+        seconds, maps = make(engine, pool, recipe, count)
+        loop = loop_passes_per_second(engine, [most] if compiled else [size for size in LOOP_BATCHES if size <= most])
+        shares, longest = profile_shares(partial(take_steps, engine, pool, recipe, count))
+        row: dict[str, Any] = {
+            "recipe": name,
+            "maps": count,
+            "seconds_per_map": seconds * scale,
+            "first_seconds": first * count,
+            "scaled_up": scale > 1,
+            "peak": peak,
+            "share_of_peak": per_pass * passes / seconds / peak,
+            "over_loop": seconds * loop / passes,
+            "p_class": sum(one.p_class for one in maps) / count,
+            "micro_batch": engine.micro_batch,
+            "profile": shares,
+            "kernels": longest,
+        }
+        if count > 1 and not compiled:
+            _, (alone,) = make(engine, pool, recipe, 1)
+            row["likeness"] = float(functional.cosine_similarity(alone.nu.flatten(), maps[0].nu.flatten(), 0))
+    return row
 
 
 def main() -> None:
@@ -189,10 +185,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("spec")
     parser.add_argument("precision")
-    parser.add_argument("cases", nargs="+", metavar="RECIPE:MAPS")
+    parser.add_argument("case", metavar="RECIPE:MAPS")
     parser.add_argument("--quick", action="store_true")
     arguments = parser.parse_args()
-    measure(load(arguments.spec), arguments.precision, arguments.cases, quick=arguments.quick)
+    row = measure(load(arguments.spec), arguments.precision, arguments.case, quick=arguments.quick)
+    print(json.dumps(row), flush=True)
 
 
 if __name__ == "__main__":

@@ -115,6 +115,28 @@ def test_a_step_that_cannot_be_replayed_is_taken_eagerly_and_one_line_says_so(ne
     assert_same_map(found, expected)
 
 
+def test_once_a_step_of_a_network_cannot_be_replayed_none_is(network, pool):
+    """Those of Eq. 2 come after Algorithm 1's, and those of another recipe after both: one line says it all."""
+    replayed = {}
+
+    def record(step, inputs):
+        if "refine" in step.__qualname__:
+            raise RuntimeError("operation not permitted when stream is capturing")
+        return replaying(replayed)(step, inputs)
+
+    with Engine(network, device="cpu", precision="fp64") as one:
+        one._captured = CapturedSteps("shapes", record)
+        with pytest.warns(SpeedWarning, match="cannot be replayed") as lines:
+            map_jobs(one, pool, JOBS[:1], RECIPES["quick"])
+        before = replayed["replayed"]
+        assert before > 0
+        with warnings.catch_warnings(action="error"):
+            map_jobs(one, pool, JOBS[:1], RECIPES["quick"])
+            map_jobs(one, pool, JOBS[:1], RECIPES["vivid"])
+    assert len(lines) == 1
+    assert replayed["replayed"] == before
+
+
 def test_one_recording_is_not_used_for_another_recipe(network, pool):
     recipe, other = RECIPES["vivid"], RECIPES["vivid"].replace(step_size=0.3, radius=20.0)
     with Engine(network, device="cpu", precision="fp64") as one:

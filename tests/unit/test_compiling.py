@@ -63,7 +63,7 @@ def test_statistics_are_read_from_a_compiled_network() -> None:
             weighted = [engine.mean_gradients(samples, nu, classes, "log-odds", prior) for _ in range(2)]
             results += [measured, *weighted, engine.mean_gradients(samples, nu, classes, "log-odds")]
             results.append(engine.mean_gradients(samples, nu, classes, "log-odds", prior))
-        assert len(fast.forwards) == 2
+        assert len(fast.forwards.chosen) == 2
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one.gradient, other.gradient, rtol=1e-4, atol=1e-6)
 
@@ -103,7 +103,7 @@ def test_what_compiling_took_and_brought_is_measured_once_and_decides() -> None:
     with Engine(classifier(5), device="cpu", planned_passes=10**12) as engine:
         plain = engine.classifier.logits
         expected = engine.gradients(images, classes).gradient
-        chosen = engine.forwards[True] = compiled_if_it_pays(engine, plain, 4)
+        chosen = engine.forwards.chosen[False] = compiled_if_it_pays(engine, plain, 4)
         figures = json.loads(figures_file(engine, 4).read_text())
         assert figures["seconds"] > 0
         assert (chosen is plain) == (figures["after"] <= figures["before"])
@@ -121,7 +121,7 @@ def test_few_passes_are_not_compiled_for_and_on_a_cpu_none_are():
         assert not figures_file(engine, 4).exists()  # nothing was compiled
         engine.planned_passes = 10**12
         engine.gradients(torch.rand(2, 3, 12, 12), torch.tensor([0, 1]))
-        assert list(engine.forwards.values()) == [plain]
+        assert list(engine.forwards.chosen.values()) == [plain]
     with pytest.raises(DeviceError, match="use auto, on, off"):
         Engine(classifier(5), compile="yes")
 
@@ -136,5 +136,5 @@ def test_without_a_compiler_auto_goes_on_and_says_so() -> None:
             config.patch({"cpp.cxx": ("/nowhere/c++",), "force_disable_caches": True}),
             pytest.warns(SpeedWarning, match=r"classifier is not compiled \(.*compiler"),
         ):
-            engine.forwards[True] = compiled_if_it_pays(engine, engine.classifier.logits, 2)
+            engine.forwards.chosen[False] = compiled_if_it_pays(engine, engine.classifier.logits, 2)
         torch.testing.assert_close(engine.gradients(images, classes).gradient, expected)

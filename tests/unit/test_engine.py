@@ -10,7 +10,8 @@ from torch.nn import functional
 from phosphene.classifier import Classifier
 from phosphene.concept_map import Job
 from phosphene.engine import Engine
-from phosphene.engine.modules import forward_hooks
+from phosphene.engine.device import pick_precision
+from phosphene.engine.modules import forward_hooks, has_depthwise
 from phosphene.errors import DeviceError, NumericError, PhospheneError, RecipeError
 from phosphene.mapper import map_jobs
 from phosphene.recipe import Recipe
@@ -106,6 +107,51 @@ def test_no_hook_is_left_where_one_cannot_be_registered() -> None:
     with pytest.raises(RuntimeError, match="no hooks here"), forward_hooks([first, Refusing()], print):
         pass
     assert not first._forward_hooks
+
+
+class Scaled(nn.Conv2d):
+    """Computes with its weight, which must therefore stay as it is."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.conv2d(x, self.weight * 1.0001, self.bias)
+
+
+def test_weights_converted_once_give_the_gradients_of_autocast() -> None:
+    """The weights of convolutions and linear layers are bf16 while the engine is open; no other, and none before or after."""
+    one = classifier()
+    one.module.append(nn.Unflatten(1, (5, 1, 1))).append(Scaled(5, 5, 1)).append(nn.Flatten())
+    images, classes = samples(4, 3, 12, 12) / 255, torch.tensor([0, 1, 2, 4])
+    leaf = images.clone().contiguous(memory_format=torch.channels_last).requires_grad_()
+    one.module.eval()
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = one.logits(leaf)
+    (expected,) = torch.autograd.grad(functional.cross_entropy(logits.float(), classes, reduction="sum"), leaf)
+    with Engine(one, device="cpu", precision="bf16") as engine:
+        types = {name: parameter.dtype for name, parameter in one.module.named_parameters()}
+        found = engine.gradients(images, classes).gradient
+    converted = {f"{layer}.{kind}" for layer in (0, 4, 7) for kind in ("weight", "bias")}
+    assert {name for name, dtype in types.items() if dtype is torch.bfloat16} == converted
+    assert all(parameter.dtype is torch.float32 for parameter in one.module.parameters())
+    torch.testing.assert_close(found, expected, rtol=0.02, atol=1e-3 * float(expected.abs().max()))
+
+
+@pytest.mark.parametrize(
+    ("name", "device", "dtype"),
+    [
+        ("auto", "cpu", torch.float32),
+        ("auto", "cuda", torch.bfloat16),
+        ("tf32", "cuda", torch.float32),
+        ("fp32", "cuda", torch.float32),
+    ],
+)
+def test_auto_is_bf16_on_a_gpu(name: str, device: str, dtype: torch.dtype) -> None:
+    assert pick_precision(name, torch.device(device)) is dtype
+
+
+def test_depthwise_convolutions_are_recognised() -> None:
+    """With one channel, or one group per two channels, a convolution is none."""
+    assert has_depthwise(nn.Sequential(nn.Conv2d(3, 4, 1), nn.Sequential(nn.Conv2d(4, 8, 3, groups=4))))
+    assert not has_depthwise(nn.Sequential(nn.Conv2d(1, 4, 1), nn.Conv2d(4, 4, 3, groups=2), nn.Linear(4, 4)))
 
 
 def test_autocast_of_the_caller_does_not_change_the_precision() -> None:

@@ -7,7 +7,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass, fields
 from hashlib import sha256
 from pathlib import Path
@@ -22,6 +22,7 @@ from phosphene.runs.atomic import read_json, write_json
 
 if TYPE_CHECKING:
     from phosphene.engine.engine import Engine
+    from phosphene.engine.statistics import Prior
 
 Forward = Callable[[Tensor], Tensor]
 
@@ -48,23 +49,48 @@ class CompileFigures:
         return self.seconds + images / self.after < images / self.before
 
 
-def pick_forward(engine: "Engine", plain: Forward, count: int) -> Forward:
-    """Return ``plain``, a forward pass, for ``count`` images: compiled or not, as the engine's ``compile`` (on, off, auto) says.
+class Forwards:
+    """An open engine's forward passes for gradients, without and with statistics: compiled or not, as the first batch of each decides.
 
     Args:
-        engine: An open engine: ``auto`` compiles on a GPU, if the passes that are planned pay for it.
-        plain: Pixels (n, c, h, w) to logits (n, classes), with the hooks that it will be called with.
-        count: Images that go through the network at once.
+        engine: An open engine. Its ``compile`` decides: ``on``, ``off``, or ``auto``, which compiles on a GPU, if the
+            passes that are planned pay for it.
 
-    Raises:
-        CardError: the network is quantised.
+    Attributes:
+        chosen: By whether statistics are read, what has been decided.
     """
-    refuse_quantised(engine.classifier)
-    if engine.compile == "on":
-        return compiled(engine, plain)
-    if engine.compile == "auto" and engine.device.type == "cuda" and engine.planned_passes:
-        return compiled_if_it_pays(engine, plain, count)
-    return plain
+
+    def __init__(self, engine: "Engine") -> None:
+        self.engine = engine
+        self.chosen: dict[bool, Forward] = {}
+
+    def get(self, count: int, prior: "Prior | None" = None) -> Forward:
+        """Return the forward pass for ``count`` images, pixels (n, c, h, w) to logits, whose features a ``prior`` reads if it is given.
+
+        Raises:
+            CardError: the network is quantised.
+        """
+        if prior is not None and prior.weight is None:
+            return self.engine.classifier.logits  # two backward passes follow it, which a compiled network refuses
+        read = prior is not None
+        if read not in self.chosen:
+            refuse_quantised(self.engine.classifier)
+            with prior.statistics.reading() if prior else nullcontext():  # as it will be called
+                self.chosen[read] = self._choose(self._read_logits if read else self.engine.classifier.logits, count)
+        return self.chosen[read]
+
+    def _choose(self, plain: Forward, count: int) -> Forward:
+        """Return ``plain``, compiled or not, for ``count`` images at once."""
+        engine = self.engine
+        if engine.compile == "on":
+            return compiled(engine, plain)
+        if engine.compile == "auto" and engine.device.type == "cuda" and engine.planned_passes:
+            return compiled_if_it_pays(engine, plain, count)
+        return plain
+
+    def _read_logits(self, images: Tensor) -> Tensor:
+        """Return the network's logits of images; a function of its own: torch keeps what it compiled by function, whatever the hooks."""
+        return self.engine.classifier.logits(images)
 
 
 def compiled_if_it_pays(engine: "Engine", plain: Forward, count: int) -> Forward:
@@ -110,7 +136,7 @@ def compiled(engine: "Engine", forward: Forward) -> Forward:
     from torch._dynamo.exc import TorchDynamoException  # noqa: PLC0415  (takes a second to import)
 
     name = engine.classifier.name
-    if not engine.forwards:
+    if not engine.forwards.chosen:
         torch.compiler.reset()
     fast = torch.compile(forward, dynamic=False)
 

@@ -3,7 +3,7 @@
 import copy
 import math
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import ExitStack, nullcontext
 from itertools import chain, pairwise
 from typing import Any, Self, cast
 
@@ -12,13 +12,13 @@ from torch import Tensor
 
 from phosphene.classifier import Classifier
 from phosphene.engine.capture import EAGER_CALLS, CapturedSteps, CudaGraphs, Step
-from phosphene.engine.compiling import MODES, Forward, pick_forward
+from phosphene.engine.compiling import MODES, Forward, Forwards
 from phosphene.engine.device import pick_device, pick_precision, tf32_convolutions
 from phosphene.engine.gradients import Gradients, MeanGradients, input_gradient
 from phosphene.engine.losses import LOSSES, cross_entropy
 from phosphene.engine.memory import CPU_MICRO_BATCH, CUDA_MICRO_BATCH, Result, halving_micro_batch, keep_freed_memory
-from phosphene.engine.modules import channels_first, find_spatial_layer, frozen
-from phosphene.engine.statistics import FeatureStatistics, GradientOf, Prior
+from phosphene.engine.modules import channels_first, find_spatial_layer, frozen, has_depthwise
+from phosphene.engine.statistics import FeatureStatistics, Prior, Reading
 from phosphene.engine.targets import hits, target_probabilities, virtual_logits
 from phosphene.engine.units import MOST_SAMPLES, UnitClassifier, layer_outputs, mean_activations
 from phosphene.errors import DeviceError, PhospheneError
@@ -78,9 +78,8 @@ class Engine:
         self.first_steps = 2 * EAGER_CALLS + 3 if cuda else 1  # of a map, until most take the same time
         self._tf32 = precision != "fp32"
         self.compile, self.planned_passes = compile, planned_passes
-        # Forward passes for gradients, without and with statistics, chosen at the first batch of an open engine.
-        self.forwards: dict[bool, Forward] = {}
-        self._plain = False  # whether images and weights have channels first in memory, which is slower
+        self.forwards = Forwards(self)
+        self._plain = False  # whether images and weights have channels first in memory, which is mostly slower
         self._opened: ExitStack | None = None
         self._captured: CapturedSteps | None = None  # on a GPU, while the engine is open
         self._measured: dict[Hashable, tuple[Tensor, Any]] = {}  # samples, and what was measured on them
@@ -96,6 +95,8 @@ class Engine:
                 stack.enter_context(tf32_convolutions(allowed=self._tf32))
                 self._captured = CapturedSteps(self.classifier.name, CudaGraphs(self.device))
             stack.enter_context(frozen(self.classifier.module, self.device, self.dtype, self.autocast))
+            if self.device.type == "cuda" and has_depthwise(self.classifier.module):
+                self._lay_out_plainly()
             self._opened = stack.pop_all()
         return self
 
@@ -107,7 +108,7 @@ class Engine:
         """Mark the engine as closed; drop captured steps, cached logits and activations, and the chosen forward pass."""
         self._opened = self._captured = None
         self._plain = False
-        self.forwards.clear()
+        self.forwards = Forwards(self)
         self._measured.clear()
 
     def captured(self, step: Step, *key: Hashable) -> Step:
@@ -146,7 +147,7 @@ class Engine:
             entropy = torch.zeros(maps, dtype=self.dtype, device=self.device)
             hit, weight = torch.zeros_like(entropy), torch.zeros_like(entropy)
             for images, owner in self._nudged(samples, nu, together=prior.views * count if prior else 1):
-                forward, reading = self._forward(len(images), prior), prior and prior.reading(owner, weight)
+                forward, reading = self.forwards.get(len(images), prior), prior and prior.reading(owner, weight)
                 slope, _, logits = self.differentiate(images, classes[owner], loss, forward, reading)
                 gradient.index_add_(0, owner, slope)
                 entropy.index_add_(0, owner, cross_entropy(*virtual_logits(logits, classes[owner])))
@@ -173,7 +174,7 @@ class Engine:
             parts = []
             for chunk, own in zip(torch.split(images, size), torch.split(classes, size), strict=True):
                 chunk_here = chunk.detach().to(self.device, self.dtype).contiguous(memory_format=torch.channels_last)
-                parts.append(self.differentiate(chunk_here, own, loss, self._forward(len(chunk))))
+                parts.append(self.differentiate(chunk_here, own, loss, self.forwards.get(len(chunk))))
             gradient, losses, logits = (torch.cat(part) for part in zip(*parts, strict=True))
             return Gradients(gradient, losses, hits(logits, classes))
 
@@ -193,7 +194,7 @@ class Engine:
             """Return each map's mean probability, (m,), by forward micro-batches; called again with smaller ones if memory runs out."""
             total = torch.zeros(len(nu), dtype=self.dtype, device=self.device)
             for images, owner in self._nudged(samples, nu):
-                logits = self._network(images, self._forward(len(images)))
+                logits = self._network(images, self.forwards.get(len(images)))
                 total.index_add_(0, owner, target_probabilities(logits, classes[owner]))
             return total / samples.shape[1]
 
@@ -225,7 +226,7 @@ class Engine:
         classifier = UnitClassifier(self.classifier, units, known, alone=alone)
         steps = self._captured and CapturedSteps(classifier.name, self._captured.record)
         # Not compiled, because hooks may be ignored then.
-        vars(view).update(classifier=classifier, compile="off", forwards={}, _measured={}, _captured=steps)
+        vars(view).update(classifier=classifier, compile="off", forwards=Forwards(view), _measured={}, _captured=steps)
         return view
 
     def activations_of_samples(self, samples: Tensor, layer: str) -> Tensor:
@@ -249,27 +250,8 @@ class Engine:
         size = self.classifier.input.size
         return find_spatial_layer(self.classifier.module, lambda: self.logits(grey), name, size=size)
 
-    def _forward(self, count: int, prior: "Prior | None" = None) -> Forward:
-        """Return the forward pass for gradients of ``count`` images, without or with a ``prior``; the first of each is chosen."""
-        if prior is not None and prior.weight is None:
-            return self.classifier.logits  # two backward passes follow it, which a compiled network refuses
-        if (prior is None) not in self.forwards:
-            with nullcontext() if prior is None else prior.statistics.reading():
-                plain = self.classifier.logits if prior is None else self._logits_with_hooks
-                self.forwards[prior is None] = pick_forward(self, plain, count)
-        return self.forwards[prior is None]
-
-    def _logits_with_hooks(self, images: Tensor) -> Tensor:
-        """Return the network's logits of images; a function of its own, because torch keeps what it compiled by function."""
-        return self.classifier.logits(images)
-
     def differentiate(
-        self,
-        images: Tensor,
-        classes: Tensor,
-        loss: str,
-        forward: Forward,
-        reading: "AbstractContextManager[GradientOf] | None" = None,
+        self, images: Tensor, classes: Tensor, loss: str, forward: Forward, reading: "Reading | None" = None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return a micro-batch's loss gradients (n, c, h, w), losses (n,) and logits; with ``reading``, also of statistics."""
         images.requires_grad_()
@@ -301,9 +283,13 @@ class Engine:
         except RuntimeError as error:
             if self._plain or "view size is not compatible" not in str(error):
                 raise
-        self._plain = True  # the network calls .view on feature maps, which needs channels first
-        channels_first(self.classifier.module)
+        self._lay_out_plainly()  # the network calls .view on feature maps, which needs channels first
         return self._network(images, forward)
+
+    def _lay_out_plainly(self) -> None:
+        """Have the network, and images from now on, with channels first in memory."""
+        self._plain = True
+        channels_first(self.classifier.module)
 
     def _images_at_once(self, images: Tensor) -> int:
         """Return how many ``images`` (n, c, h, w) to run at once: the micro-batch, fewer if large; at least 1, at most a fixed batch."""

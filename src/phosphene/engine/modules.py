@@ -58,6 +58,15 @@ def channels_first(module: nn.Module) -> None:
         parameter.data = parameter.data.contiguous()
 
 
+def has_depthwise(module: nn.Module) -> bool:
+    """Return whether a network has depthwise convolutions.
+
+    With channels last, cuDNN compiles kernels for each of them and for every number of images, which takes seconds.
+    Torch's own kernels, for channels first, need no compiling, and are little slower.
+    """
+    return any(isinstance(part, nn.Conv2d) and part.groups == part.in_channels > 1 for part in module.modules())
+
+
 @contextmanager
 def forward_hooks(modules: Sequence[nn.Module], hook: Callable[..., object]) -> Iterator[None]:
     """For a ``with`` block: have ``hook(module, inputs, output)`` called after every forward pass of the modules; then remove it.

@@ -7,7 +7,7 @@ their training set. Here they are measured on the samples instead, so that a net
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -33,6 +33,7 @@ FLOOR = 1e-3
 # By layer, for each of its calls, mean and mean square of every channel of every image, (n, 2, c).
 Features = dict[nn.Module, list[Tensor]]
 GradientOf = Callable[[Tensor, Tensor, Classifier], Tensor]  # as input_gradient
+Reading = AbstractContextManager[GradientOf]
 
 
 class FeatureStatistics:
