@@ -38,7 +38,7 @@ def measured(classifier: Classifier, data: str, folder: Path, *, natural: bool) 
         pool = load_samples(default_samples(data), classifier.input.shape)
     else:
         pool = pool_of(data, side, channels, kind, folder)
-    with Engine(classifier) as engine:
+    with Engine(classifier, precision="tf32") as engine:
         found = clean_network(classifier, measure(engine, pool), natural, data=data)
     write_json(file, {**key, "network": asdict(found)})
     print(classifier.name, kind, f"{found.figure:.2f}", found.all_to_all, flush=True)

@@ -68,6 +68,38 @@ def test_statistics_are_read_from_a_compiled_network() -> None:
         torch.testing.assert_close(one.gradient, other.gradient, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
+def test_statistics_of_other_samples_are_not_taken_for_the_first() -> None:
+    generator = torch.Generator().manual_seed(1)
+    pools = torch.randint(0, 256, (2, 6, 3, 12, 12), dtype=torch.uint8, generator=generator)
+    batch, nu = pools[:, :2] // 2, torch.randn(2, 3, 12, 12, generator=generator) / 10
+    weight, classes = torch.tensor([3.0, 3.0]), torch.tensor([1, 3])
+    with Engine(classifier(6)) as eager, Engine(classifier(6), compile="on") as fast:
+        for samples in (*pools, pools[0]):
+            expected, found = (
+                engine.mean_gradients(
+                    batch, nu, classes, "log-odds", Prior(engine.feature_statistics(samples), 0.3, weight)
+                )
+                for engine in (eager, fast)
+            )
+            torch.testing.assert_close(found.gradient, expected.gradient, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_a_network_that_is_read_is_compiled_once_to_be_timed() -> None:
+    from torch._dynamo.utils import counters
+
+    samples = torch.randint(0, 256, (6, 3, 12, 12), dtype=torch.uint8)
+    with Engine(classifier(5), device="cpu", planned_passes=10**12) as engine:
+        plain, read = engine.forwards._logits_that_are_read, engine.feature_statistics(samples)
+        counters.clear()
+        compiled_if_it_pays(engine, plain, 4, read.reading)
+        assert counters["stats"]["unique_graphs"] == 1
+        facts = json.loads(cache_file(network_facts(engine) | {"images": "4", "statistics": "True"}).read_text())
+        assert facts["seconds"] > 0
+        assert facts["precision"] == "fp32"
+
+
 def test_without_a_compiler_one_line_says_so() -> None:
     from torch._inductor import config
 
@@ -94,7 +126,7 @@ def test_what_is_slower_never_pays():
 
 
 def figures_file(engine, count):
-    return cache_file(network_facts(engine) | {"images": str(count)})
+    return cache_file(network_facts(engine) | {"images": str(count), "statistics": "False"})
 
 
 @pytest.mark.slow
@@ -103,7 +135,7 @@ def test_what_compiling_took_and_brought_is_measured_once_and_decides() -> None:
     with Engine(classifier(5), device="cpu", planned_passes=10**12) as engine:
         plain = engine.classifier.logits
         expected = engine.gradients(images, classes).gradient
-        chosen = engine.forwards.chosen[False] = compiled_if_it_pays(engine, plain, 4)
+        chosen = engine.forwards.chosen[None] = compiled_if_it_pays(engine, plain, 4)
         figures = json.loads(figures_file(engine, 4).read_text())
         assert figures["seconds"] > 0
         assert (chosen is plain) == (figures["after"] <= figures["before"])
@@ -136,5 +168,5 @@ def test_without_a_compiler_auto_goes_on_and_says_so() -> None:
             config.patch({"cpp.cxx": ("/nowhere/c++",), "force_disable_caches": True}),
             pytest.warns(SpeedWarning, match=r"classifier is not compiled \(.*compiler"),
         ):
-            engine.forwards.chosen[False] = compiled_if_it_pays(engine, engine.classifier.logits, 2)
+            engine.forwards.chosen[None] = compiled_if_it_pays(engine, engine.classifier.logits, 2)
         torch.testing.assert_close(engine.gradients(images, classes).gradient, expected)

@@ -127,6 +127,22 @@ def test_a_compiled_network_is_replayed(network, pool):
     assert min(one.p_class for one in maps) > 0.9
 
 
+@pytest.mark.parametrize("compiled", ["off", "on"])
+def test_depthwise_convolutions_are_replayed_with_channels_first(pool, compiled):
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(3, 8, 3, stride=2), nn.Conv2d(8, 8, 3, groups=8), nn.ReLU(), nn.Conv2d(8, 12, 1)]
+    module = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten()).to(memory_format=torch.channels_last)
+    separable = Classifier(module, size=96, name="separable")
+    recipe = resolve("vivid", {"steps": 40})
+    with Engine(separable, device="cpu", precision="fp64") as engine:
+        (expected,) = map_jobs(engine, pool, JOBS[:1], recipe)
+    with Engine(separable, device="cuda", precision="fp64", compile=compiled) as engine:
+        (found,) = map_jobs(engine, pool, JOBS[:1], recipe)
+        assert module[1].weight.stride() == (9, 9, 3, 1)
+        assert [len(step.proved) for step in engine._captured.steps.values()] == [2]
+    assert cosine(found, expected) > 0.99
+
+
 class Branching(nn.Module):
     """A network that looks at its input to choose its way."""
 
@@ -141,16 +157,19 @@ class Branching(nn.Module):
         return self.head(self.last(features).mean((2, 3)))
 
 
-def test_a_network_that_branches_on_its_input_is_mapped_eagerly(network):
+def test_a_network_that_branches_on_its_input_is_mapped_eagerly(network, pool):
     branching = Classifier(Branching(), size=32, name="branching")
-    pool = load_samples("synthetic:mixed", branching.input.shape)
+    small = load_samples("synthetic:mixed", branching.input.shape)
     recipe = RECIPES["vivid"]
     with Engine(branching, device="cpu", precision="fp64") as engine:
-        (expected,) = map_jobs(engine, pool, JOBS[:1], recipe)
-    with Engine(branching, device="cuda", precision="fp64") as engine:
-        with pytest.warns(SpeedWarning, match="branching cannot be replayed"):
-            (found,) = map_jobs(engine, pool, JOBS[:1], recipe)
-        later = map_jobs(engine, pool, JOBS[1:2], RECIPES["quick"].replace(refine_steps=0))  # the device is not upset
+        (expected,) = map_jobs(engine, small, JOBS[:1], recipe)
+    with (
+        Engine(branching, device="cuda", precision="fp64") as engine,
+        pytest.warns(SpeedWarning, match="branching cannot be replayed"),
+    ):
+        (found,) = map_jobs(engine, small, JOBS[:1], recipe)
+    with Engine(network, device="cuda", precision="fp64") as engine:  # the device is not upset
+        later = map_jobs(engine, pool, JOBS[1:2], RECIPES["quick"].replace(refine_steps=0))
     assert cosine(found, expected) > 0.99
     assert torch.isfinite(later[0].nu).all()
 
@@ -195,7 +214,7 @@ def test_nan_is_reported_with_its_step():
             next(making)
 
 
-# --- settings, tuning, files
+# --- settings, files
 
 
 @pytest.mark.parametrize("precision", ["auto", "fp32"])

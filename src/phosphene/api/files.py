@@ -194,7 +194,7 @@ def doctor(
         model: A spec or a classifier.
         samples: Images to try the model on; natural ones show most.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
-        precision: ``auto`` (bf16 on a GPU), ``fp32``, ``tf32`` or ``bf16``.
+        precision: ``auto`` (tf32 on a GPU), ``fp32``, ``tf32`` or ``bf16``.
         trust: Allow code that came with the model to run.
 
     Raises:

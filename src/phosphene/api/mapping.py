@@ -70,8 +70,7 @@ def map_concepts(
         seed: The first seed.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
         precision: ``auto`` (bf16 on a GPU), ``fp32``, ``tf32`` or ``bf16``.
-        compile: Whether torch compiles the network: ``on``, ``off``, or ``auto``, on a GPU if there are maps enough; not with
-            natural statistics of the features.
+        compile: Whether torch compiles the network: ``on``, ``off``, or ``auto``, on a GPU if there are maps enough.
         frames: Images of each map as it develops, evenly spaced over all steps: ``maps[0].frames``.
         trust: Allow code that came with the model to run.
         progress: Whether progress is shown.
@@ -151,8 +150,7 @@ def map_models(
         seed: The first seed.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
         precision: ``auto`` (bf16 on a GPU), ``fp32``, ``tf32`` or ``bf16``.
-        compile: Whether torch compiles the network: ``on``, ``off``, or ``auto``, on a GPU if there are maps enough; not with
-            natural statistics of the features.
+        compile: Whether torch compiles the network: ``on``, ``off``, or ``auto``, on a GPU if there are maps enough.
         frames: Images of each map as it develops.
         executor: ``local``, or ``ray`` for a cluster.
         workers: Worker processes; by default this process.

@@ -10,6 +10,7 @@ from phosphene.backdoor.null import CleanNetwork, Null
 from phosphene.backdoor.verdict import ClassRow, Suspect, Verdict, decide
 from phosphene.classifier import Classifier
 from phosphene.engine import Engine
+from phosphene.engine.device import single_precision
 from phosphene.errors import CardError, RecipeError, first_few
 from phosphene.progress import ProgressDisplay
 from phosphene.samples import SamplePool, is_natural
@@ -143,12 +144,11 @@ def scan(
     check_alpha(alpha)
     require_classes(classifier, reference)
     natural = is_natural(classifier, pool.spec)
-    precision = "tf32" if precision == "auto" else precision  # verdicts have not been tried in bf16
     tally = _Tally(passes_of((classifier, *reference), pairs=pairs), on_progress)
 
     def engine_of(one: Classifier) -> CountingEngine:
         """Return a new engine for a classifier, not opened, whose images count towards this scan's progress."""
-        return CountingEngine(one, device=device, precision=precision, on_images=tally.count)
+        return CountingEngine(one, device=device, precision=single_precision(precision), on_images=tally.count)
 
     measured = []
     for one in reference:

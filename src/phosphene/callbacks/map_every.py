@@ -87,7 +87,7 @@ class MapEvery:
         jobs = [Job.of(concept, self.seed) for concept in self.concepts]
         maps = MapList()
         device = self.device or _device_of(self.classifier)
-        with _restored_generators(), Engine(self.classifier, device=device) as engine:
+        with _restored_generators(), Engine(self.classifier, device=device, precision="auto") as engine:
             pool = self.pool.to(engine.device)
             for group in in_groups(jobs, engine, self.recipe):
                 maps += map_jobs(engine, pool, group, self.recipe)

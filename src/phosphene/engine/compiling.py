@@ -7,7 +7,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import asdict, dataclass, fields
 from hashlib import sha256
 from pathlib import Path
@@ -22,9 +22,10 @@ from phosphene.runs.atomic import read_json, write_json
 
 if TYPE_CHECKING:
     from phosphene.engine.engine import Engine
-    from phosphene.engine.statistics import Prior
+    from phosphene.engine.statistics import FeatureStatistics, Prior
 
 Forward = Callable[[Tensor], Tensor]
+Hooks = Callable[[], AbstractContextManager[object]]  # entered for each forward pass
 
 MODES = ("auto", "on", "off")
 SECONDS, SPEEDUP = 90.0, 1.4  # what compiling takes, and how much faster it makes a network, until both are measured
@@ -57,12 +58,14 @@ class Forwards:
             passes that are planned pay for it.
 
     Attributes:
-        chosen: By whether statistics are read, what has been decided.
+        chosen: What has been decided, by the statistics that are read; ``None`` for none.
+        anew: Whether torch discards, before it compiles for this engine, what it compiled before.
     """
 
     def __init__(self, engine: "Engine") -> None:
         self.engine = engine
-        self.chosen: dict[bool, Forward] = {}
+        self.chosen: dict[FeatureStatistics | None, Forward] = {}
+        self.anew = True
 
     def get(self, count: int, prior: "Prior | None" = None) -> Forward:
         """Return the forward pass for ``count`` images, pixels (n, c, h, w) to logits, whose features a ``prior`` reads if it is given.
@@ -72,42 +75,46 @@ class Forwards:
         """
         if prior is not None and prior.weight is None:
             return self.engine.classifier.logits  # two backward passes follow it, which a compiled network refuses
-        read = prior is not None
+        read = prior and prior.statistics
         if read not in self.chosen:
             refuse_quantised(self.engine.classifier)
-            with prior.statistics.reading() if prior else nullcontext():  # as it will be called
-                self.chosen[read] = self._choose(self._read_logits if read else self.engine.classifier.logits, count)
+            if read and any(self.chosen):  # compiled with the hooks of other statistics, which torch may not notice
+                self.chosen, self.anew = {}, True
+            plain = self._logits_that_are_read if read else self.engine.classifier.logits
+            self.chosen[read] = self._choose(plain, count, read.reading if read else nullcontext)
         return self.chosen[read]
 
-    def _choose(self, plain: Forward, count: int) -> Forward:
-        """Return ``plain``, compiled or not, for ``count`` images at once."""
+    def _choose(self, plain: Forward, count: int, hooks: Hooks) -> Forward:
+        """Return ``plain``, compiled or not, for ``count`` images at once, called within ``hooks()``."""
         engine = self.engine
         if engine.compile == "on":
             return compiled(engine, plain)
         if engine.compile == "auto" and engine.device.type == "cuda" and engine.planned_passes:
-            return compiled_if_it_pays(engine, plain, count)
+            return compiled_if_it_pays(engine, plain, count, hooks)
         return plain
 
-    def _read_logits(self, images: Tensor) -> Tensor:
+    def _logits_that_are_read(self, images: Tensor) -> Tensor:
         """Return the network's logits of images; a function of its own: torch keeps what it compiled by function, whatever the hooks."""
         return self.engine.classifier.logits(images)
 
 
-def compiled_if_it_pays(engine: "Engine", plain: Forward, count: int) -> Forward:
+def compiled_if_it_pays(engine: "Engine", plain: Forward, count: int, hooks: Hooks = nullcontext) -> Forward:
     """Return ``plain``, compiled for batches of ``count`` images if the planned passes then take less time; figures are cached on disk."""
-    facts = network_facts(engine) | {"images": str(count)}
+    facts = network_facts(engine) | {"images": str(count), "statistics": str(hooks is not nullcontext)}
     file = cache_file(facts)
     try:
         cached = read_json(file)
         figures = CompileFigures(**{field.name: float(cached[field.name]) for field in fields(CompileFigures)})
     except (RunError, ValueError, KeyError, TypeError):  # missing or damaged
-        speed = count / min(pass_seconds(engine, plain, count)[1:])
+        speed = count / min(pass_seconds(engine, plain, count, hooks)[1:])
         figures = CompileFigures(SECONDS, speed, SPEEDUP * speed)
     if not figures.pays(engine.planned_passes / 2):  # a forward and a backward pass count as two
         return plain
     fast = compiled(engine, plain)
     try:
-        first, *others = pass_seconds(engine, fast, count)
+        first, *others = pass_seconds(engine, fast, count, hooks)
+    except torch.cuda.OutOfMemoryError:
+        raise  # fewer images will be tried
     except Exception as error:  # noqa: BLE001  (a compiler may raise anything; what the network raises, it raises again)
         line = f"{engine.classifier.name} is not compiled ({first_line(error)}): its maps are right, and take longer."
         warnings.warn(line, SpeedWarning, stacklevel=2)
@@ -121,7 +128,7 @@ def compiled_if_it_pays(engine: "Engine", plain: Forward, count: int) -> Forward
 
 
 def compiled(engine: "Engine", forward: Forward) -> Forward:
-    """Return ``forward`` compiled by torch, the first call per batch shape compiles, for minutes; discard what was compiled of others.
+    """Return ``forward`` compiled by torch; the first call per batch shape compiles, for minutes. Discard what was compiled for others.
 
     torch silently stops compiling a function after eight recompilations in one process, and all networks are called
     through the same functions: what was compiled for other engines is discarded.
@@ -136,14 +143,19 @@ def compiled(engine: "Engine", forward: Forward) -> Forward:
     from torch._dynamo.exc import TorchDynamoException  # noqa: PLC0415  (takes a second to import)
 
     name = engine.classifier.name
-    if not engine.forwards.chosen:
+    if engine.forwards.anew:
         torch.compiler.reset()
+        engine.forwards.anew = False
     fast = torch.compile(forward, dynamic=False)
+    seen: set[torch.Size] = set()
 
     def run(images: Tensor) -> Tensor:
         """Return the logits of images from the compiled network; DeviceError if it cannot be compiled here."""
+        # torch's own warnings, and advice on settings that the engine makes
+        quiet = nullcontext() if images.shape in seen else warnings.catch_warnings(action="ignore")
+        seen.add(images.shape)
         try:
-            with warnings.catch_warnings(action="ignore"):  # torch's own, and advice on settings that the engine makes
+            with quiet:
                 logits: Tensor = fast(images)
         except TorchDynamoException as error:
             raise DeviceError(f"{name} cannot be compiled here: use --compile off ({first_line(error)}).") from None
@@ -152,7 +164,7 @@ def compiled(engine: "Engine", forward: Forward) -> Forward:
     return run
 
 
-def pass_seconds(engine: "Engine", forward: Forward, count: int) -> list[float]:
+def pass_seconds(engine: "Engine", forward: Forward, count: int, hooks: Hooks = nullcontext) -> list[float]:
     """Run three forward and backward passes of ``count`` grey images; return a list of their seconds, of which the first is warm-up."""
     images = torch.full((count, *engine.classifier.input.shape), 0.5, device=engine.device, dtype=engine.dtype)
     images = images.contiguous(memory_format=torch.channels_last)
@@ -160,7 +172,9 @@ def pass_seconds(engine: "Engine", forward: Forward, count: int) -> list[float]:
     seconds = []
     for _ in range(3):
         started = time.perf_counter()
-        engine.differentiate(images.detach(), classes, "cross-entropy", forward)[1].sum().item()  # waits for the device
+        with hooks():
+            found = engine.differentiate(images.detach(), classes, "cross-entropy", forward)
+        found[1].sum().item()  # waits for the device
         seconds.append(time.perf_counter() - started)
     return seconds
 
@@ -180,6 +194,6 @@ def network_facts(engine: "Engine") -> dict[str, str]:
     return {
         "network": sha256(repr((parts, shapes, engine.classifier.input.shape)).encode()).hexdigest(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
-        "precision": str(engine.autocast or engine.dtype),
+        "precision": engine.precision,
         "torch": torch.__version__,
     }

@@ -32,8 +32,8 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
-def pick_precision(name: str, device: torch.device) -> torch.dtype:
-    """Return the torch type for ``auto`` (bfloat16 on a GPU, else float32), ``fp32``, ``tf32``, ``bf16`` or ``fp64``; else DeviceError.
+def pick_precision(name: str, device: torch.device) -> str:
+    """Return a name in :data:`PRECISIONS`: as given, or for ``auto`` ``bf16`` on a GPU and else ``fp32``; DeviceError if it is unknown.
 
     ``bf16`` is autocast: maps, moments and pixels stay single; maps made by it score as well (docs/performance.md).
     ``tf32`` is single precision in which a GPU's convolutions round their inputs to TF32. ``fp64`` serves the reference
@@ -43,10 +43,15 @@ def pick_precision(name: str, device: torch.device) -> torch.dtype:
         DeviceError: the precision is unknown.
     """
     if name == "auto":
-        name = "bf16" if device.type == "cuda" else "fp32"
+        return "bf16" if device.type == "cuda" else "fp32"
     if name not in PRECISIONS:
         raise DeviceError(f"precision {name!r} is unknown: use auto, {', '.join(PRECISIONS)}.")
-    return PRECISIONS[name]
+    return name
+
+
+def single_precision(name: str) -> str:
+    """Return ``tf32`` for ``auto``, else the name: for scans and examinations, whose rules have not been tried in bf16."""
+    return "tf32" if name == "auto" else name
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from torch import Tensor
 from phosphene.classifier import Classifier
 from phosphene.engine.capture import EAGER_CALLS, CapturedSteps, CudaGraphs, Step
 from phosphene.engine.compiling import MODES, Forward, Forwards
-from phosphene.engine.device import pick_device, pick_precision, tf32_convolutions
+from phosphene.engine.device import PRECISIONS, pick_device, pick_precision, tf32_convolutions
 from phosphene.engine.gradients import Gradients, MeanGradients, input_gradient
 from phosphene.engine.losses import LOSSES, cross_entropy
 from phosphene.engine.memory import CPU_MICRO_BATCH, CUDA_MICRO_BATCH, Result, halving_micro_batch, keep_freed_memory
@@ -65,7 +65,8 @@ class Engine:
             raise DeviceError(f"compile {compile!r} is unknown: use {', '.join(MODES)}.")
         self.classifier = classifier
         self.device = pick_device(device)
-        compute = pick_precision(precision, self.device)
+        self.precision = pick_precision(precision, self.device)
+        compute = PRECISIONS[self.precision]
         self.autocast = compute if compute is torch.bfloat16 else None
         self.dtype = torch.float32 if self.autocast else compute
         cuda = self.device.type == "cuda"
@@ -76,7 +77,6 @@ class Engine:
         self.images_per_group = self.micro_batch  # in maps that are computed together: not halved when memory runs out
         self.steps_per_fetch = CUDA_STEPS_PER_FETCH if cuda else 1
         self.first_steps = 2 * EAGER_CALLS + 3 if cuda else 1  # of a map, until most take the same time
-        self._tf32 = precision != "fp32"
         self.compile, self.planned_passes = compile, planned_passes
         self.forwards = Forwards(self)
         self._plain = False  # whether images and weights have channels first in memory, which is mostly slower
@@ -92,9 +92,9 @@ class Engine:
             if self.device.type == "cpu":
                 keep_freed_memory()
             else:
-                stack.enter_context(tf32_convolutions(allowed=self._tf32))
+                stack.enter_context(tf32_convolutions(allowed=self.precision != "fp32"))
                 self._captured = CapturedSteps(self.classifier.name, CudaGraphs(self.device))
-            stack.enter_context(frozen(self.classifier.module, self.device, self.dtype, self.autocast))
+            stack.enter_context(frozen(self.classifier.module, self.device, self.dtype))
             if self.device.type == "cuda" and has_depthwise(self.classifier.module):
                 self._lay_out_plainly()
             self._opened = stack.pop_all()
@@ -194,8 +194,7 @@ class Engine:
             """Return each map's mean probability, (m,), by forward micro-batches; called again with smaller ones if memory runs out."""
             total = torch.zeros(len(nu), dtype=self.dtype, device=self.device)
             for images, owner in self._nudged(samples, nu):
-                logits = self._network(images, self.forwards.get(len(images)))
-                total.index_add_(0, owner, target_probabilities(logits, classes[owner]))
+                total.index_add_(0, owner, target_probabilities(self._network(images), classes[owner]))
             return total / samples.shape[1]
 
         return halving_micro_batch(self, run)
@@ -225,7 +224,7 @@ class Engine:
         known = {unit.layer: self.activations_of_samples(samples, unit.layer) for unit in units}
         classifier = UnitClassifier(self.classifier, units, known, alone=alone)
         steps = self._captured and CapturedSteps(classifier.name, self._captured.record)
-        # Not compiled, because hooks may be ignored then.
+        # Not compiled, because torch keeps what it compiled without looking at hooks.
         vars(view).update(classifier=classifier, compile="off", forwards=Forwards(view), _measured={}, _captured=steps)
         return view
 

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 # Pixels that go through the network together. On a CPU, more than 8 images of 224 x 224 are no faster and take more
-# memory (docs/performance.md). On a GPU this many are in the maps that are computed together; how many go through the
-# network at once is measured (engine/tuning.py), from an eighth of it upwards, and halved when it does not fit.
+# memory (docs/performance.md). On a GPU this many are in the maps that are computed together, and go through the network
+# together; half as many whenever memory runs out.
 CPU_MICRO_BATCH = 8 * 224 * 224
 CUDA_MICRO_BATCH = 256 * 224 * 224
 

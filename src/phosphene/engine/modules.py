@@ -10,17 +10,12 @@ from torch import Tensor, nn
 from phosphene.errors import RecipeError, first_few, nearest
 from phosphene.spatial_activation import as_spatial_activation
 
-CONVERTED = (nn.Conv1d, nn.Conv2d, nn.Linear)  # by autocast, at every call
-
 
 @contextmanager
-def frozen(
-    module: nn.Module, device: torch.device, dtype: torch.dtype, autocast: "torch.dtype | None" = None
-) -> Iterator[None]:
+def frozen(module: nn.Module, device: torch.device, dtype: torch.dtype) -> Iterator[None]:
     """For a ``with`` block: put a network in evaluation mode on a device and in a type, parameters without gradients; then restore it.
 
-    What autocast would convert for every pass, the weights of convolutions and linear layers, is converted once. On
-    leaving, also by an exception, every flag is as it was and every tensor is the caller's own again.
+    On leaving, also by an exception, every flag is as it was and every tensor is the caller's own again.
     """
     parts = list(module.modules())
     training = [part.training for part in parts]
@@ -33,10 +28,6 @@ def frozen(
         module.requires_grad_(requires_grad=False)
         module.zero_grad(set_to_none=True)  # nn.Module.to would convert the caller's own gradients in place
         module.to(device=device, dtype=dtype)
-        for part in parts:
-            if autocast and type(part) in CONVERTED:  # a subclass may compute with its weight
-                for parameter in part.parameters(recurse=False):
-                    parameter.data = parameter.data.to(autocast)
         for parameter in module.parameters():
             if parameter.ndim == 4:
                 parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
@@ -54,15 +45,15 @@ def frozen(
 
 def channels_first(module: nn.Module) -> None:
     """Lay the kernels of a network that is :func:`frozen` out in memory with channels first, as ``.view`` on feature maps needs it."""
-    for parameter in module.parameters():
-        parameter.data = parameter.data.contiguous()
+    for parameter in module.parameters():  # a copy: .contiguous() leaves kernels of 1 x 1 as they are
+        parameter.data = parameter.data.clone(memory_format=torch.contiguous_format)
 
 
 def has_depthwise(module: nn.Module) -> bool:
     """Return whether a network has depthwise convolutions.
 
     With channels last, cuDNN compiles kernels for each of them and for every number of images, which takes seconds.
-    Torch's own kernels, for channels first, need no compiling, and are little slower.
+    Torch's own kernels, for channels first, need no compiling.
     """
     return any(isinstance(part, nn.Conv2d) and part.groups == part.in_channels > 1 for part in module.modules())
 

@@ -12,7 +12,7 @@ from phosphene.classifier import Classifier
 from phosphene.concept_map import ConceptMap, Job
 from phosphene.concepts import is_unit, name_with_index
 from phosphene.engine import Engine
-from phosphene.engine.device import pick_device
+from phosphene.engine.device import pick_device, pick_precision
 from phosphene.labels import first_synonym
 from phosphene.mapper import Step, group_size, passes_per_map
 from phosphene.recipe import Recipe
@@ -47,8 +47,10 @@ class MapOrigin:
         Raises:
             DeviceError: this machine does not have the device.
         """
-        device = str(pick_device(self.device))
-        return run_facts(self.classifier, self.recipe, self.pool, device, self.precision)
+        device = pick_device(self.device)
+        # On a CPU auto is what it always was, and runs go on.
+        precision = self.precision if device.type == "cpu" else pick_precision(self.precision, device)
+        return run_facts(self.classifier, self.recipe, self.pool, str(device), precision)
 
     def engine(self, planned_maps: int = 0) -> Engine:
         """Return an Engine for the origin's source classifier, to be opened with ``with``; it compiles if ``planned_maps`` pay for it."""

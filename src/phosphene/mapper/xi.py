@@ -14,7 +14,7 @@ def activation_weights(engine: Engine, nu: Tensor, layer: str, contrast: float) 
     The output of the module ``layer`` for the image of each map: its positive part, averaged over channels, resized
     bilinearly to the map, and scaled to [0, 1] per map. All zeros if the activation is constant.
     """
-    activation = engine.activations(render(nu, contrast), layer).relu().mean(1, keepdim=True)
+    activation = engine.activations(render(nu, contrast), layer).to(nu.dtype).relu().mean(1, keepdim=True)
     xi = functional.interpolate(activation, nu.shape[-2:], mode="bilinear", align_corners=False)
     low, high = xi.amin((1, 2, 3), keepdim=True), xi.amax((1, 2, 3), keepdim=True)
     # Interpolation changes a constant in its last bits, which must not be stretched to [0, 1].

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from phosphene.classifier import Classifier
 from phosphene.engine import Engine
+from phosphene.engine.device import single_precision
 from phosphene.errors import NumericError, RecipeError
 from phosphene.extras import install_command, missing_packages
 from phosphene.formats import percent
@@ -58,7 +59,7 @@ def examine_model(
         samples = pixels.float() / 255
     else:
         samples = natural_noise(SAMPLES, shape)
-    with Engine(classifier, device=device, precision=precision) as engine:
+    with Engine(classifier, device=device, precision=single_precision(precision)) as engine:
         began = time.perf_counter()
         logits = engine.logits(samples).float()
         speed = len(samples) / (time.perf_counter() - began)

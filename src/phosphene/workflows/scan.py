@@ -15,6 +15,8 @@ from phosphene.backdoor.scan import ALPHA, MOST_SUSPECTS, ScanProgress, check_al
 from phosphene.backdoor.scan_document import method_sha256, scan_document
 from phosphene.backdoor.verdict import EXIT_CODES
 from phosphene.classifier import Classifier
+from phosphene.engine import Engine
+from phosphene.engine.device import single_precision
 from phosphene.errors import PhospheneError, RecipeError
 from phosphene.executors.base import MapOrigin
 from phosphene.progress import ProgressDisplay
@@ -201,10 +203,15 @@ def make_scan(
     return ScannedRun(plan.run, found, write_report(plan.run), plan.cached is not None, plan)
 
 
+def _engine(plan: ScanPlan) -> Engine:
+    """Return an engine for the scanned network, to be opened with ``with``, in the precision that it is scanned in."""
+    return Engine(plan.classifier, device=plan.device, precision=single_precision(plan.precision))
+
+
 def _scan(plan: ScanPlan, on_progress: Callable[[ScanProgress], None]) -> dict[str, Any]:
     """Scan, write ``scan.json``, SARIF and the candidates' files to the run; return the content of ``scan.json``."""
     # Before the work, not after it: a place that cannot be written, a network that cannot be scanned.
-    with plan.engine() as engine:
+    with _engine(plan) as engine:
         check_outputs(engine, plan.pool)
     plan.run.begin(plan.facts, [])
     how = {"alpha": plan.request["alpha"], **plan.request["settings"], "device": plan.device}
@@ -241,7 +248,7 @@ def _map_suspects(plan: ScanPlan, found: dict[str, Any], on_progress: Callable[[
 
 def estimate(plan: ScanPlan) -> float:
     """Time a few images through the network; return about how many seconds the scan's measurements will take."""
-    with plan.engine() as engine:
+    with _engine(plan) as engine:
         count = max(TRIAL, min(engine.micro_batch, 64))
         pixels = torch.full((count, *plan.classifier.input.shape), 0.5, device=engine.device, dtype=engine.dtype)
         engine.logits(pixels)
