@@ -1,5 +1,6 @@
 """Measurements of finished maps with the source classifier: its confidence, and their targeting rate."""
 
+import torch
 from torch import Tensor
 
 from phosphene.concept_map import render
@@ -32,12 +33,15 @@ def targeting_rates(engine: Engine, held_out: Tensor, nu: Tensor, classes: Tenso
     A sample is moved to a unit that it then activates above the 99th percentile of samples. Samples that are classified
     as the class anyway are left out; ``None`` if no other samples exist.
     """
-    before = engine.logits_of_samples(held_out)
+    before, count = engine.logits_of_samples(held_out), len(held_out)
     rates: list[float | None] = []
-    for row, shift in enumerate(nu):
-        own = classes[row : row + 1].expand(len(held_out), *classes.shape[1:])
-        others = ~hits(before, own)
-        moved = (held_out.to(engine.dtype) / 255 - shift).clamp(0, 1)  # all: a GPU prepares for every number of images
-        after = hits(engine.logits(moved), own)[others]
-        rates.append(float(after.double().mean()) if len(after) else None)
+    together = max(1, engine.micro_batch // count)
+    for maps, targets in zip(torch.split(nu, together), torch.split(classes, together), strict=True):
+        # All samples, though some do not count: a GPU prepares anew for every number of images.
+        moved = (held_out.to(engine.dtype) / 255 - maps[:, None]).clamp(0, 1)
+        logits = engine.logits(moved.flatten(0, 1)).view(len(maps), count, -1)
+        for target, after in zip(targets, logits, strict=True):
+            own = target.expand(count, *target.shape)
+            found = hits(after, own)[~hits(before, own)]
+            rates.append(float(found.double().mean()) if len(found) else None)
     return rates
