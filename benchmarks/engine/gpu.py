@@ -35,10 +35,8 @@ from phosphene.runs import RunDirectory
 
 PRECISIONS = ("bf16", "fp32")
 QUICK_SECONDS, RESERVE = 470.0, 5.0  # of --quick, and of these for printing
-READY_SECONDS, COMMAND_SECONDS = (
-    110.0,
-    90.0,
-)  # that in --quick the cases of a network may take to compile, and a command
+# In --quick, what the cases of a network may take until all are compiled, and what a command may take.
+READY_SECONDS, COMMAND_SECONDS = 110.0, 90.0
 CLASSES, QUICK_CLASSES = 1001, 200
 # Seconds per map: (recipe, maps together) -> network -> target.
 MAP_TARGETS = {
@@ -73,6 +71,8 @@ def finish(process: "subprocess.Popen[str]", limit: "float | None") -> tuple[str
     except subprocess.TimeoutExpired:
         process.kill()
         return process.communicate()[0], "no time was left"
+    if process.returncode < 0:  # killed while it compiled
+        return out, "no time was left"
     last = (errors.strip().splitlines() or [f"exit code {process.returncode}"])[-1]
     return out, "" if process.returncode in (0, 1, 3) else last  # 1 and 3 are verdicts of a scan
 

@@ -79,7 +79,7 @@ class Engine:
         self.first_steps = 2 * EAGER_CALLS + 3 if cuda else 1  # of a map, until most take the same time
         self.compile, self.planned_passes = compile, planned_passes
         self.forwards = Forwards(self)
-        self._plain = False  # whether images and weights have channels first in memory, which is mostly slower
+        self._channels_first = False  # whether images and weights have channels first in memory, which is mostly slower
         self._opened: ExitStack | None = None
         self._captured: CapturedSteps | None = None  # on a GPU, while the engine is open
         self._measured: dict[Hashable, tuple[Tensor, Any]] = {}  # samples, and what was measured on them
@@ -96,7 +96,7 @@ class Engine:
                 self._captured = CapturedSteps(self.classifier.name, CudaGraphs(self.device))
             stack.enter_context(frozen(self.classifier.module, self.device, self.dtype))
             if self.device.type == "cuda" and has_depthwise(self.classifier.module):
-                self._lay_out_plainly()
+                self._lay_out_channels_first()
             self._opened = stack.pop_all()
         return self
 
@@ -107,7 +107,7 @@ class Engine:
     def _close(self) -> None:
         """Mark the engine as closed; drop captured steps, cached logits and activations, and the chosen forward pass."""
         self._opened = self._captured = None
-        self._plain = False
+        self._channels_first = False
         self.forwards = Forwards(self)
         self._measured.clear()
 
@@ -277,17 +277,17 @@ class Engine:
             raise PhospheneError("the engine is closed: use it as `with Engine(classifier) as engine:`.")
         try:
             with torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):
-                logits = (forward or self.classifier.logits)(images.contiguous() if self._plain else images)
+                logits = (forward or self.classifier.logits)(images.contiguous() if self._channels_first else images)
                 return logits.to(self.dtype)
         except RuntimeError as error:
-            if self._plain or "view size is not compatible" not in str(error):
+            if self._channels_first or "view size is not compatible" not in str(error):
                 raise
-        self._lay_out_plainly()  # the network calls .view on feature maps, which needs channels first
+        self._lay_out_channels_first()  # the network calls .view on feature maps, which needs channels first
         return self._network(images, forward)
 
-    def _lay_out_plainly(self) -> None:
-        """Have the network, and images from now on, with channels first in memory."""
-        self._plain = True
+    def _lay_out_channels_first(self) -> None:
+        """Lay out the network, and images from now on, with channels first in memory."""
+        self._channels_first = True
         channels_first(self.classifier.module)
 
     def _images_at_once(self, images: Tensor) -> int:

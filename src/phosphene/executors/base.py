@@ -48,7 +48,7 @@ class MapOrigin:
             DeviceError: this machine does not have the device.
         """
         device = pick_device(self.device)
-        # On a CPU auto is what it always was, and runs go on.
+        # On a CPU auto has one meaning, and runs that say so go on; on a GPU it had another one before.
         precision = self.precision if device.type == "cpu" else pick_precision(self.precision, device)
         return run_facts(self.classifier, self.recipe, self.pool, str(device), precision)
 
