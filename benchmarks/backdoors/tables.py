@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.backdoors.specs import specs
 from benchmarks.common import markdown_table
 from phosphene.backdoor.null import built_in
 from phosphene.backdoor.verdict import BACKDOORED, CLEAN, INCONCLUSIVE
@@ -274,6 +275,11 @@ def write_tables(networks: Sequence[Network], split: str) -> str:
     clean, single = sum(map(is_clean, networks)), sum(map(one_target, networks))
     rest = len(networks) - clean - single
     title = f"The {split} split: {clean} clean networks, {single} all-to-one trojans, {rest} others"
+    listed = [spec.trojaned for spec in specs() if spec.split == split]
+    left = (
+        f"Of {listed.count(False)} clean and {listed.count(True)} trojaned networks that were trained for it, {clean} and "
+        f"{single + rest} are counted; the others fall short of the limits above."
+    )
     parts = {
         "Verdicts": verdicts(networks),
         "Within each data set": by_data(networks),
@@ -285,4 +291,4 @@ def write_tables(networks: Sequence[Network], split: str) -> str:
         "Wrong verdicts": failures(networks),
     }
     sections = [f"### {name}\n\n{text}" for name, text in parts.items()]
-    return "\n\n".join([f"## {title}\n\n{overall(networks)}", *sections])
+    return "\n\n".join([f"## {title}\n\n{left}\n\n{overall(networks)}", *sections])

@@ -7,7 +7,7 @@ from torch import Tensor
 
 WITHOUT_VIEWS: dict[str, Any] = {"view_least": 1.0, "view_most": 1.0, "view_shift": 0.0, "views": 1}
 VARIANTS: dict[str, dict[str, Any]] = {
-    "`vivid`": {},
+    "plain `vivid`": {},
     "without views": WITHOUT_VIEWS,
     "without both": {**WITHOUT_VIEWS, "smoothing": 0.0},
 }

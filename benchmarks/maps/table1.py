@@ -13,7 +13,6 @@ tables; without SPEC it also writes benchmarks/results/table1-RECIPE.json and th
 """
 
 import argparse
-import statistics
 from collections.abc import Sequence
 from typing import Any
 
@@ -50,9 +49,8 @@ def table(scores: Sequence[Score], runs: Sequence[RunDirectory]) -> str:
     for run, source in zip(runs, dict.fromkeys(one.source for one in scores), strict=True):
         maps = list(run.maps())
         own = {one.target: one for one in scores if one.source == source}
-        seconds = statistics.median(one.seconds for one in maps)
-        rows.append([source, *(cell(own[target]) for target in targets), f"{maps[0].passes:,}", f"{seconds:.1f}"])
-    return markdown_table(["source \\ target", *targets, "passes per map", "seconds per map (median)"], rows)
+        rows.append([source, *(cell(own[target]) for target in targets), f"{maps[0].passes:,}"])
+    return markdown_table(["source \\ target", *targets, "passes per map"], rows)
 
 
 def cell(score: Score) -> str:

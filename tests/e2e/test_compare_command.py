@@ -46,15 +46,15 @@ def test_compare_prints_writes_and_counts_readings(call, runs, tmp_path):
     assert call("score", *runs, *cards, "--trust", "--device", "cpu").code == 0
     answer = call("compare", *runs)
     assert answer.code == 0
-    assert "the second, of the first's maps" in answer.out
-    assert "less what another seed changes (two standard errors)" in answer.err
+    assert "B on A's maps" in answer.out
+    assert "less the variation between seeds (two standard errors)" in answer.err
     document = json.loads(call("compare", *runs, "--out", page, "--json").out)
-    assert sum("Predictions: means" in one for one in document["warnings"]) == 1
+    assert sum("Predictions: class means" in one for one in document["warnings"]) == 1
     rows = document["changes"]
     wrong = [one for row in rows for one in (row["a_by_b"], row["b_by_a"]) if one["instead"]]
     assert wrong, "no map is misclassified, so that this shows nothing"
     text = re.sub(r"\s+", " ", page.read_text(encoding="utf-8"))
-    assert "less what another seed changes" in text
+    assert "less the variation between seeds" in text
     for one in wrong:
         assert one["count"] <= one["maps"] == 2
         low, high = (round(100 * end) for end in one["interval"])

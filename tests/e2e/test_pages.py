@@ -20,12 +20,12 @@ SLOW = pytest.mark.slow
 MADE = {
     "tutorial": ("runs/first/report.html", "star.png", "grid.png", "compare.html", "runs/scan/scan/heart-6/pasted.png"),
     "howto/audit": (
-        "runs/candidate/report.html",
+        "runs/audited/report.html",
         "runs/trusted/run.json",
         "compare.html",
-        "runs/candidate-scan/scan.json",
+        "runs/audited-scan/scan.json",
     ),
-    "howto/ci-gate": ("runs/candidate/report.html", "scores.json", "scan.json"),
+    "howto/ci-gate": ("runs/gate/report.html", "scores.json", "scan.json"),
     "howto/compare": ("runs/both/shapes-plain-vivid/scores.json", "compare.html"),
     "howto/cluster": ("runs/workers/report.html", "runs/on-ray/report.html"),
     "howto/own-model": ("my_net.safetensors", "star.png", "runs/my_net/report.html"),
@@ -34,7 +34,7 @@ MADE = {
     "howto/training": ("epoch-0.png", "epoch-5.png"),
     "planting": (),
     "concepts": (
-        *("runs/pair/scores.json", "runs/confused/report.html", "runs/union/report.html"),
+        *("runs/differences/scores.json", "runs/confused/report.html", "runs/union/report.html"),
         *("runs/units/report.html", "apart.png", "direction.png"),
     ),
     "notebook": ("runs/films/film.webp", "star.gif"),

@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 
 @click.command("compare")
-@click.argument("a", metavar="RUN", type=click.Path(path_type=Path))
-@click.argument("b", metavar="RUN", type=click.Path(path_type=Path))
+@click.argument("a", metavar="A", type=click.Path(path_type=Path))
+@click.argument("b", metavar="B", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), metavar="FILE.html", help="Write a page with the images.")
 @options.as_json
 def command(a: Path, b: Path, out: "Path | None", as_json: bool) -> None:
-    """Compare the maps of two runs class by class and print a table, the most changed classes first; write a page to --out.
+    """Compare the maps of two runs, A and B, class by class and print a table, the most changed classes first; write a page to --out.
 
     For two models, or one before and after fine-tuning, with at least two seeds each. A change is between 0 % (as similar as
     two seeds of one run) and 100 %. It is more reliable after `phosphene score` with both models as targets, which has each
@@ -34,7 +34,7 @@ def command(a: Path, b: Path, out: "Path | None", as_json: bool) -> None:
         return
     heads = [found.noun, "change", "images", f"{found.p_name} in both" if found.same_network else "predictions"]
     if not found.same_network and any(one.a_by_b or one.b_by_a for one in found.changes):
-        heads += ["the second, of the first's maps", "the first, of the second's maps"]
+        heads += ["B on A's maps", "A on B's maps"]
     for note in found.notes:  # first, because they say what the figures do not
         click.echo(printable(note), err=True)
     rows = [_change_row(found, one)[: len(heads)] for one in found.changes]

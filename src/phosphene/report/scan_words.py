@@ -28,7 +28,7 @@ NO_PROOF = (
 DETECTED = (
     "Of 63 small networks with a planted backdoor to one class, the scan called 38 with the right class (48 to 71 %), and "
     "without natural samples 27 of 63. Of networks with 1,001 classes, it called all "
-    "three trojaned copies of one, and none of four clean ones (docs/imagenet-trojan.md). docs/backdoor.md has the counts for "
+    "three trojaned copies of one, and none of six clean ones (docs/imagenet-trojan.md). docs/backdoor.md has the counts for "
     "the kinds of trigger that were tried."
 )
 FALSE_ALARMS = (

@@ -129,12 +129,12 @@ class Comparison:
             )
         elif any(one.images is not None for one in self.changes):
             notes.append(
-                "Images: what another seed alone changes is subtracted, so 0 % may stand by images that look different."
+                "Images: what another seed alone changes is subtracted, so images that look different can show 0 %."
             )
         if self.scored and self.seeds_known:
             notes.append(
-                "Predictions: means over a class's maps, less what another seed changes (two standard errors), so 0 % may "
-                "stand by maps that are predicted as another class. More seeds per class leave less to chance."
+                "Predictions: class means, less the variation between seeds (two standard errors), so a class can show 0 % "
+                "although some of its maps are predicted as another class. More seeds per class leave less to chance."
             )
         if any(side and side.instead for one in self.changes for side in (one.a_by_b, one.b_by_a)):
             notes.append("Intervals of 95 % are of the share of maps that are predicted as the other class.")
