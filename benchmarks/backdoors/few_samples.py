@@ -94,7 +94,13 @@ def table(rows: list[dict[str, Any]]) -> str:
             ]
         )
     clean_head, bad_head = (f"of {EACH} {kind} networks" for kind in ("clean", "trojaned"))
-    head = ("samples", f"{clean_head}: backdoored", "inconclusive", f"{bad_head}: backdoored, right class", "inconclusive")
+    head = (
+        "samples",
+        f"{clean_head}: backdoored",
+        "inconclusive",
+        f"{bad_head}: backdoored, right class",
+        "inconclusive",
+    )
     return markdown_table((*head, "right class first", f"verdict as with {COUNTS[-1]}"), body)
 
 

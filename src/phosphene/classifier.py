@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from itertools import chain
+from numbers import Integral
 
 import torch
 from torch import Tensor, nn
@@ -84,7 +85,7 @@ class Classifier:
         origin: "Mapping[str, str] | None" = None,
     ) -> None:
         self.module = unwrap(module)
-        self.input = InputSpace((size, size) if isinstance(size, int) else size, tuple(mean), tuple(std))
+        self.input = InputSpace((size, size) if isinstance(size, Integral) else size, mean, std)  # type: ignore[arg-type]
         self.name, self.spec, self.batch = name, spec or name, batch
         self.origin = dict(origin or {})
         self.trusted = False  # whether the user allowed code that comes with the model to run; the sources set it

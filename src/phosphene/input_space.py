@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from operator import index
 
 from phosphene.errors import CardError
 
@@ -26,6 +27,14 @@ class InputSpace:
     std: tuple[float, ...] = (1.0, 1.0, 1.0)
 
     def __post_init__(self) -> None:
+        # The same numbers as lists, as ints, or of NumPy or torch are the same input: one hash, and JSON can hold them.
+        for name, kind in (("size", index), ("mean", float), ("std", float)):
+            given = getattr(self, name)
+            try:
+                object.__setattr__(self, name, tuple(map(kind, given)))
+            except (TypeError, ValueError):
+                numbers = "whole numbers" if name == "size" else "numbers"
+                raise CardError(f"input {name} is {given!r}; it must be a list of {numbers}.") from None
         if len(self.size) != 2 or min(self.size) < 1:
             raise CardError(f"input size is {list(self.size)}; it must be [height, width] in pixels.")
         if math.prod(self.shape) > MAX_INPUT_VALUES:

@@ -13,7 +13,7 @@ MAX_TOML_BYTES = 1_000_000
 MOST_SEARCHED = 2000  # entries of a folder
 
 
-def read_text(path: Path, max_bytes: int, encoding: str = "utf-8") -> str:
+def read_text(path: Path, max_bytes: int, encoding: str = "utf-8-sig") -> str:
     """Return the text of a file of at most ``max_bytes`` bytes; ValueError if larger, a pipe, a device or no text; OSError if a folder.
 
     Raises:

@@ -69,7 +69,8 @@ def test_nothing_is_overwritten(call, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("words", "says"), [(["--out", "net.txt"], "net.toml"), (["--weights", "net.pt"], ".safetensors")]
+    ("words", "says"),
+    [(["--out", "net.txt"], "net.toml"), (["--out", "."], "card.toml"), (["--weights", "net.pt"], ".safetensors")],
 )
 def test_wrong_suffixes_are_refused(call, tmp_path, monkeypatch, words, says):
     monkeypatch.chdir(tmp_path)
@@ -124,7 +125,8 @@ def test_two_commands_lead_from_an_exported_network_to_maps(call, tmp_path, name
     pixels = torch.rand((2, 3, 16, 16), generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(ph.load(file, trust=True).logits(pixels), tiny.classifier().logits(pixels))
     again = call("card", file, *trust, "--mean", "0,0,0", "--out", tmp_path / "b.toml").complaint
-    assert "--mean describe a bare file" in again
+    assert f"{file} has a card already, {file.with_suffix('.toml')}: give that, or edit it." in again
+    assert "--mean describe a bare file" in call("card", "demo:shapes", "--mean", "0,0,0").complaint
 
 
 def labels_beside(file):

@@ -68,6 +68,15 @@ def test_compare_prints_writes_and_counts_readings(call, runs, tmp_path):
     assert all(0 <= row["a_by_b"]["p_class"] <= 1 for row in rows)
 
 
+def test_a_page_is_never_written_over_a_file_of_another_kind(call, runs):
+    facts = runs[0] / "run.json"
+    before = facts.read_bytes()
+    answer = call("compare", *runs, "--out", facts)
+    assert answer.code == 2
+    assert "give a name that ends with .html" in answer.complaint
+    assert facts.read_bytes() == before
+
+
 def test_no_class_of_one_network_has_changed_with_other_samples(call, tmp_path):
     """The network's confidence in its maps is a matter of the samples, and a warning says so."""
     for number, samples in enumerate(("demo:shapes", "synthetic:pink")):
@@ -119,5 +128,5 @@ def test_what_cannot_be_compared(call, runs, tmp_path):
     assert "is not a run directory" in call("compare", runs[0], tmp_path).complaint
     for file in (runs[1] / "maps").rglob("map.json"):
         file.unlink()
-    assert "Missing argument 'RUN'. Give phosphene compare RUN RUN;" in call("compare", runs[0]).complaint
+    assert "Missing argument 'B'. Give phosphene compare A B;" in call("compare", runs[0]).complaint
     assert "has no finished maps yet" in call("compare", *runs).complaint

@@ -311,8 +311,16 @@ def test_specs_that_nothing_answers_to_are_refused_with_what_there_is(spec):
 def test_nearby_specs_are_suggested_and_bare_weights_need_a_card(card):
     with pytest.raises(SpecError, match="Did you mean shapes"):
         sources.load("demo:shape")
+    weights = card.folder / "tiny.safetensors"
+    with pytest.raises(SpecError, match=r"Its card is .*tiny\.toml: give that"):
+        sources.load(weights)
     with pytest.raises(SpecError, match=r"needs a card"):
-        sources.load(card.folder / "tiny.safetensors")
+        sources.load(weights.rename(card.folder / "other.safetensors"))
+
+
+def test_a_byte_order_mark_is_not_part_of_a_card(card):
+    card.path.write_bytes(b"\xef\xbb\xbf" + card.path.read_bytes())
+    assert load(card).name == "tiny"
 
 
 def test_every_refusal_is_of_one_family():

@@ -1,5 +1,9 @@
 """A classifier: its input space, its classes, its identity."""
 
+import json
+from dataclasses import asdict
+
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -41,11 +45,22 @@ def test_size_may_be_one_number_and_channels_follow_the_means():
     assert space.shape == (1, 7, 7)
 
 
+@pytest.mark.parametrize("kind", [list, np.array, torch.tensor])
+def test_the_same_input_is_the_same_classifier_however_it_is_written(kind):
+    usual = Classifier(nn.Identity(), size=(7, 5), mean=(0.0, 0.5, 1.0), std=(1.0, 2.0, 1.0))
+    other = Classifier(nn.Identity(), size=kind([7, 5]), mean=kind([0, 0.5, 1]), std=kind([1, 2, 1]))
+    assert other.sha256 == usual.sha256
+    assert json.loads(json.dumps(asdict(other.input))) == json.loads(json.dumps(asdict(usual.input)))
+    assert Classifier(nn.Identity(), size=np.int64(7)).input == InputSpace((7, 7))
+
+
 @pytest.mark.parametrize(
     ("space", "says"),
     [
         ({"size": (16,)}, "size"),
         ({"size": (16, 0)}, "size"),
+        ({"size": (16.5, 16)}, "size is .*whole numbers"),
+        ({"size": (16, 16), "mean": ("a", "b", "c")}, "mean is .*list of numbers"),
         ({"size": (16, 16), "mean": ()}, "mean has 0 values"),
         ({"size": (16, 16), "mean": (0.5,)}, "mean has 1 values and std has 3"),
         ({"size": (16, 16), "std": (1.0, 0.0, 1.0)}, "std"),

@@ -1,5 +1,6 @@
 """Exported networks: torch.export, TorchScript and ONNX answer as the network that they were made from."""
 
+import logging
 import os
 import warnings
 
@@ -92,6 +93,16 @@ def test_any_number_goes_through_a_fixed_batch(count):
     torch.testing.assert_close(answer, nn.functional.linear(rows, network.weight, network.bias))
     answer.sum().backward()
     torch.testing.assert_close(rows.grad, network.weight.sum(0).expand(count, 3))
+
+
+def test_a_damaged_program_gets_one_line_and_no_log(tmp_path, monkeypatch):
+    logged = []
+    monkeypatch.setattr(logging.getLogger("torch.export"), "handle", logged.append)
+    file = export(tmp_path / "a.pt2", 2)
+    file.write_bytes(b"")
+    with pytest.raises(CardError, match=r"a\.pt2 is not a torch\.export program"):
+        ph.load(file, trust=True)
+    assert not logged
 
 
 @pytest.mark.parametrize("name", ["static.pt2", "script.pt"])

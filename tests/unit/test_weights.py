@@ -59,6 +59,10 @@ CHECKPOINTS = {
         "best": np.float64(0.5),
         "history": collections.defaultdict(list, a=[1]),
     },
+    "a loss with weights": lambda s: {
+        "model": {**s, "loss_fn.weight": torch.ones(5), "criterion.pos_weight": torch.ones(5)}
+    },
+    "counters of thop": lambda s: {"model": {**s, "total_ops": torch.ones(1), "0.total_params": torch.ones(1)}},
     "a whole network": lambda _: tiny.network(),
     "a whole network in a checkpoint": lambda _: {"model": tiny.network(), "ema": None, "train_args": {}},
 }

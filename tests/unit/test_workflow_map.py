@@ -8,7 +8,7 @@ import torch
 from phosphene.concept_map import Job
 from phosphene.concepts import Concept
 from phosphene.engine import Engine
-from phosphene.errors import JobsError, NumericError, RunError
+from phosphene.errors import ConceptError, JobsError, NumericError, RunError
 from phosphene.executors import LocalExecutor, pick_executor
 from phosphene.executors.base import Group, GroupEnded, GroupFailed, Made, MapSummary
 from phosphene.executors.worker import CHECKPOINT_SECONDS
@@ -49,6 +49,11 @@ def test_jobs_are_every_seed_of_every_class_and_take_no_room():
     assert len(Jobs([Concept.of_class(0, "label")] * 1000, range(1000))) == 1_000_000
     with pytest.raises(IndexError):
         jobs[4]
+
+
+def test_more_maps_than_a_run_can_hold_are_refused_at_once(tmp_path):
+    with pytest.raises(ConceptError, match="21,474,836,475 maps; one run has 10,000,000 at most"):
+        todo(tmp_path / "run", seeds=range(2**32 - 1))
 
 
 def test_maps_per_minute_are_told_once_there_was_time_to_count_them(tmp_path, monkeypatch):

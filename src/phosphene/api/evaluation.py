@@ -8,7 +8,7 @@ from phosphene.arguments import Model, Samples, as_list, to_classifiers, to_pool
 from phosphene.checked import checked
 from phosphene.checks import Finding
 from phosphene.concept_map import ConceptMap
-from phosphene.errors import ConceptError
+from phosphene.errors import ConceptError, RunError
 from phosphene.metrics.matching import classes_of, overlap_note, units_note
 from phosphene.metrics.range_check import range_doubt
 from phosphene.metrics.scorecard import Scores
@@ -169,9 +169,13 @@ def compare(a: Run, b: Run, *, out: "str | Path | None" = None) -> Comparison:
         The changes, the most changed class first: it shows itself in a notebook.
 
     Raises:
-        RunError: one of them is not a run, or has no finished maps.
+        RunError: one of them is not a run, or has no finished maps; or ``out`` does not end with ``.html``.
         ConceptError: they have no class in common.
     """
+    if out is not None and Path(out).suffix.lower() not in (".html", ".htm"):  # a run's own files, say
+        raise RunError(
+            f"the page of a comparison is an HTML file, and --out is {out}: give a name that ends with .html."
+        )
     found = compare_runs(to_run(a), to_run(b))
     if out is not None:
         write_comparison(found, Path(out))

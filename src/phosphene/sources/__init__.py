@@ -165,6 +165,8 @@ def _hint(text: str) -> str:
         return f" Name the function that builds the network: {text}:FUNCTION."
     if conversion(path) and path.is_file():
         return conversion(path)
+    if path.is_file() and path.with_suffix(".toml").is_file():
+        return f" Its card is {path.with_suffix('.toml')}: give that."
     if path.is_file():
         return f" A weights file needs a card that names its network: {card_command(path)} drafts it."
     likely = nearest(prefix, SOURCES) if colon and prefix else ""

@@ -1,6 +1,9 @@
 """``.pt2``: programs of ``torch.export``."""
 
+import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +21,22 @@ def load(path: Path) -> tuple[nn.Module, list[Shape]]:
         CardError: the file is damaged.
     """
     says = f"{path} is not a torch.export program that this torch can load"
-    with one_line(CardError, says), warnings.catch_warnings(action="ignore"):
+    with one_line(CardError, says), warnings.catch_warnings(action="ignore"), _quiet_log():
         program = torch.export.load(path)
         _allow_other_layouts(program)
         return _ImageInput(torch.export.unflatten(program)), _input_shapes(program)
+
+
+@contextmanager
+def _quiet_log() -> Iterator[None]:
+    """For a ``with`` block: keep torch.export from logging tracebacks, as it does for a damaged file before it raises."""
+    log = logging.getLogger("torch.export")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
 
 
 class _ImageInput(nn.Module):

@@ -22,8 +22,9 @@ from torch import Tensor, nn
 from phosphene.errors import WeightsError, first_few, first_line, one_line
 from phosphene.textfile import missing
 
-# Heads that only training uses, and the counter of an average; weights may come with them or without.
-AUXILIARY = ("aux1.", "aux2.", "AuxLogits.", "n_averaged")
+# Heads that only training uses, a loss's weights, and the counter of an average; weights may come with them or without.
+AUXILIARY = ("aux1.", "aux2.", "AuxLogits.", "n_averaged", "loss.", "loss_fn.", "criterion.")
+COUNTED = ("total_ops", "total_params")  # what thop leaves in every layer
 # What wrappers add inside names: torch.compile, and DataParallel around a part of the network.
 WRAPPED = re.compile(r"(^|\.)(?:(?:_orig_mod|module)\.)+")
 AVERAGE = re.compile(
@@ -93,7 +94,7 @@ def match_names(state: Shapes, module: nn.Module, path: "Path | str", network: s
     # Batch norm's step counter has no effect on outputs; old files lack it.
     missing = [key for key in own if key not in names and not key.endswith("num_batches_tracked")]
     missing = [key for key in missing if not key.startswith(AUXILIARY)]
-    extra = [key for name, key in names.items() if name not in own and not name.startswith(AUXILIARY)]
+    extra = [key for name, key in names.items() if name not in own and not _is_left_over(name)]
     shapes = [
         f"{key} is {state[names[key]]}, the network has {shape}"
         for key, shape in own.items()
@@ -118,6 +119,11 @@ def count_rows(module: nn.Module, path: Path, classes: int) -> int:
         if shape and found and shape[0] == classes != found[0] and shape[1:] == found[1:]:
             return int(found[0])
     return classes
+
+
+def _is_left_over(name: str) -> bool:
+    """Return whether a tensor of a file, by its name, is one that no network needs when it is used."""
+    return name.startswith(AUXILIARY) or name.rpartition(".")[2] in COUNTED
 
 
 def _file_names(state: Iterable[str], own: Collection[str]) -> dict[str, str]:
