@@ -142,14 +142,13 @@ def card(
     if out is not None and Path(out).suffix != ".toml":
         wrong = Path(out)
         raise CardError(f"a card is a .toml file: --out {wrong.parent / (wrong.stem or 'card')}.toml.")
-    bare = Path(model) if isinstance(model, str | Path) and is_bare(Path(model)) else None
-    if bare:
-        path = Path(out or bare.with_suffix(".toml"))
-        return _write_card(path, {path.absolute(): draft_card(bare, path, given, trust=trust)}, trust=trust)
+    file = Path(model) if isinstance(model, str | Path) else None
+    if file and is_bare(file):
+        path = Path(out or file.with_suffix(".toml"))
+        return _write_card(path, {path.absolute(): draft_card(file, path, given, trust=trust)}, trust=trust)
     superfluous = [f"--{key}" for key, value in given.items() if value is not None]
-    beside = Path(str(model)).with_suffix(".toml") if isinstance(model, str | Path) and Path(model).is_file() else None
-    if superfluous and beside and beside != Path(model) and beside.is_file():
-        raise CardError(f"{model} has a card already, {beside}: give that, or edit it.")
+    if superfluous and file and file.is_file() and file.suffix != ".toml" and file.with_suffix(".toml").is_file():
+        raise CardError(f"{file} has a card already, {file.with_suffix('.toml')}: give that, or edit it.")
     if superfluous:
         raise CardError(f"{', '.join(superfluous)} describe a bare file; {model} says that itself: leave them out.")
     classifier = to_classifier(model, trust=trust)
