@@ -107,7 +107,9 @@ def to_concepts(concepts: Any, classifier: Classifier) -> list[Concept]:
 
 
 def text_of(concept: Any) -> str:
-    """Return the text that names a concept: the user's own, an index as digits, or the expression of a Concept."""
+    """Return the text that names a concept: the user's own, an index as ``(134)``, or the expression of a Concept."""
+    if isinstance(concept, Integral):
+        return f"({concept})"
     return concept.expression if isinstance(concept, Concept) else str(concept)
 
 

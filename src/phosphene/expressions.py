@@ -1,11 +1,11 @@
 """Expressions in which users name concepts, such as ``star vs heart``: what they mean, and which of the concepts with maps they name."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 from phosphene.concepts import Concept, Sides
 from phosphene.errors import CardError, ConceptError
-from phosphene.labels import OPERATOR, Labels, first_synonym
+from phosphene.labels import INDEX, OPERATOR, Labels, first_synonym
 from phosphene.prompts import TEXT, label_of, replace_prompts
 from phosphene.units import FORMS
 
@@ -24,7 +24,7 @@ def parse(text: str, labels: Labels, *, multi_label: bool = False) -> Concept:
     """Return the Concept that text means: a class, a union ``A + B``, or a contrast ``A + B vs C``; ConceptError if unknown or ambiguous.
 
     Names are what :meth:`phosphene.labels.Labels.members` takes: a group of classes stands for their union. A label that is
-    the whole text wins; a name in double quotes is not taken apart. A union of all classes is for a ``multi_label``
+    the whole text wins; a name in double quotes is not taken apart, and is no index. A union of all classes is for a ``multi_label``
     network, which tells it from *none of these*.
 
     Raises:
@@ -52,14 +52,16 @@ def find_among(text: str, concepts: Iterable[Concept], where: str) -> int:
         ConceptError: it names none of them, or several.
     """
     text, known = text.strip(), {one.index: one for one in concepts}
-    text = next((str(index) for index, one in known.items() if one.unit and one.expression == text), text)
-    if text.isdecimal() and int(text) in known:
-        return int(text)
+    unit = next((index for index, one in known.items() if one.unit and one.expression == text), None)
+    if unit is not None:
+        return unit
+    if INDEX.fullmatch(text) and (number := int(text.strip("()"))) in known:
+        return _labels_of(known.values()).find(text) if 0 <= number < MOST_INDEX else number
     indices, labels = list(known), Labels([one.label for one in known.values()])
     if text.startswith(TEXT):
         closest = labels.called(label_of(text.removeprefix(TEXT)))
     else:
-        closest = [] if text.isdecimal() else labels.closest(text)
+        closest = labels.closest(text)
     if not closest:
         index = _index_of_expression(text, known.values())
         closest = [indices.index(index)] if index in known else []
@@ -75,18 +77,24 @@ def find_among(text: str, concepts: Iterable[Concept], where: str) -> int:
 
 def _index_of_expression(text: str, concepts: Iterable[Concept]) -> "int | None":
     """Return the :attr:`Concept.index` of ``text``, in class names of ``concepts``, even if none of them has it; ``None`` if unreadable."""
-    members = {index: label for one in concepts for index, label in one.up + one.against if 0 <= index < MOST_INDEX}
     groups = {name: found for one in concepts for name, found in one.groups}
     try:
-        labels = Labels([members.get(index, "") for index in range(max(members, default=-1) + 1)], groups)
+        labels = _labels_of(concepts, groups)
         text = replace_prompts(text, lambda prompt: labels.find_name(label_of(prompt)))
         return Concept.of_sides(_sides_of(text, labels), labels).index
     except (CardError, ConceptError):  # a damaged run may have impossible groups
         return None
 
 
-# A reading of an expression: each name with the operator before it, which the first has not.
-Reading = tuple[tuple[str, str], ...]
+def _labels_of(concepts: Iterable[Concept], groups: "Mapping[str, Sequence[int]] | None" = None) -> Labels:
+    """Return the partial Labels of the classes of ``concepts``, each at its index and "" elsewhere; CardError for impossible ``groups``."""
+    members = {index: label for one in concepts for index, label in one.up + one.against if 0 <= index < MOST_INDEX}
+    names = [members.get(index, "") for index in range(max(members, default=-1) + 1)]
+    return Labels(names, groups, partial=True)
+
+
+# A reading of an expression: the operator before each name, which the first has not, the name, and whether it was quoted.
+Reading = tuple[tuple[str, str, bool], ...]
 
 
 def _sides_of(text: str, labels: Labels) -> Sides:
@@ -96,14 +104,14 @@ def _sides_of(text: str, labels: Labels) -> Sides:
         return Sides(_find(text, labels))
     readings = {reading: _resolved(reading, text, labels) for reading in _readings(text, labels)}
     if len({tuple(map(frozenset, sides)) for sides in readings.values()}) > 1:
-        listed = "; or ".join(" ".join(f'{operator} "{name}"'.strip() for operator, name in one) for one in readings)
+        listed = "; or ".join(" ".join(f'{operator} "{name}"'.strip() for operator, name, _ in one) for one in readings)
         raise ConceptError(f"{text!r} has several meanings, so quote its names: {listed}.")
     return next(iter(readings.values()))
 
 
 def _readings(text: str, labels: Labels) -> list[Reading]:
-    """Split text in up to 8 ways into pairs (operator, label); if none, one way, at each operator; ConceptError if a name is missing."""
-    parts: list[tuple[str, str, bool]] = []  # the operator before it, a name, whether it was quoted
+    """Split text in up to 8 ways into (operator, label, quoted); if none, one way, at each operator; ConceptError if a name is missing."""
+    parts: list[tuple[str, str, bool]] = []
     operator: str | None = ""
     at = 0
     while operator is not None:
@@ -120,28 +128,28 @@ def _readings(text: str, labels: Labels) -> list[Reading]:
             span = parts[start:end]
             name = span[0][1] + "".join(f" {operator} {other}" for operator, other, _ in span[1:])
             if labels.has(name) and (len(span) == 1 or not any(quoted for _, _, quoted in span)):
-                readings[start] += [((span[0][0], name), *rest) for rest in readings[end]]
+                readings[start] += [((span[0][0], name, span[0][2]), *rest) for rest in readings[end]]
         del readings[start][MOST_READINGS:]
-    contrasts = [one for one in readings[0] if [operator for operator, _ in one].count("vs") < 2]
-    return contrasts or [tuple((operator, name) for operator, name, _ in parts)]
+    contrasts = [one for one in readings[0] if [operator for operator, *_ in one].count("vs") < 2]
+    return contrasts or [tuple(parts)]
 
 
 def _resolved(reading: Reading, text: str, labels: Labels) -> Sides:
-    """Return the class indices that (operator, name) pairs mean, as Sides; ConceptError for an unknown name or a second ``vs``."""
+    """Return the class indices that (operator, name, quoted) mean, as Sides; ConceptError for an unknown name or a second ``vs``."""
     sides: tuple[list[int], ...] = ([], [])
     side = 0
-    for operator, name in reading:
+    for operator, name, quoted in reading:
         side += operator == "vs"
         if side > 1:
             raise ConceptError(f"{text!r} has more than one ' vs ': a contrast has two sides.")
-        sides[side].extend(_find(name, labels))
+        sides[side].extend(_find(name, labels, quoted=quoted))
     return Sides(*map(tuple, sides))
 
 
-def _find(name: str, labels: Labels) -> tuple[int, ...]:
+def _find(name: str, labels: Labels, *, quoted: bool = False) -> tuple[int, ...]:
     """Return the indices of the class or group that a name means; ConceptError, with an expression if the name looks like one."""
     try:
-        return labels.members(name)
+        return labels.members(name, quoted=quoted)
     except ConceptError as error:
         if name.startswith(FORMS):
             raise ConceptError(

@@ -13,18 +13,22 @@ MAX_BYTES = 100_000_000
 MAX_CHARACTERS = 1000
 # Between the names of an expression, ``A + B vs C``.
 OPERATOR = re.compile(r" (\+|vs) ")
+# A bare index, which may be a label as well, and one that can be nothing else.
+INDEX = re.compile(r"-?[0-9]+|\(-?[0-9]+\)")  # str.isdigit accepts "²", which int() does not
 
 
 class Labels(Sequence[str]):
     """The class names of a classifier, in output order: a sequence of strings that can also look up the class a user names.
 
     A concept is an index, a full label, one of its synonyms, or a synonym with its index, ``crane (134)``. ImageNet
-    writes a label as ``lion, king of beasts, Panthera leo``. Case and surrounding blanks do not matter.
+    writes a label as ``lion, king of beasts, Panthera leo``. Case and surrounding blanks do not matter. A number in text
+    that is the index of one class and the label of another is refused; ``(134)`` is an index, whatever the labels.
 
     Args:
         names: The class names.
         groups: Name of each group of classes -> what names its classes; :meth:`members` finds it.
         what: What messages call one of them, and several.
+        partial: Whether there are classes whose labels are not known; one may be called like the index of another.
 
     Attributes:
         groups: Name of each group -> the indices of its classes, sorted.
@@ -39,8 +43,10 @@ class Labels(Sequence[str]):
         names: Sequence[str],
         groups: "Mapping[str, Sequence[str | int]] | None" = None,
         what: tuple[str, str] = ("class", "classes"),
+        *,
+        partial: bool = False,
     ) -> None:
-        self.what = what
+        self.what, self._partial = what, partial
         self._names = tuple(name.strip() for name in names)
         self._synonyms = tuple(_synonyms(name) for name in self._names)
         self._indices: dict[str, list[int]] = {}
@@ -70,12 +76,20 @@ class Labels(Sequence[str]):
             ConceptError: it names no class, or several; the message lists them.
         """
         text = str(concept).strip()
-        if re.fullmatch(r"-?[0-9]+", text):  # str.isdigit accepts "²", which int() does not
-            if 0 <= int(text) < len(self):
-                return int(text)
-            one, several = self.what
-            raise ConceptError(f"{one} index {text} is out of range: the network has {several} 0 to {len(self) - 1}.")
-        return self.find_name(text)
+        if not INDEX.fullmatch(text):
+            return self.find_name(text)
+        index, (what, several) = int(text.strip("()")), self.what
+        is_text = isinstance(concept, str)  # an int is an index, and no label
+        called = self._called(text) if is_text else []
+        if not 0 <= index < len(self):
+            if called:
+                return self.find_name(text)
+            raise ConceptError(f"{what} index {index} is out of range: the network has {several} 0 to {len(self) - 1}.")
+        unsure = is_text and self._partial and text.isdecimal() and self.short(index).isdecimal()
+        if called != [index] and (called or unsure):
+            forms = " or ".join(repr(f"{self.short(one)} ({one})".strip()) for one in sorted({index, *called}))
+            raise ConceptError(f"{text!r} may be the index of one {what} and the label of another: write {forms}.")
+        return index
 
     def find_name(self, text: str) -> int:
         """Return the index of the class that a user names as :meth:`find` does, a number being a name here; ConceptError if unclear.
@@ -91,24 +105,28 @@ class Labels(Sequence[str]):
             raise ConceptError(f"{text!r} names {len(indices)} {self.what[1]}: give the index of one, {listed}.")
         some = first_few([*self.groups, *map(first_synonym, self._names)])
         hint = nearest(text, [*self._indices, *self.groups]) or f" Try an index, or one of {some}."
+        if INDEX.fullmatch(text):
+            hint = " An index is written without quotes."
         raise ConceptError(f"no {self.what[0]} is called {text!r}.{hint}")
 
-    def members(self, concept: "str | int") -> tuple[int, ...]:
+    def members(self, concept: "str | int", *, quoted: bool = False) -> tuple[int, ...]:
         """Return the indices of the classes that a user names: those of a group, or the one that :meth:`find` finds; else ConceptError.
+
+        Of text that was ``quoted``, a number is a name and no index.
 
         Raises:
             ConceptError: it names no group and no class, or several classes.
         """
-        return self._group(str(concept)) or (self.find(concept),)
+        return self._group(str(concept)) or (self.find_name(str(concept)) if quoted else self.find(concept),)
 
     def name(self, index: int) -> str:
         """Return what names class ``index`` and no other: its first synonym, with the index if another class has it, too."""
         short = self.short(index)
-        return short if self.called(short) == [index] and not short.isdecimal() else unambiguous_name(index, short)
+        return short if self.called(short) == [index] and not short.isdecimal() else f"{short} ({index})".strip()
 
     def has(self, concept: str) -> bool:
         """Return whether text is a whole number (in range or not) or the name of a class or group, and so no expression to be parsed."""
-        return bool(re.fullmatch(r"-?[0-9]+", concept.strip()) or self._called(concept) or self._group(concept))
+        return bool(INDEX.fullmatch(concept.strip()) or self._called(concept) or self._group(concept))
 
     def _group(self, name: str) -> tuple[int, ...]:
         """Return the sorted indices of the classes of a group; none if there is no group of this name."""
@@ -120,7 +138,7 @@ class Labels(Sequence[str]):
 
         ``groups`` are the names of all groups, which cannot be members.
         """
-        if not isinstance(group, str) or not comparable(group) or re.search(r'[,"]|^-?[0-9]+$', group.strip()):
+        if not isinstance(group, str) or not comparable(group) or re.search(r'[,"]|^\(?-?[0-9]+\)?$', group.strip()):
             raise CardError(f"group {group!r}: its name has to be words, without commas and quotes.")
         if self._called(group) or self._group(group):
             raise CardError(f"group {group!r} has the name of a class or of another group: choose another.")
@@ -132,7 +150,7 @@ class Labels(Sequence[str]):
                 f"group {group!r} has {one!r}, a group, in it: a group holds labels, so list those of {one!r}."
             )
         try:
-            found = tuple(sorted({self.find(one) for one in members}))
+            found = tuple(sorted({self.find_name(one) if isinstance(one, str) else self.find(one) for one in members}))
         except ConceptError as error:
             raise CardError(f"group {group!r}: {error}") from None
         same = [other for other, indices in self.groups.items() if indices == found]
@@ -146,12 +164,12 @@ class Labels(Sequence[str]):
         return self._indices.get(comparable(name), [])
 
     def _called(self, name: str) -> list[int]:
-        """Return the indices of the classes with this label or synonym, or of the one class that ``crane (134)`` means."""
+        """Return the indices of the classes with this label or synonym, or of the one class that ``crane (134)`` or ``(134)`` means."""
         indices = self.called(name)
-        both = re.fullmatch(r"(.+) \(([0-9]+)\)", name.strip())  # "crane (134)", as reports write it
+        both = re.fullmatch(r"(?:(.+) )?\(([0-9]+)\)", name.strip())  # "crane (134)", as reports write it
         if both and not indices:
-            indices = [index for index in self.called(both[1]) if index == int(both[2])]
-        return indices
+            indices = [index for index in self.called(both[1]) if index == int(both[2])] if both[1] else [int(both[2])]
+        return [index for index in indices if index < len(self)]
 
     def _distinguished(self, index: int) -> str:
         """Return a class for an error message as index and label, with its neighbours' labels if other classes have the same label."""

@@ -51,7 +51,7 @@ def prompts_of(concepts: Any) -> list[str]:
 
 
 def replace_prompts(text: str, class_of: Callable[[str], int]) -> str:
-    """Return an expression with class indices for its prompts: ``text:A vs text:B`` becomes ``"0" vs "1"``; one without prompts stays.
+    """Return an expression with class indices for its prompts: ``text:A vs text:B`` becomes ``(0) vs (1)``; one without prompts stays.
 
     Args:
         text: What the user wrote.
@@ -62,8 +62,8 @@ def replace_prompts(text: str, class_of: Callable[[str], int]) -> str:
     """
     prompts = _split_expression(text)
     if len(prompts) < 2:
-        return str(class_of(prompts[0])) if prompts else text
-    return _PROMPT.sub(lambda found: f'"{class_of(found[1].strip())}"', " ".join(text.split()))
+        return f"({class_of(prompts[0])})" if prompts else text
+    return _PROMPT.sub(lambda found: f"({class_of(found[1].strip())})", " ".join(text.split()))
 
 
 def label_of(prompt: str) -> str:

@@ -164,6 +164,39 @@ def test_concepts_among_those_with_maps():
             find_among(text, known, "the run")
 
 
+NUMERIC = Labels(["0", "1", "10", "11", "2", "3", "4", "5", "6", "7", "8", "9"])
+
+
+def test_a_number_in_quotes_is_a_name_and_without_may_be_both():
+    assert sides('"2"', NUMERIC) == Sides((4,))
+    assert sides('"2" vs "10"', NUMERIC) == sides("2 (4) vs (2)", NUMERIC) == Sides((4,), (2,))
+    with pytest.raises(ConceptError, match=r"'2' may be the index of one class and the label of another"):
+        parse("2 vs 10", NUMERIC)
+    with pytest.raises(ConceptError, match="no class is called '2'"):
+        parse('"2"', Labels(["cat", "dog", "owl"]))
+    network = tiny.classifier(labels=["0", "1", "10", "2", "3"])
+    assert [one.index for one in to_concepts([2, "2 (3)"], network)] == [2, 3]
+    everything = [Concept.of_class(index, label) for index, label in enumerate(NUMERIC)]
+    for one in [*everything, parse("2 (4) vs 10 (2)", NUMERIC), parse("3 (5) + 9 (11)", NUMERIC)]:
+        assert parse(one.expression, NUMERIC) == one
+        assert find_among(one.expression, [*everything, one], "the run") == one.index
+
+
+def test_among_concepts_with_maps_a_number_is_not_taken_for_the_wrong_class():
+    known = [Concept.of_class(index, NUMERIC[index]) for index in (0, 2, 10)]
+    for text in ("2", "10"):
+        with pytest.raises(ConceptError, match=r"may be the index of one class and the label of another"):
+            find_among(text, known, "the run")
+    assert find_among("0", known, "the run") == 0
+    assert find_among("8", known, "the run") == find_among("(10)", known, "the run") == 10
+    assert find_among("10", known[:2], "the run") == 2
+    assert MapList([tiny.concept_map(0), tiny.concept_map(2)])["2"][0].index == 2
+    contrast = parse("(3) vs (4)", NUMERIC)
+    assert find_among("11 vs 2", [contrast], "the run") == contrast.index
+    with pytest.raises(ConceptError, match="no map of '3 vs 4'"):
+        find_among("3 vs 4", [contrast], "the run")
+
+
 # --- virtual logits against a slow reference in Python's own floats
 
 

@@ -152,8 +152,44 @@ def test_a_group_names_several_classes():
             Labels(["cat", "dog"], {name: ["cat", "dog"]})
 
 
+NUMERIC = ["0", "1", "10", "11", "2", "3", "4", "5", "6", "7", "8", "9"]  # in the order of folders
+
+
+def test_a_number_that_is_an_index_and_the_label_of_another_class_is_refused():
+    labels = Labels(NUMERIC)
+    with pytest.raises(ConceptError, match=r"^'2' may be the index .*: write '10 \(2\)' or '2 \(4\)'\.$"):
+        labels.find("2")
+    assert labels.find("10 (2)") == labels.find("(2)") == labels.find(2) == labels.find_name("10") == 2
+    assert labels.find("2 (4)") == labels.find_name("2") == 4
+    assert labels.find("0") == 0
+    digits = Labels([str(number) for number in range(10)])
+    assert [digits.find(str(number)) for number in range(10)] == list(range(10))
+    signs = Labels(["-1", "5", "12"])
+    assert (signs.find("-1"), signs.find("12"), signs.find("2"), signs.find(-0)) == (0, 2, 2, 0)
+    for beyond in (-1, 12, "(12)"):
+        with pytest.raises(ConceptError, match=f"index {str(beyond).strip('()')} is out of range"):
+            signs.find(beyond)
+    with pytest.raises(ConceptError, match=r"write '\(0\)' or '0 \(1\)'"):
+        Labels(["", "0"]).find("0")
+
+
+def test_of_classes_some_of_whose_labels_are_unknown_a_number_may_be_the_label_of_another():
+    labels = Labels(["", "", "10"], partial=True)
+    with pytest.raises(ConceptError, match=r"write '10 \(2\)'"):
+        labels.find("2")
+    assert labels.find(2) == labels.find("(2)") == labels.find("10") == 2
+    assert Labels(["lion", "1"], partial=True).find("1") == 1
+
+
+def test_groups_hold_names_in_quotes_and_indices_without():
+    assert Labels(NUMERIC, {"even": ["2", "10 (2)"], "first": [2, 3]}).groups == {"even": (2, 4), "first": (2, 3)}
+    with pytest.raises(CardError, match=r"group 'pair': no class is called '1'\. An index is written without quotes\."):
+        Labels(["cat", "dog"], {"pair": ["cat", "1"]})
+
+
 def test_a_class_is_named_so_that_it_is_found_again():
-    labels = Labels(["crane, bird", "crane, machine", "lion, king", "7"])
-    for index in range(4):
+    labels = Labels(["crane, bird", "crane, machine", "lion, king", "2", ""])
+    for index in range(5):
+        assert labels.find_name(labels.name(index)) == index
         assert labels.find(labels.name(index)) == index
     assert labels.name(2) == "lion"

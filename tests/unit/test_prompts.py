@@ -48,8 +48,8 @@ class TestExpressions:
 
     def test_become_expressions_of_class_indices(self):
         classes = {"1": 0, "0": 1, "a cat, asleep": 2}
-        assert replace_prompts("text:1", classes.__getitem__) == "0"
-        assert replace_prompts("text: 1 vs  text:0 + text:a cat, asleep", classes.__getitem__) == '"0" vs "1" + "2"'
+        assert replace_prompts("text:1", classes.__getitem__) == "(0)"
+        assert replace_prompts("text: 1 vs  text:0 + text:a cat, asleep", classes.__getitem__) == "(0) vs (1) + (2)"
         assert replace_prompts("star vs ring", classes.__getitem__) == "star vs ring"
 
     @pytest.mark.parametrize(
