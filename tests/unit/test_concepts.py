@@ -349,8 +349,25 @@ def test_confused_pairs_need_labels(tmp_path):
     for samples in ("synthetic:noise", pool()):
         with pytest.raises(SamplesError, match="need labelled samples: give a folder"):
             confused_pairs(network, samples, 1)
-    with pytest.raises(SamplesError, match=r"has no labels of two classes of tiny: name files after them .lion, crane"):
-        confused_pairs(network, str(tiny.make_samples(tmp_path / "samples")), 1)
+    for samples in (str(tiny.make_samples(tmp_path / "samples")), "demo:shapes"):
+        with pytest.raises(SamplesError, match=r"no labels of two classes of tiny: .* named after them .lion, crane"):
+            confused_pairs(network, samples, 1)
+
+
+def test_pairs_without_samples_are_not_measured_and_those_of_one_class_alone_are_not_halved(tmp_path):
+    network = Classifier(ReadsOneNumber(), size=8, labels=["ant", "bee", "cat", "dog"], name="brightness")
+    pixels = np.repeat(np.array([64, 255], dtype=np.uint8), 8 * 8 * 3).reshape(2, 8, 8, 3)
+    np.savez(tmp_path / "labelled.npz", images=pixels, labels=np.array(["bee", "dog"]))
+    pairs = confused_pairs(network, str(tmp_path / "labelled.npz"), 9, device="cpu")
+    assert sorted(pair.first.label for pair in pairs) == [
+        "ant vs bee",
+        "ant vs dog",
+        "bee vs cat",
+        "bee vs dog",
+        "cat vs dog",
+    ]
+    p = torch.softmax(torch.tensor([-200 * 0.05**2, 0.0]), 0)[0]
+    assert (pairs[0].first.label, pairs[0].share) == ("ant vs bee", pytest.approx(float(p), abs=0.02))
 
 
 def test_the_report_shows_contrasts_beside_the_other_way_and_their_sides(tmp_path):

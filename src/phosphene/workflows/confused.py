@@ -30,7 +30,8 @@ class ConfusedPair:
     Attributes:
         first: The contrast of one class with the other.
         second: The contrast the other way round.
-        share: Mean probability, in [0, 1], that the network gives to the one class for samples of the other, either way.
+        share: Mean probability, in [0, 1], that the network gives to the one class for samples of the other: the mean of both ways,
+            or, if one of the classes has no samples, of the other's alone.
     """
 
     first: Concept
@@ -72,10 +73,11 @@ def confused_pairs(classifier: Classifier, samples: Any, most: int, *, device: s
     labels = torch.tensor(truth)
     total = torch.zeros(classifier.num_classes, classifier.num_classes, dtype=torch.float64)
     total.index_add_(0, labels[labels >= 0], p[labels >= 0])
-    counts = labels[labels >= 0].bincount(minlength=len(total)).clamp_min(1)
-    mean = total / counts[:, None]  # row: the true class
-    both = (mean + mean.T).triu(1) / 2
-    best = both.flatten().topk(min(most, len(total) * (len(total) - 1) // 2))
+    counts = labels[labels >= 0].bincount(minlength=len(total))[:, None]
+    mean, seen = total / counts.clamp_min(1), (counts > 0).long()  # row: the true class
+    measured = (seen + seen.T).triu(1)  # how many of the two classes have samples: 0, 1 or 2
+    both = ((mean + mean.T) / measured).where(measured > 0, -1)
+    best = both.flatten().topk(min(most, int(measured.count_nonzero())))
     pairs = []
     for share, place in zip(best.values.tolist(), best.indices.tolist(), strict=True):
         a, b = divmod(place, len(total))
@@ -91,15 +93,17 @@ def _labelled_samples(classifier: Classifier, samples: Any) -> tuple[Tensor, lis
     if samples == "demo:shapes":
         images, drawn = world.draw_images(DRAWN, DRAWN_SEED, classifier.input.size[0])
         names = [classifier.labels.closest(label) for label in world.LABELS]
-        return torch.from_numpy(images), [names[one][0] if len(names[one]) == 1 else -1 for one in drawn.tolist()]
-    if not isinstance(samples, str | Path) or str(samples).startswith("synthetic:"):
+        pixels = torch.from_numpy(images)
+        truth: list[int] | None = [names[one][0] if len(names[one]) == 1 else -1 for one in drawn.tolist()]
+    elif not isinstance(samples, str | Path) or str(samples).startswith("synthetic:"):
         raise SamplesError(
             "confused pairs need labelled samples: give a folder, .parquet or .npz of images with labels."
         )
-    pixels, truth = load_labelled(str(samples), classifier.input.shape, classifier.labels, MOST_SAMPLES)
+    else:
+        pixels, truth = load_labelled(str(samples), classifier.input.shape, classifier.labels, MOST_SAMPLES)
     if truth is None or len(set(truth) - {-1}) < 2:
         known = first_few(list(map(first_synonym, classifier.labels)), 3)
         raise SamplesError(
-            f"{samples} has no labels of two classes of {classifier.name}: name files after them ({known})."
+            f"{samples} has no labels of two classes of {classifier.name}: give images in folders named after them ({known})."
         )
     return pixels, truth
