@@ -172,11 +172,16 @@ def table(levels, classes):
     return made.replace_schema_metadata({b"huggingface": json.dumps(features).encode()})
 
 
-@pytest.mark.parametrize("form", ["hub", "saved to disk", "saved with splits"])
+@pytest.mark.parametrize("form", ["hub", "saved to disk", "saved with splits", "hub, linked"])
 def test_a_folder_of_a_dataset_of_hugging_face(tmp_path, form):
     parts = [table([50, 100], [0, 1]), table([150, 200], [2, 0])]
     places = ["data/train-0.parquet", "data/test-0.parquet"]
-    if form != "hub":
+    if "linked" in form:
+        (tmp_path / "elsewhere").mkdir()
+        tmp_path = tmp_path / "subset"
+        tmp_path.mkdir()
+        (tmp_path / "data").symlink_to(tmp_path.parent / "elsewhere")
+    if "saved" in form:
         (tmp_path / ("dataset_dict.json" if "splits" in form else "dataset_info.json")).write_text(
             "{}", encoding="utf-8"
         )

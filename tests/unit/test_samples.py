@@ -15,7 +15,7 @@ from phosphene.errors import SamplesError
 from phosphene.labels import Labels
 from phosphene.samples import default_samples, load_samples
 from phosphene.samples.images import fit
-from phosphene.samples.labelled import examples_of
+from phosphene.samples.labelled import examples_of, load_labelled
 from phosphene.samples.pool import MAX_SAMPLES, make_pool, random_subset
 from tests.tiny import make_samples
 
@@ -90,6 +90,30 @@ def test_run_directories_in_a_folder_are_no_samples(sample_folder):
     for path in (sample_folder / "run", sample_folder / "earlier"):
         with pytest.raises(SamplesError, match=r"images in run directories only.*give a folder of natural images"):
             load_samples(path, SHAPE)
+
+
+def test_linked_folders_are_searched_once_and_loops_end(tmp_path):
+    """A subset of classes made of links, one of them there twice, and links back to the folder and to one above it."""
+    folder, store = tmp_path / "subset", tmp_path / "store"
+    for name, level in (("n01", 10), ("n02", 20)):
+        (store / name).mkdir(parents=True)
+        for number in range(2):
+            flat(level, level, level).save(store / name / f"{number}.png")
+    folder.mkdir()
+    (store / "n02" / "up").symlink_to(store)
+    for name, target in {"lion": "n01", "crane": "n02", "again": "n01", "gone": "n03"}.items():
+        (folder / name).symlink_to(store / target)
+    (folder / "loop").symlink_to(folder)
+    pool = load_samples(folder, SHAPE)
+    assert len(pool) == 4
+    found = {Path(one.split(" (")[0]): one.partition(" (")[2] for one in pool.skipped}
+    twice, broken = "a folder that is there twice)", "a broken link)"
+    assert found == {Path("lion"): twice, Path("loop"): twice, Path("crane/up"): twice, Path("gone"): broken}
+    assert load_labelled(str(folder), SHAPE, Labels(["again", "crane"]), 9)[1] == [0, 0, 1, 1]
+    for name in ("lion", "crane", "again"):
+        (folder / name).unlink()
+    with pytest.raises(SamplesError, match=r"holds no image files .*; skipped: .*gone \(a broken link\)"):
+        load_samples(folder, SHAPE)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "TIFF", "WEBP", "BMP"])

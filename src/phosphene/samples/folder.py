@@ -1,12 +1,13 @@
 """A folder of image files, searched recursively, but for run directories: their images are maps and not samples."""
 
 import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 from torch import Tensor
 
-from phosphene.errors import SamplesError
+from phosphene.errors import SamplesError, first_few
 from phosphene.samples.images import decode, stack
 from phosphene.samples.pool import random_subset
 
@@ -36,7 +37,9 @@ def read(where: str, shape: tuple[int, int, int]) -> tuple[Tensor, list[str]]:
 
 
 def image_files(folder: Path) -> tuple[list[Path], list[str]]:
-    """Return sorted paths of all image files below a folder, and names of skipped run directories and unreadable paths; or SamplesError.
+    """Return sorted paths of all image files below a folder, and names of what is skipped, such as run directories; or SamplesError.
+
+    Links to folders are followed.
 
     Raises:
         SamplesError: the folder itself cannot be listed, or holds no image files.
@@ -50,12 +53,15 @@ def image_files(folder: Path) -> tuple[list[Path], list[str]]:
             raise SamplesError(f"sample folder {folder} cannot be read: {error.strerror}.") from None
         skipped.append(_printable(Path(error.filename), folder))
 
-    for parent, below, names in os.walk(folder, onerror=on_error):  # Path.rglob omits what it may not list
+    for parent, below, names, again in walk(folder, on_error):
         if "run.json" in names:
             below.clear()
-            skipped.append(f"{_printable(Path(parent), folder)} (a run directory)")
+            skipped.append(f"{_printable(parent, folder)} (a run directory)")
             continue
-        for path in (Path(parent, name) for name in names if Path(name).suffix.lower() in SUFFIXES):
+        skipped += [f"{_printable(path, folder)} (a folder that is there twice)" for path in again]
+        others = [parent / name for name in names if Path(name).suffix.lower() not in SUFFIXES]
+        skipped += [f"{_printable(path, folder)} (a broken link)" for path in others if _is_broken(path)]
+        for path in (parent / name for name in names if Path(name).suffix.lower() in SUFFIXES):
             # Reading a pipe or device would never end; a broken link is opened, and fails.
             special = os.path.exists(path) and not path.is_file()  # noqa: PTH110  (ELOOP)
             skipped.append(_printable(path, folder)) if special else files.append(path)
@@ -66,8 +72,35 @@ def image_files(folder: Path) -> tuple[list[Path], list[str]]:
             "natural images."
         )
     if not files:
-        raise SamplesError(f"sample folder {folder} holds no image files ({', '.join(sorted(SUFFIXES))}).")
+        passed = f"; skipped: {first_few(skipped, 3)}" if skipped else ""
+        raise SamplesError(f"sample folder {folder} holds no image files ({', '.join(sorted(SUFFIXES))}){passed}.")
     return files, skipped
+
+
+def walk(
+    folder: Path, on_error: "Callable[[OSError], None] | None" = None
+) -> Iterator[tuple[Path, list[str], list[str], list[Path]]]:
+    """Yield each folder at and below ``folder`` once, as ``os.walk`` does, but also linked ones, and those passed over: there twice.
+
+    Folders come before links to them; a link to a folder that holds it would never end. ``Path.rglob`` follows no links,
+    and omits what it may not list.
+    """
+    seen = {folder.resolve()}
+    for parent, below, names in os.walk(folder, onerror=on_error, followlinks=True):
+        here, again = Path(parent), list[Path]()
+        places = sorted((here / name for name in below), key=lambda one: (one.is_symlink(), one))
+        for path in places:
+            real = path.resolve()
+            if real in seen or real in here.resolve().parents:
+                again.append(path)
+            seen.add(real)
+        below[:] = [path.name for path in places if path not in again]
+        yield here, below, names, again
+
+
+def _is_broken(path: Path) -> bool:
+    """Return whether a path is a link to what does not exist."""
+    return path.is_symlink() and not os.path.exists(path)  # noqa: PTH110  (ELOOP)
 
 
 def _printable(path: Path, folder: Path) -> str:

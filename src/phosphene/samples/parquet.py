@@ -11,6 +11,7 @@ from torch import Tensor
 
 from phosphene.errors import SamplesError, one_line
 from phosphene.extras import require
+from phosphene.samples.folder import walk
 from phosphene.samples.images import decode, stack
 from phosphene.samples.pool import random_subset
 
@@ -79,7 +80,7 @@ def is_dataset(path: Path) -> bool:
 
 def data_files(path: Path) -> list[Path]:
     """Return the parquet and arrow files of a dataset in order: ``path`` itself, or those below a folder; SamplesError if none."""
-    files = [path] if path.is_file() else _tables_in(path.rglob("*"))
+    files = [path] if path.is_file() else _tables_in(here / name for here, _, names, _ in walk(path) for name in names)
     if not files:
         raise SamplesError(f"sample folder {path} holds no files {' or '.join(SUFFIXES)}.")
     return files
