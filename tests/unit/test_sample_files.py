@@ -50,6 +50,20 @@ def test_the_grey_range_is_the_smallest_usual_one(tmp_path, top, dtype):
     assert (pixels_of(tmp_path / "all.npy", (1, 8, 8))[0, 0].float() - expected).abs().max() <= 1
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_images_with_values_that_are_not_finite_are_skipped_by_name(tmp_path, bad):
+    values = np.full((8, 8), 0.5, np.float32)
+    for name, corner in (("a", 0), ("b", 0), ("c", bad)):
+        values[0, 0] = corner
+        Image.fromarray(values).save(tmp_path / f"{name}.tif")
+        np.save(tmp_path / f"{name}.npy", np.stack([values] * 7))
+    for shape, skipped in (((1, 8, 8), "c.tif"), ((7, 8, 8), "c.npy")):
+        pool = load_samples(tmp_path, shape)
+        assert skipped in pool.skipped
+        assert not {"a" + skipped[1:], "b" + skipped[1:]} & set(pool.skipped)
+        assert float(pool.pixels.float().mean()) > 100
+
+
 @pytest.mark.parametrize("form", ["npy", "npy, bands last", "tif", "tif, bands last", "one npy"])
 def test_images_of_many_bands(tmp_path, form):
     """Seven bands of 16 bits, for an input that is not square."""

@@ -282,6 +282,8 @@ def stack(shape):
         (stack((8, 8, 2)), (2, 8, 8)),
         (stack((12, 10, 3)), (3, 8, 8)),
         (stack((3, 4, 4)), (3, 8, 8)),
+        (stack((8, 8, 3)).astype(np.int64), (3, 8, 8)),
+        (stack((3, 8, 8)).astype(">i4"), (3, 8, 8)),
         ((stack((8, 8, 3)) / 255).astype(np.float32), (3, 8, 8)),
         ((stack((8, 8, 3)) / 255).astype(np.float64), (3, 8, 8)),
         ((stack((8, 8, 3)) / 255).astype(np.float16), (3, 8, 8)),
@@ -302,6 +304,20 @@ def test_arrays_in_every_layout(tmp_path, array, shape, suffix):
     assert means(pool) == GREYS.tolist()
 
 
+@pytest.mark.parametrize(
+    ("size", "shape"), [((8, 24), (8, 8)), ((20, 8), (8, 8)), ((7, 50), (16, 24)), ((1, 9), (8, 8))]
+)
+def test_arrays_are_cropped_as_image_files_are(tmp_path, size, shape):
+    """A gradient along the longer side keeps its slope, from the middle outwards, and is not squeezed."""
+    rows, columns = np.indices(size)
+    ramp = (rows if size[0] > size[1] else columns) * (250 / (max(size) - 1))
+    image = np.repeat(ramp.round().astype(np.uint8)[..., None], 3, axis=2)
+    np.save(tmp_path / "a.npy", np.stack([image] * 2))
+    found = everything(load_samples(tmp_path / "a.npy", (3, *shape)))[0].float()
+    expected = torch.from_numpy(fit(Image.fromarray(image), (3, *shape))).float()
+    assert (found - expected).abs().max() <= 20  # whole pixels are cut
+
+
 def test_channels_last_are_not_scrambled(tmp_path):
     array = np.zeros((2, 8, 8, 3), np.uint8)
     array[..., 0], array[:, :, :4, 1] = 200, 90
@@ -315,11 +331,13 @@ def test_channels_last_are_not_scrambled(tmp_path):
 @pytest.mark.parametrize(
     ("array", "says"),
     [
-        (np.full((5, 8, 8, 3), 2.0), r"spans \[2, 2\]"),
-        (np.full((5, 8, 8, 3), -0.1), r"spans \[-0\.1, -0\.1\]"),
-        (np.full((5, 8, 8, 3), np.nan), r"spans \[nan, nan\]"),
+        (np.full((5, 8, 8, 3), 2.0), "float64 from 2 to 2: give integers"),
+        (np.full((5, 8, 8, 3), -0.1), r"from -0\.1 to -0\.1: give integers"),
+        (np.full((5, 8, 8, 3), np.nan), "from nan to nan: give integers"),
         (np.zeros((5, 8, 8, 4)), r"no images of 3 channels.*float64\(5, 8, 8, 4\)"),
-        (np.zeros((5, 8, 8, 3), np.int64), r"no images of 3 channels.*int64"),
+        (np.full((5, 8, 8, 3), 256), r"int64 from 256 to 256: give integers in \[0, 255\], or floats in \[0, 1\]"),
+        (np.full((5, 8, 8, 3), -1, np.int8), "int8 from -1 to -1: give integers"),
+        (np.zeros((5, 8, 8, 3), bool), r"no images of 3 channels, numbers \(n, h, w, c\): .*bool"),
         (np.zeros((8, 8)), "no images of 3 channels"),
         (np.float64(3), "no images of 3 channels"),
         (np.array([b"a"]), "no images of 3 channels"),

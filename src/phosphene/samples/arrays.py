@@ -36,7 +36,7 @@ def read(where: str, shape: tuple[int, int, int]) -> tuple[Tensor, list[str]]:
     images = next((one for array in arrays.values() if (one := _channels_first(array, shape[0])) is not None), None)
     if images is None:
         listed = ", ".join(f"{name} {array.dtype}{array.shape}" for name, array in arrays.items())
-        raise SamplesError(f"sample file {where} has no images of {shape[0]} channels (n, h, w, c): {listed}.")
+        raise SamplesError(f"sample file {where} has no images of {shape[0]} channels, numbers (n, h, w, c): {listed}.")
     images = images[random_subset(len(images))]
     if not len(images):
         return torch.empty((0, *shape), dtype=torch.uint8), []
@@ -46,9 +46,19 @@ def read(where: str, shape: tuple[int, int, int]) -> tuple[Tensor, list[str]]:
         pixels = torch.from_numpy(to_bytes(images))
     elif pixels.dtype != torch.uint8:
         low, high = float(pixels.min()), float(pixels.max())
-        if not (low >= 0 and high <= 1):
-            raise SamplesError(f"sample file {where} spans [{low:g}, {high:g}]: give uint8, or floats in [0, 1].")
-        pixels = (pixels * 255).round().byte()
+        top = 255 if np.issubdtype(images.dtype, np.integer) else 1
+        if not (low >= 0 and high <= top):
+            raise SamplesError(
+                f"sample file {where} holds {images.dtype} from {low:g} to {high:g}: give integers in [0, 255], or "
+                "floats in [0, 1]."
+            )
+        pixels = (pixels * (255 / top)).round().byte()
+    # Cropped to the proportions of the input, as image files are, but at whole pixels.
+    height, width = pixels.shape[-2:]
+    scale = min(height / shape[1], width / shape[2])
+    tall, wide = max(round(scale * shape[1]), 1), max(round(scale * shape[2]), 1)
+    upper, left = (height - tall) // 2, (width - wide) // 2
+    pixels = pixels[..., upper : upper + tall, left : left + wide]
     if tuple(pixels.shape[-2:]) != shape[1:]:
         resized = functional.interpolate(pixels.float(), shape[1:], mode="bilinear", antialias=True)
         pixels = resized.round().clamp(0, 255).byte()
@@ -67,8 +77,8 @@ def _channels_first(array: np.ndarray, channels: int) -> "np.ndarray | None":
     """Return an array (n, c, h, w) or (n, h, w, c) of ``channels`` channels, for 1 also (n, h, w), as (n, c, h, w); else ``None``."""
     if array.ndim == 3 and channels == 1:
         array = array[:, None]
-    known_type = array.dtype in (np.uint8, np.uint16) or np.issubdtype(array.dtype, np.floating)
-    if not known_type or array.ndim != 4 or 0 in array.shape[1:]:
+    real = np.issubdtype(array.dtype, np.integer) or np.issubdtype(array.dtype, np.floating)
+    if not real or array.ndim != 4 or 0 in array.shape[1:]:
         return None
     if array.shape[1] == channels:
         return array

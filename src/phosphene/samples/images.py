@@ -86,7 +86,7 @@ def _bands(file: Path, shape: tuple[int, int, int]) -> np.ndarray:
 
     Raises:
         ExtraError: it is a TIFF file, and tifffile, which comes with scikit-image, is missing.
-        ValueError: it has another number of channels.
+        ValueError: it has another number of channels, or values that are not finite.
     """
     values = np.load(file, allow_pickle=False) if file.suffix == ".npy" else require("tifffile", "checks").imread(file)
     values = values[None] if values.ndim == 2 else values
@@ -100,9 +100,14 @@ def to_bytes(values: np.ndarray) -> np.ndarray:
     """Return values as uint8: unless they are, the first of 4095, 65535 (floats: 1, 255, 4095, 65535) that no value exceeds becomes 255.
 
     Negative values become 0; for larger values the range ends at the largest.
+
+    Raises:
+        ValueError: a value is NaN or infinite, so that there is no range.
     """
     if values.dtype == np.uint8:
         return values
+    if not np.isfinite(values).all():
+        raise ValueError("it holds NaN or infinite values")
     top = float(values.max(initial=0))
     ranges = RANGES if np.issubdtype(values.dtype, np.floating) else RANGES[2:]
     full = next((full for full in ranges if top <= full), top)
