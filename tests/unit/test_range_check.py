@@ -5,11 +5,13 @@ import math
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from phosphene.classifier import Classifier
 from phosphene.engine import Engine
 from phosphene.input_space import InputSpace
+from phosphene.labels import Labels
 from phosphene.metrics.conventions import common_conventions
 from phosphene.metrics.information import blurred, information, try_sizes
 from phosphene.metrics.norm_statistics import divergence, first_norm, natural_noise
@@ -327,6 +329,15 @@ def test_labels_in_names_and_folders(tmp_path):
     by_name = sorted(truth)
     assert by_name == [-1, -1, 0, 0, 0, 0, 3]
     assert load_labelled(str(tmp_path), (3, 16, 16), Classifier(tiny.network(), size=16).labels, 16)[1] is None
+
+
+def test_a_folder_named_after_a_class_says_more_than_its_files(tmp_path):
+    """Digits in a folder per class, as numbered files; and files that are named after their class, in folders that are not."""
+    labels = Labels(["0", "1", "2", "lion"])
+    for place in ("1/0.png", "1/1.png", "2/0_1.png", "2/2.png", "lion/1.png", "others/0.png", "2.png"):
+        (tmp_path / place).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (8, 8)).save(tmp_path / place)
+    assert load_labelled(str(tmp_path), (3, 8, 8), labels, 16)[1] == [1, 1, 2, 2, 2, 3, 0]
 
 
 def test_labels_in_parquet(tmp_path):

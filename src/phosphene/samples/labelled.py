@@ -42,7 +42,7 @@ def load_labelled(
 ) -> tuple[Tensor, "list[int] | None"]:
     """Load up to ``most`` samples of a spec; return them, and a list of classes by ``labels``, -1 if unknown; ``None`` if over half are.
 
-    A file may be named ``wnid_label.jpg`` or ``label.jpg``, or be in a folder named after its label; a parquet file may
+    A file may be in a folder named after its label, or else be named ``wnid_label.jpg`` or ``label.jpg``; a parquet file may
     have a column ``label``, a tar file ``.cls`` files, and an ``.npz`` file an array ``labels``, of names, or of indices
     if there are as many as the network has classes.
 
@@ -132,9 +132,12 @@ def _spread(count: int, most: int) -> list[int]:
 
 
 def _class_of_file(file: Path, folder: Path, labels: Labels) -> int:
-    """Return the class index that an image file's name, or else its folder's if below ``folder``, gives by label; -1 if neither does."""
+    """Return the class index that the name of an image's folder, if below ``folder``, or else its own gives by label; -1 if neither does.
+
+    In a folder per class the files are often numbered, which may be labels, too.
+    """
     stem = re.sub(r"^n[0-9]{8}_", "", file.stem)
-    names = [stem, re.sub(r"_?[0-9]+$", "", stem), *([file.parent.name] if file.parent != folder else [])]
+    names = [*([file.parent.name] if file.parent != folder else []), stem, re.sub(r"_?[0-9]+$", "", stem)]
     return next((index for name in names if (index := _class_named(name, labels)) >= 0), -1)
 
 
