@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from phosphene.checked import checked
 from phosphene.errors import CardError, first_line
 from phosphene.input_space import InputSpace
-from phosphene.labels import Labels
+from phosphene.labels import Labels, check_labels
 from phosphene.module_state import evaluating, hash_weights
 from phosphene.outputs import (
     KINDS,
@@ -32,6 +32,7 @@ from phosphene.outputs import (
     to_logits,
     write_output,
 )
+from phosphene.textfile import is_utf8
 from phosphene.units import refuse_ambiguous_outputs
 from phosphene.unwrapping import unwrap
 
@@ -96,7 +97,9 @@ class Classifier:
         self._constants: dict[tuple[torch.device, torch.dtype], tuple[Tensor, Tensor]] = {}
         if groups and labels is None:
             raise CardError(f"groups of {name} need labels: give labels, and name them in the groups.")
-        self._labels = None if labels is None else Labels(labels, groups)
+        self._labels = None if labels is None else Labels(check_labels(labels), groups)
+        if not is_utf8(name + self.spec):
+            raise CardError(f"model {self.spec!r}: runs cannot hold a name that is not UTF-8: rename it.")
 
     def __repr__(self) -> str:
         c, h, w = self.input.shape

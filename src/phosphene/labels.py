@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from phosphene.errors import CardError, ConceptError, first_few, nearest, one_line
-from phosphene.textfile import missing, read_text
+from phosphene.textfile import is_utf8, missing, read_text
 
 MAX_BYTES = 100_000_000
 MAX_CHARACTERS = 1000
@@ -138,7 +138,11 @@ class Labels(Sequence[str]):
 
         ``groups`` are the names of all groups, which cannot be members.
         """
-        if not isinstance(group, str) or not comparable(group) or re.search(r'[,"]|^\(?-?[0-9]+\)?$', group.strip()):
+        if (
+            not isinstance(group, str)
+            or not comparable(group)
+            or re.search(r'[,"\ud800-\udfff]|^\(?-?[0-9]+\)?$', group.strip())
+        ):
             raise CardError(f"group {group!r}: its name has to be words, without commas and quotes.")
         if self._called(group) or self._group(group):
             raise CardError(f"group {group!r} has the name of a class or of another group: choose another.")
@@ -222,17 +226,26 @@ class Labels(Sequence[str]):
             data = [data[str(index)] for index in range(len(data))]
         if not (isinstance(data, list) and all(isinstance(name, str) for name in data)):
             raise CardError(f"label file {path} must hold a list of names, or an object from index to name.")
-        return cls(_check_labels(data, path))
+        return cls(check_labels(data, f"label file {path}: "))
 
 
-def _check_labels(names: list[str], path: Path) -> list[str]:
-    """Return the names unchanged; raise CardError if one is too long or holds a lone surrogate: they end up in captions and file names."""
+def check_labels(names: Iterable[str], where: str = "") -> list[str]:
+    """Return names as a list; CardError, which begins with ``where``, unless all are texts that captions and file names can hold.
+
+    Raises:
+        CardError: the names have no order, or one is no text, too long, or holds a lone surrogate.
+    """
+    if isinstance(names, Mapping | set):
+        raise CardError(f"labels are a {type(names).__name__}: give a list of texts, in the order of the outputs.")
+    names = list(names)
     for number, name in enumerate(names):
-        where = f"label file {path}: the label of class {number} has"
+        label = f"{where}the label of class {number}"
+        if not isinstance(name, str):
+            raise CardError(f"{label} is {str(name)[:40]} ({type(name).__name__}): labels must be texts.")
         if len(name) > MAX_CHARACTERS:
-            raise CardError(f"{where} {len(name):,} characters; at most {MAX_CHARACTERS} are allowed.")
-        if any("\ud800" <= one <= "\udfff" for one in name):
-            raise CardError(f"{where} half a character (a lone surrogate).")
+            raise CardError(f"{label} has {len(name):,} characters; at most {MAX_CHARACTERS} are allowed.")
+        if not is_utf8(name):
+            raise CardError(f"{label}, {name!r:.40}, has half a character (a lone surrogate): leave it out.")
     return names
 
 

@@ -30,6 +30,11 @@ def read_text(path: Path, max_bytes: int, encoding: str = "utf-8-sig") -> str:
     return path.read_text(encoding=encoding)
 
 
+def is_utf8(text: str) -> bool:
+    """Return whether text can be written to a file: a path that is not UTF-8 cannot, nor can half a character (a lone surrogate)."""
+    return not any("\ud800" <= one <= "\udfff" for one in text)
+
+
 def read_toml(path: Path, what: str, kind: type[PhospheneError], fix: str) -> dict[str, Any]:
     """Read a TOML file and return its content as a dictionary; on failure raise the PhospheneError type ``kind`` in one line.
 

@@ -1,11 +1,13 @@
 """Words are matched with classes, and label files are parsed."""
 
 import json
+import re
 
 import pytest
 
 from phosphene.errors import CardError, ConceptError
 from phosphene.labels import Labels
+from tests import tiny
 from tests.tiny import LABELS
 
 
@@ -127,6 +129,42 @@ def test_malformed_json_is_refused_by_name(tmp_path, text, says):
     with pytest.raises(CardError, match=says) as error:
         Labels.read(file)
     assert str(file) in str(error.value)
+
+
+def test_labels_that_no_file_can_hold_are_refused_by_name(tmp_path):
+    file = tmp_path / "labels.json"
+    for label, says in (("\ud800", "half a character"), ("a" * 1001, "has 1,001 characters; at most 1000")):
+        file.write_text(json.dumps(["a", label]), encoding="utf-8")
+        with pytest.raises(CardError, match=f"^label file {re.escape(str(file))}: the label of class 1.*{says}"):
+            Labels.read(file)
+
+
+@pytest.mark.parametrize(
+    ("labels", "says"),
+    [
+        ([0, 1, 2, 3, 4], r"the label of class 0 is 0 \(int\): labels must be texts\."),
+        (["a", None, "c"], r"the label of class 1 is None \(NoneType\): labels must be texts\."),
+        ([b"a", "b"], r"the label of class 0 is b'a' \(bytes\)"),
+        ({0: "a", 1: "b"}, "labels are a dict: give a list of texts, in the order of the outputs"),
+        ({"a", "b"}, "labels are a set: give a list of texts"),
+        (
+            ["a", "b\udce9"],
+            r"the label of class 1, 'b\\udce9', has half a character \(a lone surrogate\): leave it out",
+        ),
+        (["a" * 1001], "the label of class 0 has 1,001 characters"),
+    ],
+)
+def test_labels_given_in_python_are_texts_in_order(labels, says):
+    with pytest.raises(CardError, match=f"^{says}"):
+        tiny.classifier(labels=labels)
+
+
+def test_names_of_groups_and_models_can_be_written_to_files():
+    with pytest.raises(CardError, match="its name has to be words"):
+        tiny.classifier(groups={"a\udce9": ["lion", "tank suit"]})
+    for facts in ({"name": "a\udce9"}, {"spec": "a\udce9.toml"}):
+        with pytest.raises(CardError, match=r"model .*: runs cannot hold a name that is not UTF-8: rename it\."):
+            tiny.classifier(**facts)
 
 
 def test_missing_unreadable_and_undecodable_files_are_refused(tmp_path):

@@ -422,6 +422,11 @@ def test_unknown_specs_are_refused_with_what_there_is(spec, says):
         load_samples(spec, SHAPE)
 
 
+def test_a_folder_whose_name_is_not_utf8_is_refused(tmp_path):
+    with pytest.raises(SamplesError, match=r"samples .*sl\\udce9': .* a name that is not UTF-8: rename it\."):
+        load_samples(tmp_path / "sl\udce9", SHAPE)
+
+
 def test_a_folder_whose_name_looks_like_a_file_is_still_a_folder(tmp_path):
     assert len(load_samples(make_samples(tmp_path / "x.npz", 3), SHAPE)) == 3
 

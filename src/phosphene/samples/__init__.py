@@ -16,7 +16,7 @@ from phosphene.errors import SamplesError, nearest
 from phosphene.samples import parquet, tar
 from phosphene.samples.parquet import is_dataset
 from phosphene.samples.pool import SamplePool, make_pool
-from phosphene.textfile import missing, nearby
+from phosphene.textfile import is_utf8, missing, nearby
 
 __all__ = ["SamplePool", "default_samples", "is_natural", "load_samples"]
 
@@ -61,6 +61,8 @@ def load_samples(spec: "str | Path", shape: "tuple[int, int, int] | Classifier")
             f"samples have the shape of a network's input: give the classifier, not {str(shape)[:40]!r}."
         )
     text = str(spec)
+    if not is_utf8(text):
+        raise SamplesError(f"samples {text!r}: runs cannot hold a name that is not UTF-8: rename it.")
     prefix, _, rest = text.partition(":")
     if rest and prefix in PREFIXES:
         module, where = PREFIXES[prefix], rest
