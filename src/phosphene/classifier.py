@@ -286,9 +286,12 @@ class Classifier:
         labels = self._labels
         return {} if labels is None else {key: list(map(labels.name, found)) for key, found in labels.groups.items()}
 
-    @cached_property
+    @property
     def sha256(self) -> str:
-        """Hash, as hex, of the network's weights, input space and output: which, and of what kind if not the detected one; cached."""
+        """Hash, as hex, of the network's weights, input space and output: which, and of what kind if not the detected one.
+
+        Computed anew, because weights can change in place (0.1 s to 0.3 s per 100 MB): a command asks for it once.
+        """
         digest = hashlib.sha256(repr(self.input).encode())
         with suppress(CardError):  # a network that cannot be used still has weights
             _ = self.output  # of several outputs one is chosen when the network first runs

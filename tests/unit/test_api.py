@@ -125,6 +125,24 @@ def test_a_run_is_not_continued_with_outputs_read_otherwise(tmp_path):
         ph.map_concepts(networks[1], 0, out=tmp_path / "run", **HOW)
 
 
+def test_a_network_that_is_trained_on_is_another_one(tmp_path, monkeypatch):
+    """Maps of its old weights must not pass for its own: neither those of a run, nor those in memory."""
+    monkeypatch.chdir(tmp_path)
+    network, how = tiny.classifier(), {"recipes": "quick", "overrides": tiny.SHORT, "device": "cpu", "progress": False}
+    sha256, maps = network.sha256, ph.map_concepts(network, 0, **HOW)
+    (old,) = ph.map_models(network, 0, **how)
+    network.module[7].bias.data += torch.arange(5)  # which leaves no trace in the tensor's version
+    with pytest.raises(PhospheneError, match="belongs to another model"):
+        ph.map_concepts(network, 0, out=old.run.path, **HOW)
+    (new,) = ph.map_models(network, 0, **how)
+    assert new.run.path == old.run.path.with_name(f"{old.run.path.name}-{network.sha256[:6]}")
+    assert new.maps[0].made
+    for judge in (ph.score, ph.check):
+        with pytest.raises(PhospheneError, match="tiny has changed since these maps were made: map it again"):
+            judge(maps, progress=False)
+    assert maps.save("saved").facts()["model"]["sha256"] == sha256 != network.sha256
+
+
 def test_maps_are_saved_as_a_run_with_a_report(maps, tmp_path):
     part = maps["lion"]
     with pytest.raises(PhospheneError, match=r"maps\.save"):

@@ -303,7 +303,7 @@ def test_without_new_statistics_answers_would_leave_that_range():
     assert stale.std(0).mean() > 3 * fresh.std(0).mean() or stale.std(0).mean() < fresh.std(0).mean() / 3
 
 
-def test_a_copy_of_a_copy_forgets_its_hash():
+def test_a_copy_of_a_copy_has_a_hash_of_its_own():
     classifier = tiny.classifier()
     assert copy.copy(classifier).sha256 == classifier.sha256
     assert randomised(randomised(classifier, 3), 3, seed=5).sha256 != randomised(classifier, 3).sha256

@@ -69,9 +69,10 @@ def score(
         if all(isinstance(one, ConceptMap) for one in items):
             origin = getattr(maps, "origin", None)
             labels = classes_of(one.concept for one in items)
-            loaded = to_classifiers(targets, trust=trust, classes=list(labels.values())) or (
-                [origin.classifier] if origin else []
-            )
+            loaded = to_classifiers(targets, trust=trust, classes=list(labels.values()))
+            if origin and not loaded:
+                origin.refuse_changed_network()
+                loaded = [origin.classifier]
             if not loaded:
                 raise ConceptError("these maps do not know the model that made them: name a target to score them on.")
             shared = [one for one in items if not one.concept.is_inner_unit]

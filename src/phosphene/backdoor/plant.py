@@ -119,7 +119,6 @@ def fine_tune(
         change: Function that changes the other samples of a batch.
     """
     student = copy.deepcopy(classifier)
-    vars(student).pop("sha256", None)  # the cached hash of the weights, which will change
     fit(student, classifier, samples, schedule, seed, extras=extras, change=change)
     return Planted(student, accuracy(classifier, samples), accuracy(student, samples))
 

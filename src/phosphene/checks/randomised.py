@@ -81,7 +81,6 @@ def randomised(classifier: Classifier, depth: int, *, seed: int = 0, samples: "T
     with one_line(WeightsError, refused, fix), torch.no_grad():
         made.module = copy.deepcopy(classifier.module)
     made.name = f"{classifier.name} with {depth} blocks randomised"
-    made.__dict__.pop("sha256", None)  # cached, of the trained weights
     norms: list[Any] = []
     for number, (_, members) in enumerate(all_blocks[:depth]):
         generator = torch.Generator().manual_seed(seed * 1_000_003 + number)

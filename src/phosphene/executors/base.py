@@ -6,6 +6,7 @@ again. Whether a map is finished is decided by the run directory alone.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 from phosphene.classifier import Classifier
@@ -13,6 +14,7 @@ from phosphene.concept_map import ConceptMap, Job
 from phosphene.concepts import is_unit, name_with_index
 from phosphene.engine import Engine
 from phosphene.engine.device import pick_device, pick_precision
+from phosphene.errors import RunError
 from phosphene.labels import first_synonym
 from phosphene.mapper import Step, group_size, passes_per_map
 from phosphene.recipe import Recipe
@@ -40,9 +42,11 @@ class MapOrigin:
     precision: str = "auto"
     compile: str = "auto"
 
-    @property
+    @cached_property
     def facts(self) -> dict[str, Any]:
         """The entries of ``run.json`` for maps of this origin: a dictionary of model, recipe, samples, device, precision.
+
+        Read before the maps are made, and kept: the network may be trained on afterwards, and they are of what it was.
 
         Raises:
             DeviceError: this machine does not have the device.
@@ -51,6 +55,15 @@ class MapOrigin:
         # On a CPU auto has one meaning, and runs that say so go on; on a GPU it had another one before.
         precision = self.precision if device.type == "cpu" else pick_precision(self.precision, device)
         return run_facts(self.classifier, self.recipe, self.pool, str(device), precision)
+
+    def refuse_changed_network(self) -> None:
+        """Raise RunError if the network's weights have changed since the maps of this origin were planned.
+
+        Raises:
+            RunError: they have.
+        """
+        if self.classifier.sha256 != self.facts["model"]["sha256"]:
+            raise RunError(f"{self.classifier.name} has changed since these maps were made: map it again.")
 
     def engine(self, planned_maps: int = 0) -> Engine:
         """Return an Engine for the origin's source classifier, to be opened with ``with``; it compiles if ``planned_maps`` pay for it."""

@@ -222,7 +222,7 @@ class RemoteRun:
             run=plan.run.path.absolute(),
             token=holder(plan.run.path).get("token", ""),
             model=classifier.spec,
-            model_sha256=classifier.sha256,
+            model_sha256=plan.facts["model"]["sha256"],
             trust=classifier.trusted,
             samples=pool.spec,
             samples_sha256=pool.sha256,

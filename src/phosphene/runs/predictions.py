@@ -69,9 +69,9 @@ def write_predictions(
     Raises:
         RunError: the file is damaged or cannot be written.
     """
+    key = (classifier.name, classifier.sha256)
     with hold(run.path):
         stored = {(one.name, one.sha256): one for one in read_predictions(run)}
-        key = (classifier.name, classifier.sha256)
         new = {
             (index, seed): {"index": index, "seed": seed, "map_sha256": hashes[index, seed], **row}
             for (index, seed), row in found.items()

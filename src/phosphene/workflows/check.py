@@ -204,6 +204,7 @@ def plan_checks_in_memory(
     origin = maps.origin
     if origin is None or not maps:
         raise RunError("these maps cannot be checked: give a run, or what map_concepts returned.")
+    origin.refuse_changed_network()
     pool = origin.pool if samples is None else to_pool(samples, origin.classifier)
     same = pool.sha256 == origin.pool.sha256
     how: dict[str, Any] = {"most": most, "same_samples": same, "device": device, "precision": origin.precision}

@@ -109,6 +109,7 @@ def map_in_memory(
     """
     maps = ConceptMaps()
     maps.origin = origin
+    _ = origin.facts  # of the network as it is now: it may be trained on before the maps are saved or checked
     classifier, recipe = origin.classifier, origin.recipe
     jobs = Jobs(concepts, seeds)
     with origin.engine(len(jobs)) as engine:

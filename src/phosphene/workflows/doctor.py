@@ -59,6 +59,7 @@ def examine_model(
         samples = pixels.float() / 255
     else:
         samples = natural_noise(SAMPLES, shape)
+    weights = classifier.sha256[:16]  # before the engine converts them
     with Engine(classifier, device=device, precision=single_precision(precision)) as engine:
         began = time.perf_counter()
         logits = engine.logits(samples).float()
@@ -75,7 +76,7 @@ def examine_model(
             "model": classifier.name,
             "outputs" if classifier.regression else "classes": classifier.num_classes,
             "input": f"{height} x {width} x {space.channels}, mean {space.mean}, std {space.std}",
-            "weights": classifier.sha256[:16],
+            "weights": weights,
             "spatial_layer": layer,
             "speed": f"{speed:.0f} images/s forward",
         }

@@ -201,8 +201,8 @@ def write_own_predictions(run: RunDirectory, classifier: Classifier, *, device: 
         NumericError: the network returns NaN or infinity.
     """
     hashes = run.map_hashes()
-    stored = (one for one in read_predictions(run) if one.sha256 == classifier.sha256)
-    known = {place for one in stored if one.name == classifier.name for place in one.maps}
+    key = (classifier.name, classifier.sha256)
+    known = {place for one in read_predictions(run) if (one.name, one.sha256) == key for place in one.maps}
     concepts = dict(zip(((row["index"], row["seed"]) for row in run.facts()["jobs"]), run.concepts(), strict=True))
     missing = [place for place in hashes if place not in known and not concepts[place].unit]
     if missing:

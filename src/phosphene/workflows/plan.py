@@ -86,9 +86,10 @@ def default_run(classifier: Classifier, recipe: Recipe, samples: "str | None" = 
 
 def unless_of_another_model(path: Path, classifier: Classifier) -> Path:
     """Return ``path``, but with 6 digits of this model's hash appended if the run directory there is of another model."""
-    if (path / "run.json").exists() and RunDirectory(path).facts()["model"]["sha256"] != classifier.sha256:
-        return path.with_name(f"{path.name}-{classifier.sha256[:6]}")
-    return path
+    if not (path / "run.json").exists():
+        return path
+    sha256 = classifier.sha256
+    return path if RunDirectory(path).facts()["model"]["sha256"] == sha256 else path.with_name(f"{path.name}-{sha256[:6]}")
 
 
 def plan(

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -157,15 +157,16 @@ def plan_scan(
     check_alpha(alpha)
     classifier, facts = origin.classifier, origin.facts
     require_classes(classifier, reference)
-    for one in reference:
-        if one.sha256 == classifier.sha256:
+    references = [{"name": one.name, "spec": one.spec, "sha256": one.sha256} for one in reference]
+    for one in references:
+        if one["sha256"] == facts["model"]["sha256"]:
             raise RecipeError(
-                f"reference {one.name} has the same weights as the scanned network: give other clean networks."
+                f"reference {one['name']} has the same weights as the scanned network: give other clean networks."
             )
     request = {
         "model": {**facts["model"], "input": list(classifier.input.shape)},
         "samples": {**facts["samples"], "natural": is_natural(classifier, origin.pool.spec)},
-        "references": [{"name": one.name, "spec": one.spec, "sha256": one.sha256} for one in reference],
+        "references": references,
         "alpha": alpha,
         "settings": {"pairs": pairs, "seed": seed, "precision": origin.precision},
         "method": method_sha256(),
@@ -174,7 +175,8 @@ def plan_scan(
     run = RunDirectory(out if out is not None else unless_of_another_model(usual, classifier))
     cached = check_scan(run, request)
     run.check(facts)
-    return ScanPlan(**vars(origin), reference=tuple(reference), run=run, request=request, cached=cached)
+    settings = {one.name: getattr(origin, one.name) for one in fields(MapOrigin)}
+    return ScanPlan(**settings, reference=tuple(reference), run=run, request=request, cached=cached)
 
 
 def make_scan(

@@ -128,7 +128,8 @@ def score_runs(
     sources = [_open_source(run, samples) for run in {run.path.resolve(): run for run in runs}.values()]
     labels = {label: None for source in sources for label in classes_of(source.concepts).values()}
     named = to_classifiers(targets, trust=trust, classes=list(labels))
-    distinct = _distinct_classifiers(named or _source_classifiers(sources, trust=trust))
+    hashes = _distinct_classifiers(named or _source_classifiers(sources, trust=trust))
+    distinct = list(hashes)
     for source in sources:
         for target in distinct:
             _check_pair(source, target)
@@ -148,7 +149,7 @@ def score_runs(
             if on_progress is not None:
                 maps = f" on maps by {source.name}" if len(sources) > 1 else ""
                 on_progress(len(found), len(sources) * len(distinct), target.name + maps)
-            found[line, column] = scored = _score_pair(source, target, device)
+            found[line, column] = scored = _score_pair(source, target, hashes[target], device)
             write_scores(source.run, [scored.to_dict()])
     return Scores(found[key] for key in sorted(found))
 
@@ -209,12 +210,12 @@ def _source_classifiers(sources: Sequence[SourceRun], *, trust: bool) -> list[Cl
     return list(loaded.values())
 
 
-def _distinct_classifiers(targets: Iterable[Classifier]) -> list[Classifier]:
-    """Return the classifiers in order; of those with the same name and the same weights only the first."""
+def _distinct_classifiers(targets: Iterable[Classifier]) -> dict[Classifier, str]:
+    """Return the classifiers in order, each with its hash; of those with the same name and the same weights only the first."""
     found: dict[tuple[str, str], Classifier] = {}
     for target in targets:
         found.setdefault((target.name, target.sha256), target)
-    return list(found.values())
+    return {target: sha256 for (_, sha256), target in found.items()}
 
 
 def _check_pair(source: SourceRun, target: Classifier) -> None:
@@ -239,8 +240,8 @@ def _check_pair(source: SourceRun, target: Classifier) -> None:
         )
 
 
-def _score_pair(source: SourceRun, target: Classifier, device: str) -> RunScore:
-    """Score a run's maps on a target, write its predictions, if the maps are of classes, to ``readings.json``; return the RunScore."""
+def _score_pair(source: SourceRun, target: Classifier, target_sha256: str, device: str) -> RunScore:
+    """Score a run's maps on a target of this hash, write its predictions, if the maps are of classes, to ``readings.json``; return the RunScore."""
     name = source.facts["model"]["name"]
     maps = (one for one in source.run.maps() if not one.concept.is_inner_unit)
     found, rows = score_maps(maps, source.concepts, target, samples=source.samples, source=name, device=device)
@@ -252,7 +253,7 @@ def _score_pair(source: SourceRun, target: Classifier, device: str) -> RunScore:
         run=source.run.path,
         recipe=source.facts["recipe"]["name"],
         target_spec=target.spec,
-        target_sha256=target.sha256,
+        target_sha256=target_sha256,
         maps_sha256=source.sha256,
         samples=source.samples.spec if source.samples else "",
     )
