@@ -293,6 +293,14 @@ def test_weights_that_have_changed(refused, made, card):
     assert "than the maps of" in line
 
 
+def test_labels_that_have_changed(refused, made, card, call):
+    """Neither command may judge maps of lions as maps of cranes."""
+    (card.folder / "labels.txt").write_text("\n".join(reversed(tiny.LABELS)), encoding="utf-8")
+    says = f"{made} was made with other labels (0 was '{tiny.LABELS[0]}' and is '{tiny.LABELS[4]}'): bring those back"
+    assert says in refused()
+    assert says in call("score", made, "--trust").complaint
+
+
 def test_a_model_that_is_gone_and_one_that_needs_trust(refused, made, card):
     assert "--trust" in refused(trust=())
     card.path.unlink()

@@ -14,13 +14,15 @@ import torch
 from PIL import Image
 
 from phosphene.concept_map import ConceptMap, Job
+from phosphene.arguments import to_concepts
 from phosphene.errors import RunError
+from phosphene.labels import Labels
 from phosphene.recipe import Recipe
 from phosphene.runs import RunDirectory, atomic, run_facts
 from phosphene.runs.facts import slug
 from phosphene.runs.lock import hold
 from phosphene.samples.pool import make_pool
-from tests import tiny
+from tests import tiny, web
 
 
 def pool(seed=0):
@@ -158,11 +160,38 @@ def test_the_same_run_goes_on_and_takes_more_jobs(run):
     assert [(row["index"], row["seed"]) for row in run.facts()["jobs"]] == [(0, 0), (1, 0), (4, 1)]
 
 
-def test_a_label_that_was_corrected_is_where_its_map_is_looked_for(run):
-    """Labels are no part of a network's identity: a card may gain a label file between two commands."""
-    run.begin(facts(), [(Job(0, 0), "big cat")])
-    run.write(tiny.concept_map(0, label="big cat"))
-    assert [one.label for one in run.maps()] == ["big cat"]
+def test_a_run_takes_no_second_set_of_labels(run):
+    """Labels are no part of a network's identity: a label file may be corrected between two commands."""
+    before, names = listing(run.path), ["big cat", *tiny.LABELS[1:]]
+    for labels in (Labels(names), Labels([*reversed(tiny.LABELS)]), Labels.numbered(5)):
+        for job in (JOBS[0], (Job(2, 0), labels[2])):  # of a class that is there, and of another one
+            with pytest.raises(RunError, match=rf"other labels \(0 was 'lion.*' and is '{labels[0]}'\): bring .*--out"):
+                run.begin(facts(), [job], labels)
+    assert listing(run.path) == before
+    run.begin(facts(), [(Job(2, 0), tiny.LABELS[2])], Labels(tiny.LABELS))
+
+
+@pytest.mark.parametrize("given", [["lion vs 4"], ["cats"], ["low:lion"]])
+def test_all_kinds_of_concepts_keep_their_labels(tmp_path, given):
+    kind = "regression" if given == ["low:lion"] else "auto"
+    groups = {"cats": [0, 1]} if given == ["cats"] else None
+    network = tiny.classifier(groups=groups, output=kind)
+    (concept,) = to_concepts(given, network)
+    run, same = RunDirectory(tmp_path / "run"), facts(network)
+    run.begin(same, [(Job.of(concept), concept.label)], network.labels)
+    run.check(same, network.labels)
+    others = [Labels(["big cat", *tiny.LABELS[1:]], groups)]
+    others += [Labels(tiny.LABELS, {"cats": [0, 1, 2]}), Labels(tiny.LABELS)] if groups else []
+    for labels in others:
+        with pytest.raises(RunError, match=r"made with other labels \((0 was 'lion|the groups in 'cats'\))"):
+            run.check(same, labels)
+
+
+def test_a_scan_keeps_the_labels_of_its_suspects(run):
+    web.write_scan(run, classes=(3,))
+    run.check(facts(), Labels([*tiny.LABELS[:3], web.LABELS[3], tiny.LABELS[4]]))
+    with pytest.raises(RunError, match=f"3 was '{web.LABELS[3]}' and is 'maillot'"):
+        run.check(facts(), Labels(tiny.LABELS))
 
 
 OTHERS = {

@@ -19,14 +19,16 @@ from phosphene.concepts import Concept
 from phosphene.errors import RunError
 from phosphene.expressions import find_among
 from phosphene.image_files import encode
+from phosphene.labels import Labels
 from phosphene.runs.atomic import remove_parts, write_bytes, write_json, writing
 from phosphene.runs.checks import checks_line
 from phosphene.runs.documents import SCHEMA, Document, run_json
-from phosphene.runs.facts import NEEDED, runs_nearby, slug, versions
+from phosphene.runs.facts import NEEDED, refuse_another_run, runs_nearby, slug, versions
 from phosphene.runs.frames import NAME as FRAMES
 from phosphene.runs.frames import frames_file, read_frames
 from phosphene.runs.lock import LOCK, NOTE, hold
-from phosphene.runs.scans import verdict_lines
+from phosphene.runs.labels import refuse_other_labels
+from phosphene.runs.scans import SCAN, verdict_lines
 from phosphene.runs.scores import scores_table
 
 # Of a map that is being made, beside its other files; see phosphene.runs.live.
@@ -57,17 +59,19 @@ class RunDirectory:
     def __init__(self, path: "str | Path") -> None:
         self.path = Path(path)
 
-    def begin(self, facts: Mapping[str, Any], jobs: Iterable[tuple[Job, str]]) -> None:
-        """Lock the run, write ``facts`` to ``run.json`` and add (job, label) pairs; RunError if its model, recipe or samples are others.
+    def begin(
+        self, facts: Mapping[str, Any], jobs: Iterable[tuple[Job, str]], labels: "Labels | None" = None
+    ) -> None:
+        """Lock the run, write ``facts`` to ``run.json`` and add (job, label) pairs; RunError if it is another run, as :meth:`check` says.
 
         Raises:
             RunError: the directory belongs to another model, recipe or samples, is not a run, or cannot be written.
         """
         note = self.path / "run.json"
         with writing(self.path):
-            self.check(facts)
+            self.check(facts, labels)
             with hold(self.path):
-                self.check(facts)  # another process may have begun while this one waited
+                self.check(facts, labels)  # another process may have begun while this one waited
                 old = RUN.read(self.path)
                 listed = {(row["index"], row["seed"]): row for row in (old["jobs"] if old else [])}
                 for job, label in jobs:
@@ -79,23 +83,19 @@ class RunDirectory:
                     remove_parts(self.path, note.name)
                     write_bytes(note, run_json(head, rows))
 
-    def check(self, facts: Mapping[str, Any]) -> None:
+    def check(self, facts: Mapping[str, Any], labels: "Labels | None" = None) -> None:
         """Raise RunError if the directory holds a run of another model, recipe or samples than ``facts``, or files but no run.
 
         Raises:
-            RunError: the directory belongs to another model, recipe or set of samples, or is not a run.
+            RunError: the directory belongs to another model, recipe or set of samples, its concepts and suspects have
+                other labels than ``labels``, those of the model now, or it is not a run.
         """
         if (self.path / "run.json").exists():
             old = self.facts()
-            for what, called in (("model", "name"), ("recipe", "name"), ("samples", "spec")):
-                was, now = old[what], facts[what]
-                if was["sha256"] != now["sha256"]:
-                    other = "other samples" if what == "samples" else f"another {what}"
-                    first, second = (f", {one['output']}" if "output" in one else "" for one in (was, now))
-                    raise RunError(
-                        f"{self.path} belongs to {other} ({was[called]}, {was['sha256'][:8]}{first}; this one is "
-                        f"{now[called]}, {now['sha256'][:8]}{second}): choose another --out."
-                    )
+            refuse_another_run(self.path, old, facts)
+            if labels is not None:
+                suspects = (SCAN.read(self.path) or {"suspects": []})["suspects"]
+                refuse_other_labels(self.path, [*old["jobs"], *suspects], labels)
         elif self.path.is_dir():
             if any(child.name not in (LOCK, NOTE) for child in self.path.iterdir()):
                 raise RunError(f"{self.path} holds files but is not a run directory: choose another --out.")

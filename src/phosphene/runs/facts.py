@@ -3,6 +3,7 @@
 import platform
 import re
 import unicodedata
+from collections.abc import Mapping
 from pathlib import Path
 from types import UnionType
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import torch
 
 from phosphene.classifier import Classifier
+from phosphene.errors import RunError
 from phosphene.labels import first_synonym
 from phosphene.recipe import Recipe
 from phosphene.samples.pool import SamplePool
@@ -69,6 +71,23 @@ def run_facts(
         "device": device,
         "precision": precision,
     }
+
+
+def refuse_another_run(path: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+    """Raise RunError if two facts of the run at ``path``, ``old`` ones in its run.json and ``new`` ones, differ in what makes its maps.
+
+    Raises:
+        RunError: model, recipe or samples are others.
+    """
+    for what, called in (("model", "name"), ("recipe", "name"), ("samples", "spec")):
+        was, now = old[what], new[what]
+        if was["sha256"] != now["sha256"]:
+            other = "other samples" if what == "samples" else f"another {what}"
+            first, second = (f", {one['output']}" if "output" in one else "" for one in (was, now))
+            raise RunError(
+                f"{path} belongs to {other} ({was[called]}, {was['sha256'][:8]}{first}; this one is "
+                f"{now[called]}, {now['sha256'][:8]}{second}): choose another --out."
+            )
 
 
 def missing_entry(data: Any, needed: Any, where: str = "") -> str:

@@ -19,6 +19,7 @@ from phosphene.recipe import Recipe
 from phosphene.report import write_report
 from phosphene.runs import RunDirectory
 from phosphene.runs.checks import FIGURES_ONLY, read_checks, write_check
+from phosphene.runs.labels import refuse_other_labels
 from phosphene.sources import load
 from phosphene.version import __version__
 from phosphene.workflows.concept_maps import ConceptMaps
@@ -178,6 +179,7 @@ def plan_checks(
             f"{facts['model']['spec']} has other weights ({now}) than the maps of {run.path} come from ({then}): "
             "bring those back, or map it again into another directory."
         )
+    refuse_other_labels(run.path, facts["jobs"], classifier.labels)
     sha256, earlier = run.maps_sha256(), read_checks(run)
     pool = samples_of_run(facts, samples, classifier.input.shape)
     same = pool.sha256 == facts["samples"]["sha256"]

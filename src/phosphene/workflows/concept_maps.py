@@ -60,9 +60,10 @@ class ConceptMaps(MapList):
         if self.origin is None:
             raise RunError("these maps do not know what they were made from: save what map_concepts returned.")
         origin, run = self.origin, RunDirectory(path)
-        run.check(origin.facts)
+        labels = origin.classifier.labels
+        run.check(origin.facts, labels)
         with hold(run.path):
-            run.begin(origin.facts, ((one.job, one.label) for one in self))
+            run.begin(origin.facts, ((one.job, one.label) for one in self), labels)
             for one in self:
                 run.write(one)
         write_own_predictions(run, origin.classifier, device=origin.device)

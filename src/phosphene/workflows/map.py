@@ -164,10 +164,10 @@ def execute(
         for one in several:
             with one.engine() as engine:
                 engine.spatial_layer(one.recipe.xi_layer)  # what cannot work is refused before anything is written
-            one.run.check(one.facts)
-            stack.enter_context(hold(one.run.path, wait=LOCK_SECONDS))
             labels = one.classifier.labels
-            one.run.begin(one.facts, ((job, job.concept(labels).label) for job in one.jobs))
+            one.run.check(one.facts, labels)
+            stack.enter_context(hold(one.run.path, wait=LOCK_SECONDS))
+            one.run.begin(one.facts, ((job, job.concept(labels).label) for job in one.jobs), labels)
         queue = GroupQueue(several, executor, together, on_progress, on_map)
         try:
             for event in executor.run(several, queue.take, stop):

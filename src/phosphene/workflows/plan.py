@@ -122,7 +122,7 @@ def plan(
             f"that is {len(known) * len(seeds):,} maps; one run has {MOST_MAPS:,} at most: give fewer seeds."
         )
     made = MapPlan(classifier=classifier, recipe=recipe, pool=pool, run=run, jobs=jobs, **settings)
-    run.check(made.facts)
+    run.check(made.facts, classifier.labels)
     return made
 
 

@@ -174,7 +174,7 @@ def plan_scan(
     usual = Path("runs") / directory_name(classifier.name, "scan")
     run = RunDirectory(out if out is not None else unless_of_another_model(usual, classifier))
     cached = check_scan(run, request)
-    run.check(facts)
+    run.check(facts, classifier.labels)
     settings = {one.name: getattr(origin, one.name) for one in fields(MapOrigin)}
     return ScanPlan(**settings, reference=tuple(reference), run=run, request=request, cached=cached)
 
@@ -215,7 +215,7 @@ def _scan(plan: ScanPlan, on_progress: Callable[[ScanProgress], None]) -> dict[s
     # Before the work, not after it: a place that cannot be written, a network that cannot be scanned.
     with _engine(plan) as engine:
         check_outputs(engine, plan.pool)
-    plan.run.begin(plan.facts, [])
+    plan.run.begin(plan.facts, [], plan.classifier.labels)
     how = {"alpha": plan.request["alpha"], **plan.request["settings"], "device": plan.device}
     verdict = scan(plan.classifier, plan.pool, reference=plan.reference, on_progress=on_progress, **how)
     files = {

@@ -17,6 +17,7 @@ from phosphene.metrics.range_check import range_doubt
 from phosphene.metrics.scorecard import Score, Scores
 from phosphene.metrics.scores import score_maps
 from phosphene.runs import RunDirectory
+from phosphene.runs.labels import refuse_other_labels
 from phosphene.runs.predictions import read_predictions, write_predictions
 from phosphene.runs.scores import read_scores, write_scores
 from phosphene.samples import SamplePool
@@ -207,6 +208,7 @@ def _source_classifiers(sources: Sequence[SourceRun], *, trust: bool) -> list[Cl
         model = source.facts["model"]
         if loaded[model["spec"]].sha256 != model["sha256"]:
             raise RunError(f"{model['spec']} is no longer the model that made {source.run.path}: name a --target.")
+        refuse_other_labels(source.run.path, source.facts["jobs"], loaded[model["spec"]].labels)
     return list(loaded.values())
 
 
