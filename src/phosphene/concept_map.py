@@ -105,6 +105,8 @@ class ConceptMap:
         frames: Images of the map as it developed, earliest first; empty unless they were asked for. A run directory
             stores them beside the map, and ``RunDirectory.frames`` reads them.
         expression: The union or contrast that it is of; ``None`` for a class.
+        device: The device that it was made on, ``cpu`` or ``cuda:0``; empty if that is not known.
+        precision: The precision that it was made in: ``fp32``, ``tf32`` or ``bf16``; empty if that is not known.
     """
 
     nu: Tensor
@@ -122,6 +124,8 @@ class ConceptMap:
     hits: tuple[float, ...] = ()
     frames: tuple[Image.Image, ...] = field(default=(), repr=False, compare=False)
     expression: "Concept | None" = None
+    device: str = ""
+    precision: str = ""
 
     def __repr__(self) -> str:
         shape = " x ".join(map(str, self.nu.shape))

@@ -7,20 +7,23 @@ import os
 import stat
 import threading
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from phosphene.concept_map import ConceptMap, Job
 from phosphene.arguments import to_concepts
+from phosphene.concept_map import ConceptMap, Job
 from phosphene.errors import RunError
 from phosphene.labels import Labels
 from phosphene.recipe import Recipe
+from phosphene.report.made import made_section
 from phosphene.runs import RunDirectory, atomic, run_facts
 from phosphene.runs.facts import slug
 from phosphene.runs.lock import hold
+from phosphene.runs.map_json import read_map_json
 from phosphene.samples.pool import make_pool
 from tests import tiny, web
 
@@ -169,6 +172,28 @@ def test_a_run_takes_no_second_set_of_labels(run):
                 run.begin(facts(), [job], labels)
     assert listing(run.path) == before
     run.begin(facts(), [(Job(2, 0), tiny.LABELS[2])], Labels(tiny.LABELS))
+
+
+def test_a_run_says_how_its_first_maps_were_made_and_later_maps_say_it_themselves(run):
+    def way(facts):
+        return facts["device"], facts["precision"]
+
+    run.begin(facts(device="cuda"), JOBS)
+    assert way(run.facts()) == ("cuda", "fp32")  # no map was made so far
+    run.write(tiny.concept_map(0, device="cuda:0", precision="bf16"))
+    begun = run.facts()
+    with mock.patch("phosphene.runs.directory.versions", return_value={"phosphene": "9"}):
+        run.begin(facts(device="cpu"), JOBS)  # which makes nothing
+        assert run.facts() == begun
+        run.begin(facts(device="cpu"), [*JOBS, (Job(1, 0), "crane")])
+        run.write(tiny.concept_map(1, device="cpu", precision="fp32"))
+    assert run.facts() | {"jobs": begun["jobs"]} == begun
+    assert [(one.device, one.precision) for one in run.maps()] == [("cuda:0", "bf16"), ("cpu", "fp32")]
+    assert [read_map_json(one)["versions"]["phosphene"] == "9" for one in run.finished_folders().values()] == [
+        False,
+        True,
+    ]
+    assert made_section(run, run.facts())["other_ways"] == ["1 map on cuda in bf16", "1 map on cpu in fp32"]
 
 
 @pytest.mark.parametrize("given", [["lion vs 4"], ["cats"], ["low:lion"]])

@@ -8,7 +8,7 @@ import torch
 from phosphene.concept_map import Job
 from phosphene.concepts import Concept
 from phosphene.engine import Engine
-from phosphene.errors import ConceptError, JobsError, NumericError, RunError
+from phosphene.errors import ConceptError, JobsError, NumericError, PhospheneWarning, RunError
 from phosphene.executors import LocalExecutor, pick_executor
 from phosphene.executors.base import Group, GroupEnded, GroupFailed, Made, MapSummary
 from phosphene.executors.worker import CHECKPOINT_SECONDS
@@ -75,6 +75,24 @@ def test_an_estimate_counts_what_is_left_and_writes_nothing(tmp_path):
     assert not (tmp_path / "run").exists()
     execute(todo(tmp_path / "run", [0, 3]))
     assert estimate(one).cached == 2
+
+
+def test_maps_that_are_made_in_another_precision_are_warned_of_and_say_so(tmp_path, recwarn):
+    def make(precision, *concepts):
+        one = plan(tiny.classifier(), RECIPE, pool(), tmp_path / "run", concepts, device="cpu", precision=precision)
+        execute(one)
+        return one.run
+
+    run = make("auto", 0)
+    before = (run.path / "run.json").read_bytes()
+    make("bf16", 0)  # makes nothing
+    assert (run.path / "run.json").read_bytes() == before
+    make("fp32", 0, 1)  # what auto is on a CPU
+    assert not [one for one in recwarn if one.category is PhospheneWarning]
+    with pytest.warns(PhospheneWarning, match=r"run was made on cpu in fp32, and further maps are made on cpu in bf16"):
+        make("bf16", 0, 3)
+    assert run.facts()["precision"] == "auto"
+    assert [one.precision for one in run.maps()] == ["fp32", "fp32", "bf16"]
 
 
 @pytest.mark.parametrize(("seconds", "said"), [(3.2, "3 s"), (600, "10.0 min"), (9000, "2.5 h"), (400_000, "4.6 days")])

@@ -49,6 +49,14 @@ def pick_precision(name: str, device: torch.device) -> str:
     return name
 
 
+def way_of_computing(device: str, precision: str) -> str:
+    """Return kind of device and precision as text, ``cpu in fp32``, from what a run or a map records; empty if that does not tell."""
+    kind = device.partition(":")[0]
+    if kind == "cpu" and precision == "auto":
+        precision = "fp32"
+    return f"{kind} in {precision}" if kind and precision not in ("", "auto") else ""
+
+
 def single_precision(name: str) -> str:
     """Return ``tf32`` for ``auto``, else the name: for scans and examinations, whose rules have not been tried in bf16."""
     return "tf32" if name == "auto" else name

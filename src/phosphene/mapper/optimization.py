@@ -222,6 +222,8 @@ class MapOptimization:
                 hits=tuple(step[row] for step in self.hits[: taken[row]]),
                 frames=recorder.frames_of(row) if recorder is not None else (),
                 expression=job.expression,
+                device=str(engine.device),
+                precision=engine.precision,
             )
             for row, job in enumerate(self.jobs)
         ]

@@ -20,8 +20,8 @@ from phosphene.outputs import MULTI_LABEL
 from phosphene.report.curves import curve
 from phosphene.report.images import MOST_PIXELS, brightness_image, data_url, scale_for, weight_image
 from phosphene.runs import RunDirectory
-from phosphene.runs.directory import FIGURES
 from phosphene.runs.frames import NAME as FRAMES
+from phosphene.runs.map_json import FIGURES
 from phosphene.runs.predictions import ClassifierPredictions, read_predictions
 from phosphene.samples.pool import FEW_HELD_OUT
 from phosphene.sources.libraries import RANDOM_WEIGHTS_NOTE

@@ -2,14 +2,18 @@
 
 import dataclasses
 import shlex
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from phosphene.checks import CHECKS
 from phosphene.concepts import Concept
+from phosphene.engine.device import way_of_computing
+from phosphene.formats import count
 from phosphene.recipe import RECIPES, Recipe
 from phosphene.runs import RunDirectory
 from phosphene.runs.checks import read_checks
+from phosphene.runs.map_json import read_map_json
 from phosphene.runs.scores import read_scores
 
 MOST_CHECKED = 4  # concepts that `phosphene check` makes maps of again by default
@@ -21,7 +25,8 @@ def made_section(run: RunDirectory, facts: dict[str, Any]) -> "dict[str, Any] | 
 
     Returns:
         ``commands`` (shell commands), ``settings`` (``name``, ``value``, ``meaning`` and ``changed`` per recipe field)
-        and ``seeds`` (first and last of each stretch without a gap).
+        ``other_ways`` (how many maps were made on another kind of device, or in another precision, as text), and
+        ``seeds`` (first and last of each stretch without a gap).
     """
     if not run.finished_folders():
         return None
@@ -46,8 +51,17 @@ def made_section(run: RunDirectory, facts: dict[str, Any]) -> "dict[str, Any] | 
             for key, value in facts["recipe"].items()
             if key not in ("name", "sha256")
         ],
+        "other_ways": _other_ways(run, facts),
         "seeds": _ranges(sorted({row["seed"] for row in facts["jobs"]})),
     }
+
+
+def _other_ways(run: RunDirectory, facts: dict[str, Any]) -> list[str]:
+    """Return how maps were made that a later command added in another way than run.json says, each as text: ``2 maps on cpu in fp32``."""
+    usual = way_of_computing(facts["device"], facts.get("precision", ""))
+    rows = map(read_map_json, run.finished_folders().values())
+    ways = Counter(way_of_computing(row.get("device", ""), row.get("precision", "")) for row in rows)
+    return [f"{count(number, 'map')} on {way}" for way, number in ways.items() if way and way != usual]
 
 
 def map_commands(facts: dict[str, Any], out: str) -> list[str]:

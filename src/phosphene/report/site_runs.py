@@ -12,8 +12,8 @@ from phosphene.labels import first_synonym
 from phosphene.metrics.compare import in_common
 from phosphene.report.gallery import classification
 from phosphene.runs import RunDirectory
-from phosphene.runs.directory import read_map_json
 from phosphene.runs.facts import slug
+from phosphene.runs.map_json import read_map_json
 from phosphene.runs.predictions import read_predictions
 
 Card = dict[str, Any]

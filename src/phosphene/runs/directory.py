@@ -26,27 +26,15 @@ from phosphene.runs.documents import SCHEMA, Document, run_json
 from phosphene.runs.facts import NEEDED, refuse_another_run, runs_nearby, slug, versions
 from phosphene.runs.frames import NAME as FRAMES
 from phosphene.runs.frames import frames_file, read_frames
-from phosphene.runs.lock import LOCK, NOTE, hold
 from phosphene.runs.labels import refuse_other_labels
+from phosphene.runs.lock import LOCK, NOTE, hold
+from phosphene.runs.map_json import FIGURES, WAY, read_map_json
 from phosphene.runs.scans import SCAN, verdict_lines
 from phosphene.runs.scores import scores_table
 
 # Of a map that is being made, beside its other files; see phosphene.runs.live.
 PREVIEW = "preview.webp"
 RUN = Document("run.json", "run", NEEDED, "Choose another directory.")
-# What map.json stores of a map as it is.
-FIGURES: dict[str, Any] = {
-    "index": int,
-    "label": str,
-    "seed": int,
-    "recipe_sha256": str,
-    "contrast": int | float,
-    "p_class": int | float,
-    "targeting_rate": int | float | None,
-    "passes": int,
-    "seconds": int | float,
-}
-MAP = Document("map.json", "map", {**FIGURES, "map_sha256": str, "loss": list}, "Run the map again.", schema=None)
 
 
 class RunDirectory:
@@ -59,9 +47,7 @@ class RunDirectory:
     def __init__(self, path: "str | Path") -> None:
         self.path = Path(path)
 
-    def begin(
-        self, facts: Mapping[str, Any], jobs: Iterable[tuple[Job, str]], labels: "Labels | None" = None
-    ) -> None:
+    def begin(self, facts: Mapping[str, Any], jobs: Iterable[tuple[Job, str]], labels: "Labels | None" = None) -> None:
         """Lock the run, write ``facts`` to ``run.json`` and add (job, label) pairs; RunError if it is another run, as :meth:`check` says.
 
         Raises:
@@ -79,6 +65,8 @@ class RunDirectory:
                     listed[job.index, job.seed] = {"index": job.index, "label": label, "seed": job.seed, **sides}
                 rows = sorted(listed.values(), key=lambda row: (Concept.of_facts(row).order, row["seed"]))
                 head = {"schema": SCHEMA, "versions": versions(), **facts}
+                if old and self.listing():  # its maps stay what they are, and those to come say how they were made
+                    head |= {key: old.get(key, "") for key in ("versions", *WAY)}
                 if old != {**head, "jobs": rows}:
                     remove_parts(self.path, note.name)
                     write_bytes(note, run_json(head, rows))
@@ -194,10 +182,11 @@ class RunDirectory:
         write_json(
             folder / "map.json",
             {
-                **{key: getattr(found, key) for key in FIGURES},
+                **{key: getattr(found, key) for key in (*FIGURES, *WAY)},
                 **found.concept.facts(),
                 **kind_facts(found.index, found.label, found.p_class),
                 "map_sha256": hashlib.sha256(tensors).hexdigest(),
+                "versions": versions(),
                 "loss": [round(value, 6) for value in found.loss],
                 "hits": [round(value, 4) for value in found.hits],
                 "seconds": round(found.seconds, 3),
@@ -222,7 +211,7 @@ class RunDirectory:
                 loss=tuple(facts["loss"]),
                 hits=tuple(facts.get("hits", ())),  # maps of earlier versions have none
                 expression=Concept.of_facts(facts) if facts.keys() & {"up", "unit"} else None,
-                **{key: facts[key] for key in FIGURES},
+                **{key: facts.get(key, "") for key in (*FIGURES, *WAY)},  # maps of earlier versions tell no way
             )
         except (OSError, KeyError, TypeError, SafetensorError) as error:
             raise RunError(f"map {folder} is damaged: {type(error).__name__}: {error}. Run it again.") from None
@@ -285,15 +274,3 @@ def open_run(path: "str | Path") -> RunDirectory:
     run = RunDirectory(path)
     run.facts()
     return run
-
-
-def read_map_json(folder: Path) -> dict[str, Any]:
-    """Return the content of map.json in a map's ``folder``, figures and hash without the tensors; RunError if it is missing or damaged.
-
-    Raises:
-        RunError: it is missing or damaged.
-    """
-    data = MAP.read(folder)
-    if data is None:
-        raise RunError(f"{folder} holds no finished map (it has no map.json). {MAP.fix}")
-    return data

@@ -17,9 +17,10 @@ from phosphene.report.checks import check_section
 from phosphene.report.scan_words import all_to_all, glance, headline, short_label
 from phosphene.runs import RunDirectory
 from phosphene.runs.checks import NAME as CHECKS
-from phosphene.runs.directory import PREVIEW, read_map_json
+from phosphene.runs.directory import PREVIEW
 from phosphene.runs.failures import failure_lines
 from phosphene.runs.live import SignOfLife, read_live
+from phosphene.runs.map_json import read_map_json
 from phosphene.runs.scans import NAME as SCAN
 from phosphene.runs.scans import SCAN as SCAN_DOCUMENT
 from phosphene.runs.scans import scan_folders

@@ -1,5 +1,6 @@
 """``map``: make the maps of plans that are missing, and note what their own source classifier predicts for them."""
 
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -8,7 +9,8 @@ from typing import Any
 from phosphene.classifier import Classifier
 from phosphene.concept_map import Job, kind_facts
 from phosphene.engine import Engine
-from phosphene.errors import JobsError
+from phosphene.engine.device import way_of_computing
+from phosphene.errors import JobsError, PhospheneWarning
 from phosphene.executors.base import Executor, MapPlan, MapSummary
 from phosphene.executors.interrupt import interruptible
 from phosphene.executors.local import LocalExecutor
@@ -167,6 +169,7 @@ def execute(
             labels = one.classifier.labels
             one.run.check(one.facts, labels)
             stack.enter_context(hold(one.run.path, wait=LOCK_SECONDS))
+            _warn_of_another_way(one)
             one.run.begin(one.facts, ((job, job.concept(labels).label) for job in one.jobs), labels)
         queue = GroupQueue(several, executor, together, on_progress, on_map)
         try:
@@ -183,6 +186,18 @@ def execute(
             note_failures(one.run)
     queue.counts.raise_failures()
     return queue.counts
+
+
+def _warn_of_another_way(plan: MapPlan) -> None:
+    """Warn if maps that the run lacks will be made on another kind of device, or in another precision, than ``run.json`` says."""
+    if not plan.run.listing() or not plan.missing_count:
+        return
+    was, now = (way_of_computing(one["device"], one.get("precision", "")) for one in (plan.run.facts(), plan.facts))
+    if was and was != now:
+        line = (
+            f"{plan.run.path} was made on {was}, and further maps are made on {now}: --device and --precision choose."
+        )
+        warnings.warn(line, PhospheneWarning, stacklevel=2)
 
 
 def write_own_predictions(run: RunDirectory, classifier: Classifier, *, device: str = "auto") -> int:

@@ -89,7 +89,9 @@ def unless_of_another_model(path: Path, classifier: Classifier) -> Path:
     if not (path / "run.json").exists():
         return path
     sha256 = classifier.sha256
-    return path if RunDirectory(path).facts()["model"]["sha256"] == sha256 else path.with_name(f"{path.name}-{sha256[:6]}")
+    return (
+        path if RunDirectory(path).facts()["model"]["sha256"] == sha256 else path.with_name(f"{path.name}-{sha256[:6]}")
+    )
 
 
 def plan(

@@ -243,7 +243,7 @@ def _check_pair(source: SourceRun, target: Classifier) -> None:
 
 
 def _score_pair(source: SourceRun, target: Classifier, target_sha256: str, device: str) -> RunScore:
-    """Score a run's maps on a target of this hash, write its predictions, if the maps are of classes, to ``readings.json``; return the RunScore."""
+    """Score a run's maps on a target, of this hash; write its predictions of maps of classes to ``readings.json``; return the RunScore."""
     name = source.facts["model"]["name"]
     maps = (one for one in source.run.maps() if not one.concept.is_inner_unit)
     found, rows = score_maps(maps, source.concepts, target, samples=source.samples, source=name, device=device)
