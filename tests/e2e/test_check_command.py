@@ -307,6 +307,22 @@ def test_a_model_that_is_gone_and_one_that_needs_trust(refused, made, card):
     assert "tiny.toml does not exist" in refused()
 
 
+def test_a_run_is_judged_from_another_folder(call, card, sample_folder, tmp_path, monkeypatch):
+    """run.json holds the model's path as it was typed, so that a run can be moved and published."""
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(card.folder)
+    words = ["-c", 0, "--trust", *SETTINGS, "--samples", sample_folder, "--device", "cpu"]
+    assert call("map", card.path.name, *words, "--out", "../run").code == 0
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    says = r"of ../run cannot be loaded again, run this from the folder where it was mapped or name the model \({}\): .*tiny.toml"
+    named = card.path.relative_to(tmp_path)
+    for words, option in ((["check", "../run", *FREE], "--model"), (["score", "../run"], "--target")):
+        assert re.search(says.format(option), call(*words, "--trust").complaint)
+        answer = call(*words, "--trust", option, f"../{named}")
+        assert answer.code == 0, answer.err
+    assert "does not exist" in call("check", "../run", "--model", "none.toml").complaint
+
+
 def test_samples_that_are_gone_or_have_changed(refused, check, sample_folder):
     first = min(sample_folder.iterdir())
     Image.fromarray(np.zeros((20, 24, 3), np.uint8)).save(first)

@@ -228,6 +228,21 @@ def test_a_check_of_a_run_and_of_maps(runs, maps):
     assert "fidelity" in found._repr_html_()
 
 
+def test_a_run_of_a_classifier_made_in_python_is_checked_with_it(network, maps, tmp_path):
+    made = ph.map_concepts(network, 0, out=tmp_path / "run", **HOW)
+    how = {"only": "fidelity", "progress": False}
+    with pytest.raises(
+        PhospheneError, match=r"model of .*run cannot be loaded again.* \(--model\): there is no model 'tiny'"
+    ):
+        ph.check(tmp_path / "run", **how)
+    assert [one.name for one in ph.check(tmp_path / "run", model=network, **how)] == ["fidelity"]
+    assert [one.name for one in ph.check(made, **how)] == ["fidelity"]
+    with pytest.raises(PhospheneError, match="has other weights"):
+        ph.check(tmp_path / "run", model=tiny.classifier(seed=1), **how)
+    with pytest.raises(PhospheneError, match="leave model out"):
+        ph.check(maps, model=network, **how)
+
+
 def test_two_runs_are_compared(runs, tmp_path):
     found = ph.compare(runs[0], ph.open_run(runs[1]), out=tmp_path / "compare.html")
     assert {one.label for one in found.changes} == {"star", "heart"}

@@ -106,6 +106,7 @@ def score(
 def check(
     maps: Run,
     *,
+    model: "Model | None" = None,
     only: "str | Sequence[str]" = (),
     most: int = 4,
     samples: Samples = None,
@@ -123,6 +124,8 @@ def check(
 
     Args:
         maps: A run, or what :func:`map_concepts` returned.
+        model: The classifier that made a run's maps, or its spec, where the spec in ``run.json`` does not load it: a path
+            from another folder, or a classifier that was made in Python.
         only: Names of checks; all by default.
         most: Most concepts to make maps of again.
         samples: Samples for these maps; natural images show most. By default those of the maps.
@@ -138,10 +141,14 @@ def check(
     """
     how: dict[str, Any] = {"only": as_list(only), "most": most, "samples": samples, "device": device}
     with show_progress(progress, "check") as display:
+        origin = maps.origin if isinstance(maps, ConceptMaps) else None
         if isinstance(maps, ConceptMaps) and maps.run is None:
+            if model is not None:
+                raise RunError("maps in memory know the model that made them: leave model out.")
             plan = plan_checks_in_memory(maps, **how)
         else:
-            plan = plan_checks(to_run(maps), trust=trust, **how)
+            model = origin.classifier if model is None and origin is not None else model
+            plan = plan_checks(to_run(maps), model=model, trust=trust, **how)
         if plan.doubt:
             display.note(plan.doubt)
         if dry_run:

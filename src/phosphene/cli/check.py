@@ -32,6 +32,9 @@ WIDEST_EXPLANATION = 100
     metavar="NAME",
     help="Only fidelity, permuted-labels, cascade, random-weights, seeds, diversity or samples (repeatable).  [all]",
 )
+@click.option(
+    "--model", metavar="MODEL", help="Model that made the maps, such as its path from this folder.  [the run's]"
+)
 @click.option("--samples", metavar="SPEC", help="Samples for these maps; natural images show most.  [the run's]")
 @options.device
 @options.trust

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from phosphene import notebook
-from phosphene.arguments import Samples, to_pool
+from phosphene.arguments import Model, Samples, to_pool
 from phosphene.checks import CHECKS, CheckContext, Finding, Request, choose, examine
 from phosphene.checks.finding import FEWEST
 from phosphene.concept_map import Job
@@ -19,12 +19,10 @@ from phosphene.recipe import Recipe
 from phosphene.report import write_report
 from phosphene.runs import RunDirectory
 from phosphene.runs.checks import FIGURES_ONLY, read_checks, write_check
-from phosphene.runs.labels import refuse_other_labels
-from phosphene.sources import load
 from phosphene.version import __version__
 from phosphene.workflows.concept_maps import ConceptMaps
 from phosphene.workflows.progress import Progress
-from phosphene.workflows.run_samples import samples_of_run
+from phosphene.workflows.run_origin import model_of_run, samples_of_run
 
 # Maps of more classes than this are not read: they would fill the memory and tell nothing new.
 MOST_CLASSES = 64
@@ -146,6 +144,7 @@ class Findings(list[Finding]):
 def plan_checks(
     run: RunDirectory,
     *,
+    model: "Model | None" = None,
     only: Sequence[str] = (),
     most: int = 4,
     samples: Samples = None,
@@ -156,6 +155,7 @@ def plan_checks(
 
     Args:
         run: The run directory.
+        model: The model that made its maps, by default the one that ``run.json`` names.
         only: Names of checks; all by default.
         most: Classes for which other maps are made, spread over the run.
         samples: Sample spec; the run's own by default.
@@ -172,14 +172,7 @@ def plan_checks(
     facts = run.facts()
     rows = _jobs_to_check(run, facts)
     recipe = _recipe_of_run(run, facts["recipe"])
-    classifier = load(facts["model"]["spec"], trust=trust)
-    if classifier.sha256 != facts["model"]["sha256"]:
-        now, then = classifier.sha256[:8], facts["model"]["sha256"][:8]
-        raise RunError(
-            f"{facts['model']['spec']} has other weights ({now}) than the maps of {run.path} come from ({then}): "
-            "bring those back, or map it again into another directory."
-        )
-    refuse_other_labels(run.path, facts["jobs"], classifier.labels)
+    classifier = model_of_run(run, facts, model, trust=trust, option="--model")
     sha256, earlier = run.maps_sha256(), read_checks(run)
     pool = samples_of_run(facts, samples, classifier.input.shape)
     same = pool.sha256 == facts["samples"]["sha256"]

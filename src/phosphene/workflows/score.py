@@ -17,12 +17,10 @@ from phosphene.metrics.range_check import range_doubt
 from phosphene.metrics.scorecard import Score, Scores
 from phosphene.metrics.scores import score_maps
 from phosphene.runs import RunDirectory
-from phosphene.runs.labels import refuse_other_labels
 from phosphene.runs.predictions import read_predictions, write_predictions
 from phosphene.runs.scores import read_scores, write_scores
 from phosphene.samples import SamplePool
-from phosphene.sources import load
-from phosphene.workflows.run_samples import samples_of_run
+from phosphene.workflows.run_origin import model_of_run, samples_of_run
 
 
 @dataclass(frozen=True)
@@ -202,13 +200,10 @@ def _open_source(run: RunDirectory, samples: Samples) -> SourceRun:
 
 def _source_classifiers(sources: Sequence[SourceRun], *, trust: bool) -> list[Classifier]:
     """Load and return the source classifiers of runs, each once; RunError if one has other weights than those that made its run's maps."""
-    specs = dict.fromkeys(source.facts["model"]["spec"] for source in sources)
-    loaded = {spec: load(spec, trust=trust) for spec in specs}
+    loaded: dict[str, Classifier] = {}
     for source in sources:
-        model = source.facts["model"]
-        if loaded[model["spec"]].sha256 != model["sha256"]:
-            raise RunError(f"{model['spec']} is no longer the model that made {source.run.path}: name a --target.")
-        refuse_other_labels(source.run.path, source.facts["jobs"], loaded[model["spec"]].labels)
+        spec = source.facts["model"]["spec"]
+        loaded[spec] = model_of_run(source.run, source.facts, loaded.get(spec), trust=trust, option="--target")
     return list(loaded.values())
 
 

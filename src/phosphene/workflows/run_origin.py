@@ -1,0 +1,68 @@
+"""The model and the samples of a run, which ``run.json`` names by their specs as they were typed, or those that the user names."""
+
+from typing import Any
+
+from phosphene.arguments import Model, Samples, to_classifier, to_pool_of_shape
+from phosphene.classifier import Classifier
+from phosphene.errors import CardError, RunError, SamplesError, SpecError, WeightsError
+from phosphene.runs import RunDirectory
+from phosphene.runs.labels import refuse_other_labels
+from phosphene.samples import SamplePool
+
+
+def model_of_run(
+    run: RunDirectory, facts: dict[str, Any], model: "Model | None" = None, *, trust: bool, option: str
+) -> Classifier:
+    """Return ``model`` if given; else load the one that run.json's ``facts`` name; RunError if it is not the one that made the maps.
+
+    Args:
+        run: The run.
+        facts: The content of ``run.json``.
+        model: The model that made the maps, or its spec from here; ``None`` for the spec in ``facts``.
+        trust: Allow code that came with it to run.
+        option: The option by which the user names a model, for messages.
+
+    Raises:
+        PhospheneError: the model cannot be loaded.
+        RunError: its weights or labels are others than those of the run.
+    """
+    try:
+        classifier = to_classifier(facts["model"]["spec"] if model is None else model, trust=trust)
+    except (CardError, SpecError, WeightsError) as error:
+        if model is not None:
+            raise
+        raise type(error)(
+            f"the model of {run.path} cannot be loaded again, run this from the folder where it was mapped or name the "
+            f"model ({option}): {error}"
+        ) from None
+    now, then = classifier.sha256, facts["model"]["sha256"]
+    if now != then:
+        raise RunError(
+            f"{classifier.spec} has other weights ({now[:8]}) than the maps of {run.path} come from ({then[:8]}): bring "
+            f"those back, or name another model ({option})."
+        )
+    refuse_other_labels(run.path, facts["jobs"], classifier.labels)
+    return classifier
+
+
+def samples_of_run(facts: dict[str, Any], samples: Samples, shape: tuple[int, int, int]) -> SamplePool:
+    """Return the pool of ``samples`` if given; else load those that run.json's ``facts`` name; SamplesError if they changed or are gone.
+
+    Args:
+        facts: The content of ``run.json``.
+        samples: Samples to take instead; ``None`` for those of the run.
+        shape: Channels, height and width of the maps.
+
+    Raises:
+        SamplesError: the samples cannot be read, do not fit ``shape``, or are not those of the run any more.
+    """
+    if samples is not None:
+        return to_pool_of_shape(samples, shape)
+    spec, sha256 = facts["samples"]["spec"], facts["samples"]["sha256"]
+    try:
+        pool = to_pool_of_shape(spec, shape)
+    except SamplesError as error:
+        raise SamplesError(f"the run's samples cannot be had again, choose others with --samples: {error}") from None
+    if pool.sha256 != sha256:
+        raise SamplesError(f"samples {spec} have changed since the run: choose others with --samples.")
+    return pool
