@@ -4,6 +4,8 @@ import errno
 import json
 import os
 import resource
+from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -341,6 +343,51 @@ def test_a_full_disk_while_writing(call, card, tmp_path, monkeypatch, writes):
     monkeypatch.undo()
     assert call(*words).code == 0  # the same command goes on
     assert {path.name for path in out.rglob("*") if path.is_file()} - {".lock"} == set(order)
+
+
+@pytest.fixture
+def read_only_disk(monkeypatch, tmp_path):
+    """Return a function that makes the disk of ``tmp_path`` read-only: mode bits would not stop root."""
+    opening, unlinking = os.open, os.unlink
+
+    def refuse_below(path):
+        if Path(path).is_relative_to(tmp_path):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    def open_(path, flags, *more, **how):
+        if flags & (os.O_WRONLY | os.O_RDWR):
+            refuse_below(path)
+        return opening(path, flags, *more, **how)
+
+    def unlink(path, **how):
+        refuse_below(path)
+        unlinking(path, **how)
+
+    def turn():
+        monkeypatch.setattr(os, "open", open_)
+        monkeypatch.setattr(os, "unlink", unlink)
+
+    return turn
+
+
+def test_a_run_on_a_read_only_disk_is_refused_before_the_work(call, card, tmp_path, monkeypatch, read_only_disk):
+    """None of these commands has an --out, and figures that are computed could not be kept."""
+    out = tmp_path / "out"
+    assert call("map", card.path, "--trust", "-c", 0, *SETTINGS, "--out", out).code == 0
+    work = mock.Mock(side_effect=AssertionError("this is work"))
+    for name in ("workflows.score.to_classifiers", "workflows.check.examine", "report.html.environment"):
+        monkeypatch.setattr(f"phosphene.{name}", work)
+    read_only_disk()
+    for words in (["score", out, "--trust"], ["check", out, "--trust", "--only", "fidelity"], ["report", out]):
+        line = call(*words).complaint_after_progress
+        assert f"{out} cannot be written (Read-only file system): copy the run to a place that can be" in line
+        assert "--out" not in line
+
+
+def test_a_card_on_a_read_only_disk(call, tmp_path, read_only_disk):
+    read_only_disk()
+    line = call("card", "demo:shapes", "--out", tmp_path / "x.toml").complaint
+    assert "cannot be written: Read-only file system. Choose another --out." in line
 
 
 def test_a_file_system_that_takes_no_more(run, card, tmp_path):

@@ -33,7 +33,7 @@ def other(tmp_path):
 
 def test_a_folder_that_another_process_holds_is_refused_and_its_holder_named(tmp_path, other):
     with (
-        pytest.raises(RunError, match=r"is in use by .*wait until it ends, or choose another --out") as error,
+        pytest.raises(RunError, match=r"is in use by .*wait until it ends, or map into another --out") as error,
         hold(tmp_path, wait=0.1),
     ):
         pass

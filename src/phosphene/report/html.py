@@ -62,6 +62,7 @@ def write_report(
     if not isinstance(run, RunDirectory):
         run = open_run(run)
     facts = run.facts()
+    run.require_writable()
     examples = natural_images(reference, facts) if reference else {}
     parts = {name: part for name, function in SECTIONS.items() if (part := function(run, facts)) is not None}
     gallery, scan = parts.get("gallery"), parts.get("scan")

@@ -71,9 +71,10 @@ def remove_parts(folder: Path, name: str = "") -> None:
 
 
 def remove_files(paths: Iterable[Path]) -> None:
-    """Delete the files at ``paths``; missing ones do not matter; OSError if one cannot be deleted."""
+    """Delete the files at ``paths``, of which some may be missing; one that cannot be deleted stays, as an error may be on its way."""
     for path in paths:
-        path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
 
 
 def write_json(path: Path, data: Any) -> None:

@@ -3,6 +3,7 @@
 import glob
 import hashlib
 import os
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -165,6 +166,21 @@ class RunDirectory:
                 f"{unfinished} of {jobs} maps of {self.path} are not finished: "
                 "give its `phosphene map` command once more."
             )
+
+    def require_writable(self) -> None:
+        """Raise RunError if no file can be written into the run: asked before work whose results belong into it.
+
+        Raises:
+            RunError: it cannot be written.
+        """
+        try:
+            with tempfile.TemporaryFile(dir=self.path):
+                pass
+        except OSError as error:
+            raise RunError(
+                f"{self.path} cannot be written ({error.strerror or error}): copy the run to a place that can be, and "
+                "name the copy."
+            ) from None
 
     def write(self, found: ConceptMap) -> None:
         """Write a finished map's files; map.json comes last, so that its presence means that the map is finished.

@@ -219,6 +219,8 @@ def run_checks(
     Raises:
         RunError: the maps have changed meanwhile, or the run directory cannot be written.
     """
+    if plan.run is not None:
+        plan.run.require_writable()
     context = plan.context
     context.maps_total = sum(plan.cost.values())
     context.on_progress = lambda *facts: Progress(*facts).show(display)

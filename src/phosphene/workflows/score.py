@@ -185,6 +185,7 @@ def _open_source(run: RunDirectory, samples: Samples) -> SourceRun:
     """
     facts = run.facts()
     run.require_finished()
+    run.require_writable()
     read_scores(run)  # a damaged file is reported before any work
     read_predictions(run)
     sha256, hashes = run.maps_sha256(), run.map_hashes()
