@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from itertools import chain
-from numbers import Integral
 
 import torch
 from torch import Tensor, nn
@@ -86,9 +85,8 @@ class Classifier:
         origin: "Mapping[str, str] | None" = None,
     ) -> None:
         self.module = unwrap(module)
-        self.input = InputSpace((size, size) if isinstance(size, Integral) else size, mean, std)  # type: ignore[arg-type]
-        self.name, self.spec, self.batch = name, spec or name, batch
-        self.origin = dict(origin or {})
+        self.input = InputSpace.of(size, mean, std)
+        self.name, self.spec, self.batch, self.origin = name, spec or name, batch, dict(origin or {})
         self.trusted = False  # whether the user allowed code that comes with the model to run; the sources set it
         self.measures = ""  # why the outputs are measurements, for messages; the sources of two-tower models set it
         self._notes = tuple(notes)

@@ -1,8 +1,11 @@
 """The input space of a network: its size, and the mean and standard deviation by which pixels in [0, 1] are normalised."""
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from operator import index
+from typing import Any
 
 from phosphene.errors import CardError
 
@@ -27,14 +30,6 @@ class InputSpace:
     std: tuple[float, ...] = (1.0, 1.0, 1.0)
 
     def __post_init__(self) -> None:
-        # The same numbers as lists, as ints, or of NumPy or torch are the same input: one hash, and JSON can hold them.
-        for name, kind in (("size", index), ("mean", float), ("std", float)):
-            given = getattr(self, name)
-            try:
-                object.__setattr__(self, name, tuple(map(kind, given)))
-            except (TypeError, ValueError):
-                numbers = "whole numbers" if name == "size" else "numbers"
-                raise CardError(f"input {name} is {given!r}; it must be a list of {numbers}.") from None
         if len(self.size) != 2 or min(self.size) < 1:
             raise CardError(f"input size is {list(self.size)}; it must be [height, width] in pixels.")
         if math.prod(self.shape) > MAX_INPUT_VALUES:
@@ -49,6 +44,18 @@ class InputSpace:
             valid = f"finite and above 0, from {1 / MAX_MAGNITUDE:g} to {MAX_MAGNITUDE:g}"
             raise CardError(f"input std is {list(self.std)}; each must be {valid}.")
 
+    @classmethod
+    def of(cls, size: "int | Sequence[int]", mean: Sequence[float], std: Sequence[float]) -> "InputSpace":
+        """Return the InputSpace of a size (one number: a square) and means and stds in any sequences of any kind of numbers.
+
+        The same values, as a list or a tuple, as 0 or 0.0, or of NumPy, are the same space: its repr is hashed, and JSON holds it.
+
+        Raises:
+            CardError: it is invalid, or something is not a number.
+        """
+        sides = (size, size) if isinstance(size, Integral) else size
+        return cls(_numbers("size", sides, index), _numbers("mean", mean, float), _numbers("std", std, float))
+
     @property
     def channels(self) -> int:
         """Number of input channels, which is the number of means."""
@@ -58,3 +65,12 @@ class InputSpace:
     def shape(self) -> tuple[int, int, int]:
         """Shape of one network input without the batch: (channels, height, width)."""
         return (self.channels, *self.size)
+
+
+def _numbers(name: str, given: Any, kind: Callable[[Any], Any]) -> tuple[Any, ...]:
+    """Return what is given for a field as a tuple of Python's own numbers, whole ones if ``kind`` is ``index``; CardError if it is not."""
+    try:
+        return tuple(map(kind, given))
+    except (TypeError, ValueError):
+        what = "whole numbers" if kind is index else "numbers"
+        raise CardError(f"input {name} is {given!r}; it must be a list of {what}.") from None

@@ -149,7 +149,7 @@ def _input_space(card: Mapping[str, Any], path: Path) -> InputSpace:
     for field, values in (("mean", mean), ("std", std)):
         if not all(type(value) in (int, float) for value in values) or len(values) != channels:
             raise CardError(f"{where} {field} must be a list of numbers, one per channel ({channels}).")
-    return InputSpace(size, mean, std)
+    return InputSpace.of(size, mean, std)
 
 
 def _build(card: Mapping[str, Any], path: Path, space: InputSpace, labels: "int | None") -> nn.Module:

@@ -66,7 +66,7 @@ def draft_card(path: Path, card: Path, given: Mapping[str, Any], *, trust: bool)
         fields["labels"] = os.path.relpath(given["labels"], card.parent)
     count = channels or len(given.get("mean") or given.get("std") or (0, 0, 0))
     mean, std = given.get("mean") or (0.0,) * count, given.get("std") or (1.0,) * count
-    space = InputSpace((size, size) if isinstance(size, int) else size, mean, std)
+    space = InputSpace.of(size, mean, std)
     if fields.get("arch", "").startswith(("torchvision:", "timm:")) and given.get("labels") is None:
         fields["classes"] = _count_classes(fields["arch"], path, space)
     return card_text(fields, space)
