@@ -217,7 +217,7 @@ class Labels(Sequence[str]):
         with one_line(CardError, f"label file {path} cannot be read"):
             if not path.exists():
                 raise CardError(missing("label file", path, "Correct the card, or put the file there."))
-            text = read_text(path, MAX_BYTES, encoding="utf-8-sig")
+            text = read_text(path, MAX_BYTES)
             data = json.loads(text) if path.suffix.lower() == ".json" else text.rstrip().splitlines()
         if isinstance(data, dict):
             lacking = [index for index in range(len(data)) if str(index) not in data]

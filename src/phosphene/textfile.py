@@ -13,7 +13,7 @@ MAX_TOML_BYTES = 1_000_000
 MOST_SEARCHED = 2000  # entries of a folder
 
 
-def read_text(path: Path, max_bytes: int, encoding: str = "utf-8-sig") -> str:
+def read_text(path: Path, max_bytes: int) -> str:
     """Return the text of a file of at most ``max_bytes`` bytes; ValueError if larger, a pipe, a device or no text; OSError if a folder.
 
     Raises:
@@ -27,7 +27,7 @@ def read_text(path: Path, max_bytes: int, encoding: str = "utf-8-sig") -> str:
             raise ValueError("it is not a regular file")
         if size > max_bytes:
             raise ValueError(f"it has {size:,} bytes; the limit is {max_bytes:,}")
-    return path.read_text(encoding=encoding)
+    return path.read_text(encoding="utf-8-sig")  # editors on Windows begin files with a byte order mark
 
 
 def is_utf8(text: str) -> bool:

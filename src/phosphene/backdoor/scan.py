@@ -17,6 +17,7 @@ from phosphene.samples import SamplePool, is_natural
 
 ALPHA = 0.05
 MOST_SUSPECTS = 5  # suspects that candidates are built for
+ENOUGH_SAMPLES = 96  # with fewer, verdicts differ more often from those of a full scan (docs/scan.md)
 FEWEST_CLASSES = 5  # with fewer classes, the median says nothing about the typical class
 
 MISSED_KINDS = (
@@ -43,6 +44,10 @@ FEW_SOURCES = "Source-specific backdoors: no class has enough samples to search 
 DRAWN = (
     "No samples of the network's own kind were given. Windows were tried on drawn images, which finds fewer backdoors "
     "(docs/scan.md). Give natural samples with --samples."
+)
+SCARCE = (
+    "Only {} samples were given, a third of them to search with: the verdict may well change with more. Give {} or more "
+    "(docs/scan.md)."
 )
 INDEPENDENT = (
     "All-to-all and source-specific backdoors: not searched, because the outputs are independent of each other."
@@ -243,6 +248,9 @@ def _make_suspect(engine: Engine, found: Measured, row: ClassRow, rival: ClassRo
 def _not_tested(classifier: Classifier, found: Measured, *, natural: bool, pairs: bool) -> list[str]:
     """Return sentences for the report: which kinds of backdoors or classes this scan did not test, and which kinds it often misses."""
     lines = [] if natural else [DRAWN]
+    samples = len(found.search) + len(found.held_out)
+    if samples < ENOUGH_SAMPLES:
+        lines.append(SCARCE.format(samples, ENOUGH_SAMPLES))
     if found.unmovable:
         lines.append(UNMOVABLE.format(first_few([repr(classifier.labels.short(one)) for one in found.unmovable])))
     if len(found.classes) + len(found.unmovable) < classifier.num_classes:
