@@ -17,7 +17,7 @@ from phosphene.backdoor.null import CleanNetwork, Null, built_in
 from phosphene.backdoor.pairs import easy_pairs
 from phosphene.backdoor.probes import Probes, in_turn, log_odds_of_all, probes_of
 from phosphene.backdoor.routes import Effect, Route
-from phosphene.backdoor.scan import scan
+from phosphene.backdoor.scan import ENOUGH_SAMPLES, scan
 from phosphene.backdoor.verdict import Suspect, decide
 from phosphene.backdoor.window import Window, WindowSearch, measure_windows, window_contents
 from phosphene.engine import Engine
@@ -242,6 +242,16 @@ def test_without_samples_of_most_classes_no_all_to_all_window_is_searched():
     found = scan(hand.classifier(), make_pool(few, "samples of one class"))
     assert found.all_to_all is None
     assert any("five held-out samples" in line for line in found.not_tested)
+    assert any(f"Only {len(few)} samples were given" in line for line in found.not_tested) is (
+        len(few) < ENOUGH_SAMPLES
+    )
+
+
+def test_a_scan_of_few_samples_says_so():
+    pixels = hand.pool(2 * ENOUGH_SAMPLES).pixels
+    for count in (ENOUGH_SAMPLES - 1, ENOUGH_SAMPLES):
+        found = scan(hand.classifier(), make_pool(pixels[:count], "few"))
+        assert any(f"Only {count} samples were given" in line for line in found.not_tested) is (count < ENOUGH_SAMPLES)
 
 
 @pytest.fixture(scope="module")
