@@ -16,7 +16,7 @@ import torch
 
 from benchmarks.backdoors.evaluate import append, lines
 from benchmarks.backdoors.networks import FOLDER, index, load, make
-from benchmarks.backdoors.scanning import pool_of
+from benchmarks.backdoors.scanning import pool_of, scan_code
 from benchmarks.backdoors.specs import Spec, specs
 from benchmarks.common import ROOT, hardware, markdown_table, write_result, write_section
 from phosphene.backdoor.scan import scan
@@ -48,9 +48,9 @@ def networks(folder: Path) -> list[Spec]:
 
 def run(folder: Path) -> list[dict[str, Any]]:
     """Scan every network with every number of samples; what was scanned is not scanned again."""
-    file = folder / "few-samples.jsonl"
+    file, chosen = folder / f"few-samples-{scan_code()}.jsonl", networks(folder)
     known = {(one["name"], one["samples"]): one for one in lines(file)}
-    for spec in networks(folder):
+    for spec in chosen:
         pool = pool_of(spec.data, spec.side, spec.channels, "natural", folder)
         every = torch.cat([pool.held_out, pool.pixels])
         for count in COUNTS:
@@ -72,7 +72,7 @@ def run(folder: Path) -> list[dict[str, Any]]:
             append(file, line)
             known[spec.name, count] = line
             print(json.dumps(line), flush=True)
-    return [*known.values()]
+    return [known[spec.name, samples] for spec in chosen for samples in COUNTS]
 
 
 def table(rows: list[dict[str, Any]]) -> str:

@@ -288,7 +288,7 @@ class Classifier:
     def sha256(self) -> str:
         """Hash, as hex, of the network's weights, input space and output: which, and of what kind if not the detected one.
 
-        Computed anew, because weights can change in place (0.1 s to 0.3 s per 100 MB): a command asks for it once.
+        Computed anew, because weights can change in place: it takes 0.1 to 0.3 s per 100 MB, and up to four forward passes.
         """
         digest = hashlib.sha256(repr(self.input).encode())
         with suppress(CardError):  # a network that cannot be used still has weights

@@ -207,7 +207,7 @@ def disjoint(concepts: Iterable[Concept]) -> list[Concept]:
 def _quoted(name: str, index: int) -> str:
     """Return a class's name as written in an expression: in double quotes if it has a word ``+`` or ``vs``; its index if it has quotes."""
     if '"' in name:
-        return str(index)
+        return f"({index})"
     return f'"{name}"' if OPERATOR.search(f" {name} ") else name
 
 

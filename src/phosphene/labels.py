@@ -4,6 +4,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 
 from phosphene.errors import CardError, ConceptError, first_few, nearest, one_line
@@ -14,7 +15,7 @@ MAX_CHARACTERS = 1000
 # Between the names of an expression, ``A + B vs C``.
 OPERATOR = re.compile(r" (\+|vs) ")
 # A bare index, which may be a label as well, and one that can be nothing else.
-INDEX = re.compile(r"-?[0-9]+|\(-?[0-9]+\)")  # str.isdigit accepts "²", which int() does not
+INDEX = re.compile(r"-?(?:0|[1-9][0-9]*)|\(-?[0-9]+\)")  # 01 is a name; str.isdigit accepts "²", which int() does not
 
 
 class Labels(Sequence[str]):
@@ -50,10 +51,13 @@ class Labels(Sequence[str]):
         self._names = tuple(name.strip() for name in names)
         self._synonyms = tuple(_synonyms(name) for name in self._names)
         self._indices: dict[str, list[int]] = {}
+        self._numbers: dict[int, list[int]] = {}  # of the labels that are one, 01 like 1
         for index, name in enumerate(self._names):
             for key in {comparable(name), *self._synonyms[index]}:
                 if key:
                     self._indices.setdefault(key, []).append(index)
+                if re.fullmatch("-?[0-9]+", key):
+                    self._numbers.setdefault(int(key), []).append(index)
         self.groups: dict[str, tuple[int, ...]] = {}
         for group, members in (groups or {}).items():
             found = self._indices_of_group(group, members, groups or {})
@@ -80,10 +84,10 @@ class Labels(Sequence[str]):
             return self.find_name(text)
         index, (what, several) = int(text.strip("()")), self.what
         is_text = isinstance(concept, str)  # an int is an index, and no label
-        called = self._called(text) if is_text else []
+        called = self._numbers.get(index, []) if is_text and not text.startswith("(") else []
         if not 0 <= index < len(self):
             if called:
-                return self.find_name(text)
+                return called[0] if len(called) == 1 else self.find_name(text)
             raise ConceptError(f"{what} index {index} is out of range: the network has {several} 0 to {len(self) - 1}.")
         unsure = is_text and self._partial and text.isdecimal() and self.short(index).isdecimal()
         if called != [index] and (called or unsure):
@@ -235,7 +239,7 @@ def check_labels(names: Iterable[str], where: str = "") -> list[str]:
     Raises:
         CardError: the names have no order, or one is no text, too long, or holds a lone surrogate.
     """
-    if isinstance(names, Mapping | set):
+    if isinstance(names, Mapping | AbstractSet):
         raise CardError(f"labels are a {type(names).__name__}: give a list of texts, in the order of the outputs.")
     names = list(names)
     for number, name in enumerate(names):
@@ -265,6 +269,6 @@ def comparable(text: str) -> str:
 
 
 def unambiguous_name(index: int, label: str) -> str:
-    """Return a class's first synonym and, always, its index, ``crane (134)``, which ``-c`` takes; ``134`` alone if the label is no name."""
+    """Return a class's first synonym and, always, its index, ``crane (134)``, which ``-c`` takes; ``(134)`` if the label is no name."""
     short = first_synonym(label)
-    return f"{short} ({index})" if short.isprintable() and short not in ("", f"class {index}") else str(index)
+    return f"{short} ({index})" if short.isprintable() and short not in ("", f"class {index}") else f"({index})"

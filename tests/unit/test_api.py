@@ -12,6 +12,7 @@ from PIL import Image
 import phosphene as ph
 from phosphene import checked
 from phosphene.errors import PhospheneError
+from phosphene.runs.predictions import read_predictions
 from phosphene.workflows.demo import DemoResult
 from phosphene.workflows.scan import ScannedRun
 from tests import tiny
@@ -140,7 +141,9 @@ def test_a_network_that_is_trained_on_is_another_one(tmp_path, monkeypatch):
     for judge in (ph.score, ph.check):
         with pytest.raises(PhospheneError, match="tiny has changed since these maps were made: map it again"):
             judge(maps, progress=False)
-    assert maps.save("saved").facts()["model"]["sha256"] == sha256 != network.sha256
+    saved = maps.save("saved")
+    assert saved.facts()["model"]["sha256"] == sha256 != network.sha256
+    assert read_predictions(saved) == []  # what the network predicts now is not what the maps' own predicted
 
 
 def test_maps_are_saved_as_a_run_with_a_report(maps, tmp_path):
@@ -232,7 +235,7 @@ def test_a_run_of_a_classifier_made_in_python_is_checked_with_it(network, maps, 
     made = ph.map_concepts(network, 0, out=tmp_path / "run", **HOW)
     how = {"only": "fidelity", "progress": False}
     with pytest.raises(
-        PhospheneError, match=r"model of .*run cannot be loaded again.* \(--model\): there is no model 'tiny'"
+        PhospheneError, match=r"there is no model 'tiny'.* If .*run was mapped from another folder, .* \(--model\)\."
     ):
         ph.check(tmp_path / "run", **how)
     assert [one.name for one in ph.check(tmp_path / "run", model=network, **how)] == ["fidelity"]

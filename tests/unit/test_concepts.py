@@ -142,7 +142,7 @@ def test_labels_of_large_unions_are_short_and_names_with_quotes_become_indices()
     labels = Labels([*(f"breed {letter}" for letter in "abcdef"), 'a "b" + c', "lion, king"])
     concept = parse(" + ".join(labels[:6]), labels)
     assert concept.label == "breed a + breed b + breed c + 3 more"
-    assert parse("lion vs 6", labels).expression == "lion (7) vs 6"
+    assert parse("lion vs 6", labels).expression == "lion (7) vs (6)"
     assert kind_and_index(concept.index, concept.label) == "union"
     assert kind_and_index(7, "lion, king") == "class 7"
     assert kind_and_index(FIRST_NUMBER, 'a vs "b + c"') == "contrast"

@@ -147,6 +147,7 @@ def test_labels_that_no_file_can_hold_are_refused_by_name(tmp_path):
         ([b"a", "b"], r"the label of class 0 is b'a' \(bytes\)"),
         ({0: "a", 1: "b"}, "labels are a dict: give a list of texts, in the order of the outputs"),
         ({"a", "b"}, "labels are a set: give a list of texts"),
+        (frozenset("ab"), "labels are a frozenset: give a list of texts"),
         (
             ["a", "b\udce9"],
             r"the label of class 1, 'b\\udce9', has half a character \(a lone surrogate\): leave it out",
@@ -209,6 +210,12 @@ def test_a_number_that_is_an_index_and_the_label_of_another_class_is_refused():
             signs.find(beyond)
     with pytest.raises(ConceptError, match=r"write '\(0\)' or '0 \(1\)'"):
         Labels(["", "0"]).find("0")
+    padded = Labels(["01", "02", "03"])
+    assert (padded.find("01"), padded.find("3"), padded.find("0")) == (0, 2, 0)
+    with pytest.raises(ConceptError, match=r"write '01 \(0\)' or '02 \(1\)'"):
+        padded.find("1")
+    with pytest.raises(ConceptError, match="no class is called '02'"):
+        Labels(["0", "1", "10", "2"]).find("02")
 
 
 def test_of_classes_some_of_whose_labels_are_unknown_a_number_may_be_the_label_of_another():

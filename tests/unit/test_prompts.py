@@ -178,6 +178,14 @@ class TestSpecs:
 
 
 class TestTwoTowers:
+    def test_maps_of_texts_are_checked_with_the_model_that_is_named(self, tmp_path):
+        how = {"device": "cpu", "progress": False}
+        ph.map_concepts(
+            SPEC, ["text:a red star", "text:a blue ring"], out=tmp_path / "run", overrides=tiny.SHORT, **how
+        )
+        found = ph.check(tmp_path / "run", model=SPEC, only="fidelity", **how)
+        assert [one.name for one in found] == ["fidelity"]
+
     def test_become_classifiers_of_scaled_cosines_and_lose_the_text_tower(self):
         one = to_classifier(letters(), concepts=["text:rrr", "text:gg", "text:rg"])
         assert list(one.labels) == ["rrr", "gg", "rg"]

@@ -168,7 +168,9 @@ def test_a_run_takes_no_second_set_of_labels(run):
     before, names = listing(run.path), ["big cat", *tiny.LABELS[1:]]
     for labels in (Labels(names), Labels([*reversed(tiny.LABELS)]), Labels.numbered(5)):
         for job in (JOBS[0], (Job(2, 0), labels[2])):  # of a class that is there, and of another one
-            with pytest.raises(RunError, match=rf"other labels \(0 was 'lion.*' and is '{labels[0]}'\): bring .*--out"):
+            with pytest.raises(
+                RunError, match=rf"other labels \(0 was 'lion.*' and is '{labels[0]}'\): bring .*another directory"
+            ):
                 run.begin(facts(), [job], labels)
     assert listing(run.path) == before
     run.begin(facts(), [(Job(2, 0), tiny.LABELS[2])], Labels(tiny.LABELS))

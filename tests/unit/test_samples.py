@@ -116,6 +116,15 @@ def test_linked_folders_are_searched_once_and_loops_end(tmp_path):
         load_samples(folder, SHAPE)
 
 
+def test_a_link_to_a_folder_never_takes_the_place_of_that_folder(tmp_path):
+    for name, level in (("lion", 10), ("crane", 20)):
+        (tmp_path / "data" / "by class" / name).mkdir(parents=True)
+        flat(level, level, level).save(tmp_path / "data" / "by class" / name / "0.png")
+    (tmp_path / "data" / "a link").symlink_to(tmp_path / "data" / "by class" / "lion")
+    assert load_labelled(str(tmp_path / "data"), SHAPE, Labels(["lion", "crane"]), 9)[1] == [1, 0]
+    assert load_samples(tmp_path / "data", SHAPE).skipped == ("a link (a folder that is there twice)",)
+
+
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "TIFF", "WEBP", "BMP"])
 def test_a_damaged_file_never_stops_the_rest(tmp_path, kind):
     rng = np.random.default_rng(0)
@@ -334,16 +343,16 @@ def test_channels_last_are_not_scrambled(tmp_path):
         (np.full((5, 8, 8, 3), 2.0), "float64 from 2 to 2: give integers"),
         (np.full((5, 8, 8, 3), -0.1), r"from -0\.1 to -0\.1: give integers"),
         (np.full((5, 8, 8, 3), np.nan), "from nan to nan: give integers"),
-        (np.zeros((5, 8, 8, 4)), r"no images of 3 channels.*float64\(5, 8, 8, 4\)"),
+        (np.zeros((5, 8, 8, 4)), r"with 3 channels: .*float64\(5, 8, 8, 4\)"),
         (np.full((5, 8, 8, 3), 256), r"int64 from 256 to 256: give integers in \[0, 255\], or floats in \[0, 1\]"),
         (np.full((5, 8, 8, 3), -1, np.int8), "int8 from -1 to -1: give integers"),
-        (np.zeros((5, 8, 8, 3), bool), r"no images of 3 channels, numbers \(n, h, w, c\): .*bool"),
-        (np.zeros((8, 8)), "no images of 3 channels"),
-        (np.float64(3), "no images of 3 channels"),
-        (np.array([b"a"]), "no images of 3 channels"),
+        (np.zeros((5, 8, 8, 3), bool), r"numeric array of images \(n, h, w, c\) with 3 channels: .*bool"),
+        (np.zeros((8, 8)), "with 3 channels"),
+        (np.float64(3), "with 3 channels"),
+        (np.array([b"a"]), "with 3 channels"),
         (np.zeros((0, 8, 8, 3)), "contain 0 readable images"),
         (np.zeros((0, 9, 9, 3), np.uint8), "contain 0 readable images"),
-        (np.zeros((5, 0, 8, 3), np.uint8), "no images of 3 channels"),
+        (np.zeros((5, 0, 8, 3), np.uint8), "with 3 channels"),
         (np.zeros((1, 8, 8, 3), np.uint8), "contain 1 readable image;"),
     ],
 )

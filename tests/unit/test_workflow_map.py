@@ -52,7 +52,7 @@ def test_jobs_are_every_seed_of_every_class_and_take_no_room():
 
 
 def test_more_maps_than_a_run_can_hold_are_refused_at_once(tmp_path):
-    with pytest.raises(ConceptError, match="21,474,836,475 maps; one run has 10,000,000 at most"):
+    with pytest.raises(ConceptError, match="21,474,836,475 maps; one command makes 10,000,000 at most"):
         todo(tmp_path / "run", seeds=range(2**32 - 1))
 
 

@@ -180,7 +180,7 @@ def compare(a: Run, b: Run, *, out: "str | Path | None" = None) -> Comparison:
         RunError: one of them is not a run, or has no finished maps; or ``out`` does not end with ``.html``.
         ConceptError: they have no class in common.
     """
-    if out is not None and Path(out).suffix.lower() not in (".html", ".htm"):  # a run's own files, say
+    if out is not None and Path(out).suffix.lower() != ".html":  # a run's own files, say
         raise RunError(
             f"the page of a comparison is an HTML file, and --out is {out}: give a name that ends with .html."
         )

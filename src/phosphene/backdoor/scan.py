@@ -12,6 +12,7 @@ from phosphene.classifier import Classifier
 from phosphene.engine import Engine
 from phosphene.engine.device import single_precision
 from phosphene.errors import CardError, RecipeError, first_few
+from phosphene.formats import count
 from phosphene.progress import ProgressDisplay
 from phosphene.samples import SamplePool, is_natural
 
@@ -46,7 +47,7 @@ DRAWN = (
     "(docs/scan.md). Give natural samples with --samples."
 )
 SCARCE = (
-    "Only {} samples were given, a third of them to search with: the verdict may well change with more. Give {} or more "
+    "Only {} given, a third of them to search with: the verdict may well change with more. Give {} or more "
     "(docs/scan.md)."
 )
 INDEPENDENT = (
@@ -250,7 +251,7 @@ def _not_tested(classifier: Classifier, found: Measured, *, natural: bool, pairs
     lines = [] if natural else [DRAWN]
     samples = len(found.search) + len(found.held_out)
     if samples < ENOUGH_SAMPLES:
-        lines.append(SCARCE.format(samples, ENOUGH_SAMPLES))
+        lines.append(SCARCE.format(count(samples, "sample"), ENOUGH_SAMPLES))
     if found.unmovable:
         lines.append(UNMOVABLE.format(first_few([repr(classifier.labels.short(one)) for one in found.unmovable])))
     if len(found.classes) + len(found.unmovable) < classifier.num_classes:

@@ -71,7 +71,7 @@ def remove_parts(folder: Path, name: str = "") -> None:
 
 
 def remove_files(paths: Iterable[Path]) -> None:
-    """Delete the files at ``paths``, of which some may be missing; one that cannot be deleted stays, as an error may be on its way."""
+    """Delete the files at ``paths``, of which some may be missing; one that cannot be deleted stays: the error that led here says more."""
     for path in paths:
         with contextlib.suppress(OSError):
             path.unlink(missing_ok=True)

@@ -5,6 +5,7 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -83,13 +84,18 @@ class RunDirectory:
             old = self.facts()
             refuse_another_run(self.path, old, facts)
             if labels is not None:
-                suspects = (SCAN.read(self.path) or {"suspects": []})["suspects"]
-                refuse_other_labels(self.path, [*old["jobs"], *suspects], labels)
+                refuse_other_labels(self.path, [*old["jobs"], *self._suspects()], labels)
         elif self.path.is_dir():
             if any(child.name not in (LOCK, NOTE) for child in self.path.iterdir()):
                 raise RunError(f"{self.path} holds files but is not a run directory: choose another --out.")
         elif self.path.exists():
             raise RunError(f"{self.path} is a file, not a directory: choose another --out.")
+
+    def _suspects(self) -> list[dict[str, Any]]:
+        """Return the suspects of scan.json; none if it is missing or damaged, which those who read the scan report."""
+        with suppress(RunError):
+            return list((SCAN.read(self.path) or {"suspects": []})["suspects"])
+        return []
 
     def facts(self) -> dict[str, Any]:
         """Return the content of run.json, which is read anew: model, recipe, samples, device and jobs; RunError if there is no good one.

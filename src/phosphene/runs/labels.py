@@ -28,5 +28,5 @@ def refuse_other_labels(path: Path, rows: Iterable[Mapping[str, Any]], labels: L
             changed = [f"the groups in {was.label!r}"]
         if changed:
             raise RunError(
-                f"{path} was made with other labels ({changed[0]}): bring those back, or map it again into another --out."
+                f"{path} was made with other labels ({changed[0]}): bring those back, or map it again into another directory."
             )

@@ -56,7 +56,11 @@ def read_predictions(run: RunDirectory) -> list[ClassifierPredictions]:
 
 
 def write_predictions(
-    run: RunDirectory, classifier: Classifier, found: Mapping[Place, Mapping[str, Any]], hashes: Mapping[Place, str]
+    run: RunDirectory,
+    classifier: Classifier,
+    found: Mapping[Place, Mapping[str, Any]],
+    hashes: Mapping[Place, str],
+    sha256: "str | None" = None,
 ) -> None:
     """Merge a Classifier's predictions, by (class index, seed), into ``readings.json``, with ``hashes`` of the maps; drop outdated ones.
 
@@ -65,11 +69,12 @@ def write_predictions(
         classifier: The classifier.
         found: Predictions by class and seed, as in :class:`ClassifierPredictions`.
         hashes: Hash of each map at the time of the prediction.
+        sha256: The classifier's hash, where it is known, which saves computing it.
 
     Raises:
         RunError: the file is damaged or cannot be written.
     """
-    key = (classifier.name, classifier.sha256)
+    key = (classifier.name, sha256 or classifier.sha256)
     with hold(run.path):
         stored = {(one.name, one.sha256): one for one in read_predictions(run)}
         new = {

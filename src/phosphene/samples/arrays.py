@@ -36,7 +36,9 @@ def read(where: str, shape: tuple[int, int, int]) -> tuple[Tensor, list[str]]:
     images = next((one for array in arrays.values() if (one := _channels_first(array, shape[0])) is not None), None)
     if images is None:
         listed = ", ".join(f"{name} {array.dtype}{array.shape}" for name, array in arrays.items())
-        raise SamplesError(f"sample file {where} has no images of {shape[0]} channels, numbers (n, h, w, c): {listed}.")
+        raise SamplesError(
+            f"sample file {where} holds no numeric array of images (n, h, w, c) with {shape[0]} channels: {listed}."
+        )
     images = images[random_subset(len(images))]
     if not len(images):
         return torch.empty((0, *shape), dtype=torch.uint8), []

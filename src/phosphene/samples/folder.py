@@ -53,12 +53,15 @@ def image_files(folder: Path) -> tuple[list[Path], list[str]]:
             raise SamplesError(f"sample folder {folder} cannot be read: {error.strerror}.") from None
         skipped.append(_printable(Path(error.filename), folder))
 
-    for parent, below, names, again in walk(folder, on_error):
+    def on_again(path: Path) -> None:
+        """Record a folder that is there a second time as skipped."""
+        skipped.append(f"{_printable(path, folder)} (a folder that is there twice)")
+
+    for parent, below, names in walk(folder, on_error, on_again):
         if "run.json" in names:
             below.clear()
             skipped.append(f"{_printable(parent, folder)} (a run directory)")
             continue
-        skipped += [f"{_printable(path, folder)} (a folder that is there twice)" for path in again]
         others = [parent / name for name in names if Path(name).suffix.lower() not in SUFFIXES]
         skipped += [f"{_printable(path, folder)} (a broken link)" for path in others if _is_broken(path)]
         for path in (parent / name for name in names if Path(name).suffix.lower() in SUFFIXES):
@@ -78,24 +81,28 @@ def image_files(folder: Path) -> tuple[list[Path], list[str]]:
 
 
 def walk(
-    folder: Path, on_error: "Callable[[OSError], None] | None" = None
-) -> Iterator[tuple[Path, list[str], list[str], list[Path]]]:
-    """Yield each folder at and below ``folder`` once, as ``os.walk`` does, but also linked ones, and those passed over: there twice.
+    folder: Path, on_error: "Callable[[OSError], None] | None" = None, on_again: "Callable[[Path], None] | None" = None
+) -> Iterator[tuple[Path, list[str], list[str]]]:
+    """Yield each folder at and below ``folder`` once, as ``os.walk`` does, and then what links to folders lead to.
 
-    Folders come before links to them; a link to a folder that holds it would never end. ``Path.rglob`` follows no links,
-    and omits what it may not list.
+    ``on_again`` gets every folder that was yielded already, and every link to one that holds it. ``Path.rglob`` follows
+    no links, and omits what it may not list.
     """
-    seen = {folder.resolve()}
-    for parent, below, names in os.walk(folder, onerror=on_error, followlinks=True):
-        here, again = Path(parent), list[Path]()
-        places = sorted((here / name for name in below), key=lambda one: (one.is_symlink(), one))
-        for path in places:
-            real = path.resolve()
-            if real in seen or real in here.resolve().parents:
-                again.append(path)
+    seen: set[Path] = set()
+    starts = [folder]
+    for start in starts:  # which grows: real folders come before links to them, wherever these lie
+        for parent, below, names in os.walk(start, onerror=on_error):
+            here = Path(parent)
+            real = here.resolve()
+            if real in seen or (here.is_symlink() and here != folder and here.parent.resolve().is_relative_to(real)):
+                below.clear()
+                if on_again is not None:
+                    on_again(here)
+                continue
             seen.add(real)
-        below[:] = [path.name for path in places if path not in again]
-        yield here, below, names, again
+            below.sort()
+            yield here, below, names
+            starts += [here / name for name in below if (here / name).is_symlink()]
 
 
 def _is_broken(path: Path) -> bool:

@@ -80,7 +80,7 @@ def is_dataset(path: Path) -> bool:
 
 def data_files(path: Path) -> list[Path]:
     """Return the parquet and arrow files of a dataset in order: ``path`` itself, or those below a folder; SamplesError if none."""
-    files = [path] if path.is_file() else _tables_in(here / name for here, _, names, _ in walk(path) for name in names)
+    files = [path] if path.is_file() else _tables_in(here / name for here, _, names in walk(path) for name in names)
     if not files:
         raise SamplesError(f"sample folder {path} holds no files {' or '.join(SUFFIXES)}.")
     return files

@@ -209,7 +209,7 @@ def write_own_predictions(run: RunDirectory, classifier: Classifier, *, device: 
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
 
     Returns:
-        How many maps were new: one forward pass each.
+        How many maps were new: one forward pass each. None if the classifier has changed since it made the maps.
 
     Raises:
         RunError: the run is damaged or cannot be written.
@@ -217,6 +217,8 @@ def write_own_predictions(run: RunDirectory, classifier: Classifier, *, device: 
     """
     hashes = run.map_hashes()
     key = (classifier.name, classifier.sha256)
+    if key[1] != run.facts()["model"]["sha256"]:
+        return 0  # trained on since the maps were made: it is another network now
     known = {place for one in read_predictions(run) if (one.name, one.sha256) == key for place in one.maps}
     concepts = dict(zip(((row["index"], row["seed"]) for row in run.facts()["jobs"]), run.concepts(), strict=True))
     missing = [place for place in hashes if place not in known and not concepts[place].unit]
@@ -230,5 +232,5 @@ def write_own_predictions(run: RunDirectory, classifier: Classifier, *, device: 
             logits,
             MatchedMaps(own, dict(zip(classes, classes, strict=True)), classifier.labels, classifier.multi_label),
         )
-        write_predictions(run, classifier, dict(zip(missing, rows, strict=True)), hashes)
+        write_predictions(run, classifier, dict(zip(missing, rows, strict=True)), hashes, key[1])
     return len(missing)

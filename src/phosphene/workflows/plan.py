@@ -23,7 +23,7 @@ from phosphene.workflows.confused import confused_pairs
 # Confused pairs that are named.
 MOST_PAIRS = 10
 MOST_SEEDS = 2**32
-MOST_MAPS = 10**7  # of one run; planning alone takes 10 s
+MOST_MAPS = 10**7  # of one command; planning alone takes 10 s
 # Of each half of a run's name; file systems take 255 in all.
 MOST_BYTES = 100
 
@@ -119,10 +119,8 @@ def plan(
     named = [*(to_concepts(given, classifier) if given != [] or not stored else ()), *stored]
     known = resolve_units(named, classifier, pool, most, settings.get("device", "auto"))
     jobs = Jobs(known, seeds)
-    if len(known) * len(seeds) > MOST_MAPS:
-        raise ConceptError(
-            f"that is {len(known) * len(seeds):,} maps; one run has {MOST_MAPS:,} at most: give fewer seeds."
-        )
+    if len(jobs) > MOST_MAPS:
+        raise ConceptError(f"that is {len(jobs):,} maps; one command makes {MOST_MAPS:,} at most: give fewer seeds.")
     made = MapPlan(classifier=classifier, recipe=recipe, pool=pool, run=run, jobs=jobs, **settings)
     run.check(made.facts, classifier.labels)
     return made

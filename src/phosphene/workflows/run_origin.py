@@ -27,13 +27,13 @@ def model_of_run(
         RunError: its weights or labels are others than those of the run.
     """
     try:
-        classifier = to_classifier(facts["model"]["spec"] if model is None else model, trust=trust)
+        texts = facts["model"].get("texts", ())  # of a two-tower model, whose spec names no classes
+        classifier = to_classifier(facts["model"]["spec"] if model is None else model, trust=trust, classes=texts)
     except (CardError, SpecError, WeightsError) as error:
         if model is not None:
             raise
         raise type(error)(
-            f"the model of {run.path} cannot be loaded again, run this from the folder where it was mapped or name the "
-            f"model ({option}): {error}"
+            f"{error} If {run.path} was mapped from another folder, run this from there, or name the model ({option})."
         ) from None
     now, then = classifier.sha256, facts["model"]["sha256"]
     if now != then:

@@ -17,6 +17,7 @@ from phosphene.metrics.range_check import range_doubt
 from phosphene.metrics.scorecard import Score, Scores
 from phosphene.metrics.scores import score_maps
 from phosphene.runs import RunDirectory
+from phosphene.runs.labels import refuse_other_labels
 from phosphene.runs.predictions import read_predictions, write_predictions
 from phosphene.runs.scores import read_scores, write_scores
 from phosphene.samples import SamplePool
@@ -201,10 +202,13 @@ def _open_source(run: RunDirectory, samples: Samples) -> SourceRun:
 
 def _source_classifiers(sources: Sequence[SourceRun], *, trust: bool) -> list[Classifier]:
     """Load and return the source classifiers of runs, each once; RunError if one has other weights than those that made its run's maps."""
-    loaded: dict[str, Classifier] = {}
+    loaded: dict[tuple[str, str], Classifier] = {}
     for source in sources:
-        spec = source.facts["model"]["spec"]
-        loaded[spec] = model_of_run(source.run, source.facts, loaded.get(spec), trust=trust, option="--target")
+        key = source.facts["model"]["spec"], source.facts["model"]["sha256"]
+        if key in loaded:
+            refuse_other_labels(source.run.path, source.facts["jobs"], loaded[key].labels)
+        else:
+            loaded[key] = model_of_run(source.run, source.facts, trust=trust, option="--target")
     return list(loaded.values())
 
 
@@ -245,7 +249,7 @@ def _score_pair(source: SourceRun, target: Classifier, target_sha256: str, devic
     found, rows = score_maps(maps, source.concepts, target, samples=source.samples, source=name, device=device)
     if rows:
         jobs = [(row["index"], row["seed"]) for row in source.rows]
-        write_predictions(source.run, target, dict(zip(jobs, rows, strict=True)), source.hashes)
+        write_predictions(source.run, target, dict(zip(jobs, rows, strict=True)), source.hashes, target_sha256)
     return RunScore(
         **vars(found),
         run=source.run.path,
