@@ -18,7 +18,7 @@ from phosphene.samples import SamplePool, is_natural
 
 ALPHA = 0.05
 MOST_SUSPECTS = 5  # suspects that candidates are built for
-ENOUGH_SAMPLES = 96  # with fewer, verdicts differ more often from those of a full scan (docs/scan.md)
+ENOUGH_SAMPLES = 96  # with fewer, verdicts may differ from those of a full scan (docs/scan.md)
 FEWEST_CLASSES = 5  # with fewer classes, the median says nothing about the typical class
 
 MISSED_KINDS = (
