@@ -47,7 +47,7 @@ DRAWN = (
     "(docs/scan.md). Give natural samples with --samples."
 )
 SCARCE = (
-    "Only {} given, a third of them to search with: the verdict may well change with more. Give {} or more "
+    "Only {} were given, a third of them to search with: the verdict may change with more. Give {} or more "
     "(docs/scan.md)."
 )
 INDEPENDENT = (
