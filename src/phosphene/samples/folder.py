@@ -30,9 +30,8 @@ def read(where: str, shape: tuple[int, int, int]) -> tuple[Tensor, list[str]]:
         else:
             images.append(image)
     if not images:
-        raise SamplesError(
-            f"sample folder {folder}: none of {len(skipped)} files is a readable image ({skipped[0]}, ...)."
-        )
+        first = _printable(files[0], folder)
+        raise SamplesError(f"sample folder {folder}: none of {len(files)} files is a readable image ({first}, ...).")
     return stack(images, shape), skipped
 
 
