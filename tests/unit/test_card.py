@@ -343,3 +343,9 @@ def test_a_card_reads_files_outside_its_folder_only_with_trust(card, tmp_path, f
         sources.load(str(card.path))
     card.write(arch=None, factory="nets.py:tiny")
     assert load(card).sha256 == tiny.classifier().sha256
+
+
+def test_a_card_in_a_folder_whose_name_is_no_text_is_refused_in_one_line(card):
+    folder = card.folder.rename(card.folder.parent / os.fsdecode(b"\xff"))
+    with pytest.raises(WeightsError, match="is not valid UTF-8"):
+        sources.load(folder / card.path.name, trust=True)

@@ -8,6 +8,7 @@ import hashlib
 import importlib
 import importlib.util
 import inspect
+import os
 import re
 import sys
 from collections.abc import Iterator, Mapping
@@ -134,7 +135,7 @@ def _import_file(file: Path, who: str, *, trust: bool) -> Any:
         raise CardError(f"{who}: {missing('factory file', file, FIX)}")
     if not trust:
         raise TrustError(f"{who} would run the code in {file}: read it, then add --trust.")
-    package = f"_phosphene_factory_{hashlib.sha256(str(file.resolve()).encode()).hexdigest()[:16]}"
+    package = f"_phosphene_factory_{hashlib.sha256(os.fsencode(file.resolve())).hexdigest()[:16]}"
     for name in [name for name in sys.modules if name.partition(".")[0] == package]:
         del sys.modules[name]  # the files may have changed since they were last loaded
     spec = importlib.util.spec_from_file_location(f"{package}.{file.stem}", file)
