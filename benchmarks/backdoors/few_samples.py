@@ -33,7 +33,7 @@ def networks(folder: Path) -> list[Spec]:
     chosen: list[Spec] = []
     seen: Counter[bool] = Counter()
     for spec in specs():
-        usable = spec.mode == "all-to-one" and spec.kind not in ("adaptive", "source-specific")
+        usable = spec.mode == "all-to-one" and spec.kind != "adaptive"
         if not (spec.name.startswith("dev") and usable) or seen[spec.trojaned] == EACH:
             continue
         if spec.name not in known:

@@ -91,7 +91,7 @@ class Labels(Sequence[str]):
             raise ConceptError(f"{what} index {index} is out of range: the network has {several} 0 to {len(self) - 1}.")
         unsure = is_text and self._partial and text.isdecimal() and self.short(index).isdecimal()
         if called != [index] and (called or unsure):
-            forms = " or ".join(repr(f"{self.short(one)} ({one})".strip()) for one in sorted({index, *called}))
+            forms = " or ".join(repr(unambiguous_name(one, self._names[one])) for one in sorted({index, *called}))
             raise ConceptError(f"{text!r} may be the index of one {what} and the label of another: write {forms}.")
         return index
 
@@ -126,7 +126,7 @@ class Labels(Sequence[str]):
     def name(self, index: int) -> str:
         """Return what names class ``index`` and no other: its first synonym, with the index if another class has it, too."""
         short = self.short(index)
-        return short if self.called(short) == [index] and not short.isdecimal() else f"{short} ({index})".strip()
+        return short if self.called(short) == [index] and not short.isdecimal() else unambiguous_name(index, short)
 
     def has(self, concept: str) -> bool:
         """Return whether text is a whole number (in range or not) or the name of a class or group, and so no expression to be parsed."""
@@ -142,11 +142,8 @@ class Labels(Sequence[str]):
 
         ``groups`` are the names of all groups, which cannot be members.
         """
-        if (
-            not isinstance(group, str)
-            or not comparable(group)
-            or re.search(r'[,"\ud800-\udfff]|^\(?-?[0-9]+\)?$', group.strip())
-        ):
+        is_name = isinstance(group, str) and is_utf8(group) and bool(comparable(group))
+        if not is_name or re.search(r'[,"]|^\(?-?[0-9]+\)?$', group.strip()):
             raise CardError(f"group {group!r}: its name has to be words, without commas and quotes.")
         if self._called(group) or self._group(group):
             raise CardError(f"group {group!r} has the name of a class or of another group: choose another.")

@@ -217,3 +217,14 @@ def test_old_names_of_densenet_are_understood():
         "denselayer1.conv2.bias": (2,),
     }
     assert match_names(old, module, "w", "net")["denselayer1.norm1.weight"] == "denselayer1.norm.1.weight"
+
+
+def test_a_part_of_the_network_that_is_called_like_a_loss_must_be_in_the_file():
+    """Weights of a loss may stand in a file beside the network's; a network's own must not keep random ones."""
+    module = nn.ModuleDict({"criterion": nn.Linear(2, 2), "loss": nn.Linear(2, 2)})
+    shapes = {key: tuple(value.shape) for key, value in module.state_dict().items()}
+    assert match_names(shapes, module, "w", "net") == {key: key for key in shapes}
+    for part in module:
+        left = {key: shape for key, shape in shapes.items() if not key.startswith(part)}
+        with pytest.raises(WeightsError, match=rf"missing: {part}\.weight"):
+            match_names(left, module, "w", "net")

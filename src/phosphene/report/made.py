@@ -24,7 +24,7 @@ def made_section(run: RunDirectory, facts: dict[str, Any]) -> "dict[str, Any] | 
     """Return, as a dictionary for the template, commands, recipe fields (a list) and seeds that made a run; ``None`` without finished maps.
 
     Returns:
-        ``commands`` (shell commands), ``settings`` (``name``, ``value``, ``meaning`` and ``changed`` per recipe field)
+        ``commands`` (shell commands), ``settings`` (``name``, ``value``, ``meaning`` and ``changed`` per recipe field),
         ``other_ways`` (how many maps were made on another kind of device, or in another precision, as text), and
         ``seeds`` (first and last of each stretch without a gap).
     """

@@ -22,9 +22,10 @@ from torch import Tensor, nn
 from phosphene.errors import WeightsError, first_few, first_line, one_line
 from phosphene.textfile import missing
 
-# Heads that only training uses, a loss's weights, and the counter of an average; weights may come with them or without.
-AUXILIARY = ("aux1.", "aux2.", "AuxLogits.", "n_averaged", "loss.", "loss_fn.", "criterion.")
-COUNTED = ("total_ops", "total_params")  # what thop leaves in every layer
+# Heads that only training uses, and the counter of an average; weights may come with them or without.
+AUXILIARY = ("aux1.", "aux2.", "AuxLogits.", "n_averaged")
+# What a file may hold beside a network: weights of a loss, and what thop leaves in every layer.
+LOSSES, COUNTERS = ("loss.", "loss_fn.", "criterion."), ("total_ops", "total_params")
 # What wrappers add inside names: torch.compile, and DataParallel around a part of the network.
 WRAPPED = re.compile(r"(^|\.)(?:(?:_orig_mod|module)\.)+")
 AVERAGE = re.compile(
@@ -122,8 +123,8 @@ def count_rows(module: nn.Module, path: Path, classes: int) -> int:
 
 
 def _is_left_over(name: str) -> bool:
-    """Return whether a tensor of a file, by its name, is one that no network needs when it is used."""
-    return name.startswith(AUXILIARY) or name.rpartition(".")[2] in COUNTED
+    """Return whether a tensor of a file, by its name, may be there although the network has none of this name."""
+    return name.startswith(AUXILIARY + LOSSES) or name.rpartition(".")[2] in COUNTERS
 
 
 def _file_names(state: Iterable[str], own: Collection[str]) -> dict[str, str]:

@@ -88,10 +88,8 @@ def unless_of_another_model(path: Path, classifier: Classifier) -> Path:
     """Return ``path``, but with 6 digits of this model's hash appended if the run directory there is of another model."""
     if not (path / "run.json").exists():
         return path
-    sha256 = classifier.sha256
-    return (
-        path if RunDirectory(path).facts()["model"]["sha256"] == sha256 else path.with_name(f"{path.name}-{sha256[:6]}")
-    )
+    own, theirs = classifier.sha256, RunDirectory(path).facts()["model"]["sha256"]
+    return path if own == theirs else path.with_name(f"{path.name}-{own[:6]}")
 
 
 def plan(
