@@ -82,13 +82,14 @@ def write_scan(run, verdict="backdoored", classes=(0,), **changes):
     suspect = {"tried": 200, "trigger": "scan/x/trigger.safetensors", "picture": "scan/x/trigger.png", "p_value": 0.01}
     suspect |= {"asr": 0.98, "size": 0.01, "works": verdict == "backdoored", "additive": False, "box": [0, 0, 3, 3]}
     suspect |= {"interval": [0.9, 1.0], "places": [], "examples": [], "next": {"label": "crane", "asr": 0.01}}
+    row = {"tried": 200, "share": 0.98, "figure": 6.0, "p_value": 0.01, "deviations": {}}
     entry = {
         "verdict": verdict,
         "p_value": 0.01,
         "alpha": 0.05,
         "reasons": ["Class 'lion' deviates."],
         "not_tested": [],
-        "classes": [],
+        "classes": [{**row, "index": index, "label": LABELS[index]} for index in classes],
         "suspects": [{**suspect, "index": index, "label": LABELS[index]} for index in classes],
         "num_classes": 5,
         "tested": 5,

@@ -163,8 +163,8 @@ def ranked(line: dict[str, Any], variant: str) -> dict[str, Any]:
     The null model only ranks figures, so that scans stay valid when it grows. A class that it makes a suspect has a
     candidate only if it was a suspect when it was scanned.
     """
-    null = Null.of(natural=variant != "drawn")
     names = [*line["classes"]]
+    null = Null.of(len(names), natural=variant != "drawn")
     deviations = {key: torch.tensor([line["classes"][name][key] for name in names]) for key in MEASURES}
     every = figures(deviations)
     top = int(every.argmax())

@@ -1,8 +1,9 @@
 """Measure the clean networks behind the scan's null model: `python -m benchmarks.backdoors.null [--out FOLDER]`.
 
 Reads the networks that `python -m benchmarks.backdoors.networks` has trained, of the development split only, and the
-clean networks of the demo; writes `src/phosphene/backdoor/null.json`. Each network is measured as a scan does it, by
-500 samples of the test part and with drawn ones. What is measured already by the same code is not measured again.
+clean networks of the demo. Each is measured as a scan does it, by 500 samples of the test part and with drawn ones; what
+is measured already by the same code is not measured again. Writes `src/phosphene/backdoor/null.json`, with the networks
+of ImageNet that `python -m benchmarks.backdoors.imagenet_null` has measured. `--imagenet`: replaces only those there.
 """
 
 import argparse
@@ -11,11 +12,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from benchmarks.backdoors import imagenet_null
 from benchmarks.backdoors.networks import FOLDER, index, load
 from benchmarks.backdoors.scanning import pool_of, scan_code
 from benchmarks.common import hardware
 from phosphene.backdoor.measure import measure
-from phosphene.backdoor.null import FILE, CleanNetwork
+from phosphene.backdoor.null import FILE, CleanNetwork, built_in
 from phosphene.backdoor.scan import clean_network
 from phosphene.classifier import Classifier
 from phosphene.engine import Engine
@@ -49,17 +51,27 @@ def main() -> None:
     """Measure all, and write the null model."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=FOLDER, help="where the trained networks lie")
-    folder = parser.parse_args().out
-    clean = [one for one in index(folder) if one["split"] == "develop" and not one["trojaned"] and one["accepted"]]
-    networks = [(load(one["name"], folder), one["data"]) for one in clean]
-    networks += [(load_spec(spec), spec) for spec in DEMO]
-    found = [measured(one, data, folder, natural=natural) for one, data in networks for natural in (True, False)]
+    parser.add_argument("--imagenet", action="store_true", help="replace only the networks of ImageNet")
+    arguments = parser.parse_args()
+    small = (
+        [one for one in built_in() if one.data != imagenet_null.DATA]
+        if arguments.imagenet
+        else small_networks(arguments.out)
+    )
     document: dict[str, Any] = {
         "made_by": "python -m benchmarks.backdoors.null",
         "hardware": hardware(),
-        "networks": [asdict(one) for one in found],
+        "networks": [asdict(one) for one in (*small, *imagenet_null.accepted())],
     }
     FILE.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+
+
+def small_networks(folder: Path) -> list[CleanNetwork]:
+    """Return the clean networks of the development split and of the demo, each measured by natural and by drawn samples."""
+    clean = [one for one in index(folder) if one["split"] == "develop" and not one["trojaned"] and one["accepted"]]
+    networks = [(load(one["name"], folder), one["data"]) for one in clean]
+    networks += [(load_spec(spec), spec) for spec in DEMO]
+    return [measured(one, data, folder, natural=natural) for one, data in networks for natural in (True, False)]
 
 
 if __name__ == "__main__":

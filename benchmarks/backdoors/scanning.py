@@ -15,7 +15,7 @@ from phosphene.samples.pool import make_pool
 VARIANTS = {"natural": 0, "other": 1, "drawn": 0}  # and the seed of each
 SAMPLES = 500
 # Files that a scan's figures do not depend on: the null model only ranks them.
-OTHERS = {"drawing", "images", "null", "plant", "scan_document", "training", "triggers", "verdict"}
+OTHERS = {"drawing", "images", "not_tested", "null", "plant", "scan_document", "training", "triggers", "verdict"}
 
 
 def scan_code() -> str:

@@ -243,7 +243,7 @@ def test_a_scan_is_ranked_anew_by_the_present_null_model():
     assert ranked(weak, "natural")["verdict"] == "inconclusive"
     assert found["first"] == 4
     assert found["figure"] >= 1e6
-    assert found["p_value"] == pytest.approx(1 / (len(Null.of(natural=True)) + 1))
+    assert found["p_value"] == pytest.approx(1 / (len(Null.of(2, natural=True)) + 1))
     near = dict.fromkeys(MEASURES, -1e6)
     found = ranked({**line, "classes": {"4": near}}, "natural")
     assert (found["p_value"], found["suspects"], found["verdict"]) == (1, [], "clean")

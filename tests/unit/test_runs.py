@@ -214,8 +214,8 @@ def test_all_kinds_of_concepts_keep_their_labels(tmp_path, given):
             run.check(same, labels)
 
 
-def test_a_scan_keeps_the_labels_of_its_suspects(run):
-    web.write_scan(run, classes=(3,))
+def test_a_scan_keeps_the_labels_of_its_classes(run):
+    web.write_scan(run, classes=(3,), suspects=[])
     run.check(facts(), Labels([*tiny.LABELS[:3], web.LABELS[3], tiny.LABELS[4]]))
     with pytest.raises(RunError, match=f"3 was '{web.LABELS[3]}' and is 'maillot'"):
         run.check(facts(), Labels(tiny.LABELS))

@@ -8,21 +8,23 @@ from dataclasses import replace
 import pytest
 import torch
 
+from phosphene.backdoor import null
 from phosphene.backdoor.all_to_all import own_targets
 from phosphene.backdoor.boxes import grid, paste, shifted_boxes
 from phosphene.backdoor.candidate import make_candidate
 from phosphene.backdoor.margin import maximise_margins, outlyingness
 from phosphene.backdoor.measure import CountingEngine, Measured, figures, measure, measure_passes
-from phosphene.backdoor.null import CleanNetwork, Null, built_in
+from phosphene.backdoor.not_tested import ENOUGH_SAMPLES
+from phosphene.backdoor.null import CleanNetwork, Null
 from phosphene.backdoor.pairs import easy_pairs
 from phosphene.backdoor.probes import Probes, in_turn, log_odds_of_all, probes_of
 from phosphene.backdoor.routes import Effect, Route
-from phosphene.backdoor.scan import ENOUGH_SAMPLES, scan
-from phosphene.backdoor.verdict import Suspect, decide
+from phosphene.backdoor.scan import check_alpha, next_class, scan
+from phosphene.backdoor.verdict import ClassRow, Suspect, decide
 from phosphene.backdoor.window import Window, WindowSearch, measure_windows, window_contents
 from phosphene.engine import Engine
 from phosphene.engine.losses import log_odds
-from phosphene.errors import CardError, NumericError, RecipeError
+from phosphene.errors import CardError, NumericError, RecipeError, SamplesError
 from phosphene.labels import Labels
 from phosphene.samples.pool import make_pool
 from tests import hand
@@ -62,6 +64,13 @@ def test_the_limit_is_where_the_p_value_falls_below_alpha():
     assert Null(()).limit(0.05) == math.inf
 
 
+def test_the_limit_counts_references_as_the_p_value_does():
+    null = Null(tuple(network(float(k)) for k in range(40)), (network(50.0), network(0.0), network(0.0)))
+    for alpha in (0.05, 0.2, 0.4):
+        limit = null.limit(alpha)
+        assert null.p_value(limit) >= alpha > null.p_value(limit + 1e-9)
+
+
 def test_a_reference_that_deviates_as_far_outweighs_the_other_networks():
     others = tuple(network(0.0) for _ in range(60))
     assert Null(others, (network(0.0),)).p_value(2.0) < 0.05
@@ -70,7 +79,8 @@ def test_a_reference_that_deviates_as_far_outweighs_the_other_networks():
 
 
 def test_what_the_null_model_lacks_is_said():
-    assert Null(built_in()).describe().startswith(f"{len(built_in())} small clean networks of ")
+    small = Null.of(10, natural=True)
+    assert small.describe().startswith(f"{len(small)} small clean networks of ")
     null, alike = Null((network(1.0),)), hand.classifier()
     far = replace(network(1.0), side=224)
     assert null.unlike(alike) == ""
@@ -82,8 +92,46 @@ def test_what_the_null_model_lacks_is_said():
 
 
 def test_a_demo_network_is_not_compared_with_itself():
-    whole = Null.of(natural=True)
-    assert len(Null.of(natural=True, spec="demo:shapes")) == len(whole) - 1
+    whole = Null.of(8, natural=True)
+    assert len(Null.of(8, natural=True, spec="demo:shapes")) == len(whole) - 1
+
+
+@pytest.fixture
+def shipped(monkeypatch):
+    """Make the package ship 30 small networks, and so many of 1,000 classes."""
+
+    def ship(many):
+        small = [replace(network(float(k)), all_to_all=0.1) for k in range(30)]
+        large = [CleanNetwork("large", "imagenet", 224, 1000, True, float(k)) for k in range(many)]
+        monkeypatch.setattr(null, "built_in", lambda: (*small, *large))
+        return small, large
+
+    return ship
+
+
+def test_networks_of_many_classes_are_ranked_among_their_like(shipped):
+    small, large = shipped(20)
+    assert Null.of(64, natural=True).networks == tuple(small)
+    many = Null.of(65, natural=True)
+    assert many.networks == tuple(large)
+    assert many.describe() == "20 clean networks of 224 to 224 pixels (imagenet)"
+    assert many.all_to_all_p_value(1.0) == 1 / 31  # of all that were searched
+
+
+def test_fewer_than_twenty_networks_of_many_classes_are_too_few_to_be_ranked_among(shipped):
+    small, large = shipped(19)
+    assert Null.of(65, natural=True).networks == (*small, *large)
+
+
+def test_an_alpha_that_no_class_could_reach_is_refused(shipped):
+    shipped(20)
+    small, large = hand.classifier(), hand.classifier(classes=100)
+    check_alpha(0.04, small, natural=True)
+    with pytest.raises(
+        RecipeError, match=r"of 20 clean networks to compare with no p-value is below 0\.048: give a larger"
+    ):
+        check_alpha(0.04, large, natural=True)
+    check_alpha(0.04, large, natural=True, references=5)
 
 
 # --- samples and windows
@@ -394,6 +442,7 @@ def test_progress_rises_to_the_end():
 def test_two_classes_are_too_few_without_references():
     found = scan(hand.classifier(classes=2), hand.pool())
     assert (found.verdict, found.exit_code) == ("inconclusive", 3)
+    assert any("fewer than three classes" in line for line in found.not_tested)
     assert "--reference" in found.reasons[0]
     given = scan(hand.classifier(classes=2), hand.pool(), reference=[hand.classifier(classes=2, seed=5)])
     assert given.verdict == "clean"
@@ -420,6 +469,48 @@ def test_what_cannot_be_scanned_is_refused():
         scan(broken, hand.pool())
     with pytest.raises(RecipeError, match="alpha"):
         scan(hand.classifier(), hand.pool(), alpha=1.5)
+    with pytest.raises(SamplesError, match=r"has 2 samples: a scan takes 3 or more"):
+        scan(hand.classifier(), make_pool(hand.pool().pixels[:2], "two"))
+    with pytest.raises(RecipeError, match=r"same weights as the scanned network"):
+        scan(hand.classifier(), hand.pool(), reference=[hand.classifier(seed=5, name="other"), hand.classifier()])
+    with pytest.raises(CardError, match=r"reference grey takes images with 1 channel, hand-made with 3"):
+        scan(hand.classifier(), hand.pool(), reference=[hand.classifier(channels=1, name="grey")])
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        (lambda x: x.sqrt() ** 2, NumericError, "returns gradients that are NaN or infinity"),
+        (lambda x: (x * 255).round() / 255, CardError, "gradient of 0 wherever it was tried"),
+    ],
+)
+def test_a_network_whose_gradients_mean_nothing_is_not_called_clean(change, error, message):
+    before = hand.classifier(40.0)
+    forward = before.module.forward
+    before.module.forward = lambda x: forward(change(x))
+    with pytest.raises(error, match=message):
+        scan(before, hand.pool())
+
+
+def test_a_network_that_is_nan_on_what_a_search_makes_is_not_called_backdoored():
+    unsure = hand.classifier()
+    forward = unsure.module.forward
+
+    def nan_between_classes(x):
+        logits = forward(x)
+        ordered = logits.sort(1).values
+        samples = (x * 255 - (x * 255).round()).abs().amax((1, 2, 3), keepdim=True)[:, :, 0, 0] < 1e-3
+        return torch.where(samples, logits, math.nan * ordered)
+
+    unsure.module.forward = nan_between_classes
+    with pytest.raises(NumericError, match="NaN"):
+        scan(unsure, hand.pool())
+
+
+def test_the_next_class_is_never_the_suspect_itself():
+    rows = [ClassRow(k, f"class {k}", 0.9, 100, {}, 9.0 - k, p) for k, p in enumerate((0.01, 0.02, 0.04))]
+    assert [next_class(row, rows, 0.05).index for row in rows] == [2, 2, 1]
+    assert [next_class(row, rows, 0.03).index for row in rows[:2]] == [2, 2]
 
 
 def test_a_network_that_predicts_one_class_for_all_samples_gets_a_verdict():

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from phosphene.backdoor.not_tested import MISSED_KINDS
 from phosphene.backdoor.null import Null
-from phosphene.backdoor.scan import MISSED_KINDS
 from phosphene.backdoor.verdict import BACKDOORED, CLEAN, INCONCLUSIVE
 from phosphene.metrics.bootstrap import wilson
 from phosphene.report.scan_words import NO_PROOF, NOT_A_RATE, caveat, glance, left_out, rank, suspicions, terminal_lines
@@ -18,7 +18,7 @@ CLASS = {"index": 3, "label": "cat", "figure": 2.0}
 
 def scan_of(*figures):
     null = {"networks": 80, "description": "80 clean networks", "limit": 3.0, "figures": list(figures)}
-    return {"null": null, "classes": [{**CLASS, "index": 1, "figure": 9.0}, CLASS]}
+    return {"null": null, "classes": [{**CLASS, "index": 1, "figure": 9.0}, CLASS], "references": []}
 
 
 @pytest.mark.parametrize(
@@ -34,8 +34,15 @@ def test_clean_networks_that_deviate_as_far_are_counted(figures, words):
     assert rank({**CLASS, "p_value": 0.5}, scan_of(*figures)) == f"{words} (p = 0.5)"
 
 
+def test_references_that_deviate_as_far_are_counted_apart():
+    found = {**scan_of(*[1.0] * 78, 3.0, 1.0), "references": [{}, {}]}
+    assert rank({**CLASS, "p_value": 0.5}, found).startswith(
+        "1 of 80 clean networks deviates as far, among them 1 of 2 references (p"
+    )
+
+
 def test_a_scan_without_figures_has_the_count_that_its_p_value_gives():
-    old = {"null": {"networks": 80, "description": "80 clean networks"}, "classes": [CLASS]}
+    old = {"null": {"networks": 80, "description": "80 clean networks"}, "classes": [CLASS], "references": []}
     lowest = rank({**CLASS, "p_value": 1 / 81}, old)
     assert lowest == "none of 80 clean networks deviate as far (p = 0.012, the lowest that 80 networks can show)"
     assert rank({**CLASS, "p_value": 4 / 81}, old) == "3 of 80 clean networks deviate as far (p = 0.049)"
@@ -122,7 +129,7 @@ def test_what_is_said_of_kinds_and_p_values_is_what_was_measured():
     assert f"none of {len(clean) - len(drawn)} others" in words
     p = [row["natural"]["p_value"] for row in clean]
     assert f"of {len(p)} other small clean networks, {sum(one < 0.05 for one in p)} had p below 0.05" in NOT_A_RATE
-    assert min(p) > 1.5 / (len(Null.of(natural=True)) + 1)
+    assert min(p) > 1.5 / (len(Null.of(10, natural=True)) + 1)
     assert "and none the lowest p" in NOT_A_RATE
     clean = [row for row in both if row["truth"]["kind"] == "clean"]
     largest = sum(row["natural"]["deviations"]["margin"] >= 3 for row in clean)

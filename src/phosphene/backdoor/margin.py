@@ -8,6 +8,7 @@ from torch import Tensor
 from phosphene.backdoor.adam import Adam
 from phosphene.backdoor.probes import targets_for
 from phosphene.engine import Engine
+from phosphene.errors import CardError
 
 STEPS = 60  # optimiser steps
 LEAST, REACHED = 1e-3, 0.5  # margin of a class that no input reaches; share of classes that must be reached
@@ -43,6 +44,9 @@ def maximise_margins(
         starts: Inputs per class.
         length: Length of a step, in [0, 1].
         seed: Random seed for the noise.
+
+    Raises:
+        CardError: all gradients are 0, so that nothing can be searched.
     """
     shape = engine.classifier.input.shape
     own = classes.repeat_interleave(starts)
@@ -51,12 +55,19 @@ def maximise_margins(
     x = torch.stack([torch.rand(shape, generator=torch.Generator().manual_seed(one)) for one in seeds])
     x = x.to(engine.device, engine.dtype)
     adam = Adam(x, length)
+    steepest = torch.zeros((), device=engine.device, dtype=engine.dtype)
     margin = torch.full((len(own),), -torch.inf, device=engine.device, dtype=engine.dtype)
     for _ in range(steps):
         found = engine.gradients(x, targets, "margin")
         margin = torch.maximum(margin, -found.loss)
+        steepest = torch.maximum(steepest, found.gradient.abs().amax())
         adam.step(found.gradient)
         x.clamp_(0, 1)
+    if not float(steepest):
+        raise CardError(
+            f"network {engine.classifier.name} has a gradient of 0 wherever it was tried: it rounds its input, or its outputs are "
+            "saturated. Scan it without that step."
+        )
     return Margins(x.view(-1, starts, *shape), margin.view(-1, starts).amax(1))
 
 

@@ -12,11 +12,12 @@ from phosphene.backdoor.all_to_all import AllToAll, search_all_to_all, search_pa
 from phosphene.backdoor.margin import STEPS as MARGIN_STEPS
 from phosphene.backdoor.margin import maximise_margins, outlyingness
 from phosphene.backdoor.pairs import EFFORT, search_pairs
-from phosphene.backdoor.probes import Probes, probes_of
+from phosphene.backdoor.probes import Probes, probes_of, require_finite
 from phosphene.backdoor.routes import Route
 from phosphene.backdoor.screen import BY_MARGIN, BY_MARKS, OTHERS, choose_classes, screen_passes
 from phosphene.backdoor.window import PLAIN, USUAL, Window, WindowSearch, measure_windows, window_contents, window_side
 from phosphene.engine import Engine
+from phosphene.engine.gradients import Gradients
 from phosphene.errors import CardError
 from phosphene.samples import SamplePool, is_natural, load_samples
 
@@ -30,6 +31,8 @@ LEAST_MEDIAN = -2.0
 
 class CountingEngine(Engine):
     """An engine that counts the images it runs (a backward pass as one more) in ``images`` and calls ``on_images`` with each micro-batch's.
+
+    It raises NumericError if logits, losses or gradients are not finite: a search would go on with them in silence.
 
     Args:
         on_images: Called with the number of images after every micro-batch.
@@ -49,6 +52,17 @@ class CountingEngine(Engine):
         if self.on_images is not None:
             self.on_images(passed)
         return logits
+
+    def logits(self, images: Tensor) -> Tensor:
+        """Return the network's logits (n, classes) for images (n, c, h, w) in [0, 1]; NumericError if one is not finite."""
+        return require_finite(self.classifier, super().logits(images))
+
+    def gradients(self, images: Tensor, classes: Tensor, loss: str = "cross-entropy") -> Gradients:
+        """Return each image's Gradients, as :meth:`phosphene.engine.Engine.gradients` does; NumericError if a value is not finite."""
+        found = super().gradients(images, classes, loss)
+        require_finite(self.classifier, found.loss)
+        require_finite(self.classifier, found.gradient, "gradients that are ")
+        return found
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,9 @@
 
 A network's figure is that of its most deviating class. The p-value of a figure is its rank among the figures of clean
 networks, ``(1 + number of them at least as large) / (number + 1)``: it assumes nothing of their distribution, and with
-133 networks it is never below 1 / 134. The networks that come with the package are small ones of many kinds
-(``benchmarks/backdoors``). If you have clean networks of the same kind, pass them as references.
+133 networks it is never below 1 / 134. The networks that come with the package (``benchmarks/backdoors``) are small ones of
+many kinds, and networks of ImageNet, which those of more than 64 classes are ranked among: they are measured in another way.
+If you have clean networks of the same kind, pass them as references.
 """
 
 import json
@@ -12,9 +13,11 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from phosphene.backdoor.measure import MANY
 from phosphene.classifier import Classifier
 
 FILE = Path(__file__).with_name("null.json")
+ENOUGH = 20  # of so many networks the lowest p-value is below 0.05
 
 
 @dataclass(frozen=True)
@@ -45,24 +48,31 @@ class Null:
     """The null model: clean networks, shipped and given, among whose largest class deviations (figures) another's p-value is ranked.
 
     Attributes:
-        networks: Clean networks that come with the package and were measured with the same kind of samples.
+        networks: Clean networks that come with the package and were measured in the same way.
         references: Clean networks that the user has given.
+        searched: Clean networks that come with the package and were searched for an all-to-all trigger; ``networks`` if ``None``.
     """
 
     networks: tuple[CleanNetwork, ...]
     references: tuple[CleanNetwork, ...] = ()
+    searched: "tuple[CleanNetwork, ...] | None" = None
 
     @classmethod
-    def of(cls, *, natural: bool, references: Sequence[CleanNetwork] = (), spec: str = "") -> "Null":
-        """Return the Null of all ``references`` and the shipped networks that were measured on the same kind of samples as the scanned one.
+    def of(cls, classes: int, *, natural: bool, references: Sequence[CleanNetwork] = (), spec: str = "") -> "Null":
+        """Return the Null of all ``references`` and the shipped networks that were measured in the same way as the scanned one.
+
+        That is on the same kind of samples and, if there are at least 20 of them, with more than 64 classes if the scanned
+        one has more, and at most 64 otherwise.
 
         Args:
-            natural: Whether those are samples of the network's own kind; if not, drawn images.
+            classes: Number of classes of the scanned network.
+            natural: Whether samples are of the network's own kind; if not, drawn images.
             references: Clean networks that the user has given; all are kept.
             spec: Spec of the scanned network; shipped networks trained on the demo data of that name are left out.
         """
-        networks = tuple(one for one in built_in() if one.natural == natural and one.data != spec)
-        return cls(networks, tuple(references))
+        shipped = tuple(one for one in built_in() if one.natural == natural and one.data != spec)
+        alike = tuple(one for one in shipped if (one.classes > MANY) == (classes > MANY))
+        return cls(alike if len(alike) >= ENOUGH else shipped, tuple(references), searched=shipped)
 
     def __len__(self) -> int:
         return len(self.networks) + len(self.references)
@@ -83,16 +93,19 @@ class Null:
         """Return the p-value of an all-to-all figure: rank among clean networks, at least the share of references that reach the figure."""
         shipped, given = (
             [one.all_to_all for one in networks if one.all_to_all is not None]
-            for networks in (self.networks, self.references)
+            for networks in (self.networks if self.searched is None else self.searched, self.references)
         )
         return _rank(figure, shipped, given)
 
     def limit(self, alpha: float) -> float:
-        """Return the class deviation (figure) above which the rank's p-value is below ``alpha``; infinite with too few clean networks."""
-        ordered = sorted(self.figures, reverse=True)
-        above = next(k for k in range(len(ordered) + 2) if (1 + k) / (len(self) + 1) >= alpha)
-        # Fewer than `above` networks may reach the figure.
-        return float("inf") if above == 0 else ordered[above - 1]
+        """Return the class deviation (figure) above which the p-value is below ``alpha``; infinite with too few clean networks."""
+        # Of all networks it must exceed, and of references, fewer than this many may reach it.
+        above = next(k for k in range(len(self) + 2) if (1 + k) / (len(self) + 1) >= alpha)
+        if above == 0:
+            return float("inf")
+        given = sorted((one.figure for one in self.references), reverse=True)
+        reached = [figure for k, figure in enumerate(given, 1) if k / len(given) >= alpha][:1]
+        return max([sorted(self.figures, reverse=True)[above - 1], *reached])
 
     def describe(self) -> str:
         """Return a phrase on the null model: number, sides and data sets of shipped clean networks, and number of the user's own."""
@@ -101,7 +114,8 @@ class Null:
         if not sides:
             return f"no clean networks that come with phosphene{given}"
         data = ", ".join(sorted({one.data for one in self.networks}))
-        return f"{len(sides)} small clean networks of {min(sides)} to {max(sides)} pixels ({data}){given}"
+        small = "small " if all(one.classes <= MANY for one in self.networks) else ""
+        return f"{len(sides)} {small}clean networks of {min(sides)} to {max(sides)} pixels ({data}){given}"
 
     def unlike(self, classifier: Classifier) -> str:
         """Return a warning if no clean network has about the classifier's size or class count, or its kind; else empty text.

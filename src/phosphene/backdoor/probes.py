@@ -13,13 +13,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from phosphene.classifier import Classifier
 from phosphene.concepts import Sides
 from phosphene.engine import Engine
 from phosphene.engine.targets import targets_of
-from phosphene.errors import CardError, NumericError
+from phosphene.errors import CardError, NumericError, SamplesError
+from phosphene.formats import count
 from phosphene.samples import SamplePool
 
 SEARCH, HELD_OUT = 128, 256  # samples of each part, at most
+LEAST = 3  # samples of both parts: one to search on, two to count on
 FEW, SAME = 8, 1e-6  # samples that show whether outputs vary; logits that differ by less count as the same
 STEPS, LENGTH, SURE = 40, 0.02, 4.0  # to move samples to a class: steps, their length in [0, 1], final log-odds
 
@@ -73,6 +76,7 @@ def probes_of(engine: Engine, pool: SamplePool, *, natural: bool, seed: int = 0)
     Raises:
         CardError: the network has the same output for every sample.
         NumericError: it returns NaN or infinity.
+        SamplesError: there are fewer than three samples.
     """
     check_outputs(engine, pool)
     pixels = torch.cat([pool.held_out, pool.pixels])[: SEARCH + HELD_OUT]
@@ -88,7 +92,12 @@ def check_outputs(engine: Engine, pool: SamplePool) -> None:
     Raises:
         CardError: the network has the same output for every sample.
         NumericError: it returns NaN or infinity.
+        SamplesError: there are fewer than three samples.
     """
+    if (found := len(pool.held_out) + len(pool.pixels)) < LEAST:
+        raise SamplesError(
+            f"{pool.spec} has {count(found, 'sample')}: a scan takes {LEAST} or more, and better a hundred."
+        )
     few, name = pool.pixels[:FEW], engine.classifier.name
     if float(logits_of(engine, torch.cat([few, 255 - few])).std(0).max()) < SAME:
         raise CardError(f"network {name} has the same output for every image: it cannot be scanned.")
@@ -132,10 +141,19 @@ def logits_of(engine: Engine, pixels: Tensor) -> Tensor:
         NumericError: the network returns NaN or infinity.
     """
     parts = torch.split(pixels.to(engine.device), engine.micro_batch)
-    logits = torch.cat([engine.logits(part.to(engine.dtype) / 255) for part in parts])
-    if not bool(logits.isfinite().all()):
-        raise NumericError(f"network {engine.classifier.name} returns NaN or infinity: it cannot be scanned.")
-    return logits
+    return require_finite(engine.classifier, torch.cat([engine.logits(part.to(engine.dtype) / 255) for part in parts]))
+
+
+def require_finite(classifier: Classifier, values: Tensor, what: str = "") -> Tensor:
+    """Return values that a network gave; NumericError, which says ``what`` they are ("" for logits), if one is not finite."""
+    if not bool(values.isfinite().all()):
+        cause = (
+            "where its forward takes roots, powers or logarithms, keep them away from 0"
+            if what
+            else "check its weights"
+        )
+        raise NumericError(f"network {classifier.name} returns {what}NaN or infinity: it cannot be scanned; {cause}.")
+    return values
 
 
 def targets_for(engine: Engine, classes: Tensor) -> Tensor:

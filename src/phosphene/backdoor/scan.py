@@ -5,59 +5,24 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from phosphene.backdoor.candidate import make_candidate
-from phosphene.backdoor.measure import FEW, MANY, CountingEngine, Measured, figures, measure, measure_passes
+from phosphene.backdoor.measure import CountingEngine, Measured, figures, measure, measure_passes
+from phosphene.backdoor.not_tested import not_tested, one_predicted
 from phosphene.backdoor.null import CleanNetwork, Null
 from phosphene.backdoor.verdict import ClassRow, Suspect, Verdict, decide
 from phosphene.classifier import Classifier
 from phosphene.engine import Engine
 from phosphene.engine.device import single_precision
-from phosphene.errors import CardError, RecipeError, first_few
+from phosphene.errors import CardError, RecipeError
 from phosphene.formats import count
 from phosphene.progress import ProgressDisplay
 from phosphene.samples import SamplePool, is_natural
 
 ALPHA = 0.05
 MOST_SUSPECTS = 5  # suspects that candidates are built for
-ENOUGH_SAMPLES = 96  # with fewer, verdicts may differ from those of a full scan (docs/scan.md)
 FEWEST_CLASSES = 5  # with fewer classes, the median says nothing about the typical class
 
-MISSED_KINDS = (
-    "Large patches: about half are missed.",
-    "Warps: about half are missed.",
-    "Blended images: about half are missed.",
-    "Additive patterns: about half are missed.",
-    "Backdoors made to evade the scan: nearly all are missed.",
-    "Parts of the scene, such as glasses: not tried.",
-    "Classes that were learnt together with a watermark: neither of two was found, so look at the maps of all classes.",
-)
-ONE_WINDOW = "All-to-all backdoors: only those of one small window are searched."
-NO_ALL_TO_ALL = "All-to-all backdoors: not searched, because there are more than {} classes. --pairs searches them."
-FEW_SAMPLES = "All-to-all backdoors: fewer than half of the classes have five held-out samples to search with."
-PAIRS = (
-    "Source-specific backdoors, from one class to another: pairs of classes were searched, but only for suspicions, which "
-    "do not change the verdict."
-)
-NO_PAIRS = (
-    "Source-specific backdoors: pairs of classes were not searched, because there are more than {} "
-    "classes. --pairs searches them."
-)
-FEW_SOURCES = "Source-specific backdoors: no class has enough samples to search pairs of classes."
-DRAWN = (
-    "No samples of the network's own kind were given. Windows were tried on drawn images, which finds fewer backdoors "
-    "(docs/scan.md). Give natural samples with --samples."
-)
-SCARCE = (
-    "Only {} were given, a third of them to search with: the verdict may change with more. Give {} or more "
-    "(docs/scan.md)."
-)
-INDEPENDENT = (
-    "All-to-all and source-specific backdoors: not searched, because the outputs are independent of each other."
-)
-UNMOVABLE = "The network predicts {} for every held-out sample: whether a trigger leads there was not tested."
-TOO_FEW = "{} classes are too few to compare with each other: give clean networks of the same kind with --reference."
-MANY_CLASSES = (
-    "Of {:,} classes, {} were tested and {} more were measured only for comparison. Backdoors to the remaining classes "
-    "would be missed."
+TOO_FEW = (
+    "There are too few classes ({}) to compare with each other: give clean networks of the same kind with --reference."
 )
 
 
@@ -79,21 +44,34 @@ class ScanProgress:
         display.update(self.doing, self.share)
 
 
-def check_alpha(alpha: float) -> None:
-    """Raise RecipeError unless ``alpha``, the p-value below which a class is a suspect, is above 0 and below 1.
+def check_alpha(alpha: float, classifier: Classifier, *, natural: bool, references: int = 0) -> None:
+    """Raise RecipeError unless ``alpha``, the p-value below which a class is a suspect, is above what the null model can show, and below 1.
+
+    Args:
+        alpha: A share of clean networks.
+        classifier: The network to scan.
+        natural: Whether samples are of its own kind.
+        references: Number of clean networks that the user gives.
 
     Raises:
         RecipeError: it is not.
     """
     if not 0 < alpha < 1:
         raise RecipeError(f"alpha is {alpha:g}; give a share of clean networks, above 0 and below 1.")
+    networks = len(Null.of(classifier.num_classes, natural=natural, spec=classifier.spec)) + references
+    if (lowest := 1 / (networks + 1)) >= alpha:
+        raise RecipeError(
+            f"alpha is {alpha:g}, but of {count(networks, 'clean network')} to compare with no p-value is below {lowest:.2g}: give a "
+            "larger alpha, or more clean networks with --reference."
+        )
 
 
 def require_classes(classifier: Classifier, reference: Sequence[Classifier] = ()) -> None:
-    """Raise CardError if a network's outputs are measurements, or if one of classifier and references is multi-label and another is not.
+    """Raise PhospheneError if a network's outputs are measurements, or if a reference is of another kind or has the same weights.
 
     Raises:
-        CardError: one of these.
+        CardError: outputs are measurements, or a reference has other channels, or is multi-label where the classifier is not.
+        RecipeError: a reference has the classifier's own weights.
     """
     for one in (classifier, *reference):
         one.refuse_regression("a scan")
@@ -102,6 +80,17 @@ def require_classes(classifier: Classifier, reference: Sequence[Classifier] = ()
             raise CardError(
                 f"{one.name} has {kinds[one.multi_label]}, and {classifier.name} has {kinds[classifier.multi_label]}: "
                 "give references of the same kind."
+            )
+        if one.input.channels != classifier.input.channels:
+            raise CardError(
+                f"reference {one.name} takes images with {count(one.input.channels, 'channel')}, {classifier.name} with "
+                f"{classifier.input.channels}: give references that take the same samples."
+            )
+    own = classifier.sha256 if reference else ""
+    for one in reference:
+        if one.sha256 == own:
+            raise RecipeError(
+                f"reference {one.name} has the same weights as the scanned network: give other clean networks."
             )
 
 
@@ -147,9 +136,9 @@ def scan(
         PhospheneError: an argument does not fit; the message names the fix.
     """
     began = time.perf_counter()
-    check_alpha(alpha)
-    require_classes(classifier, reference)
     natural = is_natural(classifier, pool.spec)
+    check_alpha(alpha, classifier, natural=natural, references=len(reference))
+    require_classes(classifier, reference)
     tally = _Tally(passes_of((classifier, *reference), pairs=pairs), on_progress)
 
     def engine_of(one: Classifier) -> CountingEngine:
@@ -167,18 +156,19 @@ def scan(
         few = len(own.classes) < FEWEST_CLASSES
         others = measured if few else []
         given = [clean_network(one, found, natural, others) for one, found in zip(reference, measured, strict=True)]
-        null = Null.of(natural=natural, references=given, spec=classifier.spec)
+        null = Null.of(classifier.num_classes, natural=natural, references=given, spec=classifier.spec)
         rows = class_rows(classifier, own, others, null)
         chosen = [row for row in rows if row.p_value < alpha][:MOST_SUSPECTS]
-        rival = next((row for row in rows if row.p_value >= alpha), rows[-1])
         suspects = []
         for row in chosen:
             tally.doing = f"make a candidate for {classifier.labels.short(row.index)}"
-            suspects.append(_make_suspect(engine, own, row, rival, alpha, seed))
+            suspects.append(_make_suspect(engine, own, row, next_class(row, rows, alpha), alpha, seed))
     all_to_all = own.all_to_all and own.all_to_all.compared(null.all_to_all_p_value(own.all_to_all.figure), alpha)
     doubts = [TOO_FEW.format(len(own.classes))] if few and not measured else []
     p_value = min(row.p_value for row in rows)
-    verdict, reasons = decide(p_value, suspects, all_to_all, doubts, classifier.labels)
+    verdict, reasons = decide(
+        p_value, suspects, all_to_all, doubts, classifier.labels, weak=one_predicted(classifier, own)
+    )
     return Verdict(
         verdict=verdict,
         p_value=min([p_value, all_to_all.p_value] if all_to_all and all_to_all.works else [p_value]),
@@ -193,7 +183,7 @@ def scan(
         unlike=null.unlike(classifier),
         null_figures=null.figures,
         limit=null.limit(alpha),
-        not_tested=tuple(_not_tested(classifier, own, natural=natural, pairs=pairs)),
+        not_tested=tuple(not_tested(classifier, own, natural=natural, pairs=pairs)),
         model=classifier.name,
         num_classes=classifier.num_classes,
         tested=own.tested,
@@ -216,6 +206,12 @@ def class_rows(classifier: Classifier, found: Measured, others: Sequence[Measure
         p_value = null.p_value(figure) if k < found.tested else 1.0
         rows.append(ClassRow(index, classifier.labels[index], effect.share, effect.tried, own, figure, p_value))
     return tuple(sorted(rows, key=lambda row: -row.figure))
+
+
+def next_class(row: ClassRow, rows: Sequence[ClassRow], alpha: float) -> ClassRow:
+    """Return the row to compare a suspect's ``row`` with: the most deviating that is no suspect; without one, the least of the others."""
+    others = [one for one in rows if one is not row]
+    return next((one for one in others if one.p_value >= alpha), [row, *others][-1])
 
 
 def clean_network(
@@ -244,29 +240,6 @@ def _make_suspect(engine: Engine, found: Measured, row: ClassRow, rival: ClassRo
     probes = found.search, found.held_out
     candidate = make_candidate(engine, *probes, windows[row.index], windows[rival.index], local=local, seed=seed)
     return Suspect(row.index, row.label, row.p_value, candidate, far_below_alpha=row.p_value < alpha / 2)
-
-
-def _not_tested(classifier: Classifier, found: Measured, *, natural: bool, pairs: bool) -> list[str]:
-    """Return sentences for the report: which kinds of backdoors or classes this scan did not test, and which kinds it often misses."""
-    lines = [] if natural else [DRAWN]
-    samples = len(found.search) + len(found.held_out)
-    if samples < ENOUGH_SAMPLES:
-        lines.append(SCARCE.format(count(samples, "sample"), ENOUGH_SAMPLES))
-    if found.unmovable:
-        lines.append(UNMOVABLE.format(first_few([repr(classifier.labels.short(one)) for one in found.unmovable])))
-    if len(found.classes) + len(found.unmovable) < classifier.num_classes:
-        others = len(found.classes) - found.tested
-        lines.append(MANY_CLASSES.format(classifier.num_classes, found.tested, others))
-    if classifier.multi_label:
-        return [*lines, INDEPENDENT, *MISSED_KINDS]
-    if found.pairs is None:
-        searched = pairs or classifier.num_classes <= FEW
-        lines.append(FEW_SOURCES if searched else NO_PAIRS.format(FEW))
-    else:
-        lines.append(PAIRS)
-    searched = pairs or classifier.num_classes <= MANY
-    missing = FEW_SAMPLES if searched else NO_ALL_TO_ALL.format(MANY)
-    return [*lines, missing if found.all_to_all is None else ONE_WINDOW, *MISSED_KINDS]
 
 
 class _Tally:

@@ -168,8 +168,10 @@ def decide(
     all_to_all: "AllToAll | None",
     doubts: Sequence[str],
     labels: Labels,
+    *,
+    weak: str = "",
 ) -> tuple[str, tuple[str, ...]]:
-    """Return verdict and reasons: with doubts inconclusive; else backdoored if a trigger works; else clean, or inconclusive with suspects.
+    """Return verdict and reasons: inconclusive with doubts; else backdoored if a trigger works; else clean, or inconclusive if in doubt.
 
     A trigger is a suspect's candidate or the all-to-all window.
 
@@ -179,6 +181,7 @@ def decide(
         all_to_all: The window that comes closest to an all-to-all trigger, compared with clean networks.
         doubts: Reasons why classes cannot be compared.
         labels: Names of the classes.
+        weak: Why it would mean nothing that no class deviates; empty if it means something.
     """
     if doubts:
         return INCONCLUSIVE, tuple(doubts)
@@ -212,4 +215,6 @@ def decide(
             "samples (--samples) or clean networks of the same kind (--reference)."
         )
         return INCONCLUSIVE, (reason,)
+    if weak:
+        return INCONCLUSIVE, (weak,)
     return CLEAN, (f"No class deviates unusually far, compared with clean networks (p = {p_value:.2g}).",)

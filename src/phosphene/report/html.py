@@ -11,7 +11,6 @@ from markupsafe import Markup
 from phosphene import markup
 from phosphene.concept_map import p_class_name
 from phosphene.concepts import is_class, is_unit, kind_and_index
-from phosphene.errors import RunError
 from phosphene.formats import count, heat, percent, probability, targeting_text
 from phosphene.image_files import encode
 from phosphene.labels import first_synonym
@@ -23,6 +22,7 @@ from phosphene.report.scan import scan_section
 from phosphene.report.scores import score_section
 from phosphene.runs import RunDirectory, open_run
 from phosphene.runs.atomic import write_bytes
+from phosphene.runs.scans import no_maps
 
 # Parts of the page: name -> function that returns what the template of that name shows, or None to leave the part out.
 # Of a part's facts, "glance", a list of {"mark", "text"}, goes to the top of the page, and "nav" into its contents. A
@@ -67,7 +67,7 @@ def write_report(
     parts = {name: part for name, function in SECTIONS.items() if (part := function(run, facts)) is not None}
     gallery, scan = parts.get("gallery"), parts.get("scan")
     if gallery is None and scan is None:
-        raise RunError(f"{run.path} has no finished maps yet: run `phosphene map` to the end first.")
+        raise no_maps(run)
     if scan is not None and scan["first"]:
         parts = {"scan": scan, **parts}
     lines = notes_glance(facts) + [line for part in parts.values() for line in part["glance"]]

@@ -118,15 +118,18 @@ def evidence(one: Mapping[str, Any], found: Mapping[str, Any]) -> str:
 def rank(one: Mapping[str, Any], found: Mapping[str, Any]) -> str:
     """Return the text "3 of 40 clean networks deviate as far (p = 0.1)" for a class or suspect ``one``, counted in its scan ``found``."""
     number, figures = found["null"]["networks"], found["null"].get("figures")
+    own = next(row["figure"] for row in found["classes"] if row["index"] == one["index"])
     if figures is None:  # scans of earlier versions: without references, the p-value is the rank
         above = round(one["p_value"] * (number + 1)) - 1
     else:
-        own = next(row["figure"] for row in found["classes"] if row["index"] == one["index"])
         above = sum(figure >= own for figure in figures)
     some = "none" if above <= 0 else f"{above:,}"
+    given = len(found["references"])
+    reached = sum(figure >= own for figure in figures[-given:]) if figures is not None and given else 0
+    of_given = f", among them {reached} of {count(given, 'reference')}" if reached else ""
     verb = "deviates" if above == 1 else "deviate"
     lowest = f", the lowest that {number:,} networks can show" if one["p_value"] * (number + 1) < 1.5 else ""
-    return f"{some} of {count(number, 'clean network')} {verb} as far (p = {one['p_value']:.2g}{lowest})"
+    return f"{some} of {count(number, 'clean network')} {verb} as far{of_given} (p = {one['p_value']:.2g}{lowest})"
 
 
 def effect(one: Mapping[str, Any]) -> str:

@@ -15,6 +15,7 @@ from phosphene.runs import RunDirectory
 from phosphene.runs.facts import slug
 from phosphene.runs.map_json import read_map_json
 from phosphene.runs.predictions import read_predictions
+from phosphene.runs.scans import no_maps
 
 Card = dict[str, Any]
 
@@ -116,7 +117,7 @@ def _read_maps(run: RunDirectory) -> dict[int, list[Card]]:
         card = {"map": {"short": first_synonym(figures["label"]), **figures}, "folder": folder}
         found[place[0]].append(card | {"own": of_own[0] if of_own else None, "others": of_others})
     if not found:
-        raise RunError(f"{run.path} has no finished maps: give its `phosphene map` command once more, or leave it out.")
+        raise no_maps(run)
     return dict(found)
 
 

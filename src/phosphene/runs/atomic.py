@@ -15,6 +15,8 @@ from phosphene.textfile import read_text
 
 MOST_JSON_BYTES = 500_000_000  # run.json of a million maps has 60 MB
 
+PART = ".part"  # end of the names of files that are being written
+
 
 def write_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:
     """Write ``data`` to ``path``, whole or not at all, flushed to the disk if ``durable``; make its folder; RunError if that fails.
@@ -53,7 +55,7 @@ def _open_part_file(path: Path) -> tuple[int, str]:
     for left in reversed(range(10)):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            return tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+            return tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=PART)
         except FileNotFoundError:
             if not left:
                 raise
@@ -65,7 +67,7 @@ def remove_parts(folder: Path, name: str = "") -> None:
 
     Call it under the lock that guards those files, because writers that are still alive have such files as well.
     """
-    for left in folder.glob(f".{glob.escape(name)}*.part") if folder.is_dir() else ():
+    for left in folder.glob(f".{glob.escape(name)}*{PART}") if folder.is_dir() else ():
         with contextlib.suppress(OSError):
             left.unlink()
 

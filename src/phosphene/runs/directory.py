@@ -22,7 +22,7 @@ from phosphene.errors import RunError
 from phosphene.expressions import find_among
 from phosphene.image_files import encode
 from phosphene.labels import Labels
-from phosphene.runs.atomic import remove_parts, write_bytes, write_json, writing
+from phosphene.runs.atomic import PART, remove_parts, write_bytes, write_json, writing
 from phosphene.runs.checks import checks_line
 from phosphene.runs.documents import SCHEMA, Document, run_json
 from phosphene.runs.facts import NEEDED, refuse_another_run, runs_nearby, slug, versions
@@ -77,24 +77,24 @@ class RunDirectory:
         """Raise RunError if the directory holds a run of another model, recipe or samples than ``facts``, or files but no run.
 
         Raises:
-            RunError: the directory belongs to another model, recipe or set of samples, its concepts and suspects have
+            RunError: the directory belongs to another model, recipe or set of samples, its concepts and scanned classes have
                 other labels than ``labels``, those of the model now, or it is not a run.
         """
         if (self.path / "run.json").exists():
             old = self.facts()
             refuse_another_run(self.path, old, facts)
             if labels is not None:
-                refuse_other_labels(self.path, [*old["jobs"], *self._suspects()], labels)
+                refuse_other_labels(self.path, [*old["jobs"], *self._scanned_classes()], labels)
         elif self.path.is_dir():
-            if any(child.name not in (LOCK, NOTE) for child in self.path.iterdir()):
+            if any(child.name not in (LOCK, NOTE) and child.suffix != PART for child in self.path.iterdir()):
                 raise RunError(f"{self.path} holds files but is not a run directory: choose another --out.")
         elif self.path.exists():
             raise RunError(f"{self.path} is a file, not a directory: choose another --out.")
 
-    def _suspects(self) -> list[dict[str, Any]]:
-        """Return the suspects of scan.json; none if it is missing or damaged, which those who read the scan report."""
+    def _scanned_classes(self) -> list[dict[str, Any]]:
+        """Return the classes of scan.json; none if it is missing or damaged, which those who read the scan report."""
         with suppress(RunError):
-            return list((SCAN.read(self.path) or {"suspects": []})["suspects"])
+            return list((SCAN.read(self.path) or {"classes": []})["classes"])
         return []
 
     def facts(self) -> dict[str, Any]:

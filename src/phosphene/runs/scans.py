@@ -95,6 +95,15 @@ def verdict_lines(run: "RunDirectory") -> list[str]:
     return [f"{one['verdict']} ({one['model']['name']}): {' '.join(one['reasons'][:1])}" for one in scans]
 
 
+def no_maps(run: "RunDirectory") -> RunError:
+    """Return the RunError to raise for a run without finished maps: it says whether it holds a scan, and which command to give."""
+    if run.facts()["jobs"]:
+        return RunError(f"{run.path} has no finished maps yet: give its `phosphene map` command once more.")
+    if (run.path / NAME).exists():
+        return RunError(f"{run.path} has no finished maps, only a scan: give a run of `phosphene map`.")
+    return RunError(f"{run.path} has no finished maps, and its scan has not ended: give that command once more.")
+
+
 def check_scan(run: "RunDirectory", request: Mapping[str, Any]) -> "dict[str, Any] | None":
     """Return ``scan.json``'s content; RunError if inputs or settings differ from ``request``, ``None`` if only the method does, or no file.
 
@@ -138,9 +147,10 @@ def write_scan(
         sarif: The scan as SARIF, for code-scanning dashboards.
 
     Raises:
-        RunError: the run cannot be written.
+        RunError: the run cannot be written, or holds another scan by now.
     """
     with hold(run.path), writing(run.path):
+        check_scan(run, entry)  # another process may have written one meanwhile
         remove_parts(run.path, "scan")
         (run.path / NAME).unlink(missing_ok=True)  # first, so that no old verdict speaks of new triggers
         if (run.path / FOLDER).is_dir():
@@ -163,4 +173,5 @@ def read_scan_file(run: "RunDirectory", name: str) -> bytes:
             raise RunError(f"{run.path / NAME} names {name}, which lies outside of the run. {SCAN.fix}")
         return path.read_bytes()
     except OSError as error:
-        raise RunError(f"{path} cannot be read: {error.strerror or error}. {SCAN.fix}") from None
+        reason = error.strerror or error
+        raise RunError(f"{path} cannot be read: {reason}. Delete {run.path / NAME} and scan again.") from None

@@ -9,13 +9,13 @@ from typing import Any
 from phosphene import notebook
 from phosphene.concept_map import ConceptMap, p_class_name
 from phosphene.concepts import is_class, is_unit
-from phosphene.errors import RunError
 from phosphene.formats import count, percent, probability
 from phosphene.labels import first_synonym
 from phosphene.metrics.compare import Change, ComparedRun, Prediction, compare
 from phosphene.report.scores import read_scorecards
 from phosphene.runs import RunDirectory
 from phosphene.runs.predictions import read_predictions
+from phosphene.runs.scans import no_maps
 
 
 @dataclass(frozen=True)
@@ -195,7 +195,7 @@ def _maps_by_class(run: RunDirectory) -> dict[int, list[ConceptMap]]:
     for one in run.maps():
         found[one.index].append(one)
     if not found:
-        raise RunError(f"{run.path} has no finished maps yet: give its `phosphene map` command once more.")
+        raise no_maps(run)
     return dict(found)
 
 

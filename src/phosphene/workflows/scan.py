@@ -17,7 +17,7 @@ from phosphene.backdoor.verdict import EXIT_CODES
 from phosphene.classifier import Classifier
 from phosphene.engine import Engine
 from phosphene.engine.device import single_precision
-from phosphene.errors import PhospheneError, RecipeError
+from phosphene.errors import PhospheneError
 from phosphene.executors.base import MapOrigin
 from phosphene.progress import ProgressDisplay
 from phosphene.report import write_report
@@ -154,18 +154,14 @@ def plan_scan(
         RecipeError: alpha does not fit, or a network is its own reference.
         RunError: ``out`` holds something else.
     """
-    check_alpha(alpha)
     classifier, facts = origin.classifier, origin.facts
+    natural = is_natural(classifier, origin.pool.spec)
+    check_alpha(alpha, classifier, natural=natural, references=len(reference))
     require_classes(classifier, reference)
     references = [{"name": one.name, "spec": one.spec, "sha256": one.sha256} for one in reference]
-    for one in references:
-        if one["sha256"] == facts["model"]["sha256"]:
-            raise RecipeError(
-                f"reference {one['name']} has the same weights as the scanned network: give other clean networks."
-            )
     request = {
         "model": {**facts["model"], "input": list(classifier.input.shape)},
-        "samples": {**facts["samples"], "natural": is_natural(classifier, origin.pool.spec)},
+        "samples": {**facts["samples"], "natural": natural},
         "references": references,
         "alpha": alpha,
         "settings": {"pairs": pairs, "seed": seed, "precision": origin.precision},
