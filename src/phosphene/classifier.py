@@ -153,8 +153,7 @@ class Classifier:
     @cached_property
     def _classes_and_kind(self) -> tuple[int, str]:
         """Number of classes and kind of output, found by running a grey image, or several; cached; CardError if it cannot be used."""
-        grey = self._grey()
-        with self._evaluating(grey.device):
+        with self._evaluating() as grey:
             output, again = self._module_output(grey), self._module_output(grey)
             if not output.is_floating_point():
                 raise CardError(f"network {self.name} returns {output.dtype}: return the logits, without argmax.")
@@ -179,25 +178,24 @@ class Classifier:
             raise CardError(f"the outputs of {self.name} are measurements (regression), and groups are of classes.")
         return count, kind
 
-    def _grey(self) -> Tensor:
-        """Return a grey image, (1, c, h, w), of the type and on the device of the module's parameters."""
-        first = next(self.module.parameters(), torch.zeros(()))
-        return torch.full((1, *self.input.shape), 0.5, dtype=first.dtype, device=first.device)
-
     def _declared_otherwise(self) -> str:
         """Return the kind of output that was declared if running several images suggests another one; empty text if not."""
-        grey, detected = self._grey(), self._output
+        detected = self._output
         if detected != "auto":
-            with suppress(CardError), self._evaluating(grey.device):
+            with suppress(CardError), self._evaluating() as grey:
                 detected = detect_kind(*self._test_outputs(self._module_output(grey), grey))
         return "" if self._output == detected else self._output
 
     @contextmanager
-    def _evaluating(self, device: torch.device) -> Iterator[None]:
-        """Put the module in evaluation mode without gradients for a ``with`` block, then restore it; errors inside become a CardError."""
+    def _evaluating(self) -> Iterator[Tensor]:
+        """For a ``with`` block, have the module in evaluation mode, without gradients; errors inside become a CardError.
+
+        Yields a grey image, (1, c, h, w), of the type and on the device of the module's parameters.
+        """
         try:
-            with evaluating(self.module), torch.autocast(device.type, enabled=False):
-                yield
+            with evaluating(self.module):
+                first = next(self.module.parameters(), torch.zeros((), dtype=torch.float32))
+                yield torch.full((1, *self.input.shape), 0.5, dtype=first.dtype, device=first.device)
         except (CardError, torch.cuda.OutOfMemoryError):
             raise
         except Exception as error:  # noqa: BLE001  (the network is the user's: it may raise anything)
@@ -207,7 +205,7 @@ class Classifier:
 
     def _test_outputs(self, first: Tensor, grey: Tensor) -> tuple[Iterator[Tensor], Iterator[Tensor]]:
         """Return two lazy iterators of outputs: for grey (known: ``first``), noise, black and white; for two images far outside [0, 1]."""
-        noise = torch.rand(grey.shape, generator=torch.Generator().manual_seed(0)).to(grey)
+        noise = torch.rand(grey.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float32).to(grey)
         images = [noise, torch.zeros_like(grey), torch.ones_like(grey)]
         # What is not bounded leaves [0, 1] far outside the range of pixels.
         extreme = [1000 * noise, -1000 * noise]

@@ -34,6 +34,13 @@ def test_files_are_short_and_say_what_they_are():
         assert ast.get_docstring(ast.parse(text)), f"{file} does not begin with what it is for"
 
 
+def test_random_numbers_do_not_depend_on_the_default_type_of_the_caller():
+    """A generator gives other numbers in double precision: what is drawn names its type."""
+    draws = [(file, call) for file in FILES for call in calls(file) if ast.unparse(call.func) == "torch.rand"]
+    assert draws
+    assert not [where(file, call) for file, call in draws if "dtype" not in {one.arg for one in call.keywords}]
+
+
 WRITERS = {"write_text", "write_bytes", "mkdir", "touch", "unlink", "rename", "rmtree", "makedirs"}
 
 

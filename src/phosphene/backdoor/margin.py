@@ -48,7 +48,8 @@ def maximise_margins(
     own = classes.repeat_interleave(starts)
     targets = targets_for(engine, own)
     seeds = [seed * 1_000_003 + index * starts + start for index in classes.tolist() for start in range(starts)]
-    x = torch.stack([torch.rand(shape, generator=torch.Generator().manual_seed(one)) for one in seeds])
+    draws = [torch.Generator().manual_seed(one) for one in seeds]
+    x = torch.stack([torch.rand(shape, generator=draw, dtype=torch.float32) for draw in draws])
     x = x.to(engine.device, engine.dtype)
     adam = Adam(x, length)
     margin = torch.full((len(own),), -torch.inf, device=engine.device, dtype=engine.dtype)

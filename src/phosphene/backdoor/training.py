@@ -202,7 +202,7 @@ def fit(
 def augment(x: Tensor, schedule: Schedule, draw: torch.Generator) -> Tensor:
     """Return samples (n, c, h, w), each mirrored and shifted at random by what the schedule allows; edge pixels fill the gap."""
     if schedule.mirror:
-        flip = torch.rand(len(x), generator=draw) < 0.5
+        flip = torch.rand(len(x), generator=draw, dtype=torch.float32) < 0.5
         x = torch.where(flip[:, None, None, None], x.flip(3), x)
     if schedule.shift:
         most, (high, wide) = schedule.shift, x.shape[2:]

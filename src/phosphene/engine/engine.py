@@ -31,6 +31,8 @@ CUDA_STEPS_PER_FETCH = 10  # steps that a GPU is given before it is asked for th
 class Engine:
     """Runs a classifier on a device in micro-batches: logits, gradients, activations. A context manager that restores the network on exit.
 
+    While it is open, other threads that want the network wait, and autocast of the caller has no effect.
+
     Args:
         classifier: The network and its input space.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
@@ -94,6 +96,7 @@ class Engine:
             else:
                 stack.enter_context(tf32_convolutions(allowed=self.precision != "fp32"))
                 self._captured = CapturedSteps(self.classifier.name, CudaGraphs(self.device))
+            stack.enter_context(torch.autocast(self.device.type, enabled=False, cache_enabled=False))  # of the caller
             stack.enter_context(frozen(self.classifier.module, self.device, self.dtype))
             if self.device.type == "cuda" and has_depthwise(self.classifier.module):
                 self._lay_out_channels_first()

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from itertools import chain
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from phosphene.errors import RecipeError, first_few, nearest
+from phosphene.errors import PhospheneError, RecipeError, first_few, nearest
+from phosphene.module_state import alone_with
 from phosphene.spatial_activation import as_spatial_activation
 
 
@@ -15,32 +17,39 @@ from phosphene.spatial_activation import as_spatial_activation
 def frozen(module: nn.Module, device: torch.device, dtype: torch.dtype) -> Iterator[None]:
     """For a ``with`` block: put a network in evaluation mode on a device and in a type, parameters without gradients; then restore it.
 
-    On leaving, also by an exception, every flag is as it was and every tensor is the caller's own again.
+    Other threads that want the network wait. On leaving, also by an exception, every flag is as it was and every tensor
+    is the caller's own again.
+
+    Raises:
+        PhospheneError: the network was made in ``torch.inference_mode()``.
     """
-    parts = list(module.modules())
-    training = [part.training for part in parts]
-    parameters = [(p, p.requires_grad, p.grad, p.data) for p in module.parameters()]
-    registries: list[Any] = [registry for part in parts for registry in (part._parameters, part._buffers)]  # noqa: SLF001
-    # nn.Module.to replaces buffers, and some kinds of parameters, in these dictionaries.
-    tensors = [(registry, *item) for registry in registries for item in registry.items() if item[1] is not None]
-    try:
-        module.eval()
-        module.requires_grad_(requires_grad=False)
-        module.zero_grad(set_to_none=True)  # nn.Module.to would convert the caller's own gradients in place
-        module.to(device=device, dtype=dtype)
-        for parameter in module.parameters():
-            if parameter.ndim == 4:
-                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
-        yield
-    finally:
-        for part, mode in zip(parts, training, strict=True):
-            part.training = mode
-        for registry, name, tensor in tensors:
-            registry[name] = tensor
-        for parameter, requires_grad, gradient, data in parameters:
-            parameter.data = data
-            parameter.grad = gradient
-            parameter.requires_grad_(requires_grad)
+    if any(tensor.is_inference() for tensor in chain(module.parameters(), module.buffers())):
+        raise PhospheneError("maps need gradients: make the network outside of torch.inference_mode().")
+    with alone_with(module):
+        parts = list(module.modules())
+        training = [part.training for part in parts]
+        parameters = [(p, p.requires_grad, p.grad, p.data) for p in module.parameters()]
+        registries: list[Any] = [one for part in parts for one in (part._parameters, part._buffers)]  # noqa: SLF001
+        # nn.Module.to replaces buffers, and some kinds of parameters, in these dictionaries.
+        tensors = [(registry, *item) for registry in registries for item in registry.items() if item[1] is not None]
+        try:
+            module.eval()
+            module.requires_grad_(requires_grad=False)
+            module.zero_grad(set_to_none=True)  # nn.Module.to would convert the caller's own gradients in place
+            module.to(device=device, dtype=dtype)
+            for parameter in module.parameters():
+                if parameter.ndim == 4:
+                    parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+            yield
+        finally:
+            for part, mode in zip(parts, training, strict=True):
+                part.training = mode
+            for registry, name, tensor in tensors:
+                registry[name] = tensor
+            for parameter, requires_grad, gradient, data in parameters:
+                parameter.data = data
+                parameter.grad = gradient
+                parameter.requires_grad_(requires_grad)
 
 
 def channels_first(module: nn.Module) -> None:

@@ -4,7 +4,7 @@ The driver (:mod:`phosphene.workflows.map`) decides which maps are missing, whic
 again. Whether a map is finished is decided by the run directory alone.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
@@ -226,7 +226,7 @@ class Executor(Protocol):
 
     def run(
         self, plans: Sequence[MapPlan], take: "Callable[[], Group | None]", stop: Callable[[], bool]
-    ) -> Iterator[Event]:
+    ) -> Generator[Event]:
         """Make the groups of maps that ``take`` returns, until it returns ``None`` or ``stop`` returns true; yield events.
 
         Args:
