@@ -79,7 +79,7 @@ class Job:
         return self.expression or Concept.of_class(self.index, labels[self.index])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ConceptMap:
     """A map: ``nu`` (c, h, w) of a concept (``sample - nu`` moves towards it), ``xi`` (1, h, w), where the network responds, and figures.
 
@@ -107,6 +107,8 @@ class ConceptMap:
         expression: The union or contrast that it is of; ``None`` for a class.
         device: The device that it was made on, ``cpu`` or ``cuda:0``; empty if that is not known.
         precision: The precision that it was made in: ``fp32``, ``tf32`` or ``bf16``; empty if that is not known.
+        made_from: Hashes of the model, recipe and samples that it was made from; empty of a map read from a run, whose
+            ``run.json`` has them.
     """
 
     nu: Tensor
@@ -122,10 +124,11 @@ class ConceptMap:
     passes: int
     seconds: float
     hits: tuple[float, ...] = ()
-    frames: tuple[Image.Image, ...] = field(default=(), repr=False, compare=False)
+    frames: tuple[Image.Image, ...] = ()
     expression: "Concept | None" = None
     device: str = ""
     precision: str = ""
+    made_from: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         shape = " x ".join(map(str, self.nu.shape))

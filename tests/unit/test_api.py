@@ -157,6 +157,31 @@ def test_maps_are_saved_as_a_run_with_a_report(maps, tmp_path):
         ph.ConceptMaps(maps).save(tmp_path / "other")
 
 
+def test_maps_of_another_network_or_recipe_are_not_saved_as_of_this_one(network, maps, tmp_path):
+    mine = maps["lion"]
+    for other in (tiny.classifier(seed=1), network):
+        changed = {**HOW, "overrides": tiny.SHORT | {"steps": 2 + (other is not network)}}
+        mixed = mine[:]
+        mixed += ph.map_concepts(other, 4, **changed)
+        with pytest.raises(PhospheneError, match="maillot was not made from the model, recipe and samples"):
+            mixed.save(tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []
+    mine += ph.map_concepts(network, 4, **HOW)
+    assert len(list(mine.save(tmp_path / "run").maps())) == 3
+
+
+def test_maps_in_a_list_are_told_apart(maps):
+    assert maps.index(maps[1]) == 1
+    assert maps[1] in maps
+    assert maps == maps[:]
+    assert maps != maps[::-1]
+
+
+def test_frames_of_maps_in_a_run_are_there_as_in_memory(network, tmp_path):
+    (one,) = ph.map_concepts(network, 0, frames=3, out=tmp_path / "run", **HOW)
+    assert len(one.frames) == len(ph.map_concepts(network, 0, frames=3, **HOW)[0].frames) == 3
+
+
 @pytest.mark.parametrize("name", ["grid.png", "grid.PDF", "grid.jpg"])
 def test_the_path_of_an_image_is_no_run_directory(maps, tmp_path, name):
     with pytest.raises(PhospheneError, match=r"maps\.grid\(\)\.save"):
@@ -290,6 +315,7 @@ WRONG = {
     "overrides": (lambda _: ph.map_concepts("demo:shapes", "star", overrides=["steps=3"]), "must be a dictionary"),
     "recipe": (lambda _: ph.map_models("demo:shapes", "star", recipes="quik", dry_run=True), "Did you mean quick"),
     "out": (lambda _: ph.map_concepts("demo:shapes", "star", out=5), "out is int '5'; it must be text or a path"),
+    "trust": (lambda _: ph.load("demo:shapes", trust="no"), "trust is str 'no'; it must be True or False"),
     "frames": (lambda _: ph.map_concepts("demo:shapes", "star", frames="x"), "must be a whole number"),
     "a bool for a number": (lambda _: ph.map_concepts("demo:shapes", "star", seeds=True), "must be a whole number"),
     "callback": (lambda _: ph.map_concepts("demo:shapes", "star", on_progress=3), "must be a function"),

@@ -29,7 +29,7 @@ SURE = 8.0  # log-odds beyond which a sample counts no more, so that none outwei
 WORKS = 0.5  # share of the samples that must reach the class of their own
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class AllToAll:
     """Result of the all-to-all search: a window (pasted square), the class it sends each predicted class to, how often, and a p-value.
 

@@ -14,7 +14,7 @@ LEAST, REACHED = 1e-3, 0.5  # margin of a class that no input reaches; share of 
 MOST = 3.0  # largest -log10 p: a distribution fitted to a few margins says nothing about rarer ones
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Margins:
     """Result of :func:`maximise_margins` for m classes: several inputs per class that drive the network to it; largest logit margins.
 

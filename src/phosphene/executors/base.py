@@ -56,6 +56,11 @@ class MapOrigin:
         precision = self.precision if device.type == "cpu" else pick_precision(self.precision, device)
         return run_facts(self.classifier, self.recipe, self.pool, str(device), precision)
 
+    @property
+    def hashes(self) -> tuple[str, ...]:
+        """The hashes in ``facts`` of model, recipe and samples, which tell whether two maps belong into one run."""
+        return tuple(self.facts[what]["sha256"] for what in ("model", "recipe", "samples"))
+
     def refuse_changed_network(self) -> None:
         """Raise RunError if the network's weights have changed since the maps of this origin were planned.
 
