@@ -15,7 +15,7 @@ from phosphene.concept_map import Job
 from phosphene.engine import Engine
 from phosphene.engine.device import pick_precision, single_precision
 from phosphene.engine.modules import channels_first, forward_hooks, has_depthwise
-from phosphene.errors import DeviceError, NumericError, PhospheneError, RecipeError
+from phosphene.errors import CardError, DeviceError, NumericError, PhospheneError, RecipeError
 from phosphene.mapper import map_jobs
 from phosphene.recipe import Recipe, resolve
 from phosphene.samples.pool import make_pool
@@ -299,6 +299,24 @@ def test_gradients_that_the_caller_left_in_the_network_are_kept() -> None:
         assert parameter.grad.dtype == torch.float32
         assert torch.equal(parameter.grad, values[name])
         assert parameter.requires_grad
+
+
+def test_a_network_that_casts_its_input_itself_is_named() -> None:
+    """It was converted; torch's own words are about a bias."""
+
+    class Casting(nn.Sequential):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x.double())
+
+    one = Classifier(Casting(*network()).double(), size=12)
+    assert one.num_classes == 5
+    with (
+        Engine(one, device="cpu") as engine,
+        pytest.raises(CardError, match=r"casts its input .* float32 \(.*leave the"),
+    ):
+        engine.logits(torch.rand(1, 3, 12, 12))
+    with Engine(one, device="cpu", precision="fp64") as engine:
+        assert engine.logits(torch.rand(1, 3, 12, 12)).dtype == torch.float64
 
 
 def test_inference_mode_is_refused_in_one_line() -> None:

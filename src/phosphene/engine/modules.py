@@ -1,5 +1,6 @@
 """What the engine does to the modules of a network, and undoes: training flags, devices, types, hooks."""
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import chain
@@ -8,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from phosphene.errors import PhospheneError, RecipeError, first_few, nearest
+from phosphene.errors import CardError, PhospheneError, RecipeError, first_few, first_line, nearest
 from phosphene.module_state import alone_with
 from phosphene.spatial_activation import as_spatial_activation
 
@@ -50,6 +51,20 @@ def frozen(module: nn.Module, device: torch.device, dtype: torch.dtype) -> Itera
                 parameter.data = data
                 parameter.grad = gradient
                 parameter.requires_grad_(requires_grad)
+
+
+def refuse_own_type(error: RuntimeError, name: str, dtype: torch.dtype) -> None:
+    """Raise CardError if torch's ``error`` is that the network ``name``, which was converted to ``dtype``, mixes types of numbers.
+
+    Raises:
+        CardError: it is: the network casts what it computes with to a type of its own.
+    """
+    differ = re.search(r"same dtype|type \(.*should be the same|expected scalar type", str(error))
+    if differ and "torch.FloatTensor" not in str(error):  # which stands for a tensor that is on another device
+        kind = str(dtype).removeprefix("torch.")
+        raise CardError(
+            f"network {name} casts its input itself, and was converted to {kind} ({first_line(error)}): leave the cast out."
+        ) from None
 
 
 def channels_first(module: nn.Module) -> None:
