@@ -1,10 +1,12 @@
 """The Python functions: what they take, what they refuse in one line, and that files and memory hold the same."""
 
 import inspect
+import pickle
 import re
 import typing
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -202,6 +204,17 @@ def test_a_grid_is_saved(maps, tmp_path, name):
             assert image.size == grid.image.size
 
 
+def test_numbers_of_numpy_are_as_good_as_those_of_python(network):
+    three = np.int64(3)
+    recipe = ph.Recipe(**tiny.SHORT | {"steps": three, "radius": np.float32(2)})
+    assert recipe.sha256 == ph.Recipe(**tiny.SHORT | {"steps": 3, "radius": 2}).sha256
+    made = ph.map_concepts(network, "lion", seed=three, seeds=np.int64(2), recipe=recipe, device="cpu", progress=False)
+    assert [(one.seed, type(one.seed)) for one in made] == [(3, int), (4, int)]
+    grouped = tiny.classifier(groups={"birds": [np.int64(1), 2]}, batch=three)
+    assert grouped.labels.groups == {"birds": (1, 2)}
+    assert type(grouped.batch) is int
+
+
 def test_progress_is_reported_and_shown(network, capfd):
     seen = []
     ph.map_concepts(network, [0, 1], **{**HOW, "progress": True}, on_progress=seen.append)
@@ -234,6 +247,22 @@ def test_runs_and_maps_are_scored_alike(runs):
     assert all((run / "scores.json").exists() for run in runs)
 
 
+def test_m_score_takes_what_a_score_takes(network):
+    made = ph.map_concepts(network, ["lion", 4, "unit:2:3"], **HOW)
+    classes = [one for one in made if not one.concept.unit]
+    assert ph.m_score(iter(classes), network) == ph.m_score(classes, network)
+    with pytest.raises(PhospheneError, match="of classes, and some of these are of units: leave them out"):
+        ph.m_score(made, network)
+    shapes = ph.map_concepts("demo:shapes", ["star", "heart"], **{**HOW, "overrides": {"steps": 1, "refine_steps": 1}})
+    assert 0.5 <= ph.m_score(shapes, "demo:shapes-plain") <= 1
+
+
+def test_a_score_of_maps_reports_progress(maps, network):
+    seen = []
+    ph.score(maps, [network, tiny.classifier(name="other")], on_progress=lambda *one: seen.append(one), progress=False)
+    assert seen == [(0, 2, "tiny"), (1, 2, "other")]
+
+
 def test_maps_are_scored_on_their_own_classifier_by_default(maps):
     (own,) = ph.score(maps, progress=False)
     assert own.source == own.target == "tiny"
@@ -252,6 +281,7 @@ def test_a_check_of_a_run_and_of_maps(runs, maps):
     seen = []
     found = ph.check(runs[0], only=["fidelity"], progress=False, on_finding=seen.append)
     assert seen == found
+    assert pickle.dumps(found)
     assert (runs[0] / "checks.json").exists()
     assert "fidelity" in found._repr_html_()
 
@@ -330,6 +360,33 @@ WRONG = {
     "alpha": (lambda _: ph.scan("demo:shapes", alpha="x"), "alpha is str 'x'; it must be a number"),
     "fps": (lambda _: ph.film("runs/x", fps="x"), "fps is str 'x'; it must be a number"),
     "compare out": (lambda _: ph.compare("runs/x", "runs/y", out=5), "out is int '5'"),
+    "report size": (lambda _: ph.report("runs/x", size=0), "columns=None and size=0 is empty: give 1 or more"),
+    "seed": (lambda _: ph.map_concepts("demo:shapes", "star", seed=2**40), "seeds from 0 to 4294967295"),
+    "batch": (
+        lambda _: ph.Classifier(MODULE, size=9, batch=0),
+        "batch of classifier is 0; it is a number of images, 1",
+    ),
+    "field": (lambda _: ph.Recipe(stepz=1), "recipe has no field 'stepz'. Did you mean steps"),
+    "no text": (
+        lambda _: ph.map_concepts("demo:shapes", "star", overrides={3: 3}),
+        "recipe has no field 3. Fields: name",
+    ),
+    "a value": (lambda _: ph.Recipe("quick"), r"name its fields, such as phosphene\.Recipe\(steps=100\)"),
+    "a tensor": (lambda _: ph.map_concepts("demo:shapes", torch.tensor(1), **HOW), r"not Tensor 'tensor\(1\)'"),
+    "bytes": (lambda _: ph.map_concepts("demo:shapes", b"a", **HOW), "a concept is .*, not bytes"),
+    "no map": (
+        lambda _: ph.render(torch.zeros(4, 4)),
+        r"maps are floats \(\.\.\., c, h, w\), not torch.float32 \(4, 4\)",
+    ),
+    "whole numbers": (lambda _: ph.render(torch.zeros(3, 4, 4).int()), r"maps are floats .*, not torch.int32"),
+    "no models": (
+        lambda _: ph.map_models([], "star", progress=False),
+        "nothing is mapped without a model and a recipe",
+    ),
+    "no recipes": (lambda _: ph.map_models("demo:shapes", "star", recipes=[]), "nothing is mapped without"),
+    "sides": (lambda _: ph.load_samples("synthetic:mixed", (3, -8, 8)), "shape of a network's input"),
+    "floats": (lambda _: ph.load_samples("synthetic:mixed", (3, 8.0, 8)), "shape of a network's input"),
+    "m_score": (lambda maps: ph.m_score(maps, MODULE), "a bare torch module"),
     "serve": (lambda _: ph.serve(5), "folder is int '5'"),
     "list_specs": (lambda _: ph.list_specs(3), "prefix is int '3'; it must be text"),
     "render": (lambda _: ph.render("x"), "nu is str 'x'; it must be a tensor"),

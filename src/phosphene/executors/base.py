@@ -31,7 +31,7 @@ class MapOrigin:
         pool: Samples.
         recipe: Hyper-parameters.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
-        precision: ``auto`` (bf16 on a GPU), ``fp32``, ``tf32`` or ``bf16``.
+        precision: ``auto`` (bf16 on a GPU), ``fp32``, ``tf32``, ``bf16`` or ``fp64``.
         compile: Whether torch compiles the network: ``auto``, ``on`` or ``off``.
     """
 
