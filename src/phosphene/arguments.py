@@ -47,11 +47,11 @@ def seed_range(seed: int, seeds: int = 1) -> range:
     Raises:
         ConceptError: there are none, or one is out of range.
     """
-    if wanted(int, seed) or wanted(int, seeds) or seeds < 1 or seed < 0 or seed + seeds > MOST_SEEDS:
+    if wanted(int, seed) or wanted(int, seeds) or seeds < 1 or seed < 0 or int(seed) + int(seeds) > MOST_SEEDS:
         raise ConceptError(
             f"seeds={seeds} from seed={seed} cannot be used: give seeds=1 or more, and seeds from 0 to {MOST_SEEDS - 1}."
         )
-    return range(int(seed), int(seed + seeds))
+    return range(int(seed), int(seed) + int(seeds))
 
 
 def to_classifier(model: Any, *, trust: bool = False, concepts: Any = None, classes: Sequence[str] = ()) -> Classifier:
