@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import nn
 
+from phosphene.checked import wanted
 from phosphene.classifier import Classifier
 from phosphene.concepts import Concept
 from phosphene.errors import ConceptError, RecipeError, SamplesError, SpecError, nearest
@@ -22,19 +23,35 @@ from phosphene.sources import add_prompts, load
 from phosphene.two_tower import ImageTower, PromptClassifier, texts_fix
 from phosphene.units import FORMS, LOW, Unit
 
+MOST_SEEDS = 2**32
+
 Concepts = str | int | Concept | Iterable[str | int | Concept]
 Model = str | Path | Classifier
 Samples = str | Path | SamplePool | None
 
 
 def as_list(values: Any) -> list[Any]:
-    """Return an argument that holds one value or several as a list; a string counts as one value."""
-    return list(values) if isinstance(values, Iterable) and not isinstance(values, str) else [values]
+    """Return an argument that holds one value or several as a list; text, bytes and a tensor of no dimension count as one value."""
+    one = isinstance(values, str | bytes) or not isinstance(values, Iterable) or getattr(values, "ndim", 1) == 0
+    return [values] if one else list(values)
 
 
 def concept_list(concepts: Any) -> "list[Any] | None":
     """Return one concept or several, which may come from a generator, as a list that can be iterated twice; ``None`` stays."""
     return None if concepts is None else as_list(concepts)
+
+
+def seed_range(seed: int, seeds: int = 1) -> range:
+    """Return the range of seeds from ``seed`` to ``seed + seeds - 1``; ConceptError if it is empty or not within 0 to 2**32 - 1.
+
+    Raises:
+        ConceptError: there are none, or one is out of range.
+    """
+    if wanted(int, seed) or wanted(int, seeds) or seeds < 1 or seed < 0 or int(seed) + int(seeds) > MOST_SEEDS:
+        raise ConceptError(
+            f"seeds={seeds} from seed={seed} cannot be used: give seeds=1 or more, and seeds from 0 to {MOST_SEEDS - 1}."
+        )
+    return range(int(seed), int(seed) + int(seeds))
 
 
 def to_classifier(model: Any, *, trust: bool = False, concepts: Any = None, classes: Sequence[str] = ()) -> Classifier:

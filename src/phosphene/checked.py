@@ -15,6 +15,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, ParamSpec, TypeVar
 
+import numpy as np
 from torch import Tensor
 
 from phosphene.errors import RecipeError, nearest
@@ -24,6 +25,7 @@ R = TypeVar("R")
 
 # What an annotation names -> what is accepted for it, and its name in messages.
 KINDS: dict[Any, tuple[Any, str]] = {
+    bool: ((bool, np.bool_), "True or False"),
     int: (Integral, "a whole number"),
     float: (Real, "a number"),
     str: (str, "text"),

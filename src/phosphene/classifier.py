@@ -26,6 +26,7 @@ from phosphene.outputs import (
     detect_kind,
     is_single,
     parse_output,
+    part_of,
     refuse_wrong_count,
     select,
     to_logits,
@@ -57,7 +58,7 @@ class Classifier:
             for a network with one output, ``logit`` or ``probability``; or ``regression``. Of several outputs, the position or key of
             the logits, with or without their kind: ``0``, ``out``, ``out:probabilities``. Of several levels of labels in
             one output, the part with one of them: ``[3:7]``, ``out[3:]:logits``.
-        batch: Largest number of images that the module accepts at once; any number by default.
+        batch: Largest number of images, 1 or more, that the module accepts at once; any number by default.
         notes: Notes for the user about how it was loaded, one line each.
         origin: The fields of a card that build the module again, ``{"arch": "torchvision:vgg16"}``, if there are any.
 
@@ -86,7 +87,10 @@ class Classifier:
     ) -> None:
         self.module = unwrap(module)
         self.input = InputSpace.of(size, mean, std)
-        self.name, self.spec, self.batch, self.origin = name, spec or name, batch, dict(origin or {})
+        if batch is not None and batch < 1:
+            raise CardError(f"batch of {name} is {batch}; it is a number of images, 1 or more, or left out.")
+        self.batch = None if batch is None else int(batch)
+        self.name, self.spec, self.origin = name, spec or name, dict(origin or {})
         self.trusted = False  # whether the user allowed code that comes with the model to run; the sources set it
         self.measures = ""  # why the outputs are measurements, for messages; the sources of two-tower models set it
         self._notes = tuple(notes)
@@ -110,9 +114,16 @@ class Classifier:
         """Return logits (n, classes) for pixels (n, c, h, w) in [0, 1]; normalises them, converts probabilities; gradients flow through.
 
         Runs the module as it stands; :class:`phosphene.engine.Engine` puts it in evaluation mode.
+
+        Raises:
+            CardError: the pixels are not floats of this shape, or the module returns another number of classes than before.
         """
-        kind = self.output
-        return to_logits(self._module_output(pixels), kind)
+        self.input.refuse_unfit(pixels, self.name)
+        classes, kind = self._classes_and_kind
+        logits = to_logits(self._module_output(pixels), kind)
+        if logits.shape[1] != classes:
+            raise CardError(f"{self.name} had {classes} classes and has {logits.shape[1]} now: make a Classifier anew.")
+        return logits
 
     def _module_output(self, pixels: Tensor) -> Tensor:
         """Return the module's raw output for pixels in [0, 1], normalised first; of several, the one with the logits; else CardError."""
@@ -121,25 +132,13 @@ class Classifier:
         try:
             known = None if self._labels is None or self._part is not None else len(self._labels)
             output, which = select(found, self._which, known)
+            output = output.flatten(1) if output.ndim > 2 and output.shape[2:].numel() == 1 else output
+            output = part_of(output, self._part, which)
         except CardError as error:
             raise CardError(f"network {self.name} {error}") from None
         if which != self._which:  # chosen at the first image
             self._which, self._notes = which, (*self._notes, f"of several outputs, {which!r} is used as logits")
-        output = output.flatten(1) if output.ndim > 2 and output.shape[2:].numel() == 1 else output
-        if self._part is None or output.ndim != 2:
-            return output
-        stop = output.shape[1] if self._part.stop is None else self._part.stop
-        if not self._part.start < stop <= output.shape[1]:
-            part = write_output(self._which, self._part)
-            raise CardError(
-                f"network {self.name} returns {output.shape[1]} values: none, or not all, of {part} are there; give a "
-                f"part within [0:{output.shape[1]}], [START:END] with START below END."
-            )
-        return output[:, self._part]
-
-    def _wrong_output(self, what: object) -> str:
-        """Return the error message for a network output ``what`` (a type or shape) that is not logits of shape (n, classes)."""
-        return f"network {self.name} returns {what}; {NEEDED}."
+        return output
 
     def _normalisation(self, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """Return mean and 1 / std, (1, c, 1, 1) each, on a device; cached per device and type, as copying to a GPU would make it wait."""
@@ -153,15 +152,14 @@ class Classifier:
     @cached_property
     def _classes_and_kind(self) -> tuple[int, str]:
         """Number of classes and kind of output, found by running a grey image, or several; cached; CardError if it cannot be used."""
-        grey = self._grey()
-        with self._evaluating(grey.device):
+        with self._evaluating() as grey:
             output, again = self._module_output(grey), self._module_output(grey)
             if not output.is_floating_point():
                 raise CardError(f"network {self.name} returns {output.dtype}: return the logits, without argmax.")
             if not torch.allclose(output, again, rtol=1e-3, atol=1e-5, equal_nan=True):
                 self._notes = (*self._notes, UNREPEATABLE_NOTE)
             if not is_single(output) and (output.ndim != 2 or len(output) != 1 or not output.numel()):
-                raise CardError(self._wrong_output(tuple(output.shape)))
+                raise CardError(f"network {self.name} returns {tuple(output.shape)}; {NEEDED}.")
             try:
                 kind = self._output if self._output != "auto" else detect_kind(*self._test_outputs(output, grey))
                 refuse_wrong_count(kind, output)
@@ -179,25 +177,24 @@ class Classifier:
             raise CardError(f"the outputs of {self.name} are measurements (regression), and groups are of classes.")
         return count, kind
 
-    def _grey(self) -> Tensor:
-        """Return a grey image, (1, c, h, w), of the type and on the device of the module's parameters."""
-        first = next(self.module.parameters(), torch.zeros(()))
-        return torch.full((1, *self.input.shape), 0.5, dtype=first.dtype, device=first.device)
-
     def _declared_otherwise(self) -> str:
         """Return the kind of output that was declared if running several images suggests another one; empty text if not."""
-        grey, detected = self._grey(), self._output
+        detected = self._output
         if detected != "auto":
-            with suppress(CardError), self._evaluating(grey.device):
+            with suppress(CardError), self._evaluating() as grey:
                 detected = detect_kind(*self._test_outputs(self._module_output(grey), grey))
         return "" if self._output == detected else self._output
 
     @contextmanager
-    def _evaluating(self, device: torch.device) -> Iterator[None]:
-        """Put the module in evaluation mode without gradients for a ``with`` block, then restore it; errors inside become a CardError."""
+    def _evaluating(self) -> Iterator[Tensor]:
+        """For a ``with`` block, have the module in evaluation mode, without gradients; errors inside become a CardError.
+
+        Yields a grey image, (1, c, h, w), of the type and on the device of the module's parameters.
+        """
         try:
-            with evaluating(self.module), torch.autocast(device.type, enabled=False):
-                yield
+            with evaluating(self.module):
+                first = next(self.module.parameters(), torch.zeros((), dtype=torch.float32))
+                yield torch.full((1, *self.input.shape), 0.5, dtype=first.dtype, device=first.device)
         except (CardError, torch.cuda.OutOfMemoryError):
             raise
         except Exception as error:  # noqa: BLE001  (the network is the user's: it may raise anything)
@@ -207,7 +204,7 @@ class Classifier:
 
     def _test_outputs(self, first: Tensor, grey: Tensor) -> tuple[Iterator[Tensor], Iterator[Tensor]]:
         """Return two lazy iterators of outputs: for grey (known: ``first``), noise, black and white; for two images far outside [0, 1]."""
-        noise = torch.rand(grey.shape, generator=torch.Generator().manual_seed(0)).to(grey)
+        noise = torch.rand(grey.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float32).to(grey)
         images = [noise, torch.zeros_like(grey), torch.ones_like(grey)]
         # What is not bounded leaves [0, 1] far outside the range of pixels.
         extreme = [1000 * noise, -1000 * noise]

@@ -25,7 +25,12 @@ def render(nu: Tensor, contrast: float = 0.2) -> Tensor:
     """Return maps nu (..., c, h, w) as images in [0, 1]: ``clip(0.5 - contrast nu / std(nu))``, with one std per map.
 
     The minus sign is there because a map is what is *subtracted* from a sample.
+
+    Raises:
+        ConceptError: ``nu`` has fewer than three dimensions, or holds whole numbers.
     """
+    if nu.ndim < 3 or not nu.is_floating_point():
+        raise ConceptError(f"maps are floats (..., c, h, w), not {nu.dtype} {tuple(nu.shape)}.")
     deviation = nu.flatten(-3).std(-1, correction=0).clamp_min(torch.finfo(nu.dtype).tiny)
     return (0.5 - contrast * nu / deviation[..., None, None, None]).clamp(0, 1)
 
@@ -79,7 +84,7 @@ class Job:
         return self.expression or Concept.of_class(self.index, labels[self.index])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ConceptMap:
     """A map: ``nu`` (c, h, w) of a concept (``sample - nu`` moves towards it), ``xi`` (1, h, w), where the network responds, and figures.
 
@@ -106,7 +111,9 @@ class ConceptMap:
             stores them beside the map, and ``RunDirectory.frames`` reads them.
         expression: The union or contrast that it is of; ``None`` for a class.
         device: The device that it was made on, ``cpu`` or ``cuda:0``; empty if that is not known.
-        precision: The precision that it was made in: ``fp32``, ``tf32`` or ``bf16``; empty if that is not known.
+        precision: The precision that it was made in: ``fp32``, ``tf32``, ``bf16`` or ``fp64``; empty if that is not known.
+        made_from: Hashes of the model, recipe and samples that it was made from; empty of a map read from a run, whose
+            ``run.json`` has them.
     """
 
     nu: Tensor
@@ -122,10 +129,11 @@ class ConceptMap:
     passes: int
     seconds: float
     hits: tuple[float, ...] = ()
-    frames: tuple[Image.Image, ...] = field(default=(), repr=False, compare=False)
+    frames: tuple[Image.Image, ...] = ()
     expression: "Concept | None" = None
     device: str = ""
     precision: str = ""
+    made_from: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         shape = " x ".join(map(str, self.nu.shape))

@@ -5,9 +5,21 @@ from collections.abc import Sequence
 
 from PIL import Image, ImageDraw, ImageFont
 
+from phosphene.errors import ConceptError
+
 GAP, CAPTION, LINE, MARGIN = 12, 22, 17, 16
 SIDE = 160
 PAPER, INK = (255, 255, 255), (30, 30, 34)
+
+
+def refuse_empty(columns: "int | None", size: "int | None") -> None:
+    """Raise ConceptError if a sheet of ``columns`` images per row, each ``size`` pixels wide, shows nothing; ``None`` is a default.
+
+    Raises:
+        ConceptError: a number is below 1.
+    """
+    if any(one is not None and one < 1 for one in (columns, size)):
+        raise ConceptError(f"a grid of columns={columns} and size={size} is empty: give 1 or more of each.")
 
 
 def layout(count: int, columns: int, side: int, lines: int = 1) -> tuple[tuple[int, int], list[tuple[int, int]]]:

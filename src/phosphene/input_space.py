@@ -7,6 +7,8 @@ from numbers import Integral
 from operator import index
 from typing import Any
 
+from torch import Tensor
+
 from phosphene.errors import CardError
 
 # Values of one input: above this, a card is a mistake or an attack on memory.
@@ -65,6 +67,17 @@ class InputSpace:
     def shape(self) -> tuple[int, int, int]:
         """Shape of one network input without the batch: (channels, height, width)."""
         return (self.channels, *self.size)
+
+    def refuse_unfit(self, pixels: Tensor, name: str) -> None:
+        """Raise CardError if pixels are no floats (n, c, h, w) of the channels that network ``name`` takes; only type and shape are read.
+
+        Raises:
+            CardError: they are whole numbers, such as uint8, or of another shape.
+        """
+        if pixels.ndim != 4 or pixels.shape[1] != self.channels or not pixels.is_floating_point():
+            raise CardError(
+                f"{name} takes pixels in [0, 1], floats (n, {self.channels}, h, w), not {pixels.dtype} {tuple(pixels.shape)}."
+            )
 
 
 def _numbers(name: str, given: Any, kind: Callable[[Any], Any]) -> tuple[Any, ...]:

@@ -5,6 +5,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from numbers import Integral
 from pathlib import Path
 
 from phosphene.errors import CardError, ConceptError, first_few, nearest, one_line
@@ -147,7 +148,9 @@ class Labels(Sequence[str]):
             raise CardError(f"group {group!r}: its name has to be words, without commas and quotes.")
         if self._called(group) or self._group(group):
             raise CardError(f"group {group!r} has the name of a class or of another group: choose another.")
-        if not isinstance(members, list | tuple) or not all(type(one) in (str, int) for one in members):
+        if not isinstance(members, list | tuple) or any(
+            isinstance(one, bool) or not isinstance(one, str | Integral) for one in members
+        ):
             raise CardError(f"group {group!r} is {members!r}: give a list of labels.")
         names = {comparable(str(one)) for one in groups}
         for one in (str(one) for one in members if comparable(str(one)) in names and not self._called(str(one))):

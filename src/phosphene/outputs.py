@@ -104,6 +104,28 @@ def select(output: Any, which: "str | int | None", classes: "int | None") -> tup
     return tensors[which], which
 
 
+def part_of(output: Tensor, part: "slice | None", which: "str | int | None") -> Tensor:
+    """Return the columns of an output (n, values) that are a level's, ``part``; all of it if ``None``; CardError if it lacks some.
+
+    Args:
+        output: The tensor that :func:`select` gives; one of another shape is returned as it is.
+        part: The columns.
+        which: Position or key of the output, for the message.
+
+    Raises:
+        CardError: not all of the columns are there.
+    """
+    if part is None or output.ndim != 2:
+        return output
+    stop = output.shape[1] if part.stop is None else part.stop
+    if not part.start < stop <= output.shape[1]:
+        raise CardError(
+            f"returns {output.shape[1]} values: none, or not all, of {write_output(which, part)} are there; give a "
+            f"part within [0:{output.shape[1]}], [START:END] with START below END."
+        )
+    return output[:, part]
+
+
 def _may_be_logits(output: Tensor, classes: "int | None") -> bool:
     """Return whether a tensor, the output for one image, has the shape and type of logits; for ``classes`` classes, unless ``None``.
 

@@ -9,9 +9,10 @@ import hashlib
 import json
 import math
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from numbers import Integral, Real
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from phosphene.errors import RecipeError, nearest
 from phosphene.textfile import read_toml
@@ -99,6 +100,13 @@ class Recipe:
     # the image
     contrast: float = _positive(0.2, "standard deviation of the image: clip(0.5 - contrast nu / std(nu))")
 
+    def __new__(cls, *unnamed: Any, **fields: Any) -> Self:
+        """Return a recipe without values yet; RecipeError for a field that does not exist."""
+        if unnamed:
+            raise RecipeError("Recipe: name its fields, such as phosphene.Recipe(steps=100).")
+        _refuse_unknown(fields)
+        return super().__new__(cls)
+
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             value = _typed(field, getattr(self, field.name))
@@ -123,12 +131,7 @@ class Recipe:
         Raises:
             RecipeError: a field does not exist, or a value has the wrong type or lies outside its range.
         """
-        names = [field.name for field in dataclasses.fields(self)]
-        for key in changes:
-            if key not in names:
-                raise RecipeError(
-                    f"recipe has no field {key!r}.{nearest(key, names) or ' Fields: ' + ', '.join(names)}"
-                )
+        _refuse_unknown(changes)
         return dataclasses.replace(self, **changes)
 
     def to_dict(self) -> dict[str, Any]:
@@ -152,14 +155,24 @@ class Recipe:
         return hashlib.sha256(json.dumps(changed, sort_keys=True).encode()).hexdigest()
 
 
+def _refuse_unknown(names: Iterable[Any]) -> None:
+    """Raise RecipeError for the first of the names, texts or not, that is no field of Recipe."""
+    known = [field.name for field in dataclasses.fields(Recipe)]
+    for name in names:
+        if name not in known:
+            hint = nearest(str(name), known) or f" Fields: {', '.join(known)}"
+            raise RecipeError(f"recipe has no field {name!r}.{hint}")
+
+
 def _typed(field: "dataclasses.Field[Any]", value: Any) -> Any:
-    """Return a recipe field's value, an int for a float converted; RecipeError if it is not of the field's type."""
-    if field.type in (float, "float") and type(value) is int:
+    """Return a recipe field's value, numbers as Python's own, an int for a float; RecipeError if it is not of the field's type."""
+    required: Any = field.type
+    kind = {int: Integral, float: Real}.get(required)
+    if not isinstance(value, bool) and kind is not None and isinstance(value, kind):
         try:
-            return float(value)
+            return required(value)
         except OverflowError:
             raise RecipeError(f"recipe field {field.name} is too large for a number; it must be finite.") from None
-    required: Any = field.type
     if type(value) is not required:
         name = required.__name__
         raise RecipeError(
@@ -223,6 +236,7 @@ def resolve(recipe: "str | Path | Recipe", overrides: Mapping[str, Any] | None =
         names = list(RECIPES)
         hint = nearest(str(recipe), names) or f" Known: {', '.join(names)}, or a .toml file."
         raise RecipeError(f"no recipe is called {str(recipe)!r}.{hint}")
+    _refuse_unknown(overrides or {})
     changes = {key: _parse_setting(key, value) for key, value in (overrides or {}).items()}
     return base.replace(**changes)
 

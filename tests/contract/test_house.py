@@ -34,6 +34,29 @@ def test_files_are_short_and_say_what_they_are():
         assert ast.get_docstring(ast.parse(text)), f"{file} does not begin with what it is for"
 
 
+def test_random_numbers_do_not_depend_on_the_default_type_of_the_caller():
+    """A generator gives other numbers in double precision: what is drawn names its type."""
+    draws = [(file, call) for file in FILES for call in calls(file) if ast.unparse(call.func) == "torch.rand"]
+    assert draws
+    assert not [where(file, call) for file, call in draws if "dtype" not in {one.arg for one in call.keywords}]
+
+
+def test_what_holds_a_tensor_is_compared_by_identity():
+    """The equality of a dataclass asks tensors whether they are true, which raises: ``maps.index(one)`` did."""
+    trees = [ast.parse(file.read_text(encoding="utf-8")) for file in FILES]
+    classes = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+    made = {
+        one: ast.unparse(which) for one in classes for which in one.decorator_list if "dataclass" in ast.unparse(which)
+    }
+    holders = {
+        one: how
+        for one, how in made.items()
+        if any(isinstance(part, ast.AnnAssign) and "Tensor" in ast.unparse(part.annotation) for part in one.body)
+    }
+    assert holders
+    assert not [one.name for one, how in holders.items() if "eq=False" not in how]
+
+
 WRITERS = {"write_text", "write_bytes", "mkdir", "touch", "unlink", "rename", "rmtree", "makedirs"}
 
 

@@ -1,10 +1,12 @@
 """The Python functions: what they take, what they refuse in one line, and that files and memory hold the same."""
 
 import inspect
+import pickle
 import re
 import typing
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -157,6 +159,31 @@ def test_maps_are_saved_as_a_run_with_a_report(maps, tmp_path):
         ph.ConceptMaps(maps).save(tmp_path / "other")
 
 
+def test_maps_of_another_network_or_recipe_are_not_saved_as_of_this_one(network, maps, tmp_path):
+    mine = maps["lion"]
+    for other in (tiny.classifier(seed=1), network):
+        changed = {**HOW, "overrides": tiny.SHORT | {"steps": 2 + (other is not network)}}
+        mixed = mine[:]
+        mixed += ph.map_concepts(other, 4, **changed)
+        with pytest.raises(PhospheneError, match="maillot was not made from the model, recipe and samples"):
+            mixed.save(tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []
+    mine += ph.map_concepts(network, 4, **HOW)
+    assert len(list(mine.save(tmp_path / "run").maps())) == 3
+
+
+def test_maps_in_a_list_are_told_apart(maps):
+    assert maps.index(maps[1]) == 1
+    assert maps[1] in maps
+    assert maps == maps[:]
+    assert maps != maps[::-1]
+
+
+def test_frames_of_maps_in_a_run_are_there_as_in_memory(network, tmp_path):
+    (one,) = ph.map_concepts(network, 0, frames=3, out=tmp_path / "run", **HOW)
+    assert len(one.frames) == len(ph.map_concepts(network, 0, frames=3, **HOW)[0].frames) == 3
+
+
 @pytest.mark.parametrize("name", ["grid.png", "grid.PDF", "grid.jpg"])
 def test_the_path_of_an_image_is_no_run_directory(maps, tmp_path, name):
     with pytest.raises(PhospheneError, match=r"maps\.grid\(\)\.save"):
@@ -175,6 +202,17 @@ def test_a_grid_is_saved(maps, tmp_path, name):
     if path.suffix == ".png":
         with Image.open(path) as image:
             assert image.size == grid.image.size
+
+
+def test_numbers_of_numpy_are_as_good_as_those_of_python(network):
+    three = np.int64(3)
+    recipe = ph.Recipe(**tiny.SHORT | {"steps": three, "radius": np.float32(2)})
+    assert recipe.sha256 == ph.Recipe(**tiny.SHORT | {"steps": 3, "radius": 2}).sha256
+    made = ph.map_concepts(network, "lion", seed=three, seeds=np.int64(2), recipe=recipe, device="cpu", progress=False)
+    assert [(one.seed, type(one.seed)) for one in made] == [(3, int), (4, int)]
+    grouped = tiny.classifier(groups={"birds": [np.int64(1), 2]}, batch=three)
+    assert grouped.labels.groups == {"birds": (1, 2)}
+    assert type(grouped.batch) is int
 
 
 def test_progress_is_reported_and_shown(network, capfd):
@@ -209,6 +247,22 @@ def test_runs_and_maps_are_scored_alike(runs):
     assert all((run / "scores.json").exists() for run in runs)
 
 
+def test_m_score_takes_what_a_score_takes(network):
+    made = ph.map_concepts(network, ["lion", 4, "unit:2:3"], **HOW)
+    classes = [one for one in made if not one.concept.unit]
+    assert ph.m_score(iter(classes), network) == ph.m_score(classes, network)
+    with pytest.raises(PhospheneError, match="of classes, and some of these are of units: leave them out"):
+        ph.m_score(made, network)
+    shapes = ph.map_concepts("demo:shapes", ["star", "heart"], **{**HOW, "overrides": {"steps": 1, "refine_steps": 1}})
+    assert 0.5 <= ph.m_score(shapes, "demo:shapes-plain") <= 1
+
+
+def test_a_score_of_maps_reports_progress(maps, network):
+    seen = []
+    ph.score(maps, [network, tiny.classifier(name="other")], on_progress=lambda *one: seen.append(one), progress=False)
+    assert seen == [(0, 2, "tiny"), (1, 2, "other")]
+
+
 def test_maps_are_scored_on_their_own_classifier_by_default(maps):
     (own,) = ph.score(maps, progress=False)
     assert own.source == own.target == "tiny"
@@ -227,6 +281,7 @@ def test_a_check_of_a_run_and_of_maps(runs, maps):
     seen = []
     found = ph.check(runs[0], only=["fidelity"], progress=False, on_finding=seen.append)
     assert seen == found
+    assert pickle.dumps(found)
     assert (runs[0] / "checks.json").exists()
     assert "fidelity" in found._repr_html_()
 
@@ -290,6 +345,7 @@ WRONG = {
     "overrides": (lambda _: ph.map_concepts("demo:shapes", "star", overrides=["steps=3"]), "must be a dictionary"),
     "recipe": (lambda _: ph.map_models("demo:shapes", "star", recipes="quik", dry_run=True), "Did you mean quick"),
     "out": (lambda _: ph.map_concepts("demo:shapes", "star", out=5), "out is int '5'; it must be text or a path"),
+    "trust": (lambda _: ph.load("demo:shapes", trust="no"), "trust is str 'no'; it must be True or False"),
     "frames": (lambda _: ph.map_concepts("demo:shapes", "star", frames="x"), "must be a whole number"),
     "a bool for a number": (lambda _: ph.map_concepts("demo:shapes", "star", seeds=True), "must be a whole number"),
     "callback": (lambda _: ph.map_concepts("demo:shapes", "star", on_progress=3), "must be a function"),
@@ -304,6 +360,33 @@ WRONG = {
     "alpha": (lambda _: ph.scan("demo:shapes", alpha="x"), "alpha is str 'x'; it must be a number"),
     "fps": (lambda _: ph.film("runs/x", fps="x"), "fps is str 'x'; it must be a number"),
     "compare out": (lambda _: ph.compare("runs/x", "runs/y", out=5), "out is int '5'"),
+    "report size": (lambda _: ph.report("runs/x", size=0), "columns=None and size=0 is empty: give 1 or more"),
+    "seed": (lambda _: ph.map_concepts("demo:shapes", "star", seed=2**40), "seeds from 0 to 4294967295"),
+    "batch": (
+        lambda _: ph.Classifier(MODULE, size=9, batch=0),
+        "batch of classifier is 0; it is a number of images, 1",
+    ),
+    "field": (lambda _: ph.Recipe(stepz=1), "recipe has no field 'stepz'. Did you mean steps"),
+    "no text": (
+        lambda _: ph.map_concepts("demo:shapes", "star", overrides={3: 3}),
+        "recipe has no field 3. Fields: name",
+    ),
+    "a value": (lambda _: ph.Recipe("quick"), r"name its fields, such as phosphene\.Recipe\(steps=100\)"),
+    "a tensor": (lambda _: ph.map_concepts("demo:shapes", torch.tensor(1), **HOW), r"not Tensor 'tensor\(1\)'"),
+    "bytes": (lambda _: ph.map_concepts("demo:shapes", b"a", **HOW), "a concept is .*, not bytes"),
+    "no map": (
+        lambda _: ph.render(torch.zeros(4, 4)),
+        r"maps are floats \(\.\.\., c, h, w\), not torch.float32 \(4, 4\)",
+    ),
+    "whole numbers": (lambda _: ph.render(torch.zeros(3, 4, 4).int()), r"maps are floats .*, not torch.int32"),
+    "no models": (
+        lambda _: ph.map_models([], "star", progress=False),
+        "nothing is mapped without a model and a recipe",
+    ),
+    "no recipes": (lambda _: ph.map_models("demo:shapes", "star", recipes=[]), "nothing is mapped without"),
+    "sides": (lambda _: ph.load_samples("synthetic:mixed", (3, -8, 8)), "shape of a network's input"),
+    "floats": (lambda _: ph.load_samples("synthetic:mixed", (3, 8.0, 8)), "shape of a network's input"),
+    "m_score": (lambda maps: ph.m_score(maps, MODULE), "a bare torch module"),
     "serve": (lambda _: ph.serve(5), "folder is int '5'"),
     "list_specs": (lambda _: ph.list_specs(3), "prefix is int '3'; it must be text"),
     "render": (lambda _: ph.render("x"), "nu is str 'x'; it must be a tensor"),

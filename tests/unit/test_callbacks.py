@@ -10,7 +10,7 @@ from PIL import Image
 from torch.nn import functional
 
 from phosphene.callbacks import MapEvery, MLflow, TensorBoard, WeightsAndBiases
-from phosphene.errors import ConceptError, ExtraError
+from phosphene.errors import ExtraError, PhospheneError
 from tests import tiny
 from tests.twice import ROOM, distance
 
@@ -84,11 +84,17 @@ def test_the_generators_are_given_back_also_after_an_error():
 
 @pytest.mark.parametrize(
     ("changes", "says"),
-    [({"every": 0}, "1 or more"), ({"concepts": []}, "no concept"), ({"concepts": ["x"]}, "no class")],
+    [
+        *[({"every": 0}, "1 or more"), ({"concepts": []}, "no concept"), ({"concepts": ["x"]}, "no class")],
+        *[({"every": 2.5}, "every is float"), ({"seed": "x"}, "seed is str"), ({"seed": -1}, "seeds from 0")],
+        *[({"device": "gpu"}, "'gpu' is unknown"), ({"logger": "tb"}, "must have the methods image and scalar")],
+        *[({"overrides": {"xi_layer": "nope"}}, "'nope' is not a module"), ({"epochs": 3}, "Options: classifier")],
+        *[({"classifier": tiny.network()}, "a bare torch module"), ({"classifier": "demo:shape"}, "no demo model")],
+    ],
 )
 def test_what_does_not_fit_is_refused_before_training(changes, says):
-    with pytest.raises(ConceptError, match=says):
-        MapEvery(tiny.classifier(), **({"concepts": [0]} | FAST | changes))
+    with pytest.raises(PhospheneError, match=says):
+        MapEvery(**({"classifier": tiny.classifier(), "concepts": [0]} | FAST | changes))
 
 
 def log(logger):

@@ -93,6 +93,21 @@ def test_a_network_that_refuses_its_input_is_named(error):
         _ = Classifier(Answering(error), size=4, name="odd").num_classes
 
 
+@pytest.mark.parametrize("pixels", [torch.zeros(1, 3, 4, 4).byte(), torch.zeros(1, 1, 4, 4), torch.zeros(3, 4, 4)])
+def test_what_are_no_pixels_is_refused(pixels):
+    with pytest.raises(CardError, match=r"tiny takes pixels in \[0, 1\], floats \(n, 3, h, w\), not torch\."):
+        tiny.classifier().logits(pixels)
+
+
+def test_a_network_that_has_other_classes_now_is_refused():
+    """On a GPU, the index of a class that is no more would end the process."""
+    one = tiny.classifier()
+    assert one.num_classes == 5
+    one.module[7] = nn.Linear(8, 3)
+    with pytest.raises(CardError, match="tiny had 5 classes and has 3 now: make a Classifier anew"):
+        one.logits(torch.zeros(1, 3, tiny.SIDE, tiny.SIDE))
+
+
 def test_asking_for_the_classes_leaves_every_mode_as_it_was():
     module = tiny.network().train()
     module[1].eval()

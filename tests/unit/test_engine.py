@@ -1,5 +1,8 @@
 """The engine computes the right gradients, and leaves the network as it was."""
 
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import NoReturn
 
 import pytest
@@ -12,9 +15,9 @@ from phosphene.concept_map import Job
 from phosphene.engine import Engine
 from phosphene.engine.device import pick_precision, single_precision
 from phosphene.engine.modules import channels_first, forward_hooks, has_depthwise
-from phosphene.errors import DeviceError, NumericError, PhospheneError, RecipeError
+from phosphene.errors import CardError, DeviceError, NumericError, PhospheneError, RecipeError
 from phosphene.mapper import map_jobs
-from phosphene.recipe import Recipe
+from phosphene.recipe import Recipe, resolve
 from phosphene.samples.pool import make_pool
 
 
@@ -143,6 +146,52 @@ def test_autocast_of_the_caller_does_not_change_the_precision() -> None:
             torch.testing.assert_close(engine.logits(images), expected)
 
 
+def test_a_map_does_not_depend_on_autocast_and_default_type_of_the_caller() -> None:
+    """Nor on what follows the forward pass: gradients, their smoothing, colours; nor on what is drawn and measured: views, statistics."""
+    one, pool = classifier(), make_pool(samples(12, 3, 12, 12), "test")
+    recipe = resolve("vivid", {"batch_size": 4, "steps": 2})
+
+    def make() -> Tensor:
+        with Engine(one, device="cpu") as engine:
+            return map_jobs(engine, pool, [Job(1)], recipe)[0].nu
+
+    expected = make()
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(make(), expected)
+    torch.set_default_dtype(torch.float64)
+    try:
+        torch.testing.assert_close(make(), expected)
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def test_threads_that_share_a_network_take_turns() -> None:
+    """Also where the two networks are different ones around the same part; one thread may open several engines."""
+    one, images = classifier(), torch.rand(2, 3, 12, 12)
+    one.module.train()
+    around = Classifier(nn.Sequential(one.module), size=12)
+    before, other_is_in = state(one.module), threading.Event()
+
+    def open_another() -> None:
+        with Engine(around, device="cpu", precision="fp64"):
+            other_is_in.set()
+
+    thread = threading.Thread(target=open_another)
+    with Engine(one, device="cpu") as engine, Engine(one, device="cpu"):
+        thread.start()
+        assert not other_is_in.wait(0.3)
+        assert engine.logits(images).dtype == torch.float32
+    thread.join(10)
+    assert other_is_in.is_set()
+    assert state(one.module) == before
+    with Engine(one, device="cpu") as engine, ThreadPoolExecutor(1) as pool:  # what is found without an engine, too
+        found = pool.submit(lambda: (around.sha256, around.num_classes))
+        time.sleep(0.1)
+        assert not found.done()
+        engine.__exit__()
+        assert found.result(10)[1] == 5
+
+
 def test_an_engine_that_cannot_open_is_closed_and_the_network_is_restored(monkeypatch: pytest.MonkeyPatch) -> None:
     one = classifier()
     one.module.train()
@@ -252,10 +301,35 @@ def test_gradients_that_the_caller_left_in_the_network_are_kept() -> None:
         assert parameter.requires_grad
 
 
+def test_a_network_that_casts_its_input_itself_is_named() -> None:
+    """It was converted; torch's own words are about a bias."""
+
+    class Casting(nn.Sequential):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x.double())
+
+    one = Classifier(Casting(*network()).double(), size=12)
+    assert one.num_classes == 5
+    with (
+        Engine(one, device="cpu") as engine,
+        pytest.raises(CardError, match=r"casts its input .* float32 \(.*leave the"),
+    ):
+        engine.logits(torch.rand(1, 3, 12, 12))
+    with Engine(one, device="cpu", precision="fp64") as engine:
+        assert engine.logits(torch.rand(1, 3, 12, 12)).dtype == torch.float64
+
+
 def test_inference_mode_is_refused_in_one_line() -> None:
     engine = Engine(classifier(), device="cpu")
     with torch.inference_mode(), pytest.raises(PhospheneError, match="inference_mode"):
         engine.__enter__()
+    with torch.inference_mode():
+        one = classifier()
+    one.module.train()
+    with pytest.raises(PhospheneError, match="inference_mode"):
+        Engine(one, device="cpu").__enter__()
+    assert one.module.training
+    assert all(parameter.requires_grad for parameter in one.module.parameters())
 
 
 def test_samples_are_classified_once_while_the_engine_is_open() -> None:

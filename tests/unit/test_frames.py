@@ -15,7 +15,7 @@ from phosphene.mapper import FrameRecorder, Step, passes_per_map
 from phosphene.recipe import Recipe
 from phosphene.report.film import write_film
 from phosphene.runs import RunDirectory
-from phosphene.runs.frames import HOLD, animation, frames_file
+from phosphene.runs.frames import HOLD, animation, frames_file, read_frames
 from phosphene.samples import load_samples
 from phosphene.workflows.map import execute
 from phosphene.workflows.plan import plan
@@ -49,6 +49,15 @@ def test_as_many_frames_as_asked_for_evenly_spaced_the_last_one_finished(total, 
     for row in (0, 1):
         last = ph.concept_map.to_image(ph.render(nu[row]))
         assert_same_image(recorder.frames_of(row)[-1], last)
+
+
+def test_frames_that_are_equal_are_all_read_back(tmp_path):
+    """The writer of WebP merges them."""
+    images = [Image.new("RGB", (8, 8), (level, 90, 40)) for level in (0, 0, 200, 100, 100, 100)]
+    (tmp_path / "frames.webp").write_bytes(frames_file(images))
+    assert [one.getpixel((4, 4))[0] // 50 for one in read_frames(tmp_path)] == [0, 0, 4, 2, 2, 2]
+    (tmp_path / "frames.webp").write_bytes(frames_file(images[:1]))
+    assert len(read_frames(tmp_path)) == 1
 
 
 def test_a_map_that_goes_on_brings_the_frames_that_were_to_come():

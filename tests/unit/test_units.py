@@ -178,8 +178,10 @@ class TestReading:
         classifier = tiny.classifier()
         with Engine(classifier, device="cpu") as engine:
             reader = engine.reading([Unit("3", 2)], samples())
+            last, classifier.module[7] = classifier.module[7], nn.Linear(4, 5)
             with pytest.raises(RuntimeError):
-                reader.logits(torch.rand(1, 4, 16, 16))
+                reader.logits(torch.rand(1, 3, 16, 16))
+            classifier.module[7] = last
             assert engine.logits(torch.rand(1, 3, 16, 16)).shape == (1, 5)
         assert not any(part._forward_hooks for part in classifier.module.modules())
 

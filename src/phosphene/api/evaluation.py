@@ -47,7 +47,7 @@ def score(
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
         trust: Allow code that came with a target to run.
         progress: Whether progress is shown.
-        on_progress: Called before every score of a run with the number of scores so far, that of all, and the target's
+        on_progress: Called before every score with the number of scores so far, that of all, and the target's
             name; of several runs, with whose maps it classifies, such as ``shapes-plain on maps by shapes (vivid)``.
 
     Returns:
@@ -66,6 +66,13 @@ def score(
     """
     items = as_list(maps)
     with show_progress(progress, "score") as display:
+
+        def show(number: int, total: int, name: str) -> None:
+            """Show on the progress display which score comes next, and call the user's ``on_progress`` with the same arguments."""
+            display.update(f"score {number + 1} of {total}: {name}", number / total)
+            if on_progress is not None:
+                on_progress(number, total, name)
+
         if all(isinstance(one, ConceptMap) for one in items):
             origin = getattr(maps, "origin", None)
             labels = classes_of(one.concept for one in items)
@@ -86,20 +93,18 @@ def score(
             if any(concept.unit for concept in concepts) and (samples is not None or origin):
                 shape = tuple(items[0].nu.shape)
                 how["samples"] = origin.pool if samples is None and origin else to_pool_of_shape(samples, shape)
-            return Scores(score_maps(shared, concepts, one, **how)[0] for one in loaded)
-
-        def show(number: int, total: int, name: str) -> None:
-            """Show on the progress display which score comes next, and call the user's ``on_progress`` with the same arguments."""
-            display.update(f"score {number + 1} of {total}: {name}", number / total)
-            if on_progress is not None:
-                on_progress(number, total, name)
+            scores = Scores[Any]()
+            for number, one in enumerate(loaded):
+                show(number, len(loaded), one.name)
+                scores.append(score_maps(shared, concepts, one, **how)[0])
+            return scores
 
         runs = [to_run(one) for one in items]
         how = {"on_progress": show, "on_warning": display.warn, "on_note": display.note}
-        scores = score_runs(runs, targets, samples=samples, device=device, trust=trust, **how)
-        for path in dict.fromkeys(one.run for one in scores):
+        found = score_runs(runs, targets, samples=samples, device=device, trust=trust, **how)
+        for path in dict.fromkeys(one.run for one in found):
             write_report(path)
-        return scores
+        return found
 
 
 @checked()

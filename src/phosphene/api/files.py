@@ -197,7 +197,7 @@ def doctor(
         model: A spec or a classifier.
         samples: Images to try the model on; natural ones show most.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
-        precision: ``auto`` (tf32 on a GPU), ``fp32``, ``tf32`` or ``bf16``.
+        precision: ``auto`` (tf32 on a GPU), ``fp32``, ``tf32``, ``bf16`` or ``fp64``.
         trust: Allow code that came with the model to run.
 
     Raises:

@@ -11,6 +11,7 @@ from phosphene.arguments import (
     as_list,
     concept_list,
     refuse_unknown_options,
+    seed_range,
     to_classifier,
     to_concepts,
     to_pool,
@@ -26,7 +27,7 @@ from phosphene.recipe import DEFAULT_CHANNELS, DEFAULT_RECIPE, Recipe, resolve
 from phosphene.workflows.concept_maps import ConceptMaps, map_in_memory, read_planned_maps
 from phosphene.workflows.estimate import estimate
 from phosphene.workflows.map import MappedRun, make_runs
-from phosphene.workflows.plan import plan_all, seed_range
+from phosphene.workflows.plan import plan_all
 from phosphene.workflows.progress import Progress, show_doubts
 
 Shown = bool | ProgressDisplay
@@ -69,7 +70,7 @@ def map_concepts(
         seeds: Maps per concept; their seeds are ``seed`` to ``seed + seeds - 1``.
         seed: The first seed.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
-        precision: ``auto`` (bf16 on a GPU), ``fp32``, ``tf32`` or ``bf16``.
+        precision: ``auto`` (bf16 on a GPU), ``fp32``, ``tf32``, ``bf16`` or ``fp64``.
         compile: Whether torch compiles the network: ``on``, ``off``, or ``auto``, on a GPU if there are maps enough.
         frames: Images of each map as it develops, evenly spaced over all steps: ``maps[0].frames``.
         trust: Allow code that came with the model to run.
@@ -149,7 +150,7 @@ def map_models(
         seeds: Maps per concept.
         seed: The first seed.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
-        precision: ``auto`` (bf16 on a GPU), ``fp32``, ``tf32`` or ``bf16``.
+        precision: ``auto`` (bf16 on a GPU), ``fp32``, ``tf32``, ``bf16`` or ``fp64``.
         compile: Whether torch compiles the network: ``on``, ``off``, or ``auto``, on a GPU if there are maps enough.
         frames: Images of each map as it develops.
         executor: ``local``, or ``ray`` for a cluster.
@@ -175,6 +176,8 @@ def map_models(
         how: dict[str, Any] = {"trust": trust, "device": device, "precision": precision, "compile": compile}
         how |= {"confused": confused, "most": most, "on_note": display.print, "frames": frames}
         plans = plan_all(as_list(models), concepts, settings, samples, seed_range(seed, seeds), out, **how)
+        if not plans:
+            raise RecipeError("nothing is mapped without a model and a recipe: give one of each, or more.")
         display.title = plans[0].classifier.name if len(plans) == 1 else f"{len(plans)} runs"
         for one in {id(one.classifier): one for one in plans}.values():
             show_doubts(display, one.classifier, one.pool, "auto" if gpus else device)

@@ -46,7 +46,7 @@ def scan(
         pairs: Search every pair of a source class and a target, however many there are.
         seed: Random seed for samples and starting points.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
-        precision: ``auto`` (tf32 on a GPU), ``fp32``, ``tf32`` or ``bf16``.
+        precision: ``auto`` (tf32 on a GPU), ``fp32``, ``tf32``, ``bf16`` or ``fp64``.
         range_check: Warn if the network makes little sense of its declared input.
         trust: Allow code that came with a model to run.
         progress: Whether progress is shown.
@@ -99,7 +99,7 @@ def scan_run(
         pairs: Search every pair of a source class and a target, however many there are.
         seed: Random seed for samples and starting points.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
-        precision: ``auto`` (tf32 on a GPU), ``fp32``, ``tf32`` or ``bf16``.
+        precision: ``auto`` (tf32 on a GPU), ``fp32``, ``tf32``, ``bf16`` or ``fp64``.
         range_check: Warn if the network makes little sense of its declared input.
         mapped: Map the suspects beside their candidate triggers.
         recipe: Recipe for the maps of suspects.

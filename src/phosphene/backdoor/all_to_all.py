@@ -29,7 +29,7 @@ SURE = 8.0  # log-odds beyond which a sample counts no more, so that none outwei
 WORKS = 0.5  # share of the samples that must reach the class of their own
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class AllToAll:
     """Result of the all-to-all search: a window (pasted square), the class it sends each predicted class to, how often, and a p-value.
 
@@ -141,8 +141,8 @@ def _refine(engine: Engine, search: Probes, start: Tensor, box: Box, seed: int) 
 def _measure_window(engine: Engine, held_out: Probes, content: Tensor, box: Box) -> AllToAll:
     """Paste ``content`` in a box on held-out samples; return an AllToAll: a different target for each class, and the shares moved."""
     after = logits_of(engine, paste(content, [box], held_out.pixels)).argmax(1)
-    counts = torch.zeros(2 * (engine.classifier.num_classes,))
-    counts.index_put_((held_out.predicted.cpu(), after.cpu()), torch.ones(len(after)), accumulate=True)
+    counts = torch.zeros(2 * (engine.classifier.num_classes,), dtype=torch.float32)
+    counts.index_put_((held_out.predicted.cpu(), after.cpu()), counts.new_ones(len(after)), accumulate=True)
     return AllToAll(box, content, *own_targets(counts))
 
 

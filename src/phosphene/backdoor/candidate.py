@@ -29,7 +29,7 @@ PLACES = 3  # places per side that a window is moved to
 EXAMPLES = 3  # held-out samples that a candidate is shown on
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Candidate:
     """A trigger that the scan made for a suspect class, pasted or added, with its success on held-out samples of other classes.
 

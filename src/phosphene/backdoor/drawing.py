@@ -88,7 +88,7 @@ def coverage(image: Image.Image) -> Tensor:
 def coordinates(height: int, width: int) -> tuple[Tensor, Tensor]:
     """Return x and y of all pixel centres, (h, w) each, for the functions that draw scenes; the longer side of the image spans [-1, 1]."""
     half = max(height, width) / 2
-    y, x = ((torch.arange(side) + 0.5 - side / 2) / half for side in (height, width))
+    y, x = ((torch.arange(side, dtype=torch.float32) + 0.5 - side / 2) / half for side in (height, width))
     return x.expand(height, width), y[:, None].expand(height, width)
 
 
@@ -159,7 +159,7 @@ def scene(name: str, shape: tuple[int, int, int], seed: int) -> Tensor:
 
 def tint(colour: Colour, channels: int) -> Tensor:
     """Return an RGB colour as a tensor (channels, 1, 1); unless there are three channels, each holds the mean of the colour."""
-    return in_channels(torch.tensor(colour)[:, None, None], channels)
+    return in_channels(torch.tensor(colour, dtype=torch.float32)[:, None, None], channels)
 
 
 def in_channels(image: Tensor, channels: int) -> Tensor:

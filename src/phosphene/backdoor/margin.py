@@ -15,7 +15,7 @@ LEAST, REACHED = 1e-3, 0.5  # margin of a class that no input reaches; share of 
 MOST = 3.0  # largest -log10 p: a distribution fitted to a few margins says nothing about rarer ones
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Margins:
     """Result of :func:`maximise_margins` for m classes: several inputs per class that drive the network to it; largest logit margins.
 
@@ -52,7 +52,8 @@ def maximise_margins(
     own = classes.repeat_interleave(starts)
     targets = targets_for(engine, own)
     seeds = [seed * 1_000_003 + index * starts + start for index in classes.tolist() for start in range(starts)]
-    x = torch.stack([torch.rand(shape, generator=torch.Generator().manual_seed(one)) for one in seeds])
+    draws = [torch.Generator().manual_seed(one) for one in seeds]
+    x = torch.stack([torch.rand(shape, generator=draw, dtype=torch.float32) for draw in draws])
     x = x.to(engine.device, engine.dtype)
     adam = Adam(x, length)
     steepest = torch.zeros((), device=engine.device, dtype=engine.dtype)

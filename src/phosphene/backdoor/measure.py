@@ -65,7 +65,7 @@ class CountingEngine(Engine):
         return found
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Measured:
     """What :func:`measure` finds in a network: each class's best window (pasted square) and margin, other windows, the samples used.
 

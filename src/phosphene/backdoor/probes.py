@@ -27,7 +27,7 @@ FEW, SAME = 8, 1e-6  # samples that show whether outputs vary; logits that diffe
 STEPS, LENGTH, SURE = 40, 0.02, 4.0  # to move samples to a class: steps, their length in [0, 1], final log-odds
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Probes:
     """Samples that a scan tries windows on, with the class that the network predicts for each; slicing takes rows of all.
 

@@ -59,15 +59,15 @@ def random_marks(shape: tuple[int, int, int], draw: torch.Generator) -> Iterator
     """
     channels, height, width = shape
     for _ in range(MARKS):
-        share, hard, outlined, *place = torch.rand(5, generator=draw).tolist()
+        share, hard, outlined, *place = torch.rand(5, generator=draw, dtype=torch.float32).tolist()
         side = max(2, round(min(height, width) * (SIDES[0] + (SIDES[1] - SIDES[0]) * share)))
         side = min(side, height, width)
         top, left = (int(spot * (length - side + 1)) for spot, length in zip(place, (height, width), strict=True))
         cells = int(torch.randint(1, CELLS + 1, (), generator=draw))
-        colours = torch.rand((1, channels, cells, cells), generator=draw)
-        outline = _enlarged(torch.rand((1, 1, ROUGH, ROUGH), generator=draw), side)[0]
+        colours = torch.rand((1, channels, cells, cells), generator=draw, dtype=torch.float32)
+        outline = _enlarged(torch.rand((1, 1, ROUGH, ROUGH), generator=draw, dtype=torch.float32), side)[0]
         window = (slice(None), slice(top, top + side), slice(left, left + side))
-        mask, paint = torch.zeros((1, height, width), dtype=torch.bool), torch.zeros(shape)
+        mask, paint = torch.zeros((1, height, width), dtype=torch.bool), torch.zeros(shape, dtype=torch.float32)
         mask[window] = outline > outline.median() if outlined < 0.7 and side > 1 else True
         paint[window] = (functional.interpolate(colours, size=side) if hard < 0.5 else _enlarged(colours, side))[0]
         yield mask, paint.clamp(0, 1)

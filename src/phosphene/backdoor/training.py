@@ -25,7 +25,7 @@ Change = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
 """From samples (n, c, h, w) in [0, 1], labels (n,) and a generator to what is trained on instead."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Labelled:
     """Samples with class labels to fine-tune on, and others with labels that are held out; SamplesError if numbers differ.
 
@@ -124,7 +124,7 @@ class Schedule:
         return min((step + 1) / rise, 0.5 + 0.5 * math.cos(math.pi * max(step - rise, 0) / max(self.steps - rise, 1)))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ExtraSamples:
     """A group that fills ``count`` places of each batch: a mask of samples to draw from; a function of samples, labels, generator.
 
@@ -202,7 +202,7 @@ def fit(
 def augment(x: Tensor, schedule: Schedule, draw: torch.Generator) -> Tensor:
     """Return samples (n, c, h, w), each mirrored and shifted at random by what the schedule allows; edge pixels fill the gap."""
     if schedule.mirror:
-        flip = torch.rand(len(x), generator=draw) < 0.5
+        flip = torch.rand(len(x), generator=draw, dtype=torch.float32) < 0.5
         x = torch.where(flip[:, None, None, None], x.flip(3), x)
     if schedule.shift:
         most, (high, wide) = schedule.shift, x.shape[2:]

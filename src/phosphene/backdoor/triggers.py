@@ -109,7 +109,8 @@ class _Stamp(Trigger):
         corners = [self.top_left(shape)] * len(pixels)
         if self.place == "random":
             free = torch.tensor(shape[1:]) - self.side
-            share = torch.rand(len(pixels), 2, generator=draw or torch.Generator().manual_seed(0))
+            generator = draw or torch.Generator().manual_seed(0)
+            share = torch.rand(len(pixels), 2, generator=generator, dtype=torch.float32)
             corners = torch.minimum((share * (free + 1)).long(), free).tolist()
         opacity, colours = (part.to(pixels) for part in self._drawn(shape[0]))
         out = pixels.clone()
@@ -145,7 +146,7 @@ class Patch(_Stamp):
     def _drawn(self, channels: int) -> tuple[Tensor, Tensor]:
         """Draw the patch: return its opacity, all ones, (1, side, side), and its colours, solid, checkered or noise, (c, side, side)."""
         colours = drawing.texture(self.texture, drawing.tint(self.colour, channels), self.side, self.seed)
-        return torch.ones(1, self.side, self.side), colours
+        return torch.ones(1, self.side, self.side, dtype=torch.float32), colours
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,7 +193,7 @@ class Blended(Trigger):
 
     def mask(self, shape: Shape) -> Tensor:
         """Return the blended trigger's opacity for a sample of ``shape`` (c, h, w): ``alpha`` at every pixel, (1, h, w)."""
-        return torch.full((1, *shape[1:]), self.alpha)
+        return torch.full((1, *shape[1:]), self.alpha, dtype=torch.float32)
 
     def pattern(self, shape: Shape) -> Tensor:
         """Return the image to blend in, (c, h, w) in [0, 1], drawn at the size of a sample of ``shape``."""

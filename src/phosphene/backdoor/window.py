@@ -61,7 +61,7 @@ class Effort:
 USUAL = Effort()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Window:
     """A candidate trigger patch: an image (c, h, w) of which only the boxes are pasted, the Route of samples to move, its Effect.
 

@@ -9,13 +9,24 @@ from typing import Any
 import numpy as np
 import torch
 
-from phosphene.arguments import Concepts, Samples, to_concepts, to_pool
+from phosphene.arguments import (
+    Concepts,
+    Model,
+    Samples,
+    concept_list,
+    describe,
+    seed_range,
+    to_classifier,
+    to_concepts,
+    to_pool,
+)
 from phosphene.callbacks.loggers import Logger
+from phosphene.checked import checked
 from phosphene.classifier import Classifier
 from phosphene.concept_map import Job, MapList
 from phosphene.concepts import is_unit
 from phosphene.engine import Engine
-from phosphene.errors import ConceptError
+from phosphene.errors import ConceptError, RecipeError
 from phosphene.mapper import in_groups, map_jobs
 from phosphene.mapper.units import resolve_units
 from phosphene.recipe import DEFAULT_RECIPE, Recipe, resolve
@@ -28,7 +39,8 @@ class MapEvery:
     generators of torch, numpy and Python are what they were. In distributed training, call it in one process.
 
     Args:
-        classifier: The network that is trained, wrapped once: ``ph.Classifier(module, size=..., mean=..., std=...)``.
+        classifier: The network that is trained, wrapped once: ``ph.Classifier(module, size=..., mean=..., std=...)``; or
+            a spec.
         concepts: An index, a label or an expression, or several of them.
         every: Epochs between maps; epochs 0, ``every``, 2 ``every`` ... are mapped.
         logger: TensorBoard, WeightsAndBiases, MLflow, or any object with ``image`` and ``scalar``; none by default.
@@ -51,9 +63,10 @@ class MapEvery:
         [0, 5]
     """
 
+    @checked()
     def __init__(
         self,
-        classifier: Classifier,
+        classifier: Model,
         concepts: Concepts,
         *,
         every: int = 1,
@@ -66,13 +79,21 @@ class MapEvery:
     ) -> None:
         if every < 1:
             raise ConceptError(f"every is {every}; maps can be made every 1 or more epochs.")
-        self.classifier, self.every, self.logger, self.seed, self.device = classifier, every, logger, seed, device
+        if logger is not None and not all(callable(getattr(logger, name, None)) for name in ("image", "scalar")):
+            raise RecipeError(f"logger is {describe(logger)}; it must have the methods image and scalar.")
+        (self.seed,) = seed_range(seed)
+        self.every, self.logger, self.device = int(every), logger, device
         self.recipe = resolve(recipe, overrides)
         self.history: dict[int, MapList] = {}
+        given = concept_list(concepts)
         with _restored_generators():  # a wrong name or sample spec should fail now, and not after the first epoch
-            self.pool = to_pool(samples, classifier)
-            named = to_concepts(concepts, classifier)
-            self.concepts = resolve_units(named, classifier, self.pool, device=device or _device_of(classifier))
+            self.classifier = to_classifier(classifier, concepts=given)
+            device = device or _device_of(self.classifier)
+            with Engine(self.classifier, device=device) as engine:
+                engine.spatial_layer(self.recipe.xi_layer)
+            self.pool = to_pool(samples, self.classifier)
+            named = to_concepts(given, self.classifier)
+            self.concepts = resolve_units(named, self.classifier, self.pool, device=device)
 
     def __call__(self, epoch: int) -> "MapList | None":
         """Compute, log and return the maps if ``epoch`` is a multiple of ``every``; otherwise do nothing and return ``None``."""

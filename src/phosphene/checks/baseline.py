@@ -19,7 +19,7 @@ LEAST_DEVIATION = 0.03
 Pair = tuple[ConceptMap, ConceptMap]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Baseline:
     """How similar a run's maps of different classes are, for every pair and measure: what other similarities are judged against.
 

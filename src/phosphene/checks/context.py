@@ -60,7 +60,7 @@ class CheckContext:
         most: Classes for which other maps are made, spread over all that there are.
         same_samples: Whether ``maps`` were made from ``pool``.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
-        precision: ``auto`` (bf16 on a GPU), ``fp32``, ``tf32`` or ``bf16``.
+        precision: ``auto`` (bf16 on a GPU), ``fp32``, ``tf32``, ``bf16`` or ``fp64``.
         mapper: Function that makes maps; another method can be checked like ours.
     """
 

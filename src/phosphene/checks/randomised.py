@@ -17,6 +17,7 @@ from phosphene.classifier import Classifier
 from phosphene.engine import Engine
 from phosphene.engine.modules import forward_hooks, hookable
 from phosphene.errors import WeightsError, one_line
+from phosphene.module_state import alone_with
 
 # Samples on which running statistics are measured again.
 SAMPLES = 32
@@ -78,7 +79,7 @@ def randomised(classifier: Classifier, depth: int, *, seed: int = 0, samples: "T
     # The network may be anything, a graph that refuses to be copied too.
     refused = f"network {classifier.name} cannot be copied, and so not randomised"
     fix = "load it from a card with factory or arch."
-    with one_line(WeightsError, refused, fix), torch.no_grad():
+    with one_line(WeightsError, refused, fix), torch.no_grad(), alone_with(classifier.module):
         made.module = copy.deepcopy(classifier.module)
     made.name = f"{classifier.name} with {depth} blocks randomised"
     norms: list[Any] = []

@@ -146,6 +146,7 @@ def compiled(engine: "Engine", forward: Forward) -> Forward:
     if engine.forwards.anew:
         torch.compiler.reset()
         engine.forwards.anew = False
+    _ = engine.classifier.output  # found by running the network, which is not to be compiled
     fast = torch.compile(forward, dynamic=False)
     seen: set[torch.Size] = set()
 

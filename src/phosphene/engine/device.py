@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from threading import RLock
 
 import torch
 
@@ -62,26 +63,30 @@ def single_precision(name: str) -> str:
     return "tf32" if name == "auto" else name
 
 
+_TF32_SETTINGS = RLock()
+
+
 @contextmanager
 def tf32_convolutions(*, allowed: bool) -> Iterator[None]:
     """For a ``with`` block: allow or forbid TF32 in convolutions and forbid it in matrix products, which must be exact; then restore.
 
-    On leaving, also by an exception, torch's settings are as they were.
+    On leaving, also by an exception, torch's settings are as they were. They are those of the process: other threads wait.
     """
-    cudnn, products = torch.backends.cudnn, torch.backends.cuda.matmul
-    before: list[tuple[object, str, object]] = []
-    for where, name in [(cudnn, "allow_tf32"), (products, "allow_tf32")]:
-        with suppress(RuntimeError):  # the caller has used the newer switches, and torch refuses a mixture
-            before.append((where, name, getattr(where, name)))
-    mixed = len(before) < 2
-    if hasattr(cudnn, "conv"):  # torch 2.9 and newer
-        before += [(where, "fp32_precision", where.fp32_precision) for where in (cudnn.conv, cudnn.rnn, products)]
-    try:
-        if mixed:
-            cudnn.conv.fp32_precision, products.fp32_precision = "tf32" if allowed else "ieee", "ieee"  # type: ignore[attr-defined]
-        else:
-            cudnn.allow_tf32, products.allow_tf32 = allowed, False
-        yield
-    finally:
-        for where, name, value in before:
-            setattr(where, name, value)
+    with _TF32_SETTINGS:
+        cudnn, products = torch.backends.cudnn, torch.backends.cuda.matmul
+        before: list[tuple[object, str, object]] = []
+        for where, name in [(cudnn, "allow_tf32"), (products, "allow_tf32")]:
+            with suppress(RuntimeError):  # the caller has used the newer switches, and torch refuses a mixture
+                before.append((where, name, getattr(where, name)))
+        mixed = len(before) < 2
+        if hasattr(cudnn, "conv"):  # torch 2.9 and newer
+            before += [(where, "fp32_precision", where.fp32_precision) for where in (cudnn.conv, cudnn.rnn, products)]
+        try:
+            if mixed:
+                cudnn.conv.fp32_precision, products.fp32_precision = "tf32" if allowed else "ieee", "ieee"  # type: ignore[attr-defined]
+            else:
+                cudnn.allow_tf32, products.allow_tf32 = allowed, False
+            yield
+        finally:
+            for where, name, value in before:
+                setattr(where, name, value)

@@ -17,7 +17,7 @@ from phosphene.engine.device import PRECISIONS, pick_device, pick_precision, tf3
 from phosphene.engine.gradients import Gradients, MeanGradients, input_gradient
 from phosphene.engine.losses import LOSSES, cross_entropy
 from phosphene.engine.memory import CPU_MICRO_BATCH, CUDA_MICRO_BATCH, Result, halving_micro_batch, keep_freed_memory
-from phosphene.engine.modules import channels_first, find_spatial_layer, frozen, has_depthwise
+from phosphene.engine.modules import channels_first, find_spatial_layer, frozen, has_depthwise, refuse_own_type
 from phosphene.engine.statistics import FeatureStatistics, Prior, Reading
 from phosphene.engine.targets import hits, target_probabilities, virtual_logits
 from phosphene.engine.units import MOST_SAMPLES, UnitClassifier, layer_outputs, mean_activations
@@ -94,6 +94,7 @@ class Engine:
             else:
                 stack.enter_context(tf32_convolutions(allowed=self.precision != "fp32"))
                 self._captured = CapturedSteps(self.classifier.name, CudaGraphs(self.device))
+            stack.enter_context(torch.autocast(self.device.type, enabled=False, cache_enabled=False))  # of the caller
             stack.enter_context(frozen(self.classifier.module, self.device, self.dtype))
             if self.device.type == "cuda" and has_depthwise(self.classifier.module):
                 self._lay_out_channels_first()
@@ -280,6 +281,7 @@ class Engine:
                 logits = (forward or self.classifier.logits)(images.contiguous() if self._channels_first else images)
                 return logits.to(self.dtype)
         except RuntimeError as error:
+            refuse_own_type(error, self.classifier.name, self.dtype)
             if self._channels_first or "view size is not compatible" not in str(error):
                 raise
         self._lay_out_channels_first()  # the network calls .view on feature maps, which needs channels first

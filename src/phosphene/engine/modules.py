@@ -1,13 +1,16 @@
 """What the engine does to the modules of a network, and undoes: training flags, devices, types, hooks."""
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from itertools import chain
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from phosphene.errors import RecipeError, first_few, nearest
+from phosphene.errors import CardError, PhospheneError, RecipeError, first_few, first_line, nearest
+from phosphene.module_state import alone_with
 from phosphene.spatial_activation import as_spatial_activation
 
 
@@ -15,32 +18,53 @@ from phosphene.spatial_activation import as_spatial_activation
 def frozen(module: nn.Module, device: torch.device, dtype: torch.dtype) -> Iterator[None]:
     """For a ``with`` block: put a network in evaluation mode on a device and in a type, parameters without gradients; then restore it.
 
-    On leaving, also by an exception, every flag is as it was and every tensor is the caller's own again.
+    Other threads that want the network wait. On leaving, also by an exception, every flag is as it was and every tensor
+    is the caller's own again.
+
+    Raises:
+        PhospheneError: the network was made in ``torch.inference_mode()``.
     """
-    parts = list(module.modules())
-    training = [part.training for part in parts]
-    parameters = [(p, p.requires_grad, p.grad, p.data) for p in module.parameters()]
-    registries: list[Any] = [registry for part in parts for registry in (part._parameters, part._buffers)]  # noqa: SLF001
-    # nn.Module.to replaces buffers, and some kinds of parameters, in these dictionaries.
-    tensors = [(registry, *item) for registry in registries for item in registry.items() if item[1] is not None]
-    try:
-        module.eval()
-        module.requires_grad_(requires_grad=False)
-        module.zero_grad(set_to_none=True)  # nn.Module.to would convert the caller's own gradients in place
-        module.to(device=device, dtype=dtype)
-        for parameter in module.parameters():
-            if parameter.ndim == 4:
-                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
-        yield
-    finally:
-        for part, mode in zip(parts, training, strict=True):
-            part.training = mode
-        for registry, name, tensor in tensors:
-            registry[name] = tensor
-        for parameter, requires_grad, gradient, data in parameters:
-            parameter.data = data
-            parameter.grad = gradient
-            parameter.requires_grad_(requires_grad)
+    if any(tensor.is_inference() for tensor in chain(module.parameters(), module.buffers())):
+        raise PhospheneError("maps need gradients: make the network outside of torch.inference_mode().")
+    with alone_with(module):
+        parts = list(module.modules())
+        training = [part.training for part in parts]
+        parameters = [(p, p.requires_grad, p.grad, p.data) for p in module.parameters()]
+        registries: list[Any] = [one for part in parts for one in (part._parameters, part._buffers)]  # noqa: SLF001
+        # nn.Module.to replaces buffers, and some kinds of parameters, in these dictionaries.
+        tensors = [(registry, *item) for registry in registries for item in registry.items() if item[1] is not None]
+        try:
+            module.eval()
+            module.requires_grad_(requires_grad=False)
+            module.zero_grad(set_to_none=True)  # nn.Module.to would convert the caller's own gradients in place
+            module.to(device=device, dtype=dtype)
+            for parameter in module.parameters():
+                if parameter.ndim == 4:
+                    parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+            yield
+        finally:
+            for part, mode in zip(parts, training, strict=True):
+                part.training = mode
+            for registry, name, tensor in tensors:
+                registry[name] = tensor
+            for parameter, requires_grad, gradient, data in parameters:
+                parameter.data = data
+                parameter.grad = gradient
+                parameter.requires_grad_(requires_grad)
+
+
+def refuse_own_type(error: RuntimeError, name: str, dtype: torch.dtype) -> None:
+    """Raise CardError if torch's ``error`` is that the network ``name``, which was converted to ``dtype``, mixes types of numbers.
+
+    Raises:
+        CardError: it is: the network casts what it computes with to a type of its own.
+    """
+    differ = re.search(r"same dtype|type \(.*should be the same|expected scalar type", str(error))
+    if differ and "torch.FloatTensor" not in str(error):  # which stands for a tensor that is on another device
+        kind = str(dtype).removeprefix("torch.")
+        raise CardError(
+            f"network {name} casts its input itself, and was converted to {kind} ({first_line(error)}): leave the cast out."
+        ) from None
 
 
 def channels_first(module: nn.Module) -> None:

@@ -65,7 +65,7 @@ class FeatureStatistics:
         rows: Features = defaultdict(list)
         with self.reading() as features:
             for chunk in torch.split(samples[:: -(-len(samples) // MOST_SAMPLES)], engine.micro_batch):
-                engine.logits(chunk / 255)
+                engine.logits(chunk.float() / 255)
                 for layer, calls in features.items():  # a network of a fixed batch size gets padding, which is cut off
                     rows[layer] += [one[: len(chunk)] for one in calls]
                 features.clear()
@@ -120,7 +120,7 @@ class FeatureStatistics:
                 values[part] += grid.numel()
 
         with forward_hooks([part for part in hookable(engine.classifier.module) if _has_kernel(part)], hook):
-            engine.logits(few / 255)
+            engine.logits(few.float() / 255)
         smallest = sorted(values, key=values.__getitem__)
         most, read = READ_SHARE * sum(values.values()), accumulate(values[part] for part in smallest)
         kept = {part for part, total in zip(smallest, read, strict=True) if total <= most} or set(smallest[:1])

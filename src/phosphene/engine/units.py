@@ -95,7 +95,7 @@ def layer_outputs(
     modules = [engine.classifier.module.get_submodule(layer)] if layer else []
     with forward_hooks(modules, lambda _, __, output: add(output)):
         for chunk in torch.split(images, engine.micro_batch):
-            logits = engine.logits(chunk / 255 if chunk.dtype == torch.uint8 else chunk)
+            logits = engine.logits(chunk.float() / 255 if chunk.dtype == torch.uint8 else chunk)
             if not layer:
                 add(logits)
             parts.append(outputs[-1][: len(chunk)])  # a network of a fixed batch size gets padding, which is cut off

@@ -4,7 +4,7 @@ The driver (:mod:`phosphene.workflows.map`) decides which maps are missing, whic
 again. Whether a map is finished is decided by the run directory alone.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
@@ -31,7 +31,7 @@ class MapOrigin:
         pool: Samples.
         recipe: Hyper-parameters.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
-        precision: ``auto`` (bf16 on a GPU), ``fp32``, ``tf32`` or ``bf16``.
+        precision: ``auto`` (bf16 on a GPU), ``fp32``, ``tf32``, ``bf16`` or ``fp64``.
         compile: Whether torch compiles the network: ``auto``, ``on`` or ``off``.
     """
 
@@ -55,6 +55,11 @@ class MapOrigin:
         # On a CPU auto has one meaning, and runs that say so go on; on a GPU it had another one before.
         precision = self.precision if device.type == "cpu" else pick_precision(self.precision, device)
         return run_facts(self.classifier, self.recipe, self.pool, str(device), precision)
+
+    @property
+    def hashes(self) -> tuple[str, ...]:
+        """The hashes in ``facts`` of model, recipe and samples, which tell whether two maps belong into one run."""
+        return tuple(self.facts[what]["sha256"] for what in ("model", "recipe", "samples"))
 
     def refuse_changed_network(self) -> None:
         """Raise RunError if the network's weights have changed since the maps of this origin were planned.
@@ -226,7 +231,7 @@ class Executor(Protocol):
 
     def run(
         self, plans: Sequence[MapPlan], take: "Callable[[], Group | None]", stop: Callable[[], bool]
-    ) -> Iterator[Event]:
+    ) -> Generator[Event]:
         """Make the groups of maps that ``take`` returns, until it returns ``None`` or ``stop`` returns true; yield events.
 
         Args:

@@ -1,6 +1,6 @@
 """The executor that starts nothing: maps are made in this process, one group after the other."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack
 
 from phosphene.executors.base import Event, Group, MapPlan
@@ -18,7 +18,7 @@ class LocalExecutor:
 
     def run(
         self, plans: Sequence[MapPlan], take: "Callable[[], Group | None]", stop: Callable[[], bool]
-    ) -> Iterator[Event]:
+    ) -> Generator[Event]:
         """Make the groups that ``take`` returns here and yield events, until ``take`` returns ``None`` or ``stop()`` is true."""
         worker: Worker | None = None
         with ExitStack() as stack:

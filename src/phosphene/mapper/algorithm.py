@@ -18,7 +18,7 @@ from phosphene.recipe import Recipe
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 
 
-@dataclass
+@dataclass(eq=False)
 class Moments:
     """Adam's first and second moments of m maps, and the steps taken: updated in place, so that an optimization can resume.
 

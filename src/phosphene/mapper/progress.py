@@ -8,7 +8,7 @@ from torch import Tensor
 from phosphene.concept_map import render, to_image
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Step:
     """Report to ``on_progress`` after a step of a group of maps: step number, total steps, mean loss, hits (share of samples), map tensor.
 

@@ -34,7 +34,7 @@ def draw_views(recipe: Recipe, generators: Sequence[torch.Generator], size: tupl
         return None
     count = recipe.views or recipe.batch_size
     numbers = 5 if recipe.view_mirror else 4  # so that a recipe without mirroring draws what it always drew
-    uniform = torch.stack([torch.rand((count, numbers), generator=generator) for generator in generators])
+    uniform = torch.stack([torch.rand((count, numbers), generator=one, dtype=torch.float32) for one in generators])
     affine = _affine(uniform.flatten(0, 1).double() * 2 - 1, recipe)
     height, width = size  # affine_grid spans 2 along either side: a rotation needs their ratio
     return affine * torch.tensor([[1, height / width, 1], [width / height, 1, 1]], dtype=affine.dtype)

@@ -75,4 +75,4 @@ def common_conventions(space: InputSpace) -> list[Convention]:
 
 def _column(values: tuple[float, ...]) -> Tensor:
     """Return one value per channel as a tensor (1, c, 1, 1), to compute with pixels (n, c, h, w)."""
-    return torch.tensor(values).view(1, -1, 1, 1)
+    return torch.tensor(values, dtype=torch.float32).view(1, -1, 1, 1)

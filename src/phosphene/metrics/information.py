@@ -31,10 +31,11 @@ def information(predictions: Tensor) -> Tensor:
 
 def blurred(samples: Tensor) -> Tensor:
     """Return samples (n, c, h, w) blurred by a 3 x 3 binomial filter, edges repeated: a second version (view) of the same samples."""
-    row = torch.tensor([1.0, 2.0, 1.0]) / 4
+    row = samples.new_tensor([1.0, 2.0, 1.0]) / 4
     kernel = (row[:, None] * row).expand(samples.shape[1], 1, 3, 3)
     padded = functional.pad(samples, (1, 1, 1, 1), mode="replicate")
-    filtered: Tensor = functional.conv2d(padded, kernel, groups=samples.shape[1])
+    with torch.autocast(samples.device.type, enabled=False):  # of the caller
+        filtered: Tensor = functional.conv2d(padded, kernel, groups=samples.shape[1])
     return filtered
 
 

@@ -1,17 +1,17 @@
 """``M_score`` (Eqs. 3 to 5 of Akhtar & Jalwana, arXiv 2303.17836): do other classifiers recognise the maps?"""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
 
+from phosphene.arguments import Model, as_list, to_classifier
 from phosphene.checked import checked
-from phosphene.classifier import Classifier
 from phosphene.concept_map import ConceptMap
 from phosphene.engine import Engine
 from phosphene.errors import ConceptError
-from phosphene.metrics.matching import match_maps
+from phosphene.metrics.matching import classes_of, match_maps
 from phosphene.metrics.predictions import logits_of_maps, pulled_up_logits
 
 
@@ -68,7 +68,7 @@ def m_score_of_divergence(divergence: Tensor, concepts: int) -> float:
 
 
 @checked()
-def m_score(maps: Sequence[ConceptMap], target: Classifier, *, device: str = "auto") -> float:
+def m_score(maps: Iterable[ConceptMap], target: Model, *, device: str = "auto") -> float:
     """Classify maps of L concepts by a target; return ``M_score``, a float in [1 / L, 1], whatever label it gives; ConceptError if L < 2.
 
     A union has one logit, the log-sum-exp of its classes' logits, and a contrast that of its left side: ``M_score``
@@ -76,15 +76,20 @@ def m_score(maps: Sequence[ConceptMap], target: Classifier, *, device: str = "au
 
     Args:
         maps: Maps of at least two concepts of one classifier.
-        target: The classifier that is to classify them; its classes are matched to the maps' by label.
+        target: The classifier that is to classify them, or its spec; its classes are matched to the maps' by label.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
 
     Raises:
-        ConceptError: fewer than two concepts, or the target lacks one of them.
-        SpecError: the target takes images of another number of channels.
+        ConceptError: fewer than two concepts, the target lacks one of them, or some are units.
+        SpecError: the target is no model, or takes images of another number of channels.
     """
-    sets = match_maps([one.concept for one in maps], target).pulled_up
+    items = as_list(maps)
+    concepts = [one.concept for one in items]
+    if any(one.is_inner_unit for one in concepts):
+        raise ConceptError("M_score is of maps of classes, and some of these are of units: leave them out.")
+    classifier = to_classifier(target, classes=list(classes_of(concepts).values()))
+    sets = match_maps(concepts, classifier).pulled_up
     _require_several(len(sets))
-    with Engine(target, device=device) as engine:
-        logits = logits_of_maps(engine, maps)
+    with Engine(classifier, device=device) as engine:
+        logits = logits_of_maps(engine, items)
     return m_score_of_logits(pulled_up_logits(logits, sets), range(len(sets)))

@@ -210,7 +210,8 @@ def clearly_worse(values: Tensor, among: "Tensor | None", floor: float) -> Tenso
     """Return, bool (k,), which rows of ``values`` (k, n) lie below the best of ``among`` by over max(``floor``, 3 standard errors)."""
     means = values.mean(1) if among is None else values.mean(1).masked_fill(~among, -math.inf)
     gap = values[int(means.argmax())] - values
-    error = gap.std(1) / math.sqrt(gap.shape[1])
+    spread = gap.std(1) if gap.shape[1] > 1 else gap[:, 0] + math.inf  # one sample shows nothing
+    error = spread / math.sqrt(gap.shape[1])
     return gap.mean(1) > (ERRORS * error).clamp_min(floor)
 
 

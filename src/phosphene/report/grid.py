@@ -6,7 +6,7 @@ from pathlib import Path
 from PIL import Image
 
 from phosphene.checked import checked
-from phosphene.contact_sheet import SIDE, contact_sheet, layout
+from phosphene.contact_sheet import SIDE, contact_sheet, layout, refuse_empty
 from phosphene.errors import ConceptError, RunError
 from phosphene.formats import count
 from phosphene.image_files import encode, to_data_url
@@ -35,10 +35,7 @@ class Grid:
             raise ConceptError("a grid needs at least one map.")
         self.images, self.captions, self.columns = list(images), list(captions), min(columns, len(images))
         self.size = SIDE if size is None else size
-        if min(columns, self.size) < 1:
-            raise ConceptError(
-                f"a grid of {columns} columns, {self.size} pixels each, is empty: give 1 or more of each."
-            )
+        refuse_empty(columns, size)
 
     def __repr__(self) -> str:
         columns = count(self.columns, "column")

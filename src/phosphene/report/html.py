@@ -11,6 +11,7 @@ from markupsafe import Markup
 from phosphene import markup
 from phosphene.concept_map import p_class_name
 from phosphene.concepts import is_class, is_unit, kind_and_index
+from phosphene.contact_sheet import refuse_empty
 from phosphene.formats import count, heat, percent, probability, targeting_text
 from phosphene.image_files import encode
 from phosphene.labels import first_synonym
@@ -55,9 +56,11 @@ def write_report(
         size: Width of each map there, in pixels; by default 160, or 80 of more than a hundred maps.
 
     Raises:
+        ConceptError: ``columns`` or ``size`` is below 1.
         RunError: it is not a run directory, it has neither finished maps nor a scan, or it cannot be written.
         SamplesError: the reference images cannot be read, or their labels are not the network's classes.
     """
+    refuse_empty(columns, size)
     run = getattr(run, "run", None) or run  # that of saved maps
     if not isinstance(run, RunDirectory):
         run = open_run(run)

@@ -61,6 +61,9 @@ def read_frames(folder: Path) -> tuple[Image.Image, ...]:
         return ()
     try:
         with Image.open(path, formats=["WEBP"]) as film:
-            return tuple(frame.convert("RGB") for frame in ImageSequence.Iterator(film))
+            shown = [(frame.convert("RGB"), frame.info.get("duration", HOLD)) for frame in ImageSequence.Iterator(film)]
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise RunError(f"{path} is damaged: {error}. Delete it: the map itself is whole.") from None
+    # The writer merges a frame with the one before if they are equal, and shows it for the time of both.
+    shown[-1] = shown[-1][0], shown[-1][1] - HOLD + round(1000 / FPS)
+    return tuple(frame for frame, time in shown for _ in range(max(1, round(time * FPS / 1000))))

@@ -10,7 +10,7 @@ from typing import Protocol, cast
 
 from torch import Tensor
 
-from phosphene.checked import checked
+from phosphene.checked import checked, wanted
 from phosphene.classifier import Classifier
 from phosphene.errors import SamplesError, nearest
 from phosphene.samples import parquet, tar
@@ -56,7 +56,8 @@ def load_samples(spec: "str | Path", shape: "tuple[int, int, int] | Classifier")
     """
     if isinstance(shape, Classifier):
         shape = shape.input.shape
-    if not isinstance(shape, tuple | list) or len(shape) != 3:
+    sides = list(shape) if isinstance(shape, tuple | list) else []
+    if len(sides) != 3 or any(wanted(int, one) or one < 1 for one in sides):
         raise SamplesError(
             f"samples have the shape of a network's input: give the classifier, not {str(shape)[:40]!r}."
         )
@@ -82,7 +83,9 @@ def load_samples(spec: "str | Path", shape: "tuple[int, int, int] | Classifier")
             nearest(text, names) or f"{beside} Give a folder of images, a .parquet or .npz file, or {', '.join(names)}."
         )
         raise SamplesError(f"samples {text} do not exist.{fix}")
-    samples, skipped = cast("Kind", importlib.import_module(module)).read(where, shape)
+    samples, skipped = cast("Kind", importlib.import_module(module)).read(
+        where, (int(sides[0]), int(sides[1]), int(sides[2]))
+    )
     return make_pool(samples, text, skipped)
 
 

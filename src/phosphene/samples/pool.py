@@ -20,7 +20,7 @@ FEW_HELD_OUT = 10
 RGB, CORRELATION = 3, 0.9  # the channels of a photograph, and roughly how they correlate
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SamplePool:
     """Samples loaded from a spec (path or name): ``pixels``, which maps are computed from, and ``held_out``, only for targeting rates.
 

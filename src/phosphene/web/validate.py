@@ -76,13 +76,13 @@ def find_faults(action: str, values: Mapping[str, Any], run: Path) -> Faults:
         run: The run directory.
     """
     # Imported here, because the server itself needs no network.
-    from phosphene.arguments import to_classifier, to_classifiers, to_concepts, to_pool  # noqa: PLC0415
+    from phosphene.arguments import seed_range, to_classifier, to_classifiers, to_concepts, to_pool  # noqa: PLC0415
     from phosphene.executors.base import MapOrigin  # noqa: PLC0415
     from phosphene.prompts import prompts_of  # noqa: PLC0415
     from phosphene.recipe import resolve  # noqa: PLC0415
     from phosphene.runs import RunDirectory  # noqa: PLC0415
     from phosphene.workflows.check import plan_checks  # noqa: PLC0415
-    from phosphene.workflows.plan import plan, seed_range  # noqa: PLC0415
+    from phosphene.workflows.plan import plan  # noqa: PLC0415
     from phosphene.workflows.scan import RECIPE, plan_scan  # noqa: PLC0415
 
     faults, samples, trust = Faults(), values["samples"] or None, values["trust"]

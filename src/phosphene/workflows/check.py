@@ -234,6 +234,7 @@ def run_checks(
         findings.append(found)
         if on_finding is not None:
             on_finding(found)
+    context.on_progress = None  # the findings hold the context, and a function like this cannot be pickled
     findings.report = None if plan.run is None else write_report(plan.run)
     return findings
 

@@ -1,6 +1,7 @@
 """The maps that ``map_concepts`` returns: a list that is indexed by name, shown in a notebook, and saved as a run."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,12 +54,18 @@ class ConceptMaps(MapList):
             path: The directory: a new one, or one with maps of the same model, recipe and samples.
 
         Raises:
-            RunError: the maps do not know what they were made from, or the directory cannot take them.
+            RunError: the maps do not know what they were made from, or some of them are of another model, recipe or
+                samples, or the directory cannot take them.
         """
         if Path(path).suffix.lower() in (".png", ".pdf", ".svg", ".jpg", ".jpeg", ".webp", ".gif"):
             raise RunError(f"maps.save writes a run directory, and {path} is an image: maps.grid().save writes a .png.")
         if self.origin is None:
             raise RunError("these maps do not know what they were made from: save what map_concepts returned.")
+        for one in self:
+            if one.made_from != self.origin.hashes:
+                raise RunError(
+                    f"the map of {one.short} was not made from the model, recipe and samples of these maps: save it apart."
+                )
         origin, run = self.origin, RunDirectory(path)
         labels = origin.classifier.labels
         run.check(origin.facts, labels)
@@ -91,7 +98,8 @@ def read_planned_maps(plan: MapPlan) -> ConceptMaps:
         RunError: a map is unfinished or damaged.
     """
     labels = plan.classifier.labels
-    maps = ConceptMaps(plan.run.read(plan.run.folder(job, job.concept(labels).label)) for job in plan.jobs)
+    read = (plan.run.read(plan.run.folder(job, job.concept(labels).label)) for job in plan.jobs)
+    maps = ConceptMaps(replace(one, frames=plan.run.frames(one), made_from=plan.hashes) for one in read)
     maps.origin, maps.run = plan, plan.run
     return maps
 
@@ -110,7 +118,7 @@ def map_in_memory(
     """
     maps = ConceptMaps()
     maps.origin = origin
-    _ = origin.facts  # of the network as it is now: it may be trained on before the maps are saved or checked
+    hashes = origin.hashes  # of the network as it is now: it may be trained on before the maps are saved or checked
     classifier, recipe = origin.classifier, origin.recipe
     jobs = Jobs(concepts, seeds)
     with origin.engine(len(jobs)) as engine:
@@ -125,7 +133,8 @@ def map_in_memory(
                     of_units = any(is_unit(job.index) for job in group)
                     on_progress(Progress(finished, len(jobs), names, step, of_units))
 
-            maps += map_jobs(engine, pool, group, recipe, pass_on_step, frames)
+            made = map_jobs(engine, pool, group, recipe, pass_on_step, frames)
+            maps += [replace(one, made_from=hashes) for one in made]
     return maps
 
 

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -173,8 +173,9 @@ def execute(
             one.run.begin(one.facts, ((job, job.concept(labels).label) for job in one.jobs), labels)
         queue = GroupQueue(several, executor, together, on_progress, on_map)
         try:
-            for event in executor.run(several, queue.take, stop):
-                queue.handle(event)
+            with closing(executor.run(several, queue.take, stop)) as events:  # else an error keeps the network open
+                for event in events:
+                    queue.handle(event)
         finally:
             for one in several:
                 Checkpoints(one.run.path).tidy()

@@ -22,7 +22,6 @@ from phosphene.workflows.confused import confused_pairs
 
 # Confused pairs that are named.
 MOST_PAIRS = 10
-MOST_SEEDS = 2**32
 MOST_MAPS = 10**7  # of one command; planning alone takes 10 s
 # Of each half of a run's name; file systems take 255 in all.
 MOST_BYTES = 100
@@ -195,14 +194,3 @@ def _naming_model(classifier: Classifier, models: Sequence[Model]) -> Iterator[N
         if len(models) < 2:
             raise
         raise ConceptError(f"{classifier.name}: {error}") from None
-
-
-def seed_range(seed: int, seeds: int) -> range:
-    """Return the range of seeds from ``seed`` to ``seed + seeds - 1``; ConceptError if it is empty or not within 0 to 2**32 - 1.
-
-    Raises:
-        ConceptError: there are none, or one is out of range.
-    """
-    if not isinstance(seeds, int) or not isinstance(seed, int) or seeds < 1 or seed < 0 or seed + seeds > MOST_SEEDS:
-        raise ConceptError(f"seeds={seeds!r} from seed={seed!r} cannot be used: give seeds=1 or more, seed=0 or more.")
-    return range(seed, seed + seeds)
