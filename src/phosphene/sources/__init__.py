@@ -82,7 +82,7 @@ def load(
         classifier = source(prefix).load(rest, trust=trust)
     elif suffix == ".toml" or (suffix in FORMATS and Path(text).exists()):
         classifier = source("card").load(text, trust=trust)
-    elif _is_factory(text):
+    elif is_factory(text):
         classifier = source("factory").load(text, trust=trust)
     else:
         raise SpecError(f"there is no model {text!r}.{_hint(text)}")
@@ -141,9 +141,11 @@ def list_specs(prefix: str = "demo") -> list[tuple[str, str]]:
     return specs
 
 
-def _is_factory(text: str) -> bool:
-    """Return whether ``text`` names a function in an existing Python file or package; nothing of it is run."""
+def is_factory(text: str) -> bool:
+    """Return whether ``text``, a model spec, names a function in an existing Python file or package; nothing of it is run."""
     where, _, function = text.rpartition(":")
+    if where in SOURCES:
+        return False
     if where.endswith(".py"):
         return Path(where).is_file() and function.isidentifier()
     package = where.partition(".")[0]
