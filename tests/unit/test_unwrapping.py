@@ -185,6 +185,7 @@ WITHOUT_GRADIENT = {
     "numpy": (Ends(lambda net, x: torch.from_numpy(net(x).detach().numpy())), "its own forward passes none on"),
     "argmax": (Ends(lambda net, x: net(x).argmax(1)), r"returns torch\.int64: return the logits"),
     "one-hot": (Ends(lambda net, x: functional.one_hot(net(x).argmax(1), 5).float()), "its own forward passes none on"),
+    "rounded": (Ends(lambda net, x: net((x * 255).round() / 255)), r"gradient of exactly zero .* it rounds"),
     "quantised": (None, r"layer '7' \(Linear\) is quantised"),
 }
 
