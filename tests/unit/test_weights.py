@@ -48,6 +48,7 @@ def zeros(state):
 TRAINED = {"optimizer": {"state": {0: {"exp_avg": torch.ones(6)}}, "param_groups": [{"lr": 0.1}]}, "epoch": 3}
 CHECKPOINTS = {
     "state_dict": lambda s: {"state_dict": s},
+    "DeepSpeed": lambda s: {"module": s},
     "any key, nested": lambda s: {"checkpoint": {"net": {"state": s}}},
     "fastai": lambda s: {"model": s, "opt": {"state": [{"mom": torch.ones(6)}], "hypers": [{"lr": 0.1}]}},
     "Lightning": lambda s: {"state_dict": under("model.", s) | {"loss.weight": torch.ones(5)}, "hyper_parameters": {}},

@@ -92,6 +92,9 @@ def match_names(state: Shapes, module: nn.Module, path: "Path | str", network: s
     every = _file_names(state, own)
     prefix = _prefix(state, every, own)[0]
     names = {name.removeprefix(prefix): key for name, key in every.items() if name.startswith(prefix)}
+    before = {key.removesuffix(name) for name, key in names.items() if name in own}
+    if len(before) == 1:  # what a wrapper's name stands before alone: {"module": ..., "optimizer": ...}
+        names = {name: key for name, key in names.items() if key.startswith(tuple(before))}
     # Batch norm's step counter has no effect on outputs; old files lack it.
     missing = [key for key in own if key not in names and not key.endswith("num_batches_tracked")]
     missing = [key for key in missing if not key.startswith(AUXILIARY)]
