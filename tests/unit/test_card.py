@@ -269,7 +269,7 @@ def test_missing_weights_are_refused(card):
 @pytest.mark.parametrize("name", ["tiny.safetensors", "tiny.pt"])
 def test_unreadable_weights_are_refused_by_name(card, data, name):
     (card.folder / name).write_bytes(data)
-    with pytest.raises(WeightsError, match=rf"{re.escape(name)} cannot be read as plain tensors: \S"):
+    with pytest.raises(WeightsError, match=rf"{re.escape(name)} (cannot be read as plain tensors: \S|is empty)"):
         load(card.write(weights=name))
 
 

@@ -99,7 +99,7 @@ def test_a_damaged_program_gets_one_line_and_no_log(tmp_path, monkeypatch):
     logged = []
     monkeypatch.setattr(logging.getLogger("torch.export"), "handle", logged.append)
     file = export(tmp_path / "a.pt2", 2)
-    file.write_bytes(b"")
+    file.write_bytes(b"garbage")
     with pytest.raises(CardError, match=r"a\.pt2 is not a torch\.export program"):
         ph.load(file, trust=True)
     assert not logged

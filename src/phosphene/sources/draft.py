@@ -11,7 +11,7 @@ from typing import Any
 from phosphene.errors import CardError
 from phosphene.input_space import InputSpace
 from phosphene.sources.card_example import card_text
-from phosphene.sources.exported import FORMATS, TORCHSCRIPT, check_trust
+from phosphene.sources.exported import FORMATS, TORCHSCRIPT, check_trust, load_file
 from phosphene.sources.weights import INDEX, count_rows
 
 WEIGHTS = {".safetensors", ".bin", ".ckpt", ".pt", ".pth", ".tar"}
@@ -85,7 +85,7 @@ def _is_exported(path: Path) -> bool:
 def _image_shape(path: Path, *, trust: bool) -> tuple["tuple[int, int] | None", "int | None"]:
     """Load an exported network; return (height, width) and channels of its images, each ``None`` if open; TrustError if it needs trust."""
     check_trust(path, trust=trust)
-    _, shapes = importlib.import_module(FORMATS[path.suffix.lower()].module).load(path)
+    _, shapes = load_file(path)
     sides = list(shapes[0][1:]) if shapes and len(shapes[0]) == 4 else [None] * 3
     if sides[2] in CHANNELS and sides[0] not in CHANNELS:  # channels last
         sides = [sides[2], *sides[:2]]
