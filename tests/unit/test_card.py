@@ -223,6 +223,15 @@ def test_a_factory_imports_what_lies_beside_it(tmp_path, monkeypatch, how):
     assert not [place for place in sys.path if str(tmp_path) in place]
 
 
+def test_an_import_in_the_forward_pass_is_refused_by_what_it_is(card):
+    (card.folder / "layers.py").write_text("scale = 1.0", encoding="utf-8")
+    late = "\nclass Late(nn.Module):\n    def forward(self, x):\n        from layers import scale\n        return x * scale\n"
+    (card.folder / "nets.py").write_text(tiny.FACTORY + late, encoding="utf-8")
+    card.write(factory="nets.py:Late", weights=None)
+    with pytest.raises(CardError, match=r"imports in its forward pass .*'layers'"):
+        load(card)
+
+
 @pytest.mark.parametrize("module", ["own_package", "own_package.nets"])
 def test_packages_of_one_name_beside_two_cards_do_not_mix(tmp_path, module):
     for classes in (6, 7, 6):

@@ -175,6 +175,34 @@ def test_damaged_files_are_refused_in_one_line(tmp_path, name, data):
     assert "\n" not in str(error.value)
 
 
+class HalfInside(nn.Module):
+    """Casts pixels to half precision for a network of that."""
+
+    def __init__(self):
+        super().__init__()
+        self.network = tiny.network().half()
+
+    def forward(self, pixels):
+        return self.network(pixels.half()).float()
+
+
+@pytest.mark.parametrize("name", ["a.ts", "a.pt2"])
+@pytest.mark.filterwarnings("ignore:.*torch.jit.:DeprecationWarning")
+def test_casts_to_half_precision_are_refused_before_a_map_is_begun(tmp_path, name):
+    with pytest.raises(CardError, match=r"refuses its declared input .*(?i:half)"):
+        ph.load(export(tmp_path / name, 2, HalfInside()), trust=True)
+
+
+def test_a_file_of_another_name_may_have_the_card_beside_it(tmp_path):
+    export(tmp_path / "a.onnx", None)
+    file = export(tmp_path / "a.ts", None)
+    (tmp_path / "a.toml").write_text(CARD.format("a.onnx"), encoding="utf-8")
+    made = ph.card(file, tmp_path / "b.toml", size=16, trust=True)
+    assert 'exported = "a.ts"' in made.path.read_text(encoding="utf-8")
+    with pytest.raises(CardError, match=r"a\.toml exists already"):
+        ph.card(file, size=16, trust=True)
+
+
 def test_a_card_of_another_size_is_refused(exported):
     exported.with_suffix(".toml").write_text(CARD.format(exported.name).replace("16, 16", "9, 7"), encoding="utf-8")
     if exported.suffix in (".pt2", ".onnx"):  # the others do not say what they take

@@ -198,6 +198,21 @@ def test_networks_without_a_gradient_are_refused_by_the_cause(name):
     assert "\n" not in str(error.value)
 
 
+def test_a_quantised_script_is_refused_as_such():
+    script = quietly(lambda: torch.jit.script(quantised(tiny.network())))
+    with pytest.raises(CardError, match="has no gradient: it is quantised"):
+        ph.map_concepts(ph.Classifier(script, size=16), [1], **MAPPED)
+
+
+def test_a_module_of_torch_export_that_cannot_be_evaluated_is_refused_with_the_way():
+    program = quietly(lambda: torch.export.export(tiny.network(), (images(),)))
+    module = quietly(program.module)
+    with pytest.raises(CardError, match=r"give torch\.export\.unflatten\(program\)"):
+        ph.Classifier(module, size=16)
+    found = ph.Classifier(quietly(lambda: torch.export.unflatten(program)), size=16)
+    torch.testing.assert_close(found.logits(images()), tiny.network()(images()))
+
+
 def test_a_quantised_network_has_an_identity_of_its_weights():
     first, again, other = (ph.Classifier(quantised(tiny.network(seed)), size=16).sha256 for seed in (0, 0, 1))
     assert first == again != other

@@ -18,7 +18,7 @@ from phosphene.classifier import Classifier
 from phosphene.errors import ExtraError, SpecError, nearest
 from phosphene.labels import first_synonym
 from phosphene.prompts import label_of, new_prompts, read_prompts, split_spec
-from phosphene.sources.draft import card_command
+from phosphene.sources.draft import card_command, is_bare
 from phosphene.sources.exported import FORMATS, conversion
 from phosphene.textfile import nearby
 from phosphene.two_tower import PromptClassifier, TwoTower, with_prompts, without_prompts
@@ -169,7 +169,7 @@ def _hint(text: str) -> str:
         return conversion(path)
     if path.is_file() and path.with_suffix(".toml").is_file():
         return f" Its card is {path.with_suffix('.toml')}: give that."
-    if path.is_file():
+    if is_bare(path):
         return f" A weights file needs a card that names its network: {card_command(path)} drafts it."
     likely = nearest(prefix, SOURCES) if colon and prefix else ""
     if likely:

@@ -1,5 +1,6 @@
 """Drafts the card of a bare file, an exported network or weights, from what the file says and what the user adds."""
 
+import contextlib
 import importlib
 import os
 import shlex
@@ -13,6 +14,7 @@ from phosphene.input_space import InputSpace
 from phosphene.sources.card_example import card_text
 from phosphene.sources.exported import FORMATS, TORCHSCRIPT, check_trust, load_file
 from phosphene.sources.weights import INDEX, count_rows
+from phosphene.textfile import read_toml
 
 WEIGHTS = {".safetensors", ".bin", ".ckpt", ".pt", ".pth", ".tar"}
 CLASSES = 1000  # the number with which networks are built to be compared
@@ -20,9 +22,19 @@ CHANNELS = (1, 3, 4)  # of images, to tell them from heights and widths
 
 
 def is_bare(path: Path) -> bool:
-    """Return whether ``path`` is an exported network or weights without a card of the same name beside it."""
+    """Return whether ``path`` is an exported network or weights without a card of the same name beside it that describes it."""
     known = path.suffix.lower() in {*FORMATS, *WEIGHTS} or path.name.endswith(INDEX)
-    return known and path.is_file() and not path.with_suffix(".toml").exists()
+    return known and path.is_file() and not _has_card(path)
+
+
+def _has_card(path: Path) -> bool:
+    """Return whether the card of the same name as the file at ``path`` is there and names no other file; a damaged one counts."""
+    card = path.with_suffix(".toml")
+    with contextlib.suppress(CardError):
+        fields = read_toml(card, "model card", CardError, "")
+        named = fields.get("exported", fields.get("weights", path.name))
+        return not isinstance(named, str) or Path(named).name == path.name
+    return card.exists()
 
 
 def card_command(path: Path) -> str:
