@@ -210,7 +210,7 @@ def test_a_module_of_torch_export_that_cannot_be_evaluated_is_refused_with_the_w
     with pytest.raises(CardError, match=r"give torch\.export\.unflatten\(program\)"):
         ph.Classifier(module, size=16)
     found = ph.Classifier(quietly(lambda: torch.export.unflatten(program)), size=16)
-    torch.testing.assert_close(found.logits(images()), tiny.network()(images()))
+    torch.testing.assert_close(found.module(images()), tiny.network()(images()))
 
 
 def test_a_quantised_network_has_an_identity_of_its_weights():
