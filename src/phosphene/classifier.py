@@ -37,6 +37,7 @@ from phosphene.units import refuse_ambiguous_outputs
 from phosphene.unwrapping import unwrap
 
 UNREPEATABLE_NOTE = "it answers the same image differently each time (noise, dropout), so its maps cannot be made again"
+IMPORTS = "imports in its forward pass what is only found while it is made; import it at the top of its file"
 REGRESSION_COMMANDS = "`phosphene map`, `check` and `score` (of maps of its outputs) work"
 
 
@@ -198,9 +199,8 @@ class Classifier:
         except (CardError, torch.cuda.OutOfMemoryError):
             raise
         except Exception as error:  # noqa: BLE001  (the network is the user's: it may raise anything)
-            raise CardError(
-                f"network {self.name} refuses its declared input {self.input.shape}: {first_line(error)}"
-            ) from None
+            why = IMPORTS if isinstance(error, ImportError) else f"refuses its declared input {self.input.shape}"
+            raise CardError(f"network {self.name} {why}: {first_line(error)}") from None
 
     def _test_outputs(self, first: Tensor, grey: Tensor) -> tuple[Iterator[Tensor], Iterator[Tensor]]:
         """Return two lazy iterators of outputs: for grey (known: ``first``), noise, black and white; for two images far outside [0, 1]."""

@@ -75,8 +75,10 @@ class SpeedWarning(PhospheneWarning):
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of an exception's message, or the name of its type if the message is empty."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    """Return the first line of an exception's message, the last one of TorchScript's, or the name of its type if the message is empty."""
+    lines = (str(error).strip() or type(error).__name__).splitlines()
+    # where the first says only that something failed
+    return lines[-1].removeprefix("RuntimeError: ") if "TorchScript interpreter" in lines[0] else lines[0]
 
 
 @contextmanager

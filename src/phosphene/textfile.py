@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import tomllib
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from phosphene.errors import PhospheneError, first_few, one_line
 
 MAX_TOML_BYTES = 1_000_000
+LFS = b"version https://git-lfs"
 MOST_SEARCHED = 2000  # entries of a folder
 
 
@@ -52,6 +54,26 @@ def read_toml(path: Path, what: str, kind: type[PhospheneError], fix: str) -> di
         if not path.exists():
             raise kind(missing(what, path, fix))
         return tomllib.loads(read_text(path, MAX_TOML_BYTES))
+
+
+def refuse_no_model(path: Path, kind: type[PhospheneError]) -> None:
+    """Raise the PhospheneError type ``kind`` if by its size and first bytes a file holds no model: what a download leaves behind.
+
+    Raises:
+        PhospheneError: of type ``kind``: it is empty, a web page, a pointer of Git LFS, compressed, or cut off.
+    """
+    with path.open("rb") as file:
+        head = file.read(200)
+    again = "download the file itself"
+    found = {
+        f"is empty: {again}": not head,
+        "is a pointer of Git LFS, which stands for the file: fetch that with `git lfs pull`": head.startswith(LFS),
+        f"is a web page: {again}": head.lstrip().lower().startswith((b"<!doctype html", b"<html")),
+        "is compressed: unpack it with gunzip": head.startswith(b"\x1f\x8b"),
+        "is cut off: download it again": head.startswith(b"PK\x03\x04") and not zipfile.is_zipfile(path),
+    }
+    for what in [what for what, true in found.items() if true]:
+        raise kind(f"{path} {what}.")
 
 
 def missing(what: str, path: Path, fix: str) -> str:

@@ -18,12 +18,16 @@ def unwrap(module: Any) -> nn.Module:
     The engine compiles and spreads by itself, and needs the network's own modules for it.
 
     Raises:
-        CardError: it is not a module, such as a function.
+        CardError: it is not a module, such as a function, or one of torch.export that cannot be evaluated.
     """
     while isinstance(module, PARALLEL) or "_orig_mod" in getattr(module, "_modules", ()):
         module = module.module if isinstance(module, PARALLEL) else module._modules["_orig_mod"]  # noqa: SLF001
     if not isinstance(module, nn.Module):
         raise CardError(f"a network is a torch.nn.Module, not a {type(module).__name__}: give the module itself.")
+    if "eval" in vars(module):  # which torch replaces by an error
+        raise CardError(
+            "ExportedProgram.module() has no evaluation mode: give torch.export.unflatten(program), or the .pt2 file."
+        )
     return ScriptedNetwork(module) if isinstance(module, ScriptModule) else module
 
 

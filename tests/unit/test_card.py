@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+import phosphene as ph
 from phosphene import sources
 from phosphene.errors import CardError, PhospheneError, SpecError, TrustError, WeightsError
 from tests import tiny
@@ -64,9 +65,23 @@ def installed(tmp_path, monkeypatch):
     sys.modules.pop("installed_nets", None)
 
 
-def test_a_factory_may_be_a_function_of_an_installed_module_without_trust(card, installed):
+def test_of_installed_modules_those_that_only_build_networks_need_no_trust(card, installed):
     card.write(factory=installed)
-    assert load(card, trust=False).sha256 == tiny.classifier().sha256
+    with pytest.raises(TrustError, match=r"installed_nets:network.*--trust"):
+        load(card, trust=False)
+    assert "installed_nets" not in sys.modules
+    assert load(card, trust=True).sha256 == tiny.classifier().sha256
+    card.write(factory="phosphene.demo.networks:plain_net", weights=None, labels=None)
+    assert load(card, trust=False).num_classes > 1
+
+
+def test_code_that_a_run_names_needs_trust_as_a_card_s_does(tmp_path, installed):
+    """Somebody else may have written run.json; its maps were made with trust, or with a name that was typed."""
+    spec = installed.replace("network", "whole")
+    (tmp_path / "site" / "installed_nets.py").write_text("from tests.tiny import classifier as whole", encoding="utf-8")
+    ph.map_concepts(spec, [0], out=tmp_path / "run", overrides=tiny.SHORT, device="cpu", progress=False)
+    with pytest.raises(TrustError, match=r"run would call installed_nets:whole.*--trust"):
+        ph.check(tmp_path / "run", device="cpu", progress=False)
 
 
 @pytest.mark.parametrize(
@@ -177,12 +192,18 @@ IMPORTS = {
     "relative": "from .layers import head",
     "in a package": "from blocks.layers import head",
     "in the function": "head = lambda: __import__('layers').head()",
+    "in folders without files": "from source.nets.layers import head",
+    "by a path of its own": "import sys; sys.path.insert(0, __file__[:-7] + 'source/nets'); from inner import head",
+    "from the card's folder": "from blocks.layers import head",
+    "from the folder above": "from ..layers import head",
 }
 
 
-@pytest.mark.parametrize("line", IMPORTS.values(), ids=list(IMPORTS))
-def test_a_factory_file_imports_what_lies_beside_it(tmp_path, monkeypatch, line):
+@pytest.mark.parametrize("how", IMPORTS)
+def test_a_factory_imports_what_lies_beside_it(tmp_path, monkeypatch, how):
     """Two folders hold different files of one name, and neither is importable afterwards."""
+    factory = "blocks/nets.py:tiny" if how.startswith("from the") else "nets.py:tiny"
+    line = IMPORTS[how]
     monkeypatch.setitem(sys.modules, "layers", sys)  # the caller's own module of this name
     before = set(sys.modules)
     for classes in (6, 7, 6):
@@ -190,12 +211,39 @@ def test_a_factory_file_imports_what_lies_beside_it(tmp_path, monkeypatch, line)
         text = line + "\n" + tiny.FACTORY.replace("nn.Linear(8, 5)", "head()")
         (made.folder / "nets.py").write_text(text, encoding="utf-8")
         (made.folder / "blocks").mkdir(exist_ok=True)
-        for file in (made.folder / "layers.py", made.folder / "blocks" / "layers.py"):
-            file.write_text(LAYERS.format(classes=classes), encoding="utf-8")
+        (made.folder / "source" / "nets").mkdir(exist_ok=True, parents=True)
+        for name in ("layers.py", "blocks/layers.py", "source/nets/layers.py", "source/nets/inner.py"):
+            (made.folder / name).write_text(LAYERS.format(classes=classes), encoding="utf-8")
+        (made.folder / "blocks" / "nets.py").write_text(text, encoding="utf-8")
+        made.write(factory=factory)
         assert load(made, trust=True).num_classes == classes
     assert sys.modules["layers"] is sys
-    assert not [name for name in set(sys.modules) - before if name.partition(".")[0] in ("layers", "blocks", "nets")]
+    own = ("layers", "blocks", "nets", "source", "inner")
+    assert not [name for name in set(sys.modules) - before if name.partition(".")[0] in own]
     assert not [place for place in sys.path if str(tmp_path) in place]
+
+
+def test_an_import_in_the_forward_pass_is_refused_by_what_it_is(card):
+    (card.folder / "layers.py").write_text("scale = 1.0", encoding="utf-8")
+    late = "\nclass Late(nn.Module):\n    def forward(self, x):\n        from layers import scale\n        return x * scale\n"
+    (card.folder / "nets.py").write_text(tiny.FACTORY + late, encoding="utf-8")
+    card.write(factory="nets.py:Late", weights=None)
+    with pytest.raises(CardError, match=r"imports in its forward pass .*'layers'"):
+        load(card)
+
+
+@pytest.mark.parametrize("module", ["own_package", "own_package.nets"])
+def test_packages_of_one_name_beside_two_cards_do_not_mix(tmp_path, module):
+    for classes in (6, 7, 6):
+        made = tiny.make_card(tmp_path / str(classes))
+        made.write(weights=None, labels=None, factory=f"{module}:tiny")
+        package = made.folder / "own_package"
+        package.mkdir(exist_ok=True)
+        (package / "__init__.py").write_text("from .nets import tiny", encoding="utf-8")
+        text = tiny.FACTORY.replace("nn.Linear(8, 5)", f"nn.Linear(8, {classes})")
+        (package / "nets.py").write_text(text, encoding="utf-8")
+        assert load(made, trust=True).num_classes == classes
+    assert not [name for name in sys.modules if name.startswith("own_package")]
 
 
 def test_a_factory_file_needs_trust_and_leaves_no_mark_without(card):
@@ -230,7 +278,7 @@ def test_missing_weights_are_refused(card):
 @pytest.mark.parametrize("name", ["tiny.safetensors", "tiny.pt"])
 def test_unreadable_weights_are_refused_by_name(card, data, name):
     (card.folder / name).write_bytes(data)
-    with pytest.raises(WeightsError, match=rf"{re.escape(name)} cannot be read as plain tensors: \S"):
+    with pytest.raises(WeightsError, match=rf"{re.escape(name)} (cannot be read as plain tensors: \S|is empty)"):
         load(card.write(weights=name))
 
 
@@ -272,10 +320,10 @@ class Bomb:
 
 
 @pytest.mark.parametrize("trust", [False, True])
-def test_a_pickle_that_would_run_code_is_refused_and_leaves_no_mark(card, tmp_path, installed, trust):
+def test_a_pickle_that_would_run_code_is_refused_and_leaves_no_mark(card, tmp_path, trust):
     mark, file = tmp_path / "mark", card.folder / "tiny.pt"
     torch.save(card.state() | {"bomb": Bomb(mark)}, file)
-    card.write(weights="tiny.pt", factory=installed)
+    card.write(weights="tiny.pt", factory="phosphene.demo.networks:plain_net")
     with pytest.raises(WeightsError, match=r"tiny\.pt.*safetensors") as error:
         load(card, trust=trust)
     assert not mark.exists()

@@ -99,7 +99,7 @@ def test_a_damaged_program_gets_one_line_and_no_log(tmp_path, monkeypatch):
     logged = []
     monkeypatch.setattr(logging.getLogger("torch.export"), "handle", logged.append)
     file = export(tmp_path / "a.pt2", 2)
-    file.write_bytes(b"")
+    file.write_bytes(b"garbage")
     with pytest.raises(CardError, match=r"a\.pt2 is not a torch\.export program"):
         ph.load(file, trust=True)
     assert not logged
@@ -173,6 +173,34 @@ def test_damaged_files_are_refused_in_one_line(tmp_path, name, data):
     with pytest.raises(CardError, match=name.replace(".", r"\.")) as error:
         ph.load(file, trust=True)
     assert "\n" not in str(error.value)
+
+
+class HalfInside(nn.Module):
+    """Casts pixels to half precision for a network of that."""
+
+    def __init__(self):
+        super().__init__()
+        self.network = tiny.network().half()
+
+    def forward(self, pixels):
+        return self.network(pixels.half()).float()
+
+
+@pytest.mark.parametrize("name", ["a.ts", "a.pt2"])
+@pytest.mark.filterwarnings("ignore:.*torch.jit.:DeprecationWarning")
+def test_casts_to_half_precision_are_refused_before_a_map_is_begun(tmp_path, name):
+    with pytest.raises(CardError, match=r"refuses its declared input .*(?i:half)"):
+        ph.load(export(tmp_path / name, 2, HalfInside()), trust=True)
+
+
+def test_a_file_of_another_name_may_have_the_card_beside_it(tmp_path):
+    export(tmp_path / "a.onnx", None)
+    file = export(tmp_path / "a.ts", None)
+    (tmp_path / "a.toml").write_text(CARD.format("a.onnx"), encoding="utf-8")
+    made = ph.card(file, tmp_path / "b.toml", size=16, trust=True)
+    assert 'exported = "a.ts"' in made.path.read_text(encoding="utf-8")
+    with pytest.raises(CardError, match=r"a\.toml exists already"):
+        ph.card(file, size=16, trust=True)
 
 
 def test_a_card_of_another_size_is_refused(exported):

@@ -94,6 +94,68 @@ def test_images_of_other_bands_are_skipped_by_name(tmp_path):
     assert pool.skipped == ("c.npy", "d.npy")
 
 
+@pytest.mark.parametrize("channels", [3, 4])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+@pytest.mark.parametrize("form", ["pages", "separate", "contig"])
+def test_bands_of_a_tiff_are_the_channels_of_the_network(tmp_path, form, dtype, channels):
+    """Pillow reads the first page alone, and few kinds of bands."""
+    top = {"uint8": 255, "uint16": 65535, "float32": 1}[dtype]
+    bands = np.stack([np.full((20, 40), top * (band + 1) / 5).astype(dtype) for band in range(channels)])
+    planar = {} if form == "pages" else {"planarconfig": form}
+    for name in "ab":
+        file = tmp_path / f"{name}.tif"
+        tifffile.imwrite(
+            file, bands.transpose(1, 2, 0) if form == "contig" else bands, photometric="minisblack", **planar
+        )
+    with Image.open(file) if form == "pages" else Image.new("L", (1, 1)) as image:
+        assert getattr(image, "n_frames", 1) == (channels if form == "pages" else 1)
+    levels = pixels_of(tmp_path, (channels, 8, 16)).float().mean((0, 2, 3))
+    assert (levels - (torch.arange(channels) + 1) * 51).abs().max() <= 1
+
+
+def test_pages_that_are_no_bands_are_skipped_by_name_and_smaller_copies_passed_over(tmp_path):
+    pages = [Image.new("RGB", (30, 20), (level, 0, 0)) for level in (40, 200)]
+    for name in "ab":
+        pages[0].save(tmp_path / f"{name}.tif", save_all=True, append_images=[Image.new("RGB", (15, 10))])
+    pages[0].save(tmp_path / "stack.tif", save_all=True, append_images=pages[1:])
+    pool = load_samples(tmp_path, (3, 8, 8))
+    assert pool.skipped == ("stack.tif",)
+    assert pool.pixels[:, 0].unique().tolist() == [40]
+    for name in "ab":
+        (tmp_path / f"{name}.tif").unlink()
+    with pytest.raises(SamplesError, match=r"stack\.tif: it holds 2 pages, which are not the 3 bands"):
+        load_samples(tmp_path, (3, 8, 8))
+
+
+def test_photos_stand_upright(tmp_path):
+    """Cameras store an image as they were held, and say how in EXIF; damaged EXIF is passed over."""
+    image = Image.new("RGB", (40, 20), (255, 0, 0))
+    image.paste((0, 0, 255), (0, 0, 20, 20))
+    exif = image.getexif()
+    exif[274] = 6  # a quarter turn clockwise: what is left comes to the top
+    image.save(tmp_path / "a.jpg", exif=exif, quality=100)
+    image.rotate(-90, expand=True).save(tmp_path / "b.jpg", exif=b"Exif\0\0garbage", quality=100)
+    first, second = pixels_of(tmp_path, (3, 20, 10)).float()
+    assert (first - second).abs().mean() < 4
+
+
+def test_suffixes_in_capitals_and_grey_arrays(tmp_path):
+    for name in "ab":
+        np.save(tmp_path / f"{name}.npy", np.full((9, 9), 100, np.uint8))
+        (tmp_path / f"{name}.npy").rename(tmp_path / f"{name}.NPY")
+    assert pixels_of(tmp_path, (3, 8, 8)).unique().tolist() == [100]
+    with tarfile.open(tmp_path / "S.TAR", "w") as archive:
+        for name in "ab":
+            member = tarfile.TarInfo(f"{name}.png")
+            member.size = len(png(50))
+            archive.addfile(member, io.BytesIO(png(50)))
+    assert pixels_of(tmp_path / "S.TAR", (3, 8, 8)).unique().tolist() == [50]
+    for name in "ab":
+        (tmp_path / f"{name}.NPY").unlink()
+    with pytest.raises(SamplesError, match=r"holds no image files.*such as S\.TAR"):
+        load_samples(tmp_path, (3, 8, 8))
+
+
 def write_dicom(path, levels, kind="MONOCHROME2", **fields):
     """Write an image of grey levels, 16 bits (h, w) or a stack (n, h, w), or of colours, 8 bits (h, w, 3), as a scanner does."""
     made = pydicom.Dataset()

@@ -185,6 +185,7 @@ WITHOUT_GRADIENT = {
     "numpy": (Ends(lambda net, x: torch.from_numpy(net(x).detach().numpy())), "its own forward passes none on"),
     "argmax": (Ends(lambda net, x: net(x).argmax(1)), r"returns torch\.int64: return the logits"),
     "one-hot": (Ends(lambda net, x: functional.one_hot(net(x).argmax(1), 5).float()), "its own forward passes none on"),
+    "rounded": (Ends(lambda net, x: net((x * 255).round() / 255)), r"gradient of exactly zero .* it rounds"),
     "quantised": (None, r"layer '7' \(Linear\) is quantised"),
 }
 
@@ -195,6 +196,21 @@ def test_networks_without_a_gradient_are_refused_by_the_cause(name):
     with pytest.raises(CardError, match=f"network classifier .*{says}") as error:
         ph.map_concepts(ph.Classifier(module or quantised(tiny.network()), size=16), [1], **MAPPED)
     assert "\n" not in str(error.value)
+
+
+def test_a_quantised_script_is_refused_as_such():
+    script = quietly(lambda: torch.jit.script(quantised(tiny.network())))
+    with pytest.raises(CardError, match="has no gradient: it is quantised"):
+        ph.map_concepts(ph.Classifier(script, size=16), [1], **MAPPED)
+
+
+def test_a_module_of_torch_export_that_cannot_be_evaluated_is_refused_with_the_way():
+    program = quietly(lambda: torch.export.export(tiny.network(), (images(),)))
+    module = quietly(program.module)
+    with pytest.raises(CardError, match=r"give torch\.export\.unflatten\(program\)"):
+        ph.Classifier(module, size=16)
+    found = ph.Classifier(quietly(lambda: torch.export.unflatten(program)), size=16)
+    torch.testing.assert_close(found.module(images()), tiny.network()(images()))
 
 
 def test_a_quantised_network_has_an_identity_of_its_weights():

@@ -2,6 +2,8 @@
 
 import argparse
 import collections
+import gzip
+import io
 import json
 import re
 import shutil
@@ -14,7 +16,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from phosphene import sources
-from phosphene.errors import WeightsError
+from phosphene.errors import CardError, WeightsError
 from phosphene.sources.weights import load_weights, match_names
 from tests import tiny
 
@@ -48,6 +50,7 @@ def zeros(state):
 TRAINED = {"optimizer": {"state": {0: {"exp_avg": torch.ones(6)}}, "param_groups": [{"lr": 0.1}]}, "epoch": 3}
 CHECKPOINTS = {
     "state_dict": lambda s: {"state_dict": s},
+    "DeepSpeed": lambda s: {"module": s},
     "any key, nested": lambda s: {"checkpoint": {"net": {"state": s}}},
     "fastai": lambda s: {"model": s, "opt": {"state": [{"mom": torch.ones(6)}], "hypers": [{"lr": 0.1}]}},
     "Lightning": lambda s: {"state_dict": under("model.", s) | {"loss.weight": torch.ones(5)}, "hyper_parameters": {}},
@@ -81,6 +84,49 @@ def test_checkpoints_of_training_scripts(card, kind):
     assert found.sha256 == tiny.classifier().sha256
     assert len(found.notes) == (kind in AVERAGED)
     assert all("ema" in note for note in found.notes)
+
+
+class Options:
+    """What a reader of tensors alone does not know."""
+
+
+UNREADABLE = {
+    "empty": (lambda _: b"", "is empty"),
+    "a web page": (lambda _: b"\n<!DOCTYPE html><html>", "is a web page"),
+    "Git LFS": (lambda _: b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n", "is a pointer of Git LFS"),
+    "gzip": (lambda s: gzip.compress(saved(s)), "is compressed"),
+    "cut off": (lambda s: saved(s)[:-50], "is cut off"),
+    "before torch 1.6": (lambda s: saved([s, Options()], _use_new_zipfile_serialization=False), "before 1.6"),
+    "pickle_protocol": (lambda s: saved(s, pickle_protocol=4), "pickle_protocol"),
+    "sparse": (lambda s: saved(s | {"7.weight": s["7.weight"].to_sparse()}), "7.weight is sparse_coo"),
+    "meta": (lambda s: saved(s | {"7.weight": s["7.weight"].to("meta")}), "7.weight is without values"),
+}
+
+
+def saved(made, **how):
+    file = io.BytesIO()
+    torch.save(made, file, **how)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("kind", UNREADABLE)
+@pytest.mark.filterwarnings("ignore:Sparse")
+def test_files_that_hold_no_weights_are_refused_by_what_they_are(card, kind):
+    write, says = UNREADABLE[kind]
+    data = write(card.state())
+    files = ["bad.pt", "bad.safetensors"] if kind in ("empty", "a web page", "Git LFS", "gzip") else ["bad.pt"]
+    for name in files:
+        (card.folder / name).write_bytes(data)
+        with pytest.raises(WeightsError, match=rf"{re.escape(name)}.* {says}"):
+            load(card.write(weights=name))
+
+
+@pytest.mark.parametrize("name", ["a.onnx", "a.pt2", "a.pt"])
+def test_exported_networks_that_hold_none_are_refused_likewise(tmp_path, name):
+    (tmp_path / name).write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n")
+    (tmp_path / "a.toml").write_text(f'exported = "{name}"\n[input]\nsize = [9, 9]\n', encoding="utf-8")
+    with pytest.raises(CardError, match=rf"{name} is a pointer of Git LFS"):
+        sources.load(tmp_path / "a.toml", trust=True)
 
 
 class Leaves:

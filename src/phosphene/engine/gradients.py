@@ -60,6 +60,7 @@ def input_gradient(losses: Tensor, images: Tensor, classifier: Classifier) -> Te
     """
     found = torch.autograd.grad(losses.sum(), images, allow_unused=True)[0] if losses.requires_grad else None
     if found is None:
+        refuse_quantised(classifier)
         cause = _why_no_gradient(classifier, images)
         raise CardError(f"network {classifier.name} has no gradient with respect to its input: {cause}.")
     return found
@@ -67,6 +68,9 @@ def input_gradient(losses: Tensor, images: Tensor, classifier: Classifier) -> Te
 
 def refuse_quantised(classifier: Classifier) -> None:
     """Raise CardError that names the first layer of a Classifier's network that torch has quantised; torch would warn before it fails."""
+    script = getattr(classifier.module, "script", None)  # whose layers do not tell
+    if "quantized::" in str(getattr(script, "inlined_graph", "")):
+        raise CardError(f"network {classifier.name} has no gradient: it is quantised: give the network from before.")
     for path, part in classifier.module.named_modules():
         if "quantized" in type(part).__module__:
             layer = f"layer {path!r} ({type(part).__name__})"

@@ -91,7 +91,7 @@ def load_samples(spec: "str | Path", shape: "tuple[int, int, int] | Classifier")
 
 def suffix_of(spec: str) -> str:
     """Return which of the ``SUFFIXES`` of sample files, such as ``.npz`` or ``.tar.gz``, a spec ends with; empty text if none."""
-    return next((one for one in SUFFIXES if spec.endswith(one)), "")
+    return next((one for one in SUFFIXES if spec.lower().endswith(one)), "")
 
 
 def default_samples(model: str) -> str:

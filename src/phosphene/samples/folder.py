@@ -8,10 +8,12 @@ import numpy as np
 from torch import Tensor
 
 from phosphene.errors import SamplesError, first_few
-from phosphene.samples.images import decode, stack
+from phosphene.samples.images import complaint, decode, stack
 from phosphene.samples.pool import random_subset
 
 SUFFIXES = {".bmp", ".dcm", ".gif", ".jpeg", ".jpg", ".npy", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+
+PACKED = (".npz", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")  # files that are samples of their own
 
 
 def read(where: str, shape: tuple[int, int, int]) -> tuple[Tensor, list[str]]:
@@ -31,7 +33,8 @@ def read(where: str, shape: tuple[int, int, int]) -> tuple[Tensor, list[str]]:
             images.append(image)
     if not images:
         first = _printable(files[0], folder)
-        raise SamplesError(f"sample folder {folder}: none of {len(files)} files is a readable image ({first}, ...).")
+        why = complaint(files[0], shape)
+        raise SamplesError(f"sample folder {folder}: none of {len(files)} files is a readable image ({first}: {why}).")
     return stack(images, shape), skipped
 
 
@@ -75,7 +78,11 @@ def image_files(folder: Path) -> tuple[list[Path], list[str]]:
         )
     if not files:
         passed = f"; skipped: {first_few(skipped, 3)}" if skipped else ""
-        raise SamplesError(f"sample folder {folder} holds no image files ({', '.join(sorted(SUFFIXES))}){passed}.")
+        packed = [name for _, _, names in walk(folder) for name in names if name.lower().endswith(PACKED)]
+        hint = f" Give one of its files as samples, such as {first_few(packed, 1)}." if packed else ""
+        raise SamplesError(
+            f"sample folder {folder} holds no image files ({', '.join(sorted(SUFFIXES))}){passed}.{hint}"
+        )
     return files, skipped
 
 

@@ -2,15 +2,17 @@
 
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps, ImageSequence
 from torch import Tensor
 
-from phosphene.errors import PhospheneError, SamplesError
+from phosphene.errors import PhospheneError, SamplesError, first_line
 from phosphene.extras import require
 
 TIFF, DICOM = (".tif", ".tiff"), ".dcm"
@@ -21,19 +23,63 @@ RANGES = (1, 255, 4095, 65535)  # largest values of floats and bytes, of scanner
 def decode(file: "Path | BinaryIO", shape: tuple[int, int, int]) -> "np.ndarray | None":
     """Return a path's or open file's image, uint8 ``shape`` (c, h, w); ``None`` if broken; SamplesError if no such file has c channels."""
     try:
-        if isinstance(file, Path) and (
-            file.suffix == ".npy" or (shape[0] not in MODES and file.suffix.lower() in TIFF)
-        ):
-            return _bands(file, shape)
-        if isinstance(file, Path) and file.suffix.lower() == DICOM:
-            return fit(_dicom(file), shape)
-        # Pillow warns of odd palettes and metadata, and of large images before it refuses larger ones.
-        with warnings.catch_warnings(action="ignore"), Image.open(file) as image:
-            return fit(image, shape)
+        return _read(file, shape)
     except PhospheneError:
         raise
     except Exception:  # noqa: BLE001  (on damaged files Pillow's readers raise nearly anything)
         return None
+
+
+def complaint(file: Path, shape: tuple[int, int, int]) -> str:
+    """Return in one line why :func:`decode` gives no image of a path; empty text if it does."""
+    try:
+        _read(file, shape)
+    except Exception as error:  # noqa: BLE001  (as above)
+        return first_line(error)
+    return ""
+
+
+def _read(file: "Path | BinaryIO", shape: tuple[int, int, int]) -> np.ndarray:
+    """Return a path's or open file's image, upright, as uint8 ``shape`` (c, h, w).
+
+    Raises:
+        SamplesError: no such file has c channels.
+        Exception: of nearly any kind: it is damaged, or has other channels.
+    """
+    suffix = file.suffix.lower() if isinstance(file, Path) else ""
+    if suffix == ".npy" or (shape[0] not in MODES and suffix in TIFF):
+        return _bands(file, shape)
+    if isinstance(file, Path) and suffix == DICOM:
+        return fit(_dicom(file), shape)
+    pages = 1
+    # Pillow warns of odd palettes and metadata, and of large images before it refuses larger ones.
+    try:
+        with warnings.catch_warnings(action="ignore"), Image.open(file) as image:
+            pages = getattr(image, "n_frames", 1) if image.format == "TIFF" else 1
+            if pages > 1:
+                return _pages(image, pages, shape)
+            with suppress(Exception):  # photos are stored as the camera was held; damaged metadata say nothing of that
+                ImageOps.exif_transpose(image, in_place=True)
+            return fit(image, shape)
+    except Exception:
+        if suffix not in TIFF or pages > 1 or find_spec("tifffile") is None:
+            raise
+    return _bands(file, shape)  # Pillow reads few TIFF files of floats or bands
+
+
+def _pages(image: Image.Image, count: int, shape: tuple[int, int, int]) -> np.ndarray:
+    """Return the picture in an open TIFF of ``count`` pages, fitted to ``shape``: bands, or one beside smaller copies; else ValueError."""
+    size = image.size
+    image.seek(1)
+    if image.size != size:
+        image.seek(0)
+        return fit(image, shape)
+    pages = [np.asarray(page) for page in ImageSequence.Iterator(image)] if count == shape[0] else []
+    if not pages or any(page.shape != pages[0].shape or page.ndim != 2 for page in pages):
+        raise ValueError(
+            f"it holds {count} pages, which are not the {shape[0]} bands of one image: give a file for each"
+        )
+    return _fit_bands(np.stack(pages), shape)
 
 
 def fit(image: Image.Image, shape: tuple[int, int, int]) -> np.ndarray:
@@ -81,19 +127,26 @@ def _dicom(file: Path) -> Image.Image:
     return Image.fromarray(to_bytes(1 - values if data.PhotometricInterpretation == "MONOCHROME1" else values))
 
 
-def _bands(file: Path, shape: tuple[int, int, int]) -> np.ndarray:
-    """Return the image in a ``.npy`` or ``.tif`` file, channels first or last, fitted to ``shape``, uint8; ValueError unless c channels.
+def _bands(file: "Path | BinaryIO", shape: tuple[int, int, int]) -> np.ndarray:
+    """Return the image in a ``.npy`` or ``.tif`` file, channels first or last, fitted to ``shape``, uint8; ValueError unless c, or 1.
 
     Raises:
         ExtraError: it is a TIFF file, and tifffile, which comes with scikit-image, is missing.
         ValueError: it has another number of channels, or values that are not finite.
     """
-    values = np.load(file, allow_pickle=False) if file.suffix == ".npy" else require("tifffile", "checks").imread(file)
+    is_array = isinstance(file, Path) and file.suffix.lower() == ".npy"
+    values: np.ndarray = np.load(file, allow_pickle=False) if is_array else require("tifffile", "checks").imread(file)
+    if values.ndim == 2 and shape[0] in MODES:  # grey, as of any image file
+        return fit(Image.fromarray(to_bytes(values)), shape)
     values = values[None] if values.ndim == 2 else values
     if shape[0] not in (values.shape[0], values.shape[-1]) or values.ndim != 3:
-        raise ValueError(f"{file} is {values.shape}")
-    bands = to_bytes(values if values.shape[0] == shape[0] else values.transpose(2, 0, 1))
-    return np.concatenate([fit(Image.fromarray(band), (1, *shape[1:])) for band in bands])
+        raise ValueError(f"its shape {values.shape} is not that of an image with {shape[0]} channels")
+    return _fit_bands(values if values.shape[0] == shape[0] else values.transpose(2, 0, 1), shape)
+
+
+def _fit_bands(bands: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
+    """Return bands (c, h, w), each fitted by itself to ``shape``, as a uint8 array; ValueError if values are not finite."""
+    return np.concatenate([fit(Image.fromarray(band), (1, *shape[1:])) for band in to_bytes(bands)])
 
 
 def to_bytes(values: np.ndarray) -> np.ndarray:

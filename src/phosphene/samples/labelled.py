@@ -103,12 +103,12 @@ def _labelled_images(spec: str, shape: tuple[int, int, int], labels: Labels) -> 
             lambda position: decode(files[position], shape),
             lambda position: _class_of_file(files[position], path, labels),
         )
-    archive = spec.endswith((".tar", *COMPRESSED))
-    if path.is_dir() or (path.is_file() and (archive or path.suffix in parquet.SUFFIXES)):
+    archive = spec.lower().endswith((".tar", *COMPRESSED))
+    if path.is_dir() or (path.is_file() and (archive or path.suffix.lower() in parquet.SUFFIXES)):
         table = ImageArchive(spec) if archive else parquet.ImageTable(spec)
         classes = _classes_of_column(table.labels, labels)
         return LabelledImages(len(table), lambda row: table.image(row, shape), classes.__getitem__)
-    if path.suffix == ".npz" and path.is_file():
+    if path.suffix.lower() == ".npz" and path.is_file():
         pixels = read(spec, shape)[0].numpy()
         rows = random_subset(len(column := _label_array(path)))
         if len(rows) == len(pixels):

@@ -88,12 +88,14 @@ def data_files(path: Path) -> list[Path]:
 
 def _tables_in(files: Iterable[Path]) -> list[Path]:
     """Return those of ``files`` that hold tables, sorted, without caches and metadata."""
-    return sorted(one for one in files if one.suffix in SUFFIXES and not one.name.startswith(("cache-", "metadata")))
+    return sorted(
+        one for one in files if one.suffix.lower() in SUFFIXES and not one.name.startswith(("cache-", "metadata"))
+    )
 
 
 def _read_columns(file: Path) -> Any:
     """Return the image and label columns of a parquet or arrow file as a table; without an image column, others, for an error message."""
-    if file.suffix == ".arrow":  # datasets' save_to_disk writes streams
+    if file.suffix.lower() == ".arrow":  # datasets' save_to_disk writes streams
         arrow = require("pyarrow", "parquet")
         table = arrow.ipc.open_stream(arrow.memory_map(str(file))).read_all()
         return table.select([name for name in _columns(table.column_names) if name] or table.column_names)

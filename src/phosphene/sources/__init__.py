@@ -18,7 +18,7 @@ from phosphene.classifier import Classifier
 from phosphene.errors import ExtraError, SpecError, nearest
 from phosphene.labels import first_synonym
 from phosphene.prompts import label_of, new_prompts, read_prompts, split_spec
-from phosphene.sources.draft import card_command
+from phosphene.sources.draft import card_command, is_bare
 from phosphene.sources.exported import FORMATS, conversion
 from phosphene.textfile import nearby
 from phosphene.two_tower import PromptClassifier, TwoTower, with_prompts, without_prompts
@@ -82,7 +82,7 @@ def load(
         classifier = source(prefix).load(rest, trust=trust)
     elif suffix == ".toml" or (suffix in FORMATS and Path(text).exists()):
         classifier = source("card").load(text, trust=trust)
-    elif _is_factory(text):
+    elif is_factory(text):
         classifier = source("factory").load(text, trust=trust)
     else:
         raise SpecError(f"there is no model {text!r}.{_hint(text)}")
@@ -141,9 +141,11 @@ def list_specs(prefix: str = "demo") -> list[tuple[str, str]]:
     return specs
 
 
-def _is_factory(text: str) -> bool:
-    """Return whether ``text`` names a function in an existing Python file or package; nothing of it is run."""
+def is_factory(text: str) -> bool:
+    """Return whether ``text``, a model spec, names a function in an existing Python file or package; nothing of it is run."""
     where, _, function = text.rpartition(":")
+    if where in SOURCES:
+        return False
     if where.endswith(".py"):
         return Path(where).is_file() and function.isidentifier()
     package = where.partition(".")[0]
@@ -167,7 +169,7 @@ def _hint(text: str) -> str:
         return conversion(path)
     if path.is_file() and path.with_suffix(".toml").is_file():
         return f" Its card is {path.with_suffix('.toml')}: give that."
-    if path.is_file():
+    if is_bare(path):
         return f" A weights file needs a card that names its network: {card_command(path)} drafts it."
     likely = nearest(prefix, SOURCES) if colon and prefix else ""
     if likely:

@@ -81,7 +81,7 @@ def load(rest: str, *, trust: bool) -> Classifier:
     if "templates" in card:
         _set_templates(module, card["templates"], path)
     return Classifier(
-        module.eval() if "exported" in card else module.float().eval(),
+        module.float().eval(),
         size=space.size,
         mean=space.mean,
         std=space.std,

@@ -1,5 +1,6 @@
 """Drafts the card of a bare file, an exported network or weights, from what the file says and what the user adds."""
 
+import contextlib
 import importlib
 import os
 import shlex
@@ -11,8 +12,9 @@ from typing import Any
 from phosphene.errors import CardError
 from phosphene.input_space import InputSpace
 from phosphene.sources.card_example import card_text
-from phosphene.sources.exported import FORMATS, TORCHSCRIPT, check_trust
+from phosphene.sources.exported import FORMATS, TORCHSCRIPT, check_trust, load_file
 from phosphene.sources.weights import INDEX, count_rows
+from phosphene.textfile import read_toml
 
 WEIGHTS = {".safetensors", ".bin", ".ckpt", ".pt", ".pth", ".tar"}
 CLASSES = 1000  # the number with which networks are built to be compared
@@ -20,9 +22,19 @@ CHANNELS = (1, 3, 4)  # of images, to tell them from heights and widths
 
 
 def is_bare(path: Path) -> bool:
-    """Return whether ``path`` is an exported network or weights without a card of the same name beside it."""
+    """Return whether ``path`` is an exported network or weights without a card of the same name beside it that describes it."""
     known = path.suffix.lower() in {*FORMATS, *WEIGHTS} or path.name.endswith(INDEX)
-    return known and path.is_file() and not path.with_suffix(".toml").exists()
+    return known and path.is_file() and not _has_card(path)
+
+
+def _has_card(path: Path) -> bool:
+    """Return whether the card of the same name as the file at ``path`` is there and names no other file; a damaged one counts."""
+    card = path.with_suffix(".toml")
+    with contextlib.suppress(CardError):
+        fields = read_toml(card, "model card", CardError, "")
+        named = fields.get("exported", fields.get("weights", path.name))
+        return not isinstance(named, str) or Path(named).name == path.name
+    return card.exists()
 
 
 def card_command(path: Path) -> str:
@@ -85,7 +97,7 @@ def _is_exported(path: Path) -> bool:
 def _image_shape(path: Path, *, trust: bool) -> tuple["tuple[int, int] | None", "int | None"]:
     """Load an exported network; return (height, width) and channels of its images, each ``None`` if open; TrustError if it needs trust."""
     check_trust(path, trust=trust)
-    _, shapes = importlib.import_module(FORMATS[path.suffix.lower()].module).load(path)
+    _, shapes = load_file(path)
     sides = list(shapes[0][1:]) if shapes and len(shapes[0]) == 4 else [None] * 3
     if sides[2] in CHANNELS and sides[0] not in CHANNELS:  # channels last
         sides = [sides[2], *sides[:2]]

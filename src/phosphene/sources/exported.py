@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from phosphene.errors import CardError, TrustError
-from phosphene.textfile import missing
+from phosphene.textfile import missing, refuse_no_model
 
 Shape = tuple["int | None", ...]  # (n, c, h, w); None if any size is accepted
 
@@ -86,7 +86,7 @@ def open_exported(path: Path, shape: tuple[int, int, int], *, trust: bool) -> tu
     if not path.is_file():
         raise CardError(missing("exported network", path, "Correct the card, or put the file there."))
     check_trust(path, trust=trust)
-    network, shapes = importlib.import_module(FORMATS[path.suffix.lower()].module).load(path)
+    network, shapes = load_file(path)
     if shapes is None:
         return network, None
     if len(shapes) != 1:
@@ -99,6 +99,15 @@ def open_exported(path: Path, shape: tuple[int, int, int], *, trust: bool) -> tu
         listed = ", ".join("any" if side is None else str(side) for side in sides)
         raise CardError(f"{path} takes images of shape ({listed}), but its card declares {shape}: correct [input].")
     return fixed, batch
+
+
+def load_file(path: Path) -> tuple[nn.Module, "list[Shape] | None"]:
+    """Load the exported network at ``path`` by the module of its format; return it and the shapes of its inputs, if known; CardError."""
+    refuse_no_model(path, CardError)
+    loaded: tuple[nn.Module, list[Shape] | None] = importlib.import_module(FORMATS[path.suffix.lower()].module).load(
+        path
+    )
+    return loaded
 
 
 def check_trust(path: Path, *, trust: bool) -> None:

@@ -9,10 +9,9 @@ import importlib
 import importlib.util
 import inspect
 import os
-import re
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -27,6 +26,9 @@ from phosphene.sources.libraries import fixed_seed
 from phosphene.textfile import missing
 
 FIX = "Correct the name, or put the file there."
+# Modules that only build networks. Others may do anything: `pytest:main` would run a conftest.py that came with a card.
+BUILDERS = ("phosphene.demo.networks", "phosphene.demo.towers", "timm.models", "torchvision.models")
+PACKAGE = "_phosphene_factory_"  # begins the names of the packages that factory files are imported in
 
 
 def load(rest: str, *, trust: bool) -> Classifier:
@@ -74,12 +76,29 @@ def has_random_weights(module: nn.Module, factory: str, card: Path, *, trust: bo
 
 def build(factory: str, card: Path, *, trust: bool, seed: int = 0) -> nn.Module:
     """Call a card's ``factory``, torch's random numbers beginning at ``seed``; return its network; TrustError if it needs ``trust``."""
-    if not trust and re.split("[.:]", factory)[0] in sys.stdlib_module_names:
-        raise TrustError(  # os:abort, pdb:set_trace, ...: a card may name any of them
-            f"model card {card} would call {factory} of Python itself, which builds no network: name another factory."
-        )
+    check_named(factory, f"model card {card}", trust=trust)
     made = call(factory, card.parent, f"model card {card}", trust=trust, seed=seed)
     return made.module if isinstance(made, Classifier) else made
+
+
+def check_named(factory: str, who: str, *, trust: bool) -> None:
+    """Raise TrustError if a file (a card, ``run.json``) names a function outside ``BUILDERS``, installed or not, and ``trust`` is false.
+
+    Args:
+        factory: The function; for one in a file, :func:`call` asks for trust.
+        who: Name of what names it, for the message.
+        trust: Whether any code may run.
+
+    Raises:
+        TrustError: it needs trust.
+    """
+    where = factory.rpartition(":")[0]
+    if trust or where.endswith(".py") or f"{where}.".startswith(tuple(f"{name}." for name in BUILDERS)):
+        return
+    raise TrustError(
+        f"{who} would call {factory}, and installed code can do anything, too: add --trust if you know what it does. "
+        f"Only functions of {', '.join(BUILDERS)} need none."
+    )
 
 
 def call(factory: str, folder: Path, who: str, *, trust: bool, seed: int = 0) -> nn.Module | Classifier:
@@ -105,10 +124,15 @@ def call(factory: str, folder: Path, who: str, *, trust: bool, seed: int = 0) ->
             f"{who} would run the module {where}, which lies in the working directory or beside the "
             "card: read it, then add --trust."
         )
-    found_here = _on_import_path(folder) if trust else nullcontext()
-    with _imports_from(file.parent.resolve()) if file else found_here:  # the function itself may import, too
+    roots = [root for root in (folder.resolve(),) if root not in {Path(place).resolve() for place in sys.path}]
+    found_here: AbstractContextManager[None]
+    if file:
+        found_here = _imports_from([file.parent.resolve(), *roots], first=True)
+    else:  # what is on Python's path already are the user's own modules
+        found_here = _imports_from(roots, first=False) if trust and roots else nullcontext()
+    with found_here:  # the function itself may import, too
         if file:
-            module = _import_file(file, who, trust=trust)
+            module = _import_file(file, folder, who, trust=trust)
         else:
             with one_line(CardError, f"factory module {where} failed"):
                 module = importlib.import_module(where)
@@ -124,8 +148,8 @@ def call(factory: str, folder: Path, who: str, *, trust: bool, seed: int = 0) ->
     return made
 
 
-def _import_file(file: Path, who: str, *, trust: bool) -> Any:
-    """Run a Python file in a made-up package of its folder, so that it can import its neighbours; return the module; needs ``trust``.
+def _import_file(file: Path, root: Path, who: str, *, trust: bool) -> Any:
+    """Run a Python file in made-up packages of its folder and those up to ``root``, for relative imports; return the module; needs trust.
 
     Raises:
         CardError: it is missing, no Python file, or fails.
@@ -135,14 +159,18 @@ def _import_file(file: Path, who: str, *, trust: bool) -> Any:
         raise CardError(f"{who}: {missing('factory file', file, FIX)}")
     if not trust:
         raise TrustError(f"{who} would run the code in {file}: read it, then add --trust.")
-    package = f"_phosphene_factory_{hashlib.sha256(os.fsencode(file.resolve())).hexdigest()[:16]}"
+    package = f"{PACKAGE}{hashlib.sha256(os.fsencode(file.resolve())).hexdigest()[:16]}"
     for name in [name for name in sys.modules if name.partition(".")[0] == package]:
         del sys.modules[name]  # the files may have changed since they were last loaded
+    place, root = file.parent.resolve(), root.resolve()
+    above = [one for one in place.parents if one.is_relative_to(root)]  # from the nearest one up to the card's folder
+    for one in [*reversed(above), place]:  # so that `from .layers import conv` finds the file beside it
+        sys.modules[package] = ModuleType(package)
+        sys.modules[package].__path__ = [str(one)]
+        package += "" if one == place else ".inner"
     spec = importlib.util.spec_from_file_location(f"{package}.{file.stem}", file)
     if spec is None or spec.loader is None:
         raise CardError(f"{who}: {file} is not a Python file.")
-    sys.modules[package] = ModuleType(package)  # so that `from .layers import conv` finds the file beside it
-    sys.modules[package].__path__ = [str(file.parent.resolve())]
     module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)  # dataclasses look for it there
     with one_line(CardError, f"factory file {file} failed"):
         spec.loader.exec_module(module)
@@ -167,35 +195,47 @@ def _is_foreign(package: str, folder: Path) -> bool:
 
 
 @contextmanager
-def _imports_from(folder: Path) -> Iterator[None]:
-    """Context in which imports look into ``folder`` first, as in a script there; modules found there are forgotten afterwards.
+def _imports_from(folders: Sequence[Path], *, first: bool) -> Iterator[None]:
+    """Context in which imports look into ``folders`` too, first, as in a script there, or last; modules from there are forgotten after it.
 
-    Other folders have a `utils.py` of their own, so a module of the same name from elsewhere is hidden meanwhile.
+    Other folders have a `utils.py` of their own: modules of the same names from elsewhere are hidden while these come first.
     """
-    before = dict(sys.modules)
-    files = [*folder.glob("*.py"), *(file.parent for file in folder.glob("*/__init__.py"))]
-    bare = {file.parent.name for file in folder.glob("*/*.py")} - before.keys()  # folders without __init__.py
-    own = {file.stem for file in files} | bare
-    own -= {"__main__", __name__.partition(".")[0], *sys.stdlib_module_names}
-    for name in [name for name in before if name.partition(".")[0] in own]:
+    before, path = dict(sys.modules), list(sys.path)
+    own = {name for folder in folders for name in _names_in(folder)} if first else set()
+    hidden = {name: module for name, module in before.items() if name.partition(".")[0] in own}
+    for name in hidden:
         del sys.modules[name]
-    sys.path.insert(0, str(folder))
+    added = list(map(str, folders))
+    sys.path[:] = [*added, *path] if first else [*path, *added]
     importlib.invalidate_caches()  # a file may be newer than the finder's list of the folder
     try:
         yield
     finally:
-        sys.path.remove(str(folder))
-        for name in [name for name in sys.modules if name.partition(".")[0] in own]:
+        installed = [one for one in map(Path, path) if _is_below(one, folders) and one not in folders]  # `.venv`
+        new = {name: module for name, module in sys.modules.items() if module is not before.get(name)}
+        gone = [name for name, one in new.items() if not name.startswith(PACKAGE) and _lies_in(one, folders, installed)]
+        for name in gone:
             del sys.modules[name]
-        sys.modules.update({name: module for name, module in before.items() if name.partition(".")[0] in own})
+        sys.modules.update(hidden)
+        sys.path[:] = path
 
 
-@contextmanager
-def _on_import_path(folder: Path) -> Iterator[None]:
-    """Context in which a folder is the last place where Python looks for modules to import."""
-    place = str(folder.resolve())
-    sys.path.append(place)
-    try:
-        yield
-    finally:
-        sys.path.remove(place)
+def _names_in(folder: Path) -> set[str]:
+    """Return the names of modules and packages that Python would import from ``folder`` before others of these names."""
+    names = {file.stem for file in folder.glob("*.py")} | {file.parent.name for file in folder.glob("*/__init__.py")}
+    for inner in folder.glob("*/"):  # without __init__.py, it comes after any package of this name that has one
+        if inner.name not in sys.modules or getattr(sys.modules[inner.name], "__file__", None) is None:
+            names.add(inner.name)
+    return names - {"__main__", __name__.partition(".")[0], *sys.stdlib_module_names}
+
+
+def _lies_in(module: Any, folders: Sequence[Path], installed: Sequence[Path]) -> bool:
+    """Return whether an imported module lies below one of ``folders``, and not below one of those ``installed`` there."""
+    facts = getattr(module, "__dict__", {})  # some modules make up any attribute that they are asked for
+    places = [Path(one) for one in (facts.get("__file__"), *(facts.get("__path__") or ())) if isinstance(one, str)]
+    return any(_is_below(place, folders) and not _is_below(place, installed) for place in places)
+
+
+def _is_below(place: Path, folders: Sequence[Path]) -> bool:
+    """Return whether a path, or where its links lead, lies below one of ``folders``, or is one of them."""
+    return any(one.is_relative_to(folder) for folder in folders for one in (place, place.resolve()))

@@ -189,6 +189,11 @@ def _one_line(name: str) -> Iterator[None]:
             why = first_line(error).partition(". ")[0]  # the rest names a web page
             raise ExtraError(f"hf:{name} needs a library ({why}): {install_command('hf')}.") from error
         except OSError as error:  # so transformers reports whatever it cannot fetch
+            if Path(name).is_dir() and "preprocessor_config.json" in str(error):
+                raise WeightsError(
+                    f"folder {name} has no preprocessor_config.json, which says what input its network takes: copy it "
+                    "from the model that was fine-tuned, or write it with save_pretrained of its image processor."
+                ) from error
             raise WeightsError(
                 f"hf:{name} cannot be fetched ({first_line(error)}): check the name and the network, or give a folder "
                 "written by save_pretrained: hf:FOLDER. A model of open_clip alone is a phosphene.TwoTower in Python."

@@ -4,19 +4,41 @@ The file is data; no code of it is run. Names are replaced before conversion, be
 """
 
 import importlib
+import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import nn
 
 from phosphene.errors import CardError, one_line
 from phosphene.extras import require
 from phosphene.sources.exported import Shape
+from phosphene.sources.onnx_resize import Resize, Rule
 
 # Operators that compute a weight of at most about the size of their input, so that no file fills the memory.
-FOLDED = {"Cast", "Constant", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"}
+FOLDED = {
+    "Cast",
+    "Constant",
+    "Identity",
+    "ReduceL2",
+    "ReduceSum",
+    "Reshape",
+    "Sqrt",
+    "Squeeze",
+    "Transpose",
+    "Unsqueeze",
+}
+ELEMENTWISE = {
+    "Add",
+    "Div",
+    "Mul",
+    "Pow",
+    "Sub",
+}  # which do, too, unless each input is the larger one in some dimension
+OLDEST = 11  # versions before it have operators that onnx2torch does not know, or gets wrong: Pad, Resize, Upsample
 OPSET = 17  # the newest version of ONNX's operators that onnx2torch knows nearly all of; torch.onnx.export writes newer ones
 
 
@@ -33,15 +55,17 @@ def load(path: Path) -> tuple[nn.Module, list[Shape]]:
     _check_external_files(model, path, onnx)
     with one_line(CardError, f"{path} holds damaged weights"):
         onnx.external_data_helper.load_external_data_for_model(model, str(path.parent))
+        _widen(model, onnx)
         _fold_constants(model, onnx)
     with one_line(
         CardError, f"{path} cannot be converted to version {OPSET} of ONNX's operators, which onnx2torch reads"
     ):
-        model = _lower_version(model)
-    _rename_nodes(model)
+        model = _usual_version(model)
+    _rename_nodes(model, onnx)
     shapes = _input_shapes(model)
     with one_line(CardError, f"{path} cannot be converted by onnx2torch"), warnings.catch_warnings(action="ignore"):
         network: nn.Module = converter.convert(model)
+        _mend_resizes(network, model, onnx)
     return network, shapes
 
 
@@ -54,15 +78,41 @@ def _check_external_files(model: Any, path: Path, onnx: Any) -> None:
     for tensor in [one for one in _tensors(model) if one.data_location == onnx.TensorProto.EXTERNAL]:
         name = next((entry.value for entry in tensor.external_data if entry.key == "location"), "")
         file = path.parent / name
-        if Path(name).name != name or file.resolve().parent != path.parent.resolve() or not file.is_file():
-            raise CardError(f"{path} has its weights in other files, and {name!r} is no file beside it: put it there.")
+        outside = file.is_symlink() or not file.resolve().is_relative_to(path.parent.resolve())
+        if outside or not file.is_file():
+            raise CardError(f"{path} has its weights in other files, and {name!r} is none in its folder: put it there.")
 
 
-def _rename_nodes(model: Any) -> None:
-    """Give the nodes of an ONNX model new names, plain words with a number, in place."""
+def _widen(model: Any, onnx: Any) -> None:
+    """Turn half precision into single in an ONNX model, in place: weights, constants, casts and what it takes and returns."""
+    single, halves = onnx.TensorProto.FLOAT, (onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16)
+    for tensor in [one for one in _tensors(model) if one.data_type in halves]:
+        value = onnx.numpy_helper.to_array(tensor).astype("float32")
+        tensor.CopyFrom(onnx.numpy_helper.from_array(value, tensor.name))
+    for attribute in [one for node in model.graph.node for one in node.attribute if one.name in ("to", "dtype")]:
+        attribute.i = single if attribute.i in halves else attribute.i
+    for value in (*model.graph.input, *model.graph.output, *model.graph.value_info):
+        kind = value.type.tensor_type
+        kind.elem_type = single if kind.elem_type in halves else kind.elem_type
+
+
+def _rename_nodes(model: Any, onnx: Any) -> None:
+    """Give the nodes of an ONNX model new names, plain words with a number, in place, and CumSum the default that onnx2torch gets wrong."""
     for number, node in enumerate(model.graph.node):
         kind = "".join(sign for sign in node.op_type if sign.isascii() and sign.isalnum())
         node.name = f"{kind}_{number}"
+        if kind == "CumSum" and not any(one.name == "reverse" for one in node.attribute):
+            node.attribute.add(name="reverse", i=0, type=onnx.AttributeProto.INT)
+
+
+def _mend_resizes(network: nn.Module, model: Any, onnx: Any) -> None:
+    """In a converted network, replace in place each Resize that torch's ``interpolate`` does otherwise than its node in ``model`` says."""
+    for node in [node for node in model.graph.node if node.op_type == "Resize"]:
+        given = {one.name: onnx.helper.get_attribute_value(one) for one in node.attribute if one.name in Rule._fields}
+        values: dict[str, Any] = {key: one.decode() if isinstance(one, bytes) else one for key, one in given.items()}
+        rule = Rule(**values)
+        if not rule.is_torch:
+            setattr(network, node.name, Resize(rule))
 
 
 def _fold_constants(model: Any, onnx: Any) -> None:
@@ -73,7 +123,7 @@ def _fold_constants(model: Any, onnx: Any) -> None:
     weights = {tensor.name: tensor for tensor in model.graph.initializer}
     others = []
     for node in model.graph.node:
-        if node.op_type not in FOLDED or not all(name in weights for name in node.input):
+        if not all(name in weights for name in node.input) or not _keeps_size(node, weights):
             others.append(node)
             continue
         inputs, output = [weights[name] for name in node.input], node.output[0]
@@ -87,9 +137,19 @@ def _fold_constants(model: Any, onnx: Any) -> None:
     model.graph.node.extend(kept)
 
 
-def _lower_version(model: Any) -> Any:
-    """Return the ONNX model, converted to version 17 of the operators if its own version is newer."""
-    if any(entry.version > OPSET and not entry.domain for entry in model.opset_import):
+def _keeps_size(node: Any, weights: Mapping[str, Any]) -> bool:
+    """Return whether a node of an ONNX model computes of ``weights``, tensors by name, one of at most about the size of the largest."""
+    sizes = [tuple(weights[name].dims) for name in node.input]
+    grows = node.op_type in ELEMENTWISE and math.prod(np.broadcast_shapes(*sizes)) > max(map(math.prod, sizes))
+    return node.op_type in FOLDED | ELEMENTWISE and not grows
+
+
+def _usual_version(model: Any) -> Any:
+    """Return the ONNX model, converted to version 17 of the operators if its own version is newer, or older than 11."""
+    if any(not OLDEST <= entry.version <= OPSET and not entry.domain for entry in model.opset_import):
+        model.ir_version = max(
+            model.ir_version, 4
+        )  # earlier ones list weights among the inputs, too, but for folded ones
         return importlib.import_module("onnx.version_converter").convert_version(model, OPSET)
     return model
 

@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from phosphene.errors import WeightsError, first_few, first_line, one_line
-from phosphene.textfile import missing
+from phosphene.textfile import missing, refuse_no_model
 
 # Heads that only training uses, and the counter of an average; weights may come with them or without.
 AUXILIARY = ("aux1.", "aux2.", "AuxLogits.", "n_averaged")
@@ -36,6 +36,7 @@ PARTS = ("_parameters", "_buffers", "_modules")  # where a pickled network has t
 OLD_DENSENET = re.compile(
     r"^(.*denselayer\d+\.(?:norm|relu|conv))\.((?:[12])\.(?:weight|bias|running_mean|running_var))$"
 )
+LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # begins what torch.save wrote before torch 1.6, no zip archive
 INDEX = ".index.json"
 UNREADABLE = "cannot be read as plain tensors"
 MOST_NAMED = 3  # tensors that do not fit, in a message
@@ -71,10 +72,16 @@ def put_tensors(state: Mapping[str, Tensor], module: nn.Module, path: "Path | st
     names = match_names({key: tuple(value.shape) for key, value in state.items()}, module, path, network)
     fitting = {own: state[key] for own, key in names.items()}
     own = module.state_dict()
-    other = [key for key, value in fitting.items() if own[key].is_floating_point() and not value.is_floating_point()]
+    other = {
+        key: str(one.dtype) for key, one in fitting.items() if own[key].is_floating_point() > one.is_floating_point()
+    }
+    other |= {key: str(one.layout) for key, one in fitting.items() if one.layout != torch.strided}
+    other |= {key: "without values" for key, one in fitting.items() if one.is_meta}
     if other:  # the whole numbers of a quantised network are not weights
-        kinds = first_few([f"{key} is {str(fitting[key].dtype).removeprefix('torch.')}" for key in other], MOST_NAMED)
-        raise WeightsError(f"weights {path} do not fit network {network}: {kinds}; it takes floating-point numbers.")
+        kinds = first_few([f"{key} is {what.removeprefix('torch.')}" for key, what in other.items()], MOST_NAMED)
+        raise WeightsError(
+            f"weights {path} do not fit network {network}: {kinds}; it takes plain floating-point numbers."
+        )
     widened = {key: value.float() if value.is_floating_point() else value for key, value in fitting.items()}
     module.load_state_dict({**own, **widened})
 
@@ -92,6 +99,9 @@ def match_names(state: Shapes, module: nn.Module, path: "Path | str", network: s
     every = _file_names(state, own)
     prefix = _prefix(state, every, own)[0]
     names = {name.removeprefix(prefix): key for name, key in every.items() if name.startswith(prefix)}
+    before = {key.removesuffix(name) for name, key in names.items() if name in own}
+    if len(before) == 1:  # what a wrapper's name stands before alone: {"module": ..., "optimizer": ...}
+        names = {name: key for name, key in names.items() if key.startswith(tuple(before))}
     # Batch norm's step counter has no effect on outputs; old files lack it.
     missing = [key for key in own if key not in names and not key.endswith("num_batches_tracked")]
     missing = [key for key in missing if not key.startswith(AUXILIARY)]
@@ -157,6 +167,7 @@ def _files(path: Path) -> list[Path]:
     for file in files:
         if not file.is_file():
             raise WeightsError(missing("weights file", file, "Correct the card, or put the file there."))
+        refuse_no_model(file, WeightsError)
     return files
 
 
@@ -175,13 +186,26 @@ def _read_file(path: Path) -> dict[str, Tensor]:
     except OSError as error:
         raise WeightsError(f"weights {path} {UNREADABLE}: {first_line(error)}") from error
     except Exception as error:  # torch's own message advises to switch this protection off
-        why = "it is damaged, or holds more than tensors, which would run code: save the state dict as .safetensors."
-        raise WeightsError(f"weights {path} {UNREADABLE}: {why}") from error
+        raise WeightsError(f"weights {path} {UNREADABLE}: {_cause(path, error)}") from error
     tensors: dict[str, Tensor] = {}
     _collect(state, "", tensors, set())
     if not tensors:
         raise WeightsError(f"weights {path} hold no state dict (names to tensors).")
     return tensors
+
+
+def _cause(path: Path, error: Exception) -> str:
+    """Return why torch raised ``error`` instead of reading the tensors of the file at ``path``, and what to do."""
+    with path.open("rb") as file:
+        is_legacy = file.read(len(LEGACY)) == LEGACY
+    if is_legacy:
+        return (
+            "it is in the format of torch before 1.6, of which only bare state dicts are read, and holds more, or is "
+            "damaged: where it was made, save the state dict as .safetensors."
+        )
+    if zipfile.is_zipfile(path) and ("Unsupported operand" in str(error) or "pickle protocol" in str(error)):
+        return "it was saved with a pickle_protocol other than 2: save the state dict without that argument."
+    return "it is damaged, or holds more than tensors, which would run code: save the state dict as .safetensors."
 
 
 class _Inert:

@@ -8,6 +8,8 @@ from phosphene.errors import CardError, RunError, SamplesError, SpecError, Weigh
 from phosphene.runs import RunDirectory
 from phosphene.runs.labels import refuse_other_labels
 from phosphene.samples import SamplePool
+from phosphene.sources import is_factory
+from phosphene.sources.factory import check_named
 
 
 def model_of_run(
@@ -24,11 +26,15 @@ def model_of_run(
 
     Raises:
         PhospheneError: the model cannot be loaded.
+        TrustError: the facts name a function, and ``trust`` is false.
         RunError: its weights or labels are others than those of the run.
     """
+    spec = facts["model"]["spec"]
+    if model is None and is_factory(spec):  # somebody else may have written run.json
+        check_named(spec, f"run {run.path}", trust=trust)
     try:
         texts = facts["model"].get("texts", ())  # of a two-tower model, whose spec names no classes
-        classifier = to_classifier(facts["model"]["spec"] if model is None else model, trust=trust, classes=texts)
+        classifier = to_classifier(spec if model is None else model, trust=trust, classes=texts)
     except (CardError, SpecError, WeightsError) as error:
         if model is not None:
             raise

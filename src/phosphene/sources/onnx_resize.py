@@ -1,0 +1,87 @@
+"""ONNX's ``Resize`` where torch's ``interpolate``, which onnx2torch takes, gives other values: by the definition in ONNX's operators."""
+
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+
+class Rule(NamedTuple):
+    """How an ONNX ``Resize`` finds values between pixels: its attributes, with ONNX's defaults."""
+
+    mode: str = "nearest"
+    coordinate_transformation_mode: str = "half_pixel"
+    nearest_mode: str = "round_prefer_floor"
+    cubic_coeff_a: float = -0.75
+    exclude_outside: int = 0
+
+    @property
+    def is_torch(self) -> bool:
+        """Whether torch's ``interpolate`` does the same."""
+        if self.mode == "nearest":
+            return (self.coordinate_transformation_mode, self.nearest_mode) == ("asymmetric", "floor")
+        usual = self.coordinate_transformation_mode in ("half_pixel", "pytorch_half_pixel", "align_corners")
+        return usual and self.cubic_coeff_a == -0.75 and not self.exclude_outside
+
+
+class Resize(nn.Module):
+    """Resizes images (n, c, h, w), or of other dimensions after the second, as a :class:`Rule` says; ValueError for an unknown one.
+
+    Raises:
+        ValueError: its coordinates depend on a region of the image.
+    """
+
+    def __init__(self, rule: Rule) -> None:
+        super().__init__()
+        if rule.coordinate_transformation_mode == "tf_crop_and_resize":
+            raise ValueError("Resize with tf_crop_and_resize is not supported")
+        self.rule = rule
+
+    def forward(self, pixels: Tensor, roi: Any = None, scales: Any = None, sizes: Any = None) -> Tensor:
+        """Return the images resized by ``scales``, or to ``sizes``, one for each dimension of ``pixels``; ``roi`` is for other rules."""
+        by_size = sizes is not None and sizes.numel() > 0
+        wanted = (sizes if by_size else scales).tolist()
+        for axis in range(2, pixels.ndim):
+            size = pixels.shape[axis]
+            length, scale = (wanted[axis], wanted[axis] / size) if by_size else (int(size * wanted[axis]), wanted[axis])
+            if scale != 1:
+                matrix = weights(self.rule, size, length, scale).to(pixels)
+                pixels = torch.tensordot(pixels, matrix, ([axis], [1])).movedim(-1, axis)
+        return pixels
+
+
+@lru_cache(maxsize=64)
+def weights(rule: Rule, size: int, length: int, scale: float) -> Tensor:
+    """Return the matrix (length, size) that resizes a row of ``size`` values by ``scale`` to ``length``, as a :class:`Rule` says."""
+    new = torch.arange(length, dtype=torch.float64)
+    kind = rule.coordinate_transformation_mode
+    if kind == "asymmetric":
+        old = new / scale
+    elif kind == "align_corners":
+        old = new * (size - 1) / max(length - 1, 1)
+    elif kind == "tf_half_pixel_for_nn":
+        old = (new + 0.5) / scale
+    else:
+        old = (new + 0.5) / scale - 0.5 if length > 1 or kind == "half_pixel" else new
+    if rule.mode == "nearest":
+        rounded = {"floor": old.floor(), "ceil": old.ceil(), "round_prefer_ceil": (old + 0.5).floor()}
+        taps, shares = rounded.get(rule.nearest_mode, (old - 0.5).ceil())[:, None], torch.ones_like(new)[:, None]
+    else:
+        reach = 1 if rule.mode == "linear" else 2
+        taps = old.floor()[:, None] + torch.arange(1 - reach, reach + 1)
+        shares = _kernel((old[:, None] - taps).abs(), rule)
+    if rule.exclude_outside:
+        shares = shares * ((taps >= 0) & (taps < size))
+        shares = shares / shares.sum(1, keepdim=True)
+    return torch.zeros(length, size, dtype=torch.float64).scatter_add_(1, taps.clamp(0, size - 1).long(), shares)
+
+
+def _kernel(distance: Tensor, rule: Rule) -> Tensor:
+    """Return the share of a pixel at each distance, 0 to 2: a line, or the cubic of Keys (1981) with the rule's coefficient."""
+    if rule.mode == "linear":
+        return 1 - distance
+    a = rule.cubic_coeff_a
+    near = (a + 2) * distance**3 - (a + 3) * distance**2 + 1
+    far = a * distance**3 - 5 * a * distance**2 + 8 * a * distance - 4 * a
+    return torch.where(distance <= 1, near, far)
