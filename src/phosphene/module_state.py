@@ -3,14 +3,64 @@
 import hashlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from threading import Lock, RLock
+from threading import Lock, get_ident
+from typing import ClassVar
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 
-# Of every module that was in use, the lock of the thread that uses it; networks may share modules.
-_LOCKS: "WeakKeyDictionary[nn.Module, RLock]" = WeakKeyDictionary()
+from phosphene.errors import PhospheneError
+
+PATIENCE = 0.2  # seconds between two looks at whether threads wait for each other
+
+
+class Turn:
+    """A lock that one thread holds as often as it likes, that any thread may release, and for which no circle of threads waits.
+
+    Raises:
+        PhospheneError: on entering, if the thread that holds it waits, perhaps through others, for this one.
+    """
+
+    waiting: ClassVar[dict[int, "Turn"]] = {}  # thread -> what it waits for
+
+    def __init__(self) -> None:
+        self._lock, self._depth = Lock(), 0
+        self.owner: int | None = None
+
+    def __enter__(self) -> None:
+        me = get_ident()
+        if self.owner != me:
+            self.waiting[me] = self
+            try:
+                while not self._lock.acquire(timeout=PATIENCE):
+                    self._refuse_circle(me)
+            finally:
+                del self.waiting[me]
+            self.owner = me
+        self._depth += 1
+
+    def __exit__(self, *_: object) -> None:
+        self._depth -= 1
+        if not self._depth:
+            self.owner = None
+            self._lock.release()
+
+    def _refuse_circle(self, me: int) -> None:
+        """Raise PhospheneError if the thread that holds this lock waits, perhaps through others, for the thread ``me``."""
+        turn: Turn | None = self
+        for _ in range(len(self.waiting)):
+            if turn is None or turn.owner is None:
+                return
+            if turn.owner == me:
+                raise PhospheneError(
+                    "two threads wait for each other's networks: use networks in the same order in both."
+                )
+            turn = self.waiting.get(turn.owner)
+
+
+# Of every module that was in use; networks may share modules.
+_TURNS: "WeakKeyDictionary[nn.Module, Turn]" = WeakKeyDictionary()
 _GUARD = Lock()
 
 
@@ -19,12 +69,15 @@ def alone_with(module: nn.Module) -> Iterator[None]:
     """For a ``with`` block: let no other thread into such a block with this module, or with one that shares a part with it; they wait.
 
     What changes a module for a while, and restores it, would take for its own state what another thread has made of it.
+
+    Raises:
+        PhospheneError: threads that each use several networks wait for each other.
     """
     with _GUARD:
-        locks = [_LOCKS.setdefault(part, RLock()) for part in sorted(module.modules(), key=id)]
+        turns = [_TURNS.setdefault(part, Turn()) for part in sorted(module.modules(), key=id)]
     with ExitStack() as stack:
-        for lock in locks:  # in one order, so that no two threads wait for each other
-            stack.enter_context(lock)
+        for turn in turns:
+            stack.enter_context(turn)
         yield
 
 

@@ -1,5 +1,6 @@
 """Model cards: what they may hold, what does not fit, and that no foreign code runs unasked."""
 
+import json
 import os
 import re
 import sys
@@ -82,6 +83,13 @@ def test_code_that_a_run_names_needs_trust_as_a_card_s_does(tmp_path, installed)
     ph.map_concepts(spec, [0], out=tmp_path / "run", overrides=tiny.SHORT, device="cpu", progress=False)
     with pytest.raises(TrustError, match=r"run would call installed_nets:whole.*--trust"):
         ph.check(tmp_path / "run", device="cpu", progress=False)
+    facts = json.loads((tmp_path / "run" / "run.json").read_text(encoding="utf-8"))
+    facts["model"]["spec"] += "#a photo of a {}"
+    (tmp_path / "run" / "run.json").write_text(json.dumps(facts), encoding="utf-8")
+    sys.modules.pop("installed_nets", None)
+    with pytest.raises(TrustError, match=r"run would call installed_nets:whole.*--trust"):
+        ph.check(tmp_path / "run", device="cpu", progress=False)
+    assert "installed_nets" not in sys.modules
 
 
 @pytest.mark.parametrize(

@@ -192,6 +192,32 @@ def test_threads_that_share_a_network_take_turns() -> None:
         assert found.result(10)[1] == 5
 
 
+def test_threads_that_would_wait_for_each_other_are_told() -> None:
+    one, other, both = classifier(), classifier(), threading.Barrier(2)
+
+    def open_in_order(first: Classifier, second: Classifier) -> str:
+        try:
+            with Engine(first, device="cpu"):
+                both.wait(10)
+                with Engine(second, device="cpu"):
+                    return "opened"
+        except PhospheneError as error:
+            return str(error)
+
+    with ThreadPoolExecutor(2) as pool:
+        said = [pool.submit(open_in_order, *pair).result for pair in ((one, other), (other, one))]
+        assert any("wait for each other" in result(30) for result in said)
+
+
+def test_an_engine_may_be_closed_in_another_thread() -> None:
+    one = classifier()
+    engine = Engine(one, device="cpu").__enter__()
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(engine.__exit__).result(10)
+        assert pool.submit(lambda: one.sha256).result(10)
+    assert one.num_classes == 5
+
+
 def test_an_engine_that_cannot_open_is_closed_and_the_network_is_restored(monkeypatch: pytest.MonkeyPatch) -> None:
     one = classifier()
     one.module.train()
@@ -323,13 +349,20 @@ def test_inference_mode_is_refused_in_one_line() -> None:
     engine = Engine(classifier(), device="cpu")
     with torch.inference_mode(), pytest.raises(PhospheneError, match="inference_mode"):
         engine.__enter__()
+
+
+def test_a_network_that_was_made_in_inference_mode_gives_gradients_and_is_left_as_it_was() -> None:
+    images, target = torch.rand(2, 3, 12, 12), torch.tensor([1, 2])
+    with Engine(classifier(), device="cpu") as engine:
+        expected = engine.gradients(images, target).gradient
     with torch.inference_mode():
         one = classifier()
     one.module.train()
-    with pytest.raises(PhospheneError, match="inference_mode"):
-        Engine(one, device="cpu").__enter__()
+    before = list(one.module.parameters())
+    with Engine(one, device="cpu") as engine:
+        assert engine.gradients(images, target).gradient.equal(expected)
     assert one.module.training
-    assert all(parameter.requires_grad for parameter in one.module.parameters())
+    assert all(a is b for a, b in zip(one.module.parameters(), before, strict=True))
 
 
 def test_samples_are_classified_once_while_the_engine_is_open() -> None:

@@ -8,7 +8,7 @@ from torch import Tensor
 from phosphene.backdoor.adam import Adam
 from phosphene.backdoor.probes import targets_for
 from phosphene.engine import Engine
-from phosphene.errors import CardError
+from phosphene.engine.gradients import zero_gradient
 
 STEPS = 60  # optimiser steps
 LEAST, REACHED = 1e-3, 0.5  # margin of a class that no input reaches; share of classes that must be reached
@@ -65,10 +65,7 @@ def maximise_margins(
         adam.step(found.gradient)
         x.clamp_(0, 1)
     if not float(steepest):
-        raise CardError(
-            f"network {engine.classifier.name} has a gradient of 0 wherever it was tried: it rounds its input, or its outputs are "
-            "saturated. Scan it without that step."
-        )
+        raise zero_gradient(engine.classifier)
     return Margins(x.view(-1, starts, *shape), margin.view(-1, starts).amax(1))
 
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from threading import RLock
 
 import torch
 
 from phosphene.errors import DeviceError
+from phosphene.module_state import Turn
 
 PRECISIONS = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16, "fp64": torch.float64}
 
@@ -63,7 +63,7 @@ def single_precision(name: str) -> str:
     return "tf32" if name == "auto" else name
 
 
-_TF32_SETTINGS = RLock()
+_TF32_SETTINGS = Turn()
 
 
 @contextmanager

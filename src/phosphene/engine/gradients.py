@@ -66,6 +66,14 @@ def input_gradient(losses: Tensor, images: Tensor, classifier: Classifier) -> Te
     return found
 
 
+def zero_gradient(classifier: Classifier) -> CardError:
+    """Return the CardError to raise for a network whose gradient with respect to its input is 0 for all images that were tried."""
+    return CardError(
+        f"network {classifier.name} has a gradient of exactly zero with respect to every image that was tried: it rounds "
+        "(round, sign, a comparison), or its output is saturated for all of them."
+    )
+
+
 def refuse_quantised(classifier: Classifier) -> None:
     """Raise CardError that names the first layer of a Classifier's network that torch has quantised; torch would warn before it fails."""
     script = getattr(classifier.module, "script", None)  # whose layers do not tell

@@ -3,13 +3,12 @@
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from itertools import chain
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from phosphene.errors import CardError, PhospheneError, RecipeError, first_few, first_line, nearest
+from phosphene.errors import CardError, RecipeError, first_few, first_line, nearest
 from phosphene.module_state import alone_with
 from phosphene.spatial_activation import as_spatial_activation
 
@@ -20,19 +19,18 @@ def frozen(module: nn.Module, device: torch.device, dtype: torch.dtype) -> Itera
 
     Other threads that want the network wait. On leaving, also by an exception, every flag is as it was and every tensor
     is the caller's own again.
-
-    Raises:
-        PhospheneError: the network was made in ``torch.inference_mode()``.
     """
-    if any(tensor.is_inference() for tensor in chain(module.parameters(), module.buffers())):
-        raise PhospheneError("maps need gradients: make the network outside of torch.inference_mode().")
     with alone_with(module):
         parts = list(module.modules())
         training = [part.training for part in parts]
-        parameters = [(p, p.requires_grad, p.grad, p.data) for p in module.parameters()]
         registries: list[Any] = [one for part in parts for one in (part._parameters, part._buffers)]  # noqa: SLF001
         # nn.Module.to replaces buffers, and some kinds of parameters, in these dictionaries.
         tensors = [(registry, *item) for registry in registries for item in registry.items() if item[1] is not None]
+        for registry, name, tensor in tensors:
+            if tensor.is_inference():  # no gradient passes through what torch.inference_mode() made
+                is_parameter, copied = isinstance(tensor, nn.Parameter), tensor.clone()
+                registry[name] = nn.Parameter(copied, requires_grad=False) if is_parameter else copied
+        parameters = [(p, p.requires_grad, p.grad, p.data) for p in module.parameters()]
         try:
             module.eval()
             module.requires_grad_(requires_grad=False)
@@ -45,12 +43,12 @@ def frozen(module: nn.Module, device: torch.device, dtype: torch.dtype) -> Itera
         finally:
             for part, mode in zip(parts, training, strict=True):
                 part.training = mode
-            for registry, name, tensor in tensors:
-                registry[name] = tensor
             for parameter, requires_grad, gradient, data in parameters:
                 parameter.data = data
                 parameter.grad = gradient
                 parameter.requires_grad_(requires_grad)
+            for registry, name, tensor in tensors:
+                registry[name] = tensor
 
 
 def refuse_own_type(error: RuntimeError, name: str, dtype: torch.dtype) -> None:

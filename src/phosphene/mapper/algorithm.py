@@ -10,8 +10,6 @@ from torch import Tensor
 from phosphene.engine import Engine
 from phosphene.engine.gradients import norm
 from phosphene.engine.statistics import Prior, is_measured
-from phosphene.engine.units import UnitClassifier
-from phosphene.errors import CardError
 from phosphene.mapper.draws import Draw
 from phosphene.mapper.smoothing import Smoothing
 from phosphene.mapper.views import mean_view_gradients
@@ -61,9 +59,6 @@ def accumulate(
         moments: State to resume from; updated at every step.
         colours: (c, c), see :func:`phosphene.mapper.smoothing.colour_matrix`; not in the paper.
         prior: Adds the gradient of the features' statistics to that of the loss; not in the paper.
-
-    Raises:
-        CardError: the gradients of the first step are zero for all maps of classes, so that these would stay what they are.
     """
     moments = moments or Moments()
     radius = recipe.radius_for(nu.shape[1:])
@@ -93,11 +88,6 @@ def accumulate(
         bias1, bias2, size = scalars(nu, 1 - BETA1**k, 1 - BETA2**k, step_size(recipe, k))
         weight = None if prior is None or is_measured(k) else moments.weight
         nu, mean, square, weight, loss, hits = step(batch, views, bias1, bias2, size, classes, nu, mean, square, weight)
-        if k == 1 and not mean.any() and not isinstance(engine.classifier, UnitClassifier):  # units may be dead
-            raise CardError(
-                f"network {engine.classifier.name} has a gradient of exactly zero with respect to every image of the first "
-                "step: it rounds (round, sign, a comparison), or its output is saturated for all of them."
-            )
         moments.step, moments.mean, moments.square, moments.weight = k, mean, square, weight
         yield nu, loss, hits  # the last maps are the result: lines 17 and 18
 

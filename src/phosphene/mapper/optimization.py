@@ -10,7 +10,9 @@ from torch import Tensor
 
 from phosphene.concept_map import ConceptMap, Job
 from phosphene.engine import Engine
+from phosphene.engine.gradients import zero_gradient
 from phosphene.engine.statistics import Prior, is_measured
+from phosphene.engine.units import UnitClassifier
 from phosphene.errors import NumericError
 from phosphene.mapper.algorithm import Moments, accumulate
 from phosphene.mapper.draws import draw_ahead
@@ -22,6 +24,8 @@ from phosphene.mapper.units import reader_and_targets
 from phosphene.mapper.xi import activation_weights
 from phosphene.recipe import Recipe
 from phosphene.samples.pool import SamplePool
+
+PATIENCE = 5  # steps without any gradient before a network is refused
 
 
 def group_size(engine: Engine, recipe: Recipe) -> int:
@@ -129,6 +133,7 @@ class MapOptimization:
         """Take the steps that are left, Algorithm 1 and Eq. 2 in turn, and yield a Step after each.
 
         Raises:
+            CardError: the first steps have no gradient: all are 0.
             NumericError: the network gives NaN or infinity; ``rows`` says for which of the jobs.
         """
         engine, recipe, classes, ahead = self.engine, self.recipe, self.classes, self.engine.steps_per_fetch
@@ -171,6 +176,9 @@ class MapOptimization:
                 rows = torch.tensor(active, device=updated.device).view(-1, 1, 1, 1)
                 updated = torch.where(rows, updated, self.nu)  # noqa: PLW2901
             self.nu = updated
+            blank = len(self.losses) == min(PATIENCE, self.total) and not self.nu.any()
+            if blank and not isinstance(self.engine.classifier, UnitClassifier):  # units may be dead
+                raise zero_gradient(self.engine.classifier)
             self._record_stops()
             total = len(self.losses) if self._all_stopped() else self.total
             reports.append(Step(len(self.losses), total, sum(loss) / len(loss), sum(hit) / len(hit), self.nu))

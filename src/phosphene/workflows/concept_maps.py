@@ -99,7 +99,9 @@ def read_planned_maps(plan: MapPlan) -> ConceptMaps:
     """
     labels = plan.classifier.labels
     read = (plan.run.read(plan.run.folder(job, job.concept(labels).label)) for job in plan.jobs)
-    maps = ConceptMaps(replace(one, frames=plan.run.frames(one), made_from=plan.hashes) for one in read)
+    maps = ConceptMaps(
+        replace(one, frames=plan.run.frames(one) if plan.frames else (), made_from=plan.hashes) for one in read
+    )
     maps.origin, maps.run = plan, plan.run
     return maps
 

@@ -5,6 +5,7 @@ from typing import Any
 from phosphene.arguments import Model, Samples, to_classifier, to_pool_of_shape
 from phosphene.classifier import Classifier
 from phosphene.errors import CardError, RunError, SamplesError, SpecError, WeightsError
+from phosphene.prompts import split_spec
 from phosphene.runs import RunDirectory
 from phosphene.runs.labels import refuse_other_labels
 from phosphene.samples import SamplePool
@@ -30,8 +31,9 @@ def model_of_run(
         RunError: its weights or labels are others than those of the run.
     """
     spec = facts["model"]["spec"]
-    if model is None and is_factory(spec):  # somebody else may have written run.json
-        check_named(spec, f"run {run.path}", trust=trust)
+    where, _ = split_spec(spec)
+    if model is None and is_factory(where):  # somebody else may have written run.json
+        check_named(where, f"run {run.path}", trust=trust)
     try:
         texts = facts["model"].get("texts", ())  # of a two-tower model, whose spec names no classes
         classifier = to_classifier(spec if model is None else model, trust=trust, classes=texts)
