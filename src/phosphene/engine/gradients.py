@@ -10,6 +10,8 @@ from phosphene.classifier import Classifier
 from phosphene.engine.modules import forward_hooks, hookable
 from phosphene.errors import CardError
 
+PATIENCE = 5  # steps of a map without any gradient before the network is refused
+
 
 class MeanGradients(NamedTuple):
     """What :meth:`Engine.mean_gradients` gives per map, as means over samples: gradient, cross-entropy, share predicted as its class.

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from phosphene.concept_map import ConceptMap, Job
 from phosphene.engine import Engine
-from phosphene.engine.gradients import zero_gradient
+from phosphene.engine.gradients import PATIENCE, zero_gradient
 from phosphene.engine.statistics import Prior, is_measured
 from phosphene.engine.units import UnitClassifier
 from phosphene.errors import NumericError
@@ -24,8 +24,6 @@ from phosphene.mapper.units import reader_and_targets
 from phosphene.mapper.xi import activation_weights
 from phosphene.recipe import Recipe
 from phosphene.samples.pool import SamplePool
-
-PATIENCE = 5  # steps without any gradient before a network is refused
 
 
 def group_size(engine: Engine, recipe: Recipe) -> int:
