@@ -53,6 +53,15 @@ def test_of_a_card_the_factory_is_named_from_where_the_new_one_lies(call, card, 
     assert "trust" in call("doctor", tmp_path / "other" / "net.toml").complaint
 
 
+def test_of_a_typed_function_the_card_is_written_without_trust_and_needs_it_then(call, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    spec = "tests.unit.test_sources:make_tiny"
+    answer = call("card", spec, "--out", tmp_path / "net.toml")
+    assert answer.code == 0, answer.err
+    assert same(ph.load(tmp_path / "net.toml", trust=True), ph.load(spec))
+    assert f"would call {spec}" in call("doctor", tmp_path / "net.toml").complaint
+
+
 def test_of_an_exported_network_the_file_stays_where_it_is(call, tmp_path):
     file = export(tmp_path / "net.pt2", None)
     assert call("card", file, "--trust", "--out", tmp_path / "other" / "net.toml").code == 0

@@ -113,18 +113,46 @@ def test_bands_of_a_tiff_are_the_channels_of_the_network(tmp_path, form, dtype, 
     assert (levels - (torch.arange(channels) + 1) * 51).abs().max() <= 1
 
 
-def test_pages_that_are_no_bands_are_skipped_by_name_and_smaller_copies_passed_over(tmp_path):
-    pages = [Image.new("RGB", (30, 20), (level, 0, 0)) for level in (40, 200)]
+def save_pages(path, *pages):
+    pages[0].save(path, save_all=True, append_images=pages[1:])
+
+
+def test_of_pages_of_a_tiff_the_one_that_is_larger_than_all_others_is_the_image(tmp_path):
+    image, small = Image.new("RGB", (30, 20), (40, 0, 0)), Image.new("RGB", (15, 10))
+    save_pages(tmp_path / "a.tif", image, small)
+    save_pages(tmp_path / "b.tif", small, image, small)
+    assert pixels_of(tmp_path, (3, 8, 8))[:, 0].unique().tolist() == [40]
+    floats = np.full((7, 20, 30), 0.5)
+    for name in "ab":  # Pillow reads none of these
+        with tifffile.TiffWriter(tmp_path / f"{name}.tif") as file:
+            file.write(floats[:, :9, :9] * 0, photometric="minisblack")
+            file.write(floats, photometric="minisblack")
+    assert pixels_of(tmp_path, (7, 8, 8)).unique().tolist() == [128]
+
+
+@pytest.mark.parametrize("mode", ["RGB", "P", "1", "L of two sizes"])
+def test_pages_that_are_neither_bands_nor_smaller_copies_are_skipped_by_name(tmp_path, mode):
+    pages = [Image.new(mode.partition(" ")[0], (30, 20)) for _ in range(3)]
+    if "sizes" in mode:
+        pages[1] = pages[1].resize((30, 19))
     for name in "ab":
-        pages[0].save(tmp_path / f"{name}.tif", save_all=True, append_images=[Image.new("RGB", (15, 10))])
-    pages[0].save(tmp_path / "stack.tif", save_all=True, append_images=pages[1:])
-    pool = load_samples(tmp_path, (3, 8, 8))
-    assert pool.skipped == ("stack.tif",)
-    assert pool.pixels[:, 0].unique().tolist() == [40]
+        Image.new("L", (9, 9)).save(tmp_path / f"{name}.png")
+    save_pages(tmp_path / "stack.tif", *pages)
+    assert load_samples(tmp_path, (3, 8, 8)).skipped == ("stack.tif",)
     for name in "ab":
-        (tmp_path / f"{name}.tif").unlink()
-    with pytest.raises(SamplesError, match=r"stack\.tif: it holds 2 pages, which are not the 3 bands"):
+        (tmp_path / f"{name}.png").unlink()
+    with pytest.raises(SamplesError, match=r"stack\.tif: it holds several images: 3 pages, which are not the 3 bands"):
         load_samples(tmp_path, (3, 8, 8))
+
+
+@pytest.mark.parametrize("channels", [3, 7])
+def test_a_tiff_of_too_many_pixels_is_not_read(tmp_path, monkeypatch, channels):
+    """Small files may hold billions of equal pixels; those for which Pillow refuses any image are not left to tifffile."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    for name, side in (("a", 14), ("b", 14), ("bomb", 15)):
+        levels = np.zeros((side, side, 3) if channels == 3 else (7, side, side), np.uint8)
+        tifffile.imwrite(tmp_path / f"{name}.tif", levels, photometric="rgb" if channels == 3 else "minisblack")
+    assert load_samples(tmp_path, (channels, 8, 8)).skipped == ("bomb.tif",)
 
 
 def test_photos_stand_upright(tmp_path):

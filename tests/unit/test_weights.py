@@ -39,6 +39,18 @@ def test_a_prefix_before_some_names_is_not():
         match_names({"body.weight": (2, 3), "bias": (2,)}, nn.Linear(2, 2), "w", "net")
 
 
+@pytest.mark.parametrize("before", ["module.", "_orig_mod.", "model.module."])
+def test_names_beside_a_wrapper_s_are_refused_but_for_those_of_training(before):
+    state = {f"{before}weight": (2, 2), f"{before}bias": (2,)}
+    outer = before.removesuffix("module.").removesuffix("_orig_mod.")
+    training = {f"{outer}{name}": (2,) for name in ("optimizer.state.0.exp_avg", "lr_scheduler.last", "epoch")}
+    found = match_names(state | training, nn.Linear(2, 2), "w", "net")
+    assert found == {"weight": f"{before}weight", "bias": f"{before}bias"}
+    for extra in (f"{outer}head.weight", f"{before}head.weight", f"{outer}epochal.weight"):
+        with pytest.raises(WeightsError, match=f"not in the network: {extra}"):
+            match_names({**state, extra: (2, 2)}, nn.Linear(2, 2), "w", "net")
+
+
 def under(prefix, state):
     return {f"{prefix}{key}": value for key, value in state.items()}
 

@@ -16,7 +16,7 @@ from phosphene.report.film import write_film
 from phosphene.report.site import write_site
 from phosphene.runs.atomic import remove_files, write_bytes
 from phosphene.runs.frames import FPS
-from phosphene.sources import load
+from phosphene.sources import is_factory, load
 from phosphene.sources.card import card_files
 from phosphene.sources.draft import draft_card, is_bare
 from phosphene.workflows.concept_maps import ConceptMaps, Run, to_run
@@ -155,6 +155,7 @@ def card(
     name = "".join(sign if sign.isalnum() or sign in "._-" else "-" for sign in classifier.name).lstrip(".-")
     path = Path(out or f"{name or 'model'}.toml")
     files = card_files(classifier, path.absolute(), Path(weights or path.with_suffix(".safetensors")).absolute())
+    trust = trust or is_factory(classifier.spec)  # that function has just run, because its name was typed
     return _write_card(path, files, classifier, trust=trust)
 
 

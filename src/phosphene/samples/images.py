@@ -1,5 +1,6 @@
 """Encoded images: decoded, resized and cropped to a network's input."""
 
+import math
 import warnings
 from collections.abc import Sequence
 from contextlib import suppress
@@ -17,6 +18,7 @@ from phosphene.extras import require
 
 TIFF, DICOM = (".tif", ".tiff"), ".dcm"
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # of Pillow, by channels
+GREY = ("L", "I", "F")  # Pillow's modes of one channel of numbers, also with the number of bits (I;16B)
 RANGES = (1, 255, 4095, 65535)  # largest values of floats and bytes, of scanners (12 bits), and of 16 bits
 
 
@@ -57,29 +59,35 @@ def _read(file: "Path | BinaryIO", shape: tuple[int, int, int]) -> np.ndarray:
         with warnings.catch_warnings(action="ignore"), Image.open(file) as image:
             pages = getattr(image, "n_frames", 1) if image.format == "TIFF" else 1
             if pages > 1:
-                return _pages(image, pages, shape)
+                return _pages(image, shape)
             with suppress(Exception):  # photos are stored as the camera was held; damaged metadata say nothing of that
                 ImageOps.exif_transpose(image, in_place=True)
             return fit(image, shape)
+    except Image.DecompressionBombError:
+        raise
     except Exception:
         if suffix not in TIFF or pages > 1 or find_spec("tifffile") is None:
             raise
     return _bands(file, shape)  # Pillow reads few TIFF files of floats or bands
 
 
-def _pages(image: Image.Image, count: int, shape: tuple[int, int, int]) -> np.ndarray:
-    """Return the picture in an open TIFF of ``count`` pages, fitted to ``shape``: bands, or one beside smaller copies; else ValueError."""
-    size = image.size
-    image.seek(1)
-    if image.size != size:
-        image.seek(0)
-        return fit(image, shape)
-    pages = [np.asarray(page) for page in ImageSequence.Iterator(image)] if count == shape[0] else []
-    if not pages or any(page.shape != pages[0].shape or page.ndim != 2 for page in pages):
+def _pages(image: Image.Image, shape: tuple[int, int, int]) -> np.ndarray:
+    """Return the picture in an open TIFF of several pages, fitted to ``shape``: grey bands, or the largest page; else ValueError."""
+    kinds = [(page.size, page.mode) for page in ImageSequence.Iterator(image)]
+    if len(kinds) == shape[0] and len(set(kinds)) == 1 and image.mode.partition(";")[0] in GREY:
+        return _fit_bands(np.stack([np.asarray(page) for page in ImageSequence.Iterator(image)]), shape)
+    image.seek(_largest([size for size, _ in kinds], shape[0]))
+    return fit(image, shape)
+
+
+def _largest(sizes: Sequence[tuple[int, int]], channels: int) -> int:
+    """Return the position of the size that is larger in both sides than every other; ValueError if there is none."""
+    width, height = max(sizes)
+    if sum(one[0] >= width or one[1] >= height for one in sizes) > 1:
         raise ValueError(
-            f"it holds {count} pages, which are not the {shape[0]} bands of one image: give a file for each"
+            f"it holds several images: {len(sizes)} pages, which are not the {channels} bands of one: give a file for each"
         )
-    return _fit_bands(np.stack(pages), shape)
+    return sizes.index((width, height))
 
 
 def fit(image: Image.Image, shape: tuple[int, int, int]) -> np.ndarray:
@@ -132,16 +140,28 @@ def _bands(file: "Path | BinaryIO", shape: tuple[int, int, int]) -> np.ndarray:
 
     Raises:
         ExtraError: it is a TIFF file, and tifffile, which comes with scikit-image, is missing.
-        ValueError: it has another number of channels, or values that are not finite.
+        ValueError: it has another number of channels, too many pixels, or values that are not finite.
     """
     is_array = isinstance(file, Path) and file.suffix.lower() == ".npy"
-    values: np.ndarray = np.load(file, allow_pickle=False) if is_array else require("tifffile", "checks").imread(file)
+    values: np.ndarray = np.load(file, allow_pickle=False) if is_array else _read_tiff(file, shape[0])
     if values.ndim == 2 and shape[0] in MODES:  # grey, as of any image file
         return fit(Image.fromarray(to_bytes(values)), shape)
     values = values[None] if values.ndim == 2 else values
     if shape[0] not in (values.shape[0], values.shape[-1]) or values.ndim != 3:
         raise ValueError(f"its shape {values.shape} is not that of an image with {shape[0]} channels")
     return _fit_bands(values if values.shape[0] == shape[0] else values.transpose(2, 0, 1), shape)
+
+
+def _read_tiff(file: "Path | BinaryIO", channels: int) -> np.ndarray:
+    """Return the values of the largest image in a TIFF file; ValueError, before they are read, if Pillow would refuse so many pixels."""
+    with require("tifffile", "checks").TiffFile(file) as tiff:
+        pages = [one.keyframe for one in tiff.series]
+        image = tiff.series[_largest([(page.imagewidth, page.imagelength) for page in pages], channels)]
+        pixels = math.prod(image.shape) // (channels if len(image.shape) > 2 else 1)
+        if pixels > 2 * (Image.MAX_IMAGE_PIXELS or math.inf):
+            raise ValueError(f"it has {pixels:,} pixels, and could be a decompression bomb")
+        values: np.ndarray = image.asarray()
+        return values
 
 
 def _fit_bands(bands: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:

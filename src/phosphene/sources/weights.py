@@ -26,6 +26,10 @@ from phosphene.textfile import missing, refuse_no_model
 AUXILIARY = ("aux1.", "aux2.", "AuxLogits.", "n_averaged")
 # What a file may hold beside a network: weights of a loss, and what thop leaves in every layer.
 LOSSES, COUNTERS = ("loss.", "loss_fn.", "criterion."), ("total_ops", "total_params")
+# Where trainers keep tensors of their own, beside {"module": ...}.
+TRAINING = re.compile(
+    r"(opt|optim|optimizers?|optimizer_states?|(lr_)?schedulers?|epochs?|(global_)?steps?|\w*rng_states?)(\.|$)"
+)
 # What wrappers add inside names: torch.compile, and DataParallel around a part of the network.
 WRAPPED = re.compile(r"(^|\.)(?:(?:_orig_mod|module)\.)+")
 AVERAGE = re.compile(
@@ -101,7 +105,8 @@ def match_names(state: Shapes, module: nn.Module, path: "Path | str", network: s
     names = {name.removeprefix(prefix): key for name, key in every.items() if name.startswith(prefix)}
     before = {key.removesuffix(name) for name, key in names.items() if name in own}
     if len(before) == 1:  # what a wrapper's name stands before alone: {"module": ..., "optimizer": ...}
-        names = {name: key for name, key in names.items() if key.startswith(tuple(before))}
+        start = before.pop()
+        names = {name: key for name, key in names.items() if key.startswith(start) or not TRAINING.match(name)}
     # Batch norm's step counter has no effect on outputs; old files lack it.
     missing = [key for key in own if key not in names and not key.endswith("num_batches_tracked")]
     missing = [key for key in missing if not key.startswith(AUXILIARY)]
