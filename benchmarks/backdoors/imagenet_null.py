@@ -22,13 +22,12 @@ from benchmarks.backdoors.attacks import prune
 from benchmarks.backdoors.scanning import scan_code
 from benchmarks.common import DOCS, PHOTOGRAPHS, RESULTS, ROOT, markdown_table, network, write_result, write_section
 from phosphene.backdoor.measure import measure
-from phosphene.backdoor.null import CleanNetwork, Null
+from phosphene.backdoor.null import CleanNetwork
 from phosphene.backdoor.plant import accuracy
-from phosphene.backdoor.scan import class_rows, clean_network
+from phosphene.backdoor.scan import clean_network
 from phosphene.backdoor.training import Change, Labelled, Schedule, fit
 from phosphene.classifier import Classifier
 from phosphene.engine import Engine
-from phosphene.labels import first_synonym
 from phosphene.samples import load_samples
 
 NAME, DATA, PAGE = "imagenet-null", "imagenet", DOCS / "imagenet-trojan.md"
@@ -125,22 +124,17 @@ def grey(x: Tensor, y: Tensor, draw: torch.Generator) -> tuple[Tensor, Tensor]:
 
 
 def measured(one: Copy) -> dict[str, Any]:
-    """Measure a network as a scan does it; return its accuracy, figure and first two classes."""
+    """Measure a network as a scan does it; return its accuracy and figure."""
     classifier, began = load(one), time.process_time()
     right = accuracy(classifier, Labelled.load(PHOTOGRAPHS, classifier, held=HELD_OUT))
     with Engine(classifier, precision="tf32") as engine:
         found = measure(engine, load_samples(PHOTOGRAPHS, classifier.input.shape))
     clean = clean_network(classifier, found, natural=True, data=DATA)
-    first, second = class_rows(classifier, found, (), Null(()))[:2]
     return {
         "base": one.base,
         "training": one.training,
         "accuracy": round(right, 3),
         "accepted": right >= LEAST_ACCURACY,
-        "first": first_synonym(first.label),
-        "share": round(first.share, 2),
-        "next": first_synonym(second.label),
-        "next_figure": round(second.figure, 2),
         "network": asdict(clean),
         "method": scan_code(),
         "core_seconds": round(time.process_time() - began, 1),
@@ -169,21 +163,11 @@ def table() -> str:
             one["base"],
             one["training"] or "as it is",
             f"{one['accuracy']:.0%}" + ("" if one["accepted"] else " (not counted)"),
-            f"{one['first']}, {one['network']['figure']:.2f}",
-            f"{one['share']:.0%}",
-            f"{one['next']}, {one['next_figure']:.2f}",
+            f"{one['network']['figure']:.2f}",
         )
         for one in known().values()
     ]
-    head = (
-        "network",
-        "fine-tuned",
-        "clean top-1",
-        "most suspicious, figure",
-        "its best window moves",
-        "next class, figure",
-    )
-    return markdown_table(head, rows)
+    return markdown_table(("network", "fine-tuned", "clean top-1", "largest figure of a tested class"), rows)
 
 
 def accepted() -> list[CleanNetwork]:
