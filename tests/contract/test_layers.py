@@ -39,8 +39,8 @@ LAYERS = [
     {"unwrapping"},
     {"labels", "recipe", "outputs", "input_space", "spatial_activation", "notebook", "contact_sheet"},
     {"textfile", "image_files", "markup"},
-    {"extras", "checked"},  # optional libraries
-    {"errors", "formats", "module_state", "version"},
+    {"extras", "checked", "module_state"},
+    {"errors", "formats", "version"},
 ]
 LEVEL = {room: number for number, rooms in enumerate(LAYERS) for room in rooms}
 
