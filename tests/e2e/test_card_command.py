@@ -168,7 +168,7 @@ def test_two_commands_lead_from_weights_to_maps(call, card, tmp_path, by):
     assert "add --size" in call("card", file, *flags).complaint
     answer = call("card", file, *flags, "--size", "32")
     assert answer.code == 0, answer.err
-    assert "doctor" in answer.out
+    assert " ".join(["--samples FOLDER", *flags[2:]]) + "`" in answer.out
     assert not re.search(str(tmp_path), file.with_suffix(".toml").read_text(encoding="utf-8"))
     trust = flags[2:]
     assert (
