@@ -147,9 +147,8 @@ def _keeps_size(node: Any, weights: Mapping[str, Any]) -> bool:
 def _usual_version(model: Any) -> Any:
     """Return the ONNX model, converted to version 17 of the operators if its own version is newer, or older than 11."""
     if any(not OLDEST <= entry.version <= OPSET and not entry.domain for entry in model.opset_import):
-        model.ir_version = max(
-            model.ir_version, 4
-        )  # earlier ones list weights among the inputs, too, but for folded ones
+        # Before 4, weights are listed among the inputs, too, but folded ones are not.
+        model.ir_version = max(model.ir_version, 4)
         return importlib.import_module("onnx.version_converter").convert_version(model, OPSET)
     return model
 
