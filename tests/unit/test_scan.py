@@ -13,7 +13,7 @@ from phosphene.backdoor.all_to_all import own_targets
 from phosphene.backdoor.boxes import grid, paste, shifted_boxes
 from phosphene.backdoor.candidate import make_candidate
 from phosphene.backdoor.margin import maximise_margins, outlyingness
-from phosphene.backdoor.measure import CountingEngine, Measured, figures, measure, measure_passes
+from phosphene.backdoor.measure import Measured, ScanEngine, figures, measure, measure_passes
 from phosphene.backdoor.not_tested import ENOUGH_SAMPLES
 from phosphene.backdoor.null import CleanNetwork, Null
 from phosphene.backdoor.pairs import easy_pairs
@@ -254,7 +254,7 @@ def test_drawn_images_are_moved_until_every_class_is_predicted():
 
 
 def test_the_images_that_a_scan_costs_are_foretold():
-    with CountingEngine(hand.classifier(), device="cpu") as engine:
+    with ScanEngine(hand.classifier(), device="cpu") as engine:
         measure(engine, hand.pool())
         assert 0.5 < engine.images / measure_passes(hand.CLASSES) < 2
 

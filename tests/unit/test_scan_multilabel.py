@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional
 
 from phosphene.backdoor.margin import maximise_margins
-from phosphene.backdoor.measure import CountingEngine, measure, measure_passes
+from phosphene.backdoor.measure import ScanEngine, measure, measure_passes
 from phosphene.backdoor.null import CleanNetwork, Null
 from phosphene.backdoor.probes import Probes
 from phosphene.backdoor.routes import Route, effect_of
@@ -61,7 +61,7 @@ def test_the_margin_of_an_output_is_its_own_log_odds():
 
 
 def test_pairs_and_all_to_all_are_not_searched_and_passes_are_estimated():
-    with CountingEngine(by_hand(), device="cpu") as engine:
+    with ScanEngine(by_hand(), device="cpu") as engine:
         found = measure(engine, hand.pool(), pairs=True)
         assert (found.pairs, found.all_to_all) == (None, None)
         assert 0.5 < engine.images / measure_passes(hand.CLASSES, pairs=True, multi_label=True) < 2

@@ -29,8 +29,8 @@ MEASURES = ("window", "margin")  # of each class: log-odds of its window's share
 LEAST_MEDIAN = -2.0
 
 
-class CountingEngine(Engine):
-    """An engine that counts the images it runs (a backward pass as one more) in ``images`` and calls ``on_images`` with each micro-batch's.
+class ScanEngine(Engine):
+    """The engine of a scan: counts the images it runs (a backward pass as one more), calls ``on_images``, and refuses what is not finite.
 
     It raises NumericError if logits, losses or gradients are not finite: a search would go on with them in silence.
 
@@ -61,7 +61,7 @@ class CountingEngine(Engine):
         """Return each image's Gradients, as :meth:`phosphene.engine.Engine.gradients` does; NumericError if a value is not finite."""
         found = super().gradients(images, classes, loss)
         require_finite(self.classifier, found.loss)
-        require_finite(self.classifier, found.gradient, "gradients that are ")
+        require_finite(self.classifier, found.gradient, gradients=True)
         return found
 
 

@@ -50,12 +50,13 @@ class Null:
     Attributes:
         networks: Clean networks that come with the package and were measured in the same way.
         references: Clean networks that the user has given.
-        searched: Clean networks that come with the package and were searched for an all-to-all trigger; ``networks`` if ``None``.
+        shipped: All that come with the package and were measured with the same kind of samples: all-to-all figures, which
+            do not depend on the number of classes, are ranked among theirs.
     """
 
     networks: tuple[CleanNetwork, ...]
     references: tuple[CleanNetwork, ...] = ()
-    searched: "tuple[CleanNetwork, ...] | None" = None
+    shipped: tuple[CleanNetwork, ...] = ()
 
     @classmethod
     def of(cls, classes: int, *, natural: bool, references: Sequence[CleanNetwork] = (), spec: str = "") -> "Null":
@@ -72,7 +73,7 @@ class Null:
         """
         shipped = tuple(one for one in built_in() if one.natural == natural and one.data != spec)
         alike = tuple(one for one in shipped if (one.classes > MANY) == (classes > MANY))
-        return cls(alike if len(alike) >= ENOUGH else shipped, tuple(references), searched=shipped)
+        return cls(alike if len(alike) >= ENOUGH else shipped, tuple(references), shipped)
 
     def __len__(self) -> int:
         return len(self.networks) + len(self.references)
@@ -93,7 +94,7 @@ class Null:
         """Return the p-value of an all-to-all figure: rank among clean networks, at least the share of references that reach the figure."""
         shipped, given = (
             [one.all_to_all for one in networks if one.all_to_all is not None]
-            for networks in (self.networks if self.searched is None else self.searched, self.references)
+            for networks in (self.shipped, self.references)
         )
         return _rank(figure, shipped, given)
 

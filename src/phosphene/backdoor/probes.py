@@ -144,15 +144,14 @@ def logits_of(engine: Engine, pixels: Tensor) -> Tensor:
     return require_finite(engine.classifier, torch.cat([engine.logits(part.to(engine.dtype) / 255) for part in parts]))
 
 
-def require_finite(classifier: Classifier, values: Tensor, what: str = "") -> Tensor:
-    """Return values that a network gave; NumericError, which says ``what`` they are ("" for logits), if one is not finite."""
+def require_finite(classifier: Classifier, values: Tensor, *, gradients: bool = False) -> Tensor:
+    """Return logits, losses or ``gradients`` that a network gave; NumericError, which names the fix, if a value is not finite."""
     if not bool(values.isfinite().all()):
-        cause = (
-            "where its forward takes roots, powers or logarithms, keep them away from 0"
-            if what
-            else "check its weights"
-        )
-        raise NumericError(f"network {classifier.name} returns {what}NaN or infinity: it cannot be scanned; {cause}.")
+        what, fix = "NaN or infinity", "check its weights"
+        if gradients:
+            what = "gradients that are NaN or infinity"
+            fix = "where its forward takes roots, powers or logarithms, keep them away from 0"
+        raise NumericError(f"network {classifier.name} returns {what}: it cannot be scanned; {fix}.")
     return values
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from phosphene.backdoor.candidate import make_candidate
-from phosphene.backdoor.measure import CountingEngine, Measured, figures, measure, measure_passes
+from phosphene.backdoor.measure import Measured, ScanEngine, figures, measure, measure_passes
 from phosphene.backdoor.not_tested import not_tested, one_predicted
 from phosphene.backdoor.null import CleanNetwork, Null
 from phosphene.backdoor.verdict import ClassRow, Suspect, Verdict, decide
@@ -141,9 +141,9 @@ def scan(
     require_classes(classifier, reference)
     tally = _Tally(passes_of((classifier, *reference), pairs=pairs), on_progress)
 
-    def engine_of(one: Classifier) -> CountingEngine:
+    def engine_of(one: Classifier) -> ScanEngine:
         """Return a new engine for a classifier, not opened, whose images count towards this scan's progress."""
-        return CountingEngine(one, device=device, precision=single_precision(precision), on_images=tally.count)
+        return ScanEngine(one, device=device, precision=single_precision(precision), on_images=tally.count)
 
     measured = []
     for one in reference:
