@@ -68,6 +68,16 @@ def classifier(seed: int = 0, **changes: Any) -> Classifier:
     return Classifier(network(seed), **(facts | changes))
 
 
+def limit_memory(part: nn.Module, most: int) -> None:
+    """Let a GPU's memory run out whenever more than ``most`` images reach a part of a network."""
+
+    def refuse(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        if len(inputs[0]) > most:
+            raise torch.cuda.OutOfMemoryError
+
+    part.register_forward_pre_hook(refuse)
+
+
 @dataclass
 class Card:
     """A card on disk and what lies beside it."""

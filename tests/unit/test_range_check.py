@@ -147,6 +147,14 @@ def test_the_network_stops_at_the_norm_and_loses_its_hooks():
     torch.testing.assert_close(moments[1], pictures.square().mean((2, 3)).double())
 
 
+def test_every_sample_reaches_the_norm_where_memory_runs_out():
+    net, pictures = norm_net([0.0] * 3, [0.5] * 3), torch.rand(9, 3, 16, 16)
+    tiny.limit_memory(net[0], 3)
+    with Engine(Classifier(net, size=16), micro_batch=4) as engine:
+        _, moments = first_norm(engine, pictures)
+    torch.testing.assert_close(moments[0], pictures.mean((2, 3)).double())
+
+
 def test_a_norm_that_was_never_trained_says_nothing():
     with Engine(tiny.classifier()) as engine:
         assert first_norm(engine, torch.rand(2, 3, 16, 16)) is None

@@ -206,6 +206,20 @@ def test_synthetic_samples_have_none(network):
     assert_same_map(found, expected)
 
 
+@pytest.mark.parametrize("most", [10, 1])
+def test_where_memory_runs_out_every_sample_counts_once(monkeypatch, most):
+    """With room for one image, the layers are found anew, too."""
+    monkeypatch.setattr(statistics_module, "READ_SHARE", 1.0)
+    samples, found = noise(40, 3, 16, 16), []
+    for limit in (64, most):
+        classifier = tiny.classifier()
+        tiny.limit_memory(classifier.module[2], limit)
+        with Engine(classifier, precision="fp64", micro_batch=32) as engine:
+            found.append(engine.feature_statistics(samples))
+    for one, expected in zip(found[1].of_samples, found[0].of_samples, strict=True):
+        torch.testing.assert_close(one, expected)
+
+
 def test_they_are_measured_once_per_samples(engine, monkeypatch):
     samples, measured = make_pool(noise(8, 3, 16, 16), "noise"), []
     monkeypatch.setattr("phosphene.engine.engine.FeatureStatistics", lambda *_: measured.append(1) or made)

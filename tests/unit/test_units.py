@@ -174,6 +174,16 @@ class TestReading:
             assert torch.allclose(values, network[0](pool / 255).mean((2, 3)), atol=1e-5)
         assert (values < 0).any()
 
+    def test_is_measured_on_every_sample_where_memory_runs_out(self):
+        pool = samples()
+        with Engine(tiny.classifier(), device="cpu", micro_batch=32) as engine:
+            expected = engine.activations_of_samples(pool, "3")
+        classifier = tiny.classifier()
+        tiny.limit_memory(classifier.module[4], 10)
+        with Engine(classifier, device="cpu", micro_batch=32) as engine:
+            torch.testing.assert_close(engine.activations_of_samples(pool, "3"), expected)
+            assert engine.micro_batch == 8
+
     def test_leaves_no_hook_behind_when_the_network_fails(self):
         classifier = tiny.classifier()
         with Engine(classifier, device="cpu") as engine:

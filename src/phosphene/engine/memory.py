@@ -59,3 +59,17 @@ def halving_micro_batch(engine: "Engine", run: Callable[[], Result]) -> Result:
                 raise DeviceError(f"{device} has no memory for one image of {name}: try --device cpu.") from None
         engine.micro_batch = max(1, engine.micro_batch // 2)  # out here, where the error no longer keeps tensors
         torch.cuda.empty_cache()
+
+
+def at_one_micro_batch(engine: "Engine", run: Callable[[], Result]) -> Result:
+    """Return ``run()``, repeated until the engine's micro-batch was not halved meanwhile: then hooks have seen each micro-batch once.
+
+    Args:
+        engine: The engine that ``run`` calls.
+        run: Sends micro-batches of ``engine.micro_batch`` images through the network, and collects what hooks see, from
+            nothing at each call: a micro-batch for which memory runs out goes through the network again, in parts.
+    """
+    while True:
+        size, found = engine.micro_batch, run()
+        if engine.micro_batch == size:
+            return found

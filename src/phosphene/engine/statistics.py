@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from phosphene.classifier import Classifier
 from phosphene.engine.gradients import input_gradient, norm, refuse_quantised
+from phosphene.engine.memory import at_one_micro_batch
 from phosphene.engine.modules import forward_hooks, hookable
 from phosphene.errors import RecipeWarning
 from phosphene.spatial_activation import as_spatial_activation
@@ -30,7 +31,7 @@ READ_SHARE = 0.25
 # Added to all variances, as a share of their mean over a layer: a channel may be the same everywhere.
 FLOOR = 1e-3
 
-# By layer, for each of its calls, mean and mean square of every channel of every image, (n, 2, c).
+# Layer -> a tensor (n, 2, c) per call of it: mean and mean square of its c channels, for each of n images.
 Features = dict[nn.Module, list[Tensor]]
 GradientOf = Callable[[Tensor, Tensor, Classifier], Tensor]  # as input_gradient
 Reading = AbstractContextManager[GradientOf]
@@ -57,18 +58,12 @@ class FeatureStatistics:
         refuse_quantised(engine.classifier)
         self.size = engine.classifier.input.size
         self._features: Features = defaultdict(list)  # one for all passes: a compiled network adds to what it first saw
-        self.layers = self._find_layers(engine, samples)
+        self.layers = at_one_micro_batch(engine, lambda: self._find_layers(engine, samples))
         if not self.layers:
             line = f"{engine.classifier.name} has no layer whose features can be read: its maps are made without statistics."
             warnings.warn(line, RecipeWarning, stacklevel=2)
             return
-        rows: Features = defaultdict(list)
-        with self.reading() as features:
-            for chunk in torch.split(samples[:: -(-len(samples) // MOST_SAMPLES)], engine.micro_batch):
-                engine.logits(chunk.float() / 255)
-                for layer, calls in features.items():  # a network of a fixed batch size gets padding, which is cut off
-                    rows[layer] += [one[: len(chunk)] for one in calls]
-                features.clear()
+        rows = at_one_micro_batch(engine, lambda: self._features_of(engine, samples))
         self.of_samples = [torch.cat(rows[layer]).mean(0) for layer in self.layers]
         mean, square = torch.cat(self.of_samples, 1)
         variance = (square - mean.square()).clamp_min(0).split([len(one[0]) for one in self.of_samples])
@@ -76,6 +71,17 @@ class FeatureStatistics:
         self.floor = torch.cat([torch.full_like(one, FLOOR * float(one.mean()) or FLOOR) for one in variance])
         self.variance = torch.cat(variance) + self.floor
         self.channel_weight = torch.cat([torch.full_like(one, 1 / len(one) / len(variance)) for one in variance])
+
+    def _features_of(self, engine: "Engine", samples: Tensor) -> Features:
+        """Return the Features of up to 128 samples, uint8 (n, c, h, w)."""
+        rows: Features = defaultdict(list)
+        with self.reading() as features:
+            for chunk in torch.split(samples[:: -(-len(samples) // MOST_SAMPLES)], engine.micro_batch):
+                engine.logits(chunk.float() / 255)
+                for layer, calls in features.items():  # a network of a fixed batch size gets padding, which is cut off
+                    rows[layer] += [one[: len(chunk)] for one in calls]
+                features.clear()
+        return rows
 
     @contextmanager
     def reading(self) -> Iterator[Features]:

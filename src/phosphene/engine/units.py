@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from phosphene.classifier import Classifier
+from phosphene.engine.memory import at_one_micro_batch
 from phosphene.engine.modules import forward_hooks, hookable
 from phosphene.engine.targets import target_probabilities
 from phosphene.spatial_activation import as_spatial_activation
@@ -84,7 +85,7 @@ def layer_outputs(
 
     Of the layer "" they are the logits.
     """
-    size, parts = engine.classifier.input.size, list[Tensor]()
+    size = engine.classifier.input.size
     outputs: list[Tensor] = []  # a module may be called several times in one forward pass: the last usable call counts
 
     def add(output: Any) -> None:
@@ -92,15 +93,20 @@ def layer_outputs(
         if (converted := convert(output, size)) is not None:
             outputs.append(converted)
 
-    modules = [engine.classifier.module.get_submodule(layer)] if layer else []
-    with forward_hooks(modules, lambda _, __, output: add(output)):
+    def run() -> Tensor:
+        """Return the converted outputs for all images, joined; called again if micro-batches were halved meanwhile."""
+        parts = []
         for chunk in torch.split(images, engine.micro_batch):
+            outputs.clear()
             logits = engine.logits(chunk.float() / 255 if chunk.dtype == torch.uint8 else chunk)
             if not layer:
                 add(logits)
             parts.append(outputs[-1][: len(chunk)])  # a network of a fixed batch size gets padding, which is cut off
-            outputs.clear()
-    return torch.cat(parts)
+        return torch.cat(parts)
+
+    modules = [engine.classifier.module.get_submodule(layer)] if layer else []
+    with forward_hooks(modules, lambda _, __, output: add(output)):
+        return at_one_micro_batch(engine, run)
 
 
 class UnitClassifier(Classifier):

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.distributions import Normal, kl_divergence
 
 from phosphene.engine import Engine
+from phosphene.engine.memory import at_one_micro_batch
 from phosphene.engine.modules import forward_hooks
 from phosphene.samples.synthetic import spectral_noise
 
@@ -57,6 +58,18 @@ def first_norm(engine: Engine, samples: Tensor) -> "tuple[nn.Module, Tensor] | N
     reached: list[nn.Module] = []
     moments: list[Tensor] = []
 
+    def run() -> None:
+        """Send the samples up to the first batch norm; called again if micro-batches were halved meanwhile."""
+        moments.clear()
+        # One sample shows whether there is such a module, before many run through the whole network.
+        for chunk in (samples[:1], *torch.split(samples[1:], engine.micro_batch)):
+            try:
+                if norms and len(chunk):
+                    engine.logits(chunk)
+                break
+            except _Reached:
+                continue
+
     def stop(module: nn.Module, inputs: tuple[Tensor, ...], _: object) -> None:
         """Forward hook of a batch norm: for 4-d inputs, store their mean and mean square, and end the forward pass by an exception."""
         if inputs and isinstance(inputs[0], Tensor) and inputs[0].ndim == 4:
@@ -66,14 +79,7 @@ def first_norm(engine: Engine, samples: Tensor) -> "tuple[nn.Module, Tensor] | N
             raise _Reached
 
     with forward_hooks(norms, stop):
-        # One sample shows whether there is such a module, before many run through the whole network.
-        for chunk in (samples[:1], *torch.split(samples[1:], engine.micro_batch)):
-            try:
-                if norms and len(chunk):
-                    engine.logits(chunk)
-                break
-            except _Reached:
-                continue
+        at_one_micro_batch(engine, run)
     if not reached or _untrained(reached[0]):
         return None
     return reached[0], torch.cat(moments, dim=1)
