@@ -145,9 +145,10 @@ class Classifier:
         """Return mean and 1 / std, (1, c, 1, 1) each, on a device; cached per device and type, as copying to a GPU would make it wait."""
         key = (device, dtype)
         if key not in self._constants:
-            mean = torch.tensor(self.input.mean, dtype=dtype, device=device).view(1, -1, 1, 1)
-            std = torch.tensor(self.input.std, dtype=dtype, device=device).view(1, -1, 1, 1)
-            self._constants[key] = (mean, 1 / std)
+            with torch.inference_mode(mode=False):  # the caller's: no gradient passes through what is made in it
+                mean = torch.tensor(self.input.mean, dtype=dtype, device=device).view(1, -1, 1, 1)
+                std = torch.tensor(self.input.std, dtype=dtype, device=device).view(1, -1, 1, 1)
+                self._constants[key] = (mean, 1 / std)
         return self._constants[key]
 
     @cached_property

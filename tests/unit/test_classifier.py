@@ -38,6 +38,15 @@ def test_pixels_are_normalised_on_the_way_in():
     torch.testing.assert_close(seen[-1], expected)  # before it, the network was asked for its kind of output
 
 
+def test_a_classifier_that_was_first_used_in_inference_mode_has_gradients():
+    classifier = tiny.classifier()
+    with torch.inference_mode():
+        assert "5 classes" in repr(classifier)
+    pixels = torch.rand(1, 3, 16, 16, requires_grad=True)
+    classifier.logits(pixels).sum().backward()
+    assert pixels.grad.any()
+
+
 def test_size_may_be_one_number_and_channels_follow_the_means():
     space = Classifier(nn.Identity(), size=7, mean=[0.0], std=[1.0]).input
     assert space == InputSpace((7, 7), (0.0,), (1.0,))
