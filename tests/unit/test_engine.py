@@ -345,6 +345,16 @@ def test_a_network_that_casts_its_input_itself_is_named() -> None:
         assert engine.logits(torch.rand(1, 3, 12, 12)).dtype == torch.float64
 
 
+def test_an_engine_is_opened_once_and_the_network_restored() -> None:
+    one = classifier()
+    before = state(one.module)
+    with Engine(one, device="cpu", precision="fp64") as engine:
+        with pytest.raises(PhospheneError, match="open already: make an Engine for each"), engine:
+            pass
+        assert engine.logits(torch.rand(1, 3, 12, 12)).dtype == torch.float64
+    assert state(one.module) == before
+
+
 def test_inference_mode_is_refused_in_one_line() -> None:
     engine = Engine(classifier(), device="cpu")
     with torch.inference_mode(), pytest.raises(PhospheneError, match="inference_mode"):

@@ -87,6 +87,8 @@ class Engine:
     def __enter__(self) -> Self:
         if torch.is_inference_mode_enabled():
             raise PhospheneError("maps need gradients: leave torch.inference_mode() before you compute them.")
+        if self._opened is not None:
+            raise PhospheneError("this engine is open already: make an Engine for each `with` block.")
         with ExitStack() as stack:  # where opening fails, all is as it was
             stack.callback(self._close)
             if self.device.type == "cpu":
@@ -117,8 +119,7 @@ class Engine:
 
         Args:
             step: From tensors to tensors: it draws nothing, never waits for the device, and changes nothing else.
-            key: All that it depends on beside its inputs, its own code and this engine: another step of the same key
-                replaces it.
+            key: All that it depends on beside its inputs, its own code and this engine: of the same key, the first is used.
         """
         return step if self._captured is None else self._captured.get(step, (step.__qualname__, *key))
 
