@@ -13,7 +13,7 @@ from torch import nn
 from phosphene.checked import wanted
 from phosphene.classifier import Classifier
 from phosphene.concepts import Concept
-from phosphene.errors import ConceptError, RecipeError, SamplesError, SpecError, nearest
+from phosphene.errors import ConceptError, RecipeError, SamplesError, SpecError, describe, nearest
 from phosphene.expressions import parse
 from phosphene.labels import OPERATOR
 from phosphene.prompts import label_of, prompts_of, replace_prompts, split_spec
@@ -52,6 +52,17 @@ def seed_range(seed: int, seeds: int = 1) -> range:
             f"seeds={seeds} from seed={seed} cannot be used: give seeds=1 or more, and seeds from 0 to {MOST_SEEDS - 1}."
         )
     return range(int(seed), int(seed) + int(seeds))
+
+
+def require_at_least(least: int, **options: "float | None") -> None:
+    """Raise RecipeError, which names it, for the first of the options whose value is below ``least``; ``None`` is not.
+
+    Raises:
+        RecipeError: one is.
+    """
+    for name, value in options.items():
+        if value is not None and not value >= least:
+            raise RecipeError(f"{name} is {value}; it must be {least} or more.")
 
 
 def to_classifier(model: Any, *, trust: bool = False, concepts: Any = None, classes: Sequence[str] = ()) -> Classifier:
@@ -257,8 +268,3 @@ def refuse_unknown_options(
         if close in fields:
             hint = f" Did you mean overrides={{{close!r}: ...}}?"
         raise RecipeError(f"{function.__name__} has no option {key!r}.{hint}")
-
-
-def describe(value: Any) -> str:
-    """Return the type of a wrong argument and the first 40 characters of its value, as text for an error message."""
-    return f"{type(value).__name__} {str(value)[:40]!r}"

@@ -18,7 +18,7 @@ from typing import Any, ParamSpec, TypeVar
 import numpy as np
 from torch import Tensor
 
-from phosphene.errors import RecipeError, nearest
+from phosphene.errors import RecipeError, describe, nearest
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -37,10 +37,14 @@ KINDS: dict[Any, tuple[Any, str]] = {
     Tensor: (Tensor, "a tensor"),
     NoneType: (NoneType, ""),
 }
+# What numbers are, in this order -> Python's own type of them.
+OWN: tuple[tuple[Any, Any], ...] = ((bool | np.bool_, bool), (Integral, int), (Real, float))
 
 
 def checked(**elsewhere: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Return a decorator: the function raises RecipeError in one line for a wrong type, and for an option that it lacks or that is missing.
+
+    Numbers of other libraries reach the function as Python's own.
 
     Args:
         elsewhere: Options that the function lacks -> what to do in place of them, a sentence.
@@ -55,7 +59,7 @@ def checked(**elsewhere: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
         @functools.wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
             try:
-                given = signature.bind(*args, **kwargs).arguments
+                given = signature.bind(*args, **kwargs)
             except TypeError as error:
                 unknown = [one for one in kwargs if one not in parameters]
                 like = nearest(unknown[0], parameters, most=1) if unknown else ""
@@ -64,15 +68,20 @@ def checked(**elsewhere: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
             if not hints:
                 with suppress(NameError):  # a type that is imported for type checkers only
                     hints.update(typing.get_type_hints(function))
-            for option, value in given.items():
+            for option, value in given.arguments.items():
                 if option in hints and (kinds := wanted(hints[option], value)):
-                    shown = f"{type(value).__name__} {str(value)[:40]!r}"
-                    raise RecipeError(f"{option} is {shown}; it must be {kinds}.")
-            return function(*args, **kwargs)
+                    raise RecipeError(f"{option} is {describe(value)}; it must be {kinds}.")
+                given.arguments[option] = own_number(value)
+            return function(*given.args, **given.kwargs)
 
         return call
 
     return decorate
+
+
+def own_number(value: Any) -> Any:
+    """Return a number, or True or False, of another library, such as NumPy, as Python's own, which JSON holds; all else as it is."""
+    return next((own(value) for kind, own in OWN if isinstance(value, kind)), value)
 
 
 def wanted(hint: Any, value: object) -> str:

@@ -99,6 +99,11 @@ def one_line(kind: type[PhospheneError], what: str, fix: str = "") -> Iterator[N
         raise kind(f"{what} ({line}): {fix}" if fix else f"{what}: {line}") from error
 
 
+def describe(value: object) -> str:
+    """Return the type of a wrong argument and the first 40 characters of its value, as text for an error message."""
+    return f"{type(value).__name__} {str(value)[:40]!r}"
+
+
 def nearest(word: str, names: Sequence[str], most: int = 3) -> str:
     """Return a hint for an error message, `` Did you mean a or b?``, with the ``names`` that are like ``word``; empty if none is."""
     import difflib  # noqa: PLC0415  (needed for errors only)

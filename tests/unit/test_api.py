@@ -1,6 +1,7 @@
 """The Python functions: what they take, what they refuse in one line, and that files and memory hold the same."""
 
 import inspect
+import json
 import pickle
 import re
 import typing
@@ -215,6 +216,15 @@ def test_numbers_of_numpy_are_as_good_as_those_of_python(network):
     assert type(grouped.batch) is int
 
 
+def test_numbers_of_numpy_in_a_scan_are_written_as_those_of_python(network, tmp_path):
+    planned = ph.scan_run(
+        network, seed=np.int64(1), alpha=np.float32(0.25), pairs=np.True_, out=tmp_path, dry_run=True, progress=False
+    )
+    request = json.loads(json.dumps(planned.plan.request))
+    assert request["settings"] == {"pairs": True, "seed": 1, "precision": "auto"}
+    assert request["alpha"] == 0.25
+
+
 def test_progress_is_reported_and_shown(network, capfd):
     seen = []
     ph.map_concepts(network, [0, 1], **{**HOW, "progress": True}, on_progress=seen.append)
@@ -362,6 +372,15 @@ WRONG = {
     "compare out": (lambda _: ph.compare("runs/x", "runs/y", out=5), "out is int '5'"),
     "report size": (lambda _: ph.report("runs/x", size=0), "columns=None and size=0 is empty: give 1 or more"),
     "seed": (lambda _: ph.map_concepts("demo:shapes", "star", seed=2**40), "seeds from 0 to 4294967295"),
+    "scan seed": (lambda _: ph.scan("demo:shapes", seed=2**62), "seeds from 0 to 4294967295"),
+    "scan_run seed": (lambda _: ph.scan_run("demo:shapes", seed=-1), "seeds from 0 to 4294967295"),
+    "no concepts to check": (lambda maps: ph.check(maps, most=0), "most is 0; it must be 1 or more"),
+    "no channels": (lambda _: ph.map_concepts("demo:shapes", "unit:stem:*", most=0), "most is 0; it must be 1"),
+    "frames of runs": (lambda _: ph.map_models("demo:shapes", "star", frames=-1), "frames is -1; it must be 0 or more"),
+    "channels of runs": (lambda _: ph.map_models("demo:shapes", "unit:stem:*", most=-1), "most is -1; it must be 1"),
+    "confused": (lambda _: ph.map_models("demo:shapes", confused=-1), "confused is -1; it must be 0 or more"),
+    "no workers": (lambda _: ph.map_models("demo:shapes", "star", workers=0), "workers is 0; it must be 1 or more"),
+    "gpus": (lambda _: ph.map_models("demo:shapes", "star", gpus=float("nan")), "gpus is nan; it must be 0 or more"),
     "batch": (
         lambda _: ph.Classifier(MODULE, size=9, batch=0),
         "batch of classifier is 0; it is a number of images, 1",

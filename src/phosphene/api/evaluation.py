@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from phosphene.arguments import Model, Samples, as_list, to_classifiers, to_pool_of_shape
+from phosphene.arguments import Model, Samples, as_list, require_at_least, to_classifiers, to_pool_of_shape
 from phosphene.checked import checked
 from phosphene.checks import Finding
 from phosphene.concept_map import ConceptMap
@@ -144,6 +144,7 @@ def check(
     Raises:
         PhospheneError: a check does not exist, the run cannot be checked, or a library is missing.
     """
+    require_at_least(1, most=most)
     how: dict[str, Any] = {"only": as_list(only), "most": most, "samples": samples, "device": device}
     with show_progress(progress, "check") as display:
         origin = maps.origin if isinstance(maps, ConceptMaps) else None

@@ -11,6 +11,7 @@ from phosphene.arguments import (
     as_list,
     concept_list,
     refuse_unknown_options,
+    require_at_least,
     seed_range,
     to_classifier,
     to_concepts,
@@ -86,8 +87,8 @@ def map_concepts(
         PhospheneError: an argument does not fit; the message names the fix.
     """
     refuse_unknown_options(map_concepts, executor, OPTIONS_OF_RUNS, map_models)
-    if frames < 0:
-        raise RecipeError(f"{frames} frames were asked for; give frames=24, or 0 for none.")
+    require_at_least(0, frames=frames)
+    require_at_least(1, most=most)
     concepts = concept_list(concepts)
     numbers, settings = seed_range(seed, seeds), resolve(recipe, overrides)
     how: dict[str, Any] = {"device": device, "precision": precision, "compile": compile}
@@ -167,6 +168,8 @@ def map_models(
         JobsError: maps could not be made; the others are finished.
         PhospheneError: an argument does not fit; the message names the fix.
     """
+    require_at_least(0, confused=confused, frames=frames, gpus=gpus)
+    require_at_least(1, most=most, workers=workers, threads=threads)
     with show_progress(progress, "map") as display:
         if gpus == 0 or executor == "local":
             pick_device(device)  # before any work

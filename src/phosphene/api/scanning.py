@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from phosphene.arguments import Model, Samples, to_classifier, to_classifiers, to_pool
+from phosphene.arguments import Model, Samples, seed_range, to_classifier, to_classifiers, to_pool
 from phosphene.backdoor.scan import ALPHA, ScanProgress
 from phosphene.backdoor.scan import scan as scan_classifier
 from phosphene.backdoor.verdict import Verdict
@@ -57,6 +57,7 @@ def scan(
         NumericError: it gives NaN or infinity.
         PhospheneError: an argument does not fit; the message names the fix.
     """
+    seed_range(seed)
     with show_progress(progress, "scan") as display:
         classifier = to_classifier(model, trust=trust)
         pool = to_pool(samples, classifier)
@@ -111,6 +112,7 @@ def scan_run(
         RunError: ``out`` holds something else, or cannot be written.
         PhospheneError: as :func:`scan`.
     """
+    seed_range(seed)
     with show_progress(progress, "scan") as display:
         pick_device(device)  # before any work
         classifier = to_classifier(model, trust=trust)

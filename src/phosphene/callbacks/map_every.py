@@ -14,7 +14,7 @@ from phosphene.arguments import (
     Model,
     Samples,
     concept_list,
-    describe,
+    require_at_least,
     seed_range,
     to_classifier,
     to_concepts,
@@ -26,7 +26,7 @@ from phosphene.classifier import Classifier
 from phosphene.concept_map import Job, MapList
 from phosphene.concepts import is_unit
 from phosphene.engine import Engine
-from phosphene.errors import ConceptError, RecipeError
+from phosphene.errors import RecipeError, describe
 from phosphene.mapper import in_groups, map_jobs
 from phosphene.mapper.units import resolve_units
 from phosphene.recipe import DEFAULT_RECIPE, Recipe, resolve
@@ -77,12 +77,11 @@ class MapEvery:
         seed: int = 0,
         device: "str | None" = None,
     ) -> None:
-        if every < 1:
-            raise ConceptError(f"every is {every}; maps can be made every 1 or more epochs.")
+        require_at_least(1, every=every)
         if logger is not None and not all(callable(getattr(logger, name, None)) for name in ("image", "scalar")):
             raise RecipeError(f"logger is {describe(logger)}; it must have the methods image and scalar.")
         (self.seed,) = seed_range(seed)
-        self.every, self.logger, self.device = int(every), logger, device
+        self.every, self.logger, self.device = every, logger, device
         self.recipe = resolve(recipe, overrides)
         self.history: dict[int, MapList] = {}
         given = concept_list(concepts)

@@ -15,10 +15,10 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from phosphene import notebook
-from phosphene.arguments import describe, text_of
+from phosphene.arguments import text_of
 from phosphene.concept_map import ConceptMap, Job, MapList, kind_facts
 from phosphene.concepts import Concept
-from phosphene.errors import RunError
+from phosphene.errors import RunError, describe
 from phosphene.expressions import find_among
 from phosphene.image_files import encode
 from phosphene.labels import Labels

@@ -5,11 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from phosphene.arguments import describe
 from phosphene.checked import checked
 from phosphene.concept_map import Job, MapList, captions
 from phosphene.concepts import Concept, is_unit
-from phosphene.errors import RunError
+from phosphene.errors import RunError, describe
 from phosphene.executors.base import MapOrigin, MapPlan
 from phosphene.labels import first_synonym
 from phosphene.mapper import Step, in_groups, map_jobs
