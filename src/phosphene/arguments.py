@@ -96,7 +96,8 @@ def to_classifiers(models: Any, *, trust: bool = False, classes: Sequence[str] =
     Raises:
         PhospheneError: as :func:`to_classifier`.
     """
-    return [to_classifier(one, trust=trust, classes=classes) for one in dict.fromkeys(as_list(models))]
+    distinct = {str(one) if isinstance(one, str | Path) else id(one): one for one in as_list(models)}
+    return [to_classifier(one, trust=trust, classes=classes) for one in distinct.values()]
 
 
 def to_concepts(concepts: Any, classifier: Classifier) -> list[Concept]:

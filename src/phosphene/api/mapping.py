@@ -174,7 +174,7 @@ def map_models(
         if gpus == 0 or executor == "local":
             pick_device(device)  # before any work
         workforce = pick_executor(executor, workers=workers, threads=threads, gpus=gpus)
-        settings = [resolve(recipe, overrides) for recipe in dict.fromkeys(as_list(recipes))]
+        settings = list(dict.fromkeys(resolve(recipe, overrides) for recipe in as_list(recipes)))
         display.update("load the model and the samples")
         how: dict[str, Any] = {"trust": trust, "device": device, "precision": precision, "compile": compile}
         how |= {"confused": confused, "most": most, "on_note": display.print, "frames": frames}

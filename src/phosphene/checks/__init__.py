@@ -59,9 +59,9 @@ def choose(names: Sequence[str] = ()) -> list[str]:
         ExtraError: a check needs a library that is not installed.
     """
     for name in names:
-        if name not in CHECKS:
+        if name not in list(CHECKS):  # a list among the names cannot be looked up
             raise PhospheneError(
-                f"no check is called {name!r}.{nearest(name, list(CHECKS)) or ' Checks: ' + ', '.join(CHECKS)}"
+                f"no check is called {name!r}.{nearest(str(name), list(CHECKS)) or ' Checks: ' + ', '.join(CHECKS)}"
             )
     chosen = [name for name in CHECKS if name in names or not names]
     if any(CHECKS[name].needs for name in chosen):

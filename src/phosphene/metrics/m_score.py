@@ -10,7 +10,7 @@ from phosphene.arguments import Model, as_list, to_classifier
 from phosphene.checked import checked
 from phosphene.concept_map import ConceptMap
 from phosphene.engine import Engine
-from phosphene.errors import ConceptError
+from phosphene.errors import ConceptError, describe
 from phosphene.metrics.matching import classes_of, match_maps
 from phosphene.metrics.predictions import logits_of_maps, pulled_up_logits
 
@@ -80,10 +80,15 @@ def m_score(maps: Iterable[ConceptMap], target: Model, *, device: str = "auto") 
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
 
     Raises:
-        ConceptError: fewer than two concepts, the target lacks one of them, or some are units.
+        ConceptError: fewer than two concepts, the target lacks one of them, some are units, or what is given are no maps.
         SpecError: the target is no model, or takes images of another number of channels.
     """
     items = as_list(maps)
+    for one in items:
+        if not isinstance(one, ConceptMap):
+            raise ConceptError(
+                f"M_score is of maps, not of {describe(one)}: of a run give phosphene.open_run(PATH).maps()."
+            )
     concepts = [one.concept for one in items]
     if any(one.is_inner_unit for one in concepts):
         raise ConceptError("M_score is of maps of classes, and some of these are of units: leave them out.")
