@@ -5,6 +5,7 @@ import os
 import re
 import sys
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -54,6 +55,15 @@ def test_what_a_card_may_leave_out(card):
     assert found.labels[4] == "class 4"
     assert found.input.mean == (0.0,) * 3
     assert found.input.std == (1.0,) * 3
+
+
+@pytest.mark.parametrize("kind", [list, np.array, torch.tensor])
+def test_the_input_of_bare_weights_may_be_given_as_any_sequence(card, kind):
+    card.path.unlink()
+    space = {"size": kind([16, 16]), "mean": kind([0.5] * 3), "std": kind([0.25] * 3)}
+    factory = f"{card.folder / 'nets.py'}:tiny"
+    made = ph.card(card.folder / "tiny.safetensors", factory=factory, trust=True, **space)
+    assert made.classifier.input == tiny.classifier().input
 
 
 @pytest.fixture

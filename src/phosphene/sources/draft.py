@@ -65,7 +65,7 @@ def draft_card(path: Path, card: Path, given: Mapping[str, Any], *, trust: bool)
     if _is_exported(path) and not {"arch", "factory"} & fields.keys():
         fields["exported"] = os.path.relpath(path, card.parent)
         found, channels = _image_shape(path, trust=trust)
-        size = size or found
+        size = found if size is None else size
     else:
         fields["weights"] = os.path.relpath(path, card.parent)
         if not {"arch", "factory"} & fields.keys():
@@ -76,9 +76,9 @@ def draft_card(path: Path, card: Path, given: Mapping[str, Any], *, trust: bool)
         fields["factory"] = os.path.relpath(fields["factory"], card.parent)
     if given.get("labels") is not None:
         fields["labels"] = os.path.relpath(given["labels"], card.parent)
-    count = channels or len(given.get("mean") or given.get("std") or (0, 0, 0))
-    mean, std = given.get("mean") or (0.0,) * count, given.get("std") or (1.0,) * count
-    space = InputSpace.of(size, mean, std)
+    mean, std = (list(given[key]) if given.get(key) is not None else [] for key in ("mean", "std"))
+    count = channels or len(mean or std or (0, 0, 0))
+    space = InputSpace.of(size, mean or (0.0,) * count, std or (1.0,) * count)
     if fields.get("arch", "").startswith(("torchvision:", "timm:")) and given.get("labels") is None:
         fields["classes"] = _count_classes(fields["arch"], path, space)
     return card_text(fields, space)
