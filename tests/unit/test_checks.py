@@ -234,6 +234,16 @@ def test_a_network_without_weights_has_no_verdict(pool):
         assert "no weights" in found.explanation
 
 
+def test_maps_that_are_too_small_to_compare_have_no_verdict_and_none_are_made():
+    classifier = tiny.classifier(size=6)
+    maps = ph.map_concepts(classifier, recipe="quick", overrides=tiny.SHORT, device="cpu", progress=False)
+    found = ph.check(maps, progress=False)
+    small = [one.name for one in found if "sides below 8 pixels" in one.explanation]
+    assert small == [name for name, check in CHECKS.items() if check.needs]
+    assert all(one.passed is None for one in found if one.name in small)
+    assert sum(found.plan.cost.values()) == sum(one.cost for one in found) == 0
+
+
 # --- random weights
 
 

@@ -237,14 +237,14 @@ def test_a_network_that_cannot_be_copied_is_refused_in_one_line():
         def __deepcopy__(self, memo):
             raise RuntimeError("there is one of me\nand no other")
 
-    classifier = Classifier(nn.Sequential(nn.Flatten(), Single(12, 3)), size=2)
+    classifier = Classifier(nn.Sequential(nn.Flatten(), Single(192, 3)), size=8)
     with pytest.raises(
         WeightsError, match=r"cannot be copied, .* \(RuntimeError: there is one of me\): load it from a card"
     ):
         randomised(classifier, 1)
-    pool = make_pool((pictures(8, (3, 2, 2)) * 255).byte(), "few")
+    pool = make_pool((pictures(8, (3, 8, 8)) * 255).byte(), "few")
     maps = [
-        dataclasses.replace(tiny.concept_map(index), nu=torch.randn(3, 2, 2), label=f"class {index}")
+        dataclasses.replace(tiny.concept_map(index), nu=torch.randn(3, 8, 8), label=f"class {index}")
         for index in (0, 1)
     ]
     work = CheckContext(classifier, pool, Recipe(), maps, device="cpu", mapper=lambda *_: [])

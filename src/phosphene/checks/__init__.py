@@ -13,6 +13,7 @@ from phosphene.checks.context import CheckContext, OnProgress, Request
 from phosphene.checks.finding import Finding
 from phosphene.errors import NumericError, PhospheneError, WeightsError, nearest
 from phosphene.extras import require
+from phosphene.metrics.similarity import LEAST_SIDE
 
 __all__ = ["CHECKS", "Check", "CheckContext", "Finding", "OnProgress", "Request", "choose", "examine"]
 
@@ -34,7 +35,7 @@ class Check:
 
     def requests(self, context: CheckContext) -> list[Request]:
         """Return requests for the other maps (another seed, randomised network, ...) that this check compares with; empty if none."""
-        return self.needs(context) if self.needs else []
+        return self.needs(context) if self.needs and not context.too_small else []
 
 
 # Those that make no maps come first, so that the first findings come at once.
@@ -72,9 +73,13 @@ def choose(names: Sequence[str] = ()) -> list[str]:
 def examine(name: str, context: CheckContext) -> Finding:
     """Make the maps that the named check still lacks; return its Finding, ``cost`` being their number, without verdict if that fails.
 
-    That is after a NumericError, or a WeightsError: some networks cannot be randomised. Maps that exist already cost nothing.
+    That is after a NumericError, or a WeightsError: some networks cannot be randomised; and if the maps are too small to
+    compare them with others. Maps that exist already cost nothing.
     """
     check, before = CHECKS[name], len(context.made)
+    if check.needs and context.too_small:
+        why = f"its maps have sides below {LEAST_SIDE} pixels, too small to compare them with others."
+        return Finding(name, {}, None, f"It could not be judged: {why}")
     try:
         context.make(check.requests(context))
         finding = check.find(context)

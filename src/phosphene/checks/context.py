@@ -22,6 +22,7 @@ from phosphene.labels import first_synonym
 from phosphene.mapper import Step, in_groups, map_jobs
 from phosphene.mapper.units import reader_and_targets
 from phosphene.metrics.predictions import logits_of_maps
+from phosphene.metrics.similarity import LEAST_SIDE
 from phosphene.recipe import Recipe
 from phosphene.samples import SamplePool, load_samples
 
@@ -94,6 +95,11 @@ class CheckContext:
     def has_inner_units(self) -> bool:
         """Whether some ``chosen`` maps are of units of inner layers, on which the layers that follow have no influence."""
         return any(one.concept.is_inner_unit for one in self.chosen)
+
+    @property
+    def too_small(self) -> bool:
+        """Whether similarities are not defined for the maps, because they have sides below 8 pixels."""
+        return min(self.classifier.input.size) < LEAST_SIDE
 
     @cached_property
     def words(self) -> Words:
