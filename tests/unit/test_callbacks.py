@@ -71,6 +71,14 @@ def test_training_goes_on_as_if_nobody_had_looked():
     assert distance(history[0][0].nu, history[2][0].nu) > ROOM  # it is the network of that epoch that is seen
 
 
+def test_classes_with_one_first_synonym_are_logged_apart():
+    kept = Kept()
+    MapEvery(tiny.classifier(), [0, 1, 2], logger=kept, **FAST)(0)
+    tags = [tag for kind, tag, _ in kept.rows if kind == "image"]
+    assert tags == ["phosphene/lion", "phosphene/crane (1)", "phosphene/crane (2)"]
+    assert "phosphene/crane (2)/p_class" in {tag for _, tag, _ in kept.rows}
+
+
 def test_the_generators_are_given_back_also_after_an_error():
     look = MapEvery(tiny.classifier(), [0], **FAST)
     with torch.no_grad():

@@ -1,6 +1,7 @@
 """Map some classes every few epochs while a network is trained, and leave the network as it was."""
 
 import random
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,7 +25,7 @@ from phosphene.callbacks.loggers import Logger
 from phosphene.checked import checked
 from phosphene.classifier import Classifier
 from phosphene.concept_map import Job, MapList
-from phosphene.concepts import is_unit
+from phosphene.concepts import is_unit, name_with_index
 from phosphene.engine import Engine
 from phosphene.errors import RecipeError, describe
 from phosphene.mapper import in_groups, map_jobs
@@ -113,12 +114,14 @@ class MapEvery:
                 maps += map_jobs(engine, pool, group, self.recipe)
         self.history[epoch] = maps
         if self.logger is not None:
+            named = Counter(one.short for one in maps)
             for one in maps:
-                self.logger.image(f"phosphene/{one.short}", one.image, epoch)
+                short = one.short if named[one.short] == 1 else name_with_index(one.index, one.label)
+                self.logger.image(f"phosphene/{short}", one.image, epoch)
                 name = "percentile" if is_unit(one.index) else "p_class"
-                self.logger.scalar(f"phosphene/{one.short}/{name}", one.p_class, epoch)
+                self.logger.scalar(f"phosphene/{short}/{name}", one.p_class, epoch)
                 if one.targeting_rate is not None:
-                    self.logger.scalar(f"phosphene/{one.short}/targeting_rate", one.targeting_rate, epoch)
+                    self.logger.scalar(f"phosphene/{short}/targeting_rate", one.targeting_rate, epoch)
         return maps
 
 
