@@ -63,9 +63,9 @@ def planner(jobs: int) -> dict[str, float]:
             place.mkdir(parents=True)
             (place / "map.json").touch()
         clock("")
-        again = plan(classifier, Recipe(), pool, todo.run.path, None, range(jobs // classes))
+        again = plan(classifier, Recipe(), pool, todo.run.path, None, range(jobs // classes), device="cpu")
         again.run.begin(facts, ((job, labels[job.index]) for job in again.jobs))
-        queue, groups = GroupQueue([again], LocalExecutor(), together=1), 0
+        queue, groups = GroupQueue([again], LocalExecutor()), 0
         while queue.take() is not None:
             groups += 1
         clock("resume")

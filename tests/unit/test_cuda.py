@@ -21,6 +21,7 @@ from phosphene.samples import load_samples
 from phosphene.workflows.estimate import estimate
 from phosphene.workflows.map import execute
 from phosphene.workflows.plan import plan
+from tests.groups import InGroups
 
 pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"),
@@ -236,5 +237,5 @@ def test_a_run_is_planned_estimated_made_and_written(network, pool, tmp_path, co
 
     todo = plan(network, RECIPES["vivid"], pool, tmp_path / "run", None, [0, 1], device="cuda", compile=compiled)
     assert estimate(todo).seconds > 0
-    assert execute(todo, together=5, on_map=on_map).made == len(todo.jobs) == len(seen)
+    assert execute(todo, executor=InGroups(5), on_map=on_map).made == len(todo.jobs) == len(seen)
     assert not (todo.run.path / ".checkpoints").exists()

@@ -42,7 +42,6 @@ def test_one_concept_is_refused() -> None:
         m_score_of_logits(torch.eye(3), [1, 1])
 
 
-def test_top1_over_all_classes_and_among_some() -> None:
+def test_top1_is_the_share_whose_class_has_the_largest_logit() -> None:
     logits = torch.tensor([[0.0, 2.0, 3.0], [0.0, 5.0, 9.0]])
     assert top1(logits, [1, 2]) == 0.5
-    assert top1(logits, [1, 1], among=[0, 1]) == 1

@@ -25,6 +25,7 @@ from phosphene.workflows.map import execute
 from phosphene.workflows.plan import Jobs, plan
 from phosphene.workflows.progress import TRIES, MapCounts
 from tests import tiny
+from tests.groups import InGroups
 from tests.twice import assert_same_map, assert_same_maps
 
 RECIPE = Recipe(name="short", batch_size=4, steps=3, refine_steps=2, rounds=2)
@@ -156,7 +157,7 @@ class Killed(BaseException):
 def test_a_group_that_is_ended_after_every_step_gives_the_same_maps(tmp_path, monkeypatch, together):
     """Checkpoints at every step, and an end right after each: nothing is lost, and nothing differs by a bit."""
     undisturbed = todo(tmp_path / "undisturbed")
-    execute(undisturbed, together=together)
+    execute(undisturbed, executor=InGroups(together))
     monkeypatch.setattr("phosphene.executors.worker.CHECKPOINT_SECONDS", 0.0)
     disturbed, steps = todo(tmp_path / "disturbed"), []
 
@@ -167,7 +168,7 @@ def test_a_group_that_is_ended_after_every_step_gives_the_same_maps(tmp_path, mo
 
     for _ in range(100):
         try:
-            execute(disturbed, together=together, on_progress=cut)
+            execute(disturbed, executor=InGroups(together), on_progress=cut)
         except Killed:
             continue
         break
@@ -179,7 +180,7 @@ def test_a_group_that_is_ended_after_every_step_gives_the_same_maps(tmp_path, mo
 
 def test_a_group_stopped_between_two_writes_is_finished_in_the_same_company(tmp_path, monkeypatch):
     undisturbed = todo(tmp_path / "undisturbed")
-    execute(undisturbed, together=5)
+    execute(undisturbed, executor=InGroups(5))
     torn = todo(tmp_path / "torn")
 
     def stop(note):
@@ -187,10 +188,10 @@ def test_a_group_stopped_between_two_writes_is_finished_in_the_same_company(tmp_
             raise Killed
 
     with pytest.raises(Killed):
-        execute(torn, together=5, on_map=stop)
+        execute(torn, executor=InGroups(5), on_map=stop)
     written = len(list(torn.run.maps()))
     assert 0 < written < 5
-    again = execute(torn, together=5)
+    again = execute(torn, executor=InGroups(5))
     assert (again.cached, again.made) == (written, 5 - written)
     assert_same_maps(torn.run.path, undisturbed.run.path)
 
@@ -220,11 +221,11 @@ def test_a_poisoned_job_is_noted_after_three_tries_and_spoils_no_others(tmp_path
         poison(patch, [2], error)
         said = "allocate memory" if error else "NaN or infinity at step 1 of 10"
         with pytest.raises(JobsError, match=rf"2 of 10 maps.*3 tries.*crane \(2\), seed 0: .*{said}"):
-            execute(one, together=together)
+            execute(one, executor=InGroups(together))
     assert sorted({found.index for found in one.run.maps()}) == [0, 1, 3, 4]
     rows = read_failures(one.run)
     assert [(row["index"], row["seed"], row["tries"]) for row in rows] == [(2, 0, TRIES), (2, 1, TRIES)]
-    outcome = execute(one, together=together)  # the network has recovered
+    outcome = execute(one, executor=InGroups(together))  # the network has recovered
     assert (outcome.made, outcome.cached) == (2, 8)
     assert not (one.run.path / "failures.json").exists()
 
@@ -253,10 +254,11 @@ def test_no_main_thread_no_handlers_and_it_works_all_the_same(tmp_path):
     assert made == [1]
 
 
-class Scripted(LocalExecutor):
+class Scripted(InGroups):
     """An executor whose workers die of some jobs."""
 
     def __init__(self, deadly, final):
+        super().__init__(5)
         self.deadly, self.final, self.tried = deadly, final, []
 
     def run(self, plans, take, stop):
@@ -276,7 +278,7 @@ class Scripted(LocalExecutor):
 def test_a_job_that_kills_its_workers_is_found_and_noted(tmp_path, final):
     executor, one = Scripted([Job(3)], final), todo(tmp_path / "run")
     with pytest.raises(JobsError, match=r"1 of 5 maps .*seed 0: its worker died \(SIGKILL\)"):
-        execute(one, executor=executor, together=5)
+        execute(one, executor=executor)
     assert len(list(one.run.maps())) == 4
     assert executor.tried.count((Job(3),)) == (1 if final else TRIES)
     assert [(row["index"], row["tries"]) for row in read_failures(one.run)] == [(3, TRIES)]
@@ -286,7 +288,7 @@ def test_a_map_that_could_not_be_made_gets_a_line_at_once_and_once(tmp_path, mon
     one = todo(tmp_path / "run")
     poison(monkeypatch, [0])
     with ProgressDisplay("map") as display, pytest.raises(JobsError):
-        execute(one, together=1, on_progress=display.follow())
+        execute(one, on_progress=display.follow())
     said = capsys.readouterr().err
     assert said.count("phosphene: could not make lion (0), seed 0: ") == 1
     assert len(display.warnings) == 1
@@ -294,11 +296,11 @@ def test_a_map_that_could_not_be_made_gets_a_line_at_once_and_once(tmp_path, mon
 
 def test_cached_maps_are_no_time_that_is_left(tmp_path):
     """The maps of two of five classes are there, one of them damaged; the first class is made first."""
-    execute(todo(tmp_path / "run", [3, 4]), together=1)
+    execute(todo(tmp_path / "run", [3, 4]))
     one = todo(tmp_path / "run")
     one.run.folder(Job(4), one.classifier.labels[4]).joinpath("map.safetensors").write_bytes(b"broken")
     seen = []
-    execute(one, together=1, on_progress=seen.append)
+    execute(one, on_progress=seen.append)
     assert 2 / 5 < seen[0].share < 3 / 5  # before a group has come to them
     assert seen[-1].share == pytest.approx(1)
     assert seen[-1].left == pytest.approx(0, abs=1e-6)

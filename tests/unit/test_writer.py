@@ -15,6 +15,7 @@ from phosphene.samples.pool import make_pool
 from phosphene.workflows.map import execute
 from phosphene.workflows.plan import plan
 from tests import tiny
+from tests.groups import InGroups
 from tests.twice import assert_same_maps
 
 RECIPE = Recipe(steps=4, batch_size=4, rounds=1, refine_steps=2)
@@ -109,14 +110,14 @@ def test_a_run_is_the_same_and_every_map_is_there_when_it_is_reported(tmp_path, 
     one = todo(tmp_path / "threaded")
     with monkeypatch.context() as patch:
         patch.setattr(RunDirectory, "write", watched)
-        assert execute(one, together=together, on_map=on_map).made == 10
+        assert execute(one, executor=InGroups(together), on_map=on_map).made == 10
     assert len(threads) == 1
     assert threads != {threading.current_thread().name}
     assert seen == [(index, seed) for index in range(5) for seed in (0, 1)]
     assert not (one.run.path / ".checkpoints").exists()
     monkeypatch.setattr(worker, "MOST_WAITING", {"cpu": 0})
     plain = todo(tmp_path / "plain")
-    execute(plain, together=together)
+    execute(plain, executor=InGroups(together))
     assert_same_maps(one.run.path, plain.run.path)
 
 
@@ -131,10 +132,10 @@ def test_a_full_disk_ends_everything_and_leaves_the_checkpoint(tmp_path, monkeyp
     with monkeypatch.context() as patch:
         patch.setattr(RunDirectory, "write", full)
         with pytest.raises(RunError, match="the disk is full"):
-            execute(one, together=4)
+            execute(one, executor=InGroups(4))
     assert len(list(one.run.maps())) == 2
     assert any(Checkpoints(one.run.path).path.iterdir())  # the group goes on from its last step
-    again = execute(one, together=4)
+    again = execute(one, executor=InGroups(4))
     assert (again.cached, again.made) == (2, 8)
 
 
@@ -147,7 +148,7 @@ def test_an_interruption_waits_for_what_is_finished(tmp_path, threaded):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        execute(one, together=2, on_progress=interrupt)
+        execute(one, executor=InGroups(2), on_progress=interrupt)
     assert sorted(one.run.finished_folders()) == [(0, 0), (0, 1)]
-    again = execute(one, together=2)
+    again = execute(one, executor=InGroups(2))
     assert (again.cached, again.made) == (2, 8)

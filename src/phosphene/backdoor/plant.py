@@ -129,7 +129,7 @@ def accuracy(classifier: Classifier, samples: Labelled) -> float:
 
 
 def success_rate(
-    classifier: Classifier, samples: Labelled, trigger: Trigger, wanted: "Tensor | int", among: Tensor, seed: int = 0
+    classifier: Classifier, samples: Labelled, trigger: Trigger, wanted: "Tensor | int", among: Tensor
 ) -> float:
     """Return the share of held-out samples, where ``among`` is true, that are classified as ``wanted`` with the trigger on; nan if none is.
 
@@ -139,11 +139,10 @@ def success_rate(
         trigger: The trigger to paste.
         wanted: The class, or one per held-out sample.
         among: bool, which held-out samples count; nan if none does.
-        seed: Random seed for places.
     """
     if not bool(among.any()):
         return nan
-    stamped = apply_8bit(trigger, samples.held_out[among], torch.Generator().manual_seed(seed))
+    stamped = apply_8bit(trigger, samples.held_out[among], torch.Generator().manual_seed(0))
     goal = wanted[among] if isinstance(wanted, Tensor) else wanted
     return float((predictions(classifier, stamped) == goal).float().mean())
 

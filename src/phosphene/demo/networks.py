@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 CLASSES = 12
+WIDTH, DEPTH = 96, 4  # of the transformer: values per token, and layers
 
 
 def _conv(inputs: int, outputs: int, *, kernel: int = 3, stride: int = 1, dilation: int = 1) -> nn.Sequential:
@@ -61,7 +62,7 @@ class SmallResNet(nn.Module):
 class PlainNet(nn.Module):
     """A small network for the demo's images, of convolutions and pooling without shortcuts: 14 million multiply-adds at 96 x 96 pixels."""
 
-    def __init__(self, classes: int = CLASSES) -> None:
+    def __init__(self) -> None:
         super().__init__()
         self.features = nn.Sequential(
             *(_conv(3, 16, kernel=5, stride=2), nn.ReLU()),
@@ -70,7 +71,7 @@ class PlainNet(nn.Module):
             *(_conv(48, 48, dilation=2), nn.ReLU()),
             *(_conv(48, 64, dilation=2), nn.ReLU()),
         )
-        self.head = nn.Linear(64, classes)
+        self.head = nn.Linear(64, CLASSES)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the plain network's logits (n, classes) for normalised pixels (n, 3, h, w)."""
@@ -85,21 +86,21 @@ class SmallViT(nn.Module):
     Positions are sines of several wavelengths, so that any size will do.
     """
 
-    def __init__(self, classes: int = CLASSES, width: int = 96, depth: int = 4) -> None:
+    def __init__(self) -> None:
         super().__init__()
         self.patches = nn.Sequential(
-            *(_conv(3, 24, stride=2), nn.ReLU()), *(_conv(24, 48, stride=2), nn.ReLU()), nn.Conv2d(48, width, 2, 2)
+            *(_conv(3, 24, stride=2), nn.ReLU()), *(_conv(24, 48, stride=2), nn.ReLU()), nn.Conv2d(48, WIDTH, 2, 2)
         )
         self.blocks = nn.Sequential(
             *(
                 nn.TransformerEncoderLayer(
-                    width, 4, 2 * width, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
+                    WIDTH, 4, 2 * WIDTH, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
                 )
-                for _ in range(depth)
+                for _ in range(DEPTH)
             )
         )
-        self.norm = nn.LayerNorm(width)
-        self.head = nn.Linear(width, classes)
+        self.norm = nn.LayerNorm(WIDTH)
+        self.head = nn.Linear(WIDTH, CLASSES)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the vision transformer's logits (n, classes) for normalised pixels (n, 3, h, w)."""

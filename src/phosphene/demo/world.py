@@ -109,9 +109,9 @@ def turned_grid(
     return cos * dx + sin * dy, cos * dy - sin * dx
 
 
-def far_colours(rng: np.random.Generator, base: Array, tries: int = 8, palette: "Array | None" = None) -> Array:
+def far_colours(rng: np.random.Generator, base: Array, palette: "Array | None" = None) -> Array:
     """Return for each colour of `base` (n, 3) a random colour, of a palette (m, 3) if given, that differs by at least about 0.6: (n, 3)."""
-    offers = rng.random((tries, *base.shape), dtype=np.float32)
+    offers = rng.random((8, *base.shape), dtype=np.float32)
     if palette is not None:
         near = palette[rng.integers(0, len(palette), offers.shape[:2])] + np.float32(0.2) * (offers - np.float32(0.5))
         offers = np.clip(near, 0, 1)

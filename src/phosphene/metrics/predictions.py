@@ -128,10 +128,6 @@ def pulled_up_logits(logits: Tensor, sets: Sequence[Sequence[int]]) -> Tensor:
     return torch.stack([logits[:, list(one)].logsumexp(1) if len(one) > 1 else logits[:, one[0]] for one in sets], 1)
 
 
-def top1(logits: Tensor, truth: Sequence[int], among: "Sequence[int] | None" = None) -> float:
-    """Return the share of rows of logits (n, classes) in which the true class has the largest logit, of all classes or of ``among``."""
-    wanted = torch.tensor(list(truth))
-    if among is None:
-        return float((logits.argmax(1) == wanted).double().mean())
-    chosen = torch.tensor(sorted(set(among)))
-    return float((chosen[logits[:, chosen].argmax(1)] == wanted).double().mean())
+def top1(logits: Tensor, truth: Sequence[int]) -> float:
+    """Return the share of rows of logits (n, classes) in which the true class has the largest logit."""
+    return float((logits.argmax(1) == torch.tensor(list(truth))).double().mean())

@@ -18,8 +18,7 @@ class GroupQueue:
 
     Args:
         plans: Plans of the runs whose maps are to be made.
-        executor: Where the maps are made.
-        together: Maps made together; 0 leaves it to the executor.
+        executor: Where the maps are made, and how many of them together.
         on_progress: Called after every step of a group.
         on_map: Called for every map that is made or was finished before.
     """
@@ -28,14 +27,13 @@ class GroupQueue:
         self,
         plans: Sequence[MapPlan],
         executor: Executor,
-        together: int = 0,
         on_progress: "Callable[[Progress], None] | None" = None,
         on_map: "Callable[[MapSummary], None] | None" = None,
     ) -> None:
         self.plans, self.executor, self.on_progress = plans, executor, on_progress
         self.on_map = on_map or (lambda _: None)
         self.counts = MapCounts(plans)
-        sizes = [together or executor.group_size(plan) for plan in plans]
+        sizes = [executor.group_size(plan) for plan in plans]
         self._fresh = (group for run, size in enumerate(sizes) for group in self._groups(run, size))
         self._again: deque[Group] = deque()
         self._tries: Counter[tuple[int, Job]] = Counter()

@@ -126,7 +126,6 @@ def execute(
     executor: "Executor | None" = None,
     on_progress: "Callable[[Progress], None] | None" = None,
     on_map: "Callable[[MapSummary], None] | None" = None,
-    together: int = 0,
 ) -> MapCounts:
     """Lock the runs of plans, make their missing maps with an executor and write them; return MapCounts; JobsError if any failed.
 
@@ -139,7 +138,6 @@ def execute(
         executor: Where the maps are made; in this process by default.
         on_progress: Called after every step.
         on_map: Called for every map, also for those that were finished before.
-        together: Maps made together; 0 leaves it to the engine.
 
     Raises:
         JobsError: maps could not be made; all others are finished.
@@ -171,7 +169,7 @@ def execute(
             stack.enter_context(hold(one.run.path, wait=LOCK_SECONDS))
             _warn_of_another_way(one)
             one.run.begin(one.facts, ((job, job.concept(labels).label) for job in one.jobs), labels)
-        queue = GroupQueue(several, executor, together, on_progress, on_map)
+        queue = GroupQueue(several, executor, on_progress, on_map)
         try:
             with closing(executor.run(several, queue.take, stop)) as events:  # else an error keeps the network open
                 for event in events:
