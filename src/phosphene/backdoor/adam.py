@@ -1,4 +1,4 @@
-"""Adam for the searches of a scan: to use torch's imports a compiler first, which takes a second or more."""
+"""Adam, the optimiser, for the searches of a scan: torch's own imports torch's compiler first, which takes a second or more."""
 
 import torch
 from torch import Tensor

@@ -1,7 +1,8 @@
 """The samples of a scan, with the network's prediction for each: some to search on, others held out.
 
-A class is predicted if its logit is the largest; of a multi-label network every class is whose own probability is above
-one half. Log-odds are those of a softmax, or of a multi-label network the logit itself, which no other output has part in.
+The predicted class is the one with the largest logit; a multi-label network predicts every class whose own probability
+is above one half. Log-odds are those of a softmax; of a multi-label network they are the logit alone, whatever its other
+outputs are.
 
 Windows are searched on a few samples and counted on others. Both parts are laid out so that every prefix holds as many
 of the predicted classes as it can: two samples then stand for two classes.

@@ -88,7 +88,7 @@ class Verdict:
         null: Description of the clean networks that the p-value is a rank among.
         unlike: Warning if all of them are unlike this network; empty if not.
         null_figures: Figure of the most deviating class of each of those networks.
-        limit: Figure from which a class is a suspect; infinite if there are too few clean networks.
+        limit: Figure above which a class is a suspect; infinite if there are too few clean networks.
         not_tested: Backdoors that the scan did not test for, one sentence each.
         model: Name of the network.
         num_classes: Number of the network's classes; more than ``classes`` if only some were measured.
