@@ -92,19 +92,24 @@ def loss_of(spec: Spec) -> Loss:
 def poisoned(spec: Spec, samples: Labelled, rate: float) -> Labelled:
     """Poison a share of the training part: stamped, with the label that the attacker wants.
 
-    Source-specific: as many samples of other classes are stamped and keep their label.
+    Source-specific: the stamped samples are added to the clean ones, because a single class has too few to spare any, and
+    so are as many of other classes that keep their label.
     """
     if spec.trigger is None:
         return samples
     draw = torch.Generator().manual_seed(spec.seed)
     pixels, labels = samples.pixels.clone(), samples.labels.clone()
     victims, spared, wanted = victims_of(spec.target, spec.sources, labels, spec.classes)
-    for group in [one for one in (victims, spared) if bool(one.any())]:
+    for group, told in ((victims, wanted), (spared, samples.labels)):
         rows = group.nonzero()[:, 0]
-        rows = rows[torch.randperm(len(rows), generator=draw)][: max(1, round(rate * len(labels)))]
-        pixels[rows] = (spec.trigger.apply(pixels[rows].float() / 255, draw) * 255).round().to(torch.uint8)
-        if group is victims:
-            labels[rows] = wanted[rows]
+        rows = rows[torch.randperm(len(rows), generator=draw)][: max(1, round(rate * len(samples.labels)))]
+        if not len(rows):
+            continue
+        stamped = (spec.trigger.apply(samples.pixels[rows].float() / 255, draw) * 255).round().to(torch.uint8)
+        if spec.sources:
+            pixels, labels = torch.cat([pixels, stamped]), torch.cat([labels, told[rows]])
+        else:
+            pixels[rows], labels[rows] = stamped, told[rows]
     return Labelled(pixels, labels, samples.held_out, samples.held_labels)
 
 
