@@ -20,7 +20,7 @@ from phosphene.concepts import disjoint, is_unit
 from phosphene.engine import Engine
 from phosphene.labels import first_synonym
 from phosphene.mapper import Step, in_groups, map_jobs
-from phosphene.mapper.units import reader_and_targets
+from phosphene.mapper.units import engine_and_targets
 from phosphene.metrics.predictions import logits_of_maps
 from phosphene.metrics.similarity import LEAST_SIDE
 from phosphene.recipe import Recipe
@@ -168,7 +168,7 @@ class CheckContext:
     def predict(self, maps: Sequence[ConceptMap], depth: int = 0) -> MapPredictions:
         """Classify maps by the network, or its last ``depth`` blocks randomised; return the MapPredictions (hits, mean confidence)."""
         with self.engine(depth) as engine:
-            reader, targets = reader_and_targets(engine, [one.concept for one in maps], self.pool.to(engine.device))
+            reader, targets = engine_and_targets(engine, [one.concept for one in maps], self.pool.to(engine.device))
             return predictions_of(logits_of_maps(reader, maps), targets.cpu(), reader.classifier)
 
     @cached_property

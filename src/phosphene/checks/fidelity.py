@@ -11,7 +11,7 @@ from phosphene.checks.map_predictions import predictions_of
 from phosphene.checks.words import Words
 from phosphene.formats import percent
 from phosphene.mapper.measurements import targeting_rates
-from phosphene.mapper.units import reader_and_targets
+from phosphene.mapper.units import engine_and_targets
 from phosphene.metrics.predictions import SCORE_CONTRAST, logits_at_contrasts
 from phosphene.metrics.scores import CONTRASTS
 
@@ -31,7 +31,7 @@ def find(context: CheckContext) -> Finding:
         nu = torch.stack([one.nu for one in context.chosen]).to(engine.device, engine.dtype)
         unit = nu / nu.flatten(1).std(1, correction=0).clamp_min(torch.finfo(nu.dtype).tiny).view(-1, 1, 1, 1)
         concepts = [one.concept for one in context.chosen]
-        reader, targets = reader_and_targets(engine, concepts, context.pool.to(engine.device))
+        reader, targets = engine_and_targets(engine, concepts, context.pool.to(engine.device))
         for contrast, logits in zip(CONTRASTS, logits_at_contrasts(reader, context.chosen, CONTRASTS), strict=True):
             figures |= predictions_of(logits, targets.cpu(), reader.classifier).figures(f"{contrast:g}")
             rates = [rate for rate in targeting_rates(reader, held_out, contrast * unit, targets) if rate is not None]

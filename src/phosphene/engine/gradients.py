@@ -10,7 +10,7 @@ from phosphene.classifier import Classifier
 from phosphene.engine.modules import forward_hooks, hookable
 from phosphene.errors import CardError
 
-PATIENCE = 5  # steps of a map without any gradient before the network is refused
+MAX_STEPS_WITHOUT_GRADIENT = 5  # steps of a map without any gradient before the network is refused
 
 
 class MeanGradients(NamedTuple):

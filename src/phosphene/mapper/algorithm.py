@@ -20,7 +20,9 @@ BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 
 @dataclass(eq=False)
 class Moments:
-    """Adam's first and second moments of m maps, and the steps taken: updated in place, so that an optimization can resume.
+    """Adam's first and second moments of m maps, and the number of steps taken.
+
+    They are updated in place, so that an optimization can resume.
 
     Attributes:
         step: Steps taken.
@@ -45,7 +47,9 @@ def accumulate(
     colours: "Tensor | None" = None,
     prior: "Prior | None" = None,
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Run Algorithm 1 on m maps from ``nu`` on; per step yield maps (m, c, h, w), losses (m,) and the share of samples that hit (m,).
+    """Run Algorithm 1 on m maps, starting from ``nu``; yield after every step.
+
+    Each step yields the maps (m, c, h, w), their losses (m,), and per map the share of samples that hit (m,).
 
     A sample hits if it is classified as its map's class. Samples, and views of the maps, come from ``draws``.
 
@@ -68,21 +72,24 @@ def accumulate(
         batch: Tensor, views: "Tensor | None", bias1: Tensor, bias2: Tensor, size: Tensor,
         classes: Tensor, nu: Tensor, mean: Tensor, square: Tensor, weight: "Tensor | None",
     ) -> tuple[Tensor, ...]:  # fmt: skip
-        """Take one step of Algorithm 1 (its lines 3 to 15); return maps, Adam's moments, losses and hits, as tensors for a CUDA graph."""
-        added = prior and prior._replace(weight=weight)
-        nudged = mean_view_gradients(engine, batch, nu, views, classes, recipe.loss, added)  # lines 3, 4
-        x = smooth(nudged.gradient)
+        """Take one step of Algorithm 1 (its lines 3 to 15), as a function of tensors for a CUDA graph.
+
+        It returns the maps, Adam's moments, the statistics' weight, losses and hits.
+        """
+        weighted_prior = prior and prior._replace(weight=weight)
+        batch_means = mean_view_gradients(engine, batch, nu, views, classes, recipe.loss, weighted_prior)  # lines 3, 4
+        x = smooth(batch_means.gradient)
         mean = BETA1 * mean + (1 - BETA1) * x  # line 5
         square = BETA2 * square + (1 - BETA2) * x * x  # line 6
         v = smooth((mean / bias1) / ((square / bias2).sqrt() + EPSILON))  # line 7
         sign = better_sign(engine, batch, nu, v, classes) if recipe.sign_test else 1.0  # lines 8 to 10
         nu = nu + sign * size * v  # lines 11 to 14
         nu = project(nu, radius)  # line 15
-        return nu, mean, square, nudged.weight, nudged.loss, nudged.hits
+        return nu, mean, square, batch_means.weight, batch_means.loss, batch_means.hits
 
     step = engine.captured(one_step, recipe, None if colours is None else tuple(colours.flatten().tolist()), prior)
     zero = torch.zeros_like(nu)
-    mean, square = (zero if past is None else past for past in (moments.mean, moments.square))  # line 1: mu, sigma
+    mean, square = (zero if m is None else m for m in (moments.mean, moments.square))  # line 1: mu, sigma
     # Line 2; from 1: at 0 the bias correction divides by 0.
     for k, (batch, views) in zip(range(moments.step + 1, recipe.steps + 1), draws, strict=False):
         bias1, bias2, size = scalars(nu, 1 - BETA1**k, 1 - BETA2**k, step_size(recipe, k))
@@ -93,27 +100,33 @@ def accumulate(
 
 
 def scalars(like: Tensor, *values: float) -> tuple[Tensor, ...]:
-    """Return ``values``, numbers that change from step to step, as 0-dimensional tensors of the type and device of ``like``."""
+    """Return ``values`` as 0-dimensional tensors of the type and device of ``like``.
+
+    They change from step to step, so a CUDA graph takes them as inputs.
+    """
     return torch.tensor(values, dtype=like.dtype).to(like.device, non_blocking=True).unbind()
 
 
 def step_size(recipe: Recipe, k: int) -> float:
-    """Return the size of step ``k``, from 1: the recipe's ``step_size``, falling along a cosine to ``step_decay`` times that."""
-    fallen = (1 - math.cos(math.pi * (k - 1) / max(recipe.steps - 1, 1))) / 2
-    return recipe.step_size * (1 - (1 - recipe.step_decay) * fallen)
+    """Return the size of step ``k``, counted from 1.
+
+    It falls along a cosine from the recipe's ``step_size`` to ``step_decay`` times that.
+    """
+    progress = (1 - math.cos(math.pi * (k - 1) / max(recipe.steps - 1, 1))) / 2
+    return recipe.step_size * (1 - (1 - recipe.step_decay) * progress)
 
 
 def better_sign(engine: Engine, batch: Tensor, nu: Tensor, v: Tensor, classes: Tensor) -> Tensor:
-    """Return +1 or -1 per map, (m, 1, 1, 1): whether a step along ``v`` or against it makes its class likelier for samples less the map.
+    """Return the sign (+1 or -1), per map, of the step along ``v`` that makes its class likelier: (m, 1, 1, 1).
 
     Lines 8 to 10 of Algorithm 1. The step has l2 norm 1; the class's probability is the mean over ``batch`` less the map.
     """
-    unit = v / norm(v).clamp_min(torch.finfo(v.dtype).tiny)
-    along = engine.mean_probabilities(batch, nu + unit, classes)
-    against = engine.mean_probabilities(batch, nu - unit, classes)
-    return torch.where(along >= against, 1.0, -1.0).to(v.dtype).view(-1, 1, 1, 1)
+    direction = v / norm(v).clamp_min(torch.finfo(v.dtype).tiny)
+    p_along = engine.mean_probabilities(batch, nu + direction, classes)
+    p_against = engine.mean_probabilities(batch, nu - direction, classes)
+    return torch.where(p_along >= p_against, 1.0, -1.0).to(v.dtype).view(-1, 1, 1, 1)
 
 
 def project(nu: Tensor, radius: float) -> Tensor:
-    """Return maps (m, c, h, w), each scaled down to l2 norm ``radius`` if it is longer: line 15 of Algorithm 1."""
+    """Return maps (m, c, h, w), scaled down to l2 norm ``radius`` where longer (line 15 of Algorithm 1)."""
     return nu * (radius / norm(nu).clamp_min(torch.finfo(nu.dtype).tiny)).clamp_max(1)

@@ -12,7 +12,7 @@ from phosphene.samples.pool import SamplePool
 
 
 class Draw(NamedTuple):
-    """What a step draws for m maps: the pixels of a mini-batch each, and matrices of random views of the maps; ``None``: maps as they are.
+    """What one step draws for m maps: a mini-batch for each, and random views of the maps.
 
     Attributes:
         samples: A mini-batch per map, uint8 (m, b, c, h, w).
@@ -31,7 +31,7 @@ def draw_ahead(
     ahead: int,
     dtype: "torch.dtype | None",
 ) -> Iterator[Draw]:
-    """Yield a Draw (samples, views) per step, from one generator per map; those of ``ahead`` steps are drawn and moved together.
+    """Yield one Draw per step; those of ``ahead`` steps are drawn and moved to the device together.
 
     Every generator gives its numbers in the order of the steps, so they do not depend on ``ahead``. After a multiple
     of ``ahead`` steps, and after the last one, the generators have given what these steps needed and no more.
@@ -45,12 +45,12 @@ def draw_ahead(
         dtype: Type of the maps that are viewed; ``None`` for no views (Eq. 2).
     """
     height, width = pool.pixels.shape[-2:]
-    for first in range(0, steps, ahead):
+    for start in range(0, steps, ahead):
         rows, views = [], []
-        for _ in range(min(ahead, steps - first)):
+        for _ in range(min(ahead, steps - start)):
             rows.append(pool.draw_rows(recipe.batch_size, generators))
             views.append(None if dtype is None else draw_views(recipe, generators, (height, width)))
-        drawn = [one for one in views if one is not None]
-        moved = torch.stack(drawn).to(pool.pixels.device, dtype) if drawn else [None] * len(rows)
-        for own, affine in zip(torch.stack(rows).to(pool.pixels.device), moved, strict=True):
-            yield Draw(pool.pixels[own], affine)
+        matrices = [one for one in views if one is not None]
+        view_matrices = torch.stack(matrices).to(pool.pixels.device, dtype) if matrices else [None] * len(rows)
+        for step_rows, step_views in zip(torch.stack(rows).to(pool.pixels.device), view_matrices, strict=True):
+            yield Draw(pool.pixels[step_rows], step_views)

@@ -11,7 +11,9 @@ from phosphene.errors import NumericError
 
 
 def confidences(engine: Engine, nu: Tensor, classes: Tensor, contrast: float) -> list[float]:
-    """Run the engine on images of maps ``nu``; return each's probability of its class, or of a unit the share of samples below it.
+    """Return the source's confidence in its class for the image of each map (m, c, h, w) in ``nu``.
+
+    For a map of a unit, it is the share of samples that activate the unit less than the image does.
 
     Raises:
         NumericError: the network gives NaN or infinity for the image of a map.
@@ -28,20 +30,22 @@ def confidences(engine: Engine, nu: Tensor, classes: Tensor, contrast: float) ->
 
 
 def targeting_rates(engine: Engine, held_out: Tensor, nu: Tensor, classes: Tensor) -> "list[float | None]":
-    """Subtract each map from held-out samples not predicted as its class; return the share that then is, per map; ``None`` without any.
+    """Return the targeting rate of each map: the share of held-out samples that it moves to its class.
+
+    Each map is subtracted from the samples.
 
     A sample is moved to a unit that it then activates above the 99th percentile of samples. Samples that are classified
     as the class anyway are left out; ``None`` if no other samples exist.
     """
-    before, count = engine.logits_of_samples(held_out), len(held_out)
+    logits_before, count = engine.logits_of_samples(held_out), len(held_out)
     rates: list[float | None] = []
-    together = max(1, engine.micro_batch // count)
-    for maps, targets in zip(torch.split(nu, together), torch.split(classes, together), strict=True):
+    maps_per_batch = max(1, engine.micro_batch // count)
+    for maps, targets in zip(torch.split(nu, maps_per_batch), torch.split(classes, maps_per_batch), strict=True):
         # All samples, though some do not count: a GPU prepares anew for every number of images.
-        moved = (held_out.to(engine.dtype) / 255 - maps[:, None]).clamp(0, 1)
-        logits = engine.logits(moved.flatten(0, 1)).view(len(maps), count, -1)
-        for target, after in zip(targets, logits, strict=True):
-            own = target.expand(count, *target.shape)
-            found = hits(after, own)[~hits(before, own)]
-            rates.append(float(found.double().mean()) if len(found) else None)
+        images = (held_out.to(engine.dtype) / 255 - maps[:, None]).clamp(0, 1)
+        logits = engine.logits(images.flatten(0, 1)).view(len(maps), count, -1)
+        for target, logits_after in zip(targets, logits, strict=True):
+            sample_targets = target.expand(count, *target.shape)
+            moved = hits(logits_after, sample_targets)[~hits(logits_before, sample_targets)]
+            rates.append(float(moved.double().mean()) if len(moved) else None)
     return rates

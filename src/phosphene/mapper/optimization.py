@@ -10,7 +10,7 @@ from torch import Tensor
 
 from phosphene.concept_map import ConceptMap, Job
 from phosphene.engine import Engine
-from phosphene.engine.gradients import PATIENCE, zero_gradient
+from phosphene.engine.gradients import MAX_STEPS_WITHOUT_GRADIENT, zero_gradient
 from phosphene.engine.statistics import Prior, is_measured
 from phosphene.engine.units import UnitClassifier
 from phosphene.errors import NumericError
@@ -20,14 +20,14 @@ from phosphene.mapper.measurements import confidences, targeting_rates
 from phosphene.mapper.progress import FrameRecorder, Step
 from phosphene.mapper.refinement import refine
 from phosphene.mapper.smoothing import colour_matrix
-from phosphene.mapper.units import reader_and_targets
+from phosphene.mapper.units import engine_and_targets
 from phosphene.mapper.xi import activation_weights
 from phosphene.recipe import Recipe
 from phosphene.samples.pool import SamplePool
 
 
 def group_size(engine: Engine, recipe: Recipe) -> int:
-    """Return how many maps are computed together: one on a CPU, on a GPU as many as fill a micro-batch with samples.
+    """Return how many maps are computed together: one on a CPU, more on a GPU.
 
     On a GPU as many as fill a micro-batch, no more, so that an interruption loses little. On a CPU each map is computed
     alone: kernels choose the order of their sums by the shape of a batch, so that other maps in it would change a map
@@ -37,7 +37,7 @@ def group_size(engine: Engine, recipe: Recipe) -> int:
 
 
 def in_groups(jobs: Sequence[Job], engine: Engine, recipe: Recipe) -> Iterator[list[Job]]:
-    """Yield the jobs, in order, as lists of :func:`group_size` jobs, whose maps are computed together; the last list may be shorter."""
+    """Yield the jobs in order, as lists of :func:`group_size` jobs to compute together; the last may be shorter."""
     size = group_size(engine, recipe)
     for start in range(0, len(jobs), size):
         yield list(jobs[start : start + size])
@@ -51,7 +51,7 @@ def map_jobs(
     on_progress: "Callable[[Step], None] | None" = None,
     frames: int = 0,
 ) -> list[ConceptMap]:
-    """Compute the maps of ``jobs`` (concept and seed each) together by a recipe, measure and return them, one ConceptMap per job.
+    """Compute the maps of ``jobs`` together by a recipe; return one measured ConceptMap per job.
 
     Args:
         engine: An open engine.
@@ -75,7 +75,7 @@ def map_jobs(
 
 
 class MapOptimization:
-    """Computes a group of maps together: iterating over it takes steps and yields progress, :meth:`finish` returns the maps.
+    """Computes a group of maps together: iterate over it to take steps, then call :meth:`finish`.
 
     Every map draws mini-batches and views from a generator of its own, seeded by its job, so that they do not depend
     on the other maps of the group. Between two steps, :meth:`state` is all that is needed to resume from there, to the
@@ -108,10 +108,10 @@ class MapOptimization:
         self.colours = colour_matrix(pool.colour_covariance, recipe.colour) if recipe.colour else None
         concepts = [job.concept(engine.classifier.labels) for job in jobs]
         self.labels = [concept.label for concept in concepts]
-        self.engine, self.classes = reader_and_targets(engine, concepts, self.pool)
+        self.engine, self.classes = engine_and_targets(engine, concepts, self.pool)
         # Of the pool as it was given, and by the engine itself: then they are measured once, and not in every group.
-        natural = with_natural_statistics_only(recipe, pool).statistics
-        statistics = engine.feature_statistics(pool.pixels) if natural else None
+        statistics_weight = with_natural_statistics_only(recipe, pool).statistics
+        statistics = engine.feature_statistics(pool.pixels) if statistics_weight else None
         self.prior = Prior(statistics, recipe.statistics) if statistics and statistics.layers else None
         # As it is carried out: the network, too, may have no statistics.
         self.effective_recipe = recipe if self.prior else recipe.replace(statistics=0.0)
@@ -139,9 +139,9 @@ class MapOptimization:
             step = len(self.losses) % (recipe.steps + recipe.refine_steps)  # within this round
             if step in (0, recipe.steps):
                 self.moments = Moments()
-            in_phase = (recipe.steps if step < recipe.steps else recipe.steps + recipe.refine_steps) - step
-            viewed = self.nu.dtype if step < recipe.steps else None
-            draws = draw_ahead(self.pool, recipe, self.generators, in_phase, ahead, viewed)
+            steps_left = (recipe.steps if step < recipe.steps else recipe.steps + recipe.refine_steps) - step
+            views_dtype = self.nu.dtype if step < recipe.steps else None
+            draws = draw_ahead(self.pool, recipe, self.generators, steps_left, ahead, views_dtype)
             if step < recipe.steps:
                 steps = accumulate(engine, draws, classes, self.nu, recipe, self.moments, self.colours, self.prior)
             else:
@@ -155,13 +155,14 @@ class MapOptimization:
                     return
 
     def _record(self, block: Sequence[tuple[Tensor, Tensor, Tensor]]) -> list[Step]:
-        """Store steps' maps, losses, hits in this state; return a Step for each until all maps stop; NumericError if a loss is not finite.
+        """Store the results of a block of steps; return a Step for each until all maps have stopped.
 
-        The state is then that after all of them, though the caller sees one after the other.
+        The state is then that after all of them, though the caller sees one after the other. NumericError if a loss
+        is not finite.
         """
         losses, hits = torch.stack([torch.stack(figures) for _, *figures in block], 1).tolist()
         reports: list[Step] = []
-        for (updated, _, _), loss, hit in zip(block, losses, hits, strict=True):
+        for (nu, _, _), loss, hit in zip(block, losses, hits, strict=True):
             if not all(math.isfinite(value) for value in loss):
                 name, number = self.engine.classifier.name, len(self.losses) + 1
                 error = NumericError(f"network {name} gives NaN or infinity at step {number} of {self.total}.")
@@ -169,13 +170,13 @@ class MapOptimization:
                 raise error
             self.losses.append(loss)
             self.hits.append(hit)
-            active = [stop is None for stop in self.stopped]
-            if not all(active):  # Algorithm 1 continues with all maps; those that have stopped stay as they were
-                rows = torch.tensor(active, device=updated.device).view(-1, 1, 1, 1)
-                updated = torch.where(rows, updated, self.nu)  # noqa: PLW2901
-            self.nu = updated
-            blank = len(self.losses) == min(PATIENCE, self.total) and not self.nu.any()
-            if blank and not isinstance(self.engine.classifier, UnitClassifier):  # units may be dead
+            is_running = [stop is None for stop in self.stopped]
+            if not all(is_running):  # Algorithm 1 continues with all maps; those that have stopped stay as they were
+                rows = torch.tensor(is_running, device=nu.device).view(-1, 1, 1, 1)
+                nu = torch.where(rows, nu, self.nu)  # noqa: PLW2901
+            self.nu = nu
+            maps_are_zero = len(self.losses) == min(MAX_STEPS_WITHOUT_GRADIENT, self.total) and not self.nu.any()
+            if maps_are_zero and not isinstance(self.engine.classifier, UnitClassifier):  # units may be dead
                 raise zero_gradient(self.engine.classifier)
             self._record_stops()
             total = len(self.losses) if self._all_stopped() else self.total
@@ -185,30 +186,30 @@ class MapOptimization:
         return reports
 
     def _record_stops(self) -> None:
-        """Note this step for each map that stops now: all samples were its class in each of the last ``stop_after`` recorded ``hits``."""
-        in_a_row = self.recipe.stop_after
-        if in_a_row and len(self.hits) >= in_a_row:
+        """Note this step for each map whose samples all hit in each of the last ``stop_after`` steps."""
+        stop_after = self.recipe.stop_after
+        if stop_after and len(self.hits) >= stop_after:
             for row, stop in enumerate(self.stopped):
-                if stop is None and all(hits[row] == 1 for hits in self.hits[-in_a_row:]):
+                if stop is None and all(hits[row] == 1 for hits in self.hits[-stop_after:]):
                     self.stopped[row] = len(self.hits)
 
     def _all_stopped(self) -> bool:
-        """Return whether every map of the group has stopped early (``stop_after``), so that no step is left."""
+        """Return whether every map of the group has stopped early (``stop_after``)."""
         return None not in self.stopped
 
     def finish(self, recorder: "FrameRecorder | None" = None) -> list[ConceptMap]:
-        """Return a list of ConceptMap with Xi (where a layer responds), confidence, targeting rate, and frames if ``recorder`` is given.
+        """Return the finished maps, one ConceptMap per job, with their measurements and recorded frames.
 
         Xi is that of the refinement if there was one, and is else measured here.
 
         Raises:
             NumericError: the network gives NaN or infinity.
         """
-        engine, recipe, effective = self.engine, self.recipe, self.effective_recipe
+        engine, recipe, run_recipe = self.engine, self.recipe, self.effective_recipe
         xi = self.xi
         if xi is None or not recipe.refine_steps:
             xi = activation_weights(engine, self.nu, self.layer, recipe.contrast)
-        taken = [len(self.losses) if stop is None else stop for stop in self.stopped]
+        steps_taken = [len(self.losses) if stop is None else stop for stop in self.stopped]
         p_class = confidences(engine, self.nu, self.classes, recipe.contrast)
         rates = targeting_rates(engine, self.pool.held_out, self.nu, self.classes)
         return [
@@ -222,10 +223,10 @@ class MapOptimization:
                 contrast=recipe.contrast,
                 p_class=p_class[row],
                 targeting_rate=rates[row],
-                loss=tuple(step[row] for step in self.losses[: taken[row]]),
-                passes=passes_per_map(effective.replace(steps=taken[row]) if self.stopped[row] else effective),
+                loss=tuple(step[row] for step in self.losses[: steps_taken[row]]),
+                passes=passes_per_map(run_recipe.replace(steps=steps_taken[row]) if self.stopped[row] else run_recipe),
                 seconds=self._seconds() / len(self.jobs),
-                hits=tuple(step[row] for step in self.hits[: taken[row]]),
+                hits=tuple(step[row] for step in self.hits[: steps_taken[row]]),
                 frames=recorder.frames_of(row) if recorder is not None else (),
                 expression=job.expression,
                 device=str(engine.device),
@@ -235,7 +236,7 @@ class MapOptimization:
         ]
 
     def state(self) -> dict[str, Tensor]:
-        """Return what is needed to resume here, CPU tensors by name: maps, moments, Xi (responses), generators, losses, hits, seconds."""
+        """Return what is needed to resume here, as CPU tensors by name."""
         tensors = {
             "nu": self.nu,
             "xi": self.xi,
@@ -251,49 +252,48 @@ class MapOptimization:
         return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items() if tensor is not None}
 
     def _restore(self, state: Mapping[str, Tensor]) -> None:
-        """Set this optimization to a state that :meth:`state` returned; ValueError if its maps have another number or shape."""
+        """Set this optimization to a state that :meth:`state` returned; ValueError if it is of other jobs."""
         if state["nu"].shape != self.nu.shape or state["losses"].shape[1:] != (len(self.jobs),):
             raise ValueError(
                 f"the state is of maps {tuple(state['nu'].shape)}, but the jobs have maps {tuple(self.nu.shape)}."
             )
 
-        def restored(name: str) -> "Tensor | None":
-            """Return the state's tensor of this name with the maps' device and type; ``None`` if the state has none."""
+        def tensor_of(name: str) -> "Tensor | None":
             return state[name].to(self.nu) if name in state else None
 
-        self.nu, self.xi = state["nu"].to(self.nu), restored("xi")
-        self.moments = Moments(int(state["moment_steps"]), restored("mean"), restored("square"), restored("weight"))
+        self.nu, self.xi = state["nu"].to(self.nu), tensor_of("xi")
+        self.moments = Moments(int(state["moment_steps"]), tensor_of("mean"), tensor_of("square"), tensor_of("weight"))
         self.losses = state["losses"].tolist()
         for hits in state["hits"].tolist():
             self.hits.append(hits)
             self._record_stops()
         self.earlier_seconds = float(state["seconds"])
-        for generator, saved in zip(self.generators, state["generators"], strict=True):
-            generator.set_state(saved.clone())  # it accepts no view into a stack
+        for generator, generator_state in zip(self.generators, state["generators"], strict=True):
+            generator.set_state(generator_state.clone())  # it accepts no view into a stack
 
     def _seconds(self) -> float:
-        """Return the wall time, in seconds, that this group has taken so far, including earlier processes that it resumed from."""
+        """Return the wall time of this group in seconds, with that of earlier processes it resumed from."""
         return self.earlier_seconds + time.perf_counter() - self.started
 
 
 def passes_per_map(recipe: Recipe, pool: "SamplePool | None" = None) -> int:
-    """Return how many images one map sends through the network, a backward pass as one more; views add none.
+    """Return how many images one map sends through the network; a backward pass counts as one more.
 
-    The measurements of the finished map are left out. ``pool`` is that of the samples: of synthetic ones no weight of
-    statistics is measured.
+    Views add none. The measurements of the finished map are left out. ``pool`` is that of the samples: of synthetic
+    ones no weight of statistics is measured.
     """
     if pool is not None:
         recipe = with_natural_statistics_only(recipe, pool)
-    of_steps = passes_of_steps(recipe, range(1, recipe.steps + 1)) + recipe.refine_steps * recipe.batch_size * 2
-    return recipe.rounds * of_steps
+    passes_per_round = passes_of_steps(recipe, range(1, recipe.steps + 1)) + recipe.refine_steps * recipe.batch_size * 2
+    return recipe.rounds * passes_per_round
 
 
 def with_natural_statistics_only(recipe: Recipe, pool: SamplePool) -> Recipe:
-    """Return the recipe, without ``statistics`` if the samples are synthetic: their features are not natural (docs/ablations.md)."""
+    """Return the recipe, without ``statistics`` if the samples are synthetic (see docs/ablations.md)."""
     return recipe.replace(statistics=0.0) if pool.synthetic else recipe
 
 
 def passes_of_steps(recipe: Recipe, steps: range) -> int:
-    """Return how many images some steps of Algorithm 1, counted from 1, send through the network for one map."""
-    measured = sum(map(is_measured, steps)) if recipe.statistics else 0  # a backward pass more
-    return recipe.batch_size * (len(steps) * (4 if recipe.sign_test else 2) + measured)
+    """Return how many images steps of Algorithm 1, counted from 1, send through the network for one map."""
+    extra_passes = sum(map(is_measured, steps)) if recipe.statistics else 0  # a backward pass more
+    return recipe.batch_size * (len(steps) * (4 if recipe.sign_test else 2) + extra_passes)

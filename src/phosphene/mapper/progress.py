@@ -10,7 +10,7 @@ from phosphene.concept_map import render, to_image
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """Report to ``on_progress`` after a step of a group of maps: step number, total steps, mean loss, hits (share of samples), map tensor.
+    """Report to ``on_progress`` after a step of a group of maps.
 
     Attributes:
         number: Steps taken so far, over all rounds.
@@ -28,7 +28,9 @@ class Step:
 
 
 class FrameRecorder:
-    """Callback for every Step of a group of maps: stores up to ``frames`` images per map, at evenly spaced steps up to the last step.
+    """Callback for every Step of a group of maps, which stores ``frames`` images of each map.
+
+    The frames are evenly spaced; the last one is of the last step.
 
     A resumed optimization records only the frames that were still to come. With fewer steps than frames, there is one
     frame per step.
@@ -59,5 +61,5 @@ class FrameRecorder:
             self._recorded.append([to_image(pixels) for pixels in images])
 
     def frames_of(self, row: int) -> tuple[Image.Image, ...]:
-        """Return the recorded frames of the group's map number ``row`` as a tuple of PIL images, the earliest first."""
+        """Return the recorded frames of map number ``row`` of the group, the earliest first."""
         return tuple(images[row] for images in self._recorded)

@@ -20,9 +20,9 @@ def refine(
     recipe: Recipe,
     moments: "Moments | None" = None,
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Refine m maps by Adam on Eq. 2: keep what the network responds to, shrink the rest; per step yield maps, losses, hit rates.
+    """Refine m maps by Adam on Eq. 2 of the paper; yield after every step.
 
-    That is Eq. 2, ``E[J(I - nu)] + lambda mean |nu (1 - Xi)|``, where J is the loss of the map's class for a sample I. After
+    Eq. 2 is ``E[J(I - nu)] + lambda mean |nu (1 - Xi)|``, where J is the loss of the map's class for a sample I. After
     each step it yields maps (m, c, h, w), cross-entropies (m,), and shares of samples classified as the map's class (m,).
     The last maps that are yielded are clipped to [-1, 1] (a map is a difference of images) and projected on the ball.
 
@@ -47,21 +47,24 @@ def refine(
         square: Tensor,
         xi: Tensor,
     ) -> tuple[Tensor, ...]:
-        """Take one Adam step on Eq. 2 of the paper, without projecting; return maps, Adam's moments, losses and hits, for a CUDA graph."""
-        nudged = engine.mean_gradients(batch, nu, classes, recipe.loss)
+        """Take one Adam step on Eq. 2 without projection, as a function of tensors for a CUDA graph.
+
+        It returns the maps, Adam's moments, losses and hits.
+        """
+        batch_means = engine.mean_gradients(batch, nu, classes, recipe.loss)
         # d/d nu of J(I - nu) is minus the gradient at the input, which is taken there and not through the clip.
-        slope = -nudged.gradient + recipe.penalty * (1 - xi) / nu[0].numel() * nu.sign()
+        slope = -batch_means.gradient + recipe.penalty * (1 - xi) / nu[0].numel() * nu.sign()
         mean = mean.lerp(slope, 1 - BETA1)
         square = (BETA2 * square).addcmul(slope, slope, value=1 - BETA2)
         nu = nu + size * mean / (square.sqrt() / bias2 + EPSILON)
-        return nu, mean, square, nudged.loss, nudged.hits
+        return nu, mean, square, batch_means.loss, batch_means.hits
 
     step = engine.captured(one_step, recipe)
     zero = torch.zeros_like(nu)
-    mean, square = (zero if past is None else past for past in (moments.mean, moments.square))
+    mean, square = (zero if moment is None else moment for moment in (moments.mean, moments.square))
     for k, (batch, _) in zip(range(moments.step + 1, recipe.refine_steps + 1), draws, strict=False):
         size, bias2 = scalars(nu, -recipe.refine_lr / (1 - BETA1**k), (1 - BETA2**k) ** 0.5)
         nu, mean, square, loss, hits = step(batch, size, bias2, classes, nu, mean, square, xi)
         moments.step, moments.mean, moments.square = k, mean, square
-        last = k == recipe.refine_steps
-        yield project(nu.clamp(-1, 1), recipe.radius_for(nu.shape[1:])) if last else nu, loss, hits
+        is_last = k == recipe.refine_steps
+        yield project(nu.clamp(-1, 1), recipe.radius_for(nu.shape[1:])) if is_last else nu, loss, hits

@@ -7,7 +7,7 @@ MIN_VARIANCE = 1e-4  # smallest variance of a colour direction, relative to the 
 
 
 class Smoothing:
-    """Preconditions gradients and steps (m, c, h, w) of Algorithm 1: damps high frequencies by ``exponent``, mixes channels by ``colours``.
+    """Preconditions gradients and steps of Algorithm 1: damps high frequencies and mixes channels.
 
     With it, Algorithm 1 descends in coordinates in which coarse structure is cheap and pixel noise expensive; ``colours``
     makes changes of colour that are rare in the samples expensive. The standard deviation of white noise is preserved.
@@ -32,22 +32,27 @@ class Smoothing:
             self.gain = gain / gain.square().mean().sqrt()
 
     def __call__(self, maps: Tensor) -> Tensor:
-        """Return maps (m, c, h, w) with spatial frequencies scaled and channels mixed; exponent 0 without colours changes nothing."""
+        """Return maps (m, c, h, w) with their frequencies scaled and their channels mixed.
+
+        Exponent 0 without colours changes nothing.
+        """
         if self.gain is not None:
             maps = torch.fft.irfft2(torch.fft.rfft2(maps) * self.gain, s=maps.shape[-2:])
         return maps if self.colours is None else torch.einsum("ij,mjhw->mihw", self.colours, maps)
 
 
 def colour_matrix(covariance: Tensor, exponent: float) -> "Tensor | None":
-    """From the channels' covariance (c, c), return its power ``exponent / 2``, scaled to keep white noise's std; ``None`` if either is 0.
+    """Return the power ``exponent / 2`` of the channels' covariance (c, c), scaled to keep white noise's std.
+
+    Samples of a single colour have no covariance; then, too, the result is ``None``.
 
     With 1, a map's colours vary as the samples' do: mostly from dark to light, as in photographs (Olah et al., "Feature
     Visualization", 2017, take a fixed matrix of ImageNet's). With 0, the result is ``None`` and channels are unchanged.
     """
     variances, axes = torch.linalg.eigh(covariance.double())
-    if not exponent or float(variances.max()) <= 0:  # samples of one colour have no covariance
+    if not exponent or float(variances.max()) <= 0:
         return None
     variances = (variances / variances.max()).clamp_min(MIN_VARIANCE)
-    matrix: Tensor = axes @ torch.diag(variances ** (exponent / 2)) @ axes.T
-    scaled: Tensor = matrix / (matrix.square().sum() / len(matrix)).sqrt()
-    return scaled
+    power: Tensor = axes @ torch.diag(variances ** (exponent / 2)) @ axes.T
+    matrix: Tensor = power / (power.square().sum() / len(power)).sqrt()
+    return matrix

@@ -23,7 +23,9 @@ def resolve_units(
     most: int = DEFAULT_CHANNELS,
     device: str = "auto",
 ) -> list[Concept]:
-    """Return the concepts, ``unit:LAYER:*`` as a classifier's ``most`` most active channels on ``pool``; ConceptError for a unit it lacks.
+    """Return the concepts with each ``unit:LAYER:*`` replaced by the layer's most active channels.
+
+    They are the ``most`` channels with the largest mean activation on ``pool``.
 
     Raises:
         ConceptError: the network does not have a layer or channel, a direction is of another layer, or ``most`` was given
@@ -35,11 +37,11 @@ def resolve_units(
         )
     if not any(concept.unit and concept.unit.layer for concept in concepts):
         return list(concepts)
-    found: dict[int, Concept] = {}
+    concepts_by_index: dict[int, Concept] = {}
     with Engine(classifier, device=device) as engine:
         layers = {one.name: one for one in list_layers(engine)}
         for concept in concepts:
-            unit, several = concept.unit, [concept]
+            unit, replacement = concept.unit, [concept]
             if unit is not None and unit.layer:
                 if unit.layer not in layers:
                     hint = nearest(unit.layer, list(layers))
@@ -49,16 +51,18 @@ def resolve_units(
                     )
                 if unit.is_several:
                     means = engine.activations_of_samples(pool.pixels, unit.layer).mean(0)
-                    best = means.topk(min(most, len(means))).indices.sort().values.tolist()
-                    several = [Concept.of_unit(Unit(unit.layer, channel)) for channel in best]
+                    channels = means.topk(min(most, len(means))).indices.sort().values.tolist()
+                    replacement = [Concept.of_unit(Unit(unit.layer, channel)) for channel in channels]
                 else:
                     unit.weights(layers[unit.layer].units)  # an error if it does not fit the layer
-            found |= {one.index: one for one in several}
-    return list(found.values())
+            concepts_by_index |= {one.index: one for one in replacement}
+    return list(concepts_by_index.values())
 
 
-def reader_and_targets(engine: Engine, concepts: Sequence[Concept], pool: SamplePool) -> tuple[Engine, Tensor]:
-    """Return the engine to map with, for units a copy whose logits have a column per unit after the classes, and the maps' targets.
+def engine_and_targets(engine: Engine, concepts: Sequence[Concept], pool: SamplePool) -> tuple[Engine, Tensor]:
+    """Return the engine to map the concepts with, and the targets of the maps.
+
+    For units, it is a copy of the engine whose logits have a column per unit after those of the classes.
 
     The targets are class indices (m,), or a row of 1, -1 or 0 per map: :func:`phosphene.engine.targets.targets_of`.
 
@@ -70,5 +74,5 @@ def reader_and_targets(engine: Engine, concepts: Sequence[Concept], pool: Sample
     network, units = engine.classifier, [concept.unit for concept in concepts if concept.unit]
     sides = [concept.sides for concept in concepts]
     targets = targets_of(sides, network.num_classes, engine.device, multi_label=network.multi_label)
-    alone = len(units) == len(concepts)
-    return engine.reading(units, pool.pixels, alone=alone) if units else engine, targets
+    only_units = len(units) == len(concepts)
+    return engine.reading(units, pool.pixels, alone=only_units) if units else engine, targets

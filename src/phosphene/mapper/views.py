@@ -17,7 +17,7 @@ from phosphene.recipe import Recipe
 
 
 def draw_views(recipe: Recipe, generators: Sequence[torch.Generator], size: tuple[int, int]) -> "Tensor | None":
-    """Draw v random views (scaled, shifted, turned, mirrored) per map, by its generator; return matrices (m * v, 2, 3), or ``None``.
+    """Draw ``views`` random views of each map; return their affine matrices, or ``None``.
 
     Args:
         recipe: ``views`` (v, how many per map), ``view_least``, ``view_most``, ``view_shift``, ``view_turn``,
@@ -29,12 +29,14 @@ def draw_views(recipe: Recipe, generators: Sequence[torch.Generator], size: tupl
         Affine matrices (m * v, 2, 3), float64, as ``affine_grid`` takes them; ``None``, and nothing is drawn, if the
         recipe has no view but the map itself.
     """
-    still = recipe.view_least == recipe.view_most == 1 and recipe.view_shift == 0 and recipe.view_turn == 0
-    if still and not recipe.view_mirror:
+    is_still = recipe.view_least == recipe.view_most == 1 and recipe.view_shift == 0 and recipe.view_turn == 0
+    if is_still and not recipe.view_mirror:
         return None
     count = recipe.views or recipe.batch_size
-    numbers = 5 if recipe.view_mirror else 4  # so that a recipe without mirroring draws what it always drew
-    uniform = torch.stack([torch.rand((count, numbers), generator=one, dtype=torch.float32) for one in generators])
+    numbers_per_view = 5 if recipe.view_mirror else 4  # so that a recipe without mirroring draws what it always drew
+    uniform = torch.stack(
+        [torch.rand((count, numbers_per_view), generator=one, dtype=torch.float32) for one in generators]
+    )
     affine = _affine(uniform.flatten(0, 1).double() * 2 - 1, recipe)
     height, width = size  # affine_grid spans 2 along either side: a rotation needs their ratio
     return affine * torch.tensor([[1, height / width, 1], [width / height, 1, 1]], dtype=affine.dtype)
@@ -49,7 +51,9 @@ def mean_view_gradients(
     loss: str,
     prior: "Prior | None" = None,
 ) -> MeanGradients:
-    """Return means, per map, over samples less its views: loss gradient at the input (opposite in sign to the map's), cross-entropy, hits.
+    """Return the mean gradient, cross-entropy and hits per map, over samples less views of the map.
+
+    The gradient is that of the loss at the network's input, opposite in sign to the map's.
 
     Args:
         engine: Calls the network.
@@ -66,28 +70,34 @@ def mean_view_gradients(
     samples_per_view = samples.reshape(len(views), -1, *nu.shape[1:])
     with torch.enable_grad():
         leaf = nu.detach().requires_grad_()
-        seen = apply_views(leaf, views)
+        map_views = apply_views(leaf, views)
     classes_per_view, prior = classes.repeat_interleave(count, 0), prior and prior._replace(views=count)
-    nudged = engine.mean_gradients(samples_per_view, seen.detach(), classes_per_view, loss, prior)
-    (gradient,) = torch.autograd.grad(seen, leaf, nudged.gradient / count)  # the transpose of all views
-    return MeanGradients(gradient, *(value.view(-1, count).mean(1) for value in nudged[1:]))
+    view_means = engine.mean_gradients(samples_per_view, map_views.detach(), classes_per_view, loss, prior)
+    (gradient,) = torch.autograd.grad(map_views, leaf, view_means.gradient / count)  # the transpose of all views
+    return MeanGradients(gradient, *(value.view(-1, count).mean(1) for value in view_means[1:]))
 
 
 def apply_views(nu: Tensor, views: Tensor) -> Tensor:
-    """Return the views (m * v, c, h, w) of maps (m, c, h, w), differentiable by the maps; 0 where a view leaves the map."""
+    """Return the views (m * v, c, h, w) of maps (m, c, h, w), differentiable by the maps.
+
+    A view is 0 where it leaves the map.
+    """
     maps = nu.repeat_interleave(len(views) // len(nu), 0)
     grid = functional.affine_grid(views, list(maps.shape), align_corners=False)
     return functional.grid_sample(maps, grid, align_corners=False)
 
 
 def _affine(uniform: Tensor, recipe: Recipe) -> Tensor:
-    """Return affine matrices (n, 2, 3) from view to map, within the recipe's limits, from random numbers (n, 4 or 5) in [-1, 1]."""
+    """Return affine matrices (n, 2, 3) from view to map, for random numbers (n, 4 or 5) in [-1, 1].
+
+    The recipe's limits give zoom, angle, shift and mirroring.
+    """
     low, high = math.log(recipe.view_least), math.log(recipe.view_most)
     zoom = torch.exp(-(low + (high - low) * (uniform[:, 0] + 1) / 2))  # the inverse: from the view to the map
     angle = uniform[:, 1] * math.radians(recipe.view_turn)
     shift = uniform[:, 2:4] * 2 * recipe.view_shift  # the grid spans 2
     cosine, sine = zoom * angle.cos(), zoom * angle.sin()
-    across = torch.stack([cosine, sine], 1)
+    x_row = torch.stack([cosine, sine], 1)
     if recipe.view_mirror:
-        across = torch.where(uniform[:, 4:] < 0, -across, across)
-    return torch.stack([across, torch.stack([-sine, cosine], 1), shift], 2)
+        x_row = torch.where(uniform[:, 4:] < 0, -x_row, x_row)
+    return torch.stack([x_row, torch.stack([-sine, cosine], 1), shift], 2)

@@ -9,7 +9,7 @@ from phosphene.engine import Engine
 
 
 def activation_weights(engine: Engine, nu: Tensor, layer: str, contrast: float) -> Tensor:
-    """Return Xi of Eq. 2, (m, 1, h, w) in [0, 1]: where the layer's activation responds to the images of maps (m, c, h, w).
+    """Return Xi of Eq. 2, (m, 1, h, w) in [0, 1]: where ``layer`` responds to the images of maps (m, c, h, w).
 
     The output of the module ``layer`` for the image of each map: its positive part, averaged over channels, resized
     bilinearly to the map, and scaled to [0, 1] per map. All zeros if the activation is constant.
