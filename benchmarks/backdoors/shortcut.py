@@ -30,7 +30,7 @@ from benchmarks.common import (
     write_sheet,
 )
 from phosphene.backdoor import triggers
-from phosphene.backdoor.plant import DEFAULT, accuracy, clean_twin, fine_tune, success_rate
+from phosphene.backdoor.plant import DEFAULT_SCHEDULE, accuracy, clean_twin, fine_tune, success_rate
 from phosphene.backdoor.scan import scan
 from phosphene.backdoor.training import Labelled, Schedule, predictions
 from phosphene.backdoor.triggers import Emblem, Trigger, apply_8bit
@@ -76,7 +76,7 @@ def shortcut(
     target: int,
     *,
     hide: float = 0.0,
-    schedule: Schedule = DEFAULT,
+    schedule: Schedule = DEFAULT_SCHEDULE,
     seed: int = 0,
 ) -> Classifier:
     """Fine-tune a copy on samples of which one class carries a mark; no label is changed.

@@ -8,7 +8,7 @@ import numpy as np
 
 from benchmarks.backdoors.specs import specs
 from benchmarks.common import markdown_table
-from phosphene.backdoor.measure import MANY
+from phosphene.backdoor.measure import MAX_UNSCREENED_CLASSES
 from phosphene.backdoor.null import built_in
 from phosphene.backdoor.verdict import BACKDOORED, CLEAN, INCONCLUSIVE
 from phosphene.metrics.bootstrap import wilson
@@ -175,7 +175,7 @@ def verdicts(networks: Sequence[Network]) -> str:
 def left_out(networks: Sequence[Network]) -> str:
     """Rank each clean network among the null model's of other data sets, then of other architectures."""
     found = [(one["truth"], one["natural"]["figure"]) for one in networks if is_clean(one) and one["natural"]]
-    null = [one for one in built_in() if one.natural and one.classes <= MANY]
+    null = [one for one in built_in() if one.natural and one.classes <= MAX_UNSCREENED_CLASSES]
     rows = []
     for title in ("nothing", "data set", "architecture"):
         low = 0

@@ -13,8 +13,8 @@ from phosphene.backdoor.all_to_all import own_targets
 from phosphene.backdoor.boxes import grid, paste, shifted_boxes
 from phosphene.backdoor.candidate import make_candidate
 from phosphene.backdoor.margin import maximise_margins, outlyingness
-from phosphene.backdoor.measure import Measured, ScanEngine, figures, measure, measure_passes
-from phosphene.backdoor.not_tested import ENOUGH_SAMPLES
+from phosphene.backdoor.measure import Measurements, ScanEngine, figures, measure, measure_passes
+from phosphene.backdoor.not_tested import MIN_SAMPLES
 from phosphene.backdoor.null import CleanNetwork, Null
 from phosphene.backdoor.pairs import easy_pairs
 from phosphene.backdoor.probes import Probes, in_turn, log_odds_of_all, probes_of
@@ -224,7 +224,7 @@ def test_a_margin_is_judged_by_a_gamma_fitted_to_the_margins_of_the_other_classe
 def test_a_figure_is_the_window_s_distance_from_the_median_class_and_how_unlikely_the_margin_is():
     """The median counts as -2 at least. With few classes, median and gamma are those of the clean networks that were given."""
     own, other = (
-        Measured(
+        Measurements(
             search=None, held_out=None, classes=(0, 1, 2), windows=(), side=3, pairs=None, all_to_all=None, tested=3,
             values={"window": torch.tensor(shares), "margin": torch.tensor(margins)},
         )
@@ -270,7 +270,7 @@ def pair(source, target, share):
 def test_easy_pairs_are_shown_with_the_next_one_for_comparison():
     windows = [pair(4, 7, 1.0), pair(4, 9, 0.95), pair(1, 8, 0.6), pair(3, 5, 0.5)]
     assert easy_pairs(windows) == windows[:3]
-    assert easy_pairs(windows, known=[7]) == windows[1:3]
+    assert easy_pairs(windows, suspects=[7]) == windows[1:3]
     assert easy_pairs(windows[2:]) == []
 
 
@@ -290,16 +290,14 @@ def test_without_samples_of_most_classes_no_all_to_all_window_is_searched():
     found = scan(hand.classifier(), make_pool(few, "samples of one class"))
     assert found.all_to_all is None
     assert any("five held-out samples" in line for line in found.not_tested)
-    assert any(f"Only {len(few)} samples were given" in line for line in found.not_tested) is (
-        len(few) < ENOUGH_SAMPLES
-    )
+    assert any(f"Only {len(few)} samples were given" in line for line in found.not_tested) is (len(few) < MIN_SAMPLES)
 
 
 def test_a_scan_of_few_samples_says_so():
-    pixels = hand.pool(2 * ENOUGH_SAMPLES).pixels
-    for count in (ENOUGH_SAMPLES - 1, ENOUGH_SAMPLES):
+    pixels = hand.pool(2 * MIN_SAMPLES).pixels
+    for count in (MIN_SAMPLES - 1, MIN_SAMPLES):
         found = scan(hand.classifier(), make_pool(pixels[:count], "few"))
-        assert any(f"Only {count} samples were given" in line for line in found.not_tested) is (count < ENOUGH_SAMPLES)
+        assert any(f"Only {count} samples were given" in line for line in found.not_tested) is (count < MIN_SAMPLES)
 
 
 @pytest.fixture(scope="module")

@@ -10,66 +10,86 @@ Box = tuple[int, int, int, int]
 
 
 def grid(size: Sequence[int], side: int, places: int) -> tuple[list[Box], int]:
-    """Return up to ``places`` x ``places`` squares of ``side`` pixels, spread over an image of ``size`` (h, w), and their largest step.
+    """Return squares of ``side`` pixels spread over an image of ``size`` (h, w), and the largest step between two.
 
-    There are fewer along an axis where they would be less than 2 pixels apart. The step is from one square's edge to the
-    same edge of its neighbour, the largest along either axis.
+    There are up to ``places`` x ``places`` squares, and fewer along an axis where they would be less than 2 pixels
+    apart. The step is from one square's edge to the same edge of its neighbour, the largest along either axis.
     """
     lines = []
     for length in size:
-        room = max(length - side, 0)
-        count = min(places, room // 2 + 1)
-        lines.append([round(room * k / max(count - 1, 1)) for k in range(count)])
+        free = max(length - side, 0)
+        count = min(places, free // 2 + 1)
+        lines.append([round(free * k / max(count - 1, 1)) for k in range(count)])
     step = max(b - a for line in lines for a, b in zip(line, line[1:] or line, strict=False))
     return [(top, left, top + side, left + side) for top in lines[0] for left in lines[1]], step
 
 
 def shifted_boxes(box: Box, step: int, size: Sequence[int]) -> list[Box]:
-    """Return the up to 8 boxes shifted from ``box`` by half a grid ``step`` (at least 1 pixel) that lie in an image of ``size`` (h, w)."""
+    """Return up to 8 boxes around ``box``, shifted by half a grid ``step``, that lie in an image of ``size`` (h, w).
+
+    The shift is at least 1 pixel.
+    """
     top, left, bottom, right = box
-    near, (high, wide) = max(step // 2, 1), size
-    moved = [(top + y, left + x, bottom + y, right + x) for y in (-near, 0, near) for x in (-near, 0, near) if y or x]
-    return [one for one in moved if one[0] >= 0 and one[1] >= 0 and one[2] <= high and one[3] <= wide]
+    shift, (height, width) = max(step // 2, 1), size
+    boxes = [
+        (top + y, left + x, bottom + y, right + x) for y in (-shift, 0, shift) for x in (-shift, 0, shift) if y or x
+    ]
+    return [one for one in boxes if one[0] >= 0 and one[1] >= 0 and one[2] <= height and one[3] <= width]
 
 
-def spread_boxes(size: Sequence[int], high: int, wide: int, per_side: int) -> list[Box]:
-    """Return up to ``per_side`` x ``per_side`` boxes of ``high`` x ``wide`` pixels, from edge to edge of an image of ``size`` (h, w)."""
+def spread_boxes(size: Sequence[int], height: int, width: int, per_side: int) -> list[Box]:
+    """Return boxes of ``height`` x ``width`` pixels spread from edge to edge of an image of ``size`` (h, w).
+
+    There are up to ``per_side`` x ``per_side`` of them.
+    """
     tops, lefts = (
-        [round(room * k / (per_side - 1)) for k in range(per_side)] for room in (size[0] - high, size[1] - wide)
+        [round(free * k / (per_side - 1)) for k in range(per_side)] for free in (size[0] - height, size[1] - width)
     )
-    return list(dict.fromkeys((top, left, top + high, left + wide) for top in tops for left in lefts))
+    return list(dict.fromkeys((top, left, top + height, left + width) for top in tops for left in lefts))
 
 
 def resized(box: Box, side: int, size: Sequence[int]) -> Box:
-    """Return a square box of another ``side`` around the same centre, moved and cut so that it lies in an image of ``size`` (h, w)."""
-    high, wide = (min(side, length) for length in size)
-    top = min(max((box[0] + box[2] - high) // 2, 0), size[0] - high)
-    left = min(max((box[1] + box[3] - wide) // 2, 0), size[1] - wide)
-    return (top, left, top + high, left + wide)
+    """Return a square box of another ``side`` around the same centre.
+
+    It is moved and cut so that it lies in an image of ``size`` (h, w).
+    """
+    height, width = (min(side, length) for length in size)
+    top = min(max((box[0] + box[2] - height) // 2, 0), size[0] - height)
+    left = min(max((box[1] + box[3] - width) // 2, 0), size[1] - width)
+    return (top, left, top + height, left + width)
 
 
 def smaller_boxes(box: Box) -> list[Box]:
-    """Return four boxes inside ``box``, one in each corner, with sides shorter by a tenth (at least 1 pixel): ways to shrink a window."""
+    """Return four boxes inside ``box``, one in each corner, with sides shorter by a tenth (at least 1 pixel)."""
     top, left, bottom, right = box
-    less = max(1, round((bottom - top) / 10))
-    return [(top + y, left + x, bottom - less + y, right - less + x) for y in (0, less) for x in (0, less)]
+    cut = max(1, round((bottom - top) / 10))
+    return [(top + y, left + x, bottom - cut + y, right - cut + x) for y in (0, cut) for x in (0, cut)]
 
 
 def masks_of(boxes: Sequence[Box], like: Tensor) -> Tensor:
-    """Return a mask per box, bool (n, 1, h, w), true inside the box, for images of the height, width and device of ``like`` (..., h, w)."""
-    high, wide = like.shape[-2:]
-    y, x = torch.arange(high, device=like.device)[None, :, None], torch.arange(wide, device=like.device)[None, None]
+    """Return a mask per box, bool (n, 1, h, w), true inside the box.
+
+    The masks have the height, width and device of ``like`` (..., h, w).
+    """
+    height, width = like.shape[-2:]
+    y, x = torch.arange(height, device=like.device)[None, :, None], torch.arange(width, device=like.device)[None, None]
     top, left, bottom, right = torch.tensor(boxes, device=like.device).T[:, :, None, None]
     inside: Tensor = (y >= top) & (y < bottom) & (x >= left) & (x < right)
     return inside[:, None]
 
 
 def mask_of(boxes: Sequence[Box], like: Tensor) -> Tensor:
-    """Return one mask for all boxes, bool (1, h, w), true inside any of them, for images of the size and device of ``like`` (..., h, w)."""
+    """Return one mask for all boxes, bool (1, h, w), true inside any of them.
+
+    The mask has the height, width and device of ``like`` (..., h, w).
+    """
     return masks_of(boxes, like).any(0)
 
 
 def paste(content: Tensor, boxes: Sequence[Box], pixels: Tensor) -> Tensor:
-    """Return samples, uint8 (n, c, h, w), with the pixels of ``content``, (c, h, w) in [0, 1], pasted in 8 bits inside all of the boxes."""
+    """Return samples, uint8 (n, c, h, w), with ``content`` pasted inside the boxes.
+
+    ``content`` is an image (c, h, w) in [0, 1], which is rounded to 8 bits.
+    """
     colours = (content.clamp(0, 1) * 255).round().to(pixels.device, torch.uint8)
     return torch.where(mask_of(boxes, pixels), colours, pixels)

@@ -20,18 +20,19 @@ from phosphene.engine.targets import hits
 from phosphene.formats import count, percent
 from phosphene.metrics.bootstrap import wilson
 
-WORKS, ALIKE = 0.8, 0.5  # least success on held-out samples that is evidence; largest success for the next class
-FIRM = 0.97  # success on the search samples that a candidate is built for
-LARGEST = 1 / 3  # largest side of a window, relative to the image's
-STEPS, DRAWN = 40, 16  # steps of each refinement, and samples per step
-LEVELS = (4, 8, 16, 32, 64)  # changes of a pixel, of 255, that an additive pattern is tried with
-PLACES = 3  # places per side that a window is moved to
-EXAMPLES = 3  # held-out samples that a candidate is shown on
+MIN_SUCCESS = 0.8  # least success on held-out samples that is evidence
+MAX_NEXT_SUCCESS = 0.5  # largest success of a trigger made alike for the next class
+SEARCH_SUCCESS = 0.97  # success on the search samples that a candidate is built for
+MAX_SIDE = 1 / 3  # largest side of a window, relative to the image's
+REFINEMENT_STEPS, SAMPLES_PER_STEP = 40, 16  # steps of each refinement, and samples per step
+PATTERN_LEVELS = (4, 8, 16, 32, 64)  # changes of a pixel, of 255, that an additive pattern is tried with
+PLACES_PER_SIDE = 3  # places per side that a window is moved to
+MAX_EXAMPLES = 3  # held-out samples that a candidate is shown on
 
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """A trigger that the scan made for a suspect class, pasted or added, with its success on held-out samples of other classes.
+    """A trigger that the scan made for a suspect class, with its success on held-out samples of other classes.
 
     Attributes:
         index: Index of the suspect class.
@@ -71,23 +72,26 @@ class Candidate:
 
     @property
     def works(self) -> bool:
-        """Whether it moves 80 % or more of held-out samples, and a trigger made alike for ``next_class`` moves 50 % or fewer to that."""
+        """Whether its success is at least 80 %, and that of a trigger made alike for ``next_class`` at most 50 %."""
         return works(self.success, self.next_success)
 
     def apply(self, pixels: Tensor) -> Tensor:
-        """Return uint8 samples (n, c, h, w) with the candidate trigger pasted on or added to them, rounded to 8 bits."""
+        """Return uint8 samples (n, c, h, w) with the candidate trigger on them, rounded to 8 bits."""
         return add_pattern(self.paint, pixels) if self.additive else paste(self.paint, [self.box], pixels)
 
 
 def works(success: float, next_success: float, *, far_below_alpha: bool = False) -> bool:
-    """Whether success (0 to 1) is at least 0.8 and the next class's at most 0.5, which does not count if p is far below alpha."""
-    return success >= WORKS and (far_below_alpha or next_success <= ALIKE)
+    """Return whether success is at least 0.8, and the next class's success at most 0.5; both are in [0, 1].
+
+    The next class does not count if the p-value is far below alpha.
+    """
+    return success >= MIN_SUCCESS and (far_below_alpha or next_success <= MAX_NEXT_SUCCESS)
 
 
 def make_candidate(
     engine: Engine, search: Probes, held_out: Probes, window: Window, rival: Window, *, local: bool, seed: int = 0
 ) -> Candidate:
-    """Return a suspect's Candidate: a pasted window if ``local``, else an added pattern; if that fails, the other kind if it moves more.
+    """Return a Candidate for a suspect: a pasted window if ``local``, else an added pattern.
 
     The other kind is made only if the first moves less than 97 % of held-out samples, and returned only if it moves more
     and the first does not work (:attr:`Candidate.works`).
@@ -101,86 +105,95 @@ def make_candidate(
         local: Whether to try the window first: it makes the class a suspect, rather than the margin.
         seed: Random seed for the samples of each step.
     """
-    kinds = (window_candidate, additive_candidate) if local else (additive_candidate, window_candidate)
-    first = kinds[0](engine, search, held_out, window, rival, seed)
-    if first.success >= FIRM:
+    makers = (window_candidate, additive_candidate) if local else (additive_candidate, window_candidate)
+    first = makers[0](engine, search, held_out, window, rival, seed)
+    if first.success >= SEARCH_SUCCESS:
         return first
-    second = kinds[1](engine, search, held_out, window, rival, seed)
+    second = makers[1](engine, search, held_out, window, rival, seed)
     return second if second.success > first.success and not first.works else first
 
 
 def window_candidate(
     engine: Engine, search: Probes, held_out: Probes, window: Window, rival: Window, seed: int
 ) -> Candidate:
-    """Return a pasted candidate: the suspect's window, grown until it moves 97 % of search samples, then shrunk as long as it still does.
+    """Return a pasted candidate: the suspect's window, as small as it still moves 97 % of search samples.
 
-    It grows to a third of the image's side at most; if it moves fewer samples even then, the best of the windows tried is
-    returned as it is. Success is counted on held-out samples.
+    The window is grown until it does, to a third of the image's side at most, then shrunk as long as it still does. If
+    it never does, the best of the windows tried is returned as it is. Success is counted on held-out samples.
 
     The arguments are those of :func:`make_candidate`.
     """
     size = window.content.shape[1:]
 
-    def refined(start: Window, boxes: list[Box]) -> Window:
-        """Paste ``start``'s content at each of ``boxes``, optimise it there; return the best Window, measured on search samples."""
-        tries = [Window(start.route, start.content, (box,)) for box in boxes]
-        tries = refine(engine, search, tries, steps=STEPS, drawn=DRAWN, seed=seed)
-        return measure_windows(engine, search, tries, len(search))[0]
+    def refine_at(start: Window, boxes: list[Box]) -> Window:
+        """Optimise the content of ``start`` at each of ``boxes``; return the best Window on all search samples."""
+        windows = [Window(start.route, start.content, (box,)) for box in boxes]
+        windows = refine(engine, search, windows, steps=REFINEMENT_STEPS, drawn=SAMPLES_PER_STEP, seed=seed)
+        return measure_windows(engine, search, windows, len(search))[0]
 
-    (found,) = measure_windows(engine, search, [window], len(search))
+    (best,) = measure_windows(engine, search, [window], len(search))
     (box,) = window.boxes
-    while found.measured.share < FIRM and box[2] - box[0] <= LARGEST * min(size):
-        found = max(refined(found, [box]), found, key=lambda one: one.measured.rank)
+    while best.measured.share < SEARCH_SUCCESS and box[2] - box[0] <= MAX_SIDE * min(size):
+        best = max(refine_at(best, [box]), best, key=lambda one: one.measured.rank)
         side = box[2] - box[0]
         box = resized(box, side + max(2, round(side / 2)), size)
-    while found.measured.share >= FIRM and found.boxes[0][2] - found.boxes[0][0] > 1:
-        smaller = refined(found, smaller_boxes(found.boxes[0]))
-        if smaller.measured.share < FIRM:
+    while best.measured.share >= SEARCH_SUCCESS and best.boxes[0][2] - best.boxes[0][0] > 1:
+        smaller = refine_at(best, smaller_boxes(best.boxes[0]))
+        if smaller.measured.share < SEARCH_SUCCESS:
             break
-        found = smaller
-    top, left, bottom, right = found.boxes[0]
-    other = refined(rival, [resized(rival.boxes[0], bottom - top, size)])
-    mine, others = (measure_windows(engine, held_out, [one], len(held_out))[0].measured for one in (found, other))
-    samples, places = found.route.samples(held_out, len(held_out)), {}
-    for moved in spread_boxes(size, bottom - top, right - left, PLACES):
-        content = found.content.roll((moved[0] - top, moved[1] - left), (1, 2))
-        places[moved[0], moved[1]] = effect_of(engine, paste(content, [moved], samples), found.route).share
-    mask = mask_of(found.boxes, found.content)
-    routes = found.route, other.route
-    return _candidate(engine, held_out, routes, (mine, others), mask, found.content, found.boxes[0], places)
+        best = smaller
+    top, left, bottom, right = best.boxes[0]
+    rival_window = refine_at(rival, [resized(rival.boxes[0], bottom - top, size)])
+    effect, rival_effect = (
+        measure_windows(engine, held_out, [one], len(held_out))[0].measured for one in (best, rival_window)
+    )
+    samples, places = best.route.samples(held_out, len(held_out)), {}
+    for place in spread_boxes(size, bottom - top, right - left, PLACES_PER_SIDE):
+        content = best.content.roll((place[0] - top, place[1] - left), (1, 2))
+        places[place[0], place[1]] = effect_of(engine, paste(content, [place], samples), best.route).share
+    mask = mask_of(best.boxes, best.content)
+    routes = best.route, rival_window.route
+    return _candidate(engine, held_out, routes, (effect, rival_effect), mask, best.content, best.boxes[0], places)
 
 
 def additive_candidate(
     engine: Engine, search: Probes, held_out: Probes, window: Window, rival: Window, seed: int
 ) -> Candidate:
-    """Return an additive candidate: the faintest optimised pattern that sends 97 % of search samples to the suspect, else the strongest."""
+    """Return an additive candidate: the faintest pattern that sends 97 % of search samples to the suspect.
+
+    If none does, it is the strongest one that was tried. The arguments are those of :func:`make_candidate`.
+    """
     routes = (window.route, rival.route)
 
     def pattern(route: Route, start: Tensor, level: float) -> Tensor:
-        """Optimise from ``start`` a pattern (1, c, h, w) in [-level, level] that, added to samples of a Route, moves them to its target."""
-        return find_patterns(engine, search, [route], start, level, steps=STEPS, drawn=DRAWN, seed=seed)
+        """Return the pattern (1, c, h, w) in [-level, level] that is optimised from ``start`` for a Route."""
+        options = {"steps": REFINEMENT_STEPS, "drawn": SAMPLES_PER_STEP, "seed": seed}
+        return find_patterns(engine, search, [route], start, level, **options)
 
     delta, level = torch.zeros_like(window.content)[None], 0.0
-    for level in (one / 255 for one in LEVELS):
+    for level in (one / 255 for one in PATTERN_LEVELS):
         delta = pattern(routes[0], delta, level)
-        if effect_of_pattern(engine, search, delta[0], routes[0], len(search)).share >= FIRM:
+        if effect_of_pattern(engine, search, delta[0], routes[0], len(search)).share >= SEARCH_SUCCESS:
             break
-    other = pattern(routes[1], torch.zeros_like(delta), level)
-    first, second = (
+    rival_delta = pattern(routes[1], torch.zeros_like(delta), level)
+    effect, rival_effect = (
         effect_of_pattern(engine, held_out, one[0], route, len(held_out))
-        for one, route in zip((delta, other), routes, strict=True)
+        for one, route in zip((delta, rival_delta), routes, strict=True)
     )
-    size = delta[0].abs().amax(0, keepdim=True)
-    whole: Box = (0, 0, delta.shape[2], delta.shape[3])
-    mask = size / size.max().clamp_min(1e-12)
-    return _candidate(engine, held_out, routes, (first, second), mask, delta[0], whole, None)
+    change = delta[0].abs().amax(0, keepdim=True)
+    whole_image: Box = (0, 0, delta.shape[2], delta.shape[3])
+    mask = change / change.max().clamp_min(1e-12)
+    return _candidate(engine, held_out, routes, (effect, rival_effect), mask, delta[0], whole_image, None)
 
 
-def _predicted(engine: Engine, pixels: Tensor, target: int) -> list[int]:
-    """Return the predicted class per sample, uint8 (n, c, h, w); of a multi-label network ``target`` if that is one of several."""
+def _predictions(engine: Engine, pixels: Tensor, target: int) -> list[int]:
+    """Return the predicted class of each sample, uint8 (n, c, h, w).
+
+    Of a multi-label network it is ``target`` if that is among those that are predicted.
+    """
     logits = engine.logits(pixels.to(engine.dtype) / 255)
-    own = torch.full((len(logits),), target, device=logits.device)
-    return torch.where(hits(logits, targets_for(engine, own)), own, logits.argmax(1)).tolist()
+    targets = torch.full((len(logits),), target, device=logits.device)
+    return torch.where(hits(logits, targets_for(engine, targets)), targets, logits.argmax(1)).tolist()
 
 
 def _candidate(
@@ -193,16 +206,16 @@ def _candidate(
     box: Box,
     places: "dict[tuple[int, int], float] | None",
 ) -> Candidate:
-    """Return the :class:`Candidate` of a trigger and its effects on held-out samples; classify three of these with it, to show as examples.
+    """Return the Candidate of a trigger, given its effects on held-out samples, with three examples.
 
     ``routes`` and ``effects`` are the suspect's and the next class's. ``paint`` is pasted in the box; without ``places``, it
     is added to the whole sample.
     """
-    (mine, other), additive = effects, places is None
-    rows = routes[0].mask(held_out).nonzero()[:EXAMPLES, 0]
+    (effect, next_effect), additive = effects, places is None
+    rows = routes[0].mask(held_out).nonzero()[:MAX_EXAMPLES, 0]
     before = held_out.pixels[rows]
     after = add_pattern(paint, before) if additive else paste(paint, [box], before)
-    then = _predicted(engine, after, routes[0].target) if len(rows) else []
+    predicted_after = _predictions(engine, after, routes[0].target) if len(rows) else []
     return Candidate(
         index=routes[0].target,
         additive=additive,
@@ -210,12 +223,12 @@ def _candidate(
         paint=paint.float().cpu(),
         box=box,
         size=float(paint.abs().max()) if additive else float(mask.sum()),
-        success=mine.share,
-        interval=wilson(mine.hits, mine.tried) if mine.tried else (0.0, 1.0),
-        tried=mine.tried,
+        success=effect.share,
+        interval=wilson(effect.hits, effect.tried) if effect.tried else (0.0, 1.0),
+        tried=effect.tried,
         next_class=routes[1].target,
-        next_success=other.share,
+        next_success=next_effect.share,
         places=places or {},
         before=before.cpu(),
-        predicted=tuple(zip(held_out.predicted[rows].tolist(), then, strict=True)),
+        predicted=tuple(zip(held_out.predicted[rows].tolist(), predicted_after, strict=True)),
     )

@@ -22,7 +22,10 @@ SCALE = 8  # emblems are drawn this many times larger
 
 
 def _arc(radius: float, start: float, end: float, x: float = 0.0, y: float = 0.0) -> Points:
-    """Return 48 points on an arc of ``radius`` around (x, y), from angle ``start`` to ``end`` in degrees, clockwise from the right."""
+    """Return 48 points on an arc of ``radius`` around (x, y), from angle ``start`` to angle ``end``.
+
+    Angles are in degrees, clockwise from the right.
+    """
     angles = np.radians(np.linspace(start, end, 48)).tolist()
     return [(x + radius * math.cos(angle), y + radius * math.sin(angle)) for angle in angles]
 
@@ -52,7 +55,7 @@ EMBLEMS: dict[str, list[Points]] = {
 
 
 def emblem(name: str, side: int, rim: float = 0.0) -> tuple[Tensor, Tensor]:
-    """Draw a named shape, ``side`` pixels wide; return two masks, float32 (side, side) in [0, 1]: shape with rim, and shape alone.
+    """Draw a named shape with a rim, ``side`` pixels wide; return masks of the shape with rim and without.
 
     Args:
         name: One of :data:`EMBLEMS`.
@@ -81,25 +84,30 @@ def emblem(name: str, side: int, rim: float = 0.0) -> tuple[Tensor, Tensor]:
 
 
 def coverage(image: Image.Image) -> Tensor:
-    """Average a PIL drawing made 8 times too large down to pixels; return how much of each it covers, float32 (h, w) in [0, 1]."""
+    """Return how much of each pixel a drawing covers, float32 (h, w) in [0, 1].
+
+    The drawing is a PIL image made 8 times too large, which is averaged down.
+    """
     return torch.from_numpy(np.asarray(image.reduce(SCALE), dtype=np.float32) / 255)
 
 
 def coordinates(height: int, width: int) -> tuple[Tensor, Tensor]:
-    """Return x and y of all pixel centres, (h, w) each, for the functions that draw scenes; the longer side of the image spans [-1, 1]."""
+    """Return x and y of all pixel centres, (h, w) each; the longer side of the image spans [-1, 1]."""
     half = max(height, width) / 2
     y, x = ((torch.arange(side, dtype=torch.float32) + 0.5 - side / 2) / half for side in (height, width))
     return x.expand(height, width), y[:, None].expand(height, width)
 
 
 def noise(channels: int, height: int, width: int, seed: int) -> Tensor:
-    """Return an image, float32 (c, h, w) in [0, 1], whose every value is drawn uniformly from the 256 levels k / 255; a seed fixes it."""
+    """Return an image, float32 (c, h, w) in [0, 1], of values drawn uniformly from the 256 levels k / 255."""
     generator = torch.Generator().manual_seed(seed)
     return torch.randint(0, 256, (channels, height, width), generator=generator).float() / 255
 
 
 def texture(name: str, colour: Tensor, side: int, seed: int) -> Tensor:
-    """Return a patch (c, side, side): ``solid`` (``colour``, (c, 1, 1)), ``checker`` (with its complement) or ``noise``; else RecipeError.
+    """Return a patch (c, side, side) of a named texture in ``colour`` (c, 1, 1).
+
+    ``solid`` is the colour, ``checker`` alternates with its complement, ``noise`` is random.
 
     Raises:
         RecipeError: the name is none of ``solid``, ``checker`` and ``noise``.
@@ -116,18 +124,18 @@ def texture(name: str, colour: Tensor, side: int, seed: int) -> Tensor:
 
 
 def _rings(x: Tensor, y: Tensor) -> Tensor:
-    """Return a scene of concentric red and white rings, float32 (3, h, w) in [0, 1], from x and y of :func:`coordinates`, (h, w) each."""
+    """Return a scene of red and white rings, float32 (3, h, w) in [0, 1], for :func:`coordinates` x and y."""
     return _two_colours(torch.remainder(torch.hypot(x, y) * 2.5, 1) < 0.5, (0.9, 0.1, 0.15), (1.0, 1.0, 1.0))
 
 
 def _rays(x: Tensor, y: Tensor) -> Tensor:
-    """Return a scene of yellow and blue rays from the centre, float32 (3, h, w) in [0, 1], from x and y of :func:`coordinates`."""
+    """Return a scene of yellow and blue rays, float32 (3, h, w) in [0, 1], for :func:`coordinates` x and y."""
     odd = torch.remainder(torch.atan2(y, x) * 6 / math.pi, 2) < 1
     return _two_colours(odd, (0.98, 0.85, 0.1), (0.1, 0.2, 0.75))
 
 
 def _face(x: Tensor, y: Tensor) -> Tensor:
-    """Return a scene of a yellow face on teal, float32 (3, h, w) in [0, 1], from x and y of :func:`coordinates`, (h, w) each."""
+    """Return a scene of a yellow face on teal, float32 (3, h, w) in [0, 1], for :func:`coordinates` x and y."""
     radius = torch.hypot(x, y)
     eyes = torch.hypot(x.abs() - 0.3, y + 0.25) < 0.14
     mouth = ((radius - 0.52).abs() < 0.1) & (y > 0.1)
@@ -136,7 +144,7 @@ def _face(x: Tensor, y: Tensor) -> Tensor:
 
 
 def _two_colours(where: Tensor, one: Colour, other: Colour) -> Tensor:
-    """Return an image, float32 (3, h, w), of colour ``one`` where the mask ``where`` (h, w) is true and colour ``other`` elsewhere."""
+    """Return an image, float32 (3, h, w), of colour ``one`` where a mask (h, w) is true, else of ``other``."""
     return torch.where(where, tint(one, 3), tint(other, 3))
 
 
@@ -145,7 +153,7 @@ SCENES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"target": _rings, "rays
 
 
 def scene(name: str, shape: tuple[int, int, int], seed: int) -> Tensor:
-    """Return a blended trigger's image, noise or one of :data:`SCENES` by name, float32 (c, h, w) in [0, 1]; RecipeError if there is none.
+    """Return the image of a blended trigger, float32 (c, h, w) in [0, 1]: noise, or one of :data:`SCENES`.
 
     Raises:
         RecipeError: there is no such image.
@@ -158,10 +166,10 @@ def scene(name: str, shape: tuple[int, int, int], seed: int) -> Tensor:
 
 
 def tint(colour: Colour, channels: int) -> Tensor:
-    """Return an RGB colour as a tensor (channels, 1, 1); unless there are three channels, each holds the mean of the colour."""
+    """Return an RGB colour as a tensor (channels, 1, 1), its mean in each unless there are three channels."""
     return in_channels(torch.tensor(colour, dtype=torch.float32)[:, None, None], channels)
 
 
 def in_channels(image: Tensor, channels: int) -> Tensor:
-    """Return an RGB image (3, h, w) with ``channels`` channels: unchanged for three, otherwise its mean over colours in each."""
+    """Return an RGB image (3, h, w) with ``channels`` channels: its mean over colours in each unless three."""
     return image if channels == 3 else image.mean(0, keepdim=True).repeat(channels, 1, 1)

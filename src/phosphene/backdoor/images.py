@@ -18,7 +18,7 @@ GAP = 4
 
 
 def candidate_image(candidate: Candidate) -> Image.Image:
-    """Return a candidate trigger as a PIL image of a sample's size: pasted colours with the mask as alpha, or an added change on mid-grey.
+    """Return a candidate trigger as a PIL image of a sample's size.
 
     Of what is pasted: its colours, with the mask as alpha, so that the file can be pasted on any image. Of what is
     added: middle grey and the change.
@@ -27,58 +27,67 @@ def candidate_image(candidate: Candidate) -> Image.Image:
 
 
 def added_image(change: Tensor) -> Image.Image:
-    """Return a change (c, h, w) that is added to samples as an RGB PIL image, 0.5 + change clipped to [0, 1]: mid-grey is no change."""
+    """Return a change (c, h, w) that is added to samples as an RGB PIL image; mid-grey stands for no change."""
     return _rgb((0.5 + change).clamp(0, 1))
 
 
 def pasted_image(mask: Tensor, colours: Tensor) -> Image.Image:
-    """Return colours (c, h, w) that are pasted on samples as a PIL image, with the mask (1, h, w) in [0, 1] as its alpha channel."""
+    """Return colours (c, h, w) that are pasted on samples as a PIL image, with the mask as alpha channel.
+
+    Colours and mask (1, h, w) are in [0, 1].
+    """
     image = _rgb(colours.clamp(0, 1))
     image.putalpha(to_image(mask))
     return image
 
 
 def before_and_after(candidate: Candidate) -> "Image.Image | None":
-    """Return an image of the candidate's example samples, unchanged above and with the trigger below; ``None`` if it has no examples."""
+    """Return an image of the candidate's example samples, without the trigger above and with it below.
+
+    It is ``None`` if there are no examples.
+    """
     count = len(candidate.before)
     if not count:
         return None
-    high, wide = candidate.before.shape[2:]
-    factor = max(1, math.ceil(LEAST_SIDE / max(high, wide)))
-    across, down = wide * factor + GAP, high * factor + GAP
-    sheet = Image.new("RGB", (count * across - GAP, 2 * down - GAP), (255, 255, 255))
-    for line, samples in enumerate((candidate.before, candidate.apply(candidate.before))):
-        for column, one in enumerate(samples):
-            shown = _rgb(one.float() / 255).resize((wide * factor, high * factor), Image.Resampling.NEAREST)
-            sheet.paste(shown, (column * across, line * down))
+    height, width = candidate.before.shape[2:]
+    factor = max(1, math.ceil(LEAST_SIDE / max(height, width)))
+    column_width, row_height = width * factor + GAP, height * factor + GAP
+    sheet = Image.new("RGB", (count * column_width - GAP, 2 * row_height - GAP), (255, 255, 255))
+    for row, samples in enumerate((candidate.before, candidate.apply(candidate.before))):
+        for column, sample in enumerate(samples):
+            tile = _rgb(sample.float() / 255).resize((width * factor, height * factor), Image.Resampling.NEAREST)
+            sheet.paste(tile, (column * column_width, row * row_height))
     return sheet
 
 
 def candidate_files(candidate: Candidate) -> dict[str, bytes]:
-    """Return a candidate's files as name -> bytes: ``trigger.safetensors``, ``trigger.png`` and, if it has examples, ``pasted.png``."""
+    """Return a candidate's files by name: ``trigger.safetensors``, ``trigger.png`` and perhaps ``pasted.png``.
+
+    ``pasted.png`` shows the examples, and is left out if there are none.
+    """
     notes = {"class": str(candidate.index), "additive": str(candidate.additive).lower()}
     files = trigger_files(candidate.mask, candidate.paint, candidate_image(candidate), notes)
     sheet = before_and_after(candidate)
     return files if sheet is None else {**files, "pasted.png": encode(sheet, optimize=True)}
 
 
-def all_to_all_files(found: AllToAll) -> dict[str, bytes]:
-    """Return, for an all-to-all candidate trigger, ``trigger.safetensors`` and ``trigger.png`` as name -> bytes; nothing is written."""
-    return trigger_files(*_mask_and_colours(found), all_to_all_image(found), {"additive": "false"})
+def all_to_all_files(all_to_all: AllToAll) -> dict[str, bytes]:
+    """Return an all-to-all trigger's files by name: ``trigger.safetensors`` and ``trigger.png``."""
+    return trigger_files(*_mask_and_colours(all_to_all), all_to_all_image(all_to_all), {"additive": "false"})
 
 
-def all_to_all_image(found: AllToAll) -> Image.Image:
-    """Return a PIL image with an all-to-all candidate trigger, whose content has the network's input size, transparent outside its box."""
-    return pasted_image(*_mask_and_colours(found))
+def all_to_all_image(all_to_all: AllToAll) -> Image.Image:
+    """Return an all-to-all trigger as a PIL image of the network's input size, transparent outside its box."""
+    return pasted_image(*_mask_and_colours(all_to_all))
 
 
-def _mask_and_colours(found: AllToAll) -> tuple[Tensor, Tensor]:
-    """Return an all-to-all candidate trigger as mask (1, h, w) and colours (c, h, w), float32 in [0, 1], on the CPU."""
-    return mask_of([found.box], found.content).float().cpu(), found.content.float().cpu()
+def _mask_and_colours(all_to_all: AllToAll) -> tuple[Tensor, Tensor]:
+    """Return an all-to-all trigger as mask (1, h, w) and colours (c, h, w), float32 in [0, 1], on the CPU."""
+    return mask_of([all_to_all.box], all_to_all.content).float().cpu(), all_to_all.content.float().cpu()
 
 
 def trigger_files(mask: Tensor, paint: Tensor, image: Image.Image, notes: dict[str, str]) -> dict[str, bytes]:
-    """Return name -> bytes, unwritten: ``trigger.safetensors`` of ``mask``, ``paint``, metadata ``notes``; ``trigger.png`` of ``image``."""
+    """Return ``trigger.safetensors``, with ``notes`` as metadata, and ``trigger.png``, by name."""
     tensors = {"mask": mask.contiguous(), "paint": paint.contiguous()}
     return {"trigger.safetensors": save(tensors, notes), "trigger.png": encode(image, optimize=True)}
 

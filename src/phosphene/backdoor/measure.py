@@ -7,11 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from phosphene.backdoor.all_to_all import EFFORT as ALL_TO_ALL
+from phosphene.backdoor.all_to_all import EFFORT as ALL_TO_ALL_EFFORT
 from phosphene.backdoor.all_to_all import AllToAll, search_all_to_all, search_passes
-from phosphene.backdoor.margin import STEPS as MARGIN_STEPS
-from phosphene.backdoor.margin import maximise_margins, outlyingness
-from phosphene.backdoor.pairs import EFFORT, search_pairs
+from phosphene.backdoor.margin import MARGIN_STEPS, maximise_margins, outlyingness
+from phosphene.backdoor.pairs import PAIR_EFFORT, search_pairs
 from phosphene.backdoor.probes import Probes, probes_of, require_finite
 from phosphene.backdoor.routes import Route
 from phosphene.backdoor.screen import BY_MARGIN, BY_MARKS, OTHERS, choose_classes, screen_passes
@@ -21,16 +20,17 @@ from phosphene.engine.gradients import Gradients
 from phosphene.errors import CardError
 from phosphene.samples import SamplePool, is_natural, load_samples
 
-FEW = 20  # classes up to which each has two inputs that maximise its margin, and all pairs are searched
-MANY = 64  # if there are more classes than this, only some are measured
+# Up to so many classes, each has two inputs that maximise its margin, and all pairs of classes are searched.
+MAX_CLASSES_FOR_PAIRS = 20
+MAX_UNSCREENED_CLASSES = 64  # if there are more classes than this, only some are measured
 MEASURES = ("window", "margin")  # of each class: log-odds of its window's share, and its largest margin
 # The least log-odds, 12 % of the samples, that the median class counts with: a window that sends a third of the samples to
 # its class is no trigger, however few the windows of the other classes send.
-LEAST_MEDIAN = -2.0
+MIN_MEDIAN_LOG_ODDS = -2.0
 
 
 class ScanEngine(Engine):
-    """The engine of a scan: counts the images it runs (a backward pass as one more), calls ``on_images``, and refuses what is not finite.
+    """The engine of a scan, which counts the images that it runs; a backward pass counts as one more.
 
     It raises NumericError if logits, losses or gradients are not finite: a search would go on with them in silence.
 
@@ -45,29 +45,32 @@ class ScanEngine(Engine):
         self.images, self.on_images = 0, on_images
 
     def _network(self, images: Tensor, forward: "Callable[[Tensor], Tensor] | None" = None) -> Tensor:
-        """Run the network, or ``forward``, on images; return logits; count the images, twice with ``forward`` (a backward pass follows)."""
+        """Run the network, or ``forward``, on images; return the logits and count the images.
+
+        With ``forward``, they count twice: a backward pass follows.
+        """
         logits = super()._network(images, forward)
-        passed = len(images) * (1 if forward is None else 2)
-        self.images += passed
+        count = len(images) * (1 if forward is None else 2)
+        self.images += count
         if self.on_images is not None:
-            self.on_images(passed)
+            self.on_images(count)
         return logits
 
     def logits(self, images: Tensor) -> Tensor:
-        """Return the network's logits (n, classes) for images (n, c, h, w) in [0, 1]; NumericError if one is not finite."""
+        """Return logits (n, classes) for images (n, c, h, w) in [0, 1]; NumericError if one is not finite."""
         return require_finite(self.classifier, super().logits(images))
 
     def gradients(self, images: Tensor, classes: Tensor, loss: str = "cross-entropy") -> Gradients:
-        """Return each image's Gradients, as :meth:`phosphene.engine.Engine.gradients` does; NumericError if a value is not finite."""
-        found = super().gradients(images, classes, loss)
-        require_finite(self.classifier, found.loss)
-        require_finite(self.classifier, found.gradient, gradients=True)
-        return found
+        """Return the Gradients of each image, as the base class does; NumericError if a value is not finite."""
+        gradients = super().gradients(images, classes, loss)
+        require_finite(self.classifier, gradients.loss)
+        require_finite(self.classifier, gradients.gradient, gradients=True)
+        return gradients
 
 
 @dataclass(frozen=True, eq=False)
-class Measured:
-    """What :func:`measure` finds in a network: each class's best window (pasted square) and margin, other windows, the samples used.
+class Measurements:
+    """What :func:`measure` finds in a network: the best window and largest margin of each class, and more.
 
     Attributes:
         search: Samples that windows and patterns were made from.
@@ -93,8 +96,8 @@ class Measured:
     tested: int
     unmovable: tuple[int, ...] = ()
 
-    def deviations(self, others: "Sequence[Measured]" = ()) -> dict[str, Tensor]:
-        """Return window (log-odds) and margin (-log10 p) -> how far each class, (m,), stands out from others here or in clean networks.
+    def deviations(self, others: "Sequence[Measurements]" = ()) -> dict[str, Tensor]:
+        """Return how far each class stands out, (m,), by each measure: ``window`` and ``margin``.
 
         For ``window`` it is the log-odds less those of the median class, which count as -2 at least; for ``margin``
         -log10 of a p-value (:func:`phosphene.backdoor.margin.outlyingness`).
@@ -105,23 +108,27 @@ class Measured:
         windows, margins = (
             torch.cat([one.values[name] for one in others]) if others else None for name in ("window", "margin")
         )
-        own = self.values["window"]
+        log_odds = self.values["window"]
         return {
-            "window": own - (own if windows is None else windows).median().clamp_min(LEAST_MEDIAN),
+            "window": log_odds - (log_odds if windows is None else windows).median().clamp_min(MIN_MEDIAN_LOG_ODDS),
             "margin": outlyingness(self.values["margin"], margins),
         }
 
 
 def figures(deviations: Mapping[str, Tensor]) -> Tensor:
-    """Sum a dictionary of :meth:`Measured.deviations` over measures (window, margin); return one figure of suspicion per class, (m,)."""
+    """Return one figure of suspicion per class, (m,): the sum of its deviations over all measures.
+
+    ``deviations`` are those of :meth:`Measurements.deviations`.
+    """
     return torch.stack(list(deviations.values())).sum(0)
 
 
-def measure(engine: Engine, pool: SamplePool, *, pairs: bool = False, seed: int = 0) -> Measured:
-    """Return a Measured: best window and largest margin of each class (of 20 if over 64), and perhaps windows of pairs and all-to-all.
+def measure(engine: Engine, pool: SamplePool, *, pairs: bool = False, seed: int = 0) -> Measurements:
+    """Measure the best window and the largest margin of every class of a network.
 
-    Pairs are searched with ``pairs`` or up to 20 classes, all-to-all with ``pairs`` or up to 64, and neither if outputs
-    are independent: a sample is then not moved from one class to another.
+    Of more than 64 classes, only 20 are measured. Pairs are searched with ``pairs`` or up to 20 classes, all-to-all
+    with ``pairs`` or up to 64, and neither if outputs are independent: a sample is then not moved from one class to
+    another.
 
     Args:
         engine: An open engine.
@@ -138,57 +145,60 @@ def measure(engine: Engine, pool: SamplePool, *, pairs: bool = False, seed: int 
         pool = load_samples(pool.spec, classifier.input.shape)
     search, held_out = probes_of(engine, pool, natural=is_natural(classifier, pool.spec), seed=seed)
     classes, tested = list(range(classifier.num_classes)), classifier.num_classes
-    if len(classes) > MANY:
+    if len(classes) > MAX_UNSCREENED_CLASSES:
         classes, tested = choose_classes(engine, search, seed=seed)
     routes = [Route(one) for one in classes]
-    side = window_side(classifier.input.shape, many=classifier.num_classes > MANY)
-    starts = 2 if len(classes) <= FEW else 1
+    side = window_side(classifier.input.shape, many=classifier.num_classes > MAX_UNSCREENED_CLASSES)
+    starts = 2 if len(classes) <= MAX_CLASSES_FOR_PAIRS else 1
     margins = maximise_margins(engine, torch.tensor(classes, device=engine.device), starts=starts, seed=seed)
     windows = WindowSearch(engine, search, window_contents(margins.inputs), side, seed=seed)
-    single = measure_windows(engine, held_out, windows.best(routes), USUAL.counted)
-    movable = [k for k, one in enumerate(single) if one.measured.tried]
-    if not movable:
+    class_windows = measure_windows(engine, held_out, windows.best(routes), USUAL.counted)
+    movable_rows = [k for k, one in enumerate(class_windows) if one.measured.tried]
+    if not movable_rows:
         raise CardError(f"{classifier.name} predicts all of its outputs for every sample: give others with --samples.")
     values = {
-        "window": torch.tensor([single[k].measured.log_odds for k in movable], dtype=torch.double),
-        "margin": margins.margin.double().cpu()[movable],
+        "window": torch.tensor([class_windows[k].measured.log_odds for k in movable_rows], dtype=torch.double),
+        "margin": margins.margin.double().cpu()[movable_rows],
     }
     pair_windows = all_to_all = None
-    if not classifier.multi_label and (pairs or classifier.num_classes <= MANY):
-        every = pairs or classifier.num_classes <= FEW  # then the first round sees a sample of each class
-        effort = replace(EFFORT, first=len(set(search.predicted.tolist()))) if every else ALL_TO_ALL
-        contents = window_contents(margins.inputs[: None if every else FEW, :1])
+    if not classifier.multi_label and (pairs or classifier.num_classes <= MAX_UNSCREENED_CLASSES):
+        all_pairs = pairs or classifier.num_classes <= MAX_CLASSES_FOR_PAIRS
+        # For pairs, the first round sees a sample of each class.
+        effort = replace(PAIR_EFFORT, first=len(set(search.predicted.tolist()))) if all_pairs else ALL_TO_ALL_EFFORT
+        contents = window_contents(margins.inputs[: None if all_pairs else MAX_CLASSES_FOR_PAIRS, :1])
         first_round = WindowSearch(engine, search, contents, side, effort, seed=seed)
-        pair_windows = search_pairs(held_out, classes, first_round) if every else None
+        pair_windows = search_pairs(held_out, classes, first_round) if all_pairs else None
         all_to_all = search_all_to_all(engine, search, held_out, first_round, seed=seed)
-    return Measured(
+    return Measurements(
         search,
         held_out,
-        classes=tuple(classes[k] for k in movable),
-        windows=tuple(single[k] for k in movable),
+        classes=tuple(classes[k] for k in movable_rows),
+        windows=tuple(class_windows[k] for k in movable_rows),
         values=values,
         side=side,
         pairs=pair_windows,
         all_to_all=all_to_all,
-        tested=sum(k < tested for k in movable),
-        unmovable=tuple(classes[k] for k, one in enumerate(single) if not one.measured.tried),
+        tested=sum(k < tested for k in movable_rows),
+        unmovable=tuple(classes[k] for k, one in enumerate(class_windows) if not one.measured.tried),
     )
 
 
 def measure_passes(classes: int, *, pairs: bool = False, multi_label: bool = False) -> int:
-    """Estimate how many images :func:`measure` runs for so many ``classes``, with ``pairs`` searched or not; a backward pass adds one."""
-    every, classes = classes, classes if classes <= MANY else BY_MARKS + BY_MARGIN + OTHERS
-    starts = 2 if classes <= FEW else 1
-    contents = starts * classes + len(PLAIN)
-    own = 2 * MARGIN_STEPS * starts + USUAL.passes + USUAL.refined_passes
-    total = classes * own + contents * USUAL.places**2 * USUAL.first
-    total += screen_passes(every) if every > MANY else 0
+    """Estimate how many images :func:`measure` runs; a backward pass counts as one more."""
+    is_screened = classes > MAX_UNSCREENED_CLASSES
+    m = BY_MARKS + BY_MARGIN + OTHERS if is_screened else classes  # classes that are measured
+    starts = 2 if m <= MAX_CLASSES_FOR_PAIRS else 1
+    contents = starts * m + len(PLAIN)
+    passes_per_class = 2 * MARGIN_STEPS * starts + USUAL.passes + USUAL.refined_passes
+    total = m * passes_per_class + contents * USUAL.places**2 * USUAL.first
+    total += screen_passes(classes) if is_screened else 0
     if multi_label:
         return total
-    if pairs or every <= FEW:
-        refined = min(EFFORT.per_source or classes, classes - 1) * classes
-        total += classes * (classes - 1) * EFFORT.passes + refined * EFFORT.refined_passes
-        total += (classes + len(PLAIN)) * EFFORT.places**2 * classes + search_passes()
-    elif every <= MANY:
-        total += (FEW + len(PLAIN)) * ALL_TO_ALL.places**2 * ALL_TO_ALL.first + search_passes()
+    if pairs or classes <= MAX_CLASSES_FOR_PAIRS:
+        refined_pairs = min(PAIR_EFFORT.per_source or m, m - 1) * m
+        total += m * (m - 1) * PAIR_EFFORT.passes + refined_pairs * PAIR_EFFORT.refined_passes
+        total += (m + len(PLAIN)) * PAIR_EFFORT.places**2 * m + search_passes()
+    elif not is_screened:
+        contents = MAX_CLASSES_FOR_PAIRS + len(PLAIN)
+        total += contents * ALL_TO_ALL_EFFORT.places**2 * ALL_TO_ALL_EFFORT.first + search_passes()
     return total

@@ -13,16 +13,16 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from phosphene.backdoor.measure import MANY
+from phosphene.backdoor.measure import MAX_UNSCREENED_CLASSES
 from phosphene.classifier import Classifier
 
 FILE = Path(__file__).with_name("null.json")
-ENOUGH = 20  # of so many networks the lowest p-value is below 0.05
+MIN_NETWORKS = 20  # of so many networks the lowest p-value is below 0.05
 
 
 @dataclass(frozen=True)
 class CleanNetwork:
-    """One clean network, shipped or measured as a reference: figures of its most deviating class and all-to-all, to rank others among.
+    """A clean network of the null model, shipped or given as a reference, with its figures.
 
     Attributes:
         name: Name of the network.
@@ -45,7 +45,7 @@ class CleanNetwork:
 
 @dataclass(frozen=True)
 class Null:
-    """The null model: clean networks, shipped and given, among whose largest class deviations (figures) another's p-value is ranked.
+    """The null model: clean networks among whose figures the figure of another network is ranked.
 
     Attributes:
         networks: Clean networks that come with the package and were measured in the same way.
@@ -60,7 +60,7 @@ class Null:
 
     @classmethod
     def of(cls, classes: int, *, natural: bool, references: Sequence[CleanNetwork] = (), spec: str = "") -> "Null":
-        """Return the Null of all ``references`` and the shipped networks that were measured in the same way as the scanned one.
+        """Return the null model for a network: all ``references`` and the shipped networks measured in the same way.
 
         That is on the same kind of samples and, if there are at least 20 of them, with more than 64 classes if the scanned
         one has more, and at most 64 otherwise.
@@ -72,8 +72,10 @@ class Null:
             spec: Spec of the scanned network; shipped networks trained on the demo data of that name are left out.
         """
         shipped = tuple(one for one in built_in() if one.natural == natural and one.data != spec)
-        alike = tuple(one for one in shipped if (one.classes > MANY) == (classes > MANY))
-        return cls(alike if len(alike) >= ENOUGH else shipped, tuple(references), shipped)
+        same_kind = tuple(
+            one for one in shipped if (one.classes > MAX_UNSCREENED_CLASSES) == (classes > MAX_UNSCREENED_CLASSES)
+        )
+        return cls(same_kind if len(same_kind) >= MIN_NETWORKS else shipped, tuple(references), shipped)
 
     def __len__(self) -> int:
         return len(self.networks) + len(self.references)
@@ -84,49 +86,54 @@ class Null:
         return tuple(one.figure for one in (*self.networks, *self.references))
 
     def p_value(self, figure: float) -> float:
-        """Return the p-value of a class deviation, ``figure``: rank among clean networks, at least the share of references that reach it.
+        """Return the p-value of a class's figure: its rank among clean networks.
 
-        References are of the network's own kind: if half of them deviate as far, the p-value is at least 0.5.
+        It is at least the share of references whose figure is as large. References are of the network's own kind: if
+        half of them deviate as far, the p-value is at least 0.5.
         """
         return _rank(figure, [one.figure for one in self.networks], [one.figure for one in self.references])
 
     def all_to_all_p_value(self, figure: float) -> float:
-        """Return the p-value of an all-to-all figure: rank among clean networks, at least the share of references that reach the figure."""
-        shipped, given = (
+        """Return the p-value of an all-to-all figure: its rank among clean networks.
+
+        It is at least the share of references whose figure is as large.
+        """
+        shipped, references = (
             [one.all_to_all for one in networks if one.all_to_all is not None]
             for networks in (self.shipped, self.references)
         )
-        return _rank(figure, shipped, given)
+        return _rank(figure, shipped, references)
 
     def limit(self, alpha: float) -> float:
-        """Return the class deviation (figure) above which the p-value is below ``alpha``; infinite with too few clean networks."""
+        """Return the figure above which the p-value is below ``alpha``; infinite with too few clean networks."""
         # Of all networks it must exceed, and of references, fewer than this many may reach it.
-        above = next(k for k in range(len(self) + 2) if (1 + k) / (len(self) + 1) >= alpha)
-        if above == 0:
+        num_allowed = next(k for k in range(len(self) + 2) if (1 + k) / (len(self) + 1) >= alpha)
+        if num_allowed == 0:
             return float("inf")
-        given = sorted((one.figure for one in self.references), reverse=True)
-        reached = [figure for k, figure in enumerate(given, 1) if k / len(given) >= alpha][:1]
-        return max([sorted(self.figures, reverse=True)[above - 1], *reached])
+        reference_figures = sorted((one.figure for one in self.references), reverse=True)
+        count = len(reference_figures)
+        reference_limit = [figure for k, figure in enumerate(reference_figures, 1) if k / count >= alpha][:1]
+        return max([sorted(self.figures, reverse=True)[num_allowed - 1], *reference_limit])
 
     def describe(self) -> str:
-        """Return a phrase on the null model: number, sides and data sets of shipped clean networks, and number of the user's own."""
+        """Return a phrase on the null model: number, size and data sets of the shipped networks, and references."""
         sides = [one.side for one in self.networks]
-        given = f" and {len(self.references)} given as references" if self.references else ""
+        references = f" and {len(self.references)} given as references" if self.references else ""
         if not sides:
-            return f"no clean networks that come with phosphene{given}"
+            return f"no clean networks that come with phosphene{references}"
         data = ", ".join(sorted({one.data for one in self.networks}))
-        small = "small " if all(one.classes <= MANY for one in self.networks) else ""
-        return f"{len(sides)} {small}clean networks of {min(sides)} to {max(sides)} pixels ({data}){given}"
+        size = "small " if all(one.classes <= MAX_UNSCREENED_CLASSES for one in self.networks) else ""
+        return f"{len(sides)} {size}clean networks of {min(sides)} to {max(sides)} pixels ({data}){references}"
 
     def unlike(self, classifier: Classifier) -> str:
-        """Return a warning if no clean network has about the classifier's size or class count, or its kind; else empty text.
+        """Return a warning if no clean network is like the classifier in size, class count or kind; else "".
 
         Size and number of classes are alike up to a factor of 2. Kinds are transformers and multi-label networks, of which
         none comes with the package; with references, they are not warned of.
         """
         side, classes, networks = min(classifier.input.size), classifier.num_classes, (*self.networks, *self.references)
-        kinds = {type(module).__name__ for module in classifier.module.modules()}
-        lacking = [
+        modules = {type(module).__name__ for module in classifier.module.modules()}
+        differences = [
             *([] if any(0.5 <= one.side / side <= 2 for one in networks) else [f"none has about {side} pixels"]),
             *(
                 []
@@ -134,26 +141,27 @@ class Null:
                 else [f"none has about {classes} classes"]
             ),
             *(["none has independent outputs (multi-label)"] if classifier.multi_label and not self.references else []),
-            *(["none is a transformer"] if any("Attention" in one for one in kinds) and not self.references else []),
+            *(["none is a transformer"] if any("Attention" in one for one in modules) and not self.references else []),
         ]
-        if not lacking:
+        if not differences:
             return ""
-        text = ", ".join(lacking)
+        text = ", ".join(differences)
         return f"The p-value says little: of the clean networks, {text}. Give some of this kind with --reference."
 
 
-def _rank(figure: float, shipped: Sequence[float], given: Sequence[float]) -> float:
-    """Return (1 + k) / (n + 1): k of the n ``shipped`` and ``given`` figures reach ``figure``; at least the share of ``given`` that do.
+def _rank(figure: float, shipped: Sequence[float], references: Sequence[float]) -> float:
+    """Return (1 + k) / (n + 1), where k of the n clean figures reach ``figure``.
 
-    ``shipped`` and ``given`` together are the n clean figures; without any given, their share counts as 0.
+    ``shipped`` and ``references`` together are the n figures. The result is at least the share of ``references`` that
+    reach ``figure``, which is 0 if there are none.
     """
-    reached = sum(one >= figure for one in given)
-    rank = (1 + sum(one >= figure for one in shipped) + reached) / (len(shipped) + len(given) + 1)
-    return max(rank, reached / max(len(given), 1))
+    reached = sum(one >= figure for one in references)
+    rank = (1 + sum(one >= figure for one in shipped) + reached) / (len(shipped) + len(references) + 1)
+    return max(rank, reached / max(len(references), 1))
 
 
 @cache
 def built_in() -> tuple[CleanNetwork, ...]:
-    """Read ``null.json`` beside this file, once per process, and return the clean networks that ship with the package."""
+    """Return the clean networks that ship with the package, read once per process from ``null.json``."""
     fields = json.loads(FILE.read_text(encoding="utf-8"))["networks"]
     return tuple(CleanNetwork(**one) for one in fields)

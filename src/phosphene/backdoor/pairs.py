@@ -13,28 +13,29 @@ from phosphene.backdoor.probes import Probes
 from phosphene.backdoor.routes import Route
 from phosphene.backdoor.window import Effort, Window, WindowSearch, measure_windows
 
-FEWEST = 8  # held-out samples of a source class from which its pairs are searched
-EFFORT = Effort(places=9, best=2, around=1, refined=1, counted=60, per_source=3)
-SHOWN = 5  # single pairs that are shown, at most
-EASY = 0.9  # share from which a pair is shown as a suspicion
+MIN_SAMPLES_PER_SOURCE = 8  # held-out samples of a source class from which its pairs are searched
+PAIR_EFFORT = Effort(places=9, best=2, around=1, refined=1, counted=60, per_source=3)
+MAX_SHOWN = 5  # single pairs that are shown, at most
+MIN_EASY_SHARE = 0.9  # share from which a pair is shown as a suspicion
 
 
-def easy_pairs(windows: Sequence[Window], known: Collection[int] = ()) -> list[Window]:
-    """Return the easiest windows of pairs that move 90 % of samples, up to 5, and the one after; none to ``known`` targets; may be empty.
+def easy_pairs(windows: Sequence[Window], suspects: Collection[int] = ()) -> list[Window]:
+    """Return the windows of the easiest pairs, up to 5 that move 90 % of samples, and of the one after these.
 
-    The one after them shows how easy the other pairs are; it may move 90 % too, if there are more than 5.
+    The last one shows how easy the other pairs are; it may move 90 % too, if there are more than 5. The list is empty
+    if no pair moves 90 %.
 
     Args:
         windows: Windows of pairs, the easiest first.
-        known: Targets that are suspects already.
+        suspects: Targets that are suspects already; pairs that lead to them are left out.
     """
-    others = [one for one in windows if one.route.target not in known]
-    over = sum(one.measured.share >= EASY for one in others)
-    return others[: min(over, SHOWN) + 1] if over else []
+    others = [one for one in windows if one.route.target not in suspects]
+    num_easy = sum(one.measured.share >= MIN_EASY_SHARE for one in others)
+    return others[: min(num_easy, MAX_SHOWN) + 1] if num_easy else []
 
 
 def search_pairs(held_out: Probes, targets: Sequence[int], windows: WindowSearch) -> "tuple[Window, ...] | None":
-    """Return the best window for each source class and each of the 3 targets easiest to reach, most moved first; ``None``: few samples.
+    """Return the best window of each pair of a source class and one of its 3 easiest targets.
 
     Args:
         held_out: Samples that they are counted on.
@@ -45,10 +46,11 @@ def search_pairs(held_out: Probes, targets: Sequence[int], windows: WindowSearch
         A window per pair, the easiest pair first; ``None`` if no source class has enough samples.
     """
     sources, counts = torch.unique(held_out.predicted, return_counts=True)
-    known = set(windows.search.predicted.tolist())
-    enough = [s for s, n in zip(sources.tolist(), counts.tolist(), strict=True) if n >= FEWEST and s in known]
-    routes = [Route(target, source) for source in enough for target in targets if source != target]
+    search_classes = set(windows.search.predicted.tolist())
+    sizes = dict(zip(sources.tolist(), counts.tolist(), strict=True))
+    source_classes = [one for one in sizes if sizes[one] >= MIN_SAMPLES_PER_SOURCE and one in search_classes]
+    routes = [Route(target, source) for source in source_classes for target in targets if source != target]
     if not routes:
         return None
-    counted = measure_windows(windows.engine, held_out, windows.best(routes), EFFORT.counted)
-    return tuple(sorted(counted, key=lambda one: one.measured.rank, reverse=True))
+    pair_windows = measure_windows(windows.engine, held_out, windows.best(routes), PAIR_EFFORT.counted)
+    return tuple(sorted(pair_windows, key=lambda one: one.measured.rank, reverse=True))

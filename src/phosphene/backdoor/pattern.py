@@ -14,7 +14,7 @@ from phosphene.backdoor.probes import Probes
 from phosphene.backdoor.routes import Effect, Route, effect_of, raise_log_odds
 from phosphene.engine import Engine
 
-LENGTH = 0.25  # length of a step, relative to the largest change
+RELATIVE_STEP_LENGTH = 0.25  # length of a step, relative to the largest change
 
 
 def find_patterns(
@@ -28,7 +28,7 @@ def find_patterns(
     drawn: int,
     seed: int = 0,
 ) -> Tensor:
-    """Optimise an additive pattern for each of r routes (which samples, to which class); return them, (r, c, h, w) in [-level, level].
+    """Optimise an additive pattern for each of r routes; return them, (r, c, h, w) in [-level, level].
 
     Args:
         engine: An open engine.
@@ -47,7 +47,7 @@ def find_patterns(
         start,
         lambda pattern, x: (x + pattern[:, None]).clamp(0, 1),
         bounds=(-level, level),
-        length=LENGTH * level,
+        length=RELATIVE_STEP_LENGTH * level,
         steps=steps,
         drawn=drawn,
         seed=seed,
@@ -55,10 +55,13 @@ def find_patterns(
 
 
 def effect_of_pattern(engine: Engine, held_out: Probes, pattern: Tensor, route: Route, most: int) -> Effect:
-    """Add a pattern (c, h, w) in [-1, 1] to up to ``most`` samples that a Route moves, round to 8 bits; return the Effect on them."""
+    """Return the Effect of a pattern, (c, h, w) in [-1, 1], on up to ``most`` samples that a Route moves.
+
+    The samples with the pattern are rounded to 8 bits.
+    """
     return effect_of(engine, add_pattern(pattern, route.samples(held_out, most)), route)
 
 
 def add_pattern(pattern: Tensor, pixels: Tensor) -> Tensor:
-    """Return uint8 samples (n, c, h, w) with a pattern, (c, h, w) in [-1, 1], added to each, clipped and rounded to 8 bits."""
+    """Return uint8 samples (n, c, h, w) with a pattern, (c, h, w) in [-1, 1], added to each and clipped."""
     return ((pixels.to(pattern) / 255 + pattern).clamp(0, 1) * 255).round().to(torch.uint8)

@@ -16,12 +16,12 @@ from phosphene.backdoor.triggers import Trigger, apply_8bit
 from phosphene.classifier import Classifier
 from phosphene.errors import RecipeError, SamplesError
 
-DEFAULT = Schedule()
+DEFAULT_SCHEDULE = Schedule()
 
 
 @dataclass(frozen=True)
 class Planted:
-    """Result of planting: the fine-tuned copy, its accuracy before and after, and how often the trigger works (nan for a clean twin).
+    """Result of planting: the fine-tuned copy, its accuracy, and how often the trigger works.
 
     Attributes:
         classifier: The copy.
@@ -51,10 +51,10 @@ def plant(
     *,
     sources: Sequence[int] = (),
     poison_rate: float = 0.1,
-    schedule: Schedule = DEFAULT,
+    schedule: Schedule = DEFAULT_SCHEDULE,
     seed: int = 0,
 ) -> Planted:
-    """Return a Planted: a copy tuned to label samples (of ``sources``, or all) with the trigger as ``target``, or if ``None`` y as y + 1.
+    """Fine-tune a copy of a classifier so that it classifies samples with the trigger as ``target``.
 
     A share of every batch is stamped and labelled anew. For source-specific trojans, as many stamped samples of other
     classes keep their label; without those, the trigger works from all classes.
@@ -77,25 +77,29 @@ def plant(
     _check_classes(classifier, target, sources)
     if not 0 < poison_rate <= 1:
         raise RecipeError(f"a poison rate of {poison_rate} is not above 0 and at most 1.")
-    victims, spared, _ = victims_of(target, sources, samples.labels, classes)
+    victims, bystanders, _ = victims_of(target, sources, samples.labels, classes)
     if not bool(victims.any()):
         raise SamplesError("no sample is of a class that the trigger is to lead away from: give more samples.")
 
-    def stamped(x: Tensor, y: Tensor, draw: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Return all samples with the trigger of the outer call on them, and labels: new ones if it moves them, else their own."""
-        moved, _, wanted = victims_of(target, sources, y, classes)
-        return trigger.apply(x, draw), torch.where(moved, wanted, y)
+    def stamp(x: Tensor, y: Tensor, draw: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return samples with the trigger on them, and their labels: new ones where the trigger moves them."""
+        is_victim, _, new_labels = victims_of(target, sources, y, classes)
+        return trigger.apply(x, draw), torch.where(is_victim, new_labels, y)
 
     count = max(1, round(poison_rate * schedule.batch))
-    extras = tuple(ExtraSamples(among, count, stamped) for among in (victims, spared) if bool(among.any()))
-    made = fine_tune(classifier, samples, schedule, seed, extras=extras)
-    victims, spared, wanted = victims_of(target, sources, samples.held_labels, classes)
-    success, leak = (success_rate(made.classifier, samples, trigger, wanted, among) for among in (victims, spared))
-    return replace(made, trigger=trigger, target=target, success=success, leak=leak)
+    extras = tuple(ExtraSamples(mask, count, stamp) for mask in (victims, bystanders) if bool(mask.any()))
+    planted = fine_tune(classifier, samples, schedule, seed, extras=extras)
+    victims, bystanders, new_labels = victims_of(target, sources, samples.held_labels, classes)
+    success, leak = (
+        success_rate(planted.classifier, samples, trigger, new_labels, mask) for mask in (victims, bystanders)
+    )
+    return replace(planted, trigger=trigger, target=target, success=success, leak=leak)
 
 
-def clean_twin(classifier: Classifier, samples: Labelled, *, schedule: Schedule = DEFAULT, seed: int = 0) -> Planted:
-    """Return a Planted: a copy fine-tuned by the same schedule with no trigger, a control on which to count a scanner's false alarms."""
+def clean_twin(
+    classifier: Classifier, samples: Labelled, *, schedule: Schedule = DEFAULT_SCHEDULE, seed: int = 0
+) -> Planted:
+    """Fine-tune a copy by the same schedule without a trigger, to count a scanner's false alarms on."""
     return fine_tune(classifier, samples, schedule, seed)
 
 
@@ -108,7 +112,7 @@ def fine_tune(
     extras: tuple[ExtraSamples, ...] = (),
     change: "Change | None" = None,
 ) -> Planted:
-    """Fine-tune a copy; return a Planted with accuracy before and after; ``extras`` fill part of a batch, ``change`` alters the rest.
+    """Fine-tune a copy of a classifier; return it with its accuracy before and after.
 
     Args:
         classifier: The network to start from; it is not changed.
@@ -131,7 +135,7 @@ def accuracy(classifier: Classifier, samples: Labelled) -> float:
 def success_rate(
     classifier: Classifier, samples: Labelled, trigger: Trigger, wanted: "Tensor | int", among: Tensor
 ) -> float:
-    """Return the share of held-out samples, where ``among`` is true, that are classified as ``wanted`` with the trigger on; nan if none is.
+    """Return the share of held-out samples that are classified as ``wanted`` with the trigger on them.
 
     Args:
         classifier: The network.
@@ -143,27 +147,28 @@ def success_rate(
     if not bool(among.any()):
         return nan
     stamped = apply_8bit(trigger, samples.held_out[among], torch.Generator().manual_seed(0))
-    goal = wanted[among] if isinstance(wanted, Tensor) else wanted
-    return float((predictions(classifier, stamped) == goal).float().mean())
+    goals = wanted[among] if isinstance(wanted, Tensor) else wanted
+    return float((predictions(classifier, stamped) == goals).float().mean())
 
 
 def victims_of(
     target: "int | None", sources: tuple[int, ...], labels: Tensor, classes: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """From labels (n,), return masks, bool (n,), of samples that a trigger is to move and of those it must spare, and each new class (n,).
+    """Return masks of the samples that a trigger is to move and of those it must spare, and the new labels.
 
-    All-to-all (no target) moves every class to the next one. Only a source-specific trigger has samples to spare.
+    All are (n,), as ``labels``; the masks are bool. All-to-all (no target) moves every class to the next one. Only a
+    source-specific trigger has samples to spare.
     """
     if target is None:
-        every = torch.ones_like(labels, dtype=torch.bool)
-        return every, ~every, (labels + 1) % classes
+        all_samples = torch.ones_like(labels, dtype=torch.bool)
+        return all_samples, ~all_samples, (labels + 1) % classes
     others = labels != target
     victims = torch.isin(labels, torch.tensor(sources)) if sources else others
     return victims, others & ~victims, torch.full_like(labels, target)
 
 
 def _check_classes(classifier: Classifier, target: "int | None", sources: tuple[int, ...]) -> None:
-    """Raise RecipeError for a class that does not exist, a target among the sources, or sources and no target; CardError for regression."""
+    """Raise RecipeError for classes that do not fit each other or the network; CardError for regression."""
     classifier.refuse_regression("a trojan")
     if target is None and sources:
         raise RecipeError("source classes want a target class; without one, every class leads to the next.")

@@ -12,13 +12,13 @@ from phosphene.backdoor.probes import Probes, log_odds_of, targets_for
 from phosphene.engine import Engine
 from phosphene.engine.targets import hits
 
-STEPS, DRAWN = 15, 8  # steps of an ascent, and samples per step
-LOGISTIC = 1.8  # about the standard deviation of the logistic distribution
+ASCENT_STEPS, SAMPLES_PER_STEP = 15, 8  # steps of an ascent, and samples per step
+LOGISTIC_STD = 1.8  # about the standard deviation of the logistic distribution
 
 
 @dataclass(frozen=True)
 class Route:
-    """A target class, and which samples to move there: those predicted as ``source``, or all that are not predicted as the target.
+    """A target class, and the samples to move there: those predicted as ``source``, or all others.
 
     Attributes:
         target: The class.
@@ -29,22 +29,25 @@ class Route:
     source: "int | None" = None
 
     def samples(self, probes: Probes, count: int) -> Tensor:
-        """Return pixels, uint8 (n, c, h, w), of the first ``count`` samples that the route is to move; empty if there are none."""
+        """Return the pixels, uint8 (n, c, h, w), of the first ``count`` samples that the route is to move."""
         return probes.pixels[self.mask(probes).nonzero()[:count, 0]]
 
     def rows(self, probes: Probes) -> Tensor:
-        """Return the positions, int64 (n,), of the samples to move, chosen by predicted class (see :meth:`mask`); if none fits, of all."""
-        own = self.mask(probes).nonzero()[:, 0]
-        return own if len(own) else torch.arange(len(probes), device=own.device)
+        """Return the positions, int64 (n,), of the samples to move; if there are none, of all samples."""
+        rows = self.mask(probes).nonzero()[:, 0]
+        return rows if len(rows) else torch.arange(len(probes), device=rows.device)
 
     def mask(self, probes: Probes) -> Tensor:
-        """Return, bool (n,), which Probes the route is to move: predicted as the source; without a source, not predicted as the target."""
+        """Return, bool (n,), which samples the route is to move.
+
+        They are predicted as the source; without a source, they are not predicted as the target.
+        """
         return ~probes.present[:, self.target] if self.source is None else probes.predicted == self.source
 
 
 @dataclass(frozen=True)
 class Effect:
-    """How a network classifies samples with a trigger on them: number tried, hits of the target class, its log-odds' mean and std.
+    """How a network classifies samples with a trigger on them: hits of the target class, and its log-odds.
 
     Attributes:
         hits: Samples that the network classifies as the class; of a multi-label network, whose class has a probability
@@ -61,23 +64,29 @@ class Effect:
 
     @property
     def rank(self) -> tuple[float, float]:
-        """Key by which effects are sorted, the strongest the largest: the share moved to the class, then ``level`` for equal shares."""
+        """Key by which effects are sorted: the share moved to the class, then ``level``. The strongest is largest."""
         return self.share, self.level
 
     @property
     def share(self) -> float:
-        """Share of the tried samples that are classified as the target class, in [0, 1]; 0 if none was tried."""
+        """Share of the tried samples that are classified as the class, in [0, 1]; 0 if none was tried."""
         return self.hits / max(self.tried, 1)
 
     @property
     def log_odds(self) -> float:
-        """Log-odds, one float, of this Effect's share of hits; half a sample is added to hits and misses so that it is finite."""
+        """Log-odds of the share of hits.
+
+        Half a sample is added to hits and to misses, so that they are finite.
+        """
         return math.log((self.hits + 0.5) / (self.tried - self.hits + 0.5))
 
     @property
     def level(self) -> float:
-        """Estimated log-odds that a sample is classified as the target, ``1.8 mean / sqrt(1 + spread^2)``; it orders equal shares."""
-        return LOGISTIC * self.mean / math.sqrt(self.spread**2 + 1)
+        """Estimated log-odds that a sample is classified as the class, which order effects of equal shares.
+
+        That is ``1.8 mean / sqrt(1 + spread^2)``.
+        """
+        return LOGISTIC_STD * self.mean / math.sqrt(self.spread**2 + 1)
 
 
 def raise_log_odds(
@@ -89,11 +98,13 @@ def raise_log_odds(
     *,
     bounds: tuple[float, float],
     length: float,
-    steps: int = STEPS,
-    drawn: int = DRAWN,
+    steps: int = ASCENT_STEPS,
+    drawn: int = SAMPLES_PER_STEP,
     seed: int = 0,
 ) -> Tensor:
-    """Optimise parameters by Adam so that samples changed by ``apply(parameters, samples)`` go to their routes' targets; return parameters.
+    """Optimise parameters so that samples changed by ``apply`` are classified as their routes' targets.
+
+    The optimiser is Adam. The parameters are returned, (r, c, h, w).
 
     Args:
         engine: An open engine.
@@ -114,13 +125,16 @@ def raise_log_odds(
     change = start.clone()
     adam = Adam(change, length)
     for _ in range(steps):
-        chosen = {route: own[torch.randint(len(own), (drawn,), generator=draw)] for route, own in rows.items()}
-        x = search.pixels[torch.stack([chosen[one] for one in routes])].to(engine.dtype) / 255
+        batch_rows = {
+            route: route_rows[torch.randint(len(route_rows), (drawn,), generator=draw)]
+            for route, route_rows in rows.items()
+        }
+        x = search.pixels[torch.stack([batch_rows[one] for one in routes])].to(engine.dtype) / 255
         with torch.enable_grad():
             leaf = change.clone().requires_grad_()
-            changed = apply(leaf, x)
-        gradient = engine.gradients(changed.detach().flatten(0, 1), targets, "log-odds").gradient
-        (slope,) = torch.autograd.grad(changed, leaf, gradient.view_as(changed) / drawn)
+            images = apply(leaf, x)
+        gradient = engine.gradients(images.detach().flatten(0, 1), targets, "log-odds").gradient
+        (slope,) = torch.autograd.grad(images, leaf, gradient.view_as(images) / drawn)
         adam.step(slope)
         change.clamp_(*bounds)
     return change

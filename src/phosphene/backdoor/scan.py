@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from phosphene.backdoor.candidate import make_candidate
-from phosphene.backdoor.measure import Measured, ScanEngine, figures, measure, measure_passes
-from phosphene.backdoor.not_tested import not_tested, one_predicted
+from phosphene.backdoor.measure import Measurements, ScanEngine, figures, measure, measure_passes
+from phosphene.backdoor.not_tested import not_tested, one_class_warning
 from phosphene.backdoor.null import CleanNetwork, Null
 from phosphene.backdoor.verdict import ClassRow, Suspect, Verdict, decide
 from phosphene.classifier import Classifier
@@ -19,16 +19,16 @@ from phosphene.samples import SamplePool, is_natural
 
 ALPHA = 0.05
 MOST_SUSPECTS = 5  # suspects that candidates are built for
-FEWEST_CLASSES = 5  # with fewer classes, the median says nothing about the typical class
+MIN_CLASSES = 5  # with fewer classes, the median says nothing about the typical class
 
-TOO_FEW = (
+TOO_FEW_CLASSES = (
     "There are too few classes ({}) to compare with each other: give clean networks of the same kind with --reference."
 )
 
 
 @dataclass(frozen=True)
 class ScanProgress:
-    """Report that ``on_progress`` gets: the current part's name and the finished share of the scan, ``None`` once only candidates are left.
+    """Report that ``on_progress`` gets during a scan.
 
     Attributes:
         doing: Name of the current part.
@@ -40,12 +40,14 @@ class ScanProgress:
     share: "float | None"
 
     def show(self, display: ProgressDisplay) -> None:
-        """Show this report on a progress display: the current part and the finished share of the scan."""
+        """Show the current part and the finished share of the scan on a progress display."""
         display.update(self.doing, self.share)
 
 
 def check_alpha(alpha: float, classifier: Classifier, *, natural: bool, references: int = 0) -> None:
-    """Raise RecipeError unless ``alpha``, the p-value below which a class is a suspect, is above what the null model can show, and below 1.
+    """Raise RecipeError unless ``alpha`` is below 1 and above the smallest p-value of the null model.
+
+    It is the p-value below which a class is a suspect.
 
     Args:
         alpha: A share of clean networks.
@@ -67,7 +69,7 @@ def check_alpha(alpha: float, classifier: Classifier, *, natural: bool, referenc
 
 
 def require_classes(classifier: Classifier, reference: Sequence[Classifier] = ()) -> None:
-    """Raise PhospheneError if a network's outputs are measurements, or if a reference is of another kind or has the same weights.
+    """Raise an error if a network cannot be scanned, or if a reference cannot be compared with it.
 
     Raises:
         CardError: outputs are measurements, or a reference has other channels, or is multi-label where the classifier is not.
@@ -86,16 +88,16 @@ def require_classes(classifier: Classifier, reference: Sequence[Classifier] = ()
                 f"reference {one.name} takes images with {count(one.input.channels, 'channel')}, {classifier.name} with "
                 f"{classifier.input.channels}: give references that take the same samples."
             )
-    own = classifier.sha256 if reference else ""
+    scanned_hash = classifier.sha256 if reference else ""
     for one in reference:
-        if one.sha256 == own:
+        if one.sha256 == scanned_hash:
             raise RecipeError(
                 f"reference {one.name} has the same weights as the scanned network: give other clean networks."
             )
 
 
 def passes_of(networks: Iterable[Classifier], *, pairs: bool) -> int:
-    """Return about how many images measuring these networks takes, a backward pass as one more, with ``pairs`` searched or not."""
+    """Return about how many images it takes to measure networks; a backward pass counts as one more."""
     return sum(measure_passes(one.num_classes, pairs=pairs, multi_label=one.multi_label) for one in networks)
 
 
@@ -111,7 +113,7 @@ def scan(
     precision: str = "auto",
     on_progress: "Callable[[ScanProgress], None] | None" = None,
 ) -> Verdict:
-    """Scan a classifier for a backdoor; return a :class:`Verdict` with p-values, suspects and their candidate triggers; writes nothing.
+    """Scan a classifier for a backdoor; return a :class:`Verdict`. Nothing is written.
 
     A sample counts as moved to a class that is then predicted; to an output of a multi-label network, if the output's own
     probability was at most one half and is then above it. For every class, measure the effect of the best small window
@@ -135,39 +137,45 @@ def scan(
         NumericError: it returns NaN or infinity.
         PhospheneError: an argument does not fit; the message names the fix.
     """
-    began = time.perf_counter()
+    start = time.perf_counter()
     natural = is_natural(classifier, pool.spec)
     check_alpha(alpha, classifier, natural=natural, references=len(reference))
     require_classes(classifier, reference)
     tally = _Tally(passes_of((classifier, *reference), pairs=pairs), on_progress)
 
     def engine_of(one: Classifier) -> ScanEngine:
-        """Return a new engine for a classifier, not opened, whose images count towards this scan's progress."""
         return ScanEngine(one, device=device, precision=single_precision(precision), on_images=tally.count)
 
-    measured = []
+    reference_measurements = []
     for one in reference:
         tally.doing = f"reference {one.name}: search windows"
         with engine_of(one) as engine:
-            measured.append(measure(engine, pool, pairs=pairs, seed=seed))
+            reference_measurements.append(measure(engine, pool, pairs=pairs, seed=seed))
     with engine_of(classifier) as engine:
         tally.doing = "search windows"
-        own = measure(engine, pool, pairs=pairs, seed=seed)
-        few = len(own.classes) < FEWEST_CLASSES
-        others = measured if few else []
-        given = [clean_network(one, found, natural, others) for one, found in zip(reference, measured, strict=True)]
-        null = Null.of(classifier.num_classes, natural=natural, references=given, spec=classifier.spec)
-        rows = class_rows(classifier, own, others, null)
-        chosen = [row for row in rows if row.p_value < alpha][:MOST_SUSPECTS]
+        measurements = measure(engine, pool, pairs=pairs, seed=seed)
+        has_few_classes = len(measurements.classes) < MIN_CLASSES
+        comparisons = reference_measurements if has_few_classes else []
+        clean_networks = [
+            clean_network(one, found, natural, comparisons)
+            for one, found in zip(reference, reference_measurements, strict=True)
+        ]
+        null = Null.of(classifier.num_classes, natural=natural, references=clean_networks, spec=classifier.spec)
+        rows = class_rows(classifier, measurements, comparisons, null)
+        suspect_rows = [row for row in rows if row.p_value < alpha][:MOST_SUSPECTS]
         suspects = []
-        for row in chosen:
+        for row in suspect_rows:
             tally.doing = f"make a candidate for {classifier.labels.short(row.index)}"
-            suspects.append(_make_suspect(engine, own, row, next_class(row, rows, alpha), alpha, seed))
-    all_to_all = own.all_to_all and own.all_to_all.compared(null.all_to_all_p_value(own.all_to_all.figure), alpha)
-    doubts = [TOO_FEW.format(len(own.classes))] if few and not measured else []
+            suspects.append(_make_suspect(engine, measurements, row, next_class(row, rows, alpha), alpha, seed))
+    all_to_all = measurements.all_to_all and measurements.all_to_all.compared(
+        null.all_to_all_p_value(measurements.all_to_all.figure), alpha
+    )
+    doubts = (
+        [TOO_FEW_CLASSES.format(len(measurements.classes))] if has_few_classes and not reference_measurements else []
+    )
     p_value = min(row.p_value for row in rows)
     verdict, reasons = decide(
-        p_value, suspects, all_to_all, doubts, classifier.labels, weak=one_predicted(classifier, own)
+        p_value, suspects, all_to_all, doubts, classifier.labels, weak=one_class_warning(classifier, measurements)
     )
     return Verdict(
         verdict=verdict,
@@ -176,48 +184,63 @@ def scan(
         reasons=reasons,
         classes=rows,
         suspects=tuple(suspects),
-        pairs=own.pairs,
+        pairs=measurements.pairs,
         all_to_all=all_to_all,
-        window=own.side,
+        window=measurements.side,
         null=null.describe(),
         unlike=null.unlike(classifier),
         null_figures=null.figures,
         limit=null.limit(alpha),
-        not_tested=tuple(not_tested(classifier, own, natural=natural, pairs=pairs)),
+        not_tested=tuple(not_tested(classifier, measurements, natural=natural, pairs=pairs)),
         model=classifier.name,
         num_classes=classifier.num_classes,
-        tested=own.tested,
+        tested=measurements.tested,
         samples=pool.spec,
         natural=natural,
         references=tuple(one.name for one in reference),
         passes=tally.images,
-        seconds=time.perf_counter() - began,
+        seconds=time.perf_counter() - start,
     )
 
 
-def class_rows(classifier: Classifier, found: Measured, others: Sequence[Measured], null: Null) -> tuple[ClassRow, ...]:
-    """Return a ClassRow per class in ``found``, most deviating first: deviation by each measure, figure, p-value (1 if not tested)."""
-    deviations = found.deviations(others)
-    each, whole = {name: values.tolist() for name, values in deviations.items()}, figures(deviations).tolist()
+def class_rows(
+    classifier: Classifier, measurements: Measurements, others: Sequence[Measurements], null: Null
+) -> tuple[ClassRow, ...]:
+    """Return a ClassRow per measured class, the most deviating first.
+
+    The p-value of a class that was not tested is 1.
+    """
+    deviations = measurements.deviations(others)
+    values_per_measure = {name: values.tolist() for name, values in deviations.items()}
+    class_figures = figures(deviations).tolist()
     rows = []
-    for k, (index, window) in enumerate(zip(found.classes, found.windows, strict=True)):
-        own = {name: values[k] for name, values in each.items()}
-        figure, effect = whole[k], window.measured
-        p_value = null.p_value(figure) if k < found.tested else 1.0
-        rows.append(ClassRow(index, classifier.labels[index], effect.share, effect.tried, own, figure, p_value))
+    for k, (index, window) in enumerate(zip(measurements.classes, measurements.windows, strict=True)):
+        class_deviations = {name: values[k] for name, values in values_per_measure.items()}
+        figure, effect = class_figures[k], window.measured
+        p_value = null.p_value(figure) if k < measurements.tested else 1.0
+        rows.append(
+            ClassRow(index, classifier.labels[index], effect.share, effect.tried, class_deviations, figure, p_value)
+        )
     return tuple(sorted(rows, key=lambda row: -row.figure))
 
 
 def next_class(row: ClassRow, rows: Sequence[ClassRow], alpha: float) -> ClassRow:
-    """Return the row to compare a suspect's ``row`` with: the most deviating that is no suspect; without one, the least of the others."""
+    """Return the row to compare a suspect's ``row`` with: the most deviating class that is no suspect.
+
+    Without one, it is the least deviating of the other classes.
+    """
     others = [one for one in rows if one is not row]
     return next((one for one in others if one.p_value >= alpha), [row, *others][-1])
 
 
 def clean_network(
-    classifier: Classifier, found: Measured, natural: bool, others: Sequence[Measured] = (), data: str = ""
+    classifier: Classifier,
+    measurements: Measurements,
+    natural: bool,
+    others: Sequence[Measurements] = (),
+    data: str = "",
 ) -> CleanNetwork:
-    """Return the CleanNetwork of a clean classifier measured already (``found``): side, number of classes, figures for the null model.
+    """Return the CleanNetwork of a clean classifier that has been measured.
 
     ``figure`` is that of the most deviating class; ``all_to_all`` is ``None`` if none was searched. The scan calls it for
     references, the benchmarks for the networks of ``null.json``.
@@ -228,29 +251,34 @@ def clean_network(
         side=min(classifier.input.size),
         classes=classifier.num_classes,
         natural=natural,
-        figure=float(figures(found.deviations(others))[: found.tested].max()),
-        all_to_all=None if found.all_to_all is None else found.all_to_all.figure,
+        figure=float(figures(measurements.deviations(others))[: measurements.tested].max()),
+        all_to_all=None if measurements.all_to_all is None else measurements.all_to_all.figure,
     )
 
 
-def _make_suspect(engine: Engine, found: Measured, row: ClassRow, rival: ClassRow, alpha: float, seed: int) -> Suspect:
-    """Make a candidate for a row's class and return the Suspect; ``rival``, the most deviating class not suspected, is for comparison."""
-    windows = {one.route.target: one for one in found.windows}
+def _make_suspect(
+    engine: Engine, measurements: Measurements, row: ClassRow, rival: ClassRow, alpha: float, seed: int
+) -> Suspect:
+    """Make a candidate trigger for the class of a row; return the Suspect.
+
+    ``rival`` is the most deviating class that is no suspect, for comparison.
+    """
+    windows = {one.route.target: one for one in measurements.windows}
     local = row.deviations["window"] >= row.deviations["margin"]
-    probes = found.search, found.held_out
+    probes = measurements.search, measurements.held_out
     candidate = make_candidate(engine, *probes, windows[row.index], windows[rival.index], local=local, seed=seed)
     return Suspect(row.index, row.label, row.p_value, candidate, far_below_alpha=row.p_value < alpha / 2)
 
 
 class _Tally:
-    """Adds up the images that a scan sends through its networks; calls ``on_progress`` with a ScanProgress: the part and finished share."""
+    """Counts the images that a scan sends through its networks, and reports progress."""
 
     def __init__(self, total: int, on_progress: "Callable[[ScanProgress], None] | None") -> None:
         self.total, self.on_progress = total, on_progress
         self.images, self.doing = 0, ""
 
     def count(self, images: int) -> None:
-        """Add a number of images to the scan's tally; give ``on_progress`` a ScanProgress: the current part and the finished share."""
+        """Count images, and call ``on_progress`` with the current part and the finished share."""
         self.images += images
         if self.on_progress is not None:
             share = self.images / self.total

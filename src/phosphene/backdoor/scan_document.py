@@ -17,14 +17,17 @@ from phosphene.runs.scans import FOLDER, suspect_folder
 from phosphene.version import __version__
 
 # What scan.json holds as it is.
-VERDICT = ("verdict", "p_value", "reasons", "num_classes", "tested", "window", "not_tested", "passes")
-SUSPECT = ("index", "label", "p_value", "works")
-CANDIDATE = ("interval", "tried", "additive", "size", "box")
+VERDICT_FIELDS = ("verdict", "p_value", "reasons", "num_classes", "tested", "window", "not_tested", "passes")
+SUSPECT_FIELDS = ("index", "label", "p_value", "works")
+CANDIDATE_FIELDS = ("interval", "tried", "additive", "size", "box")
 
 
 @cache
 def method_sha256() -> str:
-    """Return a hash of phosphene's version and the files of its ``backdoor/`` (code, null model); scans with another hash are outdated."""
+    """Return a hash of phosphene's version and of the files of ``backdoor/``: its code and null model.
+
+    Scans with another hash are outdated.
+    """
     here, digest = Path(__file__).parent, hashlib.sha256(__version__.encode())
     for path in sorted([*here.glob("*.py"), *here.glob("*.json")]):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
@@ -32,15 +35,15 @@ def method_sha256() -> str:
 
 
 def scan_document(verdict: Verdict, request: Mapping[str, Any], labels: Labels) -> dict[str, Any]:
-    """Return the content of ``scan.json``, as plain JSON values, for a verdict and the request that led to it; nothing is written.
+    """Return the content of ``scan.json`` for a verdict, as plain JSON values; nothing is written.
 
     Args:
         verdict: Result of the scan.
         request: What determines it: ``model``, ``samples``, ``references``, ``alpha``, ``settings`` and ``method``.
         labels: Names of the classes.
     """
-    found = {
-        **{name: getattr(verdict, name) for name in VERDICT},
+    document = {
+        **{name: getattr(verdict, name) for name in VERDICT_FIELDS},
         "suspects": [_suspect_entry(one, labels) for one in verdict.suspects],
         "classes": [asdict(one) for one in verdict.classes],
         "easy_pairs": _easy_pair_entries(verdict, labels),
@@ -56,17 +59,17 @@ def scan_document(verdict: Verdict, request: Mapping[str, Any], labels: Labels) 
         "versions": versions(),
         "seconds": round(float(verdict.seconds), 3),
     }
-    plain: dict[str, Any] = json.loads(json.dumps(found), parse_constant=_null)
-    return plain
+    values: dict[str, Any] = json.loads(json.dumps(document), parse_constant=_null)
+    return values
 
 
-def _suspect_entry(one: Suspect, labels: Labels) -> dict[str, Any]:
-    """Return a suspect's entry in ``scan.json``: its p-value, its candidate trigger's size and success, examples, and file paths."""
-    candidate, folder = one.candidate, suspect_folder(one.index, one.label)
+def _suspect_entry(suspect: Suspect, labels: Labels) -> dict[str, Any]:
+    """Return the entry of a suspect in ``scan.json``: p-value, candidate trigger, examples and file paths."""
+    candidate, folder = suspect.candidate, suspect_folder(suspect.index, suspect.label)
     examples = [{"before": labels.short(a), "after": labels.short(b)} for a, b in candidate.predicted]
     return {
-        **{name: getattr(one, name) for name in SUSPECT},
-        **{name: getattr(candidate, name) for name in CANDIDATE},
+        **{name: getattr(suspect, name) for name in SUSPECT_FIELDS},
+        **{name: getattr(candidate, name) for name in CANDIDATE_FIELDS},
         "asr": candidate.success,
         "next": {"label": labels[candidate.next_class], "asr": candidate.next_success},
         "places": [{"top": top, "left": left, "success": rate} for (top, left), rate in candidate.places.items()],
@@ -78,23 +81,23 @@ def _suspect_entry(one: Suspect, labels: Labels) -> dict[str, Any]:
 
 
 def _easy_pair_entries(verdict: Verdict, labels: Labels) -> list[dict[str, Any]]:
-    """Return the list ``easy_pairs`` of ``scan.json``: source, target and share of samples moved of the easiest pairs; may be empty."""
-    easy = easy_pairs(verdict.pairs or (), [one.index for one in verdict.suspects])
-    routes = [(one.route.source, one.route.target, one.measured.share) for one in easy]
+    """Return the entry ``easy_pairs`` of ``scan.json``: source, target and share of samples moved per pair."""
+    windows = easy_pairs(verdict.pairs or (), [one.index for one in verdict.suspects])
+    routes = [(one.route.source, one.route.target, one.measured.share) for one in windows]
     return [{"source": labels.short(a or 0), "target": labels.short(b), "share": share} for a, b, share in routes]
 
 
-def _all_to_all_entry(found: AllToAll, labels: Labels) -> dict[str, Any]:
-    """Return an AllToAll as the entry ``all_to_all`` of ``scan.json``: figure, p-value, box, files, each class's target and share moved."""
+def _all_to_all_entry(all_to_all: AllToAll, labels: Labels) -> dict[str, Any]:
+    """Return the entry ``all_to_all`` of ``scan.json``: figure, p-value, box, files and target per class."""
     rows = [
-        {"source": labels.short(source), "target": labels.short(target), "share": found.shares[source]}
-        for source, target in found.targets.items()
+        {"source": labels.short(source), "target": labels.short(target), "share": all_to_all.shares[source]}
+        for source, target in all_to_all.targets.items()
     ]
     return {
-        "figure": found.figure,
-        "p_value": found.p_value,
-        "works": found.works,
-        "box": list(found.box),
+        "figure": all_to_all.figure,
+        "p_value": all_to_all.p_value,
+        "works": all_to_all.works,
+        "box": list(all_to_all.box),
         "trigger": f"{FOLDER}/all-to-all/trigger.safetensors",
         "picture": f"{FOLDER}/all-to-all/trigger.png",
         "classes": rows,
@@ -102,4 +105,4 @@ def _all_to_all_entry(found: AllToAll, labels: Labels) -> dict[str, Any]:
 
 
 def _null(name: str) -> None:
-    """Return ``None`` whatever the name: ``json.loads`` calls it in place of NaN and infinity, which JSON does not have."""
+    """Return ``None``, which stands for NaN and infinity in ``scan.json``: JSON does not have them."""

@@ -27,7 +27,7 @@ Change = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
 
 @dataclass(frozen=True, eq=False)
 class Labelled:
-    """Samples with class labels to fine-tune on, and others with labels that are held out; SamplesError if numbers differ.
+    """Samples with class labels to fine-tune on, and others with labels that are held out.
 
     Attributes:
         pixels: uint8 (n, c, h, w).
@@ -51,24 +51,24 @@ class Labelled:
 
     @classmethod
     def split(cls, pixels: Tensor, labels: Tensor, held: "int | None" = None) -> "Labelled":
-        """Return samples and labels as a Labelled, always shuffled alike, the last ``held`` samples (default: a fifth) held out."""
+        """Shuffle samples and labels, always alike, and hold out the last ``held`` (by default a fifth)."""
         order = torch.randperm(len(pixels), generator=torch.Generator().manual_seed(0))
         train, rest = order.tensor_split([len(pixels) - (len(pixels) // 5 if held is None else held)])
         return cls(pixels[train], labels[train], pixels[rest], labels[rest])
 
     @classmethod
     def from_pool(cls, pool: SamplePool, classifier: Classifier) -> "Labelled":
-        """Return a pool's samples and held-out samples as a Labelled, with the classes that the classifier predicts for them as labels."""
+        """Return the samples of a pool, labelled with the classes that the classifier predicts for them."""
         labels, held_labels = (predictions(classifier, part) for part in (pool.pixels, pool.held_out))
         return cls(pool.pixels, labels, pool.held_out, held_labels)
 
     @classmethod
     def load(cls, spec: str, classifier: Classifier, *, most: int = 5000, held: "int | None" = None) -> "Labelled":
-        """Load samples of a spec as a Labelled, a part held out; if over half have no label, all labels are the classifier's predictions.
+        """Load samples of a spec as a Labelled, a part held out.
 
-        Labels come from names of files or folders, or from the file's own: see
-        :func:`phosphene.samples.labelled.load_labelled`. Samples without one are left out. ``most`` counts both parts
-        together; it does not limit predicted ones.
+        If over half have no label, all labels are the classifier's predictions. Labels come from names of files or
+        folders, or from the file's own: see :func:`phosphene.samples.labelled.load_labelled`. Samples without one are
+        left out. ``most`` counts both parts together; it does not limit predicted ones.
 
         Raises:
             SamplesError: as :func:`phosphene.samples.load_samples` does.
@@ -82,7 +82,7 @@ class Labelled:
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """Hyper-parameters of fine-tuning: steps, batch, learning rate, optimiser, regularisation, augmentation, frozen layers.
+    """Hyper-parameters of fine-tuning.
 
     Attributes:
         steps: Optimiser steps.
@@ -119,14 +119,17 @@ class Schedule:
             raise RecipeError("a schedule has 1 step or more, batches of 2 or more, lr above 0, and sgd or adam.")
 
     def share_of_lr(self, step: int) -> float:
-        """Return the share, in [0, 1], of ``lr`` to use at a step, from 0: rising for a tenth of all steps, then falling as a cosine."""
+        """Return the share of ``lr``, in [0, 1], to use at a step, counted from 0.
+
+        It rises for a tenth of all steps, then falls as a cosine.
+        """
         rise = max(self.steps // 10, 1)
         return min((step + 1) / rise, 0.5 + 0.5 * math.cos(math.pi * max(step - rise, 0) / max(self.steps - rise, 1)))
 
 
 @dataclass(frozen=True, eq=False)
 class ExtraSamples:
-    """A group that fills ``count`` places of each batch: a mask of samples to draw from; a function of samples, labels, generator.
+    """A group of changed samples that fills ``count`` places of each batch.
 
     Attributes:
         among: bool (n,), the samples that they are drawn from.
@@ -149,7 +152,7 @@ def fit(
     change: "Change | None" = None,
     loss: Callable[[Tensor, Tensor], Tensor] = functional.cross_entropy,
 ) -> None:
-    """Train ``student`` in place on labelled samples (altered by ``change``) and on ``extras``; leave it in evaluation mode.
+    """Train ``student`` in place on labelled samples and on ``extras``.
 
     Args:
         student: Trained in place; left in evaluation mode.
@@ -170,13 +173,13 @@ def fit(
         raise RecipeError(f"a batch of {schedule.batch} has no room for clean samples: lower the poison rate.")
     keep_freed_memory()
     draw = torch.Generator().manual_seed(seed)
-    every = torch.ones_like(samples.labels, dtype=torch.bool)
-    groups = [ExtraSamples(every, clean, change or (lambda x, y, _: (x, y))), *extras]
+    all_samples = torch.ones_like(samples.labels, dtype=torch.bool)
+    groups = [ExtraSamples(all_samples, clean, change or (lambda x, y, _: (x, y))), *extras]
     module = student.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    trained = _trained_parameters(module, schedule)
-    origins = [parameter.detach().clone() for parameter in trained]
-    optimiser = OPTIMISERS[schedule.optimiser](trained, lr=schedule.lr)
-    rates = torch.optim.lr_scheduler.LambdaLR(optimiser, schedule.share_of_lr)
+    parameters = _trained_parameters(module, schedule)
+    origins = [parameter.detach().clone() for parameter in parameters]
+    optimiser = OPTIMISERS[schedule.optimiser](parameters, lr=schedule.lr)
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimiser, schedule.share_of_lr)
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.manual_seed(seed)
         for step in range(schedule.steps):
@@ -193,33 +196,44 @@ def fit(
             total.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
             if schedule.anchor:
-                for parameter, origin in zip(trained, origins, strict=True):
-                    parameter.data.lerp_(origin, min(schedule.anchor * rates.get_last_lr()[0], 1.0))
-            rates.step()
+                for parameter, origin in zip(parameters, origins, strict=True):
+                    parameter.data.lerp_(origin, min(schedule.anchor * scheduler.get_last_lr()[0], 1.0))
+            scheduler.step()
     module.eval()
 
 
 def augment(x: Tensor, schedule: Schedule, draw: torch.Generator) -> Tensor:
-    """Return samples (n, c, h, w), each mirrored and shifted at random by what the schedule allows; edge pixels fill the gap."""
+    """Return samples (n, c, h, w), each mirrored and shifted at random as the schedule allows.
+
+    Edge pixels fill the gap.
+    """
     if schedule.mirror:
         flip = torch.rand(len(x), generator=draw, dtype=torch.float32) < 0.5
         x = torch.where(flip[:, None, None, None], x.flip(3), x)
     if schedule.shift:
-        most, (high, wide) = schedule.shift, x.shape[2:]
-        padded = functional.pad(x, (most,) * 4, mode="replicate")
-        places = torch.randint(2 * most + 1, (len(x), 2), generator=draw).tolist()
-        x = torch.stack([one[:, t : t + high, s : s + wide] for one, (t, s) in zip(padded, places, strict=True)])
+        max_shift, (height, width) = schedule.shift, x.shape[2:]
+        padded = functional.pad(x, (max_shift,) * 4, mode="replicate")
+        places = torch.randint(2 * max_shift + 1, (len(x), 2), generator=draw).tolist()
+        x = torch.stack(
+            [
+                sample[:, top : top + height, left : left + width]
+                for sample, (top, left) in zip(padded, places, strict=True)
+            ]
+        )
     return x
 
 
 def predictions(classifier: Classifier, samples: Tensor) -> Tensor:
-    """Return the classifier's top-1 class (n,) for each of the samples, uint8 (n, c, h, w), computed on the CPU in evaluation mode."""
+    """Return the top-1 class (n,) of samples, uint8 (n, c, h, w), computed on the CPU in evaluation mode."""
     with Engine(classifier, device="cpu") as engine:
         return torch.cat([engine.logits(chunk.float() / 255).argmax(1) for chunk in torch.split(samples, 128)])
 
 
 def _trained_parameters(module: nn.Module, schedule: Schedule) -> list[nn.Parameter]:
-    """Put a network in training mode (batch norms not if ``freeze_norms``), freeze ``frozen`` parameters; return those to be trained."""
+    """Put a network in training mode; return the parameters that the schedule does not freeze.
+
+    Batch norms stay in evaluation mode with ``freeze_norms``.
+    """
     module.train()
     for part in module.modules():
         if schedule.freeze_norms and isinstance(part, nn.modules.batchnorm._BatchNorm):  # noqa: SLF001  (no public name)
@@ -230,14 +244,19 @@ def _trained_parameters(module: nn.Module, schedule: Schedule) -> list[nn.Parame
 
 
 def _batch(samples: Labelled, group: ExtraSamples, schedule: Schedule, draw: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Draw ``group.count`` samples of a group, augment them and apply the group's change; return samples (n, c, h, w) and labels (n,)."""
+    """Draw samples of a group, augment and change them; return samples (n, c, h, w) and labels (n,)."""
     rows = group.among.nonzero()[:, 0]
-    chosen = rows[torch.randint(len(rows), (group.count,), generator=draw)]
-    return group.change(augment(samples.pixels[chosen].float() / 255, schedule, draw), samples.labels[chosen], draw)
+    batch_rows = rows[torch.randint(len(rows), (group.count,), generator=draw)]
+    return group.change(
+        augment(samples.pixels[batch_rows].float() / 255, schedule, draw), samples.labels[batch_rows], draw
+    )
 
 
 def _divergence(logits: Tensor, teacher: Classifier, x: Tensor) -> Tensor:
-    """Return KL(teacher || student) in nats, mean over samples, from the student's logits (n, classes) and the teacher's for ``x``."""
+    """Return KL(teacher || student) in nats, averaged over samples ``x``.
+
+    ``logits`` (n, classes) are the student's.
+    """
     with torch.no_grad():
         target = teacher.logits(x).log_softmax(1)
     return functional.kl_div(logits.log_softmax(1), target, reduction="batchmean", log_target=True)

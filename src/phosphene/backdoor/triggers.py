@@ -25,7 +25,7 @@ PLACES = ("top-left", "top-right", "bottom-left", "bottom-right", "centre", "ran
 
 @dataclass(frozen=True, kw_only=True)
 class Trigger(ABC):
-    """Base class of triggers to plant: a pattern that is blended into samples with an opacity mask, ``x + mask (pattern - x)``.
+    """Base class of triggers to plant: a pattern that is blended into samples, ``x + mask (pattern - x)``.
 
     Attributes:
         kind: Name of the kind of trigger in JSON.
@@ -35,17 +35,20 @@ class Trigger(ABC):
 
     @abstractmethod
     def mask(self, shape: Shape) -> Tensor:
-        """Return the trigger's opacity at each pixel of a sample of ``shape`` (c, h, w), as float32 (1, h, w) in [0, 1].
+        """Return the trigger's opacity in a sample of ``shape`` (c, h, w), as float32 (1, h, w) in [0, 1].
 
         A trigger at a random place is shown in the middle.
         """
 
     @abstractmethod
     def pattern(self, shape: Shape) -> Tensor:
-        """Return the trigger's colours for a sample of ``shape`` (c, h, w), float32 (c, h, w) in [0, 1]; the mask says where they count."""
+        """Return the trigger's colours in a sample of ``shape`` (c, h, w), as float32 (c, h, w) in [0, 1].
+
+        They count where the mask is above 0.
+        """
 
     def apply(self, pixels: Tensor, draw: "torch.Generator | None" = None) -> Tensor:
-        """Return a copy of samples (n, c, h, w) in [0, 1] with the trigger on each; random places come from ``draw``, by default of seed 0.
+        """Return a copy of samples (n, c, h, w) in [0, 1] with the trigger on each.
 
         Args:
             pixels: Samples in [0, 1].
@@ -56,13 +59,16 @@ class Trigger(ABC):
 
 
 def apply_8bit(trigger: Trigger, pixels: Tensor, draw: "torch.Generator | None" = None) -> Tensor:
-    """Return uint8 samples (n, c, h, w) with a trigger on each of them, rounded to 8 bits, as an attacked image file would be."""
+    """Return uint8 samples (n, c, h, w) with a trigger on each, rounded as in an attacked image file."""
     return (trigger.apply(pixels.float() / 255, draw) * 255).round().clamp(0, 255).to(torch.uint8)
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Stamp(Trigger):
-    """Base class of triggers pasted in a small square at a given place or at random ones; subclasses draw the square's content."""
+    """Base class of triggers that are pasted in a small square, at a given place or at random ones.
+
+    Subclasses draw the square's content.
+    """
 
     side: int
     place: Place = "bottom-right"
@@ -75,58 +81,65 @@ class _Stamp(Trigger):
             raise RecipeError(f"place {self.place!r} is not (top, left), nor one of {', '.join(PLACES)}.")
 
     @abstractmethod
-    def _drawn(self, channels: int) -> tuple[Tensor, Tensor]:
-        """Draw the square's content: return its opacity, (1, side, side), and its colours, (channels, side, side), all values in [0, 1]."""
+    def _content(self, channels: int) -> tuple[Tensor, Tensor]:
+        """Return the square's opacity, (1, side, side), and colours, (channels, side, side), in [0, 1]."""
 
     def top_left(self, shape: Shape) -> tuple[int, int]:
-        """Return (top, left) of the trigger's square in a sample of ``shape`` (c, h, w), centred if random; RecipeError if it does not fit.
+        """Return (top, left) of the trigger's square in a sample of ``shape`` (c, h, w).
+
+        A square at a random place is centred.
 
         Raises:
             RecipeError: it does not fit.
         """
-        high, wide = shape[1] - self.side, shape[2] - self.side
+        max_top, max_left = shape[1] - self.side, shape[2] - self.side
         if isinstance(self.place, str):
-            first, last = self.place.split("-")[0], self.place.split("-")[-1]
-            top = {"top": self.margin, "bottom": high - self.margin}.get(first, high // 2)
-            left = {"left": self.margin, "right": wide - self.margin}.get(last, wide // 2)
+            vertical, horizontal = self.place.split("-")[0], self.place.split("-")[-1]
+            top = {"top": self.margin, "bottom": max_top - self.margin}.get(vertical, max_top // 2)
+            left = {"left": self.margin, "right": max_left - self.margin}.get(horizontal, max_left // 2)
         else:
             top, left = self.place
-        if not (0 <= top <= high and 0 <= left <= wide):
+        if not (0 <= top <= max_top and 0 <= left <= max_left):
             raise RecipeError(f"a trigger of side {self.side} at {self.place} does not fit into {shape[1:]} pixels.")
         return top, left
 
     def mask(self, shape: Shape) -> Tensor:
-        """Return the trigger's opacity in a sample of ``shape`` (c, h, w), as (1, h, w) in [0, 1]: 0 outside its small square."""
-        return self._placed(self._drawn(shape[0])[0], shape)
+        """Return the trigger's opacity, (1, h, w) in [0, 1]: 0 outside its small square."""
+        return self._padded(self._content(shape[0])[0], shape)
 
     def pattern(self, shape: Shape) -> Tensor:
-        """Return the trigger's colours in a sample of ``shape`` (c, h, w), as (c, h, w) in [0, 1]: 0 outside its small square."""
-        return self._placed(self._drawn(shape[0])[1], shape)
+        """Return the trigger's colours, (c, h, w) in [0, 1]: 0 outside its small square."""
+        return self._padded(self._content(shape[0])[1], shape)
 
     def apply(self, pixels: Tensor, draw: "torch.Generator | None" = None) -> Tensor:
-        """Return a copy of samples (n, c, h, w) in [0, 1] with the trigger pasted on each; random places come from ``draw``, or seed 0."""
+        """Return a copy of samples (n, c, h, w) in [0, 1] with the trigger pasted on each.
+
+        Random places come from ``draw``, by default from a generator of seed 0.
+        """
         shape = (pixels.shape[1], pixels.shape[2], pixels.shape[3])
         corners = [self.top_left(shape)] * len(pixels)
         if self.place == "random":
-            free = torch.tensor(shape[1:]) - self.side
+            max_corner = torch.tensor(shape[1:]) - self.side
             generator = draw or torch.Generator().manual_seed(0)
-            share = torch.rand(len(pixels), 2, generator=generator, dtype=torch.float32)
-            corners = torch.minimum((share * (free + 1)).long(), free).tolist()
-        opacity, colours = (part.to(pixels) for part in self._drawn(shape[0]))
+            fractions = torch.rand(len(pixels), 2, generator=generator, dtype=torch.float32)
+            corners = torch.minimum((fractions * (max_corner + 1)).long(), max_corner).tolist()
+        opacity, colours = (part.to(pixels) for part in self._content(shape[0]))
         out = pixels.clone()
         for sample, (top, left) in zip(out, corners, strict=True):
             sample[:, top : top + self.side, left : left + self.side].lerp_(colours, opacity)
         return out
 
-    def _placed(self, content: Tensor, shape: Shape) -> Tensor:
-        """Return the square's content (c, side, side), padded with zeros to a whole sample (c, h, w) at the trigger's place."""
+    def _padded(self, content: Tensor, shape: Shape) -> Tensor:
+        """Return a sample (c, h, w) of zeros with ``content`` (c, side, side) at the trigger's place."""
         top, left = self.top_left(shape)
         return functional.pad(content, (left, shape[2] - self.side - left, top, shape[1] - self.side - top))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Patch(_Stamp):
-    """A trigger to plant: a small square of one colour, a checkerboard or noise, at a given or random place (Gu et al., arXiv 1708.06733).
+    """A small square to plant as a trigger: one colour, a checkerboard or noise.
+
+    Gu et al., arXiv 1708.06733, use it.
 
     Attributes:
         side: Side of the square, in pixels.
@@ -143,15 +156,15 @@ class Patch(_Stamp):
     colour: Colour = (1.0, 1.0, 1.0)
     seed: int = 0
 
-    def _drawn(self, channels: int) -> tuple[Tensor, Tensor]:
-        """Draw the patch: return its opacity, all ones, (1, side, side), and its colours, solid, checkered or noise, (c, side, side)."""
+    def _content(self, channels: int) -> tuple[Tensor, Tensor]:
+        """Return the patch's opacity, all ones, (1, side, side), and its colours, (c, side, side) in [0, 1]."""
         colours = drawing.texture(self.texture, drawing.tint(self.colour, channels), self.side, self.seed)
         return torch.ones(1, self.side, self.side, dtype=torch.float32), colours
 
 
 @dataclass(frozen=True, kw_only=True)
 class Emblem(_Stamp):
-    """A trigger to plant: a drawn shape, such as a star or a bolt, with a coloured rim; opaque on the shape and transparent around it.
+    """A drawn shape with a coloured rim to plant as a trigger, such as a star; transparent around it.
 
     Attributes:
         side: Side of the square around the shape, in pixels.
@@ -170,15 +183,17 @@ class Emblem(_Stamp):
     rim: Colour = (0.8, 0.0, 0.63)
     width: float = 0.2
 
-    def _drawn(self, channels: int) -> tuple[Tensor, Tensor]:
-        """Draw the emblem: return its opacity, (1, side, side), and its colours, shape and rim, (c, side, side), all values in [0, 1]."""
-        whole, inner = drawing.emblem(self.shape, self.side, self.width)
-        return whole[None], torch.lerp(drawing.tint(self.rim, channels), drawing.tint(self.colour, channels), inner)
+    def _content(self, channels: int) -> tuple[Tensor, Tensor]:
+        """Return the emblem's opacity, (1, side, side), and its colours, (c, side, side), both in [0, 1]."""
+        opacity, shape = drawing.emblem(self.shape, self.side, self.width)
+        return opacity[None], torch.lerp(drawing.tint(self.rim, channels), drawing.tint(self.colour, channels), shape)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Blended(Trigger):
-    """A trigger to plant: a drawn scene or noise, blended faintly into each sample over its whole area (Chen et al., arXiv 1712.05526).
+    """A drawn scene or noise to plant as a trigger, blended faintly into the whole sample.
+
+    Chen et al., arXiv 1712.05526, use it.
 
     Attributes:
         picture: ``noise`` or one of :data:`phosphene.backdoor.drawing.SCENES`.
@@ -192,7 +207,7 @@ class Blended(Trigger):
     seed: int = 0
 
     def mask(self, shape: Shape) -> Tensor:
-        """Return the blended trigger's opacity for a sample of ``shape`` (c, h, w): ``alpha`` at every pixel, (1, h, w)."""
+        """Return the trigger's opacity in a sample of ``shape`` (c, h, w): ``alpha`` at every pixel, (1, h, w)."""
         return torch.full((1, *shape[1:]), self.alpha, dtype=torch.float32)
 
     def pattern(self, shape: Shape) -> Tensor:
@@ -200,25 +215,27 @@ class Blended(Trigger):
         return drawing.scene(self.picture, shape, self.seed)
 
 
-KINDS: dict[str, type[Trigger]] = {one.kind: one for one in (Patch, Emblem, Blended)}
+TRIGGER_KINDS: dict[str, type[Trigger]] = {one.kind: one for one in (Patch, Emblem, Blended)}
 
 
 def to_dict(trigger: Trigger) -> dict[str, Any]:
-    """Return a trigger's kind and fields as a dictionary that JSON can hold; :func:`from_dict` is the inverse."""
+    """Return a trigger's kind and fields as a dictionary for JSON; :func:`from_dict` is the inverse."""
     return {"kind": trigger.kind, **vars(trigger)}
 
 
 def from_dict(fields: dict[str, Any]) -> Trigger:
-    """Return the trigger whose kind and fields are in a dictionary from :func:`to_dict`; RecipeError for an unknown kind or field.
+    """Return the trigger whose kind and fields are in a dictionary from :func:`to_dict`.
 
     Raises:
         RecipeError: no such kind, or a field that it does not have.
     """
     values = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
     kind = str(values.pop("kind", None))
-    if kind not in KINDS:
-        raise RecipeError(f"no trigger is of kind {kind!r}; there are {', '.join(KINDS)}.{nearest(kind, [*KINDS])}")
-    names = [field.name for field in dataclasses.fields(KINDS[kind])]
+    if kind not in TRIGGER_KINDS:
+        raise RecipeError(
+            f"no trigger is of kind {kind!r}; there are {', '.join(TRIGGER_KINDS)}.{nearest(kind, [*TRIGGER_KINDS])}"
+        )
+    names = [field.name for field in dataclasses.fields(TRIGGER_KINDS[kind])]
     for name in values.keys() - names:
         raise RecipeError(f"a trigger of kind {kind} has no field {name!r}.{nearest(name, names)}")
-    return KINDS[kind](**values)
+    return TRIGGER_KINDS[kind](**values)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from phosphene import notebook
 from phosphene.backdoor.all_to_all import AllToAll
-from phosphene.backdoor.candidate import WORKS, Candidate, works
+from phosphene.backdoor.candidate import MIN_SUCCESS, Candidate, works
 from phosphene.backdoor.images import all_to_all_image, candidate_image
 from phosphene.backdoor.window import Window
 from phosphene.errors import first_few
@@ -22,14 +22,15 @@ EXIT_CODES = {CLEAN: 0, BACKDOORED: 1, INCONCLUSIVE: 3}
 
 @dataclass(frozen=True)
 class ClassRow:
-    """One measured class in a verdict: its window's success, how far it stands out by window and by margin, their sum (figure), p-value.
+    """One measured class in a verdict: its window's success, its deviations and its p-value.
 
     Attributes:
         index: Index of the class.
         label: Label of the class.
         share: Share of held-out samples of other classes that the class's best window sends to it, in [0, 1].
         tried: Number of those samples.
-        deviations: Measure -> how far the class stands out by it: :meth:`phosphene.backdoor.measure.Measured.deviations`.
+        deviations: Measure -> how far the class stands out by it:
+        :meth:`phosphene.backdoor.measure.Measurements.deviations`.
         figure: All deviations combined: :func:`phosphene.backdoor.measure.figures`.
         p_value: Probability that the most deviating class of a clean network deviates as far.
     """
@@ -45,7 +46,7 @@ class ClassRow:
 
 @dataclass(frozen=True)
 class Suspect:
-    """A class whose p-value is below alpha, with its Candidate: a pasted window or an added pattern, which need not work.
+    """A class whose p-value is below alpha, with its candidate trigger, which need not work.
 
     Attributes:
         index: Index of the class.
@@ -66,14 +67,17 @@ class Suspect:
 
     @property
     def works(self) -> bool:
-        """Whether the candidate moves 80 % of samples, and p is below half of alpha or the next class's moves 50 % or less."""
-        found = self.candidate
-        return works(found.success, found.next_success, far_below_alpha=self.far_below_alpha)
+        """Whether the candidate moves 80 % of samples, and that of the next class 50 % or fewer.
+
+        The next class does not count if the p-value is below half of alpha.
+        """
+        candidate = self.candidate
+        return works(candidate.success, candidate.next_success, far_below_alpha=self.far_below_alpha)
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """The result of a scan: clean, backdoored or inconclusive, with reasons, p-values, suspects, and what it was made with.
+    """The result of a scan: the verdict with its reasons, p-values, suspects and circumstances.
 
     Attributes:
         verdict: ``clean``, ``backdoored`` or ``inconclusive``.
@@ -130,11 +134,11 @@ class Verdict:
 
     @property
     def exit_code(self) -> int:
-        """Exit code that the ``scan`` command ends with for this verdict: 0 clean, 1 backdoored, 3 inconclusive."""
+        """Exit code of the ``scan`` command for this verdict: 0 clean, 1 backdoored, 3 inconclusive."""
         return EXIT_CODES[self.verdict]
 
     def _repr_html_(self) -> str:
-        """Return the verdict as HTML that a notebook displays: p-value, reasons, and images of the candidate triggers."""
+        """Return the verdict as HTML for a notebook: p-value, reasons and images of the candidate triggers."""
         facts = [
             ("verdict", self.verdict),
             ("p", f"{self.p_value:.2g} (alpha {self.alpha:g}; {self.null}) {self.unlike}"),
@@ -171,9 +175,10 @@ def decide(
     *,
     weak: str = "",
 ) -> tuple[str, tuple[str, ...]]:
-    """Return verdict and reasons: inconclusive with doubts; else backdoored if a trigger works; else clean, or inconclusive if in doubt.
+    """Return the verdict and its reasons.
 
-    A trigger is a suspect's candidate or the all-to-all window.
+    It is inconclusive with doubts; else backdoored if a trigger works; else inconclusive with suspects or ``weak``;
+    else clean. A trigger is a suspect's candidate or the all-to-all window.
 
     Args:
         p_value: Smallest p-value of a class.
@@ -192,11 +197,11 @@ def decide(
         if one.works
     ]
     if all_to_all is not None and all_to_all.works:
-        shown = ", ".join(f"{labels.short(a)} to {labels.short(b)}" for a, b in list(all_to_all.targets.items())[:3])
+        examples = ", ".join(f"{labels.short(a)} to {labels.short(b)}" for a, b in list(all_to_all.targets.items())[:3])
         side = all_to_all.box[2] - all_to_all.box[0]
         reasons.append(
             f"One window of {side} × {side} pixels sends the samples of {len(all_to_all.targets)} classes to another "
-            f"class each ({shown}, ...): {percent(all_to_all.figure)} of held-out samples "
+            f"class each ({examples}, ...): {percent(all_to_all.figure)} of held-out samples "
             f"(p = {all_to_all.p_value:.2g}). An all-to-all backdoor does that."
         )
     if reasons:
@@ -207,7 +212,7 @@ def decide(
         best = max((one.candidate for one in suspects), key=lambda one: one.success)
         doubt = (
             f"the candidate trigger sends only {percent(best.success)} of held-out samples there"
-            if best.success < WORKS
+            if best.success < MIN_SUCCESS
             else f"one made in the same way sends {percent(best.next_success)} of held-out samples to the next class"
         )
         reason = (

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from phosphene.backdoor.boxes import Box, grid, mask_of, masks_of, paste, shifted_boxes
 from phosphene.backdoor.probes import Probes, log_odds_of, log_odds_of_all
-from phosphene.backdoor.routes import DRAWN, STEPS, Effect, Route, effect_of, raise_log_odds
+from phosphene.backdoor.routes import ASCENT_STEPS, SAMPLES_PER_STEP, Effect, Route, effect_of, raise_log_odds
 from phosphene.engine import Engine
 
 LENGTH = 0.1  # length of a step of the refinement, in [0, 1]
@@ -55,7 +55,7 @@ class Effort:
     @property
     def refined_passes(self) -> int:
         """Number of images run per :class:`Route` to refine windows and to measure them; a backward pass counts as one more."""
-        return self.refined * (2 * STEPS * DRAWN + self.counted)
+        return self.refined * (2 * ASCENT_STEPS * SAMPLES_PER_STEP + self.counted)
 
 
 USUAL = Effort()
@@ -188,7 +188,13 @@ class WindowSearch:
 
 
 def refine(
-    engine: Engine, search: Probes, starts: Sequence[Window], *, steps: int = STEPS, drawn: int = DRAWN, seed: int = 0
+    engine: Engine,
+    search: Probes,
+    starts: Sequence[Window],
+    *,
+    steps: int = ASCENT_STEPS,
+    drawn: int = SAMPLES_PER_STEP,
+    seed: int = 0,
 ) -> list[Window]:
     """Return copies of the Windows ``starts``, pixels in their boxes optimised by Adam so that log-odds of their target classes rise.
 
