@@ -67,25 +67,25 @@ class CapturedStep:
 
     def __call__(self, *inputs: "Tensor | None") -> tuple[Tensor, ...]:
         """Return the step's outputs for ``inputs``: computed as usual, or by replaying a recording that has been checked."""
-        shape = tuple(None if one is None else (one.shape, one.dtype) for one in inputs)
-        if shape in self.proved:
-            return self.recordings[shape](*inputs)
+        signature = tuple(None if one is None else (one.shape, one.dtype) for one in inputs)
+        if signature in self.proved:
+            return self.recordings[signature](*inputs)
         outputs = self.step(*inputs)
         if not self.network.failed:
-            self.calls[shape] = self.calls.get(shape, 0) + 1
+            self.calls[signature] = self.calls.get(signature, 0) + 1
             try:
-                if shape in self.recordings:
-                    self._prove(shape, inputs, outputs)
-                elif self.calls[shape] > EAGER_CALLS:
-                    self.recordings[shape] = self.network.record(self.step, inputs)
+                if signature in self.recordings:
+                    self._prove(signature, inputs, outputs)
+                elif self.calls[signature] > EAGER_CALLS:
+                    self.recordings[signature] = self.network.record(self.step, inputs)
             except Exception as error:  # noqa: BLE001  (a network may raise anything: its eager step has just worked)
                 self.network.give_up(first_line(error))
         return outputs
 
     def _prove(self, shape: Hashable, inputs: Inputs, expected: Sequence[Tensor]) -> None:
         """Replay a shape's recording; allow it if it gives ``expected``, the true outputs, else give up all recordings."""
-        for found, wanted in zip(self.recordings[shape](*inputs), expected, strict=True):
-            if not (found - wanted).norm() <= ROUNDING[wanted.dtype] * wanted.norm():
+        for output, expected_output in zip(self.recordings[shape](*inputs), expected, strict=True):
+            if not (output - expected_output).norm() <= ROUNDING[expected_output.dtype] * expected_output.norm():
                 self.network.give_up("replayed, it gives other numbers")
                 return
         self.proved.add(shape)
@@ -110,24 +110,24 @@ class CudaGraphs:
             RuntimeError: the step waits for the device, as control flow that depends on data does, or the device has no
                 memory for a second copy of its activations.
         """
-        own = [None if one is None else one.clone() for one in inputs]
+        static_inputs = [None if one is None else one.clone() for one in inputs]
         with torch.cuda.device(self.device):
             self.stream = self.stream or torch.cuda.Stream()  # type: ignore[no-untyped-call]
             self.stream.wait_stream(torch.cuda.current_stream())
             graph = torch.cuda.CUDAGraph()
             with torch.cuda.stream(self.stream):  # outermost: a recording that fails leaves its stream set
                 with waiting_forbidden():  # a rehearsal, because a recording that fails half-way is hard to clean up
-                    step(*own)
+                    step(*static_inputs)
                 with torch.cuda.graph(graph, pool=self.pool, stream=self.stream, capture_error_mode="thread_local"):
-                    outputs = step(*own)
+                    outputs = step(*static_inputs)
             torch.cuda.current_stream().wait_stream(self.stream)
         self.pool = self.pool or graph.pool()
 
         def replay(*inputs: "Tensor | None") -> tuple[Tensor, ...]:
-            """Copy inputs into the recording's own, replay the graph, and return copies of its outputs."""
-            for place, given in zip(own, inputs, strict=True):
-                if place is not None and given is not None:
-                    place.copy_(given)
+            """Copy inputs into those of the recording, replay the graph, and return copies of its outputs."""
+            for static_input, new_input in zip(static_inputs, inputs, strict=True):
+                if static_input is not None and new_input is not None:
+                    static_input.copy_(new_input)
             graph.replay()
             return tuple(one.clone() for one in outputs)  # the next replay overwrites them
 

@@ -60,12 +60,12 @@ def input_gradient(losses: Tensor, images: Tensor, classifier: Classifier) -> Te
     Raises:
         CardError: the network gives no gradient: it is quantised, detached, or ends in argmax.
     """
-    found = torch.autograd.grad(losses.sum(), images, allow_unused=True)[0] if losses.requires_grad else None
-    if found is None:
+    gradient = torch.autograd.grad(losses.sum(), images, allow_unused=True)[0] if losses.requires_grad else None
+    if gradient is None:
         refuse_quantised(classifier)
         cause = _why_no_gradient(classifier, images)
         raise CardError(f"network {classifier.name} has no gradient with respect to its input: {cause}.")
-    return found
+    return gradient
 
 
 def zero_gradient(classifier: Classifier) -> CardError:
@@ -96,13 +96,13 @@ def _why_no_gradient(classifier: Classifier, images: Tensor) -> str:
 
     def hook(part: nn.Module, inputs: "tuple[Any, ...]", output: Any) -> None:
         """Forward hook: note the cause if this module runs without gradients, gets none with its input or gives none with its output."""
-        where = f"layer {names[part]!r} ({type(part).__name__})" if names[part] else "its own forward"
+        name = f"layer {names[part]!r} ({type(part).__name__})" if names[part] else "its own forward"
         if not torch.is_grad_enabled():  # also in inference mode
             causes.append("it runs under torch.no_grad or torch.inference_mode: remove that")
         elif not _require_gradients(inputs):
-            causes.append(f"what {where} takes is detached before it: remove .detach(), .data or .numpy()")
+            causes.append(f"what {name} takes is detached before it: remove .detach(), .data or .numpy()")
         elif not _require_gradients([output]):
-            causes.append(f"{where} passes none on: it detaches, rounds or ends in argmax")
+            causes.append(f"{name} passes none on: it detaches, rounds or ends in argmax")
 
     with torch.enable_grad(), forward_hooks(list(names), hook):
         classifier.logits(images)

@@ -30,8 +30,8 @@ def log_odds(logits: Tensor, classes: Tensor) -> Tensor:
     loss does not saturate. Their loss, the bare logit, lets the other classes grow along; this one does not
     (docs/ablations.md).
     """
-    own, others = _own_and_others(logits, classes)
-    return others.logsumexp(1) - own
+    target_logit, other_logits = _target_and_others(logits, classes)
+    return other_logits.logsumexp(1) - target_logit
 
 
 def soft_log_odds(logits: Tensor, classes: Tensor) -> Tensor:
@@ -40,17 +40,17 @@ def soft_log_odds(logits: Tensor, classes: Tensor) -> Tensor:
     Many classes are pushed down a little, in place of the few likeliest: maps of most networks then transfer better
     (docs/ablations.md). What all logits have in common changes nothing, as with log-odds.
     """
-    own, others = _own_and_others(logits, classes)
-    return TEMPERATURE * (others / TEMPERATURE).logsumexp(1) - own
+    target_logit, other_logits = _target_and_others(logits, classes)
+    return TEMPERATURE * (other_logits / TEMPERATURE).logsumexp(1) - target_logit
 
 
 def margin(logits: Tensor, classes: Tensor) -> Tensor:
     """Return the largest other logit minus the class's, (n,), from logits and class indices (n,), no sets; below 0 if it is predicted."""
-    own, others = _own_and_others(logits, classes)
-    return others.amax(1) - own
+    target_logit, other_logits = _target_and_others(logits, classes)
+    return other_logits.amax(1) - target_logit
 
 
-def _own_and_others(logits: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
+def _target_and_others(logits: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
     """Return each row's logit of its class, (n,), and its logits with that one replaced by -inf, (n, classes)."""
     column = classes[:, None]
     return logits.gather(1, column)[:, 0], logits.scatter(1, column, -math.inf)

@@ -28,8 +28,8 @@ def frozen(module: nn.Module, device: torch.device, dtype: torch.dtype) -> Itera
         tensors = [(registry, *item) for registry in registries for item in registry.items() if item[1] is not None]
         for registry, name, tensor in tensors:
             if tensor.is_inference():  # no gradient passes through what torch.inference_mode() made
-                is_parameter, copied = isinstance(tensor, nn.Parameter), tensor.clone()
-                registry[name] = nn.Parameter(copied, requires_grad=False) if is_parameter else copied
+                is_parameter, copy = isinstance(tensor, nn.Parameter), tensor.clone()
+                registry[name] = nn.Parameter(copy, requires_grad=False) if is_parameter else copy
         parameters = [(p, p.requires_grad, p.grad, p.data) for p in module.parameters()]
         try:
             module.eval()
@@ -57,11 +57,12 @@ def refuse_own_type(error: RuntimeError, name: str, dtype: torch.dtype) -> None:
     Raises:
         CardError: it is: the network casts what it computes with to a type of its own.
     """
-    differ = re.search(r"same dtype|type \(.*should be the same|expected scalar type", str(error))
-    if differ and "torch.FloatTensor" not in str(error):  # which stands for a tensor that is on another device
-        kind = str(dtype).removeprefix("torch.")
+    mismatch = re.search(r"same dtype|type \(.*should be the same|expected scalar type", str(error))
+    if mismatch and "torch.FloatTensor" not in str(error):  # which stands for a tensor that is on another device
+        dtype_name = str(dtype).removeprefix("torch.")
         raise CardError(
-            f"network {name} casts its input itself, and was converted to {kind} ({first_line(error)}): leave the cast out."
+            f"network {name} casts its input itself, and was converted to {dtype_name} ({first_line(error)}): "
+            "leave the cast out."
         ) from None
 
 
@@ -116,28 +117,28 @@ def find_spatial_layer(module: nn.Module, run: Callable[..., object], name: str 
         paths = ["'' (the last spatial one)", *[path for path in names.values() if path][::-1]]
         hint = nearest(name, paths) or f" Modules, from the last: {first_few(paths)}."
         raise RecipeError(f"xi_layer {name!r} is not a module of the network.{hint}")
-    last: list[str] = []
+    spatial_layers: list[str] = []
     feature_maps: tuple[int, ...] = ()  # shape of the last feature maps
-    flattened = 0  # channels of feature maps that were flattened to (n, c, h w), which are not tokens
+    flattened_channels = 0  # channels of feature maps that were flattened to (n, c, h w), which are not tokens
 
     def hook(part: nn.Module, _: object, output: object) -> None:
         """Forward hook: add the module's name to the candidates if its output has positions in the image (feature maps, tokens)."""
-        nonlocal feature_maps, flattened
+        nonlocal feature_maps, flattened_channels
         if not names[part] or not isinstance(output, Tensor) or as_spatial_activation(output, size) is None:
             return
         if output.ndim == 4:
             feature_maps = tuple(output.shape)
         elif feature_maps and tuple(output.shape) == (*feature_maps[:2], feature_maps[2] * feature_maps[3]):
-            flattened = feature_maps[1]
-        if output.ndim == 3 and output.shape[1] == flattened:
+            flattened_channels = feature_maps[1]
+        if output.ndim == 3 and output.shape[1] == flattened_channels:
             return
-        last.append(names[part])
+        spatial_layers.append(names[part])
 
     with forward_hooks([part for part, path in names.items() if not name or path == name], hook):
         run()
-    if not last:
-        what = f"module {name!r} gives" if name else "the network has"
+    if not spatial_layers:
+        subject = f"module {name!r} gives" if name else "the network has"
         raise RecipeError(
-            f"{what} no spatial activation (n, c, h, w) or (n, tokens, c) for Xi: name another module with xi_layer."
+            f"{subject} no spatial activation (n, c, h, w) or (n, tokens, c) for Xi: name another module with xi_layer."
         )
-    return last[-1]
+    return spatial_layers[-1]

@@ -32,9 +32,9 @@ def targets_of(
     if not multi_label and all(len(up) == 1 and not against for up, against in sides):
         return torch.tensor([up[0] for up, _ in sides], device=device)
     targets = torch.zeros((len(sides), classes + units + (multi_label or units > 0)), dtype=torch.int8)
-    columns, none, others = iter(range(classes, classes + units)), slice(-1, None), slice(classes)
+    columns, none_column, class_columns = iter(range(classes, classes + units)), slice(-1, None), slice(classes)
     for row, (up, against) in zip(targets, sides, strict=True):
-        row[list(against) or (others if up and not multi_label else none)] = -1
+        row[list(against) or (class_columns if up and not multi_label else none_column)] = -1
         row[list(up) or [next(columns)]] = 1
     return targets.to(device)
 
@@ -74,5 +74,5 @@ def _with_none(logits: Tensor, targets: Tensor) -> Tensor:
 
 def hits(logits: Tensor, targets: Tensor) -> Tensor:
     """Return, bool (n,), whether the class that :func:`predicted` returns is the row's target or, for sets, one of the target classes."""
-    best = predicted(logits, targets)
-    return best == targets if targets.ndim == 1 else targets.gather(1, best[:, None])[:, 0] > 0
+    predictions = predicted(logits, targets)
+    return predictions == targets if targets.ndim == 1 else targets.gather(1, predictions[:, None])[:, 0] > 0
