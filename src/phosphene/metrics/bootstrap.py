@@ -14,7 +14,7 @@ QUANTILE = 1.959963984540054  # 97.5 % of the standard normal distribution
 
 
 def m_score_interval(divergences: Tensor, concepts: int, *, draws: int = DRAWS, seed: int = 0) -> tuple[float, float]:
-    """Return the 95 % bootstrap interval (low, high) over maps of ``M_score``, in [1 / concepts, 1], from each map's divergence in nats.
+    """Return the 95 % bootstrap interval (low, high) of ``M_score`` over maps, in [1 / concepts, 1].
 
     The divergences are resampled, with the marginal held where all maps put it. Resampling the maps themselves would
     drop a third of the concepts in every draw, and an absent concept lowers the score: ten perfect maps of ten concepts
@@ -52,7 +52,7 @@ def m_score_interval(divergences: Tensor, concepts: int, *, draws: int = DRAWS, 
 
 
 def wilson(hits: int, count: int) -> tuple[float, float]:
-    """Return the Wilson 95 % interval (low, high), in [0, 1], of the share ``hits / count``; ValueError if ``count`` is 0.
+    """Return the Wilson 95 % interval (low, high), in [0, 1], of the share ``hits / count``.
 
     Not a bootstrap, which for ten hits of ten returns [1, 1], as if ten maps left no doubt; this returns [0.72, 1].
 

@@ -45,7 +45,7 @@ LEAST_SPREAD = 0.02
 
 @dataclass(frozen=True)
 class Prediction:
-    """What one run's source predicts for the other run's maps of one class: each map's probability of it, commonest wrong label or ``""``.
+    """What one run's source predicts for the other run's maps of one class.
 
     Attributes:
         probabilities: Probability of that class for each of the maps, in [0, 1], in the maps' order.
@@ -75,7 +75,7 @@ class Prediction:
 
 @dataclass(frozen=True)
 class ComparedRun:
-    """One of two runs to :func:`compare`: its maps, and per class the Prediction of the other run's source for them.
+    """One of two runs to :func:`compare`: its maps, and what the other run's source predicts for them.
 
     Attributes:
         maps: Finished maps of the run.
@@ -88,7 +88,7 @@ class ComparedRun:
 
 @dataclass(frozen=True)
 class Change:
-    """How much one class's maps differ between two runs, in [0, 1], by images and predictions: an entry of what :func:`compare` returns.
+    """How much the maps of one class differ between two runs, by images and by predictions.
 
     Attributes:
         label: The class, as the first run calls it.
@@ -116,7 +116,7 @@ class Change:
 
 
 def compare(a: ComparedRun, b: ComparedRun, *, same_network: bool = False, same_method: bool = True) -> list[Change]:
-    """Return a :class:`Change` for each class that both runs have, most changed first, from maps and predictions; ConceptError if none.
+    """Compare the maps of two runs; return a :class:`Change` for each class that both have.
 
     Args:
         a: The first run.
@@ -134,24 +134,25 @@ def compare(a: ComparedRun, b: ComparedRun, *, same_network: bool = False, same_
     if not pairs:
         raise ConceptError("the two runs have no class in common (classes are matched by label): nothing to compare.")
     side = min([SIDE, *(length for one in (*a.maps, *b.maps) for length in one.nu.shape[1:])])
-    first, second = _coarse(a.maps, side), _coarse(b.maps, side)
-    by_images = _image_changes(pairs, first, second) if same_method and not same_network else dict.fromkeys(pairs)
-    by_predictions = {} if same_network else _prediction_changes(pairs, a, b)
+    images_a, images_b = _coarse(a.maps, side), _coarse(b.maps, side)
+    comparable = same_method and not same_network
+    image_changes = _image_changes(pairs, images_a, images_b) if comparable else dict.fromkeys(pairs)
+    prediction_changes = {} if same_network else _prediction_changes(pairs, a, b)
     labels = {m.index: m.label for m in a.maps}
     changes, drops = [], {}
     for one, two in pairs.items():
-        lost, before = by_predictions.get(one) or (None, 0.0)
-        seeds = (len(first[one]), len(second[two]))
-        parts = [value for value in (by_images[one], lost) if value is not None]
-        drops[one] = before
+        drop, raw_drop = prediction_changes.get(one) or (None, 0.0)
+        seeds = (len(images_a[one]), len(images_b[two]))
+        parts = [value for value in (image_changes[one], drop) if value is not None]
+        drops[one] = raw_drop
         changes.append(
             Change(
                 label=labels[one],
                 index_a=one,
                 index_b=two,
                 change=fmean(parts) if parts and min(seeds) > 1 else None,
-                images=by_images[one],
-                predictions=lost,
+                images=image_changes[one],
+                predictions=drop,
                 a_by_b=a.other.get(one),
                 b_by_a=b.other.get(two),
                 seeds=seeds,
@@ -163,13 +164,15 @@ def compare(a: ComparedRun, b: ComparedRun, *, same_network: bool = False, same_
 
 
 def _order(change: Change) -> float:
-    """Return the number by which changes are sorted, largest first: the mean of the known figures, -1 if neither is known."""
+    """Return the number that changes are sorted by, largest first: the mean of the known figures, or -1."""
     parts = [value for value in (change.images, change.predictions) if value is not None]
     return fmean(parts) if parts else -1.0
 
 
 def in_common(a: Mapping[int, str], b: Mapping[int, str]) -> dict[int, int]:
-    """From index -> label of two runs, return index in ``a`` -> index in ``b`` of each shared class; ConceptError if a label fits several.
+    """Return index in ``a`` -> index in ``b`` of each class that two runs share.
+
+    ``a`` and ``b`` are index -> label of each run; classes are matched by label.
 
     Raises:
         ConceptError: a label fits several classes of the other run.
@@ -177,18 +180,18 @@ def in_common(a: Mapping[int, str], b: Mapping[int, str]) -> dict[int, int]:
     pairs = {index: index for index, label in a.items() if b.get(index) == label}
     expressions = {label: index for index, label in b.items() if not is_class(index)}
     pairs |= {index: expressions[label] for index, label in a.items() if not is_class(index) and label in expressions}
-    left = {index: label for index, label in b.items() if index not in pairs and 0 <= index <= MOST_INDEX}
-    labels = Labels([left.get(index, "") for index in range(max(left, default=-1) + 1)])
-    wanted = {
+    unmatched = {index: label for index, label in b.items() if index not in pairs and 0 <= index <= MOST_INDEX}
+    labels = Labels([unmatched.get(index, "") for index in range(max(unmatched, default=-1) + 1)])
+    ambiguous = {
         index: label for index, label in a.items() if index not in pairs and is_class(index) and labels.sharing(label)
     }
-    if wanted:
-        pairs |= match(wanted, labels, "the second run")
+    if ambiguous:
+        pairs |= match(ambiguous, labels, "the second run")
     return {index: pairs[index] for index in a if index in pairs}
 
 
 def shifted_correlation(a: Tensor, b: Tensor) -> float:
-    """Return the best correlation of two images (c, h, w) over all shifts, without wrapping around, in [-1, 1]; 0 if one is constant.
+    """Return the best correlation of two images (c, h, w) over all shifts, in [-1, 1]; 0 if one is constant.
 
     Each channel is compared with its own, means are taken out, nothing wraps around.
     """
@@ -202,7 +205,7 @@ def shifted_correlation(a: Tensor, b: Tensor) -> float:
 
 
 def _coarse(maps: Iterable[ConceptMap], side: int) -> dict[int, list[Tensor]]:
-    """Return class index -> list of its maps' images, averaged down to ``side`` x ``side`` pixels, (c, side, side) each."""
+    """Return class index -> images of its maps, averaged down to (c, side, side) each."""
     by_class: dict[int, list[Tensor]] = defaultdict(list)
     for one in maps:
         by_class[one.index].append(functional.adaptive_avg_pool2d(one.pixels.float(), (side, side)))
@@ -212,70 +215,73 @@ def _coarse(maps: Iterable[ConceptMap], side: int) -> dict[int, list[Tensor]]:
 def _image_changes(
     pairs: Mapping[int, int], a: Mapping[int, list[Tensor]], b: Mapping[int, list[Tensor]]
 ) -> "dict[int, float | None]":
-    """Return class of ``a`` -> change of its images, in [0, 1]: 0 as between seeds, 1 as between classes; ``None`` if those hardly differ.
+    """Return class of ``a`` -> change of its images: 0 as between seeds, 1 as between classes.
 
-    It is linear between the two and clipped; it may be ``None`` for some of the classes.
+    It is linear between the two and clipped to [0, 1]. It is ``None`` for a class whose images differ hardly less
+    between seeds than from those of other classes.
     """
-    seeds = {
+    seed_similarities = {
         one: [_similarity(x, y) for group in (a[one], b[two]) for x, y in itertools.combinations(group, 2)]
         for one, two in pairs.items()
     }
-    all_seeds = [value for values in seeds.values() for value in values]
-    noise = [variance(values) for values in seeds.values() if len(values) > 1]
-    other = list(itertools.permutations(pairs, 2))
-    other = other[:: math.ceil(len(other) / MOST_PAIRS) or 1]
-    chance = fmean([_similarity(a[one][0], b[pairs[two]][-1]) for one, two in other]) if other else 0.0
+    all_similarities = [value for values in seed_similarities.values() for value in values]
+    noise = [variance(values) for values in seed_similarities.values() if len(values) > 1]
+    class_pairs = list(itertools.permutations(pairs, 2))
+    class_pairs = class_pairs[:: math.ceil(len(class_pairs) / MOST_PAIRS) or 1]
+    chance = fmean([_similarity(a[one][0], b[pairs[two]][-1]) for one, two in class_pairs]) if class_pairs else 0.0
     changes: dict[int, float | None] = {}
     for one, two in pairs.items():
         # One pair of seeds is a poor estimate: where it is high, half of it is that of all classes.
-        own = fmean(seeds[one] or all_seeds) if all_seeds else 1.0
-        top = min(own, (own + fmean(all_seeds)) / 2) if all_seeds else 1.0
+        class_mean = fmean(seed_similarities[one] or all_similarities) if all_similarities else 1.0
+        ceiling = min(class_mean, (class_mean + fmean(all_similarities)) / 2) if all_similarities else 1.0
         cross = fmean([_similarity(x, y) for x, y in itertools.product(a[one], b[two])])
         # Two standard errors of the difference between seeds and runs; there are no more independent pairs than maps.
-        independent = 1 / max(len(seeds[one]), 1) + 1 / min(len(a[one]), len(b[two]))
-        error = 2 * math.sqrt(fmean(noise) * independent) if noise else 0.0
-        spread = top - chance
-        changes[one] = round(min(max((top - error - cross) / spread, 0.0), 1.0), 4) if spread >= LEAST_SPREAD else None
+        inverse_count = 1 / max(len(seed_similarities[one]), 1) + 1 / min(len(a[one]), len(b[two]))
+        error = 2 * math.sqrt(fmean(noise) * inverse_count) if noise else 0.0
+        spread = ceiling - chance
+        change = min(max((ceiling - error - cross) / spread, 0.0), 1.0) if spread >= LEAST_SPREAD else None
+        changes[one] = None if change is None else round(change, 4)
     return changes
 
 
 def _similarity(a: Tensor, b: Tensor) -> float:
-    """Return the best shifted correlation of two images (c, h, w): of their colours, or of brightness if the channels differ."""
-    same = len(a) == len(b)
-    return shifted_correlation(a, b) if same else shifted_correlation(a.mean(0, keepdim=True), b.mean(0, keepdim=True))
+    """Return the best shifted correlation of two images (c, h, w): of brightness if their channels differ."""
+    if len(a) != len(b):
+        a, b = a.mean(0, keepdim=True), b.mean(0, keepdim=True)
+    return shifted_correlation(a, b)
 
 
 def _prediction_changes(
     pairs: Mapping[int, int], a: ComparedRun, b: ComparedRun
 ) -> "dict[int, tuple[float, float] | None]":
-    """Return class of ``a`` -> (change of its predictions, the same before what seeds vary is subtracted); ``None`` if they are unknown.
+    """Return class of ``a`` -> change of its predictions, and the same before what seeds vary is subtracted.
 
-    Both are in [0, 1]. The first is less two standard errors over the class's maps. Two seeds that happen to agree say
-    little, so that seeds vary by their variance in the class or, if it is larger, by its mean over all classes.
+    It is ``None`` where predictions are unknown. Both are in [0, 1]. The first is less two standard errors over the
+    class's maps. Two seeds that happen to agree say little, so that seeds vary by their variance in the class or, if it
+    is larger, by its mean over all classes.
     """
     groups = {  # how much lower the other network's probability of each map is
         one: [
-            [mine - its for mine, its in zip(_probabilities(run, index), run.other[index].probabilities, strict=True)]
+            [p - q for p, q in zip(_probabilities(run, index), run.other[index].probabilities, strict=True)]
             for run, index in ((a, one), (b, two))
             if index in run.other
         ]
         for one, two in pairs.items()
     }
-    noise = [variance(group) for several in groups.values() for group in several if len(group) > 1]
-    typical = fmean(noise) if noise else 0.0
+    noise = [variance(group) for class_groups in groups.values() for group in class_groups if len(group) > 1]
+    mean_variance = fmean(noise) if noise else 0.0
 
-    def error(group: list[float]) -> float:
-        """Return two standard errors of the mean of a group."""
-        return 2 * math.sqrt(max(variance(group) if len(group) > 1 else 0.0, typical) / len(group))
+    def two_standard_errors(group: list[float]) -> float:
+        return 2 * math.sqrt(max(variance(group) if len(group) > 1 else 0.0, mean_variance) / len(group))
 
     changes: dict[int, tuple[float, float] | None] = {}
-    for one, several in groups.items():
-        found = [(fmean(group) - error(group), fmean(group)) for group in several]
-        least, most = (min(max(0.0, *values), 1.0) for values in zip(*found, (0.0, 0.0), strict=True))
-        changes[one] = (round(least, 4), most) if found else None
+    for one, class_groups in groups.items():
+        drops = [(fmean(group) - two_standard_errors(group), fmean(group)) for group in class_groups]
+        least, most = (min(max(0.0, *values), 1.0) for values in zip(*drops, (0.0, 0.0), strict=True))
+        changes[one] = (round(least, 4), most) if drops else None
     return changes
 
 
 def _probabilities(run: ComparedRun, index: int) -> list[float]:
-    """Return the probability that a run's own source gives to a class for each of the run's maps of it, in [0, 1]."""
+    """Return the probability, in [0, 1], that a run's source gives to a class for each of its maps of it."""
     return [one.p_class for one in run.maps if one.index == index]

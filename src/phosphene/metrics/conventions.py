@@ -12,18 +12,18 @@ IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 CIFAR10 = ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))
 
 # name, means and deviations of pixels in [0, 1]; a single one stands for every channel
-ANY = (("[0, 1]", (0.0,), (1.0,)), ("[-1, 1]", (0.5,), (0.5,)), ("0 to 255", (0.0,), (1 / 255,)))
-COLOUR = (
+RANGES = (("[0, 1]", (0.0,), (1.0,)), ("[-1, 1]", (0.5,), (0.5,)), ("0 to 255", (0.0,), (1 / 255,)))
+COLOUR_STATISTICS = (
     ("ImageNet statistics", *IMAGENET),
     ("ImageNet means on 0 to 255", IMAGENET[0], (1 / 255,) * 3),
     ("CIFAR-10 statistics", *CIFAR10),
 )
-GREY = (("MNIST statistics", (0.1307,), (0.3081,)),)
+GREY_STATISTICS = (("MNIST statistics", (0.1307,), (0.3081,)),)
 
 
 @dataclass(frozen=True)
 class Convention:
-    """One way to turn pixels in [0, 1] into a network's input: mean and std per channel, and the order of the channels.
+    """One way to turn pixels in [0, 1] into a network's input.
 
     Attributes:
         name: Name of the convention in messages.
@@ -43,14 +43,17 @@ class Convention:
         return f"{self.name}, {self.order}" if self.order == "BGR" else self.name
 
     def apply(self, pixels: Tensor, space: InputSpace) -> Tensor:
-        """Return pixels (n, c, h, w) changed so that normalising them by ``space`` gives the network's input under this convention."""
-        wanted = (pixels - _column(self.mean)) / _column(self.std)
+        """Return pixels (n, c, h, w) changed so that ``space`` then gives the network this convention's input."""
+        inputs = (pixels - _column(self.mean)) / _column(self.std)
         if self.order == "BGR":
-            wanted = wanted.flip(1)
-        return wanted * _column(space.std) + _column(space.mean)
+            inputs = inputs.flip(1)
+        return inputs * _column(space.std) + _column(space.mean)
 
     def with_contrast(self, factor: float) -> "Convention":
-        """Return this convention with ``factor`` times the contrast: pixels are scaled about mid-grey, 0.5, before they are normalised."""
+        """Return this convention with ``factor`` times the contrast.
+
+        Pixels are scaled about mid-grey, 0.5, before they are normalised.
+        """
         std = tuple(value / factor for value in self.std)
         # (0.5 - mean) / std stays the same
         mean = tuple(0.5 - (0.5 - value) / factor for value in self.mean)
@@ -58,17 +61,17 @@ class Convention:
 
 
 def common_conventions(space: InputSpace) -> list[Convention]:
-    """Return the input conventions to compare for a network: the one that ``space`` declares, first, and all other common ones."""
+    """Return the input conventions to compare for a network, the one that ``space`` declares first."""
     channels = space.channels
     orders = ("RGB", "BGR") if channels == 3 else ("",)
-    rows = [*ANY, *(COLOUR if channels == 3 else GREY if channels == 1 else ())]
-    listed = [(name, mean * (channels // len(mean)), std * (channels // len(std))) for name, mean, std in rows]
+    rows = [*RANGES, *(COLOUR_STATISTICS if channels == 3 else GREY_STATISTICS if channels == 1 else ())]
+    conventions = [(name, mean * (channels // len(mean)), std * (channels // len(std))) for name, mean, std in rows]
     # Within 1 %, or 0.0001 near 0.
-    same = [row for row in listed if np.allclose(row[1:], (space.mean, space.std), rtol=0.01, atol=1e-4)]
-    declared = same[0] if same else ("as declared", space.mean, space.std)
+    matches = [row for row in conventions if np.allclose(row[1:], (space.mean, space.std), rtol=0.01, atol=1e-4)]
+    declared = matches[0] if matches else ("as declared", space.mean, space.std)
     return [
         Convention(name, mean, std, order, declared=(name, mean, std) == declared and order == orders[0])
-        for name, mean, std in (declared, *(row for row in listed if row not in same))
+        for name, mean, std in (declared, *(row for row in conventions if row not in matches))
         for order in orders
     ]
 

@@ -12,7 +12,7 @@ from phosphene.engine import Engine
 
 
 def information(predictions: Tensor) -> Tensor:
-    """From probabilities (views, n, classes), return how much predictions reveal about which sample was shown, in nats per sample, (n,).
+    """Return how much predictions reveal about which sample was shown, in nats per sample, (n,).
 
     The mutual information ``H(mean p) - mean H(p)`` of sample and class, with ``p`` the mean prediction over the views
     of a sample. It is high for a network that is sure, predicts different classes for different samples, and does not
@@ -24,13 +24,13 @@ def information(predictions: Tensor) -> Tensor:
     Returns:
         (n,): the part of each sample; their mean is the information.
     """
-    each = predictions.mean(0)
-    revealed: Tensor = (torch.special.xlogy(each, each) - torch.special.xlogy(each, each.mean(0))).sum(1)
-    return revealed
+    means = predictions.mean(0)
+    nats: Tensor = (torch.special.xlogy(means, means) - torch.special.xlogy(means, means.mean(0))).sum(1)
+    return nats
 
 
 def blurred(samples: Tensor) -> Tensor:
-    """Return samples (n, c, h, w) blurred by a 3 x 3 binomial filter, edges repeated: a second version (view) of the same samples."""
+    """Return samples (n, c, h, w) blurred by a 3 x 3 binomial filter, edges repeated, as a second view of them."""
     row = samples.new_tensor([1.0, 2.0, 1.0]) / 4
     kernel = (row[:, None] * row).expand(samples.shape[1], 1, 3, 3)
     padded = functional.pad(samples, (1, 1, 1, 1), mode="replicate")
@@ -40,26 +40,29 @@ def blurred(samples: Tensor) -> Tensor:
 
 
 def try_sizes(engine: Engine, samples: Tensor) -> "dict[tuple[int, int], float | None]":
-    """Run samples at 1/2, 1 and 2 times the input size; return (h, w) -> nats that predictions reveal, ``None`` where the network fails."""
+    """Return input size (h, w) -> nats that predictions reveal, at 1/2, 1 and 2 times the declared size.
+
+    It is ``None`` where the network fails.
+    """
     height, width = engine.classifier.input.size
-    by_size: dict[tuple[int, int], float | None] = {}
+    nats_by_size: dict[tuple[int, int], float | None] = {}
     for size in ((height // 2, width // 2), (height, width), (2 * height, 2 * width)):
         if min(size) < 1:
             continue
         resized = functional.interpolate(samples, size, mode="bilinear", antialias=True)
         try:
-            both = [
+            predictions = [
                 probabilities(torch.cat([engine.logits(one[None]) for one in view]))
                 for view in (resized, blurred(resized))
             ]
-            by_size[size] = float(information(torch.stack(both)).mean())
+            nats_by_size[size] = float(information(torch.stack(predictions)).mean())
         except Exception:  # noqa: BLE001  (the network is the user's: it may raise anything)
-            by_size[size] = None
-    return by_size
+            nats_by_size[size] = None
+    return nats_by_size
 
 
 def probabilities(logits: Tensor) -> Tensor:
-    """Return softmax probabilities of logits (n, classes), float64 on the CPU; uniform for a row that is not finite."""
+    """Return softmax probabilities of logits (n, classes), float64 on the CPU; uniform where not finite."""
     values = logits.cpu().double().softmax(1)
     finite = values.isfinite().all(1, keepdim=True)
     return values.where(finite, torch.full_like(values, 1 / logits.shape[1]))

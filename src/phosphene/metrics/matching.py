@@ -22,7 +22,7 @@ MOST_TEXTS = 12
 
 @dataclass(frozen=True)
 class MatchedMaps:
-    """Result of :func:`match_maps`: the Concept of each map at the source, and the target's class index for each source class in them.
+    """Result of :func:`match_maps`: what each map is of, and the target's classes for the source's.
 
     Attributes:
         concepts: What each map is of, at the source: all classes, unions and contrasts, or all outputs of a regression.
@@ -38,14 +38,17 @@ class MatchedMaps:
 
     @cached_property
     def outputs(self) -> list[Unit]:
-        """Of maps of a regression's outputs, the target's output of each map, high or low; else empty."""
+        """The target's output of each map, high or low, if maps are of a regression's outputs; else empty."""
         units = [concept.unit for concept in self.concepts if concept.unit]
-        own = [self.classes[unit.channel or 0] for unit in units]
-        return [Unit(channel=one, output=self.labels[one], low=unit.low) for one, unit in zip(own, units, strict=True)]
+        target_indices = [self.classes[unit.channel or 0] for unit in units]
+        return [
+            Unit(channel=one, output=self.labels[one], low=unit.low)
+            for one, unit in zip(target_indices, units, strict=True)
+        ]
 
     @cached_property
     def sides(self) -> list[Sides]:
-        """Each map's :class:`Sides` in the target's class indices, those pulled up and those pushed down, sorted; empty for outputs."""
+        """Each map's :class:`Sides` in the target's class indices, sorted; empty for outputs."""
         return [
             Sides(*(tuple(sorted(self.classes[index] for index in side)) for side in concept.sides))
             for concept in self.concepts
@@ -53,17 +56,23 @@ class MatchedMaps:
 
     @cached_property
     def targets(self) -> Tensor:
-        """What the target should predict: indices (maps,); for sets, multi-label or outputs (maps, columns) of 1 for, -1 against, 0."""
+        """What the target should predict: class indices (maps,), or int8 (maps, columns) of 1, -1 and 0.
+
+        The latter are for sets, multi-label targets and outputs: :func:`phosphene.engine.targets.targets_of`.
+        """
         return targets_of(self.sides, len(self.labels), multi_label=self.multi_label)
 
     @cached_property
     def pulled_up(self) -> list[tuple[int, ...]]:
-        """The different sets of the target's classes that the maps pull up, sorted: the L concepts of ``M_score``; none for outputs."""
+        """The different sets of target classes that the maps pull up, sorted: the L concepts of ``M_score``.
+
+        There are none for outputs.
+        """
         return sorted({side.up for side in self.sides if side.up})
 
 
 def match_maps(concepts: Sequence[Concept], target: Classifier) -> MatchedMaps:
-    """Match each class in ``concepts``, one per map, by label to a class of a classifier; return MatchedMaps; ConceptError if it cannot.
+    """Match the classes of ``concepts``, one concept per map, by label to the classes of a target.
 
     Outputs of a regression network are matched to those of another one.
 
@@ -99,7 +108,10 @@ def match_maps(concepts: Sequence[Concept], target: Classifier) -> MatchedMaps:
 
 
 def overlap_note(concepts: Iterable[Concept]) -> "str | None":
-    """Return a note that M_score means nothing, if two of ``concepts`` pull up sets of classes that overlap but differ; else ``None``."""
+    """Return a note if two of ``concepts`` pull up sets of classes that overlap but differ; else ``None``.
+
+    ``M_score`` means nothing then.
+    """
     labels: dict[tuple[int, ...], str] = {}
     for concept in concepts:
         labels.setdefault(concept.sides.up, first_synonym(concept.label))
@@ -113,13 +125,13 @@ def overlap_note(concepts: Iterable[Concept]) -> "str | None":
 
 
 def units_note(units: int) -> "str | None":
-    """Return a note that maps of units of inner layers are left out of the score; ``None`` if ``units``, their number, is 0."""
-    left = "1 map of a unit is" if units == 1 else f"{units} maps of units are"
-    return f"{left} left out: other networks do not have the same units." if units else None
+    """Return a note that maps of inner units, ``units`` in number, are left out; ``None`` if there are none."""
+    subject = "1 map of a unit is" if units == 1 else f"{units} maps of units are"
+    return f"{subject} left out: other networks do not have the same units." if units else None
 
 
 def classes_of(concepts: Iterable[Concept]) -> dict[int, str]:
-    """Return index -> label of all classes (or outputs) of concepts, on either side, each once; ConceptError if one index has two labels.
+    """Return index -> label of all classes (or outputs) of concepts, on either side, each once.
 
     Raises:
         ConceptError: one index stands for two labels: the maps come from classifiers with different classes.
@@ -135,7 +147,10 @@ def classes_of(concepts: Iterable[Concept]) -> dict[int, str]:
 
 
 def _members(concept: Concept) -> tuple[tuple[int, str], ...]:
-    """Return index and label of each class of a concept, on either side, or of the output that it is; none for a unit of an inner layer."""
+    """Return index and label of each class of a concept on either side, or of the output that it is.
+
+    There are none for a unit of an inner layer.
+    """
     if concept.unit and concept.unit.is_output:
         return ((concept.unit.channel or 0, concept.unit.output),)
     return concept.up + concept.against
@@ -144,7 +159,7 @@ def _members(concept: Concept) -> tuple[tuple[int, str], ...]:
 def match(
     concepts: Mapping[int, str], labels: Labels, target: str = "the target", texts_of: str = ""
 ) -> dict[int, int]:
-    """Return source index -> index of the target's class that shares a synonym, by position or label if several; ConceptError unless one.
+    """Return source index -> index of the target's class that shares a synonym with it.
 
     Labels are lists of synonyms: classes that share one are possible matches; case and blanks do not matter. Where
     there are several (ImageNet has two called "crane"), position decides, if all concepts with a single match have the
@@ -165,15 +180,16 @@ def match(
     offset = offsets.pop() if len(offsets) == 1 else None
     candidates = {index: _candidates(index, label, labels, offset) for index, label in concepts.items()}
     _refuse_unmatched(concepts, candidates, target, texts_of)
-    matched = {index: classes[0] for index, classes in candidates.items()}
-    _refuse_shared(concepts, matched, labels, target)
-    return matched
+    matches = {index: classes[0] for index, classes in candidates.items()}
+    _refuse_shared(concepts, matches, labels, target)
+    return matches
 
 
 def _candidates(index: int, label: str, labels: Labels, offset: "int | None") -> list[int]:
-    """Return a source class's possible classes in the target: only ``index + offset`` if labels agree, else all closest by label, or none.
+    """Return the target's classes that a source class may be, by position or by label; perhaps none.
 
-    ``offset`` is the target's index less the source's, of all concepts with a single match; ``None`` if those differ.
+    If the class at ``index + offset`` agrees by label, it is the only one. ``offset`` is the target's index less the
+    source's, of all concepts with a single match; ``None`` if those differ.
     """
     sharing = labels.sharing(label)
     if offset is not None and (index + offset in sharing or (not sharing and labels.same(index + offset, label))):
@@ -184,8 +200,8 @@ def _candidates(index: int, label: str, labels: Labels, offset: "int | None") ->
 def _refuse_unmatched(
     concepts: Mapping[int, str], candidates: Mapping[int, Sequence[int]], target: str, texts_of: str
 ) -> None:
-    """Raise ConceptError if any concept has no possible class, or several, in the target; the message lists them, and names the fix."""
-    bad = [
+    """Raise ConceptError if a concept has no possible class in the target, or several."""
+    problems = [
         repr(concepts[index][:60]) + (f" (classes {', '.join(map(str, classes[:3]))})" if classes else "")
         for index, classes in candidates.items()
         if len(classes) != 1
@@ -194,28 +210,30 @@ def _refuse_unmatched(
         "Give the target labels that name each of them once (`labels` in its card, or, of a two-tower model, texts "
         "after '#': MODEL#TEXT;ANOTHER), or map other concepts."
     )
-    lacking = [first_synonym(concepts[index]) for index, classes in candidates.items() if not classes]
-    if texts_of and len(lacking) == len(bad):
-        spec = f"{texts_of}{';' if '#' in texts_of else '#'}{';'.join(lacking[:MOST_TEXTS])}"
-        fix = f"Give them as texts, {shlex.quote(spec + (';...' if len(lacking) > MOST_TEXTS else ''))}, or map other concepts."
-    if bad:
+    missing_labels = [first_synonym(concepts[index]) for index, classes in candidates.items() if not classes]
+    if texts_of and len(missing_labels) == len(problems):
+        spec = f"{texts_of}{';' if '#' in texts_of else '#'}{';'.join(missing_labels[:MOST_TEXTS])}"
+        spec += ";..." if len(missing_labels) > MOST_TEXTS else ""
+        fix = f"Give them as texts, {shlex.quote(spec)}, or map other concepts."
+    if problems:
         raise ConceptError(
-            f"{len(bad)} of {len(concepts)} concepts have no class of their own in {target}: {first_few(bad)}. {fix}"
+            f"{len(problems)} of {len(concepts)} concepts have no class of their own in {target}: "
+            f"{first_few(problems)}. {fix}"
         )
 
 
-def _refuse_shared(concepts: Mapping[int, str], matched: Mapping[int, int], labels: Labels, target: str) -> None:
-    """Raise ConceptError if two source classes were matched to the same class of the target; the message lists them."""
-    owners: dict[int, list[str]] = {}
-    for index, taken in matched.items():
-        owners.setdefault(taken, []).append(f"{concepts[index][:60]!r} ({index})")
-    bad = [
-        f"{' and '.join(names[:3])} are all {labels[taken][:60]!r} ({taken})"
-        for taken, names in owners.items()
+def _refuse_shared(concepts: Mapping[int, str], matches: Mapping[int, int], labels: Labels, target: str) -> None:
+    """Raise ConceptError if two source classes were matched to the same class of the target."""
+    source_names: dict[int, list[str]] = {}
+    for index, target_index in matches.items():
+        source_names.setdefault(target_index, []).append(f"{concepts[index][:60]!r} ({index})")
+    problems = [
+        f"{' and '.join(names[:3])} are all {labels[target_index][:60]!r} ({target_index})"
+        for target_index, names in source_names.items()
         if len(names) > 1
     ]
-    if bad:
+    if problems:
         raise ConceptError(
-            f"{target} has one class for several concepts: {first_few(bad)}. "
+            f"{target} has one class for several concepts: {first_few(problems)}. "
             "Give the target labels of its own for each (`labels` in its card), or map other concepts."
         )

@@ -22,18 +22,23 @@ COLOUR_MEAN = (0.485, 0.456, 0.406)
 COLOUR_AXES = ((-0.5675, 0.7192, 0.4009), (-0.5808, -0.0045, -0.8140), (-0.5836, -0.6948, 0.4203))
 COLOUR_VARIANCES = (0.2175, 0.0188, 0.0045)
 # Amplitude falls as frequency^-1.2, and a fifth of the variance lies between images: chosen on the CIFAR networks.
-SLOPE, BETWEEN = 1.2, 0.2
+SPECTRUM_SLOPE, VARIANCE_BETWEEN = 1.2, 0.2
 SEED = 1987
 # Names under which the batch normalisations of all libraries, frozen ones included, store their statistics.
-REMEMBERED = ("running_mean", "running_var")
+RUNNING_STATISTICS = ("running_mean", "running_var")
 
 
 def natural_noise(count: int, shape: tuple[int, int, int]) -> Tensor:
-    """Return random noise with the colours and spectrum of natural images, float32 (count, c, h, w) in [0, 1], always the same."""
+    """Return noise with the colours and spectrum of natural images, float32 (count, c, h, w) in [0, 1].
+
+    It is always the same.
+    """
     rng = np.random.default_rng(SEED)
-    waves = spectral_noise(rng, np.full(count, SLOPE), shape)
+    waves = spectral_noise(rng, np.full(count, SPECTRUM_SLOPE), shape)
     waves /= waves.std((2, 3), keepdims=True) + 1e-12
-    waves = math.sqrt(1 - BETWEEN) * waves + math.sqrt(BETWEEN) * rng.standard_normal((count, shape[0], 1, 1))
+    waves = math.sqrt(1 - VARIANCE_BETWEEN) * waves + math.sqrt(VARIANCE_BETWEEN) * rng.standard_normal(
+        (count, shape[0], 1, 1)
+    )
     if shape[0] == 3:
         axes = np.array(COLOUR_AXES) * np.sqrt(COLOUR_VARIANCES)
         pixels = np.einsum("ck,nkhw->nchw", axes, waves) + np.array(COLOUR_MEAN)[None, :, None, None]
@@ -43,7 +48,7 @@ def natural_noise(count: int, shape: tuple[int, int, int]) -> Tensor:
 
 
 def first_norm(engine: Engine, samples: Tensor) -> "tuple[nn.Module, Tensor] | None":
-    """Run samples to the first batch norm; return (module, moments (2, n, c) of its input); ``None`` if there is none, or it is untrained.
+    """Run samples up to the first batch normalisation; return it with the moments of its input.
 
     Returns:
         That module, and the mean and mean square of its input per sample and channel, float64 (2, n, channels), on the
@@ -53,7 +58,7 @@ def first_norm(engine: Engine, samples: Tensor) -> "tuple[nn.Module, Tensor] | N
     norms = [
         module
         for module in engine.classifier.module.modules()
-        if all(isinstance(getattr(module, name, None), Tensor) for name in REMEMBERED)
+        if all(isinstance(getattr(module, name, None), Tensor) for name in RUNNING_STATISTICS)
     ]
     reached: list[nn.Module] = []
     moments: list[Tensor] = []
@@ -86,7 +91,7 @@ def first_norm(engine: Engine, samples: Tensor) -> "tuple[nn.Module, Tensor] | N
 
 
 def divergence(norm: nn.Module, moments: Tensor) -> Tensor:
-    """Return the KL of a batch norm's input, as mean and mean square (..., 2, c), from its running statistics: nats per channel, (...).
+    """Return the divergence of a batch norm's input from its running statistics.
 
     Both are taken as normal densities, one per channel.
 
@@ -98,10 +103,10 @@ def divergence(norm: nn.Module, moments: Tensor) -> Tensor:
         In nats per channel, float64 (...).
     """
     mean, square = moments[..., 0, :], moments[..., 1, :]
-    remembered_mean, variance = (getattr(norm, name).double().cpu() for name in REMEMBERED)
-    received = Normal(mean, (square - mean.square()).clamp_min(1e-12).sqrt(), validate_args=False)
-    remembered = Normal(remembered_mean, (variance + 1e-12).sqrt(), validate_args=False)
-    return kl_divergence(received, remembered).mean(-1)
+    running_mean, running_variance = (getattr(norm, name).double().cpu() for name in RUNNING_STATISTICS)
+    input_density = Normal(mean, (square - mean.square()).clamp_min(1e-12).sqrt(), validate_args=False)
+    training_density = Normal(running_mean, (running_variance + 1e-12).sqrt(), validate_args=False)
+    return kl_divergence(input_density, training_density).mean(-1)
 
 
 class _Reached(Exception):  # noqa: N818  (no error: the rest of the network is not needed)

@@ -12,12 +12,12 @@ from phosphene.labels import first_synonym
 
 Interval = tuple[float, float]
 # What counts in place of top-1 if the target's outputs are independent.
-OWN_HALF = "own p above 0.5"
+MULTI_LABEL_RATE = "own p above 0.5"
 
 
 @dataclass(frozen=True)
 class Confusion:
-    """A wrong class that a target predicts for maps of a concept: its index and label at the target, and for how many maps."""
+    """A wrong class that a target predicts for maps of a concept, and for how many of them."""
 
     index: int
     label: str
@@ -26,7 +26,7 @@ class Confusion:
 
 @dataclass(frozen=True)
 class ConceptScore:
-    """How a target classifies the maps of one concept: how many are right, the mean probability, and what it predicts instead.
+    """How a target classifies the maps of one concept.
 
     Attributes:
         index: The source's class, or the number of the union, contrast or output.
@@ -50,7 +50,7 @@ class ConceptScore:
 
 @dataclass(frozen=True)
 class ContrastScore:
-    """The main figures of a :class:`Score` (M_score, top-1, probability) for the maps' images rendered at one contrast."""
+    """The main figures of a :class:`Score` for the maps' images rendered at one contrast."""
 
     contrast: float
     m_score: float | None
@@ -61,7 +61,7 @@ class ContrastScore:
 
 @dataclass(frozen=True)
 class Score:
-    """How one target classifies the maps of one source: M_score and top-1 with intervals, by concept and by contrast.
+    """How one target classifies the maps of one source.
 
     Of outputs of a regression network, a map is right where the target's own output of that name is above its 99th
     percentile over the samples, or for ``low:`` below its 1st.
@@ -108,26 +108,26 @@ class Score:
 
     def __repr__(self) -> str:
         rate, maps = rate_text(self.top1_all, self.top1_all_interval), count(self.maps, "map")
-        top1 = OWN_HALF if self.multi_label else "top-1"
-        found = (
+        top1 = MULTI_LABEL_RATE if self.multi_label else "top-1"
+        result = (
             f"{BEYOND} {rate} of {maps}"
             if self.of_outputs
             else f"{top1} {rate} of {maps} among {self.classes:,} classes"
         )
-        return f"{type(self).__name__}({self.source} → {self.target}: M_score {self.m_score_text}, {found})"
+        return f"{type(self).__name__}({self.source} → {self.target}: M_score {self.m_score_text}, {result})"
 
     @property
     def of_outputs(self) -> bool:
-        """Whether the maps are of outputs of a regression network, whose figures are percentiles and no probabilities."""
+        """Whether the maps are of outputs of a regression network, whose figures are percentiles."""
         return all(is_unit(one.index) for one in self.per_concept)
 
     @property
     def rate_name(self) -> str:
-        """Name of ``top1_all`` in tables: ``correct`` if not all concepts are classes or the target is multi-label, for outputs another."""
+        """Name of ``top1_all`` in tables: ``correct`` unless it is a top-1 among classes; for outputs another."""
         if self.of_outputs:
             return BEYOND
-        plain = not self.multi_label and all(is_class(one.index) for one in self.per_concept)
-        return "top-1, all classes" if plain else "correct"
+        only_classes = not self.multi_label and all(is_class(one.index) for one in self.per_concept)
+        return "top-1, all classes" if only_classes else "correct"
 
     @property
     def m_score_note(self) -> "str | None":
@@ -146,7 +146,10 @@ class Score:
         return f"{self.m_score:.2f} [{self.interval[0]:.2f}, {self.interval[1]:.2f}]"
 
     def _repr_html_(self) -> str:
-        """Return the score as HTML that a notebook displays: a line of figures, and a table with a row per concept, 48 at most."""
+        """Return the score as HTML for a notebook: a line of figures, and a table with a row per concept.
+
+        The table has 48 rows at most.
+        """
         rows = [
             [
                 first_synonym(one.label),
@@ -156,21 +159,23 @@ class Score:
             ]
             for one in self.per_concept[: notebook.MOST_IMAGES]
         ]
-        hidden = len(self.per_concept) - len(rows)
+        num_hidden = len(self.per_concept) - len(rows)
         head = ["concept", "classified correctly", "p of the class", "predicted instead"]
         if self.of_outputs:
             head, rows = ["output", BEYOND, "percentile"], [row[:3] for row in rows]
-        more = f"and {hidden} concepts more" if hidden else ""
+        more = f"and {num_hidden} concepts more" if num_hidden else ""
         note = self.m_score_note or ""
         return notebook.piece("stack", [Scores([self])._repr_html_(), note, notebook.piece("table", head, rows), more])
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the score as a dictionary of plain values, as ``scores.json`` holds it, with ``m_score_note``."""
+        """Return the score as a dictionary of plain values, as ``scores.json`` holds it."""
         return asdict(self) | {"m_score_note": self.m_score_note}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Return the score that a dictionary from :meth:`to_dict` holds, with types checked; entries that are not fields are ignored.
+        """Return the score that a dictionary from :meth:`to_dict` holds, with types checked.
+
+        Entries that are not fields are ignored.
 
         Raises:
             KeyError, TypeError, ValueError: an entry is missing, or is something else.
@@ -185,7 +190,7 @@ class Scores(list[ScoreT]):
     """A list of scores, as :func:`phosphene.score` returns it, that a notebook shows as a table."""
 
     def _repr_html_(self) -> str:
-        """Return the list as HTML that a notebook displays: a table with a line of figures per score."""
+        """Return the list as HTML for a notebook: a table with a line of figures per score."""
         rows = [
             [
                 f"{one.source} → {one.target}",
@@ -199,32 +204,36 @@ class Scores(list[ScoreT]):
         ]
         head = ["source → target", "maps", "M_score", "top-1, all classes", "top-1, the concepts", "p of the class"]
         if any(one.multi_label for one in self):
-            head[3] += f"; multi-label: {OWN_HALF}"
+            head[3] += f"; multi-label: {MULTI_LABEL_RATE}"
         if any(one.of_outputs for one in self):
-            several = not all(one.of_outputs for one in self)
+            is_mixed = not all(one.of_outputs for one in self)
             head[3], head[5] = (
-                f"{head[3]}; outputs: " * several + BEYOND,
-                f"{head[5]}; outputs: " * several + "percentile",
+                f"{head[3]}; outputs: " * is_mixed + BEYOND,
+                f"{head[5]}; outputs: " * is_mixed + "percentile",
             )
         return notebook.piece("table", head, rows)
 
 
 def _rate_cell(value: "float | None", interval: "Interval | None", classes: int) -> "notebook.Cell | str":
-    """Return a rate as a notebook.Cell: the rate, its 95 % interval and, unless 0, the number of classes; ``-`` if it is ``None``."""
+    """Return a rate with its 95 % interval and, unless 0, the number of classes; ``-`` if it is ``None``."""
     if value is None or interval is None:
         return "-"
     return notebook.Cell(rate_text(value, interval) + (f" among {classes:,}" if classes else ""), value)
 
 
 def _entries(kind: type, data: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the keyword arguments to rebuild the dataclass ``kind`` from plain values of JSON, each converted to its declared type."""
-    optional = {field.name for field in fields(kind) if field.default is not MISSING}
+    """Return the arguments that rebuild the dataclass ``kind`` from values of JSON, with declared types."""
+    optional_names = {field.name for field in fields(kind) if field.default is not MISSING}
     hints = get_type_hints(kind).items()
-    return {name: _typed(hint, data[name]) for name, hint in hints if name in data or name not in optional}
+    return {name: _typed(hint, data[name]) for name, hint in hints if name in data or name not in optional_names}
 
 
 def _typed(kind: Any, value: Any) -> Any:
-    """Return a plain value of JSON as the declared type ``kind``: a dataclass, tuple, or simple type; TypeError if it does not fit."""
+    """Return a value of JSON as the declared type ``kind``: a dataclass, tuple or simple type.
+
+    Raises:
+        TypeError: it does not fit.
+    """
     if get_origin(kind) is UnionType:  # ``X | None``
         return None if value is None else _typed(get_args(kind)[0], value)
     if isinstance(kind, type) and is_dataclass(kind):

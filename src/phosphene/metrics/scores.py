@@ -43,7 +43,7 @@ def score_maps(
     source: str = "source",
     device: str = "auto",
 ) -> tuple[Score, list[dict[str, Any]]]:
-    """Classify maps of ``concepts`` by a target at all ``CONTRASTS``; return Score, top classes per map; ConceptError if it lacks one.
+    """Score maps of ``concepts`` by a target; return the Score and its most probable classes per map.
 
     Args:
         maps: The maps.
@@ -64,20 +64,20 @@ def score_maps(
         SpecError: the target takes images of another number of channels.
         NumericError: the target returns NaN or infinity.
     """
-    matched = match_maps(concepts, target)
-    if matched.outputs and samples is None:
+    matches = match_maps(concepts, target)
+    if matches.outputs and samples is None:
         raise SamplesError("outputs of a regression are scored by the target's values for samples: give samples.")
     with Engine(target, device=device) as engine:
-        reader = engine
-        if matched.outputs and samples is not None:
-            reader = engine.reading(matched.outputs, resized(samples.pixels[:MOST_SAMPLES], target), alone=True)
-        logits = logits_at_contrasts(reader, maps, CONTRASTS)
-    network, targets = reader.classifier, matched.targets
+        map_engine = engine
+        if matches.outputs and samples is not None:
+            map_engine = engine.reading(matches.outputs, resized(samples.pixels[:MOST_SAMPLES], target), alone=True)
+        logits = logits_at_contrasts(map_engine, maps, CONTRASTS)
+    network, targets = map_engine.classifier, matches.targets
     percentiles = None
     if isinstance(network, UnitClassifier):
         percentiles = torch.stack([network.confidences(rows.double(), targets) for rows in logits])
-    score = score_of_logits(logits, matched, percentiles, source=source, target=target.name)
-    top = [] if matched.outputs else top_predictions(logits[CONTRASTS.index(SCORE_CONTRAST)], matched)
+    score = score_of_logits(logits, matches, percentiles, source=source, target=target.name)
+    top = [] if matches.outputs else top_predictions(logits[CONTRASTS.index(SCORE_CONTRAST)], matches)
     return score, top
 
 
@@ -89,7 +89,7 @@ def score_of_logits(
     source: str = "source",
     target: str = "target",
 ) -> Score:
-    """Compute the :class:`Score` of a source's maps from a target's logits at ``CONTRASTS``, (contrasts, maps, classes); pure function.
+    """Return the :class:`Score` of a source's maps from a target's logits at ``CONTRASTS``.
 
     Args:
         logits: (contrasts, maps, classes), the contrasts those of ``CONTRASTS``; for maps of outputs (contrasts, maps,
@@ -101,13 +101,14 @@ def score_of_logits(
     """
     if percentiles is None:
         percentiles = torch.stack([target_probabilities(rows.double(), maps.targets) for rows in logits])
-    at = CONTRASTS.index(SCORE_CONTRAST)
+    position = CONTRASTS.index(SCORE_CONTRAST)
     sweep = tuple(map(partial(_at_contrast, maps), CONTRASTS, logits, percentiles))
-    main = sweep[at]
-    count, of = len(maps.concepts), len(maps.pulled_up)
+    main = sweep[position]
+    num_maps, num_sets = len(maps.concepts), len(maps.pulled_up)
     interval = None
-    if of > 1:
-        interval = m_score_interval(divergences(pulled_up_logits(logits[at], maps.pulled_up), range(of)), of)
+    if num_sets > 1:
+        set_logits = pulled_up_logits(logits[position], maps.pulled_up)
+        interval = m_score_interval(divergences(set_logits, range(num_sets)), num_sets)
     top1_concepts = main.top1_concepts
     return Score(
         source=source,
@@ -115,21 +116,21 @@ def score_of_logits(
         m_score=main.m_score,
         interval=interval,
         top1_concepts=top1_concepts,
-        top1_concepts_interval=None if top1_concepts is None else wilson(round(top1_concepts * count), count),
+        top1_concepts_interval=None if top1_concepts is None else wilson(round(top1_concepts * num_maps), num_maps),
         top1_all=main.top1_all,
-        top1_all_interval=wilson(round(main.top1_all * count), count),
+        top1_all_interval=wilson(round(main.top1_all * num_maps), num_maps),
         p_class=main.p_class,
-        maps=count,
-        concepts=of or len({concept.index for concept in maps.concepts}),
+        maps=num_maps,
+        concepts=num_sets or len({concept.index for concept in maps.concepts}),
         classes=len(maps.labels),
-        per_concept=_per_concept(logits[at], percentiles[at], maps),
+        per_concept=_per_concept(logits[position], percentiles[position], maps),
         contrast_sweep=sweep,
         multi_label=maps.multi_label and not maps.outputs,
     )
 
 
 def _at_contrast(maps: MatchedMaps, contrast: float, logits: Tensor, confidences: Tensor) -> ContrastScore:
-    """Return the ContrastScore of one contrast, from the target's logits (maps, classes) and its confidence in each map, (maps,)."""
+    """Return the ContrastScore of one contrast from logits (maps, classes) and confidences (maps,)."""
     m_score = top1_concepts = None
     if len(maps.pulled_up) > 1:
         pulled_up = pulled_up_logits(logits, maps.pulled_up)
@@ -145,27 +146,32 @@ def _at_contrast(maps: MatchedMaps, contrast: float, logits: Tensor, confidences
 
 
 def _per_concept(logits: Tensor, confidences: Tensor, maps: MatchedMaps) -> tuple[ConceptScore, ...]:
-    """Return a ConceptScore per concept from a target's logits (maps, classes), confidences (maps,): right ones, mean, wrong ones."""
-    best, right = predicted(logits, maps.targets).tolist(), hits(logits, maps.targets).tolist()
+    """Return a ConceptScore per concept from logits (maps, classes) and confidences (maps,)."""
+    predictions, is_right = predicted(logits, maps.targets).tolist(), hits(logits, maps.targets).tolist()
     probability = confidences.tolist()
-    firsts = [output.channel or 0 for output in maps.outputs] or [side.up[0] for side in maps.sides]
+    target_indices = [output.channel or 0 for output in maps.outputs] or [side.up[0] for side in maps.sides]
     positions: dict[int, list[int]] = {}
     for position, concept in enumerate(maps.concepts):
         positions.setdefault(concept.index, []).append(position)
     rows = []
-    for index, own in positions.items():
+    for index, concept_positions in positions.items():
         # A multi-label target that is wrong may predict none of its classes; an output has no class to be taken for.
-        wrong = Counter(best[place] for place in own if not right[place] and best[place] < len(maps.labels))
+        confusions = Counter(
+            predictions[position]
+            for position in concept_positions
+            if not is_right[position] and predictions[position] < len(maps.labels)
+        )
         rows.append(
             ConceptScore(
                 index=index,
-                label=maps.concepts[own[0]].label,
-                target_index=firsts[own[0]],
-                maps=len(own),
-                right=sum(right[place] for place in own),
-                p_class=sum(probability[position] for position in own) / len(own),
+                label=maps.concepts[concept_positions[0]].label,
+                target_index=target_indices[concept_positions[0]],
+                maps=len(concept_positions),
+                right=sum(is_right[position] for position in concept_positions),
+                p_class=sum(probability[position] for position in concept_positions) / len(concept_positions),
                 misread=tuple(
-                    Confusion(other, maps.labels[other], count) for other, count in wrong.most_common(MOST_CONFUSIONS)
+                    Confusion(other, maps.labels[other], count)
+                    for other, count in confusions.most_common(MOST_CONFUSIONS)
                 ),
             )
         )

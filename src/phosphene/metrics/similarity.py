@@ -19,13 +19,13 @@ LEAST_SIDE = 8
 # 16 pixels in an image of 224, as in the code of Adebayo et al.; a smaller image gets as many cells as it can.
 CELLS = 14
 # Below this deviation an image is constant but for rounding.
-FLAT = 1e-6
+MAX_FLAT_STD = 1e-6
 
 Grey = NDArray[np.float64]
 
 
 def hog(a: Tensor, b: Tensor) -> float:
-    """Return the similarity of two images (c, h, w): correlation of their histograms of oriented gradients (scikit-image), in [-1, 1].
+    """Return the correlation of two images' histograms of oriented gradients, in [-1, 1].
 
     Do edges run the same way in the same places? As in Adebayo et al. 2018 (arXiv 1810.03292, section 3), by
     scikit-image, on the mean over channels. Ignores colour, contrast and the sign of contrast.
@@ -34,17 +34,17 @@ def hog(a: Tensor, b: Tensor) -> float:
         ExtraError: scikit-image is not installed.
         ValueError: the images differ in shape or are too small.
     """
-    first, second = _greys(a, b)
+    grey_a, grey_b = _greys(a, b)
     describe = require("skimage.feature", "checks").hog
-    cell = max(2, min(first.shape) // CELLS)
-    keys = {"orientations": 9, "pixels_per_cell": (cell, cell), "cells_per_block": (3, 3), "block_norm": "L2-Hys"}
-    if _flat(first) or _flat(second):
+    cell = max(2, min(grey_a.shape) // CELLS)
+    options = {"orientations": 9, "pixels_per_cell": (cell, cell), "cells_per_block": (3, 3), "block_norm": "L2-Hys"}
+    if _flat(grey_a) or _flat(grey_b):
         return 0.0
-    return _correlation(describe(first, **keys), describe(second, **keys))
+    return _correlation(describe(grey_a, **options), describe(grey_b, **options))
 
 
 def ssim(a: Tensor, b: Tensor) -> float:
-    """Return the structural similarity (Wang et al. 2004) of two images (c, h, w), in [-1, 1]: a mean over all pixels and channels.
+    """Return the structural similarity (Wang et al. 2004) of two images (c, h, w), in [-1, 1].
 
     By scikit-image, with a Gaussian window of deviation 1.5, or 7 x 7 pixels if that does not fit. Negative for
     inverted contrast.
@@ -53,18 +53,18 @@ def ssim(a: Tensor, b: Tensor) -> float:
         ExtraError: scikit-image is not installed.
         ValueError: the images differ in shape or are too small.
     """
-    first, second = _greys(a, b)
+    grey_a, grey_b = _greys(a, b)
     compare = require("skimage.metrics", "checks").structural_similarity
-    if _flat(first) or _flat(second):
+    if _flat(grey_a) or _flat(grey_b):
         return 0.0
-    gaussian = min(first.shape) >= 11
-    keys = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False} if gaussian else {"win_size": 7}
+    gaussian = min(grey_a.shape) >= 11
+    options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False} if gaussian else {"win_size": 7}
     pair = [one.detach().cpu().double().numpy() for one in (a, b)]
-    return float(np.clip(compare(*pair, channel_axis=0, data_range=1.0, **keys), -1, 1))
+    return float(np.clip(compare(*pair, channel_axis=0, data_range=1.0, **options), -1, 1))
 
 
 def spectrum(a: Tensor, b: Tensor) -> float:
-    """Return the similarity of two images (c, h, w) in [-1, 1], wherever patterns lie: correlation of log power less its mean by frequency.
+    """Return the correlation of two images' log power spectra, in [-1, 1], wherever patterns lie.
 
     On the mean over channels, under a Hann window; the mean over all directions is taken out at each frequency, else
     any two natural images would correlate. Ignores where a pattern lies, contrast and the sign of contrast.
@@ -72,35 +72,40 @@ def spectrum(a: Tensor, b: Tensor) -> float:
     Raises:
         ValueError: the images differ in shape or are too small.
     """
-    first, second = _greys(a, b)
-    if _flat(first) or _flat(second):
+    grey_a, grey_b = _greys(a, b)
+    if _flat(grey_a) or _flat(grey_b):
         return 0.0
-    return _correlation(_directions(first), _directions(second))
+    return _correlation(_directions(grey_a), _directions(grey_b))
 
 
 SIMILARITIES: dict[str, Callable[[Tensor, Tensor], float]] = {"hog": hog, "ssim": ssim, "spectrum": spectrum}
 
 
 def _directions(grey: Grey) -> Grey:
-    """Return an image's log power at the frequencies of the upper half plane, less the mean over directions, smoothed, as (k,)."""
+    """Return an image's log power in the upper half plane less its mean over directions, smoothed, as (k,)."""
     image = torch.from_numpy(grey)
     height, width = image.shape
     window = torch.outer(*(torch.hann_window(side, periodic=False, dtype=image.dtype) for side in image.shape))
     power = torch.fft.fft2((image - image.mean()) * window).abs().square()
     log = (power + 1e-12 * power.max()).log()
-    across, down = torch.fft.fftfreq(width, dtype=log.dtype), torch.fft.fftfreq(height, dtype=log.dtype)
-    ring = (torch.hypot(*torch.meshgrid(down, across, indexing="ij")) * min(height, width)).round().long()
+    x_frequency, y_frequency = torch.fft.fftfreq(width, dtype=log.dtype), torch.fft.fftfreq(height, dtype=log.dtype)
+    ring = (torch.hypot(*torch.meshgrid(y_frequency, x_frequency, indexing="ij")) * min(height, width)).round().long()
     totals = torch.zeros(int(ring.max()) + 1, dtype=log.dtype)
     means = totals.index_add(0, ring.flatten(), log.flatten()) / ring.flatten().bincount()
-    rest = log - means[ring]
+    residual = log - means[ring]
     # The power of a single frequency is as noisy as it is large; its neighbours measure the same.
-    rest = functional.avg_pool2d(functional.pad(rest[None, None], (1, 1, 1, 1), mode="circular"), 3, 1)[0, 0]
-    half: Grey = rest[: height // 2 + 1].flatten()[1:].numpy()  # the other half mirrors it; the first is the mean
-    return half
+    residual = functional.avg_pool2d(functional.pad(residual[None, None], (1, 1, 1, 1), mode="circular"), 3, 1)[0, 0]
+    # The other half mirrors this one; the first value is the mean.
+    half_plane: Grey = residual[: height // 2 + 1].flatten()[1:].numpy()
+    return half_plane
 
 
 def _greys(a: Tensor, b: Tensor) -> tuple[Grey, Grey]:
-    """Return the mean over channels of two images (c, h, w), float64 (h, w) each; ValueError if shapes differ or are too small."""
+    """Return the mean over channels of two images (c, h, w), float64 (h, w) each.
+
+    Raises:
+        ValueError: shapes differ or are too small.
+    """
     if a.shape != b.shape or a.ndim != 3 or min(a.shape[1:]) < LEAST_SIDE:
         shapes = f"{tuple(a.shape)} and {tuple(b.shape)}"
         raise ValueError(f"images are {shapes}; two of one shape (c, h, w) of at least 8 x 8 are compared.")
@@ -108,8 +113,8 @@ def _greys(a: Tensor, b: Tensor) -> tuple[Grey, Grey]:
 
 
 def _flat(grey: Grey) -> bool:
-    """Return whether a grey image (h, w) is constant but for rounding; such an image has similarity 0 to any other."""
-    return float(grey.std()) < FLAT
+    """Return whether a grey image (h, w) is constant but for rounding; then it is similar to none."""
+    return float(grey.std()) < MAX_FLAT_STD
 
 
 def _correlation(x: Grey, y: Grey) -> float:

@@ -14,10 +14,10 @@ from torchmetrics import Metric  # noqa: E402  (the line above names the fix if 
 
 
 class MScore(Metric):
-    """``M_score`` over classes ``concepts``, a torchmetrics metric: ``exp(mean KL(p(y | map) || p(y))) / L``, from batches of logits.
+    """``M_score`` over classes ``concepts`` as a torchmetrics metric, from batches of logits.
 
-    Exact for any number of updates, in constant memory: with ``H`` the entropy, the mean divergence is
-    ``H(mean p) - mean H(p)``.
+    It is ``exp(mean KL(p(y | map) || p(y))) / L``. Exact for any number of updates, in constant memory: with ``H`` the
+    entropy, the mean divergence is ``H(mean p) - mean H(p)``.
 
     Args:
         concepts: The L classes; repetitions do not count.
@@ -48,20 +48,20 @@ class MScore(Metric):
         self.concepts = sorted(set(concepts))
         if len(self.concepts) < 2:
             raise ConceptError("M_score compares concepts: at least 2 different ones are needed.")
-        double = torch.float64
-        self.add_state("total", torch.zeros(len(self.concepts), dtype=double), dist_reduce_fx="sum")
-        self.add_state("negative_entropy", torch.zeros((), dtype=double), dist_reduce_fx="sum")
+        dtype = torch.float64
+        self.add_state("total", torch.zeros(len(self.concepts), dtype=dtype), dist_reduce_fx="sum")
+        self.add_state("negative_entropy", torch.zeros((), dtype=dtype), dist_reduce_fx="sum")
         self.add_state("maps", torch.zeros((), dtype=torch.long), dist_reduce_fx="sum")
 
     def update(self, logits: Tensor) -> None:
-        """Add a batch of maps to the metric's state: takes the target classifier's logits (maps, classes) for the maps' images."""
+        """Add a batch of maps: the target classifier's logits (maps, classes) for their images."""
         p = logits.detach().double()[:, self.concepts].softmax(1)
         self.total += p.sum(0)
         self.negative_entropy += torch.xlogy(p, p).sum()
         self.maps += len(p)
 
     def compute(self) -> Tensor:
-        """Return the ``M_score`` of all maps added so far, a scalar tensor in [1 / L, 1]; ConceptError if there are none.
+        """Return the ``M_score`` of all maps added so far, a scalar tensor in [1 / L, 1].
 
         Raises:
             ConceptError: there were none.
@@ -70,5 +70,5 @@ class MScore(Metric):
             raise ConceptError("M_score is over maps: there are none; call update(logits) first.")
         marginal = self.total / self.maps
         divergence = self.negative_entropy / self.maps - torch.xlogy(marginal, marginal).sum()
-        number = len(self.concepts)
-        return (divergence.exp() / number).clamp(1 / number, 1)
+        num_concepts = len(self.concepts)
+        return (divergence.exp() / num_concepts).clamp(1 / num_concepts, 1)
