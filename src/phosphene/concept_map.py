@@ -22,9 +22,9 @@ from phosphene.labels import Labels, first_synonym
 
 @checked()
 def render(nu: Tensor, contrast: float = 0.2) -> Tensor:
-    """Return maps nu (..., c, h, w) as images in [0, 1]: ``clip(0.5 - contrast nu / std(nu))``, with one std per map.
+    """Return maps ``nu`` (..., c, h, w) as images in [0, 1]: ``clip(0.5 - contrast nu / std(nu))``.
 
-    The minus sign is there because a map is what is *subtracted* from a sample.
+    There is one std per map. The minus sign is there because a map is what is *subtracted* from a sample.
 
     Raises:
         ConceptError: ``nu`` has fewer than three dimensions, or holds whole numbers.
@@ -36,7 +36,10 @@ def render(nu: Tensor, contrast: float = 0.2) -> Tensor:
 
 
 def to_image(pixels: Tensor) -> Image.Image:
-    """Return pixels (c, h, w) in [0, 1] as an 8-bit PIL image: RGB for three channels, otherwise their mean as grey."""
+    """Return pixels (c, h, w) in [0, 1] as an 8-bit PIL image: RGB, or grey unless there are three channels.
+
+    Grey is the mean over channels.
+    """
     values = (pixels.detach().cpu() * 255).round().clamp(0, 255).to(torch.uint8)
     if values.shape[0] == 3:
         return Image.fromarray(np.ascontiguousarray(values.permute(1, 2, 0).numpy()))
@@ -44,25 +47,28 @@ def to_image(pixels: Tensor) -> Image.Image:
 
 
 def p_class_name(*indices: int) -> str:
-    """Return what ``p_class`` is in maps of concepts with these indices: ``confidence``, ``percentile`` (units, outputs), or both."""
+    """Return what ``p_class`` is for concepts with these indices: ``confidence``, ``percentile``, or both.
+
+    It is a percentile for units and outputs.
+    """
     names = {"percentile" if is_unit(index) else "confidence" for index in indices}
     return " or ".join(sorted(names))
 
 
 def kind_facts(index: int, label: str, p_class: float) -> dict[str, Any]:
-    """Return what JSON says of a map beside its ``p_class``: the ``kind`` of its concept, and of units and outputs the ``percentile``."""
+    """Return the ``kind`` of a map's concept, as JSON holds it, with the ``percentile`` of a unit or output."""
     kind = kind_and_index(index, label).split()[0]
     return {"kind": kind, "percentile": p_class} if is_unit(index) else {"kind": kind}
 
 
 def p_text(one: "ConceptMap", form: str) -> str:
-    """Return a map's ``p_class`` as text, in ``form`` with a place for the number; of a unit or an output the percentile, ``88 %``."""
+    """Return a map's ``p_class`` as text, in ``form``; of a unit or output the percentile, ``88 %``."""
     return percent(one.p_class) if is_unit(one.index) else form.format(one.p_class)
 
 
 @dataclass(frozen=True)
 class Job:
-    """A map to compute: its class (``index``, or the number of another concept) and random seed, which together say where it is stored.
+    """A map to compute: its concept and random seed, which together say where it is stored.
 
     Attributes:
         index: Index of the class, or the number of the union or contrast.
@@ -76,21 +82,22 @@ class Job:
 
     @classmethod
     def of(cls, concept: Concept, seed: int = 0) -> Self:
-        """Return the Job that makes a map of a concept from a seed; its ``expression`` is the Concept itself, or ``None`` for a class."""
+        """Return the Job that makes a map of a concept from a seed."""
         return cls(concept.index, seed, None if concept.is_class else concept)
 
     def concept(self, labels: Labels) -> Concept:
-        """Return the Concept that this Job is to map: ``expression``, itself a Concept, or else the class ``index``, with its label."""
+        """Return the Concept to map: ``expression``, or else the class ``index`` with its label."""
         return self.expression or Concept.of_class(self.index, labels[self.index])
 
 
 @dataclass(frozen=True, eq=False)
 class ConceptMap:
-    """A map: ``nu`` (c, h, w) of a concept (``sample - nu`` moves towards it), ``xi`` (1, h, w), where the network responds, and figures.
+    """A map of a concept, with where the network responds to it and how it was computed.
 
-    Of a union or contrast, "the class" below is its classes that are pulled up, told from those that are pushed down. A unit
-    has a percentile in place of the confidence: the share of samples (at most 512 of those that maps are made from) that
-    activate it less than the image does. A sample is moved to it if it is then above the 99th percentile.
+    Subtracting ``nu`` from a sample moves it towards the concept. Of a union or contrast, "the class" below is its
+    classes that are pulled up, told from those that are pushed down. A unit has a percentile in place of the
+    confidence: the share of samples (at most 512 of those that maps are made from) that activate it less than the image
+    does. A sample is moved to it if it is then above the 99th percentile.
 
     Attributes:
         nu: float32 (c, h, w), in units of pixels in [0, 1].
@@ -158,20 +165,23 @@ class ConceptMap:
 
     @property
     def pixels(self) -> Tensor:
-        """The map as an image of floats, (c, h, w) in [0, 1], at its recipe's contrast, not in 8 bits; scores render it at contrast 0.2."""
+        """The map as an image of floats, (c, h, w) in [0, 1], at its recipe's contrast, not in 8 bits.
+
+        Scores render it at contrast 0.2.
+        """
         return render(self.nu, self.contrast)
 
     @cached_property
     def image(self) -> Image.Image:
-        """The map rendered as an 8-bit PIL image, RGB, or grey if it has other than three channels; cached."""
+        """The map as an 8-bit PIL image, RGB, or grey unless it has three channels; cached."""
         return to_image(self.pixels)
 
     def _repr_png_(self) -> bytes:
-        """Return the map's image as PNG bytes, which a notebook shows where it cannot show HTML."""
+        """Return the map's image as PNG, for notebooks that cannot show HTML."""
         return encode(self.image)
 
     def _repr_html_(self) -> str:
-        """Return the map as HTML for a notebook: image, Xi (where the network responds), loss curve, confidence, targeting rate, cost."""
+        """Return the map as HTML for a notebook: image, Xi, loss curve and figures."""
         kind, _, number = kind_and_index(self.index, self.label).partition(" ")
         facts = [
             (kind, f"{number}: {self.label}" if number else self.label),
@@ -182,12 +192,15 @@ class ConceptMap:
         ]
         image = notebook.piece("figure", notebook.image(self.image, self.short), self.short)
         xi = notebook.piece("figure", notebook.image(to_image(self.xi), f"Xi of {self.short}"), "Xi")
-        beside = notebook.piece("stack", [notebook.piece("facts", facts), notebook.curve(self.loss, "loss")])
-        return notebook.piece("row", [image, xi, beside])
+        column = notebook.piece("stack", [notebook.piece("facts", facts), notebook.curve(self.loss, "loss")])
+        return notebook.piece("row", [image, xi, column])
 
 
 class MapList(list[ConceptMap]):
-    """A list of maps, in a notebook a gallery: ``maps["castle"]`` are those of a class (ConceptError if none), ``maps[0]`` is the first."""
+    """A list of maps, shown as a gallery in a notebook.
+
+    ``maps["castle"]`` are the maps of a class, ``maps[0]`` is the first map.
+    """
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._title()})"
@@ -197,7 +210,7 @@ class MapList(list[ConceptMap]):
     @overload
     def __getitem__(self, place: "str | Concept | slice[Any, Any, Any]") -> Self: ...
     def __getitem__(self, place: "SupportsIndex | slice[Any, Any, Any] | str | Concept") -> "ConceptMap | Self":
-        """Return the map at a position, or a list of the maps of a concept (a label, a synonym or a Concept) or of a slice.
+        """Return the map at a position, or a list of the maps of a concept (a label or Concept) or of a slice.
 
         Raises:
             ConceptError: there is no map of the concept.
@@ -215,18 +228,18 @@ class MapList(list[ConceptMap]):
         return self._part(super().__getitem__(place))
 
     def _part(self, maps: Iterable[ConceptMap]) -> Self:
-        """Return a list of the given maps of the same type as this one, with the same further attributes, for slices and labels."""
+        """Return a list of ``maps`` of the same type as this one, with the same further attributes."""
         part = type(self)(maps)
         vars(part).update(vars(self))
         return part
 
     def _title(self) -> str:
-        """Return the number of maps and of concepts in words, ``12 maps of 4 classes``, for ``repr`` and the gallery's heading."""
-        of = ("concept",) if any(one.expression for one in self) else ("class", "classes")
-        return f"{count(len(self), 'map')} of {count(len({one.index for one in self}), *of)}"
+        """Return the numbers of maps and concepts as text, ``12 maps of 4 classes``."""
+        noun = ("concept",) if any(one.expression for one in self) else ("class", "classes")
+        return f"{count(len(self), 'map')} of {count(len({one.index for one in self}), *noun)}"
 
     def _repr_html_(self) -> str:
-        """Return the list as HTML that a notebook displays: images of its first 48 maps, with captions and confidences."""
+        """Return the list as HTML for a notebook: images of its first 48 maps, with captions and confidences."""
         figures = [
             notebook.piece("figure", notebook.image(one.image, caption), caption, p_text(one, "p {:.2f}"))
             for one, caption in list(zip(self, captions(self), strict=True))[: notebook.MOST_IMAGES]
@@ -235,6 +248,6 @@ class MapList(list[ConceptMap]):
 
 
 def captions(maps: Sequence[ConceptMap]) -> list[str]:
-    """Return a caption per map: the first synonym of its label, and its seed too if the maps have more than one seed."""
-    several = len({one.seed for one in maps}) > 1
-    return [f"{one.short}, seed {one.seed}" if several else one.short for one in maps]
+    """Return a caption per map: the first synonym of its label, and its seed if the maps have several."""
+    has_seeds = len({one.seed for one in maps}) > 1
+    return [f"{one.short}, seed {one.seed}" if has_seeds else one.short for one in maps]

@@ -20,11 +20,11 @@ FIRST_NUMBER = 2**48
 # Those of units begin here, above all unions and contrasts.
 FIRST_UNIT = 2**49
 # Classes of one side that a label names; it says how many more there are.
-MOST_NAMED = 4
+MOST_NAMES = 4
 
 
 class Sides(NamedTuple):
-    """The class indices that a concept pulls up, and those that it pushes down; ``against`` is empty if these are all other classes."""
+    """The class indices that a concept pulls up and pushes down; ``against`` is empty for all other classes."""
 
     up: tuple[int, ...]
     against: tuple[int, ...] = ()
@@ -32,7 +32,7 @@ class Sides(NamedTuple):
 
 @dataclass(frozen=True)
 class Concept:
-    """What a map can be of: one class, a union of classes, a contrast of two sides (pairs of index and label), or a unit of the network.
+    """What a map can be of: a class, a union of classes, a contrast of two sides, or a unit of the network.
 
     Attributes:
         up: Index and label of each class that it pulls up, by rising index; none for a unit.
@@ -48,7 +48,7 @@ class Concept:
 
     @classmethod
     def of_class(cls, index: int, label: str) -> Self:
-        """Return the concept of one class, given by index and label, against all others."""
+        """Return the concept of one class, against all others."""
         return cls(((index, label),))
 
     @classmethod
@@ -58,7 +58,7 @@ class Concept:
         labels: Mapping[int, str] | Sequence[str],
         groups: "Mapping[str, tuple[int, ...]] | None" = None,
     ) -> Self:
-        """Return the concept that pulls up and pushes down class indices, in any order; its label names the ``groups`` on its sides.
+        """Return the concept that pulls up and pushes down classes, by their indices.
 
         Args:
             sides: The class indices.
@@ -67,13 +67,13 @@ class Concept:
                 label; of groups that overlap, the larger one.
         """
         up, against = (tuple((index, labels[index]) for index in sorted(set(side))) for side in sides)
-        named = []
+        whole_groups = []
         for side in map(set, sides):
             for name, indices in sorted((groups or {}).items(), key=lambda one: -len(one[1])):
                 if side.issuperset(indices):
-                    named.append((name, indices))
+                    whole_groups.append((name, indices))
                     side.difference_update(indices)
-        return cls(up, against, groups=tuple(named))
+        return cls(up, against, groups=tuple(whole_groups))
 
     @classmethod
     def of_unit(cls, unit: Unit) -> Self:
@@ -82,22 +82,22 @@ class Concept:
 
     @property
     def is_class(self) -> bool:
-        """Whether this is one class against all others; jobs and run directories refer to such a concept by its index alone."""
+        """Whether this is one class against all others, which jobs and runs refer to by its index alone."""
         return len(self.up) == 1 and not self.against
 
     @property
     def is_inner_unit(self) -> bool:
-        """Whether this is a unit of an inner layer, which only its own network has; an output of a regression network is none."""
+        """Whether this is a unit of an inner layer, which only its own network has; not an output."""
         return self.unit is not None and not self.unit.is_output
 
     @property
     def sides(self) -> Sides:
-        """The class indices of the concept as Sides, those pulled up and those pushed down, without labels; both empty for a unit."""
+        """The class indices of the concept, without labels; both sides are empty for a unit."""
         return Sides(tuple(index for index, _ in self.up), tuple(index for index, _ in self.against))
 
     @property
     def order(self) -> tuple[Any, ...]:
-        """The key by which this concept is sorted: classes by index, then unions and contrasts by their classes, then units by layer."""
+        """The key to sort concepts by: classes by index, unions and contrasts by classes, then units by layer."""
         if self.unit:
             return 2, self.unit.layer, self.unit.file, self.unit.channel or 0, self.unit.low
         up, against = self.sides
@@ -105,22 +105,31 @@ class Concept:
 
     @cached_property
     def index(self) -> int:
-        """The number that identifies the concept within its classifier: a class's index; else a hash of sides or unit, 2**48 or more."""
+        """The number that identifies the concept within its classifier: a class's index, or 2**48 and more.
+
+        The latter is a hash of the sides or of the unit.
+        """
         if self.is_class:
             return self.up[0][0]
-        first, what = (FIRST_UNIT, self.unit.facts()) if self.unit else (FIRST_NUMBER, tuple(self.sides))
-        return first + int.from_bytes(hashlib.sha256(repr(what).encode()).digest()[:6], "big")
+        offset, identity = (FIRST_UNIT, self.unit.facts()) if self.unit else (FIRST_NUMBER, tuple(self.sides))
+        return offset + int.from_bytes(hashlib.sha256(repr(identity).encode()).digest()[:6], "big")
 
     @cached_property
     def label(self) -> str:
-        """The label: a class's in full, a unit's own; else groups and first synonyms, a side of over four names ending in "2 more"."""
+        """The label: that of the class or unit; of other concepts, groups and first synonyms.
+
+        Of a side of over four names, the label says how many more there are.
+        """
         if self.unit:
             return self.unit.label
-        return self.up[0][1] if self.is_class else self._written(self._short_name, self.groups, MOST_NAMED)
+        return self.up[0][1] if self.is_class else self._as_expression(self._short_name, self.groups, MOST_NAMES)
 
     @property
     def name_elsewhere(self) -> str:
-        """The text by which concepts of two networks are matched: the label of a class or unit; else sorted class names of each side."""
+        """The text by which concepts of two networks are matched: the label, or sorted class names of each side.
+
+        It is the label for a class or unit.
+        """
         if self.unit or self.is_class:
             return self.label
         names = (
@@ -131,37 +140,46 @@ class Concept:
 
     @property
     def expression(self) -> str:
-        """The text that ``-c`` takes for this concept and no other: ``crane (134) vs heron (131)``; ``Job.expression`` is a Concept."""
-        return self.unit.expression if self.unit else self._written(unambiguous_name)
+        """The text that ``-c`` takes for this concept and no other: ``crane (134) vs heron (131)``.
 
-    def _written(
+        ``Job.expression`` is not this text but a Concept.
+        """
+        return self.unit.expression if self.unit else self._as_expression(unambiguous_name)
+
+    def _as_expression(
         self,
         name: Callable[[int, str], str],
         groups: tuple[tuple[str, tuple[int, ...]], ...] = (),
         most: "int | None" = None,
     ) -> str:
-        """Return the concept as an expression: groups, then classes, by ``name(index, label)``; a side of more than ``most`` is cut."""
+        """Return the concept as an expression: its groups, then its classes by ``name(index, label)``.
+
+        A side of more than ``most`` names is cut.
+        """
         sides = []
         for members in (self.up, self.against):
             side, names = dict(members), list[str]()
             for group, indices in groups:
                 if side.keys() >= set(indices):
-                    names.append(_quoted(group, indices[0]))
+                    names.append(_quote(group, indices[0]))
                     side = {index: label for index, label in side.items() if index not in indices}
-            names += [name(*one) if self.is_class else _quoted(name(*one), one[0]) for one in side.items()]
+            names += [name(*one) if self.is_class else _quote(name(*one), one[0]) for one in side.items()]
             if most is not None and len(names) > most:
                 names = [*names[: most - 1], f"{len(names) - most + 1} more"]
             sides.append(" + ".join(names))
         return " vs ".join(side for side in sides if side)
 
     def _short_name(self, index: int, label: str) -> str:
-        """Return the first synonym of a class of this concept, with its index if another class of the concept has the same synonym."""
+        """Return the first synonym of a class, with its index if another class of the concept has the same one."""
         short = first_synonym(label) or f"class {index}"
-        alike = [other for _, other in self.up + self.against if first_synonym(other) == short]
-        return f"{short} ({index})" if len(alike) > 1 else short
+        namesakes = [other for _, other in self.up + self.against if first_synonym(other) == short]
+        return f"{short} ({index})" if len(namesakes) > 1 else short
 
     def facts(self) -> dict[str, dict[str, Any]]:
-        """Return what run.json and map.json hold beside index and label: of a class nothing, a unit, or each side's labels, and groups."""
+        """Return what run.json and map.json hold of the concept beside index and label; nothing of a class.
+
+        Of others that is the unit, or the labels on each side, and groups.
+        """
         if self.is_class:
             return {}
         if self.unit:
@@ -170,11 +188,11 @@ class Concept:
         facts: dict[str, dict[str, Any]] = {
             name: {str(index): label for index, label in side} for name, side in sides.items() if side
         }
-        return {**facts, "groups": {name: list(found) for name, found in self.groups}} if self.groups else facts
+        return {**facts, "groups": {name: list(indices) for name, indices in self.groups}} if self.groups else facts
 
     @classmethod
     def of_facts(cls, row: Mapping[str, Any]) -> Self:
-        """Return the concept of a row of run.json or of a map.json: a class if it has no sides or unit; RunError if those are malformed.
+        """Return the concept of a row of run.json or of a map.json: a class if the row has no sides or unit.
 
         Raises:
             RunError: its sides are damaged.
@@ -187,47 +205,53 @@ class Concept:
             up, against = (
                 {int(key): str(label) for key, label in row.get(side, {}).items()} for side in ("up", "against")
             )
-            groups = {str(name): tuple(map(int, found)) for name, found in row.get("groups", {}).items()}
+            groups = {str(name): tuple(map(int, indices)) for name, indices in row.get("groups", {}).items()}
         except (AttributeError, ValueError, TypeError):
             raise RunError(f"concept {row['label'][:60]!r} is damaged: map it into another --out.") from None
         return cls.of_sides(Sides(tuple(up), tuple(against)), up | against, groups)
 
 
 def disjoint(concepts: Iterable[Concept]) -> list[Concept]:
-    """Return the concepts in order without each that pulls up a class that one kept before it pulls up; units, without classes, stay."""
-    kept: list[Concept] = []
-    seen: set[int] = set()
+    """Return the concepts in order, without each that pulls up a class that one before it pulls up.
+
+    Units, which have no classes, stay.
+    """
+    result: list[Concept] = []
+    classes: set[int] = set()
     for concept in concepts:
-        if seen.isdisjoint(concept.sides.up):
-            kept.append(concept)
-            seen.update(concept.sides.up)
-    return kept
+        if classes.isdisjoint(concept.sides.up):
+            result.append(concept)
+            classes.update(concept.sides.up)
+    return result
 
 
-def _quoted(name: str, index: int) -> str:
-    """Return a class's name as written in an expression: in double quotes if it has a word ``+`` or ``vs``; its index if it has quotes."""
+def _quote(name: str, index: int) -> str:
+    """Return a class's name as an expression takes it: in double quotes if it has a word ``+`` or ``vs``.
+
+    A name that has quotes itself is replaced by the index.
+    """
     if '"' in name:
         return f"({index})"
     return f'"{name}"' if OPERATOR.search(f" {name} ") else name
 
 
 def name_with_index(index: int, label: str) -> str:
-    """From a concept's index and label, return its name for messages: ``crane (134)`` for a class; the label of any other concept."""
+    """Return a concept's name for messages: ``crane (134)`` for a class, the label of any other concept."""
     return f"{first_synonym(label)} ({index})" if is_class(index) else label
 
 
 def is_class(index: int) -> bool:
-    """Return whether a concept with this ``index`` is a single class; if not, the number is that of a union, a contrast or a unit."""
+    """Return whether a concept with this ``index`` is a single class, and no union, contrast or unit."""
     return index < FIRST_NUMBER
 
 
 def is_unit(index: int) -> bool:
-    """Return whether a concept with this ``index`` is a unit or an output of the network; if not, it is made of classes."""
+    """Return whether a concept with this ``index`` is a unit or an output, and not made of classes."""
     return index >= FIRST_UNIT
 
 
 def kind_and_index(index: int, label: str) -> str:
-    """From index and label of a concept, return ``class 134``, or the kind alone: union, contrast, unit, direction or output."""
+    """Return ``class 134``, or the kind alone: union, contrast, unit, direction or output."""
     if is_class(index):
         return f"class {index}"
     if is_unit(index):

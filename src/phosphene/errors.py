@@ -5,15 +5,18 @@ from contextlib import contextmanager
 
 
 class PhospheneError(Exception):
-    """Base class of all errors that a user can put right. Commands print the message on one line and exit with 2."""
+    """Base class of all errors that a user can put right.
+
+    Commands print the message on one line and exit with 2.
+    """
 
 
 class SpecError(PhospheneError):
-    """Raised for a model spec that is unknown or does not fit, and for an executor (``local`` or ``ray``) that cannot be used as asked."""
+    """Raised for a model spec that is unknown or does not fit, and for an executor that cannot be used."""
 
 
 class CardError(PhospheneError):
-    """Raised for a malformed model, card or label file, or a network that cannot be used as its card says."""
+    """Raised for a malformed model, card or label file, or a network that is not as its card says."""
 
 
 class WeightsError(PhospheneError):
@@ -21,11 +24,11 @@ class WeightsError(PhospheneError):
 
 
 class TrustError(PhospheneError):
-    """Raised when loading a model would run code that came with it, and the user has not allowed that (``--trust``)."""
+    """Raised when loading a model would run code that came with it, without ``--trust``."""
 
 
 class ConceptError(PhospheneError):
-    """Raised for a concept that no class or map matches, that several classes match, or whose expression cannot be read."""
+    """Raised for a concept that matches no class or map, or several, or whose expression cannot be read."""
 
 
 class SamplesError(PhospheneError):
@@ -33,7 +36,7 @@ class SamplesError(PhospheneError):
 
 
 class RecipeError(PhospheneError):
-    """Raised for a recipe field, or an option of any function or command, that does not exist, or whose value is outside its range."""
+    """Raised for a recipe field, or another option, that does not exist or whose value is out of range."""
 
 
 class RunError(PhospheneError):
@@ -41,11 +44,11 @@ class RunError(PhospheneError):
 
 
 class DeviceError(PhospheneError):
-    """Raised for a device or precision that this machine does not have, or a device without enough memory."""
+    """Raised for a device or precision that this machine lacks, or a device without enough memory."""
 
 
 class NumericError(PhospheneError):
-    """Raised when a network returns NaN or infinity, or training diverges; may say which maps of a group it concerns.
+    """Raised when a network returns NaN or infinity, or training diverges.
 
     Attributes:
         rows: Positions of the maps of a group that it concerns; empty if they are not known.
@@ -55,15 +58,15 @@ class NumericError(PhospheneError):
 
 
 class JobsError(PhospheneError):
-    """Raised at the end of a run if some of its maps could not be computed; the other maps are finished and stored."""
+    """Raised at the end of a run if some of its maps could not be computed; the others are stored."""
 
 
 class ExtraError(PhospheneError, ImportError):
-    """Raised when an optional library is not installed or is broken; the message has the pip command that installs it."""
+    """Raised when an optional library is missing or broken; the message has the pip command."""
 
 
 class PhospheneWarning(UserWarning):
-    """Base of warnings whose message, one line, says everything; the command line prints only that line."""
+    """Base of warnings that say everything in one line; the command line prints only that line."""
 
 
 class RecipeWarning(PhospheneWarning):
@@ -75,7 +78,10 @@ class SpeedWarning(PhospheneWarning):
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of an exception's message, the last one of TorchScript's, or the name of its type if the message is empty."""
+    """Return the first line of an exception's message, or the name of its type if there is no message.
+
+    Of TorchScript's messages it is the last line, because the first says only that something failed.
+    """
     lines = (str(error).strip() or type(error).__name__).splitlines()
     # where the first says only that something failed
     return lines[-1].removeprefix("RuntimeError: ") if "TorchScript interpreter" in lines[0] else lines[0]
@@ -83,7 +89,7 @@ def first_line(error: BaseException) -> str:
 
 @contextmanager
 def one_line(kind: type[PhospheneError], what: str, fix: str = "") -> Iterator[None]:
-    """For a ``with`` block: turn any exception inside into a one-line ``kind`` error that starts with ``what``; our own errors pass.
+    """For a ``with`` block: turn any exception into a one-line ``kind`` error; our own errors pass.
 
     Args:
         kind: Type of the error that is raised instead.
@@ -105,7 +111,10 @@ def describe(value: object) -> str:
 
 
 def nearest(word: str, names: Sequence[str], most: int = 3) -> str:
-    """Return a hint for an error message, `` Did you mean a or b?``, with the ``names`` that are like ``word``; empty if none is."""
+    """Return a hint for an error message, `` Did you mean a or b?``, with names like ``word``.
+
+    It is empty if none is alike.
+    """
     import difflib  # noqa: PLC0415  (needed for errors only)
 
     close = difflib.get_close_matches(word.casefold(), names, n=most, cutoff=0.5)
@@ -119,5 +128,5 @@ def first_few(names: Sequence[str], most: int = 5) -> str:
 
 
 def printable(text: str) -> str:
-    """Return text from anywhere, such as a name, on one line, with runs of blanks made one and control characters removed."""
+    """Return text on one line, with runs of blanks made one and control characters removed."""
     return " ".join("".join(one for one in text if one.isprintable() or one.isspace()).split())

@@ -21,7 +21,7 @@ _NAME = re.compile(r'(?:"(?P<quoted>[^"]*)"|(?P<plain>.+?))(?: (?P<operator>\+|v
 
 
 def parse(text: str, labels: Labels, *, multi_label: bool = False) -> Concept:
-    """Return the Concept that text means: a class, a union ``A + B``, or a contrast ``A + B vs C``; ConceptError if unknown or ambiguous.
+    """Return the Concept that text means: a class, a union ``A + B``, or a contrast ``A + B vs C``.
 
     Names are what :meth:`phosphene.labels.Labels.members` takes: a group of classes stands for their union. A label that is
     the whole text wins; a name in double quotes is not taken apart, and is no index. A union of all classes is for a ``multi_label``
@@ -41,7 +41,7 @@ def parse(text: str, labels: Labels, *, multi_label: bool = False) -> Concept:
 
 
 def find_among(text: str, concepts: Iterable[Concept], where: str) -> int:
-    """Return :attr:`Concept.index` of the one of ``concepts`` that ``text`` (index, label, expression) means; ConceptError if unclear.
+    """Return :attr:`Concept.index` of the one of ``concepts`` that ``text`` means.
 
     Args:
         text: What the user wrote.
@@ -51,33 +51,42 @@ def find_among(text: str, concepts: Iterable[Concept], where: str) -> int:
     Raises:
         ConceptError: it names none of them, or several.
     """
-    text, known = text.strip(), {one.index: one for one in concepts}
-    unit = next((index for index, one in known.items() if one.unit and one.expression == text), None)
+    text, concepts_by_index = text.strip(), {one.index: one for one in concepts}
+    unit = next((index for index, one in concepts_by_index.items() if one.unit and one.expression == text), None)
     if unit is not None:
         return unit
-    if INDEX.fullmatch(text) and (number := int(text.strip("()"))) in known:
-        return _labels_of(known.values()).find(text) if 0 <= number < MOST_INDEX else number
-    indices, labels = list(known), Labels([one.label for one in known.values()])
+    if INDEX.fullmatch(text) and (number := int(text.strip("()"))) in concepts_by_index:
+        return _labels_of(concepts_by_index.values()).find(text) if 0 <= number < MOST_INDEX else number
+    indices, labels = list(concepts_by_index), Labels([one.label for one in concepts_by_index.values()])
     if text.startswith(TEXT):
-        closest = labels.called(label_of(text.removeprefix(TEXT)))
+        positions = labels.called(label_of(text.removeprefix(TEXT)))
     else:
-        closest = labels.closest(text)
-    if not closest:
-        index = _index_of_expression(text, known.values())
-        closest = [indices.index(index)] if index in known else []
-    if len(closest) > 1:
-        listed = "; ".join(f"{indices[place]} ({known[indices[place]].label})" for place in closest)
-        raise ConceptError(f"{text!r} names {len(closest)} classes: give the index of one, {listed}.")
-    if not closest:
-        some = list(known.values())[:12]
-        listed = ", ".join(f"{one.index} ({first_synonym(one.label)})" if one.is_class else one.label for one in some)
-        raise ConceptError(f"{where} has no map of {text!r}: it has {listed}{', ...' * (len(known) > 12)}.")
-    return indices[closest[0]]
+        positions = labels.closest(text)
+    if not positions:
+        index = _index_of_expression(text, concepts_by_index.values())
+        positions = [indices.index(index)] if index in concepts_by_index else []
+    if len(positions) > 1:
+        listing = "; ".join(
+            f"{indices[position]} ({concepts_by_index[indices[position]].label})" for position in positions
+        )
+        raise ConceptError(f"{text!r} names {len(positions)} classes: give the index of one, {listing}.")
+    if not positions:
+        examples = list(concepts_by_index.values())[:12]
+        listing = ", ".join(
+            f"{one.index} ({first_synonym(one.label)})" if one.is_class else one.label for one in examples
+        )
+        raise ConceptError(
+            f"{where} has no map of {text!r}: it has {listing}{', ...' * (len(concepts_by_index) > 12)}."
+        )
+    return indices[positions[0]]
 
 
 def _index_of_expression(text: str, concepts: Iterable[Concept]) -> "int | None":
-    """Return the :attr:`Concept.index` of ``text``, in class names of ``concepts``, even if none of them has it; ``None`` if unreadable."""
-    groups = {name: found for one in concepts for name, found in one.groups}
+    """Return the :attr:`Concept.index` of an expression in class names of ``concepts``; ``None`` if unreadable.
+
+    None of ``concepts`` need have this index.
+    """
+    groups = {name: indices for one in concepts for name, indices in one.groups}
     try:
         labels = _labels_of(concepts, groups)
         text = replace_prompts(text, lambda prompt: labels.find_name(label_of(prompt)))
@@ -87,7 +96,11 @@ def _index_of_expression(text: str, concepts: Iterable[Concept]) -> "int | None"
 
 
 def _labels_of(concepts: Iterable[Concept], groups: "Mapping[str, Sequence[int]] | None" = None) -> Labels:
-    """Return the partial Labels of the classes of ``concepts``, each at its index and "" elsewhere; CardError for impossible ``groups``."""
+    """Return partial Labels of the classes of ``concepts``, each at its index, and "" elsewhere.
+
+    Raises:
+        CardError: ``groups`` are impossible.
+    """
     members = {index: label for one in concepts for index, label in one.up + one.against if 0 <= index < MOST_INDEX}
     names = [members.get(index, "") for index in range(max(members, default=-1) + 1)]
     return Labels(names, groups, partial=True)
@@ -98,29 +111,39 @@ Reading = tuple[tuple[str, str, bool], ...]
 
 
 def _sides_of(text: str, labels: Labels) -> Sides:
-    """Return the Sides (class indices) that an expression means; ConceptError for an unknown name, or an ambiguous expression."""
+    """Return the Sides (class indices) that an expression means.
+
+    Raises:
+        ConceptError: a name is unknown, or the expression is ambiguous.
+    """
     text = " ".join(text.split())
     if labels.has(text) or not (OPERATOR.search(text) or text.startswith('"')):
         return Sides(_find(text, labels))
-    readings = {reading: _resolved(reading, text, labels) for reading in _readings(text, labels)}
+    readings = {reading: _resolve(reading, text, labels) for reading in _readings(text, labels)}
     if len({tuple(map(frozenset, sides)) for sides in readings.values()}) > 1:
-        listed = "; or ".join(" ".join(f'{operator} "{name}"'.strip() for operator, name, _ in one) for one in readings)
-        raise ConceptError(f"{text!r} has several meanings, so quote its names: {listed}.")
+        listing = "; or ".join(
+            " ".join(f'{operator} "{name}"'.strip() for operator, name, _ in one) for one in readings
+        )
+        raise ConceptError(f"{text!r} has several meanings, so quote its names: {listing}.")
     return next(iter(readings.values()))
 
 
 def _readings(text: str, labels: Labels) -> list[Reading]:
-    """Split text in up to 8 ways into (operator, label, quoted); if none, one way, at each operator; ConceptError if a name is missing."""
+    """Return the ways to split text into names, up to 8; if there are none, one that splits at each operator.
+
+    Raises:
+        ConceptError: a name is missing.
+    """
     parts: list[tuple[str, str, bool]] = []
     operator: str | None = ""
-    at = 0
+    position = 0
     while operator is not None:
-        found = _NAME.match(text, at)
-        if found is None:
+        match = _NAME.match(text, position)
+        if match is None:
             raise ConceptError(f"{text!r} lacks a name: {BOTH_FORMS}.")
-        quoted = found["quoted"] is not None
-        parts.append((operator, found["quoted" if quoted else "plain"], quoted))
-        operator, at = found["operator"], found.end()
+        quoted = match["quoted"] is not None
+        parts.append((operator, match["quoted" if quoted else "plain"], quoted))
+        operator, position = match["operator"], match.end()
     longest = 1 + max((len(OPERATOR.findall(label)) for label in labels), default=0)  # parts that one label may span
     readings: list[list[Reading]] = [[] for _ in parts] + [[()]]  # of what follows each part
     for start in reversed(range(len(parts))):
@@ -134,8 +157,12 @@ def _readings(text: str, labels: Labels) -> list[Reading]:
     return contrasts or [tuple(parts)]
 
 
-def _resolved(reading: Reading, text: str, labels: Labels) -> Sides:
-    """Return the class indices that (operator, name, quoted) mean, as Sides; ConceptError for an unknown name or a second ``vs``."""
+def _resolve(reading: Reading, text: str, labels: Labels) -> Sides:
+    """Return the class indices that a reading means, as Sides.
+
+    Raises:
+        ConceptError: a name is unknown, or there is a second ``vs``.
+    """
     sides: tuple[list[int], ...] = ([], [])
     side = 0
     for operator, name, quoted in reading:
@@ -147,7 +174,11 @@ def _resolved(reading: Reading, text: str, labels: Labels) -> Sides:
 
 
 def _find(name: str, labels: Labels, *, quoted: bool = False) -> tuple[int, ...]:
-    """Return the indices of the class or group that a name means; ConceptError, with an expression if the name looks like one."""
+    """Return the indices of the class or group that a name means.
+
+    Raises:
+        ConceptError: it means none; the message has an expression if the name looks like one.
+    """
     try:
         return labels.members(name, quoted=quoted)
     except ConceptError as error:
@@ -157,9 +188,9 @@ def _find(name: str, labels: Labels, *, quoted: bool = False) -> tuple[int, ...]
             ) from None
         if _BARE_OPERATOR.search(name):
             raise ConceptError(f"{name!r} lacks a name: {BOTH_FORMS}.") from None
-        written = _LOOSE_OPERATOR.sub(lambda found: " + " if "+" in found[0] else " vs ", name)
-        if written == name:
+        suggestion = _LOOSE_OPERATOR.sub(lambda match: " + " if "+" in match[0] else " vs ", name)
+        if suggestion == name:
             raise
         raise ConceptError(
-            f"{error} A union is written 'A + B' and a contrast 'A vs B', with blanks: {written!r}."
+            f"{error} A union is written 'A + B' and a contrast 'A vs B', with blanks: {suggestion!r}."
         ) from None

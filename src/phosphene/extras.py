@@ -23,13 +23,15 @@ SCHEMA = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
 # Libraries whose package has another name than their module.
 PACKAGES = {"skimage": "scikit-image"}
 # Extras whose libraries import torchvision.
-TORCHVISION = {"torchvision", "timm", "hf", "onnx", "torchmetrics"}
+TORCHVISION_EXTRAS = {"torchvision", "timm", "hf", "onnx", "torchmetrics"}
 
 log = logging.getLogger("phosphene")
 
 
 def require(library: str, extra: str) -> ModuleType:
-    """Import and return a library; if its ``extra`` uses torchvision, repair that first; ExtraError with the pip command if impossible.
+    """Import and return a library; ExtraError with the pip command if that is impossible.
+
+    If its extra uses torchvision, a torchvision that does not match torch is repaired first.
 
     Args:
         library: The module to import.
@@ -38,7 +40,7 @@ def require(library: str, extra: str) -> ModuleType:
     Raises:
         ExtraError: it is not installed, or is broken; the message names the pip command.
     """
-    if extra in TORCHVISION:
+    if extra in TORCHVISION_EXTRAS:
         repair_torchvision()
     try:
         return importlib.import_module(library)
@@ -50,35 +52,36 @@ def require(library: str, extra: str) -> ModuleType:
 
 
 def install_command(extra: str) -> str:
-    """Return the command that installs an extra for this Python: ``pip install 'phosphene[serve]'``, or ``/path/to/python -m pip ...``.
+    """Return the command that installs an extra for this Python: ``pip install 'phosphene[serve]'``.
 
-    pip keeps the phosphene that is installed, from a clone too, and adds what the extra needs. So it has to be the pip
-    of this Python: unless the one that the shell finds is, the command names this Python.
+    It is ``/path/to/python -m pip ...`` where another pip comes first. pip keeps the phosphene that is installed, from
+    a clone too, and adds what the extra needs. So it has to be the pip of this Python: unless the one that the shell
+    finds is, the command names this Python.
     """
     pip = shutil.which("pip")
-    own = pip is not None and Path(pip).parent == Path(sys.executable).parent
-    return f"{'pip' if own else f'{shlex.quote(sys.executable)} -m pip'} install 'phosphene[{extra}]'"
+    is_own_pip = pip is not None and Path(pip).parent == Path(sys.executable).parent
+    return f"{'pip' if is_own_pip else f'{shlex.quote(sys.executable)} -m pip'} install 'phosphene[{extra}]'"
 
 
 def missing_packages() -> dict[str, list[str]]:
-    """Return, for each extra of phosphene, a list of its packages that are not installed; no extra at all if phosphene itself is not.
+    """Return extra -> its packages that are not installed.
 
     The extras are those that the installed package's metadata names; there are none where phosphene itself was not
     installed.
     """
-    own = next(iter(metadata.distributions(name="phosphene")), None)
-    if own is None:
+    distribution = next(iter(metadata.distributions(name="phosphene")), None)
+    if distribution is None:
         return {}
-    missing: dict[str, list[str]] = {extra: [] for extra in own.metadata.get_all("Provides-Extra") or []}
-    for requirement in own.requires or []:
-        found = re.fullmatch(r"([\w.-]+).*\bextra == ['\"]([\w.-]+)['\"]", requirement)
-        if found and not any(metadata.distributions(name=found[1])):
-            missing[found[2]].append(found[1])
+    missing: dict[str, list[str]] = {extra: [] for extra in distribution.metadata.get_all("Provides-Extra") or []}
+    for requirement in distribution.requires or []:
+        match = re.fullmatch(r"([\w.-]+).*\bextra == ['\"]([\w.-]+)['\"]", requirement)
+        if match and not any(metadata.distributions(name=match[1])):
+            missing[match[2]].append(match[1])
     return missing
 
 
 def repair_torchvision() -> str:
-    """Import torchvision; if it does not match torch, declare its operators and import again; return and log what was repaired, or ``""``.
+    """Import torchvision; if it does not match torch, declare its operators and import it again.
 
     A repair is logged once, as a warning of the logger ``phosphene``.
 

@@ -5,7 +5,10 @@ BEYOND = "beyond the 99th percentile"
 
 
 def percent(share: float) -> str:
-    """Return a share in [0, 1] as text, ``42 %``; what would round to 0 or 100 is ``< 1 %`` or ``> 99 %`` unless it is exactly 0 or 1."""
+    """Return a share in [0, 1] as text, ``42 %``.
+
+    What would round to 0 or 100 is ``< 1 %`` or ``> 99 %``, unless it is exactly 0 or 1.
+    """
     if 0 < share <= 0.005:  # Python rounds half a percent to 0
         return "< 1 %"
     if 0.995 <= share < 1:
@@ -14,7 +17,10 @@ def percent(share: float) -> str:
 
 
 def targeting_text(rate: "float | None") -> str:
-    """Return a targeting rate as text: ``42 %``; ``none to move`` for ``None``, where all samples are classified as the class anyway."""
+    """Return a targeting rate as text, ``42 %``; ``none to move`` for ``None``.
+
+    It is ``None`` where all samples are classified as the class anyway.
+    """
     return "none to move" if rate is None else percent(rate)
 
 
@@ -24,12 +30,12 @@ def rate_text(value: float, interval: tuple[float, float]) -> str:
 
 
 def probability(p: float) -> str:
-    """Return a probability as text, ``42 %``, never ``0 %`` or ``100 %``: a softmax does not reach 0 or 1, even if rounding does."""
+    """Return a probability as text, ``42 %``, but never ``0 %`` or ``100 %``, which a softmax does not reach."""
     return "> 99 %" if p >= 0.995 else "< 1 %" if p <= 0.005 else percent(p)
 
 
 def heat(value: float, least: float = 0.0) -> int:
-    """Return how strongly a table cell is coloured, in whole percent: 0 for a value at ``least`` or below, 100 for 1."""
+    """Return how strongly to colour a table cell, in percent: 0 for ``least`` or below, 100 for 1."""
     return round(100 * min(max((value - least) / (1 - least), 0.0), 1.0))
 
 

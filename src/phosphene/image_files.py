@@ -21,5 +21,5 @@ def encode(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
 
 
 def to_data_url(data: bytes, kind: str = "png") -> str:
-    """Return the data URL, ``data:image/KIND;base64,...``, of the bytes of an image file of this ``kind``, for an HTML page to hold."""
+    """Return the data URL, ``data:image/KIND;base64,...``, of the bytes of an image file."""
     return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"

@@ -19,12 +19,15 @@ MAX_MAGNITUDE = 1e12
 
 @dataclass(frozen=True)
 class InputSpace:
-    """The size of a network's input and its per-channel mean and std, by which pixels in [0, 1] are normalised; CardError if invalid.
+    """The size of a network's input, and the mean and std by which pixels in [0, 1] are normalised.
 
     Attributes:
         size: Height and width in pixels.
         mean: Subtracted from pixels in [0, 1], one per channel.
         std: Divided by after that, one per channel.
+
+    Raises:
+        CardError: a value is invalid.
     """
 
     size: tuple[int, int]
@@ -48,7 +51,7 @@ class InputSpace:
 
     @classmethod
     def of(cls, size: "int | Sequence[int]", mean: Sequence[float], std: Sequence[float]) -> "InputSpace":
-        """Return the InputSpace of a size (one number: a square) and means and stds in any sequences of any kind of numbers.
+        """Return the InputSpace of a size (one number for a square), means and stds, in any kind of sequences.
 
         The same values, as a list or a tuple, as 0 or 0.0, or of NumPy, are the same space: its repr is hashed, and JSON holds it.
 
@@ -69,7 +72,9 @@ class InputSpace:
         return (self.channels, *self.size)
 
     def refuse_unfit(self, pixels: Tensor, name: str) -> None:
-        """Raise CardError if pixels are no floats (n, c, h, w) of the channels that network ``name`` takes; only type and shape are read.
+        """Raise CardError unless pixels are floats (n, c, h, w) of the channels that network ``name`` takes.
+
+        Only type and shape are read.
 
         Raises:
             CardError: they are whole numbers, such as uint8, or of another shape.
@@ -80,10 +85,14 @@ class InputSpace:
             )
 
 
-def _numbers(name: str, given: Any, kind: Callable[[Any], Any]) -> tuple[Any, ...]:
-    """Return what is given for a field as a tuple of Python's own numbers, whole ones if ``kind`` is ``index``; CardError if it is not."""
+def _numbers(name: str, values: Any, kind: Callable[[Any], Any]) -> tuple[Any, ...]:
+    """Return the values of a field as a tuple of Python's own numbers, whole ones if ``kind`` is ``index``.
+
+    Raises:
+        CardError: they are no numbers.
+    """
     try:
-        return tuple(map(kind, given))
+        return tuple(map(kind, values))
     except (TypeError, ValueError):
         what = "whole numbers" if kind is index else "numbers"
-        raise CardError(f"input {name} is {given!r}; it must be a list of {what}.") from None
+        raise CardError(f"input {name} is {values!r}; it must be a list of {what}.") from None

@@ -20,7 +20,7 @@ INDEX = re.compile(r"-?(?:0|[1-9][0-9]*)|\(-?[0-9]+\)")  # 01 is a name; str.isd
 
 
 class Labels(Sequence[str]):
-    """The class names of a classifier, in output order: a sequence of strings that can also look up the class a user names.
+    """The class names of a classifier, in output order, which can look up the class that a user names.
 
     A concept is an index, a full label, one of its synonyms, or a synonym with its index, ``crane (134)``. ImageNet
     writes a label as ``lion, king of beasts, Panthera leo``. Case and surrounding blanks do not matter. A number in text
@@ -61,8 +61,8 @@ class Labels(Sequence[str]):
                     self._numbers.setdefault(int(key), []).append(index)
         self.groups: dict[str, tuple[int, ...]] = {}
         for group, members in (groups or {}).items():
-            found = self._indices_of_group(group, members, groups or {})
-            self.groups[" ".join(group.split())] = found
+            indices = self._indices_of_group(group, members, groups or {})
+            self.groups[" ".join(group.split())] = indices
 
     def __len__(self) -> int:
         return len(self._names)
@@ -75,7 +75,7 @@ class Labels(Sequence[str]):
         return first_synonym(self._names[index])
 
     def find(self, concept: "str | int") -> int:
-        """Return the index of the class that a user names by index, label, synonym or ``crane (134)``; ConceptError if none or several fit.
+        """Return the index of the class that a user names by index, label, synonym or ``crane (134)``.
 
         Raises:
             ConceptError: it names no class, or several; the message lists them.
@@ -85,37 +85,37 @@ class Labels(Sequence[str]):
             return self.find_name(text)
         index, (what, several) = int(text.strip("()")), self.what
         is_text = isinstance(concept, str)  # an int is an index, and no label
-        called = self._numbers.get(index, []) if is_text and not text.startswith("(") else []
+        matches = self._numbers.get(index, []) if is_text and not text.startswith("(") else []
         if not 0 <= index < len(self):
-            if called:
-                return called[0] if len(called) == 1 else self.find_name(text)
+            if matches:
+                return matches[0] if len(matches) == 1 else self.find_name(text)
             raise ConceptError(f"{what} index {index} is out of range: the network has {several} 0 to {len(self) - 1}.")
-        unsure = is_text and self._partial and text.isdecimal() and self.short(index).isdecimal()
-        if called != [index] and (called or unsure):
-            forms = " or ".join(repr(unambiguous_name(one, self._names[one])) for one in sorted({index, *called}))
+        is_unclear = is_text and self._partial and text.isdecimal() and self.short(index).isdecimal()
+        if matches != [index] and (matches or is_unclear):
+            forms = " or ".join(repr(unambiguous_name(one, self._names[one])) for one in sorted({index, *matches}))
             raise ConceptError(f"{text!r} may be the index of one {what} and the label of another: write {forms}.")
         return index
 
     def find_name(self, text: str) -> int:
-        """Return the index of the class that a user names as :meth:`find` does, a number being a name here; ConceptError if unclear.
+        """Return the index of the class that a user names as :meth:`find` does, if a number is a name.
 
         Raises:
             ConceptError: it names no class, or several; the message lists them.
         """
-        indices = self._called(text)
+        indices = self._indices_of(text)
         if len(indices) == 1:
             return indices[0]
         if indices:
-            listed = "; ".join(self._distinguished(index) for index in indices)
-            raise ConceptError(f"{text!r} names {len(indices)} {self.what[1]}: give the index of one, {listed}.")
-        some = first_few([*self.groups, *map(first_synonym, self._names)])
-        hint = nearest(text, [*self._indices, *self.groups]) or f" Try an index, or one of {some}."
+            listing = "; ".join(self._described(index) for index in indices)
+            raise ConceptError(f"{text!r} names {len(indices)} {self.what[1]}: give the index of one, {listing}.")
+        examples = first_few([*self.groups, *map(first_synonym, self._names)])
+        hint = nearest(text, [*self._indices, *self.groups]) or f" Try an index, or one of {examples}."
         if INDEX.fullmatch(text):
             hint = " An index is written without quotes."
         raise ConceptError(f"no {self.what[0]} is called {text!r}.{hint}")
 
     def members(self, concept: "str | int", *, quoted: bool = False) -> tuple[int, ...]:
-        """Return the indices of the classes that a user names: those of a group, or the one that :meth:`find` finds; else ConceptError.
+        """Return the indices of the classes that a user names: those of a group, or the one that :meth:`find` finds.
 
         Of text that was ``quoted``, a number is a name and no index.
 
@@ -125,13 +125,16 @@ class Labels(Sequence[str]):
         return self._group(str(concept)) or (self.find_name(str(concept)) if quoted else self.find(concept),)
 
     def name(self, index: int) -> str:
-        """Return what names class ``index`` and no other: its first synonym, with the index if another class has it, too."""
+        """Return what names class ``index`` and no other: its first synonym, if need be with the index."""
         short = self.short(index)
         return short if self.called(short) == [index] and not short.isdecimal() else unambiguous_name(index, short)
 
     def has(self, concept: str) -> bool:
-        """Return whether text is a whole number (in range or not) or the name of a class or group, and so no expression to be parsed."""
-        return bool(INDEX.fullmatch(concept.strip()) or self._called(concept) or self._group(concept))
+        """Return whether text is a whole number (in range or not) or the name of a class or group.
+
+        Such text is no expression.
+        """
+        return bool(INDEX.fullmatch(concept.strip()) or self._indices_of(concept) or self._group(concept))
 
     def _group(self, name: str) -> tuple[int, ...]:
         """Return the sorted indices of the classes of a group; none if there is no group of this name."""
@@ -139,81 +142,89 @@ class Labels(Sequence[str]):
         return next((indices for group, indices in self.groups.items() if comparable(group) == key), ())
 
     def _indices_of_group(self, group: str, members: Sequence[str | int], groups: Iterable[str]) -> tuple[int, ...]:
-        """Return the sorted indices of the classes that ``members`` names; CardError if ``group``, its name, or its classes cannot be.
+        """Return the sorted indices of the classes that a group's ``members`` name; CardError if they cannot be.
 
         ``groups`` are the names of all groups, which cannot be members.
         """
         is_name = isinstance(group, str) and is_utf8(group) and bool(comparable(group))
         if not is_name or re.search(r'[,"]|^\(?-?[0-9]+\)?$', group.strip()):
             raise CardError(f"group {group!r}: its name has to be words, without commas and quotes.")
-        if self._called(group) or self._group(group):
+        if self._indices_of(group) or self._group(group):
             raise CardError(f"group {group!r} has the name of a class or of another group: choose another.")
         if not isinstance(members, list | tuple) or any(
             isinstance(one, bool) or not isinstance(one, str | Integral) for one in members
         ):
             raise CardError(f"group {group!r} is {members!r}: give a list of labels.")
         names = {comparable(str(one)) for one in groups}
-        for one in (str(one) for one in members if comparable(str(one)) in names and not self._called(str(one))):
+        for one in (str(one) for one in members if comparable(str(one)) in names and not self._indices_of(str(one))):
             raise CardError(
                 f"group {group!r} has {one!r}, a group, in it: a group holds labels, so list those of {one!r}."
             )
         try:
-            found = tuple(sorted({self.find_name(one) if isinstance(one, str) else self.find(one) for one in members}))
+            group_indices = tuple(
+                sorted({self.find_name(one) if isinstance(one, str) else self.find(one) for one in members})
+            )
         except ConceptError as error:
             raise CardError(f"group {group!r}: {error}") from None
-        same = [other for other, indices in self.groups.items() if indices == found]
-        if same or len(found) < 2:
-            what = f"has the classes of group {same[0]!r}: leave one out" if same else "needs two labels or more"
+        twins = [other for other, indices in self.groups.items() if indices == group_indices]
+        if twins or len(group_indices) < 2:
+            what = f"has the classes of group {twins[0]!r}: leave one out" if twins else "needs two labels or more"
             raise CardError(f"group {group!r} {what}.")
-        return found
+        return group_indices
 
     def called(self, name: str) -> list[int]:
-        """Return the indices of the classes with this label or synonym, even if it is a number, sorted; empty if there is none."""
+        """Return the sorted indices of the classes with this label or synonym, even if it is a number."""
         return self._indices.get(comparable(name), [])
 
-    def _called(self, name: str) -> list[int]:
-        """Return the indices of the classes with this label or synonym, or of the one class that ``crane (134)`` or ``(134)`` means."""
+    def _indices_of(self, name: str) -> list[int]:
+        """Return the indices of the classes with this label or synonym, or that ``crane (134)`` or ``(134)`` means."""
         indices = self.called(name)
-        both = re.fullmatch(r"(?:(.+) )?\(([0-9]+)\)", name.strip())  # "crane (134)", as reports write it
-        if both and not indices:
-            indices = [index for index in self.called(both[1]) if index == int(both[2])] if both[1] else [int(both[2])]
+        form = re.fullmatch(r"(?:(.+) )?\(([0-9]+)\)", name.strip())  # "crane (134)", as reports write it
+        if form and not indices:
+            indices = [index for index in self.called(form[1]) if index == int(form[2])] if form[1] else [int(form[2])]
         return [index for index in indices if index < len(self)]
 
-    def _distinguished(self, index: int) -> str:
-        """Return a class for an error message as index and label, with its neighbours' labels if other classes have the same label."""
+    def _described(self, index: int) -> str:
+        """Return a class as index and label for an error message, with its neighbours if the label is not unique."""
         name = self._names[index]
         if self._names.count(name) == 1:
             return f"{index} ({name})"
-        neighbours = [self.short(near) for near in (index - 1, index + 1) if 0 <= near < len(self)]
+        neighbours = [self.short(neighbour) for neighbour in (index - 1, index + 1) if 0 <= neighbour < len(self)]
         return f"{index} ({name}; next to {' and '.join(neighbours)})"
 
     def same(self, index: int, label: str) -> bool:
-        """Return whether class ``index`` exists and has the synonyms of ``label`` in the same order; case and blanks do not matter."""
+        """Return whether class ``index`` exists and has the synonyms of ``label`` in the same order.
+
+        Case and blanks do not matter.
+        """
         return 0 <= index < len(self) and self._synonyms[index] == _synonyms(label)
 
     def sharing(self, label: str) -> list[int]:
-        """Return the indices of all classes that have at least one synonym in common with ``label``, sorted."""
+        """Return the sorted indices of all classes that have a synonym in common with ``label``."""
         return sorted({index for key in _synonyms(label) for index in self._indices.get(key, [])})
 
     def closest(self, label: str) -> list[int]:
-        """Return the indices of the closest classes alone: with this whole label; if there are none, its first synonym; if none, any."""
+        """Return the indices of the classes closest to ``label``: with the same label, first synonym, or any synonym.
+
+        Only those of the first kind that exists are returned.
+        """
         synonyms, sharing = _synonyms(label), self.sharing(label)
-        same = [index for index in sharing if self._synonyms[index] == synonyms]
-        return same or [index for index in sharing if self._synonyms[index][0] == synonyms[0]] or sharing
+        exact = [index for index in sharing if self._synonyms[index] == synonyms]
+        return exact or [index for index in sharing if self._synonyms[index][0] == synonyms[0]] or sharing
 
     @property
     def numbers_only(self) -> bool:
-        """Whether all names are the default ``class 0``, ``class 1``, ..., that is, the classifier came without labels."""
+        """Whether all names are the default ``class 0``, ``class 1``, ...: the classifier came without labels."""
         return self._names == tuple(Labels.numbered(len(self)))
 
     @classmethod
     def numbered(cls, count: int) -> "Labels":
-        """Return default labels for a classifier without any: ``class 0``, ``class 1``, ... for ``count`` classes."""
+        """Return the default labels ``class 0``, ``class 1``, ... for ``count`` classes."""
         return cls([f"class {index}" for index in range(count)])
 
     @classmethod
     def read(cls, path: Path) -> "Labels":
-        """Read labels from a text file, one per line, or from JSON, a list or an object index -> label; CardError if the file is unusable.
+        """Read labels from a text file, one per line, or from JSON: a list, or an object index -> label.
 
         Raises:
             CardError: the file is missing, is neither, or holds what cannot be a label.
@@ -224,9 +235,9 @@ class Labels(Sequence[str]):
             text = read_text(path, MAX_BYTES)
             data = json.loads(text) if path.suffix.lower() == ".json" else text.rstrip().splitlines()
         if isinstance(data, dict):
-            lacking = [index for index in range(len(data)) if str(index) not in data]
-            if lacking:
-                raise CardError(f"label file {path} has no label for class {lacking[0]}.")
+            missing_indices = [index for index in range(len(data)) if str(index) not in data]
+            if missing_indices:
+                raise CardError(f"label file {path} has no label for class {missing_indices[0]}.")
             data = [data[str(index)] for index in range(len(data))]
         if not (isinstance(data, list) and all(isinstance(name, str) for name in data)):
             raise CardError(f"label file {path} must hold a list of names, or an object from index to name.")
@@ -234,7 +245,9 @@ class Labels(Sequence[str]):
 
 
 def check_labels(names: Iterable[str], where: str = "") -> list[str]:
-    """Return names as a list; CardError, which begins with ``where``, unless all are texts that captions and file names can hold.
+    """Return names as a list, after checking that captions and file names can hold them.
+
+    The message of an error begins with ``where``.
 
     Raises:
         CardError: the names have no order, or one is no text, too long, or holds a lone surrogate.
@@ -254,7 +267,7 @@ def check_labels(names: Iterable[str], where: str = "") -> list[str]:
 
 
 def first_synonym(label: str) -> str:
-    """Return the part of a label before its first comma, ``lion`` for ``lion, king of beasts, Panthera leo``."""
+    """Return the part of a label before its first comma, ``lion`` for ``lion, king of beasts``."""
     return label.split(",", 1)[0].strip()
 
 
@@ -264,11 +277,17 @@ def _synonyms(label: str) -> tuple[str, ...]:
 
 
 def comparable(text: str) -> str:
-    """Return text in lower case, with single spaces and none at the ends, and composed accents: the form in which labels are compared."""
+    """Return text in the form in which labels are compared.
+
+    That is in lower case, with single spaces, none at the ends, and composed accents.
+    """
     return " ".join(unicodedata.normalize("NFC", text).casefold().split())
 
 
 def unambiguous_name(index: int, label: str) -> str:
-    """Return a class's first synonym and, always, its index, ``crane (134)``, which ``-c`` takes; ``(134)`` if the label is no name."""
+    """Return a class's first synonym and its index, ``crane (134)``, which ``-c`` takes.
+
+    It is ``(134)`` if the label is no name.
+    """
     short = first_synonym(label)
     return f"{short} ({index})" if short.isprintable() and short not in ("", f"class {index}") else f"({index})"

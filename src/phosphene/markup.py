@@ -9,9 +9,10 @@ from phosphene.errors import printable
 
 
 def environment(*packages: str) -> Environment:
-    """Return the Jinja environment for the templates of some packages: values are escaped, and a missing variable is an error.
+    """Return the Jinja environment for the templates of some packages.
 
-    A template of a package hides those of the same name of the packages after it.
+    Values are escaped, and a missing variable is an error. A template of a package hides those of the same name of the
+    packages after it.
     """
     return Environment(
         loader=ChoiceLoader([PackageLoader(package) for package in packages]),
@@ -24,6 +25,6 @@ def environment(*packages: str) -> Environment:
 
 
 def _printable(value: Any) -> Any:
-    """Jinja's hook for template values, which are escaped afterwards: plain text loses unprintable characters (some reverse direction)."""
-    odd = isinstance(value, str) and not isinstance(value, Markup) and not value.isprintable()
-    return printable(value) if odd else value
+    """Remove unprintable characters, some of which reverse the direction of writing, from a template value."""
+    is_unprintable = isinstance(value, str) and not isinstance(value, Markup) and not value.isprintable()
+    return printable(value) if is_unprintable else value

@@ -12,11 +12,13 @@ from torch import Tensor, nn
 
 from phosphene.errors import PhospheneError
 
-PATIENCE = 0.2  # seconds between two looks at whether threads wait for each other
+POLL_SECONDS = 0.2  # seconds between two looks at whether threads wait for each other
 
 
 class Turn:
-    """A lock that one thread holds as often as it likes, that any thread may release, and for which no circle of threads waits.
+    """A lock that one thread holds as often as it likes, and that any thread may release.
+
+    Threads never wait for it in a circle.
 
     Raises:
         PhospheneError: on entering, if the thread that holds it waits, perhaps through others, for this one.
@@ -33,7 +35,7 @@ class Turn:
         if self.owner != me:
             self.waiting[me] = self
             try:
-                while not self._lock.acquire(timeout=PATIENCE):
+                while not self._lock.acquire(timeout=POLL_SECONDS):
                     self._refuse_circle(me)
             finally:
                 del self.waiting[me]
@@ -47,7 +49,7 @@ class Turn:
             self._lock.release()
 
     def _refuse_circle(self, me: int) -> None:
-        """Raise PhospheneError if the thread that holds this lock waits, perhaps through others, for the thread ``me``."""
+        """Raise PhospheneError if this lock's owner waits, perhaps through others, for the thread ``me``."""
         turn: Turn | None = self
         for _ in range(len(self.waiting)):
             if turn is None or turn.owner is None:
@@ -66,7 +68,7 @@ _GUARD = Lock()
 
 @contextmanager
 def alone_with(module: nn.Module) -> Iterator[None]:
-    """For a ``with`` block: let no other thread into such a block with this module, or with one that shares a part with it; they wait.
+    """For a ``with`` block: keep other threads out of such blocks with this module or a part of it.
 
     What changes a module for a while, and restores it, would take for its own state what another thread has made of it.
 
@@ -82,12 +84,12 @@ def alone_with(module: nn.Module) -> Iterator[None]:
 
 
 def hash_weights(module: nn.Module, digest: "hashlib._Hash") -> None:
-    """Update a hash, such as ``hashlib.sha256()``, with a module's weights: their names, types, shapes and values, sorted by name."""
+    """Update a hash with a module's weights: their names, types, shapes and values, sorted by name."""
     with alone_with(module):  # another thread may have converted it for a while
         state = sorted(module.state_dict().items())
     # A quantised layer has its weights in a tuple; what a module stores beside tensors has no bytes of its own.
-    named = [(name, one) for name, entry in state for one in (entry if isinstance(entry, tuple) else (entry,))]
-    for name, tensor in [(name, one) for name, one in named if isinstance(one, Tensor)]:
+    entries = [(name, one) for name, entry in state for one in (entry if isinstance(entry, tuple) else (entry,))]
+    for name, tensor in [(name, one) for name, one in entries if isinstance(one, Tensor)]:
         value = (tensor.dequantize() if tensor.is_quantized else tensor).detach().cpu().contiguous()
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
         digest.update(value.flatten().view(torch.uint8).numpy().tobytes() if value.numel() else b"")
@@ -95,7 +97,10 @@ def hash_weights(module: nn.Module, digest: "hashlib._Hash") -> None:
 
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
-    """For a ``with`` block in one thread at a time, have a module in evaluation mode, without gradients and autocast; restore its flags."""
+    """For a ``with`` block: have a module in evaluation mode, without gradients and autocast.
+
+    Its flags are restored afterwards. Only one thread at a time is in such a block.
+    """
     with alone_with(module):
         modes = {part: part.training for part in module.modules()}
         device = next((one.device for one in module.parameters()), torch.device("cpu"))

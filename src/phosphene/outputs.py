@@ -34,7 +34,7 @@ REGRESSION = "regression"
 
 
 def parse_output(declared: "str | int") -> tuple["str | int | None", "slice | None", str]:
-    """Split a card's ``output`` into one of several outputs (position or key), the part of its values, and its kind (or ``auto``).
+    """Split a card's ``output`` into the position or key of an output, the part of its values, and its kind.
 
     The first two are ``None`` if they are not given.
 
@@ -48,16 +48,16 @@ def parse_output(declared: "str | int") -> tuple["str | int | None", "slice | No
     which, colon, kind = str(declared).rpartition(":")
     if not colon or kind not in kinds:
         which, kind = str(declared), "auto"
-    found = re.fullmatch(r"(.*)\[(\d{0,9}):(\d{0,9})\]", which)
-    if found is None:
+    match = re.fullmatch(r"(.*)\[(\d{0,9}):(\d{0,9})\]", which)
+    if match is None:
         return int(which) if which.isdecimal() else which, None, kind
-    which, start, stop = found.groups()
+    which, start, stop = match.groups()
     part = slice(int(start or 0), int(stop) if stop else None)
     return int(which) if which.isdecimal() else which or None, part, kind
 
 
 def write_output(which: "str | int | None", part: "slice | None", kind: str = "") -> str:
-    """Return the text of a card's ``output`` that :func:`parse_output` splits into these; without a kind, the first two alone."""
+    """Return the text of a card's ``output`` that :func:`parse_output` splits into these."""
     place = "" if which is None else str(which)
     if part is not None:
         place += f"[{part.start}:{'' if part.stop is None else part.stop}]"
@@ -65,7 +65,7 @@ def write_output(which: "str | int | None", part: "slice | None", kind: str = ""
 
 
 def select(output: Any, which: "str | int | None", classes: "int | None") -> tuple[Tensor, "str | int | None"]:
-    """Return the tensor of logits in an output, at ``which`` if given, and its position or key, ``None`` if unneeded; CardError if unclear.
+    """Return the tensor of logits in a network's output, and its position or key, ``None`` if unneeded.
 
     Of several tensors it is the one called ``logits`` or ``logit``, or the only one of shape (1, classes) or (1, 1).
 
@@ -87,25 +87,27 @@ def select(output: Any, which: "str | int | None", classes: "int | None") -> tup
         return output, None
     if which is None and isinstance(getattr(output, "logits", None), Tensor):
         return output.logits, None
-    named = getattr(output, "_asdict", lambda: output)()
-    pairs = named.items() if isinstance(named, Mapping) else enumerate(named if isinstance(named, list | tuple) else ())
+    fields = getattr(output, "_asdict", lambda: output)()
+    pairs = (
+        fields.items() if isinstance(fields, Mapping) else enumerate(fields if isinstance(fields, list | tuple) else ())
+    )
     tensors = {key: value for key, value in pairs if isinstance(value, Tensor)}
     if which is None and len(tensors) == 1:
         return next(iter(tensors.values())), None
-    possible = [key for key, value in tensors.items() if _may_be_logits(value, classes)]
+    candidates = [key for key, value in tensors.items() if _may_be_logits(value, classes)]
     if which is None:
-        which = next((key for key in possible if key in ("logits", "logit") or len(possible) == 1), None)
+        which = next((key for key in candidates if key in ("logits", "logit") or len(candidates) == 1), None)
     if which not in tensors:
-        listed = ", ".join(f"{key!r}: {tuple(value.shape)}" for key, value in tensors.items())
-        what = f"several outputs ({listed})" if tensors else type(output).__name__
-        choices = " or ".join(map(repr, possible))
-        fix = f"choose one by its position or key: output = {choices}" if possible else NEEDED
+        listing = ", ".join(f"{key!r}: {tuple(value.shape)}" for key, value in tensors.items())
+        what = f"several outputs ({listing})" if tensors else type(output).__name__
+        choices = " or ".join(map(repr, candidates))
+        fix = f"choose one by its position or key: output = {choices}" if candidates else NEEDED
         raise CardError(f"returns {what}; {fix}.")
     return tensors[which], which
 
 
 def part_of(output: Tensor, part: "slice | None", which: "str | int | None") -> Tensor:
-    """Return the columns of an output (n, values) that are a level's, ``part``; all of it if ``None``; CardError if it lacks some.
+    """Return the columns ``part`` of an output (n, values); all of it if ``None``.
 
     Args:
         output: The tensor that :func:`select` gives; one of another shape is returned as it is.
@@ -127,9 +129,10 @@ def part_of(output: Tensor, part: "slice | None", which: "str | int | None") -> 
 
 
 def _may_be_logits(output: Tensor, classes: "int | None") -> bool:
-    """Return whether a tensor, the output for one image, has the shape and type of logits; for ``classes`` classes, unless ``None``.
+    """Return whether a tensor, the output for one image, has the shape and type of logits.
 
-    A single number may be the logit of the second of two classes, or a measurement.
+    ``classes`` is their number, if it is known. A single number may be the logit of the second of two classes, or a
+    measurement.
     """
     if not output.is_floating_point() or output.ndim != 2 or len(output) != 1:
         return False
@@ -137,27 +140,27 @@ def _may_be_logits(output: Tensor, classes: "int | None") -> bool:
 
 
 def is_single(output: Tensor) -> bool:
-    """Return whether a network's output for one image is a single number, of shape (1, 1), (1,) or (): a two-class network."""
+    """Return whether a network's output for one image is a single number, of shape (1, 1), (1,) or ()."""
     return output.ndim <= 2 and output.numel() == 1
 
 
 def refuse_wrong_count(kind: str, output: Tensor) -> None:
-    """Raise CardError if a network's output for one image, (1, values), has one value where ``kind`` has several, or several for one.
+    """Raise CardError if an output for one image, (1, values), has one value and ``kind`` several, or reversely.
 
     Raises:
         CardError: it has; the message lists the kinds that are possible.
     """
-    single = is_single(output)
-    if kind != REGRESSION and (kind in SINGLE) != single:
-        possible = [other for other in KINDS if other == REGRESSION or (other in SINGLE) == single]
+    has_one_value = is_single(output)
+    if kind != REGRESSION and (kind in SINGLE) != has_one_value:
+        alternatives = [one for one in KINDS if one == REGRESSION or (one in SINGLE) == has_one_value]
         raise CardError(
             f"has {output.numel()} output(s), which cannot be {kind}: leave output out, or declare "
-            f"{', '.join(possible[:-1])} or {possible[-1]}."
+            f"{', '.join(alternatives[:-1])} or {alternatives[-1]}."
         )
 
 
 def detect_kind(outputs: Iterable[Tensor], extreme: Iterable[Tensor] = ()) -> str:
-    """Return the kind of output (``logits``, ...) that fits ``outputs`` (1, classes) of several images; uses ``extreme`` ones if in doubt.
+    """Return the kind of output (``logits``, ...) that fits ``outputs`` (1, classes) of several images.
 
     Probabilities lie in [0, 1] and sum to 1; log-probabilities do so after ``exp``. One number is a probability, and
     several that do not sum to 1 are independent ones, if they stay in [0, 1] for every image and vary. Outputs are
@@ -167,23 +170,24 @@ def detect_kind(outputs: Iterable[Tensor], extreme: Iterable[Tensor] = ()) -> st
     Raises:
         CardError: they are several softmaxes side by side.
     """
-    possible, values = set(KINDS), []
-    for output in chain(outputs, _needed_extremes(possible, extreme)):
-        possible &= set(_fitting_kinds(output))
+    candidates, values = set(KINDS), []
+    for output in chain(outputs, _needed_extremes(candidates, extreme)):
+        candidates &= set(_fitting_kinds(output))
         values.append(output.detach().double().flatten())
-        if not possible:
+        if not candidates:
             return "logit" if is_single(output) else "logits"
-    kinds = [kind for kind in KINDS if kind in possible]  # of both kinds of probabilities, those that sum to 1
-    constant = all(torch.equal(one, values[0]) for one in values)
-    if kinds[0] in MULTI_LABEL and not constant:
+    kinds = [kind for kind in KINDS if kind in candidates]  # of both kinds of probabilities, those that sum to 1
+    is_constant = all(torch.equal(one, values[0]) for one in values)
+    if kinds[0] in MULTI_LABEL and not is_constant:
         _refuse_levels(torch.stack(values), _slack(output))
-    return "logits" if constant and kinds[0] in MULTI_LABEL else kinds[0]
+    return "logits" if is_constant and kinds[0] in MULTI_LABEL else kinds[0]
 
 
 def _refuse_levels(values: Tensor, slack: float) -> None:
-    """Raise CardError if outputs in [0, 1], (images, values), have the same whole sum above 1 for every image: softmaxes side by side.
+    """Raise CardError if outputs in [0, 1], (images, values), are several softmaxes side by side.
 
-    The message names the part of each, which ends where the sum of the values up to there is a whole number for every image.
+    Then their sum is the same whole number above 1 for every image. The message names the part of each, which ends
+    where the sum of the values up to there is a whole number for every image.
     """
     sums = values.cumsum(1)
     levels = round(float(sums[0, -1]))
@@ -206,18 +210,18 @@ def _slack(output: Tensor) -> float:
     return 1e-2 if output.dtype in (torch.float16, torch.bfloat16) else 1e-4
 
 
-def _needed_extremes(possible: set[str], extreme: Iterable[Tensor]) -> Iterator[Tensor]:
-    """Yield the finite outputs of ``extreme`` images; nothing if ``possible`` has a kind that sums to 1 when the first is asked for.
+def _needed_extremes(candidates: set[str], extreme: Iterable[Tensor]) -> Iterator[Tensor]:
+    """Yield the finite outputs of ``extreme`` images, if no kind in ``candidates`` sums to 1.
 
-    The caller narrows ``possible`` in place before it asks. Some networks overflow on images far outside the
+    The caller narrows ``candidates`` in place before it asks. Some networks overflow on images far outside the
     range of pixels, so infinite outputs are skipped.
     """
-    if not possible & {"probabilities", "log-probabilities"}:
+    if not candidates & {"probabilities", "log-probabilities"}:
         yield from (output for output in extreme if output.isfinite().all())
 
 
 def _fitting_kinds(output: Tensor) -> Iterator[str]:
-    """Yield each kind of probabilities that a network's output for one image may be, by range and sum; nothing if only logits fit."""
+    """Yield each kind of probabilities that an output for one image may be, by its range and sum."""
     values = output.detach().double().flatten()
     slack = _slack(output)
     if is_single(output):
@@ -233,7 +237,10 @@ def _fitting_kinds(output: Tensor) -> Iterator[str]:
 
 
 def to_logits(output: Tensor, kind: str) -> Tensor:
-    """Return outputs of a known kind as logits (n, classes): a single number, (n, 1) or (n,), gives two, but a measurement remains one."""
+    """Return outputs of a known kind as logits (n, classes).
+
+    A single number, (n, 1) or (n,), gives two logits, but a measurement remains one.
+    """
     if kind == "probabilities":
         return _bounded_log(output)
     if kind == "multi-label-probabilities":
@@ -245,5 +252,5 @@ def to_logits(output: Tensor, kind: str) -> Tensor:
 
 
 def _bounded_log(p: Tensor) -> Tensor:
-    """Return the natural logarithm of probabilities, with 0 replaced by the smallest normal number so that it is finite."""
+    """Return the logarithm of probabilities, with 0 replaced by the smallest normal number."""
     return p.clamp_min(torch.finfo(p.dtype).tiny).log()

@@ -18,15 +18,18 @@ _RESERVED = re.compile(r";|\{\}|\.(?:txt|json)$", re.IGNORECASE)
 
 
 def split_spec(spec: str) -> tuple[str, str]:
-    """Split ``MODEL#PROMPTS`` into the model's spec and the prompts, empty if there are none; a ``#`` in the path of a file is no mark."""
-    marks = [found.start() for found in re.finditer("#", spec)]
-    existing = [end for end in (*marks, len(spec)) if _exists(spec[:end])]
-    end = existing[-1] if existing else min(marks, default=len(spec))
+    """Split ``MODEL#PROMPTS`` into the model's spec and the prompts, which may be empty.
+
+    A ``#`` in the path of a file is no mark.
+    """
+    marks = [match.start() for match in re.finditer("#", spec)]
+    file_ends = [end for end in (*marks, len(spec)) if _exists(spec[:end])]
+    end = file_ends[-1] if file_ends else min(marks, default=len(spec))
     return spec[:end], spec[end + 1 :]
 
 
 def _exists(model: str) -> bool:
-    """Return whether a spec, also without its prefix ``hf:`` or its ``:function``, is the path of a file or folder."""
+    """Return whether a spec is the path of a file or folder, perhaps with ``hf:`` or ``:function``."""
     prefix, _, rest = model.partition(":")
     file, _, function = model.rpartition(":")
     paths = [
@@ -38,7 +41,7 @@ def _exists(model: str) -> bool:
 
 
 def prompts_of(concepts: Any) -> list[str]:
-    """Return the prompts, each once, that expressions such as ``text:A`` or ``text:A vs text:B`` hold; other concepts hold none.
+    """Return the prompts, each once, in expressions such as ``text:A vs text:B``; none for other concepts.
 
     Args:
         concepts: Concepts as a user gives them: one or several, of any type.
@@ -46,12 +49,14 @@ def prompts_of(concepts: Any) -> list[str]:
     Raises:
         ConceptError: a prompt is empty, or holds what an expression or a spec takes apart.
     """
-    several = [concepts] if isinstance(concepts, str) else concepts if isinstance(concepts, Iterable) else []
-    return list(dict.fromkeys(prompt for one in several if isinstance(one, str) for prompt in _split_expression(one)))
+    items = [concepts] if isinstance(concepts, str) else concepts if isinstance(concepts, Iterable) else []
+    return list(dict.fromkeys(prompt for one in items if isinstance(one, str) for prompt in _split_expression(one)))
 
 
 def replace_prompts(text: str, class_of: Callable[[str], int]) -> str:
-    """Return an expression with class indices for its prompts: ``text:A vs text:B`` becomes ``(0) vs (1)``; one without prompts stays.
+    """Return an expression with class indices for its prompts: ``(0) vs (1)`` for ``text:A vs text:B``.
+
+    One without prompts is returned as it is.
 
     Args:
         text: What the user wrote.
@@ -63,7 +68,7 @@ def replace_prompts(text: str, class_of: Callable[[str], int]) -> str:
     prompts = _split_expression(text)
     if len(prompts) < 2:
         return f"({class_of(prompts[0])})" if prompts else text
-    return _PROMPT.sub(lambda found: f"({class_of(found[1].strip())})", " ".join(text.split()))
+    return _PROMPT.sub(lambda match: f"({class_of(match[1].strip())})", " ".join(text.split()))
 
 
 def label_of(prompt: str) -> str:
@@ -72,7 +77,9 @@ def label_of(prompt: str) -> str:
 
 
 def new_prompts(prompts: Iterable[str], labels: Iterable[str]) -> list[str]:
-    """Return those of ``prompts`` that no label or synonym in ``labels`` names yet, each once: case, commas and blanks do not count.
+    """Return those of ``prompts`` that no label or synonym in ``labels`` names yet, each once.
+
+    Case, commas and blanks do not count.
 
     Raises:
         ConceptError: a prompt is empty, or a spec would take it apart.
@@ -91,17 +98,17 @@ def new_prompts(prompts: Iterable[str], labels: Iterable[str]) -> list[str]:
 
 def _without_known(prompts: Iterable[str], labels: Iterable[str]) -> list[str]:
     """Return those of ``prompts`` that no label or synonym in ``labels`` names, with single blanks, each once."""
-    known = {comparable(name) for label in labels for name in (label, *label.split(","))}
-    found = {comparable(label_of(prompt)): " ".join(prompt.split()) for prompt in reversed(list(prompts))}
-    return [prompt for key, prompt in reversed(found.items()) if key not in known]
+    names = {comparable(name) for label in labels for name in (label, *label.split(","))}
+    unique_prompts = {comparable(label_of(prompt)): " ".join(prompt.split()) for prompt in reversed(list(prompts))}
+    return [prompt for key, prompt in reversed(unique_prompts.items()) if key not in names]
 
 
 def read_prompts(prompts: str, templates: Sequence[str], labels: Iterable[str] = ()) -> dict[str, tuple[str, ...]]:
-    """Return label -> texts of the classes that the part of a spec after ``#`` names, separated by ``;``; after those of ``labels``.
+    """Return label -> texts of the classes that the part of a spec after ``#`` names, after ``labels``.
 
-    A prompt stands for itself, and a file (``.txt``, ``.json``) for its lines. With templates, these are class names, the first
-    synonym of each put into every template; without, each line is a prompt, commas and all. An item with ``{}`` is a
-    template, in place of those given.
+    The items of that part are separated by ``;``. A prompt stands for itself, and a file (``.txt``, ``.json``) for its
+    lines. With templates, these are class names, the first synonym of each put into every template; without, each line
+    is a prompt, commas and all. An item with ``{}`` is a template, in place of those given.
 
     Args:
         prompts: ``a red star;a blue ring``, ``labels.txt``, ``labels.txt;a photo of a {};a drawing of a {}``.
@@ -114,73 +121,85 @@ def read_prompts(prompts: str, templates: Sequence[str], labels: Iterable[str] =
         ConceptError: a prompt is empty.
         SpecError: templates are given without class names to put into them, or a file is neither ``.txt`` nor ``.json``.
     """
-    own_templates: list[str] = []
-    given: list[str] = []
+    spec_templates: list[str] = []
+    texts: list[str] = []
     names = _distinct(labels, "the model's list of labels", first_synonym)
     files: list[str] = []
     for item in filter(None, map(str.strip, prompts.split(";"))):
         if "{}" in item:
-            own_templates.append(" ".join(item.split()))
+            spec_templates.append(" ".join(item.split()))
         elif item.lower().endswith(SUFFIXES):
             files.append(item)
         elif Path(item).suffix and os.path.isfile(item):  # noqa: PTH113  (a long text is no error)
             raise SpecError(f"{item} is a file, and a list of classes is a .txt or .json file: rename it.")
         else:
-            given.append(item)
-    whole = {} if templates else {label_of(text): (text,) for text in names}
+            texts.append(item)
+    whole_texts = {} if templates else {label_of(name): (name,) for name in names}
     names = names if templates else []
-    plain = not own_templates and tuple(templates) in ((), ("{}",))
+    has_no_templates = not spec_templates and tuple(templates) in ((), ("{}",))
     lines = [
         line
         for file in files
-        for line in _distinct(_read_names(file), f"label file {file}", label_of if plain else first_synonym)
+        for line in _distinct(_read_names(file), f"label file {file}", label_of if has_no_templates else first_synonym)
     ]
-    names += [] if plain else lines
-    if own_templates and not names:
+    names += [] if has_no_templates else lines
+    if spec_templates and not names:
         raise SpecError(
-            f"the template {own_templates[0]!r} has no class names to hold"
-            f"{', because the labels of the model are whole texts' * bool(whole)}: add a file of them, "
-            f"'#labels.txt;{own_templates[0]}'."
+            f"the template {spec_templates[0]!r} has no class names to hold"
+            f"{', because the labels of the model are whole texts' * bool(whole_texts)}: add a file of them, "
+            f"'#labels.txt;{spec_templates[0]}'."
         )
-    classes = whole | {
-        label: tuple(template.replace("{}", first_synonym(label)) for template in own_templates or templates)
+    classes = whole_texts | {
+        label: tuple(template.replace("{}", first_synonym(label)) for template in spec_templates or templates)
         for label in names
     }
-    if plain:
+    if has_no_templates:
         classes |= {label_of(line): (line,) for line in _without_known(lines, classes)}
-    return classes | {label_of(prompt): (prompt,) for prompt in new_prompts(given, classes)}
+    return classes | {label_of(prompt): (prompt,) for prompt in new_prompts(texts, classes)}
 
 
 def _read_names(file: str) -> list[str]:
-    """Return the class names in a file that a spec names; CardError if it is missing or cannot be read."""
+    """Return the class names in a file that a spec names.
+
+    Raises:
+        CardError: the file is missing, empty or cannot be read.
+    """
     if not os.path.exists(file):  # noqa: PTH110  (a long text is no error)
         others = nearby(Path(file), lambda one: one.suffix in SUFFIXES and one.is_file())
         near = f" The same folder holds {others}." if others else ""
         raise CardError(f"label file {file} does not exist: a spec's path starts at the working directory.{near}")
-    found = list(Labels.read(Path(file)))
-    if not any(map(str.strip, found)):
+    names = list(Labels.read(Path(file)))
+    if not any(map(str.strip, names)):
         raise CardError(f"label file {file} is empty: write a text, or the name of a class, on each line.")
-    return found
+    return names
 
 
 def _distinct(names: Iterable[str], where: str, part: Callable[[str], str]) -> list[str]:
-    """Return names as a list; CardError, which says ``where``, if one has no ``part`` (a text), or is there twice: texts are the same."""
-    found, places = list(names), dict[str, int]()
-    for place, name in enumerate(found, 1):
-        first = places.setdefault(comparable(label_of(name)), place)
+    """Return names as a list, after checking that each has a ``part``, and none is there twice.
+
+    Raises:
+        CardError: one is; the message says ``where``.
+    """
+    result, places = list(names), dict[str, int]()
+    for place, name in enumerate(result, 1):
+        first_place = places.setdefault(comparable(label_of(name)), place)
         if not part(name):
             raise CardError(f"{where}: name {place} is empty: leave the line out.")
-        if first != place:
-            raise CardError(f"{where}: names {first} and {place} are both {name!r}: leave one out.")
-    return found
+        if first_place != place:
+            raise CardError(f"{where}: names {first_place} and {place} are both {name!r}: leave one out.")
+    return result
 
 
 def _split_expression(expression: str) -> list[str]:
-    """Return the prompts of an expression that begins with ``text:``, none of any other; ConceptError if it cannot be taken apart."""
+    """Return the prompts of an expression that begins with ``text:``; none of any other.
+
+    Raises:
+        ConceptError: it cannot be taken apart.
+    """
     text = " ".join(expression.split())
-    prompts = [found.strip() for found in _PROMPT.findall(text)] if text.startswith(TEXT) else []
-    mixed = [text] if not prompts and re.search(r" (\+|vs) text:", text) else prompts
-    for operator in filter(None, map(OPERATOR.search, mixed)):
+    prompts = [match.strip() for match in _PROMPT.findall(text)] if text.startswith(TEXT) else []
+    parts = [text] if not prompts and re.search(r" (\+|vs) text:", text) else prompts
+    for operator in filter(None, map(OPERATOR.search, parts)):
         raise ConceptError(f"{text!r} is unclear: write text: before each prompt, text:A {operator[1]} text:B.")
     if not all(map(label_of, prompts)):
         raise ConceptError(f"{text!r} lacks a prompt: write text:A PROMPT, or text:A PROMPT vs text:ANOTHER.")

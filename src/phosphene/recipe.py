@@ -24,7 +24,7 @@ MAX_BATCH_SIZE = 65_536
 
 
 def _field(default: Any, meaning: str, check: Callable[[Any], bool], wants: str) -> Any:
-    """Return a dataclass field of Recipe with metadata: its meaning, a check of values, and text that says which values are allowed."""
+    """Return a dataclass field of Recipe with its meaning, a check of values, and the values that it wants."""
     return dataclasses.field(default=default, metadata={"meaning": meaning, "check": check, "wants": wants})
 
 
@@ -55,7 +55,9 @@ LOSSES = ("cross-entropy", "log-odds", "soft-log-odds")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """All hyper-parameters of how a map is computed, validated; defaults as in arXiv 2303.17836, and what that paper lacks is off.
+    """All hyper-parameters of how a map is computed; the defaults are the paper's (arXiv 2303.17836).
+
+    What that paper lacks is off by default.
 
     Raises:
         RecipeError: a value has the wrong type or lies outside its range.
@@ -109,7 +111,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
-            value = _typed(field, getattr(self, field.name))
+            value = _converted(field, getattr(self, field.name))
             object.__setattr__(self, field.name, value)
             if isinstance(value, float) and not math.isfinite(value):
                 raise RecipeError(f"recipe field {field.name} is {value}; it must be finite.")
@@ -122,11 +124,14 @@ class Recipe:
             raise RecipeError(f"recipe field stop_after is {self.stop_after}; it needs rounds=1 and refine_steps=0.")
 
     def radius_for(self, shape: Sequence[int]) -> float:
-        """Return the l2 radius that limits maps of ``shape`` (c, h, w): ``radius``, meant for 224 x 224 x 3, scaled with sqrt(c h w)."""
+        """Return the l2 radius that limits maps of ``shape`` (c, h, w).
+
+        It is ``radius``, which is meant for 224 x 224 x 3, scaled with sqrt(c h w).
+        """
         return self.radius * math.sqrt(math.prod(shape) / PAPER_VALUES)
 
     def replace(self, /, **changes: Any) -> "Recipe":
-        """Return a copy of the recipe with some fields changed; RecipeError for a field that does not exist or a value out of range.
+        """Return a copy of the recipe with some fields changed.
 
         Raises:
             RecipeError: a field does not exist, or a value has the wrong type or lies outside its range.
@@ -135,46 +140,51 @@ class Recipe:
         return dataclasses.replace(self, **changes)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the recipe as a dictionary from field names to values, which JSON and TOML can hold."""
+        """Return the recipe as a dictionary of field names and values, which JSON and TOML can hold."""
         return dataclasses.asdict(self)
 
     def to_toml(self) -> str:
-        """Return the recipe as TOML text with every field; :func:`resolve` reads such a file back to an equal recipe."""
+        """Return the recipe as TOML text with every field, which :func:`resolve` reads."""
         import tomli_w  # noqa: PLC0415  (writing is rare)
 
         return tomli_w.dumps(self.to_dict())
 
     @property
     def sha256(self) -> str:
-        """Hash, as hex, of the fields that differ from the paper's values, except the name: equal hashes compute equal maps.
+        """Hash, as hex, of the fields that differ from the paper's values, except the name.
 
-        A field that a later version adds is off by default, so that the hashes of older runs do not change.
+        Equal hashes compute equal maps. A field that a later version adds is off by default, so that the hashes of
+        older runs do not change.
         """
         defaults = {field.name: field.default for field in dataclasses.fields(self)}
-        changed = {key: value for key, value in self.to_dict().items() if key != "name" and value != defaults[key]}
-        return hashlib.sha256(json.dumps(changed, sort_keys=True).encode()).hexdigest()
+        changes = {key: value for key, value in self.to_dict().items() if key != "name" and value != defaults[key]}
+        return hashlib.sha256(json.dumps(changes, sort_keys=True).encode()).hexdigest()
 
 
 def _refuse_unknown(names: Iterable[Any]) -> None:
     """Raise RecipeError for the first of the names, texts or not, that is no field of Recipe."""
-    known = [field.name for field in dataclasses.fields(Recipe)]
+    field_names = [field.name for field in dataclasses.fields(Recipe)]
     for name in names:
-        if name not in known:
-            hint = nearest(str(name), known) or f" Fields: {', '.join(known)}"
+        if name not in field_names:
+            hint = nearest(str(name), field_names) or f" Fields: {', '.join(field_names)}"
             raise RecipeError(f"recipe has no field {name!r}.{hint}")
 
 
-def _typed(field: "dataclasses.Field[Any]", value: Any) -> Any:
-    """Return a recipe field's value, numbers as Python's own, an int for a float; RecipeError if it is not of the field's type."""
-    required: Any = field.type
-    kind = {int: Integral, float: Real}.get(required)
+def _converted(field: "dataclasses.Field[Any]", value: Any) -> Any:
+    """Return the value of a recipe field with numbers as Python's own.
+
+    Raises:
+        RecipeError: it is not of the field's type.
+    """
+    field_type: Any = field.type
+    kind = {int: Integral, float: Real}.get(field_type)
     if not isinstance(value, bool) and kind is not None and isinstance(value, kind):
         try:
-            return required(value)
+            return field_type(value)
         except OverflowError:
             raise RecipeError(f"recipe field {field.name} is too large for a number; it must be finite.") from None
-    if type(value) is not required:
-        name = required.__name__
+    if type(value) is not field_type:
+        name = field_type.__name__
         raise RecipeError(
             f"recipe field {field.name} is {value!r}; it must be {'an' if name == 'int' else 'a'} {name}."
         )
@@ -215,7 +225,7 @@ DEFAULT_CHANNELS = 8  # that unit:LAYER:* stands for
 
 
 def resolve(recipe: "str | Path | Recipe", overrides: Mapping[str, Any] | None = None) -> Recipe:
-    """Return the recipe of a name, a TOML file's path or a Recipe, with ``overrides`` applied to its fields; RecipeError if one is bad.
+    """Return the recipe of a name, a TOML file or a Recipe, with ``overrides`` applied to its fields.
 
     A TOML file holds fields of :class:`Recipe`; ``base = "quick"`` starts from a named recipe instead of ``paper``.
 
@@ -242,7 +252,11 @@ def resolve(recipe: "str | Path | Recipe", overrides: Mapping[str, Any] | None =
 
 
 def _from_toml(path: Path) -> Recipe:
-    """Read a recipe from a TOML file: its fields replace those of the recipe named as ``base`` (default ``paper``); else RecipeError."""
+    """Read a recipe from a TOML file, whose fields replace those of its ``base`` (default ``paper``).
+
+    Raises:
+        RecipeError: the file cannot be read, or does not hold a recipe.
+    """
     fields = read_toml(path, "recipe file", RecipeError, "`phosphene recipes NAME > FILE.toml` writes one to edit.")
     base = fields.pop("base", "paper")
     if not isinstance(base, str) or base not in RECIPES:  # a list is not hashable
@@ -252,7 +266,10 @@ def _from_toml(path: Path) -> Recipe:
 
 
 def _parse_setting(key: str, value: Any) -> Any:
-    """Return ``value`` for the recipe field ``key``: text is parsed as TOML (10, 0.5, true) unless it is a text field's, or is not TOML."""
+    """Return a value for the recipe field ``key``; text is parsed as TOML (10, 0.5, true).
+
+    Text stays what it is for a field of text, or if it is not TOML.
+    """
     fields = {field.name: field for field in dataclasses.fields(Recipe)}
     if not isinstance(value, str) or key not in fields or fields[key].type is str:
         return value

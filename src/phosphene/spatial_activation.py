@@ -9,7 +9,7 @@ MAX_EXTRA_TOKENS = 9
 
 
 def as_spatial_activation(output: object, size: tuple[int, int]) -> "Tensor | None":
-    """Return a tensor (n, c, h, w), (n, h, w, c) or (n, t, c) as (n, c, h, w), for images of ``size``; ``None`` for what has no positions.
+    """Return an activation as a grid over the image, (n, c, h, w); ``None`` if it has no positions.
 
     Args:
         output: Feature maps (n, c, h, w), the same with channels last (n, h, w, c), or tokens (n, t, c) with t = h w,
@@ -27,8 +27,10 @@ def as_spatial_activation(output: object, size: tuple[int, int]) -> "Tensor | No
         _, first, second, third = output.shape
         if second * third == 1 or first * second == 1:
             return None
-        last = _distortion(first, second, size) < math.log(1.5) and _distortion(second, third, size) > math.log(2)
-        return output.permute(0, 3, 1, 2) if last else output
+        channels_last = _distortion(first, second, size) < math.log(1.5) and _distortion(
+            second, third, size
+        ) > math.log(2)
+        return output.permute(0, 3, 1, 2) if channels_last else output
     if output.ndim == 3 and output.shape[2] > 1:  # pooled features (n, c, 1) are not tokens
         grid = _token_grid(output.shape[1], size)
         if grid is not None:
@@ -39,16 +41,19 @@ def as_spatial_activation(output: object, size: tuple[int, int]) -> "Tensor | No
 
 
 def _distortion(height: int, width: int, size: tuple[int, int]) -> float:
-    """Return how far a grid's aspect ratio is from that of an image of ``size`` (h, w), as |log of their ratio|; 0 if they agree."""
+    """Return how far a grid's aspect ratio is from that of an image of ``size`` (h, w), as |log of their ratio|."""
     return abs(math.log((height / width) / (size[0] / size[1])))
 
 
 def _token_grid(tokens: int, size: tuple[int, int]) -> "tuple[int, int] | None":
-    """Return (height, width) of the grid in the image's aspect ratio that uses most of a transformer's tokens; ``None`` if none fits."""
+    """Return (height, width) of the grid of a transformer's tokens; ``None`` if none fits.
+
+    It has the image's aspect ratio and uses most of the tokens.
+    """
     ratio = size[0] / size[1]
     for patches in range(tokens, max(3, tokens - MAX_EXTRA_TOKENS - 1), -1):
-        about = round(math.sqrt(patches * ratio))
-        for height in (about, about - 1, about + 1):
+        estimate = round(math.sqrt(patches * ratio))
+        for height in (estimate, estimate - 1, estimate + 1):
             if height > 0 and patches % height == 0 and abs(height - patches // height * ratio) < 1:
                 return height, patches // height
     return None

@@ -12,11 +12,11 @@ from phosphene.errors import PhospheneError, first_few, one_line
 
 MAX_TOML_BYTES = 1_000_000
 LFS = b"version https://git-lfs"
-MOST_SEARCHED = 2000  # entries of a folder
+MOST_ENTRIES = 2000  # entries of a folder
 
 
 def read_text(path: Path, max_bytes: int) -> str:
-    """Return the text of a file of at most ``max_bytes`` bytes; ValueError if larger, a pipe, a device or no text; OSError if a folder.
+    """Return the text of a regular file of at most ``max_bytes`` bytes.
 
     Raises:
         FileNotFoundError: it does not exist.
@@ -33,12 +33,15 @@ def read_text(path: Path, max_bytes: int) -> str:
 
 
 def is_utf8(text: str) -> bool:
-    """Return whether text can be written to a file: a path that is not UTF-8 cannot, nor can half a character (a lone surrogate)."""
+    """Return whether text can be written to a file.
+
+    A path that is not UTF-8 cannot, nor can half a character (a lone surrogate).
+    """
     return not any("\ud800" <= one <= "\udfff" for one in text)
 
 
 def read_toml(path: Path, what: str, kind: type[PhospheneError], fix: str) -> dict[str, Any]:
-    """Read a TOML file and return its content as a dictionary; on failure raise the PhospheneError type ``kind`` in one line.
+    """Read a TOML file and return its content as a dictionary.
 
     Args:
         path: The file.
@@ -57,7 +60,9 @@ def read_toml(path: Path, what: str, kind: type[PhospheneError], fix: str) -> di
 
 
 def refuse_no_model(path: Path, kind: type[PhospheneError]) -> None:
-    """Raise the PhospheneError type ``kind`` if by its size and first bytes a file holds no model: what a download leaves behind.
+    """Raise a ``kind`` error if by its size and first bytes a file holds no model.
+
+    It may be what a download leaves behind.
 
     Raises:
         PhospheneError: of type ``kind``: it is empty, a web page, a pointer of Git LFS, compressed, or cut off.
@@ -65,19 +70,21 @@ def refuse_no_model(path: Path, kind: type[PhospheneError]) -> None:
     with path.open("rb") as file:
         head = file.read(200)
     again = "download the file itself"
-    found = {
+    problems = {
         f"is empty: {again}": not head,
         "is a pointer of Git LFS, which stands for the file: fetch that with `git lfs pull`": head.startswith(LFS),
         f"is a web page: {again}": head.lstrip().lower().startswith((b"<!doctype html", b"<html")),
         "is compressed: unpack it with gunzip": head.startswith(b"\x1f\x8b"),
         "is cut off: download it again": head.startswith(b"PK\x03\x04") and not zipfile.is_zipfile(path),
     }
-    for what in [what for what, true in found.items() if true]:
+    for what in [what for what, is_so in problems.items() if is_so]:
         raise kind(f"{path} {what}.")
 
 
 def missing(what: str, path: Path, fix: str) -> str:
-    """Return the message that ``path`` does not exist; it names files of the same suffix in the folder, or, without any, ends with ``fix``.
+    """Return the message that ``path`` does not exist; it names files of the same suffix in the folder.
+
+    Without any, it ends with ``fix``.
 
     Args:
         what: Name of this kind of file.
@@ -89,11 +96,10 @@ def missing(what: str, path: Path, fix: str) -> str:
 
 
 def nearby(path: Path, fits: Callable[[Path], bool]) -> str:
-    """Return names of the first few files beside ``path`` whose own paths ``fits`` accepts, as text, the most similar names first."""
+    """Return the names of a few files beside ``path`` that ``fits`` accepts, the most similar names first."""
     import difflib  # noqa: PLC0415  (needed for errors only)
 
-    found: list[str] = []
+    names: list[str] = []
     with contextlib.suppress(OSError, ValueError):  # a folder that is not there, or cannot be read
-        found = [one.name for one in itertools.islice(path.parent.iterdir(), MOST_SEARCHED) if fits(one)]
-    names = sorted(found)
-    return first_few(sorted(names, key=lambda name: -difflib.SequenceMatcher(None, path.name, name).ratio()))
+        names = [one.name for one in itertools.islice(path.parent.iterdir(), MOST_ENTRIES) if fits(one)]
+    return first_few(sorted(sorted(names), key=lambda name: -difflib.SequenceMatcher(None, path.name, name).ratio()))

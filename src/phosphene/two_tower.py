@@ -17,13 +17,13 @@ from phosphene.errors import CardError, ConceptError, one_line
 from phosphene.module_state import evaluating, hash_weights
 
 # Texts that are embedded at once.
-BATCH = 256
+TEXTS_PER_BATCH = 256
 # Classes whose unit rows differ by less in every element have the same text to the text tower.
-SAME = 1e-6
+MAX_ROUNDING = 1e-6
 
 
 class TwoTower(nn.Module):
-    """Base class of two-tower models: modules ``images`` and ``texts`` that embed both in one space, with :meth:`embed_texts`.
+    """Base class of two-tower models: an image tower and a text tower that embed into one space.
 
     Attributes:
         images: The image tower, from normalised pixels (n, c, h, w) to embeddings (n, d) of any length.
@@ -52,7 +52,10 @@ class TwoTower(nn.Module):
         )
 
     def identify_texts(self, texts: Sequence[str]) -> Sequence[object]:
-        """Return what the hash of the network holds of each text: the text, or, where a tokenizer's files may change, its token numbers."""
+        """Return what the hash of the network holds of each text: the text itself by default.
+
+        Where a tokenizer's files may change, it is the text's token numbers.
+        """
         return list(texts)
 
     def forward(self, _: Tensor) -> Tensor:
@@ -68,7 +71,7 @@ class TwoTower(nn.Module):
 
 
 class ImageTower(nn.Module):
-    """The image tower of a two-tower model without texts: a network from normalised pixels to embeddings (n, d), whose units can be mapped.
+    """The image tower of a two-tower model without texts: a network to embeddings, whose units can be mapped.
 
     Its modules have the names that they have in a :class:`PromptClassifier`.
     """
@@ -80,14 +83,15 @@ class ImageTower(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return embeddings (n, d) of normalised pixels (n, c, h, w)."""
-        found: Tensor = self.images(x)
-        return found
+        embeddings: Tensor = self.images(x)
+        return embeddings
 
 
 class PromptClassifier(nn.Module):
-    """An image tower followed by a linear layer whose rows are the embedded prompts: a network from pixels to logits (n, classes).
+    """An image tower followed by a linear layer whose rows are the embedded prompts.
 
-    A class may have several texts, from several templates; its row is their mean (Radford et al. 2021, section 3.1.4).
+    It is a network from pixels to logits (n, classes). A class may have several texts, from several templates; its row
+    is their mean (Radford et al. 2021, section 3.1.4).
 
     Args:
         model: The two-tower model; its text tower is not kept.
@@ -104,36 +108,41 @@ class PromptClassifier(nn.Module):
         super().__init__()
         self.images = model.images
         self.training = model.images.training
-        flat = [text for several in texts for text in several]
+        all_texts = [text for class_texts in texts for text in class_texts]
         with evaluating(model):
-            batches = [model.embed_texts(flat[start : start + BATCH]) for start in range(0, len(flat), BATCH)]
-        found = torch.cat(batches).float()
-        if found.ndim != 2 or len(found) != len(flat):
-            raise CardError(f"embed_texts returns {tuple(found.shape)} for {len(flat)} texts: return (texts, length).")
-        length = found.norm(dim=1)
-        for text in [flat[row] for row in (~length.isfinite() | (length == 0)).nonzero().flatten().tolist()]:
+            batches = [
+                model.embed_texts(all_texts[start : start + TEXTS_PER_BATCH])
+                for start in range(0, len(all_texts), TEXTS_PER_BATCH)
+            ]
+        embeddings = torch.cat(batches).float()
+        if embeddings.ndim != 2 or len(embeddings) != len(all_texts):
+            raise CardError(
+                f"embed_texts returns {tuple(embeddings.shape)} for {len(all_texts)} texts: return (texts, length)."
+            )
+        length = embeddings.norm(dim=1)
+        for text in [all_texts[row] for row in (~length.isfinite() | (length == 0)).nonzero().flatten().tolist()]:
             raise CardError(f"embed_texts returns an embedding that is zero, infinite or NaN for {text[:60]!r}.")
-        unit = functional.normalize(found, dim=1)
-        means = [part.mean(0) for part in torch.split(unit, [len(several) for several in texts])]
+        unit_embeddings = functional.normalize(embeddings, dim=1)
+        means = [part.mean(0) for part in torch.split(unit_embeddings, [len(class_texts) for class_texts in texts])]
         # Embeddings, and exponentials, differ in their last bits from one processor to another. So what tells this
         # network from one of other prompts, in its hash, is what the rows are computed from, and a rounded scale.
         self.register_buffer("rows", model.scale * functional.normalize(torch.stack(means), dim=1), persistent=False)
-        identities = [list(model.identify_texts(several)) for several in texts]
+        identities = [list(model.identify_texts(class_texts)) for class_texts in texts]
         digest = hashlib.sha256(f"{float(model.scale):.5g} {identities}".encode())
         hash_weights(model.texts, digest)
         self.register_buffer("identity", torch.tensor(list(digest.digest()), dtype=torch.uint8))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits (n, classes), the scaled cosines of images and prompts, for normalised pixels (n, c, h, w)."""
-        found = self.images(x)
+        embeddings = self.images(x)
         # The cosines of CLIP have a large part in common, so bfloat16 would round away what tells texts apart.
-        kind = torch.promote_types(found.dtype, torch.float32)
+        dtype = torch.promote_types(embeddings.dtype, torch.float32)
         with torch.autocast(x.device.type, enabled=False):
-            return functional.normalize(found.to(kind), dim=1) @ self.rows.T.to(kind)
+            return functional.normalize(embeddings.to(dtype), dim=1) @ self.rows.T.to(dtype)
 
 
 def with_prompts(model: TwoTower, classifier: Classifier, texts: Mapping[str, Sequence[str]], spec: str) -> Classifier:
-    """Return a Classifier whose classes are prompts, of a two-tower model, with the input space and name of ``classifier``.
+    """Return a Classifier of a two-tower model whose classes are prompts.
 
     A single prompt has nothing to be told from. It is then a measurement: its logit is mapped by its own value,
     relative to the samples, as an output of a regression network.
@@ -153,16 +162,23 @@ def with_prompts(model: TwoTower, classifier: Classifier, texts: Mapping[str, Se
     _refuse_same_rows(module.rows, list(texts), classifier.name)
     if len(texts) > 1:
         return _around(module, classifier, spec, labels=list(texts), groups=classifier.groups, output="logits")
-    found = _around(module, classifier, spec, labels=list(texts), output="regression")
-    found.measures = "one text has nothing to be told from, and is mapped by its own logit; name others to tell it from"
-    return found
+    text_classifier = _around(module, classifier, spec, labels=list(texts), output="regression")
+    text_classifier.measures = (
+        "one text has nothing to be told from, and is mapped by its own logit; name others to tell it from"
+    )
+    return text_classifier
 
 
 def without_prompts(model: TwoTower, classifier: Classifier) -> Classifier:
-    """Return a Classifier of the image tower alone, of a two-tower model for which no texts are named: its outputs are the embedding."""
-    found = _around(ImageTower(model.images), classifier, classifier.spec, output="regression")
-    found.measures = f"no texts are named, so only units of its image tower can be mapped; {texts_fix(classifier.spec)}"
-    return found
+    """Return a Classifier of the image tower alone, whose outputs are the embedding.
+
+    It is for a two-tower model without texts.
+    """
+    image_classifier = _around(ImageTower(model.images), classifier, classifier.spec, output="regression")
+    image_classifier.measures = (
+        f"no texts are named, so only units of its image tower can be mapped; {texts_fix(classifier.spec)}"
+    )
+    return image_classifier
 
 
 def texts_fix(spec: str, text: str = "text:A PROMPT") -> str:
@@ -173,8 +189,8 @@ def texts_fix(spec: str, text: str = "text:A PROMPT") -> str:
 
 
 def _around(module: nn.Module, classifier: Classifier, spec: str, **facts: Any) -> Classifier:
-    """Return a Classifier of ``module`` and ``spec``, with the input space, name, notes and trust of another and further arguments."""
-    found = Classifier(
+    """Return a Classifier of ``module`` and ``spec`` that has the input, name, notes and trust of another one."""
+    result = Classifier(
         module,
         size=classifier.input.size,
         mean=classifier.input.mean,
@@ -185,17 +201,20 @@ def _around(module: nn.Module, classifier: Classifier, spec: str, **facts: Any) 
         notes=classifier._notes,  # noqa: SLF001  (`notes` runs the network, which has no classes yet)
         **facts,
     )
-    found.trusted = classifier.trusted
-    return found
+    result.trusted = classifier.trusted
+    return result
 
 
 def _refuse_same_rows(rows: Tensor, labels: Sequence[str], name: str) -> None:
-    """Raise ConceptError if two classes, rows (classes, d), have the same embedding: they would share the probability of both."""
-    unit = functional.normalize(rows, dim=1)
-    for start in range(0, len(unit), BATCH):
-        part = unit[start : start + BATCH]
-        for row, other in (part @ unit.T > 1 - 1e-4).triu(start + 1).nonzero().tolist():
-            if (part[row] - unit[other]).abs().max() < SAME:
+    """Raise ConceptError if two classes, rows (classes, d), have the same embedding.
+
+    They would share the probability of both.
+    """
+    unit_rows = functional.normalize(rows, dim=1)
+    for start in range(0, len(unit_rows), TEXTS_PER_BATCH):
+        part = unit_rows[start : start + TEXTS_PER_BATCH]
+        for row, other in (part @ unit_rows.T > 1 - 1e-4).triu(start + 1).nonzero().tolist():
+            if (part[row] - unit_rows[other]).abs().max() < MAX_ROUNDING:
                 raise ConceptError(
                     f"{labels[start + row]!r} and {labels[other]!r} are the same text to {name}: leave one out."
                 )

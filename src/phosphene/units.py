@@ -24,7 +24,7 @@ SUFFIXES = (".npy", ".npz", ".pt", ".safetensors")
 
 @dataclass(frozen=True)
 class Unit:
-    """What a map is of instead of a class: a layer's channel (``None``: the most active), a direction (base64), or a regression output.
+    """What a map is of instead of a class: a layer's channel, a direction, or a regression output.
 
     A channel is averaged over positions; a direction is what these averages are projected on.
 
@@ -47,7 +47,9 @@ class Unit:
 
     @classmethod
     def parse(cls, text: str) -> list[Self]:
-        """Return the Units that ``unit:LAYER:3,7`` or ``direction:FILE@LAYER`` names; ``unit:LAYER:*`` is one Unit, for the most active.
+        """Return the Units that ``unit:LAYER:3,7`` or ``direction:FILE@LAYER`` names.
+
+        ``unit:LAYER:*`` is one Unit, which stands for the most active channels.
 
         Raises:
             ConceptError: it has another form, or the file does not hold one vector.
@@ -69,7 +71,7 @@ class Unit:
 
     @property
     def is_output(self) -> bool:
-        """Whether this is an output of a regression network, which other networks may have as well, and no unit of an inner layer."""
+        """Whether this is an output of a regression network, which other networks may have as well."""
         return not self.layer
 
     @property
@@ -79,14 +81,17 @@ class Unit:
 
     @property
     def expression(self) -> str:
-        """The text that names this unit, ``unit:LAYER:3`` or ``direction:FILE@LAYER``, as :meth:`parse` takes it; or ``[low:]OUTPUT``."""
+        """The text that names this unit, as :meth:`parse` takes it; ``[low:]OUTPUT`` for an output."""
         if not self.layer:
             return LOW * self.low + unambiguous_name(self.channel or 0, self.output)
         return f"direction:{self.file}@{self.layer}" if self.direction else f"unit:{self.layer}:{self._channel}"
 
     @property
     def label(self) -> str:
-        """The label: the expression with blanks for commas (they separate synonyms), and no folder of a file; or ``[low:]OUTPUT``."""
+        """The label: the expression without commas, which separate synonyms, and without a file's folder.
+
+        It is ``[low:]OUTPUT`` for an output.
+        """
         if not self.layer:
             return LOW * self.low + self.output
         return (f"direction:{Path(self.file).name}@{self.layer}" if self.direction else self.expression).replace(
@@ -99,11 +104,13 @@ class Unit:
         return "*" if self.channel is None else str(self.channel)
 
     def facts(self) -> dict[str, Any]:
-        """Return the attributes that are set, which run.json and map.json hold: ``Unit(**facts)`` is the same unit."""
+        """Return the attributes that are set, for run.json and map.json: ``Unit(**facts)`` is the same unit."""
         return {key: value for key, value in vars(self).items() if value not in (None, "") and value is not False}
 
     def weights(self, units: int) -> Tensor:
-        """Return factors, float32 (units,): this unit is the sum of a layer's units times them; one-hot (-1 if ``low``) or the direction.
+        """Return factors, float32 (units,): this unit is the sum of the layer's units times the factors.
+
+        They are one-hot (-1 if ``low``), or the direction.
 
         Raises:
             ConceptError: the layer has fewer channels, or the direction is of another layer.
@@ -121,7 +128,7 @@ class Unit:
 
 
 def refuse_ambiguous_outputs(labels: Labels) -> None:
-    """Raise CardError if a name of a regression network's output is ``low:NAME``, which means low values of the output ``NAME``.
+    """Raise CardError if an output is called ``low:NAME``, which means low values of the output ``NAME``.
 
     Raises:
         CardError: one is.
@@ -135,7 +142,11 @@ def refuse_ambiguous_outputs(labels: Labels) -> None:
 
 
 def _read_direction(file: Path) -> str:
-    """Return the one vector in a file as base64 text, as in :attr:`Unit.direction`; ConceptError if the file does not hold exactly one."""
+    """Return the one vector in a file as base64 text, as in :attr:`Unit.direction`.
+
+    Raises:
+        ConceptError: the file does not hold exactly one vector.
+    """
     suffix = file.suffix.lower()
     if suffix not in SUFFIXES:
         raise ConceptError(f"direction file {file} has to be one of {', '.join(SUFFIXES)}.")

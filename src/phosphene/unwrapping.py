@@ -13,9 +13,10 @@ PARALLEL = (nn.DataParallel, nn.parallel.DistributedDataParallel)
 
 
 def unwrap(module: Any) -> nn.Module:
-    """Return the network inside ``torch.compile`` or DataParallel; a script in a ScriptedNetwork; other modules unchanged; else CardError.
+    """Return the network inside ``torch.compile`` or DataParallel; a script in a ScriptedNetwork.
 
-    The engine compiles and spreads by itself, and needs the network's own modules for it.
+    Other modules are returned unchanged. The engine compiles and spreads by itself, and needs the network's own modules
+    for it.
 
     Raises:
         CardError: it is not a module, such as a function, or one of torch.export that cannot be evaluated.
@@ -32,7 +33,9 @@ def unwrap(module: Any) -> nn.Module:
 
 
 class ScriptedNetwork(nn.Module):
-    """Wraps a TorchScript network, whose modules accept no hooks: hook its submodule ``activation`` to get the last spatial activation.
+    """Wraps a TorchScript network so that a hook on ``activation`` gets its last spatial activation.
+
+    The modules of a script accept no hooks.
 
     Args:
         script: Maps normalised pixels (n, c, h, w) to logits.
@@ -55,7 +58,7 @@ class ScriptedNetwork(nn.Module):
 
 
 class _LastSpatialActivation(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Context manager that watches all torch operators run inside and keeps, as ``last``, the last output of feature maps or tokens."""
+    """Watches all torch operators in a ``with`` block, and stores the last spatial activation as ``last``."""
 
     def __init__(self, pixels: Tensor) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -65,7 +68,7 @@ class _LastSpatialActivation(TorchDispatchMode):  # type: ignore[no-untyped-call
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run an operator, note its output if it is a spatial activation, and return it."""
         output = func(*args, **(kwargs or {}))
-        batched = isinstance(output, Tensor) and output.ndim in (3, 4) and len(output) == self.count
-        if batched and as_spatial_activation(output, self.size) is not None:
+        is_batch = isinstance(output, Tensor) and output.ndim in (3, 4) and len(output) == self.count
+        if is_batch and as_spatial_activation(output, self.size) is not None:
             self.last = output
         return output
