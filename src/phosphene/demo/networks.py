@@ -12,7 +12,10 @@ WIDTH, DEPTH = 96, 4  # of the transformer: values per token, and layers
 
 
 def _conv(inputs: int, outputs: int, *, kernel: int = 3, stride: int = 1, dilation: int = 1) -> nn.Sequential:
-    """Return a module, convolution without bias and batch normalisation; height and width stay, or are divided by the stride."""
+    """Return a convolution without bias and a batch normalisation, as one module.
+
+    Height and width stay, or are divided by the stride.
+    """
     padding = dilation * (kernel // 2)
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, kernel, stride, padding, dilation, bias=False),
@@ -21,7 +24,7 @@ def _conv(inputs: int, outputs: int, *, kernel: int = 3, stride: int = 1, dilati
 
 
 class ResidualBlock(nn.Module):
-    """A torch module: two 3 x 3 convolutions whose output is added to a shortcut of the input; a block of SmallResNet."""
+    """Two 3 x 3 convolutions whose output is added to a shortcut of the input: a block of SmallResNet."""
 
     def __init__(self, inputs: int, outputs: int, *, stride: int = 1, dilation: int = 1) -> None:
         super().__init__()
@@ -36,7 +39,7 @@ class ResidualBlock(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the block's output, at least 0, (n, outputs, h / stride, w / stride), for activations (n, inputs, h, w)."""
+        """Return the block's output, at least 0, (n, outputs, h / stride, w / stride), for (n, inputs, h, w)."""
         out: Tensor = torch.relu(self.second(torch.relu(self.first(x))) + self.shortcut(x))
         return out
 
@@ -60,7 +63,10 @@ class SmallResNet(nn.Module):
 
 
 class PlainNet(nn.Module):
-    """A small network for the demo's images, of convolutions and pooling without shortcuts: 14 million multiply-adds at 96 x 96 pixels."""
+    """A small network of convolutions and pooling, without shortcuts, for the demo's images.
+
+    It takes 14 million multiply-adds at 96 x 96 pixels.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -80,10 +86,10 @@ class PlainNet(nn.Module):
 
 
 class SmallViT(nn.Module):
-    """A small vision transformer for the demo's images: 144 tokens and 69 million multiply-adds at 96 x 96 pixels.
+    """A small vision transformer for the demo's images, with 144 tokens at 96 x 96 pixels.
 
-    Convolutions cut the image into patches (Xiao et al. 2021, "Early convolutions help transformers see better").
-    Positions are sines of several wavelengths, so that any size will do.
+    It takes 69 million multiply-adds at that size. Convolutions cut the image into patches (Xiao et al. 2021, "Early
+    convolutions help transformers see better"). Positions are sines of several wavelengths, so that any size will do.
     """
 
     def __init__(self) -> None:
@@ -111,25 +117,28 @@ class SmallViT(nn.Module):
 
 
 def _positions(grid: Tensor) -> Tensor:
-    """Return codes, (h w, width), of where patches (n, width, h, w) lie: sines and cosines of row and column, counted from the middle."""
+    """Return codes, (h w, width), of where patches (n, width, h, w) lie.
+
+    They are sines and cosines of row and column, counted from the middle.
+    """
     _, width, *size = grid.shape
     frequencies = 0.01 ** (torch.arange(width // 4, device=grid.device) * 4 / width)
     axes = [(torch.arange(side, device=grid.device) + 0.5 - side / 2)[:, None] * frequencies for side in size]
     rows, columns = (torch.cat([axis.sin(), axis.cos()], 1) for axis in axes)
-    both = torch.cat([rows[:, None].expand(*size, -1), columns[None].expand(*size, -1)], 2)
-    return both.flatten(0, 1).to(grid.dtype)
+    codes = torch.cat([rows[:, None].expand(*size, -1), columns[None].expand(*size, -1)], 2)
+    return codes.flatten(0, 1).to(grid.dtype)
 
 
 def small_resnet() -> nn.Module:
-    """Return a new, untrained residual network: the factory that the cards of `demo:shapes` and `demo:shapes-trojan` name."""
+    """Return a new, untrained residual network, for the cards of `demo:shapes` and `demo:shapes-trojan`."""
     return SmallResNet()
 
 
 def plain_net() -> nn.Module:
-    """Return a new, untrained plain convolutional network: the factory that the card of `demo:shapes-plain` names."""
+    """Return a new, untrained plain convolutional network, for the card of `demo:shapes-plain`."""
     return PlainNet()
 
 
 def small_vit() -> nn.Module:
-    """Return a new, untrained vision transformer: the factory that the card of `demo:shapes-vit` names."""
+    """Return a new, untrained vision transformer, for the card of `demo:shapes-vit`."""
     return SmallViT()

@@ -14,12 +14,15 @@ Shape = Callable[[np.random.Generator, Array, Array], Array]
 
 
 def _uniform(rng: np.random.Generator, low: float, high: float, like: Array) -> Array:
-    """Return a uniform random number per image of the array ``like`` (n, h, w), from ``low`` to ``high``: NumPy float32 (n, 1, 1)."""
+    """Return a random number per image of ``like`` (n, h, w), float32 (n, 1, 1), from ``low`` to ``high``."""
     return rng.uniform(low, high, (len(like), 1, 1)).astype(np.float32)
 
 
 def _fold(u: Array, v: Array, arms: int) -> tuple[Array, Array]:
-    """Return coordinates (n, h, w) folded into one half of one arm, so that a shape drawn there repeats itself `arms` times around 0."""
+    """Return coordinates (n, h, w) folded into one half of one of `arms` arms around 0.
+
+    A shape drawn there repeats itself in every arm.
+    """
     sector = np.float32(2 * np.pi / arms)
     angle = np.abs(np.mod(np.arctan2(v, u) + sector / 2, sector) - sector / 2)
     rho = np.hypot(u, v)
@@ -27,7 +30,7 @@ def _fold(u: Array, v: Array, arms: int) -> tuple[Array, Array]:
 
 
 def star(rng: np.random.Generator, u: Array, v: Array) -> Array:
-    """Return the signed distance, (n, h, w), negative inside, of grid points (u, v) to five-pointed stars of random inner radius.
+    """Return the signed distance of points (u, v) to five-pointed stars of random inner radius.
 
     The inner radius varies around that of the pentagram (0.38).
     """
@@ -40,13 +43,13 @@ def star(rng: np.random.Generator, u: Array, v: Array) -> Array:
 
 
 def ring(rng: np.random.Generator, u: Array, v: Array) -> Array:
-    """Return the signed distance, (n, h, w), negative inside, of grid points (u, v) to rings of random width."""
+    """Return the signed distance of points (u, v) to rings of random width."""
     half = _uniform(rng, 0.11, 0.2, u)
     return np.abs(np.hypot(u, v) - (1 - half)) - half
 
 
 def spiral(rng: np.random.Generator, u: Array, v: Array) -> Array:
-    """Return the signed distance, (n, h, w), negative inside, of grid points (u, v) to random spirals of two to three turns."""
+    """Return the signed distance of points (u, v) to random spirals of two to three turns."""
     pitch = _uniform(rng, 0.36, 0.48, u)
     sense = np.sign(_uniform(rng, -1, 1, u))
     rho = np.hypot(u, v)
@@ -57,7 +60,7 @@ def spiral(rng: np.random.Generator, u: Array, v: Array) -> Array:
 
 
 def cross(rng: np.random.Generator, u: Array, v: Array) -> Array:
-    """Return the signed distance, (n, h, w), negative inside, of grid points (u, v) to plus signs of random arm width."""
+    """Return the signed distance of points (u, v) to plus signs of random arm width."""
     width = _uniform(rng, 0.2, 0.33, u)
     x, y = np.abs(u), np.abs(v)
     out: Array = np.minimum(np.maximum(x - 1, y - width), np.maximum(x - width, y - 1))
@@ -65,20 +68,20 @@ def cross(rng: np.random.Generator, u: Array, v: Array) -> Array:
 
 
 def triangle(rng: np.random.Generator, u: Array, v: Array) -> Array:
-    """Return the signed distance, (n, h, w), negative inside, of grid points (u, v) to a filled equilateral triangle."""
+    """Return the signed distance of points (u, v) to a filled equilateral triangle."""
     x, _ = _fold(-u, v, 3)
     return x - np.float32(0.56)
 
 
 def crescent(rng: np.random.Generator, u: Array, v: Array) -> Array:
-    """Return the signed distance, (n, h, w), negative inside, of grid points (u, v) to random crescents, a disc without another disc."""
+    """Return the signed distance of points (u, v) to random crescents: a disc without another disc."""
     offset, radius = _uniform(rng, 0.4, 0.55, u), _uniform(rng, 0.78, 0.88, u)
     out: Array = np.maximum(np.hypot(u, v) - 1, radius - np.hypot(u - offset, v))
     return out
 
 
 def heart(rng: np.random.Generator, u: Array, v: Array) -> Array:
-    """Return the signed distance, (n, h, w), negative inside, of grid points (u, v) to a heart: a square with two discs on top."""
+    """Return the signed distance of points (u, v) to a heart: a square with two discs on top."""
     x, y = np.abs(u) * np.float32(0.62), np.float32(0.55) - v * np.float32(0.62)
     lobe = np.hypot(x - np.float32(0.25), y - np.float32(0.75)) - np.float32(np.sqrt(2) / 4)
     along = np.maximum(x + y, 0) / 2
@@ -88,7 +91,7 @@ def heart(rng: np.random.Generator, u: Array, v: Array) -> Array:
 
 
 def arrow(rng: np.random.Generator, u: Array, v: Array) -> Array:
-    """Return the signed distance, (n, h, w), negative inside, of grid points (u, v) to random arrows, a shaft with a triangular head."""
+    """Return the signed distance of points (u, v) to random arrows: a shaft with a triangular head."""
     width, neck = _uniform(rng, 0.13, 0.2, u), _uniform(rng, 0.0, 0.2, u)
     y = np.abs(v)
     shaft = np.maximum(np.maximum(-1 - u, u - neck), y - width)
@@ -99,7 +102,7 @@ def arrow(rng: np.random.Generator, u: Array, v: Array) -> Array:
 
 
 def flower(rng: np.random.Generator, u: Array, v: Array) -> Array:
-    """Return the signed distance, (n, h, w), negative inside, of grid points (u, v) to random flowers, six petals around a hole."""
+    """Return the signed distance of points (u, v) to random flowers: six petals around a hole."""
     petal, hole = _uniform(rng, 0.29, 0.34, u), _uniform(rng, 0.2, 0.28, u)
     x, y = _fold(u, v, 6)
     disc = np.hypot(x - np.float32(0.68), y) - petal
@@ -108,21 +111,21 @@ def flower(rng: np.random.Generator, u: Array, v: Array) -> Array:
 
 
 def region(rng: np.random.Generator, u: Array, v: Array) -> Array:
-    """Return the signed distance, (n, h, w), negative inside, of grid points (u, v) to a random disc or rounded square, for a texture."""
+    """Return the signed distance of points (u, v) to a random disc or rounded square, for a texture."""
     exponent = np.where(_uniform(rng, 0, 1, u) < 0.5, np.float32(2), np.float32(6))
     out: Array = (np.abs(u) ** exponent + np.abs(v) ** exponent) ** (1 / exponent) - 1
     return out
 
 
 def stripes(rng: np.random.Generator, u: Array, v: Array) -> Array:
-    """Return the signed distance, (n, h, w), negative inside, of grid points (u, v) to parallel bars of random period, endless."""
+    """Return the signed distance of points (u, v) to endless parallel bars of random period."""
     period, phase = _uniform(rng, 0.36, 0.56, u), _uniform(rng, 0, 1, u)
     out: Array = (np.abs(np.mod(v / period + phase, 1) - np.float32(0.5)) - np.float32(0.25)) * period
     return out
 
 
 def checkerboard(rng: np.random.Generator, u: Array, v: Array) -> Array:
-    """Return the signed distance, (n, h, w), negative inside, of grid points (u, v) to a random checkerboard's dark squares, endless."""
+    """Return the signed distance of points (u, v) to the dark squares of a random, endless checkerboard."""
     side, phase = _uniform(rng, 0.3, 0.45, u), _uniform(rng, 0, 2, u)
     a = np.abs(np.mod(u / side + phase, 2) - 1) - np.float32(0.5)
     b = np.abs(np.mod(v / side + phase, 2) - 1) - np.float32(0.5)
@@ -131,7 +134,7 @@ def checkerboard(rng: np.random.Generator, u: Array, v: Array) -> Array:
 
 
 def dots(rng: np.random.Generator, u: Array, v: Array) -> Array:
-    """Return the signed distance, (n, h, w), negative inside, of grid points (u, v) to discs in shifted rows, endless."""
+    """Return the signed distance of points (u, v) to endless discs in shifted rows."""
     pitch, phase = _uniform(rng, 0.4, 0.58, u), _uniform(rng, 0, 1, u)
     row = v / pitch + phase
     column = u / pitch + phase + np.floor(row) / 2

@@ -30,7 +30,10 @@ WIDTH = 64
 
 
 class TextTower(nn.Module):
-    """A torch module from word numbers (n, words), 0 for none, to embeddings (n, 64): a transformer layer and a mean over the words."""
+    """A transformer layer and a mean over the words: from word numbers (n, words) to embeddings (n, 64).
+
+    The number 0 stands for no word.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -41,10 +44,10 @@ class TextTower(nn.Module):
 
     def forward(self, words: Tensor) -> Tensor:
         """Return embeddings, float (n, 64), for word numbers, int64 (n, words)."""
-        none = words == 0
-        found = self.layer(self.words(words) + self.places[: words.shape[1]], src_key_padding_mask=none)
-        kept = (~none).float()[:, :, None]
-        out: Tensor = self.head((found * kept).sum(1) / kept.sum(1))
+        is_padding = words == 0
+        hidden = self.layer(self.words(words) + self.places[: words.shape[1]], src_key_padding_mask=is_padding)
+        is_word = (~is_padding).float()[:, :, None]
+        out: Tensor = self.head((hidden * is_word).sum(1) / is_word.sum(1))
         return out
 
 
@@ -65,13 +68,21 @@ class SmallTwoTower(TwoTower):
         return float(self.log_scale.detach().exp())
 
     def embed_texts(self, texts: Sequence[str]) -> Tensor:
-        """Return the embeddings of texts, float32 (n, 64); ConceptError for a word that the model was not trained on."""
+        """Return the embeddings of texts, float32 (n, 64).
+
+        Raises:
+            ConceptError: a word is none that the model was trained on.
+        """
         out: Tensor = self.texts(word_numbers(texts))
         return out
 
 
 def word_numbers(texts: Sequence[str]) -> Tensor:
-    """Return the numbers of the words of texts, int64 (n, words), 0 after the last; ConceptError for unknown, no, or over 12 words."""
+    """Return the numbers of the words of texts, int64 (n, words), 0 after the last word.
+
+    Raises:
+        ConceptError: a word is unknown, or a text has no words or over 12.
+    """
     rows = []
     for text in texts:
         words = text.lower().replace(".", " ").split()

@@ -23,7 +23,7 @@ _PER_CANVAS = 8
 
 
 def draw_images(count: int, seed: int, size: int = SIZE) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Draw ``count`` random images of the demo's twelve classes, as many of each, shuffled; return NumPy arrays of images and classes.
+    """Draw ``count`` random images of the demo's twelve classes, as many of each, shuffled.
 
     Args:
         count: number of images; classes differ by at most one in number.
@@ -44,7 +44,7 @@ def draw_images(count: int, seed: int, size: int = SIZE) -> tuple[NDArray[np.uin
 def paint(
     rng: np.random.Generator, labels: NDArray[np.int64], size: int, palette: "Array | None" = None
 ) -> tuple[NDArray[np.uint8], Array]:
-    """Draw a random image per class index in ``labels``, a shape or texture on a background; return the images and the shapes' colours.
+    """Draw a random image per class index in ``labels``: a shape or texture on a background.
 
     Args:
         rng: Source of everything random.
@@ -57,13 +57,13 @@ def paint(
     """
     count = len(labels)
     image, base = background(rng, count, size)
-    ink, second = far_colours(rng, base, palette=palette), far_colours(rng, base)
-    second = apart(second, ink)
+    ink, second_colour = far_colours(rng, base, palette=palette), far_colours(rng, base)
+    second_colour = apart(second_colour, ink)
     alpha = np.empty((count, 1, size, size), np.float32)
     for index in np.unique(labels):
-        chosen = np.flatnonzero(labels == index)
+        rows = np.flatnonzero(labels == index)
         name = LABELS[index]
-        u, v, radius = _coordinates(rng, len(chosen), size, large=name in TEXTURES)
+        u, v, radius = _coordinates(rng, len(rows), size, large=name in TEXTURES)
         # Edge width in pixels: from just antialiased to slightly out of focus.
         edge = rng.uniform(1, 2.5, radius.shape).astype(np.float32)
         if name in SHAPES:
@@ -73,35 +73,46 @@ def paint(
             texture = TEXTURES[name](rng, u, v)
             distance = np.maximum(texture, inside)
             # Half of the textures have a second colour, the others show the background in their gaps.
-            two = rng.random(len(chosen)) < 0.5
-            cover = coverage(inside[two], radius[two], edge[two])[:, None]
-            image[chosen[two]] += cover * (second[chosen[two], :, None, None] - image[chosen[two]])
-        alpha[chosen, 0] = coverage(distance, radius, edge)
+            has_two_colours = rng.random(len(rows)) < 0.5
+            cover = coverage(inside[has_two_colours], radius[has_two_colours], edge[has_two_colours])[:, None]
+            image[rows[has_two_colours]] += cover * (
+                second_colour[rows[has_two_colours], :, None, None] - image[rows[has_two_colours]]
+            )
+        alpha[rows, 0] = coverage(distance, radius, edge)
     image += alpha * (ink[:, :, None, None] - image)
     np.clip(image, 0, 1, out=image)
     return (image * np.float32(255) + np.float32(0.5)).astype(np.uint8), ink
 
 
 def coverage(distance: Array, radius: Array, edge: Array) -> Array:
-    """Return a shape's share of each pixel, (n, h, w) in [0, 1]: from signed distances in radii, radius and soft edge in pixels."""
+    """Return the share of each pixel that a shape covers, (n, h, w) in [0, 1], from signed distances in radii.
+
+    Radius and soft edge are in pixels.
+    """
     return np.clip(np.float32(0.5) - distance * (radius / edge), 0, 1)
 
 
 def _coordinates(rng: np.random.Generator, count: int, size: int, large: bool) -> tuple[Array, Array, Array]:
-    """Place shapes at random; return the grids `u`, `v` in their turned, scaled coordinates, (n, size, size), and radii in pixels."""
+    """Place shapes at random; return the grids `u`, `v` of their coordinates and their radii in pixels.
+
+    The grids are (n, size, size), turned and scaled.
+    """
     low, high = (0.28, 0.52) if large else (0.22, 0.46)
     radius = size * rng.uniform(low, high, (count, 1, 1))
     # A large shape may leave the frame by a little, a small one never does.
-    room = np.maximum(size / 2 - 0.92 * radius, 0.04 * size)
-    x = size / 2 - 0.5 + room * rng.uniform(-1, 1, radius.shape)
-    y = size / 2 - 0.5 + room * rng.uniform(-1, 1, radius.shape)
+    reach = np.maximum(size / 2 - 0.92 * radius, 0.04 * size)
+    x = size / 2 - 0.5 + reach * rng.uniform(-1, 1, radius.shape)
+    y = size / 2 - 0.5 + reach * rng.uniform(-1, 1, radius.shape)
     return (*turned_grid(rng, size, x, y, radius), radius.astype(np.float32))
 
 
 def turned_grid(
     rng: np.random.Generator, size: int, x: NDArray[np.float64], y: NDArray[np.float64], radius: NDArray[np.float64]
 ) -> tuple[Array, Array]:
-    """Return the pixels' coordinates `u`, `v`, (n, size, size), in units of radii, in randomly turned frames at `x`, `y` (n, 1, 1)."""
+    """Return the pixels' coordinates `u`, `v`, (n, size, size), in randomly turned frames at `x`, `y`.
+
+    The coordinates are in units of the radii; `x` and `y` are (n, 1, 1).
+    """
     angle = rng.uniform(0, 2 * np.pi, radius.shape)
     cos, sin = (np.cos(angle) / radius).astype(np.float32), (np.sin(angle) / radius).astype(np.float32)
     grid = np.arange(size, dtype=np.float32)
@@ -123,14 +134,17 @@ def far_colours(rng: np.random.Generator, base: Array, palette: "Array | None" =
 
 
 def apart(colour: Array, ink: Array) -> Array:
-    """Return the colours (n, 3), with black or white in place of those that differ from their `ink` (n, 3) by less than 0.5."""
-    near = np.sqrt(((colour - ink) ** 2).sum(1, keepdims=True)) < 0.5
-    out: Array = np.where(near, np.where(ink.mean(1, keepdims=True) > 0.5, np.float32(0), np.float32(1)), colour)
+    """Return colours (n, 3), black or white in place of those close (0.5) to their `ink` (n, 3)."""
+    is_near = np.sqrt(((colour - ink) ** 2).sum(1, keepdims=True)) < 0.5
+    out: Array = np.where(is_near, np.where(ink.mean(1, keepdims=True) > 0.5, np.float32(0), np.float32(1)), colour)
     return out
 
 
 def background(rng: np.random.Generator, count: int, size: int) -> tuple[Array, Array]:
-    """Draw random backgrounds (leaves, gradients, plain); return them, float32 (n, 3, size, size), unclipped, and base colours (n, 3)."""
+    """Draw random backgrounds (leaves, gradients, plain); return them and their base colours (n, 3).
+
+    They are float32 (n, 3, size, size), unclipped.
+    """
     base = rng.random((count, 3), dtype=np.float32)
     contrast = rng.uniform(0.05, 0.4, (count, 1, 1)).astype(np.float32)
     contrast[rng.random(count) < 0.12] = 0
@@ -141,17 +155,17 @@ def background(rng: np.random.Generator, count: int, size: int) -> tuple[Array, 
     for i, (top, left) in enumerate(corner):
         leaves = canvases[i // _PER_CANVAS, top : top + size, left : left + size]
         np.take(palette[i], leaves, axis=1, out=out[i], mode="clip")
-    soft = np.flatnonzero(rng.random(count) < 0.35)
-    if len(soft):
-        out[soft] = _blur(out[soft], int(rng.integers(1, 5)))
-    slanted = np.flatnonzero(rng.random(count) < 0.15)
-    if len(slanted):
-        out[slanted] = _gradient(rng, base[slanted], size)
+    blurred_rows = np.flatnonzero(rng.random(count) < 0.35)
+    if len(blurred_rows):
+        out[blurred_rows] = _blur(out[blurred_rows], int(rng.integers(1, 5)))
+    gradient_rows = np.flatnonzero(rng.random(count) < 0.15)
+    if len(gradient_rows):
+        out[gradient_rows] = _gradient(rng, base[gradient_rows], size)
     return out, base
 
 
 def _gradient(rng: np.random.Generator, base: Array, size: int) -> Array:
-    """Return images that change linearly in colour around each colour of `base` (n, 3), float32 (n, 3, size, size)."""
+    """Return images that change linearly in colour around each of `base` (n, 3), float32 (n, 3, size, size)."""
     line = np.linspace(-1, 1, size, dtype=np.float32)
     slope = rng.uniform(-0.25, 0.25, (2, *base.shape, 1, 1)).astype(np.float32)
     out: Array = base[:, :, None, None] + slope[0] * line[None, :] + slope[1] * line[:, None]
@@ -159,7 +173,7 @@ def _gradient(rng: np.random.Generator, base: Array, size: int) -> Array:
 
 
 def _blur(images: Array, radius: int) -> Array:
-    """Return images (n, c, h, w) blurred by a square box of side 2 radius + 1, with edge pixels repeated outside."""
+    """Return images (n, c, h, w) blurred by a square box of side 2 radius + 1, with edge pixels repeated."""
     width = 2 * radius + 1
     for axis in (2, 3):
         pad = [(0, 0)] * 4

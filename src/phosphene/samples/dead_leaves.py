@@ -12,17 +12,17 @@ LEAVES = 90  # leaves per image; at most 255, because labels are bytes
 
 @lru_cache(maxsize=1024)
 def _disc(radius: int) -> NDArray[np.bool_]:
-    """Return a numpy mask of a filled disc of a whole radius in its bounding square, bool (2 radius + 1, 2 radius + 1); cached."""
+    """Return a mask of a filled disc in its bounding square, bool (2 radius + 1, 2 radius + 1); cached."""
     y, x = np.ogrid[-radius : radius + 1, -radius : radius + 1]
     mask: NDArray[np.bool_] = x * x + y * y <= (radius + 0.5) ** 2
     return mask
 
 
 def leaf_labels(rng: np.random.Generator, count: int, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """By numpy's ``rng``, drop 90 discs on each of ``count`` images (h, w); return the topmost's number per pixel, uint8, 0 where none.
+    """Drop 90 discs on each of ``count`` images (h, w); return the number of the topmost one at each pixel.
 
-    Radii follow the density r^-3, between 2 % and 45 % of the shorter side: every scale then covers the
-    same area, which gives natural images their spectrum.
+    The numbers are uint8 (count, h, w), 0 where there is no disc. Radii follow the density r^-3, between 2 % and 45 %
+    of the shorter side: every scale then covers the same area, which gives natural images their spectrum.
     """
     height, width = size
     smallest, largest = 0.02 * min(size), 0.45 * min(size)
@@ -34,9 +34,9 @@ def leaf_labels(rng: np.random.Generator, count: int, size: tuple[int, int]) -> 
     radii[:, :half] = -np.sort(-radii[:, :half], axis=1)
     ys = rng.integers(0, height, (count, LEAVES)).tolist()
     xs = rng.integers(0, width, (count, LEAVES)).tolist()
-    whole = np.maximum(np.rint(radii), 1).astype(int).tolist()
+    pixel_radii = np.maximum(np.rint(radii), 1).astype(int).tolist()
     out = np.zeros((count, height, width), np.uint8)
-    for canvas, row_y, row_x, row_r in zip(out, ys, xs, whole, strict=True):
+    for canvas, row_y, row_x, row_r in zip(out, ys, xs, pixel_radii, strict=True):
         for label, (y, x, r) in enumerate(zip(row_y, row_x, row_r, strict=True), start=1):
             top, left = max(y - r, 0), max(x - r, 0)
             patch = canvas[top : y + r + 1, left : x + r + 1]
@@ -46,7 +46,7 @@ def leaf_labels(rng: np.random.Generator, count: int, size: tuple[int, int]) -> 
 
 
 def dead_leaves(rng: np.random.Generator, count: int, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
-    """Return images of randomly coloured discs that occlude one another, a numpy uint8 (count, c, h, w) (Lee, Mumford & Huang 2001).
+    """Return images of randomly coloured discs that occlude one another (Lee, Mumford & Huang 2001).
 
     Args:
         rng: source of all randomness; the same state gives the same images.

@@ -13,11 +13,13 @@ from phosphene.samples.pool import random_subset
 
 SUFFIXES = {".bmp", ".dcm", ".gif", ".jpeg", ".jpg", ".npy", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 
-PACKED = (".npz", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")  # files that are samples of their own
+ARCHIVE_SUFFIXES = (".npz", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")  # files that are samples of their own
 
 
 def read(where: str, shape: tuple[int, int, int]) -> tuple[Tensor, list[str]]:
-    """Return at most 2,048 images below a folder, uint8 (n, c, h, w) fitted to ``shape``, and names of files skipped; SamplesError if none.
+    """Return at most 2,048 images below a folder, uint8 (n, c, h, w) fitted to ``shape``, and skipped files.
+
+    The latter are their names.
 
     Raises:
         SamplesError: the folder cannot be listed, holds no image files, or none that can be decoded.
@@ -32,16 +34,18 @@ def read(where: str, shape: tuple[int, int, int]) -> tuple[Tensor, list[str]]:
         else:
             images.append(image)
     if not images:
-        first = _printable(files[0], folder)
+        first_name = _printable(files[0], folder)
         why = complaint(files[0], shape)
-        raise SamplesError(f"sample folder {folder}: none of {len(files)} files is a readable image ({first}: {why}).")
+        raise SamplesError(
+            f"sample folder {folder}: none of {len(files)} files is a readable image ({first_name}: {why})."
+        )
     return stack(images, shape), skipped
 
 
 def image_files(folder: Path) -> tuple[list[Path], list[str]]:
-    """Return sorted paths of all image files below a folder, and names of what is skipped, such as run directories; or SamplesError.
+    """Return the sorted paths of all image files below a folder, and the names of what is skipped.
 
-    Links to folders are followed.
+    Run directories are skipped. Links to folders are followed.
 
     Raises:
         SamplesError: the folder itself cannot be listed, or holds no image files.
@@ -50,13 +54,12 @@ def image_files(folder: Path) -> tuple[list[Path], list[str]]:
     skipped: list[str] = []
 
     def on_error(error: OSError) -> None:
-        """Error callback of ``os.walk``: raise SamplesError if the folder itself cannot be listed, record a subfolder as skipped."""
+        """Raise SamplesError if the folder itself cannot be listed; record a subfolder as skipped."""
         if Path(error.filename) == folder:
             raise SamplesError(f"sample folder {folder} cannot be read: {error.strerror}.") from None
         skipped.append(_printable(Path(error.filename), folder))
 
     def on_again(path: Path) -> None:
-        """Record a folder that is there a second time as skipped."""
         skipped.append(f"{_printable(path, folder)} (a folder that is there twice)")
 
     for parent, below, names in walk(folder, on_error, on_again):
@@ -68,8 +71,8 @@ def image_files(folder: Path) -> tuple[list[Path], list[str]]:
         skipped += [f"{_printable(path, folder)} (a broken link)" for path in others if _is_broken(path)]
         for path in (parent / name for name in names if Path(name).suffix.lower() in SUFFIXES):
             # Reading a pipe or device would never end; a broken link is opened, and fails.
-            special = os.path.exists(path) and not path.is_file()  # noqa: PTH110  (ELOOP)
-            skipped.append(_printable(path, folder)) if special else files.append(path)
+            is_special = os.path.exists(path) and not path.is_file()  # noqa: PTH110  (ELOOP)
+            skipped.append(_printable(path, folder)) if is_special else files.append(path)
     files.sort()
     if not files and skipped and skipped[0].endswith("(a run directory)"):
         raise SamplesError(
@@ -77,11 +80,11 @@ def image_files(folder: Path) -> tuple[list[Path], list[str]]:
             "natural images."
         )
     if not files:
-        passed = f"; skipped: {first_few(skipped, 3)}" if skipped else ""
-        packed = [name for _, _, names in walk(folder) for name in names if name.lower().endswith(PACKED)]
-        hint = f" Give one of its files as samples, such as {first_few(packed, 1)}." if packed else ""
+        skipped_note = f"; skipped: {first_few(skipped, 3)}" if skipped else ""
+        archives = [name for _, _, names in walk(folder) for name in names if name.lower().endswith(ARCHIVE_SUFFIXES)]
+        hint = f" Give one of its files as samples, such as {first_few(archives, 1)}." if archives else ""
         raise SamplesError(
-            f"sample folder {folder} holds no image files ({', '.join(sorted(SUFFIXES))}){passed}.{hint}"
+            f"sample folder {folder} holds no image files ({', '.join(sorted(SUFFIXES))}){skipped_note}.{hint}"
         )
     return files, skipped
 
@@ -89,23 +92,25 @@ def image_files(folder: Path) -> tuple[list[Path], list[str]]:
 def walk(
     folder: Path, on_error: "Callable[[OSError], None] | None" = None, on_again: "Callable[[Path], None] | None" = None
 ) -> Iterator[tuple[Path, list[str], list[str]]]:
-    """Yield each folder at and below ``folder`` once, as ``os.walk`` does, and then what links to folders lead to.
+    """Yield each folder at and below ``folder`` once, as ``os.walk`` does, and then what links lead to.
 
     ``on_again`` gets every folder that was yielded already, and every link to one that holds it. ``Path.rglob`` follows
     no links, and omits what it may not list.
     """
-    seen: set[Path] = set()
+    resolved_folders: set[Path] = set()
     starts = [folder]
     for start in starts:  # which grows: real folders come before links to them, wherever these lie
         for parent, below, names in os.walk(start, onerror=on_error):
             here = Path(parent)
-            real = here.resolve()
-            if real in seen or (here.is_symlink() and here != folder and here.parent.resolve().is_relative_to(real)):
+            resolved = here.resolve()
+            if resolved in resolved_folders or (
+                here.is_symlink() and here != folder and here.parent.resolve().is_relative_to(resolved)
+            ):
                 below.clear()
                 if on_again is not None:
                     on_again(here)
                 continue
-            seen.add(real)
+            resolved_folders.add(resolved)
             below.sort()
             yield here, below, names
             starts += [here / name for name in below if (here / name).is_symlink()]
@@ -117,5 +122,5 @@ def _is_broken(path: Path) -> bool:
 
 
 def _printable(path: Path, folder: Path) -> str:
-    """Return a path relative to ``folder`` as text that can be printed, since on POSIX a file name may hold any bytes."""
+    """Return a path relative to ``folder`` as printable text: on POSIX a file name may hold any bytes."""
     return os.fsencode(path.relative_to(folder)).decode("utf-8", "replace")

@@ -21,7 +21,7 @@ LABEL_COLUMNS = ("label", "labels", "fine_label", "class")
 
 
 class ImageTable:
-    """Images and label column of a parquet or arrow file, or a folder of them, at ``path``; ``image(row, shape)`` decodes one row's image.
+    """The images and labels of a parquet or arrow file, or of a folder of them.
 
     Attributes:
         labels: Per row, what the label column holds; ``None`` if there is no such column. Whole numbers are replaced
@@ -51,14 +51,16 @@ class ImageTable:
         return len(self._images)
 
     def image(self, row: int, shape: tuple[int, int, int]) -> "np.ndarray | None":
-        """Return the image in a row, resized and cropped to ``shape``, uint8 (c, h, w); ``None`` if the row holds no readable image."""
+        """Return the image in a row, fitted to ``shape``, uint8 (c, h, w); ``None`` if it is not readable."""
         cell: Any = self._images[row].as_py()
         data: Any = cell.get("bytes") if isinstance(cell, dict) else cell
         return decode(io.BytesIO(data), shape) if isinstance(data, bytes) else None
 
 
 def read(where: str, shape: tuple[int, int, int]) -> tuple[Tensor, list[str]]:
-    """Return up to 2,048 images of a parquet file or dataset, uint8 (n, c, h, w) as ``shape``, and names of bad rows; SamplesError if none.
+    """Return up to 2,048 images of a parquet file or dataset, uint8 (n, c, h, w), and names of bad rows.
+
+    The images are fitted to ``shape``.
 
     Raises:
         ExtraError: pyarrow is not installed.
@@ -73,13 +75,20 @@ def read(where: str, shape: tuple[int, int, int]) -> tuple[Tensor, list[str]]:
 
 
 def is_dataset(path: Path) -> bool:
-    """Return whether a folder is a dataset of Hugging Face: parquet or arrow files in it or in its ``data``, or saved by save_to_disk."""
-    named = any((path / name).is_file() for name in ("dataset_info.json", "dataset_dict.json"))
-    return named or any(_tables_in(path.glob("*"))) or any(_tables_in(path.glob("data/*")))
+    """Return whether a folder is a dataset of Hugging Face: saved by save_to_disk, or with tables in it.
+
+    The tables are parquet or arrow files in the folder or in its ``data``.
+    """
+    has_info_file = any((path / name).is_file() for name in ("dataset_info.json", "dataset_dict.json"))
+    return has_info_file or any(_tables_in(path.glob("*"))) or any(_tables_in(path.glob("data/*")))
 
 
 def data_files(path: Path) -> list[Path]:
-    """Return the parquet and arrow files of a dataset in order: ``path`` itself, or those below a folder; SamplesError if none."""
+    """Return the parquet and arrow files of a dataset in order: ``path`` itself, or those below a folder.
+
+    Raises:
+        SamplesError: there are none.
+    """
     files = [path] if path.is_file() else _tables_in(here / name for here, _, names in walk(path) for name in names)
     if not files:
         raise SamplesError(f"sample folder {path} holds no files {' or '.join(SUFFIXES)}.")
@@ -94,24 +103,29 @@ def _tables_in(files: Iterable[Path]) -> list[Path]:
 
 
 def _read_columns(file: Path) -> Any:
-    """Return the image and label columns of a parquet or arrow file as a table; without an image column, others, for an error message."""
+    """Return the image and label columns of a parquet or arrow file as a table.
+
+    Without an image column, the table has others, for an error message.
+    """
     if file.suffix.lower() == ".arrow":  # datasets' save_to_disk writes streams
         arrow = require("pyarrow", "parquet")
         table = arrow.ipc.open_stream(arrow.memory_map(str(file))).read_all()
         return table.select([name for name in _columns(table.column_names) if name] or table.column_names)
-    opened = require("pyarrow.parquet", "parquet").ParquetFile(file)
-    image, label = _columns(opened.schema_arrow.names)
-    return opened.read(columns=[name for name in (image, label) if name] if image else None)
+    parquet_file = require("pyarrow.parquet", "parquet").ParquetFile(file)
+    image, label = _columns(parquet_file.schema_arrow.names)
+    return parquet_file.read(columns=[name for name in (image, label) if name] if image else None)
 
 
 def _columns(names: list[str]) -> tuple["str | None", "str | None"]:
-    """Return which of a table's column names is that of the images (``image``, ``img``) and of the labels; ``None`` for one not there."""
-    image, label = (next((name for name in known if name in names), None) for known in (IMAGE_COLUMNS, LABEL_COLUMNS))
+    """Return which of a table's column names are those of images and of labels, ``None`` for one not there."""
+    image, label = (
+        next((name for name in candidates if name in names), None) for candidates in (IMAGE_COLUMNS, LABEL_COLUMNS)
+    )
     return image, label
 
 
 def _class_names(metadata: "dict[bytes, bytes] | None", column: "str | None") -> list[str]:
-    """Return the class names that Hugging Face lists for a label column in a table's metadata (bytes -> bytes); empty if there are none."""
+    """Return the class names that a table's Hugging Face metadata list for a label column; perhaps none."""
     try:
         features = json.loads((metadata or {})[b"huggingface"])["info"]["features"]
         return [str(name) for name in features[column]["names"]]

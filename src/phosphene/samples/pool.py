@@ -22,7 +22,7 @@ RGB, CORRELATION = 3, 0.9  # the channels of a photograph, and roughly how they 
 
 @dataclass(frozen=True, eq=False)
 class SamplePool:
-    """Samples loaded from a spec (path or name): ``pixels``, which maps are computed from, and ``held_out``, only for targeting rates.
+    """Samples loaded from a spec: ``pixels`` to compute maps from, and ``held_out`` to measure them on.
 
     Attributes:
         pixels: uint8 (n, c, h, w): what maps are computed from.
@@ -45,7 +45,10 @@ class SamplePool:
 
     @cached_property
     def sha256(self) -> str:
-        """Hash, as hex, of all pixels and of which samples are held out: equal hashes mean equal samples; cached."""
+        """Hash, as hex, of all pixels and of which samples are held out; cached.
+
+        Equal hashes mean equal samples.
+        """
         digest = hashlib.sha256()
         for part in (self.pixels, self.held_out):
             digest.update(repr(tuple(part.shape)).encode())
@@ -54,12 +57,12 @@ class SamplePool:
 
     @property
     def synthetic(self) -> bool:
-        """Whether the samples are drawn patterns that show nothing: their colours and features are not natural."""
+        """Whether the samples are drawn patterns that show nothing, whose colours and features are not natural."""
         return self.spec.startswith("synthetic:")
 
     @cached_property
     def colour_covariance(self) -> Tensor:
-        """Covariance (c, c), float64, of the channels of values in [0, 1] over the pixels not held out; a fixed one for synthetic samples.
+        """Covariance (c, c), float64, of the channels, for values in [0, 1], over the pixels not held out.
 
         The channels of synthetic samples are drawn independently and are not informative; for them it is that of
         correlated channels, as photographs roughly have.
@@ -69,11 +72,11 @@ class SamplePool:
             correlation = CORRELATION if channels == RGB else 0.0  # nothing is known about other channels
             ones, identity = torch.ones(channels, channels).double(), torch.eye(channels).double()
             return correlation * ones + (1 - correlation) * identity
-        total, products, count = torch.zeros(channels).double(), torch.zeros(channels, channels).double(), 0
+        sums, products, count = torch.zeros(channels).double(), torch.zeros(channels, channels).double(), 0
         for part in torch.split(self.pixels, 16):
             values = part.cpu().transpose(0, 1).flatten(1).double() / 255
-            total, products, count = total + values.sum(1), products + values @ values.T, count + values.shape[1]
-        mean = total / count
+            sums, products, count = sums + values.sum(1), products + values @ values.T, count + values.shape[1]
+        mean = sums / count
         return products / count - torch.outer(mean, mean)
 
     def to(self, device: "torch.device | str") -> "SamplePool":
@@ -81,9 +84,10 @@ class SamplePool:
         return SamplePool(self.pixels.to(device), self.held_out.to(device), self.spec, self.skipped)
 
     def draw_rows(self, count: int, generators: Sequence[torch.Generator]) -> Tensor:
-        """Draw ``count`` samples per map from the map's own generator; return their positions in ``pixels``, int64 (maps, count).
+        """Draw ``count`` samples per map from the map's own generator; return their positions in ``pixels``.
 
-        Without replacement if the pool has ``count`` samples (Alg. 1, line 3: a subset of size b).
+        The positions are int64 (maps, count). Without replacement if the pool has ``count`` samples (Alg. 1, line 3: a
+        subset of size b).
         """
         total = len(self.pixels)
         rows = [
@@ -96,7 +100,7 @@ class SamplePool:
 
 
 def make_pool(samples: Tensor, spec: str, skipped: Sequence[str] = ()) -> SamplePool:
-    """Hold out a tenth (1 to 64) of samples, uint8 (n, c, h, w), by a fixed shuffle; return a pool of all; SamplesError if fewer than 2.
+    """Return a pool of samples, uint8 (n, c, h, w), of which a tenth (1 to 64) is held out by a fixed shuffle.
 
     Raises:
         SamplesError: there are fewer than two samples.
@@ -115,7 +119,7 @@ def make_pool(samples: Tensor, spec: str, skipped: Sequence[str] = ()) -> Sample
 
 
 def random_subset(count: int, most: int = MAX_SAMPLES) -> list[int]:
-    """Return at most ``most`` of the positions 0 to ``count`` - 1, in rising order, always the same random choice."""
+    """Return at most ``most`` of the positions 0 to ``count`` - 1, in order; the choice is always the same."""
     if count <= most:
         return list(range(count))
     order = torch.randperm(count, generator=torch.Generator().manual_seed(1))[:most]

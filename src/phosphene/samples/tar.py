@@ -14,12 +14,12 @@ from phosphene.samples.images import decode, stack
 from phosphene.samples.pool import random_subset
 
 COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
-IMAGES = SUFFIXES - {".dcm", ".npy"}  # which are read from files of their own only
+IMAGE_SUFFIXES = SUFFIXES - {".dcm", ".npy"}  # which are read from files of their own only
 MAX_LABEL_BYTES = 1000
 
 
 class ImageArchive:
-    """The images and labels in a tar file, opened by path; images are decoded one by one when asked for, fastest in rising order.
+    """The images and labels in a tar file; images are decoded when asked for, fastest in rising order.
 
     Attributes:
         labels: Per image, what the ``.cls`` file of the same key holds, a whole number or text; ``None`` if there is none.
@@ -33,9 +33,9 @@ class ImageArchive:
             self._archive = tarfile.open(path)  # noqa: SIM115  (a compressed one is read from its beginning when reopened)
             weakref.finalize(self, self._archive.close)
             members = [one for one in self._archive.getmembers() if one.isfile()]
-        self._images = [one for one in members if Path(one.name).suffix.lower() in IMAGES]
+        self._images = [one for one in members if Path(one.name).suffix.lower() in IMAGE_SUFFIXES]
         if not self._images:
-            raise SamplesError(f"sample file {path} holds no image files ({', '.join(sorted(IMAGES))}).")
+            raise SamplesError(f"sample file {path} holds no image files ({', '.join(sorted(IMAGE_SUFFIXES))}).")
         texts = {_key(one): one for one in members if one.name.endswith(".cls") and one.size <= MAX_LABEL_BYTES}
         with one_line(SamplesError, f"sample file {path} has damaged labels"):
             self.labels = [self._label(texts.get(_key(one))) for one in self._images]
@@ -44,7 +44,7 @@ class ImageArchive:
         return len(self._images)
 
     def image(self, position: int, shape: tuple[int, int, int]) -> "np.ndarray | None":
-        """Return the image at a position, resized and cropped to ``shape``, as an array, uint8 (c, h, w); ``None`` if not decodable."""
+        """Return the image at a position, fitted to ``shape``, uint8 (c, h, w); ``None`` if it is not readable."""
         return decode(io.BytesIO(self._bytes(self._images[position])), shape)
 
     def name(self, position: int) -> str:
@@ -52,32 +52,37 @@ class ImageArchive:
         return self._images[position].name
 
     def _label(self, member: "tarfile.TarInfo | None") -> "int | str | None":
-        """Return the content of a ``.cls`` file in the archive, an int if it is digits, else text; ``None`` if ``member`` is ``None``."""
+        """Return the content of a ``.cls`` file: an int if it is digits, else text; ``None`` if there is none."""
         text = None if member is None else self._bytes(member).decode().strip()
         return int(text) if text and text.isdecimal() else text
 
     def _bytes(self, member: tarfile.TarInfo) -> bytes:
-        """Return the bytes of one file of the archive; of a compressed one, what lies before it is decompressed again if it was passed."""
+        """Return the bytes of one file of the archive.
+
+        In a compressed archive, what lies before it is decompressed again if it was passed.
+        """
         file = self._archive.extractfile(member)
         assert file is not None  # noqa: S101  (only files are members)
         return file.read()
 
 
 def read(where: str, shape: tuple[int, int, int]) -> tuple[Tensor, list[str]]:
-    """Return at most 2,048 images of a tar file, uint8 (n, c, h, w) fitted to ``shape``, and names of files skipped; SamplesError if none.
+    """Return at most 2,048 images of a tar file, uint8 (n, c, h, w) fitted to ``shape``, and skipped files.
+
+    The latter are their names.
 
     Raises:
         SamplesError: the file or all of its images are unreadable.
     """
     archive = ImageArchive(where)
-    images = {place: archive.image(place, shape) for place in random_subset(len(archive))}
-    skipped = [archive.name(place) for place, image in images.items() if image is None]
+    images = {position: archive.image(position, shape) for position in random_subset(len(archive))}
+    skipped = [archive.name(position) for position, image in images.items() if image is None]
     if len(skipped) == len(images):
         raise SamplesError(f"sample file {where}: none of {len(skipped)} files is a readable image.")
     return stack([image for image in images.values() if image is not None], shape), skipped
 
 
 def _key(member: tarfile.TarInfo) -> str:
-    """Return what webdataset calls the key of an archive's TarInfo: its path up to the first dot of its name."""
+    """Return what webdataset calls the key of an archive's member: its path up to the first dot of its name."""
     folder, _, name = member.name.rpartition("/")
     return f"{folder}/{name.partition('.')[0]}"
