@@ -31,21 +31,23 @@ from phosphene.sources.weights import load_weights
 from phosphene.textfile import missing, read_toml
 from phosphene.two_tower import TwoTower
 
-TEXTS = ("name", "description", "factory", "arch", "exported", "weights", "labels", "output")
-FIELDS = {**dict.fromkeys(TEXTS, str), "classes": int, "templates": list, "input": dict, "groups": dict}
+TEXT_FIELDS = ("name", "description", "factory", "arch", "exported", "weights", "labels", "output")
+FIELDS = {**dict.fromkeys(TEXT_FIELDS, str), "classes": int, "templates": list, "input": dict, "groups": dict}
 INPUT_FIELDS = {"size": list, "mean": list, "std": list, "channels": int}
-WORDS = {str: "a string", list: "a list", dict: "a table", int: "a whole number"}
-PATHS = ("factory", "exported", "weights", "labels")
+TYPE_NAMES = {str: "a string", list: "a list", dict: "a table", int: "a whole number"}
+PATH_FIELDS = ("factory", "exported", "weights", "labels")
 # Fields that name the network; a card has exactly one of them.
-NETWORKS = ("factory", "arch", "exported")
+NETWORK_FIELDS = ("factory", "arch", "exported")
 # Prefixes of ``arch``: sources with ``build(name, classes=, size=, channels=)``.
 ARCHITECTURES = ("torchvision", "timm", "hf")
-CLASSES = 1000
+DEFAULT_CLASSES = 1000
 MOST_CLASSES = MOST_CHANNELS = 1_000_000
 
 
 def load(rest: str, *, trust: bool) -> Classifier:
-    """Load the classifier of the card at ``rest``, or of the card beside an exported network; ``trust`` permits code, and files elsewhere.
+    """Load the classifier of the card at ``rest``, or of the card beside an exported network.
+
+    ``trust`` permits code that came with the card, and files outside its folder.
 
     Raises:
         CardError: the card is missing, malformed, or contradicts its network.
@@ -97,29 +99,30 @@ def load(rest: str, *, trust: bool) -> Classifier:
 
 
 def _set_templates(module: nn.Module, templates: list[Any], path: Path) -> None:
-    """Give a two-tower model the templates of its card; CardError if the network is another one, or one is no text with ``{}``."""
+    """Give a two-tower model the templates of its card; CardError if they or the network do not fit."""
     if not isinstance(module, TwoTower):
         raise CardError(f"model card {path}: templates are for two-tower models (phosphene.TwoTower): leave them out.")
-    wrong = [one for one in templates if not isinstance(one, str) or "{}" not in one]
-    if wrong:
-        raise CardError(f"model card {path}: templates must be texts such as 'a photo of a {{}}', not {wrong}.")
+    problems = [one for one in templates if not isinstance(one, str) or "{}" not in one]
+    if problems:
+        raise CardError(f"model card {path}: templates must be texts such as 'a photo of a {{}}', not {problems}.")
     module.templates = tuple(templates)
 
 
 def _check_paths(card: Mapping[str, Any], path: Path, *, trust: bool) -> None:
-    """Raise CardError if the card at ``path`` names an impossible (not a missing) path, TrustError if one is outside its folder, untrusted.
+    """Raise an error if a path in the card at ``path`` is impossible, or untrusted outside its folder.
 
-    A file outside did not come with the card. A factory is left out here: its code needs trust wherever it lies.
+    A path may be missing. A file outside did not come with the card. A factory is left out here: its code needs trust
+    wherever it lies.
 
     Raises:
         CardError: a name is not possible.
         TrustError: a file lies outside.
     """
     folder = path.parent.resolve()
-    named = {field: card[field] for field in PATHS if field in card}
+    file_names = {field: card[field] for field in PATH_FIELDS if field in card}
     if card.get("arch", "").startswith("hf:"):
-        named["arch"] = card["arch"].removeprefix("hf:")
-    for field, name in named.items():
+        file_names["arch"] = card["arch"].removeprefix("hf:")
+    for field, name in file_names.items():
         try:
             file = (folder / name).resolve()
             file.exists()
@@ -132,7 +135,7 @@ def _check_paths(card: Mapping[str, Any], path: Path, *, trust: bool) -> None:
 
 
 def _input_space(card: Mapping[str, Any], path: Path) -> InputSpace:
-    """Return the InputSpace that a whole card's fields declare in the table [input]; CardError if that table is missing or impossible."""
+    """Return the InputSpace that a card's table [input] declares; CardError if it is missing or impossible."""
     if "input" not in card:
         raise CardError(
             f"model card {path} lacks the table [input]: add, with your network's values, the line `{input_line()}`."
@@ -153,26 +156,33 @@ def _input_space(card: Mapping[str, Any], path: Path) -> InputSpace:
 
 
 def _build(card: Mapping[str, Any], path: Path, space: InputSpace, labels: "int | None") -> nn.Module:
-    """Return the untrained network of a card's ``arch`` for its ``classes``, else ``labels`` (a number), or 1,000; CardError, SpecError."""
+    """Return the untrained network of a card's ``arch`` for its ``classes``, else for ``labels`` or 1,000.
+
+    ``labels`` is a number.
+    """
     prefix, colon, name = card["arch"].partition(":")
     if not colon or prefix not in ARCHITECTURES:
-        known = ", ".join(f"{prefix}:NAME" for prefix in ARCHITECTURES)
-        raise CardError(f"model card {path}: arch {card['arch']!r} must be one of {known}.")
+        forms = ", ".join(f"{prefix}:NAME" for prefix in ARCHITECTURES)
+        raise CardError(f"model card {path}: arch {card['arch']!r} must be one of {forms}.")
     if prefix == "hf":
         name = str(path.parent / name)
-    classes = card.get("classes", labels or CLASSES)
+    classes = card.get("classes", labels or DEFAULT_CLASSES)
     library = importlib.import_module(f"phosphene.sources.{prefix}")
     network: nn.Module = library.build(name, classes=classes, size=space.size, channels=space.channels)
     return network
 
 
 def describe(path: Path) -> str:
-    """Return the one-line description in the card at ``path``; empty if it has none; CardError if the card is missing or malformed."""
+    """Return the one-line description in the card at ``path``; empty if it has none."""
     return str(read(path).get("description", ""))
 
 
 def _read_beside(path: Path) -> dict[str, Any]:
-    """Return the fields of the card beside an exported network (same name, .toml); CardError if a file is missing, or they do not match."""
+    """Return the fields of the card beside an exported network, which has the same name and ``.toml``.
+
+    Raises:
+        CardError: a file is missing, or the card is of another network.
+    """
     card = path.with_suffix(".toml")
     if not path.is_file():
         raise CardError(missing("exported network", path, "Give the path of a model card."))
@@ -185,7 +195,7 @@ def _read_beside(path: Path) -> dict[str, Any]:
 
 
 def read(path: Path, *, exported: str = "") -> dict[str, Any]:
-    """Return a card's fields, checked but for what is in ``[input]``, else CardError; ``exported`` is its network if the card names none.
+    """Return the fields of a card, checked but for what is in ``[input]``.
 
     Args:
         path: The card.
@@ -197,15 +207,18 @@ def read(path: Path, *, exported: str = "") -> dict[str, Any]:
     card = read_toml(path, "model card", CardError, "`phosphene models` lists what needs no card.")
     card.setdefault("name", path.stem)
     _check(card, FIELDS, f"model card {path}")
-    if exported and not any(field in card for field in NETWORKS):
+    if exported and not any(field in card for field in NETWORK_FIELDS):
         card["exported"] = exported
     _check_network(card, path)
     return card
 
 
 def _check_network(card: Mapping[str, Any], path: Path) -> None:
-    """Raise CardError unless a card has one of factory, arch and exported (of a known format, without weights), and possible classes."""
-    networks = [field for field in NETWORKS if field in card]
+    """Raise CardError unless a card has one of factory, arch and exported, and a possible number of classes.
+
+    An exported network has a known format, and no weights beside it.
+    """
+    networks = [field for field in NETWORK_FIELDS if field in card]
     if not networks:
         raise CardError(f"model card {path} lacks 'factory', 'arch' or 'exported': one of them must name the network.")
     if len(networks) > 1:
@@ -220,22 +233,25 @@ def _check_network(card: Mapping[str, Any], path: Path) -> None:
         raise CardError(f"model card {path}: classes is {card['classes']}; it must be 2 to {MOST_CLASSES:,}.")
 
 
-def _check(fields: Mapping[str, Any], known: Mapping[str, type], where: str) -> None:
-    """Raise CardError for a field not in ``known`` (name to type) or of other type (``output``: also int); ``where`` begins the message."""
+def _check(fields: Mapping[str, Any], types: Mapping[str, type], where: str) -> None:
+    """Raise CardError for a field that is not in ``types`` (name to type), or of another type.
+
+    The field ``output`` may also be an int. ``where`` begins the message.
+    """
     for key, value in fields.items():
-        if key not in known:
+        if key not in types:
             raise CardError(
-                f"{where} has an unknown field {key!r}.{nearest(key, list(known)) or ' Fields: ' + ', '.join(known)}"
+                f"{where} has an unknown field {key!r}.{nearest(key, list(types)) or ' Fields: ' + ', '.join(types)}"
             )
-        if type(value) is not known[key] and (key, type(value)) != (
+        if type(value) is not types[key] and (key, type(value)) != (
             "output",
             int,
         ):  # isinstance would accept true as a whole number
-            raise CardError(f"{where}: {key} is {value!r}; it must be {WORDS[known[key]]}.")
+            raise CardError(f"{where}: {key} is {value!r}; it must be {TYPE_NAMES[types[key]]}.")
 
 
 def card_files(classifier: Classifier, card: Path, weights: Path) -> dict[Path, bytes]:
-    """Return path -> bytes, to be written, of a classifier's ``card``, ``weights``, labels and config; CardError if its origin is unknown.
+    """Return the files of a classifier's card as path -> bytes: card, weights, labels and config.
 
     Args:
         classifier: A classifier from :func:`phosphene.load`.

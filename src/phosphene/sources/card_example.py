@@ -11,7 +11,7 @@ IMAGENET = InputSpace((224, 224), (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 def input_lines(space: InputSpace) -> list[str]:
-    """Return the lines for an input space in a card's table [input], below its header: size, mean and std, one list per line."""
+    """Return the lines of a card's table [input], below its header: size, mean and std."""
     return [f"{key} = {list(getattr(space, key))}" for key in ("size", "mean", "std")]
 
 
@@ -21,12 +21,12 @@ def card_text(fields: Mapping[str, Any], space: InputSpace) -> bytes:
 
 
 def input_line(space: InputSpace = IMAGENET) -> str:
-    """Return an input space as a card's table [input] in one line; by default that of most ImageNet networks, as an example."""
+    """Return a card's table [input] in one line; by default, as an example, that of most ImageNet networks."""
     return f"input = {{ {', '.join(input_lines(space))} }}"
 
 
 def card_lines(space: InputSpace = IMAGENET, **fields: str) -> str:
-    """Return lines of a card for an error message, with " and " between: ``key = "text"`` for each of ``fields``, then the input."""
+    """Return lines of a card for an error message, joined by " and ": ``fields`` as text, then the input."""
     return " and ".join(
         f"`{line}`" for line in [*(f'{key} = "{text}"' for key, text in fields.items()), input_line(space)]
     )

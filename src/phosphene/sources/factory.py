@@ -25,39 +25,39 @@ from phosphene.sources.card_example import card_lines
 from phosphene.sources.libraries import fixed_seed
 from phosphene.textfile import missing
 
-FIX = "Correct the name, or put the file there."
+MISSING_FILE_FIX = "Correct the name, or put the file there."
 # Modules that only build networks. Others may do anything: `pytest:main` would run a conftest.py that came with a card.
 BUILDERS = ("phosphene.demo.networks", "phosphene.demo.towers", "timm.models", "torchvision.models")
-PACKAGE = "_phosphene_factory_"  # begins the names of the packages that factory files are imported in
+PACKAGE_PREFIX = "_phosphene_factory_"  # begins the names of the packages that factory files are imported in
 
 
 def load(rest: str, *, trust: bool) -> Classifier:
-    """Call the function that a spec names (``package.module:factory``) for a network; return it as a classifier; CardError if impossible.
+    """Call the function that a spec names, ``package.module:factory``, and return its network as a classifier.
 
     Raises:
         CardError: the factory is missing, fails, or returns a network whose input is unknown.
         TrustError: its code lies in the working directory, and ``trust`` was not given.
     """
-    made = call(rest, Path.cwd(), f"factory {rest}", trust=trust)
+    network = call(rest, Path.cwd(), f"factory {rest}", trust=trust)
     where = rest.rpartition(":")[0]
     origin = {"factory": str(Path.cwd() / rest) if where.endswith(".py") else rest}
-    if isinstance(made, Classifier):
-        made.origin = made.origin or origin
-        return made
-    facts = getattr(made, "pretrained_cfg", None) or getattr(made, "default_cfg", None)
+    if isinstance(network, Classifier):
+        network.origin = network.origin or origin
+        return network
+    facts = getattr(network, "pretrained_cfg", None) or getattr(network, "default_cfg", None)
     if not isinstance(facts, Mapping) or "input_size" not in facts:
         file = Path(where)
-        card, made_by = (file.with_suffix(".toml"), f"{file.name}{rest[len(where) :]}")
+        card, function = (file.with_suffix(".toml"), f"{file.name}{rest[len(where) :]}")
         if file.suffix != ".py":
-            card, made_by = Path(f"{rest.rpartition(':')[2]}.toml"), rest
+            card, function = Path(f"{rest.rpartition(':')[2]}.toml"), rest
         raise CardError(
             f"factory {rest} returned a network that does not say what input it takes: write {card}, with your "
-            f"network's values, with the lines {card_lines(factory=made_by)}; and `weights = ...` unless the factory "
+            f"network's values, with the lines {card_lines(factory=function)}; and `weights = ...` unless the factory "
             "loads them. Or return phosphene.Classifier(network, size=..., mean=..., std=...)."
         )
     channels, *size = facts["input_size"]
     return Classifier(
-        made.float().eval(),
+        network.float().eval(),
         size=(size[0], size[1]),
         mean=facts.get("mean", (0.0,) * channels),
         std=facts.get("std", (1.0,) * channels),
@@ -67,22 +67,32 @@ def load(rest: str, *, trust: bool) -> Classifier:
 
 
 def has_random_weights(module: nn.Module, factory: str, card: Path, *, trust: bool) -> bool:
-    """Run a card's ``factory``, which made ``module``, with another seed; return whether weights differ, which means they are untrained."""
-    again = build(factory, card, trust=trust, seed=1).state_dict()
+    """Return whether a card's ``factory`` makes other weights with another seed, which means untrained ones.
+
+    ``module`` is what it made with the first seed.
+    """
+    other_state = build(factory, card, trust=trust, seed=1).state_dict()
     return any(
-        key in again and not torch.equal(value.cpu(), again[key].cpu()) for key, value in module.state_dict().items()
+        key in other_state and not torch.equal(value.cpu(), other_state[key].cpu())
+        for key, value in module.state_dict().items()
     )
 
 
 def build(factory: str, card: Path, *, trust: bool, seed: int = 0) -> nn.Module:
-    """Call a card's ``factory``, torch's random numbers beginning at ``seed``; return its network; TrustError if it needs ``trust``."""
+    """Call a card's ``factory`` with torch's random numbers beginning at ``seed``; return its network.
+
+    Raises:
+        TrustError: it needs ``trust``.
+    """
     check_named(factory, f"model card {card}", trust=trust)
-    made = call(factory, card.parent, f"model card {card}", trust=trust, seed=seed)
-    return made.module if isinstance(made, Classifier) else made
+    network = call(factory, card.parent, f"model card {card}", trust=trust, seed=seed)
+    return network.module if isinstance(network, Classifier) else network
 
 
 def check_named(factory: str, who: str, *, trust: bool) -> None:
-    """Raise TrustError if a file (a card, ``run.json``) names a function outside ``BUILDERS``, installed or not, and ``trust`` is false.
+    """Raise TrustError if a file (a card, ``run.json``) names a function that needs ``trust``.
+
+    Functions outside ``BUILDERS`` need it, installed or not.
 
     Args:
         factory: The function; for one in a file, :func:`call` asks for trust.
@@ -102,7 +112,7 @@ def check_named(factory: str, who: str, *, trust: bool) -> None:
 
 
 def call(factory: str, folder: Path, who: str, *, trust: bool, seed: int = 0) -> nn.Module | Classifier:
-    """Call ``file.py:function`` or ``package.module:function``; return its network or Classifier; CardError, TrustError if untrusted.
+    """Call ``file.py:function`` or ``package.module:function``; return its network or Classifier.
 
     Args:
         factory: What to call.
@@ -125,46 +135,48 @@ def call(factory: str, folder: Path, who: str, *, trust: bool, seed: int = 0) ->
             "card: read it, then add --trust."
         )
     roots = [root for root in (folder.resolve(),) if root not in {Path(place).resolve() for place in sys.path}]
-    found_here: AbstractContextManager[None]
+    import_context: AbstractContextManager[None]
     if file:
-        found_here = _imports_from([file.parent.resolve(), *roots], first=True)
+        import_context = _imports_from([file.parent.resolve(), *roots], first=True)
     else:  # what is on Python's path already are the user's own modules
-        found_here = _imports_from(roots, first=False) if trust and roots else nullcontext()
-    with found_here:  # the function itself may import, too
+        import_context = _imports_from(roots, first=False) if trust and roots else nullcontext()
+    with import_context:  # the function itself may import, too
         if file:
             module = _import_file(file, folder, who, trust=trust)
         else:
             with one_line(CardError, f"factory module {where} failed"):
                 module = importlib.import_module(where)
-        make = getattr(module, function, None)
-        if not callable(make):
+        create = getattr(module, function, None)
+        if not callable(create):
             names = [name for name, _ in inspect.getmembers(module, callable) if not name.startswith("_")]
             hint = nearest(function, names) or f" Functions: {first_few(names)}."
             raise CardError(f"{who}: {where} has no function {function!r}.{hint}")
         with one_line(CardError, f"factory {factory} failed"), fixed_seed(seed):
-            made = make()
-    if not isinstance(made, nn.Module | Classifier):
-        raise CardError(f"{who}: {factory} returned a {type(made).__name__}, not a torch.nn.Module or a Classifier.")
-    return made
+            network = create()
+    if not isinstance(network, nn.Module | Classifier):
+        raise CardError(f"{who}: {factory} returned a {type(network).__name__}, not a torch.nn.Module or a Classifier.")
+    return network
 
 
 def _import_file(file: Path, root: Path, who: str, *, trust: bool) -> Any:
-    """Run a Python file in made-up packages of its folder and those up to ``root``, for relative imports; return the module; needs trust.
+    """Run a Python file in packages made of its folder and those up to ``root``; return the module.
+
+    The packages are for relative imports.
 
     Raises:
         CardError: it is missing, no Python file, or fails.
         TrustError: ``trust`` was not given.
     """
     if not file.is_file():
-        raise CardError(f"{who}: {missing('factory file', file, FIX)}")
+        raise CardError(f"{who}: {missing('factory file', file, MISSING_FILE_FIX)}")
     if not trust:
         raise TrustError(f"{who} would run the code in {file}: read it, then add --trust.")
-    package = f"{PACKAGE}{hashlib.sha256(os.fsencode(file.resolve())).hexdigest()[:16]}"
+    package = f"{PACKAGE_PREFIX}{hashlib.sha256(os.fsencode(file.resolve())).hexdigest()[:16]}"
     for name in [name for name in sys.modules if name.partition(".")[0] == package]:
         del sys.modules[name]  # the files may have changed since they were last loaded
     place, root = file.parent.resolve(), root.resolve()
-    above = [one for one in place.parents if one.is_relative_to(root)]  # from the nearest one up to the card's folder
-    for one in [*reversed(above), place]:  # so that `from .layers import conv` finds the file beside it
+    parents = [one for one in place.parents if one.is_relative_to(root)]  # from the nearest one up to the card's folder
+    for one in [*reversed(parents), place]:  # so that `from .layers import conv` finds the file beside it
         sys.modules[package] = ModuleType(package)
         sys.modules[package].__path__ = [str(one)]
         package += "" if one == place else ".inner"
@@ -178,7 +190,7 @@ def _import_file(file: Path, root: Path, who: str, *, trust: bool) -> Any:
 
 
 def _is_foreign(package: str, folder: Path) -> bool:
-    """Return whether the package of this name lies in the working directory or ``folder``, and so may have come with the model.
+    """Return whether a package lies in the working directory or in ``folder``, and may have come with the model.
 
     `python -m` and notebooks search the working directory first. Finding a module does not run it.
     """
@@ -196,32 +208,37 @@ def _is_foreign(package: str, folder: Path) -> bool:
 
 @contextmanager
 def _imports_from(folders: Sequence[Path], *, first: bool) -> Iterator[None]:
-    """Context in which imports look into ``folders`` too, first, as in a script there, or last; modules from there are forgotten after it.
+    """For a ``with`` block: let imports look into ``folders`` too, first (as in a script there) or last.
 
-    Other folders have a `utils.py` of their own: modules of the same names from elsewhere are hidden while these come first.
+    Modules from there are forgotten after it. Other folders have a `utils.py` of their own: modules of the same names
+    from elsewhere are hidden while these come first.
     """
-    before, path = dict(sys.modules), list(sys.path)
-    own = {name for folder in folders for name in _names_in(folder)} if first else set()
-    hidden = {name: module for name, module in before.items() if name.partition(".")[0] in own}
-    for name in hidden:
+    modules_before, path = dict(sys.modules), list(sys.path)
+    local_names = {name for folder in folders for name in _names_in(folder)} if first else set()
+    hidden_modules = {name: module for name, module in modules_before.items() if name.partition(".")[0] in local_names}
+    for name in hidden_modules:
         del sys.modules[name]
-    added = list(map(str, folders))
-    sys.path[:] = [*added, *path] if first else [*path, *added]
+    entries = list(map(str, folders))
+    sys.path[:] = [*entries, *path] if first else [*path, *entries]
     importlib.invalidate_caches()  # a file may be newer than the finder's list of the folder
     try:
         yield
     finally:
-        installed = [one for one in map(Path, path) if _is_below(one, folders) and one not in folders]  # `.venv`
-        new = {name: module for name, module in sys.modules.items() if module is not before.get(name)}
-        gone = [name for name, one in new.items() if not name.startswith(PACKAGE) and _lies_in(one, folders, installed)]
-        for name in gone:
+        environments = [one for one in map(Path, path) if _is_below(one, folders) and one not in folders]  # `.venv`
+        new_modules = {name: module for name, module in sys.modules.items() if module is not modules_before.get(name)}
+        local_modules = [
+            name
+            for name, one in new_modules.items()
+            if not name.startswith(PACKAGE_PREFIX) and _lies_in(one, folders, environments)
+        ]
+        for name in local_modules:
             del sys.modules[name]
-        sys.modules.update(hidden)
+        sys.modules.update(hidden_modules)
         sys.path[:] = path
 
 
 def _names_in(folder: Path) -> set[str]:
-    """Return the names of modules and packages that Python would import from ``folder`` before others of these names."""
+    """Return the names of modules and packages that Python would import from ``folder`` before others."""
     names = {file.stem for file in folder.glob("*.py")} | {file.parent.name for file in folder.glob("*/__init__.py")}
     for inner in folder.glob("*/"):  # without __init__.py, it comes after any package of this name that has one
         if inner.name not in sys.modules or getattr(sys.modules[inner.name], "__file__", None) is None:
@@ -230,12 +247,12 @@ def _names_in(folder: Path) -> set[str]:
 
 
 def _lies_in(module: Any, folders: Sequence[Path], installed: Sequence[Path]) -> bool:
-    """Return whether an imported module lies below one of ``folders``, and not below one of those ``installed`` there."""
+    """Return whether a module lies below one of ``folders``, and not below one of those ``installed`` there."""
     facts = getattr(module, "__dict__", {})  # some modules make up any attribute that they are asked for
     places = [Path(one) for one in (facts.get("__file__"), *(facts.get("__path__") or ())) if isinstance(one, str)]
     return any(_is_below(place, folders) and not _is_below(place, installed) for place in places)
 
 
 def _is_below(place: Path, folders: Sequence[Path]) -> bool:
-    """Return whether a path, or where its links lead, lies below one of ``folders``, or is one of them."""
+    """Return whether a path, or where its links lead, is one of ``folders`` or lies below one."""
     return any(one.is_relative_to(folder) for folder in folders for one in (place, place.resolve()))

@@ -18,15 +18,15 @@ from phosphene.sources.hf_two_tower import HubTwoTower, is_two_tower
 from phosphene.sources.libraries import fixed_seed, offline_if_unreachable, per_channel
 from phosphene.textfile import missing, read_text
 
-MOST_CONFIG = 10_000_000  # bytes
+MAX_CONFIG_BYTES = 10_000_000  # bytes
 # problem_type of a config -> kind of output
 OUTPUTS = {"multi_label_classification": "multi-label", "regression": "regression"}
 # Where image processors say how large an image is.
-SIDES = ("shortest_edge", "longest_edge")
+SIDE_KEYS = ("shortest_edge", "longest_edge")
 
 
 def load(rest: str, *, trust: bool) -> Classifier:
-    """Load the transformers image classifier that ``rest`` names, from the Hugging Face hub, its cache, or a folder.
+    """Load the transformers model that ``rest`` names, from the Hugging Face hub, its cache, or a folder.
 
     A two-tower model (CLIP, SigLIP) is returned as a Classifier without classes, whose module is a TwoTower:
     :func:`phosphene.sources.add_prompts` gives it some.
@@ -67,7 +67,12 @@ def load(rest: str, *, trust: bool) -> Classifier:
 
 
 def _tokenizer(name: str, options: dict[str, Any]) -> Any:
-    """Return the tokenizer of a model; CardError if there is none, ExtraError if it needs a library that is missing."""
+    """Return the tokenizer of a model.
+
+    Raises:
+        CardError: there is none.
+        ExtraError: it needs a library that is missing.
+    """
     try:
         return require("transformers", "hf").AutoTokenizer.from_pretrained(name, **options)
     except (OSError, ValueError) as error:
@@ -78,17 +83,19 @@ def _tokenizer(name: str, options: dict[str, Any]) -> Any:
 def _without_progress_bars() -> Iterator[None]:
     """For a ``with`` block: switch the progress bars of transformers off, then restore them."""
     logs = require("transformers.utils.logging", "hf")
-    shown = logs.is_progress_bar_enabled()
+    was_enabled = logs.is_progress_bar_enabled()
     logs.disable_progress_bar()
     try:
         yield
     finally:
-        if shown:
+        if was_enabled:
             logs.enable_progress_bar()
 
 
 def build(name: str, *, classes: int, size: tuple[int, int], channels: int = 3) -> nn.Module:
-    """Return the network of a transformers config file ``name``, with the same random weights every time; other arguments are ignored.
+    """Return the network of a transformers config file ``name``, with the same random weights every time.
+
+    The other arguments are ignored.
 
     Raises:
         CardError: the file is missing or no config of an image classifier that transformers itself knows.
@@ -98,20 +105,23 @@ def build(name: str, *, classes: int, size: tuple[int, int], channels: int = 3) 
     if not path.exists():
         raise CardError(f"arch hf:{name}: {missing('config file', path, 'Correct the card, or put the file there.')}")
     with one_line(CardError, f"arch hf:{name} is not a config of transformers"):
-        config = library.AutoConfig.for_model(**json.loads(read_text(path, MOST_CONFIG)))
+        config = library.AutoConfig.for_model(**json.loads(read_text(path, MAX_CONFIG_BYTES)))
     with one_line(CardError, f"hf:{name} failed"), fixed_seed():
         network: nn.Module = library.AutoModelForImageClassification.from_config(config, trust_remote_code=False)
     return network
 
 
 def size_mean_and_std(processor: Any, config: Any) -> tuple[tuple[int, int], list[float], list[float]]:
-    """Return (height, width), mean and std, for pixels in [0, 1], from a transformers image processor and config; CardError without a size.
+    """Return (height, width), mean and std, for pixels in [0, 1], from an image processor and a config.
 
     The network sees ``(255 pixels * rescale_factor - image_mean) / image_std``, each part only if it is switched on.
+
+    Raises:
+        CardError: neither says the size.
     """
     sizes = [getattr(processor, "crop_size", None)] if getattr(processor, "do_center_crop", False) else []
     sizes += [getattr(processor, "size", None), getattr(config, "image_size", None)]
-    size = next((found for found in map(_sides, sizes) if found), None)
+    size = next((sides for sides in map(_sides, sizes) if sides), None)
     if size is None:
         raise CardError("the image processor does not say how large an image is: write a card with a table [input].")
     factor = float(getattr(processor, "rescale_factor", 1 / 255) or 1 / 255)
@@ -131,16 +141,20 @@ def _sides(size: Any) -> "tuple[int, int] | None":
         return size, size
     if isinstance(size, list | tuple) and len(size) == 2:
         return int(size[0]), int(size[1])
-    keys = ("height", "width", *SIDES)
+    keys = ("height", "width", *SIDE_KEYS)
     sides: dict[str, Any] = {key: size.get(key) if isinstance(size, dict) else getattr(size, key, None) for key in keys}
     if sides["height"] and sides["width"]:
         return int(sides["height"]), int(sides["width"])
-    side = next((int(sides[key]) for key in SIDES if sides[key]), None)
+    side = next((int(sides[key]) for key in SIDE_KEYS if sides[key]), None)
     return (side, side) if side else None
 
 
 def _split(rest: str) -> tuple[str, str]:
-    """Split ``OWNER/NAME@REVISION`` into (name, revision or ``""``); a folder stays whole, with ``""``; SpecError if malformed."""
+    """Split ``OWNER/NAME@REVISION`` into name and revision; a folder stays whole, with revision ``""``.
+
+    Raises:
+        SpecError: it is malformed.
+    """
     if rest and Path(rest).is_dir():
         return rest, ""
     name, _, revision = rest.partition("@")
@@ -150,11 +164,11 @@ def _split(rest: str) -> tuple[str, str]:
 
 
 def _check_code(facts: dict[str, Any], name: str, *, trust: bool) -> None:
-    """Raise TrustError if a model's config, ``facts``, lists Python files to run (``auto_map``) and ``trust`` is false."""
+    """Raise TrustError if a model's config, ``facts``, lists Python files to run and ``trust`` is false."""
     code = facts.get("auto_map")
     if code and not trust:
-        named = code.values() if isinstance(code, dict) else [code]
-        files = sorted({str(one).rpartition("--")[2].partition(".")[0] + ".py" for one in named})
+        references = code.values() if isinstance(code, dict) else [code]
+        files = sorted({str(one).rpartition("--")[2].partition(".")[0] + ".py" for one in references})
         raise TrustError(
             f"hf:{name} would run the code that came with it ({', '.join(files)}): read it, then add --trust, or have "
             "its weights saved as .safetensors for a card with arch or factory."
@@ -162,10 +176,13 @@ def _check_code(facts: dict[str, Any], name: str, *, trust: bool) -> None:
 
 
 def _check_weights(module: nn.Module, missing: Iterable[str], name: str, *, two_towers: bool) -> None:
-    """Raise WeightsError if parameters of a model are ``missing`` in its file: transformers would leave them random, with a warning."""
-    lacking = {key for key, _ in module.named_parameters()} & set(missing)
-    if lacking:
-        what = f"hf:{name} has no weights for {min(lacking)}{' and others' * (len(lacking) > 1)}"
+    """Raise WeightsError if parameters of a model are ``missing`` in its file.
+
+    Transformers would leave them random, with a warning.
+    """
+    missing_names = {key for key, _ in module.named_parameters()} & set(missing)
+    if missing_names:
+        what = f"hf:{name} has no weights for {min(missing_names)}{' and others' * (len(missing_names) > 1)}"
         if two_towers:
             raise WeightsError(f"{what}: its file lacks a part of the two towers. Give a complete one.")
         raise WeightsError(f"{what}: it was not trained as an image classifier. Give a fine-tuned one.")
@@ -179,7 +196,10 @@ def _labels(config: Any) -> "list[str] | None":
 
 @contextmanager
 def _one_line(name: str) -> Iterator[None]:
-    """Context for calls of transformers: what they raise becomes WeightsError (cannot fetch), TrustError (own code) or CardError."""
+    """For a ``with`` block: turn what transformers raises into our errors, each in one line.
+
+    That is WeightsError for what cannot be fetched, TrustError for code, ExtraError for a library, or CardError.
+    """
     with one_line(CardError, f"hf:{name} is not a model that transformers can load for images"):
         try:
             yield

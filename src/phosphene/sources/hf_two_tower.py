@@ -13,16 +13,18 @@ from phosphene.extras import require
 from phosphene.two_tower import TwoTower
 
 # Trained on texts in lower case that are filled up to the longest that the tower takes, without a mask.
-FILLED = "siglip"
+SIGLIP = "siglip"
 # Two-tower models that transformers does not list for zero-shot classification, and what it lists and this adapter does not take.
-ALSO = ("vision-text-dual-encoder", "aimv2")
-OTHERS = ("blip-2", "tipsv2", "videoprism")
+UNLISTED_FAMILIES = ("vision-text-dual-encoder", "aimv2")
+EXCLUDED_FAMILIES = ("blip-2", "tipsv2", "videoprism")
 # Tokenizers without a limit state a very large one.
-UNLIMITED = 10**9
+NO_LIMIT = 10**9
 
 
 def is_two_tower(config: Any, facts: Mapping[str, Any], name: str) -> bool:
-    """Return whether a transformers config is that of a model whose image and text tower embed into one space; no weights are read.
+    """Return whether a transformers config is that of a two-tower model; no weights are read.
+
+    Its image and text tower embed into one space.
 
     Args:
         config: The config.
@@ -42,9 +44,13 @@ def is_two_tower(config: Any, facts: Mapping[str, Any], name: str) -> bool:
             f"hf:{name} takes images of any size (NaFlex), which is not supported: give a SigLIP 2 of one size, such as "
             "hf:google/siglip2-base-patch16-224."
         )
-    listed = type(config) in require("transformers", "hf").MODEL_FOR_ZERO_SHOT_IMAGE_CLASSIFICATION_MAPPING
+    is_listed = type(config) in require("transformers", "hf").MODEL_FOR_ZERO_SHOT_IMAGE_CLASSIFICATION_MAPPING
     code = facts.get("auto_map") or {}
-    if (listed and kind not in OTHERS) or kind in ALSO or ("AutoModel" in code and "AutoModelForCausalLM" not in code):
+    if (
+        (is_listed and kind not in EXCLUDED_FAMILIES)
+        or kind in UNLISTED_FAMILIES
+        or ("AutoModel" in code and "AutoModelForCausalLM" not in code)
+    ):
         return True
     raise CardError(
         f"hf:{name} is a model of images and texts ({kind}) that is neither an image classifier nor a two-tower model "
@@ -53,7 +59,7 @@ def is_two_tower(config: Any, facts: Mapping[str, Any], name: str) -> bool:
 
 
 class HubTower(nn.Module):
-    """One tower of a transformers model: a copy of the model that shares its weights, without the modules of the other tower.
+    """One tower of a transformers model: a copy that shares its weights, without the other tower's modules.
 
     Args:
         model: The transformers model.
@@ -64,15 +70,18 @@ class HubTower(nn.Module):
 
     def __init__(self, model: nn.Module, other: tuple[str, ...], method: str, key: str = "input_ids") -> None:
         super().__init__()
-        kept = copy.copy(model)
+        tower = copy.copy(model)
         parts = {name: part for name, part in model.named_children() if not name.startswith(other)}
-        kept.__dict__["_modules"] = parts  # a copy shares this table with the model: it gets one of its own
-        self.model, self._method, self._key = kept, method, key
+        tower.__dict__["_modules"] = parts  # a copy shares this table with the model: it gets one of its own
+        self.model, self._method, self._key = tower, method, key
 
     def forward(self, x: Tensor, **inputs: Tensor) -> Tensor:
-        """Return embeddings (n, d) of normalised pixels (n, c, h, w) or token numbers (n, tokens); other inputs as transformers names."""
-        found = getattr(self.model, self._method)(**{self._key: x}, **inputs)
-        out: Tensor = found if isinstance(found, Tensor) else found.pooler_output
+        """Return embeddings (n, d) of normalised pixels (n, c, h, w) or of token numbers (n, tokens).
+
+        Other inputs have the names that transformers gives them.
+        """
+        output = getattr(self.model, self._method)(**{self._key: x}, **inputs)
+        out: Tensor = output if isinstance(output, Tensor) else output.pooler_output
         return out
 
 
@@ -91,35 +100,52 @@ class HubTwoTower(TwoTower):
         self.texts = HubTower(model, ("vision", "visual"), "get_text_features")
         self.scale = _scale_of(model)
         self._tokenizer, self._name = tokenizer, name
-        self._filled = model.config.model_type == FILLED
-        longest = getattr(model.config.text_config, "max_position_embeddings", None) or UNLIMITED
-        self._longest = min(int(longest), int(tokenizer.model_max_length), UNLIMITED)
+        self._pads_fully = model.config.model_type == SIGLIP
+        longest = getattr(model.config.text_config, "max_position_embeddings", None) or NO_LIMIT
+        self._max_tokens = min(int(longest), int(tokenizer.model_max_length), NO_LIMIT)
 
     def identify_texts(self, texts: Sequence[str]) -> Sequence[object]:
-        """Return the token numbers of each text, without filling; ConceptError for a text of more tokens than the tower takes."""
-        tokens: list[list[int]] = self._tokenizer(self._prepared(texts), verbose=False)["input_ids"]
+        """Return the token numbers of each text, without filling.
+
+        Raises:
+            ConceptError: a text has more tokens than the tower takes.
+        """
+        tokens: list[list[int]] = self._tokenizer(self._prepare(texts), verbose=False)["input_ids"]
         for text, one in zip(texts, tokens, strict=True):
-            if len(one) > self._longest:
-                raise ConceptError(f"{text[:60]!r} is longer than the {self._longest} tokens that {self._name} takes.")
+            if len(one) > self._max_tokens:
+                raise ConceptError(
+                    f"{text[:60]!r} is longer than the {self._max_tokens} tokens that {self._name} takes."
+                )
         return tokens
 
     def embed_texts(self, texts: Sequence[str]) -> Tensor:
-        """Return the embeddings of texts, float (n, d); ConceptError for a text of more tokens than the tower takes."""
+        """Return the embeddings of texts, float (n, d).
+
+        Raises:
+            ConceptError: a text has more tokens than the tower takes.
+        """
         self.identify_texts(texts)
-        padding = {"padding": "max_length", "max_length": self._longest} if self._filled else {"padding": True}
-        found = self._tokenizer(self._prepared(texts), verbose=False, **padding)
+        padding = {"padding": "max_length", "max_length": self._max_tokens} if self._pads_fully else {"padding": True}
+        tokens = self._tokenizer(self._prepare(texts), verbose=False, **padding)
         device = next(self.texts.parameters()).device
-        mask = {} if self._filled else {"attention_mask": torch.tensor(found["attention_mask"], device=device)}
-        embeddings: Tensor = self.texts(torch.tensor(found["input_ids"], device=device), **mask)
+        mask = {} if self._pads_fully else {"attention_mask": torch.tensor(tokens["attention_mask"], device=device)}
+        embeddings: Tensor = self.texts(torch.tensor(tokens["input_ids"], device=device), **mask)
         return embeddings
 
-    def _prepared(self, texts: Sequence[str]) -> list[str]:
-        """Return texts as the tower was trained on them: those of SigLIP were in lower case, which not all its tokenizers see to."""
-        return [text.lower() if self._filled else text for text in texts]
+    def _prepare(self, texts: Sequence[str]) -> list[str]:
+        """Return texts as the tower was trained on them.
+
+        Those of SigLIP were in lower case, which not all its tokenizers see to.
+        """
+        return [text.lower() if self._pads_fully else text for text in texts]
 
 
 def _scale_of(model: Any) -> float:
-    """Return what a transformers model multiplies cosines by; CardError for a model without towers or scale, such as one of other code."""
+    """Return what a transformers model multiplies cosines by.
+
+    Raises:
+        CardError: it has no towers or no scale, as a model of other code.
+    """
     if not all(hasattr(model, method) for method in ("get_image_features", "get_text_features")):
         raise CardError(f"{type(model).__name__} does not embed images and texts: it has no get_text_features.")
     if hasattr(model, "logit_scale"):

@@ -20,14 +20,17 @@ PROXIES = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
 
 @contextmanager
 def fixed_seed(seed: int = 0) -> Iterator[None]:
-    """Context in which torch's random numbers begin at ``seed``: a network built without weights is the same random one every time."""
+    """For a ``with`` block: let torch's random numbers begin at ``seed``.
+
+    A network built without weights is then the same random one every time.
+    """
     with torch.random.fork_rng(devices=[]):  # the caller's random state stays as it is
         torch.manual_seed(seed)
         yield
 
 
 def check_name(library: str, name: str, known: list[str]) -> None:
-    """Raise SpecError, with the nearest names, if ``name`` is not one of the networks ``known`` to a library.
+    """Raise SpecError if ``name`` is not one of the networks ``known`` to a library.
 
     Raises:
         SpecError: it has none of this name; the nearest names are suggested.
@@ -38,20 +41,23 @@ def check_name(library: str, name: str, known: list[str]) -> None:
 
 
 def fetching(spec: str, weights: object = "") -> AbstractContextManager[None]:
-    """Return a context for downloading the weights of ``spec``: a failure becomes a WeightsError that names what to do instead."""
+    """Return a context for downloading the weights of ``spec``, in which a failure becomes a WeightsError.
+
+    The message names what to do instead.
+    """
     fix = f'take {spec}@{RANDOM}, or a card with arch = "{spec}" and weights that lie on this machine.'
     return one_line(WeightsError, f"weights {weights or f'of {spec}'} cannot be fetched", fix)
 
 
 def per_channel(values: "Sequence[float] | float", channels: int) -> list[float]:
     """Return a list of one value per channel; a single value stands for all channels."""
-    listed = [float(value) for value in (values if isinstance(values, Sequence) else [values])]
-    return listed * (channels if len(listed) == 1 else 1)
+    numbers = [float(value) for value in (values if isinstance(values, Sequence) else [values])]
+    return numbers * (channels if len(numbers) == 1 else 1)
 
 
 @contextmanager
 def offline_if_unreachable(extra: str) -> Iterator[None]:
-    """Context in which the Hugging Face client uses its cache alone, if the hub cannot be reached.
+    """For a ``with`` block: let the Hugging Face client use its cache alone, if the hub cannot be reached.
 
     Args:
         extra: The extra of this package that installs the client.
@@ -60,8 +66,8 @@ def offline_if_unreachable(extra: str) -> Iterator[None]:
         ExtraError: the client is missing or broken.
     """
     constants: Any = require("huggingface_hub.constants", extra)
-    before = constants.HF_HUB_OFFLINE
-    if not before and not any(map(os.environ.get, PROXIES)):
+    was_offline = constants.HF_HUB_OFFLINE
+    if not was_offline and not any(map(os.environ.get, PROXIES)):
         try:
             socket.getaddrinfo(urlsplit(constants.ENDPOINT).hostname, 443)
         except OSError:
@@ -69,4 +75,4 @@ def offline_if_unreachable(extra: str) -> Iterator[None]:
     try:
         yield
     finally:
-        constants.HF_HUB_OFFLINE = before
+        constants.HF_HUB_OFFLINE = was_offline

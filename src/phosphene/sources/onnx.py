@@ -19,7 +19,7 @@ from phosphene.sources.exported import Shape
 from phosphene.sources.onnx_resize import Resize, Rule
 
 # Operators that compute a weight of at most about the size of their input, so that no file fills the memory.
-FOLDED = {
+FOLDED_OPERATORS = {
     "Cast",
     "Constant",
     "Identity",
@@ -31,15 +31,15 @@ FOLDED = {
     "Transpose",
     "Unsqueeze",
 }
-ELEMENTWISE = {
+ELEMENTWISE_OPERATORS = {
     "Add",
     "Div",
     "Mul",
     "Pow",
     "Sub",
 }  # which do, too, unless each input is the larger one in some dimension
-OLDEST = 11  # versions before it have operators that onnx2torch does not know, or gets wrong: Pad, Resize, Upsample
-OPSET = 17  # the newest version of ONNX's operators that onnx2torch knows nearly all of; torch.onnx.export writes newer ones
+MIN_OPSET = 11  # versions before it have operators that onnx2torch does not know, or gets wrong: Pad, Resize, Upsample
+MAX_OPSET = 17  # the newest version of which onnx2torch knows nearly all operators; torch.onnx.export writes newer ones
 
 
 def load(path: Path) -> tuple[nn.Module, list[Shape]]:
@@ -58,9 +58,9 @@ def load(path: Path) -> tuple[nn.Module, list[Shape]]:
         _widen(model, onnx)
         _fold_constants(model, onnx)
     with one_line(
-        CardError, f"{path} cannot be converted to version {OPSET} of ONNX's operators, which onnx2torch reads"
+        CardError, f"{path} cannot be converted to version {MAX_OPSET} of ONNX's operators, which onnx2torch reads"
     ):
-        model = _usual_version(model)
+        model = _at_known_version(model)
     _rename_nodes(model, onnx)
     shapes = _input_shapes(model)
     with one_line(CardError, f"{path} cannot be converted by onnx2torch"), warnings.catch_warnings(action="ignore"):
@@ -70,7 +70,9 @@ def load(path: Path) -> tuple[nn.Module, list[Shape]]:
 
 
 def _check_external_files(model: Any, path: Path, onnx: Any) -> None:
-    """Raise CardError if a file of an ONNX model's weights is missing or not right in the model's folder; no link may lead elsewhere.
+    """Raise CardError if a file of an ONNX model's weights is not in the model's folder.
+
+    No link may lead elsewhere.
 
     Raises:
         CardError: such a file is named.
@@ -84,7 +86,10 @@ def _check_external_files(model: Any, path: Path, onnx: Any) -> None:
 
 
 def _widen(model: Any, onnx: Any) -> None:
-    """Turn half precision into single in an ONNX model, in place: weights, constants, casts and what it takes and returns."""
+    """Turn half precision into single in an ONNX model, in place.
+
+    That is in weights, constants, casts, inputs and outputs.
+    """
     single, halves = onnx.TensorProto.FLOAT, (onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16)
     for tensor in [one for one in _tensors(model) if one.data_type in halves]:
         value = onnx.numpy_helper.to_array(tensor).astype("float32")
@@ -92,12 +97,15 @@ def _widen(model: Any, onnx: Any) -> None:
     for attribute in [one for node in model.graph.node for one in node.attribute if one.name in ("to", "dtype")]:
         attribute.i = single if attribute.i in halves else attribute.i
     for value in (*model.graph.input, *model.graph.output, *model.graph.value_info):
-        kind = value.type.tensor_type
-        kind.elem_type = single if kind.elem_type in halves else kind.elem_type
+        tensor_type = value.type.tensor_type
+        tensor_type.elem_type = single if tensor_type.elem_type in halves else tensor_type.elem_type
 
 
 def _rename_nodes(model: Any, onnx: Any) -> None:
-    """Give the nodes of an ONNX model new names, plain words with a number, in place, and CumSum the default that onnx2torch gets wrong."""
+    """Give the nodes of an ONNX model new names, plain words with a number, in place.
+
+    A CumSum also gets the default that onnx2torch gets wrong.
+    """
     for number, node in enumerate(model.graph.node):
         kind = "".join(sign for sign in node.op_type if sign.isascii() and sign.isalnum())
         node.name = f"{kind}_{number}"
@@ -106,55 +114,61 @@ def _rename_nodes(model: Any, onnx: Any) -> None:
 
 
 def _mend_resizes(network: nn.Module, model: Any, onnx: Any) -> None:
-    """In a converted network, replace in place each Resize that torch's ``interpolate`` does otherwise than its node in ``model`` says."""
+    """Replace, in place, each Resize of a converted network that torch does otherwise than the ``model`` says."""
     for node in [node for node in model.graph.node if node.op_type == "Resize"]:
-        given = {one.name: onnx.helper.get_attribute_value(one) for one in node.attribute if one.name in Rule._fields}
-        values: dict[str, Any] = {key: one.decode() if isinstance(one, bytes) else one for key, one in given.items()}
+        attributes = [one for one in node.attribute if one.name in Rule._fields]
+        raw = {one.name: onnx.helper.get_attribute_value(one) for one in attributes}
+        values: dict[str, Any] = {key: one.decode() if isinstance(one, bytes) else one for key, one in raw.items()}
         rule = Rule(**values)
         if not rule.is_torch:
             setattr(network, node.name, Resize(rule))
 
 
 def _fold_constants(model: Any, onnx: Any) -> None:
-    """In place, replace nodes of a model that only state, cast or rearrange weights by their results: Conv takes no computed weights.
+    """Replace nodes of a model that only state, cast or rearrange weights by their results, in place.
 
-    Paddle stores every weight in a Constant node; exporters share weights by Identity and turn them by Transpose.
+    Conv takes no computed weights. Paddle stores every weight in a Constant node; exporters share weights by Identity
+    and turn them by Transpose.
     """
     weights = {tensor.name: tensor for tensor in model.graph.initializer}
-    others = []
+    other_nodes = []
     for node in model.graph.node:
         if not all(name in weights for name in node.input) or not _keeps_size(node, weights):
-            others.append(node)
+            other_nodes.append(node)
             continue
         inputs, output = [weights[name] for name in node.input], node.output[0]
         graph = onnx.helper.make_graph([node], "node", [], [onnx.ValueInfoProto(name=output)], inputs)
-        alone = onnx.helper.make_model(graph, opset_imports=model.opset_import)
-        (value,) = importlib.import_module("onnx.reference").ReferenceEvaluator(alone).run(None, {})
+        node_model = onnx.helper.make_model(graph, opset_imports=model.opset_import)
+        (value,) = importlib.import_module("onnx.reference").ReferenceEvaluator(node_model).run(None, {})
         weights[output] = onnx.numpy_helper.from_array(value, output)
         model.graph.initializer.append(weights[output])
-    kept = [type(node).FromString(node.SerializeToString()) for node in others]
+    copies = [type(node).FromString(node.SerializeToString()) for node in other_nodes]
     del model.graph.node[:]
-    model.graph.node.extend(kept)
+    model.graph.node.extend(copies)
 
 
 def _keeps_size(node: Any, weights: Mapping[str, Any]) -> bool:
-    """Return whether a node of an ONNX model computes of ``weights``, tensors by name, one of at most about the size of the largest."""
+    """Return whether a node computes of ``weights``, by name, one of at most about the size of the largest."""
     sizes = [tuple(weights[name].dims) for name in node.input]
-    grows = node.op_type in ELEMENTWISE and math.prod(np.broadcast_shapes(*sizes)) > max(map(math.prod, sizes))
-    return node.op_type in FOLDED | ELEMENTWISE and not grows
+    is_elementwise = node.op_type in ELEMENTWISE_OPERATORS
+    grows = is_elementwise and math.prod(np.broadcast_shapes(*sizes)) > max(map(math.prod, sizes))
+    return (is_elementwise or node.op_type in FOLDED_OPERATORS) and not grows
 
 
-def _usual_version(model: Any) -> Any:
-    """Return the ONNX model, converted to version 17 of the operators if its own version is newer, or older than 11."""
-    if any(not OLDEST <= entry.version <= OPSET and not entry.domain for entry in model.opset_import):
+def _at_known_version(model: Any) -> Any:
+    """Return the ONNX model, converted to version 17 of the operators if its own is newer, or older than 11."""
+    if any(not MIN_OPSET <= entry.version <= MAX_OPSET and not entry.domain for entry in model.opset_import):
         # Before 4, weights are listed among the inputs, too, but folded ones are not.
         model.ir_version = max(model.ir_version, 4)
-        return importlib.import_module("onnx.version_converter").convert_version(model, OPSET)
+        return importlib.import_module("onnx.version_converter").convert_version(model, MAX_OPSET)
     return model
 
 
 def _tensors(model: Any) -> Iterator[Any]:
-    """Yield weights and node attributes' tensors of an ONNX model's main graph; an empty tensor for each attribute that holds none."""
+    """Yield the weights of an ONNX model's main graph, and the tensors of its nodes' attributes.
+
+    An attribute that holds none yields an empty tensor.
+    """
     yield from model.graph.initializer
     for node in model.graph.node:
         for attribute in node.attribute:
@@ -163,7 +177,7 @@ def _tensors(model: Any) -> Iterator[Any]:
 
 
 def _input_shapes(model: Any) -> list[Shape]:
-    """Return a list of the shapes of an ONNX model's inputs, ``None`` for a side that may vary; weights among the inputs are left out."""
+    """Return the shapes of an ONNX model's inputs, ``None`` for a side that may vary; weights are left out."""
     weights = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in weights]
     return [

@@ -21,12 +21,13 @@ class Rule(NamedTuple):
         """Whether torch's ``interpolate`` does the same."""
         if self.mode == "nearest":
             return (self.coordinate_transformation_mode, self.nearest_mode) == ("asymmetric", "floor")
-        usual = self.coordinate_transformation_mode in ("half_pixel", "pytorch_half_pixel", "align_corners")
-        return usual and self.cubic_coeff_a == -0.75 and not self.exclude_outside
+        torch_modes = ("half_pixel", "pytorch_half_pixel", "align_corners")
+        has_torch_mode = self.coordinate_transformation_mode in torch_modes
+        return has_torch_mode and self.cubic_coeff_a == -0.75 and not self.exclude_outside
 
 
 class Resize(nn.Module):
-    """Resizes images (n, c, h, w), or of other dimensions after the second, as a :class:`Rule` says; ValueError for an unknown one.
+    """Resizes images (n, c, h, w) as a :class:`Rule` says; there may be other dimensions after the second.
 
     Raises:
         ValueError: its coordinates depend on a region of the image.
@@ -39,12 +40,16 @@ class Resize(nn.Module):
         self.rule = rule
 
     def forward(self, pixels: Tensor, roi: Any = None, scales: Any = None, sizes: Any = None) -> Tensor:
-        """Return the images resized by ``scales``, or to ``sizes``, one for each dimension of ``pixels``; ``roi`` is for other rules."""
+        """Return the images resized by ``scales``, or to ``sizes``, one for each dimension of ``pixels``.
+
+        ``roi`` is for other rules.
+        """
         by_size = sizes is not None and sizes.numel() > 0
-        wanted = (sizes if by_size else scales).tolist()
+        targets = (sizes if by_size else scales).tolist()
         for axis in range(2, pixels.ndim):
             size = pixels.shape[axis]
-            length, scale = (wanted[axis], wanted[axis] / size) if by_size else (int(size * wanted[axis]), wanted[axis])
+            value = targets[axis]
+            length, scale = (value, value / size) if by_size else (int(size * value), value)
             if scale != 1:
                 matrix = weights(self.rule, size, length, scale).to(pixels)
                 pixels = torch.tensordot(pixels, matrix, ([axis], [1])).movedim(-1, axis)
@@ -53,24 +58,31 @@ class Resize(nn.Module):
 
 @lru_cache(maxsize=64)
 def weights(rule: Rule, size: int, length: int, scale: float) -> Tensor:
-    """Return the matrix (length, size) that resizes a row of ``size`` values by ``scale`` to ``length``, as a :class:`Rule` says."""
-    new = torch.arange(length, dtype=torch.float64)
-    kind = rule.coordinate_transformation_mode
-    if kind == "asymmetric":
-        old = new / scale
-    elif kind == "align_corners":
-        old = new * (size - 1) / max(length - 1, 1)
-    elif kind == "tf_half_pixel_for_nn":
-        old = (new + 0.5) / scale
+    """Return the matrix (length, size) that resizes a row of ``size`` values by ``scale`` to ``length``."""
+    target = torch.arange(length, dtype=torch.float64)
+    mode = rule.coordinate_transformation_mode
+    if mode == "asymmetric":
+        source = target / scale
+    elif mode == "align_corners":
+        source = target * (size - 1) / max(length - 1, 1)
+    elif mode == "tf_half_pixel_for_nn":
+        source = (target + 0.5) / scale
     else:
-        old = (new + 0.5) / scale - 0.5 if length > 1 or kind == "half_pixel" else new
+        source = (target + 0.5) / scale - 0.5 if length > 1 or mode == "half_pixel" else target
     if rule.mode == "nearest":
-        rounded = {"floor": old.floor(), "ceil": old.ceil(), "round_prefer_ceil": (old + 0.5).floor()}
-        taps, shares = rounded.get(rule.nearest_mode, (old - 0.5).ceil())[:, None], torch.ones_like(new)[:, None]
+        rounded = {
+            "floor": source.floor(),
+            "ceil": source.ceil(),
+            "round_prefer_ceil": (source + 0.5).floor(),
+        }
+        taps, shares = (
+            rounded.get(rule.nearest_mode, (source - 0.5).ceil())[:, None],
+            torch.ones_like(target)[:, None],
+        )
     else:
-        reach = 1 if rule.mode == "linear" else 2
-        taps = old.floor()[:, None] + torch.arange(1 - reach, reach + 1)
-        shares = _kernel((old[:, None] - taps).abs(), rule)
+        radius = 1 if rule.mode == "linear" else 2
+        taps = source.floor()[:, None] + torch.arange(1 - radius, radius + 1)
+        shares = _kernel((source[:, None] - taps).abs(), rule)
     if rule.exclude_outside:
         shares = shares * ((taps >= 0) & (taps < size))
         shares = shares / shares.sum(1, keepdim=True)
@@ -78,10 +90,13 @@ def weights(rule: Rule, size: int, length: int, scale: float) -> Tensor:
 
 
 def _kernel(distance: Tensor, rule: Rule) -> Tensor:
-    """Return the share of a pixel at each distance, 0 to 2: a line, or the cubic of Keys (1981) with the rule's coefficient."""
+    """Return the share of a pixel at each distance, 0 to 2: a line, or the cubic of Keys (1981).
+
+    The rule has the coefficient of the cubic.
+    """
     if rule.mode == "linear":
         return 1 - distance
     a = rule.cubic_coeff_a
-    near = (a + 2) * distance**3 - (a + 3) * distance**2 + 1
-    far = a * distance**3 - 5 * a * distance**2 + 8 * a * distance - 4 * a
-    return torch.where(distance <= 1, near, far)
+    inner = (a + 2) * distance**3 - (a + 3) * distance**2 + 1
+    outer = a * distance**3 - 5 * a * distance**2 + 8 * a * distance - 4 * a
+    return torch.where(distance <= 1, inner, outer)

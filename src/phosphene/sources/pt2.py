@@ -20,8 +20,8 @@ def load(path: Path) -> tuple[nn.Module, list[Shape]]:
     Raises:
         CardError: the file is damaged.
     """
-    says = f"{path} is not a torch.export program that this torch can load"
-    with one_line(CardError, says), warnings.catch_warnings(action="ignore"), _quiet_log():
+    complaint = f"{path} is not a torch.export program that this torch can load"
+    with one_line(CardError, complaint), warnings.catch_warnings(action="ignore"), _quiet_log():
         program = torch.export.load(path)
         _allow_other_layouts(program)
         return _ImageInput(torch.export.unflatten(program)), _input_shapes(program)
@@ -29,7 +29,10 @@ def load(path: Path) -> tuple[nn.Module, list[Shape]]:
 
 @contextmanager
 def _quiet_log() -> Iterator[None]:
-    """For a ``with`` block: keep torch.export from logging tracebacks, as it does for a damaged file before it raises."""
+    """For a ``with`` block: keep torch.export from logging tracebacks.
+
+    It does so for a damaged file before it raises.
+    """
     log = logging.getLogger("torch.export")
     level = log.level
     log.setLevel(logging.ERROR)
@@ -40,14 +43,14 @@ def _quiet_log() -> Iterator[None]:
 
 
 class _ImageInput(nn.Module):
-    """Wraps a program: passes it pixels that are contiguous in memory, whatever layout they came in, returns its output or outputs."""
+    """Wraps a program and passes it pixels that are contiguous in memory, whatever layout they came in."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, pixels: Tensor) -> Any:
-        """Return the program's output, or outputs, for normalised pixels (n, c, h, w), which are made contiguous first."""
+        """Return the program's output, or outputs, for normalised pixels (n, c, h, w)."""
         return self.network(pixels.contiguous())
 
 

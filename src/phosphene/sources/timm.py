@@ -11,13 +11,15 @@ from phosphene.sources import libraries
 
 
 def list_specs() -> list[tuple[str, str]]:
-    """Return (spec, description) of every network of timm that has pretrained weights; the description is the same for all."""
+    """Return (spec, description) of every network of timm that has pretrained weights."""
     timm = require("timm", "timm")
     return [(f"timm:{name}", "pretrained weights from the hub") for name in timm.list_pretrained()]
 
 
 def load(rest: str, *, trust: bool) -> Classifier:
-    """Load a classifier of timm as ``NAME`` or ``NAME@random``; it needs no trust, because its weights are read as plain tensors.
+    """Load a classifier of timm as ``NAME`` or ``NAME@random``.
+
+    It needs no trust, because its weights are read as plain tensors.
 
     Raises:
         ExtraError: timm is missing or broken.
@@ -45,7 +47,7 @@ def load(rest: str, *, trust: bool) -> Classifier:
 
 
 def build(name: str, *, classes: int, size: tuple[int, int], channels: int = 3) -> nn.Module:
-    """Return timm's network ``name`` for ``classes``, ``size`` and ``channels``, for a card's ``arch``; always the same random weights.
+    """Return timm's network ``name`` for a card's ``arch``, with the same random weights every time.
 
     Raises:
         SpecError: timm has no architecture of this name.
@@ -53,8 +55,8 @@ def build(name: str, *, classes: int, size: tuple[int, int], channels: int = 3) 
     """
     timm = _timm_with(name)
     config = timm.get_pretrained_cfg(name)
-    fixed = config is not None and config.fixed_input_size and tuple(config.input_size[1:]) != tuple(size)
-    settings: dict[str, Any] = {"img_size": size} if fixed else {}
+    has_fixed_size = config is not None and config.fixed_input_size and tuple(config.input_size[1:]) != tuple(size)
+    settings: dict[str, Any] = {"img_size": size} if has_fixed_size else {}
     with one_line(CardError, f"timm's {name} failed"), libraries.fixed_seed():
         network: nn.Module = timm.create_model(
             name, pretrained=False, num_classes=classes, in_chans=channels, **settings

@@ -11,7 +11,7 @@ from phosphene.unwrapping import ScriptedNetwork
 
 
 def load(path: Path) -> tuple[nn.Module, None]:
-    """Load a TorchScript file; return it in a ScriptedNetwork, and ``None``, since the file states no input shapes.
+    """Load a TorchScript file; return it in a ScriptedNetwork, and ``None``: it states no input shapes.
 
     Raises:
         CardError: the file is damaged, or holds something else.

@@ -26,7 +26,9 @@ def list_specs() -> list[tuple[str, str]]:
 
 
 def load(rest: str, *, trust: bool) -> Classifier:
-    """Load a classifier of torchvision as ``NAME``, ``NAME@WEIGHTS`` or ``NAME@random``; no trust, as its weights are plain tensors.
+    """Load a classifier of torchvision as ``NAME``, ``NAME@WEIGHTS`` or ``NAME@random``.
+
+    It needs no trust, because its weights are plain tensors.
 
     Raises:
         ExtraError: torchvision is missing or broken.
@@ -35,17 +37,17 @@ def load(rest: str, *, trust: bool) -> Classifier:
     """
     name, at, which = rest.partition("@")
     weights = _models_with(name).get_model_weights(name)
-    random = which == RANDOM
+    is_random = which == RANDOM
     names = [one.name for one in weights]
-    if at and not random and which not in names:
+    if at and not is_random and which not in names:
         raise SpecError(f"torchvision's {name} has no weights {which!r}. Known: {', '.join([*names, RANDOM])}.")
-    chosen = weights[which] if at and not random else weights.DEFAULT
-    transforms, labels, size = chosen.transforms(), chosen.meta["categories"], _size(chosen)
+    entry = weights[which] if at and not is_random else weights.DEFAULT
+    transforms, labels, size = entry.transforms(), entry.meta["categories"], _size(entry)
     module = build(name, classes=len(labels), size=(size, size))
-    if not random:
-        with fetching(f"torchvision:{name}", chosen):
-            state = chosen.get_state_dict(progress=False, check_hash=True, map_location="cpu", weights_only=True)
-        put_tensors(state, module, str(chosen), name)
+    if not is_random:
+        with fetching(f"torchvision:{name}", entry):
+            state = entry.get_state_dict(progress=False, check_hash=True, map_location="cpu", weights_only=True)
+        put_tensors(state, module, str(entry), name)
     return Classifier(
         module.eval(),
         size=size,
@@ -53,13 +55,13 @@ def load(rest: str, *, trust: bool) -> Classifier:
         std=transforms.std,
         labels=labels,
         name=f"{name}-{which.lower()}" if at else name,
-        notes=[RANDOM_WEIGHTS_NOTE] if random else [],
+        notes=[RANDOM_WEIGHTS_NOTE] if is_random else [],
         origin={"arch": f"torchvision:{name}"},
     )
 
 
 def build(name: str, *, classes: int, size: tuple[int, int], channels: int = 3) -> nn.Module:
-    """Return torchvision's network ``name`` for ``classes`` and ``size``, always the same random weights; SpecError unless 3 ``channels``.
+    """Return torchvision's network ``name`` for a card's ``arch``, with the same random weights every time.
 
     Raises:
         SpecError: torchvision has no architecture of this name, or not for so many channels.

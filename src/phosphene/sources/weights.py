@@ -25,17 +25,17 @@ from phosphene.textfile import missing, refuse_no_model
 # Heads that only training uses, and the counter of an average; weights may come with them or without.
 AUXILIARY = ("aux1.", "aux2.", "AuxLogits.", "n_averaged")
 # What a file may hold beside a network: weights of a loss, and what thop leaves in every layer.
-LOSSES, COUNTERS = ("loss.", "loss_fn.", "criterion."), ("total_ops", "total_params")
+LOSS_PREFIXES, COUNTER_NAMES = ("loss.", "loss_fn.", "criterion."), ("total_ops", "total_params")
 # Where trainers keep tensors of their own, beside {"module": ...}.
-TRAINING = re.compile(
+TRAINER_STATE = re.compile(
     r"(opt|optim|optimizers?|optimizer_states?|(lr_)?schedulers?|epochs?|(global_)?steps?|\w*rng_states?)(\.|$)"
 )
 # What wrappers add inside names: torch.compile, and DataParallel around a part of the network.
-WRAPPED = re.compile(r"(^|\.)(?:(?:_orig_mod|module)\.)+")
+WRAPPER_NAMES = re.compile(r"(^|\.)(?:(?:_orig_mod|module)\.)+")
 AVERAGE = re.compile(
     r"(?:^|[._])ema(?:[._]|$)", re.IGNORECASE
 )  # a running average of the weights, which its trainer would use
-PARTS = ("_parameters", "_buffers", "_modules")  # where a pickled network has them; no part of their names
+MODULE_TABLES = ("_parameters", "_buffers", "_modules")  # where a pickled network has them; no part of their names
 # Names of layers in the published weights of torchvision's DenseNets, which are older than its code.
 OLD_DENSENET = re.compile(
     r"^(.*denselayer\d+\.(?:norm|relu|conv))\.((?:[12])\.(?:weight|bias|running_mean|running_var))$"
@@ -43,12 +43,12 @@ OLD_DENSENET = re.compile(
 LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # begins what torch.save wrote before torch 1.6, no zip archive
 INDEX = ".index.json"
 UNREADABLE = "cannot be read as plain tensors"
-MOST_NAMED = 3  # tensors that do not fit, in a message
+MOST_NAMES = 3  # tensors that do not fit, in a message
 Shapes = Mapping[str, tuple[int, ...]]
 
 
 def load_weights(module: nn.Module, path: Path, *, network: str) -> tuple[str, ...]:
-    """Read weights file ``path`` into ``module``, in place; return a note if several weights in it fit, else ``()``; WeightsError if none.
+    """Read the weights file ``path`` into ``module``, in place.
 
     Returns:
         A note for the user that names the weights that were chosen, if the file holds several that fit; else nothing.
@@ -66,32 +66,36 @@ def load_weights(module: nn.Module, path: Path, *, network: str) -> tuple[str, .
         match_names({key: shape for file in files for key, shape in _read_shapes(file).items()}, module, path, network)
     state = read_state_dict(path)
     put_tensors(state, module, path, network)
-    shapes, own = ({key: tuple(value.shape) for key, value in one.items()} for one in (state, module.state_dict()))
-    chosen, fitting = _prefix(shapes, _file_names(state, own), own)
-    return (f"of several weights in {path.name}, those named {chosen}* are used",) if fitting > 1 else ()
+    shapes, module_shapes = (
+        {key: tuple(value.shape) for key, value in one.items()} for one in (state, module.state_dict())
+    )
+    prefix, num_fitting = _prefix(shapes, _file_names(state, module_shapes), module_shapes)
+    return (f"of several weights in {path.name}, those named {prefix}* are used",) if num_fitting > 1 else ()
 
 
 def put_tensors(state: Mapping[str, Tensor], module: nn.Module, path: "Path | str", network: str) -> None:
-    """Copy a state dict's tensors into ``module``, in place, by names that :func:`match_names` pairs; WeightsError if they do not fit."""
+    """Copy a state dict's tensors into ``module``, in place, as :func:`match_names` pairs names; or WeightsError."""
     names = match_names({key: tuple(value.shape) for key, value in state.items()}, module, path, network)
-    fitting = {own: state[key] for own, key in names.items()}
-    own = module.state_dict()
-    other = {
-        key: str(one.dtype) for key, one in fitting.items() if own[key].is_floating_point() > one.is_floating_point()
+    tensors = {name: state[key] for name, key in names.items()}
+    module_state = module.state_dict()
+    problems = {
+        key: str(one.dtype)
+        for key, one in tensors.items()
+        if module_state[key].is_floating_point() > one.is_floating_point()
     }
-    other |= {key: str(one.layout) for key, one in fitting.items() if one.layout != torch.strided}
-    other |= {key: "without values" for key, one in fitting.items() if one.is_meta}
-    if other:  # the whole numbers of a quantised network are not weights
-        kinds = first_few([f"{key} is {what.removeprefix('torch.')}" for key, what in other.items()], MOST_NAMED)
+    problems |= {key: str(one.layout) for key, one in tensors.items() if one.layout != torch.strided}
+    problems |= {key: "without values" for key, one in tensors.items() if one.is_meta}
+    if problems:  # the whole numbers of a quantised network are not weights
+        kinds = first_few([f"{key} is {what.removeprefix('torch.')}" for key, what in problems.items()], MOST_NAMES)
         raise WeightsError(
             f"weights {path} do not fit network {network}: {kinds}; it takes plain floating-point numbers."
         )
-    widened = {key: value.float() if value.is_floating_point() else value for key, value in fitting.items()}
-    module.load_state_dict({**own, **widened})
+    values = {key: value.float() if value.is_floating_point() else value for key, value in tensors.items()}
+    module.load_state_dict({**module_state, **values})
 
 
 def match_names(state: Shapes, module: nn.Module, path: "Path | str", network: str) -> dict[str, str]:
-    """Return ``module``'s tensor names -> the file's; ``state`` has the file's names -> shapes; WeightsError if they do not fit.
+    """Return the names of ``module``'s tensors -> those in the file, whose names and shapes are ``state``.
 
     Of the prefixes in the file (``module.``, ``state_dict.model.``, ...) it is the one under which most of the network's
     own names are, of equal ones that of an average (``ema``); names outside it belong to something else.
@@ -99,75 +103,79 @@ def match_names(state: Shapes, module: nn.Module, path: "Path | str", network: s
     Raises:
         WeightsError: names or shapes do not fit.
     """
-    own = {key: tuple(value.shape) for key, value in module.state_dict().items()}
-    every = _file_names(state, own)
-    prefix = _prefix(state, every, own)[0]
-    names = {name.removeprefix(prefix): key for name, key in every.items() if name.startswith(prefix)}
-    before = {key.removesuffix(name) for name, key in names.items() if name in own}
-    if len(before) == 1:  # what a wrapper's name stands before alone: {"module": ..., "optimizer": ...}
-        start = before.pop()
-        names = {name: key for name, key in names.items() if key.startswith(start) or not TRAINING.match(name)}
+    module_shapes = {key: tuple(value.shape) for key, value in module.state_dict().items()}
+    file_names = _file_names(state, module_shapes)
+    prefix = _prefix(state, file_names, module_shapes)[0]
+    names = {name.removeprefix(prefix): key for name, key in file_names.items() if name.startswith(prefix)}
+    starts = {key.removesuffix(name) for name, key in names.items() if name in module_shapes}
+    if len(starts) == 1:  # what a wrapper's name stands before alone: {"module": ..., "optimizer": ...}
+        start = starts.pop()
+        names = {name: key for name, key in names.items() if key.startswith(start) or not TRAINER_STATE.match(name)}
     # Batch norm's step counter has no effect on outputs; old files lack it.
-    missing = [key for key in own if key not in names and not key.endswith("num_batches_tracked")]
+    missing = [key for key in module_shapes if key not in names and not key.endswith("num_batches_tracked")]
     missing = [key for key in missing if not key.startswith(AUXILIARY)]
-    extra = [key for name, key in names.items() if name not in own and not _is_left_over(name)]
+    extra = [key for name, key in names.items() if name not in module_shapes and not _may_be_extra(name)]
     shapes = [
         f"{key} is {state[names[key]]}, the network has {shape}"
-        for key, shape in own.items()
+        for key, shape in module_shapes.items()
         if key in names and state[names[key]] != shape
     ]
     problems = (("missing: ", missing), ("not in the network: ", extra), ("", shapes))
-    wrong = [what + first_few(names, MOST_NAMED) for what, names in problems if names]
-    if wrong:
-        raise WeightsError(f"weights {path} do not fit network {network}: {'; '.join(wrong)}.")
-    return {name: key for name, key in names.items() if name in own}
+    complaints = [what + first_few(names, MOST_NAMES) for what, names in problems if names]
+    if complaints:
+        raise WeightsError(f"weights {path} do not fit network {network}: {'; '.join(complaints)}.")
+    return {name: key for name, key in names.items() if name in module_shapes}
 
 
 def count_rows(module: nn.Module, path: Path, classes: int) -> int:
-    """Return how many rows a weights file has for the tensor with ``classes`` rows in ``module``; ``classes`` if it is not in the file."""
-    shapes, own = (
+    """Return how many rows a weights file has for the tensor with ``classes`` rows; ``classes`` if it lacks that."""
+    shapes, module_shapes = (
         {key: tuple(one.shape) for key, one in state.items()} for state in (read_state_dict(path), module.state_dict())
     )
-    names = _file_names(shapes, own)
-    prefix = _prefix(shapes, names, own)[0]
-    for name, shape in own.items():
-        found = shapes.get(names.get(f"{prefix}{name}", ""), ())
-        if shape and found and shape[0] == classes != found[0] and shape[1:] == found[1:]:
-            return int(found[0])
+    names = _file_names(shapes, module_shapes)
+    prefix = _prefix(shapes, names, module_shapes)[0]
+    for name, shape in module_shapes.items():
+        file_shape = shapes.get(names.get(f"{prefix}{name}", ""), ())
+        if shape and file_shape and shape[0] == classes != file_shape[0] and shape[1:] == file_shape[1:]:
+            return int(file_shape[0])
     return classes
 
 
-def _is_left_over(name: str) -> bool:
-    """Return whether a tensor of a file, by its name, may be there although the network has none of this name."""
-    return name.startswith(AUXILIARY + LOSSES) or name.rpartition(".")[2] in COUNTERS
+def _may_be_extra(name: str) -> bool:
+    """Return whether a tensor of a file, by its name, may be there although the network has none like it."""
+    return name.startswith(AUXILIARY + LOSS_PREFIXES) or name.rpartition(".")[2] in COUNTER_NAMES
 
 
-def _file_names(state: Iterable[str], own: Collection[str]) -> dict[str, str]:
-    """Return the names in a file, without what wrappers and old versions of torchvision add to them, each with its key in the file."""
-    wrapped = any(WRAPPED.search(name) for name in own)  # then it is the network that has a part of this name
-    short = {key if wrapped or key in own else WRAPPED.sub(r"\1", key): key for key in state}
-    return {name if name in own else OLD_DENSENET.sub(r"\1\2", name): key for name, key in short.items()}
+def _file_names(state: Iterable[str], module_names: Collection[str]) -> dict[str, str]:
+    """Return the names in a file, without what wrappers and old torchvision add, each with its key there."""
+    # If the network itself has a part of such a name, no wrapper has added it.
+    has_wrapper_names = any(WRAPPER_NAMES.search(name) for name in module_names)
+    keys = {key if has_wrapper_names or key in module_names else WRAPPER_NAMES.sub(r"\1", key): key for key in state}
+    return {name if name in module_names else OLD_DENSENET.sub(r"\1\2", name): key for name, key in keys.items()}
 
 
-def _prefix(state: Shapes, names: Mapping[str, str], own: Shapes) -> tuple[str, int]:
-    """Return a file's prefix under which most of a network's names and shapes are, of equal ones an average's (EMA); and how many tie."""
+def _prefix(state: Shapes, names: Mapping[str, str], module_shapes: Shapes) -> tuple[str, int]:
+    """Return the prefix in a file under which most of a network's names and shapes are, and how many tie.
+
+    Of equal ones it is that of an average (EMA).
+    """
     counts: collections.Counter[str] = collections.Counter()
     for name, key in names.items():
         parts = name.split(".")
         ends = (".".join(parts[place:]) for place in range(len(parts)))
-        counts.update(name.removesuffix(end) for end in ends if own.get(end) == state[key])
+        counts.update(name.removesuffix(end) for end in ends if module_shapes.get(end) == state[key])
     most = max(counts.values(), default=0)
-    equal = [prefix for prefix, count in counts.items() if count == most]
-    return max(equal, key=lambda prefix: bool(AVERAGE.search(prefix)), default=""), len(equal)
+    ties = [prefix for prefix, count in counts.items() if count == most]
+    return max(ties, key=lambda prefix: bool(AVERAGE.search(prefix)), default=""), len(ties)
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a weights file, or of its shards, by name; no code in the file is run; WeightsError if it is no state dict."""
+    """Return the tensors of a weights file or its shards by name, running no code; WeightsError if there are none."""
     return {key: value for file in _files(path) for key, value in _read_file(file).items()}
 
 
 def _files(path: Path) -> list[Path]:
-    """Return the files that hold the tensors of ``path``: the shards of an index, or the file itself; WeightsError if one is missing."""
+    """Return the files that hold the tensors of ``path``, itself or its shards; WeightsError if one is missing."""
     files = _shards(path) if path.is_file() and path.name.endswith(INDEX) else [path]
     for file in files:
         if not file.is_file():
@@ -177,7 +185,7 @@ def _files(path: Path) -> list[Path]:
 
 
 def _read_file(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of one weights file by name, whatever else it holds, running none of it; WeightsError if there are none."""
+    """Return the tensors of one weights file by name, running no code in it; WeightsError if there are none."""
     if path.suffix == ".safetensors":
         with one_line(WeightsError, f"weights {path} {UNREADABLE}"):
             return load_file(path)
@@ -200,7 +208,7 @@ def _read_file(path: Path) -> dict[str, Tensor]:
 
 
 def _cause(path: Path, error: Exception) -> str:
-    """Return why torch raised ``error`` instead of reading the tensors of the file at ``path``, and what to do."""
+    """Return why torch raised ``error`` instead of reading the tensors of ``path``, and what to do."""
     with path.open("rb") as file:
         is_legacy = file.read(len(LEGACY)) == LEGACY
     if is_legacy:
@@ -214,7 +222,7 @@ def _cause(path: Path, error: Exception) -> str:
 
 
 class _Inert:
-    """Takes the place of any class or function that a pickle names: it runs nothing, and keeps the state that it is given."""
+    """Takes the place of any class or function that a pickle names: it runs nothing, and stores its state."""
 
     def __new__(cls, *_: Any, **__: Any) -> Any:
         return super().__new__(cls)
@@ -227,30 +235,32 @@ class _Inert:
 
 
 class _InertDictionary:
-    """Takes the place of any kind of dictionary that a pickle names: makes a plain one, which torch then fills item by item."""
+    """Takes the place of any kind of dictionary that a pickle names, as a plain one that torch fills."""
 
     def __new__(cls, *_: Any) -> Any:
         return {}
 
 
 def _inert_classes(path: Path) -> AbstractContextManager[Any]:
-    """Return a context in which torch reads what else the checkpoint at ``path`` names (options, whole networks) as inert objects."""
-    find = getattr(torch.serialization, "get_unsafe_globals_in_checkpoint", None)  # since torch 2.6
-    if find is None or not zipfile.is_zipfile(path):
+    """Return a context in which torch reads what a checkpoint names besides tensors as inert objects."""
+    find_names = getattr(torch.serialization, "get_unsafe_globals_in_checkpoint", None)  # since torch 2.6
+    if find_names is None or not zipfile.is_zipfile(path):
         return nullcontext()
-    named: list[Any] = [(_InertDictionary if name.lower().endswith("dict") else _Inert, name) for name in find(path)]
-    return torch.serialization.safe_globals(named)
+    replacements: list[Any] = [
+        (_InertDictionary if name.lower().endswith("dict") else _Inert, name) for name in find_names(path)
+    ]
+    return torch.serialization.safe_globals(replacements)
 
 
-def _collect(value: Any, name: str, tensors: dict[str, Tensor], seen: set[int]) -> None:
-    """Add to ``tensors``, by dotted name, those in nested dictionaries and inert objects; ``seen`` has the ids of what was searched."""
+def _collect(value: Any, name: str, tensors: dict[str, Tensor], visited: set[int]) -> None:
+    """Add the tensors in nested dictionaries and inert objects to ``tensors``, but for ids in ``visited``."""
     if isinstance(value, Tensor) and name:
         tensors[name] = value
     value = value.state if isinstance(value, _Inert) else value
-    if isinstance(value, dict) and id(value) not in seen:
-        seen.add(id(value))
+    if isinstance(value, dict) and id(value) not in visited:
+        visited.add(id(value))
         for key, part in value.items():
-            _collect(part, name if key in PARTS else f"{name}.{key}".lstrip("."), tensors, seen)
+            _collect(part, name if key in MODULE_TABLES else f"{name}.{key}".lstrip("."), tensors, visited)
 
 
 def _refuse_compression(path: Path) -> None:
@@ -268,14 +278,14 @@ def _read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
 
 
 def _shards(index: Path) -> list[Path]:
-    """Return the files that an index of shards (``.index.json``) names; they must lie in its own folder, not below it.
+    """Return the files that an index of shards (``.index.json``) names, which must lie beside it.
 
     Raises:
         WeightsError: the index is damaged, or names a file elsewhere.
     """
     try:
-        named = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
-        names = sorted(set(named.values()))
+        weight_map = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+        names = sorted(set(weight_map.values()))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise WeightsError(
             f"weights {index} are not an index of shards: it needs weight_map, from tensors to files."
