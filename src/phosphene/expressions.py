@@ -32,9 +32,9 @@ def parse(text: str, labels: Labels, *, multi_label: bool = False) -> Concept:
             on both sides; or nothing is left to push down.
     """
     sides = _sides_of(text, labels)
-    both = set(sides.up) & set(sides.against)
-    if both:
-        raise ConceptError(f"{text!r} has {labels.short(min(both))!r} on both sides of ' vs ': name it on one.")
+    overlap = set(sides.up) & set(sides.against)
+    if overlap:
+        raise ConceptError(f"{text!r} has {labels.short(min(overlap))!r} on both sides of ' vs ': name it on one.")
     if not multi_label and not sides.against and len(set(sides.up)) == len(labels) > 1:
         raise ConceptError(f"{text!r} is a union of all classes, which nothing is told from: leave one out.")
     return Concept.of_sides(sides, labels, labels.groups)

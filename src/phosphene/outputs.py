@@ -193,8 +193,8 @@ def _refuse_levels(values: Tensor, slack: float) -> None:
     levels = round(float(sums[0, -1]))
     if levels < 2 or (sums[:, -1] - levels).abs().max() > slack:
         return
-    whole = [((sums - level).abs().amax(0) < slack).nonzero().flatten().tolist() for level in range(1, levels)]
-    ends = [0, *(place + 1 for places in whole for place in places), values.shape[1]]
+    level_ends = [((sums - level).abs().amax(0) < slack).nonzero().flatten().tolist() for level in range(1, levels)]
+    ends = [0, *(place + 1 for places in level_ends for place in places), values.shape[1]]
     parts = [
         f'output = "[{start}:{end}]"' for start, end in pairwise(ends)
     ]  # classes that are never likely blur the ends

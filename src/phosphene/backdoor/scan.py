@@ -157,8 +157,8 @@ def scan(
         has_few_classes = len(measurements.classes) < MIN_CLASSES
         comparisons = reference_measurements if has_few_classes else []
         clean_networks = [
-            clean_network(one, found, natural, comparisons)
-            for one, found in zip(reference, reference_measurements, strict=True)
+            clean_network(one, result, natural, comparisons)
+            for one, result in zip(reference, reference_measurements, strict=True)
         ]
         null = Null.of(classifier.num_classes, natural=natural, references=clean_networks, spec=classifier.spec)
         rows = class_rows(classifier, measurements, comparisons, null)

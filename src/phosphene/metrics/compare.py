@@ -277,8 +277,8 @@ def _prediction_changes(
     changes: dict[int, tuple[float, float] | None] = {}
     for one, class_groups in groups.items():
         drops = [(fmean(group) - two_standard_errors(group), fmean(group)) for group in class_groups]
-        least, most = (min(max(0.0, *values), 1.0) for values in zip(*drops, (0.0, 0.0), strict=True))
-        changes[one] = (round(least, 4), most) if drops else None
+        change, raw_drop = (min(max(0.0, *values), 1.0) for values in zip(*drops, (0.0, 0.0), strict=True))
+        changes[one] = (round(change, 4), raw_drop) if drops else None
     return changes
 
 
