@@ -17,7 +17,7 @@ from phosphene.engine import Engine
 from phosphene.errors import CardError, ConceptError, SamplesError
 from phosphene.expressions import find_among
 from phosphene.mapper import map_jobs
-from phosphene.mapper.units import reader_and_targets
+from phosphene.mapper.units import engine_and_targets
 from phosphene.metrics.matching import match_maps
 from phosphene.metrics.range_check import range_doubt
 from phosphene.metrics.scorecard import Score
@@ -126,7 +126,7 @@ class TestColumns:
     def test_are_the_distance_to_the_99th_percentile_in_deviations_up_or_down(self, pool):
         images = torch.rand(5, 3, 16, 16)
         with Engine(meter(), device="cpu", micro_batch=7) as engine:
-            reader, targets = reader_and_targets(engine, concepts("red", "low:red"), pool)
+            reader, targets = engine_and_targets(engine, concepts("red", "low:red"), pool)
             found = reader.logits(images)
         assert targets.tolist() == [[0, 0, 0, 1, 0, -1], [0, 0, 0, 0, 1, -1]]
         of_samples = pool.pixels[:, 0].float().mean((1, 2)) / 255
@@ -136,7 +136,7 @@ class TestColumns:
 
     def test_gradients_are_those_of_the_bare_output(self, pool):
         with Engine(meter(), device="cpu") as engine:
-            reader, targets = reader_and_targets(engine, concepts("red", "low:red"), pool)
+            reader, targets = engine_and_targets(engine, concepts("red", "low:red"), pool)
             nu, batch = torch.zeros(2, 3, 16, 16), pool.pixels[:4].expand(2, 4, 3, 16, 16)
             found = reader.mean_gradients(batch, nu, targets, "log-odds").gradient
         spread = (pool.pixels[:, 0].float().mean((1, 2)) / 255).std(correction=0)

@@ -8,7 +8,7 @@ import torch
 
 from phosphene.backdoor import drawing
 from phosphene.backdoor.triggers import (
-    KINDS,
+    TRIGGER_KINDS,
     Blended,
     Emblem,
     Patch,
@@ -54,7 +54,7 @@ def test_a_sample_changes_as_mask_and_pattern_say(name, shape):
 
 
 def test_every_kind_is_tried():
-    assert {trigger.kind for trigger in TRIGGERS.values()} == set(KINDS)
+    assert {trigger.kind for trigger in TRIGGERS.values()} == set(TRIGGER_KINDS)
 
 
 @pytest.mark.parametrize("name", TRIGGERS)

@@ -14,7 +14,7 @@ from phosphene.engine.targets import hits, targets_of
 from phosphene.engine.units import mean_activations
 from phosphene.errors import CardError, ConceptError, RunError
 from phosphene.labels import Labels
-from phosphene.mapper.units import reader_and_targets, resolve_units
+from phosphene.mapper.units import engine_and_targets, resolve_units
 from phosphene.metrics.predictions import logits_of_maps
 from phosphene.samples.pool import make_pool
 from phosphene.units import Unit
@@ -159,7 +159,7 @@ class TestReading:
         nu, batch = torch.zeros(1, 3, 16, 16), pool[None, :4]
         concept = Concept.of_unit(Unit("3", 2))
         with Engine(classifier, device="cpu") as engine:
-            reader, targets = reader_and_targets(engine, [concept], make_pool(pool, "samples"))
+            reader, targets = engine_and_targets(engine, [concept], make_pool(pool, "samples"))
             found = reader.mean_gradients(batch, nu, targets, "log-odds").gradient
             spread = reader.classifier.scales[0][1]
         leaf = (batch[0] / 255).requires_grad_()
