@@ -29,8 +29,8 @@ class ClassRow:
         label: Label of the class.
         share: Share of held-out samples of other classes that the class's best window sends to it, in [0, 1].
         tried: Number of those samples.
-        deviations: Measure -> how far the class stands out by it:
-        :meth:`phosphene.backdoor.measure.Measurements.deviations`.
+        deviations: Measure -> how far the class stands out by it,
+            from :meth:`phosphene.backdoor.measure.Measurements.deviations`.
         figure: All deviations combined: :func:`phosphene.backdoor.measure.figures`.
         p_value: Probability that the most deviating class of a clean network deviates as far.
     """
