@@ -67,10 +67,10 @@ def make_copies(names: "tuple[str, ...]") -> "dict[str, Any] | None":
 
 
 def load_network(name: str) -> Classifier:
-    """Load a copy that was trained, `clean` (the original network), or another network of the zoo."""
+    """Load a copy that was trained, or `clean`, the original network."""
     if name in COPIES:
         return load(FOLDER / name / "card.toml", trust=True)
-    return network(BASE if name == "clean" else name)
+    return network(BASE)
 
 
 def facts_file(name: str) -> Path:

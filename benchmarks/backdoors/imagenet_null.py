@@ -22,7 +22,7 @@ from benchmarks.backdoors.attacks import prune
 from benchmarks.backdoors.scanning import scan_code
 from benchmarks.common import DOCS, PHOTOGRAPHS, RESULTS, ROOT, markdown_table, network, write_result, write_section
 from phosphene.backdoor.measure import measure
-from phosphene.backdoor.null import CleanNetwork
+from phosphene.backdoor.null import CleanNetwork, Null
 from phosphene.backdoor.plant import accuracy
 from phosphene.backdoor.scan import clean_network
 from phosphene.backdoor.training import Change, Labelled, Schedule, fit
@@ -158,16 +158,26 @@ def main() -> None:
 
 def table() -> str:
     """Return the networks that have been measured as a Markdown table."""
+    every = [one for one in known().values() if one["accepted"]]
     rows = [
         (
             one["base"],
             one["training"] or "as it is",
-            f"{one['accuracy']:.0%}" + ("" if one["accepted"] else " (not counted)"),
+            f"{one['accuracy']:.0%}",
             f"{one['network']['figure']:.2f}",
+            rank(one, [other for other in every if other is not one]),
+            rank(one, [other for other in every if other["base"] != one["base"]]),
         )
-        for one in known().values()
+        for one in every
     ]
-    return markdown_table(("network", "fine-tuned", "clean top-1", "largest figure of a tested class"), rows)
+    title = ("network", "fine-tuned", "clean top-1", "largest figure of a tested class")
+    return markdown_table((*title, "p among the other networks", "p among copies of other networks"), rows)
+
+
+def rank(one: dict[str, Any], others: "list[dict[str, Any]]") -> str:
+    """Return the p-value that a scan would give a network, were only ``others`` behind the null model."""
+    clean = Null(tuple(CleanNetwork(**other["network"]) for other in others))
+    return f"{clean.p_value(one['network']['figure']):.2g}"
 
 
 def accepted() -> list[CleanNetwork]:

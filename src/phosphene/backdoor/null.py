@@ -3,8 +3,8 @@
 A network's figure is that of its most deviating class. The p-value of a figure is its rank among the figures of clean
 networks, ``(1 + number of them at least as large) / (number + 1)``: it assumes nothing of their distribution, and with
 133 networks it is never below 1 / 134. The networks that come with the package (``benchmarks/backdoors``) are small ones of
-many kinds. Networks of more than 64 classes are measured in another way, and are ranked among their like once at least 20 of
-those come with the package; none does so far. If you have clean networks of the same kind, pass them as references.
+many kinds, and 21 of 1,000 or 1,001 classes. Networks of more than 64 classes are measured in another way, so they are ranked
+among the latter, if samples are natural. If you have clean networks of the same kind, pass them as references.
 """
 
 import json

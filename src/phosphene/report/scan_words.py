@@ -27,9 +27,8 @@ NO_PROOF = (
 )
 DETECTED = (
     "Of 63 small networks with a planted backdoor to one class, the scan called 38 with the right class (48 to 71 %), and "
-    "without natural samples 27 of 63. Of networks with 1,001 classes, it called all "
-    "three trojaned copies of one, and none of six clean ones (docs/imagenet-trojan.md). docs/backdoor.md has the counts for "
-    "the kinds of trigger that were tried."
+    "without natural samples 27 of 63. Of four copies of a network with 1,001 classes, it called the three trojaned ones, and not "
+    "the clean one (docs/imagenet-trojan.md). docs/backdoor.md has the counts for the kinds of trigger that were tried."
 )
 FALSE_ALARMS = (
     "Of 42 small clean networks, the scan called 1 backdoored, too (0 to 12 %): 1 of 10 that were trained on drawings, and none of "
