@@ -17,6 +17,7 @@ about half an hour. Where there is no GPU, `--quick --networks demo:shapes --no-
 import argparse
 import json
 import math
+import signal
 import statistics
 import subprocess
 import sys
@@ -59,25 +60,33 @@ class Clock:
         return None if self.ends is None else min(most, self.ends - RESERVE - time.monotonic())
 
 
-def start(words: Sequence[str]) -> "subprocess.Popen[str]":
-    """Start a module in a process of its own."""
-    return subprocess.Popen([sys.executable, "-m", *words], stdin=-1, stdout=-1, stderr=-1, text=True, cwd=ROOT)
+class Module(subprocess.Popen[str]):
+    """A Python module in a process of its own; errors go to a file: a pipe that nobody reads until it is ready would block it."""
+
+    def __init__(self, words: Sequence[str]) -> None:
+        self.error_file = tempfile.TemporaryFile("w+")  # noqa: SIM115  (open as long as the process)
+        command = [sys.executable, "-m", *words]
+        super().__init__(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.error_file, text=True, cwd=ROOT
+        )
 
 
-def finish(process: "subprocess.Popen[str]", limit: "float | None") -> tuple[str, str]:
+def finish(process: Module, limit: "float | None", ended_well: Sequence[int] = (0,)) -> tuple[str, str]:
     """Let a process go on and wait for its end; return what it printed, and why it is not all there: empty if it ended well."""
-    try:
-        out, errors = process.communicate("\n", timeout=None if limit is None else max(limit, 0))
-    except subprocess.TimeoutExpired:
-        process.kill()
-        return process.communicate()[0], "no time was left"
-    if process.returncode < 0:  # killed while it compiled
-        return out, "no time was left"
-    last = (errors.strip().splitlines() or [f"exit code {process.returncode}"])[-1]
-    return out, "" if process.returncode in (0, 1, 3) else last  # 1 and 3 are verdicts of a scan
+    with process.error_file as errors:
+        try:
+            out, _ = process.communicate("\n", timeout=None if limit is None else max(limit, 0))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            return process.communicate()[0], "no time was left"
+        if process.returncode == -signal.SIGKILL:  # while it compiled
+            return out, "no time was left"
+        errors.seek(0)
+        last = (errors.read().strip().splitlines() or [f"exit code {process.returncode}"])[-1]
+    return out, "" if process.returncode in ended_well else last
 
 
-def wait_until_ready(processes: "Sequence[subprocess.Popen[str]]", limit: "float | None") -> None:
+def wait_until_ready(processes: Sequence[Module], limit: "float | None") -> None:
     """Wait until each process has printed a line or ended; kill those that take longer."""
     with ThreadPoolExecutor(len(processes)) as readers:
         lines = {readers.submit(process.stdout.readline): process for process in processes if process.stdout}
@@ -92,7 +101,7 @@ def measure_network(
     recipes = [case for case in MAP_TARGETS if name in MAP_TARGETS[case] or case[0] == "vivid"]
     cases = [(precision, f"{recipe}:{maps}") for precision in precisions for recipe, maps in recipes]
     more = ["--quick"] if quick else []
-    processes = [start(["benchmarks.engine.gpu_cases", spec, *case, *more]) for case in cases]
+    processes = [Module(["benchmarks.engine.gpu_cases", spec, *case, *more]) for case in cases]
     wait_until_ready(processes, clock.left(most=READY_SECONDS))
     rows = []
     for (precision, case), process in zip(cases, processes, strict=True):
@@ -108,7 +117,7 @@ def seconds_of(words: Sequence[str], limit: "float | None") -> tuple[float, str]
     began = time.monotonic()
     if limit is not None and limit <= 0:
         return 0.0, "no time was left"
-    _, why = finish(start(["phosphene", *words, "--trust"]), limit)
+    _, why = finish(Module(["phosphene", *words, "--trust"]), limit, ended_well=(0, 1, 3))  # verdicts of a scan
     return time.monotonic() - began, why
 
 
