@@ -1,12 +1,12 @@
 """Speed on a GPU beside its targets: `python -m benchmarks.engine.gpu [--quick]`.
 
+- commands: `phosphene map --all` of mobilenet_v2_a, `score` by three networks, `scan` of a network of 10 classes and
+  one of 1,001, each timed from outside, files and report included; a scan's own seconds beside them.
 - maps: `vivid` for one map alone and ten together, and `paper` for one map, by VGG-16, ResNet-50 and DenseNet-121 with
   random weights at 224 pixels (which cost the same), in single precision, with bf16 autocast, and compiled. All cases of
   a network compile and record beside each other; then each is measured alone. Beside it: the share of the bf16 matrix
   peak; the time over a raw loop of the same network, precision and compilation, the best of several batch sizes, eager
   and replayed as a CUDA graph; whether a map among ten is the map alone; where the GPU's time goes.
-- commands: `phosphene map --all` of mobilenet_v2_a, `score` by three networks, `scan` of a network of 10 classes and
-  one of 1,001, each timed from outside, files and report included.
 
 Every case and command runs in a process of its own, and what fails costs only its rows. `--quick` ends after at most
 8 minutes on one GPU with 16 cores and needs nothing but this repository and ../shared/zoo: bf16 only, `paper` with 30 of
@@ -117,7 +117,8 @@ def seconds_of(words: Sequence[str], limit: "float | None") -> tuple[float, str]
     began = time.monotonic()
     if limit is not None and limit <= 0:
         return 0.0, "no time was left"
-    _, why = finish(Module(["phosphene", *words, "--trust"]), limit, ended_well=(0, 1, 3))  # verdicts of a scan
+    verdicts = (0, 1, 3) if words[0] == "scan" else (0,)
+    _, why = finish(Module(["phosphene", *words, "--trust"]), limit, verdicts)
     return time.monotonic() - began, why
 
 
@@ -137,8 +138,18 @@ def measure_commands(clock: Clock, *, quick: bool) -> list[dict[str, Any]]:
         print(row, flush=True)
         return row
 
+    def add_scan(classes: int, target: int, spec: str) -> None:
+        """Scan a network; add the command's row, and one of the seconds that the scan counts: those without the start of a process."""
+        out = Path(folder) / f"{classes}"
+        row = add(f"scan, {classes:,} classes", target, ["scan", spec, "--no-map", "--out", str(out)])
+        if (out / "scan.json").exists():
+            seconds = round(json.loads((out / "scan.json").read_text())["seconds"], 1)
+            rows.append(row | {"command": f"{row['command']}, by scan.json", "target": "", "seconds": seconds})
+        elif not row["why"]:  # an error that nobody caught has the exit code of a verdict
+            row["why"] = "it wrote no scan.json"
+
     with tempfile.TemporaryDirectory() as folder:
-        add("scan, 10 classes", 4, ["scan", str(zoo / "cifar_resnet20.toml"), "--no-map", "--out", f"{folder}/10"])
+        add_scan(10, 4, str(zoo / "cifar_resnet20.toml"))
         out = f"{folder}/maps"
         classes = [word for index in range(QUICK_CLASSES) for word in ("-c", str(index))] if quick else ["--all"]
         row = add("map --all, 1,001 classes", 120, ["map", source, *classes, "--out", out])
@@ -146,7 +157,7 @@ def measure_commands(clock: Clock, *, quick: bool) -> list[dict[str, Any]]:
             each = statistics.median(one.seconds for one in RunDirectory(Path(out)).maps())
             row |= {"seconds": round(row["seconds"] + (CLASSES - QUICK_CLASSES) * each, 1), "scaled_up": True}
         add(f"score of {QUICK_CLASSES if quick else CLASSES} maps by three networks", 15, ["score", out, *to_targets])
-        add("scan, 1,001 classes", 60, ["scan", source, "--no-map", "--out", f"{folder}/1001"])
+        add_scan(CLASSES, 60, source)
     return rows
 
 
@@ -205,11 +216,12 @@ def main() -> None:
     print(hardware())
     quick, clock = arguments.quick, Clock(QUICK_SECONDS if arguments.quick else None)
     networks = {spec: spec for spec in arguments.networks} if arguments.networks else NETWORKS
+    # In --quick first, because the networks take all the time that there is.
+    commands = [] if arguments.no_commands else measure_commands(clock, quick=quick)
     maps: list[dict[str, Any]] = []
     for kind in PRECISIONS[:1] if quick else PRECISIONS:
         for name, spec in networks.items():
             maps += measure_network(name, spec, (kind, f"{kind} compiled"), clock, quick=quick)
-    commands = [] if arguments.no_commands else measure_commands(clock, quick=quick)
     print_tables(maps, commands)
     if torch.cuda.is_available():
         write_result("gpu-quick" if quick else "gpu", {"maps": maps, "commands": commands})
