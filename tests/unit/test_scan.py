@@ -4,6 +4,7 @@ import math
 import re
 import statistics
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
@@ -17,7 +18,7 @@ from phosphene.backdoor.measure import Measurements, ScanEngine, figures, measur
 from phosphene.backdoor.not_tested import MIN_SAMPLES
 from phosphene.backdoor.null import CleanNetwork, Null
 from phosphene.backdoor.pairs import easy_pairs
-from phosphene.backdoor.probes import Probes, in_turn, log_odds_of_all, probes_of
+from phosphene.backdoor.probes import Probes, in_turn, log_odds_of_all, move_to_all_classes, probes_of
 from phosphene.backdoor.routes import Effect, Route
 from phosphene.backdoor.scan import check_alpha, next_class, scan
 from phosphene.backdoor.verdict import ClassRow, Suspect, decide
@@ -187,6 +188,23 @@ def test_a_class_is_measured_alike_whatever_its_company():
     assert abs(alone[0].measured.share - among[2].measured.share) < 0.05
 
 
+def test_windows_run_together_and_are_measured_as_each_would_be_alone():
+    runs = []
+    with ScanEngine(TROJAN, device="cpu", on_images=runs.append) as engine:
+        search, held_out = probes_of(engine, hand.pool(), natural=True)
+        contents = torch.rand((16, 3, hand.SIDE, hand.SIDE), generator=torch.Generator().manual_seed(0))
+        runs.clear()
+        WindowSearch(engine, search, contents, 3)
+        assert len(runs) <= 2, "a run per content is too many"
+        windows = [Window(Route(k), contents[k], ((k, 0, k + 8, 8),)) for k in range(8)]
+        runs.clear()
+        together = measure_windows(engine, held_out, windows, 100)
+        assert len(runs) == 1
+        alone = [measure_windows(engine, held_out, [one], 100)[0].measured for one in windows]
+    assert [(one.measured.hits, one.measured.tried) for one in together] == [(one.hits, one.tried) for one in alone]
+    assert [one.measured.mean for one in together] == pytest.approx([one.mean for one in alone], rel=1e-4)
+
+
 def test_a_level_is_the_log_odds_of_the_share_and_does_not_saturate():
     draw = torch.Generator().manual_seed(0)
     odds = 2 * torch.randn(20_000, generator=draw) + 1.5
@@ -251,6 +269,15 @@ def test_drawn_images_are_moved_until_every_class_is_predicted():
         search, held_out = probes_of(engine, pool, natural=False)
     assert len(torch.unique(search.predicted)) == len(torch.unique(held_out.predicted)) == hand.CLASSES
     assert isinstance(search, Probes)
+
+
+def test_images_that_are_moved_run_in_few_different_numbers():
+    pixels, runs = hand.pool().pixels, []
+    with ScanEngine(hand.classifier(), device="cpu", on_images=runs.append) as engine:
+        move_to_all_classes(engine, pixels)
+    numbers = list(dict.fromkeys(runs))
+    assert len(numbers) > 2
+    assert all(2 * after <= before for before, after in pairwise(numbers))
 
 
 def test_the_images_that_a_scan_costs_are_foretold():

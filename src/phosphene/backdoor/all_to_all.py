@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from phosphene.backdoor.adam import Adam
-from phosphene.backdoor.boxes import Box, mask_of, masks_of, paste, resized, shifted_boxes
+from phosphene.backdoor.boxes import Box, masks_of, paste, resized, shifted_boxes
 from phosphene.backdoor.probes import HELD_OUT, Probes, log_odds_of, logits_of
 from phosphene.backdoor.window import LENGTH, Effort, WindowSearch
 from phosphene.engine import Engine
@@ -92,13 +92,14 @@ def search_all_to_all(
     places = [(k, windows.boxes[place]) for k, place in (divmod(one, len(windows.boxes)) for one in order)]
     places += [(k, near) for k, box in places[:AROUND] for near in shifted_boxes(box, windows.step, size)]
     first_side = places[0][1][2] - places[0][1][0]
-    found = []
+    starts: list[tuple[int, Box]] = []
     for side in dict.fromkeys((first_side, round(LARGER * first_side))):
         tries = [(k, resized(box, side, size)) for k, box in places]
-        for k, box in _second_round(engine, search, windows.contents, tries):
-            content = _refine(engine, search, windows.contents[k], box, seed)
-            found.append(_measure_window(engine, held_out, content, box))
-    return max(found, key=lambda one: one.figure)
+        starts += _second_round(engine, search, windows.contents, tries)
+    boxes = [box for _, box in starts]
+    contents = _refine(engine, search, windows.contents[[k for k, _ in starts]], boxes, seed)
+    refined = [_measure_window(engine, held_out, *one) for one in zip(contents, boxes, strict=True)]
+    return max(refined, key=lambda one: one.figure)
 
 
 def search_passes() -> int:
@@ -125,17 +126,18 @@ def _second_round(
     return list(chosen.values())[:REFINED]
 
 
-def _refine(engine: Engine, search: Probes, start: Tensor, box: Box, seed: int) -> Tensor:
-    """Optimise ``start`` (c, h, w) inside the box by 15 Adam steps that make samples' predicted classes less likely; return the content."""
+def _refine(engine: Engine, search: Probes, starts: Tensor, boxes: Sequence[Box], seed: int) -> Tensor:
+    """Optimise ``starts`` (k, c, h, w), each inside its box, by 15 Adam steps that make samples' predicted classes less likely."""
     draw = torch.Generator().manual_seed(seed)
-    mask, content = mask_of([box], start), start.clone()
-    adam = Adam(content, LENGTH)
+    masks, contents = masks_of(boxes, starts)[:, None], starts.clone()
+    adam = Adam(contents, LENGTH)
     for _ in range(STEPS):
         few = search[torch.randint(len(search), (DRAWN,), generator=draw)]
-        pasted = torch.where(mask, content, few.pixels.to(engine.dtype) / 255)
-        adam.step(-(engine.gradients(pasted, few.predicted, "log-odds").gradient * mask).mean(0))
-        content.clamp_(0, 1)
-    return content
+        pasted = torch.where(masks, contents[:, None], few.pixels.to(engine.dtype) / 255)
+        slope = engine.gradients(pasted.flatten(0, 1), few.predicted.repeat(len(starts)), "log-odds").gradient
+        adam.step(-(slope.view_as(pasted) * masks).mean(1))
+        contents.clamp_(0, 1)
+    return contents
 
 
 def _measure_window(engine: Engine, held_out: Probes, content: Tensor, box: Box) -> AllToAll:

@@ -119,10 +119,13 @@ def move_to_all_classes(engine: Engine, pixels: Tensor, *, seed: int = 0) -> Ten
     for _ in range(STEPS):
         found = engine.gradients(x[moving], targets_for(engine, wanted[moving]), "log-odds")
         unsure = found.loss > -SURE
-        moving, gradient = moving[unsure], found.gradient[unsure]
-        if not len(moving):
+        unfinished, gradient = moving[unsure], found.gradient[unsure]
+        if not len(unfinished):
             break
-        x[moving] = (x[moving] - LENGTH * gradient.sign()).clamp(0, 1)
+        x[unfinished] = (x[unfinished] - LENGTH * gradient.sign()).clamp(0, 1)
+        # Not at every step: a GPU chooses kernels anew for every number of images.
+        if 2 * len(unfinished) <= len(moving):
+            moving = unfinished
     return (x * 255).round().to(torch.uint8)
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from phosphene.backdoor.adam import Adam
-from phosphene.backdoor.probes import Probes, log_odds_of, targets_for
+from phosphene.backdoor.probes import Probes, log_odds_of, logits_of, targets_for
 from phosphene.engine import Engine
 from phosphene.engine.targets import hits
 
@@ -89,6 +89,9 @@ class Effect:
         return LOGISTIC_STD * self.mean / math.sqrt(self.spread**2 + 1)
 
 
+NO_EFFECT = Effect(0, 0, 0.0, 1.0)  # of a trigger for which there are no samples
+
+
 def raise_log_odds(
     engine: Engine,
     search: Probes,
@@ -142,10 +145,19 @@ def raise_log_odds(
 
 def effect_of(engine: Engine, pixels: Tensor, route: Route) -> Effect:
     """Classify samples with a trigger on them, uint8 (n, c, h, w); return an Effect: hits and log-odds of the route's target class."""
-    if not len(pixels):
-        return Effect(0, 0, 0.0, 1.0)
-    logits = engine.logits(pixels.to(engine.device).to(engine.dtype) / 255)
-    target = torch.full((len(logits),), route.target, device=logits.device)
-    odds = log_odds_of(logits, target, multi_label=engine.classifier.multi_label).double()
-    moved = int(hits(logits, targets_for(engine, target)).sum())
-    return Effect(moved, len(pixels), float(odds.mean()), float(odds.std(correction=0)))
+    return effects_of(engine, [pixels], [route])[0]
+
+
+def effects_of(engine: Engine, pixels: Sequence[Tensor], routes: Sequence[Route]) -> list[Effect]:
+    """Return the Effect of several triggers, each of samples with it on them, uint8 (n, c, h, w), and of its Route; n may be 0."""
+    counts = [len(one) for one in pixels]
+    if not sum(counts):
+        return [NO_EFFECT for _ in routes]
+    targets = [route.target for route, number in zip(routes, counts, strict=True) for _ in range(number)]
+    logits, target = logits_of(engine, torch.cat(list(pixels))), torch.tensor(targets, device=engine.device)
+    odds = log_odds_of(logits, target, multi_label=engine.classifier.multi_label).double().cpu()
+    moved = hits(logits, targets_for(engine, target)).cpu()
+    return [
+        Effect(int(hit.sum()), len(hit), float(own.mean()), float(own.std(correction=0))) if len(hit) else NO_EFFECT
+        for hit, own in zip(torch.split(moved, counts), torch.split(odds, counts), strict=True)
+    ]

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from phosphene.backdoor.boxes import Box, grid, mask_of, masks_of, paste, shifted_boxes
 from phosphene.backdoor.probes import Probes, log_odds_of, log_odds_of_all
-from phosphene.backdoor.routes import ASCENT_STEPS, SAMPLES_PER_STEP, Effect, Route, effect_of, raise_log_odds
+from phosphene.backdoor.routes import ASCENT_STEPS, SAMPLES_PER_STEP, Effect, Route, effects_of, raise_log_odds
 from phosphene.engine import Engine
 
 LENGTH = 0.1  # length of a step of the refinement, in [0, 1]
@@ -145,17 +145,13 @@ class WindowSearch:
         """Paste what each of ``contents`` has inside each box on the first samples; return all log-odds, (k, boxes, samples, classes)."""
         x = self.first.pixels.to(self.engine.dtype) / 255
         masks = masks_of(self.boxes, x)[:, None]
-        at_once = max(1, 4 * self.engine.micro_batch // len(x))
-        found = []
-        for content in self.contents:
-            parts = [
-                log_odds_of_all(
-                    self.engine.logits(torch.where(part, content, x).flatten(0, 1)), multi_label=self.multi_label
-                )
-                for part in torch.split(masks, at_once)
-            ]
-            found.append(torch.cat(parts).view(len(self.boxes), len(x), -1))
-        return torch.stack(found)
+        tries = torch.cartesian_prod(*(torch.arange(len(one), device=x.device) for one in (self.contents, masks)))
+        odds = []
+        for part in torch.split(tries, max(1, 4 * self.engine.micro_batch // len(x))):
+            content, place = part.unbind(1)
+            pasted = torch.where(masks[place], self.contents[content][:, None], x)
+            odds.append(log_odds_of_all(self.engine.logits(pasted.flatten(0, 1)), multi_label=self.multi_label))
+        return torch.cat(odds).view(len(self.contents), len(self.boxes), len(x), -1)
 
     def _second_round(self, tries: Sequence[Window]) -> list[Window]:
         """Paste all ``tries`` (Windows) on routes' samples; return the ``effort.refined`` best per route, of each source's best routes.
@@ -166,16 +162,18 @@ class WindowSearch:
         count, dtype = self.effort.second, self.engine.dtype
         few = {one: self.search.pixels[one.rows(self.search)[:count]].to(dtype) / 255 for one in each_route}
         score: list[Tensor] = []
-        for part in (tries[k : k + self.engine.micro_batch] for k in range(0, len(tries), self.engine.micro_batch)):
-            pasted = [torch.where(mask_of(one.boxes, one.content), one.content, few[one.route]) for one in part]
-            lengths = [len(one) for one in pasted]
-            targets = [one.route.target for one, length in zip(part, lengths, strict=True) for _ in range(length)]
-            classes = torch.tensor(targets, device=self.engine.device)
-            each = log_odds_of(self.engine.logits(torch.cat(pasted)), classes, multi_label=self.multi_label)
-            score += [one.mean() for one in torch.split(each, lengths)]
+        at_once = max(1, 4 * self.engine.micro_batch // count)
+        for part in (tries[k : k + at_once] for k in range(0, len(tries), at_once)):
+            x = torch.cat([few[one.route] for one in part])
+            owner = torch.tensor([k for k, one in enumerate(part) for _ in range(len(few[one.route]))], device=x.device)
+            masks = masks_of([one.boxes[0] for one in part], x)  # there is one
+            pasted = torch.where(masks[owner], torch.stack([one.content for one in part])[owner], x)
+            targets = torch.tensor([one.route.target for one in part], device=x.device)[owner]
+            each = log_odds_of(self.engine.logits(pasted), targets, multi_label=self.multi_label)
+            score.append(each.new_zeros(len(part)).index_add_(0, owner, each) / owner.bincount())
         chosen: dict[Route, dict[tuple[Box, ...], Window]] = {}
         promising: dict[int | None, list[Route]] = {}
-        for k in torch.stack(score).argsort(descending=True).tolist():
+        for k in torch.cat(score).argsort(descending=True).tolist():
             route = tries[k].route
             own, of_source = chosen.setdefault(route, {}), promising.setdefault(route.source, [])
             if len(own) < self.effort.refined:
@@ -233,9 +231,10 @@ def measure_windows(engine: Engine, held_out: Probes, windows: Sequence[Window],
         most: Samples per route.
     """
     best: dict[Route, Window] = {}
-    for one in windows:
-        x = one.route.samples(held_out, most)
-        found = replace(one, effect=effect_of(engine, paste(one.content, one.boxes, x), one.route))
-        if one.route not in best or found.measured.rank > best[one.route].measured.rank:
-            best[one.route] = found
+    at_once = max(1, 4 * engine.micro_batch // most)
+    for part in (windows[k : k + at_once] for k in range(0, len(windows), at_once)):
+        pasted = [paste(one.content, one.boxes, one.route.samples(held_out, most)) for one in part]
+        for one, effect in zip(part, effects_of(engine, pasted, [one.route for one in part]), strict=True):
+            if one.route not in best or effect.rank > best[one.route].measured.rank:
+                best[one.route] = replace(one, effect=effect)
     return list(best.values())
