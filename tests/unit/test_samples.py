@@ -2,6 +2,7 @@
 
 import io
 import os
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from PIL import Image
 
 from phosphene.errors import SamplesError
 from phosphene.labels import Labels
-from phosphene.samples import default_samples, load_samples
+from phosphene.samples import default_samples, load_samples, synthetic
 from phosphene.samples.images import fit
 from phosphene.samples.labelled import examples_of, load_labelled
 from phosphene.samples.pool import MAX_SAMPLES, make_pool, random_subset
@@ -443,6 +444,15 @@ def test_a_folder_whose_name_looks_like_a_file_is_still_a_folder(tmp_path):
 def test_defaults_need_no_data():
     assert default_samples("demo:anything") == "demo:shapes"
     assert default_samples("path/card.toml") == "synthetic:mixed"
+
+
+def test_drawn_samples_take_little_more_memory_than_their_noise():
+    shape, count = (3, 64, 64), 60
+    tracemalloc.start()
+    drawn = synthetic.mixed(np.random.default_rng(0), count, shape)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2 * 4 * drawn.size  # four bytes per value
 
 
 # --- the pool

@@ -45,7 +45,9 @@ def mixed(rng: np.random.Generator, count: int, shape: tuple[int, int, int]) -> 
     """
     colour = rng.uniform(0, 1, (count, shape[0], 1, 1))
     contrast = 0.3 * rng.uniform(0, 1, (count, 1, 1, 1)) ** 2
-    return _to_uint8(colour + contrast * spectral_noise(rng, rng.uniform(0.7, 1.5, count), shape))
+    noise = spectral_noise(rng, rng.uniform(0.7, 1.5, count), shape)
+    # One after the other, because all images in double precision take several times the memory.
+    return np.stack([_to_uint8(a + b * one) for a, b, one in zip(colour, contrast, noise, strict=True)])
 
 
 def spectral_noise(rng: np.random.Generator, slope: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
