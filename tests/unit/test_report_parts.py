@@ -5,6 +5,7 @@ import io
 import json
 import re
 import shlex
+import threading
 from html import unescape
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from phosphene.labels import Labels
 from phosphene.recipe import resolve
 from phosphene.report import html, write_report
 from phosphene.report.curves import curve
-from phosphene.report.images import MOST_PIXELS, brightness_image, data_url, scale_for, weight_image
+from phosphene.report.images import MOST_PIXELS, brightness_image, data_url, in_threads, scale_for, weight_image
 from phosphene.report.made import check_commands, map_commands
 from phosphene.runs import RunDirectory, run_facts
 from phosphene.runs.predictions import write_predictions
@@ -304,3 +305,18 @@ def test_the_charts_that_parts_may_use():
     assert 'style="left:50%">suspect above 4.1</span>' in text
     assert 'style="left:50%">4.1</span>' in text
     assert "&lt;axis&gt;" in text
+
+
+def test_images_are_made_by_several_threads_in_order_and_a_few_at_a_time(monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    both, taken = threading.Barrier(2, timeout=60), []
+
+    def square(number):
+        if number < 2:
+            both.wait()
+        return number**2
+
+    pairs = in_threads(square, (taken.append(number) or number for number in range(100)))
+    assert next(pairs) == (0, 0)
+    assert len(taken) <= 32
+    assert list(pairs) == [(number, number**2) for number in range(1, 100)]

@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections.abc import Iterator
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -18,7 +19,7 @@ from phosphene.image_files import to_data_url
 from phosphene.labels import first_synonym
 from phosphene.outputs import MULTI_LABEL
 from phosphene.report.curves import curve
-from phosphene.report.images import MOST_PIXELS, brightness_image, data_url, scale_for, weight_image
+from phosphene.report.images import MOST_PIXELS, brightness_image, data_url, in_threads, scale_for, weight_image
 from phosphene.runs import RunDirectory
 from phosphene.runs.frames import NAME as FRAMES
 from phosphene.runs.map_json import FIGURES
@@ -107,7 +108,7 @@ def sheet_of_maps(
 def _cards(run: RunDirectory, facts: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Yield a dictionary for the template per finished map: its images as data URLs, figures, and what classifiers predict for it.
 
-    Maps are read one after the other and turned into text, so that a thousand of them fit into memory.
+    A few maps at a time are read and turned into text, so that a thousand of them fit into memory.
     """
     maps, size = len(run.finished_folders()), tuple(facts["model"]["input"]["size"])
     scale, pixels = scale_for(max(1, maps), size), maps * math.prod(size)
@@ -117,11 +118,12 @@ def _cards(run: RunDirectory, facts: dict[str, Any]) -> Iterator[dict[str, Any]]
     own = next((one for one in classifiers if one.sha256 == facts["model"]["sha256"]), None)
     others = [one for one in classifiers if one is not own]
     side = SIDE if maps <= MOST_LARGE else SIDE // 2
-    for number, one in enumerate(run.maps()):
-        multi_label = facts["model"].get("output") in MULTI_LABEL
-        card = _words(one, own, others, multi_label=multi_label) | _images(one, scale, quality)
-        if number < MOST_ON_SHEET:
-            card["thumbnail"] = one.image.convert("RGB").resize((side, side), Image.Resampling.LANCZOS, reducing_gap=2)
+    multi_label = facts["model"].get("output") in MULTI_LABEL
+    images_of = partial(_images, scale=scale, quality=quality, side=side)
+    for number, (one, images) in enumerate(in_threads(images_of, run.maps())):
+        card = _words(one, own, others, multi_label=multi_label) | images
+        if number >= MOST_ON_SHEET:
+            del card["thumbnail"]
         animation = run.folder(one.job, one.label) / FRAMES
         size_of_frames = animation.stat().st_size if animation.is_file() else 0
         if 0 < size_of_frames <= bytes_for_frames:
@@ -233,9 +235,10 @@ def _words(
     }
 
 
-def _images(one: ConceptMap, scale: float, quality: int) -> dict[str, Any]:
-    """Return a map's images as data URLs (colour, faint, brightness, Xi), and the faint one's contrast, all in one dictionary."""
+def _images(one: ConceptMap, scale: float, quality: int, side: int) -> dict[str, Any]:
+    """Return a map's images as data URLs (colour, faint, brightness, Xi), the faint one's contrast and a thumbnail, in one dictionary."""
     return {
+        "thumbnail": one.image.convert("RGB").resize((side, side), Image.Resampling.LANCZOS, reducing_gap=2),
         "image": data_url(one.image, scale, quality),
         "faint": data_url(to_image(render(one.nu, FAINT)), scale, 85),
         "faint_contrast": FAINT,
