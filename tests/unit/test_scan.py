@@ -21,6 +21,7 @@ from phosphene.backdoor.pairs import easy_pairs
 from phosphene.backdoor.probes import Probes, in_turn, log_odds_of_all, move_to_all_classes, probes_of
 from phosphene.backdoor.routes import Effect, Route
 from phosphene.backdoor.scan import check_alpha, next_class, scan
+from phosphene.backdoor.screen import mean_logit_rises
 from phosphene.backdoor.verdict import ClassRow, Suspect, decide
 from phosphene.backdoor.window import Window, WindowSearch, measure_windows, window_contents
 from phosphene.engine import Engine
@@ -203,6 +204,17 @@ def test_windows_run_together_and_are_measured_as_each_would_be_alone():
         alone = [measure_windows(engine, held_out, [one], 100)[0].measured for one in windows]
     assert [(one.measured.hits, one.measured.tried) for one in together] == [(one.hits, one.tried) for one in alone]
     assert [one.measured.mean for one in together] == pytest.approx([one.mean for one in alone], rel=1e-4)
+
+
+def test_marks_raise_logits_alike_whether_they_run_together_or_one_by_one():
+    runs = []
+    with ScanEngine(hand.classifier(classes=70), device="cpu", on_images=runs.append) as engine:
+        search, _ = probes_of(engine, hand.pool(), natural=True)
+        runs.clear()
+        together = mean_logit_rises(engine, search)
+        assert len(runs) <= 4  # of 1,600 images
+        engine.micro_batch = 4
+        assert torch.allclose(mean_logit_rises(engine, search), together, atol=1e-4)
 
 
 def test_a_level_is_the_log_odds_of_the_share_and_does_not_saturate():

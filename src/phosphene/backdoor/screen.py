@@ -6,6 +6,7 @@ pass shows all classes at once. Beside that, every class's margin is maximised f
 """
 
 from collections.abc import Iterator
+from itertools import islice
 
 import torch
 from torch import Tensor
@@ -43,12 +44,15 @@ def mean_logit_rises(engine: Engine, search: Probes, *, seed: int = 0) -> Tensor
     draw = torch.Generator().manual_seed(seed)
     plain = logits_of(engine, search.pixels)
     total = torch.zeros(plain.shape[1], dtype=torch.double)
-    for mask, paint in random_marks(engine.classifier.input.shape, draw):
-        chosen = torch.randperm(len(search), generator=draw)[:ON].to(search.pixels.device)
-        colours = (paint * 255).round().to(engine.device, torch.uint8)
-        pasted = torch.where(mask.to(engine.device), colours, search.pixels[chosen])
-        rise = (logits_of(engine, pasted) - plain[chosen]).mean(0).double().cpu()
-        total += (rise - rise.median()) / MARKS
+    marks = random_marks(engine.classifier.input.shape, draw)
+    tries = ((*mark, torch.randperm(len(search), generator=draw)[:ON]) for mark in marks)
+    while block := list(islice(tries, max(1, engine.micro_batch // ON))):
+        masks, paints, chosen = (torch.stack(column).to(engine.device) for column in zip(*block, strict=True))
+        colours = (paints * 255).round().to(torch.uint8)
+        pasted = torch.where(masks[:, None], colours[:, None], search.pixels[chosen])
+        logits = logits_of(engine, pasted.flatten(0, 1)).view(*chosen.shape, -1)
+        rises = (logits - plain[chosen]).mean(1).double().cpu()
+        total += (rises - rises.median(1, keepdim=True).values).sum(0) / MARKS
     return total
 
 
