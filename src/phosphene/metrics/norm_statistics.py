@@ -5,6 +5,7 @@ on the first two moments of the samples alone, so that noise with the moments of
 """
 
 import math
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -28,10 +29,11 @@ SEED = 1987
 RUNNING_STATISTICS = ("running_mean", "running_var")
 
 
+@lru_cache(maxsize=1)  # networks that are examined one after the other mostly have one size
 def natural_noise(count: int, shape: tuple[int, int, int]) -> Tensor:
     """Return noise with the colours and spectrum of natural images, float32 (count, c, h, w) in [0, 1].
 
-    It is always the same.
+    It is always the same, and cached: do not change it.
     """
     rng = np.random.default_rng(SEED)
     waves = spectral_noise(rng, np.full(count, SPECTRUM_SLOPE), shape)
