@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from phosphene.classifier import Classifier
-from phosphene.engine import Engine
+from phosphene.engine import Engine, compiling
 from phosphene.engine.compiling import CompileFigures, cache_file, compiled_if_it_pays, network_facts
 from phosphene.engine.statistics import Prior
 from phosphene.errors import DeviceError, SpeedWarning
@@ -170,3 +170,15 @@ def test_without_a_compiler_auto_goes_on_and_says_so() -> None:
         ):
             engine.forwards.chosen[None] = compiled_if_it_pays(engine, engine.classifier.logits, 2)
         torch.testing.assert_close(engine.gradients(images, classes).gradient, expected)
+
+
+def test_memory_that_runs_out_in_a_library_is_no_reason_not_to_compile(monkeypatch) -> None:
+    def without_room(_: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED")
+
+    monkeypatch.setattr(compiling, "compiled", lambda *_: without_room)
+    with (
+        Engine(classifier(8), device="cpu", planned_passes=10**12) as engine,
+        pytest.raises(RuntimeError, match="ALLOC_FAILED"),  # fewer images are tried
+    ):
+        compiled_if_it_pays(engine, engine.classifier.logits, 2)

@@ -285,22 +285,32 @@ def test_devices_that_are_not_there(device: str) -> None:
 
 
 class Hungry(nn.Module):
-    """Runs out of memory on more than ``most`` images at once."""
+    """Raises ``error`` on more than ``most`` images at once."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, error: RuntimeError) -> None:
         super().__init__()
-        self.most, self.net = most, network()
+        self.most, self.error, self.net = most, error, network()
 
     def forward(self, pixels: Tensor) -> Tensor:
         if len(pixels) > self.most:
-            raise torch.cuda.OutOfMemoryError
+            raise self.error
         answer: Tensor = self.net(pixels)
         return answer
 
 
-def test_what_does_not_fit_is_halved_and_computed_all_the_same() -> None:
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.cuda.OutOfMemoryError(),
+        RuntimeError("GET was unable to find an engine to execute this computation"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    ],
+    ids=str,
+)
+def test_what_does_not_fit_is_halved_and_computed_all_the_same(error: RuntimeError) -> None:
     torch.manual_seed(0)
-    hungry = Classifier(Hungry(3), size=12)
+    hungry = Classifier(Hungry(3, error), size=12)
     batch, nu, classes = samples(2, 5, 3, 12, 12), torch.zeros(2, 3, 12, 12), torch.tensor([1, 2])
     with Engine(hungry, device="cpu", micro_batch=16) as engine:
         found = engine.mean_gradients(batch, nu, classes)

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from phosphene.engine.gradients import refuse_quantised
+from phosphene.engine.memory import is_out_of_memory
 from phosphene.errors import DeviceError, RunError, SpeedWarning, first_line
 from phosphene.runs.atomic import read_json, write_json
 
@@ -113,9 +114,9 @@ def compiled_if_it_pays(engine: "Engine", plain: Forward, count: int, hooks: Hoo
     fast = compiled(engine, plain)
     try:
         first, *others = pass_seconds(engine, fast, count, hooks)
-    except torch.cuda.OutOfMemoryError:
-        raise  # fewer images will be tried
-    except Exception as error:  # noqa: BLE001  (a compiler may raise anything; what the network raises, it raises again)
+    except Exception as error:  # a compiler may raise anything; what the network raises, it raises again
+        if is_out_of_memory(error):
+            raise  # fewer images will be tried
         line = f"{engine.classifier.name} is not compiled ({first_line(error)}): its maps are right, and take longer."
         warnings.warn(line, SpeedWarning, stacklevel=2)
         return plain

@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import functools
+import re
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
@@ -21,6 +22,8 @@ Result = TypeVar("Result")
 # together; half as many whenever memory runs out.
 CPU_MICRO_BATCH = 8 * 224 * 224
 CUDA_MICRO_BATCH = 256 * 224 * 224
+
+NO_WORKSPACE = "unable to find an engine|CU(DNN|BLAS)_STATUS_ALLOC_FAILED"
 
 # From glibc's malloc.h.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
@@ -42,6 +45,13 @@ def keep_freed_memory() -> None:
             mallopt(M_TRIM_THRESHOLD, LARGEST)
 
 
+def is_out_of_memory(error: Exception) -> bool:
+    """Return whether an error says that a GPU's memory ran out: torch's own, or one of cuDNN or cuBLAS without room for a workspace."""
+    return isinstance(error, torch.cuda.OutOfMemoryError) or (
+        isinstance(error, RuntimeError) and re.search(NO_WORKSPACE, str(error)) is not None
+    )
+
+
 def halving_micro_batch(engine: "Engine", run: Callable[[], Result]) -> Result:
     """Return ``run()``; if GPU memory runs out, halve the engine's micro-batch for good and repeat; DeviceError if one image does not fit.
 
@@ -51,7 +61,9 @@ def halving_micro_batch(engine: "Engine", run: Callable[[], Result]) -> Result:
     while True:
         try:
             return run()
-        except torch.cuda.OutOfMemoryError:
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
             if engine.device.type == "cuda" and torch.cuda.is_current_stream_capturing():
                 raise  # memory cannot be freed now: the step is taken eagerly
             if engine.micro_batch == 1:
