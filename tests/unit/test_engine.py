@@ -113,10 +113,19 @@ def test_no_hook_is_left_where_one_cannot_be_registered() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "device", "picked"),
-    [("auto", "cpu", "fp32"), ("auto", "cuda", "bf16"), ("tf32", "cuda", "tf32"), ("fp32", "cuda", "fp32")],
+    ("name", "device", "capability", "picked"),
+    [
+        ("auto", "cpu", None, "fp32"),
+        ("auto", "cuda", (8, 0), "bf16"),
+        ("auto", "cuda", (7, 5), "fp32"),
+        ("tf32", "cuda", (8, 0), "tf32"),
+        ("bf16", "cuda", (7, 5), "bf16"),
+    ],
 )
-def test_auto_is_bf16_on_a_gpu(name: str, device: str, picked: str) -> None:
+def test_auto_is_bf16_on_a_gpu_that_computes_in_it(
+    name: str, device: str, capability, picked: str, monkeypatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
     assert pick_precision(name, torch.device(device)) == picked
 
 

@@ -12,7 +12,7 @@ precision = click.option(
     default="auto",
     show_default=True,
     type=click.Choice(["auto", "fp32", "tf32", "bf16"]),
-    help="Number format that the network computes in. auto: on a GPU bf16 for maps and tf32 for scans and doctor; else fp32.",
+    help="Number format that the network computes in. auto: on a GPU bf16 for maps (from Ampere on), tf32 for scans and doctor; else fp32.",
 )
 compiled = click.option(
     "--compile",

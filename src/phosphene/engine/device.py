@@ -9,6 +9,7 @@ from phosphene.errors import DeviceError
 from phosphene.module_state import Turn
 
 PRECISIONS = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16, "fp64": torch.float64}
+BF16_CAPABILITY = (8, 0)  # compute capability from which a GPU computes in bf16; older ones (V100, T4) emulate it
 
 
 def pick_device(name: str) -> torch.device:
@@ -34,7 +35,7 @@ def pick_device(name: str) -> torch.device:
 
 
 def pick_precision(name: str, device: torch.device) -> str:
-    """Return a name in :data:`PRECISIONS`: as given, or for ``auto`` ``bf16`` on a GPU and else ``fp32``; DeviceError if it is unknown.
+    """Return a name in :data:`PRECISIONS`: as given, or for ``auto`` ``bf16`` on newer GPUs, else ``fp32``; DeviceError if unknown.
 
     ``bf16`` is autocast: maps, moments and pixels stay single; maps made by it score as well (docs/performance.md).
     ``tf32`` is single precision in which a GPU's convolutions round their inputs to TF32. ``fp64`` serves the reference
@@ -44,7 +45,8 @@ def pick_precision(name: str, device: torch.device) -> str:
         DeviceError: the precision is unknown.
     """
     if name == "auto":
-        return "bf16" if device.type == "cuda" else "fp32"
+        computes_in_bf16 = device.type == "cuda" and torch.cuda.get_device_capability(device) >= BF16_CAPABILITY
+        return "bf16" if computes_in_bf16 else "fp32"
     if name not in PRECISIONS:
         raise DeviceError(f"precision {name!r} is unknown: use auto, {', '.join(PRECISIONS)}.")
     return name

@@ -34,7 +34,7 @@ class Engine:
     Args:
         classifier: The network and its input space.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
-        precision: ``fp32``, ``tf32``, ``bf16``, ``fp64``, or ``auto``: bf16 on a GPU, else fp32.
+        precision: ``fp32``, ``tf32``, ``bf16``, ``fp64``, or ``auto``: bf16 on a GPU that computes in it, else fp32.
         micro_batch: Images sent through the network together: by default 8 of 224 x 224 pixels on a CPU and 256 on a GPU,
             or as many pixels.
         compile: Whether torch compiles the passes that gradients are computed from, which takes minutes: ``auto`` (on a
