@@ -287,3 +287,22 @@ def test_tf32_is_set_and_restored_also_after_an_error(allowed, users):
         assert not inside["matmul"]
     finally:
         backends.cudnn.allow_tf32, backends.cuda.matmul.allow_tf32 = original
+
+
+def test_tf32_is_restored_in_whichever_order_engines_are_closed():
+    before = precisions()
+    first, second = tf32_convolutions(allowed=False), tf32_convolutions(allowed=True)
+    first.__enter__()
+    second.__enter__()
+    assert torch.backends.cudnn.allow_tf32
+    first.__exit__(None, None, None)
+    assert torch.backends.cudnn.allow_tf32, "the second is still open"
+    second.__exit__(None, None, None)
+    assert precisions() == before
+
+
+def test_a_second_engine_of_a_thread_leaves_tf32_to_the_first_when_it_closes():
+    with tf32_convolutions(allowed=False):
+        with tf32_convolutions(allowed=True):
+            assert torch.backends.cudnn.allow_tf32
+        assert not torch.backends.cudnn.allow_tf32

@@ -66,29 +66,51 @@ def single_precision(name: str) -> str:
 
 
 _TF32_SETTINGS = Turn()
+_WANTED: dict[object, bool] = {}  # per open block, whether convolutions may use TF32
+_BEFORE: list[tuple[object, str, object]] = []  # torch's settings before the first of these
 
 
 @contextmanager
 def tf32_convolutions(*, allowed: bool) -> Iterator[None]:
     """For a ``with`` block: allow or forbid TF32 in convolutions and forbid it in matrix products, which must be exact; then restore.
 
-    On leaving, also by an exception, torch's settings are as they were. They are those of the process: other threads wait.
+    After the last block, in whichever order they are left and also by an exception, torch's settings are as they were.
+    They are those of the process, as is the mode in which steps are recorded (:mod:`phosphene.engine.capture`), in which
+    nothing may wait for a GPU: other threads wait.
     """
     with _TF32_SETTINGS:
-        cudnn, products = torch.backends.cudnn, torch.backends.cuda.matmul
-        before: list[tuple[object, str, object]] = []
-        for where, name in [(cudnn, "allow_tf32"), (products, "allow_tf32")]:
-            with suppress(RuntimeError):  # the caller has used the newer switches, and torch refuses a mixture
-                before.append((where, name, getattr(where, name)))
-        mixed = len(before) < 2
-        if hasattr(cudnn, "conv"):  # torch 2.9 and newer
-            before += [(where, "fp32_precision", where.fp32_precision) for where in (cudnn.conv, cudnn.rnn, products)]
+        if not _WANTED:
+            _BEFORE[:] = _tf32_settings()
+        block = object()
+        _WANTED[block] = allowed
         try:
-            if mixed:
-                cudnn.conv.fp32_precision, products.fp32_precision = "tf32" if allowed else "ieee", "ieee"  # type: ignore[attr-defined]
-            else:
-                cudnn.allow_tf32, products.allow_tf32 = allowed, False
+            _allow_tf32(allowed=allowed)
             yield
         finally:
-            for where, name, value in before:
-                setattr(where, name, value)
+            del _WANTED[block]
+            if _WANTED:
+                _allow_tf32(allowed=[*_WANTED.values()][-1])
+            else:
+                for where, name, value in _BEFORE:
+                    setattr(where, name, value)
+
+
+def _tf32_settings() -> list[tuple[object, str, object]]:
+    """Return torch's settings of TF32, each as an object, the name of its attribute, and the value."""
+    cudnn, products = torch.backends.cudnn, torch.backends.cuda.matmul
+    settings: list[tuple[object, str, object]] = []
+    for where, name in [(cudnn, "allow_tf32"), (products, "allow_tf32")]:
+        with suppress(RuntimeError):  # the caller has used the newer switches, and torch refuses a mixture
+            settings.append((where, name, getattr(where, name)))
+    if hasattr(cudnn, "conv"):  # torch 2.9 and newer
+        settings += [(where, "fp32_precision", where.fp32_precision) for where in (cudnn.conv, cudnn.rnn, products)]
+    return settings
+
+
+def _allow_tf32(*, allowed: bool) -> None:
+    """Allow or forbid TF32 in convolutions, and forbid it in matrix products, by the switches that the caller has used."""
+    cudnn, products = torch.backends.cudnn, torch.backends.cuda.matmul
+    if sum(name == "allow_tf32" for _, name, _ in _BEFORE) < 2:
+        cudnn.conv.fp32_precision, products.fp32_precision = "tf32" if allowed else "ieee", "ieee"  # type: ignore[attr-defined]
+    else:
+        cudnn.allow_tf32, products.allow_tf32 = allowed, False
