@@ -83,7 +83,7 @@ def loop_passes_per_second(engine: Engine, sizes: Sequence[int]) -> float:
 
     def step(images: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
         leaf = images.detach().requires_grad_()
-        with torch.autocast(engine.device.type, engine.autocast, enabled=engine.autocast is not None):
+        with torch.autocast(engine.device.type, engine.autocast, engine.autocast is not None, cache_enabled=False):
             logits = network(leaf)
         return torch.autograd.grad(functional.cross_entropy(logits.float(), labels), leaf)
 

@@ -148,11 +148,29 @@ def test_depthwise_convolutions_are_recognised() -> None:
 
 
 def test_autocast_of_the_caller_does_not_change_the_precision() -> None:
-    one, images = classifier(), torch.rand(2, 3, 12, 12)
+    one, images, classes = classifier(), torch.rand(2, 3, 12, 12), torch.tensor([0, 1])
     with Engine(one, device="cpu") as engine:
-        expected = engine.logits(images)
+        expected = engine.logits(images), engine.gradients(images, classes).gradient
         with torch.autocast("cpu", torch.bfloat16):
-            torch.testing.assert_close(engine.logits(images), expected)
+            found = engine.logits(images), engine.gradients(images, classes).gradient
+    torch.testing.assert_close(found, expected)
+
+
+def test_an_engine_that_another_thread_closes_leaves_autocast_as_it_was_in_both() -> None:
+    def autocast() -> tuple[bool, bool, int]:
+        torch.autocast_decrement_nesting()  # returns how deep it then is
+        return torch.is_autocast_enabled("cpu"), torch.is_autocast_cache_enabled(), torch.autocast_increment_nesting()
+
+    def close() -> "tuple[bool, bool, int]":
+        engine.__exit__(None, None, None)
+        return autocast()
+
+    before = autocast()
+    engine = Engine(classifier(), device="cpu").__enter__()
+    engine.logits(torch.rand(2, 3, 12, 12))
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(close).result() == before
+    assert autocast() == before
 
 
 def test_a_map_does_not_depend_on_autocast_and_default_type_of_the_caller() -> None:

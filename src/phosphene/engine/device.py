@@ -65,6 +65,12 @@ def single_precision(name: str) -> str:
     return "tf32" if name == "auto" else name
 
 
+def without_autocast(device: torch.device) -> torch.autocast:
+    """Return a context, or decorator of a function, in which the caller's autocast has no effect, on the forward or the backward pass."""
+    # Around calls rather than as long as an engine is open: it holds in one thread, and another one may close the engine.
+    return torch.autocast(device.type, enabled=False, cache_enabled=False)
+
+
 _TF32_SETTINGS = Turn()
 _WANTED: dict[object, bool] = {}  # per open block, whether convolutions may use TF32
 _BEFORE: list[tuple[object, str, object]] = []  # torch's settings before the first of these

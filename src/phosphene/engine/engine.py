@@ -13,7 +13,7 @@ from torch import Tensor
 from phosphene.classifier import Classifier
 from phosphene.engine.capture import EAGER_CALLS, CapturedSteps, CudaGraphs, Step
 from phosphene.engine.compiling import MODES, Forward, Forwards
-from phosphene.engine.device import PRECISIONS, pick_device, pick_precision, tf32_convolutions
+from phosphene.engine.device import PRECISIONS, pick_device, pick_precision, tf32_convolutions, without_autocast
 from phosphene.engine.gradients import Gradients, MeanGradients, input_gradient
 from phosphene.engine.losses import LOSSES, cross_entropy
 from phosphene.engine.memory import CPU_MICRO_BATCH, CUDA_MICRO_BATCH, Result, halving_micro_batch, keep_freed_memory
@@ -96,7 +96,6 @@ class Engine:
             else:
                 stack.enter_context(tf32_convolutions(allowed=self.precision != "fp32"))
                 self._captured = CapturedSteps(self.classifier.name, CudaGraphs(self.device))
-            stack.enter_context(torch.autocast(self.device.type, enabled=False, cache_enabled=False))  # of the caller
             stack.enter_context(frozen(self.classifier.module, self.device, self.dtype))
             if self.device.type == "cuda" and has_depthwise(self.classifier.module):
                 self._lay_out_channels_first()
@@ -115,12 +114,13 @@ class Engine:
         self._measured.clear()
 
     def captured(self, step: Step, *key: Hashable) -> Step:
-        """Return ``step`` as one that a GPU replays as one CUDA graph, a graph per function and ``key``; on a CPU, the step itself.
+        """Return ``step`` without the caller's autocast, on a GPU replayed as a CUDA graph, one per function and ``key``.
 
         Args:
             step: From tensors to tensors: it draws nothing, never waits for the device, and changes nothing else.
             key: All that it depends on beside its inputs, its own code and this engine: of the same key, the first is used.
         """
+        step = without_autocast(self.device)(step)
         return step if self._captured is None else self._captured.get(step, (step.__qualname__, *key))
 
     def mean_gradients(
@@ -256,7 +256,7 @@ class Engine:
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return a micro-batch's loss gradients (n, c, h, w), losses (n,) and logits; with ``reading``, also of statistics."""
         images.requires_grad_()
-        with torch.enable_grad(), reading or nullcontext(input_gradient) as gradient_of:
+        with without_autocast(self.device), torch.enable_grad(), reading or nullcontext(input_gradient) as gradient_of:
             logits = self._network(images, forward)
             losses = LOSSES[loss](*virtual_logits(logits, classes))
             gradient = gradient_of(losses, images, self.classifier)
@@ -278,7 +278,7 @@ class Engine:
         if self._opened is None:
             raise PhospheneError("the engine is closed: use it as `with Engine(classifier) as engine:`.")
         try:
-            with torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):
+            with torch.autocast(self.device.type, self.autocast, self.autocast is not None, cache_enabled=False):
                 logits = (forward or self.classifier.logits)(images.contiguous() if self._channels_first else images)
                 return logits.to(self.dtype)
         except RuntimeError as error:
