@@ -58,7 +58,8 @@ def test_divergence_and_gradient_are_those_of_the_definition(engine):
     statistics, owner = engine.feature_statistics(samples), torch.tensor([0, 0, 0, 0, 1, 1])
     with statistics.reading() as features:
         engine._network(images)
-    found = statistics.divergence(features, owner)
+        found = statistics.divergence(features, owner)
+    assert not features, "they hold the feature maps of the whole pass"
     (slopes,) = torch.autograd.grad(found.sum(), images)
     for row in range(2):
         own = images[owner == row].detach().requires_grad_()
@@ -119,8 +120,8 @@ def calls_and_divergence(engine):
     statistics = engine.feature_statistics(samples)
     with statistics.reading() as features:
         engine.logits(samples / 255)
-    calls = [len(one) for one in features.values()]
-    return calls, statistics.divergence(features, torch.zeros(8, dtype=torch.int64)).abs().max()
+        calls = [len(one) for one in features.values()]
+        return calls, statistics.divergence(features, torch.zeros(8, dtype=torch.int64)).abs().max()
 
 
 def test_the_samples_themselves_have_no_divergence(engine):

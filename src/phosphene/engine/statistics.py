@@ -85,10 +85,12 @@ class FeatureStatistics:
 
     @contextmanager
     def reading(self) -> Iterator[Features]:
-        """For a ``with`` block: yield a dictionary, Features, empty, to which every forward pass adds those of each layer's calls."""
-        self._features.clear()
-        with forward_hooks(self.layers, self._hook):
-            yield self._features
+        """For a ``with`` block: yield an empty dict, to which a forward pass adds the Features of its layers' calls, then clear it."""
+        try:
+            with forward_hooks(self.layers, self._hook):
+                yield self._features
+        finally:
+            self._features.clear()  # which hold the whole pass's feature maps
 
     def _hook(self, layer: nn.Module, _: object, output: Any) -> None:
         """Forward hook: add each image's channel means and mean squares, if the output has positions in the image."""
