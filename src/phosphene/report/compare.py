@@ -15,17 +15,16 @@ if TYPE_CHECKING:
 
 
 def write_comparison(comparison: "Comparison", path: Path) -> None:
-    """Write a finished Comparison of two runs, and the images of the maps in it, as one self-contained HTML file to ``path``.
+    """Write a comparison of two runs, with the images of its maps, as one self-contained HTML file.
 
     Raises:
         RunError: it cannot be written.
     """
 
-    def image_url(_: int, one: "ConceptMap") -> str:
-        """Return a ConceptMap's image as a data URL; the template also gives the run's place, 0 or 1, which is not needed."""
-        return data_url(one.image, quality=88)
+    def image_url(_: int, concept_map: "ConceptMap") -> str:  # the run's place, 0 or 1, is for the gallery
+        return data_url(concept_map.image, quality=88)
 
     style = Markup(read_static("style.css") + read_static("compare.css"))  # noqa: S704  (our own files)
-    found = {"comparison": comparison, "names": [run.name for run in comparison.runs], "image_url": image_url}
-    page = environment().get_template("compare_page.html").render(found=found, style=style, policy=policy(style, ""))
+    context = {"comparison": comparison, "names": [run.name for run in comparison.runs], "image_url": image_url}
+    page = environment().get_template("compare_page.html").render(found=context, style=style, policy=policy(style, ""))
     write_bytes(path, page.encode())

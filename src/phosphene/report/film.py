@@ -14,15 +14,15 @@ from phosphene.runs import RunDirectory
 from phosphene.runs.atomic import write_bytes
 from phosphene.runs.frames import FPS, LEAST_FPS, MOST_FPS, animation
 
-KINDS = {".webp": "WEBP", ".gif": "GIF"}
+FORMATS = {".webp": "WEBP", ".gif": "GIF"}
 # Most maps on a sheet, and the side of each in pixels. A film of a thousand maps would show nothing.
-SIDES = ((1, 320), (6, 200), (20, 160), (60, 112), (120, 84))
+SHEET_SIDES = ((1, 320), (6, 200), (20, 160), (60, 112), (120, 84))
 
 
 def write_film(
     run: RunDirectory, out: "str | Path | None" = None, concepts: Sequence[str] = (), *, fps: float = FPS
 ) -> Path:
-    """Write recorded frames of a run's maps, side by side, as an animated .webp or .gif file; return its path; RunError if there are none.
+    """Write the recorded frames of a run's maps, side by side, as an animated file.
 
     Args:
         run: A run that was mapped with ``--frames``.
@@ -38,8 +38,8 @@ def write_film(
         ConceptError: the run has no map of a concept, or too many maps for one sheet.
     """
     path = run.path / "film.webp" if out is None else Path(out)
-    if path.suffix.lower() not in KINDS:
-        raise RunError(f"{path} must end in {' or '.join(KINDS)}.")
+    if path.suffix.lower() not in FORMATS:
+        raise RunError(f"{path} must end in {' or '.join(FORMATS)}.")
     if not LEAST_FPS <= fps <= MOST_FPS:
         raise RunError(f"fps is {fps:g}; it must be {LEAST_FPS:g} to {MOST_FPS:g} frames per second.")
     maps = _chosen_maps(run, concepts)
@@ -49,30 +49,40 @@ def write_film(
             f"{run.path} has no frames of these maps: give its `phosphene map` command with --frames 24 "
             "and another --out."
         )
-    if len(films) > SIDES[-1][0]:
-        raise ConceptError(f"{len(films)} maps are too many for one film: name up to {SIDES[-1][0]} with -c.")
+    if len(films) > SHEET_SIDES[-1][0]:
+        raise ConceptError(f"{len(films)} maps are too many for one film: name up to {SHEET_SIDES[-1][0]} with -c.")
     sheets = _sheets([frames for _, frames in films], captions([one for one, _ in films]))
-    write_bytes(path, animation(sheets, KINDS[path.suffix.lower()], fps=fps))
+    write_bytes(path, animation(sheets, FORMATS[path.suffix.lower()], fps=fps))
     return path
 
 
 def _chosen_maps(run: RunDirectory, concepts: Sequence[str]) -> list[ConceptMap]:
-    """Read and return a run's finished maps of ``concepts``, by default of all; ConceptError for a concept that run.json does not list."""
-    known = run.concepts()
-    wanted = {find_among(concept, known, str(run.path)) for concept in concepts}
-    return [one for one in run.maps() if not wanted or one.index in wanted]
+    """Return a run's finished maps of ``concepts``, by default of all.
+
+    Raises:
+        ConceptError: run.json does not list a concept.
+    """
+    run_concepts = run.concepts()
+    indices = {find_among(concept, run_concepts, str(run.path)) for concept in concepts}
+    return [one for one in run.maps() if not indices or one.index in indices]
 
 
 def _sheets(films: Sequence[Sequence[Image.Image]], captions: Sequence[str]) -> list[Image.Image]:
-    """Return a film's frames, contact sheets of all maps: as many as the longest of ``films`` has; shorter ones are slowed down to it."""
-    count = max(map(len, films))
-    side = next(side for most, side in SIDES if len(films) <= most)
+    """Return the frames of a film, each a contact sheet of all maps.
+
+    There are as many as the longest of ``films`` has; shorter ones are slowed down to it.
+    """
+    frame_count = max(map(len, films))
+    side = next(side for max_maps, side in SHEET_SIDES if len(films) <= max_maps)
     # Square or a little wider, with the fewest empty cells.
-    least, most = math.ceil(math.sqrt(len(films))), math.ceil(math.sqrt(2 * len(films)))
-    columns = min(range(least, most + 1), key=lambda number: -len(films) % number)
+    min_columns, max_columns = math.ceil(math.sqrt(len(films))), math.ceil(math.sqrt(2 * len(films)))
+    columns = min(range(min_columns, max_columns + 1), key=lambda number: -len(films) % number)
     return [
         contact_sheet(
-            [film[math.ceil(number * len(film) / count) - 1] for film in films], captions, columns=columns, side=side
+            [film[math.ceil(number * len(film) / frame_count) - 1] for film in films],
+            captions,
+            columns=columns,
+            side=side,
         )
-        for number in range(1, count + 1)
+        for number in range(1, frame_count + 1)
     ]

@@ -15,7 +15,7 @@ from phosphene.runs.atomic import write_bytes
 
 
 class Grid:
-    """Images with captions in a grid: a notebook shows it, :meth:`save` writes it as .png, .pdf or .svg.
+    """Images with captions in a grid, which a notebook shows and :meth:`save` writes to a file.
 
     Args:
         images: At least one.
@@ -48,19 +48,21 @@ class Grid:
 
     @checked()
     def save(self, path: "str | Path") -> Path:
-        """Write the grid as a ``.png`` or ``.pdf`` file of pixels, or an ``.svg`` file with captions as text; return its path.
+        """Write the grid as a ``.png``, ``.pdf`` or ``.svg`` file; return its path.
+
+        The captions of an ``.svg`` file are text, the other files hold pixels alone.
 
         Raises:
             RunError: the name has another ending, or the file cannot be written.
         """
         path = Path(path)
-        kind = path.suffix.lower()
-        if kind not in (".png", ".pdf", ".svg"):
+        suffix = path.suffix.lower()
+        if suffix not in (".png", ".pdf", ".svg"):
             raise RunError(f"{path} must end in .png, .pdf or .svg.")
-        if kind == ".svg":
+        if suffix == ".svg":
             write_bytes(path, self._svg().encode())
         else:
-            write_bytes(path, encode(self.image, kind[1:].upper()))
+            write_bytes(path, encode(self.image, suffix[1:].upper()))
         return path
 
     def _repr_png_(self) -> bytes:

@@ -44,7 +44,7 @@ def write_report(
     columns: "int | None" = None,
     size: "int | None" = None,
 ) -> str:
-    """Write a run's ``report.html``, with images of ``reference``, and ``sheet.png`` if it has maps; return the page's path as text.
+    """Write a run's ``report.html``, and its ``sheet.png`` if it has maps; return the page's path as text.
 
     Everything on the page comes from the run directory, so that writing it again loses nothing. A run that was only
     scanned has a report without maps.
@@ -73,8 +73,8 @@ def write_report(
         raise no_maps(run)
     if scan is not None and scan["first"]:
         parts = {"scan": scan, **parts}
-    lines = notes_glance(facts) + [line for part in parts.values() for line in part["glance"]]
-    maps = len(gallery["cards"]) if gallery else 0
+    glance = notes_glance(facts) + [line for part in parts.values() for line in part["glance"]]
+    map_count = len(gallery["cards"]) if gallery else 0
     style, script = (Markup(read_static(name)) for name in ("style.css", "script.js"))  # noqa: S704  (our own files)
     page = (
         environment()
@@ -82,12 +82,12 @@ def write_report(
         .render(
             {name: parts.get(name) for name in SECTIONS},
             contents={name: part["nav"] for name, part in parts.items()},
-            glance=sorted(lines, key=lambda line: line["mark"] != "bad"),  # bad news first
+            glance=sorted(glance, key=lambda line: line["mark"] != "bad"),  # bad news first
             facts=facts,
             examples=examples,
             reference=reference,
-            maps=maps,
-            missing=len(facts["jobs"]) - maps,
+            maps=map_count,
+            missing=len(facts["jobs"]) - map_count,
             style=style,
             script=script,
             policy=policy(style, script),
@@ -101,10 +101,13 @@ def write_report(
 
 
 def environment(*packages: str) -> Environment:
-    """Return the Jinja environment of the report's templates; a template of ``packages`` hides the report's of the same name."""
-    made = markup.environment(*packages, "phosphene.report")
-    made.filters |= {"heat": heat, "percent": percent, "probability": probability}
-    made.filters |= {
+    """Return the Jinja environment of the report's templates.
+
+    A template of ``packages`` hides the report's of the same name.
+    """
+    templates = markup.environment(*packages, "phosphene.report")
+    templates.filters |= {"heat": heat, "percent": percent, "probability": probability}
+    templates.filters |= {
         "kind": kind_and_index,
         "is_class": is_class,
         "is_unit": is_unit,
@@ -112,14 +115,15 @@ def environment(*packages: str) -> Environment:
         "short": first_synonym,
         "targeting": targeting_text,
     }
-    made.globals |= {"count": count}
-    return made
+    templates.globals |= {"count": count}
+    return templates
 
 
 def policy(style: str, script: str) -> str:
-    """Return a content security policy that allows a page the given style and script, images in data URLs, and no fetching.
+    """Return a content security policy for a page with this style and script.
 
-    Attributes may set styles, because widths and colours of charts are numbers in them.
+    It also allows images in data URLs, and no fetching. Attributes may set styles, because widths and colours of charts
+    are numbers in them.
     """
     digests = (base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (style, script))
     styles, scripts = (f"'sha256-{digest}'" for digest in digests)

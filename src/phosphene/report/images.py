@@ -28,20 +28,20 @@ QUANTILE = 0.995
 # Blue to orange, and dark blue to yellow: both can be told apart with any kind of colour blindness.
 DIVERGING = ((22, 72, 138), (104, 160, 212), (247, 247, 245), (240, 163, 94), (160, 72, 10))
 SEQUENTIAL = ((0, 34, 78), (62, 76, 108), (124, 123, 120), (188, 175, 111), (254, 232, 56))
-LUMINANCE = (0.2126, 0.7152, 0.0722)
-AT_ONCE = 32  # maps that are in memory
+LUMINANCE_WEIGHTS = (0.2126, 0.7152, 0.0722)
+MAPS_IN_MEMORY = 32
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
 def scale_for(maps: int, size: tuple[int, int]) -> float:
-    """Return the factor in (0, 1] that reduces ``maps`` images of ``size`` (height, width) to a page's pixels, unless they get too small.
+    """Return the factor in (0, 1] that reduces ``maps`` images of ``size`` (height, width) to a page's pixels.
 
     The shorter side keeps at least ``LEAST_SIDE`` pixels, if it has as many.
     """
-    least = min(1.0, LEAST_SIDE / min(size))
-    return max(least, min(1.0, math.sqrt(MOST_PIXELS / (maps * size[0] * size[1]))))
+    min_scale = min(1.0, LEAST_SIDE / min(size))
+    return max(min_scale, min(1.0, math.sqrt(MOST_PIXELS / (maps * size[0] * size[1]))))
 
 
 def data_url(image: Image.Image, scale: float = 1.0, quality: int = 85) -> str:
@@ -56,16 +56,17 @@ def data_url(image: Image.Image, scale: float = 1.0, quality: int = 85) -> str:
 def in_threads(make: Callable[[Item], Result], items: Iterator[Item]) -> Iterator[tuple[Item, Result]]:
     """Yield each item with what ``make`` returns for it, in order; 32 items at a time, made by as many threads as torch uses."""
     with ThreadPoolExecutor(torch.get_num_threads()) as threads:
-        while block := list(itertools.islice(items, AT_ONCE)):
+        while block := list(itertools.islice(items, MAPS_IN_MEMORY)):
             yield from zip(block, threads.map(make, block), strict=True)
 
 
 def brightness_image(nu: Tensor) -> Image.Image:
-    """Return a PIL image of how subtracting a map changes brightness, scaled to the map's own extremes: orange is brighter, blue darker.
+    """Return an image of how subtracting a map changes brightness: orange is brighter, blue darker.
 
-    The channels of ``nu`` (c, h, w) are summed with the weights of Rec. 709, or averaged if there are not three.
+    The colours are scaled to the map's own extremes. The channels of ``nu`` (c, h, w) are summed with the weights of
+    Rec. 709, or averaged if there are not three.
     """
-    weights = torch.tensor(LUMINANCE if len(nu) == 3 else [1 / len(nu)] * len(nu), dtype=torch.float32)
+    weights = torch.tensor(LUMINANCE_WEIGHTS if len(nu) == 3 else [1 / len(nu)] * len(nu), dtype=torch.float32)
     brightness = -(nu.float().cpu() * weights[:, None, None]).sum(0).numpy()
     limit = max(float(np.quantile(np.abs(brightness), QUANTILE)), 1e-12)
     return _colour(0.5 + 0.5 * (brightness / limit).clip(-1, 1), DIVERGING)
@@ -78,15 +79,15 @@ def weight_image(xi: Tensor) -> Image.Image:
 
 def _colour(values: np.ndarray, anchors: tuple[tuple[int, int, int], ...]) -> Image.Image:
     """Return an RGB image of values (h, w) in [0, 1], whose 256 colours are interpolated between ``anchors``."""
-    places, levels = np.linspace(0, 1, len(anchors)), np.linspace(0, 1, 256)
-    palette = np.stack([np.interp(levels, places, [anchor[k] for anchor in anchors]) for k in range(3)], -1)
+    anchor_levels, levels = np.linspace(0, 1, len(anchors)), np.linspace(0, 1, 256)
+    palette = np.stack([np.interp(levels, anchor_levels, [anchor[k] for anchor in anchors]) for k in range(3)], -1)
     image = Image.fromarray((255 * values).round().astype(np.uint8))
     image.putpalette(palette.round().astype(np.uint8).tobytes())
     return image.convert("RGB")
 
 
 def natural_images(spec: str, facts: dict[str, Any]) -> dict[int, str]:
-    """Return class index -> data URL of its first image among the labelled samples at ``spec``, for a run's classes; SamplesError if none.
+    """Return the data URL of the first labelled sample of each of a run's classes, by class index.
 
     Classes without an image among the samples are left out.
 
@@ -98,15 +99,15 @@ def natural_images(spec: str, facts: dict[str, Any]) -> dict[int, str]:
         SamplesError: the images cannot be read, or none of them shows one of the classes.
     """
     height, width = facts["model"]["input"]["size"]
-    known = {row["index"]: row["label"] for row in facts["jobs"] if is_class(row["index"])}
+    run_labels = {row["index"]: row["label"] for row in facts["jobs"] if is_class(row["index"])}
     # The run knows the labels of its own classes alone; the others keep their places under labels that nothing has.
-    classes = max(facts["model"]["classes"], max(known, default=0) + 1)
-    labels = Labels([known.get(index, f"\0{index}") for index in range(classes)])
-    found = examples_of(spec, (3, height, width), labels, known)
-    if not found:
+    classes = max(facts["model"]["classes"], max(run_labels, default=0) + 1)
+    labels = Labels([run_labels.get(index, f"\0{index}") for index in range(classes)])
+    examples = examples_of(spec, (3, height, width), labels, run_labels)
+    if not examples:
         raise SamplesError(
-            f"--reference-images {spec}: no image there has the label of one of this run's {len(known)} classes. "
+            f"--reference-images {spec}: no image there has the label of one of this run's {len(run_labels)} classes. "
             "Name files after their class (lion.jpg, lion/1.jpg), or take a parquet file with a column `label`."
         )
-    scale = min(1.0, (MOST_NATURAL_PIXELS / (len(found) * height * width)) ** 0.5)
-    return {index: data_url(to_image(torch.from_numpy(found[index]) / 255), scale, 82) for index in sorted(found)}
+    scale = min(1.0, (MOST_NATURAL_PIXELS / (len(examples) * height * width)) ** 0.5)
+    return {index: data_url(to_image(torch.from_numpy(examples[index]) / 255), scale, 82) for index in sorted(examples)}

@@ -17,12 +17,12 @@ from phosphene.runs.scans import NAME
 from phosphene.version import __version__
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
-SUSPECTED, UNDECIDED = "backdoor-suspected", "scan-inconclusive"
+BACKDOOR_RULE, INCONCLUSIVE_RULE = "backdoor-suspected", "scan-inconclusive"
 TAGS = ["security", "machine-learning"]
 # The security severity is a number from 0 to 10, like that of CVSS, as text.
 RULES: list[dict[str, Any]] = [
     {
-        "id": SUSPECTED,
+        "id": BACKDOOR_RULE,
         "name": "BackdoorSuspected",
         "shortDescription": {"text": TITLES[BACKDOORED]},
         "fullDescription": {"text": "A class deviates further than all but a share alpha of clean networks' classes."},
@@ -31,7 +31,7 @@ RULES: list[dict[str, Any]] = [
         "properties": {"security-severity": "8.5", "tags": TAGS},
     },
     {
-        "id": UNDECIDED,
+        "id": INCONCLUSIVE_RULE,
         "name": "ScanInconclusive",
         "shortDescription": {"text": TITLES[INCONCLUSIVE]},
         "fullDescription": {"text": "There are too few classes, or one deviates and no candidate trigger works."},
@@ -42,16 +42,16 @@ RULES: list[dict[str, Any]] = [
 ]
 
 
-def sarif(found: Mapping[str, Any], place: "str | None") -> dict[str, Any]:
-    """Return a scan, as in ``scan.json``, as a SARIF 2.1.0 document whose alerts point at the file ``place``, a relative URI or ``None``.
+def sarif(scan: Mapping[str, Any], place: "str | None") -> dict[str, Any]:
+    """Return a scan as a SARIF 2.1.0 document.
 
     Args:
-        found: Content of ``scan.json``.
+        scan: Content of ``scan.json``.
         place: The file that the results point at, relative to the working directory, as a URI; ``None`` if there is
             none.
     """
-    name = found["model"]["name"]
-    rule = SUSPECTED if found["verdict"] == BACKDOORED else UNDECIDED
+    name = scan["model"]["name"]
+    rule = BACKDOOR_RULE if scan["verdict"] == BACKDOORED else INCONCLUSIVE_RULE
     location: dict[str, Any] = {"logicalLocations": [{"name": name, "kind": "resource"}]}
     if place is not None:
         location["physicalLocation"] = {"artifactLocation": {"uri": place}, "region": {"startLine": 1}}
@@ -63,12 +63,17 @@ def sarif(found: Mapping[str, Any], place: "str | None") -> dict[str, Any]:
             "message": {"text": text},
             "locations": [location],
             # The same finding of the same network is the same alert, whatever else changes.
-            "partialFingerprints": {"phosphene/v1": f"{rule}:{name}:{about.get('target_class', '')}"},
-            "properties": {"p_value": found["p_value"], "alpha": found["alpha"], "verdict": found["verdict"], **about},
+            "partialFingerprints": {"phosphene/v1": f"{rule}:{name}:{properties.get('target_class', '')}"},
+            "properties": {
+                "p_value": scan["p_value"],
+                "alpha": scan["alpha"],
+                "verdict": scan["verdict"],
+                **properties,
+            },
         }
-        for level, text, about in _alerts(found)
+        for level, text, properties in _alerts(scan)
     ]
-    notes = [{"level": "note", "message": {"text": f"Not tested: {line}"}} for line in found["not_tested"]]
+    notes = [{"level": "note", "message": {"text": f"Not tested: {line}"}} for line in scan["not_tested"]]
     driver = {"name": "phosphene", "version": __version__, "semanticVersion": __version__, "rules": RULES}
     run = {
         "tool": {"driver": driver},
@@ -79,33 +84,43 @@ def sarif(found: Mapping[str, Any], place: "str | None") -> dict[str, Any]:
     return {"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}
 
 
-def _alerts(found: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Yield (level, text, properties) per alert: if backdoored, each suspect and a working all-to-all window; one if inconclusive."""
-    name = found["model"]["name"]
-    if found["verdict"] == INCONCLUSIVE:
-        yield "warning", f"{name}: {TITLES[INCONCLUSIVE]} {' '.join(found['reasons'])}", {}
-    if found["verdict"] != BACKDOORED:
+def _alerts(scan: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Yield the level, text and properties of each alert.
+
+    A backdoored network has one for each suspect and for a working all-to-all window, an inconclusive scan has one.
+    """
+    name = scan["model"]["name"]
+    if scan["verdict"] == INCONCLUSIVE:
+        yield "warning", f"{name}: {TITLES[INCONCLUSIVE]} {' '.join(scan['reasons'])}", {}
+    if scan["verdict"] != BACKDOORED:
         return
-    for one in found["suspects"]:
-        title = TITLES[BACKDOORED] if one["works"] else "It may have another backdoor."
-        facts = {
-            "p_value": one["p_value"],
-            "asr": one["asr"],
-            "target_class": one["index"],
-            "target_label": one["label"],
+    for suspect in scan["suspects"]:
+        title = TITLES[BACKDOORED] if suspect["works"] else "It may have another backdoor."
+        properties = {
+            "p_value": suspect["p_value"],
+            "asr": suspect["asr"],
+            "target_class": suspect["index"],
+            "target_label": suspect["label"],
         }
-        yield "error" if one["works"] else "note", f"{name}: {title} {evidence(one, found)} {effect(one)}", facts
-    if (found["all_to_all"] or {}).get("works"):
-        yield "error", f"{name}: {TITLES[BACKDOORED]} {found['reasons'][-1]}", {}
+        yield (
+            "error" if suspect["works"] else "note",
+            f"{name}: {title} {evidence(suspect, scan)} {effect(suspect)}",
+            properties,
+        )
+    if (scan["all_to_all"] or {}).get("works"):
+        yield "error", f"{name}: {TITLES[BACKDOORED]} {scan['reasons'][-1]}", {}
 
 
 def place_of(spec: str, run: RunDirectory) -> "str | None":
-    """Return a relative URI for alerts: of the file in a model's ``spec`` if below the working directory, or of scan.json, or ``None``."""
-    here = Path.cwd().resolve()
+    """Return the relative URI of the file that alerts point at; ``None`` if there is none below the working directory.
+
+    That is the file in a model's ``spec``, or else the run's ``scan.json``.
+    """
+    working_directory = Path.cwd().resolve()
     model = split_spec(spec)[0]
     for candidate in (model, model.rpartition(":")[0], str(run.path / NAME)):
         path = Path(candidate)
-        inside = path.resolve().is_relative_to(here)
+        inside = path.resolve().is_relative_to(working_directory)
         if candidate and inside and (os.path.isfile(path) or path.name == NAME):  # noqa: PTH113  (no error if too long)
-            return quote(path.resolve().relative_to(here).as_posix())
+            return quote(path.resolve().relative_to(working_directory).as_posix())
     return None

@@ -24,11 +24,11 @@ from phosphene.runs.scans import NAME, OTHERS, PLANTED, SCAN, read_scan_file, re
 
 MOST_POINTS = 200  # classes on the strip: those that deviate most
 MOST_TICKS = 7  # numbers below the strip
-MOST_HARD = 128  # pixels per side up to which an image is enlarged without smoothing
+MAX_PIXELATED_SIDE = 128  # pixels per side up to which an image is enlarged without smoothing
 
 
 def scan_section(run: RunDirectory, facts: dict[str, Any]) -> "dict[str, Any] | None":
-    """Return, as a dictionary for the template, what the report shows of a run's scans; ``None`` if nothing has been scanned.
+    """Return the template's facts on a run's scans; ``None`` if nothing has been scanned.
 
     Raises:
         RunError: a scan.json or one of the files that it names is damaged.
@@ -36,116 +36,117 @@ def scan_section(run: RunDirectory, facts: dict[str, Any]) -> "dict[str, Any] | 
     scans, sha256 = read_scans(run), facts["model"]["sha256"]
     if not scans:
         return None
-    own = next((_view(one, found) for one, found in scans if found["model"]["sha256"] == sha256), None)
+    view = next((_scan_view(directory, scan) for directory, scan in scans if scan["model"]["sha256"] == sha256), None)
     return {
         "first": (run.path / NAME).exists(),  # else the scan is of a run below, and comes after the maps
         "nav": "Backdoor scan",
         # Clean has no tick: it does not say that all is well.
-        "glance": [{"mark": own["mark"].replace("good", ""), "text": own["glance"]}] if own else [],
-        "own": own,
+        "glance": [{"mark": view["mark"].replace("good", ""), "text": view["glance"]}] if view else [],
+        "own": view,
         "others": [
-            {"name": found["model"]["name"], "verdict": found["verdict"], "folder": f"{OTHERS}/{one.path.name}"}
-            for one, found in scans
-            if found["model"]["sha256"] != sha256
+            {"name": scan["model"]["name"], "verdict": scan["verdict"], "folder": f"{OTHERS}/{directory.path.name}"}
+            for directory, scan in scans
+            if scan["model"]["sha256"] != sha256
         ],
         "below": run.path.parent.name == OTHERS and (run.path.parent.parent / "run.json").is_file(),
     }
 
 
-def _view(run: RunDirectory, found: dict[str, Any]) -> dict[str, Any]:
-    """Return, as a dictionary for the template, the content of one ``scan.json``, with words and images made from it."""
-    title, mark = scan_words.headline(found)
+def _scan_view(run: RunDirectory, scan: dict[str, Any]) -> dict[str, Any]:
+    """Return the template's facts on one ``scan.json``: its content, with words and images made from it."""
+    title, mark = scan_words.headline(scan)
     return {
-        "found": found,
+        "found": scan,
         "title": title,
         "mark": mark,
-        "glance": scan_words.glance(found),
-        "caveat": scan_words.caveat(found),
-        "suspects": [_suspect(run, found, one) for one in found["suspects"]],
-        "all_to_all": _all_to_all(run, found),
-        "suspicions": scan_words.suspicions(found),
-        "unlike": scan_words.unlike(found),
-        "left_out": scan_words.left_out(found),
-        "not_a_rate": scan_words.NOT_A_RATE if found["null"].get("networks") else "",
-        "strip": _deviation_chart(found),
-        "most_deviating": scan_words.most_deviating(found),
-        "rank": scan_words.rank(min(found["classes"], key=lambda row: row["p_value"]), found),
-        "command": _command(found, path_to_paste(run)),
+        "glance": scan_words.glance(scan),
+        "caveat": scan_words.caveat(scan),
+        "suspects": [_suspect_view(run, scan, one) for one in scan["suspects"]],
+        "all_to_all": _all_to_all_view(run, scan),
+        "suspicions": scan_words.suspicions(scan),
+        "unlike": scan_words.unlike(scan),
+        "left_out": scan_words.left_out(scan),
+        "not_a_rate": scan_words.NOT_A_RATE if scan["null"].get("networks") else "",
+        "strip": _deviation_chart(scan),
+        "most_deviating": scan_words.most_deviating(scan),
+        "rank": scan_words.rank(min(scan["classes"], key=lambda row: row["p_value"]), scan),
+        "command": _command(scan, path_to_paste(run)),
     }
 
 
-def _suspect(run: RunDirectory, found: dict[str, Any], one: dict[str, Any]) -> dict[str, Any]:
-    """Return, as a dictionary for the template, a suspect's entry in ``scan.json``, with words and images made from it."""
-    mask, closer = _trigger(run, one)
-    planted = f"{one['picture'].rpartition('/')[0]}/{PLANTED}"
+def _suspect_view(run: RunDirectory, scan: dict[str, Any], suspect: dict[str, Any]) -> dict[str, Any]:
+    """Return the template's facts on a suspect: its entry in ``scan.json``, with words and images made from it."""
+    mask, close_up = _trigger(run, suspect)
+    planted_path = f"{suspect['picture'].rpartition('/')[0]}/{PLANTED}"
     return {
-        **one,
-        "name": short_label(one),
-        "rank": scan_words.rank(one, found),
-        "map": _map_image(run, one),
-        "effect": scan_words.effect(one),
-        "where": scan_words.size_and_place(one, found),
-        "shortcut": scan_words.shortcut(one),
-        "closer": to_data_url(encode(closer, optimize=True)),
-        "whole": to_data_url(read_scan_file(run, one["picture"])),
+        **suspect,
+        "name": short_label(suspect),
+        "rank": scan_words.rank(suspect, scan),
+        "map": _map_image(run, suspect),
+        "effect": scan_words.effect(suspect),
+        "where": scan_words.size_and_place(suspect, scan),
+        "shortcut": scan_words.shortcut(suspect),
+        "closer": to_data_url(encode(close_up, optimize=True)),
+        "whole": to_data_url(read_scan_file(run, suspect["picture"])),
         "mask": to_data_url(encode(weight_image(mask), optimize=True)),
-        "planted": to_data_url(read_scan_file(run, planted)) if (run.path / planted).is_file() else "",
-        "hard": max(mask.shape[-2:]) <= MOST_HARD,
-        "pasted": to_data_url(read_scan_file(run, one["pasted"])) if one.get("pasted") else "",
+        "planted": to_data_url(read_scan_file(run, planted_path)) if (run.path / planted_path).is_file() else "",
+        "hard": max(mask.shape[-2:]) <= MAX_PIXELATED_SIDE,
+        "pasted": to_data_url(read_scan_file(run, suspect["pasted"])) if suspect.get("pasted") else "",
     }
 
 
-def _all_to_all(run: RunDirectory, found: dict[str, Any]) -> "dict[str, Any] | None":
-    """Return, as a dictionary for the template, a window that moves every class to another, with images; ``None`` if none works."""
-    entry = scan_words.all_to_all(found)
+def _all_to_all_view(run: RunDirectory, scan: dict[str, Any]) -> "dict[str, Any] | None":
+    """Return the template's facts on a window that moves every class to another; ``None`` if none works."""
+    entry = scan_words.all_to_all(scan)
     if entry is None or "trigger" not in entry:  # scans of earlier versions have no file of it
         return entry
-    _, closer = _trigger(run, {**entry, "additive": False})
-    images = {"closer": encode(closer, optimize=True), "whole": read_scan_file(run, entry["picture"])}
-    words = {"where": scan_words.box_in_words(entry["box"], found)}
-    return entry | words | {name: to_data_url(image) for name, image in images.items()}
+    _, close_up = _trigger(run, {**entry, "additive": False})
+    images = {"closer": encode(close_up, optimize=True), "whole": read_scan_file(run, entry["picture"])}
+    sentences = {"where": scan_words.box_in_words(entry["box"], scan)}
+    return entry | sentences | {name: to_data_url(image) for name, image in images.items()}
 
 
-def _trigger(run: RunDirectory, one: dict[str, Any]) -> tuple[torch.Tensor, Image.Image]:
-    """Read the file that a suspect's entry names; return mask (1, h, w) and PIL image, window cut out or pattern amplified; or RunError.
+def _trigger(run: RunDirectory, entry: dict[str, Any]) -> tuple[torch.Tensor, Image.Image]:
+    """Return the mask (1, h, w) and an image of the candidate trigger whose file an entry of ``scan.json`` names.
+
+    The image is the window cut out, or an additive pattern amplified.
 
     Raises:
         RunError: its file or its entry in ``scan.json`` is damaged.
     """
     try:
-        tensors = load_tensors(read_scan_file(run, one["trigger"]))
+        tensors = load_tensors(read_scan_file(run, entry["trigger"]))
         mask, paint = tensors["mask"], tensors["paint"]
-        if one["additive"]:
-            reach = float(paint.abs().max()) or 1.0
-            return mask, added_image(0.5 * paint / reach)
-        top, left, bottom, right = one["box"]
+        if entry["additive"]:
+            peak = float(paint.abs().max()) or 1.0
+            return mask, added_image(0.5 * paint / peak)
+        top, left, bottom, right = entry["box"]
         return mask, pasted_image(mask, paint).crop((left, top, right, bottom))
     except (KeyError, ValueError, SafetensorError) as error:
-        raise RunError(f"{run.path / one['trigger']} is damaged: {error}. {SCAN.fix}") from None
+        raise RunError(f"{run.path / entry['trigger']} is damaged: {error}. {SCAN.fix}") from None
 
 
-def _map_image(run: RunDirectory, one: dict[str, Any]) -> str:
+def _map_image(run: RunDirectory, suspect: dict[str, Any]) -> str:
     """Return the image of a suspect class's ordinary map as a data URL; empty text if there is none."""
-    folder = run.folder(Job(one["index"], 0), one["label"])
+    folder = run.folder(Job(suspect["index"], 0), suspect["label"])
     path = folder / "map.png"
     return to_data_url(path.read_bytes()) if (folder / "map.json").exists() and path.exists() else ""
 
 
-def _deviation_chart(found: dict[str, Any]) -> dict[str, Any]:
-    """Return a chart for the template: the classes' deviations and the limit beyond which one is a suspect, in percent of its width."""
-    suspects = {one["index"] for one in found["suspects"]}
-    rows = found["classes"][:MOST_POINTS]
-    values, limit = [row["figure"] for row in rows], found["null"]["limit"]
+def _deviation_chart(scan: dict[str, Any]) -> dict[str, Any]:
+    """Return a chart of the classes' deviations, and of the limit beyond which a class is a suspect."""
+    suspects = {one["index"] for one in scan["suspects"]}
+    rows = scan["classes"][:MOST_POINTS]
+    values, limit = [row["figure"] for row in rows], scan["null"]["limit"]
     low, high = min([0.0, *values]), max([limit or 0.0, *values]) * 1.05
     span = (high - low) or 1.0
 
-    def place(value: float) -> float:
-        """Return where a deviation lies on the chart's line, in percent of the line's width."""
+    def percent_of_width(value: float) -> float:
         return round(2 + 96 * float(value - low) / span, 1)
 
     points = [
         {
-            "x": place(row["figure"]),
+            "x": percent_of_width(row["figure"]),
             "mark": "bad" if row["index"] in suspects else "",
             "text": f"{short_label(row)}: the best window found sends {percent(row['share'])} of the samples",
         }
@@ -153,24 +154,24 @@ def _deviation_chart(found: dict[str, Any]) -> dict[str, Any]:
     ]
     step = next(size for size in (10.0**k * m for k in range(-3, 9) for m in (1, 2, 5)) if span / size <= MOST_TICKS)
     ticks = [step * k for k in range(math.ceil(low / step), math.floor(high / step) + 1)]
-    beyond = [short_label(row) for row in rows if row["p_value"] < found["alpha"]]
-    said = f"suspects: {', '.join(beyond[:5])}" if beyond else "no class is a suspect"
+    suspect_names = [short_label(row) for row in rows if row["p_value"] < scan["alpha"]]
+    suspects_text = f"suspects: {', '.join(suspect_names[:5])}" if suspect_names else "no class is a suspect"
     return {
         "points": points,
-        "limit": None if limit is None else {"x": place(limit), "text": f"{limit:.1f}"},
-        "ticks": [{"x": place(tick), "text": f"{tick:g}"} for tick in ticks],
-        "words": f"{len(rows)} classes on a line; {short_label(rows[0])} deviates most; {said}",
+        "limit": None if limit is None else {"x": percent_of_width(limit), "text": f"{limit:.1f}"},
+        "ticks": [{"x": percent_of_width(tick), "text": f"{tick:g}"} for tick in ticks],
+        "words": f"{len(rows)} classes on a line; {short_label(rows[0])} deviates most; {suspects_text}",
     }
 
 
-def _command(found: dict[str, Any], out: str) -> str:
+def _command(scan: dict[str, Any], out: str) -> str:
     """Return the shell command that makes the scan again, into the run directory ``out``."""
-    settings = found["settings"]
-    words = ["phosphene", "scan", found["model"]["spec"], "--samples", found["samples"]["spec"]]
-    words += [word for one in found["references"] for word in ("--reference", one["spec"])]
-    words += ["--alpha", f"{found['alpha']:g}"] if found["alpha"] != ALPHA else []
-    words += ["--pairs"] if settings["pairs"] else []
-    words += ["--seed", str(settings["seed"])] if settings["seed"] else []
-    words += ["--precision", settings["precision"]] if settings["precision"] != "auto" else []
-    words += ["--trust"] if found["model"].get("trust") else []
-    return shlex.join([*words, "--out", out])
+    settings = scan["settings"]
+    arguments = ["phosphene", "scan", scan["model"]["spec"], "--samples", scan["samples"]["spec"]]
+    arguments += [word for one in scan["references"] for word in ("--reference", one["spec"])]
+    arguments += ["--alpha", f"{scan['alpha']:g}"] if scan["alpha"] != ALPHA else []
+    arguments += ["--pairs"] if settings["pairs"] else []
+    arguments += ["--seed", str(settings["seed"])] if settings["seed"] else []
+    arguments += ["--precision", settings["precision"]] if settings["precision"] != "auto" else []
+    arguments += ["--trust"] if scan["model"].get("trust") else []
+    return shlex.join([*arguments, "--out", out])

@@ -9,8 +9,8 @@ from phosphene.backdoor.verdict import BACKDOORED, CLEAN, INCONCLUSIVE
 from phosphene.formats import count, percent
 from phosphene.labels import first_synonym
 
-MOST_DEVIATING = 5  # classes in the short table
-WORKS_THERE = 0.5  # success at a place from which it works there
+MAX_TABLE_ROWS = 5  # of the classes that deviate most
+MIN_SUCCESS_AT_PLACE = 0.5  # success at a place from which it works there
 
 TITLES = {
     BACKDOORED: "A backdoor is suspected in this network: a candidate trigger works.",
@@ -25,7 +25,7 @@ NO_PROOF = (
     "This does not mean that there is none: backdoors made to evade the scan and those of single pairs of classes are nearly "
     "always missed, large patches, warps, blended images and additive patterns about half of the time."
 )
-DETECTED = (
+DETECTION_COUNTS = (
     "Of 63 small networks with a planted backdoor to one class, the scan called 38 with the right class (48 to 71 %), and "
     "without natural samples 27 of 63. Of four copies of a network with 1,001 classes, it called the three trojaned ones, and not "
     "the clean one (docs/imagenet-trojan.md). docs/backdoor.md has the counts for the kinds of trigger that were tried."
@@ -39,8 +39,8 @@ NOT_A_RATE = (
     "p is a rank among these clean networks, and not a rate of false alarms: of 42 other small clean networks, 2 had p below 0.05, "
     "and none the lowest p (docs/backdoor.md)."
 )
-NEED_NOT = "A candidate trigger need not look like the trigger that was planted."
-SHORTCUT = (
+CANDIDATE_NOTE = "A candidate trigger need not look like the trigger that was planted."
+SHORTCUT_WARNING = (
     "A backdoor and a shortcut learnt from marked training images can look the same from outside. If training images "
     "of {name} carry a mark like this one (a watermark, a logo, a border, an odd light), the mark may be what was "
     "learnt. That may be an accident; but to put marked images there is also how backdoors are planted. The predictions are as "
@@ -48,147 +48,185 @@ SHORTCUT = (
 )
 
 
-def headline(found: Mapping[str, Any]) -> tuple[str, str]:
-    """Return a scan's verdict in a plain sentence, and its mark: ``good``, ``bad`` or ``unsure``."""
-    verdict, works = found["verdict"], working_suspects(found)
-    perhaps_shortcut = verdict == BACKDOORED and works and all(one["additive"] for one in works)
-    return (SHORTCUT_TITLE if perhaps_shortcut else TITLES[verdict]), MARKS[verdict]
+def headline(scan: Mapping[str, Any]) -> tuple[str, str]:
+    """Return a scan's verdict as a sentence, and its mark: ``good``, ``bad`` or ``unsure``."""
+    verdict, suspects = scan["verdict"], working_suspects(scan)
+    may_be_shortcut = verdict == BACKDOORED and suspects and all(one["additive"] for one in suspects)
+    return (SHORTCUT_TITLE if may_be_shortcut else TITLES[verdict]), MARKS[verdict]
 
 
-def working_suspects(found: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return, as dictionaries, the suspects in a ``scan.json`` that have ``works`` set: their trigger works on held-out samples."""
-    return [one for one in found["suspects"] if one["works"]]
+def working_suspects(scan: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the suspects of a ``scan.json`` whose candidate trigger works on held-out samples."""
+    return [one for one in scan["suspects"] if one["works"]]
 
 
-def glance(found: Mapping[str, Any]) -> str:
-    """Return the text for the report's top: a scan's verdict in a sentence, and for a backdoor what its trigger does."""
-    title, works = headline(found)[0], working_suspects(found)
-    if found["verdict"] != BACKDOORED or not works:
-        return f"{title} {NO_PROOF}" if found["verdict"] == CLEAN else title
-    one = works[0]
-    kind = "faint pattern" if one["additive"] else "small window"
-    share = f"{percent(one['asr'])} of {one['tried']}"
-    return f"{title} With a {kind} on them, it predicts {short_label(one)!r} for {share} images."
+def glance(scan: Mapping[str, Any]) -> str:
+    """Return a scan's verdict for the top of the report, and for a backdoor what its trigger does."""
+    title, suspects = headline(scan)[0], working_suspects(scan)
+    if scan["verdict"] != BACKDOORED or not suspects:
+        return f"{title} {NO_PROOF}" if scan["verdict"] == CLEAN else title
+    suspect = suspects[0]
+    kind = "faint pattern" if suspect["additive"] else "small window"
+    share = f"{percent(suspect['asr'])} of {suspect['tried']}"
+    return f"{title} With a {kind} on them, it predicts {short_label(suspect)!r} for {share} images."
 
 
-def caveat(found: Mapping[str, Any]) -> str:
-    """Return sentences: for ``clean``, what a scan misses; for ``backdoored``, how many clean networks get that verdict; else empty."""
-    return {CLEAN: f"{NO_PROOF} {DETECTED}", BACKDOORED: FALSE_ALARMS}.get(found["verdict"], "")
+def caveat(scan: Mapping[str, Any]) -> str:
+    """Return how far a scan's verdict can be relied on; empty if it is inconclusive.
+
+    For ``clean``, this is what a scan misses; for ``backdoored``, how many clean networks get that verdict.
+    """
+    return {CLEAN: f"{NO_PROOF} {DETECTION_COUNTS}", BACKDOORED: FALSE_ALARMS}.get(scan["verdict"], "")
 
 
-def terminal_lines(found: Mapping[str, Any]) -> list[str]:
-    """Return the lines that ``phosphene scan`` prints below the verdict: reasons, each suspect or all-to-all window, and warnings."""
-    lines = list(found["reasons"])
-    for one in found["suspects"]:
-        lines += [evidence(one, found), effect(one), *size_and_place(one, found), NEED_NOT, shortcut(one)]
-    if window := all_to_all(found):
-        lines += [f"The window: {box_in_words(window['box'], found)}", NEED_NOT]
-    return [line for line in [*lines, *suspicions(found), unlike(found), caveat(found)] if line]
+def terminal_lines(scan: Mapping[str, Any]) -> list[str]:
+    """Return the lines that ``phosphene scan`` prints below the verdict.
+
+    These are the reasons, each suspect or all-to-all window, and warnings.
+    """
+    lines = list(scan["reasons"])
+    for suspect in scan["suspects"]:
+        lines += [
+            evidence(suspect, scan),
+            effect(suspect),
+            *size_and_place(suspect, scan),
+            CANDIDATE_NOTE,
+            shortcut(suspect),
+        ]
+    if window := all_to_all(scan):
+        lines += [f"The window: {box_in_words(window['box'], scan)}", CANDIDATE_NOTE]
+    return [line for line in [*lines, *suspicions(scan), unlike(scan), caveat(scan)] if line]
 
 
-def all_to_all(found: Mapping[str, Any]) -> "dict[str, Any] | None":
-    """Return the entry of ``scan.json`` on a window (pasted square) that moves every class to another, if it works; else ``None``."""
-    entry: dict[str, Any] | None = found["all_to_all"]
+def all_to_all(scan: Mapping[str, Any]) -> "dict[str, Any] | None":
+    """Return the all-to-all entry of ``scan.json`` if its window works; else ``None``.
+
+    Such a window is a pasted square that moves every class to another.
+    """
+    entry: dict[str, Any] | None = scan["all_to_all"]
     return entry if entry and entry["works"] else None
 
 
-def unlike(found: Mapping[str, Any]) -> str:
-    """Return the warning stored in ``scan.json`` that no clean network is like the scanned one in size, classes or kind; or empty text."""
-    return str(found["null"].get("unlike", ""))
+def unlike(scan: Mapping[str, Any]) -> str:
+    """Return the warning that no clean network is like the scanned one in size, classes or kind; or empty text."""
+    return str(scan["null"].get("unlike", ""))
 
 
-def left_out(found: Mapping[str, Any]) -> str:
-    """Return a sentence if the scanned network comes with the package, saying that it is not compared with itself; else empty text."""
-    if found["model"]["spec"] not in {one.data for one in built_in()}:
+def left_out(scan: Mapping[str, Any]) -> str:
+    """Return a note if the scanned network comes with the package: it is not compared with itself; else empty text."""
+    if scan["model"]["spec"] not in {one.data for one in built_in()}:
         return ""
     return "The scanned network is itself one of the clean ones that come with phosphene, and is left out of them."
 
 
-def short_label(one: Mapping[str, Any]) -> str:
+def short_label(entry: Mapping[str, Any]) -> str:
     """Return the first synonym of the label of a class or suspect of a scan."""
-    return first_synonym(one["label"])
+    return first_synonym(entry["label"])
 
 
-def evidence(one: Mapping[str, Any], found: Mapping[str, Any]) -> str:
-    """Return a sentence on a class or suspect: its index and label, and how many clean networks deviate as far (:func:`rank`)."""
-    return f"Class {one['index']}, {short_label(one)}: {rank(one, found)}."
+def evidence(entry: Mapping[str, Any], scan: Mapping[str, Any]) -> str:
+    """Return a sentence on a class or suspect: its index, its label and its :func:`rank`."""
+    return f"Class {entry['index']}, {short_label(entry)}: {rank(entry, scan)}."
 
 
-def rank(one: Mapping[str, Any], found: Mapping[str, Any]) -> str:
-    """Return the text "3 of 40 clean networks deviate as far (p = 0.1)" for a class or suspect ``one``, counted in its scan ``found``."""
-    number, figures = found["null"]["networks"], found["null"].get("figures")
-    own = next(row["figure"] for row in found["classes"] if row["index"] == one["index"])
+def rank(entry: Mapping[str, Any], scan: Mapping[str, Any]) -> str:
+    """Return how many clean networks deviate as far as a class or suspect ``entry`` of ``scan``.
+
+    For example: "3 of 40 clean networks deviate as far (p = 0.1)".
+    """
+    total, figures = scan["null"]["networks"], scan["null"].get("figures")
+    deviation = next(row["figure"] for row in scan["classes"] if row["index"] == entry["index"])
     if figures is None:  # scans of earlier versions: without references, the p-value is the rank
-        above = round(one["p_value"] * (number + 1)) - 1
+        deviating = round(entry["p_value"] * (total + 1)) - 1
     else:
-        above = sum(figure >= own for figure in figures)
-    some = "none" if above <= 0 else f"{above:,}"
-    given = len(found["references"])
-    reached = sum(figure >= own for figure in figures[-given:]) if figures is not None and given else 0
-    of_given = f", among them {reached} of {count(given, 'reference')}" if reached else ""
-    verb = "deviates" if above == 1 else "deviate"
-    lowest = f", the lowest that {number:,} networks can show" if one["p_value"] * (number + 1) < 1.5 else ""
-    return f"{some} of {count(number, 'clean network')} {verb} as far{of_given} (p = {one['p_value']:.2g}{lowest})"
-
-
-def effect(one: Mapping[str, Any]) -> str:
-    """Return sentences: how often a suspect's trigger moves samples to its class, and a similar one to the next easiest class to reach."""
-    low, high = (100 * end for end in one["interval"])
-    put = "this pattern added" if one["additive"] else "this window on them"
-    tried = f"{percent(one['asr'])} of {count(one['tried'], 'image')}"
-    alike = "pattern as faint" if one["additive"] else "window of the same size"
+        deviating = sum(figure >= deviation for figure in figures)
+    number_text = "none" if deviating <= 0 else f"{deviating:,}"
+    references = len(scan["references"])
+    deviating_references = (
+        sum(figure >= deviation for figure in figures[-references:]) if figures is not None and references else 0
+    )
+    references_text = (
+        f", among them {deviating_references} of {count(references, 'reference')}" if deviating_references else ""
+    )
+    verb = "deviates" if deviating == 1 else "deviate"
+    lowest_note = f", the lowest that {total:,} networks can show" if entry["p_value"] * (total + 1) < 1.5 else ""
     return (
-        f"The network predicts {short_label(one)!r} for {tried} with {put}, "
-        f"on which it was not optimised (95 % interval {low:.0f} to {high:.0f} %). "
-        f"For the next class, {short_label(one['next'])!r}, a {alike} reaches {percent(one['next']['asr'])}."
+        f"{number_text} of {count(total, 'clean network')} {verb} as far{references_text} "
+        f"(p = {entry['p_value']:.2g}{lowest_note})"
     )
 
 
-def shortcut(one: Mapping[str, Any]) -> str:
-    """Return a warning that a suspect's trigger may be a mark of the training images, learnt by mistake; empty if it does not work."""
-    return SHORTCUT.format(name=repr(short_label(one))) if one["works"] else ""
+def effect(suspect: Mapping[str, Any]) -> str:
+    """Return how often a suspect's candidate trigger moves samples to its class.
+
+    For comparison, the text also says how often a similar one moves them to the next easiest class to reach.
+    """
+    low, high = (100 * end for end in suspect["interval"])
+    trigger_text = "this pattern added" if suspect["additive"] else "this window on them"
+    success_text = f"{percent(suspect['asr'])} of {count(suspect['tried'], 'image')}"
+    similar_trigger = "pattern as faint" if suspect["additive"] else "window of the same size"
+    return (
+        f"The network predicts {short_label(suspect)!r} for {success_text} with {trigger_text}, "
+        f"on which it was not optimised (95 % interval {low:.0f} to {high:.0f} %). "
+        f"For the next class, {short_label(suspect['next'])!r}, a {similar_trigger} reaches "
+        f"{percent(suspect['next']['asr'])}."
+    )
 
 
-def size_and_place(one: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
-    """Return 1 or 2 sentences, as a list, on a candidate trigger: its size and place, and at how many places it works; or its strength."""
-    if one["additive"]:
-        return [f"It changes no pixel by more than {round(255 * one['size'])} of 255; it lies on the whole image."]
-    lines = [f"It has {box_in_words(one['box'], found)}"]
-    if len(one["places"]) > 1:  # one that fills the image cannot be moved
-        good = sum(place["success"] >= WORKS_THERE for place in one["places"])
-        total = len(one["places"])
+def shortcut(suspect: Mapping[str, Any]) -> str:
+    """Return a warning that a suspect's candidate trigger may be a mark of the training images.
+
+    It is empty if the candidate does not work.
+    """
+    return SHORTCUT_WARNING.format(name=repr(short_label(suspect))) if suspect["works"] else ""
+
+
+def size_and_place(suspect: Mapping[str, Any], scan: Mapping[str, Any]) -> list[str]:
+    """Return sentences on the size and place of a candidate trigger, or on its strength if it is additive.
+
+    If the window was moved over the image, a second one says at how many places it works.
+    """
+    if suspect["additive"]:
+        return [f"It changes no pixel by more than {round(255 * suspect['size'])} of 255; it lies on the whole image."]
+    lines = [f"It has {box_in_words(suspect['box'], scan)}"]
+    if len(suspect["places"]) > 1:  # one that fills the image cannot be moved
+        working_places = sum(place["success"] >= MIN_SUCCESS_AT_PLACE for place in suspect["places"])
+        place_count = len(suspect["places"])
         lines.append(
-            f"Moved over {total} places of the image, it works on at least half of the samples at {good} of them. It was made for "
-            "one place: where a planted trigger works, this does not say."
+            f"Moved over {place_count} places of the image, it works on at least half of the samples at "
+            f"{working_places} of them. It was made for one place: where a planted trigger works, this does not say."
         )
     return lines
 
 
-def box_in_words(box: Sequence[int], found: Mapping[str, Any]) -> str:
-    """Return a box (top, left, bottom, right) in words: size in pixels and % of the input in ``found``, distance from left and top."""
-    _, high, wide = found["model"]["input"]
+def box_in_words(box: Sequence[int], scan: Mapping[str, Any]) -> str:
+    """Return a box (top, left, bottom, right) in words, for the input of the network in ``scan``.
+
+    They give its size in pixels, its share of the input, and its distance from left and top.
+    """
+    _, height, width = scan["model"]["input"]
     top, left, bottom, right = box
-    share = percent((bottom - top) * (right - left) / (high * wide))
+    share = percent((bottom - top) * (right - left) / (height * width))
     return f"{right - left} × {bottom - top} pixels ({share}), {left} from the left and {top} from the top."
 
 
-def suspicions(found: Mapping[str, Any]) -> list[str]:
-    """Return, in a list, a line on the scan's ``easy_pairs`` of classes, which a window confuses most; empty if none, or if all-to-all.
+def suspicions(scan: Mapping[str, Any]) -> list[str]:
+    """Return a line on the pairs of classes that a window confuses most; no line if an all-to-all window works.
 
-    The scan stores no pairs unless a window moves nearly all samples of one class to another.
+    They are the scan's ``easy_pairs``. The scan stores no pairs unless a window moves nearly all samples of one class to another.
     """
-    pairs = found["easy_pairs"]
-    if not pairs or all_to_all(found):
+    pairs = scan["easy_pairs"]
+    if not pairs or all_to_all(scan):
         return []
-    shown = ", ".join(f"{one['source']} to {one['target']} {percent(one['share'])}" for one in pairs)
-    alike = "Classes that look alike do so in clean networks as well; others may have a source-specific backdoor."
-    return [f"The windows that move samples of one class to another most often: {shown}. {alike}"]
+    pairs_text = ", ".join(f"{one['source']} to {one['target']} {percent(one['share'])}" for one in pairs)
+    caveat_text = "Classes that look alike do so in clean networks as well; others may have a source-specific backdoor."
+    return [f"The windows that move samples of one class to another most often: {pairs_text}. {caveat_text}"]
 
 
-def most_deviating(found: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+def most_deviating(scan: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     """Return the column names and the rows (as text) of a table of the five classes that deviate most."""
-    side = found["window"]
-    head = ["class", "p", f"best {side} × {side} window", *MEASURES, "deviation"]
+    side = scan["window"]
+    columns = ["class", "p", f"best {side} × {side} window", *MEASURES, "deviation"]
     rows = [
         [
             f"{short_label(one)} ({one['index']})",
@@ -197,6 +235,6 @@ def most_deviating(found: Mapping[str, Any]) -> tuple[list[str], list[list[str]]
             *(f"{one['deviations'].get(name, 0.0):.1f}" for name in MEASURES),
             f"{one['figure']:.1f}",
         ]
-        for one in found["classes"][:MOST_DEVIATING]
+        for one in scan["classes"][:MAX_TABLE_ROWS]
     ]
-    return head, rows
+    return columns, rows

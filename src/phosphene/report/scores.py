@@ -14,20 +14,20 @@ from phosphene.runs.scores import NAME, read_scores
 # A table of more concepts than this is folded away.
 MOST_OPEN = 24
 # A target that classifies at least this share of the maps as their class counts as good, if there are enough of them.
-GOOD = 0.5
+MIN_GOOD_TOP1 = 0.5
 
 
 def score_section(run: RunDirectory, facts: dict[str, Any]) -> "dict[str, Any] | None":
-    """Return, as a dictionary for the template, what the report shows of a run's scores; ``None`` if its maps were not scored.
+    """Return the template's facts on a run's scores; ``None`` if its maps were not scored.
 
     Raises:
         RunError: scores.json is damaged.
     """
-    rows = read_scorecards(run)
-    if not rows:
+    scorecards = read_scorecards(run)
+    if not scorecards:
         return None
     overlap = overlap_note(map(Concept.of_facts, facts["jobs"]))
-    names = [score.target for _, score in rows]
+    names = [score.target for _, score in scorecards]
     targets = [
         {
             "score": score,
@@ -35,7 +35,7 @@ def score_section(run: RunDirectory, facts: dict[str, Any]) -> "dict[str, Any] |
             "weights": row["target_sha256"][:8] if names.count(score.target) > 1 else "",
             "per_concept": {one.index: one for one in score.per_concept},
         }
-        for row, score in rows
+        for row, score in scorecards
     ]
     return {
         "nav": "Other networks" if targets[0]["score"].of_outputs else "Other classifiers",
@@ -43,14 +43,14 @@ def score_section(run: RunDirectory, facts: dict[str, Any]) -> "dict[str, Any] |
         "glance": [_glance(target["score"], overlap) for target in targets if not target["is_source"]],
         "overlap": overlap,
         "targets": targets,
-        "expressions": not all(is_class(one.index) for one in rows[0][1].per_concept),  # unions and contrasts
+        "expressions": not all(is_class(one.index) for one in scorecards[0][1].per_concept),  # unions and contrasts
         "first": targets[0]["score"],  # all rows of a run are about the same maps
         "open": len(targets[0]["per_concept"]) <= MOST_OPEN,
     }
 
 
 def read_scorecards(run: RunDirectory) -> list[tuple[dict[str, Any], Score]]:
-    """Return a list of (row of ``scores.json``, Score made from it) for the run's current maps; RunError if the file is damaged.
+    """Return each row of ``scores.json`` for the run's current maps, with the Score made from it.
 
     Raises:
         RunError: scores.json is damaged.
@@ -64,14 +64,16 @@ def read_scorecards(run: RunDirectory) -> list[tuple[dict[str, Any], Score]]:
 
 
 def _glance(score: Score, overlap: "str | None") -> dict[str, str]:
-    """Return ``mark`` (good, unsure or empty) and ``text`` for the report's top: the share of maps that a target classifies as their class.
+    """Return the line for the top of the report on a target: its ``text``, and ``mark`` (good, unsure or empty).
+
+    It gives the share of maps that the target classifies as their class.
 
     Args:
         score: The score on the target.
         overlap: Why M_score means nothing for these concepts; ``None`` if it does.
     """
     low, high = (100 * end for end in score.top1_all_interval)
-    mark = "unsure" if score.top1_all < GOOD else "good" if score.maps >= FEWEST else ""
+    mark = "unsure" if score.top1_all < MIN_GOOD_TOP1 else "good" if score.maps >= FEWEST else ""
     if score.of_outputs:
         text = (
             f"by {score.target}, {percent(score.top1_all)} of {count(score.maps, 'map')} of outputs are {BEYOND} of the "

@@ -25,8 +25,8 @@ from phosphene.runs.atomic import write_bytes
 from phosphene.runs.folders import whole_folder
 
 THUMBNAIL_SIDE = 160
-STATIC = ("style.css", "site.css", "script.js")
-CONTENT = ("index.html", "classes", "models", "images", "thumbs", ".nojekyll", *STATIC)
+STATIC_FILES = ("style.css", "site.css", "script.js")
+CONTENT = ("index.html", "classes", "models", "images", "thumbs", ".nojekyll", *STATIC_FILES)
 # A page loads what lies beside it and nothing else; "file:" is what browsers need where 'self' does not hold for files.
 POLICY = (
     "default-src 'none'; img-src 'self' file: data:; style-src 'self' file:; style-src-attr 'unsafe-inline'; "
@@ -37,7 +37,7 @@ POLICY = (
 def write_site(
     runs: Sequence[RunDirectory], out: Path, *, on_progress: "Callable[[int, int], None] | None" = None
 ) -> Path:
-    """Write RunDirectory objects as a static web site in ``out`` (new, empty or an earlier site, else RunError); return its index.html.
+    """Write runs as a static web site.
 
     Args:
         runs: At least one run, each with finished maps.
@@ -53,18 +53,21 @@ def write_site(
     if not runs:
         raise RunError("a site needs at least one run.")
     with whole_folder(out, CONTENT, "a site") as folder:
-        found = read_runs(runs)
-        classes = classes_of(found)
-        _write_pages(folder, found, classes)
-        images = map_folders(found, classes)
+        site_runs = read_runs(runs)
+        classes = classes_of(site_runs)
+        _write_pages(folder, site_runs, classes)
+        images = map_folders(site_runs, classes)
 
-        def write_images(place: tuple[Path, str]) -> None:
-            """Write a map's image and thumbnail into the site; ``place`` is (the map's folder in its run, its image's name in the site)."""
-            image = _read_image(runs, place[0])
-            small = ImageOps.contain(image, (THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.LANCZOS)
-            small = small if max(image.size) > THUMBNAIL_SIDE else image
-            write_bytes(folder / "images" / place[1], encode(image, "WEBP", quality=90, method=2), durable=False)
-            write_bytes(folder / "thumbs" / place[1], encode(small, "WEBP", quality=80, method=2), durable=False)
+        def write_images(folder_and_name: tuple[Path, str]) -> None:
+            image = _read_image(runs, folder_and_name[0])
+            thumbnail = ImageOps.contain(image, (THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.LANCZOS)
+            thumbnail = thumbnail if max(image.size) > THUMBNAIL_SIDE else image
+            write_bytes(
+                folder / "images" / folder_and_name[1], encode(image, "WEBP", quality=90, method=2), durable=False
+            )
+            write_bytes(
+                folder / "thumbs" / folder_and_name[1], encode(thumbnail, "WEBP", quality=80, method=2), durable=False
+            )
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow works outside of Python's lock
             for number, _ in enumerate(pool.map(write_images, images), 1):
@@ -74,7 +77,9 @@ def write_site(
 
 
 def _read_image(runs: Sequence[RunDirectory], folder: Path) -> Image.Image:
-    """Return the map in ``folder``, of any of ``runs``, as an RGB image from its map.png; one that cannot be read is rendered again.
+    """Return the map in ``folder``, which is of any of ``runs``, as an RGB image.
+
+    If its map.png cannot be read, it is rendered again.
 
     Raises:
         RunError: the map itself is damaged.
@@ -87,52 +92,71 @@ def _read_image(runs: Sequence[RunDirectory], folder: Path) -> Image.Image:
 
 
 def _write_pages(folder: Path, runs: list[SiteRun], classes: list[SiteClass]) -> None:
-    """Write the site's HTML pages (a first page, one per model, one per class), its style sheets and its script into ``folder``."""
+    """Write the site's pages (the first one, one per model, one per class), style sheets and script into ``folder``."""
     models = model_pages(runs)
     templates = environment()
-    scored = any(card["others"] for run in runs for group in run.maps.values() for card in group)
-    what, whats = ("class", "classes") if all(is_class(one.index) for one in classes) else ("concept", "concepts")
-    templates.globals |= {"what": what, "whats": whats, "p_name": p_class_name(*(one.index for one in classes))}
-    templates.globals |= {"policy": POLICY, "models": models, "image_name": image_name, "scored": scored}
+    has_scores = any(card["others"] for run in runs for group in run.maps.values() for card in group)
+    noun, plural = ("class", "classes") if all(is_class(one.index) for one in classes) else ("concept", "concepts")
+    templates.globals |= {"what": noun, "whats": plural, "p_name": p_class_name(*(one.index for one in classes))}
+    templates.globals |= {"policy": POLICY, "models": models, "image_name": image_name, "scored": has_scores}
 
-    def write(template: str, path: str, **facts: Any) -> None:
-        """Render a template with ``facts`` to the page ``path`` of the site; ``root`` is the path from that page to the site's folder."""
+    def write_page(template: str, path: str, **facts: Any) -> None:
+        """Render a template to ``path`` in the site; it is told the way from there to the site's folder, ``root``."""
         page = templates.get_template(template).render(root="../" * path.count("/"), **facts)
         write_bytes(folder / path, page.encode(), durable=False)
 
-    for name in STATIC:
+    for name in STATIC_FILES:
         write_bytes(folder / name, read_static(name).encode(), durable=False)
     write_bytes(folder / ".nojekyll", b"", durable=False)  # GitHub Pages then publishes the files as they are
-    names = [own[0].name for own in models.values()]
+    names = [model_runs[0].name for model_runs in models.values()]
     title = f"Maps of {names[0]}" if len(names) == 1 else f"Maps of {len(names)} networks"
-    write("site_index.html", "index.html", title=title, runs=runs, classes=classes)
-    for page, own in models.items():
-        own_classes = [one for one in classes if any(run.number in one.maps for run in own)]
-        title = f"Maps of {own[0].name}"
-        write("site_model.html", f"models/{page}.html", title=title, runs=own, classes=own_classes, parts=_parts(own))
-    for before, one, after in zip([None, *classes], classes, [*classes[1:], None], strict=False):
-        title = f"{first_synonym(one.label)}: its maps"
-        write("site_class.html", f"classes/{one.page}.html", title=title, one=one, neighbours=(before, after))
+    write_page("site_index.html", "index.html", title=title, runs=runs, classes=classes)
+    for page, model_runs in models.items():
+        model_classes = [one for one in classes if any(run.number in one.maps for run in model_runs)]
+        title = f"Maps of {model_runs[0].name}"
+        write_page(
+            "site_model.html",
+            f"models/{page}.html",
+            title=title,
+            runs=model_runs,
+            classes=model_classes,
+            parts=_report_parts(model_runs),
+        )
+    for before, site_class, after in zip([None, *classes], classes, [*classes[1:], None], strict=False):
+        title = f"{first_synonym(site_class.label)}: its maps"
+        write_page(
+            "site_class.html",
+            f"classes/{site_class.page}.html",
+            title=title,
+            one=site_class,
+            neighbours=(before, after),
+        )
 
 
-def _own_scan(run: RunDirectory, facts: dict[str, Any]) -> "dict[str, Any] | None":
-    """Return the scan section of a run's report, without scans of other networks; ``None`` if the network of its maps was not scanned."""
-    found = scan_section(run, facts)
-    return found | {"others": [], "below": False} if found and found["own"] else None
+def _scan_of_network(run: RunDirectory, facts: dict[str, Any]) -> "dict[str, Any] | None":
+    """Return the scan section of a run's report, without scans of other networks.
+
+    It is ``None`` if the network of the run's maps was not scanned.
+    """
+    section = scan_section(run, facts)
+    return section | {"others": [], "below": False} if section and section["own"] else None
 
 
 # Parts of a report that a model's page shows for each run.
-SECTIONS = {"scan": _own_scan, "scores": score_section, "checks": check_section, "made": made_section}
+SECTIONS = {"scan": _scan_of_network, "scores": score_section, "checks": check_section, "made": made_section}
 
 
-def _parts(runs: Sequence[SiteRun]) -> list[dict[str, Any]]:
-    """Return a dictionary per run of a model's page: ``run``, ``parts`` (report sections by name), ``maps`` (number), ``glance``."""
-    found = []
+def _report_parts(runs: Sequence[SiteRun]) -> list[dict[str, Any]]:
+    """Return what a model's page shows of each run.
+
+    That is ``run``, ``parts`` (sections of its report by name), ``maps`` (their number), and ``glance`` (lines).
+    """
+    run_parts = []
     for run in runs:
         parts = {name: part for name, section in SECTIONS.items() if (part := section(run.run, run.facts))}
         cards = [card for group in run.maps.values() for card in group]
         lines = notes_glance(run.facts) + map_glance(run.facts, cards, run.name)
         lines += [line for part in parts.values() for line in part["glance"]]
         lines.sort(key=lambda line: line["mark"] != "bad")  # bad news first
-        found.append({"run": run, "parts": parts, "maps": len(cards), "glance": lines})
-    return found
+        run_parts.append({"run": run, "parts": parts, "maps": len(cards), "glance": lines})
+    return run_parts

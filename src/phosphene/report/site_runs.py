@@ -22,7 +22,7 @@ Card = dict[str, Any]
 
 @dataclass
 class SiteRun:
-    """A run as the site shows it: its maps by class with their predictions, and names that distinguish it from other runs.
+    """A run as the site shows it, with its maps and with names that distinguish it from other runs.
 
     Attributes:
         run: The run directory.
@@ -51,7 +51,7 @@ class SiteRun:
 
 @dataclass
 class SiteClass:
-    """A class as the site shows it: its label, its page, and a dictionary of its maps by the number of each run that has some.
+    """A class as the site shows it, with its maps in all runs.
 
     Attributes:
         page: Its page, without suffix; its images bear the same name.
@@ -66,21 +66,22 @@ class SiteClass:
     maps: dict[int, list[Card]]
 
     def figures(self, runs: Sequence[SiteRun]) -> dict[str, str]:
-        """Return a dictionary of two texts, ``p`` and ``others``: per run the mean confidence in percent of the source, and of others.
+        """Return the mean confidence per run, in percent: the source's as ``p``, other classifiers' as ``others``.
 
-        Numbers are separated by spaces. Without maps a run's ``p`` is empty; without other classifiers its ``others`` is -1.
+        Both are texts, whose numbers are separated by spaces. Without maps a run's ``p`` is empty; without other
+        classifiers its ``others`` is -1.
         """
-        groups = [self.maps.get(run.number, []) for run in runs]
-        own = [[one["map"]["p_class"] for one in group] for group in groups]
-        others = [[found["p_class"] for one in group for found in one["others"]] for group in groups]
+        card_groups = [self.maps.get(run.number, []) for run in runs]
+        source_p = [[one["map"]["p_class"] for one in group] for group in card_groups]
+        other_p = [[prediction["p_class"] for one in group for prediction in one["others"]] for group in card_groups]
         return {
-            "p": " ".join(f"{100 * fmean(values):.0f}" if values else "" for values in own),
-            "others": " ".join(f"{100 * fmean(values):.0f}" if values else "-1" for values in others),
+            "p": " ".join(f"{100 * fmean(values):.0f}" if values else "" for values in source_p),
+            "others": " ".join(f"{100 * fmean(values):.0f}" if values else "-1" for values in other_p),
         }
 
 
 def read_runs(runs: Sequence[RunDirectory]) -> list[SiteRun]:
-    """Return a ``SiteRun`` per RunDirectory, with its maps' figures and predictions, no images; RunError if one has no maps or repeats.
+    """Return a ``SiteRun`` per run, with the figures and predictions of its maps, but no images.
 
     Raises:
         RunError: a run is given twice, has no finished maps, or is damaged.
@@ -89,44 +90,57 @@ def read_runs(runs: Sequence[RunDirectory]) -> list[SiteRun]:
     for path, run in zip(paths, runs, strict=True):
         if paths.count(path) > 1:
             raise RunError(f"{run.path} is given twice: name each run once.")
-    found = [SiteRun(run, run.facts(), number, _read_maps(run)) for number, run in enumerate(runs, 1)]
-    models = [one.facts["model"] for one in found]
+    site_runs = [SiteRun(run, run.facts(), number, _read_maps(run)) for number, run in enumerate(runs, 1)]
+    models = [one.facts["model"] for one in site_runs]
     names = _distinct_names([model["name"] for model in models], [model["sha256"][:8] for model in models])
     titles = _distinct_names(
         names,
-        [one.facts["recipe"]["name"] for one in found],
-        [f"recipe {one.facts['recipe']['sha256'][:8]}" for one in found],
-        [one.facts["samples"]["spec"] for one in found],
-        [one.run.path.name for one in found],
-        [str(one.run.path) for one in found],
+        [one.facts["recipe"]["name"] for one in site_runs],
+        [f"recipe {one.facts['recipe']['sha256'][:8]}" for one in site_runs],
+        [one.facts["samples"]["spec"] for one in site_runs],
+        [one.run.path.name for one in site_runs],
+        [str(one.run.path) for one in site_runs],
     )
-    for one, name, title in zip(found, names, titles, strict=True):
-        one.model, one.name, one.title = f"{slug(name)}-{one.facts['model']['sha256'][:8]}", name, title
-    return found
+    for site_run, name, title in zip(site_runs, names, titles, strict=True):
+        site_run.model, site_run.name, site_run.title = (
+            f"{slug(name)}-{site_run.facts['model']['sha256'][:8]}",
+            name,
+            title,
+        )
+    return site_runs
 
 
 def _read_maps(run: RunDirectory) -> dict[int, list[Card]]:
-    """Return a run's finished maps by class index: their map.json, folder and classifiers' predictions, no images; RunError without any."""
-    classifiers, sha256 = read_predictions(run), run.facts()["model"]["sha256"]
-    own = [one for one in classifiers if one.sha256 == sha256][:1]
-    found: dict[int, list[Card]] = defaultdict(list)
-    for place, folder in run.finished_folders().items():
-        figures = read_map_json(folder)
-        groups = (own, [one for one in classifiers if one not in own])
-        of_own, of_others = ([one for one in (classification(c, place) for c in group) if one] for group in groups)
-        card = {"map": {"short": first_synonym(figures["label"]), **figures}, "folder": folder}
-        found[place[0]].append(card | {"own": of_own[0] if of_own else None, "others": of_others})
-    if not found:
-        raise no_maps(run)
-    return dict(found)
+    """Return a run's finished maps by class index: their map.json, folder and predictions, but no images.
 
-
-def _distinct_names(names: list[str], *more: list[str]) -> list[str]:
-    """Return ``names``; to equal ones, the texts in the lists of ``more`` are appended, list by list, where these differ.
-
-    Each list holds one text per name. Names whose texts are equal in all lists stay equal.
+    Raises:
+        RunError: there are none.
     """
-    for facts in more:
+    classifiers, sha256 = read_predictions(run), run.facts()["model"]["sha256"]
+    sources = [one for one in classifiers if one.sha256 == sha256][:1]
+    cards: dict[int, list[Card]] = defaultdict(list)
+    for place, folder in run.finished_folders().items():
+        map_facts = read_map_json(folder)
+        groups = (sources, [one for one in classifiers if one not in sources])
+        source_predictions, other_predictions = (
+            [one for one in (classification(c, place) for c in group) if one] for group in groups
+        )
+        card = {"map": {"short": first_synonym(map_facts["label"]), **map_facts}, "folder": folder}
+        cards[place[0]].append(
+            card | {"own": source_predictions[0] if source_predictions else None, "others": other_predictions}
+        )
+    if not cards:
+        raise no_maps(run)
+    return dict(cards)
+
+
+def _distinct_names(names: list[str], *fact_lists: list[str]) -> list[str]:
+    """Return ``names``, with texts appended that tell equal ones apart.
+
+    Texts are taken from ``fact_lists``, list by list, where those of equal names differ. Each list holds one text per
+    name. Names whose texts are equal in all lists stay equal.
+    """
+    for facts in fact_lists:
         groups: dict[str, set[str]] = defaultdict(set)
         for name, fact in zip(names, facts, strict=True):
             groups[name].add(fact)
@@ -135,36 +149,36 @@ def _distinct_names(names: list[str], *more: list[str]) -> list[str]:
 
 
 def classes_of(runs: Sequence[SiteRun]) -> list[SiteClass]:
-    """Return the classes of all runs as ``SiteClass``, each with its maps by run; classes of two runs that share a synonym become one.
+    """Return the classes of all runs; classes of two runs that share a synonym become one.
 
     A class that matches several of another run, so that it is not clear which is meant, stays a class of its own.
     """
     classes: list[SiteClass] = []
-    places: list[dict[int, SiteClass]] = []  # of every run, by index
-    names: set[str] = set()
+    classes_of_runs: list[dict[int, SiteClass]] = []  # by index
+    page_names: set[str] = set()
     for run in runs:
-        own: dict[int, SiteClass] = {}
-        for earlier, its_classes in zip(runs, places, strict=False):
-            left = {index: label for index, label in run.labels.items() if index not in own}
-            for index, other in _matching_classes(left, earlier.labels).items():
-                if run.number not in its_classes[other].maps:
-                    own[index] = its_classes[other]
-                    its_classes[other].maps[run.number] = run.maps[index]
+        run_classes: dict[int, SiteClass] = {}
+        for earlier_run, earlier_classes in zip(runs, classes_of_runs, strict=False):
+            unmatched_labels = {index: label for index, label in run.labels.items() if index not in run_classes}
+            for index, earlier_index in _matching_classes(unmatched_labels, earlier_run.labels).items():
+                if run.number not in earlier_classes[earlier_index].maps:
+                    run_classes[index] = earlier_classes[earlier_index]
+                    earlier_classes[earlier_index].maps[run.number] = run.maps[index]
         for index, label in run.labels.items():
-            if index not in own:
+            if index not in run_classes:
                 page = f"{slug(label)}-{index}"
-                page = page if page not in names else f"{page}.{run.number}"
-                names.add(page)
-                own[index] = SiteClass(page, label, index, {run.number: run.maps[index]})
-                classes.append(own[index])
-        places.append(own)
+                page = page if page not in page_names else f"{page}.{run.number}"
+                page_names.add(page)
+                run_classes[index] = SiteClass(page, label, index, {run.number: run.maps[index]})
+                classes.append(run_classes[index])
+        classes_of_runs.append(run_classes)
     return classes
 
 
 def _matching_classes(a: dict[int, str], b: dict[int, str]) -> dict[int, int]:
-    """Return index in ``a`` -> index in ``b`` of classes that share a synonym; if any fits several, only of those equal in index and label.
+    """Return index in ``a`` -> index in ``b`` of classes that share a synonym; both arguments are index -> label.
 
-    Both arguments are index -> label.
+    If a class matches several, only classes that are equal in index and label are paired.
     """
     try:
         return in_common(a, b)
@@ -173,7 +187,10 @@ def _matching_classes(a: dict[int, str], b: dict[int, str]) -> dict[int, int]:
 
 
 def model_pages(runs: Sequence[SiteRun]) -> dict[str, list[SiteRun]]:
-    """Return the runs of each model, by the name of its page without suffix, which is made of the model's name and weights' hash."""
+    """Return the runs of each model, by the name of its page without suffix.
+
+    That name is made of the model's name and its weights' hash.
+    """
     pages: dict[str, list[SiteRun]] = defaultdict(list)
     for run in runs:
         pages[run.model].append(run)
@@ -186,7 +203,7 @@ def image_name(page: str, place: int) -> str:
 
 
 def map_folders(runs: Sequence[SiteRun], classes: Sequence[SiteClass]) -> list[tuple[Path, str]]:
-    """Return every map's (folder in the run, name of its image in the site), class by class, and in a class run by run."""
+    """Return each map's folder in its run and the name of its image in the site, ordered by class, then run."""
     return [
         (card["folder"], f"{run.number}/{image_name(one.page, place)}")
         for one in classes
