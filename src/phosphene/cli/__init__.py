@@ -35,13 +35,13 @@ COMMANDS = {
 }
 
 # Commands that keep what they have finished when they are interrupted.
-CONTINUED = ("demo", "map", "score", "check")
-# Characters of a message that are shown: names from files may have millions.
-LONGEST = 1500
+RESUMABLE = ("demo", "map", "score", "check")
+# Of a message, in characters: names from files may have millions.
+MAX_LENGTH = 1500
 
 
 class _Commands(click.Group):
-    """The click group of all commands: lists them from ``COMMANDS``, imports a command's module only when called."""
+    """The click group of all commands, which imports a command's module only when it is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of all commands in the order of ``COMMANDS``, for click's help page."""
@@ -58,10 +58,14 @@ class _Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> "tuple[str | None, click.Command | None, list[str]]":
-        """Return name, click command and other arguments of ``args``; UsageError that names the nearest command if it is unknown."""
+        """Return the name, the click command and the other arguments of ``args``.
+
+        Raises:
+            UsageError: there is no such command; the message names the nearest one.
+        """
         if args and not args[0].startswith("-") and args[0] not in COMMANDS:
-            fix = nearest(args[0], list(COMMANDS)) or f" Commands: {', '.join(COMMANDS)}."
-            raise click.UsageError(f"there is no command {args[0]!r}.{fix}")
+            hint = nearest(args[0], list(COMMANDS)) or f" Commands: {', '.join(COMMANDS)}."
+            raise click.UsageError(f"there is no command {args[0]!r}.{hint}")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -80,7 +84,10 @@ def main() -> None:
 
 
 def entry() -> None:
-    """Run the command that ``sys.argv`` names, exit with its code; print an error as one line on stderr, code 2 (130 if interrupted)."""
+    """Run the command that ``sys.argv`` names, and exit with its code.
+
+    An error is printed as one line on stderr. The code is then 2, or 130 if the command was interrupted.
+    """
     stdout = sys.stdout
     try:
         code = main(sys.argv[1:] or ["--help"], prog_name="phosphene", standalone_mode=False)
@@ -94,11 +101,11 @@ def entry() -> None:
     except click.ClickException as error:
         _fail(error.format_message())
     except (KeyboardInterrupt, click.Abort) as stop:
-        finished = [str(one) for one in (stop.__cause__ or stop).args if isinstance(stop.__cause__, KeyboardInterrupt)]
-        line = ", ".join(["interrupted", *finished[:1]])
+        summaries = [str(one) for one in (stop.__cause__ or stop).args if isinstance(stop.__cause__, KeyboardInterrupt)]
+        line = ", ".join(["interrupted", *summaries[:1]])
         command = next(iter(sys.argv[1:]), "")
-        goes_on = "goes on with what is finished" if command in CONTINUED else "begins anew"
-        print(f"\nphosphene: {line}. The same command {goes_on}.", file=sys.stderr)  # noqa: T201
+        continuation = "goes on with what is finished" if command in RESUMABLE else "begins anew"
+        print(f"\nphosphene: {line}. The same command {continuation}.", file=sys.stderr)  # noqa: T201
         sys.exit(130)
     except Exception as error:  # noqa: BLE001  (the last place that can turn it into a line)
         if os.environ.get("PHOSPHENE_DEBUG"):
@@ -114,13 +121,13 @@ def _usage(context: "click.Context | None") -> str:
     """Return how the command of a click context is given, without its options: ``phosphene compare RUN RUN``."""
     if context is None:
         return "phosphene COMMAND"
-    words = context.command.collect_usage_pieces(context)
-    return " ".join([context.command_path, *(one for one in words if one != "[OPTIONS]")])
+    usage_pieces = context.command.collect_usage_pieces(context)
+    return " ".join([context.command_path, *(one for one in usage_pieces if one != "[OPTIONS]")])
 
 
 def _fail(message: str) -> None:
-    """Print an error message on stderr as one line of at most ``LONGEST`` characters, and exit with code 2."""
+    """Print an error message on stderr as one line of at most ``MAX_LENGTH`` characters, and exit with code 2."""
     line = printable(message)
-    shown = line if len(line) <= LONGEST else f"{line[: LONGEST // 2]} [...] {line[-LONGEST // 2 :]}"
-    print(f"phosphene: {shown}", file=sys.stderr)  # noqa: T201
+    excerpt = line if len(line) <= MAX_LENGTH else f"{line[: MAX_LENGTH // 2]} [...] {line[-MAX_LENGTH // 2 :]}"
+    print(f"phosphene: {excerpt}", file=sys.stderr)  # noqa: T201
     sys.exit(2)

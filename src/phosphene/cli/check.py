@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from phosphene.checks import Finding
 
 
-WIDEST_EXPLANATION = 100
+EXPLANATION_WIDTH = 100
 
 
 @click.command("check")
@@ -53,29 +53,30 @@ def command(run: Path, dry_run: bool, as_json: bool, **options_of_check: Any) ->
     """
     with ProgressDisplay("load torch") as display:
 
-        def print_finding(found: "Finding") -> None:
-            """Print the name and verdict of a check as soon as it has ended; nothing with --json."""
+        def print_finding(finding: "Finding") -> None:
             if not as_json:
-                display.print(f"{found.name}: {found.verdict}")
+                display.print(f"{finding.name}: {finding.verdict}")
 
         findings = ph.check(run, dry_run=dry_run, progress=display, on_finding=print_finding, **options_of_check)
     if as_json:
         options.print_json(findings.to_dict(), display.warnings)
     elif dry_run:
-        time = f", about {duration(findings.seconds)} to make them" if findings.seconds else ""
-        click.echo(f"{findings.plan}{time}")
+        time_text = f", about {duration(findings.seconds)} to make them" if findings.seconds else ""
+        click.echo(f"{findings.plan}{time_text}")
     else:
         print_table(["check", "", "finding"], map(_finding_row, findings), numbers=(), lines=True)
         if findings.plan.choice:
             click.echo(printable(findings.plan.choice))
-        cached = sum(one.name in findings.plan.cached for one in findings)
-        if cached:
-            click.echo(f"{cached} of {count(len(findings), 'finding')} cached: the same maps, samples and concepts.")
+        cached_count = sum(one.name in findings.plan.cached for one in findings)
+        if cached_count:
+            click.echo(
+                f"{cached_count} of {count(len(findings), 'finding')} cached: the same maps, samples and concepts."
+            )
         click.echo(f"{display.elapsed} in all; figures in {run / 'checks.json'}; open {findings.report}")
 
 
-def _finding_row(found: "Finding") -> "list[str | Text]":
-    """Return the table row of a finding: name of the check, coloured verdict, explanation wrapped to 100 columns."""
-    colour = {True: "green", False: "bold red", None: ""}[found.passed]
-    explanation = textwrap.fill(printable(found.explanation), WIDEST_EXPLANATION, break_on_hyphens=False)
-    return [found.name, Text(found.verdict, colour), Text(explanation)]
+def _finding_row(finding: "Finding") -> "list[str | Text]":
+    """Return the table row of a finding: name of the check, coloured verdict, wrapped explanation."""
+    colour = {True: "green", False: "bold red", None: ""}[finding.passed]
+    explanation = textwrap.fill(printable(finding.explanation), EXPLANATION_WIDTH, break_on_hyphens=False)
+    return [finding.name, Text(finding.verdict, colour), Text(explanation)]

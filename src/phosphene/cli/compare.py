@@ -28,18 +28,23 @@ def command(a: Path, b: Path, out: "Path | None", as_json: bool) -> None:
     two seeds of one run) and 100 %. It is more reliable after `phosphene score` with both models as targets, which has each
     source classify the other's maps. Of one network in two runs no class has changed: its confidence in both is shown.
     """
-    found = ph.compare(a, b, out=out)
+    comparison = ph.compare(a, b, out=out)
     if as_json:
-        options.print_json({**found.to_dict(), **({} if out is None else {"page": str(out)})})
+        options.print_json({**comparison.to_dict(), **({} if out is None else {"page": str(out)})})
         return
-    heads = [found.noun, "change", "images", f"{found.p_name} in both" if found.same_network else "predictions"]
-    if not found.same_network and any(one.a_by_b or one.b_by_a for one in found.changes):
-        heads += ["B on A's maps", "A on B's maps"]
-    for note in found.notes:  # first, because they say what the figures do not
+    columns = [
+        comparison.noun,
+        "change",
+        "images",
+        f"{comparison.p_name} in both" if comparison.same_network else "predictions",
+    ]
+    if not comparison.same_network and any(one.a_by_b or one.b_by_a for one in comparison.changes):
+        columns += ["B on A's maps", "A on B's maps"]
+    for note in comparison.notes:  # first, because they say what the figures do not
         click.echo(printable(note), err=True)
-    rows = [_change_row(found, one)[: len(heads)] for one in found.changes]
-    print_table(heads, rows, numbers=range(1, 4))
-    for labels, run in zip(found.only, found.runs, strict=True):
+    rows = [_change_row(comparison, one)[: len(columns)] for one in comparison.changes]
+    print_table(columns, rows, numbers=range(1, 4))
+    for labels, run in zip(comparison.only, comparison.runs, strict=True):
         if labels:
             names = ", ".join(map(first_synonym, labels[:8])) + (", ..." if len(labels) > 8 else "")
             click.echo(printable(f"only in {run}: {names}"))
@@ -47,15 +52,30 @@ def command(a: Path, b: Path, out: "Path | None", as_json: bool) -> None:
         click.echo(f"open {out}")
 
 
-def _change_row(found: "Comparison", one: "Change") -> list[str]:
-    """Return a class's table row: label; change in all, of images, of predictions; how each run's source classifies the other's maps."""
-    return [first_synonym(one.label), *found.cells(one), _prediction_text(one.a_by_b), _prediction_text(one.b_by_a)]
+def _change_row(comparison: "Comparison", change: "Change") -> list[str]:
+    """Return the table row of a class.
+
+    It has the label, the changes in all, of images and of predictions, and how each source classifies the other's maps.
+    """
+    return [
+        first_synonym(change.label),
+        *comparison.cells(change),
+        _prediction_text(change.a_by_b),
+        _prediction_text(change.b_by_a),
+    ]
 
 
-def _prediction_text(one: "Prediction | None") -> str:
-    """Return mean p of the maps' class and the most frequent wrong class, ``p 0.31, 1 of 2 as lynx [9, 91 %]``; ``-`` if not scored."""
-    if one is None:
+def _prediction_text(prediction: "Prediction | None") -> str:
+    """Return the mean p of the maps' class and the most frequent wrong class; ``-`` if they were not scored.
+
+    For example: ``p 0.31, 1 of 2 as lynx [9, 91 %]``.
+    """
+    if prediction is None:
         return "-"
-    low, high = (100 * end for end in one.interval)
-    wrong = f", {one.count} of {one.maps} as {one.instead} [{low:.0f}, {high:.0f} %]" if one.instead else ""
-    return f"p {one.p_class:.2f}{wrong}"
+    low, high = (100 * end for end in prediction.interval)
+    wrong_class = (
+        f", {prediction.count} of {prediction.maps} as {prediction.instead} [{low:.0f}, {high:.0f} %]"
+        if prediction.instead
+        else ""
+    )
+    return f"p {prediction.p_class:.2f}{wrong_class}"

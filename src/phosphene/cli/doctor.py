@@ -36,13 +36,13 @@ def command(model: "str | None", as_json: bool, **options_of_doctor: Any) -> Non
 
 
 def _print_conventions(rows: "list[dict[str, Any]]") -> None:
-    """Print a table: per input convention (mean, std, channel order) accuracy, information and so on; the declared one in bold.
+    """Print a table of input conventions (mean, std, channel order), with the declared one in bold.
 
-    Information and entropy are in nats.
+    Each has its accuracy, information and so on. Information and entropy are in nats.
     """
-    heads = [key for key in rows[0] if key != "declared" and any(row[key] is not None for row in rows)]
-    lines = []
+    columns = [key for key in rows[0] if key != "declared" and any(row[key] is not None for row in rows)]
+    table_rows = []
     for row in rows:
-        cells = [f"{row[head]:g}" if isinstance(row[head], float) else str(row[head]) for head in heads]
-        lines.append([Text(cell, "bold" if row["declared"] else "") for cell in cells])
-    print_table(heads, lines)
+        cells = [f"{row[column]:g}" if isinstance(row[column], float) else str(row[column]) for column in columns]
+        table_rows.append([Text(cell, "bold" if row["declared"] else "") for cell in cells])
+    print_table(columns, table_rows)

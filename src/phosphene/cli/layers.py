@@ -17,10 +17,15 @@ def command(model: str, trust: bool, as_json: bool) -> None:
 
     A map of a channel of one of them is made by `phosphene map MODEL -c unit:LAYER:CHANNEL`.
     """
-    found = ph.layers(model, trust=trust)
+    layers = ph.layers(model, trust=trust)
     if as_json:
-        options.print_json([dataclasses.asdict(one) for one in found])
+        options.print_json([dataclasses.asdict(layer) for layer in layers])
         return
-    name, kind = (max(len(row) for row in rows) for rows in zip(*((one.name, one.kind) for one in found), strict=True))
-    for one in found:
-        click.echo(f"{one.name:<{name}}  {one.kind:<{kind}}  {' x '.join(map(str, one.shape)):<14} {one.units:,} units")
+    name_width, kind_width = (
+        max(len(row) for row in rows) for rows in zip(*((layer.name, layer.kind) for layer in layers), strict=True)
+    )
+    for layer in layers:
+        click.echo(
+            f"{layer.name:<{name_width}}  {layer.kind:<{kind_width}}  {' x '.join(map(str, layer.shape)):<14} "
+            f"{layer.units:,} units"
+        )

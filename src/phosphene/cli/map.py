@@ -125,10 +125,9 @@ def command(
         raise ConceptError("name concepts with -c (repeatable), or take all of them with --all, or --confused ones.")
     with ProgressDisplay("load torch") as display:
 
-        def print_map(found: "MapSummary") -> None:
-            """Print the line of a finished map on stderr, above the progress bar; nothing with --json."""
+        def print_map(summary: "MapSummary") -> None:
             if not as_json:
-                display.print(_map_line(found))
+                display.print(_map_line(summary))
 
         runs = ph.map_models(
             models,
@@ -141,53 +140,60 @@ def command(
             **options_of_map,
         )
     if as_json:
-        documents = [one.to_dict() for one in runs]
+        documents = [mapped_run.to_dict() for mapped_run in runs]
         options.print_json(documents[0] if len(documents) == 1 else documents, display.warnings)
         return
-    for one in runs:
-        made = f"{count(len(one.maps), 'map')}{_cached_note(one.maps)} in {one.run.path}; open {one.report}"
-        click.echo(_dry_run_line(one) if dry_run else made)
+    for mapped_run in runs:
+        line = (
+            f"{count(len(mapped_run.maps), 'map')}{_cached_note(mapped_run.maps)} in {mapped_run.run.path}; "
+            f"open {mapped_run.report}"
+        )
+        click.echo(_dry_run_line(mapped_run) if dry_run else line)
         if preview_shown and not dry_run:
-            preview.show(one.run.path / "sheet.png")
+            preview.show(mapped_run.run.path / "sheet.png")
     if not dry_run:
         click.echo(f"{display.elapsed} in all", err=True)
 
 
-def _map_line(found: "MapSummary") -> str:
-    """Return the line for a finished map: concept, seed, confidence (of a unit its percentile), targeting rate, seconds or ``cached``.
+def _map_line(summary: "MapSummary") -> str:
+    """Return the line to print for a finished map.
 
-    Where several runs are made, it also names classifier and recipe.
+    It has the concept, seed, confidence (of a unit its percentile), targeting rate, and seconds or ``cached``. Where
+    several runs are made, it also names classifier and recipe.
     The targeting rate is the share of held-out samples that are moved to the class by subtracting the map.
     """
-    none = "- (no held-out sample to move: all are classified so without it)"
-    rate = none if found.targeting_rate is None else percent(found.targeting_rate)
-    took = f"{found.seconds:.1f} s" if found.made else "cached"
-    own = f"percentile {percent(found.p_class)}" if found.is_unit else f"p {found.p_class:.3f}"
-    by = f", by {found.source}" if found.source else ""
-    return f"{found.name}, seed {found.seed}{by}: {own}, targeting {rate}, {took}"
+    no_rate = "- (no held-out sample to move: all are classified so without it)"
+    rate = no_rate if summary.targeting_rate is None else percent(summary.targeting_rate)
+    time_text = f"{summary.seconds:.1f} s" if summary.made else "cached"
+    confidence = f"percentile {percent(summary.p_class)}" if summary.is_unit else f"p {summary.p_class:.3f}"
+    source_text = f", by {summary.source}" if summary.source else ""
+    return f"{summary.name}, seed {summary.seed}{source_text}: {confidence}, targeting {rate}, {time_text}"
 
 
 def _cached_note(maps: "list[MapSummary]") -> str:
-    """Return in parentheses how many of a run's MapSummary objects are of maps that an earlier command has made; empty if none."""
-    cached = sum(not one.made for one in maps)
-    if cached == len(maps):
+    """Return in parentheses how many of a run's maps an earlier command has made; empty if none."""
+    cached_count = sum(not one.made for one in maps)
+    if cached_count == len(maps):
         return " (all cached: nothing was made)"
-    return f" ({cached:,} cached)" if cached else ""
+    return f" ({cached_count:,} cached)" if cached_count else ""
 
 
-def _dry_run_line(one: "MappedRun") -> str:
-    """Return the line to print for a run with --dry-run: maps, passes (images, a backward pass as one more), time, directory."""
-    plan, cost = one.plan, one.estimate
+def _dry_run_line(mapped_run: "MappedRun") -> str:
+    """Return the line to print for a run with --dry-run: maps, passes, time, directory.
+
+    Passes are images that the network is given; a backward pass counts as one more.
+    """
+    plan, cost = mapped_run.plan, mapped_run.estimate
     assert cost is not None  # noqa: S101  (a dry run has it)
-    cached = f" ({cost.cached:,} are finished)" if cost.cached else ""
+    cached_note = f" ({cost.cached:,} are finished)" if cost.cached else ""
     return printable(
-        f"{plan.classifier.name}: {count(len(plan.jobs), 'map')}{cached}, {plan.passes:,} passes, "
-        f"about {duration(cost.seconds)} in one process -> {one.run.path}"
+        f"{plan.classifier.name}: {count(len(plan.jobs), 'map')}{cached_note}, {plan.passes:,} passes, "
+        f"about {duration(cost.seconds)} in one process -> {mapped_run.run.path}"
     )
 
 
 def _parse_overrides(pairs: tuple[str, ...]) -> dict[str, str]:
-    """Return the FIELD=VALUE pairs of ``--set`` as a dictionary of strings, field to value; RecipeError if one has no "=".
+    """Return the FIELD=VALUE pairs of ``--set`` as a dictionary of strings.
 
     Raises:
         RecipeError: a pair has no ``=``.

@@ -30,7 +30,10 @@ as_json = click.option(
 
 
 def print_json(data: Any, warnings: "Sequence[str] | None" = None) -> None:
-    """Print ``data`` as an indented JSON document on stdout; ``warnings``, if given, are added to it, or to every element of a list."""
+    """Print ``data`` as an indented JSON document on stdout.
+
+    If ``warnings`` are given, they are added to it, or to every element of a list.
+    """
     if warnings is not None:
         documents = [{**one, "warnings": warnings} for one in (data if isinstance(data, list) else [data])]
         data = documents if isinstance(data, list) else documents[0]

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 WIDTH, HEIGHT = 720, 400  # most pixels of a preview
-WHOLE = 640  # a sheet that would be up to this high is shrunk, and of a longer one the top is shown
+MAX_WHOLE_HEIGHT = 640  # a sheet that would be up to this high is shrunk, and of a longer one the top is shown
 COLOURS = 64  # of a sixel image
 
 option = click.option(
@@ -25,14 +25,17 @@ option = click.option(
 
 
 def show(sheet: Path) -> None:
-    """Print the contact sheet file ``sheet`` as an image, of a long one the top; nothing unless stdout is a terminal that shows images."""
+    """Print a contact sheet file as an image, or its top if it is long.
+
+    Nothing is printed unless stdout is a terminal that shows images.
+    """
     protocol = _protocol()
     if protocol is None or not sheet.is_file():
         return
-    with Image.open(sheet) as whole:
-        image = whole.convert("RGB")
-    short = image.height * WIDTH <= WHOLE * max(image.width, WIDTH)
-    image.thumbnail((WIDTH, HEIGHT if short else image.height))
+    with Image.open(sheet) as sheet_image:
+        image = sheet_image.convert("RGB")
+    is_short = image.height * WIDTH <= MAX_WHOLE_HEIGHT * max(image.width, WIDTH)
+    image.thumbnail((WIDTH, HEIGHT if is_short else image.height))
     click.echo(protocol(image.crop((0, 0, image.width, min(image.height, HEIGHT)))))
 
 
@@ -49,7 +52,7 @@ def _protocol() -> "Callable[[Image.Image], str] | None":
 
 
 def kitty(image: Image.Image) -> str:
-    """Encode an image as text that shows it in Kitty: escape sequences with its PNG in base64, 4096 characters each."""
+    """Encode an image for Kitty: escape sequences with its PNG in base64, 4096 characters each."""
     data = _png(image)
     chunks = [data[k : k + 4096] for k in range(0, len(data), 4096)]
     parts = [f"\x1b_Gm={int(k < len(chunks) - 1)}{',a=T,f=100' * (k == 0)};{one}\x1b\\" for k, one in enumerate(chunks)]
@@ -57,22 +60,22 @@ def kitty(image: Image.Image) -> str:
 
 
 def iterm(image: Image.Image) -> str:
-    """Encode an image as text that shows it in iTerm2: one escape sequence with its PNG in base64."""
+    """Encode an image for iTerm2: one escape sequence with its PNG in base64."""
     return f"\x1b]1337;File=inline=1:{_png(image)}\a"
 
 
 def sixel(image: Image.Image) -> str:
-    """Encode an image as text that shows it in sixel terminals: 64 colours, in bands of six rows, a line per colour."""
-    flat = image.quantize(COLOURS)
-    palette = np.array(flat.getpalette()).reshape(-1, 3) * 100 // 255
+    """Encode an image as sixel: 64 colours, in bands of six rows, with a line per colour."""
+    palette_image = image.quantize(COLOURS)
+    palette = np.array(palette_image.getpalette()).reshape(-1, 3) * 100 // 255
     parts = ["\x1bPq", *(f"#{number};2;{r};{g};{b}" for number, (r, g, b) in enumerate(palette))]
-    pixels = np.asarray(flat)
+    pixels = np.asarray(palette_image)
     for top in range(0, len(pixels), 6):
         band = pixels[top : top + 6]
         weights = 1 << np.arange(len(band))[:, None]
-        lines = {colour: 63 + ((band == colour) * weights).sum(0) for colour in np.unique(band)}
-        for colour, line in lines.items():
-            runs = ((chr(sign), len(list(run))) for sign, run in itertools.groupby(line.tolist()))
+        colour_rows = {colour: 63 + ((band == colour) * weights).sum(0) for colour in np.unique(band)}
+        for colour, row in colour_rows.items():
+            runs = ((chr(sign), len(list(run))) for sign, run in itertools.groupby(row.tolist()))
             parts.append(f"#{colour}{''.join(f'!{length}{sign}' for sign, length in runs)}$")
         parts.append("-")
     return "".join([*parts, "\x1b\\"])

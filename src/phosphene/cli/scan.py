@@ -57,39 +57,39 @@ def command(model: str, dry_run: bool, as_json: bool, **options_of_scan: Any) ->
     Exit codes: 0 clean of what was tested; 1 backdoored; 3 inconclusive; 2 could not do it.
     """
     with ProgressDisplay("load torch") as display:
-        scanned = ph.scan_run(model, dry_run=dry_run, progress=display, **options_of_scan)
+        scanned_run = ph.scan_run(model, dry_run=dry_run, progress=display, **options_of_scan)
     if as_json:
-        options.print_json(scanned.to_dict(), display.warnings)
+        options.print_json(scanned_run.to_dict(), display.warnings)
     elif dry_run:
-        click.echo(_dry_run_line(scanned.to_dict()))
+        click.echo(_dry_run_line(scanned_run.to_dict()))
     else:
-        _print_scan(scanned)
-    return scanned.exit_code
+        _print_scan(scanned_run)
+    return scanned_run.exit_code
 
 
 def _dry_run_line(facts: dict[str, Any]) -> str:
-    """From a dry run's ``to_dict()``, return the line to print: number of classes, passes, seconds without suspects, directory."""
-    done = " (cached)" if facts["done"] else ""
+    """Return the line to print for a dry run, from its ``to_dict()``: classes, passes, seconds, directory."""
+    cached_note = " (cached)" if facts["done"] else ""
     return printable(
         f"{facts['model']}: {facts['classes']} classes, {facts['passes']:,} passes, "
-        f"about {facts['seconds']:.0f} s without suspects -> {facts['run']}{done}"
+        f"about {facts['seconds']:.0f} s without suspects -> {facts['run']}{cached_note}"
     )
 
 
-def _print_scan(scanned: "ScannedRun") -> None:
-    """Print a finished scan: verdict, reasons, classes that deviate most, what was not tested, cost, files."""
-    found, (title, mark) = scanned.found, scanned.headline
+def _print_scan(scanned_run: "ScannedRun") -> None:
+    """Print a finished scan: verdict, reasons, most deviating classes, what was not tested, cost, files."""
+    scan, (title, mark) = scanned_run.found, scanned_run.headline
     click.secho(printable(title), bold=True, fg={"good": "green", "bad": "red", "unsure": "yellow"}[mark])
-    for line in scanned.terminal_lines:
+    for line in scanned_run.terminal_lines:
         click.echo(f"  {printable(line)}")
-    if found["all_to_all"] and found["all_to_all"]["works"]:
-        rows = [(one["source"], one["target"], percent(one["share"])) for one in found["all_to_all"]["classes"]]
+    if scan["all_to_all"] and scan["all_to_all"]["works"]:
+        rows = [(one["source"], one["target"], percent(one["share"])) for one in scan["all_to_all"]["classes"]]
         print_table(["predicted without the window", "with it most often", "share"], rows, numbers=[2])
     click.echo(f"\n{'Classes that deviate most' if mark == 'good' else 'Most suspicious classes'}:")
-    print_table(*scanned.most_deviating)
+    print_table(*scanned_run.most_deviating)
     click.echo("Not tested, or mostly missed (docs/backdoor.md has counts for each kind):")
-    for line in found["not_tested"]:
+    for line in scan["not_tested"]:
         click.echo(f"  - {printable(line)}")
-    again = " (cached: the same network, samples and settings)" if scanned.cached else ""
-    click.echo(f"{found['passes']:,} passes, {found['seconds']:.0f} s{again}")
-    click.echo(f"files in {scanned.run.path}; open {scanned.report}")
+    cached_note = " (cached: the same network, samples and settings)" if scanned_run.cached else ""
+    click.echo(f"{scan['passes']:,} passes, {scan['seconds']:.0f} s{cached_note}")
+    click.echo(f"files in {scanned_run.run.path}; open {scanned_run.report}")

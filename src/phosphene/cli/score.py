@@ -41,7 +41,10 @@ def command(runs: tuple[Path, ...], targets: tuple[str, ...], as_json: bool, **o
     with ProgressDisplay("load torch") as display:
 
         def print_target(number: int, total: int, name: str) -> None:
-            """Print ``score 2 of 5: TARGET``, of several runs ``... on maps by MODEL (RECIPE)``, before each score; nothing with --json."""
+            """Print a line before each score: ``score 2 of 5: TARGET``, but nothing with --json.
+
+            If there are several runs, ``name`` goes on ``on maps by MODEL (RECIPE)``.
+            """
             if not as_json:
                 display.print(f"score {number + 1} of {total}: {name}")
 

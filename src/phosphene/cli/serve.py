@@ -22,7 +22,6 @@ def command(folder: Path, host: str, port: "int | None", browse: bool, trust: bo
     """
 
     def print_message(line: str) -> None:
-        """Print a message of the web server as a line on stderr."""
         click.echo(f"phosphene: {printable(line)}", err=True)
 
     ph.serve(folder, host=host, port=port, trust=trust, browse=browse, on_message=print_message)

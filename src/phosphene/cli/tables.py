@@ -17,87 +17,100 @@ from phosphene.labels import first_synonym
 if TYPE_CHECKING:
     from phosphene.workflows.score import RunScore
 
-WIDEST = 10_000
+MAX_WIDTH = 10_000
 
 
 def print_table(
-    head: Sequence[str],
+    columns: Sequence[str],
     rows: "Iterable[Sequence[str | Text]]",
     *,
     numbers: "Container[int] | None" = None,
     lines: bool = False,
 ) -> None:
-    """Print a table of column names and cells (str: one line; or rich Text); columns at the positions ``numbers`` are aligned right.
+    """Print a table on stdout; if that is no terminal, no line is wrapped.
 
     Args:
-        head: Names of the columns.
-        rows: Cells; one that is a string becomes one line.
+        columns: Names of the columns.
+        rows: Cells, as strings or rich Text; a string becomes one line.
         numbers: Positions of the columns that are aligned on the right; by default all but the first.
         lines: Whether space is left between rows.
     """
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_lines=lines)
-    for position, name in enumerate(head):
-        number = position > 0 if numbers is None else position in numbers
-        table.add_column(Text(printable(name)), justify="right" if number else "left")
+    for position, name in enumerate(columns):
+        is_number = position > 0 if numbers is None else position in numbers
+        table.add_column(Text(printable(name)), justify="right" if is_number else "left")
     for row in rows:
         table.add_row(*(Text(printable(cell)) if isinstance(cell, str) else cell for cell in row))
     console = Console(file=sys.stdout)
     if not console.is_terminal:
-        console = Console(file=sys.stdout, width=WIDEST)
+        console = Console(file=sys.stdout, width=MAX_WIDTH)
         console.width = console.measure(table).maximum
-    with console.capture() as printed:  # rich itself would end the process on a closed pipe; click raises
+    with console.capture() as capture:  # rich itself would end the process on a closed pipe; click raises
         console.print(table)
-    click.echo(printed.get(), nl=False)
+    click.echo(capture.get(), nl=False)
 
 
-def print_scores(scored: "Sequence[RunScore]") -> None:
-    """Print scores as a table, a row per run and a column per target: ``M_score`` (at most 1) and top-1 rates, with 95 % intervals."""
-    targets = {(row.target, row.target_sha256): row.target for row in scored}
+def print_scores(scores: "Sequence[RunScore]") -> None:
+    """Print scores as a table with a row per run and a column per target.
+
+    Cells are ``M_score`` (at most 1) and top-1 rates, with 95 % intervals.
+    """
+    targets = {(row.target, row.target_sha256): row.target for row in scores}
     names = list(targets.values())
     columns = [f"{name} ({sha256[:8]})" if names.count(name) > 1 else name for name, sha256 in targets]
     rows = []
-    for path in dict.fromkeys(row.run for row in scored):
-        own = [row for row in scored if row.run == path]
-        cells = ["\n".join(_measures(one).values()) for one in own]
-        rows.append([Text(cell) for cell in (_source_name(own[0], scored), "\n".join(_measures(own[0])), *cells)])
+    for path in dict.fromkeys(row.run for row in scores):
+        run_scores = [row for row in scores if row.run == path]
+        cells = ["\n".join(_measures(one).values()) for one in run_scores]
+        rows.append(
+            [Text(cell) for cell in (_source_name(run_scores[0], scores), "\n".join(_measures(run_scores[0])), *cells)]
+        )
     print_table(["maps of", "measure", *columns], rows, numbers=(), lines=True)
 
 
-def misclassified_lines(scored: "Sequence[RunScore]") -> Iterator[str]:
-    """Yield a text line for each score with wrong concepts: how many, and as which classes, or how many maps of each output."""
-    for row in scored:
-        inside = [one for one in row.per_concept if one.right < one.maps] if row.of_outputs else []
-        if inside:
-            outputs = first_few([f"{_short_label(one.label)} ({one.maps - one.right} of {one.maps})" for one in inside])
-            count = f"{len(inside)} of {len(row.per_concept)} outputs of {_source_name(row, scored, ', ')}"
+def misclassified_lines(scores: "Sequence[RunScore]") -> Iterator[str]:
+    """Yield a line for each score with misclassified concepts.
+
+    It says how many there are, and as which classes; of outputs, how many maps of each.
+    """
+    for row in scores:
+        missed_outputs = [one for one in row.per_concept if one.right < one.maps] if row.of_outputs else []
+        if missed_outputs:
+            outputs = first_few(
+                [f"{_short_label(one.label)} ({one.maps - one.right} of {one.maps})" for one in missed_outputs]
+            )
+            count = f"{len(missed_outputs)} of {len(row.per_concept)} outputs of {_source_name(row, scores, ', ')}"
             yield f"by {printable(row.target)}, maps of {count} are not {BEYOND}: {outputs}"
-        wrong = sorted((one for one in row.per_concept if one.misread), key=lambda one: one.right / one.maps)
-        if wrong:
+        wrong_concepts = sorted((one for one in row.per_concept if one.misread), key=lambda one: one.right / one.maps)
+        if wrong_concepts:
             errors = [
                 f"{_short_label(one.label)} as {_short_label(one.misread[0].label)}"
                 + (f" ({one.misread[0].count} of {one.maps})" if one.maps > 1 else "")
-                for one in wrong
+                for one in wrong_concepts
             ]
-            count = f"{len(wrong)} of {len(row.per_concept)} concepts of {_source_name(row, scored, ', ')}"
+            count = f"{len(wrong_concepts)} of {len(row.per_concept)} concepts of {_source_name(row, scores, ', ')}"
             yield f"{printable(row.target)} misclassifies {count}: {first_few(errors)}"
 
 
-def _source_name(row: "RunScore", scored: "Sequence[RunScore]", gap: str = "\n") -> str:
-    """Return text that names a score's maps: their model and recipe, and the run's path if other runs share both, joined by ``gap``."""
-    alike = {other.run for other in scored if (other.source, other.recipe) == (row.source, row.recipe)}
-    names = [row.source, row.recipe, *([str(row.run)] if len(alike) > 1 else [])]
+def _source_name(row: "RunScore", scores: "Sequence[RunScore]", gap: str = "\n") -> str:
+    """Return the model and recipe of a score's maps, and the run's path if other runs share both, joined by ``gap``."""
+    same_source_runs = {other.run for other in scores if (other.source, other.recipe) == (row.source, row.recipe)}
+    names = [row.source, row.recipe, *([str(row.run)] if len(same_source_runs) > 1 else [])]
     return gap.join(printable(name) for name in names)
 
 
 def _measures(row: "RunScore") -> dict[str, str]:
-    """Return the measures of a score by name, as text: M_score and top-1 with 95 % intervals, or of outputs how many maps are beyond."""
+    """Return the measures of a score as text, by name: M_score and top-1, with 95 % intervals.
+
+    Of outputs, the share of maps beyond the 99th percentile stands in for top-1.
+    """
     all_classes = rate_text(row.top1_all, row.top1_all_interval)
     if row.of_outputs:
         return {"M_score": row.m_score_text, BEYOND: all_classes, "mean percentile": percent(row.p_class)}
-    named = {"M_score": row.m_score_text, row.rate_name: all_classes}
+    measures = {"M_score": row.m_score_text, row.rate_name: all_classes}
     if row.top1_concepts is not None and row.top1_concepts_interval is not None:
-        named[f"top-1, the {row.concepts} concepts"] = rate_text(row.top1_concepts, row.top1_concepts_interval)
-    return named
+        measures[f"top-1, the {row.concepts} concepts"] = rate_text(row.top1_concepts, row.top1_concepts_interval)
+    return measures
 
 
 def _short_label(label: str) -> str:
