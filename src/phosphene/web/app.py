@@ -18,7 +18,7 @@ from phosphene.web.guard import Guard
 
 
 def make_app(root: Path, *, host: str = "127.0.0.1", trust: bool = False) -> Guard:
-    """Return the gallery of the folder ``root``, a FastAPI application in a Guard that checks requests to ``host``; it starts no server.
+    """Return the gallery of the folder ``root`` as a FastAPI application in a Guard; it starts no server.
 
     Args:
         root: The folder whose run directories are shown; nothing outside it is.
@@ -29,7 +29,7 @@ def make_app(root: Path, *, host: str = "127.0.0.1", trust: bool = False) -> Gua
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        """Context of the running server: when the server ends, end the commands that it has started."""
+        """When the server ends, end the commands that it has started."""
         yield
         await run_in_threadpool(gallery.processes.close)
 
@@ -44,24 +44,23 @@ def make_app(root: Path, *, host: str = "127.0.0.1", trust: bool = False) -> Gua
     }
     for path, page in pages.items():
         app.get(path)(page)
-    for post in (gallery.start, gallery.retry, gallery.stop, gallery.dismiss):
-        app.post(f"/{post.__name__}")(post)
+    for action in (gallery.start, gallery.retry, gallery.stop, gallery.dismiss):
+        app.post(f"/{action.__name__}")(action)
     static: Any = [("phosphene.web", "static"), ("phosphene.report", "static")]  # the style is the report's
     app.mount("/static", StaticFiles(packages=static))
     app.state.gallery = gallery
 
     async def error_page(_: Request, error: Exception) -> Response:
-        """Return the HTML page for an error that a request raised, with its HTTP status."""
         status, text = _status_and_text(error)
         return gallery.page("error.html", status, text=text, title="Not possible")
 
-    for kind in (PhospheneError, HTTPException, Exception):
-        app.add_exception_handler(kind, error_page)
+    for error_type in (PhospheneError, HTTPException, Exception):
+        app.add_exception_handler(error_type, error_page)
     return Guard(app, host)
 
 
 def _status_and_text(error: Exception) -> tuple[int, str]:
-    """Return HTTP status and one-line text for an error: 404 for NotHereError, 409 for PhospheneError, HTTPException's own, else 500."""
+    """Return the HTTP status of an error, and its text in one line."""
     if isinstance(error, NotHereError):
         return 404, "There is nothing of that name here."
     if isinstance(error, PhospheneError):

@@ -17,8 +17,8 @@ from phosphene.runs.directory import PREVIEW
 
 # Name of the run if the served folder is a run itself.
 HERE = "@"
-DEEPEST, MOST_BYTES = 5, 100_000_000
-THUMBNAIL_SIDE, MOST_PIXELS = 192, 4096 * 4096
+MAX_DEPTH, MAX_BYTES = 5, 100_000_000
+THUMBNAIL_SIDE, MAX_PIXELS = 192, 4096 * 4096
 
 
 class NotHereError(PhospheneError):
@@ -39,17 +39,20 @@ class Folder:
         self.root = root.resolve()
 
     def names(self) -> Iterator[str]:
-        """Yield names of run directories up to 5 folders down, without following links or looking into runs and hidden folders."""
+        """Yield the names of run directories, up to 5 folders down.
+
+        Links are not followed, and there is no search in runs and hidden folders.
+        """
         for parent, folders, files in os.walk(self.root):
             folder = Path(parent)
             folders[:] = sorted(name for name in folders if not name.startswith("."))
             if "run.json" in files and self.name(folder).isprintable():
                 yield self.name(folder)
-            if "run.json" in files or len(folder.relative_to(self.root).parts) >= DEEPEST:
+            if "run.json" in files or len(folder.relative_to(self.root).parts) >= MAX_DEPTH:
                 folders.clear()
 
     def run(self, name: str) -> RunDirectory:
-        """Return the run directory of a name, which is its path below the folder; NotHereError if there is none.
+        """Return the run directory of a name, which is its path below the folder.
 
         Raises:
             NotHereError: there is none, or it lies outside the folder.
@@ -65,22 +68,22 @@ class Folder:
         return HERE if path == self.root else path.relative_to(self.root).as_posix()
 
     def file(self, path: Path) -> Path:
-        """Check a path that begins with the served folder; return it with links resolved; NotHereError if outside, missing or over 100 MB.
+        """Return a path that begins with the served folder, with its links resolved.
 
         Raises:
             NotHereError: it is missing, lies outside the folder, is not a regular file, or is larger than 100 MB.
         """
         try:
-            real = path.resolve(strict=True)
-            _status_of_regular_file(real)
+            real_path = path.resolve(strict=True)
+            _status_of_regular_file(real_path)
         except (OSError, ValueError, RuntimeError):
             raise NotHereError("there is no such file here.") from None
-        if not real.is_relative_to(self.root):
+        if not real_path.is_relative_to(self.root):
             raise NotHereError("there is no such file here.")
-        return real
+        return real_path
 
     def image(self, run: RunDirectory, index: int, seed: int) -> Path:
-        """Return the path of a map's image in a RunDirectory by index and seed: ``map.png`` if finished, else a preview; else NotHereError.
+        """Return the path of a map's image: ``map.png`` if the map is finished, else a preview.
 
         Raises:
             NotHereError: the run has no such map, or there is no image of it yet.
@@ -88,15 +91,20 @@ class Folder:
         for row in cached_facts(run)["jobs"]:
             if (row["index"], row["seed"]) == (index, seed):
                 folder = run.folder(Job(index, seed), row["label"])
-                finished = (folder / "map.json").exists()
-                return self.file(folder / ("map.png" if finished else PREVIEW))
+                is_finished = (folder / "map.json").exists()
+                return self.file(folder / ("map.png" if is_finished else PREVIEW))
         raise NotHereError("the run has no such map.")
 
 
 def _status_of_regular_file(path: Path) -> os.stat_result:
-    """Return a file's ``os.stat_result``; OSError if it is missing, NotHereError if it is not a regular file, or larger than 100 MB."""
+    """Return a file's ``os.stat_result``.
+
+    Raises:
+        OSError: the file is missing.
+        NotHereError: it is not a regular file, or is larger than 100 MB.
+    """
     status = path.stat()
-    if not stat.S_ISREG(status.st_mode) or status.st_size > MOST_BYTES:
+    if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_BYTES:
         raise NotHereError("there is no such file here.")
     return status
 
@@ -109,40 +117,40 @@ def read_cached(read: Callable[[Path], Any], path: Path) -> Any:
         NotHereError: it is not a regular file, or is larger than 100 MB.
     """
     status = _status_of_regular_file(path)
-    return _read(read, path, status.st_mtime_ns, status.st_size)
+    return _read_version(read, path, status.st_mtime_ns, status.st_size)
 
 
 @functools.lru_cache(maxsize=20_000)
-def _read(read: Callable[[Path], Any], path: Path, modified: int, size: int) -> Any:
+def _read_version(read: Callable[[Path], Any], path: Path, modified: int, size: int) -> Any:
     """Return ``read(path)``, cached as long as the file's time and size stay the same."""
     return read(path)
 
 
 def cached_facts(run: RunDirectory) -> dict[str, Any]:
-    """Return the content of a RunDirectory's ``run.json`` as a dictionary, cached until the file changes, and so not to be modified.
+    """Return the content of a run's ``run.json``, cached until the file changes, and so not to be modified.
 
     Raises:
         OSError: it is missing.
         RunError: it is damaged.
     """
-    facts: dict[str, Any] = read_cached(_facts, run.path / "run.json")
+    facts: dict[str, Any] = read_cached(_run_facts, run.path / "run.json")
     return facts
 
 
-def _facts(run_json: Path) -> dict[str, Any]:
-    """Return the content of the file ``run_json``, as :class:`RunDirectory` reads it; RunError if it is damaged."""
+def _run_facts(run_json: Path) -> dict[str, Any]:
+    """Return the content of ``run.json``; RunError if it is damaged."""
     return RunDirectory(run_json.parent).facts()
 
 
 def thumbnail(path: Path) -> bytes:
-    """Return the image in a PNG or WebP file, reduced to at most 192 x 192 pixels, as bytes of a WebP file; NotHereError for other files.
+    """Return the image in a PNG or WebP file, reduced to at most 192 x 192 pixels, as a WebP file.
 
     Raises:
         NotHereError: it is not an image, or too large.
     """
     try:
         with Image.open(path, formats=("PNG", "WEBP")) as image:
-            if image.width * image.height > MOST_PIXELS:
+            if image.width * image.height > MAX_PIXELS:
                 raise NotHereError("the image is too large to be shown.")
             small = image.convert("RGB")
             small.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.LANCZOS)

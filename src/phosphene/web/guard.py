@@ -8,7 +8,7 @@ from fastapi.responses import PlainTextResponse
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-LOCAL = ("localhost", "127.0.0.1", "::1")
+LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 SAFE_METHODS = ("GET", "HEAD")
 POLICY = (
     "default-src 'none'; img-src 'self'; style-src 'self'; script-src 'self'; connect-src 'self'; "
@@ -32,12 +32,13 @@ HEADERS = {
 
 
 class Guard:
-    """ASGI wrapper of the gallery: refuses a wrong Host and, but for GET and HEAD, requests of other sites' pages; adds security headers.
+    """ASGI wrapper of the gallery that refuses requests of other sites and adds security headers.
 
-    A page of another site can make a browser send requests here, and its name may resolve to this machine (DNS
-    rebinding). So only names of this machine are accepted. A POST must come from a page of this very server; that it
-    carries the token of such a page is checked where the form is parsed. Starlette's TrustedHostMiddleware cannot do
-    this: it knows no IPv6 address, and no rule for a server that is reached by any of its addresses.
+    It refuses a wrong Host and, but for GET and HEAD, requests of other sites' pages. Such a page can make a browser
+    send requests here, and its name may resolve to this machine (DNS rebinding). So only names of this machine are
+    accepted. A POST must come from a page of this very server; that it carries the token of such a page is checked
+    where the form is parsed. Starlette's TrustedHostMiddleware cannot do this: it knows no IPv6 address, and no rule
+    for a server that is reached by any of its addresses.
 
     Args:
         app: The application.
@@ -48,7 +49,7 @@ class Guard:
         self.app = app
         self.local = is_local(host)
         names = () if self.local else (host, socket.gethostname(), socket.getfqdn())
-        self.names = {name.casefold() for name in (*LOCAL, *names)}
+        self.names = {name.casefold() for name in (*LOOPBACK_NAMES, *names)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on to the application, or refuse it with status 403."""
@@ -57,7 +58,7 @@ class Guard:
         elif scope["type"] == "http":
 
             async def send_with_headers(message: Message) -> None:
-                """Pass on an ASGI message; to the one that starts a response, add the security headers that it lacks."""
+                """Pass on a message; one that starts a response gets the security headers that it lacks."""
                 if message["type"] == "http.response.start":
                     headers = MutableHeaders(scope=message)
                     for name, value in HEADERS.items():
@@ -65,19 +66,19 @@ class Guard:
                 await send(message)
 
             refusal = self.refusal(scope["method"], Headers(scope=scope))
-            answer = self.app if refusal is None else PlainTextResponse(f"phosphene: {refusal}", 403)
-            await answer(scope, receive, send_with_headers)
+            handler = self.app if refusal is None else PlainTextResponse(f"phosphene: {refusal}", 403)
+            await handler(scope, receive, send_with_headers)
 
     def refusal(self, method: str, headers: Headers) -> "str | None":
-        """Return why a request with this method and ``headers`` is refused (wrong Host, not GET or HEAD from another site), or ``None``."""
+        """Return why a request with this method and these headers is refused; ``None`` if it is not."""
         hosts = headers.getlist("host")
         if len(hosts) != 1 or not self.accepts(hosts[0]):
             return "this is not a name of this server. Open it by the address that `phosphene serve` printed."
         if method in SAFE_METHODS:
             return None
-        own_site = headers.getlist("sec-fetch-site") in ([], ["same-origin"])
+        is_same_origin = headers.getlist("sec-fetch-site") in ([], ["same-origin"])
         origins = [urlsplit(origin).netloc.casefold() for origin in headers.getlist("origin")]
-        if not own_site or any(origin != hosts[0].casefold() for origin in origins):
+        if not is_same_origin or any(origin != hosts[0].casefold() for origin in origins):
             return "the page of another site may not do this. Use the form of this server."
         return None
 

@@ -15,18 +15,19 @@ from typing import Any
 from phosphene.errors import ConceptError, PhospheneError, RunError, SamplesError, one_line
 from phosphene.web.form import Command, FormError, as_the_form_says
 
-MOST_SECONDS = 60.0  # a command whose model takes longer to load, or must be downloaded, starts without this
+TIMEOUT = 60.0  # seconds; a command whose model takes longer to load, or must be downloaded, starts without this
 
 
 class Faults(dict[str, str]):
-    """Dictionary of what is wrong with the fields of a form: field -> message."""
+    """What is wrong with the fields of a form: field -> message."""
 
     @contextlib.contextmanager
     def beside(self, field: str) -> Iterator[None]:
-        """For ``with``: store any error's message under ``field``; a SamplesError's under ``samples``, a RunError's mostly ``name``.
+        """Store the message of an error that the ``with`` block raises under ``field``.
 
-        A RunError goes under ``run`` if that is ``field``, else under ``name``. What belongs to ``name`` is a whole plan, in
-        which a ConceptError is that of a unit or a direction, and goes under ``concepts``.
+        A SamplesError goes under ``samples``. A RunError goes under ``run`` if that is ``field``, else under ``name``.
+        What belongs to ``name`` is a whole plan, in which a ConceptError is that of a unit or a direction, and goes
+        under ``concepts``.
         """
         try:
             with one_line(PhospheneError, "unexpected"):
@@ -42,7 +43,7 @@ class Faults(dict[str, str]):
 
 
 def validate(command: Command, run: Path) -> None:
-    """Try a command's fields in a process of its own; raise FormError with the faults found; return if there are none or after a minute.
+    """Try a command's fields in a process of its own, for at most a minute.
 
     Args:
         command: The command.
@@ -53,22 +54,22 @@ def validate(command: Command, run: Path) -> None:
     """
     form = json.dumps({"action": command.action, "values": command.values, "run": str(run)})
     # -P: a file in the working directory must not pass for a library.
-    words = [sys.executable, "-P", "-m", "phosphene.web.validate"]
-    how: dict[str, Any] = {"capture_output": True, "encoding": "utf-8", "errors": "replace"}
+    argv = [sys.executable, "-P", "-m", "phosphene.web.validate"]
+    options: dict[str, Any] = {"capture_output": True, "encoding": "utf-8", "errors": "replace"}
     try:
-        done = subprocess.run(words, input=form, timeout=MOST_SECONDS, check=False, **how)  # noqa: S603  (no shell)
-        faults = json.loads(done.stdout.splitlines()[-1])  # foreign code may have printed something before
+        process = subprocess.run(argv, input=form, timeout=TIMEOUT, check=False, **options)  # noqa: S603  (no shell)
+        faults = json.loads(process.stdout.splitlines()[-1])  # foreign code may have printed something before
     except subprocess.TimeoutExpired:
         return
     except (ValueError, IndexError):
-        where = "run" if command.action == "check" else "model"
-        faults = {where: f"The process that loaded the model ended with exit code {done.returncode} and no message."}
+        field = "run" if command.action == "check" else "model"
+        faults = {field: f"The process that loaded the model ended with exit code {process.returncode} and no message."}
     if faults:
         raise FormError(faults)
 
 
 def find_faults(action: str, values: Mapping[str, Any], run: Path) -> Faults:
-    """Try a form's values: load model and samples, plan ``action`` in the directory ``run``; return faults, field -> message.
+    """Return the faults of a form's values, after loading model and samples and planning the action.
 
     Args:
         action: ``map``, ``scan`` or ``check``.
@@ -107,7 +108,7 @@ def find_faults(action: str, values: Mapping[str, Any], run: Path) -> Faults:
                 raise
             faults["concepts"] = str(error)
     with faults.beside("reference"):
-        others = to_classifiers(values.get("reference", []), trust=trust)
+        references = to_classifiers(values.get("reference", []), trust=trust)
     if {"model", "concepts"} & faults.keys():
         return faults
     concepts = None if action == "scan" or values["every"] else values["concepts"]
@@ -119,11 +120,11 @@ def find_faults(action: str, values: Mapping[str, Any], run: Path) -> Faults:
         return faults
     if action == "scan":
         with faults.beside("reference"):
-            plan_scan(MapOrigin(classifier=classifier, pool=pool, recipe=recipe), out=run, reference=others)
+            plan_scan(MapOrigin(classifier=classifier, pool=pool, recipe=recipe), out=run, reference=references)
     else:
         with faults.beside("name"):
-            planned = plan(classifier, recipe, pool, run, concepts, seed_range(values["seed"], values["seeds"]))
-            with faults.beside("set"), planned.engine() as engine:
+            map_plan = plan(classifier, recipe, pool, run, concepts, seed_range(values["seed"], values["seeds"]))
+            with faults.beside("set"), map_plan.engine() as engine:
                 engine.spatial_layer(recipe.xi_layer)
     return faults
 
