@@ -93,7 +93,10 @@ def misclassified_lines(scores: "Sequence[RunScore]") -> Iterator[str]:
 
 
 def _source_name(row: "RunScore", scores: "Sequence[RunScore]", gap: str = "\n") -> str:
-    """Return the model and recipe of a score's maps, and the run's path if other runs share both, joined by ``gap``."""
+    """Return the model and recipe of a score's maps, joined by ``gap``.
+
+    If other runs share both, the run's path follows.
+    """
     same_source_runs = {other.run for other in scores if (other.source, other.recipe) == (row.source, row.recipe)}
     names = [row.source, row.recipe, *([str(row.run)] if len(same_source_runs) > 1 else [])]
     return gap.join(printable(name) for name in names)

@@ -73,7 +73,10 @@ def brightness_image(nu: Tensor) -> Image.Image:
 
 
 def weight_image(xi: Tensor) -> Image.Image:
-    """Return an image of Xi, (1, h, w) in [0, 1], where the network responds to a map: yellow is 1, dark blue is 0."""
+    """Return an image of Xi, (1, h, w) in [0, 1]: yellow is 1, dark blue is 0.
+
+    Xi says where the network responds to a map.
+    """
     return _colour(xi.float().cpu()[0].clamp(0, 1).numpy(), SEQUENTIAL)
 
 

@@ -112,9 +112,9 @@ def _alerts(scan: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]
 
 
 def place_of(spec: str, run: RunDirectory) -> "str | None":
-    """Return the relative URI of the file that alerts point at; ``None`` if there is none below the working directory.
+    """Return the relative URI of the file that alerts point at, or ``None``.
 
-    That is the file in a model's ``spec``, or else the run's ``scan.json``.
+    That is the file in a model's ``spec``, or else the run's ``scan.json``, if it is below the working directory.
     """
     working_directory = Path.cwd().resolve()
     model = split_spec(spec)[0]

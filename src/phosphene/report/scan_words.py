@@ -10,7 +10,7 @@ from phosphene.formats import count, percent
 from phosphene.labels import first_synonym
 
 MAX_TABLE_ROWS = 5  # of the classes that deviate most
-MIN_SUCCESS_AT_PLACE = 0.5  # success at a place from which it works there
+MIN_SUCCESS_AT_PLACE = 0.5  # share of samples from which a window works at a place
 
 TITLES = {
     BACKDOORED: "A backdoor is suspected in this network: a candidate trigger works.",
@@ -113,7 +113,10 @@ def unlike(scan: Mapping[str, Any]) -> str:
 
 
 def left_out(scan: Mapping[str, Any]) -> str:
-    """Return a note if the scanned network comes with the package: it is not compared with itself; else empty text."""
+    """Return a note that the scanned network is not compared with itself.
+
+    It is empty unless the network comes with the package.
+    """
     if scan["model"]["spec"] not in {one.data for one in built_in()}:
         return ""
     return "The scanned network is itself one of the clean ones that come with phosphene, and is left out of them."

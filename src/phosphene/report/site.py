@@ -92,7 +92,10 @@ def _read_image(runs: Sequence[RunDirectory], folder: Path) -> Image.Image:
 
 
 def _write_pages(folder: Path, runs: list[SiteRun], classes: list[SiteClass]) -> None:
-    """Write the site's pages (the first one, one per model, one per class), style sheets and script into ``folder``."""
+    """Write the site's pages, style sheets and script into ``folder``.
+
+    There are a first page, one per model, and one per class.
+    """
     models = model_pages(runs)
     templates = environment()
     has_scores = any(card["others"] for run in runs for group in run.maps.values() for card in group)

@@ -198,7 +198,10 @@ def model_pages(runs: Sequence[SiteRun]) -> dict[str, list[SiteRun]]:
 
 
 def image_name(page: str, place: int) -> str:
-    """Return the file name of map number ``place``, from 0, of a class in a run: ``page.webp``, then ``page.2.webp``."""
+    """Return the file name of map number ``place``, from 0, of a class in a run.
+
+    The first is ``page.webp``, the next ``page.2.webp``.
+    """
     return f"{page}.webp" if place == 0 else f"{page}.{place + 1}.webp"
 
 

@@ -152,8 +152,8 @@ def thumbnail(path: Path) -> bytes:
         with Image.open(path, formats=("PNG", "WEBP")) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise NotHereError("the image is too large to be shown.")
-            small = image.convert("RGB")
-            small.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.LANCZOS)
+            reduced_image = image.convert("RGB")
+            reduced_image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.LANCZOS)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise NotHereError("the image cannot be read.") from None
-    return encode(small, "WEBP", quality=82)
+    return encode(reduced_image, "WEBP", quality=82)

@@ -1,4 +1,4 @@
-"""Whether a form's values can be used, found out by the functions that the command line uses, before anything starts.
+"""Tells whether a form's values can be used, by the functions of the command line, before anything starts.
 
 Loading a model may take long, fill the memory, run the model's code (if it is trusted) or crash. So it is done in a
 process of its own, ``python -m phosphene.web.validate``, which reads the form and prints its faults as JSON.
