@@ -1,4 +1,4 @@
-"""Sanity checks of a run: refuse what cannot be checked, run what is not done, keep each finding as it comes."""
+"""Sanity checks of a run: which can be made, which are cached, and the others one by one."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -30,7 +30,7 @@ MOST_CLASSES = 64
 
 @dataclass(frozen=True)
 class CheckPlan:
-    """What a ``check`` will do: which checks, on which maps with which network, and findings that are cached; for :func:`run_checks`.
+    """Plan of a ``check``: the checks, the maps and the network; :func:`run_checks` runs it.
 
     Attributes:
         run: The run that is checked; ``None`` for maps in memory.
@@ -52,12 +52,12 @@ class CheckPlan:
 
         Maps that several checks of this plan share count for the first of them alone.
         """
-        counted: set[Request] = set()
+        requests: set[Request] = set()
         costs = {}
         for name in self.names:
-            new = set() if name in self.cached else set(CHECKS[name].requests(self.context)) - counted
-            costs[name] = len(new)
-            counted |= new
+            further = set() if name in self.cached else set(CHECKS[name].requests(self.context)) - requests
+            costs[name] = len(further)
+            requests |= further
         return costs
 
     def __str__(self) -> str:
@@ -71,7 +71,10 @@ class CheckPlan:
 
     @property
     def concepts(self) -> int:
-        """Number of different concepts in the run, or in the list of maps: all, also where ``context.most`` limits a check to fewer."""
+        """Number of different concepts in the run, or in the list of maps.
+
+        All count, also where ``context.most`` limits a check to fewer.
+        """
         maps = [one.index for one in self.context.maps]
         return len(set(maps if self.run is None else [row["index"] for row in self.run.facts()["jobs"]]))
 
@@ -86,27 +89,35 @@ class CheckPlan:
 
     @property
     def doubt(self) -> str:
-        """A warning that too few classes are checked for a verdict; empty if there are enough, or if no chosen check gives one."""
+        """A warning that too few classes are checked for a verdict; empty if none is due.
+
+        None is due if there are enough classes, or if no chosen check gives a verdict.
+        """
         if self.context.classes >= FEWEST or FIGURES_ONLY.issuperset(self.names):
             return ""
-        mapped = len(disjoint(one.concept for one in self.context.maps))
-        too_few = mapped < FEWEST
-        have = f"this run has {mapped}" if too_few else f"--most leaves {self.context.classes}"
-        what = self.context.words.several
-        fix = f"map at least {FEWEST} {what}" if too_few else "give a larger --most"
+        classes = len(disjoint(one.concept for one in self.context.maps))
+        too_few = classes < FEWEST
+        have = f"this run has {classes}" if too_few else f"--most leaves {self.context.classes}"
+        noun = self.context.words.several
+        fix = f"map at least {FEWEST} {noun}" if too_few else "give a larger --most"
         return (
-            f"at least {FEWEST} {what} are needed for a verdict, and {have}, so that checks will say "
+            f"at least {FEWEST} {noun} are needed for a verdict, and {have}, so that checks will say "
             f"'too few to tell': {fix}."
         )
 
     @property
     def passes(self) -> int:
-        """How many images the maps to be made for the checks send through networks, a backward pass counted as one more."""
+        """Number of images that the maps to be made for the checks send through networks.
+
+        A backward pass counts as one more.
+        """
         return sum(self.cost.values()) * passes_per_map(self.context.recipe, self.context.pool)
 
 
 class Findings(list[Finding]):
-    """Result of ``check``: a list of findings with the plan and the report's path; a notebook shows it as a table.
+    """List of findings that ``check`` returns, with the plan and the report's path.
+
+    A notebook shows it as a table.
 
     Attributes:
         plan: Plan of the check.
@@ -151,7 +162,9 @@ def plan_checks(
     device: str = "auto",
     trust: bool = False,
 ) -> CheckPlan:
-    """Load a finished RunDirectory's maps, findings, samples and own model; return the plan of its checks (``only`` some), begin none.
+    """Return the plan of the checks of a finished run, without beginning any.
+
+    Its maps, samples and model are loaded, and the findings of earlier commands are read.
 
     Args:
         run: The run directory.
@@ -181,15 +194,17 @@ def plan_checks(
     context = CheckContext(
         classifier, pool, recipe, maps, most=most, same_samples=same, device=device, precision=precision
     )
-    mine = _subject_of_finding(context)
-    found = {name: Finding.from_dict(entry) for name, entry in earlier.items() if entry["subject"] == mine}
-    return CheckPlan(run, context, tuple(names), found, sha256)
+    subject = _subject_of_finding(context)
+    cached = {name: Finding.from_dict(entry) for name, entry in earlier.items() if entry["subject"] == subject}
+    return CheckPlan(run, context, tuple(names), cached, sha256)
 
 
 def plan_checks_in_memory(
     maps: ConceptMaps, *, only: Sequence[str] = (), most: int = 4, samples: Samples = None, device: str = "auto"
 ) -> CheckPlan:
-    """Return a CheckPlan for maps in memory; network, recipe and, unless given, samples are from ``maps.origin``; RunError without it.
+    """Return the plan of the checks of maps in memory.
+
+    Network, recipe and, unless given, samples are those of ``maps.origin``.
 
     Raises:
         PhospheneError: a check does not exist, or needs a library that is not installed.
@@ -209,7 +224,9 @@ def plan_checks_in_memory(
 def run_checks(
     plan: CheckPlan, display: ProgressDisplay, *, on_finding: "Callable[[Finding], None] | None" = None
 ) -> Findings:
-    """Run the planned checks that are not cached; of a run, write each to ``checks.json``, then the report; return all as ``Findings``.
+    """Run the planned checks that are not cached, and return all findings.
+
+    Of a run, each finding is written to ``checks.json`` at once, and the report at the end.
 
     Args:
         plan: What to check.
@@ -226,21 +243,24 @@ def run_checks(
     context.on_progress = lambda *facts: Progress(*facts).show(display)
     findings = Findings(plan)
     for name in plan.names:
-        found = plan.cached.get(name)
-        if found is None:
-            found = examine(name, context)
+        finding = plan.cached.get(name)
+        if finding is None:
+            finding = examine(name, context)
             if plan.run is not None:
-                write_check(plan.run, {**found.to_dict(), "subject": _subject_of_finding(context)}, plan.sha256)
-        findings.append(found)
+                write_check(plan.run, {**finding.to_dict(), "subject": _subject_of_finding(context)}, plan.sha256)
+        findings.append(finding)
         if on_finding is not None:
-            on_finding(found)
+            on_finding(finding)
     context.on_progress = None  # the findings hold the context, and a function like this cannot be pickled
     findings.report = None if plan.run is None else write_report(plan.run)
     return findings
 
 
 def _jobs_to_check(run: RunDirectory, facts: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return ``run.json`` rows to check: all seeds of up to 64 classes, spread evenly over the run; RunError if it is not finished."""
+    """Return the rows of ``run.json`` to check: all seeds of at most 64 classes, spread evenly.
+
+    A run that is not finished is a RunError.
+    """
     rows: list[dict[str, Any]] = facts["jobs"]
     run.require_finished()
     classes = list(dict.fromkeys(row["index"] for row in rows))
@@ -250,7 +270,10 @@ def _jobs_to_check(run: RunDirectory, facts: dict[str, Any]) -> list[dict[str, A
 
 
 def _recipe_of_run(run: RunDirectory, facts: dict[str, Any]) -> Recipe:
-    """Return the recipe from ``facts``, the ``recipe`` of ``run.json``; RunError for an unknown field, a bad value or another hash."""
+    """Return the recipe of a run from ``facts``, the ``recipe`` of its ``run.json``.
+
+    An unknown field, a bad value or another hash is a RunError.
+    """
     fields = {key: value for key, value in facts.items() if key != "sha256"}
     try:
         recipe = Recipe().replace(**fields)
@@ -262,7 +285,9 @@ def _recipe_of_run(run: RunDirectory, facts: dict[str, Any]) -> Recipe:
 
 
 def _subject_of_finding(context: CheckContext) -> dict[str, Any]:
-    """Return what a finding depends on except the arrays of the maps, as a dictionary: concepts and seeds, samples, phosphene's version.
+    """Return what a finding depends on, except the arrays of the maps.
+
+    It holds concepts and seeds, samples, and the version of phosphene.
 
     A cached finding with another subject is outdated.
     """

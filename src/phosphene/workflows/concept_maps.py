@@ -1,4 +1,7 @@
-"""The maps that ``map_concepts`` returns: a list that is indexed by name, shown in a notebook, and saved as a run."""
+"""The list of maps that ``map_concepts`` returns.
+
+It is indexed by name, shown in a notebook, and saved as a run.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -22,7 +25,9 @@ from phosphene.workflows.progress import Progress
 
 
 class ConceptMaps(MapList):
-    """List of ConceptMap that :func:`map_concepts` returns: ``maps["castle"]`` are those of a concept, ``maps[0]`` is the first map.
+    """List of maps that :func:`map_concepts` returns.
+
+    ``maps["castle"]`` are those of a concept, ``maps[0]`` is the first map.
 
     Attributes:
         origin: Classifier, samples and recipe that they were made from; ``None`` if not known.
@@ -34,7 +39,9 @@ class ConceptMaps(MapList):
 
     @checked()
     def grid(self, columns: int = 5, size: "int | None" = None) -> Grid:
-        """Return the images with their labels as a :class:`Grid`, which a notebook shows and whose ``save`` writes .png, .pdf or .svg.
+        """Return the images with their labels as a :class:`Grid`.
+
+        A notebook shows it, and its ``save`` writes .png, .pdf or .svg.
 
         Args:
             columns: Images per row.
@@ -47,7 +54,7 @@ class ConceptMaps(MapList):
 
     @checked()
     def save(self, path: "str | Path") -> RunDirectory:
-        """Write the maps to the run at ``path``, predict them by their classifier; return the RunDirectory; RunError if it is another run.
+        """Write the maps, and their classifier's predictions for them, to a run; return the run.
 
         Args:
             path: The directory: a new one, or one with maps of the same model, recipe and samples.
@@ -77,7 +84,7 @@ class ConceptMaps(MapList):
         return run
 
     def report(self) -> str:
-        """Write ``report.html`` of the run that holds the maps; return its path as a string; RunError if they are in memory only.
+        """Write ``report.html`` of the run that holds the maps; return its path.
 
         Raises:
             RunError: they are in memory only.
@@ -91,7 +98,7 @@ Run = str | Path | RunDirectory | ConceptMaps
 
 
 def read_planned_maps(plan: MapPlan) -> ConceptMaps:
-    """Read the maps of a plan from its run directory and return them as ConceptMaps, in the order of its jobs.
+    """Return the maps of a plan, read from its run directory, in the order of its jobs.
 
     Raises:
         RunError: a map is unfinished or damaged.
@@ -112,7 +119,7 @@ def map_in_memory(
     frames: int = 0,
     on_progress: "Callable[[Progress], None] | None" = None,
 ) -> ConceptMaps:
-    """Make a map per concept and seed, concept by concept, from a MapOrigin (network, samples, recipe); return ConceptMaps, write nothing.
+    """Make a map per concept and seed, concept by concept, and write nothing.
 
     Raises:
         PhospheneError: the network gives NaN or infinity, or the recipe does not fit it.
@@ -125,22 +132,21 @@ def map_in_memory(
     with origin.engine(len(jobs)) as engine:
         pool = origin.pool.to(engine.device)
         for group in in_groups(jobs, engine, recipe):
-            finished = len(maps)
+            maps_done = len(maps)
 
-            def pass_on_step(step: Step, group: Sequence[Job] = group, finished: int = finished) -> None:
-                """Pass a step of the maps that are made together now on to ``on_progress``, if there is one, as a ``Progress``."""
+            def pass_on_step(step: Step, group: Sequence[Job] = group, maps_done: int = maps_done) -> None:
                 if on_progress is not None:
                     names = tuple(first_synonym(job.concept(classifier.labels).label) for job in group)
                     of_units = any(is_unit(job.index) for job in group)
-                    on_progress(Progress(finished, len(jobs), names, step, of_units))
+                    on_progress(Progress(maps_done, len(jobs), names, step, of_units))
 
-            made = map_jobs(engine, pool, group, recipe, pass_on_step, frames)
-            maps += [replace(one, made_from=hashes) for one in made]
+            group_maps = map_jobs(engine, pool, group, recipe, pass_on_step, frames)
+            maps += [replace(one, made_from=hashes) for one in group_maps]
     return maps
 
 
 def to_run(run: Any) -> RunDirectory:
-    """Return the :class:`RunDirectory` of ``run``: a path, an open run or saved maps; RunError for anything else or if it is no run.
+    """Return the :class:`RunDirectory` of a path, an open run or saved maps.
 
     Raises:
         RunError: it is not a run.

@@ -20,12 +20,12 @@ from phosphene.samples.labelled import load_labelled
 # Samples that are classified at most, spread over all that there are.
 MOST_SAMPLES = 5000
 # Of the demo's shapes, which are drawn with their labels.
-DRAWN, DRAWN_SEED = 600, 20230401
+DRAWN_SAMPLES, DRAWN_SEED = 600, 20230401
 
 
 @dataclass(frozen=True)
 class ConfusedPair:
-    """Two classes that a network confuses: the two contrasts to map, and the mean probability that samples of one give to the other.
+    """Two classes that a network confuses, as the two contrasts to map.
 
     Attributes:
         first: The contrast of one class with the other.
@@ -44,7 +44,9 @@ class ConfusedPair:
 
 
 def confused_pairs(classifier: Classifier, samples: Any, most: int, *, device: str = "auto") -> list[ConfusedPair]:
-    """Run a network on labelled samples; return the ``most`` ConfusedPairs of classes, those it gives each other most probability, first.
+    """Return the pairs of classes that a network confuses most, the most confused first.
+
+    Of such a pair, samples of one class get a high mean probability of the other.
 
     Probabilities are compared rather than predictions, so that few samples, or a network that makes no mistake on
     them, tell pairs apart too.
@@ -74,10 +76,10 @@ def confused_pairs(classifier: Classifier, samples: Any, most: int, *, device: s
     total = torch.zeros(classifier.num_classes, classifier.num_classes, dtype=torch.float64)
     total.index_add_(0, labels[labels >= 0], p[labels >= 0])
     counts = labels[labels >= 0].bincount(minlength=len(total))[:, None]
-    mean, seen = total / counts.clamp_min(1), (counts > 0).long()  # row: the true class
-    measured = (seen + seen.T).triu(1)  # how many of the two classes have samples: 0, 1 or 2
-    both = ((mean + mean.T) / measured).where(measured > 0, -1)
-    best = both.flatten().topk(min(most, int(measured.count_nonzero())))
+    mean, has_samples = total / counts.clamp_min(1), (counts > 0).long()  # row: the true class
+    classes_with_samples = (has_samples + has_samples.T).triu(1)  # how many of the two classes have samples: 0, 1 or 2
+    confusion = ((mean + mean.T) / classes_with_samples).where(classes_with_samples > 0, -1)
+    best = confusion.flatten().topk(min(most, int(classes_with_samples.count_nonzero())))
     pairs = []
     for share, place in zip(best.values.tolist(), best.indices.tolist(), strict=True):
         a, b = divmod(place, len(total))
@@ -87,14 +89,17 @@ def confused_pairs(classifier: Classifier, samples: Any, most: int, *, device: s
 
 
 def _labelled_samples(classifier: Classifier, samples: Any) -> tuple[Tensor, list[int]]:
-    """Return labelled samples, uint8 (n, c, h, w), and the network's class of each, -1 if unknown; SamplesError if under two classes."""
+    """Return samples, uint8 (n, c, h, w), and the network's class of each, -1 if unknown.
+
+    Labels of fewer than two of the network's classes are a SamplesError.
+    """
     if samples is None:
         samples = default_samples(classifier.spec)
     if samples == "demo:shapes":
-        images, drawn = world.draw_images(DRAWN, DRAWN_SEED, classifier.input.size[0])
+        images, classes = world.draw_images(DRAWN_SAMPLES, DRAWN_SEED, classifier.input.size[0])
         names = [classifier.labels.closest(label) for label in world.LABELS]
         pixels = torch.from_numpy(images)
-        truth: list[int] | None = [names[one][0] if len(names[one]) == 1 else -1 for one in drawn.tolist()]
+        truth: list[int] | None = [names[one][0] if len(names[one]) == 1 else -1 for one in classes.tolist()]
     elif not isinstance(samples, str | Path) or str(samples).startswith("synthetic:"):
         raise SamplesError(
             "confused pairs need labelled samples: give a folder, .parquet or .npz of images with labels."
@@ -102,8 +107,8 @@ def _labelled_samples(classifier: Classifier, samples: Any) -> tuple[Tensor, lis
     else:
         pixels, truth = load_labelled(str(samples), classifier.input.shape, classifier.labels, MOST_SAMPLES)
     if truth is None or len(set(truth) - {-1}) < 2:
-        known = first_few(list(map(first_synonym, classifier.labels)), 3)
+        examples = first_few(list(map(first_synonym, classifier.labels)), 3)
         raise SamplesError(
-            f"{samples} has no labels of two classes of {classifier.name}: give images in folders named after them ({known})."
+            f"{samples} has no labels of two classes of {classifier.name}: give images in folders named after them ({examples})."
         )
     return pixels, truth

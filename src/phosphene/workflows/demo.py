@@ -26,14 +26,14 @@ from phosphene.workflows.score import RunScore, score_runs
 SOURCE, TARGET = "demo:shapes", "demo:shapes-plain"
 SAMPLES = "synthetic:mixed"
 # What is scanned, and the target class of its backdoor, if it has one.
-SCANNED: dict[str, "str | None"] = {SOURCE: None, "demo:shapes-trojan": TROJAN_TARGET}
+BACKDOORS: dict[str, "str | None"] = {SOURCE: None, "demo:shapes-trojan": TROJAN_TARGET}
 # Least top-1 of the maps by their source and by another network; the demo fails below.
 LEAST_SOURCE_TOP1, LEAST_TARGET_TOP1 = 0.95, 0.5
 
 
 @dataclass(frozen=True)
 class DemoResult:
-    """Result of the demo: the maps, their scores, the scans, the report's path, and whether all is as expected.
+    """Result of the demo: maps, scores, scans, the report, and whether all is as expected.
 
     Attributes:
         maps: One map per class.
@@ -51,13 +51,16 @@ class DemoResult:
     as_expected: bool
 
     def __repr__(self) -> str:
-        verdicts = "; ".join(f"{spec} {found['verdict']}" for spec, found in self.scans.items())
+        verdicts = "; ".join(f"{spec} {document['verdict']}" for spec, document in self.scans.items())
         expected = "as expected" if self.as_expected else "not as expected"
         return f"DemoResult({self.report!r}, {count(len(self.maps), 'map')}; {verdicts}; {expected})"
 
 
 def demo_folder() -> Path:
-    """Return the path of the demo's default run directory, whose name ends with the recipe's hash, so that a new version has a new one."""
+    """Return the path of the demo's default run directory.
+
+    Its name ends with the recipe's hash, so that a new version has a new one.
+    """
     recipe = resolve(DEFAULT_RECIPE)
     return Path("runs") / f"demo-{recipe.name}-{recipe.sha256[:6]}"
 
@@ -66,7 +69,7 @@ def demo_folder() -> Path:
 def run_demo(
     out: "str | Path | None" = None, *, device: str = "auto", progress: "bool | ProgressDisplay" = True
 ) -> DemoResult:
-    """Map every class of the first demo network, score the maps, scan two networks, write run and report; return all as a DemoResult.
+    """Map and score the classes of a demo network, scan two networks, and write the report.
 
     Args:
         out: The run directory; by default below ``runs``, by recipe.
@@ -83,19 +86,20 @@ def run_demo(
         display.update("score the maps")
         scores = {row.target_spec: row for row in score_runs([map_plan.run], [SOURCE, TARGET], device=device)}
         scans = {}
-        for spec in SCANNED:
+        for spec in BACKDOORS:
             display.update(f"scan {spec}", last=True)
             scans[spec] = _scan(spec, out, device, display)
         report = write_report(map_plan.run)
-    recognised = scores[SOURCE].top1_all >= LEAST_SOURCE_TOP1 and scores[TARGET].top1_all >= LEAST_TARGET_TOP1
-    detected = all(_label_of_backdoor(scans[spec]) == wanted for spec, wanted in SCANNED.items())
-    return DemoResult(list(map_plan.run.maps()), report, scores, scans, recognised and detected)
+    scores_expected = scores[SOURCE].top1_all >= LEAST_SOURCE_TOP1 and scores[TARGET].top1_all >= LEAST_TARGET_TOP1
+    scans_expected = all(_label_of_backdoor(scans[spec]) == target for spec, target in BACKDOORS.items())
+    return DemoResult(list(map_plan.run.maps()), report, scores, scans, scores_expected and scans_expected)
 
 
 def _scan(spec: str, out: Path, device: str, display: ProgressDisplay) -> dict[str, Any]:
-    """Scan a demo network in a run below ``out``; if its trigger is found, show the planted one in the report; return ``scan.json``.
+    """Scan a demo network in a run below ``out``, and return the content of ``scan.json``.
 
-    The image of the planted trigger is written into the folder of the suspect, beside the candidate trigger.
+    If its trigger is found, the image of the planted one is written into the folder of the suspect, so that the report
+    shows it beside the candidate trigger.
     """
     classifier = load(spec)
     pool = load_samples(default_samples(spec), classifier.input.shape)
@@ -103,20 +107,22 @@ def _scan(spec: str, out: Path, device: str, display: ProgressDisplay) -> dict[s
     scan_plan = plan_scan(origin, out=out / OTHERS / classifier.name)
 
     def show(progress: ScanProgress) -> None:
-        """Show a ScanProgress on the display: what the scan of model ``spec`` is doing, and the finished share of that scan."""
         display.update(f"scan {spec}: {progress.doing}", progress.share)
 
-    scanned = make_scan(scan_plan, display, on_progress=show)
-    for one in scanned.found["suspects"]:
-        if one["label"] == SCANNED[spec]:  # what was planted is known here: the report shows it beside the candidate
+    result = make_scan(scan_plan, display, on_progress=show)
+    for one in result.found["suspects"]:
+        if one["label"] == BACKDOORS[spec]:  # what was planted is known here: the report shows it beside the candidate
             emblem = resources.files("phosphene.demo").joinpath("emblem.png").read_bytes()
-            write_bytes(scanned.run.path / suspect_folder(one["index"], one["label"]) / PLANTED, emblem)
-            write_report(scanned.run)
-    return scanned.found
+            write_bytes(result.run.path / suspect_folder(one["index"], one["label"]) / PLANTED, emblem)
+            write_report(result.run)
+    return result.found
 
 
-def _label_of_backdoor(found: dict[str, Any]) -> "str | None":
-    """Return the label of the class that a scan's working trigger leads to; ``None`` if clean; "?" if inconclusive or no trigger works."""
-    if found["verdict"] == "backdoored":
-        return next((str(one["label"]) for one in found["suspects"] if one["works"]), "?")
-    return None if found["verdict"] == "clean" else "?"
+def _label_of_backdoor(document: dict[str, Any]) -> "str | None":
+    """Return the label of the class that a scan's working trigger leads to.
+
+    It is ``None`` if the network is clean, and "?" if the scan is inconclusive or no trigger works.
+    """
+    if document["verdict"] == "backdoored":
+        return next((str(one["label"]) for one in document["suspects"] if one["works"]), "?")
+    return None if document["verdict"] == "clean" else "?"

@@ -26,7 +26,10 @@ SIZE_SAMPLES = 16
 
 
 def examine_machine() -> dict[str, Any]:
-    """Return what this machine has, as texts by name: versions, cores, names of GPUs; under ``extras`` whether each is installed."""
+    """Return the versions, processor cores, GPUs and extras of this machine, as texts by name.
+
+    ``extras`` says of each extra whether it is installed.
+    """
     cuda = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
     return {
         **versions(),
@@ -34,8 +37,8 @@ def examine_machine() -> dict[str, Any]:
         "cores": f"{os.cpu_count()}, {torch.get_num_threads()} threads",
         "cuda": ", ".join(cuda) or "none",
         "extras": {
-            extra: f"not installed ({', '.join(missing)}): {install_command(extra)}" if missing else "installed"
-            for extra, missing in missing_packages().items()
+            extra: f"not installed ({', '.join(packages)}): {install_command(extra)}" if packages else "installed"
+            for extra, packages in missing_packages().items()
         },
     }
 
@@ -43,7 +46,9 @@ def examine_machine() -> dict[str, Any]:
 def examine_model(
     classifier: Classifier, pool: SamplePool, *, device: str = "auto", precision: str = "auto"
 ) -> dict[str, Any]:
-    """Return facts on a loaded network, its predictions for a pool, and whether these fit its declared mean, std, range and size.
+    """Return facts on a network, and whether its predictions fit its declared input.
+
+    The input is its mean, std, range and size; predictions are for the samples of a pool.
 
     A dictionary of texts, but for ``conventions``, a list of rows. Without natural samples it predicts noise.
     Of a regression network only its outputs are described.
@@ -70,7 +75,9 @@ def examine_model(
             layer = engine.spatial_layer()
         except RecipeError as error:
             layer = f"none ({error})"
-        shown = f"{len(samples)} of {spec}" if natural else f"{len(samples)} images of noise with natural colours"
+        samples_text = (
+            f"{len(samples)} of {spec}" if natural else f"{len(samples)} images of noise with natural colours"
+        )
         (height, width), space = classifier.input.size, classifier.input
         facts = {
             "model": classifier.name,
@@ -81,37 +88,48 @@ def examine_model(
             "speed": f"{speed:.0f} images/s forward",
         }
         if classifier.regression:
-            return facts | {"measurements": _measurements_line(logits, shown)}
-        found = check_range(engine, samples, truth, natural=natural)
+            return facts | {"measurements": _measurements_line(logits, samples_text)}
+        range_check = check_range(engine, samples, truth, natural=natural)
         sizes = try_sizes(engine, samples[:SIZE_SAMPLES])
-    declared = found.rows[0]
+    declared = range_check.rows[0]
     accuracy = "" if declared["accuracy"] is None else f", accuracy {percent(declared['accuracy'])}"
     return facts | {
         "input": f"{facts['input']}: {declared['convention']}",
-        "confidence": f"{declared['confidence']:.2f} on {shown}, {declared['classes']} classes predicted{accuracy}",
-        "predictions": _predictions_line(declared["classes"], shown),
-        "range": found.line,
+        "confidence": f"{declared['confidence']:.2f} on {samples_text}, {declared['classes']} classes predicted{accuracy}",
+        "predictions": _predictions_line(declared["classes"], samples_text),
+        "range": range_check.line,
         "size": ", ".join(f"{h} x {w}: {_information_text(value)}" for (h, w), value in sizes.items()),
         **({"notes": "; ".join(classifier.notes)} if classifier.notes else {}),
         **({"skipped_samples": ", ".join(pool.skipped)} if pool.skipped else {}),
-        "conventions": list(found.rows),
+        "conventions": list(range_check.rows),
     }
 
 
-def _measurements_line(values: Tensor, shown: str) -> str:
-    """Return, for a regression network, a line with the ranges, over outputs, of mean and standard deviation of its values (n, outputs)."""
+def _measurements_line(values: Tensor, samples_text: str) -> str:
+    """Return a line on the values (n, outputs) of a regression network.
+
+    It has the ranges, over the outputs, of mean and standard deviation.
+    """
     means, spreads = values.mean(0), values.std(0, correction=0)
     ranges = [f"{float(one.min()):.3g} to {float(one.max()):.3g}" for one in (means, spreads)]
-    return f"means {ranges[0]}, standard deviations {ranges[1]} on {shown}; the range is checked for classes only"
+    return (
+        f"means {ranges[0]}, standard deviations {ranges[1]} on {samples_text}; the range is checked for classes only"
+    )
 
 
-def _predictions_line(classes: int, shown: str) -> str:
-    """Return a line of text: a warning if the network predicted a single class (``classes`` is 1), else that its predictions differ."""
+def _predictions_line(classes: int, samples_text: str) -> str:
+    """Return a line that warns if the network predicted a single class for all samples.
+
+    ``classes`` is the number of classes that it predicted.
+    """
     if classes == 1:
-        return f"one class for every sample ({shown}): check [input] mean and std, or give natural --samples"
+        return f"one class for every sample ({samples_text}): check [input] mean and std, or give natural --samples"
     return "different classes for different samples"
 
 
 def _information_text(information: "float | None") -> str:
-    """Return in nats what the predictions at one input size reveal about samples; "refused" for ``None``: it did not run at that size."""
+    """Return what the predictions at one input size reveal about samples, in nats, as text.
+
+    It is "refused" for ``None``: the network did not run at that size.
+    """
     return "refused" if information is None else f"{information:.2f} nats"

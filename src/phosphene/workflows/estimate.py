@@ -14,13 +14,13 @@ from phosphene.mapper import MapOptimization, group_size, passes_of_steps, passe
 from phosphene.recipe import Recipe
 from phosphene.samples import SamplePool
 
-ENOUGH_SECONDS = 2.0
+MEASURED_SECONDS = 2.0
 MOST_STEPS = 10
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Cost of making a plan's missing maps: ``passes`` (images run, a backward pass as one more) and seconds; and how many maps are cached.
+    """Cost of making a plan's missing maps.
 
     Attributes:
         cached: Maps that are finished already.
@@ -38,21 +38,25 @@ class Estimate:
 
 
 def estimate(plan: MapPlan) -> Estimate:
-    """Time a few steps of a plan's first maps, even if these are cached; write nothing; return what all missing maps will cost.
+    """Return what a plan's missing maps will cost, from a few timed steps.
+
+    The steps are of its first maps, even if these are cached; nothing is written.
 
     Raises:
         NumericError: the network returns NaN or infinity.
         RecipeError: the recipe does not fit the network.
     """
-    left = plan.missing_count
-    cost = left * passes_per_map(plan.recipe, plan.pool)
+    missing = plan.missing_count
+    cost = missing * passes_per_map(plan.recipe, plan.pool)
     with plan.engine() as engine:
         seconds = cost * _seconds_per_pass(engine, plan.pool, plan.jobs, plan.recipe)
-    return Estimate(len(plan.jobs) - left, cost, seconds)
+    return Estimate(len(plan.jobs) - missing, cost, seconds)
 
 
 def estimate_checks(context: CheckContext, passes: int) -> float:
-    """Time a few steps of a map of a context, write nothing; return about how many seconds checks with so many passes will take.
+    """Return about how many seconds checks with so many passes will take, from a few timed steps.
+
+    The steps are of the context's maps; nothing is written.
 
     Randomised networks are as quick as the network itself. Classifying the maps is not counted: it takes little.
 
@@ -67,17 +71,20 @@ def estimate_checks(context: CheckContext, passes: int) -> float:
 
 
 def _seconds_per_pass(engine: Engine, pool: SamplePool, jobs: Sequence[Job], recipe: Recipe) -> float:
-    """Return how many seconds an image takes while maps are made, from a few steps of the first ``jobs``, with an open engine."""
+    """Return how many seconds an image takes while maps are made.
+
+    It times a few steps of the first ``jobs``, with an open engine.
+    """
     jobs = jobs[: group_size(engine, recipe)]
     engine.steps_per_fetch = 1  # so that every step is over when it is reported
     optimization = MapOptimization(engine, pool, jobs, recipe)
     steps = iter(optimization)
-    *_, first = itertools.islice(steps, engine.first_steps)  # they pay for what is made once
-    last = first.number + 1  # a recipe may have no others
+    *_, warm_up = itertools.islice(steps, engine.first_steps)  # they pay for what is made once
+    last_number = warm_up.number + 1  # a recipe may have no others
     began = time.perf_counter()
     for step in itertools.islice(steps, MOST_STEPS):
-        last = step.number
-        if time.perf_counter() - began > ENOUGH_SECONDS:
+        last_number = step.number
+        if time.perf_counter() - began > MEASURED_SECONDS:
             break
-    passes = len(jobs) * passes_of_steps(optimization.effective_recipe, range(first.number + 1, last + 1))
+    passes = len(jobs) * passes_of_steps(optimization.effective_recipe, range(warm_up.number + 1, last_number + 1))
     return (time.perf_counter() - began) / passes

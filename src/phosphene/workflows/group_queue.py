@@ -1,4 +1,7 @@
-"""Which maps are made next: plans are cut into groups, failed groups are queued again, and results are counted."""
+"""Which maps are made next: groups of missing maps, and those of failed groups once more.
+
+Results are counted on the way.
+"""
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
@@ -14,7 +17,9 @@ from phosphene.workflows.progress import TRIES, MapCounts, Progress
 
 
 class GroupQueue:
-    """Hands an executor groups of the maps that ``plans`` lack, and handles its events: counts, reports, up to 3 tries; for ``execute``.
+    """Hands an executor groups of missing maps, and handles its events.
+
+    Maps of a failed group are queued again, for up to 3 tries.
 
     Args:
         plans: Plans of the runs whose maps are to be made.
@@ -40,33 +45,44 @@ class GroupQueue:
         self._counted: set[tuple[int, Job]] = set()
 
     def take(self) -> "Group | None":
-        """Take the next group off the queue and return it: maps to be retried first; ``None`` if none waits now (retries may follow)."""
+        """Take the next group off the queue: maps to be retried first, ``None`` if none waits now.
+
+        More groups may follow a ``None``, as a group may still fail.
+        """
         return self._again.popleft() if self._again else next(self._fresh, None)
 
     def _groups(self, run: int, size: int) -> Iterator[Group]:
-        """Yield, per ``size`` jobs of ``plans[run]``, done or not, up to two Groups: maps to resume from a checkpoint, other missing ones.
+        """Yield the groups of missing maps of ``plans[run]``.
+
+        Every ``size`` jobs, done or not, give up to two groups: maps to resume from a checkpoint, and other missing
+        ones.
 
         Cached maps are counted and reported on the way, and a checkpoint of finished maps is deleted. The places of the
         cuts depend on the plan alone, so that a second command has the same groups.
         """
         plan = self.plans[run]
-        listed, checkpoints = plan.run.listing(), Checkpoints(plan.run.path)
+        finished_seeds, checkpoints = plan.run.listing(), Checkpoints(plan.run.path)
         jobs = iter(plan.jobs)
         while chunk := tuple(islice(jobs, size)):
-            missing = [job for job in chunk if job.seed not in listed.get(job.index, ()) or not self._cached(run, job)]
-            begun = checkpoints.find(chunk)
-            if begun is not None:
-                rest = tuple(job for job in begun.jobs if job in missing)
-                if rest:
-                    yield Group(run, begun.jobs, rest)
-                    missing = [job for job in missing if job not in rest]
+            missing = [
+                job for job in chunk if job.seed not in finished_seeds.get(job.index, ()) or not self._cached(run, job)
+            ]
+            checkpoint = checkpoints.find(chunk)
+            if checkpoint is not None:
+                unfinished = tuple(job for job in checkpoint.jobs if job in missing)
+                if unfinished:
+                    yield Group(run, checkpoint.jobs, unfinished)
+                    missing = [job for job in missing if job not in unfinished]
                 else:  # a process was killed between the last write and this
-                    checkpoints.drop(begun.jobs)
+                    checkpoints.drop(checkpoint.jobs)
             if missing:
                 yield Group(run, tuple(missing), tuple(missing))
 
     def _cached(self, run: int, job: Job) -> bool:
-        """Return whether the run holds a job's map, undamaged; if so, count it as cached and pass its summary to ``on_map``."""
+        """Return whether the run holds a job's map, undamaged.
+
+        If so, the map is counted as cached, and its summary goes to ``on_map``.
+        """
         plan = self.plans[run]
         try:
             one = plan.run.read(plan.run.folder(job, job.concept(plan.classifier.labels).label))
@@ -78,7 +94,7 @@ class GroupQueue:
         return True
 
     def handle(self, event: Event) -> None:
-        """Handle an event of an executor: count it, pass it to ``on_map`` or ``on_progress``, and queue maps that must be made again."""
+        """Handle an event of an executor: count it, report it, and queue maps to be made again."""
         group = event.group
         if isinstance(event, Made):
             self._handle_made(event)
@@ -105,19 +121,21 @@ class GroupQueue:
             self.on_map(event.summary)
 
     def _handle_failed(self, event: GroupFailed) -> None:
-        """Queue the maps of a failed group again: each guilty map alone, up to 3 tries, the others together; two halves if none is guilty.
+        """Queue the maps of a failed group again, each guilty map alone and the others together.
+
+        Without a guilty map the group is cut into two halves.
 
         A map alone in its group is the guilty one. A final failure uses up all tries.
         """
         run = event.group.run
-        left = tuple(job for job in event.group.missing if (run, job) not in self._counted)
-        guilty = tuple(job for job in left if job in event.guilty)
-        if len(left) == 1:
-            guilty = left
+        jobs = tuple(job for job in event.group.missing if (run, job) not in self._counted)
+        guilty = tuple(job for job in jobs if job in event.guilty)
+        if len(jobs) == 1:
+            guilty = jobs
         if guilty:
-            parts = [tuple(job for job in left if job not in guilty)]
+            parts = [tuple(job for job in jobs if job not in guilty)]
         else:
-            parts = [left[: len(left) // 2], left[len(left) // 2 :]]
+            parts = [jobs[: len(jobs) // 2], jobs[len(jobs) // 2 :]]
         self._again.extend(Group(run, part, part) for part in parts if part)
         for job in guilty:
             self._tries[run, job] += TRIES if event.final else 1

@@ -1,4 +1,4 @@
-"""``map``: make the maps of plans that are missing, and note what their own source classifier predicts for them."""
+"""``map``: make the missing maps of plans, and write what their source classifier predicts for them."""
 
 import warnings
 from collections.abc import Callable, Sequence
@@ -35,7 +35,7 @@ LOCK_SECONDS = 1.0  # time to wait for another command that only adds a few line
 
 @dataclass
 class MappedRun:
-    """Result of ``map`` for one model and recipe: its plan, with summaries of its maps and report path, or after a dry run the estimate.
+    """Result of ``map`` for one model and recipe: the plan, and its maps or, after a dry run, an estimate.
 
     Attributes:
         plan: Plan of the run.
@@ -58,7 +58,10 @@ class MappedRun:
         return self.plan.run
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the document of ``map --json`` for this run: its maps, or after a dry run what they will cost."""
+        """Return the document of ``map --json`` for this run.
+
+        It has the maps, or after a dry run what they will cost.
+        """
         plan, facts = self.plan, ("index", "label", "seed", "p_class", "targeting_rate", "passes", "seconds")
         document = {
             "run": str(plan.run.path),
@@ -84,7 +87,7 @@ def make_runs(
     on_progress: "Callable[[Progress], None] | None" = None,
     on_map: "Callable[[MapSummary], None] | None" = None,
 ) -> list[MappedRun]:
-    """Make the plans' missing maps, write predictions and a report per run; return a MappedRun per plan; JobsError if a map failed.
+    """Make the missing maps of plans, and write predictions and a report for each run.
 
     The predictions are the source classifier's for its own maps; they and the reports are written before a JobsError.
 
@@ -100,23 +103,26 @@ def make_runs(
     """
     runs = [MappedRun(one) for one in plans]
 
-    def add(found: MapSummary) -> None:
-        """Add a map's summary to its MappedRun; also pass it to ``on_map``, unless it is a cached map of a run with over 100 maps."""
-        runs[found.run].maps.append(found)
-        if on_map is not None and (found.made or len(plans[found.run].jobs) <= MOST_REPORTED):
-            on_map(replace(found, source=source_of(plans[found.run])) if len(plans) > 1 else found)
+    def add(summary: MapSummary) -> None:
+        """Add a map's summary to its MappedRun, and pass it to ``on_map``.
 
-    failed: JobsError | None = None
+        A cached map of a run with over 100 maps is not passed on.
+        """
+        runs[summary.run].maps.append(summary)
+        if on_map is not None and (summary.made or len(plans[summary.run].jobs) <= MOST_REPORTED):
+            on_map(replace(summary, source=source_of(plans[summary.run])) if len(plans) > 1 else summary)
+
+    failure: JobsError | None = None
     try:
         execute(plans, executor=executor, on_progress=on_progress, on_map=add)
     except JobsError as error:
-        failed = error
+        failure = error
     for one in [one for one in runs if one.maps]:
         write_own_predictions(one.run, one.plan.classifier, device=one.plan.device)
         one.report = write_report(one.run)
-        one.maps.sort(key=lambda found: (found.index, found.seed))  # several workers finish in any order
-    if failed is not None:
-        raise failed
+        one.maps.sort(key=lambda summary: (summary.index, summary.seed))  # several workers finish in any order
+    if failure is not None:
+        raise failure
     return runs
 
 
@@ -127,7 +133,7 @@ def execute(
     on_progress: "Callable[[Progress], None] | None" = None,
     on_map: "Callable[[MapSummary], None] | None" = None,
 ) -> MapCounts:
-    """Lock the runs of plans, make their missing maps with an executor and write them; return MapCounts; JobsError if any failed.
+    """Lock the runs of plans, and make and write their missing maps with an executor.
 
     A map is written when it is finished, an unfinished one has a checkpoint; after an interruption the same plan goes
     on from there. A map that fails three times is noted in the run's ``failures.json``, and the others are made. The
@@ -157,11 +163,11 @@ def execute(
         ...     execute(planned).made, [one.short for one in planned.run.maps()]
         (1, ['star'])
     """
-    several = [plans] if isinstance(plans, MapPlan) else list(plans)
+    plan_list = [plans] if isinstance(plans, MapPlan) else list(plans)
     executor = executor or LocalExecutor()
     with ExitStack() as stack:
         stop = stack.enter_context(interruptible())
-        for one in several:
+        for one in plan_list:
             with one.engine() as engine:
                 engine.spatial_layer(one.recipe.xi_layer)  # what cannot work is refused before anything is written
             labels = one.classifier.labels
@@ -169,26 +175,29 @@ def execute(
             stack.enter_context(hold(one.run.path, wait=LOCK_SECONDS))
             _warn_of_another_way(one)
             one.run.begin(one.facts, ((job, job.concept(labels).label) for job in one.jobs), labels)
-        queue = GroupQueue(several, executor, on_progress, on_map)
+        queue = GroupQueue(plan_list, executor, on_progress, on_map)
         try:
-            with closing(executor.run(several, queue.take, stop)) as events:  # else an error keeps the network open
+            with closing(executor.run(plan_list, queue.take, stop)) as events:  # else an error keeps the network open
                 for event in events:
                     queue.handle(event)
         finally:
-            for one in several:
+            for one in plan_list:
                 Checkpoints(one.run.path).tidy()
                 remove_ended_signs(one.run.path)
         if stop():
             counts = queue.counts
             raise KeyboardInterrupt(f"{counts.made + counts.cached:,} of {count(counts.maps, 'map')} finished")
-        for one in several:
+        for one in plan_list:
             note_failures(one.run)
     queue.counts.raise_failures()
     return queue.counts
 
 
 def _warn_of_another_way(plan: MapPlan) -> None:
-    """Warn if maps that the run lacks will be made on another kind of device, or in another precision, than ``run.json`` says."""
+    """Warn if the run's further maps will be made on another kind of device, or in another precision.
+
+    ``run.json`` says how the first ones were made.
+    """
     if not plan.run.listing() or not plan.missing_count:
         return
     was, now = (way_of_computing(one["device"], one.get("precision", "")) for one in (plan.run.facts(), plan.facts))
@@ -200,7 +209,7 @@ def _warn_of_another_way(plan: MapPlan) -> None:
 
 
 def write_own_predictions(run: RunDirectory, classifier: Classifier, *, device: str = "auto") -> int:
-    """Predict, by the source classifier, the maps not yet in ``readings.json``, and add them to the file; return their number.
+    """Predict the maps that ``readings.json`` lacks by their source classifier, and add them.
 
     Args:
         run: The run.
@@ -218,18 +227,20 @@ def write_own_predictions(run: RunDirectory, classifier: Classifier, *, device: 
     key = (classifier.name, classifier.sha256)
     if key[1] != run.facts()["model"]["sha256"]:
         return 0  # trained on since the maps were made: it is another network now
-    known = {place for one in read_predictions(run) if (one.name, one.sha256) == key for place in one.maps}
+    predicted_places = {place for one in read_predictions(run) if (one.name, one.sha256) == key for place in one.maps}
     concepts = dict(zip(((row["index"], row["seed"]) for row in run.facts()["jobs"]), run.concepts(), strict=True))
-    missing = [place for place in hashes if place not in known and not concepts[place].unit]
-    if missing:
-        folders = (run.folder(Job(*place), concepts[place].label) for place in missing)
+    places = [place for place in hashes if place not in predicted_places and not concepts[place].unit]
+    if places:
+        folders = (run.folder(Job(*place), concepts[place].label) for place in places)
         with Engine(classifier, device=device) as engine:
             logits = logits_of_maps(engine, map(run.read, folders))
-        own = [concepts[place] for place in missing]
+        place_concepts = [concepts[place] for place in places]
         classes = range(classifier.num_classes)
         rows = top_predictions(
             logits,
-            MatchedMaps(own, dict(zip(classes, classes, strict=True)), classifier.labels, classifier.multi_label),
+            MatchedMaps(
+                place_concepts, dict(zip(classes, classes, strict=True)), classifier.labels, classifier.multi_label
+            ),
         )
-        write_predictions(run, classifier, dict(zip(missing, rows, strict=True)), hashes, key[1])
-    return len(missing)
+        write_predictions(run, classifier, dict(zip(places, rows, strict=True)), hashes, key[1])
+    return len(places)

@@ -24,7 +24,7 @@ RATE_AFTER = 1.0  # seconds after which maps per minute are told: before, maps o
 
 @dataclass(frozen=True)
 class Progress:
-    """How far the making of maps is, as ``on_progress`` gets it: maps finished, the last step and its maps, estimated time left.
+    """How far the making of maps is, as ``on_progress`` gets it.
 
     Attributes:
         maps_done: Maps that are finished.
@@ -56,7 +56,7 @@ class Progress:
     source: str = ""
 
     def show(self, display: ProgressDisplay) -> None:
-        """Show the figures of this report on the display: the map being made, loss and hits of its last step, the time left.
+        """Show the map that is made, its loss and hits, and the time left on the display.
 
         Each of the first few maps that could not be made gets a line that stays, once.
         """
@@ -64,18 +64,18 @@ class Progress:
             if line not in display.warnings:
                 display.note(line)
         step = self.step
-        done = self.maps_done + len(self.labels) * step.number / step.total
+        maps_done = self.maps_done + len(self.labels) * step.number / step.total
         labels = ", ".join(self.labels[:3]) + (", ..." if len(self.labels) > 3 else "")
         labels += f" by {self.source}" if self.source else ""
-        reached = "active" if self.of_units else "predicted"
-        facts = f"step {step.number} of {step.total}, loss {step.loss:.3f}, {reached} for {percent(step.hits)}"
+        hit_word = "active" if self.of_units else "predicted"
+        facts = f"step {step.number} of {step.total}, loss {step.loss:.3f}, {hit_word} for {percent(step.hits)}"
         if self.workers > 1 and self.rate is not None:
             facts += f", {self.workers} workers, {self.rate:.1f} maps per minute"
         if self.failed:
             facts += f", {self.failed} failed"
         display.update(
             f"map {min(self.maps_done + 1, self.maps_total)} of {self.maps_total}, {labels}",
-            done / max(self.maps_total, 1) if self.share is None else self.share,
+            maps_done / max(self.maps_total, 1) if self.share is None else self.share,
             facts,
             self.left,
             last=step.number >= step.total,
@@ -83,26 +83,35 @@ class Progress:
 
 
 def show_notes(display: ProgressDisplay, classifier: Classifier, pool: SamplePool) -> None:
-    """Print the notes on a model, such as random weights, and the files and run directories that were skipped among its samples."""
+    """Print the notes on a model, such as random weights, and which samples were skipped.
+
+    Skipped are files that are not readable images, and run directories.
+    """
     for note in classifier.notes:
         display.note(f"{classifier.name}: {note}")
     if pool.skipped:
-        first = ", ".join(pool.skipped[:3]) + (", ..." if len(pool.skipped) > 3 else "")
-        display.note(f"skipped {len(pool.skipped)} sample file(s) that are not readable images: {first}")
+        file_names = ", ".join(pool.skipped[:3]) + (", ..." if len(pool.skipped) > 3 else "")
+        display.note(f"skipped {len(pool.skipped)} sample file(s) that are not readable images: {file_names}")
 
 
 def show_doubts(display: ProgressDisplay, classifier: Classifier, pool: SamplePool, device: str) -> None:
-    """Print notes on a model and its samples (few, skipped), and warn if another input convention fits the model better than its own."""
+    """Print notes on a model and its samples, and warn if its declared input range is doubtful.
+
+    Doubtful means that another input convention fits the model better. Samples have a note if few are held out, or some
+    were skipped.
+    """
     show_notes(display, classifier, pool)
     held_out = len(pool.held_out)
     if held_out < FEW_HELD_OUT:
-        held = f"{count(held_out, 'sample')} of {len(pool)} {'is' if held_out == 1 else 'are'}"
-        display.note(f"only {held} held out, too few for a targeting rate: give {10 * FEW_HELD_OUT} samples or more.")
+        held_out_text = f"{count(held_out, 'sample')} of {len(pool)} {'is' if held_out == 1 else 'are'}"
+        display.note(
+            f"only {held_out_text} held out, too few for a targeting rate: give {10 * FEW_HELD_OUT} samples or more."
+        )
     display.warn(range_doubt(classifier, pool, device=device))
 
 
 class MapCounts:
-    """Counts the made, cached and failed maps of all plans together, and their passes; ``count_step`` estimates the time left.
+    """Counts the made, cached and failed maps of all plans together, and their passes.
 
     Args:
         plans: Plans of the runs.
@@ -142,26 +151,32 @@ class MapCounts:
         self.under_way[group] = max(0.0, self.under_way.get(group, 0.0) - cost)
 
     def count_failed(self, run: int, row: dict[str, Any]) -> None:
-        """Count a map of the plan at position ``run`` as given up: keep its ``failures.json`` row, subtract its passes from the total."""
+        """Count a map of the plan at position ``run`` as given up.
+
+        Its ``failures.json`` row is stored, and its passes no longer count in the total.
+        """
         self.failures.append((self.plans[run], row))
         self.total -= self.cost[run]
 
     def count_ended(self, group: Group) -> None:
-        """Stop counting the passes of a group's unfinished maps as under way, because the group has ended, stopped or failed."""
+        """Stop counting a group's unfinished maps as under way, because the group has ended.
+
+        It may have ended by an error, or because it was stopped.
+        """
         self.under_way.pop(group, None)
         self.first.pop(group, None)
 
     def count_step(self, group: Group, names: tuple[str, ...], step: Step, workers: int) -> Progress:
-        """Note how far a group's maps are after a step; return the ``Progress`` of all plans, with the time left."""
+        """Count a step of a group; return the ``Progress`` of all plans, with the time left."""
         if self.began is None:
             self.began = time.monotonic()
-        reached = len(group.missing) * self.cost[group.run] * step.number / step.total
-        self.under_way[group] = reached
-        self.first.setdefault(group, reached)
+        passes = len(group.missing) * self.cost[group.run] * step.number / step.total
+        self.under_way[group] = passes
+        self.first.setdefault(group, passes)
         under_way = sum(self.under_way.values())
         elapsed = time.monotonic() - self.began
         work = self.worked + max(0.0, under_way - sum(self.first.values()))
-        left = (self.total - self.finished - under_way) * elapsed / work if work > 0 and elapsed > 0 else None
+        seconds_left = (self.total - self.finished - under_way) * elapsed / work if work > 0 and elapsed > 0 else None
         return Progress(
             self.cached + self.made,
             self.maps,
@@ -169,7 +184,7 @@ class MapCounts:
             step,
             any(is_unit(job.index) for job in group.jobs),
             share=min((self.finished + under_way) / max(self.total, 1), 1.0),
-            left=left,
+            left=seconds_left,
             rate=self.made / elapsed * 60 if elapsed > RATE_AFTER else None,
             workers=workers,
             failed=len(self.failures),
@@ -185,16 +200,19 @@ class MapCounts:
         """
         if not self.failures:
             return
-        named = [failure_line(row).rstrip(".") for _, row in self.failures[:MOST_NAMED]]
+        lines = [failure_line(row).rstrip(".") for _, row in self.failures[:MOST_NAMED]]
         count = len(self.failures)
         more = f"; and {count - MOST_NAMED} more" if count > MOST_NAMED else ""
         where = ", ".join(sorted({str(plan.run.path / "failures.json") for plan, _ in self.failures}))
         raise JobsError(
             f"{count} of {self.made + self.cached + count} maps could not be made in {TRIES} tries: "
-            f"{'; '.join(named)}{more}. All are listed in {where}; the same command tries them again."
+            f"{'; '.join(lines)}{more}. All are listed in {where}; the same command tries them again."
         )
 
 
 def source_of(plan: MapPlan) -> str:
-    """Return the name of a plan's classifier with that of its recipe, which tells several runs of a command apart: ``shapes (vivid)``."""
+    """Return the name of a plan's classifier with that of its recipe: ``shapes (vivid)``.
+
+    It tells several runs of one command apart.
+    """
     return f"{plan.classifier.name} ({plan.recipe.name})"

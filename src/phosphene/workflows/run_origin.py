@@ -1,4 +1,4 @@
-"""The model and the samples of a run, which ``run.json`` names by their specs as they were typed, or those that the user names."""
+"""The model and the samples of a run: those that its ``run.json`` names, or others of the user's choice."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ from phosphene.sources.factory import check_named
 def model_of_run(
     run: RunDirectory, facts: dict[str, Any], model: "Model | None" = None, *, trust: bool, option: str
 ) -> Classifier:
-    """Return ``model`` if given; else load the one that run.json's ``facts`` name; RunError if it is not the one that made the maps.
+    """Return the model that made a run's maps, loaded by the spec in ``run.json`` unless it is given.
 
     Args:
         run: The run.
@@ -54,7 +54,7 @@ def model_of_run(
 
 
 def samples_of_run(facts: dict[str, Any], samples: Samples, shape: tuple[int, int, int]) -> SamplePool:
-    """Return the pool of ``samples`` if given; else load those that run.json's ``facts`` name; SamplesError if they changed or are gone.
+    """Return the samples of a run, loaded by the spec in ``run.json``, or others if they are given.
 
     Args:
         facts: The content of ``run.json``.

@@ -1,4 +1,4 @@
-"""Scans for backdoors: plan, find what is there already, scan, write it, and map the suspects."""
+"""Scans for backdoors: plan a scan or find it cached, run it, write it, and map the suspects."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -32,12 +32,12 @@ from phosphene.workflows.plan import plan as plan_maps
 from phosphene.workflows.progress import Progress
 
 RECIPE = "quick"  # for the maps of suspects: the published method shifts no views, so marks stay in place
-TRIAL = 4  # images that are timed, at least, for the estimate
+LEAST_TIMED_IMAGES = 4  # images that are timed, at least, for the estimate
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScanPlan(MapOrigin):
-    """What a ``scan`` will do: network, samples, clean networks to compare with, settings, run, cached result; for :func:`make_scan`.
+    """Plan of a ``scan``: network, samples, references, settings, run; :func:`make_scan` runs it.
 
     Attributes:
         reference: Clean networks.
@@ -53,14 +53,17 @@ class ScanPlan(MapOrigin):
 
     @property
     def passes(self) -> int:
-        """How many images measuring network and references takes, a backward pass as one more; candidate triggers are left out."""
+        """Number of images that measuring network and references takes; a backward pass counts as one more.
+
+        Those for candidate triggers are left out.
+        """
         pairs = self.request["settings"]["pairs"]
         return passes_of((self.classifier, *self.reference), pairs=pairs)
 
 
 @dataclass(frozen=True)
 class ScannedRun:
-    """Result of ``scan_run`` and ``open_scan``: the run, the content of its ``scan.json``, the report; of a dry run, the estimated cost.
+    """Result of ``scan_run`` and ``open_scan``: the run, and its scan or, after a dry run, the estimated cost.
 
     Attributes:
         run: The :class:`RunDirectory` that holds ``scan.json`` and the candidate triggers.
@@ -82,7 +85,10 @@ class ScannedRun:
         return f"ScannedRun({str(self.run.path)!r}, {self.verdict})"
 
     def _repr_html_(self) -> str:
-        """Return the result as HTML that a notebook displays: the verdict in a sentence, reasons, most deviating classes, the report."""
+        """Return the result as HTML that a notebook displays.
+
+        It shows the verdict in a sentence, the reasons, the most deviating classes and the report's path.
+        """
         if not self.found:
             return notebook.piece("stack", [repr(self)])
         table = notebook.piece("table", *self.most_deviating)
@@ -105,12 +111,18 @@ class ScannedRun:
 
     @property
     def terminal_lines(self) -> list[str]:
-        """The lines that ``phosphene scan`` prints below the verdict: its reasons, and each suspect in words; KeyError after a dry run."""
+        """The lines that ``phosphene scan`` prints below the verdict; KeyError after a dry run.
+
+        They are its reasons, and each suspect in words.
+        """
         return terminal_lines(self.found)
 
     @property
     def most_deviating(self) -> tuple[list[str], list[list[str]]]:
-        """Column names and text rows of a table of the five classes most unlike the others, or clean networks; KeyError after a dry run."""
+        """Column names and rows of a table of the most deviating classes; KeyError after a dry run.
+
+        It has, as text, the five classes that are most unlike the others, or unlike those of clean networks.
+        """
         return most_deviating(self.found)
 
     def to_dict(self) -> dict[str, Any]:
@@ -140,7 +152,9 @@ def plan_scan(
     pairs: bool = False,
     seed: int = 0,
 ) -> ScanPlan:
-    """Check a scan's MapOrigin, references and settings; return its ScanPlan, with the result if cached; RunError if ``out`` has another.
+    """Check the inputs and settings of a scan, and return its plan.
+
+    The plan has the result if the same scan is cached.
 
     Args:
         origin: The network, the samples, the device and precision, and the recipe for the maps of suspects.
@@ -167,8 +181,8 @@ def plan_scan(
         "settings": {"pairs": pairs, "seed": seed, "precision": origin.precision},
         "method": method_sha256(),
     }
-    usual = Path("runs") / directory_name(classifier.name, "scan")
-    run = RunDirectory(out if out is not None else unless_of_another_model(usual, classifier))
+    default_path = Path("runs") / directory_name(classifier.name, "scan")
+    run = RunDirectory(out if out is not None else unless_of_another_model(default_path, classifier))
     cached = check_scan(run, request)
     run.check(facts, classifier.labels)
     settings = {one.name: getattr(origin, one.name) for one in fields(MapOrigin)}
@@ -182,7 +196,7 @@ def make_scan(
     mapped: bool = True,
     on_progress: "Callable[[ScanProgress], None] | None" = None,
 ) -> ScannedRun:
-    """Scan unless the plan has a cached result, map the suspects if ``mapped``, write run and report; return a ScannedRun.
+    """Scan unless the result is cached, map the suspects, and write the run and its report.
 
     Args:
         plan: Plan of the scan.
@@ -195,10 +209,10 @@ def make_scan(
         NumericError: it returns NaN or infinity.
         RunError: the run cannot be written.
     """
-    found = plan.cached if plan.cached is not None else _scan(plan, on_progress or display.follow())
+    document = plan.cached if plan.cached is not None else _scan(plan, on_progress or display.follow())
     if mapped:
-        display.warn(_map_suspects(plan, found, display.follow()))
-    return ScannedRun(plan.run, found, write_report(plan.run), plan.cached is not None, plan)
+        display.warn(_map_suspects(plan, document, display.follow()))
+    return ScannedRun(plan.run, document, write_report(plan.run), plan.cached is not None, plan)
 
 
 def _engine(plan: ScanPlan) -> Engine:
@@ -212,8 +226,8 @@ def _scan(plan: ScanPlan, on_progress: Callable[[ScanProgress], None]) -> dict[s
     with _engine(plan) as engine:
         check_outputs(engine, plan.pool)
     plan.run.begin(plan.facts, [], plan.classifier.labels)
-    how = {"alpha": plan.request["alpha"], **plan.request["settings"], "device": plan.device}
-    verdict = scan(plan.classifier, plan.pool, reference=plan.reference, on_progress=on_progress, **how)
+    options = {"alpha": plan.request["alpha"], **plan.request["settings"], "device": plan.device}
+    verdict = scan(plan.classifier, plan.pool, reference=plan.reference, on_progress=on_progress, **options)
     files = {
         f"{suspect_folder(one.index, one.label)}/{name}": data
         for one in verdict.suspects
@@ -221,17 +235,19 @@ def _scan(plan: ScanPlan, on_progress: Callable[[ScanProgress], None]) -> dict[s
     }
     if verdict.all_to_all is not None:
         files |= {f"{FOLDER}/all-to-all/{name}": data for name, data in all_to_all_files(verdict.all_to_all).items()}
-    found = scan_document(verdict, plan.request, plan.classifier.labels)
-    write_scan(plan.run, found, files, sarif(found, place_of(plan.classifier.spec, plan.run)))
-    return found
+    document = scan_document(verdict, plan.request, plan.classifier.labels)
+    write_scan(plan.run, document, files, sarif(document, place_of(plan.classifier.spec, plan.run)))
+    return document
 
 
-def _map_suspects(plan: ScanPlan, found: dict[str, Any], on_progress: Callable[[Progress], None]) -> "str | None":
-    """Make maps of a scan's suspects in the same run; return ``None``, or a line for the user that says why that was not possible.
+def _map_suspects(plan: ScanPlan, document: dict[str, Any], on_progress: Callable[[Progress], None]) -> "str | None":
+    """Make maps of a scan's suspects in the same run.
+
+    The result is ``None``, or a line for the user that says why that was not possible.
 
     A network that cannot be mapped still has a verdict.
     """
-    suspects = [one["index"] for one in found["suspects"]][:MOST_SUSPECTS]
+    suspects = [one["index"] for one in document["suspects"]][:MOST_SUSPECTS]
     if not suspects:
         return None
     try:
@@ -245,9 +261,9 @@ def _map_suspects(plan: ScanPlan, found: dict[str, Any], on_progress: Callable[[
 
 
 def estimate(plan: ScanPlan) -> float:
-    """Time a few images through the network; return about how many seconds the scan's measurements will take."""
+    """Return about how many seconds the scan's measurements will take, from a few timed images."""
     with _engine(plan) as engine:
-        count = max(TRIAL, min(engine.micro_batch, 64))
+        count = max(LEAST_TIMED_IMAGES, min(engine.micro_batch, 64))
         pixels = torch.full((count, *plan.classifier.input.shape), 0.5, device=engine.device, dtype=engine.dtype)
         engine.logits(pixels)
         began = time.perf_counter()

@@ -26,7 +26,7 @@ from phosphene.workflows.run_origin import model_of_run, samples_of_run
 
 @dataclass(frozen=True)
 class SourceRun:
-    """A finished run whose maps are to be scored: its directory, ``run.json``, channels and hashes of the maps.
+    """A finished run whose maps are to be scored: its directory, facts and hashes.
 
     Attributes:
         run: Run directory of the source.
@@ -56,13 +56,18 @@ class SourceRun:
 
     @property
     def rows(self) -> list[dict[str, Any]]:
-        """The rows of ``run.json`` whose maps other networks can judge: all but those of inner units, which only their own network has."""
+        """The rows of ``run.json`` whose maps other networks can judge.
+
+        Those of inner units are left out, as only their own network has them.
+        """
         return [row for row in self.facts["jobs"] if not Concept.of_facts(row).is_inner_unit]
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class RunScore(Score):
-    """How a target classifies a run's maps: M_score in [1 / concepts, 1], top-1 rates, run and hashes; a row of ``scores.json``.
+    """How a target classifies a run's maps: a row of ``scores.json``.
+
+    It has ``M_score``, in [1 / concepts, 1], and top-1 rates.
 
     Attributes:
         run: The run directory.
@@ -96,7 +101,7 @@ def score_runs(
     on_warning: "Callable[[str], None] | None" = None,
     on_note: Callable[[str], None] = lambda _: None,
 ) -> Scores[RunScore]:
-    """Score every run on every target (default: the sources), write each run's ``scores.json`` and ``readings.json``; return Scores.
+    """Score every run on every target, and write each run's ``scores.json`` and ``readings.json``.
 
     Everything is checked first: that all runs are complete, and that all targets have the concepts of the runs.
 
@@ -127,35 +132,37 @@ def score_runs(
     pick_device(device)  # before any work
     sources = [_open_source(run, samples) for run in {run.path.resolve(): run for run in runs}.values()]
     labels = {label: None for source in sources for label in classes_of(source.concepts).values()}
-    named = to_classifiers(targets, trust=trust, classes=list(labels))
-    hashes = _distinct_classifiers(named or _source_classifiers(sources, trust=trust))
-    distinct = list(hashes)
+    classifiers = to_classifiers(targets, trust=trust, classes=list(labels))
+    hashes = _distinct_classifiers(classifiers or _source_classifiers(sources, trust=trust))
+    distinct_targets = list(hashes)
     for source in sources:
-        for target in distinct:
+        for target in distinct_targets:
             _check_pair(source, target)
     refuse_unused_samples(samples, (concept for source in sources for concept in source.concepts))
-    for note in _notes(sources, distinct):
+    for note in _notes(sources, distinct_targets):
         on_note(note)
     if on_warning is not None:
-        doubts = [range_doubt(target, device=device) for target in distinct]
+        doubts = [range_doubt(target, device=device) for target in distinct_targets]
         doubts += [overlap_note(source.concepts) for source in sources]
         doubts += [units_note(len(source.facts["jobs"]) - len(source.rows)) for source in sources]
         for doubt in doubts:
             if doubt is not None:
                 on_warning(doubt)
-    found: dict[tuple[int, int], RunScore] = {}
-    for column, target in enumerate(distinct):
+    scores: dict[tuple[int, int], RunScore] = {}
+    for column, target in enumerate(distinct_targets):
         for line, source in enumerate(sources):
             if on_progress is not None:
                 maps = f" on maps by {source.name}" if len(sources) > 1 else ""
-                on_progress(len(found), len(sources) * len(distinct), target.name + maps)
-            found[line, column] = scored = _score_pair(source, target, hashes[target], device)
-            write_scores(source.run, [scored.to_dict()])
-    return Scores(found[key] for key in sorted(found))
+                on_progress(len(scores), len(sources) * len(distinct_targets), target.name + maps)
+            scores[line, column] = score = _score_pair(source, target, hashes[target], device)
+            write_scores(source.run, [score.to_dict()])
+    return Scores(scores[key] for key in sorted(scores))
 
 
 def refuse_unused_samples(samples: Samples, concepts: Iterable[Concept]) -> None:
-    """Raise SamplesError if ``samples`` were given for a score, and none of the maps' concepts is an output of a regression network.
+    """Raise SamplesError if samples were given for a score that uses none.
+
+    A score uses them for maps of outputs of a regression network.
 
     Raises:
         SamplesError: they would not be used.
@@ -168,7 +175,10 @@ def refuse_unused_samples(samples: Samples, concepts: Iterable[Concept]) -> None
 
 
 def _notes(sources: Iterable[SourceRun], targets: Iterable[Classifier]) -> Iterator[str]:
-    """Yield the targets' notes, each after the target's name, and, if a run has contrasts, when their maps are correct."""
+    """Yield the targets' notes, each after its name, and when maps of contrasts are correct.
+
+    A note on a multi-label target says when its maps are correct.
+    """
     yield from (f"{target.name}: {note}" for target in targets for note in target.notes)
     if any(concept.against for source in sources for concept in source.concepts):
         yield "contrasts (A vs B): a map is correct if the top-1 of the two sides alone is on the left"
@@ -180,7 +190,9 @@ def _notes(sources: Iterable[SourceRun], targets: Iterable[Classifier]) -> Itera
 
 
 def _open_source(run: RunDirectory, samples: Samples) -> SourceRun:
-    """Check a RunDirectory by reading its maps once; return a SourceRun, without the maps; RunError if none, or unfinished or damaged.
+    """Check a run by reading its maps once; return it as a SourceRun, which holds no maps.
+
+    A run without maps, or with unfinished or damaged ones, is a RunError.
 
     If some of its maps are of a regression's outputs, it gets ``samples``, or by default those of the run.
     """
@@ -201,27 +213,35 @@ def _open_source(run: RunDirectory, samples: Samples) -> SourceRun:
 
 
 def _source_classifiers(sources: Sequence[SourceRun], *, trust: bool) -> list[Classifier]:
-    """Load and return the source classifiers of runs, each once; RunError if one has other weights than those that made its run's maps."""
-    loaded: dict[tuple[str, str], Classifier] = {}
+    """Load the source classifiers of runs, each once.
+
+    Other weights or labels than those that the maps were made with are a RunError.
+    """
+    classifiers: dict[tuple[str, str], Classifier] = {}
     for source in sources:
         key = source.facts["model"]["spec"], source.facts["model"]["sha256"]
-        if key in loaded:
-            refuse_other_labels(source.run.path, source.facts["jobs"], loaded[key].labels)
+        if key in classifiers:
+            refuse_other_labels(source.run.path, source.facts["jobs"], classifiers[key].labels)
         else:
-            loaded[key] = model_of_run(source.run, source.facts, trust=trust, option="--target")
-    return list(loaded.values())
+            classifiers[key] = model_of_run(source.run, source.facts, trust=trust, option="--target")
+    return list(classifiers.values())
 
 
 def _distinct_classifiers(targets: Iterable[Classifier]) -> dict[Classifier, str]:
-    """Return the classifiers in order, each with its hash; of those with the same name and the same weights only the first."""
-    found: dict[tuple[str, str], Classifier] = {}
+    """Return the classifiers in order, each with its hash.
+
+    Of several with the same name and the same weights only the first is returned.
+    """
+    classifiers: dict[tuple[str, str], Classifier] = {}
     for target in targets:
-        found.setdefault((target.name, target.sha256), target)
-    return {target: sha256 for (_, sha256), target in found.items()}
+        classifiers.setdefault((target.name, target.sha256), target)
+    return {target: sha256 for (_, sha256), target in classifiers.items()}
 
 
 def _check_pair(source: SourceRun, target: Classifier) -> None:
-    """Raise if a target cannot judge a run: SpecError (channels), CardError (regression), ConceptError (no or missing concepts).
+    """Raise an error if a target cannot judge a run.
+
+    It is a SpecError for other channels, a CardError for a regression, a ConceptError for no or missing concepts.
 
     The target must have every concept of the run; a unit of an inner layer is none.
     """
@@ -243,15 +263,18 @@ def _check_pair(source: SourceRun, target: Classifier) -> None:
 
 
 def _score_pair(source: SourceRun, target: Classifier, target_sha256: str, device: str) -> RunScore:
-    """Score a run's maps on a target, of this hash; write its predictions of maps of classes to ``readings.json``; return the RunScore."""
+    """Score a run's maps on a target, and write the target's predictions to ``readings.json``.
+
+    Predictions are written of maps of classes. ``target_sha256`` is the target's hash.
+    """
     name = source.facts["model"]["name"]
     maps = (one for one in source.run.maps() if not one.concept.is_inner_unit)
-    found, rows = score_maps(maps, source.concepts, target, samples=source.samples, source=name, device=device)
+    score, rows = score_maps(maps, source.concepts, target, samples=source.samples, source=name, device=device)
     if rows:
         jobs = [(row["index"], row["seed"]) for row in source.rows]
         write_predictions(source.run, target, dict(zip(jobs, rows, strict=True)), source.hashes, target_sha256)
     return RunScore(
-        **vars(found),
+        **vars(score),
         run=source.run.path,
         recipe=source.facts["recipe"]["name"],
         target_spec=target.spec,
