@@ -15,7 +15,7 @@ from phosphene.mapper import FrameRecorder, Step, passes_per_map
 from phosphene.recipe import Recipe
 from phosphene.report.film import write_film
 from phosphene.runs import RunDirectory
-from phosphene.runs.frames import HOLD, animation, frames_file, read_frames
+from phosphene.runs.frames import LAST_FRAME_MILLISECONDS, animation, frames_file, read_frames
 from phosphene.samples import load_samples
 from phosphene.workflows.map import execute
 from phosphene.workflows.plan import plan
@@ -164,10 +164,10 @@ def test_a_film_loops_and_holds_its_last_frame(filmed, tmp_path, suffix, kind):
     _, loop, _, times = durations(out)
     assert loop == 0
     if kind == "GIF":
-        assert times == [100] * 4 + [HOLD]
+        assert times == [100] * 4 + [LAST_FRAME_MILLISECONDS]
     else:  # Pillow tells when a frame ends, not for how long it stands, where it reads durations from WebP
         assert len(times) == 5
-        assert times[-1] == HOLD
+        assert times[-1] == LAST_FRAME_MILLISECONDS
 
 
 def test_a_film_of_some_concepts_is_smaller_and_goes_to_the_run_by_default(filmed):

@@ -23,11 +23,11 @@ FOLDER = ".checkpoints"
 
 
 class Checkpoint(NamedTuple):
-    """Content of a checkpoint file: the jobs of a group of unfinished maps, and the tensors from which making them goes on.
+    """Content of a checkpoint file: a group's jobs, and the tensors from which their maps go on.
 
     Attributes:
-        jobs: Which, in the order of the state's rows.
-        state: Where they stand.
+        jobs: The maps, in the order of the state's rows.
+        state: Tensors of the unfinished optimization.
     """
 
     jobs: tuple[Job, ...]
@@ -45,7 +45,7 @@ class Checkpoints:
         self.path = path / FOLDER
 
     def save(self, jobs: Sequence[Job], state: dict[str, Tensor]) -> None:
-        """Write the ``state`` of a group's maps to its checkpoint file, in place of an earlier one; RunError if that fails.
+        """Write the ``state`` of a group's maps to its checkpoint file, in place of an earlier one.
 
         Raises:
             RunError: it cannot be written.
@@ -54,21 +54,30 @@ class Checkpoints:
         write_bytes(self._file(jobs[0]), _hash(data) + data)
 
     def find(self, jobs: Collection[Job]) -> "Checkpoint | None":
-        """Return the first checkpoint whose maps are all among ``jobs``, with its jobs taken from ``jobs``; ``None`` if there is none."""
+        """Return the first checkpoint whose maps are all among ``jobs``; ``None`` if there is none.
+
+        Its jobs are taken from ``jobs``.
+        """
         for job in jobs:
-            found = self._read(self._file(job))
-            if found is not None and set(found.jobs) <= set(jobs):
-                known = {one: one for one in jobs}  # a checkpoint has the numbers of unions and contrasts alone
-                return Checkpoint(tuple(known[one] for one in found.jobs), found.state)
+            checkpoint = self._read(self._file(job))
+            if checkpoint is not None and set(checkpoint.jobs) <= set(jobs):
+                job_of = {one: one for one in jobs}  # a checkpoint has the numbers of unions and contrasts alone
+                return Checkpoint(tuple(job_of[one] for one in checkpoint.jobs), checkpoint.state)
         return None
 
     def drop(self, jobs: Sequence[Job]) -> None:
-        """Delete the checkpoint of the group whose first map is the first of ``jobs``; no error if it is missing or cannot be deleted."""
+        """Delete the checkpoint of the group whose first map is the first of ``jobs``.
+
+        It is no error if it is missing or cannot be deleted.
+        """
         with contextlib.suppress(OSError):
             self._file(jobs[0]).unlink(missing_ok=True)
 
     def tidy(self) -> None:
-        """Delete half-written files of killed processes, then the checkpoints' folder if it is empty; the run must be locked."""
+        """Delete half-written files of killed processes, then the checkpoints' folder if it is empty.
+
+        The run must be locked.
+        """
         remove_parts(self.path)
         with contextlib.suppress(OSError):
             self.path.rmdir()
@@ -90,5 +99,5 @@ class Checkpoints:
 
 
 def _hash(data: bytes) -> bytes:
-    """Return the hash over phosphene's version and a checkpoint's bytes: 64 hexadecimal characters, as bytes."""
+    """Return the hash over phosphene's version and a checkpoint's bytes, as 64 hexadecimal characters."""
     return hashlib.sha256(__version__.encode() + data).hexdigest().encode()

@@ -1,4 +1,4 @@
-"""The run directory: the maps of one model by one recipe from one set of samples, and how a notebook shows them."""
+"""The run directory: maps of one model by one recipe from one set of samples."""
 
 import glob
 import hashlib
@@ -40,7 +40,7 @@ RUN = Document("run.json", "run", NEEDED, "Choose another directory.")
 
 
 class RunDirectory:
-    """Reads and writes a run directory, whose files appear whole or not at all: run.json and the files of each map.
+    """Reads and writes a run directory, whose files appear whole or not at all.
 
     Args:
         path: The directory. :meth:`begin` creates it, :meth:`maps` reads it; a notebook shows it by itself.
@@ -50,7 +50,7 @@ class RunDirectory:
         self.path = Path(path)
 
     def begin(self, facts: Mapping[str, Any], jobs: Iterable[tuple[Job, str]], labels: "Labels | None" = None) -> None:
-        """Lock the run, write ``facts`` to ``run.json`` and add (job, label) pairs; RunError if it is another run, as :meth:`check` says.
+        """Lock the run, write ``facts`` to its ``run.json``, and add (job, label) pairs.
 
         Raises:
             RunError: the directory belongs to another model, recipe or samples, is not a run, or cannot be written.
@@ -60,31 +60,31 @@ class RunDirectory:
             self.check(facts, labels)
             with hold(self.path):
                 self.check(facts, labels)  # another process may have begun while this one waited
-                old = RUN.read(self.path)
-                listed = {(row["index"], row["seed"]): row for row in (old["jobs"] if old else [])}
+                document = RUN.read(self.path)
+                row_of = {(row["index"], row["seed"]): row for row in (document["jobs"] if document else [])}
                 for job, label in jobs:
                     sides = job.expression.facts() if job.expression else {}
-                    listed[job.index, job.seed] = {"index": job.index, "label": label, "seed": job.seed, **sides}
-                rows = sorted(listed.values(), key=lambda row: (Concept.of_facts(row).order, row["seed"]))
+                    row_of[job.index, job.seed] = {"index": job.index, "label": label, "seed": job.seed, **sides}
+                rows = sorted(row_of.values(), key=lambda row: (Concept.of_facts(row).order, row["seed"]))
                 head = {"schema": SCHEMA, "versions": versions(), **facts}
-                if old and self.listing():  # its maps stay what they are, and those to come say how they were made
-                    head |= {key: old.get(key, "") for key in ("versions", *WAY)}
-                if old != {**head, "jobs": rows}:
+                if document and self.listing():  # its maps stay what they are, and those to come say how they were made
+                    head |= {key: document.get(key, "") for key in ("versions", *WAY)}
+                if document != {**head, "jobs": rows}:
                     remove_parts(self.path, note.name)
                     write_bytes(note, run_json(head, rows))
 
     def check(self, facts: Mapping[str, Any], labels: "Labels | None" = None) -> None:
-        """Raise RunError if the directory holds a run of another model, recipe or samples than ``facts``, or files but no run.
+        """Raise RunError if the directory holds another run than that of ``facts``, or files but no run.
 
         Raises:
             RunError: the directory belongs to another model, recipe or set of samples, its concepts and scanned classes have
                 other labels than ``labels``, those of the model now, or it is not a run.
         """
         if (self.path / "run.json").exists():
-            old = self.facts()
-            refuse_another_run(self.path, old, facts)
+            document = self.facts()
+            refuse_another_run(self.path, document, facts)
             if labels is not None:
-                refuse_other_labels(self.path, [*old["jobs"], *self._scanned_classes()], labels)
+                refuse_other_labels(self.path, [*document["jobs"], *self._scanned_classes()], labels)
         elif self.path.is_dir():
             if any(child.name not in (LOCK, NOTE) and child.suffix != PART for child in self.path.iterdir()):
                 raise RunError(f"{self.path} holds files but is not a run directory: choose another --out.")
@@ -92,13 +92,13 @@ class RunDirectory:
             raise RunError(f"{self.path} is a file, not a directory: choose another --out.")
 
     def _scanned_classes(self) -> list[dict[str, Any]]:
-        """Return the classes of scan.json; none if it is missing or damaged, which those who read the scan report."""
+        """Return the classes of scan.json; none if it is missing, or damaged, which its readers report."""
         with suppress(RunError):
             return list((SCAN.read(self.path) or {"classes": []})["classes"])
         return []
 
     def facts(self) -> dict[str, Any]:
-        """Return the content of run.json, which is read anew: model, recipe, samples, device and jobs; RunError if there is no good one.
+        """Return the content of run.json, read anew: model, recipe, samples, device and jobs.
 
         Raises:
             RunError: this is not a run directory, or its file is damaged.
@@ -109,11 +109,11 @@ class RunDirectory:
         return data
 
     def folder(self, job: Job, label: str) -> Path:
-        """Return the folder of a job's map, whether it exists or not: ``RUN/maps/<label>-<index>/seed-<seed>``."""
+        """Return the folder of a job's map, existing or not: ``RUN/maps/<label>-<index>/seed-<seed>``."""
         return self.path / "maps" / f"{slug(label)}-{job.index}" / f"seed-{job.seed}"
 
     def finished_folders(self) -> dict[tuple[int, int], Path]:
-        """Return the folder of each finished map (one with a map.json) by (class index, seed), in the order of run.json.
+        """Return the folder of each finished map (with a map.json) by (class index, seed), in run.json's order.
 
         Raises:
             RunError: this is not a run directory, or its run.json is damaged.
@@ -123,7 +123,7 @@ class RunDirectory:
         return {place: folder for place, folder in folders.items() if (folder / "map.json").exists()}
 
     def concepts(self) -> list[Concept]:
-        """Return the Concept of each job in run.json, in its order: a concept that has several seeds comes once per seed.
+        """Return the Concept of each job in run.json, in order, so once per seed.
 
         Raises:
             RunError: this is not a run directory, or its run.json is damaged.
@@ -131,7 +131,7 @@ class RunDirectory:
         return [Concept.of_facts(row) for row in self.facts()["jobs"]]
 
     def map_hashes(self) -> dict[tuple[int, int], str]:
-        """Return the hash of each finished map's tensors, from its map.json, by (class index, seed), in the order of run.json.
+        """Return the hash of each finished map's tensors, by (class index, seed), in the order of run.json.
 
         Raises:
             RunError: this is not a run directory, or a map's map.json is damaged.
@@ -139,7 +139,7 @@ class RunDirectory:
         return {place: read_map_json(folder)["map_sha256"] for place, folder in self.finished_folders().items()}
 
     def maps_sha256(self) -> str:
-        """Return a hash over class, seed and tensor hash of all finished maps: it changes if a map is added, removed or changed.
+        """Return a hash that changes if any finished map is added, removed or changed.
 
         Raises:
             RunError: this is not a run directory, or a map's map.json is damaged.
@@ -148,14 +148,14 @@ class RunDirectory:
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
     def listing(self) -> dict[int, set[int]]:
-        """Return the set of seeds of finished maps by class index, from file names alone, without reading a file."""
-        found: dict[int, set[int]] = {}
+        """Return the seeds of finished maps by class index, from file names alone."""
+        seeds: dict[int, set[int]] = {}
         names = glob.iglob("*/seed-*/map.json", root_dir=self.path / "maps")  # noqa: PTH207  (of a million, Path is slow)
         for concept, folder, _ in (name.split(os.sep) for name in names):  # noqa: PTH206
             index, seed = concept.rpartition("-")[2], folder.removeprefix("seed-")
             if index.isdecimal() and seed.isdecimal():
-                found.setdefault(int(index), set()).add(int(seed))
-        return found
+                seeds.setdefault(int(index), set()).add(int(seed))
+        return seeds
 
     def require_finished(self) -> None:
         """Raise RunError if the run has no maps, or maps that are not finished.
@@ -174,7 +174,7 @@ class RunDirectory:
             )
 
     def require_writable(self) -> None:
-        """Raise RunError if no file can be written into the run: asked before work whose results belong into it.
+        """Raise RunError if no file can be written into the run, before work whose results belong there.
 
         Raises:
             RunError: it cannot be written.
@@ -189,7 +189,7 @@ class RunDirectory:
             ) from None
 
     def write(self, found: ConceptMap) -> None:
-        """Write a finished map's files; map.json comes last, so that its presence means that the map is finished.
+        """Write a finished map's files; map.json comes last, as its presence means that the map is finished.
 
         Of several processes only one may write a map: the one that holds the run, or a worker of it.
         """
@@ -216,7 +216,7 @@ class RunDirectory:
         )
 
     def read(self, folder: Path) -> ConceptMap:
-        """Return the map whose files are in ``folder``; RunError if it is unfinished, or its hash shows that it is damaged.
+        """Return the map whose files are in ``folder``.
 
         Raises:
             RunError: it is missing, unfinished or damaged.
@@ -239,49 +239,49 @@ class RunDirectory:
             raise RunError(f"map {folder} is damaged: {type(error).__name__}: {error}. Run it again.") from None
 
     def frames(self, one: ConceptMap) -> tuple[Image.Image, ...]:
-        """Return the recorded images of a ConceptMap of this run as it grew, the earliest first; an empty tuple if it has none."""
+        """Return the recorded images of a map as it grew, the earliest first; empty if it has none."""
         return read_frames(self.folder(one.job, one.label))
 
     def maps(self) -> Iterator[ConceptMap]:
-        """Yield the finished maps in the order of run.json, each read when it is asked for; RunError if one is damaged."""
+        """Yield the finished maps in run.json's order, each read when asked for; RunError if one is damaged."""
         yield from map(self.read, self.finished_folders().values())
 
     __iter__ = None  # or Python would iterate by __getitem__: maps() are its maps
 
     def __getitem__(self, concept: "str | Concept") -> MapList:
-        """Return the finished maps of a concept, a label, synonym or expression, as a list; ConceptError if the run has none of it."""
+        """Return the finished maps of a concept, its label, synonym or expression; ConceptError without any."""
         index = find_among(text_of(concept), self.concepts(), str(self.path))
-        return MapList(self.read(folder) for (own, _), folder in self.finished_folders().items() if own == index)
+        return MapList(self.read(folder) for (number, _), folder in self.finished_folders().items() if number == index)
 
     def __repr__(self) -> str:
         return f"RunDirectory({str(self.path)!r})"
 
     def _repr_html_(self) -> str:
-        """Return the run as HTML that a notebook displays: model, recipe, samples, verdicts, images of its maps, scores.
+        """Return the run as HTML that a notebook displays.
 
         Raises:
             RunError: this is not a run directory, or its run.json is damaged.
         """
         facts = self.facts()
         height, width = facts["model"]["input"]["size"]
-        finished = self.finished_folders()
+        folders = self.finished_folders()
         about = [
             ("model", f"{facts['model']['name']}, {facts['model']['classes']} classes, {height} × {width} pixels"),
             ("recipe", facts["recipe"]["name"]),
             ("samples", facts["samples"]["spec"]),
-            ("maps", f"{len(finished)} of {len(facts['jobs'])} finished"),
+            ("maps", f"{len(folders)} of {len(facts['jobs'])} finished"),
             *(("scan", line) for line in verdict_lines(self)),
             *(("checks", line) for line in [checks_line(self)] if line),
             ("directory", str(self.path)),
         ]
-        shown = MapList(map(self.read, list(finished.values())[: notebook.MOST_IMAGES]))
-        body = shown._repr_html_() if shown else ""
-        more = f"and {len(finished) - len(shown)} more" if len(finished) > len(shown) else ""
+        maps = MapList(map(self.read, list(folders.values())[: notebook.MOST_IMAGES]))
+        body = maps._repr_html_() if maps else ""
+        more = f"and {len(folders) - len(maps)} more" if len(folders) > len(maps) else ""
         return notebook.piece("stack", [notebook.piece("facts", about), body, more, scores_table(self)])
 
 
 def open_run(path: "str | Path") -> RunDirectory:
-    """Return the :class:`RunDirectory` of a run that ``map`` or ``scan`` made; RunError if the folder has no good run.json.
+    """Return the :class:`RunDirectory` of a run that ``map`` or ``scan`` made.
 
     ``run["star"]`` are its maps of a class, ``list(run.maps())`` all maps, ``ph.open_scan(run)`` its scan.
 

@@ -1,4 +1,7 @@
-"""``failures.json``: the maps of a run that could not be made, each with its error, or why its command failed; absent if nothing did."""
+"""``failures.json``: the maps of a run that could not be made, or why its command failed.
+
+It is absent if nothing failed.
+"""
 
 import contextlib
 from collections.abc import Iterable
@@ -16,12 +19,15 @@ FAILURES = Document("failures.json", "failures", {"failures": [ROW], "command?":
 
 
 def read_failures(run: RunDirectory) -> list[dict[str, Any]]:
-    """Return the rows of ``failures.json``, one per map that could not be made; a damaged file counts as empty."""
+    """Return the rows of ``failures.json``, one per map that could not be made.
+
+    A damaged file counts as empty.
+    """
     return _read(run)["failures"]  # type: ignore[no-any-return]
 
 
 def failure_lines(run: RunDirectory) -> list[str]:
-    """Return ``failures.json`` as lines of text: one per map that could not be made, and one on why the last command failed."""
+    """Return ``failures.json`` as lines of text, one per map, and one for a command that failed."""
     data = _read(run)
     return [*map(failure_line, data["failures"]), *([data["command"]] if "command" in data else [])]
 
@@ -32,7 +38,7 @@ def failure_line(row: dict[str, Any]) -> str:
 
 
 def note_command_failure(run: RunDirectory, error: str) -> None:
-    """Write a command's error message into the run's ``failures.json``, unless it lists failed maps; RunError if it cannot be written.
+    """Write a command's error message into ``failures.json``, unless it lists failed maps.
 
     Raises:
         RunError: it cannot be written.
@@ -43,30 +49,32 @@ def note_command_failure(run: RunDirectory, error: str) -> None:
 
 
 def _read(run: RunDirectory) -> dict[str, Any]:
-    """Return the content of ``failures.json``; a dictionary without failures if the file is missing or damaged."""
+    """Return the content of ``failures.json``, without failures if it is missing or damaged."""
     with contextlib.suppress(RunError):
         return FAILURES.read(run.path) or {"failures": []}
     return {"failures": []}
 
 
 def note_failures(run: RunDirectory, rows: Iterable[dict[str, Any]] = ()) -> None:
-    """Under a lock, add rows to ``failures.json``, drop those of finished maps and a command's error; delete the file if no row is left.
+    """Add rows to ``failures.json``, and drop those of finished maps and a command's error.
+
+    The run is locked meanwhile. The file is deleted if no row is left.
 
     Raises:
         RunError: it cannot be written.
     """
-    new = list(rows)
-    if not new and not (run.path / FAILURES.name).exists():
+    new_rows = list(rows)
+    if not new_rows and not (run.path / FAILURES.name).exists():
         return
     with hold(run.path):
-        listed = {(row["index"], row["seed"]): row for row in [*read_failures(run), *new]}
-        kept = [
+        row_of = {(row["index"], row["seed"]): row for row in [*read_failures(run), *new_rows]}
+        unfinished_rows = [
             row
-            for (index, seed), row in sorted(listed.items())
+            for (index, seed), row in sorted(row_of.items())
             if not (run.folder(Job(index, seed), row["label"]) / "map.json").exists()
         ]
-        if kept:
-            FAILURES.write(run.path, {"failures": kept})
+        if unfinished_rows:
+            FAILURES.write(run.path, {"failures": unfinished_rows})
         else:
             with contextlib.suppress(OSError):
                 (run.path / FAILURES.name).unlink()

@@ -19,14 +19,14 @@ from phosphene.runs.atomic import read_json, write_bytes, writing
 
 LOCK, NOTE = ".lock", ".lock.json"
 WAIT_SECONDS = 10.0  # most rewrites take milliseconds
-MOST_SIGNS = 200  # longest command that is shown, in characters
+MOST_CHARACTERS = 200  # longest command that is shown, in characters
 
 _tokens: dict[str, str] = {}  # lock files that this process holds -> the token of the hold
 
 
 @contextlib.contextmanager
 def hold(folder: Path, *, wait: float = WAIT_SECONDS) -> Iterator[str]:
-    """Context that locks a run directory against other processes (RunError after ``wait`` seconds), notes who holds it, yields its token.
+    """Lock a run directory against other processes for the ``with`` block, and note who holds it.
 
     A process that holds it already gets the same token at once.
 
@@ -44,10 +44,10 @@ def hold(folder: Path, *, wait: float = WAIT_SECONDS) -> Iterator[str]:
         folder.mkdir(parents=True, exist_ok=True)
         path = str(folder.resolve() / LOCK)
         try:
-            held = FileLock(path, is_singleton=True).acquire(timeout=wait)
+            lock = FileLock(path, is_singleton=True).acquire(timeout=wait)
         except Timeout:
             raise RunError(_refusal(folder)) from None
-    with held:
+    with lock:
         if path in _tokens:
             yield _tokens[path]
             return
@@ -62,7 +62,10 @@ def hold(folder: Path, *, wait: float = WAIT_SECONDS) -> Iterator[str]:
 
 
 def holder(folder: Path) -> dict[str, Any]:
-    """Return the note of who holds a run (``token``, ``pid``, ``host``, ``command``, ``since``), stale after a kill; or empty."""
+    """Return the note of who holds a run, stale after a kill; an empty dictionary if there is none.
+
+    It has ``token``, ``pid``, ``host``, ``command`` and ``since``.
+    """
     try:
         note = read_json(folder / NOTE)
     except RunError:
@@ -71,21 +74,21 @@ def holder(folder: Path) -> dict[str, Any]:
 
 
 def _write_note(folder: Path, token: str) -> None:
-    """Write ``.lock.json``, which says which process and command hold the run directory, with the lock's token."""
+    """Write ``.lock.json``, which says which process and command hold the run, with the lock's token."""
     program = Path(sys.argv[0] if sys.argv and sys.argv[0] else "python")
     program = program.parent if program.name == "__main__.py" else program  # python -m phosphene
     note = {
         "token": token,
         "pid": os.getpid(),
         "host": socket.gethostname(),
-        "command": shlex.join([program.name, *sys.argv[1:]])[:MOST_SIGNS],
+        "command": shlex.join([program.name, *sys.argv[1:]])[:MOST_CHARACTERS],
         "since": dt.datetime.now().astimezone().isoformat(timespec="seconds"),
     }
     write_bytes(folder / NOTE, json.dumps(note).encode(), durable=False)
 
 
 def _refusal(folder: Path) -> str:
-    """Read the lock's note in a run directory; return the message of the RunError that it is in use, with the command that holds it."""
+    """Return the message of the RunError that a run is in use, with the command that holds it."""
     note = holder(folder)
     who = "another command"
     if {"pid", "host", "command", "since"} <= set(note):

@@ -65,7 +65,7 @@ def suspect_folder(index: int, label: str) -> str:
 
 
 def scan_folders(run: "RunDirectory") -> "list[RunDirectory]":
-    """Return the run and all folders in its folder ``scans``, as RunDirectory objects; some may hold no ``scan.json``."""
+    """Return the run and the runs in its folder ``scans``; some may hold no ``scan.json``."""
     with contextlib.suppress(OSError):
         # type(run): the module of RunDirectory imports this one.
         return [run, *(type(run)(path) for path in sorted((run.path / OTHERS).iterdir()) if path.is_dir())]
@@ -73,21 +73,25 @@ def scan_folders(run: "RunDirectory") -> "list[RunDirectory]":
 
 
 def read_scans(run: "RunDirectory") -> "list[tuple[RunDirectory, dict[str, Any]]]":
-    """Return each scan of a run and of the runs in its folder ``scans``, as (run, content of ``scan.json``); RunError if one is damaged.
+    """Return the scans of a run and of the runs in its folder ``scans``.
+
+    Each is a pair of the run and the content of its ``scan.json``.
 
     Raises:
         RunError: a ``scan.json`` is damaged, or of another version.
     """
-    return [(one, found) for one in scan_folders(run) if (found := SCAN.read(one.path)) is not None]
+    return [(one, document) for one in scan_folders(run) if (document := SCAN.read(one.path)) is not None]
 
 
 def verdict_lines(run: "RunDirectory") -> list[str]:
-    """Return per scan of a run its verdict, the scanned model and the first reason, as text: ``clean (shapes): No class ...``.
+    """Return a line per scan of a run: ``clean (shapes): No class ...``.
+
+    It has the verdict, the scanned model and the first reason.
 
     A run without maps and scans is one whose scan has not ended. Of a damaged scan it is the message of its RunError.
     """
     try:
-        scans = [found for _, found in read_scans(run)]
+        scans = [document for _, document in read_scans(run)]
     except RunError as error:
         return [str(error)]
     if not scans and not run.facts()["jobs"]:
@@ -96,7 +100,10 @@ def verdict_lines(run: "RunDirectory") -> list[str]:
 
 
 def no_maps(run: "RunDirectory") -> RunError:
-    """Return the RunError to raise for a run without finished maps: it says whether it holds a scan, and which command to give."""
+    """Return the RunError to raise for a run without finished maps.
+
+    It says whether the run holds a scan, and which command to give.
+    """
     if run.facts()["jobs"]:
         return RunError(f"{run.path} has no finished maps yet: give its `phosphene map` command once more.")
     if (run.path / NAME).exists():
@@ -105,7 +112,7 @@ def no_maps(run: "RunDirectory") -> RunError:
 
 
 def check_scan(run: "RunDirectory", request: Mapping[str, Any]) -> "dict[str, Any] | None":
-    """Return ``scan.json``'s content; RunError if inputs or settings differ from ``request``, ``None`` if only the method does, or no file.
+    """Return the run's scan if it is the requested one; ``None`` if there is none, or one by another method.
 
     Args:
         run: The run.
@@ -114,31 +121,32 @@ def check_scan(run: "RunDirectory", request: Mapping[str, Any]) -> "dict[str, An
     Raises:
         RunError: the run holds the scan of another network, of other samples or with other settings.
     """
-    found = SCAN.read(run.path)
-    if found is None:
+    document = SCAN.read(run.path)
+    if document is None:
         return None
 
     def reference_hashes(of: Mapping[str, Any]) -> list[str]:
-        """Return the sorted hashes of the reference networks that ``of`` lists: a request, or the content of ``scan.json``."""
         return sorted(one["sha256"] for one in of["references"])
 
     pairs = [
-        ("of another network", found["model"]["sha256"], request["model"]["sha256"]),
-        ("from other samples", found["samples"]["sha256"], request["samples"]["sha256"]),
-        ("against other clean networks", reference_hashes(found), reference_hashes(request)),
-        ("with another --alpha", found["alpha"], request["alpha"]),
-        ("with other settings", found["settings"], request["settings"]),
+        ("of another network", document["model"]["sha256"], request["model"]["sha256"]),
+        ("from other samples", document["samples"]["sha256"], request["samples"]["sha256"]),
+        ("against other clean networks", reference_hashes(document), reference_hashes(request)),
+        ("with another --alpha", document["alpha"], request["alpha"]),
+        ("with other settings", document["settings"], request["settings"]),
     ]
-    for what, was, now in pairs:
+    for difference, was, now in pairs:
         if was != now:
-            raise RunError(f"{run.path} holds another scan ({what}): choose another --out.")
-    return found if found["method"] == request["method"] else None
+            raise RunError(f"{run.path} holds another scan ({difference}): choose another --out.")
+    return document if document["method"] == request["method"] else None
 
 
 def write_scan(
     run: "RunDirectory", entry: Mapping[str, Any], files: Mapping[str, bytes], sarif: Mapping[str, Any]
 ) -> None:
-    """Write ``entry`` as ``scan.json``, ``sarif`` as ``scan.sarif``, and ``files`` (path -> bytes) into a run, in place of an older scan.
+    """Write a scan into a run, in place of an older one.
+
+    It is written to ``scan.json``, ``scan.sarif`` and its ``files``.
 
     Args:
         run: A run that has begun.
@@ -162,7 +170,7 @@ def write_scan(
 
 
 def read_scan_file(run: "RunDirectory", name: str) -> bytes:
-    """Return the content of a file that ``scan.json`` names, by its path in the run; RunError if it is missing or outside the run.
+    """Return the content of a file that ``scan.json`` names, by its path in the run.
 
     Raises:
         RunError: it is missing, or lies elsewhere.

@@ -18,7 +18,9 @@ SCORES = Document(NAME, "scores", {"rows": [ROW]}, "Delete it and score again.")
 
 
 def read_scores(run: "RunDirectory") -> list[dict[str, Any]]:
-    """Return the rows of ``scores.json``, one per target, for the run's current maps; none if there is no file; RunError if damaged.
+    """Return the rows of ``scores.json`` for the run's current maps, one per target.
+
+    There are none if there is no file.
 
     Raises:
         RunError: the file is damaged, or of another version.
@@ -31,7 +33,7 @@ def read_scores(run: "RunDirectory") -> list[dict[str, Any]]:
 
 
 def write_scores(run: "RunDirectory", rows: Sequence[dict[str, Any]]) -> None:
-    """Put rows, one per target, into ``scores.json``, drop those of changed maps; RunError if a row's ``maps_sha256`` is outdated.
+    """Put rows, one per target, into ``scores.json``, and drop those of changed maps.
 
     Args:
         run: The run whose maps were scored.

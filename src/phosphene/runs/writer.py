@@ -11,7 +11,9 @@ Result = TypeVar("Result")
 
 
 class WriterThread(Generic[Result]):
-    """One thread that makes queued calls in order, none after a failed one; :meth:`results` yields their results or raises the error.
+    """One thread that makes queued calls in order, and none after a call that failed.
+
+    Their results, or the error, come from :meth:`results`.
 
     Args:
         most_waiting: Calls that may be unfinished when :meth:`submit` returns; with 0 it waits for its own.
@@ -24,14 +26,19 @@ class WriterThread(Generic[Result]):
         self.failed = False
 
     def submit(self, function: Callable[..., "Result | None"], *arguments: Any) -> None:
-        """Queue the call ``function(*arguments)``, and wait until at most ``most_waiting`` calls are unfinished; raises no call's error."""
+        """Queue ``function(*arguments)``, and wait until at most ``most_waiting`` calls are unfinished.
+
+        An error of a call is not raised here.
+        """
         self.calls.append(self.thread.submit(self._call, function, *arguments))
-        unfinished = [call for call in self.calls if not call.done()]
-        if len(unfinished) > self.most_waiting:
-            wait(unfinished[:1])
+        pending = [call for call in self.calls if not call.done()]
+        if len(pending) > self.most_waiting:
+            wait(pending[:1])
 
     def results(self, *, flush: bool = False) -> Iterator[Result]:
-        """Yield, in order, results (but no ``None``) of finished calls, with ``flush`` of all, waiting for them; raise a call's error.
+        """Yield the results of finished calls in order, leaving out ``None``; raise a call's error.
+
+        With ``flush`` it waits for all calls.
 
         Raises:
             PhospheneError: a call has failed; a RunError unless the call itself raised another kind.
@@ -42,11 +49,17 @@ class WriterThread(Generic[Result]):
                 yield result
 
     def close(self) -> None:
-        """Wait until all queued calls are made, and end the thread; results and errors not yet taken by :meth:`results` are dropped."""
+        """Wait until all queued calls are made, and end the thread.
+
+        Results and errors that :meth:`results` has not taken are dropped.
+        """
         self.thread.shutdown()
 
     def _call(self, function: Callable[..., "Result | None"], *arguments: Any) -> "Result | None":
-        """Make a queued call and return its result, or raise a PhospheneError; if an earlier one failed, do nothing and return ``None``."""
+        """Make a queued call and return its result; any error becomes a PhospheneError.
+
+        If an earlier call failed, do nothing and return ``None``.
+        """
         if self.failed:
             return None
         try:
