@@ -10,7 +10,7 @@ __all__ = ["Executor", "LocalExecutor", "pick_executor"]
 def pick_executor(
     name: str = "local", *, workers: "int | None" = None, threads: "int | None" = None, gpus: float = 0.0
 ) -> Executor:
-    """Return the executor ``local`` (this process; Ray on this machine if ``workers`` or ``threads`` are given) or ``ray`` (a cluster).
+    """Return the executor by its name: ``local`` or ``ray``.
 
     Args:
         name: ``local`` for this machine, ``ray`` for the cluster that ``RAY_ADDRESS`` names (without it, a Ray of this

@@ -24,7 +24,7 @@ from phosphene.samples import SamplePool
 
 @dataclass(frozen=True, kw_only=True)
 class MapOrigin:
-    """What maps are made from: source classifier, sample pool, recipe, with the device and precision to compute on.
+    """What maps are made from, and what they are computed on.
 
     Attributes:
         classifier: The source classifier.
@@ -44,7 +44,9 @@ class MapOrigin:
 
     @cached_property
     def facts(self) -> dict[str, Any]:
-        """The entries of ``run.json`` for maps of this origin: a dictionary of model, recipe, samples, device, precision.
+        """The entries of ``run.json`` for maps of this origin.
+
+        They are model, recipe, samples, device and precision.
 
         Read before the maps are made, and kept: the network may be trained on afterwards, and they are of what it was.
 
@@ -58,8 +60,8 @@ class MapOrigin:
 
     @property
     def hashes(self) -> tuple[str, ...]:
-        """The hashes in ``facts`` of model, recipe and samples, which tell whether two maps belong into one run."""
-        return tuple(self.facts[what]["sha256"] for what in ("model", "recipe", "samples"))
+        """The hashes of model, recipe and samples, which tell whether two maps belong into one run."""
+        return tuple(self.facts[entry]["sha256"] for entry in ("model", "recipe", "samples"))
 
     def refuse_changed_network(self) -> None:
         """Raise RunError if the network's weights have changed since the maps of this origin were planned.
@@ -71,7 +73,10 @@ class MapOrigin:
             raise RunError(f"{self.classifier.name} has changed since these maps were made: map it again.")
 
     def engine(self, planned_maps: int = 0) -> Engine:
-        """Return an Engine for the origin's source classifier, to be opened with ``with``; it compiles if ``planned_maps`` pay for it."""
+        """Return an Engine for the source classifier, to be opened with ``with``.
+
+        It compiles the network if ``planned_maps`` pay for it.
+        """
         passes = planned_maps * passes_per_map(self.recipe, self.pool)
         settings: dict[str, Any] = {name: getattr(self, name) for name in ("device", "precision", "compile")}
         return Engine(self.classifier, planned_passes=passes, **settings)
@@ -79,7 +84,7 @@ class MapOrigin:
 
 @dataclass(frozen=True, kw_only=True)
 class MapPlan(MapOrigin):
-    """A MapOrigin with the maps of a run (``jobs``: concept and seed, finished ones included) and the run directory they go to.
+    """A MapOrigin with the maps of a run, and the run directory they go to.
 
     Attributes:
         run: Where the results go.
@@ -94,14 +99,20 @@ class MapPlan(MapOrigin):
 
     @property
     def passes(self) -> int:
-        """How many images all jobs send through the network, finished ones included; a backward pass counts as one more."""
+        """Number of images that all jobs send through the network, finished ones included.
+
+        A backward pass counts as one more.
+        """
         return len(self.jobs) * passes_per_map(self.recipe, self.pool)
 
     @property
     def missing_count(self) -> int:
-        """How many of the jobs have no finished map, judged by the names of the run's files; no file is opened."""
-        finished = self.run.listing()
-        return sum(job.seed not in finished.get(job.index, ()) for job in self.jobs)
+        """Number of jobs without a finished map, judged by the names of the run's files.
+
+        No file is opened.
+        """
+        finished_seeds = self.run.listing()
+        return sum(job.seed not in finished_seeds.get(job.index, ()) for job in self.jobs)
 
     @property
     def group_size(self) -> int:
@@ -111,7 +122,7 @@ class MapPlan(MapOrigin):
 
 @dataclass(frozen=True)
 class Group:
-    """Jobs of the plan at position ``run`` that an executor makes together, and those unfinished; the driver's queue hands them out.
+    """Jobs of one plan that an executor makes together; the driver's queue hands them out.
 
     Attributes:
         run: Position of the run's plan.
@@ -126,7 +137,7 @@ class Group:
 
 @dataclass(frozen=True)
 class MapSummary:
-    """What executors report and commands print of a map, made now or cached: label, seed, confidence, targeting rate, passes, seconds.
+    """What executors report and commands print of a map, made now or cached.
 
     Attributes:
         index: Index of the class, or number of the expression.
@@ -154,7 +165,10 @@ class MapSummary:
 
     @classmethod
     def of(cls, one: ConceptMap, *, made: bool, run: int = 0) -> "MapSummary":
-        """Return the MapSummary of a finished map; ``made`` is whether it was made now, ``run`` the position of its plan."""
+        """Return the MapSummary of a finished map.
+
+        ``made`` is whether it was made now, ``run`` the position of its plan.
+        """
         facts = ("index", "label", "seed", "p_class", "targeting_rate", "passes", "seconds")
         return cls(**{fact: getattr(one, fact) for fact in facts}, made=made, run=run)
 
@@ -165,7 +179,10 @@ class MapSummary:
 
     @property
     def is_unit(self) -> bool:
-        """Whether the map is of a unit or output: ``p_class`` is then its percentile among samples, and not the class's probability."""
+        """Whether the map is of a unit or output.
+
+        Its ``p_class`` is then its percentile among samples, and not the class's probability.
+        """
         return is_unit(self.index)
 
     @property
@@ -176,7 +193,10 @@ class MapSummary:
 
 @dataclass(frozen=True)
 class Stepped:
-    """Event of an executor: a group of maps has taken an optimization step; ``step`` has its number, loss, and hits (share of samples)."""
+    """Event of an executor: a group of maps has taken an optimization step.
+
+    ``step`` has its number, its loss, and its hits, a share of samples.
+    """
 
     group: Group
     step: Step
@@ -184,7 +204,10 @@ class Stepped:
 
 @dataclass(frozen=True)
 class Made:
-    """Event of an executor: one map is finished; ``map`` holds the map if its worker could not write it, for the driver to write."""
+    """Event of an executor: one map is finished.
+
+    ``map`` holds the map if its worker could not write it, for the driver to write.
+    """
 
     group: Group
     summary: MapSummary
@@ -193,7 +216,7 @@ class Made:
 
 @dataclass(frozen=True)
 class GroupFailed:
-    """Event of an executor: an error ended the making of a group; ``guilty`` are the maps that are known to have caused it.
+    """Event of an executor: an error ended the making of a group.
 
     Attributes:
         group: The group.
@@ -210,7 +233,10 @@ class GroupFailed:
 
 @dataclass(frozen=True)
 class GroupEnded:
-    """Event of an executor: it is done with a group, whose maps are all made, or which was ``stopped`` (leaving a checkpoint if it may)."""
+    """Event of an executor: it is done with a group, whose maps are all made, or which was ``stopped``.
+
+    A group that was stopped has left a checkpoint, if its worker may write one.
+    """
 
     group: Group
     stopped: bool = False
@@ -220,7 +246,7 @@ Event = Stepped | Made | GroupFailed | GroupEnded
 
 
 class Executor(Protocol):
-    """Interface of executors: ``run`` makes the maps of plans, group by group, and yields what happens as events."""
+    """Interface of executors: they make the maps of plans in groups, and yield what happens as events."""
 
     @property
     def workers(self) -> int:
@@ -232,12 +258,12 @@ class Executor(Protocol):
     def run(
         self, plans: Sequence[MapPlan], take: "Callable[[], Group | None]", stop: Callable[[], bool]
     ) -> Generator[Event]:
-        """Make the groups of maps that ``take`` returns, until it returns ``None`` or ``stop`` returns true; yield events.
+        """Make the groups of maps that ``take`` returns, until there are none, and yield events.
 
         Args:
             plans: The plans of the runs.
-            take: Returns the next group. A group that failed may come back in parts, so ``take`` is called again
-                after every event.
+            take: Returns the next group; ``None`` ends the work. A group that failed may come back in parts, so ``take``
+                is called again after every event.
             stop: Says between two steps whether to end now; what is under way is left with a checkpoint.
 
         Raises:

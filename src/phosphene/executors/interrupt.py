@@ -8,25 +8,30 @@ from collections.abc import Callable, Iterator
 
 @contextlib.contextmanager
 def on_interrupt(handle: Callable[[], None]) -> Iterator[None]:
-    """Context in which Ctrl-C and SIGTERM call ``handle`` instead of ending the process; does nothing outside the main thread."""
+    """Context in which Ctrl-C and SIGTERM call ``handle`` instead of ending the process.
+
+    Outside the main thread it does nothing.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.signal(number, lambda *_: handle()) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: signal.signal(number, lambda *_: handle()) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        for number, handler in before.items():
+        for number, handler in handlers.items():
             signal.signal(number, handler)
 
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[Callable[[], bool]]:
-    """Context that yields a function which returns whether Ctrl-C or SIGTERM has come; a second one raises KeyboardInterrupt."""
+    """Context that yields a function which returns whether Ctrl-C or SIGTERM has come.
+
+    A second signal raises KeyboardInterrupt.
+    """
     signalled = threading.Event()
 
     def note_signal() -> None:
-        """Note that a signal has come; raise KeyboardInterrupt if one had come before."""
         if signalled.is_set():
             raise KeyboardInterrupt
         signalled.set()

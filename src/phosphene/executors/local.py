@@ -19,7 +19,10 @@ class LocalExecutor:
     def run(
         self, plans: Sequence[MapPlan], take: "Callable[[], Group | None]", stop: Callable[[], bool]
     ) -> Generator[Event]:
-        """Make the groups that ``take`` returns here and yield events, until ``take`` returns ``None`` or ``stop()`` is true."""
+        """Make the groups that ``take`` returns in this process, and yield events.
+
+        It ends when ``take`` returns ``None`` or ``stop()`` is true.
+        """
         worker: Worker | None = None
         with ExitStack() as stack:
             while not stop() and (group := take()) is not None:

@@ -25,7 +25,7 @@ MOST_WAITING = {"cpu": 0, "cuda": 64}
 def open_worker(
     plan: MapPlan, stop: Callable[[], bool], writes: Callable[[], bool] = lambda: True
 ) -> Iterator["Worker"]:
-    """Open a plan's network in this process: a context that yields the ``Worker`` which makes groups of its maps.
+    """Open a plan's network in this process, and yield the ``Worker`` that makes groups of its maps.
 
     Args:
         plan: The plan of the run.
@@ -42,7 +42,7 @@ def open_worker(
 
 
 class Worker:
-    """Makes groups of one run's maps in this process with an open engine, and writes maps, previews and checkpoints.
+    """Makes groups of one run's maps in this process, with an open engine.
 
     On a GPU the files of a group are written while the next one is made. A map is reported when its files are there.
     """
@@ -60,7 +60,9 @@ class Worker:
         self.checkpoints = Checkpoints(plan.run.path)
 
     def make(self, group: Group) -> Iterator[Event]:
-        """Make a group's maps, from its checkpoint if any; yield events. An error becomes a GroupFailed; RunError and RecipeError pass.
+        """Make a group's maps, from its checkpoint if there is one, and yield events.
+
+        An error is reported as a GroupFailed, unless it is a RunError or RecipeError.
 
         What a group still has to report when it is made comes with the events of the next one, or from :meth:`flush`.
 
@@ -81,7 +83,9 @@ class Worker:
             yield GroupFailed(group, why, tuple(group.jobs[row] for row in rows))
 
     def flush(self) -> Iterator[Event]:
-        """Wait until all files are written; yield the events, of maps made and groups ended, that :meth:`make` has not yielded yet.
+        """Wait until all files are written, and yield the events that :meth:`make` has not yielded yet.
+
+        They are of maps made and groups ended.
 
         Raises:
             RunError: the run directory cannot be written.
@@ -89,33 +93,36 @@ class Worker:
         yield from self.writer.results(flush=True)
 
     def _make(self, group: Group) -> Iterator[Event]:
-        """Make and write a group's maps, with checkpoints and previews; yield events of steps, maps and the end; let errors through."""
+        """Make and write a group's maps, with checkpoints and previews, and let errors through.
+
+        It yields events of steps, maps and the end.
+        """
         plan = self.plan
         recipe, labels = plan.recipe, plan.classifier.labels
-        visible = self.writes()
-        begun = self.checkpoints.find(group.jobs) if visible else None
-        state = begun.state if begun is not None and begun.jobs == group.jobs else None
-        making = MapOptimization(self.engine, self.pool, group.jobs, recipe, state)
+        may_write = self.writes()
+        checkpoint = self.checkpoints.find(group.jobs) if may_write else None
+        state = checkpoint.state if checkpoint is not None and checkpoint.jobs == group.jobs else None
+        optimization = MapOptimization(self.engine, self.pool, group.jobs, recipe, state)
         film = FrameRecorder(plan.frames, recipe.contrast)
-        labelled = [(job, job.concept(labels).label) for job in group.jobs]
-        saved = time.monotonic()
-        with LivePreview(plan.run, labelled, recipe.contrast) if visible else nullcontext() as preview:
-            for step in making:
+        jobs_with_labels = [(job, job.concept(labels).label) for job in group.jobs]
+        saved_at = time.monotonic()
+        with LivePreview(plan.run, jobs_with_labels, recipe.contrast) if may_write else nullcontext() as preview:
+            for step in optimization:
                 film(step)
                 if preview is not None:
                     preview(step)
                 yield Stepped(group, step)
                 yield from self.writer.results()
                 if self.stop():
-                    self._checkpoint(group, making)
+                    self._checkpoint(group, optimization)
                     yield GroupEnded(group, stopped=True)
                     return
-                if time.monotonic() - saved >= CHECKPOINT_SECONDS:
-                    self._checkpoint(group, making)
-                    saved = time.monotonic()
+                if time.monotonic() - saved_at >= CHECKPOINT_SECONDS:
+                    self._checkpoint(group, optimization)
+                    saved_at = time.monotonic()
             if len(group.jobs) > 1:  # so that after a stop between two writes the rest is made in the same group
-                self._checkpoint(group, making)
-            for one, job in zip(making.finish(film), group.jobs, strict=True):
+                self._checkpoint(group, optimization)
+            for one, job in zip(optimization.finish(film), group.jobs, strict=True):
                 if job in group.missing:
                     self.writer.submit(self._write, group, one)
                     yield from self.writer.results()
@@ -123,24 +130,36 @@ class Worker:
         yield from self.writer.results()
 
     def _write(self, group: Group, one: ConceptMap) -> Made:
-        """Write a finished map and return the event that reports it; if this process may not write, the event holds the map."""
-        written = self.writes()
-        if written:
+        """Write a finished map and return the event that reports it.
+
+        If this process may not write, the event holds the map.
+        """
+        may_write = self.writes()
+        if may_write:
             self.plan.run.write(one)
-        return Made(group, MapSummary.of(one, made=True, run=group.run), None if written else one)
+        return Made(group, MapSummary.of(one, made=True, run=group.run), None if may_write else one)
 
     def _end(self, group: Group) -> GroupEnded:
-        """Delete the checkpoint of a group whose maps are all written, if this process may write one; return the GroupEnded event."""
+        """Delete the checkpoint of a group whose maps are all written; return the GroupEnded event.
+
+        A process that may not write deletes none.
+        """
         if self.writes():
             self.checkpoints.drop(group.jobs)
         return GroupEnded(group)
 
-    def _checkpoint(self, group: Group, making: MapOptimization) -> None:
-        """Queue the writing of a checkpoint of the group's present state, if this process may write; on a CPU, wait until it is written."""
+    def _checkpoint(self, group: Group, optimization: MapOptimization) -> None:
+        """Queue the writing of a checkpoint of the group's present state, if this process may write.
+
+        On a CPU, wait until it is written.
+        """
         if self.writes():
-            self.writer.submit(self._save, group, making.state())
+            self.writer.submit(self._save, group, optimization.state())
 
     def _save(self, group: Group, state: dict[str, Tensor]) -> None:
-        """Write the checkpoint of ``group`` with its ``state``; a RunError is ignored: a full disk is reported when a map is written."""
+        """Write the checkpoint of a group.
+
+        A RunError is ignored: a full disk is reported when a map is written.
+        """
         with suppress(RunError):
             self.checkpoints.save(group.jobs, state)
