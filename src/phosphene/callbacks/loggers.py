@@ -25,7 +25,7 @@ class Logger(Protocol):
 
 
 class TensorBoard:
-    """Logger for MapEvery: logs images and numbers to TensorBoard, by an open SummaryWriter or by a new one for a folder.
+    """Logger for MapEvery that logs images and numbers to TensorBoard.
 
     Args:
         writer: A ``SummaryWriter`` that is open already (torch's or tensorboardX's), or the folder for a new one.
@@ -41,7 +41,7 @@ class TensorBoard:
         self.writer = writer
 
     def image(self, tag: str, image: Image.Image, step: int) -> None:
-        """Log an image to TensorBoard under a tag at a step, and flush it, so that it shows while training goes on."""
+        """Log an image under a tag at a step, and flush it, so that it shows while training goes on."""
         self.writer.add_image(tag, np.asarray(image.convert("RGB")), step, dataformats="HWC")
         self.writer.flush()
 
@@ -51,9 +51,9 @@ class TensorBoard:
 
 
 class WeightsAndBiases:
-    """Logs images and numbers to a Weights & Biases run, the given or a new one, against a step metric of its own (``epoch``).
+    """Logger for MapEvery that logs images and numbers to a Weights & Biases run.
 
-    Its own step counts calls and never goes back, so maps are logged against a step metric of their own, ``epoch``.
+    The run's own step counts calls and never goes back, so maps are logged against another step metric, ``epoch``.
 
     Args:
         run: The run that ``wandb.init`` returned; by default it is called here.
@@ -78,7 +78,10 @@ class WeightsAndBiases:
         self._log(tag, value, step)
 
     def _log(self, tag: str, value: Any, step: int) -> None:
-        """Log a value (image or number) under a tag to the run, against the step metric, which is defined at a tag's first use."""
+        """Log a value, an image or a number, under a tag against the step metric.
+
+        The metric is defined at a tag's first use.
+        """
         if tag not in self._defined:
             self.run.define_metric(tag, step_metric=self.step_metric)
             self._defined.add(tag)
@@ -86,7 +89,7 @@ class WeightsAndBiases:
 
 
 class MLflow:
-    """Logs images and numbers to an MLflow run, by default the active one, or a new one; needs MLflow 2.11 or newer.
+    """Logger for MapEvery that logs images and numbers to an MLflow run; needs MLflow 2.11 or newer.
 
     Args:
         run_id: The run to log to; by default the active one, which MLflow opens if there is none.
@@ -102,14 +105,14 @@ class MLflow:
         self.run_id: str = run_id or (mlflow.active_run() or mlflow.start_run()).info.run_id
 
     def image(self, tag: str, image: Image.Image, step: int) -> None:
-        """Log an image to the MLflow run at a step, under the tag with characters that MLflow refuses replaced."""
+        """Log an image at a step, under the tag without characters that MLflow refuses."""
         self.client.log_image(self.run_id, image, key=_key(tag), step=step)
 
     def scalar(self, tag: str, value: float, step: int) -> None:
-        """Log a number to the MLflow run at a step, under the tag with characters that MLflow refuses replaced."""
+        """Log a number at a step, under the tag without characters that MLflow refuses."""
         self.client.log_metric(self.run_id, _key(tag), value, step=step)
 
 
 def _key(tag: str) -> str:
-    """Return a tag with all characters that MLflow does not allow in names replaced by ``-``."""
+    """Return a tag with the characters that MLflow does not allow in names replaced by ``-``."""
     return re.sub(r"[^\w./ -]", "-", tag, flags=re.ASCII)

@@ -34,7 +34,9 @@ from phosphene.recipe import DEFAULT_RECIPE, Recipe, resolve
 
 
 class MapEvery:
-    """Training callback, called with each epoch: at 0 and multiples of ``every`` it computes, logs and returns maps, else ``None``.
+    """Training callback that maps concepts every few epochs.
+
+    It is called with each epoch. At 0 and multiples of ``every`` it computes, logs and returns maps, else ``None``.
 
     Training goes on as if nothing had been mapped: modes, gradients, ``requires_grad``, buffers and the random
     generators of torch, numpy and Python are what they were. In distributed training, call it in one process.
@@ -85,22 +87,24 @@ class MapEvery:
         self.every, self.logger, self.device = every, logger, device
         self.recipe = resolve(recipe, overrides)
         self.history: dict[int, MapList] = {}
-        given = concept_list(concepts)
+        concept_specs = concept_list(concepts)
         with _restored_generators():  # a wrong name or sample spec should fail now, and not after the first epoch
-            self.classifier = to_classifier(classifier, concepts=given)
+            self.classifier = to_classifier(classifier, concepts=concept_specs)
             device = device or _device_of(self.classifier)
             with Engine(self.classifier, device=device) as engine:
                 engine.spatial_layer(self.recipe.xi_layer)
             self.pool = to_pool(samples, self.classifier)
-            named = to_concepts(given, self.classifier)
-            self.concepts = resolve_units(named, self.classifier, self.pool, device=device)
+            unresolved_concepts = to_concepts(concept_specs, self.classifier)
+            self.concepts = resolve_units(unresolved_concepts, self.classifier, self.pool, device=device)
 
     def __call__(self, epoch: int) -> "MapList | None":
-        """Compute, log and return the maps if ``epoch`` is a multiple of ``every``; otherwise do nothing and return ``None``."""
+        """Compute, log and return the maps if ``epoch`` is a multiple of ``every``; else return ``None``."""
         return None if epoch % self.every else self.map(epoch)
 
     def map(self, epoch: int) -> MapList:
-        """Compute maps of the network as it is now, whatever ``every`` is; keep them in ``history[epoch]``, log them if asked, return them.
+        """Compute and return maps of the network as it is now, whatever ``every`` is.
+
+        They are stored in ``history[epoch]``, and logged if there is a logger.
 
         Raises:
             NumericError: the network returns NaN or infinity.
@@ -114,9 +118,9 @@ class MapEvery:
                 maps += map_jobs(engine, pool, group, self.recipe)
         self.history[epoch] = maps
         if self.logger is not None:
-            named = Counter(one.short for one in maps)
+            tag_counts = Counter(one.short for one in maps)
             for one in maps:
-                short = one.short if named[one.short] == 1 else name_with_index(one.index, one.label)
+                short = one.short if tag_counts[one.short] == 1 else name_with_index(one.index, one.label)
                 self.logger.image(f"phosphene/{short}", one.image, epoch)
                 name = "percentile" if is_unit(one.index) else "p_class"
                 self.logger.scalar(f"phosphene/{short}/{name}", one.p_class, epoch)
@@ -126,19 +130,19 @@ class MapEvery:
 
 
 def _device_of(classifier: Classifier) -> str:
-    """Return the name of the device that a Classifier's parameters are on, such as ``cpu``; ``auto`` if it has none."""
-    first = next(classifier.module.parameters(), None)
-    return "auto" if first is None else str(first.device)
+    """Return the name of the device that a classifier's parameters are on; ``auto`` if it has none."""
+    parameter = next(classifier.module.parameters(), None)
+    return "auto" if parameter is None else str(parameter.device)
 
 
 @contextmanager
 def _restored_generators() -> Iterator[None]:
-    """Context manager: code in its block may use the global random generators of torch, numpy and Python; they are reset afterwards."""
-    ours, python = np.random.get_state(), random.getstate()  # noqa: NPY002  (the caller's own, whatever its kind)
+    """Restore the global random generators of torch, numpy and Python after the ``with`` block."""
+    numpy_state, python_state = np.random.get_state(), random.getstate()  # noqa: NPY002  (the caller's own)
     devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
     try:
         with torch.random.fork_rng(devices=list(devices)):
             yield
     finally:
-        np.random.set_state(ours)  # noqa: NPY002
-        random.setstate(python)
+        np.random.set_state(numpy_state)  # noqa: NPY002
+        random.setstate(python_state)
