@@ -35,7 +35,7 @@ def score(
     progress: bool | ProgressDisplay = True,
     on_progress: "Callable[[int, int, str], None] | None" = None,
 ) -> Scores[Any]:
-    """Score how targets (default: the source) classify maps or runs; return a Score per target and run; of runs, write scores.json, report.
+    """Score how target classifiers (by default the source) classify maps or runs.
 
     Args:
         maps: What :func:`map_concepts` returned, or a run or several of them: their ``scores.json`` and reports are
@@ -68,7 +68,6 @@ def score(
     with show_progress(progress, "score") as display:
 
         def show(number: int, total: int, name: str) -> None:
-            """Show on the progress display which score comes next, and call the user's ``on_progress`` with the same arguments."""
             display.update(f"score {number + 1} of {total}: {name}", number / total)
             if on_progress is not None:
                 on_progress(number, total, name)
@@ -76,35 +75,35 @@ def score(
         if all(isinstance(one, ConceptMap) for one in items):
             origin = getattr(maps, "origin", None)
             labels = classes_of(one.concept for one in items)
-            loaded = to_classifiers(targets, trust=trust, classes=list(labels.values()))
-            if origin and not loaded:
+            classifiers = to_classifiers(targets, trust=trust, classes=list(labels.values()))
+            if origin and not classifiers:
                 origin.refuse_changed_network()
-                loaded = [origin.classifier]
-            if not loaded:
+                classifiers = [origin.classifier]
+            if not classifiers:
                 raise ConceptError("these maps do not know the model that made them: name a target to score them on.")
-            shared = [one for one in items if not one.concept.is_inner_unit]
-            if items and not shared:
+            scored_maps = [one for one in items if not one.concept.is_inner_unit]
+            if items and not scored_maps:
                 raise ConceptError("these are maps of units alone, which only their network has: ph.check judges them.")
-            concepts = [one.concept for one in shared]
+            concepts = [one.concept for one in scored_maps]
             refuse_unused_samples(samples, concepts)
             display.warn(overlap_note(concepts))
-            display.warn(units_note(len(items) - len(shared)))
-            how: dict[str, Any] = {"source": origin.classifier.name if origin else "source", "device": device}
+            display.warn(units_note(len(items) - len(scored_maps)))
+            options: dict[str, Any] = {"source": origin.classifier.name if origin else "source", "device": device}
             if any(concept.unit for concept in concepts) and (samples is not None or origin):
                 shape = tuple(items[0].nu.shape)
-                how["samples"] = origin.pool if samples is None and origin else to_pool_of_shape(samples, shape)
+                options["samples"] = origin.pool if samples is None and origin else to_pool_of_shape(samples, shape)
             scores = Scores[Any]()
-            for number, one in enumerate(loaded):
-                show(number, len(loaded), one.name)
-                scores.append(score_maps(shared, concepts, one, **how)[0])
+            for number, one in enumerate(classifiers):
+                show(number, len(classifiers), one.name)
+                scores.append(score_maps(scored_maps, concepts, one, **options)[0])
             return scores
 
         runs = [to_run(one) for one in items]
-        how = {"on_progress": show, "on_warning": display.warn, "on_note": display.note}
-        found = score_runs(runs, targets, samples=samples, device=device, trust=trust, **how)
-        for path in dict.fromkeys(one.run for one in found):
+        options = {"on_progress": show, "on_warning": display.warn, "on_note": display.note}
+        run_scores = score_runs(runs, targets, samples=samples, device=device, trust=trust, **options)
+        for path in dict.fromkeys(one.run for one in run_scores):
             write_report(path)
-        return found
+        return run_scores
 
 
 @checked()
@@ -121,7 +120,7 @@ def check(
     progress: bool | ProgressDisplay = True,
     on_finding: "Callable[[Finding], None] | None" = None,
 ) -> Findings:
-    """Run sanity checks of maps, all or ``only`` some; return Findings, a list (empty if ``dry_run``); of a run, write checks.json, report.
+    """Run sanity checks of maps and return the findings.
 
     They tell whether maps show what the network has learned, or only what the method gives for any network: maps are
     made again with their own recipe, with the network's weights randomised, from other seeds, from other samples. Of a
@@ -145,16 +144,16 @@ def check(
         PhospheneError: a check does not exist, the run cannot be checked, or a library is missing.
     """
     require_at_least(1, most=most)
-    how: dict[str, Any] = {"only": as_list(only), "most": most, "samples": samples, "device": device}
+    options: dict[str, Any] = {"only": as_list(only), "most": most, "samples": samples, "device": device}
     with show_progress(progress, "check") as display:
         origin = maps.origin if isinstance(maps, ConceptMaps) else None
         if isinstance(maps, ConceptMaps) and maps.run is None:
             if model is not None:
                 raise RunError("maps in memory know the model that made them: leave model out.")
-            plan = plan_checks_in_memory(maps, **how)
+            plan = plan_checks_in_memory(maps, **options)
         else:
             model = origin.classifier if model is None and origin is not None else model
-            plan = plan_checks(to_run(maps), model=model, trust=trust, **how)
+            plan = plan_checks(to_run(maps), model=model, trust=trust, **options)
         if plan.doubt:
             display.note(plan.doubt)
         if dry_run:
@@ -170,7 +169,7 @@ def check(
 
 @checked()
 def compare(a: Run, b: Run, *, out: "str | Path | None" = None) -> Comparison:
-    """Compare the maps of two runs class by class; return a ``Comparison``, and write it as an HTML page to ``out``.
+    """Compare the maps of two runs class by class, and write the comparison as a page to ``out``.
 
     For two models, or one before and after fine-tuning. Of one network in two runs no class has changed.
 
@@ -190,7 +189,7 @@ def compare(a: Run, b: Run, *, out: "str | Path | None" = None) -> Comparison:
         raise RunError(
             f"the page of a comparison is an HTML file, and --out is {out}: give a name that ends with .html."
         )
-    found = compare_runs(to_run(a), to_run(b))
+    comparison = compare_runs(to_run(a), to_run(b))
     if out is not None:
-        write_comparison(found, Path(out))
-    return found
+        write_comparison(comparison, Path(out))
+    return comparison

@@ -56,7 +56,7 @@ def map_concepts(
     on_progress: "Callable[[Progress], None] | None" = None,
     **executor: Any,
 ) -> ConceptMaps:
-    """Make a map per concept and seed of one classifier; return them as ConceptMaps; with ``out``, write them as a run there.
+    """Make a map per concept and seed of one classifier.
 
     Args:
         model: A spec or a classifier.
@@ -91,21 +91,21 @@ def map_concepts(
     require_at_least(1, most=most)
     concepts = concept_list(concepts)
     numbers, settings = seed_range(seed, seeds), resolve(recipe, overrides)
-    how: dict[str, Any] = {"device": device, "precision": precision, "compile": compile}
+    options: dict[str, Any] = {"device": device, "precision": precision, "compile": compile}
     with show_progress(progress, "map") as display:
         classifier = to_classifier(model, trust=trust, concepts=concepts)
         pool = to_pool(samples, classifier)
         if out is not None:
-            how |= {"most": most, "seeds": seeds, "seed": seed, "frames": frames, "trust": trust, **executor}
-            how |= {"progress": display, "on_progress": on_progress}
-            (made,) = map_models([classifier], concepts, recipes=[settings], samples=pool, out=out, **how)
-            return read_planned_maps(made.plan)
+            options |= {"most": most, "seeds": seeds, "seed": seed, "frames": frames, "trust": trust, **executor}
+            options |= {"progress": display, "on_progress": on_progress}
+            (mapped_run,) = map_models([classifier], concepts, recipes=[settings], samples=pool, out=out, **options)
+            return read_planned_maps(mapped_run.plan)
         if executor:
             raise RunError(f"{', '.join(executor)} are for run directories: give out='runs/NAME', too.")
         show_doubts(display, classifier, pool, device)
-        origin = MapOrigin(classifier=classifier, pool=pool, recipe=settings, **how)
-        known = resolve_units(to_concepts(concepts, classifier), classifier, pool, most, device)
-        return map_in_memory(origin, known, numbers, frames, display.follow(on_progress))
+        origin = MapOrigin(classifier=classifier, pool=pool, recipe=settings, **options)
+        resolved_concepts = resolve_units(to_concepts(concepts, classifier), classifier, pool, most, device)
+        return map_in_memory(origin, resolved_concepts, numbers, frames, display.follow(on_progress))
 
 
 @checked()
@@ -135,7 +135,7 @@ def map_models(
     on_progress: "Callable[[Progress], None] | None" = None,
     on_map: "Callable[[MapSummary], None] | None" = None,
 ) -> list[MappedRun]:
-    """Make maps of classifiers with recipes, in a run directory per pair, or only estimate (``dry_run``); return a MappedRun per pair.
+    """Make maps of classifiers with recipes, in a run directory for each pair of them.
 
     Args:
         models: A spec or a classifier, or several.
@@ -176,9 +176,9 @@ def map_models(
         workforce = pick_executor(executor, workers=workers, threads=threads, gpus=gpus)
         settings = list(dict.fromkeys(resolve(recipe, overrides) for recipe in as_list(recipes)))
         display.update("load the model and the samples")
-        how: dict[str, Any] = {"trust": trust, "device": device, "precision": precision, "compile": compile}
-        how |= {"confused": confused, "most": most, "on_note": display.print, "frames": frames}
-        plans = plan_all(as_list(models), concepts, settings, samples, seed_range(seed, seeds), out, **how)
+        options: dict[str, Any] = {"trust": trust, "device": device, "precision": precision, "compile": compile}
+        options |= {"confused": confused, "most": most, "on_note": display.print, "frames": frames}
+        plans = plan_all(as_list(models), concepts, settings, samples, seed_range(seed, seeds), out, **options)
         if not plans:
             raise RecipeError("nothing is mapped without a model and a recipe: give one of each, or more.")
         display.title = plans[0].classifier.name if len(plans) == 1 else f"{len(plans)} runs"

@@ -65,9 +65,17 @@ def scan(
         show_notes(display, classifier, pool)
         if range_check:
             display.warn(range_doubt(classifier, pool, device=device))
-        how: dict[str, Any] = {"alpha": alpha, "pairs": pairs, "seed": seed, "device": device, "precision": precision}
-        others = to_classifiers(reference, trust=trust)
-        return scan_classifier(classifier, pool, reference=others, on_progress=display.follow(on_progress), **how)
+        options: dict[str, Any] = {
+            "alpha": alpha,
+            "pairs": pairs,
+            "seed": seed,
+            "device": device,
+            "precision": precision,
+        }
+        references = to_classifiers(reference, trust=trust)
+        return scan_classifier(
+            classifier, pool, reference=references, on_progress=display.follow(on_progress), **options
+        )
 
 
 @checked()
@@ -89,7 +97,9 @@ def scan_run(
     dry_run: bool = False,
     progress: "bool | ProgressDisplay" = True,
 ) -> ScannedRun:
-    """Scan a classifier for a backdoor unless its run has that scan; map suspects, write run, report; or only estimate. Return ScannedRun.
+    """Scan a classifier for a backdoor, map the suspects, and write a run with a report.
+
+    A run that holds this scan already is not scanned again.
 
     Args:
         model: A spec or a classifier.
@@ -117,9 +127,9 @@ def scan_run(
         pick_device(device)  # before any work
         classifier = to_classifier(model, trust=trust)
         pool = to_pool(samples, classifier)
-        others = to_classifiers(reference, trust=trust)
+        references = to_classifiers(reference, trust=trust)
         origin = MapOrigin(classifier=classifier, pool=pool, recipe=resolve(recipe), device=device, precision=precision)
-        plan = plan_scan(origin, out=out, reference=others, alpha=alpha, pairs=pairs, seed=seed)
+        plan = plan_scan(origin, out=out, reference=references, alpha=alpha, pairs=pairs, seed=seed)
         display.title = f"scan {classifier.name}"
         show_notes(display, classifier, pool)
         if range_check and plan.cached is None:
@@ -131,7 +141,9 @@ def scan_run(
 
 @checked()
 def open_scan(run: Run) -> "ScannedRun | None":
-    """Return a finished run's scan as :func:`scan_run` returned it, without scanning again or loading a network; ``None`` if it has none.
+    """Return a finished run's scan as :func:`scan_run` returned it; ``None`` if it has none.
+
+    Nothing is scanned again, and no network is loaded.
 
     Args:
         run: A run, or the path of one. A run below it, in its folder ``scans``, is opened by its own path.
@@ -139,8 +151,8 @@ def open_scan(run: Run) -> "ScannedRun | None":
     Raises:
         RunError: this is not a run directory, or its scan.json is damaged or of another version.
     """
-    opened = to_run(run)
-    found, report = SCAN.read(opened.path), opened.path / "report.html"
-    if found is None:
+    run_directory = to_run(run)
+    document, report = SCAN.read(run_directory.path), run_directory.path / "report.html"
+    if document is None:
         return None
-    return ScannedRun(opened, found, str(report) if report.is_file() else None, cached=True)
+    return ScannedRun(run_directory, document, str(report) if report.is_file() else None, cached=True)
