@@ -20,7 +20,7 @@ __all__ = ["CHECKS", "Check", "CheckContext", "Finding", "OnProgress", "Request"
 
 @dataclass(frozen=True)
 class Check:
-    """One entry of ``CHECKS``: a sanity check of maps, with its question, the function that judges, and the maps it needs made first.
+    """One entry of ``CHECKS``: a question about maps, and the functions that answer it.
 
     Attributes:
         question: What it finds out, as the command and the report print it.
@@ -34,7 +34,10 @@ class Check:
     needs: "Callable[[CheckContext], list[Request]] | None" = None
 
     def requests(self, context: CheckContext) -> list[Request]:
-        """Return requests for the other maps (another seed, randomised network, ...) that this check compares with; empty if none."""
+        """Return requests for the other maps that this check compares with; empty if there are none.
+
+        Such maps are from another seed, a randomised network, other samples.
+        """
         return self.needs(context) if self.needs and not context.too_small else []
 
 
@@ -53,7 +56,7 @@ CHECKS = {
 
 
 def choose(names: Sequence[str] = ()) -> list[str]:
-    """Return names of the checks to run, ``names`` or all, ordered as ``CHECKS``; PhospheneError for an unknown one or a lacking extra.
+    """Return the names of the checks to run, ``names`` or all, in the order of ``CHECKS``.
 
     Raises:
         PhospheneError: a check does not exist.
@@ -64,25 +67,27 @@ def choose(names: Sequence[str] = ()) -> list[str]:
             raise PhospheneError(
                 f"no check is called {name!r}.{nearest(str(name), list(CHECKS)) or ' Checks: ' + ', '.join(CHECKS)}"
             )
-    chosen = [name for name in CHECKS if name in names or not names]
-    if any(CHECKS[name].needs for name in chosen):
+    chosen_names = [name for name in CHECKS if name in names or not names]
+    if any(CHECKS[name].needs for name in chosen_names):
         require("skimage.metrics", "checks")
-    return chosen
+    return chosen_names
 
 
 def examine(name: str, context: CheckContext) -> Finding:
-    """Make the maps that the named check still lacks; return its Finding, ``cost`` being their number, without verdict if that fails.
+    """Make the maps that the named check still lacks, and return its Finding.
 
-    That is after a NumericError, or a WeightsError: some networks cannot be randomised; and if the maps are too small to
-    compare them with others. Maps that exist already cost nothing.
+    Its ``cost`` is their number. It has no verdict if the check could not be made.
+
+    It cannot after a NumericError, or a WeightsError, as some networks cannot be randomised, and if the maps are too
+    small to compare them with others. Maps that exist already cost nothing.
     """
-    check, before = CHECKS[name], len(context.made)
+    check, count_before = CHECKS[name], len(context.made)
     if check.needs and context.too_small:
-        why = f"its maps have sides below {LEAST_SIDE} pixels, too small to compare them with others."
-        return Finding(name, {}, None, f"It could not be judged: {why}")
+        reason = f"its maps have sides below {LEAST_SIDE} pixels, too small to compare them with others."
+        return Finding(name, {}, None, f"It could not be judged: {reason}")
     try:
         context.make(check.requests(context))
         finding = check.find(context)
     except (NumericError, WeightsError) as error:  # a randomised network may overflow; some cannot be randomised
         finding = Finding(name, {}, None, f"It could not be judged: {error}")
-    return dataclasses.replace(finding, cost=len(context.made) - before)
+    return dataclasses.replace(finding, cost=len(context.made) - count_before)

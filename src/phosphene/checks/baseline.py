@@ -21,7 +21,7 @@ Pair = tuple[ConceptMap, ConceptMap]
 
 @dataclass(frozen=True, eq=False)
 class Baseline:
-    """How similar a run's maps of different classes are, for every pair and measure: what other similarities are judged against.
+    """How similar a run's maps of different classes are: what other similarities are judged against.
 
     Attributes:
         values: Measure -> its value for every pair of maps.
@@ -37,32 +37,39 @@ class Baseline:
         return {name: float(values.mean()) for name, values in self.values.items()}
 
     def limit(self, name: str, count: int) -> float:
-        """Return how high the mean of measure ``name`` over ``count`` pairs may be to count as different classes, judged by ``values``.
+        """Return up to which mean over ``count`` pairs maps count as those of different classes.
 
-        Two standard errors of the difference of two means, one over ``count`` pairs, the other over pairs of
-        ``classes`` maps: the pairs share maps, so there are no more independent ones than maps. Chance alone exceeds
-        it about once in forty times, while a map that has not changed has a similarity of 1.
+        ``name`` is the measure. The limit lies above the mean of ``values`` by two standard errors of the difference of
+        two means, one over ``count`` pairs, the other over pairs of ``classes`` maps. Pairs share maps, so there are no
+        more independent ones than maps. Chance alone exceeds it about once in forty times, while a map that has not
+        changed has a similarity of 1.
         """
         deviation = max(float(self.values[name].std(correction=0)), LEAST_DEVIATION)
         return self.mean[name] + 2 * deviation * math.sqrt(1 / count + 1 / self.classes)
 
     def figures(self) -> dict[str, float]:
-        """Return mean and 95 % quantile of every similarity between classes, as ``hog_at_other_class`` and the like, for a finding."""
+        """Return mean and 95 % quantile of every similarity between classes, for a finding.
+
+        Their names are ``hog_at_other_class``, ``hog_at_other_class_p95`` and the like.
+        """
         means = {f"{name}_at_other_class": value for name, value in self.mean.items()}
-        high = {f"{name}_at_other_class_p95": float(values.quantile(0.95)) for name, values in self.values.items()}
-        return means | high
+        quantiles = {f"{name}_at_other_class_p95": float(values.quantile(0.95)) for name, values in self.values.items()}
+        return means | quantiles
 
 
 def first_of_each_class(maps: Iterable[ConceptMap]) -> list[ConceptMap]:
     """Return the first map of each class among ``maps``, in the order in which classes appear."""
-    first: dict[int, ConceptMap] = {}
+    first_maps: dict[int, ConceptMap] = {}
     for one in maps:
-        first.setdefault(one.index, one)
-    return list(first.values())
+        first_maps.setdefault(one.index, one)
+    return list(first_maps.values())
 
 
 def similarities(pairs: Iterable[Pair]) -> dict[str, torch.Tensor]:
-    """Return measure -> its values for pairs of maps, a float64 tensor (pairs,); maps are rendered as for scores, pixels of std 0.2."""
+    """Return measure -> its values for pairs of maps, a float64 tensor (pairs,).
+
+    Maps are rendered as for scores, with pixels of standard deviation 0.2.
+    """
     images = [[render(one.nu, SCORE_CONTRAST) for one in pair] for pair in pairs]
     return {
         name: torch.tensor([similarity(*pair) for pair in images], dtype=torch.float64)
@@ -76,8 +83,8 @@ def mean_similarities(pairs: Iterable[Pair]) -> dict[str, float]:
 
 
 def across_classes(maps: Sequence[ConceptMap]) -> "Baseline | None":
-    """Return the Baseline of maps: how similar the first maps of each class, at most 16, are in pairs; ``None`` if there is one class."""
-    chosen = first_of_each_class(maps)[:MOST_CLASSES]
-    if len(chosen) < 2:
+    """Return the Baseline of maps, from the first maps of at most 16 classes; ``None`` with one class."""
+    first_maps = first_of_each_class(maps)[:MOST_CLASSES]
+    if len(first_maps) < 2:
         return None
-    return Baseline(similarities(itertools.combinations(chosen, 2)), len(chosen))
+    return Baseline(similarities(itertools.combinations(first_maps, 2)), len(first_maps))

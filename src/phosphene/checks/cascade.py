@@ -8,11 +8,14 @@ from phosphene.checks.context import CheckContext, Request
 from phosphene.checks.finding import Finding, all_of, two_decimals
 
 # With the head and the last block randomised the network knows nothing of classes: the verdict is taken there.
-JUDGED = 2
+VERDICT_DEPTH = 2
 
 
 def needs(context: CheckContext) -> list[Request]:
-    """Return requests for ``context.chosen`` at each of ``context.depths``, and second seeds where needed; none if units are inner ones."""
+    """Return requests for ``context.chosen`` at each of ``context.depths``, and for second seeds.
+
+    Second seeds are for classes that have one seed only. There are no requests if some units are of inner layers.
+    """
     if context.has_inner_units:
         return []
     depths = context.depths if context.same_samples else [0, *context.depths]
@@ -20,38 +23,43 @@ def needs(context: CheckContext) -> list[Request]:
 
 
 def find(context: CheckContext) -> Finding:
-    """Judge maps made with head and last block randomised: return the Finding, passed if they no longer show the classes or outputs.
+    """Judge maps made with randomised blocks, which should no longer show the classes or outputs.
 
     Passed when, with head and last block randomised, HOG finds the maps no more similar than maps of different classes,
     and the intact network classifies them at chance.
     """
     if context.has_inner_units:
-        why = "Left out for units of inner layers, which need not depend on the last blocks: random-weights randomises all."
-        return Finding("cascade", {}, None, why)
+        note = (
+            "Left out for units of inner layers, which need not depend on the last blocks: "
+            "random-weights randomises all."
+        )
+        return Finding("cascade", {}, None, note)
     original = context.predict(context.chosen)
     figures = {"blocks": float(len(context.blocks)), **original.figures(0)}
     if not context.depths:
         return Finding("cascade", figures, None, "The network has no weights that could be randomised.")
     if not context.same_samples:
         figures |= context.similarity(context.take(context.under())).figures(0)
-    depth = min(JUDGED, len(context.blocks))
-    at = {}
+    depth = min(VERDICT_DEPTH, len(context.blocks))
+    results = {}
     for each in context.depths:
         maps = context.take(context.under(each))
-        at[each] = (context.similarity(maps), context.predict(maps))
-        figures |= at[each][0].figures(each) | at[each][1].figures(each)
-    similarity, predictions = at[depth]
-    recognised = original.beyond_chance or None  # else the network recognises nothing here anyway
-    passed = all_of(similarity.as_different_classes, predictions.at_chance, recognised)
+        results[each] = (context.similarity(maps), context.predict(maps))
+        figures |= results[each][0].figures(each) | results[each][1].figures(each)
+    similarity, predictions = results[depth]
+    maps_recognised = original.beyond_chance or None  # else the network recognises nothing here anyway
+    passed = all_of(similarity.as_different_classes, predictions.at_chance, maps_recognised)
     scale = "HOG, 1 is the same image"
     if similarity.limit is not None and context.across is not None:
         figures["hog_limit"] = similarity.limit
-        other = two_decimals(context.across.mean["hog"])
-        scale += f"; maps of different {context.words.several} {other}, limit {two_decimals(similarity.limit)}"
+        between_classes = two_decimals(context.across.mean["hog"])
+        scale += (
+            f"; maps of different {context.words.several} {between_classes}, limit {two_decimals(similarity.limit)}"
+        )
     figures |= context.reference()
-    what = "the head" if depth == 1 else f"the head and the last block ({context.blocks[depth - 1]})"
+    part = "the head" if depth == 1 else f"the head and the last block ({context.blocks[depth - 1]})"
     facts = (
-        f"With {what} randomised, the new maps resemble the original ones by {two_decimals(similarity.mean['hog'])} "
+        f"With {part} randomised, the new maps resemble the original ones by {two_decimals(similarity.mean['hog'])} "
         f"({scale}), and {context.words.recognised('the trained network', str(predictions))}, of the original ones "
         f"{original.hits}."
     )

@@ -1,4 +1,4 @@
-"""What checks work with: the maps to check, the means to make others by the same recipe, and what these have in common.
+"""What checks work with: the maps to check, and the means to make others by the same recipe.
 
 A map that two checks need is made once.
 """
@@ -37,7 +37,7 @@ OnProgress = Callable[[int, int, tuple[str, ...], Step, bool], None]
 
 @dataclass(frozen=True)
 class Request:
-    """A map that a check asks for: class and seed, how many of the network's blocks are randomised, and the spec of the samples.
+    """A map that a check asks for.
 
     Attributes:
         job: Class and seed.
@@ -51,7 +51,9 @@ class Request:
 
 
 class CheckContext:
-    """What checks work with: the maps, network, samples and recipe; makes the other maps that checks ask for and keeps them in ``made``.
+    """What checks work with: maps, network, samples and recipe.
+
+    It makes the other maps that checks ask for, and keeps them in ``made``.
 
     Args:
         classifier: The network that the maps come from.
@@ -88,12 +90,15 @@ class CheckContext:
 
     @property
     def classes(self) -> int:
-        """Number of ``chosen`` maps that count as independent: maps that pull up the same class count once."""
+        """Number of ``chosen`` maps that count as independent: those that pull up the same class count once."""
         return len(disjoint(one.concept for one in self.chosen))
 
     @property
     def has_inner_units(self) -> bool:
-        """Whether some ``chosen`` maps are of units of inner layers, on which the layers that follow have no influence."""
+        """Whether some ``chosen`` maps are of units of inner layers.
+
+        The layers that follow have no influence on these.
+        """
         return any(one.concept.is_inner_unit for one in self.chosen)
 
     @property
@@ -103,7 +108,10 @@ class CheckContext:
 
     @cached_property
     def words(self) -> Words:
-        """What the ``chosen`` maps are of, in words; a map of a unit is a hit if its unit is above its 99th percentile over the samples."""
+        """What the ``chosen`` maps are of, in words.
+
+        A map of a unit is a hit if its unit is above its 99th percentile over the samples.
+        """
         return Words.of(one.concept for one in self.chosen)
 
     # --- other maps
@@ -115,11 +123,14 @@ class CheckContext:
 
     @cached_property
     def depths(self) -> list[int]:
-        """Numbers of last blocks that the cascade randomises, in rising order; the last is all of them, empty if there are none."""
+        """Numbers of last blocks that the cascade randomises, in rising order.
+
+        The last is all of them; there are none if the network has no blocks.
+        """
         return few_depths(len(self.blocks))
 
     def network(self, depth: int) -> Classifier:
-        """Return a copy of the classifier with its last ``depth`` blocks randomised; for depth 0 the classifier itself."""
+        """Return a copy of the classifier with its last ``depth`` blocks randomised; itself for depth 0."""
         if depth == 0:
             return self.classifier
         samples = torch.cat([self.pool.pixels[:SAMPLES], self.pool.held_out])[:SAMPLES].float() / 255
@@ -130,19 +141,24 @@ class CheckContext:
         return Engine(self.network(depth), device=self.device, precision=self.precision)
 
     def under(self, depth: int = 0, samples: str = "") -> list[Request]:
-        """Return requests to make ``chosen`` (maps of a few classes, one each) again with ``depth`` randomised blocks or other samples."""
+        """Return requests to make the ``chosen`` maps again with ``depth`` randomised blocks or other samples."""
         return [Request(one.job, depth, samples) for one in self.chosen]
 
     def second_seeds(self) -> list[Request]:
-        """Return requests for one further seed of each map in ``chosen`` whose class has a single seed in the run; makes nothing itself."""
+        """Return requests for a further seed of each ``chosen`` map whose class has one seed in the run."""
         return [Request(_next_seed(one)) for one in self.chosen if not self._other_seeds(one)]
 
     def same_class(self, one: ConceptMap) -> list[ConceptMap]:
-        """Return maps of ``one``'s class from other seeds: the run's, or the one made for :meth:`second_seeds`, which must exist by now."""
+        """Return maps of ``one``'s class from other seeds.
+
+        They are the run's, or the one made for :meth:`second_seeds`, which must exist by now.
+        """
         return self._other_seeds(one) or [self.made[Request(_next_seed(one))]]
 
     def make(self, requests: Iterable[Request]) -> None:
-        """Compute the requested maps that do not exist yet, in groups of one network and samples, and store them in ``made``.
+        """Compute the requested maps that do not exist yet, and store them in ``made``.
+
+        Maps of one network and one set of samples are made together.
 
         Raises:
             NumericError: a network returns NaN or infinity.
@@ -160,25 +176,30 @@ class CheckContext:
                     self.made |= {Request(job, depth, samples): one for job, one in zip(group, maps, strict=True)}
 
     def take(self, requests: Iterable[Request]) -> list[ConceptMap]:
-        """Return the maps for requests that :meth:`make` has fulfilled already, in their order; KeyError if one is missing."""
+        """Return the maps of requests that :meth:`make` has fulfilled; KeyError if one is missing."""
         return [self.made[request] for request in requests]
 
     # --- measurements
 
     def predict(self, maps: Sequence[ConceptMap], depth: int = 0) -> MapPredictions:
-        """Classify maps by the network, or its last ``depth`` blocks randomised; return the MapPredictions (hits, mean confidence)."""
+        """Classify maps by the network, or with its last ``depth`` blocks randomised."""
         with self.engine(depth) as engine:
-            reader, targets = engine_and_targets(engine, [one.concept for one in maps], self.pool.to(engine.device))
-            return predictions_of(logits_of_maps(reader, maps), targets.cpu(), reader.classifier)
+            units_engine, targets = engine_and_targets(
+                engine, [one.concept for one in maps], self.pool.to(engine.device)
+            )
+            return predictions_of(logits_of_maps(units_engine, maps), targets.cpu(), units_engine.classifier)
 
     @cached_property
     def across(self) -> "Baseline | None":
-        """The similarities between the run's maps of different classes, as a Baseline, cached; ``None`` if there is only one class."""
+        """The similarities between the run's maps of different classes; ``None`` with one class."""
         return across_classes(self.maps)
 
     @cached_property
     def within(self) -> dict[str, float]:
-        """Per measure, mean similarity of the ``chosen`` maps to maps of the same class from other seeds, which must have been made."""
+        """Mean similarity, per measure, of the ``chosen`` maps to those of the same class from other seeds.
+
+        The latter must have been made.
+        """
         return mean_similarities((one, other) for one in self.chosen for other in self.same_class(one))
 
     def judge(
@@ -191,19 +212,25 @@ class CheckContext:
         if_failed: str,
         beyond_chance: "Sequence[bool | None]",
     ) -> Finding:
-        """Return the Finding of a check of the ``chosen`` maps: :func:`judged`, given how many classes they are of and what these are."""
-        what = self.words.several
+        """Return the Finding of a check of the ``chosen`` maps: :func:`judged` with their classes and words."""
+        noun = self.words.several
         return judged(
-            name, figures, self.classes, passed, facts, if_passed, if_failed, what, beyond_chance=beyond_chance
+            name, figures, self.classes, passed, facts, if_passed, if_failed, noun, beyond_chance=beyond_chance
         )
 
     def reference(self) -> dict[str, float]:
-        """Return figures for a finding, by name: similarity of maps across classes, and across seeds of a class, whose maps must exist."""
+        """Return the similarities across classes, and across seeds of a class, as figures of a finding.
+
+        Maps of second seeds must exist.
+        """
         across = self.across.figures() if self.across else {}
         return across | {f"{name}_at_other_seed": value for name, value in self.within.items()}
 
     def similarity(self, others: Sequence[ConceptMap]) -> "Similarity":
-        """Return the :class:`Similarity`, limit included, of the ``chosen`` maps to ``others``, one of the same class for each."""
+        """Return the similarity, limit included, of the ``chosen`` maps to others.
+
+        ``others`` has one map of the same class for each.
+        """
         mean = mean_similarities(zip(self.chosen, others, strict=True))
         return Similarity(mean, self.across.limit("hog", len(others)) if self.across else None)
 
@@ -212,19 +239,24 @@ class CheckContext:
         return [other for other in self.maps if other.index == one.index and other.seed != one.seed]
 
     def _on_step(self, group: Sequence[Job], depth: int, samples: str) -> "Callable[[Step], None] | None":
-        """Return a callback that passes a group's Steps, with map labels and counts, to ``on_progress``; ``None`` if that is not set."""
+        """Return a callback that passes steps of a group on to ``on_progress``; ``None`` without one.
+
+        It adds the labels of the maps and their counts.
+        """
         if self.on_progress is None:
             return None
-        on_progress, made, known = self.on_progress, len(self.made), self.classifier.labels
-        why = f"{depth} of {len(self.blocks)} blocks randomised: " if depth else f"from {samples}: " * bool(samples)
-        labels = tuple(why * (place == 0) + first_synonym(job.concept(known).label) for place, job in enumerate(group))
-        of_units, total = any(is_unit(job.index) for job in group), max(self.maps_total, made + len(group))
-        return lambda step: on_progress(made, total, labels, step, of_units)
+        on_progress, maps_done, class_labels = self.on_progress, len(self.made), self.classifier.labels
+        prefix = f"{depth} of {len(self.blocks)} blocks randomised: " if depth else f"from {samples}: " * bool(samples)
+        labels = tuple(
+            prefix * (place == 0) + first_synonym(job.concept(class_labels).label) for place, job in enumerate(group)
+        )
+        of_units, total = any(is_unit(job.index) for job in group), max(self.maps_total, maps_done + len(group))
+        return lambda step: on_progress(maps_done, total, labels, step, of_units)
 
 
 @dataclass(frozen=True)
 class Similarity:
-    """Mean similarity, by measure, of a check's ``chosen`` maps to maps of the same classes made in another way, and the limit for HOG.
+    """Mean similarity of a check's ``chosen`` maps to maps of the same classes made in another way.
 
     Attributes:
         mean: Measure -> mean similarity.
@@ -236,11 +268,17 @@ class Similarity:
 
     @property
     def as_different_classes(self) -> "bool | None":
-        """Whether the maps are no more similar (HOG) than maps of different classes; ``None`` if the run has only one class."""
+        """Whether the maps are no more similar (HOG) than maps of different classes.
+
+        It is ``None`` if the run has only one class.
+        """
         return None if self.limit is None else self.mean["hog"] <= self.limit
 
     def figures(self, condition: object) -> dict[str, float]:
-        """Return the mean similarities under names such as ``hog_at_2``, with ``condition`` after ``_at_``, for a finding."""
+        """Return the mean similarities for a finding, under names such as ``hog_at_2``.
+
+        The name ends with the ``condition``.
+        """
         return {f"{name}_at_{condition}": value for name, value in self.mean.items()}
 
 
@@ -251,7 +289,7 @@ def _next_seed(one: ConceptMap) -> Job:
 
 def choose_maps(maps: Sequence[ConceptMap], most: int) -> list[ConceptMap]:
     """Return the maps that checks make again: the first map of at most ``most`` classes, spread evenly over all classes."""
-    offered = first_of_each_class(maps)
-    if len(offered) <= most:
-        return offered
-    return [offered[round(place * (len(offered) - 1) / max(most - 1, 1))] for place in range(most)]
+    first_maps = first_of_each_class(maps)
+    if len(first_maps) <= most:
+        return first_maps
+    return [first_maps[round(place * (len(first_maps) - 1) / max(most - 1, 1))] for place in range(most)]

@@ -8,10 +8,13 @@ from phosphene.checks.finding import Finding, two_decimals
 
 
 def find(context: CheckContext) -> Finding:
-    """Return a finding (figures only): 1 less the mean similarity between seeds of a class, the run's or second ones made before."""
+    """Return a finding of figures only: 1 less the mean similarity between seeds of a class.
+
+    Seeds are those of the run, or second ones that were made before.
+    """
     groups = [[one, *context.same_class(one)] for one in context.chosen]
-    inside = mean_similarities(pair for group in groups for pair in itertools.combinations(group, 2))
-    figures = {f"diversity_{name}_at_seeds": 1 - value for name, value in inside.items()}
+    within = mean_similarities(pair for group in groups for pair in itertools.combinations(group, 2))
+    figures = {f"diversity_{name}_at_seeds": 1 - value for name, value in within.items()}
     facts = (
         f"Seeds of one concept differ by {two_decimals(figures['diversity_hog_at_seeds'])} "
         "(1 less HOG; 0 is the same image)"

@@ -17,9 +17,9 @@ from phosphene.metrics.scores import CONTRASTS
 
 
 def find(context: CheckContext) -> Finding:
-    """Return a finding (figures only): at seven contrasts, mean class probability of maps, and share of samples moved by subtracting them.
+    """Return a finding of figures only: mean class probability and targeting rate at seven contrasts.
 
-    The share of samples is the targeting rate, on held-out samples.
+    The targeting rate is the share of held-out samples that are moved by subtracting a map.
 
     The image is ``clip(0.5 - q nu / std(nu))``, and ``q nu / std(nu)`` is subtracted from samples, so that both have
     the same deviation. Held-out samples that the network classifies as the class already are left out. There is no
@@ -31,21 +31,28 @@ def find(context: CheckContext) -> Finding:
         nu = torch.stack([one.nu for one in context.chosen]).to(engine.device, engine.dtype)
         unit = nu / nu.flatten(1).std(1, correction=0).clamp_min(torch.finfo(nu.dtype).tiny).view(-1, 1, 1, 1)
         concepts = [one.concept for one in context.chosen]
-        reader, targets = engine_and_targets(engine, concepts, context.pool.to(engine.device))
-        for contrast, logits in zip(CONTRASTS, logits_at_contrasts(reader, context.chosen, CONTRASTS), strict=True):
-            figures |= predictions_of(logits, targets.cpu(), reader.classifier).figures(f"{contrast:g}")
-            rates = [rate for rate in targeting_rates(reader, held_out, contrast * unit, targets) if rate is not None]
+        units_engine, targets = engine_and_targets(engine, concepts, context.pool.to(engine.device))
+        for contrast, logits in zip(
+            CONTRASTS, logits_at_contrasts(units_engine, context.chosen, CONTRASTS), strict=True
+        ):
+            figures |= predictions_of(logits, targets.cpu(), units_engine.classifier).figures(f"{contrast:g}")
+            rates = [
+                rate for rate in targeting_rates(units_engine, held_out, contrast * unit, targets) if rate is not None
+            ]
             if rates:
                 figures[f"targeting_at_{contrast:g}"] = sum(rates) / len(rates)
     return Finding("fidelity", figures, None, _explain(figures, context.words))
 
 
 def _explain(figures: dict[str, float], words: Words) -> str:
-    """Return sentences on how the class's probability (or percentile) and the targeting rate change with contrast, from the figures."""
+    """Return sentences on how class probability and targeting rate change with contrast.
+
+    Of units it is the percentile in place of the probability.
+    """
     first, middle, last = (f"{contrast:g}" for contrast in (CONTRASTS[0], SCORE_CONTRAST, CONTRASTS[-1]))
     low, value, high = (words.number(figures[f"p_class_at_{contrast}"]) for contrast in (first, middle, last))
-    given = "the network gives a map's class p" if words.kind == "class" else f"the {words.confidence} of the maps is"
-    facts = f"At contrast {middle} {given} {value}"
+    subject = "the network gives a map's class p" if words.kind == "class" else f"the {words.confidence} of the maps is"
+    facts = f"At contrast {middle} {subject} {value}"
     ranges = [f"{words.confidence if words.kind == 'class' else 'it'} goes from {low} to {high}"]
     if f"targeting_at_{middle}" in figures:
         rates = [percent(figures[f"targeting_at_{contrast}"]) for contrast in (first, middle, last)]

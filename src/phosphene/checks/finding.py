@@ -17,7 +17,7 @@ FEWEST = 4  # maps of different classes from which a check can pass or fail
 
 @dataclass(frozen=True)
 class Finding:
-    """The outcome of one check: name, measured figures, whether it passed (``None`` if not judged), explanation, number of maps made.
+    """The outcome of one check.
 
     Attributes:
         name: Name of the check.
@@ -35,12 +35,19 @@ class Finding:
 
     @property
     def verdict(self) -> str:
-        """``passed``, ``FAILED``, ``undecided`` if not judged, ``too few to tell`` (under 4 classes) or ``figures only`` (no rule)."""
+        """``passed``, ``FAILED``, ``undecided``, ``too few to tell`` or ``figures only``.
+
+        ``undecided`` is what was not judged, ``too few to tell`` a check of under 4 classes, ``figures only`` a check
+        without a rule.
+        """
         return verdict(self.name, self.passed, self.explanation)
 
     @property
     def conditions(self) -> dict[str, dict[str, float]]:
-        """The figures named ``MEASURE_at_CONDITION``, as condition -> measure -> value, for a table: ``{"2": {"hog": 0.1}}``."""
+        """The figures named ``MEASURE_at_CONDITION`` as condition -> measure -> value, for a table.
+
+        An example is ``{"2": {"hog": 0.1}}``.
+        """
         table: dict[str, dict[str, float]] = {}
         for key, value in self.figures.items():
             name, at, condition = key.partition("_at_")
@@ -50,7 +57,7 @@ class Finding:
 
     @property
     def columns(self) -> list[str]:
-        """Column names of a table of :attr:`conditions`: every measure that some condition has, once, in order of appearance."""
+        """Column names of a table of :attr:`conditions`: every measure, once, in order of appearance."""
         return list(dict.fromkeys(name for figures in self.conditions.values() for name in figures))
 
     @property
@@ -65,7 +72,7 @@ class Finding:
 
     @classmethod
     def from_dict(cls, facts: dict[str, Any]) -> "Finding":
-        """Return the Finding of an entry of ``checks.json``; the reader of the file has checked types; a missing key is a KeyError.
+        """Return the Finding of an entry of ``checks.json``, whose reader has checked the types.
 
         Raises:
             KeyError: an attribute is missing.
@@ -85,7 +92,9 @@ def judged(
     *,
     beyond_chance: "Collection[bool | None]" = (),
 ) -> Finding:
-    """Return a Finding, explained by ``facts`` and by what ``passed`` means; neither passed nor failed if ``maps``, a number, is below 4.
+    """Return a Finding, explained by ``facts`` and by what ``passed`` means.
+
+    With fewer than 4 ``maps`` it is neither passed nor failed.
 
     Args:
         name: Name of the check.
@@ -111,7 +120,10 @@ def two_decimals(value: float) -> str:
 
 
 def all_of(*parts: "bool | None") -> "bool | None":
-    """Combine conditions, one per argument, maybe unknown: False if any is False, else ``None`` if any is ``None``, else True."""
+    """Combine conditions: False if any is False, else ``None`` if any is ``None``, else True.
+
+    ``None`` is a condition that is not known.
+    """
     if False in parts:
         return False
     return None if None in parts else True

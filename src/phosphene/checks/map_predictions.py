@@ -15,7 +15,7 @@ ALPHA = 0.05
 
 @dataclass(frozen=True)
 class MapPredictions:
-    """Summary of how a network classifies maps: mean probability of their classes, number of hits, and whether that beats chance.
+    """Summary of how a network classifies maps, and whether that beats chance.
 
     Attributes:
         p_class: Mean probability of a map's own class; of a unit or an output, its percentile.
@@ -36,11 +36,17 @@ class MapPredictions:
 
     @property
     def at_chance(self) -> "bool | None":
-        """Whether there are no more hits than chance gives, the opposite of ``beyond_chance``; ``None`` if that cannot be known."""
+        """Whether there are no more hits than chance gives; ``None`` if that cannot be known.
+
+        It is the opposite of ``beyond_chance``.
+        """
         return None if self.beyond_chance is None else not self.beyond_chance
 
     def figures(self, condition: object) -> dict[str, float]:
-        """Return mean probability and top-1 share for a finding, as ``p_class_at_0.2`` and ``top1_at_0.2`` if ``condition`` is 0.2."""
+        """Return mean probability and top-1 share for a finding.
+
+        For ``condition`` 0.2 they are ``p_class_at_0.2`` and ``top1_at_0.2``.
+        """
         return {f"p_class_at_{condition}": self.p_class, f"top1_at_{condition}": self.top1}
 
     def __str__(self) -> str:
@@ -48,45 +54,48 @@ class MapPredictions:
 
 
 def predictions_of(logits: Tensor, targets: Tensor, network: "Classifier | None" = None) -> MapPredictions:
-    """Return the MapPredictions (hits, mean probability, beyond chance or not) from logits (maps, classes) and each map's target.
+    """Return the MapPredictions of logits (maps, classes) and each map's target.
 
     Args:
         logits: (maps, classes), or (maps, classes + units).
         targets: What they should show: :func:`phosphene.engine.targets.targets_of`.
         network: The network that they come from; needed for units.
     """
-    found, units, exact = int(hits(logits, targets).sum()), 0, logits.double()
+    hit_count, units, exact = int(hits(logits, targets).sum()), 0, logits.double()
     if isinstance(network, UnitClassifier):
         units, confidences = len(network.layers), network.confidences(exact, targets)
     else:
         confidences = target_probabilities(exact, targets)
-    chance = beyond_chance(found, chance_rates(logits, targets, units))
-    return MapPredictions(float(confidences.mean()), found, len(logits), chance)
+    chance = beyond_chance(hit_count, chance_rates(logits, targets, units))
+    return MapPredictions(float(confidences.mean()), hit_count, len(logits), chance)
 
 
 def chance_rates(logits: Tensor, targets: Tensor, units: int = 0) -> list[float]:
-    """Return a list, per map the probability of a hit by chance: how often maps of other targets hit its target, at least 1 / classes.
+    """Return the probability of a hit by chance for each map.
 
-    One over the number of classes (of sets: the share of the target's classes; of units: 1 %, the share of samples
-    above the 99th percentile), or the share of the maps of other targets that hit this one: many networks have a class
-    that they predict for everything unknown. ``units`` is the number of columns of units, which are the last ones.
+    It is one over the number of classes (of sets: the share of the target's classes; of units: 1 %, the share of
+    samples above the 99th percentile), or, if that is more, the share of the maps of other targets that hit this one,
+    as many networks have a class that they predict for everything unknown. ``units`` is the number of columns of
+    units, which are the last ones.
     """
     rates = []
-    for own in targets:
-        others = logits[(targets != own) if own.ndim == 0 else (targets != own).any(1)]
-        share = float(hits(others, own.expand(len(others), *own.shape)).double().mean()) if len(others) else 0.0
-        if own.ndim == 0:
+    for target in targets:
+        others = logits[(targets != target) if target.ndim == 0 else (targets != target).any(1)]
+        share = float(hits(others, target.expand(len(others), *target.shape)).double().mean()) if len(others) else 0.0
+        if target.ndim == 0:
             least = 1 / logits.shape[1]
-        elif units and (own[-units - 1 : -1] > 0).any():
+        elif units and (target[-units - 1 : -1] > 0).any():
             least = 1 - ACTIVE
         else:
-            least = float((own > 0).sum() / (own != 0).sum())
+            least = float((target > 0).sum() / (target != 0).sum())
         rates.append(max(share, least))
     return rates
 
 
 def beyond_chance(hits: int, rates: Sequence[float]) -> "bool | None":
-    """Return whether chances ``rates``, one per map, give so many hits in less than 1 of 20 cases; ``None`` if all hits would not show it.
+    """Return whether chance gives so many hits in at most 1 of 20 cases.
+
+    It is ``None`` if not even all hits would show it.
 
     Args:
         hits: Number of hits.

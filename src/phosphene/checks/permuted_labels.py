@@ -15,7 +15,9 @@ TOLERANCE = 1e-9
 
 
 def find(context: CheckContext) -> Finding:
-    """Judge M_score and top-1 of the run's maps on its own network, classes permuted: a finding (top-1 must fall, M_score must not).
+    """Judge the M_score and top-1 of the run's maps on its own network, with permuted classes.
+
+    Top-1 must fall, ``M_score`` must not.
 
     Passed when ``M_score`` stays what it was to 1e-9, and top-1 falls from beyond chance to 1 over the number of
     concepts or below.
@@ -33,32 +35,32 @@ def find(context: CheckContext) -> Finding:
         return Finding("permuted-labels", {}, None, "With one class there is nothing to permute: map at least two.")
     with context.engine() as engine:
         logits = logits_of_maps(engine, context.maps).double()
-    score, right = m_score_of_logits(logits, concepts), top1(logits, truth)
+    score, top1_true = m_score_of_logits(logits, concepts), top1(logits, truth)
     shifts = sorted({1 + round(place * (count - 2) / (PERMUTATIONS - 1)) for place in range(PERMUTATIONS)})
-    scores, rights = [], []
+    scores, top1_permuted = [], []
     for shift in shifts:
         order = torch.arange(logits.shape[1])
         order[concepts] = torch.tensor(concepts).roll(shift)
         scores.append(m_score_of_logits(logits[:, order], concepts))
-        rights.append(top1(logits[:, order], truth))
+        top1_permuted.append(top1(logits[:, order], truth))
     figures = {
         "m_score_at_true": score,
         "m_score_at_permuted": sum(scores) / len(scores),
-        "top1_at_true": right,
-        "top1_at_permuted": sum(rights) / len(rights),
+        "top1_at_true": top1_true,
+        "top1_at_permuted": sum(top1_permuted) / len(top1_permuted),
         "largest_change": max(abs(other - score) for other in scores),
         "chance": 1 / count,
         "concepts": float(count),
     }
-    unchanged, wrong = figures["largest_change"] <= TOLERANCE, figures["top1_at_permuted"]
-    before, after = f"{score:.2f}", f"{figures['m_score_at_permuted']:.2f}"
-    change = f"stays at {before}" if before == after else f"goes from {before} to {after}"
+    unchanged, mean_top1_permuted = figures["largest_change"] <= TOLERANCE, figures["top1_at_permuted"]
+    score_text, permuted_text = f"{score:.2f}", f"{figures['m_score_at_permuted']:.2f}"
+    change = f"stays at {score_text}" if score_text == permuted_text else f"goes from {score_text} to {permuted_text}"
     facts = (
         f"With the labels permuted, M_score {change}, and "
-        f"top-1 goes from {percent(right)} to {percent(wrong)} (chance is {percent(1 / count)})."
+        f"top-1 goes from {percent(top1_true)} to {percent(mean_top1_permuted)} (chance is {percent(1 / count)})."
     )
     beyond_chance = predictions_of(logits, torch.tensor(truth)).beyond_chance
-    passed = all_of(unchanged, wrong <= 1 / count, beyond_chance)
+    passed = all_of(unchanged, mean_top1_permuted <= 1 / count, beyond_chance)
     if_passed = (
         "So M_score measures how sure and how varied the predictions are, and only top-1 whether they are correct: "
         "compare both."

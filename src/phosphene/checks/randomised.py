@@ -22,11 +22,13 @@ from phosphene.module_state import alone_with
 # Samples on which running statistics are measured again.
 SAMPLES = 32
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
-ROOT = "(root)"
+ROOT_BLOCK = "(root)"
 
 
 def blocks(classifier: Classifier) -> list[tuple[str, list[str]]]:
-    """Run the network once; return its blocks, last executed first, as (name, names of its modules that hold parameters).
+    """Return the network's blocks, the last executed first, from one run of it.
+
+    A block is its name and the names of its modules that hold parameters.
 
     Modules belong together by name: ``features.17.*``, ``layer4.1.*``, ``encoder_layer_11.*``. What holds no matrix of
     its own (a normalisation on the same level) belongs to the block before it. What is never executed comes last, and
@@ -36,27 +38,30 @@ def blocks(classifier: Classifier) -> list[tuple[str, list[str]]]:
     names = {part: name for name, part in module.named_modules()}
     holders = [name for part, name in names.items() if any(True for _ in part.parameters(recurse=False))]
     order = _execution_order(classifier)
-    by_block: dict[str, list[str]] = {}
+    members_of: dict[str, list[str]] = {}
     for name in sorted(holders, key=lambda name: _position(name, order)):
-        by_block.setdefault(_block_name(name), []).append(name)
-    ordered = sorted(by_block.items(), key=lambda row: max(_position(name, order) for name in row[1]))
-    merged: list[tuple[str, list[str]]] = []
-    for name, members in ordered:
-        matrices = [p for member in members for p in _own(module, member) if p.ndim > 1]
-        if matrices or not merged:
-            merged.append((name, members))
+        members_of.setdefault(_block_name(name), []).append(name)
+    groups = sorted(members_of.items(), key=lambda row: max(_position(name, order) for name in row[1]))
+    block_list: list[tuple[str, list[str]]] = []
+    for name, members in groups:
+        matrices = [p for member in members for p in _parameters_of(module, member) if p.ndim > 1]
+        if matrices or not block_list:
+            block_list.append((name, members))
         else:
-            merged[-1][1].extend(members)
-    return merged[::-1]
+            block_list[-1][1].extend(members)
+    return block_list[::-1]
 
 
 def few_depths(count: int) -> list[int]:
-    """Return up to five numbers of blocks to randomise, in rising order: 1, 2, a quarter, a half and all of ``count``."""
+    """Return up to five numbers of blocks to randomise, in rising order.
+
+    They are 1, 2, a quarter, a half and all of ``count``.
+    """
     return sorted({depth for depth in (1, 2, math.ceil(count / 4), math.ceil(count / 2), count) if 0 < depth <= count})
 
 
 def randomised(classifier: Classifier, depth: int, *, seed: int = 0, samples: "Tensor | None" = None) -> Classifier:
-    """Return a copy with random weights in its last ``depth`` blocks, batch norms there measured anew on any ``samples``; or WeightsError.
+    """Return a copy of a classifier with random weights in its last ``depth`` blocks.
 
     A random weight comes from a normal distribution with the mean and deviation of the trained tensor. A block has the
     same random weights at every depth.
@@ -75,57 +80,59 @@ def randomised(classifier: Classifier, depth: int, *, seed: int = 0, samples: "T
     all_blocks = blocks(classifier)
     if not 1 <= depth <= len(all_blocks):
         raise ValueError(f"depth {depth} is out of range: the network has {len(all_blocks)} blocks.")
-    made = copy.copy(classifier)
+    copied = copy.copy(classifier)
     # The network may be anything, a graph that refuses to be copied too.
-    refused = f"network {classifier.name} cannot be copied, and so not randomised"
+    problem = f"network {classifier.name} cannot be copied, and so not randomised"
     fix = "load it from a card with factory or arch."
-    with one_line(WeightsError, refused, fix), torch.no_grad(), alone_with(classifier.module):
-        made.module = copy.deepcopy(classifier.module)
-    made.name = f"{classifier.name} with {depth} blocks randomised"
+    with one_line(WeightsError, problem, fix), torch.no_grad(), alone_with(classifier.module):
+        copied.module = copy.deepcopy(classifier.module)
+    copied.name = f"{classifier.name} with {depth} blocks randomised"
     norms: list[Any] = []
     for number, (_, members) in enumerate(all_blocks[:depth]):
         generator = torch.Generator().manual_seed(seed * 1_000_003 + number)
         for member in members:
-            for parameter in _own(made.module, member):
+            for parameter in _parameters_of(copied.module, member):
                 _randomise(parameter, generator)
-            part = made.module.get_submodule(member)
+            part = copied.module.get_submodule(member)
             if isinstance(part, NORMS) and part.running_mean is not None:
                 norms.append(part)
     if norms and samples is not None:
-        _measure(made, norms, samples[:SAMPLES])
-    return made
+        _measure(copied, norms, samples[:SAMPLES])
+    return copied
 
 
 @torch.no_grad()
 def _randomise(parameter: Tensor, generator: torch.Generator) -> None:
-    """Overwrite a parameter in place by normal random values with the mean and standard deviation that it had."""
+    """Overwrite a parameter in place by normal random values of its mean and standard deviation."""
     trained = parameter.double()
-    drawn = torch.randn(parameter.shape, generator=generator, dtype=torch.float64).to(trained.device)
-    parameter.copy_(trained.mean() + trained.std(correction=0) * drawn)
+    noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64).to(trained.device)
+    parameter.copy_(trained.mean() + trained.std(correction=0) * noise)
 
 
 def _measure(classifier: Classifier, norms: list[Any], samples: Tensor) -> None:
-    """Replace the running mean and variance of some batch normalisations, in place, by those of one batch of samples (n, c, h, w)."""
+    """Replace the running mean and variance of batch normalisations by those of a batch (n, c, h, w)."""
     momenta = [part.momentum for part in norms]
     with Engine(classifier, device="cpu", micro_batch=len(samples)) as engine:
         for part in norms:
             part.train()
             part.momentum = 1.0
         engine.logits(samples)
-        measured = [(part.running_mean.clone(), part.running_var.clone()) for part in norms]
-    for part, momentum, (mean, variance) in zip(norms, momenta, measured, strict=True):
+        statistics = [(part.running_mean.clone(), part.running_var.clone()) for part in norms]
+    for part, momentum, (mean, variance) in zip(norms, momenta, statistics, strict=True):
         part.momentum = momentum
         part.running_mean.copy_(mean)
         part.running_var.copy_(variance)
 
 
 def _execution_order(classifier: Classifier) -> dict[str, int]:
-    """Run the network on a grey image; return, by module name, the position at which each module was last executed."""
+    """Return, by module name, the position at which each module was last executed.
+
+    The network runs on a grey image.
+    """
     names, order = hookable(classifier.module), dict[str, int]()
     count = itertools.count()
 
     def note(part: nn.Module, *_: object) -> None:
-        """Forward hook: store the current position in the pass for the module that was just executed."""
         order[names[part]] = next(count)
 
     with Engine(classifier, device="cpu") as engine, forward_hooks(list(names), note):
@@ -134,17 +141,20 @@ def _execution_order(classifier: Classifier) -> dict[str, int]:
 
 
 def _position(name: str, order: dict[str, int]) -> int:
-    """Return the position where a module's own parameters are used: a container's first part's, an uncalled part's container's, or -1."""
-    inside = [place for other, place in order.items() if other != name and other.startswith(f"{name}." if name else "")]
-    if inside:  # a container: its own parameters are used before its parts are
-        return min(inside)
+    """Return the position at which a module's own parameters are used; -1 if they never are.
+
+    It is that of a container's first part, or of the container whose part is not called itself.
+    """
+    places = [place for part, place in order.items() if part != name and part.startswith(f"{name}." if name else "")]
+    if places:  # a container: its own parameters are used before its parts are
+        return min(places)
     while name not in order and "." in name:  # a part that its container uses without calling it
         name = name.rpartition(".")[0]
     return order.get(name, -1)
 
 
 def _block_name(name: str) -> str:
-    """Return the name of the block that a module belongs to, from the module's name: ``layer4.1`` for ``layer4.1.conv2``.
+    """Return the name of the block that a module belongs to: ``layer4.1`` for ``layer4.1.conv2``.
 
     It is the module's name up to the first part that ends in a number, and the next part if that is a number alone:
     ``features.17.conv.0`` is in ``features.17``, ``layer4.1.conv2`` in ``layer4.1``, ``fc`` in ``fc``. The nameless
@@ -155,11 +165,11 @@ def _block_name(name: str) -> str:
         if part.isdecimal():
             return ".".join(parts[: place + 1])
         if re.search(r"[0-9]$", part):
-            more = place + 1 < len(parts) and parts[place + 1].isdecimal()
-            return ".".join(parts[: place + 1 + more])
-    return name or ROOT
+            has_number = place + 1 < len(parts) and parts[place + 1].isdecimal()
+            return ".".join(parts[: place + 1 + has_number])
+    return name or ROOT_BLOCK
 
 
-def _own(module: nn.Module, name: str) -> list[nn.Parameter]:
-    """Return the parameters that the submodule ``name`` itself holds, without those of the submodules inside it."""
+def _parameters_of(module: nn.Module, name: str) -> list[nn.Parameter]:
+    """Return the parameters that a submodule itself holds, without those of the submodules inside it."""
     return list(module.get_submodule(name).parameters(recurse=False))

@@ -11,35 +11,44 @@ SYNTHETIC = ("synthetic:pink", "synthetic:dead-leaves")
 
 
 def needs(context: CheckContext) -> list[Request]:
-    """Return requests for ``context.chosen`` again from each other set of samples, and for a second seed where a class has only one."""
+    """Return requests for ``context.chosen`` from each other set of samples, and for second seeds.
+
+    Second seeds are for classes that have one seed only.
+    """
     return [*(request for requests in _by_set(context).values() for request in requests), *context.second_seeds()]
 
 
 def find(context: CheckContext) -> Finding:
-    """Judge maps from other samples: a finding, passed if each set has hits beyond chance, and at least half the run's share of hits."""
-    own = context.predict(context.chosen)
-    figures = own.figures("run")
-    parts, lines = [], []
+    """Judge maps made from other samples, which the network should recognise as well.
+
+    Passed if the hits of each set are beyond chance, and at least half as frequent as those of the run.
+    """
+    run_predictions = context.predict(context.chosen)
+    figures = run_predictions.figures("run")
+    conditions, lines = [], []
     for name, requests in _by_set(context).items():
         maps = context.take(requests)
         similarity, predictions = context.similarity(maps), context.predict(maps)
         figures |= similarity.figures(name) | predictions.figures(name)
-        parts += [predictions.beyond_chance, predictions.top1 >= own.top1 / 2]
+        conditions += [predictions.beyond_chance, predictions.top1 >= run_predictions.top1 / 2]
         lines.append(f"{predictions} from {name} (similarity {two_decimals(similarity.mean['hog'])})")
     figures |= context.reference()
-    passed = all_of(*parts) if own.beyond_chance else None
-    words, of_run = context.words, f"{own} of the run's maps"
+    passed = all_of(*conditions) if run_predictions.beyond_chance else None
+    words, of_run = context.words, f"{run_predictions} of the run's maps"
     facts = sentence(
         f"{words.recognised('the network', of_run)}, {', '.join(lines)}; two seeds of one {words.kind} "
         f"have a similarity of {two_decimals(context.within['hog'])} (HOG, 1 is the same image)"
     )
     if_passed = "So the network recognises maps that were made from other samples, too."
     if_failed = "So the maps depend on the samples: name those that were used, and compare only maps from the same."
-    beyond_chance = [own.beyond_chance, *parts]
+    beyond_chance = [run_predictions.beyond_chance, *conditions]
     return context.judge("samples", figures, passed, facts, if_passed, if_failed, beyond_chance)
 
 
 def _by_set(context: CheckContext) -> dict[str, list[Request]]:
-    """Return sample spec -> requests for the ``chosen`` maps: synthetic sets but the context's pool, which is included if not the run's."""
-    own = {} if context.same_samples else {context.pool.spec: context.under()}
-    return own | {spec: context.under(samples=spec) for spec in SYNTHETIC if spec != context.pool.spec}
+    """Return sample spec -> requests for the ``chosen`` maps, for each other set of samples.
+
+    They are synthetic sets, and the context's pool if it is not the run's.
+    """
+    pool_requests = {} if context.same_samples else {context.pool.spec: context.under()}
+    return pool_requests | {spec: context.under(samples=spec) for spec in SYNTHETIC if spec != context.pool.spec}

@@ -1,4 +1,4 @@
-"""How findings say that a network recognises maps: by their class, or, of units and outputs, by the percentiles of the samples."""
+"""How findings say that a network recognises maps of classes, or of units and outputs."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -7,15 +7,15 @@ from typing import Self
 from phosphene.concepts import Concept
 from phosphene.formats import BEYOND, percent
 
-KINDS = {"class": "classes", "unit": "units", "output": "outputs", "concept": "concepts"}
+PLURALS = {"class": "classes", "unit": "units", "output": "outputs", "concept": "concepts"}
 
 
 @dataclass(frozen=True)
 class Words:
-    """What the maps of a finding are of, as ``kind``: ``class`` (or a set of them), ``unit``, ``output``, or ``concept`` if some of each.
+    """What the maps of a finding are of, in words.
 
     Attributes:
-        kind: A key of ``KINDS``.
+        kind: ``class`` (or a set of them), ``unit``, ``output``, or ``concept`` if there are some of each.
     """
 
     kind: str
@@ -29,10 +29,13 @@ class Words:
     @property
     def several(self) -> str:
         """The plural of ``kind``."""
-        return KINDS[self.kind]
+        return PLURALS[self.kind]
 
     def recognised(self, network: str, maps: str) -> str:
-        """Return a clause that says that ``network`` ("the network") recognises ``maps`` ("3 of 4"), without capital and full stop."""
+        """Return a clause that says that a network recognises maps, without capital and full stop.
+
+        ``network`` is "the network" and ``maps`` "3 of 4", for example.
+        """
         if self.kind == "class":
             return f"{network} classifies {maps} as their class"
         verb = {

@@ -262,8 +262,8 @@ class Executor(Protocol):
 
         Args:
             plans: The plans of the runs.
-            take: Returns the next group; ``None`` ends the work. A group that failed may come back in parts, so ``take``
-                is called again after every event.
+            take: Returns the next group; ``None`` ends the work. A group that failed may come back in parts, so it is
+                called again after every event.
             stop: Says between two steps whether to end now; what is under way is left with a checkpoint.
 
         Raises:
