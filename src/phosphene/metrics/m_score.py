@@ -16,7 +16,7 @@ from phosphene.metrics.predictions import logits_of_maps, pulled_up_logits
 
 
 def divergences(logits: Tensor, concepts: Sequence[int]) -> Tensor:
-    """Return each map's ``KL(p(y | map) || p(y))`` over L concepts, nats, float64 (maps,), from a target's logits; ConceptError if L < 2.
+    """Return each map's ``KL(p(y | map) || p(y))`` over L concepts in nats, a float64 tensor (maps,).
 
     Args:
         logits: The target's logits for each map's image, (maps, classes).
@@ -25,11 +25,11 @@ def divergences(logits: Tensor, concepts: Sequence[int]) -> Tensor:
     Raises:
         ConceptError: no maps, or fewer than two different concepts, which leave nothing to compare.
     """
-    chosen = sorted(set(concepts))
-    _require_several(len(chosen))
+    columns = sorted(set(concepts))
+    _require_several(len(columns))
     if len(logits) == 0:
         raise ConceptError("M_score is over maps: there are none.")
-    log_p = logits.detach().cpu().double()[:, chosen].log_softmax(1)  # Eq. 3
+    log_p = logits.detach().cpu().double()[:, columns].log_softmax(1)  # Eq. 3
     log_marginal = log_p.logsumexp(0) - math.log(len(log_p))  # Eq. 4
     p = log_p.exp()
     return torch.where(p > 0, p * (log_p - log_marginal), 0).sum(1)
@@ -42,7 +42,9 @@ def _require_several(concepts: int) -> None:
 
 
 def m_score_of_logits(logits: Tensor, concepts: Sequence[int]) -> float:
-    """Return the ``M_score``, ``exp(mean KL(p(y | map) || p(y))) / L`` in [1 / L, 1], of logits (maps, classes); y is among L ``concepts``.
+    """Return the ``M_score`` of a target's logits for maps: ``exp(mean KL(p(y | map) || p(y))) / L``.
+
+    It is in [1 / L, 1], and y is among the L ``concepts``.
 
     The softmax is over the L concepts alone, the marginal is the mean over the maps. Like the Inception Score it
     ignores labels: a target with permuted classes scores the same. Compare top-1 as well.
@@ -63,13 +65,18 @@ def m_score_of_logits(logits: Tensor, concepts: Sequence[int]) -> float:
 
 
 def m_score_of_divergence(divergence: Tensor, concepts: int) -> float:
-    """Return the ``M_score``, a float in [1 / concepts, 1], of a mean divergence in nats, a 0-d tensor, over ``concepts`` (Eq. 5)."""
+    """Return the ``M_score`` of a mean divergence over ``concepts`` concepts (Eq. 5).
+
+    ``divergence`` is in nats, a 0-dimensional tensor; the score is in [1 / concepts, 1].
+    """
     return min(max(float(divergence.exp()) / concepts, 1 / concepts), 1.0)  # rounding may exceed the bounds
 
 
 @checked()
 def m_score(maps: Iterable[ConceptMap], target: Model, *, device: str = "auto") -> float:
-    """Classify maps of L concepts by a target; return ``M_score``, a float in [1 / L, 1], whatever label it gives; ConceptError if L < 2.
+    """Return the ``M_score``, in [1 / L, 1], of maps of L concepts that a target classifies.
+
+    Which labels it gives them makes no difference.
 
     A union has one logit, the log-sum-exp of its classes' logits, and a contrast that of its left side: ``M_score``
     asks what the image shows. What it is told from has no part in it, so maps that pull up the same count as one concept.

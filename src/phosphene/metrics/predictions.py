@@ -19,11 +19,11 @@ SCORE_CONTRAST = 0.2
 # Pixels that are rendered and resized together; bounds the memory for runs of many maps.
 BATCH_PIXELS = 32 * 224 * 224
 # Classes that are stored of each prediction.
-TOP = 5
+STORED_CLASSES = 5
 
 
 def logits_of_maps(engine: Engine, maps: Iterable[ConceptMap], contrast: float = SCORE_CONTRAST) -> Tensor:
-    """Render maps at one contrast, resize them, and return the classifier's logits (maps, classes), on the CPU; ConceptError if no maps.
+    """Return a classifier's logits (maps, classes) for the images of maps at one contrast, on the CPU.
 
     Images are rendered at the source's size, then resized bilinearly, antialiased, to the classifier's. Labels are
     not compared: see :func:`phosphene.metrics.matching.match`.
@@ -37,16 +37,19 @@ def logits_of_maps(engine: Engine, maps: Iterable[ConceptMap], contrast: float =
 
 
 def logits_at_contrasts(engine: Engine, maps: Iterable[ConceptMap], contrasts: Sequence[float]) -> Tensor:
-    """Render maps at several contrasts and return the classifier's logits (contrasts, maps, classes), in one pass over ``maps``."""
+    """Return a classifier's logits (contrasts, maps, classes) for maps rendered at several contrasts.
+
+    It is one pass over ``maps``.
+    """
     size = engine.classifier.input.size
-    parts: list[Tensor] = []
+    logits_of_batches: list[Tensor] = []
     for batch in _batches_of_one_shape(maps, size[0] * size[1]):
         check_channels(batch[0].nu.shape[0], engine.classifier)
         nu = torch.stack([one.nu for one in batch]).to(engine.device)
-        parts.append(torch.stack([_logits(engine, render(nu, contrast)) for contrast in contrasts]))
-    if not parts:
+        logits_of_batches.append(torch.stack([_logits(engine, render(nu, contrast)) for contrast in contrasts]))
+    if not logits_of_batches:
         raise ConceptError("there are no maps to classify.")
-    logits = torch.cat(parts, dim=1)
+    logits = torch.cat(logits_of_batches, dim=1)
     if not logits.isfinite().all():
         name = engine.classifier.name
         raise NumericError(f"network {name} returns NaN or infinity for the maps' images: check its weights.")
@@ -54,7 +57,7 @@ def logits_at_contrasts(engine: Engine, maps: Iterable[ConceptMap], contrasts: S
 
 
 def check_channels(channels: int, target: Classifier) -> None:
-    """Raise SpecError unless the target classifier takes images of ``channels`` channels, the number that the maps have.
+    """Raise SpecError unless the target takes images of as many channels as the maps have.
 
     Raises:
         SpecError: it takes images of another number of channels.
@@ -67,20 +70,25 @@ def check_channels(channels: int, target: Classifier) -> None:
 
 
 def _logits(engine: Engine, images: Tensor) -> Tensor:
-    """Resize images (n, c, h, w) to the classifier's input and return its logits (n, classes), on the CPU."""
+    """Return the classifier's logits (n, classes) for images (n, c, h, w), resized to its input, on the CPU."""
     images = resized(images, engine.classifier)
     return engine.logits(images.contiguous(memory_format=torch.channels_last)).cpu()
 
 
 def resized(images: Tensor, classifier: Classifier) -> Tensor:
-    """Return images (n, c, h, w), floats or uint8, resized bilinearly, antialiased, to the classifier's input; as given if they have it."""
+    """Return images (n, c, h, w), floats or uint8, resized to the classifier's input.
+
+    The method is bilinear, antialiased. Images of that size are returned as they are.
+    """
     if tuple(images.shape[-2:]) == classifier.input.size:
         return images
     return functional.interpolate(images, classifier.input.size, mode="bilinear", antialias=True)
 
 
 def _batches_of_one_shape(maps: Iterable[ConceptMap], target_pixels: int) -> Iterator[list[ConceptMap]]:
-    """Yield maps in order, as lists of consecutive maps of one shape, each short enough to render and resize it in limited memory.
+    """Yield maps in order, in lists of consecutive maps of one shape.
+
+    Each list is short enough to render and resize it in limited memory.
 
     ``target_pixels`` is height times width of the input they are resized to. A map too large for the limit is alone.
     """
@@ -96,7 +104,7 @@ def _batches_of_one_shape(maps: Iterable[ConceptMap], target_pixels: int) -> Ite
 
 
 def top_predictions(logits: Tensor, maps: MatchedMaps) -> list[dict[str, Any]]:
-    """Return a dictionary per map, from logits (maps, classes): its class at the target, confidence in it and the 5 most probable classes.
+    """Return what a target predicts for each map, from its logits: confidence and most probable classes.
 
     Args:
         logits: (maps, classes).
@@ -112,7 +120,7 @@ def top_predictions(logits: Tensor, maps: MatchedMaps) -> list[dict[str, Any]]:
     confidence, right = target_probabilities(logits.double(), maps.targets), hits(logits, maps.targets)
     exact = logits.double()
     for row, probabilities in enumerate(exact.sigmoid() if maps.multi_label else exact.softmax(1)):
-        best = probabilities.topk(min(TOP, len(probabilities)))
+        best = probabilities.topk(min(STORED_CLASSES, len(probabilities)))
         places = zip(best.indices.tolist(), best.values.tolist(), strict=True)
         top = [{"index": index, "label": maps.labels[index], "p": p} for index, p in places]
         up = maps.sides[row].up
@@ -124,10 +132,13 @@ def top_predictions(logits: Tensor, maps: MatchedMaps) -> list[dict[str, Any]]:
 
 
 def pulled_up_logits(logits: Tensor, sets: Sequence[Sequence[int]]) -> Tensor:
-    """Return the log-sum-exp of logits (n, classes) over each set of classes, (n, sets); a set of one class has its logit."""
+    """Return the log-sum-exp of logits (n, classes) over each set of classes: (n, sets).
+
+    A set of one class has its logit.
+    """
     return torch.stack([logits[:, list(one)].logsumexp(1) if len(one) > 1 else logits[:, one[0]] for one in sets], 1)
 
 
 def top1(logits: Tensor, truth: Sequence[int]) -> float:
-    """Return the share of rows of logits (n, classes) in which the true class has the largest logit."""
+    """Return the share of rows of logits (n, classes) in which the true class has the largest one."""
     return float((logits.argmax(1) == torch.tensor(list(truth))).double().mean())
