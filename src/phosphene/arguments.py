@@ -1,4 +1,7 @@
-"""Arguments of the Python functions: a spec or an object in, an object out; else one line that names the fix."""
+"""Arguments of the Python functions, which take a spec or an object, and get an object.
+
+What does not fit raises an error of one line that names the fix.
+"""
 
 import dataclasses
 import inspect
@@ -31,18 +34,24 @@ Samples = str | Path | SamplePool | None
 
 
 def as_list(values: Any) -> list[Any]:
-    """Return an argument that holds one value or several as a list; text, bytes and a tensor of no dimension count as one value."""
+    """Return an argument that holds one value or several as a list.
+
+    Text, bytes and a tensor of no dimension count as one value.
+    """
     one = isinstance(values, str | bytes) or not isinstance(values, Iterable) or getattr(values, "ndim", 1) == 0
     return [values] if one else list(values)
 
 
 def concept_list(concepts: Any) -> "list[Any] | None":
-    """Return one concept or several, which may come from a generator, as a list that can be iterated twice; ``None`` stays."""
+    """Return one concept or several as a list that can be iterated twice; ``None`` stays.
+
+    They may come from a generator.
+    """
     return None if concepts is None else as_list(concepts)
 
 
 def seed_range(seed: int, seeds: int = 1) -> range:
-    """Return the range of seeds from ``seed`` to ``seed + seeds - 1``; ConceptError if it is empty or not within 0 to 2**32 - 1.
+    """Return the range of seeds from ``seed`` to ``seed + seeds - 1``, within 0 to 2**32 - 1.
 
     Raises:
         ConceptError: there are none, or one is out of range.
@@ -55,7 +64,9 @@ def seed_range(seed: int, seeds: int = 1) -> range:
 
 
 def require_at_least(least: int, **options: "float | None") -> None:
-    """Raise RecipeError, which names it, for the first of the options whose value is below ``least``; ``None`` is not.
+    """Raise RecipeError for the first of the options whose value is below ``least``.
+
+    Its message names the option. ``None`` is not below.
 
     Raises:
         RecipeError: one is.
@@ -66,7 +77,7 @@ def require_at_least(least: int, **options: "float | None") -> None:
 
 
 def to_classifier(model: Any, *, trust: bool = False, concepts: Any = None, classes: Sequence[str] = ()) -> Classifier:
-    """Return ``model`` if it is a Classifier, or load it if it is a model spec; SpecError for all else, such as a bare torch module.
+    """Return a classifier as it is, or load it by its spec.
 
     The prompts in ``concepts`` (``text:a red star``) become classes of a two-tower model; if it has none, ``classes`` are
     the labels of its classes.
@@ -89,19 +100,21 @@ def to_classifier(model: Any, *, trust: bool = False, concepts: Any = None, clas
 
 
 def to_classifiers(models: Any, *, trust: bool = False, classes: Sequence[str] = ()) -> list[Classifier]:
-    """Return a list of classifiers for one model or several, each a spec to load or a Classifier; a repeated spec or object counts once.
+    """Return a list of classifiers for one model or several; a repeated spec or object counts once.
+
+    Each is a spec to load, or a classifier.
 
     A two-tower model that comes without prompts has classes with the labels ``classes``.
 
     Raises:
         PhospheneError: as :func:`to_classifier`.
     """
-    distinct = {str(one) if isinstance(one, str | Path) else id(one): one for one in as_list(models)}
-    return [to_classifier(one, trust=trust, classes=classes) for one in distinct.values()]
+    models_by_key = {str(one) if isinstance(one, str | Path) else id(one): one for one in as_list(models)}
+    return [to_classifier(one, trust=trust, classes=classes) for one in models_by_key.values()]
 
 
 def to_concepts(concepts: Any, classifier: Classifier) -> list[Concept]:
-    """Return the Concepts that one or several indices, labels or expressions mean, each once; all classes for ``None``; else ConceptError.
+    """Return the Concepts that indices, labels or expressions mean, each once; all classes for ``None``.
 
     A Concept, such as ``maps[0].concept``, is taken by its expression, and a unit of an inner layer as it is.
 
@@ -114,36 +127,39 @@ def to_concepts(concepts: Any, classifier: Classifier) -> list[Concept]:
         raise _no_texts(classifier)
     if concepts is None:
         return [_concept_of(index, classifier) for index in range(len(classifier.labels))]
-    found: dict[int, Concept] = {}
+    concepts_by_index: dict[int, Concept] = {}
     prompts = prompts_of(concepts)
     for one in as_list(concepts):
         if isinstance(one, Concept) and one.is_inner_unit:
-            found.setdefault(one.index, one)
+            concepts_by_index.setdefault(one.index, one)
             continue
         if isinstance(one, bool) or not isinstance(one, str | Integral | Concept):
             raise ConceptError(f"a concept is the index of a class or a label such as 'castle', not {describe(one)}.")
         text = text_of(one).strip()
         with_indices = replace_prompts(text, lambda prompt: _class_of_prompt(prompt, classifier, prompts))
         try:
-            several = _concepts_named(with_indices, classifier)
+            text_concepts = _concepts_named(with_indices, classifier)
         except ConceptError as error:  # which is to show what the user wrote
             raise ConceptError(str(error).replace(repr(with_indices), repr(text))) from None
-        for concept in several:
-            found.setdefault(concept.index, concept)
-    if not found:
+        for concept in text_concepts:
+            concepts_by_index.setdefault(concept.index, concept)
+    if not concepts_by_index:
         raise ConceptError("no concept was given: name one with -c, or take --all.")
-    return list(found.values())
+    return list(concepts_by_index.values())
 
 
 def text_of(concept: Any) -> str:
-    """Return the text that names a concept: the user's own, an index as ``(134)``, or the expression of a Concept."""
+    """Return the text that names a concept: the user's own, an index as ``(134)``, or an expression."""
     if isinstance(concept, Integral):
         return f"({concept})"
     return concept.expression if isinstance(concept, Concept) else str(concept)
 
 
 def _concepts_named(text: str, classifier: Classifier) -> list[Concept]:
-    """Return the concepts that one expression without prompts means: several only for units; ConceptError if there are none."""
+    """Return the concepts that one expression without prompts means; several only for units.
+
+    An expression that means none is a ConceptError.
+    """
     labels = classifier.labels
     if text.startswith(FORMS) and not labels.has(text):
         return [Concept.of_unit(unit) for unit in Unit.parse(text)]
@@ -158,14 +174,17 @@ def _concepts_named(text: str, classifier: Classifier) -> list[Concept]:
             return [_output_named(text, classifier)]
         return [parse(text, labels, multi_label=classifier.multi_label)]
     except ConceptError as error:
-        unknown = not all(map(labels.has, OPERATOR.split(text)[::2]))
-        if unknown and '"' not in text and isinstance(classifier.module, PromptClassifier):
+        has_unknown_labels = not all(map(labels.has, OPERATOR.split(text)[::2]))
+        if has_unknown_labels and '"' not in text and isinstance(classifier.module, PromptClassifier):
             raise ConceptError(f"{error} A text is written {_as_text(text)!r}.") from None
         raise
 
 
 def _no_texts(classifier: Classifier, text: str = "A PROMPT") -> ConceptError:
-    """Return the error of a two-tower model for which no texts are named, and ``text`` was taken for a class, with the fix."""
+    """Return the error of a two-tower model for which no texts are named, with the fix.
+
+    ``text`` is what was taken for a class.
+    """
     fix = texts_fix(classifier.spec, _as_text(text))
     return ConceptError(f"{classifier.spec} compares images with texts and has no classes: {fix}.")
 
@@ -173,31 +192,34 @@ def _no_texts(classifier: Classifier, text: str = "A PROMPT") -> ConceptError:
 def _as_text(expression: str) -> str:
     """Return an expression of class names as one of texts: ``text:A vs text:B`` for ``A (0) vs B (1)``."""
     without_indices = re.sub(r" \(\d+\)(?= |$)", "", expression)
-    return "text:" + OPERATOR.sub(lambda found: f"{found[0]}text:", without_indices)
+    return "text:" + OPERATOR.sub(lambda operator: f"{operator[0]}text:", without_indices)
 
 
 def _class_of_prompt(prompt: str, classifier: Classifier, prompts: Sequence[str]) -> int:
-    """Return the index of the class with a prompt as its label; ConceptError if none, with a spec that has it and all of ``prompts``."""
-    called = classifier.labels.called
-    if called(label_of(prompt)):
+    """Return the index of the class with a prompt as its label.
+
+    If there is none, the ConceptError names a spec that has it and all of ``prompts``.
+    """
+    indices_named = classifier.labels.called
+    if indices_named(label_of(prompt)):
         return classifier.labels.find_name(label_of(prompt))
     if not isinstance(classifier.module, PromptClassifier | ImageTower):
         raise ConceptError(
             f"'text:{prompt}' is for models that embed texts, such as CLIP, and {classifier.name} has "
             f"{classifier.labels.what[1]}: name one of them, such as {classifier.labels.short(0)!r}."
         )
-    missing = [one for one in prompts if not called(label_of(one))]
-    model, named = split_spec(classifier.spec)
-    spec = f"{model}#{';'.join([*filter(None, [named]), *missing])}"
+    missing_prompts = [one for one in prompts if not indices_named(label_of(one))]
+    model, spec_prompts = split_spec(classifier.spec)
+    spec = f"{model}#{';'.join([*filter(None, [spec_prompts]), *missing_prompts])}"
     fix = f"load {spec!r}, or give the spec {classifier.spec!r} itself, which takes every 'text:PROMPT'."
     if model == classifier.name:  # made in Python: no spec loads it
         fix = "give all texts at once, or the two-tower model itself."
-    lacking = f"prompt{'s' * (len(missing) > 1)} {' and '.join(map(repr, missing))}"
-    raise ConceptError(f"{classifier.name} was loaded without the {lacking}: {fix}")
+    prompts_text = f"prompt{'s' * (len(missing_prompts) > 1)} {' and '.join(map(repr, missing_prompts))}"
+    raise ConceptError(f"{classifier.name} was loaded without the {prompts_text}: {fix}")
 
 
 def _concept_of(index: int, classifier: Classifier, *, low: bool = False) -> Concept:
-    """Return the concept of a classifier's class, or of high or ``low`` values of an output of a regression network."""
+    """Return the concept of a class, or of high or ``low`` values of an output of a regression network."""
     label = classifier.labels[index]
     if classifier.regression:
         return Concept.of_unit(Unit(channel=index, output=label, low=low))
@@ -205,7 +227,10 @@ def _concept_of(index: int, classifier: Classifier, *, low: bool = False) -> Con
 
 
 def _output_named(text: str, classifier: Classifier) -> Concept:
-    """Return the concept of a regression output, ``NAME`` or ``low:NAME``; ConceptError for an unknown name, a union or a contrast."""
+    """Return the concept of a regression output, ``NAME`` or ``low:NAME``.
+
+    An unknown name, a union or a contrast is a ConceptError.
+    """
     labels = classifier.labels
     if classifier.measures and OPERATOR.search(text):
         raise ConceptError(f"{text!r} cannot be mapped: {classifier.measures}.")
@@ -219,7 +244,9 @@ def _output_named(text: str, classifier: Classifier) -> Concept:
 
 
 def to_pool(samples: Any, classifier: Classifier) -> SamplePool:
-    """Return ``samples`` if a SamplePool, or load the spec (``None``: of demo models demo ones, else synthetic); SamplesError if unfit.
+    """Return a sample pool as it is, or load its spec; ``None`` stands for default samples.
+
+    They are the demo's own for demo models, else synthetic ones.
 
     Raises:
         SamplesError: it is neither, cannot be loaded, or does not fit the input of the classifier.
@@ -228,7 +255,7 @@ def to_pool(samples: Any, classifier: Classifier) -> SamplePool:
 
 
 def to_pool_of_shape(samples: Any, shape: tuple[int, int, int]) -> SamplePool:
-    """Return ``samples`` if a SamplePool of images of ``shape`` (channels, height, width), or load the spec; SamplesError if unfit.
+    """Return a sample pool as it is, or load its spec, if ``shape`` (channels, height, width) fits.
 
     Raises:
         SamplesError: it is neither, cannot be loaded, or has another shape.
@@ -248,7 +275,9 @@ def to_pool_of_shape(samples: Any, shape: tuple[int, int, int]) -> SamplePool:
 def refuse_unknown_options(
     function: Callable[..., Any], given: Iterable[str], known: Iterable[str], other: Callable[..., Any]
 ) -> None:
-    """Raise RecipeError for the first of the ``given`` keywords that is neither a parameter of ``function`` nor ``known``.
+    """Raise RecipeError for the first of the ``given`` keywords that is unknown.
+
+    Known are the parameters of ``function``, and ``known`` ones.
 
     The message names the ``other`` function if that has it; else it suggests the option that is most like it or, for a
     field of a recipe, how ``overrides`` sets it.
@@ -265,7 +294,7 @@ def refuse_unknown_options(
                 f"{function.__name__} has no option {key!r}: phosphene.{other.__name__}, which writes runs, has it."
             )
         hint = nearest(key, [*names, *fields], most=1) or f" Options: {', '.join(names)}."
-        close = hint.removeprefix(" Did you mean ").removesuffix("?")
-        if close in fields:
-            hint = f" Did you mean overrides={{{close!r}: ...}}?"
+        closest_name = hint.removeprefix(" Did you mean ").removesuffix("?")
+        if closest_name in fields:
+            hint = f" Did you mean overrides={{{closest_name!r}: ...}}?"
         raise RecipeError(f"{function.__name__} has no option {key!r}.{hint}")

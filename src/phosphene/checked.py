@@ -1,4 +1,6 @@
-"""``checked``: a function that refuses arguments of a wrong type in one line, by its own annotations.
+"""``checked``: a decorator by which a function refuses arguments of a wrong type in one line.
+
+The types are those of the function's own annotations.
 
 It knows the types below. An argument that may also be something else, such as a model or a run, is left to the function,
 whose message says more.
@@ -24,7 +26,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 # What an annotation names -> what is accepted for it, and its name in messages.
-KINDS: dict[Any, tuple[Any, str]] = {
+ACCEPTED_TYPES: dict[Any, tuple[Any, str]] = {
     bool: ((bool, np.bool_), "True or False"),
     int: (Integral, "a whole number"),
     float: (Real, "a number"),
@@ -38,11 +40,13 @@ KINDS: dict[Any, tuple[Any, str]] = {
     NoneType: (NoneType, ""),
 }
 # What numbers are, in this order -> Python's own type of them.
-OWN: tuple[tuple[Any, Any], ...] = ((bool | np.bool_, bool), (Integral, int), (Real, float))
+NUMBER_TYPES: tuple[tuple[Any, Any], ...] = ((bool | np.bool_, bool), (Integral, int), (Real, float))
 
 
 def checked(**elsewhere: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Return a decorator: the function raises RecipeError in one line for a wrong type, and for an option that it lacks or that is missing.
+    """Return a decorator that raises RecipeError, in one line, for an argument that does not fit.
+
+    It may have a wrong type, or be an option that the function lacks, or one that is missing.
 
     Numbers of other libraries reach the function as Python's own.
 
@@ -51,7 +55,6 @@ def checked(**elsewhere: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
-        """Return the function with its arguments checked."""
         signature, name = inspect.signature(function), function.__qualname__.removesuffix(".__init__")
         parameters = [one for one in signature.parameters if one != "self"]
         hints: dict[str, Any] = {}
@@ -59,20 +62,20 @@ def checked(**elsewhere: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
         @functools.wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
             try:
-                given = signature.bind(*args, **kwargs)
+                binding = signature.bind(*args, **kwargs)
             except TypeError as error:
-                unknown = [one for one in kwargs if one not in parameters]
-                like = nearest(unknown[0], parameters, most=1) if unknown else ""
-                hint = elsewhere.get(unknown[0] if unknown else "") or like or f"Options: {', '.join(parameters)}."
+                surplus = [one for one in kwargs if one not in parameters]
+                guess = nearest(surplus[0], parameters, most=1) if surplus else ""
+                hint = elsewhere.get(surplus[0] if surplus else "") or guess or f"Options: {', '.join(parameters)}."
                 raise RecipeError(f"{name}: {error}. {hint.strip()}") from None
             if not hints:
                 with suppress(NameError):  # a type that is imported for type checkers only
                     hints.update(typing.get_type_hints(function))
-            for option, value in given.arguments.items():
-                if option in hints and (kinds := wanted(hints[option], value)):
-                    raise RecipeError(f"{option} is {describe(value)}; it must be {kinds}.")
-                given.arguments[option] = own_number(value)
-            return function(*given.args, **given.kwargs)
+            for option, value in binding.arguments.items():
+                if option in hints and (type_names := wanted(hints[option], value)):
+                    raise RecipeError(f"{option} is {describe(value)}; it must be {type_names}.")
+                binding.arguments[option] = own_number(value)
+            return function(*binding.args, **binding.kwargs)
 
         return call
 
@@ -80,22 +83,28 @@ def checked(**elsewhere: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
 
 
 def own_number(value: Any) -> Any:
-    """Return a number, or True or False, of another library, such as NumPy, as Python's own, which JSON holds; all else as it is."""
-    return next((own(value) for kind, own in OWN if isinstance(value, kind)), value)
+    """Return a number, or True or False, of another library as Python's own, and all else as it is.
+
+    JSON holds no numbers of other libraries, such as NumPy.
+    """
+    return next((python_type(value) for accepted, python_type in NUMBER_TYPES if isinstance(value, accepted)), value)
 
 
 def wanted(hint: Any, value: object) -> str:
-    """Return the names of the types that an annotation asks for, as text, if ``value`` is of none of them; empty if it is, or may be."""
+    """Return the names of the types that an annotation asks for if ``value`` is of none of them.
+
+    The text is empty if it is, or may be.
+    """
     members = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, UnionType) else (hint,)
-    kinds = [KINDS.get(typing.get_origin(one) or one) for one in members]
-    known = [one for one in kinds if one is not None]
-    if len(known) < len(kinds) or any(_fits(value, accepted) for accepted, _ in known):
+    rows = [ACCEPTED_TYPES.get(typing.get_origin(one) or one) for one in members]
+    known_rows = [one for one in rows if one is not None]
+    if len(known_rows) < len(rows) or any(_fits(value, types) for types, _ in known_rows):
         return ""
-    return " or ".join(words for _, words in known if words)
+    return " or ".join(type_name for _, type_name in known_rows if type_name)
 
 
-def _fits(value: object, accepted: Any) -> bool:
-    """Return whether a value is of a type of ``KINDS``; True and False are no numbers, and text is no list."""
-    if isinstance(value, bool) and accepted in (Integral, Real):
+def _fits(value: object, types: Any) -> bool:
+    """Return whether a value is of a type of ``ACCEPTED_TYPES``; True and False are no numbers, and text is no list."""
+    if isinstance(value, bool) and types in (Integral, Real):
         return False
-    return isinstance(value, accepted) and not (accepted is Iterable and isinstance(value, str))
+    return isinstance(value, types) and not (types is Iterable and isinstance(value, str))

@@ -37,12 +37,12 @@ from phosphene.units import refuse_ambiguous_outputs
 from phosphene.unwrapping import unwrap
 
 UNREPEATABLE_NOTE = "it answers the same image differently each time (noise, dropout), so its maps cannot be made again"
-IMPORTS = "imports in its forward pass what is only found while it is made; import it at the top of its file"
+LATE_IMPORT = "imports in its forward pass what is only found while it is made; import it at the top of its file"
 REGRESSION_COMMANDS = "`phosphene map`, `check` and `score` (of maps of its outputs) work"
 
 
 class Classifier:
-    """An image classifier: a torch network with its input normalisation and labels; :meth:`logits` takes pixels in [0, 1].
+    """An image classifier: a torch network with its input space and labels.
 
     Args:
         module: A network from normalised pixels (n, c, h, w) to logits (n, classes); what ``torch.compile`` and
@@ -112,9 +112,10 @@ class Classifier:
         return f"Classifier({self.name!r}, {h} x {w} x {c}, {classes})"
 
     def logits(self, pixels: Tensor) -> Tensor:
-        """Return logits (n, classes) for pixels (n, c, h, w) in [0, 1]; normalises them, converts probabilities; gradients flow through.
+        """Return logits (n, classes) for pixels (n, c, h, w) in [0, 1]; gradients flow through.
 
-        Runs the module as it stands; :class:`phosphene.engine.Engine` puts it in evaluation mode.
+        Pixels are normalised, and probabilities converted. The module runs as it stands;
+        :class:`phosphene.engine.Engine` puts it in evaluation mode.
 
         Raises:
             CardError: the pixels are not floats of this shape, or the module returns another number of classes than before.
@@ -127,22 +128,22 @@ class Classifier:
         return logits
 
     def _module_output(self, pixels: Tensor) -> Tensor:
-        """Return the module's raw output for pixels in [0, 1], normalised first; of several, the one with the logits; else CardError."""
+        """Return the module's output for pixels in [0, 1]: of several the one with the logits; else CardError."""
         mean, scale = self._normalisation(pixels.device, pixels.dtype)
-        found = self.module((pixels - mean) * scale)
+        outputs = self.module((pixels - mean) * scale)
         try:
-            known = None if self._labels is None or self._part is not None else len(self._labels)
-            output, which = select(found, self._which, known)
+            label_count = None if self._labels is None or self._part is not None else len(self._labels)
+            output, position = select(outputs, self._which, label_count)
             output = output.flatten(1) if output.ndim > 2 and output.shape[2:].numel() == 1 else output
-            output = part_of(output, self._part, which)
+            output = part_of(output, self._part, position)
         except CardError as error:
             raise CardError(f"network {self.name} {error}") from None
-        if which != self._which:  # chosen at the first image
-            self._which, self._notes = which, (*self._notes, f"of several outputs, {which!r} is used as logits")
+        if position != self._which:  # chosen at the first image
+            self._which, self._notes = position, (*self._notes, f"of several outputs, {position!r} is used as logits")
         return output
 
     def _normalisation(self, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """Return mean and 1 / std, (1, c, 1, 1) each, on a device; cached per device and type, as copying to a GPU would make it wait."""
+        """Return mean and 1 / std, (1, c, 1, 1) each; cached, as copying to a GPU would make it wait."""
         key = (device, dtype)
         if key not in self._constants:
             with torch.inference_mode(mode=False):  # the caller's: no gradient passes through what is made in it
@@ -153,12 +154,12 @@ class Classifier:
 
     @cached_property
     def _classes_and_kind(self) -> tuple[int, str]:
-        """Number of classes and kind of output, found by running a grey image, or several; cached; CardError if it cannot be used."""
+        """Number of classes and kind of output, from running grey and other images; else CardError."""
         with self._evaluating() as grey:
-            output, again = self._module_output(grey), self._module_output(grey)
+            output, repeated_output = self._module_output(grey), self._module_output(grey)
             if not output.is_floating_point():
                 raise CardError(f"network {self.name} returns {output.dtype}: return the logits, without argmax.")
-            if not torch.allclose(output, again, rtol=1e-3, atol=1e-5, equal_nan=True):
+            if not torch.allclose(output, repeated_output, rtol=1e-3, atol=1e-5, equal_nan=True):
                 self._notes = (*self._notes, UNREPEATABLE_NOTE)
             if not is_single(output) and (output.ndim != 2 or len(output) != 1 or not output.numel()):
                 raise CardError(f"network {self.name} returns {tuple(output.shape)}; {NEEDED}.")
@@ -180,36 +181,36 @@ class Classifier:
         return count, kind
 
     def _declared_otherwise(self) -> str:
-        """Return the kind of output that was declared if running several images suggests another one; empty text if not."""
-        detected = self._output
-        if detected != "auto":
+        """Return the declared kind of output if running several images suggests another; empty if not."""
+        kind = self._output
+        if kind != "auto":
             with suppress(CardError), self._evaluating() as grey:
-                detected = detect_kind(*self._test_outputs(self._module_output(grey), grey))
-        return "" if self._output == detected else self._output
+                kind = detect_kind(*self._test_outputs(self._module_output(grey), grey))
+        return "" if self._output == kind else self._output
 
     @contextmanager
     def _evaluating(self) -> Iterator[Tensor]:
-        """For a ``with`` block, have the module in evaluation mode, without gradients; errors inside become a CardError.
+        """Have the module in evaluation mode, without gradients, in a ``with`` block; errors become CardErrors.
 
         Yields a grey image, (1, c, h, w), of the type and on the device of the module's parameters.
         """
         try:
             with evaluating(self.module):
-                first = next(self.module.parameters(), torch.zeros((), dtype=torch.float32))
-                yield torch.full((1, *self.input.shape), 0.5, dtype=first.dtype, device=first.device)
+                parameter = next(self.module.parameters(), torch.zeros((), dtype=torch.float32))
+                yield torch.full((1, *self.input.shape), 0.5, dtype=parameter.dtype, device=parameter.device)
         except (CardError, torch.cuda.OutOfMemoryError):
             raise
         except Exception as error:  # noqa: BLE001  (the network is the user's: it may raise anything)
-            why = IMPORTS if isinstance(error, ImportError) else f"refuses its declared input {self.input.shape}"
-            raise CardError(f"network {self.name} {why}: {first_line(error)}") from None
+            flaw = LATE_IMPORT if isinstance(error, ImportError) else f"refuses its declared input {self.input.shape}"
+            raise CardError(f"network {self.name} {flaw}: {first_line(error)}") from None
 
-    def _test_outputs(self, first: Tensor, grey: Tensor) -> tuple[Iterator[Tensor], Iterator[Tensor]]:
-        """Return two lazy iterators of outputs: for grey (known: ``first``), noise, black and white; for two images far outside [0, 1]."""
+    def _test_outputs(self, grey_output: Tensor, grey: Tensor) -> tuple[Iterator[Tensor], Iterator[Tensor]]:
+        """Return lazy outputs for grey (known), noise, black and white, and for images far outside [0, 1]."""
         noise = torch.rand(grey.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float32).to(grey)
         images = [noise, torch.zeros_like(grey), torch.ones_like(grey)]
         # What is not bounded leaves [0, 1] far outside the range of pixels.
         extreme = [1000 * noise, -1000 * noise]
-        return chain([first], map(self._module_output, images)), map(self._module_output, extreme)
+        return chain([grey_output], map(self._module_output, images)), map(self._module_output, extreme)
 
     @property
     def num_classes(self) -> int:
@@ -223,12 +224,12 @@ class Classifier:
 
     @property
     def output(self) -> str:
-        """Kind of the module's output, such as ``logits`` or ``probabilities``, declared or detected; raises like :attr:`num_classes`."""
+        """Kind of the module's output, such as ``logits``, declared or detected; raises like :attr:`num_classes`."""
         return self._classes_and_kind[1]
 
     @property
     def card_output(self) -> str:
-        """The text for a card's ``output``: the kind, detected if not given, after position, key or part if there are: ``out:logits``."""
+        """Text for a card's ``output``: the kind, after position, key or part if there are: ``out:logits``."""
         kind = self.output
         return write_output(self._which, self._part, kind)
 
@@ -243,7 +244,7 @@ class Classifier:
         return self.output == REGRESSION
 
     def refuse_regression(self, what: str, fix: str = REGRESSION_COMMANDS) -> None:
-        """Raise CardError, which says that ``what`` (``a scan``) needs classes, and a ``fix``, if the network's outputs are measurements.
+        """Raise CardError, which says that ``what`` needs classes, if the outputs are measurements.
 
         Raises:
             CardError: they are.
@@ -257,13 +258,13 @@ class Classifier:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Notes for the user, one line each: how the classifier was loaded, and how an output that is not logits is converted."""
+        """Notes for the user, one line each: how it was loaded, and how its output is converted."""
         note = (self.regression and self.measures) or KINDS[self.output]  # runs the network, which may add notes
         return (*self._notes, note) if note else self._notes
 
     @cached_property
     def labels(self) -> Labels:
-        """Class names as Labels: given, else ``negative``, ``positive`` (one output), ``output 0`` (regression), ``class 0``; cached."""
+        """Class names as Labels: given, else numbered, or ``negative``, ``positive`` with one output; cached."""
         count, kind = self._classes_and_kind
         if kind == REGRESSION:
             return Labels(self._labels or [f"output {index}" for index in range(count)], what=("output", "outputs"))
@@ -273,26 +274,26 @@ class Classifier:
 
     @property
     def given_labels(self) -> tuple[str, ...]:
-        """The class names that were given, by a card or in Python; none if there were none. The network is not run."""
+        """The class names that a card or Python code gave, if any. The network is not run."""
         return () if self._labels is None else tuple(self._labels)
 
     @property
     def groups(self) -> dict[str, list[str]]:
         """The groups of classes that were given: name -> what names its classes. The network is not run."""
         labels = self._labels
-        return {} if labels is None else {key: list(map(labels.name, found)) for key, found in labels.groups.items()}
+        return {} if labels is None else {key: list(map(labels.name, group)) for key, group in labels.groups.items()}
 
     @property
     def sha256(self) -> str:
-        """Hash, as hex, of the network's weights, input space and output: which, and of what kind if not the detected one.
+        """Hash, as hex, of the weights, the input space and the output, with its kind if not the detected one.
 
         Computed anew, because weights can change in place: it takes 0.1 to 0.3 s per 100 MB, and up to four forward passes.
         """
         digest = hashlib.sha256(repr(self.input).encode())
         with suppress(CardError):  # a network that cannot be used still has weights
             _ = self.output  # of several outputs one is chosen when the network first runs
-            chosen = write_output(self._which, self._part)
-            digest.update(f"output {chosen}".encode() if chosen else b"")
+            position_and_part = write_output(self._which, self._part)
+            digest.update(f"output {position_and_part}".encode() if position_and_part else b"")
             digest.update(self._declared_otherwise().encode())
         hash_weights(self.module, digest)
         return digest.hexdigest()
