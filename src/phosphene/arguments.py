@@ -273,25 +273,23 @@ def to_pool_of_shape(samples: Any, shape: tuple[int, int, int]) -> SamplePool:
 
 
 def refuse_unknown_options(
-    function: Callable[..., Any], given: Iterable[str], known: Iterable[str], other: Callable[..., Any]
+    function: Callable[..., Any], keywords: Iterable[str], more_options: Iterable[str], sibling: Callable[..., Any]
 ) -> None:
-    """Raise RecipeError for the first of the ``given`` keywords that is unknown.
+    """Raise RecipeError for the first of the keywords that is no option of a function.
 
-    Known are the parameters of ``function``, and ``known`` ones.
-
-    The message names the ``other`` function if that has it; else it suggests the option that is most like it or, for a
-    field of a recipe, how ``overrides`` sets it.
+    Options are its parameters and ``more_options``. The message names the ``sibling``, a function, if that has the
+    keyword; else it suggests the option that is most like it or, for a field of a recipe, how ``overrides`` sets it.
 
     Raises:
-        RecipeError: a keyword is not known.
+        RecipeError: a keyword is no option.
     """
     parameters = inspect.signature(function).parameters.values()
-    names = [*(one.name for one in parameters if one.kind is not one.VAR_KEYWORD), *known]
+    names = [*(one.name for one in parameters if one.kind is not one.VAR_KEYWORD), *more_options]
     fields = [one.name for one in dataclasses.fields(Recipe) if one.name not in names]
-    for key in [key for key in given if key not in names]:
-        if key in inspect.signature(other).parameters:
+    for key in [key for key in keywords if key not in names]:
+        if key in inspect.signature(sibling).parameters:
             raise RecipeError(
-                f"{function.__name__} has no option {key!r}: phosphene.{other.__name__}, which writes runs, has it."
+                f"{function.__name__} has no option {key!r}: phosphene.{sibling.__name__}, which writes runs, has it."
             )
         hint = nearest(key, [*names, *fields], most=1) or f" Options: {', '.join(names)}."
         closest_name = hint.removeprefix(" Did you mean ").removesuffix("?")

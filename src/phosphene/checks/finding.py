@@ -6,8 +6,8 @@ from typing import Any
 
 from phosphene.runs.checks import TOO_FEW, verdict
 
-TOO_LITTLE = "That is too little to judge by: map more {what}, or maps that the network recognises."
-BY_CHANCE = (
+RECOGNITION_ADVICE = "That is too little to judge by: map more {what}, or maps that the network recognises."
+CHANCE_ADVICE = (
     "That is too little to judge by, because so few maps could all be recognised by chance: check more {what} (--most), or "
     "map more."
 )
@@ -109,8 +109,8 @@ def judged(
     """
     if maps < FEWEST:
         return Finding(name, figures, None, f"{facts} {TOO_FEW}: check at least {FEWEST} {what}.")
-    too_little = BY_CHANCE if None in beyond_chance else TOO_LITTLE
-    meaning = {True: if_passed, False: if_failed, None: too_little.format(what=what)}[passed]
+    advice = CHANCE_ADVICE if None in beyond_chance else RECOGNITION_ADVICE
+    meaning = {True: if_passed, False: if_failed, None: advice.format(what=what)}[passed]
     return Finding(name, figures, passed, f"{facts} {meaning}")
 
 

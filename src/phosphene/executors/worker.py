@@ -79,8 +79,8 @@ class Worker:
             if self.writes():
                 self.checkpoints.drop(group.jobs)
             rows = error.rows if isinstance(error, NumericError) else ()
-            why = str(error) if isinstance(error, NumericError) else f"{type(error).__name__}: {first_line(error)}"
-            yield GroupFailed(group, why, tuple(group.jobs[row] for row in rows))
+            reason = str(error) if isinstance(error, NumericError) else f"{type(error).__name__}: {first_line(error)}"
+            yield GroupFailed(group, reason, tuple(group.jobs[row] for row in rows))
 
     def flush(self) -> Iterator[Event]:
         """Wait until all files are written, and yield the events that :meth:`make` has not yielded yet.

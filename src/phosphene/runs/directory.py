@@ -164,12 +164,12 @@ class RunDirectory:
             RunError: it has no jobs, or unfinished ones; the message counts them.
         """
         jobs = len(self.facts()["jobs"])
-        unfinished = jobs - len(self.finished_folders())
+        unfinished_count = jobs - len(self.finished_folders())
         if not jobs:
             raise RunError(f"{self.path} has no maps: run `phosphene map` first.")
-        if unfinished:
+        if unfinished_count:
             raise RunError(
-                f"{unfinished} of {jobs} maps of {self.path} are not finished: "
+                f"{unfinished_count} of {jobs} maps of {self.path} are not finished: "
                 "give its `phosphene map` command once more."
             )
 

@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 NAME, SARIF, FOLDER, OTHERS = "scan.json", "scan.sarif", "scan", "scans"
 PLANTED = "planted.png"  # beside a candidate trigger, if somebody knows what was planted
-CLASS: dict[str, Any] = {
+CLASS_FIELDS: dict[str, Any] = {
     **dict.fromkeys(("index", "tried"), int),
     "label": str,
     **dict.fromkeys(("share", "figure", "p_value"), float),
     "deviations": dict,
 }
-SUSPECT: dict[str, Any] = {
+SUSPECT_FIELDS: dict[str, Any] = {
     **dict.fromkeys(("index", "tried"), int),
     **dict.fromkeys(("label", "trigger", "picture"), str),
     **dict.fromkeys(("p_value", "asr", "size"), float),
@@ -35,14 +35,14 @@ SUSPECT: dict[str, Any] = {
     "next": {"label": str, "asr": float},
 }
 # What readers of scan.json rely on.
-NEEDED: dict[str, Any] = {
+FIELDS: dict[str, Any] = {
     "verdict": str,
     "p_value": float,
     "alpha": float,
     "reasons": list,
     "not_tested": list,
-    "classes": [CLASS],
-    "suspects": [SUSPECT],
+    "classes": [CLASS_FIELDS],
+    "suspects": [SUSPECT_FIELDS],
     "num_classes": int,
     "tested": int,
     "window": int,
@@ -56,7 +56,7 @@ NEEDED: dict[str, Any] = {
     "passes": int,
     "seconds": float,
 }
-SCAN = Document(NAME, "scan", NEEDED, "Delete it and scan again.", schema=3)
+SCAN = Document(NAME, "scan", FIELDS, "Delete it and scan again.", schema=3)
 
 
 def suspect_folder(index: int, label: str) -> str:
@@ -150,7 +150,7 @@ def write_scan(
 
     Args:
         run: A run that has begun.
-        entry: Content of ``scan.json``, with the keys of ``NEEDED``.
+        entry: Content of ``scan.json``, with the keys of ``FIELDS``.
         files: Path below the run -> content of the file.
         sarif: The scan as SARIF, for code-scanning dashboards.
 

@@ -81,11 +81,11 @@ class CheckPlan:
     @property
     def choice(self) -> str:
         """A sentence that says how many of the concepts are checked, and which; empty if all are."""
-        chosen, total = self.context.chosen, self.concepts
-        if len(chosen) == total:
+        chosen_maps, total = self.context.chosen, self.concepts
+        if len(chosen_maps) == total:
             return ""
-        names, most = first_few([one.short for one in chosen]), min(total, MOST_CLASSES)
-        return f"Maps of {len(chosen)} of {total:,} concepts were chosen (--most, up to {most}): {names}."
+        names, most = first_few([one.short for one in chosen_maps]), min(total, MOST_CLASSES)
+        return f"Maps of {len(chosen_maps)} of {total:,} concepts were chosen (--most, up to {most}): {names}."
 
     @property
     def doubt(self) -> str:
@@ -265,8 +265,8 @@ def _jobs_to_check(run: RunDirectory, facts: dict[str, Any]) -> list[dict[str, A
     run.require_finished()
     classes = list(dict.fromkeys(row["index"] for row in rows))
     step = max(1, -(-len(classes) // MOST_CLASSES))
-    chosen = set(classes[::step])
-    return [row for row in rows if row["index"] in chosen]
+    chosen_classes = set(classes[::step])
+    return [row for row in rows if row["index"] in chosen_classes]
 
 
 def _recipe_of_run(run: RunDirectory, facts: dict[str, Any]) -> Recipe:

@@ -29,7 +29,7 @@ from phosphene.workflows.group_queue import GroupQueue
 from phosphene.workflows.progress import MapCounts, Progress, source_of
 
 # A run of more maps than this does not report its cached maps one by one.
-MOST_REPORTED = 100
+MOST_REPORTED_MAPS = 100
 LOCK_SECONDS = 1.0  # time to wait for another command that only adds a few lines to the run
 
 
@@ -109,7 +109,7 @@ def make_runs(
         A cached map of a run with over 100 maps is not passed on.
         """
         runs[summary.run].maps.append(summary)
-        if on_map is not None and (summary.made or len(plans[summary.run].jobs) <= MOST_REPORTED):
+        if on_map is not None and (summary.made or len(plans[summary.run].jobs) <= MOST_REPORTED_MAPS):
             on_map(replace(summary, source=source_of(plans[summary.run])) if len(plans) > 1 else summary)
 
     failure: JobsError | None = None

@@ -18,8 +18,8 @@ from phosphene.samples import SamplePool
 from phosphene.samples.pool import FEW_HELD_OUT
 
 TRIES = 3  # of a map, before it is given up
-MOST_NAMED = 5  # maps that could not be made, in messages
-RATE_AFTER = 1.0  # seconds after which maps per minute are told: before, maps of workers that began earlier spoil it
+MOST_NAMED_FAILURES = 5  # in messages
+RATE_DELAY_SECONDS = 1.0  # until then, maps of workers that began earlier would spoil the maps per minute
 
 
 @dataclass(frozen=True)
@@ -185,10 +185,10 @@ class MapCounts:
             any(is_unit(job.index) for job in group.jobs),
             share=min((self.finished + under_way) / max(self.total, 1), 1.0),
             left=seconds_left,
-            rate=self.made / elapsed * 60 if elapsed > RATE_AFTER else None,
+            rate=self.made / elapsed * 60 if elapsed > RATE_DELAY_SECONDS else None,
             workers=workers,
             failed=len(self.failures),
-            failures=tuple(f"could not make {failure_line(row)}" for _, row in self.failures[:MOST_NAMED]),
+            failures=tuple(f"could not make {failure_line(row)}" for _, row in self.failures[:MOST_NAMED_FAILURES]),
             source=source_of(self.plans[group.run]) if len(self.plans) > 1 else "",
         )
 
@@ -200,9 +200,9 @@ class MapCounts:
         """
         if not self.failures:
             return
-        lines = [failure_line(row).rstrip(".") for _, row in self.failures[:MOST_NAMED]]
+        lines = [failure_line(row).rstrip(".") for _, row in self.failures[:MOST_NAMED_FAILURES]]
         count = len(self.failures)
-        more = f"; and {count - MOST_NAMED} more" if count > MOST_NAMED else ""
+        more = f"; and {count - MOST_NAMED_FAILURES} more" if count > MOST_NAMED_FAILURES else ""
         where = ", ".join(sorted({str(plan.run.path / "failures.json") for plan, _ in self.failures}))
         raise JobsError(
             f"{count} of {self.made + self.cached + count} maps could not be made in {TRIES} tries: "
