@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
 
 from phosphene.arguments import Model, Samples, seed_range, to_classifier, to_classifiers, to_pool
 from phosphene.backdoor.scan import ALPHA, ScanProgress
@@ -65,16 +64,16 @@ def scan(
         show_notes(display, classifier, pool)
         if range_check:
             display.warn(range_doubt(classifier, pool, device=device))
-        options: dict[str, Any] = {
-            "alpha": alpha,
-            "pairs": pairs,
-            "seed": seed,
-            "device": device,
-            "precision": precision,
-        }
-        references = to_classifiers(reference, trust=trust)
         return scan_classifier(
-            classifier, pool, reference=references, on_progress=display.follow(on_progress), **options
+            classifier,
+            pool,
+            reference=to_classifiers(reference, trust=trust),
+            alpha=alpha,
+            pairs=pairs,
+            seed=seed,
+            device=device,
+            precision=precision,
+            on_progress=display.follow(on_progress),
         )
 
 

@@ -217,8 +217,8 @@ def plan_checks_in_memory(
     origin.refuse_changed_network()
     pool = origin.pool if samples is None else to_pool(samples, origin.classifier)
     same = pool.sha256 == origin.pool.sha256
-    how: dict[str, Any] = {"most": most, "same_samples": same, "device": device, "precision": origin.precision}
-    return CheckPlan(None, CheckContext(origin.classifier, pool, origin.recipe, maps, **how), tuple(choose(only)))
+    options: dict[str, Any] = {"most": most, "same_samples": same, "device": device, "precision": origin.precision}
+    return CheckPlan(None, CheckContext(origin.classifier, pool, origin.recipe, maps, **options), tuple(choose(only)))
 
 
 def run_checks(

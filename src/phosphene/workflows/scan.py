@@ -251,8 +251,8 @@ def _map_suspects(plan: ScanPlan, document: dict[str, Any], on_progress: Callabl
     if not suspects:
         return None
     try:
-        how: dict[str, Any] = {"device": plan.device, "precision": plan.precision}
-        maps = plan_maps(plan.classifier, plan.recipe, plan.pool, plan.run.path, suspects, **how)
+        options: dict[str, Any] = {"device": plan.device, "precision": plan.precision}
+        maps = plan_maps(plan.classifier, plan.recipe, plan.pool, plan.run.path, suspects, **options)
         execute(maps, on_progress=on_progress)
         write_own_predictions(plan.run, plan.classifier, device=plan.device)
     except PhospheneError as error:
