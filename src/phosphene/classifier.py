@@ -114,8 +114,8 @@ class Classifier:
     def logits(self, pixels: Tensor) -> Tensor:
         """Return logits (n, classes) for pixels (n, c, h, w) in [0, 1]; gradients flow through.
 
-        Pixels are normalised, and probabilities converted. The module runs as it stands;
-        :class:`phosphene.engine.Engine` puts it in evaluation mode.
+        Pixels are normalised, and probabilities converted. The module runs as it stands: it is put in evaluation mode by
+        an :class:`phosphene.engine.Engine`.
 
         Raises:
             CardError: the pixels are not floats of this shape, or the module returns another number of classes than before.
