@@ -49,7 +49,7 @@ def start(card, out, *more, **options):
 
 def workers(driver):
     """The processes in which Ray computes maps for a driver now."""
-    return descendants("ray::_make_group", driver.pid)
+    return descendants("ray::make_group", driver.pid)
 
 
 def made(out):

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import phosphene as ph
+from phosphene.errors import PhospheneWarning
 from phosphene.executors import pick_executor
 from phosphene.recipe import resolve
 from phosphene.samples import load_samples
@@ -75,7 +76,7 @@ def executor():
 
 def task_processes():
     """Processes in which this cluster runs our tasks now."""
-    return descendants("ray::_make_group")
+    return descendants("ray::make_group")
 
 
 def later(condition, act):
@@ -125,6 +126,13 @@ def test_without_a_common_disk_the_driver_writes(cluster, model, undisturbed, tm
     assert not leftovers(out)
     again = execute(first, executor=executor())
     assert (again.made, again.cached) == (0, 5 * SEEDS)
+
+
+def test_a_worker_that_fits_on_no_node_is_noted(cluster, model, tmp_path, monkeypatch):
+    monkeypatch.setattr("phosphene.executors.ray.NOTE_SECONDS", 0.0)
+    events = pick_executor("ray", threads=2).run([todo(model, tmp_path / "run")], lambda: None, lambda: False)
+    with pytest.warns(PhospheneWarning, match="asks for 2 CPUs, and Ray has only 1 CPU on any node yet"):
+        assert not list(events)
 
 
 def test_a_node_is_removed(cluster, model, undisturbed, tmp_path):

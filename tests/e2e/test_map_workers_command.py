@@ -65,3 +65,13 @@ def test_without_ray_the_extra_is_named(call, card, tmp_path, monkeypatch, words
     monkeypatch.setitem(sys.modules, "ray", None)
     line = call("map", card.path, "--trust", "--all", *words, "--out", tmp_path / "out").complaint
     assert "pip install 'phosphene[ray]'" in line
+
+
+@pytest.mark.slow
+def test_more_than_the_machine_has_is_refused_where_ray_is_started(run, card, tmp_path, monkeypatch):
+    """Ray itself would wait for it for ever."""
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    words = ["map", card.path, "--trust", "-c", 0, *SETTINGS, "--executor", "ray", "--out", tmp_path / "out"]
+    line = run(*words, "--threads", 1024).complaint_after_progress
+    assert "a worker asks for 1024 CPUs, and Ray has only " in line
+    assert line.endswith("on this machine: give smaller --threads or --gpus.")

@@ -10,29 +10,25 @@ import math
 import os
 import signal
 import threading
+import time
+import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from phosphene.engine.memory import CUDA_MICRO_BATCH
-from phosphene.errors import PhospheneError, RunError, first_line
-from phosphene.executors.base import Event, Group, GroupEnded, GroupFailed, Made, MapPlan, MapSummary, Stepped
-from phosphene.executors.interrupt import on_interrupt
-from phosphene.executors.worker import Worker, open_worker
+from phosphene.errors import PhospheneError, PhospheneWarning, RunError, SpecError, first_line
+from phosphene.executors.base import Event, Group, GroupEnded, GroupFailed, MapPlan, Stepped
+from phosphene.executors.remote import RemoteRun, make_group
 from phosphene.extras import require
 from phosphene.mapper import Step
-from phosphene.runs import RunDirectory
 from phosphene.runs.live import read_live
-from phosphene.runs.lock import holder
-from phosphene.samples import load_samples
-from phosphene.sources import load
 
 RETRIES = 2  # Ray's own retries after the death of a process or node: three tries in all, as for every other failure
 GRACE_SECONDS = 30.0  # for workers to end their step and write a checkpoint
 QUEUED = 1.25  # groups handed to Ray for each that it has room for, so that no node waits for the driver
+NOTE_SECONDS = 10.0  # until a cluster without a node that is large enough is noted: it may be starting one
 STORE_BYTES = 200_000_000  # size of a local Ray's object store, whose workers write their maps themselves
 
 
@@ -72,19 +68,31 @@ class RayExecutor:
     def run(
         self, plans: Sequence[MapPlan], take: "Callable[[], Group | None]", stop: Callable[[], bool]
     ) -> Generator[Event]:
-        """Run the groups of maps that ``take`` returns as Ray tasks and yield their events; when ``stop`` is true, cancel them."""
-        with self._ray_started():
+        """Run the groups of maps that ``take`` returns as Ray tasks and yield their events; when ``stop`` is true, cancel them.
+
+        Raises:
+            SpecError: a worker asks for more than this machine has, on which Ray was started.
+        """
+        with self._ray_started() as alone:
+            if alone and (lack := self._lack()):
+                raise SpecError(f"{lack} on this machine: give smaller --threads or --gpus.")
+            note_at = time.monotonic() + NOTE_SECONDS
             work = self.ray.remote(
                 num_cpus=self.threads,
                 num_gpus=self.gpus,
                 max_retries=RETRIES,
                 scheduling_strategy="SPREAD" if self.cluster else "DEFAULT",
-            )(_make_group)
+            )(make_group)
             remote = [RemoteRun.of(plan, self.threads) for plan in plans]
             under_way: dict[Any, Group] = {}
             try:
                 while not stop():
                     self._count_room()
+                    if time.monotonic() >= note_at:
+                        note_at = math.inf
+                        if lack := self._lack():
+                            line = f"{lack} on any node yet: the maps wait for one that has."
+                            warnings.warn(line, PhospheneWarning, stacklevel=2)
                     while len(under_way) < math.ceil(self.workers * QUEUED) and (group := take()) is not None:
                         under_way[work.remote(remote[group.run], group)] = group
                     if not under_way:
@@ -98,14 +106,17 @@ class RayExecutor:
                 self._cancel(under_way)
 
     @contextlib.contextmanager
-    def _ray_started(self) -> Iterator[None]:
+    def _ray_started(self) -> Iterator[bool]:
         """Context in which Ray runs: join the cluster or start Ray here, shut it down at the end; if Ray runs in this process, do neither.
+
+        Yields:
+            Whether Ray was started here, so that it has this machine alone.
 
         Raises:
             RunError: no cluster answers, or Ray does not start.
         """
         if self.ray.is_initialized():
-            yield
+            yield False
             return
         options: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
         address = os.environ.get("RAY_ADDRESS") if self.cluster else None
@@ -120,13 +131,14 @@ class RayExecutor:
         try:
             self.ray.init(**options)
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-            fix = f"no Ray cluster answers at {address}" if address else "Ray does not start on this machine"
-            raise RunError(f"{fix}: {first_line(error)}. Check RAY_ADDRESS.") from None
+            what = f"no Ray cluster answers at {address}" if address else "Ray does not start on this machine"
+            fix = "Check RAY_ADDRESS." if address else "Map without --executor and --workers."
+            raise RunError(f"{what}: {first_line(error)}. {fix}") from None
         finally:
             if main:
                 signal.signal(signal.SIGTERM, handler)  # Ray replaces it
         try:
-            yield
+            yield not address
         finally:
             self.ray.shutdown()
 
@@ -135,6 +147,16 @@ class RayExecutor:
         resources = self.ray.cluster_resources()
         room = int(resources.get("GPU", 0) / self.gpus if self.gpus else resources.get("CPU", 1) / self.threads)
         self.workers = max(1, min(room, self.most or room))
+
+    def _lack(self) -> str:
+        """Return what a worker asks for and the most that a node has, as the beginning of a sentence; empty if a node has as much."""
+        asked = {"CPU": self.threads} | ({"GPU": self.gpus} if self.gpus else {})
+        nodes = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
+        if any(all(node.get(kind, 0) >= number for kind, number in asked.items()) for node in nodes):
+            return ""
+        most = {kind: max((node.get(kind, 0) for node in nodes), default=0) for kind in asked}
+        words = [" and ".join(f"{n:g} {kind}{'s' * (n != 1)}" for kind, n in one.items()) for one in (asked, most)]
+        return f"a worker asks for {words[0]}, and Ray has only {words[1]}"
 
     def _wait_for_finished(self, under_way: dict[Any, Group], seconds: float) -> Iterator[Event]:
         """Wait up to ``seconds`` for a Ray task to end; if one does, remove it from ``under_way``, yield its events or raise its error.
@@ -183,101 +205,3 @@ def _steps_from_run_directories(plans: Sequence[MapPlan], groups: Sequence[Group
             if beat is not None:
                 loss = math.nan if beat.loss is None else beat.loss
                 yield Stepped(group, Step(beat.step, beat.steps, loss, beat.hits or 0.0, torch.empty(0)))
-
-
-# --- in the worker process
-
-
-@dataclass(frozen=True)
-class RemoteRun:
-    """What a worker process is sent to open a run: specs of model and samples, hashes to check them, settings.
-
-    Attributes:
-        run: The run directory, absolute.
-        token: Token of the driver's lock on the run directory; empty if not even the driver sees it.
-        model: Model spec, with ``model_sha256``.
-        trust: Whether code that comes with the model may run, as it did here.
-        samples: Sample spec, with ``samples_sha256``.
-        settings: What is sent as it is: ``recipe``, ``device``, ``precision``, ``compile`` and ``frames`` of the plan.
-        threads: CPU threads of the worker.
-        folder: Where relative paths of the specs begin.
-    """
-
-    run: Path
-    token: str
-    model: str
-    model_sha256: str
-    trust: bool
-    samples: str
-    samples_sha256: str
-    settings: dict[str, Any] = field(hash=False)
-    threads: int
-    folder: str
-
-    @classmethod
-    def of(cls, plan: MapPlan, threads: int) -> "RemoteRun":
-        """Return the ``RemoteRun`` that describes a plan to worker processes with ``threads`` CPU threads each."""
-        classifier, pool = plan.classifier, plan.pool
-        return cls(
-            run=plan.run.path.absolute(),
-            token=holder(plan.run.path).get("token", ""),
-            model=classifier.spec,
-            model_sha256=plan.facts["model"]["sha256"],
-            trust=classifier.trusted,
-            samples=pool.spec,
-            samples_sha256=pool.sha256,
-            settings={name: getattr(plan, name) for name in ("recipe", "device", "precision", "compile", "frames")},
-            threads=threads,
-            folder=os.getcwd(),  # noqa: PTH109
-        )
-
-    def open(self) -> MapPlan:
-        """In the worker process, change to ``folder``, load model and samples, return the MapPlan; RunError if they are not the driver's.
-
-        Raises:
-            PhospheneError: they cannot be loaded here.
-            RunError: they are not those that were planned with.
-        """
-        if Path(self.folder).is_dir():  # a worker on another machine may not have it
-            os.chdir(self.folder)
-        classifier = load(self.model, trust=self.trust)
-        if classifier.sha256 != self.model_sha256:
-            raise RunError(f"{self.model} has other weights in a worker than in the plan: leave the file unchanged.")
-        pool = load_samples(self.samples, classifier.input.shape)
-        if pool.sha256 != self.samples_sha256:
-            raise RunError(f"samples {self.samples} differ in a worker from those that were planned with.")
-        return MapPlan(classifier=classifier, pool=pool, run=RunDirectory(self.run), **self.settings)
-
-    def writable(self) -> bool:
-        """Return whether this process sees the run directory that the driver has locked, and the driver's lock still holds."""
-        return holder(self.run).get("token") == self.token
-
-
-_stack = contextlib.ExitStack()
-_opened: dict[RemoteRun, Worker] = {}  # Ray keeps the process, and with it the run that was opened last
-_stop = threading.Event()
-
-
-def _make_group(remote: RemoteRun, group: Group) -> list[Event]:
-    """The body of a Ray task, in a worker process: make the missing maps of a group; return their events, except those of steps."""
-    torch.set_num_threads(remote.threads)
-    _stop.clear()
-    with on_interrupt(_stop.set):  # what Ray sends when a group is cancelled, or a node taken away
-        if remote not in _opened:
-            _stack.close()
-            _opened.clear()
-            _opened[remote] = _stack.enter_context(open_worker(remote.open(), _stop.is_set, remote.writable))
-        events: list[Event] = []
-        missing = list(group.missing)
-        if remote.writable():  # an earlier try, whose process died, may have written some
-            run, labels = RunDirectory(remote.run), _opened[remote].plan.classifier.labels
-            for job in group.missing:
-                with contextlib.suppress(RunError):
-                    one = run.read(run.folder(job, job.concept(labels).label))
-                    events.append(Made(group, MapSummary.of(one, made=True, run=group.run)))
-                    missing.remove(job)
-        if not missing:
-            return [*events, GroupEnded(group)]
-        worker = _opened[remote]
-        made = [*worker.make(replace(group, missing=tuple(missing))), *worker.flush()]
-        return events + [replace(event, group=group) for event in made if not isinstance(event, Stepped)]
