@@ -96,7 +96,7 @@ def write_scan(run, verdict="backdoored", classes=(0,), **changes):
         "window": 3,
         "easy_pairs": [],
         "all_to_all": None,
-        "null": {"description": "clean networks", "networks": 86},
+        "null": {"description": "clean networks", "networks": 86, "limit": 5.0},
         "model": {**run.facts()["model"], "input": [3, 16, 16]},
         "samples": {"spec": "some samples", "sha256": "0", "natural": True},
         "references": [],

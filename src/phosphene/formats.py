@@ -34,6 +34,11 @@ def probability(p: float) -> str:
     return "> 99 %" if p >= 0.995 else "< 1 %" if p <= 0.005 else percent(p)
 
 
+def exact(value: float) -> str:
+    """Return a number as the shortest text that stands for exactly this number, ``1`` and ``0.0123456789``, as commands take it."""
+    return repr(float(value)).removesuffix(".0")
+
+
 def heat(value: float, least: float = 0.0) -> int:
     """Return how strongly to colour a table cell, in percent: 0 for ``least`` or below, 100 for 1."""
     return round(100 * min(max((value - least) / (1 - least), 0.0), 1.0))

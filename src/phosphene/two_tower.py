@@ -5,6 +5,7 @@ linear layer behind the image tower, so that everything else sees an ordinary ne
 """
 
 import hashlib
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -184,8 +185,8 @@ def without_prompts(model: TwoTower, classifier: Classifier) -> Classifier:
 def texts_fix(spec: str, text: str = "text:A PROMPT") -> str:
     """Return how to name texts as the classes of the two-tower model ``spec``, for messages; ``text``, an expression, is the first."""
     given = "A PROMPT" if " text:" in text else text.removeprefix("text:")
-    with_model = f"'{spec}#{given};ANOTHER' or '{spec}#texts.txt'"
-    return f"name some, -c {text!r} -c 'text:ANOTHER', or give them with the model, {with_model}"
+    with_model = " or ".join(map(shlex.quote, (f"{spec}#{given};ANOTHER", f"{spec}#texts.txt")))
+    return f"name some, -c {shlex.quote(text)} -c text:ANOTHER, or give them with the model, {with_model}"
 
 
 def _around(module: nn.Module, classifier: Classifier, spec: str, **facts: Any) -> Classifier:

@@ -155,7 +155,8 @@ def open_sizes(file):
 
 
 @pytest.mark.parametrize("by", ["factory", "arch"])
-def test_two_commands_lead_from_weights_to_maps(call, card, tmp_path, by):
+def test_two_commands_lead_from_weights_to_maps(call, tmp_path, by):
+    card = tiny.make_card(tmp_path / "my card; true")
     file = card.folder / "tiny.safetensors"
     card.path.unlink()
     flags = ["--factory", card.folder / "nets.py:tiny", "--trust"]
@@ -168,7 +169,8 @@ def test_two_commands_lead_from_weights_to_maps(call, card, tmp_path, by):
     assert "add --size" in call("card", file, *flags).complaint
     answer = call("card", file, *flags, "--size", "32")
     assert answer.code == 0, answer.err
-    assert " ".join(["--samples FOLDER", *flags[2:]]) + "`" in answer.out
+    doctor = ["phosphene", "doctor", str(file.with_suffix(".toml")), "--samples", "FOLDER", *flags[2:]]
+    assert shlex.split(re.search("`(.+)`", answer.out)[1]) == doctor
     assert not re.search(str(tmp_path), file.with_suffix(".toml").read_text(encoding="utf-8"))
     trust = flags[2:]
     assert (

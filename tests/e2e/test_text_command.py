@@ -129,7 +129,7 @@ def test_units_need_no_texts(call, tmp_path):
     assert answer.code == 0, answer.err
     assert "cached" in call(*words).out
     line = call("map", card, "--trust", "-c", "unit:images.0:1", "-c", "star", "--out", tmp_path / "other").complaint
-    assert "has no classes: name some, -c 'text:star' -c 'text:ANOTHER'" in line
+    assert "has no classes: name some, -c text:star -c text:ANOTHER" in line
     for number in ("0", "low:0", "output 2"):  # of the embedding, which no text stands for
         line = call("map", card, "--trust", "-c", number, "--out", tmp_path / "other").complaint
         assert "has no classes: name some" in line

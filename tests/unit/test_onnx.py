@@ -1,5 +1,10 @@
 """ONNX files as other programs write them: weights in nodes, sizes left open, channels last, and recipes for what is not ONNX yet."""
 
+import ast
+import re
+import shlex
+from pathlib import Path
+
 import numpy as np
 import onnx
 import onnx.version_converter
@@ -10,6 +15,7 @@ from onnx.reference import ReferenceEvaluator
 
 import phosphene as ph
 from phosphene.errors import CardError, PhospheneError
+from phosphene.sources.exported import conversion
 from phosphene.sources.onnx import load
 from tests import tiny
 from tests.unit.test_exported import export
@@ -222,3 +228,14 @@ def test_formats_of_other_libraries_are_refused_with_what_converts_them(tmp_path
         assert "\n" not in str(error.value)
         said.append(str(error.value))
     assert said[0].split("convert")[-1] == said[1].split("convert")[-1]
+
+
+def test_what_converts_a_file_can_be_pasted_whatever_its_name():
+    name = """a 'b' "c"; $(d).keras"""
+    words = shlex.split(re.search(r"first: (.+) \(pip", conversion(Path(name)))[1])
+    assert words[:3] == ["KERAS_BACKEND=torch", "python", "-c"]
+    texts = [node.value for node in ast.walk(ast.parse(words[3])) if isinstance(node, ast.Constant)]
+    assert {name, name.replace(".keras", ".onnx")} < set(texts)
+    tflite = shlex.split(conversion(Path("my; net.tflite")))
+    assert "my; net.tflite" in tflite
+    assert "my; net.onnx" in tflite

@@ -237,7 +237,8 @@ class TestTwoTowers:
         without = to_classifier(letters())
         for concepts, said in (
             (None, r"has no classes: name some, -c 'text:A PROMPT' .*'letters#A PROMPT;ANOTHER'"),
-            ("star", "-c 'text:star' .*'letters#star;ANOTHER'"),
+            ("star", "-c text:star .*'letters#star;ANOTHER'"),
+            ("a '$b'", r"-c 'text:a '\"'\"'\$b'\"'\"'' "),
             ("star vs ring + 7", r"-c 'text:star vs text:ring \+ text:7' .*'letters#A PROMPT;ANOTHER'"),
         ):
             with pytest.raises(ConceptError, match=said):

@@ -28,6 +28,7 @@ from phosphene.runs import RunDirectory, run_facts
 from phosphene.runs.predictions import write_predictions
 from phosphene.samples.pool import make_pool
 from tests import tiny
+from tests.web import make, write_scan
 
 
 def begin(folder, maps, recipe="paper", **overrides):
@@ -222,7 +223,7 @@ def test_pictures_that_show_none_of_the_classes_are_refused(tmp_path, place):
 
 def test_the_command_makes_the_run_again(tmp_path):
     maps = [tiny.concept_map(index, seed) for index in (0, 3) for seed in (2, 3)] + [tiny.concept_map(4, 9)]
-    run = begin(tmp_path / "my run", maps, "vivid", steps=7, smoothing=0.25)
+    run = begin(tmp_path / "my run", maps, "vivid", steps=7, smoothing=0.25, refine_lr=0.0123456789)
     commands = [shlex.split(one) for one in map_commands(run.facts(), "my run")]
     assert len(commands) == 2
     for command, indices, seeds in zip(commands, ([0, 3], [4]), ([2, 3], [9]), strict=True):
@@ -258,6 +259,13 @@ def test_the_checks_in_a_report_have_their_commands(tmp_path):
     other = {"seeds": {"subject": {"samples": {"spec": "photos"}, "concepts": concepts[:2]}}}
     assert check_commands(other, run.facts(), "x") == ["phosphene check x --only seeds --most 2 --samples photos"]
     assert len(check_commands(every | other, run.facts(), "x")) == 2
+
+
+def test_the_command_of_a_scan_has_its_alpha_to_the_last_digit(tmp_path):
+    run, settings = make(tmp_path / "run"), {"pairs": False, "seed": 0, "precision": "auto"}
+    model = {**run.facts()["model"], "spec": "net.toml", "input": [3, 16, 16]}
+    write_scan(run, "clean", suspects=[], model=model, settings=settings, alpha=0.0123456789)
+    assert "--alpha 0.0123456789 " in words(page(run))
 
 
 def test_all_classes_are_called_all(tmp_path):

@@ -4,7 +4,9 @@ import dataclasses
 import json
 import os
 import re
+import shlex
 import sys
+from html import unescape
 from types import SimpleNamespace
 
 import pytest
@@ -28,6 +30,15 @@ def test_an_empty_folder_says_what_a_run_directory_is(client):
     page = client.get("/").text
     assert "No runs yet" in page
     assert "run.json" in page
+
+
+def test_the_command_for_a_first_run_can_be_pasted(tmp_path):
+    from phosphene.web.app import make_app
+    from tests.web import Client
+
+    page = Client(make_app(tmp_path / "my runs; true")).get("/").text
+    words = shlex.split(unescape(re.search(r"<pre>(phosphene .+)</pre>", page)[1]))
+    assert words[-2:] == ["--out", str(tmp_path / "my runs; true" / "first")]
 
 
 def test_runs_are_listed_with_what_is_done(client, root):

@@ -1,5 +1,6 @@
 """Films and sites of runs, cards and layers of models, and what works on this machine."""
 
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -140,8 +141,8 @@ def card(
         "output": output,
     }
     if out is not None and Path(out).suffix != ".toml":
-        wrong = Path(out)
-        raise CardError(f"a card is a .toml file: --out {wrong.parent / (wrong.stem or 'card')}.toml.")
+        right = Path(out).parent / f"{Path(out).stem or 'card'}.toml"
+        raise CardError(f"a card is a .toml file: --out {shlex.quote(str(right))}.")
     file = Path(model) if isinstance(model, str | Path) else None
     if file and is_bare(file):
         path = Path(out or file.with_suffix(".toml"))

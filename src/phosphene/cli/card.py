@@ -1,6 +1,7 @@
 """``phosphene card``: write the card of a model, from which the same model can be loaded again."""
 
 import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -55,8 +56,6 @@ def command(model: str, as_json: bool, **options_of_card: Any) -> None:
         options.print_json({"card": str(card.path), "files": files, "model": model, "sha256": loaded.sha256})
         return
     if loaded.input.mean == (0.0,) * loaded.input.channels and loaded.input.std == (1.0,) * loaded.input.channels:
-        trust = " --trust" if loaded.trusted else ""
-        click.echo(
-            f"It takes pixels in [0, 1]. `phosphene doctor {card.path} --samples FOLDER{trust}` says if another range fits better."
-        )
+        doctor = ["phosphene", "doctor", str(card.path), "--samples", "FOLDER", *["--trust"] * loaded.trusted]
+        click.echo(f"It takes pixels in [0, 1]. `{shlex.join(doctor)}` says if another range fits better.")
     click.echo(f"{card.path}: {loaded.name}, {loaded.num_classes} classes, weights {loaded.sha256[:16]}")

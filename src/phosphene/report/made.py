@@ -9,7 +9,7 @@ from typing import Any
 from phosphene.checks import CHECKS
 from phosphene.concepts import Concept
 from phosphene.engine.device import way_of_computing
-from phosphene.formats import count
+from phosphene.formats import count, exact
 from phosphene.recipe import RECIPES, Recipe
 from phosphene.runs import RunDirectory
 from phosphene.runs.checks import read_checks
@@ -135,7 +135,7 @@ def _setting_text(value: Any) -> str:
     """Return the value of a recipe field as ``--set`` takes it: ``true``, ``0.05``, ``layer4``."""
     if isinstance(value, bool):
         return str(value).lower()
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return exact(value) if isinstance(value, float) else str(value)
 
 
 def _ranges(numbers: list[int]) -> list[tuple[int, int]]:

@@ -13,7 +13,7 @@ from phosphene.backdoor.images import added_image, pasted_image
 from phosphene.backdoor.scan import ALPHA
 from phosphene.concept_map import Job
 from phosphene.errors import RunError
-from phosphene.formats import percent
+from phosphene.formats import exact, percent
 from phosphene.image_files import encode, to_data_url
 from phosphene.report import scan_words
 from phosphene.report.images import weight_image
@@ -169,7 +169,7 @@ def _command(scan: dict[str, Any], out: str) -> str:
     settings = scan["settings"]
     arguments = ["phosphene", "scan", scan["model"]["spec"], "--samples", scan["samples"]["spec"]]
     arguments += [word for one in scan["references"] for word in ("--reference", one["spec"])]
-    arguments += ["--alpha", f"{scan['alpha']:g}"] if scan["alpha"] != ALPHA else []
+    arguments += ["--alpha", exact(scan["alpha"])] if scan["alpha"] != ALPHA else []
     arguments += ["--pairs"] if settings["pairs"] else []
     arguments += ["--seed", str(settings["seed"])] if settings["seed"] else []
     arguments += ["--precision", settings["precision"]] if settings["precision"] != "auto" else []

@@ -5,6 +5,8 @@ A format is one module with ``load(path)``, which returns the network, and the s
 """
 
 import importlib
+import json
+import shlex
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -42,24 +44,28 @@ FORMATS = {
     **dict.fromkeys((".pt", ".pth", ".ts", ".torchscript"), TORCHSCRIPT),
 }
 KERAS = (
-    'KERAS_BACKEND=torch python -c \'import keras; m = keras.saving.load_model("{0}"); '
-    'm(keras.ops.zeros((1, *m.input_shape[1:]))); m.export("{1}.onnx", format="onnx")\' '
-    "(pip install keras h5py onnxscript)"
+    "import keras; m = keras.saving.load_model({name}); m(keras.ops.zeros((1, *m.input_shape[1:]))); "
+    'm.export({onnx}, format="onnx")'
 )
-TENSORFLOW = "python -m tf2onnx.convert {2} --output {1}.onnx (pip install tensorflow tf2onnx)"
-# suffix of a file of another library -> what converts it: {0} is its name, {1} that without suffix
+TENSORFLOW = "python -m tf2onnx.convert {given} --output {onnx} (pip install tensorflow tf2onnx)"
+# suffix of a file of another library -> what converts it: {name} is its name, {onnx} that of the file to write
 CONVERSIONS = {
-    **dict.fromkeys((".keras", ".h5", ".hdf5"), KERAS),
-    ".tflite": TENSORFLOW.replace("{2}", "--tflite {0}"),
-    ".pb": TENSORFLOW.replace("{2}", "--saved-model ."),
-    ".pdmodel": "paddle2onnx --model_dir . --model_filename {0} --save_file {1}.onnx (pip install paddle2onnx)",
+    **dict.fromkeys(
+        (".keras", ".h5", ".hdf5"), "KERAS_BACKEND=torch python -c {keras} (pip install keras h5py onnxscript)"
+    ),
+    ".tflite": TENSORFLOW.replace("{given}", "--tflite {name}"),
+    ".pb": TENSORFLOW.replace("{given}", "--saved-model ."),
+    ".pdmodel": "paddle2onnx --model_dir . --model_filename {name} --save_file {onnx} (pip install paddle2onnx)",
     **dict.fromkeys((".pkl", ".pickle", ".joblib"), "save the network's state dict with safetensors.torch.save_file"),
 }
 
 
 def conversion(path: Path) -> str:
     """Return a sentence on how to convert the file at ``path``, of another library by its suffix, to one that loads; empty if unknown."""
-    recipe = CONVERSIONS.get(path.suffix.lower(), "").format(path.name, path.stem)
+    names = {"name": path.name, "onnx": f"{path.stem}.onnx"}
+    code = KERAS.format(**{key: json.dumps(name, ensure_ascii=False) for key, name in names.items()})
+    words = {key: shlex.quote(word) for key, word in {**names, "keras": code}.items()}
+    recipe = CONVERSIONS.get(path.suffix.lower(), "").format(**words)
     return (
         f" A {path.suffix} file has to be converted first: {recipe}; then `phosphene card` drafts its card."
         if recipe

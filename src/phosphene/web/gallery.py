@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import re
 import secrets
+import shlex
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,7 +54,12 @@ class Gallery:
         self.folder, self.processes = Folder(root), Processes()
         self.token = secrets.token_urlsafe(32)  # in the forms of this server's pages, which other sites cannot read
         self.templates = environment("phosphene.web")
-        self.templates.filters |= {"path": quote, "duration": duration, "capitalized": capitalized}
+        self.templates.filters |= {
+            "path": quote,
+            "duration": duration,
+            "capitalized": capitalized,
+            "shell": shlex.quote,
+        }
         self.templates.globals |= {"token": self.token, "trust": trust, "root": str(root)}
         self._comparing = threading.Lock()  # one comparison at a time: it takes memory
 

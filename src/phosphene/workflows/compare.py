@@ -1,5 +1,6 @@
 """Two run directories, class by class."""
 
+import shlex
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -143,12 +144,11 @@ class Comparison:
                 "Units are compared by name: those of two networks have nothing in common unless one was made from the other."
             )
         if not self.scored:
-            first, second = self.runs
-            specs = [facts["model"]["spec"] for facts in self.facts]
-            notes.append(
-                "How each source classifies the other's maps is unknown: "
-                f"phosphene score {first} {second} --target {specs[0]} --target {specs[1]}"
-            )
+            models = [facts["model"] for facts in self.facts]
+            words = ["phosphene", "score", *map(str, self.runs)]
+            words += [word for model in models for word in ("--target", model["spec"])]
+            words += ["--trust"] if any(model.get("trust") for model in models) else []
+            notes.append(f"How each source classifies the other's maps is unknown: {shlex.join(words)}")
         return notes
 
     def to_dict(self) -> dict[str, Any]:

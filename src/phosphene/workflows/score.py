@@ -1,5 +1,6 @@
 """``score``: scores of many runs on many target classifiers, written to each run's ``scores.json``."""
 
+import shlex
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -247,9 +248,10 @@ def _check_pair(source: SourceRun, target: Classifier) -> None:
     """
     check_channels(source.channels, target)
     if not source.concepts:
+        trust = ["--trust"] if source.facts["model"].get("trust") else []
+        check = shlex.join(["phosphene", "check", str(source.run.path), "--only", "seeds", *trust])
         raise ConceptError(
-            f"{source.run.path} has maps of units alone, which only this network has: "
-            f"`phosphene check {source.run.path} --only seeds` judges them by other seeds."
+            f"{source.run.path} has maps of units alone, which only this network has: `{check}` judges them by other seeds."
         )
     match_maps(source.concepts, target)
     concepts = classes_of(source.concepts)
