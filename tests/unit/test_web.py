@@ -1,10 +1,12 @@
 """The gallery without a browser: what it shows, whom it answers, what it refuses."""
 
 import dataclasses
+import gc
 import json
 import os
 import re
 import shlex
+import signal
 import sys
 from html import unescape
 from types import SimpleNamespace
@@ -14,14 +16,15 @@ import torch
 
 pytest.importorskip("fastapi")
 
-from phosphene.concept_map import Job
-from phosphene.errors import ExtraError
+from phosphene.concept_map import ConceptMap, Job
+from phosphene.errors import DeviceError, ExtraError
 from phosphene.report import write_report
 from phosphene.runs import live
 from phosphene.runs.checks import write_check
 from phosphene.runs.live import LivePreview
 from phosphene.web import serve
 from phosphene.web.guard import Guard
+from phosphene.web.server import PortError
 from tests import tiny
 from tests.web import HOSTILE, LABELS, make, write_scan
 
@@ -59,6 +62,14 @@ def test_runs_are_listed_with_what_is_done(client, root):
     large = client.get("/image/0/0/whole")
     assert large.headers["content-type"] == "image/png"
     assert large.content == (root / "whole/maps/lion-0/seed-0/map.png").read_bytes()
+
+
+def test_a_run_that_is_deleted_meanwhile_is_not_listed(client, root, monkeypatch):
+    make(root / "whole")
+    monkeypatch.setattr("phosphene.web.folder.Folder.names", lambda _: iter(["gone", "whole"]))
+    page = client.get("/")
+    assert page.status_code == 200
+    assert "2 of 2 maps" in page.text
 
 
 def test_scans_are_listed_with_their_verdict_and_lead_to_their_report(client, root):
@@ -274,6 +285,20 @@ def test_a_confidence_is_never_called_all(client, root):
     assert "&gt; 99 %" in (root / "sure" / "report.html").read_text(encoding="utf-8")
 
 
+def test_a_comparison_that_is_cached_holds_no_maps(client, root):
+    """Those of two networks with a thousand classes would take a gigabyte."""
+
+    def maps():
+        gc.collect()
+        return sum(type(one) is ConceptMap for one in gc.get_objects())
+
+    make(root / "a")
+    make(root / "b", name="other", seed=1)
+    before = maps()
+    assert client.get("/compare?a=a&b=b").text.count('class="change"') == 2
+    assert maps() == before
+
+
 def test_compare_shows_what_changed(client, root):
     make(root / "a", classes=(0, 2, 3))
     make(root / "b", classes=(0, 2), seed=1, name="other")
@@ -291,3 +316,25 @@ def test_a_missing_library_is_named_with_its_fix(monkeypatch, root):
     monkeypatch.setitem(sys.modules, "fastapi", None)
     with pytest.raises(ExtraError, match=r"fastapi.*is not installed: .*pip install 'phosphene\[serve\]'"):
         serve(root)
+
+
+@pytest.mark.parametrize("where", [{"port": 99999}, {"port": -1}, {"host": "a..b"}, {"host": "x" * 300}])
+def test_a_port_or_host_that_cannot_be_is_refused(root, where, monkeypatch):
+    monkeypatch.setattr("uvicorn.Server.run", lambda *_, **__: None)
+    with pytest.raises(PortError, match=r"(choose another|--host or) --port") as error:
+        serve(root, **where)
+    assert not isinstance(error.value, DeviceError)
+    assert "\n" not in str(error.value)
+
+
+def test_after_serving_the_interrupt_is_handled_as_before(root, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("uvicorn.Server.run", interrupted)
+    before = signal.signal(signal.SIGINT, handler := lambda *_: None)
+    try:
+        serve(root, port=0, on_message=lambda _: None)
+        assert signal.getsignal(signal.SIGINT) is handler
+    finally:
+        signal.signal(signal.SIGINT, before)

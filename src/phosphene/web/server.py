@@ -6,17 +6,17 @@ import signal
 import socket
 import threading
 import webbrowser
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from phosphene.checked import checked
-from phosphene.errors import DeviceError, RunError
+from phosphene.errors import PhospheneError, RunError, first_line
 from phosphene.extras import require
 
-PORT = 8421
+PORT, MOST_PORT = 8421, 65535
 
 
-class PortError(DeviceError):
+class PortError(PhospheneError):
     """Raised if the server cannot listen on its host and port."""
 
 
@@ -43,7 +43,7 @@ def serve(
     Raises:
         RunError: the folder does not exist.
         ExtraError: FastAPI or uvicorn is not installed.
-        PortError: the port is taken, or the host is not one of this machine's.
+        PortError: the port is taken or is none, or the host is not one of this machine's.
     """
     root = Path(folder)
     if not root.is_dir() and (root.exists() or root != Path("runs")):
@@ -69,22 +69,36 @@ def serve(
         on_message(f"gallery of {root} at {url} (Ctrl+C ends it)")
         if browse:
             threading.Timer(0.5, webbrowser.open, [url]).start()
-        if threading.current_thread() is threading.main_thread():
-            # A shell has the jobs that it starts in the background ignore the signal, and their children inherit that.
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-        with contextlib.suppress(KeyboardInterrupt):
+        with contextlib.suppress(KeyboardInterrupt), _interruptible():
             server.run(sockets=[bound])
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Context in which Ctrl-C raises KeyboardInterrupt in the main thread, whatever handled the signal before and does afterwards."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    # A shell has the jobs that it starts in the background ignore the signal, and their children inherit that.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before or signal.SIG_DFL)
 
 
 def _bind(host: str, port: "int | None", on_message: Callable[[str], None]) -> socket.socket:
     """Return a socket that listens on ``port``, or if that is ``None``, on 8421 or (with a message) a free port; PortError if it cannot."""
     wanted = PORT if port is None else port
+    if not 0 <= wanted <= MOST_PORT:  # the system would take the rest of a division
+        raise PortError(f"port {wanted} is none: choose another --port, up to {MOST_PORT}, or 0 for a free one.")
     try:
         return _listen(host, wanted)
-    except OSError as error:
-        if error.errno != errno.EADDRINUSE:
+    except (OSError, ValueError) as error:  # a name such as a..b cannot be encoded
+        if getattr(error, "errno", None) != errno.EADDRINUSE:
+            reason = getattr(error, "strerror", None) or first_line(error)
             raise PortError(
-                f"cannot bind to {host}, port {wanted}: {error.strerror or error}. Choose another --host or --port."
+                f"cannot bind to {host}, port {wanted}: {reason}. Choose another --host or --port."
             ) from None
     if port is not None:
         raise PortError(f"port {port} of {host} is taken: choose another --port, or 0 for a free one.")
