@@ -20,6 +20,7 @@ from phosphene.runs import RunDirectory, run_facts
 from phosphene.runs.lock import hold
 from phosphene.samples.pool import make_pool
 from phosphene.web.app import make_app
+from phosphene.web.processes import Processes
 from tests import tiny
 from tests.web import Client, make
 
@@ -188,3 +189,17 @@ def test_a_network_that_a_scan_refuses_is_offered_none(client, root, output, off
     page = client.get("/run/r").text
     assert ("Scan this network" in page) == offered
     assert 'href="/new?action=check' in page
+
+
+def test_commands_may_begin_and_be_dismissed_while_a_page_reads_them():
+    """Pages are made in threads, beside the event loop that starts and removes commands."""
+    processes = Processes()
+
+    class Started:
+        @property
+        def running(self):
+            processes[f"another {len(processes)}"] = self
+            return True
+
+    processes["first"] = Started()
+    assert processes.running == ["first"]

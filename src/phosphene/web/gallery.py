@@ -8,6 +8,7 @@ import re
 import secrets
 import shlex
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, quote
@@ -18,7 +19,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 from phosphene.api.evaluation import compare
-from phosphene.concept_map import ConceptMap
+from phosphene.concept_map import Job
 from phosphene.errors import PhospheneError
 from phosphene.progress import duration
 from phosphene.recipe import DEFAULT_RECIPE, RECIPES
@@ -69,9 +70,11 @@ class Gallery:
         # Processes without a run directory have only just started, or failed before they made one.
         names = {run.name for run in runs}
         starting = [
-            one for one in list(self.processes.values())[::-1] if one.name not in names and one.state != "finished"
+            one
+            for one in list(self.processes.copy().values())[::-1]
+            if one.name not in names and one.state != "finished"
         ]
-        shown = {"runs": runs, "processes": dict(self.processes), "starting": starting}
+        shown = {"runs": runs, "processes": self.processes.copy(), "starting": starting}
         return self._live_page(request, "runs.html", **shown, title="Runs")
 
     def run(self, request: Request, name: str) -> Response:
@@ -172,7 +175,7 @@ class Gallery:
         with self._comparing:
             found = _compare(runs[0].path, runs[1].path, *map(_version, runs))
 
-        def image_url(side: int, one: ConceptMap) -> str:
+        def image_url(side: int, one: Job) -> str:
             """Return the gallery's address of a map's image; ``side`` is 0 or 1, the first or second run."""
             return f"/image/{one.index}/{one.seed}/{places[side]}"
 
@@ -274,8 +277,13 @@ def capitalized(text: str) -> str:
 
 @functools.lru_cache(maxsize=4)
 def _compare(a: Path, b: Path, *versions: object) -> "Comparison":
-    """Return the Comparison of the runs at two paths; cached by paths and ``versions``, which change when a run's maps or scores do."""
-    return compare(a, b)
+    """Return the Comparison of the runs at two paths, with Jobs in place of maps, whose tensors would fill the memory.
+
+    It is cached by paths and ``versions``, which change when a run's maps or scores do.
+    """
+    found = compare(a, b)
+    jobs: Any = tuple({index: [one.job for one in maps] for index, maps in side.items()} for side in found.maps)
+    return replace(found, maps=jobs)
 
 
 def _version(run: RunDirectory) -> tuple[str, int]:

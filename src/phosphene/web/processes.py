@@ -129,7 +129,7 @@ class Processes(dict[str, CommandProcess]):
     @property
     def running(self) -> list[str]:
         """Names of the runs on which a process works, in the order of starting."""
-        return [name for name, one in self.items() if one.running]
+        return [name for name, one in self.copy().items() if one.running]  # threads read what the event loop changes
 
     def start(self, command: Command, run: Path) -> CommandProcess:
         """Start a command on directory ``run``, enter it here, return it; FormError if one is at work there already, or too many are.
@@ -144,13 +144,13 @@ class Processes(dict[str, CommandProcess]):
             raise FormError(f"{len(running)} runs are in progress; more would slow all of them down. Wait for one.")
         self.pop(command.name, None)
         self[command.name] = process = CommandProcess(command, run)
-        for name in [name for name, one in self.items() if not one.running][:-MOST_LISTED]:
+        for name in [name for name, one in self.copy().items() if not one.running][:-MOST_LISTED]:
             del self[name]
         return process
 
     def close(self) -> None:
         """Interrupt all running processes, and kill those that have not ended ten seconds later."""
-        running = [one for one in self.values() if one.running]
+        running = [one for one in self.copy().values() if one.running]
         for one in running:
             one.stop()
         deadline = time.monotonic() + PATIENCE_SECONDS

@@ -153,7 +153,10 @@ class RunView:
 
 def run_views(folder: Folder, running: Collection[str] = ()) -> list[RunView]:
     """Return a RunView of each run in a :class:`Folder`: those in progress (or named in ``running``) first, then the latest first."""
-    views = [run_view(folder, name, running) for name in itertools.islice(folder.names(), MOST_RUNS)]
+    views = []
+    for name in itertools.islice(folder.names(), MOST_RUNS):
+        with contextlib.suppress(NotHereError):  # deleted since it was listed
+            views.append(run_view(folder, name, running))
     return sorted(views, key=lambda view: (view.state != "running", -view.modified, view.name))
 
 
