@@ -1,6 +1,5 @@
 """Texts as concepts: ``text:a red star``, and the prompts that a spec names, ``hf:OWNER/NAME#a red star;a blue ring;labels.txt``."""
 
-import os
 import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Any
 
 from phosphene.errors import CardError, ConceptError, SpecError
 from phosphene.labels import OPERATOR, Labels, comparable, first_synonym
-from phosphene.textfile import nearby
+from phosphene.textfile import exists, is_file, nearby
 
 TEXT = "text:"
 SUFFIXES = (".txt", ".json")
@@ -37,7 +36,7 @@ def _exists(model: str) -> bool:
         rest if prefix.isidentifier() else "",
         file if file.endswith(".py") and function.isidentifier() else "",
     ]
-    return any(map(os.path.exists, paths))  # pathlib raises an error for a path that is too long
+    return any(map(exists, paths))
 
 
 def prompts_of(concepts: Any) -> list[str]:
@@ -130,7 +129,7 @@ def read_prompts(prompts: str, templates: Sequence[str], labels: Iterable[str] =
             spec_templates.append(" ".join(item.split()))
         elif item.lower().endswith(SUFFIXES):
             files.append(item)
-        elif Path(item).suffix and os.path.isfile(item):  # noqa: PTH113  (a long text is no error)
+        elif Path(item).suffix and is_file(item):  # a long text is no error
             raise SpecError(f"{item} is a file, and a list of classes is a .txt or .json file: rename it.")
         else:
             texts.append(item)
@@ -164,7 +163,7 @@ def _read_names(file: str) -> list[str]:
     Raises:
         CardError: the file is missing, empty or cannot be read.
     """
-    if not os.path.exists(file):  # noqa: PTH110  (a long text is no error)
+    if not exists(file):  # a long text is no error
         others = nearby(Path(file), lambda one: one.suffix in SUFFIXES and one.is_file())
         near = f" The same folder holds {others}." if others else ""
         raise CardError(f"label file {file} does not exist: a spec's path starts at the working directory.{near}")

@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import os
 import tomllib
 import zipfile
 from collections.abc import Callable
@@ -32,6 +33,24 @@ def read_text(path: Path, max_bytes: int) -> str:
     return path.read_text(encoding="utf-8-sig")  # editors on Windows begin files with a byte order mark
 
 
+# What a user gives may be a path: unlike pathlib, these find nothing where a name is too long or has a null character.
+
+
+def exists(path: "str | Path") -> bool:
+    """Return whether there is a file or folder at ``path``."""
+    return os.path.exists(path)  # noqa: PTH110
+
+
+def is_file(path: "str | Path") -> bool:
+    """Return whether there is a regular file at ``path``."""
+    return os.path.isfile(path)  # noqa: PTH113
+
+
+def is_dir(path: "str | Path") -> bool:
+    """Return whether there is a folder at ``path``."""
+    return os.path.isdir(path)  # noqa: PTH112
+
+
 def is_utf8(text: str) -> bool:
     """Return whether text can be written to a file.
 
@@ -54,7 +73,7 @@ def read_toml(path: Path, what: str, kind: type[PhospheneError], fix: str) -> di
             TOML.
     """
     with one_line(kind, f"{what} {path} cannot be read"):
-        if not path.exists():
+        if not exists(path):
             raise kind(missing(what, path, fix))
         return tomllib.loads(read_text(path, MAX_TOML_BYTES))
 

@@ -434,6 +434,33 @@ def test_a_wrong_type_gets_one_line_with_the_fix(maps, name):
     assert "\n" not in str(error.value)
 
 
+LONG = "x" * 300  # no file system has so long a name
+NO_PATH = {
+    "model": (lambda _: ph.load(LONG), "there is no model"),
+    "weights": (lambda _: ph.card(f"{LONG}.safetensors"), "there is no model"),
+    "factory": (lambda _: ph.load(f"{LONG}.py:build"), "there is no model"),
+    "folder of the hub": (lambda _: ph.load(f"hf:{LONG}"), "hf:x"),
+    "samples": (lambda _: ph.load_samples(LONG, (3, 8, 8)), "do not exist"),
+    "sample file": (lambda _: ph.load_samples(f"{LONG}.npz", (3, 8, 8)), "does not exist"),
+    "run": (lambda _: ph.open_run(LONG), "is not a run directory"),
+    "out": (lambda _: ph.map_concepts("demo:shapes", "star", out=LONG, **HOW), "File name too long. Choose another"),
+    "save": (lambda maps: maps.save(LONG), "File name too long. Choose another"),
+    "null": (lambda maps: maps.save("a\0b"), "is no path: choose another"),
+    "card out": (lambda _: ph.card("demo:shapes", f"{LONG}.toml"), "File name too long. Choose another"),
+    "serve": (lambda _: ph.serve(LONG), "is not a directory"),
+}
+
+
+@pytest.mark.parametrize("name", NO_PATH)
+def test_what_no_file_can_be_called_gets_one_line(maps, name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    call, message = NO_PATH[name]
+    with pytest.raises(PhospheneError, match=message) as error:
+        call(maps)
+    assert "\n" not in str(error.value)
+    assert not list(tmp_path.iterdir())
+
+
 OPTIONS = {
     "stepz": "overrides={'steps': ...}",
     "devise": "device?",

@@ -20,6 +20,7 @@ from phosphene.runs.frames import FPS
 from phosphene.sources import is_factory, load
 from phosphene.sources.card import card_files
 from phosphene.sources.draft import draft_card, is_bare
+from phosphene.textfile import exists, is_file
 from phosphene.workflows.concept_maps import ConceptMaps, Run, to_run
 from phosphene.workflows.doctor import examine_machine, examine_model
 
@@ -144,11 +145,11 @@ def card(
         right = Path(out).parent / f"{Path(out).stem or 'card'}.toml"
         raise CardError(f"a card is a .toml file: --out {shlex.quote(str(right))}.")
     file = Path(model) if isinstance(model, str | Path) else None
-    if file and is_bare(file):
+    if file and is_file(file) and is_bare(file):
         path = Path(out or file.with_suffix(".toml"))
         return _write_card(path, {path.absolute(): draft_card(file, path, given, trust=trust)}, trust=trust)
     superfluous = [f"--{key}" for key, value in given.items() if value is not None]
-    if superfluous and file and file.is_file() and file.suffix != ".toml" and file.with_suffix(".toml").is_file():
+    if superfluous and file and file.suffix != ".toml" and is_file(file) and is_file(file.with_suffix(".toml")):
         raise CardError(f"{file} has a card already, {file.with_suffix('.toml')}: give that, or edit it.")
     if superfluous:
         raise CardError(f"{', '.join(superfluous)} describe a bare file; {model} says that itself: leave them out.")
@@ -168,7 +169,7 @@ def _write_card(
     CardError also if the loaded network has other weights than ``classifier``.
     """
     for file in files:
-        if file.exists():
+        if exists(file):
             raise CardError(f"{file} exists already: choose another path with --out.")
     proved = False
     try:

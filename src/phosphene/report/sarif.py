@@ -3,7 +3,6 @@
 A clean network has no results, so that an alert of an earlier scan is closed.
 """
 
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from phosphene.prompts import split_spec
 from phosphene.report.scan_words import TITLES, effect, evidence
 from phosphene.runs.directory import RunDirectory
 from phosphene.runs.scans import NAME
+from phosphene.textfile import is_file
 from phosphene.version import __version__
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
@@ -121,6 +121,6 @@ def place_of(spec: str, run: RunDirectory) -> "str | None":
     for candidate in (model, model.rpartition(":")[0], str(run.path / NAME)):
         path = Path(candidate)
         inside = path.resolve().is_relative_to(working_directory)
-        if candidate and inside and (os.path.isfile(path) or path.name == NAME):  # noqa: PTH113  (no error if too long)
+        if candidate and inside and (is_file(path) or path.name == NAME):
             return quote(path.resolve().relative_to(working_directory).as_posix())
     return None

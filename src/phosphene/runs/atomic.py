@@ -105,6 +105,8 @@ def read_json(path: Path, fix: str = "Delete it and run again.") -> Any:
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[None]:
     """Context in which an OSError while writing ``path`` becomes a one-line :class:`RunError` that names the fix."""
+    if "\0" in str(path):
+        raise RunError(f"{str(path)!r} is no path: choose another --out.")
     try:
         yield
     except OSError as error:

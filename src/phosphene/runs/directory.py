@@ -33,6 +33,7 @@ from phosphene.runs.lock import LOCK, NOTE, hold
 from phosphene.runs.map_json import FIGURES, WAY, read_map_json
 from phosphene.runs.scans import SCAN, verdict_lines
 from phosphene.runs.scores import scores_table
+from phosphene.textfile import exists, is_dir
 
 # Of a map that is being made, beside its other files; see phosphene.runs.live.
 PREVIEW = "preview.webp"
@@ -80,15 +81,15 @@ class RunDirectory:
             RunError: the directory belongs to another model, recipe or set of samples, its concepts and scanned classes have
                 other labels than ``labels``, those of the model now, or it is not a run.
         """
-        if (self.path / "run.json").exists():
+        if exists(self.path / "run.json"):
             document = self.facts()
             refuse_another_run(self.path, document, facts)
             if labels is not None:
                 refuse_other_labels(self.path, [*document["jobs"], *self._scanned_classes()], labels)
-        elif self.path.is_dir():
+        elif is_dir(self.path):
             if any(child.name not in (LOCK, NOTE) and child.suffix != PART for child in self.path.iterdir()):
                 raise RunError(f"{self.path} holds files but is not a run directory: choose another --out.")
-        elif self.path.exists():
+        elif exists(self.path):
             raise RunError(f"{self.path} is a file, not a directory: choose another --out.")
 
     def _scanned_classes(self) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ from typing import Any
 from phosphene.errors import RunError
 from phosphene.runs.atomic import read_json, write_json
 from phosphene.runs.facts import missing_entry, versions
+from phosphene.textfile import exists
 
 SCHEMA = 1
 
@@ -38,7 +39,7 @@ class Document:
             RunError: it is damaged, or of another version.
         """
         path = run / self.name
-        if not path.exists():
+        if not exists(path):
             return None
         data: Any = read_json(path, fix=self.fix)
         schema = data.get("schema") if isinstance(data, dict) else 0

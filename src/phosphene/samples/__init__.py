@@ -16,7 +16,7 @@ from phosphene.errors import SamplesError, nearest
 from phosphene.samples import parquet, tar
 from phosphene.samples.parquet import is_dataset
 from phosphene.samples.pool import SamplePool, make_pool
-from phosphene.textfile import is_utf8, missing, nearby
+from phosphene.textfile import exists, is_dir, is_file, is_utf8, missing, nearby
 
 __all__ = ["SamplePool", "default_samples", "is_natural", "load_samples"]
 
@@ -67,13 +67,13 @@ def load_samples(spec: "str | Path", shape: "tuple[int, int, int] | Classifier")
     prefix, _, rest = text.partition(":")
     if rest and prefix in PREFIXES:
         module, where = PREFIXES[prefix], rest
-    elif Path(text).is_dir():
+    elif is_dir(text):
         module, where = TABLES if is_dataset(Path(text)) else FOLDER, text
     elif suffix := suffix_of(text):
         module, where = SUFFIXES[suffix], text
-        if not Path(text).exists():
+        if not exists(text):
             raise SamplesError(missing("sample file", Path(text), "Give a folder of images, or synthetic:mixed."))
-    elif Path(text).is_file():
+    elif is_file(text):
         raise SamplesError(f"sample file {text} is not one of {', '.join(SUFFIXES)}: give the folder that holds it.")
     else:
         names = [f"synthetic:{kind}" for kind in ("mixed", "noise", "pink", "dead-leaves")] + ["demo:shapes"]

@@ -17,6 +17,7 @@ from phosphene.samples.folder import image_files
 from phosphene.samples.images import decode, stack
 from phosphene.samples.pool import random_subset
 from phosphene.samples.tar import COMPRESSED, ImageArchive
+from phosphene.textfile import is_dir, is_file
 
 # If fewer than this share of samples has a label that is a class, the labels are of something else.
 MIN_LABELLED = 0.5
@@ -96,7 +97,7 @@ def examples_of(
 def _labelled_images(spec: str, shape: tuple[int, int, int], labels: Labels) -> LabelledImages:
     """Return a spec's images as ``shape``, and classes by ``labels``; empty unless a folder, parquet, tar or labelled ``.npz`` file."""
     path = Path(spec)
-    if path.is_dir() and not parquet.is_dataset(path):
+    if is_dir(path) and not parquet.is_dataset(path):
         files = image_files(path)[0]
         return LabelledImages(
             len(files),
@@ -104,11 +105,11 @@ def _labelled_images(spec: str, shape: tuple[int, int, int], labels: Labels) -> 
             lambda position: _class_of_file(files[position], path, labels),
         )
     archive = spec.lower().endswith((".tar", *COMPRESSED))
-    if path.is_dir() or (path.is_file() and (archive or path.suffix.lower() in parquet.SUFFIXES)):
+    if is_dir(path) or (is_file(path) and (archive or path.suffix.lower() in parquet.SUFFIXES)):
         table = ImageArchive(spec) if archive else parquet.ImageTable(spec)
         classes = _classes_of_column(table.labels, labels)
         return LabelledImages(len(table), lambda row: table.image(row, shape), classes.__getitem__)
-    if path.suffix.lower() == ".npz" and path.is_file():
+    if path.suffix.lower() == ".npz" and is_file(path):
         pixels = read(spec, shape)[0].numpy()
         rows = random_subset(len(column := _label_array(path)))
         if len(rows) == len(pixels):

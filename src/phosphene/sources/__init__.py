@@ -20,7 +20,7 @@ from phosphene.labels import first_synonym
 from phosphene.prompts import label_of, new_prompts, read_prompts, split_spec
 from phosphene.sources.draft import card_command, is_bare
 from phosphene.sources.exported import FORMATS, conversion
-from phosphene.textfile import nearby
+from phosphene.textfile import exists, is_dir, is_file, nearby
 from phosphene.two_tower import PromptClassifier, TwoTower, with_prompts, without_prompts
 
 
@@ -80,7 +80,7 @@ def load(
     suffix = Path(text).suffix.lower()
     if colon and prefix in SOURCES:
         classifier = source(prefix).load(rest, trust=trust)
-    elif suffix == ".toml" or (suffix in FORMATS and Path(text).exists()):
+    elif suffix == ".toml" or (suffix in FORMATS and exists(text)):
         classifier = source("card").load(text, trust=trust)
     elif is_factory(text):
         classifier = source("factory").load(text, trust=trust)
@@ -147,11 +147,11 @@ def is_factory(text: str) -> bool:
     if where in SOURCES:
         return False
     if where.endswith(".py"):
-        return Path(where).is_file() and function.isidentifier()
+        return is_file(where) and function.isidentifier()
     package = where.partition(".")[0]
     if not re.fullmatch(r"\w+(\.\w+)*:\w+", text):
         return False
-    if Path(package).is_dir() or Path(f"{package}.py").is_file():
+    if is_dir(package) or is_file(f"{package}.py"):
         return True
     try:
         return importlib.util.find_spec(package) is not None
@@ -165,11 +165,11 @@ def _hint(text: str) -> str:
     path = Path(text)
     if path.suffix == ".py":
         return f" Name the function that builds the network: {text}:FUNCTION."
-    if conversion(path) and path.is_file():
+    if conversion(path) and is_file(path):
         return conversion(path)
-    if path.is_file() and path.with_suffix(".toml").is_file():
+    if is_file(path) and is_file(path.with_suffix(".toml")):
         return f" Its card is {path.with_suffix('.toml')}: give that."
-    if is_bare(path):
+    if is_file(path) and is_bare(path):
         return f" A weights file needs a card that names its network: {card_command(path)} drafts it."
     likely = nearest(prefix, SOURCES) if colon and prefix else ""
     if likely:

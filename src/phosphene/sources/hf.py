@@ -16,7 +16,7 @@ from phosphene.errors import CardError, ExtraError, SpecError, TrustError, Weigh
 from phosphene.extras import install_command, require
 from phosphene.sources.hf_two_tower import HubTwoTower, is_two_tower
 from phosphene.sources.libraries import fixed_seed, offline_if_unreachable, per_channel
-from phosphene.textfile import missing, read_text
+from phosphene.textfile import is_dir, missing, read_text
 
 MAX_CONFIG_BYTES = 10_000_000  # bytes
 # problem_type of a config -> kind of output
@@ -155,7 +155,7 @@ def _split(rest: str) -> tuple[str, str]:
     Raises:
         SpecError: it is malformed.
     """
-    if rest and Path(rest).is_dir():
+    if rest and is_dir(rest):
         return rest, ""
     name, _, revision = rest.partition("@")
     if not all(part.strip(".") for part in name.split("/")) or name.count("/") > 1 or not name.isprintable():
@@ -209,7 +209,7 @@ def _one_line(name: str) -> Iterator[None]:
             why = first_line(error).partition(". ")[0]  # the rest names a web page
             raise ExtraError(f"hf:{name} needs a library ({why}): {install_command('hf')}.") from error
         except OSError as error:  # so transformers reports whatever it cannot fetch
-            if Path(name).is_dir() and "preprocessor_config.json" in str(error):
+            if is_dir(name) and "preprocessor_config.json" in str(error):
                 raise WeightsError(
                     f"folder {name} has no preprocessor_config.json, which says what input its network takes: copy it "
                     "from the model that was fine-tuned, or write it with save_pretrained of its image processor."

@@ -12,6 +12,7 @@ from pathlib import Path
 from phosphene.checked import checked
 from phosphene.errors import PhospheneError, RunError, first_line
 from phosphene.extras import require
+from phosphene.textfile import exists, is_dir
 
 PORT, MOST_PORT = 8421, 65535
 
@@ -46,7 +47,7 @@ def serve(
         PortError: the port is taken or is none, or the host is not one of this machine's.
     """
     root = Path(folder)
-    if not root.is_dir() and (root.exists() or root != Path("runs")):
+    if not is_dir(root) and (exists(root) or root != Path("runs")):
         raise RunError(f"{root} is not a directory: give the folder that holds your runs (the default is runs).")
     uvicorn = require("uvicorn", "serve")
     require("fastapi", "serve")

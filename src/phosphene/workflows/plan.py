@@ -18,6 +18,7 @@ from phosphene.mapper.units import resolve_units
 from phosphene.recipe import DEFAULT_CHANNELS, RECIPES, Recipe
 from phosphene.runs import RunDirectory
 from phosphene.samples import SamplePool
+from phosphene.textfile import exists
 from phosphene.workflows.confused import confused_pairs
 
 # Confused pairs that are named.
@@ -85,7 +86,7 @@ def default_run(classifier: Classifier, recipe: Recipe, samples: "str | None" = 
 
 def unless_of_another_model(path: Path, classifier: Classifier) -> Path:
     """Return ``path``, but with 6 digits of this model's hash appended if the run directory there is of another model."""
-    if not (path / "run.json").exists():
+    if not exists(path / "run.json"):
         return path
     own, theirs = classifier.sha256, RunDirectory(path).facts()["model"]["sha256"]
     return path if own == theirs else path.with_name(f"{path.name}-{own[:6]}")
@@ -126,10 +127,10 @@ def plan(
 def _stored_directions(run: RunDirectory, concepts: Any) -> tuple[list[Concept], "list[Any] | None"]:
     """Return those of ``concepts`` that are directions of a run whose files are gone, as the run holds them, and the other concepts."""
     given = concept_list(concepts)
-    if given is None or not (run.path / "run.json").exists():
+    if given is None or not exists(run.path / "run.json"):
         return [], given
     units = [one for one in run.concepts() if one.unit and one.unit.direction]
-    gone = {one.expression: one for one in units if one.unit and not Path(one.unit.file).exists()}
+    gone = {one.expression: one for one in units if one.unit and not exists(one.unit.file)}
     stored = [one for one in given if isinstance(one, str) and one in gone]
     return [gone[one] for one in stored], [one for one in given if one not in stored]
 
