@@ -199,6 +199,19 @@ def test_sixteen_bits_keep_their_greys(tmp_path, mode):
     assert (found - torch.from_numpy(ramp / 257).float()).abs().max() <= 1
 
 
+@pytest.mark.parametrize("dtype", ["int64", "int32", "uint16", "bool"])
+def test_whole_numbers_of_any_width_mean_the_same_in_a_file_and_in_a_stack(tmp_path, dtype):
+    full = 1 if dtype == "bool" else 255
+    values = (np.arange(64).reshape(8, 8) % 2 * full).astype(dtype)
+    for name in "ab":
+        np.save(tmp_path / f"{name}.npy", values)
+    found = everything(load_samples(tmp_path, (1, 8, 8)))[0, 0]
+    assert torch.equal(found, torch.from_numpy(values.astype(np.uint8) * (255 // full)))
+    if dtype != "bool":
+        np.save(tmp_path / "all.npy", np.stack([values] * 2))
+        assert torch.equal(everything(load_samples(tmp_path / "all.npy", (1, 8, 8)))[0, 0], found)
+
+
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_a_image_takes_the_network_s_channels(channels):
     assert fit(flat(9, 9, 9), (channels, 8, 8)).shape == (channels, 8, 8)
@@ -548,3 +561,7 @@ def test_examples_of_classes_come_from_the_labels_of_arrays(tmp_path):
     np.savez(tmp_path / "b.npz", images=images)
     with pytest.raises(SamplesError, match="has no labels"):
         examples_of(str(tmp_path / "b.npz"), SHAPE, labels, [0])
+    np.save(tmp_path / "c.npy", images)
+    (tmp_path / "c.npy").rename(tmp_path / "c.npz")  # it loads as samples, too
+    with pytest.raises(SamplesError, match=r"c\.npz has no labels"):
+        examples_of(str(tmp_path / "c.npz"), SHAPE, labels, [0])

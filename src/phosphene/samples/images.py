@@ -19,7 +19,7 @@ from phosphene.extras import require
 TIFF, DICOM = (".tif", ".tiff"), ".dcm"
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # of Pillow, by channels
 GREY = ("L", "I", "F")  # Pillow's modes of one channel of numbers, also with the number of bits (I;16B)
-RANGES = (1, 255, 4095, 65535)  # largest values of floats and bytes, of scanners (12 bits), and of 16 bits
+RANGES = (1, 255, 4095, 65535)  # largest values of floats, of bytes, of scanners (12 bits), and of 16 bits
 
 
 def decode(file: "Path | BinaryIO", shape: tuple[int, int, int]) -> "np.ndarray | None":
@@ -170,7 +170,7 @@ def _fit_bands(bands: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
 
 
 def to_bytes(values: np.ndarray) -> np.ndarray:
-    """Return values as uint8: unless they are, the first of 4095, 65535 (floats: 1, 255, 4095, 65535) that no value exceeds becomes 255.
+    """Return values as uint8: unless they are, the first of 255, 4095, 65535 (also 1 for floats and bools) that none exceeds becomes 255.
 
     Negative values become 0; for larger values the range ends at the largest.
 
@@ -182,7 +182,7 @@ def to_bytes(values: np.ndarray) -> np.ndarray:
     if not np.isfinite(values).all():
         raise ValueError("it holds NaN or infinite values")
     top = float(values.max(initial=0))
-    ranges = RANGES if np.issubdtype(values.dtype, np.floating) else RANGES[2:]
+    ranges = RANGES[1:] if np.issubdtype(values.dtype, np.integer) else RANGES
     full = next((full for full in ranges if top <= full), top)
     scaled: np.ndarray = (values.astype(np.float32) * (255 / full)).round().clip(0, 255).astype(np.uint8)
     return scaled

@@ -120,7 +120,10 @@ def _labelled_images(spec: str, shape: tuple[int, int, int], labels: Labels) -> 
 
 def _label_array(path: Path) -> list[Any]:
     """Return as a list the array ``label``, ``labels``, ``fine_label`` or ``class`` of an ``.npz`` file, of any length; empty if none."""
-    with np.load(path, allow_pickle=False) as file:
+    loaded = np.load(path, allow_pickle=False)
+    if isinstance(loaded, np.ndarray):  # an .npy file by another name
+        return []
+    with loaded as file:
         try:
             return next(list(file[name].tolist()) for name in parquet.LABEL_COLUMNS if name in file.files)
         except (StopIteration, TypeError, ValueError):  # none, a single one, or pickled objects
