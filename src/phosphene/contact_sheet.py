@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from phosphene.errors import ConceptError
 
@@ -33,9 +33,9 @@ def layout(count: int, columns: int, side: int, lines: int = 1) -> tuple[tuple[i
 def contact_sheet(
     images: Sequence[Image.Image], captions: Sequence[str], *, columns: int = 5, side: int = SIDE
 ) -> Image.Image:
-    """Return one RGB image with all images in a grid, each scaled to ``side`` x ``side`` pixels, with its caption, cut to fit, below.
+    """Return one RGB image with all images in a grid, each scaled to fit ``side`` x ``side`` pixels, with its caption, cut to fit, below.
 
-    A caption may have several lines.
+    An image that is not square lies in the middle of its square. A caption may have several lines.
 
     Raises:
         ValueError: there are no images, or the number of captions differs.
@@ -49,7 +49,7 @@ def contact_sheet(
     for (left, top), image, caption in zip(places, images, captions, strict=True):
         small = image.convert("RGB")
         if small.size != (side, side):
-            small = small.resize((side, side), Image.Resampling.LANCZOS)
+            small = ImageOps.pad(small, (side, side), Image.Resampling.LANCZOS, PAPER)
         sheet.paste(small, (left, top))
         for number, line in enumerate(caption.split("\n")):
             text = line

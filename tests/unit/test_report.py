@@ -190,6 +190,26 @@ def test_a_contact_sheet_lays_pictures_out_row_by_row():
     assert sheet.size == (2 * 52 - 12 + 32, 2 * 74 - 12 + 32)
 
 
+def test_a_picture_that_is_not_square_keeps_its_shape_in_its_square():
+    sheet = contact_sheet([Image.new("RGB", (20, 10), (200, 0, 0))], [""], side=40)
+    cell = colours(sheet, 16, 16, 40).reshape(40, 40, 3)
+    assert (cell[10:30] == (200, 0, 0)).all()
+    assert (cell[:10] == 255).all()
+    assert (cell[30:] == 255).all()
+
+
+@pytest.mark.parametrize("size", [None, 40])
+def test_maps_that_are_not_square_keep_their_shape_on_the_sheet(tmp_path, size):
+    run = begin(tmp_path / "run", [tiny.concept_map(index, nu=torch.zeros(3, 32, 16)) for index in (0, 3)])
+    write_report(run, size=size)
+    side = size or 160
+    with Image.open(run.path / "sheet.png") as sheet:
+        assert sheet.size == layout(2, 5, side)[0]
+        cell = colours(sheet, 16, 16, side).reshape(side, side, 3)
+    assert (cell[:, : side // 4] == 255).all()
+    assert (cell[:, side // 4 : 3 * side // 4] < 200).all()
+
+
 def test_the_sheet_of_many_maps_shows_them_smaller_in_a_square(tmp_path):
     run = begin(tmp_path / "run", [tiny.concept_map(0, seed) for seed in range(101)])
     write_report(run)

@@ -7,7 +7,7 @@ from functools import partial
 from statistics import median
 from typing import Any
 
-from PIL import Image
+from PIL import Image, ImageOps
 
 from phosphene.checks.finding import FEWEST
 from phosphene.concept_map import ConceptMap, p_class_name, render, to_image
@@ -27,19 +27,21 @@ from phosphene.runs.predictions import ClassifierPredictions, read_predictions
 from phosphene.samples.pool import FEW_HELD_OUT
 from phosphene.sources.libraries import RANDOM_WEIGHTS_NOTE
 
-# Faint enough that next to nothing is clipped: the page computes contrasts below a map's own from this image.
+# Contrast of the second image of each map in a page, from which the page computes the contrasts below the map's own.
+# It is so low that hardly any pixel is clipped.
 FAINT = 0.07
-# Bytes of a page's images and animations before they are written as text, which makes them 14 MB. The bytes per pixel
-# of a map, in its four images together, are an upper bound, measured on noise; animations get the rest of the budget,
-# and those that do not fit stay beside their maps.
+# Most bytes of the images and animations of a page. As text in the page they take a third more, 14 MB.
 MOST_BYTES = 10_500_000
+# Bytes that a map's four images take together, for each of its pixels: an upper bound, measured on noise. Animations
+# may take what is left of MOST_BYTES; those that do not fit stay beside their maps, and the page says where.
 BYTES_PER_PIXEL = 1.3
-# The contact sheet of more maps shows them at half the size, and at most so many: image viewers refuse larger ones.
+# Of more maps than the first number, the contact sheet shows each at half the size; the second is the most it shows,
+# because image viewers refuse larger sheets.
 MOST_LARGE, MOST_ON_SHEET = 100, 2000
 # What the curve of a map's hits counts, by what the map is of.
 CLASS_HITS, UNIT_HITS = "Samples classified as the class", "Samples above the 99th percentile"
 OWN_HITS = "Samples with a probability of the class above one half"
-# Contrasts that are shown once more, beside the other direction and the two sides.
+# Most contrasts "A vs B" that the page shows a second time, in a row with "B vs A", A and B.
 MOST_CONTRASTS = 100
 
 
@@ -100,9 +102,9 @@ def sheet_of_maps(
     if size is None:
         images = [card["thumbnail"] for card in cards]
     else:
-        images = [one.image.resize((size, size)) for one in itertools.islice(run.maps(), len(cards))]
+        images = [ImageOps.contain(one.image, (size, size)) for one in itertools.islice(run.maps(), len(cards))]
     columns = columns or max(5, round(math.sqrt(len(cards))))
-    return contact_sheet(images, captions, columns=columns, side=images[0].width)
+    return contact_sheet(images, captions, columns=columns, side=max(images[0].size))
 
 
 def _cards(run: RunDirectory, facts: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -238,7 +240,7 @@ def _words(
 def _images(one: ConceptMap, scale: float, quality: int, side: int) -> dict[str, Any]:
     """Return a map's images as data URLs (colour, faint, brightness, Xi), the faint one's contrast and a thumbnail, in one dictionary."""
     return {
-        "thumbnail": one.image.convert("RGB").resize((side, side), Image.Resampling.LANCZOS, reducing_gap=2),
+        "thumbnail": ImageOps.contain(one.image.convert("RGB"), (side, side), Image.Resampling.LANCZOS),
         "image": data_url(one.image, scale, quality),
         "faint": data_url(to_image(render(one.nu, FAINT)), scale, 85),
         "faint_contrast": FAINT,
