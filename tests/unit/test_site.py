@@ -159,11 +159,11 @@ def test_an_earlier_site_stays_until_the_new_one_is_whole(runs, tmp_path):
     before = text(site, "index.html")
     with pytest.raises(RunError, match="damaged"):
         write_site(runs, site)
-    assert (text(site, "index.html"), names(site.parent)) == (before, ["site"])
+    assert (text(site, "index.html"), names(site.parent)) == (before, [".site.lock", "site"])
     (site.parent / ".site.phosphene-1.part").mkdir()  # of a process that was killed
     write_site([runs[0], runs[2]], site)
     assert "other &lt;b&gt;" in text(site, "index.html")
-    assert (names(site), names(site.parent)) == (sorted(CONTENT), ["site"])
+    assert (names(site), names(site.parent)) == (sorted(CONTENT), [".site.lock", "site"])
 
 
 def test_a_site_that_was_moved_aside_by_a_killed_process_is_put_back(runs, tmp_path):
@@ -172,7 +172,17 @@ def test_a_site_that_was_moved_aside_by_a_killed_process_is_put_back(runs, tmp_p
     site.rename(site.parent / ".site.phosphene-1.old")
     with pytest.raises(RunError, match="given twice"):
         write_site([runs[0], runs[0]], site)
-    assert names(site.parent) == ["site"]
+    assert names(site.parent) == [".site.lock", "site"]
+
+
+def test_a_second_command_does_not_touch_a_site_that_is_being_written(runs, tmp_path):
+    def write_another(number, _):
+        if number == 1:
+            with pytest.raises(RunError, match="being written by another command: wait"):
+                write_site(runs[1:], tmp_path / "site")
+
+    write_site(runs[:1], tmp_path / "site", on_progress=write_another)
+    assert names(tmp_path / "site") == sorted(CONTENT)
 
 
 def test_a_folder_of_something_else_is_refused_and_untouched(runs, tmp_path):

@@ -5,10 +5,10 @@ import errno
 import glob
 import json
 import os
-import tempfile
+import secrets
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from phosphene.errors import RunError
 from phosphene.textfile import read_text
@@ -30,33 +30,32 @@ def write_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:
         RunError: the disk is full, or the directory cannot be written; nothing is left behind.
     """
     with writing(path):
-        handle, part = _open_part_file(path)
+        file = _open_part_file(path)
         try:
-            with os.fdopen(handle, "wb") as file:
+            with file:
                 file.write(data)
                 file.flush()
                 if durable:
                     os.fsync(file.fileno())
-            os.chmod(part, 0o644)  # noqa: PTH101  (mkstemp's 0600 would hide results from colleagues)
-            os.replace(part, path)  # noqa: PTH105
+            os.replace(file.name, path)  # noqa: PTH105
         except BaseException:
             with contextlib.suppress(OSError):
-                os.unlink(part)  # noqa: PTH108
+                os.unlink(file.name)  # noqa: PTH108
             raise
         if durable:
             _sync_folder(path.parent)
 
 
-def _open_part_file(path: Path) -> tuple[int, str]:
-    """Open a new hidden ``.part`` file in the folder of ``path``, made if missing; return its descriptor (int) and its path as text.
+def _open_part_file(path: Path) -> BinaryIO:
+    """Open a new hidden ``.part`` file for writing in the folder of ``path``, made if missing; the umask decides who may read it.
 
     The folder is made first, and made again if another process removes it while it is still empty.
     """
     for left in reversed(range(10)):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            return tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=PART)
-        except FileNotFoundError:
+            return (path.parent / f".{path.name}.{secrets.token_hex(4)}{PART}").open("xb")
+        except (FileNotFoundError, FileExistsError):
             if not left:
                 raise
     raise AssertionError

@@ -2,10 +2,12 @@
 
 import contextlib
 import glob
+import secrets
 import shutil
-import tempfile
 from collections.abc import Collection, Iterator
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from phosphene.errors import RunError
 from phosphene.runs.atomic import writing
@@ -15,7 +17,7 @@ from phosphene.runs.atomic import writing
 def whole_folder(folder: Path, content: Collection[str], called: str) -> Iterator[Path]:
     """Context that yields a temporary folder to fill and puts it at ``folder``; RunError unless that is new, empty or has just ``content``.
 
-    If the block fails, ``folder`` stays as it was.
+    If the block fails, ``folder`` stays as it was. A lock beside it, ``.NAME.lock``, is held meanwhile.
 
     What a killed process has left beside the place is removed.
 
@@ -28,23 +30,28 @@ def whole_folder(folder: Path, content: Collection[str], called: str) -> Iterato
         The folder to write into.
 
     Raises:
-        RunError: the place holds something else, or cannot be written.
+        RunError: the place holds something else, is being written by another command, or cannot be written.
     """
     place = folder.resolve()
     with writing(folder):
+        _refuse_other_content(folder, content, called)
         place.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            held = FileLock(place.with_name(f".{place.name}.lock")).acquire(timeout=0)
+        except Timeout:
+            raise RunError(f"{folder} is being written by another command: wait until it ends.") from None
+    with held, writing(folder):
         beside = f".{place.name}.phosphene-"
         left = list(place.parent.glob(f"{glob.escape(beside)}*.old"))
         if left and not place.exists():  # killed between the two moves below
             left[0].replace(place)
-        _refuse_other_content(folder, content, called)
         for one in place.parent.glob(f"{glob.escape(beside)}*"):
             shutil.rmtree(one, ignore_errors=True)
-        part = Path(tempfile.mkdtemp(dir=place.parent, prefix=beside, suffix=".part"))
+        part = place.with_name(f"{beside}{secrets.token_hex(4)}.part")
+        part.mkdir()
         old = part.with_suffix(".old")
         try:
             yield part
-            part.chmod(0o755)  # mkdtemp's 0700 would hide it from a web server
             _refuse_other_content(folder, content, called)
             if place.exists():
                 place.replace(old)
