@@ -12,9 +12,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-from phosphene.errors import PhospheneWarning, printable
+from phosphene.errors import PhospheneWarning, RecipeError, printable
 
-EVERY_SECONDS = float(os.environ.get("PHOSPHENE_PROGRESS_SECONDS", "10"))  # between two plain lines
+EVERY_SECONDS = "PHOSPHENE_PROGRESS_SECONDS"  # environment variable: the time between two plain lines
 NOTEBOOK_SECONDS = 0.5  # between two updates in a notebook
 NOTEBOOK_WIDTH = 110
 EARLY = 0.03  # finished share below which no time left is shown: the first steps take longer than the others
@@ -27,10 +27,13 @@ class ProgressDisplay:
     Args:
         title: What is worked on; plain lines begin with it.
         shown: Whether anything is shown.
+
+    Raises:
+        RecipeError: the environment variable for the time between two lines holds no such time.
     """
 
     def __init__(self, title: str, *, shown: bool = True) -> None:
-        self.title, self.shown = title, shown
+        self.title, self.shown, self.every = title, shown, _seconds_between_lines()
         self.console = Console(file=sys.stderr)
         self.bar: Progress | None = None
         self.last_line = ""
@@ -106,7 +109,7 @@ class ProgressDisplay:
             if last or now - self.printed >= NOTEBOOK_SECONDS:
                 self.printed = now
                 self._overwrite(printable(line))
-        elif line != self.last_line and (last or now - self.printed >= EVERY_SECONDS):
+        elif line != self.last_line and (last or now - self.printed >= self.every):
             self.printed, self.last_line = now, line
             print(printable(line), file=sys.stderr, flush=True)  # noqa: T201
 
@@ -176,6 +179,15 @@ def duration(seconds: float) -> str:
         if seconds >= 2 * size:
             return f"{seconds / size:.1f} {unit}"
     return f"{seconds:.0f} s"
+
+
+def _seconds_between_lines() -> float:
+    """Return the number of seconds between two plain lines, from the environment or 10; RecipeError if that is no number from 0 up."""
+    text = os.environ.get(EVERY_SECONDS) or "10"
+    with contextlib.suppress(ValueError):
+        if (seconds := float(text)) >= 0:
+            return seconds
+    raise RecipeError(f"{EVERY_SECONDS} is {text!r}; it must be a number of seconds, 0 or more.")
 
 
 def _in_notebook() -> bool:

@@ -58,7 +58,7 @@ def test_what_takes_longer_is_a_line_and_other_warnings_are_left_alone(terminal)
 def test_plain_lines_come_now_and_then(capfd, monkeypatch):
     now = [0.0]
     monkeypatch.setattr("phosphene.progress.time.monotonic", lambda: now[0])
-    monkeypatch.setattr("phosphene.progress.EVERY_SECONDS", 10.0)
+    monkeypatch.setenv("PHOSPHENE_PROGRESS_SECONDS", "10")
     with ProgressDisplay("net") as display:
         for share in (0.1, 0.2, 0.3):
             display.update("scan", share)
@@ -72,12 +72,20 @@ def test_plain_lines_come_now_and_then(capfd, monkeypatch):
 
 def test_a_plain_line_is_not_repeated(capfd, monkeypatch):
     """Of a part that is not counted, and takes longer than the time between two lines."""
-    monkeypatch.setattr("phosphene.progress.EVERY_SECONDS", 0.0)
+    monkeypatch.setenv("PHOSPHENE_PROGRESS_SECONDS", "0")
     with ProgressDisplay("scan") as display:
         for what in ("a candidate for heart", "a candidate for heart", "a candidate for star", "a candidate for heart"):
             display.update(what)
     lines = capfd.readouterr().err.splitlines()
     assert [line.rpartition(" ")[2] for line in lines] == ["heart", "star", "heart"]
+
+
+@pytest.mark.parametrize("seconds", ["abc", "-1", "nan"])
+def test_a_time_between_lines_that_is_none_is_refused_in_one_line(call, monkeypatch, tmp_path, seconds):
+    monkeypatch.setenv("PHOSPHENE_PROGRESS_SECONDS", seconds)
+    line = call("map", "demo:shapes", "-c", "star", "--out", tmp_path / "run").complaint
+    assert line == f"phosphene: PHOSPHENE_PROGRESS_SECONDS is {seconds!r}; it must be a number of seconds, 0 or more."
+    assert not (tmp_path / "run").exists()
 
 
 def test_plain_lines_name_the_work_once_it_has_begun(capfd):
