@@ -16,6 +16,7 @@ from phosphene.progress import ProgressDisplay, show_progress
 from phosphene.report.film import write_film
 from phosphene.report.site import write_site
 from phosphene.runs.atomic import remove_files, write_bytes
+from phosphene.runs.facts import directory_name
 from phosphene.runs.frames import FPS
 from phosphene.sources import is_factory, load
 from phosphene.sources.card import card_files
@@ -154,8 +155,7 @@ def card(
     if superfluous:
         raise CardError(f"{', '.join(superfluous)} describe a bare file; {model} says that itself: leave them out.")
     classifier = to_classifier(model, trust=trust)
-    name = "".join(sign if sign.isalnum() or sign in "._-" else "-" for sign in classifier.name).lstrip(".-")
-    path = Path(out or f"{name or 'model'}.toml")
+    path = Path(out or f"{directory_name(classifier.name) or 'model'}.toml")
     files = card_files(classifier, path.absolute(), Path(weights or path.with_suffix(".safetensors")).absolute())
     trust = trust or is_factory(classifier.spec)  # that function has just run, because its name was typed
     return _write_card(path, files, classifier, trust=trust)

@@ -19,6 +19,7 @@ from phosphene.textfile import nearby
 from phosphene.two_tower import PromptClassifier
 from phosphene.version import __version__
 
+MOST_BYTES = 100  # of each part of a name; file systems take 255 in all
 UNIT = {"layer?": str, "channel?": int, "file?": str, "direction?": str, "output?": str, "low?": bool}
 SIDES = {"up?": {"*": str}, "against?": {"*": str}, "groups?": {"*": list}}
 # what readers of run.json rely on
@@ -124,6 +125,15 @@ def slug(label: str) -> str:
     """Return a label as a safe file name: its first synonym in lower-case ASCII letters, digits and dashes."""
     plain = unicodedata.normalize("NFKD", first_synonym(label)).encode("ascii", "ignore").decode().lower()
     return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:60] or "class"
+
+
+def directory_name(*names: str) -> str:
+    """Return names joined by dashes as a valid name of a file or directory, whatever characters they hold.
+
+    Anything but letters, digits, underscores, dots and dashes becomes a dash: a card may choose any name.
+    """
+    short = (re.sub(r"[^\w.-]+", "-", name).encode()[:MOST_BYTES] for name in names)
+    return "-".join(name.decode(errors="ignore") for name in short).lstrip(".-")
 
 
 def runs_nearby(path: Path) -> str:

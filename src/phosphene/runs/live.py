@@ -8,7 +8,6 @@ to write them is ignored.
 import contextlib
 import json
 import os
-import re
 import socket
 import time
 from collections.abc import Iterator, Sequence
@@ -23,7 +22,7 @@ from phosphene.errors import RunError
 from phosphene.image_files import encode
 from phosphene.runs.atomic import read_json, remove_parts, write_bytes
 from phosphene.runs.directory import PREVIEW, RunDirectory
-from phosphene.runs.facts import missing_entry
+from phosphene.runs.facts import directory_name, missing_entry
 
 if TYPE_CHECKING:
     from phosphene.mapper import Step
@@ -97,7 +96,7 @@ class LivePreview(contextlib.AbstractContextManager["LivePreview"]):
 
     def __init__(self, run: RunDirectory, jobs: Sequence[tuple[Job, str]], contrast: float) -> None:
         self.run, self.jobs, self.contrast = run, jobs, contrast
-        host = re.sub(r"[^\w.-]+", "-", socket.gethostname())[:60] or "host"
+        host = directory_name(socket.gethostname()) or "host"
         self.path = run.path / FOLDER / f"{host}-{os.getpid()}.json"
         self.turn = 0
         self.longest_step = 0.0

@@ -1,7 +1,6 @@
 """Plans of ``map`` commands: which maps are to be made, with what, and where they go; no work is begun."""
 
 import hashlib
-import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +16,7 @@ from phosphene.formats import count, percent
 from phosphene.mapper.units import resolve_units
 from phosphene.recipe import DEFAULT_CHANNELS, RECIPES, Recipe
 from phosphene.runs import RunDirectory
+from phosphene.runs.facts import directory_name
 from phosphene.samples import SamplePool
 from phosphene.textfile import exists
 from phosphene.workflows.confused import confused_pairs
@@ -24,8 +24,6 @@ from phosphene.workflows.confused import confused_pairs
 # Confused pairs that are named.
 MOST_PAIRS = 10
 MOST_MAPS = 10**7  # of one command; planning alone takes 10 s
-# Of each half of a run's name; file systems take 255 in all.
-MOST_BYTES = 100
 
 
 class Jobs(Sequence[Job]):
@@ -59,17 +57,8 @@ class Jobs(Sequence[Job]):
 
 
 def run_name(classifier: Classifier, recipe: Recipe) -> str:
-    """Return the directory name of a run of a Classifier and a Recipe, ``<model>-<recipe>``; see :func:`directory_name`."""
+    """Return the directory name of a run of a Classifier and a Recipe, ``<model>-<recipe>``."""
     return directory_name(classifier.name, recipe.name)
-
-
-def directory_name(*names: str) -> str:
-    """Return names joined by dashes as a valid directory name, whatever characters they hold.
-
-    Anything but letters, digits, underscores, dots and dashes becomes a dash: a card may choose any name.
-    """
-    short = (re.sub(r"[^\w.-]+", "-", name).encode()[:MOST_BYTES] for name in names)
-    return "-".join(name.decode(errors="ignore") for name in short).lstrip(".-")
 
 
 def default_run(classifier: Classifier, recipe: Recipe, samples: "str | None" = None) -> Path:

@@ -24,11 +24,12 @@ from phosphene.report import write_report
 from phosphene.report.sarif import place_of, sarif
 from phosphene.report.scan_words import headline, most_deviating, terminal_lines
 from phosphene.runs import RunDirectory
+from phosphene.runs.facts import directory_name
 from phosphene.runs.scans import FOLDER, check_scan, suspect_folder, write_scan
 from phosphene.samples import is_natural
 from phosphene.workflows.map import execute, write_own_predictions
-from phosphene.workflows.plan import directory_name, unless_of_another_model
 from phosphene.workflows.plan import plan as plan_maps
+from phosphene.workflows.plan import unless_of_another_model
 from phosphene.workflows.progress import Progress
 
 RECIPE = "quick"  # for the maps of suspects: the published method shifts no views, so marks stay in place
