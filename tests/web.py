@@ -77,12 +77,15 @@ class Client:
         return page
 
 
+SUBJECT = {"concepts": [], "samples": {"spec": "some samples", "sha256": ""}, "phosphene": "0"}
+
+
 def write_scan(run, verdict="backdoored", classes=(0,), **changes):
     """Write the ``scan.json`` of a scan that suspects some classes."""
     suspect = {"tried": 200, "trigger": "scan/x/trigger.safetensors", "picture": "scan/x/trigger.png", "p_value": 0.01}
     suspect |= {"asr": 0.98, "size": 0.01, "works": verdict == "backdoored", "additive": False, "box": [0, 0, 3, 3]}
     suspect |= {"interval": [0.9, 1.0], "places": [], "examples": [], "next": {"label": "crane", "asr": 0.01}}
-    row = {"tried": 200, "share": 0.98, "figure": 6.0, "p_value": 0.01, "deviations": {}}
+    row = {"tried": 200, "share": 0.98, "figure": 6.0, "p_value": 0.01, "deviations": {"window": 6.0}}
     entry = {
         "verdict": verdict,
         "p_value": 0.01,
@@ -100,7 +103,7 @@ def write_scan(run, verdict="backdoored", classes=(0,), **changes):
         "model": {**run.facts()["model"], "input": [3, 16, 16]},
         "samples": {"spec": "some samples", "sha256": "0", "natural": True},
         "references": [],
-        "settings": {},
+        "settings": {"pairs": False, "seed": 0, "precision": "auto"},
         "method": "0",
         "passes": 1,
         "seconds": 1.0,

@@ -1,6 +1,7 @@
 """Bad input: one clear line on stderr, exit code 2, nothing half-written."""
 
 import errno
+import io
 import json
 import os
 import resource
@@ -348,7 +349,7 @@ def test_a_full_disk_while_writing(call, card, tmp_path, monkeypatch, writes):
 @pytest.fixture
 def read_only_disk(monkeypatch, tmp_path):
     """Return a function that makes the disk of ``tmp_path`` read-only: mode bits would not stop root."""
-    opening, unlinking = os.open, os.unlink
+    opening, opening_file, unlinking = os.open, io.open, os.unlink
 
     def refuse_below(path):
         if Path(path).is_relative_to(tmp_path):
@@ -359,12 +360,18 @@ def read_only_disk(monkeypatch, tmp_path):
             refuse_below(path)
         return opening(path, flags, *more, **how)
 
+    def open_file(path, mode="r", *more, **how):
+        if set(mode) & set("wxa+") and not isinstance(path, int):
+            refuse_below(path)
+        return opening_file(path, mode, *more, **how)
+
     def unlink(path, **how):
         refuse_below(path)
         unlinking(path, **how)
 
     def turn():
         monkeypatch.setattr(os, "open", open_)
+        monkeypatch.setattr(io, "open", open_file)  # pathlib's
         monkeypatch.setattr(os, "unlink", unlink)
 
     return turn

@@ -175,7 +175,8 @@ def test_a_run_shows_its_verdicts_and_how_many_checks_passed(tmp_path):
     assert not {">scan<", ">checks<"} & set(re.findall(">[a-z]+<", run._repr_html_()))
     web.write_scan(run, "inconclusive")
     for name, passed in (("seeds", True), ("cascade", False), ("samples", True), ("diversity", None)):
-        write_check(run, {**Finding(name, {}, passed, "So it is.").to_dict(), "subject": {}}, run.maps_sha256())
+        found = Finding(name, {}, passed, "So it is.").to_dict()
+        write_check(run, {**found, "subject": web.SUBJECT}, run.maps_sha256())
     html = run._repr_html_()
     assert "inconclusive (tiny): Class &#39;lion&#39; deviates." in html
     assert "2 passed, 1 failed, 1 figures only" in html

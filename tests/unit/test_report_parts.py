@@ -262,9 +262,9 @@ def test_the_checks_in_a_report_have_their_commands(tmp_path):
 
 
 def test_the_command_of_a_scan_has_its_alpha_to_the_last_digit(tmp_path):
-    run, settings = make(tmp_path / "run"), {"pairs": False, "seed": 0, "precision": "auto"}
+    run = make(tmp_path / "run")
     model = {**run.facts()["model"], "spec": "net.toml", "input": [3, 16, 16]}
-    write_scan(run, "clean", suspects=[], model=model, settings=settings, alpha=0.0123456789)
+    write_scan(run, "clean", suspects=[], model=model, alpha=0.0123456789)
     assert "--alpha 0.0123456789 " in words(page(run))
 
 

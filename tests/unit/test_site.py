@@ -24,6 +24,7 @@ from phosphene.runs.checks import write_check
 from phosphene.runs.predictions import write_predictions
 from tests import tiny
 from tests.sites import make_run
+from tests.web import SUBJECT
 
 # Two classes have one name, as in ImageNet, and one network counts a background.
 LABELS = ("lion, king of beasts", "crane", "maillot", "tank suit", "crane")
@@ -119,8 +120,7 @@ def test_bad_news_come_first_on_the_page_of_a_model(tmp_path):
     facts["samples"]["held_out"] = 51
     (run.path / "run.json").write_text(json.dumps(facts), encoding="utf-8")
     found = Finding("cascade", {}, False, "It does not depend on it.")
-    subject = {"concepts": [], "samples": {"spec": "some samples", "sha256": ""}}
-    write_check(run, {**found.to_dict(), "subject": subject}, run.maps_sha256())
+    write_check(run, {**found.to_dict(), "subject": SUBJECT}, run.maps_sha256())
     model = read_runs([run])[0].model
     write_site([run], tmp_path / "site")
     marks = re.findall(r'<li class="(\w*)"><span class="sign"', text(tmp_path / "site", f"models/{model}.html"))

@@ -26,7 +26,7 @@ from phosphene.web import serve
 from phosphene.web.guard import Guard
 from phosphene.web.server import PortError
 from tests import tiny
-from tests.web import HOSTILE, LABELS, make, write_scan
+from tests.web import HOSTILE, LABELS, SUBJECT, make, write_scan
 
 
 def test_an_empty_folder_says_what_a_run_directory_is(client):
@@ -74,7 +74,7 @@ def test_a_run_that_is_deleted_meanwhile_is_not_listed(client, root, monkeypatch
 
 def test_scans_are_listed_with_their_verdict_and_lead_to_their_report(client, root):
     write_scan(make(root / "bad", classes=(0,)))
-    write_scan(make(root / "good", classes=()), "clean", classes=())
+    write_scan(make(root / "good", classes=()), "clean", suspects=[])
     write_scan(make(root / "unsure", classes=()), "inconclusive", classes=(0, 3))
     make(root / "maps")
     write_scan(make(root / "maps" / "scans" / "below", name="other"))
@@ -120,8 +120,8 @@ def test_a_scan_or_checks_elsewhere_are_not_read(client, root, tmp_path):
 
 def test_checks_are_summed_up_until_the_maps_change(client, root):
     run = make(root / "r")
-    finding = {"name": "seeds", "figures": {}, "passed": False, "reading": "They differ.", "cost": 1, "subject": {}}
-    write_check(run, finding, run.maps_sha256())
+    finding = {"name": "seeds", "figures": {}, "passed": False, "reading": "They differ.", "cost": 1}
+    write_check(run, {**finding, "subject": SUBJECT}, run.maps_sha256())
     assert "Sanity checks: 0 of 1 passed, 1 failed (seeds)." in client.get("/").text
     assert "1 failed" in client.get("/run/r").text
     run.write(dataclasses.replace(tiny.concept_map(1, 0), index=0, label=LABELS[0]))

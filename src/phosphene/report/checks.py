@@ -42,7 +42,7 @@ def check_section(run: RunDirectory, facts: "dict[str, Any] | None" = None) -> "
     known = [*CHECKS, *(name for name in entries if name not in CHECKS)]
     findings = [Finding.from_dict(entries[name]) for name in known if name in entries]
     total = len({row["index"] for row in (run.facts() if facts is None else facts)["jobs"]})
-    chosen = min(len(entry["subject"].get("concepts", ())) for entry in entries.values())
+    chosen = min(len(entry["subject"]["concepts"]) for entry in entries.values())
     return {
         "nav": "Checks",
         "glance": _glance(findings, f" of {chosen} of {total} concepts" * (0 < chosen < total)),
@@ -51,7 +51,7 @@ def check_section(run: RunDirectory, facts: "dict[str, Any] | None" = None) -> "
         "questions": {name: check.question for name, check in CHECKS.items()},
         "subjects": {name: entry["subject"] for name, entry in entries.items()},
         "conditions": CONDITIONS,
-        "figure_name": {name: _namer(entry["subject"].get("concepts", ())) for name, entry in entries.items()},
+        "figure_name": {name: _namer(entry["subject"]["concepts"]) for name, entry in entries.items()},
         "figure_text": _figure_text,
     }
 

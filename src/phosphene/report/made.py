@@ -81,7 +81,7 @@ def map_commands(facts: dict[str, Any], out: str) -> list[str]:
     ]
     commands = []
     for (first, last), indices in groups.items():
-        every = sorted(indices) == list(range(facts["model"]["classes"]))
+        every = sorted(indices) == list(range(len(indices))) and len(indices) == facts["model"]["classes"]
         named = [word for index in indices for word in ("-c", concepts[index].expression)]
         chosen = ["--all"] if every else named
         words = ["phosphene", "map", facts["model"]["spec"], *chosen, "--samples", facts["samples"]["spec"]]

@@ -122,7 +122,7 @@ def _trigger(run: RunDirectory, entry: dict[str, Any]) -> tuple[torch.Tensor, Im
             return mask, added_image(0.5 * paint / peak)
         top, left, bottom, right = entry["box"]
         return mask, pasted_image(mask, paint).crop((left, top, right, bottom))
-    except (KeyError, ValueError, SafetensorError) as error:
+    except (KeyError, ValueError, SafetensorError, Image.DecompressionBombError) as error:
         raise RunError(f"{run.path / entry['trigger']} is damaged: {error}. {SCAN.fix}") from None
 
 

@@ -11,13 +11,18 @@ if TYPE_CHECKING:
     from phosphene.runs.directory import RunDirectory
 
 NAME = "checks.json"
+SUBJECT = {
+    "concepts": [{"index": int, "label": str, "seed": int}],
+    "samples": {"spec": str, "sha256": str},
+    "phosphene": str,
+}
 ENTRY = {
     "name": str,
     "figures": {"*": int | float},
     "passed": bool | None,
     "reading": str,
     "cost": int,
-    "subject": dict,
+    "subject": SUBJECT,
 }
 FIGURES_ONLY = frozenset({"fidelity", "diversity"})  # checks that measure, and have no rule to pass
 TOO_FEW = "Too few maps to tell"  # in the explanation of a check that would have needed more

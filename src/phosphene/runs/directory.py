@@ -25,7 +25,7 @@ from phosphene.labels import Labels
 from phosphene.runs.atomic import PART, remove_parts, write_bytes, write_json, writing
 from phosphene.runs.checks import checks_line
 from phosphene.runs.documents import SCHEMA, Document, run_json
-from phosphene.runs.facts import NEEDED, refuse_another_run, runs_nearby, slug, versions
+from phosphene.runs.facts import NEEDED, empty_input, refuse_another_run, runs_nearby, slug, versions
 from phosphene.runs.frames import NAME as FRAMES
 from phosphene.runs.frames import frames_file, read_frames
 from phosphene.runs.labels import refuse_other_labels
@@ -37,7 +37,7 @@ from phosphene.textfile import exists, is_dir
 
 # Of a map that is being made, beside its other files; see phosphene.runs.live.
 PREVIEW = "preview.webp"
-RUN = Document("run.json", "run", NEEDED, "Choose another directory.")
+RUN = Document("run.json", "run", NEEDED, "Choose another directory.", contradiction=empty_input)
 
 
 class RunDirectory:

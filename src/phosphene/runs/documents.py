@@ -1,7 +1,7 @@
 """JSON documents of a run: each has a file name, a version, and keys that must be there."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ class Document:
         needed: The entries that it must have, as :func:`~phosphene.runs.facts.missing_entry` takes them.
         fix: What to do if it is damaged.
         schema: The version of its entries; ``None`` if the file names none.
+        contradiction: Function that returns what is wrong with entries whose types are right, for messages; empty if nothing is.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Document:
     needed: dict[str, Any]
     fix: str
     schema: "int | None" = SCHEMA
+    contradiction: Callable[[dict[str, Any]], str] = lambda _: ""
 
     def read(self, run: Path) -> "dict[str, Any] | None":
         """Return the content of file ``self.name`` in folder ``run``, a dictionary, or ``None`` if there is no file; RunError if damaged.
@@ -46,8 +48,9 @@ class Document:
         if self.schema not in (None, schema):
             raise RunError(f"{path} holds no {self.content} of this version (schema {self.schema}). {self.fix}")
         lacking = missing_entry(data, self.needed)
-        if lacking:
-            raise RunError(f"{path} is damaged (it lacks {lacking}). {self.fix}")
+        wrong = f"it lacks {lacking}" if lacking else self.contradiction(data)
+        if wrong:
+            raise RunError(f"{path} is damaged ({wrong}). {self.fix}")
         return data  # type: ignore[no-any-return]
 
     def write(self, run: Path, entries: Mapping[str, Any]) -> None:

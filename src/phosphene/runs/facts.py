@@ -21,7 +21,8 @@ from phosphene.version import __version__
 
 MOST_BYTES = 100  # of each part of a name; file systems take 255 in all
 UNIT = {"layer?": str, "channel?": int, "file?": str, "direction?": str, "output?": str, "low?": bool}
-SIDES = {"up?": {"*": str}, "against?": {"*": str}, "groups?": {"*": list}}
+# of a concept beyond one class, in the rows of run.json and in map.json
+SIDES = {"up?": {"*": str}, "against?": {"*": str}, "groups?": {"*": [int]}, "unit?": UNIT}
 # what readers of run.json rely on
 NEEDED: dict[str, Any] = {
     "model": {
@@ -31,13 +32,15 @@ NEEDED: dict[str, Any] = {
         "classes": int,
         "output?": str,
         "texts?": [str],
-        "input": {"size": list},
+        "notes?": [str],
+        "input": {"size": [int, int]},
     },
     "recipe": {"name": str, "sha256": str},
     "samples": {"spec": str, "sha256": str, "count": int, "held_out": int, "skipped": list},
-    "versions": dict,
+    "versions": {"phosphene": str},
     "device": str,
-    "jobs": [{"index": int, "seed": int, "label": str, **SIDES, "unit?": UNIT}],
+    "precision?": str,
+    "jobs": [{"index": int, "seed": int, "label": str, **SIDES}],
 }
 
 
@@ -98,9 +101,12 @@ def missing_entry(data: Any, needed: Any, where: str = "") -> str:
         data: Value that was read from JSON.
         needed: A type; or what each entry of a table must be, by its name, where ``*`` stands for all names, and a
             name with a question mark may be missing; or a list of one such requirement, which every row of a list must
-            meet.
+            meet, or of several, for a list of just as many rows; or a tuple of requirements, one of which must be met.
         where: Text before the name of an entry.
     """
+    if isinstance(needed, tuple):
+        lacks = [missing_entry(data, one, where) for one in needed]
+        return "" if "" in lacks else lacks[-1]
     if isinstance(needed, dict) and isinstance(data, dict):
         entries = dict.fromkeys(data, needed["*"]) if "*" in needed else needed
         for name, one in entries.items():
@@ -111,14 +117,19 @@ def missing_entry(data: Any, needed: Any, where: str = "") -> str:
             if lacking:
                 return lacking
         return ""
-    if isinstance(needed, list) and isinstance(data, list):
+    if isinstance(needed, list) and isinstance(data, list) and len(needed) in (1, len(data)):
         for number, row in enumerate(data):
-            lacking = missing_entry(row, needed[0], f"{where}{number}.")
+            lacking = missing_entry(row, needed[number % len(needed)], f"{where}{number}.")
             if lacking:
                 return lacking
         return ""
     fits = isinstance(needed, type | UnionType) and isinstance(data, needed)
     return "" if fits else where.removesuffix(".") or "a table"
+
+
+def empty_input(run: Mapping[str, Any]) -> str:
+    """Return, for messages, that the network of a ``run.json`` takes images without pixels, which none does; else empty text."""
+    return "" if min(run["model"]["input"]["size"]) > 0 else "its network takes empty images"
 
 
 def slug(label: str) -> str:

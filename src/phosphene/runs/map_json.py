@@ -5,6 +5,7 @@ from typing import Any
 
 from phosphene.errors import RunError
 from phosphene.runs.documents import Document
+from phosphene.runs.facts import SIDES
 
 # What map.json stores of a map as it is.
 FIGURES: dict[str, Any] = {
@@ -20,7 +21,14 @@ FIGURES: dict[str, Any] = {
 }
 # How it was made, beside the versions. run.json holds that of the first maps of a run, and later ones may differ.
 WAY = ("device", "precision")
-NEEDED: dict[str, Any] = {**FIGURES, "map_sha256": str, "loss": list, **dict.fromkeys((f"{key}?" for key in WAY), str)}
+NEEDED: dict[str, Any] = {
+    **FIGURES,
+    **SIDES,
+    "map_sha256": str,
+    "loss": [int | float],
+    "hits?": [int | float],
+    **dict.fromkeys((f"{key}?" for key in WAY), str),
+}
 MAP = Document("map.json", "map", NEEDED, "Run the map again.", schema=None)
 
 

@@ -10,7 +10,16 @@ from phosphene.runs.documents import Document
 from phosphene.runs.lock import hold
 
 CLASS = {"index": int, "label": str, "p": float}
-MAP = {"index": int, "seed": int, "map_sha256": str, "class": int, "p_class": float, "top": [CLASS]}
+MAP = {
+    "index": int,
+    "seed": int,
+    "map_sha256": str,
+    "class": int,
+    "p_class": float,
+    "top": [CLASS],
+    "up?": [int],
+    "right?": bool,
+}
 CLASSIFIER = {"name": str, "sha256": str, "classes": int, "maps": [MAP]}
 PREDICTIONS = Document("readings.json", "predictions", {"readers": [CLASSIFIER]}, "Delete it and score again.")
 Place = tuple[int, int]  # class and seed

@@ -7,6 +7,7 @@ import contextlib
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from types import NoneType
 from typing import TYPE_CHECKING, Any
 
 from phosphene.errors import RunError
@@ -20,43 +21,69 @@ if TYPE_CHECKING:
 
 NAME, SARIF, FOLDER, OTHERS = "scan.json", "scan.sarif", "scan", "scans"
 PLANTED = "planted.png"  # beside a candidate trigger, if somebody knows what was planted
+BOX = [int, int, int, int]  # top, left, bottom, right
 CLASS_FIELDS: dict[str, Any] = {
     **dict.fromkeys(("index", "tried"), int),
     "label": str,
     **dict.fromkeys(("share", "figure", "p_value"), float),
-    "deviations": dict,
+    "deviations": {"*": float},
 }
 SUSPECT_FIELDS: dict[str, Any] = {
     **dict.fromkeys(("index", "tried"), int),
     **dict.fromkeys(("label", "trigger", "picture"), str),
     **dict.fromkeys(("p_value", "asr", "size"), float),
     **dict.fromkeys(("works", "additive"), bool),
-    **dict.fromkeys(("interval", "box", "places", "examples"), list),
+    "interval": [float, float],
+    "box": BOX,
+    "places": [{"top": int, "left": int, "success": float}],
+    "examples": [{"before": str, "after": str}],
+    "pasted?": str | None,
     "next": {"label": str, "asr": float},
+}
+ROUTE: dict[str, Any] = {"source": str, "target": str, "share": float}
+ALL_TO_ALL: dict[str, Any] = {
+    **dict.fromkeys(("figure", "p_value"), float),
+    "works": bool,
+    "box": BOX,
+    "classes": [ROUTE],
+    **dict.fromkeys(("trigger?", "picture?"), str),
 }
 # What readers of scan.json rely on.
 FIELDS: dict[str, Any] = {
     "verdict": str,
     "p_value": float,
     "alpha": float,
-    "reasons": list,
-    "not_tested": list,
+    "reasons": [str],
+    "not_tested": [str],
     "classes": [CLASS_FIELDS],
     "suspects": [SUSPECT_FIELDS],
     "num_classes": int,
     "tested": int,
     "window": int,
-    "easy_pairs": list,
-    "null": {"description": str, "networks": int},
-    "model": {"name": str, "spec": str, "sha256": str},
+    "easy_pairs": [ROUTE],
+    "all_to_all": (NoneType, ALL_TO_ALL),
+    "null": {"description": str, "networks": int, "limit": float | None, "figures?": [float]},
+    "model": {"name": str, "spec": str, "sha256": str, "input": [int, int, int]},
     "samples": {"spec": str, "sha256": str, "natural": bool},
     "references": [{"name": str, "spec": str, "sha256": str}],
-    "settings": dict,
+    "settings": {"pairs": bool, "seed": int, "precision": str},
     "method": str,
     "passes": int,
     "seconds": float,
 }
-SCAN = Document(NAME, "scan", FIELDS, "Delete it and scan again.", schema=3)
+
+
+def _contradiction(scan: dict[str, Any]) -> str:
+    """Return what is wrong with a ``scan.json`` that has all it needs: its verdict, its suspects or its input; empty if nothing is."""
+    if scan["verdict"] not in ("clean", "backdoored", "inconclusive"):
+        return f"its verdict is {scan['verdict'][:40]!r}"
+    indices = {one["index"] for one in scan["classes"]}
+    if not indices or not indices.issuperset(one["index"] for one in scan["suspects"]):
+        return "a suspect is none of its classes, or it has none"
+    return "" if min(scan["model"]["input"]) > 0 else "its network takes empty images"
+
+
+SCAN = Document(NAME, "scan", FIELDS, "Delete it and scan again.", 3, _contradiction)
 
 
 def suspect_folder(index: int, label: str) -> str:
