@@ -3,9 +3,10 @@
 import math
 from collections.abc import Sequence
 
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image, ImageDraw, ImageFont
 
 from phosphene.errors import ConceptError
+from phosphene.image_files import fitted
 
 GAP, CAPTION, LINE, MARGIN = 12, 22, 17, 16
 SIDE = 160
@@ -47,10 +48,8 @@ def contact_sheet(
     draw = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(13)
     for (left, top), image, caption in zip(places, images, captions, strict=True):
-        small = image.convert("RGB")
-        if small.size != (side, side):
-            small = ImageOps.pad(small, (side, side), Image.Resampling.LANCZOS, PAPER)
-        sheet.paste(small, (left, top))
+        small = fitted(image.convert("RGB"), side)
+        sheet.paste(small, (left + (side - small.width) // 2, top + (side - small.height) // 2))
         for number, line in enumerate(caption.split("\n")):
             text = line
             while draw.textlength(text, font) > side and len(text) > 4:

@@ -7,6 +7,12 @@ from typing import Any
 from PIL import Image
 
 
+def fitted(image: Image.Image, side: int) -> Image.Image:
+    """Return a PIL image enlarged or reduced so that its longer side is ``side`` pixels; the shorter one has at least one pixel."""
+    width, height = (max(1, round(side * length / max(image.size))) for length in image.size)
+    return image.resize((width, height), Image.Resampling.LANCZOS)
+
+
 def encode(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
     """Return a PIL image encoded as the bytes of a file, PNG by default; nothing is written.
 

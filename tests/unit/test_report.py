@@ -198,6 +198,11 @@ def test_a_picture_that_is_not_square_keeps_its_shape_in_its_square():
     assert (cell[30:] == 255).all()
 
 
+def test_a_picture_that_is_very_long_has_a_pixel_in_height():
+    cell = colours(contact_sheet([Image.new("RGB", (900, 1), (200, 0, 0))], [""], side=40), 16, 16, 40)
+    assert (cell == (200, 0, 0)).all(1).sum() == 40
+
+
 @pytest.mark.parametrize("size", [None, 40])
 def test_maps_that_are_not_square_keep_their_shape_on_the_sheet(tmp_path, size):
     run = begin(tmp_path / "run", [tiny.concept_map(index, nu=torch.zeros(3, 32, 16)) for index in (0, 3)])

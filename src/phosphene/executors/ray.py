@@ -91,7 +91,7 @@ class RayExecutor:
                     if time.monotonic() >= note_at:
                         note_at = math.inf
                         if lack := self._lack():
-                            line = f"{lack} on any node yet: the maps wait for one that has."
+                            line = f"{lack} on any node yet: the maps wait for a node that has as much."
                             warnings.warn(line, PhospheneWarning, stacklevel=2)
                     while len(under_way) < math.ceil(self.workers * QUEUED) and (group := take()) is not None:
                         under_way[work.remote(remote[group.run], group)] = group

@@ -7,7 +7,7 @@ from functools import partial
 from statistics import median
 from typing import Any
 
-from PIL import Image, ImageOps
+from PIL import Image
 
 from phosphene.checks.finding import FEWEST
 from phosphene.concept_map import ConceptMap, p_class_name, render, to_image
@@ -15,7 +15,7 @@ from phosphene.concepts import Sides, is_class, is_unit, kind_and_index
 from phosphene.contact_sheet import SIDE, contact_sheet
 from phosphene.engine.units import ACTIVE
 from phosphene.formats import count, percent, probability
-from phosphene.image_files import to_data_url
+from phosphene.image_files import fitted, to_data_url
 from phosphene.labels import first_synonym
 from phosphene.outputs import MULTI_LABEL
 from phosphene.report.curves import curve
@@ -102,7 +102,7 @@ def sheet_of_maps(
     if size is None:
         images = [card["thumbnail"] for card in cards]
     else:
-        images = [ImageOps.contain(one.image, (size, size)) for one in itertools.islice(run.maps(), len(cards))]
+        images = [fitted(one.image, size) for one in itertools.islice(run.maps(), len(cards))]
     columns = columns or max(5, round(math.sqrt(len(cards))))
     return contact_sheet(images, captions, columns=columns, side=max(images[0].size))
 
@@ -240,7 +240,7 @@ def _words(
 def _images(one: ConceptMap, scale: float, quality: int, side: int) -> dict[str, Any]:
     """Return a map's images as data URLs (colour, faint, brightness, Xi), the faint one's contrast and a thumbnail, in one dictionary."""
     return {
-        "thumbnail": ImageOps.contain(one.image.convert("RGB"), (side, side), Image.Resampling.LANCZOS),
+        "thumbnail": fitted(one.image.convert("RGB"), side),
         "image": data_url(one.image, scale, quality),
         "faint": data_url(to_image(render(one.nu, FAINT)), scale, 85),
         "faint_contrast": FAINT,

@@ -6,12 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, ImageOps
+from PIL import Image
 
 from phosphene.concept_map import p_class_name
 from phosphene.concepts import is_class
 from phosphene.errors import RunError
-from phosphene.image_files import encode
+from phosphene.image_files import encode, fitted
 from phosphene.labels import first_synonym
 from phosphene.report.checks import check_section
 from phosphene.report.gallery import map_glance, notes_glance
@@ -60,8 +60,7 @@ def write_site(
 
         def write_images(folder_and_name: tuple[Path, str]) -> None:
             image = _read_image(runs, folder_and_name[0])
-            thumbnail = ImageOps.contain(image, (THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.LANCZOS)
-            thumbnail = thumbnail if max(image.size) > THUMBNAIL_SIDE else image
+            thumbnail = fitted(image, THUMBNAIL_SIDE) if max(image.size) > THUMBNAIL_SIDE else image
             write_bytes(
                 folder / "images" / folder_and_name[1], encode(image, "WEBP", quality=90, method=2), durable=False
             )

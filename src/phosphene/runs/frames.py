@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, ImageOps, ImageSequence
+from PIL import Image, ImageSequence
 
 from phosphene.errors import RunError
-from phosphene.image_files import encode
+from phosphene.image_files import encode, fitted
 
 NAME = "frames.webp"
 # Larger frames are scaled down to this side: the map itself is kept in full.
@@ -48,7 +48,7 @@ def _with_palette(image: Image.Image) -> Image.Image:
 def frames_file(frames: Sequence[Image.Image]) -> bytes:
     """Return the content of ``frames.webp``: an animation of the frames, at most 256 pixels wide and high."""
     if max(frames[0].size) > MOST_SIDE:
-        frames = [ImageOps.contain(frame, (MOST_SIDE, MOST_SIDE), Image.Resampling.LANCZOS) for frame in frames]
+        frames = [fitted(frame, MOST_SIDE) for frame in frames]
     return animation(frames)
 
 

@@ -79,7 +79,7 @@ def _contradiction(scan: dict[str, Any]) -> str:
         return f"its verdict is {scan['verdict'][:40]!r}"
     indices = {one["index"] for one in scan["classes"]}
     if not indices or not indices.issuperset(one["index"] for one in scan["suspects"]):
-        return "a suspect is none of its classes, or it has none"
+        return "its suspects are not among its classes"
     return "" if min(scan["model"]["input"]) > 0 else "its network takes empty images"
 
 
