@@ -44,11 +44,10 @@ NUMBER_TYPES: tuple[tuple[Any, Any], ...] = ((bool | np.bool_, bool), (Integral,
 
 
 def checked(**elsewhere: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Return a decorator that raises RecipeError, in one line, for an argument that does not fit.
+    """Return a decorator whose functions raise RecipeError, in one line, for an argument that does not fit.
 
-    It may have a wrong type, or be an option that the function lacks, or one that is missing.
-
-    Numbers of other libraries reach the function as Python's own.
+    It may have a wrong type, or be an option that the function lacks, or one that is missing. Numbers of other libraries
+    reach the function as Python's own.
 
     Args:
         elsewhere: Options that the function lacks -> what to do in place of them, a sentence.

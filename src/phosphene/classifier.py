@@ -244,7 +244,7 @@ class Classifier:
         return self.output == REGRESSION
 
     def refuse_regression(self, what: str, fix: str = REGRESSION_COMMANDS) -> None:
-        """Raise CardError, which says that ``what`` needs classes, if the outputs are measurements.
+        """Raise CardError, that ``what`` needs classes and what to do (``fix``), if the outputs are measurements.
 
         Raises:
             CardError: they are.

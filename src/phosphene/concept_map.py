@@ -62,7 +62,7 @@ def kind_facts(index: int, label: str, p_class: float) -> dict[str, Any]:
 
 
 def p_text(one: "ConceptMap", form: str) -> str:
-    """Return a map's ``p_class`` as text, in ``form``; of a unit or output the percentile, ``88 %``."""
+    """Return a map's ``p_class`` as text, by the format string ``form``; of a unit or output the percentile, ``88 %``."""
     return percent(one.p_class) if is_unit(one.index) else form.format(one.p_class)
 
 

@@ -57,7 +57,7 @@ def parse_output(declared: "str | int") -> tuple["str | int | None", "slice | No
 
 
 def write_output(which: "str | int | None", part: "slice | None", kind: str = "") -> str:
-    """Return the text of a card's ``output`` that :func:`parse_output` splits into these."""
+    """Return the text of a card's ``output`` that has this position or key, part and kind; an empty kind is left out."""
     place = "" if which is None else str(which)
     if part is not None:
         place += f"[{part.start}:{'' if part.stop is None else part.stop}]"

@@ -212,6 +212,14 @@ def test_whole_numbers_of_any_width_mean_the_same_in_a_file_and_in_a_stack(tmp_p
         assert torch.equal(everything(load_samples(tmp_path / "all.npy", (1, 8, 8)))[0, 0], found)
 
 
+def test_a_dark_image_file_of_sixteen_bits_is_as_dark_with_one_brighter_pixel():
+    dark = np.full((8, 8), 200, np.uint16)
+    brighter = dark.copy()
+    brighter[0, 0] = 300
+    pixels = [fit(Image.fromarray(one), (1, 8, 8))[0, 4, 4] for one in (dark, brighter)]
+    assert pixels == [12, 12]
+
+
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_a_image_takes_the_network_s_channels(channels):
     assert fit(flat(9, 9, 9), (channels, 8, 8)).shape == (channels, 8, 8)

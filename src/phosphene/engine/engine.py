@@ -114,7 +114,7 @@ class Engine:
         self._measured.clear()
 
     def captured(self, step: Step, *key: Hashable) -> Step:
-        """Return ``step`` without the caller's autocast, on a GPU replayed as a CUDA graph, one per function and ``key``.
+        """Return a function that does what ``step`` does, without the caller's autocast; on a GPU it replays a CUDA graph.
 
         Args:
             step: From tensors to tensors: it draws nothing, never waits for the device, and changes nothing else.

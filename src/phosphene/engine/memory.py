@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
-from phosphene.errors import DeviceError
+from phosphene.errors import DeviceError, first_line
 
 if TYPE_CHECKING:
     from phosphene.engine.engine import Engine
@@ -23,7 +23,7 @@ Result = TypeVar("Result")
 CPU_MICRO_BATCH = 8 * 224 * 224
 CUDA_MICRO_BATCH = 256 * 224 * 224
 
-NO_WORKSPACE = "unable to find an engine|CU(DNN|BLAS)_STATUS_ALLOC_FAILED"
+NO_WORKSPACE = r"unable to find (an engine|a valid cuDNN algorithm)|CU[A-Z]+_STATUS_\w*ALLOC\w*_FAILED|CUBLAS_STATUS_NOT_INITIALIZED"
 
 # From glibc's malloc.h.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
@@ -68,7 +68,8 @@ def halving_micro_batch(engine: "Engine", run: Callable[[], Result]) -> Result:
                 raise  # memory cannot be freed now: the step is taken eagerly
             if engine.micro_batch == 1:
                 name, device = engine.classifier.name, engine.device
-                raise DeviceError(f"{device} has no memory for one image of {name}: try --device cpu.") from None
+                cause = "" if isinstance(error, torch.cuda.OutOfMemoryError) else f" ({first_line(error)})"
+                raise DeviceError(f"{device} has no memory for one image of {name}{cause}: try --device cpu.") from None
         engine.micro_batch = max(1, engine.micro_batch // 2)  # out here, where the error no longer keeps tensors
         torch.cuda.empty_cache()
 

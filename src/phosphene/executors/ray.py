@@ -149,12 +149,14 @@ class RayExecutor:
         self.workers = max(1, min(room, self.most or room))
 
     def _lack(self) -> str:
-        """Return what a worker asks for and the most that a node has, as the beginning of a sentence; empty if a node has as much."""
+        """Return what a worker asks for and what the nearest node has, as the beginning of a sentence; empty if a node has as much."""
         asked = {"CPU": self.threads} | ({"GPU": self.gpus} if self.gpus else {})
         nodes = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
         if any(all(node.get(kind, 0) >= number for kind, number in asked.items()) for node in nodes):
             return ""
-        most = {kind: max((node.get(kind, 0) for node in nodes), default=0) for kind in asked}
+        none: dict[str, float] = {}
+        nearest = max(nodes, key=lambda node: sum(node.get(kind, 0) >= n for kind, n in asked.items()), default=none)
+        most = {kind: nearest.get(kind, 0) for kind in asked}
         words = [" and ".join(f"{n:g} {kind}{'s' * (n != 1)}" for kind, n in one.items()) for one in (asked, most)]
         return f"a worker asks for {words[0]}, and Ray has only {words[1]}"
 

@@ -182,11 +182,11 @@ def in_common(a: Mapping[int, str], b: Mapping[int, str]) -> dict[int, int]:
     pairs |= {index: expressions[label] for index, label in a.items() if not is_class(index) and label in expressions}
     unmatched = {index: label for index, label in b.items() if index not in pairs and 0 <= index <= MOST_INDEX}
     labels = Labels([unmatched.get(index, "") for index in range(max(unmatched, default=-1) + 1)])
-    ambiguous = {
+    matchable = {
         index: label for index, label in a.items() if index not in pairs and is_class(index) and labels.sharing(label)
     }
-    if ambiguous:
-        pairs |= match(ambiguous, labels, "the second run")
+    if matchable:
+        pairs |= match(matchable, labels, "the second run")
     return {index: pairs[index] for index in a if index in pairs}
 
 

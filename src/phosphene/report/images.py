@@ -30,6 +30,7 @@ DIVERGING = ((22, 72, 138), (104, 160, 212), (247, 247, 245), (240, 163, 94), (1
 SEQUENTIAL = ((0, 34, 78), (62, 76, 108), (124, 123, 120), (188, 175, 111), (254, 232, 56))
 LUMINANCE_WEIGHTS = (0.2126, 0.7152, 0.0722)
 MAPS_IN_MEMORY = 32
+MAX_THREADS = 4  # each starts threads of torch's own
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -54,10 +55,11 @@ def data_url(image: Image.Image, scale: float = 1.0, quality: int = 85) -> str:
 
 
 def in_threads(make: Callable[[Item], Result], items: Iterator[Item]) -> Iterator[tuple[Item, Result]]:
-    """Yield each item with what ``make`` returns for it, in order; 32 items at a time, made by as many threads as torch uses."""
-    with ThreadPoolExecutor(torch.get_num_threads()) as threads:
+    """Yield each item with what ``make`` returns for it, in order, made by up to 4 threads from 32 items at a time."""
+    with ThreadPoolExecutor(min(MAX_THREADS, torch.get_num_threads())) as threads:
         while block := list(itertools.islice(items, MAPS_IN_MEMORY)):
             yield from zip(block, threads.map(make, block), strict=True)
+            del block  # before the next items are read
 
 
 def brightness_image(nu: Tensor) -> Image.Image:

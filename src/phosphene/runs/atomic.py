@@ -74,7 +74,7 @@ def remove_parts(folder: Path, name: str = "") -> None:
 def remove_files(paths: Iterable[Path]) -> None:
     """Delete the files at ``paths``, of which some may be missing; one that cannot be deleted stays: the error that led here says more."""
     for path in paths:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ValueError):  # a null character in its name
             path.unlink(missing_ok=True)
 
 

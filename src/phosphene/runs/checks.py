@@ -14,7 +14,7 @@ NAME = "checks.json"
 SUBJECT = {
     "concepts": [{"index": int, "label": str, "seed": int}],
     "samples": {"spec": str, "sha256": str},
-    "phosphene": str,
+    "phosphene?": str,
 }
 ENTRY = {
     "name": str,

@@ -32,8 +32,8 @@ def whole_folder(folder: Path, content: Collection[str], called: str) -> Iterato
     Raises:
         RunError: the place holds something else, is being written by another command, or cannot be written.
     """
-    place = folder.resolve()
     with writing(folder):
+        place = folder.resolve()
         _refuse_other_content(folder, content, called)
         place.parent.mkdir(parents=True, exist_ok=True)
         try:

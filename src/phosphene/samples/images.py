@@ -98,7 +98,7 @@ def fit(image: Image.Image, shape: tuple[int, int, int]) -> np.ndarray:
             f"image files have 1, 3 or 4 channels, but the network's input has {channels}: give .npz, or .npy or .tif files."
         )
     if image.mode.startswith(("I", "F")):  # 16 bits or floats; convert() would clip them at 255
-        image = Image.fromarray(to_bytes(np.asarray(image)))
+        image = Image.fromarray(to_bytes(np.asarray(image), deep=True))
     image = image.convert(MODES[channels])
     # The crop first: resizing the whole of a very long, thin image would fill the memory.
     scale = min(image.width / width, image.height / height)
@@ -124,9 +124,9 @@ def _dicom(file: Path) -> Image.Image:
     if data.get("NumberOfFrames", 1) > 1:
         values = values[len(values) // 2]
     if data.SamplesPerPixel > 1:
-        return Image.fromarray(to_bytes(values))
+        return Image.fromarray(to_bytes(values, deep=True))
     if data.PhotometricInterpretation == "PALETTE COLOR":
-        return Image.fromarray(to_bytes(pixels.apply_color_lut(values, data)))
+        return Image.fromarray(to_bytes(pixels.apply_color_lut(values, data), deep=True))
     values = pixels.apply_modality_lut(values, data).astype(np.float64)
     ends = np.array([values.min(), values.max()])
     if "WindowWidth" in data:
@@ -145,11 +145,12 @@ def _bands(file: "Path | BinaryIO", shape: tuple[int, int, int]) -> np.ndarray:
     is_array = isinstance(file, Path) and file.suffix.lower() == ".npy"
     values: np.ndarray = np.load(file, allow_pickle=False) if is_array else _read_tiff(file, shape[0])
     if values.ndim == 2 and shape[0] in MODES:  # grey, as of any image file
-        return fit(Image.fromarray(to_bytes(values)), shape)
+        return fit(Image.fromarray(to_bytes(values, deep=not is_array)), shape)
     values = values[None] if values.ndim == 2 else values
     if shape[0] not in (values.shape[0], values.shape[-1]) or values.ndim != 3:
         raise ValueError(f"its shape {values.shape} is not that of an image with {shape[0]} channels")
-    return _fit_bands(values if values.shape[0] == shape[0] else values.transpose(2, 0, 1), shape)
+    bands = values if values.shape[0] == shape[0] else values.transpose(2, 0, 1)
+    return _fit_bands(to_bytes(bands, deep=not is_array), shape)
 
 
 def _read_tiff(file: "Path | BinaryIO", channels: int) -> np.ndarray:
@@ -165,14 +166,16 @@ def _read_tiff(file: "Path | BinaryIO", channels: int) -> np.ndarray:
 
 
 def _fit_bands(bands: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
-    """Return bands (c, h, w), each fitted by itself to ``shape``, as a uint8 array; ValueError if values are not finite."""
-    return np.concatenate([fit(Image.fromarray(band), (1, *shape[1:])) for band in to_bytes(bands)])
+    """Return bands, uint8 (c, h, w), each fitted by itself to ``shape``, as a uint8 array."""
+    return np.concatenate([fit(Image.fromarray(band), (1, *shape[1:])) for band in bands])
 
 
-def to_bytes(values: np.ndarray) -> np.ndarray:
-    """Return values as uint8: unless they are, the first of 255, 4095, 65535 (also 1 for floats and bools) that none exceeds becomes 255.
+def to_bytes(values: np.ndarray, *, deep: bool = False) -> np.ndarray:
+    """Return values as uint8, scaled so that the end of their range, which is told from type and largest value, becomes 255.
 
-    Negative values become 0; for larger values the range ends at the largest.
+    It is the first of 1, 255, 4095 and 65535 that no value exceeds, or else the largest value. Floats and bools begin with 1,
+    whole numbers with 255, and ``deep`` ones, of an image file with more than 8 bits, with 4095: a dark one of a scanner has
+    none over 255. Negative values become 0.
 
     Raises:
         ValueError: a value is NaN or infinite, so that there is no range.
@@ -182,7 +185,7 @@ def to_bytes(values: np.ndarray) -> np.ndarray:
     if not np.isfinite(values).all():
         raise ValueError("it holds NaN or infinite values")
     top = float(values.max(initial=0))
-    ranges = RANGES[1:] if np.issubdtype(values.dtype, np.integer) else RANGES
+    ranges = RANGES[1 + deep :] if np.issubdtype(values.dtype, np.integer) else RANGES
     full = next((full for full in ranges if top <= full), top)
     scaled: np.ndarray = (values.astype(np.float32) * (255 / full)).round().clip(0, 255).astype(np.uint8)
     return scaled

@@ -47,7 +47,10 @@ def mixed(rng: np.random.Generator, count: int, shape: tuple[int, int, int]) -> 
     contrast = 0.3 * rng.uniform(0, 1, (count, 1, 1, 1)) ** 2
     noise = spectral_noise(rng, rng.uniform(0.7, 1.5, count), shape)
     # One after the other, because all images in double precision take several times the memory.
-    return np.stack([_to_uint8(a + b * one) for a, b, one in zip(colour, contrast, noise, strict=True)])
+    images = np.empty((count, *shape), np.uint8)
+    for image, *one in zip(images, colour, contrast, noise, strict=True):
+        image[:] = _to_uint8(one[0] + one[1] * one[2])
+    return images
 
 
 def spectral_noise(rng: np.random.Generator, slope: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:

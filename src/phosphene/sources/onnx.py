@@ -70,9 +70,7 @@ def load(path: Path) -> tuple[nn.Module, list[Shape]]:
 
 
 def _check_external_files(model: Any, path: Path, onnx: Any) -> None:
-    """Raise CardError if a file of an ONNX model's weights is not in the model's folder.
-
-    No link may lead elsewhere.
+    """Raise CardError if a file of an ONNX model's weights is not in the model's folder, or a link leads elsewhere.
 
     Raises:
         CardError: such a file is named.
