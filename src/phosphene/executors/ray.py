@@ -155,7 +155,9 @@ class RayExecutor:
         if any(all(node.get(kind, 0) >= number for kind, number in asked.items()) for node in nodes):
             return ""
         none: dict[str, float] = {}
-        nearest = max(nodes, key=lambda node: sum(node.get(kind, 0) >= n for kind, n in asked.items()), default=none)
+        nearest = max(
+            nodes, key=lambda node: sum(min(node.get(kind, 0) / n, 1) for kind, n in asked.items()), default=none
+        )
         most = {kind: nearest.get(kind, 0) for kind in asked}
         words = [" and ".join(f"{n:g} {kind}{'s' * (n != 1)}" for kind, n in one.items()) for one in (asked, most)]
         return f"a worker asks for {words[0]}, and Ray has only {words[1]}"
