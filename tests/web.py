@@ -77,7 +77,7 @@ class Client:
         return page
 
 
-SUBJECT = {"concepts": [], "samples": {"spec": "some samples", "sha256": ""}, "phosphene": "0"}
+SUBJECT = {"concepts": [], "samples": {"spec": "some samples", "sha256": ""}}
 
 
 def write_scan(run, verdict="backdoored", classes=(0,), **changes):

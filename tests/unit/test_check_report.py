@@ -21,7 +21,6 @@ from tests import tiny
 SUBJECT = {
     "concepts": [{"index": 0, "label": tiny.LABELS[0], "seed": 0}],
     "samples": {"spec": "some samples", "sha256": "0" * 64},
-    "phosphene": "0",
 }
 
 

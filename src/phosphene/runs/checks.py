@@ -11,11 +11,7 @@ if TYPE_CHECKING:
     from phosphene.runs.directory import RunDirectory
 
 NAME = "checks.json"
-SUBJECT = {
-    "concepts": [{"index": int, "label": str, "seed": int}],
-    "samples": {"spec": str, "sha256": str},
-    "phosphene?": str,
-}
+SUBJECT = {"concepts": [{"index": int, "label": str}], "samples": {"spec": str}}
 ENTRY = {
     "name": str,
     "figures": {"*": int | float},
