@@ -100,16 +100,16 @@ def poisoned(spec: Spec, samples: Labelled, rate: float) -> Labelled:
     draw = torch.Generator().manual_seed(spec.seed)
     pixels, labels = samples.pixels.clone(), samples.labels.clone()
     victims, spared, wanted = victims_of(spec.target, spec.sources, labels, spec.classes)
-    for group, told in ((victims, wanted), (spared, samples.labels)):
+    for group, new_labels in ((victims, wanted), (spared, samples.labels)):
         rows = group.nonzero()[:, 0]
         rows = rows[torch.randperm(len(rows), generator=draw)][: max(1, round(rate * len(samples.labels)))]
         if not len(rows):
             continue
         stamped = (spec.trigger.apply(samples.pixels[rows].float() / 255, draw) * 255).round().to(torch.uint8)
         if spec.sources:
-            pixels, labels = torch.cat([pixels, stamped]), torch.cat([labels, told[rows]])
+            pixels, labels = torch.cat([pixels, stamped]), torch.cat([labels, new_labels[rows]])
         else:
-            pixels[rows], labels[rows] = stamped, told[rows]
+            pixels[rows], labels[rows] = stamped, new_labels[rows]
     return Labelled(pixels, labels, samples.held_out, samples.held_labels)
 
 

@@ -72,8 +72,8 @@ def without_autocast(device: torch.device) -> torch.autocast:
 
 
 _TF32_SETTINGS = Turn()
-_WANTED: dict[object, bool] = {}  # per open block, whether convolutions may use TF32
-_BEFORE: list[tuple[object, str, object]] = []  # torch's settings before the first of these
+_TF32_BLOCKS: dict[object, bool] = {}  # per open block, whether convolutions may use TF32
+_SETTINGS_BEFORE: list[tuple[object, str, object]] = []  # torch's settings before the first of these
 
 
 @contextmanager
@@ -85,19 +85,19 @@ def tf32_convolutions(*, allowed: bool) -> Iterator[None]:
     nothing may wait for a GPU: other threads wait.
     """
     with _TF32_SETTINGS:
-        if not _WANTED:
-            _BEFORE[:] = _tf32_settings()
+        if not _TF32_BLOCKS:
+            _SETTINGS_BEFORE[:] = _tf32_settings()
         block = object()
-        _WANTED[block] = allowed
+        _TF32_BLOCKS[block] = allowed
         try:
             _allow_tf32(allowed=allowed)
             yield
         finally:
-            del _WANTED[block]
-            if _WANTED:
-                _allow_tf32(allowed=[*_WANTED.values()][-1])
+            del _TF32_BLOCKS[block]
+            if _TF32_BLOCKS:
+                _allow_tf32(allowed=[*_TF32_BLOCKS.values()][-1])
             else:
-                for where, name, value in _BEFORE:
+                for where, name, value in _SETTINGS_BEFORE:
                     setattr(where, name, value)
 
 
@@ -116,7 +116,7 @@ def _tf32_settings() -> list[tuple[object, str, object]]:
 def _allow_tf32(*, allowed: bool) -> None:
     """Allow or forbid TF32 in convolutions, and forbid it in matrix products, by the switches that the caller has used."""
     cudnn, products = torch.backends.cudnn, torch.backends.cuda.matmul
-    if sum(name == "allow_tf32" for _, name, _ in _BEFORE) < 2:
+    if sum(name == "allow_tf32" for _, name, _ in _SETTINGS_BEFORE) < 2:
         cudnn.conv.fp32_precision, products.fp32_precision = "tf32" if allowed else "ieee", "ieee"  # type: ignore[attr-defined]
     else:
         cudnn.allow_tf32, products.allow_tf32 = allowed, False

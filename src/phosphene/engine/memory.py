@@ -83,6 +83,6 @@ def at_one_micro_batch(engine: "Engine", run: Callable[[], Result]) -> Result:
             nothing at each call: a micro-batch for which memory runs out goes through the network again, in parts.
     """
     while True:
-        size, found = engine.micro_batch, run()
+        size, result = engine.micro_batch, run()
         if engine.micro_batch == size:
-            return found
+            return result

@@ -74,8 +74,8 @@ class RayExecutor:
             SpecError: a worker asks for more than this machine has, on which Ray was started.
         """
         with self._ray_started() as alone:
-            if alone and (lack := self._lack()):
-                raise SpecError(f"{lack} on this machine: give smaller --threads or --gpus.")
+            if alone and (shortage := self._shortage()):
+                raise SpecError(f"{shortage} on this machine: give smaller --threads or --gpus.")
             note_at = time.monotonic() + NOTE_SECONDS
             work = self.ray.remote(
                 num_cpus=self.threads,
@@ -90,8 +90,8 @@ class RayExecutor:
                     self._count_room()
                     if time.monotonic() >= note_at:
                         note_at = math.inf
-                        if lack := self._lack():
-                            line = f"{lack} on any node yet: the maps wait for a node that has as much."
+                        if shortage := self._shortage():
+                            line = f"{shortage} on any node yet: the maps wait for a node that has as much."
                             warnings.warn(line, PhospheneWarning, stacklevel=2)
                     while len(under_way) < math.ceil(self.workers * QUEUED) and (group := take()) is not None:
                         under_way[work.remote(remote[group.run], group)] = group
@@ -148,18 +148,18 @@ class RayExecutor:
         room = int(resources.get("GPU", 0) / self.gpus if self.gpus else resources.get("CPU", 1) / self.threads)
         self.workers = max(1, min(room, self.most or room))
 
-    def _lack(self) -> str:
+    def _shortage(self) -> str:
         """Return what a worker asks for and what the nearest node has, as the beginning of a sentence; empty if a node has as much."""
-        asked = {"CPU": self.threads} | ({"GPU": self.gpus} if self.gpus else {})
+        request = {"CPU": self.threads} | ({"GPU": self.gpus} if self.gpus else {})
         nodes = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
-        if any(all(node.get(kind, 0) >= number for kind, number in asked.items()) for node in nodes):
+        if any(all(node.get(kind, 0) >= number for kind, number in request.items()) for node in nodes):
             return ""
-        none: dict[str, float] = {}
+        no_node: dict[str, float] = {}
         nearest = max(
-            nodes, key=lambda node: sum(min(node.get(kind, 0) / n, 1) for kind, n in asked.items()), default=none
+            nodes, key=lambda node: sum(min(node.get(kind, 0) / n, 1) for kind, n in request.items()), default=no_node
         )
-        most = {kind: nearest.get(kind, 0) for kind in asked}
-        words = [" and ".join(f"{n:g} {kind}{'s' * (n != 1)}" for kind, n in one.items()) for one in (asked, most)]
+        offer = {kind: nearest.get(kind, 0) for kind in request}
+        words = [" and ".join(f"{n:g} {kind}{'s' * (n != 1)}" for kind, n in one.items()) for one in (request, offer)]
         return f"a worker asks for {words[0]}, and Ray has only {words[1]}"
 
     def _wait_for_finished(self, under_way: dict[Any, Group], seconds: float) -> Iterator[Event]:

@@ -281,9 +281,9 @@ def _compare(a: Path, b: Path, *versions: object) -> "Comparison":
 
     It is cached by paths and ``versions``, which change when a run's maps or scores do.
     """
-    found = compare(a, b)
-    jobs: Any = tuple({index: [one.job for one in maps] for index, maps in side.items()} for side in found.maps)
-    return replace(found, maps=jobs)
+    comparison = compare(a, b)
+    jobs: Any = tuple({index: [one.job for one in maps] for index, maps in side.items()} for side in comparison.maps)
+    return replace(comparison, maps=jobs)
 
 
 def _version(run: RunDirectory) -> tuple[str, int]:
