@@ -97,7 +97,6 @@ class Classifier:
         self._notes = tuple(notes)
         # of several outputs the one that is used, the part of its values that is, and the kind of these
         self._which, self._part, self._output = parse_output(output)
-        self._constants: dict[tuple[torch.device, torch.dtype], tuple[Tensor, Tensor]] = {}
         if groups and labels is None:
             raise CardError(f"groups of {name} need labels: give labels, and name them in the groups.")
         self._labels = None if labels is None else Labels(check_labels(labels), groups)
@@ -129,8 +128,7 @@ class Classifier:
 
     def _module_output(self, pixels: Tensor) -> Tensor:
         """Return the module's output for pixels in [0, 1]: of several the one with the logits; else CardError."""
-        mean, scale = self._normalisation(pixels.device, pixels.dtype)
-        outputs = self.module((pixels - mean) * scale)
+        outputs = self.module(self.input.normalise(pixels))
         try:
             label_count = None if self._labels is None or self._part is not None else len(self._labels)
             output, position = select(outputs, self._which, label_count)
@@ -141,16 +139,6 @@ class Classifier:
         if position != self._which:  # chosen at the first image
             self._which, self._notes = position, (*self._notes, f"of several outputs, {position!r} is used as logits")
         return output
-
-    def _normalisation(self, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """Return mean and 1 / std, (1, c, 1, 1) each; cached, as copying to a GPU would make it wait."""
-        key = (device, dtype)
-        if key not in self._constants:
-            with torch.inference_mode(mode=False):  # the caller's: no gradient passes through what is made in it
-                mean = torch.tensor(self.input.mean, dtype=dtype, device=device).view(1, -1, 1, 1)
-                std = torch.tensor(self.input.std, dtype=dtype, device=device).view(1, -1, 1, 1)
-                self._constants[key] = (mean, 1 / std)
-        return self._constants[key]
 
     @cached_property
     def _classes_and_kind(self) -> tuple[int, str]:
@@ -190,10 +178,7 @@ class Classifier:
 
     @contextmanager
     def _evaluating(self) -> Iterator[Tensor]:
-        """Have the module in evaluation mode, without gradients, in a ``with`` block; errors become CardErrors.
-
-        Yields a grey image, (1, c, h, w), of the type and on the device of the module's parameters.
-        """
+        """For a ``with`` block: have the module in evaluation mode, yield a grey image of its type; errors become CardErrors."""
         try:
             with evaluating(self.module):
                 parameter = next(self.module.parameters(), torch.zeros((), dtype=torch.float32))
@@ -206,7 +191,7 @@ class Classifier:
 
     def _test_outputs(self, grey_output: Tensor, grey: Tensor) -> tuple[Iterator[Tensor], Iterator[Tensor]]:
         """Return lazy outputs for grey (known), noise, black and white, and for images far outside [0, 1]."""
-        noise = torch.rand(grey.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float32).to(grey)
+        noise = _noise_like(grey)
         images = [noise, torch.zeros_like(grey), torch.ones_like(grey)]
         # What is not bounded leaves [0, 1] far outside the range of pixels.
         extreme = [1000 * noise, -1000 * noise]
@@ -297,3 +282,17 @@ class Classifier:
             digest.update(self._declared_otherwise().encode())
         hash_weights(self.module, digest)
         return digest.hexdigest()
+
+    @property
+    def answers(self) -> list[float]:
+        """Up to 16 logits of one noise image: networks may differ in code alone. Empty if they vary or are not finite."""
+        if UNREPEATABLE_NOTE in self.notes:
+            return []
+        with self._evaluating() as grey:
+            logits = self.logits(_noise_like(grey))[0].double()
+        return logits[:: -(-len(logits) // 16)].tolist() if logits.isfinite().all() else []
+
+
+def _noise_like(image: Tensor) -> Tensor:
+    """Return an image of uniform noise in [0, 1], always the same, of the shape, type and device of ``image``."""
+    return torch.rand(image.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float32).to(image)

@@ -3,10 +3,12 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from numbers import Integral
 from operator import index
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from phosphene.errors import CardError
@@ -71,6 +73,11 @@ class InputSpace:
         """Shape of one network input without the batch: (channels, height, width)."""
         return (self.channels, *self.size)
 
+    def normalise(self, pixels: Tensor) -> Tensor:
+        """Return pixels (n, c, h, w) in [0, 1] less the mean, over the standard deviation."""
+        mean, scale = _mean_and_scale(self.mean, self.std, pixels.device, pixels.dtype)
+        return (pixels - mean) * scale
+
     def refuse_unfit(self, pixels: Tensor, name: str) -> None:
         """Raise CardError unless pixels are floats (n, c, h, w) of the channels that network ``name`` takes.
 
@@ -83,6 +90,18 @@ class InputSpace:
             raise CardError(
                 f"{name} takes pixels in [0, 1], floats (n, {self.channels}, h, w), not {pixels.dtype} {tuple(pixels.shape)}."
             )
+
+
+@lru_cache(maxsize=64)
+def _mean_and_scale(
+    mean: tuple[float, ...], std: tuple[float, ...], device: torch.device, dtype: torch.dtype
+) -> tuple[Tensor, Tensor]:
+    """Return mean and 1 / std, (1, c, 1, 1) each; cached, as copying to a GPU would make it wait."""
+    with torch.inference_mode(mode=False):  # the caller's: no gradient passes through what is made in it
+        mean_tensor, std_tensor = (
+            torch.tensor(one, dtype=dtype, device=device).view(1, -1, 1, 1) for one in (mean, std)
+        )
+        return mean_tensor, 1 / std_tensor
 
 
 def _numbers(name: str, values: Any, kind: Callable[[Any], Any]) -> tuple[Any, ...]:

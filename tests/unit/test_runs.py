@@ -213,7 +213,10 @@ def test_a_run_says_how_its_first_maps_were_made_and_later_maps_say_it_themselve
         False,
         True,
     ]
-    assert made_section(run, run.facts())["other_ways"] == ["1 map on cuda in bf16", "1 map on cpu in fp32"]
+    assert made_section(run, run.facts())["other_ways"] == [
+        "1 map on cuda in bf16",
+        "1 map on cpu in fp32 by phosphene 9",
+    ]
 
 
 @pytest.mark.parametrize("given", [["lion vs 4"], ["cats"], ["low:lion"]])

@@ -4,7 +4,9 @@ import threading
 
 import pytest
 import torch
+from torch import nn
 
+import phosphene as ph
 from phosphene.concept_map import Job
 from phosphene.concepts import Concept
 from phosphene.engine import Engine
@@ -94,6 +96,31 @@ def test_maps_that_are_made_in_another_precision_are_warned_of_and_say_so(tmp_pa
         make("bf16", 0, 3)
     assert run.facts()["precision"] == "auto"
     assert [one.precision for one in run.maps()] == ["fp32", "fp32", "bf16"]
+
+
+def test_maps_that_another_version_adds_are_warned_of(tmp_path):
+    execute(plan(tiny.classifier(), RECIPE, pool(), tmp_path / "run", [0]))
+    path = tmp_path / "run" / "run.json"
+    path.write_text(path.read_text().replace(f'"phosphene": "{ph.__version__}"', '"phosphene": "0.0.1"'))
+    with pytest.warns(PhospheneWarning, match=r"made by phosphene 0\.0\.1, and further maps are made by"):
+        execute(plan(tiny.classifier(), RECIPE, pool(), tmp_path / "run", [1]))
+
+
+def test_a_network_whose_code_changed_is_another_one_though_its_weights_are_the_same(tmp_path):
+    def network(activation):
+        torch.manual_seed(0)
+        parts = nn.Conv2d(3, 8, 3), activation, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4)
+        return ph.Classifier(nn.Sequential(*parts), size=24)
+
+    first, second = network(nn.ReLU()), network(nn.Tanh())
+    assert first.sha256 == second.sha256
+    how = {"samples": "synthetic:noise", "overrides": {"steps": 2}, "out": tmp_path / "run", "progress": False}
+    ph.map_concepts(first, [0], **how)
+    ph.map_concepts(network(nn.ReLU()), [1], **how)
+    with pytest.raises(RunError, match="same weights but other outputs"):
+        ph.map_concepts(second, [0], **how)
+    with pytest.raises(RunError, match=r"other outputs.*bring that code back"):
+        ph.check(tmp_path / "run", model=second, only=["fidelity"])
 
 
 @pytest.mark.parametrize(("seconds", "said"), [(3.2, "3 s"), (600, "10.0 min"), (9000, "2.5 h"), (400_000, "4.6 days")])

@@ -10,7 +10,7 @@ from phosphene.checks import CHECKS
 from phosphene.concepts import Concept
 from phosphene.engine.device import way_of_computing
 from phosphene.formats import count, exact
-from phosphene.recipe import RECIPES, Recipe
+from phosphene.recipe import CHANGED, RECIPES, Recipe
 from phosphene.runs import RunDirectory
 from phosphene.runs.checks import read_checks
 from phosphene.runs.map_json import read_map_json
@@ -58,10 +58,18 @@ def made_section(run: RunDirectory, facts: dict[str, Any]) -> "dict[str, Any] | 
 
 def _other_ways(run: RunDirectory, facts: dict[str, Any]) -> list[str]:
     """Return how maps were made that a later command added in another way than run.json says, each as text: ``2 maps on cpu in fp32``."""
-    usual = way_of_computing(facts["device"], facts.get("precision", ""))
-    rows = map(read_map_json, run.finished_folders().values())
-    ways = Counter(way_of_computing(row.get("device", ""), row.get("precision", "")) for row in rows)
-    return [f"{count(number, 'map')} on {way}" for way, number in ways.items() if way and way != usual]
+    usual = _way(facts)
+    ways = Counter(
+        " ".join(now for now, was in zip(_way(row), usual, strict=True) if now and now != was)
+        for row in map(read_map_json, run.finished_folders().values())
+    )
+    return [f"{count(number, 'map')} {way}" for way, number in ways.items() if way]
+
+
+def _way(facts: dict[str, Any]) -> tuple[str, str]:
+    """Return, for a report, on what a run.json or map.json says that maps were made, and by which version; empty text if it does not."""
+    way = way_of_computing(facts.get("device", ""), facts.get("precision", ""))
+    return way and f"on {way}", f"by phosphene {facts['versions']['phosphene']}" if "versions" in facts else ""
 
 
 def map_commands(facts: dict[str, Any], out: str) -> list[str]:
@@ -75,7 +83,6 @@ def map_commands(facts: dict[str, Any], out: str) -> list[str]:
         for stretch in _ranges(sorted(own)):
             groups.setdefault(stretch, []).append(index)
     recipe = facts["recipe"]
-    base = recipe["name"] if recipe["name"] in RECIPES else "paper"
     settings = [
         word for key, value in _changed_fields(recipe).items() for word in ("--set", f"{key}={_setting_text(value)}")
     ]
@@ -85,7 +92,7 @@ def map_commands(facts: dict[str, Any], out: str) -> list[str]:
         named = [word for index in indices for word in ("-c", concepts[index].expression)]
         chosen = ["--all"] if every else named
         words = ["phosphene", "map", facts["model"]["spec"], *chosen, "--samples", facts["samples"]["spec"]]
-        words += ["--recipe", base, *settings]
+        words += ["--recipe", _built_in(recipe), *settings]
         words += ["--seeds", str(last - first + 1)] if last > first else []
         words += ["--seed", str(first)] if first else []
         words += ["--precision", facts["precision"]] if facts.get("precision") not in (None, "", "auto") else []
@@ -127,8 +134,14 @@ def _trust_option(facts: dict[str, Any]) -> list[str]:
 
 def _changed_fields(recipe: dict[str, Any]) -> dict[str, Any]:
     """Return field -> this recipe's value where it differs from the built-in recipe of that name, or from ``paper`` if there is none."""
-    known = RECIPES.get(recipe["name"], RECIPES["paper"])[1].to_dict()
-    return {key: value for key, value in recipe.items() if key != "name" and known.get(key, value) != value}
+    built_in = RECIPES[_built_in(recipe)][1].to_dict()
+    return {key: value for key, value in recipe.items() if key != "name" and built_in.get(key, value) != value}
+
+
+def _built_in(recipe: dict[str, Any]) -> str:
+    """Return the name of the built-in recipe that a recipe was changed from, or ``paper`` if its name names none."""
+    name = recipe["name"].removesuffix(CHANGED)
+    return name if name in RECIPES else "paper"
 
 
 def _setting_text(value: Any) -> str:

@@ -3,7 +3,7 @@
 import platform
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import UnionType
 from typing import Any
@@ -30,6 +30,7 @@ NEEDED: dict[str, Any] = {
         "spec": str,
         "sha256": str,
         "classes": int,
+        "answers?": [int | float],
         "output?": str,
         "texts?": [str],
         "notes?": [str],
@@ -58,6 +59,7 @@ def run_facts(
             "spec": classifier.spec,
             "sha256": classifier.sha256,
             "classes": classifier.num_classes,
+            "answers": classifier.answers,
             **({"output": classifier.output} if classifier.multi_label or classifier.regression else {}),
             **({"texts": list(classifier.labels)} if isinstance(classifier.module, PromptClassifier) else {}),
             "input": {"size": list(space.size), "mean": list(space.mean), "std": list(space.std)},
@@ -77,12 +79,26 @@ def run_facts(
     }
 
 
+def computes_otherwise(model: Mapping[str, Any], answers: Sequence[float]) -> bool:
+    """Return whether a ``model`` entry has other ``answers`` than these, by more than rounding on another device can explain."""
+    stored = model.get("answers", ())  # none in runs of earlier versions, and of networks that vary by themselves
+    if not stored or not answers:
+        return False
+    tolerance = 0.05 * max(1e-3, *map(abs, stored))
+    return any(abs(was - now) > tolerance for was, now in zip(stored, answers, strict=True))
+
+
 def refuse_another_run(path: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
     """Raise RunError if two facts of the run at ``path``, ``old`` ones in its run.json and ``new`` ones, differ in what makes its maps.
 
     Raises:
         RunError: model, recipe or samples are others.
     """
+    if old["model"]["sha256"] == new["model"]["sha256"] and computes_otherwise(old["model"], new["model"]["answers"]):
+        raise RunError(
+            f"{path} belongs to a network with the same weights but other outputs (was the code of {old['model']['name']} "
+            "changed?): choose another --out."
+        )
     for what, called in (("model", "name"), ("recipe", "name"), ("samples", "spec")):
         was, now = old[what], new[what]
         if was["sha256"] != now["sha256"]:

@@ -28,6 +28,7 @@ NEEDED: dict[str, Any] = {
     "loss": [int | float],
     "hits?": [int | float],
     **dict.fromkeys((f"{key}?" for key in WAY), str),
+    "versions?": {"phosphene": str},
 }
 MAP = Document("map.json", "map", NEEDED, "Run the map again.", schema=None)
 

@@ -24,6 +24,7 @@ from phosphene.runs.failures import note_failures
 from phosphene.runs.live import remove_ended_signs
 from phosphene.runs.lock import hold
 from phosphene.runs.predictions import read_predictions, write_predictions
+from phosphene.version import __version__
 from phosphene.workflows.estimate import Estimate
 from phosphene.workflows.group_queue import GroupQueue
 from phosphene.workflows.progress import MapCounts, Progress, source_of
@@ -194,17 +195,22 @@ def execute(
 
 
 def _warn_of_another_way(plan: MapPlan) -> None:
-    """Warn if the run's further maps will be made on another kind of device, or in another precision.
+    """Warn if the run's further maps will be made by another version, on another kind of device, or in another precision.
 
     ``run.json`` says how the first ones were made.
     """
     if not plan.run.listing() or not plan.missing_count:
         return
-    was, now = (way_of_computing(one["device"], one.get("precision", "")) for one in (plan.run.facts(), plan.facts))
+    facts = plan.run.facts()
+    was, now = (way_of_computing(one["device"], one.get("precision", "")) for one in (facts, plan.facts))
     if was and was != now:
         line = (
             f"{plan.run.path} was made on {was}, and further maps are made on {now}: --device and --precision choose."
         )
+        warnings.warn(line, PhospheneWarning, stacklevel=2)
+    version = facts["versions"]["phosphene"]
+    if version != __version__:
+        line = f"{plan.run.path} was made by phosphene {version}, and further maps are made by {__version__}."
         warnings.warn(line, PhospheneWarning, stacklevel=2)
 
 

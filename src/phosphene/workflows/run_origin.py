@@ -7,6 +7,7 @@ from phosphene.classifier import Classifier
 from phosphene.errors import CardError, RunError, SamplesError, SpecError, WeightsError
 from phosphene.prompts import split_spec
 from phosphene.runs import RunDirectory
+from phosphene.runs.facts import computes_otherwise
 from phosphene.runs.labels import refuse_other_labels
 from phosphene.samples import SamplePool
 from phosphene.sources import is_factory
@@ -28,7 +29,7 @@ def model_of_run(
     Raises:
         PhospheneError: the model cannot be loaded.
         TrustError: the facts name a function, and ``trust`` is false.
-        RunError: its weights or labels are others than those of the run.
+        RunError: its weights, labels or what it computes are others than those of the run.
     """
     spec = facts["model"]["spec"]
     where, _ = split_spec(spec)
@@ -48,6 +49,11 @@ def model_of_run(
         raise RunError(
             f"{classifier.spec} has other weights ({now[:8]}) than the maps of {run.path} come from ({then[:8]}): bring "
             f"those back, or name another model ({option})."
+        )
+    if computes_otherwise(facts["model"], classifier.answers):
+        raise RunError(
+            f"{classifier.spec} has the weights that the maps of {run.path} come from, but other outputs (was its code "
+            f"changed?): bring that code back, or name another model ({option})."
         )
     refuse_other_labels(run.path, facts["jobs"], classifier.labels)
     return classifier
