@@ -21,7 +21,6 @@ extensions = [
     "sphinx_copybutton",
     "mathml",  # from here on ours, in _ext
     "offline",
-    "pages",
     "recipe_table",
 ]
 exclude_patterns = ["_build", "_ext"]

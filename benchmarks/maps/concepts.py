@@ -5,7 +5,7 @@ before any map was made, both ways; right is a target whose margin between the t
 *Classes*: the same of ordinary maps of these classes, for comparison. *Unions*: five, with four seeds; right is a target
 whose top-1 is a member. Maps go to runs/concepts/, so that a stopped benchmark continues where it was. Prints the
 tables; with contrasts and unions it also writes benchmarks/results/concepts.json, figures and the section `imagenet` of
-docs/concepts.md.
+docs/concepts-results.md.
 """
 
 import argparse
@@ -196,7 +196,7 @@ def main() -> None:
     print(text)
     if {"contrasts", "unions"} <= set(parts):
         write_result("concepts", {"source": SOURCE, "pairs": PAIRS, **result})
-        write_section(DOCS / "concepts.md", "imagenet", text)
+        write_section(DOCS / "concepts-results.md", "imagenet", text)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ shapes, two are groups of shapes and one is any shape; these three are present w
 network is the source. The second has another architecture and other training images. They start from the demo's
 single-label networks `shapes` and `shapes_plain`. Every output of the source is mapped three times: declared as
 multi-label; its logits taken for those of a softmax; and its probabilities taken for such logits, as of a network that
-ends in `nn.Sigmoid()` and is said to return logits. Prints the tables and writes them with their figure to docs/concepts.md.
+ends in `nn.Sigmoid()` and is said to return logits. Prints the tables and writes them with their figure to docs/concepts-results.md.
 Networks and maps are kept in runs/scenes/.
 """
 
@@ -142,7 +142,7 @@ def main() -> None:
         side=112,
     )
     write_result("multilabel", {"outputs": labels, "accuracy": right, "maps": results})
-    write_section(DOCS / "concepts.md", "multilabel", text)
+    write_section(DOCS / "concepts-results.md", "multilabel", text)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 Trains two networks that count on images with up to four shapes of the drawn world: all shapes, those with points, and
 round ones. Maps high and low values of every output of the first, and scores the maps by both: the second is of another
-architecture and trained on other images. Prints the table and writes it with its figure to docs/concepts.md. Networks
+architecture and trained on other images. Prints the table and writes it with its figure to docs/concepts-results.md. Networks
 and maps are kept in runs/scenes/.
 """
 
@@ -64,7 +64,7 @@ def main() -> None:
     first = [one for name in names for one in maps if one.label == name and one.seed == 0]
     write_sheet("concepts-regression", [one.image for one in first], [one.label for one in first], 6, 128)
     write_result("regression", {"mean_absolute_errors": errors, "scores": [one.to_dict() for one in scores]})
-    write_section(DOCS / "concepts.md", "regression", text)
+    write_section(DOCS / "concepts-results.md", "regression", text)
 
 
 if __name__ == "__main__":

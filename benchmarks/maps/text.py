@@ -3,7 +3,7 @@
 Maps 21 texts of `demo:shapes-text` by plain `vivid`: each of nine shapes in two of seven colours, and three textures. A second
 two-tower model, of the same architecture and trained from another seed, says which of its 66 texts fits each image best; the
 demo's classifiers, which never saw a text, name its shape. Prints the table, and writes benchmarks/results/text.json, a
-figure and the section `text` of docs/concepts.md. The second model is kept in runs/text/.
+figure and the section `text` of docs/concepts-results.md. The second model is kept in runs/text/.
 """
 
 import torch
@@ -111,7 +111,7 @@ def main() -> None:
     print(text)
     write_result("text", {"rows": rows, "wrong": wrong, "second_accuracy": right, "seconds": seconds})
     write_sheet("concepts-text", [one.image for one in maps], [one.label for one in maps], columns=7, side=112)
-    write_section(DOCS / "concepts.md", "text", text)
+    write_section(DOCS / "concepts-results.md", "text", text)
 
 
 if __name__ == "__main__":

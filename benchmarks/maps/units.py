@@ -5,7 +5,7 @@ samples. The other 500, which no map is made from, say what activations are natu
 their channel above the 99th percentile of these samples, and the largest of them; how far above, in standard
 deviations; and the share of these samples that a map raises above the 99th percentile. Maps go to runs/units/, so that a
 stopped benchmark continues where it was. Prints the table, and writes benchmarks/results/units.json, a figure and the
-section `units` of docs/concepts.md. `--quick` maps one channel per layer, and writes nothing.
+section `units` of docs/concepts-results.md. `--quick` maps one channel per layer, and writes nothing.
 """
 
 import argparse
@@ -122,7 +122,7 @@ def main() -> None:
     print(text)
     if not quick:
         write_result("units", result)
-        write_section(DOCS / "concepts.md", "units", text)
+        write_section(DOCS / "concepts-results.md", "units", text)
         write_sheet("concepts-units", images, captions, columns=CHANNELS, side=112)
 
 

@@ -1,6 +1,6 @@
 """A classifier: a network, the input space it was trained on, its labels, and where it came from.
 
-Only this module knows means, standard deviations and sizes. All others see pixels in [0, 1] and logits.
+Only this module normalises. Engine, mapper and checks see pixels in [0, 1] and logits.
 """
 
 import hashlib

@@ -20,16 +20,11 @@ ROOT = Path(__file__).parent.parent.parent
 DOCS = ROOT / "docs"
 ROOT_PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", ROOT / "benchmarks" / "README.md"]
 PAGES = [*ROOT_PAGES, *sorted(DOCS.glob("*.md")), *sorted((DOCS / "howto").glob("*.md"))]
-WHEN = re.compile(r"<!-- when: (\S+) -->\n(.*?)<!-- end -->\n", re.DOTALL)
 
 
 def text_of(page: Path) -> str:
-    """A page without what docs/_ext/pages.py leaves out of the book: what waits for a command or page to come."""
-
-    def there(name: str) -> bool:
-        return (DOCS / name).exists() if name.endswith(".md") else name in COMMANDS
-
-    return WHEN.sub(lambda found: found[2] if there(found[1]) else "", page.read_text(encoding="utf-8"))
+    """What a page says."""
+    return page.read_text(encoding="utf-8")
 
 
 def blocks(page: Path, language: str) -> list[str]:

@@ -29,7 +29,9 @@ def main() -> None:
     """Make the maps that are missing, compare them, and write the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--part", choices=PARTS, nargs="*", default=PARTS)
-    parser.add_argument("--steps", type=int, default=30, help="of vivid; quick takes 7/10 of them and 3/10 of Eq. 2")
+    parser.add_argument(
+        "--steps", type=int, default=30, help="of plain vivid; quick takes 7/10 of them and 3/10 of Eq. 2"
+    )
     parser.add_argument("--demo", action="store_true", help="the drawn world, small")
     arguments = parser.parse_args()
     setting = (demo if arguments.demo else zoo)(arguments.steps)

@@ -21,8 +21,8 @@ NAMES = {
     "logits": "logits of a fourth network",
 }
 COLOURS = {
-    "phosphene, quick": "#c2410c",
-    "phosphene, vivid": "#f59e0b",
+    "phosphene: short quick": "#c2410c",
+    "phosphene: short plain vivid, colour 0": "#f59e0b",
     "Saliency": "#1d4ed8",
     "Integrated Gradients": "#0891b2",
     "Grad-CAM": "#7c3aed",
@@ -177,7 +177,7 @@ def setting_table(result: dict[str, Any]) -> str:
         ],
         ["classes mapped", "; ".join(label.split(",")[0] for label in result["classes"])],
         ["images, each of another class", result["images"]],
-        ["passes per map", ", ".join(f"{name} {count:,}" for name, count in result["passes"].items())],
+        ["passes per map", "; ".join(f"{count:,} ({name})" for name, count in result["passes"].items())],
         ["hardware", f"{hardware.get('cores')} cores of {hardware.get('cpu')}, torch {hardware.get('torch')}"],
     ]
     return markdown_table(["", ""], rows)
@@ -211,7 +211,7 @@ def similarity_chart(methods: dict[str, Any]) -> Any:
     axes[0].set_ylabel("similarity, less that of two classes", fontsize=9)
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="center right", fontsize=8, frameon=False)
-    figure.tight_layout(rect=(0, 0, 0.83, 1))
+    figure.tight_layout(rect=(0, 0, 0.8, 1))
     return figure
 
 

@@ -63,8 +63,8 @@ class Setting:
         """The published method and ours, both shortened to the same cost."""
         refine = 3 * self.steps // 10
         return {
-            "phosphene, quick": resolve("quick", {"steps": self.steps - refine, "refine_steps": refine}),
-            "phosphene, vivid": resolve("vivid", PLAIN | {"steps": self.steps}),
+            "phosphene: short quick": resolve("quick", {"steps": self.steps - refine, "refine_steps": refine}),
+            "phosphene: short plain vivid, colour 0": resolve("vivid", PLAIN | {"colour": 0.0, "steps": self.steps}),
         }
 
     @cached_property

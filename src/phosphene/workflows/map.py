@@ -223,7 +223,7 @@ def write_own_predictions(run: RunDirectory, classifier: Classifier, *, device: 
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
 
     Returns:
-        How many maps were new: one forward pass each. None if the classifier has changed since it made the maps.
+        Number of maps predicted; 0 if the classifier has changed since it made the maps.
 
     Raises:
         RunError: the run is damaged or cannot be written.
