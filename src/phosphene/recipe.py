@@ -94,6 +94,9 @@ class Recipe:
     view_mirror: bool = _field(
         False, "left and right change places in half of the views", lambda _: True, "true or false"
     )
+    centre: float = _not_negative(
+        0.0, "steps are weighted by a Gaussian around the middle, with this standard deviation in half sides; 0: none"
+    )
     statistics: float = _not_negative(
         0.0, "gradient that keeps the feature statistics of natural samples, as a share of the loss's"
     )

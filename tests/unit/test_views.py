@@ -3,11 +3,15 @@
 import pytest
 import torch
 
-from phosphene.engine import MeanGradients
+from phosphene.concept_map import Job
+from phosphene.engine import Engine, MeanGradients
+from phosphene.mapper import map_jobs
 from phosphene.mapper.algorithm import project, step_size
-from phosphene.mapper.smoothing import Smoothing
+from phosphene.mapper.smoothing import Smoothing, centre_window
 from phosphene.mapper.views import apply_views, draw_views, mean_view_gradients
 from phosphene.recipe import Recipe
+from phosphene.samples.pool import make_pool
+from tests import tiny
 
 MOVING = Recipe(batch_size=4, views=4, view_least=0.67, view_most=1.5, view_shift=0.2, view_turn=15.0)
 
@@ -148,3 +152,25 @@ def test_projection_keeps_what_is_inside_and_the_direction_of_what_is_outside() 
     assert float(projected[1].norm()) == pytest.approx(2.0)
     torch.testing.assert_close(projected[1] / projected[1].norm(), nu[1] / nu[1].norm())
     assert torch.equal(projected[2], nu[2])
+
+
+def test_the_window_is_a_gaussian_around_the_middle_and_none_with_width_0() -> None:
+    maps = torch.zeros(2, 3, 5, 8)
+    window = centre_window(0.7, maps)
+    rows, columns = torch.arange(5) * 2 / 5 - 0.8, torch.arange(8) / 4 - 0.875  # middles of pixels in [-1, 1]
+    assert torch.allclose(window, torch.exp(-(rows[:, None] ** 2 + columns**2) / (2 * 0.7**2)))
+    assert torch.equal(centre_window(0.0, maps), torch.ones(5, 8))
+
+
+def test_with_a_centre_a_map_is_faint_at_the_border() -> None:
+    def share_at_border(**changes: float) -> float:
+        recipe = Recipe(batch_size=4, steps=6, rounds=1, refine_steps=0, sign_test=False).replace(**changes)
+        pool = make_pool(torch.randint(0, 256, (8, 3, 16, 16), dtype=torch.uint8), "test")
+        with Engine(tiny.classifier(size=16), device="cpu") as engine:
+            (one,) = map_jobs(engine, pool, [Job(0, 0)], recipe)
+        energy = one.nu.square().sum(0)
+        return 1 - float(energy[4:12, 4:12].sum() / energy.sum())
+
+    without, narrow = share_at_border(), share_at_border(centre=0.35)
+    assert 0.6 < without < 0.9  # the border is three quarters of the area
+    assert narrow < 0.4

@@ -11,7 +11,7 @@ from phosphene.engine import Engine
 from phosphene.engine.gradients import norm
 from phosphene.engine.statistics import Prior, is_measured
 from phosphene.mapper.draws import Draw
-from phosphene.mapper.smoothing import Smoothing
+from phosphene.mapper.smoothing import Smoothing, centre_window
 from phosphene.mapper.views import mean_view_gradients
 from phosphene.recipe import Recipe
 
@@ -59,14 +59,14 @@ def accumulate(
         classes: int64 (m,), or the targets of m concepts (:mod:`phosphene.engine.targets`).
         nu: (m, c, h, w): the map that each starts from (the paper's seed).
         recipe: ``steps`` (K), ``radius`` (eta), ``step_size``, ``sign_test``; not in the paper: ``step_decay``,
-            ``smoothing``.
+            ``smoothing``, ``centre``.
         moments: State to resume from; updated at every step.
         colours: (c, c), see :func:`phosphene.mapper.smoothing.colour_matrix`; not in the paper.
         prior: Adds the gradient of the features' statistics to that of the loss; not in the paper.
     """
     moments = moments or Moments()
     radius = recipe.radius_for(nu.shape[1:])
-    smooth = Smoothing(recipe.smoothing, nu, colours)
+    smooth, window = Smoothing(recipe.smoothing, nu, colours), centre_window(recipe.centre, nu)
 
     def one_step(
         batch: Tensor, views: "Tensor | None", bias1: Tensor, bias2: Tensor, size: Tensor,
@@ -81,7 +81,7 @@ def accumulate(
         x = smooth(batch_means.gradient)
         mean = BETA1 * mean + (1 - BETA1) * x  # line 5
         square = BETA2 * square + (1 - BETA2) * x * x  # line 6
-        v = smooth((mean / bias1) / ((square / bias2).sqrt() + EPSILON))  # line 7
+        v = window * smooth((mean / bias1) / ((square / bias2).sqrt() + EPSILON))  # line 7
         sign = better_sign(engine, batch, nu, v, classes) if recipe.sign_test else 1.0  # lines 8 to 10
         nu = nu + sign * size * v  # lines 11 to 14
         nu = project(nu, radius)  # line 15

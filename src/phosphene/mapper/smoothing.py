@@ -1,4 +1,4 @@
-"""Preconditioners of Algorithm 1: by spatial frequency, and by how the colours of the samples vary."""
+"""Preconditioners of Algorithm 1: by spatial frequency, by how the colours of the samples vary, and by place. Not in the paper."""
 
 import torch
 from torch import Tensor
@@ -39,6 +39,21 @@ class Smoothing:
         if self.gain is not None:
             maps = torch.fft.irfft2(torch.fft.rfft2(maps) * self.gain, s=maps.shape[-2:])
         return maps if self.colours is None else torch.einsum("ij,mjhw->mihw", self.colours, maps)
+
+
+def centre_window(width: float, like: Tensor) -> Tensor:
+    """Return weights (h, w) in (0, 1] for steps of maps ``like`` (m, c, h, w): a Gaussian around the middle.
+
+    Its standard deviation is ``width`` half sides, along either side. With it, objects form as a whole in the middle, as
+    in photographs; without, many are cut off by the border. With width 0, all weights are 1.
+    """
+    if not width:
+        return torch.ones_like(like[0, 0])
+    rows, columns = (
+        ((2 * torch.arange(side, dtype=like.dtype, device=like.device) + 1) / side - 1) / width
+        for side in like.shape[-2:]
+    )
+    return torch.exp(-(rows[:, None].square() + columns.square()) / 2)
 
 
 def colour_matrix(covariance: Tensor, exponent: float) -> "Tensor | None":
