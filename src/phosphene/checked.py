@@ -44,13 +44,16 @@ NUMBER_TYPES: tuple[tuple[Any, Any], ...] = ((bool | np.bool_, bool), (Integral,
 
 
 def checked() -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Return a decorator whose functions raise RecipeError, in one line, for an argument that does not fit.
+    """Return a decorator whose functions, or classes when they are called, raise RecipeError for an argument that does not fit.
 
     It may have a wrong type, or be an option that the function lacks, or one that is missing. Numbers of other libraries
     reach the function as Python's own.
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        if isinstance(function, type):
+            function.__init__ = decorate(function.__init__)  # type: ignore[misc]
+            return function
         signature, name = inspect.signature(function), function.__qualname__.removesuffix(".__init__")
         parameters = [one for one in signature.parameters if one not in ("self", "cls")]
         hints: dict[str, Any] = {}
